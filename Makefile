@@ -1,0 +1,45 @@
+# Candlekeep: the menu. `make` alone prints it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MEMBERS := $(sort $(wildcard libs/* services/* tools/*))
+STAMP := $(VENV)/.installed
+
+.PHONY: help
+help: ## Print this menu
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Use it
+.PHONY: setup
+setup: $(STAMP) ## Install everything into .venv
+
+$(STAMP): requirements.lock pyproject.toml $(wildcard libs/*/pyproject.toml services/*/pyproject.toml tools/*/pyproject.toml)
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Candlekeep needs Python 3.11 to 3.13, but $(PYTHON) is {v.major}.{v.minor}: call make with PYTHON=python3.12, for example")'
+	@echo "setup: creating $(VENV) and installing the locked packages (about a minute the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@echo "setup: linking Candlekeep's own packages"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(addprefix -e ./,$(MEMBERS))
+	@touch $@
+
+##@ Check it
+.PHONY: lint
+lint: $(STAMP) ## ruff, mypy, import-linter
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy $(wildcard libs/*/src services/*/src tools/*/src) tests/support
+	@$(BIN)/lint-imports
+
+##@ Keep it
+.PHONY: format lock
+format: $(STAMP) ## Format and apply safe fixes
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+lock: ## Resolve again and rewrite requirements.lock and each service's own lock
+	@$(BIN)/uv lock --quiet
+	@$(BIN)/uv export --quiet --all-packages --all-groups --no-emit-workspace --no-annotate --no-header > requirements.lock
+	@for s in admin-api scheduler collector log-writer candle-writer; do \
+	  $(BIN)/uv export --quiet --package candlekeep-$$s --no-dev --no-emit-workspace --no-annotate --no-header > services/$$s/requirements.lock; done
