@@ -1,0 +1,41 @@
+"""What was collected. Topic `candles`, keyed by exchange|symbol|timeframe."""
+
+from typing import Annotated, Literal, NamedTuple
+from uuid import UUID
+
+from pydantic import Field
+from typing_extensions import override
+
+from contracts.event import Event, Instant
+from contracts.vocabulary import ExchangeId, Symbol, Timeframe
+
+MAX_CANDLES_PER_EVENT = 1000
+"""About 60 KB of JSON: well below Kafka's default limit of 1 MB a message."""
+
+
+class Candle(NamedTuple):
+    """One closed candle, in ccxt's order. Prices in the quote currency; volume, normally, in the base currency."""
+
+    open_ms: int
+    """Open time, milliseconds since the epoch, UTC."""
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
+class CandlesCollected(Event):
+    """A collector fetched closed candles of one series. Ascending by open time, without duplicates."""
+
+    type: Literal["CandlesCollected"] = "CandlesCollected"
+    run_id: UUID
+    exchange: ExchangeId
+    symbol: Symbol
+    timeframe: Timeframe
+    fetched_at: Instant = Field(description="When the exchange answered; an older fetch never overwrites a newer one.")
+    rows: Annotated[tuple[Candle, ...], Field(min_length=1, max_length=MAX_CANDLES_PER_EVENT)]
+
+    @override
+    def key(self) -> str:
+        return f"{self.exchange}|{self.symbol}|{self.timeframe}"

@@ -1,0 +1,75 @@
+"""The shared nouns: how an exchange, a symbol, a timeframe and an outcome are written down."""
+
+from enum import StrEnum
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, StringConstraints
+
+JOB_TYPE: Final = "data_collection"
+
+ExchangeId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{2,40}$")]
+"""ccxt's id of an exchange, such as `binance`."""
+
+Symbol = Annotated[str, StringConstraints(pattern=r"^[^\s/:|]{1,40}/[^\s/:|]{1,40}(:[^\s/:|]{1,40})?$")]
+"""ccxt's unified symbol, `BASE/QUOTE` or `BASE/QUOTE:SETTLE`; case matters, some exchanges have mixed-case symbols."""
+
+Timeframe = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,2}[smhdwMy]$")]
+"""ccxt's timeframe, such as `1m`, `4h`, `1d`, `1w`, `1M` (a calendar month)."""
+
+
+def _no_duplicates(timeframes: tuple[str, ...]) -> tuple[str, ...]:
+    if not timeframes:
+        raise ValueError("at least one timeframe is needed")
+    if len(set(timeframes)) != len(timeframes):
+        raise ValueError("a timeframe is named twice")
+    return timeframes
+
+
+Timeframes = Annotated[tuple[Timeframe, ...], AfterValidator(_no_duplicates)]
+
+
+class RunStatus(StrEnum):
+    """A run's state. It only moves forward: from running to one of the others, which are final."""
+
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class Trigger(StrEnum):
+    """Why a run exists."""
+
+    SCHEDULED = "scheduled"
+    """A slot of the config's grid fell due."""
+    INITIAL = "initial"
+    """The config was created or enabled: collect at once, then follow the grid."""
+    MANUAL = "manual"
+    """Somebody asked for it."""
+
+
+class ErrorClass(StrEnum):
+    """Why a run, or one timeframe of it, did not collect: the code in the run log, in metrics and in alerts."""
+
+    BAD_SYMBOL = "bad_symbol"
+    BAD_REQUEST = "bad_request"
+    NOT_SUPPORTED = "not_supported"
+    AUTHENTICATION = "authentication"
+    RATE_LIMITED = "rate_limited"
+    BANNED = "banned"
+    MAINTENANCE = "maintenance"
+    UNAVAILABLE = "unavailable"
+    TIMEOUT = "timeout"
+    NETWORK = "network"
+    BAD_RESPONSE = "bad_response"
+    INVALID_DATA = "invalid_data"
+    EXCHANGE_ERROR = "exchange_error"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    ALREADY_RUNNING = "already_running"
+    COLLECTOR_LOST = "collector_lost"
+    INTERNAL = "internal"
+
+
+def job_name(config_id: int) -> str:
+    """The name under which a config's runs are logged, and its `job_id` in the API."""
+    return f"collect_data_{config_id}"
