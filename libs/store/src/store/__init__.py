@@ -1,0 +1,1 @@
+"""Candlekeep's tables and their migrations."""

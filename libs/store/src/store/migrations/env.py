@@ -1,0 +1,9 @@
+"""Alembic's entry: always online, on the connection that `store.migrate` hands over."""
+
+from alembic import context
+
+from store.tables import metadata
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, compare_type=True)
+with context.begin_transaction():
+    context.run_migrations()

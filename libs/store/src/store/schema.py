@@ -1,0 +1,39 @@
+"""Refusing to run on a schema older than the code."""
+
+from functools import cache
+
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from store.migrate import alembic_config, head_revision
+
+
+class SchemaOutOfDate(Exception):  # noqa: N818 -- names the state, as the operator reads it
+    """The database's schema is older than this code. The message says what to run."""
+
+
+async def ensure_current(engine: AsyncEngine) -> None:
+    """Raise SchemaOutOfDate unless the database is at this code's revision, or at a newer one that it does not know.
+
+    A newer one is accepted: migrations only expand, so the previous release runs on during an upgrade.
+    """
+    async with engine.connect() as connection:
+        current = await connection.run_sync(current_revision)
+    if current == head_revision() or (current is not None and current not in known_revisions()):
+        return
+    found = f"at revision {current}" if current else "empty"
+    raise SchemaOutOfDate(
+        f"the database is {found}, this release needs revision {head_revision()}: "
+        "run `python -m store upgrade` with the same DATABASE_URL first (or `make migrate`)"
+    )
+
+
+def current_revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+@cache
+def known_revisions() -> frozenset[str]:
+    return frozenset(script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions())
