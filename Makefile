@@ -33,10 +33,13 @@ lint: $(STAMP) ## ruff, mypy, import-linter
 	@$(BIN)/lint-imports
 
 ##@ Keep it
-.PHONY: format lock
+.PHONY: format generate lock
 format: $(STAMP) ## Format and apply safe fixes
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
+
+generate: $(STAMP) ## Rewrite what is generated: schemas, docs/events.md, the exchange catalogue, .env.example
+	@$(BIN)/python -m contracts.export
 
 lock: ## Resolve again and rewrite requirements.lock and each service's own lock
 	@$(BIN)/uv lock --quiet

@@ -1,6 +1,6 @@
 """What was collected. Topic `candles`, keyed by exchange|symbol|timeframe."""
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from pydantic import Field
@@ -29,12 +29,16 @@ class CandlesCollected(Event):
     """A collector fetched closed candles of one series. Ascending by open time, without duplicates."""
 
     type: Literal["CandlesCollected"] = "CandlesCollected"
-    run_id: UUID
+    run_id: UUID = Field(description="The run that fetched them.")
     exchange: ExchangeId
     symbol: Symbol
     timeframe: Timeframe
     fetched_at: Instant = Field(description="When the exchange answered; an older fetch never overwrites a newer one.")
-    rows: Annotated[tuple[Candle, ...], Field(min_length=1, max_length=MAX_CANDLES_PER_EVENT)]
+    rows: tuple[Candle, ...] = Field(
+        min_length=1,
+        max_length=MAX_CANDLES_PER_EVENT,
+        description="[open ms, open, high, low, close, volume], ascending, no duplicates.",
+    )
 
     @override
     def key(self) -> str:

@@ -30,7 +30,7 @@ class ConfigChanged(Event):
     """A config was created or changed; carries its whole new state."""
 
     type: Literal["ConfigChanged"] = "ConfigChanged"
-    config: CollectionConfig
+    config: CollectionConfig = Field(description="The whole new state.")
 
     @override
     def key(self) -> str:
@@ -41,7 +41,7 @@ class ConfigRemoved(Event):
     """A config was deleted. A tombstone under the same key follows, so that compaction forgets it."""
 
     type: Literal["ConfigRemoved"] = "ConfigRemoved"
-    config_id: int = Field(gt=0)
+    config_id: int = Field(gt=0, description="The config that is gone.")
     version: int = Field(gt=0, description="One more than the last version announced.")
 
     @override

@@ -12,9 +12,9 @@ class DeadLetter(Event):
     """A message was put aside so that the ones behind it could pass. Holds all that is needed to replay it."""
 
     type: Literal["DeadLetter"] = "DeadLetter"
-    source_topic: str
-    source_partition: int = Field(ge=0)
-    source_offset: int = Field(ge=0)
+    source_topic: str = Field(description="Where the message was, as the broker names the topic.")
+    source_partition: int = Field(ge=0, description="Its partition.")
+    source_offset: int = Field(ge=0, description="Its offset.")
     source_key: str | None = Field(description="Base64 of the key's bytes.")
     source_value: str | None = Field(description="Base64 of the value's bytes.")
     source_headers: dict[str, str] = Field(description="Header values as text, undecodable bytes replaced.")

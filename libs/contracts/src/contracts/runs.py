@@ -18,22 +18,22 @@ class TimeframeResult(Model):
     pages: int = Field(ge=0, description="Answers read from the exchange.")
     first_open: Instant | None = Field(default=None, description="Open time of the first candle collected.")
     last_open: Instant | None = Field(default=None, description="Open time of the last candle collected.")
-    error_class: ErrorClass | None = None
-    error_message: str | None = None
+    error_class: ErrorClass | None = Field(default=None, description="Null exactly when it was collected.")
+    error_message: str | None = Field(default=None, description="For a person.")
 
 
 class RunStarted(Event):
     """A collector took a tick up."""
 
     type: Literal["RunStarted"] = "RunStarted"
-    run_id: UUID
-    config_id: int = Field(gt=0)
+    run_id: UUID = Field(description="The id of the tick that asked for it.")
+    config_id: int = Field(gt=0, description="The config that is collected.")
     exchange: ExchangeId
     symbol: Symbol
     timeframes: Timeframes
-    trigger: Trigger
-    scheduled_for: Instant
-    started_at: Instant
+    trigger: Trigger = Field(description="Why the run exists.")
+    scheduled_for: Instant = Field(description="The slot; for a manual or initial run, when it was asked for.")
+    started_at: Instant = Field(description="When the collector took the tick up.")
     deadline_at: Instant = Field(
         description="The run ends by itself by then; later than this plus a grace, its collector is gone."
     )
@@ -48,16 +48,18 @@ class RunFinished(Event):
     """A run ended. The log row can be written from this event alone, should RunStarted come later or never."""
 
     type: Literal["RunFinished"] = "RunFinished"
-    run_id: UUID
-    config_id: int = Field(gt=0)
+    run_id: UUID = Field(description="The id of the tick that asked for it.")
+    config_id: int = Field(gt=0, description="The config that is collected.")
     exchange: ExchangeId
     symbol: Symbol
     timeframes: Timeframes
-    trigger: Trigger
-    scheduled_for: Instant
-    started_at: Instant
-    finished_at: Instant
-    status: Literal[RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.SKIPPED]
+    trigger: Trigger = Field(description="Why the run exists.")
+    scheduled_for: Instant = Field(description="The slot; for a manual or initial run, when it was asked for.")
+    started_at: Instant = Field(description="When the collector took the tick up.")
+    finished_at: Instant = Field(description="When it ended, by the same clock as started_at.")
+    status: Literal[RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.SKIPPED] = Field(
+        description="success: every timeframe was collected. skipped: the config was still being collected."
+    )
     records_collected: int = Field(ge=0, description="Candles published, over all timeframes.")
     error_class: ErrorClass | None = Field(default=None, description="Null exactly when the run succeeded.")
     error_message: str | None = Field(

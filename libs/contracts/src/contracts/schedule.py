@@ -16,11 +16,11 @@ class JobScheduled(Event):
     """
 
     type: Literal["JobScheduled"] = "JobScheduled"
-    config_id: int = Field(gt=0)
+    config_id: int = Field(gt=0, description="The config whose schedule this is.")
     config_version: int = Field(gt=0, description="The version of the config that this state follows.")
     exchange: ExchangeId
     symbol: Symbol
-    interval_minutes: int = Field(ge=1)
+    interval_minutes: int = Field(ge=1, description="The interval of the grid that last_slot and next_fire_at lie on.")
     active: bool = Field(description="False when the config is disabled: nothing will fire.")
     last_slot: Instant | None = Field(
         description="The latest slot for which a tick was emitted, or the instant from which slots count."

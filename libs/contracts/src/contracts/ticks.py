@@ -23,7 +23,7 @@ class TickDue(Event):
         description="Deterministic per (config, slot): the same slot is the same run, whoever emits it."
     )
     config: CollectionConfig = Field(description="The config as it was when the tick was emitted.")
-    trigger: Trigger
+    trigger: Trigger = Field(description="Why the run exists: its slot, a new config, or somebody asked.")
     scheduled_for: Instant = Field(description="The slot; for a manual or initial run, when it was asked for.")
     window_start: Instant | None = Field(
         description="Collect from here, where the last successful run ended. Null: never collected, one full page back."

@@ -3,18 +3,27 @@
 from enum import StrEnum
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 JOB_TYPE: Final = "data_collection"
 
-ExchangeId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{2,40}$")]
-"""ccxt's id of an exchange, such as `binance`."""
+ExchangeId = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9_]{2,40}$"),
+    Field(description="ccxt's id of the exchange, such as `binance`."),
+]
 
-Symbol = Annotated[str, StringConstraints(pattern=r"^[^\s/:|]{1,40}/[^\s/:|]{1,40}(:[^\s/:|]{1,40})?$")]
-"""ccxt's unified symbol, `BASE/QUOTE` or `BASE/QUOTE:SETTLE`; case matters, some exchanges have mixed-case symbols."""
+Symbol = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^\s/:|]{1,40}/[^\s/:|]{1,40}(:[^\s/:|]{1,40})?$"),
+    Field(description="ccxt's unified symbol, `BASE/QUOTE` or `BASE/QUOTE:SETTLE`. Case matters on some exchanges."),
+]
 
-Timeframe = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,2}[smhdwMy]$")]
-"""ccxt's timeframe, such as `1m`, `4h`, `1d`, `1w`, `1M` (a calendar month)."""
+Timeframe = Annotated[
+    str,
+    StringConstraints(pattern=r"^[1-9][0-9]{0,2}[smhdwMy]$"),
+    Field(description="ccxt's timeframe, such as `1m`, `4h`, `1d`, `1w`, `1M` (a calendar month)."),
+]
 
 
 def _no_duplicates(timeframes: tuple[str, ...]) -> tuple[str, ...]:
@@ -25,7 +34,11 @@ def _no_duplicates(timeframes: tuple[str, ...]) -> tuple[str, ...]:
     return timeframes
 
 
-Timeframes = Annotated[tuple[Timeframe, ...], AfterValidator(_no_duplicates)]
+Timeframes = Annotated[
+    tuple[Timeframe, ...],
+    AfterValidator(_no_duplicates),
+    Field(description="The timeframes that the config collects; at least one, none twice."),
+]
 
 
 class RunStatus(StrEnum):

@@ -1,0 +1,143 @@
+"""`python -m contracts.export REPOSITORY`: writes what is generated from the contracts, or says what is stale.
+
+Generated: libs/contracts/schemas/<Event>.v<N>.schema.json and docs/events.md.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from contracts.event import Event, event_type
+from contracts.topics import ALL_TOPICS, Cleanup, Topic
+
+SCHEMAS = Path("libs/contracts/schemas")
+EVENTS_PAGE = Path("docs/events.md")
+
+
+def generated_files() -> dict[Path, str]:
+    """Every generated file's path in the repository and its text."""
+    files = {SCHEMAS / schema_name(event): schema_text(event) for topic in ALL_TOPICS for event in topic.events}
+    return {**files, EVENTS_PAGE: events_page(ALL_TOPICS)}
+
+
+def schema_name(event: type[Event]) -> str:
+    return f"{event_type(event)}.v{event.model_fields['schema_version'].default}.schema.json"
+
+
+def schema_text(event: type[Event]) -> str:
+    return json.dumps(event.model_json_schema(mode="serialization"), indent=2) + "\n"
+
+
+def stale_files(repository: Path, files: Mapping[Path, str]) -> list[Path]:
+    """Which files differ from what would be generated, including schemas of events that are gone."""
+    wrong = [path for path, text in files.items() if not _says(repository / path, text)]
+    present = {path.relative_to(repository) for path in (repository / SCHEMAS).glob("*.schema.json")}
+    return sorted([*wrong, *(present - files.keys())])
+
+
+def _says(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == text
+
+
+def events_page(topics: Iterable[Topic]) -> str:
+    topics = tuple(topics)
+    return "\n".join(
+        [
+            "# Topics and events",
+            "",
+            "Generated from `contracts.topics` by `make generate`; do not edit.",
+            "The delivery guarantee of each hop is in [architecture.md](architecture.md).",
+            "",
+            "```mermaid",
+            *_picture(topics),
+            "```",
+            "",
+            *(line for topic in topics for line in _topic_section(topic)),
+        ]
+    )
+
+
+def _picture(topics: Iterable[Topic]) -> list[str]:
+    lines = ["flowchart LR"]
+    for topic in topics:
+        lines.append(f"  {topic.name}[/{topic.name}/]")
+        # Everyone may send dead letters: drawn once, not as an arrow from each.
+        producers = ("any consumer",) if not topic.consumers else topic.producers
+        lines += [f"  {_node(producer)} --> {topic.name}" for producer in producers]
+        lines += [f"  {topic.name} --> {_node(consumer)}" for consumer in topic.consumers]
+    return lines
+
+
+def _node(service: str) -> str:
+    return f"{service.replace(' ', '-')}([{service}])"
+
+
+def _topic_section(topic: Topic) -> list[str]:
+    return [
+        f"## `{topic.name}`",
+        "",
+        topic.why,
+        "",
+        "| key | cleanup | partitions | produced by | consumed by |",
+        "|---|---|---|---|---|",
+        f"| {' | '.join(_facts(topic))} |",
+        "",
+        *(line for event in topic.events for line in _event_section(event)),
+        *(("A null value (tombstone) says that the key is gone.", "") if topic.tombstones else ()),
+    ]
+
+
+def _facts(topic: Topic) -> tuple[str, ...]:
+    consumers = ", ".join(topic.consumers) or "people"
+    return topic.key, _cleanup(topic), str(topic.partitions), ", ".join(topic.producers), consumers
+
+
+def _cleanup(topic: Topic) -> str:
+    if topic.cleanup is Cleanup.COMPACT:
+        return "compact"
+    return f"delete after {topic.retention.days} days" if topic.retention else "delete"
+
+
+def _event_section(event: type[Event]) -> list[str]:
+    summary = (event.__doc__ or "").strip().splitlines()[0]
+    rows = [
+        f"| `{name}` | {field.description or ''} |"
+        for name, field in event.model_fields.items()
+        if name not in {*Event.model_fields, "type"}
+    ]
+    schema = f"../{SCHEMAS.as_posix()}/{schema_name(event)}"
+    return [
+        f"### {event_type(event)}",
+        "",
+        f"{summary} ([schema]({schema}))",
+        "",
+        "| field | meaning |",
+        "|---|---|",
+        *rows,
+        "",
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("repository", type=Path, nargs="?", default=Path())
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 and name what is stale")
+    arguments = parser.parse_args()
+    files = generated_files()
+    stale = stale_files(arguments.repository, files)
+    if arguments.check:
+        sys.exit(f"stale: {', '.join(map(str, stale))}; run `make generate`" if stale else 0)
+    for path in stale:
+        target = arguments.repository / path
+        if path in files:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(files[path], encoding="utf-8")
+        else:
+            target.unlink()
+        sys.stdout.write(f"{'wrote' if path in files else 'removed'} {path}\n")
+
+
+if __name__ == "__main__":
+    main()
