@@ -1,0 +1,38 @@
+"""The Postgres engine. Needs the extra `candlekeep-runtime[database]`; the Kafka-only services do without it."""
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from runtime.settings import DatabaseSettings
+
+_CONNECT_SECONDS = 10.0
+
+
+def async_url(database_url: str) -> URL:
+    """The URL as SQLAlchemy's asyncpg dialect wants it; libpq's `sslmode` becomes asyncpg's `ssl`."""
+    url = make_url(database_url.replace("postgres://", "postgresql://", 1))
+    if "sslmode" in url.query:
+        mode = url.query["sslmode"]
+        url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
+    return url.set(drivername="postgresql+asyncpg")
+
+
+def build_engine(settings: DatabaseSettings, application_name: str = "candlekeep") -> AsyncEngine:
+    """An engine with a limit on everything: connecting, waiting for a connection, and each statement.
+
+    It connects when first used, and asks each connection whether it still lives before use, so a restarted Postgres
+    costs no failed statement. The name shows in pg_stat_activity.
+    """
+    return create_async_engine(
+        async_url(settings.database_url.get_secret_value()),
+        pool_size=settings.database_pool_size,
+        max_overflow=0,
+        pool_timeout=_CONNECT_SECONDS,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        connect_args={
+            "timeout": _CONNECT_SECONDS,
+            "command_timeout": settings.database_command_timeout_seconds,
+            "server_settings": {"application_name": application_name},
+        },
+    )

@@ -1,0 +1,74 @@
+"""Two questions that an orchestrator asks: should I restart you (live), and may I count on you (ready).
+
+A check returns None when all is well, else what is wrong, in words. Liveness must not depend on Kafka or Postgres:
+restarting a process does not bring them back.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from faststream.asgi import AsgiResponse
+
+from runtime.logs import log
+
+Check = Callable[[], str | None]
+
+
+class Health:
+    """The named checks of one process."""
+
+    def __init__(self) -> None:
+        self._live: dict[str, Check] = {}
+        self._ready: dict[str, Check] = {}
+
+    def liveness(self, name: str, check: Check) -> None:
+        """Add or replace a check whose failure a restart would cure."""
+        self._live[name] = check
+
+    def readiness(self, name: str, check: Check) -> None:
+        """Add or replace a check that must pass before others count on this process."""
+        self._ready[name] = check
+
+    def live_problems(self) -> dict[str, str]:
+        """What is wrong by check name; empty means live."""
+        return _problems(self._live)
+
+    def ready_problems(self) -> dict[str, str]:
+        """What is wrong by check name; empty means ready. What is not live is not ready."""
+        return _problems(self._live) | _problems(self._ready)
+
+    def routes(self) -> list[tuple[str, Any]]:
+        """ASGI routes /health/live and /health/ready: 200, or 503 with the reasons."""
+        return [
+            ("/health/live", _endpoint("live", self.live_problems)),
+            ("/health/ready", _endpoint("ready", self.ready_problems)),
+        ]
+
+
+def health_body(word: str, problems: dict[str, str]) -> tuple[int, bytes]:
+    """Status code and JSON body of an answer, for servers of any kind."""
+    status = 503 if problems else 200
+    return status, json.dumps({"status": f"not {word}" if problems else word, "problems": problems}).encode()
+
+
+def _problems(checks: dict[str, Check]) -> dict[str, str]:
+    found = {}
+    for name, check in checks.items():
+        try:
+            problem = check()
+        except Exception as error:  # noqa: BLE001 -- a broken check is a failed check
+            log.exception("A health check is broken", action="health_check_broken", check=name)
+            problem = f"the check itself failed: {error!r}"
+        if problem is not None:
+            found[name] = problem
+    return found
+
+
+def _endpoint(word: str, problems: Callable[[], dict[str, str]]) -> Any:
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        status, body = health_body(word, problems())
+        headers = {"content-type": "application/json", "cache-control": "no-store"}
+        await AsgiResponse(body, status, headers)(scope, receive, send)
+
+    return answer

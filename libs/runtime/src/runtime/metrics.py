@@ -1,0 +1,77 @@
+"""The metrics that all consumers and publishers share, each with a sentence. A service's own are in its metrics.py."""
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+
+def new_registry() -> CollectorRegistry:
+    """A registry of this process' own, with its memory, CPU and garbage collection."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
+
+
+class ConsumerMetrics:
+    """What the consumers of one process have in common. Make one per registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.lag = Gauge(
+            "candlekeep_consumer_lag",
+            "Messages of an assigned partition that are not handled yet.",
+            ("consumer", "topic", "partition"),
+            registry=registry,
+        )
+        self.batch_size = Histogram(
+            "candlekeep_consumer_batch_size",
+            "Messages per batch handed to a handler.",
+            ("consumer",),
+            buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000),
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "candlekeep_consumer_in_flight", "Messages being handled right now.", ("consumer",), registry=registry
+        )
+        self.dead_letters = Counter(
+            "candlekeep_dead_letters",
+            "Messages put aside because nobody could read or store them.",
+            ("consumer", "topic"),
+            registry=registry,
+        )
+        self.rebalances = Counter(
+            "candlekeep_consumer_rebalances",
+            "Times that the group handed out its partitions anew.",
+            ("consumer",),
+            registry=registry,
+        )
+        self.retries = Counter(
+            "candlekeep_consumer_retries",
+            "Times that a handler failed and was tried again.",
+            ("consumer",),
+            registry=registry,
+        )
+
+    def report_lag(self, consumer: str, lag: Mapping[tuple[str, int], int]) -> None:
+        """Lag by (topic, partition). Partitions that are not named are somebody else's now: their series end."""
+        for name, topic, partition in list(self.lag._metrics):  # noqa: SLF001 -- the client offers no list of children
+            if name == consumer and (topic, int(partition)) not in lag:
+                self.lag.remove(name, topic, partition)
+        for (topic, number), behind in lag.items():
+            self.lag.labels(consumer, topic, str(number)).set(behind)
+
+
+class PublisherMetrics:
+    """What publishers have in common. Make one per registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.failures = Counter(
+            "candlekeep_publish_failures",
+            "Publications that were refused, or not acknowledged in time.",
+            ("topic",),
+            registry=registry,
+        )

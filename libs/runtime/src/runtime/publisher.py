@@ -1,0 +1,107 @@
+"""Events to Kafka, each acknowledged by all in-sync replicas before it counts as published."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka.errors import KafkaError
+from faststream.exceptions import IncorrectState
+from faststream.kafka import KafkaBroker
+
+from contracts.event import Event
+from contracts.topics import Topic
+from runtime.codec import encode
+from runtime.kafka import topic_name
+from runtime.metrics import PublisherMetrics
+from runtime.settings import KafkaSettings
+
+
+class PublishFailed(Exception):  # noqa: N818 -- it names what happened
+    """Not acknowledged. After a timeout the message may still arrive later: consumers must tolerate duplicates."""
+
+
+@dataclass(frozen=True)
+class _Message:
+    key: str
+    value: bytes | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class EventPublisher:
+    """Publishes through a FastStream broker's producer.
+
+    Everything has a time limit of its own: an idempotent producer never gives up by itself. Never uses
+    `publish_batch`, which sends a whole batch to one random partition whatever the keys.
+    """
+
+    def __init__(
+        self, broker: KafkaBroker, settings: KafkaSettings, source: str, metrics: PublisherMetrics | None = None
+    ) -> None:
+        self._broker = broker
+        self._settings = settings
+        self._source = source
+        self._metrics = metrics
+        self._problem: str | None = None
+
+    async def publish(self, topic: Topic, event: Event) -> None:
+        """Publish under the event's own key. Raises `PublishFailed`."""
+        await self._send(topic, [self._message(event)])
+
+    async def publish_many(self, topic: Topic, events: Iterable[Event]) -> None:
+        """Publish in order, without a round trip per event. All are acknowledged, or `PublishFailed` is raised
+        and any of them may have arrived.
+        """
+        await self._send(topic, [self._message(event) for event in events])
+
+    async def tombstone(self, topic: Topic, key: str) -> None:
+        """Publish a null value: compaction forgets the key. Raises `PublishFailed`."""
+        await self._send(topic, [_Message(key, None)])
+
+    async def publish_raw(self, topic: Topic, *, key: str, value: bytes | None, headers: Mapping[str, str]) -> None:
+        """Publish bytes that were encoded earlier, such as the outbox's. Raises `PublishFailed`."""
+        await self._send(topic, [_Message(key, value, headers)])
+
+    def readiness(self) -> str | None:
+        """The last publication's problem, None when it was acknowledged."""
+        return self._problem
+
+    def _message(self, event: Event) -> _Message:
+        value, headers = encode(event, self._source)
+        return _Message(event.key(), value, headers)
+
+    async def _send(self, topic: Topic, messages: list[_Message]) -> None:
+        try:
+            async with asyncio.timeout(self._settings.kafka_publish_timeout_seconds):
+                await self._send_all(topic_name(self._settings, topic), messages)
+        except (KafkaError, IncorrectState, OSError, TimeoutError) as error:
+            reason = "no acknowledgement in time" if isinstance(error, TimeoutError) else repr(error)
+            self._problem = f"{topic.name}: {reason}"
+            if self._metrics is not None:
+                self._metrics.failures.labels(topic.name).inc(len(messages))
+            raise PublishFailed(f"{topic.name}: {reason}") from error
+        self._problem = None
+
+    async def _send_all(self, name: str, messages: list[_Message]) -> None:
+        acknowledgements: list[asyncio.Future[Any]] = []
+        for message in messages:
+            acknowledgement = await self._broker.publish(
+                message.value,
+                name,
+                key=message.key.encode(),
+                headers=dict(message.headers),
+                no_confirm=True,
+            )
+            acknowledgement.add_done_callback(_look_at)
+            acknowledgements.append(acknowledgement)
+        if acknowledgements:
+            # wait() and not gather(): running out of time must not cancel what the producer still holds.
+            await asyncio.wait(acknowledgements)
+        for acknowledgement in acknowledgements:
+            acknowledgement.result()
+
+
+def _look_at(acknowledgement: asyncio.Future[Any]) -> None:
+    """An outcome that nobody waits for any more has been seen, or asyncio complains about it at exit."""
+    if not acknowledgement.cancelled():
+        acknowledgement.exception()

@@ -1,0 +1,61 @@
+"""Runs a worker's background tasks, notices when one ends, and stops them in reverse order within a grace."""
+
+import asyncio
+from collections.abc import Sequence
+
+from runtime.background import Background
+from runtime.logs import log
+
+_CANCEL_SECONDS = 5.0
+
+
+class Supervisor:
+    """One life of a set of backgrounds: `run_until`, then `stop`."""
+
+    def __init__(self, backgrounds: Sequence[Background]) -> None:
+        self._backgrounds = backgrounds
+        self._tasks: list[tuple[Background, asyncio.Task[None]]] = []
+
+    async def run_until(self, stopping: asyncio.Task[bool]) -> bool:
+        """Start all; return when told to stop (True) or when one of them ended by itself (False)."""
+        self._tasks = [(each, asyncio.create_task(_run(each), name=each.name)) for each in self._backgrounds]
+        await asyncio.wait([stopping, *(task for _, task in self._tasks)], return_when=asyncio.FIRST_COMPLETED)
+        ended = [(background, task) for background, task in self._tasks if task.done()]
+        for background, task in ended:
+            log.critical(
+                "A background task ended by itself, going down",
+                action="background_ended",
+                background=background.name,
+                exc_info=None if task.cancelled() else task.exception(),
+            )
+        return not ended
+
+    async def stop(self, grace_seconds: float) -> bool:
+        """Stop all in reverse order, together within the grace. True when none of them failed on the way down."""
+        deadline = asyncio.get_running_loop().time() + grace_seconds
+        well = True
+        for background, task in reversed(self._tasks):
+            if not task.done():
+                well = await self._stop_one(background, task, deadline) and well
+        return well
+
+    async def _stop_one(self, background: Background, task: asyncio.Task[None], deadline: float) -> bool:
+        try:
+            async with asyncio.timeout_at(deadline):
+                await background.stop()
+                await asyncio.wait([task])
+        except TimeoutError:
+            log.warning("Did not stop within the grace", action="background_cancelled", background=background.name)
+        except Exception:  # noqa: BLE001 -- the others must still be stopped
+            log.exception("Stopping failed", action="background_stop_failed", background=background.name)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=_CANCEL_SECONDS)
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            log.error("Failed while stopping", action="background_failed", background=background.name, exc_info=error)
+            return False
+        return True
+
+
+async def _run(background: Background) -> None:
+    await background.run()
