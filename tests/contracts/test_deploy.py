@@ -1,0 +1,94 @@
+"""What can be known about the deployment without a container engine."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from contracts.topics import ALL_TOPICS
+
+REPOSITORY = Path(__file__).parents[2]
+SERVICES = sorted(path.name for path in (REPOSITORY / "services").iterdir() if (path / "pyproject.toml").is_file())
+EACH_SERVICE = pytest.mark.parametrize("service", SERVICES)
+
+
+def _compose() -> dict[str, Any]:
+    return yaml.safe_load((REPOSITORY / "deploy/compose.yaml").read_text())
+
+
+def _tool(name: str) -> str:
+    return str(Path(sys.executable).with_name(name))
+
+
+def _known_variables(service: str) -> set[str]:
+    settings = importlib.import_module(f"{service.replace('-', '_')}.settings")
+    classes = [value for value in vars(settings).values() if isinstance(value, type) and hasattr(value, "model_fields")]
+    return {name.upper() for cls in classes for name in cls.model_fields}
+
+
+def test_the_compose_file_obeys_the_compose_specification() -> None:
+    command = [_tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", "deploy/compose.yaml"]
+    checked = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
+
+
+@EACH_SERVICE
+def test_the_dockerfile_passes_hadolint(service: str) -> None:
+    command = [_tool("hadolint"), f"services/{service}/Dockerfile"]
+    checked = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
+
+
+@EACH_SERVICE
+def test_the_image_copies_the_packages_that_the_service_depends_on(service: str) -> None:
+    dockerfile = (REPOSITORY / f"services/{service}/Dockerfile").read_text()
+    manifest = (REPOSITORY / f"services/{service}/pyproject.toml").read_text()
+    for library in ("contracts", "runtime", "store"):
+        assert (f"COPY libs/{library}/src" in dockerfile) == (f'"candlekeep-{library}"' in manifest), library
+    assert f"COPY services/{service}/src" in dockerfile
+
+
+@EACH_SERVICE
+def test_compose_sets_only_variables_that_the_service_knows(service: str) -> None:
+    environment = set(_compose()["services"][service]["environment"])
+    assert environment <= _known_variables(service)
+
+
+@EACH_SERVICE
+def test_ports_agree_between_compose_the_image_and_prometheus(service: str) -> None:
+    port = _compose()["services"][service]["environment"]["HTTP_PORT"]
+    dockerfile = (REPOSITORY / f"services/{service}/Dockerfile").read_text()
+    assert f"EXPOSE {port}\n" in dockerfile
+    assert f"127.0.0.1:{port}/health/live" in dockerfile
+    scrape = yaml.safe_load((REPOSITORY / "deploy/prometheus/prometheus.yml").read_text())
+    assert f"{service}:{port}" in scrape["scrape_configs"][0]["static_configs"][0]["targets"]
+
+
+def test_every_service_that_is_named_in_a_topic_is_deployed_and_nothing_runs_as_root() -> None:
+    deployed = set(_compose()["services"])
+    assert {name for topic in ALL_TOPICS for name in (*topic.producers, *topic.consumers)} <= deployed
+    for service in SERVICES:
+        assert "USER 65532" in (REPOSITORY / f"services/{service}/Dockerfile").read_text()
+        assert _compose()["services"][service]["read_only"] is True
+
+
+def test_services_wait_for_the_jobs_whose_work_they_need() -> None:
+    services = _compose()["services"]
+    for name in SERVICES:
+        environment, waits = services[name]["environment"], services[name]["depends_on"]
+        assert ("migrate" in waits) == ("DATABASE_URL" in environment), name
+        # The API must come up while Kafka is down.
+        assert ("topics" in waits) == (name != "admin-api"), name
+
+
+@EACH_SERVICE
+def test_locks_hold_hashes_and_no_address(service: str) -> None:
+    for lock in (REPOSITORY / f"services/{service}/requirements.lock", REPOSITORY / "requirements.lock"):
+        text = lock.read_text()
+        assert "--hash=sha256:" in text
+        assert "://" not in text
+        assert "index-url" not in text
