@@ -1,0 +1,141 @@
+"""Topics of a test's own, and reading back what was published."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from contracts.event import Event
+from contracts.topics import ALL_TOPICS, Topic
+from local_stack.kafka_provider import command_memory_kafka
+from local_stack.keeper import KeptKafka
+from runtime.codec import decode
+from runtime.kafka import topic_name
+from runtime.settings import KafkaSettings
+from support.polling import eventually
+
+E = TypeVar("E", bound=Event)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    topic: Topic
+    key: str
+    event: Event | None
+    """None for a tombstone."""
+    partition: int
+    offset: int
+    headers: dict[str, str]
+
+
+@dataclass
+class Recorder:
+    """Everything that was published to some topics, in the order in which it arrived here."""
+
+    records: list[Recorded] = field(default_factory=list)
+
+    def events(self, kind: type[E]) -> list[E]:
+        return [record.event for record in self.records if isinstance(record.event, kind)]
+
+    async def await_event(
+        self, kind: type[E], matching: Callable[[E], bool] = lambda _: True, *, within: float = 10.0
+    ) -> E:
+        """The first event of that kind that matches, past or future."""
+        return (await self.await_events(kind, 1, matching, within=within))[0]
+
+    async def await_events(
+        self, kind: type[E], count: int, matching: Callable[[E], bool] = lambda _: True, *, within: float = 10.0
+    ) -> list[E]:
+        def enough() -> list[E]:
+            found = [event for event in self.events(kind) if matching(event)]
+            assert len(found) >= count, f"{len(found)} of {count} {kind.__name__} arrived"
+            return found
+
+        return await eventually(enough, within=within)
+
+
+@contextlib.asynccontextmanager
+async def recording(settings: KafkaSettings, *topics: Topic) -> AsyncIterator[Recorder]:
+    """Record topics from their beginning until the block ends. No consumer group: nobody's partitions move."""
+    recorder = Recorder()
+    async with _reader(settings, topics) as (consumer, names):
+
+        async def record() -> None:
+            async for message in consumer:
+                recorder.records.append(_recorded(names[message.topic], message))
+
+        task = asyncio.create_task(record())
+        try:
+            yield recorder
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def read_topic(settings: KafkaSettings, topic: Topic) -> list[Recorded]:
+    """What the topic holds now, partition after partition."""
+    async with _reader(settings, [topic]) as (consumer, _):
+        ends = await consumer.end_offsets(consumer.assignment())
+        records = []
+        while any([await consumer.position(partition) < end for partition, end in ends.items()]):
+            for messages in (await consumer.getmany(timeout_ms=200)).values():
+                records += [_recorded(topic, message) for message in messages]
+    return sorted(records, key=lambda record: (record.partition, record.offset))
+
+
+@contextlib.asynccontextmanager
+async def _reader(settings: KafkaSettings, topics: Sequence[Topic]) -> AsyncIterator[tuple[Any, dict[str, Topic]]]:
+    names = {topic_name(settings, topic): topic for topic in topics}
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka_bootstrap_servers.split(","),
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=20,
+    )
+    await consumer.start()
+    try:
+        consumer.assign([TopicPartition(name, number) for name, t in names.items() for number in range(t.partitions)])
+        await consumer.seek_to_beginning()
+        yield consumer, names
+    finally:
+        await consumer.stop()
+
+
+def _recorded(topic: Topic, message: Any) -> Recorded:
+    return Recorded(
+        topic=topic,
+        key=(message.key or b"").decode(),
+        event=None if message.value is None else decode(topic, message.value),
+        partition=message.partition,
+        offset=message.offset,
+        headers={name: value.decode() for name, value in message.headers},
+    )
+
+
+async def create_topics(kafka: KeptKafka, settings: KafkaSettings, topics: Sequence[Topic] = ALL_TOPICS) -> None:
+    if kafka.control is not None:
+        created = [f"create {topic_name(settings, topic)} {topic.partitions}" for topic in topics]
+        await command_memory_kafka(kafka.control, created)
+        return
+    from runtime.topics import provision
+
+    await provision(settings, topics, replication_factor=1)
+
+
+async def delete_topics(kafka: KeptKafka, settings: KafkaSettings, topics: Sequence[Topic] = ALL_TOPICS) -> None:
+    """A test's 75 partitions would burden the shared broker for the rest of the run."""
+    names = [topic_name(settings, topic) for topic in topics]
+    if kafka.control is not None:
+        await command_memory_kafka(kafka.control, [f"delete {name}" for name in names])
+        return
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers.split(","))
+    await admin.start()
+    try:
+        await admin.delete_topics(names)
+    finally:
+        await admin.close()

@@ -1,0 +1,115 @@
+"""Which Kafka this machine can run: a Java that is new enough, and the broker's jars, resolved once by Maven."""
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ElementTree  # noqa: S405 -- reads only our own pom.xml
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+
+from local_stack.errors import StackError
+
+POM = Path(__file__).parent / "kafka" / "pom.xml"
+OLDEST_JAVA = 17
+MAVEN_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Java:
+    path: str
+    version: int
+
+
+class NoRealKafka(StackError):
+    """Why the real Kafka cannot run here; said to the person when the in-memory one takes its place."""
+
+
+def kafka_version() -> str:
+    """Read from the pom, the one place where the version is written."""
+    version = ElementTree.parse(POM).findtext(".//{*}kafka.version")  # noqa: S314 -- our own file
+    assert version is not None
+    return version
+
+
+def cache_folder() -> Path:
+    """In the checkout (git-ignored), so that a clone brings and forgets its own; elsewhere when that is not writable."""
+    for parent in POM.parents:
+        if (parent / "requirements.lock").exists() and os.access(parent, os.W_OK):
+            return parent / ".cache" / f"kafka-{kafka_version()}"
+    return Path.home() / ".cache" / "candlekeep" / f"kafka-{kafka_version()}"
+
+
+def find_java() -> Java:
+    """The first Java on PATH or in JAVA_HOME that can run this Kafka."""
+    home = os.environ.get("JAVA_HOME")
+    candidates = [shutil.which("java"), shutil.which("java", path=str(Path(home) / "bin")) if home else None]
+    found = [java for path in candidates if path and (java := _probe(path))]
+    for java in found:
+        if java.version >= OLDEST_JAVA:
+            return java
+    if found:
+        raise NoRealKafka(f"Java {found[0].version} is too old for it, it needs {OLDEST_JAVA}")
+    raise NoRealKafka("there is no java on PATH")
+
+
+def _probe(path: str) -> Java | None:
+    try:
+        answer = subprocess.run([path, "-version"], capture_output=True, text=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return None  # macOS has a java that only offers to install one
+    version = java_major(answer.stderr)
+    return Java(path, version) if version else None
+
+
+def java_major(banner: str) -> int | None:
+    """From the first line of `java -version`: 17 for "17.0.15", 8 for "1.8.0_402"."""
+    match = re.search(r'version "(?:1\.)?(\d+)', banner)
+    return int(match[1]) if match else None
+
+
+async def jars(folder: Path) -> list[Path]:
+    """The broker's class path from the cache folder, filled by Maven the first time."""
+    present = sorted((folder / "libs").glob("*.jar"))
+    if present:
+        return present
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise NoRealKafka("there is no mvn on PATH to fetch it with")
+    folder.mkdir(parents=True, exist_ok=True)
+    # Into a folder of its own and then renamed: a broken download never looks like a whole one, and of two that
+    # fetch at the same time both win.
+    partial = Path(mkdtemp(prefix="libs-", dir=folder))
+    partial.chmod(0o755)
+    await _resolve(maven, partial)
+    try:
+        partial.rename(folder / "libs")
+    except OSError:
+        shutil.rmtree(partial)
+    return sorted((folder / "libs").glob("*.jar"))
+
+
+async def _resolve(maven: str, into: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(maven, "-B", "-q", "-f", str(POM), "dependency:copy-dependencies"),
+        *(f"-DoutputDirectory={into}", "-DincludeScope=runtime"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), MAVEN_SECONDS)
+    except TimeoutError:
+        raise NoRealKafka(f"Maven did not fetch it within {MAVEN_SECONDS} seconds") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        if process.returncode != 0:
+            shutil.rmtree(into, ignore_errors=True)
+    if process.returncode != 0:
+        errors = [line for line in output.decode(errors="replace").splitlines() if "ERROR" in line]
+        raise NoRealKafka(f"Maven could not fetch it ({(errors or ['no message'])[0].strip()[:200]})")

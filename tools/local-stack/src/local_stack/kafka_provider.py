@@ -1,0 +1,129 @@
+"""The best Kafka that this machine offers: the one that is already there, the real one, or the one in memory."""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from local_stack.errors import StackError
+from local_stack.kafka_jars import NoRealKafka
+from local_stack.kafka_real import KafkaPorts, RealKafka
+from local_stack.processes import Child, Command
+
+MEMORY_START_SECONDS = 20.0
+# A long poll of the in-memory Kafka does not wake when data arrives; a service that asks often does not notice.
+MEMORY_FETCH_WAIT = {"KAFKA_FETCH_MAX_WAIT_MS": "20"}
+
+
+class KafkaChoice(StrEnum):
+    """Set with CANDLEKEEP_KAFKA; `auto` is real where possible, else in memory."""
+
+    AUTO = "auto"
+    REAL = "real"
+    MEMORY = "memory"
+
+
+@dataclass(frozen=True)
+class ExistingKafka:
+    """Somebody else's broker, named by KAFKA_BOOTSTRAP_SERVERS. Nothing here starts or stops it."""
+
+    bootstrap: str
+    child: None = None
+    is_real: bool = True
+    fresh: bool = False
+
+    @property
+    def description(self) -> str:
+        return f"the one at {self.bootstrap} (KAFKA_BOOTSTRAP_SERVERS)"
+
+    async def stop(self) -> None:
+        return
+
+
+class MemoryKafka:
+    def __init__(self, child: Child, bootstrap: str, control: str, reason: str) -> None:
+        self.child = child
+        self.bootstrap = bootstrap
+        self.control = control
+        self.is_real = False
+        self.fresh = True
+        self.description = f"in-memory fallback ({reason})"
+
+    @classmethod
+    async def start(cls, *, logs: Path, run: Path, reason: str) -> Self:
+        address_file = run / "kafka-memory.json"
+        address_file.unlink(missing_ok=True)
+        argv = (sys.executable, "-m", "local_stack.kafka_memory", "--address-file", str(address_file))
+        child = await Child.start(
+            Command(name="the in-memory Kafka", argv=argv), log_file=logs / "kafka.log", pid_file=run / "kafka.pid"
+        )
+        deadline = time.monotonic() + MEMORY_START_SECONDS
+        while not address_file.exists():
+            if child.exit_code is not None or time.monotonic() > deadline:
+                child.kill()
+                await child.wait()
+                why = " ".join(child.last_lines(1)) or "it did not answer"
+                raise StackError(f"the in-memory Kafka could not start: {why} (log: {child.log_file})")
+            await asyncio.sleep(0.02)
+        address = json.loads(address_file.read_text())
+        return cls(child, address["bootstrap"], address["control"], reason)
+
+    async def stop(self) -> None:
+        await self.child.stop()
+
+
+Kafka = ExistingKafka | RealKafka | MemoryKafka
+
+
+@dataclass(frozen=True, kw_only=True)
+class KafkaPlace:
+    """Where a Kafka of ours keeps its data, logs and pid file. `ports=None`: free ones."""
+
+    data: Path
+    logs: Path
+    run: Path
+    ports: KafkaPorts | None = None
+
+
+async def start_kafka(
+    place: KafkaPlace, say: Callable[[str], None], environment: Mapping[str, str] = os.environ
+) -> Kafka:
+    if bootstrap := environment.get("KAFKA_BOOTSTRAP_SERVERS"):
+        return ExistingKafka(bootstrap)
+    wanted = environment.get("CANDLEKEEP_KAFKA", KafkaChoice.AUTO)
+    if wanted not in set(KafkaChoice):
+        raise StackError(f"CANDLEKEEP_KAFKA is {wanted!r}; it may be {', '.join(KafkaChoice)}")
+    reason = "asked for by CANDLEKEEP_KAFKA"
+    if wanted != KafkaChoice.MEMORY:
+        try:
+            return await RealKafka.start(data=place.data, logs=place.logs, run=place.run, ports=place.ports)
+        except NoRealKafka as error:
+            if wanted == KafkaChoice.REAL:
+                raise
+            reason = str(error)
+    say(
+        f"no Apache Kafka here ({reason}): an in-memory one stands in, which forgets everything when it stops "
+        "and serves one member per consumer group"
+    )
+    return await MemoryKafka.start(logs=place.logs, run=place.run, reason=reason)
+
+
+async def command_memory_kafka(control: str, lines: Iterable[str]) -> None:
+    """Send commands to the control port of an in-memory Kafka; raises StackError with the first refusal."""
+    host, _, port = control.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        for line in lines:
+            writer.write(f"{line}\n".encode())
+            answer = (await reader.readline()).decode().strip()
+            if answer != "ok":
+                raise StackError(f"the in-memory Kafka refused {line!r}: {answer or 'it is gone'}")
+    finally:
+        writer.close()
+        await writer.wait_closed()

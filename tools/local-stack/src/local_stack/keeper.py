@@ -1,0 +1,92 @@
+"""Keeps one Kafka or one Postgres running for as long as another process lives: what tests and benchmarks share.
+
+    python -m local_stack.keeper kafka --folder FOLDER --while-pid PID
+
+`FOLDER/kafka.json` appears when it can be used, `FOLDER/kafka.error` with one line when it cannot start. It is stopped
+by SIGTERM, and when the watched process is gone, however that ended: nobody has to clean up after a killed test run.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from local_stack.errors import StackError
+from local_stack.kafka_provider import Kafka, KafkaPlace, MemoryKafka, start_kafka
+from local_stack.postgres import ExistingPostgres, Postgres, PostgresPlace, start_postgres
+from local_stack.processes import command_line
+
+WATCH_SECONDS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptKafka:
+    bootstrap: str
+    is_real: bool
+    description: str
+    control: str | None
+    """The control port of an in-memory one: see `local_stack.kafka_memory`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptPostgres:
+    url: str
+    description: str
+
+
+async def keep(what: Literal["kafka", "postgres"], folder: Path, watched_pid: int) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    watched = command_line(watched_pid)
+    kept = await _start(what, folder)
+    try:
+        _announce(folder / f"{what}.json", _describe(kept))
+        while watched is not None and command_line(watched_pid) == watched and not stopped.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), WATCH_SECONDS)
+    finally:
+        await kept.stop()
+
+
+async def _start(what: Literal["kafka", "postgres"], folder: Path) -> Kafka | Postgres | ExistingPostgres:
+    data, logs, run = folder / f"{what}-data", folder / "logs", folder / "run"
+    if what == "kafka":
+        return await start_kafka(KafkaPlace(data=data, logs=logs, run=run), print)
+    return await start_postgres(PostgresPlace(data=data, logs=logs, run=run, durable=False), print)
+
+
+def _describe(kept: Kafka | Postgres | ExistingPostgres) -> KeptKafka | KeptPostgres:
+    if isinstance(kept, Postgres | ExistingPostgres):
+        return KeptPostgres(url=kept.url, description=kept.description)
+    control = kept.control if isinstance(kept, MemoryKafka) else None
+    return KeptKafka(bootstrap=kept.bootstrap, is_real=kept.is_real, description=kept.description, control=control)
+
+
+def _announce(file: Path, kept: KeptKafka | KeptPostgres) -> None:
+    partial = file.with_suffix(".part")
+    partial.write_text(json.dumps(asdict(kept)))
+    partial.rename(file)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(prog="python -m local_stack.keeper", description=__doc__)
+    arguments.add_argument("what", choices=["kafka", "postgres"])
+    arguments.add_argument("--folder", type=Path, required=True)
+    arguments.add_argument("--while-pid", type=int, default=os.getppid())
+    chosen = arguments.parse_args()
+    try:
+        asyncio.run(keep(chosen.what, chosen.folder, chosen.while_pid))
+    except StackError as error:
+        (chosen.folder / f"{chosen.what}.error").write_text(str(error))
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

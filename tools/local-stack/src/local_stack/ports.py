@@ -1,0 +1,75 @@
+"""TCP ports of this machine: a free one, and who holds a taken one."""
+
+import contextlib
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from local_stack.errors import StackError
+from local_stack.processes import command_line
+
+LOOPBACK = "127.0.0.1"
+LISTEN = "0A"  # the state column of /proc/net/tcp
+HIGHEST_PORT = 65535
+
+
+def free_port() -> int:
+    """A port that nothing uses now. Another process may take it before you do: be ready to ask again."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As servers do: a port whose last connections are in TIME_WAIT is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def require_free(wanted: Mapping[str, int], advice: str, *, is_free: Callable[[int], bool] = is_free) -> None:
+    """Raise before anything starts, naming every taken port, what it was for and who holds it."""
+    taken = [
+        f"port {port} ({name}) is in use by {holder(port)}" for name, port in wanted.items() if not is_free(port)
+    ]
+    if taken:
+        raise StackError(f"{'; '.join(taken)}; {advice}")
+
+
+def holder(port: int) -> str:
+    """`pid 123 python -m http.server`, or that it cannot be told (another user's process)."""
+    pid = _holding_pid(port)
+    if pid is None:
+        return "another process"
+    words = (command_line(pid) or "?").split()
+    return f"pid {pid} {' '.join([Path(words[0]).name, *words[1:4]])}"
+
+
+def _holding_pid(port: int) -> int | None:
+    inodes = _listening_inodes(port)
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if any(descriptor.readlink().name in inodes for descriptor in (folder / "fd").iterdir()):
+                return int(folder.name)
+    if not inodes and shutil.which("lsof"):
+        asked = ["lsof", "-nP", "-t", f"-iTCP:{port}", "-sTCP:LISTEN"]
+        found = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split()
+        return int(found[0]) if found else None
+    return None
+
+
+def _listening_inodes(port: int) -> set[str]:
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError):
+            for line in Path(table).read_text().splitlines()[1:]:
+                columns = line.split()
+                if columns[3] == LISTEN and int(columns[1].rpartition(":")[2], 16) == port:
+                    inodes.add(f"socket:[{columns[9]}]")
+    return inodes

@@ -1,0 +1,223 @@
+"""A Postgres of our own: UTF-8, C locale, one loopback port, run by an unprivileged user."""
+
+import asyncio
+import os
+import shutil
+import signal
+import struct
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from local_stack.errors import StackError
+from local_stack.ports import LOOPBACK, free_port
+from local_stack.postgres_binaries import (
+    PostgresBinaries,
+    can_enter,
+    find_binaries,
+    made_by,
+    reachable_binaries,
+    unprivileged_user,
+)
+from local_stack.processes import Child, Command
+
+START_SECONDS = 30.0
+PORT_ATTEMPTS = 3
+SUPERUSER = "candlekeep"
+DATABASE = "candlekeep"
+PROTOCOL_3 = 196608
+NOT_YET = b"57P03"  # SQLSTATE of "the database system is starting up"
+
+
+@dataclass(frozen=True)
+class ExistingPostgres:
+    """Somebody else's database, named by DATABASE_URL. Nothing here starts or stops it."""
+
+    url: str
+    child: None = None
+
+    @property
+    def description(self) -> str:
+        return "the one of DATABASE_URL"
+
+    async def stop(self) -> None:
+        return
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresPlace:
+    """Where a Postgres of ours keeps its data, logs and pid file. `port=None`: a free one. `password=None`: trusts
+    everybody on loopback, for tests. `durable=False`: a power cut may cost the data, for tests again."""
+
+    data: Path
+    logs: Path
+    run: Path
+    port: int | None = None
+    password: str | None = None
+    durable: bool = True
+
+
+class Postgres:
+    def __init__(self, child: Child, binaries: PostgresBinaries, port: int, password: str | None) -> None:
+        self.child = child
+        self.description = f"Postgres {binaries.version} ({binaries.origin})"
+        login = f"{SUPERUSER}:{password}" if password else SUPERUSER
+        self.server_url = f"postgresql://{login}@{LOOPBACK}:{port}"
+        self.url = f"{self.server_url}/{DATABASE}"
+
+    @classmethod
+    async def start(cls, place: PostgresPlace, say: Callable[[str], None]) -> Self:
+        user = await asyncio.to_thread(unprivileged_user)
+        data = await asyncio.to_thread(reachable_data, place.data, user, say)
+        binaries = await asyncio.to_thread(lambda: reachable_binaries(find_binaries(data), user))
+        server = _Server(place, data, binaries, user)
+        if made_by(data) is None:
+            await server.initialise()
+        for attempt in range(PORT_ATTEMPTS):
+            port = place.port or free_port()
+            try:
+                child = await server.start(port)
+            except PortTaken:
+                if place.port or attempt == PORT_ATTEMPTS - 1:
+                    raise
+                continue
+            started = cls(child, binaries, port, place.password)
+            await ensure_database(started.server_url, DATABASE)
+            return started
+        raise AssertionError  # the loop returns or raises
+
+    async def stop(self) -> None:
+        await self.child.stop()
+
+
+class PortTaken(StackError):
+    pass
+
+
+class _Server:
+    def __init__(self, place: PostgresPlace, data: Path, binaries: PostgresBinaries, user: str | None) -> None:
+        self._place, self._data, self._binaries, self._user = place, data, binaries, user
+
+    async def initialise(self) -> None:
+        """Into a folder beside, then renamed: an interrupted initdb is not taken for a database."""
+        parent, place = self._data.parent, self._place
+        for unfinished in parent.glob(f"{self._data.name}.new-*"):
+            shutil.rmtree(unfinished, ignore_errors=True)
+        partial = Path(tempfile.mkdtemp(prefix=f"{self._data.name}.new-", dir=parent))
+        with tempfile.NamedTemporaryFile("w") as secret:
+            secret.write(place.password or "")
+            secret.flush()
+            if self._user:
+                shutil.chown(partial, self._user)
+                shutil.chown(secret.name, self._user)
+            trust = ("--auth=trust",) if place.password is None else ("--auth=scram-sha-256", f"--pwfile={secret.name}")
+            argv = (str(self._binaries.folder / "initdb"), "-D", str(partial), "-U", SUPERUSER, *trust)
+            options = ("--encoding=UTF8", "--locale=C", *(() if place.durable else ("--no-sync",)))
+            child = await Child.start(
+                self._command("initdb", (*argv, *options)),
+                log_file=place.logs / "postgres-initdb.log",
+                pid_file=place.run / "postgres-initdb.pid",
+            )
+            code = await child.wait()
+        if code != 0:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise StackError(f"initdb failed: {' '.join(child.last_lines(2))} (log: {child.log_file})")
+        if self._data.exists():
+            self._data.rmdir()  # only ever an empty one: with anything in it the rename must fail
+        partial.rename(self._data)
+
+    async def start(self, port: int) -> Child:
+        settings = {"listen_addresses": LOOPBACK, "port": port, "unix_socket_directories": "", "max_connections": 200}
+        if not self._place.durable:
+            settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        argv = [str(self._binaries.folder / "postgres"), "-D", str(self._data)]
+        for name, value in settings.items():
+            argv += ["-c", f"{name}={value}"]
+        log_file = self._place.logs / "postgres.log"
+        log_file.unlink(missing_ok=True)
+        child = await Child.start(
+            self._command("Postgres", tuple(argv)), log_file=log_file, pid_file=self._place.run / "postgres.pid"
+        )
+        await self._wait_until_ready(child, port)
+        return child
+
+    def _command(self, name: str, argv: tuple[str, ...]) -> Command:
+        # SIGINT is Postgres's fast stop: it disconnects clients and closes cleanly; SIGTERM would wait for them.
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("PG")} | {"LC_ALL": "C"}
+        return Command(
+            name=name, argv=argv, env=environment, cwd=Path("/"), user=self._user, stop_signal=signal.SIGINT
+        )
+
+    async def _wait_until_ready(self, child: Child, port: int) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        try:
+            while not await accepts(port):
+                if child.exit_code is not None:
+                    raise _explain(child, self._data)
+                if time.monotonic() > deadline:
+                    raise StackError(f"Postgres did not answer within {START_SECONDS:.0f} s (log: {child.log_file})")
+                await asyncio.sleep(0.02)
+        except BaseException:
+            await child.stop()
+            raise
+
+
+def _explain(child: Child, data: Path) -> StackError:
+    lines = child.last_lines(100)
+    if any("Address already in use" in line for line in lines):
+        return PortTaken(f"Postgres's port was taken while it started (log: {child.log_file})")
+    reason = next((line for line in lines if "FATAL" in line or "PANIC" in line), " ".join(lines[-1:]))
+    return StackError(f"Postgres stopped while starting on {data}: {reason.strip()} (log: {child.log_file})")
+
+
+async def accepts(port: int) -> bool:
+    """Whether a session would be let in now: it answers a start-up message with anything but "not yet"."""
+    parameters = b"user\0probe\0database\0postgres\0\0"
+    message = struct.pack(">ii", 8 + len(parameters), PROTOCOL_3) + parameters
+    try:
+        async with asyncio.timeout(2):
+            reader, writer = await asyncio.open_connection(LOOPBACK, port)
+            writer.write(message)
+            answer = await reader.read(512)
+            writer.close()
+    except (OSError, TimeoutError):
+        return False
+    return bool(answer) and NOT_YET not in answer
+
+
+async def ensure_database(server_url: str, name: str) -> None:
+    import asyncpg  # noqa: PLC0415 -- a tenth of a second that starting Kafka should not wait for
+
+    connection = await asyncpg.connect(f"{server_url}/postgres")
+    try:
+        if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
+            await connection.execute(f'CREATE DATABASE "{name}"')
+    finally:
+        await connection.close()
+
+
+def reachable_data(wanted: Path, user: str | None, say: Callable[[str], None]) -> Path:
+    """The data folder itself, or one in the system's temp folder when the unprivileged user cannot get to it (a
+    checkout under /root); a pointer file beside the wanted one remembers which."""
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    if can_enter(wanted.parent, user):
+        return wanted
+    pointer = wanted.with_name(f"{wanted.name}.location")
+    if pointer.exists() and can_enter(Path(pointer.read_text()), user):
+        return Path(pointer.read_text()) / "data"
+    private = Path(tempfile.mkdtemp(prefix="candlekeep-postgres-"))
+    private.chmod(0o711)
+    pointer.write_text(str(private))
+    say(f"Postgres runs as {user}, who cannot enter {wanted.parent}: its data is in {private} (noted in {pointer})")
+    return private / "data"
+
+
+async def start_postgres(
+    place: PostgresPlace, say: Callable[[str], None], environment: Mapping[str, str] = os.environ
+) -> Postgres | ExistingPostgres:
+    if url := environment.get("DATABASE_URL"):
+        return ExistingPostgres(url)
+    return await Postgres.start(place, say)

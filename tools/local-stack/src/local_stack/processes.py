@@ -1,0 +1,159 @@
+"""Child processes that are always stopped: their own session, a log file, a pid file, a signal, then a kill."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from local_stack.errors import StackError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What to run. `env` is the whole environment, `user` the account to run as when we are root."""
+
+    name: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    cwd: Path | None = None
+    user: str | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    grace_seconds: float = 10.0
+
+
+class Child:
+    """A running command. It leads its own session, so that a Ctrl-C at the terminal reaches only its supervisor."""
+
+    def __init__(self, command: Command, process: asyncio.subprocess.Process, log_file: Path, pid_file: Path) -> None:
+        self.command = command
+        self.log_file = log_file
+        self.started_at = time.monotonic()
+        self._process = process
+        self._pid_file = pid_file
+
+    @classmethod
+    async def start(cls, command: Command, *, log_file: Path, pid_file: Path) -> Self:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        pid_file.parent.mkdir(parents=True, exist_ok=True)
+        with log_file.open("ab") as log:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *command.argv,
+                    env=dict(command.env),
+                    cwd=command.cwd,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    **account(command.user),
+                )
+            except OSError as error:
+                raise StackError(f"cannot start {command.name}: {error}") from error
+        record_pid(pid_file, process.pid)
+        return cls(command, process, log_file, pid_file)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative is the number of the signal that ended it."""
+        return self._process.returncode
+
+    async def wait(self) -> int:
+        code = await self._process.wait()
+        self._pid_file.unlink(missing_ok=True)
+        return code
+
+    async def stop(self) -> None:
+        """Ask with the command's signal, wait for its grace, then kill its whole session."""
+        if self.exit_code is None:
+            self.signal(self.command.stop_signal)
+            try:
+                await asyncio.wait_for(self._process.wait(), self.command.grace_seconds)
+            except TimeoutError:
+                self.kill()
+        await self.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def last_lines(self, count: int = 5) -> list[str]:
+        return last_lines(self.log_file, count)
+
+
+def account(user: str | None) -> dict[str, object]:
+    """The subprocess arguments that drop root's rights for good: also its supplementary groups."""
+    if user is None or os.geteuid() != 0:
+        return {}
+    import pwd  # noqa: PLC0415 -- absent on Windows, where nobody is root
+
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": ()}
+
+
+def last_lines(log_file: Path, count: int) -> list[str]:
+    with contextlib.suppress(OSError):
+        with log_file.open("rb") as log:
+            log.seek(max(0, log_file.stat().st_size - 64 * 1024))
+            lines = log.read().decode(errors="replace").splitlines()
+        return [line for line in lines if line.strip()][-count:]
+    return []
+
+
+def command_line(pid: int) -> str | None:
+    """The arguments of a live process joined by blanks, None when there is no such process."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        if Path("/proc/self").exists():
+            return None
+        found = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
+        return found.stdout.strip() or None
+    return None if state == "Z" else arguments.decode(errors="replace").replace("\0", " ").strip()
+
+
+def record_pid(pid_file: Path, pid: int) -> None:
+    pid_file.write_text(json.dumps({"pid": pid, "command": command_line(pid)}))
+
+
+def live_pid(pid_file: Path) -> int | None:
+    """The recorded process if it still runs. Pids are reused, so its command line must still be the recorded one."""
+    try:
+        record = json.loads(pid_file.read_text())
+        pid, command = int(record["pid"]), record["command"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return pid if command and command_line(pid) == command else None
+
+
+async def stop_leftovers(run_folder: Path, *, grace_seconds: float = 10.0) -> list[str]:
+    """Stop what an earlier supervisor that was killed left running; returns the names of what was found."""
+    found = {file: pid for file in sorted(run_folder.glob("*.pid")) if (pid := live_pid(file)) is not None}
+    for file, pid in found.items():
+        with contextlib.suppress(ProcessLookupError):
+            # Postgres reads SIGTERM as "wait for every client"; SIGINT makes it disconnect them and stop cleanly.
+            os.kill(pid, signal.SIGINT if file.stem == "postgres" else signal.SIGTERM)
+    deadline = time.monotonic() + grace_seconds
+    while any(live_pid(file) for file in found) and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+    for file in found:
+        if (pid := live_pid(file)) is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+    for file in run_folder.glob("*.pid"):
+        file.unlink(missing_ok=True)
+    return [file.stem for file in found]
