@@ -6,7 +6,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from contracts.event import Event, Instant
-from contracts.vocabulary import ExchangeId, Symbol
+from contracts.vocabulary import ExchangeId, Symbol, Timeframes
 
 
 class JobScheduled(Event):
@@ -20,6 +20,7 @@ class JobScheduled(Event):
     config_version: int = Field(gt=0, description="The version of the config that this state follows.")
     exchange: ExchangeId
     symbol: Symbol
+    timeframes: Timeframes = Field(description="With exchange and symbol: the series that `covered_until` speaks of.")
     interval_minutes: int = Field(ge=1, description="The interval of the grid that last_slot and next_fire_at lie on.")
     active: bool = Field(description="False when the config is disabled: nothing will fire.")
     last_slot: Instant | None = Field(
