@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from collections import deque
 from datetime import UTC, datetime
 
 from aiokafka import ConsumerRecord
@@ -14,22 +15,41 @@ from runtime.publisher import EventPublisher, PublishFailed
 
 _LONGEST_PAUSE_SECONDS = 30.0
 _MAX_ERROR_CHARACTERS = 4000
+_WINDOW = 1000
+_SHARE = 0.5
+_TOLERATED = 50
+
+
+class TooManyDeadLetters(Exception):  # noqa: N818 -- it names what happened
+    """So large a share of the messages cannot be handled that the fault is ours, not theirs: stop and say so."""
 
 
 class DeadLetters:
-    """The way out for one consumer's unreadable or unstorable messages."""
+    """The way out for one consumer's unreadable or unstorable messages.
+
+    Of the last `_WINDOW` messages at most half may leave this way, once at least `_TOLERATED` have: a consumer that
+    was deployed with the wrong contract must not empty its topic into the dead letters.
+    """
 
     def __init__(self, publisher: EventPublisher, consumer_name: str, metrics: ConsumerMetrics) -> None:
         self._publisher = publisher
         self._consumer = consumer_name
         self._metrics = metrics
+        self._recent: deque[bool] = deque(maxlen=_WINDOW)  # True: put aside
+
+    def handled(self, messages: int = 1) -> None:
+        """Say that messages were handled well; the share of dead letters is measured against these."""
+        self._recent.extend([False] * min(messages, _WINDOW))
 
     async def send(self, record: ConsumerRecord, error: str, attempts: int = 1) -> None:
         """Return once the dead letter is acknowledged; only then may the message itself be.
 
         While Kafka does not take it, this tries again for ever: a message must not vanish. Cancelling is safe, the
-        message is then read again.
+        message is then read again. Raises `TooManyDeadLetters` before it puts aside one too many.
         """
+        self._recent.append(True)
+        if (aside := sum(self._recent)) > max(_TOLERATED, len(self._recent) * _SHARE):
+            raise TooManyDeadLetters(f"{aside} of the last {len(self._recent)} messages; last error: {error}")
         letter = dead_letter(record, error, attempts, self._consumer, datetime.now(UTC))
         pause = 0.5
         while True:

@@ -20,10 +20,6 @@ _REMIND_SECONDS = 30.0
 _BROKER_STOP_SECONDS = 10.0
 
 
-class StartupRefused(Exception):  # noqa: N818 -- it names what happened
-    """The surroundings do not fit, waiting will not help, and the message says what to do: one line, exit 1."""
-
-
 class Phase(Protocol):
     """Where a worker says what it is waiting for."""
 

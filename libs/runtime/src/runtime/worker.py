@@ -25,8 +25,9 @@ from runtime.health import Health
 from runtime.http_server import PortTaken, http_server
 from runtime.logs import configure_logging, log
 from runtime.pulse import LoopPulse
+from runtime.refusal import StartupRefused
 from runtime.settings import WorkerSettings, load_settings
-from runtime.startup import StartupRefused, start_broker, start_resources, wait_for_topics
+from runtime.startup import start_broker, start_resources, wait_for_topics
 from runtime.supervisor import Supervisor
 
 __all__ = ["Background", "StartupRefused", "Worker", "build_app", "run", "serve"]

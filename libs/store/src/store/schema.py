@@ -7,10 +7,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from runtime.refusal import StartupRefused
 from store.migrate import alembic_config, head_revision
 
 
-class SchemaOutOfDate(Exception):  # noqa: N818 -- names the state, as the operator reads it
+class SchemaOutOfDate(StartupRefused):
     """The database's schema is older than this code. The message says what to run."""
 
 

@@ -1,0 +1,304 @@
+"""Many messages at once, at least once each, from one consumer.
+
+FastStream offers either concurrency without guarantees or one message at a time per partition, so this consumes with
+aiokafka directly. Delivery: **at least once**. A message's offset is committed only when it and all before it in its
+partition are finished; finished means handled, or acknowledged as a dead letter.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import IllegalStateError, KafkaError
+from typing_extensions import override
+
+from contracts.topics import Topic
+from runtime.aiokafka_inside import NOTHING, committed_with_metadata, coordinator_problem
+from runtime.attempts import Attempts, Handler
+from runtime.background import Background
+from runtime.commits import REQUEST_SECONDS, GatedCommits
+from runtime.connecting import close_consumer, start_consumer
+from runtime.dead_letters import DeadLetters
+from runtime.kafka import build_consumer, topic_name
+from runtime.logs import log
+from runtime.metrics import ConsumerMetrics
+from runtime.monitor import ConsumerMonitor
+from runtime.partition_tracker import PartitionTracker
+from runtime.settings import KafkaSettings
+
+_CANCEL_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much a `ConcurrentConsumer` takes on, and its patience. Times in seconds."""
+
+    in_flight: int = 200
+    """Messages being handled at once, over all partitions."""
+    per_partition: int = 50
+    """Messages of one partition being handled at once, so that one slow lane leaves room for the others."""
+    window: int = 1000
+    """How far a partition may read ahead of its oldest unfinished message."""
+    attempts: int = 3
+    """Tries per message before it becomes a dead letter."""
+    first_retry: float = 0.5
+    """Before the second attempt; doubles with each, with jitter."""
+    commit_interval: float = 1.0
+    drain_on_revoke: float = 3.0
+    """A rebalance stops the whole group meanwhile, so this is short; what is not finished is done again."""
+    drain_on_stop: float = 25.0
+    """Must be shorter than the worker's grace, or the last commit is not made."""
+
+
+class ConsumerDied(Exception):  # noqa: N818 -- it names what happened
+    """The consumer's group membership has broken down for good; only a restart helps."""
+
+
+class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """Hands messages of one topic to `handler`, many at once; see the module for the guarantee.
+
+    A handler that raises is tried again, then its message becomes a dead letter: a bug must not freeze a partition.
+    A handler that is cancelled (at stop) has not finished its message.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topic: Topic,
+        *,
+        group: str,
+        handler: Handler,
+        dead_letters: DeadLetters,
+        metrics: ConsumerMetrics,
+        limits: Limits | None = None,
+    ) -> None:
+        self._settings, self._topic, self._group = settings, topic, group
+        self._limits = limits or Limits()
+        self._attempts = Attempts(
+            topic,
+            handler,
+            dead_letters,
+            attempts=self._limits.attempts,
+            first_pause=self._limits.first_retry,
+            on_retry=metrics.retries.labels(group).inc,
+        )
+        self._monitor = ConsumerMonitor(group, metrics)
+        self._metrics = metrics
+        self._trackers: dict[TopicPartition, PartitionTracker] = {}
+        self._tasks: dict[asyncio.Task[None], TopicPartition] = {}
+        self._room = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._commits = GatedCommits()
+        self._turn = 0
+        self._consumer: AIOKafkaConsumer | None = None
+        self._broken: asyncio.Future[None]  # fails when a message can be neither handled nor put aside
+
+    # -- for the worker ------------------------------------------------------------------------------------------
+
+    def background(self) -> Background:
+        """For the worker: runs it, stops it, watches it."""
+        return Background(f"consumer of {self._topic.name}", self.run, self.stop, self.liveness, self.readiness)
+
+    def liveness(self) -> str | None:
+        return self._monitor.liveness()
+
+    def readiness(self) -> str | None:
+        return self._monitor.readiness()
+
+    @property
+    def in_flight(self) -> int:
+        """Messages being handled right now."""
+        return len(self._tasks)
+
+    async def stop(self) -> None:
+        """Take no more messages; `run` then finishes what is in hand, commits and returns."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Consume until stopped. Raises when the consumer breaks down for good."""
+        consumer = await start_consumer(self._build, self._stopping, group=self._group)
+        if consumer is None:
+            return
+        self._consumer = consumer
+        self._monitor.attach(consumer)
+        consumer.subscribe([topic_name(self._settings, self._topic)], listener=self)
+        polling = asyncio.create_task(self._poll_for_ever(consumer), name=f"poll {self._topic.name}")
+        committing = asyncio.create_task(self._commit_for_ever(consumer), name=f"commit {self._topic.name}")
+        stopping = asyncio.create_task(self._stopping.wait())
+        self._broken = asyncio.get_running_loop().create_future()
+        try:
+            ways_out: list[asyncio.Future[Any]] = [polling, committing, stopping, self._broken]
+            await asyncio.wait(ways_out, return_when=asyncio.FIRST_COMPLETED)
+            polling.cancel()
+            await asyncio.wait([polling])
+            if stopping.done():
+                await self._drain(set(self._trackers), self._limits.drain_on_stop)
+            for way_out in ways_out:
+                if way_out.done() and not way_out.cancelled():
+                    way_out.result()
+        finally:
+            for way_out in ways_out:
+                way_out.cancel()
+            await self._abandon_tasks()
+            await self._commit(consumer, set(consumer.assignment()))
+            await close_consumer(consumer)
+
+    # -- group membership: called by aiokafka's coordinator, heartbeats go on meanwhile -----------------------------
+
+    @override
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """Before JoinGroup is sent, so the old generation may still commit; after this nobody may."""
+        self._commits.close()
+        self._monitor.revoked()
+        if self._consumer is not None and revoked:
+            await self._drain(revoked, self._limits.drain_on_revoke)
+            await self._commit(self._consumer, revoked, leaving=True)
+
+    @override
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """Keep what we are given back, forget what went to others (their stragglers finish uncommitted)."""
+        for lost in self._trackers.keys() - assigned:
+            del self._trackers[lost]
+        stored = await self._stored(assigned)
+        for partition in assigned:
+            offset, metadata = (stored or {}).get(partition, (0, ""))
+            # Less than we had committed means another log under the same name: its offsets begin anew.
+            forgotten = stored is not None and offset < (self._commits.last(partition) or 0)
+            if partition not in self._trackers or forgotten:
+                self._trackers[partition] = PartitionTracker()
+                self._trackers[partition].restore(offset, metadata)
+        self._monitor.assigned()
+        self._commits.open()
+        log.info("Partitions assigned", action="assigned", group=self._group, partitions=len(assigned))
+
+    async def _stored(self, assigned: set[TopicPartition]) -> dict[TopicPartition, tuple[int, str]] | None:
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                return await committed_with_metadata(self._consumer, assigned)
+        except (KafkaError, TimeoutError) as error:
+            log.warning("Commits of earlier owners are unknown", action="restore_skipped", error=repr(error))
+            return None
+
+    # -- polling -----------------------------------------------------------------------------------------------------
+
+    def _build(self) -> AIOKafkaConsumer:
+        # Sticky: a new member takes some partitions and leaves the others their warm clients and rate budgets.
+        # aiokafka keeps that assignor's memory in class attributes, hence a class per consumer.
+        assignor: Any = type("Sticky", (StickyPartitionAssignor,), {})
+        return build_consumer(
+            self._settings, group=self._group, client_id=self._group, partition_assignment_strategy=(assignor,)
+        )
+
+    async def _poll_for_ever(self, consumer: AIOKafkaConsumer) -> None:
+        while True:
+            self._monitor.poll_begins()
+            try:
+                await self._poll(consumer)
+            except (KafkaError, IllegalStateError) as error:
+                if (problem := coordinator_problem(consumer)) is not None:
+                    raise ConsumerDied(f"{self._topic.name}: {problem}") from error
+                log.warning("Poll failed, trying again", action="poll_failed", error=repr(error))
+                await asyncio.sleep(1)
+            finally:
+                self._monitor.poll_ended()
+            await asyncio.sleep(0)  # polls that find buffered records never yield by themselves
+
+    async def _poll(self, consumer: AIOKafkaConsumer) -> None:
+        """One round: from each partition as much as it has room for; never `pause()`, which throws prefetched
+        records away. Also polls when there is nothing to ask for: that surfaces the group's errors.
+        """
+        if not self._commits.is_open:
+            await consumer.getmany(NOTHING, timeout_ms=10)
+            return
+        assigned = sorted(consumer.assignment())
+        rooms = {partition: room for partition in assigned if (room := self._room_of(partition)) > 0}
+        if not assigned or not rooms or self._budget() <= 0:
+            await consumer.getmany(NOTHING, timeout_ms=0 if assigned else 200)
+            await self._wait_for_room()
+            return
+        self._turn += 1
+        taken = 0
+        for partition in _rotated(list(rooms), self._turn):
+            if (allowed := min(rooms[partition], self._budget())) > 0:
+                taken += self._dispatch(await consumer.getmany(partition, timeout_ms=0, max_records=allowed))
+        if not taken:
+            # Short while a partition is full: its room must be noticed soon. Idle otherwise.
+            patience = 200 if len(rooms) == len(assigned) else 20
+            self._dispatch(await consumer.getmany(*rooms, timeout_ms=patience, max_records=1))
+
+    def _budget(self) -> int:
+        return self._limits.in_flight - len(self._tasks)
+
+    def _room_of(self, partition: TopicPartition) -> int:
+        tracker = self._trackers.get(partition)
+        running = sum(1 for each in self._tasks.values() if each == partition)
+        return min(self._limits.per_partition - running, self._limits.window - (tracker.window if tracker else 0))
+
+    async def _wait_for_room(self) -> None:
+        self._room.clear()
+        try:
+            async with asyncio.timeout(1.0):
+                await self._room.wait()
+        except TimeoutError:
+            return
+
+    def _dispatch(self, batches: dict[TopicPartition, list[ConsumerRecord]]) -> int:
+        """Start a task per record that is not in hand yet. Returns how many records were looked at."""
+        for partition, records in batches.items():
+            tracker = self._trackers.setdefault(partition, PartitionTracker())
+            for record in records:
+                if tracker.start(record.offset):
+                    task = asyncio.create_task(self._finish(tracker, record))
+                    self._tasks[task] = partition
+                    task.add_done_callback(self._done)
+        self._metrics.in_flight.labels(self._group).set(len(self._tasks))
+        return sum(len(records) for records in batches.values())
+
+    # -- one message -------------------------------------------------------------------------------------------------
+
+    async def _finish(self, tracker: PartitionTracker, record: ConsumerRecord) -> None:
+        await self._attempts.settle(record)
+        tracker.finish(record.offset)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(task, None)
+        self._metrics.in_flight.labels(self._group).set(len(self._tasks))
+        self._room.set()
+        if not task.cancelled() and (error := task.exception()) is not None and not self._broken.done():
+            self._broken.set_exception(error)
+
+    async def _drain(self, partitions: set[TopicPartition], seconds: float) -> None:
+        if tasks := [task for task, partition in self._tasks.items() if partition in partitions]:
+            await asyncio.wait(tasks, timeout=seconds)
+
+    async def _abandon_tasks(self) -> None:
+        """What is not finished by now is not finished: the next owner does it again."""
+        if tasks := list(self._tasks):
+            for task in tasks:
+                task.cancel()
+            log.warning("Work in hand was abandoned, it will be done again", action="abandoned", messages=len(tasks))
+            await asyncio.wait(tasks, timeout=_CANCEL_SECONDS)
+
+    # -- commits -----------------------------------------------------------------------------------------------------
+
+    async def _commit_for_ever(self, consumer: AIOKafkaConsumer) -> None:
+        while True:
+            await asyncio.sleep(self._limits.commit_interval)
+            await self._commit(consumer, set(consumer.assignment()))
+            self._monitor.report_lag()
+
+    async def _commit(self, consumer: AIOKafkaConsumer, only: set[TopicPartition], *, leaving: bool = False) -> None:
+        snapshots = {
+            partition: snapshot
+            for partition, tracker in self._trackers.items()
+            if partition in only and (snapshot := tracker.snapshot()) is not None
+        }
+        await self._commits.commit(consumer, snapshots, leaving=leaving)
+
+
+def _rotated(partitions: list[TopicPartition], turn: int) -> list[TopicPartition]:
+    """Begin with another partition each time, so that none is always served last."""
+    first = turn % len(partitions)
+    return partitions[first:] + partitions[:first]
