@@ -22,6 +22,7 @@ from runtime.settings import KafkaSettings, load_settings
 
 _ADMIN_SECONDS = 30.0
 _WANTED_REPLICAS = 3
+_SETTLE_SECONDS = 0.05
 
 
 class TopicsNotReady(Exception):  # noqa: N818 -- it names a state
@@ -63,6 +64,9 @@ async def provision(
                 done += await _adjust(admin, name, topic_configs(topic, replicas))
             else:
                 done += await _create(admin, name, topic, replicas)
+        # The controller answers before every broker knows of a new topic; whoever runs next must find them all.
+        while _missing(settings, topics, (await _look(admin)).partitions):
+            await asyncio.sleep(_SETTLE_SECONDS)
         return done
 
 
@@ -70,7 +74,7 @@ async def verify(settings: KafkaSettings, topics: Sequence[Topic]) -> None:
     """Return when all topics exist with their declared partitions, else raise `TopicsNotReady`. Needs metadata only."""
     async with _administering(settings) as admin:
         there = (await _look(admin)).partitions
-    missing = [name for topic in topics if (name := topic_name(settings, topic)) not in there]
+    missing = _missing(settings, topics, there)
     problems = [f"missing: {', '.join(missing)}"] if missing else []
     problems += _mismatches(settings, topics, there)
     if problems:
@@ -90,6 +94,10 @@ def topic_configs(topic: Topic, replicas: int) -> dict[str, str]:
     if topic is DEAD_LETTERS:
         configs["max.message.bytes"] = str(MAX_MESSAGE_BYTES)
     return configs
+
+
+def _missing(settings: KafkaSettings, topics: Sequence[Topic], there: Mapping[str, int]) -> list[str]:
+    return [name for topic in topics if (name := topic_name(settings, topic)) not in there]
 
 
 def _mismatches(settings: KafkaSettings, topics: Sequence[Topic], there: Mapping[str, int]) -> list[str]:
