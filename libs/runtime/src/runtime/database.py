@@ -1,5 +1,9 @@
 """The Postgres engine. Needs the extra `candlekeep-runtime[database]`; the Kafka-only services do without it."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -36,3 +40,12 @@ def build_engine(settings: DatabaseSettings, application_name: str = "candlekeep
             "server_settings": {"application_name": application_name},
         },
     )
+
+
+@asynccontextmanager
+async def driver_transaction(engine: AsyncEngine) -> AsyncIterator[Any]:
+    """asyncpg's own connection inside one transaction, for writing sets: arrays and COPY at the driver's speed."""
+    async with engine.connect() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        async with driver.transaction():
+            yield driver
