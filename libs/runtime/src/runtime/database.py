@@ -44,7 +44,7 @@ def build_engine(settings: DatabaseSettings, application_name: str = "candlekeep
 
 @asynccontextmanager
 async def driver_transaction(engine: AsyncEngine) -> AsyncIterator[Any]:
-    """asyncpg's own connection inside one transaction, for writing sets: arrays and COPY at the driver's speed."""
+    """Asyncpg's own connection inside one transaction, for writing sets: arrays and COPY at the driver's speed."""
     async with engine.connect() as connection:
         driver: Any = (await connection.get_raw_connection()).driver_connection
         async with driver.transaction():
