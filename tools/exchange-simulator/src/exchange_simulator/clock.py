@@ -1,0 +1,30 @@
+"""The simulated now: real time by default, shifted or frozen on request."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Clock:
+    """`wall` gives real seconds since the epoch; everything else is in milliseconds."""
+
+    wall: Callable[[], float]
+    offset_ms: int = 0
+    frozen_at_ms: int | None = field(default=None)
+
+    def now_ms(self) -> int:
+        return self.wall_ms() + self.offset_ms if self.frozen_at_ms is None else self.frozen_at_ms
+
+    def wall_ms(self) -> int:
+        return int(self.wall() * 1_000)
+
+    def run_from(self, now_ms: int) -> None:
+        """Now is `now_ms`, and time goes on from there."""
+        self.offset_ms, self.frozen_at_ms = now_ms - self.wall_ms(), None
+
+    def freeze(self, now_ms: int) -> None:
+        self.frozen_at_ms = now_ms
+
+    def shift(self, offset_ms: int) -> None:
+        """Real time plus a constant; 0 is real time."""
+        self.offset_ms, self.frozen_at_ms = offset_ms, None

@@ -1,0 +1,210 @@
+"""Binance: spot on api.binance.com, linear swaps on fapi.binance.com. COIN-M (dapi) is there and empty.
+
+`startTime` and `endTime` are inclusive; from `startTime` on the oldest rows count, otherwise the newest. A limit above
+the maximum is clamped in silence. The last row is the open candle. Spot writes eight decimals, futures the tick's.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from exchange_simulator.aggregate import eight_decimals, fixed
+from exchange_simulator.dialects.dialect import (
+    FAR_FUTURE_MS,
+    Ask,
+    Fault,
+    RefusedError,
+    Reply,
+    as_json,
+    instant,
+    whole_number,
+)
+from exchange_simulator.markets import Kind, Market
+from exchange_simulator.timeframes import FRAMES, Frame
+from exchange_simulator.venue import Row, Venue, Window
+
+SPOT_HOST, SWAP_HOST, COIN_HOST = "api.binance.com", "fapi.binance.com", "dapi.binance.com"
+_INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M")
+_DEFAULT_LIMIT = 500
+_MOST = {"spot": 1_000, "swap": 1_500}
+_NEVER_DELIVERED_MS = 4_133_404_800_000
+
+
+def _error(code: int, message: str, status: int = 400) -> Reply:
+    return as_json({"code": code, "msg": message}, status)
+
+
+def _illegal(name: str) -> Reply:
+    return _error(-1100, f"Illegal characters found in parameter '{name}'; legal range is '^[0-9]{{1,20}}$'.")
+
+
+def _missing(name: str) -> Reply:
+    return _error(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
+
+
+class Binance:
+    exchange = "binance"
+    hosts: tuple[str, ...] = (SPOT_HOST, SWAP_HOST, COIN_HOST)
+
+    def __init__(self, venue: Venue) -> None:
+        self._venue = venue
+
+    def answer(self, ask: Ask) -> Reply:
+        _, _, endpoint = ask.path.strip("/").rpartition("/")
+        match endpoint:
+            case "klines":
+                return self._klines(ask)
+            case "exchangeInfo":
+                return self._exchange_info(ask)
+            case "time":
+                return as_json({"serverTime": ask.now_ms})
+            case "ping":
+                return as_json({})
+            case _:
+                return _error(-1000, f"Path {ask.path} is not simulated.", 404)
+
+    def symbol(self, ask: Ask) -> str | None:
+        market = self._venue.listing.by_id.get((_kind(ask), ask.query.get("symbol", "")))
+        return market.symbol if market else None
+
+    def fault(self, fault: Fault, now_ms: int) -> Reply:
+        match fault:
+            case Fault.RATE_LIMIT:
+                return _error(
+                    -1003, "Too much request weight used; current limit is 6000 request weight per 1 MINUTE.", 429
+                )
+            case Fault.BAN:
+                return _error(-1003, f"Way too much request weight used; IP banned until {now_ms + 120_000}.", 418)
+            case Fault.MAINTENANCE:
+                return _error(-1, "System is under maintenance.", 503)
+
+    def _klines(self, ask: Ask) -> Reply:
+        market, frame = self._market(ask), self._frame(ask)
+        limit = whole_number(ask.query, "limit", _DEFAULT_LIMIT, _illegal("limit"))
+        if limit == 0:
+            raise RefusedError(_error(-1130, "Data sent for parameter 'limit' is not valid."))
+        start = instant(ask.query, "startTime", 0, _illegal("startTime"))
+        end = instant(ask.query, "endTime", FAR_FUTURE_MS, _illegal("endTime"))
+        window = Window(start, end + 1, min(limit, _MOST[market.kind]), "startTime" not in ask.query, ask.now_ms)
+        write = eight_decimals if market.kind == "spot" else fixed
+        rows = ask.spoil(self._venue.rows(market, frame, window, (write, write)))
+        return as_json([_kline(row, frame) for row in rows], weight=2)
+
+    def _market(self, ask: Ask) -> Market:
+        if "symbol" not in ask.query:
+            raise RefusedError(_missing("symbol"))
+        market = self._venue.listing.by_id.get((_kind(ask), ask.query["symbol"]))
+        if market is None or ask.host == COIN_HOST:
+            raise RefusedError(_error(-1121, "Invalid symbol."))
+        return market
+
+    def _frame(self, ask: Ask) -> Frame:
+        if "interval" not in ask.query:
+            raise RefusedError(_missing("interval"))
+        name = ask.query["interval"]
+        # One-second candles exist on the spot market only.
+        if name not in _INTERVALS and not (name == "1s" and ask.host == SPOT_HOST):
+            raise RefusedError(_error(-1120, "Invalid interval."))
+        return FRAMES[name]
+
+    def _exchange_info(self, ask: Ask) -> Reply:
+        if ask.host == COIN_HOST:
+            return as_json({"timezone": "UTC", "serverTime": ask.now_ms, "symbols": []})
+        entries = self._spot_entries if _kind(ask) == "spot" else self._swap_entries
+        wanted = _wanted_symbols(ask.query)
+        if wanted is None:
+            chosen = list(entries.values())
+        elif all(name in entries for name in wanted):
+            chosen = [entries[name] for name in wanted]
+        else:
+            raise RefusedError(_error(-1121, "Invalid symbol."))
+        info = {"timezone": "UTC", "serverTime": ask.now_ms, "rateLimits": [], "exchangeFilters": [], "symbols": chosen}
+        return as_json(info, weight=20)
+
+    @cached_property
+    def _spot_entries(self) -> dict[str, dict[str, Any]]:
+        return {market.id: _spot_entry(market) for market in self._venue.listing.of_kind("spot")}
+
+    @cached_property
+    def _swap_entries(self) -> dict[str, dict[str, Any]]:
+        return {market.id: _swap_entry(market) for market in self._venue.listing.of_kind("swap")}
+
+
+def _kind(ask: Ask) -> Kind:
+    return "spot" if ask.host == SPOT_HOST else "swap"
+
+
+def _wanted_symbols(query: Mapping[str, str]) -> list[str] | None:
+    if "symbol" in query:
+        return [query["symbol"]]
+    if "symbols" not in query:
+        return None
+    try:
+        names = json.loads(query["symbols"])
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise RefusedError(_illegal("symbols"))
+    return names
+
+
+def _kline(row: Row, frame: Frame) -> list[Any]:
+    """The twelve fields of a kline; quote volume and number of trades are plausible, not derived from trades."""
+    try:
+        volume, close = float(row.volume or 0), float(row.close or 0)
+    except ValueError:
+        volume = close = 0.0
+    trades = int(volume * 7) % 4_000 + 1 if volume else 0
+    quote = f"{volume * close:.8f}"
+    half, half_quote = f"{volume / 2:.8f}", f"{volume * close / 2:.8f}"
+    end_ms = frame.plus(frame.floor(row.open_ms), 1) - 1
+    return [*row, end_ms, quote, trades, half, half_quote, "0"]
+
+
+def _filters(market: Market) -> list[dict[str, str]]:
+    return [
+        {
+            "filterType": "PRICE_FILTER",
+            "minPrice": market.tick,
+            "maxPrice": "1000000.00000000",
+            "tickSize": market.tick,
+        },
+        {"filterType": "LOT_SIZE", "minQty": market.lot, "maxQty": "900000000.00000000", "stepSize": market.lot},
+        {"filterType": "NOTIONAL", "minNotional": "5.00000000", "maxNotional": "9000000.00000000"},
+    ]
+
+
+def _spot_entry(market: Market) -> dict[str, Any]:
+    return {
+        "symbol": market.id,
+        "status": "TRADING",
+        "baseAsset": market.base,
+        "baseAssetPrecision": 8,
+        "quoteAsset": market.quote,
+        "quotePrecision": 8,
+        "quoteAssetPrecision": 8,
+        "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET"],
+        "isSpotTradingAllowed": True,
+        "isMarginTradingAllowed": True,
+        "filters": _filters(market),
+        "permissions": [],
+        "permissionSets": [["SPOT", "MARGIN"]],
+    }
+
+
+def _swap_entry(market: Market) -> dict[str, Any]:
+    return {
+        "symbol": market.id,
+        "pair": market.id,
+        "contractType": "PERPETUAL",
+        "deliveryDate": _NEVER_DELIVERED_MS,
+        "onboardDate": 1_569_398_400_000,
+        "status": "TRADING",
+        "baseAsset": market.base,
+        "quoteAsset": market.quote,
+        "marginAsset": market.quote,
+        "pricePrecision": market.price_decimals,
+        "quantityPrecision": market.volume_decimals,
+        "filters": _filters(market),
+    }

@@ -1,0 +1,165 @@
+"""Bybit v5: spot and linear swaps, newest first, errors as HTTP 200 with a `retCode`.
+
+`start` and `end` are inclusive. With `start` alone the rows follow it; with `end`, the newest up to it count. 200 rows
+by default and 1000 at most. The first row is the open candle.
+"""
+
+from functools import cached_property
+from typing import Any
+
+from exchange_simulator.aggregate import trimmed
+from exchange_simulator.dialects.dialect import (
+    FAR_FUTURE_MS,
+    Ask,
+    Fault,
+    RefusedError,
+    Reply,
+    as_json,
+    as_text,
+    instant,
+    whole_number,
+)
+from exchange_simulator.markets import Kind, Market
+from exchange_simulator.timeframes import FRAMES
+from exchange_simulator.venue import Row, Venue, Window
+
+_INTERVALS = {
+    "1": "1m", "3": "3m", "5": "5m", "15": "15m", "30": "30m", "60": "1h", "120": "2h", "240": "4h", "360": "6h",
+    "720": "12h", "D": "1d", "W": "1w", "M": "1M",
+}  # fmt: skip
+_CATEGORIES: dict[str, Kind] = {"spot": "spot", "linear": "swap"}
+_DEFAULT_LIMIT, _MOST = 200, 1_000
+
+
+def _answer(now_ms: int, result: Any, code: int = 0, message: str = "OK", status: int = 200) -> Reply:
+    body = {"retCode": code, "retMsg": message, "result": result, "retExtInfo": {}, "time": now_ms}
+    return as_json(body, status)
+
+
+def _refuse(ask: Ask, message: str) -> Reply:
+    return _answer(ask.now_ms, {}, 10001, message)
+
+
+class Bybit:
+    exchange = "bybit"
+    hosts: tuple[str, ...] = ("api.bybit.com",)
+
+    def __init__(self, venue: Venue) -> None:
+        self._venue = venue
+
+    def answer(self, ask: Ask) -> Reply:
+        match ask.path:
+            case "/v5/market/kline":
+                return self._kline(ask)
+            case "/v5/market/instruments-info":
+                return self._instruments(ask)
+            case "/v5/market/time":
+                nanoseconds = str(ask.now_ms * 1_000_000)
+                return _answer(ask.now_ms, {"timeSecond": str(ask.now_ms // 1_000), "timeNano": nanoseconds})
+            case _:
+                return as_text("404 page not found", 404)
+
+    def symbol(self, ask: Ask) -> str | None:
+        market = self._market(ask)
+        return market.symbol if market else None
+
+    def fault(self, fault: Fault, now_ms: int) -> Reply:
+        match fault:
+            case Fault.RATE_LIMIT:
+                return _answer(now_ms, {}, 10006, "Too many visits. Exceeded the API Rate Limit.", 429)
+            case Fault.BAN:
+                return as_text("I'm a teapot", 418)
+            case Fault.MAINTENANCE:
+                return _answer(now_ms, {}, 10016, "System error. Please try again later.")
+
+    def _market(self, ask: Ask) -> Market | None:
+        kind = _CATEGORIES.get(ask.query.get("category", "linear"))
+        return self._venue.listing.by_id.get((kind, ask.query.get("symbol", ""))) if kind else None
+
+    def _kline(self, ask: Ask) -> Reply:
+        market = self._market(ask)
+        if market is None:
+            raise RefusedError(_refuse(ask, "Not supported symbols"))
+        interval = ask.query.get("interval", "")
+        if interval not in _INTERVALS:
+            raise RefusedError(_refuse(ask, "Invalid period!"))
+        refusal = _refuse(ask, "params error")
+        limit = whole_number(ask.query, "limit", _DEFAULT_LIMIT, refusal)
+        if limit == 0:
+            raise RefusedError(refusal)
+        start = instant(ask.query, "start", 0, refusal)
+        end = instant(ask.query, "end", FAR_FUTURE_MS, refusal)
+        newest = "start" not in ask.query or "end" in ask.query
+        window = Window(start, end + 1, min(limit, _MOST), newest, ask.now_ms)
+        rows = ask.spoil(self._venue.rows(market, FRAMES[_INTERVALS[interval]], window, (trimmed, trimmed)))
+        category = ask.query.get("category", "linear")
+        return _answer(
+            ask.now_ms, {"category": category, "symbol": market.id, "list": [_row(row) for row in reversed(rows)]}
+        )
+
+    def _instruments(self, ask: Ask) -> Reply:
+        category = ask.query.get("category", "")
+        kind = _CATEGORIES.get(category)
+        entries = self._entries[kind] if kind and "status" not in ask.query else []
+        if "symbol" in ask.query:
+            entries = [entry for entry in entries if entry["symbol"] == ask.query["symbol"]]
+        return _answer(ask.now_ms, {"category": category, "list": entries, "nextPageCursor": ""})
+
+    @cached_property
+    def _entries(self) -> dict[Kind, list[dict[str, Any]]]:
+        listing = self._venue.listing
+        return {
+            "spot": [_spot_entry(market) for market in listing.of_kind("spot")],
+            "swap": [_swap_entry(market) for market in listing.of_kind("swap")],
+        }
+
+
+def _row(row: Row) -> list[Any]:
+    try:
+        turnover = f"{float(row.volume or 0) * float(row.close or 0):.8f}"
+    except ValueError:
+        turnover = "0"
+    return [str(row.open_ms), *row[1:], turnover]
+
+
+def _spot_entry(market: Market) -> dict[str, Any]:
+    return {
+        "symbol": market.id,
+        "baseCoin": market.base,
+        "quoteCoin": market.quote,
+        "innovation": "0",
+        "status": "Trading",
+        "marginTrading": "utaOnly",
+        "lotSizeFilter": {
+            "basePrecision": market.lot,
+            "quotePrecision": "0.0000001",
+            "minOrderQty": market.lot,
+            "maxOrderQty": "1000000",
+            "minOrderAmt": "5",
+            "maxOrderAmt": "8000000",
+        },
+        "priceFilter": {"tickSize": market.tick},
+    }
+
+
+def _swap_entry(market: Market) -> dict[str, Any]:
+    return {
+        "symbol": market.id,
+        "contractType": "LinearPerpetual",
+        "status": "Trading",
+        "baseCoin": market.base,
+        "quoteCoin": market.quote,
+        "settleCoin": market.quote,
+        "launchTime": "1584230400000",
+        "deliveryTime": "0",
+        "priceScale": str(market.price_decimals),
+        "leverageFilter": {"minLeverage": "1", "maxLeverage": "100.00", "leverageStep": "0.01"},
+        "priceFilter": {"minPrice": market.tick, "maxPrice": "1999999.80", "tickSize": market.tick},
+        "lotSizeFilter": {
+            "maxOrderQty": "1190",
+            "minOrderQty": market.lot,
+            "qtyStep": market.lot,
+            "minNotionalValue": "5",
+        },
+        "fundingInterval": 480,
+    }

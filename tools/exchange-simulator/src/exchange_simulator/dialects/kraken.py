@@ -1,0 +1,159 @@
+"""Kraken: errors come as HTTP 200 with an `error` list; times are in seconds.
+
+OHLC gives the newest 720 rows at most and the open one always. `since` is exclusive, and one that is older than those
+720 rows is ignored in silence: the answer just starts later. Silent minutes are padded with flat rows of no volume.
+"""
+
+from functools import cached_property
+from typing import Any
+
+from exchange_simulator.aggregate import fixed
+from exchange_simulator.dialects.dialect import (
+    FAR_FUTURE_MS,
+    Ask,
+    Fault,
+    RefusedError,
+    Reply,
+    as_json,
+    as_text,
+    instant,
+)
+from exchange_simulator.markets import Market, kraken_altname, kraken_asset
+from exchange_simulator.timeframes import FRAMES, SECOND
+from exchange_simulator.venue import Row, Venue, Window
+
+_INTERVALS = {
+    "1": "1m", "5": "5m", "15": "15m", "30": "30m", "60": "1h", "240": "4h", "1440": "1d", "10080": "1w", "21600": "2w",
+}  # fmt: skip
+_MOST = 720
+
+
+def _error(*codes: str) -> Reply:
+    return as_json({"error": list(codes)})
+
+
+_INVALID = _error("EGeneral:Invalid arguments")
+
+
+class Kraken:
+    exchange = "kraken"
+    hosts: tuple[str, ...] = ("api.kraken.com",)
+
+    def __init__(self, venue: Venue) -> None:
+        self._venue = venue
+
+    def answer(self, ask: Ask) -> Reply:
+        match ask.path.removeprefix("/0/public/"):
+            case "OHLC":
+                return self._ohlc(ask)
+            case "AssetPairs":
+                return self._asset_pairs(ask)
+            case "Assets":
+                return as_json({"error": [], "result": self._assets})
+            case "Time":
+                return as_json({"error": [], "result": {"unixtime": ask.now_ms // SECOND, "rfc1123": ""}})
+            case "SystemStatus":
+                return as_json({"error": [], "result": {"status": "online", "timestamp": ""}})
+            case _:
+                return _error("EGeneral:Unknown method")
+
+    def symbol(self, ask: Ask) -> str | None:
+        market = self._names.get(ask.query.get("pair", ""))
+        return market.symbol if market else None
+
+    def fault(self, fault: Fault, _now_ms: int) -> Reply:
+        match fault:
+            case Fault.RATE_LIMIT:
+                return as_text("error code: 1015", 429)
+            case Fault.BAN:
+                return as_text("error code: 1006", 418)
+            case Fault.MAINTENANCE:
+                return _error("EService:Unavailable")
+
+    def _ohlc(self, ask: Ask) -> Reply:
+        market = self._names.get(ask.query.get("pair", ""))
+        if market is None:
+            raise RefusedError(_error("EQuery:Unknown asset pair"))
+        interval = ask.query.get("interval", "1")
+        if interval not in _INTERVALS:
+            raise RefusedError(_INVALID)
+        frame = FRAMES[_INTERVALS[interval]]
+        since = instant(ask.query, "since", 0, _INVALID, unit_ms=SECOND)
+        newest = self._venue.rows(market, frame, Window(0, FAR_FUTURE_MS, _MOST, True, ask.now_ms), (fixed, fixed))
+        open_now = frame.floor(ask.now_ms)
+        rows = [row for row in newest if row.open_ms > since or row.open_ms == open_now]
+        last = max([row.open_ms for row in newest if row.open_ms != open_now], default=open_now) // SECOND
+        result = {market.id: [_row(row, market) for row in ask.spoil(rows)], "last": last}
+        return as_json({"error": [], "result": result})
+
+    def _asset_pairs(self, ask: Ask) -> Reply:
+        wanted = ask.query.get("pair")
+        if wanted is None:
+            return as_json({"error": [], "result": self._pairs})
+        markets = [self._names.get(name) for name in wanted.split(",")]
+        if None in markets:
+            raise RefusedError(_error("EQuery:Unknown asset pair"))
+        return as_json({"error": [], "result": {m.id: self._pairs[m.id] for m in markets if m}})
+
+    @cached_property
+    def _names(self) -> dict[str, Market]:
+        """Every name that Kraken takes for a pair: `XXBTZUSD`, `XBTUSD` and `XBT/USD`."""
+        names: dict[str, Market] = {}
+        for market in self._venue.listing.markets:
+            base, quote = kraken_altname(market.base), kraken_altname(market.quote)
+            names |= {market.id: market, base + quote: market, f"{base}/{quote}": market}
+        return names
+
+    @cached_property
+    def _pairs(self) -> dict[str, dict[str, Any]]:
+        return {market.id: _pair(market) for market in self._venue.listing.markets}
+
+    @cached_property
+    def _assets(self) -> dict[str, dict[str, Any]]:
+        names = {name for market in self._venue.listing.markets for name in (market.base, market.quote)}
+        return {
+            kraken_asset(name): {
+                "aclass": "currency",
+                "altname": kraken_altname(name),
+                "decimals": 10,
+                "display_decimals": 5,
+                "status": "enabled",
+            }
+            for name in sorted(names)
+        }
+
+
+def _row(row: Row, market: Market) -> list[Any]:
+    """Seconds, open, high, low, close, volume-weighted price (here: a price inside), volume, trades."""
+    silent = row.volume is not None and not row.volume.strip("0.")
+    weighted = fixed(0, market.price_decimals) if silent else row.close
+    trades = 0 if silent else row.open_ms // SECOND % 89 + 1
+    return [row.open_ms // SECOND, row.open, row.high, row.low, row.close, weighted, row.volume, trades]
+
+
+def _pair(market: Market) -> dict[str, Any]:
+    base, quote = kraken_altname(market.base), kraken_altname(market.quote)
+    return {
+        "altname": base + quote,
+        "wsname": f"{base}/{quote}",
+        "aclass_base": "currency",
+        "base": kraken_asset(market.base),
+        "aclass_quote": "currency",
+        "quote": kraken_asset(market.quote),
+        "lot": "unit",
+        "cost_decimals": 5,
+        "pair_decimals": market.price_decimals,
+        "lot_decimals": market.volume_decimals,
+        "lot_multiplier": 1,
+        "leverage_buy": [2, 3],
+        "leverage_sell": [2, 3],
+        "fees": [[0, 0.4], [10000, 0.35]],
+        "fees_maker": [[0, 0.25], [10000, 0.2]],
+        "fee_volume_currency": "ZUSD",
+        "margin_call": 80,
+        "margin_stop": 40,
+        "ordermin": "0.002",
+        "costmin": "0.5",
+        "tick_size": market.tick,
+        "status": "online",
+    }

@@ -1,0 +1,183 @@
+"""OKX v5: spot and linear swaps, newest first, errors as HTTP 200 or 400 with a `code`.
+
+`after` means older than and `before` newer than, both exclusive; the newest rows between them count: 100 by default and
+300 at most. `candles` reaches 1440 candles back and shows the open one with confirm=0; `history-candles` has closed ones
+of any age. Frames of six hours and more open by Hong Kong's clock, and by UTC where the bar ends in `utc`.
+"""
+
+from functools import cached_property
+from typing import Any
+
+from exchange_simulator.aggregate import trimmed
+from exchange_simulator.dialects.dialect import (
+    FAR_FUTURE_MS,
+    Ask,
+    Fault,
+    RefusedError,
+    Reply,
+    as_json,
+    as_text,
+    instant,
+    whole_number,
+)
+from exchange_simulator.markets import Kind, Market, size
+from exchange_simulator.timeframes import FRAMES, Frame, at_utc_offset
+from exchange_simulator.venue import Row, Venue, Window
+
+_HONG_KONG_HOURS = 8
+_SHORT = {
+    "1m": "1m", "3m": "3m", "5m": "5m", "15m": "15m", "30m": "30m", "1H": "1h", "2H": "2h", "4H": "4h",
+}  # fmt: skip
+_LONG = {"6H": "6h", "12H": "12h", "1D": "1d", "1W": "1w", "1M": "1M", "3M": "3M"}
+_BARS: dict[str, Frame] = (
+    {bar: FRAMES[name] for bar, name in _SHORT.items()}
+    | {bar: at_utc_offset(FRAMES[name], _HONG_KONG_HOURS) for bar, name in _LONG.items()}
+    | {f"{bar}utc": FRAMES[name] for bar, name in _LONG.items()}
+)
+_DEFAULT_LIMIT, _MOST, _DEPTH = 100, 300, 1_440
+_CONTRACT_DECIMALS = {"BTC": 2, "ETH": 1}
+"""Swap volumes count contracts of 0.01 BTC, 0.1 ETH, and one of anything else."""
+
+
+def _error(code: str, message: str, status: int = 200) -> Reply:
+    return as_json({"code": code, "data": [], "msg": message}, status)
+
+
+def _parameter(name: str) -> Reply:
+    return _error("51000", f"Parameter {name} error", 400)
+
+
+class Okx:
+    exchange = "okx"
+    hosts: tuple[str, ...] = ("www.okx.com",)
+
+    def __init__(self, venue: Venue) -> None:
+        self._venue = venue
+
+    def answer(self, ask: Ask) -> Reply:
+        match ask.path.removeprefix("/api/v5/"):
+            case "market/candles":
+                return self._candles(ask, history=False)
+            case "market/history-candles":
+                return self._candles(ask, history=True)
+            case "public/instruments":
+                return self._instruments(ask)
+            case "public/time":
+                return as_json({"code": "0", "data": [{"ts": str(ask.now_ms)}], "msg": ""})
+            case _:
+                return _error("404", "Not Found", 404)
+
+    def symbol(self, ask: Ask) -> str | None:
+        market = self._market(ask)
+        return market.symbol if market else None
+
+    def fault(self, fault: Fault, _now_ms: int) -> Reply:
+        match fault:
+            case Fault.RATE_LIMIT:
+                return _error("50011", "Too Many Requests", 429)
+            case Fault.BAN:
+                return as_text("I'm a teapot", 418)
+            case Fault.MAINTENANCE:
+                return _error("50001", "Service temporarily unavailable. Try again later.", 503)
+
+    def _market(self, ask: Ask) -> Market | None:
+        name = ask.query.get("instId", "")
+        kind: Kind = "swap" if name.endswith("-SWAP") else "spot"
+        return self._venue.listing.by_id.get((kind, name))
+
+    def _candles(self, ask: Ask, *, history: bool) -> Reply:
+        market = self._market(ask)
+        if market is None:
+            raise RefusedError(_error("51001", "Instrument ID doesn't exist."))
+        bar = ask.query.get("bar", "1m")
+        if bar not in _BARS:
+            raise RefusedError(_parameter("bar"))
+        frame = _BARS[bar]
+        limit = min(whole_number(ask.query, "limit", _DEFAULT_LIMIT, _parameter("limit")), _MOST)
+        # Without `before` everything is newer; with it the bound itself is not.
+        start = instant(ask.query, "before", 0, _parameter("before")) + ("before" in ask.query)
+        stop = instant(ask.query, "after", FAR_FUTURE_MS, _parameter("after"))
+        open_now = frame.floor(ask.now_ms)
+        if history:
+            stop = min(stop, open_now)
+        else:
+            start = max(start, frame.plus(open_now, 1 - _DEPTH))
+        window = Window(start, stop, limit, True, ask.now_ms)
+        rows = ask.spoil(self._venue.rows(market, frame, window, (trimmed, trimmed)))
+        data = [_row(row, market, confirmed=row.open_ms < open_now) for row in reversed(rows)]
+        return as_json({"code": "0", "msg": "", "data": data})
+
+    def _instruments(self, ask: Ask) -> Reply:
+        kind = ask.query.get("instType", "")
+        if kind not in ("SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION"):
+            raise RefusedError(_parameter("instType"))
+        entries = self._entries.get(kind, [])
+        if "instId" in ask.query:
+            entries = [entry for entry in entries if entry["instId"] == ask.query["instId"]]
+        return as_json({"code": "0", "data": entries, "msg": ""})
+
+    @cached_property
+    def _entries(self) -> dict[str, list[dict[str, Any]]]:
+        listing = self._venue.listing
+        return {
+            "SPOT": [_spot_entry(market) for market in listing.of_kind("spot")],
+            "SWAP": [_swap_entry(market) for market in listing.of_kind("swap")],
+        }
+
+
+def _contract_decimals(market: Market) -> int:
+    return min(_CONTRACT_DECIMALS.get(market.base, 0), market.volume_decimals)
+
+
+def _row(row: Row, market: Market, *, confirmed: bool) -> list[Any]:
+    """Time, prices, volume (in contracts for swaps), volume in the base, volume in the quote, confirm."""
+    try:
+        base, close = float(row.volume or 0), float(row.close or 0)
+    except ValueError:
+        base = close = 0.0
+    volume = row.volume
+    if market.kind == "swap" and volume is not None:
+        volume = f"{base * 10 ** _contract_decimals(market):.10g}"
+    quote = f"{base * close:.8f}"
+    in_base = row.volume if market.kind == "swap" else quote
+    return [str(row.open_ms), *row[1:5], volume, in_base, quote, "1" if confirmed else "0"]
+
+
+def _spot_entry(market: Market) -> dict[str, Any]:
+    return {
+        "instType": "SPOT",
+        "instId": market.id,
+        "baseCcy": market.base,
+        "quoteCcy": market.quote,
+        "settleCcy": "",
+        "uly": "",
+        "instFamily": "",
+        "ctVal": "",
+        "lever": "10",
+        "listTime": "1611907686000",
+        "lotSz": market.lot,
+        "minSz": market.lot,
+        "tickSz": market.tick,
+        "maxLmtSz": "9999999999",
+        "maxMktSz": "1000000",
+        "state": "live",
+    }
+
+
+def _swap_entry(market: Market) -> dict[str, Any]:
+    pair = f"{market.base}-{market.quote}"
+    return _spot_entry(market) | {
+        "instType": "SWAP",
+        "baseCcy": "",
+        "quoteCcy": "",
+        "settleCcy": market.quote,
+        "uly": pair,
+        "instFamily": pair,
+        "ctType": "linear",
+        "ctVal": size(_contract_decimals(market)),
+        "ctMult": "1",
+        "ctValCcy": market.base,
+        "lever": "100",
+        "lotSz": "1",
+        "minSz": "1",
+    }
