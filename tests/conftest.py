@@ -61,7 +61,7 @@ async def kafka_settings(kafka: KeptKafka) -> AsyncIterator[KafkaSettings]:
     settings = KafkaSettings(
         kafka_bootstrap_servers=kafka.bootstrap,
         kafka_topic_prefix=f"test-{uuid.uuid4().hex[:8]}.",
-        kafka_session_timeout_ms=6_000,
+        kafka_session_timeout_ms=6_000 if kafka.is_real else 3_000,
         kafka_fetch_max_wait_ms=20,
         shutdown_grace_seconds=10,
     )

@@ -3,16 +3,17 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import TypeVar
 
 T = TypeVar("T")
 
 
 async def eventually(
-    check: Callable[[], T | None | Awaitable[T | None]], *, within: float = 10.0, every: float = 0.02
+    check: Callable[[], T | Awaitable[T | None] | None], *, within: float = 10.0, every: float = 0.02
 ) -> T:
     """The first truthy answer of `check` (a plain function or a coroutine function). An AssertionError in it counts as
-    "not yet", so its asserts explain what was still missing when time runs out."""
+    "not yet", so its asserts explain what was still missing when time runs out.
+    """
     deadline = time.monotonic() + within
     while True:
         problem: AssertionError | None = None
@@ -23,7 +24,9 @@ async def eventually(
         except AssertionError as error:
             problem = error
         if answer:
-            return cast("T", answer)
+            return answer
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within:g} s: {problem or f'the last answer was {answer!r}'}") from problem
+            raise AssertionError(
+                f"not within {within:g} s: {problem or f'the last answer was {answer!r}'}"
+            ) from problem
         await asyncio.sleep(every)

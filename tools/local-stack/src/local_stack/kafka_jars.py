@@ -5,10 +5,10 @@ import os
 import re
 import shutil
 import subprocess
-import xml.etree.ElementTree as ElementTree  # noqa: S405 -- reads only our own pom.xml
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
+from xml.etree import ElementTree as ET
 
 from local_stack.errors import StackError
 
@@ -23,19 +23,20 @@ class Java:
     version: int
 
 
-class NoRealKafka(StackError):
+class NoRealKafka(StackError):  # noqa: N818 -- it names a state
     """Why the real Kafka cannot run here; said to the person when the in-memory one takes its place."""
 
 
 def kafka_version() -> str:
     """Read from the pom, the one place where the version is written."""
-    version = ElementTree.parse(POM).findtext(".//{*}kafka.version")  # noqa: S314 -- our own file
-    assert version is not None
+    version = ET.parse(POM).findtext(".//{*}kafka.version")  # noqa: S314 -- our own file
+    if version is None:
+        raise StackError(f"{POM} does not say kafka.version")
     return version
 
 
 def cache_folder() -> Path:
-    """In the checkout (git-ignored), so that a clone brings and forgets its own; elsewhere when that is not writable."""
+    """In the checkout (git-ignored), so that it goes with the clone; elsewhere when that is not writable."""
     for parent in POM.parents:
         if (parent / "requirements.lock").exists() and os.access(parent, os.W_OK):
             return parent / ".cache" / f"kafka-{kafka_version()}"

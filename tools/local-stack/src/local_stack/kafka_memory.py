@@ -75,9 +75,7 @@ class MockCluster:
         return str(self._rdkafka.rd_kafka_mock_cluster_bootstraps(self._cluster).decode())
 
     def create_topic(self, name: str, partitions: int) -> int:
-        return int(
-            self._rdkafka.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, self._replicas)
-        )
+        return int(self._rdkafka.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, self._replicas))
 
     def obey(self, line: str) -> str:
         """One command of the control port; the answer is `ok` or `error WHY`."""
@@ -94,9 +92,7 @@ class MockCluster:
                 code = self._rdkafka.rd_kafka_mock_broker_set_rtt(self._cluster, int(broker), int(milliseconds))
             case ["errors", api_key, *codes]:
                 numbers = (c_int * len(codes))(*map(int, codes))
-                self._rdkafka.rd_kafka_mock_push_request_errors_array(
-                    self._cluster, int(api_key), len(codes), numbers
-                )
+                self._rdkafka.rd_kafka_mock_push_request_errors_array(self._cluster, int(api_key), len(codes), numbers)
                 code = 0
             case _:
                 return f"error unknown command: {line.strip()}"

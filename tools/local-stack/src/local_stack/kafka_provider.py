@@ -17,8 +17,9 @@ from local_stack.kafka_real import KafkaPorts, RealKafka
 from local_stack.processes import Child, Command
 
 MEMORY_START_SECONDS = 20.0
-# A long poll of the in-memory Kafka does not wake when data arrives; a service that asks often does not notice.
-MEMORY_FETCH_WAIT = {"KAFKA_FETCH_MAX_WAIT_MS": "20"}
+# A long poll of the in-memory Kafka does not wake when data arrives: who asks often does not notice. And the member of
+# a group that left is waited for as if it had died, so that a restarted service would read nothing for ten seconds.
+MEMORY_CLIENT_SETTINGS = {"KAFKA_FETCH_MAX_WAIT_MS": "20", "KAFKA_SESSION_TIMEOUT_MS": "3000"}
 
 
 class KafkaChoice(StrEnum):
@@ -40,7 +41,7 @@ class ExistingKafka:
 
     @property
     def description(self) -> str:
-        return f"the one at {self.bootstrap} (KAFKA_BOOTSTRAP_SERVERS)"
+        return f"the Kafka at {self.bootstrap} (KAFKA_BOOTSTRAP_SERVERS)"
 
     async def stop(self) -> None:
         return

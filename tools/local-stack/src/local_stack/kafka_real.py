@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 import shutil
 import signal
 import time
@@ -14,14 +15,15 @@ from local_stack.errors import StackError
 from local_stack.kafka_jars import Java, cache_folder, find_java, jars, kafka_version
 from local_stack.kafka_wire import answers
 from local_stack.ports import LOOPBACK, free_port
-from local_stack.processes import Child, Command
+from local_stack.processes import Child, Command, run_to_end
 
+STARTED = "Kafka Server started"
 START_SECONDS = 60.0
 STOP_SECONDS = 8.0
 PORT_ATTEMPTS = 3
 
-# One node holds everything, so every replication factor is 1 and joining a group waits for nobody. The small cleaner
-# buffer and thread counts are what let a 512 MB heap be plenty; sessions may be short because tests want quick failover.
+# One node holds everything, so every replication factor is 1 and joining a group waits for nobody. With the small
+# cleaner buffer and thread counts a 512 MB heap is plenty; sessions may be short because tests want quick failover.
 PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -67,6 +69,7 @@ class RealKafka:
 
     def __init__(self, child: Child, ports: KafkaPorts, *, fresh: bool, archive: Path | None) -> None:
         self.child = child
+        self.ports = ports
         self.bootstrap = f"{LOOPBACK}:{ports.broker}"
         self.description = f"Apache Kafka {kafka_version()} (real)"
         self.is_real = True
@@ -76,7 +79,8 @@ class RealKafka:
     @classmethod
     async def start(cls, *, data: Path, logs: Path, run: Path, ports: KafkaPorts | None = None) -> Self:
         """`ports=None` takes free ones, and other free ones when another process was quicker. Raises NoRealKafka
-        when this machine cannot run it, StackError when it can but Kafka did not start."""
+        when this machine cannot run it, StackError when it can but Kafka did not start.
+        """
         java = await asyncio.to_thread(find_java)
         cache = cache_folder()
         class_path = await jars(cache)
@@ -103,7 +107,7 @@ class RealKafka:
                 self._archive.unlink(missing_ok=True)
 
 
-class PortTaken(StackError):
+class PortTaken(StackError):  # noqa: N818 -- it names a state
     pass
 
 
@@ -154,8 +158,8 @@ class _Broker:
         tool = (*self._java_command(record=False), "kafka.tools.StorageTool", "format", "--standalone")
         command = Command(name="Kafka's format", argv=(*tool, "-t", cluster_id, "-c", str(properties)))
         log_file = self._logs / "kafka-format.log"
-        child = await Child.start(command, log_file=log_file, pid_file=self._run / "kafka-format.pid")
-        if await child.wait() != 0:
+        child = await run_to_end(command, log_file=log_file, pid_file=self._run / "kafka-format.pid")
+        if child.exit_code != 0:
             shutil.rmtree(self._data / "logs", ignore_errors=True)
             reason = " ".join(child.last_lines(1))
             raise StackError(f"Kafka could not format {self._data}: {reason} (log: {log_file})")
@@ -163,7 +167,8 @@ class _Broker:
     async def _wait_until_ready(self, child: Child, ports: KafkaPorts) -> None:
         deadline = time.monotonic() + START_SECONDS
         try:
-            while not await answers(ports.broker):
+            # Its own word as well: on a port that was taken meanwhile another broker would answer.
+            while STARTED not in child.log_file.read_text(errors="replace") or not await answers(ports.broker):
                 if child.exit_code is not None:
                     raise _explain(child, self._data)
                 if time.monotonic() > deadline:
@@ -179,8 +184,8 @@ def _explain(child: Child, data: Path) -> StackError:
     lines = child.last_lines(400)
     if any("Address already in use" in line for line in lines):
         return PortTaken(f"Kafka's port was taken while it started (log: {child.log_file})")
-    reasons = [line for line in lines if " ERROR " in line or "Exception" in line]
-    reason = reasons[0].strip()[:300] if reasons else "it said nothing"
+    causes = [line for line in lines if re.match(r"(Caused by: )?[\w.$]+(Exception|Error): ", line)]
+    reason = (causes or lines or ["it said nothing"])[-1].strip()[:300]
     return StackError(
         f"Kafka stopped while starting on {data}: {reason}. The whole log is {child.log_file}; "
         f"if its data is damaged, remove that folder: all configs are then published again from Postgres"

@@ -35,9 +35,7 @@ def is_free(port: int) -> bool:
 
 def require_free(wanted: Mapping[str, int], advice: str, *, is_free: Callable[[int], bool] = is_free) -> None:
     """Raise before anything starts, naming every taken port, what it was for and who holds it."""
-    taken = [
-        f"port {port} ({name}) is in use by {holder(port)}" for name, port in wanted.items() if not is_free(port)
-    ]
+    taken = [f"port {port} ({name}) is in use by {holder(port)}" for name, port in wanted.items() if not is_free(port)]
     if taken:
         raise StackError(f"{'; '.join(taken)}; {advice}")
 

@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 import signal
-import struct
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -22,14 +21,13 @@ from local_stack.postgres_binaries import (
     reachable_binaries,
     unprivileged_user,
 )
-from local_stack.processes import Child, Command
+from local_stack.processes import Child, Command, run_to_end
 
 START_SECONDS = 30.0
 PORT_ATTEMPTS = 3
 SUPERUSER = "candlekeep"
 DATABASE = "candlekeep"
-PROTOCOL_3 = 196608
-NOT_YET = b"57P03"  # SQLSTATE of "the database system is starting up"
+STATUS_LINE = 7  # of postmaster.pid, counted from 0
 
 
 @dataclass(frozen=True)
@@ -38,10 +36,8 @@ class ExistingPostgres:
 
     url: str
     child: None = None
-
-    @property
-    def description(self) -> str:
-        return "the one of DATABASE_URL"
+    fresh: bool = False
+    description: str = "the Postgres of DATABASE_URL"
 
     async def stop(self) -> None:
         return
@@ -50,7 +46,8 @@ class ExistingPostgres:
 @dataclass(frozen=True, kw_only=True)
 class PostgresPlace:
     """Where a Postgres of ours keeps its data, logs and pid file. `port=None`: a free one. `password=None`: trusts
-    everybody on loopback, for tests. `durable=False`: a power cut may cost the data, for tests again."""
+    everybody on loopback, for tests. `durable=False`: a power cut may cost the data, for tests again.
+    """
 
     data: Path
     logs: Path
@@ -61,8 +58,14 @@ class PostgresPlace:
 
 
 class Postgres:
-    def __init__(self, child: Child, binaries: PostgresBinaries, port: int, password: str | None) -> None:
+    """A running server. `fresh`: its data folder was made by this start."""
+
+    def __init__(
+        self, child: Child, binaries: PostgresBinaries, port: int, password: str | None, *, fresh: bool
+    ) -> None:
         self.child = child
+        self.port = port
+        self.fresh = fresh
         self.description = f"Postgres {binaries.version} ({binaries.origin})"
         login = f"{SUPERUSER}:{password}" if password else SUPERUSER
         self.server_url = f"postgresql://{login}@{LOOPBACK}:{port}"
@@ -74,7 +77,7 @@ class Postgres:
         data = await asyncio.to_thread(reachable_data, place.data, user, say)
         binaries = await asyncio.to_thread(lambda: reachable_binaries(find_binaries(data), user))
         server = _Server(place, data, binaries, user)
-        if made_by(data) is None:
+        if fresh := made_by(data) is None:
             await server.initialise()
         for attempt in range(PORT_ATTEMPTS):
             port = place.port or free_port()
@@ -84,7 +87,7 @@ class Postgres:
                 if place.port or attempt == PORT_ATTEMPTS - 1:
                     raise
                 continue
-            started = cls(child, binaries, port, place.password)
+            started = cls(child, binaries, port, place.password, fresh=fresh)
             await ensure_database(started.server_url, DATABASE)
             return started
         raise AssertionError  # the loop returns or raises
@@ -93,7 +96,7 @@ class Postgres:
         await self.child.stop()
 
 
-class PortTaken(StackError):
+class PortTaken(StackError):  # noqa: N818 -- it names a state
     pass
 
 
@@ -116,13 +119,12 @@ class _Server:
             trust = ("--auth=trust",) if place.password is None else ("--auth=scram-sha-256", f"--pwfile={secret.name}")
             argv = (str(self._binaries.folder / "initdb"), "-D", str(partial), "-U", SUPERUSER, *trust)
             options = ("--encoding=UTF8", "--locale=C", *(() if place.durable else ("--no-sync",)))
-            child = await Child.start(
+            child = await run_to_end(
                 self._command("initdb", (*argv, *options)),
                 log_file=place.logs / "postgres-initdb.log",
                 pid_file=place.run / "postgres-initdb.pid",
             )
-            code = await child.wait()
-        if code != 0:
+        if child.exit_code != 0:
             shutil.rmtree(partial, ignore_errors=True)
             raise StackError(f"initdb failed: {' '.join(child.last_lines(2))} (log: {child.log_file})")
         if self._data.exists():
@@ -141,20 +143,18 @@ class _Server:
         child = await Child.start(
             self._command("Postgres", tuple(argv)), log_file=log_file, pid_file=self._place.run / "postgres.pid"
         )
-        await self._wait_until_ready(child, port)
+        await self._wait_until_ready(child)
         return child
 
     def _command(self, name: str, argv: tuple[str, ...]) -> Command:
         # SIGINT is Postgres's fast stop: it disconnects clients and closes cleanly; SIGTERM would wait for them.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PG")} | {"LC_ALL": "C"}
-        return Command(
-            name=name, argv=argv, env=environment, cwd=Path("/"), user=self._user, stop_signal=signal.SIGINT
-        )
+        return Command(name=name, argv=argv, env=environment, cwd=Path("/"), user=self._user, stop_signal=signal.SIGINT)
 
-    async def _wait_until_ready(self, child: Child, port: int) -> None:
+    async def _wait_until_ready(self, child: Child) -> None:
         deadline = time.monotonic() + START_SECONDS
         try:
-            while not await accepts(port):
+            while not accepts_connections(self._data, child):
                 if child.exit_code is not None:
                     raise _explain(child, self._data)
                 if time.monotonic() > deadline:
@@ -173,19 +173,13 @@ def _explain(child: Child, data: Path) -> StackError:
     return StackError(f"Postgres stopped while starting on {data}: {reason.strip()} (log: {child.log_file})")
 
 
-async def accepts(port: int) -> bool:
-    """Whether a session would be let in now: it answers a start-up message with anything but "not yet"."""
-    parameters = b"user\0probe\0database\0postgres\0\0"
-    message = struct.pack(">ii", 8 + len(parameters), PROTOCOL_3) + parameters
+def accepts_connections(data: Path, child: Child) -> bool:
+    """As `pg_ctl` asks: the server's own pid file says "ready". A connection would not tell whose server answers."""
     try:
-        async with asyncio.timeout(2):
-            reader, writer = await asyncio.open_connection(LOOPBACK, port)
-            writer.write(message)
-            answer = await reader.read(512)
-            writer.close()
-    except (OSError, TimeoutError):
+        lines = (data / "postmaster.pid").read_text().splitlines()
+    except OSError:
         return False
-    return bool(answer) and NOT_YET not in answer
+    return len(lines) > STATUS_LINE and int(lines[0]) == child.pid and lines[STATUS_LINE].strip() == "ready"
 
 
 async def ensure_database(server_url: str, name: str) -> None:
@@ -201,7 +195,8 @@ async def ensure_database(server_url: str, name: str) -> None:
 
 def reachable_data(wanted: Path, user: str | None, say: Callable[[str], None]) -> Path:
     """The data folder itself, or one in the system's temp folder when the unprivileged user cannot get to it (a
-    checkout under /root); a pointer file beside the wanted one remembers which."""
+    checkout under /root); a pointer file beside the wanted one remembers which.
+    """
     wanted.parent.mkdir(parents=True, exist_ok=True)
     if can_enter(wanted.parent, user):
         return wanted

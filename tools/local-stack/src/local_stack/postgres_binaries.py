@@ -28,7 +28,8 @@ class PostgresBinaries:
 
 def find_binaries(data: Path, environment: Mapping[str, str] = os.environ) -> PostgresBinaries:
     """The machine's newest, else the wheel's; for an existing data folder the ones of the version that made it.
-    CANDLEKEEP_POSTGRES=wheel passes over the machine's own."""
+    CANDLEKEEP_POSTGRES=wheel passes over the machine's own.
+    """
     machine = [] if environment.get("CANDLEKEEP_POSTGRES") == "wheel" else _machine_folders()
     offered = [found for folder in machine if (found := _probe(folder, "this machine's"))]
     offered += [found for folder in _wheel_folders() if (found := _probe(folder, "the wheel's"))]
@@ -105,7 +106,7 @@ def unprivileged_user() -> str | None:
 def can_enter(folder: Path, user: str | None) -> bool:
     """Whether that user can reach the folder: a checkout under /root is closed to everybody else."""
     test = ["/bin/sh", "-c", 'cd "$0"', str(folder)]
-    return subprocess.run(test, capture_output=True, check=False, **account(user)).returncode == 0  # type: ignore[call-overload, no-any-return]
+    return subprocess.run(test, capture_output=True, check=False, **account(user)).returncode == 0
 
 
 def reachable_binaries(binaries: PostgresBinaries, user: str | None) -> PostgresBinaries:

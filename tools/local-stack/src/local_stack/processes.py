@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from local_stack.errors import StackError
 
@@ -95,7 +95,18 @@ class Child:
         return last_lines(self.log_file, count)
 
 
-def account(user: str | None) -> dict[str, object]:
+async def run_to_end(command: Command, *, log_file: Path, pid_file: Path) -> Child:
+    """Run a command that ends by itself; cancelling kills it. The caller looks at its exit code."""
+    child = await Child.start(command, log_file=log_file, pid_file=pid_file)
+    try:
+        await child.wait()
+    finally:
+        if child.exit_code is None:
+            child.kill()
+    return child
+
+
+def account(user: str | None) -> dict[str, Any]:
     """The subprocess arguments that drop root's rights for good: also its supplementary groups."""
     if user is None or os.geteuid() != 0:
         return {}
@@ -148,8 +159,8 @@ async def stop_leftovers(run_folder: Path, *, grace_seconds: float = 10.0) -> li
             # Postgres reads SIGTERM as "wait for every client"; SIGINT makes it disconnect them and stop cleanly.
             os.kill(pid, signal.SIGINT if file.stem == "postgres" else signal.SIGTERM)
     deadline = time.monotonic() + grace_seconds
-    while any(live_pid(file) for file in found) and time.monotonic() < deadline:
-        await asyncio.sleep(0.05)
+    while any(live_pid(file) for file in found) and time.monotonic() < deadline:  # noqa: ASYNC110 -- see below
+        await asyncio.sleep(0.05)  # they are not our children: nobody tells us
     for file in found:
         if (pid := live_pid(file)) is not None:
             with contextlib.suppress(ProcessLookupError):

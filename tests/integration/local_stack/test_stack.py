@@ -1,0 +1,143 @@
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from local_stack.errors import StackError
+from local_stack.plan import Ports, Role
+from local_stack.processes import Child, Command, command_line, live_pid
+from local_stack.readiness import is_ready
+from local_stack.stack import Stack, StackOptions, running_stack
+from support import dummy_service
+from support.polling import eventually
+
+DUMMY = Role(name="admin-api", argv=(sys.executable, dummy_service.__file__), port_offset=0, stop_phase=0)
+OTHER = Role(name="worker", argv=(sys.executable, dummy_service.__file__), port_offset=1, stop_phase=1)
+
+
+def a_stack(folder: Path, **changes: object) -> StackOptions:
+    """Two dummy roles and nothing else: Kafka and Postgres count as somebody else's."""
+    chosen = {
+        "folder": folder,
+        "roles": (DUMMY, OTHER),
+        "live": True,
+        "prepare": False,
+        "kafka": "127.0.0.1:1",
+        "database_url": "postgresql://nobody@127.0.0.1:1/none",
+    }
+    return StackOptions(**{**chosen, **changes})
+
+
+def pids(stack: Stack) -> dict[str, int]:
+    return {name: kept.running.child.pid for name, kept in stack.processes.items() if kept.running.child}
+
+
+async def test_the_end_of_a_stack_leaves_no_process_and_no_pid_file(tmp_path: Path) -> None:
+    async with running_stack(a_stack(tmp_path)) as stack:
+        started = pids(stack)
+        assert set(started) == {"admin-api", "worker"}
+        for service in stack.services.values():
+            assert await is_ready(service.port, "/health/ready")
+    assert [command_line(pid) for pid in started.values()] == [None, None]
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+async def test_instances_of_a_role_have_names_and_ports_of_their_own(tmp_path: Path) -> None:
+    async with running_stack(a_stack(tmp_path, instances={"worker": 3})) as stack:
+        assert set(pids(stack)) == {"admin-api", "worker", "worker-2", "worker-3"}
+        assert len({service.port for service in stack.services.values()}) == 4
+
+
+async def test_a_process_that_dies_is_restarted_and_its_last_lines_are_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    async with running_stack(a_stack(tmp_path, say=said.append)) as stack:
+        before = pids(stack)["worker"]
+        stack.processes["worker"].send(signal.SIGKILL)
+        await eventually(lambda: any("worker was started again" in line for line in said))
+        assert pids(stack)["worker"] != before
+        await eventually(lambda: is_ready(stack.services["worker"].port, "/health/ready"))
+    (obituary,) = [line for line in said if "SIGKILL" in line]
+    assert f"serving as {before}" in obituary
+
+
+async def test_a_halted_process_stays_dead_until_it_is_started(tmp_path: Path) -> None:
+    async with running_stack(a_stack(tmp_path)) as stack:
+        worker, port = stack.processes["worker"], stack.services["worker"].port
+        await worker.halt()
+        assert not worker.is_running
+        assert not await is_ready(port, "/health/ready")
+        await worker.start()
+        await eventually(lambda: is_ready(port, "/health/ready"))
+
+
+async def test_a_service_that_refuses_its_settings_ends_the_start_with_its_own_words(tmp_path: Path) -> None:
+    options = a_stack(tmp_path, overrides={"worker": {"DUMMY_EXIT_AT_START": "2"}})
+    with pytest.raises(StackError, match=r"worker did not become ready: DUMMY_COLOUR is not valid"):
+        async with running_stack(options):
+            pytest.fail("it started")
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+async def test_a_service_that_keeps_crashing_at_the_start_ends_it(tmp_path: Path) -> None:
+    options = a_stack(tmp_path, overrides={"*": {"DUMMY_EXIT_AT_START": "1"}})
+    with pytest.raises(StackError, match="did not become ready"):
+        async with running_stack(options):
+            pytest.fail("it started")
+
+
+async def test_a_process_deaf_to_sigterm_is_killed_after_its_grace(tmp_path: Path) -> None:
+    command = Command(
+        name="deaf",
+        argv=(sys.executable, dummy_service.__file__),
+        env={"DUMMY_STUBBORN": "1", "HTTP_PORT": "0"},
+        grace_seconds=0.2,
+    )
+    child = await Child.start(command, log_file=tmp_path / "log", pid_file=tmp_path / "pid")
+    await eventually(lambda: child.last_lines(1))
+    started = time.monotonic()
+    await child.stop()
+    assert child.exit_code == -signal.SIGKILL
+    assert time.monotonic() - started < 5
+
+
+async def test_what_a_killed_stack_left_running_is_stopped_by_the_next_start(tmp_path: Path) -> None:
+    command = Command(name="orphan", argv=(sys.executable, dummy_service.__file__), env={"HTTP_PORT": "0"})
+    orphan = await Child.start(command, log_file=tmp_path / "log", pid_file=tmp_path / "run" / "worker.pid")
+    await eventually(lambda: orphan.last_lines(1))
+    said: list[str] = []
+    async with running_stack(a_stack(tmp_path, say=said.append)):
+        assert "stopped what an earlier run left behind: worker" in said
+        assert await orphan.wait() == 0
+
+
+def test_a_reused_pid_is_not_taken_for_a_leftover(tmp_path: Path) -> None:
+    pid_file = tmp_path / "worker.pid"
+    pid_file.write_text(f'{{"pid": {os.getpid()}, "command": "python -m collector"}}')
+    assert live_pid(pid_file) is None
+
+
+async def test_a_second_stack_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    # A stack belongs to its process, so the first one's is played by a child.
+    command = Command(name="first", argv=(sys.executable, dummy_service.__file__), env={"HTTP_PORT": "0"})
+    first = await Child.start(command, log_file=tmp_path / "log", pid_file=tmp_path / "run" / "stack.pid")
+    try:
+        with pytest.raises(StackError, match=rf"already running \(pid {first.pid}"):
+            await Stack(a_stack(tmp_path)).start()
+    finally:
+        await first.stop()
+
+
+async def test_a_taken_port_is_reported_by_name_and_holder_before_anything_starts(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        stack = Stack(a_stack(tmp_path, ports=Ports.fixed(port)))
+        expected = rf"port {port} \(admin-api\) is in use by pid {os.getpid()} .*call make demo PORT={port + 100}"
+        with pytest.raises(StackError, match=expected):
+            await stack.start()
+    assert stack.processes == {}

@@ -1,0 +1,29 @@
+"""`python -m local_stack demo`"""
+
+import argparse
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from local_stack.demo import DemoOptions, run_demo
+from local_stack.errors import StackError
+from local_stack.plan import DEFAULT_PORT
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(prog="python -m local_stack", description="Candlekeep on this machine alone.")
+    commands = arguments.add_subparsers(required=True)
+    demo = commands.add_parser("demo", help="run everything until Ctrl-C")
+    demo.add_argument("--port", type=int, default=DEFAULT_PORT, help="the API's port; the others follow from it")
+    demo.add_argument("--live", action="store_true", help="collect from the real exchanges")
+    demo.add_argument("--folder", type=Path, default=Path(os.environ.get("DEMO_DIR", ".demo")), help="data and logs")
+    chosen = arguments.parse_args()
+    try:
+        asyncio.run(run_demo(DemoOptions(folder=chosen.folder, port=chosen.port, live=chosen.live)))
+    except StackError as error:
+        sys.exit(f"make demo: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""The demo's use of the API, the same as anybody's: example configs in, finished runs out."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from local_stack.errors import StackError
+
+BASE = "/api/v1/admin/data-collection"
+POLL_SECONDS = 1.0
+PAGE = 200
+CREATED, CONFLICT = 201, 409
+
+EXAMPLES = (
+    ("BTC/USDT", "binance", "Bitcoin, the example of the first session"),
+    ("ETH/USDT", "bybit", "Ethereum"),
+    ("SOL/USDT", "okx", "Solana"),
+    ("XRP/USDT", "kraken", "XRP"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedRun:
+    """What one line of the demo shows of a row of the execution logs."""
+
+    log_id: int
+    finished_at: str
+    symbol: str
+    exchange: str
+    status: str
+    records: int
+    seconds: float
+    error: str | None
+
+    def line(self) -> str:
+        outcome = f"{self.records:>5} candles" if self.error is None else self.error.splitlines()[0][:90]
+        clock = self.finished_at[11:19]
+        return f"{clock}  {self.symbol:<10} {self.exchange:<9} {self.status:<8} {self.seconds:6.2f} s  {outcome}"
+
+
+def client(api_url: str, token: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        base_url=f"{api_url}{BASE}", headers={"Authorization": f"Bearer {token}"}, timeout=10, trust_env=False
+    )
+
+
+async def create_examples(api: httpx.AsyncClient) -> int:
+    """Create the example configs that are not there yet; returns the id of one config to try things on."""
+    for symbol, exchange, description in EXAMPLES:
+        config = {
+            "symbol": symbol,
+            "exchange": exchange,
+            "timeframes": ["1m", "5m", "1h"],
+            "interval_minutes": 1,
+            "description": description,
+        }
+        response = await api.post("/configs", json=config)
+        if response.status_code not in {CREATED, CONFLICT}:  # a conflict: it is there from an earlier start
+            raise StackError(f"the API refused the example {symbol} on {exchange}: {response.text[:300]}")
+    configs = (await api.get("/configs")).raise_for_status().json()
+    return int(configs[0]["id"])
+
+
+async def finished_runs(api: httpx.AsyncClient) -> AsyncIterator[FinishedRun]:
+    """Every run that finishes from now on, in the order of finishing. A restarting API is waited for."""
+    seen: frozenset[int] | None = None
+    while True:
+        try:
+            response = await api.get("/execution-logs", params={"limit": PAGE})
+            rows = response.raise_for_status().json()
+        except httpx.HTTPError:
+            await asyncio.sleep(POLL_SECONDS)
+            continue
+        finished = [row for row in rows if row["finished_at"] is not None]
+        if seen is not None:
+            for run in news(finished, seen):
+                yield run
+        seen = frozenset(row["id"] for row in finished)
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def news(finished: Sequence[dict[str, Any]], seen: frozenset[int]) -> Iterator[FinishedRun]:
+    fresh = [row for row in finished if row["id"] not in seen]
+    for row in sorted(fresh, key=lambda row: (row["finished_at"], row["id"])):
+        yield FinishedRun(
+            log_id=row["id"],
+            finished_at=row["finished_at"],
+            symbol=row["symbol"],
+            exchange=row["exchange"],
+            status=row["status"],
+            records=row["records_collected"] or 0,
+            seconds=row["duration_seconds"] or 0.0,
+            error=row["error_message"],
+        )

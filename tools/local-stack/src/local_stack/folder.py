@@ -1,0 +1,66 @@
+"""The stack's folder: what is in it, where, and who may read it."""
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from local_stack.errors import StackError
+from local_stack.processes import command_line, live_pid, record_pid
+
+
+@dataclass(frozen=True)
+class Folder:
+    path: Path
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def run(self) -> Path:
+        """Pid files, by which a later start finds what a killed one left behind."""
+        return self.path / "run"
+
+    @property
+    def kafka_data(self) -> Path:
+        return self.path / "data" / "kafka"
+
+    @property
+    def postgres_data(self) -> Path:
+        return self.path / "data" / "postgres"
+
+    def prepare(self) -> None:
+        """Raises StackError when another stack runs in this folder."""
+        for folder in (self.logs, self.run, self.kafka_data.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        owner = self.run / "stack.pid"
+        if (pid := live_pid(owner)) is not None and pid != os.getpid():
+            raise StackError(f"the stack in {self.path} is already running (pid {pid}: {command_line(pid)})")
+        owner.unlink(missing_ok=True)
+
+    def claim(self) -> None:
+        record_pid(self.run / "stack.pid", os.getpid())
+
+    def release(self) -> None:
+        (self.run / "stack.pid").unlink(missing_ok=True)
+
+    def postgres_password(self) -> str:
+        """Made once; the database keeps it."""
+        file = self.path / "data" / "postgres.password"
+        if not file.exists():
+            write_secret(file, secrets.token_urlsafe(24))
+        return file.read_text().strip()
+
+    def publish(self, *, token: str, database_url: str, kafka: str) -> None:
+        """The three addresses that people and scripts take from here."""
+        write_secret(self.path / "token", f"{token}\n")
+        write_secret(self.path / "database_url", f"{database_url}\n")
+        (self.path / "kafka").write_text(f"{kafka}\n")
+
+
+def write_secret(file: Path, text: str) -> None:
+    """Readable by its owner only, from the first byte on."""
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as secret:
+        secret.write(text)

@@ -1,0 +1,302 @@
+"""The whole system as processes of this machine: Kafka, Postgres, the simulated exchanges and the five services.
+
+async with running_stack(StackOptions(folder=Path("/tmp/somewhere"))) as stack:
+    stack.api_url, stack.token, stack.database_url, stack.kafka, stack.simulator_url
+    await stack.processes["collector"].halt()
+"""
+
+import asyncio
+import contextlib
+import functools
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from contracts.topics import ALL_TOPICS
+from local_stack.errors import StackError
+from local_stack.folder import Folder
+from local_stack.kafka_provider import (
+    MEMORY_CLIENT_SETTINGS,
+    Kafka,
+    KafkaPlace,
+    MemoryKafka,
+    command_memory_kafka,
+    start_kafka,
+)
+from local_stack.kafka_real import RealKafka
+from local_stack.keep_alive import BAD_SETTINGS, KeptAlive, ServiceProcess
+from local_stack.plan import (
+    ADMIN_API,
+    SERVICE_GRACE_SECONDS,
+    SERVICES,
+    SIMULATOR,
+    Addresses,
+    Ports,
+    Role,
+    Service,
+    plan_services,
+    service_environment,
+)
+from local_stack.ports import require_free
+from local_stack.postgres import ExistingPostgres, Postgres, PostgresPlace, start_postgres
+from local_stack.processes import Child, Command, run_to_end, stop_leftovers
+from local_stack.readiness import is_ready
+
+READY_SECONDS = 90.0
+STARTING_FAILURES = 3
+
+
+def _silent(_: str) -> None:
+    return
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackOptions:
+    """`kafka` and `database_url` name existing ones; the default is what KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL say,
+    or our own. `overrides`: environment by role or process name, "*" for all. `prepare=False` skips the schema and the
+    topics, for stacks of other roles.
+    """
+
+    folder: Path
+    ports: Ports = field(default_factory=Ports.free)
+    roles: tuple[Role, ...] = SERVICES
+    instances: Mapping[str, int] = field(default_factory=dict)
+    overrides: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    live: bool = False
+    simulator_arguments: tuple[str, ...] = ()
+    kafka: str | None = None
+    topic_prefix: str = ""
+    database_url: str | None = None
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    durable: bool = True
+    prepare: bool = True
+    say: Callable[[str], None] = _silent
+
+
+class Stack:
+    """`processes` holds what runs, by name: kafka, postgres, exchange-simulator, admin-api, collector, collector-2 …"""
+
+    def __init__(self, options: StackOptions) -> None:
+        self.options = options
+        self.folder = Folder(options.folder.absolute())
+        self.token = options.token
+        self.processes: dict[str, KeptAlive[Any]] = {}
+        simulator = replace(SIMULATOR, argv=(*SIMULATOR.argv, *options.simulator_arguments))
+        roles = options.roles if options.live else (simulator, *options.roles)
+        self.services = {service.name: service for service in plan_services(roles, options.ports, options.instances)}
+        self._say = options.say
+        # Ours once they run: an address in the environment must not be mistaken for somebody else's server later.
+        self._environment = dict(os.environ)
+        self._environment |= {"KAFKA_BOOTSTRAP_SERVERS": options.kafka} if options.kafka else {}
+        self._environment |= {"DATABASE_URL": options.database_url} if options.database_url else {}
+
+    @property
+    def kafka(self) -> str:
+        return self._kafka.bootstrap
+
+    @property
+    def kafka_description(self) -> str:
+        return self._kafka.description
+
+    @property
+    def database_url(self) -> str:
+        return self._postgres.url
+
+    @property
+    def api_url(self) -> str:
+        return self.services[ADMIN_API.name].url
+
+    @property
+    def simulator_url(self) -> str | None:
+        simulator = self.services.get(SIMULATOR.name)
+        return simulator.url if simulator else None
+
+    @property
+    def _kafka(self) -> Kafka:
+        kafka: Kafka = self.processes["kafka"].running
+        return kafka
+
+    @property
+    def _postgres(self) -> Postgres | ExistingPostgres:
+        postgres: Postgres | ExistingPostgres = self.processes["postgres"].running
+        return postgres
+
+    async def start(self) -> None:
+        """Returns when every service is ready. Raises StackError; the caller stops what runs by then."""
+        self.folder.prepare()
+        if leftovers := await stop_leftovers(self.folder.run):
+            self._say(f"stopped what an earlier run left behind: {', '.join(leftovers)}")
+        await asyncio.to_thread(self._require_free_ports)
+        self.folder.claim()
+        try:
+            async with asyncio.TaskGroup() as starting:
+                starting.create_task(self._start_kafka())
+                starting.create_task(self._start_postgres())
+                if not self.options.live:
+                    starting.create_task(self._start_service(self.services[SIMULATOR.name]))
+            self.folder.publish(token=self.token, database_url=self.database_url, kafka=self.kafka)
+            async with asyncio.TaskGroup() as starting:
+                for service in self._our_services():
+                    starting.create_task(self._start_service(service))
+            await self._fill_new_kafka()
+        except* StackError as failures:
+            raise _first(failures) from None
+
+    async def stop(self) -> None:
+        """Everything, in order: who makes work, who does it, who writes it down, the outside, Kafka and Postgres."""
+        phases: dict[int, list[KeptAlive[Any]]] = {}
+        for name, process in self.processes.items():
+            service = self.services.get(name)
+            phases.setdefault(service.role.stop_phase if service else sys.maxsize, []).append(process)
+        for phase in sorted(phases):
+            await asyncio.gather(*(process.stop() for process in phases[phase]))
+        self.folder.release()
+
+    def kill_all(self) -> None:
+        """For the impatient: no goodbye to anybody."""
+        for process in self.processes.values():
+            with contextlib.suppress(StackError):
+                process.send(signal.SIGKILL)
+
+    def _our_services(self) -> list[Service]:
+        return [service for service in self.services.values() if service.role.name != SIMULATOR.name]
+
+    def _require_free_ports(self) -> None:
+        first = self.options.ports.first
+        wanted = {service.name: service.port for service in self.services.values()}
+        if not self._environment.get("KAFKA_BOOTSTRAP_SERVERS"):
+            ports = self.options.ports.kafka
+            wanted |= {"Kafka": ports.broker, "Kafka's controller": ports.controller}
+        if not self._environment.get("DATABASE_URL"):
+            wanted["Postgres"] = self.options.ports.postgres
+        another = f" or call make demo PORT={first + 100}" if first is not None else ""
+        require_free(wanted, f"stop it{another}")
+
+    async def _start_kafka(self) -> None:
+        ports = self.options.ports.kafka
+        place = KafkaPlace(data=self.folder.kafka_data, logs=self.folder.logs, run=self.folder.run, ports=ports)
+        kept = KeptAlive(
+            "kafka", lambda: start_kafka(place, self._say, self._environment), self._say, self._kafka_restarted
+        )
+        self.processes["kafka"] = kept
+        kafka = await kept.start()
+        self._say(f"{kafka.description} answers on {kafka.bootstrap}")
+        await self._provision_topics(kafka)
+
+    async def _provision_topics(self, kafka: Kafka) -> None:
+        if not self.options.prepare:
+            return
+        if isinstance(kafka, MemoryKafka):
+            prefix = self.options.topic_prefix
+            lines = [f"create {prefix}{topic.name} {topic.partitions}" for topic in ALL_TOPICS if prefix]
+            await command_memory_kafka(kafka.control, lines)
+            return
+        named = {"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap, "KAFKA_TOPIC_PREFIX": self.options.topic_prefix}
+        await self._run("topics", ("runtime.topics", "provision"), self._environment | named)
+        self._say("the topics are as declared")
+
+    async def _start_postgres(self) -> None:
+        place = PostgresPlace(
+            data=self.folder.postgres_data,
+            logs=self.folder.logs,
+            run=self.folder.run,
+            port=self.options.ports.postgres,
+            password=self.folder.postgres_password(),
+            durable=self.options.durable,
+        )
+        kept = KeptAlive("postgres", lambda: start_postgres(place, self._say, self._environment), self._say)
+        self.processes["postgres"] = kept
+        postgres = await kept.start()
+        self._say(f"{postgres.description} accepts connections")
+        if self.options.prepare:
+            await self._run("migrate", ("store", "upgrade"), self._environment | {"DATABASE_URL": postgres.url})
+            self._say("the database has the current schema")
+
+    async def _start_service(self, service: Service) -> None:
+        kept = KeptAlive(service.name, functools.partial(self._start_process, service), self._say)
+        self.processes[service.name] = kept
+        await kept.start()
+        await self._wait_until_ready(service, kept)
+        self._say(f"{service.name} is ready on port {service.port}")
+
+    async def _start_process(self, service: Service) -> ServiceProcess:
+        argv, log_file = service.argv, self.folder.logs / f"{service.name}.log"
+        if service.name not in self.processes or self.processes[service.name].failures == 0:
+            log_file.unlink(missing_ok=True)  # of the last run of the stack; a restart goes on in the same file
+        # A moment more than the service takes itself, so that its own report about what it could not finish is heard.
+        grace = SERVICE_GRACE_SECONDS + 1.0
+        command = Command(name=service.name, argv=argv, env=self._service_environment(service), grace_seconds=grace)
+        child = await Child.start(command, log_file=log_file, pid_file=self.folder.run / f"{service.name}.pid")
+        return ServiceProcess(child)
+
+    def _service_environment(self, service: Service) -> dict[str, str]:
+        if service.role.name == SIMULATOR.name:
+            return dict(os.environ) | dict(self.options.overrides.get(SIMULATOR.name, {}))
+        addresses = Addresses(
+            kafka=self.kafka,
+            database_url=self.database_url,
+            token=self.token,
+            simulator_url=self.simulator_url,
+            topic_prefix=self.options.topic_prefix,
+            kafka_environment={} if self._kafka.is_real else MEMORY_CLIENT_SETTINGS,
+        )
+        return service_environment(service, addresses, os.environ, self.options.overrides)
+
+    async def _wait_until_ready(self, service: Service, kept: KeptAlive[ServiceProcess]) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while not await is_ready(service.port, service.role.ready_path):
+            child = kept.running.child
+            hopeless = child.exit_code == BAD_SETTINGS or kept.failures >= STARTING_FAILURES
+            if hopeless or time.monotonic() > deadline:
+                words = " ".join(kept.last_words[-1:] or child.last_lines(1)) or "it said nothing"
+                raise StackError(f"{service.name} did not become ready: {words} (log: {child.log_file})")
+            await asyncio.sleep(0.1)
+
+    async def _fill_new_kafka(self) -> None:
+        """A Kafka that starts empty beside a database that does not is told of every config again."""
+        if not self.options.prepare or not self._kafka.fresh or self._postgres.fresh:
+            return
+        await self._run("resync", ("admin_api", "resync"), self._service_environment(self.services[ADMIN_API.name]))
+        self._say("Kafka started empty: every config was published to it again")
+
+    async def _kafka_restarted(self, kafka: Kafka) -> None:
+        if isinstance(kafka, RealKafka):
+            return  # the same address and the same data: clients reconnect by themselves
+        self._say("the in-memory Kafka came back empty and elsewhere: restarting the services")
+        await self._provision_topics(kafka)
+        for service in self._our_services():
+            await self.processes[service.name].stop()
+            await self.processes[service.name].start()
+        await self._fill_new_kafka()
+
+    async def _run(self, name: str, module: tuple[str, ...], environment: Mapping[str, str]) -> None:
+        command = Command(name=name, argv=(sys.executable, "-m", *module), env=environment)
+        log_file = self.folder.logs / f"{name}.log"
+        log_file.unlink(missing_ok=True)
+        child = await run_to_end(command, log_file=log_file, pid_file=self.folder.run / f"{name}.pid")
+        if child.exit_code != 0:
+            raise StackError(
+                f"`python -m {' '.join(module)}` failed: {' '.join(child.last_lines(2))} (log: {log_file})"
+            )
+
+
+def _first(failures: BaseExceptionGroup[StackError]) -> StackError:
+    for failure in failures.exceptions:
+        return _first(failure) if isinstance(failure, BaseExceptionGroup) else failure
+    raise AssertionError  # a group is never empty
+
+
+@contextlib.asynccontextmanager
+async def running_stack(options: StackOptions) -> AsyncIterator[Stack]:
+    stack = Stack(options)
+    try:
+        await stack.start()
+        yield stack
+    finally:
+        await asyncio.shield(stack.stop())
