@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
+import sqlalchemy.exc
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -49,3 +51,17 @@ async def driver_transaction(engine: AsyncEngine) -> AsyncIterator[Any]:
         driver: Any = (await connection.get_raw_connection()).driver_connection
         async with driver.transaction():
             yield driver
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether the same write may succeed later, as `subscribe_batch` asks.
+
+    Only what the data itself causes is not: what the driver cannot encode, what Postgres cannot represent, and what
+    violates a constraint. Everything else about the database (away, full, read-only, locked, not migrated) passes or
+    is put right by a person. Errors that are not the database's are bugs, which waiting does not cure.
+    """
+    at_fault = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
+    if isinstance(error, (*at_fault, ValueError, sqlalchemy.exc.DataError, sqlalchemy.exc.IntegrityError)):
+        return False
+    database = (asyncpg.PostgresError, asyncpg.InterfaceError, sqlalchemy.exc.SQLAlchemyError)
+    return isinstance(error, (*database, OSError, TimeoutError))
