@@ -24,7 +24,21 @@ $(STAMP): requirements.lock pyproject.toml $(wildcard libs/*/pyproject.toml serv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(addprefix -e ./,$(MEMBERS))
 	@touch $@
 
+.PHONY: demo migrate
+demo: $(STAMP) ## Run everything here until Ctrl-C: PORT=8001 for another port, LIVE=1 for the real exchanges
+	@$(BIN)/python -m local_stack demo --port $(or $(PORT),8000) $(if $(LIVE),--live)
+
+migrate: $(STAMP) ## Bring the database of DATABASE_URL up to this release
+	@$(BIN)/python -m store upgrade
+
 ##@ Check it
+.PHONY: test test-fast
+test: $(STAMP) ## Every test, on a Kafka and a Postgres of their own; says which Kafka at the end
+	@$(BIN)/pytest -n 2
+
+test-fast: $(STAMP) ## Only the tests that need neither Kafka nor Postgres
+	@$(BIN)/pytest -n 2 tests/contracts tests/unit
+
 .PHONY: lint
 lint: $(STAMP) ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .

@@ -26,15 +26,13 @@ def pytest_configure(config: pytest.Config) -> None:
         SharedServices.create()
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    kafka = SharedServices.of_this_run().kafka_if_used()
-    if kafka is not None:
-        terminalreporter.write_line(f"Kafka used by the tests: {kafka.description}", bold=True)
-
-
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if is_controller(config):
-        SharedServices.of_this_run().stop()
+    if not is_controller(config):
+        return
+    services = SharedServices.of_this_run()
+    if (kafka := services.kafka_if_used()) is not None:
+        print(f"Kafka used by the tests: {kafka.description}", flush=True)
+    services.stop()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -16,6 +16,8 @@ from local_stack.plan import DEFAULT_PORT, Ports
 from local_stack.stack import Stack, StackOptions
 
 SHORTEST_TOKEN = 24
+# Under make one Ctrl-C can arrive twice, from the terminal and from make.
+IMPATIENT_AFTER_SECONDS = 0.5
 T = TypeVar("T")
 
 
@@ -78,16 +80,21 @@ def _stop_event(stack: Stack, narrator: Narrator) -> asyncio.Event:
     """Set by the first signal; the second one kills."""
     stop = asyncio.Event()
 
-    def on_signal() -> None:
-        if stop.is_set():
+    asked_at = 0.0
+
+    def on_signal(number: signal.Signals) -> None:
+        nonlocal asked_at
+        if not stop.is_set():
+            asked_at = narrator.seconds
+            narrator.print("")
+            narrator.progress("stopping in order (Ctrl-C once more: kill at once)")
+            stop.set()
+        elif number is signal.SIGINT and narrator.seconds - asked_at > IMPATIENT_AFTER_SECONDS:
             stack.kill_all()
             os._exit(1)
-        narrator.print("")
-        narrator.progress("stopping in order (once more: kill at once)")
-        stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, on_signal)
+        asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
     return stop
 
 
