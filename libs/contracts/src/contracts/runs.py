@@ -20,6 +20,9 @@ class TimeframeResult(Model):
     last_open: Instant | None = Field(default=None, description="Open time of the last candle collected.")
     error_class: ErrorClass | None = Field(default=None, description="Null exactly when it was collected.")
     error_message: str | None = Field(default=None, description="For a person.")
+    note: str | None = Field(
+        default=None, description="What a person should know though nothing failed, such as history no longer offered."
+    )
 
 
 class RunStarted(Event):
