@@ -19,7 +19,7 @@ from runtime.aiokafka_inside import NOTHING, committed_with_metadata, coordinato
 from runtime.attempts import Attempts, Handler
 from runtime.background import Background
 from runtime.commits import REQUEST_SECONDS, GatedCommits
-from runtime.connecting import close_consumer, start_consumer
+from runtime.connecting import ConsumerDied, close_consumer, start_consumer
 from runtime.dead_letters import DeadLetters
 from runtime.kafka import build_consumer, topic_name
 from runtime.logs import log
@@ -50,10 +50,6 @@ class Limits:
     """A rebalance stops the whole group meanwhile, so this is short; what is not finished is done again."""
     drain_on_stop: float = 25.0
     """Must be shorter than the worker's grace, or the last commit is not made."""
-
-
-class ConsumerDied(Exception):  # noqa: N818 -- it names what happened
-    """The consumer's group membership has broken down for good; only a restart helps."""
 
 
 class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types

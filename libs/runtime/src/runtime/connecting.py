@@ -12,6 +12,10 @@ _PAUSE_SECONDS = 1.0
 _CLOSE_SECONDS = 10.0
 
 
+class ConsumerDied(Exception):  # noqa: N818 -- it names what happened
+    """The consumer's group membership has broken down for good; only a restart helps."""
+
+
 async def start_consumer(
     build: Callable[[], AIOKafkaConsumer], stopping: asyncio.Event, *, group: str
 ) -> AIOKafkaConsumer | None:

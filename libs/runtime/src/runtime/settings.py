@@ -79,10 +79,10 @@ class KafkaSettings(BaseSettings):
         default=60_000, ge=1_000, description="How long the group waits for its members to hand over partitions."
     )
     kafka_fetch_max_wait_ms: int = Field(
-        default=50,
+        default=100,
         ge=1,
-        description="How long the broker may hold an empty fetch. It bounds the latency of a partition that was read "
-        "while such a fetch was under way, so it is short.",
+        description="How long the broker may hold an empty fetch. A real broker ends it when data arrives; the "
+        "in-memory one does not, there this is the latency.",
     )
     kafka_request_timeout_ms: int = Field(default=20_000, ge=1_000, description="The limit of one request to a broker.")
     kafka_publish_timeout_seconds: float = Field(

@@ -1,0 +1,105 @@
+"""Getting a batch written: patient with outages, and sharp with single messages that cannot be stored."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from aiokafka import ConsumerRecord
+
+from contracts.event import Event
+from contracts.topics import Topic
+from runtime.dead_letters import DeadLetters
+from runtime.logs import log
+
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 10.0
+_ATTEMPTS_ALONE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A readable message. `event` is None for a tombstone."""
+
+    event: Event | None
+    key: str
+    topic: Topic
+    partition: int
+    offset: int
+
+
+Handler = Callable[[list[Received]], Awaitable[None]]
+Batch = Sequence[tuple[Received, ConsumerRecord]]
+
+
+class StoppedWriting(Exception):  # noqa: N818 -- it names what happened
+    """Told to stop while the store was away; nothing of the batch may be committed."""
+
+
+class BatchWriter:
+    """Calls the handler until every message of a batch is stored or put aside."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        dead_letters: DeadLetters,
+        is_transient: Callable[[Exception], bool],
+        on_retry: Callable[[], None],
+    ) -> None:
+        self._handler, self._dead_letters = handler, dead_letters
+        self._is_transient, self._on_retry = is_transient, on_retry
+        self._stopping = asyncio.Event()
+        self.problem: str | None = None
+        """Why writing is held up, None when it is not: a readiness check."""
+
+    def stop(self) -> None:
+        """End retries: `write` raises `StoppedWriting` at its next failure or within its pause."""
+        self._stopping.set()
+
+    async def write(self, batch: Batch, while_waiting: Callable[[], Awaitable[None]]) -> None:
+        """Return when all is stored or put aside. `while_waiting` is called before each pause."""
+        parts = [batch] if batch else []
+        while parts:
+            part = parts.pop(0)
+            error = await self._store(part, while_waiting)
+            if error is None:
+                self._dead_letters.handled(len(part))
+            elif len(part) == 1:
+                await self._dead_letters.send(part[0][1], f"{type(error).__name__}: {error}", _ATTEMPTS_ALONE)
+            else:
+                half = len(part) // 2
+                parts[:0] = [part[:half], part[half:]]
+
+    async def _store(self, part: Batch, while_waiting: Callable[[], Awaitable[None]]) -> Exception | None:
+        """None when stored, else the error that waiting does not cure. A message alone gets a second chance."""
+        events = [received for received, _ in part]
+        pause, data_errors = _FIRST_PAUSE_SECONDS, 0
+        while True:
+            try:
+                await self._handler(events)
+            except Exception as error:  # noqa: BLE001 -- `is_transient` decides
+                data_errors += not self._is_transient(error)
+                if data_errors >= (_ATTEMPTS_ALONE if len(part) == 1 else 1):
+                    return self._give_up(part, error)
+                await self._hold(error, pause, while_waiting)
+                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+            else:
+                self.problem = None
+                return None
+
+    def _give_up(self, part: Batch, error: Exception) -> Exception:
+        self.problem = None
+        log.warning("A batch cannot be stored as it is", action="batch_refused", messages=len(part), error=repr(error))
+        return error
+
+    async def _hold(self, error: Exception, pause: float, while_waiting: Callable[[], Awaitable[None]]) -> None:
+        self.problem = f"writing fails, trying again: {error!r}"[:500]
+        self._on_retry()
+        log.warning("Writing failed, trying again", action="write_failed", error=repr(error)[:500])
+        await while_waiting()
+        try:
+            async with asyncio.timeout(pause * random.uniform(0.5, 1.5)):  # noqa: S311 -- jitter
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+        raise StoppedWriting from error
