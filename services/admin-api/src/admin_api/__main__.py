@@ -1,0 +1,78 @@
+"""python -m admin_api            serve the API
+python -m admin_api resync     announce every config again, which is how a new Kafka cluster is filled
+python -m admin_api openapi    print the API's description
+"""
+
+import asyncio
+import json
+import sys
+from datetime import UTC, datetime
+
+import typer
+import uvloop
+from pydantic import SecretStr
+
+from admin_api.app import build
+from admin_api.configs import resync
+from admin_api.database import transaction
+from admin_api.errors import DatabaseUnavailable
+from admin_api.process import listen_to_signals, serve
+from admin_api.settings import AdminApiSettings
+from runtime.database import build_engine
+from runtime.logs import configure_logging
+from runtime.settings import DatabaseSettings, LogSettings, load_settings
+from store.schema import SchemaOutOfDate, ensure_current
+
+app = typer.Typer(add_completion=False, help=__doc__)
+
+
+@app.callback(invoke_without_command=True)
+def serve_command(context: typer.Context) -> None:
+    """Serve the API until a signal."""
+    if context.invoked_subcommand is not None:
+        return
+    settings = load_settings(AdminApiSettings)
+    configure_logging(settings, "admin-api")
+
+    async def main() -> int:
+        stop = asyncio.Event()
+        listen_to_signals(stop)
+        return await serve(settings, stop)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        sys.exit(runner.run(main()))
+
+
+@app.command("resync")
+def resync_command() -> None:
+    """Queue every config for announcement. Needs Postgres only: the relay of a running API sends them."""
+    configure_logging(load_settings(LogSettings), "admin-api")
+    count = asyncio.run(_resync(load_settings(DatabaseSettings)))
+    typer.echo(f"Queued {count} configs in the outbox; a running admin-api sends them as soon as Kafka answers.")
+
+
+async def _resync(settings: DatabaseSettings) -> int:
+    engine = build_engine(settings, application_name="admin-api-resync")
+    try:
+        async with transaction(engine):
+            await ensure_current(engine)
+        return await resync(engine, datetime.now(UTC))
+    except (DatabaseUnavailable, SchemaOutOfDate) as error:
+        sys.exit(f"admin-api: {error.__cause__ or error}")
+    finally:
+        await engine.dispose()
+
+
+@app.command("openapi")
+def openapi_command() -> None:
+    """Print openapi.json, from which clients are generated."""
+    settings = AdminApiSettings(
+        candlekeep_admin_token=SecretStr("x" * 24),
+        database_url=SecretStr("postgresql://nowhere/nothing"),
+        kafka_bootstrap_servers="nowhere:1",
+    )
+    typer.echo(json.dumps(build(settings).app.openapi(), indent=2, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,107 @@
+"""What admin-api is made of. Building it connects to nothing."""
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from admin_api import problems
+from admin_api.auth import TokenGate
+from admin_api.catalogue import load_catalogue
+from admin_api.configs import Configs
+from admin_api.metrics import Metrics, RequestMeter
+from admin_api.probe import DatabaseProbe
+from admin_api.relay import Relay
+from admin_api.routes import candles, configs, operations, runs
+from admin_api.routes.shared import PREFIX, declared_token
+from admin_api.schemas import FieldProblem, Problem
+from admin_api.settings import AdminApiSettings
+from runtime.database import build_engine
+from runtime.health import Health
+from runtime.metrics import new_registry
+
+_MAX_BODY_BYTES = 64 * 1024
+"""A config is a few hundred."""
+
+_DESCRIPTION = """What to collect, what ran, and the candles.
+
+Press *Authorize* and give the value of `CANDLEKEEP_ADMIN_TOKEN`. Errors are RFC 9457 problems whose `detail` says what
+to change. Times are UTC.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdminApi:
+    """The parts that have a life: the HTTP application, the relay beside it, and the engine that both need."""
+
+    settings: AdminApiSettings
+    app: FastAPI
+    relay: Relay
+    engine: AsyncEngine
+    health: Health
+
+
+def build(settings: AdminApiSettings) -> AdminApi:
+    registry = new_registry()
+    metrics = Metrics(registry)
+    engine = build_engine(settings, application_name="admin-api")
+    health = Health()
+    probe = DatabaseProbe(engine)
+    health.readiness("database", probe.problem)
+    app = _build_fastapi()
+    app.state.engine = engine
+    app.state.configs = Configs(
+        engine,
+        load_catalogue(),
+        lanes=settings.exchange_lanes,
+        run_deadline_seconds=settings.run_deadline_seconds,
+    )
+    app.state.health, app.state.database_probe = health, probe
+    app.state.registry, app.state.metrics = registry, metrics
+    app.add_middleware(TokenGate, token=settings.candlekeep_admin_token)
+    app.add_middleware(RequestMeter, metrics=metrics)  # added last, so it is outermost and sees refusals too
+    return AdminApi(settings=settings, app=app, relay=Relay(settings, metrics), engine=engine, health=health)
+
+
+def _build_fastapi() -> FastAPI:
+    app = FastAPI(
+        title="Candlekeep admin API",
+        version="1.0.0",
+        description=_DESCRIPTION,
+        redoc_url=None,
+        generate_unique_id_function=_operation_id,
+        max_body_size=_MAX_BODY_BYTES,
+        swagger_ui_parameters={"persistAuthorization": True},
+    )
+    problems.install(app)
+    data_collection = APIRouter(prefix=PREFIX, dependencies=[declared_token])
+    for part in (configs, runs, candles):
+        data_collection.include_router(part.router)
+    app.include_router(data_collection)
+    app.include_router(operations.router)
+    _declare_problem(app)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    """The function's name: stable, and what generated clients call it."""
+    return route.name
+
+
+def _declare_problem(app: FastAPI) -> None:
+    """Put the problem's schema, which responses refer to, in place of FastAPI's own validation error."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, object]:
+        schema = generate()
+        schemas = schema["components"]["schemas"]
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
+        template = "#/components/schemas/{model}"
+        for model in (Problem, FieldProblem):
+            schemas[model.__name__] = model.model_json_schema(ref_template=template)
+            schemas[model.__name__].pop("$defs", None)
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend its schema

@@ -1,0 +1,76 @@
+"""Why a request is refused. Each error knows its HTTP status and says in `detail` what to change."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One thing wrong with one input."""
+
+    pointer: str
+    """JSON pointer into the body, `#/timeframes/0`, or `#/limit` for a parameter named limit."""
+    detail: str
+    where: str = "body"
+    """body, query, path or header."""
+
+
+class ApiError(Exception):
+    """A request that cannot be served. Becomes an RFC 9457 problem at the border."""
+
+    status: ClassVar[int]
+    slug: ClassVar[str]
+    """The last part of the problem's `type`: stable, for programs."""
+    title: ClassVar[str]
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        extensions: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.extensions = dict(extensions or {})
+        self.headers = dict(headers or {})
+
+
+class NotFound(ApiError):  # noqa: N818 -- these name what is the case
+    """There is nothing under this id."""
+
+    status = 404
+    slug = "not-found"
+    title = "Not found"
+
+
+class TimeframesTaken(ApiError):  # noqa: N818
+    """Another config collects one of these timeframes already."""
+
+    status = 409
+    slug = "timeframes-taken"
+    title = "Already collected by another config"
+
+
+class InvalidInput(ApiError):  # noqa: N818
+    """The input cannot be accepted; `errors` names each fault."""
+
+    status = 422
+    slug = "invalid-input"
+    title = "The request is not valid"
+
+    @classmethod
+    def of(cls, errors: Sequence[FieldError]) -> "InvalidInput":
+        """One error, its `detail` a summary of the faults."""
+        return cls("; ".join(f"{error.pointer.removeprefix('#/')}: {error.detail}" for error in errors), errors=errors)
+
+
+class DatabaseUnavailable(ApiError):  # noqa: N818
+    """Postgres does not answer, or not in time. Nothing was changed."""
+
+    status = 503
+    slug = "database-unavailable"
+    title = "The database does not answer"

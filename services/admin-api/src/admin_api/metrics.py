@@ -1,0 +1,99 @@
+"""admin-api's metrics, each with a sentence, and the middleware that measures requests."""
+
+import time
+
+import sqlalchemy as sa
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from admin_api.database import transaction
+from admin_api.errors import DatabaseUnavailable
+from store.tables import outbox
+
+
+class Metrics:
+    """Make one per registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "candlekeep_api_requests",
+            "Requests answered.",
+            ("method", "route", "status"),
+            registry=registry,
+        )
+        self.request_seconds = Histogram(
+            "candlekeep_api_request_seconds",
+            "From the request's head to the end of its answer.",
+            ("method", "route"),
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30),
+            registry=registry,
+        )
+        self.outbox_backlog = Gauge(
+            "candlekeep_outbox_backlog",
+            "Announcements that Kafka has not acknowledged yet; NaN while the database does not answer.",
+            registry=registry,
+        )
+        self.outbox_oldest_seconds = Gauge(
+            "candlekeep_outbox_oldest_seconds",
+            "Age of the oldest announcement not acknowledged yet, 0 when there is none; NaN as above.",
+            registry=registry,
+        )
+        self.relay_active = Gauge(
+            "candlekeep_relay_active", "1 on the instance that sends the outbox, 0 on the others.", registry=registry
+        )
+        self.relay_sent = Counter(
+            "candlekeep_relay_sent", "Announcements acknowledged by Kafka.", ("topic",), registry=registry
+        )
+        self.relay_failures = Counter(
+            "candlekeep_relay_failures",
+            "Times that the relay lost Kafka or the database and began anew.",
+            registry=registry,
+        )
+        self.relay_delay_seconds = Histogram(
+            "candlekeep_relay_delay_seconds",
+            "From the transaction that made a change to Kafka's acknowledgement of its announcement.",
+            buckets=(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30, 300, 3600),
+            registry=registry,
+        )
+
+
+async def look_at_outbox(engine: AsyncEngine, metrics: Metrics) -> None:
+    """Set the outbox' gauges: when somebody looks, because the relay cannot while it waits for Kafka."""
+    age = sa.func.extract("epoch", sa.func.clock_timestamp() - sa.func.min(outbox.c.created_at))
+    try:
+        async with transaction(engine) as connection:
+            row = (await connection.execute(sa.select(sa.func.count(), age).select_from(outbox))).one()
+    except DatabaseUnavailable:
+        metrics.outbox_backlog.set(float("nan"))
+        metrics.outbox_oldest_seconds.set(float("nan"))
+    else:
+        metrics.outbox_backlog.set(row[0])
+        metrics.outbox_oldest_seconds.set(max(0.0, float(row[1] or 0)))
+
+
+class RequestMeter:
+    """Middleware: counts and times requests by route template, so that ids do not become labels."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        status, began = 500, time.perf_counter()
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        finally:
+            route = getattr(scope.get("route"), "path", "unmatched")
+            method = scope["method"] if route != "unmatched" else "any"
+            self._metrics.requests.labels(method, route, str(status)).inc()
+            self._metrics.request_seconds.labels(method, route).observe(time.perf_counter() - began)

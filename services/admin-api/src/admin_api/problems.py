@@ -1,0 +1,131 @@
+"""Every error as RFC 9457 `application/problem+json`, so that callers need one way to read what went wrong."""
+
+import json
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from admin_api.errors import ApiError, FieldError, InvalidInput
+from runtime.logs import log
+
+MEDIA_TYPE = "application/problem+json"
+_MAX_ERRORS = 20
+
+_HINTS = {
+    401: "Send a valid bearer token.",
+    404: "There is no such path; /docs lists the ones there are.",
+    405: "This path does not know this method; the Allow header lists the ones it does.",
+    413: "The body is too large; a config is a few hundred bytes.",
+}
+
+
+def problem_response(  # noqa: PLR0913 -- the members of a problem
+    *,
+    status: int,
+    slug: str,
+    title: str,
+    detail: str,
+    instance: str,
+    errors: Sequence[FieldError] = (),
+    extensions: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    body: dict[str, Any] = {
+        "type": f"urn:candlekeep:problem:{slug}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": instance,
+        **(extensions or {}),
+    }
+    if errors:
+        body["errors"] = [
+            {"pointer": error.pointer, "detail": error.detail, "where": error.where} for error in errors[:_MAX_ERRORS]
+        ]
+    # ASCII: what a caller sent may come back in here, and half a surrogate pair has no UTF-8.
+    return Response(json.dumps(body), status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Give every way of failing its handler."""
+    app.add_exception_handler(ApiError, _on_api_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+async def _on_api_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)  # noqa: S101 -- registered for it
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        cause = error.__cause__
+        log.warning(error.title, action=error.slug.replace("-", "_"), path=request.url.path, error=repr(cause))
+    return problem_response(
+        status=error.status,
+        slug=error.slug,
+        title=error.title,
+        detail=error.detail,
+        instance=request.url.path,
+        errors=error.errors,
+        extensions=error.extensions,
+        headers=error.headers,
+    )
+
+
+async def _on_invalid_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 -- registered for it
+    return await _on_api_error(request, InvalidInput.of([field_error(each) for each in error.errors()[:_MAX_ERRORS]]))
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 -- registered for it
+    title = HTTPStatus(error.status_code).phrase
+    return problem_response(
+        status=error.status_code,
+        slug=title.lower().replace(" ", "-"),
+        title=title,
+        detail=_HINTS.get(error.status_code, str(error.detail)),
+        instance=request.url.path,
+        headers=error.headers,
+    )
+
+
+async def _on_bug(request: Request, error: Exception) -> Response:
+    """The last resort. Nothing of the error leaves the process; the log has it."""
+    log.error("A request failed unexpectedly", action="request_failed", path=request.url.path, exc_info=error)
+    return problem_response(
+        status=500,
+        slug="internal-error",
+        title="Internal error",
+        detail="This is a fault of the service, not of the request; its log has the details.",
+        instance=request.url.path,
+    )
+
+
+def field_error(detail: Mapping[str, Any]) -> FieldError:
+    """One of pydantic's errors, in words that say what to change."""
+    where, *path = detail["loc"]
+    kind, message = detail["type"], str(detail["msg"])
+    if kind == "json_invalid":
+        return FieldError("#", f"the body is not valid JSON: {detail['ctx']['error']} at character {path[0]}")
+    if where == "body" and not path:
+        if kind == "missing":
+            return FieldError("#", "send a JSON object as the body, with the header Content-Type: application/json")
+        if kind in {"model_attributes_type", "model_type", "dict_type"}:
+            return FieldError(
+                "#", "the body must be a JSON object, sent with the header Content-Type: application/json"
+            )
+    pointer = "#" + "".join(f"/{_escaped(part)}" for part in path)
+    if kind == "extra_forbidden":
+        message = "there is no such parameter" if where == "query" else "there is no such field"
+    elif kind == "missing":
+        message = "is required"
+    return FieldError(pointer, message.removeprefix("Value error, "), where=str(where))
+
+
+def _escaped(part: str | int) -> str:
+    """RFC 6901; bounded, because a caller chose it."""
+    return str(part)[:100].replace("~", "~0").replace("/", "~1")

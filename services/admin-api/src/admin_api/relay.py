@@ -1,0 +1,211 @@
+"""Sends the outbox to Kafka: at least once, per key in the order of the changes, by one instance at a time.
+
+Why order holds. Rows are read by ascending id and deleted by id after Kafka's acknowledgement, never "up to" an id, so
+a row that commits late (a sequence hands out ids before commits) is only sent later, not lost. Two rows of the same
+config cannot commit against their ids: every change of a config holds its row lock while it takes an id and until it
+commits. Rows of different keys have no order to keep.
+
+Why one at a time. Two senders could interleave two versions of a config, and compaction would keep the older one. A
+session-level advisory lock lives on the same connection that reads and deletes rows: who lost the lock cannot go on
+reading. What a sender has handed to its producer is dropped with the producer when anything fails, so nothing old is
+sent minutes later by an instance that has long been replaced.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import asyncpg
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from admin_api.metrics import Metrics
+from admin_api.outbox import CHANNEL
+from admin_api.settings import AdminApiSettings
+from contracts.topics import CONFIG_CHANGES, TICKS
+from runtime.database import async_url
+from runtime.kafka import bootstrap_list, topic_name
+from runtime.logs import log
+from runtime.topics import TopicsNotReady, verify
+
+LOCK: Final = 7_226_501_134
+"""Whoever holds this advisory lock is the sender."""
+
+_TOPICS: Final = {topic.name: topic for topic in (CONFIG_CHANGES, TICKS)}
+_BATCH = 500
+_POLL_SECONDS = 1.0
+_ACK_SECONDS = 10.0
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 3.0
+_REMIND_SECONDS = 30.0
+_TROUBLE = (KafkaError, TopicsNotReady, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, DBAPIError)
+"""Kafka or Postgres is away. TimeoutError is an OSError."""
+
+_SERVER_SETTINGS = {
+    "application_name": "admin-api-relay",
+    # A sender whose machine vanished leaves its lock behind until Postgres notices: after 5 s instead of 2 h.
+    "tcp_keepalives_idle": "2",
+    "tcp_keepalives_interval": "1",
+    "tcp_keepalives_count": "3",
+}
+
+
+class Relay:
+    """`run` until `stop`. Survives every outage of Kafka and Postgres."""
+
+    def __init__(self, settings: AdminApiSettings, metrics: Metrics) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._stopping = asyncio.Event()
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        pause, reminded_at = _FIRST_PAUSE_SECONDS, float("-inf")
+        loop = asyncio.get_running_loop()
+        while not self._stopping.is_set():
+            began = loop.time()
+            try:
+                await self._session()
+            except _TROUBLE as error:
+                self._metrics.relay_failures.inc()
+                if loop.time() - began > _LONGEST_PAUSE_SECONDS:
+                    pause = _FIRST_PAUSE_SECONDS  # it worked for a while: this is a new outage
+                if loop.time() - reminded_at >= _REMIND_SECONDS:
+                    reminded_at = loop.time()
+                    log.warning(
+                        "Changes wait in the outbox until Kafka and Postgres answer",
+                        action="relay_waiting",
+                        error=str(error) or repr(error),
+                    )
+                await self._sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    async def stop(self) -> None:
+        self._stopping.set()
+        self._wake.set()
+
+    async def _session(self) -> None:
+        """Kafka first: an instance that cannot reach it must not hold the lock of one that can."""
+        async with _producer(self._settings) as producer, self._connection() as connection:
+            if not await self._stand_by(connection):
+                return
+            self._metrics.relay_active.set(1)
+            log.info("This instance sends the outbox", action="relay_active")
+            try:
+                await self._send_until_stopped(connection, producer)
+            finally:
+                self._metrics.relay_active.set(0)
+
+    async def _stand_by(self, connection: asyncpg.Connection) -> bool:
+        """Wait for the lock; False when told to stop instead."""
+        while not self._stopping.is_set():
+            if await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+                return True
+            await self._sleep(_POLL_SECONDS)
+        return False
+
+    async def _send_until_stopped(self, connection: asyncpg.Connection, producer: AIOKafkaProducer) -> None:
+        await connection.add_listener(CHANNEL, lambda *_: self._wake.set())
+        while not self._stopping.is_set():
+            self._wake.clear()
+            if await self._send_batch(connection, producer) < _BATCH:
+                # A notification is lost with its connection, and a stuck one costs a second, not a change.
+                await _wait(self._wake, _POLL_SECONDS)
+
+    async def _send_batch(self, connection: asyncpg.Connection, producer: AIOKafkaProducer) -> int:
+        """Send the oldest rows and delete them once all are acknowledged. Returns how many.
+
+        When one fails all are sent again: consumers drop versions that they have seen, and a run id that they know.
+        """
+        rows = await connection.fetch(
+            "SELECT id, topic, key, value, headers::text AS headers, created_at FROM outbox ORDER BY id LIMIT $1",
+            _BATCH,
+        )
+        if not rows:
+            return 0
+        async with asyncio.timeout(_ACK_SECONDS):
+            await self._send(rows, producer)
+        await connection.execute("DELETE FROM outbox WHERE id = ANY($1::bigint[])", [row["id"] for row in rows])
+        now = datetime.now(UTC)
+        for row in rows:
+            self._metrics.relay_sent.labels(row["topic"]).inc()
+            self._metrics.relay_delay_seconds.observe(max(0.0, (now - row["created_at"]).total_seconds()))
+        return len(rows)
+
+    async def _send(self, rows: Sequence[asyncpg.Record], producer: AIOKafkaProducer) -> None:
+        """Pipelined: handed over one after the other, which keeps their order per partition, then awaited together."""
+        acknowledgements: list[asyncio.Future[Any]] = []
+        for row in rows:
+            acknowledgements.append(  # noqa: PERF401 -- an order of side effects, not a list
+                await producer.send(
+                    topic_name(self._settings, _TOPICS[row["topic"]]),
+                    value=row["value"],
+                    key=row["key"].encode(),
+                    headers=[(name, value.encode()) for name, value in json.loads(row["headers"]).items()],
+                )
+            )
+        for acknowledgement in asyncio.as_completed(acknowledgements):
+            await acknowledgement
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection of its own: the lock and the notifications belong to a session, not to a pool."""
+        timeout = self._settings.database_command_timeout_seconds
+        engine = create_async_engine(
+            async_url(self._settings.database_url.get_secret_value()),
+            poolclass=NullPool,
+            connect_args={"timeout": 10.0, "command_timeout": timeout, "server_settings": _SERVER_SETTINGS},
+        )
+        try:
+            async with engine.connect() as connection:
+                yield (await connection.get_raw_connection()).driver_connection
+        finally:
+            await engine.dispose()
+
+    async def _sleep(self, seconds: float) -> None:
+        await _wait(self._stopping, seconds)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass
+
+
+@asynccontextmanager
+async def _producer(settings: AdminApiSettings) -> AsyncIterator[AIOKafkaProducer]:
+    """A started producer; what it holds unacknowledged at the end of the block is dropped.
+
+    Not FastStream's broker: its stop flushes, which with an idempotent producer lasts as long as the outage.
+    """
+    await verify(settings, tuple(_TOPICS.values()))  # sending to a missing topic could create it with one partition
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap_list(settings),
+        client_id="admin-api-relay",
+        acks="all",
+        enable_idempotence=True,
+        request_timeout_ms=settings.kafka_request_timeout_ms,
+        metadata_max_age_ms=60_000,
+    )
+    try:
+        await producer.start()
+        yield producer
+    finally:
+        await _abandon(producer)
+
+
+async def _abandon(producer: AIOKafkaProducer) -> None:
+    """Stop without flushing, for which aiokafka has no public way."""
+    sender = producer._sender  # noqa: SLF001
+    if sender is not None:
+        await sender.close()
+    await producer.client.close()
+    producer._closed = True  # noqa: SLF001 -- or it complains when collected

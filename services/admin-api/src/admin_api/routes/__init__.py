@@ -1,0 +1,1 @@
+"""HTTP in, one verb or query called, JSON out."""

@@ -1,0 +1,25 @@
+"""What was collected."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from admin_api.candles import CandleQuery, prefers_csv, read_candles, to_csv, to_json
+from admin_api.routes.shared import EngineDep, problems
+from admin_api.schemas import CandleRow
+
+router = APIRouter(tags=["candles"])
+
+
+@router.get(
+    "/candles",
+    summary="Candles of one series, by ascending open time",
+    response_model=list[CandleRow],
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}, **problems(404, 422)},
+)
+async def get_candles(engine: EngineDep, query: Annotated[CandleQuery, Query()], request: Request) -> Response:
+    """From `start` on, or the newest `limit` of them. JSON, or CSV by `format=csv` or `Accept: text/csv`."""
+    rows = await read_candles(engine, query)
+    as_csv = query.format == "csv" or (query.format is None and prefers_csv(request.headers.get("accept", "")))
+    content, kind = (to_csv(rows), "text/csv; charset=utf-8") if as_csv else (to_json(rows), "application/json")
+    return Response(content, media_type=kind, headers={"Vary": "Accept"})

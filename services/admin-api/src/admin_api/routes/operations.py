@@ -1,0 +1,31 @@
+"""For orchestrators and Prometheus: no token, and never slow."""
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from admin_api.metrics import look_at_outbox
+from runtime.health import health_body
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/health/live", summary="Should this process be restarted?")
+async def health_live(request: Request) -> Response:
+    """Never depends on Kafka or Postgres."""
+    status, body = health_body("live", request.app.state.health.live_problems())
+    return Response(body, status, {"Cache-Control": "no-store"}, "application/json")
+
+
+@router.get("/health/ready", summary="Can requests be served?")
+async def health_ready(request: Request) -> Response:
+    """Whether the database answers. Kafka may be down: changes wait in the outbox, and the metrics show it."""
+    await request.app.state.database_probe.look()
+    status, body = health_body("ready", request.app.state.health.ready_problems())
+    return Response(body, status, {"Cache-Control": "no-store"}, "application/json")
+
+
+@router.get("/metrics", summary="Prometheus' metrics")
+async def metrics(request: Request) -> Response:
+    state = request.app.state
+    await look_at_outbox(state.engine, state.metrics)
+    return Response(generate_latest(state.registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,49 @@
+"""What ran: logs, statistics and the overview."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from admin_api import runs
+from admin_api.fields import FilterText
+from admin_api.routes.shared import TOTAL_HEADER, EngineDep, LogId, Now, problems
+from admin_api.schemas import ExecutionLog, Stats, Status
+
+router = APIRouter(tags=["runs"])
+
+
+class StatsFilters(BaseModel):
+    """The query of the statistics. Unknown parameters are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    job_type: FilterText | None = Field(default=None, examples=["data_collection"])
+    hours: int = Field(default=24, ge=1, le=720, description="Runs that started in the last so many hours.")
+
+
+@router.get(
+    "/execution-logs", responses={200: {"headers": TOTAL_HEADER}, **problems(422)}, summary="List runs, latest first"
+)
+async def list_execution_logs(
+    engine: EngineDep, filters: Annotated[runs.RunFilters, Query()], response: Response
+) -> list[ExecutionLog]:
+    page, total = await runs.page_of_runs(engine, filters)
+    response.headers["X-Total-Count"] = str(total)
+    return page
+
+
+@router.get("/execution-logs/{log_id}", responses=problems(404, 422), summary="One run")
+async def get_execution_log(log_id: LogId, engine: EngineDep) -> ExecutionLog:
+    return await runs.one_run(engine, log_id)
+
+
+@router.get("/stats", responses=problems(422), summary="Statistics of runs")
+async def get_stats(engine: EngineDep, filters: Annotated[StatsFilters, Query()], now: Now) -> Stats:
+    return await runs.stats_of(engine, since=now - timedelta(hours=filters.hours), job_type=filters.job_type)
+
+
+@router.get("/status", responses=problems(), summary="Everything at a glance")
+async def get_status(engine: EngineDep, now: Now) -> Status:
+    return await runs.overview(engine, now)

@@ -1,0 +1,199 @@
+"""The JSON of the API: what callers send and what they read. Field names are the guide's; additions come after them."""
+
+from datetime import datetime
+from typing import Any, Literal, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
+from pydantic.json_schema import SkipJsonSchema
+from typing_extensions import TypedDict
+
+from admin_api.fields import Description, ExchangeText, IntervalMinutes, SymbolText, TimeframeTexts
+from contracts.vocabulary import ErrorClass, RunStatus, Trigger
+
+ADVISED_INTERVAL_MINUTES = 5
+
+
+class _Input(BaseModel):
+    """Strict: "10" is not 10. Unknown fields are refused, so that a misspelt one is not silently lost."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class NewConfig(_Input):
+    """What to collect."""
+
+    symbol: SymbolText
+    exchange: ExchangeText
+    timeframes: TimeframeTexts
+    interval_minutes: IntervalMinutes = 10
+    enabled: bool = True
+    description: Description | None = None
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "symbol": "ETH/USDT",
+                    "exchange": "binance",
+                    "timeframes": ["1m", "5m", "15m", "1h", "4h", "1d"],
+                    "interval_minutes": 10,
+                    "enabled": True,
+                    "description": "Ethereum data collection",
+                }
+            ]
+        }
+    )
+
+
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+class ConfigChanges(_Input):
+    """A partial update: what is left out stays. Only `description` can be set to null."""
+
+    symbol: SymbolText | SkipJsonSchema[None] = None
+    exchange: ExchangeText | SkipJsonSchema[None] = None
+    timeframes: TimeframeTexts | SkipJsonSchema[None] = None
+    interval_minutes: IntervalMinutes | SkipJsonSchema[None] = None
+    enabled: bool | SkipJsonSchema[None] = None
+    description: Description | None = None
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
+
+    @model_validator(mode="after")
+    def _null_is_not_a_value(self) -> Self:
+        nulls = [name for name in self.model_fields_set if name != "description" and getattr(self, name) is None]
+        if nulls:
+            raise ValueError(f"leave {', '.join(sorted(nulls))} out to keep it; null is not a value for it")
+        return self
+
+    def named(self) -> dict[str, Any]:
+        """Only what the caller sent."""
+        return self.model_dump(exclude_unset=True)
+
+
+class Config(BaseModel):
+    """A collection config."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    symbol: str
+    exchange: str
+    timeframes: list[str]
+    interval_minutes: int
+    enabled: bool
+    job_id: str = Field(description="The name under which its runs are logged.", examples=["collect_data_1"])
+    created_at: datetime
+    description: str | None
+    version: int = Field(description="Raised by every change.")
+    updated_at: datetime
+
+    @computed_field(description="Advice on this config; empty when there is none.")  # type: ignore[prop-decorator]
+    @property
+    def warnings(self) -> list[str]:
+        return advice(self.interval_minutes)
+
+
+def advice(interval_minutes: int) -> list[str]:
+    """What an experienced operator would say about a config."""
+    if interval_minutes >= ADVISED_INTERVAL_MINUTES:
+        return []
+    reason = "exchanges limit the rate of requests, and very frequent jobs fill the database"
+    return [f"interval_minutes is {interval_minutes}; {ADVISED_INTERVAL_MINUTES} or more is advised: {reason}"]
+
+
+class TriggerAccepted(BaseModel):
+    """A run was asked for; it appears in the execution logs under this run_id."""
+
+    run_id: UUID
+    config_id: int
+    job_id: str
+    status: Literal["accepted"] = "accepted"
+    scheduled_for: datetime
+
+
+class ExecutionLog(BaseModel):
+    """One run."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    job_name: str = Field(examples=["collect_data_1"])
+    job_type: str = Field(examples=["data_collection"])
+    symbol: str
+    exchange: str
+    timeframe: str | None = Field(description="Null: a run collects all timeframes of its config; see metadata.")
+    started_at: datetime
+    finished_at: datetime | None
+    duration_seconds: float | None
+    status: RunStatus
+    records_collected: int
+    error_message: str | None
+    metadata: dict[str, Any]
+    run_id: UUID
+    config_id: int
+    trigger: str = Field(examples=[each.value for each in Trigger])
+    scheduled_for: datetime
+    error_class: str | None = Field(examples=[each.value for each in ErrorClass])
+
+
+class Stats(BaseModel):
+    """Runs that started within the asked period."""
+
+    total_executions: int
+    successful_executions: int
+    failed_executions: int
+    running_executions: int
+    success_rate: float = Field(description="Percent of the runs that succeeded or failed; 0 when there are none.")
+    average_duration_seconds: float | None = Field(description="Of the runs that succeeded or failed.")
+    total_records_collected: int
+    last_execution: datetime | None = Field(description="When the latest of these runs started.")
+    skipped_executions: int = Field(description="Part of the total: the config's previous run was still going on.")
+
+
+class Status(BaseModel):
+    """Everything at a glance."""
+
+    total_configs: int
+    enabled_configs: int
+    disabled_configs: int
+    active_jobs: int = Field(description="Jobs that the scheduler really holds.")
+    recent_executions: list[ExecutionLog] = Field(description="The latest 10.")
+    stats: Stats = Field(description="The last 24 hours.")
+
+
+class CandleRow(TypedDict):
+    """One closed candle."""
+
+    open_time: datetime
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    fetched_at: datetime
+
+
+class FieldProblem(BaseModel):
+    """One thing wrong with one input."""
+
+    pointer: str = Field(examples=["#/timeframes/0"])
+    detail: str
+    where: str = Field(examples=["body"])
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(examples=["urn:candlekeep:problem:invalid-input"])
+    title: str
+    status: int
+    detail: str = Field(description="What is wrong and what to change.")
+    instance: str = Field(description="The path that was asked for.")
+    errors: list[FieldProblem] = Field(default=[], description="Each faulty input, where inputs are at fault.")

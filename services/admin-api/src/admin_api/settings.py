@@ -1,0 +1,25 @@
+"""What the operator can set. One environment variable per field, in upper case."""
+
+from typing import Annotated
+
+from pydantic import Field, PositiveInt, SecretStr, StringConstraints
+
+from runtime.settings import DatabaseSettings, WorkerSettings
+
+_Token = Annotated[SecretStr, Field(min_length=24)]
+
+
+class AdminApiSettings(WorkerSettings, DatabaseSettings):
+    """All of admin-api's settings."""
+
+    http_port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
+    candlekeep_admin_token: _Token = Field(
+        description="The bearer token that callers of the API must send: at least 24 characters, for example from "
+        "`openssl rand -hex 24`."
+    )
+    exchange_lanes: dict[Annotated[str, StringConstraints(min_length=1)], PositiveInt] = Field(
+        default_factory=dict,
+        description='Lanes per exchange as JSON, such as {"binance": 4}; one where it is not named. '
+        "The same as the scheduler's.",
+    )
+    run_deadline_seconds: int = Field(default=120, ge=1, description="How long a manually triggered run may take.")
