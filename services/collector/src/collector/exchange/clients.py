@@ -1,0 +1,240 @@
+"""One long-lived client per exchange: the rate budget, the clock and the markets that all its runs share."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import ccxt.async_support as ccxt
+
+from collector.clock import ExchangeClock
+from collector.exchange.errors import failure_of
+from collector.exchange.markets import Markets
+from collector.exchange.shape import is_list_of_candles
+from collector.exchange.strict import LAST, Exchanged, strict
+from collector.exchange.throttle import FairThrottler
+from collector.failures import ExchangeFailure
+from collector.metrics import CollectorMetrics
+from contracts.vocabulary import ErrorClass
+
+LARGEST_PAGE: Final = 1000
+"""Some exchanges give more rows at once (Bitfinex 10,000); a page of ours fits into one event."""
+
+_CAREFUL_PAGE: Final = 100
+"""For exchanges that ccxt names no limit for. Too small a page only costs requests, too large a one loses candles."""
+
+_PUBLIC_KINDS: Final = {"spot": frozenset({"spot"}), "swap": frozenset({"swap", "linear", "inverse", "contract"})}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an exchange answered to a request for candles, not looked at yet."""
+
+    rows: list[Any]
+    """As ccxt parsed them, of any quality."""
+    asked_ms: int
+    """The exchange's time when the request left, milliseconds: what was closed by then is final."""
+    fetched_at: datetime
+
+
+@dataclass(frozen=True)
+class ClientOptions:
+    """How clients behave, whatever the exchange."""
+
+    request_timeout_seconds: float = 10.0
+    markets_refresh_seconds: float = 900.0
+    url_overrides: Mapping[str, str] | None = None
+    """Exchange id to base URL; see `point_at`."""
+
+
+class ExchangeClient:
+    """One exchange. Spot and swap markets are two ccxt instances under one rate limit, made when first needed."""
+
+    def __init__(self, exchange: str, options: ClientOptions, metrics: CollectorMetrics, clock: ExchangeClock) -> None:
+        """Raises `ExchangeFailure` when ccxt does not know the exchange, or not its candles."""
+        self.exchange = exchange
+        self._options, self._metrics, self._clock = options, metrics, clock
+        self._books: dict[str, tuple[Any, Markets]] = {}
+        self._throttle: FairThrottler | None = None
+        self._not_before = 0.0
+        self._why_not: ExchangeFailure | None = None
+        self._sample = self._instance("spot")
+        if not self._sample.has.get("fetchOHLCV"):
+            raise ExchangeFailure(ErrorClass.NOT_SUPPORTED, f"{exchange} offers no candles", retryable=False)
+
+    def now_ms(self) -> int:
+        """The exchange's time, milliseconds since the epoch; never ahead of it by its own dates."""
+        return self._clock.now_ms()
+
+    def page_limit(self, symbol: str) -> int:
+        """How many candles to ask for at once."""
+        kind = _kind_of(symbol)
+        features = self._sample.features.get(kind) or {}
+        if kind == "swap":
+            base_quote, settle = symbol.split(":", 1)
+            features = features.get("linear" if base_quote.endswith("/" + settle) else "inverse") or {}
+        limit = (features.get("fetchOHLCV") or {}).get("limit") or _CAREFUL_PAGE
+        return min(int(limit), LARGEST_PAGE)
+
+    async def require(self, symbol: str, timeframe: str) -> None:
+        """Return once this series can be asked for. Raises `ExchangeFailure`. Reads the markets when first called."""
+        if timeframe not in (self._sample.timeframes or {}):
+            offered = ", ".join(self._sample.timeframes or {})
+            raise ExchangeFailure(
+                ErrorClass.NOT_SUPPORTED, f"{self.exchange} has no {timeframe} candles, only {offered}", retryable=False
+            )
+        _, markets = self._book(symbol)
+        await markets.require(symbol)
+
+    async def fetch(self, symbol: str, timeframe: str, since: int, limit: int) -> Answer:
+        """Candles that open at `since` or later, at most `limit`. Raises `ExchangeFailure`. `require` it first."""
+        client, _ = self._book(symbol)
+        exchanged = Exchanged(sent_ms=self.now_ms())
+        LAST.set(exchanged)
+        rows = await self._call(lambda: client.fetch_ohlcv(symbol, timeframe, since, limit))
+        if not rows and not is_list_of_candles(self.exchange, exchanged.body):
+            raise self._counted(
+                ExchangeFailure(
+                    ErrorClass.BAD_RESPONSE,
+                    f"{self.exchange} sent JSON without a list of candles: {exchanged.body!r:.200}",
+                    retryable=True,
+                )
+            )
+        self._metrics.requests.labels(self.exchange, "ok").inc()
+        self._metrics.clock_skew.labels(self.exchange).set(self._clock.skew())
+        return Answer(rows, exchanged.asked_ms, datetime.now(UTC))
+
+    async def close(self) -> None:
+        for client, markets in self._books.values():
+            await markets.close()
+            await client.close()
+        self._books.clear()
+
+    async def _call(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+        """Ask the exchange. What is raised is an `ExchangeFailure`."""
+        self._may_ask()  # and once more when the request leaves: the queue of the throttle may have been long
+        try:
+            return await ask()
+        except ExchangeFailure:
+            raise
+        except Exception as error:
+            failure = self._counted(failure_of(error, self.exchange, datetime.now(UTC)))
+            if failure.retry_after is not None:
+                self._not_before, self._why_not = self._clock.monotonic() + failure.retry_after, failure
+            raise failure from error
+
+    def _may_ask(self) -> None:
+        """Raise what the exchange said when it told somebody here to wait, for as long as it is to be heeded."""
+        wait = self._not_before - self._clock.monotonic()
+        if self._why_not is not None and wait > 0:
+            said = self._why_not
+            raise ExchangeFailure(said.error_class, said.message, retryable=True, retry_after=wait) from said
+
+    def _sending(self) -> int:
+        self._may_ask()
+        return self._clock.now_ms()
+
+    def _counted(self, failure: ExchangeFailure) -> ExchangeFailure:
+        self._metrics.requests.labels(self.exchange, failure.error_class).inc()
+        return failure
+
+    def _book(self, symbol: str) -> tuple[Any, Markets]:
+        kind = _kind_of(symbol)
+        if kind not in self._books:
+            client = self._sample if kind == "spot" else self._instance(kind)
+
+            async def read() -> list[Any]:
+                markets: list[Any] = await self._call(client.fetch_markets)
+                self._metrics.requests.labels(self.exchange, "ok").inc()
+                return markets
+
+            self._books[kind] = (
+                client,
+                Markets(
+                    client,
+                    read,
+                    refresh_seconds=self._options.markets_refresh_seconds,
+                    loaded=self._metrics.markets.labels(self.exchange, kind).set,
+                    now=self._clock.monotonic,
+                ),
+            )
+        return self._books[kind]
+
+    def _instance(self, kind: str) -> Any:
+        if self.exchange not in ccxt.exchanges:
+            raise ExchangeFailure(
+                ErrorClass.NOT_SUPPORTED, f"ccxt {ccxt.__version__} knows no exchange {self.exchange}", retryable=False
+            )
+        client = strict(getattr(ccxt, self.exchange))({"timeout": int(self._options.request_timeout_seconds * 1000)})
+        client.timeout_on_exit = 0
+        client.enableLastHttpResponse = client.enableLastJsonResponse = client.enableLastResponseHeaders = False
+        only_markets_of(client, kind)
+        if (base := (self._options.url_overrides or {}).get(self.exchange)) is not None:
+            point_at(client, base)
+        if self._throttle is None:
+            self._throttle = FairThrottler(
+                client.rateLimit, self._metrics.throttle_wait.labels(self.exchange).observe, self._clock.monotonic
+            )
+        client.throttler = self._throttle
+        client.on_send, client.on_date = self._sending, self._clock.observe
+        return client
+
+
+class ExchangeClients:
+    """The clients of this process, made when first asked for, closed together."""
+
+    def __init__(
+        self,
+        options: ClientOptions,
+        metrics: CollectorMetrics,
+        make_clock: Callable[[], ExchangeClock] = ExchangeClock,
+    ) -> None:
+        self._options, self._metrics, self._make_clock = options, metrics, make_clock
+        self._clients: dict[str, ExchangeClient] = {}
+
+    def of(self, exchange: str) -> ExchangeClient:
+        """Raises `ExchangeFailure` when ccxt cannot collect candles there. Call it inside the event loop."""
+        if exchange not in self._clients:
+            self._clients[exchange] = ExchangeClient(exchange, self._options, self._metrics, self._make_clock())
+        return self._clients[exchange]
+
+    async def close(self) -> None:
+        for client in self._clients.values():
+            await client.close()
+        self._clients.clear()
+
+
+def _kind_of(symbol: str) -> str:
+    return "swap" if ":" in symbol else "spot"
+
+
+def only_markets_of(client: Any, kind: str) -> None:
+    """Ask for no more markets than needed: Bybit's full set is eleven requests, Binance's three and 50 MB."""
+    client.has["fetchCurrencies"] = False
+    options = client.options.get("fetchMarkets")
+    types = options.get("types") if isinstance(options, dict) else None
+    wanted = _PUBLIC_KINDS[kind]
+    if isinstance(types, list):
+        kept: Any = [each for each in types if each in wanted]
+    elif isinstance(types, dict):
+        kept = {name: value if name in wanted else _nothing_of(value) for name, value in types.items()}
+    else:
+        return
+    if kept:
+        client.options["fetchMarkets"] = {**options, "types": kept}
+
+
+def _nothing_of(value: Any) -> Any:
+    return dict.fromkeys(value, False) if isinstance(value, dict) else False
+
+
+def point_at(client: Any, base: str) -> None:
+    """Lead all REST requests to another server; the exchange's own host becomes the first part of the path."""
+
+    def rewritten(urls: Any) -> Any:
+        if isinstance(urls, str):
+            return re.sub(r"^https?://", f"{base.rstrip('/')}/", urls)
+        return {name: rewritten(url) for name, url in urls.items()} if isinstance(urls, dict) else urls
+
+    client.urls["api"] = rewritten(client.urls["api"])

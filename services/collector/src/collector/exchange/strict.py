@@ -1,0 +1,145 @@
+"""ccxt's exchanges, made strict about HTTP.
+
+ccxt turns an HTML page, a cut-off body or a status that it does not know into rows of garbage or into "no candles".
+`handle_errors` is the one hook that sees status, headers and body of this very request, so that is where they are
+refused, and where an error is given its status and Retry-After: `last_response_headers` belongs to whoever came last.
+"""
+
+import email.utils
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+from ccxt.base.errors import (
+    BadResponse,
+    BaseError,
+    ExchangeError,
+    ExchangeNotAvailable,
+    NetworkError,
+    RateLimitExceeded,
+)
+
+_TOO_MANY: Final = frozenset({418, 429})
+_CLIENT_ERROR: Final = 400
+_SERVER_ERROR: Final = 500
+
+
+@dataclass
+class Exchanged:
+    """The last request of the current task and its answer."""
+
+    sent_ms: int = 0
+    """The exchange's time when the request left: what was closed by then is final in the answer."""
+    dated: float | None = None
+    """The answer's Date, seconds since the epoch."""
+    body: Any = None
+    """The parsed JSON of a good answer."""
+
+    @property
+    def asked_ms(self) -> int:
+        """By when the exchange was asked, on its own clock: not later than its answer is dated."""
+        return self.sent_ms if self.dated is None else min(self.sent_ms, int(self.dated * 1000) + 999)
+
+
+LAST: ContextVar[Exchanged] = ContextVar("last_exchanged")
+"""Set by the caller, filled in by the strict class: concurrent requests do not see each other's."""
+
+
+@cache
+def strict(cls: Any) -> Any:
+    """A subclass of a ccxt exchange class that refuses unusable answers.
+
+    Errors gain `http_status` and `retry_after` (seconds or None). Two hooks are to be set on instances: `on_send` is
+    called when a request leaves, behind the throttle; it returns the exchange's time in milliseconds, or raises to
+    stop the request. `on_date` is told the date of every answer, in seconds since the epoch.
+    """
+
+    class Strict(cls):  # type: ignore[misc] # ccxt's classes are chosen at run time
+        on_send: Callable[[], int]
+        on_date: Callable[[float], None]
+
+        async def fetch(self, *args: Any, **kwargs: Any) -> Any:
+            sent_ms = self.on_send()
+            if (exchanged := LAST.get(None)) is not None:
+                exchanged.sent_ms = sent_ms
+            return await super().fetch(*args, **kwargs)
+
+        def handle_errors(  # noqa: PLR0913, PLR0917 -- ccxt's signature
+            self,
+            code: Any,
+            reason: Any,
+            url: Any,
+            method: Any,
+            headers: Any,
+            body: Any,
+            response: Any,
+            request_headers: Any,
+            request_body: Any,
+        ) -> None:
+            answered = dated(headers)
+            if answered is not None:
+                self.on_date(answered)
+            if (exchanged := LAST.get(None)) is not None:
+                exchanged.dated = answered
+            try:
+                super().handle_errors(code, reason, url, method, headers, body, response, request_headers, request_body)
+                self.handle_http_status_code(code, reason, url, method, body)
+                self._refuse(code, body, response)
+            except BaseError as error:
+                raise _with_facts(error, code, headers) from error.__cause__
+            if exchanged is not None:
+                exchanged.body = response
+
+        def _refuse(self, code: int, body: str | None, response: Any) -> None:
+            if code >= _CLIENT_ERROR:
+                raise ExchangeNotAvailable(f"HTTP {code}")
+            if response is None or response == {}:
+                raise BadResponse(f"HTTP {code} with a body that is not JSON ({len(body or '')} characters)")
+
+    Strict.__name__ = cls.__name__
+    return Strict
+
+
+def _with_facts(error: BaseError, code: int, headers: Mapping[str, str]) -> BaseError:
+    """The same error, or a truer class of it: a status of 418, 429 or 5xx wins over a body code that ccxt does not
+    know, which would look permanent.
+    """
+    truer = error
+    if code in _TOO_MANY and not isinstance(error, NetworkError):
+        truer = RateLimitExceeded(str(error))
+    elif code >= _SERVER_ERROR and type(error) is ExchangeError:
+        truer = ExchangeNotAvailable(str(error))
+    truer.http_status = code
+    truer.retry_after = retry_after(headers)
+    return truer
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a Retry-After header asks for; a date is counted from the answer's own Date."""
+    value = _header(headers, "retry-after")
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        until, since = _http_date(value), dated(headers)
+        return max(0.0, until - since) if until is not None and since is not None else None
+
+
+def dated(headers: Mapping[str, str]) -> float | None:
+    """The Date header, in seconds since the epoch."""
+    value = _header(headers, "date")
+    return _http_date(value) if value is not None else None
+
+
+def _http_date(value: str) -> float | None:
+    try:
+        return email.utils.parsedate_to_datetime(value).timestamp()
+    except ValueError:
+        return None
+
+
+def _header(headers: Mapping[str, str] | None, name: str) -> str | None:
+    return next((value for key, value in (headers or {}).items() if key.lower() == name), None)

@@ -1,0 +1,17 @@
+"""What may go wrong with an exchange, in our words: the class answers for the log, `retryable` for the machine."""
+
+from contracts.vocabulary import ErrorClass
+
+
+class ExchangeFailure(Exception):  # noqa: N818 -- it names what happened
+    """An exchange did not give what was asked for. Raised at the border; no foreign exception passes it."""
+
+    def __init__(
+        self, error_class: ErrorClass, message: str, *, retryable: bool, retry_after: float | None = None
+    ) -> None:
+        """`message` is for a person. `retry_after`: seconds that the exchange asked for, counted from now."""
+        super().__init__(message)
+        self.error_class = error_class
+        self.message = message
+        self.retryable = retryable
+        self.retry_after = retry_after

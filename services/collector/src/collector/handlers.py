@@ -1,0 +1,59 @@
+"""What wakes a collector: a tick.
+
+Delivery: at least once. The tick's offset is committed when its run has ended and the ending is acknowledged; a run
+that is cut off by a stop or a crash is carried out again by the partition's next owner, under the same run id.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import assert_never
+
+from aiokafka import ConsumerRecord
+from structlog.contextvars import bound_contextvars
+
+from collector.collect import Collector
+from collector.metrics import CollectorMetrics
+from collector.outcomes import Outcomes, Run
+from collector.running import Busy, Finished, Free, InHand, Running
+from contracts.event import Event
+from contracts.ticks import TickDue
+from runtime.logs import log
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doorbell:
+    """Hands every tick to one run, once."""
+
+    collector: Collector
+    outcomes: Outcomes
+    metrics: CollectorMetrics
+    running: Running = field(default_factory=Running)
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    async def on_tick(self, tick: Event, _record: ConsumerRecord) -> None:
+        assert isinstance(tick, TickDue)  # noqa: S101 -- the topic holds nothing else
+        config = tick.config
+        with bound_contextvars(
+            run_id=str(tick.run_id), config_id=config.config_id, exchange=config.exchange, symbol=config.symbol
+        ):
+            await self._answer(tick)
+
+    async def _answer(self, tick: TickDue) -> None:
+        config_id, run_id = tick.config.config_id, tick.run_id
+        while isinstance(admission := self.running.admit(config_id, run_id), InHand):
+            self.metrics.duplicate_ticks.inc()
+            await admission.ended.wait()
+        run = Run(tick, self.now())
+        match admission:
+            case Free():
+                with self.metrics.runs_in_flight.track_inprogress(), self.running.holding(config_id, run_id):
+                    await self.collector.collect(run)
+            case Busy(other):
+                await self.outcomes.skipped(run, other)
+                self.running.remember(run_id)
+            case Finished():
+                self.metrics.duplicate_ticks.inc()
+                log.info("A tick came again, its run is finished", action="duplicate_tick")
+            case _:
+                assert_never(admission)
