@@ -1,0 +1,103 @@
+import json
+
+import pytest
+
+from local_stack.kafka_real import KafkaPorts
+from local_stack.plan import (
+    ADMIN_API,
+    SERVICES,
+    SIMULATED_EXCHANGES,
+    SIMULATOR,
+    Addresses,
+    Ports,
+    plan_services,
+    service_environment,
+)
+
+ROLES = (SIMULATOR, *SERVICES)
+
+
+def the_environment_of(role: str, *, inherited: dict[str, str] | None = None, **changes: object) -> dict[str, str]:
+    overrides = changes.pop("overrides", {})
+    addresses = {
+        "kafka": "127.0.0.1:19092",
+        "database_url": "postgresql://candlekeep:secret@127.0.0.1:15432/candlekeep",
+        "token": "t" * 24,
+        "simulator_url": "http://127.0.0.1:8010",
+    }
+    instances = {"collector": 2}
+    (service,) = [each for each in plan_services(ROLES, Ports.fixed(), instances) if each.name == role]
+    return service_environment(service, Addresses(**{**addresses, **changes}), inherited or {}, overrides)
+
+
+def all_ports(first: int) -> list[int]:
+    ports = Ports.fixed(first)
+    services = [service.port for service in plan_services(ROLES, ports, {})]
+    return [*services, ports.kafka.broker, ports.kafka.controller, ports.postgres]
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    ports = Ports.fixed()
+    assert ports.kafka == KafkaPorts(broker=19092, controller=29092)
+    assert ports.postgres == 15432
+    assert {service.name: service.port for service in plan_services(ROLES, ports, {})} == {
+        "admin-api": 8000,
+        "scheduler": 8001,
+        "collector": 8002,
+        "log-writer": 8003,
+        "candle-writer": 8004,
+        "exchange-simulator": 8010,
+    }
+
+
+@pytest.mark.parametrize("first", [1024, 8000, 8001, 9092, 15432, 19092, 29092, 65000])
+def test_no_two_processes_of_a_stack_get_the_same_port(first: int) -> None:
+    ports = all_ports(first)
+    assert len(set(ports)) == len(ports)
+    assert all(0 < port <= 65535 for port in ports)
+
+
+def test_the_port_that_a_conflict_suggests_moves_the_whole_stack() -> None:
+    assert not set(all_ports(8000)) & set(all_ports(8100))
+
+
+def test_the_simulator_is_told_its_port() -> None:
+    (simulator,) = plan_services((SIMULATOR,), Ports.fixed(), {})
+    assert simulator.argv[-2:] == ("--port", "8010")
+
+
+def test_only_who_needs_the_database_or_the_token_is_told_of_it() -> None:
+    inherited = {"DATABASE_URL": "postgresql://elsewhere", "CANDLEKEEP_ADMIN_TOKEN": "x" * 30}
+    told = {role.name: the_environment_of(role.name, inherited=inherited) for role in SERVICES}
+    assert {name for name, env in told.items() if "DATABASE_URL" in env} == {
+        "admin-api",
+        "log-writer",
+        "candle-writer",
+    }
+    assert told["admin-api"]["DATABASE_URL"].endswith(":15432/candlekeep")
+    assert {name: env["CANDLEKEEP_ADMIN_TOKEN"] for name, env in told.items() if "CANDLEKEEP_ADMIN_TOKEN" in env} == {
+        ADMIN_API.name: "t" * 24
+    }
+
+
+def test_simulated_exchanges_are_reached_at_the_simulator_and_real_ones_where_they_are() -> None:
+    urls = json.loads(the_environment_of("collector")["EXCHANGE_URL_OVERRIDES"])
+    assert urls == dict.fromkeys(SIMULATED_EXCHANGES, "http://127.0.0.1:8010")
+    assert "EXCHANGE_URL_OVERRIDES" not in the_environment_of("collector", simulator_url=None)
+
+
+def test_what_the_operator_exports_reaches_the_services_but_not_over_the_stack_s_addresses() -> None:
+    inherited = {"RUN_DEADLINE_SECONDS": "30", "LOG_FORMAT": "json", "HTTP_PORT": "1", "KAFKA_BOOTSTRAP_SERVERS": "x:1"}
+    environment = the_environment_of("collector", inherited=inherited)
+    assert environment["RUN_DEADLINE_SECONDS"] == "30"
+    assert environment["LOG_FORMAT"] == "json"
+    assert environment["HTTP_PORT"] == "8002"
+    assert environment["KAFKA_BOOTSTRAP_SERVERS"] == "127.0.0.1:19092"
+
+
+def test_an_override_of_one_process_wins_over_its_role_s_and_that_over_everybody_s() -> None:
+    overrides = {"*": {"A": "all", "B": "all", "C": "all"}, "collector": {"B": "role", "C": "role"}}
+    overrides["collector-2"] = {"C": "one"}
+    environment = the_environment_of("collector-2", overrides=overrides)
+    assert [environment[name] for name in "ABC"] == ["all", "role", "one"]
+    assert the_environment_of("collector", overrides=overrides)["C"] == "role"
