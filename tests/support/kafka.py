@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from contracts.event import Event
 from contracts.topics import ALL_TOPICS, Topic
 from local_stack.kafka_provider import command_memory_kafka
 from local_stack.keeper import KeptKafka
 from runtime.codec import decode
-from runtime.kafka import topic_name
+from runtime.kafka import build_admin, topic_name
 from runtime.settings import KafkaSettings
+from runtime.topics import topic_configs
 from support.polling import eventually
 
 E = TypeVar("E", bound=Event)
@@ -122,9 +123,12 @@ async def create_topics(kafka: KeptKafka, settings: KafkaSettings, topics: Seque
         created = [f"create {topic_name(settings, topic)} {topic.partitions}" for topic in topics]
         await command_memory_kafka(kafka.control, created)
         return
-    from runtime.topics import provision
-
-    await provision(settings, topics, replication_factor=1)
+    # Not `provision`: it asks for one topic after the other, and hundreds of tests wait for this.
+    new = [NewTopic(topic_name(settings, t), t.partitions, 1, topic_configs=topic_configs(t, 1)) for t in topics]
+    async with _administration(settings) as admin:
+        response = await admin.create_topics(new)
+    refused = [f"{name}: {message}" for name, code, message in response.topic_errors if code]
+    assert not refused, refused
 
 
 async def delete_topics(kafka: KeptKafka, settings: KafkaSettings, topics: Sequence[Topic] = ALL_TOPICS) -> None:
@@ -133,9 +137,15 @@ async def delete_topics(kafka: KeptKafka, settings: KafkaSettings, topics: Seque
     if kafka.control is not None:
         await command_memory_kafka(kafka.control, [f"delete {name}" for name in names])
         return
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers.split(","))
+    async with _administration(settings) as admin:
+        await admin.delete_topics(names)
+
+
+@contextlib.asynccontextmanager
+async def _administration(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = build_admin(settings)
     await admin.start()
     try:
-        await admin.delete_topics(names)
+        yield admin
     finally:
         await admin.close()
