@@ -1,0 +1,88 @@
+"""Ticks to consume, consumers to look at, and what a group has committed."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from prometheus_client import CollectorRegistry
+
+from contracts.configs import CollectionConfig
+from contracts.event import Event
+from contracts.ticks import TickDue
+from contracts.topics import Topic
+from contracts.vocabulary import Trigger
+from runtime.aiokafka_inside import committed_with_metadata
+from runtime.dead_letters import DeadLetters
+from runtime.kafka import build_consumer, topic_name
+from runtime.metrics import ConsumerMetrics
+from runtime.publisher import EventPublisher
+from runtime.settings import KafkaSettings
+
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
+
+
+def a_config(number: int = 1, **changes: Any) -> CollectionConfig:
+    values = {
+        "config_id": number,
+        "version": 1,
+        "exchange": "binance",
+        "symbol": "BTC/USDT",
+        "timeframes": ("1m",),
+        "interval_minutes": 5,
+        "enabled": True,
+        "updated_at": NOON,
+    }
+    return CollectionConfig.model_validate(values | changes)
+
+
+def a_tick(number: int = 1, *, lane: str = "binance") -> TickDue:
+    return TickDue(
+        occurred_at=NOON,
+        run_id=uuid4(),
+        config=a_config(number),
+        trigger=Trigger.SCHEDULED,
+        scheduled_for=NOON,
+        window_start=None,
+        window_end=NOON,
+        deadline_seconds=60,
+        lane=lane,
+    )
+
+
+def ticks(numbers: Iterable[int], *, lanes: int = 1) -> Iterator[TickDue]:
+    for number in numbers:
+        yield a_tick(number, lane="binance" if lanes == 1 else f"binance#{number % lanes}")
+
+
+def number_of(event: Event) -> int:
+    """The number that `a_tick` was given."""
+    assert isinstance(event, TickDue)
+    return event.config.config_id
+
+
+@dataclass
+class Equipment:
+    """What a consumer needs beside its settings; made per instance, as in separate processes."""
+
+    publisher: EventPublisher
+    name: str = "collector"
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+    def __post_init__(self) -> None:
+        self.metrics = ConsumerMetrics(self.registry)
+        self.dead_letters = DeadLetters(self.publisher, self.name, self.metrics)
+
+
+async def committed(settings: KafkaSettings, group: str, topic: Topic) -> dict[int, tuple[int, str]]:
+    """The group's commits by partition number: offset and metadata. Asks without becoming a member."""
+    consumer: AIOKafkaConsumer = build_consumer(settings, group=group, client_id="onlooker")
+    await consumer.start()
+    try:
+        name = topic_name(settings, topic)
+        partitions = [TopicPartition(name, number) for number in range(topic.partitions)]
+        return {each.partition: found for each, found in (await committed_with_metadata(consumer, partitions)).items()}
+    finally:
+        await consumer.stop()

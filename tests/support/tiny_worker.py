@@ -1,0 +1,76 @@
+"""A worker as small as can be, run as a process of its own: it writes each tick's number to a file.
+
+    python -m support.tiny_worker
+
+FAIL_START=1 makes its resource refuse to start, HANDLE_SECONDS lets each tick take that long.
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiokafka import ConsumerRecord
+from pydantic import Field
+
+from contracts.event import Event
+from contracts.topics import DEAD_LETTERS, TICKS
+from runtime.concurrent import ConcurrentConsumer, Limits
+from runtime.dead_letters import DeadLetters
+from runtime.health import Health
+from runtime.kafka import build_broker
+from runtime.metrics import ConsumerMetrics, new_registry
+from runtime.publisher import EventPublisher
+from runtime.refusal import StartupRefused
+from runtime.settings import WorkerSettings
+from runtime.worker import Worker, run
+from support.consuming import number_of
+
+
+class TinySettings(WorkerSettings):
+    results: Path = Field(description="Handled numbers are appended to this file, one per line.")
+    handle_seconds: float = Field(default=0.0, description="How long handling a tick takes.")
+    fail_start: bool = Field(default=False, description="Refuse to start.")
+
+
+def build(settings: TinySettings) -> Worker:
+    registry, health = new_registry(), Health()
+    broker = build_broker(settings, "tiny")
+    metrics = ConsumerMetrics(registry)
+
+    async def handle(event: Event, _record: ConsumerRecord) -> None:
+        await asyncio.sleep(settings.handle_seconds)
+        with settings.results.open("a") as file:
+            file.write(f"{number_of(event)}\n")
+
+    @asynccontextmanager
+    async def resources() -> AsyncIterator[None]:
+        if settings.fail_start:
+            raise StartupRefused("the schema is old. Run: make migrate")
+        yield
+        sys.stderr.write("resources closed\n")
+
+    consumer = ConcurrentConsumer(
+        settings,
+        TICKS,
+        group="tiny",
+        handler=handle,
+        dead_letters=DeadLetters(EventPublisher(broker, settings, "tiny"), "tiny", metrics),
+        metrics=metrics,
+        limits=Limits(commit_interval=0.2),
+    )
+    return Worker(
+        name="tiny",
+        settings=settings,
+        broker=broker,
+        registry=registry,
+        health=health,
+        topics=(TICKS, DEAD_LETTERS),
+        backgrounds=(consumer.background(),),
+        resources=resources,
+    )
+
+
+if __name__ == "__main__":
+    run("tiny", TinySettings, build)

@@ -1,0 +1,64 @@
+import pytest
+
+from contracts.configs import ConfigChanged, ConfigRemoved
+from contracts.topics import CONFIG_CHANGES, TICKS
+from runtime.codec import UnreadableMessage, decode, decode_batch, encode
+from support.consuming import NOON, a_config, a_tick
+
+
+def test_what_is_encoded_is_decoded() -> None:
+    tick = a_tick(7)
+    value, headers = encode(tick, "scheduler")
+    assert decode(TICKS, value) == tick
+    assert headers == {
+        "content-type": "application/json",
+        "ce_specversion": "1.0",
+        "ce_id": str(tick.event_id),
+        "ce_type": "TickDue",
+        "ce_source": "/candlekeep/scheduler",
+        "ce_time": "2026-05-04T12:00:00+00:00",
+    }
+
+
+def test_events_of_a_topic_are_told_apart_by_their_type() -> None:
+    changed = ConfigChanged(occurred_at=NOON, config=a_config())
+    removed = ConfigRemoved(occurred_at=NOON, config_id=1, version=2)
+    assert [decode(CONFIG_CHANGES, encode(event)[0]) for event in (changed, removed)] == [changed, removed]
+
+
+def test_fields_of_a_newer_producer_are_ignored() -> None:
+    value = encode(a_tick(7))[0].replace(b'{"schema_version"', b'{"new_field":{"a":1},"schema_version"')
+    assert b"new_field" in value
+    assert decode(TICKS, value)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "no value"),
+        (b"", "not a valid TickDue"),
+        (b"\xff\xfe", "not a valid TickDue"),
+        (b"[1,2", "not a valid TickDue"),
+        (b"{}", "Field required"),
+        (encode(a_tick())[0].replace(b'"deadline_seconds":60', b'"deadline_seconds":-1'), "deadline_seconds"),
+        (encode(a_tick())[0].replace(b'"schema_version":1', b'"schema_version":2'), "newer than this program knows"),
+        (encode(a_tick())[0].replace(b'"TickDue"', b'"TockDue"'), "type"),
+    ],
+)
+def test_what_is_not_an_event_of_the_topic_is_unreadable_with_a_reason(value: bytes | None, reason: str) -> None:
+    with pytest.raises(UnreadableMessage, match=reason):
+        decode(TICKS, value)
+
+
+def test_an_unknown_type_names_the_known_ones() -> None:
+    with pytest.raises(UnreadableMessage, match="ConfigChanged or ConfigRemoved"):
+        decode(CONFIG_CHANGES, b'{"type":"ConfigForgotten"}')
+
+
+def test_a_broken_message_does_not_shift_its_neighbours() -> None:
+    first, last = a_tick(1), a_tick(2)
+    broken = encode(first)[0] + b"," + encode(first)[0]
+    results = decode_batch(TICKS, [encode(first)[0], broken, encode(last)[0]])
+    assert results[0] == first
+    assert isinstance(results[1], UnreadableMessage)
+    assert results[2] == last

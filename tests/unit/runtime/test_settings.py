@@ -1,0 +1,101 @@
+import json
+
+import pytest
+from pydantic import Field, SecretStr
+
+from runtime.settings import DatabaseSettings, KafkaSettings, WorkerSettings, list_settings, load_settings
+
+
+class Example(WorkerSettings, DatabaseSettings):
+    lanes: dict[str, int] = Field(default={}, description="Lanes per exchange, as JSON.")
+    token: SecretStr = Field(min_length=8, description="A secret.")
+
+
+GOOD = {"KAFKA_BOOTSTRAP_SERVERS": "a:9092, b:9092", "DATABASE_URL": "postgresql://u:p@h/d", "TOKEN": "long enough"}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def complaints(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    with pytest.raises(SystemExit) as exit_:
+        load_settings(Example)
+    assert exit_.value.code == 2
+    return capsys.readouterr().err.splitlines()
+
+
+def test_good_values_load(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("LANES", json.dumps({"binance": 2}))
+    settings = load_settings(Example)
+    assert settings.kafka_bootstrap_servers == "a:9092,b:9092"
+    assert settings.lanes == {"binance": 2}
+
+
+def test_each_missing_variable_has_one_line_that_names_it(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in GOOD:
+        environment.delenv(name)
+    lines = complaints(capsys)
+    assert {line.split()[0] for line in lines} == set(GOOD)
+    assert len(lines) == len(GOOD)
+    assert all("is not set" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("HTTP_PORT", "eighty", "HTTP_PORT is not valid"),
+        ("HTTP_PORT", "70000", "less than or equal to 65535"),
+        ("LOG_FORMAT", "xml", "LOG_FORMAT is not valid"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "kafka", "'kafka' is not host:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", ",", "at least one host:port"),
+        ("DATABASE_URL", "mysql://root:hunter2@h/d", "must begin with postgresql://"),
+        ("LANES", "two", "LANES is not valid JSON"),
+        ("LANES", '{"binance": "many"}', "LANES[binance] is not valid"),
+        ("TOKEN", "hunter2", "TOKEN is not valid"),
+    ],
+)
+def test_a_bad_value_is_explained_in_one_line_without_secrets(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, value: str, told: str
+) -> None:
+    environment.setenv(variable, value)
+    (line,) = complaints(capsys)
+    assert line.startswith(variable)
+    assert told in line
+    assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://h/d",
+        "postgresql://u:p@h:5432/d",
+        "postgresql+asyncpg://u@/d?host=/tmp/socket",
+        "postgresql://u@/d?host=/tmp/socket",
+    ],
+)
+def test_all_usual_forms_of_a_postgres_url_are_accepted_and_never_shown(url: str) -> None:
+    settings = DatabaseSettings(database_url=url)
+    assert settings.database_url.get_secret_value() == url
+    assert url not in repr(settings)
+
+
+def test_every_setting_is_described_for_the_example_file() -> None:
+    settings = {each.variable: each for each in list_settings(Example)}
+    assert all(each.description for each in settings.values())
+    assert settings["HTTP_PORT"].default == "8000"
+    assert settings["KAFKA_BOOTSTRAP_SERVERS"].default is None
+    assert settings["DATABASE_URL"].secret
+    assert settings["TOKEN"].secret
+    assert not settings["LOG_LEVEL"].secret
+
+
+def test_settings_cannot_be_changed_by_accident() -> None:
+    settings = KafkaSettings(kafka_bootstrap_servers="a:1")
+    with pytest.raises(ValueError, match="frozen"):
+        settings.kafka_topic_prefix = "other"
