@@ -129,6 +129,19 @@ async def create_topics(kafka: KeptKafka, settings: KafkaSettings, topics: Seque
         response = await admin.create_topics(new)
     refused = [f"{name}: {message}" for name, code, message in response.topic_errors if code]
     assert not refused, refused
+    await _until_visible(settings, topics)
+
+
+async def _until_visible(settings: KafkaSettings, topics: Sequence[Topic]) -> None:
+    """The controller has them a moment before the broker tells clients of them."""
+    names = [topic_name(settings, topic) for topic in topics]
+    async with _administration(settings) as admin:
+
+        async def visible() -> bool:
+            described = await admin.describe_topics(names)
+            return not any(topic["error_code"] for topic in described)
+
+        await eventually(visible, within=30)
 
 
 async def delete_topics(kafka: KeptKafka, settings: KafkaSettings, topics: Sequence[Topic] = ALL_TOPICS) -> None:

@@ -3,11 +3,15 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
 T = TypeVar("T")
 
 
+@overload
+async def eventually(check: Callable[[], Awaitable[T | None]], *, within: float = 10.0, every: float = 0.02) -> T: ...
+@overload
+async def eventually(check: Callable[[], T | None], *, within: float = 10.0, every: float = 0.02) -> T: ...
 async def eventually(
     check: Callable[[], T | Awaitable[T | None] | None], *, within: float = 10.0, every: float = 0.02
 ) -> T:
