@@ -75,7 +75,8 @@ class Exchanges:
         status: int | None = None
         try:
             response = await self._respond(_Visit(request, dialect, replace(ask, spoil=spoiler(mood)), mood))
-            status = response.status if request.transport is not None else None
+            if mood is None or mood.kind not in (Kind.RESET, Kind.RESET_MID_BODY):
+                status = response.status
         finally:
             duration_ms = round((time.perf_counter() - began) * 1_000, 3)
             kind = mood.kind if mood else None

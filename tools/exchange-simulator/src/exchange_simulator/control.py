@@ -121,9 +121,10 @@ def true_candles(simulator: Simulator, query: dict[str, str]) -> list[list[float
     start = clamp(frame.plus(stop, -_DEFAULT_TRUTH_ROWS))
     if "start" in query:
         start = _instant(query["start"], "start")
-    if frame.plus(frame.floor(start), _MOST_TRUTH_ROWS) < stop:
+    most = max(0, stop - start) // frame.shortest_ms + 1
+    if most > _MOST_TRUTH_ROWS:
         raise ValueError(f"that is more than {_MOST_TRUTH_ROWS} candles: ask for less at a time")
-    window = Window(start, stop, _MOST_TRUTH_ROWS, False, now)
+    window = Window(start, stop, most, False, now)
     rows = venue.rows(market, frame, window, (trimmed, trimmed))
     return [[row.open_ms, *(float(text or "nan") for text in row[1:])] for row in rows]
 

@@ -141,7 +141,7 @@ def _price_decimals(exchange: str, price: float) -> int:
     if price >= 10:  # noqa: PLR2004
         return 2
     wanted = 4 - math.floor(math.log10(price)) - 1
-    return wanted if price < 1e-6 else min(wanted, 8)  # noqa: PLR2004
+    return wanted if price < 1e-5 else min(wanted, 8)  # noqa: PLR2004
 
 
 def _volume_decimals(exchange: str, kind: Kind, price: float) -> int:

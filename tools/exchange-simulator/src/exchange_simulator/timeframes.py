@@ -24,6 +24,11 @@ class Frame:
     months: int = 0
     anchor_ms: int = 0
 
+    @property
+    def shortest_ms(self) -> int:
+        """How long its shortest candle is."""
+        return self.step_ms or self.months * 28 * DAY
+
     def floor(self, instant_ms: int) -> int:
         """Open of the candle that contains the instant."""
         if self.months:

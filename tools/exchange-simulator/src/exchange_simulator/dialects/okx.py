@@ -1,8 +1,8 @@
 """OKX v5: spot and linear swaps, newest first, errors as HTTP 200 or 400 with a `code`.
 
 `after` means older than and `before` newer than, both exclusive; the newest rows between them count: 100 by default and
-300 at most. `candles` reaches 1440 candles back and shows the open one with confirm=0; `history-candles` has closed ones
-of any age. Frames of six hours and more open by Hong Kong's clock, and by UTC where the bar ends in `utc`.
+300 at most. `candles` reaches 1440 candles back and shows the open one with confirm=0; `history-candles` has closed
+ones of any age. Frames of six hours and more open by Hong Kong's clock, and by UTC where the bar ends in `utc`.
 """
 
 from functools import cached_property

@@ -1,0 +1,60 @@
+"""The simulator's answers have the shape of bodies that the real exchanges were recorded to send."""
+
+import json
+from typing import Any
+
+import pytest
+
+from support.shared_data import shared_file
+
+
+def shape(value: Any) -> Any:
+    """Types and keys, without the values; of a list, the shape of its first element."""
+    if isinstance(value, dict):
+        return {key: shape(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return (
+            [shape(value[0])] if value and isinstance(value[0], list | dict) else [type(one).__name__ for one in value]
+        )
+    return type(value).__name__
+
+
+def decimals(text: str) -> int:
+    return len(text.partition(".")[2])
+
+
+SAME_INSTANT = [
+    (
+        "binance_ETHUSDT_1m.json",
+        "/api.binance.com/api/v3/klines",
+        {"symbol": "ETHUSDT", "interval": "1m", "limit": "20"},
+    ),
+    ("kraken_ETHUSD_1m.json", "/api.kraken.com/0/public/OHLC", {"pair": "XETHZUSD", "interval": "1"}),
+    (
+        "coinbase_ETH-USD_ONE_MINUTE.json",
+        "/api.coinbase.com/api/v3/brokerage/market/products/ETH-USD/candles",
+        {"granularity": "ONE_MINUTE", "start": "1759998000", "end": "1760000000"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("file", "path", "query"), SAME_INSTANT)
+async def test_candles_look_as_recorded(served: Any, file: str, path: str, query: dict[str, str]) -> None:
+    recorded = json.loads(shared_file(f"data/clim-same-instant/{file}").read_text())
+    assert shape(await served.get(path, **query)) == shape(recorded)
+
+
+async def test_bybit_swap_candles_look_as_recorded(served: Any) -> None:
+    recorded = json.loads(shared_file("data/hummingbot-raw/bybit_spot_kline_1h.json").read_text())
+    query = {"category": "spot", "symbol": "BTCUSDT", "interval": "60", "limit": "5"}
+    assert shape(await served.get("/api.bybit.com/v5/market/kline", **query)) == shape(recorded)
+
+
+@pytest.mark.parametrize("exchange", ["binance", "kraken", "coinbase", "bybit", "okx"])
+async def test_symbols_ids_and_ticks_are_those_of_the_real_markets(served: Any, exchange: str) -> None:
+    entries = json.loads(shared_file(f"data/ccxt-static-markets/{exchange}.json").read_text())
+    client = await served.ccxt(exchange)
+    for entry in entries:
+        if entry["symbol"] in client.markets:
+            assert client.markets[entry["symbol"]]["id"] == entry["id"]
+    assert len([entry for entry in entries if entry["symbol"] in client.markets]) >= 6
