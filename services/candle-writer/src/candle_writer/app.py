@@ -1,0 +1,62 @@
+"""What candle-writer is made of."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from candle_writer.handlers import build_handler
+from candle_writer.metrics import CandleWriterMetrics
+from candle_writer.settings import CandleWriterSettings
+from contracts.topics import CANDLES, DEAD_LETTERS
+from runtime.batches import subscribe_batch
+from runtime.database import build_engine, is_transient
+from runtime.dead_letters import DeadLetters
+from runtime.health import Health
+from runtime.kafka import build_broker
+from runtime.metrics import ConsumerMetrics, PublisherMetrics, new_registry
+from runtime.publisher import EventPublisher
+from runtime.worker import Worker
+from store.schema import ensure_current
+
+NAME = "candle-writer"
+
+
+def build_worker(settings: CandleWriterSettings) -> Worker:
+    """Connects to nothing yet."""
+    registry = new_registry()
+    metrics, consumer_metrics = CandleWriterMetrics(registry), ConsumerMetrics(registry)
+    broker = build_broker(settings, f"{NAME}-{socket.gethostname()}")
+    publisher = EventPublisher(broker, settings, NAME, PublisherMetrics(registry))
+    engine = build_engine(settings, NAME)
+    subscription = subscribe_batch(
+        broker,
+        settings,
+        CANDLES,
+        group=NAME,
+        handler=build_handler(engine, metrics),
+        dead_letters=DeadLetters(publisher, NAME, consumer_metrics),
+        metrics=consumer_metrics,
+        is_transient=is_transient,
+        max_records=settings.batch_max_records,
+    )
+    return Worker(
+        name=NAME,
+        settings=settings,
+        broker=broker,
+        registry=registry,
+        health=Health(),
+        topics=(CANDLES, DEAD_LETTERS),
+        backgrounds=(subscription.background(),),
+        resources=lambda: _database(engine),
+    )
+
+
+@asynccontextmanager
+async def _database(engine: AsyncEngine) -> AsyncIterator[None]:
+    try:
+        await ensure_current(engine)
+        yield
+    finally:
+        await engine.dispose()

@@ -1,0 +1,54 @@
+"""Everything that candle-writer measures, each with a sentence. Lag, batch sizes and dead letters are the runtime's."""
+
+from datetime import datetime
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from candle_writer.write import Outcome
+
+
+class CandleWriterMetrics:
+    """Make one per registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.written = Counter("candlekeep_candles_written", "Candles stored, new or revised.", registry=registry)
+        self.revisions = Counter(
+            "candlekeep_candle_revisions",
+            "Candles that an exchange told differently after they had been stored.",
+            registry=registry,
+        )
+        self.unchanged = Counter(
+            "candlekeep_candles_unchanged", "Candles that were fetched again and were the same.", registry=registry
+        )
+        self.stale = Counter(
+            "candlekeep_candles_stale",
+            "Candles ignored because a newer fetch of them was stored already.",
+            registry=registry,
+        )
+        self.batch_rows = Histogram(
+            "candlekeep_candle_batch_rows",
+            "Candles per transaction.",
+            buckets=(1, 5, 10, 50, 100, 500, 1000, 5000, 10_000, 50_000, 100_000, 200_000),
+            registry=registry,
+        )
+        self.write_seconds = Histogram(
+            "candlekeep_candle_write_seconds",
+            "Duration of folding and writing a batch.",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+            registry=registry,
+        )
+        self.age_seconds = Gauge(
+            "candlekeep_candle_newest_age_seconds",
+            "How long ago the exchange had told the newest candles of the last batch when they were in the table.",
+            registry=registry,
+        )
+
+    def wrote(self, outcome: Outcome, newest: datetime, now: datetime, seconds: float) -> None:
+        """A batch is in the table; `newest` is its latest fetch."""
+        self.written.inc(outcome.new + outcome.revised)
+        self.revisions.inc(outcome.revised)
+        self.unchanged.inc(outcome.unchanged)
+        self.stale.inc(outcome.stale)
+        self.batch_rows.observe(sum(outcome))
+        self.write_seconds.observe(seconds)
+        self.age_seconds.set((now - newest).total_seconds())

@@ -1,0 +1,86 @@
+"""Candles into Postgres: as sets, in one transaction per batch, newest fetch wins, however often they come."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from candle_writer.fold import fold
+from candle_writer.series import SeriesIds
+from contracts.candles import CandlesCollected
+from runtime.database import driver_transaction
+
+Row = tuple[int, int, float, float, float, float, float, datetime]
+"""(series id, open ms, open, high, low, close, volume, fetched at)"""
+
+_ROWS_PER_STATEMENT: Final = 2000
+"""Arrays of more rows are slower per row; COPY through a temporary table is as fast for large sets, but slower for the
+small ones of everyday."""
+
+_UPSERT: Final = """
+WITH incoming AS (
+  SELECT series_id, 'epoch'::timestamptz + open_ms * interval '1 millisecond' AS open_time,
+         open, high, low, close, volume, fetched_at
+  FROM unnest($1::int[], $2::bigint[], $3::float8[], $4::float8[], $5::float8[], $6::float8[], $7::float8[],
+              $8::timestamptz[])
+    AS t (series_id, open_ms, open, high, low, close, volume, fetched_at)
+), judged AS MATERIALIZED (
+  SELECT incoming.*, stored.fetched_at AS stored_fetched_at,
+         (incoming.open, incoming.high, incoming.low, incoming.close, incoming.volume)
+           IS DISTINCT FROM (stored.open, stored.high, stored.low, stored.close, stored.volume) AS differs
+  FROM incoming LEFT JOIN candles AS stored USING (series_id, open_time)
+), upserted AS (
+  INSERT INTO candles AS stored (series_id, open_time, open, high, low, close, volume, fetched_at)
+  SELECT series_id, open_time, open, high, low, close, volume, fetched_at FROM judged
+  WHERE stored_fetched_at IS NULL OR fetched_at > stored_fetched_at OR (fetched_at = stored_fetched_at AND differs)
+  ON CONFLICT (series_id, open_time) DO UPDATE SET
+    open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume,
+    fetched_at = excluded.fetched_at
+  WHERE excluded.fetched_at >= stored.fetched_at
+)
+SELECT count(*) FILTER (WHERE stored_fetched_at IS NULL) AS new,
+       count(*) FILTER (WHERE fetched_at >= stored_fetched_at AND differs) AS revised,
+       count(*) FILTER (WHERE fetched_at >= stored_fetched_at AND NOT differs) AS unchanged,
+       count(*) FILTER (WHERE fetched_at < stored_fetched_at) AS stale
+FROM judged
+"""
+# An unchanged candle still takes over the newer `fetched_at`: otherwise a fetch from between the two, arriving late,
+# would pass for the newest.
+
+
+class Outcome(NamedTuple):
+    """What became of a batch's candles; a candle that the batch held several times counts once."""
+
+    new: int = 0
+    revised: int = 0
+    """Stored before with other values."""
+    unchanged: int = 0
+    stale: int = 0
+    """Older than what is stored, and so not written."""
+
+
+async def write_candles(engine: AsyncEngine, series: SeriesIds, events: Iterable[CandlesCollected]) -> Outcome:
+    """All or nothing, except that new series stay."""
+    candles = fold(events)
+    try:
+        ids = await series.of(candles.keys())
+        by_id = sorted((ids[key], fetched) for key, fetched in candles.items())
+        rows = [(series_id, *candle, at) for series_id, fetched in by_id for candle, at in fetched]
+        async with driver_transaction(engine) as connection:
+            return await upsert(connection, rows)
+    except Exception:
+        series.forget()
+        raise
+
+
+async def upsert(connection: Any, rows: Sequence[Row]) -> Outcome:
+    """Rows are unique and ordered by (series id, open time), so that writers who meet do not deadlock. `connection`
+    is asyncpg's.
+    """
+    total = Outcome()
+    for start in range(0, len(rows), _ROWS_PER_STATEMENT):
+        columns = zip(*rows[start : start + _ROWS_PER_STATEMENT], strict=True)
+        counts = await connection.fetchrow(_UPSERT, *columns)
+        total = Outcome(*(sum(pair) for pair in zip(total, counts, strict=True)))
+    return total

@@ -1,0 +1,179 @@
+"""From events to the row of a run, whatever the order and however often they come.
+
+Rows of one run are merged by a rule that is commutative, associative and idempotent. The same rule is written down once
+more, in SQL, in `write.py`; a test holds the two against each other.
+
+- One event decides the row: a real ending before a presumed one before a start. Among real endings (a run may be
+  carried out twice, when its collector died) success before failed before skipped, then the earliest. Among starts the
+  one with the latest deadline: it is the latest attempt. The smaller event id breaks ties.
+- `started_at` is the earliest that is known, `deadline_at` the latest.
+"""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple, assert_never
+from uuid import UUID
+
+from contracts.runs import RunFinished, RunStarted, TimeframeResult
+from contracts.vocabulary import RunStatus, job_name
+
+RunEvent = RunStarted | RunFinished
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class RunRow(NamedTuple):
+    """A row of `job_execution_logs`; the fields are its columns, but for `event_id`, which is in `metadata`."""
+
+    run_id: UUID
+    job_name: str
+    config_id: int
+    exchange: str
+    symbol: str
+    trigger: str
+    scheduled_for: datetime
+    status: str
+    started_at: datetime
+    finished_at: datetime | None
+    deadline_at: datetime | None
+    records_collected: int
+    error_class: str | None
+    error_message: str | None
+    metadata: str
+    """JSON."""
+    closed_by_sweep: bool
+    """The ending was presumed."""
+    event_id: UUID
+    """The event that decided the row."""
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """Never negative: an ending is not before its own start, and `started_at` only becomes earlier."""
+        return None if self.finished_at is None else (self.finished_at - self.started_at).total_seconds()
+
+
+def row_of(event: RunEvent) -> RunRow:
+    """The row as this event alone tells it."""
+    match event:
+        case RunStarted():
+            return _row_of_start(event)
+        case RunFinished():
+            return _row_of_ending(event)
+        case _:
+            assert_never(event)
+
+
+def merge(one: RunRow, other: RunRow) -> RunRow:
+    """What two rows of the same run say together."""
+    winner = max(one, other, key=_precedence)
+    deadlines = [row.deadline_at for row in (one, other) if row.deadline_at is not None]
+    return winner._replace(
+        started_at=min(one.started_at, other.started_at), deadline_at=max(deadlines) if deadlines else None
+    )
+
+
+def fold(events: Iterable[RunEvent]) -> list[RunRow]:
+    """One row per run, ordered by run id: writers that lock rows in one order never deadlock."""
+    rows: dict[UUID, RunRow] = {}
+    for event in events:
+        row = row_of(event)
+        known = rows.get(row.run_id)
+        rows[row.run_id] = row if known is None else merge(known, row)
+    return sorted(rows.values())
+
+
+def _precedence(row: RunRow) -> tuple[int, int, int, int]:
+    """The larger decides."""
+    if row.finished_at is None:
+        return 0, 0, 0 if row.deadline_at is None else (row.deadline_at - _EPOCH) // _MICROSECOND, -row.event_id.int
+    return _rank(row), -((row.finished_at - _EPOCH) // _MICROSECOND), 0, -row.event_id.int
+
+
+def _rank(row: RunRow) -> int:
+    if row.closed_by_sweep:
+        return 1
+    return {RunStatus.RUNNING: 0, RunStatus.SKIPPED: 2, RunStatus.FAILED: 3, RunStatus.SUCCESS: 4}[
+        RunStatus(row.status)
+    ]
+
+
+def _row_of_start(event: RunStarted) -> RunRow:
+    metadata = {
+        "timeframes_collected": 0,
+        "timeframes_failed": 0,
+        "timeframes": event.timeframes,
+        "collector": _storable(event.collector),
+        "event_id": str(event.event_id),
+    }
+    return RunRow(
+        run_id=event.run_id,
+        job_name=job_name(event.config_id),
+        config_id=event.config_id,
+        exchange=event.exchange,
+        symbol=event.symbol,
+        trigger=event.trigger.value,
+        scheduled_for=event.scheduled_for,
+        status=RunStatus.RUNNING.value,
+        started_at=event.started_at,
+        finished_at=None,
+        deadline_at=event.deadline_at,
+        records_collected=0,
+        error_class=None,
+        error_message=None,
+        metadata=json.dumps(metadata),
+        closed_by_sweep=False,
+        event_id=event.event_id,
+    )
+
+
+def _row_of_ending(event: RunFinished) -> RunRow:
+    failed = sum(result.error_class is not None for result in event.results)
+    metadata = {
+        "timeframes_collected": len(event.results) - failed,
+        "timeframes_failed": failed,
+        "timeframes": event.timeframes,
+        "results": [_result(result) for result in event.results],
+        "event_id": str(event.event_id),
+    }
+    return RunRow(
+        run_id=event.run_id,
+        job_name=job_name(event.config_id),
+        config_id=event.config_id,
+        exchange=event.exchange,
+        symbol=event.symbol,
+        trigger=event.trigger.value,
+        scheduled_for=event.scheduled_for,
+        status=event.status.value,
+        started_at=event.started_at,
+        finished_at=event.finished_at,
+        deadline_at=None,
+        records_collected=event.records_collected,
+        error_class=None if event.error_class is None else event.error_class.value,
+        error_message=_storable(event.error_message),
+        metadata=json.dumps(metadata),
+        closed_by_sweep=False,
+        event_id=event.event_id,
+    )
+
+
+def _result(result: TimeframeResult) -> dict[str, Any]:
+    return {
+        "timeframe": result.timeframe,
+        "candles": result.candles,
+        "pages": result.pages,
+        "from": _text(result.first_open),
+        "to": _text(result.last_open),
+        "error": _storable(result.error_message),
+        "error_class": None if result.error_class is None else result.error_class.value,
+    }
+
+
+def _text(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat().replace("+00:00", "Z")
+
+
+def _storable(text: str | None) -> str | None:
+    """Postgres knows no NUL in text. An exchange's garbage in a message must not cost the run its ending."""
+    return None if text is None else text.replace("\x00", "\N{REPLACEMENT CHARACTER}")

@@ -1,0 +1,91 @@
+"""Run rows and schedule states into Postgres: as sets, in one transaction per batch, however often they come."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from contracts.vocabulary import JOB_TYPE
+from log_writer.runs import RunRow
+from log_writer.schedule import ScheduleChanges, apply_changes
+from runtime.database import driver_transaction
+
+_COLUMNS: Final = {
+    "run_id": "uuid",
+    "job_name": "text",
+    "config_id": "bigint",
+    "exchange": "text",
+    "symbol": "text",
+    "trigger": "text",
+    "scheduled_for": "timestamptz",
+    "status": "text",
+    "started_at": "timestamptz",
+    "finished_at": "timestamptz",
+    "deadline_at": "timestamptz",
+    "records_collected": "bigint",
+    "error_class": "text",
+    "error_message": "text",
+    "metadata": "text",
+    "closed_by_sweep": "boolean",
+}
+"""The columns of `RunRow` in its order, as they travel: Postgres casts to the table's own types."""
+
+_ROWS_PER_STATEMENT: Final = 2000
+
+
+# The merging of `runs.py`, in SQL. Both sides of _WINS list by weight what makes a row decide; where the smaller one
+# decides, the sides are swapped.
+_RANK: Final = (
+    "array_position(ARRAY['running', 'presumed', 'skipped', 'failed', 'success'],"
+    " CASE WHEN {0}.closed_by_sweep THEN 'presumed' ELSE {0}.status END)"
+)
+_ENDED: Final = "coalesce({0}.finished_at, 'infinity')"
+_DEADLINE: Final = "CASE {0}.status WHEN 'running' THEN {0}.deadline_at ELSE '-infinity' END"
+_EVENT: Final = "({0}.metadata ->> 'event_id')::uuid"
+_WINS: Final = (
+    f"(({_RANK.format('excluded')}, {_ENDED.format('log')}, {_DEADLINE.format('excluded')}, {_EVENT.format('log')})"
+    f" > ({_RANK.format('log')}, {_ENDED.format('excluded')}, {_DEADLINE.format('log')}, {_EVENT.format('excluded')}))"
+)
+
+_DECIDED: Final = [column for column in _COLUMNS if column not in {"run_id", "started_at", "deadline_at"}]
+
+UPSERT_RUNS: Final = """
+INSERT INTO job_execution_logs AS log (job_type, duration_seconds, {columns})
+SELECT '{job_type}', extract(epoch FROM finished_at - started_at), {casts}
+FROM unnest({arrays}) AS incoming ({columns})
+ON CONFLICT (run_id) DO UPDATE SET
+  {decided},
+  started_at = least(log.started_at, excluded.started_at),
+  deadline_at = greatest(log.deadline_at, excluded.deadline_at),
+  duration_seconds = extract(epoch FROM
+    CASE WHEN {wins} THEN excluded.finished_at ELSE log.finished_at END - least(log.started_at, excluded.started_at))
+WHERE {wins}
+   OR excluded.started_at < log.started_at
+   OR excluded.deadline_at > coalesce(log.deadline_at, '-infinity')
+""".format(
+    job_type=JOB_TYPE,
+    columns=", ".join(_COLUMNS),
+    casts=", ".join(
+        {"records_collected": "records_collected::int", "metadata": "metadata::jsonb"}.get(column, column)
+        for column in _COLUMNS
+    ),
+    arrays=", ".join(f"${number}::{kind}[]" for number, kind in enumerate(_COLUMNS.values(), start=1)),
+    decided=", ".join(
+        f"{column} = CASE WHEN {_WINS} THEN excluded.{column} ELSE log.{column} END" for column in _DECIDED
+    ),
+    wins=_WINS,
+)
+
+
+async def write_batch(engine: AsyncEngine, runs: Sequence[RunRow], schedule: ScheduleChanges) -> None:
+    """All or nothing. `runs` holds a run once at most, ordered by run id: see `runs.fold`."""
+    async with driver_transaction(engine) as connection:
+        await upsert_runs(connection, runs)
+        await apply_changes(connection, schedule)
+
+
+async def upsert_runs(connection: Any, rows: Sequence[RunRow]) -> None:
+    """`connection` is asyncpg's: it encodes arrays several times faster than SQLAlchemy binds rows."""
+    for start in range(0, len(rows), _ROWS_PER_STATEMENT):
+        columns = list(zip(*rows[start : start + _ROWS_PER_STATEMENT], strict=True))
+        await connection.execute(UPSERT_RUNS, *columns[: len(_COLUMNS)])

@@ -1,0 +1,157 @@
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import asyncpg
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from candle_writer import write
+from candle_writer.series import SeriesIds
+from candle_writer.write import Outcome, write_candles
+from runtime.database import is_transient
+from support.fetches import NOON_MS, a_candle, a_fetch
+from support.writers import an_engine, query
+
+pytestmark = pytest.mark.postgres
+
+STORED = """
+SELECT exchange, symbol, timeframe, open_time, open, high, low, close, volume, fetched_at FROM ohlcv ORDER BY 1, 2, 3, 4
+"""
+
+
+@pytest.fixture
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    async with an_engine(database_url) as engine:
+        yield engine
+
+
+async def test_a_candle_is_stored_as_it_was_fetched(engine: AsyncEngine, database_url: str) -> None:
+    fetch = a_fetch(a_candle(0, close=100.123456789), a_candle(1))
+    assert await write_candles(engine, SeriesIds(engine), [fetch]) == Outcome(new=2)
+    first, second = await query(database_url, STORED)
+    assert first == (
+        *("binance", "BTC/USDT", "1m", datetime(2026, 11, 22, 12, 0, tzinfo=UTC)),
+        *(100.0, 101.0, 99.0, 100.123456789, 12.5, fetch.fetched_at),
+    )
+    assert second[3] == datetime(2026, 11, 22, 12, 1, tzinfo=UTC)
+
+
+async def test_a_millisecond_open_time_is_exact(engine: AsyncEngine, database_url: str) -> None:
+    odd = NOON_MS + 1
+    await write_candles(engine, SeriesIds(engine), [a_fetch(a_candle()._replace(open_ms=odd))])
+    assert await query(database_url, "SELECT (extract(epoch FROM open_time) * 1000)::bigint FROM candles") == [(odd,)]
+
+
+async def test_what_happened_to_each_candle_is_told(engine: AsyncEngine) -> None:
+    series = SeriesIds(engine)
+    assert await write_candles(engine, series, [a_fetch(a_candle(0), a_candle(1), second=10)]) == Outcome(new=2)
+    again = a_fetch(a_candle(0, close=5.0), a_candle(1), a_candle(2), second=20)
+    assert await write_candles(engine, series, [again]) == Outcome(new=1, revised=1, unchanged=1)
+    late = a_fetch(a_candle(0), a_candle(3), second=15)
+    assert await write_candles(engine, series, [late]) == Outcome(new=1, stale=1)
+    assert await write_candles(engine, series, [again]) == Outcome(unchanged=3)
+
+
+async def test_an_older_fetch_never_overwrites_a_newer_one_even_one_that_changed_nothing(
+    engine: AsyncEngine, database_url: str
+) -> None:
+    series = SeriesIds(engine)
+    for second, close in [(1, 7.0), (3, 7.0), (2, 666.0)]:
+        await write_candles(engine, series, [a_fetch(a_candle(close=close), second=second)])
+    assert await query(database_url, "SELECT close FROM candles") == [(7.0,)]
+
+
+async def test_writing_the_same_again_writes_nothing(engine: AsyncEngine, database_url: str) -> None:
+    series, fetch = SeriesIds(engine), a_fetch(*(a_candle(minute) for minute in range(100)))
+    await write_candles(engine, series, [fetch])
+    versions = await query(database_url, "SELECT ctid::text, xmin::text FROM candles ORDER BY open_time")
+    await write_candles(engine, series, [fetch])
+    assert await query(database_url, "SELECT ctid::text, xmin::text FROM candles ORDER BY open_time") == versions
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_any_order_of_any_batches_gives_the_same_table(engine: AsyncEngine, database_url: str, seed: int) -> None:
+    rng = random.Random(seed)
+    fetches = [
+        a_fetch(
+            *(a_candle(minute, close=rng.choice([1.0, 2.0])) for minute in sorted(rng.sample(range(6), 3))),
+            second=second,
+            symbol=rng.choice(["BTC/USDT", "ETH/USDT"]),
+        )
+        for second in range(12)
+    ]
+    expected = {
+        (fetch.symbol, candle.open_ms): (candle.close, fetch.fetched_at) for fetch in fetches for candle in fetch.rows
+    }
+    delivered = fetches * 2
+    rng.shuffle(delivered)
+    while delivered:
+        size = rng.randint(1, 6)
+        # A new SeriesIds each time: as after a restart.
+        await write_candles(engine, SeriesIds(engine), delivered[:size])
+        delivered = delivered[size:]
+    stored = await query(
+        database_url, "SELECT symbol, (extract(epoch FROM open_time) * 1000)::bigint, close, fetched_at FROM ohlcv"
+    )
+    assert {(symbol, at): values for symbol, at, *values in map(list, stored)} == {
+        key: list(values) for key, values in expected.items()
+    }
+
+
+async def test_a_batch_larger_than_a_statement_is_written_whole_or_not_at_all(
+    engine: AsyncEngine, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write, "_ROWS_PER_STATEMENT", 3)
+    series = SeriesIds(engine)
+    assert await write_candles(engine, series, [a_fetch(*(a_candle(minute) for minute in range(8)))]) == Outcome(new=8)
+    beyond_time = a_candle(7)._replace(open_ms=10**17)
+    with pytest.raises(asyncpg.DataError):
+        await write_candles(engine, series, [a_fetch(*(a_candle(m) for m in range(10, 17)), beyond_time)])
+    assert await query(database_url, "SELECT count(*) FROM candles") == [(8,)]
+
+
+@pytest.mark.parametrize("open_ms", [10**17, 10**30], ids=["Postgres refuses it", "the driver refuses it"])
+async def test_a_candle_that_cannot_be_stored_is_not_taken_for_an_outage(engine: AsyncEngine, open_ms: int) -> None:
+    with pytest.raises((asyncpg.DataError, ValueError)) as caught:
+        await write_candles(engine, SeriesIds(engine), [a_fetch(a_candle()._replace(open_ms=open_ms))])
+    assert not is_transient(caught.value)
+
+
+async def test_writers_that_meet_at_a_new_series_share_it_and_do_not_deadlock(
+    engine: AsyncEngine, database_url: str
+) -> None:
+    fetches = [a_fetch(*map(a_candle, range(50)), symbol=f"S{n}/USDT", second=n) for n in range(20)]
+
+    async def writer(seed: int) -> None:
+        mine = fetches[:]
+        random.Random(seed).shuffle(mine)
+        await write_candles(engine, SeriesIds(engine), mine)
+
+    await asyncio.gather(*(writer(seed) for seed in range(5)))
+    assert await query(database_url, "SELECT count(*), count(DISTINCT series_id) FROM candles") == [(1000, 20)]
+    assert await query(database_url, "SELECT count(*) FROM series") == [(20,)]
+
+
+async def test_known_series_use_up_no_numbers(engine: AsyncEngine, database_url: str) -> None:
+    for _ in range(5):
+        await write_candles(engine, SeriesIds(engine), [a_fetch()])
+    await write_candles(engine, SeriesIds(engine), [a_fetch(symbol="ETH/USDT")])
+    assert await query(database_url, "SELECT id FROM series ORDER BY id") == [(1,), (2,)]
+
+
+async def test_more_series_than_are_remembered_are_written_all_the_same(engine: AsyncEngine, database_url: str) -> None:
+    series = SeriesIds(engine, limit=3)
+    for names in ("ABC", "CDE", "EFA", "ABCDEFG"):
+        await write_candles(engine, series, [a_fetch(symbol=f"{name}/USDT") for name in names])
+    assert await query(database_url, "SELECT count(*) FROM series") == [(7,)]
+
+
+async def test_series_that_vanished_are_made_again(engine: AsyncEngine, database_url: str) -> None:
+    series = SeriesIds(engine)
+    await write_candles(engine, series, [a_fetch()])
+    await query(database_url, "TRUNCATE series CASCADE")
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        await write_candles(engine, series, [a_fetch()])
+    assert await write_candles(engine, series, [a_fetch()]) == Outcome(new=1)

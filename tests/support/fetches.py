@@ -1,0 +1,31 @@
+"""CandlesCollected events as tests want them."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from contracts.candles import Candle, CandlesCollected
+
+NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+NOON_MS = 1_795_348_800_000
+MINUTE_MS = 60_000
+
+
+def a_candle(minute: int = 0, close: float = 100.0) -> Candle:
+    """`minute` after noon."""
+    return Candle(NOON_MS + minute * MINUTE_MS, 100.0, 101.0, 99.0, close, 12.5)
+
+
+def a_fetch(*rows: Candle, second: float = 0, **changes: Any) -> CandlesCollected:
+    """Fetched `second` after one o'clock."""
+    fetched_at = NOON + timedelta(hours=1, seconds=second)
+    facts: dict[str, Any] = {
+        "occurred_at": fetched_at,
+        "run_id": uuid4(),
+        "exchange": "binance",
+        "symbol": "BTC/USDT",
+        "timeframe": "1m",
+        "fetched_at": fetched_at,
+        "rows": rows or (a_candle(),),
+    }
+    return CandlesCollected(**facts | changes)
