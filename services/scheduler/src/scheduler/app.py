@@ -1,0 +1,81 @@
+"""What the scheduler is made of. Its life: restore the partitions it is given, tick for them, hand them over."""
+
+from contracts.topics import CONFIG_CHANGES, DEAD_LETTERS, RUN_EVENTS, SCHEDULE_STATE, TICKS
+from runtime.background import Background
+from runtime.dead_letters import DeadLetters
+from runtime.health import Health
+from runtime.kafka import build_broker
+from runtime.metrics import ConsumerMetrics, PublisherMetrics, new_registry
+from runtime.publisher import EventPublisher
+from runtime.tables import CoPartitionedTables
+from runtime.worker import Worker
+from scheduler.agenda import Agenda
+from scheduler.book import Book
+from scheduler.clock import Clock, wall_clock
+from scheduler.handlers import Handlers
+from scheduler.lanes import Lanes
+from scheduler.metrics import SchedulerMetrics
+from scheduler.settings import SchedulerSettings
+from scheduler.states import States
+from scheduler.ticker import Ticker
+
+NAME = "scheduler"
+
+
+def build_worker(settings: SchedulerSettings, clock: Clock = wall_clock) -> Worker:
+    """The whole service. Connects to nothing."""
+    registry = new_registry()
+    metrics, consumer_metrics = SchedulerMetrics(registry), ConsumerMetrics(registry)
+    broker = build_broker(settings, NAME)
+    publisher = EventPublisher(broker, settings, NAME, PublisherMetrics(registry))
+    book = Book(settings.policy().spread_ms)
+    agenda = Agenda(book.due_at)
+    states = States(book, publisher, clock, metrics, settings.retry_pause_max_seconds)
+    lanes = Lanes(settings, book=book, agenda=agenda, states=states, publisher=publisher, clock=clock, metrics=metrics)
+    tables = CoPartitionedTables(
+        settings,
+        group=NAME,
+        tables=(CONFIG_CHANGES, SCHEDULE_STATE),
+        live=(RUN_EVENTS,),
+        owner=Handlers(
+            book=book,
+            agenda=agenda,
+            lanes=lanes,
+            states=states,
+            clock=clock,
+            metrics=metrics,
+            handover_seconds=settings.handover_seconds,
+        ),
+        dead_letters=DeadLetters(publisher, NAME, consumer_metrics),
+        metrics=consumer_metrics,
+    )
+
+    def doubt() -> str | None:
+        if not tables.live_partitions or tables.owned_since_heartbeat_ok():
+            return None
+        return "the consumer group has not confirmed our membership for half its session timeout"
+
+    ticker = Ticker(
+        agenda=agenda,
+        lanes=lanes,
+        clock=clock,
+        metrics=metrics,
+        doubt=doubt,
+        clock_check_seconds=settings.clock_check_seconds,
+    )
+    metrics.observe(book)
+    health = Health()
+    health.readiness("publisher", publisher.readiness)
+    return Worker(
+        name=NAME,
+        settings=settings,
+        broker=broker,
+        registry=registry,
+        health=health,
+        topics=(CONFIG_CHANGES, SCHEDULE_STATE, RUN_EVENTS, TICKS, DEAD_LETTERS),
+        backgrounds=(  # stopped in reverse: no new tick, then the last states, then the partitions
+            tables.background(),
+            Background("states", states.run, states.stop),
+            Background("ticker", ticker.run, ticker.stop, ticker.liveness),
+        ),
+    )

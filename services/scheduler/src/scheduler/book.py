@@ -1,0 +1,186 @@
+"""The entries of all partitions that this instance owns. News goes in, what follows from it comes out; no I/O.
+
+A partition is first restored: news comes in any order and nothing is decided. Then it is live. While the group hands
+partitions out anew it is held: its entries stay and take news, but nothing fires until it is given back or dropped.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from contracts.configs import ConfigChanged, ConfigRemoved
+from contracts.runs import RunFinished
+from contracts.schedule import JobScheduled
+from scheduler.entry import Entry, Plan, caught_up, changed, created, finished, plan_of, remembered
+
+
+class News(NamedTuple):
+    """A config's schedule is no longer what it was."""
+
+    config_id: int
+    passed_over: int = 0
+    """Slots that were owed on the schedule before, and will not get a tick."""
+
+
+class Restored(NamedTuple):
+    """What a partition holds once it is live, and what must be told about it."""
+
+    config_ids: tuple[int, ...]
+    news: tuple[News, ...]
+    """Configs that changed, or appeared, since their state was published."""
+    orphans: tuple[int, ...]
+    """Ids with a state but without a config: to be forgotten."""
+
+
+@dataclass(slots=True)
+class _Partition:
+    restored: bool = False
+    live: bool = False
+    plans: dict[int, Plan] = field(default_factory=dict)
+    states: dict[int, Entry] = field(default_factory=dict)
+    removed: dict[int, int] = field(default_factory=dict)
+    """Version by id, so that a repeated older version does not bring a deleted config back."""
+
+
+class Book:
+    """Configs by id, and which of them may fire."""
+
+    def __init__(self, spread_ms: int) -> None:
+        self._spread_ms = spread_ms
+        self._entries: dict[int, Entry] = {}
+        self._partitions: dict[int, _Partition] = {}
+
+    @property
+    def live_partitions(self) -> int:
+        return sum(partition.live for partition in self._partitions.values())
+
+    def census(self) -> dict[str, int]:
+        """How many configs are held, by state."""
+        enabled = sum(entry.plan.enabled for entry in self._entries.values())
+        return {"enabled": enabled, "disabled": len(self._entries) - enabled}
+
+    def get(self, config_id: int) -> Entry | None:
+        return self._entries.get(config_id)
+
+    def due_at(self, config_id: int) -> int | None:
+        """When its next tick falls due; None when it will not fire or is not held."""
+        entry = self._entries.get(config_id)
+        return None if entry is None else entry.due_at()
+
+    def firing(self, config_id: int) -> Entry | None:
+        """The entry, if its partition is live: what may get a tick, and whose state may be published."""
+        entry = self._entries.get(config_id)
+        if entry is None:
+            return None
+        partition = self._partitions.get(entry.partition)
+        return entry if partition is not None and partition.live else None
+
+    def put(self, entry: Entry) -> None:
+        """Replace an entry that the book still holds; a removed one stays removed."""
+        if entry.plan.config_id in self._entries:
+            self._entries[entry.plan.config_id] = entry
+
+    # ---- partitions ----
+
+    def hold(self, partition: int) -> None:
+        """Nothing of it may fire until it is resumed."""
+        if partition in self._partitions:
+            self._partitions[partition].live = False
+
+    def drop(self, partitions: set[int]) -> None:
+        """They are somebody else's now, or about to be restored from the beginning."""
+        self._entries = {
+            config_id: entry for config_id, entry in self._entries.items() if entry.partition not in partitions
+        }
+        for partition in partitions:
+            self._partitions.pop(partition, None)
+
+    def go_live(self, partition: int, now: int) -> Restored:
+        """All of it has been read, or it was given back and all that is new has been: it may fire from here on."""
+        held = self._partition(partition)
+        held.live = True
+        if held.restored:
+            return Restored(self._ids(partition), (), ())
+        held.restored = True
+        news, states = [], held.states
+        for config_id, plan in held.plans.items():
+            state = states.pop(config_id, None)
+            if state is not None and replace(state.plan, updated_at=plan.updated_at) == plan:
+                self._entries[config_id] = replace(state, plan=plan)
+                continue
+            news.append(self._schedule(plan, partition, state, now))
+        restored = Restored(tuple(held.plans), tuple(news), tuple(states))
+        held.plans, held.states = {}, {}
+        return restored
+
+    # ---- news ----
+
+    def config_changed(self, partition: int, event: ConfigChanged, now: int) -> News | None:
+        """None when the event is old, or when the partition is still being restored."""
+        held, plan = self._partition(partition), plan_of(event.config)
+        known = held.plans.get(plan.config_id) or self._plan(plan.config_id)
+        if plan.version <= max(known.version if known else 0, held.removed.get(plan.config_id, 0)):
+            return None
+        if not held.restored:
+            held.plans[plan.config_id] = plan
+            return None
+        return self._schedule(plan, partition, self._entries.get(plan.config_id), now)
+
+    def config_removed(self, partition: int, event: ConfigRemoved) -> bool:
+        """Whether its state must be forgotten now."""
+        held, config_id = self._partition(partition), event.config_id
+        known = held.plans.get(config_id) or self._plan(config_id)
+        if known is not None and event.version < known.version:
+            return False
+        held.removed[config_id] = max(event.version, held.removed.get(config_id, 0))
+        return self.config_forgotten(partition, config_id)
+
+    def config_forgotten(self, partition: int, config_id: int) -> bool:
+        """A tombstone on config-changes. Whether the config's state must be forgotten now."""
+        self._partition(partition).plans.pop(config_id, None)
+        return self._entries.pop(config_id, None) is not None
+
+    def state_read(self, partition: int, config_id: int, state: JobScheduled | None) -> None:
+        """Our own memory while restoring, our own echo afterwards; or what another instance did in between, when a
+        partition comes back to us by way of it.
+        """
+        held = self._partition(partition)
+        entry = self._entries.get(config_id)
+        if not held.restored:
+            held.states.pop(config_id, None)
+            if state is not None:
+                held.states[config_id] = remembered(state, partition, self._spread_ms)
+        elif entry is not None and state is not None:
+            self._entries[config_id] = caught_up(entry, remembered(state, partition, self._spread_ms))
+
+    def run_finished(self, partition: int, run: RunFinished, now: int) -> bool:
+        """Whether this was the first success: that must be remembered at once, the rest goes with the next tick.
+
+        Losing a later one costs an overlap. Losing the first one would cost a hole where the interval is longer than
+        one page reaches back.
+        """
+        entry = self._entries.get(run.config_id)
+        if entry is None or entry.partition != partition:
+            return False
+        taught = finished(entry, run, now)
+        self._entries[run.config_id] = taught
+        return entry.covered is None and taught.covered is not None
+
+    # ---- inside ----
+
+    def _schedule(self, plan: Plan, partition: int, before: Entry | None, now: int) -> News:
+        if before is None:
+            self._entries[plan.config_id] = created(plan, partition, self._spread_ms)
+            return News(plan.config_id)
+        after, passed_over = changed(before, plan, now, self._spread_ms)
+        self._entries[plan.config_id] = after
+        return News(plan.config_id, passed_over)
+
+    def _partition(self, partition: int) -> _Partition:
+        return self._partitions.setdefault(partition, _Partition())
+
+    def _plan(self, config_id: int) -> Plan | None:
+        entry = self._entries.get(config_id)
+        return None if entry is None else entry.plan
+
+    def _ids(self, partition: int) -> tuple[int, ...]:
+        return tuple(config_id for config_id, entry in self._entries.items() if entry.partition == partition)

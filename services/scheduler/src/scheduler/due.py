@@ -1,0 +1,116 @@
+"""What is due now: the decision, pure, and the tick made from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from contracts.ticks import TickDue, initial_run_id, lane_of, slot_run_id
+from contracts.vocabulary import Trigger
+from scheduler.entry import Entry, config_of
+from scheduler.grid import to_instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The settings that decisions depend on."""
+
+    spread_ms: int
+    catch_up_limit_ms: int
+    deadline_seconds: int
+    lanes: Mapping[str, int]
+
+
+class Window(NamedTuple):
+    """What a run should collect."""
+
+    start: int | None
+    """None: nothing is covered yet, one full page back."""
+    end: int
+    cut_from: int | None = None
+    """Where it would start, had it not been cut to the catch-up limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A tick that is due, for the entry as it was when this was decided."""
+
+    entry: Entry
+    trigger: Trigger
+    scheduled_for: int
+    settles: int
+    """Once the tick is acknowledged, every slot up to here is dealt with."""
+    missed_slots: int
+    window: Window
+
+
+def decide(entry: Entry, now: int, policy: Policy) -> Due | None:
+    """The one tick that this entry owes at `now`, or None. All slots that were missed are made up for by it."""
+    due_at = entry.due_at()
+    if due_at is None or due_at > now:
+        return None
+    if entry.initial is not None or entry.settled is None:
+        settles = now if entry.settled is None else max(now, entry.settled)
+        return Due(
+            entry=entry,
+            trigger=Trigger.INITIAL,
+            scheduled_for=entry.plan.updated_at,
+            settles=settles,
+            missed_slots=0 if entry.settled is None else entry.grid.slots_between(entry.settled, now),
+            window=_window(entry, now, now, policy),
+        )
+    slot = entry.grid.slot_at(now)
+    return Due(
+        entry=entry,
+        trigger=Trigger.SCHEDULED,
+        scheduled_for=slot,
+        settles=slot,
+        missed_slots=entry.grid.slots_between(entry.settled, slot) - 1,
+        window=_window(entry, slot, now, policy),
+    )
+
+
+def acknowledged(entry: Entry, due: Due) -> Entry:
+    """The entry once Kafka has the tick. The entry may have changed since the tick was decided."""
+    if due.trigger is not Trigger.INITIAL:
+        return entry if entry.initial is not None else replace(entry, settled=_later(entry.settled, due.settles))
+    if entry.initial != due.entry.initial:
+        return entry
+    return replace(entry, initial=None, settled=_later(entry.settled, due.settles))
+
+
+def tick_of(due: Due, now: int, policy: Policy) -> TickDue:
+    plan = due.entry.plan
+    run_id = (
+        initial_run_id(plan.config_id, due.entry.initial or plan.version)
+        if due.trigger is Trigger.INITIAL
+        else slot_run_id(plan.config_id, to_instant(due.scheduled_for))
+    )
+    return TickDue(
+        occurred_at=to_instant(now),
+        run_id=run_id,
+        config=config_of(plan),
+        trigger=due.trigger,
+        scheduled_for=to_instant(due.scheduled_for),
+        window_start=None if due.window.start is None else to_instant(due.window.start),
+        window_end=to_instant(due.window.end),
+        deadline_seconds=policy.deadline_seconds,
+        lane=lane_of(plan.exchange, plan.config_id, policy.lanes),
+        missed_slots=due.missed_slots,
+    )
+
+
+def _window(entry: Entry, end: int, now: int, policy: Policy) -> Window:
+    """From where the last success ended. The limit never is shorter than two intervals: an ordinary window of a
+    weekly config, or one that follows a failed run, is no catching up.
+    """
+    if entry.covered is None:
+        return Window(None, end)
+    limit = max(policy.catch_up_limit_ms, 2 * entry.grid.interval_ms)
+    earliest = now - limit
+    if entry.covered < earliest:
+        return Window(min(earliest, end), end, cut_from=entry.covered)
+    return Window(min(entry.covered, end), end)
+
+
+def _later(settled: int | None, instant: int) -> int:
+    return instant if settled is None else max(settled, instant)

@@ -1,0 +1,50 @@
+"""The grid that a config's slots lie on.
+
+Inside the scheduler an instant is an integer: milliseconds since the epoch, UTC. Datetimes exist only in events.
+"""
+
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from typing import NamedTuple
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+MINUTE_MS = 60_000
+
+
+class Grid(NamedTuple):
+    """The slots `k * interval + phase` for every integer k. It has no memory, so a restart cannot shift it."""
+
+    interval_ms: int
+    phase_ms: int
+
+    def slot_at(self, instant: int) -> int:
+        """The latest slot that is not after the instant."""
+        return instant - (instant - self.phase_ms) % self.interval_ms
+
+    def slot_after(self, instant: int) -> int:
+        """The first slot after the instant."""
+        return self.slot_at(instant) + self.interval_ms
+
+    def slots_between(self, after: int, until: int) -> int:
+        """How many slots lie in (after, until]; 0 when until is not after."""
+        return max(0, (self.slot_at(until) - self.slot_at(after)) // self.interval_ms)
+
+
+def grid_of(config_id: int, interval_minutes: int, spread_ms: int) -> Grid:
+    """The config's grid. The phase is a hash of the id within the spread, so that configs of one interval do not all
+    fire in the same second; not Python's `hash`, which may change from process to process.
+    """
+    interval_ms = interval_minutes * MINUTE_MS
+    number = int.from_bytes(blake2b(str(config_id).encode(), digest_size=8).digest(), "big")
+    return Grid(interval_ms, number % max(1, min(interval_ms, spread_ms)))
+
+
+def to_ms(instant: datetime) -> int:
+    """Milliseconds since the epoch, rounded down."""
+    return (instant - _EPOCH) // _MILLISECOND
+
+
+def to_instant(ms: int) -> datetime:
+    """The aware datetime, in UTC."""
+    return _EPOCH + timedelta(milliseconds=ms)

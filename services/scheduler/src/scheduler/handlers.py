@@ -1,0 +1,107 @@
+"""What wakes the scheduler: messages of the partitions it owns, and partitions that come and go."""
+
+import time
+
+from contracts.configs import ConfigChanged, ConfigRemoved
+from contracts.event import Event
+from contracts.runs import RunFinished
+from contracts.schedule import JobScheduled
+from contracts.topics import CONFIG_CHANGES, SCHEDULE_STATE, Topic
+from runtime.logs import log
+from scheduler.agenda import Agenda
+from scheduler.book import Book, News
+from scheduler.clock import Clock
+from scheduler.lanes import Lanes
+from scheduler.metrics import SchedulerMetrics
+from scheduler.states import States
+
+
+class Handlers:
+    """The owner of the tables' partitions. Enters news into the book and does what follows from it."""
+
+    def __init__(
+        self,
+        *,
+        book: Book,
+        agenda: Agenda,
+        lanes: Lanes,
+        states: States,
+        clock: Clock,
+        metrics: SchedulerMetrics,
+        handover_seconds: float,
+    ) -> None:
+        self._book, self._agenda, self._lanes, self._states = book, agenda, lanes, states
+        self._clock, self._metrics, self._handover_seconds = clock, metrics, handover_seconds
+        self._restoring_since: dict[int, float] = {}
+
+    def on_record(self, partition: int, topic: Topic, key: str, event: Event | None) -> None:
+        self._restoring_since.setdefault(partition, time.monotonic())
+        match event:
+            case ConfigChanged():
+                self._tell(self._book.config_changed(partition, event, self._clock()))
+            case ConfigRemoved():
+                if self._book.config_removed(partition, event):
+                    self._states.forget(event.config_id)
+            case JobScheduled():
+                self._book.state_read(partition, event.config_id, event)
+            case RunFinished():
+                if self._book.run_finished(partition, event, self._clock()):
+                    self._states.remember(event.config_id)
+            case None if topic is CONFIG_CHANGES:
+                if self._book.config_forgotten(partition, int(key)):
+                    self._states.forget(int(key))
+            case None if topic is SCHEDULE_STATE:
+                self._book.state_read(partition, int(key), None)
+            case _:
+                pass  # RunStarted says nothing about a schedule
+
+    def on_live(self, partition: int) -> None:
+        restored = self._book.go_live(partition, self._clock())
+        seconds = time.monotonic() - self._restoring_since.get(partition, time.monotonic())
+        for config_id in restored.config_ids:
+            self._agenda.add(config_id)
+        for news in restored.news:
+            self._tell(news)
+        for config_id in restored.orphans:
+            self._states.forget(config_id)
+        self._metrics.restore_seconds.observe(seconds)
+        log.info(
+            "Partition live",
+            action="partition_live",
+            partition=partition,
+            configs=len(restored.config_ids),
+            changed=len(restored.news),
+            orphans=len(restored.orphans),
+            seconds=round(seconds, 3),
+        )
+
+    async def on_revoked(self, partitions: set[int]) -> None:
+        """Stop firing at once, then give what is on its way a moment, so that the next owner knows of it."""
+        for partition in partitions:
+            self._book.hold(partition)
+            self._restoring_since.pop(partition, None)
+        settled = await self._lanes.settle(self._handover_seconds)
+        remembered = await self._states.flush(self._handover_seconds)
+        if not (settled and remembered):
+            log.warning(
+                "Handing partitions over with ticks or states unacknowledged: some runs may be asked for twice",
+                action="handover_unsettled",
+                partitions=sorted(partitions),
+            )
+
+    def on_dropped(self, partitions: set[int]) -> None:
+        self._book.drop(partitions)
+
+    def _tell(self, news: News | None) -> None:
+        if news is None:
+            return
+        self._agenda.add(news.config_id)
+        self._states.remember(news.config_id)
+        if news.passed_over:
+            self._metrics.passed_over.inc(news.passed_over)
+            log.warning(
+                "Slots were owed when the schedule changed; they will not get a tick",
+                action="slots_passed_over",
+                config_id=news.config_id,
+                slots=news.passed_over,
+            )

@@ -1,0 +1,167 @@
+"""Publishes ticks, lane by lane, and moves a schedule on once Kafka has its tick.
+
+Delivery: at least once, with the same run_id. A lane publishes one batch at a time and asks the book anew before each
+try, so a lane that Kafka does not take costs memory for ids only, holds up no other lane, and makes no storm when it
+comes back: by then the missed slots are one tick.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from contracts.ticks import lane_of
+from contracts.topics import TICKS
+from contracts.vocabulary import Trigger
+from runtime.logs import log
+from runtime.publisher import EventPublisher, PublishFailed
+from scheduler.agenda import Agenda
+from scheduler.backoff import pauses
+from scheduler.book import Book
+from scheduler.clock import Clock
+from scheduler.due import Due, acknowledged, decide, tick_of
+from scheduler.grid import to_instant
+from scheduler.metrics import SchedulerMetrics
+from scheduler.settings import SchedulerSettings
+from scheduler.states import States
+
+
+@dataclass
+class _Lane:
+    name: str
+    waiting: deque[int] = field(default_factory=deque)
+    something: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Lanes:
+    """Config ids in, acknowledged ticks out."""
+
+    def __init__(
+        self,
+        settings: SchedulerSettings,
+        *,
+        book: Book,
+        agenda: Agenda,
+        states: States,
+        publisher: EventPublisher,
+        clock: Clock,
+        metrics: SchedulerMetrics,
+    ) -> None:
+        self._settings, self._policy = settings, settings.policy()
+        self._book, self._agenda, self._states = book, agenda, states
+        self._publisher, self._clock, self._metrics = publisher, clock, metrics
+        self._lanes: dict[str, _Lane] = {}
+        self._in_hand: set[int] = set()
+        """Waiting in a lane or being published: on no other agenda."""
+        self._publishing = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._closing = asyncio.Event()
+        self._holes: dict[int, int] = {}
+
+    def enqueue(self, config_id: int, tasks: asyncio.TaskGroup) -> None:
+        """Have its tick published soon, if it is still due then. New lanes start to work in `tasks`."""
+        entry = self._book.firing(config_id)
+        if entry is None or config_id in self._in_hand:
+            return
+        name = lane_of(entry.plan.exchange, config_id, self._policy.lanes)
+        lane = self._lanes.get(name)
+        if lane is None:
+            lane = self._lanes[name] = _Lane(name)
+            tasks.create_task(self._work(lane), name=f"lane {name}")
+        self._in_hand.add(config_id)
+        lane.waiting.append(config_id)
+        lane.something.set()
+
+    def close(self) -> None:
+        """Let every lane finish the batch in hand, and begin no other."""
+        self._closing.set()
+        for lane in self._lanes.values():
+            lane.something.set()
+
+    async def settle(self, within: float) -> bool:
+        """Wait until nothing is on its way to Kafka; False when something still is, after so many seconds."""
+        try:
+            await asyncio.wait_for(self._quiet.wait(), within)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _work(self, lane: _Lane) -> None:
+        while not self._closing.is_set():
+            if not lane.waiting:
+                lane.something.clear()
+                await lane.something.wait()
+                continue
+            count = min(len(lane.waiting), self._settings.tick_batch_size)
+            await self._emit([lane.waiting.popleft() for _ in range(count)])
+
+    async def _emit(self, config_ids: list[int]) -> None:
+        for pause in pauses(self._settings.retry_pause_max_seconds):
+            now = self._clock()
+            dues = self._decide(config_ids, now)
+            if not dues or await self._publish(dues, now) or self._closing.is_set():
+                break
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), pause)
+        for config_id in config_ids:
+            self._in_hand.discard(config_id)
+            self._agenda.add(config_id)
+
+    def _decide(self, config_ids: Iterable[int], now: int) -> list[Due]:
+        entries = [self._book.firing(config_id) for config_id in config_ids]
+        dues = [decide(entry, now, self._policy) for entry in entries if entry is not None]
+        return [due for due in dues if due is not None]
+
+    async def _publish(self, dues: list[Due], now: int) -> bool:
+        self._publishing += 1
+        self._quiet.clear()
+        try:
+            await self._publisher.publish_many(TICKS, [tick_of(due, now, self._policy) for due in dues])
+        except PublishFailed as error:
+            self._metrics.retries.labels(TICKS.name).inc()
+            log.warning(
+                "Ticks were not acknowledged, trying again", action="tick_retry", ticks=len(dues), error=str(error)
+            )
+            return False
+        else:
+            self._settle(dues, self._clock())
+            return True
+        finally:
+            self._publishing -= 1
+            if self._publishing == 0:
+                self._quiet.set()
+
+    def _settle(self, dues: list[Due], now: int) -> None:
+        for due in dues:
+            config_id = due.entry.plan.config_id
+            entry = self._book.get(config_id)
+            if entry is not None:
+                self._book.put(acknowledged(entry, due))
+                self._states.remember(config_id)
+            self._metrics.ticks.labels(due.trigger.value).inc()
+            if due.trigger is Trigger.SCHEDULED:
+                self._metrics.lateness.observe(max(0, now - due.scheduled_for) / 1000)
+            if due.missed_slots:
+                self._metrics.coalesced.inc(due.missed_slots)
+            self._tell_of_hole(due)
+
+    def _tell_of_hole(self, due: Due) -> None:
+        """Once per hole: every run until the next success has the same one."""
+        config_id, hole = due.entry.plan.config_id, due.window.cut_from
+        if hole is None:
+            self._holes.pop(config_id, None)
+            return
+        self._metrics.cut.inc()
+        if self._holes.get(config_id) != hole and due.window.start is not None:
+            self._holes[config_id] = hole
+            log.warning(
+                "A window was cut to the catch-up limit: a stretch will not be collected",
+                action="window_cut",
+                config_id=config_id,
+                exchange=due.entry.plan.exchange,
+                symbol=due.entry.plan.symbol,
+                missing_from=to_instant(hole).isoformat(),
+                missing_until=to_instant(due.window.start).isoformat(),
+            )

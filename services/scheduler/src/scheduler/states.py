@@ -1,0 +1,102 @@
+"""Publishes where schedules stand, after their ticks: the one writer of schedule-state.
+
+Delivery: at least once, newest state only. It keeps ids and reads the book when it publishes, so what waits while
+Kafka is away is small and never outdated.
+"""
+
+import asyncio
+import contextlib
+from itertools import islice
+
+from contracts.topics import SCHEDULE_STATE
+from runtime.logs import log
+from runtime.publisher import EventPublisher, PublishFailed
+from scheduler.backoff import pauses
+from scheduler.book import Book
+from scheduler.clock import Clock
+from scheduler.entry import state_of
+from scheduler.metrics import SchedulerMetrics
+
+_BATCH = 1000
+_GATHER_SECONDS = 0.02
+"""States follow their ticks by this much, to travel together. A crash in between costs the same run_id once more."""
+
+
+class States:
+    """What is still to be remembered, or forgotten, in schedule-state."""
+
+    def __init__(
+        self, book: Book, publisher: EventPublisher, clock: Clock, metrics: SchedulerMetrics, longest_pause: float
+    ) -> None:
+        self._book, self._publisher, self._clock, self._metrics = book, publisher, clock, metrics
+        self._longest_pause = longest_pause
+        self._forgetting: dict[int, bool] = {}
+        """By config id, in order of arrival: whether to publish a tombstone rather than its state."""
+        self._something = asyncio.Event()
+        self._flushed = asyncio.Event()
+        self._flushed.set()
+        self._stopping = asyncio.Event()
+        self._ended = False
+
+    def remember(self, config_id: int) -> None:
+        self._add(config_id, forget=False)
+
+    def forget(self, config_id: int) -> None:
+        self._add(config_id, forget=True)
+
+    def backlog(self) -> int:
+        return len(self._forgetting)
+
+    async def run(self) -> None:
+        """Publish until stopped, then publish what is left."""
+        while not self._stopping.is_set() or self._forgetting:
+            await self._something.wait()
+            self._something.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), _GATHER_SECONDS)
+            while self._forgetting:
+                await self._publish(dict(islice(self._forgetting.items(), _BATCH)))
+            self._flushed.set()
+        self._ended = True
+
+    async def stop(self) -> None:
+        self._stopping.set()
+        self._something.set()
+
+    async def flush(self, within: float) -> bool:
+        """Wait until all is acknowledged; False when it was not, within so many seconds."""
+        if self._ended:
+            return not self._forgetting
+        try:
+            await asyncio.wait_for(self._flushed.wait(), within)
+        except TimeoutError:
+            return False
+        return True
+
+    def _add(self, config_id: int, *, forget: bool) -> None:
+        self._forgetting.pop(config_id, None)
+        self._forgetting[config_id] = forget
+        self._flushed.clear()
+        self._something.set()
+
+    async def _publish(self, batch: dict[int, bool]) -> None:
+        for config_id in batch:
+            del self._forgetting[config_id]
+        for pause in pauses(self._longest_pause):
+            try:
+                await self._publish_once(batch)
+                return
+            except PublishFailed as error:
+                self._metrics.retries.labels(SCHEDULE_STATE.name).inc()
+                log.warning("schedule-state was not acknowledged, trying again", action="state_retry", error=str(error))
+            await asyncio.sleep(pause)
+
+    async def _publish_once(self, batch: dict[int, bool]) -> None:
+        now = self._clock()
+        entries = [self._book.get(config_id) for config_id, forget in batch.items() if not forget]
+        # One that owes its initial tick stays as it was remembered before: its state would say that nothing is owed.
+        told = [state_of(entry, now) for entry in entries if entry is not None and entry.initial is None]
+        await self._publisher.publish_many(SCHEDULE_STATE, told)
+        for config_id, forget in batch.items():
+            if forget:
+                await self._publisher.tombstone(SCHEDULE_STATE, str(config_id))

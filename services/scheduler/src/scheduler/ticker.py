@@ -1,0 +1,99 @@
+"""The loop: reads the wall clock, hands what is due to the lanes, and sleeps until the next slot or the next news."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+
+from runtime.logs import log
+from scheduler.agenda import Agenda
+from scheduler.clock import Clock, ClockWatch
+from scheduler.lanes import Lanes
+from scheduler.metrics import SchedulerMetrics
+
+_PER_TURN = 2000
+"""After downtime everything is due at once; the loop must still breathe, or the group takes it for dead."""
+_STUCK_SECONDS = 30.0
+_SHORTEST_SLEEP = 0.001
+
+
+class Ticker:
+    """Sleeps are monotonic and short, decisions read the wall clock: setting it neither wakes a storm nor repeats."""
+
+    def __init__(
+        self,
+        *,
+        agenda: Agenda,
+        lanes: Lanes,
+        clock: Clock,
+        metrics: SchedulerMetrics,
+        doubt: Callable[[], str | None],
+        clock_check_seconds: float,
+    ) -> None:
+        """`doubt` says why this instance may no longer own its partitions, None when it surely does."""
+        self._agenda, self._lanes, self._clock, self._metrics = agenda, lanes, clock, metrics
+        self._doubt, self._longest_sleep = doubt, clock_check_seconds
+        self._watch = ClockWatch()
+        self._stopping = False
+        self._doubting = False
+        self._turned_at: float | None = None
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            while not self._stopping:
+                await self._sleep(self._turn(self._clock(), tasks))
+            self._lanes.close()
+
+    async def stop(self) -> None:
+        """No new tick from here on; `run` ends when the ticks in hand are acknowledged."""
+        self._stopping = True
+        self._agenda.earlier.set()
+
+    def liveness(self) -> str | None:
+        if self._turned_at is None or self._stopping:
+            return None
+        age = time.monotonic() - self._turned_at
+        return f"the ticker has not turned for {age:.0f} s" if age > _STUCK_SECONDS else None
+
+    def _turn(self, now: int, tasks: asyncio.TaskGroup) -> float:
+        """Hand over what is due. Returns how many seconds may pass until the next turn."""
+        self._turned_at = time.monotonic()
+        self._agenda.earlier.clear()
+        self._look_at_clock(self._watch.step(now, self._turned_at))
+        if self._in_doubt():
+            return self._longest_sleep
+        due = self._agenda.pop_due(now, _PER_TURN)
+        for config_id in due:
+            self._lanes.enqueue(config_id, tasks)
+        if len(due) == _PER_TURN:
+            return 0
+        next_at = self._agenda.next_at()
+        if next_at is None:
+            return self._longest_sleep
+        return min(self._longest_sleep, max(_SHORTEST_SLEEP, (next_at - now) / 1000))
+
+    async def _sleep(self, seconds: float) -> None:
+        if seconds == 0:
+            await asyncio.sleep(0)
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._agenda.earlier.wait(), seconds)
+
+    def _in_doubt(self) -> bool:
+        reason = self._doubt()
+        if (reason is not None) != self._doubting:
+            self._doubting = reason is not None
+            if reason is not None:
+                log.warning("Holding all ticks: may no longer own them", action="ticking_held", reason=reason)
+            else:
+                log.info("Ticking again", action="ticking_resumed")
+        return self._doubting
+
+    def _look_at_clock(self, step_ms: int) -> None:
+        if step_ms == 0:
+            return
+        direction = "forward" if step_ms > 0 else "backward"
+        self._metrics.clock_steps.labels(direction).inc()
+        log.warning(
+            "The wall clock was set", action="clock_step", direction=direction, seconds=round(abs(step_ms) / 1000, 3)
+        )

@@ -1,0 +1,166 @@
+import pytest
+
+from contracts.configs import ConfigRemoved
+from scheduler.book import Book
+from scheduler.entry import state_of
+from support.schedules import HOUR_MS, NOON, NOON_MS, SPREAD_MS, a_change, a_config, a_run, an_entry
+
+LATER = NOON_MS + HOUR_MS
+
+
+@pytest.fixture
+def book() -> Book:
+    """Owns partition 0, live and empty."""
+    book = Book(SPREAD_MS)
+    book.go_live(0, NOON_MS)
+    return book
+
+
+def removal(version: int, config_id: int = 1) -> ConfigRemoved:
+    return ConfigRemoved(occurred_at=NOON, config_id=config_id, version=version)
+
+
+def test_a_new_config_is_news_and_may_fire(book: Book) -> None:
+    assert book.config_changed(0, a_change(), NOON_MS).config_id == 1
+    assert book.firing(1).due_at() == 0
+
+
+def test_the_same_and_older_versions_are_no_news(book: Book) -> None:
+    book.config_changed(0, a_change(version=3), NOON_MS)
+    for version in (3, 2, 1):
+        assert book.config_changed(0, a_change(version=version, interval_minutes=1), NOON_MS) is None
+    assert book.get(1).plan.interval_minutes == 10
+
+
+def test_a_removed_config_is_gone_and_older_versions_do_not_bring_it_back(book: Book) -> None:
+    book.config_changed(0, a_change(version=3), NOON_MS)
+    assert book.config_removed(0, removal(4))
+    assert book.get(1) is None
+    book.config_forgotten(0, 1)
+    assert book.config_changed(0, a_change(version=3), NOON_MS) is None
+
+
+def test_an_older_removal_is_no_news(book: Book) -> None:
+    book.config_changed(0, a_change(version=3), NOON_MS)
+    assert not book.config_removed(0, removal(2))
+    assert book.get(1) is not None
+
+
+def test_a_tombstone_alone_removes_a_config_too(book: Book) -> None:
+    book.config_changed(0, a_change(), NOON_MS)
+    assert book.config_forgotten(0, 1)
+    assert not book.config_forgotten(0, 1)
+
+
+def test_restoring_takes_news_in_any_order() -> None:
+    state = state_of(an_entry(settled=NOON_MS, covered=NOON_MS), NOON_MS)
+    for states_first in (True, False):
+        book = Book(SPREAD_MS)
+        if states_first:
+            book.state_read(0, 1, state)
+        book.config_changed(0, a_change(), LATER)
+        if not states_first:
+            book.state_read(0, 1, state)
+        assert book.firing(1) is None
+        restored = book.go_live(0, LATER)
+        assert (restored.config_ids, restored.news, restored.orphans) == ((1,), (), ())
+        assert (book.firing(1).settled, book.firing(1).covered) == (NOON_MS, NOON_MS)
+
+
+def test_restoring_notices_what_changed_since_the_state_was_published() -> None:
+    book = Book(SPREAD_MS)
+    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS), NOON_MS))
+    book.config_changed(0, a_change(version=2, enabled=False), LATER)
+    restored = book.go_live(0, LATER)
+    assert [news.config_id for news in restored.news] == [1]
+    assert restored.news[0].passed_over == 0, "the change is dated before the first slot that was owed"
+    assert book.firing(1).due_at() is None
+
+
+def test_restoring_a_config_without_state_owes_an_initial_tick() -> None:
+    book = Book(SPREAD_MS)
+    book.config_changed(0, a_change(), LATER)
+    assert [news.config_id for news in book.go_live(0, LATER).news] == [1]
+    assert book.firing(1).due_at() == 0
+
+
+def test_restoring_a_state_without_config_makes_an_orphan() -> None:
+    book = Book(SPREAD_MS)
+    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS), NOON_MS))
+    assert book.go_live(0, LATER).orphans == (1,)
+    assert book.get(1) is None
+
+
+def test_restoring_a_removed_config_makes_an_orphan_of_its_state() -> None:
+    book = Book(SPREAD_MS)
+    book.config_changed(0, a_change(), LATER)
+    book.config_removed(0, removal(2))
+    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS), NOON_MS))
+    assert book.go_live(0, LATER).orphans == (1,)
+
+
+def test_a_state_that_was_forgotten_is_not_restored() -> None:
+    book = Book(SPREAD_MS)
+    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS), NOON_MS))
+    book.state_read(0, 1, None)
+    assert book.go_live(0, LATER).orphans == ()
+
+
+def test_our_own_echo_on_a_live_partition_says_nothing(book: Book) -> None:
+    book.config_changed(0, a_change(), NOON_MS)
+    book.put(an_entry(settled=NOON_MS, covered=NOON_MS))
+    before = book.get(1)
+    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS - 1, covered=NOON_MS), NOON_MS))
+    book.state_read(0, 1, None)
+    assert book.get(1) is before
+
+
+def test_what_another_instance_did_while_it_owned_a_partition_is_not_done_again(book: Book) -> None:
+    book.config_changed(0, a_change(), NOON_MS)
+    book.hold(0)
+    book.state_read(0, 1, state_of(an_entry(settled=LATER, covered=LATER), LATER))
+    book.go_live(0, LATER)
+    assert book.firing(1).due_at() == an_entry(settled=LATER).due_at()
+    assert book.firing(1).covered == LATER
+
+
+def test_the_echo_of_an_older_version_does_not_pay_for_an_initial_tick(book: Book) -> None:
+    book.config_changed(0, a_change(version=2), NOON_MS)
+    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS), NOON_MS))
+    assert book.get(1).due_at() == 0
+
+
+def test_a_held_partition_fires_nothing_but_takes_news_and_goes_on_when_given_back(book: Book) -> None:
+    book.config_changed(0, a_change(), NOON_MS)
+    book.hold(0)
+    assert (book.firing(1), book.live_partitions) == (None, 0)
+    book.config_changed(0, a_change(version=2, interval_minutes=1), NOON_MS)
+    assert book.go_live(0, NOON_MS).config_ids == (1,)
+    assert book.firing(1).plan.interval_minutes == 1
+
+
+def test_dropping_a_partition_forgets_its_configs_only(book: Book) -> None:
+    book.go_live(1, NOON_MS)
+    book.config_changed(0, a_change(), NOON_MS)
+    book.config_changed(1, a_change(config_id=2, enabled=False), NOON_MS)
+    assert book.census() == {"enabled": 1, "disabled": 1}
+    book.drop({0})
+    assert book.get(1) is None
+    assert book.get(2) is not None
+    assert book.census() == {"enabled": 0, "disabled": 1}
+
+
+def test_only_the_first_success_must_be_remembered_at_once(book: Book) -> None:
+    book.config_changed(0, a_change(), NOON_MS)
+    assert book.run_finished(0, a_run(ended=NOON_MS, config=a_config()), LATER)
+    assert not book.run_finished(0, a_run(ended=NOON_MS + 60_000, config=a_config()), LATER)
+    assert book.get(1).covered == NOON_MS + 60_000
+
+
+def test_the_end_of_a_run_whose_config_is_not_held_is_no_news(book: Book) -> None:
+    assert not book.run_finished(0, a_run(ended=NOON_MS, config=a_config()), LATER)
+
+
+def test_putting_an_entry_back_does_not_bring_a_removed_one_back(book: Book) -> None:
+    book.put(an_entry())
+    assert book.get(1) is None

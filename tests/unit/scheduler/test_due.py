@@ -1,0 +1,103 @@
+from contracts.ticks import initial_run_id, slot_run_id
+from contracts.vocabulary import Trigger
+from scheduler.due import acknowledged, decide, tick_of
+from scheduler.entry import changed, plan_of
+from scheduler.grid import to_instant
+from support.schedules import HOUR_MS, NOON_MS, SPREAD_MS, a_config, a_policy, an_entry
+
+DAY_MS = 24 * HOUR_MS
+POLICY = a_policy()
+
+
+def test_nothing_is_due_before_the_slot_and_one_tick_at_it() -> None:
+    entry = an_entry(settled=NOON_MS, covered=NOON_MS)
+    slot = entry.due_at()
+    assert decide(entry, slot - 1, POLICY) is None
+    due = decide(entry, slot, POLICY)
+    assert (due.trigger, due.scheduled_for, due.missed_slots) == (Trigger.SCHEDULED, slot, 0)
+    assert decide(acknowledged(entry, due), slot, POLICY) is None
+
+
+def test_a_tick_carries_the_slot_its_run_id_and_the_window() -> None:
+    entry = an_entry(settled=NOON_MS, covered=NOON_MS - 5)
+    tick = tick_of(decide(entry, entry.due_at() + 3, POLICY), entry.due_at() + 3, POLICY)
+    slot = to_instant(entry.due_at())
+    assert tick.run_id == slot_run_id(1, slot)
+    assert (tick.scheduled_for, tick.window_start, tick.window_end) == (slot, to_instant(NOON_MS - 5), slot)
+    assert (tick.config, tick.deadline_seconds, tick.lane) == (a_config(), 120, "binance")
+
+
+def test_the_lane_follows_the_setting() -> None:
+    entry = an_entry(config_id=5)
+    due = decide(entry, NOON_MS, POLICY)
+    assert tick_of(due, NOON_MS, a_policy(lanes={"binance": 4})).lane == "binance#1"
+
+
+def test_a_new_config_gets_its_initial_tick_whose_id_comes_from_the_version() -> None:
+    entry = an_entry(version=3)
+    due = decide(entry, NOON_MS + 10, POLICY)
+    tick = tick_of(due, NOON_MS + 10, POLICY)
+    assert (tick.trigger, tick.run_id) == (Trigger.INITIAL, initial_run_id(1, 3))
+    assert tick.window_start is None
+    after = acknowledged(entry, due)
+    assert after.due_at() == entry.grid.slot_after(NOON_MS + 10)
+
+
+def test_missed_slots_are_one_tick_for_the_latest_of_them() -> None:
+    entry = an_entry(settled=NOON_MS, covered=NOON_MS)
+    due = decide(entry, NOON_MS + 3 * HOUR_MS, POLICY)
+    assert due.scheduled_for == entry.grid.slot_at(NOON_MS + 3 * HOUR_MS)
+    assert due.missed_slots == 17
+    assert due.window.start == NOON_MS
+
+
+def test_a_failed_runs_window_is_collected_by_the_next_one() -> None:
+    entry = an_entry(settled=NOON_MS, covered=NOON_MS - HOUR_MS)
+    assert decide(entry, entry.due_at(), POLICY).window.start == NOON_MS - HOUR_MS
+
+
+def test_a_long_outage_is_cut_to_the_catch_up_limit_and_says_so() -> None:
+    now = NOON_MS + 3 * DAY_MS
+    due = decide(an_entry(settled=NOON_MS, covered=NOON_MS), now, POLICY)
+    assert (due.window.start, due.window.cut_from) == (now - DAY_MS, NOON_MS)
+
+
+def test_an_ordinary_window_of_a_weekly_config_is_not_cut() -> None:
+    entry = an_entry(settled=NOON_MS, covered=NOON_MS, interval_minutes=10_080)
+    due = decide(entry, entry.due_at(), POLICY)
+    assert (due.window.start, due.window.cut_from) == (NOON_MS, None)
+
+
+def test_the_window_never_starts_after_it_ends() -> None:
+    entry = an_entry(settled=NOON_MS)
+    late = an_entry(settled=NOON_MS, covered=entry.due_at() + 1000)
+    due = decide(late, entry.due_at() + 2000, POLICY)
+    assert due.window.start == due.window.end == entry.due_at()
+
+
+def test_an_acknowledgement_that_comes_after_a_new_initial_tick_was_owed_does_not_pay_for_it() -> None:
+    entry = an_entry(settled=NOON_MS, covered=NOON_MS)
+    due = decide(entry, entry.due_at(), POLICY)
+    renewed = changed(entry, plan_of(a_config(version=2, symbol="ETH/USDT")), entry.due_at(), SPREAD_MS).entry
+    assert acknowledged(renewed, due) == renewed
+
+
+def test_an_acknowledged_initial_tick_does_not_pay_for_that_of_a_later_version() -> None:
+    entry = an_entry()
+    due = decide(entry, NOON_MS, POLICY)
+    off = changed(entry, plan_of(a_config(version=2, enabled=False)), NOON_MS, SPREAD_MS).entry
+    on = changed(off, plan_of(a_config(version=3)), NOON_MS, SPREAD_MS).entry
+    assert acknowledged(on, due).initial == 3
+
+
+def test_an_acknowledgement_after_the_interval_changed_does_not_move_the_schedule_back() -> None:
+    entry = an_entry(settled=NOON_MS)
+    slot = entry.due_at()
+    due = decide(entry, slot, POLICY)
+    faster = changed(entry, plan_of(a_config(version=2, interval_minutes=1)), slot + HOUR_MS, SPREAD_MS).entry
+    assert acknowledged(faster, due).settled == max(faster.settled, slot)
+
+
+def test_a_clock_that_went_back_fires_nothing_until_it_has_caught_up() -> None:
+    entry = an_entry(settled=NOON_MS)
+    assert decide(entry, NOON_MS - 5 * HOUR_MS, POLICY) is None
