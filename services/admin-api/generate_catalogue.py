@@ -12,6 +12,9 @@ from typing import Any
 
 import ccxt
 import ccxt.async_support
+from pydantic import TypeAdapter, ValidationError
+
+from contracts.vocabulary import Timeframe
 
 CATALOGUE = Path(__file__).parent / "src" / "admin_api" / "catalogue.json"
 
@@ -21,13 +24,23 @@ def catalogue() -> dict[str, Any]:
     found = {}
     for exchange_id in sorted(ccxt.async_support.exchanges):
         exchange = getattr(ccxt.async_support, exchange_id)()
-        if exchange.has.get("fetchOHLCV") is True and exchange.timeframes:
+        timeframes = [each for each in exchange.timeframes or () if _is_timeframe(each)]
+        if exchange.has.get("fetchOHLCV") is True and timeframes:
             found[exchange_id] = {
                 "name": exchange.name,
-                "timeframes": list(exchange.timeframes),
+                "timeframes": timeframes,
                 "page_limit": _page_limit(exchange),
             }
     return {"ccxt": ccxt.__version__, "exchanges": found}
+
+
+def _is_timeframe(text: str) -> bool:
+    """Not all are: one exchange of ccxt lists '15' and '30', of which its own parse_timeframe makes nothing."""
+    try:
+        TypeAdapter(Timeframe).validate_python(text)
+    except ValidationError:
+        return False
+    return True
 
 
 def _page_limit(exchange: Any) -> int | None:

@@ -2,27 +2,24 @@
 
 from dataclasses import dataclass
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api import problems
 from admin_api.auth import TokenGate
+from admin_api.body_limit import BodyLimit
 from admin_api.catalogue import load_catalogue
 from admin_api.configs import Configs
 from admin_api.metrics import Metrics, RequestMeter
 from admin_api.probe import DatabaseProbe
 from admin_api.relay import Relay
 from admin_api.routes import candles, configs, operations, runs
-from admin_api.routes.shared import PREFIX, declared_token
 from admin_api.schemas import FieldProblem, Problem
 from admin_api.settings import AdminApiSettings
 from runtime.database import build_engine
 from runtime.health import Health
 from runtime.metrics import new_registry
-
-_MAX_BODY_BYTES = 64 * 1024
-"""A config is a few hundred."""
 
 _DESCRIPTION = """What to collect, what ran, and the candles.
 
@@ -59,6 +56,7 @@ def build(settings: AdminApiSettings) -> AdminApi:
     )
     app.state.health, app.state.database_probe = health, probe
     app.state.registry, app.state.metrics = registry, metrics
+    app.add_middleware(BodyLimit)
     app.add_middleware(TokenGate, token=settings.candlekeep_admin_token)
     app.add_middleware(RequestMeter, metrics=metrics)  # added last, so it is outermost and sees refusals too
     return AdminApi(settings=settings, app=app, relay=Relay(settings, metrics), engine=engine, health=health)
@@ -71,15 +69,12 @@ def _build_fastapi() -> FastAPI:
         description=_DESCRIPTION,
         redoc_url=None,
         generate_unique_id_function=_operation_id,
-        max_body_size=_MAX_BODY_BYTES,
         swagger_ui_parameters={"persistAuthorization": True},
     )
-    problems.install(app)
-    data_collection = APIRouter(prefix=PREFIX, dependencies=[declared_token])
-    for part in (configs, runs, candles):
-        data_collection.include_router(part.router)
-    app.include_router(data_collection)
-    app.include_router(operations.router)
+    routers = [part.router for part in (configs, runs, candles, operations)]
+    for router in routers:
+        app.include_router(router)
+    problems.install(app, [route for router in routers for route in router.routes])
     _declare_problem(app)
     return app
 

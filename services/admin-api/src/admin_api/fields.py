@@ -71,7 +71,6 @@ ExchangeText = Annotated[
 ]
 TimeframeTexts = Annotated[
     list[Annotated[str, Field(max_length=10)]],
-    AfterValidator(_no_duplicates),
     Field(
         min_length=1,
         max_length=50,
@@ -79,14 +78,15 @@ TimeframeTexts = Annotated[
         examples=[["1m", "5m", "1h", "1d"]],
         json_schema_extra={"uniqueItems": True},
     ),
+    AfterValidator(_no_duplicates),
 ]
 IntervalMinutes = Annotated[
     int, Field(ge=1, le=10080, description="Collect every so many minutes; 5 or more is advised.", examples=[10])
 ]
 Description = Annotated[
-    str, AfterValidator(_storable), Field(max_length=500, description="For people.", examples=["Bitcoin data"])
+    str, Field(max_length=500, description="For people.", examples=["Bitcoin data"]), AfterValidator(_storable)
 ]
-FilterText = Annotated[str, AfterValidator(_storable), Field(max_length=200)]
+FilterText = Annotated[str, Field(max_length=200), AfterValidator(_storable)]
 RowId = Annotated[int, Field(ge=1, le=MAX_ID)]
 QueryInstant = Annotated[
     datetime,

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
 
 from admin_api.errors import ApiError, FieldError, InvalidInput
 from runtime.logs import log
@@ -50,8 +51,9 @@ def problem_response(  # noqa: PLR0913 -- the members of a problem
     return Response(json.dumps(body), status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
-def install(app: FastAPI) -> None:
-    """Give every way of failing its handler."""
+def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Give every way of failing its handler. `routes` are asked which methods a path knows."""
+    app.state.routes = tuple(routes)
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_error)
@@ -89,8 +91,17 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         title=title,
         detail=_HINTS.get(error.status_code, str(error.detail)),
         instance=request.url.path,
-        headers=error.headers,
+        headers={"Allow": _allowed(request)} if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED else error.headers,
     )
+
+
+def _allowed(request: Request) -> str:
+    """Of all routes on this path: the router names only those of the first that matches."""
+    methods: set[str] = set()
+    for route in request.app.state.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods
+    return ", ".join(sorted(methods))
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:

@@ -5,7 +5,6 @@ from typing import Any, Literal, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
-from pydantic.json_schema import SkipJsonSchema
 from typing_extensions import TypedDict
 
 from admin_api.fields import Description, ExchangeText, IntervalMinutes, SymbolText, TimeframeTexts
@@ -46,22 +45,26 @@ class NewConfig(_Input):
     )
 
 
-def _without_defaults(schema: dict[str, Any]) -> None:
-    for field in schema["properties"].values():
-        field.pop("default", None)
+def _optional_but_not_null(schema: dict[str, Any]) -> None:
+    """What the validator below enforces, said in JSON Schema."""
+    for name, field in schema["properties"].items():
+        del field["default"]
+        if name != "description":
+            (kind, _null) = field.pop("anyOf")
+            field.update(kind)
 
 
 class ConfigChanges(_Input):
     """A partial update: what is left out stays. Only `description` can be set to null."""
 
-    symbol: SymbolText | SkipJsonSchema[None] = None
-    exchange: ExchangeText | SkipJsonSchema[None] = None
-    timeframes: TimeframeTexts | SkipJsonSchema[None] = None
-    interval_minutes: IntervalMinutes | SkipJsonSchema[None] = None
-    enabled: bool | SkipJsonSchema[None] = None
+    symbol: SymbolText | None = None
+    exchange: ExchangeText | None = None
+    timeframes: TimeframeTexts | None = None
+    interval_minutes: IntervalMinutes | None = None
+    enabled: bool | None = None
     description: Description | None = None
 
-    model_config = ConfigDict(json_schema_extra=_without_defaults)
+    model_config = ConfigDict(json_schema_extra=_optional_but_not_null)
 
     @model_validator(mode="after")
     def _null_is_not_a_value(self) -> Self:

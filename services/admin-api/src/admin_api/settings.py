@@ -1,19 +1,26 @@
 """What the operator can set. One environment variable per field, in upper case."""
 
+import re
 from typing import Annotated
 
-from pydantic import Field, PositiveInt, SecretStr, StringConstraints
+from pydantic import AfterValidator, Field, PositiveInt, SecretStr, StringConstraints
 
 from runtime.settings import DatabaseSettings, WorkerSettings
 
-_Token = Annotated[SecretStr, Field(min_length=24)]
+_SENDABLE = re.compile(r"[\x21-\x7e]*")
+
+
+def _sendable(token: SecretStr) -> SecretStr:
+    if not _SENDABLE.fullmatch(token.get_secret_value()):
+        raise ValueError("use printable ASCII without spaces, or no HTTP header can carry it")
+    return token
 
 
 class AdminApiSettings(WorkerSettings, DatabaseSettings):
     """All of admin-api's settings."""
 
     http_port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
-    candlekeep_admin_token: _Token = Field(
+    candlekeep_admin_token: Annotated[SecretStr, Field(min_length=24), AfterValidator(_sendable)] = Field(
         description="The bearer token that callers of the API must send: at least 24 characters, for example from "
         "`openssl rand -hex 24`."
     )

@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from admin_api.candles import CandleQuery, prefers_csv, read_candles, to_csv, to_json
-from admin_api.routes.shared import EngineDep, problems
+from admin_api.routes.shared import PREFIX, EngineDep, declared_token, problems
 from admin_api.schemas import CandleRow
 
-router = APIRouter(tags=["candles"])
+router = APIRouter(prefix=PREFIX, tags=["candles"], dependencies=[declared_token])
 
 
 @router.get(

@@ -7,10 +7,10 @@ from pydantic import BaseModel, Field
 from pydantic import ConfigDict as ModelConfig
 
 from admin_api.fields import MAX_SKIP, FilterText
-from admin_api.routes.shared import TOTAL_HEADER, ConfigId, ConfigsDep, Now, problems
+from admin_api.routes.shared import PREFIX, TOTAL_HEADER, ConfigId, ConfigsDep, Now, declared_token, problems
 from admin_api.schemas import Config, ConfigChanges, NewConfig, TriggerAccepted
 
-router = APIRouter(prefix="/configs", tags=["configs"])
+router = APIRouter(prefix=f"{PREFIX}/configs", tags=["configs"], dependencies=[declared_token])
 
 
 class ConfigFilters(BaseModel):

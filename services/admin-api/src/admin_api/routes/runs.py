@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from admin_api import runs
 from admin_api.fields import FilterText
-from admin_api.routes.shared import TOTAL_HEADER, EngineDep, LogId, Now, problems
+from admin_api.routes.shared import PREFIX, TOTAL_HEADER, EngineDep, LogId, Now, declared_token, problems
 from admin_api.schemas import ExecutionLog, Stats, Status
 
-router = APIRouter(tags=["runs"])
+router = APIRouter(prefix=PREFIX, tags=["runs"], dependencies=[declared_token])
 
 
 class StatsFilters(BaseModel):

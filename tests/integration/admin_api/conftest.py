@@ -1,0 +1,79 @@
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from pydantic import SecretStr
+
+from admin_api.app import AdminApi, build
+from admin_api.settings import AdminApiSettings
+from store.tables import execution_logs
+from support.api import TOKEN, client_of
+
+NOBODY = "127.0.0.1:1"
+
+Settings = Callable[..., AdminApiSettings]
+
+
+@pytest.fixture
+def a_setting(database_url: str) -> Settings:
+    def make(**overrides: Any) -> AdminApiSettings:
+        defaults = {
+            "database_url": SecretStr(database_url),
+            "kafka_bootstrap_servers": NOBODY,
+            "candlekeep_admin_token": SecretStr(TOKEN),
+        }
+        return AdminApiSettings(**{**defaults, **overrides})
+
+    return make
+
+
+@pytest.fixture
+async def api(a_setting: Settings) -> AsyncIterator[AdminApi]:
+    """The API as served, without its relay."""
+    made = build(a_setting())
+    yield made
+    await made.engine.dispose()
+
+
+@pytest.fixture
+async def client(api: AdminApi) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(api) as made:
+        yield made
+
+
+@pytest.fixture
+def add_run(api: AdminApi) -> Callable[..., Awaitable[int]]:
+    """Write a row as log-writer does; times are minutes ago."""
+
+    async def add(*, minutes_ago: float = 10, status: str = "success", **overrides: Any) -> int:
+        started_at = overrides.pop("started_at", datetime.now(UTC) - timedelta(minutes=minutes_ago))
+        config_id = overrides.pop("config_id", 1)
+        finished = status != "running"
+        duration = overrides.pop("duration_seconds", 3.2) if finished else None
+        row = {
+            "job_name": f"collect_data_{config_id}",
+            "job_type": "data_collection",
+            "symbol": "BTC/USDT",
+            "exchange": "binance",
+            "started_at": started_at,
+            "finished_at": started_at + timedelta(seconds=duration) if duration is not None else None,
+            "duration_seconds": duration,
+            "status": status,
+            "records_collected": 6 if status == "success" else 0,
+            "error_message": "no answer" if status == "failed" else None,
+            "error_class": "timeout" if status == "failed" else None,
+            "metadata": {"timeframes_collected": 2, "timeframes_failed": 0, "timeframes": ["1m", "1h"]},
+            "run_id": uuid4(),
+            "config_id": config_id,
+            "trigger": "scheduled",
+            "scheduled_for": started_at,
+        } | overrides
+        async with api.engine.begin() as connection:
+            added = await connection.execute(sa.insert(execution_logs).values(row).returning(execution_logs.c.id))
+            return int(added.scalar_one())
+
+    return add

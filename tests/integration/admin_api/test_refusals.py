@@ -1,0 +1,309 @@
+"""What is refused: bad input, bad tokens, unknown paths, a missing database. Always a problem, never a 500."""
+
+import time
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute
+from pydantic import SecretStr
+
+from admin_api.app import AdminApi, build
+from admin_api.auth import PUBLIC_PATHS
+from support.api import TOKEN, a_config, client_of, created
+
+pytestmark = pytest.mark.postgres
+
+HUGE = str(2**63)
+
+
+def assert_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    assert answer.status_code == status, f"{answer.status_code}: {answer.text}"
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert body["status"] == status
+    assert body["type"].startswith("urn:candlekeep:problem:")
+    assert body["title"]
+    assert body["detail"]
+    assert body["instance"] == answer.request.url.path
+    return body
+
+
+BAD_FIELDS = [
+    ({"exchange": "binanse"}, "#/exchange", "did you mean binance"),
+    ({"exchange": "no-such-place"}, "#/exchange", "use ccxt's id, such as binance"),
+    ({"exchange": ""}, "#/exchange", "is not an exchange"),
+    ({"exchange": "Binance"}, "#/exchange", "did you mean binance"),
+    ({"exchange": None}, "#/exchange", "valid string"),
+    ({"exchange": "x" * 41}, "#/exchange", "at most 40"),
+    ({"exchange": "bin\x00ance"}, "#/exchange", "did you mean binance"),
+    ({"timeframes": ["1m", "7m"]}, "#/timeframes/1", "binance has no '7m' candles; it offers 1s, 1m"),
+    ({"timeframes": []}, "#/timeframes", "at least 1"),
+    ({"timeframes": ["1m", "5m", "1m"]}, "#/timeframes", "1m is there more than once"),
+    ({"timeframes": "1m"}, "#/timeframes", "valid list"),
+    ({"timeframes": [1]}, "#/timeframes/0", "valid string"),
+    ({"timeframes": ["1m"] * 51}, "#/timeframes", "at most 50"),
+    ({"symbol": "BTCUSDT"}, "#/symbol", "BASE/QUOTE"),
+    ({"symbol": "BTC/"}, "#/symbol", "BASE/QUOTE"),
+    ({"symbol": "BTC/USDT/EUR"}, "#/symbol", "BASE/QUOTE"),
+    ({"symbol": "BTC/USDT:"}, "#/symbol", "BASE/QUOTE"),
+    ({"symbol": "BTC /USDT"}, "#/symbol", "BASE/QUOTE"),
+    ({"symbol": " BTC/USDT"}, "#/symbol", "BASE/QUOTE"),
+    ({"symbol": "BTC|X/USDT"}, "#/symbol", "BASE/QUOTE"),
+    ({"symbol": "BTC\x00/USDT"}, "#/symbol", "BASE/QUOTE"),
+    ({"symbol": "BTC/USDT\n"}, "#/symbol", "BASE/QUOTE"),
+    ({"symbol": ""}, "#/symbol", "BASE/QUOTE"),
+    ({"symbol": 7}, "#/symbol", "valid string"),
+    ({"interval_minutes": 0}, "#/interval_minutes", "greater than or equal to 1"),
+    ({"interval_minutes": 10081}, "#/interval_minutes", "less than or equal to 10080"),
+    ({"interval_minutes": -5}, "#/interval_minutes", "greater than or equal to 1"),
+    ({"interval_minutes": 1.5}, "#/interval_minutes", "valid integer"),
+    ({"interval_minutes": "10"}, "#/interval_minutes", "valid integer"),
+    ({"interval_minutes": True}, "#/interval_minutes", "valid integer"),
+    ({"interval_minutes": None}, "#/interval_minutes", "valid integer"),
+    ({"interval_minutes": 10**400}, "#/interval_minutes", "less than or equal to 10080"),
+    ({"enabled": "yes"}, "#/enabled", "valid boolean"),
+    ({"description": "x" * 501}, "#/description", "at most 500"),
+    ({"description": "a\x00b"}, "#/description", "control characters"),
+    ({"description": 1}, "#/description", "valid string"),
+    ({"descripton": "typing error"}, "#/descripton", "no such field"),
+    ({"id": 5}, "#/id", "no such field"),
+]
+
+
+@pytest.mark.parametrize(("fault", "pointer", "words"), BAD_FIELDS, ids=[str(case[0])[:40] for case in BAD_FIELDS])
+async def test_a_bad_field_is_422_by_pointer_on_create_and_on_update(
+    client: httpx.AsyncClient, fault: dict[str, Any], pointer: str, words: str
+) -> None:
+    existing = await created(client, symbol="ADA/USDT")
+    for method, path, body in (
+        ("POST", "/configs", a_config(**fault)),
+        ("PUT", f"/configs/{existing['id']}", fault),
+    ):
+        if method == "PUT" and None in fault.values():
+            continue  # there null means something else, tested on its own
+        problem = assert_problem(await client.request(method, path, json=body), 422)
+        [error] = [each for each in problem["errors"] if each["pointer"] == pointer]
+        assert words in error["detail"]
+        assert error["where"] == "body"
+        assert words in problem["detail"]
+
+
+@pytest.mark.parametrize("field", ["symbol", "exchange", "timeframes"])
+async def test_a_missing_field_is_named(client: httpx.AsyncClient, field: str) -> None:
+    body = {name: value for name, value in a_config().items() if name != field}
+    problem = assert_problem(await client.post("/configs", json=body), 422)
+    assert problem["errors"] == [{"pointer": f"#/{field}", "detail": "is required", "where": "body"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status", "words"),
+    [
+        (b"{", "application/json", 422, "not valid JSON"),
+        (b"", "application/json", 422, "send a JSON object"),
+        (b"[]", "application/json", 422, "must be a JSON object"),
+        (b"null", "application/json", 422, "JSON object"),
+        (b'{"symbol": "BTC/USDT"}', "text/plain", 422, "Content-Type: application/json"),
+        (b'{"symbol": "BTC/USDT"}', "application/x-www-form-urlencoded", 422, "Content-Type: application/json"),
+        (b'{"symbol": "\xff"}', "application/json", 400, "parsing the body"),
+        (b"[" * 60_000, "application/json", 400, "parsing the body"),
+        (b'{"symbol": "\\ud800/USDT"}', "application/json", 422, "symbol"),
+        (b'{"\\ud800": 1}', "application/json", 422, "unicode"),
+        (b'{"interval_minutes": NaN}', "application/json", 422, "interval_minutes"),
+        (b'{"description": "' + b"x" * 70_000 + b'"}', "application/json", 413, "too large"),
+    ],
+)
+async def test_a_bad_body_is_a_problem(
+    client: httpx.AsyncClient, content: bytes, kind: str, status: int, words: str
+) -> None:
+    answer = await client.post("/configs", content=content, headers={"Content-Type": kind})
+    assert words in assert_problem(answer, status)["detail"]
+
+
+BAD_QUERIES = [
+    ("/configs", {"limit": "101"}),
+    ("/configs", {"limit": "0"}),
+    ("/configs", {"limit": "-1"}),
+    ("/configs", {"limit": "ten"}),
+    ("/configs", {"skip": "-1"}),
+    ("/configs", {"skip": HUGE}),
+    ("/configs", {"enabled": "perhaps"}),
+    ("/configs", {"exchange": "a\x00b"}),
+    ("/configs", {"simbol": "BTC/USDT"}),
+    ("/execution-logs", {"limit": "1001"}),
+    ("/execution-logs", {"limit": "0"}),
+    ("/execution-logs", {"skip": "-1"}),
+    ("/execution-logs", {"skip": HUGE}),
+    ("/execution-logs", {"status": "broken"}),
+    ("/execution-logs", {"start_date": "yesterday"}),
+    ("/execution-logs", {"end_date": "2025-13-01"}),
+    ("/execution-logs", {"start_date": "0001-01-01T00:00:00+14:00"}),
+    ("/execution-logs", {"start_date": "9999-12-31T23:59:59-14:00"}),
+    ("/execution-logs", {"start_date": "1" * 400}),
+    ("/execution-logs", {"job_name": "\x00"}),
+    ("/execution-logs", {"symbol": "\x00"}),
+    ("/execution-logs", {"job_type": "\x00"}),
+    ("/execution-logs", {"symbol": "x" * 201}),
+    ("/execution-logs", {"run_id": "not-a-uuid"}),
+    ("/execution-logs", {"config_id": HUGE}),
+    ("/execution-logs", {"nonsense": "1"}),
+    ("/stats", {"hours": "0"}),
+    ("/stats", {"hours": "721"}),
+    ("/stats", {"hours": "-1"}),
+    ("/stats", {"hours": "1.5"}),
+    ("/stats", {"job_type": "\x00"}),
+    ("/stats", {"days": "1"}),
+    ("/candles", {"exchange": "\x00", "symbol": "BTC/USDT", "timeframe": "1m"}),
+    ("/candles", {"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m", "limit": "10001"}),
+    ("/candles", {"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m", "limit": "0"}),
+    ("/candles", {"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m", "format": "xml"}),
+    ("/candles", {"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m", "start": "soon"}),
+    ("/candles", {"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m", "since": "2025-01-01"}),
+]
+
+
+@pytest.mark.parametrize(("path", "params"), BAD_QUERIES, ids=[f"{p} {str(q)[:50]}" for p, q in BAD_QUERIES])
+async def test_a_bad_query_is_422_naming_the_parameter(
+    client: httpx.AsyncClient, path: str, params: dict[str, str]
+) -> None:
+    problem = assert_problem(await client.get(path, params=params), 422)
+    assert problem["errors"][0]["pointer"].removeprefix("#/") in params
+    assert problem["errors"][0]["where"] == "query"
+
+
+@pytest.mark.parametrize("path", ["/configs", "/execution-logs"])
+async def test_the_greatest_limits_of_the_guide_are_accepted(client: httpx.AsyncClient, path: str) -> None:
+    greatest = {"/configs": 100, "/execution-logs": 1000}[path]
+    assert (await client.get(path, params={"limit": greatest, "skip": 10**9})).json() == []
+
+
+ON_AN_ID = [
+    ("GET", "/configs/{}"),
+    ("PUT", "/configs/{}"),
+    ("DELETE", "/configs/{}"),
+    ("POST", "/configs/{}/enable"),
+    ("POST", "/configs/{}/disable"),
+    ("POST", "/configs/{}/trigger"),
+    ("GET", "/execution-logs/{}"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), ON_AN_ID)
+async def test_an_id_that_does_not_exist_is_404_and_an_impossible_one_422(
+    client: httpx.AsyncClient, method: str, path: str
+) -> None:
+    body = {"json": {"enabled": True}} if method == "PUT" else {}
+    for row_id, status in (("4711", 404), (str(2**63 - 1), 404), (HUGE, 422), ("9" * 5000, 422), ("0", 422)):
+        assert_problem(await client.request(method, path.format(row_id), **body), status)
+    for row_id in ("abc", "-1", "1.5", "%00"):
+        assert_problem(await client.request(method, path.format(row_id), **body), 422)
+
+
+async def test_unknown_paths_and_methods_are_problems(client: httpx.AsyncClient) -> None:
+    assert_problem(await client.get("/nothing-here"), 404)
+    answer = await client.patch("/configs/1", json={})
+    assert_problem(answer, 405)
+    assert set(answer.headers["Allow"].split(", ")) == {"GET", "PUT", "DELETE"}
+
+
+def every_route(api: AdminApi) -> list[tuple[str, str]]:
+    schema = api.app.openapi()
+    return [(method.upper(), path) for path, item in schema["paths"].items() for method in item]
+
+
+async def test_everything_but_health_metrics_and_docs_needs_the_token(api: AdminApi) -> None:
+    guarded = [route for route in every_route(api) if route[1] not in PUBLIC_PATHS]
+    assert len(guarded) == 13
+    for method, path in [*guarded, ("GET", "/"), ("GET", "/nothing"), ("OPTIONS", "/api/v1")]:
+        for authorization in (
+            None,
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer wrong-token-wrong-token-wrong",
+            f"Bearer {TOKEN}x",
+            f"Bearer {TOKEN[:-1]}",
+            f"Bearer {TOKEN} {TOKEN}",
+            f"Basic {TOKEN}",
+            TOKEN,
+            "Bearer \xe9\xe9\xe9",
+        ):
+            headers = {} if authorization is None else {"Authorization": authorization.encode("latin-1")}
+            async with client_of(api, token=None, base="") as anonymous:
+                url = path.format(config_id=1, log_id=1)
+                answer = await anonymous.request(method, url, headers=headers, content=b"{not json")
+            assert_problem(answer, 401)
+            assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+async def test_two_authorization_headers_are_refused(api: AdminApi) -> None:
+    twice = [("Authorization", f"Bearer {TOKEN}"), ("Authorization", "Bearer other")]
+    async with client_of(api, token=None) as anonymous:
+        assert_problem(await anonymous.get("/configs", headers=twice), 401)
+
+
+async def test_the_scheme_is_read_in_any_case(api: AdminApi) -> None:
+    async with client_of(api, token=None) as anonymous:
+        assert (await anonymous.get("/configs", headers={"Authorization": f"bearer {TOKEN}"})).status_code == 200
+
+
+async def test_health_metrics_and_docs_are_open(api: AdminApi) -> None:
+    async with client_of(api, token=None, base="") as anonymous:
+        for path in PUBLIC_PATHS:
+            assert (await anonymous.get(path)).status_code == 200, path
+        metrics = (await anonymous.get("/metrics")).text
+    assert "candlekeep_outbox_backlog 0.0" in metrics
+    assert 'candlekeep_api_requests_total{method="GET",route="/health/live",status="200"}' in metrics
+
+
+async def test_the_backlog_shows_in_the_metrics(client: httpx.AsyncClient) -> None:
+    await created(client)
+    metrics = (await client.get("http://api/metrics")).text
+    assert "candlekeep_outbox_backlog 1.0" in metrics
+    assert 'route="/api/v1/admin/data-collection/configs",status="201"' in metrics
+
+
+async def test_without_a_database_every_data_route_is_503_and_the_process_lives(a_setting: Any) -> None:
+    api = build(a_setting(database_url=SecretStr("postgresql://nobody@127.0.0.1:1/nothing")))
+    guarded = [route for route in every_route(api) if route[1] not in PUBLIC_PATHS]
+    async with client_of(api, base="") as client:
+        for method, path in guarded:
+            body = a_config() if (method, path.endswith("/configs")) == ("POST", True) else {"enabled": True}
+            answer = await client.request(
+                method,
+                path.format(config_id=1, log_id=1),
+                json=body if method in {"POST", "PUT"} else None,
+                params={"exchange": "a", "symbol": "b", "timeframe": "c"} if path.endswith("candles") else None,
+            )
+            assert_problem(answer, 503)
+            assert int(answer.headers["Retry-After"]) > 0
+        assert (await client.get("/health/live")).status_code == 200
+        ready = await client.get("/health/ready")
+        assert ready.status_code == 503
+        assert "database" in ready.json()["problems"]
+        assert "candlekeep_outbox_backlog NaN" in (await client.get("/metrics")).text
+    await api.engine.dispose()
+
+
+async def test_a_busy_database_is_503_within_the_patience_set(api: AdminApi, a_setting: Any) -> None:
+    impatient = build(a_setting(database_command_timeout_seconds=0.3))
+    async with client_of(impatient) as client:
+        config = await created(client)
+        async with api.engine.begin() as other:
+            await other.exec_driver_sql("LOCK TABLE data_collection_configs IN ACCESS EXCLUSIVE MODE")
+            began = time.monotonic()
+            assert_problem(await client.put(f"/configs/{config['id']}", json={"enabled": False}), 503)
+            assert time.monotonic() - began < 3
+        assert (await client.get(f"/configs/{config['id']}")).json() == config
+    await impatient.engine.dispose()
+
+
+async def test_a_bug_is_a_500_problem_that_says_nothing_of_the_inside(api: AdminApi) -> None:
+    async def broken() -> None:
+        raise RuntimeError("a secret of the inside")
+
+    api.app.router.routes.insert(0, APIRoute("/broken", broken))
+    async with client_of(api, base="") as client:
+        answer = await client.get("/broken")
+    assert_problem(answer, 500)
+    assert "secret" not in answer.text

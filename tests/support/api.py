@@ -1,0 +1,30 @@
+"""Talking to admin-api in tests, without a server in between."""
+
+from typing import Any
+
+import httpx
+
+from admin_api.app import AdminApi
+
+TOKEN = "a-token-for-the-tests-of-the-api"
+BASE = "/api/v1/admin/data-collection"
+
+
+def client_of(api: AdminApi, token: str | None = TOKEN, base: str = BASE) -> httpx.AsyncClient:
+    """A client of the application. A bug answers 500, as it does when served, instead of surfacing in the client."""
+    transport = httpx.ASGITransport(app=api.app, raise_app_exceptions=False)
+    headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+    return httpx.AsyncClient(transport=transport, base_url=f"http://api{base}", headers=headers)
+
+
+def a_config(**overrides: Any) -> dict[str, Any]:
+    """A valid body for POST /configs."""
+    return {"symbol": "BTC/USDT", "exchange": "binance", "timeframes": ["1m", "1h"], "interval_minutes": 10} | overrides
+
+
+async def created(client: httpx.AsyncClient, **overrides: Any) -> dict[str, Any]:
+    """A config, created and answered."""
+    answer = await client.post("/configs", json=a_config(**overrides))
+    assert answer.status_code == 201, answer.text
+    body: dict[str, Any] = answer.json()
+    return body

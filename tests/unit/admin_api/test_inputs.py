@@ -1,0 +1,173 @@
+"""The types of inputs and the small decisions: no server, no database."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from admin_api.auth import bearer_token
+from admin_api.candles import prefers_csv
+from admin_api.errors import FieldError
+from admin_api.fields import FilterText, QueryInstant, SymbolText
+from admin_api.problems import field_error
+from admin_api.runs import success_rate
+from admin_api.schemas import ConfigChanges, NewConfig, advice
+from contracts.vocabulary import Symbol
+
+GUIDE = {
+    "symbol": "ETH/USDT",
+    "exchange": "binance",
+    "timeframes": ["1m", "5m", "15m", "1h", "4h", "1d"],
+    "interval_minutes": 10,
+    "enabled": True,
+    "description": "Ethereum data collection",
+}
+
+
+def test_the_guides_request_is_accepted_as_it_stands() -> None:
+    assert NewConfig.model_validate(GUIDE).model_dump() == GUIDE
+
+
+def test_a_partial_update_remembers_what_was_named() -> None:
+    changes = ConfigChanges.model_validate({"interval_minutes": 5, "description": None})
+    assert changes.named() == {"interval_minutes": 5, "description": None}
+
+
+@given(st.text(max_size=30))
+def test_no_text_that_the_contract_refuses_is_accepted_as_a_symbol(text: str) -> None:
+    try:
+        accepted = TypeAdapter(SymbolText).validate_python(text)
+    except ValidationError:
+        return
+    assert TypeAdapter(Symbol).validate_python(accepted) == text
+
+
+@given(st.text())
+def test_text_that_is_accepted_as_a_filter_can_be_stored(text: str) -> None:
+    try:
+        accepted = TypeAdapter(FilterText).validate_python(text)
+    except ValidationError:
+        return
+    assert b"\x00" not in accepted.encode()
+
+
+@given(st.text() | st.datetimes().map(str) | st.floats().map(str) | st.datetimes(timezones=st.timezones()).map(str))
+def test_any_text_is_an_instant_in_utc_or_a_clear_refusal(text: str) -> None:
+    try:
+        instant = TypeAdapter(QueryInstant).validate_python(text)
+    except ValidationError:
+        return
+    assert instant.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2025-01-15T10:00:00Z", "2025-01-15T10:00:00", "2025-01-15 10:00", "2025-01-15T12:00:00 02:00", "1736935200"],
+)
+def test_instants_are_read_in_the_forms_that_people_type(text: str) -> None:
+    assert TypeAdapter(QueryInstant).validate_python(text) == datetime(2025, 1, 15, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("interval", "advised"), [(1, True), (4, True), (5, False), (10, False)])
+def test_advice_is_given_below_five_minutes(interval: int, advised: bool) -> None:
+    assert bool(advice(interval)) is advised
+
+
+@pytest.mark.parametrize(
+    ("successful", "failed", "rate"), [(0, 0, 0.0), (142, 2, 98.61), (0, 3, 0.0), (7, 0, 100.0), (2, 1, 66.67)]
+)
+def test_success_rate_is_over_the_runs_with_an_outcome(successful: int, failed: int, rate: float) -> None:
+    assert success_rate(successful, failed) == rate
+
+
+@pytest.mark.parametrize(
+    ("accept", "csv"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("text/csv", True),
+        ("TEXT/CSV", True),
+        ("text/csv, */*;q=0.1", True),
+        ("application/json, text/csv", False),
+        ("text/csv, application/json", True),
+        ("text/csv;q=0.5, application/json", False),
+        ("text/csv;q=0", False),
+        ("text/csv;q=high", False),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", False),
+    ],
+)
+def test_csv_is_answered_to_those_who_rank_it_first(accept: str, csv: bool) -> None:
+    assert prefers_csv(accept) is csv
+
+
+@pytest.mark.parametrize(
+    ("headers", "token"),
+    [
+        (["Bearer abc"], b"abc"),
+        (["bearer  abc "], b"abc"),
+        ([], None),
+        (["Bearer"], None),
+        (["Bearer a b"], None),
+        (["Basic abc"], None),
+        (["Bearer abc", "Bearer abc"], None),
+    ],
+)
+def test_the_token_is_taken_from_one_well_formed_header(headers: list[str], token: bytes | None) -> None:
+    assert bearer_token(headers) == token
+
+
+@pytest.mark.parametrize(
+    ("detail", "expected"),
+    [
+        (
+            {"type": "missing", "loc": ("body", "symbol"), "msg": "Field required"},
+            FieldError("#/symbol", "is required"),
+        ),
+        (
+            {"type": "extra_forbidden", "loc": ("query", "a/b~c"), "msg": "Extra"},
+            FieldError("#/a~1b~0c", "there is no such parameter", "query"),
+        ),
+        (
+            {"type": "value_error", "loc": ("body", "timeframes", 2), "msg": "Value error, no"},
+            FieldError("#/timeframes/2", "no"),
+        ),
+    ],
+)
+def test_errors_point_at_their_field(detail: dict[str, Any], expected: FieldError) -> None:
+    assert field_error(detail) == expected
+
+
+VALID = {
+    "CANDLEKEEP_ADMIN_TOKEN": "x" * 24,
+    "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing",
+    "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+}
+
+
+@pytest.mark.parametrize(
+    ("fault", "variable"),
+    [
+        ({"CANDLEKEEP_ADMIN_TOKEN": None}, "CANDLEKEEP_ADMIN_TOKEN"),
+        ({"CANDLEKEEP_ADMIN_TOKEN": ""}, "CANDLEKEEP_ADMIN_TOKEN"),
+        ({"CANDLEKEEP_ADMIN_TOKEN": "x" * 23}, "CANDLEKEEP_ADMIN_TOKEN"),
+        ({"CANDLEKEEP_ADMIN_TOKEN": "x" * 12 + " " + "x" * 12}, "CANDLEKEEP_ADMIN_TOKEN"),
+        ({"DATABASE_URL": None}, "DATABASE_URL"),
+        ({"HTTP_PORT": "many"}, "HTTP_PORT"),
+        ({"EXCHANGE_LANES": '{"binance": 0}'}, "EXCHANGE_LANES"),
+        ({"RUN_DEADLINE_SECONDS": "0"}, "RUN_DEADLINE_SECONDS"),
+    ],
+)
+def test_a_bad_setting_is_one_line_naming_it_and_exit_2(fault: dict[str, str | None], variable: str) -> None:
+    environment = {name: value for name, value in (VALID | fault).items() if value is not None}
+    result = subprocess.run(
+        [sys.executable, "-m", "admin_api"], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith(variable)
+    assert "xxxx" not in result.stderr
