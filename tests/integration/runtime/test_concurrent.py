@@ -1,0 +1,195 @@
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiokafka import ConsumerRecord
+
+from contracts.dead_letters import DeadLetter
+from contracts.event import Event
+from contracts.topics import DEAD_LETTERS, TICKS
+from runtime.concurrent import ConcurrentConsumer, Limits
+from runtime.publisher import EventPublisher
+from runtime.settings import KafkaSettings
+from support.consuming import Equipment, a_tick, committed, number_of, ticks
+from support.kafka import recording
+from support.polling import eventually
+
+pytestmark = pytest.mark.kafka
+
+QUICK = Limits(commit_interval=0.1, first_retry=0.01, drain_on_revoke=0.5, drain_on_stop=0.5)
+Handler = Callable[[Event, ConsumerRecord], Awaitable[None]]
+
+
+def consumer_of(
+    settings: KafkaSettings, equipment: Equipment, handler: Handler, limits: Limits = QUICK
+) -> ConcurrentConsumer:
+    return ConcurrentConsumer(
+        settings,
+        TICKS,
+        group="collector",
+        handler=handler,
+        dead_letters=equipment.dead_letters,
+        metrics=equipment.metrics,
+        limits=limits,
+    )
+
+
+@asynccontextmanager
+async def running(consumer: ConcurrentConsumer) -> AsyncIterator[ConcurrentConsumer]:
+    task = asyncio.create_task(consumer.run())
+    try:
+        yield consumer
+    finally:
+        await consumer.stop()
+        await task
+
+
+def keeping(numbers: list[int]) -> Handler:
+    async def handle(event: Event, _record: ConsumerRecord) -> None:
+        numbers.append(number_of(event))
+
+    return handle
+
+
+async def test_every_message_is_handled_once_and_committed(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
+) -> None:
+    await publisher.publish_many(TICKS, ticks(range(1, 501), lanes=40))
+    handled: list[int] = []
+    async with running(consumer_of(kafka_settings, equipment, keeping(handled))) as consumer:
+        await eventually(lambda: len(handled) >= 500, within=20)
+        assert consumer.liveness() is None
+        assert consumer.readiness() is None
+    assert sorted(handled) == list(range(1, 501))
+    assert sum(offset for offset, _ in (await committed(kafka_settings, "collector", TICKS)).values()) == 500
+
+
+async def test_only_what_is_finished_without_gaps_is_committed_and_only_the_gap_is_done_again(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
+) -> None:
+    await publisher.publish_many(TICKS, ticks(range(1, 11)))
+    first: list[int] = []
+
+    async def stuck_at_three(event: Event, _record: ConsumerRecord) -> None:
+        if number_of(event) == 3:
+            await asyncio.Event().wait()
+        first.append(number_of(event))
+
+    async def watermark() -> int:
+        ((offset, _),) = (await committed(kafka_settings, "collector", TICKS)).values()
+        return offset
+
+    async with running(consumer_of(kafka_settings, equipment, stuck_at_three)):
+        await eventually(lambda: len(first) == 9, within=20)
+    assert await watermark() == 2
+
+    again: list[int] = []
+    async with running(consumer_of(kafka_settings, equipment, keeping(again))):
+        await eventually(lambda: 3 in again, within=20)
+        await publisher.publish(TICKS, a_tick(11))
+        await eventually(lambda: 11 in again)
+    assert again == [3, 11]
+    assert await watermark() == 11
+
+
+async def test_an_unreadable_message_becomes_a_dead_letter_and_the_next_is_handled(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
+) -> None:
+    handled: list[int] = []
+    await publisher.publish_raw(TICKS, key="binance", value=b"{broken", headers={"ce_id": "x"})
+    await publisher.tombstone(TICKS, "binance")
+    await publisher.publish(TICKS, a_tick(1))
+    consumer = consumer_of(kafka_settings, equipment, keeping(handled))
+    async with recording(kafka_settings, DEAD_LETTERS) as recorder, running(consumer):
+        await eventually(lambda: handled == [1], within=20)
+        broken, null = await recorder.await_events(DeadLetter, 2)
+    assert broken.source_topic == kafka_settings.kafka_topic_prefix + "ticks"
+    assert (broken.source_offset, broken.source_value, broken.attempts) == (0, "e2Jyb2tlbg==", 1)
+    assert broken.source_headers["ce_id"] == "x"
+    assert "not a valid TickDue" in broken.error
+    assert null.source_value is None
+    assert sum(offset for offset, _ in (await committed(kafka_settings, "collector", TICKS)).values()) == 3
+
+
+async def test_a_handler_that_keeps_failing_gives_its_message_up_after_the_agreed_attempts(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
+) -> None:
+    tried: list[int] = []
+
+    async def fails_for_one_and_once_for_two(event: Event, _record: ConsumerRecord) -> None:
+        number = number_of(event)
+        tried.append(number)
+        if number == 1 or (number == 2 and tried.count(2) == 1):
+            raise RuntimeError(f"cannot do {number}")
+
+    await publisher.publish_many(TICKS, ticks([1, 2, 3]))
+    consumer = consumer_of(kafka_settings, equipment, fails_for_one_and_once_for_two)
+    async with recording(kafka_settings, DEAD_LETTERS) as recorder, running(consumer):
+        letter = await recorder.await_event(DeadLetter, within=20)
+        await eventually(lambda: (tried.count(1), tried.count(2), tried.count(3)) == (3, 2, 1))
+    assert (letter.attempts, letter.error) == (3, "RuntimeError: cannot do 1")
+    assert sum(offset for offset, _ in (await committed(kafka_settings, "collector", TICKS)).values()) == 3
+
+
+async def test_one_slow_lane_leaves_room_for_the_others(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
+) -> None:
+    handled: list[int] = []
+    running_slow: list[int] = []
+
+    async def slow_binance(event: Event, _record: ConsumerRecord) -> None:
+        if event.key() == "binance":
+            running_slow.append(number_of(event))
+            await asyncio.Event().wait()
+        handled.append(number_of(event))
+
+    limits = Limits(in_flight=20, per_partition=5, drain_on_stop=0.1)
+    await publisher.publish_many(TICKS, ticks(range(1, 101)))
+    async with running(consumer_of(kafka_settings, equipment, slow_binance, limits)) as consumer:
+        await eventually(lambda: len(running_slow) == 5, within=20)
+        await publisher.publish_many(TICKS, [a_tick(number, lane="kraken") for number in range(101, 201)])
+        await eventually(lambda: len(handled) == 100)
+        assert len(running_slow) == 5
+        assert consumer.in_flight == 5
+
+
+async def test_a_second_member_takes_over_a_part_and_gives_it_back(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
+) -> None:
+    one: list[int] = []
+    two: list[int] = []
+    numbers = iter(range(1, 100_000))
+
+    async def publish_until(check: Callable[[], bool]) -> None:
+        async def step() -> bool:
+            await publisher.publish_many(TICKS, ticks([next(numbers) for _ in range(20)], lanes=40))
+            return check()
+
+        await eventually(step, within=30, every=0.05)
+
+    async with running(consumer_of(kafka_settings, equipment, keeping(one))):
+        await publish_until(lambda: len(one) > 100)
+        async with running(consumer_of(kafka_settings, Equipment(publisher), keeping(two))):
+            await publish_until(lambda: len(two) > 100)
+            before = len(one)
+            await publish_until(lambda: len(one) > before + 100)
+        before = len(one)
+        await publish_until(lambda: len(one) > before + 300)
+        total = next(numbers) - 1
+        await eventually(lambda: set(one) | set(two) == set(range(1, total + 1)))
+    assert sum(offset for offset, _ in (await committed(kafka_settings, "collector", TICKS)).values()) == total
+    doubled = len(one) + len(two) - total
+    assert doubled <= total * 0.05, f"{doubled} of {total} messages were handled twice by quick handlers"
+
+
+async def test_so_many_dead_letters_that_the_fault_must_be_ours_end_the_consumer(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
+) -> None:
+    for _ in range(80):
+        await publisher.publish_raw(TICKS, key="binance", value=b"{}", headers={})
+    consumer = consumer_of(kafka_settings, equipment, keeping([]))
+    with pytest.raises(Exception, match="of the last"):
+        await asyncio.wait_for(consumer.run(), 30)
+    ((offset, _),) = (await committed(kafka_settings, "collector", TICKS)).values()
+    assert offset <= 50

@@ -1,0 +1,235 @@
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import sys
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+
+from contracts.topics import TICKS
+from local_stack.keeper import KeptKafka
+from runtime.publisher import EventPublisher
+from runtime.settings import KafkaSettings
+from support.consuming import committed, ticks
+from support.kafka import create_topics, delete_topics
+from support.polling import eventually
+
+pytestmark = pytest.mark.kafka
+
+TESTS = Path(__file__).parents[2]
+
+
+class Tiny:
+    """A running `support.tiny_worker`."""
+
+    def __init__(self, process: Process, results: Path) -> None:
+        self.process, self.results = process, results
+        self.output: list[str] = []
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            self.output.append(line.decode().rstrip())
+
+    def numbers(self) -> list[int]:
+        return [int(line) for line in self.results.read_text().split()] if self.results.exists() else []
+
+    async def health(self, which: str) -> tuple[int, dict[str, str]]:
+        port = await eventually(self._port, within=20)
+        return await asyncio.to_thread(_ask, f"http://127.0.0.1:{port}/health/{which}")
+
+    def _port(self) -> int:
+        found = re.search(r'"port": (\d+)', "\n".join(self.output))
+        assert found, f"HTTP is not up: {self.output}"
+        return int(found.group(1))
+
+    async def metrics(self) -> str:
+        url = f"http://127.0.0.1:{self._port()}/metrics"
+        return await asyncio.to_thread(lambda: urlopen(url, timeout=5).read().decode())
+
+    async def ready(self) -> bool:
+        status, problems = await self.health("ready")
+        assert status == 200, problems
+        return True
+
+    async def exit_code(self, within: float = 20) -> int:
+        async with asyncio.timeout(within):
+            code = await self.process.wait()
+            await self._reading
+        return code
+
+
+def _ask(url: str) -> tuple[int, dict[str, str]]:
+    try:
+        with urlopen(url, timeout=5) as answer:
+            return answer.status, json.load(answer)["problems"]
+    except HTTPError as error:
+        return error.code, json.load(error)["problems"]
+
+
+@asynccontextmanager
+async def tiny_worker(settings: KafkaSettings, results: Path, **extra: str) -> AsyncIterator[Tiny]:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(TESTS),
+        "HTTP_PORT": "0",
+        "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
+        "KAFKA_TOPIC_PREFIX": settings.kafka_topic_prefix,
+        "KAFKA_SESSION_TIMEOUT_MS": str(settings.kafka_session_timeout_ms),
+        "RESULTS": str(results),
+        **extra,
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "support.tiny_worker", env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    tiny = Tiny(process, results)
+    try:
+        yield tiny
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def test_sigterm_finishes_what_is_in_hand_commits_it_and_exits_with_zero(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, tmp_path: Path
+) -> None:
+    async with tiny_worker(kafka_settings, tmp_path / "results", HANDLE_SECONDS="1") as tiny:
+        await eventually(tiny.ready, within=30)
+        await publisher.publish_many(TICKS, ticks(range(1, 21), lanes=5))
+        await eventually(tiny_has_work(tiny), within=10)
+        tiny.process.send_signal(signal.SIGTERM)
+        assert await tiny.exit_code() == 0
+        assert tiny.output[-1].find('"exit_code": 0') > 0
+        assert "resources closed" in tiny.output
+        done = tiny.numbers()
+    offsets = await committed(kafka_settings, "tiny", TICKS)
+    assert len(done) == len(set(done)) > 0
+    assert sum(offset for offset, _ in offsets.values()) == len(done)
+
+
+def tiny_has_work(tiny: Tiny) -> Callable[[], Awaitable[bool]]:
+    async def check() -> bool:
+        return 'candlekeep_consumer_in_flight{consumer="tiny"} 0.0' not in await tiny.metrics()
+
+    return check
+
+
+async def test_a_killed_worker_loses_nothing(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    async with tiny_worker(kafka_settings, results, HANDLE_SECONDS="0.3") as first:
+        await eventually(first.ready, within=30)
+        await publisher.publish_many(TICKS, ticks(range(1, 1001), lanes=40))
+        await eventually(lambda: len(first.numbers()) > 200, within=20)
+        first.process.kill()
+        await first.exit_code()
+        before = len(first.numbers())
+        assert before < 1000
+        async with tiny_worker(kafka_settings, results, HANDLE_SECONDS="0.01") as second:
+            await eventually(lambda: set(second.numbers()) == set(range(1, 1001)), within=60)
+            repeated = len(second.numbers()) - 1000
+            second.process.send_signal(signal.SIGTERM)
+            assert await second.exit_code() == 0
+    assert repeated <= 400, "only what was in hand or finished since the last commit is done again"
+    assert sum(offset for offset, _ in (await committed(kafka_settings, "tiny", TICKS)).values()) == 1000
+
+
+async def test_while_kafka_is_away_it_is_live_but_not_ready_and_says_why(
+    kafka_settings: KafkaSettings, tmp_path: Path
+) -> None:
+    host, port = kafka_settings.kafka_bootstrap_servers.split(",")[0].rsplit(":", 1)
+    door = await asyncio.start_server(forward_to(host, int(port)), "127.0.0.1", 0)
+    entrance = door.sockets[0].getsockname()
+    door.close()
+    await door.wait_closed()
+    away = kafka_settings.model_copy(update={"kafka_bootstrap_servers": f"127.0.0.1:{entrance[1]}"})
+    async with tiny_worker(away, tmp_path / "results") as tiny:
+        assert await tiny.health("live") == (200, {})
+        status, problems = await tiny.health("ready")
+        assert (status, problems["worker"]) == (503, "waiting for Kafka")
+        door = await asyncio.start_server(forward_to(host, int(port)), "127.0.0.1", entrance[1])
+        await eventually(tiny.ready, within=40)
+        assert await tiny.health("live") == (200, {})
+        tiny.process.send_signal(signal.SIGTERM)
+        assert await tiny.exit_code() == 0
+    door.close()
+
+
+def forward_to(host: str, port: int) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        onward_reader, onward_writer = await asyncio.open_connection(host, port)
+        await asyncio.gather(pump(reader, onward_writer), pump(onward_reader, writer))
+
+    return serve
+
+
+async def test_missing_topics_are_waited_for_and_the_reason_names_the_command(
+    kafka: KeptKafka, kafka_settings: KafkaSettings, tmp_path: Path
+) -> None:
+    empty = kafka_settings.model_copy(update={"kafka_topic_prefix": f"{kafka_settings.kafka_topic_prefix}late."})
+    async with tiny_worker(empty, tmp_path / "results") as tiny:
+
+        async def complains() -> bool:
+            status, problems = await tiny.health("ready")
+            assert status == 503
+            return "python -m runtime.topics provision" in problems["worker"]
+
+        await eventually(complains, within=30)
+        await create_topics(kafka, empty)
+        await eventually(tiny.ready, within=30)
+    await delete_topics(kafka, empty)
+
+
+async def test_a_refused_start_is_one_clear_line_and_exit_one(kafka_settings: KafkaSettings, tmp_path: Path) -> None:
+    async with tiny_worker(kafka_settings, tmp_path / "results", FAIL_START="1", LOG_FORMAT="console") as tiny:
+        assert await tiny.exit_code() == 1
+        assert any("Cannot start: the schema is old. Run: make migrate" in line for line in tiny.output)
+        assert not any("Traceback" in line for line in tiny.output)
+
+
+async def test_a_stop_before_kafka_answers_is_a_clean_stop(kafka_settings: KafkaSettings, tmp_path: Path) -> None:
+    away = kafka_settings.model_copy(update={"kafka_bootstrap_servers": "127.0.0.1:9"})
+    async with tiny_worker(away, tmp_path / "results") as tiny:
+        await tiny.health("live")
+        tiny.process.send_signal(signal.SIGINT)
+        assert await tiny.exit_code() == 0
+
+
+async def test_a_second_signal_leaves_at_once(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, tmp_path: Path
+) -> None:
+    async with tiny_worker(kafka_settings, tmp_path / "results", HANDLE_SECONDS="60") as tiny:
+        await eventually(tiny.ready, within=30)
+        await publisher.publish_many(TICKS, ticks([1]))
+        await eventually(tiny_has_work(tiny), within=10)
+        tiny.process.send_signal(signal.SIGTERM)
+        await eventually(lambda: any("Told to stop" in line for line in tiny.output))
+        tiny.process.send_signal(signal.SIGTERM)
+        assert await tiny.exit_code(5) == 1
+
+
+async def test_a_taken_port_is_named_and_exit_one(kafka_settings: KafkaSettings, tmp_path: Path) -> None:
+    taken = await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", 0)
+    port = taken.sockets[0].getsockname()[1]
+    async with tiny_worker(kafka_settings, tmp_path / "results", HTTP_PORT=str(port)) as tiny:
+        assert await tiny.exit_code() == 1
+        assert any(f"Cannot listen on 127.0.0.1:{port}" in line and "HTTP_PORT" in line for line in tiny.output)
+    taken.close()
