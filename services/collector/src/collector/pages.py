@@ -6,7 +6,7 @@ minutes make that answer short or empty though more follows. The rules below are
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from collector.timeframes import close_of, floor_open, shift, shortest_length
@@ -14,9 +14,9 @@ from collector.timeframes import close_of, floor_open, shift, shortest_length
 HORIZONS: Final = {"kraken": 720}
 """Exchanges that silently answer with their newest candles when asked for older ones: how many they keep."""
 
-TRUSTED_SILENCE: Final = 10
-"""An answer that ends up to so many candles before now is believed: nothing traded. Beyond that it is asked for again
-from its last row, because the exchange may have a smaller page than it says."""
+SURE_LIMITS: Final = frozenset({"coinbase", "coinbaseexchange"})
+"""Exchanges that leave out silent minutes and whose page limit is certain. Of others, an answer that ends before now is
+asked for again from its last row: their page may be smaller than ccxt says, and the newest candles would be lost."""
 
 
 @dataclass(frozen=True)
@@ -26,20 +26,23 @@ class Step:
     timeframe: str
     since: int
     limit: int
+    sure: bool = False
+    """Whether the exchange is known to give as many as `limit`."""
 
 
 class BrokenContinuity(ValueError):  # noqa: N818 -- it names what was found
     """A page does not begin where the one before it ended."""
 
 
-def first_step(timeframe: str, window_start: int | None, now: int, limit: int) -> Step:
+def first_step(exchange: str, timeframe: str, window_start: int | None, now: int, limit: int) -> Step:
     """Where to begin: one candle before the one that contains the window's start, so that a candle which the exchange
     published late, or corrected, is read once more. Without a start: one full page, ending with the open candle.
     """
+    sure = exchange in SURE_LIMITS
     if window_start is None:
-        return Step(timeframe, shift(timeframe, floor_open(timeframe, now), 1 - limit), limit)
+        return Step(timeframe, shift(timeframe, floor_open(timeframe, now), 1 - limit), limit, sure)
     begin = floor_open(timeframe, min(window_start, now))
-    return Step(timeframe, shift(timeframe, begin, -1), limit)
+    return Step(timeframe, shift(timeframe, begin, -1), limit, sure)
 
 
 def next_step(step: Step, opens: tuple[int, ...], now: int) -> Step | None:
@@ -49,24 +52,19 @@ def next_step(step: Step, opens: tuple[int, ...], now: int) -> Step | None:
     last = opens[-1] if opens else None
     if last is not None and _nothing_closed_after(step.timeframe, last, now):
         return None
+    anything_new = last is not None and last > step.since
     reaches_now = shift(step.timeframe, step.since, step.limit) > now
-    if reaches_now and len(opens) < step.limit and _believable_end(step, last, now):
+    if reaches_now and len(opens) < step.limit and (step.sure or not anything_new):
         return None
-    if last is None or last <= step.since:
-        # Nothing new in a whole page's width. Step over it; the last candle of the width is asked for again.
-        return Step(step.timeframe, shift(step.timeframe, step.since, max(1, step.limit - 1)), step.limit)
-    return Step(step.timeframe, last, step.limit)
+    if last is None or not anything_new:
+        # Nothing in a whole page's width. Step over it; the last candle of the width is asked for again.
+        return replace(step, since=shift(step.timeframe, step.since, max(1, step.limit - 1)))
+    return replace(step, since=last)
 
 
 def _nothing_closed_after(timeframe: str, last: int, now: int) -> bool:
     following = close_of(timeframe, last)
     return close_of(timeframe, following) > now
-
-
-def _believable_end(step: Step, last: int | None, now: int) -> bool:
-    if last is None or last <= step.since:
-        return True  # it was asked for again, or never held anything
-    return shift(step.timeframe, last, TRUSTED_SILENCE + 1) > now
 
 
 def check_continuity(step: Step, opens: tuple[int, ...], known: int | None) -> None:

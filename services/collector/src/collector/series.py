@@ -64,7 +64,7 @@ async def collect_series(
     symbol, timeframe = series.symbol, series.timeframe
     await patience.insist(lambda: client.require(symbol, timeframe))
     begin = None if window_start is None else int(window_start.timestamp() * 1000)
-    step: Step | None = first_step(timeframe, begin, client.now_ms(), client.page_limit(symbol))
+    step: Step | None = first_step(client.exchange, timeframe, begin, client.now_ms(), client.page_limit(symbol))
     known: int | None = None
     while step is not None:
         if series.pages >= max_pages:

@@ -61,9 +61,7 @@ def strict(cls: Any) -> Any:
         on_date: Callable[[float], None]
 
         async def fetch(self, *args: Any, **kwargs: Any) -> Any:
-            sent_ms = self.on_send()
-            if (exchanged := LAST.get(None)) is not None:
-                exchanged.sent_ms = sent_ms
+            _last().sent_ms = self.on_send()
             return await super().fetch(*args, **kwargs)
 
         def handle_errors(  # noqa: PLR0913, PLR0917 -- ccxt's signature
@@ -78,28 +76,34 @@ def strict(cls: Any) -> Any:
             request_headers: Any,
             request_body: Any,
         ) -> None:
-            answered = dated(headers)
-            if answered is not None:
-                self.on_date(answered)
-            if (exchanged := LAST.get(None)) is not None:
-                exchanged.dated = answered
+            exchanged = _last()
+            exchanged.dated = dated(headers)
+            if exchanged.dated is not None:
+                self.on_date(exchanged.dated)
             try:
                 super().handle_errors(code, reason, url, method, headers, body, response, request_headers, request_body)
                 self.handle_http_status_code(code, reason, url, method, body)
-                self._refuse(code, body, response)
+                _refuse(code, body, response)
             except BaseError as error:
                 raise _with_facts(error, code, headers) from error.__cause__
-            if exchanged is not None:
-                exchanged.body = response
-
-        def _refuse(self, code: int, body: str | None, response: Any) -> None:
-            if code >= _CLIENT_ERROR:
-                raise ExchangeNotAvailable(f"HTTP {code}")
-            if response is None or response == {}:
-                raise BadResponse(f"HTTP {code} with a body that is not JSON ({len(body or '')} characters)")
+            except Exception as error:  # ccxt looks for codes in any JSON and trips over what is not an object
+                unreadable = BadResponse(f"HTTP {code} with an unexpected body: {body!r:.200}")
+                raise _with_facts(unreadable, code, headers) from error
+            exchanged.body = response
 
     Strict.__name__ = cls.__name__
     return Strict
+
+
+def _last() -> Exchanged:
+    return LAST.get(None) or Exchanged()  # one that nobody looks at: markets are read without
+
+
+def _refuse(code: int, body: str | None, response: Any) -> None:
+    if code >= _CLIENT_ERROR:
+        raise ExchangeNotAvailable(f"HTTP {code}")
+    if response is None or response == {}:
+        raise BadResponse(f"HTTP {code} with a body that is not JSON ({len(body or '')} characters)")
 
 
 def _with_facts(error: BaseError, code: int, headers: Mapping[str, str]) -> BaseError:
@@ -109,7 +113,7 @@ def _with_facts(error: BaseError, code: int, headers: Mapping[str, str]) -> Base
     truer = error
     if code in _TOO_MANY and not isinstance(error, NetworkError):
         truer = RateLimitExceeded(str(error))
-    elif code >= _SERVER_ERROR and type(error) is ExchangeError:
+    elif code >= _SERVER_ERROR and type(error) in {ExchangeError, BadResponse}:
         truer = ExchangeNotAvailable(str(error))
     truer.http_status = code
     truer.retry_after = retry_after(headers)

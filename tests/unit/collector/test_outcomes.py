@@ -1,0 +1,30 @@
+from collector.failures import ExchangeFailure
+from collector.outcomes import deadline_failure, verdict
+from contracts.runs import TimeframeResult
+from contracts.vocabulary import ErrorClass
+
+
+def a_result(timeframe: str = "1m", error: ErrorClass | None = None, message: str | None = None) -> TimeframeResult:
+    return TimeframeResult(timeframe=timeframe, candles=3, pages=1, error_class=error, error_message=message)
+
+
+def test_a_run_succeeds_only_if_every_timeframe_did() -> None:
+    assert verdict((a_result("1m"), a_result("1h"))) == (None, None)
+    error_class, message = verdict((a_result("1m"), a_result("1h", ErrorClass.TIMEOUT, "too slow")))
+    assert error_class is ErrorClass.TIMEOUT
+    assert message == "1 of 2 timeframes failed. 1h: too slow"
+
+
+def test_one_message_for_what_failed_alike() -> None:
+    failed = [a_result(timeframe, ErrorClass.BANNED, "banned") for timeframe in ("1m", "5m", "1h")]
+    assert verdict(tuple(failed)) == (ErrorClass.BANNED, "3 of 3 timeframes failed. 1m, 5m, 1h: banned")
+
+
+def test_a_single_timeframe_needs_no_counting() -> None:
+    assert verdict((a_result("1m", ErrorClass.NETWORK, "cut off"),)) == (ErrorClass.NETWORK, "cut off")
+
+
+def test_a_deadline_tells_what_the_time_went_into() -> None:
+    trouble = ExchangeFailure(ErrorClass.UNAVAILABLE, "okx is not available", retryable=True)
+    assert "okx is not available" in deadline_failure(120, trouble).message
+    assert deadline_failure(120, None).message == "the run's 120 s were over"

@@ -1,0 +1,52 @@
+import uuid
+
+import pytest
+
+from collector.running import Busy, Finished, Free, InHand, Running
+
+RUN, OTHER = uuid.uuid4(), uuid.uuid4()
+
+
+def test_a_config_is_collected_by_one_run_at_a_time() -> None:
+    running = Running()
+    assert running.admit(1, RUN) == Free()
+    with running.holding(1, RUN):
+        assert running.admit(1, OTHER) == Busy(RUN)
+        assert running.admit(2, OTHER) == Free()
+        assert len(running) == 1
+    assert running.admit(1, OTHER) == Free()
+
+
+def test_a_copy_of_a_running_tick_waits_and_of_a_finished_one_is_dropped() -> None:
+    running = Running()
+    with running.holding(1, RUN):
+        admission = running.admit(1, RUN)
+        assert isinstance(admission, InHand)
+        assert not admission.ended.is_set()
+    assert admission.ended.is_set()
+    assert running.admit(1, RUN) == Finished()
+
+
+def test_a_run_that_broke_off_may_be_run_again() -> None:
+    running = Running()
+    admission = None
+
+    def break_off() -> None:
+        nonlocal admission
+        with running.holding(1, RUN):
+            admission = running.admit(1, RUN)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        break_off()
+    assert isinstance(admission, InHand)
+    assert admission.ended.is_set()
+    assert running.admit(1, RUN) == Free()
+
+
+def test_it_does_not_remember_for_ever() -> None:
+    running = Running()
+    running.remember(RUN)
+    for _ in range(10_000):
+        running.remember(uuid.uuid4())
+    assert running.admit(1, RUN) == Free()
