@@ -2,7 +2,7 @@ from contracts.ticks import initial_run_id, slot_run_id
 from contracts.vocabulary import Trigger
 from scheduler.due import acknowledged, decide, tick_of
 from scheduler.entry import changed, plan_of
-from scheduler.grid import to_instant
+from scheduler.grid import MINUTE_MS, to_instant
 from support.schedules import HOUR_MS, NOON_MS, SPREAD_MS, a_config, a_policy, an_entry
 
 DAY_MS = 24 * HOUR_MS
@@ -59,13 +59,18 @@ def test_a_failed_runs_window_is_collected_by_the_next_one() -> None:
 def test_a_long_outage_is_cut_to_the_catch_up_limit_and_says_so() -> None:
     now = NOON_MS + 3 * DAY_MS
     due = decide(an_entry(settled=NOON_MS, covered=NOON_MS), now, POLICY)
-    assert (due.window.start, due.window.cut_from) == (now - DAY_MS, NOON_MS)
+    assert (due.window.start, due.window.cut_from) == (now - DAY_MS - MINUTE_MS, NOON_MS)
 
 
 def test_an_ordinary_window_of_a_weekly_config_is_not_cut() -> None:
     entry = an_entry(settled=NOON_MS, covered=NOON_MS, interval_minutes=10_080)
     due = decide(entry, entry.due_at(), POLICY)
     assert (due.window.start, due.window.cut_from) == (NOON_MS, None)
+
+
+def test_a_window_that_starts_at_the_last_boundary_of_a_long_candle_is_not_cut() -> None:
+    entry = an_entry(settled=NOON_MS, covered=NOON_MS - 30 * DAY_MS, timeframes=("1M",))
+    assert decide(entry, entry.due_at(), POLICY).window.cut_from is None
 
 
 def test_the_window_never_starts_after_it_ends() -> None:

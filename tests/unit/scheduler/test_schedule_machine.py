@@ -185,7 +185,7 @@ class Schedule(RuleBasedStateMachine):
 
     def restart(self) -> None:
         self.book = Book(SPREAD_MS)
-        for config_id, event in self.changes.items():
+        for event in self.changes.values():
             if isinstance(event, ConfigChanged):
                 self.book.config_changed(0, event, self.now)
             else:
@@ -258,7 +258,8 @@ class Schedule(RuleBasedStateMachine):
             return
         assert tick.window_start is not None
         assert tick.window_start <= tick.window_end
-        oldest = self.now - max(CATCH_UP, 2 * walker.grid.interval_ms)
+        shortest = MINUTE if "1m" in walker.config.timeframes else 60 * MINUTE
+        oldest = self.now - max(CATCH_UP, 2 * walker.grid.interval_ms) - shortest
         expected: datetime = to_instant(max(walker.covered, oldest))
         assert tick.window_start == min(expected, tick.window_end), "a hole, or more than the limit"
 

@@ -9,6 +9,17 @@ from contracts.vocabulary import Trigger
 from scheduler.entry import Entry, config_of
 from scheduler.grid import to_instant
 
+_DAY_MS = 86_400_000
+_UNIT_MS = {
+    "s": 1000,
+    "m": 60_000,
+    "h": 3_600_000,
+    "d": _DAY_MS,
+    "w": 7 * _DAY_MS,
+    "M": 31 * _DAY_MS,
+    "y": 366 * _DAY_MS,
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
@@ -100,16 +111,27 @@ def tick_of(due: Due, now: int, policy: Policy) -> TickDue:
 
 
 def _window(entry: Entry, end: int, now: int, policy: Policy) -> Window:
-    """From where the last success ended. The limit never is shorter than two intervals: an ordinary window of a
-    weekly config, or one that follows a failed run, is no catching up.
-    """
+    """From where the last success ended, but not from before the catch-up limit."""
     if entry.covered is None:
         return Window(None, end)
-    limit = max(policy.catch_up_limit_ms, 2 * entry.grid.interval_ms)
-    earliest = now - limit
+    earliest = now - _reach_ms(entry, policy)
     if entry.covered < earliest:
         return Window(min(earliest, end), end, cut_from=entry.covered)
     return Window(min(entry.covered, end), end)
+
+
+def _reach_ms(entry: Entry, policy: Policy) -> int:
+    """How far back a window may start. At least two intervals and a candle, whatever the limit: an ordinary window of
+    a weekly config, or one that follows a failed run, is no catching up; and a run covers up to the last boundary of
+    its shortest timeframe, which for `1M` may be a month ago.
+    """
+    candle = min(_length_ms(timeframe) for timeframe in entry.plan.timeframes)
+    return max(policy.catch_up_limit_ms, 2 * entry.grid.interval_ms) + candle
+
+
+def _length_ms(timeframe: str) -> int:
+    """At most so long is a candle: months and years are taken at their longest."""
+    return int(timeframe[:-1]) * _UNIT_MS[timeframe[-1]]
 
 
 def _later(settled: int | None, instant: int) -> int:

@@ -57,7 +57,8 @@ class Handlers:
 
     def on_live(self, partition: int) -> None:
         restored = self._book.go_live(partition, self._clock())
-        seconds = time.monotonic() - self._restoring_since.get(partition, time.monotonic())
+        now = time.monotonic()
+        seconds = now - self._restoring_since.get(partition, now)
         for config_id in restored.config_ids:
             self._agenda.add(config_id)
         for news in restored.news:

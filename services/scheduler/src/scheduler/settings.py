@@ -22,7 +22,8 @@ class SchedulerSettings(WorkerSettings):
     catch_up_limit_hours: float = Field(
         default=24,
         gt=0,
-        description="After downtime a run collects at most this far back, or two intervals if those are longer. "
+        description="After downtime a run collects at most this far back, or two intervals if those are longer, "
+        "and one candle more. "
         "What lies before is logged and counted as missed.",
     )
     run_deadline_seconds: int = Field(default=120, gt=0, description="How long a run may take once it has started.")

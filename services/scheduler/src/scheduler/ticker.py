@@ -42,11 +42,11 @@ class Ticker:
         async with asyncio.TaskGroup() as tasks:
             while not self._stopping:
                 await self._sleep(self._turn(self._clock(), tasks))
-            self._lanes.close()
 
     async def stop(self) -> None:
         """No new tick from here on; `run` ends when the ticks in hand are acknowledged."""
         self._stopping = True
+        self._lanes.close()
         self._agenda.earlier.set()
 
     def liveness(self) -> str | None:
