@@ -27,9 +27,9 @@ class Served:
         # Never used, all is plain HTTP here; but ccxt makes one per client, which takes longer than a test.
         self._ssl_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
-    async def ccxt(self, exchange: str, *, spot_only: bool = True, **config: Any) -> Any:
+    async def ccxt(self, exchange: str, *, spot_only: bool = True) -> Any:
         """An exchange of ccxt, markets loaded, with every REST URL led here and its clock on the simulated now."""
-        client = getattr(ccxt, exchange)({"enableRateLimit": False, "timeout_on_exit": 0, **config})
+        client = getattr(ccxt, exchange)({"enableRateLimit": False, "timeout_on_exit": 0})
         self._stack.push_async_callback(client.close)
         client.ssl_context = self._ssl_context
         client.urls["api"] = self._led_here(client.urls["api"])

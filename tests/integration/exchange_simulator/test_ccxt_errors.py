@@ -174,7 +174,8 @@ async def test_a_cut_in_the_body_is_a_plain_exchange_error(served: Any, exchange
 
 @pytest.mark.parametrize("mood", [{"kind": "latency", "latency_ms": 2_000}, {"kind": "trickle", "latency_ms": 5_000}])
 async def test_slow_answers_time_out(served: Any, mood: dict[str, Any]) -> None:
-    client = await served.ccxt("bybit", timeout=300)
+    client = await served.ccxt("bybit")
+    client.timeout = 300
     await served.mood(**mood, count=1)
     assert await raised_by(client) is ccxt.RequestTimeout
 

@@ -2,6 +2,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from exchange_simulator.dialects.dialect import Ask, RefusedError, Reply
 from exchange_simulator.settings import SimulatorSettings
@@ -235,3 +237,28 @@ class TestOkx:
         assert (okx(instId="NO-PE").status, body(okx(instId="NO-PE"))["code"]) == (200, "51001")
         assert (okx(bar="7m").status, body(okx(bar="7m"))["code"]) == (400, "51000")
         assert body(okx(limit="x"))["code"] == "51000"
+
+
+VALUES = st.one_of(
+    st.integers(0, 10**30).map(str),
+    st.sampled_from(
+        ["", "-1", "x", "1m", "1", "D", "1M", "3M", "3Mutc", "ONE_DAY", "linear", "spot", "BTCUSDT", "9" * 5_000]
+    ),
+    st.text(max_size=5),
+)
+QUERIES = {
+    binance: ["symbol", "interval", "startTime", "endTime", "limit"],
+    kraken: ["pair", "interval", "since"],
+    coinbase: ["granularity", "start", "end", "limit"],
+    bybit: ["category", "symbol", "interval", "start", "end", "limit"],
+    okx: ["instId", "bar", "before", "after", "limit"],
+}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(list(QUERIES)), st.data())
+def test_whatever_is_asked_is_answered_or_refused_but_never_a_crash(exchange: Any, data: st.DataObject) -> None:
+    names = data.draw(st.sets(st.sampled_from(QUERIES[exchange])))
+    reply = exchange(**{name: data.draw(VALUES) for name in sorted(names)})
+    assert reply.status in {200, 400, 404}
+    assert body(reply) is not None

@@ -77,6 +77,9 @@ def test_clearing_ends_all_moods_and_describing_tells_what_they_met() -> None:
         ({"kind": "ban", "symbol": 5}, "symbol must be a text"),
         ({"kind": "ban", "retry_after_form": "weeks"}, "retry_after_form"),
         ({"kind": "error", "status": 1_000}, "at most 999"),
+        ({"kind": "error", "status": 100}, "at least 200"),
+        ({"kind": "ban", "retry_after": float("inf")}, "at most"),
+        ({"kind": "ban", "content_type": "a\nb"}, "HTTP header"),
         ({"kind": "malformed", "variant": "odd"}, "variant must be one of"),
     ],
 )

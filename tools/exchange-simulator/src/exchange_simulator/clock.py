@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from exchange_simulator.timeframes import clamp
+
 
 @dataclass(slots=True)
 class Clock:
@@ -13,7 +15,7 @@ class Clock:
     frozen_at_ms: int | None = field(default=None)
 
     def now_ms(self) -> int:
-        return self.wall_ms() + self.offset_ms if self.frozen_at_ms is None else self.frozen_at_ms
+        return clamp(self.wall_ms() + self.offset_ms if self.frozen_at_ms is None else self.frozen_at_ms)
 
     def wall_ms(self) -> int:
         return int(self.wall() * 1_000)

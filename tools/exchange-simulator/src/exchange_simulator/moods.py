@@ -145,9 +145,10 @@ def _as_dict(mood: Mood) -> dict[str, Any]:
     return {field.name: getattr(mood, field.name) for field in fields(mood)}
 
 
-_NUMBERS = {"count": 1, "for_seconds": 0, "every": 1, "latency_ms": 0, "retry_after": 0, "status": 100}
+_NUMBERS = {"count": 1, "for_seconds": 0, "every": 1, "latency_ms": 0, "retry_after": 0, "status": 200}
 """Fields that are numbers, and the least they may be."""
 _FRACTIONS = ("for_seconds", "retry_after")
+_HIGHEST = 1_000_000_000
 _HIGHEST_STATUS = 999
 
 
@@ -167,6 +168,8 @@ def parse_mood(payload: Any) -> Mood:
     for name in values.keys() & {"exchange", "symbol", "path", "body", "content_type", "retry_after_form"}:
         if not isinstance(values[name], str):
             raise BadMoodError(f"{name} must be a text")
+    if not values.get("content_type", "text").isprintable():
+        raise BadMoodError("content_type must be what an HTTP header may hold")
     if values.get("exchange", "binance") not in EXCHANGES:
         raise BadMoodError(f"exchange must be one of {', '.join(EXCHANGES)}")
     if values.get("retry_after_form", "date") not in ("seconds", "date"):
@@ -186,8 +189,8 @@ def _check_number(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, allowed) or not value >= _NUMBERS[name]:
         whole = "" if name in _FRACTIONS else "whole "
         raise BadMoodError(f"{name} must be a {whole}number, at least {_NUMBERS[name]}")
-    if name == "status" and value > _HIGHEST_STATUS:
-        raise BadMoodError(f"status must be at most {_HIGHEST_STATUS}")
+    if value > (highest := _HIGHEST_STATUS if name == "status" else _HIGHEST):
+        raise BadMoodError(f"{name} must be at most {highest}")
 
 
 def spoiler(mood: Mood | None) -> Spoil:

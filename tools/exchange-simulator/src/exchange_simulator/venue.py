@@ -1,6 +1,7 @@
 """One exchange as its dialect sees it: its markets, and their candles as the exchange writes numbers."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from exchange_simulator import replay
@@ -41,6 +42,8 @@ class Venue:
     def __init__(self, exchange: str, settings: SimulatorSettings, caches: Caches) -> None:
         self._settings, self._caches = settings, caches
         self.exchange = exchange
+        # Clients ask for the newest candles again and again; writing the same numbers takes longer than finding them.
+        self._row = lru_cache(maxsize=8_192)(_write_row)
         replays = [item for item in settings.replays if item.exchange == exchange]
         self.listing: Listing = list_markets(exchange, tuple(item.symbol for item in replays))
         self._series: dict[str, Series] = {item.symbol: replay.load(item, settings.shift_to_ms) for item in replays}
@@ -51,17 +54,7 @@ class Venue:
         candles = self.pick(series, frame, window)
         price, volume = write
         tick, lot = series.price_decimals, series.volume_decimals
-        return [
-            Row(
-                c.open_ms,
-                price(c.open, tick),
-                price(c.high, tick),
-                price(c.low, tick),
-                price(c.close, tick),
-                volume(c.volume, lot),
-            )
-            for c in candles
-        ]
+        return [self._row(candle, price, volume, tick, lot) for candle in candles]
 
     def pick(self, series: Series, frame: Frame, window: "Window") -> list[Candle]:
         """The window's oldest or newest candles. Gaps do not count towards the limit, as on real exchanges."""
@@ -88,6 +81,13 @@ class Venue:
             recipe = Recipe(self._settings.seed, market, silent, _OMITS_SILENT.get(self.exchange, False))
             self._series[market.symbol] = SyntheticSeries(recipe, self._caches)
         return self._series[market.symbol]
+
+
+def _write_row(candle: Candle, price: Writer, volume: Writer, tick: int, lot: int) -> Row:
+    open_ms, opening, high, low, close, amount = candle
+    return Row(
+        open_ms, price(opening, tick), price(high, tick), price(low, tick), price(close, tick), volume(amount, lot)
+    )
 
 
 class Window(NamedTuple):

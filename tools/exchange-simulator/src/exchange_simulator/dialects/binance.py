@@ -6,7 +6,7 @@ the maximum is clamped in silence. The last row is the open candle. Spot writes 
 
 import json
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from exchange_simulator.aggregate import eight_decimals, fixed
@@ -49,6 +49,7 @@ class Binance:
 
     def __init__(self, venue: Venue) -> None:
         self._venue = venue
+        self._kline = lru_cache(maxsize=8_192)(_kline)
 
     def answer(self, ask: Ask) -> Reply:
         _, _, endpoint = ask.path.strip("/").rpartition("/")
@@ -89,7 +90,7 @@ class Binance:
         window = Window(start, end + 1, min(limit, _MOST[market.kind]), "startTime" not in ask.query, ask.now_ms)
         write = eight_decimals if market.kind == "spot" else fixed
         rows = ask.spoil(self._venue.rows(market, frame, window, (write, write)))
-        return as_json([_kline(row, frame) for row in rows], weight=2)
+        return as_json([self._kline(row, frame) for row in rows], weight=2)
 
     def _market(self, ask: Ask) -> Market:
         if "symbol" not in ask.query:
@@ -149,7 +150,7 @@ def _wanted_symbols(query: Mapping[str, str]) -> list[str] | None:
     return names
 
 
-def _kline(row: Row, frame: Frame) -> list[Any]:
+def _kline(row: Row, frame: Frame) -> tuple[Any, ...]:
     """The twelve fields of a kline; quote volume and number of trades are plausible, not derived from trades."""
     try:
         volume, close = float(row.volume or 0), float(row.close or 0)
@@ -159,7 +160,7 @@ def _kline(row: Row, frame: Frame) -> list[Any]:
     quote = f"{volume * close:.8f}"
     half, half_quote = f"{volume / 2:.8f}", f"{volume * close / 2:.8f}"
     end_ms = frame.plus(frame.floor(row.open_ms), 1) - 1
-    return [*row, end_ms, quote, trades, half, half_quote, "0"]
+    return (*row, end_ms, quote, trades, half, half_quote, "0")
 
 
 def _filters(market: Market) -> list[dict[str, str]]:

@@ -13,6 +13,8 @@ JSON = "application/json"
 HTML = "text/html; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
 
+_MOST_DIGITS = 20
+
 Spoil = Callable[[list[Row]], list[Row]]
 
 
@@ -84,7 +86,7 @@ def whole_number(query: Mapping[str, str], name: str, default: int, refusal: Rep
     text = query.get(name, "")
     if not text:
         return default
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > _MOST_DIGITS:
         raise RefusedError(refusal)
     return int(text)
 
