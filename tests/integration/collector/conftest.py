@@ -1,0 +1,39 @@
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aiohttp
+import pytest
+
+from exchange_simulator import SimulatorSettings, running
+from support.collecting import Exchanges, Simulator
+from support.tape import Tape, playing
+
+NOW_MS = 1_795_348_830_000
+"""2026-11-22 12:00:30 UTC: the simulated instant, which stands still."""
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    settings = SimulatorSettings(port=0, wall=lambda: NOW_MS / 1000)
+    async with running(settings) as base, aiohttp.ClientSession() as http:
+        yield Simulator(base, http)
+
+
+@pytest.fixture
+async def tape(simulator: Simulator) -> AsyncIterator[Tape]:
+    async with playing(simulator.base) as tape:
+        yield tape
+
+
+@pytest.fixture
+async def exchanges_at() -> AsyncIterator[Callable[..., Exchanges]]:
+    """Makes clients of the server at a base URL; they are closed after the test."""
+    async with AsyncExitStack() as stack:
+
+        def make(base: str, **options: Any) -> Exchanges:
+            exchanges = Exchanges(base, **{"now": lambda: NOW_MS / 1000, **options})
+            stack.push_async_callback(exchanges.clients.close)
+            return exchanges
+
+        yield make
