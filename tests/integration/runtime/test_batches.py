@@ -1,0 +1,248 @@
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from contracts.dead_letters import DeadLetter
+from contracts.topics import DEAD_LETTERS, SCHEDULE_STATE, TICKS
+from runtime.batches import BatchSubscription, Received, subscribe_batch
+from runtime.codec import encode
+from runtime.kafka import bootstrap_list, build_broker, topic_name
+from runtime.publisher import EventPublisher
+from runtime.settings import KafkaSettings
+from support.consuming import Equipment, a_tick, committed, number_of, ticks
+from support.kafka import recording
+from support.polling import eventually
+
+pytestmark = pytest.mark.kafka
+
+Handler = Callable[[list[Received]], Awaitable[None]]
+
+
+class StoreAwayError(Exception):
+    """The store is away; waiting helps."""
+
+
+@asynccontextmanager
+async def writing(
+    settings: KafkaSettings, publisher: EventPublisher, handler: Handler, max_records: int = 1000
+) -> AsyncIterator[BatchSubscription]:
+    """A writer with a broker of its own, as a process has; stopped as a worker stops it."""
+    equipment = Equipment(publisher, "log-writer")
+    broker = build_broker(settings, "writer", graceful_timeout=5)
+    subscription = subscribe_batch(
+        broker,
+        settings,
+        (TICKS, SCHEDULE_STATE),
+        group="log-writer",
+        handler=handler,
+        dead_letters=equipment.dead_letters,
+        metrics=equipment.metrics,
+        is_transient=lambda error: isinstance(error, StoreAwayError),
+        max_records=max_records,
+    )
+    await broker.start()
+    background = subscription.background()
+    task = asyncio.create_task(background.run())
+    try:
+        yield subscription
+    finally:
+        await background.stop()
+        await asyncio.wait([task])
+        await broker.stop()
+
+
+async def committed_ticks(settings: KafkaSettings) -> int:
+    return sum(offset for offset, _ in (await committed(settings, "log-writer", TICKS)).values())
+
+
+async def committed_is(settings: KafkaSettings, count: int) -> None:
+    async def check() -> bool:
+        assert await committed_ticks(settings) == count
+        return True
+
+    await eventually(check, every=0.1)
+
+
+def writing_to(written: list[int]) -> Handler:
+    async def write(batch: list[Received]) -> None:
+        written.extend(number_of(received.event) for received in batch if received.event is not None)
+
+    return write
+
+
+async def test_batches_arrive_in_order_and_are_committed(
+    kafka_settings: KafkaSettings, publisher: EventPublisher
+) -> None:
+    written: list[int] = []
+    sizes: list[int] = []
+
+    async def write(batch: list[Received]) -> None:
+        sizes.append(len(batch))
+        await writing_to(written)(batch)
+
+    await publisher.publish_many(TICKS, ticks(range(1, 2001)))
+    async with writing(kafka_settings, publisher, write, max_records=500) as subscription:
+        await eventually(lambda: len(written) == 2000, within=20)
+        assert (subscription.readiness(), subscription.liveness()) == (None, None)
+        await committed_is(kafka_settings, 2000)
+    assert written == list(range(1, 2001))
+    assert max(sizes) <= 500
+    assert len(sizes) < 100, "under load messages are not written one by one"
+
+
+async def test_an_outage_of_the_store_is_waited_out_without_losing_or_committing(
+    kafka_settings: KafkaSettings, publisher: EventPublisher
+) -> None:
+    written: list[int] = []
+    refused = 0
+    away = True
+
+    async def write(batch: list[Received]) -> None:
+        nonlocal refused
+        if away:
+            refused += 1
+            raise StoreAwayError("connection refused")
+        await writing_to(written)(batch)
+
+    await publisher.publish_many(TICKS, ticks(range(1, 101)))
+    async with writing(kafka_settings, publisher, write) as subscription:
+        await eventually(lambda: refused >= 3, within=20)
+        assert "connection refused" in (subscription.readiness() or "")
+        assert subscription.liveness() is None
+        assert await committed_ticks(kafka_settings) == 0
+        away = False
+        await eventually(lambda: written == list(range(1, 101)), within=20)
+        assert subscription.readiness() is None
+        await committed_is(kafka_settings, 100)
+
+
+async def test_a_stop_amid_an_outage_commits_nothing_and_the_next_owner_writes_all(
+    kafka_settings: KafkaSettings, publisher: EventPublisher
+) -> None:
+    refused = asyncio.Event()
+
+    async def write(_batch: list[Received]) -> None:
+        refused.set()
+        raise StoreAwayError("connection refused")
+
+    await publisher.publish_many(TICKS, ticks(range(1, 101)))
+    async with writing(kafka_settings, publisher, write, max_records=10):
+        await asyncio.wait_for(refused.wait(), 20)
+    assert await committed_ticks(kafka_settings) == 0
+    written: list[int] = []
+    async with writing(kafka_settings, publisher, writing_to(written)):
+        await eventually(lambda: written == list(range(1, 101)), within=20)
+
+
+async def test_poisonous_messages_are_isolated_and_the_rest_is_written_in_order(
+    kafka_settings: KafkaSettings, publisher: EventPublisher
+) -> None:
+    written: list[int] = []
+
+    async def write(batch: list[Received]) -> None:
+        numbers = [number_of(received.event) for received in batch if received.event is not None]
+        if poison := {7, 64} & set(numbers):
+            raise ValueError(f"violates a constraint: {sorted(poison)}")
+        written.extend(numbers)
+
+    await publisher.publish_many(TICKS, ticks(range(1, 101)))
+    async with (
+        recording(kafka_settings, DEAD_LETTERS) as recorder,
+        writing(kafka_settings, publisher, write) as subscription,
+    ):
+        letters = await recorder.await_events(DeadLetter, 2, within=20)
+        await eventually(lambda: len(written) == 98)
+        await committed_is(kafka_settings, 100)
+        assert subscription.readiness() is None
+    assert written == [number for number in range(1, 101) if number not in {7, 64}]
+    assert [(letter.source_offset, letter.attempts) for letter in letters] == [(6, 3), (63, 3)]
+    assert letters[0].error == "ValueError: violates a constraint: [7]"
+
+
+async def test_unreadable_messages_bad_headers_and_tombstones_do_not_hold_up_a_batch(
+    kafka_settings: KafkaSettings, publisher: EventPublisher
+) -> None:
+    received: list[Received] = []
+
+    async def write(batch: list[Received]) -> None:
+        received.extend(batch)
+
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap_list(kafka_settings))
+    await producer.start()
+    ticks_topic = topic_name(kafka_settings, TICKS)
+    value = encode(a_tick(1))[0]
+    await producer.send_and_wait(ticks_topic, value, key=b"binance", headers=[("nothing", None), ("bytes", b"\xff")])
+    await producer.send_and_wait(ticks_topic, b"?", key=b"binance", headers=[("nothing", None), ("bytes", b"\xff")])
+    await producer.send_and_wait(ticks_topic, None, key=b"binance")
+    await producer.send_and_wait(topic_name(kafka_settings, SCHEDULE_STATE), None, key=b"42")
+    await producer.stop()
+    async with recording(kafka_settings, DEAD_LETTERS) as recorder, writing(kafka_settings, publisher, write):
+        letters = await recorder.await_events(DeadLetter, 2, within=20)
+        await eventually(lambda: len(received) == 2)
+        await committed_is(kafka_settings, 3)
+    assert {(each.topic.name, each.key, each.event is None) for each in received} == {
+        ("ticks", "binance", False),
+        ("schedule-state", "42", True),
+    }
+    assert letters[0].source_headers == {"nothing": "", "bytes": "�"}
+
+
+async def test_a_second_writer_takes_over_a_part_without_losing_anything(
+    kafka_settings: KafkaSettings, publisher: EventPublisher
+) -> None:
+    one: list[int] = []
+    two: list[int] = []
+    numbers = iter(range(1, 1_000_000))
+
+    async def publish_until(check: Callable[[], bool]) -> None:
+        async def step() -> bool:
+            await publisher.publish_many(TICKS, ticks([next(numbers) for _ in range(50)], lanes=40))
+            return check()
+
+        await eventually(step, within=30, every=0.02)
+
+    async with writing(kafka_settings, publisher, writing_to(one)):
+        await publish_until(lambda: len(one) > 200)
+        async with writing(kafka_settings, publisher, writing_to(two)):
+            await publish_until(lambda: len(two) > 200)
+        before = len(one)
+        await publish_until(lambda: len(one) > before + 500)
+        total = next(numbers) - 1
+        await eventually(lambda: set(one) | set(two) == set(range(1, total + 1)))
+        await committed_is(kafka_settings, total)
+    assert len(one) + len(two) - total <= total * 0.2
+
+
+async def test_a_slow_batch_during_a_rebalance_is_written_by_whoever_owns_it_then(
+    kafka_settings: KafkaSettings, publisher: EventPublisher
+) -> None:
+    one: list[int] = []
+    two: list[int] = []
+    slow = asyncio.Event()
+
+    async def slowly(batch: list[Received]) -> None:
+        slow.set()
+        await asyncio.sleep(5)
+        await writing_to(one)(batch)
+
+    await publisher.publish_many(TICKS, ticks(range(1, 41), lanes=40))
+    async with writing(kafka_settings, publisher, slowly):
+        await asyncio.wait_for(slow.wait(), 20)
+        async with writing(kafka_settings, publisher, writing_to(two)):
+            await eventually(lambda: set(one) | set(two) == set(range(1, 41)), within=30)
+            await committed_is(kafka_settings, 40)
+    assert two, "the second writer got partitions while the first was busy"
+
+
+async def test_a_failure_that_nobody_foresaw_ends_the_writer_and_commits_nothing(
+    kafka_settings: KafkaSettings, publisher: EventPublisher
+) -> None:
+    for _ in range(80):
+        await publisher.publish_raw(TICKS, key="binance", value=b"{}", headers={})
+    async with writing(kafka_settings, publisher, writing_to([])) as subscription:
+        with pytest.raises(Exception, match="of the last"):
+            await asyncio.wait_for(subscription.run(), 20)
+    assert await committed_ticks(kafka_settings) == 0

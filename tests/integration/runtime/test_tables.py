@@ -1,0 +1,264 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from contracts.configs import ConfigChanged, ConfigRemoved
+from contracts.dead_letters import DeadLetter
+from contracts.event import Event
+from contracts.runs import RunStarted
+from contracts.schedule import JobScheduled
+from contracts.topics import CONFIG_CHANGES, DEAD_LETTERS, RUN_EVENTS, SCHEDULE_STATE, Topic
+from contracts.vocabulary import Trigger
+from runtime.publisher import EventPublisher
+from runtime.settings import KafkaSettings
+from runtime.tables import CoPartitionedTables
+from support.consuming import NOON, Equipment, a_config
+from support.kafka import recording
+from support.polling import eventually
+
+pytestmark = pytest.mark.kafka
+
+ALL = set(range(12))
+
+
+@dataclass
+class Books:
+    """An owner that remembers all that it was told, and keeps a book per partition."""
+
+    books: dict[int, dict[str, Event]] = field(default_factory=dict)
+    states: dict[str, Event] = field(default_factory=dict)
+    runs: list[Event] = field(default_factory=list)
+    read: int = 0
+    live: set[int] = field(default_factory=set)
+    told: list[str] = field(default_factory=list)
+    read_before_live: list[Event] = field(default_factory=list)
+
+    def on_record(self, partition: int, topic: Topic, key: str, event: Event | None) -> None:
+        self.read += 1
+        if event is not None and partition not in self.live:
+            self.read_before_live.append(event)
+        if topic is RUN_EVENTS and event is not None:
+            self.runs.append(event)
+        elif topic is SCHEDULE_STATE and event is not None:
+            self.states[key] = event
+        elif topic is CONFIG_CHANGES:
+            book = self.books.setdefault(partition, {})
+            if event is None:
+                book.pop(key, None)
+            else:
+                book[key] = event
+
+    def on_live(self, partition: int) -> None:
+        self.live.add(partition)
+        self.books.setdefault(partition, {})
+
+    async def on_revoked(self, partitions: set[int]) -> None:
+        self.live -= partitions
+        self.told.append(f"revoked {len(partitions)}")
+
+    def on_dropped(self, partitions: set[int]) -> None:
+        for partition in partitions:
+            self.books.pop(partition, None)
+        self.told.append(f"dropped {len(partitions)}")
+
+    def configs(self) -> set[str]:
+        return {key for book in self.books.values() for key in book}
+
+
+def tables_of(settings: KafkaSettings, equipment: Equipment, books: Books) -> CoPartitionedTables:
+    return CoPartitionedTables(
+        settings,
+        group="scheduler",
+        tables=(CONFIG_CHANGES, SCHEDULE_STATE),
+        live=(RUN_EVENTS,),
+        owner=books,
+        dead_letters=equipment.dead_letters,
+        metrics=equipment.metrics,
+    )
+
+
+@asynccontextmanager
+async def running(tables: CoPartitionedTables) -> AsyncIterator[CoPartitionedTables]:
+    task = asyncio.create_task(tables.run())
+    try:
+        yield tables
+    finally:
+        await tables.stop()
+        await task
+
+
+def changes(numbers: range) -> list[ConfigChanged]:
+    return [ConfigChanged(occurred_at=NOON, config=a_config(number)) for number in numbers]
+
+
+def a_state(number: int) -> JobScheduled:
+    return JobScheduled(
+        occurred_at=NOON,
+        config_id=number,
+        config_version=1,
+        exchange="binance",
+        symbol="BTC/USDT",
+        timeframes=("1m",),
+        interval_minutes=5,
+        active=True,
+        last_slot=NOON,
+        next_fire_at=NOON,
+        covered_until=None,
+    )
+
+
+def a_run_start(number: int) -> RunStarted:
+    return RunStarted(
+        occurred_at=NOON,
+        run_id="00000000-0000-0000-0000-000000000001",
+        config_id=number,
+        exchange="binance",
+        symbol="BTC/USDT",
+        timeframes=("1m",),
+        trigger=Trigger.SCHEDULED,
+        scheduled_for=NOON,
+        started_at=NOON,
+        deadline_at=NOON,
+        collector="c",
+    )
+
+
+async def test_all_that_was_there_is_restored_before_a_partition_is_live_and_news_follow(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
+) -> None:
+    await publisher.publish_many(CONFIG_CHANGES, changes(range(1, 301)))
+    await publisher.publish_many(SCHEDULE_STATE, [a_state(number) for number in range(1, 301)])
+    await publisher.publish(CONFIG_CHANGES, ConfigRemoved(occurred_at=NOON, config_id=7, version=2))
+    await publisher.tombstone(CONFIG_CHANGES, "7")
+    await publisher.publish(RUN_EVENTS, a_run_start(1))
+    books = Books()
+    async with running(tables_of(kafka_settings, equipment, books)) as tables:
+        await eventually(lambda: tables.live_partitions == ALL, within=20)
+        assert books.live == ALL
+        assert books.configs() == {str(number) for number in range(1, 301)} - {"7"}
+        assert len(books.states) == 300
+        assert len(books.read_before_live) == 601, "every table record came before its partition was live"
+        assert books.runs == [], "what happened to live topics before the group existed is history"
+        assert tables.owned_since_heartbeat_ok()
+        assert (tables.readiness(), tables.liveness()) == (None, None)
+
+        await publisher.publish(RUN_EVENTS, a_run_start(2))
+        await publisher.publish(CONFIG_CHANGES, changes(range(1000, 1001))[0])
+        await eventually(lambda: len(books.runs) == 1)
+        await eventually(lambda: "1000" in books.configs())
+    assert books.live == set()
+    assert books.told == ["revoked 12"]
+
+
+async def test_live_topics_go_on_where_the_group_left_off(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
+) -> None:
+    first = Books()
+    async with running(tables_of(kafka_settings, equipment, first)) as tables:
+        await eventually(lambda: tables.live_partitions == ALL, within=20)
+        await publisher.publish(RUN_EVENTS, a_run_start(1))
+        await eventually(lambda: len(first.runs) == 1)
+    await publisher.publish_many(RUN_EVENTS, [a_run_start(number) for number in range(2, 30)])
+    second = Books()
+    async with running(tables_of(kafka_settings, Equipment(equipment.publisher), second)):
+        await eventually(lambda: len(second.runs) >= 28, within=20)
+    assert {run.config_id for run in second.runs if isinstance(run, RunStarted)} == set(range(2, 30))
+
+
+async def test_a_second_instance_takes_half_and_the_first_reads_nothing_again(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
+) -> None:
+    await publisher.publish_many(CONFIG_CHANGES, changes(range(1, 1001)))
+    one, two = Books(), Books()
+    async with running(tables_of(kafka_settings, equipment, one)) as first:
+        await eventually(lambda: first.live_partitions == ALL, within=20)
+        assert one.read == 1000
+        async with running(tables_of(kafka_settings, Equipment(publisher), two)) as second:
+            await eventually(lambda: len(first.live_partitions) == len(second.live_partitions) == 6, within=30)
+            assert first.live_partitions | second.live_partitions == ALL
+            assert one.read == 1000, "its own half was kept, not read again"
+            assert one.told[:2] == ["revoked 12", "dropped 6"]
+            assert one.configs().isdisjoint(two.configs())
+            assert one.configs() | two.configs() == {str(number) for number in range(1, 1001)}
+            half = two.read
+            await publisher.publish_many(CONFIG_CHANGES, changes(range(2000, 2100)))
+            await eventually(lambda: len(one.configs()) + len(two.configs()) == 1100)
+        await eventually(lambda: first.live_partitions == ALL, within=30)
+        assert len(one.configs()) == 1100
+        assert one.read == 1100 + half, "of the half that came back it reads all, of its own only what was new"
+
+
+async def test_a_killed_instance_is_replaced_after_the_session_timeout(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
+) -> None:
+    await publisher.publish_many(CONFIG_CHANGES, changes(range(1, 101)))
+    one, two = Books(), Books()
+    dead = tables_of(kafka_settings, equipment, one)
+    task = asyncio.create_task(dead.run())
+    await eventually(lambda: dead.live_partitions == ALL, within=20)
+    assert dead.owned_since_heartbeat_ok()
+    await silence(dead)
+    async with running(tables_of(kafka_settings, Equipment(publisher), two)) as successor:
+        await eventually(lambda: not dead.owned_since_heartbeat_ok(), within=10)
+        assert not successor.live_partitions, "the old owner stops before the new one begins"
+        await eventually(lambda: successor.live_partitions == ALL, within=30)
+    assert len(two.configs()) == 100
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def silence(tables: CoPartitionedTables) -> None:
+    """As a network that is gone: no heartbeat arrives any more, and nothing tells us so."""
+    coordinator = tables._consumer._coordinator
+
+    async def unanswered() -> bool:
+        await asyncio.Event().wait()
+        return False
+
+    coordinator._do_heartbeat = unanswered
+    coordinator.request_rejoin = lambda: None
+    heartbeat = coordinator._heartbeat_task
+    coordinator._heartbeat_task = asyncio.create_task(asyncio.Event().wait())
+    heartbeat.cancel()
+    await asyncio.wait([heartbeat])
+
+
+async def test_an_unreadable_message_of_a_table_is_put_aside_once_and_not_at_every_restart(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
+) -> None:
+    await publisher.publish_raw(CONFIG_CHANGES, key="5", value=b"?", headers={})
+    await publisher.publish(CONFIG_CHANGES, changes(range(5, 6))[0])
+    async with recording(kafka_settings, DEAD_LETTERS) as recorder:
+        for _ in range(2):
+            books = Books()
+            async with running(tables_of(kafka_settings, Equipment(publisher), books)) as tables:
+                await eventually(lambda tables=tables: tables.live_partitions == ALL, within=20)
+                assert books.configs() == {"5"}
+        await publisher.publish_raw(CONFIG_CHANGES, key="6", value=b"??", headers={})
+        async with running(tables_of(kafka_settings, Equipment(publisher), Books())):
+            letters = await recorder.await_events(DeadLetter, 2, within=20)
+    assert [letter.source_key for letter in letters] == ["NQ==", "Ng=="]
+
+
+async def test_an_owner_that_fails_on_a_message_goes_on_with_the_next(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
+) -> None:
+    class Stumbling(Books):
+        def on_record(self, partition: int, topic: Topic, key: str, event: Event | None) -> None:
+            if key == "13":
+                raise LookupError("thirteen")
+            super().on_record(partition, topic, key, event)
+
+    await publisher.publish_many(CONFIG_CHANGES, changes(range(1, 31)))
+    books = Stumbling()
+    async with (
+        recording(kafka_settings, DEAD_LETTERS) as recorder,
+        running(tables_of(kafka_settings, equipment, books)) as tables,
+    ):
+        await eventually(lambda: tables.live_partitions == ALL, within=20)
+        letter = await recorder.await_event(DeadLetter)
+    assert letter.error == "LookupError: thirteen"
+    assert len(books.configs()) == 29

@@ -1,0 +1,50 @@
+import dataclasses
+from datetime import timedelta
+
+import pytest
+
+from contracts.topics import ALL_TOPICS, TICKS
+from local_stack.keeper import KeptKafka
+from runtime.settings import KafkaSettings
+from runtime.topics import NoTopicAdministration, TopicMismatch, TopicsNotReady, provision, verify
+
+pytestmark = pytest.mark.kafka
+
+
+async def test_declared_topics_pass_and_missing_ones_are_named_with_the_command(kafka_settings: KafkaSettings) -> None:
+    await verify(kafka_settings, ALL_TOPICS)
+    other = dataclasses.replace(TICKS, name="tocks")
+    with pytest.raises(TopicsNotReady, match=r"tocks.*python -m runtime\.topics provision"):
+        await verify(kafka_settings, (TICKS, other))
+
+
+@pytest.mark.real_kafka
+async def test_provisioning_twice_changes_nothing(kafka_settings: KafkaSettings) -> None:
+    assert await provision(kafka_settings) == []
+
+
+@pytest.mark.real_kafka
+async def test_a_changed_declaration_is_applied_to_an_existing_topic(kafka_settings: KafkaSettings) -> None:
+    shorter = dataclasses.replace(TICKS, retention=timedelta(hours=1))
+    (done,) = await provision(kafka_settings, (shorter,))
+    assert "retention.ms=3600000" in done
+    assert await provision(kafka_settings, (shorter,)) == []
+
+
+@pytest.mark.real_kafka
+async def test_another_number_of_partitions_is_refused_and_nothing_is_touched(kafka_settings: KafkaSettings) -> None:
+    wider = dataclasses.replace(TICKS, partitions=48, retention=timedelta(hours=1))
+    new = dataclasses.replace(TICKS, name="tocks")
+    with pytest.raises(TopicMismatch, match="ticks has 24 partitions where 48 are declared"):
+        await provision(kafka_settings, (new, wider))
+    with pytest.raises(TopicsNotReady, match="missing"):
+        await verify(kafka_settings, (new,))
+
+
+async def test_a_broker_without_administration_is_named_as_such(
+    kafka: KeptKafka, kafka_settings: KafkaSettings
+) -> None:
+    if kafka.is_real:
+        pytest.skip("the real Kafka has topic administration")
+    with pytest.raises(NoTopicAdministration, match="its own tool"):
+        await provision(kafka_settings, (dataclasses.replace(TICKS, name="tocks"),))
