@@ -20,7 +20,7 @@ from admin_api.process import listen_to_signals, serve
 from admin_api.settings import AdminApiSettings
 from runtime.database import build_engine
 from runtime.logs import configure_logging
-from runtime.settings import DatabaseSettings, LogSettings, load_settings
+from runtime.settings import DatabaseSettings, load_settings
 from store.schema import SchemaOutOfDate, ensure_current
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -46,7 +46,6 @@ def serve_command(context: typer.Context) -> None:
 @app.command("resync")
 def resync_command() -> None:
     """Queue every config for announcement. Needs Postgres only: the relay of a running API sends them."""
-    configure_logging(load_settings(LogSettings), "admin-api")
     count = asyncio.run(_resync(load_settings(DatabaseSettings)))
     typer.echo(f"Queued {count} configs in the outbox; a running admin-api sends them as soon as Kafka answers.")
 

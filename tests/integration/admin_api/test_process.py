@@ -1,0 +1,125 @@
+"""admin-api as a process: how it starts, refuses to start, and ends."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import httpx
+import pytest
+
+from admin_api.app import AdminApi
+from local_stack.keeper import KeptPostgres
+from local_stack.ports import free_port
+from support.api import TOKEN, client_of, created
+from support.polling import eventually
+from support.shared_services import create_database, database_at, drop_database
+
+pytestmark = pytest.mark.postgres
+
+Process = asyncio.subprocess.Process
+Start = Callable[..., Awaitable[Process]]
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    """Start `python -m admin_api ARGUMENTS` with these variables set."""
+    started: list[Process] = []
+
+    async def run(*arguments: str, **variables: str) -> Process:
+        environment = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "CANDLEKEEP_ADMIN_TOKEN": TOKEN}
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "admin_api", *arguments, env=environment | variables, stdout=pipe, stderr=pipe
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def end_of(process: Process) -> tuple[int | None, str, str]:
+    async with asyncio.timeout(30):
+        out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+async def answer_of(url: str, status: int) -> httpx.Response:
+    async def asked() -> httpx.Response | None:
+        async with httpx.AsyncClient() as client:
+            try:
+                answer = await client.get(url)
+            except httpx.TransportError:
+                return None
+        return answer if answer.status_code == status else None
+
+    return await eventually(asked, within=30)
+
+
+async def test_it_serves_while_kafka_is_down_and_sigterm_ends_it_with_0(start: Start, database_url: str) -> None:
+    port = free_port()
+    process = await start(DATABASE_URL=database_url, HTTP_PORT=str(port))
+    await answer_of(f"http://127.0.0.1:{port}/health/ready", 200)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers) as client:
+        assert (await client.get("/api/v1/admin/data-collection/status")).json()["total_configs"] == 0
+        assert (await client.get("/docs")).status_code == 200
+    process.send_signal(signal.SIGTERM)
+    code, _, err = await end_of(process)
+    assert code == 0, err
+    assert TOKEN not in err
+
+
+async def test_without_postgres_it_lives_and_says_that_it_is_not_ready(start: Start) -> None:
+    port = free_port()
+    process = await start(DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing", HTTP_PORT=str(port))
+    not_ready = await answer_of(f"http://127.0.0.1:{port}/health/ready", 503)
+    assert "database" in not_ready.json()["problems"]
+    await answer_of(f"http://127.0.0.1:{port}/health/live", 200)
+    process.send_signal(signal.SIGTERM)
+    assert (await end_of(process))[0] == 0
+
+
+async def test_it_refuses_to_start_on_a_schema_that_is_older(start: Start, postgres: KeptPostgres) -> None:
+    name = f"test_empty_{os.getpid()}"
+    await create_database(postgres.url, name, "template0")
+    try:
+        code, _, err = await end_of(await start(DATABASE_URL=database_at(postgres.url, name), HTTP_PORT="0"))
+    finally:
+        await drop_database(postgres.url, name)
+    assert code == 1
+    assert "python -m store upgrade" in err
+
+
+async def test_a_taken_port_is_said_so(start: Start, database_url: str) -> None:
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        code, _, err = await end_of(await start(DATABASE_URL=database_url, HTTP_PORT=str(port)))
+    assert code == 1
+    assert f"127.0.0.1:{port}" in err
+
+
+async def test_resync_counts_what_it_queued_and_needs_no_kafka_and_no_token(
+    start: Start, api: AdminApi, database_url: str
+) -> None:
+    async with client_of(api) as client:
+        await created(client)
+        await created(client, symbol="ETH/USDT")
+    process = await start("resync", DATABASE_URL=database_url, KAFKA_BOOTSTRAP_SERVERS="", CANDLEKEEP_ADMIN_TOKEN="")
+    code, out, err = await end_of(process)
+    assert (code, err) == (0, "")
+    assert out.startswith("Queued 2 configs")
+
+
+@pytest.mark.parametrize("url", ["postgresql://nobody@127.0.0.1:1/nothing"])
+async def test_resync_without_a_database_is_one_clear_line(start: Start, url: str) -> None:
+    code, _, err = await end_of(await start("resync", DATABASE_URL=url))
+    assert code == 1
+    assert err.startswith("admin-api: ")
+    assert err.count("\n") == 1
