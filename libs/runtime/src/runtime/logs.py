@@ -16,7 +16,7 @@ from runtime.settings import LogSettings
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger()
 
-_CHATTY = ("aiokafka", "faststream", "uvicorn", "asyncio", "ccxt", "sqlalchemy")
+_CHATTY = ("aiokafka", "alembic", "faststream", "uvicorn", "asyncio", "ccxt", "sqlalchemy")
 _REPEAT_SECONDS = 30.0
 
 
