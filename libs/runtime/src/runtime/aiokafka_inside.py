@@ -1,6 +1,6 @@
 """All that we lean on inside aiokafka (pinned below 0.15), in one place, each with the reason.
 
-`tests/unit/runtime/test_aiokafka_inside.py` fails when one of these moves.
+`tests/unit/runtime/test_small_parts.py` fails when one of these moves.
 """
 
 import time

@@ -16,7 +16,7 @@ _CONNECT_SECONDS = 10.0
 
 def async_url(database_url: str) -> URL:
     """The URL as SQLAlchemy's asyncpg dialect wants it; libpq's `sslmode` becomes asyncpg's `ssl`."""
-    url = make_url(database_url.replace("postgres://", "postgresql://", 1))
+    url = make_url(database_url)
     if "sslmode" in url.query:
         mode = url.query["sslmode"]
         url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})

@@ -13,6 +13,7 @@ from runtime.logs import log
 from runtime.metrics import ConsumerMetrics
 from runtime.publisher import EventPublisher, PublishFailed
 
+_FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
 _MAX_ERROR_CHARACTERS = 4000
 _WINDOW = 1000
@@ -51,7 +52,7 @@ class DeadLetters:
         if (aside := sum(self._recent)) > max(_TOLERATED, len(self._recent) * _SHARE):
             raise TooManyDeadLetters(f"{aside} of the last {len(self._recent)} messages; last error: {error}")
         letter = dead_letter(record, error, attempts, self._consumer, datetime.now(UTC))
-        pause = 0.5
+        pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
                 await self._publisher.publish(DEAD_LETTERS, letter)

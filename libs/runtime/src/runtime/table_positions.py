@@ -97,6 +97,10 @@ class TablePositions:
         """Whether the group had passed this message before we were assigned its partition."""
         return bool(record.offset < self._committed.get(TopicPartition(record.topic, record.partition), 0))
 
+    def note_commits(self, logs: Mapping[TopicPartition, Log]) -> None:
+        """Remember how far the group had come before us."""
+        self._committed |= {each: found.committed for each, found in logs.items() if found.committed is not None}
+
     async def survey(self, consumer: AIOKafkaConsumer, numbers: set[int]) -> dict[int, Opening]:
         """Ask Kafka where these partitions begin and end. Raises `KafkaError` or `TimeoutError`."""
         partitions = self.readable(numbers, numbers)
@@ -108,10 +112,11 @@ class TablePositions:
             each: Log(beginnings[each], ends[each], commits[each][0] if each in commits else None)
             for each in partitions
         }
-        self._committed |= {each: found.committed for each, found in logs.items() if found.committed is not None}
-        return {number: self._opening(number, logs) for number in numbers}
+        self.note_commits(logs)
+        return {number: self.opening(number, logs) for number in numbers}
 
-    def _opening(self, number: int, logs: Mapping[TopicPartition, Log]) -> Opening:
+    def opening(self, number: int, logs: Mapping[TopicPartition, Log]) -> Opening:
+        """Go on where we stopped if all tables can; else begin anew."""
         tables = [TopicPartition(topic, number) for topic in self._tables]
         resumable = all(
             each in self._next and logs[each].beginning <= self._next[each] <= logs[each].end for each in tables
