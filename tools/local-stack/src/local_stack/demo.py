@@ -71,9 +71,10 @@ async def run_demo(options: DemoOptions) -> None:
         if await _unless_stopped(stack.start(), stop):
             await _unless_stopped(_show(stack, narrator, options), stop)
     finally:
-        stopping_at = narrator.seconds
+        stopping_at, anything = narrator.seconds, bool(stack.processes)
         await stack.stop()
-        narrator.progress(f"everything is stopped ({narrator.seconds - stopping_at:.1f} s); the data is kept")
+        if anything:
+            narrator.progress(f"everything is stopped ({narrator.seconds - stopping_at:.1f} s); the data is kept")
 
 
 def _stop_event(stack: Stack, narrator: Narrator) -> asyncio.Event:

@@ -40,10 +40,12 @@ class Folder:
         owner.unlink(missing_ok=True)
 
     def claim(self) -> None:
-        record_pid(self.run / "stack.pid", os.getpid())
+        record_pid(self.run / "stack.pid", os.getpid(), command_line(os.getpid()) or "")
 
     def release(self) -> None:
-        (self.run / "stack.pid").unlink(missing_ok=True)
+        """Gives up our claim, never another stack's."""
+        if live_pid(self.run / "stack.pid") == os.getpid():
+            (self.run / "stack.pid").unlink()
 
     def postgres_password(self) -> str:
         """Made once; the database keeps it."""

@@ -56,7 +56,7 @@ class Child:
                 )
             except OSError as error:
                 raise StackError(f"cannot start {command.name}: {error}") from error
-        record_pid(pid_file, process.pid)
+        record_pid(pid_file, process.pid, " ".join(command.argv))
         return cls(command, process, log_file, pid_file)
 
     @property
@@ -137,8 +137,9 @@ def command_line(pid: int) -> str | None:
     return None if state == "Z" else arguments.decode(errors="replace").replace("\0", " ").strip()
 
 
-def record_pid(pid_file: Path, pid: int) -> None:
-    pid_file.write_text(json.dumps({"pid": pid, "command": command_line(pid)}))
+def record_pid(pid_file: Path, pid: int, command: str) -> None:
+    """`command` as it was given: for a moment after its start a process shows an empty one."""
+    pid_file.write_text(json.dumps({"pid": pid, "command": command}))
 
 
 def live_pid(pid_file: Path) -> int | None:

@@ -144,7 +144,7 @@ class Stack:
             async with asyncio.TaskGroup() as starting:
                 for service in self._our_services():
                     starting.create_task(self._start_service(service))
-            await self._fill_new_kafka()
+                starting.create_task(self._fill_new_kafka())
         except* StackError as failures:
             raise _first(failures) from None
 
