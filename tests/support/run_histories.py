@@ -8,6 +8,7 @@ from uuid import uuid4
 from hypothesis import strategies as st
 
 from contracts.runs import RunFinished, RunStarted, TimeframeResult
+from contracts.schedule import JobScheduled
 from contracts.vocabulary import ErrorClass, RunStatus, Trigger
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -61,6 +62,24 @@ def an_ending(**changes: Any) -> RunFinished:
 def a_result(timeframe: str = "1m", **changes: Any) -> TimeframeResult:
     facts: dict[str, Any] = {"timeframe": timeframe, "candles": 10, "pages": 1, "first_open": NOON, "last_open": NOON}
     return TimeframeResult(**facts | changes)
+
+
+def a_state(config_id: int = 1, version: int = 1, seconds: int = 0) -> JobScheduled:
+    """As of `seconds` after noon."""
+    at = NOON + timedelta(seconds=seconds)
+    return JobScheduled(
+        occurred_at=at,
+        config_id=config_id,
+        config_version=version,
+        exchange="kraken",
+        symbol="BTC/EUR",
+        timeframes=("1m",),
+        interval_minutes=10,
+        active=True,
+        last_slot=at,
+        next_fire_at=at + timedelta(minutes=10),
+        covered_until=None,
+    )
 
 
 @st.composite

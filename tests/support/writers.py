@@ -4,14 +4,16 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import asyncpg
+from aiokafka import TopicPartition
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.event import Event
 from contracts.topics import Topic
 from runtime.database import build_engine
-from runtime.kafka import build_broker
+from runtime.kafka import build_broker, build_consumer, topic_name
 from runtime.publisher import EventPublisher
 from runtime.settings import DatabaseSettings, KafkaSettings, WorkerSettings
 from runtime.worker import Worker, serve
@@ -80,3 +82,32 @@ async def query(database_url: str, sql: str, *arguments: Any) -> list[tuple[Any,
 def measured(worker: Worker, metric: str, **labels: str) -> float:
     """A metric's value, 0 before it was first touched."""
     return worker.registry.get_sample_value(metric, labels) or 0.0
+
+
+async def rewind(settings: KafkaSettings, group: str, *topics: Topic) -> None:
+    """Let an empty group read the topics from their beginning again."""
+    consumer = build_consumer(settings, group=group, client_id="rewind")
+    await consumer.start()
+    try:
+        consumer.assign(
+            [
+                TopicPartition(topic_name(settings, topic), number)
+                for topic in topics
+                for number in range(topic.partitions)
+            ]
+        )
+        await consumer.commit(dict(await consumer.beginning_offsets(consumer.assignment())))
+    finally:
+        await consumer.stop()
+
+
+@contextlib.asynccontextmanager
+async def database_away(postgres_url: str, database_url: str) -> AsyncIterator[None]:
+    """Nobody is connected to the database, and nobody can connect, until the block ends."""
+    name = urlsplit(database_url).path.removeprefix("/")
+    await query(postgres_url, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+    try:
+        await query(postgres_url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
+        yield
+    finally:
+        await query(postgres_url, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')

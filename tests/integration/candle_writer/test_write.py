@@ -1,6 +1,5 @@
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import asyncpg
@@ -12,19 +11,13 @@ from candle_writer.series import SeriesIds
 from candle_writer.write import Outcome, write_candles
 from runtime.database import is_transient
 from support.fetches import NOON_MS, a_candle, a_fetch
-from support.writers import an_engine, query
+from support.writers import query
 
 pytestmark = pytest.mark.postgres
 
 STORED = """
 SELECT exchange, symbol, timeframe, open_time, open, high, low, close, volume, fetched_at FROM ohlcv ORDER BY 1, 2, 3, 4
 """
-
-
-@pytest.fixture
-async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
-    async with an_engine(database_url) as engine:
-        yield engine
 
 
 async def test_a_candle_is_stored_as_it_was_fetched(engine: AsyncEngine, database_url: str) -> None:

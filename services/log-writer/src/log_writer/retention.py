@@ -18,7 +18,7 @@ _LOCK: Final = 7_226_501_134
 
 _DELETE = text("""
     DELETE FROM job_execution_logs WHERE id = ANY(ARRAY(
-      SELECT id FROM job_execution_logs WHERE started_at < now() - :keep
+      SELECT id FROM job_execution_logs WHERE started_at < now() - cast(:keep AS interval)
       ORDER BY started_at LIMIT :rows FOR UPDATE SKIP LOCKED))
 """)
 
