@@ -156,7 +156,7 @@ class _Broker:
     async def _format(self, properties: Path) -> None:
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tool = (*self._java_command(record=False), "kafka.tools.StorageTool", "format", "--standalone")
-        command = Command(name="Kafka's format", argv=(*tool, "-t", cluster_id, "-c", str(properties)))
+        command = Command(name="Kafka's format", argv=(*tool, f"--cluster-id={cluster_id}", "-c", str(properties)))
         log_file = self._logs / "kafka-format.log"
         child = await run_to_end(command, log_file=log_file, pid_file=self._run / "kafka-format.pid")
         if child.exit_code != 0:
