@@ -1,0 +1,124 @@
+"""Schedulers to start, in this process or as their own, and Kafka as their neighbours see it."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from prometheus_client import CollectorRegistry
+
+from contracts.event import Event
+from contracts.schedule import JobScheduled
+from contracts.ticks import TickDue
+from contracts.topics import CONFIG_CHANGES, Topic
+from local_stack.ports import free_port
+from runtime.publisher import EventPublisher
+from runtime.settings import KafkaSettings
+from runtime.worker import serve
+from scheduler.app import build_worker
+from scheduler.clock import wall_clock
+from scheduler.settings import SchedulerSettings
+from support.kafka import Recorder
+from support.polling import eventually
+from support.schedules import a_change
+
+
+@dataclass
+class SettableClock:
+    """The wall clock, and what somebody set it ahead by."""
+
+    ahead_ms: int = 0
+
+    def __call__(self) -> int:
+        return wall_clock() + self.ahead_ms
+
+    def set_to(self, instant: int) -> None:
+        self.ahead_ms = instant - wall_clock()
+
+
+@dataclass
+class World:
+    """Kafka as the scheduler's neighbours see it, and schedulers to start in this process."""
+
+    settings: KafkaSettings
+    publisher: EventPublisher
+    seen: Recorder
+    clock: SettableClock = field(default_factory=SettableClock)
+    registry: CollectorRegistry | None = None
+
+    async def change(self, **config: Any) -> None:
+        await self.publisher.publish(CONFIG_CHANGES, a_change(**config))
+
+    async def say(self, topic: Topic, events: Iterable[Event]) -> None:
+        await self.publisher.publish_many(topic, events)
+
+    async def tick(self, number: int, *, within: float = 10.0) -> TickDue:
+        """The number-th tick there ever was, counting from 1."""
+        return (await self.seen.await_events(TickDue, number, within=within))[number - 1]
+
+    async def state(self, number: int) -> JobScheduled:
+        return (await self.seen.await_events(JobScheduled, number))[number - 1]
+
+    def tombstones(self, topic: Topic) -> list[str]:
+        return [each.key for each in self.seen.records if each.topic is topic and each.event is None]
+
+    @contextlib.asynccontextmanager
+    async def scheduler(self, **changes: Any) -> AsyncIterator[None]:
+        """A scheduler in this process, from when it has restored everything until it has stopped in good order."""
+        settings = SchedulerSettings(
+            **{**self.settings.model_dump(), "http_port": 0, "clock_check_seconds": 0.05, **changes}
+        )
+        worker, stop = build_worker(settings, self.clock), asyncio.Event()
+        serving = asyncio.create_task(serve(worker, stop))
+
+        def all_live() -> bool:
+            assert not serving.done(), serving
+            return worker.registry.get_sample_value("candlekeep_scheduler_partitions_live") == CONFIG_CHANGES.partitions
+
+        try:
+            await eventually(all_live, within=30)
+            self.registry = worker.registry
+            yield
+        finally:
+            stop.set()
+            assert await asyncio.wait_for(serving, 20) == 0
+
+
+@dataclass
+class Instance:
+    """A scheduler as a process of its own."""
+
+    process: asyncio.subprocess.Process
+    port: int
+
+    async def live_partitions(self) -> int:
+        try:
+            async with httpx.AsyncClient() as http:
+                lines = (await http.get(f"http://127.0.0.1:{self.port}/metrics")).text.splitlines()
+        except httpx.HTTPError:
+            return 0
+        found = [line for line in lines if line.startswith("candlekeep_scheduler_partitions_live ")]
+        return int(float(found[0].split()[1]))
+
+
+@contextlib.asynccontextmanager
+async def an_instance(settings: KafkaSettings, **environment: str) -> AsyncIterator[Instance]:
+    port = free_port()
+    variables = {name.upper(): str(value) for name, value in settings.model_dump().items()}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "scheduler",
+        env={**os.environ, **variables, "HTTP_PORT": str(port), "LOG_FORMAT": "console", **environment},
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        yield Instance(process, port)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
