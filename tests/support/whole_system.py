@@ -1,0 +1,29 @@
+"""Options for a whole system in a test: on the run's Kafka under a prefix of its own, and a database of its own."""
+
+import uuid
+from pathlib import Path
+
+from local_stack.keeper import KeptKafka
+from local_stack.stack import StackOptions
+
+EVERY_SERVICE = {
+    "KAFKA_SESSION_TIMEOUT_MS": "6000",
+    "LOG_FORMAT": "console",
+}
+
+
+def system_options(
+    kafka: KeptKafka,
+    database_url: str,
+    folder: Path,
+    *,
+    simulator_arguments: tuple[str, ...] = (),
+) -> StackOptions:
+    return StackOptions(
+        folder=folder,
+        kafka=kafka.bootstrap,
+        topic_prefix=f"system-{uuid.uuid4().hex[:8]}.",
+        database_url=database_url,
+        simulator_arguments=simulator_arguments,
+        overrides={"*": EVERY_SERVICE},
+    )
