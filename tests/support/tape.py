@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any
 
 import aiohttp
@@ -17,6 +18,8 @@ class Tape:
     """`base` stands in for the internet: the exchange's own host is the first part of the path."""
 
     base: str = ""
+    now: float = 0.0
+    """What its answers are dated, seconds since the epoch."""
     status: int = 200
     body: bytes = b"[]"
     content_type: str = "application/json"
@@ -46,10 +49,12 @@ async def playing(simulator: str) -> AsyncIterator[Tape]:
             return web.json_response(tape.markets[request.path])
         if request.path.endswith(_CANDLES):
             tape.asked.append(str(request.rel_url))
-            headers = {"Content-Type": tape.content_type, **tape.headers}
+            dated = formatdate(tape.now, usegmt=True)
+            headers = {"Content-Type": tape.content_type, "Date": dated, **tape.headers}
             return web.Response(status=tape.status, body=tape.body, headers=headers)
         async with aiohttp.ClientSession() as session, session.get(simulator + str(request.rel_url)) as passed:
-            return web.Response(status=passed.status, body=await passed.read(), content_type="application/json")
+            headers = {"Content-Type": "application/json", "Date": formatdate(tape.now, usegmt=True)}
+            return web.Response(status=passed.status, body=await passed.read(), headers=headers)
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)

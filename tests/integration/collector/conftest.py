@@ -23,6 +23,7 @@ async def simulator() -> AsyncIterator[Simulator]:
 @pytest.fixture
 async def tape(simulator: Simulator) -> AsyncIterator[Tape]:
     async with playing(simulator.base) as tape:
+        tape.now = NOW_MS / 1000
         yield tape
 
 

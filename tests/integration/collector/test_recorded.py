@@ -29,6 +29,7 @@ def exchange_answering(tape: Tape, exchanges_at: Callable[..., Exchanges]) -> Ca
 
     def answering(body: Any, now: float) -> Exchanges:
         tape.says(body)
+        tape.now = now
         return exchanges_at(tape.base, now=lambda: now)
 
     return answering
@@ -45,13 +46,14 @@ async def test_recorded_answers_are_read_as_ccxt_was_recorded_to(
     entry = json.loads(shared_file(f"data/ccxt-static-response/{exchange}.json").read_text())["entries"][number]
     symbol, timeframe, since, limit = entry["input"]
     expected = entry["parsedResponse"]
-    now_ms = close_of(timeframe, expected[-1][0])
+    now_ms = close_of(timeframe, expected[-1][0]) + 1_000_000_000
     since = since or expected[0][0]
     client = exchange_answering(entry["httpResponse"], now_ms / 1000).clients.of(exchange)
     await client.require(symbol, timeframe)
     answer = await client.fetch(symbol, timeframe, since, limit)
     page = read_page(exchange, timeframe, answer.rows, since=since, now=now_ms)
-    assert [list(candle) for candle in page.closed] == expected
+    # Kraken's recorded answer goes on after the three rows that ccxt was asked for.
+    assert [list(candle) for candle in page.closed if candle.open_ms <= expected[-1][0]] == expected
 
 
 @pytest.mark.parametrize(("exchange", "number"), ENTRIES)

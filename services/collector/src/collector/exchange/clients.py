@@ -17,6 +17,7 @@ from collector.exchange.throttle import FairThrottler
 from collector.failures import ExchangeFailure
 from collector.metrics import CollectorMetrics
 from contracts.vocabulary import ErrorClass
+from runtime.logs import log
 
 LARGEST_PAGE: Final = 1000
 """Some exchanges give more rows at once (Bitfinex 10,000); a page of ours fits into one event."""
@@ -88,12 +89,15 @@ class ExchangeClient:
         await markets.require(symbol)
 
     async def fetch(self, symbol: str, timeframe: str, since: int, limit: int) -> Answer:
-        """Candles that open at `since` or later, at most `limit`. Raises `ExchangeFailure`. `require` it first."""
+        """Candles that open at `since` or later, `limit` or so; there may be earlier and more. `require` it first.
+
+        Raises `ExchangeFailure`.
+        """
         client, _ = self._book(symbol)
         exchanged = Exchanged(sent_ms=self.now_ms())
         LAST.set(exchanged)
         rows = await self._call(lambda: client.fetch_ohlcv(symbol, timeframe, since, limit))
-        if not rows and not is_list_of_candles(self.exchange, exchanged.body):
+        if not is_list_of_candles(self.exchange, exchanged.body):
             raise self._counted(
                 ExchangeFailure(
                     ErrorClass.BAD_RESPONSE,
@@ -119,6 +123,8 @@ class ExchangeClient:
         except ExchangeFailure:
             raise
         except Exception as error:
+            if not isinstance(error, ccxt.BaseError | OSError):
+                log.warning("ccxt tripped over an answer", action="unexpected_answer", exc_info=error)
             failure = self._counted(failure_of(error, self.exchange, datetime.now(UTC)))
             if failure.retry_after is not None:
                 self._not_before, self._why_not = self._clock.monotonic() + failure.retry_after, failure

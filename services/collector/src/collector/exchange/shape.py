@@ -1,4 +1,4 @@
-"""Whether JSON from which ccxt read no candle really says "no candles".
+"""Whether an answer has a list of candles at all.
 
 ccxt reads a missing field as an empty list, so `{"unexpected": 1}` and `{"candles": []}` look the same behind it.
 """

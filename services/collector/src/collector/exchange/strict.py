@@ -15,9 +15,9 @@ from typing import Any, Final
 from ccxt.base.errors import (
     BadResponse,
     BaseError,
+    DDoSProtection,
     ExchangeError,
     ExchangeNotAvailable,
-    NetworkError,
     RateLimitExceeded,
 )
 
@@ -63,6 +63,10 @@ def strict(cls: Any) -> Any:
         async def fetch(self, *args: Any, **kwargs: Any) -> Any:
             _last().sent_ms = self.on_send()
             return await super().fetch(*args, **kwargs)
+
+        def parse_ohlcvs(self, ohlcvs: Any, market: Any = None, timeframe: str = "1m", *_since_limit_tail: Any) -> Any:
+            # Filtering by `since` would drop rows without a time: an answer full of those would look like "no candles".
+            return super().parse_ohlcvs(ohlcvs, market, timeframe)
 
         def handle_errors(  # noqa: PLR0913, PLR0917 -- ccxt's signature
             self,
@@ -111,7 +115,7 @@ def _with_facts(error: BaseError, code: int, headers: Mapping[str, str]) -> Base
     know, which would look permanent.
     """
     truer = error
-    if code in _TOO_MANY and not isinstance(error, NetworkError):
+    if code in _TOO_MANY and not isinstance(error, DDoSProtection | RateLimitExceeded):
         truer = RateLimitExceeded(str(error))
     elif code >= _SERVER_ERROR and type(error) in {ExchangeError, BadResponse}:
         truer = ExchangeNotAvailable(str(error))
