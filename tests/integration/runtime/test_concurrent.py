@@ -154,6 +154,7 @@ async def test_one_slow_lane_leaves_room_for_the_others(
         assert consumer.in_flight == 5
 
 
+@pytest.mark.real_kafka  # the in-memory broker races when several members join
 async def test_a_second_member_takes_over_a_part_and_gives_it_back(
     kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
 ) -> None:

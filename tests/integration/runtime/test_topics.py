@@ -7,6 +7,7 @@ from contracts.topics import ALL_TOPICS, TICKS
 from local_stack.keeper import KeptKafka
 from runtime.settings import KafkaSettings
 from runtime.topics import NoTopicAdministration, TopicMismatch, TopicsNotReady, provision, verify
+from support.polling import eventually
 
 pytestmark = pytest.mark.kafka
 
@@ -28,7 +29,11 @@ async def test_a_changed_declaration_is_applied_to_an_existing_topic(kafka_setti
     shorter = dataclasses.replace(TICKS, retention=timedelta(hours=1))
     (done,) = await provision(kafka_settings, (shorter,))
     assert "retention.ms=3600000" in done
-    assert await provision(kafka_settings, (shorter,)) == []
+
+    async def settled() -> bool:  # a changed configuration reaches the brokers a moment later
+        return await provision(kafka_settings, (shorter,)) == []
+
+    await eventually(settled)
 
 
 @pytest.mark.real_kafka
