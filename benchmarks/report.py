@@ -1,53 +1,81 @@
-"""What benchmarks report, and the one table that shows it."""
+"""What a benchmark measured, beside its baseline of the same run, and how it is printed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-_HEADINGS = ("benchmark", "ours", "baseline", "unit", "ratio", "target", "note")
-_LEFT = {"benchmark", "unit", "target", "note"}
+from typing import Self
 
 
 @dataclass(frozen=True)
 class Row:
-    """One figure of ours beside the same figure of its baseline, measured in the same run."""
+    """One comparison. `ratio` is ours over the baseline's; the note says what to think of it."""
 
     name: str
-    ours: float
+    ours: float | None
     baseline: float | None
     unit: str
     ratio: float | None
-    """Ours divided by the baseline; None where there is nothing to divide by."""
-    note: str = ""
-    target: str = ""
-    """What was promised, in words. Empty: nothing was."""
-    met: bool | None = None
-    """Whether the target was met; None without a target."""
+    note: str
+    ratio_at_least: float | None = None
+    """The target, where one was promised for the ratio."""
+    ours_below: float | None = None
+    """The target, where one was promised for our own figure."""
+
+    @classmethod
+    def compare(  # noqa: PLR0913 -- all but the first four by name
+        cls,
+        name: str,
+        ours: float | None,
+        baseline: float | None,
+        unit: str,
+        note: str = "",
+        *,
+        ratio_at_least: float | None = None,
+        ours_below: float | None = None,
+    ) -> Self:
+        ratio = ours / baseline if ours is not None and baseline else None
+        return cls(name, ours, baseline, unit, ratio, note, ratio_at_least, ours_below)
+
+    @property
+    def target(self) -> str:
+        """In words; empty when nothing was promised."""
+        if self.ratio_at_least is not None:
+            return f"ratio >= {_number(self.ratio_at_least)}"
+        return f"< {_number(self.ours_below)} {self.unit}" if self.ours_below is not None else ""
+
+    @property
+    def met(self) -> bool | None:
+        """None when nothing was promised; what could not be measured missed its target."""
+        if self.ratio_at_least is not None:
+            return self.ratio is not None and self.ratio >= self.ratio_at_least
+        if self.ours_below is not None:
+            return self.ours is not None and self.ours < self.ours_below
+        return None
 
 
-def render(rows: Sequence[Row]) -> str:
-    """One aligned table: names and words to the left, numbers to the right."""
-    table = [_HEADINGS, *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in table) for column in range(len(_HEADINGS))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if heading in _LEFT else cell.rjust(width)
-            for heading, cell, width in zip(_HEADINGS, line, widths, strict=True)
-        ).rstrip()
-        for line in table
-    ]
-    lines.insert(1, "-" * max(map(len, lines)))
-    return "\n".join(lines)
+def table(rows: Iterable[Row]) -> str:
+    """The rows as text for a terminal: names left, numbers right."""
+    heads = ("what", "ours", "baseline", "unit", "ratio", "target", "", "note")
+    cells = [_cells(row) for row in rows]
+    widths = [max(len(line[column]) for line in (heads, *cells)) for column in range(len(heads))]
+    lines = [_line(heads, widths), "  ".join("-" * width for width in widths), *(_line(cell, widths) for cell in cells)]
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    verdict = "" if row.met is None else "met: " if row.met else "MISSED: "
-    ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-    return (row.name, _number(row.ours), _number(row.baseline), row.unit, ratio, verdict + row.target, row.note)
+    verdict = {None: "", True: "met", False: "MISSED"}[row.met]
+    numbers = _number(row.ours), _number(row.baseline), _number(row.ratio)
+    return (row.name, *numbers[:2], row.unit, numbers[2], row.target, verdict, row.note)
+
+
+def _line(cells: tuple[str, ...], widths: list[int]) -> str:
+    numbers = {1, 2, 4}
+    return "  ".join(
+        cell.rjust(width) if column in numbers else cell.ljust(width)
+        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
 
 
 def _number(value: float | None) -> str:
-    """Three digits that matter, thousands apart."""
     if value is None:
-        return ""
-    decimals = next((digits for limit, digits in ((100, 0), (10, 1), (1, 2)) if abs(value) >= limit), 3)
-    return f"{value:,.{decimals}f}"
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
