@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from local_stack.errors import StackError
+from local_stack.kafka_provider import ExistingKafka
 from local_stack.plan import Ports, Role
 from local_stack.processes import Child, Command, command_line, live_pid
 from local_stack.readiness import is_ready
@@ -26,7 +27,7 @@ def a_stack(folder: Path, **changes: object) -> StackOptions:
         "roles": (DUMMY, OTHER),
         "live": True,
         "prepare": False,
-        "kafka": "127.0.0.1:1",
+        "kafka": ExistingKafka("127.0.0.1:1"),
         "database_url": "postgresql://nobody@127.0.0.1:1/none",
     }
     return StackOptions(**{**chosen, **changes})
@@ -125,6 +126,7 @@ async def test_a_second_stack_in_the_same_folder_is_refused(tmp_path: Path) -> N
     command = Command(name="first", argv=(sys.executable, dummy_service.__file__), env={"HTTP_PORT": "0"})
     first = await Child.start(command, log_file=tmp_path / "log", pid_file=tmp_path / "run" / "stack.pid")
     try:
+        await eventually(lambda: first.last_lines(1))
         with pytest.raises(StackError, match=rf"already running \(pid {first.pid}"):
             await Stack(a_stack(tmp_path)).start()
     finally:

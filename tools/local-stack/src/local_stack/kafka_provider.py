@@ -32,11 +32,13 @@ class KafkaChoice(StrEnum):
 
 @dataclass(frozen=True)
 class ExistingKafka:
-    """Somebody else's broker, named by KAFKA_BOOTSTRAP_SERVERS. Nothing here starts or stops it."""
+    """Somebody else's broker, as named by KAFKA_BOOTSTRAP_SERVERS. Nothing here starts or stops it."""
 
     bootstrap: str
-    child: None = None
     is_real: bool = True
+    control: str | None = None
+    """The control port of an in-memory one."""
+    child: None = None
     fresh: bool = False
 
     @property

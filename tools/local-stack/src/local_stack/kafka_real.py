@@ -73,6 +73,7 @@ class RealKafka:
         self.bootstrap = f"{LOOPBACK}:{ports.broker}"
         self.description = f"Apache Kafka {kafka_version()} (real)"
         self.is_real = True
+        self.control = None
         self.fresh = fresh
         self._archive = archive
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from local_stack.errors import StackError
-from local_stack.kafka_provider import Kafka, KafkaPlace, MemoryKafka, start_kafka
+from local_stack.kafka_provider import ExistingKafka, Kafka, KafkaPlace, start_kafka
 from local_stack.postgres import ExistingPostgres, Postgres, PostgresPlace, start_postgres
 from local_stack.processes import command_line
 
@@ -32,6 +32,11 @@ class KeptKafka:
     description: str
     control: str | None
     """The control port of an in-memory one: see `local_stack.kafka_memory`."""
+
+    @property
+    def existing(self) -> ExistingKafka:
+        """For a stack that shall use it."""
+        return ExistingKafka(self.bootstrap, is_real=self.is_real, control=self.control)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +70,7 @@ async def _start(what: Literal["kafka", "postgres"], folder: Path) -> Kafka | Po
 def _describe(kept: Kafka | Postgres | ExistingPostgres) -> KeptKafka | KeptPostgres:
     if isinstance(kept, Postgres | ExistingPostgres):
         return KeptPostgres(url=kept.url, description=kept.description)
-    control = kept.control if isinstance(kept, MemoryKafka) else None
-    return KeptKafka(bootstrap=kept.bootstrap, is_real=kept.is_real, description=kept.description, control=control)
+    return KeptKafka(bootstrap=kept.bootstrap, is_real=kept.is_real, description=kept.description, control=kept.control)
 
 
 def _announce(file: Path, kept: KeptKafka | KeptPostgres) -> None:

@@ -23,9 +23,9 @@ from local_stack.errors import StackError
 from local_stack.folder import Folder
 from local_stack.kafka_provider import (
     MEMORY_CLIENT_SETTINGS,
+    ExistingKafka,
     Kafka,
     KafkaPlace,
-    MemoryKafka,
     command_memory_kafka,
     start_kafka,
 )
@@ -70,7 +70,7 @@ class StackOptions:
     overrides: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     live: bool = False
     simulator_arguments: tuple[str, ...] = ()
-    kafka: str | None = None
+    kafka: ExistingKafka | None = None
     topic_prefix: str = ""
     database_url: str | None = None
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
@@ -93,7 +93,6 @@ class Stack:
         self._say = options.say
         # Ours once they run: an address in the environment must not be mistaken for somebody else's server later.
         self._environment = dict(os.environ)
-        self._environment |= {"KAFKA_BOOTSTRAP_SERVERS": options.kafka} if options.kafka else {}
         self._environment |= {"DATABASE_URL": options.database_url} if options.database_url else {}
 
     @property
@@ -170,7 +169,7 @@ class Stack:
     def _require_free_ports(self) -> None:
         first = self.options.ports.first
         wanted = {service.name: service.port for service in self.services.values()}
-        if not self._environment.get("KAFKA_BOOTSTRAP_SERVERS"):
+        if not (self.options.kafka or self._environment.get("KAFKA_BOOTSTRAP_SERVERS")):
             ports = self.options.ports.kafka
             wanted |= {"Kafka": ports.broker, "Kafka's controller": ports.controller}
         if not self._environment.get("DATABASE_URL"):
@@ -181,9 +180,11 @@ class Stack:
     async def _start_kafka(self) -> None:
         ports = self.options.ports.kafka
         place = KafkaPlace(data=self.folder.kafka_data, logs=self.folder.logs, run=self.folder.run, ports=ports)
-        kept = KeptAlive(
-            "kafka", lambda: start_kafka(place, self._say, self._environment), self._say, self._kafka_restarted
-        )
+
+        async def start() -> Kafka:
+            return self.options.kafka or await start_kafka(place, self._say, self._environment)
+
+        kept = KeptAlive("kafka", start, self._say, self._kafka_restarted)
         self.processes["kafka"] = kept
         kafka = await kept.start()
         self._say(f"{kafka.description} answers on {kafka.bootstrap}")
@@ -192,12 +193,12 @@ class Stack:
     async def _provision_topics(self, kafka: Kafka) -> None:
         if not self.options.prepare:
             return
-        if isinstance(kafka, MemoryKafka):
-            prefix = self.options.topic_prefix
+        prefix = self.options.topic_prefix
+        if kafka.control is not None:  # it has the topics without a prefix from its start
             lines = [f"create {prefix}{topic.name} {topic.partitions}" for topic in ALL_TOPICS if prefix]
             await command_memory_kafka(kafka.control, lines)
             return
-        named = {"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap, "KAFKA_TOPIC_PREFIX": self.options.topic_prefix}
+        named = {"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap, "KAFKA_TOPIC_PREFIX": prefix}
         await self._run("topics", ("runtime.topics", "provision"), self._environment | named)
         self._say("the topics are as declared")
 
