@@ -21,7 +21,7 @@ def system_options(
 ) -> StackOptions:
     return StackOptions(
         folder=folder,
-        kafka=kafka.bootstrap,
+        kafka=kafka.existing,
         topic_prefix=f"system-{uuid.uuid4().hex[:8]}.",
         database_url=database_url,
         simulator_arguments=simulator_arguments,
