@@ -71,6 +71,11 @@ class Simulator:
     def __init__(self, base: str, http: aiohttp.ClientSession) -> None:
         self.base, self._http = base, http
 
+    async def stand_still(self, now_ms: int) -> None:
+        """Stop the exchanges' clocks at that instant; the log of requests keeps real time."""
+        async with self._http.put(f"{self.base}/control/clock", json={"now": now_ms, "frozen": True}) as response:
+            assert response.status == 200, await response.text()
+
     async def mood(self, kind: str, **mood: Any) -> None:
         async with self._http.post(f"{self.base}/control/moods", json={"kind": kind, **mood}) as response:
             assert response.status == 201, await response.text()

@@ -15,9 +15,10 @@ NOW_MS = 1_795_348_830_000
 
 @pytest.fixture
 async def simulator() -> AsyncIterator[Simulator]:
-    settings = SimulatorSettings(port=0, wall=lambda: NOW_MS / 1000)
-    async with running(settings) as base, aiohttp.ClientSession() as http:
-        yield Simulator(base, http)
+    async with running(SimulatorSettings(port=0)) as base, aiohttp.ClientSession() as http:
+        simulator = Simulator(base, http)
+        await simulator.stand_still(NOW_MS)
+        yield simulator
 
 
 @pytest.fixture

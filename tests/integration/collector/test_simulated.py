@@ -1,0 +1,215 @@
+"""Collecting from the simulated exchanges, in good moods and in bad ones."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from collector.failures import ExchangeFailure
+from collector.retry import RetryPolicy
+from contracts.vocabulary import ErrorClass
+from support.collecting import EXCHANGES, QUICK, Exchanges, Simulator, rows_of, symbol_of
+from support.polling import eventually
+
+NOW = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
+NEVER = RetryPolicy(max_retries=0, max_retries_by_class={})
+
+
+@pytest.fixture
+def exchanges(simulator: Simulator, exchanges_at: Callable[..., Exchanges]) -> Exchanges:
+    return exchanges_at(simulator.base)
+
+
+def ms(instant: datetime) -> int:
+    return int(instant.timestamp() * 1000)
+
+
+async def truth(simulator: Simulator, exchange: str, timeframe: str, start: datetime, **query: Any) -> Any:
+    symbol = query.pop("symbol", symbol_of(exchange))
+    return await simulator.truth(exchange, symbol, timeframe, start=ms(start), **query)
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize("timeframe", ["1m", "1h", "1d"])
+async def test_a_first_run_collects_one_page_of_closed_candles(
+    exchange: str, timeframe: str, simulator: Simulator, exchanges: Exchanges
+) -> None:
+    series = await exchanges.collect(exchange, timeframe)
+    rows = rows_of(series)
+    assert rows == await truth(simulator, exchange, timeframe, datetime.fromtimestamp(rows[0][0] / 1000, UTC))
+    assert (len(rows) > 250, series.pages) == (True, 1)
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES)
+async def test_a_window_of_many_pages_is_collected_whole(
+    exchange: str, simulator: Simulator, exchanges: Exchanges
+) -> None:
+    start = NOW - timedelta(hours=11, minutes=30)
+    series = await exchanges.collect(exchange, "1m", start)
+    assert rows_of(series) == await truth(simulator, exchange, "1m", start.replace(second=0) - timedelta(minutes=1))
+    assert series.read_until is not None
+    assert series.note is None
+
+
+async def test_weeks_and_months_are_collected_by_the_calendar(simulator: Simulator, exchanges: Exchanges) -> None:
+    start = datetime(2024, 2, 10, tzinfo=UTC)
+    for timeframe, first in (("1w", datetime(2024, 1, 29, tzinfo=UTC)), ("1M", datetime(2024, 1, 1, tzinfo=UTC))):
+        rows = rows_of(await exchanges.collect("binance", timeframe, start))
+        assert rows == await truth(simulator, "binance", timeframe, first)
+
+
+@pytest.mark.parametrize("exchange", ["binance", "bybit", "okx"])
+async def test_swaps_are_collected(exchange: str, simulator: Simulator, exchanges: Exchanges) -> None:
+    start = NOW - timedelta(minutes=30)
+    swap = rows_of(await exchanges.collect(exchange, "1m", start, symbol="BTC/USDT:USDT"))
+    spot = rows_of(await exchanges.collect(exchange, "1m", start, symbol="BTC/USDT"))
+    first = start.replace(second=0) - timedelta(minutes=1)
+    assert swap == await truth(simulator, exchange, "1m", first, symbol="BTC/USDT:USDT")
+    assert swap != spot
+
+
+async def test_what_kraken_no_longer_has_is_noted(simulator: Simulator, exchanges: Exchanges) -> None:
+    series = await exchanges.collect("kraken", "1m", NOW - timedelta(hours=20))
+    assert series.note is not None
+    assert "kraken no longer has candles from 2026-11-21 15:59 to 2026-11-22 00:01 UTC" in series.note
+    assert rows_of(series) == await truth(simulator, "kraken", "1m", NOW - timedelta(minutes=719, seconds=30))
+
+
+PASSING: list[dict[str, Any]] = [
+    {"kind": "rate_limit"},
+    {"kind": "ban"},
+    {"kind": "error", "status": 500},
+    {"kind": "error", "status": 524},
+    {"kind": "html"},
+    {"kind": "truncated"},
+    {"kind": "reset"},
+    {"kind": "reset_mid_body"},
+    {"kind": "empty"},
+    {"kind": "malformed"},
+    {"kind": "malformed", "variant": "nulls"},
+    {"kind": "malformed", "variant": "nan"},
+    {"kind": "malformed", "variant": "unaligned"},
+    {"kind": "maintenance"},
+    {"kind": "trickle", "latency_ms": 4000},
+]
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize("mood", PASSING, ids=lambda mood: "-".join(map(str, mood.values())))
+async def test_a_passing_bad_mood_costs_a_retry_and_no_candle(
+    exchange: str, mood: dict[str, Any], simulator: Simulator, exchanges_at: Callable[..., Exchanges]
+) -> None:
+    exchanges = exchanges_at(simulator.base, timeout=1.0)
+    client = exchanges.clients.of(exchange)
+    await client.require(symbol_of(exchange), "1m")
+    await simulator.mood(**mood, exchange=exchange, count=1)
+    start = NOW - timedelta(minutes=30)
+    series = await exchanges.collect(exchange, "1m", start)
+    assert rows_of(series) == await truth(simulator, exchange, "1m", start.replace(second=0) - timedelta(minutes=1))
+
+    async def spoilt_and_repeated() -> bool:
+        logged = await simulator.requests(exchange)  # a slow answer is logged when it breaks off
+        return len(logged) >= 2 and logged[0]["mood"] == mood["kind"]
+
+    await eventually(spoilt_and_repeated)
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize(
+    ("mood", "error_class"),
+    [
+        ({"kind": "rate_limit"}, ErrorClass.RATE_LIMITED),
+        ({"kind": "ban"}, ErrorClass.BANNED),
+        ({"kind": "error", "status": 502}, ErrorClass.UNAVAILABLE),
+        ({"kind": "html"}, ErrorClass.BAD_RESPONSE),
+        ({"kind": "truncated"}, ErrorClass.BAD_RESPONSE),
+        ({"kind": "reset"}, ErrorClass.NETWORK),
+        ({"kind": "reset_mid_body"}, ErrorClass.NETWORK),
+        ({"kind": "empty"}, ErrorClass.BAD_RESPONSE),
+        ({"kind": "malformed"}, ErrorClass.INVALID_DATA),
+        ({"kind": "malformed", "variant": "high_below_low"}, ErrorClass.INVALID_DATA),
+        ({"kind": "latency", "latency_ms": 3000}, ErrorClass.TIMEOUT),
+    ],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
+)
+async def test_a_lasting_bad_mood_fails_under_its_name(
+    exchange: str,
+    mood: dict[str, Any],
+    error_class: ErrorClass,
+    simulator: Simulator,
+    exchanges_at: Callable[..., Exchanges],
+) -> None:
+    exchanges = exchanges_at(simulator.base, timeout=1.0)
+    await exchanges.clients.of(exchange).require(symbol_of(exchange), "1m")
+    await simulator.mood(**mood, exchange=exchange)
+    with pytest.raises(ExchangeFailure) as caught:
+        await exchanges.collect(exchange, "1m", NOW - timedelta(minutes=30), policy=NEVER)
+    assert caught.value.error_class is error_class, caught.value.message
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES)
+async def test_garbage_in_place_of_the_markets_is_not_kept(
+    exchange: str, simulator: Simulator, exchanges: Exchanges
+) -> None:
+    await simulator.mood("html", exchange=exchange, count=2)
+    with pytest.raises(ExchangeFailure) as caught:
+        await exchanges.collect(exchange, policy=NEVER)
+    assert caught.value.error_class is ErrorClass.BAD_RESPONSE
+    series = await exchanges.collect(exchange)
+    assert series.count > 0
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+async def test_retry_after_is_honoured_by_all_runs_of_the_exchange(
+    form: str, simulator: Simulator, exchanges: Exchanges
+) -> None:
+    await exchanges.clients.of("binance").require("BTC/USDT", "1m")
+    await simulator.mood("rate_limit", exchange="binance", count=1, retry_after=2, retry_after_form=form)
+    first = asyncio.create_task(exchanges.collect("binance", "1m"))
+    await eventually(lambda: simulator.requests("binance"))
+    others = await asyncio.gather(first, *(exchanges.collect("binance", "1h") for _ in range(3)))
+    assert all(series.count == 999 for series in others)
+    asked = [each["received_at"] for each in await simulator.requests("binance")]
+    shortest = 1900 if form == "seconds" else 1000  # a date has whole seconds only
+    assert asked[1] - asked[0] >= shortest
+    assert len(asked) == 5
+
+
+async def test_a_ban_that_outlasts_the_run_fails_at_once_and_spares_the_exchange(
+    simulator: Simulator, exchanges: Exchanges
+) -> None:
+    await exchanges.clients.of("binance").require("BTC/USDT", "1m")
+    await simulator.mood("ban", exchange="binance", retry_after=3600)
+    for _ in range(3):
+        with pytest.raises(ExchangeFailure, match="asks to wait until") as caught:
+            await exchanges.collect("binance", policy=QUICK)
+        assert caught.value.error_class is ErrorClass.BANNED
+    assert len(await simulator.requests("binance")) == 1
+
+
+async def test_requests_keep_the_exchanges_pace(simulator: Simulator, exchanges: Exchanges) -> None:
+    await asyncio.gather(*(exchanges.collect("kraken", timeframe) for timeframe in ("1m", "5m", "15m", "1h")))
+    asked = [each["received_at"] for each in await simulator.requests("kraken")]
+    distances = [later - earlier for earlier, later in pairwise(asked)]
+    assert all(distance > 1100 for distance in distances[1:]), distances  # 1.2 s each; the first was saved up
+    assert len(distances) == 3
+    assert exchanges.count("candlekeep_throttle_wait_seconds_sum", exchange="kraken") > 1
+
+
+async def test_the_number_of_pages_is_bounded_and_what_was_read_is_kept(
+    simulator: Simulator, exchanges: Exchanges
+) -> None:
+    from collector.patience import Patience
+    from collector.series import Series, collect_series
+
+    series = Series("BTC/USD", "1m")
+    client = exchanges.clients.of("coinbase")
+    patience = Patience("coinbase", QUICK, asyncio.get_running_loop().time() + 20, exchanges.metrics)
+    with pytest.raises(ExchangeFailure, match="not at the end after 2 pages"):
+        await collect_series(client, series, NOW - timedelta(hours=20), patience, max_pages=2)
+    assert (series.pages, series.read_until) == (2, None)
+    assert series.count > 500
