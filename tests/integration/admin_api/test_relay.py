@@ -210,6 +210,22 @@ async def test_a_change_that_commits_after_later_ones_is_not_lost(
         assert api.app.state.metrics.relay_sent.labels("ticks")._value.get() == 1
 
 
+async def test_an_announcement_of_a_newer_release_waits_and_nothing_breaks(
+    running: Start, frail: tuple[KafkaSettings, Command]
+) -> None:
+    settings, _ = frail
+    row = {"topic": "topic-of-tomorrow", "key": "1", "value": b"{}", "headers": {}}
+    async with running(settings) as api, client_of(api) as client:
+        async with api.engine.begin() as connection:
+            await connection.execute(sa.insert(outbox).values(row))
+        await created(client)
+        await eventually(lambda: api.app.state.metrics.relay_failures._value.get() >= 2)
+        assert await backlog(api) == 2
+        async with api.engine.begin() as connection:
+            await connection.execute(sa.delete(outbox).where(outbox.c.topic == "topic-of-tomorrow"))
+        await emptied(api)
+
+
 async def test_more_than_a_batch_goes_out_in_order(
     running: Start, api: AdminApi, frail: tuple[KafkaSettings, Command]
 ) -> None:

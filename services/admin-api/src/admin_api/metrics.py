@@ -1,5 +1,6 @@
 """admin-api's metrics, each with a sentence, and the middleware that measures requests."""
 
+import asyncio
 import time
 
 import sqlalchemy as sa
@@ -10,6 +11,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from admin_api.database import transaction
 from admin_api.errors import DatabaseUnavailable
 from store.tables import outbox
+
+_PATIENCE_SECONDS = 2.0
+"""A scrape must answer soon, also while the database does not."""
 
 
 class Metrics:
@@ -62,9 +66,9 @@ async def look_at_outbox(engine: AsyncEngine, metrics: Metrics) -> None:
     """Set the outbox' gauges: when somebody looks, because the relay cannot while it waits for Kafka."""
     age = sa.func.extract("epoch", sa.func.clock_timestamp() - sa.func.min(outbox.c.created_at))
     try:
-        async with transaction(engine) as connection:
+        async with asyncio.timeout(_PATIENCE_SECONDS), transaction(engine) as connection:
             row = (await connection.execute(sa.select(sa.func.count(), age).select_from(outbox))).one()
-    except DatabaseUnavailable:
+    except (DatabaseUnavailable, TimeoutError):
         metrics.outbox_backlog.set(float("nan"))
         metrics.outbox_oldest_seconds.set(float("nan"))
     else:

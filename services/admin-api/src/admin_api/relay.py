@@ -28,7 +28,7 @@ from sqlalchemy.pool import NullPool
 from admin_api.metrics import Metrics
 from admin_api.outbox import CHANNEL
 from admin_api.settings import AdminApiSettings
-from contracts.topics import CONFIG_CHANGES, TICKS
+from contracts.topics import CONFIG_CHANGES, TICKS, Topic
 from runtime.database import async_url
 from runtime.kafka import bootstrap_list, topic_name
 from runtime.logs import log
@@ -144,7 +144,7 @@ class Relay:
         for row in rows:
             acknowledgements.append(  # noqa: PERF401 -- an order of side effects, not a list
                 await producer.send(
-                    topic_name(self._settings, _TOPICS[row["topic"]]),
+                    topic_name(self._settings, _topic(row["topic"])),
                     value=row["value"],
                     key=row["key"].encode(),
                     headers=[(name, value.encode()) for name, value in json.loads(row["headers"]).items()],
@@ -170,6 +170,13 @@ class Relay:
 
     async def _sleep(self, seconds: float) -> None:
         await _wait(self._stopping, seconds)
+
+
+def _topic(name: str) -> Topic:
+    """An unknown one was written by a newer release: it and what is behind it wait for that release to come back."""
+    if name not in _TOPICS:
+        raise TopicsNotReady(f"the outbox holds an announcement for {name!r}, a topic that this release does not know")
+    return _TOPICS[name]
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
