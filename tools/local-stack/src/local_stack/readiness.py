@@ -2,10 +2,16 @@
 
 import asyncio
 import contextlib
+import time
 
+from local_stack.errors import StackError
+from local_stack.keep_alive import BAD_SETTINGS, KeptAlive, ServiceProcess
+from local_stack.plan import Service
 from local_stack.ports import LOOPBACK
 
 WITHIN_SECONDS = 3.0
+READY_SECONDS = 90.0
+STARTING_FAILURES = 3
 OK = b"200"
 
 
@@ -27,3 +33,15 @@ async def is_ready(port: int, path: str | None) -> bool:
     except (OSError, EOFError, TimeoutError):
         return False
     return status.split()[1:2] == [OK]
+
+
+async def wait_until_ready(service: Service, kept: KeptAlive[ServiceProcess]) -> None:
+    """Raises StackError with the service's own last words when there is no hope, or no time left."""
+    deadline = time.monotonic() + READY_SECONDS
+    while not await is_ready(service.port, service.role.ready_path):
+        child = kept.running.child
+        hopeless = child.exit_code == BAD_SETTINGS or kept.failures >= STARTING_FAILURES
+        if hopeless or time.monotonic() > deadline:
+            words = " ".join(kept.last_words[-1:] or child.last_lines(1)) or "it said nothing"
+            raise StackError(f"{service.name} did not become ready: {words} (log: {child.log_file})")
+        await asyncio.sleep(0.1)

@@ -12,13 +12,11 @@ import os
 import secrets
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from contracts.topics import ALL_TOPICS
 from local_stack.errors import StackError
 from local_stack.folder import Folder
 from local_stack.kafka_provider import (
@@ -26,11 +24,10 @@ from local_stack.kafka_provider import (
     ExistingKafka,
     Kafka,
     KafkaPlace,
-    command_memory_kafka,
     start_kafka,
 )
 from local_stack.kafka_real import RealKafka
-from local_stack.keep_alive import BAD_SETTINGS, KeptAlive, ServiceProcess
+from local_stack.keep_alive import KeptAlive, ServiceProcess
 from local_stack.plan import (
     ADMIN_API,
     SERVICE_GRACE_SECONDS,
@@ -45,11 +42,9 @@ from local_stack.plan import (
 )
 from local_stack.ports import require_free
 from local_stack.postgres import ExistingPostgres, Postgres, PostgresPlace, start_postgres
-from local_stack.processes import Child, Command, run_to_end, stop_leftovers
-from local_stack.readiness import is_ready
-
-READY_SECONDS = 90.0
-STARTING_FAILURES = 3
+from local_stack.preparation import Preparation
+from local_stack.processes import Child, Command, stop_leftovers
+from local_stack.readiness import wait_until_ready
 
 
 def _silent(_: str) -> None:
@@ -94,6 +89,8 @@ class Stack:
         # Ours once they run: an address in the environment must not be mistaken for somebody else's server later.
         self._environment = dict(os.environ)
         self._environment |= {"DATABASE_URL": options.database_url} if options.database_url else {}
+
+        self._preparation = Preparation(self.folder, self._environment)
 
     @property
     def kafka(self) -> str:
@@ -188,19 +185,9 @@ class Stack:
         self.processes["kafka"] = kept
         kafka = await kept.start()
         self._say(f"{kafka.description} answers on {kafka.bootstrap}")
-        await self._provision_topics(kafka)
-
-    async def _provision_topics(self, kafka: Kafka) -> None:
-        if not self.options.prepare:
-            return
-        prefix = self.options.topic_prefix
-        if kafka.control is not None:  # it has the topics without a prefix from its start
-            lines = [f"create {prefix}{topic.name} {topic.partitions}" for topic in ALL_TOPICS if prefix]
-            await command_memory_kafka(kafka.control, lines)
-            return
-        named = {"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap, "KAFKA_TOPIC_PREFIX": prefix}
-        await self._run("topics", ("runtime.topics", "provision"), self._environment | named)
-        self._say("the topics are as declared")
+        if self.options.prepare:
+            await self._preparation.provision_topics(kafka, self.options.topic_prefix)
+            self._say("the topics are as declared")
 
     async def _start_postgres(self) -> None:
         place = PostgresPlace(
@@ -216,14 +203,14 @@ class Stack:
         postgres = await kept.start()
         self._say(f"{postgres.description} accepts connections")
         if self.options.prepare:
-            await self._run("migrate", ("store", "upgrade"), self._environment | {"DATABASE_URL": postgres.url})
+            await self._preparation.migrate(postgres.url)
             self._say("the database has the current schema")
 
     async def _start_service(self, service: Service) -> None:
         kept = KeptAlive(service.name, functools.partial(self._start_process, service), self._say)
         self.processes[service.name] = kept
         await kept.start()
-        await self._wait_until_ready(service, kept)
+        await wait_until_ready(service, kept)
         self._say(f"{service.name} is ready on port {service.port}")
 
     async def _start_process(self, service: Service) -> ServiceProcess:
@@ -249,42 +236,22 @@ class Stack:
         )
         return service_environment(service, addresses, os.environ, self.options.overrides)
 
-    async def _wait_until_ready(self, service: Service, kept: KeptAlive[ServiceProcess]) -> None:
-        deadline = time.monotonic() + READY_SECONDS
-        while not await is_ready(service.port, service.role.ready_path):
-            child = kept.running.child
-            hopeless = child.exit_code == BAD_SETTINGS or kept.failures >= STARTING_FAILURES
-            if hopeless or time.monotonic() > deadline:
-                words = " ".join(kept.last_words[-1:] or child.last_lines(1)) or "it said nothing"
-                raise StackError(f"{service.name} did not become ready: {words} (log: {child.log_file})")
-            await asyncio.sleep(0.1)
-
     async def _fill_new_kafka(self) -> None:
         """A Kafka that starts empty beside a database that does not is told of every config again."""
         if not self.options.prepare or not self._kafka.fresh or self._postgres.fresh:
             return
-        await self._run("resync", ("admin_api", "resync"), self._service_environment(self.services[ADMIN_API.name]))
+        await self._preparation.publish_configs_again(self.database_url)
         self._say("Kafka started empty: every config was published to it again")
 
     async def _kafka_restarted(self, kafka: Kafka) -> None:
         if isinstance(kafka, RealKafka):
             return  # the same address and the same data: clients reconnect by themselves
         self._say("the in-memory Kafka came back empty and elsewhere: restarting the services")
-        await self._provision_topics(kafka)
+        await self._preparation.provision_topics(kafka, self.options.topic_prefix)
         for service in self._our_services():
             await self.processes[service.name].stop()
             await self.processes[service.name].start()
         await self._fill_new_kafka()
-
-    async def _run(self, name: str, module: tuple[str, ...], environment: Mapping[str, str]) -> None:
-        command = Command(name=name, argv=(sys.executable, "-m", *module), env=environment)
-        log_file = self.folder.logs / f"{name}.log"
-        log_file.unlink(missing_ok=True)
-        child = await run_to_end(command, log_file=log_file, pid_file=self.folder.run / f"{name}.pid")
-        if child.exit_code != 0:
-            raise StackError(
-                f"`python -m {' '.join(module)}` failed: {' '.join(child.last_lines(2))} (log: {log_file})"
-            )
 
 
 def _first(failures: BaseExceptionGroup[StackError]) -> StackError:

@@ -1,0 +1,44 @@
+"""What is done once before services start, each by the module whose work it is, in a process of its own."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from contracts.topics import ALL_TOPICS
+from local_stack.errors import StackError
+from local_stack.folder import Folder
+from local_stack.kafka_provider import Kafka, command_memory_kafka
+from local_stack.processes import Command, run_to_end
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """`environment` is what every module inherits; addresses are added to it."""
+
+    folder: Folder
+    environment: Mapping[str, str]
+
+    async def migrate(self, database_url: str) -> None:
+        await self._run("migrate", ("store", "upgrade"), {"DATABASE_URL": database_url})
+
+    async def provision_topics(self, kafka: Kafka, prefix: str) -> None:
+        if kafka.control is not None:  # it has the topics without a prefix from its start
+            lines = [f"create {prefix}{topic.name} {topic.partitions}" for topic in ALL_TOPICS if prefix]
+            await command_memory_kafka(kafka.control, lines)
+            return
+        named = {"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap, "KAFKA_TOPIC_PREFIX": prefix}
+        await self._run("topics", ("runtime.topics", "provision"), named)
+
+    async def publish_configs_again(self, database_url: str) -> None:
+        """Puts them into the outbox; a running admin-api sends them."""
+        await self._run("resync", ("admin_api", "resync"), {"DATABASE_URL": database_url})
+
+    async def _run(self, name: str, module: tuple[str, ...], addresses: Mapping[str, str]) -> None:
+        argv = (sys.executable, "-m", *module)
+        command = Command(name=name, argv=argv, env={**self.environment, "LOG_FORMAT": "console", **addresses})
+        log_file = self.folder.logs / f"{name}.log"
+        log_file.unlink(missing_ok=True)
+        child = await run_to_end(command, log_file=log_file, pid_file=self.folder.run / f"{name}.pid")
+        if child.exit_code != 0:
+            said = " ".join(child.last_lines(2))
+            raise StackError(f"`python -m {' '.join(module)}` failed: {said} (log: {log_file})")
