@@ -21,7 +21,7 @@ class Row:
     """The target, where one was promised for our own figure."""
 
     @classmethod
-    def compare(  # noqa: PLR0913 -- all but the first four by name
+    def compare(
         cls,
         name: str,
         ours: float | None,

@@ -1,0 +1,32 @@
+"""The system, or a part of it, as processes of their own in a temp folder."""
+
+import contextlib
+import shutil
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from local_stack.plan import SERVICES, Role
+from local_stack.stack import Stack, StackOptions, running_stack
+
+
+@contextlib.asynccontextmanager
+async def a_system(roles: tuple[Role, ...] = SERVICES) -> AsyncIterator[Stack]:
+    """Ready, with the simulated exchanges; on the Kafka and the Postgres of the environment, else on its own."""
+    with _folder() as folder:
+        prefix = f"bench-{uuid.uuid4().hex[:6]}."
+        async with running_stack(StackOptions(folder=folder, roles=roles, topic_prefix=prefix)) as stack:
+            if not stack.processes["kafka"].running.is_real:
+                raise RuntimeError("this needs the real Kafka: a long poll of the in-memory one does not wake up")
+            yield stack
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="candlekeep-bench-"))
+    folder.chmod(0o711)  # Postgres runs as an unprivileged user and has its data inside
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
