@@ -55,6 +55,7 @@ format: $(STAMP) ## Format and apply safe fixes
 generate: $(STAMP) ## Rewrite what is generated: schemas, docs/events.md, the exchange catalogue, .env.example
 	@$(BIN)/python -m contracts.export
 	@$(BIN)/python services/admin-api/generate_catalogue.py
+	@$(BIN)/python -m admin_api openapi > services/admin-api/openapi.json
 	@$(BIN)/python -m local_stack.env_example
 
 lock: ## Resolve again and rewrite requirements.lock and each service's own lock

@@ -9,9 +9,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from admin_api.problems import problem_response
 
-PUBLIC_PATHS: Final = frozenset(
-    {"/health/live", "/health/ready", "/metrics", "/docs", "/docs/oauth2-redirect", "/openapi.json"}
-)
+PUBLIC_PATHS: Final = frozenset({"/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
+_PUBLIC_FOLDER: Final = "/docs/"
+"""The documentation page's own files."""
+
+
+def is_public(path: str) -> bool:
+    return path in PUBLIC_PATHS or path.startswith(_PUBLIC_FOLDER)
 
 
 class TokenGate:
@@ -24,7 +28,7 @@ class TokenGate:
         self._token = token.get_secret_value().encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in PUBLIC_PATHS:
+        if scope["type"] != "http" or is_public(scope["path"]):
             return await self._app(scope, receive, send)
         given = bearer_token(Headers(scope=scope).getlist("authorization"))
         if given is not None and hmac.compare_digest(given, self._token):
