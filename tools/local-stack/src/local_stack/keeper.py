@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 from dataclasses import asdict, dataclass
@@ -53,11 +54,17 @@ async def keep(what: Literal["kafka", "postgres"], folder: Path, watched_pid: in
     kept = await _start(what, folder)
     try:
         _announce(folder / f"{what}.json", _describe(kept))
-        while watched is not None and command_line(watched_pid) == watched and not stopped.is_set():
+        while (lives := _lives(watched_pid, watched)) and not stopped.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), WATCH_SECONDS)
     finally:
         await kept.stop()
+    if not lives:
+        shutil.rmtree(folder, ignore_errors=True)  # nobody else is left to do it
+
+
+def _lives(pid: int, as_command: str | None) -> bool:
+    return as_command is not None and command_line(pid) == as_command
 
 
 async def _start(what: Literal["kafka", "postgres"], folder: Path) -> Kafka | Postgres | ExistingPostgres:
