@@ -9,8 +9,8 @@ from exchange_simulator import SimulatorSettings, running
 from support.collecting import Exchanges, Simulator
 from support.tape import Tape, playing
 
-NOW_MS = 1_795_348_830_000
-"""2026-11-22 12:00:30 UTC: the simulated instant, which stands still."""
+NOW_MS = 1_748_865_630_000
+"""2025-06-02 12:00:30 UTC: the simulated instant, which stands still. An exchange ahead of us would not be believed."""
 
 
 @pytest.fixture

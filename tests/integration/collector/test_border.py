@@ -15,7 +15,7 @@ from support.tape import Tape
 
 AT_ONCE = RetryPolicy(max_retries=0, max_retries_by_class={})
 HTML = "<html><head><title>Attention Required!</title></head><body><h1>Sorry</h1></body></html>"
-NOW_MS = 1_795_348_830_000
+NOW_MS = 1_748_865_630_000
 MINUTE_ROW = [NOW_MS // 60_000 * 60_000 - 60_000, "1.0", "2.0", "0.5", "1.5", "10"]
 
 
@@ -51,7 +51,7 @@ async def failure_from(exchange: str, exchanges: Exchanges) -> ExchangeFailure:
         (523, HTML, ErrorClass.UNAVAILABLE, True),
         (599, HTML, ErrorClass.UNAVAILABLE, True),
         (200, HTML, ErrorClass.BAD_RESPONSE, True),
-        (200, '[[1795348800000,"1.0","2.', ErrorClass.BAD_RESPONSE, True),
+        (200, '[[1748865600000,"1.0","2.', ErrorClass.BAD_RESPONSE, True),
         (200, "", ErrorClass.BAD_RESPONSE, True),
         (200, "null", ErrorClass.BAD_RESPONSE, True),
         (200, {}, ErrorClass.BAD_RESPONSE, True),
@@ -79,7 +79,7 @@ async def test_binance(
 
 
 async def test_a_truncated_body_that_ccxt_trips_over(tape: Tape, exchanges_at: Callable[..., Exchanges]) -> None:
-    tape.says('[[1795348800000,"1.0","2.', content_type="application/octet-stream")
+    tape.says('[[1748865600000,"1.0","2.', content_type="application/octet-stream")
     assert (await failure_from("binance", exchanges_at(tape.base))).error_class is ErrorClass.BAD_RESPONSE
 
 

@@ -14,7 +14,7 @@ from contracts.vocabulary import ErrorClass
 from support.collecting import EXCHANGES, QUICK, Exchanges, Simulator, rows_of, symbol_of
 from support.polling import eventually
 
-NOW = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
+NOW = datetime(2025, 6, 2, 12, 0, 30, tzinfo=UTC)
 NEVER = RetryPolicy(max_retries=0, max_retries_by_class={})
 
 
@@ -74,7 +74,7 @@ async def test_swaps_are_collected(exchange: str, simulator: Simulator, exchange
 async def test_what_kraken_no_longer_has_is_noted(simulator: Simulator, exchanges: Exchanges) -> None:
     series = await exchanges.collect("kraken", "1m", NOW - timedelta(hours=20))
     assert series.note is not None
-    assert "kraken no longer has candles from 2026-11-21 15:59 to 2026-11-22 00:01 UTC" in series.note
+    assert "kraken no longer has candles from 2025-06-01 15:59 to 2025-06-02 00:01 UTC" in series.note
     assert rows_of(series) == await truth(simulator, "kraken", "1m", NOW - timedelta(minutes=719, seconds=30))
 
 

@@ -1,0 +1,271 @@
+"""The whole collector on Kafka: ticks go in, candles and the news of runs come out."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from collector.app import build_worker
+from collector.settings import CollectorSettings
+from contracts.candles import CandlesCollected
+from contracts.runs import RunFinished, RunStarted
+from contracts.ticks import TickDue
+from contracts.topics import CANDLES, DEAD_LETTERS, RUN_EVENTS, TICKS
+from contracts.vocabulary import ErrorClass, RunStatus
+from runtime.kafka import build_broker
+from runtime.publisher import EventPublisher
+from runtime.settings import KafkaSettings
+from runtime.worker import serve
+from support.collecting import EXCHANGES, Simulator, a_tick
+from support.kafka import Recorder, recording
+from support.polling import eventually
+
+pytestmark = pytest.mark.kafka
+
+NOON = datetime(2025, 6, 2, 12, 0, tzinfo=UTC)
+"""The simulated instant is half a minute later."""
+
+Publish = Callable[..., Any]
+Start = Callable[..., AbstractAsyncContextManager[Any]]
+
+
+@pytest.fixture
+async def publish(kafka_settings: KafkaSettings) -> AsyncIterator[Publish]:
+    broker = build_broker(kafka_settings, "test")
+    await broker.start()
+    publisher = EventPublisher(broker, kafka_settings, "test")
+
+    async def ticks(*due: TickDue) -> None:
+        await publisher.publish_many(TICKS, due)
+
+    yield ticks
+    await broker.stop()
+
+
+@pytest.fixture
+async def heard(kafka_settings: KafkaSettings) -> AsyncIterator[Recorder]:
+    async with recording(kafka_settings, RUN_EVENTS, CANDLES, DEAD_LETTERS) as recorder:
+        yield recorder
+
+
+@pytest.fixture
+def environment(kafka_settings: KafkaSettings, simulator: Simulator) -> dict[str, str]:
+    overrides = ",".join(f'"{exchange}": "{simulator.base}"' for exchange in EXCHANGES)
+    return {
+        "HTTP_PORT": "0",
+        "KAFKA_BOOTSTRAP_SERVERS": kafka_settings.kafka_bootstrap_servers,
+        "KAFKA_TOPIC_PREFIX": kafka_settings.kafka_topic_prefix,
+        "KAFKA_SESSION_TIMEOUT_MS": str(kafka_settings.kafka_session_timeout_ms),
+        "EXCHANGE_URL_OVERRIDES": f"{{{overrides}}}",
+        "REQUEST_TIMEOUT_SECONDS": "20",
+        "RETRY_FIRST_WAIT_SECONDS": "0.05",
+    }
+
+
+@pytest.fixture
+def start_here(environment: dict[str, str]) -> Start:
+    """A collector in this process; stops as SIGTERM would stop it."""
+
+    @asynccontextmanager
+    async def start(**changes: str) -> AsyncIterator[Any]:
+        values = {name.lower(): value for name, value in {**environment, **changes}.items()}
+        overrides = values.pop("exchange_url_overrides")
+        settings = CollectorSettings.model_validate({**values, "exchange_url_overrides": json.loads(overrides)})
+        worker, stop = build_worker(settings), asyncio.Event()
+        serving = asyncio.create_task(serve(worker, stop))
+
+        def is_ready() -> bool:
+            assert not serving.done(), serving.result()
+            return not worker.health.ready_problems()
+
+        await eventually(is_ready, within=30)
+        try:
+            yield worker
+        finally:
+            stop.set()
+            assert await serving == 0
+
+    return start
+
+
+@pytest.fixture
+def start_process(environment: dict[str, str]) -> Start:
+    """A collector as a process of its own."""
+
+    @asynccontextmanager
+    async def start(**changes: str) -> AsyncIterator[Process]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "collector", env={**os.environ, **environment, **changes}
+        )
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    return start
+
+
+def of_run(tick: TickDue) -> Callable[[Any], bool]:
+    return lambda event: event.run_id == tick.run_id
+
+
+async def ending(heard: Recorder, tick: TickDue, within: float = 20) -> RunFinished:
+    return await heard.await_event(RunFinished, of_run(tick), within=within)
+
+
+async def test_a_tick_becomes_candles_and_a_finished_run(
+    start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
+) -> None:
+    tick = a_tick(7, exchange="coinbase", timeframes=("1m", "1h"), window_start=NOON - timedelta(hours=6))
+    async with start_here():
+        await publish(tick)
+        finished = await ending(heard, tick)
+    [started] = [event for event in heard.events(RunStarted) if event.run_id == tick.run_id]
+    assert started.started_at <= finished.finished_at
+    assert (finished.status, finished.error_class, finished.config_id) == (RunStatus.SUCCESS, None, 7)
+    assert finished.covered_until == NOON
+    for result, margin in zip(finished.results, (timedelta(minutes=1), timedelta(hours=1)), strict=True):
+        events = [event for event in heard.events(CandlesCollected) if event.timeframe == result.timeframe]
+        assert {event.key() for event in events} == {f"coinbase|BTC/USD|{result.timeframe}"}
+        first = int((NOON - timedelta(hours=6) - margin).timestamp() * 1000)
+        assert [list(row) for event in events for row in event.rows] == await simulator.truth(
+            "coinbase", "BTC/USD", result.timeframe, start=first
+        )
+        assert result.candles == sum(len(event.rows) for event in events)
+    assert finished.records_collected == sum(result.candles for result in finished.results)
+
+
+async def test_every_exchange_and_a_permanent_error_at_once(
+    start_here: Start, publish: Publish, heard: Recorder
+) -> None:
+    ticks = [a_tick(number, exchange=exchange) for number, exchange in enumerate(EXCHANGES, 1)]
+    unknown = a_tick(8, symbol="NOPE/USDT")
+    half = a_tick(9, exchange="coinbase", timeframes=("1m", "4h"))
+    async with start_here() as worker:
+        await publish(*ticks, unknown, half)
+        for tick in ticks:
+            assert (await ending(heard, tick)).status is RunStatus.SUCCESS
+        refused = await ending(heard, unknown)
+        partly = await ending(heard, half)
+        counted = worker.registry.get_sample_value(
+            "candlekeep_runs_total", {"exchange": "binance", "status": "failed", "trigger": "manual"}
+        )
+    assert (refused.status, refused.error_class) == (RunStatus.FAILED, ErrorClass.BAD_SYMBOL)
+    assert "no market NOPE/USDT" in (refused.error_message or "")
+    assert (refused.finished_at - refused.started_at).total_seconds() < 5
+    assert counted == 1
+    assert (partly.status, partly.error_class) == (RunStatus.FAILED, ErrorClass.NOT_SUPPORTED)
+    assert [result.candles > 0 for result in partly.results] == [True, False]
+    assert partly.covered_until is None
+
+
+async def test_a_tick_whose_config_is_still_running_is_skipped(
+    start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
+) -> None:
+    slow, second = a_tick(1), a_tick(1)
+    await simulator.mood("latency", path="klines", latency_ms=1500)
+    async with start_here():
+        await publish(slow)
+        await heard.await_event(RunStarted, of_run(slow), within=20)
+        await publish(second)
+        skipped = await ending(heard, second)
+        assert heard.events(RunFinished) == [skipped]
+        finished = await ending(heard, slow)
+    assert (skipped.status, skipped.error_class) == (RunStatus.SKIPPED, ErrorClass.ALREADY_RUNNING)
+    assert str(slow.run_id) in (skipped.error_message or "")
+    assert skipped.results == ()
+    assert finished.status is RunStatus.SUCCESS
+
+
+async def test_copies_of_a_tick_are_one_run(
+    start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
+) -> None:
+    tick, last = a_tick(1), a_tick(2)
+    await simulator.mood("latency", path="klines", latency_ms=500, count=1)
+    async with start_here():
+        await publish(tick, tick)
+        await ending(heard, tick)
+        await publish(tick, last)
+        await ending(heard, last)
+    assert len([event for event in heard.events(RunStarted) if event.run_id == tick.run_id]) == 1
+    assert len([event for event in heard.events(RunFinished) if event.run_id == tick.run_id]) == 1
+
+
+async def test_a_run_ends_at_its_deadline_with_what_it_has(
+    start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
+) -> None:
+    await simulator.mood("latency", path="candles", latency_ms=15_000, every=2)  # the second page hangs
+    tick = a_tick(1, exchange="coinbase", window_start=NOON - timedelta(hours=10), deadline_seconds=2)
+    async with start_here():
+        await publish(tick)
+        finished = await ending(heard, tick)
+    assert (finished.status, finished.error_class) == (RunStatus.FAILED, ErrorClass.DEADLINE_EXCEEDED)
+    assert 1.9 < (finished.finished_at - finished.started_at).total_seconds() < 4
+    assert finished.error_message is not None
+    assert finished.error_message.startswith("the run's 2 s were over")
+    assert finished.records_collected == sum(len(event.rows) for event in heard.events(CandlesCollected))
+    assert (finished.results[0].pages, finished.records_collected > 200) == (1, True)
+
+
+async def test_a_slow_exchange_leaves_room_for_the_others(
+    start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
+) -> None:
+    await simulator.mood("latency", exchange="kraken", latency_ms=6000)
+    slow = [a_tick(number, exchange="kraken") for number in range(1, 9)]
+    quick = a_tick(20, exchange="okx")
+    async with start_here(MAX_RUNS="6", MAX_RUNS_PER_LANE="3"):
+        await publish(*slow)
+        await heard.await_events(RunStarted, 3, within=20)
+        await publish(quick)
+        assert (await ending(heard, quick, within=5)).status is RunStatus.SUCCESS
+        assert all(event.exchange == "okx" for event in heard.events(RunFinished))
+
+
+async def test_sigterm_finishes_what_is_in_hand_and_leaves_nothing_to_repeat(
+    start_process: Start, start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
+) -> None:
+    tick, after = a_tick(1), a_tick(2)
+    await simulator.mood("latency", path="klines", latency_ms=1500)
+    async with start_process() as process:
+        await publish(tick)
+        await heard.await_event(RunStarted, of_run(tick), within=40)
+        process.send_signal(signal.SIGTERM)
+        assert (await ending(heard, tick)).status is RunStatus.SUCCESS
+        async with asyncio.timeout(20):
+            assert await process.wait() == 0
+    await simulator.cheer_up()
+    async with start_here():
+        await publish(after)
+        await ending(heard, after, within=30)
+    assert len([event for event in heard.events(RunStarted) if event.run_id == tick.run_id]) == 1
+
+
+@pytest.mark.parametrize("violent", [True, False], ids=["killed", "stopped with too little grace"])
+async def test_a_run_that_is_cut_off_is_run_again_by_the_next_owner(
+    violent: bool, start_process: Start, start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
+) -> None:
+    tick = a_tick(1, deadline_seconds=60)
+    await simulator.mood("latency", path="klines", latency_ms=15_000)
+    async with start_process(SHUTDOWN_GRACE_SECONDS="6") as process:  # five are kept back for the last commit
+        await publish(tick)
+        first = await heard.await_event(RunStarted, of_run(tick), within=40)
+        process.send_signal(signal.SIGKILL if violent else signal.SIGTERM)
+        async with asyncio.timeout(15):
+            assert await process.wait() == (-signal.SIGKILL if violent else 0)
+    assert heard.events(RunFinished) == []
+    await simulator.cheer_up()
+    async with start_here():
+        assert (await ending(heard, tick, within=40)).status is RunStatus.SUCCESS
+    again = heard.events(RunStarted)[-1]
+    assert (again.run_id, again.collector != first.collector) == (first.run_id, True)
+    assert len(heard.events(RunFinished)) == 1

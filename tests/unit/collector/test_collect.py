@@ -1,0 +1,202 @@
+"""One run, with the exchange and Kafka played by the test."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from collector.collect import Collector
+from collector.exchange.clients import Answer
+from collector.failures import ExchangeFailure
+from collector.metrics import CollectorMetrics
+from collector.outcomes import Outcomes, Run
+from collector.retry import RetryPolicy
+from contracts.candles import CandlesCollected
+from contracts.event import Event
+from contracts.runs import RunFinished, RunStarted
+from contracts.topics import CANDLES, RUN_EVENTS, Topic
+from contracts.vocabulary import ErrorClass, RunStatus
+from runtime.publisher import PublishFailed
+from support.collecting import a_tick
+
+NOW = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
+NOW_MS = int(NOW.timestamp() * 1000)
+MINUTE = 60_000
+OPENING = NOW_MS // MINUTE * MINUTE
+
+
+def minutes_since(since: int, limit: int) -> list[list[float]]:
+    return [[at, 1.0, 2.0, 0.5, 1.5, 9.0] for at in range(since, OPENING + 1, MINUTE)][:limit]
+
+
+@dataclass
+class FakeExchange:
+    """Answers what `answer` says; stands in for all clients and for the one exchange."""
+
+    answer: Callable[[str, int, int], list[list[float]]] = lambda _, since, limit: minutes_since(since, limit)
+    exchange: str = "binance"
+    asked_ms: dict[str, int] = field(default_factory=dict)
+
+    def of(self, _exchange: str) -> "FakeExchange":
+        return self
+
+    def now_ms(self) -> int:
+        return NOW_MS
+
+    def page_limit(self, _symbol: str) -> int:
+        return 10
+
+    async def require(self, _symbol: str, _timeframe: str) -> None:
+        return
+
+    async def fetch(self, _symbol: str, timeframe: str, since: int, limit: int) -> Answer:
+        return Answer(self.answer(timeframe, since, limit), self.asked_ms.get(timeframe, NOW_MS), NOW)
+
+
+@dataclass
+class FakeKafka:
+    """Keeps what was published; refuses a topic as often as told."""
+
+    events: list[Event] = field(default_factory=list)
+    refusals: dict[str, int] = field(default_factory=dict)
+
+    async def publish(self, topic: Topic, event: Event) -> None:
+        await self.publish_many(topic, [event])
+
+    async def publish_many(self, topic: Topic, events: list[Event]) -> None:
+        if self.refusals.get(topic.name, 0) > 0:
+            self.refusals[topic.name] -= 1
+            raise PublishFailed(f"{topic.name}: no acknowledgement in time")
+        self.events += events
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+async def run(exchange: FakeExchange, kafka: FakeKafka, **tick: Any) -> RunFinished:
+    metrics = CollectorMetrics(CollectorRegistry())
+    outcomes = Outcomes(kafka, metrics, "here:1")  # type: ignore[arg-type]
+    policy = RetryPolicy(first_wait=0.001, longest_wait=0.002)
+    collector = Collector(clients=exchange, publisher=kafka, outcomes=outcomes, metrics=metrics, policy=policy)  # type: ignore[arg-type]
+    await collector.collect(Run(a_tick(**tick), NOW))
+    [finished] = kafka.of(RunFinished)
+    assert kafka.events[-1] is finished
+    return finished
+
+
+async def test_a_run_tells_what_it_did() -> None:
+    kafka = FakeKafka()
+    finished = await run(FakeExchange(), kafka)
+    [started], [candles] = kafka.of(RunStarted), kafka.of(CandlesCollected)
+    assert (started.run_id, started.deadline_at, started.collector) == (
+        finished.run_id,
+        NOW + timedelta(seconds=20),
+        "here:1",
+    )
+    assert (finished.status, finished.records_collected) == (RunStatus.SUCCESS, 9)
+    assert finished.covered_until == NOW.replace(second=0)
+    assert [candle.open_ms for candle in candles.rows] == [OPENING - n * MINUTE for n in range(9, 0, -1)]
+    assert (candles.run_id, candles.fetched_at) == (finished.run_id, NOW)
+    [result] = finished.results
+    assert (result.candles, result.pages) == (9, 1)
+    assert (result.first_open, result.last_open) == (NOW.replace(second=0, minute=51, hour=11), candles_end(candles))
+
+
+def candles_end(candles: CandlesCollected) -> datetime:
+    return datetime.fromtimestamp(candles.rows[-1].open_ms / 1000, UTC)
+
+
+async def test_pages_overlap_and_their_candles_come_once() -> None:
+    kafka = FakeKafka()
+    finished = await run(FakeExchange(), kafka, window_start=NOW - timedelta(minutes=30))
+    opens = [candle.open_ms for event in kafka.of(CandlesCollected) for candle in event.rows]
+    assert opens == [OPENING - n * MINUTE for n in range(31, 0, -1)]
+    assert (finished.records_collected, finished.results[0].pages) == (31, 4)
+
+
+async def test_one_bad_timeframe_does_not_spoil_the_others_but_the_run() -> None:
+    def answer(timeframe: str, since: int, limit: int) -> list[list[float]]:
+        if timeframe == "1h":
+            raise ExchangeFailure(ErrorClass.NOT_SUPPORTED, "binance has no 1h candles", retryable=False)
+        return minutes_since(since, limit)
+
+    kafka = FakeKafka()
+    finished = await run(FakeExchange(answer), kafka, timeframes=("1m", "1h"))
+    assert (finished.status, finished.error_class) == (RunStatus.FAILED, ErrorClass.NOT_SUPPORTED)
+    assert finished.error_message == "1 of 2 timeframes failed. 1h: binance has no 1h candles"
+    assert [result.candles for result in finished.results] == [9, 0]
+    assert finished.covered_until is None
+    assert len(kafka.of(CandlesCollected)) == 1
+
+
+async def test_the_earliest_timeframe_decides_what_is_covered() -> None:
+    exchange = FakeExchange(lambda _timeframe, _since, _limit: [], asked_ms={"1m": NOW_MS, "1h": NOW_MS - 2 * MINUTE})
+    finished = await run(exchange, FakeKafka(), timeframes=("1m", "1h"))
+    assert finished.covered_until == NOW.replace(second=0) - timedelta(minutes=2)
+
+
+async def test_a_page_of_invalid_rows_is_asked_for_again_and_never_kept() -> None:
+    tries = []
+
+    def answer(_timeframe: str, since: int, limit: int) -> list[list[float]]:
+        tries.append(since)
+        rows = minutes_since(since, limit)
+        if len(tries) < 3:
+            rows[2][2] = 0.1  # high below low
+        return rows
+
+    kafka = FakeKafka()
+    finished = await run(FakeExchange(answer), kafka)
+    assert (finished.status, len(tries), finished.records_collected) == (RunStatus.SUCCESS, 3, 9)
+
+
+async def test_pages_before_a_failure_are_published() -> None:
+    def answer(_timeframe: str, since: int, limit: int) -> list[list[float]]:
+        if since > OPENING - 20 * MINUTE:
+            raise ExchangeFailure(ErrorClass.BANNED, "banned", retryable=True, retry_after=3600)
+        return minutes_since(since, limit)
+
+    kafka = FakeKafka()
+    finished = await run(FakeExchange(answer), kafka, window_start=NOW - timedelta(minutes=30))
+    assert (finished.status, finished.error_class) == (RunStatus.FAILED, ErrorClass.BANNED)
+    assert finished.records_collected == sum(len(event.rows) for event in kafka.of(CandlesCollected)) > 0
+
+
+async def test_a_defect_of_ours_fails_the_run_as_internal() -> None:
+    def answer(*_: Any) -> list[list[float]]:
+        raise ZeroDivisionError("oh")
+
+    finished = await run(FakeExchange(answer), FakeKafka())
+    assert (finished.status, finished.error_class) == (RunStatus.FAILED, ErrorClass.INTERNAL)
+    assert "ZeroDivisionError" in (finished.error_message or "")
+
+
+async def test_candles_that_kafka_does_not_take_fail_the_run() -> None:
+    kafka = FakeKafka(refusals={CANDLES.name: 1})
+    finished = await run(FakeExchange(), kafka)
+    assert (finished.status, finished.error_class) == (RunStatus.FAILED, ErrorClass.INTERNAL)
+    assert "not acknowledged" in (finished.error_message or "")
+    assert (finished.records_collected, finished.covered_until) == (0, None)
+
+
+async def test_a_run_that_kafka_did_not_hear_of_at_first_ends_once() -> None:
+    kafka = FakeKafka(refusals={RUN_EVENTS.name: 2})  # the start, and the ending once
+    finished = await run(FakeExchange(), kafka)
+    assert finished.status is RunStatus.SUCCESS
+    assert kafka.of(RunStarted) == []
+
+
+@pytest.mark.parametrize("width", [1, 3])
+async def test_a_page_larger_than_an_event_is_split(width: int) -> None:
+    tick = a_tick()
+    from collector.collect import events_of
+    from collector.series import Series
+    from contracts.candles import MAX_CANDLES_PER_EVENT, Candle
+
+    rows = tuple(Candle(n * MINUTE, 1.0, 2.0, 0.5, 1.5, 9.0) for n in range(MAX_CANDLES_PER_EVENT * width + 1))
+    events = list(events_of(tick, Series("BTC/USDT", "1m", batches=[(NOW, rows)])))
+    assert [len(event.rows) for event in events] == [MAX_CANDLES_PER_EVENT] * width + [1]
+    assert tuple(row for event in events for row in event.rows) == rows
