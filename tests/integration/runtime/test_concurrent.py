@@ -3,12 +3,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from aiokafka import ConsumerRecord
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from contracts.dead_letters import DeadLetter
 from contracts.event import Event
 from contracts.topics import DEAD_LETTERS, TICKS
+from runtime.batches import Received, subscribe_batch
 from runtime.concurrent import ConcurrentConsumer, Limits
+from runtime.connecting import ConsumerDied
+from runtime.kafka import build_broker
 from runtime.publisher import EventPublisher
 from runtime.settings import KafkaSettings
 from support.consuming import Equipment, a_tick, committed, number_of, ticks
@@ -194,3 +197,52 @@ async def test_so_many_dead_letters_that_the_fault_must_be_ours_end_the_consumer
         await asyncio.wait_for(consumer.run(), 30)
     ((offset, _),) = (await committed(kafka_settings, "collector", TICKS)).values()
     assert offset <= 50
+
+
+async def test_a_consumer_whose_group_membership_broke_down_for_good_ends_and_says_so(
+    kafka_settings: KafkaSettings, equipment: Equipment
+) -> None:
+    consumer = consumer_of(kafka_settings, equipment, keeping([]))
+    task = asyncio.create_task(consumer.run())
+    await eventually(lambda: consumer.readiness() is None, within=20)
+    assert consumer._consumer is not None
+    break_coordination(consumer._consumer)
+    with pytest.raises(ConsumerDied, match="coordination task has ended"):
+        await asyncio.wait_for(task, 20)
+
+
+async def test_a_batch_subscriber_whose_group_membership_broke_down_is_no_longer_live(
+    kafka_settings: KafkaSettings, equipment: Equipment
+) -> None:
+    async def write(_batch: list[Received]) -> None:
+        return
+
+    broker = build_broker(kafka_settings, "writer", graceful_timeout=1)
+    subscription = subscribe_batch(
+        broker,
+        kafka_settings,
+        TICKS,
+        group="writer",
+        handler=write,
+        dead_letters=equipment.dead_letters,
+        metrics=equipment.metrics,
+        is_transient=lambda _: False,
+    )
+    await broker.start()
+    await eventually(lambda: subscription.readiness() is None, within=20)
+    assert subscription.liveness() is None
+    consumer = subscription.consumer_of()
+    assert consumer is not None
+    break_coordination(consumer)
+    await eventually(lambda: subscription.liveness() == "the consumer's coordination task has ended", within=20)
+    await asyncio.wait([asyncio.create_task(broker.stop())], timeout=10)
+
+
+def break_coordination(consumer: AIOKafkaConsumer) -> None:
+    """As a bug in aiokafka's coordinator would."""
+
+    async def fail(*_: object) -> None:
+        raise LookupError("a bug")
+
+    consumer._coordinator.ensure_active_group = fail
+    consumer._coordinator.request_rejoin()

@@ -6,7 +6,7 @@ position at any moment. With an idempotent handler the effect is once.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -20,7 +20,7 @@ from contracts.topics import Topic
 from runtime.aiokafka_inside import NOTHING, idle_seconds
 from runtime.background import Background
 from runtime.batch_writer import BatchWriter, Handler, Received, StoppedWriting
-from runtime.codec import UnreadableMessage, decode
+from runtime.codec import UnreadableMessage, decode, event_union
 from runtime.commits import GatedCommits
 from runtime.dead_letters import DeadLetters
 from runtime.kafka import consumer_options, group_name, topic_name
@@ -77,10 +77,11 @@ def subscribe_batch(  # noqa: PLR0913 -- what a subscription is; all but three b
         listener=subscription,
         parser=_parse,
         decoder=_leave_undecoded,
-        title=f"{group}: {', '.join(topic.name for topic in declared)}",
+        title=group,
+        description=f"At least once, in batches, by {group}.",
         **options,
     )
-    subscriber(subscription.consume)
+    subscriber(_documented(subscription.consume, declared))
     subscription.consumer_of = lambda: subscriber.consumer
     return subscription
 
@@ -249,6 +250,16 @@ async def _parse(records: tuple[ConsumerRecord, ...]) -> KafkaMessage:
         message_id=f"{records[0].offset}-{records[-1].offset}",
         correlation_id=None,
     )
+
+
+def _documented(consume: Callable[[Any], Awaitable[None]], topics: Sequence[Topic]) -> Callable[[Any], Awaitable[None]]:
+    """The same function, with the events' types for AsyncAPI, which reads them from the signature."""
+
+    async def batch_of_events(batch: Any) -> None:
+        await consume(batch)
+
+    batch_of_events.__annotations__["batch"] = event_union([event for topic in topics for event in topic.events])
+    return batch_of_events
 
 
 async def _leave_undecoded(message: Any) -> Any:

@@ -58,10 +58,16 @@ def decode_batch(topic: Topic, values: Sequence[bytes | None]) -> list[Event | U
     return results
 
 
+def event_union(events: Sequence[type[Event]]) -> Any:
+    """The type of any of these events, told apart by their `type` field."""
+    if len(events) == 1:
+        return events[0]
+    return Annotated[Union[tuple(events)], Discriminator("type")]  # noqa: UP007 -- made at run time
+
+
 @cache
 def _adapter(events: tuple[type[Event], ...]) -> TypeAdapter[Event]:
-    union: Any = events[0] if len(events) == 1 else Annotated[Union[events], Discriminator("type")]  # noqa: UP007 -- made at run time
-    return TypeAdapter(union)
+    return TypeAdapter(event_union(events))
 
 
 def _reason(topic: Topic, error: ValidationError) -> str:

@@ -37,7 +37,7 @@ from runtime.monitor import ConsumerMonitor
 from runtime.settings import KafkaSettings
 from runtime.table_positions import Opening, TablePositions
 
-_MAX_RECORDS = 1000
+_MAX_RECORDS = 500
 _COMMIT_SECONDS = 5.0
 _REVOKE_SECONDS = 10.0
 
