@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator
 
+import hypothesis  # noqa: F401 -- else its plugin imports it at the very end, where CPython 3.11.7 can trip (gh-106905)
 import pytest
 
 from local_stack.keeper import KeptKafka, KeptPostgres

@@ -1,5 +1,6 @@
 import asyncio
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from local_stack.kafka_provider import (
     start_kafka,
 )
 from local_stack.kafka_real import RealKafka
+from local_stack.processes import command_line
+from support.polling import eventually
 
 
 async def produce(bootstrap: str, topic: str, values: list[bytes]) -> None:
@@ -143,3 +146,16 @@ async def test_an_existing_kafka_is_used_as_it_is(tmp_path: Path) -> None:
 async def test_an_unknown_choice_of_kafka_names_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="CANDLEKEEP_KAFKA is 'redpanda'; it may be auto, real, memory"):
         await start_kafka(a_place(tmp_path), print, {"CANDLEKEEP_KAFKA": "redpanda"})
+
+
+async def test_an_orphaned_memory_kafka_ends_by_itself(tmp_path: Path) -> None:
+    address_file = tmp_path / "address.json"
+    command = f"{sys.executable} -m local_stack.kafka_memory --address-file {address_file} & echo $!; sleep 60"
+    shell = await asyncio.create_subprocess_exec("/bin/sh", "-c", command, stdout=asyncio.subprocess.PIPE)
+    assert shell.stdout is not None
+    pid = int(await shell.stdout.readline())
+    await eventually(address_file.exists, within=30)
+    assert command_line(pid) is not None
+    shell.kill()
+    await eventually(lambda: command_line(pid) is None, within=10)
+    await shell.wait()

@@ -6,15 +6,17 @@ It speaks the real wire protocol on a loopback port. It is not Kafka: everything
 partition keeps its last 5 MB, nothing is compacted, a long poll does not wake on new data, there is no topic
 administration on the wire, and several members of a group race when they join. Topics are therefore created through
 a control port that reads one command per line (`create NAME PARTITIONS`, `delete NAME`, `down BROKER`, `up BROKER`,
-`rtt BROKER MILLISECONDS`, `errors API_KEY CODE...`) and answers `ok` or `error WHY`. The address file, JSON with
-`bootstrap` and `control`, appears when both can be used.
+`rtt BROKER MILLISECONDS`, `errors API_KEY CODE...`) and answers `ok` or `error WHY`. The address file,
+JSON with `bootstrap` and `control`, appears when both can be used. It ends with its parent.
 """
 
 import argparse
 import asyncio
+import contextlib
 import ctypes
 import importlib.util
 import json
+import os
 import signal
 from ctypes import POINTER, c_char_p, c_int, c_int16, c_int32, c_size_t, c_void_p
 from pathlib import Path
@@ -23,6 +25,7 @@ from typing import Any
 from contracts.topics import ALL_TOPICS
 from local_stack.ports import LOOPBACK
 
+WATCH_SECONDS = 0.5
 PRODUCER = 0  # rd_kafka_type_t
 CLUSTER = c_void_p
 # name: (result, arguments) of each function of librdkafka's rdkafka_mock.h that is used here
@@ -121,7 +124,10 @@ async def serve(cluster: MockCluster, address_file: Path) -> None:
     partial = address_file.with_suffix(".part")
     partial.write_text(json.dumps({"bootstrap": cluster.bootstrap, "control": f"{host}:{port}"}))
     partial.rename(address_file)
-    await stopped.wait()
+    parent = os.getppid()
+    while not stopped.is_set() and os.getppid() == parent:  # an orphan serves nobody
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopped.wait(), WATCH_SECONDS)
     control.close()
 
 
