@@ -1,4 +1,7 @@
+import asyncio
 import dataclasses
+import os
+import sys
 from datetime import timedelta
 
 import pytest
@@ -7,6 +10,7 @@ from contracts.topics import ALL_TOPICS, TICKS
 from local_stack.keeper import KeptKafka
 from runtime.settings import KafkaSettings
 from runtime.topics import NoTopicAdministration, TopicMismatch, TopicsNotReady, provision, verify
+from support.kafka import delete_topics
 from support.polling import eventually
 
 pytestmark = pytest.mark.kafka
@@ -53,3 +57,45 @@ async def test_a_broker_without_administration_is_named_as_such(
         pytest.skip("the real Kafka has topic administration")
     with pytest.raises(NoTopicAdministration, match="its own tool"):
         await provision(kafka_settings, (dataclasses.replace(TICKS, name="tocks"),))
+
+
+async def run_command(settings: KafkaSettings, *words: str, **environment: str) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "runtime.topics",
+        *words,
+        env={
+            **os.environ,
+            "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
+            "KAFKA_TOPIC_PREFIX": settings.kafka_topic_prefix,
+            **environment,
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+@pytest.mark.real_kafka
+async def test_the_command_creates_what_is_missing_and_says_so(kafka: KeptKafka, kafka_settings: KafkaSettings) -> None:
+    empty = kafka_settings.model_copy(update={"kafka_topic_prefix": f"{kafka_settings.kafka_topic_prefix}new."})
+    code, _, err = await run_command(empty, "describe")
+    assert code == 1
+    assert err.startswith("TopicsNotReady: missing: ")
+    assert "Traceback" not in err
+    code, out, _ = await run_command(empty, "provision")
+    assert code == 0
+    assert out.count("created ") == len(ALL_TOPICS)
+    assert (await run_command(empty, "provision"))[:2] == (0, "All 6 topics are as declared.\n")
+    assert (await run_command(empty, "describe"))[0] == 0
+    await delete_topics(kafka, empty)
+
+
+async def test_the_command_names_a_missing_setting(kafka_settings: KafkaSettings) -> None:
+    code, _, err = await run_command(kafka_settings, "provision", KAFKA_BOOTSTRAP_SERVERS="")
+    assert code == 2
+    assert err.startswith("KAFKA_BOOTSTRAP_SERVERS is not valid")
+    assert len(err.splitlines()) == 1

@@ -16,8 +16,13 @@ import pytest
 
 from contracts.topics import TICKS
 from local_stack.keeper import KeptKafka
+from runtime.background import Background
+from runtime.health import Health
+from runtime.kafka import build_broker
+from runtime.metrics import new_registry
 from runtime.publisher import EventPublisher
-from runtime.settings import KafkaSettings
+from runtime.settings import KafkaSettings, WorkerSettings
+from runtime.worker import Worker, serve
 from support.consuming import committed, ticks
 from support.kafka import create_topics, delete_topics
 from support.polling import eventually
@@ -233,3 +238,53 @@ async def test_a_taken_port_is_named_and_exit_one(kafka_settings: KafkaSettings,
         assert await tiny.exit_code() == 1
         assert any(f"Cannot listen on 127.0.0.1:{port}" in line and "HTTP_PORT" in line for line in tiny.output)
     taken.close()
+
+
+def a_worker(settings: KafkaSettings, *backgrounds: Background) -> Worker:
+    worker_settings = WorkerSettings(**settings.model_dump(), http_port=0)
+    return Worker(
+        name="test",
+        settings=worker_settings,
+        broker=build_broker(settings, "test"),
+        registry=new_registry(),
+        health=Health(),
+        topics=(TICKS,),
+        backgrounds=backgrounds,
+    )
+
+
+async def test_a_background_that_breaks_takes_the_worker_down_with_exit_one(kafka_settings: KafkaSettings) -> None:
+    async def break_down() -> None:
+        raise LookupError("a bug")
+
+    async def nothing() -> None:
+        return
+
+    worker = a_worker(kafka_settings, Background("broken", break_down, nothing))
+    assert await asyncio.wait_for(serve(worker), 30) == 1
+
+
+async def test_a_worker_runs_until_it_is_told_to_stop(kafka_settings: KafkaSettings) -> None:
+    stop, began, order = asyncio.Event(), [], []
+
+    def background(name: str) -> Background:
+        ended = asyncio.Event()
+
+        async def run() -> None:
+            began.append(name)
+            await ended.wait()
+            order.append(name)
+
+        async def end() -> None:
+            ended.set()
+
+        return Background(name, run, end, readiness=lambda: None)
+
+    worker = a_worker(kafka_settings, background("relay"), background("consumer"))
+    serving = asyncio.create_task(serve(worker, stop))
+    await eventually(lambda: began == ["relay", "consumer"], within=20)
+    assert worker.health.ready_problems() == {}
+    stop.set()
+    assert await asyncio.wait_for(serving, 20) == 0
+    assert order == ["consumer", "relay"]
+    assert worker.health.ready_problems() == {"worker": "shutting down"}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from runtime.background import Background
 from runtime.logs import log
 
-_CANCEL_SECONDS = 5.0
+_CANCEL_SECONDS = 10.0
 
 
 class Supervisor:
