@@ -46,6 +46,10 @@ lint: $(STAMP) ## ruff, mypy, import-linter
 	@$(BIN)/mypy $(wildcard libs/*/src services/*/src tools/*/src) tests/support
 	@$(BIN)/lint-imports
 
+.PHONY: bench
+bench: $(STAMP) ## Ourselves beside baselines, one table, about 15 minutes: QUICK=1 to see that it works
+	@$(BIN)/python -m benchmarks.run $(if $(QUICK),--quick) $(ONLY)
+
 ##@ Keep it
 .PHONY: format generate lock
 format: $(STAMP) ## Format and apply safe fixes

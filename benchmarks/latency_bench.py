@@ -186,9 +186,14 @@ class Outside:
         run, seen = await self._first_run(finished=True, run_id=answer["run_id"])
         if run["status"] != "success":
             raise AssertionError(f"a triggered run did not succeed: {run['error_message']}")
-        simulator = await self._simulator_ms()
-        instants = answered, _epoch(run["started_at"]), _epoch(run["finished_at"]), seen
-        return Triggered(*((instant - sent) * 1000 for instant in instants), simulator, await self._bare_ms(config))
+        return Triggered(
+            answered=(answered - sent) * 1000,
+            started=(_epoch(run["started_at"]) - sent) * 1000,
+            finished=(_epoch(run["finished_at"]) - sent) * 1000,
+            visible=(seen - sent) * 1000,
+            simulator=await self._simulator_ms(),
+            bare=await self._bare_ms(config),
+        )
 
     async def throttled_ms(self) -> float:
         """All waits of the collector's requests for the exchange's limit, so far."""
@@ -209,7 +214,7 @@ class Outside:
     async def _simulator_ms(self) -> float:
         """The simulator answers one request at a time, so its own durations add up."""
         asked = (await self.simulator.get("/control/requests", params={"exchange": EXCHANGE})).raise_for_status().json()
-        return sum(request["duration_ms"] for request in asked)
+        return float(sum(request["duration_ms"] for request in asked))
 
     async def _bare_ms(self, config: Config) -> float:
         began = time.perf_counter()
