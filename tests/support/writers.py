@@ -30,6 +30,7 @@ def worker_settings(kind: type[S], kafka: KafkaSettings, database_url: str, **ch
 async def running(worker: Worker) -> AsyncIterator[Worker]:
     """The worker from its readiness on; told to stop at the end, which must go well."""
     stop = asyncio.Event()
+    worker.health.readiness("worker", lambda: "not begun")  # until `serve` says more
     life = asyncio.create_task(serve(worker, stop))
     try:
 
@@ -111,3 +112,19 @@ async def database_away(postgres_url: str, database_url: str) -> AsyncIterator[N
         yield
     finally:
         await query(postgres_url, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+
+
+async def everything_is_read(settings: KafkaSettings, group: str, *topics: Topic) -> bool:
+    """Whether the group has committed all that the topics hold."""
+    consumer = build_consumer(settings, group=group, client_id="onlooker")
+    await consumer.start()
+    try:
+        partitions = [
+            TopicPartition(topic_name(settings, topic), number)
+            for topic in topics
+            for number in range(topic.partitions)
+        ]
+        ends = await consumer.end_offsets(partitions)
+        return all([(await consumer.committed(each) or 0) >= end for each, end in ends.items()])
+    finally:
+        await consumer.stop()
