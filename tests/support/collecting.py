@@ -41,6 +41,11 @@ class Exchanges:
         options = ClientOptions(request_timeout_seconds=timeout, url_overrides=everywhere)
         self.clients = ExchangeClients(options, self.metrics, lambda: ExchangeClock(now))
 
+    async def warm_up(self, exchange: str) -> None:
+        """Have the markets read, so that the next request is one for candles; a busy machine may need several tries."""
+        patience = Patience(exchange, QUICK, asyncio.get_running_loop().time() + 20, self.metrics)
+        await patience.insist(lambda: self.clients.of(exchange).require(symbol_of(exchange), "1m"))
+
     async def collect(
         self,
         exchange: str,

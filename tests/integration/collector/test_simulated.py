@@ -102,9 +102,8 @@ PASSING: list[dict[str, Any]] = [
 async def test_a_passing_bad_mood_costs_a_retry_and_no_candle(
     exchange: str, mood: dict[str, Any], simulator: Simulator, exchanges_at: Callable[..., Exchanges]
 ) -> None:
-    exchanges = exchanges_at(simulator.base, timeout=1.0)
-    client = exchanges.clients.of(exchange)
-    await client.require(symbol_of(exchange), "1m")
+    exchanges = exchanges_at(simulator.base, timeout=1.5 if mood["kind"] == "trickle" else 10.0)
+    await exchanges.warm_up(exchange)
     await simulator.mood(**mood, exchange=exchange, count=1)
     start = NOW - timedelta(minutes=30)
     series = await exchanges.collect(exchange, "1m", start)
@@ -131,7 +130,7 @@ async def test_a_passing_bad_mood_costs_a_retry_and_no_candle(
         ({"kind": "empty"}, ErrorClass.BAD_RESPONSE),
         ({"kind": "malformed"}, ErrorClass.INVALID_DATA),
         ({"kind": "malformed", "variant": "high_below_low"}, ErrorClass.INVALID_DATA),
-        ({"kind": "latency", "latency_ms": 3000}, ErrorClass.TIMEOUT),
+        ({"kind": "latency", "latency_ms": 5000}, ErrorClass.TIMEOUT),
     ],
     ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
 )
@@ -142,8 +141,8 @@ async def test_a_lasting_bad_mood_fails_under_its_name(
     simulator: Simulator,
     exchanges_at: Callable[..., Exchanges],
 ) -> None:
-    exchanges = exchanges_at(simulator.base, timeout=1.0)
-    await exchanges.clients.of(exchange).require(symbol_of(exchange), "1m")
+    exchanges = exchanges_at(simulator.base, timeout=1.5 if mood["kind"] == "latency" else 10.0)
+    await exchanges.warm_up(exchange)
     await simulator.mood(**mood, exchange=exchange)
     with pytest.raises(ExchangeFailure) as caught:
         await exchanges.collect(exchange, "1m", NOW - timedelta(minutes=30), policy=NEVER)
@@ -167,7 +166,7 @@ async def test_garbage_in_place_of_the_markets_is_not_kept(
 async def test_retry_after_is_honoured_by_all_runs_of_the_exchange(
     form: str, simulator: Simulator, exchanges: Exchanges
 ) -> None:
-    await exchanges.clients.of("binance").require("BTC/USDT", "1m")
+    await exchanges.warm_up("binance")
     await simulator.mood("rate_limit", exchange="binance", count=1, retry_after=2, retry_after_form=form)
     first = asyncio.create_task(exchanges.collect("binance", "1m"))
     await eventually(lambda: simulator.requests("binance"))
@@ -182,7 +181,7 @@ async def test_retry_after_is_honoured_by_all_runs_of_the_exchange(
 async def test_a_ban_that_outlasts_the_run_fails_at_once_and_spares_the_exchange(
     simulator: Simulator, exchanges: Exchanges
 ) -> None:
-    await exchanges.clients.of("binance").require("BTC/USDT", "1m")
+    await exchanges.warm_up("binance")
     await simulator.mood("ban", exchange="binance", retry_after=3600)
     for _ in range(3):
         with pytest.raises(ExchangeFailure, match="asks to wait until") as caught:

@@ -127,4 +127,6 @@ def test_kraken_weeks_may_begin_on_thursday_and_binance_weeks_may_not() -> None:
 def test_sound_means_that_no_price_contradicts_another(a: float, b: float, c: float, d: float, volume: float) -> None:
     candle = Candle(0, a, b, c, d, volume)
     contradiction = c > min(a, d) or b < max(a, d) or volume < 0
+    assert sound(candle._replace(high=math.inf)) is False
+    assert sound(candle._replace(low=math.nan)) is False
     assert sound(candle) is not contradiction

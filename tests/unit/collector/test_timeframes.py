@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.timeframes import DAY_MS, close_of, floor_open, on_grid, shift, shortest_length
+from collector.timeframes import DAY_MS, close_of, floor_open, grid_of, shift, shortest_length
 
 TIMEFRAMES = ["1s", "1m", "5m", "15m", "1h", "4h", "12h", "1d", "3d", "1w", "2w", "1M", "3M", "1y"]
 INSTANTS = st.integers(0, 4_000_000_000_000)
@@ -67,6 +67,8 @@ MONDAY, THURSDAY = ms("2026-03-02"), ms("2026-03-05")
         ("1m", MONDAY + 60_000, True, True, True),
         ("1m", MONDAY + 60_001, False, False, False),
         ("1h", MONDAY + 1_800_000, False, False, False),
+        ("7h", MONDAY + 3_600_000, True, True, True),  # counted from who knows where: any hour
+        ("7h", MONDAY + 60_000, True, True, False),
         ("1d", MONDAY + DAY_MS, True, True, True),
         ("1d", MONDAY + DAY_MS // 3, True, True, False),
         ("1d", MONDAY + DAY_MS // 3 * 2, False, False, True),  # midnight in Beijing
@@ -82,4 +84,4 @@ MONDAY, THURSDAY = ms("2026-03-02"), ms("2026-03-05")
 def test_the_grid_is_checked_only_where_it_is_certain(
     timeframe: str, opens: int, utc_days: bool, monday_weeks: bool, certain: bool
 ) -> None:
-    assert on_grid(timeframe, opens, utc_days=utc_days, monday_weeks=monday_weeks) is certain
+    assert grid_of(timeframe, utc_days=utc_days, monday_weeks=monday_weeks)(opens) is certain

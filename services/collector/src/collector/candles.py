@@ -4,17 +4,18 @@ ccxt passes garbage on without a word: rows of nulls, of NaN, or of an HTML page
 answer suspect, so nothing of such an answer is kept.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from math import isfinite
-from typing import Final
+from math import inf
+from typing import Any, Final
 
-from collector.timeframes import close_of, on_grid
+from collector.timeframes import close_of, fixed_length, grid_of
 from contracts.candles import Candle
 
 FUTURE_TOLERANCE_MS: Final = 60_000
 """How far a candle's opening may lie ahead of what we take for the exchange's time."""
 
+_WIDTH: Final = len(Candle._fields)
 _UTC_DAYS: Final = frozenset({"binance", "bybit", "coinbase", "coinbaseexchange", "kraken", "okx"})
 _MONDAY_WEEKS: Final = frozenset({"binance", "bybit", "okx"})
 
@@ -39,41 +40,48 @@ def read_page(exchange: str, timeframe: str, rows: Iterable[object], *, since: i
     Rows before `since` are dropped, the order does not matter, and a row may be there twice if it says the same. The
     open candle must have a sound open time; its numbers are not looked at, they are not kept.
     """
-    utc_days, monday_weeks = exchange in _UTC_DAYS, exchange in _MONDAY_WEEKS
+    may_open = grid_of(timeframe, utc_days=exchange in _UTC_DAYS, monday_weeks=exchange in _MONDAY_WEEKS)
+    newest = now + FUTURE_TOLERANCE_MS
+    length = fixed_length(timeframe)
     opens: set[int] = set()
     closed: dict[int, Candle] = {}
     for row in rows:
-        if not isinstance(row, Sequence) or isinstance(row, str) or len(row) < len(Candle._fields):
-            raise InvalidRow(f"not a row of {len(Candle._fields)} values: {row!r:.100}")
-        at = row[0]
-        if not isinstance(at, int) or isinstance(at, bool):
-            raise InvalidRow(f"the open time is not a whole number of milliseconds: {row!r:.100}")
-        if not on_grid(timeframe, at, utc_days=utc_days, monday_weeks=monday_weeks):
+        at = _open_time(row)
+        if not may_open(at):
             raise InvalidRow(f"no {timeframe} candle opens at {at}")
-        if at > now + FUTURE_TOLERANCE_MS:
+        if at > newest:
             raise InvalidRow(f"the candle that opens at {at} is {(at - now) / 1000:.0f} s in the future")
         if at < since:
             continue
         opens.add(at)
-        if close_of(timeframe, at) <= now:
+        if (at + length if length is not None else close_of(timeframe, at)) <= now:
             candle = _candle(row)
             if closed.setdefault(at, candle) != candle:
                 raise InvalidRow(f"two different candles open at {at}")
     return Page(tuple(sorted(opens)), tuple(closed[at] for at in sorted(closed)))
 
 
-def _candle(row: Sequence[object]) -> Candle:
-    at, *numbers = row[: len(Candle._fields)]
-    for number in numbers:
-        if not isinstance(number, int | float) or isinstance(number, bool) or not isfinite(number):
+def _open_time(row: Any) -> int:
+    if not isinstance(row, list | tuple) or len(row) < _WIDTH:
+        raise InvalidRow(f"not a row of {_WIDTH} values: {row!r:.100}")
+    at = row[0]
+    if type(at) is not int:
+        raise InvalidRow(f"the open time is not a whole number of milliseconds: {row!r:.100}")
+    return at
+
+
+def _candle(row: Any) -> Candle:
+    at, opening, high, low, close, volume, *_ = row
+    for number in (opening, high, low, close, volume):
+        if type(number) is not float and type(number) is not int:  # a bool is no price
             raise InvalidRow(f"not a number: {row!r:.200}")
-    candle = Candle(at, *map(float, numbers))  # type: ignore[arg-type] # checked just above
+    candle = Candle(at, float(opening), float(high), float(low), float(close), float(volume))
     if not sound(candle):
-        raise InvalidRow(f"prices contradict each other: {row!r:.200}")
+        raise InvalidRow(f"not finite, or contradicting each other: {row!r:.200}")
     return candle
 
 
 def sound(candle: Candle) -> bool:
-    """Prices positive, low below and high above both ends, volume not negative."""
-    body_low, body_high = sorted((candle.open, candle.close))
-    return 0 < candle.low <= body_low <= body_high <= candle.high and candle.volume >= 0
+    """Prices positive and finite, low below and high above both ends, volume not negative. False for any NaN."""
+    _, opening, high, low, close, volume = candle
+    return 0 < low <= opening <= high < inf and low <= close <= high and 0 <= volume < inf

@@ -4,6 +4,7 @@ Instants are milliseconds since the epoch, UTC. A month is a calendar month and 
 adding of a length for those; ccxt's own `parse_timeframe` says 30 and 365 days.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from typing import Final
@@ -58,23 +59,23 @@ def close_of(timeframe: str, opens: int) -> int:
     return shift(timeframe, opens, 1)
 
 
-def on_grid(timeframe: str, opens: int, *, utc_days: bool, monday_weeks: bool) -> bool:
-    """Whether a candle may open here, as far as that is certain.
+def grid_of(timeframe: str, *, utc_days: bool, monday_weeks: bool) -> Callable[[int], bool]:
+    """Says of an open time whether a candle may open then, as far as that is certain.
 
     Below a day, every exchange follows the epoch. `utc_days`: this exchange's days begin at midnight UTC (some begin
     at midnight in Asia: then only whole hours are certain). `monday_weeks`: and its weeks on Monday (Kraken's do not).
     """
     amount, unit = _parse(timeframe)
     length = fixed_length(timeframe)
-    if length is not None and length < DAY_MS:
-        return DAY_MS % length != 0 or opens % length == 0
-    if not utc_days:
-        return opens % HOUR_MS == 0
-    if unit in _MONTHS:
-        return opens == _month_start(_month_of(opens))
-    if unit == "w" and amount == 1 and monday_weeks:
-        return opens == floor_open(timeframe, opens)
-    return opens % DAY_MS == 0
+    if length is not None and DAY_MS % length == 0 and length < DAY_MS:
+        return lambda opens: opens % length == 0
+    if not utc_days or (length is not None and length < DAY_MS):
+        grain = HOUR_MS if length is None or length % HOUR_MS == 0 else 1000
+        return lambda opens: opens % grain == 0
+    if unit in _MONTHS or (unit == "w" and amount == 1 and monday_weeks):
+        first = "1M" if unit in _MONTHS else timeframe
+        return lambda opens: opens == floor_open(first, opens)
+    return lambda opens: opens % DAY_MS == 0
 
 
 @cache

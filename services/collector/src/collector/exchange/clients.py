@@ -56,6 +56,8 @@ class ExchangeClient:
         """Raises `ExchangeFailure` when ccxt does not know the exchange, or not its candles."""
         self.exchange = exchange
         self._options, self._metrics, self._clock = options, metrics, clock
+        self._ok = metrics.requests.labels(exchange, "ok")
+        metrics.clock_skew.labels(exchange).set_function(clock.skew)
         self._books: dict[str, tuple[Any, Markets]] = {}
         self._throttle: FairThrottler | None = None
         self._not_before = 0.0
@@ -105,8 +107,7 @@ class ExchangeClient:
                     retryable=True,
                 )
             )
-        self._metrics.requests.labels(self.exchange, "ok").inc()
-        self._metrics.clock_skew.labels(self.exchange).set(self._clock.skew())
+        self._ok.inc()
         return Answer(rows, exchanged.asked_ms, datetime.now(UTC))
 
     async def close(self) -> None:
@@ -152,7 +153,7 @@ class ExchangeClient:
 
             async def read() -> list[Any]:
                 markets: list[Any] = await self._call(client.fetch_markets)
-                self._metrics.requests.labels(self.exchange, "ok").inc()
+                self._ok.inc()
                 return markets
 
             self._books[kind] = (

@@ -9,7 +9,7 @@ import email.utils
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 from ccxt.base.errors import (
@@ -20,6 +20,7 @@ from ccxt.base.errors import (
     ExchangeNotAvailable,
     RateLimitExceeded,
 )
+from ccxt.base.exchange import BaseExchange
 
 _TOO_MANY: Final = frozenset({418, 429})
 _CLIENT_ERROR: Final = 400
@@ -66,6 +67,9 @@ def strict(cls: Any) -> Any:
 
         def parse_ohlcvs(self, ohlcvs: Any, market: Any = None, timeframe: str = "1m", *_since_limit_tail: Any) -> Any:
             # Filtering by `since` would drop rows without a time: an answer full of those would look like "no candles".
+            # Sorting is ours to do, too.
+            if cls.parse_ohlcvs is BaseExchange.parse_ohlcvs:
+                return [self.parse_ohlcv(row, market) for row in ohlcvs or ()]
             return super().parse_ohlcvs(ohlcvs, market, timeframe)
 
         def handle_errors(  # noqa: PLR0913, PLR0917 -- ccxt's signature
@@ -142,6 +146,7 @@ def dated(headers: Mapping[str, str]) -> float | None:
     return _http_date(value) if value is not None else None
 
 
+@lru_cache(maxsize=64)  # many answers within one second
 def _http_date(value: str) -> float | None:
     try:
         return email.utils.parsedate_to_datetime(value).timestamp()
