@@ -15,6 +15,8 @@ from pydantic_core import ErrorDetails, PydanticUndefined
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
+from contracts.vocabulary import ExchangeId
+
 S = TypeVar("S", bound=BaseSettings)
 
 
@@ -101,6 +103,19 @@ class DatabaseSettings(BaseSettings):
     )
     database_pool_size: int = Field(default=5, ge=1, le=100, description="Connections kept open.")
     database_command_timeout_seconds: float = Field(default=30.0, gt=0, description="The limit of one statement.")
+
+
+class TickSettings(BaseSettings):
+    """What all who emit ticks must agree on: the scheduler, and admin-api for manual triggers."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    exchange_lanes: dict[ExchangeId, Annotated[int, Field(ge=1, le=64)]] = Field(
+        default_factory=dict,
+        description='Lanes per exchange as JSON, such as {"binance": 2}; 1 where an exchange is not named. '
+        "Each lane is worked by one collector with a rate budget of its own. The same for all services.",
+    )
+    run_deadline_seconds: int = Field(default=120, ge=1, description="How long a run may take once it has started.")
 
 
 class WorkerSettings(LogSettings, HttpSettings, KafkaSettings):

@@ -3,9 +3,9 @@
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, PositiveInt, SecretStr, StringConstraints
+from pydantic import AfterValidator, Field, SecretStr
 
-from runtime.settings import DatabaseSettings, WorkerSettings
+from runtime.settings import DatabaseSettings, TickSettings, WorkerSettings
 
 _SENDABLE = re.compile(r"[\x21-\x7e]*")
 
@@ -16,7 +16,7 @@ def _sendable(token: SecretStr) -> SecretStr:
     return token
 
 
-class AdminApiSettings(WorkerSettings, DatabaseSettings):
+class AdminApiSettings(WorkerSettings, DatabaseSettings, TickSettings):
     """All of admin-api's settings."""
 
     http_port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
@@ -24,9 +24,3 @@ class AdminApiSettings(WorkerSettings, DatabaseSettings):
         description="The bearer token that callers of the API must send: at least 24 characters, for example from "
         "`openssl rand -hex 24`."
     )
-    exchange_lanes: dict[Annotated[str, StringConstraints(min_length=1)], PositiveInt] = Field(
-        default_factory=dict,
-        description='Lanes per exchange as JSON, such as {"binance": 4}; one where it is not named. '
-        "The same as the scheduler's.",
-    )
-    run_deadline_seconds: int = Field(default=120, ge=1, description="How long a manually triggered run may take.")

@@ -1,16 +1,14 @@
 """What an operator can set. Every number that the scheduler decides by is here."""
 
-from typing import Annotated
-
 from pydantic import Field
 
-from runtime.settings import WorkerSettings
+from runtime.settings import TickSettings, WorkerSettings
 from scheduler.due import Policy
 
 _HOUR_MS = 3_600_000
 
 
-class SchedulerSettings(WorkerSettings):
+class SchedulerSettings(WorkerSettings, TickSettings):
     http_port: int = Field(default=8001, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
 
     schedule_spread_seconds: int = Field(
@@ -23,14 +21,7 @@ class SchedulerSettings(WorkerSettings):
         default=24,
         gt=0,
         description="After downtime a run collects at most this far back, or two intervals if those are longer, "
-        "and one candle more. "
-        "What lies before is logged and counted as missed.",
-    )
-    run_deadline_seconds: int = Field(default=120, gt=0, description="How long a run may take once it has started.")
-    exchange_lanes: dict[str, Annotated[int, Field(ge=1, le=64)]] = Field(
-        default_factory=dict,
-        description='Lanes per exchange as JSON, such as {"binance": 2}; 1 where an exchange is not named. '
-        "Each lane is worked by one collector with a rate budget of its own.",
+        "and one candle more. What lies before is logged and counted as missed.",
     )
     tick_batch_size: int = Field(
         default=500, ge=1, le=5000, description="Ticks of one lane that are published together before an answer."

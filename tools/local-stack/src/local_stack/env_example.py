@@ -1,7 +1,4 @@
-"""`python -m local_stack.env_example`: writes .env.example, every variable that a service reads, from its settings.
-
-A variable that several services read is written once, under "several services".
-"""
+"""`python -m local_stack.env_example`: writes .env.example, every variable that a service reads, from its settings."""
 
 import argparse
 import sys
@@ -39,19 +36,15 @@ def _is_settings_of(value: object, module: str) -> bool:
 
 
 def text(services: Mapping[str, list[Setting]]) -> str:
-    """The whole file."""
-    readers: dict[str, list[str]] = {}
+    """The whole file. What several services read with the same meaning and default is written once."""
+    readers: dict[Setting, list[str]] = {}
     for service, settings in services.items():
         for setting in settings:
-            readers.setdefault(setting.variable, []).append(service)
-    shared = {variable for variable, names in readers.items() if len(names) > 1 and variable != "HTTP_PORT"}
-    described = {setting.variable: setting for settings in services.values() for setting in settings}
+            readers.setdefault(setting, []).append(service)
     lines = [_INTRODUCTION, "# ---- several services ----"]
-    lines += [
-        _entry(described[variable], readers[variable], len(services)) for variable in readers if variable in shared
-    ]
-    for service, settings in services.items():
-        own = [setting for setting in settings if setting.variable not in shared]
+    lines += [_entry(setting, names, len(services)) for setting, names in readers.items() if len(names) > 1]
+    for service in services:
+        own = [setting for setting, names in readers.items() if names == [service]]
         lines += [f"# ---- {service} ----", *(_entry(setting, [service], 1) for setting in own)]
     return "\n".join(lines)
 
