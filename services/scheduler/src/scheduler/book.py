@@ -47,6 +47,7 @@ class Book:
     def __init__(self, spread_ms: int) -> None:
         self._spread_ms = spread_ms
         self._entries: dict[int, Entry] = {}
+        self._enabled = 0
         self._partitions: dict[int, _Partition] = {}
 
     @property
@@ -55,8 +56,7 @@ class Book:
 
     def census(self) -> dict[str, int]:
         """How many configs are held, by state."""
-        enabled = sum(entry.plan.enabled for entry in self._entries.values())
-        return {"enabled": enabled, "disabled": len(self._entries) - enabled}
+        return {"enabled": self._enabled, "disabled": len(self._entries) - self._enabled}
 
     def get(self, config_id: int) -> Entry | None:
         return self._entries.get(config_id)
@@ -88,9 +88,8 @@ class Book:
 
     def drop(self, partitions: set[int]) -> None:
         """They are somebody else's now, or about to be restored from the beginning."""
-        self._entries = {
-            config_id: entry for config_id, entry in self._entries.items() if entry.partition not in partitions
-        }
+        for config_id in [each for each, entry in self._entries.items() if entry.partition in partitions]:
+            self._remove(config_id)
         for partition in partitions:
             self._partitions.pop(partition, None)
 
@@ -105,7 +104,7 @@ class Book:
         for config_id, plan in held.plans.items():
             state = states.pop(config_id, None)
             if state is not None and replace(state.plan, updated_at=plan.updated_at) == plan:
-                self._entries[config_id] = replace(state, plan=plan)
+                self._enter(replace(state, plan=plan))
                 continue
             news.append(self._schedule(plan, partition, state, now))
         restored = Restored(tuple(held.plans), tuple(news), tuple(states))
@@ -137,7 +136,7 @@ class Book:
     def config_forgotten(self, partition: int, config_id: int) -> bool:
         """A tombstone on config-changes. Whether the config's state must be forgotten now."""
         self._partition(partition).plans.pop(config_id, None)
-        return self._entries.pop(config_id, None) is not None
+        return self._remove(config_id)
 
     def state_read(self, partition: int, config_id: int, state: JobScheduled | None) -> None:
         """Our own memory while restoring, our own echo afterwards; or what another instance did in between, when a
@@ -169,11 +168,23 @@ class Book:
 
     def _schedule(self, plan: Plan, partition: int, before: Entry | None, now: int) -> News:
         if before is None:
-            self._entries[plan.config_id] = created(plan, partition, self._spread_ms)
+            self._enter(created(plan, partition, self._spread_ms))
             return News(plan.config_id)
         after, passed_over = changed(before, plan, now, self._spread_ms)
-        self._entries[plan.config_id] = after
+        self._enter(after)
         return News(plan.config_id, passed_over)
+
+    def _enter(self, entry: Entry) -> None:
+        self._remove(entry.plan.config_id)
+        self._entries[entry.plan.config_id] = entry
+        self._enabled += entry.plan.enabled
+
+    def _remove(self, config_id: int) -> bool:
+        entry = self._entries.pop(config_id, None)
+        if entry is None:
+            return False
+        self._enabled -= entry.plan.enabled
+        return True
 
     def _partition(self, partition: int) -> _Partition:
         return self._partitions.setdefault(partition, _Partition())

@@ -111,27 +111,23 @@ def tick_of(due: Due, now: int, policy: Policy) -> TickDue:
 
 
 def _window(entry: Entry, end: int, now: int, policy: Policy) -> Window:
-    """From where the last success ended, but not from before the catch-up limit."""
+    """From where the last success ended, but not from before the catch-up limit.
+
+    It reaches back at least two intervals and a candle, whatever the limit: an ordinary window of a weekly config, or
+    one that follows a failed run, is no catching up; and a run covers up to the last boundary of its shortest
+    timeframe, which for `1M` may be a month ago.
+    """
     if entry.covered is None:
         return Window(None, end)
-    earliest = now - _reach_ms(entry, policy)
-    if entry.covered < earliest:
+    reach = max(policy.catch_up_limit_ms, 2 * entry.grid.interval_ms)
+    if entry.covered < now - reach and entry.covered < (earliest := now - reach - _candle_ms(entry)):
         return Window(min(earliest, end), end, cut_from=entry.covered)
     return Window(min(entry.covered, end), end)
 
 
-def _reach_ms(entry: Entry, policy: Policy) -> int:
-    """How far back a window may start. At least two intervals and a candle, whatever the limit: an ordinary window of
-    a weekly config, or one that follows a failed run, is no catching up; and a run covers up to the last boundary of
-    its shortest timeframe, which for `1M` may be a month ago.
-    """
-    candle = min(_length_ms(timeframe) for timeframe in entry.plan.timeframes)
-    return max(policy.catch_up_limit_ms, 2 * entry.grid.interval_ms) + candle
-
-
-def _length_ms(timeframe: str) -> int:
-    """At most so long is a candle: months and years are taken at their longest."""
-    return int(timeframe[:-1]) * _UNIT_MS[timeframe[-1]]
+def _candle_ms(entry: Entry) -> int:
+    """The config's shortest candle; months and years are taken at their longest."""
+    return min(int(timeframe[:-1]) * _UNIT_MS[timeframe[-1]] for timeframe in entry.plan.timeframes)
 
 
 def _later(settled: int | None, instant: int) -> int:
