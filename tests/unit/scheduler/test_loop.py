@@ -345,18 +345,18 @@ async def test_dropped_configs_are_not_ticked(service: Service) -> None:
     await service.nothing_more_than(1)
 
 
-async def test_stopping_finishes_the_batch_in_hand_and_begins_no_other() -> None:
+async def test_stopping_finishes_the_batches_in_hand_and_begins_no_other() -> None:
     service = Service()
     service.handlers.on_live(0)
     async with running(service):
         service.kafka.answering.clear()
-        for config_id in range(1, 31):
+        for config_id in range(1, 101):
             service.change(config_id=config_id)
-        await eventually(lambda: not service.lanes._quiet.is_set())
+        await eventually(lambda: service.lanes._publishing == 4)
         await service.ticker.stop()
         service.kafka.answering.set()
-    assert len(service.kafka.ticks()) == 10, "one batch"
-    assert len(service.kafka.states()) == 10
+    assert len(service.kafka.ticks()) == 40, "four batches of ten"
+    assert len(service.kafka.states()) == 40
 
 
 async def test_a_restart_goes_on_where_the_states_say(service: Service) -> None:
