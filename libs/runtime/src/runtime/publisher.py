@@ -94,25 +94,47 @@ class EventPublisher:
         self._problem = None
 
     async def _send_all(self, name: str, messages: list[_Message]) -> None:
-        acknowledgements: list[asyncio.Future[Any]] = []
+        acknowledged = _Acknowledgements()
         for message in messages:
-            acknowledgement = await self._broker.publish(
-                message.value,
-                name,
-                key=message.key.encode(),
-                headers=dict(message.headers),
-                no_confirm=True,
+            acknowledged.expect(
+                await self._broker.publish(
+                    message.value,
+                    name,
+                    key=message.key.encode(),
+                    headers=dict(message.headers),
+                    no_confirm=True,
+                )
             )
-            acknowledgement.add_done_callback(_look_at)
-            acknowledgements.append(acknowledgement)
-        if acknowledgements:
-            # wait() and not gather(): running out of time must not cancel what the producer still holds.
-            await asyncio.wait(acknowledgements)
-        for acknowledgement in acknowledgements:
-            acknowledgement.result()
+        await acknowledged.all()
 
 
-def _look_at(acknowledgement: asyncio.Future[Any]) -> None:
-    """An outcome that nobody waits for any more has been seen, or asyncio complains about it at exit."""
-    if not acknowledgement.cancelled():
-        acknowledgement.exception()
+class _Acknowledgements:
+    """What the producer has promised. One future for all: a wait per message would cost more than sending it.
+
+    Waiting is not gathering: running out of time must not cancel what the producer still holds. And every outcome is
+    looked at, also when nobody waits any more, or asyncio complains about it at exit.
+    """
+
+    def __init__(self) -> None:
+        self._missing = 0
+        self._problem: BaseException | None = None
+        self._none_missing: asyncio.Future[None] | None = None
+
+    def expect(self, acknowledgement: asyncio.Future[Any]) -> None:
+        self._missing += 1
+        acknowledgement.add_done_callback(self._came)
+
+    async def all(self) -> None:
+        """Return when all are there. Raises the first problem, once nothing is missing any more."""
+        if self._missing:
+            self._none_missing = asyncio.get_running_loop().create_future()
+            await self._none_missing
+        if self._problem is not None:
+            raise self._problem
+
+    def _came(self, acknowledgement: asyncio.Future[Any]) -> None:
+        problem = asyncio.CancelledError() if acknowledgement.cancelled() else acknowledgement.exception()
+        self._problem = self._problem or problem
+        self._missing -= 1
+        if not self._missing and self._none_missing is not None and not self._none_missing.done():
+            self._none_missing.set_result(None)
