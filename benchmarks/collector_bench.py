@@ -5,72 +5,28 @@
 Ours is the whole service as a process: ticks from Kafka, the requests, candles and the news of each run acknowledged
 by Kafka. The baseline is a process that makes the same requests with the same ccxt and throws the rows away. Both ask
 the same simulated Binance, a third process, for the steady state: three timeframes, a few candles each, equally many
-runs at a time; neither is throttled. Rounds of both take turns, medians count.
+runs at a time; neither is throttled. First the exchange answers at once, so that only the cost of either side counts,
+then as late as exchanges do. Rounds of both take turns, medians count.
 """
 
 import argparse
 import asyncio
-import contextlib
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from dataclasses import replace
 from statistics import median
-from uuid import uuid4
 
 import httpx
-import psutil
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from benchmarks.a_system import a_system
-from benchmarks.collector_sides import EXCHANGE, Round
+from benchmarks.collector_driving import CONCURRENCY, SIDES, Measured, Side, bare_side, our_side
 from benchmarks.report import Row, table
 
-from collector.pages import first_step
-from collector.settings import CollectorSettings
-from contracts.configs import CollectionConfig
-from contracts.runs import RunFinished
-from contracts.ticks import TickDue
-from contracts.topics import RUN_EVENTS, TICKS
-from contracts.vocabulary import RunStatus, Trigger
-from exchange_simulator.markets import list_markets
 from local_stack.plan import Role
-from local_stack.stack import Stack
-from runtime.codec import decode
-from runtime.kafka import build_broker
-from runtime.publisher import EventPublisher
-from runtime.settings import KafkaSettings
 
-TIMEFRAMES = ("1m", "5m", "1h")
-INTERVAL_MINUTES = 10
-PAGE = 1000
-EVENTS_PER_RUN = 2
-ROUND_SECONDS = 120.0
-LOOK_SECONDS = 0.005
-SIDES = Path(__file__).with_name("collector_sides.py")
+LATENCY_MS = 200
+TARGET_RATIO = 0.8
 UNLIMITED_COLLECTOR = Role(
     name="collector", argv=(sys.executable, str(SIDES), "collector"), port_offset=2, stop_phase=1
 )
-CONCURRENCY = int(CollectorSettings.model_fields["max_runs_per_lane"].default)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One round of one side."""
-
-    runs: int
-    seconds: float
-    cpu_seconds: float
-    requests: int
-
-    @property
-    def runs_per_second(self) -> float:
-        return self.runs / self.seconds
-
-    @property
-    def cpu_ms_per_run(self) -> float:
-        return self.cpu_seconds / self.runs * 1000
 
 
 def main(*, quick: bool = False) -> list[Row]:
@@ -79,196 +35,51 @@ def main(*, quick: bool = False) -> list[Row]:
 
 
 async def _compare(runs: int, rounds: int) -> list[Row]:
-    ours: list[Measured] = []
-    bare: list[Measured] = []
-    async with a_system(roles=(UNLIMITED_COLLECTOR,)) as stack, _collector(stack) as collector, _bare(stack) as loop:
-        for side in (collector, loop):
-            await side.measure(runs // 3)  # connections, markets, the simulator's caches
-        for _ in range(rounds):
-            bare.append(await loop.measure(runs))
-            ours.append(await collector.measure(runs))
-    return _rows(ours, bare)
+    async with a_system(roles=(UNLIMITED_COLLECTOR,)) as stack, our_side(stack) as ours, bare_side(stack) as bare:
+        for _ in range(2):  # connections, markets, the simulator's caches, Kafka's compiler
+            await _take_turns(ours, bare, runs, 1)
+        at_once = await _take_turns(ours, bare, runs, rounds)
+        await _slow_down(str(stack.simulator_url))
+        slowly = await _take_turns(ours, bare, runs, max(3, rounds // 2))
+    speed, cpu = _rows("flat out", at_once)
+    speed = replace(speed, ratio_at_least=TARGET_RATIO)
+    return [speed, cpu, *_rows(f"answers take {LATENCY_MS} ms", slowly)]
 
 
-def _rows(ours: list[Measured], bare: list[Measured]) -> list[Row]:
-    asked = {each.requests / each.runs for each in (*ours, *bare)}
+async def _take_turns(ours: Side, bare: Side, runs: int, rounds: int) -> list[tuple[Measured, Measured]]:
+    return [(await ours.measure(runs), await bare.measure(runs)) for _ in range(rounds)]
+
+
+async def _slow_down(simulator_url: str) -> None:
+    """From here on the exchange is as far away as exchanges are."""
+    async with httpx.AsyncClient(base_url=simulator_url, trust_env=False) as simulator:
+        mood = {"kind": "latency", "latency_ms": LATENCY_MS}
+        (await simulator.post("/control/moods", json=mood)).raise_for_status()
+
+
+def _rows(circumstances: str, rounds: list[tuple[Measured, Measured]]) -> tuple[Row, Row]:
+    """Speed and cost."""
+    asked = {each.requests / each.runs for pair in rounds for each in pair}
     if len(asked) > 1:
         raise AssertionError(f"the sides did not ask the same: {sorted(asked)} requests per run")
-    load = f"{ours[0].runs} runs of {len(TIMEFRAMES)} requests, {CONCURRENCY} at a time, {len(ours)} rounds"
-    return [
+    ours, bare = zip(*rounds, strict=True)
+    note = f"{ours[0].runs} runs of {asked.pop():.0f} requests, {CONCURRENCY} at a time, {len(rounds)} rounds each"
+    return (
         Row.compare(
-            "collector, whole path",
+            f"collector, {circumstances}",
             median(each.runs_per_second for each in ours),
             median(each.runs_per_second for each in bare),
             "runs/s",
-            f"bare ccxt loop; {load}",
-            ratio_at_least=0.8,
+            f"bare ccxt loop; {note}",
         ),
         Row.compare(
-            "collector CPU per run",
+            "- CPU per run",
             median(each.cpu_ms_per_run for each in ours),
             median(each.cpu_ms_per_run for each in bare),
             "ms",
-            "less is better; bare ccxt loop",
+            "less is better",
         ),
-    ]
-
-
-# ---- what both sides have in common ----
-
-
-@dataclass(frozen=True)
-class Side:
-    """A running process and how to make it carry out so many runs."""
-
-    process: psutil.Process
-    simulator_url: str
-    carry_out: Callable[[int], Awaitable[float]]
-    """Returns the seconds that it took."""
-
-    async def measure(self, runs: int) -> Measured:
-        async with httpx.AsyncClient(base_url=self.simulator_url, trust_env=False) as simulator:
-            await simulator.delete("/control/requests")
-            before = self.process.cpu_times()
-            seconds = await self.carry_out(runs)
-            after = self.process.cpu_times()
-            requests = len((await simulator.get("/control/requests", params={"exchange": EXCHANGE})).json())
-        cpu = after.user + after.system - before.user - before.system
-        return Measured(runs, seconds, cpu, requests)
-
-
-def _symbols() -> list[str]:
-    return [market.symbol for market in list_markets(EXCHANGE).of_kind("spot")]
-
-
-def _window_start(now: datetime) -> datetime:
-    return now - timedelta(minutes=INTERVAL_MINUTES)
-
-
-# ---- ours ----
-
-
-@contextlib.asynccontextmanager
-async def _collector(stack: Stack) -> AsyncIterator[Side]:
-    settings = KafkaSettings(kafka_bootstrap_servers=stack.kafka, kafka_topic_prefix=stack.options.topic_prefix)
-    broker = build_broker(settings, "bench")
-    consumer = AIOKafkaConsumer(bootstrap_servers=stack.kafka, enable_auto_commit=False)
-    await broker.start()
-    await consumer.start()
-    driver = Driver(EventPublisher(broker, settings, "bench"), consumer, settings.kafka_topic_prefix)
-    process = psutil.Process(stack.processes["collector"].running.child.pid)
-    try:
-        yield Side(process, str(stack.simulator_url), driver.carry_out)
-    finally:
-        await consumer.stop()
-        await broker.stop()
-
-
-class Driver:
-    """Publishes ticks and waits until the news of all their runs are in Kafka."""
-
-    def __init__(self, publisher: EventPublisher, consumer: AIOKafkaConsumer, prefix: str) -> None:
-        self._publisher, self._consumer = publisher, consumer
-        self._news = [TopicPartition(prefix + RUN_EVENTS.name, number) for number in range(RUN_EVENTS.partitions)]
-
-    async def carry_out(self, runs: int) -> float:
-        before = await self._consumer.end_offsets(self._news)
-        ticks = _ticks(runs)
-        expected = sum(before.values()) + EVENTS_PER_RUN * runs
-        began = time.perf_counter()
-        await self._publisher.publish_many(TICKS, ticks)
-        async with asyncio.timeout(ROUND_SECONDS):
-            # Looking at the ends only: reading along would compete with what is measured.
-            while sum((await self._consumer.end_offsets(self._news)).values()) < expected:  # noqa: ASYNC110 -- it asks
-                await asyncio.sleep(LOOK_SECONDS)
-        seconds = time.perf_counter() - began
-        await self._check(before, runs)
-        return seconds
-
-    async def _check(self, since: dict[TopicPartition, int], runs: int) -> None:
-        """Raises unless every run succeeded and found candles."""
-        self._consumer.assign(self._news)
-        for partition, offset in since.items():
-            self._consumer.seek(partition, offset)
-        good = read = 0
-        while read < EVENTS_PER_RUN * runs:
-            for messages in (await self._consumer.getmany(timeout_ms=1000)).values():
-                read += len(messages)
-                events = (decode(RUN_EVENTS, message.value) for message in messages)
-                finished = (event for event in events if isinstance(event, RunFinished))
-                good += sum(event.status is RunStatus.SUCCESS and event.records_collected > 0 for event in finished)
-        self._consumer.unsubscribe()
-        if good != runs:
-            raise AssertionError(f"only {good} of {runs} runs succeeded")
-
-
-def _ticks(runs: int) -> list[TickDue]:
-    now, symbols = datetime.now(UTC), _symbols()
-    return [_tick(number + 1, symbols[number % len(symbols)], now) for number in range(runs)]
-
-
-def _tick(config_id: int, symbol: str, now: datetime) -> TickDue:
-    config = CollectionConfig(
-        config_id=config_id,
-        version=1,
-        exchange=EXCHANGE,
-        symbol=symbol,
-        timeframes=TIMEFRAMES,
-        interval_minutes=INTERVAL_MINUTES,
-        enabled=True,
-        updated_at=now,
     )
-    return TickDue(
-        occurred_at=now,
-        run_id=uuid4(),
-        config=config,
-        trigger=Trigger.SCHEDULED,
-        scheduled_for=now,
-        window_start=_window_start(now),
-        window_end=now,
-        deadline_seconds=120,
-        lane=EXCHANGE,
-    )
-
-
-# ---- the baseline ----
-
-
-@contextlib.asynccontextmanager
-async def _bare(stack: Stack) -> AsyncIterator[Side]:
-    argv = (sys.executable, str(SIDES), "bare", str(stack.simulator_url))
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=pipe)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    loop = BareLoop(process.stdin, process.stdout)
-    try:
-        yield Side(psutil.Process(process.pid), str(stack.simulator_url), loop.carry_out)
-    finally:
-        process.stdin.close()
-        await process.wait()
-
-
-@dataclass(frozen=True)
-class BareLoop:
-    """The other end of a `collector_sides.py bare`."""
-
-    ask: asyncio.StreamWriter
-    answers: asyncio.StreamReader
-
-    async def carry_out(self, runs: int) -> float:
-        now = datetime.now(UTC)
-        begin, now_ms = (int(instant.timestamp() * 1000) for instant in (_window_start(now), now))
-        since = {frame: first_step(EXCHANGE, frame, begin, now_ms, PAGE).since for frame in TIMEFRAMES}
-        asked = Round(_symbols(), runs, CONCURRENCY, since, PAGE)
-        began = time.perf_counter()
-        self.ask.write(asked.to_json().encode() + b"\n")
-        async with asyncio.timeout(ROUND_SECONDS):
-            answer = await self.answers.readline()
-        seconds = time.perf_counter() - began
-        if not answer or int(answer) < runs * len(TIMEFRAMES):
-            raise AssertionError(f"the bare loop answered {answer!r}")
-        return seconds
 
 
 if __name__ == "__main__":
