@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry, make_asgi_app
 
 from contracts.topics import Topic
 from runtime.background import Background
+from runtime.failpoints import arm_failpoints
 from runtime.health import Health
 from runtime.http_server import PortTaken, http_server
 from runtime.logs import configure_logging, log
@@ -69,6 +70,7 @@ def run(name: str, settings_type: type[S], build: Callable[[S], Worker]) -> None
     """Run a worker until a signal or a failure ends it, and exit."""
     settings = load_settings(settings_type)
     configure_logging(settings, name)
+    arm_failpoints()
 
     async def main() -> int:
         stop = asyncio.Event()

@@ -19,6 +19,7 @@ from admin_api.errors import DatabaseUnavailable
 from admin_api.process import listen_to_signals, serve
 from admin_api.settings import AdminApiSettings
 from runtime.database import build_engine
+from runtime.failpoints import arm_failpoints
 from runtime.logs import configure_logging
 from runtime.settings import DatabaseSettings, load_settings
 from store.schema import SchemaOutOfDate, ensure_current
@@ -33,6 +34,7 @@ def serve_command(context: typer.Context) -> None:
         return
     settings = load_settings(AdminApiSettings)
     configure_logging(settings, "admin-api")
+    arm_failpoints()
 
     async def main() -> int:
         stop = asyncio.Event()

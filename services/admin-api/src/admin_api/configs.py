@@ -18,6 +18,7 @@ from contracts.configs import CollectionConfig, ConfigChanged, ConfigRemoved
 from contracts.ticks import TickDue, lane_of
 from contracts.topics import CONFIG_CHANGES, TICKS
 from contracts.vocabulary import Trigger
+from runtime.failpoints import failpoint
 from runtime.logs import log
 from store.tables import config_timeframes, configs
 
@@ -44,6 +45,7 @@ class Configs:
             config = Config.model_validate(row)
             await _claim_timeframes(connection, config)
             await append(connection, [_changed(config, now)])
+        failpoint("admin_api.after_commit")
         log.info("Config created", action="config_created", config_id=config.id, **_describe(config))
         return config
 
@@ -67,6 +69,7 @@ class Configs:
                 await connection.execute(sa.delete(config_timeframes).where(config_timeframes.c.config_id == config_id))
                 await _claim_timeframes(connection, config)
             await append(connection, [_changed(config, now)])
+        failpoint("admin_api.after_commit")
         log.info("Config changed", action="config_changed", config_id=config_id, changed=sorted(different))
         return config
 
@@ -77,6 +80,7 @@ class Configs:
             await connection.execute(sa.delete(configs).where(configs.c.id == config_id))
             removed = ConfigRemoved(occurred_at=now, config_id=config_id, version=config.version + 1)
             await append(connection, [announcement(CONFIG_CHANGES, removed), tombstone(CONFIG_CHANGES, removed.key())])
+        failpoint("admin_api.after_commit")
         log.info("Config deleted", action="config_deleted", config_id=config_id, **_describe(config))
 
     async def trigger(self, config_id: int, now: datetime) -> TriggerAccepted:
@@ -95,6 +99,7 @@ class Configs:
                 lane=lane_of(config.exchange, config_id, self._lanes),
             )
             await append(connection, [announcement(TICKS, tick)])
+        failpoint("admin_api.after_commit")
         log.info("Run asked for", action="run_triggered", config_id=config_id, run_id=str(tick.run_id))
         return TriggerAccepted(run_id=tick.run_id, config_id=config_id, job_id=config.job_id, scheduled_for=now)
 

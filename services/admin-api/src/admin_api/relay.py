@@ -30,6 +30,7 @@ from admin_api.outbox import CHANNEL
 from admin_api.settings import AdminApiSettings
 from contracts.topics import CONFIG_CHANGES, TICKS, Topic
 from runtime.database import async_url
+from runtime.failpoints import failpoint
 from runtime.kafka import bootstrap_list, topic_name
 from runtime.logs import log
 from runtime.topics import TopicsNotReady, verify
@@ -131,6 +132,7 @@ class Relay:
             return 0
         async with asyncio.timeout(_ACK_SECONDS):
             await self._send(rows, producer)
+        failpoint("admin_api.after_send")
         await connection.execute("DELETE FROM outbox WHERE id = ANY($1::bigint[])", [row["id"] for row in rows])
         now = datetime.now(UTC)
         for row in rows:

@@ -11,6 +11,7 @@ from candle_writer.series import SeriesIds
 from candle_writer.write import write_candles
 from contracts.candles import CandlesCollected
 from runtime.batches import Received
+from runtime.failpoints import failpoint
 
 Handler = Callable[[list[Received]], Awaitable[None]]
 
@@ -23,6 +24,7 @@ def build_handler(engine: AsyncEngine, metrics: CandleWriterMetrics) -> Handler:
         events = [each.event for each in batch if isinstance(each.event, CandlesCollected)]
         started = time.perf_counter()
         outcome = await write_candles(engine, series, events)
+        failpoint("candle_writer.after_write")
         newest = max(event.fetched_at for event in events)
         metrics.wrote(outcome, newest, datetime.now(UTC), time.perf_counter() - started)
 

@@ -18,6 +18,7 @@ from contracts.candles import MAX_CANDLES_PER_EVENT, CandlesCollected
 from contracts.ticks import TickDue
 from contracts.topics import CANDLES
 from contracts.vocabulary import ErrorClass
+from runtime.failpoints import failpoint
 from runtime.logs import log
 from runtime.publisher import EventPublisher, PublishFailed
 
@@ -44,6 +45,7 @@ class Collector:
         except Exception as error:  # noqa: BLE001 -- a defect must end its run, not the consumer
             await self.outcomes.broke(run, error)
         else:
+            failpoint("collector.after_candles")
             await self.outcomes.finished(run, tuple(each.result() for each in series), _covered(series))
 
     async def _collect_all(self, run: Run) -> list[Series]:

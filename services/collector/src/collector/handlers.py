@@ -18,6 +18,7 @@ from collector.outcomes import Outcomes, Run
 from collector.running import Busy, Finished, Free, InHand, Running
 from contracts.event import Event
 from contracts.ticks import TickDue
+from runtime.failpoints import failpoint
 from runtime.logs import log
 
 
@@ -49,6 +50,7 @@ class Doorbell:
             case Free():
                 with self.metrics.runs_in_flight.track_inprogress(), self.running.holding(config_id, run_id):
                     await self.collector.collect(run)
+                failpoint("collector.after_finished")
             case Busy(other):
                 await self.outcomes.skipped(run, other)
                 self.running.remember(run_id)

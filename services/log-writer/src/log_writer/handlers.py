@@ -12,6 +12,7 @@ from log_writer import runs, schedule
 from log_writer.metrics import LogWriterMetrics
 from log_writer.write import write_batch
 from runtime.batches import Received
+from runtime.failpoints import failpoint
 
 Handler = Callable[[list[Received]], Awaitable[None]]
 
@@ -26,6 +27,7 @@ def build_handler(engine: AsyncEngine, metrics: LogWriterMetrics) -> Handler:
         )
         started = time.perf_counter()
         await write_batch(engine, rows, changes)
+        failpoint("log_writer.after_write")
         metrics.wrote(rows, changes, time.perf_counter() - started)
         metrics.saw(max((each.event.occurred_at for each in batch if each.event), default=None), datetime.now(UTC))
 

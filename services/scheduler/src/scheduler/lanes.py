@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from contracts.ticks import lane_of
 from contracts.topics import TICKS
 from contracts.vocabulary import Trigger
+from runtime.failpoints import failpoint
 from runtime.logs import log
 from runtime.publisher import EventPublisher, PublishFailed
 from scheduler.agenda import Agenda
@@ -122,6 +123,7 @@ class Lanes:
         self._publishing += 1
         self._quiet.clear()
         try:
+            failpoint("scheduler.before_ticks")
             await self._publisher.publish_many(TICKS, [tick_of(due, now, self._policy) for due in dues])
         except PublishFailed as error:
             self._metrics.retries.labels(TICKS.name).inc()
@@ -130,6 +132,7 @@ class Lanes:
             )
             return False
         else:
+            failpoint("scheduler.after_ticks")
             self._settle(dues, self._clock())
             return True
         finally:
