@@ -66,7 +66,7 @@ async def _compare(configs: int, seconds: int) -> list[Row]:
     async with a_kafka() as kafka:
         _say(f"filling Kafka with {configs:,} configs")
         await _fill(kafka, configs)
-        _say(f"measuring the scheduler for {seconds} s")
+        _say(f"measuring the scheduler for {seconds} s{_crowd()}")
         ours = await _measure_ours(kafka, seconds)
     memory = await _measure_peer("memory", "", configs, INTERVAL_MINUTES * 60, seconds)
     stored = {}
@@ -215,7 +215,7 @@ def _quantile(cumulative: dict[float, float], share: float) -> float:
 async def _measure_peer(store: str, url: str, jobs: int, interval: int, seconds: int) -> Measured:
     arguments = {"store": store, "url": url, "jobs": jobs, "interval": interval, "seconds": seconds}
     options = [text for name, value in arguments.items() if value for text in (f"--{name}", str(value))]
-    _say(f"measuring APScheduler with {jobs:,} jobs in {store} for {seconds} s")
+    _say(f"measuring APScheduler with {jobs:,} jobs in {store} for {seconds} s{_crowd()}")
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "benchmarks.apscheduler_peer", *options, stdout=asyncio.subprocess.PIPE
     )
@@ -230,6 +230,12 @@ async def _measure_peer(store: str, url: str, jobs: int, interval: int, seconds:
     found = json.loads(answer)
     del found["dropped"]
     return Measured(**found, seconds=seconds)
+
+
+def _crowd() -> str:
+    """A warning when others want the processor too: lateness of a few milliseconds needs a core when it is due."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    return f" (load average {load:.1f} on {cores} cores: lateness will look worse than it is)" if load > cores else ""
 
 
 def _say(sentence: str) -> None:
