@@ -141,7 +141,8 @@ class Stack:
                 for service in self._our_services():
                     starting.create_task(self._start_service(service))
                 starting.create_task(self._fill_new_kafka())
-        except* StackError as failures:
+        except BaseExceptionGroup as failures:
+            # Not `except*`: what is raised from it is wrapped in a group again by Python 3.11.2, which Debian 12 has.
             raise _first(failures) from None
 
     async def stop(self) -> None:
@@ -254,10 +255,11 @@ class Stack:
         await self._fill_new_kafka()
 
 
-def _first(failures: BaseExceptionGroup[StackError]) -> StackError:
-    for failure in failures.exceptions:
-        return _first(failure) if isinstance(failure, BaseExceptionGroup) else failure
-    raise AssertionError  # a group is never empty
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What to tell the user: of all that failed at once, a StackError before anything else."""
+    failures = failures.subgroup(StackError) or failures
+    first = failures.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 @contextlib.asynccontextmanager
