@@ -32,9 +32,12 @@ migrate: $(STAMP) ## Bring the database of DATABASE_URL up to this release
 	@$(BIN)/python -m store upgrade
 
 ##@ Check it
-.PHONY: test test-fast
+.PHONY: test test-fast faults
 test: $(STAMP) ## Every test, on a Kafka and a Postgres of their own; says which Kafka at the end
-	@$(BIN)/pytest -n 2
+	@$(BIN)/pytest -n 2 -m "not faults or faults_short"
+
+faults: $(STAMP) ## Break the whole system in every way we know and judge what it holds afterwards
+	@$(BIN)/pytest -n 2 -m faults tests/faults
 
 test-fast: $(STAMP) ## Only the tests that need neither Kafka nor Postgres
 	@$(BIN)/pytest -n 2 tests/contracts tests/unit

@@ -1,0 +1,46 @@
+"""Services killed where it hurts most: between an effect and the note that it was made."""
+
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from local_stack.keeper import KeptKafka
+from support.faults.system import Operated, operated
+from support.whole_system import system_options
+
+pytestmark = [pytest.mark.faults, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(240)]
+SEED = 20_261_122
+
+
+@pytest.fixture
+async def system(kafka: KeptKafka, database_url: str, tmp_path: Path) -> AsyncIterator[Operated]:
+    async with operated(system_options(kafka, database_url, tmp_path), seed=SEED) as running:
+        await running.create(30)
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("process", "failpoint"),
+    [
+        ("scheduler", "scheduler.before_ticks"),
+        ("scheduler", "scheduler.after_ticks"),
+        ("collector", "collector.after_candles"),
+        ("collector", "collector.after_finished"),
+        ("log-writer", "log_writer.after_write"),
+        ("candle-writer", "candle_writer.after_write"),
+        ("admin-api", "admin_api.after_send"),
+    ],
+)
+async def test_a_service_that_dies_again_and_again_loses_nothing(
+    system: Operated, process: str, failpoint: str
+) -> None:
+    await system.restart_broken(process, f"{failpoint}=kill@3")
+    for config_id in system.random.sample(system.config_ids, 5):
+        await system.trigger(config_id)
+    await system.deaths(process, 2)
+    system.arm(process, "")
+    system.send(process, signal.SIGKILL)
+    evidence = await system.judge()
+    assert len(evidence.runs) > 30

@@ -1,0 +1,222 @@
+"""Collects the evidence of a run of the system: from its tables, its topics, its exchanges and its schedulers' logs."""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from contracts.candles import CandlesCollected
+from contracts.dead_letters import DeadLetter
+from contracts.event import Event
+from contracts.ticks import TickDue
+from contracts.topics import CANDLES, DEAD_LETTERS, TICKS, Topic
+from local_stack.stack import Stack
+from runtime.codec import UnreadableMessage, decode
+from support.faults.evidence import Candle, Evidence, Letter, Request, Rules, Run, Series, Stored, Tick
+from support.faults.history import History, now
+
+_MINUTE_MS = 60_000
+
+
+async def gather(
+    stack: Stack, database_url: str, history: History, rules: Rules, *, until: float, poison: Iterable[Any] = ()
+) -> Evidence:
+    """What can be known now. `poison`: (topic, partition, offset) of what was made unreadable on purpose."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        runs = [_run(row) for row in await connection.fetch("SELECT * FROM job_execution_logs")]
+        configs = await _configs(connection)
+        candles, fetched_at = await _candles(connection)
+    finally:
+        await connection.close()
+    prefix = stack.options.topic_prefix
+    return Evidence(
+        history=history,
+        until=until,
+        collected_at=now(),
+        rules=rules,
+        runs=tuple(runs),
+        ticks=tuple(_tick(e) for e in await read_events(stack.kafka, prefix, TICKS) if isinstance(e, TickDue)),
+        configs=configs,
+        passed_over=_passed_over(stack.folder.logs.glob("scheduler*.log")),
+        candles=candles,
+        fetched_at=fetched_at,
+        published=_newest(await read_events(stack.kafka, prefix, CANDLES)),
+        truth=await _truth(stack, candles),
+        letters=tuple(
+            _letter(e, prefix)
+            for e in await read_events(stack.kafka, prefix, DEAD_LETTERS)
+            if isinstance(e, DeadLetter)
+        ),
+        poison=frozenset(poison),
+        requests=await _requests(stack),
+    )
+
+
+async def read_events(kafka: str, prefix: str, topic: Topic) -> list[Event]:
+    """All readable events that a topic holds now."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka.split(","), enable_auto_commit=False, fetch_max_wait_ms=20)
+    events: list[Event] = []
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(f"{prefix}{topic.name}", number) for number in range(topic.partitions)]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        await consumer.seek_to_beginning()
+        while any([await consumer.position(partition) < end for partition, end in ends.items()]):
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                events += _readable(topic, records)
+    finally:
+        await consumer.stop()
+    return events
+
+
+def _readable(topic: Topic, records: Iterable[Any]) -> list[Event]:
+    events = []
+    for record in records:
+        if record.value is not None:
+            try:
+                events.append(decode(topic, record.value))
+            except UnreadableMessage:
+                continue
+    return events
+
+
+def _run(row: Any) -> Run:
+    read: dict[Series, tuple[int, int]] = {}
+    for result in json.loads(row["metadata"]).get("results", ()):
+        if result["from"] and result["to"] and not result["error_class"]:
+            series = (row["exchange"], row["symbol"], result["timeframe"])
+            read[series] = (_open_ms(result["from"]), _open_ms(result["to"]))
+    return Run(
+        run_id=str(row["run_id"]),
+        config_id=row["config_id"],
+        trigger=row["trigger"],
+        scheduled_for=row["scheduled_for"].timestamp(),
+        status=row["status"],
+        started_at=row["started_at"].timestamp(),
+        finished_at=None if row["finished_at"] is None else row["finished_at"].timestamp(),
+        deadline_at=None if row["deadline_at"] is None else row["deadline_at"].timestamp(),
+        error_class=row["error_class"],
+        read=read,
+    )
+
+
+def _tick(event: TickDue) -> Tick:
+    return Tick(
+        run_id=str(event.run_id),
+        config_id=event.config.config_id,
+        trigger=event.trigger.value,
+        scheduled_for=event.scheduled_for.timestamp(),
+        emitted_at=event.occurred_at.timestamp(),
+        missed_slots=event.missed_slots,
+    )
+
+
+def _letter(event: DeadLetter, prefix: str) -> Letter:
+    return Letter(
+        source_topic=event.source_topic.removeprefix(prefix),
+        partition=event.source_partition,
+        offset=event.source_offset,
+        error=event.error,
+        attempts=event.attempts,
+    )
+
+
+async def _configs(connection: Any) -> dict[int, Stored]:
+    rows = await connection.fetch(
+        "SELECT c.id, c.version, c.enabled, c.exchange || '|' || c.symbol AS subject, s.config_version, s.active"
+        " FROM data_collection_configs AS c LEFT JOIN scheduled_jobs AS s ON s.config_id = c.id"
+    )
+    return {
+        row["id"]: Stored(
+            version=row["version"],
+            enabled=row["enabled"],
+            subject=row["subject"],
+            scheduled_version=row["config_version"],
+            scheduled_active=row["active"],
+        )
+        for row in rows
+    }
+
+
+async def _candles(connection: Any) -> tuple[dict[Series, dict[int, Candle]], dict[Series, dict[int, int]]]:
+    candles: dict[Series, dict[int, Candle]] = {}
+    fetched: dict[Series, dict[int, int]] = {}
+    for row in await connection.fetch(
+        "SELECT exchange, symbol, timeframe, open_time, open, high, low, close, volume, fetched_at"
+        " FROM candles JOIN series ON series.id = series_id"
+    ):
+        series: Series = (row["exchange"], row["symbol"], row["timeframe"])
+        open_ms = round(row["open_time"].timestamp() * 1000)
+        values = (row["open"], row["high"], row["low"], row["close"], row["volume"])
+        candles.setdefault(series, {})[open_ms] = values
+        fetched.setdefault(series, {})[open_ms] = _micros(row["fetched_at"])
+    return candles, fetched
+
+
+def _newest(events: Iterable[Event]) -> dict[Series, dict[int, int]]:
+    newest: dict[Series, dict[int, int]] = {}
+    for event in events:
+        if isinstance(event, CandlesCollected):
+            known = newest.setdefault((event.exchange, event.symbol, event.timeframe), {})
+            for row in event.rows:
+                known[row[0]] = max(known.get(row[0], 0), _micros(event.fetched_at))
+    return newest
+
+
+async def _truth(stack: Stack, candles: Mapping[Series, Mapping[int, Any]]) -> dict[Series, dict[int, Candle]]:
+    truth: dict[Series, dict[int, Candle]] = {}
+    async with httpx.AsyncClient(base_url=stack.simulator_url or "", timeout=20) as simulator:
+        for series, stored in candles.items():
+            exchange, symbol, timeframe = series
+            asked = {
+                "exchange": exchange,
+                "symbol": symbol,
+                "timeframe": timeframe,
+                "start": str(min(stored)),
+                "end": str(max(stored) + 10 * _MINUTE_MS),
+            }
+            answer = await simulator.get("/control/truth", params=asked)
+            truth[series] = {int(opened): (o, h, low, c, v) for opened, o, h, low, c, v in answer.json()}
+    return truth
+
+
+async def _requests(stack: Stack) -> tuple[Request, ...]:
+    async with httpx.AsyncClient(base_url=stack.simulator_url or "", timeout=20) as simulator:
+        entries = (await simulator.get("/control/requests")).json()
+        moods = (await simulator.get("/control/moods")).json()
+    patience = {mood["kind"]: mood["retry_after"] for mood in moods if mood.get("retry_after")}
+    return tuple(
+        Request(
+            at=entry["received_at"] / 1000,
+            exchange=entry["exchange"],
+            status=entry["status"],
+            answered_at=(entry["received_at"] + entry["duration_ms"]) / 1000,
+            retry_after=patience.get(entry["mood"]),
+        )
+        for entry in entries
+    )
+
+
+def _passed_over(logs: Iterable[Path]) -> dict[int, int]:
+    passed: dict[int, int] = {}
+    for log in logs:
+        for line in log.read_text(errors="replace").splitlines():
+            if '"slots_passed_over"' in line:
+                said = json.loads(line)
+                passed[said["config_id"]] = passed.get(said["config_id"], 0) + said["slots"]
+    return passed
+
+
+def _open_ms(text: str) -> int:
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+def _micros(instant: datetime) -> int:
+    return round((instant - datetime.fromtimestamp(0, UTC)).total_seconds() * 1_000_000)

@@ -1,0 +1,228 @@
+"""A whole system that is being operated, watched and broken; in the end its evidence is judged."""
+
+import asyncio
+import contextlib
+import random
+import signal
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import httpx
+
+from local_stack.stack import Stack, StackOptions, running_stack
+from support.faults.checker import Violation, check, missing_slots
+from support.faults.evidence import Evidence, Rules
+from support.faults.gather import gather
+from support.faults.history import Call, Fault, History, Outcome, Seen, now
+from support.polling import eventually
+
+_API = "/api/v1/admin/data-collection"
+_SETTINGS = {
+    "KAFKA_SESSION_TIMEOUT_MS": "6000",
+    "LOG_FORMAT": "json",
+    "RUN_DEADLINE_SECONDS": "20",
+    "RUN_LOST_GRACE_SECONDS": "5",
+    "SWEEP_INTERVAL_SECONDS": "1",
+    "DATABASE_COMMAND_TIMEOUT_SECONDS": "5",
+}
+_ASSETS = ("BTC", "ETH", "SOL", "XRP", "DOGE", "ADA", "AVAX", "LINK")
+_QUOTES = {"binance": "USDT", "bybit": "USDT", "coinbase": "USD", "kraken": "USD", "okx": "USDT"}
+MARKETS = tuple((exchange, f"{asset}/{quote}") for asset in _ASSETS for exchange, quote in _QUOTES.items())
+_RULES = Rules(spread_ms=300_000, lost_after=15.0)
+
+
+@dataclass
+class Operated:
+    """The system, its history and the hands that break it."""
+
+    stack: Stack
+    api: httpx.AsyncClient
+    database_url: str
+    """The tables' own address, past any proxy."""
+    history: History
+    random: random.Random
+    overrides: dict[str, dict[str, str]]
+    poison: set[tuple[str, int, int]] = field(default_factory=set)
+    config_ids: list[int] = field(default_factory=list)
+
+    # -- operating ---------------------------------------------------------------------------------------------------
+
+    async def create(self, count: int) -> None:
+        """So many configs, each a minute candle every minute; their slots spread over the minute."""
+        for exchange, symbol in MARKETS[len(self.config_ids) : len(self.config_ids) + count]:
+            body = {"exchange": exchange, "symbol": symbol, "timeframes": ["1m"], "interval_minutes": 1}
+            call = await self._call("create", "POST", "/configs", body, subject=f"{exchange}|{symbol}")
+            if call.config_id is not None:
+                self.config_ids.append(call.config_id)
+
+    async def trigger(self, config_id: int) -> Call:
+        return await self._call("trigger", "POST", f"/configs/{config_id}/trigger", config_id=config_id)
+
+    async def update(self, config_id: int, **changes: Any) -> Call:
+        return await self._call("update", "PUT", f"/configs/{config_id}", changes, config_id=config_id)
+
+    async def _call(
+        self, verb: Any, method: str, path: str, body: Any = None, *, subject: str = "", config_id: int | None = None
+    ) -> Call:
+        at, outcome = now(), "unknown"
+        answer: dict[str, Any] = {}
+        try:
+            response = await self.api.request(method, path, json=body)
+            outcome = "ok" if response.is_success else "failed" if response.status_code < 500 else "unknown"
+            answer = response.json() if outcome == "ok" else {}
+        except httpx.HTTPError:
+            pass
+        call = Call(at=at, verb=verb, outcome=_outcome(outcome), config_id=config_id, subject=subject)
+        if verb == "trigger":
+            call = replace(call, run_id=answer.get("run_id"))
+        elif answer:
+            call = _told(call, answer)
+        self.history.note(call)
+        return call
+
+    # -- breaking ----------------------------------------------------------------------------------------------------
+
+    def arm(self, process: str, failpoints: str) -> None:
+        """From its next start on. "" disarms."""
+        self.overrides.setdefault(process, {})["FAILPOINTS"] = failpoints
+        self._fault(f"failpoints {failpoints or 'off'}", process)
+
+    def send(self, process: str, number: signal.Signals) -> None:
+        self._fault(number.name, process)
+        self.stack.processes[process].send(number)
+
+    async def restart(self, process: str) -> int | None:
+        """Stop it well, start it again. Returns the exit code."""
+        self._fault("restart", process)
+        kept = self.stack.processes[process]
+        child = kept.running.child
+        await kept.stop()
+        await kept.start()
+        return None if child is None else child.exit_code
+
+    async def restart_broken(self, process: str, failpoints: str) -> None:
+        """Have the process live with these failpoints from now on."""
+        self.arm(process, failpoints)
+        await self.restart(process)
+
+    async def deaths(self, process: str, count: int, within: float = 60.0) -> None:
+        """Wait until it has broken so often since the last orderly start."""
+        log = self.stack.folder.logs / f"{process}.log"
+
+        def died() -> bool:
+            reached = log.read_text(errors="replace").count('"action": "failpoint"')
+            assert reached >= count, f"{process} reached its failpoint {reached} of {count} times"
+            return True
+
+        await eventually(died, within=within, every=0.2)
+
+    def _fault(self, what: str, target: str) -> None:
+        self.history.note(Fault(at=now(), what=what, target=target))
+
+    # -- judging -----------------------------------------------------------------------------------------------------
+
+    async def evidence(self, until: float) -> Evidence:
+        return await gather(self.stack, self.database_url, self.history, _RULES, until=until, poison=self.poison)
+
+    async def judge(self, *, recovered_within: float = 60.0) -> Evidence:
+        """Wait for recovery, end the ticking, wait for quiet, and require that every guarantee held."""
+        since = now() + 5
+
+        async def on_time() -> bool:
+            evidence = await self.evidence(now() - 3)
+            late = missing_slots(evidence)
+            assert not late, late[:5]
+            return evidence.until > since
+
+        await eventually(on_time, within=recovered_within, every=1.0)
+        until = now() - 1
+        for name, process in self.stack.processes.items():
+            if name.startswith("scheduler"):
+                await process.stop()
+        verdict = _Verdict()
+
+        async def clean() -> bool:
+            verdict.evidence = await self.evidence(until)
+            verdict.violations = check(verdict.evidence)
+            return not verdict.violations
+
+        with contextlib.suppress(AssertionError):
+            await eventually(clean, within=45.0, every=1.0)
+        assert verdict.violations == [], "\n".join(str(each) for each in verdict.violations[:20])
+        assert verdict.evidence is not None
+        return verdict.evidence
+
+    async def watch(self) -> None:
+        """Note every change of a run's status, until cancelled; while the database is away there is nothing to see."""
+        known: dict[str, tuple[str, bool]] = {}
+        while True:
+            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                connection = await asyncpg.connect(self.database_url, timeout=2, command_timeout=2)
+                try:
+                    while True:
+                        rows = await connection.fetch("SELECT run_id, status, closed_by_sweep FROM job_execution_logs")
+                        self._look(known, rows)
+                        await asyncio.sleep(0.5)
+                finally:
+                    connection.terminate()
+            await asyncio.sleep(0.5)
+
+    def _look(self, known: dict[str, tuple[str, bool]], rows: Iterable[Any]) -> None:
+        for row in rows:
+            run_id, state = str(row["run_id"]), (row["status"], row["closed_by_sweep"])
+            if known.get(run_id) != state:
+                known[run_id] = state
+                self.history.note(Seen(at=now(), run_id=run_id, status=state[0], presumed=state[1]))
+
+
+@dataclass
+class _Verdict:
+    evidence: Evidence | None = None
+    violations: list[Violation] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def operated(
+    options: StackOptions, *, seed: int, database_url: str | None = None, instances: Mapping[str, int] | None = None
+) -> AsyncIterator[Operated]:
+    """A running system; `database_url` where the services know the database by another address. Prints the seed."""
+    print(f"seed {seed}")
+    overrides = {name: dict(values) for name, values in options.overrides.items()}
+    overrides["*"] = overrides.get("*", {}) | _SETTINGS
+    own = replace(options, overrides=overrides, instances=instances or {})
+    async with running_stack(own) as stack:
+        headers = {"Authorization": f"Bearer {stack.token}"}
+        async with httpx.AsyncClient(base_url=f"{stack.api_url}{_API}", headers=headers, timeout=10) as api:
+            system = Operated(
+                stack=stack,
+                api=api,
+                database_url=database_url or stack.database_url,
+                history=History(stack.options.folder / "history.jsonl"),
+                random=random.Random(seed),
+                overrides=overrides,
+            )
+            watching = asyncio.create_task(system.watch())
+            try:
+                yield system
+            finally:
+                watching.cancel()
+                await asyncio.wait([watching])
+
+
+def _outcome(text: str) -> Outcome:
+    return "ok" if text == "ok" else "failed" if text == "failed" else "unknown"
+
+
+def _told(call: Call, answer: Mapping[str, Any]) -> Call:
+    return replace(
+        call,
+        config_id=answer["id"],
+        version=answer["version"],
+        since=datetime.fromisoformat(answer["updated_at"]).timestamp(),
+        interval_minutes=answer["interval_minutes"],
+        enabled=answer["enabled"],
+    )
