@@ -1,0 +1,288 @@
+"""A checker that finds nothing proves nothing: a good run of the system, and the same run spoilt in each known way."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from contracts.ticks import initial_run_id, slot_run_id
+from scheduler.grid import grid_of, to_instant
+from support.faults.checker import Kind, check
+from support.faults.evidence import Evidence, Letter, Request, Rules, Run, Stored, Tick
+from support.faults.history import Call, Fault, History, Seen
+
+START = 1_800_000_000.0
+SPREAD_MS = 300_000
+CONFIG = 7
+GRID = grid_of(CONFIG, 1, SPREAD_MS)
+SLOTS = [GRID.slot_after(int(START * 1000)) / 1000 + 60 * k for k in range(5)]
+SERIES = ("binance", "BTC/USDT", "1m")
+OPENS = [int(START * 1000) // 60_000 * 60_000 + 60_000 * k for k in range(5)]
+CANDLE = (1.0, 2.0, 0.5, 1.5, 10.0)
+POISON = ("run-events", 3, 14)
+REFUSED_AT = START + 100
+
+
+def run_id(slot: float) -> str:
+    return str(slot_run_id(CONFIG, to_instant(round(slot * 1000))))
+
+
+def a_tick(slot: float) -> Tick:
+    return Tick(run_id=run_id(slot), config_id=CONFIG, trigger="scheduled", scheduled_for=slot, emitted_at=slot + 0.01)
+
+
+def a_run(slot: float) -> Run:
+    return Run(
+        run_id=run_id(slot),
+        config_id=CONFIG,
+        trigger="scheduled",
+        scheduled_for=slot,
+        status="success",
+        started_at=slot + 0.02,
+        finished_at=slot + 0.5,
+        deadline_at=slot + 20,
+        read={SERIES: (OPENS[0], OPENS[-1])},
+    )
+
+
+def a_call(**changes: object) -> Call:
+    call = Call(
+        at=START,
+        verb="create",
+        outcome="ok",
+        config_id=CONFIG,
+        subject="binance|BTC/USDT",
+        version=1,
+        since=START,
+        interval_minutes=1,
+        enabled=True,
+    )
+    return replace(call, **changes)
+
+
+def a_request(at: float, status: int = 200, retry_after: float | None = None) -> Request:
+    return Request(at=at, exchange="binance", status=status, answered_at=at + 0.05, retry_after=retry_after)
+
+
+def history(*more: Call | Fault | Seen) -> History:
+    first = run_id(SLOTS[0])
+    seen = [Seen(at=SLOTS[0] + 0.1 * k, run_id=first, status=s) for k, s in enumerate(("running", "success"))]
+    return History(entries=[a_call(), Fault(at=START + 1, what="SIGKILL", target="collector"), *seen, *more])
+
+
+def good() -> Evidence:
+    born = str(initial_run_id(CONFIG, 1))
+    return Evidence(
+        history=history(),
+        until=SLOTS[-1] + 1,
+        collected_at=SLOTS[-1] + 300,
+        rules=Rules(spread_ms=SPREAD_MS, most_per_second={"binance": 3}),
+        runs=(
+            replace(a_run(START), run_id=born, trigger="initial"),
+            *(a_run(slot) for slot in SLOTS),
+        ),
+        ticks=(
+            Tick(run_id=born, config_id=CONFIG, trigger="initial", scheduled_for=START, emitted_at=START + 0.5),
+            *(a_tick(slot) for slot in SLOTS),
+        ),
+        configs={
+            CONFIG: Stored(
+                version=1, enabled=True, subject="binance|BTC/USDT", scheduled_version=1, scheduled_active=True
+            )
+        },
+        candles={SERIES: dict.fromkeys(OPENS, CANDLE)},
+        fetched_at={SERIES: dict.fromkeys(OPENS, 200)},
+        published={SERIES: dict.fromkeys(OPENS, 200)},
+        truth={SERIES: dict.fromkeys([OPENS[0] - 60_000, *OPENS, OPENS[-1] + 60_000], CANDLE)},
+        letters=(Letter(source_topic=POISON[0], partition=POISON[1], offset=POISON[2], attempts=3),),
+        poison=frozenset({POISON}),
+        requests=(
+            *(a_request(START + 0.3 * k) for k in range(3)),
+            a_request(REFUSED_AT, 429, retry_after=5),
+            a_request(REFUSED_AT + 0.1),  # was on its way
+            a_request(REFUSED_AT + 5.1),
+        ),
+    )
+
+
+def without(evidence: Evidence, slot: float) -> Evidence:
+    return replace(
+        evidence,
+        runs=tuple(run for run in evidence.runs if run.scheduled_for != slot),
+        ticks=tuple(tick for tick in evidence.ticks if tick.scheduled_for != slot),
+    )
+
+
+def with_run(evidence: Evidence, **changes: object) -> Evidence:
+    return replace(evidence, runs=(*evidence.runs[:-1], replace(evidence.runs[-1], **changes)))
+
+
+def with_config(evidence: Evidence, **changes: object) -> Evidence:
+    return replace(evidence, configs={CONFIG: replace(evidence.configs[CONFIG], **changes)})
+
+
+def with_requests(evidence: Evidence, *more: Request) -> Evidence:
+    return replace(evidence, requests=(*evidence.requests, *more))
+
+
+def with_call(evidence: Evidence, **changes: object) -> Evidence:
+    return replace(evidence, history=history(a_call(**changes)))
+
+
+BAD: list[tuple[str, Kind, Callable[[Evidence], Evidence]]] = [
+    ("a slot in the middle", Kind.LOST_SLOT, lambda e: without(e, SLOTS[2])),
+    ("the last slot", Kind.LOST_SLOT, lambda e: without(e, SLOTS[-1])),
+    ("the first slot, before the initial tick", Kind.LOST_SLOT, lambda e: without(e, SLOTS[0])),
+    ("a tick that nobody ran", Kind.LOST_TICK, lambda e: replace(e, runs=e.runs[1:])),
+    (
+        "a trigger that was answered",
+        Kind.LOST_TICK,
+        lambda e: with_call(e, verb="trigger", run_id="22222222-0000-0000-0000-000000000000"),
+    ),
+    ("two rows of a run", Kind.DUPLICATE, lambda e: replace(e, runs=(*e.runs, e.runs[-1]))),
+    (
+        "two runs of a slot",
+        Kind.DUPLICATE,
+        lambda e: replace(e, runs=(*e.runs, replace(e.runs[-1], run_id="11111111-0000-0000-0000-000000000000"))),
+    ),
+    ("a run before its slot", Kind.EARLY, lambda e: with_run(e, started_at=SLOTS[-1] - 0.001)),
+    (
+        "a tick before its slot",
+        Kind.EARLY,
+        lambda e: replace(e, ticks=(*e.ticks[:-1], replace(e.ticks[-1], emitted_at=SLOTS[-1] - 1))),
+    ),
+    ("a run for ever", Kind.STUCK, lambda e: with_run(e, status="running", finished_at=None)),
+    ("a run without a deadline", Kind.STUCK, lambda e: with_run(e, status="running", deadline_at=None)),
+    ("an end before the start", Kind.REORDERED, lambda e: with_run(e, finished_at=SLOTS[-1] - 5)),
+    (
+        "an ended run that runs again",
+        Kind.REORDERED,
+        lambda e: replace(e, history=history(Seen(at=SLOTS[1], run_id=run_id(SLOTS[0]), status="running"))),
+    ),
+    (
+        "a guess that replaces an ending",
+        Kind.REORDERED,
+        lambda e: replace(
+            e, history=history(Seen(at=SLOTS[1], run_id=run_id(SLOTS[0]), status="failed", presumed=True))
+        ),
+    ),
+    (
+        "a hole in the candles",
+        Kind.CANDLE_MISSING,
+        lambda e: replace(e, candles={SERIES: dict.fromkeys(OPENS[:2] + OPENS[3:], CANDLE)}),
+    ),
+    ("a series that is empty", Kind.CANDLE_MISSING, lambda e: replace(e, candles={})),
+    (
+        "a candle that Kafka took and the table lacks",
+        Kind.CANDLE_MISSING,
+        lambda e: replace(e, published={SERIES: {OPENS[-1] + 60_000: 300}}),
+    ),
+    (
+        "a candle that never was",
+        Kind.CANDLE_EXTRA,
+        lambda e: replace(e, candles={SERIES: dict.fromkeys([*OPENS, OPENS[-1] + 600_000], CANDLE)}),
+    ),
+    (
+        "a candle with another price",
+        Kind.CANDLE_WRONG,
+        lambda e: replace(e, candles={SERIES: dict.fromkeys(OPENS, CANDLE) | {OPENS[1]: (9.0, *CANDLE[1:])}}),
+    ),
+    (
+        "a candle of an older fetch",
+        Kind.CANDLE_STALE,
+        lambda e: replace(e, fetched_at={SERIES: dict.fromkeys(OPENS, 200) | {OPENS[1]: 199}}),
+    ),
+    ("four requests in a second", Kind.OVER_RATE, lambda e: with_requests(e, a_request(START + 0.95))),
+    (
+        "a request during the pause",
+        Kind.BEFORE_RETRY_AFTER,
+        lambda e: with_requests(e, a_request(REFUSED_AT + 4.9)),
+    ),
+    ("a change that the table lacks", Kind.LOST_CHANGE, lambda e: with_call(e, verb="update", version=2)),
+    ("a config that is gone", Kind.LOST_CHANGE, lambda e: replace(e, configs={})),
+    ("a deleted config that is there", Kind.LOST_CHANGE, lambda e: with_call(e, verb="delete", enabled=None)),
+    (
+        "a change that the scheduler lacks",
+        Kind.LOST_CHANGE,
+        lambda e: with_config(with_call(e, verb="update", version=2), version=2),
+    ),
+    ("a config that still ticks", Kind.LOST_CHANGE, lambda e: with_config(e, enabled=False)),
+    (
+        "a refused creation that happened",
+        Kind.INVENTED_CHANGE,
+        lambda e: with_config(with_call(e, outcome="failed", subject="okx|X/Y", config_id=None), subject="okx|X/Y"),
+    ),
+    (
+        "a good message put aside",
+        Kind.LETTER_UNEXPECTED,
+        lambda e: replace(e, letters=(*e.letters, Letter(source_topic="ticks", partition=0, offset=1))),
+    ),
+    (
+        "poison tried too often",
+        Kind.LETTER_UNEXPECTED,
+        lambda e: replace(e, letters=(replace(e.letters[0], attempts=6),)),
+    ),
+    ("poison that vanished", Kind.LETTER_MISSING, lambda e: replace(e, letters=())),
+]
+
+
+def test_a_good_run_of_the_system_has_no_violation() -> None:
+    assert check(good()) == []
+
+
+@pytest.mark.parametrize(("kind", "spoil"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
+def test_a_spoilt_one_has_exactly_that_kind_of_violation(kind: Kind, spoil: Callable[[Evidence], Evidence]) -> None:
+    assert {violation.kind for violation in check(spoil(good()))} == {kind}
+
+
+def test_every_kind_of_violation_has_a_bad_history() -> None:
+    assert {case[1] for case in BAD} == set(Kind)
+
+
+def test_a_slot_that_a_later_tick_counts_as_missed_is_not_lost() -> None:
+    evidence = without(without(good(), SLOTS[1]), SLOTS[2])
+    late = [replace(tick, missed_slots=2 * (tick.scheduled_for == SLOTS[3])) for tick in evidence.ticks]
+    assert check(replace(evidence, ticks=tuple(late))) == []
+    one = [replace(tick, missed_slots=1 * (tick.scheduled_for == SLOTS[3])) for tick in evidence.ticks]
+    assert [each.kind for each in check(replace(evidence, ticks=tuple(one)))] == [Kind.LOST_SLOT]
+
+
+def test_a_slot_before_a_late_initial_tick_is_not_lost() -> None:
+    evidence = without(good(), SLOTS[0])
+    first = replace(evidence.ticks[0], emitted_at=SLOTS[0] + 1)
+    assert check(replace(evidence, ticks=(first, *evidence.ticks[1:]))) == []
+
+
+def test_a_slot_that_the_scheduler_says_it_passed_over_is_excused_once() -> None:
+    evidence = replace(without(good(), SLOTS[1]), passed_over={CONFIG: 1})
+    assert check(evidence) == []
+    assert [each.kind for each in check(without(evidence, SLOTS[3]))] == [Kind.LOST_SLOT]
+
+
+def test_a_call_of_unknown_outcome_may_have_happened_or_not() -> None:
+    updated = with_call(without(good(), SLOTS[-1]), verb="update", outcome="unknown", at=SLOTS[3] + 1, since=None)
+    assert check(updated) == []
+    assert check(with_config(updated, version=2, scheduled_version=2)) == []
+
+
+def test_no_slot_is_due_while_a_config_is_disabled() -> None:
+    off = a_call(at=SLOTS[2] + 1, since=SLOTS[2] + 1, verb="update", version=2, enabled=False)
+    on = a_call(at=SLOTS[3] + 1, since=SLOTS[3] + 1, verb="update", version=3)
+    evidence = replace(without(good(), SLOTS[3]), history=history(off, on))
+    assert check(with_config(evidence, version=3, scheduled_version=3)) == []
+
+
+def test_a_guessed_ending_may_be_replaced_by_the_real_one() -> None:
+    other = run_id(SLOTS[1])
+    guessed = Seen(at=SLOTS[1] + 30, run_id=other, status="failed", presumed=True)
+    assert (
+        check(replace(good(), history=history(guessed, Seen(at=SLOTS[1] + 31, run_id=other, status="success")))) == []
+    )
+
+
+def test_a_history_is_read_as_it_was_written(tmp_path: Path) -> None:
+    written = History(tmp_path / "history.jsonl")
+    for entry in history().entries:
+        written.note(entry)
+    assert History.read(tmp_path / "history.jsonl").entries == written.entries == history().entries
