@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from collector.clock import ExchangeClock
 from collector.exchange.clients import ClientOptions, ExchangeClients
+from collector.exchange.health import ProbePolicy
 from collector.metrics import CollectorMetrics
 from collector.patience import Patience
 from collector.retry import RetryPolicy
@@ -27,6 +28,9 @@ SYMBOLS = {"coinbase": "BTC/USD", "kraken": "BTC/USD"}
 QUICK = RetryPolicy(first_wait=0.02, longest_wait=0.1, max_retries=4)
 
 
+OFTEN = ProbePolicy(first=0.05, longest=0.05)
+
+
 def symbol_of(exchange: str) -> str:
     return SYMBOLS.get(exchange, "BTC/USDT")
 
@@ -34,11 +38,13 @@ def symbol_of(exchange: str) -> str:
 class Exchanges:
     """Clients of ours on a server that stands in for all exchanges."""
 
-    def __init__(self, base: str, now: Callable[[], float] = time.time, timeout: float = 5.0) -> None:
+    def __init__(
+        self, base: str, now: Callable[[], float] = time.time, timeout: float = 5.0, probing: ProbePolicy = OFTEN
+    ) -> None:
         self.registry = CollectorRegistry()
         self.metrics = CollectorMetrics(self.registry)
         everywhere = dict.fromkeys([*EXCHANGES, "coinbaseexchange"], base)
-        options = ClientOptions(request_timeout_seconds=timeout, url_overrides=everywhere)
+        options = ClientOptions(request_timeout_seconds=timeout, url_overrides=everywhere, probing=probing)
         self.clients = ExchangeClients(options, self.metrics, lambda: ExchangeClock(now))
 
     async def warm_up(self, exchange: str) -> None:
@@ -96,8 +102,11 @@ class Simulator:
 
     async def requests(self, exchange: str) -> list[dict[str, Any]]:
         """Those for candles, in order."""
-        logged = await self._get("/control/requests", {"exchange": exchange})
-        return [each for each in logged if each["symbol"] is not None]
+        return [each for each in await self.all_requests(exchange) if each["symbol"] is not None]
+
+    async def all_requests(self, exchange: str) -> list[dict[str, Any]]:
+        logged: list[dict[str, Any]] = await self._get("/control/requests", {"exchange": exchange})
+        return logged
 
     async def _get(self, path: str, query: dict[str, Any]) -> Any:
         async with self._http.get(self.base + path, params=query) as response:

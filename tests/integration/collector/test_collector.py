@@ -19,7 +19,7 @@ from contracts.candles import CandlesCollected
 from contracts.runs import RunFinished, RunStarted
 from contracts.ticks import TickDue
 from contracts.topics import CANDLES, DEAD_LETTERS, RUN_EVENTS, TICKS
-from contracts.vocabulary import ErrorClass, RunStatus
+from contracts.vocabulary import ErrorClass, RunStatus, Trigger
 from runtime.kafka import build_broker
 from runtime.publisher import EventPublisher
 from runtime.settings import KafkaSettings
@@ -229,6 +229,42 @@ async def test_a_slow_exchange_leaves_room_for_the_others(
         await publish(quick)
         assert (await ending(heard, quick, within=5)).status is RunStatus.SUCCESS
         assert all(event.exchange == "okx" for event in heard.events(RunFinished))
+
+
+async def test_however_many_slow_exchanges_there_are_another_ones_run_begins_within_a_second(
+    start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
+) -> None:
+    for exchange in ("kraken", "bybit"):
+        await simulator.mood("latency", exchange=exchange, latency_ms=20_000)
+    slow = [a_tick(number, exchange=("kraken", "bybit")[number % 2], deadline_seconds=60) for number in range(1, 201)]
+    quick = a_tick(1000, exchange="okx")
+    async with start_here(
+        MAX_RUNS="6", MAX_RUNS_PER_LANE="5", MAX_RUNS_OF_ITS_OWN="1", SHUTDOWN_GRACE_SECONDS="6"
+    ) as worker:
+        await publish(*slow)
+        await heard.await_events(RunStarted, 6 + 2, within=20)  # the shared places, and each lane's own
+        asked = datetime.now(UTC)
+        await publish(quick)
+        started = await heard.await_event(RunStarted, of_run(quick), within=5)
+        assert (started.started_at - asked).total_seconds() < 1
+        assert (await ending(heard, quick, within=5)).status is RunStatus.SUCCESS
+        assert len(heard.events(RunStarted)) == 9
+        assert worker.registry.get_sample_value("candlekeep_consumer_in_flight", {"consumer": "collector"}) == 8
+
+
+async def test_a_manual_run_overtakes_a_hundred_scheduled_ones_that_wait_in_its_lane(
+    start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
+) -> None:
+    await simulator.mood("latency", exchange="kraken", path="OHLC", latency_ms=1000)
+    scheduled = [a_tick(number, exchange="kraken", trigger=Trigger.SCHEDULED) for number in range(1, 101)]
+    manual = a_tick(200, exchange="kraken")
+    async with start_here(MAX_RUNS_PER_LANE="1"):
+        await publish(*scheduled)
+        await heard.await_event(RunStarted, within=20)
+        await publish(manual)
+        assert (await ending(heard, manual)).status is RunStatus.SUCCESS
+        before = [event for event in heard.events(RunFinished) if event.run_id != manual.run_id]
+    assert len(before) <= 4
 
 
 async def test_sigterm_finishes_what_is_in_hand_and_leaves_nothing_to_repeat(

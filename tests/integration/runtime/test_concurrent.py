@@ -147,7 +147,7 @@ async def test_one_slow_lane_leaves_room_for_the_others(
             await asyncio.Event().wait()
         handled.append(number_of(event))
 
-    limits = Limits(in_flight=20, per_partition=5, drain_on_stop=0.1)
+    limits = Limits(in_flight=20, per_lane=5, drain_on_stop=0.1)
     await publisher.publish_many(TICKS, ticks(range(1, 101)))
     async with running(consumer_of(kafka_settings, equipment, slow_binance, limits)) as consumer:
         await eventually(lambda: len(running_slow) == 5, within=20)

@@ -6,8 +6,9 @@ partition are finished; finished means handled, or acknowledged as a dead letter
 """
 
 import asyncio
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
@@ -27,6 +28,7 @@ from runtime.metrics import ConsumerMetrics
 from runtime.monitor import ConsumerMonitor
 from runtime.partition_tracker import PartitionTracker
 from runtime.settings import KafkaSettings
+from runtime.waiting_room import WaitingRoom
 
 _CANCEL_SECONDS = 5.0
 
@@ -36,11 +38,14 @@ class Limits:
     """How much a `ConcurrentConsumer` takes on, and its patience. Times in seconds."""
 
     in_flight: int = 200
-    """Messages being handled at once, over all partitions."""
-    per_partition: int = 50
-    """Messages of one partition being handled at once, so that one slow lane leaves room for the others."""
+    """Messages being handled at once, all lanes together; a message's key is its lane."""
+    per_lane: int = 50
+    """Of one lane, so that a slow one leaves room for the others."""
+    own_per_lane: int = 0
+    """Of these, so many that every lane has for itself, beside `in_flight`: several slow ones cannot take them."""
     window: int = 1000
-    """How far a partition may read ahead of its oldest unfinished message."""
+    """How far a partition may read ahead of its oldest unfinished message. What is read and may not begin yet waits in
+    memory, as bytes."""
     attempts: int = 3
     """Tries per message before it becomes a dead letter."""
     first_retry: float = 0.5
@@ -52,14 +57,21 @@ class Limits:
     """Must be shorter than the worker's grace, or the last commit is not made."""
 
 
+class _Waiting(NamedTuple):
+    tracker: PartitionTracker
+    partition: TopicPartition
+    record: ConsumerRecord
+
+
 class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """Hands messages of one topic to `handler`, many at once; see the module for the guarantee.
 
     A handler that raises is tried again, then its message becomes a dead letter: a bug must not freeze a partition.
-    A handler that is cancelled (at stop) has not finished its message.
+    A handler that is cancelled (at stop) has not finished its message. Messages of a lane begin in their order, but
+    for those that are urgent: they overtake what waits.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- each is a part of its own
         self,
         settings: KafkaSettings,
         topic: Topic,
@@ -69,7 +81,9 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         dead_letters: DeadLetters,
         metrics: ConsumerMetrics,
         limits: Limits | None = None,
+        urgent: Callable[[ConsumerRecord], bool] = lambda _: False,
     ) -> None:
+        """`urgent` is asked only about messages that have to wait."""
         self._settings, self._topic, self._group = settings, topic, group
         self._limits = limits or Limits()
         self._attempts = Attempts(
@@ -83,7 +97,11 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         self._monitor = ConsumerMonitor(group, metrics)
         self._metrics = metrics
         self._trackers: dict[TopicPartition, PartitionTracker] = {}
-        self._tasks: dict[asyncio.Task[None], TopicPartition] = {}
+        self._tasks: dict[asyncio.Task[None], tuple[TopicPartition, Hashable]] = {}
+        self._urgent = urgent
+        self._lanes = WaitingRoom[_Waiting](
+            shared=self._limits.in_flight, per_lane=self._limits.per_lane, own=self._limits.own_per_lane
+        )
         self._room = asyncio.Event()
         self._stopping = asyncio.Event()
         self._commits = GatedCommits()
@@ -135,6 +153,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
                 if way_out.done() and not way_out.cancelled():
                     way_out.result()
         finally:
+            self._stopping.set()
             for way_out in ways_out:
                 way_out.cancel()
             await self._abandon_tasks()
@@ -165,8 +184,11 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             if partition not in self._trackers or forgotten:
                 self._trackers[partition] = PartitionTracker()
                 self._trackers[partition].restore(offset, metadata)
+        # What waits for a partition that went to others is theirs; what waits for one that was given back stays.
+        self._lanes.keep(lambda each: self._trackers.get(each.partition) is each.tracker)
         self._monitor.assigned()
         self._commits.open()
+        self._begin_waiting()
         log.info("Partitions assigned", action="assigned", group=self._group, partitions=len(assigned))
 
     async def _stored(self, assigned: set[TopicPartition]) -> dict[TopicPartition, tuple[int, str]] | None:
@@ -210,27 +232,22 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             return
         assigned = sorted(consumer.assignment())
         rooms = {partition: room for partition in assigned if (room := self._room_of(partition)) > 0}
-        if not assigned or not rooms or self._budget() <= 0:
+        if not assigned or not rooms:
             await consumer.getmany(NOTHING, timeout_ms=0 if assigned else 200)
             await self._wait_for_room()
             return
         self._turn += 1
         taken = 0
         for partition in _rotated(list(rooms), self._turn):
-            if (allowed := min(rooms[partition], self._budget())) > 0:
-                taken += self._dispatch(await consumer.getmany(partition, timeout_ms=0, max_records=allowed))
+            taken += self._dispatch(await consumer.getmany(partition, timeout_ms=0, max_records=rooms[partition]))
         if not taken:
             # Short while a partition is full: its room must be noticed soon. Idle otherwise.
             patience = 200 if len(rooms) == len(assigned) else 20
             self._dispatch(await consumer.getmany(*rooms, timeout_ms=patience, max_records=1))
 
-    def _budget(self) -> int:
-        return self._limits.in_flight - len(self._tasks)
-
     def _room_of(self, partition: TopicPartition) -> int:
         tracker = self._trackers.get(partition)
-        running = sum(1 for each in self._tasks.values() if each == partition)
-        return min(self._limits.per_partition - running, self._limits.window - (tracker.window if tracker else 0))
+        return self._limits.window - (tracker.window if tracker else 0)
 
     async def _wait_for_room(self) -> None:
         self._room.clear()
@@ -241,16 +258,25 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             return
 
     def _dispatch(self, batches: dict[TopicPartition, list[ConsumerRecord]]) -> int:
-        """Start a task per record that is not in hand yet. Returns how many records were looked at."""
+        """Begin with each record that is not in hand yet, or let it wait. Returns how many records were looked at."""
         for partition, records in batches.items():
             tracker = self._trackers.setdefault(partition, PartitionTracker())
             for record in records:
                 if tracker.start(record.offset):
-                    task = asyncio.create_task(self._finish(tracker, record))
-                    self._tasks[task] = partition
-                    task.add_done_callback(self._done)
-        self._metrics.in_flight.labels(self._group).set(len(self._tasks))
+                    lane = record.key or partition
+                    urgent = not self._lanes.has_place(lane) and self._urgent(record)
+                    self._lanes.arrive(lane, _Waiting(tracker, partition, record), urgent=urgent)
+                    self._begin_waiting()
         return sum(len(records) for records in batches.values())
+
+    def _begin_waiting(self) -> None:
+        """Begin with as many messages as there are places. Not while partitions change hands, and not at the end."""
+        while self._commits.is_open and not self._stopping.is_set() and (begun := self._lanes.begin()) is not None:
+            lane, (tracker, partition, record) = begun
+            task = asyncio.create_task(self._finish(tracker, record))
+            self._tasks[task] = partition, lane
+            task.add_done_callback(self._done)
+        self._metrics.in_flight.labels(self._group).set(len(self._tasks))
 
     # -- one message -------------------------------------------------------------------------------------------------
 
@@ -259,14 +285,15 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         tracker.finish(record.offset)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.pop(task, None)
-        self._metrics.in_flight.labels(self._group).set(len(self._tasks))
+        _, lane = self._tasks.pop(task)
+        self._lanes.leave(lane)
+        self._begin_waiting()
         self._room.set()
         if not task.cancelled() and (error := task.exception()) is not None and not self._broken.done():
             self._broken.set_exception(error)
 
     async def _drain(self, partitions: set[TopicPartition], seconds: float) -> None:
-        if tasks := [task for task, partition in self._tasks.items() if partition in partitions]:
+        if tasks := [task for task, (partition, _) in self._tasks.items() if partition in partitions]:
             await asyncio.wait(tasks, timeout=seconds)
 
     async def _abandon_tasks(self) -> None:
@@ -284,6 +311,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             await asyncio.sleep(self._limits.commit_interval)
             await self._commit(consumer, set(consumer.assignment()))
             self._monitor.report_lag()
+            self._metrics.waiting.labels(self._group).set(len(self._lanes))
 
     async def _commit(self, consumer: AIOKafkaConsumer, only: set[TopicPartition], *, leaving: bool = False) -> None:
         snapshots = {

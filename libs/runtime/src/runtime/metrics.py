@@ -38,6 +38,12 @@ class ConsumerMetrics:
         self.in_flight = Gauge(
             "candlekeep_consumer_in_flight", "Messages being handled right now.", ("consumer",), registry=registry
         )
+        self.waiting = Gauge(
+            "candlekeep_consumer_waiting",
+            "Messages that were read and wait for a place in their lane.",
+            ("consumer",),
+            registry=registry,
+        )
         self.dead_letters = Counter(
             "candlekeep_dead_letters",
             "Messages put aside because nobody could read or store them.",

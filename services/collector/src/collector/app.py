@@ -8,7 +8,8 @@ from typing import Final
 
 from collector.collect import Collector
 from collector.exchange.clients import ClientOptions, ExchangeClients
-from collector.handlers import Doorbell
+from collector.exchange.health import ProbePolicy
+from collector.handlers import Doorbell, is_manual
 from collector.metrics import CollectorMetrics
 from collector.outcomes import Outcomes
 from collector.retry import RetryPolicy
@@ -38,6 +39,11 @@ def build_worker(settings: CollectorSettings) -> Worker:
             request_timeout_seconds=settings.request_timeout_seconds,
             markets_refresh_seconds=settings.markets_refresh_minutes * 60,
             url_overrides=settings.exchange_url_overrides,
+            probing=ProbePolicy(
+                first=settings.probe_first_wait_seconds,
+                longest=settings.probe_longest_wait_seconds,
+                strikes=settings.unreachable_after,
+            ),
         ),
         metrics,
     )
@@ -59,9 +65,11 @@ def build_worker(settings: CollectorSettings) -> Worker:
         handler=Doorbell(collector=collector, outcomes=outcomes, metrics=metrics).on_tick,
         dead_letters=DeadLetters(publisher, NAME, consumer_metrics),
         metrics=consumer_metrics,
+        urgent=is_manual,
         limits=Limits(
             in_flight=settings.max_runs,
-            per_partition=settings.max_runs_per_lane,
+            per_lane=settings.max_runs_per_lane,
+            own_per_lane=settings.max_runs_of_its_own,
             drain_on_stop=max(1.0, settings.shutdown_grace_seconds - _COMMIT_SECONDS),
         ),
     )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from collector.exchange.clients import ExchangeClients
-from collector.failures import ExchangeFailure
+from collector.failures import Deferred, ExchangeFailure
 from collector.metrics import CollectorMetrics
 from collector.outcomes import Outcomes, Run, deadline_failure
 from collector.pages import covered_until
@@ -46,7 +46,9 @@ class Collector:
             await self.outcomes.broke(run, error)
         else:
             failpoint("collector.after_candles")
-            await self.outcomes.finished(run, tuple(each.result() for each in series), _covered(series))
+            await self.outcomes.finished(
+                run, tuple(each.result() for each in series), _covered(series), deferred=_deferred(series)
+            )
 
     async def _collect_all(self, run: Run) -> list[Series]:
         tick, loop = run.tick, asyncio.get_running_loop()
@@ -99,6 +101,12 @@ def events_of(tick: TickDue, series: Series) -> Iterable[CandlesCollected]:
                 fetched_at=fetched_at,
                 rows=candles[start : start + MAX_CANDLES_PER_EVENT],
             )
+
+
+def _deferred(series: list[Series]) -> bool:
+    """Whether all that failed did so because the exchange was not asked."""
+    failures = [each.failure for each in series if each.failure is not None]
+    return bool(failures) and all(isinstance(failure, Deferred) for failure in failures)
 
 
 def _covered(series: list[Series]) -> datetime | None:

@@ -62,6 +62,25 @@ class CollectorMetrics:
             ("exchange", "error_class"),
             registry=registry,
         )
+        self.exchange_state = Gauge(
+            "candlekeep_exchange_state",
+            "1 for the state that an exchange is in as seen from here, 0 for the others: ok, throttled, banned, "
+            "maintenance, unreachable.",
+            ("exchange", "state"),
+            registry=registry,
+        )
+        self.exchange_state_changes = Counter(
+            "candlekeep_exchange_state_changes",
+            "Times that an exchange came into this state.",
+            ("exchange", "state"),
+            registry=registry,
+        )
+        self.runs_deferred = Counter(
+            "candlekeep_runs_deferred",
+            "Runs that left out all or some because their exchange was not well; a later run collects it.",
+            ("exchange", "error_class"),
+            registry=registry,
+        )
         self.throttle_wait = Histogram(
             "candlekeep_throttle_wait_seconds",
             "How long a request waited for its turn under the exchange's rate limit.",

@@ -69,13 +69,21 @@ class Outcomes:
         except PublishFailed as failure:
             log.warning("A run's start could not be announced", action="start_not_announced", error=str(failure))
 
-    async def finished(self, run: Run, results: tuple[TimeframeResult, ...], covered_until: datetime | None) -> None:
-        """A run that was carried out. It succeeded if every timeframe did; `covered_until` counts only then."""
+    async def finished(
+        self, run: Run, results: tuple[TimeframeResult, ...], covered_until: datetime | None, *, deferred: bool = False
+    ) -> None:
+        """A run that was carried out. It succeeded if every timeframe did; `covered_until` counts only then.
+
+        `deferred`: what failed was not asked for, its exchange not being well. That was said aloud when it began, not
+        once more per run.
+        """
         error_class, message = verdict(results)
         if error_class is None:
             await self._end(run, RunStatus.SUCCESS, None, None, results, covered_until)
         else:
-            await self._end(run, RunStatus.FAILED, error_class, message, results)
+            if deferred:
+                self._metrics.runs_deferred.labels(run.tick.config.exchange, error_class).inc()
+            await self._end(run, RunStatus.FAILED, error_class, message, results, quietly=deferred)
 
     async def broke(self, run: Run, error: Exception) -> None:
         """A run that a defect of ours ended. Call it where the exception is being handled."""
@@ -95,6 +103,8 @@ class Outcomes:
         message: str | None,
         results: tuple[TimeframeResult, ...],
         covered_until: datetime | None = None,
+        *,
+        quietly: bool = False,
     ) -> None:
         tick, config = run.tick, run.tick.config
         finished_at = max(self._now(), run.started_at)
@@ -118,7 +128,7 @@ class Outcomes:
         )
         await self._insist_on_announcing(event)
         self._count(event)
-        say = log.info if status is RunStatus.SUCCESS else log.warning
+        say = log.debug if quietly else log.info if status is RunStatus.SUCCESS else log.warning
         say(
             f"Run finished: {status}",
             action="run_finished",

@@ -4,14 +4,17 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from collector.failures import ExchangeFailure
+from collector.failures import Deferred, ExchangeFailure
 from collector.metrics import CollectorMetrics
 from collector.retry import RetryPolicy, wait_before_retry
 from runtime.logs import log
 
 T = TypeVar("T")
+
+_TO_SAY_WHY_SECONDS: Final = 0.2
+"""Kept back from a run's time, so that a run which only waited ends under the exchange's reason, not its deadline's."""
 
 
 @dataclass
@@ -31,6 +34,10 @@ class Patience:
         while True:
             try:
                 return await ask()
+            except Deferred as deferral:
+                self.last_failure = deferral
+                await self._sit_out(deferral)
+                continue
             except ExchangeFailure as failure:
                 self.last_failure = failure
                 wait = wait_before_retry(
@@ -44,7 +51,7 @@ class Patience:
                     raise _given_up(failure, retries) from failure
             retries += 1
             self.metrics.retries.labels(self.exchange, self.last_failure.error_class).inc()
-            log.info(
+            log.debug(
                 "An exchange is asked again",
                 action="exchange_retry",
                 error_class=self.last_failure.error_class,
@@ -53,6 +60,25 @@ class Patience:
                 wait_seconds=round(wait, 3),
             )
             await asyncio.sleep(wait)
+
+    async def _sit_out(self, deferral: Deferred) -> None:
+        """Wait until the exchange may be tried; costs no retry. Raises the deferral when that is not before the end.
+
+        Where the exchange did not say when, long waits are not begun: runs that all wait for an outage to end would be
+        a backlog when it does, and the next run collects what this one leaves.
+        """
+        loop = asyncio.get_running_loop()
+        last_call = self.deadline - _TO_SAY_WHY_SECONDS
+        remaining, wait = last_call - loop.time(), deferral.retry_after
+        longest = remaining if deferral.told else min(remaining, self.policy.longest_wait)
+        if remaining <= 0 or (wait is not None and wait >= longest):
+            raise deferral
+        try:
+            async with asyncio.timeout(remaining if wait is None else wait):
+                await deferral.changed.wait()
+        except TimeoutError:
+            if loop.time() >= last_call:
+                raise deferral from None
 
 
 def _given_up(failure: ExchangeFailure, retries: int) -> ExchangeFailure:

@@ -24,12 +24,22 @@ class CollectorSettings(WorkerSettings):
 
     http_port: int = Field(default=8002, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
     max_runs: int = Field(
-        default=100, ge=1, le=10_000, description="Runs in flight at a time, all exchanges together; the rest waits."
+        default=100,
+        ge=1,
+        le=10_000,
+        description="Runs in flight at a time that the lanes share, beside those that each has for itself; the rest "
+        "waits.",
     )
     max_runs_per_lane: int = Field(
         default=50,
         ge=1,
         description="Runs in flight of one lane (an exchange), so that a slow exchange leaves room for the others.",
+    )
+    max_runs_of_its_own: int = Field(
+        default=10,
+        ge=0,
+        description="So many of a lane's runs come out of no shared room: however many exchanges are slow, another "
+        "one's run begins at once.",
     )
     max_pages_per_timeframe: int = Field(
         default=100, ge=1, description="After so many pages a timeframe fails; what was read until then is kept."
@@ -41,6 +51,16 @@ class CollectorSettings(WorkerSettings):
         default=0.5, gt=0, description="The wait before the first repetition; it doubles from there, with jitter."
     )
     retry_longest_wait_seconds: float = Field(default=20.0, gt=0, description="Where the doubling ends.")
+    probe_first_wait_seconds: float = Field(
+        default=2.0,
+        gt=0,
+        description="An exchange that is not well and does not say until when is looked at again after so long; this "
+        "doubles with each look.",
+    )
+    probe_longest_wait_seconds: float = Field(default=60.0, gt=0, description="Where that doubling ends.")
+    unreachable_after: int = Field(
+        default=5, ge=1, description="So many requests in a row without an answer make an exchange unreachable."
+    )
     markets_refresh_minutes: float = Field(
         default=15.0,
         gt=0,

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -10,6 +10,8 @@ import ccxt.async_support as ccxt
 
 from collector.clock import ExchangeClock
 from collector.exchange.errors import failure_of
+from collector.exchange.gate import Gate
+from collector.exchange.health import ProbePolicy
 from collector.exchange.markets import Markets
 from collector.exchange.shape import is_list_of_candles
 from collector.exchange.strict import LAST, Exchanged, strict
@@ -47,6 +49,7 @@ class ClientOptions:
     markets_refresh_seconds: float = 900.0
     url_overrides: Mapping[str, str] | None = None
     """Exchange id to base URL; see `point_at`."""
+    probing: ProbePolicy = field(default_factory=ProbePolicy)
 
 
 class ExchangeClient:
@@ -60,8 +63,7 @@ class ExchangeClient:
         metrics.clock_skew.labels(exchange).set_function(clock.skew)
         self._books: dict[str, tuple[Any, Markets]] = {}
         self._throttle: FairThrottler | None = None
-        self._not_before = 0.0
-        self._why_not: ExchangeFailure | None = None
+        self._gate = Gate(exchange, options.probing, metrics, clock.monotonic)
         self._sample = self._instance("spot")
         if not self._sample.has.get("fetchOHLCV"):
             raise ExchangeFailure(ErrorClass.NOT_SUPPORTED, f"{exchange} offers no candles", retryable=False)
@@ -118,28 +120,22 @@ class ExchangeClient:
 
     async def _call(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """Ask the exchange. What is raised is an `ExchangeFailure`."""
-        self._may_ask()  # and once more when the request leaves: the queue of the throttle may have been long
-        try:
-            return await ask()
-        except ExchangeFailure:
-            raise
-        except Exception as error:
-            if not isinstance(error, ccxt.BaseError | OSError):
-                log.warning("ccxt tripped over an answer", action="unexpected_answer", exc_info=error)
-            failure = self._counted(failure_of(error, self.exchange, datetime.now(UTC)))
-            if failure.retry_after is not None:
-                self._not_before, self._why_not = self._clock.monotonic() + failure.retry_after, failure
-            raise failure from error
-
-    def _may_ask(self) -> None:
-        """Raise what the exchange said when it told somebody here to wait, for as long as it is to be heeded."""
-        wait = self._not_before - self._clock.monotonic()
-        if self._why_not is not None and wait > 0:
-            said = self._why_not
-            raise ExchangeFailure(said.error_class, said.message, retryable=True, retry_after=wait) from said
+        with self._gate.passing() as health:
+            try:
+                answer = await ask()
+            except ExchangeFailure:
+                raise
+            except Exception as error:
+                if not isinstance(error, ccxt.BaseError | OSError):
+                    log.warning("ccxt tripped over an answer", action="unexpected_answer", exc_info=error)
+                failure = self._counted(failure_of(error, self.exchange, datetime.now(UTC)))
+                self._gate.failed(failure, health)
+                raise failure from error
+            self._gate.answered(health)
+            return answer
 
     def _sending(self) -> int:
-        self._may_ask()
+        self._gate.check()
         return self._clock.now_ms()
 
     def _counted(self, failure: ExchangeFailure) -> ExchangeFailure:
@@ -181,7 +177,10 @@ class ExchangeClient:
             point_at(client, base)
         if self._throttle is None:
             self._throttle = FairThrottler(
-                client.rateLimit, self._metrics.throttle_wait.labels(self.exchange).observe, self._clock.monotonic
+                client.rateLimit,
+                self._metrics.throttle_wait.labels(self.exchange).observe,
+                self._clock.monotonic,
+                check=self._gate.check,
             )
         client.throttler = self._throttle
         client.on_send, client.on_date = self._sending, self._clock.observe

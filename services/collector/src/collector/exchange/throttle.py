@@ -15,9 +15,16 @@ class FairThrottler:
     """
 
     def __init__(
-        self, rate_ms: float, waited: Callable[[float], None], now: Callable[[], float] = time.monotonic
+        self,
+        rate_ms: float,
+        waited: Callable[[float], None],
+        now: Callable[[], float] = time.monotonic,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
-        """`waited` is told the seconds of every wait, zero included."""
+        """`waited` is told the seconds of every wait, zero included. `check` raises to turn a waiter back, at no cost:
+        those who queued up before a ban do not stand in the way of the probe.
+        """
+        self._check = check
         self._rate = rate_ms / 1000
         self._waited = waited
         self._now = now
@@ -28,8 +35,10 @@ class FairThrottler:
     async def __call__(self, cost: float | None = None) -> None:
         began = self._now()
         async with self._turn:
+            self._check()
             self._next_free = max(self._next_free, self._now() - _BURST_UNITS * self._rate)
             if (wait := self._next_free - self._now()) > 0:
                 await asyncio.sleep(wait)  # a waiter that is cancelled here has taken nothing
+                self._check()
             self._next_free += (1.0 if cost is None else cost) * self._rate
         self._waited(self._now() - began)

@@ -1,0 +1,110 @@
+"""How an exchange fares, seen from all runs that ask it: one state machine per exchange. Pure, time is an argument.
+
+Seconds are those of the caller's monotonic clock.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from collector.failures import ExchangeFailure
+from contracts.vocabulary import ErrorClass
+
+
+class State(StrEnum):
+    """Everything but `OK` means: no requests, but for one probe at a time once its time has come."""
+
+    OK = "ok"
+    THROTTLED = "throttled"
+    """We asked too often (429)."""
+    BANNED = "banned"
+    """We went on asking (418)."""
+    MAINTENANCE = "maintenance"
+    UNREACHABLE = "unreachable"
+    """Several requests in a row came to nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbePolicy:
+    """When to look again where the exchange does not say: `first`, then twice as long each time, up to `longest`."""
+
+    first: float = 2.0
+    longest: float = 60.0
+    strikes: int = 5
+    """So many requests in a row that no answer came to make an exchange unreachable."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """What is known of one exchange."""
+
+    state: State = State.OK
+    until: float = 0.0
+    """No request before this instant."""
+    failures: int = 0
+    """While ok: requests in a row that came to nothing. Otherwise: failed probes."""
+    why: ExchangeFailure | None = None
+    """What it said last."""
+
+
+FINE: Final = Health()
+
+_NO_ANSWER: Final = frozenset({ErrorClass.UNAVAILABLE, ErrorClass.TIMEOUT, ErrorClass.NETWORK})
+_STATES: Final = {
+    ErrorClass.RATE_LIMITED: State.THROTTLED,
+    ErrorClass.BANNED: State.BANNED,
+    ErrorClass.MAINTENANCE: State.MAINTENANCE,
+}
+
+
+def after_answer(health: Health, asked_under: Health) -> Health:
+    """A request was answered. `asked_under`: the health when it was let through.
+
+    An answer to what was asked before a ban says nothing about the ban. One that comes from an exchange which we took
+    for unreachable does.
+    """
+    guessed = health.state is State.UNREACHABLE and health.why is not None and health.why.retry_after is None
+    if health.state is State.OK or guessed or asked_under is health:
+        return FINE
+    return health
+
+
+def after_failure(
+    health: Health, failure: ExchangeFailure, *, asked_under: Health, now: float, policy: ProbePolicy
+) -> Health:
+    """A request failed. Failures that are an answer of a kind (an unknown symbol) do not count against the exchange."""
+    well, probed = health.state is State.OK, asked_under is health and health.state is not State.OK
+    state = _state_after(health, failure, well=well, probed=probed, policy=policy)
+    if state is None:
+        return after_answer(health, asked_under)
+    if state is State.OK:
+        return replace(health, failures=health.failures + 1, why=failure)
+    unasked_for = failure.error_class not in _STATES and failure.retry_after is None
+    if state is health.state and not probed and unasked_for:
+        return health
+    failures = health.failures + 1 if probed else 0
+    worse = Health(state, now + _wait(state, failure, failures, policy), failures, failure)
+    # Many were under way when the first was refused: what they heard may lengthen the wait, and never shortens it.
+    return worse if well or probed or worse.until > health.until else health
+
+
+def _state_after(
+    health: Health, failure: ExchangeFailure, *, well: bool, probed: bool, policy: ProbePolicy
+) -> State | None:
+    """The state that the failure speaks for; None: for none, it was an answer."""
+    if (named := _STATES.get(failure.error_class)) is not None:
+        return named
+    if failure.error_class in _NO_ANSWER:
+        strikes = policy.strikes if failure.retry_after is None else 1
+        return State.UNREACHABLE if probed or (well and health.failures + 1 >= strikes) else health.state
+    if failure.error_class is ErrorClass.BAD_RESPONSE and probed:
+        return health.state  # a page of HTML does not say that all is well again
+    return None if failure.retry_after is None else State.THROTTLED
+
+
+def _wait(state: State, failure: ExchangeFailure, failures: int, policy: ProbePolicy) -> float:
+    if failure.retry_after is not None:
+        return failure.retry_after
+    if state is State.BANNED:
+        return policy.longest  # a ban that names no end grows with every request that is made meanwhile
+    return min(policy.longest, policy.first * 2.0 ** min(failures, 30))

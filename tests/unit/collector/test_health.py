@@ -1,0 +1,101 @@
+"""What is believed of an exchange after what its requests came to."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.exchange.health import FINE, Health, ProbePolicy, State, after_answer, after_failure
+from collector.failures import ExchangeFailure
+from contracts.vocabulary import ErrorClass
+
+POLICY = ProbePolicy(first=2.0, longest=60.0, strikes=3)
+NOW = 1000.0
+
+
+def failure(error_class: ErrorClass, retry_after: float | None = None) -> ExchangeFailure:
+    return ExchangeFailure(error_class, f"binance: {error_class}", retryable=True, retry_after=retry_after)
+
+
+def after(health: Health, error_class: ErrorClass, retry_after: float | None = None, **how: object) -> Health:
+    values = {"asked_under": health, "now": NOW, "policy": POLICY} | how
+    return after_failure(health, failure(error_class, retry_after), **values)  # type: ignore[arg-type]
+
+
+def test_a_refusal_names_the_state_and_its_end() -> None:
+    throttled = after(FINE, ErrorClass.RATE_LIMITED, 7)
+    banned = after(FINE, ErrorClass.BANNED, 120)
+    closed = after(FINE, ErrorClass.MAINTENANCE)
+    assert (throttled.state, throttled.until) == (State.THROTTLED, NOW + 7)
+    assert (banned.state, banned.until) == (State.BANNED, NOW + 120)
+    assert (closed.state, closed.until) == (State.MAINTENANCE, NOW + 2)
+    assert after(FINE, ErrorClass.BANNED).until == NOW + 60
+
+
+def test_probes_that_fail_grow_rarer_and_one_answer_ends_it() -> None:
+    health, waits = after(FINE, ErrorClass.MAINTENANCE), []
+    for _ in range(7):
+        health = after(health, ErrorClass.MAINTENANCE)
+        waits.append(health.until - NOW)
+    assert waits == [4, 8, 16, 32, 60, 60, 60]
+    assert after_answer(health, health) is FINE
+
+
+def test_several_requests_in_a_row_without_an_answer_make_it_unreachable() -> None:
+    health = FINE
+    for error_class in (ErrorClass.NETWORK, ErrorClass.TIMEOUT):
+        health = after(health, error_class)
+        assert health.state is State.OK
+    assert after(health, ErrorClass.UNAVAILABLE).state is State.UNREACHABLE
+    assert after_answer(health, FINE) is FINE
+    assert after(health, ErrorClass.BAD_SYMBOL) is FINE
+    assert after(FINE, ErrorClass.UNAVAILABLE, 30).until == NOW + 30
+
+
+def test_what_was_asked_before_a_ban_neither_lifts_nor_shortens_it() -> None:
+    banned = after(FINE, ErrorClass.BANNED, 120)
+    assert after_answer(banned, FINE) is banned
+    assert after(banned, ErrorClass.BAD_SYMBOL, asked_under=FINE) is banned
+    assert after(banned, ErrorClass.NETWORK, asked_under=FINE) is banned
+    assert after(banned, ErrorClass.BAD_RESPONSE, asked_under=FINE) is banned
+    assert after(banned, ErrorClass.RATE_LIMITED, 2, asked_under=FINE) is banned
+    assert after(banned, ErrorClass.RATE_LIMITED, 121, asked_under=FINE).until == NOW + 121
+
+
+def test_an_answer_from_an_exchange_thought_unreachable_counts_whenever_it_was_asked_for() -> None:
+    unreachable = after(Health(failures=2), ErrorClass.TIMEOUT)
+    assert unreachable.state is State.UNREACHABLE
+    assert after_answer(unreachable, FINE) is FINE
+
+
+def test_a_probe_that_meets_something_else_changes_the_state() -> None:
+    banned = after(FINE, ErrorClass.BANNED, 120)
+    assert after(banned, ErrorClass.MAINTENANCE).state is State.MAINTENANCE
+    assert after(banned, ErrorClass.TIMEOUT).state is State.UNREACHABLE
+    assert after(banned, ErrorClass.BAD_RESPONSE).state is State.BANNED
+    assert after(banned, ErrorClass.BAD_REQUEST) is FINE
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(ErrorClass), st.none() | st.floats(0, 1e6), st.booleans(), st.floats(0, 100), st.booleans()
+        ),
+        max_size=30,
+    )
+)
+def test_no_request_is_let_through_before_any_told_end_whatever_else_is_heard(
+    heard: list[tuple[ErrorClass, float | None, bool, float, bool]],
+) -> None:
+    health, now, told = FINE, NOW, 0.0
+    for error_class, retry_after, answered, passed, late in heard:
+        now += passed
+        under = FINE if late else health
+        if under is not FINE and (health.state is not State.OK and now < health.until):
+            continue  # the gate lets nobody through
+        if answered:
+            health = after_answer(health, under)
+        else:
+            health = after(health, error_class, retry_after, asked_under=under, now=now)
+            told = told if retry_after is None else max(told, now + retry_after)
+        if now < told:
+            assert health.state is not State.OK
+            assert health.until >= told
