@@ -13,7 +13,7 @@ from contracts.topics import DEAD_LETTERS, Topic
 from runtime.dead_letters import DeadLetters
 from runtime.metrics import ConsumerMetrics
 from runtime.publisher import EventPublisher, PublishFailed
-from runtime.settings import KafkaSettings
+from runtime.settings import DeadLetterSettings, KafkaSettings
 
 
 def a_record(**changes: Any) -> ConsumerRecord:
@@ -54,10 +54,10 @@ class KeptEvents(EventPublisher):
 class KeptLetters(DeadLetters):
     """Dead letters of a consumer, kept."""
 
-    def __init__(self, refusals: int = 0) -> None:
+    def __init__(self, refusals: int = 0, **limits: Any) -> None:
         self.registry = CollectorRegistry()
         self.publisher = KeptEvents(refusals)
-        super().__init__(self.publisher, "log-writer", ConsumerMetrics(self.registry))
+        super().__init__(self.publisher, "log-writer", ConsumerMetrics(self.registry), DeadLetterSettings(**limits))
 
     @property
     def letters(self) -> list[DeadLetter]:

@@ -56,7 +56,7 @@ def build(settings: TinySettings) -> Worker:
         TICKS,
         group="tiny",
         handler=handle,
-        dead_letters=DeadLetters(EventPublisher(broker, settings, "tiny"), "tiny", metrics),
+        dead_letters=DeadLetters(EventPublisher(broker, settings, "tiny"), "tiny", metrics, settings),
         metrics=metrics,
         limits=Limits(commit_interval=0.2),
     )

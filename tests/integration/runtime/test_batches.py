@@ -238,14 +238,3 @@ async def test_a_slow_batch_during_a_rebalance_is_written_by_whoever_owns_it_the
             await eventually(lambda: set(one) | set(two) == set(range(1, 41)), within=30)
             await committed_is(kafka_settings, 40)
     assert two, "the second writer got partitions while the first was busy"
-
-
-async def test_a_failure_that_nobody_foresaw_ends_the_writer_and_its_batch_is_not_committed(
-    kafka_settings: KafkaSettings, publisher: EventPublisher
-) -> None:
-    for _ in range(80):
-        await publisher.publish_raw(TICKS, key="binance", value=b"{}", headers={})
-    async with writing(kafka_settings, publisher, writing_to([])) as subscription:
-        with pytest.raises(Exception, match="of the last"):
-            await asyncio.wait_for(subscription.run(), 20)
-    assert await committed_ticks(kafka_settings) <= 50

@@ -187,18 +187,6 @@ async def test_a_second_member_takes_over_a_part_and_gives_it_back(
     assert doubled <= total * 0.05, f"{doubled} of {total} messages were handled twice by quick handlers"
 
 
-async def test_so_many_dead_letters_that_the_fault_must_be_ours_end_the_consumer(
-    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
-) -> None:
-    for _ in range(80):
-        await publisher.publish_raw(TICKS, key="binance", value=b"{}", headers={})
-    consumer = consumer_of(kafka_settings, equipment, keeping([]))
-    with pytest.raises(Exception, match="of the last"):
-        await asyncio.wait_for(consumer.run(), 30)
-    ((offset, _),) = (await committed(kafka_settings, "collector", TICKS)).values()
-    assert offset <= 50
-
-
 async def test_a_consumer_whose_group_membership_broke_down_for_good_ends_and_says_so(
     kafka_settings: KafkaSettings, equipment: Equipment
 ) -> None:

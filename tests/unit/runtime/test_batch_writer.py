@@ -35,7 +35,7 @@ async def nothing() -> None:
 def written_and_refused(batch: list[int], poison: set[int], outages: list[bool]) -> tuple[list[int], list[int]]:
     """What a store holds afterwards that refuses every batch with poison in it and is away now and then."""
     written: list[int] = []
-    letters = KeptLetters()
+    letters = KeptLetters(dead_letters_max_run=1000, dead_letters_max_run_at_start=1000)
     coming = iter(outages)
 
     async def store(events: list[Received]) -> None:

@@ -21,6 +21,11 @@ class DeadLetter(Event):
     error: str = Field(description="Why, for a person.")
     attempts: int = Field(ge=1, description="How often it was tried.")
     consumer: str = Field(description="Which service gave up on it.")
+    complete: bool = Field(
+        default=True,
+        description="False when key and value were too large for a dead letter and are left out: they can only be "
+        "read at their source.",
+    )
 
     @override
     def key(self) -> str:

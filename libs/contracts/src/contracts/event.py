@@ -8,7 +8,10 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 
 def _to_utc(instant: datetime) -> datetime:
-    return instant.astimezone(UTC)
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError as error:  # pydantic turns only a ValueError into "not valid"
+        raise ValueError("not a time that can be given in UTC") from error
 
 
 Instant = Annotated[AwareDatetime, AfterValidator(_to_utc)]

@@ -39,7 +39,8 @@ class Attempts:
         try:
             event = decode(self._topic, record.value)
         except UnreadableMessage as unreadable:
-            return await self._dead_letters.send(record, unreadable.reason)
+            return await self._dead_letters.send_unreadable(record, unreadable.reason)
+        self._dead_letters.readable()
         for attempt in range(1, self._attempts + 1):
             if (error := await self._try(event, record, attempt)) is None:
                 return self._dead_letters.handled()

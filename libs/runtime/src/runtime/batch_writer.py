@@ -63,7 +63,7 @@ class BatchWriter:
             part = parts.pop(0)
             error = await self._store(part, while_waiting)
             if error is None:
-                self._dead_letters.handled(len(part))
+                self._dead_letters.handled()
             elif len(part) == 1:
                 await self._dead_letters.send(part[0][1], f"{type(error).__name__}: {error}", _ATTEMPTS_ALONE)
             else:

@@ -156,7 +156,7 @@ class BatchSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
                 await self._idle.wait()
         except TimeoutError:
             log.warning("A batch outlasts a rebalance, it will be read again", action="batch_outlasts")
-        if (consumer := self.consumer_of()) is not None and revoked:
+        if (consumer := self.consumer_of()) is not None and revoked and self._dead_letters.may_commit:
             await self._commits.commit(consumer, self._written, leaving=True)
         self._generation += 1
         self._written.clear()
@@ -200,8 +200,9 @@ class BatchSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
                 tombstone = record.value is None and topic.tombstones
                 event = None if tombstone else decode(topic, record.value)
             except UnreadableMessage as unreadable:
-                await self._dead_letters.send(record, unreadable.reason)
+                await self._dead_letters.send_unreadable(record, unreadable.reason)
             else:
+                self._dead_letters.readable()
                 key = (record.key or b"").decode(errors="replace")
                 readable.append((Received(event, key, topic, record.partition, record.offset), record))
         self._metrics.batch_size.labels(self._group).observe(len(records))
@@ -221,7 +222,7 @@ class BatchSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
                 log.warning("The group reports an error", action="poll_failed", error=repr(error))
 
     async def _commit(self) -> None:
-        if (consumer := self.consumer_of()) is not None:
+        if (consumer := self.consumer_of()) is not None and self._dead_letters.may_commit:
             await self._commits.commit(consumer, self._written)
 
     async def _pause(self) -> None:

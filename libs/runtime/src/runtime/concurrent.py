@@ -85,7 +85,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
     ) -> None:
         """`urgent` is asked only about messages that have to wait."""
         self._settings, self._topic, self._group = settings, topic, group
-        self._limits = limits or Limits()
+        self._limits, self._dead_letters = limits or Limits(), dead_letters
         self._attempts = Attempts(
             topic,
             handler,
@@ -314,6 +314,8 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             self._metrics.waiting.labels(self._group).set(len(self._lanes))
 
     async def _commit(self, consumer: AIOKafkaConsumer, only: set[TopicPartition], *, leaving: bool = False) -> None:
+        if not self._dead_letters.may_commit:
+            return
         snapshots = {
             partition: snapshot
             for partition, tracker in self._trackers.items()

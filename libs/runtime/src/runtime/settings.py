@@ -118,7 +118,30 @@ class TickSettings(BaseSettings):
     run_deadline_seconds: int = Field(default=120, ge=1, description="How long a run may take once it has started.")
 
 
-class WorkerSettings(LogSettings, HttpSettings, KafkaSettings):
+class DeadLetterSettings(BaseSettings):
+    """How many messages a consumer may put aside before it stops: so many mean that it is at fault, not they."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    dead_letters_max_share: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="The consumer stops when a larger share of its last 1000 messages, and more than 50 of them, "
+        "became dead letters.",
+    )
+    dead_letters_max_run: int = Field(
+        default=50, ge=1, description="The consumer stops when more messages than this in a row become dead letters."
+    )
+    dead_letters_max_run_at_start: int = Field(
+        default=10,
+        ge=1,
+        description="The same for the first messages since the start, of which none could be handled yet: a consumer "
+        "that is started again and again must not empty its topic.",
+    )
+
+
+class WorkerSettings(LogSettings, HttpSettings, KafkaSettings, DeadLetterSettings):
     """What every worker reads; each adds its own, and `DatabaseSettings` where it writes."""
 
     shutdown_grace_seconds: float = Field(

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from runtime.background import Background
+from runtime.dead_letters.limits import TooManyDeadLetters
 from runtime.logs import log
 
 _CANCEL_SECONDS = 10.0
@@ -22,12 +23,7 @@ class Supervisor:
         await asyncio.wait([stopping, *(task for _, task in self._tasks)], return_when=asyncio.FIRST_COMPLETED)
         ended = [(background, task) for background, task in self._tasks if task.done()]
         for background, task in ended:
-            log.critical(
-                "A background task ended by itself, going down",
-                action="background_ended",
-                background=background.name,
-                exc_info=None if task.cancelled() else task.exception(),
-            )
+            _explain_end(background, None if task.cancelled() else task.exception())
         return not ended
 
     async def stop(self, grace_seconds: float) -> bool:
@@ -55,6 +51,18 @@ class Supervisor:
             log.error("Failed while stopping", action="background_failed", background=background.name, exc_info=error)
             return False
         return True
+
+
+def _explain_end(background: Background, error: BaseException | None) -> None:
+    if isinstance(error, TooManyDeadLetters):  # says what to do; where in our code it was noticed does not matter
+        log.critical(str(error), action="too_many_dead_letters", background=background.name)
+        return
+    log.critical(
+        "A background task ended by itself, going down",
+        action="background_ended",
+        background=background.name,
+        exc_info=error,
+    )
 
 
 async def _run(background: Background) -> None:

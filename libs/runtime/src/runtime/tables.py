@@ -13,7 +13,7 @@ instead of reading it all again.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -147,7 +147,7 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
                 task.cancel()
             await asyncio.wait(tasks)
             await self._let_go()
-            await self._commits.commit(consumer, self._positions.to_commit())
+            await self._commit(consumer)
             await close_consumer(consumer)
 
     # -- group membership: called by aiokafka's coordinator, heartbeats go on meanwhile ------------------------------
@@ -160,7 +160,7 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
         self._generation += 1
         await self._let_go()
         if self._consumer is not None and revoked:
-            await self._commits.commit(self._consumer, self._positions.to_commit(), leaving=True)
+            await self._commit(self._consumer, leaving=True)
 
     @override
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
@@ -256,24 +256,37 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
         topic, key = self._topics[record.topic], (record.key or b"").decode(errors="replace")
         try:
             event = None if record.value is None and topic.tombstones else decode(topic, record.value)
-            self._owner.on_record(record.partition, topic, key, event)
         except UnreadableMessage as unreadable:
-            await self._put_aside(record, unreadable.reason)
+            return await self._put_aside(record, unreadable.reason, readable=False)
+        self._dead_letters.readable()
+        try:
+            self._owner.on_record(record.partition, topic, key, event)
         except Exception as error:  # noqa: BLE001 -- one message must not stop the book of all others
             log.warning("A message could not be entered", action="record_failed", topic=topic.name, exc_info=error)
-            await self._put_aside(record, f"{type(error).__name__}: {error}")
+            await self._put_aside(record, f"{type(error).__name__}: {error}", readable=True)
         else:
             self._dead_letters.handled()
 
-    async def _put_aside(self, record: ConsumerRecord, reason: str) -> None:
+    async def _put_aside(self, record: ConsumerRecord, reason: str, *, readable: bool) -> None:
         """Once: a compacted topic keeps the message, so every restore meets it again. What lies before the group's
-        commit was put aside when it was new.
+        commit was put aside when it was new; it still counts, or a release that can read nothing would start with an
+        empty book.
         """
-        if not self._positions.was_committed(record):
+        if self._positions.was_committed(record):
+            self._dead_letters.met_again(record, reason, readable=readable)
+        elif readable:
             await self._dead_letters.send(record, reason)
+        else:
+            await self._dead_letters.send_unreadable(record, reason)
 
     async def _commit_for_ever(self, consumer: AIOKafkaConsumer) -> None:
         while True:
             await asyncio.sleep(_COMMIT_SECONDS)
-            await self._commits.commit(consumer, self._positions.to_commit(self._live))
+            await self._commit(consumer, self._live)
             self._monitor.report_lag()
+
+    async def _commit(
+        self, consumer: AIOKafkaConsumer, only: Collection[int] | None = None, *, leaving: bool = False
+    ) -> None:
+        if self._dead_letters.may_commit:
+            await self._commits.commit(consumer, self._positions.to_commit(only), leaving=leaving)

@@ -36,7 +36,7 @@ def build_worker(settings: CandleWriterSettings) -> Worker:
         CANDLES,
         group=NAME,
         handler=build_handler(engine, metrics),
-        dead_letters=DeadLetters(publisher, NAME, consumer_metrics),
+        dead_letters=DeadLetters(publisher, NAME, consumer_metrics, settings),
         metrics=consumer_metrics,
         is_transient=is_transient,
         max_records=settings.batch_max_records,

@@ -63,7 +63,7 @@ def build_worker(settings: CollectorSettings) -> Worker:
         TICKS,
         group=NAME,
         handler=Doorbell(collector=collector, outcomes=outcomes, metrics=metrics).on_tick,
-        dead_letters=DeadLetters(publisher, NAME, consumer_metrics),
+        dead_letters=DeadLetters(publisher, NAME, consumer_metrics, settings),
         metrics=consumer_metrics,
         urgent=is_manual,
         limits=Limits(

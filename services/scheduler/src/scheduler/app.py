@@ -46,7 +46,7 @@ def build_worker(settings: SchedulerSettings, clock: Clock = wall_clock) -> Work
             metrics=metrics,
             handover_seconds=settings.handover_seconds,
         ),
-        dead_letters=DeadLetters(publisher, NAME, consumer_metrics),
+        dead_letters=DeadLetters(publisher, NAME, consumer_metrics, settings),
         metrics=consumer_metrics,
     )
 

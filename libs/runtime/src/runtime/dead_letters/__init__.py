@@ -1,0 +1,9 @@
+"""Messages that cannot be handled are put aside, with all that is needed to look at them and to replay them.
+
+`python -m runtime.dead_letters` lists, shows and replays them.
+"""
+
+from runtime.dead_letters.limits import TooManyDeadLetters
+from runtime.dead_letters.sending import DeadLetters, dead_letter
+
+__all__ = ["DeadLetters", "TooManyDeadLetters", "dead_letter"]
