@@ -6,7 +6,6 @@ import asyncpg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from candle_writer import write
 from candle_writer.series import SeriesIds
 from candle_writer.write import Outcome, write_candles
 from runtime.database import is_transient
@@ -93,10 +92,7 @@ async def test_any_order_of_any_batches_gives_the_same_table(engine: AsyncEngine
     }
 
 
-async def test_a_batch_larger_than_a_statement_is_written_whole_or_not_at_all(
-    engine: AsyncEngine, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(write, "_ROWS_PER_STATEMENT", 3)
+async def test_a_batch_is_written_whole_or_not_at_all(engine: AsyncEngine, database_url: str) -> None:
     series = SeriesIds(engine)
     assert await write_candles(engine, series, [a_fetch(*(a_candle(minute) for minute in range(8)))]) == Outcome(new=8)
     beyond_time = a_candle(7)._replace(open_ms=10**17)
@@ -107,9 +103,11 @@ async def test_a_batch_larger_than_a_statement_is_written_whole_or_not_at_all(
 
 @pytest.mark.parametrize("open_ms", [10**17, 10**30], ids=["Postgres refuses it", "the driver refuses it"])
 async def test_a_candle_that_cannot_be_stored_is_not_taken_for_an_outage(engine: AsyncEngine, open_ms: int) -> None:
-    with pytest.raises((asyncpg.DataError, ValueError)) as caught:
-        await write_candles(engine, SeriesIds(engine), [a_fetch(a_candle()._replace(open_ms=open_ms))])
+    series = SeriesIds(engine)
+    with pytest.raises((asyncpg.DataError, OverflowError)) as caught:
+        await write_candles(engine, series, [a_fetch(a_candle()._replace(open_ms=open_ms))])
     assert not is_transient(caught.value)
+    assert await write_candles(engine, series, [a_fetch()]) == Outcome(new=1)
 
 
 async def test_writers_that_meet_at_a_new_series_share_it_and_do_not_deadlock(

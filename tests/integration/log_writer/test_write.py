@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.runs import RunFinished
 from contracts.vocabulary import JOB_TYPE, RunStatus
-from log_writer import write
 from log_writer.runs import RunEvent, RunRow, fold, merge
 from log_writer.schedule import ScheduleChanges
 from log_writer.write import upsert_runs, write_batch
@@ -108,10 +107,7 @@ async def test_writing_the_same_again_writes_nothing(engine: AsyncEngine, databa
     assert await query(database_url, "SELECT ctid::text, xmin::text FROM job_execution_logs ORDER BY id") == versions
 
 
-async def test_a_batch_larger_than_a_statement_is_written_whole_or_not_at_all(
-    engine: AsyncEngine, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(write, "_ROWS_PER_STATEMENT", 3)
+async def test_a_batch_is_written_whole_or_not_at_all(engine: AsyncEngine, database_url: str) -> None:
     await write_events(engine, [an_ending() for _ in range(8)])
     too_many = an_ending(run_id=UUID(int=2**128 - 1), records_collected=3_000_000_000)
     with pytest.raises(asyncpg.DataError) as caught:

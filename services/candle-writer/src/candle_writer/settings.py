@@ -10,8 +10,8 @@ class CandleWriterSettings(WorkerSettings, DatabaseSettings):
 
     http_port: int = Field(default=8004, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
     batch_max_records: int = Field(
-        default=200,
+        default=1000,
         ge=1,
-        le=2000,
-        description="The most messages written at once, of up to 1000 candles each: more is a longer transaction.",
+        le=10_000,
+        description="The most messages written at once. Of large ones fewer: a fetch is limited to 1 MB per partition.",
     )

@@ -9,11 +9,12 @@ more, in SQL, in `write.py`; a test holds the two against each other.
 - `started_at` is the earliest that is known, `deadline_at` the latest.
 """
 
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, assert_never
 from uuid import UUID
+
+from pydantic_core import to_json
 
 from contracts.runs import RunFinished, RunStarted, TimeframeResult
 from contracts.vocabulary import RunStatus, job_name
@@ -81,7 +82,12 @@ def fold(events: Iterable[RunEvent]) -> list[RunRow]:
         row = row_of(event)
         known = rows.get(row.run_id)
         rows[row.run_id] = row if known is None else merge(known, row)
-    return sorted(rows.values())
+    return [rows[run_id] for run_id in sorted(rows, key=_by_value)]
+
+
+def _by_value(run_id: UUID) -> bytes:
+    """As UUIDs compare, in Python and in Postgres, but without calling Python for each comparison."""
+    return run_id.bytes
 
 
 def _precedence(row: RunRow) -> tuple[int, int, int, int]:
@@ -105,7 +111,7 @@ def _row_of_start(event: RunStarted) -> RunRow:
         "timeframes_failed": 0,
         "timeframes": event.timeframes,
         "collector": _storable(event.collector),
-        "event_id": str(event.event_id),
+        "event_id": event.event_id,
     }
     return RunRow(
         run_id=event.run_id,
@@ -122,7 +128,7 @@ def _row_of_start(event: RunStarted) -> RunRow:
         records_collected=0,
         error_class=None,
         error_message=None,
-        metadata=json.dumps(metadata),
+        metadata=to_json(metadata).decode(),
         closed_by_sweep=False,
         event_id=event.event_id,
     )
@@ -135,7 +141,7 @@ def _row_of_ending(event: RunFinished) -> RunRow:
         "timeframes_failed": failed,
         "timeframes": event.timeframes,
         "results": [_result(result) for result in event.results],
-        "event_id": str(event.event_id),
+        "event_id": event.event_id,
     }
     return RunRow(
         run_id=event.run_id,
@@ -152,7 +158,7 @@ def _row_of_ending(event: RunFinished) -> RunRow:
         records_collected=event.records_collected,
         error_class=None if event.error_class is None else event.error_class.value,
         error_message=_storable(event.error_message),
-        metadata=json.dumps(metadata),
+        metadata=to_json(metadata).decode(),
         closed_by_sweep=False,
         event_id=event.event_id,
     )
@@ -163,15 +169,11 @@ def _result(result: TimeframeResult) -> dict[str, Any]:
         "timeframe": result.timeframe,
         "candles": result.candles,
         "pages": result.pages,
-        "from": _text(result.first_open),
-        "to": _text(result.last_open),
+        "from": result.first_open,
+        "to": result.last_open,
         "error": _storable(result.error_message),
-        "error_class": None if result.error_class is None else result.error_class.value,
+        "error_class": result.error_class,
     }
-
-
-def _text(instant: datetime | None) -> str | None:
-    return None if instant is None else instant.isoformat().replace("+00:00", "Z")
 
 
 def _storable(text: str | None) -> str | None:
