@@ -89,6 +89,7 @@ async def test_shuffled_and_repeated_events_come_to_one_row_per_run(settings: Lo
         assert measured(worker, "candlekeep_dead_letters_total", consumer=NAME, topic=RUN_EVENTS.name) == 0
 
 
+@pytest.mark.real_kafka  # the in-memory one takes no commit for a group from outside of it
 async def test_reading_everything_again_from_the_beginning_gives_the_identical_table(
     settings: LogWriterSettings, until: Until, database_url: str
 ) -> None:
@@ -206,6 +207,7 @@ async def test_only_partitions_without_anything_unread_count_as_caught_up(
     assert await caught_up_partitions(settings, NAME) == everything - {partition_of(8)}
 
 
+@pytest.mark.real_kafka  # the in-memory one races when a group has several members
 async def test_two_instances_share_the_work(settings: LogWriterSettings, until: Until) -> None:
     async with running(build_worker(settings)) as one, running(build_worker(settings)) as other:
         await publish(settings, RUN_EVENTS, a_busy_morning(300))
