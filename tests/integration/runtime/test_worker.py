@@ -264,6 +264,21 @@ async def test_a_background_that_breaks_takes_the_worker_down_with_exit_one(kafk
     assert await asyncio.wait_for(serve(worker), 30) == 1
 
 
+async def test_a_worker_that_can_read_nothing_exits_with_one_and_one_line_says_what_to_do(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, tmp_path: Path
+) -> None:
+    for _ in range(20):
+        await publisher.publish_raw(TICKS, key="binance", value=b"{}", headers={})
+    async with tiny_worker(kafka_settings, tmp_path / "results", DEAD_LETTERS_MAX_RUN_AT_START="4") as tiny:
+        assert await tiny.exit_code(within=30) == 1
+    (alert,) = [json.loads(line) for line in tiny.output if '"level": "critical"' in line]
+    assert alert["action"] == "too_many_dead_letters"
+    assert "limit: DEAD_LETTERS_MAX_RUN_AT_START" in alert["event"]
+    assert "python -m runtime.dead_letters list" in alert["event"]
+    assert "exception" not in alert
+    assert await committed(kafka_settings, "tiny", TICKS) == {}, "the next start meets the same messages, not the next"
+
+
 async def test_a_worker_runs_until_it_is_told_to_stop(kafka_settings: KafkaSettings) -> None:
     stop, began, order = asyncio.Event(), [], []
 

@@ -11,7 +11,7 @@ def _to_utc(instant: datetime) -> datetime:
     try:
         return instant.astimezone(UTC)
     except OverflowError as error:  # pydantic turns only a ValueError into "not valid"
-        raise ValueError("not a time that can be given in UTC") from error
+        raise ValueError("a time that cannot be given in UTC") from error
 
 
 Instant = Annotated[AwareDatetime, AfterValidator(_to_utc)]

@@ -1,0 +1,190 @@
+"""`python -m runtime.dead_letters`, against what consumers put aside."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from datetime import timedelta
+
+import pytest
+from typer.testing import CliRunner
+
+from contracts.dead_letters import DeadLetter
+from contracts.topics import CANDLES, DEAD_LETTERS, TICKS
+from runtime.codec import encode
+from runtime.dead_letters.__main__ import app
+from runtime.dead_letters.replays import REPLAYED_FROM
+from runtime.kafka import build_admin, topic_name
+from runtime.publisher import EventPublisher
+from runtime.settings import KafkaSettings
+from support.consuming import Equipment, a_tick
+from support.kafka import read_topic
+from support.records import a_record
+
+pytestmark = pytest.mark.kafka
+
+
+def environment(settings: KafkaSettings) -> dict[str, str]:
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
+        "KAFKA_TOPIC_PREFIX": settings.kafka_topic_prefix,
+        "KAFKA_FETCH_MAX_WAIT_MS": str(settings.kafka_fetch_max_wait_ms),
+        "COLUMNS": "140",
+    }
+
+
+async def command(settings: KafkaSettings, *arguments: str, answer: str = "") -> tuple[int, str, str]:
+    """Exit code, standard output and standard error."""
+    result = await asyncio.to_thread(
+        CliRunner().invoke, app, list(arguments), env=environment(settings), input=answer or None
+    )
+    return result.exit_code, result.stdout, result.stderr
+
+
+async def put_aside(settings: KafkaSettings, equipment: Equipment, *values: bytes | None) -> None:
+    """Each as if it had been in a partition of `ticks`, at the next offset."""
+    for offset, value in enumerate(values):
+        record = a_record(
+            topic=topic_name(settings, TICKS),
+            partition=5,
+            offset=offset,
+            value=value,
+            headers=(("ce_type", b"TickDue"),),
+        )
+        await equipment.dead_letters.send_unreadable(record, f"cannot read {offset}")
+
+
+async def ids(settings: KafkaSettings) -> list[str]:
+    _, output, _ = await command(settings, "list", "--json")
+    return [json.loads(line)["id"] for line in output.splitlines()]
+
+
+async def test_what_was_put_aside_can_be_listed_and_shown(kafka_settings: KafkaSettings, equipment: Equipment) -> None:
+    assert await command(kafka_settings, "list") == (0, "No dead letters.\n", "")
+    await put_aside(kafka_settings, equipment, b'{"a": 1}', b"\xff" * 900_000)
+    code, output, _ = await command(kafka_settings, "list")
+    heading, first, second, summary = output.splitlines()
+    assert (code, heading[:2], summary) == (0, "id", "2 dead letters.")
+    assert f"{topic_name(kafka_settings, TICKS)}/5/0  collector  1      cannot read 0" in first
+    assert "cannot read 1" in second
+    assert (await command(kafka_settings, "list", "--limit", "1"))[1].splitlines()[1:] == [
+        second,
+        "2 dead letters, of which these are the newest 1; --limit shows more.",
+    ]
+    code, output, _ = await command(kafka_settings, "show", first.split()[0])
+    assert code == 0
+    for part in ("error      cannot read 0", "key        binance", "header     ce_type: TickDue", '  "a": 1'):
+        assert part in output
+
+
+async def test_letters_are_found_by_topic_and_time(kafka_settings: KafkaSettings, equipment: Equipment) -> None:
+    await put_aside(kafka_settings, equipment, b"0")
+    first = (await read_topic(kafka_settings, DEAD_LETTERS))[0].event
+    assert isinstance(first, DeadLetter)
+    await asyncio.sleep(0.01)  # the clock moves on
+    await put_aside(kafka_settings, equipment, b"1")
+    later = (first.occurred_at + timedelta(milliseconds=2)).isoformat()
+
+    async def found(*options: str) -> list[str]:
+        code, output, problem = await command(kafka_settings, "list", "--json", *options)
+        assert (code, problem) == (0, "")
+        return [json.loads(line)["source_value"] for line in output.splitlines()]
+
+    zero, one = "MA==", "MQ=="
+    assert await found("--topic", "ticks") == [zero, one]
+    assert await found("--topic", topic_name(kafka_settings, TICKS), "--since", "1h") == [zero, one]
+    assert await found("--topic", CANDLES.name) == []
+    assert await found("--since", later) == [one]
+    assert await found("--until", later) == [zero]
+    assert await found("--until", "1h") == []
+    assert await found("--since", "2100-01-01") == []
+
+
+async def test_a_replay_publishes_the_message_as_it_was_to_where_it_came_from(
+    kafka_settings: KafkaSettings, equipment: Equipment
+) -> None:
+    value = encode(a_tick(7))[0]
+    await put_aside(kafka_settings, equipment, value)
+    await put_aside(kafka_settings, equipment, value)  # again, as after a restart
+    place = (await ids(kafka_settings))[0]
+    code, output, _ = await command(kafka_settings, "replay", "--topic", "ticks", "--dry-run")
+    assert (code, await read_topic(kafka_settings, TICKS)) == (0, [])
+    assert "To publish: 1 to " in output
+    code, output, _ = await command(kafka_settings, "replay", "--topic", "ticks", answer="n\n")
+    assert (code, await read_topic(kafka_settings, TICKS)) == (1, [])
+    assert "Publish this message?" in output
+
+    code, output, _ = await command(kafka_settings, "replay", "--topic", "ticks", answer="y\n")
+    assert (code, output.splitlines()[-1]) == (
+        0,
+        "Published 1 of 1. Doing it again is safe: consumers are idempotent.",
+    )
+    (replayed,) = await read_topic(kafka_settings, TICKS)
+    assert (replayed.partition, replayed.key) == (5, "binance")
+    assert encode(replayed.event or a_tick())[0] == value
+    assert replayed.headers == {"ce_type": "TickDue", REPLAYED_FROM: f"dead-letters/{place.replace('-', '/')}"}
+
+
+async def test_letters_can_be_replayed_by_their_ids_and_what_cannot_be_is_left_out(
+    kafka_settings: KafkaSettings, equipment: Equipment, publisher: EventPublisher
+) -> None:
+    await put_aside(kafka_settings, equipment, encode(a_tick(1))[0], encode(a_tick(2))[0])
+    await equipment.dead_letters.send_unreadable(a_record(topic="elsewhere"), "of another system")
+    await publisher.publish_raw(DEAD_LETTERS, key="x", value=b"?", headers={})
+    code, output, problem = await command(kafka_settings, "replay", "--since", "1h", "--yes")
+    assert code == 1
+    assert output.splitlines()[-1].startswith("Published 2 of 3, 1 left out.")
+    assert "elsewhere/0/0 is no place in a topic of this system" in problem
+    assert "1 records of the topic are no dead letters" in problem
+    assert len(await read_topic(kafka_settings, TICKS)) == 2
+    by_id = (await ids(kafka_settings))[:1]
+    assert (await command(kafka_settings, "replay", *by_id, "--yes"))[0] == 0
+    assert len(await read_topic(kafka_settings, TICKS)) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("show", "7-1"), 1, "There is no dead letter 7-1: partitions are 0 to 2."),
+        (("show", "1-9"), 1, "There is no dead letter 1-9: partition 1 is empty."),
+        (("show", "one"), 2, "'one' is not the id of a dead letter, such as 1-42"),
+        (("list", "--since", "soon"), 2, "'soon' is neither a time such as"),
+        (("list", "--topic", "tikcs"), 2, "'tikcs' is not a topic of this system: config-changes, "),
+        (("replay", "--yes"), 2, "Name the dead letters by their ids, or choose them"),
+        (("replay", "1-1", "--since", "1h"), 2, "Name the dead letters by their ids, or choose them"),
+    ],
+)
+async def test_a_mistake_is_answered_with_one_line(
+    kafka_settings: KafkaSettings, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    exit_code, output, problem = await command(kafka_settings, *arguments)
+    assert (exit_code, output) == (code, "")
+    assert problem.startswith(says)
+    assert problem.count("\n") == 1
+
+
+@pytest.mark.real_kafka  # the in-memory broker cannot list its groups
+async def test_reading_leaves_no_consumer_group_behind(kafka_settings: KafkaSettings, equipment: Equipment) -> None:
+    await put_aside(kafka_settings, equipment, b"0")
+    await command(kafka_settings, "list", "--since", "1h")
+    admin = build_admin(kafka_settings)
+    await admin.start()
+    try:
+        groups = [name for name, *_ in await admin.list_consumer_groups()]
+    finally:
+        await admin.close()
+    assert not [name for name in groups if "dead" in name or name.startswith(kafka_settings.kafka_topic_prefix)]
+
+
+def test_without_kafka_it_says_so_in_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "runtime.dead_letters", "list"],
+        env={**os.environ, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "No Kafka answers at 127.0.0.1:1 (KAFKA_BOOTSTRAP_SERVERS).\n"
