@@ -267,6 +267,28 @@ async def test_a_manual_run_overtakes_a_hundred_scheduled_ones_that_wait_in_its_
     assert len(before) <= 4
 
 
+async def test_runs_of_a_banned_exchange_end_under_that_name_without_a_request_and_owe_their_window(
+    start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
+) -> None:
+    await simulator.mood("ban", exchange="binance", retry_after=300)
+    first, other, *rest = a_tick(1), a_tick(2, exchange="okx"), *(a_tick(number) for number in range(3, 33))
+    async with start_here() as worker:
+        await publish(first)
+        assert (await ending(heard, first)).error_class is ErrorClass.BANNED
+        await publish(*rest, other)
+        assert (await ending(heard, other)).status is RunStatus.SUCCESS
+        ended = [await ending(heard, tick) for tick in rest]
+        read = worker.registry.get_sample_value
+        deferred = read("candlekeep_runs_deferred_total", {"exchange": "binance", "error_class": "banned"})
+        changes = read("candlekeep_exchange_state_changes_total", {"exchange": "binance", "state": "banned"})
+    for run in ended:
+        assert (run.status, run.error_class, run.covered_until) == (RunStatus.FAILED, ErrorClass.BANNED, None)
+        assert "the next run collects what this one did not" in (run.error_message or "")
+        assert (run.finished_at - run.started_at).total_seconds() < 5
+    assert (deferred, changes) == (len(rest), 1)
+    assert len(await simulator.all_requests("binance")) == 1
+
+
 async def test_sigterm_finishes_what_is_in_hand_and_leaves_nothing_to_repeat(
     start_process: Start, start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
 ) -> None:

@@ -1,5 +1,6 @@
 """One run, with the exchange and Kafka played by the test."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from collector.collect import Collector
 from collector.exchange.clients import Answer
-from collector.failures import ExchangeFailure
+from collector.failures import Deferred, ExchangeFailure
 from collector.metrics import CollectorMetrics
 from collector.outcomes import Outcomes, Run
 from collector.retry import RetryPolicy
@@ -163,6 +164,47 @@ async def test_pages_before_a_failure_are_published() -> None:
     finished = await run(FakeExchange(answer), kafka, window_start=NOW - timedelta(minutes=30))
     assert (finished.status, finished.error_class) == (RunStatus.FAILED, ErrorClass.BANNED)
     assert finished.records_collected == sum(len(event.rows) for event in kafka.of(CandlesCollected)) > 0
+
+
+async def test_a_run_whose_exchange_is_not_well_ends_at_once_says_why_and_covers_nothing() -> None:
+    def answer(*_: Any) -> list[list[float]]:
+        message = "binance has banned this address until 12:31:05 UTC; the next run collects what this one did not."
+        raise Deferred(ErrorClass.BANNED, message, wait=3600, told=True, changed=asyncio.Event())
+
+    kafka = FakeKafka()
+    finished = await run(FakeExchange(answer), kafka, timeframes=("1m", "1h"))
+    assert (finished.status, finished.error_class) == (RunStatus.FAILED, ErrorClass.BANNED)
+    assert "until 12:31:05 UTC" in (finished.error_message or "")
+    assert (finished.covered_until, [result.pages for result in finished.results]) == (None, [0, 0])
+    assert kafka.of(CandlesCollected) == []
+
+
+async def test_a_run_waits_for_its_exchange_without_counting_retries() -> None:
+    back, asked = asyncio.Event(), []
+
+    def answer(_timeframe: str, since: int, limit: int) -> list[list[float]]:
+        asked.append(since)
+        if len(asked) <= 30:
+            back.set()
+            raise Deferred(ErrorClass.RATE_LIMITED, "not now", wait=None, told=True, changed=back)
+        return minutes_since(since, limit)
+
+    finished = await run(FakeExchange(answer), FakeKafka())
+    assert (finished.status, len(asked)) == (RunStatus.SUCCESS, 31)
+
+
+@pytest.mark.parametrize(("wait", "told", "collected"), [(0.5, True, True), (0.5, False, False), (0.001, False, True)])
+async def test_a_wait_is_begun_if_its_end_is_told_or_near(wait: float, told: bool, collected: bool) -> None:
+    asked = []
+
+    def answer(_timeframe: str, since: int, limit: int) -> list[list[float]]:
+        asked.append(since)
+        if len(asked) == 1:
+            raise Deferred(ErrorClass.MAINTENANCE, "not now", wait=wait, told=told, changed=asyncio.Event())
+        return minutes_since(since, limit)
+
+    finished = await run(FakeExchange(answer), FakeKafka())
+    assert (finished.status is RunStatus.SUCCESS) == collected
 
 
 async def test_a_defect_of_ours_fails_the_run_as_internal() -> None:

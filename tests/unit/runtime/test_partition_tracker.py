@@ -97,3 +97,11 @@ def test_the_window_counts_finished_offsets_behind_a_slow_one() -> None:
     assert tracker.window == 3
     tracker.finish(1)
     assert tracker.window == 0
+
+
+def test_what_needs_work_is_counted_without_what_is_finished_behind_a_slow_one() -> None:
+    tracker = started([1, 2, 3])
+    tracker.finish(2)
+    assert tracker.unfinished == 2
+    tracker.finish(1)
+    assert tracker.unfinished == 1

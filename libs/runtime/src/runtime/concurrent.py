@@ -31,6 +31,8 @@ from runtime.settings import KafkaSettings
 from runtime.waiting_room import WaitingRoom
 
 _CANCEL_SECONDS = 5.0
+_READ_AT_ONCE = 200
+"""Of one partition, between two turns of the event loop."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,7 +241,8 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         self._turn += 1
         taken = 0
         for partition in _rotated(list(rooms), self._turn):
-            taken += self._dispatch(await consumer.getmany(partition, timeout_ms=0, max_records=rooms[partition]))
+            allowed = min(rooms[partition], _READ_AT_ONCE)
+            taken += self._dispatch(await consumer.getmany(partition, timeout_ms=0, max_records=allowed))
         if not taken:
             # Short while a partition is full: its room must be noticed soon. Idle otherwise.
             patience = 200 if len(rooms) == len(assigned) else 20
@@ -248,6 +251,9 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
     def _room_of(self, partition: TopicPartition) -> int:
         tracker = self._trackers.get(partition)
         return self._limits.window - (tracker.window if tracker else 0)
+
+    def _unfinished(self, partition: TopicPartition) -> int:
+        return self._trackers[partition].unfinished if partition in self._trackers else 0
 
     async def _wait_for_room(self) -> None:
         self._room.clear()
@@ -310,7 +316,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         while True:
             await asyncio.sleep(self._limits.commit_interval)
             await self._commit(consumer, set(consumer.assignment()))
-            self._monitor.report_lag()
+            self._monitor.report_lag(self._unfinished)
             self._metrics.waiting.labels(self._group).set(len(self._lanes))
 
     async def _commit(self, consumer: AIOKafkaConsumer, only: set[TopicPartition], *, leaving: bool = False) -> None:

@@ -1,8 +1,9 @@
 """What health checks and metrics want to know of a consumer."""
 
 import time
+from collections.abc import Callable
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from runtime.aiokafka_inside import coordinator_problem, highwater, position
 from runtime.metrics import ConsumerMetrics
@@ -65,13 +66,13 @@ class ConsumerMonitor:
             return f"the group has been rebalancing for {waiting:.0f} s"
         return None
 
-    def report_lag(self) -> None:
-        """Set the lag of every assigned partition that was fetched from."""
+    def report_lag(self, in_hand: Callable[[TopicPartition], int] = lambda _: 0) -> None:
+        """Set the lag of every assigned partition that was fetched from. `in_hand`: read and not finished."""
         if self.consumer is None:
             return
         lag = {}
         for partition in self.consumer.assignment():
             end, at = highwater(self.consumer, partition), position(self.consumer, partition)
             if end is not None and at is not None:
-                lag[(partition.topic, partition.partition)] = max(0, end - at)
+                lag[(partition.topic, partition.partition)] = max(0, end - at) + in_hand(partition)
         self.metrics.report_lag(self.name, lag)

@@ -28,6 +28,11 @@ class PartitionTracker:
         return len(self._open)
 
     @property
+    def unfinished(self) -> int:
+        """How many offsets were seen and need work yet."""
+        return len(self._open) - len(self._finished)
+
+    @property
     def watermark(self) -> int | None:
         """The first offset that is not known to be finished; None before anything was seen."""
         return self._watermark

@@ -60,7 +60,9 @@ class Gate:
 
     def check(self) -> None:
         """Just before a request leaves: much may have happened while it waited for the throttle. Raises `Deferred`."""
-        if self._health.state is not State.OK and not _PROBING.get():
+        if self._health.state is State.OK:
+            return
+        if not _PROBING.get() or self._health.until > self._monotonic():
             raise self._deferred()
 
     def answered(self, asked_under: Health) -> None:

@@ -82,7 +82,7 @@ def after_failure(
     unasked_for = failure.error_class not in _STATES and failure.retry_after is None
     if state is health.state and not probed and unasked_for:
         return health
-    failures = health.failures + 1 if probed else 0
+    failures = 0 if well else health.failures + probed
     worse = Health(state, now + _wait(state, failure, failures, policy), failures, failure)
     # Many were under way when the first was refused: what they heard may lengthen the wait, and never shortens it.
     return worse if well or probed or worse.until > health.until else health

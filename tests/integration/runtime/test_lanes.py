@@ -1,0 +1,92 @@
+"""Messages that wait for a place in their lane: overtaken by urgent ones, counted, and left to the next owner."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiokafka import ConsumerRecord
+
+from contracts.event import Event
+from contracts.topics import TICKS
+from runtime.concurrent import ConcurrentConsumer, Limits
+from runtime.kafka import topic_name
+from runtime.publisher import EventPublisher
+from runtime.settings import KafkaSettings
+from support.consuming import Equipment, a_tick, number_of, ticks
+from support.polling import eventually
+
+pytestmark = pytest.mark.kafka
+
+ONE_AT_A_TIME = Limits(in_flight=1, per_lane=1, commit_interval=0.1, drain_on_stop=0.5)
+
+
+class Worker:
+    """Handles a message when it may."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+        self.may_end = asyncio.Event()
+
+    async def handle(self, event: Event, _record: ConsumerRecord) -> None:
+        self.begun.append(number_of(event))
+        await self.may_end.wait()
+
+    @asynccontextmanager
+    async def consuming(
+        self, settings: KafkaSettings, equipment: Equipment, urgent: Callable[[ConsumerRecord], bool] = lambda _: False
+    ) -> AsyncIterator[ConcurrentConsumer]:
+        consumer = ConcurrentConsumer(
+            settings,
+            TICKS,
+            group="collector",
+            handler=self.handle,
+            dead_letters=equipment.dead_letters,
+            metrics=equipment.metrics,
+            limits=ONE_AT_A_TIME,
+            urgent=urgent,
+        )
+        task = asyncio.create_task(consumer.run())
+        try:
+            yield consumer
+        finally:
+            await consumer.stop()
+            await task
+
+
+async def test_an_urgent_message_is_the_next_one_to_begin(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
+) -> None:
+    worker = Worker()
+    of_ticks = {"consumer": "collector", "topic": topic_name(kafka_settings, TICKS)}
+
+    def waiting() -> float:
+        return equipment.registry.get_sample_value("candlekeep_consumer_waiting", {"consumer": "collector"}) or 0
+
+    await publisher.publish_many(TICKS, ticks(range(1, 101)))
+    async with worker.consuming(kafka_settings, equipment, lambda record: b'"config_id":500' in record.value):
+        await eventually(lambda: waiting() == 99, within=20)
+        lag = [
+            equipment.registry.get_sample_value("candlekeep_consumer_lag", {**of_ticks, "partition": str(number)}) or 0
+            for number in range(TICKS.partitions)
+        ]
+        assert sum(lag) == 100
+        await publisher.publish(TICKS, a_tick(500))
+        await eventually(lambda: waiting() == 100, within=20)
+        worker.may_end.set()
+        await eventually(lambda: len(worker.begun) == 101, within=20)
+    assert worker.begun == [1, 500, *range(2, 101)]
+
+
+async def test_what_waits_when_a_consumer_stops_is_left_to_the_next(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
+) -> None:
+    first, second = Worker(), Worker()
+    await publisher.publish_many(TICKS, ticks(range(1, 6)))
+    async with first.consuming(kafka_settings, equipment):
+        await eventually(lambda: first.begun == [1], within=20)
+    assert first.begun == [1]
+    second.may_end.set()
+    async with second.consuming(kafka_settings, equipment):
+        await eventually(lambda: len(second.begun) == 5, within=30)
+    assert second.begun == [1, 2, 3, 4, 5]

@@ -1,0 +1,85 @@
+"""Who may ask an exchange that is not well. Time is a list of one number."""
+
+import asyncio
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from collector.exchange.gate import Gate
+from collector.exchange.health import FINE, ProbePolicy, State
+from collector.failures import Deferred, ExchangeFailure
+from collector.metrics import CollectorMetrics
+from contracts.vocabulary import ErrorClass
+
+BAN = ExchangeFailure(ErrorClass.BANNED, "binance has banned us", retryable=True, retry_after=60)
+REFUSAL = ExchangeFailure(ErrorClass.RATE_LIMITED, "too often", retryable=True, retry_after=90)
+
+
+@pytest.fixture
+def now() -> list[float]:
+    return [1000.0]
+
+
+@pytest.fixture
+def gate(now: list[float]) -> Gate:
+    return Gate("binance", ProbePolicy(), CollectorMetrics(CollectorRegistry()), lambda: now[0])
+
+
+def turned_back(gate: Gate) -> Deferred:
+    with pytest.raises(Deferred) as caught, gate.passing():
+        pass
+    return caught.value
+
+
+def test_while_all_is_well_everybody_passes(gate: Gate) -> None:
+    with gate.passing(), gate.passing():
+        gate.check()
+    assert gate.state is State.OK
+
+
+def test_nobody_passes_before_the_end_and_one_probe_after_it(gate: Gate, now: list[float]) -> None:
+    gate.failed(BAN, FINE)
+    deferral = turned_back(gate)
+    assert (deferral.error_class, deferral.retry_after, deferral.told) == (ErrorClass.BANNED, 60.0, True)
+    now[0] += 60
+    with gate.passing() as health:
+        gate.check()
+        behind = turned_back(gate)
+        assert behind.retry_after is None
+        gate.answered(health)
+    assert behind.changed.is_set()
+    assert gate.state is State.OK
+
+
+def test_who_waited_for_the_throttle_since_before_the_ban_is_turned_back(gate: Gate) -> None:
+    with gate.passing():
+        gate.failed(BAN, FINE)
+        with pytest.raises(Deferred):
+            gate.check()
+
+
+def test_a_probe_that_waits_for_the_throttle_heeds_what_is_heard_meanwhile(gate: Gate, now: list[float]) -> None:
+    gate.failed(BAN, FINE)
+    now[0] += 60
+    with gate.passing():
+        gate.failed(REFUSAL, FINE)  # asked before the ban, answered late
+        with pytest.raises(Deferred):
+            gate.check()
+    assert turned_back(gate).retry_after == 90
+
+
+def test_a_probe_that_came_to_nothing_of_its_own_leaves_the_looking_to_the_next(gate: Gate, now: list[float]) -> None:
+    gate.failed(BAN, FINE)
+    now[0] += 61
+    behind = []
+
+    def probe() -> None:
+        with gate.passing():
+            behind.append(turned_back(gate))
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        probe()
+    assert behind[0].changed.is_set()
+    with gate.passing():
+        assert gate.state is State.BANNED
