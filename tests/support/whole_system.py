@@ -14,7 +14,7 @@ EVERY_SERVICE = {
 
 def system_options(
     kafka: KeptKafka,
-    database_url: str,
+    database_url: str | None,
     folder: Path,
     *,
     simulator_arguments: tuple[str, ...] = (),

@@ -81,6 +81,8 @@ class Rules:
     spread_ms: int
     lost_after: float = 60.0
     """Deadline plus so much: nothing runs any more."""
+    heard_within: float = 10.0
+    """Seconds in which a change reaches the scheduler."""
     most_per_second: Mapping[str, int] = field(default_factory=dict)
     """By exchange."""
     in_flight: float = 0.1

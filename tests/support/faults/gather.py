@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,38 +24,57 @@ from support.faults.history import History, now
 _MINUTE_MS = 60_000
 
 
-async def gather(
-    stack: Stack, database_url: str, history: History, rules: Rules, *, until: float, poison: Iterable[Any] = ()
-) -> Evidence:
-    """What can be known now. `poison`: (topic, partition, offset) of what was made unreadable on purpose."""
-    connection = await asyncpg.connect(database_url)
+async def gather_schedule(stack: Stack, database_url: str, history: History, rules: Rules, *, until: float) -> Evidence:
+    """What says whether every slot was dealt with, and nothing else: cheap enough to be asked every second."""
+    connection = await asyncpg.connect(database_url, timeout=5, command_timeout=10)
     try:
         runs = [_run(row) for row in await connection.fetch("SELECT * FROM job_execution_logs")]
         configs = await _configs(connection)
-        candles, fetched_at = await _candles(connection)
     finally:
-        await connection.close()
-    prefix = stack.options.topic_prefix
+        connection.terminate()
+    ticks = await read_events(stack.kafka, stack.options.topic_prefix, TICKS)
     return Evidence(
         history=history,
         until=until,
         collected_at=now(),
         rules=rules,
         runs=tuple(runs),
-        ticks=tuple(_tick(e) for e in await read_events(stack.kafka, prefix, TICKS) if isinstance(e, TickDue)),
+        ticks=tuple(_tick(event) for event in ticks if isinstance(event, TickDue)),
         configs=configs,
         passed_over=_passed_over(stack.folder.logs.glob("scheduler*.log")),
+    )
+
+
+async def gather(
+    stack: Stack,
+    database_url: str,
+    history: History,
+    rules: Rules,
+    *,
+    until: float,
+    poison: Iterable[Any] = (),
+    patience: Mapping[str, float] | None = None,
+) -> Evidence:
+    """All that can be known now. `poison`: (topic, partition, offset) of what was made unreadable on purpose;
+    `patience`: the seconds of Retry-After by the mood that asked for them.
+    """
+    schedule = await gather_schedule(stack, database_url, history, rules, until=until)
+    connection = await asyncpg.connect(database_url, timeout=5, command_timeout=10)
+    try:
+        candles, fetched_at = await _candles(connection)
+    finally:
+        connection.terminate()
+    prefix = stack.options.topic_prefix
+    letters = await read_events(stack.kafka, prefix, DEAD_LETTERS)
+    return replace(
+        schedule,
         candles=candles,
         fetched_at=fetched_at,
         published=_newest(await read_events(stack.kafka, prefix, CANDLES)),
         truth=await _truth(stack, candles),
-        letters=tuple(
-            _letter(e, prefix)
-            for e in await read_events(stack.kafka, prefix, DEAD_LETTERS)
-            if isinstance(e, DeadLetter)
-        ),
+        letters=tuple(_letter(event, prefix) for event in letters if isinstance(event, DeadLetter)),
         poison=frozenset(poison),
-        requests=await _requests(stack),
+        requests=await _requests(stack, patience or {}),
     )
 
 
@@ -187,18 +207,16 @@ async def _truth(stack: Stack, candles: Mapping[Series, Mapping[int, Any]]) -> d
     return truth
 
 
-async def _requests(stack: Stack) -> tuple[Request, ...]:
+async def _requests(stack: Stack, patience: Mapping[str, float]) -> tuple[Request, ...]:
     async with httpx.AsyncClient(base_url=stack.simulator_url or "", timeout=20) as simulator:
         entries = (await simulator.get("/control/requests")).json()
-        moods = (await simulator.get("/control/moods")).json()
-    patience = {mood["kind"]: mood["retry_after"] for mood in moods if mood.get("retry_after")}
     return tuple(
         Request(
             at=entry["received_at"] / 1000,
             exchange=entry["exchange"],
             status=entry["status"],
             answered_at=(entry["received_at"] + entry["duration_ms"]) / 1000,
-            retry_after=patience.get(entry["mood"]),
+            retry_after=patience.get(entry["mood"] or ""),
         )
         for entry in entries
     )

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 import signal
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -13,11 +13,15 @@ from typing import Any
 import asyncpg
 import httpx
 
+from local_stack.errors import StackError
+from local_stack.readiness import is_ready
 from local_stack.stack import Stack, StackOptions, running_stack
-from support.faults.checker import Violation, check, missing_slots
+from support.faults.checker import check
 from support.faults.evidence import Evidence, Rules
-from support.faults.gather import gather
+from support.faults.gather import gather, gather_schedule
 from support.faults.history import Call, Fault, History, Outcome, Seen, now
+from support.faults.run_rules import lost_slots
+from support.faults.violations import Violation
 from support.polling import eventually
 
 _API = "/api/v1/admin/data-collection"
@@ -32,7 +36,7 @@ _SETTINGS = {
 _ASSETS = ("BTC", "ETH", "SOL", "XRP", "DOGE", "ADA", "AVAX", "LINK")
 _QUOTES = {"binance": "USDT", "bybit": "USDT", "coinbase": "USD", "kraken": "USD", "okx": "USDT"}
 MARKETS = tuple((exchange, f"{asset}/{quote}") for asset in _ASSETS for exchange, quote in _QUOTES.items())
-_RULES = Rules(spread_ms=300_000, lost_after=15.0)
+_RULES = Rules(spread_ms=300_000, lost_after=15.0, in_flight=0.5)
 
 
 @dataclass
@@ -47,6 +51,8 @@ class Operated:
     random: random.Random
     overrides: dict[str, dict[str, str]]
     poison: set[tuple[str, int, int]] = field(default_factory=set)
+    patience: dict[str, float] = field(default_factory=dict)
+    """Seconds of Retry-After, by the mood that asks for them."""
     config_ids: list[int] = field(default_factory=list)
 
     # -- operating ---------------------------------------------------------------------------------------------------
@@ -102,12 +108,19 @@ class Operated:
         child = kept.running.child
         await kept.stop()
         await kept.start()
+        await self.ready(process)
         return None if child is None else child.exit_code
 
+    async def ready(self, process: str, within: float = 30.0) -> None:
+        """Wait until it says so; also past deaths, after which it is started again."""
+        service = self.stack.services[process]
+        await eventually(lambda: is_ready(service.port, service.role.ready_path), within=within, every=0.1)
+
     async def restart_broken(self, process: str, failpoints: str) -> None:
-        """Have the process live with these failpoints from now on."""
+        """Have the process live with these failpoints from now on. It may be dead again before it is ready."""
         self.arm(process, failpoints)
-        await self.restart(process)
+        with contextlib.suppress(AssertionError):
+            await self.restart(process)
 
     async def deaths(self, process: str, count: int, within: float = 60.0) -> None:
         """Wait until it has broken so often since the last orderly start."""
@@ -120,21 +133,47 @@ class Operated:
 
         await eventually(died, within=within, every=0.2)
 
+    async def mood(self, kind: str, **what: Any) -> None:
+        """Put the simulated exchanges into a mood; "ok" ends all."""
+        self._fault(f"mood {kind} {what}", str(what.get("exchange", "exchanges")))
+        if "retry_after" in what:
+            self.patience[kind] = what["retry_after"]
+        async with httpx.AsyncClient(base_url=self.stack.simulator_url or "") as simulator:
+            if kind == "ok":
+                answer = await simulator.delete("/control/moods")
+            else:
+                answer = await simulator.post("/control/moods", json={"kind": kind} | what)
+            answer.raise_for_status()
+
     def _fault(self, what: str, target: str) -> None:
         self.history.note(Fault(at=now(), what=what, target=target))
 
     # -- judging -----------------------------------------------------------------------------------------------------
 
     async def evidence(self, until: float) -> Evidence:
-        return await gather(self.stack, self.database_url, self.history, _RULES, until=until, poison=self.poison)
+        """All that is known now. An AssertionError while a part of the system cannot be asked."""
+        with _askable():
+            return await gather(
+                self.stack,
+                self.database_url,
+                self.history,
+                _RULES,
+                until=until,
+                poison=self.poison,
+                patience=self.patience,
+            )
+
+    async def _schedule(self, until: float) -> Evidence:
+        with _askable():
+            return await gather_schedule(self.stack, self.database_url, self.history, _RULES, until=until)
 
     async def judge(self, *, recovered_within: float = 60.0) -> Evidence:
         """Wait for recovery, end the ticking, wait for quiet, and require that every guarantee held."""
         since = now() + 5
 
         async def on_time() -> bool:
-            evidence = await self.evidence(now() - 3)
-            late = missing_slots(evidence)
+            evidence = await self._schedule(now() - 3)
+            late = list(lost_slots(evidence))
             assert not late, late[:5]
             return evidence.until > since
 
@@ -151,7 +190,7 @@ class Operated:
             return not verdict.violations
 
         with contextlib.suppress(AssertionError):
-            await eventually(clean, within=45.0, every=1.0)
+            await eventually(clean, within=45.0, every=2.0)
         assert verdict.violations == [], "\n".join(str(each) for each in verdict.violations[:20])
         assert verdict.evidence is not None
         return verdict.evidence
@@ -177,6 +216,14 @@ class Operated:
             if known.get(run_id) != state:
                 known[run_id] = state
                 self.history.note(Seen(at=now(), run_id=run_id, status=state[0], presumed=state[1]))
+
+
+@contextlib.contextmanager
+def _askable() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, httpx.HTTPError, StackError) as error:
+        raise AssertionError(f"the evidence is not to be had: {error!r}") from error
 
 
 @dataclass

@@ -8,9 +8,10 @@ import pytest
 
 from contracts.ticks import initial_run_id, slot_run_id
 from scheduler.grid import grid_of, to_instant
-from support.faults.checker import Kind, check
+from support.faults.checker import check
 from support.faults.evidence import Evidence, Letter, Request, Rules, Run, Stored, Tick
 from support.faults.history import Call, Fault, History, Seen
+from support.faults.violations import Kind
 
 START = 1_800_000_000.0
 SPREAD_MS = 300_000
@@ -152,7 +153,23 @@ BAD: list[tuple[str, Kind, Callable[[Evidence], Evidence]]] = [
         Kind.EARLY,
         lambda e: replace(e, ticks=(*e.ticks[:-1], replace(e.ticks[-1], emitted_at=SLOTS[-1] - 1))),
     ),
+    (
+        "a tick of a disabled config",
+        Kind.UNASKED,
+        lambda e: with_config(
+            with_call(e, verb="update", version=2, enabled=False, at=SLOTS[-1] - 20, since=SLOTS[-1] + 2),
+            version=2,
+            enabled=False,
+            scheduled_version=2,
+            scheduled_active=False,
+        ),
+    ),
     ("a run for ever", Kind.STUCK, lambda e: with_run(e, status="running", finished_at=None)),
+    (
+        "a run that nobody took up again",
+        Kind.ABANDONED,
+        lambda e: with_run(e, status="failed", error_class="collector_lost"),
+    ),
     ("a run without a deadline", Kind.STUCK, lambda e: with_run(e, status="running", deadline_at=None)),
     ("an end before the start", Kind.REORDERED, lambda e: with_run(e, finished_at=SLOTS[-1] - 5)),
     (
@@ -201,7 +218,11 @@ BAD: list[tuple[str, Kind, Callable[[Evidence], Evidence]]] = [
     ),
     ("a change that the table lacks", Kind.LOST_CHANGE, lambda e: with_call(e, verb="update", version=2)),
     ("a config that is gone", Kind.LOST_CHANGE, lambda e: replace(e, configs={})),
-    ("a deleted config that is there", Kind.LOST_CHANGE, lambda e: with_call(e, verb="delete", enabled=None)),
+    (
+        "a deleted config that is there",
+        Kind.LOST_CHANGE,
+        lambda e: with_call(e, verb="delete", enabled=None, at=SLOTS[-1] + 5),
+    ),
     (
         "a change that the scheduler lacks",
         Kind.LOST_CHANGE,
@@ -252,6 +273,18 @@ def test_a_slot_before_a_late_initial_tick_is_not_lost() -> None:
     evidence = without(good(), SLOTS[0])
     first = replace(evidence.ticks[0], emitted_at=SLOTS[0] + 1)
     assert check(replace(evidence, ticks=(first, *evidence.ticks[1:]))) == []
+
+
+def test_an_initial_tick_of_a_later_version_excuses_nothing_before_it() -> None:
+    off = a_call(at=SLOTS[2] + 1, since=SLOTS[2] + 1, verb="update", version=2, enabled=False)
+    on = a_call(at=SLOTS[3] + 1, since=SLOTS[3] + 1, verb="update", version=3)
+    again = replace(good().ticks[0], run_id=str(initial_run_id(CONFIG, 3)), emitted_at=SLOTS[3] + 2)
+    evidence = with_config(replace(good(), history=history(off, on)), version=3, scheduled_version=3)
+    rows = (*evidence.runs, replace(evidence.runs[0], run_id=again.run_id))
+    evidence = replace(evidence, ticks=(*evidence.ticks, again), runs=rows)
+    evidence = without(evidence, SLOTS[3])
+    assert check(evidence) == []
+    assert [each.kind for each in check(without(evidence, SLOTS[1]))] == [Kind.LOST_SLOT]
 
 
 def test_a_slot_that_the_scheduler_says_it_passed_over_is_excused_once() -> None:

@@ -24,9 +24,12 @@ FAILPOINTS: Final[Mapping[str, str]] = {
     "scheduler.after_ticks": "Kafka has the ticks, the schedule does not know yet.",
     "collector.after_candles": "Kafka has a run's candles, nobody was told that the run ended.",
     "collector.after_finished": "A run's end is announced, its tick is not committed.",
+    "log_writer.before_write": "A batch of run events is in hand, nothing of it in the table.",
     "log_writer.after_write": "A batch of run events is in the table, its offsets are not committed.",
+    "candle_writer.before_write": "A batch of candles is in hand, nothing of it in the table.",
     "candle_writer.after_write": "A batch of candles is in the table, its offsets are not committed.",
     "admin_api.after_commit": "A change of a config is committed, the caller has no answer.",
+    "admin_api.before_send": "The outbox's oldest rows are in hand, Kafka has none of them.",
     "admin_api.after_send": "Kafka has the outbox's oldest rows, they are not deleted.",
 }
 """Every place, and what has happened there and what has not."""

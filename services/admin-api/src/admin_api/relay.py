@@ -142,6 +142,7 @@ class Relay:
 
     async def _send(self, rows: Sequence[asyncpg.Record], producer: AIOKafkaProducer) -> None:
         """Pipelined: handed over one after the other, which keeps their order per partition, then awaited together."""
+        failpoint("admin_api.before_send")
         acknowledgements: list[asyncio.Future[Any]] = []
         for row in rows:
             acknowledgements.append(  # noqa: PERF401 -- an order of side effects, not a list

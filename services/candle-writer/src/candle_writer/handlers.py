@@ -22,6 +22,7 @@ def build_handler(engine: AsyncEngine, metrics: CandleWriterMetrics) -> Handler:
 
     async def on_batch(batch: list[Received]) -> None:
         events = [each.event for each in batch if isinstance(each.event, CandlesCollected)]
+        failpoint("candle_writer.before_write")
         started = time.perf_counter()
         outcome = await write_candles(engine, series, events)
         failpoint("candle_writer.after_write")

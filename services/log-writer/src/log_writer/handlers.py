@@ -25,6 +25,7 @@ def build_handler(engine: AsyncEngine, metrics: LogWriterMetrics) -> Handler:
         changes = schedule.fold(
             (int(each.key), each.event) for each in batch if each.event is None or isinstance(each.event, JobScheduled)
         )
+        failpoint("log_writer.before_write")
         started = time.perf_counter()
         await write_batch(engine, rows, changes)
         failpoint("log_writer.after_write")
