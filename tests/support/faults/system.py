@@ -175,6 +175,8 @@ class Operated:
             evidence = await self._schedule(now() - 3)
             late = list(lost_slots(evidence))
             assert not late, late[:5]
+            behind = [config for config in evidence.configs.values() if config.scheduled_version != config.version]
+            assert not behind, behind[:5]
             return evidence.until > since
 
         await eventually(on_time, within=recovered_within, every=1.0)
