@@ -12,7 +12,7 @@ from admin_api.database import transaction
 from admin_api.errors import FieldError, InvalidInput, NotFound
 from admin_api.fields import MAX_SKIP, FilterText, QueryInstant, RowId
 from admin_api.schemas import ExecutionLog, Stats, Status
-from contracts.vocabulary import RunStatus
+from contracts.vocabulary import RunStatus, job_name
 from store.tables import configs, execution_logs, scheduled_jobs
 
 _STATUS_HOURS = 24
@@ -43,8 +43,11 @@ class RunFilters(BaseModel):
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
         """As SQL, on the table of runs."""
-        equal = ("job_name", "job_type", "symbol", "exchange", "status", "config_id", "run_id")
+        equal = ("job_name", "job_type", "symbol", "exchange", "status", "run_id")
         matches = [execution_logs.c[name] == value for name in equal if (value := getattr(self, name)) is not None]
+        if self.config_id is not None:
+            # By its job's name, which says the same and has the index.
+            matches.append(execution_logs.c.job_name == job_name(self.config_id))
         if self.start_date is not None:
             matches.append(execution_logs.c.started_at >= self.start_date)
         if self.end_date is not None:
