@@ -11,7 +11,7 @@ from faststream.kafka import KafkaBroker
 
 from contracts.event import Event
 from contracts.topics import Topic
-from runtime.codec import encode, event_union
+from runtime.codec import encode
 from runtime.kafka import topic_name
 from runtime.metrics import PublisherMetrics
 from runtime.settings import KafkaSettings
@@ -26,17 +26,6 @@ class _Message:
     key: str
     value: bytes | None
     headers: Mapping[str, str] = field(default_factory=dict)
-
-
-def declare_publications(broker: KafkaBroker, settings: KafkaSettings, topics: Iterable[Topic]) -> None:
-    """Name the topics that this service publishes to, for AsyncAPI. Publishing itself goes through `EventPublisher`."""
-    for topic in topics:
-        broker.publisher(
-            topic_name(settings, topic),
-            title=f"to {topic.name}",
-            description=topic.why,
-            schema=event_union(topic.events),
-        )
 
 
 class EventPublisher:

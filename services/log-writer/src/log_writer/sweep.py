@@ -4,7 +4,7 @@ A row that says "running" after its deadline may as well mean that we are behind
 So a run is judged only when everything that its partition held has been written.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
@@ -58,8 +58,3 @@ async def close_lost_runs(engine: AsyncEngine, caught_up: CaughtUp, grace: timed
 def partition_of(config_id: int) -> int:
     """Where a config's run events are, as Kafka's default partitioner decides."""
     return int(murmur2(str(config_id).encode()) & 0x7FFFFFFF) % RUN_EVENTS.partitions
-
-
-def all_partitions() -> Iterable[int]:
-    """The partitions of run-events."""
-    return range(RUN_EVENTS.partitions)

@@ -12,7 +12,6 @@ from local_stack.processes import command_line
 
 LOOPBACK = "127.0.0.1"
 LISTEN = "0A"  # the state column of /proc/net/tcp
-HIGHEST_PORT = 65535
 
 
 def free_port() -> int:
