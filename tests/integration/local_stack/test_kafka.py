@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaConnectionError
 
 from contracts.topics import ALL_TOPICS
 from local_stack.errors import StackError
@@ -17,7 +18,9 @@ from local_stack.kafka_provider import (
     start_kafka,
 )
 from local_stack.kafka_real import RealKafka
+from local_stack.ports import LOOPBACK
 from local_stack.processes import command_line
+from support.faults.kafka_detour import kafka_detour
 from support.polling import eventually
 
 
@@ -90,6 +93,29 @@ async def test_a_damaged_data_folder_gives_a_clear_message(tmp_path: Path) -> No
     with pytest.raises(StackError, match=r"stopped while starting on .*Stored node id 2.*remove that folder"):
         await RealKafka.start(data=place.data, logs=place.logs, run=place.run)
     assert not list(place.run.iterdir())
+
+
+@pytest.mark.kafka
+@pytest.mark.real_kafka
+async def test_clients_that_come_by_the_detour_stay_on_it_and_others_do_not_take_it(tmp_path: Path) -> None:
+    place = a_place(tmp_path)
+    async with kafka_detour() as (proxy, ports):
+        kafka = await RealKafka.start(data=place.data, logs=place.logs, run=place.run, ports=ports)
+        try:
+            admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+            await admin.start()
+            await admin.create_topics([NewTopic("far", 1, 1)])
+            await admin.close()
+            await produce(kafka.bootstrap, "far", [b"direct"])
+            assert proxy.connections == 0
+            await produce(f"{LOOPBACK}:{proxy.listens_on}", "far", [b"around"])
+            assert proxy.connections > 1  # the first asks where to go, the others go there
+            proxy.be("reset")
+            with pytest.raises(KafkaConnectionError):
+                await produce(f"{LOOPBACK}:{proxy.listens_on}", "far", [b"cut"])
+            assert await consume(kafka.bootstrap, "far", 2) == [b"direct", b"around"]
+        finally:
+            await kafka.stop()
 
 
 async def test_the_memory_kafka_has_the_declared_topics_and_serves_a_group(tmp_path: Path) -> None:

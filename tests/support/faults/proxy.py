@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-Mode = Literal["pass", "delay", "black hole", "reset", "trickle"]
+Mode = Literal["pass", "delay", "black hole", "swallow answers", "reset", "trickle"]
 _RESET = struct.pack("ii", 1, 0)
 _TRICKLE_BYTES = 16
 
@@ -17,8 +17,9 @@ _TRICKLE_BYTES = 16
 @dataclass
 class Proxy:
     """`pass`; `delay`: every piece waits `seconds`; `black hole`: connections open and nothing passes, either way,
-    until the mode ends; `reset`: connections, old and new, are cut by RST; `trickle`: 16 bytes, then `seconds` of
-    nothing.
+    until the mode ends; `swallow answers`: what clients say passes, what they are answered is lost, and a connection
+    that lost something is cut when the mode ends; `reset`: connections, old and new, are cut by RST; `trickle`: 16
+    bytes, then `seconds` of nothing.
     """
 
     host: str
@@ -28,6 +29,9 @@ class Proxy:
     mode: Mode = "pass"
     connections: int = 0
     """Accepted so far."""
+    swallowed: int = 0
+    """Bytes of answers, so far."""
+    _torn: set[asyncio.StreamWriter] = field(default_factory=set)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -35,9 +39,10 @@ class Proxy:
         self.mode, self.seconds = mode, seconds
         self._changed.set()
         self._changed = asyncio.Event()
-        if mode == "reset":
-            for writer in list(self._writers):
+        if mode != "swallow answers":
+            for writer in self._writers if mode == "reset" else self._torn:
                 _cut(writer)
+            self._torn.clear()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -56,7 +61,7 @@ class Proxy:
         self._writers.add(far_writer)
         ways = [
             asyncio.create_task(self._pump(reader, far_writer)),
-            asyncio.create_task(self._pump(far_reader, writer)),
+            asyncio.create_task(self._pump(far_reader, writer, answers=True)),
         ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -64,13 +69,18 @@ class Proxy:
             for way in ways:
                 way.cancel()
             self._writers.discard(far_writer)
+            self._torn.discard(writer)
             far_writer.close()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool = False) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65_536):
                 await self._while("black hole")
-                await self._pass_on(data, writer)
+                if answers and self.mode == "swallow answers":
+                    self._torn.add(writer)
+                    self.swallowed += len(data)
+                else:
+                    await self._pass_on(data, writer)
 
     async def _pass_on(self, data: bytes, writer: asyncio.StreamWriter) -> None:
         if self.mode == "delay":

@@ -83,3 +83,38 @@ async def test_a_trickle_arrives_whole_and_late(proxy: Proxy) -> None:
     began = time.monotonic()
     assert await _say(proxy, said) == said
     assert time.monotonic() - began >= 0.06
+
+
+async def test_swallowed_answers_are_lost_and_what_was_said_arrives() -> None:
+    heard = bytearray()
+
+    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1000):
+            heard.extend(data)
+            writer.write(data)
+        writer.close()
+
+    server = await asyncio.start_server(hear, "127.0.0.1", 0)
+    async with proxying(*server.sockets[0].getsockname()[:2]) as proxy:
+        proxy.be("swallow answers")
+        with pytest.raises(TimeoutError):
+            await _say(proxy, b"hello", within=0.2)
+        assert heard == b"hello"
+        assert proxy.swallowed == 5
+    server.close()
+
+
+async def test_a_connection_that_lost_an_answer_is_cut_and_others_live_on(proxy: Proxy) -> None:
+    quiet_reader, quiet_writer = await asyncio.open_connection("127.0.0.1", proxy.listens_on)
+    quiet_writer.write(b"a")
+    assert await quiet_reader.readexactly(1) == b"a"
+    proxy.be("swallow answers")
+    torn = asyncio.create_task(_say(proxy, b"hello"))
+    while proxy.swallowed < 5:
+        await asyncio.sleep(0.01)
+    proxy.be("pass")
+    with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+        await torn
+    quiet_writer.write(b"b")
+    assert await quiet_reader.readexactly(1) == b"b"
+    quiet_writer.close()

@@ -28,11 +28,11 @@ PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers={host}:{controller_port}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
-advertised.listeners=PLAINTEXT://{host}:{port}
+listeners={listeners}
+advertised.listeners={advertised}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,DETOUR:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={logs}
 auto.create.topics.enable=false
 num.partitions=1
@@ -59,9 +59,20 @@ log.retention.check.interval.ms=60000
 
 
 @dataclass(frozen=True)
+class Detour:
+    """A second way in, for a proxy: it forwards to `port`, and who came by it is told to come by `advertised`, where
+    the proxy listens. Clients connect to what a broker tells them, so a proxy without this sees their first request.
+    """
+
+    port: int
+    advertised: int
+
+
+@dataclass(frozen=True)
 class KafkaPorts:
     broker: int
     controller: int
+    detour: Detour | None = None
 
 
 class RealKafka:
@@ -124,10 +135,7 @@ class _Broker:
     async def start(self, ports: KafkaPorts) -> tuple[Child, bool]:
         self._data.mkdir(parents=True, exist_ok=True)
         properties = self._data / "server.properties"
-        text = PROPERTIES.format(
-            host=LOOPBACK, port=ports.broker, controller_port=ports.controller, logs=self._data / "logs"
-        )
-        properties.write_text(text)
+        properties.write_text(_properties(ports, self._data / "logs"))
         fresh = not (self._data / "logs" / "meta.properties").exists()
         if fresh:
             await self._format(properties)
@@ -179,6 +187,23 @@ class _Broker:
             child.kill()
             await child.wait()
             raise
+
+
+def _properties(ports: KafkaPorts, logs: Path) -> str:
+    listeners, advertised = {"PLAINTEXT": ports.broker}, {"PLAINTEXT": ports.broker}
+    if ports.detour is not None:
+        listeners["DETOUR"], advertised["DETOUR"] = ports.detour.port, ports.detour.advertised
+    return PROPERTIES.format(
+        host=LOOPBACK,
+        controller_port=ports.controller,
+        listeners=_addresses(listeners | {"CONTROLLER": ports.controller}),
+        advertised=_addresses(advertised),
+        logs=logs,
+    )
+
+
+def _addresses(ports: dict[str, int]) -> str:
+    return ",".join(f"{name}://{LOOPBACK}:{port}" for name, port in ports.items())
 
 
 def _explain(child: Child, data: Path) -> StackError:
