@@ -53,6 +53,26 @@ async def test_instances_of_a_role_have_names_and_ports_of_their_own(tmp_path: P
         assert len({service.port for service in stack.services.values()}) == 4
 
 
+async def test_an_instance_can_be_added_and_removed_while_the_stack_runs_and_no_name_comes_twice(
+    tmp_path: Path,
+) -> None:
+    async with running_stack(a_stack(tmp_path)) as stack:
+        assert await stack.add("worker") == "worker-2"
+        assert await is_ready(stack.services["worker-2"].port, "/health/ready")
+        assert await stack.remove("worker-2") == 0
+        assert set(pids(stack)) == {"admin-api", "worker"}
+        assert await stack.add("worker") == "worker-3"
+
+
+async def test_a_restart_goes_on_in_the_same_log(tmp_path: Path) -> None:
+    async with running_stack(a_stack(tmp_path)) as stack:
+        first = pids(stack)["worker"]
+        await stack.processes["worker"].stop()
+        await stack.processes["worker"].start()
+        await eventually(lambda: is_ready(stack.services["worker"].port, "/health/ready"))
+        assert f"serving as {first}" in (stack.folder.logs / "worker.log").read_text()
+
+
 async def test_a_process_that_dies_is_restarted_and_its_last_lines_are_said(tmp_path: Path) -> None:
     said: list[str] = []
     async with running_stack(a_stack(tmp_path, say=said.append)) as stack:

@@ -8,6 +8,7 @@ async with running_stack(StackOptions(folder=Path("/tmp/somewhere"))) as stack:
 import asyncio
 import contextlib
 import functools
+import itertools
 import os
 import secrets
 import signal
@@ -40,7 +41,7 @@ from local_stack.plan import (
     plan_services,
     service_environment,
 )
-from local_stack.ports import require_free
+from local_stack.ports import free_port, require_free
 from local_stack.postgres import ExistingPostgres, Postgres, PostgresPlace, start_postgres
 from local_stack.preparation import Preparation
 from local_stack.processes import Child, Command, stop_leftovers
@@ -86,6 +87,7 @@ class Stack:
         roles = options.roles if options.live else (simulator, *options.roles)
         self.services = {service.name: service for service in plan_services(roles, options.ports, options.instances)}
         self._say = options.say
+        self._began: set[str] = set()
         # Ours once they run: an address in the environment must not be mistaken for somebody else's server later.
         self._environment = dict(os.environ)
         self._environment |= {"DATABASE_URL": options.database_url} if options.database_url else {}
@@ -144,6 +146,22 @@ class Stack:
         except BaseExceptionGroup as failures:
             # Not `except*`: what is raised from it is wrapped in a group again by Python 3.11.2, which Debian 12 has.
             raise _first(failures) from None
+
+    async def add(self, role_name: str) -> str:
+        """One more process of a role, under a name that none had before. Returns the name once it is ready."""
+        role = next(role for role in self.options.roles if role.name == role_name)
+        names = (f"{role_name}-{number}" for number in itertools.count(2))
+        service = Service(name=next(name for name in names if name not in self._began), role=role, port=free_port())
+        self.services[service.name] = service
+        await self._start_service(service)
+        return service.name
+
+    async def remove(self, name: str) -> int | None:
+        """Stop a process well and forget it. Returns its exit code."""
+        child = self.processes[name].running.child
+        await self.processes[name].stop()
+        del self.processes[name], self.services[name]
+        return None if child is None else child.exit_code
 
     async def stop(self) -> None:
         """Everything, in order: who makes work, who does it, who writes it down, the outside, Kafka and Postgres."""
@@ -216,8 +234,9 @@ class Stack:
 
     async def _start_process(self, service: Service) -> ServiceProcess:
         argv, log_file = service.argv, self.folder.logs / f"{service.name}.log"
-        if service.name not in self.processes or self.processes[service.name].failures == 0:
+        if service.name not in self._began:
             log_file.unlink(missing_ok=True)  # of the last run of the stack; a restart goes on in the same file
+            self._began.add(service.name)
         # A moment more than the service takes itself, so that its own report about what it could not finish is heard.
         grace = SERVICE_GRACE_SECONDS + 1.0
         command = Command(name=service.name, argv=argv, env=self._service_environment(service), grace_seconds=grace)
