@@ -7,10 +7,13 @@ import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
+
 from local_stack.kafka_provider import KafkaPlace, start_kafka
 from local_stack.postgres import PostgresPlace, start_postgres
 from runtime.settings import KafkaSettings
 from runtime.topics import provision
+from store.migrate import upgrade
 
 
 @contextlib.asynccontextmanager
@@ -38,6 +41,23 @@ async def a_postgres() -> AsyncIterator[str]:
             yield postgres.url
         finally:
             await postgres.stop()
+
+
+@contextlib.asynccontextmanager
+async def a_database() -> AsyncIterator[str]:
+    """A migrated database of its own, which is gone afterwards."""
+    name = f"bench_{uuid.uuid4().hex[:8]}"
+    async with a_postgres() as server:
+        administration = await asyncpg.connect(server)
+        try:
+            await administration.execute(f"CREATE DATABASE {name}")
+            base, _, query = server.partition("?")
+            url = f"{base.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
+            await upgrade(url)
+            yield url
+        finally:
+            await administration.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            await administration.close()
 
 
 @contextlib.contextmanager

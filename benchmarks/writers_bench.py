@@ -9,11 +9,9 @@ All sides write to an emptied table, in batches of equally many rows; rounds tak
 
 import argparse
 import asyncio
-import contextlib
 import gc
 import time
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median
@@ -23,7 +21,7 @@ import asyncpg
 import uvloop
 from aiokafka import TopicPartition
 from benchmarks.report import Row, table
-from benchmarks.substrate import a_kafka, a_postgres
+from benchmarks.substrate import a_database, a_kafka
 from benchmarks.writers_sides import (
     CANDLE_COLUMNS,
     LOG_COLUMNS,
@@ -54,7 +52,6 @@ from runtime.logs import configure_logging
 from runtime.publisher import EventPublisher
 from runtime.settings import DatabaseSettings, KafkaSettings
 from runtime.worker import Worker, serve
-from store.migrate import upgrade
 
 LOG_BATCH = int(LogWriterSettings.model_fields["batch_max_records"].default)
 CANDLE_BATCH = int(CandleWriterSettings.model_fields["batch_max_records"].default)
@@ -96,7 +93,7 @@ def main(*, quick: bool = False) -> list[Row]:
 
 
 async def _with_substrate(runs: int, rounds: int) -> list[Row]:
-    async with a_kafka() as kafka, _a_database() as url:
+    async with a_kafka() as kafka, a_database() as url:
         # In a loop of its own, because the workers run on uvloop, and that cannot start Postgres as another user.
         return await asyncio.to_thread(uvloop.run, _compare(kafka, url, runs, rounds))
 
@@ -256,23 +253,6 @@ async def _publish(kafka: KafkaSettings, topic: Topic, events: Sequence[Event]) 
             await publisher.publish_many(topic, batch)
     finally:
         await broker.stop()
-
-
-@contextlib.asynccontextmanager
-async def _a_database() -> AsyncIterator[str]:
-    """A migrated database of its own, which is gone afterwards."""
-    name = f"bench_{uuid.uuid4().hex[:8]}"
-    async with a_postgres() as server:
-        administration = await asyncpg.connect(server)
-        try:
-            await administration.execute(f"CREATE DATABASE {name}")
-            base, _, query = server.partition("?")
-            url = f"{base.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
-            await upgrade(url)
-            yield url
-        finally:
-            await administration.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-            await administration.close()
 
 
 if __name__ == "__main__":
