@@ -15,6 +15,7 @@ from admin_api.configs import Configs
 from admin_api.metrics import Metrics, RequestMeter
 from admin_api.probe import DatabaseProbe
 from admin_api.relay import Relay
+from admin_api.request_ids import RequestIds
 from admin_api.routes import candles, configs, operations, runs
 from admin_api.schemas import FieldProblem, Problem
 from admin_api.settings import AdminApiSettings
@@ -59,7 +60,8 @@ def build(settings: AdminApiSettings) -> AdminApi:
     app.state.registry, app.state.metrics = registry, metrics
     app.add_middleware(BodyLimit)
     app.add_middleware(TokenGate, token=settings.candlekeep_admin_token)
-    app.add_middleware(RequestMeter, metrics=metrics)  # added last, so it is outermost and sees refusals too
+    app.add_middleware(RequestMeter, metrics=metrics)  # outside of the gate: it counts refusals too
+    app.add_middleware(RequestIds)  # added last, so it is outermost
     return AdminApi(settings=settings, app=app, relay=Relay(settings, metrics), engine=engine, health=health)
 
 

@@ -7,6 +7,7 @@ from pydantic import SecretStr
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from admin_api.actors import Actor, Role
 from admin_api.problems import problem_response
 
 PUBLIC_PATHS: Final = frozenset({"/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
@@ -32,6 +33,7 @@ class TokenGate:
             return await self._app(scope, receive, send)
         given = bearer_token(Headers(scope=scope).getlist("authorization"))
         if given is not None and hmac.compare_digest(given, self._token):
+            scope["state"]["actor"] = _bootstrap(scope)
             return await self._app(scope, receive, send)
         refusal = problem_response(
             status=401,
@@ -47,6 +49,16 @@ class TokenGate:
             },
         )
         return await refusal(scope, receive, send)
+
+
+def _bootstrap(scope: Scope) -> Actor:
+    return Actor(
+        kind="bootstrap",
+        name="bootstrap",
+        role=Role.ADMIN,
+        request_id=scope["state"]["request_id"],
+        address=scope["client"][0] if scope.get("client") else None,
+    )
 
 
 def bearer_token(authorization: list[str]) -> bytes | None:

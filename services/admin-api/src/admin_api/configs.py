@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from admin_api import audit
+from admin_api.actors import Actor
 from admin_api.catalogue import Catalogue, require_offered
 from admin_api.database import transaction
 from admin_api.errors import NotFound, TimeframesTaken
@@ -36,7 +38,7 @@ class Configs:
         self._lanes = dict(lanes)
         self._run_deadline_seconds = run_deadline_seconds
 
-    async def create(self, wanted: NewConfig, now: datetime) -> Config:
+    async def create(self, wanted: NewConfig, actor: Actor, now: datetime) -> Config:
         """Raises `InvalidInput`, `TimeframesTaken`."""
         require_offered(self._catalogue, wanted.exchange, wanted.timeframes)
         async with transaction(self._engine) as connection:
@@ -45,11 +47,12 @@ class Configs:
             config = Config.model_validate(row)
             await _claim_timeframes(connection, config)
             await append(connection, [_changed(config, now)])
+            await _audit(connection, actor, now, "config.create", after=config)
         failpoint("admin_api.after_commit")
         log.info("Config created", action="config_created", config_id=config.id, **_describe(config))
         return config
 
-    async def update(self, config_id: int, changes: Mapping[str, Any], now: datetime) -> Config:
+    async def update(self, config_id: int, changes: Mapping[str, Any], actor: Actor, now: datetime) -> Config:
         """Apply what differs; when nothing does, the version stays and nothing is announced.
 
         Raises `NotFound`, `InvalidInput`, `TimeframesTaken`.
@@ -69,21 +72,23 @@ class Configs:
                 await connection.execute(sa.delete(config_timeframes).where(config_timeframes.c.config_id == config_id))
                 await _claim_timeframes(connection, config)
             await append(connection, [_changed(config, now)])
+            await _audit(connection, actor, now, _name(different), before=before, after=config)
         failpoint("admin_api.after_commit")
         log.info("Config changed", action="config_changed", config_id=config_id, changed=sorted(different))
         return config
 
-    async def delete(self, config_id: int, now: datetime) -> None:
+    async def delete(self, config_id: int, actor: Actor, now: datetime) -> None:
         """Its logs and candles stay. Raises `NotFound`."""
         async with transaction(self._engine) as connection:
             config = await _locked(connection, config_id)
             await connection.execute(sa.delete(configs).where(configs.c.id == config_id))
             removed = ConfigRemoved(occurred_at=now, config_id=config_id, version=config.version + 1)
             await append(connection, [announcement(CONFIG_CHANGES, removed), tombstone(CONFIG_CHANGES, removed.key())])
+            await _audit(connection, actor, now, "config.delete", before=config)
         failpoint("admin_api.after_commit")
         log.info("Config deleted", action="config_deleted", config_id=config_id, **_describe(config))
 
-    async def trigger(self, config_id: int, now: datetime) -> TriggerAccepted:
+    async def trigger(self, config_id: int, actor: Actor, now: datetime) -> TriggerAccepted:
         """Ask for a run at once, also of a disabled config. Raises `NotFound`."""
         async with transaction(self._engine) as connection:
             config = await _found(connection, config_id)
@@ -99,6 +104,15 @@ class Configs:
                 lane=lane_of(config.exchange, config_id, self._lanes),
             )
             await append(connection, [announcement(TICKS, tick)])
+            await audit.record(
+                connection,
+                actor,
+                now,
+                action="config.trigger",
+                object_type="config",
+                object_id=str(config_id),
+                after={"run_id": str(tick.run_id)},
+            )
         failpoint("admin_api.after_commit")
         log.info("Run asked for", action="run_triggered", config_id=config_id, run_id=str(tick.run_id))
         return TriggerAccepted(run_id=tick.run_id, config_id=config_id, job_id=config.job_id, scheduled_for=now)
@@ -194,6 +208,35 @@ async def _explain_taken(connection: AsyncConnection, config: Config, taken: lis
         f"{said} of {series}. Leave these timeframes out, or change or delete that config.",
         extensions={**conflicts[0], "conflicts": conflicts},
     )
+
+
+async def _audit(
+    connection: AsyncConnection,
+    actor: Actor,
+    now: datetime,
+    action: str,
+    *,
+    before: Config | None = None,
+    after: Config | None = None,
+) -> None:
+    subject = after or before
+    await audit.record(
+        connection,
+        actor,
+        now,
+        action=action,
+        object_type="config",
+        object_id=str(subject.id) if subject else None,
+        before=before.model_dump(mode="json") if before else None,
+        after=after.model_dump(mode="json") if after else None,
+    )
+
+
+def _name(different: Mapping[str, Any]) -> str:
+    """Switching on or off has a name of its own, whichever endpoint did it."""
+    if different.keys() == {"enabled"}:
+        return "config.enable" if different["enabled"] else "config.disable"
+    return "config.update"
 
 
 def _snapshot(config: Config) -> CollectionConfig:

@@ -39,7 +39,15 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
 
 
-class NotFound(ApiError):  # noqa: N818 -- these name what is the case
+class Forbidden(ApiError):  # noqa: N818 -- these name what is the case
+    """The caller is known and may not do this."""
+
+    status = 403
+    slug = "forbidden"
+    title = "The role does not allow this"
+
+
+class NotFound(ApiError):  # noqa: N818
     """There is nothing under this id."""
 
     status = 404

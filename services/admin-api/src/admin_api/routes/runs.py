@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from admin_api import runs
+from admin_api import runs, stats
 from admin_api.fields import FilterText
 from admin_api.routes.shared import PREFIX, TOTAL_HEADER, EngineDep, LogId, Now, declared_token, problems
 from admin_api.schemas import ExecutionLog, Stats, Status
@@ -41,9 +41,9 @@ async def get_execution_log(log_id: LogId, engine: EngineDep) -> ExecutionLog:
 
 @router.get("/stats", responses=problems(422), summary="Statistics of runs")
 async def get_stats(engine: EngineDep, filters: Annotated[StatsFilters, Query()], now: Now) -> Stats:
-    return await runs.stats_of(engine, since=now - timedelta(hours=filters.hours), job_type=filters.job_type)
+    return await stats.stats_of(engine, since=now - timedelta(hours=filters.hours), job_type=filters.job_type)
 
 
 @router.get("/status", responses=problems(), summary="Everything at a glance")
 async def get_status(engine: EngineDep, now: Now) -> Status:
-    return await runs.overview(engine, now)
+    return await stats.overview(engine, now)

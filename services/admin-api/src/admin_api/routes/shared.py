@@ -4,10 +4,13 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Path, Request, Security
+from fastapi.params import Depends as Dependency
 from fastapi.security import HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from admin_api.actors import Actor, Role
 from admin_api.configs import Configs
+from admin_api.errors import Forbidden
 from admin_api.fields import MAX_ID
 from admin_api.problems import MEDIA_TYPE
 from admin_api.schemas import Problem
@@ -32,14 +35,32 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+def _actor(request: Request) -> Actor:
+    actor: Actor = request.state.actor
+    return actor
+
+
+def needs(least: Role) -> Dependency:
+    """A route's least role, among its `dependencies`."""
+
+    def check(actor: Annotated[Actor, Depends(_actor)]) -> None:
+        if not actor.role.covers(least):
+            raise Forbidden(f"This needs the role {least}, and {actor.name} has the role {actor.role}.")
+
+    dependency: Dependency = Depends(check)
+    return dependency
+
+
 ConfigsDep = Annotated[Configs, Depends(_configs)]
 EngineDep = Annotated[AsyncEngine, Depends(_engine)]
+ActorDep = Annotated[Actor, Depends(_actor)]
 Now = Annotated[datetime, Depends(_now)]
 ConfigId = Annotated[int, Path(ge=1, le=MAX_ID, description="The config's id.", examples=[1])]
 LogId = Annotated[int, Path(ge=1, le=MAX_ID, description="The log's id.", examples=[1234])]
 
 _DESCRIPTIONS = {
     401: "No valid bearer token.",
+    403: "The caller's role does not allow this.",
     404: "There is no such thing.",
     409: "Another config already collects one of these timeframes; `config_id` and `timeframes` name it.",
     413: "The body is too large.",
@@ -52,8 +73,9 @@ TOTAL_HEADER: Final[dict[str, Any]] = {
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The error responses of a route; 401 and 503 can come from any."""
+    """The error responses of a route; 401, 403 and 503 can come from any."""
     content = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
     return {
-        status: {"description": _DESCRIPTIONS[status], "content": content} for status in sorted({401, 503, *statuses})
+        status: {"description": _DESCRIPTIONS[status], "content": content}
+        for status in sorted({401, 403, 503, *statuses})
     }

@@ -1,0 +1,36 @@
+"""Who is calling, and what they may do."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Literal
+
+ActorKind = Literal["bootstrap", "token", "session", "oidc", "command"]
+"""The token of the environment, one of the database, a browser's cookie, an identity provider's, a command here."""
+
+
+class Role(StrEnum):
+    """Each may do all that the ones before it may."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+    def covers(self, least: "Role") -> bool:
+        """Whether this role may do what asks for `least`."""
+        return _RANK[self] >= _RANK[least]
+
+
+_RANK: Final = {role: rank for rank, role in enumerate(Role)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Actor:
+    """The author of a request, as the audit log names it."""
+
+    kind: ActorKind
+    name: str
+    role: Role
+    request_id: str
+    token_id: int | None = None
+    address: str | None = None
+    """Where the request came from; None where there is no connection."""
