@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 Outcome = Literal["ok", "failed", "unknown"]
+Verb = Literal["create", "update", "delete", "trigger"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,7 @@ class Call:
     """One call of the API by the operator of the test. Times are seconds since the epoch."""
 
     at: float
-    verb: Literal["create", "update", "delete", "trigger"]
+    verb: Verb
     outcome: Outcome
     config_id: int | None = None
     """None where a creation was not answered."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 import signal
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -19,7 +19,7 @@ from local_stack.stack import Stack, StackOptions, running_stack
 from support.faults.checker import check
 from support.faults.evidence import Evidence, Rules
 from support.faults.gather import gather, gather_schedule
-from support.faults.history import Call, Fault, History, Outcome, Seen, now
+from support.faults.history import Call, Fault, History, Outcome, Seen, Verb, now
 from support.faults.run_rules import lost_slots
 from support.faults.violations import Violation
 from support.polling import eventually
@@ -51,33 +51,43 @@ class Operated:
     random: random.Random
     overrides: dict[str, dict[str, str]]
     poison: set[tuple[str, int, int]] = field(default_factory=set)
+    rules: Rules = _RULES
     patience: dict[str, float] = field(default_factory=dict)
     """Seconds of Retry-After, by the mood that asks for them."""
     config_ids: list[int] = field(default_factory=list)
 
     # -- operating ---------------------------------------------------------------------------------------------------
 
-    async def create(self, count: int) -> None:
+    async def create(self, count: int, markets: Sequence[tuple[str, str]] = MARKETS) -> None:
         """So many configs, each a minute candle every minute; their slots spread over the minute."""
-        for exchange, symbol in MARKETS[len(self.config_ids) : len(self.config_ids) + count]:
+        for exchange, symbol in markets[len(self.config_ids) : len(self.config_ids) + count]:
             body = {"exchange": exchange, "symbol": symbol, "timeframes": ["1m"], "interval_minutes": 1}
-            call = await self._call("create", "POST", "/configs", body, subject=f"{exchange}|{symbol}")
+            call = await self.call("create", "POST", "/configs", body, subject=f"{exchange}|{symbol}")
             if call.config_id is not None:
                 self.config_ids.append(call.config_id)
 
     async def trigger(self, config_id: int) -> Call:
-        return await self._call("trigger", "POST", f"/configs/{config_id}/trigger", config_id=config_id)
+        return await self.call("trigger", "POST", f"/configs/{config_id}/trigger", config_id=config_id)
 
     async def update(self, config_id: int, **changes: Any) -> Call:
-        return await self._call("update", "PUT", f"/configs/{config_id}", changes, config_id=config_id)
+        return await self.call("update", "PUT", f"/configs/{config_id}", changes, config_id=config_id)
 
-    async def _call(
-        self, verb: Any, method: str, path: str, body: Any = None, *, subject: str = "", config_id: int | None = None
+    async def call(
+        self,
+        verb: Verb,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        subject: str = "",
+        config_id: int | None = None,
+        api: httpx.AsyncClient | None = None,
     ) -> Call:
+        """Ask the API, or this instance of it, and note what came of it."""
         at, outcome = now(), "unknown"
         answer: dict[str, Any] = {}
         try:
-            response = await self.api.request(method, path, json=body)
+            response = await (api or self.api).request(method, path, json=body)
             outcome = "ok" if response.is_success else "failed" if response.status_code < 500 else "unknown"
             answer = response.json() if outcome == "ok" else {}
         except httpx.HTTPError:
@@ -95,21 +105,30 @@ class Operated:
     def arm(self, process: str, failpoints: str) -> None:
         """From its next start on. "" disarms."""
         self.overrides.setdefault(process, {})["FAILPOINTS"] = failpoints
-        self._fault(f"failpoints {failpoints or 'off'}", process)
+        self.fault(f"failpoints {failpoints or 'off'}", process)
 
     def send(self, process: str, number: signal.Signals) -> None:
-        self._fault(number.name, process)
+        self.fault(number.name, process)
         self.stack.processes[process].send(number)
 
     async def restart(self, process: str) -> int | None:
         """Stop it well, start it again. Returns the exit code."""
-        self._fault("restart", process)
+        self.fault("restart", process)
         kept = self.stack.processes[process]
         child = kept.running.child
         await kept.stop()
         await kept.start()
         await self.ready(process)
         return None if child is None else child.exit_code
+
+    async def kill(self, process: str) -> None:
+        """SIGKILL, and it stays dead until `revive`."""
+        self.fault("killed", process)
+        await self.stack.processes[process].halt()
+
+    async def revive(self, process: str) -> None:
+        self.fault("revived", process)
+        await self.stack.processes[process].start()
 
     async def ready(self, process: str, within: float = 30.0) -> None:
         """Wait until it says so; also past deaths, after which it is started again."""
@@ -135,17 +154,21 @@ class Operated:
 
     async def mood(self, kind: str, **what: Any) -> None:
         """Put the simulated exchanges into a mood; "ok" ends all."""
-        self._fault(f"mood {kind} {what}", str(what.get("exchange", "exchanges")))
+        self.fault(f"mood {kind} {what}", str(what.get("exchange", "exchanges")))
+        await self.set_mood({"kind": kind} | what)
+
+    async def set_mood(self, what: Mapping[str, Any]) -> None:
+        """The same, and the history does not say so."""
         if "retry_after" in what:
-            self.patience[kind] = what["retry_after"]
+            self.patience[what["kind"]] = what["retry_after"]
         async with httpx.AsyncClient(base_url=self.stack.simulator_url or "") as simulator:
-            if kind == "ok":
+            if what["kind"] == "ok":
                 answer = await simulator.delete("/control/moods")
             else:
-                answer = await simulator.post("/control/moods", json={"kind": kind} | what)
+                answer = await simulator.post("/control/moods", json=what)
             answer.raise_for_status()
 
-    def _fault(self, what: str, target: str) -> None:
+    def fault(self, what: str, target: str) -> None:
         self.history.note(Fault(at=now(), what=what, target=target))
 
     # -- judging -----------------------------------------------------------------------------------------------------
@@ -157,7 +180,7 @@ class Operated:
                 self.stack,
                 self.database_url,
                 self.history,
-                _RULES,
+                self.rules,
                 until=until,
                 poison=self.poison,
                 patience=self.patience,
@@ -165,10 +188,16 @@ class Operated:
 
     async def _schedule(self, until: float) -> Evidence:
         with _askable():
-            return await gather_schedule(self.stack, self.database_url, self.history, _RULES, until=until)
+            return await gather_schedule(self.stack, self.database_url, self.history, self.rules, until=until)
 
     async def judge(self, *, recovered_within: float = 60.0) -> Evidence:
         """Wait for recovery, end the ticking, wait for quiet, and require that every guarantee held."""
+        evidence, violations = await self.settled(until=await self.recovered(recovered_within), within=45.0)
+        assert violations == [], "\n".join(str(each) for each in violations[:20])
+        return evidence
+
+    async def recovered(self, within: float) -> float:
+        """Wait until every slot of the last seconds is dealt with; the instant up to which all can be judged."""
         since = now() + 5
 
         async def on_time() -> bool:
@@ -179,8 +208,11 @@ class Operated:
             assert not behind, behind[:5]
             return evidence.until > since
 
-        await eventually(on_time, within=recovered_within, every=1.0)
-        until = now() - 1
+        await eventually(on_time, within=within, every=1.0)
+        return now() - 1
+
+    async def settled(self, until: float, within: float) -> tuple[Evidence, list[Violation]]:
+        """End the ticking and wait for quiet; what is wrong even then."""
         for name, process in self.stack.processes.items():
             if name.startswith("scheduler"):
                 await process.stop()
@@ -192,10 +224,9 @@ class Operated:
             return not verdict.violations
 
         with contextlib.suppress(AssertionError):
-            await eventually(clean, within=45.0, every=2.0)
-        assert verdict.violations == [], "\n".join(str(each) for each in verdict.violations[:20])
-        assert verdict.evidence is not None
-        return verdict.evidence
+            await eventually(clean, within=within, every=2.0)
+        assert verdict.evidence is not None, "the evidence was never to be had"
+        return verdict.evidence, verdict.violations
 
     async def watch(self) -> None:
         """Note every change of a run's status, until cancelled; while the database is away there is nothing to see."""
