@@ -1,4 +1,6 @@
-"""Messages that wait for a place in their lane: overtaken by urgent ones, counted, and left to the next owner."""
+"""Messages that wait for a place in their lane: overtaken by what is urgent or unreadable, counted, and left to the
+next owner.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -7,13 +9,16 @@ from contextlib import asynccontextmanager
 import pytest
 from aiokafka import ConsumerRecord
 
+from contracts.dead_letters import DeadLetter
 from contracts.event import Event
-from contracts.topics import TICKS
+from contracts.topics import DEAD_LETTERS, TICKS
 from runtime.concurrent import ConcurrentConsumer, Limits
+from runtime.dead_letters import DeadLetters
 from runtime.kafka import topic_name
 from runtime.publisher import EventPublisher
-from runtime.settings import KafkaSettings
+from runtime.settings import DeadLetterSettings, KafkaSettings
 from support.consuming import Equipment, a_tick, number_of, ticks
+from support.kafka import recording
 from support.polling import eventually
 
 pytestmark = pytest.mark.kafka
@@ -34,7 +39,7 @@ class Worker:
 
     @asynccontextmanager
     async def consuming(
-        self, settings: KafkaSettings, equipment: Equipment, urgent: Callable[[ConsumerRecord], bool] = lambda _: False
+        self, settings: KafkaSettings, equipment: Equipment, urgent: Callable[[Event], bool] = lambda _: False
     ) -> AsyncIterator[ConcurrentConsumer]:
         consumer = ConcurrentConsumer(
             settings,
@@ -64,7 +69,7 @@ async def test_an_urgent_message_is_the_next_one_to_begin(
         return equipment.registry.get_sample_value("candlekeep_consumer_waiting", {"consumer": "collector"}) or 0
 
     await publisher.publish_many(TICKS, ticks(range(1, 101)))
-    async with worker.consuming(kafka_settings, equipment, lambda record: b'"config_id":500' in record.value):
+    async with worker.consuming(kafka_settings, equipment, lambda event: number_of(event) == 500):
         await eventually(lambda: waiting() == 99, within=20)
         lag = [
             equipment.registry.get_sample_value("candlekeep_consumer_lag", {**of_ticks, "partition": str(number)}) or 0
@@ -76,6 +81,27 @@ async def test_an_urgent_message_is_the_next_one_to_begin(
         worker.may_end.set()
         await eventually(lambda: len(worker.begun) == 101, within=20)
     assert worker.begun == [1, 500, *range(2, 101)]
+
+
+async def test_what_nobody_can_read_does_not_wait_for_a_place_in_a_full_lane(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
+) -> None:
+    """And the good messages that it overtakes still count: it is no run of unreadable ones."""
+    worker = Worker()
+    limit = DeadLetterSettings(dead_letters_max_run_at_start=3, dead_letters_max_run=3)
+    equipment.dead_letters = DeadLetters(publisher, "collector", equipment.metrics, limit)
+    async with (
+        recording(kafka_settings, DEAD_LETTERS) as recorder,
+        worker.consuming(kafka_settings, equipment) as consumer,
+    ):
+        for number in range(1, 31):
+            await publisher.publish(TICKS, a_tick(number))
+            await publisher.publish_raw(TICKS, key="binance", value=b"{", headers={})
+        await recorder.await_events(DeadLetter, 30, within=5)
+        await eventually(lambda: consumer.in_flight == 1, within=5)
+        assert worker.begun == [1]
+        worker.may_end.set()
+        await eventually(lambda: worker.begun == [*range(1, 31)], within=20)
 
 
 async def test_what_waits_when_a_consumer_stops_is_left_to_the_next(

@@ -240,6 +240,12 @@ async def test_a_taken_port_is_named_and_exit_one(kafka_settings: KafkaSettings,
     taken.close()
 
 
+async def stopped(tiny: Tiny) -> tuple[int, dict[str, str]]:
+    status, problems = await tiny.health("ready")
+    assert "stops" in problems.get("worker", ""), problems
+    return status, problems
+
+
 def a_worker(settings: KafkaSettings, *backgrounds: Background) -> Worker:
     worker_settings = WorkerSettings(**settings.model_dump(), http_port=0)
     return Worker(
@@ -264,13 +270,21 @@ async def test_a_background_that_breaks_takes_the_worker_down_with_exit_one(kafk
     assert await asyncio.wait_for(serve(worker), 30) == 1
 
 
-async def test_a_worker_that_can_read_nothing_exits_with_one_and_one_line_says_what_to_do(
+async def test_a_worker_that_can_read_nothing_lets_go_and_says_what_to_do_in_the_log_a_metric_and_its_health(
     kafka_settings: KafkaSettings, publisher: EventPublisher, tmp_path: Path
 ) -> None:
     for _ in range(20):
         await publisher.publish_raw(TICKS, key="binance", value=b"{}", headers={})
     async with tiny_worker(kafka_settings, tmp_path / "results", DEAD_LETTERS_MAX_RUN_AT_START="4") as tiny:
-        assert await tiny.exit_code(within=30) == 1
+        await eventually(lambda: '"action": "too_many_dead_letters"' in "\n".join(tiny.output), within=30)
+        await eventually(lambda: "resources closed" in tiny.output, within=20)
+        status, problems = await eventually(lambda: stopped(tiny), within=20)
+        assert (status, (await tiny.health("live"))[0]) == (503, 200), "a restart would not help"
+        assert "limit: DEAD_LETTERS_MAX_RUN_AT_START" in problems["worker"]
+        assert 'candlekeep_consumer_stopped{consumer="tiny"} 1.0' in await tiny.metrics()
+        assert 'candlekeep_dead_letters_total{consumer="tiny"' in await tiny.metrics()
+        tiny.process.send_signal(signal.SIGTERM)
+        assert await tiny.exit_code() == 1
     (alert,) = [json.loads(line) for line in tiny.output if '"level": "critical"' in line]
     assert alert["action"] == "too_many_dead_letters"
     assert "limit: DEAD_LETTERS_MAX_RUN_AT_START" in alert["event"]

@@ -4,13 +4,13 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from contracts.event import Event
-from contracts.topics import TICKS
 from runtime.attempts import Attempts
 from runtime.codec import encode
 from support.consuming import a_tick
 from support.records import KeptLetters, a_record
 
-RECORD = a_record(value=encode(a_tick())[0])
+TICK = a_tick()
+RECORD = a_record(value=encode(TICK)[0])
 
 
 class Handler:
@@ -27,23 +27,16 @@ class Handler:
 
 def attempts(handler: Handler, letters: KeptLetters, retried: list[int] | None = None) -> Attempts:
     on_retry = (lambda: retried.append(1)) if retried is not None else (lambda: None)
-    return Attempts(TICKS, handler, letters, attempts=3, first_pause=0.0, on_retry=on_retry)
+    return Attempts(handler, letters, attempts=3, first_pause=0.0, on_retry=on_retry)
 
 
 @pytest.mark.parametrize(("failures", "letters"), [(0, []), (2, []), (3, ["RuntimeError: failure 3"])])
 async def test_a_message_is_tried_three_times_and_then_put_aside(failures: int, letters: list[str]) -> None:
     kept, handler, retried = KeptLetters(), Handler(failures), []
-    await attempts(handler, kept, retried).settle(RECORD)
+    await attempts(handler, kept, retried).settle(TICK, RECORD)
     assert [letter.error for letter in kept.letters] == letters
     assert handler.calls == min(failures + 1, 3)
     assert len(retried) == handler.calls - 1
-
-
-async def test_an_unreadable_message_never_reaches_the_handler() -> None:
-    kept, handler = KeptLetters(), Handler(0)
-    await attempts(handler, kept).settle(a_record(value=b"?"))
-    assert handler.calls == 0
-    assert kept.letters[0].attempts == 1
 
 
 async def test_a_cancelled_handler_is_neither_done_nor_put_aside() -> None:
@@ -55,7 +48,7 @@ async def test_a_cancelled_handler_is_neither_done_nor_put_aside() -> None:
         await asyncio.Event().wait()
 
     settling = asyncio.create_task(
-        Attempts(TICKS, endless, kept, attempts=3, first_pause=0.0, on_retry=lambda: None).settle(RECORD)
+        Attempts(endless, kept, attempts=3, first_pause=0.0, on_retry=lambda: None).settle(TICK, RECORD)
     )
     await began.wait()
     settling.cancel()

@@ -1,4 +1,5 @@
 import asyncio
+import time
 
 import pytest
 from aiokafka import ConsumerRecord
@@ -62,6 +63,35 @@ def test_exactly_the_poison_is_put_aside_and_the_rest_is_written_in_order_once(
     written, refused = written_and_refused(batch, poison, outages)
     assert written == [number for number in batch if number not in poison]
     assert refused == [number for number in batch if number in poison]
+
+
+async def test_however_many_are_refused_they_wait_for_two_pauses_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_writer, "_FIRST_PAUSE_SECONDS", 0.1)
+    letters, tried = KeptLetters(dead_letters_max_run=1000, dead_letters_max_run_at_start=1000), []
+
+    async def store(events: list[Received]) -> None:
+        numbers = [number_of(received.event) for received in events if received.event is not None]
+        if len(numbers) == 1:
+            tried.extend(numbers)
+        if any(number % 4 == 0 for number in numbers):
+            raise ValueError("poison")
+
+    began = time.monotonic()
+    await BatchWriter(store, letters, lambda _: False, lambda: None).write(a_batch([*range(1, 201)]), nothing)
+    assert time.monotonic() - began < 2, "0.3 s on average for all, not for each of fifty"
+    assert letters.offsets == [*range(4, 201, 4)]
+    assert {tried.count(offset) for offset in letters.offsets} == {3}
+
+
+async def test_refused_messages_among_good_ones_are_no_run() -> None:
+    letters = KeptLetters(dead_letters_max_run=2, dead_letters_max_run_at_start=2)
+
+    async def store(events: list[Received]) -> None:
+        if any(received.offset % 2 for received in events):
+            raise ValueError("poison")
+
+    await BatchWriter(store, letters, lambda _: False, lambda: None).write(a_batch([*range(1, 41)]), nothing)
+    assert letters.offsets == [*range(1, 41, 2)]
 
 
 async def test_a_stop_ends_a_retry_and_the_batch_is_not_written() -> None:

@@ -72,6 +72,20 @@ async def test_too_many_stop_before_the_next_is_put_aside_and_the_alert_says_wha
         assert part in str(stopped.value)
 
 
+async def test_once_there_are_too_many_nothing_is_committed_any_more() -> None:
+    kept = KeptLetters(dead_letters_max_run=3)
+    kept.handled()
+    for _ in range(3):
+        await kept.send_unreadable(a_record(), "unreadable")
+    assert kept.may_commit
+    stopped = {"consumer": "log-writer"}
+    assert kept.registry.get_sample_value("candlekeep_consumer_stopped", stopped) is None
+    with pytest.raises(TooManyDeadLetters):
+        await kept.send_unreadable(a_record(), "unreadable")
+    assert not kept.may_commit
+    assert kept.registry.get_sample_value("candlekeep_consumer_stopped", stopped) == 1
+
+
 async def test_what_was_put_aside_in_an_earlier_life_counts_but_makes_no_second_letter() -> None:
     kept = KeptLetters(dead_letters_max_run_at_start=3)
     for _ in range(3):

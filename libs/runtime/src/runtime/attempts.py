@@ -7,8 +7,6 @@ from collections.abc import Awaitable, Callable
 from aiokafka import ConsumerRecord
 
 from contracts.event import Event
-from contracts.topics import Topic
-from runtime.codec import UnreadableMessage, decode
 from runtime.dead_letters import DeadLetters
 from runtime.logs import log
 
@@ -23,7 +21,6 @@ class Attempts:
 
     def __init__(
         self,
-        topic: Topic,
         handler: Handler,
         dead_letters: DeadLetters,
         *,
@@ -31,16 +28,11 @@ class Attempts:
         first_pause: float,
         on_retry: Callable[[], None],
     ) -> None:
-        self._topic, self._handler, self._dead_letters = topic, handler, dead_letters
+        self._handler, self._dead_letters = handler, dead_letters
         self._attempts, self._first_pause, self._on_retry = attempts, first_pause, on_retry
 
-    async def settle(self, record: ConsumerRecord) -> None:
+    async def settle(self, event: Event, record: ConsumerRecord) -> None:
         """Return when the message is handled, or acknowledged as a dead letter."""
-        try:
-            event = decode(self._topic, record.value)
-        except UnreadableMessage as unreadable:
-            return await self._dead_letters.send_unreadable(record, unreadable.reason)
-        self._dead_letters.readable()
         for attempt in range(1, self._attempts + 1):
             if (error := await self._try(event, record, attempt)) is None:
                 return self._dead_letters.handled()

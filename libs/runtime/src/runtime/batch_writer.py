@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aiokafka import ConsumerRecord
@@ -57,29 +57,59 @@ class BatchWriter:
         self._stopping.set()
 
     async def write(self, batch: Batch, while_waiting: Callable[[], Awaitable[None]]) -> None:
-        """Return when all is stored or put aside. `while_waiting` is called before each pause."""
-        parts = [batch] if batch else []
+        """Return when all is stored or put aside. `while_waiting` is called before each pause.
+
+        A message that is refused alone is tried again when the rest of its batch is stored, together with the others
+        of its kind: however many they are, they wait for two pauses, not for two each.
+        """
+        refused = await self._find_refused(batch, while_waiting)
+        pause = _FIRST_PAUSE_SECONDS
+        for _ in range(1, _ATTEMPTS_ALONE):
+            if refused:
+                await self._hold(next(iter(refused.values())), pause, while_waiting)
+                pause *= 2
+            again = {each: await self._store([batch[each]], while_waiting) for each in refused}
+            refused = {each: error for each, error in again.items() if error is not None}
+        self.problem = None
+        await self._put_aside(batch, refused)
+
+    async def _find_refused(self, batch: Batch, while_waiting: Callable[[], Awaitable[None]]) -> dict[int, Exception]:
+        """Store what can be stored. The rest by its place in the batch, each with its error."""
+        refused: dict[int, Exception] = {}
+        parts = [range(len(batch))] if batch else []
         while parts:
             part = parts.pop(0)
-            error = await self._store(part, while_waiting)
-            if error is None:
-                self._dead_letters.handled()
-            elif len(part) == 1:
-                await self._dead_letters.send(part[0][1], f"{type(error).__name__}: {error}", _ATTEMPTS_ALONE)
-            else:
+            error = await self._store([batch[each] for each in part], while_waiting)
+            if error is not None and len(part) == 1:
+                refused[part[0]] = error
+            elif error is not None:
                 half = len(part) // 2
                 parts[:0] = [part[:half], part[half:]]
+        return refused
+
+    async def _put_aside(self, batch: Batch, refused: Mapping[int, Exception]) -> None:
+        """The outcomes are told in the order of the stream: a limit on runs of failures must not see one where good
+        messages lay between.
+        """
+        letters = []
+        try:
+            for place, (_, record) in enumerate(batch):
+                if (error := refused.get(place)) is None:
+                    self._dead_letters.handled()
+                else:
+                    letters.append(self._dead_letters.send(record, f"{type(error).__name__}: {error}", _ATTEMPTS_ALONE))
+        finally:
+            await asyncio.gather(*letters)
 
     async def _store(self, part: Batch, while_waiting: Callable[[], Awaitable[None]]) -> Exception | None:
-        """None when stored, else the error that waiting does not cure. A message alone gets a second chance."""
+        """None when stored, else the error that waiting does not cure."""
         events = [received for received, _ in part]
-        pause, data_errors = _FIRST_PAUSE_SECONDS, 0
+        pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
                 await self._handler(events)
             except Exception as error:  # noqa: BLE001 -- `is_transient` decides
-                data_errors += not self._is_transient(error)
-                if data_errors >= (_ATTEMPTS_ALONE if len(part) == 1 else 1):
+                if not self._is_transient(error):
                     return self._give_up(part, error)
                 await self._hold(error, pause, while_waiting)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)

@@ -193,22 +193,31 @@ class BatchSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
             self._idle.set()
 
     async def _write(self, records: Sequence[ConsumerRecord]) -> None:
-        readable: list[tuple[Received, ConsumerRecord]] = []
-        for record in records:
-            topic = self._topics[record.topic]
-            try:
-                tombstone = record.value is None and topic.tombstones
-                event = None if tombstone else decode(topic, record.value)
-            except UnreadableMessage as unreadable:
-                await self._dead_letters.send_unreadable(record, unreadable.reason)
-            else:
-                self._dead_letters.readable()
-                key = (record.key or b"").decode(errors="replace")
-                readable.append((Received(event, key, topic, record.partition, record.offset), record))
+        readable = await self._read(records)
         self._metrics.batch_size.labels(self._group).observe(len(records))
         self._metrics.in_flight.labels(self._group).set(len(records))
         await self._writer.write(readable, self._keep_membership)
         self._metrics.in_flight.labels(self._group).set(0)
+
+    async def _read(self, records: Sequence[ConsumerRecord]) -> list[tuple[Received, ConsumerRecord]]:
+        """What can be read. The rest is put aside, all of it together: one acknowledgement each would take long."""
+        readable: list[tuple[Received, ConsumerRecord]] = []
+        letters = []
+        try:
+            for record in records:
+                topic = self._topics[record.topic]
+                try:
+                    tombstone = record.value is None and topic.tombstones
+                    event = None if tombstone else decode(topic, record.value)
+                except UnreadableMessage as unreadable:
+                    letters.append(self._dead_letters.send_unreadable(record, unreadable.reason))
+                else:
+                    self._dead_letters.readable()
+                    key = (record.key or b"").decode(errors="replace")
+                    readable.append((Received(event, key, topic, record.partition, record.offset), record))
+        finally:
+            await asyncio.gather(*letters)
+        return readable
 
     async def _keep_membership(self) -> None:
         """Count as polling while a batch is retried: after `max_poll_interval_ms` without a poll we would be put out

@@ -6,8 +6,7 @@ partition are finished; finished means handled, or acknowledged as a dead letter
 """
 
 import asyncio
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -15,13 +14,16 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from aiokafka.errors import IllegalStateError, KafkaError
 from typing_extensions import override
 
+from contracts.event import Event
 from contracts.topics import Topic
 from runtime.aiokafka_inside import NOTHING, committed_with_metadata, coordinator_problem
 from runtime.attempts import Attempts, Handler
 from runtime.background import Background
+from runtime.codec import UnreadableMessage, decode
 from runtime.commits import REQUEST_SECONDS, GatedCommits
 from runtime.connecting import ConsumerDied, close_consumer, start_consumer
 from runtime.dead_letters import DeadLetters
+from runtime.in_flight_limits import Limits
 from runtime.kafka import build_consumer, topic_name
 from runtime.logs import log
 from runtime.metrics import ConsumerMetrics
@@ -30,39 +32,23 @@ from runtime.partition_tracker import PartitionTracker
 from runtime.settings import KafkaSettings
 from runtime.waiting_room import WaitingRoom
 
+__all__ = ["ConcurrentConsumer", "Limits"]
+
 _CANCEL_SECONDS = 5.0
 _READ_AT_ONCE = 200
 """Of one partition, between two turns of the event loop."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """How much a `ConcurrentConsumer` takes on, and its patience. Times in seconds."""
-
-    in_flight: int = 200
-    """Messages being handled at once, all lanes together; a message's key is its lane."""
-    per_lane: int = 50
-    """Of one lane, so that a slow one leaves room for the others."""
-    own_per_lane: int = 0
-    """Of these, so many that every lane has for itself, beside `in_flight`: several slow ones cannot take them."""
-    window: int = 1000
-    """How far a partition may read ahead of its oldest unfinished message. What is read and may not begin yet waits in
-    memory, as bytes."""
-    attempts: int = 3
-    """Tries per message before it becomes a dead letter."""
-    first_retry: float = 0.5
-    """Before the second attempt; doubles with each, with jitter."""
-    commit_interval: float = 1.0
-    drain_on_revoke: float = 3.0
-    """A rebalance stops the whole group meanwhile, so this is short; what is not finished is done again."""
-    drain_on_stop: float = 25.0
-    """Must be shorter than the worker's grace, or the last commit is not made."""
 
 
 class _Waiting(NamedTuple):
     tracker: PartitionTracker
     partition: TopicPartition
     record: ConsumerRecord
+    event: Event | None
+    """None where it must wait: as bytes it takes less room."""
+
+
+_NO_LANE = object()
+"""Where messages are that nobody can read: they take no place, and so wait for none."""
 
 
 class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -83,13 +69,11 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         dead_letters: DeadLetters,
         metrics: ConsumerMetrics,
         limits: Limits | None = None,
-        urgent: Callable[[ConsumerRecord], bool] = lambda _: False,
+        urgent: Callable[[Event], bool] = lambda _: False,
     ) -> None:
-        """`urgent` is asked only about messages that have to wait."""
         self._settings, self._topic, self._group = settings, topic, group
         self._limits, self._dead_letters = limits or Limits(), dead_letters
         self._attempts = Attempts(
-            topic,
             handler,
             dead_letters,
             attempts=self._limits.attempts,
@@ -158,6 +142,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             self._stopping.set()
             for way_out in ways_out:
                 way_out.cancel()
+            await self._settle_letters()
             await self._abandon_tasks()
             await self._commit(consumer, set(consumer.assignment()))
             await close_consumer(consumer)
@@ -269,30 +254,53 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             tracker = self._trackers.setdefault(partition, PartitionTracker())
             for record in records:
                 if tracker.start(record.offset):
-                    lane = record.key or partition
-                    urgent = not self._lanes.has_place(lane) and self._urgent(record)
-                    self._lanes.arrive(lane, _Waiting(tracker, partition, record), urgent=urgent)
-                    self._begin_waiting()
+                    self._admit(tracker, partition, record)
         return sum(len(records) for records in batches.values())
+
+    def _admit(self, tracker: PartitionTracker, partition: TopicPartition, record: ConsumerRecord) -> None:
+        """Put it aside at once if it cannot be read, whatever its lane is busy with; else it takes its turn."""
+        try:
+            event = decode(self._topic, record.value)
+        except UnreadableMessage as unreadable:
+            self._begin(tracker, partition, record, self._dead_letters.send_unreadable(record, unreadable.reason))
+            return
+        self._dead_letters.readable()
+        lane = record.key or partition
+        at_once = self._lanes.has_place(lane)
+        waiting = _Waiting(tracker, partition, record, event if at_once else None)
+        self._lanes.arrive(lane, waiting, urgent=not at_once and self._urgent(event))
+        self._begin_waiting()
 
     def _begin_waiting(self) -> None:
         """Begin with as many messages as there are places. Not while partitions change hands, and not at the end."""
         while self._commits.is_open and not self._stopping.is_set() and (begun := self._lanes.begin()) is not None:
-            lane, (tracker, partition, record) = begun
-            task = asyncio.create_task(self._finish(tracker, record))
-            self._tasks[task] = partition, lane
-            task.add_done_callback(self._done)
+            lane, (tracker, partition, record, event) = begun
+            event = event or decode(self._topic, record.value)
+            self._begin(tracker, partition, record, self._attempts.settle(event, record), lane)
         self._metrics.in_flight.labels(self._group).set(len(self._tasks))
 
     # -- one message -------------------------------------------------------------------------------------------------
 
-    async def _finish(self, tracker: PartitionTracker, record: ConsumerRecord) -> None:
-        await self._attempts.settle(record)
-        tracker.finish(record.offset)
+    def _begin(
+        self,
+        tracker: PartitionTracker,
+        partition: TopicPartition,
+        record: ConsumerRecord,
+        settling: Awaitable[None],
+        lane: Hashable = _NO_LANE,
+    ) -> None:
+        async def finish() -> None:
+            await settling
+            tracker.finish(record.offset)
+
+        task = asyncio.create_task(finish())
+        self._tasks[task] = partition, lane
+        task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         _, lane = self._tasks.pop(task)
-        self._lanes.leave(lane)
+        if lane is not _NO_LANE:
+            self._lanes.leave(lane)
         self._begin_waiting()
         self._room.set()
         if not task.cancelled() and (error := task.exception()) is not None and not self._broken.done():
@@ -301,6 +309,11 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
     async def _drain(self, partitions: set[TopicPartition], seconds: float) -> None:
         if tasks := [task for task, (partition, _) in self._tasks.items() if partition in partitions]:
             await asyncio.wait(tasks, timeout=seconds)
+
+    async def _settle_letters(self) -> None:
+        """What was put aside is in the topic before we go: whoever is alarmed by a limit will want to look at it."""
+        if letters := [task for task, (_, lane) in self._tasks.items() if lane is _NO_LANE]:
+            await asyncio.wait(letters, timeout=_CANCEL_SECONDS)
 
     async def _abandon_tasks(self) -> None:
         """What is not finished by now is not finished: the next owner does it again."""

@@ -50,6 +50,12 @@ class ConsumerMetrics:
             ("consumer", "topic"),
             registry=registry,
         )
+        self.stopped = Gauge(
+            "candlekeep_consumer_stopped",
+            "1 once a consumer has reached its limit of dead letters: it consumes no more and waits for a person.",
+            ("consumer",),
+            registry=registry,
+        )
         self.rebalances = Counter(
             "candlekeep_consumer_rebalances",
             "Times that the group handed out its partitions anew.",

@@ -16,6 +16,8 @@ class Supervisor:
     def __init__(self, backgrounds: Sequence[Background]) -> None:
         self._backgrounds = backgrounds
         self._tasks: list[tuple[Background, asyncio.Task[None]]] = []
+        self.at_its_limit: str | None = None
+        """What a consumer said that has put aside too many messages."""
 
     async def run_until(self, stopping: asyncio.Task[bool]) -> bool:
         """Start all; return when told to stop (True) or when one of them ended by itself (False)."""
@@ -23,7 +25,9 @@ class Supervisor:
         await asyncio.wait([stopping, *(task for _, task in self._tasks)], return_when=asyncio.FIRST_COMPLETED)
         ended = [(background, task) for background, task in self._tasks if task.done()]
         for background, task in ended:
-            _explain_end(background, None if task.cancelled() else task.exception())
+            error = None if task.cancelled() else task.exception()
+            _explain_end(background, error)
+            self.at_its_limit = str(error) if isinstance(error, TooManyDeadLetters) else self.at_its_limit
         return not ended
 
     async def stop(self, grace_seconds: float) -> bool:

@@ -3,6 +3,9 @@
     run("scheduler", SchedulerSettings, build_worker)
 
 is the whole of a service's `__main__`. Exit codes: 0 after a signal, 1 when something broke, 2 for bad settings.
+
+A worker whose consumer has put aside too many messages lets go of everything and stays, not ready, until it is told to
+stop (exit code 1). Did it end, its supervisor would start it again, and each life would put aside a few more.
 """
 
 import asyncio
@@ -117,6 +120,7 @@ async def serve(worker: Worker, stop: asyncio.Event | None = None) -> int:
 
 async def _live(worker: Worker, app: AsgiFastStream, stop: asyncio.Event, phase: _Phase) -> int:
     stopping = asyncio.create_task(stop.wait())
+    supervisor = Supervisor(worker.backgrounds)
     async with AsyncExitStack() as stack:
         stack.callback(stopping.cancel)
         starting = asyncio.create_task(_start(worker, app, stack, phase))
@@ -132,12 +136,16 @@ async def _live(worker: Worker, app: AsgiFastStream, stop: asyncio.Event, phase:
             return 1
         phase.problem = None
         log.info("Ready", action="started", backgrounds=[background.name for background in worker.backgrounds])
-        supervisor = Supervisor(worker.backgrounds)
         healthy = await supervisor.run_until(stopping)
         phase.problem = "shutting down"
         log.info("Stopping", action="stopping", grace_seconds=worker.settings.shutdown_grace_seconds)
         stopped_well = await supervisor.stop(worker.settings.shutdown_grace_seconds)
-        return 0 if healthy and stopped_well else 1
+    if supervisor.at_its_limit is not None:
+        phase.problem = supervisor.at_its_limit
+        for background in worker.backgrounds:
+            worker.health.liveness(background.name, lambda: None)  # a restart would not cure what this one stopped for
+        await stop.wait()
+    return 0 if healthy and stopped_well else 1
 
 
 async def _start(worker: Worker, app: AsgiFastStream, stack: AsyncExitStack, phase: _Phase) -> None:

@@ -18,19 +18,13 @@ from collector.outcomes import Outcomes, Run
 from collector.running import Busy, Finished, Free, InHand, Running
 from contracts.event import Event
 from contracts.ticks import TickDue
-from contracts.topics import TICKS
 from contracts.vocabulary import Trigger
-from runtime.codec import UnreadableMessage, decode
 from runtime.failpoints import failpoint
 from runtime.logs import log
 
 
-def is_manual(record: ConsumerRecord) -> bool:
+def is_manual(tick: Event) -> bool:
     """Whether somebody waits for this run: such a tick overtakes the scheduled ones that wait in its lane."""
-    try:
-        tick = decode(TICKS, record.value)
-    except UnreadableMessage:
-        return False
     return isinstance(tick, TickDue) and tick.trigger is Trigger.MANUAL
 
 

@@ -32,6 +32,11 @@ class Tally:
         """Whether a message was handled well since the start, or none was put aside yet."""
         return self._any_handled or not any(self._recent)
 
+    @property
+    def exceeded(self) -> bool:
+        """Whether a limit was reached."""
+        return self._verdict is not None
+
     def readable(self) -> None:
         """The next message of the stream is an event; what becomes of it shows later."""
         self._recent.append(False)

@@ -2,8 +2,9 @@
 
 import asyncio
 import base64
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from datetime import UTC, datetime
+from typing import Any
 
 from aiokafka import ConsumerRecord
 
@@ -29,8 +30,9 @@ class DeadLetters:
     """The way out for one consumer's unreadable or unstorable messages.
 
     A consumer that was deployed with the wrong contract must not empty its topic into the dead letters. So there are
-    limits (`DeadLetterSettings`), and while nothing was handled well since the start, `may_commit` is false: a
-    consumer that stops at its limit and is started again meets the same messages again, instead of the next ones.
+    limits (`DeadLetterSettings`), and while nothing was handled well since the start, or once a limit is reached,
+    `may_commit` is false: a consumer that stops at its limit and is started again, or the one that takes over its
+    partitions, meets the same messages again, instead of the next ones.
     """
 
     def __init__(
@@ -47,8 +49,10 @@ class DeadLetters:
 
     @property
     def may_commit(self) -> bool:
-        """Whether offsets may be committed: not while all this consumer has done is putting messages aside."""
-        return self._tally.proven
+        """Whether offsets may be committed: not while all this consumer has done is putting messages aside, and not
+        once it has put aside too many.
+        """
+        return self._tally.proven and not self._tally.exceeded
 
     def readable(self) -> None:
         """Say of each message, in the order of the stream, that it is an event."""
@@ -64,23 +68,24 @@ class DeadLetters:
         """
         self._check(self._tally.failed() if readable else self._tally.unreadable(), record, error)
 
-    async def send_unreadable(self, record: ConsumerRecord, error: str) -> None:
+    def send_unreadable(self, record: ConsumerRecord, error: str) -> Coroutine[Any, Any, None]:
         """As `send`, for a message that was never told to be `readable`."""
         self._check(self._tally.unreadable(), record, error)
-        await self._send(record, error, 1)
+        return self._send(record, error, 1)
 
-    async def send(self, record: ConsumerRecord, error: str, attempts: int = 1) -> None:
-        """Put aside a readable message that cannot be handled. Return once the dead letter is acknowledged; only then
-        may the message itself be.
+    def send(self, record: ConsumerRecord, error: str, attempts: int = 1) -> Coroutine[Any, Any, None]:
+        """Put aside a readable message that cannot be handled. What is returned ends once the dead letter is
+        acknowledged; only then may the message itself be. Several may be awaited together.
 
-        While Kafka does not take it, this tries again for ever: a message must not vanish. Cancelling is safe, the
-        message is then read again. Raises `TooManyDeadLetters` before it puts aside one too many.
+        While Kafka does not take it, it tries again for ever: a message must not vanish. Cancelling is safe, the
+        message is then read again. Raises `TooManyDeadLetters`, here and at once, where this is one too many.
         """
         self._check(self._tally.failed(), record, error)
-        await self._send(record, error, attempts)
+        return self._send(record, error, attempts)
 
     def _check(self, verdict: str | None, record: ConsumerRecord, error: str) -> None:
         if verdict is not None:
+            self._metrics.stopped.labels(self._consumer).set(1)
             raise TooManyDeadLetters(
                 f"{self._consumer} stops: {verdict}; here {record.topic}/{record.partition}/{record.offset}: "
                 f"{error[:500]}. Is this release at fault, deploy one that can read them. Are the messages, look at "
