@@ -15,8 +15,8 @@ from admin_api.candles import prefers_csv
 from admin_api.errors import FieldError
 from admin_api.fields import FilterText, QueryInstant, SymbolText
 from admin_api.problems import field_error
-from admin_api.runs import success_rate
 from admin_api.schemas import ConfigChanges, NewConfig, advice
+from admin_api.stats import success_rate
 from contracts.vocabulary import Symbol
 
 GUIDE = {
