@@ -51,6 +51,7 @@ class Operated:
     random: random.Random
     overrides: dict[str, dict[str, str]]
     poison: set[tuple[str, int, int]] = field(default_factory=set)
+    poisoned_at: dict[tuple[str, int, int], float] = field(default_factory=dict)
     rules: Rules = _RULES
     patience: dict[str, float] = field(default_factory=dict)
     """Seconds of Retry-After, by the mood that asks for them."""
@@ -89,13 +90,13 @@ class Operated:
         try:
             response = await (api or self.api).request(method, path, json=body)
             outcome = "ok" if response.is_success else "failed" if response.status_code < 500 else "unknown"
-            answer = response.json() if outcome == "ok" else {}
+            answer = response.json() if outcome == "ok" and response.content else {}
         except httpx.HTTPError:
             pass
         call = Call(at=at, verb=verb, outcome=_outcome(outcome), config_id=config_id, subject=subject)
         if verb == "trigger":
             call = replace(call, run_id=answer.get("run_id"))
-        elif answer:
+        elif answer and verb != "delete":
             call = _told(call, answer)
         self.history.note(call)
         return call
@@ -182,7 +183,7 @@ class Operated:
                 self.history,
                 self.rules,
                 until=until,
-                poison=self.poison,
+                poison=dict.fromkeys(self.poison) | self.poisoned_at,
                 patience=self.patience,
             )
 

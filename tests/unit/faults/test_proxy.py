@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from support.faults.proxy import Proxy, proxying
+from support.polling import eventually
 
 
 async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -110,8 +111,7 @@ async def test_a_connection_that_lost_an_answer_is_cut_and_others_live_on(proxy:
     assert await quiet_reader.readexactly(1) == b"a"
     proxy.be("swallow answers")
     torn = asyncio.create_task(_say(proxy, b"hello"))
-    while proxy.swallowed < 5:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: proxy.swallowed == 5)
     proxy.be("pass")
     with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
         await torn
