@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from scheduler.grid import to_instant
-from support.faults import run_rules
-from support.faults.evidence import Evidence, Request
+from support.faults import request_rules, run_rules
+from support.faults.evidence import Evidence, Letter
 from support.faults.history import Call
 from support.faults.violations import Kind, Violation
 
@@ -96,18 +96,32 @@ def _not_in_force(evidence: Evidence, config_id: int, call: Call) -> str | None:
         return None if config is None else "deleted, and still there"
     if config is None:
         return "answered well, and not in the table"
+def _late_letter(evidence: Evidence, place: str, sent: float, put_aside: float) -> Iterator[Violation]:
+    """In time whatever exchanges do; after any other fault whoever reads the topic may have to come back first."""
+    faults = [fault.at for fault in evidence.history.faults if not fault.what.startswith("mood")]
+    excuse = max((at for at in faults if sent - evidence.rules.heals_within < at < put_aside), default=None)
+    late = put_aside - max(sent, excuse or sent)
+    if late > (evidence.rules.letter_within if excuse is None else evidence.rules.heals_within):
+        yield Violation(Kind.LETTER_LATE, place, f"put aside {put_aside - sent:.1f} s after it was sent")
+
+
     if config.version < (call.version or 0):
         return f"version {call.version} was answered, the table has {config.version}"
     return None
 
 
 def _letters(evidence: Evidence) -> Iterator[Violation]:
-    found = {(letter.source_topic, letter.partition, letter.offset): letter for letter in evidence.letters}
-    for place, letter in found.items():
+    """Of one message there may be several: of each consumer that met it, and of each life of it."""
+    found: dict[tuple[str, int, int], list[Letter]] = defaultdict(list)
+    for letter in evidence.letters:
+        found[letter.source_topic, letter.partition, letter.offset].append(letter)
+    for place, letters in found.items():
         if place not in evidence.poison:
-            yield Violation(Kind.LETTER_UNEXPECTED, str(place), letter.error)
-        elif letter.attempts > 5:
-            yield Violation(Kind.LETTER_UNEXPECTED, str(place), f"{letter.attempts} attempts")
+            yield Violation(Kind.LETTER_UNEXPECTED, str(place), letters[0].error)
+        elif (attempts := max(letter.attempts for letter in letters)) > 5:
+            yield Violation(Kind.LETTER_UNEXPECTED, str(place), f"{attempts} attempts")
+        if place in evidence.poisoned_at:
+            yield from _late_letter(evidence, str(place), evidence.poisoned_at[place], min(each.at for each in letters))
     for place in evidence.poison - found.keys():
         yield Violation(Kind.LETTER_MISSING, str(place), "nobody put it aside")
 

@@ -82,7 +82,15 @@ class Rules:
     lost_after: float = 60.0
     """Deadline plus so much: nothing runs any more."""
     heard_within: float = 10.0
-    """Seconds in which a change reaches the scheduler."""
+    """Seconds from when a scheduler says that it has heard of a change until nothing follows the older version."""
+    on_time_from: float | None = None
+    """Slots from here on are dealt with on time: every fault has ended long ago."""
+    late_after: float = 10.0
+    """Seconds. Generous, for machines that do other things too; a quiet one needs a tenth of a second."""
+    letter_within: float = 5.0
+    """Seconds in which poison is put aside, whatever exchanges do."""
+    heals_within: float = 60.0
+    """Seconds after a fault in which nobody need be on time."""
     most_per_second: Mapping[str, int] = field(default_factory=dict)
     """By exchange."""
     in_flight: float = 0.1
@@ -111,3 +119,5 @@ class Evidence:
     poison: frozenset[tuple[str, int, int]] = frozenset()
     """(topic, partition, offset) of what nobody can read: exactly these belong in the dead letters."""
     requests: tuple[Request, ...] = ()
+    poisoned_at: Mapping[tuple[str, int, int], float] = field(default_factory=dict)
+    """When these were sent, where that is known."""

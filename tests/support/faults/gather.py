@@ -52,10 +52,11 @@ async def gather(
     rules: Rules,
     *,
     until: float,
-    poison: Iterable[Any] = (),
+    poison: Mapping[Any, float | None] | None = None,
     patience: Mapping[str, float] | None = None,
 ) -> Evidence:
-    """All that can be known now. `poison`: (topic, partition, offset) of what was made unreadable on purpose;
+    """All that can be known now. `poison`: (topic, partition, offset) of what was made unreadable on purpose,
+    and when it was;
     `patience`: the seconds of Retry-After by the mood that asked for them.
     """
     schedule = await gather_schedule(stack, database_url, history, rules, until=until)
@@ -73,7 +74,8 @@ async def gather(
         published=_newest(await read_events(stack.kafka, prefix, CANDLES)),
         truth=await _truth(stack, candles),
         letters=tuple(_letter(event, prefix) for event in letters if isinstance(event, DeadLetter)),
-        poison=frozenset(poison),
+        poison=frozenset(poison or ()),
+        poisoned_at={place: at for place, at in (poison or {}).items() if at is not None},
         requests=await _requests(stack, patience or {}),
     )
 

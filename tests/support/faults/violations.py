@@ -24,6 +24,7 @@ class Kind(StrEnum):
     LETTER_UNEXPECTED = "dead letter unexpected"
     LETTER_MISSING = "dead letter missing"
 
+    LETTER_LATE = "dead letter late"
 
 @dataclass(frozen=True)
 class Violation:

@@ -96,8 +96,9 @@ def good() -> Evidence:
         fetched_at={SERIES: dict.fromkeys(OPENS, 200)},
         published={SERIES: dict.fromkeys(OPENS, 200)},
         truth={SERIES: dict.fromkeys([OPENS[0] - 60_000, *OPENS, OPENS[-1] + 60_000], CANDLE)},
-        letters=(Letter(source_topic=POISON[0], partition=POISON[1], offset=POISON[2], attempts=3),),
+        letters=(Letter(source_topic=POISON[0], partition=POISON[1], offset=POISON[2], attempts=3, at=START + 204.9),),
         poison=frozenset({POISON}),
+        poisoned_at={POISON: START + 200},
         requests=(
             *(a_request(START + 0.3 * k) for k in range(3)),
             a_request(REFUSED_AT, 429, retry_after=5),
@@ -244,6 +245,11 @@ BAD: list[tuple[str, Kind, Callable[[Evidence], Evidence]]] = [
         Kind.LETTER_UNEXPECTED,
         lambda e: replace(e, letters=(replace(e.letters[0], attempts=6),)),
     ),
+    (
+        "poison that lay about for longer than five seconds",
+        Kind.LETTER_LATE,
+        lambda e: replace(e, letters=(replace(e.letters[0], at=START + 205.1),)),
+    ),
     ("poison that vanished", Kind.LETTER_MISSING, lambda e: replace(e, letters=())),
 ]
 
@@ -312,6 +318,25 @@ def test_a_guessed_ending_may_be_replaced_by_the_real_one() -> None:
     assert (
         check(replace(good(), history=history(guessed, Seen(at=SLOTS[1] + 31, run_id=other, status="success")))) == []
     )
+
+
+@pytest.mark.parametrize(
+    ("fault", "seconds", "verdict"),
+    [
+        (Fault(at=START + 190, what="SIGKILL", target="collector"), 49, []),
+        (Fault(at=START + 190, what="SIGKILL", target="collector"), 61, [Kind.LETTER_LATE]),
+        (Fault(at=START + 205, what="SIGKILL", target="collector"), 59, []),
+        (Fault(at=START + 130, what="SIGKILL", target="collector"), 6, [Kind.LETTER_LATE]),
+        (Fault(at=START + 201, what="mood latency", target="binance"), 6, [Kind.LETTER_LATE]),
+    ],
+    ids=["restarting", "restarted long ago", "killed meanwhile", "recovered before", "an exchange is slow"],
+)
+def test_poison_may_wait_while_its_reader_comes_back_and_not_because_an_exchange_is_slow(
+    fault: Fault, seconds: float, verdict: list[Kind]
+) -> None:
+    evidence = replace(good(), history=history(fault))
+    late = replace(evidence, letters=(replace(evidence.letters[0], at=START + 200 + seconds),))
+    assert [each.kind for each in check(late)] == verdict
 
 
 def test_a_history_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -1,0 +1,63 @@
+"""Messages that come again: late, in another order, several times."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from contracts.runs import RunFinished
+from contracts.topics import CANDLES, CONFIG_CHANGES, RUN_EVENTS, SCHEDULE_STATE, TICKS
+from local_stack.keeper import KeptKafka
+from support.faults.gather import read_events
+from support.faults.replaying import caught_up, send_again, tables
+from support.faults.system import Operated, operated
+from support.whole_system import system_options
+
+pytestmark = [pytest.mark.faults, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(240)]
+SEED = 20_261_122
+
+
+@pytest.fixture
+async def system(kafka: KeptKafka, database_url: str, tmp_path: Path) -> AsyncIterator[Operated]:
+    async with operated(system_options(kafka, database_url, tmp_path), seed=SEED) as running:
+        await running.create(30)
+        yield running
+
+
+async def test_everything_again_in_another_order_changes_no_table(system: Operated) -> None:
+    for config_id in system.config_ids[:10]:
+        await system.trigger(config_id)  # reaches back a page: candles that are fetched twice
+    await system.judge()
+    await system.stack.processes["collector"].stop()
+    before = await tables(system.database_url)
+    again = [await send_again(system, topic, SEED) for topic in (RUN_EVENTS, CANDLES, SCHEDULE_STATE)]
+    assert min(again) > 30, again
+
+    await caught_up(system)
+    assert await tables(system.database_url) == before
+
+
+async def test_changes_again_in_another_order_bring_no_older_version_back(system: Operated) -> None:
+    for config_id in system.config_ids[:10]:
+        await system.update(config_id, interval_minutes=2)
+        await system.update(config_id, interval_minutes=1)
+        await system.update(config_id, enabled=False)
+    await asyncio.sleep(10)  # from here on a tick of a disabled config is a violation
+    for attempt in range(3):
+        for topic in (CONFIG_CHANGES, SCHEDULE_STATE):
+            await send_again(system, topic, SEED + attempt)
+    evidence = await system.judge()
+    assert sum(not config.enabled for config in evidence.configs.values()) == 10
+
+
+async def test_ticks_again_in_another_order_run_nothing_twice(system: Operated) -> None:
+    await asyncio.sleep(20)
+    for attempt in range(2):
+        await send_again(system, TICKS, SEED + attempt)
+    evidence = await system.judge()
+    events = await read_events(system.stack.kafka, system.stack.options.topic_prefix, RUN_EVENTS)
+    ended = Counter(str(event.run_id) for event in events if isinstance(event, RunFinished))
+    assert ended.keys() == {run.run_id for run in evidence.runs}
+    assert [run_id for run_id, times in ended.items() if times > 1] == []
