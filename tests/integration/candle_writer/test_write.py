@@ -1,6 +1,6 @@
 import asyncio
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
@@ -14,8 +14,16 @@ from support.writers import query
 
 pytestmark = pytest.mark.postgres
 
+MINUTE = timedelta(minutes=1)
 STORED = """
 SELECT exchange, symbol, timeframe, open_time, open, high, low, close, volume, fetched_at FROM ohlcv ORDER BY 1, 2, 3, 4
+"""
+
+MISCOUNTED = """
+SELECT series.id FROM series LEFT JOIN candles ON candles.series_id = series.id
+GROUP BY series.id
+HAVING (candle_count, first_open, last_open)
+  IS DISTINCT FROM (count(candles.series_id), min(open_time), max(open_time))
 """
 
 
@@ -90,6 +98,7 @@ async def test_any_order_of_any_batches_gives_the_same_table(engine: AsyncEngine
     assert {(symbol, at): values for symbol, at, *values in map(list, stored)} == {
         key: list(values) for key, values in expected.items()
     }
+    assert await query(database_url, MISCOUNTED) == []
 
 
 async def test_a_batch_is_written_whole_or_not_at_all(engine: AsyncEngine, database_url: str) -> None:
@@ -123,6 +132,35 @@ async def test_writers_that_meet_at_a_new_series_share_it_and_do_not_deadlock(
     await asyncio.gather(*(writer(seed) for seed in range(5)))
     assert await query(database_url, "SELECT count(*), count(DISTINCT series_id) FROM candles") == [(1000, 20)]
     assert await query(database_url, "SELECT count(*) FROM series") == [(20,)]
+
+
+async def test_a_series_knows_how_many_candles_it_holds_and_their_extent(
+    engine: AsyncEngine, database_url: str
+) -> None:
+    series, extent = SeriesIds(engine), "SELECT candle_count, first_open, last_open FROM series"
+    noon = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    for fetch, expected in (
+        (a_fetch(a_candle(5), a_candle(6)), (2, noon + 5 * MINUTE, noon + 6 * MINUTE)),
+        (a_fetch(a_candle(5, close=2.0), a_candle(7), second=1), (3, noon + 5 * MINUTE, noon + 7 * MINUTE)),
+        (a_fetch(a_candle(2), a_candle(6), second=0), (4, noon + 2 * MINUTE, noon + 7 * MINUTE)),
+    ):
+        await write_candles(engine, series, [fetch])
+        assert await query(database_url, extent) == [expected]
+
+
+async def test_writers_that_hold_the_same_candles_at_once_count_them_once(
+    engine: AsyncEngine, database_url: str
+) -> None:
+    fetches = [a_fetch(*map(a_candle, range(first, first + 300)), symbol=f"S{first % 3}/USDT") for first in range(20)]
+    await asyncio.gather(*(write_candles(engine, SeriesIds(engine), fetches) for _ in range(4)))
+    assert await query(database_url, MISCOUNTED) == []
+    assert await query(database_url, "SELECT count(*) FROM candles") != [(0,)]
+
+
+async def test_a_batch_that_fails_is_not_counted(engine: AsyncEngine, database_url: str) -> None:
+    with pytest.raises(asyncpg.DataError):
+        await write_candles(engine, SeriesIds(engine), [a_fetch(a_candle(1), a_candle()._replace(open_ms=10**17))])
+    assert await query(database_url, "SELECT candle_count, first_open FROM series") == [(0, None)]
 
 
 async def test_known_series_use_up_no_numbers(engine: AsyncEngine, database_url: str) -> None:

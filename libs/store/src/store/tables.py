@@ -1,6 +1,6 @@
 """Every table, each with the one service that writes it. SQLAlchemy Core: rows are read as rows, written as sets.
 
-Where Alembic's comparison cannot look (the view `ohlcv`, storage parameters), the migration is the only source.
+Where Alembic's comparison cannot look (the view `ohlcv`, triggers, storage parameters), the migration is the only source.
 """
 
 import sqlalchemy as sa
@@ -130,7 +130,17 @@ series = sa.Table(
     sa.Column("exchange", sa.Text, nullable=False),
     sa.Column("symbol", sa.Text, nullable=False),
     sa.Column("timeframe", sa.Text, nullable=False),
+    sa.Column(
+        "candle_count",
+        sa.BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="Kept in the transaction that stores the candles, so exact: counting millions takes seconds.",
+    ),
+    sa.Column("first_open", _instant, comment="Null: no candle yet."),
+    sa.Column("last_open", _instant),
     sa.UniqueConstraint("exchange", "symbol", "timeframe"),
+    sa.Index(None, "symbol", "exchange", "timeframe"),
     comment="A (exchange, symbol, timeframe) that has candles. Written by candle-writer.",
 )
 
@@ -221,6 +231,23 @@ run_hours = sa.Table(
     sa.Column("duration_microseconds", sa.BigInteger, nullable=False, comment="Their sum: exact, as no float is."),
     sa.Column("records", sa.BigInteger, nullable=False),
     comment="The run log, counted by the hour. Written by log-writer in the transaction that moves a run's state.",
+)
+
+run_durations = sa.Table(
+    "run_durations",
+    metadata,
+    sa.Column("span", sa.Text, primary_key=True, comment="hour or day: a month is 30 days and some hours."),
+    sa.Column("begins", _instant, primary_key=True, comment="The UTC hour or day of the start."),
+    sa.Column("job_type", sa.Text, primary_key=True),
+    sa.Column(
+        "bucket",
+        sa.Integer,
+        primary_key=True,
+        autoincrement=False,
+        comment="From 1.02^(bucket - 1) to below 1.02^bucket microseconds; 0: no time at all.",
+    ),
+    sa.Column("runs", sa.BigInteger, nullable=False),
+    comment="How long runs that succeeded or failed took, for percentiles. Written by log-writer with run_hours.",
 )
 
 idempotency_keys = sa.Table(
