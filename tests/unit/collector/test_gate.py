@@ -6,10 +6,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from collector.exchange.gate import Gate
-from collector.exchange.health import FINE, ProbePolicy, State
+from collector.exchange.health import FINE, Health, ProbePolicy
 from collector.failures import Deferred, ExchangeFailure
 from collector.metrics import CollectorMetrics
-from contracts.vocabulary import ErrorClass
+from contracts.vocabulary import ErrorClass, ExchangeState
 
 BAN = ExchangeFailure(ErrorClass.BANNED, "binance has banned us", retryable=True, retry_after=60)
 REFUSAL = ExchangeFailure(ErrorClass.RATE_LIMITED, "too often", retryable=True, retry_after=90)
@@ -21,8 +21,14 @@ def now() -> list[float]:
 
 
 @pytest.fixture
-def gate(now: list[float]) -> Gate:
-    return Gate("binance", ProbePolicy(), CollectorMetrics(CollectorRegistry()), lambda: now[0])
+def told() -> list[Health]:
+    return []
+
+
+@pytest.fixture
+def gate(now: list[float], told: list[Health]) -> Gate:
+    metrics = CollectorMetrics(CollectorRegistry())
+    return Gate("binance", ProbePolicy(), metrics, lambda: now[0], lambda _, health: told.append(health))
 
 
 def turned_back(gate: Gate) -> Deferred:
@@ -34,7 +40,7 @@ def turned_back(gate: Gate) -> Deferred:
 def test_while_all_is_well_everybody_passes(gate: Gate) -> None:
     with gate.passing(), gate.passing():
         gate.check()
-    assert gate.state is State.OK
+    assert gate.state is ExchangeState.OK
 
 
 def test_nobody_passes_before_the_end_and_one_probe_after_it(gate: Gate, now: list[float]) -> None:
@@ -48,7 +54,7 @@ def test_nobody_passes_before_the_end_and_one_probe_after_it(gate: Gate, now: li
         assert behind.retry_after is None
         gate.answered(health)
     assert behind.changed.is_set()
-    assert gate.state is State.OK
+    assert gate.state is ExchangeState.OK
 
 
 def test_who_waited_for_the_throttle_since_before_the_ban_is_turned_back(gate: Gate) -> None:
@@ -82,4 +88,24 @@ def test_a_probe_that_came_to_nothing_of_its_own_leaves_the_looking_to_the_next(
         probe()
     assert behind[0].changed.is_set()
     with gate.passing():
-        assert gate.state is State.BANNED
+        assert gate.state is ExchangeState.BANNED
+
+
+def test_the_first_answer_is_told_and_then_every_change_with_what_it_is_until(
+    gate: Gate, now: list[float], told: list[Health]
+) -> None:
+    gate.answered(FINE)
+    gate.answered(FINE)
+    gate.failed(BAN, FINE)
+    now[0] += 60
+    with gate.passing() as health:
+        gate.failed(REFUSAL, health)
+    now[0] += 90
+    with gate.passing() as health:
+        gate.answered(health)
+    assert [(each.state, each.until) for each in told] == [
+        (ExchangeState.OK, 0.0),
+        (ExchangeState.BANNED, 1060.0),
+        (ExchangeState.THROTTLED, 1150.0),
+        (ExchangeState.OK, 0.0),
+    ]

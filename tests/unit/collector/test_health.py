@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.exchange.health import FINE, Health, ProbePolicy, State, after_answer, after_failure
+from collector.exchange.health import FINE, Health, ProbePolicy, after_answer, after_failure
 from collector.failures import ExchangeFailure
-from contracts.vocabulary import ErrorClass
+from contracts.vocabulary import ErrorClass, ExchangeState
 
 POLICY = ProbePolicy(first=2.0, longest=60.0, strikes=3)
 NOW = 1000.0
@@ -24,9 +24,9 @@ def test_a_refusal_names_the_state_and_its_end() -> None:
     throttled = after(FINE, ErrorClass.RATE_LIMITED, 7)
     banned = after(FINE, ErrorClass.BANNED, 120)
     closed = after(FINE, ErrorClass.MAINTENANCE)
-    assert (throttled.state, throttled.until) == (State.THROTTLED, NOW + 7)
-    assert (banned.state, banned.until) == (State.BANNED, NOW + 120)
-    assert (closed.state, closed.until) == (State.MAINTENANCE, NOW + 2)
+    assert (throttled.state, throttled.until) == (ExchangeState.THROTTLED, NOW + 7)
+    assert (banned.state, banned.until) == (ExchangeState.BANNED, NOW + 120)
+    assert (closed.state, closed.until) == (ExchangeState.MAINTENANCE, NOW + 2)
     assert after(FINE, ErrorClass.BANNED).until == NOW + 60
 
 
@@ -43,8 +43,8 @@ def test_several_requests_in_a_row_without_an_answer_make_it_unreachable() -> No
     health = FINE
     for error_class in (ErrorClass.NETWORK, ErrorClass.TIMEOUT):
         health = after(health, error_class)
-        assert health.state is State.OK
-    assert after(health, ErrorClass.UNAVAILABLE).state is State.UNREACHABLE
+        assert health.state is ExchangeState.OK
+    assert after(health, ErrorClass.UNAVAILABLE).state is ExchangeState.UNREACHABLE
     assert after_answer(health, FINE) is FINE
     assert after(health, ErrorClass.BAD_SYMBOL) is FINE
     assert after(FINE, ErrorClass.UNAVAILABLE, 30).until == NOW + 30
@@ -62,15 +62,15 @@ def test_what_was_asked_before_a_ban_neither_lifts_nor_shortens_it() -> None:
 
 def test_an_answer_from_an_exchange_thought_unreachable_counts_whenever_it_was_asked_for() -> None:
     unreachable = after(Health(failures=2), ErrorClass.TIMEOUT)
-    assert unreachable.state is State.UNREACHABLE
+    assert unreachable.state is ExchangeState.UNREACHABLE
     assert after_answer(unreachable, FINE) is FINE
 
 
 def test_a_probe_that_meets_something_else_changes_the_state() -> None:
     banned = after(FINE, ErrorClass.BANNED, 120)
-    assert after(banned, ErrorClass.MAINTENANCE).state is State.MAINTENANCE
-    assert after(banned, ErrorClass.TIMEOUT).state is State.UNREACHABLE
-    assert after(banned, ErrorClass.BAD_RESPONSE).state is State.BANNED
+    assert after(banned, ErrorClass.MAINTENANCE).state is ExchangeState.MAINTENANCE
+    assert after(banned, ErrorClass.TIMEOUT).state is ExchangeState.UNREACHABLE
+    assert after(banned, ErrorClass.BAD_RESPONSE).state is ExchangeState.BANNED
     assert after(banned, ErrorClass.BAD_REQUEST) is FINE
 
 
@@ -89,7 +89,7 @@ def test_no_request_is_let_through_before_any_told_end_whatever_else_is_heard(
     for error_class, retry_after, answered, passed, late in heard:
         now += passed
         under = FINE if late else health
-        if under is not FINE and (health.state is not State.OK and now < health.until):
+        if under is not FINE and (health.state is not ExchangeState.OK and now < health.until):
             continue  # the gate lets nobody through
         if answered:
             health = after_answer(health, under)
@@ -97,5 +97,5 @@ def test_no_request_is_let_through_before_any_told_end_whatever_else_is_heard(
             health = after(health, error_class, retry_after, asked_under=under, now=now)
             told = told if retry_after is None else max(told, now + retry_after)
         if now < told:
-            assert health.state is not State.OK
+            assert health.state is not ExchangeState.OK
             assert health.until >= told

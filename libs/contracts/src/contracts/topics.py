@@ -12,6 +12,7 @@ from contracts.candles import CandlesCollected
 from contracts.configs import ConfigChanged, ConfigRemoved
 from contracts.dead_letters import DeadLetter
 from contracts.event import Event
+from contracts.exchanges import ExchangeHealthChanged
 from contracts.runs import RunFinished, RunStarted
 from contracts.schedule import JobScheduled
 from contracts.ticks import TickDue
@@ -51,7 +52,7 @@ CONFIG_CHANGES: Final = Topic(
     retention=None,
     partitions=12,
     producers=("admin-api",),
-    consumers=("scheduler",),
+    consumers=("scheduler", "admin-api"),
     tombstones=True,
     why="What to collect. The scheduler restores its book from here, so the newest state of every config stays.",
 )
@@ -64,7 +65,7 @@ SCHEDULE_STATE: Final = Topic(
     retention=None,
     partitions=12,
     producers=("scheduler",),
-    consumers=("scheduler", "log-writer"),
+    consumers=("scheduler", "log-writer", "admin-api"),
     tombstones=True,
     why="Where each schedule stands: the scheduler's memory. Co-partitioned with config-changes.",
 )
@@ -89,7 +90,7 @@ RUN_EVENTS: Final = Topic(
     retention=timedelta(days=7),
     partitions=12,
     producers=("collector",),
-    consumers=("log-writer", "scheduler"),
+    consumers=("log-writer", "scheduler", "admin-api"),
     why="What became of each run: the run log, and the scheduler's knowledge of how far a config is covered.",
 )
 
@@ -105,6 +106,18 @@ CANDLES: Final = Topic(
     why="Closed, validated candles on their way to the table; per series in order.",
 )
 
+EXCHANGE_HEALTH: Final = Topic(
+    name="exchange-health",
+    events=(ExchangeHealthChanged,),
+    key="exchange id",
+    cleanup=Cleanup.COMPACT,
+    retention=None,
+    partitions=3,
+    producers=("collector",),
+    consumers=("admin-api",),
+    why="How each exchange fares, for people: who watches live sees a ban begin and end.",
+)
+
 DEAD_LETTERS: Final = Topic(
     name="dead-letters",
     events=(DeadLetter,),
@@ -117,4 +130,4 @@ DEAD_LETTERS: Final = Topic(
     why="Messages that nobody could read or store, with the reason, kept for a person to look at and replay.",
 )
 
-ALL_TOPICS: Final = (CONFIG_CHANGES, SCHEDULE_STATE, TICKS, RUN_EVENTS, CANDLES, DEAD_LETTERS)
+ALL_TOPICS: Final = (CONFIG_CHANGES, SCHEDULE_STATE, TICKS, RUN_EVENTS, CANDLES, EXCHANGE_HEALTH, DEAD_LETTERS)

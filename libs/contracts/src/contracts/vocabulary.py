@@ -61,6 +61,19 @@ class Trigger(StrEnum):
     """Somebody asked for it."""
 
 
+class ExchangeState(StrEnum):
+    """How an exchange fares. Everything but `ok` means: no requests, but for one probe at a time."""
+
+    OK = "ok"
+    THROTTLED = "throttled"
+    """We asked too often (429)."""
+    BANNED = "banned"
+    """We went on asking (418)."""
+    MAINTENANCE = "maintenance"
+    UNREACHABLE = "unreachable"
+    """Several requests in a row came to nothing."""
+
+
 class ErrorClass(StrEnum):
     """Why a run, or one timeframe of it, did not collect: the code in the run log, in metrics and in alerts."""
 

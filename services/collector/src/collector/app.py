@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -9,12 +10,13 @@ from typing import Final
 from collector.collect import Collector
 from collector.exchange.clients import ClientOptions, ExchangeClients
 from collector.exchange.health import ProbePolicy
+from collector.exchange_news import ExchangeNews
 from collector.handlers import Doorbell, is_manual
 from collector.metrics import CollectorMetrics
 from collector.outcomes import Outcomes
 from collector.retry import RetryPolicy
 from collector.settings import CollectorSettings
-from contracts.topics import CANDLES, DEAD_LETTERS, RUN_EVENTS, TICKS
+from contracts.topics import CANDLES, DEAD_LETTERS, EXCHANGE_HEALTH, RUN_EVENTS, TICKS
 from runtime.concurrent import ConcurrentConsumer, Limits
 from runtime.dead_letters import DeadLetters
 from runtime.health import Health
@@ -34,6 +36,8 @@ def build_worker(settings: CollectorSettings) -> Worker:
     metrics, consumer_metrics = CollectorMetrics(registry), ConsumerMetrics(registry)
     broker = build_broker(settings, NAME)
     publisher = EventPublisher(broker, settings, NAME, PublisherMetrics(registry))
+    this_instance = f"{socket.gethostname()}:{os.getpid()}"
+    news = ExchangeNews(publisher, this_instance, time.monotonic)
     clients = ExchangeClients(
         ClientOptions(
             request_timeout_seconds=settings.request_timeout_seconds,
@@ -46,8 +50,9 @@ def build_worker(settings: CollectorSettings) -> Worker:
             ),
         ),
         metrics,
+        tell=news.tell,
     )
-    outcomes = Outcomes(publisher, metrics, f"{socket.gethostname()}:{os.getpid()}")
+    outcomes = Outcomes(publisher, metrics, this_instance)
     collector = Collector(
         clients=clients,
         publisher=publisher,
@@ -81,8 +86,8 @@ def build_worker(settings: CollectorSettings) -> Worker:
         broker=broker,
         registry=registry,
         health=health,
-        topics=(TICKS, RUN_EVENTS, CANDLES, DEAD_LETTERS),
-        backgrounds=(consumer.background(),),
+        topics=(TICKS, RUN_EVENTS, CANDLES, EXCHANGE_HEALTH, DEAD_LETTERS),
+        backgrounds=(consumer.background(), news.background()),
         resources=lambda: _closing(clients),
     )
 

@@ -11,7 +11,7 @@ import ccxt.async_support as ccxt
 from collector.clock import ExchangeClock
 from collector.exchange.errors import failure_of
 from collector.exchange.gate import Gate
-from collector.exchange.health import ProbePolicy
+from collector.exchange.health import Health, ProbePolicy
 from collector.exchange.markets import Markets
 from collector.exchange.shape import is_list_of_candles
 from collector.exchange.strict import LAST, Exchanged, strict
@@ -55,7 +55,14 @@ class ClientOptions:
 class ExchangeClient:
     """One exchange. Spot and swap markets are two ccxt instances under one rate limit, made when first needed."""
 
-    def __init__(self, exchange: str, options: ClientOptions, metrics: CollectorMetrics, clock: ExchangeClock) -> None:
+    def __init__(
+        self,
+        exchange: str,
+        options: ClientOptions,
+        metrics: CollectorMetrics,
+        clock: ExchangeClock,
+        tell: Callable[[str, Health], None],
+    ) -> None:
         """Raises `ExchangeFailure` when ccxt does not know the exchange, or not its candles."""
         self.exchange = exchange
         self._options, self._metrics, self._clock = options, metrics, clock
@@ -63,7 +70,7 @@ class ExchangeClient:
         metrics.clock_skew.labels(exchange).set_function(clock.skew)
         self._books: dict[str, tuple[Any, Markets]] = {}
         self._throttle: FairThrottler | None = None
-        self._gate = Gate(exchange, options.probing, metrics, clock.monotonic)
+        self._gate = Gate(exchange, options.probing, metrics, clock.monotonic, tell)
         self._sample = self._instance("spot")
         if not self._sample.has.get("fetchOHLCV"):
             raise ExchangeFailure(ErrorClass.NOT_SUPPORTED, f"{exchange} offers no candles", retryable=False)
@@ -195,14 +202,18 @@ class ExchangeClients:
         options: ClientOptions,
         metrics: CollectorMetrics,
         make_clock: Callable[[], ExchangeClock] = ExchangeClock,
+        tell: Callable[[str, Health], None] = lambda _exchange, _health: None,
     ) -> None:
-        self._options, self._metrics, self._make_clock = options, metrics, make_clock
+        """`tell` hears how each exchange fares, whenever that changes."""
+        self._options, self._metrics, self._make_clock, self._tell = options, metrics, make_clock, tell
         self._clients: dict[str, ExchangeClient] = {}
 
     def of(self, exchange: str) -> ExchangeClient:
         """Raises `ExchangeFailure` when ccxt cannot collect candles there. Call it inside the event loop."""
         if exchange not in self._clients:
-            self._clients[exchange] = ExchangeClient(exchange, self._options, self._metrics, self._make_clock())
+            self._clients[exchange] = ExchangeClient(
+                exchange, self._options, self._metrics, self._make_clock(), self._tell
+            )
         return self._clients[exchange]
 
     async def close(self) -> None:

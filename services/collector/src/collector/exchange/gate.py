@@ -7,20 +7,20 @@ from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from collector.exchange.health import FINE, Health, ProbePolicy, State, after_answer, after_failure
+from collector.exchange.health import FINE, Health, ProbePolicy, after_answer, after_failure
 from collector.failures import Deferred, ExchangeFailure
 from collector.metrics import CollectorMetrics
-from contracts.vocabulary import ErrorClass
+from contracts.vocabulary import ErrorClass, ExchangeState
 from runtime.logs import log
 
 _PROBING: ContextVar[bool] = ContextVar("probing", default=False)
 """Whether the request that is being made is the probe: it passes where others are turned back."""
 
 _CLASSES: Final = {
-    State.THROTTLED: (ErrorClass.RATE_LIMITED, "asked to be left alone until"),
-    State.BANNED: (ErrorClass.BANNED, "has banned this address until"),
-    State.MAINTENANCE: (ErrorClass.MAINTENANCE, "is under maintenance and looked at again at"),
-    State.UNREACHABLE: (ErrorClass.UNAVAILABLE, "does not answer and is looked at again at"),
+    ExchangeState.THROTTLED: (ErrorClass.RATE_LIMITED, "asked to be left alone until"),
+    ExchangeState.BANNED: (ErrorClass.BANNED, "has banned this address until"),
+    ExchangeState.MAINTENANCE: (ErrorClass.MAINTENANCE, "is under maintenance and looked at again at"),
+    ExchangeState.UNREACHABLE: (ErrorClass.UNAVAILABLE, "does not answer and is looked at again at"),
 }
 
 
@@ -28,23 +28,30 @@ class Gate:
     """Keeps an exchange's health, tells of its changes once each, and lets requests through accordingly."""
 
     def __init__(
-        self, exchange: str, policy: ProbePolicy, metrics: CollectorMetrics, monotonic: Callable[[], float]
+        self,
+        exchange: str,
+        policy: ProbePolicy,
+        metrics: CollectorMetrics,
+        monotonic: Callable[[], float],
+        tell: Callable[[str, Health], None],
     ) -> None:
+        """`tell` is called with the exchange and how it fares: at its first answer, and at every change."""
         self._exchange, self._policy, self._metrics, self._monotonic = exchange, policy, metrics, monotonic
+        self._tell, self._told = tell, False
         self._health = FINE
         self._probed = False
         self._changed = asyncio.Event()
         self._show()
 
     @property
-    def state(self) -> State:
+    def state(self) -> ExchangeState:
         return self._health.state
 
     @contextmanager
     def passing(self) -> Iterator[Health]:
         """Around a request, its wait for the throttle included. Raises `Deferred` where none may be made now."""
         health = self._health
-        if health.state is State.OK:
+        if health.state is ExchangeState.OK:
             yield health
             return
         if self._probed or health.until > self._monotonic():
@@ -60,7 +67,7 @@ class Gate:
 
     def check(self) -> None:
         """Just before a request leaves: much may have happened while it waited for the throttle. Raises `Deferred`."""
-        if self._health.state is State.OK:
+        if self._health.state is ExchangeState.OK:
             return
         if not _PROBING.get() or self._health.until > self._monotonic():
             raise self._deferred()
@@ -68,6 +75,9 @@ class Gate:
     def answered(self, asked_under: Health) -> None:
         if self._health is not FINE:
             self._become(after_answer(self._health, asked_under))
+        if not self._told:  # whoever had this exchange before us may have said otherwise
+            self._told = True
+            self._tell(self._exchange, self._health)
 
     def failed(self, failure: ExchangeFailure, asked_under: Health) -> None:
         now = self._monotonic()
@@ -75,12 +85,16 @@ class Gate:
 
     def _become(self, health: Health) -> None:
         before, self._health = self._health, health
+        well = health.state is ExchangeState.OK
+        if health.state is not before.state or (not well and health.until != before.until):
+            self._told = True
+            self._tell(self._exchange, health)
         if health.state is before.state:
             return
         self._show()
         self._wake()
         self._metrics.exchange_state_changes.labels(self._exchange, health.state).inc()
-        if health.state is State.OK:
+        if well:
             log.info("An exchange is well again", action="exchange_state", exchange=self._exchange, state=health.state)
             return
         log.warning(
@@ -94,7 +108,7 @@ class Gate:
         )
 
     def _show(self) -> None:
-        for state in State:
+        for state in ExchangeState:
             self._metrics.exchange_state.labels(self._exchange, state).set(state is self._health.state)
 
     def _wake(self) -> None:

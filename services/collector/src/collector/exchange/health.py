@@ -4,24 +4,10 @@ Seconds are those of the caller's monotonic clock.
 """
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Final
 
 from collector.failures import ExchangeFailure
-from contracts.vocabulary import ErrorClass
-
-
-class State(StrEnum):
-    """Everything but `OK` means: no requests, but for one probe at a time once its time has come."""
-
-    OK = "ok"
-    THROTTLED = "throttled"
-    """We asked too often (429)."""
-    BANNED = "banned"
-    """We went on asking (418)."""
-    MAINTENANCE = "maintenance"
-    UNREACHABLE = "unreachable"
-    """Several requests in a row came to nothing."""
+from contracts.vocabulary import ErrorClass, ExchangeState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +24,7 @@ class ProbePolicy:
 class Health:
     """What is known of one exchange."""
 
-    state: State = State.OK
+    state: ExchangeState = ExchangeState.OK
     until: float = 0.0
     """No request before this instant."""
     failures: int = 0
@@ -51,9 +37,9 @@ FINE: Final = Health()
 
 _NO_ANSWER: Final = frozenset({ErrorClass.UNAVAILABLE, ErrorClass.TIMEOUT, ErrorClass.NETWORK})
 _STATES: Final = {
-    ErrorClass.RATE_LIMITED: State.THROTTLED,
-    ErrorClass.BANNED: State.BANNED,
-    ErrorClass.MAINTENANCE: State.MAINTENANCE,
+    ErrorClass.RATE_LIMITED: ExchangeState.THROTTLED,
+    ErrorClass.BANNED: ExchangeState.BANNED,
+    ErrorClass.MAINTENANCE: ExchangeState.MAINTENANCE,
 }
 
 
@@ -63,8 +49,8 @@ def after_answer(health: Health, asked_under: Health) -> Health:
     An answer to what was asked before a ban says nothing about the ban. One that comes from an exchange which we took
     for unreachable does.
     """
-    guessed = health.state is State.UNREACHABLE and health.why is not None and health.why.retry_after is None
-    if health.state is State.OK or guessed or asked_under is health:
+    guessed = health.state is ExchangeState.UNREACHABLE and health.why is not None and health.why.retry_after is None
+    if health.state is ExchangeState.OK or guessed or asked_under is health:
         return FINE
     return health
 
@@ -73,11 +59,11 @@ def after_failure(
     health: Health, failure: ExchangeFailure, *, asked_under: Health, now: float, policy: ProbePolicy
 ) -> Health:
     """A request failed. Failures that are an answer of a kind (an unknown symbol) do not count against the exchange."""
-    well, probed = health.state is State.OK, asked_under is health and health.state is not State.OK
+    well, probed = health.state is ExchangeState.OK, asked_under is health and health.state is not ExchangeState.OK
     state = _state_after(health, failure, well=well, probed=probed, policy=policy)
     if state is None:
         return after_answer(health, asked_under)
-    if state is State.OK:
+    if state is ExchangeState.OK:
         return replace(health, failures=health.failures + 1, why=failure)
     unasked_for = failure.error_class not in _STATES and failure.retry_after is None
     if state is health.state and not probed and unasked_for:
@@ -90,21 +76,21 @@ def after_failure(
 
 def _state_after(
     health: Health, failure: ExchangeFailure, *, well: bool, probed: bool, policy: ProbePolicy
-) -> State | None:
+) -> ExchangeState | None:
     """The state that the failure speaks for; None: for none, it was an answer."""
     if (named := _STATES.get(failure.error_class)) is not None:
         return named
     if failure.error_class in _NO_ANSWER:
         strikes = policy.strikes if failure.retry_after is None else 1
-        return State.UNREACHABLE if probed or (well and health.failures + 1 >= strikes) else health.state
+        return ExchangeState.UNREACHABLE if probed or (well and health.failures + 1 >= strikes) else health.state
     if failure.error_class is ErrorClass.BAD_RESPONSE and probed:
         return health.state  # a page of HTML does not say that all is well again
-    return None if failure.retry_after is None else State.THROTTLED
+    return None if failure.retry_after is None else ExchangeState.THROTTLED
 
 
-def _wait(state: State, failure: ExchangeFailure, failures: int, policy: ProbePolicy) -> float:
+def _wait(state: ExchangeState, failure: ExchangeFailure, failures: int, policy: ProbePolicy) -> float:
     if failure.retry_after is not None:
         return failure.retry_after
-    if state is State.BANNED:
+    if state is ExchangeState.BANNED:
         return policy.longest  # a ban that names no end grows with every request that is made meanwhile
     return min(policy.longest, policy.first * 2.0 ** min(failures, 30))
