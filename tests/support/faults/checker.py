@@ -45,27 +45,6 @@ def _stale_candles(evidence: Evidence) -> Iterator[Violation]:
             yield Violation(Kind.CANDLE_MISSING, "|".join(series), f"{len(gone)} that Kafka acknowledged")
 
 
-def _requests(evidence: Evidence) -> Iterator[Violation]:
-    by_exchange: dict[str, list[Request]] = defaultdict(list)
-    for request in sorted(evidence.requests, key=lambda each: each.at):
-        by_exchange[request.exchange].append(request)
-    for exchange, requests in by_exchange.items():
-        most = evidence.rules.most_per_second.get(exchange, len(requests))
-        for first, one_too_many in zip(requests, requests[most:], strict=False):
-            if one_too_many.at - first.at < 1:
-                yield Violation(Kind.OVER_RATE, exchange, f"more than {most} requests in the second from {first.at}")
-                break
-        for refusal in requests:
-            if refusal.retry_after is None:
-                continue
-            begin = refusal.answered_at + evidence.rules.in_flight
-            end = refusal.answered_at + refusal.retry_after
-            if too_soon := [each for each in requests if begin < each.at < end]:
-                yield Violation(
-                    Kind.BEFORE_RETRY_AFTER, exchange, f"{len(too_soon)}, {end - too_soon[0].at:.1f} s early"
-                )
-
-
 def _changes(evidence: Evidence) -> Iterator[Violation]:
     """What was answered well is in the table and has reached the scheduler; what was refused has not happened."""
     last: dict[int, Call] = {}
@@ -96,15 +75,6 @@ def _not_in_force(evidence: Evidence, config_id: int, call: Call) -> str | None:
         return None if config is None else "deleted, and still there"
     if config is None:
         return "answered well, and not in the table"
-def _late_letter(evidence: Evidence, place: str, sent: float, put_aside: float) -> Iterator[Violation]:
-    """In time whatever exchanges do; after any other fault whoever reads the topic may have to come back first."""
-    faults = [fault.at for fault in evidence.history.faults if not fault.what.startswith("mood")]
-    excuse = max((at for at in faults if sent - evidence.rules.heals_within < at < put_aside), default=None)
-    late = put_aside - max(sent, excuse or sent)
-    if late > (evidence.rules.letter_within if excuse is None else evidence.rules.heals_within):
-        yield Violation(Kind.LETTER_LATE, place, f"put aside {put_aside - sent:.1f} s after it was sent")
-
-
     if config.version < (call.version or 0):
         return f"version {call.version} was answered, the table has {config.version}"
     return None
@@ -126,6 +96,15 @@ def _letters(evidence: Evidence) -> Iterator[Violation]:
         yield Violation(Kind.LETTER_MISSING, str(place), "nobody put it aside")
 
 
+def _late_letter(evidence: Evidence, place: str, sent: float, put_aside: float) -> Iterator[Violation]:
+    """In time whatever exchanges do; after any other fault whoever reads the topic may have to come back first."""
+    faults = [fault.at for fault in evidence.history.faults if not fault.what.startswith("mood")]
+    excuse = max((at for at in faults if sent - evidence.rules.heals_within < at < put_aside), default=None)
+    late = put_aside - max(sent, excuse or sent)
+    if late > (evidence.rules.letter_within if excuse is None else evidence.rules.heals_within):
+        yield Violation(Kind.LETTER_LATE, place, f"put aside {put_aside - sent:.1f} s after it was sent")
+
+
 _RULES: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     run_rules.lost_slots,
     run_rules.lost_ticks,
@@ -133,10 +112,11 @@ _RULES: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     run_rules.early,
     run_rules.unasked,
     run_rules.stuck,
+    run_rules.late,
     run_rules.reordered,
     _candles,
     _stale_candles,
-    _requests,
+    request_rules.requests,
     _changes,
     _letters,
 )

@@ -3,7 +3,7 @@
 Times are seconds since the epoch, unless a name ends in `_ms`. Nothing here asks anybody: it can be written by hand.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from support.faults.history import History
@@ -72,6 +72,8 @@ class Letter:
     offset: int
     error: str = ""
     attempts: int = 1
+    at: float = 0.0
+    """When it was put aside."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +111,8 @@ class Evidence:
     configs: Mapping[int, Stored] = field(default_factory=dict)
     passed_over: Mapping[int, int] = field(default_factory=dict)
     """By config: slots that the scheduler has said will not get a tick, because the schedule changed."""
+    heard: Mapping[int, Sequence[tuple[float, float]]] | None = None
+    """By config: when a scheduler said which version it holds, infinity for a deleted one. None: it heard at once."""
     candles: Mapping[Series, Mapping[int, Candle]] = field(default_factory=dict)
     fetched_at: Mapping[Series, Mapping[int, int]] = field(default_factory=dict)
     """As stored, in microseconds since the epoch."""
@@ -118,6 +122,6 @@ class Evidence:
     letters: tuple[Letter, ...] = ()
     poison: frozenset[tuple[str, int, int]] = frozenset()
     """(topic, partition, offset) of what nobody can read: exactly these belong in the dead letters."""
-    requests: tuple[Request, ...] = ()
     poisoned_at: Mapping[tuple[str, int, int], float] = field(default_factory=dict)
     """When these were sent, where that is known."""
+    requests: tuple[Request, ...] = ()

@@ -19,6 +19,7 @@ from contracts.topics import CANDLES, DEAD_LETTERS, TICKS, Topic
 from local_stack.stack import Stack
 from runtime.codec import UnreadableMessage, decode
 from support.faults.evidence import Candle, Evidence, Letter, Request, Rules, Run, Series, Stored, Tick
+from support.faults.hearing import read_heard
 from support.faults.history import History, now
 
 _MINUTE_MS = 60_000
@@ -69,6 +70,7 @@ async def gather(
     letters = await read_events(stack.kafka, prefix, DEAD_LETTERS)
     return replace(
         schedule,
+        heard=await read_heard(stack),
         candles=candles,
         fetched_at=fetched_at,
         published=_newest(await read_events(stack.kafka, prefix, CANDLES)),
@@ -147,6 +149,7 @@ def _letter(event: DeadLetter, prefix: str) -> Letter:
         offset=event.source_offset,
         error=event.error,
         attempts=event.attempts,
+        at=event.occurred_at.timestamp(),
     )
 
 

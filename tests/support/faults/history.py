@@ -40,6 +40,8 @@ class Fault:
     at: float
     what: str
     target: str
+    until: float | None = None
+    """When it ends; None: at once, or nobody knows."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Rules about slots, ticks and runs: every slot once, not too early, forward only, and to an end."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from support.faults.violations import Kind, Violation
 
 _FORWARD = {"running": 0, "presumed": 1, "skipped": 2, "failed": 3, "success": 4}
 """A run may be carried out twice; then its better ending counts."""
+_SHORTEST_INTERVAL = 60.0
 
 
 class Stretch(NamedTuple):
@@ -25,21 +27,45 @@ class Stretch(NamedTuple):
 
 
 def stretches(evidence: Evidence) -> Iterator[Stretch]:
-    """When slots of which grid were due, by the calls that are known to have happened. What follows a call of unknown
-    outcome is not judged: nobody knows which version was in force.
+    """When slots of which grid were due, by the versions that are known to have been in force.
+
+    A version is in force from when it was answered until the next one, of which one can be sure only if that one's
+    number follows: otherwise a call that was not answered came in between, at the earliest when it was made.
     """
-    calls: dict[int, list[Call]] = defaultdict(list)
-    for call in evidence.history.calls:
-        if call.config_id is not None and call.verb != "trigger" and call.outcome != "failed":
-            calls[call.config_id].append(call)
-    for config_id, changes in calls.items():
-        ends = [change.since or change.at for change in changes[1:]]
-        for change, end in zip(changes, [*ends, evidence.until], strict=True):
-            if change.outcome == "unknown":
-                break
-            if change.enabled and change.interval_minutes and change.since is not None:
+    for config_id, changes in _changes_by_config(evidence).items():
+        for number, change in enumerate(changes):
+            if change.outcome == "unknown" or change.version is None or change.since is None:
+                continue
+            end = _in_force_until(evidence, change, changes[number + 1 :])
+            if change.enabled and change.interval_minutes:
                 grid = grid_of(config_id, change.interval_minutes, evidence.rules.spread_ms)
                 yield Stretch(config_id, grid, _ms(change.since), _ms(min(end, evidence.until)))
+
+
+def _changes_by_config(evidence: Evidence) -> dict[int, list[Call]]:
+    """Calls that changed a config, or may have."""
+    changes: dict[int, list[Call]] = defaultdict(list)
+    for call in evidence.history.calls:
+        if call.config_id is not None and call.verb != "trigger" and call.outcome != "failed":
+            changes[call.config_id].append(call)
+    return changes
+
+
+def _in_force_until(evidence: Evidence, change: Call, later: Sequence[Call]) -> float:
+    assert change.version is not None
+    unsure = (call.at for call in later if call.outcome == "unknown")
+    known = next((call for call in later if call.outcome == "ok"), None)
+    if known is None:
+        stored = evidence.configs.get(change.config_id or 0)
+        is_last = stored is not None and stored.version == change.version
+        return evidence.until if is_last else next(unsure, evidence.until)
+    if known.verb == "delete":
+        return next(unsure, known.at)
+    if known.version == change.version + 1:
+        return known.since or known.at
+    if known.version == change.version:
+        return change.since or change.at  # it changed nothing, and says what is in force from here on
+    return next(unsure, known.since or known.at)
 
 
 def lost_slots(evidence: Evidence) -> Iterator[Violation]:
@@ -72,9 +98,9 @@ def _settled_at_birth(ticks: Sequence[Tick], stretch: Stretch) -> int:
 
 
 def _makes_up_for(tick: Tick, slot: int, grid: Grid) -> bool:
-    """A scheduled tick counts the slots before its own that it makes up for."""
-    at = _ms(tick.scheduled_for)
-    return tick.trigger == "scheduled" and at - tick.missed_slots * grid.interval_ms <= slot < at
+    """A scheduled tick counts the slots before its own that it makes up for, an initial one those before it left."""
+    at = _ms(tick.scheduled_for) if tick.trigger == "scheduled" else grid.slot_after(_ms(tick.emitted_at))
+    return tick.trigger != "manual" and at - tick.missed_slots * grid.interval_ms <= slot < at
 
 
 def lost_ticks(evidence: Evidence) -> Iterator[Violation]:
@@ -114,18 +140,43 @@ def early(evidence: Evidence) -> Iterator[Violation]:
             yield Violation(Kind.EARLY, tick.run_id, f"emitted {tick.scheduled_for - tick.emitted_at:.3f} s too early")
 
 
+def late(evidence: Evidence) -> Iterator[Violation]:
+    """Once all faults have long ended, ticks are on time and so are runs."""
+    since, most = evidence.rules.on_time_from, evidence.rules.late_after
+    if since is None:
+        return
+    for run in evidence.runs:
+        if run.trigger == "scheduled" and since <= run.scheduled_for <= run.started_at - most:
+            yield Violation(Kind.LATE, run.run_id, f"started {run.started_at - run.scheduled_for:.1f} s after its slot")
+    for tick in evidence.ticks:
+        if tick.trigger == "scheduled" and tick.missed_slots and since <= tick.scheduled_for - _SHORTEST_INTERVAL:
+            yield Violation(Kind.LATE, tick.run_id, f"makes up for {tick.missed_slots} slots")
+
+
 def unasked(evidence: Evidence) -> Iterator[Violation]:
-    """What is disabled or deleted does not tick, but for a moment in which the scheduler has not heard of it."""
-    calls = [call for call in evidence.history.calls if call.verb != "trigger" and call.outcome != "failed"]
+    """What is disabled or deleted does not tick, but for a moment after the scheduler has heard of it."""
     ticks = _by_config(evidence.ticks)
-    for index, call in enumerate(calls):
-        if call.outcome == "unknown" or (call.verb != "delete" and call.enabled):
-            continue
-        later = (other.at for other in calls[index + 1 :] if other.config_id == call.config_id)
-        begin, end = call.at + evidence.rules.heard_within, next(later, evidence.collected_at)
-        for tick in ticks.get(call.config_id or 0, ()):
-            if tick.trigger != "manual" and begin < tick.emitted_at < end:
-                yield Violation(Kind.UNASKED, f"config {call.config_id}", f"{tick.trigger} tick {tick.run_id}")
+    for config_id, changes in _changes_by_config(evidence).items():
+        for number, call in enumerate(changes):
+            if call.outcome == "unknown" or (call.verb != "delete" and call.enabled):
+                continue
+            later = changes[number + 1 :]
+            begin = _heard_at(evidence, call) + evidence.rules.heard_within
+            end = evidence.collected_at
+            if later:
+                end = min(later[0].at, end if call.verb == "delete" else _in_force_until(evidence, call, later))
+            for tick in ticks.get(config_id, ()):
+                if tick.trigger != "manual" and begin < tick.emitted_at < end:
+                    yield Violation(Kind.UNASKED, f"config {config_id}", f"{tick.trigger} tick {tick.run_id}")
+
+
+def _heard_at(evidence: Evidence, call: Call) -> float:
+    """When a scheduler first said that it holds this version or a newer one."""
+    if evidence.heard is None:
+        return call.at
+    version = math.inf if call.verb == "delete" else call.version or 0
+    told = evidence.heard.get(call.config_id or 0, ())
+    return min((at for at, held in told if held >= version and at >= call.at), default=evidence.collected_at)
 
 
 def stuck(evidence: Evidence) -> Iterator[Violation]:

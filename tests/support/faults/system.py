@@ -24,7 +24,7 @@ from support.faults.run_rules import lost_slots
 from support.faults.violations import Violation
 from support.polling import eventually
 
-_API = "/api/v1/admin/data-collection"
+API_PATH = "/api/v1/admin/data-collection"
 _SETTINGS = {
     "KAFKA_SESSION_TIMEOUT_MS": "6000",
     "LOG_FORMAT": "json",
@@ -169,8 +169,8 @@ class Operated:
                 answer = await simulator.post("/control/moods", json=what)
             answer.raise_for_status()
 
-    def fault(self, what: str, target: str) -> None:
-        self.history.note(Fault(at=now(), what=what, target=target))
+    def fault(self, what: str, target: str, until: float | None = None) -> None:
+        self.history.note(Fault(at=now(), what=what, target=target, until=until))
 
     # -- judging -----------------------------------------------------------------------------------------------------
 
@@ -277,7 +277,7 @@ async def operated(
     own = replace(options, overrides=overrides, instances=instances or {})
     async with running_stack(own) as stack:
         headers = {"Authorization": f"Bearer {stack.token}"}
-        async with httpx.AsyncClient(base_url=f"{stack.api_url}{_API}", headers=headers, timeout=10) as api:
+        async with httpx.AsyncClient(base_url=f"{stack.api_url}{API_PATH}", headers=headers, timeout=10) as api:
             system = Operated(
                 stack=stack,
                 api=api,

@@ -9,6 +9,7 @@ class Kind(StrEnum):
     LOST_TICK = "tick without a run"
     DUPLICATE = "duplicate"
     EARLY = "early"
+    LATE = "late"
     UNASKED = "run while disabled"
     STUCK = "stuck"
     ABANDONED = "not run again"
@@ -23,8 +24,8 @@ class Kind(StrEnum):
     INVENTED_CHANGE = "invented change"
     LETTER_UNEXPECTED = "dead letter unexpected"
     LETTER_MISSING = "dead letter missing"
-
     LETTER_LATE = "dead letter late"
+
 
 @dataclass(frozen=True)
 class Violation:

@@ -165,6 +165,24 @@ BAD: list[tuple[str, Kind, Callable[[Evidence], Evidence]]] = [
             scheduled_active=False,
         ),
     ),
+    (
+        "a late run in quiet times",
+        Kind.LATE,
+        lambda e: with_run(
+            replace(e, rules=replace(e.rules, on_time_from=SLOTS[1])),
+            started_at=SLOTS[-1] + 11,
+            finished_at=SLOTS[-1] + 12,
+        ),
+    ),
+    (
+        "a slot that quiet times left to a later tick",
+        Kind.LATE,
+        lambda e: replace(
+            without(e, SLOTS[3]),
+            rules=replace(e.rules, on_time_from=SLOTS[1]),
+            ticks=(*without(e, SLOTS[3]).ticks[:-1], replace(e.ticks[-1], missed_slots=1)),
+        ),
+    ),
     ("a run for ever", Kind.STUCK, lambda e: with_run(e, status="running", finished_at=None)),
     (
         "a run that nobody took up again",
@@ -300,9 +318,58 @@ def test_a_slot_that_the_scheduler_says_it_passed_over_is_excused_once() -> None
 
 
 def test_a_call_of_unknown_outcome_may_have_happened_or_not() -> None:
-    updated = with_call(without(good(), SLOTS[-1]), verb="update", outcome="unknown", at=SLOTS[3] + 1, since=None)
-    assert check(updated) == []
-    assert check(with_config(updated, version=2, scheduled_version=2)) == []
+    unsure = a_call(verb="update", outcome="unknown", at=SLOTS[3] + 1, since=None, version=None)
+    evidence = replace(without(good(), SLOTS[-1]), history=history(unsure))
+    assert [each.kind for each in check(evidence)] == [Kind.LOST_SLOT]  # the table says that it did not happen
+    assert check(with_config(evidence, version=2, scheduled_version=2)) == []
+
+
+def test_what_follows_a_call_of_unknown_outcome_is_judged_again_once_a_version_is_known() -> None:
+    unsure = a_call(verb="update", outcome="unknown", at=SLOTS[0] + 1, since=None, version=None)
+    again = a_call(verb="update", at=SLOTS[1] + 1, since=SLOTS[1] + 1, version=3)
+    evidence = with_config(replace(good(), history=history(unsure, again)), version=3, scheduled_version=3)
+    assert check(evidence) == []
+    assert check(without(evidence, SLOTS[1])) == []  # version 2, whatever it was, was in force
+    assert [each.kind for each in check(without(evidence, SLOTS[2]))] == [Kind.LOST_SLOT]
+
+
+def test_slots_that_an_initial_tick_counts_as_missed_are_not_lost() -> None:
+    more = a_call(verb="update", at=SLOTS[3] + 1, since=SLOTS[3] + 1, version=2)
+    evidence = with_config(replace(good(), history=history(more)), version=2, scheduled_version=2)
+    late = replace(good().ticks[0], run_id=str(initial_run_id(CONFIG, 2)), emitted_at=SLOTS[3] + 2, missed_slots=2)
+    evidence = replace(
+        without(without(evidence, SLOTS[2]), SLOTS[3]),
+        runs=(*without(without(evidence, SLOTS[2]), SLOTS[3]).runs, replace(evidence.runs[0], run_id=late.run_id)),
+    )
+    assert check(replace(evidence, ticks=(*evidence.ticks, late))) == []
+    one = replace(late, missed_slots=1)
+    assert [each.kind for each in check(replace(evidence, ticks=(*evidence.ticks, one)))] == [Kind.LOST_SLOT]
+
+
+def test_a_tick_of_a_disabled_config_is_judged_from_when_its_scheduler_has_heard() -> None:
+    off = a_call(verb="update", version=2, enabled=False, at=SLOTS[1] + 1, since=SLOTS[-1] + 2)
+    evidence = with_config(
+        replace(good(), history=history(off)),
+        version=2,
+        enabled=False,
+        scheduled_version=2,
+        scheduled_active=False,
+    )
+    assert {each.kind for each in check(evidence)} == {Kind.UNASKED}
+    assert check(replace(evidence, heard={CONFIG: ((START, 1), (SLOTS[-1] - 1, 2))})) == []
+    assert {each.kind for each in check(replace(evidence, heard={CONFIG: ((START, 1), (SLOTS[1] + 2, 2))}))} == {
+        Kind.UNASKED
+    }
+
+
+def test_a_collector_that_took_over_learns_of_a_pause_from_its_first_refusals() -> None:
+    soon = [a_request(REFUSED_AT + 1 + 0.4 * k, 429, retry_after=1) for k in range(3)]
+    evidence = with_requests(good(), *soon)
+    assert {each.kind for each in check(evidence)} == {Kind.BEFORE_RETRY_AFTER}
+    taken_over = history(Fault(at=REFUSED_AT - 10, what="SIGKILL", target="collector-2"))
+    assert check(replace(evidence, history=taken_over)) == []
+    stubborn = with_requests(evidence, a_request(REFUSED_AT + 4, 429, retry_after=0.1))
+    assert {each.kind for each in check(replace(stubborn, history=taken_over))} == {Kind.BEFORE_RETRY_AFTER}
 
 
 def test_no_slot_is_due_while_a_config_is_disabled() -> None:

@@ -1,0 +1,88 @@
+"""An operator who goes on working whatever is broken: seeded, one call at a time, each noted with what came of it."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from support.faults.history import Call
+from support.faults.system import Operated
+
+_PAUSE = (0.2, 1.0)
+_WORK = {"trigger": 30, "switch": 25, "timeframes": 15, "interval": 10, "create": 6, "delete": 5}
+_LEAST_SHARE = 0.9
+"""So many of the first configs stay enabled: there must be something to lose."""
+
+
+@dataclass
+class Operator:
+    """`apis`: the instances of the API, of which each call takes one. `spare`: markets for more configs."""
+
+    system: Operated
+    apis: Sequence[httpx.AsyncClient]
+    random: random.Random
+    spare: list[tuple[str, str]]
+    enabled: dict[int, bool] = field(default_factory=dict)
+    unsure: list[int] = field(default_factory=list)
+    """Configs whose last change was not answered. They are soon told again what to be."""
+
+    async def work(self, seconds: float) -> None:
+        self.enabled |= dict.fromkeys(self.system.config_ids, True)
+        end = asyncio.get_running_loop().time() + seconds
+        while asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(self.random.uniform(*_PAUSE))
+            await self._one_thing()
+
+    async def _one_thing(self) -> None:
+        if self.unsure and self.random.random() < 0.5:
+            await self._set(self.unsure.pop(0), enabled=True)
+            return
+        config_id = self.random.choice(list(self.enabled))
+        match self.random.choices(list(_WORK), list(_WORK.values()))[0]:
+            case "trigger":
+                await self._call("trigger", "POST", f"/configs/{config_id}/trigger", config_id=config_id)
+            case "switch":
+                await self._set(config_id, enabled=not self.enabled[config_id] or not self._may_lose_one())
+            case "timeframes":
+                await self._set(config_id, timeframes=self.random.choice((["1m"], ["1m", "5m"])))
+            case "interval":
+                await self._set(config_id, interval_minutes=self.random.choice((1, 1, 2)))
+            case "create":
+                await self._create()
+            case "delete" if self._may_lose_one():
+                await self._delete(config_id)
+
+    def _may_lose_one(self) -> bool:
+        return sum(self.enabled.values()) > _LEAST_SHARE * len(self.system.config_ids)
+
+    async def _create(self) -> None:
+        if not self.spare:
+            return
+        exchange, symbol = self.spare.pop(0)
+        body = {"exchange": exchange, "symbol": symbol, "timeframes": ["1m"], "interval_minutes": 1}
+        call = await self._call("create", "POST", "/configs", body, subject=f"{exchange}|{symbol}")
+        if call.config_id is not None:
+            self.enabled[call.config_id] = True
+
+    async def _delete(self, config_id: int) -> None:
+        call = await self._call("delete", "DELETE", f"/configs/{config_id}", config_id=config_id)
+        if call.outcome == "unknown":
+            self.unsure.append(config_id)
+        else:
+            self.enabled.pop(config_id)
+
+    async def _set(self, config_id: int, **changes: Any) -> None:
+        call = await self._call("update", "PUT", f"/configs/{config_id}", changes, config_id=config_id)
+        match call.outcome:
+            case "ok":
+                self.enabled[config_id] = bool(call.enabled)
+            case "unknown":
+                self.unsure.append(config_id)
+            case "failed":
+                self.enabled.pop(config_id, None)  # deleted, by a call that was not answered
+
+    async def _call(self, *what: Any, **more: Any) -> Call:
+        return await self.system.call(*what, **more, api=self.random.choice(self.apis))

@@ -1,0 +1,27 @@
+"""All records of a topic, as bytes."""
+
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from contracts.topics import Topic
+from local_stack.stack import Stack
+
+
+async def read_records(stack: Stack, topic: Topic) -> list[Any]:
+    """What it holds now, in the order of each partition."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=stack.kafka.split(","), enable_auto_commit=False)
+    records: list[Any] = []
+    await consumer.start()
+    try:
+        name = f"{stack.options.topic_prefix}{topic.name}"
+        partitions = [TopicPartition(name, number) for number in range(topic.partitions)]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        await consumer.seek_to_beginning()
+        while any([await consumer.position(partition) < end for partition, end in ends.items()]):
+            for some in (await consumer.getmany(timeout_ms=200)).values():
+                records += some
+    finally:
+        await consumer.stop()
+    return records
