@@ -32,12 +32,15 @@ migrate: $(STAMP) ## Bring the database of DATABASE_URL up to this release
 	@$(BIN)/python -m store upgrade
 
 ##@ Check it
-.PHONY: test test-fast faults
+.PHONY: test test-fast faults nemesis
 test: $(STAMP) ## Every test, on a Kafka and a Postgres of their own; says which Kafka at the end
 	@$(BIN)/pytest -n 2 -m "not faults or faults_short"
 
 faults: $(STAMP) ## Break the whole system in every way we know and judge what it holds afterwards
 	@$(BIN)/pytest -n 2 -m faults tests/faults
+
+nemesis: $(STAMP) ## Break it at random, two or three ways at once: SEED="1 2 3" MINUTES=10, a report at the end
+	@PYTHONPATH=tests $(BIN)/python -m support.faults.nemesis $(foreach seed,$(SEED),--seed $(seed)) --minutes $(or $(MINUTES),10)
 
 test-fast: $(STAMP) ## Only the tests that need neither Kafka nor Postgres
 	@$(BIN)/pytest -n 2 tests/contracts tests/unit
