@@ -8,8 +8,8 @@ import pytest
 from fastapi.routing import APIRoute
 from pydantic import SecretStr
 
+from admin_api.access.public import PUBLIC_PATHS
 from admin_api.app import AdminApi, build
-from admin_api.auth import PUBLIC_PATHS
 from support.api import TOKEN, a_config, client_of, created
 
 pytestmark = pytest.mark.postgres

@@ -8,6 +8,7 @@ from fastapi_offline import FastAPIOffline
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api import problems
+from admin_api.access.roles import require_declared_roles
 from admin_api.auth import TokenGate
 from admin_api.body_limit import BodyLimit
 from admin_api.catalogue import load_catalogue
@@ -77,9 +78,11 @@ def _build_fastapi() -> FastAPI:
         swagger_ui_parameters={"persistAuthorization": True},
     )
     routers = [part.router for part in (configs, runs, candles, operations)]
+    routes = [route for router in routers for route in router.routes]
+    require_declared_roles(routes)
     for router in routers:
         app.include_router(router)
-    problems.install(app, [route for router in routers for route in router.routes])
+    problems.install(app, routes)
     _declare_problem(app)
     return app
 

@@ -1,22 +1,14 @@
 """Who may call: one bearer token, asked for before anything else looks at the request."""
 
 import hmac
-from typing import Final
 
 from pydantic import SecretStr
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from admin_api.access.public import is_public
 from admin_api.actors import Actor, Role
 from admin_api.problems import problem_response
-
-PUBLIC_PATHS: Final = frozenset({"/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
-_PUBLIC_FOLDER: Final = "/docs/"
-"""The documentation page's own files."""
-
-
-def is_public(path: str) -> bool:
-    return path in PUBLIC_PATHS or path.startswith(_PUBLIC_FOLDER)
 
 
 class TokenGate:

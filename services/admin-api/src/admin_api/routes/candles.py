@@ -4,11 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from admin_api.actors import Role
 from admin_api.candles import CandleQuery, prefers_csv, read_candles, to_csv, to_json
-from admin_api.routes.shared import PREFIX, EngineDep, declared_token, problems
+from admin_api.routes.shared import PREFIX, EngineDep, declared_token, needs, problems
 from admin_api.schemas import CandleRow
 
-router = APIRouter(prefix=PREFIX, tags=["candles"], dependencies=[declared_token])
+router = APIRouter(prefix=PREFIX, tags=["candles"], dependencies=[declared_token, needs(Role.VIEWER)])
 
 
 @router.get(

@@ -22,6 +22,7 @@ from admin_api.routes.shared import (
 from admin_api.schemas import Config, ConfigChanges, NewConfig, TriggerAccepted
 
 router = APIRouter(prefix=f"{PREFIX}/configs", tags=["configs"], dependencies=[declared_token])
+_viewer = [needs(Role.VIEWER)]
 _operator = [needs(Role.OPERATOR)]
 _admin = [needs(Role.ADMIN)]
 
@@ -38,7 +39,10 @@ class ConfigFilters(BaseModel):
 
 
 @router.get(
-    "", responses={200: {"headers": TOTAL_HEADER}, **problems(422)}, summary="List the configs, by ascending id"
+    "",
+    dependencies=_viewer,
+    responses={200: {"headers": TOTAL_HEADER}, **problems(422)},
+    summary="List the configs, by ascending id",
 )
 async def list_configs(
     configs: ConfigsDep, filters: Annotated[ConfigFilters, Query()], response: Response
@@ -58,7 +62,7 @@ async def create_config(
     return config
 
 
-@router.get("/{config_id}", responses=problems(404, 422), summary="One config")
+@router.get("/{config_id}", dependencies=_viewer, responses=problems(404, 422), summary="One config")
 async def get_config(config_id: ConfigId, configs: ConfigsDep) -> Config:
     return await configs.get(config_id)
 

@@ -7,11 +7,12 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from admin_api import runs, stats
+from admin_api.actors import Role
 from admin_api.fields import FilterText
-from admin_api.routes.shared import PREFIX, TOTAL_HEADER, EngineDep, LogId, Now, declared_token, problems
+from admin_api.routes.shared import PREFIX, TOTAL_HEADER, EngineDep, LogId, Now, declared_token, needs, problems
 from admin_api.schemas import ExecutionLog, Stats, Status
 
-router = APIRouter(prefix=PREFIX, tags=["runs"], dependencies=[declared_token])
+router = APIRouter(prefix=PREFIX, tags=["runs"], dependencies=[declared_token, needs(Role.VIEWER)])
 
 
 class StatsFilters(BaseModel):

@@ -8,9 +8,9 @@ from fastapi.params import Depends as Dependency
 from fastapi.security import HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from admin_api.access.roles import Needs
 from admin_api.actors import Actor, Role
 from admin_api.configs import Configs
-from admin_api.errors import Forbidden
 from admin_api.fields import MAX_ID
 from admin_api.problems import MEDIA_TYPE
 from admin_api.schemas import Problem
@@ -41,13 +41,8 @@ def _actor(request: Request) -> Actor:
 
 
 def needs(least: Role) -> Dependency:
-    """A route's least role, among its `dependencies`."""
-
-    def check(actor: Annotated[Actor, Depends(_actor)]) -> None:
-        if not actor.role.covers(least):
-            raise Forbidden(f"This needs the role {least}, and {actor.name} has the role {actor.role}.")
-
-    dependency: Dependency = Depends(check)
+    """A route's least role, among its `dependencies`. Every route states it, or the application is not built."""
+    dependency: Dependency = Depends(Needs(least))
     return dependency
 
 

@@ -1,0 +1,67 @@
+"""Every route with every role. A new route needs an entry here, and a declaration, or this fails."""
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+
+from admin_api.access.public import is_public
+from admin_api.access.roles import least_role, require_declared_roles
+from admin_api.actors import Role
+from admin_api.app import AdminApi
+from support.api import BASE
+
+pytestmark = pytest.mark.postgres
+
+VIEWER, OPERATOR, ADMIN = Role
+
+WHO_MAY: dict[tuple[str, str], Role] = {
+    ("GET", "/configs"): VIEWER,
+    ("POST", "/configs"): ADMIN,
+    ("GET", "/configs/{config_id}"): VIEWER,
+    ("PUT", "/configs/{config_id}"): ADMIN,
+    ("DELETE", "/configs/{config_id}"): ADMIN,
+    ("POST", "/configs/{config_id}/enable"): OPERATOR,
+    ("POST", "/configs/{config_id}/disable"): OPERATOR,
+    ("POST", "/configs/{config_id}/trigger"): OPERATOR,
+    ("GET", "/execution-logs"): VIEWER,
+    ("GET", "/execution-logs/{log_id}"): VIEWER,
+    ("GET", "/stats"): VIEWER,
+    ("GET", "/status"): VIEWER,
+    ("GET", "/candles"): VIEWER,
+}
+OPEN_TO_ALL_ROLES_THOUGH_UNSAFE = {("POST", "/sessions"), ("DELETE", "/sessions/current")}
+
+
+def served(api: AdminApi) -> Iterator[tuple[str, APIRoute]]:
+    for route in api.app.state.routes:
+        if not is_public(route.path):
+            yield from ((method, route) for method in sorted(route.methods))
+
+
+def test_every_route_has_an_entry_and_declares_that_role(api: AdminApi) -> None:
+    declared = {(method, route.path.removeprefix(BASE)): least_role(route) for method, route in served(api)}
+    assert declared == WHO_MAY
+
+
+def test_the_routes_looked_at_are_all_that_the_application_serves(api: AdminApi) -> None:
+    described = {
+        (method.upper(), path)
+        for path, item in api.app.openapi()["paths"].items()
+        if not is_public(path)
+        for method in item
+    }
+    assert described == {(method, route.path) for method, route in served(api)}
+
+
+def test_whoever_may_only_look_can_change_nothing() -> None:
+    changing = {route for route, least in WHO_MAY.items() if route[0] != "GET" and least is VIEWER}
+    assert changing <= OPEN_TO_ALL_ROLES_THOUGH_UNSAFE
+
+
+def test_an_application_with_a_route_that_declares_no_role_is_not_built() -> None:
+    router = APIRouter(prefix=BASE)
+    router.add_api_route("/open", lambda: None)
+    with pytest.raises(TypeError, match=f"{BASE}/open"):
+        require_declared_roles(router.routes)
