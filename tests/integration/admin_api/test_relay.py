@@ -7,13 +7,16 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 import sqlalchemy as sa
 
 from admin_api.app import AdminApi, build
 from admin_api.configs import resync
 from admin_api.outbox import announcement, append
+from admin_api.relay import _awake
 from contracts.configs import CollectionConfig, ConfigChanged, ConfigRemoved
 from contracts.ticks import TickDue
 from contracts.topics import CONFIG_CHANGES, TICKS
@@ -21,6 +24,7 @@ from local_stack.kafka_provider import MemoryKafka, command_memory_kafka
 from runtime.settings import KafkaSettings
 from store.tables import outbox
 from support.api import client_of, created
+from support.faults.proxy import proxying
 from support.kafka import Recorder, recording
 from support.polling import eventually
 
@@ -35,9 +39,10 @@ def running(a_setting: Any) -> Start:
     """An instance whose relay runs, on a given Kafka."""
 
     @asynccontextmanager
-    async def start(kafka: KafkaSettings) -> AsyncIterator[AdminApi]:
+    async def start(kafka: KafkaSettings, **changes: Any) -> AsyncIterator[AdminApi]:
         api = build(
             a_setting(
+                **changes,
                 kafka_bootstrap_servers=kafka.kafka_bootstrap_servers,
                 kafka_topic_prefix=kafka.kafka_topic_prefix,
                 kafka_request_timeout_ms=2_000,
@@ -163,10 +168,58 @@ async def test_an_outage_in_between_keeps_the_order_per_config(
     assert versions(recorder) == list(range(1, 12))
 
 
-async def test_of_two_relays_one_sends_and_the_other_takes_over(running: Start, kafka_settings: KafkaSettings) -> None:
-    def active(api: AdminApi) -> bool:
-        return api.app.state.metrics.relay_active._value.get() == 1
+def active(api: AdminApi) -> bool:
+    return api.app.state.metrics.relay_active._value.get() == 1
 
+
+async def test_a_relay_that_falls_silent_while_its_connection_stands_is_relieved_within_ten_seconds(
+    running: Start, kafka_settings: KafkaSettings, database_url: str
+) -> None:
+    server = urlsplit(database_url)
+    login = server.netloc.rpartition("@")[0]
+    async with proxying(server.hostname or "", server.port or 0) as proxy:
+        proxied = server._replace(netloc=f"{login}@127.0.0.1:{proxy.listens_on}").geturl()
+        async with running(kafka_settings, database_url=proxied) as silent:
+            await eventually(lambda: active(silent))
+            async with running(kafka_settings) as other, client_of(other) as client:
+                proxy.be("black hole")
+                await created(client)
+                await eventually(lambda: active(other), within=10)
+                await emptied(other, within=2)
+                proxy.be("reset")
+                proxy.be("pass")
+                await eventually(lambda: not active(silent))
+
+
+async def test_what_another_sent_after_a_relay_had_it_in_hand_is_announced_again_as_it_is_now(
+    running: Start, api: AdminApi, kafka_settings: KafkaSettings
+) -> None:
+    async with client_of(api) as client:
+        config = await created(client)
+        await client.put(f"/configs/{config['id']}", json={"interval_minutes": 20})
+    async with api.engine.begin() as connection:
+        await connection.execute(sa.delete(outbox))  # as our successor did
+    async with running(kafka_settings) as relieved:
+        relieved.relay._in_hand = {1: str(config["id"]), 2: "987654"}  # its first session has not begun
+        async with recording(kafka_settings, CONFIG_CHANGES) as recorder:
+            await eventually(lambda: len(recorder.records) == 2)
+    told = {record.key: record.event for record in recorder.records}
+    assert isinstance(told[str(config["id"])], ConfigChanged)
+    assert told[str(config["id"])].config.version == 2
+    assert told["987654"] is None
+
+
+async def test_waiting_long_for_kafka_is_not_silence(database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute("SET idle_session_timeout = 2500")
+        await _awake(connection, asyncio.sleep(3.5))
+        assert await connection.fetchval("SELECT 1") == 1
+    finally:
+        await connection.close()
+
+
+async def test_of_two_relays_one_sends_and_the_other_takes_over(running: Start, kafka_settings: KafkaSettings) -> None:
     async with running(kafka_settings) as survivor:
         async with running(kafka_settings) as other:
             await eventually(lambda: active(survivor) or active(other))

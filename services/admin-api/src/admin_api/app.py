@@ -63,7 +63,7 @@ def build(settings: AdminApiSettings) -> AdminApi:
     app.add_middleware(TokenGate, token=settings.candlekeep_admin_token)
     app.add_middleware(RequestMeter, metrics=metrics)  # outside of the gate: it counts refusals too
     app.add_middleware(RequestIds)  # added last, so it is outermost
-    return AdminApi(settings=settings, app=app, relay=Relay(settings, metrics), engine=engine, health=health)
+    return AdminApi(settings=settings, app=app, relay=Relay(settings, metrics, engine), engine=engine, health=health)
 
 
 def _build_fastapi() -> FastAPI:

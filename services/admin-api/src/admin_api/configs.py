@@ -1,6 +1,7 @@
 """What can be done to a config. Each verb is one transaction: the row, its claims on timeframes, its announcements."""
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any, Final
 from uuid import uuid4
@@ -153,6 +154,17 @@ async def resync(engine: AsyncEngine, now: datetime, batch: int = 500) -> int:
         if not found:
             return count
         last_id, count = found[-1].id, count + len(found)
+
+
+async def announce_again(engine: AsyncEngine, config_ids: AbstractSet[int], now: datetime) -> None:
+    """Announce these configs as they are now, or as gone: so that this is the last word on them in Kafka."""
+    some = sa.select(configs).where(configs.c.id.in_(config_ids)).order_by(configs.c.id).with_for_update()
+    async with transaction(engine) as connection:
+        rows = (await connection.execute(some)).all()
+        found = {config.id: config for config in map(Config.model_validate, rows)}
+        gone = sorted(config_ids - found.keys())
+        await append(connection, [_changed(config, now) for config in found.values()])
+        await append(connection, [tombstone(CONFIG_CHANGES, str(config_id)) for config_id in gone])
 
 
 async def _found(connection: AsyncConnection, config_id: int) -> Config:

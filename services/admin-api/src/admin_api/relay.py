@@ -7,13 +7,14 @@ commits. Rows of different keys have no order to keep.
 
 Why one at a time. Two senders could interleave two versions of a config, and compaction would keep the older one. A
 session-level advisory lock lives on the same connection that reads and deletes rows: who lost the lock cannot go on
-reading. What a sender has handed to its producer is dropped with the producer when anything fails, so nothing old is
-sent minutes later by an instance that has long been replaced.
+reading. Postgres ends a session that says nothing for some seconds, so a sender that stands still, or whose machine
+vanished, is replaced soon. What it has handed to its producer is dropped with the producer when anything fails; what
+another has sent in the meantime it announces once more, as it is then, so nothing older is the last word on a config.
 """
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -22,18 +23,21 @@ import asyncpg
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from admin_api.configs import announce_again
+from admin_api.errors import DatabaseUnavailable
 from admin_api.metrics import Metrics
 from admin_api.outbox import CHANNEL
+from admin_api.relay_producer import producing
 from admin_api.settings import AdminApiSettings
 from contracts.topics import CONFIG_CHANGES, TICKS, Topic
 from runtime.database import async_url
 from runtime.failpoints import failpoint
-from runtime.kafka import bootstrap_list, topic_name
+from runtime.kafka import topic_name
 from runtime.logs import log
-from runtime.topics import TopicsNotReady, verify
+from runtime.topics import TopicsNotReady
 
 LOCK: Final = 7_226_501_134
 """Whoever holds this advisory lock is the sender."""
@@ -45,24 +49,44 @@ _ACK_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 3.0
 _REMIND_SECONDS = 30.0
-_TROUBLE = (KafkaError, TopicsNotReady, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, DBAPIError)
+_TROUBLE = (
+    KafkaError,
+    TopicsNotReady,
+    DatabaseUnavailable,
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    DBAPIError,
+)
 """Kafka or Postgres is away. TimeoutError is an OSError."""
 
+_AWAKE_SECONDS = 2.0
 _SERVER_SETTINGS = {
     "application_name": "admin-api-relay",
     # A sender whose machine vanished leaves its lock behind until Postgres notices: after 5 s instead of 2 h.
     "tcp_keepalives_idle": "2",
     "tcp_keepalives_interval": "1",
     "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "5000",
 }
+_END_WHEN_SILENT = (
+    "SELECT set_config(name, '6000', false) FROM pg_settings"
+    " WHERE name IN ('idle_session_timeout', 'idle_in_transaction_session_timeout')"
+)
+"""In milliseconds. Keep-alives are answered by the kernel of a machine whose process stands still, so silence counts
+too. Asked of pg_settings because Postgres 13 does not know the first one.
+"""
 
 
 class Relay:
     """`run` until `stop`. Survives every outage of Kafka and Postgres."""
 
-    def __init__(self, settings: AdminApiSettings, metrics: Metrics) -> None:
+    def __init__(self, settings: AdminApiSettings, metrics: Metrics, engine: AsyncEngine) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._engine = engine
+        self._in_hand: dict[int, str] = {}
+        """Rows that were handed to a producer and not deleted by us: by id the config's, or the lane's, key."""
         self._stopping = asyncio.Event()
         self._wake = asyncio.Event()
 
@@ -93,7 +117,8 @@ class Relay:
 
     async def _session(self) -> None:
         """Kafka first: an instance that cannot reach it must not hold the lock of one that can."""
-        async with _producer(self._settings) as producer, self._connection() as connection:
+        async with producing(self._settings, tuple(_TOPICS.values())) as producer, self._connection() as connection:
+            await self._announce_what_others_sent(connection)
             if not await self._stand_by(connection):
                 return
             self._metrics.relay_active.set(1)
@@ -130,15 +155,30 @@ class Relay:
         )
         if not rows:
             return 0
+        self._in_hand = {row["id"]: row["key"] for row in rows if row["topic"] == CONFIG_CHANGES.name}
         async with asyncio.timeout(_ACK_SECONDS):
-            await self._send(rows, producer)
+            await _awake(connection, self._send(rows, producer))
         failpoint("admin_api.after_send")
         await connection.execute("DELETE FROM outbox WHERE id = ANY($1::bigint[])", [row["id"] for row in rows])
+        self._in_hand = {}
         now = datetime.now(UTC)
         for row in rows:
             self._metrics.relay_sent.labels(row["topic"]).inc()
             self._metrics.relay_delay_seconds.observe(max(0.0, (now - row["created_at"]).total_seconds()))
         return len(rows)
+
+    async def _announce_what_others_sent(self, connection: asyncpg.Connection) -> None:
+        """What we handed over before we lost the lock may have reached Kafka after newer versions that our successor
+        sent. Rows that are still there come later anyway, whoever sends them.
+        """
+        if not self._in_hand:
+            return
+        left = await connection.fetch("SELECT id FROM outbox WHERE id = ANY($1::bigint[])", list(self._in_hand))
+        sent = self._in_hand.keys() - {row["id"] for row in left}
+        if config_ids := {int(self._in_hand[each]) for each in sent}:
+            log.warning("Another instance took over what this one was sending", action="relay_relieved", rows=len(sent))
+            await announce_again(self._engine, config_ids, datetime.now(UTC))
+        self._in_hand = {}
 
     async def _send(self, rows: Sequence[asyncpg.Record], producer: AIOKafkaProducer) -> None:
         """Pipelined: handed over one after the other, which keeps their order per partition, then awaited together."""
@@ -167,12 +207,27 @@ class Relay:
         )
         try:
             async with engine.connect() as connection:
-                yield (await connection.get_raw_connection()).driver_connection
+                driver: asyncpg.Connection = (await connection.get_raw_connection()).driver_connection
+                await driver.execute(_END_WHEN_SILENT)
+                yield driver
         finally:
             await engine.dispose()
 
     async def _sleep(self, seconds: float) -> None:
         await _wait(self._stopping, seconds)
+
+
+async def _awake(connection: asyncpg.Connection, work: Coroutine[Any, Any, None]) -> None:
+    """Wait for the work and let Postgres hear from us meanwhile. Raises at once when the session, and the lock with
+    it, is gone.
+    """
+    working = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait([working], timeout=_AWAKE_SECONDS))[0]:
+            await connection.execute("SELECT 1")
+        working.result()
+    finally:
+        working.cancel()
 
 
 def _topic(name: str) -> Topic:
@@ -188,34 +243,3 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
     except TimeoutError:
         pass
-
-
-@asynccontextmanager
-async def _producer(settings: AdminApiSettings) -> AsyncIterator[AIOKafkaProducer]:
-    """A started producer; what it holds unacknowledged at the end of the block is dropped.
-
-    Not FastStream's broker: its stop flushes, which with an idempotent producer lasts as long as the outage.
-    """
-    await verify(settings, tuple(_TOPICS.values()))  # sending to a missing topic could create it with one partition
-    producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap_list(settings),
-        client_id="admin-api-relay",
-        acks="all",
-        enable_idempotence=True,
-        request_timeout_ms=settings.kafka_request_timeout_ms,
-        metadata_max_age_ms=60_000,
-    )
-    try:
-        await producer.start()
-        yield producer
-    finally:
-        await _abandon(producer)
-
-
-async def _abandon(producer: AIOKafkaProducer) -> None:
-    """Stop without flushing, for which aiokafka has no public way."""
-    sender = producer._sender  # noqa: SLF001
-    if sender is not None:
-        await sender.close()
-    await producer.client.close()
-    producer._closed = True  # noqa: SLF001 -- or it complains when collected

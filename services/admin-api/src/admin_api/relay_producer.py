@@ -1,0 +1,42 @@
+"""The relay's producer: what it holds when something fails is dropped with it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaProducer
+
+from admin_api.settings import AdminApiSettings
+from contracts.topics import Topic
+from runtime.kafka import bootstrap_list
+from runtime.topics import verify
+
+
+@asynccontextmanager
+async def producing(settings: AdminApiSettings, topics: tuple[Topic, ...]) -> AsyncIterator[AIOKafkaProducer]:
+    """A started producer; what it holds unacknowledged at the end of the block is dropped.
+
+    Not FastStream's broker: its stop flushes, which with an idempotent producer lasts as long as the outage.
+    """
+    await verify(settings, topics)  # sending to a missing topic could create it with one partition
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap_list(settings),
+        client_id="admin-api-relay",
+        acks="all",
+        enable_idempotence=True,
+        request_timeout_ms=settings.kafka_request_timeout_ms,
+        metadata_max_age_ms=60_000,
+    )
+    try:
+        await producer.start()
+        yield producer
+    finally:
+        await _abandon(producer)
+
+
+async def _abandon(producer: AIOKafkaProducer) -> None:
+    """Stop without flushing, for which aiokafka has no public way."""
+    sender = producer._sender  # noqa: SLF001
+    if sender is not None:
+        await sender.close()
+    await producer.client.close()
+    producer._closed = True  # noqa: SLF001 -- or it complains when collected
