@@ -1,10 +1,19 @@
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
 import pytest
+from aiokafka.admin import NewTopic
 from faststream.kafka import KafkaBroker
 from prometheus_client import CollectorRegistry
 
-from contracts.topics import CONFIG_CHANGES, TICKS
-from runtime.kafka import build_broker
+from contracts.topics import CONFIG_CHANGES, TICKS, Topic
+from runtime.aiokafka_inside import producer_of
+from runtime.kafka import build_admin, build_broker, topic_name
 from runtime.metrics import PublisherMetrics
+from runtime.producer_watch import ProducerDied, ProducerWatch
 from runtime.publisher import EventPublisher, PublishFailed
 from runtime.settings import KafkaSettings
 from support.consuming import a_tick, ticks
@@ -51,6 +60,47 @@ async def test_what_is_not_acknowledged_in_time_fails_is_counted_and_reddens_rea
         await publisher.publish_many(TICKS, ticks([1, 2]))
     assert registry.get_sample_value("candlekeep_publish_failures_total", {"topic": "ticks"}) == 2
     assert "ticks" in (publisher.readiness() or "")
+
+
+@pytest.mark.real_kafka  # the in-memory one refuses nothing
+async def test_a_refused_message_does_not_keep_those_behind_it_from_being_published(
+    kafka_settings: KafkaSettings, publisher: EventPublisher
+) -> None:
+    async with a_narrow_topic(kafka_settings, size=2_000) as narrow:
+        await publisher.publish(narrow, a_tick(1))
+        for _ in range(2):
+            with pytest.raises(PublishFailed, match="MessageSizeTooLarge"):
+                await publisher.publish_raw(narrow, key="binance", value=os.urandom(5_000), headers={})
+            assert "MessageSizeTooLarge" in (publisher.readiness() or "")
+            await publisher.publish_many(narrow, [a_tick(2), a_tick(3)])
+            assert publisher.readiness() is None
+
+
+@asynccontextmanager
+async def a_narrow_topic(settings: KafkaSettings, size: int) -> AsyncIterator[Topic]:
+    """One of a single partition that takes messages of so many bytes at most."""
+    topic = replace(TICKS, name="narrow")
+    admin = build_admin(settings)
+    await admin.start()
+    name = topic_name(settings, topic)
+    try:
+        await admin.create_topics([NewTopic(name, 1, 1, topic_configs={"max.message.bytes": str(size)})])
+        yield topic
+        await admin.delete_topics([name])
+    finally:
+        await admin.close()
+
+
+async def test_a_producer_that_broke_down_for_good_ends_its_worker(broker: KafkaBroker) -> None:
+    watch = ProducerWatch(broker)
+    watching = asyncio.create_task(watch.run())
+    assert watch.liveness() is None
+    producer = producer_of(broker)
+    assert producer is not None
+    producer._sender.sender_task.cancel()
+    with pytest.raises(ProducerDied, match="sending task has ended"):
+        await asyncio.wait_for(watching, 10)
+    assert watch.liveness() is not None
 
 
 async def test_a_publisher_whose_broker_is_not_started_says_so(kafka_settings: KafkaSettings) -> None:

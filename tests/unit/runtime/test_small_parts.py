@@ -4,6 +4,8 @@ import logging
 import pytest
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState, TopicPartitionState
+from aiokafka.producer.sender import Sender
+from aiokafka.producer.transaction_manager import TransactionManager
 from prometheus_client import CollectorRegistry, generate_latest
 
 from contracts.topics import ALL_TOPICS, CONFIG_CHANGES, DEAD_LETTERS, TICKS
@@ -18,7 +20,7 @@ from runtime.supervisor import Supervisor
 from runtime.topics import topic_configs
 
 
-def test_what_we_lean_on_inside_aiokafka_is_still_there() -> None:
+async def test_what_we_lean_on_inside_aiokafka_is_still_there() -> None:
     """See runtime/aiokafka_inside.py; the integration tests show that it still means the same."""
     assert callable(GroupCoordinator.fetch_committed_offsets)
     assert asyncio.iscoroutinefunction(GroupCoordinator._do_heartbeat)
@@ -27,6 +29,8 @@ def test_what_we_lean_on_inside_aiokafka_is_still_there() -> None:
     assert {"_coordination_task", "generation"} <= set(GroupCoordinator.__init__.__code__.co_names)
     assert isinstance(SubscriptionState.fetcher_idle_time, property)
     assert isinstance(TopicPartitionState.has_valid_position, property)
+    assert {"_pid_and_epoch", "_pid_waiter", "_sequence_numbers"} <= vars(TransactionManager(None, 1000)).keys()
+    assert isinstance(Sender.sender_task, property)
 
 
 @pytest.mark.parametrize(

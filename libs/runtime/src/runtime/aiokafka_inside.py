@@ -3,11 +3,14 @@
 `tests/unit/runtime/test_small_parts.py` fails when one of these moves.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.producer.transaction_manager import NO_PRODUCER_EPOCH, NO_PRODUCER_ID, PidAndEpoch
+from faststream.kafka import KafkaBroker
 
 NOTHING = TopicPartition("__nothing__", 0)
 """A partition that nobody has: polling it returns nothing, but counts as a poll and surfaces the group's errors."""
@@ -71,6 +74,31 @@ def on_heartbeat(consumer: AIOKafkaConsumer, beat: Callable[[float], None]) -> N
         return succeeded
 
     coordinator._do_heartbeat = send_and_tell  # noqa: SLF001
+
+
+def producer_of(broker: KafkaBroker) -> AIOKafkaProducer | None:
+    """The producer inside a FastStream broker, None while it is not started."""
+    state: Any = getattr(broker.config.producer, "_producer", None)
+    return state.producer if state else None
+
+
+def producer_problem(producer: AIOKafkaProducer) -> str | None:
+    """Whether the task that sends has died. Then every publication fails for ever, and only a new producer helps."""
+    task = producer._sender.sender_task  # noqa: SLF001
+    return "the producer's sending task has ended" if task is not None and task.done() else None
+
+
+def renew_producer_id(producer: AIOKafkaProducer) -> None:
+    """Have an idempotent producer count from zero under a new id, as Java's does after a batch has failed.
+
+    aiokafka counts a batch that was refused, or given up while its partition had no leader, as sent. To the broker a
+    number is missing then, and it refuses whatever else the producer sends to that partition, for ever
+    (OutOfOrderSequenceNumber). What is being sent again meanwhile keeps the old id, so it is still recognised.
+    """
+    manager = producer._txn_manager  # noqa: SLF001
+    manager._pid_and_epoch = PidAndEpoch(NO_PRODUCER_ID, NO_PRODUCER_EPOCH)  # noqa: SLF001
+    manager._pid_waiter = asyncio.get_running_loop().create_future()  # noqa: SLF001
+    manager._sequence_numbers.clear()  # noqa: SLF001
 
 
 def _state(consumer: AIOKafkaConsumer, partition: TopicPartition) -> Any:

@@ -11,8 +11,10 @@ from faststream.kafka import KafkaBroker
 
 from contracts.event import Event
 from contracts.topics import Topic
+from runtime.aiokafka_inside import producer_of, renew_producer_id
 from runtime.codec import encode
 from runtime.kafka import topic_name
+from runtime.logs import log
 from runtime.metrics import PublisherMetrics
 from runtime.settings import KafkaSettings
 
@@ -94,7 +96,18 @@ class EventPublisher:
                     no_confirm=True,
                 )
             )
-        await acknowledged.all()
+        try:
+            await acknowledged.all()
+        except KafkaError as error:
+            self._begin_anew(name, error)
+            raise
+
+    def _begin_anew(self, name: str, error: KafkaError) -> None:
+        """What was refused must not keep what follows from being accepted."""
+        producer = producer_of(self._broker)
+        if producer is not None:
+            log.warning("Kafka refused a message", action="publication_refused", topic=name, error=repr(error))
+            renew_producer_id(producer)
 
 
 class _Acknowledgements:

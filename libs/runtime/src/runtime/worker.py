@@ -15,7 +15,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import uvloop
@@ -29,6 +29,7 @@ from runtime.failpoints import arm_failpoints
 from runtime.health import Health
 from runtime.http_server import PortTaken, http_server
 from runtime.logs import configure_logging, log
+from runtime.producer_watch import ProducerWatch
 from runtime.pulse import LoopPulse
 from runtime.refusal import StartupRefused
 from runtime.settings import WorkerSettings, load_settings
@@ -98,6 +99,7 @@ def build_app(worker: Worker) -> AsgiFastStream:
 
 async def serve(worker: Worker, stop: asyncio.Event | None = None) -> int:
     """Run a worker until `stop` is set. Returns the process' exit code."""
+    worker = replace(worker, backgrounds=(ProducerWatch(worker.broker).background(), *worker.backgrounds))
     phase, pulse = _Phase(), LoopPulse()
     worker.health.readiness("worker", phase.current)
     worker.health.liveness("event loop", pulse.problem)
