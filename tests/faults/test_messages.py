@@ -11,7 +11,8 @@ from contracts.topics import CANDLES, CONFIG_CHANGES, RUN_EVENTS, SCHEDULE_STATE
 from local_stack.keeper import KeptKafka
 from support.faults.poison import POISON, SMALL_POISON, poisoning
 from support.faults.probing import metrics_of
-from support.faults.replaying import held, send
+from support.faults.records import read_records
+from support.faults.replaying import send
 from support.faults.system import Operated, operated
 from support.polling import eventually
 from support.whole_system import system_options
@@ -42,7 +43,7 @@ async def test_a_hundredth_of_poison_under_load_is_put_aside_in_time_in_every_to
     await system.recovered(within=60)
     async with poisoning(system) as poisoner:
         for topic in TOPICS:
-            good = await held(system, topic)
+            good = await read_records(system.stack, topic)
             for number in range(4):
                 load = system.random.choices(good, k=100)
                 await send(system, topic, load)
@@ -61,7 +62,7 @@ async def test_poison_does_not_wait_behind_the_runs_of_a_slow_exchange(
         await system.mood("latency", exchange="binance", latency_ms=6000)
         await system.create(30)
         await eventually(lambda: waiting_in_lanes(system), within=30)
-        slow = next(tick.partition for tick in await held(system, TICKS) if tick.key == b"binance")
+        slow = next(tick.partition for tick in await read_records(system.stack, TICKS) if tick.key == b"binance")
         async with poisoning(system) as poisoner:
             for value in SMALL_POISON:
                 await poisoner.send(TICKS, value, partition=slow, key=b"binance")

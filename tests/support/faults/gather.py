@@ -84,7 +84,9 @@ async def gather(
 
 async def read_events(kafka: str, prefix: str, topic: Topic) -> list[Event]:
     """All readable events that a topic holds now."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=kafka.split(","), enable_auto_commit=False, fetch_max_wait_ms=20)
+    consumer = AIOKafkaConsumer(  # not from the latest: its own first look at the end may come after our seek
+        bootstrap_servers=kafka.split(","), enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=20
+    )
     events: list[Event] = []
     await consumer.start()
     try:

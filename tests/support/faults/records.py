@@ -10,7 +10,10 @@ from local_stack.stack import Stack
 
 async def read_records(stack: Stack, topic: Topic) -> list[Any]:
     """What it holds now, in the order of each partition."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=stack.kafka.split(","), enable_auto_commit=False)
+    # Not from the latest: its own first look at the end may come after our seek.
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=stack.kafka.split(","), enable_auto_commit=False, auto_offset_reset="earliest"
+    )
     records: list[Any] = []
     await consumer.start()
     try:

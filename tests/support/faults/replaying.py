@@ -8,33 +8,16 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from contracts.topics import CANDLES, RUN_EVENTS, SCHEDULE_STATE, Topic
+from support.faults.records import read_records
 from support.faults.system import Operated
 from support.polling import eventually
 
 _READERS: Mapping[str, Sequence[Topic]] = {"log-writer": (RUN_EVENTS, SCHEDULE_STATE), "candle-writer": (CANDLES,)}
 
 
-async def held(system: Operated, topic: Topic) -> list[Any]:
-    """All records of the topic."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=system.stack.kafka, enable_auto_commit=False, fetch_max_wait_ms=20)
-    records: list[Any] = []
-    await consumer.start()
-    try:
-        partitions = partitions_of(system, topic)
-        consumer.assign(partitions)
-        ends = await consumer.end_offsets(partitions)
-        await consumer.seek_to_beginning()
-        while any([await consumer.position(partition) < end for partition, end in ends.items()]):
-            for some in (await consumer.getmany(timeout_ms=200)).values():
-                records += some
-    finally:
-        await consumer.stop()
-    return records
-
-
 async def send_again(system: Operated, topic: Topic, seed: int) -> int:
     """All that the topic holds, shuffled, under the same keys, some of it twice. Returns how many."""
-    records = await held(system, topic)
+    records = await read_records(system.stack, topic)
     dice = random.Random(seed)
     records += dice.sample(records, len(records) // 4)
     dice.shuffle(records)
