@@ -2,7 +2,8 @@
 
     python -m support.tiny_worker
 
-FAIL_START=1 makes its resource refuse to start, HANDLE_SECONDS lets each tick take that long.
+FAIL_START=1 makes its resource refuse to start, HANDLE_SECONDS lets each tick take that long, SLOW_SECONDS every
+hundredth.
 """
 
 import asyncio
@@ -31,6 +32,7 @@ from support.consuming import number_of
 class TinySettings(WorkerSettings):
     results: Path = Field(description="Handled numbers are appended to this file, one per line.")
     handle_seconds: float = Field(default=0.0, description="How long handling a tick takes.")
+    slow_seconds: float | None = Field(default=None, description="How long handling every hundredth tick takes.")
     fail_start: bool = Field(default=False, description="Refuse to start.")
 
 
@@ -40,7 +42,8 @@ def build(settings: TinySettings) -> Worker:
     metrics = ConsumerMetrics(registry)
 
     async def handle(event: Event, _record: ConsumerRecord) -> None:
-        await asyncio.sleep(settings.handle_seconds)
+        slow = settings.slow_seconds is not None and number_of(event) % 100 == 0
+        await asyncio.sleep((slow and settings.slow_seconds) or settings.handle_seconds)
         with settings.results.open("a") as file:
             file.write(f"{number_of(event)}\n")
 

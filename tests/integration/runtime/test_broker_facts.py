@@ -1,0 +1,197 @@
+"""What a real broker does where our guarantees lean on it. `pytest -s` prints the figures of docs/decisions/0008."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
+from aiokafka.errors import CommitFailedError
+from typing_extensions import override
+
+from contracts.topics import TICKS
+from local_stack.processes import Child, Command
+from runtime.kafka import build_consumer, topic_name
+from runtime.publisher import EventPublisher
+from runtime.settings import KafkaSettings
+from support.consuming import committed, ticks
+from support.polling import eventually
+
+pytestmark = [pytest.mark.kafka, pytest.mark.real_kafka]
+
+TESTS = Path(__file__).parents[2]
+PER_SECOND = 200
+SECONDS = 14
+
+
+# -- members that come, go and die under load -------------------------------------------------------------------------
+
+
+async def test_a_killed_member_loses_nothing_and_hardly_anything_finished_is_done_again(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, tmp_path: Path
+) -> None:
+    members = {name: await a_member(kafka_settings, tmp_path / name) for name in ("one", "two")}
+    doubled: dict[str, int] = {}
+    try:
+        await eventually(lambda: both_joined(tmp_path), within=20)
+        publishing = asyncio.create_task(publish_steadily(publisher))
+        await asyncio.sleep(3)
+        members["three"] = await a_member(kafka_settings, tmp_path / "three")
+        await asyncio.sleep(4)
+        doubled["by members that come"] = handled_again(tmp_path)
+        await members["one"].stop()
+        await asyncio.sleep(3)
+        doubled["by a member that goes"] = handled_again(tmp_path)
+        members["two"].kill()
+        total = await publishing
+
+        def all_handled() -> bool:
+            missing = set(range(1, total + 1)) - handled(tmp_path).keys()
+            assert not missing, f"{len(missing)} are missing"
+            return True
+
+        await eventually(all_handled, within=40, every=0.2)
+        doubled["in all, with a killed one"] = handled_again(tmp_path)
+        print(f"of {total} messages, finished more than once so far: {doubled}")
+        assert members["one"].exit_code == 0
+        # Its session lasts longer than what it had finished and not committed when it died: a fifth of a second's.
+        assert doubled["by a member that goes"] <= total * 0.01
+        assert doubled["in all, with a killed one"] <= total * 0.03
+        await eventually(lambda: all_committed(kafka_settings, total), within=20, every=0.2)
+    finally:
+        for member in members.values():
+            member.kill()
+            await member.wait()
+
+
+async def a_member(settings: KafkaSettings, folder: Path) -> Child:
+    folder.mkdir()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(TESTS),
+        "HTTP_PORT": "0",
+        "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
+        "KAFKA_TOPIC_PREFIX": settings.kafka_topic_prefix,
+        "KAFKA_SESSION_TIMEOUT_MS": "6000",
+        "RESULTS": str(folder / "results"),
+        "HANDLE_SECONDS": "0.4",
+        "SLOW_SECONDS": "5",
+    }
+    command = Command(
+        name="member",
+        argv=(sys.executable, "-m", "support.tiny_worker"),
+        env=environment,
+        stop_signal=signal.SIGTERM,
+        grace_seconds=20,
+    )
+    return await Child.start(command, log_file=folder / "log", pid_file=folder / "pid")
+
+
+def both_joined(folder: Path) -> bool:
+    """Whether each has a part: the later one's first assignment is the half."""
+    return all('"partitions": 12' in (folder / name / "log").read_text() for name in ("one", "two"))
+
+
+async def publish_steadily(publisher: EventPublisher) -> int:
+    total = PER_SECOND * SECONDS
+    for first in range(1, total + 1, 20):
+        await publisher.publish_many(TICKS, ticks(range(first, first + 20), lanes=48))
+        await asyncio.sleep(20 / PER_SECOND)
+    return total
+
+
+def handled(folder: Path) -> Counter[int]:
+    return Counter(int(line) for file in folder.glob("*/results") for line in file.read_text().split())
+
+
+def handled_again(folder: Path) -> int:
+    return sum(times - 1 for times in handled(folder).values())
+
+
+async def all_committed(settings: KafkaSettings, total: int) -> bool:
+    offsets = await committed(settings, "tiny", TICKS)
+    assert sum(offset for offset, _ in offsets.values()) == total
+    return True
+
+
+# -- commits around a rebalance ---------------------------------------------------------------------------------------
+
+
+class Member(ConsumerRebalanceListener):  # type: ignore[misc]
+    """A consumer without any of our care: it commits when the test says so."""
+
+    def __init__(self, settings: KafkaSettings, name: str) -> None:
+        self.consumer: AIOKafkaConsumer = build_consumer(settings, group="facts", client_id=name)
+        self.owns = asyncio.Event()
+        self.lingers = 0.0
+        self.committing_late: str | None = None
+        self.place = TopicPartition(topic_name(settings, TICKS), 0)
+
+    @override
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        self.owns.clear()
+        await asyncio.sleep(self.lingers)
+        if revoked and self.lingers:
+            self.committing_late = await self.commit(min(revoked))
+
+    @override
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        self.owns.set()
+
+    async def commit(self, place: TopicPartition) -> str:
+        try:
+            await self.consumer._coordinator.commit_offsets(None, {place: OffsetAndMetadata(0, "")})
+        except CommitFailedError:
+            return "refused"
+        return "accepted"
+
+    @property
+    def generation(self) -> int:
+        return int(self.consumer._coordinator.generation)
+
+
+@asynccontextmanager
+async def member(settings: KafkaSettings, name: str) -> AsyncIterator[Member]:
+    one = Member(settings, name)
+    await one.consumer.start()
+    one.consumer.subscribe([one.place.topic], listener=one)
+
+    async def poll() -> None:
+        while True:
+            await one.consumer.getmany(timeout_ms=50)
+
+    polling = asyncio.create_task(poll())
+    try:
+        yield one
+    finally:
+        polling.cancel()
+        await asyncio.wait([polling])
+        await one.consumer.stop()
+
+
+async def test_a_commit_is_accepted_until_we_join_again_and_afterwards_costs_the_group_a_rebalance(
+    kafka_settings: KafkaSettings,
+) -> None:
+    async with member(kafka_settings, "one") as one, member(kafka_settings, "two") as two:
+        await eventually(lambda: one.generation == two.generation > 0 and one.owns.is_set(), within=20)
+        generation = one.generation
+        two.lingers = 2.0  # while `one` has asked to join again, and waits for it
+        async with member(kafka_settings, "three") as three:
+            await eventually(lambda: not one.owns.is_set(), within=20)
+            await asyncio.sleep(0.5)
+            began = time.monotonic()
+            late = await one.commit(one.place)
+            waited = time.monotonic() - began
+            two.lingers = 0.0
+            await eventually(lambda: one.generation == two.generation == three.generation, within=20)
+            await eventually(lambda: one.generation == generation + 2, within=20)
+    print(f"while revoking: {two.committing_late}; after asking to join: {late}, answered after {waited:.1f} s")
+    assert two.committing_late == "accepted"
+    assert late == "refused", "it is queued behind the join, and answered under the next generation"
+    assert waited > 1
