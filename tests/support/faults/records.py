@@ -21,7 +21,6 @@ async def read_records(stack: Stack, topic: Topic) -> list[Any]:
         partitions = [TopicPartition(name, number) for number in range(topic.partitions)]
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
-        await consumer.seek_to_beginning()
         while any([await consumer.position(partition) < end for partition, end in ends.items()]):
             for some in (await consumer.getmany(timeout_ms=200)).values():
                 records += some

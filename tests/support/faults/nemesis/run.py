@@ -96,9 +96,11 @@ async def run(
         operator = Operator(system, apis, random.Random(seed + 1), spare)
         summaries = asyncio.create_task(_summaries(system, hands, say))
         try:
-            await asyncio.gather(operator.work(seconds - recovery_of(seconds) / 2), hands.work(faults))
+            working = asyncio.create_task(operator.work(seconds - recovery_of(seconds) / 2))
+            await hands.work(faults)
             calm_since = now()
             say(f"{now() - began:6.1f} s  the last fault is over")
+            await working
             evidence, violations, recovered = await _judged(system, calm_since, began + seconds)
         finally:
             summaries.cancel()
@@ -146,8 +148,11 @@ async def _system(folder: Path, seed: int) -> AsyncIterator[tuple[Operated, Prox
         options = with_kafka_of_its_own(options, ports)
         postgres_port = options.ports.postgres
         async with proxying(LOOPBACK, postgres_port) as to_postgres:
-            password = Folder(folder.absolute()).postgres_password()
-            address = f"postgresql://candlekeep:{password}@{LOOPBACK}:{to_postgres.listens_on}/candlekeep"
+            place = Folder(folder.absolute())
+            place.prepare()
+            address = (
+                f"postgresql://candlekeep:{place.postgres_password()}@{LOOPBACK}:{to_postgres.listens_on}/candlekeep"
+            )
             overrides = {name: dict(values) for name, values in options.overrides.items()}
             for role in ("admin-api", "log-writer", "candle-writer"):
                 overrides[role] = overrides.get(role, {}) | {"DATABASE_URL": address}
