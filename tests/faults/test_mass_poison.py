@@ -64,6 +64,7 @@ async def test_who_meets_too_much_poison_goes_on_once_it_was_passed_over(system:
     await pass_over(system, "candle-writer", CANDLES)
     put_aside = {(CANDLES.name, each.source_partition, each.source_offset) for each in await letters(system)}
     system.poison &= put_aside
+    system.poisoned_at = {place: at for place, at in system.poisoned_at.items() if place in put_aside}
     await system.revive("candle-writer")
     await system.judge()
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from contracts.schedule import JobScheduled
 from contracts.topics import SCHEDULE_STATE
 from local_stack.stack import Stack
-from runtime.codec import decode
+from runtime.codec import UnreadableMessage, decode
 from support.faults.records import read_records
 
 
@@ -16,6 +16,11 @@ async def read_heard(stack: Stack) -> dict[int, list[tuple[float, float]]]:
     for record in await read_records(stack, SCHEDULE_STATE):
         if record.value is None:
             heard[int(record.key)].append((record.timestamp / 1000, math.inf))
-        elif isinstance(state := decode(SCHEDULE_STATE, record.value), JobScheduled):
+            continue
+        try:
+            state = decode(SCHEDULE_STATE, record.value)
+        except UnreadableMessage:
+            continue
+        if isinstance(state, JobScheduled):
             heard[state.config_id].append((state.occurred_at.timestamp(), state.config_version))
     return dict(heard)
