@@ -30,6 +30,7 @@ WHO_MAY: dict[tuple[str, str], Role] = {
     ("GET", "/stats"): VIEWER,
     ("GET", "/status"): VIEWER,
     ("GET", "/candles"): VIEWER,
+    ("GET", "/events"): VIEWER,
 }
 OPEN_TO_ALL_ROLES_THOUGH_UNSAFE = {("POST", "/sessions"), ("DELETE", "/sessions/current")}
 

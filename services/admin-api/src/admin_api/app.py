@@ -13,11 +13,14 @@ from admin_api.auth import TokenGate
 from admin_api.body_limit import BodyLimit
 from admin_api.catalogue import load_catalogue
 from admin_api.configs import Configs
+from admin_api.live.feed import LiveFeed
+from admin_api.live.listening import Listeners
+from admin_api.live.ring import Ring
 from admin_api.metrics import Metrics, RequestMeter
 from admin_api.probe import DatabaseProbe
 from admin_api.relay import Relay
 from admin_api.request_ids import RequestIds
-from admin_api.routes import candles, configs, operations, runs
+from admin_api.routes import candles, configs, events, operations, runs
 from admin_api.schemas import FieldProblem, Problem
 from admin_api.settings import AdminApiSettings
 from runtime.database import build_engine
@@ -33,11 +36,12 @@ to change. Times are UTC.
 
 @dataclass(frozen=True, kw_only=True)
 class AdminApi:
-    """The parts that have a life: the HTTP application, the relay beside it, and the engine that both need."""
+    """The parts that have a life: the HTTP application, the relay and the live feed beside it, and the engine."""
 
     settings: AdminApiSettings
     app: FastAPI
     relay: Relay
+    feed: LiveFeed
     engine: AsyncEngine
     health: Health
 
@@ -59,11 +63,15 @@ def build(settings: AdminApiSettings) -> AdminApi:
     )
     app.state.health, app.state.database_probe = health, probe
     app.state.registry, app.state.metrics = registry, metrics
+    feed = LiveFeed(settings, metrics, Ring())
+    app.state.listeners = Listeners(feed, metrics, settings.live_max_listeners)
     app.add_middleware(BodyLimit)
     app.add_middleware(TokenGate, token=settings.candlekeep_admin_token)
     app.add_middleware(RequestMeter, metrics=metrics)  # outside of the gate: it counts refusals too
     app.add_middleware(RequestIds)  # added last, so it is outermost
-    return AdminApi(settings=settings, app=app, relay=Relay(settings, metrics, engine), engine=engine, health=health)
+    return AdminApi(
+        settings=settings, app=app, relay=Relay(settings, metrics, engine), feed=feed, engine=engine, health=health
+    )
 
 
 def _build_fastapi() -> FastAPI:
@@ -77,7 +85,7 @@ def _build_fastapi() -> FastAPI:
         generate_unique_id_function=_operation_id,
         swagger_ui_parameters={"persistAuthorization": True},
     )
-    routers = [part.router for part in (configs, runs, candles, operations)]
+    routers = [part.router for part in (configs, runs, candles, events, operations)]
     routes = [route for router in routers for route in router.routes]
     require_declared_roles(routes)
     for router in routers:

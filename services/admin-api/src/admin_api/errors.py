@@ -82,3 +82,11 @@ class DatabaseUnavailable(ApiError):  # noqa: N818
     status = 503
     slug = "database-unavailable"
     title = "The database does not answer"
+
+
+class TooManyListeners(ApiError):  # noqa: N818
+    """This instance holds as many streams as it may."""
+
+    status = 503
+    slug = "too-many-listeners"
+    title = "Too many listen already"

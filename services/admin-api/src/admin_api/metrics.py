@@ -60,6 +60,17 @@ class Metrics:
             buckets=(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30, 300, 3600),
             registry=registry,
         )
+        self.live_events = Counter(
+            "candlekeep_live_events", "Events read for those who listen.", ("topic",), registry=registry
+        )
+        self.live_listeners = Gauge(
+            "candlekeep_live_listeners", "Connections that listen to events.", registry=registry
+        )
+        self.live_resets = Counter(
+            "candlekeep_live_resets",
+            "Listeners that had to be told that they missed something.",
+            registry=registry,
+        )
 
 
 async def look_at_outbox(engine: AsyncEngine, metrics: Metrics) -> None:

@@ -20,6 +20,9 @@ class AdminApiSettings(WorkerSettings, DatabaseSettings, TickSettings):
     """All of admin-api's settings."""
 
     http_port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
+    live_max_listeners: int = Field(
+        default=500, ge=1, description="Connections that may listen to events at once, per instance."
+    )
     candlekeep_admin_token: Annotated[SecretStr, Field(min_length=24), AfterValidator(_sendable)] = Field(
         description="The bearer token that callers of the API must send: at least 24 characters, for example from "
         "`openssl rand -hex 24`."

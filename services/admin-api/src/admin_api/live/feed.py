@@ -1,0 +1,148 @@
+"""Reads the live topics: every partition, without a group, from a few minutes ago on, for as long as the API lives."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from admin_api.live.positions import Positions
+from admin_api.live.ring import Ring
+from admin_api.live.topics import LIVE_TOPICS, PLACES, TOPICS, Place, live_event
+from admin_api.metrics import Metrics
+from contracts.topics import EXCHANGE_HEALTH
+from runtime.background import Background
+from runtime.codec import UnreadableMessage, decode
+from runtime.connecting import close_consumer, start_consumer
+from runtime.kafka import build_consumer, topic_name
+from runtime.logs import log
+from runtime.settings import KafkaSettings
+from runtime.topics import TopicsNotReady, verify
+
+REPLAY_SECONDS: Final = 300.0
+"""A listener that was away for as long as this finds all that it missed, at any instance."""
+
+_POLL_MS: Final = 1000
+_PAUSE_SECONDS: Final = 2.0
+_REMIND_SECONDS: Final = 30.0
+_ASK_SECONDS: Final = 30.0
+_TROUBLE: Final = (KafkaError, TopicsNotReady, OSError)
+
+
+class LiveFeed:
+    """`run` until `stop`. Survives every outage of Kafka; listeners wait meanwhile."""
+
+    def __init__(
+        self, settings: KafkaSettings, metrics: Metrics, ring: Ring, wall: Callable[[], float] = time.time
+    ) -> None:
+        self._settings, self._metrics, self._wall = settings, metrics, wall
+        self.ring = ring
+        self._stopping = asyncio.Event()
+        self._news = asyncio.Event()
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._stopping.is_set()
+
+    def background(self) -> Background:
+        return Background("live feed", self.run, self.stop)
+
+    async def stop(self) -> None:
+        """Also ends every stream, or the server would wait for them."""
+        self._stopping.set()
+        self._wake()
+
+    async def news(self, within: float) -> bool:
+        """Wait until more was read, or the feed stops; False after so many seconds without."""
+        news = self._news
+        try:
+            async with asyncio.timeout(within):
+                await news.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def run(self) -> None:
+        reminded_at = float("-inf")
+        while not self._stopping.is_set():
+            try:
+                await self._follow()
+            except _TROUBLE as error:
+                if time.monotonic() - reminded_at >= _REMIND_SECONDS:
+                    reminded_at = time.monotonic()
+                    log.warning("Live events wait for Kafka", action="live_waiting", error=str(error) or repr(error))
+                await self._pause()
+
+    async def _follow(self) -> None:
+        build = lambda: build_consumer(self._settings, group="live", client_id="admin-api-live", group_id=None)  # noqa: E731
+        consumer = await start_consumer(build, self._stopping, group="live")
+        if consumer is None:
+            return
+        try:
+            async with asyncio.timeout(_ASK_SECONDS):
+                await verify(self._settings, LIVE_TOPICS)
+                await self._take_places(consumer)
+            while not self._stopping.is_set():
+                self._read(await consumer.getmany(timeout_ms=_POLL_MS))
+        finally:
+            await close_consumer(consumer)
+
+    async def _take_places(self, consumer: AIOKafkaConsumer) -> None:
+        """Go on where we were, or begin a few minutes ago; the word on every exchange is read from its beginning."""
+        partitions = {place: self._partition(place) for place in PLACES}
+        consumer.assign(list(partitions.values()))
+        if not self.ring.has_begun:
+            self.ring.begin(await self._starts(consumer, partitions))
+        for place, offset in self.ring.positions.items():
+            consumer.seek(partitions[place], offset)
+
+    async def _starts(self, consumer: AIOKafkaConsumer, partitions: dict[Place, TopicPartition]) -> Positions:
+        since = int((self._wall() - REPLAY_SECONDS) * 1000)
+        found = await consumer.offsets_for_times(dict.fromkeys(partitions.values(), since))
+        ends = await consumer.end_offsets(list(partitions.values()))
+        firsts = await consumer.beginning_offsets(list(partitions.values()))
+        starts: Positions = {}
+        for place, partition in partitions.items():
+            if place[0] == EXCHANGE_HEALTH.name:
+                starts[place] = firsts[partition]
+            else:
+                starts[place] = found[partition].offset if found[partition] is not None else ends[partition]
+        return starts
+
+    def _read(self, batches: dict[TopicPartition, list[Any]]) -> None:
+        for partition, records in batches.items():
+            place = (partition.topic.removeprefix(self._settings.kafka_topic_prefix), partition.partition)
+            for record in records:
+                self._take(place, record)
+        if batches:
+            self._wake()
+
+    def _take(self, place: Place, record: Any) -> None:
+        if record.offset < self.ring.positions[place]:
+            # The topic was made anew. Whoever listens must look at the whole again.
+            self.ring.begin({**self.ring.positions, place: record.offset})
+        try:
+            event = decode(TOPICS[place[0]], record.value)
+        except UnreadableMessage:  # a tombstone, or what the services that act on it put aside
+            self.ring.advance(place, record.offset)
+            return
+        self.ring.add(live_event(event, record.value.decode(), place, record.offset))
+        self._metrics.live_events.labels(place[0]).inc()
+
+    def _partition(self, place: Place) -> TopicPartition:
+        return TopicPartition(topic_name(self._settings, TOPICS[place[0]]), place[1])
+
+    def _wake(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        if self._stopping.is_set():
+            self._news.set()
+        news.set()
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(_PAUSE_SECONDS):
+                await self._stopping.wait()
+        except TimeoutError:
+            return

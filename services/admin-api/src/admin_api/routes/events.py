@@ -1,0 +1,80 @@
+"""What happens now."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic import BaseModel, ConfigDict, Field
+
+from admin_api.actors import Role
+from admin_api.fields import FilterText, RowId
+from admin_api.live.listening import Interest, Listening
+from admin_api.live.topics import Kind
+from admin_api.routes.shared import PREFIX, declared_token, needs, problems
+
+router = APIRouter(prefix=PREFIX, tags=["events"], dependencies=[declared_token])
+
+_LONGEST_SECONDS: Final = 300
+_STREAM: Final[dict[str, Any]] = {
+    "description": "A stream of server-sent events.",
+    "content": {
+        "text/event-stream": {
+            "schema": {"type": "string"},
+            "examples": {
+                "a run has ended": {
+                    "value": 'event: run\nid: x5oBAgAD…\ndata: {"type":"RunFinished","config_id":1,…}\n\n'
+                }
+            },
+        }
+    },
+}
+
+
+class EventsQuery(BaseModel):
+    """The query of the stream. Unknown parameters are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: list[Kind] = Field(
+        default=[],
+        max_length=len(Kind),
+        description="Only these; repeat it for several.",
+        examples=[["run", "exchange"]],
+    )
+    exchange: FilterText | None = Field(default=None, examples=["binance"])
+    config_id: RowId | None = Field(default=None, description="Only of this config; leaves out exchanges.")
+    seconds: int = Field(
+        default=_LONGEST_SECONDS, ge=1, le=_LONGEST_SECONDS, description="The stream ends after so long."
+    )
+
+
+async def _admitted(
+    request: Request,
+    query: Annotated[EventsQuery, Query()],
+    last_event_id: Annotated[str | None, Header(max_length=2000, description="Resume after this event.")] = None,
+) -> AsyncIterator[Listening]:
+    interest = Interest(kinds=frozenset(query.kind) or None, exchange=query.exchange, config_id=query.config_id)
+    with request.app.state.listeners.admitted(interest, last_event_id) as listening:
+        yield listening
+
+
+@router.get(
+    "/events",
+    response_class=EventSourceResponse,
+    responses={200: _STREAM, **problems(422)},
+    dependencies=[needs(Role.VIEWER)],
+    summary="Runs, configs, jobs and exchanges, live",
+)
+async def stream_events(
+    listening: Annotated[Listening, Depends(_admitted)], query: Annotated[EventsQuery, Query()]
+) -> AsyncIterator[ServerSentEvent]:
+    """Server-sent events named `run`, `config`, `job` and `exchange`; their data is the event as it is in Kafka, which
+    `docs/events.md` describes. A new listener first hears how each exchange fares, then what happens.
+
+    A stream ends after five minutes at most: connect again with the header `Last-Event-ID`, as browsers do by
+    themselves, and nothing is missed or repeated, at whichever instance. After an event `reset` something was missed,
+    because it was too long ago: read the state by the other endpoints, and go on listening.
+    """
+    async for event in listening.events(query.seconds):
+        yield event

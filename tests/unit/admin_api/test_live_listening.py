@@ -1,0 +1,220 @@
+"""Listeners of a feed that a test fills by hand. Several feeds of the same messages are several instances."""
+
+import asyncio
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fastapi.sse import ServerSentEvent
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from admin_api.errors import InvalidInput, TooManyListeners
+from admin_api.live.listening import Interest, Listeners
+from admin_api.live.ring import Ring
+from admin_api.live.topics import PLACES, Kind, LiveEvent, Place
+from admin_api.metrics import Metrics
+
+RUN, OTHER_RUN, EXCHANGE = ("run-events", 3), ("run-events", 4), ("exchange-health", 0)
+EVERYTHING = Interest()
+
+
+class Feed:
+    """As LiveFeed is to a listener. Waiting for news ends the stream: a test has put in all that there will be."""
+
+    def __init__(self, ring: Ring) -> None:
+        self.ring = ring
+        self.is_stopping = False
+
+    async def news(self, within: float) -> bool:
+        await asyncio.sleep(0)
+        self.is_stopping = True
+        return False
+
+
+def an_event(place: Place, offset: int, **overrides: Any) -> LiveEvent:
+    about = {"kind": Kind.RUN, "exchange": "binance", "config_id": 7}
+    if place[0] == "exchange-health":
+        about = {"kind": Kind.EXCHANGE, "exchange": "binance", "config_id": None}
+    return LiveEvent(place=place, offset=offset, data=f'"{place[0]}/{place[1]}/{offset}"', **(about | overrides))
+
+
+def a_ring(events: Sequence[LiveEvent] = (), **limits: int) -> Ring:
+    ring = Ring(**limits)
+    ring.begin(dict.fromkeys(PLACES, 0))
+    for event in events:
+        ring.add(event)
+    return ring
+
+
+def listeners_of(ring: Ring, most: int = 10) -> Listeners:
+    return Listeners(Feed(ring), Metrics(CollectorRegistry()), most)  # type: ignore[arg-type]
+
+
+async def heard(ring: Ring, last_event_id: str | None = None, interest: Interest = EVERYTHING) -> list[ServerSentEvent]:
+    with listeners_of(ring).admitted(interest, last_event_id) as listening:
+        return [event async for event in listening.events(60)]
+
+
+def datas(events: list[ServerSentEvent]) -> list[str]:
+    return [event.raw_data.strip('"') for event in events if event.raw_data is not None]
+
+
+def last_id(events: list[ServerSentEvent]) -> str:
+    return next(event.id for event in reversed(events) if event.id is not None)
+
+
+async def test_a_new_listener_hears_how_exchanges_fare_and_then_what_happens_from_now_on() -> None:
+    ring = a_ring([an_event(EXCHANGE, 0), an_event(EXCHANGE, 1), an_event(RUN, 0)])
+    first = await heard(ring)
+    assert datas(first) == ["exchange-health/0/1"]
+    ring.add(an_event(RUN, 1))
+    assert datas(await heard(ring, last_id(first))) == ["run-events/3/1"]
+
+
+async def test_who_is_up_to_date_hears_nothing_again() -> None:
+    ring = a_ring([an_event(RUN, 0)])
+    here = last_id(await heard(ring))
+    again = await heard(ring, here)
+    assert datas(again) == []
+    assert last_id(again) == here
+
+
+async def test_a_listener_gets_only_what_it_wants_and_keeps_its_place_meanwhile() -> None:
+    ring = a_ring(max_events=3)
+    start = last_id(await heard(ring))
+    events = [an_event(RUN, 0, config_id=1), an_event(RUN, 1, config_id=2), an_event(EXCHANGE, 0)]
+    for event in events:
+        ring.add(event)
+    wants = Interest(config_id=2)
+    listened = await heard(ring, start, wants)
+    assert datas(listened) == ["run-events/3/1"]
+    for offset in range(2, 5):  # the ring has dropped all that came before
+        ring.add(an_event(RUN, offset, config_id=2))
+    assert datas(await heard(ring, last_id(listened), wants)) == [f"run-events/3/{offset}" for offset in (2, 3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("interest", "expected"),
+    [
+        (Interest(kinds=frozenset({Kind.EXCHANGE})), ["exchange-health/0/0"]),
+        (Interest(exchange="kraken"), ["config-changes/0/0", "run-events/3/1"]),
+        (Interest(exchange="kraken", config_id=9), ["run-events/3/1"]),
+    ],
+)
+async def test_interests(interest: Interest, expected: list[str]) -> None:
+    ring = a_ring()
+    start = last_id(await heard(ring))
+    ring.add(an_event(EXCHANGE, 0))
+    ring.add(an_event(("config-changes", 0), 0, kind=Kind.CONFIG, exchange=None, config_id=3))  # a removed config's
+    ring.add(an_event(RUN, 0))
+    ring.add(an_event(RUN, 1, exchange="kraken", config_id=9))
+    assert datas(await heard(ring, start, interest)) == expected
+
+
+async def test_who_was_away_too_long_is_told_to_start_over() -> None:
+    ring = a_ring(max_events=2)
+    start = last_id(await heard(ring))
+    for offset in range(3):
+        ring.add(an_event(RUN, offset))
+    events = await heard(ring, start)
+    assert [event.event for event in events if event.event] == ["reset"]
+    assert datas(events) == []
+    ring.add(an_event(RUN, 3))
+    assert datas(await heard(ring, last_id(events))) == ["run-events/3/3"]
+
+
+async def test_bytes_are_bounded_as_well_as_events() -> None:
+    ring = a_ring(max_characters=100)
+    start = last_id(await heard(ring))
+    ring.add(replace(an_event(RUN, 0), data="x" * 101))
+    assert (ring.first, ring.end) == (1, 1)
+    assert [event.event for event in await heard(ring, start) if event.event] == ["reset"]
+
+
+async def test_a_listener_that_is_too_slow_is_told_so_and_goes_on() -> None:
+    ring = a_ring(max_events=250)
+    start = last_id(await heard(ring))
+    for offset in range(250):
+        ring.add(an_event(RUN, offset))
+    seen: list[ServerSentEvent] = []
+    with listeners_of(ring).admitted(EVERYTHING, start) as listening:
+        async for event in listening.events(60):
+            seen.append(event)
+            if event.raw_data == '"run-events/3/0"':  # while it is busy with its first, much happens
+                for offset in range(250, 700):
+                    ring.add(an_event(RUN, offset))
+    kinds = [event.event for event in seen if event.event]
+    assert kinds.count("reset") == 1
+    assert kinds[-1] == "reset"
+
+
+async def test_no_more_listeners_than_allowed_and_one_that_leaves_makes_room() -> None:
+    listeners = listeners_of(a_ring(), most=1)
+    with listeners.admitted(EVERYTHING, None):
+        with pytest.raises(TooManyListeners) as refused, listeners.admitted(EVERYTHING, None):
+            pass
+        assert refused.value.headers["Retry-After"]
+    with listeners.admitted(EVERYTHING, None):
+        pass
+
+
+def test_a_foreign_id_is_refused_before_the_stream_begins() -> None:
+    with pytest.raises(InvalidInput, match="leave it out"), listeners_of(a_ring()).admitted(EVERYTHING, "17"):
+        pass
+
+
+async def test_while_kafka_was_never_there_the_stream_waits_and_ends_in_time() -> None:
+    now = iter([0.0, 0.0, 0.0, 61.0, 61.0])
+    feed = SimpleNamespace(ring=Ring(), is_stopping=False)
+
+    async def none_ever(within: float) -> bool:
+        return False
+
+    feed.news = none_ever
+    with Listeners(feed, Metrics(CollectorRegistry()), 1).admitted(EVERYTHING, None, lambda: next(now)) as listening:
+        comments = [event.comment async for event in listening.events(60)]
+    assert comments == ["connected", "waiting for Kafka"]
+
+
+@given(st.randoms(use_true_random=False), st.integers(1, 30), st.integers(1, 6))
+def test_over_any_instances_and_reconnections_each_event_is_heard_once_and_in_order(
+    chance: random.Random, count: int, connections: int
+) -> None:
+    """Each instance reads the partitions in another order; a listener hops between them while they read."""
+
+    async def listen() -> list[str]:
+        rings = [a_ring(), a_ring()]
+        reads = [list(_interleaved(count, chance)) for _ in rings]
+        position = last_id(await heard(rings[0]))
+        got: list[str] = []
+        for connection in range(connections + 1):
+            for ring, read in zip(rings, reads, strict=True):
+                amount = len(read) if connection == connections else chance.randint(0, len(read))
+                for event in read[:amount]:
+                    ring.add(event)
+                del read[:amount]
+            events = await heard(chance.choice(rings), position)
+            got += datas(events)
+            position = last_id(events) if any(event.id for event in events) else position
+        return got
+
+    got = asyncio.run(listen())
+    assert sorted(got) == sorted(f"run-events/{place[1]}/{n}" for place in (RUN, OTHER_RUN) for n in range(count))
+    for partition in (3, 4):
+        offsets = [int(each.rsplit("/", 1)[1]) for each in got if each.startswith(f"run-events/{partition}/")]
+        assert offsets == sorted(offsets)
+
+
+def _interleaved(count: int, chance: random.Random) -> Iterator[LiveEvent]:
+    left = {RUN: 0, OTHER_RUN: 0}
+    while left:
+        place = chance.choice(list(left))
+        yield an_event(place, left[place])
+        left[place] += 1
+        if left[place] == count:
+            del left[place]
