@@ -1,6 +1,7 @@
 """Every table, each with the one service that writes it. SQLAlchemy Core: rows are read as rows, written as sets.
 
-Where Alembic's comparison cannot look (the view `ohlcv`, triggers, storage parameters), the migration is the only source.
+Where Alembic's comparison cannot look (the view `ohlcv`, triggers, storage parameters), the migration is the only
+source.
 """
 
 import sqlalchemy as sa
@@ -230,7 +231,7 @@ run_hours = sa.Table(
     sa.Column("timed_runs", sa.BigInteger, nullable=False, comment="Those that have a duration."),
     sa.Column("duration_microseconds", sa.BigInteger, nullable=False, comment="Their sum: exact, as no float is."),
     sa.Column("records", sa.BigInteger, nullable=False),
-    comment="The run log, counted by the hour. Written by log-writer in the transaction that moves a run's state.",
+    comment="The run log, counted by the hour, but for what run_changes holds. Written by log-writer.",
 )
 
 run_durations = sa.Table(
@@ -248,6 +249,21 @@ run_durations = sa.Table(
     ),
     sa.Column("runs", sa.BigInteger, nullable=False),
     comment="How long runs that succeeded or failed took, for percentiles. Written by log-writer with run_hours.",
+)
+
+run_changes = sa.Table(
+    "run_changes",
+    metadata,
+    sa.Column("hour", _instant, nullable=False),
+    sa.Column("job_type", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("error_class", sa.Text, nullable=False),
+    sa.Column("bucket", sa.Integer, comment="As in run_durations; null: has no duration."),
+    sa.Column("runs", sa.BigInteger, nullable=False, comment="How many more; below zero: fewer."),
+    sa.Column("duration_microseconds", sa.BigInteger, nullable=False),
+    sa.Column("records", sa.BigInteger, nullable=False),
+    comment="What is still to be added to run_hours and run_durations. Written by log-writer in the transaction that "
+    "moves a run's state.",
 )
 
 idempotency_keys = sa.Table(

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.topics import DEAD_LETTERS, RUN_EVENTS, SCHEDULE_STATE
 from log_writer.chores import Chore
+from log_writer.counts import SETTLE_SECONDS, settle
 from log_writer.handlers import build_handler
 from log_writer.metrics import LogWriterMetrics
 from log_writer.progress import caught_up_partitions
@@ -66,7 +67,13 @@ def _chores(settings: LogWriterSettings, engine: AsyncEngine, metrics: LogWriter
         grace = timedelta(seconds=settings.run_lost_grace_seconds)
         metrics.runs_swept.inc(await close_lost_runs(engine, lambda: caught_up_partitions(settings, NAME), grace))
 
-    chores = [Chore("sweep", sweep, settings.sweep_interval_seconds, metrics.chore_failures)]
+    async def count() -> None:
+        metrics.counts_settled.inc(await settle(engine))
+
+    chores = [
+        Chore("sweep", sweep, settings.sweep_interval_seconds, metrics.chore_failures),
+        Chore("counts", count, SETTLE_SECONDS, metrics.chore_failures),
+    ]
     if settings.log_retention_days:
         chores.append(Chore("retention", retain, RETENTION_SECONDS, metrics.chore_failures))
     return chores

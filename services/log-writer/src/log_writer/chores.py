@@ -1,4 +1,4 @@
-"""Work that comes round: retention and the sweep."""
+"""Work that comes round: retention, the sweep, and the adding up of counts."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

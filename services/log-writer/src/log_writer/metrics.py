@@ -41,9 +41,14 @@ class LogWriterMetrics:
         self.runs_expired = Counter(
             "candlekeep_log_runs_expired", "Runs deleted because they were past retention.", registry=registry
         )
+        self.counts_settled = Counter(
+            "candlekeep_log_counts_settled",
+            "Notes of what changed in the run log that were added to its counts by the hour.",
+            registry=registry,
+        )
         self.chore_failures = Counter(
             "candlekeep_log_chore_failures",
-            "Times that retention or the sweep failed; each is tried again at its next turn.",
+            "Times that retention, the sweep or the adding up of counts failed; each is tried again at its next turn.",
             ("chore",),
             registry=registry,
         )

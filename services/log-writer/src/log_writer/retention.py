@@ -13,7 +13,7 @@ RETENTION_SECONDS: Final = 3600.0
 
 BATCH_ROWS: Final = 5000
 _PAUSE_SECONDS: Final = 0.1
-_LOCK: Final = 7_226_501_134
+_LOCK: Final = 7_226_501_135
 """Advisory lock: while one instance deletes, the others leave it to that one."""
 
 _DELETE = text("""

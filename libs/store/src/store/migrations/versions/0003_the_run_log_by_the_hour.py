@@ -1,7 +1,7 @@
 """The run log, counted by the hour
 
-Triggers keep the counts, whoever writes: a log-writer of the release before this one, an operator who deletes by hand.
-docs/decisions/0009 says what else was weighed.
+Triggers note every change, whoever makes it: log-writer, the release before this one, an operator who deletes by hand.
+Log-writer adds the notes up every few seconds; whoever reads adds those that are left. docs/decisions/0009 says why.
 
 Revision ID: 0003
 Revises: 0002
@@ -15,75 +15,91 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-COUNT_HOURS = """
-    INSERT INTO run_hours AS known
-      (hour, job_type, status, error_class, runs, timed_runs, duration_microseconds, records)
-    SELECT date_bin('1 hour', started_at, 'epoch'), job_type, status, coalesce(error_class, ''),
-      sum(sign), sum(sign * num_nonnulls(duration_seconds)),
-      sum(sign * coalesce(run_microseconds(duration_seconds), 0)), sum(sign * records_collected::bigint)
-    FROM {rows}
-    GROUP BY 1, 2, 3, 4
-    HAVING (sum(sign), sum(sign * num_nonnulls(duration_seconds)),
-      sum(sign * coalesce(run_microseconds(duration_seconds), 0)), sum(sign * records_collected::bigint))
-      <> (0, 0, 0, 0)
-    ON CONFLICT (hour, job_type, status, error_class) DO UPDATE SET
-      runs = known.runs + excluded.runs,
-      timed_runs = known.timed_runs + excluded.timed_runs,
-      duration_microseconds = known.duration_microseconds + excluded.duration_microseconds,
-      records = known.records + excluded.records;
-"""
-
-COUNT_DURATIONS = """
-    INSERT INTO run_durations AS known (span, begins, job_type, bucket, runs)
-    SELECT span, date_bin(width, started_at, 'epoch'), job_type,
-      run_duration_bucket(run_microseconds(duration_seconds)), sum(sign)
-    FROM {rows}, (VALUES ('hour', interval '1 hour'), ('day', interval '1 day')) AS spans (span, width)
-    WHERE status IN ('success', 'failed') AND duration_seconds IS NOT NULL
-    GROUP BY 1, 2, 3, 4
-    HAVING sum(sign) <> 0
-    ON CONFLICT (span, begins, job_type, bucket) DO UPDATE SET runs = known.runs + excluded.runs;
-"""
-
-# The counts of the current hour are everybody's. Whoever changes them waits here, once and with all run rows locked
-# already, instead of row by row in an order that two triggers of one statement cannot keep: so nobody deadlocks.
-COUNT = """
+# A move of a run is one row less and one more. Only added, never changed: so writers of the log wait for nobody, though
+# the current hour is everybody's.
+NOTE = """
     CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-      IF EXISTS (SELECT FROM {changed}) THEN
-        PERFORM pg_advisory_xact_lock(7226501136);
-        {statements}
-      END IF;
+      INSERT INTO run_changes (hour, job_type, status, error_class, bucket, runs, duration_microseconds, records)
+      {counts}
+      HAVING (sum(sign), coalesce(sum(sign * run_microseconds(duration_seconds)), 0),
+        sum(sign * records_collected::bigint)) <> (0, 0, 0);
       RETURN NULL;
     END $$
 """
 
+COUNTS = """
+      SELECT date_bin('1 hour', started_at, 'epoch'), job_type, status, coalesce(error_class, ''),
+        run_duration_bucket(duration_seconds), sum(sign),
+        coalesce(sum(sign * run_microseconds(duration_seconds)), 0), sum(sign * records_collected::bigint)
+      FROM ({moves}) AS moves
+      GROUP BY 1, 2, 3, 4, 5
+"""
+
+# One at a time: whoever finds another at it leaves it to that one. Counts that came to nothing go.
+SETTLE = """
+    CREATE FUNCTION settle_run_changes() RETURNS bigint LANGUAGE plpgsql AS $$
+    DECLARE settled bigint; touched timestamptz[];
+    BEGIN
+      IF NOT pg_try_advisory_xact_lock(7226501136) THEN RETURN 0; END IF;
+      WITH changes AS (DELETE FROM run_changes RETURNING *),
+        hours AS (
+          INSERT INTO run_hours AS known
+            (hour, job_type, status, error_class, runs, timed_runs, duration_microseconds, records)
+          SELECT hour, job_type, status, error_class, sum(runs), sum(CASE WHEN bucket IS NULL THEN 0 ELSE runs END),
+            sum(duration_microseconds), sum(records)
+          FROM changes GROUP BY 1, 2, 3, 4
+          ON CONFLICT (hour, job_type, status, error_class) DO UPDATE SET
+            runs = known.runs + excluded.runs,
+            timed_runs = known.timed_runs + excluded.timed_runs,
+            duration_microseconds = known.duration_microseconds + excluded.duration_microseconds,
+            records = known.records + excluded.records
+        ),
+        durations AS (
+          INSERT INTO run_durations AS known (span, begins, job_type, bucket, runs)
+          SELECT span, date_bin(width, hour, 'epoch'), job_type, bucket, sum(runs)
+          FROM changes, (VALUES ('hour', interval '1 hour'), ('day', interval '1 day')) AS spans (span, width)
+          WHERE status IN ('success', 'failed') AND bucket IS NOT NULL
+          GROUP BY 1, 2, 3, 4
+          HAVING sum(runs) <> 0
+          ON CONFLICT (span, begins, job_type, bucket) DO UPDATE SET runs = known.runs + excluded.runs
+        )
+      SELECT count(*), array_agg(DISTINCT hour) INTO settled, touched FROM changes;
+      DELETE FROM run_hours WHERE hour = ANY(touched) AND runs = 0;
+      DELETE FROM run_durations WHERE span = 'hour' AND begins = ANY(touched) AND runs = 0;
+      DELETE FROM run_durations WHERE span = 'day' AND runs = 0;
+      RETURN settled;
+    END $$
+"""
+
+# From the log itself. Its writers wait meanwhile.
 RECOUNT = """
     CREATE FUNCTION recount_runs() RETURNS void LANGUAGE plpgsql AS $$
     BEGIN
+      PERFORM pg_advisory_xact_lock(7226501136);
       LOCK TABLE job_execution_logs IN SHARE ROW EXCLUSIVE MODE;
-      TRUNCATE run_hours, run_durations;
-      {statements}
+      DELETE FROM run_hours;
+      DELETE FROM run_durations;
+      DELETE FROM run_changes;
+      INSERT INTO run_changes (hour, job_type, status, error_class, bucket, runs, duration_microseconds, records)
+      {counts};
+      PERFORM settle_run_changes();
     END $$
 """
 
 FORGET = """
     CREATE FUNCTION forget_runs() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-      TRUNCATE run_hours, run_durations;
+      PERFORM pg_advisory_xact_lock(7226501136);
+      TRUNCATE run_hours, run_durations, run_changes;
       RETURN NULL;
     END $$
 """
 
-# What an hour without runs left behind. Not after an update: there "running" comes to nothing again and again.
-SWEEP = """
-    DELETE FROM run_hours WHERE runs = 0 AND hour <= (SELECT max(started_at) FROM before);
-    DELETE FROM run_durations WHERE runs = 0 AND begins <= (SELECT max(started_at) FROM before);
-"""
-
-ADDED = "(SELECT 1 AS sign, * FROM after) AS moves"
-CHANGED = "(SELECT -1 AS sign, * FROM before UNION ALL SELECT 1, * FROM after) AS moves"
-REMOVED = "(SELECT -1 AS sign, * FROM before) AS moves"
-ALL = "(SELECT 1 AS sign, * FROM job_execution_logs) AS moves"
+ADDED = "SELECT 1 AS sign, * FROM after"
+CHANGED = "SELECT -1 AS sign, * FROM before UNION ALL SELECT 1, * FROM after"
+REMOVED = "SELECT -1 AS sign, * FROM before"
+ALL = "SELECT 1 AS sign, * FROM job_execution_logs"
 
 
 def upgrade() -> None:
@@ -102,7 +118,7 @@ def upgrade() -> None:
         ),
         sa.Column("records", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("hour", "job_type", "status", "error_class", name=op.f("pk_run_hours")),
-        comment="The run log, counted by the hour. Written by log-writer in the transaction that moves a run's state.",
+        comment="The run log, counted by the hour, but for what run_changes holds. Written by log-writer.",
     )
     op.create_table(
         "run_durations",
@@ -119,9 +135,23 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("span", "begins", "job_type", "bucket", name=op.f("pk_run_durations")),
         comment="How long runs that succeeded or failed took, for percentiles. Written by log-writer with run_hours.",
     )
-    # Nearly every write changes rows that are there: leave room on their pages, and vacuum before it is a fifth.
-    for table in ("run_hours", "run_durations"):
-        op.execute(f"ALTER TABLE {table} SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05)")
+    op.create_table(
+        "run_changes",
+        sa.Column("hour", sa.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("job_type", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("error_class", sa.Text(), nullable=False),
+        sa.Column("bucket", sa.Integer(), nullable=True, comment="As in run_durations; null: has no duration."),
+        sa.Column("runs", sa.BigInteger(), nullable=False, comment="How many more; below zero: fewer."),
+        sa.Column("duration_microseconds", sa.BigInteger(), nullable=False),
+        sa.Column("records", sa.BigInteger(), nullable=False),
+        comment="What is still to be added to run_hours and run_durations. Written by log-writer in the transaction that "
+        "moves a run's state.",
+    )
+    # Their rows change all the time: leave room on the pages, and vacuum sooner than the default.
+    op.execute("ALTER TABLE run_hours SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05)")
+    op.execute("ALTER TABLE run_durations SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05)")
+    op.execute("ALTER TABLE run_changes SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)")
     _make_functions()
     _make_triggers()
     op.execute("SELECT recount_runs()")
@@ -134,29 +164,22 @@ def _make_functions() -> None:
     )
     # No whole number of microseconds is so near a border that rounding could put it on either side.
     op.execute(
-        "CREATE FUNCTION run_duration_bucket(microseconds bigint) RETURNS integer LANGUAGE sql IMMUTABLE RETURN "
-        "CASE WHEN microseconds > 0 THEN 1 + floor(ln(microseconds::double precision) / ln(1.02::double precision)) "
-        "ELSE 0 END::integer"
+        "CREATE FUNCTION run_duration_bucket(seconds double precision) RETURNS integer LANGUAGE sql IMMUTABLE RETURN "
+        "CASE WHEN seconds IS NULL THEN NULL WHEN round(seconds * 1000000) < 1 THEN 0 "
+        "ELSE 1 + floor(ln(round(seconds * 1000000)) / ln(1.02::double precision)) END::integer"
     )
-    for name, changed, rows, more in (
-        ("count_added_runs", "after", ADDED, ""),
-        ("count_changed_runs", "after", CHANGED, ""),
-        ("count_removed_runs", "before", REMOVED, SWEEP),
-    ):
-        op.execute(COUNT.format(name=name, changed=changed, statements=_count(rows) + more))
-    op.execute(RECOUNT.format(statements=_count(ALL)))
+    for name, moves in (("note_added_runs", ADDED), ("note_changed_runs", CHANGED), ("note_removed_runs", REMOVED)):
+        op.execute(NOTE.format(name=name, counts=COUNTS.format(moves=moves)))
+    op.execute(SETTLE)
+    op.execute(RECOUNT.format(counts=COUNTS.format(moves=ALL)))
     op.execute(FORGET)
-
-
-def _count(rows: str) -> str:
-    return (COUNT_HOURS + COUNT_DURATIONS).format(rows=rows)
 
 
 def _make_triggers() -> None:
     for name, event, tables in (
-        ("count_added_runs", "INSERT", "NEW TABLE AS after"),
-        ("count_changed_runs", "UPDATE", "OLD TABLE AS before NEW TABLE AS after"),
-        ("count_removed_runs", "DELETE", "OLD TABLE AS before"),
+        ("note_added_runs", "INSERT", "NEW TABLE AS after"),
+        ("note_changed_runs", "UPDATE", "OLD TABLE AS before NEW TABLE AS after"),
+        ("note_removed_runs", "DELETE", "OLD TABLE AS before"),
     ):
         op.execute(
             f"CREATE TRIGGER {name} AFTER {event} ON job_execution_logs REFERENCING {tables} "
@@ -168,11 +191,13 @@ def _make_triggers() -> None:
 
 
 def downgrade() -> None:
-    for name in ("count_added_runs", "count_changed_runs", "count_removed_runs", "forget_runs"):
+    for name in ("note_added_runs", "note_changed_runs", "note_removed_runs", "forget_runs"):
         op.execute(f"DROP TRIGGER {name} ON job_execution_logs")
         op.execute(f"DROP FUNCTION {name}()")
     op.execute("DROP FUNCTION recount_runs()")
-    op.execute("DROP FUNCTION run_duration_bucket(bigint)")
+    op.execute("DROP FUNCTION settle_run_changes()")
+    op.execute("DROP FUNCTION run_duration_bucket(double precision)")
     op.execute("DROP FUNCTION run_microseconds(double precision)")
+    op.drop_table("run_changes")
     op.drop_table("run_durations")
     op.drop_table("run_hours")

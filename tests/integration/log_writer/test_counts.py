@@ -1,0 +1,250 @@
+import asyncio
+import os
+import random
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from contracts.runs import RunFinished, RunStarted
+from contracts.topics import RUN_EVENTS
+from contracts.vocabulary import ErrorClass, RunStatus
+from log_writer.counts import recount, settle
+from log_writer.retention import delete_expired
+from log_writer.runs import RunEvent, fold
+from log_writer.schedule import ScheduleChanges
+from log_writer.sweep import close_lost_runs
+from log_writer.write import write_batch
+from runtime.database import driver_transaction
+from store.migrate import upgrade
+from support.polling import eventually
+from support.run_counts import count_differences
+from support.run_histories import NOON, History, a_start, an_ending, histories
+from support.writers import query
+
+pytestmark = pytest.mark.postgres
+
+LONG_AGO = datetime(2025, 1, 14, 23, 15, tzinfo=UTC)
+"""Before retention and every deadline, and so that a few half hours later it is another day."""
+HALF_HOUR = timedelta(minutes=30)
+
+
+async def write_events(engine: AsyncEngine, *events: RunEvent) -> None:
+    await write_batch(engine, fold(events), ScheduleChanges())
+
+
+async def everything_is_read() -> frozenset[int]:
+    return frozenset(range(RUN_EVENTS.partitions))
+
+
+async def sweep(engine: AsyncEngine) -> None:
+    await close_lost_runs(engine, everything_is_read, timedelta(0))
+
+
+async def expire(engine: AsyncEngine, before: datetime) -> None:
+    await delete_expired(engine, datetime.now(UTC) - before, lambda _: None, batch_rows=3)
+
+
+async def differences(engine: AsyncEngine) -> list[tuple[Any, ...]]:
+    async with driver_transaction(engine) as connection:
+        return await count_differences(connection)
+
+
+def stretched(event: RunEvent) -> RunEvent:
+    """Seconds after noon become half hours after LONG_AGO: a run that began earlier began in another hour."""
+    instants = {name: getattr(event, name, None) for name in ("started_at", "finished_at", "deadline_at")}
+    moved = {name: LONG_AGO + (at - NOON) / timedelta(seconds=1) * HALF_HOUR for name, at in instants.items() if at}
+    return event.model_copy(update=moved)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(runs=st.lists(histories(), min_size=1, max_size=8), rng=st.randoms(use_true_random=False))
+async def test_the_counts_equal_the_log_after_any_history(
+    engine: AsyncEngine, runs: list[History], rng: random.Random
+) -> None:
+    async with driver_transaction(engine) as connection:
+        await connection.execute("TRUNCATE job_execution_logs")
+    delivered = [stretched(event) for history in runs for event in history] * 2
+    rng.shuffle(delivered)
+    while delivered:
+        size = rng.randint(1, 10)
+        await write_events(engine, *delivered[:size])
+        delivered = delivered[size:]
+        match rng.randrange(6):
+            case 0:
+                await sweep(engine)
+            case 1:
+                await expire(engine, LONG_AGO + rng.randint(0, 4) * HALF_HOUR)
+            case 2 | 3:
+                await settle(engine)
+        assert await differences(engine) == []
+
+
+async def test_the_comparison_itself_sees_a_difference(engine: AsyncEngine) -> None:
+    await write_events(engine, an_ending(), a_start())
+    for spoil in (
+        "UPDATE run_hours SET runs = runs + 1 WHERE status = 'running'",
+        "UPDATE run_hours SET duration_microseconds = duration_microseconds + 1 WHERE status = 'success'",
+        "UPDATE run_durations SET bucket = bucket + 1 WHERE span = 'hour'",
+        "DELETE FROM run_durations WHERE span = 'day'",
+        "INSERT INTO run_changes VALUES ('2026-11-22 12:00Z', 'data_collection', 'running', '', NULL, 1, 0, 0)",
+    ):
+        await recount(engine)
+        assert await differences(engine) == []
+        async with driver_transaction(engine) as connection:
+            await connection.execute(spoil)
+        assert await differences(engine) != [], spoil
+
+
+async def test_a_run_is_counted_where_it_is_now(engine: AsyncEngine, database_url: str) -> None:
+    counts = "SELECT hour, status, error_class, runs, timed_runs, duration_microseconds, records FROM run_hours"
+    start = a_start(started_at=NOON + timedelta(minutes=5))
+    failed = an_ending(run_id=start.run_id, started_at=start.started_at, status=RunStatus.FAILED)
+    an_hour_earlier = an_ending(run_id=start.run_id, started_at=NOON - timedelta(minutes=1))
+    for event, expected in (
+        (start, (NOON, "running", "", 1, 0, 0, 0)),
+        (failed, (NOON, "failed", ErrorClass.NETWORK.value, 1, 1, 3_200_000, 0)),
+        (an_hour_earlier, (NOON - timedelta(hours=1), "success", "", 1, 1, 3_200_000, 11)),
+    ):
+        await write_events(engine, event)
+        await settle(engine)
+        assert await query(database_url, counts) == [expected]
+
+
+async def test_events_that_change_nothing_that_is_counted_note_nothing(engine: AsyncEngine, database_url: str) -> None:
+    start = a_start()
+    await write_events(engine, start)
+    assert await settle(engine) == 1
+    await write_events(engine, start, a_start(run_id=start.run_id, deadline_at=start.deadline_at + HALF_HOUR))
+    assert await query(database_url, "SELECT count(*) FROM run_changes") == [(0,)]
+    assert await settle(engine) == 0
+
+
+async def test_one_instance_adds_up_and_another_leaves_it_to_that_one(engine: AsyncEngine, database_url: str) -> None:
+    await write_events(engine, an_ending())
+    async with driver_transaction(engine) as other:
+        assert await other.fetchval("SELECT settle_run_changes()") == 1
+        assert await settle(engine) == 0
+        await write_events(engine, an_ending())
+    assert await query(database_url, "SELECT sum(runs) FROM run_hours") == [(1,)]
+    assert await differences(engine) == []
+
+
+async def test_nobody_waits_for_a_change_of_the_log_that_is_not_committed(engine: AsyncEngine) -> None:
+    await write_events(engine, an_ending(), an_ending())
+    async with driver_transaction(engine) as slow:
+        await slow.execute("DELETE FROM job_execution_logs WHERE id = 1")
+        async with asyncio.timeout(10):
+            await write_events(engine, an_ending())
+            await settle(engine)
+    await settle(engine)
+    assert await differences(engine) == []
+
+
+async def test_hours_without_runs_leave_nothing_behind(engine: AsyncEngine, database_url: str) -> None:
+    start = stretched(a_start())
+    await write_events(engine, start, stretched(an_ending()))
+    await write_events(engine, stretched(an_ending(run_id=start.run_id)))
+    await write_events(engine, an_ending(started_at=datetime.now(UTC)))
+    await settle(engine)
+    await expire(engine, LONG_AGO + timedelta(days=1))
+    await settle(engine)
+    assert await query(database_url, "SELECT sum(runs), count(*) FROM run_hours") == [(1, 1)]
+    assert await query(database_url, "SELECT span, runs FROM run_durations ORDER BY 1") == [("day", 1), ("hour", 1)]
+
+
+async def test_what_people_do_to_the_log_by_hand_is_counted_too(engine: AsyncEngine, database_url: str) -> None:
+    await write_events(engine, *(an_ending(started_at=NOON + n * HALF_HOUR) for n in range(8)))
+    for by_hand in (
+        "DELETE FROM job_execution_logs WHERE started_at < '2026-11-22 12:30Z'",
+        "UPDATE job_execution_logs SET job_type = 'backfill' WHERE id % 2 = 0",
+        "UPDATE job_execution_logs SET started_at = started_at - interval '1 day', records_collected = 0",
+        "UPDATE job_execution_logs SET duration_seconds = 0.0000001 WHERE id = 5",
+        "UPDATE job_execution_logs SET duration_seconds = 0.000001 WHERE id = 5",
+        "TRUNCATE job_execution_logs",
+    ):
+        await settle(engine)
+        await query(database_url, by_hand)
+        assert await differences(engine) == [], by_hand
+    assert await query(database_url, "SELECT count(*) FROM run_hours") == [(0,)]
+
+
+async def test_writers_that_meet_in_the_same_hours_while_counts_are_added_up_lose_none(engine: AsyncEngine) -> None:
+    starts = [a_start(started_at=LONG_AGO + n % 8 * HALF_HOUR) for n in range(200)]
+    ends = [
+        an_ending(
+            run_id=start.run_id,
+            started_at=start.started_at - n % 3 * HALF_HOUR,
+            status=list(RunStatus)[1 + n % 3],
+        )
+        for n, start in enumerate(starts)
+    ]
+
+    async def writer(seed: int) -> None:
+        rng = random.Random(seed)
+        mine: list[RunStarted | RunFinished] = [*starts, *ends]
+        rng.shuffle(mine)
+        for at in range(0, len(mine), 20):
+            await write_events(engine, *mine[at : at + 20])
+            if rng.random() < 0.2:
+                await sweep(engine)
+            if rng.random() < 0.2:
+                await expire(engine, LONG_AGO)
+            await settle(engine)
+
+    await asyncio.gather(*(writer(seed) for seed in range(4)))
+    assert await differences(engine) == []
+
+
+async def test_the_migration_counts_what_is_there_while_somebody_writes(database_url: str) -> None:
+    old = await asyncpg.connect(database_url)
+    insert = """
+        INSERT INTO job_execution_logs (job_name, job_type, symbol, exchange, started_at, finished_at, duration_seconds,
+            status, records_collected, run_id, config_id, trigger, scheduled_for)
+        SELECT 'collect_data_1', 'data_collection', 'BTC/USDT', 'binance', at, at, n % 7 / 3.0,
+            CASE WHEN n % 3 = 0 THEN 'failed' ELSE 'success' END, 10, gen_random_uuid(), 1, 'scheduled', at
+        FROM generate_series(1, 500) AS n, LATERAL (SELECT now() - n * interval '10 minutes' AS at) AS times
+    """
+    await old.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    await upgrade(database_url, "0002")
+    await old.execute(insert)
+    async with old.transaction():
+        await old.execute(insert)
+        migration = asyncio.create_task(upgrade(database_url))
+        waiting = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = 'job_execution_logs'::regclass"
+
+        async def it_waits() -> bool:
+            assert not migration.done()
+            return await old.fetchval(waiting)
+
+        await eventually(it_waits, within=20)
+    await migration
+    await old.execute(insert)
+    assert await old.fetchval("SELECT sum(runs) FROM run_hours") == 1000
+    assert await count_differences(old) == []
+    await old.close()
+
+
+async def test_an_operator_can_have_everything_counted_again(engine: AsyncEngine, database_url: str) -> None:
+    await write_events(engine, an_ending(), a_start())
+    await query(database_url, "TRUNCATE run_hours, run_durations, run_changes")
+    code, output = await rebuild_stats(database_url)
+    assert (code, output) == (0, "The run log is counted again.\n")
+    assert await differences(engine) == []
+    code, output = await rebuild_stats("postgresql://nobody@127.0.0.1:1/nothing")
+    assert (code, "log-writer:" in output, "Traceback" in output) == (1, True, False), output
+
+
+async def rebuild_stats(database_url: str) -> tuple[int | None, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "log_writer", "rebuild-stats",
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "DATABASE_URL": database_url},
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    return process.returncode, output.decode()
