@@ -11,7 +11,7 @@ LATER = NOON_MS + HOUR_MS
 @pytest.fixture
 def book() -> Book:
     """Owns partition 0, live and empty."""
-    book = Book(SPREAD_MS)
+    book = Book(SPREAD_MS, 24 * HOUR_MS)
     book.go_live(0, NOON_MS)
     return book
 
@@ -55,12 +55,12 @@ def test_a_tombstone_alone_removes_a_config_too(book: Book) -> None:
 def test_restoring_takes_news_in_any_order() -> None:
     state = state_of(an_entry(settled=NOON_MS, covered=NOON_MS), NOON_MS)
     for states_first in (True, False):
-        book = Book(SPREAD_MS)
+        book = Book(SPREAD_MS, 24 * HOUR_MS)
         if states_first:
-            book.state_read(0, 1, state)
+            book.state_read(0, 1, state, LATER)
         book.config_changed(0, a_change(), LATER)
         if not states_first:
-            book.state_read(0, 1, state)
+            book.state_read(0, 1, state, LATER)
         assert book.firing(1) is None
         restored = book.go_live(0, LATER)
         assert (restored.config_ids, restored.news, restored.orphans) == ((1,), (), ())
@@ -68,8 +68,8 @@ def test_restoring_takes_news_in_any_order() -> None:
 
 
 def test_restoring_notices_what_changed_since_the_state_was_published() -> None:
-    book = Book(SPREAD_MS)
-    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS), NOON_MS))
+    book = Book(SPREAD_MS, 24 * HOUR_MS)
+    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS), NOON_MS), LATER)
     book.config_changed(0, a_change(version=2, enabled=False), LATER)
     restored = book.go_live(0, LATER)
     assert [news.config_id for news in restored.news] == [1]
@@ -78,55 +78,79 @@ def test_restoring_notices_what_changed_since_the_state_was_published() -> None:
 
 
 def test_restoring_a_config_without_state_owes_an_initial_tick() -> None:
-    book = Book(SPREAD_MS)
+    book = Book(SPREAD_MS, 24 * HOUR_MS)
     book.config_changed(0, a_change(), LATER)
     assert [news.config_id for news in book.go_live(0, LATER).news] == [1]
     assert book.firing(1).due_at() == 0
 
 
 def test_restoring_a_state_without_config_makes_an_orphan() -> None:
-    book = Book(SPREAD_MS)
-    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS), NOON_MS))
+    book = Book(SPREAD_MS, 24 * HOUR_MS)
+    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS), NOON_MS), LATER)
     assert book.go_live(0, LATER).orphans == (1,)
     assert book.get(1) is None
 
 
 def test_restoring_a_removed_config_makes_an_orphan_of_its_state() -> None:
-    book = Book(SPREAD_MS)
+    book = Book(SPREAD_MS, 24 * HOUR_MS)
     book.config_changed(0, a_change(), LATER)
     book.config_removed(0, removal(2))
-    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS), NOON_MS))
+    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS), NOON_MS), LATER)
     assert book.go_live(0, LATER).orphans == (1,)
 
 
 def test_a_state_that_was_forgotten_is_not_restored() -> None:
-    book = Book(SPREAD_MS)
-    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS), NOON_MS))
-    book.state_read(0, 1, None)
+    book = Book(SPREAD_MS, 24 * HOUR_MS)
+    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS), NOON_MS), LATER)
+    book.state_read(0, 1, None, LATER)
     assert book.go_live(0, LATER).orphans == ()
 
 
 def test_our_own_echo_on_a_live_partition_says_nothing(book: Book) -> None:
     book.config_changed(0, a_change(), NOON_MS)
-    book.put(an_entry(settled=NOON_MS, covered=NOON_MS))
+    book.put(an_entry(settled=NOON_MS, covered=NOON_MS), NOON_MS)
     before = book.get(1)
-    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS - 1, covered=NOON_MS), NOON_MS))
-    book.state_read(0, 1, None)
+    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS - 1, covered=NOON_MS), NOON_MS), LATER)
+    book.state_read(0, 1, None, LATER)
     assert book.get(1) is before
 
 
 def test_what_another_instance_did_while_it_owned_a_partition_is_not_done_again(book: Book) -> None:
     book.config_changed(0, a_change(), NOON_MS)
     book.hold(0)
-    book.state_read(0, 1, state_of(an_entry(settled=LATER, covered=LATER), LATER))
+    book.state_read(0, 1, state_of(an_entry(settled=LATER, covered=LATER), LATER), LATER)
     book.go_live(0, LATER)
     assert book.firing(1).due_at() == an_entry(settled=LATER).due_at()
     assert book.firing(1).covered == LATER
 
 
+def test_a_state_from_the_future_is_righted_when_it_is_restored() -> None:
+    book = Book(SPREAD_MS, 24 * HOUR_MS)
+    book.config_changed(0, a_change(), NOON_MS)
+    book.state_read(0, 1, state_of(an_entry(settled=LATER, covered=LATER), LATER), NOON_MS)
+    assert book.go_live(0, NOON_MS).righted == (1,)
+    assert book.firing(1).due_at() == an_entry(settled=NOON_MS).due_at()
+
+
+def test_an_echo_from_before_the_clock_was_set_back_teaches_nothing(book: Book) -> None:
+    book.config_changed(0, a_change(), NOON_MS)
+    book.put(an_entry(settled=LATER, covered=NOON_MS), LATER)
+    assert book.right(NOON_MS) == (1,)
+    before = book.get(1)
+    book.state_read(0, 1, state_of(an_entry(settled=LATER, covered=NOON_MS), LATER), NOON_MS + 10)
+    assert book.get(1) is before
+    assert book.right(NOON_MS) == ()
+
+
+def test_a_tick_that_was_acknowledged_after_the_clock_was_set_back_does_not_bring_its_time_back(book: Book) -> None:
+    book.config_changed(0, a_change(), NOON_MS)
+    book.put(an_entry(settled=LATER, covered=NOON_MS), NOON_MS)
+    assert book.get(1).settled == NOON_MS
+
+
 def test_the_echo_of_an_older_version_does_not_pay_for_an_initial_tick(book: Book) -> None:
     book.config_changed(0, a_change(version=2), NOON_MS)
-    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS), NOON_MS))
+    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS), NOON_MS), LATER)
     assert book.get(1).due_at() == 0
 
 
@@ -162,5 +186,5 @@ def test_the_end_of_a_run_whose_config_is_not_held_is_no_news(book: Book) -> Non
 
 
 def test_putting_an_entry_back_does_not_bring_a_removed_one_back(book: Book) -> None:
-    book.put(an_entry())
+    book.put(an_entry(), NOON_MS)
     assert book.get(1) is None

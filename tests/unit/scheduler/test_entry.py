@@ -1,7 +1,7 @@
 from typing import Any
 
 from contracts.vocabulary import RunStatus, Trigger
-from scheduler.entry import Changed, Entry, changed, config_of, covers, finished, plan_of, remembered, state_of
+from scheduler.entry import Changed, Entry, changed, config_of, covers, finished, plan_of, remembered, righted, state_of
 from scheduler.grid import grid_of, to_instant
 from support.schedules import HOUR_MS, NOON, NOON_MS, SPREAD_MS, a_config, a_run, an_entry
 
@@ -151,3 +151,19 @@ def test_the_published_state_names_the_next_slot() -> None:
     entry = an_entry(settled=NOON_MS)
     assert state_of(entry, LATER).next_fire_at == to_instant(entry.grid.slot_after(NOON_MS))
     assert state_of(an_entry(settled=NOON_MS, enabled=False), LATER).next_fire_at is None
+
+
+def test_an_entry_that_is_not_ahead_of_the_clock_is_left_alone() -> None:
+    entry = an_entry(settled=NOON_MS + 4000, covered=NOON_MS + 4000)
+    assert righted(entry, NOON_MS, 24 * HOUR_MS) is entry
+
+
+def test_an_entry_from_the_future_goes_on_from_now_and_reads_as_far_back_as_after_downtime() -> None:
+    entry = righted(an_entry(settled=LATER, covered=LATER), NOON_MS, 24 * HOUR_MS)
+    assert entry.due_at() == an_entry(settled=NOON_MS).due_at()
+    assert entry.covered == NOON_MS - 24 * HOUR_MS
+
+
+def test_what_a_true_clock_said_about_the_covering_outlives_a_wrong_one_that_ticked() -> None:
+    entry = righted(an_entry(settled=LATER, covered=NOON_MS - 60_000), NOON_MS, 24 * HOUR_MS)
+    assert (entry.settled, entry.covered) == (NOON_MS, NOON_MS - 60_000)

@@ -80,9 +80,17 @@ class Service:
         metrics = SchedulerMetrics(self.registry)
         clock = self.clock
         publisher: Any = self.kafka
-        self.book = Book(SPREAD_MS)
+        self.book = Book(SPREAD_MS, 24 * HOUR_MS)
         self.agenda = Agenda(self.book.due_at)
-        self.states = States(self.book, publisher, clock, metrics, settings.retry_pause_max_seconds)
+        self.replaced = False
+        self.states = States(
+            self.book,
+            publisher,
+            clock,
+            metrics,
+            longest_pause=settings.retry_pause_max_seconds,
+            replaced=lambda: self.replaced,
+        )
         self.lanes = Lanes(
             settings,
             book=self.book,
@@ -92,14 +100,6 @@ class Service:
             clock=clock,
             metrics=metrics,
         )
-        self.ticker = Ticker(
-            agenda=self.agenda,
-            lanes=self.lanes,
-            clock=clock,
-            metrics=metrics,
-            doubt=lambda: self.doubt,
-            clock_check_seconds=settings.clock_check_seconds,
-        )
         self.handlers = Handlers(
             book=self.book,
             agenda=self.agenda,
@@ -108,6 +108,15 @@ class Service:
             clock=clock,
             metrics=metrics,
             handover_seconds=settings.handover_seconds,
+        )
+        self.ticker = Ticker(
+            agenda=self.agenda,
+            lanes=self.lanes,
+            clock=clock,
+            metrics=metrics,
+            doubt=lambda: self.doubt,
+            clock_set_back=self.handlers.on_clock_set_back,
+            clock_check_seconds=settings.clock_check_seconds,
         )
 
     def clock(self) -> int:
@@ -187,16 +196,32 @@ async def test_a_clock_that_jumps_ahead_gives_one_tick_per_config(service: Servi
     assert service.metric("slots_coalesced_total") == 30 * 29
 
 
-async def test_a_clock_that_jumps_back_repeats_nothing_and_goes_on_when_it_has_caught_up(service: Service) -> None:
+async def test_a_clock_that_jumps_back_fires_nothing_at_once_and_goes_on_at_the_next_slot(service: Service) -> None:
     service.change()
     service.now = NOON_MS + HOUR_MS
     await service.ticks(1)
-    due_at = service.book.due_at(1)
     service.now -= HOUR_MS
     await service.nothing_more_than(1)
+    due_at = an_entry(settled=NOON_MS).due_at()
+    assert service.book.due_at(1) == due_at
     service.now = due_at
     assert (await service.ticks(2))[1].scheduled_for == to_instant(due_at)
     assert service.metric("clock_steps_total", direction="backward") == 1
+    assert service.metric("schedules_righted_total") == 1
+
+
+async def test_a_clock_that_is_set_far_ahead_and_back_again_costs_no_slot_after_it_is_right(service: Service) -> None:
+    service.change(interval_minutes=1)
+    await service.ticks(1)
+    service.now += 24 * HOUR_MS
+    lied = (await service.ticks(2))[1]
+    service.now -= 24 * HOUR_MS
+    await eventually(lambda: service.metric("schedules_righted_total") == 1)
+    service.now += MINUTE_MS
+    tick = (await service.ticks(3))[2]
+    assert tick.scheduled_for < lied.scheduled_for
+    assert to_instant(NOON_MS) < tick.scheduled_for <= to_instant(service.now)
+    await eventually(lambda: service.kafka.states()[-1].last_slot == tick.scheduled_for)
 
 
 async def test_disabling_while_waiting_fires_nothing_more_and_says_so(service: Service) -> None:
@@ -334,6 +359,30 @@ async def test_handing_over_does_not_wait_for_ever(service: Service) -> None:
     async with asyncio.timeout(2):
         await service.handlers.on_revoked({0})
     service.kafka.answering.set()
+
+
+async def test_an_instance_that_was_relieved_while_it_stood_still_says_nothing_of_what_it_did_before(
+    service: Service,
+) -> None:
+    service.change(interval_minutes=1)
+    await service.ticks(1)
+    told = len(service.kafka.states())
+    service.kafka.answering.clear()
+    service.now += MINUTE_MS
+    await eventually(lambda: not service.lanes._quiet.is_set())
+    service.replaced = True  # Kafka has the tick; then this process stood still, and another took over
+    service.kafka.answering.set()
+    stale = (await service.ticks(2))[1]
+    await service.handlers.on_revoked({0})
+    service.replaced = False
+    other = state_of(an_entry(settled=service.now + MINUTE_MS, interval_minutes=1), service.now)
+    service.now += MINUTE_MS
+    await service.nothing_more_than(2)
+    assert len(service.kafka.states()) == told
+    service.handlers.on_record(0, SCHEDULE_STATE, "1", other)
+    service.handlers.on_live(0)
+    await eventually(lambda: len(service.kafka.states()) > told)
+    assert all(state.last_slot > stale.scheduled_for for state in service.kafka.states()[told:])
 
 
 async def test_dropped_configs_are_not_ticked(service: Service) -> None:

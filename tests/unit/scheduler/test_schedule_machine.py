@@ -14,7 +14,7 @@ from contracts.ticks import TickDue
 from contracts.vocabulary import RunStatus, Trigger
 from scheduler.book import Book, News
 from scheduler.due import acknowledged, decide, tick_of
-from scheduler.entry import state_of
+from scheduler.entry import AHEAD_MS, state_of
 from scheduler.grid import Grid, grid_of, to_instant, to_ms
 from support.schedules import NOON_MS, SPREAD_MS, a_config, a_policy, the_run_of
 
@@ -41,6 +41,13 @@ class Walker:
     def grid(self) -> Grid:
         return grid_of(self.config.config_id, self.config.interval_minutes, SPREAD_MS)
 
+    def right(self, now: int) -> None:
+        """What is yet to come has not been done."""
+        if max(self.accounted or 0, self.covered or 0) <= now + AHEAD_MS:
+            return
+        self.accounted = None if self.accounted is None else min(self.accounted, now)
+        self.covered = now - CATCH_UP if (self.covered or 0) > now + AHEAD_MS else self.covered
+
     def slots(self, until: int) -> list[int]:
         assert self.accounted is not None
         walked, slot = [], self.grid.slot_after(self.accounted)
@@ -56,14 +63,14 @@ class Schedule(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = NOON_MS
-        self.book = Book(SPREAD_MS)
+        self.book = Book(SPREAD_MS, CATCH_UP)
         self.book.go_live(0, self.now)
         self.changes: dict[int, ConfigChanged | ConfigRemoved] = {}
         self.states: dict[int, JobScheduled] = {}
         self.walkers: dict[int, Walker] = {}
         self.versions = {1: 0, 2: 0}
         self.unremembered: set[UUID] = set()
-        """Runs that were asked for by ticks whose states were lost: these may be asked for again."""
+        """Runs that may be asked for again: their ticks' states were lost, or their slots are yet to come again."""
 
     # ---- what happens ----
 
@@ -79,6 +86,11 @@ class Schedule(RuleBasedStateMachine):
     @rule(minutes=st.integers(1, 90))
     def the_clock_is_set_back(self, minutes: int) -> None:
         self.now -= minutes * MINUTE
+        for config_id in self.book.right(self.now):
+            self.remember(config_id)
+        for walker in self.walkers.values():
+            walker.right(self.now)
+        self.unremembered |= {tick.run_id for tick in self.all_ticks() if to_ms(tick.scheduled_for) > self.now}
         self.turn()
 
     @rule(hours=st.integers(1, 4))
@@ -169,7 +181,7 @@ class Schedule(RuleBasedStateMachine):
                 continue
             tick = tick_of(due, self.now, POLICY)
             self.check_tick(tick)
-            self.book.put(acknowledged(entry, due))
+            self.book.put(acknowledged(entry, due), self.now)
             again = decide(self.book.get(config_id), self.now, POLICY)
             assert again is None, "one tick is enough, however much was missed"
             if remembering:
@@ -184,14 +196,14 @@ class Schedule(RuleBasedStateMachine):
             self.states[config_id] = state_of(entry, self.now)
 
     def restart(self) -> None:
-        self.book = Book(SPREAD_MS)
+        self.book = Book(SPREAD_MS, CATCH_UP)
         for event in self.changes.values():
             if isinstance(event, ConfigChanged):
                 self.book.config_changed(0, event, self.now)
             else:
                 self.book.config_removed(0, event)
         for config_id, state in self.states.items():
-            self.book.state_read(0, config_id, state)
+            self.book.state_read(0, config_id, state, self.now)
         restored = self.book.go_live(0, self.now)
         assert set(restored.config_ids) == set(self.walkers)
         for config_id, walker in self.walkers.items():
@@ -208,6 +220,7 @@ class Schedule(RuleBasedStateMachine):
             return
         walker.accounted = None if state.last_slot is None else to_ms(state.last_slot)
         walker.covered = None if state.covered_until is None else to_ms(state.covered_until)
+        walker.right(self.now)
 
     def check_news(self, old: Walker | None, config: CollectionConfig, news: News | None) -> None:
         assert news is not None

@@ -110,7 +110,11 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
         """Whether the group has confirmed our membership within half the session timeout. When not, another may own
         our partitions soon without our having heard: do not act until this is true again.
         """
-        return self._commits.is_open and self._heartbeat.is_fresh()
+        return self._commits.is_open and self.confirmed_lately()
+
+    def confirmed_lately(self) -> bool:
+        """The same, but also true while we hand partitions over in good order."""
+        return self._heartbeat.is_fresh()
 
     def liveness(self) -> str | None:
         return self._monitor.liveness()

@@ -28,24 +28,31 @@ def build_worker(settings: SchedulerSettings, clock: Clock = wall_clock) -> Work
     metrics, consumer_metrics = SchedulerMetrics(registry), ConsumerMetrics(registry)
     broker = build_broker(settings, NAME)
     publisher = EventPublisher(broker, settings, NAME, PublisherMetrics(registry))
-    book = Book(settings.policy().spread_ms)
+    policy = settings.policy()
+    book = Book(policy.spread_ms, policy.catch_up_limit_ms)
     agenda = Agenda(book.due_at)
-    states = States(book, publisher, clock, metrics, settings.retry_pause_max_seconds)
+
+    def replaced() -> bool:
+        return not tables.confirmed_lately()
+
+    longest_pause = settings.retry_pause_max_seconds
+    states = States(book, publisher, clock, metrics, longest_pause=longest_pause, replaced=replaced)
     lanes = Lanes(settings, book=book, agenda=agenda, states=states, publisher=publisher, clock=clock, metrics=metrics)
+    handlers = Handlers(
+        book=book,
+        agenda=agenda,
+        lanes=lanes,
+        states=states,
+        clock=clock,
+        metrics=metrics,
+        handover_seconds=settings.handover_seconds,
+    )
     tables = CoPartitionedTables(
         settings,
         group=NAME,
         tables=(CONFIG_CHANGES, SCHEDULE_STATE),
         live=(RUN_EVENTS,),
-        owner=Handlers(
-            book=book,
-            agenda=agenda,
-            lanes=lanes,
-            states=states,
-            clock=clock,
-            metrics=metrics,
-            handover_seconds=settings.handover_seconds,
-        ),
+        owner=handlers,
         dead_letters=DeadLetters(publisher, NAME, consumer_metrics, settings),
         metrics=consumer_metrics,
     )
@@ -61,6 +68,7 @@ def build_worker(settings: SchedulerSettings, clock: Clock = wall_clock) -> Work
         clock=clock,
         metrics=metrics,
         doubt=doubt,
+        clock_set_back=handlers.on_clock_set_back,
         clock_check_seconds=settings.clock_check_seconds,
     )
     metrics.observe(book)

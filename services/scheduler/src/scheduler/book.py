@@ -10,7 +10,18 @@ from typing import NamedTuple
 from contracts.configs import ConfigChanged, ConfigRemoved
 from contracts.runs import RunFinished
 from contracts.schedule import JobScheduled
-from scheduler.entry import Entry, Plan, caught_up, changed, created, finished, plan_of, remembered
+from scheduler.entry import (
+    Entry,
+    Plan,
+    caught_up,
+    changed,
+    created,
+    finished,
+    is_ahead,
+    plan_of,
+    remembered,
+    righted,
+)
 
 
 class News(NamedTuple):
@@ -29,6 +40,8 @@ class Restored(NamedTuple):
     """Configs that changed, or appeared, since their state was published."""
     orphans: tuple[int, ...]
     """Ids with a state but without a config: to be forgotten."""
+    righted: tuple[int, ...] = ()
+    """Configs whose state was ahead of our clock."""
 
 
 @dataclass(slots=True)
@@ -44,8 +57,8 @@ class _Partition:
 class Book:
     """Configs by id, and which of them may fire."""
 
-    def __init__(self, spread_ms: int) -> None:
-        self._spread_ms = spread_ms
+    def __init__(self, spread_ms: int, reach_ms: int) -> None:
+        self._spread_ms, self._reach_ms = spread_ms, reach_ms
         self._entries: dict[int, Entry] = {}
         self._enabled = 0
         self._partitions: dict[int, _Partition] = {}
@@ -74,10 +87,17 @@ class Book:
         partition = self._partitions.get(entry.partition)
         return entry if partition is not None and partition.live else None
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: Entry, now: int) -> None:
         """Replace an entry that the book still holds; a removed one stays removed."""
         if entry.plan.config_id in self._entries:
-            self._entries[entry.plan.config_id] = entry
+            self._entries[entry.plan.config_id] = righted(entry, now, self._reach_ms)
+
+    def right(self, now: int) -> tuple[int, ...]:
+        """The clock was set back: entries must not wait until it is again what it was. The configs that would have."""
+        ahead = [entry for entry in self._entries.values() if is_ahead(entry, now)]
+        for entry in ahead:
+            self.put(entry, now)
+        return tuple(entry.plan.config_id for entry in ahead)
 
     # ---- partitions ----
 
@@ -100,14 +120,17 @@ class Book:
         if held.restored:
             return Restored(self._ids(partition), (), ())
         held.restored = True
-        news, states = [], held.states
+        news, ahead, states = [], [], held.states
         for config_id, plan in held.plans.items():
             state = states.pop(config_id, None)
+            if state is not None and is_ahead(state, now):
+                state = righted(state, now, self._reach_ms)
+                ahead.append(config_id)
             if state is not None and replace(state.plan, updated_at=plan.updated_at) == plan:
                 self._enter(replace(state, plan=plan))
                 continue
             news.append(self._schedule(plan, partition, state, now))
-        restored = Restored(tuple(held.plans), tuple(news), tuple(states))
+        restored = Restored(tuple(held.plans), tuple(news), tuple(states), tuple(ahead))
         held.plans, held.states = {}, {}
         return restored
 
@@ -138,9 +161,9 @@ class Book:
         self._partition(partition).plans.pop(config_id, None)
         return self._remove(config_id)
 
-    def state_read(self, partition: int, config_id: int, state: JobScheduled | None) -> None:
+    def state_read(self, partition: int, config_id: int, state: JobScheduled | None, now: int) -> None:
         """Our own memory while restoring, our own echo afterwards; or what another instance did in between, when a
-        partition comes back to us by way of it.
+        partition comes back to us by way of it. An echo from before the clock was set back teaches nothing.
         """
         held = self._partition(partition)
         entry = self._entries.get(config_id)
@@ -149,7 +172,9 @@ class Book:
             if state is not None:
                 held.states[config_id] = remembered(state, partition, self._spread_ms)
         elif entry is not None and state is not None:
-            self._entries[config_id] = caught_up(entry, remembered(state, partition, self._spread_ms))
+            told = remembered(state, partition, self._spread_ms)
+            if not is_ahead(told, now):
+                self._entries[config_id] = caught_up(entry, told)
 
     def run_finished(self, partition: int, run: RunFinished, now: int) -> bool:
         """Whether this was the first success: that must be remembered at once, the rest goes with the next tick.

@@ -13,6 +13,9 @@ from contracts.schedule import JobScheduled
 from contracts.vocabulary import RunStatus, Trigger
 from scheduler.grid import Grid, grid_of, to_instant, to_ms
 
+AHEAD_MS = 5_000
+"""What is said about the past may lie so far ahead of our clock: clocks of several machines differ a little."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -164,6 +167,24 @@ def caught_up(entry: Entry, state: Entry) -> Entry:
     if (settled, covered, None) == (entry.settled, entry.covered, entry.initial):
         return entry
     return replace(entry, settled=settled, covered=covered, initial=None)
+
+
+def is_ahead(entry: Entry, now: int) -> bool:
+    """Whether it says that something was done at a time that is yet to come: a clock is, or was, wrong."""
+    return max(entry.settled or 0, entry.covered or 0) > now + AHEAD_MS
+
+
+def righted(entry: Entry, now: int, reach_ms: int) -> Entry:
+    """The entry without what a wrong clock made it say: the same one when there is nothing of that.
+
+    Its slots count from now on, on the same grid; those that got a tick under the wrong clock keep their run_id when
+    their time comes. From where it is covered cannot be told any more, so as much is read again as after downtime.
+    """
+    if not is_ahead(entry, now):
+        return entry
+    settled = None if entry.settled is None else min(entry.settled, now)
+    covered = now - reach_ms if (entry.covered or 0) > now + AHEAD_MS else entry.covered
+    return replace(entry, settled=settled, covered=covered)
 
 
 def covers(exchange: str, symbol: str, timeframes: tuple[str, ...], plan: Plan) -> bool:

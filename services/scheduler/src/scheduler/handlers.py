@@ -44,7 +44,7 @@ class Handlers:
                 if self._book.config_removed(partition, event):
                     self._states.forget(event.config_id)
             case JobScheduled():
-                self._book.state_read(partition, event.config_id, event)
+                self._book.state_read(partition, event.config_id, event, self._clock())
             case RunFinished():
                 if self._book.run_finished(partition, event, self._clock()):
                     self._states.remember(event.config_id)
@@ -52,7 +52,7 @@ class Handlers:
                 if self._book.config_forgotten(partition, int(key)):
                     self._states.forget(int(key))
             case None if topic is SCHEDULE_STATE:
-                self._book.state_read(partition, int(key), None)
+                self._book.state_read(partition, int(key), None, self._clock())
             case _:
                 pass  # RunStarted says nothing about a schedule
 
@@ -66,6 +66,8 @@ class Handlers:
             self._tell(news)
         for config_id in restored.orphans:
             self._states.forget(config_id)
+        self._tell_righted(restored.righted)
+        self._states.resume()
         # A hundred thousand entries are for ever; the garbage collector need not walk them, which takes a tenth of a
         # second each time. Replaced entries are still freed: they are in no cycle.
         gc.freeze()
@@ -80,13 +82,18 @@ class Handlers:
             seconds=round(seconds, 3),
         )
 
+    def on_clock_set_back(self, now: int) -> None:
+        """What was done at times that are yet to come was done by a wrong clock, or this one is wrong now."""
+        self._tell_righted(self._book.right(now))
+
     async def on_revoked(self, partitions: set[int]) -> None:
         """Stop firing at once, then give what is on its way a moment, so that the next owner knows of it."""
         for partition in partitions:
             self._book.hold(partition)
             self._restoring_since.pop(partition, None)
-        settled = await self._lanes.settle(self._handover_seconds)
-        remembered = await self._states.flush(self._handover_seconds)
+        with self._states.handing_over():
+            settled = await self._lanes.settle(self._handover_seconds)
+            remembered = await self._states.flush(self._handover_seconds)
         if not (settled and remembered):
             log.warning(
                 "Handing partitions over with ticks or states unacknowledged: some runs may be asked for twice",
@@ -96,6 +103,19 @@ class Handlers:
 
     def on_dropped(self, partitions: set[int]) -> None:
         self._book.drop(partitions)
+
+    def _tell_righted(self, config_ids: tuple[int, ...]) -> None:
+        if not config_ids:
+            return
+        self._metrics.righted.inc(len(config_ids))
+        log.warning(
+            "Schedules were ahead of the clock: they go on from now, on their grid",
+            action="schedules_righted",
+            configs=len(config_ids),
+        )
+        for config_id in config_ids:
+            self._agenda.add(config_id)
+            self._states.remember(config_id)
 
     def _tell(self, news: News | None) -> None:
         if news is None:

@@ -105,7 +105,7 @@ class Lanes:
     async def _emit(self, config_ids: list[int]) -> None:
         for pause in pauses(self._settings.retry_pause_max_seconds):
             now = self._clock()
-            dues = self._decide(config_ids, now)
+            dues = [] if self._states.silenced() else self._decide(config_ids, now)
             if not dues or await self._publish(dues, now) or self._closing.is_set():
                 break
             with contextlib.suppress(TimeoutError):
@@ -145,7 +145,7 @@ class Lanes:
             config_id = due.entry.plan.config_id
             entry = self._book.get(config_id)
             if entry is not None:
-                self._book.put(acknowledged(entry, due))
+                self._book.put(acknowledged(entry, due), now)
                 self._states.remember(config_id)
             self._metrics.ticks.labels(due.trigger.value).inc()
             if due.trigger is Trigger.SCHEDULED:

@@ -65,6 +65,12 @@ class SchedulerMetrics:
             registry=registry,
         )
 
+        self.righted = Counter(
+            "candlekeep_scheduler_schedules_righted",
+            "Schedules that said they had come further than the clock has, and were set to go on from now.",
+            registry=registry,
+        )
+
     def observe(self, book: Book) -> None:
         """Read the gauges from the book whenever they are scraped."""
         self.partitions.set_function(lambda: book.live_partitions)

@@ -1,11 +1,13 @@
 """Publishes where schedules stand, after their ticks: the one writer of schedule-state.
 
 Delivery: at least once, newest state only. It keeps ids and reads the book when it publishes, so what waits while
-Kafka is away is small and never outdated.
+Kafka is away is small and never outdated. An instance that stood still while another took its partitions over says
+nothing about them any more: that would bring their schedules' past back.
 """
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 from contracts.topics import SCHEDULE_STATE
@@ -14,25 +16,37 @@ from runtime.publisher import EventPublisher, PublishFailed
 from scheduler.backoff import pauses
 from scheduler.book import Book
 from scheduler.clock import Clock
-from scheduler.entry import state_of
+from scheduler.entry import Entry, state_of
 from scheduler.metrics import SchedulerMetrics
 
 _BATCH = 1000
 _GATHER_SECONDS = 0.1
 """States follow their ticks by this much, to travel together: one request instead of ten, here and at every reader. A
 crash in between costs the same run_id once more."""
+_SILENCE_SECONDS = 0.1
 
 
 class States:
     """What is still to be remembered, or forgotten, in schedule-state."""
 
     def __init__(
-        self, book: Book, publisher: EventPublisher, clock: Clock, metrics: SchedulerMetrics, longest_pause: float
+        self,
+        book: Book,
+        publisher: EventPublisher,
+        clock: Clock,
+        metrics: SchedulerMetrics,
+        *,
+        longest_pause: float,
+        replaced: Callable[[], bool],
     ) -> None:
+        """`replaced`: whether the group has not confirmed us lately."""
         self._book, self._publisher, self._clock, self._metrics = book, publisher, clock, metrics
-        self._longest_pause = longest_pause
+        self._longest_pause, self._replaced = longest_pause, replaced
         self._forgetting: dict[int, bool] = {}
         """By config id, in order of arrival: whether to publish a tombstone rather than its state."""
+        self._held: set[int] = set()
+        """Ids whose partition is not live, so that another instance may know more of them than we do."""
+        self._handing_over = False
         self._something = asyncio.Event()
         self._flushed = asyncio.Event()
         self._flushed.set()
@@ -48,8 +62,27 @@ class States:
     def backlog(self) -> int:
         return len(self._forgetting)
 
+    def silenced(self) -> bool:
+        """Whether another instance may speak for our configs by now."""
+        return self._replaced()
+
+    def resume(self) -> None:
+        """A partition is live again: what was held back about it can be said."""
+        held, self._held = self._held, set()
+        for config_id in held - self._forgetting.keys():
+            self.remember(config_id)
+
+    @contextlib.contextmanager
+    def handing_over(self) -> Iterator[None]:
+        """Partitions are held and still ours: what is remembered of them must be said now or never."""
+        self._handing_over = True
+        try:
+            yield
+        finally:
+            self._handing_over = False
+
     async def run(self) -> None:
-        """Publish until stopped, then publish what is left."""
+        """Publish until stopped, then publish what is left, if it is still ours to say."""
         while not self._stopping.is_set() or self._forgetting:
             await self._something.wait()
             self._something.clear()
@@ -65,8 +98,8 @@ class States:
         self._something.set()
 
     async def flush(self, within: float) -> bool:
-        """Wait until all is acknowledged; False when it was not, within so many seconds."""
-        if self._ended:
+        """Wait until all is acknowledged; False when it was not, within so many seconds, or is not ours to say."""
+        if self._ended or self._replaced():
             return not self._forgetting
         try:
             await asyncio.wait_for(self._flushed.wait(), within)
@@ -84,6 +117,8 @@ class States:
         for config_id in batch:
             del self._forgetting[config_id]
         for pause in pauses(self._longest_pause):
+            if not await self._ours():
+                return
             try:
                 await self._publish_once(batch)
                 return
@@ -92,12 +127,26 @@ class States:
                 log.warning("schedule-state was not acknowledged, trying again", action="state_retry", error=str(error))
             await asyncio.sleep(pause)
 
+    async def _ours(self) -> bool:
+        """Wait until the group has confirmed us again; False when told to stop meanwhile."""
+        while self._replaced():
+            if self._stopping.is_set():
+                return False
+            await asyncio.sleep(_SILENCE_SECONDS)
+        return True
+
     async def _publish_once(self, batch: dict[int, bool]) -> None:
         now = self._clock()
         entries = [self._book.get(config_id) for config_id, forget in batch.items() if not forget]
         # One that owes its initial tick stays as it was remembered before: its state would say that nothing is owed.
-        told = [state_of(entry, now) for entry in entries if entry is not None and entry.initial is None]
-        await self._publisher.publish_many(SCHEDULE_STATE, told)
+        told = [entry for entry in entries if entry is not None and entry.initial is None]
+        if not self._handing_over:
+            self._held |= {entry.plan.config_id for entry in told if not self._is_live(entry)}
+            told = [entry for entry in told if self._is_live(entry)]
+        await self._publisher.publish_many(SCHEDULE_STATE, [state_of(entry, now) for entry in told])
         for config_id, forget in batch.items():
             if forget:
                 await self._publisher.tombstone(SCHEDULE_STATE, str(config_id))
+
+    def _is_live(self, entry: Entry) -> bool:
+        return self._book.firing(entry.plan.config_id) is not None

@@ -28,11 +28,15 @@ class Ticker:
         clock: Clock,
         metrics: SchedulerMetrics,
         doubt: Callable[[], str | None],
+        clock_set_back: Callable[[int], None],
         clock_check_seconds: float,
     ) -> None:
-        """`doubt` says why this instance may no longer own its partitions, None when it surely does."""
+        """`doubt` says why this instance may no longer own its partitions, None when it surely does; `clock_set_back`
+        is told what time it is now.
+        """
         self._agenda, self._lanes, self._clock, self._metrics = agenda, lanes, clock, metrics
         self._doubt, self._longest_sleep = doubt, clock_check_seconds
+        self._clock_set_back = clock_set_back
         self._watch = ClockWatch()
         self._stopping = False
         self._doubting = False
@@ -59,7 +63,7 @@ class Ticker:
         """Hand over what is due. Returns how many seconds may pass until the next turn."""
         self._turned_at = time.monotonic()
         self._agenda.earlier.clear()
-        self._look_at_clock(self._watch.step(now, self._turned_at))
+        self._look_at_clock(self._watch.step(now, self._turned_at), now)
         if self._in_doubt():
             return self._longest_sleep
         due = self._agenda.pop_due(now, _PER_TURN)
@@ -89,7 +93,7 @@ class Ticker:
                 log.info("Ticking again", action="ticking_resumed")
         return self._doubting
 
-    def _look_at_clock(self, step_ms: int) -> None:
+    def _look_at_clock(self, step_ms: int, now: int) -> None:
         if step_ms == 0:
             return
         direction = "forward" if step_ms > 0 else "backward"
@@ -97,3 +101,5 @@ class Ticker:
         log.warning(
             "The wall clock was set", action="clock_step", direction=direction, seconds=round(abs(step_ms) / 1000, 3)
         )
+        if step_ms < 0:
+            self._clock_set_back(now)
