@@ -1,19 +1,22 @@
+from datetime import timedelta
+
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.schedule import JobScheduled
 from log_writer.schedule import fold
 from log_writer.write import write_batch
-from support.run_histories import a_state
+from support.run_histories import NOON, a_state
 from support.writers import query
 
 pytestmark = pytest.mark.postgres
 
+LATER = NOON + timedelta(hours=1)
 JOBS = "SELECT config_id, config_version, next_fire_at FROM scheduled_jobs ORDER BY 1"
 
 
 async def tell(engine: AsyncEngine, *messages: tuple[int, JobScheduled | None]) -> None:
-    await write_batch(engine, [], fold(messages))
+    await write_batch(engine, [], fold(messages, LATER))
 
 
 def row(state: JobScheduled) -> tuple[object, ...]:
@@ -45,6 +48,16 @@ async def test_an_older_state_changes_nothing(engine: AsyncEngine, database_url:
     await tell(engine, (1, a_state(1, version=2, seconds=0)))
     await tell(engine, (1, a_state(1, version=1, seconds=900)))
     assert await query(database_url, JOBS) == [row(newest)]
+
+
+async def test_a_state_from_the_future_gives_way_to_the_next_one(engine: AsyncEngine, database_url: str) -> None:
+    await tell(engine, (1, a_state(1, version=2, seconds=7200)))
+    await tell(engine, (1, a_state(1, version=1, seconds=600)))
+    true = a_state(1, version=2, seconds=600)
+    await tell(engine, (1, true))
+    assert await query(database_url, JOBS) == [row(true)]
+    await tell(engine, (1, a_state(1, version=2, seconds=0)))
+    assert await query(database_url, JOBS) == [row(true)]
 
 
 async def test_a_disabled_config_stays_as_inactive(engine: AsyncEngine, database_url: str) -> None:

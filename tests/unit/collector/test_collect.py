@@ -139,6 +139,11 @@ async def test_the_earliest_timeframe_decides_what_is_covered() -> None:
     assert finished.covered_until == NOW.replace(second=0) - timedelta(minutes=2)
 
 
+async def test_a_window_from_the_future_covers_nothing() -> None:
+    finished = await run(FakeExchange(), FakeKafka(), window_start=NOW + timedelta(hours=1))
+    assert (finished.status, finished.covered_until) == (RunStatus.SUCCESS, None)
+
+
 async def test_a_page_of_invalid_rows_is_asked_for_again_and_never_kept() -> None:
     tries = []
 

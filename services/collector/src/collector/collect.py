@@ -47,7 +47,7 @@ class Collector:
         else:
             failpoint("collector.after_candles")
             await self.outcomes.finished(
-                run, tuple(each.result() for each in series), _covered(series), deferred=_deferred(series)
+                run, tuple(each.result() for each in series), _covered(run.tick, series), deferred=_deferred(series)
             )
 
     async def _collect_all(self, run: Run) -> list[Series]:
@@ -109,9 +109,14 @@ def _deferred(series: list[Series]) -> bool:
     return bool(failures) and all(isinstance(failure, Deferred) for failure in failures)
 
 
-def _covered(series: list[Series]) -> datetime | None:
-    """Up to where all timeframes were read; None unless all were read to the end."""
+def _covered(tick: TickDue, series: list[Series]) -> datetime | None:
+    """Up to where all timeframes were read; None unless all were read to the end, and from where the tick asked.
+
+    A window that begins after what the exchange has reached was asked for by a clock that is ahead: what lies before
+    it was not read, and must not count as if it had been.
+    """
     read_until = {each.timeframe: each.read_until for each in series if each.read_until is not None}
     if len(read_until) < len(series):
         return None
-    return datetime.fromtimestamp(covered_until(read_until) / 1000, UTC)
+    covered = datetime.fromtimestamp(covered_until(read_until) / 1000, UTC)
+    return None if tick.window_start is not None and tick.window_start > covered else covered

@@ -23,7 +23,12 @@ def build_handler(engine: AsyncEngine, metrics: LogWriterMetrics) -> Handler:
     async def on_batch(batch: list[Received]) -> None:
         rows = runs.fold(each.event for each in batch if isinstance(each.event, RunStarted | RunFinished))
         changes = schedule.fold(
-            (int(each.key), each.event) for each in batch if each.event is None or isinstance(each.event, JobScheduled)
+            (
+                (int(each.key), each.event)
+                for each in batch
+                if each.event is None or isinstance(each.event, JobScheduled)
+            ),
+            datetime.now(UTC),
         )
         failpoint("log_writer.before_write")
         started = time.perf_counter()

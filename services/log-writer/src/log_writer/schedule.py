@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from contracts.schedule import JobScheduled
@@ -21,7 +22,11 @@ ON CONFLICT (config_id) DO UPDATE SET
   last_slot = excluded.last_slot, next_fire_at = excluded.next_fire_at, covered_until = excluded.covered_until,
   updated_at = excluded.updated_at
 WHERE (excluded.config_version, excluded.updated_at) > (job.config_version, job.updated_at)
+   OR (excluded.config_version = job.config_version AND job.updated_at > $12::timestamptz)
 """
+
+_AHEAD: Final = timedelta(minutes=1)
+"""A state dated further ahead than this was dated by a clock that was wrong, and gives way to whatever comes next."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +35,11 @@ class ScheduleChanges:
 
     removed: tuple[int, ...] = ()
     states: tuple[JobScheduled, ...] = ()
+    believed_until: datetime | None = None
+    """A stored state dated later gives way to any of these of the same version."""
 
 
-def fold(messages: Iterable[tuple[int, JobScheduled | None]]) -> ScheduleChanges:
+def fold(messages: Iterable[tuple[int, JobScheduled | None]], now: datetime) -> ScheduleChanges:
     """(config id, state or None for a tombstone) in the order of the log. The newest state of a config counts, not
     the last: a scheduler that was thought dead may still speak. After a tombstone counting begins anew.
     """
@@ -42,9 +49,9 @@ def fold(messages: Iterable[tuple[int, JobScheduled | None]]) -> ScheduleChanges
         if state is None:
             removed.add(config_id)
             states.pop(config_id, None)
-        elif config_id not in states or _age(state) > _age(states[config_id]):
+        elif config_id not in states or _replaces(state, states[config_id], now):
             states[config_id] = state
-    return ScheduleChanges(tuple(sorted(removed)), tuple(states[config_id] for config_id in sorted(states)))
+    return ScheduleChanges(tuple(sorted(removed)), tuple(states[each] for each in sorted(states)), now + _AHEAD)
 
 
 async def apply_changes(connection: Any, changes: ScheduleChanges) -> None:
@@ -52,11 +59,13 @@ async def apply_changes(connection: Any, changes: ScheduleChanges) -> None:
     if changes.removed:
         await connection.execute(_REMOVE, changes.removed)
     if changes.states:
-        await connection.execute(_UPSERT, *zip(*map(_row, changes.states), strict=True))
+        await connection.execute(_UPSERT, *zip(*map(_row, changes.states), strict=True), changes.believed_until)
 
 
-def _age(state: JobScheduled) -> tuple[int, Any]:
-    return state.config_version, state.occurred_at
+def _replaces(state: JobScheduled, known: JobScheduled, now: datetime) -> bool:
+    if state.config_version != known.config_version:
+        return state.config_version > known.config_version
+    return state.occurred_at > known.occurred_at or known.occurred_at > now + _AHEAD
 
 
 def _row(state: JobScheduled) -> tuple[Any, ...]:
