@@ -27,8 +27,11 @@ def build_engine(settings: DatabaseSettings, application_name: str = "candlekeep
     """An engine with a limit on everything: connecting, waiting for a connection, and each statement.
 
     It connects when first used, and asks each connection whether it still lives before use, so a restarted Postgres
-    costs no failed statement. The name shows in pg_stat_activity.
+    costs no failed statement. The name shows in pg_stat_activity. Postgres ends our transactions, and with them their
+    locks, when nothing is heard from us for as long as a statement may take: of a process that stands still it would
+    otherwise hear nothing for ever.
     """
+    silence = str(int(settings.database_command_timeout_seconds * 1000))
     return create_async_engine(
         async_url(settings.database_url.get_secret_value()),
         pool_size=settings.database_pool_size,
@@ -39,7 +42,11 @@ def build_engine(settings: DatabaseSettings, application_name: str = "candlekeep
         connect_args={
             "timeout": _CONNECT_SECONDS,
             "command_timeout": settings.database_command_timeout_seconds,
-            "server_settings": {"application_name": application_name},
+            "server_settings": {
+                "application_name": application_name,
+                "idle_in_transaction_session_timeout": silence,
+                "tcp_user_timeout": silence,
+            },
         },
     )
 
