@@ -46,9 +46,9 @@ async def system(kafka: KeptKafka, database_url: str, way: Proxy, tmp_path: Path
 async def broken(system: Operated, how: str, way: Proxy) -> AsyncIterator[None]:
     match how:
         case "killed":
-            await system.stack.processes[FIRST].halt()
+            await system.kill(FIRST)
             yield
-            await system.stack.processes[FIRST].start()
+            await system.revive(FIRST)
         case "standing still":
             async with standing_still(system, FIRST):
                 yield

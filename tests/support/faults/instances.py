@@ -16,12 +16,11 @@ from aiokafka.errors import KafkaError
 from contracts.schedule import JobScheduled
 from contracts.topics import SCHEDULE_STATE
 from support.faults.gather import read_events
-from support.faults.history import Fault, now
 from support.faults.system import Operated
 from support.polling import eventually
 
-EVERYTHING_TWICE = {"admin-api": 2, "scheduler": 3, "collector": 3, "log-writer": 2, "candle-writer": 2}
-"""And three of those that share out the most."""
+SEVERAL = {"admin-api": 2, "scheduler": 3, "collector": 3, "log-writer": 2, "candle-writer": 2}
+"""Of everything; three of those whose partitions go from one to the other."""
 
 _RELAY = "candlekeep_relay_active"
 _PARTITIONS = "candlekeep_scheduler_partitions_live"
@@ -39,13 +38,13 @@ def use_api(system: Operated, process: str) -> None:
 
 async def add(system: Operated, role: str) -> str:
     name = await system.stack.add(role)
-    system.history.note(Fault(at=now(), what="added", target=name))
+    system.fault("added", name)
     return name
 
 
 async def remove(system: Operated, process: str) -> int | None:
     """Stop it well. Returns its exit code."""
-    system.history.note(Fault(at=now(), what="removed", target=process))
+    system.fault("removed", process)
     return await system.stack.remove(process)
 
 
