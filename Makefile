@@ -32,7 +32,7 @@ migrate: $(STAMP) ## Bring the database of DATABASE_URL up to this release
 	@$(BIN)/python -m store upgrade
 
 ##@ Check it
-.PHONY: test test-fast faults nemesis
+.PHONY: test test-fast faults nemesis guards
 test: $(STAMP) ## Every test, on a Kafka and a Postgres of their own; says which Kafka at the end
 	@$(BIN)/pytest -n 2 -m "not faults or faults_short"
 
@@ -41,6 +41,9 @@ faults: $(STAMP) ## Break the whole system in every way we know and judge what i
 
 nemesis: $(STAMP) ## Break it at random, two or three ways at once: SEED="1 2 3" MINUTES=10, a report at the end
 	@PYTHONPATH=tests $(BIN)/python -m support.faults.nemesis $(foreach seed,$(SEED),--seed $(seed)) --minutes $(or $(MINUTES),10)
+
+guards: $(STAMP) ## Take one guard away at a time, in a copy: the fault test that is there for it must notice. ONLY="outbox"
+	@PYTHONPATH=tests $(BIN)/python -m support.faults.guards $(ONLY)
 
 test-fast: $(STAMP) ## Only the tests that need neither Kafka nor Postgres
 	@$(BIN)/pytest -n 2 tests/contracts tests/unit

@@ -1,0 +1,79 @@
+"""What a process has in hand when it dies is taken up again: nobody has said yet that it is done."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from local_stack.keeper import KeptKafka
+from support.faults.system import MARKETS, Operated, operated
+from support.polling import eventually
+from support.whole_system import system_options
+
+pytestmark = [pytest.mark.faults, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(240)]
+SEED = 20_261_122
+
+
+@pytest.fixture
+async def system(kafka: KeptKafka, database_url: str, tmp_path: Path) -> AsyncIterator[Operated]:
+    async with operated(system_options(kafka, database_url, tmp_path), seed=SEED) as running:
+        await running.create(30)
+        yield running
+
+
+@pytest.mark.parametrize("writer", ["log-writer", "candle-writer"])
+async def test_a_writer_that_dies_with_a_backlog_in_hand_loses_none_of_it(system: Operated, writer: str) -> None:
+    await system.stack.processes[writer].stop()
+    system.fault("stopped", writer)
+    for config_id in system.config_ids[:10]:
+        await system.trigger(config_id)
+    await asyncio.sleep(8)
+    system.arm(writer, f"{writer.replace('-', '_')}.before_write=kill@1")
+    await system.revive(writer)
+    await system.deaths(writer, 1)
+    system.arm(writer, "")
+    await system.judge()
+
+
+async def test_an_api_that_dies_before_it_answers_loses_and_invents_nothing(system: Operated) -> None:
+    await system.restart_broken("admin-api", "admin_api.after_commit=kill@2")
+    outcomes = set()
+    for config_id in system.config_ids[:2]:
+        for changes in ({"enabled": False}, {"enabled": True}):
+            await system.ready("admin-api")
+            outcomes.add((await system.update(config_id, **changes)).outcome)
+    assert outcomes == {"ok", "unknown"}
+    system.arm("admin-api", "")
+    system.send("admin-api", signal.SIGKILL)
+    await system.judge()
+
+
+async def test_a_run_that_quicker_ones_have_overtaken_is_run_again_when_its_collector_dies(system: Operated) -> None:
+    await system.recovered(within=60)
+    slow, *quick = [
+        config for config, (exchange, _) in zip(system.config_ids, MARKETS, strict=False) if exchange == "okx"
+    ]
+    await system.mood("latency", exchange="okx", symbol="BTC/USDT", latency_ms=9000)
+    call = await system.trigger(slow)
+    await eventually(lambda: is_running(system, call.run_id), within=10, every=0.1)
+    for config_id in quick:
+        await system.trigger(config_id)
+    await asyncio.sleep(4)  # they end, and what is contiguous is committed every second
+    assert await is_running(system, call.run_id)
+    system.send("collector", signal.SIGKILL)
+    await system.mood("ok")
+    evidence = await system.judge()
+    assert {run.run_id: run.status for run in evidence.runs}[call.run_id or ""] == "success"
+
+
+async def is_running(system: Operated, run_id: str | None) -> bool:
+    connection = await asyncpg.connect(system.database_url)
+    try:
+        status = await connection.fetchval("SELECT status FROM job_execution_logs WHERE run_id = $1", run_id)
+    finally:
+        await connection.close()
+    assert status in {None, "running"}, status
+    return status == "running"
