@@ -16,11 +16,12 @@ from admin_api.configs import Configs
 from admin_api.live.feed import LiveFeed
 from admin_api.live.listening import Listeners
 from admin_api.live.ring import Ring
+from admin_api.manual_runs import ManualRuns
 from admin_api.metrics import Metrics, RequestMeter
 from admin_api.probe import DatabaseProbe
 from admin_api.relay import Relay
 from admin_api.request_ids import RequestIds
-from admin_api.routes import candles, configs, events, operations, runs
+from admin_api.routes import candles, config_changes, configs, events, operations, runs
 from admin_api.schemas import FieldProblem, Problem
 from admin_api.settings import AdminApiSettings
 from runtime.database import build_engine
@@ -55,12 +56,8 @@ def build(settings: AdminApiSettings) -> AdminApi:
     health.readiness("database", probe.problem)
     app = _build_fastapi()
     app.state.engine = engine
-    app.state.configs = Configs(
-        engine,
-        load_catalogue(),
-        lanes=settings.exchange_lanes,
-        run_deadline_seconds=settings.run_deadline_seconds,
-    )
+    manual_runs = ManualRuns(settings.exchange_lanes, settings.run_deadline_seconds)
+    app.state.configs = Configs(engine, load_catalogue(), manual_runs)
     app.state.health, app.state.database_probe = health, probe
     app.state.registry, app.state.metrics = registry, metrics
     feed = LiveFeed(settings, metrics, Ring())
@@ -85,7 +82,7 @@ def _build_fastapi() -> FastAPI:
         generate_unique_id_function=_operation_id,
         swagger_ui_parameters={"persistAuthorization": True},
     )
-    routers = [part.router for part in (configs, runs, candles, events, operations)]
+    routers = [part.router for part in (configs, config_changes, runs, candles, events, operations)]
     routes = [route for router in routers for route in router.routes]
     require_declared_roles(routes)
     for router in routers:

@@ -1,6 +1,7 @@
 """The audit log: one row per mutation, in the mutation's own transaction. Rows are only ever added."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -9,6 +10,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin_api.actors import Actor
 from store.tables import audit_log
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deed:
+    """What was done to one object. `action` is object and verb, such as config.create; `before` and `after` are the
+    object as JSON, without secrets.
+    """
+
+    action: str
+    object_type: str
+    object_id: str | None
+    before: Mapping[str, Any] | None = None
+    after: Mapping[str, Any] | None = None
 
 
 async def record(  # noqa: PLR0913 -- the columns of a row
@@ -23,21 +37,39 @@ async def record(  # noqa: PLR0913 -- the columns of a row
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add one row to the open transaction. `action` is object and verb, such as config.create; `before` and `after` are
-    the object as JSON, without secrets.
-    """
-    row = {
+    """Add one row to the open transaction."""
+    deed = Deed(action=action, object_type=object_type, object_id=object_id, before=before, after=after)
+    await record_many(connection, actor, at, [deed], outcome=outcome)
+
+
+async def record_many(
+    connection: AsyncConnection,
+    actor: Actor,
+    at: datetime,
+    deeds: Sequence[Deed],
+    *,
+    outcome: Literal["done", "refused"] = "done",
+) -> None:
+    """Add a row for each deed to the open transaction, in order."""
+    by_whom = {
         "at": at,
         "actor_kind": actor.kind,
         "actor": actor.name,
         "token_id": actor.token_id,
         "address": actor.address,
         "request_id": actor.request_id,
-        "action": action,
-        "object_type": object_type,
-        "object_id": object_id,
         "outcome": outcome,
-        "before": before,
-        "after": after,
     }
-    await connection.execute(sa.insert(audit_log).values(row))
+    rows = [
+        {
+            **by_whom,
+            "action": deed.action,
+            "object_type": deed.object_type,
+            "object_id": deed.object_id,
+            "before": deed.before,
+            "after": deed.after,
+        }
+        for deed in deeds
+    ]
+    if rows:
+        await connection.execute(sa.insert(audit_log), rows)

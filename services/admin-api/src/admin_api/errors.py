@@ -90,3 +90,27 @@ class TooManyListeners(ApiError):  # noqa: N818
     status = 503
     slug = "too-many-listeners"
     title = "Too many listen already"
+
+
+class Stale(ApiError):  # noqa: N818
+    """The caller's If-Match names a version that is no longer the current one."""
+
+    status = 412
+    slug = "stale"
+    title = "It has changed since it was read"
+
+
+class KeyInUse(ApiError):  # noqa: N818
+    """A request with this Idempotency-Key is being served at this moment."""
+
+    status = 409
+    slug = "idempotency-key-in-use"
+    title = "The first request with this key is not done yet"
+
+
+class KeyReused(ApiError):  # noqa: N818
+    """This Idempotency-Key belongs to another request."""
+
+    status = 422
+    slug = "idempotency-key-reused"
+    title = "The key belongs to another request"

@@ -51,6 +51,20 @@ def problem_response(  # noqa: PLR0913 -- the members of a problem
     return Response(json.dumps(body), status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
+def response_of(error: ApiError, instance: str) -> Response:
+    """The error as a problem, about the path `instance`."""
+    return problem_response(
+        status=error.status,
+        slug=error.slug,
+        title=error.title,
+        detail=error.detail,
+        instance=instance,
+        errors=error.errors,
+        extensions=error.extensions,
+        headers=error.headers,
+    )
+
+
 def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     """Give every way of failing its handler. `routes` are asked which methods a path knows."""
     app.state.routes = tuple(routes)
@@ -65,16 +79,7 @@ async def _on_api_error(request: Request, error: Exception) -> Response:
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         cause = error.__cause__
         log.warning(error.title, action=error.slug.replace("-", "_"), path=request.url.path, error=repr(cause))
-    return problem_response(
-        status=error.status,
-        slug=error.slug,
-        title=error.title,
-        detail=error.detail,
-        instance=request.url.path,
-        errors=error.errors,
-        extensions=error.extensions,
-        headers=error.headers,
-    )
+    return response_of(error, request.url.path)
 
 
 async def _on_invalid_request(request: Request, error: Exception) -> Response:

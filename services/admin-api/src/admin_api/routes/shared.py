@@ -57,7 +57,9 @@ _DESCRIPTIONS = {
     401: "No valid bearer token.",
     403: "The caller's role does not allow this.",
     404: "There is no such thing.",
-    409: "Another config already collects one of these timeframes; `config_id` and `timeframes` name it.",
+    409: "Another config already collects one of these timeframes; `config_id` and `timeframes` name it. Or the first "
+    "request with this Idempotency-Key is not done yet.",
+    412: "The config is not at the version that If-Match names; the ETag header has the current one.",
     413: "The body is too large.",
     422: "An input is not valid; `errors` says which and what to change.",
     503: "The database does not answer; nothing was changed.",

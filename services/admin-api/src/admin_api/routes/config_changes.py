@@ -1,0 +1,134 @@
+"""Changing what to collect, one config at a time."""
+
+from fastapi import APIRouter, Request, Response
+
+from admin_api.actors import Role
+from admin_api.answers import Answer
+from admin_api.preconditions import etag
+from admin_api.routes.shared import PREFIX, ConfigId, ConfigsDep, declared_token, needs, problems
+from admin_api.routes.writing import (
+    ETAG_HEADER,
+    REPLAYED_HEADER,
+    ConfigRoute,
+    IfMatch,
+    KeyedWritingDep,
+    WritingDep,
+)
+from admin_api.schemas import Config, ConfigChanges, NewConfig, TriggerAccepted
+from admin_api.work import Work
+
+router = APIRouter(prefix=f"{PREFIX}/configs", tags=["configs"], dependencies=[declared_token], route_class=ConfigRoute)
+_operator = [needs(Role.OPERATOR)]
+_admin = [needs(Role.ADMIN)]
+_LOCATION = {"Location": {"description": "The path of the new config.", "schema": {"type": "string"}}}
+_SWITCHED = {200: {"headers": {**ETAG_HEADER, **REPLAYED_HEADER}}, **problems(404, 409, 412, 422)}
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=Config,
+    dependencies=_admin,
+    responses={201: {"headers": {**_LOCATION, **ETAG_HEADER, **REPLAYED_HEADER}}, **problems(409, 413, 422)},
+    summary="Create a config",
+)
+async def create_config(wanted: NewConfig, configs: ConfigsDep, writing: KeyedWritingDep, request: Request) -> Response:
+    """Its job is scheduled by itself; the first run starts at once."""
+
+    async def effect(work: Work) -> Answer:
+        config = await configs.create(work, wanted)
+        location = request.app.url_path_for("get_config", config_id=config.id)
+        return _answer(config, 201).with_header("location", location)
+
+    return await writing.perform(effect)
+
+
+@router.put(
+    "/{config_id}",
+    response_model=Config,
+    dependencies=_admin,
+    responses={200: {"headers": ETAG_HEADER}, **problems(404, 409, 412, 413, 422)},
+    summary="Change a config",
+)
+async def update_config(
+    config_id: ConfigId, changes: ConfigChanges, configs: ConfigsDep, if_match: IfMatch, writing: WritingDep
+) -> Response:
+    """What is left out stays. A request that changes nothing leaves the version as it is."""
+
+    async def effect(work: Work) -> Answer:
+        return _answer(await configs.update(work, config_id, changes.named(), if_match))
+
+    return await writing.perform(effect)
+
+
+@router.delete(
+    "/{config_id}",
+    dependencies=_admin,
+    status_code=204,
+    response_class=Response,
+    responses=problems(404, 412, 422),
+    summary="Delete a config",
+)
+async def delete_config(config_id: ConfigId, configs: ConfigsDep, if_match: IfMatch, writing: WritingDep) -> Response:
+    """Its job is removed; its logs and candles stay."""
+
+    async def effect(work: Work) -> Answer:
+        await configs.delete(work, config_id, if_match)
+        return Answer(204, {}, b"")
+
+    return await writing.perform(effect)
+
+
+@router.post(
+    "/{config_id}/enable",
+    response_model=Config,
+    dependencies=_operator,
+    responses=_SWITCHED,
+    summary="Enable a config and start its job",
+)
+async def enable_config(
+    config_id: ConfigId, configs: ConfigsDep, if_match: IfMatch, writing: KeyedWritingDep
+) -> Response:
+    async def effect(work: Work) -> Answer:
+        return _answer(await configs.update(work, config_id, {"enabled": True}, if_match))
+
+    return await writing.perform(effect)
+
+
+@router.post(
+    "/{config_id}/disable",
+    response_model=Config,
+    dependencies=_operator,
+    responses=_SWITCHED,
+    summary="Disable a config and stop its job",
+)
+async def disable_config(
+    config_id: ConfigId, configs: ConfigsDep, if_match: IfMatch, writing: KeyedWritingDep
+) -> Response:
+    async def effect(work: Work) -> Answer:
+        return _answer(await configs.update(work, config_id, {"enabled": False}, if_match))
+
+    return await writing.perform(effect)
+
+
+@router.post(
+    "/{config_id}/trigger",
+    response_model=TriggerAccepted,
+    dependencies=_operator,
+    status_code=202,
+    responses={202: {"headers": REPLAYED_HEADER}, **problems(404, 409, 412, 422)},
+    summary="Collect at once",
+)
+async def trigger_config(
+    config_id: ConfigId, configs: ConfigsDep, if_match: IfMatch, writing: KeyedWritingDep
+) -> Response:
+    """Also for a disabled config. The run appears in the execution logs under the answered `run_id`."""
+
+    async def effect(work: Work) -> Answer:
+        return Answer.of(await configs.trigger(work, config_id, if_match), 202)
+
+    return await writing.perform(effect)
+
+
+def _answer(config: Config, status: int = 200) -> Answer:
+    return Answer.of(config, status, {"etag": etag(config.version)})
