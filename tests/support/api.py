@@ -28,3 +28,11 @@ async def created(client: httpx.AsyncClient, **overrides: Any) -> dict[str, Any]
     assert answer.status_code == 201, answer.text
     body: dict[str, Any] = answer.json()
     return body
+
+
+async def a_token(client: httpx.AsyncClient, role: str, **overrides: Any) -> dict[str, Any]:
+    """A token of this role, created and answered; its text is under `token`."""
+    answer = await client.post("/tokens", json={"name": f"a-{role}", "role": role} | overrides)
+    assert answer.status_code == 201, answer.text
+    body: dict[str, Any] = answer.json()
+    return body

@@ -1,7 +1,9 @@
 """Every route with every role. A new route needs an entry here, and a declaration, or this fails."""
 
+import re
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
@@ -10,7 +12,7 @@ from admin_api.access.public import is_public
 from admin_api.access.roles import least_role, require_declared_roles
 from admin_api.actors import Role
 from admin_api.app import AdminApi
-from support.api import BASE
+from support.api import BASE, a_token, client_of
 
 pytestmark = pytest.mark.postgres
 
@@ -30,7 +32,16 @@ WHO_MAY: dict[tuple[str, str], Role] = {
     ("GET", "/stats"): VIEWER,
     ("GET", "/status"): VIEWER,
     ("GET", "/candles"): VIEWER,
+    ("GET", "/series"): VIEWER,
     ("GET", "/events"): VIEWER,
+    ("GET", "/me"): VIEWER,
+    ("POST", "/sessions"): VIEWER,
+    ("DELETE", "/sessions/current"): VIEWER,
+    ("GET", "/tokens"): ADMIN,
+    ("POST", "/tokens"): ADMIN,
+    ("DELETE", "/tokens/{token_id}"): ADMIN,
+    ("POST", "/tokens/{token_id}/rotate"): ADMIN,
+    ("GET", "/audit-log"): ADMIN,
 }
 OPEN_TO_ALL_ROLES_THOUGH_UNSAFE = {("POST", "/sessions"), ("DELETE", "/sessions/current")}
 
@@ -66,3 +77,18 @@ def test_an_application_with_a_route_that_declares_no_role_is_not_built() -> Non
     router.add_api_route("/open", lambda: None)
     with pytest.raises(TypeError, match=f"{BASE}/open"):
         require_declared_roles(router.routes)
+
+
+@pytest.mark.parametrize("role", Role)
+async def test_each_role_may_do_what_the_table_says_and_nothing_else(
+    api: AdminApi, client: httpx.AsyncClient, role: Role
+) -> None:
+    token = (await a_token(client, role))["token"]
+    async with client_of(api, token) as caller:
+        for (method, path), least in WHO_MAY.items():
+            # No such id, an unknown parameter, no body: whoever is let in is told so, and nothing happens.
+            answer = await caller.request(method, re.sub(r"{\w+}", "0", path), params={"nonsense": 1})
+            assert (answer.status_code != 403) == role.covers(least), (method, path, answer.text)
+            assert answer.status_code not in {401, 500}, (method, path)
+            if answer.status_code == 403:
+                assert answer.json()["type"] == "urn:candlekeep:problem:forbidden"

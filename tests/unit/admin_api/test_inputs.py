@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from admin_api.auth import bearer_token
+from admin_api.access.doorman import bearer_token
 from admin_api.candles import prefers_csv
 from admin_api.errors import FieldError
 from admin_api.fields import FilterText, QueryInstant, SymbolText

@@ -34,6 +34,7 @@ async def http_server(app: Any, host: str, port: int) -> AsyncIterator[int]:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # uvicorn would believe X-Forwarded-For of whoever asks from this machine
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
     server = _Server(config)

@@ -166,7 +166,7 @@ api_tokens = sa.Table(
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("role", sa.Text, nullable=False),
     sa.Column("public_id", sa.Text, nullable=False, comment="The part of the token by which it is found; no secret."),
-    sa.Column("secret_hash", sa.LargeBinary, nullable=False, comment="SHA-256 of its 256 random bits."),
+    sa.Column("secret_hash", sa.LargeBinary, nullable=False, comment="SHA-256 of its secret, 256 random bits."),
     sa.Column("created_at", _instant, nullable=False),
     sa.Column("created_by", sa.Text, nullable=False),
     sa.Column("expires_at", _instant, comment="Null: never."),
@@ -180,7 +180,7 @@ api_tokens = sa.Table(
 sessions = sa.Table(
     "sessions",
     metadata,
-    sa.Column("id_hash", sa.LargeBinary, primary_key=True, comment="SHA-256 of what the browser's cookie holds."),
+    sa.Column("id_hash", sa.LargeBinary, primary_key=True, comment="Of what the cookie holds, by the bootstrap token."),
     sa.Column("token_id", sa.BigInteger, sa.ForeignKey(api_tokens.c.id), comment="Null: not opened by such a token."),
     sa.Column("actor_kind", sa.Text, nullable=False),
     sa.Column("actor", sa.Text, nullable=False),

@@ -1,5 +1,6 @@
 """python -m admin_api            serve the API
 python -m admin_api resync     announce every config again, which is how a new Kafka cluster is filled
+python -m admin_api tokens     make, list, revoke and replace API tokens
 python -m admin_api openapi    print the API's description
 """
 
@@ -12,6 +13,7 @@ import typer
 import uvloop
 from pydantic import SecretStr
 
+from admin_api.access import commands
 from admin_api.app import build
 from admin_api.configs import resync
 from admin_api.database import transaction
@@ -25,6 +27,7 @@ from runtime.settings import DatabaseSettings, load_settings
 from store.schema import SchemaOutOfDate, ensure_current
 
 app = typer.Typer(add_completion=False, help=__doc__)
+app.add_typer(commands.app, name="tokens")
 
 
 @app.callback(invoke_without_command=True)

@@ -1,11 +1,13 @@
 """Who is calling, and what they may do."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal
 
-ActorKind = Literal["bootstrap", "token", "session", "oidc", "command"]
-"""The token of the environment, one of the database, a browser's cookie, an identity provider's, a command here."""
+ActorKind = Literal["bootstrap", "token", "session", "oidc", "command", "anonymous"]
+"""The token of the environment, one of the database, a browser's cookie, an identity provider's, a command here; the
+last only in the audit log, for whoever came with a wrong one."""
 
 
 class Role(StrEnum):
@@ -32,5 +34,7 @@ class Actor:
     role: Role
     request_id: str
     token_id: int | None = None
+    expires_at: datetime | None = None
+    """When the credential ends by itself; None: never."""
     address: str | None = None
     """Where the request came from; None where there is no connection."""

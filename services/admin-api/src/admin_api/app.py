@@ -6,10 +6,12 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from sqlalchemy.ext.asyncio import AsyncEngine
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from admin_api import problems
+from admin_api.access.assembly import assemble
+from admin_api.access.gate import Gate
 from admin_api.access.roles import require_declared_roles
-from admin_api.auth import TokenGate
 from admin_api.body_limit import BodyLimit
 from admin_api.catalogue import load_catalogue
 from admin_api.configs import Configs
@@ -21,7 +23,7 @@ from admin_api.metrics import Metrics, RequestMeter
 from admin_api.probe import DatabaseProbe
 from admin_api.relay import Relay
 from admin_api.request_ids import RequestIds
-from admin_api.routes import candles, config_changes, configs, events, operations, runs
+from admin_api.routes import audit, candles, config_changes, configs, events, operations, runs, sessions, tokens
 from admin_api.schemas import FieldProblem, Problem
 from admin_api.settings import AdminApiSettings
 from runtime.database import build_engine
@@ -30,8 +32,8 @@ from runtime.metrics import new_registry
 
 _DESCRIPTION = """What to collect, what ran, and the candles.
 
-Press *Authorize* and give the value of `CANDLEKEEP_ADMIN_TOKEN`. Errors are RFC 9457 problems whose `detail` says what
-to change. Times are UTC.
+Press *Authorize* and give an API token, or the value of `CANDLEKEEP_ADMIN_TOKEN`. Errors are RFC 9457 problems whose
+`detail` says what to change. Times are UTC.
 """
 
 
@@ -62,10 +64,13 @@ def build(settings: AdminApiSettings) -> AdminApi:
     app.state.registry, app.state.metrics = registry, metrics
     feed = LiveFeed(settings, metrics, Ring())
     app.state.listeners = Listeners(feed, metrics, settings.live_max_listeners)
+    access = app.state.access = assemble(settings, engine, metrics)
     app.add_middleware(BodyLimit)
-    app.add_middleware(TokenGate, token=settings.candlekeep_admin_token)
+    app.add_middleware(Gate, access=access, metrics=metrics)
     app.add_middleware(RequestMeter, metrics=metrics)  # outside of the gate: it counts refusals too
-    app.add_middleware(RequestIds)  # added last, so it is outermost
+    app.add_middleware(RequestIds)
+    if settings.trusted_proxies:  # added last, so it is outermost: all others see the client's own address
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=settings.trusted_proxies)
     return AdminApi(
         settings=settings, app=app, relay=Relay(settings, metrics, engine), feed=feed, engine=engine, health=health
     )
@@ -82,7 +87,8 @@ def _build_fastapi() -> FastAPI:
         generate_unique_id_function=_operation_id,
         swagger_ui_parameters={"persistAuthorization": True},
     )
-    routers = [part.router for part in (configs, config_changes, runs, candles, events, operations)]
+    parts = (configs, config_changes, runs, candles, events, tokens, sessions, audit, operations)
+    routers = [part.router for part in parts]
     routes = [route for router in routers for route in router.routes]
     require_declared_roles(routes)
     for router in routers:

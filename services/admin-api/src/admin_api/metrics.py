@@ -33,6 +33,25 @@ class Metrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30),
             registry=registry,
         )
+        self.logins = Counter(
+            "candlekeep_api_logins",
+            "Credentials looked at, by what they are and what came of it: admitted, or why not.",
+            ("kind", "outcome"),
+            registry=registry,
+        )
+        self.refusals_recorded = Counter(
+            "candlekeep_api_refusals_recorded",
+            "Refused requests on their way to the audit log: written, suppressed because the address had too many, "
+            "or lost because the database did not answer.",
+            ("outcome",),
+            registry=registry,
+        )
+        self.jwks_fetches = Counter(
+            "candlekeep_api_jwks_fetches",
+            "Times that the identity provider's keys were fetched, or could not be.",
+            ("outcome",),
+            registry=registry,
+        )
         self.outbox_backlog = Gauge(
             "candlekeep_outbox_backlog",
             "Announcements that Kafka has not acknowledged yet; NaN while the database does not answer.",

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
+from admin_api.access.settings import AccessSettings
 from runtime.settings import DatabaseSettings, TickSettings, WorkerSettings
 
 _SENDABLE = re.compile(r"[\x21-\x7e]*")
@@ -16,7 +17,7 @@ def _sendable(token: SecretStr) -> SecretStr:
     return token
 
 
-class AdminApiSettings(WorkerSettings, DatabaseSettings, TickSettings):
+class AdminApiSettings(WorkerSettings, DatabaseSettings, TickSettings, AccessSettings):
     """All of admin-api's settings."""
 
     http_port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
@@ -24,6 +25,6 @@ class AdminApiSettings(WorkerSettings, DatabaseSettings, TickSettings):
         default=500, ge=1, description="Connections that may listen to events at once, per instance."
     )
     candlekeep_admin_token: Annotated[SecretStr, Field(min_length=24), AfterValidator(_sendable)] = Field(
-        description="The bearer token that callers of the API must send: at least 24 characters, for example from "
-        "`openssl rand -hex 24`."
+        description="The first admin's bearer token, with which others are made: at least 24 characters, for example "
+        "from `openssl rand -hex 24`."
     )

@@ -5,9 +5,12 @@ from typing import Annotated, Any, Final
 
 from fastapi import Depends, Path, Request, Security
 from fastapi.params import Depends as Dependency
-from fastapi.security import HTTPBearer
+from fastapi.security import APIKeyCookie, HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from admin_api.access.assembly import Access
+from admin_api.access.cookies import PLAIN_NAME, SECURE_NAME
+from admin_api.access.forgery import HEADER as CSRF_HEADER
 from admin_api.access.roles import Needs
 from admin_api.actors import Actor, Role
 from admin_api.configs import Configs
@@ -16,9 +19,22 @@ from admin_api.problems import MEDIA_TYPE
 from admin_api.schemas import Problem
 
 PREFIX: Final = "/api/v1/admin/data-collection"
+_BEARER: Final = "An API token (ck_…), the value of CANDLEKEEP_ADMIN_TOKEN, or a JWT of the identity provider."
+_COOKIE: Final = (
+    f"A browser's session, from POST {PREFIX}/sessions; over plain HTTP it is named {PLAIN_NAME}. Requests that change "
+    f"something need the header {CSRF_HEADER} as well, and must come from a page of the same origin."
+)
 
-# Declared for the docs page's Authorize button; TokenGate is what enforces it, before any route is looked up.
-declared_token = Security(HTTPBearer(auto_error=False, description="The value of CANDLEKEEP_ADMIN_TOKEN."))
+
+
+def _declared(
+    _bearer: Annotated[object, Security(HTTPBearer(auto_error=False, description=_BEARER))],
+    _cookie: Annotated[object, Security(APIKeyCookie(name=SECURE_NAME, auto_error=False, description=_COOKIE))],
+) -> None:
+    """Declared for the docs page's Authorize button; the gate is what enforces it, before any route is looked up."""
+
+
+declared_token = Depends(_declared)
 
 
 def _configs(request: Request) -> Configs:
@@ -29,6 +45,11 @@ def _configs(request: Request) -> Configs:
 def _engine(request: Request) -> AsyncEngine:
     engine: AsyncEngine = request.app.state.engine
     return engine
+
+
+def _access(request: Request) -> Access:
+    access: Access = request.app.state.access
+    return access
 
 
 def _now() -> datetime:
@@ -48,20 +69,23 @@ def needs(least: Role) -> Dependency:
 
 ConfigsDep = Annotated[Configs, Depends(_configs)]
 EngineDep = Annotated[AsyncEngine, Depends(_engine)]
+AccessDep = Annotated[Access, Depends(_access)]
 ActorDep = Annotated[Actor, Depends(_actor)]
 Now = Annotated[datetime, Depends(_now)]
 ConfigId = Annotated[int, Path(ge=1, le=MAX_ID, description="The config's id.", examples=[1])]
+TokenId = Annotated[int, Path(ge=1, le=MAX_ID, description="The token's id.", examples=[1])]
 LogId = Annotated[int, Path(ge=1, le=MAX_ID, description="The log's id.", examples=[1234])]
 
 _DESCRIPTIONS = {
-    401: "No valid bearer token.",
-    403: "The caller's role does not allow this.",
+    401: "No valid bearer token or session.",
+    403: "The caller's role does not allow this, or a page of another site made the request.",
     404: "There is no such thing.",
     409: "Another config already collects one of these timeframes; `config_id` and `timeframes` name it. Or the first "
     "request with this Idempotency-Key is not done yet.",
     412: "The config is not at the version that If-Match names; the ETag header has the current one.",
     413: "The body is too large.",
     422: "An input is not valid; `errors` says which and what to change.",
+    429: "Too many failed logins from this address; Retry-After says when to try again.",
     503: "The database does not answer; nothing was changed.",
 }
 TOTAL_HEADER: Final[dict[str, Any]] = {
@@ -70,9 +94,9 @@ TOTAL_HEADER: Final[dict[str, Any]] = {
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The error responses of a route; 401, 403 and 503 can come from any."""
+    """The error responses of a route; 401, 403, 429 and 503 can come from any."""
     content = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
     return {
         status: {"description": _DESCRIPTIONS[status], "content": content}
-        for status in sorted({401, 403, 503, *statuses})
+        for status in sorted({401, 403, 429, 503, *statuses})
     }

@@ -23,7 +23,7 @@ def upgrade() -> None:
         sa.Column(
             "public_id", sa.Text(), nullable=False, comment="The part of the token by which it is found; no secret."
         ),
-        sa.Column("secret_hash", sa.LargeBinary(), nullable=False, comment="SHA-256 of its 256 random bits."),
+        sa.Column("secret_hash", sa.LargeBinary(), nullable=False, comment="SHA-256 of its secret, 256 random bits."),
         sa.Column("created_at", sa.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.Column("expires_at", sa.TIMESTAMP(timezone=True), nullable=True, comment="Null: never."),
@@ -36,7 +36,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "sessions",
-        sa.Column("id_hash", sa.LargeBinary(), nullable=False, comment="SHA-256 of what the browser's cookie holds."),
+        sa.Column("id_hash", sa.LargeBinary(), nullable=False, comment="Of what the cookie holds, by the bootstrap token."),
         sa.Column("token_id", sa.BigInteger(), nullable=True, comment="Null: not opened by such a token."),
         sa.Column("actor_kind", sa.Text(), nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),

@@ -1,0 +1,44 @@
+"""The cookie that holds a browser's session."""
+
+from datetime import datetime
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+
+SECURE_NAME: Final = "__Host-candlekeep"
+"""Browsers accept this name only with Secure, without a domain, and over TLS: no neighbour can plant it."""
+PLAIN_NAME: Final = "candlekeep-session"
+
+
+def cookie_name(*, secure: bool) -> str:
+    return SECURE_NAME if secure else PLAIN_NAME
+
+
+def session_cookie(headers: Headers, *, secure: bool) -> str | None:
+    """The session in a request; None when there are several. Over TLS only the name that is safe there counts."""
+    name = cookie_name(secure=secure)
+    found = [
+        value
+        for header in headers.getlist("cookie")
+        for part in header.split(";")
+        for key, _, value in [part.strip().partition("=")]
+        if key == name
+    ]
+    return found[0] if len(found) == 1 and found[0] else None
+
+
+def set_session_cookie(response: Response, value: str, *, secure: bool, now: datetime, expires_at: datetime) -> None:
+    response.set_cookie(
+        cookie_name(secure=secure),
+        value,
+        max_age=max(0, int((expires_at - now).total_seconds())),
+        path="/",
+        secure=secure,
+        httponly=True,
+        samesite="strict",
+    )
+
+
+def clear_session_cookie(response: Response, *, secure: bool) -> None:
+    response.delete_cookie(cookie_name(secure=secure), path="/", secure=secure, httponly=True, samesite="strict")

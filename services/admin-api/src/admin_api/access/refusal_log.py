@@ -1,0 +1,95 @@
+"""Refused requests in the audit log: in a transaction of their own, after the answer, bounded, and never in its way."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from urllib.parse import quote
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.types import Scope
+
+from admin_api import audit
+from admin_api.access.addresses import throttled_as
+from admin_api.access.throttle import Buckets
+from admin_api.actors import Actor
+from admin_api.database import transaction
+from admin_api.errors import DatabaseUnavailable
+from admin_api.metrics import Metrics
+from runtime.logs import log
+
+_PATIENCE_SECONDS: Final = 2.0
+_AT_ONCE: Final = 60
+_PER_MINUTE: Final = 30
+_PATH_LENGTH: Final = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """What was tried, in words that are harmless wherever they are printed or stored."""
+
+    action: str
+    object_type: str
+    object_id: str | None
+    method: str
+    path: str
+
+
+class RefusalLog:
+    """Writes at most so many rows a minute for each address: who tries without end must not fill the disk. All are
+    counted in the metrics, which say as well how many went unrecorded.
+    """
+
+    def __init__(self, engine: AsyncEngine, metrics: Metrics) -> None:
+        self._engine = engine
+        self._recorded = metrics.refusals_recorded
+        self._allowed = Buckets(capacity=_AT_ONCE, per_minute=_PER_MINUTE)
+
+    async def record(self, actor: Actor, attempt: Attempt, now: datetime, *, status: int, reason: str) -> None:
+        """Never raises on account of the database."""
+        if not self._allowed.take(throttled_as(actor.address), now):
+            self._recorded.labels("suppressed").inc()
+            return
+        log.warning(
+            "Refused",
+            action="refused",
+            actor=actor.name,
+            address=actor.address,
+            attempted=attempt.action,
+            path=attempt.path,
+            status=status,
+            reason=reason,
+        )
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS), transaction(self._engine) as connection:
+                await audit.record(
+                    connection,
+                    actor,
+                    now,
+                    action=attempt.action,
+                    object_type=attempt.object_type,
+                    object_id=attempt.object_id,
+                    outcome="refused",
+                    after={"method": attempt.method, "path": attempt.path, "status": status, "reason": reason},
+                )
+        except (DatabaseUnavailable, TimeoutError, SQLAlchemyError) as error:
+            self._recorded.labels("lost").inc()
+            log.warning("A refusal is only in this log", action="refusal_not_recorded", error=repr(error))
+        else:
+            self._recorded.labels("written").inc()
+
+
+def attempt_of(scope: Scope) -> Attempt:
+    """The action as it would have been recorded had it been done: the operation update_config is config.update."""
+    operation: str | None = getattr(scope.get("route"), "name", None)
+    verb, _, subject = (operation or "use_credential").partition("_")
+    subject = subject.removesuffix("s") if subject != "status" else subject
+    ids = [str(value) for name, value in scope.get("path_params", {}).items() if name.endswith("_id")]
+    return Attempt(
+        action=f"{subject or 'request'}.{verb}",
+        object_type=subject or "request",
+        object_id=ids[0][:40] if ids and ids[0].isascii() and ids[0].isalnum() else None,
+        method=scope["method"][:10],
+        path=quote(scope["path"])[:_PATH_LENGTH],
+    )

@@ -1,0 +1,62 @@
+"""What a token looks like: ck_<public id>_<secret>_<checksum>.
+
+The prefix and the checksum let secret scanners and the gate tell a token from anything else without a database; the
+public id finds its row; the secret has 256 random bits, so a plain SHA-256 of it is all that has to be stored.
+"""
+
+import hashlib
+import re
+import secrets
+import string
+import zlib
+from dataclasses import dataclass, field
+from typing import Final
+
+_PUBLIC_ID_LENGTH: Final = 12
+_LETTERS: Final = string.ascii_letters + string.digits
+_FORM: Final = re.compile(r"(ck_([0-9A-Za-z]{12})_([0-9A-Za-z_-]{43}))_([0-9a-f]{8})")
+PREFIX: Final = "ck_"
+
+
+@dataclass(frozen=True)
+class ParsedToken:
+    """A token of the right form, its secret already hashed."""
+
+    public_id: str
+    secret_hash: bytes
+
+
+@dataclass(frozen=True)
+class MintedToken(ParsedToken):
+    """A new one; `text` is what its holder sends, and is nowhere else."""
+
+    text: str = field(repr=False)
+
+
+def mint() -> MintedToken:
+    public_id = "".join(secrets.choice(_LETTERS) for _ in range(_PUBLIC_ID_LENGTH))
+    secret = secrets.token_urlsafe(32)
+    body = f"{PREFIX}{public_id}_{secret}"
+    return MintedToken(public_id, _hash(secret), f"{body}_{_checksum(body)}")
+
+
+def parse(text: str) -> ParsedToken | None:
+    """None for whatever cannot be one of ours; no secret is compared here."""
+    form = _FORM.fullmatch(text)
+    if form is None:
+        return None
+    body, public_id, secret, checksum = form.groups()
+    return ParsedToken(public_id, _hash(secret)) if checksum == _checksum(body) else None
+
+
+def shown_prefix(public_id: str) -> str:
+    """The beginning of a token, by which people recognise it."""
+    return f"{PREFIX}{public_id}"
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def _checksum(body: str) -> str:
+    return f"{zlib.crc32(body.encode()):08x}"

@@ -1,0 +1,72 @@
+"""From a token in a request to whose it is: one indexed look-up, each time, so that a revocation counts at once."""
+
+import hmac
+from datetime import datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from admin_api.access.identity import Identity, Unauthorized
+from admin_api.access.schemas import status_of
+from admin_api.access.throttle import Seen
+from admin_api.access.token_format import ParsedToken
+from admin_api.actors import Role
+from admin_api.database import transaction
+from admin_api.errors import DatabaseUnavailable
+from runtime.logs import log
+from store.tables import api_tokens
+
+_USE_IS_NOTED_EVERY: Final = timedelta(minutes=1)
+_NO_HASH: Final = bytes(32)
+
+
+class TokenLogin:
+    """Looks tokens up."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._seen = Seen()
+
+    def has_seen(self, token: ParsedToken) -> bool:
+        """Whether this token, secret and all, was once right: so it is no guess."""
+        return token.secret_hash in self._seen
+
+    async def identity(self, token: ParsedToken, now: datetime) -> Identity:
+        """Raises `Unauthorized`, `DatabaseUnavailable`."""
+        query = sa.select(api_tokens).where(api_tokens.c.public_id == token.public_id)
+        async with transaction(self._engine) as connection:
+            row = (await connection.execute(query)).one_or_none()
+        # Compared also where there is none, so that the time taken does not tell which ids exist.
+        right = hmac.compare_digest(token.secret_hash, row.secret_hash if row is not None else _NO_HASH)
+        if row is None or not right:
+            raise Unauthorized("unknown", "There is no such token.", public_id=token.public_id)
+        self._seen.add(token.secret_hash)
+        identity = Identity(
+            kind="token", name=row.name, role=Role(row.role), token_id=row.id, expires_at=row.expires_at
+        )
+        status = status_of(row.revoked_at, row.expires_at, now)
+        if status != "active":
+            ended = "was revoked" if status == "revoked" else "has expired"
+            raise Unauthorized(
+                status,
+                f"The token {row.name} {ended}; ask an admin for a new one.",
+                whose=identity,
+                public_id=row.public_id,
+            )
+        if row.last_used_at is None or row.last_used_at <= now - _USE_IS_NOTED_EVERY:
+            await self._note_use(row.id, now)
+        return identity
+
+    async def _note_use(self, token_id: int, now: datetime) -> None:
+        """Never waits for somebody who holds the row, and never fails the request."""
+        free = sa.select(api_tokens.c.id).where(api_tokens.c.id == token_id).with_for_update(skip_locked=True)
+        note = sa.update(api_tokens).where(api_tokens.c.id == free.scalar_subquery()).values(last_used_at=now)
+        try:
+            async with transaction(self._engine) as connection:
+                await connection.execute(note)
+        except (DatabaseUnavailable, SQLAlchemyError) as error:
+            log.warning(
+                "A token's use was not noted", action="token_use_not_noted", token_id=token_id, error=repr(error)
+            )

@@ -1,0 +1,57 @@
+"""Browsers' sessions, and who is asking."""
+
+from fastapi import APIRouter, Request, Response
+
+from admin_api.access.cookies import clear_session_cookie, session_cookie, set_session_cookie
+from admin_api.access.forgery import HEADER
+from admin_api.access.schemas import Me, Session
+from admin_api.access.sessions import IDLE
+from admin_api.actors import Role
+from admin_api.errors import Forbidden, NotFound
+from admin_api.routes.shared import PREFIX, AccessDep, ActorDep, Now, declared_token, needs, problems
+
+router = APIRouter(prefix=PREFIX, tags=["access"], dependencies=[declared_token])
+_anybody = [needs(Role.VIEWER)]
+
+
+@router.get("/me", dependencies=_anybody, responses=problems(), summary="Who am I?")
+async def get_me(actor: ActorDep) -> Me:
+    return Me(kind=actor.kind, name=actor.name, role=actor.role, token_id=actor.token_id, expires_at=actor.expires_at)
+
+
+@router.post(
+    "/sessions",
+    status_code=201,
+    dependencies=_anybody,
+    responses=problems(),
+    summary="Exchange a token for a session's cookie",
+)
+async def open_session(access: AccessDep, actor: ActorDep, now: Now, request: Request, response: Response) -> Session:
+    """For browsers: send the token once as a bearer token, and forget it. The cookie cannot be read by scripts, is sent
+    to this origin only, and ends 30 minutes after the last request, 12 hours after the login, or with the token.
+    """
+    if actor.kind == "session":
+        raise Forbidden("A session does not prolong itself; send a bearer token.")
+    secure = access.doorman.is_secure(request.scope)
+    previous = session_cookie(request.headers, secure=secure)
+    cookie, expires_at = await access.sessions.open(actor, previous, now)
+    set_session_cookie(response, cookie, secure=secure, now=now, expires_at=expires_at)
+    response.headers["Cache-Control"] = "no-store"
+    return Session(
+        name=actor.name,
+        role=actor.role,
+        expires_at=expires_at,
+        idle_seconds=int(IDLE.total_seconds()),
+        csrf_header=HEADER,
+    )
+
+
+@router.delete("/sessions/current", status_code=204, dependencies=_anybody, responses=problems(404), summary="Log out")
+async def close_session(access: AccessDep, actor: ActorDep, now: Now, request: Request, response: Response) -> None:
+    """Ends the session whose cookie is sent, at once and on every instance."""
+    secure = access.doorman.is_secure(request.scope)
+    cookie = session_cookie(request.headers, secure=secure)
+    if actor.kind != "session" or cookie is None:
+        raise NotFound("This request was not made with a session's cookie, so there is no session to end.")
+    await access.sessions.close(cookie, actor, now)
+    clear_session_cookie(response, secure=secure)

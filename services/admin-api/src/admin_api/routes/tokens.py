@@ -1,0 +1,78 @@
+"""API tokens, for admins."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from admin_api.access.schemas import IssuedToken, NewToken, Rotation, Token
+from admin_api.actors import Role
+from admin_api.fields import MAX_SKIP
+from admin_api.routes.shared import (
+    PREFIX,
+    TOTAL_HEADER,
+    AccessDep,
+    ActorDep,
+    Now,
+    TokenId,
+    declared_token,
+    needs,
+    problems,
+)
+
+router = APIRouter(prefix=f"{PREFIX}/tokens", tags=["access"], dependencies=[declared_token, needs(Role.ADMIN)])
+_NEVER_KEPT = {"Cache-Control": "no-store"}
+
+
+class TokenFilters(BaseModel):
+    """The query of the list. Unknown parameters are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    active: bool | None = Field(default=None, description="Only those in use, or only those revoked or expired.")
+    skip: int = Field(default=0, ge=0, le=MAX_SKIP)
+    limit: int = Field(default=100, ge=1, le=100)
+
+
+@router.get("", responses={200: {"headers": TOTAL_HEADER}, **problems(422)}, summary="List the tokens, newest first")
+async def list_tokens(
+    access: AccessDep, filters: Annotated[TokenFilters, Query()], now: Now, response: Response
+) -> list[Token]:
+    page, total = await access.tokens.page(now, **dict(filters))
+    response.headers["X-Total-Count"] = str(total)
+    return page
+
+
+@router.post("", status_code=201, responses=problems(413, 422), summary="Create a token")
+async def create_token(
+    wanted: NewToken, access: AccessDep, actor: ActorDep, now: Now, response: Response
+) -> IssuedToken:
+    """The answer has the token itself, which is shown this once. Sending the request again makes another one."""
+    response.headers.update(_NEVER_KEPT)
+    return await access.tokens.create(wanted, actor, now)
+
+
+@router.delete("/{token_id}", status_code=204, responses=problems(404, 422), summary="Revoke a token")
+async def revoke_token(token_id: TokenId, access: AccessDep, actor: ActorDep, now: Now) -> None:
+    """At once and on every instance, with the sessions it opened. A revoked one stays revoked."""
+    await access.tokens.revoke(token_id, actor, now)
+
+
+@router.post(
+    "/{token_id}/rotate",
+    status_code=201,
+    responses=problems(404, 409, 413, 422),
+    summary="Replace a token by a new one",
+)
+async def rotate_token(
+    token_id: TokenId,
+    access: AccessDep,
+    actor: ActorDep,
+    now: Now,
+    response: Response,
+    rotation: Annotated[Rotation, Body()] = Rotation(),  # noqa: B008 -- frozen by use: never changed
+) -> IssuedToken:
+    """Same name, role and lifetime. The old one ends at once, or when the grace that is asked for is over."""
+    response.headers.update(_NEVER_KEPT)
+    return await access.tokens.rotate(token_id, timedelta(minutes=rotation.grace_minutes), actor, now)

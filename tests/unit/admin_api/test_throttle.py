@@ -1,0 +1,75 @@
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from admin_api.access.addresses import address_of, throttled_as
+from admin_api.access.throttle import Buckets, Seen
+
+NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
+
+
+def after(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def test_so_many_at_once_and_then_at_the_rate() -> None:
+    buckets = Buckets(capacity=3, per_minute=6)
+    assert [buckets.take("a", NOW) for _ in range(5)] == [True, True, True, False, False]
+    assert buckets.seconds_until_one("a", NOW) == 10
+    assert buckets.seconds_until_one("a", after(4)) == 6
+    assert not buckets.take("a", after(9.9))
+    assert buckets.take("a", after(10))
+    assert not buckets.take("a", after(10))
+
+
+def test_each_key_has_its_own_and_asking_takes_none() -> None:
+    buckets = Buckets(capacity=1, per_minute=1)
+    assert buckets.take("a", NOW)
+    assert [buckets.seconds_until_one("b", NOW) for _ in range(9)] == [0] * 9
+    assert buckets.take("b", NOW)
+
+
+def test_a_clock_that_is_set_back_gives_nothing_away() -> None:
+    buckets = Buckets(capacity=1, per_minute=60)
+    buckets.take("a", NOW)
+    assert not buckets.take("a", after(-3600))
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 30)), max_size=60))
+def test_nobody_ever_takes_more_than_the_capacity_and_what_flowed_in(steps: list[tuple[str, float]]) -> None:
+    buckets, clock = Buckets(capacity=4, per_minute=30), 0.0
+    taken: dict[str, int] = {}
+    for key, pause in steps:
+        clock += pause
+        taken[key] = taken.get(key, 0) + buckets.take(key, after(clock))
+    assert all(count <= 4 + clock / 2 + 1e-6 for count in taken.values())
+
+
+def test_memory_is_bounded_and_whoever_just_failed_is_remembered() -> None:
+    buckets = Buckets(capacity=1, per_minute=1, max_keys=100)
+    for number in range(1000):
+        buckets.take(str(number), NOW)
+    assert len(buckets) == 100
+    assert not buckets.take("999", NOW)
+
+
+def test_credentials_that_were_right_are_remembered_within_bounds() -> None:
+    seen = Seen()
+    for number in range(10_001):
+        seen.add(number.to_bytes(4, "big"))
+    assert (0).to_bytes(4, "big") not in seen
+    assert (10_000).to_bytes(4, "big") in seen
+
+
+def test_an_ipv6_subscriber_is_one_however_many_addresses_it_uses() -> None:
+    assert throttled_as("2001:db8:1:2:3::4") == throttled_as("2001:db8:1:2:ffff::1") == "2001:db8:1:2::/64"
+    assert throttled_as("2001:db8:1:3::1") != throttled_as("2001:db8:1:2::1")
+    assert throttled_as("::ffff:192.0.2.1") == "192.0.2.1" == throttled_as("192.0.2.1")
+    assert throttled_as(None) == "unknown"
+
+
+def test_what_is_no_address_is_none() -> None:
+    assert address_of({"type": "http", "client": ("192.0.2.1", 5)}) == "192.0.2.1"
+    for client in (None, ("", 0), ("unix:", 0), ("<script>", 1)):
+        assert address_of({"type": "http", "client": client}) is None
