@@ -32,7 +32,6 @@ WHO_MAY: dict[tuple[str, str], Role] = {
     ("GET", "/stats"): VIEWER,
     ("GET", "/status"): VIEWER,
     ("GET", "/candles"): VIEWER,
-    ("GET", "/series"): VIEWER,
     ("GET", "/events"): VIEWER,
     ("GET", "/me"): VIEWER,
     ("POST", "/sessions"): VIEWER,
