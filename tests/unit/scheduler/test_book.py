@@ -1,11 +1,15 @@
+from datetime import datetime, timedelta
+
 import pytest
 
 from contracts.configs import ConfigRemoved
-from scheduler.book import Book
+from scheduler.book import Book, News
 from scheduler.entry import state_of
 from support.schedules import HOUR_MS, NOON, NOON_MS, SPREAD_MS, a_change, a_config, a_run, an_entry
 
 LATER = NOON_MS + HOUR_MS
+END = NOON + timedelta(minutes=35)
+OWED = len(range(int(an_entry().grid.slot_after(NOON_MS)), NOON_MS + 35 * 60_000 + 1, 600_000))
 
 
 @pytest.fixture
@@ -16,8 +20,8 @@ def book() -> Book:
     return book
 
 
-def removal(version: int, config_id: int = 1) -> ConfigRemoved:
-    return ConfigRemoved(occurred_at=NOON, config_id=config_id, version=version)
+def removal(version: int, config_id: int = 1, at: datetime = NOON) -> ConfigRemoved:
+    return ConfigRemoved(occurred_at=at, config_id=config_id, version=version)
 
 
 def test_a_new_config_is_news_and_may_fire(book: Book) -> None:
@@ -34,7 +38,7 @@ def test_the_same_and_older_versions_are_no_news(book: Book) -> None:
 
 def test_a_removed_config_is_gone_and_older_versions_do_not_bring_it_back(book: Book) -> None:
     book.config_changed(0, a_change(version=3), NOON_MS)
-    assert book.config_removed(0, removal(4))
+    assert book.config_removed(0, removal(4), NOON_MS)
     assert book.get(1) is None
     book.config_forgotten(0, 1)
     assert book.config_changed(0, a_change(version=3), NOON_MS) is None
@@ -42,7 +46,7 @@ def test_a_removed_config_is_gone_and_older_versions_do_not_bring_it_back(book: 
 
 def test_an_older_removal_is_no_news(book: Book) -> None:
     book.config_changed(0, a_change(version=3), NOON_MS)
-    assert not book.config_removed(0, removal(2))
+    assert not book.config_removed(0, removal(2), NOON_MS)
     assert book.get(1) is not None
 
 
@@ -87,16 +91,50 @@ def test_restoring_a_config_without_state_owes_an_initial_tick() -> None:
 def test_restoring_a_state_without_config_makes_an_orphan() -> None:
     book = Book(SPREAD_MS, 24 * HOUR_MS)
     book.state_read(0, 1, state_of(an_entry(settled=NOON_MS), NOON_MS), LATER)
-    assert book.go_live(0, LATER).orphans == (1,)
+    assert book.go_live(0, LATER).orphans == (News(1),)
     assert book.get(1) is None
 
 
 def test_restoring_a_removed_config_makes_an_orphan_of_its_state() -> None:
     book = Book(SPREAD_MS, 24 * HOUR_MS)
     book.config_changed(0, a_change(), LATER)
-    book.config_removed(0, removal(2))
+    book.config_removed(0, removal(2), NOON_MS)
     book.state_read(0, 1, state_of(an_entry(settled=NOON_MS), NOON_MS), LATER)
-    assert book.go_live(0, LATER).orphans == (1,)
+    assert book.go_live(0, LATER).orphans == (News(1),)
+
+
+def test_slots_that_a_removed_config_owed_are_told(book: Book) -> None:
+    book.state_read(1, 1, state_of(an_entry(settled=NOON_MS), NOON_MS), NOON_MS)
+    book.config_changed(1, a_change(), NOON_MS)
+    book.go_live(1, NOON_MS)
+    gone = removal(2, at=END)
+    assert book.config_removed(1, gone, LATER) == News(1, OWED)
+    assert book.config_removed(1, gone, LATER) is None, "they are told once"
+
+
+def test_restoring_tells_slots_that_a_removed_config_owed_until_then() -> None:
+    book = Book(SPREAD_MS, 24 * HOUR_MS)
+    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS), NOON_MS), LATER)
+    book.config_changed(0, a_change(), LATER)
+    book.config_removed(0, removal(2, at=END), LATER)
+    book.config_forgotten(0, 1)
+    assert book.go_live(0, LATER).orphans == (News(1, OWED),)
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_restoring_tells_slots_of_versions_that_came_and_went_unheard(removed: bool) -> None:
+    asleep = state_of(an_entry(settled=NOON_MS, enabled=False), NOON_MS)
+    book = Book(SPREAD_MS, 24 * HOUR_MS)
+    book.state_read(0, 1, asleep, LATER)
+    book.config_changed(0, a_change(enabled=False), LATER)
+    book.config_changed(0, a_change(version=2), LATER)
+    if removed:
+        book.config_removed(0, removal(3, at=END), LATER)
+        assert book.go_live(0, LATER).orphans == (News(1, OWED),)
+    else:
+        book.config_changed(0, a_change(version=3, enabled=False, updated_at=END), LATER)
+        assert book.go_live(0, LATER).news == (News(1, OWED),)
+        assert book.get(1).due_at() is None
 
 
 def test_a_state_that_was_forgotten_is_not_restored() -> None:

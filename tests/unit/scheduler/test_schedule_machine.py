@@ -114,7 +114,7 @@ class Schedule(RuleBasedStateMachine):
         self.versions[config_id] += 1
         event = ConfigRemoved(occurred_at=to_instant(self.now), config_id=config_id, version=self.versions[config_id])
         self.changes[config_id] = event
-        assert self.book.config_removed(0, event)
+        assert self.book.config_removed(0, event, self.now)
         self.states.pop(config_id, None)
 
     @rule(config_id=IDS)
@@ -201,7 +201,7 @@ class Schedule(RuleBasedStateMachine):
             if isinstance(event, ConfigChanged):
                 self.book.config_changed(0, event, self.now)
             else:
-                self.book.config_removed(0, event)
+                self.book.config_removed(0, event, self.now)
         for config_id, state in self.states.items():
             self.book.state_read(0, config_id, state, self.now)
         restored = self.book.go_live(0, self.now)

@@ -4,6 +4,7 @@ A partition is first restored: news comes in any order and nothing is decided. T
 partitions out anew it is held: its entries stay and take news, but nothing fires until it is given back or dropped.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -18,10 +19,12 @@ from scheduler.entry import (
     created,
     finished,
     is_ahead,
+    owed,
     plan_of,
     remembered,
     righted,
 )
+from scheduler.grid import to_ms
 
 
 class News(NamedTuple):
@@ -38,20 +41,32 @@ class Restored(NamedTuple):
     config_ids: tuple[int, ...]
     news: tuple[News, ...]
     """Configs that changed, or appeared, since their state was published."""
-    orphans: tuple[int, ...]
-    """Ids with a state but without a config: to be forgotten."""
+    orphans: tuple[News, ...]
+    """Configs with a state that are gone: to be forgotten."""
     righted: tuple[int, ...] = ()
     """Configs whose state was ahead of our clock."""
+
+
+class _Removal(NamedTuple):
+    version: int
+    at: int
+    """Up to when slots were due."""
+
+
+_NO_REMOVAL = _Removal(0, 0)
 
 
 @dataclass(slots=True)
 class _Partition:
     restored: bool = False
     live: bool = False
-    plans: dict[int, Plan] = field(default_factory=dict)
+    plans: dict[int, list[Plan]] = field(default_factory=dict)
+    """While restoring: the versions by id, oldest first. Each may have owed slots before the next one came."""
+    gone: dict[int, list[Plan]] = field(default_factory=dict)
+    """The same of configs that were removed."""
     states: dict[int, Entry] = field(default_factory=dict)
-    removed: dict[int, int] = field(default_factory=dict)
-    """Version by id, so that a repeated older version does not bring a deleted config back."""
+    removed: dict[int, _Removal] = field(default_factory=dict)
+    """By id, so that a repeated older version does not bring a deleted config back."""
 
 
 class Book:
@@ -121,17 +136,18 @@ class Book:
             return Restored(self._ids(partition), (), ())
         held.restored = True
         news, ahead, states = [], [], held.states
-        for config_id, plan in held.plans.items():
+        for config_id, plans in held.plans.items():
             state = states.pop(config_id, None)
             if state is not None and is_ahead(state, now):
                 state = righted(state, now, self._reach_ms)
                 ahead.append(config_id)
-            if state is not None and replace(state.plan, updated_at=plan.updated_at) == plan:
-                self._enter(replace(state, plan=plan))
+            if state is not None and replace(state.plan, updated_at=plans[-1].updated_at) == plans[-1]:
+                self._enter(replace(state, plan=plans[-1]))
                 continue
-            news.append(self._schedule(plan, partition, state, now))
-        restored = Restored(tuple(held.plans), tuple(news), tuple(states), tuple(ahead))
-        held.plans, held.states = {}, {}
+            news.append(self._schedule(_unheard(plans, state), partition, state, now))
+        orphans = [self._orphan(held, state, now) for state in states.values()]
+        restored = Restored(tuple(held.plans), tuple(news), tuple(orphans), tuple(ahead))
+        held.plans, held.gone, held.states = {}, {}, {}
         return restored
 
     # ---- news ----
@@ -139,22 +155,27 @@ class Book:
     def config_changed(self, partition: int, event: ConfigChanged, now: int) -> News | None:
         """None when the event is old, or when the partition is still being restored."""
         held, plan = self._partition(partition), plan_of(event.config)
-        known = held.plans.get(plan.config_id) or self._plan(plan.config_id)
-        if plan.version <= max(known.version if known else 0, held.removed.get(plan.config_id, 0)):
+        known = self._plan(held, plan.config_id)
+        if plan.version <= max(known.version if known else 0, held.removed.get(plan.config_id, _NO_REMOVAL).version):
             return None
         if not held.restored:
-            held.plans[plan.config_id] = plan
+            held.plans.setdefault(plan.config_id, []).append(plan)
             return None
-        return self._schedule(plan, partition, self._entries.get(plan.config_id), now)
+        return self._schedule([plan], partition, self._entries.get(plan.config_id), now)
 
-    def config_removed(self, partition: int, event: ConfigRemoved) -> bool:
-        """Whether its state must be forgotten now."""
+    def config_removed(self, partition: int, event: ConfigRemoved, now: int) -> News | None:
+        """None when there is nothing to forget now."""
         held, config_id = self._partition(partition), event.config_id
-        known = held.plans.get(config_id) or self._plan(config_id)
+        known = self._plan(held, config_id)
         if known is not None and event.version < known.version:
-            return False
-        held.removed[config_id] = max(event.version, held.removed.get(config_id, 0))
-        return self.config_forgotten(partition, config_id)
+            return None
+        removal = _Removal(event.version, min(to_ms(event.occurred_at), now))
+        held.removed[config_id] = max(removal, held.removed.get(config_id, removal))
+        if not held.restored:
+            held.gone[config_id] = held.plans.get(config_id, [])
+        entry = self._entries.get(config_id)
+        passed_over = 0 if entry is None else owed(entry, removal.at)
+        return News(config_id, passed_over) if self.config_forgotten(partition, config_id) else None
 
     def config_forgotten(self, partition: int, config_id: int) -> bool:
         """A tombstone on config-changes. Whether the config's state must be forgotten now."""
@@ -191,13 +212,26 @@ class Book:
 
     # ---- inside ----
 
-    def _schedule(self, plan: Plan, partition: int, before: Entry | None, now: int) -> News:
-        if before is None:
-            self._enter(created(plan, partition, self._spread_ms))
-            return News(plan.config_id)
-        after, passed_over = changed(before, plan, now, self._spread_ms)
+    def _schedule(self, plans: Sequence[Plan], partition: int, before: Entry | None, now: int) -> News:
+        after, passed_over = before, 0
+        for plan in plans:
+            if after is None:
+                after = created(plan, partition, self._spread_ms)
+            else:
+                after, owed_before = changed(after, plan, now, self._spread_ms)
+                passed_over += owed_before
+        assert after is not None  # noqa: S101 -- there is a plan
         self._enter(after)
-        return News(plan.config_id, passed_over)
+        return News(after.plan.config_id, passed_over)
+
+    def _orphan(self, held: _Partition, state: Entry, now: int) -> News:
+        """What a config that was removed while nobody looked still owed."""
+        config_id, passed_over = state.plan.config_id, 0
+        for plan in _unheard(held.gone.get(config_id, []), state):
+            state, owed_before = changed(state, plan, now, self._spread_ms)
+            passed_over += owed_before
+        removal = held.removed.get(config_id)
+        return News(config_id, passed_over + (owed(state, removal.at) if removal else 0))
 
     def _enter(self, entry: Entry) -> None:
         self._remove(entry.plan.config_id)
@@ -214,9 +248,17 @@ class Book:
     def _partition(self, partition: int) -> _Partition:
         return self._partitions.setdefault(partition, _Partition())
 
-    def _plan(self, config_id: int) -> Plan | None:
+    def _plan(self, held: _Partition, config_id: int) -> Plan | None:
+        """The newest that is known."""
+        if plans := held.plans.get(config_id):
+            return plans[-1]
         entry = self._entries.get(config_id)
         return None if entry is None else entry.plan
 
     def _ids(self, partition: int) -> tuple[int, ...]:
         return tuple(config_id for config_id, entry in self._entries.items() if entry.partition == partition)
+
+
+def _unheard(plans: Sequence[Plan], state: Entry | None) -> Sequence[Plan]:
+    """Those that are newer than the state; the newest in any case."""
+    return [plan for plan in plans if state is None or plan.version > state.plan.version] or plans[-1:]

@@ -130,14 +130,14 @@ def changed(entry: Entry, plan: Plan, now: int, spread_ms: int) -> Changed:
     known = covers(before.exchange, before.symbol, before.timeframes, plan)
     after = replace(entry, plan=plan, grid=grid, covered=entry.covered if known else None)
     if not plan.enabled:
-        return Changed(replace(after, initial=None), _owed(entry, since))
+        return Changed(replace(after, initial=None), owed(entry, since))
     if not before.enabled:
         return Changed(replace(after, initial=plan.version, settled=None), 0)
     if not known:
         after = replace(after, initial=plan.version)
     if grid == entry.grid or entry.settled is None:
         return Changed(after, 0)
-    return Changed(replace(after, settled=max(entry.settled, since)), _owed(entry, since))
+    return Changed(replace(after, settled=max(entry.settled, since)), owed(entry, since))
 
 
 def finished(entry: Entry, run: RunFinished, now: int) -> Entry:
@@ -210,11 +210,12 @@ def state_of(entry: Entry, now: int) -> JobScheduled:
     )
 
 
-def _owed(entry: Entry, until: int) -> int:
-    """Slots up to `until` that are due and have no tick yet."""
-    if not entry.plan.enabled or entry.settled is None or entry.initial is not None:
+def owed(entry: Entry, until: int) -> int:
+    """Slots up to `until` that are due and have no tick yet; of a config that owes its first tick, since it began."""
+    if not entry.plan.enabled:
         return 0
-    return entry.grid.slots_between(entry.settled, until)
+    since = entry.plan.updated_at if entry.settled is None else entry.settled
+    return entry.grid.slots_between(since, until)
 
 
 def _later(one: int | None, other: int | None) -> int | None:

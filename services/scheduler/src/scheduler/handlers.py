@@ -41,8 +41,8 @@ class Handlers:
             case ConfigChanged():
                 self._tell(self._book.config_changed(partition, event, self._clock()))
             case ConfigRemoved():
-                if self._book.config_removed(partition, event):
-                    self._states.forget(event.config_id)
+                if (news := self._book.config_removed(partition, event, self._clock())) is not None:
+                    self._forget(news)
             case JobScheduled():
                 self._book.state_read(partition, event.config_id, event, self._clock())
             case RunFinished():
@@ -64,8 +64,8 @@ class Handlers:
             self._agenda.add(config_id)
         for news in restored.news:
             self._tell(news)
-        for config_id in restored.orphans:
-            self._states.forget(config_id)
+        for news in restored.orphans:
+            self._forget(news)
         self._tell_righted(restored.righted)
         self._states.resume()
         # A hundred thousand entries are for ever; the garbage collector need not walk them, which takes a tenth of a
@@ -122,6 +122,13 @@ class Handlers:
             return
         self._agenda.add(news.config_id)
         self._states.remember(news.config_id)
+        self._tell_passed_over(news)
+
+    def _forget(self, news: News) -> None:
+        self._states.forget(news.config_id)
+        self._tell_passed_over(news)
+
+    def _tell_passed_over(self, news: News) -> None:
         if news.passed_over:
             self._metrics.passed_over.inc(news.passed_over)
             log.warning(

@@ -38,7 +38,7 @@ class SchedulerMetrics:
         )
         self.passed_over = Counter(
             "candlekeep_scheduler_slots_passed_over",
-            "Slots that were owed when their config was disabled or got another interval, and never got a tick.",
+            "Slots owed when their config was disabled, deleted or given another interval, which never got a tick.",
             registry=registry,
         )
         self.cut = Counter(
