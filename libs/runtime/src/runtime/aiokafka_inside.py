@@ -88,6 +88,24 @@ def producer_problem(producer: AIOKafkaProducer) -> str | None:
     return "the producer's sending task has ended" if task is not None and task.done() else None
 
 
+async def disconnect(consumer: AIOKafkaConsumer) -> None:
+    """What is left to do when `stop` has failed half way."""
+    await consumer._client.close()  # noqa: SLF001
+
+
+async def drop_unsent(producer: AIOKafkaProducer) -> None:
+    """Stop without flushing, for which aiokafka has no public way: with an idempotent producer a flush lasts as long
+    as the outage. What is on its way to a broker has two seconds to be answered.
+    """
+    sending = producer._sender.sender_task  # noqa: SLF001
+    if sending is not None:
+        for patience in (2.0, 1.0):
+            sending.cancel()  # the first ends the loop, which then waits for its requests; the second ends the waiting
+            await asyncio.wait([sending], timeout=patience)
+    await producer.client.close()
+    producer._closed = True  # noqa: SLF001 -- or it complains when collected
+
+
 def renew_producer_id(producer: AIOKafkaProducer) -> None:
     """Have an idempotent producer count from zero under a new id, as Java's does after a batch has failed.
 

@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 
 from contracts.topics import Topic
+from runtime.connecting import close_in_time
 from runtime.logs import log
 from runtime.settings import KafkaSettings
 
@@ -122,4 +123,4 @@ async def _knock(settings: KafkaSettings) -> str | None:
     else:
         return None
     finally:
-        await admin.close()
+        await close_in_time(admin.close(), "A client could not disconnect", action="admin_stop_failed")

@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError
 from faststream.asgi import AsgiFastStream
 
 from contracts.topics import Topic
+from runtime.connecting import close_in_time
 from runtime.kafka import wait_for_kafka
 from runtime.logs import log
 from runtime.settings import WorkerSettings
@@ -17,7 +18,8 @@ from runtime.topics import TopicsNotReady, verify
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
 _REMIND_SECONDS = 30.0
-_BROKER_STOP_SECONDS = 10.0
+_BROKER_START_SECONDS = 180.0
+"""FastStream waits for every subscriber's first assignment: longer than a slow group takes to hand partitions over."""
 
 
 class Phase(Protocol):
@@ -78,7 +80,8 @@ async def start_broker(app: AsgiFastStream, settings: WorkerSettings, stack: Asy
     patience = _Patience("Could not join, trying again", "broker_start_failed")
     while True:
         try:
-            await app.start()
+            async with asyncio.timeout(_BROKER_START_SECONDS):
+                await app.start()
         except (KafkaError, OSError, TimeoutError) as error:
             await _stop_broker(app)
             await patience.wait(error)
@@ -89,11 +92,7 @@ async def start_broker(app: AsgiFastStream, settings: WorkerSettings, stack: Asy
 
 async def _stop_broker(app: AsgiFastStream) -> None:
     """Bounded: with the brokers away an idempotent producer would flush for ever."""
-    try:
-        async with asyncio.timeout(_BROKER_STOP_SECONDS):
-            await app.stop()
-    except (KafkaError, OSError, TimeoutError) as error:
-        log.warning("Kafka did not let go in time", action="broker_stop_failed", error=repr(error))
+    await close_in_time(app.stop(), "Kafka did not let go in time", action="broker_stop_failed")
 
 
 def is_outage(error: Exception) -> bool:

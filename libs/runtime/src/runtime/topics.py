@@ -17,6 +17,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from contracts.topics import ALL_TOPICS, DEAD_LETTERS, Cleanup, Topic
+from runtime.connecting import close_in_time
 from runtime.kafka import MAX_MESSAGE_BYTES, build_admin, topic_name
 from runtime.settings import KafkaSettings, load_settings
 
@@ -111,12 +112,12 @@ def _mismatches(settings: KafkaSettings, topics: Sequence[Topic], there: Mapping
 @asynccontextmanager
 async def _administering(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
     client = build_admin(settings)
-    async with asyncio.timeout(_ADMIN_SECONDS):
-        try:
+    try:
+        async with asyncio.timeout(_ADMIN_SECONDS):
             await client.start()
             yield client
-        finally:
-            await client.close()
+    finally:
+        await close_in_time(client.close(), "A client could not disconnect", action="admin_stop_failed")
 
 
 async def _look(admin: AIOKafkaAdminClient) -> _Cluster:

@@ -12,6 +12,10 @@ from sqlalchemy.pool import NullPool
 _LOCK = 7_226_501_133
 """Advisory lock: two migrators started at once take turns."""
 
+_CONNECT_SECONDS = 10.0
+_STATEMENT_SECONDS = 3600.0
+"""An index on a large table takes its time, and so may another migrator's turn. A Postgres that is gone does not."""
+
 
 def alembic_config() -> Config:
     config = Config()
@@ -29,7 +33,9 @@ def head_revision() -> str:
 
 async def upgrade(database_url: str, revision: str = "head") -> None:
     """Bring a database to a revision, all in one transaction. `database_url` is postgresql://… in any spelling."""
-    engine = create_async_engine(make_url(database_url).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
+    limits = {"timeout": _CONNECT_SECONDS, "command_timeout": _STATEMENT_SECONDS}
+    url = make_url(database_url).set(drivername="postgresql+asyncpg")
+    engine = create_async_engine(url, poolclass=NullPool, connect_args=limits)
     try:
         async with engine.begin() as connection:
             await connection.run_sync(_upgrade, revision)

@@ -7,6 +7,7 @@ from aiokafka import AIOKafkaProducer
 
 from admin_api.settings import AdminApiSettings
 from contracts.topics import Topic
+from runtime.connecting import abandon_producer, start_producer
 from runtime.kafka import bootstrap_list
 from runtime.topics import verify
 
@@ -27,16 +28,7 @@ async def producing(settings: AdminApiSettings, topics: tuple[Topic, ...]) -> As
         metadata_max_age_ms=60_000,
     )
     try:
-        await producer.start()
+        await start_producer(producer)
         yield producer
     finally:
-        await _abandon(producer)
-
-
-async def _abandon(producer: AIOKafkaProducer) -> None:
-    """Stop without flushing, for which aiokafka has no public way."""
-    sender = producer._sender  # noqa: SLF001
-    if sender is not None:
-        await sender.close()
-    await producer.client.close()
-    producer._closed = True  # noqa: SLF001 -- or it complains when collected
+        await abandon_producer(producer)

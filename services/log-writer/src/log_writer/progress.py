@@ -6,11 +6,14 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from contracts.topics import RUN_EVENTS
+from runtime.connecting import close_consumer
 from runtime.kafka import build_consumer, topic_name
 from runtime.settings import KafkaSettings
 
 _PATIENCE_SECONDS: Final = 3.0
 _PAUSE_SECONDS: Final = 0.2
+_LIMIT_SECONDS: Final = 30.0
+"""For all questions together: while the group's coordinator is away, each of them would wait for it."""
 
 
 async def caught_up_partitions(settings: KafkaSettings, group: str) -> frozenset[int]:
@@ -20,13 +23,14 @@ async def caught_up_partitions(settings: KafkaSettings, group: str) -> frozenset
     when Kafka does not answer.
     """
     consumer = build_consumer(settings, group=group, client_id=f"{group}-progress")
-    await consumer.start()
+    name = topic_name(settings, RUN_EVENTS)
+    partitions = [TopicPartition(name, number) for number in range(RUN_EVENTS.partitions)]
     try:
-        name = topic_name(settings, RUN_EVENTS)
-        partitions = [TopicPartition(name, number) for number in range(RUN_EVENTS.partitions)]
-        return frozenset(partition.partition for partition in await _caught_up(consumer, partitions))
+        async with asyncio.timeout(_LIMIT_SECONDS):
+            await consumer.start()
+            return frozenset(partition.partition for partition in await _caught_up(consumer, partitions))
     finally:
-        await consumer.stop()
+        await close_consumer(consumer)
 
 
 async def _caught_up(consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> set[TopicPartition]:

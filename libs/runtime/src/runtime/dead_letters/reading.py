@@ -12,6 +12,7 @@ from aiokafka.structs import OffsetAndTimestamp
 from contracts.dead_letters import DeadLetter
 from contracts.topics import DEAD_LETTERS
 from runtime.codec import UnreadableMessage, decode
+from runtime.connecting import START_SECONDS, abandon_producer, close_consumer, start_producer
 from runtime.dead_letters.replays import Replay
 from runtime.dead_letters.shelf import Place, Shelved
 from runtime.kafka import MAX_MESSAGE_BYTES, bootstrap_list, topic_name
@@ -123,13 +124,14 @@ async def open_shelf(settings: KafkaSettings) -> AsyncIterator[Shelf]:
         fetch_max_wait_ms=settings.kafka_fetch_max_wait_ms,
     )
     try:
-        await consumer.start()
+        async with asyncio.timeout(START_SECONDS):
+            await consumer.start()
         consumer.assign(partitions)
         async with asyncio.timeout(_PATIENCE_SECONDS):
             begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
         yield Shelf(consumer, begins, ends)
     finally:
-        await consumer.stop()
+        await close_consumer(consumer)
 
 
 @asynccontextmanager
@@ -145,10 +147,10 @@ async def open_replayer(settings: KafkaSettings) -> AsyncIterator["Replayer"]:
         request_timeout_ms=settings.kafka_request_timeout_ms,
     )
     try:
-        await producer.start()
+        await start_producer(producer)
         yield Replayer(producer, settings.kafka_publish_timeout_seconds)
     finally:
-        await producer.stop()
+        await abandon_producer(producer)
 
 
 class Replayer:

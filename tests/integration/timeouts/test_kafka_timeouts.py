@@ -1,0 +1,172 @@
+"""Kafka that takes everything and answers nothing: each call that we make comes to an end by itself."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+from faststream.asgi import AsgiFastStream
+
+from contracts.topics import ALL_TOPICS, CONFIG_CHANGES, DEAD_LETTERS, RUN_EVENTS, TICKS
+from local_stack.kafka_real import RealKafka
+from local_stack.ports import LOOPBACK
+from log_writer.progress import caught_up_partitions
+from runtime.commits import GatedCommits
+from runtime.connecting import close_consumer, start_consumer, start_producer
+from runtime.dead_letters.reading import open_replayer, open_shelf
+from runtime.dead_letters.replays import Replay
+from runtime.kafka import _knock, bootstrap_list, build_broker, build_consumer, topic_name
+from runtime.publisher import EventPublisher, PublishFailed
+from runtime.settings import KafkaSettings
+from runtime.startup import _stop_broker
+from runtime.table_positions import TablePositions
+from runtime.topics import provision, verify
+from support.consuming import a_tick
+from support.faults.kafka_detour import kafka_detour
+from support.faults.proxy import Proxy
+from support.polling import eventually
+
+pytestmark = [pytest.mark.kafka, pytest.mark.real_kafka]
+
+TROUBLE = (KafkaError, PublishFailed, OSError)
+REQUEST_SECONDS = 2.0
+PUBLISH_SECONDS = 3.0
+CLOSE_SECONDS = 10.0
+
+
+@asynccontextmanager
+async def kafka_behind_a_proxy(folder: Path) -> AsyncIterator[tuple[KafkaSettings, Proxy]]:
+    async with kafka_detour() as (proxy, ports):
+        kafka = await RealKafka.start(data=folder / "data", logs=folder / "logs", run=folder / "run", ports=ports)
+        try:
+            settings = KafkaSettings(
+                kafka_bootstrap_servers=f"{LOOPBACK}:{proxy.listens_on}",
+                kafka_session_timeout_ms=6_000,
+                kafka_request_timeout_ms=int(REQUEST_SECONDS * 1000),
+                kafka_publish_timeout_seconds=PUBLISH_SECONDS,
+            )
+            await provision(settings.model_copy(update={"kafka_bootstrap_servers": kafka.bootstrap}))
+            yield settings, proxy
+        finally:
+            await kafka.stop()
+
+
+async def test_no_call_to_kafka_outlasts_its_limit_in_a_black_hole(tmp_path: Path) -> None:
+    async with kafka_behind_a_proxy(tmp_path) as (settings, proxy), AsyncExitStack() as stack:
+        broker = build_broker(settings, "test")
+        await broker.start()
+        publisher = EventPublisher(broker, settings, "test")
+        await publisher.publish(TICKS, a_tick())
+        member, place = await a_member(settings)
+        shelf = await stack.enter_async_context(open_shelf(settings))
+        replayer_opened = asyncio.Event()
+        replaying = asyncio.create_task(replay_when_told(settings, replayer_opened))
+        await replayer_opened.wait()
+        positions = TablePositions(tables=[topic_name(settings, CONFIG_CHANGES)], live=[])
+        app = AsgiFastStream(broker, logger=None)
+
+        proxy.be("black hole")
+        await asyncio.gather(
+            ends("publishing", publisher.publish(TICKS, a_tick()), within=PUBLISH_SECONDS, raises=TROUBLE),
+            ends("a commit", GatedCommits().commit(member, {place: (1, "")}, leaving=True), within=10, answers=False),
+            ends("asking where tables end", positions.survey(member, {0}), within=10, raises=TROUBLE),
+            ends("looking for topics", verify(settings, ALL_TOPICS), within=30, raises=TROUBLE),
+            ends("knocking", _knock(settings), within=10 + CLOSE_SECONDS),
+            ends(
+                "starting a consumer",
+                build_consumer(settings, group="x", client_id="x").start(),
+                within=60,
+                raises=TROUBLE,
+            ),
+            ends("starting a producer", start_producer(a_producer(settings)), within=60, raises=TROUBLE),
+            ends("how far the group is", caught_up_partitions(settings, "x"), within=40, raises=TROUBLE),
+            ends("reading dead letters", shelf_of(settings), within=30 + CLOSE_SECONDS, raises=TROUBLE),
+            ends("replaying a dead letter", replaying, within=PUBLISH_SECONDS + CLOSE_SECONDS, raises=TROUBLE),
+        )
+        await asyncio.gather(
+            ends("leaving the group", close_consumer(member), within=CLOSE_SECONDS),
+            ends("stopping the broker", _stop_broker(app), within=CLOSE_SECONDS),
+            ends("closing the dead letters", stack.aclose(), within=CLOSE_SECONDS),
+        )
+        assert shelf.unreadable == 0
+        proxy.be("reset")
+
+
+async def test_who_waits_for_kafka_can_be_told_to_stop(tmp_path: Path) -> None:
+    async with kafka_detour() as (proxy, _):
+        proxy.be("black hole")
+        settings = KafkaSettings(
+            kafka_bootstrap_servers=f"{LOOPBACK}:{proxy.listens_on}", kafka_request_timeout_ms=1_000
+        )
+        stopping = asyncio.Event()
+        waiting = asyncio.create_task(
+            start_consumer(lambda: build_consumer(settings, group="x", client_id="x"), stopping, group="x")
+        )
+        await eventually(lambda: proxy.connections > 1, within=10)
+        stopping.set()
+        assert await asyncio.wait_for(waiting, 5) is None
+
+
+async def ends(
+    what: str,
+    work: Awaitable[Any],
+    *,
+    within: float,
+    raises: tuple[type[Exception], ...] = (),
+    answers: object = None,
+) -> None:
+    """Require that it comes to an end in time, and how. A second is allowed for being many."""
+    began = time.monotonic()
+    working = asyncio.ensure_future(work)
+    done, _ = await asyncio.wait([working], timeout=within + 2)
+    if not done:
+        working.cancel()
+        pytest.fail(f"{what}: not within {within:g} s")
+    error = working.exception()
+    said = repr(working.result()) if error is None else repr(error)[:60]
+    print(f"{what}: {said} after {time.monotonic() - began:.1f} s of {within:g}")
+    assert isinstance(error, raises) if raises else error is None, f"{what}: {said}"
+    assert answers is None or working.result() == answers
+
+
+async def a_member(settings: KafkaSettings) -> tuple[AIOKafkaConsumer, TopicPartition]:
+    consumer = build_consumer(settings, group="tiny", client_id="tiny")
+    await consumer.start()
+    consumer.subscribe([topic_name(settings, RUN_EVENTS)])
+
+    async def polled() -> bool:
+        await consumer.getmany(timeout_ms=100)
+        return bool(consumer.assignment())
+
+    await eventually(polled, within=20)
+    return consumer, TopicPartition(topic_name(settings, RUN_EVENTS), 0)
+
+
+def a_producer(settings: KafkaSettings) -> AIOKafkaProducer:
+    return AIOKafkaProducer(
+        bootstrap_servers=bootstrap_list(settings),
+        enable_idempotence=True,
+        request_timeout_ms=settings.kafka_request_timeout_ms,
+    )
+
+
+def a_consumer(settings: KafkaSettings) -> AIOKafkaConsumer:
+    return build_consumer(settings, group="x", client_id="x")
+
+
+async def shelf_of(settings: KafkaSettings) -> None:
+    async with open_shelf(settings):
+        return
+
+
+async def replay_when_told(settings: KafkaSettings, opened: asyncio.Event) -> None:
+    async with open_replayer(settings) as replayer:
+        opened.set()
+        await asyncio.sleep(0.5)  # into the black hole
+        topic = topic_name(settings, DEAD_LETTERS)
+        await replayer.publish(Replay(topic=topic, partition=0, key=b"k", value=b"v", headers=()))
