@@ -1,3 +1,4 @@
+import asyncio
 import os
 import signal
 import socket
@@ -133,6 +134,26 @@ async def test_what_a_killed_stack_left_running_is_stopped_by_the_next_start(tmp
     async with running_stack(a_stack(tmp_path, say=said.append)):
         assert "stopped what an earlier run left behind: worker" in said
         assert await orphan.wait() == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
+async def test_a_leftover_that_was_never_written_down_is_found(tmp_path: Path) -> None:
+    script = """
+import asyncio, sys
+from pathlib import Path
+from local_stack import processes
+processes.record_pid = lambda *_: sys.exit(3)
+dummy, folder = sys.argv[1], Path(sys.argv[2])
+command = processes.Command(name="x", argv=(sys.executable, dummy), env={"HTTP_PORT": "0"})
+asyncio.run(processes.Child.start(command, log_file=folder / "log", pid_file=folder / "run" / "x.pid"))
+"""
+    arguments = ("-c", script, dummy_service.__file__, str(tmp_path))
+    killed = await asyncio.create_subprocess_exec(sys.executable, *arguments)
+    assert await killed.wait() == 3
+    await eventually(lambda: "serving as" in (tmp_path / "log").read_text())
+    said: list[str] = []
+    async with running_stack(a_stack(tmp_path, say=said.append)):
+        assert any("left behind: process " in line for line in said), said
 
 
 def test_a_reused_pid_is_not_taken_for_a_leftover(tmp_path: Path) -> None:

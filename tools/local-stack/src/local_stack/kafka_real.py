@@ -136,9 +136,14 @@ class _Broker:
         self._data.mkdir(parents=True, exist_ok=True)
         properties = self._data / "server.properties"
         properties.write_text(_properties(ports, self._data / "logs"))
+        begun = self._data / "format.begun"
+        if begun.exists():  # and never ended: somebody was killed in the middle of it
+            shutil.rmtree(self._data / "logs", ignore_errors=True)
         fresh = not (self._data / "logs" / "meta.properties").exists()
         if fresh:
+            begun.touch()
             await self._format(properties)
+            begun.unlink()
         log_file = self._logs / "kafka.log"
         log_file.unlink(missing_ok=True)
         command = Command(

@@ -14,6 +14,9 @@ from typing import Any, Self
 
 from local_stack.errors import StackError
 
+_OWNER = "CANDLEKEEP_RUN_FOLDER"
+"""In every child's environment: whose it is."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
@@ -46,7 +49,7 @@ class Child:
             try:
                 process = await asyncio.create_subprocess_exec(
                     *command.argv,
-                    env=dict(command.env),
+                    env=dict(command.env) | {_OWNER: str(pid_file.parent)},
                     cwd=command.cwd,
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log,
@@ -152,9 +155,27 @@ def live_pid(pid_file: Path) -> int | None:
     return pid if command and command_line(pid) == command else None
 
 
+def _unrecorded(run_folder: Path) -> set[int]:
+    """Children of a supervisor that was killed after it had started them and before it had written their pid down:
+    known by their environment. What they started themselves has it too, and is theirs to stop.
+    """
+    mark = f"{_OWNER}={run_folder}\0".encode()
+    marked = {}
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if mark in environment.read_bytes() + b"\0":
+                state = (environment.parent / "stat").read_text().rpartition(")")[2].split()
+                marked[int(environment.parent.name)] = int(state[1])
+    return {pid for pid, parent in marked.items() if parent not in marked and parent != os.getpid()}
+
+
 async def stop_leftovers(run_folder: Path, *, grace_seconds: float = 10.0) -> list[str]:
     """Stop what an earlier supervisor that was killed left running; returns the names of what was found."""
     found = {file: pid for file in sorted(run_folder.glob("*.pid")) if (pid := live_pid(file)) is not None}
+    for pid in _unrecorded(run_folder) - set(found.values()):
+        file = run_folder / f"process {pid}.pid"
+        record_pid(file, pid, command_line(pid) or "")
+        found[file] = pid
     for file, pid in found.items():
         with contextlib.suppress(ProcessLookupError):
             # Postgres reads SIGTERM as "wait for every client"; SIGINT makes it disconnect them and stop cleanly.

@@ -1,0 +1,67 @@
+"""`make demo` as a process of its own, in a folder and on ports of its own."""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+
+import httpx
+
+from local_stack.api_client import client
+from local_stack.plan import SERVICES, SIMULATOR, Ports, plan_services
+from local_stack.ports import is_free
+from support.polling import eventually
+
+
+class Demo:
+    def __init__(self, folder: Path, kafka: str) -> None:
+        self.folder, self.kafka, self.port = folder, kafka, an_unused_port()
+        self.output = folder / "output"
+        self.process: asyncio.subprocess.Process
+
+    async def start(self) -> None:
+        """Returns when it shows runs."""
+        await self.begin()
+        await eventually(lambda: self.ended() or "Runs as they finish" in self.said(), within=150)
+        assert not self.ended(), self.said()
+
+    async def begin(self) -> None:
+        environment = {name: value for name, value in os.environ.items() if name != "CANDLEKEEP_ADMIN_TOKEN"}
+        argv = ("-m", "local_stack", "demo", "--folder", str(self.folder / "demo"), "--port", str(self.port))
+        with self.output.open("wb") as output:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *argv,
+                env=environment | {"CANDLEKEEP_KAFKA": self.kafka},
+                stdout=output,
+                stderr=output,
+            )
+
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def ended(self) -> bool:
+        return self.process.returncode is not None
+
+    def pids(self) -> dict[str, int]:
+        return {file.stem: json.loads(file.read_text())["pid"] for file in (self.folder / "demo" / "run").glob("*.pid")}
+
+    async def stop(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        return await asyncio.wait_for(self.process.wait(), 30)
+
+    def api(self) -> httpx.AsyncClient:
+        token = (self.folder / "demo" / "token").read_text().strip()
+        return client(f"http://127.0.0.1:{self.port}", token)
+
+
+def an_unused_port() -> int:
+    def all_free(first: int) -> bool:
+        ports = Ports.fixed(first)
+        wanted = [service.port for service in plan_services((*SERVICES, SIMULATOR), ports, {})]
+        return all(map(is_free, [*wanted, ports.kafka.broker, ports.kafka.controller, ports.postgres]))
+
+    return next(port for port in random.sample(range(20_000, 30_000, 20), 500) if all_free(port))
