@@ -1,7 +1,8 @@
-"""Postgres dies without a goodbye, or the way to it swallows everything."""
+"""Postgres dies without a goodbye, its disk is full, or the way to it swallows everything."""
 
 import asyncio
 import signal
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -9,6 +10,8 @@ import pytest
 
 from local_stack.keeper import KeptKafka
 from support.faults.proxy import proxying
+from support.faults.replaying import caught_up, lags
+from support.faults.small_disk import small_disk
 from support.faults.system import operated
 from support.whole_system import system_options
 
@@ -47,4 +50,27 @@ async def test_nothing_is_lost_or_stuck_when_the_way_to_postgres_is_a_black_hole
             proxy.be("reset")
             await asyncio.sleep(2)
             proxy.be("pass")
+            await system.judge()
+
+
+async def test_nothing_is_lost_while_the_disk_of_postgres_is_full(
+    kafka: KeptKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    with small_disk(megabytes=256) as disk:
+        options = replace(system_options(kafka, None, tmp_path), postgres_data=disk.folder / "data")
+        async with operated(options, seed=SEED) as system:
+            await system.create(15)
+            await system.recovered(within=60)
+            disk.fill()
+            system.fault("disk full", "postgres")
+            assert disk.free_bytes == 0
+            for config_id in system.config_ids:
+                await system.trigger(config_id)  # a thousand candles each: they need room
+            await asyncio.sleep(20)
+            behind = await lags(system, "candle-writer")
+            assert behind, "what cannot be written must not be committed"
+            disk.free()
+            system.fault("disk freed", "postgres")
+            await caught_up(system, within=60)
             await system.judge()

@@ -55,8 +55,8 @@ def _silent(_: str) -> None:
 @dataclass(frozen=True, kw_only=True)
 class StackOptions:
     """`kafka` and `database_url` name existing ones; the default is what KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL say,
-    or our own. `overrides`: environment by role or process name, "*" for all. `prepare=False` skips the schema and the
-    topics, for stacks of other roles.
+    or our own, whose data is in `postgres_data` where given. `overrides`: environment by role or process name, "*" for
+    all. `prepare=False` skips the schema and the topics, for stacks of other roles.
     """
 
     folder: Path
@@ -69,6 +69,7 @@ class StackOptions:
     kafka: ExistingKafka | None = None
     topic_prefix: str = ""
     database_url: str | None = None
+    postgres_data: Path | None = None
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     durable: bool = True
     prepare: bool = True
@@ -210,7 +211,7 @@ class Stack:
 
     async def _start_postgres(self) -> None:
         place = PostgresPlace(
-            data=self.folder.postgres_data,
+            data=self.options.postgres_data or self.folder.postgres_data,
             logs=self.folder.logs,
             run=self.folder.run,
             port=self.options.ports.postgres,
