@@ -123,6 +123,9 @@ async def test_stats_of_nothing_are_zeros_and_nulls(client: httpx.AsyncClient) -
         "total_records_collected": 0,
         "last_execution": None,
         "skipped_executions": 0,
+        "p50_duration_seconds": None,
+        "p95_duration_seconds": None,
+        "errors_by_class": {},
     }
 
 
@@ -147,6 +150,9 @@ async def test_stats_count_finished_runs_apart_from_running_and_skipped_ones(
         "average_duration_seconds": 3.0,
         "total_records_collected": 12,
         "skipped_executions": 1,
+        "p50_duration_seconds": 2.0,
+        "p95_duration_seconds": 6.0,
+        "errors_by_class": {"timeout": 1},
     }
     everything = (await client.get("/stats", params={"hours": 24})).json()
     assert (everything["total_executions"], everything["average_duration_seconds"]) == (6, 5.0)

@@ -1,0 +1,16 @@
+import re
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+OURS = re.compile(r"\b7_?226_?501_?\d{3}\b")
+
+
+def test_no_two_purposes_share_an_advisory_lock() -> None:
+    users = defaultdict(set)
+    for folder in ("libs", "services"):
+        for path in (ROOT / folder).rglob("src/**/*.py"):
+            for number in OURS.findall(path.read_text(encoding="utf-8")):
+                users[int(number.replace("_", ""))].add(path.name)
+    assert len(users) >= 4
+    assert {number: names for number, names in users.items() if len(names) > 1} == {}
