@@ -1,11 +1,9 @@
 """Kafka that takes everything and answers nothing: each call that we make comes to an end by itself."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -27,6 +25,7 @@ from runtime.startup import _stop_broker
 from runtime.table_positions import TablePositions
 from runtime.topics import provision, verify
 from support.consuming import a_tick
+from support.faults.ending import ends
 from support.faults.kafka_detour import kafka_detour
 from support.faults.proxy import Proxy
 from support.polling import eventually
@@ -110,28 +109,6 @@ async def test_who_waits_for_kafka_can_be_told_to_stop(tmp_path: Path) -> None:
         await eventually(lambda: proxy.connections > 1, within=10)
         stopping.set()
         assert await asyncio.wait_for(waiting, 5) is None
-
-
-async def ends(
-    what: str,
-    work: Awaitable[Any],
-    *,
-    within: float,
-    raises: tuple[type[Exception], ...] = (),
-    answers: object = None,
-) -> None:
-    """Require that it comes to an end in time, and how. A second is allowed for being many."""
-    began = time.monotonic()
-    working = asyncio.ensure_future(work)
-    done, _ = await asyncio.wait([working], timeout=within + 2)
-    if not done:
-        working.cancel()
-        pytest.fail(f"{what}: not within {within:g} s")
-    error = working.exception()
-    said = repr(working.result()) if error is None else repr(error)[:60]
-    print(f"{what}: {said} after {time.monotonic() - began:.1f} s of {within:g}")
-    assert isinstance(error, raises) if raises else error is None, f"{what}: {said}"
-    assert answers is None or working.result() == answers
 
 
 async def a_member(settings: KafkaSettings) -> tuple[AIOKafkaConsumer, TopicPartition]:

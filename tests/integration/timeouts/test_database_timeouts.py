@@ -1,0 +1,126 @@
+"""Postgres that takes everything and answers nothing: each call that we make comes to an end by itself."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+import sqlalchemy as sa
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from admin_api.app import build
+from admin_api.relay import Relay
+from admin_api.settings import AdminApiSettings
+from runtime.database import build_engine, driver_transaction
+from runtime.settings import DatabaseSettings
+from store.migrate import upgrade
+from support.api import TOKEN
+from support.faults.ending import ends
+from support.faults.proxy import Proxy, proxying
+
+pytestmark = pytest.mark.postgres
+
+TROUBLE = (OSError, sa.exc.SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError)
+STATEMENT_SECONDS = 2.0
+CONNECT_SECONDS = 10.0
+GOODBYE_SECONDS = 2.0
+"""SQLAlchemy's, before it drops a connection that failed."""
+
+
+@asynccontextmanager
+async def behind_a_proxy(database_url: str) -> AsyncIterator[tuple[str, Proxy]]:
+    server = urlsplit(database_url)
+    async with proxying(str(server.hostname), server.port or 5432) as proxy:
+        login = server.netloc.rpartition("@")[0]
+        yield server._replace(netloc=f"{login}@127.0.0.1:{proxy.listens_on}").geturl(), proxy
+
+
+def an_engine(url: str, size: int = 1) -> AsyncEngine:
+    return build_engine(
+        DatabaseSettings(
+            database_url=SecretStr(url),
+            database_pool_size=size,
+            database_command_timeout_seconds=STATEMENT_SECONDS,
+        )
+    )
+
+
+async def a_statement(engine: AsyncEngine) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(sa.text("SELECT 1"))
+
+
+async def a_copy(engine: AsyncEngine, reached: asyncio.Event, go_on: asyncio.Event) -> None:
+    async with driver_transaction(engine) as driver:
+        await driver.execute("CREATE TEMP TABLE t (n int)")
+        reached.set()
+        await go_on.wait()
+        await driver.copy_records_to_table("t", records=[(number,) for number in range(1000)])
+
+
+async def an_open_transaction(engine: AsyncEngine, reached: asyncio.Event, go_on: asyncio.Event) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(sa.text("SELECT 1"))
+        reached.set()
+        await go_on.wait()
+        await connection.execute(sa.text("SELECT 2"))
+
+
+async def listening(relay: Relay, reached: asyncio.Event, go_on: asyncio.Event) -> None:
+    async with relay._connection() as connection:
+        reached.set()
+        await go_on.wait()
+        await connection.add_listener("news", lambda *_: None)
+
+
+async def test_no_call_to_postgres_outlasts_its_limit_in_a_black_hole(database_url: str) -> None:
+    async with behind_a_proxy(database_url) as (url, proxy):
+        engines = [an_engine(url) for _ in range(4)]
+        idle, copying, working, fresh = engines
+        settings = AdminApiSettings(
+            database_url=SecretStr(url),
+            database_command_timeout_seconds=STATEMENT_SECONDS,
+            kafka_bootstrap_servers="127.0.0.1:1",
+            candlekeep_admin_token=SecretStr(TOKEN),
+        )
+        api = build(settings)
+        relay = api.relay
+        await a_statement(idle)
+        go_on = asyncio.Event()
+        reached = [asyncio.Event() for _ in range(3)]
+        begun = [
+            asyncio.create_task(a_copy(copying, reached[0], go_on)),
+            asyncio.create_task(an_open_transaction(working, reached[1], go_on)),
+            asyncio.create_task(listening(relay, reached[2], go_on)),
+        ]
+        await asyncio.gather(*(each.wait() for each in reached))
+
+        proxy.be("black hole")
+        go_on.set()
+        one = STATEMENT_SECONDS + GOODBYE_SECONDS
+        await asyncio.gather(
+            ends("a connection that was idle", a_statement(idle), within=one + CONNECT_SECONDS, raises=TROUBLE),
+            ends("a copy", begun[0], within=one, raises=TROUBLE),
+            ends("a statement", begun[1], within=one, raises=TROUBLE),
+            ends("listening", begun[2], within=one, raises=TROUBLE),
+            ends("a new connection", a_statement(fresh), within=CONNECT_SECONDS, raises=TROUBLE),
+            ends("a migration", upgrade(url), within=CONNECT_SECONDS, raises=TROUBLE),
+            ends("the relay's connection", held(relay), within=CONNECT_SECONDS, raises=TROUBLE),
+        )
+        for engine in (*engines, api.engine):
+            await ends("closing an engine", engine.dispose(), within=GOODBYE_SECONDS)
+
+
+async def test_a_pool_that_is_used_up_is_waited_for_and_no_longer(database_url: str) -> None:
+    engine = an_engine(database_url)
+    async with engine.connect():
+        await ends("a place in the pool", a_statement(engine), within=CONNECT_SECONDS, raises=TROUBLE)
+    await engine.dispose()
+
+
+async def held(relay: Relay) -> None:
+    async with relay._connection():
+        return
