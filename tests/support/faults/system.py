@@ -12,6 +12,7 @@ from typing import Any
 
 import asyncpg
 import httpx
+from aiokafka.errors import KafkaError
 
 from local_stack.errors import StackError
 from local_stack.readiness import is_ready
@@ -256,7 +257,7 @@ class Operated:
 def _askable() -> Iterator[None]:
     try:
         yield
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, httpx.HTTPError, StackError) as error:
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, httpx.HTTPError, KafkaError, StackError) as error:
         raise AssertionError(f"the evidence is not to be had: {error!r}") from error
 
 
