@@ -1,0 +1,138 @@
+"""`candlekeep` against the API over HTTP: what people read, what programs read, and how it ends."""
+
+import csv
+import json
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+
+from admin_api.app import AdminApi
+from store.tables import candles, execution_logs, series
+from support.api import TOKEN
+
+from .conftest import Candlekeep
+
+pytestmark = pytest.mark.postgres
+
+ADD = ("configs", "add", "binance", "BTC/USDT", "--timeframes", "1m,1h", "--every", "5")
+
+
+async def add_runs(api: AdminApi, count: int) -> None:
+    now = datetime.now(UTC)
+    rows = [
+        {
+            "job_name": "collect_data_1",
+            "job_type": "data_collection",
+            "symbol": "BTC/USDT",
+            "exchange": "binance",
+            "started_at": now - timedelta(minutes=number + 1),
+            "finished_at": now - timedelta(minutes=number),
+            "duration_seconds": 1.5,
+            "status": "failed" if number % 2 else "success",
+            "records_collected": 6,
+            "error_message": "no answer" if number % 2 else None,
+            "error_class": "timeout" if number % 2 else None,
+            "metadata": {},
+            "run_id": uuid4(),
+            "config_id": 1,
+            "trigger": "scheduled",
+            "scheduled_for": now,
+        }
+        for number in range(count)
+    ]
+    async with api.engine.begin() as connection:
+        await connection.execute(sa.insert(execution_logs), rows)
+
+
+async def test_the_life_of_a_config(candlekeep: Candlekeep) -> None:
+    nothing = await candlekeep("configs", "list")
+    assert (nothing.code, nothing.out) == (0, "")
+    assert "configs add" in nothing.err
+    added = await candlekeep(*ADD, "--json")
+    assert (added.code, json.loads(added.out)["timeframes"]) == (0, ["1m", "1h"])
+    shown = await candlekeep("configs", "list")
+    assert "BTC/USDT" in shown.out
+    assert "5 min" in shown.out
+    changed = await candlekeep("configs", "set", "1", "--every", "15", "--description", "spot", "--json")
+    assert (json.loads(changed.out)["interval_minutes"], json.loads(changed.out)["description"]) == (15, "spot")
+    assert (await candlekeep("configs", "disable", "1")).code == 0
+    assert json.loads((await candlekeep("configs", "list", "--disabled", "--json")).out)[0]["id"] == 1
+    assert (await candlekeep("configs", "enable", "1")).code == 0
+    kept = await candlekeep("configs", "rm", "1", typed="n\n")
+    assert kept.code == 1
+    assert (await candlekeep("configs", "show", "1")).code == 0
+    assert (await candlekeep("configs", "rm", "1", "--yes")).code == 0
+    assert (await candlekeep("configs", "show", "1")).code == 1
+
+
+async def test_a_change_that_came_in_between_is_not_overwritten(candlekeep: Candlekeep) -> None:
+    version = json.loads((await candlekeep(*ADD, "--json")).out)["version"]
+    assert (await candlekeep("configs", "set", "1", "-e", "20", "--if-version", str(version))).code == 0
+    stale = await candlekeep("configs", "set", "1", "-e", "30", "--if-version", str(version))
+    assert stale.code == 1
+    assert json.loads((await candlekeep("configs", "show", "1", "--json")).out)["interval_minutes"] == 20
+
+
+async def test_every_way_to_fail_has_its_code_and_a_line_that_says_what_to_do(
+    candlekeep: Candlekeep, tmp_path: Path
+) -> None:
+    refused = await candlekeep("configs", "add", "nowhere", "BTC/USDT", "-t", "1m")
+    assert (refused.code, refused.out) == (1, "")
+    assert refused.err.startswith("candlekeep: ")
+    assert "Traceback" not in refused.err
+    assert (await candlekeep("stats", CANDLEKEEP_TOKEN="x" * 30)).code == 1
+    without = await candlekeep("stats", CANDLEKEEP_TOKEN="", HOME=str(tmp_path), XDG_CONFIG_HOME="")
+    assert without.code == 2
+    assert "CANDLEKEEP_TOKEN" in without.err
+    assert (await candlekeep("stats", "--ours")).code == 2
+    assert (await candlekeep("configs", "set", "1")).code == 2
+    away = await candlekeep("stats", CANDLEKEEP_URL="http://127.0.0.1:1")
+    assert away.code == 3
+    assert "does not answer" in away.err
+    await candlekeep(*ADD)
+    late = await candlekeep("configs", "trigger", "1", "--wait", "--timeout", "1")
+    assert late.code == 5
+    assert "no collector has taken it up" in late.err
+
+
+async def test_runs_are_listed_page_after_page_and_shown(candlekeep: Candlekeep, api: AdminApi) -> None:
+    await add_runs(api, 205)
+    all_of_them = json.loads((await candlekeep("logs", "list", "--most", "5000", "--json")).out)
+    assert len({run["id"] for run in all_of_them}) == 205
+    assert len(json.loads((await candlekeep("logs", "list", "--status", "failed", "-n", "7", "--json")).out)) == 7
+    tail = (await candlekeep("logs", "tail", "-n", "2")).out.splitlines()
+    assert ["timeout" in line or "no answer" in line for line in tail] == [True, False]
+    shown = await candlekeep("logs", "show", str(all_of_them[0]["id"]))
+    assert all_of_them[0]["run_id"] in shown.out
+    stats = await candlekeep("stats", "--hours", "720", "--json")
+    assert json.loads(stats.out)["total_executions"] == 205
+    assert "success rate" in (await candlekeep("stats")).out
+    assert "total configs" in (await candlekeep("status")).out
+
+
+async def test_candles_come_as_csv(candlekeep: Candlekeep, api: AdminApi) -> None:
+    opened = datetime(2026, 3, 1, 10, tzinfo=UTC)
+    async with api.engine.begin() as connection:
+        one = {"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m"}
+        series_id = (await connection.execute(sa.insert(series).values(one).returning(series.c.id))).scalar_one()
+        row = {"open": 1.0, "high": 3.0, "low": 0.5, "close": 2.0, "volume": 10.0, "fetched_at": opened}
+        await connection.execute(sa.insert(candles).values(series_id=series_id, open_time=opened, **row))
+    answer = await candlekeep("candles", "binance", "BTC/USDT", "1m", "--csv")
+    (found,) = csv.DictReader(StringIO(answer.out))
+    assert (float(found["open"]), float(found["close"])) == (1.0, 2.0)
+    assert "2026-03-01 10:00:00" in (await candlekeep("candles", "binance", "BTC/USDT", "1m")).out
+
+
+async def test_settings_may_be_in_a_file(candlekeep: Candlekeep, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f'token = "{TOKEN}"\n')
+    assert (await candlekeep("--settings", str(file), "stats", CANDLEKEEP_TOKEN="")).code == 0
+
+
+async def test_shells_can_complete_it(candlekeep: Candlekeep) -> None:
+    script = await candlekeep("--show-completion", "bash")
+    assert "_COMPLETE" in script.out + script.err

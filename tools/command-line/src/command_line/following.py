@@ -1,0 +1,62 @@
+"""What happens now, as the API streams it: over every disconnection, with nothing missed."""
+
+import time
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+from typing import Any, Final
+
+import httpx
+from httpx_sse import SSEError, connect_sse
+
+from command_line.client import Api, explanation, require_success
+from command_line.failures import Unreachable
+from command_line.output import say
+
+_SILENCE_SECONDS: Final = 40.0
+"""The API sends something every ten seconds."""
+_LONGEST_PAUSE_SECONDS: Final = 10.0
+
+
+def follow_runs(
+    api: Api, *, config_id: int | None, exchange: str | None, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[dict[str, Any]]:
+    """Beginnings and endings of runs as rows of the log, without an id. Ends only by an exception: `Refused`."""
+    query = {"kind": "run", "config_id": config_id, "exchange": exchange}
+    wanted = {name: str(value) for name, value in query.items() if value is not None}
+    position, pause = "", 0.5
+    while True:
+        try:
+            for event in _stream(api, wanted, position):
+                pause = 0.5
+                position = event.id or position
+                if event.event == "run":
+                    yield _as_row(event.json())
+                elif event.event == "reset":
+                    say("Some runs were missed here: `candlekeep logs list` has them.")
+        except (httpx.HTTPError, SSEError, Unreachable) as error:
+            say(f"The stream is cut off, trying again: {error}")
+            sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+
+def _stream(api: Api, query: dict[str, str], position: str) -> Iterator[Any]:
+    headers = {"Last-Event-ID": position} if position else {}
+    timeout = httpx.Timeout(_SILENCE_SECONDS)
+    with connect_sse(api.http, "GET", "/events", params=query, headers=headers, timeout=timeout) as source:
+        if source.response.status_code != HTTPStatus.OK:
+            source.response.read()
+            require_success(source.response)
+            raise Unreachable(explanation(source.response))
+        yield from source.iter_sse()
+
+
+def _as_row(event: dict[str, Any]) -> dict[str, Any]:
+    """A run event in the names of the log."""
+    names = ("run_id", "config_id", "exchange", "symbol", "trigger", "scheduled_for", "started_at")
+    return {name: event[name] for name in names} | {
+        "status": event.get("status", "running"),
+        "finished_at": event.get("finished_at"),
+        "records_collected": event.get("records_collected", 0),
+        "error_class": event.get("error_class"),
+        "error_message": event.get("error_message"),
+    }
