@@ -1,6 +1,6 @@
 """`python -m contracts.export REPOSITORY`: writes what is generated from the contracts, or says what is stale.
 
-Generated: libs/contracts/schemas/<Event>.v<N>.schema.json and docs/events.md.
+Generated: libs/contracts/schemas/<Event>.v<N>.schema.json, docs/events.md and docs/asyncapi.json.
 """
 
 import argparse
@@ -9,17 +9,20 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from contracts.asyncapi import asyncapi_document
 from contracts.event import Event, event_type
 from contracts.topics import ALL_TOPICS, Cleanup, Topic
 
 SCHEMAS = Path("libs/contracts/schemas")
 EVENTS_PAGE = Path("docs/events.md")
+ASYNCAPI = Path("docs/asyncapi.json")
 
 
 def generated_files() -> dict[Path, str]:
     """Every generated file's path in the repository and its text."""
     files = {SCHEMAS / schema_name(event): schema_text(event) for topic in ALL_TOPICS for event in topic.events}
-    return {**files, EVENTS_PAGE: events_page(ALL_TOPICS)}
+    asyncapi = json.dumps(asyncapi_document(ALL_TOPICS), indent=2) + "\n"
+    return {**files, EVENTS_PAGE: events_page(ALL_TOPICS), ASYNCAPI: asyncapi}
 
 
 def schema_name(event: type[Event]) -> str:
@@ -48,7 +51,8 @@ def events_page(topics: Iterable[Topic]) -> str:
             "# Topics and events",
             "",
             "Generated from `contracts.topics` by `make generate`; do not edit.",
-            "The delivery guarantee of each hop is in [architecture.md](architecture.md).",
+            "The delivery guarantee of each hop is in [architecture.md](architecture.md); the same for programs is",
+            "[asyncapi.json](asyncapi.json).",
             "",
             "```mermaid",
             *_picture(topics),
