@@ -24,7 +24,7 @@ async def system(kafka: KeptKafka, database_url: str, tmp_path: Path) -> AsyncIt
         yield running
 
 
-@pytest.mark.parametrize("writer", ["log-writer", "candle-writer"])
+@pytest.mark.parametrize("writer", [pytest.param("log-writer", marks=pytest.mark.faults_short), "candle-writer"])
 async def test_a_writer_that_dies_with_a_backlog_in_hand_loses_none_of_it(system: Operated, writer: str) -> None:
     await system.stack.processes[writer].stop()
     system.fault("stopped", writer)

@@ -30,6 +30,7 @@ async def system(kafka: KeptKafka, database_url: str, tmp_path: Path) -> AsyncIt
         yield running
 
 
+@pytest.mark.faults_short
 async def test_poison_is_put_aside_and_everything_else_goes_on(system: Operated) -> None:
     async with poisoning(system) as poisoner:
         for topic in (TICKS, RUN_EVENTS, CANDLES):
