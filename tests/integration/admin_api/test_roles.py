@@ -32,6 +32,7 @@ WHO_MAY: dict[tuple[str, str], Role] = {
     ("GET", "/stats"): VIEWER,
     ("GET", "/status"): VIEWER,
     ("GET", "/candles"): VIEWER,
+    ("GET", "/series"): VIEWER,
     ("GET", "/events"): VIEWER,
     ("GET", "/me"): VIEWER,
     ("POST", "/sessions"): VIEWER,

@@ -51,6 +51,7 @@ def test_operation_ids_are_stable(schema: dict[str, Any]) -> None:
         "get_stats",
         "get_status",
         "get_candles",
+        "list_series",
         "get_me",
         "open_session",
         "close_session",

@@ -36,6 +36,8 @@ configs = sa.Table(
     sa.CheckConstraint("interval_minutes BETWEEN 1 AND 10080", name="interval_minutes"),
     sa.CheckConstraint("cardinality(timeframes) > 0", name="timeframes"),
     sa.Index(None, "exchange", "symbol"),
+    # A sorting of the API's list each.
+    *(sa.Index(None, column, "id") for column in ("symbol", "exchange", "created_at", "updated_at")),
     comment="What to collect. Written by admin-api.",
 )
 
@@ -95,13 +97,25 @@ execution_logs = sa.Table(
     ),
     sa.UniqueConstraint("run_id"),
     sa.CheckConstraint("status IN ('running', 'success', 'failed', 'skipped')", name="status"),
-    # A filter of the API each; every list is ordered by (started_at, id) descending.
+    # A filter of the API each; every list is ordered by (started_at, id). What comes after these two is compared within
+    # the index, so that two filters at once fetch and count only rows that match both.
     sa.Index(None, "started_at", "id"),
-    sa.Index(None, "job_name", "started_at", "id"),
-    sa.Index(None, "symbol", "started_at", "id"),
-    sa.Index(None, "exchange", "started_at", "id"),
+    sa.Index("ix_job_execution_logs_job_name", "job_name", "started_at", "id", "status"),
+    sa.Index("ix_job_execution_logs_symbol", "symbol", "started_at", "id", "exchange", "status"),
+    sa.Index("ix_job_execution_logs_exchange", "exchange", "started_at", "id", "status"),
     sa.Index(None, "status", "started_at", "id"),
-    sa.Index(None, "job_type", "started_at", "id"),
+    # An exchange has millions of runs, of which few failed.
+    sa.Index(
+        "ix_job_execution_logs_exchange_unsuccessful",
+        *("exchange", "status", "started_at", "id"),
+        postgresql_where=sa.text("status IN ('failed', 'skipped')"),
+    ),
+    # Reports add up what this one includes, without reading the rows.
+    sa.Index(
+        "ix_job_execution_logs_job_type",
+        *("job_type", "started_at", "id"),
+        postgresql_include=["exchange", "symbol", "status", "records_collected", "duration_seconds"],
+    ),
     sa.Index("ix_job_execution_logs_open_deadline", "deadline_at", postgresql_where=sa.text("status = 'running'")),
     comment="One row per run. Written by log-writer.",
 )

@@ -1,25 +1,29 @@
 """Reading the run log: lists and single runs. Log-writer writes what is read here."""
 
+from typing import Final, Literal
 from uuid import UUID
 
 import sqlalchemy as sa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from admin_api.database import transaction
 from admin_api.errors import FieldError, InvalidInput, NotFound
-from admin_api.fields import MAX_SKIP, FilterText, QueryInstant, RowId
+from admin_api.fields import FilterText, QueryInstant, RowId
+from admin_api.pages import Listing, Page, PageQuery, page_of
 from admin_api.schemas import ExecutionLog
 from contracts.vocabulary import RunStatus, job_name
 from store.tables import execution_logs
 
 _shown = [execution_logs.c[name] for name in ExecutionLog.model_fields]
+RUNS: Final = Listing(
+    name="runs", shown=_shown, orders={"started_at": (execution_logs.c.started_at, execution_logs.c.id)}
+)
+"""The run log: what is running or over, by the time of its start."""
 
 
-class RunFilters(BaseModel):
-    """The query of the list of runs. Unknown parameters are refused: a misspelt filter must not answer everything."""
-
-    model_config = ConfigDict(extra="forbid")
+class RunFilters(PageQuery):
+    """The query of the list of runs."""
 
     job_name: FilterText | None = Field(default=None, examples=["collect_data_1"])
     job_type: FilterText | None = Field(default=None, examples=["data_collection"])
@@ -34,8 +38,8 @@ class RunFilters(BaseModel):
     end_date: QueryInstant | None = Field(
         default=None, description="Runs that started before this; without a zone it is UTC."
     )
-    skip: int = Field(default=0, ge=0, le=MAX_SKIP)
     limit: int = Field(default=100, ge=1, le=1000)
+    sort: Literal["-started_at", "started_at"] = Field(default="-started_at", description="Latest first, or oldest.")
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
         """As SQL, on the table of runs."""
@@ -51,15 +55,12 @@ class RunFilters(BaseModel):
         return matches
 
 
-async def page_of_runs(engine: AsyncEngine, filters: RunFilters) -> tuple[list[ExecutionLog], int]:
-    """The latest first, and how many the filters match in all. Raises `InvalidInput`."""
+async def page_of_runs(engine: AsyncEngine, filters: RunFilters) -> Page[ExecutionLog]:
+    """Raises `InvalidInput`."""
     if filters.start_date is not None and filters.end_date is not None and filters.start_date >= filters.end_date:
         raise InvalidInput.of([FieldError("#/start_date", "must be before end_date", where="query")])
-    matches = filters.conditions()
     async with transaction(engine) as connection:
-        runs = await latest(connection, matches, skip=filters.skip, limit=filters.limit)
-        total = await connection.scalar(sa.select(sa.func.count()).select_from(execution_logs).where(*matches))
-    return runs, total or 0
+        return (await page_of(connection, RUNS, filters, filters.conditions())).map(ExecutionLog.model_validate)
 
 
 async def one_run(engine: AsyncEngine, log_id: int) -> ExecutionLog:
@@ -71,10 +72,7 @@ async def one_run(engine: AsyncEngine, log_id: int) -> ExecutionLog:
     return ExecutionLog.model_validate(row)
 
 
-async def latest(
-    connection: AsyncConnection, matches: list[sa.ColumnElement[bool]], *, skip: int, limit: int
-) -> list[ExecutionLog]:
-    """A page of the runs that match all of `matches`, within the caller's transaction."""
-    newest_first = (execution_logs.c.started_at.desc(), execution_logs.c.id.desc())
-    query = sa.select(*_shown).where(*matches).order_by(*newest_first).offset(skip).limit(limit)
+async def latest(connection: AsyncConnection, limit: int) -> list[ExecutionLog]:
+    """The runs that started last, within the caller's transaction."""
+    query = sa.select(*_shown).order_by(*RUNS.order("-started_at").by()).limit(limit)
     return [ExecutionLog.model_validate(row) for row in (await connection.execute(query)).all()]

@@ -189,6 +189,41 @@ class CandleRow(TypedDict):
     fetched_at: datetime
 
 
+class StoredSeries(BaseModel):
+    """The candles of one timeframe of a symbol on an exchange, as far as they are stored."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    exchange: str = Field(examples=["binance"])
+    symbol: str = Field(examples=["BTC/USDT"])
+    timeframe: str = Field(examples=["1m"])
+    candles: int = Field(description="How many; exact.", examples=[43200])
+    first_open_time: datetime = Field(description="When the earliest one opened.")
+    last_open_time: datetime = Field(description="When the latest one opened.")
+
+
+class SymbolReport(BaseModel):
+    """What the runs of one symbol brought, on all exchanges together."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    symbol: str = Field(examples=["BTC/USDT"])
+    executions: int = Field(description="Runs that started within the asked hours, in whatever state.")
+    total_records: int
+    avg_duration: float | None = Field(description="Seconds; null when none of them is over.")
+    success_rate: float = Field(description="Percent of all executions.", examples=[98.61])
+
+
+class ExchangeReport(BaseModel):
+    """How the runs of one exchange went, of those that are over."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    exchange: str = Field(examples=["binance"])
+    avg_duration: float = Field(description="Seconds.", examples=[3.5])
+    total_records: int
+
+
 class FieldProblem(BaseModel):
     """One thing wrong with one input."""
 

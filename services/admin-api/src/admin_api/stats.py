@@ -51,7 +51,7 @@ async def overview(engine: AsyncEngine, now: datetime) -> Status:
             enabled_configs=enabled,
             disabled_configs=total - enabled,
             active_jobs=active or 0,
-            recent_executions=await runs.latest(connection, [], skip=0, limit=_STATUS_RUNS),
+            recent_executions=await runs.latest(connection, _STATUS_RUNS),
             stats=await _stats(connection, now - timedelta(hours=_STATUS_HOURS), None),
         )
 

@@ -6,8 +6,10 @@ from fastapi import APIRouter, Query, Request, Response
 
 from admin_api.actors import Role
 from admin_api.candles import CandleQuery, prefers_csv, read_candles, to_csv, to_json
+from admin_api.routes.paging import PAGE_HEADERS, send
 from admin_api.routes.shared import PREFIX, EngineDep, declared_token, needs, problems
-from admin_api.schemas import CandleRow
+from admin_api.schemas import CandleRow, StoredSeries
+from admin_api.series import SeriesFilters, page_of_series
 
 router = APIRouter(prefix=PREFIX, tags=["candles"], dependencies=[declared_token, needs(Role.VIEWER)])
 
@@ -24,3 +26,13 @@ async def get_candles(engine: EngineDep, query: Annotated[CandleQuery, Query()],
     as_csv = query.format == "csv" or (query.format is None and prefers_csv(request.headers.get("accept", "")))
     content, kind = (to_csv(rows), "text/csv; charset=utf-8") if as_csv else (to_json(rows), "application/json")
     return Response(content, media_type=kind, headers={"Vary": "Accept"})
+
+
+@router.get(
+    "/series", responses={200: {"headers": PAGE_HEADERS}, **problems(422)}, summary="List what is stored, by series"
+)
+async def list_series(
+    engine: EngineDep, filters: Annotated[SeriesFilters, Query()], request: Request, response: Response
+) -> list[StoredSeries]:
+    """Each with how many candles it has, and from when to when; gaps in between are not shown."""
+    return send(await page_of_series(engine, filters), request, response)

@@ -3,13 +3,14 @@
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from admin_api import runs, stats
 from admin_api.actors import Role
 from admin_api.fields import FilterText
-from admin_api.routes.shared import PREFIX, TOTAL_HEADER, EngineDep, LogId, Now, declared_token, needs, problems
+from admin_api.routes.paging import PAGE_HEADERS, send
+from admin_api.routes.shared import PREFIX, EngineDep, LogId, Now, declared_token, needs, problems
 from admin_api.schemas import ExecutionLog, Stats, Status
 
 router = APIRouter(prefix=PREFIX, tags=["runs"], dependencies=[declared_token, needs(Role.VIEWER)])
@@ -25,14 +26,13 @@ class StatsFilters(BaseModel):
 
 
 @router.get(
-    "/execution-logs", responses={200: {"headers": TOTAL_HEADER}, **problems(422)}, summary="List runs, latest first"
+    "/execution-logs", responses={200: {"headers": PAGE_HEADERS}, **problems(422)}, summary="List runs, latest first"
 )
 async def list_execution_logs(
-    engine: EngineDep, filters: Annotated[runs.RunFilters, Query()], response: Response
+    engine: EngineDep, filters: Annotated[runs.RunFilters, Query()], request: Request, response: Response
 ) -> list[ExecutionLog]:
-    page, total = await runs.page_of_runs(engine, filters)
-    response.headers["X-Total-Count"] = str(total)
-    return page
+    """A page of them. The Link header leads to the next one, at the same speed however far it is."""
+    return send(await runs.page_of_runs(engine, filters), request, response)
 
 
 @router.get("/execution-logs/{log_id}", responses=problems(404, 422), summary="One run")

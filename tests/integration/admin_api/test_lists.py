@@ -1,0 +1,223 @@
+"""Pages of long lists: what the Link header leads to, what the totals say, and that an index carries every one."""
+
+import random
+import re
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from itertools import combinations
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from admin_api.app import AdminApi
+from admin_api.pages import explain, select_page, walk_along_indexes
+from admin_api.runs import RUNS, RunFilters
+from support.api import BASE
+
+pytestmark = pytest.mark.postgres
+
+AddRun = Callable[..., Awaitable[int]]
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+MANY_RUNS = """
+INSERT INTO job_execution_logs (job_name, job_type, symbol, exchange, started_at, status, run_id, config_id, trigger,
+                                scheduled_for)
+SELECT 'collect_data_' || n % 50, 'data_collection', 'S' || n % 20 || '/USDT', (ARRAY['binance', 'okx'])[1 + n % 2],
+       '2026-11-01Z'::timestamptz + n * interval '1 second',
+       CASE n / 50 % 20 WHEN 0 THEN 'failed' WHEN 1 THEN 'skipped' ELSE 'success' END,
+       gen_random_uuid(), n % 50, 'scheduled', '2026-11-01Z'
+FROM generate_series(1, :runs) AS n
+"""
+
+
+async def add_many(api: AdminApi, runs: int) -> None:
+    async with api.engine.connect() as connection:
+        await connection.execute(sa.text(MANY_RUNS), {"runs": runs})
+        await connection.commit()
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.execute(sa.text("VACUUM ANALYZE job_execution_logs"))
+
+
+def links(answer: httpx.Response) -> dict[str, str]:
+    found = re.findall(r'<([^>]*)>; rel="(\w+)"', answer.headers["Link"])
+    return {relation: target for target, relation in found}
+
+
+async def follow(client: httpx.AsyncClient, target: str) -> httpx.Response:
+    """A link as it is answered is a path from the host on."""
+    assert target.startswith(BASE)
+    answer = await client.get(f"http://api{target}")
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+async def walk(client: httpx.AsyncClient, path: str, **params: Any) -> list[int]:
+    """The ids of the whole list, page after page."""
+    answer = await client.get(path, params=params)
+    ids = [row["id"] for row in answer.json()]
+    while (target := links(answer).get("next")) is not None:
+        answer = await follow(client, target)
+        assert answer.json(), "the last page has no link to an empty one"
+        ids += [row["id"] for row in answer.json()]
+    return ids
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 100])
+@pytest.mark.parametrize("sort", ["-started_at", "started_at"])
+async def test_links_lead_through_all_rows_once_also_where_many_started_at_once(
+    client: httpx.AsyncClient, add_run: AddRun, sort: str, limit: int
+) -> None:
+    oldest_first = [
+        await add_run(started_at=NOON + timedelta(microseconds=n // 4), status="failed", exchange=f"x{n // 6}")
+        for n in range(7)
+    ]
+    await add_run(started_at=NOON)
+    expected = oldest_first if sort == "started_at" else oldest_first[::-1]
+    assert await walk(client, "/execution-logs", sort=sort, limit=limit, status="failed") == expected
+    assert sorted(await walk(client, "/execution-logs", limit=limit, exchange="x0")) == oldest_first[:6]
+
+
+async def test_a_link_keeps_the_filters_and_names_the_first_page_too(
+    client: httpx.AsyncClient, add_run: AddRun
+) -> None:
+    for minute in range(5):
+        await add_run(minutes_ago=minute, symbol="A&B=C/ü", status="failed")
+    asked = {"symbol": "A&B=C/ü", "status": "failed", "limit": 2, "start_date": "2020-01-01T00:00:00+00:00"}
+    answer = await client.get("/execution-logs", params={**asked, "skip": 1})
+    second = await follow(client, links(answer)["next"])
+    for page in (answer, second):
+        assert [len(page.json()), page.headers["X-Total-Count"], page.headers["X-Total-Count-Exact"]] == [
+            2,
+            "5",
+            "true",
+        ]
+        first = httpx.URL(links(page)["first"])
+        assert dict(first.params) == {name: str(value) for name, value in asked.items()}
+    assert links(second).keys() == {"first"}
+    assert len({row["id"] for row in [*answer.json(), *second.json()]}) == 4
+
+
+async def test_the_size_of_the_page_may_change_on_the_way(client: httpx.AsyncClient, add_run: AddRun) -> None:
+    ids = [await add_run(minutes_ago=minute) for minute in range(6)]
+    first = await client.get("/execution-logs", params={"limit": 1})
+    cursor = httpx.URL(links(first)["next"]).params["cursor"]
+    rest = await client.get("/execution-logs", params={"limit": 10, "cursor": cursor})
+    assert [row["id"] for row in rest.json()] == ids[1:]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_rows_that_come_and_go_meanwhile_neither_repeat_nor_hide_one(
+    client: httpx.AsyncClient, add_run: AddRun, api: AdminApi, seed: int
+) -> None:
+    rng = random.Random(seed)
+
+    def some_time() -> datetime:
+        return NOON + timedelta(seconds=rng.randrange(20))
+
+    stay = {await add_run(started_at=some_time()) for _ in range(25)}
+    go = [await add_run(started_at=some_time()) for _ in range(8)]
+    come: set[int] = set()
+    seen: list[int] = []
+    answer = await client.get("/execution-logs", params={"limit": rng.randint(1, 6), "sort": rng.choice(["started_at", "-started_at"])})  # fmt: skip  # noqa: E501
+    while True:
+        seen += [row["id"] for row in answer.json()]
+        if (target := links(answer).get("next")) is None:
+            break
+        come |= {await add_run(started_at=some_time()) for _ in range(rng.randrange(3))}
+        if go:
+            async with api.engine.begin() as connection:
+                await connection.execute(sa.text("DELETE FROM job_execution_logs WHERE id = :id"), {"id": go.pop()})
+        answer = await follow(client, target)
+    assert len(seen) == len(set(seen)), "a row came twice"
+    assert stay <= set(seen), "a row was lost"
+    assert set(seen) - stay - set(range(1, 34)) <= come
+
+
+@pytest.mark.parametrize(
+    ("params", "pointer", "said"),
+    [
+        ({"cursor": "x"}, "#/cursor", "take the one in the Link header"),
+        ({"cursor": ""}, "#/cursor", "take the one in the Link header"),
+        ({"cursor": "x" * 1001}, "#/cursor", "1000"),
+        ({"cursor": "THEIRS"}, "#/cursor", "other filters or another sorting"),
+        ({"cursor": "OURS", "sort": "started_at"}, "#/cursor", "other filters or another sorting"),
+        ({"cursor": "OURS", "status": "failed"}, "#/cursor", "other filters or another sorting"),
+        ({"cursor": "OURS", "skip": "1"}, "#/skip", "leave it out"),
+        ({"skip": "100001"}, "#/skip", "`cursor`"),
+        ({"skip": str(10**30)}, "#/skip", "`cursor`"),
+        ({"sort": "duration"}, "#/sort", "'-started_at' or 'started_at'"),
+        ({"sort": ""}, "#/sort", "'-started_at' or 'started_at'"),
+    ],
+)
+async def test_a_place_that_cannot_be_found_is_422_saying_what_to_do(
+    client: httpx.AsyncClient, add_run: AddRun, params: dict[str, str], pointer: str, said: str
+) -> None:
+    for _ in range(2):
+        await add_run()
+    cursors = {}
+    for name, query in (("OURS", {"limit": 1}), ("THEIRS", {"limit": 1, "exchange": "binance"})):
+        answer = await client.get("/execution-logs", params=query)
+        cursors[name] = httpx.URL(links(answer)["next"]).params["cursor"]
+    asked = {name: cursors.get(value, value) for name, value in params.items()}
+    refused = await client.get("/execution-logs", params=asked)
+    assert (refused.status_code, refused.headers["content-type"]) == (422, "application/problem+json")
+    [error] = refused.json()["errors"]
+    assert (error["pointer"], error["where"]) == (pointer, "query")
+    assert said in error["detail"]
+
+
+async def test_totals_are_counted_up_to_ten_thousand_and_estimated_beyond(
+    api: AdminApi, client: httpx.AsyncClient
+) -> None:
+    async def total(**params: Any) -> tuple[int, str]:
+        answer = await client.get("/execution-logs", params={"limit": 5, **params})
+        return int(answer.headers["X-Total-Count"]), answer.headers["X-Total-Count-Exact"]
+
+    await add_many(api, 20_000)
+    estimated, exact = await total()
+    assert exact == "false"
+    assert estimated == pytest.approx(20_000, rel=0.05)
+    assert await total(exchange="okx") == (10_000, "true")
+    assert await total(status="failed") == (1000, "true")
+    assert await total(skip=19_999) == (20_000, "true")
+    assert await total(skip=100_000) == (estimated, "false")
+    assert await total(exchange="nowhere") == (0, "true")
+    beyond = await client.get("/execution-logs", params={"limit": 5, "start_date": "2026-11-01T00:00:02Z"})
+    at_the_end = await follow(client, links(beyond)["next"])
+    assert int(at_the_end.headers["X-Total-Count"]) > 10_000
+
+
+FILTERS = {
+    "job_name": "collect_data_7",
+    "job_type": "data_collection",
+    "symbol": "S7/USDT",
+    "exchange": "okx",
+    "status": "failed",
+    "config_id": 7,
+    "run_id": "00000000-0000-0000-0000-000000000007",
+    "start_date": "2026-11-01T01:00:00Z",
+    "end_date": "2026-11-01T02:00:00Z",
+}
+PAIRS = [dict(pair) for pair in combinations(FILTERS.items(), 2)]
+COMPARED_IN_ROWS = {"job_type", "run_id", "config_id", "job_name"}
+"""Beside another filter. A config has one exchange and one symbol, and run ids are unique: there is nothing to skip."""
+
+
+def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    return [plan, *(node for child in plan.get("Plans", []) for node in nodes(child))]
+
+
+async def test_every_filter_and_every_two_walk_along_an_index_in_its_order(api: AdminApi) -> None:
+    await add_many(api, 20_000)
+    async with api.engine.connect() as connection:
+        await walk_along_indexes(connection)
+        for asked in [{}, *({name: value} for name, value in FILTERS.items()), *PAIRS]:
+            for sort in ("started_at", "-started_at"):
+                filters = RunFilters.model_validate({**asked, "sort": sort})
+                plan = nodes(await explain(connection, select_page(RUNS, filters, filters.conditions())))
+                kinds = {node["Node Type"] for node in plan}
+                assert kinds <= {"Limit", "Index Scan"} | ({"Sort"} if "run_id" in asked else set()), (asked, plan)
+                if not asked.keys() & COMPARED_IN_ROWS:
+                    assert not [node["Filter"] for node in plan if "Filter" in node], asked
