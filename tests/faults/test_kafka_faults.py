@@ -31,6 +31,7 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 SEED = 20_261_122
+OURS = ("admin-api", "scheduler", "collector", "log-writer", "candle-writer")
 MOST_GROWTH = 50.0
 """Mebibytes that a service may grow in half a minute without Kafka. Seen: 12, of the collector."""
 
@@ -101,6 +102,29 @@ async def test_a_slow_kafka_delays_and_loses_nothing(kafka: KeptKafka, database_
         await operate_without_kafka(system, seconds=25)
         proxy.be("pass")
         await recover(system, before)
+
+
+async def test_services_that_are_stopped_without_kafka_go_in_good_order_and_come_back(
+    kafka: KeptKafka, database_url: str, tmp_path: Path
+) -> None:
+    async with behind_a_proxy(kafka, database_url, tmp_path) as (system, proxy):
+        proxy.be("black hole")
+        await asyncio.sleep(3)
+        codes = await asyncio.gather(*(stop_and_start(system, name) for name in OURS))
+        assert dict(zip(OURS, codes, strict=True)) == dict.fromkeys(OURS, 0)
+        proxy.be("reset")
+        await asyncio.sleep(2)
+        proxy.be("pass")
+        await system.judge()
+
+
+async def stop_and_start(system: Operated, name: str) -> int | None:
+    """Returns the exit code. It is not waited for until it is ready: it cannot be."""
+    kept = system.stack.processes[name]
+    child = kept.running.child
+    await kept.stop()
+    await kept.start()
+    return None if child is None else child.exit_code
 
 
 async def operate_without_kafka(system: Operated, *, seconds: float) -> None:

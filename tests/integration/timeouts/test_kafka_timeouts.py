@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.real_kafka]
 TROUBLE = (KafkaError, PublishFailed, OSError)
 REQUEST_SECONDS = 2.0
 PUBLISH_SECONDS = 3.0
-CLOSE_SECONDS = 10.0
+CLOSE_SECONDS = 3.0
 
 
 @asynccontextmanager

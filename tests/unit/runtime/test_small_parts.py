@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import logging
 
 import pytest
@@ -153,5 +154,27 @@ async def test_a_background_that_will_not_stop_is_cancelled_after_the_grace_and_
     told.set_result(True)
     await supervisor.run_until(told)
     async with asyncio.timeout(5):
-        await supervisor.stop(0.1)
+        assert await supervisor.stop(0.1)
     assert "stubborn" not in stopped
+
+
+async def test_backgrounds_that_will_not_even_be_cancelled_hold_up_a_stop_once_and_not_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("runtime.supervisor._CANCEL_SECONDS", 0.2)
+
+    async def deaf() -> None:
+        for _ in range(2):
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.5)
+
+    async def do_nothing() -> None:
+        return
+
+    supervisor = Supervisor([Background(f"deaf {number}", deaf, do_nothing) for number in range(5)])
+    told = asyncio.get_running_loop().create_future()
+    told.set_result(True)
+    await supervisor.run_until(told)
+    began = asyncio.get_running_loop().time()
+    await supervisor.stop(0.1)
+    assert asyncio.get_running_loop().time() - began < 0.8

@@ -7,7 +7,8 @@ from runtime.background import Background
 from runtime.dead_letters.limits import TooManyDeadLetters
 from runtime.logs import log
 
-_CANCEL_SECONDS = 10.0
+_CANCEL_SECONDS = 4.0
+"""Longer than a client of Kafka takes to give up its goodbye."""
 
 
 class Supervisor:
@@ -16,6 +17,7 @@ class Supervisor:
     def __init__(self, backgrounds: Sequence[Background]) -> None:
         self._backgrounds = backgrounds
         self._tasks: list[tuple[Background, asyncio.Task[None]]] = []
+        self._stopped: set[asyncio.Task[None]] = set()
         self.at_its_limit: str | None = None
         """What a consumer said that has put aside too many messages."""
 
@@ -31,15 +33,23 @@ class Supervisor:
         return not ended
 
     async def stop(self, grace_seconds: float) -> bool:
-        """Stop all in reverse order, together within the grace. True when none of them failed on the way down."""
+        """Stop all in reverse order, together within the grace; who is not done by then has a moment more to let go of
+        what it holds. True when none of them failed on the way down.
+        """
         deadline = asyncio.get_running_loop().time() + grace_seconds
-        well = True
         for background, task in reversed(self._tasks):
             if not task.done():
-                well = await self._stop_one(background, task, deadline) and well
-        return well
+                await self._ask_to_stop(background, task, deadline)
+        late = [task for _, task in self._tasks if not task.done()]
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=_CANCEL_SECONDS)
+        ended_well = [_ended_well(background, task) for background, task in self._tasks if task in self._stopped]
+        return all(ended_well)
 
-    async def _stop_one(self, background: Background, task: asyncio.Task[None], deadline: float) -> bool:
+    async def _ask_to_stop(self, background: Background, task: asyncio.Task[None], deadline: float) -> None:
+        self._stopped.add(task)
         try:
             async with asyncio.timeout_at(deadline):
                 await background.stop()
@@ -48,13 +58,13 @@ class Supervisor:
             log.warning("Did not stop within the grace", action="background_cancelled", background=background.name)
         except Exception:  # noqa: BLE001 -- the others must still be stopped
             log.exception("Stopping failed", action="background_stop_failed", background=background.name)
-        if not task.done():
-            task.cancel()
-            await asyncio.wait([task], timeout=_CANCEL_SECONDS)
-        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-            log.error("Failed while stopping", action="background_failed", background=background.name, exc_info=error)
-            return False
-        return True
+
+
+def _ended_well(background: Background, task: asyncio.Task[None]) -> bool:
+    if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+        log.error("Failed while stopping", action="background_failed", background=background.name, exc_info=error)
+        return False
+    return True
 
 
 def _explain_end(background: Background, error: BaseException | None) -> None:

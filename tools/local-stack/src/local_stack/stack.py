@@ -238,8 +238,9 @@ class Stack:
         if service.name not in self._began:
             log_file.unlink(missing_ok=True)  # of the last run of the stack; a restart goes on in the same file
             self._began.add(service.name)
-        # A moment more than the service takes itself, so that its own report about what it could not finish is heard.
-        grace = SERVICE_GRACE_SECONDS + 1.0
+        # More than the service takes itself, so that its own report about what it could not finish is heard, and that
+        # it may give up its goodbyes to a Kafka that does not answer.
+        grace = SERVICE_GRACE_SECONDS + 8.0
         command = Command(name=service.name, argv=argv, env=self._service_environment(service), grace_seconds=grace)
         child = await Child.start(command, log_file=log_file, pid_file=self.folder.run / f"{service.name}.pid")
         return ServiceProcess(child)
