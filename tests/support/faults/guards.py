@@ -4,8 +4,8 @@ notices.
     python -m support.faults.guards [NAME ...]
 
 A guard is a patch in `tests/faults/guards`. Above its diff it says in a line each what it takes away (`Guard:`), which
-test must fail (`Test:`), and a regular expression for why (`Sees:`). That the same tests pass as long as the guards
-are there is what `make faults` shows.
+test must fail (`Test:`), and a regular expression for the reason that pytest gives (`Sees:`). That the same tests pass
+as long as the guards are there is what `make faults` shows.
 """
 
 import argparse
@@ -97,10 +97,10 @@ def judge(guard: Guard, exit_code: int | None, output: str) -> Verdict:
         return Verdict(noticed=False, why=f"not within {_LIMIT_SECONDS:.0f} s")
     if exit_code != _TESTS_FAILED:
         return Verdict(noticed=False, why="the test passed" if exit_code == 0 else f"pytest ended with {exit_code}")
-    seen = re.search(guard.sees, output)
+    reasons = "\n".join(line for line in output.splitlines() if line.startswith("E  "))
+    seen = re.search(guard.sees, reasons)
     if seen is None:
-        reason = next((line for line in reversed(output.splitlines()) if line.startswith("E  ")), "no reason given")
-        return Verdict(noticed=False, why=f"the test failed for another reason: {reason[:200]}")
+        return Verdict(noticed=False, why=f"the test failed for another reason: {reasons[-200:]}")
     return Verdict(noticed=True, why=seen.group(0))
 
 
