@@ -92,7 +92,8 @@ async def fill(url: str, rows: int, until: datetime) -> float:
                 last = min(first + _AT_ONCE, rows) - 1
                 span = (until - timedelta(days=DAYS), timedelta(days=DAYS), EXCHANGES, ERRORS, CONFIGS, rows, _RUNNING)
                 await connection.execute(_RUNS_SQL, first, last, *span)
-        await connection.execute("VACUUM (ANALYZE) job_execution_logs")
+        await connection.execute("SELECT settle_run_changes()")
+        await connection.execute("VACUUM (ANALYZE) job_execution_logs, run_hours, run_durations, run_changes")
         await connection.execute("VACUUM (ANALYZE) data_collection_configs")
     finally:
         await connection.close()

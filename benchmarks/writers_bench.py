@@ -9,9 +9,10 @@ All sides write to an emptied table, in batches of equally many rows; rounds tak
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median
@@ -59,6 +60,7 @@ PAGE_BATCH = 20
 """Full pages per batch when writing alone: 20,000 candles, about what Kafka hands over at once."""
 DRAIN_SECONDS = 120.0
 AT_LEAST = 0.6
+COUNTED_AT_LEAST = 0.9
 
 Side = Callable[[], Awaitable[None]]
 
@@ -85,6 +87,8 @@ class Comparison:
     raw: Side
     before: Side | None = None
     """What the tables hold already; not measured."""
+    at_least: float = AT_LEAST
+    """The ratio that was promised."""
 
 
 def main(*, quick: bool = False) -> list[Row]:
@@ -126,7 +130,7 @@ async def _measure(place: Place, comparison: Comparison, rounds: int) -> Row:
             if number > 0:  # the first round warms up
                 rates.append(rate)
     note = f"{comparison.note}, {rounds} rounds"
-    return Row.compare(comparison.name, median(ours), median(raw), "rows/s", note, ratio_at_least=AT_LEAST)
+    return Row.compare(comparison.name, median(ours), median(raw), "rows/s", note, ratio_at_least=comparison.at_least)
 
 
 # ---- what is compared ----
@@ -139,11 +143,16 @@ async def _of_logs(place: Place, runs: int) -> list[Comparison]:
     await _publish(place.kafka, RUN_EVENTS, endings)
 
     async def copy(half: list[list[Any]]) -> None:
-        await copy_merge(place.raw, "job_execution_logs", LOG_COLUMNS, ["run_id"], half)
+        async with _uncounted(place.raw):
+            await copy_merge(place.raw, "job_execution_logs", LOG_COLUMNS, ["run_id"], half)
 
     async def write() -> None:
         for batch in (*batches[0], *batches[1]):
             await write_batch(place.engine, fold(batch), ScheduleChanges())
+
+    async def write_uncounted() -> None:
+        async with _uncounted(place.raw):
+            await write()
 
     async def drain() -> float:
         settings = LogWriterSettings(**_settings(place))
@@ -158,6 +167,14 @@ async def _of_logs(place: Place, runs: int) -> list[Comparison]:
             2 * runs,
             write,
             lambda: copy([*records[0], *records[1]]),
+        ),
+        Comparison(
+            "- with its counts, beside without",
+            f"{runs} starts, then their {runs} ends, {each}",
+            2 * runs,
+            write,
+            write_uncounted,
+            at_least=COUNTED_AT_LEAST,
         ),
         Comparison(
             "log-writer, from Kafka",
@@ -205,6 +222,14 @@ async def _of_candles(place: Place, candles: int) -> list[Comparison]:
 
 
 # ---- the parts ----
+
+
+@contextlib.asynccontextmanager
+async def _uncounted(connection: asyncpg.Connection) -> AsyncIterator[None]:
+    """Within the block nobody counts the run log by the hour."""
+    await connection.execute("ALTER TABLE job_execution_logs DISABLE TRIGGER USER")
+    yield
+    await connection.execute("ALTER TABLE job_execution_logs ENABLE TRIGGER USER")
 
 
 def _settings(place: Place) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def _start(number: int, now: datetime) -> RunStarted:
 
 
 def _ending(start: RunStarted) -> RunFinished:
-    at = start.started_at + timedelta(seconds=1.5)
+    at = start.started_at + timedelta(milliseconds=500 + 10 * start.config_id)
     results = (TimeframeResult(timeframe=each, candles=10, pages=1, first_open=at, last_open=at) for each in TIMEFRAMES)
     return RunFinished(
         occurred_at=at,

@@ -1,0 +1,110 @@
+"""`/stats` and `/status` over a run log of ten million rows, beside the plain SQL that answers the same.
+
+    python -m benchmarks.stats_bench [--quick]
+
+Each window begins just after a whole hour, so that nearly an hour of runs is read one by one: the worst case. The
+figures of both sides must be equal, or the benchmark fails.
+"""
+
+import argparse
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from statistics import median, quantiles
+from typing import Any
+
+import asyncpg
+from benchmarks.report import Row, table
+from benchmarks.ten_million_runs import QUICK_ROWS, ROWS, a_run_log
+
+from admin_api.schemas import Stats
+from admin_api.stats import overview, stats_of
+from runtime.database import build_engine
+from runtime.settings import DatabaseSettings
+
+HOURS = (1, 24, 720)
+ENOUGH_MS = 50.0
+_ROUNDS = 20
+_PLAIN_ROUNDS = 3
+
+PLAIN = """
+SELECT count(*) AS total_executions,
+  count(*) FILTER (WHERE status = 'success') AS successful_executions,
+  count(*) FILTER (WHERE status = 'failed') AS failed_executions,
+  count(*) FILTER (WHERE status = 'running') AS running_executions,
+  round(avg(duration_seconds) FILTER (WHERE status IN ('success', 'failed'))::numeric, 3)::float8
+    AS average_duration_seconds,
+  coalesce(sum(records_collected), 0) AS total_records_collected,
+  max(started_at) AS last_execution,
+  count(*) FILTER (WHERE status = 'skipped') AS skipped_executions
+FROM job_execution_logs WHERE started_at >= $1
+"""
+"""The guide's fields."""
+
+PERCENTILES = """
+SELECT percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY duration_seconds)
+FROM job_execution_logs WHERE started_at >= $1 AND status IN ('success', 'failed')
+"""
+
+
+def main(*, quick: bool = False) -> list[Row]:
+    """A minute, besides making the run log; `quick`, with a small one, some seconds."""
+    return asyncio.run(_measure(QUICK_ROWS if quick else ROWS))
+
+
+async def _measure(rows: int) -> list[Row]:
+    async with a_run_log(rows) as url:
+        engine = build_engine(DatabaseSettings(database_url=url), "bench")
+        raw = await asyncpg.connect(url)
+        now = datetime.now(UTC).replace(minute=0, second=0, microsecond=1)
+        try:
+            found = [await _of_window(engine, raw, now - timedelta(hours=hours), hours) for hours in HOURS]
+            status, _ = await _milliseconds(lambda: overview(engine, now), _ROUNDS)
+            beside = found[1].baseline
+            return [*found, Row.compare("/status", median(status), beside, "ms", _spread(status), ours_below=ENOUGH_MS)]
+        finally:
+            await raw.close()
+            await engine.dispose()
+
+
+async def _of_window(engine: Any, raw: asyncpg.Connection, since: datetime, hours: int) -> Row:
+    ours, answer = await _milliseconds(lambda: stats_of(engine, since=since, job_type=None), _ROUNDS)
+    plain, row = await _milliseconds(lambda: raw.fetchrow(PLAIN, since), _PLAIN_ROUNDS)
+    percentiles, shares = await _milliseconds(lambda: raw.fetchval(PERCENTILES, since), 1)
+    _agree(answer, dict(row), shares)
+    note = f"{_spread(ours)}; {row['total_executions']:,} runs; beside: the guide's fields alone, p50 and p95 would be "
+    name = f"/stats, {hours} hour{'s' if hours > 1 else ''}"
+    note += f"{percentiles[0]:,.0f} ms more"
+    return Row.compare(name, median(ours), median(plain), "ms", note, ours_below=ENOUGH_MS)
+
+
+def _agree(answer: Stats, row: dict[str, Any], percentiles: list[float]) -> None:
+    said = answer.model_dump()
+    if wrong := {name: (said[name], value) for name, value in row.items() if said[name] != value}:
+        raise AssertionError(f"/stats does not say what plain SQL does: {wrong}")
+    estimates = (answer.p50_duration_seconds, answer.p95_duration_seconds)
+    for estimate, exact in zip(estimates, percentiles, strict=True):
+        if estimate is None or abs(estimate - exact) > 0.01 * exact:
+            raise AssertionError(f"a percentile is more than 1 % off: {estimate} for {exact}")
+
+
+async def _milliseconds(ask: Callable[[], Awaitable[Any]], rounds: int) -> tuple[list[float], Any]:
+    """How long each took, after one that warms up, and the last answer."""
+    answer = await ask()
+    took = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        answer = await ask()
+        took.append((time.perf_counter() - began) * 1000)
+    return took, answer
+
+
+def _spread(took: list[float]) -> str:
+    return f"p95 {quantiles(took, n=20)[-1]:.1f} ms"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.stats_bench")
+    parser.add_argument("--quick", action="store_true", help="a small run log")
+    print(table(main(quick=parser.parse_args().quick)))
