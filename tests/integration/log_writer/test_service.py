@@ -42,6 +42,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
 BY_STATUS = "SELECT status, count(*) FROM job_execution_logs GROUP BY 1 ORDER BY 1"
 EVERYTHING = "SELECT * FROM job_execution_logs ORDER BY run_id"
 JOBS = "SELECT * FROM scheduled_jobs ORDER BY 1"
+COUNTED = "SELECT status, sum(runs)::bigint FROM run_hours GROUP BY 1 ORDER BY 1"
 
 
 @pytest.fixture
@@ -99,6 +100,7 @@ async def test_reading_everything_again_from_the_beginning_gives_the_identical_t
             settings, SCHEDULE_STATE, [a_state(number, seconds=second) for number in (1, 2) for second in (0, 9)]
         )
         await until(BY_STATUS, [("running", 10), ("success", 90)])
+        await until(COUNTED, [("running", 10), ("success", 90)])
         await eventually(lambda: _all_is_committed(settings), within=20)
     before = [await query(database_url, sql) for sql in (EVERYTHING, JOBS)]
     assert [len(rows) for rows in before] == [100, 2]
@@ -107,6 +109,7 @@ async def test_reading_everything_again_from_the_beginning_gives_the_identical_t
     async with running(build_worker(settings)):
         await eventually(lambda: _all_is_committed(settings), within=20)
     assert [await query(database_url, sql) for sql in (EVERYTHING, JOBS)] == before
+    assert await query(database_url, COUNTED) == [("running", 10), ("success", 90)]
 
 
 async def test_dying_between_writing_and_committing_leaves_the_same_rows(
