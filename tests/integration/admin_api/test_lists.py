@@ -12,9 +12,13 @@ import pytest
 import sqlalchemy as sa
 
 from admin_api.app import AdminApi
-from admin_api.pages import explain, select_page, walk_along_indexes
+from admin_api.config_list import CONFIGS as CONFIGS_LIST
+from admin_api.config_list import ConfigFilters
+from admin_api.pages import Listing, explain, select_page, walk_along_indexes
 from admin_api.runs import RUNS, RunFilters
-from support.api import BASE
+from admin_api.series import SERIES, SeriesFilters
+from store.tables import series
+from support.api import BASE, created
 
 pytestmark = pytest.mark.postgres
 
@@ -166,6 +170,76 @@ async def test_a_place_that_cannot_be_found_is_422_saying_what_to_do(
     [error] = refused.json()["errors"]
     assert (error["pointer"], error["where"]) == (pointer, "query")
     assert said in error["detail"]
+
+
+CONFIGS = [("okx", "B/USDT"), ("okx", "A/USDT"), ("binance", "A/USDT"), ("kraken", "C/USDT"), ("binance", "Ä/USDT")]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5])
+@pytest.mark.parametrize("name", ["id", "symbol", "exchange", "created_at", "updated_at"])
+async def test_configs_come_in_every_order_they_can_be_asked_for(
+    client: httpx.AsyncClient, name: str, limit: int
+) -> None:
+    made = [await created(client, exchange=exchange, symbol=symbol) for exchange, symbol in CONFIGS]
+    changed = await client.put(f"/configs/{made[1]['id']}", json={"interval_minutes": 30})
+    made[1] = changed.json()
+    ascending = [config["id"] for config in sorted(made, key=lambda config: (config[name], config["id"]))]
+    assert await walk(client, "/configs", sort=name, limit=limit) == ascending
+    assert await walk(client, "/configs", sort=f"-{name}", limit=limit) == ascending[::-1]
+    assert await walk(client, "/configs", sort=name, limit=limit, symbol="A/USDT") == [
+        number for number in ascending if number in {made[1]["id"], made[2]["id"]}
+    ]
+
+
+async def test_what_a_config_list_cannot_be_sorted_by_is_refused_naming_what_it_can(client: httpx.AsyncClient) -> None:
+    refused = await client.get("/configs", params={"sort": "description"})
+    assert refused.status_code == 422
+    assert "'-updated_at'" in refused.json()["detail"]
+
+
+async def test_every_sorting_of_configs_and_series_is_carried_by_an_index(api: AdminApi) -> None:
+    lists: list[tuple[Listing, type[ConfigFilters | SeriesFilters]]] = [(CONFIGS_LIST, ConfigFilters), (SERIES, SeriesFilters)]  # fmt: skip  # noqa: E501
+    async with api.engine.connect() as connection:
+        await walk_along_indexes(connection)
+        for listing, model in lists:
+            for sort in (*listing.orders, *(f"-{name}" for name in listing.orders)):
+                query = model.model_validate({"sort": sort})
+                plan = nodes(await explain(connection, select_page(listing, query, query.conditions())))
+                assert {node["Node Type"] for node in plan} <= {"Limit", "Index Scan"}, (sort, plan)
+
+
+async def test_series_are_listed_with_their_extent_and_walked_like_the_others(
+    api: AdminApi, client: httpx.AsyncClient
+) -> None:
+    names = [(f"x{n % 3}", f"S{n % 4}/USDT", timeframe) for n in range(7) for timeframe in ("1m", "1h")]
+    stored = [
+        {"exchange": exchange, "symbol": symbol, "timeframe": timeframe, "candle_count": n,
+         "first_open": NOON, "last_open": NOON + timedelta(minutes=n)}
+        for n, (exchange, symbol, timeframe) in enumerate(sorted(names))
+    ]  # fmt: skip
+    async with api.engine.begin() as connection:
+        await connection.execute(sa.insert(series), stored)
+    everything = await client.get("/series")
+    assert everything.headers["X-Total-Count"] == "13"
+    assert everything.json()[0] == {
+        **{name: stored[1][name] for name in ("exchange", "symbol", "timeframe")},
+        "candles": 1,
+        "first_open_time": "2026-11-22T12:00:00Z",
+        "last_open_time": "2026-11-22T12:01:00Z",
+    }
+    by_exchange = [(row["exchange"], row["symbol"], row["timeframe"]) for row in everything.json()]
+    assert by_exchange == [tuple(row[name] for name in ("exchange", "symbol", "timeframe")) for row in stored[1:]]
+    for params in ({}, {"exchange": "x1"}, {"symbol": "S2/USDT"}, {"timeframe": "1h"}, {"sort": "-exchange"}):
+        whole = (await client.get("/series", params=params)).json()
+        answer = await client.get("/series", params={**params, "limit": 2})
+        pages = answer.json()
+        while (target := links(answer).get("next")) is not None:
+            answer = await follow(client, target)
+            pages += answer.json()
+        assert pages == whole
+        assert len(whole) in {2, 4, 6, 13}, params
+    by_symbol = [(row["symbol"], row["exchange"]) for row in (await client.get("/series?sort=symbol")).json()]
+    assert by_symbol == sorted(by_symbol)
 
 
 async def test_totals_are_counted_up_to_ten_thousand_and_estimated_beyond(

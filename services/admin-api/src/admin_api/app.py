@@ -23,7 +23,18 @@ from admin_api.metrics import Metrics, RequestMeter
 from admin_api.probe import DatabaseProbe
 from admin_api.relay import Relay
 from admin_api.request_ids import RequestIds
-from admin_api.routes import audit, candles, config_changes, configs, events, operations, runs, sessions, tokens
+from admin_api.routes import (
+    audit,
+    candles,
+    config_changes,
+    configs,
+    events,
+    operations,
+    reports,
+    runs,
+    sessions,
+    tokens,
+)
 from admin_api.schemas import FieldProblem, Problem
 from admin_api.settings import AdminApiSettings
 from runtime.database import build_engine
@@ -87,7 +98,7 @@ def _build_fastapi() -> FastAPI:
         generate_unique_id_function=_operation_id,
         swagger_ui_parameters={"persistAuthorization": True},
     )
-    parts = (configs, config_changes, runs, candles, events, tokens, sessions, audit, operations)
+    parts = (configs, config_changes, runs, reports, candles, events, tokens, sessions, audit, operations)
     routers = [part.router for part in parts]
     routes = [route for router in routers for route in router.routes]
     require_declared_roles(routes)

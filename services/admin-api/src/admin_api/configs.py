@@ -71,21 +71,6 @@ class Configs:
         async with transaction(self._engine) as connection:
             return await found(connection, config_id)
 
-    async def page(
-        self, *, enabled: bool | None, exchange: str | None, skip: int, limit: int
-    ) -> tuple[list[Config], int]:
-        """Configs by id, and how many the filters match in all."""
-        matches: list[sa.ColumnElement[bool]] = []
-        if enabled is not None:
-            matches.append(configs.c.enabled.is_(enabled))
-        if exchange is not None:
-            matches.append(configs.c.exchange == exchange)
-        page = sa.select(configs).where(*matches).order_by(configs.c.id).offset(skip).limit(limit)
-        async with transaction(self._engine) as connection:
-            rows = (await connection.execute(page)).all()
-            total = await connection.scalar(sa.select(sa.func.count()).select_from(configs).where(*matches))
-        return [Config.model_validate(row) for row in rows], total or 0
-
 
 async def resync(engine: AsyncEngine, now: datetime, batch: int = 500) -> int:
     """Announce every config as it is now, through the outbox; returns how many. Versions stay.

@@ -2,23 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, Field
-from pydantic import ConfigDict as ModelConfig
+from fastapi import APIRouter, Query, Request, Response
 
 from admin_api.actors import Role
 from admin_api.answers import Answer
-from admin_api.fields import MAX_SKIP, FilterText
+from admin_api.config_list import ConfigFilters, page_of_configs
 from admin_api.preconditions import etag
-from admin_api.routes.shared import (
-    PREFIX,
-    TOTAL_HEADER,
-    ConfigId,
-    ConfigsDep,
-    declared_token,
-    needs,
-    problems,
-)
+from admin_api.routes.paging import PAGE_HEADERS, send
+from admin_api.routes.shared import PREFIX, ConfigId, ConfigsDep, EngineDep, declared_token, needs, problems
 from admin_api.routes.writing import ETAG_HEADER, ConfigRoute, IfNoneMatch
 from admin_api.schemas import Config
 
@@ -26,29 +17,17 @@ router = APIRouter(prefix=f"{PREFIX}/configs", tags=["configs"], dependencies=[d
 _viewer = [needs(Role.VIEWER)]
 
 
-class ConfigFilters(BaseModel):
-    """The query of the list. Unknown parameters are refused."""
-
-    model_config = ModelConfig(extra="forbid")
-
-    enabled: bool | None = None
-    exchange: FilterText | None = Field(default=None, examples=["binance"])
-    skip: int = Field(default=0, ge=0, le=MAX_SKIP)
-    limit: int = Field(default=100, ge=1, le=100)
-
-
 @router.get(
     "",
     dependencies=_viewer,
-    responses={200: {"headers": TOTAL_HEADER}, **problems(422)},
+    responses={200: {"headers": PAGE_HEADERS}, **problems(422)},
     summary="List the configs, by ascending id",
 )
 async def list_configs(
-    configs: ConfigsDep, filters: Annotated[ConfigFilters, Query()], response: Response
+    engine: EngineDep, filters: Annotated[ConfigFilters, Query()], request: Request, response: Response
 ) -> list[Config]:
-    page, total = await configs.page(**dict(filters))
-    response.headers["X-Total-Count"] = str(total)
-    return page
+    """A page of them. The Link header leads to the next one."""
+    return send(await page_of_configs(engine, filters), request, response)
 
 
 @router.get(

@@ -1,0 +1,95 @@
+"""What an operator wants to know of the run log now and then: the queries of the operator's guide, as endpoints."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+import sqlalchemy as sa
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from admin_api.database import transaction
+from admin_api.pages import Listing, Page, PageQuery, page_of
+from admin_api.runs import RUNS
+from admin_api.schemas import ExchangeReport, ExecutionLog, SymbolReport
+from contracts.vocabulary import JOB_TYPE, RunStatus
+from store.tables import execution_logs
+
+MAX_HOURS: Final = 720
+FAILURES: Final = Listing(name="recent-failures", shown=RUNS.shown, orders=RUNS.orders)
+_logs: Final = execution_logs.c
+_average_duration: Final = sa.func.avg(_logs.duration_seconds).label("avg_duration")
+_records: Final = sa.func.sum(_logs.records_collected).label("total_records")
+
+
+class TopSymbolsQuery(BaseModel):
+    """Unknown parameters are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    hours: int = Field(default=168, ge=1, le=MAX_HOURS, description="Runs that started in the last so many hours.")
+    limit: int = Field(default=10, ge=1, le=100)
+
+
+class ExchangesQuery(BaseModel):
+    """Unknown parameters are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    hours: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_HOURS,
+        description="Runs that started in the last so many hours; left out, all that the log holds.",
+    )
+
+
+class FailuresQuery(PageQuery):
+    """The query of the list of failures."""
+
+    hours: int = Field(default=24, ge=1, le=MAX_HOURS, description="Runs that started in the last so many hours.")
+    limit: int = Field(default=100, ge=1, le=1000)
+    sort: Literal["-started_at", "started_at"] = Field(default="-started_at", description="Latest first, or oldest.")
+
+
+async def top_symbols(engine: AsyncEngine, query: TopSymbolsQuery, now: datetime) -> list[SymbolReport]:
+    """The symbols with the most records, most first. All runs count, running and skipped ones too."""
+    successful = sa.func.count().filter(_logs.status == RunStatus.SUCCESS)
+    report = (
+        sa.select(
+            _logs.symbol,
+            sa.func.count().label("executions"),
+            _records,
+            _average_duration,
+            (sa.cast(successful, sa.Double) / sa.func.count() * 100).label("success_rate"),
+        )
+        .where(_logs.job_type == JOB_TYPE, _logs.started_at >= now - timedelta(hours=query.hours))
+        .group_by(_logs.symbol)
+        .order_by(_records.desc(), _logs.symbol)
+        .limit(query.limit)
+    )
+    return [SymbolReport.model_validate(row) for row in await _rows(engine, report)]
+
+
+async def exchanges(engine: AsyncEngine, query: ExchangesQuery, now: datetime) -> list[ExchangeReport]:
+    """How each exchange does, by name. Runs that are over count: those with a duration, which an index holds."""
+    report = (
+        sa.select(_logs.exchange, _average_duration, _records)
+        .where(_logs.job_type == JOB_TYPE, _logs.duration_seconds.is_not(None))
+        .group_by(_logs.exchange)
+        .order_by(_logs.exchange)
+    )
+    if query.hours is not None:
+        report = report.where(_logs.started_at >= now - timedelta(hours=query.hours))
+    return [ExchangeReport.model_validate(row) for row in await _rows(engine, report)]
+
+
+async def recent_failures(engine: AsyncEngine, query: FailuresQuery, now: datetime) -> Page[ExecutionLog]:
+    """Raises `InvalidInput`."""
+    failed = [_logs.status == RunStatus.FAILED, _logs.started_at >= now - timedelta(hours=query.hours)]
+    async with transaction(engine) as connection:
+        return (await page_of(connection, FAILURES, query, failed)).map(ExecutionLog.model_validate)
+
+
+async def _rows(engine: AsyncEngine, report: sa.Select[Any]) -> list[sa.Row[Any]]:
+    async with transaction(engine) as connection:
+        return list((await connection.execute(report)).all())

@@ -1,0 +1,45 @@
+"""Reports on the run log."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from admin_api import reports
+from admin_api.actors import Role
+from admin_api.routes.paging import PAGE_HEADERS, send
+from admin_api.routes.shared import PREFIX, EngineDep, Now, declared_token, needs, problems
+from admin_api.schemas import ExchangeReport, ExecutionLog, SymbolReport
+
+router = APIRouter(prefix=f"{PREFIX}/reports", tags=["reports"], dependencies=[declared_token, needs(Role.VIEWER)])
+
+
+@router.get("/top-symbols", responses=problems(422), summary="The symbols with the most records")
+async def report_top_symbols(
+    engine: EngineDep, query: Annotated[reports.TopSymbolsQuery, Query()], now: Now
+) -> list[SymbolReport]:
+    """Most records first. `success_rate` is of all runs, those that are skipped or still going on included."""
+    return await reports.top_symbols(engine, query, now)
+
+
+@router.get(
+    "/recent-failures",
+    responses={200: {"headers": PAGE_HEADERS}, **problems(422)},
+    summary="Runs that failed lately, latest first",
+)
+async def report_recent_failures(
+    engine: EngineDep,
+    query: Annotated[reports.FailuresQuery, Query()],
+    now: Now,
+    request: Request,
+    response: Response,
+) -> list[ExecutionLog]:
+    """A page of them; the Link header leads to the next one."""
+    return send(await reports.recent_failures(engine, query, now), request, response)
+
+
+@router.get("/exchanges", responses=problems(422), summary="How each exchange does")
+async def report_exchanges(
+    engine: EngineDep, query: Annotated[reports.ExchangesQuery, Query()], now: Now
+) -> list[ExchangeReport]:
+    """Of the runs that are over. Without `hours` it reads the whole log: seconds, where that has ten million rows."""
+    return await reports.exchanges(engine, query, now)

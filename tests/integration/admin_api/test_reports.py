@@ -1,0 +1,128 @@
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from support.api import BASE
+from support.shared_data import shared_file
+
+pytestmark = pytest.mark.postgres
+
+AddRun = Callable[..., Awaitable[int]]
+HOUR = 60
+DAY = 24 * HOUR
+
+
+@pytest.fixture
+async def a_varied_log(add_run: AddRun) -> None:
+    """Runs of all kinds, on either side of each query's window."""
+    for number in range(60):
+        status = ["success", "success", "failed", "skipped", "running"][number % 5]
+        await add_run(
+            minutes_ago=number * 7 * HOUR + 1,
+            status=status,
+            symbol=f"S{number % 13}/USDT",
+            exchange=["binance", "okx", "kraken"][number % 3],
+            config_id=number % 13 + 1,
+            **({} if status == "running" else {"duration_seconds": 1.0 + number / 7}),
+            records_collected=1 + number**2,
+        )
+    await add_run(job_type="backfill", symbol="OTHER/USDT", exchange="bybit", records_collected=10**6)
+    await add_run(status="running", exchange="bybit", symbol="LATE/USDT", minutes_ago=1)
+
+
+async def guides_answers(database_url: str) -> list[list[dict[str, Any]]]:
+    """What the guide's first three queries say, as they are printed."""
+    queries = re.findall(r"```sql\n(.*?)```", shared_file("guide.md").read_text(encoding="utf-8"), re.DOTALL)[:3]
+    connection = await asyncpg.connect(database_url)
+    try:
+        return [[dict(row) for row in await connection.fetch(query)] for query in queries]
+    finally:
+        await connection.close()
+
+
+def alike(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {name: pytest.approx(value) if isinstance(value, float) else value for name, value in row.items()}
+        for row in rows
+    ]
+
+
+async def test_reports_say_what_the_guides_queries_say(
+    client: httpx.AsyncClient, database_url: str, a_varied_log: None
+) -> None:
+    top, failures, exchanges = await guides_answers(database_url)
+    reported = (await client.get("/reports/top-symbols")).json()
+    assert [list(row) for row in reported] == [list(row) for row in top]
+    assert len(reported) == 10
+    assert reported == alike(top)
+    assert [row["id"] for row in (await client.get("/reports/recent-failures")).json()] == [
+        row["id"] for row in failures
+    ]
+    assert failures
+    by_name = sorted(exchanges, key=lambda row: row["exchange"])
+    reported = (await client.get("/reports/exchanges")).json()
+    assert [list(row) for row in reported] == [list(row) for row in by_name]
+    assert reported == alike(by_name)
+    assert [row["exchange"] for row in reported] == ["binance", "kraken", "okx"]
+
+
+async def test_hours_and_limit_narrow_the_reports(client: httpx.AsyncClient, add_run: AddRun) -> None:
+    for hours, symbol, records in ((1, "A/USDT", 5), (30, "B/USDT", 9), (200, "C/USDT", 99)):
+        await add_run(minutes_ago=hours * HOUR, symbol=symbol, records_collected=records)
+        await add_run(minutes_ago=hours * HOUR, symbol=symbol, status="failed", exchange="okx")
+
+    async def symbols(**params: int) -> list[str]:
+        return [row["symbol"] for row in (await client.get("/reports/top-symbols", params=params)).json()]
+
+    assert await symbols() == ["B/USDT", "A/USDT"]
+    assert await symbols(hours=24) == ["A/USDT"]
+    assert await symbols(hours=720, limit=1) == ["C/USDT"]
+    failures = await client.get("/reports/recent-failures", params={"hours": 48})
+    assert [row["symbol"] for row in failures.json()] == ["A/USDT", "B/USDT"]
+    exchanges = (await client.get("/reports/exchanges", params={"hours": 24})).json()
+    assert [(row["exchange"], row["total_records"]) for row in exchanges] == [("binance", 5), ("okx", 0)]
+
+
+async def test_failures_are_walked_page_by_page_while_their_window_moves(
+    client: httpx.AsyncClient, add_run: AddRun
+) -> None:
+    ids = [await add_run(minutes_ago=minute + 1, status="failed") for minute in range(5)]
+    answer = await client.get("/reports/recent-failures", params={"limit": 2, "hours": 3})
+    assert answer.headers["X-Total-Count"] == "5"
+    seen = [row["id"] for row in answer.json()]
+    while (found := re.search(r'<([^>]*)>; rel="next"', answer.headers["Link"])) is not None:
+        assert found[1].startswith(f"{BASE}/reports/recent-failures?limit=2&hours=3&cursor=")
+        answer = await client.get(f"http://api{found[1]}")
+        seen += [row["id"] for row in answer.json()]
+    assert seen == ids
+
+
+async def test_reports_of_nothing_are_empty(client: httpx.AsyncClient) -> None:
+    for report in ("top-symbols", "recent-failures", "exchanges"):
+        assert (await client.get(f"/reports/{report}")).json() == []
+
+
+@pytest.mark.parametrize(
+    ("report", "params"),
+    [
+        ("top-symbols", {"hours": 0}),
+        ("top-symbols", {"hours": 721}),
+        ("top-symbols", {"limit": 101}),
+        ("top-symbols", {"skip": 1}),
+        ("recent-failures", {"hours": 721}),
+        ("recent-failures", {"limit": 1001}),
+        ("recent-failures", {"status": "success"}),
+        ("exchanges", {"hours": 0}),
+        ("exchanges", {"limit": 1}),
+    ],
+)
+async def test_what_a_report_does_not_know_is_refused(
+    client: httpx.AsyncClient, report: str, params: dict[str, int]
+) -> None:
+    refused = await client.get(f"/reports/{report}", params=params)
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["pointer"].removeprefix("#/") in params
