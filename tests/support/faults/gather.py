@@ -88,8 +88,8 @@ async def read_events(kafka: str, prefix: str, topic: Topic) -> list[Event]:
         bootstrap_servers=kafka.split(","), enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=20
     )
     events: list[Event] = []
-    await consumer.start()
     try:
+        await consumer.start()
         partitions = [TopicPartition(f"{prefix}{topic.name}", number) for number in range(topic.partitions)]
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)

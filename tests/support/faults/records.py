@@ -15,8 +15,8 @@ async def read_records(stack: Stack, topic: Topic) -> list[Any]:
         bootstrap_servers=stack.kafka.split(","), enable_auto_commit=False, auto_offset_reset="earliest"
     )
     records: list[Any] = []
-    await consumer.start()
     try:
+        await consumer.start()
         name = f"{stack.options.topic_prefix}{topic.name}"
         partitions = [TopicPartition(name, number) for number in range(topic.partitions)]
         consumer.assign(partitions)

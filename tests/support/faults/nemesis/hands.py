@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import itertools
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -149,11 +150,17 @@ class Hands:
                 for record in again:
                     await producer.send(self._name(topic), record.value, record.key, headers=list(record.headers))
 
-    def _producer(self) -> AIOKafkaProducer:
+    @asynccontextmanager
+    async def _producer(self) -> AsyncIterator[AIOKafkaProducer]:
         """By the broker's own address: what the nemesis does to the way must not hinder the nemesis."""
-        return AIOKafkaProducer(
+        producer = AIOKafkaProducer(
             bootstrap_servers=self.system.stack.kafka, max_request_size=2_000_000, enable_idempotence=True
         )
+        try:
+            await producer.start()
+            yield producer
+        finally:
+            await producer.stop()
 
     def _name(self, topic: Topic) -> str:
         return f"{self.system.stack.options.topic_prefix}{topic.name}"

@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -147,7 +148,7 @@ async def _poison(system: Operated) -> set[tuple[str, int, int]]:
 async def _system(folder: Path, seed: int) -> AsyncIterator[tuple[Operated, Proxy, Proxy]]:
     """All services come to Postgres and to Kafka by a proxy each; who judges comes directly."""
     async with kafka_detour() as (to_kafka, ports):
-        options = StackOptions(folder=folder, overrides={"*": EVERY_SERVICE})
+        options = StackOptions(folder=folder, overrides={"*": EVERY_SERVICE}, say=_log_to(folder / "stack.log"))
         options = with_kafka_of_its_own(options, ports)
         postgres_port = options.ports.postgres
         async with proxying(LOOPBACK, postgres_port) as to_postgres:
@@ -162,6 +163,14 @@ async def _system(folder: Path, seed: int) -> AsyncIterator[tuple[Operated, Prox
             options = replace(options, overrides=overrides)
             async with operated(options, seed=seed, instances=INSTANCES) as system:
                 yield system, to_postgres, to_kafka
+
+
+def _log_to(file: Path) -> Callable[[str], None]:
+    def say(line: str) -> None:
+        with file.open("a") as log:
+            log.write(f"{datetime.now(UTC):%H:%M:%S.%f} {line}\n")
+
+    return say
 
 
 @asynccontextmanager
