@@ -5,6 +5,7 @@ import asyncio
 import logging
 import os
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -25,6 +26,7 @@ def main() -> int:
         os.environ.pop(variable, None)  # what is broken here is nobody else's
     os.environ["CANDLEKEEP_KAFKA"] = "real"
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that Kafka is away is no news here
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what runs is stopped
     told = [_one_run(options, seed) for seed in options.seed or [int(time.time())]]
     written = report(told)
     (options.folder / "report.md").write_text(written)
