@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import logging
 import os
+import pickle
 import shutil
 import signal
 import sys
@@ -45,7 +46,8 @@ def _one_run(options: argparse.Namespace, seed: int) -> Told:
 
     told = asyncio.run(run(folder, seed=seed, seconds=options.minutes * 60, configs=options.configs, say=say))
     if told.violations or told.recovered_after is None:
-        print(f"{len(told.violations)} violations; the history is {folder / 'history.jsonl'}, logs are beside it")
+        (folder / "evidence.pickle").write_bytes(pickle.dumps(told.evidence))
+        print(f"{report([told])}\nThe history is {folder / 'history.jsonl'}; logs and the evidence are beside it")
     elif not options.keep:
         shutil.rmtree(folder)
     return told
