@@ -168,7 +168,7 @@ async def sent_twice(system: Operated) -> Counter[str]:
 
 def what_it_says(event: Event) -> object:
     if isinstance(event, ConfigChanged):
-        return event.config_id, event.version
+        return event.config.config_id, event.config.version
     if isinstance(event, TickDue | RunStarted | RunFinished):
         return event.type, event.run_id
     return event.event_id
