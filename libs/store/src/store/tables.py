@@ -226,10 +226,13 @@ audit_log = sa.Table(
     sa.Column("before", JSONB),
     sa.Column("after", JSONB),
     sa.CheckConstraint("outcome IN ('done', 'refused')", name="outcome"),
+    # A filter of the API each; its list is ordered by (at, id).
     sa.Index(None, "at", "id"),
-    sa.Index(None, "actor", "id"),
-    sa.Index(None, "action", "id"),
-    sa.Index(None, "object_type", "object_id", "id"),
+    sa.Index(None, "actor", "at", "id"),
+    sa.Index(None, "action", "at", "id"),
+    sa.Index(None, "object_type", "object_id", "at", "id"),
+    sa.Index(None, "request_id", "at", "id"),
+    sa.Index("ix_audit_log_refused", "at", "id", postgresql_where=sa.text("outcome = 'refused'")),
     comment="Who did what: rows are only ever added, which a trigger sees to. Written by admin-api in the transaction "
     "of the change.",
 )

@@ -1,22 +1,27 @@
 """Reading the audit log, the latest first."""
 
-from typing import Literal
+from typing import Final, Literal
 
 import sqlalchemy as sa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.access.schemas import AuditEntry
 from admin_api.database import transaction
 from admin_api.errors import FieldError, InvalidInput
-from admin_api.fields import MAX_SKIP, FilterText, QueryInstant
+from admin_api.fields import FilterText, QueryInstant
+from admin_api.pages import Listing, Page, PageQuery, page_of
 from store.tables import audit_log
 
+_ENTRIES: Final = Listing(
+    name="audit-log",
+    shown=[audit_log.c[name] for name in AuditEntry.model_fields],
+    orders={"at": (audit_log.c.at, audit_log.c.id)},
+)
 
-class AuditFilters(BaseModel):
-    """The query of the audit log. Unknown parameters are refused."""
 
-    model_config = ConfigDict(extra="forbid")
+class AuditFilters(PageQuery):
+    """The query of the audit log."""
 
     actor: FilterText | None = Field(default=None, description="Its name.", examples=["grafana"])
     action: FilterText | None = Field(default=None, examples=["config.update"])
@@ -26,8 +31,8 @@ class AuditFilters(BaseModel):
     request_id: FilterText | None = Field(default=None, description="As the answer's X-Request-ID had it.")
     start_date: QueryInstant | None = Field(default=None, description="At or after this; without a zone it is UTC.")
     end_date: QueryInstant | None = Field(default=None, description="Before this; without a zone it is UTC.")
-    skip: int = Field(default=0, ge=0, le=MAX_SKIP)
     limit: int = Field(default=100, ge=1, le=1000)
+    sort: Literal["-at", "at"] = Field(default="-at", description="Latest first, or oldest.")
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
         """As SQL. Raises `InvalidInput`."""
@@ -42,11 +47,7 @@ class AuditFilters(BaseModel):
         return matches
 
 
-async def page_of_entries(engine: AsyncEngine, filters: AuditFilters) -> tuple[list[AuditEntry], int]:
-    """And how many the filters match in all. Raises `InvalidInput`."""
-    matches = filters.conditions()
-    page = sa.select(audit_log).where(*matches).order_by(audit_log.c.id.desc())
+async def page_of_entries(engine: AsyncEngine, filters: AuditFilters) -> Page[AuditEntry]:
+    """Raises `InvalidInput`."""
     async with transaction(engine) as connection:
-        rows = (await connection.execute(page.offset(filters.skip).limit(filters.limit))).all()
-        total = await connection.scalar(sa.select(sa.func.count()).select_from(audit_log).where(*matches))
-    return [AuditEntry.model_validate(row) for row in rows], total or 0
+        return (await page_of(connection, _ENTRIES, filters, filters.conditions())).map(AuditEntry.model_validate)

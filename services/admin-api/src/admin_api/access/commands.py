@@ -18,7 +18,8 @@ from admin_api.actors import Actor, Role
 from admin_api.database import transaction
 from admin_api.errors import ApiError
 from runtime.database import build_engine
-from runtime.settings import DatabaseSettings, load_settings
+from runtime.logs import configure_logging
+from runtime.settings import DatabaseSettings, LogSettings, load_settings
 from store.schema import SchemaOutOfDate, ensure_current
 
 app = typer.Typer(help="Make, list, revoke and replace API tokens. Needs DATABASE_URL only.", no_args_is_help=True)
@@ -92,6 +93,8 @@ async def _all(tokens: Tokens, now: datetime, *, active: bool | None) -> list[To
 
 
 def _run(verb: Callable[[Tokens, Actor, datetime], Awaitable[T]]) -> T:
+    # Quiet: what a command says is its output, and what it did is in the audit log.
+    configure_logging(LogSettings(log_format="console", log_level="WARNING"), "admin-api")
     return asyncio.run(_with_tokens(load_settings(DatabaseSettings), verb))
 
 

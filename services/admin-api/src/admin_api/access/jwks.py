@@ -106,7 +106,10 @@ def read_keys(document: bytes) -> dict[str, Key]:
     """The keys that can verify signatures, by id. Shared secrets, keys for encryption, keys without an id and keys that
     cannot be read are left out. Raises `ValueError` when it is no key set.
     """
-    parsed: Any = json.loads(document)
+    try:
+        parsed: Any = json.loads(document)
+    except RecursionError as error:
+        raise ValueError("the answer is nested too deeply") from error
     entries = parsed.get("keys") if isinstance(parsed, dict) else None
     if not isinstance(entries, list):
         raise ValueError("the answer is not a JSON Web Key Set")  # noqa: TRY004 -- a bad value from outside

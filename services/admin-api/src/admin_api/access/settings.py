@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from admin_api.actors import Role
 
-Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA"]
 """Signatures by a private key. Those with a shared secret (HS*) and `none` cannot be chosen."""
 
 
@@ -60,7 +60,7 @@ class AccessSettings(BaseSettings):
         default="", description="Where the provider publishes its keys. Nothing that a token says is ever fetched."
     )
     oidc_algorithms: list[Algorithm] = Field(
-        default=["RS256", "ES256", "EdDSA"], min_length=1, description="Accepted signatures, as JSON."
+        default=["RS256", "ES256", "Ed25519", "EdDSA"], min_length=1, description="Accepted signatures, as JSON."
     )
     oidc_token_types: list[str] = Field(
         default=["at+jwt", "JWT"],

@@ -71,11 +71,22 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_log")),
         comment="Who did what: rows are only ever added, which a trigger sees to. Written by admin-api in the transaction of the change.",
     )
-    op.create_index(op.f("ix_audit_log_action_id"), "audit_log", ["action", "id"], unique=False)
-    op.create_index(op.f("ix_audit_log_actor_id"), "audit_log", ["actor", "id"], unique=False)
     op.create_index(op.f("ix_audit_log_at_id"), "audit_log", ["at", "id"], unique=False)
+    op.create_index(op.f("ix_audit_log_actor_at_id"), "audit_log", ["actor", "at", "id"], unique=False)
+    op.create_index(op.f("ix_audit_log_action_at_id"), "audit_log", ["action", "at", "id"], unique=False)
     op.create_index(
-        op.f("ix_audit_log_object_type_object_id_id"), "audit_log", ["object_type", "object_id", "id"], unique=False
+        op.f("ix_audit_log_object_type_object_id_at_id"),
+        "audit_log",
+        ["object_type", "object_id", "at", "id"],
+        unique=False,
+    )
+    op.create_index(op.f("ix_audit_log_request_id_at_id"), "audit_log", ["request_id", "at", "id"], unique=False)
+    op.create_index(
+        "ix_audit_log_refused",
+        "audit_log",
+        ["at", "id"],
+        unique=False,
+        postgresql_where=sa.text("outcome = 'refused'"),
     )
     op.execute(
         """
@@ -92,10 +103,12 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.drop_index(op.f("ix_audit_log_object_type_object_id_id"), table_name="audit_log")
+    op.drop_index("ix_audit_log_refused", table_name="audit_log")
+    op.drop_index(op.f("ix_audit_log_request_id_at_id"), table_name="audit_log")
+    op.drop_index(op.f("ix_audit_log_object_type_object_id_at_id"), table_name="audit_log")
+    op.drop_index(op.f("ix_audit_log_action_at_id"), table_name="audit_log")
+    op.drop_index(op.f("ix_audit_log_actor_at_id"), table_name="audit_log")
     op.drop_index(op.f("ix_audit_log_at_id"), table_name="audit_log")
-    op.drop_index(op.f("ix_audit_log_actor_id"), table_name="audit_log")
-    op.drop_index(op.f("ix_audit_log_action_id"), table_name="audit_log")
     op.drop_table("audit_log")
     op.drop_index(op.f("ix_sessions_expires_at"), table_name="sessions")
     op.drop_table("sessions")

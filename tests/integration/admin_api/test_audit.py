@@ -1,0 +1,177 @@
+"""The audit log: what was done and what was refused, added to and never changed, without secrets."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+import sqlalchemy as sa
+from pydantic import SecretStr
+
+from admin_api.access.token_format import mint
+from admin_api.app import AdminApi, build
+from store.tables import audit_log
+from support.api import TOKEN, a_config, a_token, client_of, created
+
+pytestmark = pytest.mark.postgres
+
+
+async def entries(client: httpx.AsyncClient, **filters: Any) -> list[dict[str, Any]]:
+    answer = await client.get("/audit-log", params=filters)
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()
+    return found
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit_log SET actor = 'nobody'",
+        "DELETE FROM audit_log",
+        "TRUNCATE audit_log",
+        "UPDATE audit_log SET actor = 'nobody' WHERE false",
+    ],
+)
+async def test_rows_are_only_ever_added(client: httpx.AsyncClient, database_url: str, statement: str) -> None:
+    await created(client)
+    connection = await asyncpg.connect(database_url)
+    try:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+    assert len(await entries(client)) == 1
+
+
+async def test_what_a_role_may_not_do_is_recorded_as_refused(api: AdminApi, client: httpx.AsyncClient) -> None:
+    config = await created(client)
+    token = await a_token(client, "viewer", name="reader")
+    async with client_of(api, token["token"]) as reader:
+        answer = await reader.delete(f"/configs/{config['id']}", headers={"X-Request-ID": "try-1"})
+        assert answer.status_code == 403
+        assert (await reader.get("/audit-log", headers={"X-Request-ID": "try-2"})).status_code == 403
+    [first] = await entries(client, request_id="try-1")
+    assert (first["actor"], first["token_id"], first["outcome"]) == ("reader", token["id"], "refused")
+    assert (first["action"], first["object_type"], first["object_id"]) == ("config.delete", "config", str(config["id"]))
+    assert first["after"] == {
+        "method": "DELETE",
+        "path": f"/api/v1/admin/data-collection/configs/{config['id']}",
+        "status": 403,
+        "reason": "role",
+    }
+    [second] = await entries(client, request_id="try-2")
+    assert second["action"] == "audit_log.list"
+    assert (await client.get(f"/configs/{config['id']}")).status_code == 200
+
+
+async def test_a_wrong_credential_is_recorded_by_what_is_known_of_it(api: AdminApi, client: httpx.AsyncClient) -> None:
+    old = await a_token(client, "admin", name="old-ci")
+    await client.delete(f"/tokens/{old['id']}")
+    stranger = mint().text
+    for wrong in (old["token"], stranger, "not-a-token-at-all"):
+        async with client_of(api, wrong) as caller:
+            assert (await caller.post("/configs", json=a_config())).status_code == 401
+    async with client_of(api, None) as nobody:
+        assert (await nobody.post("/configs", json=a_config())).status_code == 401
+    refused = await entries(client, outcome="refused")
+    assert [(each["actor"], each["actor_kind"], each["after"]["reason"]) for each in refused] == [
+        ("anonymous", "anonymous", "malformed"),
+        ("anonymous", "anonymous", "unknown"),
+        ("old-ci", "token", "revoked"),
+    ]
+    assert refused[2]["token_id"] == old["id"]
+    assert [each["address"] for each in refused] == ["127.0.0.1"] * 3
+    everything = (await client.get("/audit-log")).text
+    for secret in (old["token"][16:59], stranger[16:59], "not-a-token-at-all", TOKEN):
+        assert secret not in everything
+
+
+async def test_a_failed_precondition_is_recorded(client: httpx.AsyncClient) -> None:
+    config = await created(client)
+    stale = {"If-Match": '"999"', "X-Request-ID": "stale"}
+    assert (await client.put(f"/configs/{config['id']}", json={"enabled": False}, headers=stale)).status_code == 412
+    [entry] = await entries(client, request_id="stale")
+    assert (entry["action"], entry["outcome"], entry["after"]["reason"]) == ("config.update", "refused", "precondition")
+
+
+async def test_faults_of_form_are_not_recorded(client: httpx.AsyncClient) -> None:
+    await client.post("/configs", json={})
+    await client.get("/configs/4711")
+    await client.get("/nothing")
+    assert await entries(client) == []
+
+
+async def test_trying_without_end_does_not_fill_the_log(a_setting: Any) -> None:
+    api = build(a_setting(failed_logins_per_minute=100_000))
+    async with client_of(api, "wrong") as caller:
+        assert {(await caller.get("/me")).status_code for _ in range(200)} == {401}
+    async with client_of(api) as admin:
+        total = (await admin.get("/audit-log", params={"limit": 1})).headers["X-Total-Count"]
+        metrics = (await admin.get("http://api/metrics")).text
+    assert 60 <= int(total) < 70
+    assert f'refusals_recorded_total{{outcome="suppressed"}} {200 - int(total)}.0' in metrics
+    await api.engine.dispose()
+
+
+async def test_a_path_of_any_kind_is_recorded_harmlessly(api: AdminApi, client: httpx.AsyncClient) -> None:
+    async with client_of(api, "wrong", base="") as caller:
+        for path in ("/%00", "/%ff%fe", "/\u2028\u202e<script>", "/" + "x" * 5000):
+            assert (await caller.get(path)).status_code == 401
+    recorded = await entries(client)
+    assert len(recorded) == 4
+    assert all(entry["after"]["path"].isascii() and len(entry["after"]["path"]) <= 200 for entry in recorded)
+
+
+async def test_without_a_database_a_refusal_is_still_a_refusal(a_setting: Any) -> None:
+    api = build(a_setting(database_url=SecretStr("postgresql://nobody@127.0.0.1:1/nothing")))
+    async with client_of(api, "wrong") as caller:
+        assert (await caller.get("/me")).status_code == 401
+        metrics = (await caller.get("http://api/metrics")).text
+    assert 'refusals_recorded_total{outcome="lost"} 1.0' in metrics
+    await api.engine.dispose()
+
+
+async def test_the_log_can_be_searched(api: AdminApi, client: httpx.AsyncClient) -> None:
+    config = await created(client)
+    await client.put(f"/configs/{config['id']}", json={"interval_minutes": 5}, headers={"X-Request-ID": "mine"})
+    await client.delete(f"/configs/{config['id']}")
+    everything = await entries(client)
+    assert [entry["action"] for entry in everything] == ["config.delete", "config.update", "config.create"]
+    update = everything[1]
+    assert (update["before"]["interval_minutes"], update["after"]["interval_minutes"]) == (10, 5)
+    for filters, ids in (
+        ({"actor": "bootstrap"}, 3),
+        ({"actor": "somebody"}, 0),
+        ({"action": "config.update"}, 1),
+        ({"object_type": "config", "object_id": config["id"]}, 3),
+        ({"object_type": "token"}, 0),
+        ({"outcome": "done"}, 3),
+        ({"outcome": "refused"}, 0),
+        ({"request_id": "mine"}, 1),
+        ({"start_date": everything[1]["at"]}, 2),
+        ({"end_date": everything[1]["at"]}, 1),
+        ({"skip": 1, "limit": 1}, 1),
+    ):
+        assert len(await entries(client, **filters)) == ids, filters
+    following = await client.get("/audit-log", params={"limit": 2})
+    assert len((await client.get(f"http://api{following.links['next']['url']}")).json()) == 1
+    for bad in ({"outcome": "odd"}, {"limit": 1001}, {"actor": "\x00"}, {"nonsense": 1}, {"start_date": "soon"}):
+        assert (await client.get("/audit-log", params=bad)).status_code == 422, bad
+
+
+async def test_a_change_that_is_rolled_back_leaves_no_entry(api: AdminApi, client: httpx.AsyncClient) -> None:
+    await created(client)
+    taken = await client.post("/configs", json=a_config())
+    assert taken.status_code == 409
+    assert len(await entries(client)) == 1
+
+
+async def test_entries_are_in_utc_and_in_the_order_they_were_written(api: AdminApi, client: httpx.AsyncClient) -> None:
+    await created(client)
+    await a_token(client, "viewer")
+    async with api.engine.connect() as connection:
+        written = (await connection.execute(sa.select(audit_log.c.id).order_by(audit_log.c.id))).scalars().all()
+    shown = await entries(client)
+    assert [entry["id"] for entry in shown] == list(reversed(written))
+    assert abs(datetime.fromisoformat(shown[0]["at"]) - datetime.now(UTC)) < timedelta(minutes=1)
