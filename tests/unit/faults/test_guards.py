@@ -43,7 +43,7 @@ def test_a_patch_that_does_not_say_what_must_fail_is_refused(tmp_path: Path) -> 
         ),
         (0, "1 passed, no candle missing", False, "the test passed"),
         (2, "candle missing", False, "pytest ended with 2"),
-        (None, "candle missing", False, "not within 400 s"),
+        (None, "candle missing", False, "not within 500 s"),
     ],
 )
 def test_only_a_test_that_fails_for_the_right_reason_has_noticed(
