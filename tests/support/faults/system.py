@@ -177,7 +177,7 @@ class Operated:
 
     async def evidence(self, until: float) -> Evidence:
         """All that is known now. An AssertionError while a part of the system cannot be asked."""
-        with _askable():
+        with askable():
             return await gather(
                 self.stack,
                 self.database_url,
@@ -189,7 +189,7 @@ class Operated:
             )
 
     async def _schedule(self, until: float) -> Evidence:
-        with _askable():
+        with askable():
             return await gather_schedule(self.stack, self.database_url, self.history, self.rules, until=until)
 
     async def judge(self, *, recovered_within: float = 60.0) -> Evidence:
@@ -254,7 +254,7 @@ class Operated:
 
 
 @contextlib.contextmanager
-def _askable() -> Iterator[None]:
+def askable() -> Iterator[None]:
     try:
         yield
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, httpx.HTTPError, KafkaError, StackError) as error:

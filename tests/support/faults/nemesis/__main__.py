@@ -32,7 +32,7 @@ def main() -> int:
     written = report(told)
     (options.folder / "report.md").write_text(written)
     print(f"\n{written}\nwritten to {options.folder / 'report.md'}")
-    return int(any(each.violations for each in told))
+    return int(any(each.violations or each.recovered_after is None for each in told))
 
 
 def _one_run(options: argparse.Namespace, seed: int) -> Told:

@@ -20,13 +20,15 @@ from support.faults.nemesis.plan import FaultKind, PlannedFault
 from support.faults.proxy import Mode, Proxy
 from support.faults.records import read_records
 from support.faults.system import Operated
+from support.polling import eventually
 
 POISON_KEY = b"?nemesis"
 POISON = (b"{", b"\xff\xfe\x00", b'{"type": "Unheard"}', b'{"type": "RunFinished"}', b"[]" * 100_000)
 RETRY_AFTER = 4
 _REPLAYED = 400
-_PATIENCE = 5.0
-"""Seconds by which a fault may outlast its plan."""
+_LONGEST_OUTAGE = 180.0
+_PATIENCE = _LONGEST_OUTAGE + 5
+"""Seconds by which a fault may outlast its plan: on a busy machine a broker needs a minute to start."""
 _MOODS: dict[str, dict[str, Any]] = {
     "rate_limit": {"kind": "rate_limit", "retry_after": RETRY_AFTER},
     "503": {"kind": "error", "status": 503},
@@ -81,7 +83,7 @@ class Hands:
             self.say(fault, "")
             async with asyncio.timeout(fault.ends - fault.begins + _PATIENCE):
                 await self._carry_out(fault, over)
-        except (StackError, httpx.HTTPError, KafkaError, TimeoutError) as error:
+        except (StackError, httpx.HTTPError, KafkaError, TimeoutError, AssertionError) as error:
             self.injected.remove(fault)
             self.missed.append(fault)
             self.say(fault, f"could not be done: {error!r}")
@@ -104,6 +106,8 @@ class Hands:
                 await self._poison()
             case FaultKind.REPLAY:
                 await self._replay()
+            case FaultKind.KAFKA_KILL | FaultKind.KAFKA_STOP | FaultKind.POSTGRES_KILL:
+                await self._outage(fault.target, _SIGNALS[fault.kind])
             case _:
                 await self._signal(fault.target, _SIGNALS[fault.kind])
 
@@ -111,6 +115,13 @@ class Hands:
         if not self.system.stack.processes[process].is_running:
             raise StackError(f"{process} is down already")
         self.system.stack.processes[process].send(number)
+
+    async def _outage(self, server: str, number: signal.Signals) -> None:
+        """It ends when the server is there again, which the services cannot hasten."""
+        kept = self.system.stack.processes[server]
+        before = kept.running.child
+        await self._signal(server, number)
+        await eventually(lambda: kept.is_running and kept.running.child is not before, within=_LONGEST_OUTAGE)
 
     async def _freeze(self, process: str, over: asyncio.Task[None]) -> None:
         kept = self.system.stack.processes[process]

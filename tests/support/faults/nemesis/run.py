@@ -24,8 +24,9 @@ from support.faults.nemesis.operator import Operator
 from support.faults.nemesis.plan import PlannedFault, Shape, plan
 from support.faults.proxy import Proxy, proxying
 from support.faults.records import read_records
-from support.faults.system import API_PATH, Operated, operated
+from support.faults.system import API_PATH, Operated, askable, operated
 from support.faults.violations import Violation
+from support.polling import eventually
 from support.whole_system import EVERY_SERVICE
 
 INSTANCES = {"admin-api": 2, "scheduler": 3, "collector": 3, "log-writer": 2, "candle-writer": 2}
@@ -106,7 +107,7 @@ async def run(
                 calm_since = now()
                 say(f"{calm_since - began:6.1f} s  the last fault is over")
                 recovered = await _recovered(system, calm_since)
-            await asyncio.sleep(began + seconds - now())
+            await asyncio.sleep(max(began + seconds, calm_since + recovery_of(seconds)) - now())
             evidence, violations = await _judged(system, calm_since)
         finally:
             summaries.cancel()
@@ -132,16 +133,17 @@ async def _recovered(system: Operated, calm_since: float) -> float | None:
 
 async def _judged(system: Operated, calm_since: float) -> tuple[Evidence, list[Violation]]:
     system.rules = replace(system.rules, on_time_from=calm_since + RECOVERED_WITHIN)
-    system.poison |= await _poison(system)
+    await eventually(lambda: _poison_found(system), within=SETTLED_WITHIN)
     return await system.settled(now() - system.rules.late_after, SETTLED_WITHIN)
 
 
-async def _poison(system: Operated) -> set[tuple[str, int, int]]:
-    found = set()
-    for topic in (TICKS, RUN_EVENTS, CANDLES):
-        records = await read_records(system.stack, topic)
-        found |= {(topic.name, each.partition, each.offset) for each in records if each.key == POISON_KEY}
-    return found
+async def _poison_found(system: Operated) -> bool:
+    """An AssertionError while Kafka cannot be asked."""
+    with askable():
+        for topic in (TICKS, RUN_EVENTS, CANDLES):
+            records = await read_records(system.stack, topic)
+            system.poison |= {(topic.name, each.partition, each.offset) for each in records if each.key == POISON_KEY}
+    return True
 
 
 @asynccontextmanager
