@@ -16,7 +16,9 @@ async def a_system(roles: tuple[Role, ...] = SERVICES) -> AsyncIterator[Stack]:
     """Ready, with the simulated exchanges; on the Kafka and the Postgres of the environment, else on its own."""
     with _folder() as folder:
         prefix = f"bench-{uuid.uuid4().hex[:6]}."
-        async with running_stack(StackOptions(folder=folder, roles=roles, topic_prefix=prefix)) as stack:
+        unlimited = {"admin-api": {"TRIGGERS_PER_MINUTE": "1000000", "REQUESTS_PER_MINUTE": "1000000"}}
+        options = StackOptions(folder=folder, roles=roles, topic_prefix=prefix, overrides=unlimited)
+        async with running_stack(options) as stack:
             if not stack.processes["kafka"].running.is_real:
                 raise RuntimeError("this needs the real Kafka: a long poll of the in-memory one does not wake up")
             yield stack

@@ -9,6 +9,7 @@ from local_stack.stack import StackOptions
 EVERY_SERVICE = {
     "KAFKA_SESSION_TIMEOUT_MS": "6000",
     "LOG_FORMAT": "console",
+    "TRIGGERS_PER_MINUTE": "6000",
 }
 
 

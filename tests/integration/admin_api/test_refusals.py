@@ -317,6 +317,8 @@ async def test_a_bug_is_a_500_problem_that_says_nothing_of_the_inside(api: Admin
 
     api.app.router.routes.insert(0, APIRoute("/broken", broken))
     async with client_of(api, base="") as client:
-        answer = await client.get("/broken")
+        answer = await client.get("/broken", headers={"X-Request-ID": "mine"})
     assert_problem(answer, 500)
     assert "secret" not in answer.text
+    assert (answer.headers["X-Request-ID"], answer.json()["request_id"]) == ("mine", "mine")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"

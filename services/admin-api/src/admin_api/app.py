@@ -6,23 +6,20 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from sqlalchemy.ext.asyncio import AsyncEngine
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from admin_api import problems
 from admin_api.access.assembly import assemble
-from admin_api.access.gate import Gate
 from admin_api.access.roles import require_declared_roles
-from admin_api.body_limit import BodyLimit
 from admin_api.catalogue import load_catalogue
 from admin_api.configs import Configs
 from admin_api.live.feed import LiveFeed
 from admin_api.live.listening import Listeners
 from admin_api.live.ring import Ring
 from admin_api.manual_runs import ManualRuns
-from admin_api.metrics import Metrics, RequestMeter
+from admin_api.metrics import Metrics
+from admin_api.middleware import surround
 from admin_api.probe import DatabaseProbe
 from admin_api.relay import Relay
-from admin_api.request_ids import RequestIds
 from admin_api.routes import (
     audit,
     candles,
@@ -76,12 +73,7 @@ def build(settings: AdminApiSettings) -> AdminApi:
     feed = LiveFeed(settings, metrics, Ring())
     app.state.listeners = Listeners(feed, metrics, settings.live_max_listeners)
     access = app.state.access = assemble(settings, engine, metrics)
-    app.add_middleware(BodyLimit)
-    app.add_middleware(Gate, access=access, metrics=metrics)
-    app.add_middleware(RequestMeter, metrics=metrics)  # outside of the gate: it counts refusals too
-    app.add_middleware(RequestIds)
-    if settings.trusted_proxies:  # added last, so it is outermost: all others see the client's own address
-        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=settings.trusted_proxies)
+    surround(app, settings, metrics, access)
     return AdminApi(
         settings=settings, app=app, relay=Relay(settings, metrics, engine), feed=feed, engine=engine, health=health
     )

@@ -114,3 +114,11 @@ class KeyReused(ApiError):  # noqa: N818
     status = 422
     slug = "idempotency-key-reused"
     title = "The key belongs to another request"
+
+
+class TooManyRequests(ApiError):  # noqa: N818
+    """The caller asks more often than it may."""
+
+    status = 429
+    slug = "too-many-requests"
+    title = "Too many requests"

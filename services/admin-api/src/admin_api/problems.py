@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 
 from admin_api.errors import ApiError, FieldError, InvalidInput
+from admin_api.request_ids import current_request_id
 from runtime.logs import log
 
 MEDIA_TYPE = "application/problem+json"
@@ -41,6 +42,7 @@ def problem_response(  # noqa: PLR0913 -- the members of a problem
         "status": status,
         "detail": detail,
         "instance": instance,
+        "request_id": current_request_id(),
         **(extensions or {}),
     }
     if errors:
@@ -71,7 +73,6 @@ def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(Exception, _on_bug)
 
 
 async def _on_api_error(request: Request, error: Exception) -> Response:
@@ -107,18 +108,6 @@ def _allowed(request: Request) -> str:
         if route.matches(request.scope)[0] is not Match.NONE:
             methods |= route.methods
     return ", ".join(sorted(methods))
-
-
-async def _on_bug(request: Request, error: Exception) -> Response:
-    """The last resort. Nothing of the error leaves the process; the log has it."""
-    log.error("A request failed unexpectedly", action="request_failed", path=request.url.path, exc_info=error)
-    return problem_response(
-        status=500,
-        slug="internal-error",
-        title="Internal error",
-        detail="This is a fault of the service, not of the request; its log has the details.",
-        instance=request.url.path,
-    )
 
 
 def field_error(detail: Mapping[str, Any]) -> FieldError:

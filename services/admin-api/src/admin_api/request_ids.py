@@ -1,14 +1,22 @@
 """A name for each request, by which its answer, its log lines and its audit rows are found again."""
 
 import re
+from contextvars import ContextVar
 from typing import Final
 from uuid import uuid4
 
+import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADER: Final = "X-Request-ID"
 _ACCEPTED: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_CURRENT: Final[ContextVar[str | None]] = ContextVar("request_id", default=None)
+
+
+def current_request_id() -> str | None:
+    """Of the request that is being served; None outside of one."""
+    return _CURRENT.get()
 
 
 class RequestIds:
@@ -29,4 +37,9 @@ class RequestIds:
                 MutableHeaders(scope=message)[HEADER] = request_id
             await send(message)
 
-        return await self._app(scope, receive, with_name)
+        token = _CURRENT.set(request_id)
+        try:
+            with structlog.contextvars.bound_contextvars(request_id=request_id):
+                return await self._app(scope, receive, with_name)
+        finally:
+            _CURRENT.reset(token)

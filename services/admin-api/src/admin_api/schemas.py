@@ -157,8 +157,8 @@ class Stats(BaseModel):
     last_execution: datetime | None = Field(description="When the latest of these runs started.")
     skipped_executions: int = Field(description="Part of the total: the config's previous run was still going on.")
     p50_duration_seconds: float | None = Field(
-        description="Half of the runs that succeeded or failed took no longer. Of more than 10,000 runs in all it is an "
-        "estimate that is at most 1 % off."
+        description="Half of the runs that succeeded or failed took no longer. Of more than 10,000 runs in all it is "
+        "an estimate that is at most 1 % off."
     )
     p95_duration_seconds: float | None = Field(description="As above, of 95 in a hundred.")
     errors_by_class: dict[str, int] = Field(
@@ -242,4 +242,7 @@ class Problem(BaseModel):
     status: int
     detail: str = Field(description="What is wrong and what to change.")
     instance: str = Field(description="The path that was asked for.")
+    request_id: str | None = Field(
+        default=None, description="Names this request in the service's log and audit log; also the header X-Request-ID."
+    )
     errors: list[FieldProblem] = Field(default=[], description="Each faulty input, where inputs are at fault.")

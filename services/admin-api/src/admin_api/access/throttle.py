@@ -1,4 +1,4 @@
-"""How much failing is allowed, in the memory of this instance. Time is an argument."""
+"""How much is allowed to whom, in the memory of this instance. Time is an argument."""
 
 import math
 from collections import OrderedDict
@@ -30,6 +30,14 @@ class Buckets:
         if len(self._buckets) > self._max_keys:
             self._buckets.popitem(last=False)
         return True
+
+    def left(self, key: str, now: datetime) -> int:
+        """How many could be taken now."""
+        return math.floor(self._level(key, now))
+
+    def seconds_until_full(self, key: str, now: datetime) -> int:
+        """0 when it is."""
+        return math.ceil((self._capacity - self._level(key, now)) / self._per_second)
 
     def seconds_until_one(self, key: str, now: datetime) -> int:
         """0 when there is one now."""

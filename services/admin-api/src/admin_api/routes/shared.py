@@ -26,7 +26,6 @@ _COOKIE: Final = (
 )
 
 
-
 def _declared(
     _bearer: Annotated[object, Security(HTTPBearer(auto_error=False, description=_BEARER))],
     _cookie: Annotated[object, Security(APIKeyCookie(name=SECURE_NAME, auto_error=False, description=_COOKIE))],
@@ -85,7 +84,8 @@ _DESCRIPTIONS = {
     412: "The config is not at the version that If-Match names; the ETag header has the current one.",
     413: "The body is too large.",
     422: "An input is not valid; `errors` says which and what to change.",
-    429: "Too many failed logins from this address; Retry-After says when to try again.",
+    429: "More requests than this token may make in a minute, or too many failed logins from this address; Retry-After "
+    "says when to try again.",
     503: "The database does not answer; nothing was changed.",
 }
 TOTAL_HEADER: Final[dict[str, Any]] = {

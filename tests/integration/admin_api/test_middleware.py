@@ -1,0 +1,150 @@
+"""What every answer carries, whatever the route: names, limits, and what browsers are told."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from admin_api.actors import Actor, Role
+from admin_api.app import AdminApi, build
+from admin_api.rate_limits import RateLimits
+from runtime.http_server import http_server
+from support.api import TOKEN, client_of, created
+
+pytestmark = pytest.mark.postgres
+
+PAGE = "https://tools.example.com"
+
+
+async def test_a_request_keeps_the_name_that_its_caller_gave_it_or_gets_one(client: httpx.AsyncClient) -> None:
+    named = await client.get("/status", headers={"X-Request-ID": "deploy-17.a"})
+    assert named.headers["X-Request-ID"] == "deploy-17.a"
+    for bad in ("with space", "x" * 65, "<script>", ""):
+        answer = await client.get("/configs/999", headers={"X-Request-ID": bad})
+        given = answer.headers["X-Request-ID"]
+        assert given != bad
+        assert answer.json()["request_id"] == given
+
+
+async def test_log_lines_of_a_request_carry_its_name(client: httpx.AsyncClient) -> None:
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+        await client.post(
+            "/configs",
+            json={"symbol": "BTC/USDT", "exchange": "binance", "timeframes": ["1m"]},
+            headers={"X-Request-ID": "find-me"},
+        )
+    assert [line["request_id"] for line in lines if line["action"] == "config_created"] == ["find-me"]
+
+
+@pytest.mark.parametrize("path", ["/status", "/configs/999", "/no-such-path"])
+async def test_browsers_are_told_to_trust_no_further_than_needed(client: httpx.AsyncClient, path: str) -> None:
+    headers = (await client.get(path)).headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert headers["Cache-Control"] == "no-store"
+    assert "Strict-Transport-Security" not in headers
+    assert "server" not in headers
+
+
+async def test_refusals_at_the_gate_carry_the_same_headers(api: AdminApi) -> None:
+    async with client_of(api, token=None) as client:
+        answer = await client.get("/status")
+    assert (answer.status_code, answer.headers["X-Content-Type-Options"]) == (401, "nosniff")
+    assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
+
+
+async def test_over_tls_browsers_are_to_stay_with_tls(api: AdminApi) -> None:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=api.app), base_url="https://api") as client:
+        assert (await client.get("/health/live")).headers["Strict-Transport-Security"] == "max-age=31536000"
+
+
+async def test_the_documentation_page_may_run_its_own_scripts_and_nobody_elses(api: AdminApi) -> None:
+    async with client_of(api, token=None, base="") as client:
+        policy = (await client.get("/docs")).headers["Content-Security-Policy"]
+    assert "script-src 'self' 'unsafe-inline'" in policy
+    assert "http" not in policy
+
+
+async def test_pages_of_other_origins_may_not_call_unless_they_are_named(a_setting: Callable[..., Any]) -> None:
+    asking = {"Origin": PAGE, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "If-Match"}
+    for allowed, origin, expected in (("", PAGE, None), (PAGE, PAGE, PAGE), (PAGE, "https://evil.example", None)):
+        api = build(a_setting(cors_allowed_origins=allowed))
+        async with client_of(api) as client:
+            asked = await client.options("/configs/1", headers=asking | {"Origin": origin})
+            answer = await client.get("/health/live", headers={"Origin": origin})
+        assert asked.headers.get("Access-Control-Allow-Origin") == expected
+        assert answer.headers.get("Access-Control-Allow-Origin") == expected
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+        await api.engine.dispose()
+
+
+@pytest.mark.parametrize("origin", ["*", "tools.example.com", "https://a/path", "https://"])
+def test_an_origin_that_is_none_is_refused_at_the_start(a_setting: Callable[..., Any], origin: str) -> None:
+    with pytest.raises(ValueError, match="is no origin"):
+        a_setting(cors_allowed_origins=origin)
+
+
+async def test_who_asks_too_often_is_told_when_to_try_again_and_others_are_not_held_up(
+    a_setting: Callable[..., Any],
+) -> None:
+    api = build(a_setting(requests_per_minute=5, triggers_per_minute=2))
+    async with client_of(api) as client:
+        config = await created(client)
+        path = f"/configs/{config['id']}/trigger"
+        triggered = [await client.post(path) for _ in range(3)]
+        assert [answer.status_code for answer in triggered] == [202, 202, 429]
+        refused = triggered[-1]
+        assert refused.json()["type"].endswith(":too-many-requests")
+        assert 1 <= int(refused.headers["Retry-After"]) <= 31
+        assert refused.headers["RateLimit-Policy"] == '"triggers";q=2;w=60'
+        assert refused.headers["RateLimit"].startswith('"triggers";r=0;t=')
+        made = await client.post("/tokens", json={"name": "other", "role": "viewer"})
+        looked = [(await client.get("/status")).status_code for _ in range(4)]
+        assert looked == [200, 200, 200, 429]
+    async with client_of(api, token=made.json()["token"]) as other:
+        answer = await other.get("/status")
+        assert (answer.status_code, answer.headers["RateLimit"][:14]) == (200, '"requests";r=4')
+    await api.engine.dispose()
+
+
+async def test_what_was_used_up_comes_back_with_time() -> None:
+    now = [datetime(2026, 3, 1, tzinfo=UTC)]
+    statuses: list[int] = []
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def note(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    limited = RateLimits(answer, requests_per_minute=2, triggers_per_minute=1, clock=lambda: now[0])
+    actor = Actor(kind="bootstrap", name="bootstrap", role=Role.ADMIN, request_id="r")
+    scope = {"type": "http", "method": "GET", "path": "/", "state": {"actor": actor}}
+    for seconds in (0, 0, 0, 29, 1, 0):
+        now[0] += timedelta(seconds=seconds)
+        await limited(scope, None, note)  # type: ignore[arg-type]
+    assert statuses == [200, 200, 429, 429, 200, 429]
+
+
+async def test_an_error_after_the_answer_began_breaks_it_off(api: AdminApi) -> None:
+    """The client must not take half an answer for a whole one."""
+
+    async def half() -> Any:
+        yield b"half"
+        raise RuntimeError("and no more")
+
+    from fastapi.responses import StreamingResponse
+    from fastapi.routing import APIRoute
+
+    api.app.router.routes.insert(0, APIRoute("/half", lambda: StreamingResponse(half()), response_model=None))
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    async with http_server(api.app, "127.0.0.1", 0) as port, httpx.AsyncClient(headers=headers, timeout=30) as client:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get(f"http://127.0.0.1:{port}/half")
