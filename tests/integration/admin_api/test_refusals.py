@@ -279,6 +279,9 @@ async def test_without_a_database_every_data_route_is_503_and_the_process_lives(
     api = build(a_setting(database_url=SecretStr("postgresql://nobody@127.0.0.1:1/nothing")))
     guarded = [route for route in every_route(api) if route[1] not in PUBLIC_PATHS and route not in NEEDS_NO_DATABASE]
     bodies: dict[str, Any] = {"/configs": a_config(), "/tokens": {"name": "a", "role": "viewer"}, "/rotate": {}}
+    bodies["/configs/apply"] = {"configs": []}
+    bodies["/bulk/create"] = {"configs": [a_config()]}
+    bodies |= {f"/bulk/{verb}": {"select": {"ids": [1]}} for verb in ("enable", "disable", "trigger", "delete")}
     async with client_of(api, base="") as client:
         for method, path in guarded:
             body = next((body for end, body in bodies.items() if path.endswith(end)), {"enabled": True})

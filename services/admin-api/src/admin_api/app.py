@@ -10,11 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from admin_api import problems
 from admin_api.access.assembly import assemble
 from admin_api.access.roles import require_declared_roles
+from admin_api.apply import Applying
+from admin_api.bulk import Bulk
 from admin_api.catalogue import load_catalogue
 from admin_api.configs import Configs
 from admin_api.live.feed import LiveFeed
 from admin_api.live.listening import Listeners
 from admin_api.live.ring import Ring
+from admin_api.manifest import Manifest
 from admin_api.manual_runs import ManualRuns
 from admin_api.metrics import Metrics
 from admin_api.middleware import surround
@@ -22,10 +25,12 @@ from admin_api.probe import DatabaseProbe
 from admin_api.relay import Relay
 from admin_api.routes import (
     audit,
+    bulk,
     candles,
     config_changes,
     configs,
     events,
+    manifest,
     operations,
     reports,
     runs,
@@ -67,7 +72,10 @@ def build(settings: AdminApiSettings) -> AdminApi:
     app = _build_fastapi()
     app.state.engine = engine
     manual_runs = ManualRuns(settings.exchange_lanes, settings.run_deadline_seconds)
-    app.state.configs = Configs(engine, load_catalogue(), manual_runs)
+    catalogue = load_catalogue()
+    app.state.configs = Configs(engine, catalogue, manual_runs)
+    app.state.bulk = Bulk(catalogue, manual_runs)
+    app.state.applying = Applying(catalogue)
     app.state.health, app.state.database_probe = health, probe
     app.state.registry, app.state.metrics = registry, metrics
     feed = LiveFeed(settings, metrics, Ring())
@@ -90,7 +98,20 @@ def _build_fastapi() -> FastAPI:
         generate_unique_id_function=_operation_id,
         swagger_ui_parameters={"persistAuthorization": True},
     )
-    parts = (configs, config_changes, runs, reports, candles, events, tokens, sessions, audit, operations)
+    parts = (
+        bulk,
+        manifest,
+        configs,
+        config_changes,
+        runs,
+        reports,
+        candles,
+        events,
+        tokens,
+        sessions,
+        audit,
+        operations,
+    )
     routers = [part.router for part in parts]
     routes = [route for router in routers for route in router.routes]
     require_declared_roles(routes)
@@ -116,7 +137,7 @@ def _declare_problem(app: FastAPI) -> None:
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         template = "#/components/schemas/{model}"
-        for model in (Problem, FieldProblem):
+        for model in (Problem, FieldProblem, Manifest):
             schemas[model.__name__] = model.model_json_schema(ref_template=template)
             schemas[model.__name__].pop("$defs", None)
         return schema

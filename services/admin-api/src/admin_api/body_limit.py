@@ -8,6 +8,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES: Final = 64 * 1024
 """A config is a few hundred."""
+MANY_BODY_BYTES: Final = 4 * 1024 * 1024
+"""Of a request that brings many configs: ten thousand of some size."""
+_BRING_MANY: Final = ("/configs/bulk/create", "/configs/apply")
+
+
+def limit_of(path: str) -> int:
+    return MANY_BODY_BYTES if path.endswith(_BRING_MANY) else MAX_BODY_BYTES
 
 
 class BodyLimit:
@@ -24,13 +31,14 @@ class BodyLimit:
             return await self._app(scope, receive, send)
         length = Headers(scope=scope).get("content-length", "")
         announced, seen = int(length) if length.isdecimal() else 0, 0
+        limit = limit_of(scope["path"])
 
         async def counted() -> Message:
             nonlocal seen
-            if announced <= MAX_BODY_BYTES:
+            if announced <= limit:
                 message = await receive()
                 seen += len(message.get("body", b""))
-                if seen <= MAX_BODY_BYTES:
+                if seen <= limit:
                     return message
             raise HTTPException(413)
 

@@ -2,13 +2,28 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin_api.errors import TimeframesTaken
-from admin_api.schemas import Config
+from admin_api.schemas import Config, NewConfig
 from store.tables import config_timeframes
+
+Series = tuple[str, str, str]
+"""Exchange, symbol, timeframe."""
+
+
+def series_of(config: Config | NewConfig) -> list[Series]:
+    return [(config.exchange, config.symbol, timeframe) for timeframe in config.timeframes]
+
+
+async def holders(connection: AsyncConnection, pairs: Collection[tuple[str, str]]) -> dict[Series, int]:
+    """Which config collects what of these exchanges' symbols, at this moment."""
+    columns = config_timeframes.c
+    query = select(columns.exchange, columns.symbol, columns.timeframe, columns.config_id)
+    rows = await connection.execute(query.where(tuple_(columns.exchange, columns.symbol).in_(pairs)))
+    return {(exchange, symbol, timeframe): holder for exchange, symbol, timeframe, holder in rows.all()}
 
 
 async def release(connection: AsyncConnection, ids: Collection[int]) -> None:

@@ -116,6 +116,30 @@ class KeyReused(ApiError):  # noqa: N818
     title = "The key belongs to another request"
 
 
+class NothingDone(ApiError):  # noqa: N818
+    """One of several that should be done together cannot be done."""
+
+    status = 409
+    slug = "nothing-done"
+    title = "Not all of it can be done, so nothing was"
+
+
+class UnsupportedMedia(ApiError):  # noqa: N818
+    """The body is in a format that is not read here."""
+
+    status = 415
+    slug = "unsupported-media-type"
+    title = "Not a format that is read here"
+
+
+class RemovalNotConfirmed(ApiError):  # noqa: N818
+    """So many configs would be removed that the caller has to say how many."""
+
+    status = 409
+    slug = "removal-not-confirmed"
+    title = "Removing so many needs a confirmation"
+
+
 class TooManyRequests(ApiError):  # noqa: N818
     """The caller asks more often than it may."""
 

@@ -83,6 +83,7 @@ _DESCRIPTIONS = {
     "request with this Idempotency-Key is not done yet.",
     412: "The config is not at the version that If-Match names; the ETag header has the current one.",
     413: "The body is too large.",
+    415: "The body is neither YAML nor JSON by its Content-Type.",
     422: "An input is not valid; `errors` says which and what to change.",
     429: "More requests than this token may make in a minute, or too many failed logins from this address; Retry-After "
     "says when to try again.",

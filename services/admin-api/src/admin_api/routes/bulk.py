@@ -1,0 +1,85 @@
+"""Changing many configs at once. Served before `/{config_id}/…`, whose paths look alike."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from admin_api.actors import Role
+from admin_api.answers import Answer
+from admin_api.bulk import Bulk
+from admin_api.bulk_schemas import BulkCreate, BulkResult, BulkSelection
+from admin_api.routes.shared import PREFIX, declared_token, needs, problems
+from admin_api.routes.writing import REPLAYED_HEADER, KeyedWritingDep, Writing
+from admin_api.work import Work
+
+router = APIRouter(prefix=f"{PREFIX}/configs/bulk", tags=["configs"], dependencies=[declared_token])
+_operator = [needs(Role.OPERATOR)]
+_admin = [needs(Role.ADMIN)]
+_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"headers": REPLAYED_HEADER},
+    **problems(409, 413, 422),
+}
+
+
+def _bulk(request: Request) -> Bulk:
+    bulk: Bulk = request.app.state.bulk
+    return bulk
+
+
+BulkDep = Annotated[Bulk, Depends(_bulk)]
+
+
+async def _perform(writing: Writing, verb: Callable[[Work], Awaitable[BulkResult]]) -> Response:
+    async def effect(work: Work) -> Answer:
+        return Answer.of(await verb(work))
+
+    return await writing.perform(effect)
+
+
+@router.post(
+    "/create", response_model=BulkResult, dependencies=_admin, responses=_RESPONSES, summary="Create up to 1000 configs"
+)
+async def bulk_create_configs(
+    wanted: BulkCreate, bulk: BulkDep, writing: KeyedWritingDep, request: Request
+) -> Response:
+    """Answers 200 with what became of each; with `atomic`, 409 when one of them cannot be created."""
+    return await _perform(writing, lambda work: bulk.create(work, wanted, request.url.path))
+
+
+@router.post(
+    "/enable", response_model=BulkResult, dependencies=_operator, responses=_RESPONSES, summary="Enable many configs"
+)
+async def bulk_enable_configs(
+    selection: BulkSelection, bulk: BulkDep, writing: KeyedWritingDep, request: Request
+) -> Response:
+    return await _perform(writing, lambda work: bulk.switch(work, selection, request.url.path, enabled=True))
+
+
+@router.post(
+    "/disable", response_model=BulkResult, dependencies=_operator, responses=_RESPONSES, summary="Disable many configs"
+)
+async def bulk_disable_configs(
+    selection: BulkSelection, bulk: BulkDep, writing: KeyedWritingDep, request: Request
+) -> Response:
+    return await _perform(writing, lambda work: bulk.switch(work, selection, request.url.path, enabled=False))
+
+
+@router.post(
+    "/trigger", response_model=BulkResult, dependencies=_operator, responses=_RESPONSES, summary="Collect many at once"
+)
+async def bulk_trigger_configs(
+    selection: BulkSelection, bulk: BulkDep, writing: KeyedWritingDep, request: Request
+) -> Response:
+    """Also disabled ones. Each run appears in the execution logs under its `run_id`."""
+    return await _perform(writing, lambda work: bulk.trigger(work, selection, request.url.path))
+
+
+@router.post(
+    "/delete", response_model=BulkResult, dependencies=_admin, responses=_RESPONSES, summary="Delete many configs"
+)
+async def bulk_delete_configs(
+    selection: BulkSelection, bulk: BulkDep, writing: KeyedWritingDep, request: Request
+) -> Response:
+    """Their jobs are removed; their logs and candles stay."""
+    return await _perform(writing, lambda work: bulk.delete(work, selection, request.url.path))

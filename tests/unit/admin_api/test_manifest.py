@@ -1,0 +1,248 @@
+"""A file of configs: what is written is read back, what differs is found, and no file does harm."""
+
+import contextlib
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from admin_api.errors import InvalidInput, UnsupportedMedia
+from admin_api.manifest import as_entries, timeframe_order, to_yaml
+from admin_api.manifest_diff import Diff, diff
+from admin_api.manifest_reading import read_manifest
+from admin_api.schemas import Config, NewConfig
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+TIMEFRAMES = ("1s", "1m", "5m", "15m", "1h", "4h", "1d", "1w", "1M")
+
+
+def stored(config_id: int, **values: Any) -> Config:
+    defaults = {"symbol": "BTC/USDT", "exchange": "binance", "timeframes": ["1m"], "interval_minutes": 10}
+    return Config(
+        id=config_id,
+        job_id=f"collect_data_{config_id}",
+        created_at=NOW,
+        updated_at=NOW,
+        version=1,
+        **{**defaults, "enabled": True, "description": None, **values},
+    )
+
+
+def entry(**values: Any) -> NewConfig:
+    return NewConfig(**{"symbol": "BTC/USDT", "exchange": "binance", "timeframes": ["1m"], **values})
+
+
+@st.composite
+def shares(draw: st.DrawFn) -> list[list[str]]:
+    """Some of the timeframes, shared out: as configs of one symbol have them."""
+    order = draw(st.permutations(TIMEFRAMES))
+    cuts = sorted(draw(st.sets(st.integers(1, len(order)), max_size=4)))
+    parts = [list(order[begin:end]) for begin, end in zip([0, *cuts], cuts, strict=False)]
+    return [part for part in parts if part]
+
+
+VALUES = st.fixed_dictionaries(
+    {
+        "interval_minutes": st.integers(1, 10080),
+        "enabled": st.booleans(),
+        "description": st.none()
+        | st.text(st.characters(exclude_categories=["Cs"], exclude_characters=[chr(n) for n in range(32)]), max_size=30)
+        | st.sampled_from(
+            ["yes", "null", "12:30", "1e3", "- a", "a: b", "# no", "'", "two\nlines\n", "\ttab", " ", "~"]
+        ),
+    }
+)
+SYMBOLS = st.sampled_from(["BTC/USDT", "1/2", "币安人生/USDT", "kPEPE/USDC:USDC", "NO/YES", "0x1/1_0"])
+
+
+@st.composite
+def many(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Configs of which no two collect the same."""
+    made = []
+    for exchange in ("binance", "no"):
+        for symbol in draw(st.sets(SYMBOLS, max_size=3)):
+            made += [
+                {"exchange": exchange, "symbol": symbol, "timeframes": part, **draw(VALUES)} for part in draw(shares())
+            ]
+    return draw(st.permutations(made))
+
+
+def in_database(values: list[dict[str, Any]]) -> list[Config]:
+    return [stored(number, **each) for number, each in enumerate(values, start=1)]
+
+
+def essence(values: dict[str, Any]) -> tuple[Any, ...]:
+    names = ("exchange", "symbol", "interval_minutes", "enabled", "description")
+    return (frozenset(values["timeframes"]), *(values[name] for name in names))
+
+
+@settings(deadline=None)
+@given(many())
+def test_a_file_written_and_read_again_changes_nothing(values: list[dict[str, Any]]) -> None:
+    existing = in_database(values)
+    as_yaml = read_manifest(to_yaml(existing).encode(), "application/yaml")
+    as_json = read_manifest(json.dumps({"configs": as_entries(existing)}).encode(), "application/json; charset=utf-8")
+    for file in (as_yaml, as_json):
+        different = diff(existing, file.configs, NOW)
+        assert (different.added, different.changed, different.not_in_file) == ({}, {}, [])
+        assert len(different.unchanged) == len(existing)
+
+
+@settings(deadline=None)
+@given(many(), st.randoms())
+def test_a_file_does_not_depend_on_ids_or_the_order_of_rows(values: list[dict[str, Any]], random: Any) -> None:
+    shuffled = random.sample(values, len(values))
+    assert to_yaml(in_database(shuffled)) == to_yaml(in_database(values))
+
+
+def applied(existing: list[Config], different: Diff) -> list[Config]:
+    changed = {change.before.id: change.after for change in different.changed.values()}
+    gone = {config.id for config in different.not_in_file}
+    kept = [changed.get(config.id, config) for config in existing if config.id not in gone]
+    highest = max((config.id for config in existing), default=0)
+    return kept + [stored(highest + n, **each.model_dump()) for n, each in enumerate(different.added.values(), start=1)]
+
+
+@settings(deadline=None)
+@given(many(), many())
+def test_after_the_difference_is_applied_there_is_none(
+    before: list[dict[str, Any]], after: list[dict[str, Any]]
+) -> None:
+    existing = in_database(before)
+    wanted = [NewConfig(**each) for each in after]
+    different = diff(existing, wanted, NOW)
+    result = applied(existing, different)
+    assert sorted(map(str, (essence(each.model_dump()) for each in result))) == sorted(map(str, map(essence, after)))
+    again = diff(result, wanted, NOW)
+    assert (again.added, again.changed, again.not_in_file) == ({}, {}, [])
+    for change in different.changed.values():
+        assert change.fields
+        assert (change.before.exchange, change.before.symbol) == (change.after.exchange, change.after.symbol)
+        assert change.after.version == change.before.version + 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "meant"),
+    [
+        ([["1m"]], [["1h"]], {0: 1}),
+        ([["1m", "5m"]], [["1m"], ["5m"]], {0: 1}),
+        ([["1m", "5m"]], [["1h"], ["5m"]], {1: 1}),
+        ([["1m"], ["5m"]], [["1m", "5m"]], {0: 1}),
+        ([["1m"], ["5m", "1h"]], [["1m", "5m", "1h"]], {0: 2}),
+        ([["1m", "5m"], ["1h"]], [["5m", "1h"], ["1m"]], {0: 1, 1: 2}),
+        ([["1m"], ["5m"]], [["1h"], ["1d"]], {}),
+        ([["1m"], ["5m"]], [["1h"], ["5m"]], {1: 2, 0: 1}),
+    ],
+)
+def test_which_entry_means_which_config(before: list[list[str]], after: list[list[str]], meant: dict[int, int]) -> None:
+    existing = [stored(number, timeframes=each) for number, each in enumerate(before, start=1)]
+    different = diff(existing, [entry(timeframes=each) for each in after], NOW)
+    changed = {index: change.before.id for index, change in different.changed.items()}
+    unchanged = {after.index(config.timeframes): config.id for config in different.unchanged}
+    assert changed | unchanged == meant
+    assert set(different.added) == set(range(len(after))) - set(meant)
+
+
+def test_the_order_of_timeframes_is_no_difference_and_is_kept() -> None:
+    existing = [stored(1, timeframes=["1h", "1m"])]
+    assert diff(existing, [entry(timeframes=["1m", "1h"])], NOW).unchanged == existing
+    different = diff(existing, [entry(timeframes=["1m", "1h"], interval_minutes=20)], NOW)
+    assert different.changed[0].after.timeframes == ["1h", "1m"]
+
+
+def test_a_written_file_is_for_people() -> None:
+    configs = [
+        stored(2, symbol="ETH/USDT", timeframes=["1h", "1m"], description="Ether"),
+        stored(1, timeframes=["1d", "1w"], enabled=False),
+    ]
+    assert to_yaml(configs).splitlines()[1:] == [
+        "version: 1",
+        "configs:",
+        "- exchange: binance",
+        "  symbol: BTC/USDT",
+        "  timeframes: [1d, 1w]",
+        "  interval_minutes: 10",
+        "  enabled: false",
+        "- exchange: binance",
+        "  symbol: ETH/USDT",
+        "  timeframes: [1m, 1h]",
+        "  interval_minutes: 10",
+        "  enabled: true",
+        "  description: Ether",
+    ]
+
+
+def test_timeframes_go_from_short_to_long() -> None:
+    assert sorted(["1M", "1d", "90m", "1h", "1s", "?", "1w"], key=timeframe_order) == [
+        *("1s", "1h", "90m", "1d", "1w", "1M", "?")
+    ]
+
+
+ONE = "configs:\n- {exchange: binance, symbol: BTC/USDT, timeframes: [1m, 5m]}\n"
+BAD = [
+    ("", "#", "empty"),
+    ("# nothing\n", "#", "empty"),
+    ("configs", "#", "must say `configs:`"),
+    ("[]", "#", "must say `configs:`"),
+    ("configs: {}", "#/configs", "valid list"),
+    ("version: 2\nconfigs: []", "#/version", "1"),
+    ("configs: []\nmore: 1", "#/more", "no such field"),
+    (
+        "configs:\n- exchange: binance\n  symbol: BTC/USDT\n",
+        "#/configs/0/timeframes",
+        "is required (in the entry on line 2)",
+    ),
+    (ONE + "- {exchange: kraken, symbol: BTC, timeframes: [1m]}", "#/configs/1/symbol", "line 3"),
+    (ONE + "- {exchange: kraken, symbol: A/B, timeframes: [1m], enabled: 'yes'}", "#/configs/1/enabled", "boolean"),
+    (
+        ONE + "- {exchange: kraken, symbol: A/B, timeframes: [1m], description: 2025-01-01}",
+        "#/configs/1/description",
+        "",
+    ),
+    (ONE + ONE.partition("\n")[2], "#/configs/1", "configs[0] (line 2) and configs[1] (line 3) collect 1m"),
+    (ONE + "configs: []", "#", "line 3 has 'configs' a second time"),
+    ("configs:\n- exchange: a\n  exchange: b\n", "#", "line 3 has 'exchange' a second time"),
+    ("a: &a [1]\nb: *a", "#", "anchor"),
+    ("configs: !!python/object/apply:os.system ['true']", "#", "tag"),
+    ("configs: !!set {a, b}", "#", "tag"),
+    ("--- {}\n--- {}", "#", "second document"),
+    ("configs:\n  - [", "#", "not valid YAML on line"),
+    ("configs: [" + "[" * 100_000, "#", "nested"),
+    ("configs: \x00", "#", "not valid YAML"),
+    ("? [1, 2]\n: 3", "#", "not valid YAML"),
+    ("configs: 2025-99-99", "#", "not valid YAML"),
+    ("configs: " + "9" * 5000, "#", "not valid YAML"),
+]
+
+
+@pytest.mark.parametrize(("text", "pointer", "words"), BAD, ids=[case[0][:30] for case in BAD])
+def test_a_bad_file_is_refused_with_its_place(text: str, pointer: str, words: str) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        read_manifest(text.encode(), "application/yaml")
+    [error] = [each for each in refusal.value.errors if each.pointer == pointer][:1]
+    assert words in error.detail
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"", b"[" * 100_000, b'{"configs": [], "configs": []}', b'{"configs": "\xff"}', b"9" * 5000]
+)
+def test_bad_json_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidInput, match="not valid JSON"):
+        read_manifest(body, "application/json")
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonx"])
+def test_only_what_says_that_it_is_yaml_or_json_is_read(kind: str) -> None:
+    with pytest.raises(UnsupportedMedia, match="application/yaml"):
+        read_manifest(ONE.encode(), kind)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.text(alphabet="configs: []{}-&*!|>'\"?#%@`,\n\t 1m/", max_size=60) | st.binary(max_size=40))
+def test_whatever_is_sent_is_read_or_refused(body: str | bytes) -> None:
+    for kind in ("application/yaml", "application/json"):
+        with contextlib.suppress(InvalidInput):
+            read_manifest(body if isinstance(body, bytes) else body.encode(), kind)
