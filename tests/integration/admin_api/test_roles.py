@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -27,13 +28,6 @@ WHO_MAY: dict[tuple[str, str], Role] = {
     ("POST", "/configs/{config_id}/enable"): OPERATOR,
     ("POST", "/configs/{config_id}/disable"): OPERATOR,
     ("POST", "/configs/{config_id}/trigger"): OPERATOR,
-    ("GET", "/configs/export"): VIEWER,
-    ("POST", "/configs/apply"): ADMIN,
-    ("POST", "/configs/bulk/create"): ADMIN,
-    ("POST", "/configs/bulk/enable"): OPERATOR,
-    ("POST", "/configs/bulk/disable"): OPERATOR,
-    ("POST", "/configs/bulk/trigger"): OPERATOR,
-    ("POST", "/configs/bulk/delete"): ADMIN,
     ("GET", "/execution-logs"): VIEWER,
     ("GET", "/execution-logs/{log_id}"): VIEWER,
     ("GET", "/stats"): VIEWER,
@@ -53,6 +47,7 @@ WHO_MAY: dict[tuple[str, str], Role] = {
     ("POST", "/tokens/{token_id}/rotate"): ADMIN,
     ("GET", "/audit-log"): ADMIN,
 }
+SECURITY = Path(__file__).parents[3] / "docs/security.md"
 OPEN_TO_ALL_ROLES_THOUGH_UNSAFE = {("POST", "/sessions"), ("DELETE", "/sessions/current")}
 
 
@@ -75,6 +70,12 @@ def test_the_routes_looked_at_are_all_that_the_application_serves(api: AdminApi)
         for method in item
     }
     assert described == {(method, route.path) for method, route in served(api)}
+
+
+def test_the_documentation_has_the_same_table() -> None:
+    rows = SECURITY.read_text().splitlines()
+    missing = [row for (method, path), role in WHO_MAY.items() if (row := f"| {method} | `{path}` | {role} |") not in rows]
+    assert not missing, f"put into docs/security.md: {missing}"
 
 
 def test_whoever_may_only_look_can_change_nothing() -> None:

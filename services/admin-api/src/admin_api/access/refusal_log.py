@@ -81,9 +81,11 @@ class RefusalLog:
 
 
 def attempt_of(scope: Scope) -> Attempt:
-    """The action as it would have been recorded had it been done: the operation update_config is config.update."""
+    """The action as it would have been recorded had it been done: the operation update_config is config.update, and so
+    is one on many.
+    """
     operation: str | None = getattr(scope.get("route"), "name", None)
-    verb, _, subject = (operation or "use_credential").partition("_")
+    verb, _, subject = (operation or "use_credential").removeprefix("bulk_").partition("_")
     subject = subject.removesuffix("s") if subject != "status" else subject
     ids = [str(value) for name, value in scope.get("path_params", {}).items() if name.endswith("_id")]
     return Attempt(
