@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.faults,
     pytest.mark.kafka,
     pytest.mark.postgres,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(400),
     pytest.mark.skipif(LIBRARY is None, reason="needs libfaketime: apt-get install libfaketime"),
 ]
 SEED = 20_261_122

@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.kafka,
     pytest.mark.real_kafka,
     pytest.mark.postgres,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(400),
 ]
 SEED = 20_261_122
 GROUPS = ("collector", "log-writer", "candle-writer")

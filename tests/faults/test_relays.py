@@ -16,7 +16,7 @@ from support.faults.system import Operated, operated
 from support.polling import eventually
 from support.whole_system import system_options
 
-pytestmark = [pytest.mark.faults, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.faults, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(400)]
 SEED = 20_261_122
 FIRST = "admin-api"
 
