@@ -28,6 +28,13 @@ WHO_MAY: dict[tuple[str, str], Role] = {
     ("POST", "/configs/{config_id}/enable"): OPERATOR,
     ("POST", "/configs/{config_id}/disable"): OPERATOR,
     ("POST", "/configs/{config_id}/trigger"): OPERATOR,
+    ("GET", "/configs/export"): VIEWER,
+    ("POST", "/configs/apply"): ADMIN,
+    ("POST", "/configs/bulk/create"): ADMIN,
+    ("POST", "/configs/bulk/enable"): OPERATOR,
+    ("POST", "/configs/bulk/disable"): OPERATOR,
+    ("POST", "/configs/bulk/trigger"): OPERATOR,
+    ("POST", "/configs/bulk/delete"): ADMIN,
     ("GET", "/execution-logs"): VIEWER,
     ("GET", "/execution-logs/{log_id}"): VIEWER,
     ("GET", "/stats"): VIEWER,
@@ -74,7 +81,9 @@ def test_the_routes_looked_at_are_all_that_the_application_serves(api: AdminApi)
 
 def test_the_documentation_has_the_same_table() -> None:
     rows = SECURITY.read_text().splitlines()
-    missing = [row for (method, path), role in WHO_MAY.items() if (row := f"| {method} | `{path}` | {role} |") not in rows]
+    missing = [
+        row for (method, path), role in WHO_MAY.items() if (row := f"| {method} | `{path}` | {role} |") not in rows
+    ]
     assert not missing, f"put into docs/security.md: {missing}"
 
 
