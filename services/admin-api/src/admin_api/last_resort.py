@@ -2,7 +2,7 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from admin_api.problems import problem_response
+from admin_api.problems import INTERNAL_ERROR, problem_response
 from runtime.logs import log
 
 
@@ -28,10 +28,11 @@ class LastResort:
             log.exception("A request failed unexpectedly", action="request_failed", path=scope["path"])
             if began:
                 raise  # the connection breaks off, which is all that can still be said
+            status, slug, title = INTERNAL_ERROR
             answer = problem_response(
-                status=500,
-                slug="internal-error",
-                title="Internal error",
+                status=status,
+                slug=slug,
+                title=title,
                 detail="This is a fault of the service, not of the request; its log has the details.",
                 instance=scope["path"],
             )

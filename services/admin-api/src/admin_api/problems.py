@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -17,12 +17,18 @@ from runtime.logs import log
 MEDIA_TYPE = "application/problem+json"
 _MAX_ERRORS = 20
 
-_HINTS = {
-    401: "Send a valid bearer token.",
-    404: "There is no such path; /docs lists the ones there are.",
-    405: "This path does not know this method; the Allow header lists the ones it does.",
-    413: "The body is too large; a config is a few hundred bytes.",
+HTTP_PROBLEMS: Final = {
+    400: ("bad-request", "Not HTTP as it should be", "The request cannot be read; see RFC 9110."),
+    404: ("not-found", "Not found", "There is no such path; /docs lists the ones there are."),
+    405: (
+        "method-not-allowed",
+        "The path does not know this method",
+        "This path does not know this method; the Allow header lists the ones it does.",
+    ),
+    413: ("content-too-large", "The body is too large", "The body is too large; a config is a few hundred bytes."),
 }
+"""Slug, title and detail of what the framework refuses. Not the standard library's phrases: they differ by version."""
+INTERNAL_ERROR: Final = (500, "internal-error", "Internal error")
 
 
 def problem_response(  # noqa: PLR0913 -- the members of a problem
@@ -90,12 +96,12 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 -- registered for it
-    title = HTTPStatus(error.status_code).phrase
+    slug, title, detail = HTTP_PROBLEMS.get(error.status_code, HTTP_PROBLEMS[HTTPStatus.BAD_REQUEST])
     return problem_response(
         status=error.status_code,
-        slug=title.lower().replace(" ", "-"),
+        slug=slug,
         title=title,
-        detail=_HINTS.get(error.status_code, str(error.detail)),
+        detail=detail,
         instance=request.url.path,
         headers={"Allow": _allowed(request)} if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED else error.headers,
     )

@@ -237,7 +237,10 @@ class Problem(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    type: str = Field(examples=["urn:candlekeep:problem:invalid-input"])
+    type: str = Field(
+        description="Stable, for programs; `docs/problems` has a page for each.",
+        examples=["urn:candlekeep:problem:invalid-input"],
+    )
     title: str
     status: int
     detail: str = Field(description="What is wrong and what to change.")

@@ -1,0 +1,44 @@
+"""Each way to fail has a page of its own, and no page is about one that there is not."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import admin_api.app
+from admin_api.errors import ApiError
+from admin_api.problems import HTTP_PROBLEMS, INTERNAL_ERROR
+
+PAGES = Path(__file__).parents[3] / "docs/problems"
+_HEAD = re.compile(r"# (?P<title>.+)\n\n`urn:candlekeep:problem:(?P<slug>[a-z-]+)`, HTTP (?P<status>\d+)\n\n")
+
+
+def every_error(kind: type[ApiError] = ApiError) -> Iterator[type[ApiError]]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from every_error(each)
+
+
+def every_problem() -> dict[str, tuple[int, str]]:
+    """Status and title by slug. Building the application has imported all that can be raised."""
+    assert admin_api.app.build
+    found = {error.slug: (error.status, error.title) for error in every_error()}
+    found |= {slug: (status, title) for status, (slug, title, _) in HTTP_PROBLEMS.items()}
+    status, slug, title = INTERNAL_ERROR
+    return found | {slug: (status, title)}
+
+
+@pytest.mark.parametrize(("slug", "facts"), sorted(every_problem().items()))
+def test_every_problem_has_a_page_that_says_when_and_what_to_do(slug: str, facts: tuple[int, str]) -> None:
+    page = (PAGES / f"{slug}.md").read_text(encoding="utf-8")
+    head = _HEAD.match(page)
+    assert head
+    assert (head["slug"], int(head["status"]), head["title"]) == (slug, *facts)
+    assert "**When.** " in page
+    assert "**What to do.** " in page
+    assert f"[{slug}]({slug}.md) | {facts[1]} |" in (PAGES / "README.md").read_text(encoding="utf-8")
+
+
+def test_no_page_is_about_nothing() -> None:
+    assert {page.stem for page in PAGES.glob("*.md")} - {"README"} == every_problem().keys()
