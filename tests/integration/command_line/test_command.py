@@ -100,16 +100,16 @@ async def test_every_way_to_fail_has_its_code_and_a_line_that_says_what_to_do(
 
 
 async def test_runs_are_listed_page_after_page_and_shown(candlekeep: Candlekeep, api: AdminApi) -> None:
-    await add_runs(api, 205)
+    await add_runs(api, 1205)
     all_of_them = json.loads((await candlekeep("logs", "list", "--most", "5000", "--json")).out)
-    assert len({run["id"] for run in all_of_them}) == 205
+    assert len({run["id"] for run in all_of_them}) == 1205
     assert len(json.loads((await candlekeep("logs", "list", "--status", "failed", "-n", "7", "--json")).out)) == 7
     tail = (await candlekeep("logs", "tail", "-n", "2")).out.splitlines()
     assert ["timeout" in line or "no answer" in line for line in tail] == [True, False]
     shown = await candlekeep("logs", "show", str(all_of_them[0]["id"]))
     assert all_of_them[0]["run_id"] in shown.out
     stats = await candlekeep("stats", "--hours", "720", "--json")
-    assert json.loads(stats.out)["total_executions"] == 205
+    assert json.loads(stats.out)["total_executions"] == 1205
     assert "success rate" in (await candlekeep("stats")).out
     assert "total configs" in (await candlekeep("status")).out
 
@@ -136,3 +136,46 @@ async def test_settings_may_be_in_a_file(candlekeep: Candlekeep, tmp_path: Path)
 async def test_shells_can_complete_it(candlekeep: Candlekeep) -> None:
     script = await candlekeep("--show-completion", "bash")
     assert "_COMPLETE" in script.out + script.err
+
+
+async def test_configs_live_in_a_file(candlekeep: Candlekeep, tmp_path: Path) -> None:
+    file = tmp_path / "configs.yaml"
+    await candlekeep(*ADD)
+    assert (await candlekeep("configs", "export", "-o", str(file))).code == 0
+    again = await candlekeep("configs", "apply", str(file), "--yes")
+    assert (again.code, again.out) == (0, "")
+    assert "Nothing to do" in again.err
+    changed = file.read_text().replace("interval_minutes: 5", "interval_minutes: 15")
+    file.write_text(f"{changed}- exchange: kraken\n  symbol: BTC/USD\n  timeframes: [1h]\n")
+    shown = await candlekeep("configs", "apply", str(file), "--dry-run")
+    assert [line.strip() for line in shown.out.splitlines()] == [
+        "+ kraken BTC/USD 1h",
+        "~ binance BTC/USDT 1m,1h",
+        "interval_minutes: 5 -> 15",
+    ]
+    declined = await candlekeep("configs", "apply", str(file), typed="n\n")
+    assert declined.code == 1
+    assert len(json.loads((await candlekeep("configs", "list", "--json")).out)) == 1
+    applied = await candlekeep("configs", "apply", str(file), "--yes", "--json")
+    assert json.loads(applied.out)["summary"]["added"] == 1
+    assert (await candlekeep("configs", "apply", "-", "--yes", typed=file.read_text())).code == 0
+
+
+async def test_removing_most_of_them_has_to_be_confirmed(candlekeep: Candlekeep, tmp_path: Path) -> None:
+    await candlekeep(*ADD)
+    file = tmp_path / "empty.yaml"
+    file.write_text("version: 1\nconfigs: []\n")
+    refused = await candlekeep("configs", "apply", str(file), "--remove", "--yes")
+    assert refused.code == 1
+    assert "confirm" in refused.err.lower()
+    asked = await candlekeep("configs", "apply", str(file), "--remove", typed="y\n")
+    assert (asked.code, asked.out.strip()) == (0, "- binance BTC/USDT 1m,1h")
+    assert json.loads((await candlekeep("configs", "list", "--json")).out) == []
+
+
+async def test_a_file_that_is_not_there_or_not_right_is_named(candlekeep: Candlekeep, tmp_path: Path) -> None:
+    missing = await candlekeep("configs", "apply", str(tmp_path / "nothing.yaml"))
+    assert (missing.code, "cannot be read" in missing.err) == (2, True)
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("version: 1\nconfigs:\n- exchange: binance\n  symbl: BTC/USDT\n")
+    assert (await candlekeep("configs", "apply", str(wrong))).code == 1

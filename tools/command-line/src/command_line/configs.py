@@ -1,10 +1,10 @@
 """candlekeep configs: what is collected."""
 
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
+from command_line import files
 from command_line.context import api_of
 from command_line.output import AsJson, Column, moment, print_facts, print_json, print_table, say
 from command_line.waiting import require_success_of, wait_for_run
@@ -153,18 +153,8 @@ def trigger_config(
     return require_success_of(run)
 
 
-@app.command("export")
-def export_configs(
-    context: typer.Context,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file, instead of standard output.")] = None,
-) -> None:
-    """All configs as YAML, to be kept in git and applied again."""
-    text = api_of(context).request("GET", "/configs/export").text
-    if output is None:
-        typer.echo(text, nl=False)
-    else:
-        output.write_text(text, encoding="utf-8")
-        say(f"{output} is written.")
+app.command("export")(files.export_configs)
+app.command("apply")(files.apply_configs)
 
 
 def _switch(context: typer.Context, config_ids: list[int], verb: str, said: str) -> None:
