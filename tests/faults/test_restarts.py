@@ -57,7 +57,7 @@ async def test_runs_of_a_collector_killed_while_exchanges_are_slow_are_run_again
     await system.judge()
 
 
-async def test_an_api_that_dies_before_it_answers_loses_and_invents_nothing(system: Operated) -> None:
+async def test_calls_that_an_api_did_not_live_to_answer_lose_and_invent_nothing(system: Operated) -> None:
     one, other = system.config_ids[:2]
     await system.restart_broken("admin-api", "admin_api.after_commit=kill@2")
     calls: list[Call] = []
