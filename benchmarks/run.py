@@ -1,6 +1,6 @@
 """Every benchmark, one after another, and one table.
 
-    python -m benchmarks.run [--quick] [collector] [latency] [scheduler] [stats] [writers]
+    python -m benchmarks.run [--quick] [collector] [latency] [lists] [scheduler] [stats] [writers]
 
 Writes nothing outside temp folders. Exit code 1 when a benchmark could not be carried out, whatever it was to measure;
 a missed target only shows in the table.
@@ -20,6 +20,7 @@ from benchmarks.report import Row, table
 BENCHMARKS = {
     "collector": "runs per second beside a bare loop of the same ccxt calls",
     "latency": "how long an operator waits for a triggered run, and for a new config's first run",
+    "lists": "pages and reports of ten million runs beside OFFSET and counting all",
     "scheduler": "lateness and cost of many configs beside APScheduler 3",
     "stats": "statistics over ten million runs beside plain SQL",
     "writers": "rows per second of log-writer and candle-writer beside raw asyncpg",

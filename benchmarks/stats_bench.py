@@ -8,15 +8,14 @@ figures of both sides must be equal, or the benchmark fails.
 
 import argparse
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from statistics import median, quantiles
+from statistics import median
 from typing import Any
 
 import asyncpg
 from benchmarks.report import Row, table
 from benchmarks.ten_million_runs import QUICK_ROWS, ROWS, a_run_log
+from benchmarks.timing import milliseconds, spread
 
 from admin_api.schemas import Stats
 from admin_api.stats import overview, stats_of
@@ -60,20 +59,20 @@ async def _measure(rows: int) -> list[Row]:
         now = datetime.now(UTC).replace(minute=0, second=0, microsecond=1)
         try:
             found = [await _of_window(engine, raw, now - timedelta(hours=hours), hours) for hours in HOURS]
-            status, _ = await _milliseconds(lambda: overview(engine, now), _ROUNDS)
+            status, _ = await milliseconds(lambda: overview(engine, now), _ROUNDS)
             beside = found[1].baseline
-            return [*found, Row.compare("/status", median(status), beside, "ms", _spread(status), ours_below=ENOUGH_MS)]
+            return [*found, Row.compare("/status", median(status), beside, "ms", spread(status), ours_below=ENOUGH_MS)]
         finally:
             await raw.close()
             await engine.dispose()
 
 
 async def _of_window(engine: Any, raw: asyncpg.Connection, since: datetime, hours: int) -> Row:
-    ours, answer = await _milliseconds(lambda: stats_of(engine, since=since, job_type=None), _ROUNDS)
-    plain, row = await _milliseconds(lambda: raw.fetchrow(PLAIN, since), _PLAIN_ROUNDS)
-    percentiles, shares = await _milliseconds(lambda: raw.fetchval(PERCENTILES, since), 1)
+    ours, answer = await milliseconds(lambda: stats_of(engine, since=since, job_type=None), _ROUNDS)
+    plain, row = await milliseconds(lambda: raw.fetchrow(PLAIN, since), _PLAIN_ROUNDS)
+    percentiles, shares = await milliseconds(lambda: raw.fetchval(PERCENTILES, since), 1)
     _agree(answer, dict(row), shares)
-    note = f"{_spread(ours)}; {row['total_executions']:,} runs; beside: the guide's fields alone, p50 and p95 would be "
+    note = f"{spread(ours)}; {row['total_executions']:,} runs; beside: the guide's fields alone, p50 and p95 would be "
     name = f"/stats, {hours} hour{'s' if hours > 1 else ''}"
     note += f"{percentiles[0]:,.0f} ms more"
     return Row.compare(name, median(ours), median(plain), "ms", note, ours_below=ENOUGH_MS)
@@ -87,21 +86,6 @@ def _agree(answer: Stats, row: dict[str, Any], percentiles: list[float]) -> None
     for estimate, exact in zip(estimates, percentiles, strict=True):
         if estimate is None or abs(estimate - exact) > 0.01 * exact:
             raise AssertionError(f"a percentile is more than 1 % off: {estimate} for {exact}")
-
-
-async def _milliseconds(ask: Callable[[], Awaitable[Any]], rounds: int) -> tuple[list[float], Any]:
-    """How long each took, after one that warms up, and the last answer."""
-    answer = await ask()
-    took = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        answer = await ask()
-        took.append((time.perf_counter() - began) * 1000)
-    return took, answer
-
-
-def _spread(took: list[float]) -> str:
-    return f"p95 {quantiles(took, n=20)[-1]:.1f} ms"
 
 
 if __name__ == "__main__":

@@ -66,6 +66,10 @@ class Listing:
     shown: Sequence[sa.ColumnElement[Any]]
     orders: Mapping[str, tuple[sa.Column[Any], ...]]
 
+    @property
+    def table(self) -> sa.FromClause:
+        return next(column.table for columns in self.orders.values() for column in columns)
+
     def order(self, sort: str) -> "Order":
         return Order(self.orders[sort.removeprefix("-")], descending=sort.startswith("-"))
 
@@ -130,7 +134,7 @@ async def page_of(
     rows, more = list(found[: query.limit]), len(found) > query.limit
     if not more and query.cursor is None and (rows or not query.skip):
         return Page(rows, Total(query.skip + len(rows), exact=True), None)
-    total = await _total(connection, sa.select(sa.literal(1)).select_from(*wanted.get_final_froms()).where(*matches))
+    total = await _total(connection, sa.select(sa.literal(1)).select_from(listing.table).where(*matches))
     if not more:
         return Page(rows, total, None)
     last = rows[-1]._mapping  # noqa: SLF001 -- SQLAlchemy's public name

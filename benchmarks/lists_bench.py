@@ -1,0 +1,160 @@
+"""Pages and reports of a run log of ten million rows, beside what one writes first: OFFSET, and counting all.
+
+    python -m benchmarks.lists_bench [--quick]
+
+Both sides ask the same database for a hundred runs and their total, and make the same models of them; each page is
+asked for at a place in its list, given in percent of the way. The rows of both sides must be the same, or the benchmark
+fails. Reports are beside the guide's own SQL.
+"""
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from statistics import median
+from typing import Any
+
+import sqlalchemy as sa
+from benchmarks.report import Row, table
+from benchmarks.ten_million_runs import QUICK_ROWS, ROWS, a_run_log
+from benchmarks.timing import milliseconds, spread
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from admin_api.cursors import encode, fingerprint
+from admin_api.database import transaction
+from admin_api.reports import ExchangesQuery, TopSymbolsQuery, exchanges, top_symbols
+from admin_api.runs import RUNS, RunFilters, page_of_runs
+from admin_api.schemas import ExecutionLog
+from runtime.database import build_engine
+from runtime.settings import DatabaseSettings
+from store.tables import execution_logs
+
+ENOUGH_MS = 10.0
+_ROUNDS = 20
+_NAIVE_ROUNDS = 2
+
+TOP_SYMBOLS = """
+SELECT symbol, COUNT(*) AS executions, SUM(records_collected) AS total_records, AVG(duration_seconds) AS avg_duration,
+  SUM(CASE WHEN status = 'success' THEN 1 ELSE 0 END)::float / COUNT(*) * 100 AS success_rate
+FROM job_execution_logs
+WHERE job_type = 'data_collection' AND started_at >= CAST(:since AS timestamptz)
+GROUP BY symbol ORDER BY total_records DESC LIMIT 10
+"""
+EXCHANGES = """
+SELECT exchange, AVG(duration_seconds) AS avg_duration, SUM(records_collected) AS total_records
+FROM job_execution_logs WHERE job_type = 'data_collection' AND finished_at IS NOT NULL GROUP BY exchange
+"""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A list by its filters, and the place in it: the share of its rows that lie before the page."""
+
+    filters: dict[str, Any]
+    share: float
+
+    @property
+    def name(self) -> str:
+        said = ", ".join(f"{name}={value}" for name, value in self.filters.items()) or "all runs"
+        return f"{said}, at {self.share:.0%}"
+
+
+ASKED = (
+    Asked({}, 0),
+    Asked({}, 0.01),
+    Asked({}, 0.5),
+    Asked({}, 0.99),
+    Asked({"status": "failed"}, 0.99),
+    Asked({"exchange": "okx"}, 0.99),
+    Asked({"symbol": "C7/USDT"}, 0.99),
+    Asked({"job_name": "collect_data_7"}, 0.5),
+    Asked({"status": "failed", "exchange": "okx"}, 0.99),
+    Asked({"symbol": "C7/USDT", "exchange": "kraken"}, 0.5),
+    Asked({"symbol": "C7/USDT", "status": "skipped"}, 0),
+)
+
+
+def main(*, quick: bool = False) -> list[Row]:
+    """Two minutes, besides making the run log; `quick`, with a small one, some seconds."""
+    return asyncio.run(_measure(QUICK_ROWS if quick else ROWS))
+
+
+async def _measure(rows: int) -> list[Row]:
+    async with a_run_log(rows) as url:
+        engine = build_engine(DatabaseSettings(database_url=url, database_command_timeout_seconds=300), "bench")
+        try:
+            pages = [await _of_page(engine, asked) for asked in ASKED]
+            return [*pages, *await _of_reports(engine, datetime.now(UTC))]
+        finally:
+            await engine.dispose()
+
+
+async def _of_page(engine: AsyncEngine, asked: Asked) -> Row:
+    filters = RunFilters.model_validate({**asked.filters, "limit": 100})
+    matches = filters.conditions()
+    total, before = await _place(engine, matches, asked.share)
+    skip = round(total * asked.share)
+    if before is not None:
+        cursor = encode(fingerprint(of_list=RUNS.name, query=filters.filters()), before)
+        filters = RunFilters.model_validate({**asked.filters, "limit": 100, "cursor": cursor})
+    ours, page = await milliseconds(lambda: page_of_runs(engine, filters), _ROUNDS)
+    naive, (rows, counted) = await milliseconds(lambda: _naive_page(engine, matches, skip), _NAIVE_ROUNDS)
+    if [row.id for row in page.rows] != [row.id for row in rows] or (page.total.exact and page.total.rows != counted):
+        raise AssertionError(f"{asked.name}: the two sides do not answer the same")
+    said = f"{page.total.rows:,}" if page.total.exact else f"about {page.total.rows:,} (really {counted:,})"
+    return Row.compare(
+        asked.name, median(ours), median(naive), "ms", f"{spread(ours)}; total {said}", ours_below=ENOUGH_MS
+    )
+
+
+async def _place(
+    engine: AsyncEngine, matches: Sequence[sa.ColumnElement[bool]], share: float
+) -> tuple[int, tuple[Any, ...] | None]:
+    """How many rows match, and the sort keys of the last one before the share; None at the beginning."""
+    order = RUNS.order("-started_at")
+    async with transaction(engine) as connection:
+        counting = sa.select(sa.func.count()).select_from(execution_logs).where(*matches)
+        total = int(await connection.scalar(counting) or 0)
+        if not (skip := round(total * share)):
+            return total, None
+        last = sa.select(*order.columns).where(*matches).order_by(*order.by()).offset(skip - 1).limit(1)
+        return total, tuple((await connection.execute(last)).one())
+
+
+async def _naive_page(
+    engine: AsyncEngine, matches: Sequence[sa.ColumnElement[bool]], skip: int
+) -> tuple[list[ExecutionLog], int]:
+    order = RUNS.order("-started_at").by()
+    page = sa.select(*RUNS.shown).where(*matches).order_by(*order).offset(skip).limit(100)
+    async with transaction(engine) as connection:
+        rows = [ExecutionLog.model_validate(row) for row in (await connection.execute(page)).all()]
+        total = await connection.scalar(sa.select(sa.func.count()).select_from(execution_logs).where(*matches))
+    return rows, total or 0
+
+
+async def _of_reports(engine: AsyncEngine, now: datetime) -> list[Row]:
+    week = now - timedelta(days=7)
+    top, _ = await milliseconds(lambda: top_symbols(engine, TopSymbolsQuery(), now), _NAIVE_ROUNDS)
+    plain_top, _ = await milliseconds(lambda: _without_covering_index(engine, TOP_SYMBOLS, since=week), _NAIVE_ROUNDS)
+    whole, _ = await milliseconds(lambda: exchanges(engine, ExchangesQuery(), now), _NAIVE_ROUNDS)
+    plain_whole, _ = await milliseconds(lambda: _without_covering_index(engine, EXCHANGES), _NAIVE_ROUNDS)
+    day, _ = await milliseconds(lambda: exchanges(engine, ExchangesQuery(hours=24), now), _ROUNDS)
+    note = "beside: the guide's SQL without an index that holds what it adds up"
+    return [
+        Row.compare("/reports/top-symbols, 7 days", median(top), median(plain_top), "ms", note),
+        Row.compare("/reports/exchanges, the whole log", median(whole), median(plain_whole), "ms", note),
+        Row.compare("/reports/exchanges, 24 hours", median(day), None, "ms"),
+    ]
+
+
+async def _without_covering_index(engine: AsyncEngine, query: str, **values: Any) -> Any:
+    async with transaction(engine) as connection:
+        await connection.execute(sa.text("SET LOCAL enable_indexonlyscan = off"))
+        return (await connection.execute(sa.text(query), values)).all()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.lists_bench")
+    parser.add_argument("--quick", action="store_true", help="a small run log")
+    print(table(main(quick=parser.parse_args().quick)))
