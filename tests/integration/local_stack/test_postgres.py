@@ -1,3 +1,5 @@
+import asyncio
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,8 +10,8 @@ import pytest
 from local_stack.errors import StackError
 from local_stack.ports import free_port
 from local_stack.postgres import Postgres, PostgresPlace, reachable_data
-from local_stack.postgres_binaries import find_binaries, made_by
-from local_stack.processes import command_line
+from local_stack.postgres_binaries import find_binaries, made_by, unprivileged_user
+from local_stack.processes import account, command_line
 
 
 @pytest.fixture
@@ -52,6 +54,24 @@ async def test_postgres_is_utf8_and_keeps_its_data_over_a_restart(
     finally:
         await second.stop()
     assert list(place.run.iterdir()) == []
+
+
+@pytest.mark.postgres
+async def test_a_server_that_was_killed_and_whose_pid_somebody_has_by_now_starts_again(folder: Path) -> None:
+    place = a_place(folder)
+    killed = await Postgres.start(place, print)
+    pid_file = place.data / "postmaster.pid"
+    lines = pid_file.read_text().splitlines()
+    killed.child.signal(signal.SIGKILL)
+    await killed.child.wait()
+    heir = await asyncio.create_subprocess_exec("sleep", "60", **account(unprivileged_user()))
+    try:
+        pid_file.write_text("\n".join([str(heir.pid), *lines[1:], ""]))
+        again = await Postgres.start(place, print)
+        await again.stop()
+    finally:
+        heir.kill()
+        await heir.wait()
 
 
 @pytest.mark.postgres

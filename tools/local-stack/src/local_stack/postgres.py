@@ -1,6 +1,7 @@
 """A Postgres of our own: UTF-8, C locale, one loopback port, run by an unprivileged user."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -27,6 +28,7 @@ START_SECONDS = 30.0
 PORT_ATTEMPTS = 3
 SUPERUSER = "candlekeep"
 DATABASE = "candlekeep"
+KILLED_SECONDS = 10.0
 STATUS_LINE = 7  # of postmaster.pid, counted from 0
 
 
@@ -140,6 +142,7 @@ class _Server:
             argv += ["-c", f"{name}={value}"]
         log_file = self._place.logs / "postgres.log"
         log_file.unlink(missing_ok=True)
+        await forget_the_killed(self._data)
         child = await Child.start(
             self._command("Postgres", tuple(argv)), log_file=log_file, pid_file=self._place.run / "postgres.pid"
         )
@@ -163,6 +166,29 @@ class _Server:
         except BaseException:
             await child.stop()
             raise
+
+
+async def forget_the_killed(data: Path) -> None:
+    """Wait for the last processes of a server that was killed, then remove its pid file. Postgres itself takes one
+    for alive that is dead and not yet reaped, or whose pid somebody else has by now, and refuses to start.
+    """
+    if not Path("/proc/self/cwd").exists():
+        return
+    deadline, folder = time.monotonic() + KILLED_SECONDS, data.resolve()
+    while _lives_in(folder):
+        if time.monotonic() > deadline:
+            return  # somebody's server: it will say so
+        await asyncio.sleep(0.05)
+    (data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _lives_in(data: Path) -> bool:
+    """Whether a process works in this folder, as all of Postgres's do. A zombie works nowhere."""
+    for cwd in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            if cwd.readlink() == data:
+                return True
+    return False
 
 
 def _explain(child: Child, data: Path) -> StackError:
