@@ -15,7 +15,7 @@ PAGE = 200
 CREATED, CONFLICT = 201, 409
 
 EXAMPLES = (
-    ("BTC/USDT", "binance", "Bitcoin, the example of the first session"),
+    ("BTC/USDT", "binance", "Bitcoin"),
     ("ETH/USDT", "bybit", "Ethereum"),
     ("SOL/USDT", "okx", "Solana"),
     ("XRP/USDT", "kraken", "XRP"),

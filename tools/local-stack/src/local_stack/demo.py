@@ -148,5 +148,8 @@ def welcome(stack: Stack, config_id: int, *, live: bool) -> str:
     {curl} -X POST {base}/configs/{config_id}/trigger
   The newest candles:
     {curl} '{base}/candles?exchange={exchange}&symbol={symbol}&timeframe=1m&limit=5'
+  The same by the command:
+    export CANDLEKEEP_URL={stack.api_url} CANDLEKEEP_TOKEN=$(cat {stack.folder.path / "token"})
+    .venv/bin/candlekeep configs trigger {config_id} --wait
 
   Runs as they finish (UTC):"""
