@@ -21,7 +21,7 @@ _MAX_DEPTH: Final = 6
 """A file is a mapping of a list of mappings of lists."""
 _MAX_ERRORS: Final = 20
 _LOADER: Final[type[Any]] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""C's where libyaml was there: ten times as fast."""
+"""C's where libyaml was there: much faster."""
 
 
 @dataclass(frozen=True)
