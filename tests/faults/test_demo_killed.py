@@ -1,0 +1,180 @@
+"""`make demo`, killed at any moment and started again: the same grid, no run left open, no process left over."""
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from local_stack.folder import Folder
+from local_stack.plan import SIMULATOR
+from scheduler.grid import grid_of
+from support.demo import Demo
+from support.faults.checker import check
+from support.faults.evidence import Evidence, Rules
+from support.faults.gather import gather
+from support.faults.history import Call, History, now
+from support.polling import eventually
+
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.kafka,
+    pytest.mark.real_kafka,
+    pytest.mark.postgres,
+    pytest.mark.timeout(900),
+]
+SEED = 20_261_122
+SPREAD_MS = 300_000
+
+
+@dataclass(frozen=True)
+class Kill:
+    """`everything`: as when the machine loses power; else only `make demo` itself, whose children go on alone."""
+
+    when: str
+    everything: bool
+
+
+KILLS = (
+    Kill("starting", everything=False),
+    Kill("starting", everything=True),
+    Kill("ready", everything=True),
+    Kill("collecting", everything=False),
+    Kill("collecting", everything=True),
+)
+
+
+@pytest.fixture
+def demo() -> Iterator[Demo]:
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o711)  # for Postgres, run by an unprivileged user
+        yield Demo(Path(folder), "auto")
+
+
+async def test_the_demo_killed_at_any_moment_goes_on_on_the_same_grid_and_leaves_no_run_open(demo: Demo) -> None:
+    print(f"seed {SEED}")
+    moments = random.Random(SEED)
+    try:
+        for kill in KILLS:
+            await live_until(demo, kill, moments)
+            await die(demo, everything=kill.everything)
+            print(f"killed while {kill.when}, everything: {kill.everything}; it had said:\n{demo.said()[-500:]}")
+        await demo.start()
+        evidence = await judged(demo, since=now())
+        pids = demo.pids()
+        code = await demo.stop(signal.SIGTERM)
+        assert code == 0, demo.said()
+        assert demo.pids() == {}
+        assert processes_of(demo) == [], pids
+    finally:
+        if not demo.ended():
+            demo.process.kill()
+        for pid in processes_of(demo):
+            os.kill(pid, signal.SIGKILL)
+    assert off_the_grid(evidence) == []
+
+
+async def live_until(demo: Demo, kill: Kill, moments: random.Random) -> None:
+    if kill.when == "starting":
+        await demo.begin()
+        await asyncio.sleep(moments.uniform(0.3, 8))  # a moment of its choice is the fault
+        return
+    await demo.start()
+    if kill.when == "collecting":
+        await asyncio.sleep(moments.uniform(0, 5))
+        async with demo.api() as api:
+            for config in (await api.get("/configs")).json():
+                await api.post(f"/configs/{config['id']}/trigger")
+        await asyncio.sleep(moments.uniform(0, 0.3))
+
+
+async def die(demo: Demo, *, everything: bool) -> None:
+    demo.process.kill()
+    await demo.process.wait()
+    for pid in processes_of(demo) if everything else ():
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def processes_of(demo: Demo) -> list[int]:
+    """All that the demo started, and all that they started: known by the environment that it gave them."""
+    mark = f"CANDLEKEEP_RUN_FOLDER={Folder((demo.folder / 'demo').absolute()).run}\0".encode()
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if mark in environment.read_bytes():
+                found.append(int(environment.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+async def judged(demo: Demo, since: float) -> Evidence:
+    """Wait until every config had a slot of this life, until nothing of the lives before is open, and nothing wrong."""
+    until = since + 65
+    async with demo.api() as api:
+        configs = (await api.get("/configs")).json()
+    assert len(configs) == 4
+
+    async def whole() -> Evidence:
+        assert now() > until + 3
+        evidence = await gather(
+            stack_of(demo), read(demo, "database_url"), history(configs), Rules(spread_ms=SPREAD_MS), until=until
+        )
+        assert [run for run in evidence.runs if run.status == "running" and run.started_at < since] == []
+        violations = check(evidence)
+        assert violations == [], "\n".join(map(str, violations[:20]))
+        return evidence
+
+    return await eventually(whole, within=150, every=2)
+
+
+def history(configs: list[dict[str, Any]]) -> History:
+    return History(
+        entries=[
+            Call(
+                at=created,
+                verb="create",
+                outcome="ok",
+                config_id=config["id"],
+                subject=f"{config['exchange']}|{config['symbol']}",
+                version=config["version"],
+                since=created,
+                interval_minutes=config["interval_minutes"],
+                enabled=config["enabled"],
+            )
+            for config in configs
+            for created in [datetime.fromisoformat(config["updated_at"]).timestamp()]
+        ]
+    )
+
+
+def stack_of(demo: Demo) -> Any:
+    """What the gathering of evidence asks of a stack; this one runs in another process."""
+    return SimpleNamespace(
+        kafka=read(demo, "kafka"),
+        options=SimpleNamespace(topic_prefix=""),
+        folder=Folder(demo.folder / "demo"),
+        simulator_url=f"http://127.0.0.1:{demo.port + SIMULATOR.port_offset}",
+    )
+
+
+def read(demo: Demo, name: str) -> str:
+    return (demo.folder / "demo" / name).read_text().strip()
+
+
+def off_the_grid(evidence: Evidence) -> list[str]:
+    slots = [(run.config_id, round(run.scheduled_for * 1000)) for run in evidence.runs if run.trigger == "scheduled"]
+    assert len(slots) >= len(evidence.configs)
+    grids = {config_id: grid_of(config_id, 1, SPREAD_MS) for config_id in evidence.configs}
+    return [f"config {config_id}: {slot}" for config_id, slot in slots if grids[config_id].slot_at(slot) != slot]
