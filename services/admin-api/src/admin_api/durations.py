@@ -4,40 +4,49 @@ The histogram's buckets grow by 2 %, so what is in a bucket is within 1 % of its
 """
 
 import math
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from admin_api.counts import HOUR, Count, rounded_up, that_type
 from contracts.vocabulary import RunStatus
-from store.tables import execution_logs, run_changes, run_durations
+from store.tables import execution_logs, run_durations
 
 EXACT_UP_TO: Final = 10_000
 """Runs. So many are read one by one within a few milliseconds."""
 
-HOUR: Final = timedelta(hours=1)
 _DAY: Final = timedelta(days=1)
 _SHARES: Final = (0.5, 0.95)
 _GROWTH: Final = 1.02
 """Of the buckets, as the migration of `run_durations` says."""
 _MICROSECONDS: Final = 1_000_000
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_OUTCOMES: Final = (RunStatus.SUCCESS, RunStatus.FAILED)
 
 Pair = tuple[float | None, float | None]
 
 
-async def p50_and_p95(connection: AsyncConnection, since: datetime, job_type: str | None, runs: int) -> Pair:
-    """In seconds, of the runs that succeeded or failed among the `runs` that started at or after `since`."""
-    if runs <= EXACT_UP_TO:
-        return await _from_the_log(connection, since, job_type)
-    return from_buckets(await _buckets(connection, since, job_type))
-
-
-def rounded_up(instant: datetime, span: timedelta) -> datetime:
-    """The first whole hour or day, in UTC, that does not begin before `instant`."""
-    return instant + (_EPOCH - instant) % span
+async def p50_and_p95(
+    connection: AsyncConnection, since: datetime, job_type: str | None, counts: Sequence[Count]
+) -> Pair:
+    """In seconds, of the runs that succeeded or failed; `counts` are those of the same runs."""
+    of_type = job_type is not None
+    values: dict[str, Any] = {"since": since, "job_type": job_type}
+    if sum(each.runs for each in counts) <= EXACT_UP_TO:
+        p50, p95 = (await connection.execute(_exact(of_type=of_type), values)).one()
+        return p50, p95
+    values |= {"first_hour": rounded_up(since, HOUR), "first_day": rounded_up(since, _DAY)}
+    runs: Counter[int] = Counter()
+    for bucket, more in (await connection.execute(_whole_hours(of_type=of_type), values)).all():
+        runs[bucket] += more
+    for each in counts:
+        if each.bucket is not None and each.status in _OUTCOMES:
+            runs[each.bucket] += each.runs
+    return from_buckets(runs)
 
 
 def from_buckets(runs: Mapping[int, int]) -> Pair:
@@ -62,35 +71,24 @@ def _seconds(bucket: int) -> float:
     return round(2 * _GROWTH**bucket / (_GROWTH + 1) / _MICROSECONDS, 6) if bucket else 0.0
 
 
-async def _from_the_log(connection: AsyncConnection, since: datetime, job_type: str | None) -> Pair:
+@cache
+def _exact(*, of_type: bool) -> sa.Select[Any]:
     logs = execution_logs.c
-    query = sa.select(*(sa.func.percentile_disc(share).within_group(logs.duration_seconds) for share in _SHARES)).where(
-        logs.started_at >= since, *_counted(logs, job_type)
+    shares = (sa.func.percentile_disc(share).within_group(logs.duration_seconds) for share in _SHARES)
+    return sa.select(*shares).where(
+        logs.started_at >= sa.bindparam("since"), logs.status.in_(_OUTCOMES), *that_type(logs, of_type=of_type)
     )
-    p50, p95 = (await connection.execute(query)).one()
-    return p50, p95
 
 
-async def _buckets(connection: AsyncConnection, since: datetime, job_type: str | None) -> dict[int, int]:
-    logs, known, notes = execution_logs.c, run_durations.c, run_changes.c
-    first_hour, first_day = rounded_up(since, HOUR), rounded_up(since, _DAY)
-    of_type = [known.job_type == job_type] if job_type is not None else []
+@cache
+def _whole_hours(*, of_type: bool) -> sa.Select[Any]:
+    """Runs per bucket, of hours up to the first whole day and of days from then on."""
+    known = run_durations.c
+    first_day: sa.BindParameter[datetime] = sa.bindparam("first_day")
+    hours = sa.and_(known.span == "hour", known.begins >= sa.bindparam("first_hour"), known.begins < first_day)
+    days = sa.and_(known.span == "day", known.begins >= first_day)
     parts = sa.union_all(
-        sa.select(
-            sa.func.run_duration_bucket(logs.duration_seconds).label("bucket"), sa.literal(1).label("runs")
-        ).where(logs.started_at >= since, logs.started_at < first_hour, *_counted(logs, job_type)),
-        sa.select(known.bucket, known.runs).where(
-            known.span == "hour", known.begins >= first_hour, known.begins < first_day, *of_type
-        ),
-        sa.select(known.bucket, known.runs).where(known.span == "day", known.begins >= first_day, *of_type),
-        sa.select(notes.bucket, notes.runs).where(notes.hour >= first_hour, *_counted(notes, job_type)),
+        *(sa.select(known.bucket, known.runs).where(each, *that_type(known, of_type=of_type)) for each in (hours, days))
     ).subquery()
-    query = (
-        sa.select(parts.c.bucket, sa.func.sum(parts.c.runs)).where(parts.c.bucket.is_not(None)).group_by(parts.c.bucket)
-    )
-    return {bucket: int(runs) for bucket, runs in (await connection.execute(query)).all()}
-
-
-def _counted(columns: Any, job_type: str | None) -> list[sa.ColumnElement[bool]]:
-    outcome = columns.status.in_([RunStatus.SUCCESS, RunStatus.FAILED])
-    return [outcome] if job_type is None else [outcome, columns.job_type == job_type]
+    runs = sa.cast(sa.func.sum(parts.c.runs), sa.BigInteger)
+    return sa.select(parts.c.bucket, runs).group_by(parts.c.bucket)

@@ -62,6 +62,7 @@ SETTLE = """
           WHERE status IN ('success', 'failed') AND bucket IS NOT NULL
           GROUP BY 1, 2, 3, 4
           HAVING sum(runs) <> 0
+          ORDER BY 1, 2, 3, 4 -- what is read together lies together
           ON CONFLICT (span, begins, job_type, bucket) DO UPDATE SET runs = known.runs + excluded.runs
         )
       SELECT count(*), array_agg(DISTINCT hour) INTO settled, touched FROM changes;
