@@ -3,6 +3,7 @@
 A service composes its settings from these mixins: `class CollectorSettings(LogSettings, HttpSettings, KafkaSettings)`.
 """
 
+import json
 import re
 import sys
 from dataclasses import dataclass
@@ -206,7 +207,9 @@ def _default_text(field: FieldInfo) -> str | None:
     if field.is_required():
         return None
     default: Any = field.get_default(call_default_factory=True, validated_data={})
-    return "" if default is None or default is PydanticUndefined or _is_secret(field) else str(default)
+    if default is None or default is PydanticUndefined or _is_secret(field):
+        return ""
+    return json.dumps(default) if isinstance(default, (list, dict)) else str(default)  # as the variable is read
 
 
 def _is_secret(field: FieldInfo) -> bool:
