@@ -28,7 +28,7 @@ async def system(kafka: KeptKafka, database_url: str, tmp_path: Path) -> AsyncIt
     "rounds",
     [
         pytest.param(1, marks=pytest.mark.faults_short),
-        pytest.param(20, marks=pytest.mark.timeout(1500)),
+        pytest.param(20, marks=pytest.mark.timeout(2400)),
     ],
 )
 async def test_a_rolling_restart_of_everything_fails_no_run_and_every_process_ends_well(
