@@ -1,0 +1,150 @@
+"""The scheduler without its consumer: loop, lanes and states, a Kafka that can refuse and a clock that can be set."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from contracts.event import Event
+from contracts.schedule import JobScheduled
+from contracts.ticks import TickDue
+from contracts.topics import CONFIG_CHANGES, Topic
+from runtime.publisher import PublishFailed
+from scheduler.agenda import Agenda
+from scheduler.book import Book
+from scheduler.grid import to_instant
+from scheduler.handlers import Handlers
+from scheduler.lanes import Lanes
+from scheduler.metrics import SchedulerMetrics
+from scheduler.settings import SchedulerSettings
+from scheduler.states import States
+from scheduler.ticker import Ticker
+from support.polling import eventually
+from support.schedules import HOUR_MS, NOON_MS, SPREAD_MS, a_change
+
+
+@dataclass
+class PretendedKafka:
+    """Takes what is published, in order, unless it is told to refuse a lane or everything, or to hang."""
+
+    log: list[tuple[Topic, str, Event | None]] = field(default_factory=list)
+    refused_lanes: set[str] = field(default_factory=set)
+    refused_topics: set[str] = field(default_factory=set)
+    answering: asyncio.Event = field(default_factory=asyncio.Event)
+    refusals: int = 0
+
+    async def publish_many(self, topic: Topic, events: Iterable[Event]) -> None:
+        events = list(events)
+        await self.answering.wait()
+        if topic.name in self.refused_topics or self.refused_lanes & {event.key() for event in events}:
+            self.refusals += 1
+            raise PublishFailed("refused")
+        self.log += [(topic, event.key(), event) for event in events]
+
+    async def tombstone(self, topic: Topic, key: str) -> None:
+        await self.answering.wait()
+        self.log.append((topic, key, None))
+
+    def ticks(self) -> list[TickDue]:
+        return [event for _, _, event in self.log if isinstance(event, TickDue)]
+
+    def states(self) -> list[JobScheduled]:
+        return [event for _, _, event in self.log if isinstance(event, JobScheduled)]
+
+
+class Service:
+    """The scheduler without its consumer: the test says what the tables would."""
+
+    def __init__(self) -> None:
+        self.now = NOON_MS
+        self.kafka = PretendedKafka()
+        self.kafka.answering.set()
+        self.doubt: str | None = None
+        settings = SchedulerSettings(
+            kafka_bootstrap_servers="nowhere:1",
+            clock_check_seconds=0.01,
+            retry_pause_max_seconds=0.02,
+            handover_seconds=0.2,
+            tick_batch_size=10,
+        )
+        self.registry = CollectorRegistry()
+        metrics = SchedulerMetrics(self.registry)
+        clock = self.clock
+        publisher: Any = self.kafka
+        self.book = Book(SPREAD_MS, 24 * HOUR_MS)
+        self.agenda = Agenda(self.book.due_at)
+        self.replaced = False
+        self.states = States(
+            self.book,
+            publisher,
+            clock,
+            metrics,
+            longest_pause=settings.retry_pause_max_seconds,
+            replaced=lambda: self.replaced,
+        )
+        self.lanes = Lanes(
+            settings,
+            book=self.book,
+            agenda=self.agenda,
+            states=self.states,
+            publisher=publisher,
+            clock=clock,
+            metrics=metrics,
+        )
+        self.handlers = Handlers(
+            book=self.book,
+            agenda=self.agenda,
+            lanes=self.lanes,
+            states=self.states,
+            clock=clock,
+            metrics=metrics,
+            handover_seconds=settings.handover_seconds,
+        )
+        self.ticker = Ticker(
+            agenda=self.agenda,
+            lanes=self.lanes,
+            clock=clock,
+            metrics=metrics,
+            doubt=lambda: self.doubt,
+            clock_set_back=self.handlers.on_clock_set_back,
+            clock_check_seconds=settings.clock_check_seconds,
+        )
+
+    def clock(self) -> int:
+        return self.now
+
+    def metric(self, name: str, **labels: str) -> float:
+        return self.registry.get_sample_value(f"candlekeep_scheduler_{name}", labels) or 0
+
+    def change(self, **config: Any) -> None:
+        event = a_change(**{"updated_at": to_instant(self.now), **config})
+        self.handlers.on_record(0, CONFIG_CHANGES, event.key(), event)
+
+    async def ticks(self, count: int) -> list[TickDue]:
+        async def enough() -> list[TickDue]:
+            assert len(self.kafka.ticks()) >= count, f"{len(self.kafka.ticks())} of {count} ticks"
+            await self.states.flush(1)
+            return self.kafka.ticks()
+
+        return await eventually(enough, within=5, every=0.005)
+
+    async def nothing_more_than(self, count: int) -> None:
+        """Several turns of the loop later there still are so many ticks."""
+        for _ in range(20):
+            await asyncio.sleep(0.005)
+        assert len(self.kafka.ticks()) == count
+
+
+@contextlib.asynccontextmanager
+async def running(service: Service) -> AsyncIterator[Service]:
+    loops = [asyncio.create_task(service.ticker.run()), asyncio.create_task(service.states.run())]
+    try:
+        yield service
+    finally:
+        await service.ticker.stop()
+        await asyncio.wait_for(loops[0], 5)
+        await service.states.stop()
+        await asyncio.wait_for(loops[1], 5)
