@@ -14,10 +14,10 @@ from admin_api.apply import Applying
 from admin_api.bulk import Bulk
 from admin_api.catalogue import load_catalogue
 from admin_api.configs import Configs
+from admin_api.description import completed
 from admin_api.live.feed import LiveFeed
 from admin_api.live.listening import Listeners
 from admin_api.live.ring import Ring
-from admin_api.manifest import Manifest
 from admin_api.manual_runs import ManualRuns
 from admin_api.metrics import Metrics
 from admin_api.middleware import surround
@@ -37,7 +37,6 @@ from admin_api.routes import (
     sessions,
     tokens,
 )
-from admin_api.schemas import FieldProblem, Problem
 from admin_api.settings import AdminApiSettings
 from runtime.database import build_engine
 from runtime.health import Health
@@ -95,6 +94,7 @@ def _build_fastapi() -> FastAPI:
         version="1.0.0",
         description=_DESCRIPTION,
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would repeat whatever Host the request named
         generate_unique_id_function=_operation_id,
         swagger_ui_parameters={"persistAuthorization": True},
     )
@@ -118,28 +118,11 @@ def _build_fastapi() -> FastAPI:
     for router in routers:
         app.include_router(router)
     problems.install(app, routes)
-    _declare_problem(app)
+    generate = app.openapi
+    app.openapi = lambda: completed(generate())  # type: ignore[method-assign]  # FastAPI's documented way
     return app
 
 
 def _operation_id(route: APIRoute) -> str:
     """The function's name: stable, and what generated clients call it."""
     return route.name
-
-
-def _declare_problem(app: FastAPI) -> None:
-    """Put the problem's schema, which responses refer to, in place of FastAPI's own validation error."""
-    generate = app.openapi
-
-    def openapi() -> dict[str, object]:
-        schema = generate()
-        schemas = schema["components"]["schemas"]
-        for unused in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(unused, None)
-        template = "#/components/schemas/{model}"
-        for model in (Problem, FieldProblem, Manifest):
-            schemas[model.__name__] = model.model_json_schema(ref_template=template)
-            schemas[model.__name__].pop("$defs", None)
-        return schema
-
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend its schema

@@ -4,8 +4,9 @@ from typing import Annotated, Final, Literal, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
-from admin_api.fields import FilterText, RowId
+from admin_api.fields import WHOLE, FilterText, RowId
 from admin_api.schemas import NewConfig, Problem
 
 MAX_ITEMS: Final = 1000
@@ -24,12 +25,33 @@ def _no_duplicates(ids: list[int]) -> list[int]:
     return ids
 
 
+_Ids = Annotated[
+    list[Annotated[RowId, WHOLE]],
+    Field(min_length=1, max_length=MAX_ITEMS, json_schema_extra={"uniqueItems": True}),
+    AfterValidator(_no_duplicates),
+]
+_FILTERS: Final = ("exchange", "symbol", "enabled")
+_NULL: Final[JsonDict] = {"type": "null"}
+_BY_IDS_OR_BY_FILTERS: Final[JsonDict] = {
+    "oneOf": [
+        {"required": ["ids"], "properties": {"ids": {"type": "array"}, **dict.fromkeys(_FILTERS, _NULL)}},
+        {
+            "properties": {"ids": _NULL},
+            "anyOf": [{"required": [name], "properties": {name: {"not": _NULL}}} for name in _FILTERS],
+        },
+    ]
+}
+"""What the validator below enforces, said in JSON Schema."""
+
+
 class Selector(_Input):
     """Which configs: a list of ids, or all that match every filter given. Nothing given selects nothing: to mean all,
     say `"symbol": "*"`.
     """
 
-    ids: Annotated[list[RowId], Field(min_length=1, max_length=MAX_ITEMS), AfterValidator(_no_duplicates)] | None = None
+    model_config = ConfigDict(json_schema_extra=_BY_IDS_OR_BY_FILTERS)
+
+    ids: _Ids | None = None
     exchange: FilterText | None = Field(default=None, examples=["binance"])
     symbol: FilterText | None = Field(
         default=None, description="A symbol; `*` stands for any characters.", examples=["*/USDT"]
@@ -38,7 +60,7 @@ class Selector(_Input):
 
     @model_validator(mode="after")
     def _ids_or_filters(self) -> Self:
-        filters = [name for name in ("exchange", "symbol", "enabled") if getattr(self, name) is not None]
+        filters = [name for name in _FILTERS if getattr(self, name) is not None]
         if self.ids is None and not filters:
             raise ValueError('select by ids, exchange, symbol or enabled; {"symbol": "*"} selects all')
         if self.ids is not None and filters:

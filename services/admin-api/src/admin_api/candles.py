@@ -34,7 +34,9 @@ class CandleQuery(BaseModel):
         default=None,
         description="Open times at or after this; without a zone it is UTC. When it is left out, the newest candles.",
     )
-    end: QueryInstant | None = Field(default=None, description="Open times before this.")
+    end: QueryInstant | None = Field(
+        default=None, description="Open times before this.", examples=["2025-01-16T10:00:00Z"]
+    )
     limit: int = Field(default=1000, ge=1, le=10_000, description="At most so many; always in ascending order.")
     format: Literal["json", "csv"] | None = Field(default=None, description="Wins over the Accept header.")
 

@@ -4,16 +4,22 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic.config import JsonDict, JsonValue
 
-from contracts.vocabulary import Symbol
+from admin_api.catalogue import load_catalogue
 
 MAX_ID: Final = 2**63 - 1
 """Postgres' bigint."""
 MAX_SKIP: Final = 1_000_000_000
 
-_SYMBOL = TypeAdapter(Symbol)
+_PART = r"[^\s/:|\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]{1,40}"
+_SYMBOL = re.compile(f"{_PART}/{_PART}(:{_PART})?")
+"""The contracts' symbol, without what nobody can see."""
+_NUMBER = re.compile(r"[+-]?[\d_.]+([eE][+-]?\d+)?")
 _SPACE_FOR_PLUS = re.compile(r"(T[\d:.]+) (\d\d:?\d\d)$")
+_STORABLE_PATTERN: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f]*$"
+"""As below, but for surrogates: JavaScript's patterns see them in every emoji."""
 
 
 def _storable(value: str) -> str:
@@ -26,14 +32,25 @@ def _storable(value: str) -> str:
     return value
 
 
+def _known_exchanges(schema: JsonDict) -> None:
+    known: list[JsonValue] = [*sorted(load_catalogue())]
+    schema["enum"] = known
+
+
+def _known_timeframes(schema: JsonDict) -> None:
+    known: list[JsonValue] = [*sorted({each for exchange in load_catalogue().values() for each in exchange.timeframes})]
+    schema["enum"] = known
+
+
+def _whole(value: object) -> object:
+    """To JSON 10.0 is the integer 10."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _symbol(value: str) -> str:
-    try:
-        _SYMBOL.validate_python(value)
-    except ValidationError:
-        value = ""
-    if not value.isprintable() or not value:
+    if not _SYMBOL.fullmatch(value):
         raise ValueError("write it as ccxt does: BASE/QUOTE such as BTC/USDT, or BASE/QUOTE:SETTLE for a swap")
-    return value
+    return _storable(value)
 
 
 def _no_duplicates(timeframes: list[str]) -> list[str]:
@@ -43,9 +60,15 @@ def _no_duplicates(timeframes: list[str]) -> list[str]:
     return timeframes
 
 
-def _restore_plus(value: object) -> object:
-    """`?start_date=2025-01-15T10:00:00+00:00` typed into a URL arrives with a space for the plus."""
-    return _SPACE_FOR_PLUS.sub(r"\1+\2", value) if isinstance(value, str) else value
+def _written_out(value: object) -> object:
+    """Pydantic would take a number for seconds since 1970, or for milliseconds. And
+    `?start_date=2025-01-15T10:00:00+00:00` typed into a URL arrives with a space for the plus.
+    """
+    if not isinstance(value, str):
+        return value
+    if _NUMBER.fullmatch(value.strip()):
+        raise ValueError("write date and time, such as 2025-01-15T10:00:00Z")
+    return _SPACE_FOR_PLUS.sub(r"\1+\2", value)
 
 
 def _to_utc(instant: datetime) -> datetime:
@@ -57,20 +80,28 @@ def _to_utc(instant: datetime) -> datetime:
         raise ValueError("use a year from 2 to 9998") from error
 
 
+WHOLE: Final = BeforeValidator(_whole)
+"""For integers in bodies, which are strict otherwise."""
 SymbolText = Annotated[
     str,
     AfterValidator(_symbol),
     Field(
         description="ccxt's unified symbol, BASE/QUOTE or BASE/QUOTE:SETTLE; kept as typed.",
         examples=["BTC/USDT"],
-        json_schema_extra={"pattern": r"^[^\s/:|]{1,40}/[^\s/:|]{1,40}(:[^\s/:|]{1,40})?$"},
+        json_schema_extra={"pattern": f"^{_SYMBOL.pattern}$"},
     ),
 ]
 ExchangeText = Annotated[
-    str, Field(max_length=40, description="ccxt's id of an exchange that offers candles.", examples=["binance"])
+    str,
+    Field(
+        max_length=40,
+        description="ccxt's id of an exchange that offers candles.",
+        examples=["binance"],
+        json_schema_extra=_known_exchanges,
+    ),
 ]
 TimeframeTexts = Annotated[
-    list[Annotated[str, Field(max_length=10)]],
+    list[Annotated[str, Field(max_length=10, json_schema_extra=_known_timeframes)]],
     Field(
         min_length=1,
         max_length=50,
@@ -81,16 +112,27 @@ TimeframeTexts = Annotated[
     AfterValidator(_no_duplicates),
 ]
 IntervalMinutes = Annotated[
-    int, Field(ge=1, le=10080, description="Collect every so many minutes; 5 or more is advised.", examples=[10])
+    int,
+    Field(ge=1, le=10080, description="Collect every so many minutes; 5 or more is advised.", examples=[10]),
+    WHOLE,
 ]
 Description = Annotated[
-    str, Field(max_length=500, description="For people.", examples=["Bitcoin data"]), AfterValidator(_storable)
+    str,
+    Field(
+        max_length=500,
+        description="For people.",
+        examples=["Bitcoin data"],
+        json_schema_extra={"pattern": _STORABLE_PATTERN},
+    ),
+    AfterValidator(_storable),
 ]
-FilterText = Annotated[str, Field(max_length=200), AfterValidator(_storable)]
+FilterText = Annotated[
+    str, Field(max_length=200, json_schema_extra={"pattern": _STORABLE_PATTERN}), AfterValidator(_storable)
+]
 RowId = Annotated[int, Field(ge=1, le=MAX_ID)]
 QueryInstant = Annotated[
     datetime,
-    BeforeValidator(_restore_plus),
+    BeforeValidator(_written_out),
     AfterValidator(_to_utc),
     Field(examples=["2025-01-15T10:00:00Z"]),
 ]

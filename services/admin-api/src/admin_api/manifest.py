@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterable
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from admin_api.fields import WHOLE
 from admin_api.schemas import Config, NewConfig
 
 MAX_CONFIGS: Final = 10_000
@@ -21,7 +22,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    version: Literal[1] = Field(default=1, description="Of this format.")
+    version: Annotated[Literal[1], WHOLE] = Field(default=1, description="Of this format.")
     configs: list[NewConfig] = Field(max_length=MAX_CONFIGS)
 
 

@@ -11,6 +11,7 @@ from admin_api.access.gate import Gate
 from admin_api.body_limit import BodyLimit
 from admin_api.last_resort import LastResort
 from admin_api.metrics import Metrics, RequestMeter
+from admin_api.plain_queries import PlainQueries
 from admin_api.rate_limits import RateLimits
 from admin_api.request_ids import RequestIds
 from admin_api.security_headers import SecurityHeaders
@@ -42,6 +43,7 @@ _MAY_BE_READ: Final = (
 def surround(app: FastAPI, settings: AdminApiSettings, metrics: Metrics, access: Access) -> None:
     """The first that is added is the innermost."""
     app.add_middleware(BodyLimit)
+    app.add_middleware(PlainQueries)
     app.add_middleware(
         RateLimits,
         requests_per_minute=settings.requests_per_minute,

@@ -96,6 +96,8 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 -- registered for it
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI, of bytes that are no text, or nested too deeply
+        return await _on_api_error(request, InvalidInput.of([FieldError("#", "the body is not valid JSON in UTF-8")]))
     slug, title, detail = HTTP_PROBLEMS.get(error.status_code, HTTP_PROBLEMS[HTTPStatus.BAD_REQUEST])
     return problem_response(
         status=error.status_code,

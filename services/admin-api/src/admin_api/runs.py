@@ -36,7 +36,9 @@ class RunFilters(PageQuery):
         default=None, description="Runs that started at or after this; without a zone it is UTC."
     )
     end_date: QueryInstant | None = Field(
-        default=None, description="Runs that started before this; without a zone it is UTC."
+        default=None,
+        description="Runs that started before this; without a zone it is UTC.",
+        examples=["2025-01-16T10:00:00Z"],
     )
     limit: int = Field(default=100, ge=1, le=1000)
     sort: Literal["-started_at", "started_at"] = Field(default="-started_at", description="Latest first, or oldest.")

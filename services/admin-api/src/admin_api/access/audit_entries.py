@@ -30,7 +30,9 @@ class AuditFilters(PageQuery):
     outcome: Literal["done", "refused"] | None = None
     request_id: FilterText | None = Field(default=None, description="As the answer's X-Request-ID had it.")
     start_date: QueryInstant | None = Field(default=None, description="At or after this; without a zone it is UTC.")
-    end_date: QueryInstant | None = Field(default=None, description="Before this; without a zone it is UTC.")
+    end_date: QueryInstant | None = Field(
+        default=None, description="Before this; without a zone it is UTC.", examples=["2025-01-16T10:00:00Z"]
+    )
     limit: int = Field(default=100, ge=1, le=1000)
     sort: Literal["-at", "at"] = Field(default="-at", description="Latest first, or oldest.")
 

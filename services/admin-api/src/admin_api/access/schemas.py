@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from admin_api.access.token_format import shown_prefix
 from admin_api.actors import ActorKind, Role
+from admin_api.fields import WHOLE
 
 TokenName = Annotated[
     str,
@@ -30,7 +31,7 @@ class NewToken(_Input):
 
     name: TokenName
     role: Role = Field(description="viewer reads, operator also triggers, enables and disables, admin does everything.")
-    expires_in_days: Annotated[int, Field(ge=1, le=MAX_LIFETIME_DAYS, strict=True)] | None = Field(
+    expires_in_days: Annotated[int, Field(ge=1, le=MAX_LIFETIME_DAYS, strict=True), WHOLE] | None = Field(
         default=90, description="Null: it never expires. Better replace it now and then."
     )
 
@@ -42,12 +43,8 @@ class NewToken(_Input):
 class Rotation(_Input):
     """How to replace a token."""
 
-    grace_minutes: int = Field(
-        default=0,
-        ge=0,
-        le=MAX_GRACE_MINUTES,
-        strict=True,
-        description="For so long the old one is accepted beside the new one; its sessions as well.",
+    grace_minutes: Annotated[int, Field(ge=0, le=MAX_GRACE_MINUTES, strict=True), WHOLE] = Field(
+        default=0, description="For so long the old one is accepted beside the new one; its sessions as well."
     )
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"grace_minutes": 60}]})

@@ -20,7 +20,6 @@ _STREAM: Final[dict[str, Any]] = {
     "description": "A stream of server-sent events.",
     "content": {
         "text/event-stream": {
-            "schema": {"type": "string"},
             "examples": {
                 "a run has ended": {
                     "value": 'event: run\nid: x5oBAgAD…\ndata: {"type":"RunFinished","config_id":1,…}\n\n'

@@ -16,7 +16,11 @@ async def health_live(request: Request) -> Response:
     return Response(body, status, {"Cache-Control": "no-store"}, "application/json")
 
 
-@router.get("/health/ready", summary="Can requests be served?")
+@router.get(
+    "/health/ready",
+    summary="Can requests be served?",
+    responses={503: {"description": "Not now; the body says why.", "content": {"application/json": {"schema": {}}}}},
+)
 async def health_ready(request: Request) -> Response:
     """Whether the database answers. Kafka may be down: changes wait in the outbox, and the metrics show it."""
     await request.app.state.database_probe.look()
@@ -24,7 +28,12 @@ async def health_ready(request: Request) -> Response:
     return Response(body, status, {"Cache-Control": "no-store"}, "application/json")
 
 
-@router.get("/metrics", summary="Prometheus' metrics")
+@router.get(
+    "/metrics",
+    summary="Prometheus' metrics",
+    response_class=Response,
+    responses={200: {"description": "Text.", "content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 async def metrics(request: Request) -> Response:
     state = request.app.state
     await look_at_outbox(state.engine, state.metrics)

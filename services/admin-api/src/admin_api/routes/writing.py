@@ -76,7 +76,6 @@ async def _keyed(
             alias=idempotency.HEADER,
             description="A name for this request, such as a UUID. Sent again within 24 hours, it is answered again and "
             "not done again.",
-            examples=["8e03978e-40d5-43dd-bc93-6894a57f9324"],
             pattern=idempotency.PATTERN,
         ),
     ] = None,
@@ -100,7 +99,7 @@ def _if_match(
             description="Do it only if the config is still at this version: its ETag, several of them, or `*`.",
             examples=['"3"'],
             max_length=preconditions.MAX_LENGTH,
-            json_schema_extra={"pattern": preconditions.PATTERN},
+            json_schema_extra={"pattern": preconditions.PATTERN, "minLength": 1},
         ),
     ] = None,
 ) -> EntityTags | None:
@@ -116,7 +115,7 @@ def _if_none_match(
             description="Answer 304 if the config is still at this version.",
             examples=['"3"'],
             max_length=preconditions.MAX_LENGTH,
-            json_schema_extra={"pattern": preconditions.PATTERN},
+            json_schema_extra={"pattern": preconditions.PATTERN, "minLength": 1},
         ),
     ] = None,
 ) -> EntityTags | None:

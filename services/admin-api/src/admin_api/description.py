@@ -1,0 +1,36 @@
+"""What FastAPI's description of the API lacks, or says otherwise than it is."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from admin_api.manifest import Manifest
+from admin_api.schemas import FieldProblem, Problem
+
+_TEMPLATE: Final = "#/components/schemas/{model}"
+
+
+def completed(schema: dict[str, Any]) -> dict[str, Any]:
+    """The same description, completed in place; doing it twice changes nothing."""
+    schemas = schema["components"]["schemas"]
+    for unused in ("HTTPValidationError", "ValidationError"):  # ours is Problem
+        schemas.pop(unused, None)
+    for model in (Problem, FieldProblem, Manifest):
+        schemas[model.__name__] = model.model_json_schema(ref_template=_TEMPLATE)
+        schemas[model.__name__].pop("$defs", None)
+    for parameter in _parameters(schema):
+        _never_null(parameter["schema"])
+    return schema
+
+
+def _parameters(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for item in schema["paths"].values():
+        for operation in item.values():
+            yield from operation.get("parameters", [])
+
+
+def _never_null(schema: dict[str, Any]) -> None:
+    """A parameter is there or is not: in a query or a header `null` is a word of four letters."""
+    kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
+    if len(kinds) == 1:
+        del schema["anyOf"]
+        schema.update(kinds[0] | schema)
