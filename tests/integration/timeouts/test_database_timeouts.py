@@ -124,3 +124,19 @@ async def test_a_pool_that_is_used_up_is_waited_for_and_no_longer(database_url: 
 async def held(relay: Relay) -> None:
     async with relay._connection():
         return
+
+
+async def test_who_stands_still_in_a_transaction_does_not_keep_its_locks(database_url: str) -> None:
+    still, other = an_engine(database_url), an_engine(database_url)
+    lock = sa.text("SELECT pg_advisory_xact_lock(1)")
+    try:
+        async with still.connect() as connection:
+            await connection.execute(lock)  # and then nothing more is heard
+            async with asyncio.timeout(STATEMENT_SECONDS + 3), other.connect() as waiting:
+                while not (await waiting.execute(sa.text("SELECT pg_try_advisory_xact_lock(1)"))).scalar_one():
+                    await waiting.rollback()
+                    await asyncio.sleep(0.1)
+            await connection.invalidate()
+    finally:
+        await still.dispose()
+        await other.dispose()
