@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
+from admin_api.fields import MAX_ID
 from admin_api.manifest import Manifest
 from admin_api.schemas import FieldProblem, Problem
 
@@ -17,6 +18,7 @@ def completed(schema: dict[str, Any]) -> dict[str, Any]:
     for model in (Problem, FieldProblem, Manifest):
         schemas[model.__name__] = model.model_json_schema(ref_template=_TEMPLATE)
         schemas[model.__name__].pop("$defs", None)
+    _bounds_as_integers(schemas)
     for parameter in _parameters(schema):
         _never_null(parameter["schema"])
     return schema
@@ -26,6 +28,18 @@ def _parameters(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for item in schema["paths"].values():
         for operation in item.values():
             yield from operation.get("parameters", [])
+
+
+def _bounds_as_integers(node: Any) -> None:
+    """FastAPI writes bounds as floats, in which the greatest id is one too many."""
+    if isinstance(node, list):
+        for each in node:
+            _bounds_as_integers(each)
+    elif isinstance(node, dict):
+        for name in ("minimum", "maximum"):
+            if node.get("type") == "integer" and isinstance(node.get(name), float):
+                node[name] = min(int(node[name]), MAX_ID)
+        _bounds_as_integers(list(node.values()))
 
 
 def _never_null(schema: dict[str, Any]) -> None:

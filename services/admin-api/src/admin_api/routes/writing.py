@@ -96,10 +96,10 @@ def _if_match(
         str | None,
         Header(
             alias="If-Match",
-            description="Do it only if the config is still at this version: its ETag, several of them, or `*`.",
+            description="Do it only if the config is still at this version: its ETag, several of them, or `*`. "
+            f"{preconditions.MAX_LENGTH} characters at most.",
             examples=['"3"'],
-            max_length=preconditions.MAX_LENGTH,
-            json_schema_extra={"pattern": preconditions.PATTERN, "minLength": 1},
+            json_schema_extra={"pattern": preconditions.PATTERN},
         ),
     ] = None,
 ) -> EntityTags | None:
@@ -112,10 +112,10 @@ def _if_none_match(
         str | None,
         Header(
             alias="If-None-Match",
-            description="Answer 304 if the config is still at this version.",
+            description="Answer 304 if the config is still at this version. "
+            f"{preconditions.MAX_LENGTH} characters at most.",
             examples=['"3"'],
-            max_length=preconditions.MAX_LENGTH,
-            json_schema_extra={"pattern": preconditions.PATTERN, "minLength": 1},
+            json_schema_extra={"pattern": preconditions.PATTERN},
         ),
     ] = None,
 ) -> EntityTags | None:
