@@ -39,9 +39,9 @@ _CALM_BEFORE = 20.0
 _QUOTES = {"binance": "USDT", "bybit": "USDT", "coinbase": "USD", "okx": "USDT", "kraken": "USD"}
 _SHARES = {"binance": 50, "bybit": 50, "coinbase": 45, "okx": 45, "kraken": 10}
 """Of 200 configs. Kraken's rate is one request a second, which 45 configs would use up."""
-_RATES = {"binance": 20, "bybit": 10, "coinbase": 10, "okx": 18, "kraken": 1}
+RATES = {"binance": 50, "bybit": 10, "coinbase": 10, "okx": 18, "kraken": 1}
 """Candle requests a second that ccxt's costs allow."""
-_MOST_PER_SECOND = {exchange: 2 * rate + 2 for exchange, rate in _RATES.items()}
+_MOST_PER_SECOND = {exchange: 2 * rate + 2 for exchange, rate in RATES.items()}
 """For the moment of a handover two collectors may work on one lane, and each asks for the markets first."""
 _SPARE = 10
 """Markets of each exchange, for configs that are made later."""
