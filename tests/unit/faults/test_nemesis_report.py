@@ -59,6 +59,7 @@ def test_a_report_has_a_column_per_run_and_the_numbers_that_matter() -> None:
     assert row(text, "calls of the operator") == ["2: 1 ok, 1 unknown"] * 2
     missed = "3 made up for by a later tick, 2 passed over as the schedule changed"  # a copy of a tick counts once
     assert row(text, "slots without a tick of their own") == [missed] * 2
+    assert row(text, "slots judged")[0].startswith("0,")
     assert row(text, "recovered after the last fault within") == ["12 s"] * 2
     assert row(text, "latest start, from a minute after it on") == ["0.75 s, of 2 runs"] * 2
     assert row(text, "violations") == ["**0**"] * 2

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from support.faults.nemesis.run import Told
+from support.faults.run_rules import stretches
 
 _EXAMPLES = 5
 
@@ -56,6 +57,11 @@ def _missed(told: Told) -> str:
     return f"{sum(missed.values())} made up for by a later tick, {over} passed over as the schedule changed"
 
 
+def _judged(told: Told) -> str:
+    sure = sum(each.grid.slots_between(each.after_ms, each.until_ms) for each in stretches(told.evidence))
+    return f"{sure}, all those of which it is certain that they were due"
+
+
 def _candles(told: Told) -> str:
     return f"{sum(len(series) for series in told.evidence.candles.values())} of {len(told.evidence.candles)} series"
 
@@ -97,6 +103,7 @@ _ROWS: tuple[tuple[str, Callable[[Told], str]], ...] = (
     ("runs", _runs),
     ("runs without success, by reason", _unsuccessful),
     ("slots without a tick of their own", _missed),
+    ("slots judged", _judged),
     ("candles", _candles),
     ("requests to exchanges", lambda told: str(len(told.evidence.requests))),
     ("refused with Retry-After", _pauses),
