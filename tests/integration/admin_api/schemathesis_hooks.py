@@ -12,9 +12,12 @@ _used_keys: set[str] = set()
 
 @schemathesis.hook
 def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwargs: dict[str, Any]) -> None:
+    query, headers = case.query or {}, case.headers or {}
+    key = str(headers.get("Idempotency-Key") or "").strip('"')
+    is_used = key in _used_keys
+    _used_keys.add(key)
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
-    query, headers = case.query or {}, case.headers or {}
     # Where a page begins and what was heard last are words that only the API can form.
     query.pop("cursor", None)
     headers.pop("last-event-id", None)
@@ -27,9 +30,8 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
         if begin in query:
             query.pop(end, None)
     # A key stands for one request, with quotes or without.
-    if (key := headers.get("Idempotency-Key")) is not None:
-        headers["Idempotency-Key"] = uuid4().hex if key.strip('"') in _used_keys else key
-        _used_keys.add(key.strip('"'))
+    if key and is_used:
+        headers["Idempotency-Key"] = uuid4().hex
     _only_what_is_offered(case.body)
 
 
