@@ -187,6 +187,32 @@ async def test_a_second_member_takes_over_a_part_and_gives_it_back(
     assert doubled <= total * 0.05, f"{doubled} of {total} messages were handled twice by quick handlers"
 
 
+@pytest.mark.real_kafka
+async def test_what_goes_to_another_member_is_given_up_at_once_so_that_two_never_work_a_lane(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
+) -> None:
+    given_up: set[int] = set()
+    taken_over: set[int] = set()
+    begun: set[int] = set()
+
+    async def hold(event: Event, _record: ConsumerRecord) -> None:
+        begun.add(number_of(event))
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            given_up.add(number_of(event))
+            raise
+
+    async def take(event: Event, _record: ConsumerRecord) -> None:
+        taken_over.add(number_of(event))
+
+    await publisher.publish_many(TICKS, ticks(range(1, 41), lanes=20))
+    async with running(consumer_of(kafka_settings, equipment, hold)):
+        await eventually(lambda: len(begun) == 40, within=30)
+        async with running(consumer_of(kafka_settings, equipment, take)):
+            await eventually(lambda: 0 < len(taken_over) < 40 and given_up == taken_over, within=60)
+
+
 async def test_a_consumer_whose_group_membership_broke_down_for_good_ends_and_says_so(
     kafka_settings: KafkaSettings, equipment: Equipment
 ) -> None:

@@ -81,6 +81,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             on_retry=metrics.retries.labels(group).inc,
         )
         self._monitor = ConsumerMonitor(group, metrics)
+        self.liveness, self.readiness = self._monitor.liveness, self._monitor.readiness
         self._metrics = metrics
         self._trackers: dict[TopicPartition, PartitionTracker] = {}
         self._tasks: dict[asyncio.Task[None], tuple[TopicPartition, Hashable]] = {}
@@ -100,12 +101,6 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
     def background(self) -> Background:
         """For the worker: runs it, stops it, watches it."""
         return Background(f"consumer of {self._topic.name}", self.run, self.stop, self.liveness, self.readiness)
-
-    def liveness(self) -> str | None:
-        return self._monitor.liveness()
-
-    def readiness(self) -> str | None:
-        return self._monitor.readiness()
 
     @property
     def in_flight(self) -> int:
@@ -160,9 +155,8 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
 
     @override
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """Keep what we are given back, forget what went to others (their stragglers finish uncommitted)."""
-        for lost in self._trackers.keys() - assigned:
-            del self._trackers[lost]
+        """Keep what we are given back, give up what went to others: they do it again, not both of us at once."""
+        self._give_up(self._trackers.keys() - assigned)
         stored = await self._stored(assigned)
         for partition in assigned:
             offset, metadata = (stored or {}).get(partition, (0, ""))
@@ -309,6 +303,13 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
     async def _drain(self, partitions: set[TopicPartition], seconds: float) -> None:
         if tasks := [task for task, (partition, _) in self._tasks.items() if partition in partitions]:
             await asyncio.wait(tasks, timeout=seconds)
+
+    def _give_up(self, lost: set[TopicPartition]) -> None:
+        """A letter under way may still arrive: one too many is better than one too few."""
+        self._trackers = {each: tracker for each, tracker in self._trackers.items() if each not in lost}
+        for task, (partition, lane) in self._tasks.items():
+            if partition in lost and lane is not _NO_LANE:
+                task.cancel()
 
     async def _settle_letters(self) -> None:
         """What was put aside is in the topic before we go: whoever is alarmed by a limit will want to look at it."""
