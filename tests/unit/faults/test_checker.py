@@ -6,131 +6,30 @@ from pathlib import Path
 
 import pytest
 
-from contracts.ticks import initial_run_id, slot_run_id
-from scheduler.grid import grid_of, to_instant
+from contracts.ticks import initial_run_id
 from support.faults.checker import check
-from support.faults.evidence import Evidence, Letter, Request, Rules, Run, Stored, Tick
-from support.faults.history import Call, Fault, History, Seen
+from support.faults.evidence import Evidence, Letter
+from support.faults.history import Fault, History, Seen
+from support.faults.made_up import (
+    CANDLE,
+    CONFIG,
+    OPENS,
+    REFUSED_AT,
+    SERIES,
+    SLOTS,
+    START,
+    a_call,
+    a_request,
+    good,
+    history,
+    run_id,
+    with_call,
+    with_config,
+    with_requests,
+    with_run,
+    without,
+)
 from support.faults.violations import Kind
-
-START = 1_800_000_000.0
-SPREAD_MS = 300_000
-CONFIG = 7
-GRID = grid_of(CONFIG, 1, SPREAD_MS)
-SLOTS = [GRID.slot_after(int(START * 1000)) / 1000 + 60 * k for k in range(5)]
-SERIES = ("binance", "BTC/USDT", "1m")
-OPENS = [int(START * 1000) // 60_000 * 60_000 + 60_000 * k for k in range(5)]
-CANDLE = (1.0, 2.0, 0.5, 1.5, 10.0)
-POISON = ("run-events", 3, 14)
-REFUSED_AT = START + 100
-
-
-def run_id(slot: float) -> str:
-    return str(slot_run_id(CONFIG, to_instant(round(slot * 1000))))
-
-
-def a_tick(slot: float) -> Tick:
-    return Tick(run_id=run_id(slot), config_id=CONFIG, trigger="scheduled", scheduled_for=slot, emitted_at=slot + 0.01)
-
-
-def a_run(slot: float) -> Run:
-    return Run(
-        run_id=run_id(slot),
-        config_id=CONFIG,
-        trigger="scheduled",
-        scheduled_for=slot,
-        status="success",
-        started_at=slot + 0.02,
-        finished_at=slot + 0.5,
-        deadline_at=slot + 20,
-        read={SERIES: (OPENS[0], OPENS[-1])},
-    )
-
-
-def a_call(**changes: object) -> Call:
-    call = Call(
-        at=START,
-        verb="create",
-        outcome="ok",
-        config_id=CONFIG,
-        subject="binance|BTC/USDT",
-        version=1,
-        since=START,
-        interval_minutes=1,
-        enabled=True,
-    )
-    return replace(call, **changes)
-
-
-def a_request(at: float, status: int = 200, retry_after: float | None = None) -> Request:
-    return Request(at=at, exchange="binance", status=status, answered_at=at + 0.05, retry_after=retry_after)
-
-
-def history(*more: Call | Fault | Seen) -> History:
-    first = run_id(SLOTS[0])
-    seen = [Seen(at=SLOTS[0] + 0.1 * k, run_id=first, status=s) for k, s in enumerate(("running", "success"))]
-    return History(entries=[a_call(), Fault(at=START + 1, what="SIGKILL", target="collector"), *seen, *more])
-
-
-def good() -> Evidence:
-    born = str(initial_run_id(CONFIG, 1))
-    return Evidence(
-        history=history(),
-        until=SLOTS[-1] + 1,
-        collected_at=SLOTS[-1] + 300,
-        rules=Rules(spread_ms=SPREAD_MS, most_per_second={"binance": 3}),
-        runs=(
-            replace(a_run(START), run_id=born, trigger="initial"),
-            *(a_run(slot) for slot in SLOTS),
-        ),
-        ticks=(
-            Tick(run_id=born, config_id=CONFIG, trigger="initial", scheduled_for=START, emitted_at=START + 0.5),
-            *(a_tick(slot) for slot in SLOTS),
-        ),
-        configs={
-            CONFIG: Stored(
-                version=1, enabled=True, subject="binance|BTC/USDT", scheduled_version=1, scheduled_active=True
-            )
-        },
-        candles={SERIES: dict.fromkeys(OPENS, CANDLE)},
-        fetched_at={SERIES: dict.fromkeys(OPENS, 200)},
-        published={SERIES: dict.fromkeys(OPENS, 200)},
-        truth={SERIES: dict.fromkeys([OPENS[0] - 60_000, *OPENS, OPENS[-1] + 60_000], CANDLE)},
-        letters=(Letter(source_topic=POISON[0], partition=POISON[1], offset=POISON[2], attempts=3, at=START + 204.9),),
-        poison=frozenset({POISON}),
-        poisoned_at={POISON: START + 200},
-        requests=(
-            *(a_request(START + 0.3 * k) for k in range(3)),
-            a_request(REFUSED_AT, 429, retry_after=5),
-            a_request(REFUSED_AT + 0.1),  # was on its way
-            a_request(REFUSED_AT + 5.1),
-        ),
-    )
-
-
-def without(evidence: Evidence, slot: float) -> Evidence:
-    return replace(
-        evidence,
-        runs=tuple(run for run in evidence.runs if run.scheduled_for != slot),
-        ticks=tuple(tick for tick in evidence.ticks if tick.scheduled_for != slot),
-    )
-
-
-def with_run(evidence: Evidence, **changes: object) -> Evidence:
-    return replace(evidence, runs=(*evidence.runs[:-1], replace(evidence.runs[-1], **changes)))
-
-
-def with_config(evidence: Evidence, **changes: object) -> Evidence:
-    return replace(evidence, configs={CONFIG: replace(evidence.configs[CONFIG], **changes)})
-
-
-def with_requests(evidence: Evidence, *more: Request) -> Evidence:
-    return replace(evidence, requests=(*evidence.requests, *more))
-
-
-def with_call(evidence: Evidence, **changes: object) -> Evidence:
-    return replace(evidence, history=history(a_call(**changes)))
-
 
 BAD: list[tuple[str, Kind, Callable[[Evidence], Evidence]]] = [
     ("a slot in the middle", Kind.LOST_SLOT, lambda e: without(e, SLOTS[2])),
