@@ -261,6 +261,10 @@ def test_a_tick_of_a_disabled_config_is_judged_from_when_its_scheduler_has_heard
     }
 
 
+def test_a_request_that_was_cut_before_an_answer_does_not_count_for_the_rate() -> None:
+    assert check(with_requests(good(), a_request(START + 0.95, status=None))) == []
+
+
 def test_a_collector_that_took_over_learns_of_a_pause_from_its_first_refusals() -> None:
     soon = [a_request(REFUSED_AT + 1 + 0.4 * k, 429, retry_after=1) for k in range(3)]
     evidence = with_requests(good(), *soon)
