@@ -33,8 +33,8 @@ _ATTEMPTS: Final = 3
 
 @dataclass(frozen=True)
 class Bulk:
-    """The verbs. All of them raise `InvalidInput` for a selection that is too large, and `NothingDone` when one fails
-    that should be all or nothing. `path` is the request's, for the problems in the answer.
+    """The verbs. All of them raise `NothingDone` for a selection that is too large, and when one fails that should be
+    all or nothing. `path` is the request's, for the problems in the answer.
     """
 
     catalogue: Catalogue

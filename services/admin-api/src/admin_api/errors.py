@@ -117,7 +117,7 @@ class KeyReused(ApiError):  # noqa: N818
 
 
 class NothingDone(ApiError):  # noqa: N818
-    """One of several that should be done together cannot be done."""
+    """One of several that should be done together cannot be done, or there are too many of them."""
 
     status = 409
     slug = "nothing-done"

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin_api.bulk_schemas import MAX_ITEMS, BulkSelection, Selector
-from admin_api.errors import FieldError, InvalidInput
+from admin_api.errors import NothingDone
 from admin_api.schemas import Config
 from store.tables import configs
 
@@ -36,8 +36,8 @@ async def choose(connection: AsyncConnection, selection: BulkSelection, *, chang
     rows = [Config.model_validate(row) for row in (await connection.execute(query)).all()]
     if len(rows) > MAX_ITEMS:
         count = await connection.scalar(sa.select(sa.func.count()).select_from(configs).where(*_matches(selector)))
-        fault = f"selects {count} configs, and at most {MAX_ITEMS} can be changed at once; select fewer"
-        raise InvalidInput.of([FieldError("#/select", fault)])
+        # No fault of form: the same request is fine where there are fewer configs.
+        raise NothingDone(f"It selects {count} configs, and at most {MAX_ITEMS} can be changed at once; select fewer.")
     if selector.ids is None:
         return Chosen(rows)
     by_id = {config.id: config for config in rows}
