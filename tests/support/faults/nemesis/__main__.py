@@ -27,7 +27,7 @@ def main() -> int:
         os.environ.pop(variable, None)  # what is broken here is nobody else's
     os.environ["CANDLEKEEP_KAFKA"] = "real"
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that Kafka is away is no news here
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what runs is stopped
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # as Ctrl-C: what runs is stopped
     told = [_one_run(options, seed) for seed in options.seed or [int(time.time())]]
     written = report(told)
     (options.folder / "report.md").write_text(written)
