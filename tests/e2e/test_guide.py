@@ -143,10 +143,11 @@ async def test_the_guides_sql_runs_verbatim(guide: str, system: Stack) -> None:
 async def test_answers_have_the_guides_fields_in_its_order(guide: str, api: httpx.AsyncClient) -> None:
     # Of the guide's JSON: the list of configs, two requests, the list of logs, the statistics.
     configs, _, _, logs, stats = [sample for block in blocks(guide, "json") if (sample := parsed(block))][:5]
-    await new_config(api)
+    await free_symbol(api, "ADA/USDT")
+    config = await new_config(api, symbol="ADA/USDT", enabled=True)
     listed = (await api.get("/configs", params={"limit": 1})).json()
     assert list(listed[0])[: len(configs[0])] == list(configs[0])
-    run = await finished(api)
+    run = await finished(api, job_name=config["job_id"])
     assert list(run)[: len(logs[0])] == list(logs[0])
     assert run["metadata"].keys() >= logs[0]["metadata"].keys()
     assert list((await api.get("/stats")).json())[: len(stats)] == list(stats)
