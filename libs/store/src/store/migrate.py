@@ -1,16 +1,31 @@
 """Running Alembic from code: no alembic.ini, and no driver besides asyncpg."""
 
+import asyncio
 from pathlib import Path
+from typing import Final
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from runtime.database import async_url
+from runtime.logs import log
+
 _LOCK = 7_226_501_133
 """Advisory lock: two migrators started at once take turns."""
+
+_IN_THE_WAY: Final = ("55P03", "40P01")
+"""lock_not_available and deadlock_detected: somebody works with a table that is to be changed."""
+
+_LOCK_WAIT: Final = "3s"
+"""Who waits for a table lets nobody else have it meanwhile, readers neither. So the wait is short and begins anew."""
+
+_PAUSE_SECONDS = 2.0
+_PATIENCE_SECONDS = 600.0
 
 _CONNECT_SECONDS = 10.0
 _STATEMENT_SECONDS = 3600.0
@@ -31,20 +46,34 @@ def head_revision() -> str:
     return head
 
 
-async def upgrade(database_url: str, revision: str = "head") -> None:
-    """Bring a database to a revision, all in one transaction. `database_url` is postgresql://… in any spelling."""
+async def upgrade(database_url: str, revision: str = "head", config: Config | None = None) -> None:
+    """Bring a database to a revision, all in one transaction, while services work on it.
+
+    `database_url` is postgresql://… in any spelling; `config` is Alembic's, where its revisions are not only ours. When
+    somebody keeps a table for longer than three seconds everything is undone and tried again, for ten minutes; then
+    the `DBAPIError` is raised.
+    """
     limits = {"timeout": _CONNECT_SECONDS, "command_timeout": _STATEMENT_SECONDS}
-    url = make_url(database_url).set(drivername="postgresql+asyncpg")
-    engine = create_async_engine(url, poolclass=NullPool, connect_args=limits)
+    engine = create_async_engine(async_url(database_url), poolclass=NullPool, connect_args=limits)
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _PATIENCE_SECONDS
     try:
-        async with engine.begin() as connection:
-            await connection.run_sync(_upgrade, revision)
+        while True:
+            try:
+                async with engine.begin() as connection:
+                    await connection.run_sync(_upgrade, revision, config or alembic_config())
+                return
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) not in _IN_THE_WAY or loop.time() > until:
+                    raise
+                log.warning("A table is in use, trying again", action="upgrade_waits", error=str(error.orig))
+            await asyncio.sleep(_PAUSE_SECONDS)
     finally:
         await engine.dispose()
 
 
-def _upgrade(connection: Connection, revision: str) -> None:
+def _upgrade(connection: Connection, revision: str, config: Config) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    config = alembic_config()
+    connection.execute(text("SELECT set_config('lock_timeout', :wait, true)"), {"wait": _LOCK_WAIT})
     config.attributes["connection"] = connection
     command.upgrade(config, revision)

@@ -1,0 +1,158 @@
+"""A release's schema is only ever added to: the release before it goes on working on it, and nobody waits for long."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+from alembic.script import ScriptDirectory
+from sqlalchemy.exc import DBAPIError
+
+from store import migrate
+from store.migrate import alembic_config, head_revision, upgrade
+from support.polling import eventually
+
+pytestmark = pytest.mark.postgres
+
+COLUMNS = """
+    SELECT table_name || '.' || column_name AS name, data_type AS type, is_nullable = 'YES' AS nullable,
+        column_default IS NOT NULL OR is_identity = 'YES' OR is_generated = 'ALWAYS' AS fills_itself
+    FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'alembic_version'
+"""
+RULES = """
+    SELECT conrelid::regclass::text || ': ' || pg_get_constraintdef(oid)
+    FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype IN ('c', 'u', 'p', 'f', 'x')
+    UNION SELECT indrelid::regclass::text || ': ' || pg_get_indexdef(indexrelid) FROM pg_index
+    WHERE indisunique AND indrelid::regclass::text NOT LIKE 'pg\\_%'
+"""
+
+
+@asynccontextmanager
+async def connected(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(database_url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def empty_database(database_url: str) -> str:
+    async with connected(database_url) as connection:
+        await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    return database_url
+
+
+class Shape:
+    """What a release that knows the schema only as it was may run into."""
+
+    def __init__(self, columns: list[asyncpg.Record], rules: set[str]) -> None:
+        self.columns = {column["name"]: column for column in columns}
+        self.rules = rules
+
+    @classmethod
+    async def of(cls, connection: asyncpg.Connection) -> "Shape":
+        rules = {row[0] for row in await connection.fetch(RULES)}
+        return cls(await connection.fetch(COLUMNS), rules)
+
+    def tables(self) -> set[str]:
+        return {name.partition(".")[0] for name in self.columns}
+
+    def narrowed(self, before: "Shape") -> list[str]:
+        """What worked before and may not work now."""
+        gone = [f"{name} is gone" for name in before.columns.keys() - self.columns.keys()]
+        changed = [
+            f"{name} changed"
+            for name, column in before.columns.items()
+            if (now := self.columns.get(name)) is not None
+            and (now["type"] != column["type"] or now["nullable"] < column["nullable"])
+        ]
+        demanded = [
+            f"{name} must be given"
+            for name in self.columns.keys() - before.columns.keys()
+            if name.partition(".")[0] in before.tables()
+            and not (self.columns[name]["nullable"] or self.columns[name]["fills_itself"])
+        ]
+        ruled = [f"new rule {rule}" for rule in self.rules - before.rules if rule.partition(":")[0] in before.tables()]
+        return gone + changed + demanded + ruled
+
+
+def revisions() -> list[str]:
+    """Oldest first."""
+    found = ScriptDirectory.from_config(alembic_config()).walk_revisions()
+    return [script.revision for script in found][::-1]
+
+
+async def test_every_migration_only_adds_what_the_release_before_it_need_not_know(empty_database: str) -> None:
+    async with connected(empty_database) as connection:
+        first, *later = revisions()
+        await upgrade(empty_database, first)
+        before = await Shape.of(connection)
+        for revision in later:
+            await upgrade(empty_database, revision)
+            after = await Shape.of(connection)
+            assert after.narrowed(before) == [], revision
+            before = after
+
+
+@pytest.mark.parametrize(
+    ("narrowing", "seen"),
+    [
+        ("ALTER TABLE series DROP COLUMN symbol CASCADE", "series.symbol is gone"),
+        ("ALTER TABLE candles ALTER COLUMN volume TYPE numeric", "candles.volume changed"),
+        ("ALTER TABLE job_execution_logs ALTER COLUMN error_message SET NOT NULL", "error_message changed"),
+        ("ALTER TABLE series ADD COLUMN wanted integer NOT NULL", "series.wanted must be given"),
+        ("ALTER TABLE candles ADD CHECK (volume >= 0)", "new rule candles: CHECK"),
+        ("CREATE UNIQUE INDEX ON outbox (key)", "new rule outbox: CREATE UNIQUE INDEX"),
+    ],
+)
+async def test_what_narrows_the_schema_is_noticed(database_url: str, narrowing: str, seen: str) -> None:
+    async with connected(database_url) as connection:
+        before = await Shape.of(connection)
+        await connection.execute("DROP VIEW ohlcv")
+        await connection.execute(narrowing)
+        found = (await Shape.of(connection)).narrowed(before)
+        assert any(seen in each for each in found), found
+
+
+async def test_a_table_in_use_delays_the_migration_and_the_migration_nobody_else(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "_LOCK_WAIT", "300ms")
+    monkeypatch.setattr(migrate, "_PAUSE_SECONDS", 0.2)
+    *_, before_last, last = revisions()
+    await upgrade(empty_database, before_last)
+    async with connected(empty_database) as user, connected(empty_database) as other, connected(empty_database) as look:
+        report = user.transaction()
+        await report.start()
+        await user.fetch("SELECT FROM job_execution_logs")
+        upgrading = asyncio.create_task(upgrade(empty_database))
+        await eventually(lambda: is_awaited(look), every=0.01)
+        for _ in range(3):  # a migration that stood in the queue all the time would let none of them pass
+            await other.fetch("SELECT FROM job_execution_logs LIMIT 1", timeout=2)
+        assert not upgrading.done()
+        await report.rollback()
+        await upgrading
+        assert await look.fetchval("SELECT version_num FROM alembic_version") == last == head_revision()
+
+
+async def is_awaited(connection: asyncpg.Connection) -> bool:
+    """Whether somebody waits for the run log."""
+    query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'job_execution_logs'::regclass"
+    return bool(await connection.fetchval(query))
+
+
+async def test_a_migration_gives_up_on_a_table_that_is_never_free(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "_LOCK_WAIT", "100ms")
+    monkeypatch.setattr(migrate, "_PATIENCE_SECONDS", 0.0)
+    *_, before_last, _ = revisions()
+    await upgrade(empty_database, before_last)
+    async with connected(empty_database) as user:
+        async with user.transaction():
+            await user.fetch("SELECT FROM job_execution_logs")
+            with pytest.raises(DBAPIError, match="lock timeout"):
+                await upgrade(empty_database)
+        assert await user.fetchval("SELECT version_num FROM alembic_version") == before_last
