@@ -1,6 +1,7 @@
 """What can be known about the deployment without a container engine."""
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from contracts.topics import ALL_TOPICS
+from contracts.topics import ALL_TOPICS, CONFIG_CHANGES
 
 REPOSITORY = Path(__file__).parents[2]
 SERVICES = sorted(path.name for path in (REPOSITORY / "services").iterdir() if (path / "pyproject.toml").is_file())
@@ -66,6 +67,29 @@ def test_ports_agree_between_compose_the_image_and_prometheus(service: str) -> N
     assert f"127.0.0.1:{port}/health/live" in dockerfile
     scrape = yaml.safe_load((REPOSITORY / "deploy/prometheus/prometheus.yml").read_text())
     assert f"{service}:{port}" in scrape["scrape_configs"][0]["static_configs"][0]["targets"]
+
+
+def _alerts() -> list[dict[str, Any]]:
+    groups = yaml.safe_load((REPOSITORY / "deploy/prometheus/alerts.yml").read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def test_alerts_watch_metrics_that_exist_and_lead_to_a_page_that_does() -> None:
+    code = "".join(path.read_text() for path in REPOSITORY.glob("*/*/src/*/metrics.py"))
+    defined = set(re.findall(r'"(candlekeep_\w+)"', code))
+    headings = re.findall(r"^## (.+)$", (REPOSITORY / "docs/runbook.md").read_text(), flags=re.MULTILINE)
+    anchors = {heading.lower().replace(" ", "-") for heading in headings}
+    for rule in _alerts():
+        watched = {re.sub(r"_(total|bucket)$", "", name) for name in re.findall(r"candlekeep_\w+", rule["expr"])}
+        assert watched <= defined, rule["alert"]
+        assert watched or "up{" in rule["expr"], rule["alert"]
+        if page := rule["annotations"].get("runbook"):
+            assert page.partition("#")[2] in anchors, rule["alert"]
+
+
+def test_the_alerts_count_the_partitions_that_there_are() -> None:
+    [nobody_ticks] = [rule for rule in _alerts() if rule["alert"] == "CandlekeepNobodyTicks"]
+    assert nobody_ticks["expr"].endswith(f"< {CONFIG_CHANGES.partitions}")
 
 
 def test_every_service_that_is_named_in_a_topic_is_deployed_and_nothing_runs_as_root() -> None:
