@@ -16,7 +16,7 @@ from support.whole_system import system_options
 
 pytestmark = [pytest.mark.faults, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(400)]
 SEED = 20_261_122
-MOST_PER_SECOND = {"kraken": 2, "okx": 13, "coinbase": 13, "bybit": 16, "binance": 26}
+MOST_PER_SECOND = {"kraken": 3, "okx": 13, "coinbase": 13, "bybit": 16, "binance": 26}
 """What ccxt's limits allow from one address, one request saved up, and a few more that were held up on their way."""
 ON_TIME_SECONDS = 5
 HEALTHY = "okx"

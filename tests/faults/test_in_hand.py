@@ -51,6 +51,28 @@ async def test_an_api_that_dies_before_it_answers_loses_and_invents_nothing(syst
     await system.judge()
 
 
+async def test_a_trigger_asked_again_after_the_api_died_is_the_same_run(system: Operated) -> None:
+    await system.restart_broken("admin-api", "admin_api.after_commit=kill@1")
+    await system.ready("admin-api")
+    config_id, key = system.config_ids[0], f'"{system.random.random()}"'
+    unanswered = await system.trigger(config_id, key=key)
+    assert unanswered.outcome == "unknown"
+    system.arm("admin-api", "")
+    system.send("admin-api", signal.SIGKILL)
+    await system.ready("admin-api")
+    answered = [await system.trigger(config_id, key=key) for _ in range(2)]
+    connection = await asyncpg.connect(system.database_url)
+    try:
+        runs = "SELECT run_id::text FROM job_execution_logs WHERE config_id = $1 AND trigger = 'manual'"
+        audited = "SELECT count(*) FROM audit_log WHERE action = 'config.trigger' AND object_id = $1"
+        await eventually(lambda: has_come_to(system, answered[0].run_id, "success"), within=30, every=0.2)
+        assert {row[0] for row in await connection.fetch(runs, config_id)} == {call.run_id for call in answered}
+        assert await connection.fetchval(audited, str(config_id)) == 1
+    finally:
+        await connection.close()
+    await system.judge()
+
+
 async def test_a_run_that_quicker_ones_have_overtaken_is_run_again_when_its_collector_dies(system: Operated) -> None:
     await system.recovered(within=60)
     slow, *quick = [

@@ -64,12 +64,14 @@ class Operated:
         """So many configs, each a minute candle every minute; their slots spread over the minute."""
         for exchange, symbol in markets[len(self.config_ids) : len(self.config_ids) + count]:
             body = {"exchange": exchange, "symbol": symbol, "timeframes": ["1m"], "interval_minutes": 1}
-            call = await self.call("create", "POST", "/configs", body, subject=f"{exchange}|{symbol}")
+            call = await self.call("create", "POST", "/configs", body)
             if call.config_id is not None:
                 self.config_ids.append(call.config_id)
 
-    async def trigger(self, config_id: int) -> Call:
-        return await self.call("trigger", "POST", f"/configs/{config_id}/trigger", config_id=config_id)
+    async def trigger(self, config_id: int, *, key: str | None = None) -> Call:
+        """`key`: the Idempotency-Key, for one that may be asked again."""
+        headers = {"Idempotency-Key": key} if key else None
+        return await self.call("trigger", "POST", f"/configs/{config_id}/trigger", config_id=config_id, headers=headers)
 
     async def update(self, config_id: int, **changes: Any) -> Call:
         return await self.call("update", "PUT", f"/configs/{config_id}", changes, config_id=config_id)
@@ -81,15 +83,16 @@ class Operated:
         path: str,
         body: Any = None,
         *,
-        subject: str = "",
         config_id: int | None = None,
         api: httpx.AsyncClient | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Call:
         """Ask the API, or this instance of it, and note what came of it."""
         at, outcome = now(), "unknown"
+        subject = "{exchange}|{symbol}".format_map(body) if verb == "create" else ""
         answer: dict[str, Any] = {}
         try:
-            response = await (api or self.api).request(method, path, json=body)
+            response = await (api or self.api).request(method, path, json=body, headers=headers)
             outcome = "ok" if response.is_success else "failed" if response.status_code < 500 else "unknown"
             answer = response.json() if outcome == "ok" and response.content else {}
         except httpx.HTTPError:

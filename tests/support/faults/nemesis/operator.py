@@ -63,7 +63,7 @@ class Operator:
             return
         exchange, symbol = self.spare.pop(0)
         body = {"exchange": exchange, "symbol": symbol, "timeframes": ["1m"], "interval_minutes": 1}
-        call = await self._call("create", "POST", "/configs", body, subject=f"{exchange}|{symbol}")
+        call = await self._call("create", "POST", "/configs", body)
         if call.config_id is not None:
             self.enabled[call.config_id] = True
 
