@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from local_stack.kafka_real import Detour, KafkaPorts
+from local_stack.kafka_properties import Detour, KafkaPorts
 from local_stack.plan import Ports
 from local_stack.ports import LOOPBACK, free_port
 from local_stack.stack import StackOptions

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from local_stack.kafka_real import KafkaPorts
+from local_stack.kafka_properties import KafkaPorts
 from local_stack.plan import (
     ADMIN_API,
     SERVICES,

@@ -13,7 +13,8 @@ from typing import Self
 
 from local_stack.errors import StackError
 from local_stack.kafka_jars import NoRealKafka
-from local_stack.kafka_real import KafkaPorts, RealKafka
+from local_stack.kafka_properties import KafkaPorts
+from local_stack.kafka_real import RealKafka
 from local_stack.processes import Child, Command
 
 MEMORY_START_SECONDS = 20.0

@@ -7,12 +7,12 @@ import shutil
 import signal
 import time
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from local_stack.errors import StackError
 from local_stack.kafka_jars import Java, cache_folder, find_java, jars, kafka_version
+from local_stack.kafka_properties import KafkaPorts, Member, properties
 from local_stack.kafka_wire import answers
 from local_stack.ports import LOOPBACK, free_port
 from local_stack.processes import Child, Command, run_to_end
@@ -21,58 +21,6 @@ STARTED = "Kafka Server started"
 START_SECONDS = 60.0
 STOP_SECONDS = 8.0
 PORT_ATTEMPTS = 3
-
-# One node holds everything, so every replication factor is 1 and joining a group waits for nobody. With the small
-# cleaner buffer and thread counts a 512 MB heap is plenty; sessions may be short because tests want quick failover.
-PROPERTIES = """\
-process.roles=broker,controller
-node.id=1
-controller.quorum.bootstrap.servers={host}:{controller_port}
-listeners={listeners}
-advertised.listeners={advertised}
-controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,DETOUR:PLAINTEXT,CONTROLLER:PLAINTEXT
-log.dirs={logs}
-auto.create.topics.enable=false
-num.partitions=1
-default.replication.factor=1
-min.insync.replicas=1
-offsets.topic.num.partitions=1
-offsets.topic.replication.factor=1
-transaction.state.log.num.partitions=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-share.coordinator.state.topic.num.partitions=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-group.initial.rebalance.delay.ms=0
-group.min.session.timeout.ms=1000
-num.network.threads=2
-num.io.threads=4
-message.max.bytes=2097152
-log.cleaner.dedupe.buffer.size=16777216
-log.index.size.max.bytes=1048576
-log.segment.delete.delay.ms=1000
-log.retention.check.interval.ms=60000
-"""
-
-
-@dataclass(frozen=True)
-class Detour:
-    """A second way in, for a proxy: it forwards to `port`, and who came by it is told to come by `advertised`, where
-    the proxy listens. Clients connect to what a broker tells them, so a proxy without this sees their first request.
-    """
-
-    port: int
-    advertised: int
-
-
-@dataclass(frozen=True)
-class KafkaPorts:
-    broker: int
-    controller: int
-    detour: Detour | None = None
 
 
 class RealKafka:
@@ -89,7 +37,9 @@ class RealKafka:
         self._archive = archive
 
     @classmethod
-    async def start(cls, *, data: Path, logs: Path, run: Path, ports: KafkaPorts | None = None) -> Self:
+    async def start(
+        cls, *, data: Path, logs: Path, run: Path, ports: KafkaPorts | None = None, member: Member | None = None
+    ) -> Self:
         """`ports=None` takes free ones, and other free ones when another process was quicker. Raises NoRealKafka
         when this machine cannot run it, StackError when it can but Kafka did not start.
         """
@@ -97,7 +47,7 @@ class RealKafka:
         cache = cache_folder()
         class_path = await jars(cache)
         archive = cache / f"classes-java{java.version}.jsa"
-        broker = _Broker(java, class_path, archive, data, logs, run)
+        broker = _Broker(java, class_path, archive, data, logs, run, member)
         for attempt in range(PORT_ATTEMPTS):
             chosen = ports or KafkaPorts(free_port(), free_port())
             try:
@@ -124,9 +74,18 @@ class PortTaken(StackError):  # noqa: N818 -- it names a state
 
 
 class _Broker:
-    def __init__(self, java: Java, class_path: list[Path], archive: Path, data: Path, logs: Path, run: Path) -> None:
+    def __init__(
+        self,
+        java: Java,
+        class_path: list[Path],
+        archive: Path,
+        data: Path,
+        logs: Path,
+        run: Path,
+        member: Member | None = None,
+    ) -> None:
         self._java, self._class_path, self._archive = java, class_path, archive
-        self._data, self._logs, self._run = data, logs, run
+        self._data, self._logs, self._run, self._member = data, logs, run, member
         self._part = archive.with_name(f"{archive.name}.part-{uuid.uuid4().hex[:8]}")
 
     def archive_being_made(self) -> Path | None:
@@ -134,21 +93,21 @@ class _Broker:
 
     async def start(self, ports: KafkaPorts) -> tuple[Child, bool]:
         self._data.mkdir(parents=True, exist_ok=True)
-        properties = self._data / "server.properties"
-        properties.write_text(_properties(ports, self._data / "logs"))
+        file = self._data / "server.properties"
+        file.write_text(properties(ports, self._data / "logs", self._member))
         begun = self._data / "format.begun"
         if begun.exists():  # and never ended: somebody was killed in the middle of it
             shutil.rmtree(self._data / "logs", ignore_errors=True)
         fresh = not (self._data / "logs" / "meta.properties").exists()
         if fresh:
             begun.touch()
-            await self._format(properties)
+            await self._format(file)
             begun.unlink()
         log_file = self._logs / "kafka.log"
         log_file.unlink(missing_ok=True)
         command = Command(
             name="Kafka",
-            argv=(*self._java_command(record=True), "kafka.Kafka", str(properties)),
+            argv=(*self._java_command(record=True), "kafka.Kafka", str(file)),
             # Making the class archive at the end of the first run takes some seconds more.
             grace_seconds=STOP_SECONDS if self._archive.exists() else 2 * STOP_SECONDS,
         )
@@ -167,10 +126,11 @@ class _Broker:
         heap = ("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC")
         return (self._java.path, *heap, *sharing, "-Djava.awt.headless=true", "-cp", class_path)
 
-    async def _format(self, properties: Path) -> None:
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = (*self._java_command(record=False), "kafka.tools.StorageTool", "format", "--standalone")
-        command = Command(name="Kafka's format", argv=(*tool, f"--cluster-id={cluster_id}", "-c", str(properties)))
+    async def _format(self, file: Path) -> None:
+        cluster_id = self._member.cluster_id if self._member else new_cluster_id()
+        tool = (*self._java_command(record=False), "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}")
+        quorum = ("--standalone",) if self._member is None or self._member.number == 1 else ()
+        command = Command(name="Kafka's format", argv=(*tool, *quorum, "-c", str(file)))
         log_file = self._logs / "kafka-format.log"
         child = await run_to_end(command, log_file=log_file, pid_file=self._run / "kafka-format.pid")
         if child.exit_code != 0:
@@ -194,21 +154,8 @@ class _Broker:
             raise
 
 
-def _properties(ports: KafkaPorts, logs: Path) -> str:
-    listeners, advertised = {"PLAINTEXT": ports.broker}, {"PLAINTEXT": ports.broker}
-    if ports.detour is not None:
-        listeners["DETOUR"], advertised["DETOUR"] = ports.detour.port, ports.detour.advertised
-    return PROPERTIES.format(
-        host=LOOPBACK,
-        controller_port=ports.controller,
-        listeners=_addresses(listeners | {"CONTROLLER": ports.controller}),
-        advertised=_addresses(advertised),
-        logs=logs,
-    )
-
-
-def _addresses(ports: dict[str, int]) -> str:
-    return ",".join(f"{name}://{LOOPBACK}:{port}" for name, port in ports.items())
+def new_cluster_id() -> str:
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
 def _explain(child: Child, data: Path) -> StackError:

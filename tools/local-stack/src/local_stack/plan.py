@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from local_stack.kafka_real import KafkaPorts
+from local_stack.kafka_properties import KafkaPorts
 from local_stack.ports import LOOPBACK, free_port
 
 DEFAULT_PORT = 8000
