@@ -99,7 +99,7 @@ async def test_nothing_may_be_committed_while_all_that_was_done_is_putting_aside
     kept = KeptLetters()
     assert kept.may_commit
     await kept.send_unreadable(a_record(), "unreadable")
-    kept.readable()
+    kept.readable(a_record())
     assert not kept.may_commit
     kept.handled()
     assert kept.may_commit

@@ -212,7 +212,7 @@ class BatchSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
                 except UnreadableMessage as unreadable:
                     letters.append(self._dead_letters.send_unreadable(record, unreadable.reason))
                 else:
-                    self._dead_letters.readable()
+                    self._dead_letters.readable(record)
                     key = (record.key or b"").decode(errors="replace")
                     readable.append((Received(event, key, topic, record.partition, record.offset), record))
         finally:

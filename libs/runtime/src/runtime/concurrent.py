@@ -258,7 +258,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         except UnreadableMessage as unreadable:
             self._begin(tracker, partition, record, self._dead_letters.send_unreadable(record, unreadable.reason))
             return
-        self._dead_letters.readable()
+        self._dead_letters.readable(record)
         lane = record.key or partition
         at_once = self._lanes.has_place(lane)
         waiting = _Waiting(tracker, partition, record, event if at_once else None)

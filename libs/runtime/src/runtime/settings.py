@@ -132,7 +132,10 @@ class DeadLetterSettings(BaseSettings):
         "became dead letters.",
     )
     dead_letters_max_run: int = Field(
-        default=50, ge=1, description="The consumer stops when more messages than this in a row become dead letters."
+        default=50,
+        ge=1,
+        description="The consumer stops when more messages than this in a row become dead letters; unreadable ones are "
+        "counted by partition.",
     )
     dead_letters_max_run_at_start: int = Field(
         default=10,

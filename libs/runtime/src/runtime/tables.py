@@ -262,7 +262,7 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
             event = None if record.value is None and topic.tombstones else decode(topic, record.value)
         except UnreadableMessage as unreadable:
             return await self._put_aside(record, unreadable.reason, readable=False)
-        self._dead_letters.readable()
+        self._dead_letters.readable(record)
         try:
             self._owner.on_record(record.partition, topic, key, event)
         except Exception as error:  # noqa: BLE001 -- one message must not stop the book of all others

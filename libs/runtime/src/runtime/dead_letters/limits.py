@@ -1,6 +1,7 @@
 """How many messages a consumer may put aside before the fault must be its own."""
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Hashable
 
 from runtime.settings import DeadLetterSettings
 
@@ -16,6 +17,9 @@ class TooManyDeadLetters(Exception):  # noqa: N818 -- it names what happened
 class Tally:
     """What became of one consumer's messages. Judges runs of unreadable ones, runs of failed ones, and their share.
 
+    Unreadable ones are a run within their partition: that others of the consumer are in order must not let one that is
+    nothing but junk be emptied. Failed ones are told after their handling, in no partition's order, and are one run.
+
     A run at start is cut sooner: whoever restarts a consumer that cannot read its topic must not let it put aside a
     full run each time.
     """
@@ -23,7 +27,8 @@ class Tally:
     def __init__(self, limits: DeadLetterSettings) -> None:
         self._limits = limits
         self._recent: deque[bool] = deque(maxlen=_WINDOW)  # a message each; True: put aside
-        self._unreadable_run = self._failed_run = 0
+        self._unreadable_runs: Counter[Hashable] = Counter()
+        self._failed_run = 0
         self._any_readable = self._any_handled = False
         self._verdict: str | None = None
 
@@ -37,20 +42,22 @@ class Tally:
         """Whether a limit was reached."""
         return self._verdict is not None
 
-    def readable(self) -> None:
-        """The next message of the stream is an event; what becomes of it shows later."""
+    def readable(self, partition: Hashable) -> None:
+        """The next message of the partition is an event; what becomes of it shows later."""
         self._recent.append(False)
-        self._unreadable_run, self._any_readable = 0, True
+        self._unreadable_runs.pop(partition, None)
+        self._any_readable = True
 
     def handled(self) -> None:
         """Messages that were readable are dealt with."""
         self._failed_run, self._any_handled = 0, True
 
-    def unreadable(self) -> str | None:
-        """One is about to be put aside. What forbids it, None when it may be."""
+    def unreadable(self, partition: Hashable) -> str | None:
+        """The next of the partition is about to be put aside. What forbids it, None when it may be."""
         self._recent.append(True)
-        self._unreadable_run += 1
-        return self._judge(self._unreadable_run, "unreadable", proven=self._any_readable)
+        self._unreadable_runs[partition] += 1
+        run = self._unreadable_runs[partition] if self._any_readable else self._unreadable_runs.total()
+        return self._judge(run, "unreadable", proven=self._any_readable)
 
     def failed(self) -> str | None:
         """One that was counted as readable is about to be put aside. What forbids it, None when it may be."""

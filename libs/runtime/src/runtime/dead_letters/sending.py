@@ -54,9 +54,9 @@ class DeadLetters:
         """
         return self._tally.proven and not self._tally.exceeded
 
-    def readable(self) -> None:
-        """Say of each message, in the order of the stream, that it is an event."""
-        self._tally.readable()
+    def readable(self, record: ConsumerRecord) -> None:
+        """Say of each message, in the order of its partition, that it is an event."""
+        self._tally.readable(_partition(record))
 
     def handled(self) -> None:
         """Say that readable messages were handled well."""
@@ -66,11 +66,12 @@ class DeadLetters:
         """A message that was put aside in an earlier life: it counts, but makes no second letter.
         Raises `TooManyDeadLetters`.
         """
-        self._check(self._tally.failed() if readable else self._tally.unreadable(), record, error)
+        verdict = self._tally.failed() if readable else self._tally.unreadable(_partition(record))
+        self._check(verdict, record, error)
 
     def send_unreadable(self, record: ConsumerRecord, error: str) -> Coroutine[Any, Any, None]:
         """As `send`, for a message that was never told to be `readable`."""
-        self._check(self._tally.unreadable(), record, error)
+        self._check(self._tally.unreadable(_partition(record)), record, error)
         return self._send(record, error, 1)
 
     def send(self, record: ConsumerRecord, error: str, attempts: int = 1) -> Coroutine[Any, Any, None]:
@@ -117,6 +118,10 @@ class DeadLetters:
             attempts=attempts,
             error=letter.error,
         )
+
+
+def _partition(record: ConsumerRecord) -> tuple[str, int]:
+    return record.topic, record.partition
 
 
 def dead_letter(record: ConsumerRecord, error: str, attempts: int, consumer: str, now: datetime) -> DeadLetter:
