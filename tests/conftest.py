@@ -1,5 +1,6 @@
 """The substrate of every test: real Kafka and Postgres, started when the first test asks and shared by the workers."""
 
+import gc
 import uuid
 from collections.abc import AsyncIterator
 
@@ -25,6 +26,14 @@ def is_controller(config: pytest.Config) -> bool:
 def pytest_configure(config: pytest.Config) -> None:
     if is_controller(config):
         SharedServices.create()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish() -> None:
+    """Plugins import more code now. Garbage whose end is told with a traceback must not be found in the middle of that:
+    both parse Python, which CPython 3.11.7 cannot do inside one another (gh-106905).
+    """
+    gc.collect()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

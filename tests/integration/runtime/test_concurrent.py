@@ -1,6 +1,8 @@
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import itertools
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
@@ -211,6 +213,65 @@ async def test_what_goes_to_another_member_is_given_up_at_once_so_that_two_never
         await eventually(lambda: len(begun) == 40, within=30)
         async with running(consumer_of(kafka_settings, equipment, take)):
             await eventually(lambda: 0 < len(taken_over) < 40 and given_up == taken_over, within=60)
+
+
+@pytest.mark.real_kafka
+async def test_who_stood_still_while_another_went_on_takes_no_commit_back(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
+) -> None:
+    stands_still, go_on = threading.Event(), threading.Event()
+    one: list[int] = []
+    two: list[int] = []
+
+    async def stand_still_at_forty(event: Event, _record: ConsumerRecord) -> None:
+        if number_of(event) == 40:
+            stands_still.set()
+            go_on.wait(60)  # its loop stands still, heartbeats and all
+        elif number_of(event) <= 80 and stands_still.is_set():
+            await asyncio.Event().wait()  # what the other has done is never finished here
+        one.append(number_of(event))
+
+    async def all_committed(total: int) -> bool:
+        commits = await committed(kafka_settings, "collector", TICKS)
+        assert sum(offset for offset, _ in commits.values()) == total, commits
+        return True
+
+    async def publish(numbers: range, lanes: int) -> None:
+        await publisher.publish_many(TICKS, ticks(numbers, lanes=lanes))
+
+    first = consumer_of(kafka_settings, equipment, stand_still_at_forty)
+    with in_a_thread(first):
+        await publish(range(1, 40), lanes=20)
+        await eventually(lambda: all_committed(39), within=20)
+        await publish(range(40, 41), lanes=20)
+        await eventually(stands_still.is_set)
+        async with running(consumer_of(kafka_settings, Equipment(publisher), keeping(two))):
+            await publish(range(41, 81), lanes=20)
+            await eventually(lambda: all_committed(80), within=60)
+            go_on.set()
+            numbers = itertools.count(81)
+
+            async def first_works_again() -> bool:
+                number = next(numbers)
+                await publish(range(number, number + 1), lanes=5)
+                return max(one) > 80
+
+            await eventually(first_works_again, within=60, every=0.2)
+            await eventually(lambda: all_committed(max(one + two)), within=10)
+
+
+@contextmanager
+def in_a_thread(consumer: ConcurrentConsumer) -> Iterator[None]:
+    """On a loop of its own, which may stand still."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=lambda: loop.run_until_complete(consumer.run()), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        asyncio.run_coroutine_threadsafe(consumer.stop(), loop)
+        thread.join(30)
+        loop.close()
 
 
 async def test_a_consumer_whose_group_membership_broke_down_for_good_ends_and_says_so(

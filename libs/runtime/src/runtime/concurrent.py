@@ -6,7 +6,7 @@ partition are finished; finished means handled, or acknowledged as a dead letter
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -46,6 +46,8 @@ class _Waiting(NamedTuple):
     event: Event | None
     """None where it must wait: as bytes it takes less room."""
 
+
+_NO_COMMIT = (0, "")
 
 _NO_LANE = object()
 """Where messages are that nobody can read: they take no place, and so wait for none."""
@@ -157,20 +159,30 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Keep what we are given back, give up what went to others: they do it again, not both of us at once."""
         self._give_up(self._trackers.keys() - assigned)
-        stored = await self._stored(assigned)
-        for partition in assigned:
-            offset, metadata = (stored or {}).get(partition, (0, ""))
-            # Less than we had committed means another log under the same name: its offsets begin anew.
-            forgotten = stored is not None and offset < (self._commits.last(partition) or 0)
-            if partition not in self._trackers or forgotten:
-                self._trackers[partition] = PartitionTracker()
-                self._trackers[partition].restore(offset, metadata)
+        if (stored := await self._stored(assigned)) is not None:
+            self._give_up(self._outdated(stored))
+        for partition in assigned - self._trackers.keys():
+            self._trackers[partition] = PartitionTracker()
+            self._trackers[partition].restore(*(stored or {}).get(partition, _NO_COMMIT))
         # What waits for a partition that went to others is theirs; what waits for one that was given back stays.
         self._lanes.keep(lambda each: self._trackers.get(each.partition) is each.tracker)
         self._monitor.assigned()
         self._commits.open()
         self._begin_waiting()
         log.info("Partitions assigned", action="assigned", group=self._group, partitions=len(assigned))
+
+    def _outdated(self, stored: Mapping[TopicPartition, tuple[int, str]]) -> set[TopicPartition]:
+        """Partitions of which we know less than the group: we stood still, and another went on with them; to commit
+        what we know would take the group back. And those of which the group knows less than we had committed: that is
+        another log under the same name, whose offsets begin anew.
+        """
+        return {
+            partition
+            for partition, tracker in self._trackers.items()
+            if not (self._commits.last(partition) or 0)
+            <= stored.get(partition, _NO_COMMIT)[0]
+            <= (tracker.watermark or 0)
+        }
 
     async def _stored(self, assigned: set[TopicPartition]) -> dict[TopicPartition, tuple[int, str]] | None:
         try:
