@@ -1,6 +1,7 @@
 """TCP ports of this machine: a free one, and who holds a taken one."""
 
 import contextlib
+import random
 import shutil
 import socket
 import subprocess
@@ -14,11 +15,22 @@ LOOPBACK = "127.0.0.1"
 LISTEN = "0A"  # the state column of /proc/net/tcp
 
 
+_CHOICE = range(21_000, 29_000)
+"""Below the ports that systems give to connections: one of those could take the port of a service that is down for a
+moment. Between the ports that the demo has by default.
+"""
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A port that nothing uses now. Another process may take it before you do: be ready to ask again."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """A port that nothing uses now, and that this process was not given before. Another process may take it before you
+    do: be ready to ask again. Raises `StackError` when there is none.
+    """
+    for port in random.sample(_CHOICE, len(_CHOICE)):
+        if port not in _given and is_free(port):
+            _given.add(port)
+            return port
+    raise StackError(f"no port from {_CHOICE.start} to {_CHOICE.stop - 1} is free")
 
 
 def is_free(port: int) -> bool:
