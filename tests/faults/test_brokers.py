@@ -45,7 +45,7 @@ async def test_one_broker_at_a_time_is_killed_or_stopped_and_everything_goes_on_
         for number, end in ((2, cluster.kill), (3, cluster.stop)):
             await end(number)
             system.fault(f"broker {number} is gone", "kafka")
-            await operate(system, seconds=10)
+            await system.operate(seconds=10)
             await system.recovered(within=60)  # though it does not come back
             await cluster.start(number)
             system.fault(f"broker {number} is back", "kafka")
@@ -59,18 +59,8 @@ async def test_when_too_few_replicas_are_left_to_acknowledge_nothing_is_taken_fo
     async with on_three_brokers(kafka, database_url, tmp_path) as (system, cluster):
         await asyncio.gather(cluster.kill(2), cluster.kill(3))
         system.fault("two of three brokers are gone", "kafka")
-        await operate(system, seconds=30)
+        await system.operate(seconds=30)
         await asyncio.gather(cluster.start(2), cluster.start(3))
         system.fault("all brokers are back", "kafka")
         await cluster.all_in_sync(within=60)
         await system.judge()
-
-
-async def operate(system: Operated, *, seconds: float) -> None:
-    """The API takes every change meanwhile."""
-    until = asyncio.get_running_loop().time() + seconds
-    while asyncio.get_running_loop().time() < until:
-        chosen = system.random.choice(system.config_ids)
-        assert (await system.update(chosen, interval_minutes=system.random.choice([1, 2]))).outcome == "ok"
-        assert (await system.trigger(system.random.choice(system.config_ids))).outcome == "ok"
-        await asyncio.sleep(system.random.uniform(1, 3))

@@ -60,7 +60,7 @@ async def test_nothing_is_lost_when_kafka_is_killed_and_away_for_half_a_minute(
     async with behind_a_proxy(kafka, database_url, tmp_path) as (system, _):
         before = resident(system.stack)
         await system.kill("kafka")
-        await operate_without_kafka(system, seconds=25)
+        await system.operate(seconds=25)
         await system.revive("kafka")
         await recover(system, before)
 
@@ -71,7 +71,7 @@ async def test_nothing_is_lost_when_the_way_to_kafka_is_a_black_hole(
     async with behind_a_proxy(kafka, database_url, tmp_path) as (system, proxy):
         before = resident(system.stack)
         proxy.be("black hole")
-        await operate_without_kafka(system, seconds=25)
+        await system.operate(seconds=25)
         proxy.be("reset")
         await asyncio.sleep(2)
         proxy.be("pass")
@@ -85,7 +85,7 @@ async def test_what_is_sent_again_because_kafka_was_not_heard_has_one_effect(
     async with behind_a_proxy(kafka, database_url, tmp_path, **impatient) as (system, proxy):
         before = resident(system.stack)
         proxy.be("swallow answers")
-        await operate_without_kafka(system, seconds=25)
+        await system.operate(seconds=25)
         proxy.be("pass")
         await recover(system, before)
         assert proxy.swallowed > 0
@@ -98,7 +98,7 @@ async def test_a_slow_kafka_delays_and_loses_nothing(kafka: KeptKafka, database_
     async with behind_a_proxy(kafka, database_url, tmp_path) as (system, proxy):
         before = resident(system.stack)
         proxy.be("delay", seconds=0.4)
-        await operate_without_kafka(system, seconds=25)
+        await system.operate(seconds=25)
         proxy.be("pass")
         await recover(system, before)
 
@@ -124,16 +124,6 @@ async def stop_and_start(system: Operated, name: str) -> int | None:
     await kept.stop()
     await kept.start()
     return None if child is None else child.exit_code
-
-
-async def operate_without_kafka(system: Operated, *, seconds: float) -> None:
-    """The API takes every change meanwhile."""
-    until = asyncio.get_running_loop().time() + seconds
-    while asyncio.get_running_loop().time() < until:
-        chosen = system.random.choice(system.config_ids)
-        assert (await system.update(chosen, interval_minutes=system.random.choice([1, 2]))).outcome == "ok"
-        assert (await system.trigger(system.random.choice(system.config_ids))).outcome == "ok"
-        await asyncio.sleep(system.random.uniform(1, 3))
 
 
 async def recover(system: Operated, before: dict[str, int]) -> None:

@@ -17,6 +17,7 @@ from local_stack.keeper import KeptKafka
 from store.migrate import alembic_config, head_revision, upgrade
 from store.tables import metadata
 from support.faults.system import Operated, operated
+from support.locks import is_awaited
 from support.polling import eventually
 from support.whole_system import system_options
 
@@ -65,11 +66,11 @@ async def test_a_running_release_works_on_a_later_ones_schema_and_starts_on_it(
     asking = asyncio.create_task(asks_on(system))
     report = await asyncpg.connect(system.database_url)
     try:
-        async with report.transaction():  # a report in the way, so that the migration begins more than once
+        async with report.transaction():  # a report in the way, for which the migration has to wait
             await report.fetch("SELECT FROM job_execution_logs LIMIT 1")
             system.fault("upgrade", "postgres")
             upgrading = asyncio.create_task(upgrade(system.database_url, config=later_release))
-            await eventually(lambda: has_been_in_the_way(system.database_url), within=20)
+            await eventually(lambda: is_awaited(report, "job_execution_logs"), within=20)
         await upgrading
         assert await report.fetchval("SELECT version_num FROM alembic_version") == LATER
     finally:
@@ -88,12 +89,3 @@ async def asks_on(system: Operated) -> None:
     while True:
         assert (await system.trigger(system.random.choice(system.config_ids))).outcome == "ok"
         await asyncio.sleep(0.2)
-
-
-async def has_been_in_the_way(database_url: str) -> bool:
-    connection = await asyncpg.connect(database_url)
-    try:
-        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'job_execution_logs'::regclass"
-        return bool(await connection.fetchval(waiting))
-    finally:
-        await connection.close()

@@ -23,6 +23,7 @@ from log_writer.sweep import close_lost_runs
 from log_writer.write import write_batch
 from runtime.database import driver_transaction
 from store.migrate import upgrade
+from support.locks import is_awaited
 from support.polling import eventually
 from support.run_counts import count_differences
 from support.run_histories import NOON, History, a_start, an_ending, histories
@@ -217,11 +218,10 @@ async def test_the_migration_counts_what_is_there_while_somebody_writes(database
     async with old.transaction():
         await old.execute(insert)
         migration = asyncio.create_task(upgrade(database_url))
-        waiting = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = 'job_execution_logs'::regclass"
 
         async def it_waits() -> bool:
             assert not migration.done()
-            return await old.fetchval(waiting)
+            return await is_awaited(old, "job_execution_logs")
 
         await eventually(it_waits, within=20)
     await migration

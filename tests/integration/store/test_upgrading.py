@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from store import migrate
 from store.migrate import alembic_config, head_revision, upgrade
+from support.locks import is_awaited
 from support.polling import eventually
 
 pytestmark = pytest.mark.postgres
@@ -128,19 +129,13 @@ async def test_a_table_in_use_delays_the_migration_and_the_migration_nobody_else
         await report.start()
         await user.fetch("SELECT FROM job_execution_logs")
         upgrading = asyncio.create_task(upgrade(empty_database))
-        await eventually(lambda: is_awaited(look), every=0.01)
+        await eventually(lambda: is_awaited(look, "job_execution_logs"), every=0.01)
         for _ in range(3):  # a migration that stood in the queue all the time would let none of them pass
             await other.fetch("SELECT FROM job_execution_logs LIMIT 1", timeout=2)
         assert not upgrading.done()
         await report.rollback()
         await upgrading
         assert await look.fetchval("SELECT version_num FROM alembic_version") == last == head_revision()
-
-
-async def is_awaited(connection: asyncpg.Connection) -> bool:
-    """Whether somebody waits for the run log."""
-    query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'job_execution_logs'::regclass"
-    return bool(await connection.fetchval(query))
 
 
 async def test_a_migration_gives_up_on_a_table_that_is_never_free(

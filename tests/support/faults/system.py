@@ -76,6 +76,15 @@ class Operated:
     async def update(self, config_id: int, **changes: Any) -> Call:
         return await self.call("update", "PUT", f"/configs/{config_id}", changes, config_id=config_id)
 
+    async def operate(self, *, seconds: float) -> None:
+        """Change and trigger configs now and then; the API must take it all, whatever is broken meanwhile."""
+        until = asyncio.get_running_loop().time() + seconds
+        while asyncio.get_running_loop().time() < until:
+            chosen = self.random.choice(self.config_ids)
+            assert (await self.update(chosen, interval_minutes=self.random.choice([1, 2]))).outcome == "ok"
+            assert (await self.trigger(self.random.choice(self.config_ids))).outcome == "ok"
+            await asyncio.sleep(self.random.uniform(1, 3))
+
     async def call(
         self,
         verb: Verb,

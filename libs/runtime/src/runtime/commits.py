@@ -7,12 +7,12 @@ they are assigned.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from aiokafka import AIOKafkaConsumer, OffsetAndMetadata, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
-from runtime.aiokafka_inside import is_member
+from runtime.aiokafka_inside import committed_with_metadata, is_member
 from runtime.logs import log
 
 REQUEST_SECONDS = 10.0
@@ -43,6 +43,18 @@ class GatedCommits:
         """The offset last committed in this generation."""
         found = self._committed.get(partition)
         return found[0] if found else None
+
+    async def stored(
+        self, consumer: AIOKafkaConsumer | None, partitions: Collection[TopicPartition]
+    ) -> dict[TopicPartition, tuple[int, str]] | None:
+        """What the group has committed, whoever did: (offset, metadata), (0, "") for nothing. None: it does not say."""
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                found = await committed_with_metadata(consumer, partitions)
+        except (KafkaError, TimeoutError) as error:
+            log.warning("Commits of earlier owners are unknown", action="restore_skipped", error=repr(error))
+            return None
+        return {each: found.get(each, (0, "")) for each in partitions}
 
     async def commit(
         self,

@@ -6,7 +6,7 @@ partition are finished; finished means handled, or acknowledged as a dead letter
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -16,11 +16,11 @@ from typing_extensions import override
 
 from contracts.event import Event
 from contracts.topics import Topic
-from runtime.aiokafka_inside import NOTHING, committed_with_metadata, coordinator_problem
+from runtime.aiokafka_inside import NOTHING, coordinator_problem
 from runtime.attempts import Attempts, Handler
 from runtime.background import Background
 from runtime.codec import UnreadableMessage, decode
-from runtime.commits import REQUEST_SECONDS, GatedCommits
+from runtime.commits import GatedCommits
 from runtime.connecting import ConsumerDied, close_consumer, start_consumer
 from runtime.dead_letters import DeadLetters
 from runtime.in_flight_limits import Limits
@@ -46,8 +46,6 @@ class _Waiting(NamedTuple):
     event: Event | None
     """None where it must wait: as bytes it takes less room."""
 
-
-_NO_COMMIT = (0, "")
 
 _NO_LANE = object()
 """Where messages are that nobody can read: they take no place, and so wait for none."""
@@ -159,38 +157,27 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Keep what we are given back, give up what went to others: they do it again, not both of us at once."""
         self._give_up(self._trackers.keys() - assigned)
-        if (stored := await self._stored(assigned)) is not None:
-            self._give_up(self._outdated(stored))
+        stored = await self._commits.stored(self._consumer, assigned)
+        if stored is not None:
+            # More than we know of: we stood still and another went on, and committing what we know would take the
+            # group back. Less than we committed: another log under the same name, whose offsets begin anew.
+            self._give_up(
+                {
+                    each
+                    for each, tracker in self._trackers.items()
+                    if not (self._commits.last(each) or 0) <= stored[each][0] <= (tracker.watermark or 0)
+                }
+            )
         for partition in assigned - self._trackers.keys():
             self._trackers[partition] = PartitionTracker()
-            self._trackers[partition].restore(*(stored or {}).get(partition, _NO_COMMIT))
+            if stored is not None:
+                self._trackers[partition].restore(*stored[partition])
         # What waits for a partition that went to others is theirs; what waits for one that was given back stays.
         self._lanes.keep(lambda each: self._trackers.get(each.partition) is each.tracker)
         self._monitor.assigned()
         self._commits.open()
         self._begin_waiting()
         log.info("Partitions assigned", action="assigned", group=self._group, partitions=len(assigned))
-
-    def _outdated(self, stored: Mapping[TopicPartition, tuple[int, str]]) -> set[TopicPartition]:
-        """Partitions of which we know less than the group: we stood still, and another went on with them; to commit
-        what we know would take the group back. And those of which the group knows less than we had committed: that is
-        another log under the same name, whose offsets begin anew.
-        """
-        return {
-            partition
-            for partition, tracker in self._trackers.items()
-            if not (self._commits.last(partition) or 0)
-            <= stored.get(partition, _NO_COMMIT)[0]
-            <= (tracker.watermark or 0)
-        }
-
-    async def _stored(self, assigned: set[TopicPartition]) -> dict[TopicPartition, tuple[int, str]] | None:
-        try:
-            async with asyncio.timeout(REQUEST_SECONDS):
-                return await committed_with_metadata(self._consumer, assigned)
-        except (KafkaError, TimeoutError) as error:
-            log.warning("Commits of earlier owners are unknown", action="restore_skipped", error=repr(error))
-            return None
 
     # -- polling -----------------------------------------------------------------------------------------------------
 

@@ -112,6 +112,12 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
         """
         return self._commits.is_open and self.confirmed_lately()
 
+    def doubt(self) -> str | None:
+        """Why another may own our partitions by now; None while they are surely ours, or we have none."""
+        if not self._live or self.owned_since_heartbeat_ok():
+            return None
+        return "the consumer group has not confirmed our membership for half its session timeout"
+
     def confirmed_lately(self) -> bool:
         """The same, but also true while we hand partitions over in good order."""
         return self._heartbeat.is_fresh()

@@ -57,17 +57,12 @@ def build_worker(settings: SchedulerSettings, clock: Clock = wall_clock) -> Work
         metrics=consumer_metrics,
     )
 
-    def doubt() -> str | None:
-        if not tables.live_partitions or tables.owned_since_heartbeat_ok():
-            return None
-        return "the consumer group has not confirmed our membership for half its session timeout"
-
     ticker = Ticker(
         agenda=agenda,
         lanes=lanes,
         clock=clock,
         metrics=metrics,
-        doubt=doubt,
+        doubt=tables.doubt,
         clock_set_back=handlers.on_clock_set_back,
         clock_check_seconds=settings.clock_check_seconds,
     )
