@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from collector.candles import read_page
-from collector.timeframes import close_of
+from contracts.timeframes import close_of
 from support.collecting import Exchanges, rows_of
 from support.shared_data import shared_file
 from support.tape import Tape

@@ -1,13 +1,14 @@
 import math
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.candles import FUTURE_TOLERANCE_MS, InvalidRow, read_page, sound
-from collector.timeframes import close_of, floor_open, shift
+from collector.candles import FUTURE_TOLERANCE_MS, InvalidRow, grid_of, read_page, sound
 from contracts.candles import Candle
+from contracts.timeframes import DAY_MS, close_of, floor_open, shift
 
 NOW = 1_791_282_309_000  # 9 seconds into a minute
 MINUTE = 60_000
@@ -130,3 +131,36 @@ def test_sound_means_that_no_price_contradicts_another(a: float, b: float, c: fl
     assert sound(candle._replace(high=math.inf)) is False
     assert sound(candle._replace(low=math.nan)) is False
     assert sound(candle) is not contradiction
+
+
+def ms(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+
+
+MONDAY, THURSDAY = ms("2026-03-02"), ms("2026-03-05")
+
+
+@pytest.mark.parametrize(
+    ("timeframe", "opens", "utc_days", "monday_weeks", "certain"),
+    [
+        ("1m", MONDAY + 60_000, True, True, True),
+        ("1m", MONDAY + 60_001, False, False, False),
+        ("1h", MONDAY + 1_800_000, False, False, False),
+        ("7h", MONDAY + 3_600_000, True, True, True),  # counted from who knows where: any hour
+        ("7h", MONDAY + 60_000, True, True, False),
+        ("1d", MONDAY + DAY_MS, True, True, True),
+        ("1d", MONDAY + DAY_MS // 3, True, True, False),
+        ("1d", MONDAY + DAY_MS // 3 * 2, False, False, True),  # midnight in Beijing
+        ("1d", MONDAY + 60_000, False, False, False),
+        ("1w", MONDAY, True, True, True),
+        ("1w", THURSDAY, True, True, False),
+        ("1w", THURSDAY, True, False, True),  # Kraken's weeks
+        ("1M", ms("2026-03-01"), True, True, True),
+        ("1M", MONDAY, True, True, False),
+        ("3d", MONDAY, True, True, True),  # who knows where they are counted from: any midnight
+    ],
+)
+def test_the_grid_is_checked_only_where_it_is_certain(
+    timeframe: str, opens: int, utc_days: bool, monday_weeks: bool, certain: bool
+) -> None:
+    assert grid_of(timeframe, utc_days=utc_days, monday_weeks=monday_weeks)(opens) is certain

@@ -15,7 +15,7 @@ from collector.pages import (
     first_step,
     next_step,
 )
-from collector.timeframes import close_of, floor_open, shift
+from contracts.timeframes import close_of, floor_open, shift
 
 NOW = 1_791_282_309_123
 MINUTE = 60_000

@@ -5,6 +5,8 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from contracts.timeframes import TIMEFRAME_PATTERN
+
 JOB_TYPE: Final = "data_collection"
 
 ExchangeId = Annotated[
@@ -21,7 +23,7 @@ Symbol = Annotated[
 
 Timeframe = Annotated[
     str,
-    StringConstraints(pattern=r"^[1-9][0-9]{0,2}[smhdwMy]$"),
+    StringConstraints(pattern=TIMEFRAME_PATTERN),
     Field(description="ccxt's timeframe, such as `1m`, `4h`, `1d`, `1w`, `1M` (a calendar month)."),
 ]
 

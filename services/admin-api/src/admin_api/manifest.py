@@ -1,6 +1,5 @@
 """Configs as a file, so that they can live in git: what a file says, and how one is written."""
 
-import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal
 
@@ -9,12 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from admin_api.fields import WHOLE
 from admin_api.schemas import Config, NewConfig
+from contracts.timeframes import timeframe_order
 
 MAX_CONFIGS: Final = 10_000
 
 _HEADING: Final = "# What Candlekeep collects. POST /api/v1/admin/data-collection/configs/apply makes it so.\n"
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "M": 2_592_000, "y": 31_536_000}
-_TIMEFRAME: Final = re.compile(r"([0-9]+)([smhdwMy])")
 
 
 class Manifest(BaseModel):
@@ -24,12 +22,6 @@ class Manifest(BaseModel):
 
     version: Annotated[Literal[1], WHOLE] = Field(default=1, description="Of this format.")
     configs: list[NewConfig] = Field(max_length=MAX_CONFIGS)
-
-
-def timeframe_order(timeframe: str) -> tuple[int, str]:
-    """From short to long; what we do not know comes last."""
-    match = _TIMEFRAME.fullmatch(timeframe)
-    return (int(match[1]) * _SECONDS[match[2]], timeframe) if match else (2**63, timeframe)
 
 
 def as_entries(configs: Iterable[Config]) -> list[dict[str, Any]]:

@@ -4,13 +4,13 @@ ccxt passes garbage on without a word: rows of nulls, of NaN, or of an HTML page
 answer suspect, so nothing of such an answer is kept.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Final
 
-from collector.timeframes import close_of, fixed_length, grid_of
 from contracts.candles import Candle
+from contracts.timeframes import DAY_MS, HOUR_MS, close_of, fixed_length, floor_open, parse_timeframe
 
 FUTURE_TOLERANCE_MS: Final = 60_000
 """How far a candle's opening may lie ahead of what we take for the exchange's time."""
@@ -59,6 +59,26 @@ def read_page(exchange: str, timeframe: str, rows: Iterable[object], *, since: i
             if closed.setdefault(at, candle) != candle:
                 raise InvalidRow(f"two different candles open at {at}")
     return Page(tuple(sorted(opens)), tuple(closed[at] for at in sorted(closed)))
+
+
+def grid_of(timeframe: str, *, utc_days: bool, monday_weeks: bool) -> Callable[[int], bool]:
+    """A function that tells whether a candle may open at a given time, as far as that is certain.
+
+    All exchanges count timeframes below a day from the epoch. `utc_days`: this exchange begins its days at midnight
+    UTC. Some begin them at midnight in Asia; then only whole hours are certain. `monday_weeks`: it also begins its
+    weeks on Monday.
+    """
+    parsed = parse_timeframe(timeframe)
+    length = parsed.fixed_ms
+    if length is not None and DAY_MS % length == 0 and length < DAY_MS:
+        return lambda opens: opens % length == 0
+    if not utc_days or (length is not None and length < DAY_MS):
+        grain = HOUR_MS if length is None or length % HOUR_MS == 0 else 1000
+        return lambda opens: opens % grain == 0
+    if parsed.months is not None or (timeframe == "1w" and monday_weeks):
+        first = "1w" if parsed.months is None else "1M"
+        return lambda opens: opens == floor_open(first, opens)
+    return lambda opens: opens % DAY_MS == 0
 
 
 def _open_time(row: Any) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from collector.timeframes import close_of, floor_open, shift, shortest_length
+from contracts.timeframes import close_of, floor_open, shift, shortest_length
 
 HORIZONS: Final = {"kraken": 720}
 """Exchanges that silently answer with their newest candles when asked for older ones: how many they keep."""

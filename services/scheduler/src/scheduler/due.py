@@ -5,20 +5,10 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from contracts.ticks import TickDue, initial_run_id, lane_of, slot_run_id
+from contracts.timeframes import longest_length
 from contracts.vocabulary import Trigger
 from scheduler.entry import Entry, config_of
 from scheduler.grid import to_instant
-
-_DAY_MS = 86_400_000
-_UNIT_MS = {
-    "s": 1000,
-    "m": 60_000,
-    "h": 3_600_000,
-    "d": _DAY_MS,
-    "w": 7 * _DAY_MS,
-    "M": 31 * _DAY_MS,
-    "y": 366 * _DAY_MS,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +116,8 @@ def _window(entry: Entry, end: int, now: int, policy: Policy) -> Window:
 
 
 def _candle_ms(entry: Entry) -> int:
-    """The config's shortest candle; months and years are taken at their longest."""
-    return min(int(timeframe[:-1]) * _UNIT_MS[timeframe[-1]] for timeframe in entry.plan.timeframes)
+    """The length of the config's shortest candle, in milliseconds; months and years are taken at their longest."""
+    return min(map(longest_length, entry.plan.timeframes))
 
 
 def _later(settled: int | None, instant: int) -> int:

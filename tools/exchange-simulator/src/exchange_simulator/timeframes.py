@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+from contracts.timeframes import parse_timeframe
+
 SECOND = 1_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
@@ -76,20 +78,18 @@ class Frame:
         return (date(number // 12, number % 12 + 1, 1) - _EPOCH).days * DAY + self.anchor_ms
 
 
-def _frames() -> dict[str, Frame]:
-    fixed = {"1s": SECOND}
-    fixed |= {f"{n}m": n * MINUTE for n in (1, 3, 5, 15, 30)}
-    fixed |= {f"{n}h": n * HOUR for n in (1, 2, 4, 6, 8, 12)}
-    fixed |= {f"{n}d": n * DAY for n in (1, 3)}
-    frames = {name: Frame(name, step) for name, step in fixed.items()}
-    frames["1w"] = Frame("1w", 7 * DAY, anchor_ms=MONDAY)
-    # Kraken's "2w" is 21600 minutes: fifteen days.
-    frames["2w"] = Frame("2w", 15 * DAY)
-    return frames | {f"{n}M": Frame(f"{n}M", months=n) for n in (1, 3)}
+def _frame(name: str) -> Frame:
+    parsed = parse_timeframe(name)
+    return Frame(name, parsed.fixed_ms or 0, parsed.months or 0, anchor_ms=MONDAY if parsed.unit == "w" else 0)
 
 
-FRAMES = _frames()
-"""ccxt's timeframe names to grids."""
+_NAMES = (
+    *("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h"),
+    *("1d", "3d", "1w", "1M", "3M"),
+)
+
+FRAMES = {name: _frame(name) for name in _NAMES} | {"2w": Frame("2w", 15 * DAY)}
+"""ccxt's timeframe names to grids. Kraken's `2w` is 21,600 minutes: fifteen days, counted from the epoch."""
 
 
 def at_utc_offset(frame: Frame, hours: int) -> Frame:

@@ -4,7 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.timeframes import DAY_MS, close_of, floor_open, grid_of, shift, shortest_length
+from contracts.timeframes import (
+    DAY_MS,
+    HOUR_MS,
+    TIMEFRAME_PATTERN,
+    close_of,
+    fixed_length,
+    floor_open,
+    longest_length,
+    parse_timeframe,
+    shift,
+    shortest_length,
+    timeframe_order,
+)
 
 TIMEFRAMES = ["1s", "1m", "5m", "15m", "1h", "4h", "12h", "1d", "3d", "1w", "2w", "1M", "3M", "1y"]
 INSTANTS = st.integers(0, 4_000_000_000_000)
@@ -58,30 +70,53 @@ def test_a_month_that_opens_late_on_the_first_keeps_its_hour() -> None:
     assert close_of("1M", ms("2026-04-01T05:00")) == ms("2026-05-01T05:00")
 
 
-MONDAY, THURSDAY = ms("2026-03-02"), ms("2026-03-05")
+def test_timeframes_go_from_short_to_long() -> None:
+    assert sorted(["1M", "1d", "90m", "1h", "1s", "?", "1w"], key=timeframe_order) == [
+        *("1s", "1h", "90m", "1d", "1w", "1M", "?")
+    ]
+
+
+@given(st.from_regex(TIMEFRAME_PATTERN, fullmatch=True))
+def test_every_timeframe_has_a_fixed_length_or_a_number_of_months(timeframe: str) -> None:
+    parsed = parse_timeframe(timeframe)
+    assert f"{parsed.amount}{parsed.unit}" == timeframe
+    assert (parsed.fixed_ms is None) is (parsed.months is not None)
+    assert 0 < parsed.shortest_ms <= parsed.nominal_ms <= parsed.longest_ms
+    if parsed.fixed_ms is not None:
+        assert parsed.shortest_ms == parsed.longest_ms == parsed.fixed_ms == fixed_length(timeframe)
+
+
+@given(st.from_regex(TIMEFRAME_PATTERN, fullmatch=True), INSTANTS)
+def test_no_candle_is_shorter_or_longer_than_its_bounds(timeframe: str, instant: int) -> None:
+    opens = floor_open(timeframe, instant)
+    assert shortest_length(timeframe) <= close_of(timeframe, opens) - opens <= longest_length(timeframe)
 
 
 @pytest.mark.parametrize(
-    ("timeframe", "opens", "utc_days", "monday_weeks", "certain"),
+    ("timeframe", "amount", "unit", "fixed", "months"),
     [
-        ("1m", MONDAY + 60_000, True, True, True),
-        ("1m", MONDAY + 60_001, False, False, False),
-        ("1h", MONDAY + 1_800_000, False, False, False),
-        ("7h", MONDAY + 3_600_000, True, True, True),  # counted from who knows where: any hour
-        ("7h", MONDAY + 60_000, True, True, False),
-        ("1d", MONDAY + DAY_MS, True, True, True),
-        ("1d", MONDAY + DAY_MS // 3, True, True, False),
-        ("1d", MONDAY + DAY_MS // 3 * 2, False, False, True),  # midnight in Beijing
-        ("1d", MONDAY + 60_000, False, False, False),
-        ("1w", MONDAY, True, True, True),
-        ("1w", THURSDAY, True, True, False),
-        ("1w", THURSDAY, True, False, True),  # Kraken's weeks
-        ("1M", ms("2026-03-01"), True, True, True),
-        ("1M", MONDAY, True, True, False),
-        ("3d", MONDAY, True, True, True),  # who knows where they are counted from: any midnight
+        ("1s", 1, "s", 1_000, None),
+        ("90m", 90, "m", 5_400_000, None),
+        ("4h", 4, "h", 4 * HOUR_MS, None),
+        ("3d", 3, "d", 3 * DAY_MS, None),
+        ("2w", 2, "w", 14 * DAY_MS, None),
+        ("3M", 3, "M", None, 3),
+        ("1y", 1, "y", None, 12),
     ],
 )
-def test_the_grid_is_checked_only_where_it_is_certain(
-    timeframe: str, opens: int, utc_days: bool, monday_weeks: bool, certain: bool
-) -> None:
-    assert grid_of(timeframe, utc_days=utc_days, monday_weeks=monday_weeks)(opens) is certain
+def test_a_timeframe_is_read(timeframe: str, amount: int, unit: str, fixed: int | None, months: int | None) -> None:
+    parsed = parse_timeframe(timeframe)
+    assert (parsed.amount, parsed.unit, parsed.fixed_ms, parsed.months) == (amount, unit, fixed, months)
+
+
+def test_calendar_units_have_bounds() -> None:
+    assert (shortest_length("1M"), longest_length("1M")) == (28 * DAY_MS, 31 * DAY_MS)
+    assert (shortest_length("1y"), longest_length("1y")) == (365 * DAY_MS, 366 * DAY_MS)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "m", "1", "0m", "01m", "1000m", "1x", "1 m", "1m\n", "-1m", "1.5h", "१m", "1H", "?"]
+)
+def test_a_text_that_is_no_timeframe_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ValueError, match="such as 5m or 1M"):
+        parse_timeframe(text)
