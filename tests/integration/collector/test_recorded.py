@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from collector.candles import read_page
+from collector.exchange.traits import traits_of
 from contracts.timeframes import close_of
 from support.collecting import Exchanges, rows_of
 from support.shared_data import shared_file
@@ -51,7 +52,7 @@ async def test_recorded_answers_are_read_as_ccxt_was_recorded_to(
     client = exchange_answering(entry["httpResponse"], now_ms / 1000).clients.of(exchange)
     await client.require(symbol, timeframe)
     answer = await client.fetch(symbol, timeframe, since, limit)
-    page = read_page(exchange, timeframe, answer.rows, since=since, now=now_ms)
+    page = read_page(traits_of(exchange), timeframe, answer.rows, since=since, now=now_ms)
     # Kraken's recorded answer goes on after the three rows that ccxt was asked for.
     assert [list(candle) for candle in page.closed if candle.open_ms <= expected[-1][0]] == expected
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.candles import FUTURE_TOLERANCE_MS, InvalidRow, grid_of, read_page, sound
+from collector.exchange.traits import traits_of
 from contracts.candles import Candle
 from contracts.timeframes import DAY_MS, close_of, floor_open, shift
 
@@ -20,7 +21,7 @@ def row(opens: int, *numbers: Any) -> list[Any]:
 
 
 def read(rows: list[Any], timeframe: str = "1m", since: int = 0, now: int = NOW, exchange: str = "binance") -> Any:
-    return read_page(exchange, timeframe, rows, since=since, now=now)
+    return read_page(traits_of(exchange), timeframe, rows, since=since, now=now)
 
 
 PRICES = st.floats(1e-9, 1e9)

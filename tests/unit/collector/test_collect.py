@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from collector.collect import Collector
 from collector.exchange.clients import Answer
+from collector.exchange.traits import ExchangeTraits, traits_of
 from collector.failures import Deferred, ExchangeFailure
 from collector.metrics import CollectorMetrics
 from collector.outcomes import Outcomes, Run
@@ -40,6 +41,10 @@ class FakeExchange:
     answer: Callable[[str, int, int], list[list[float]]] = lambda _, since, limit: minutes_since(since, limit)
     exchange: str = "binance"
     asked_ms: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def traits(self) -> ExchangeTraits:
+        return traits_of(self.exchange)
 
     def of(self, _exchange: str) -> "FakeExchange":
         return self

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collector.exchange.traits import traits_of
 from collector.pages import (
     BrokenContinuity,
     Step,
@@ -69,7 +70,7 @@ def worlds(draw: st.DrawFn) -> tuple[FakeExchange, Step]:
     cap = limit if sure or ahead_only else draw(st.integers(min(2, limit), limit))
     exchange = FakeExchange(tuple(at for at in history if at not in silent), cap, ahead_only)
     start = shift(timeframe, floor_open(timeframe, NOW), -back) + draw(st.integers(0, MINUTE - 1))
-    first = first_step("coinbase" if sure else "other", timeframe, start, NOW, limit)
+    first = first_step(traits_of("coinbase" if sure else "other"), timeframe, start, NOW, limit)
     return exchange, first
 
 
@@ -87,7 +88,7 @@ def test_a_first_run_is_one_full_page_that_ends_with_the_open_candle(limit: int,
     exchange = FakeExchange(
         tuple(shift(timeframe, opening, -index) for index in range(limit * 2, -1, -1)), limit, False
     )
-    kept, pages = read_all(exchange, first_step("binance", timeframe, None, NOW, limit))
+    kept, pages = read_all(exchange, first_step(traits_of("binance"), timeframe, None, NOW, limit))
     assert (len(kept), pages) == (limit - 1, 1)
     assert close_of(timeframe, kept[-1]) == opening
 
@@ -99,25 +100,25 @@ def minutes(*back: int) -> tuple[int, ...]:
 @pytest.mark.parametrize("newest", [0, 1])
 def test_a_usual_run_asks_once(newest: int) -> None:
     exchange = FakeExchange(minutes(*range(100, newest - 1, -1)), 1000, False)
-    kept, pages = read_all(exchange, first_step("binance", "1m", NOW - 5 * MINUTE, NOW, 1000))
+    kept, pages = read_all(exchange, first_step(traits_of("binance"), "1m", NOW - 5 * MINUTE, NOW, 1000))
     assert (kept, pages) == (list(minutes(6, 5, 4, 3, 2, 1)), 1)
 
 
 def test_silence_at_the_end_costs_a_second_request_only_where_the_limit_is_not_certain() -> None:
     silent_lately = FakeExchange(minutes(*range(100, 3, -1)), 300, True)
     for exchange, requests in (("coinbase", 1), ("other", 2)):
-        kept, pages = read_all(silent_lately, first_step(exchange, "1m", NOW - 5 * MINUTE, NOW, 300))
+        kept, pages = read_all(silent_lately, first_step(traits_of(exchange), "1m", NOW - 5 * MINUTE, NOW, 300))
         assert (kept, pages) == (list(minutes(6, 5, 4)), requests)
 
 
 def test_an_outage_longer_than_a_page_is_stepped_over() -> None:
     exchange = FakeExchange(minutes(*range(40, 35, -1), *range(10, -1, -1)), 5, True)
-    kept, _ = read_all(exchange, first_step("coinbase", "1m", NOW - 39 * MINUTE, NOW, 5))
+    kept, _ = read_all(exchange, first_step(traits_of("coinbase"), "1m", NOW - 39 * MINUTE, NOW, 5))
     assert kept == list(minutes(*range(40, 35, -1), *range(10, 0, -1)))
 
 
 def test_a_window_in_the_future_of_the_exchange_begins_at_its_now() -> None:
-    assert first_step("binance", "1m", NOW + 86_400_000, NOW, 10).since == minutes(1)[0]
+    assert first_step(traits_of("binance"), "1m", NOW + 86_400_000, NOW, 10).since == minutes(1)[0]
 
 
 def test_a_page_that_jumps_ahead_is_noticed() -> None:
@@ -138,18 +139,18 @@ def test_a_page_that_begins_with_the_known_candle_or_its_neighbour_is_fine() -> 
 
 def test_what_kraken_no_longer_has_is_recognised_and_the_reading_still_ends() -> None:
     keeps_720 = FakeExchange(minutes(*range(719, -1, -1)), 720, False)
-    step = first_step("kraken", "1m", NOW - 1000 * MINUTE, NOW, 720)
+    step = first_step(traits_of("kraken"), "1m", NOW - 1000 * MINUTE, NOW, 720)
     opens = keeps_720.answer(step)
-    assert beyond_horizon("kraken", step, opens, NOW) == minutes(719)[0]
+    assert beyond_horizon(traits_of("kraken"), step, opens, NOW) == minutes(719)[0]
     assert read_all(keeps_720, step)[0] == list(minutes(*range(719, 0, -1)))
 
 
 def test_within_krakens_horizon_and_on_other_exchanges_nothing_is_missing() -> None:
     step = Step("1m", minutes(700)[0], 720)
-    assert beyond_horizon("kraken", step, minutes(699, 698), NOW) is None
-    assert beyond_horizon("kraken", step, minutes(700, 699), NOW) is None
+    assert beyond_horizon(traits_of("kraken"), step, minutes(699, 698), NOW) is None
+    assert beyond_horizon(traits_of("kraken"), step, minutes(700, 699), NOW) is None
     older = Step("1m", minutes(900)[0], 720)
-    assert beyond_horizon("binance", older, minutes(700), NOW) is None
+    assert beyond_horizon(traits_of("binance"), older, minutes(700), NOW) is None
 
 
 A_WEEK = {
@@ -168,7 +169,7 @@ def test_windows_that_begin_where_the_last_run_covered_lose_and_repeat_little(in
     for now in (start + instant for instant in instants):
         for timeframe, exchange in A_WEEK.items():
             existing = FakeExchange(tuple(at for at in exchange.opens if at <= now), exchange.cap, False)
-            kept, _ = read_all(existing, first_step("binance", timeframe, window, now, 1000), now)
+            kept, _ = read_all(existing, first_step(traits_of("binance"), timeframe, window, now, 1000), now)
             assert len(kept) <= (now - window) // (5 * MINUTE) + 3, "re-read more than the overlap"
             seen[timeframe] |= set(kept)
         window = covered_until(dict.fromkeys(A_WEEK, now))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Final
 
+from collector.exchange.traits import ExchangeTraits
 from contracts.candles import Candle
 from contracts.timeframes import DAY_MS, HOUR_MS, close_of, fixed_length, floor_open, parse_timeframe
 
@@ -16,8 +17,6 @@ FUTURE_TOLERANCE_MS: Final = 60_000
 """How far a candle's opening may lie ahead of what we take for the exchange's time."""
 
 _WIDTH: Final = len(Candle._fields)
-_UTC_DAYS: Final = frozenset({"binance", "bybit", "coinbase", "coinbaseexchange", "kraken", "okx"})
-_MONDAY_WEEKS: Final = frozenset({"binance", "bybit", "okx"})
 
 
 class InvalidRow(ValueError):  # noqa: N818 -- it names what was found
@@ -34,13 +33,13 @@ class Page:
     """The candles that will not change any more: what is kept."""
 
 
-def read_page(exchange: str, timeframe: str, rows: Iterable[object], *, since: int, now: int) -> Page:
+def read_page(traits: ExchangeTraits, timeframe: str, rows: Iterable[object], *, since: int, now: int) -> Page:
     """The answer to "from `since` on", asked at `now` by the exchange's time. Raises `InvalidRow`.
 
     Rows before `since` are dropped, the order does not matter, and a row may be there twice if it says the same. The
     open candle must have a sound open time; its numbers are not looked at, they are not kept.
     """
-    may_open = grid_of(timeframe, utc_days=exchange in _UTC_DAYS, monday_weeks=exchange in _MONDAY_WEEKS)
+    may_open = grid_of(timeframe, utc_days=traits.utc_days, monday_weeks=traits.monday_weeks)
     newest = now + FUTURE_TOLERANCE_MS
     length = fixed_length(timeframe)
     opens: set[int] = set()

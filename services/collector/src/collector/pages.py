@@ -7,16 +7,9 @@ minutes make that answer short or empty though more follows. The rules below are
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final
 
+from collector.exchange.traits import ExchangeTraits
 from contracts.timeframes import close_of, floor_open, shift, shortest_length
-
-HORIZONS: Final = {"kraken": 720}
-"""Exchanges that silently answer with their newest candles when asked for older ones: how many they keep."""
-
-SURE_LIMITS: Final = frozenset({"coinbase", "coinbaseexchange"})
-"""Exchanges that leave out silent minutes and whose page limit is certain. Of others, an answer that ends before now is
-asked for again from its last row: their page may be smaller than ccxt says, and the newest candles would be lost."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +27,11 @@ class BrokenContinuity(ValueError):  # noqa: N818 -- it names what was found
     """A page does not begin where the one before it ended."""
 
 
-def first_step(exchange: str, timeframe: str, window_start: int | None, now: int, limit: int) -> Step:
+def first_step(traits: ExchangeTraits, timeframe: str, window_start: int | None, now: int, limit: int) -> Step:
     """Where to begin: one candle before the one that contains the window's start, so that a candle which the exchange
     published late, or corrected, is read once more. Without a start: one full page, ending with the open candle.
     """
-    sure = exchange in SURE_LIMITS
+    sure = traits.exact_page_limit
     if window_start is None:
         return Step(timeframe, shift(timeframe, floor_open(timeframe, now), 1 - limit), limit, sure)
     begin = floor_open(timeframe, min(window_start, now))
@@ -79,9 +72,9 @@ def check_continuity(step: Step, opens: tuple[int, ...], known: int | None) -> N
         raise BrokenContinuity(f"asked for candles from {known} on, the answer begins at {opens[0]}")
 
 
-def beyond_horizon(exchange: str, step: Step, opens: tuple[int, ...], now: int) -> int | None:
+def beyond_horizon(traits: ExchangeTraits, step: Step, opens: tuple[int, ...], now: int) -> int | None:
     """The first candle that could be had, when older ones were asked for and the exchange is known not to keep them."""
-    horizon = HORIZONS.get(exchange)
+    horizon = traits.history_candles
     if horizon is None or not opens or opens[0] <= step.since:
         return None
     oldest = shift(step.timeframe, floor_open(step.timeframe, now), 1 - horizon)

@@ -64,7 +64,7 @@ async def collect_series(
     symbol, timeframe = series.symbol, series.timeframe
     await patience.insist(lambda: client.require(symbol, timeframe))
     begin = None if window_start is None else int(window_start.timestamp() * 1000)
-    step: Step | None = first_step(client.exchange, timeframe, begin, client.now_ms(), client.page_limit(symbol))
+    step: Step | None = first_step(client.traits, timeframe, begin, client.now_ms(), client.page_limit(symbol))
     known: int | None = None
     while step is not None:
         if series.pages >= max_pages:
@@ -74,7 +74,7 @@ async def collect_series(
         answer, page = await patience.insist(lambda step=step, known=known: _read(client, symbol, step, known))  # type: ignore[misc] # mypy cannot infer defaults
         series.keep(answer, page)
         if series.pages == 1:
-            series.note = _horizon_note(client.exchange, step, page, answer)
+            series.note = _horizon_note(client, step, page, answer)
         known = page.opens[-1] if page.opens else known
         step = next_step(step, page.opens, answer.asked_ms)
         read_until = answer.asked_ms
@@ -84,7 +84,7 @@ async def collect_series(
 async def _read(client: ExchangeClient, symbol: str, step: Step, known: int | None) -> tuple[Answer, Page]:
     answer = await client.fetch(symbol, step.timeframe, step.since, step.limit)
     try:
-        page = read_page(client.exchange, step.timeframe, answer.rows, since=step.since, now=answer.asked_ms)
+        page = read_page(client.traits, step.timeframe, answer.rows, since=step.since, now=answer.asked_ms)
         check_continuity(step, page.opens, known)
     except (InvalidRow, BrokenContinuity) as error:
         message = f"{client.exchange} sent {step.timeframe} candles that cannot be right: {error}"
@@ -92,12 +92,12 @@ async def _read(client: ExchangeClient, symbol: str, step: Step, known: int | No
     return answer, page
 
 
-def _horizon_note(exchange: str, step: Step, page: Page, answer: Answer) -> str | None:
-    oldest = beyond_horizon(exchange, step, page.opens, answer.asked_ms)
+def _horizon_note(client: ExchangeClient, step: Step, page: Page, answer: Answer) -> str | None:
+    oldest = beyond_horizon(client.traits, step, page.opens, answer.asked_ms)
     if oldest is None:
         return None
     wanted, had = _instant(step.since), _instant(oldest)
-    return f"{exchange} no longer has candles from {wanted:%Y-%m-%d %H:%M} to {had:%Y-%m-%d %H:%M} UTC"
+    return f"{client.exchange} no longer has candles from {wanted:%Y-%m-%d %H:%M} to {had:%Y-%m-%d %H:%M} UTC"
 
 
 def _instant(milliseconds: int | None) -> datetime | None:

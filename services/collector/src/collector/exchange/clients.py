@@ -16,6 +16,7 @@ from collector.exchange.markets import Markets
 from collector.exchange.shape import is_list_of_candles
 from collector.exchange.strict import LAST, Exchanged, strict
 from collector.exchange.throttle import FairThrottler
+from collector.exchange.traits import traits_of
 from collector.failures import ExchangeFailure
 from collector.metrics import CollectorMetrics
 from contracts.vocabulary import ErrorClass
@@ -23,9 +24,6 @@ from runtime.logs import log
 
 LARGEST_PAGE: Final = 1000
 """Some exchanges give more rows at once (Bitfinex 10,000); a page of ours fits into one event."""
-
-_CAREFUL_PAGE: Final = 100
-"""For exchanges that ccxt names no limit for. Too small a page only costs requests, too large a one loses candles."""
 
 _PUBLIC_KINDS: Final = {"spot": frozenset({"spot"}), "swap": frozenset({"swap", "linear", "inverse", "contract"})}
 
@@ -65,6 +63,7 @@ class ExchangeClient:
     ) -> None:
         """Raises `ExchangeFailure` when ccxt does not know the exchange, or not its candles."""
         self.exchange = exchange
+        self.traits = traits_of(exchange)
         self._options, self._metrics, self._clock = options, metrics, clock
         self._ok = metrics.requests.labels(exchange, "ok")
         metrics.clock_skew.labels(exchange).set_function(clock.skew)
@@ -86,7 +85,7 @@ class ExchangeClient:
         if kind == "swap":
             base_quote, settle = symbol.split(":", 1)
             features = features.get("linear" if base_quote.endswith("/" + settle) else "inverse") or {}
-        limit = (features.get("fetchOHLCV") or {}).get("limit") or _CAREFUL_PAGE
+        limit = (features.get("fetchOHLCV") or {}).get("limit") or self.traits.default_page_limit
         return min(int(limit), LARGEST_PAGE)
 
     async def require(self, symbol: str, timeframe: str) -> None:
@@ -108,7 +107,7 @@ class ExchangeClient:
         exchanged = Exchanged(sent_ms=self.now_ms())
         LAST.set(exchanged)
         rows = await self._call(lambda: client.fetch_ohlcv(symbol, timeframe, since, limit))
-        if not is_list_of_candles(self.exchange, exchanged.body):
+        if not is_list_of_candles(self.traits.candle_list_path, exchanged.body):
             raise self._counted(
                 ExchangeFailure(
                     ErrorClass.BAD_RESPONSE,

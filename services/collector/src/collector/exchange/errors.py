@@ -11,6 +11,7 @@ from typing import Any, Final
 import aiohttp
 from ccxt.base import errors as ccxt
 
+from collector.exchange.traits import traits_of
 from collector.failures import ExchangeFailure
 from contracts.vocabulary import ErrorClass
 
@@ -56,12 +57,6 @@ _SENTENCES: Final = {
     ErrorClass.NOT_SUPPORTED: "does not offer this",
     ErrorClass.EXCHANGE_ERROR: "reported an error",
 }
-
-_SAID: Final = (
-    # Words by which an exchange names an error that ccxt has no class for.
-    ("kraken", "EQuery:Unknown asset pair", ErrorClass.BAD_SYMBOL, False),
-    ("coinbase", '"NOT_FOUND"', ErrorClass.BAD_SYMBOL, False),
-)
 
 
 def failure_of(error: Exception, exchange: str, now: datetime) -> ExchangeFailure:
@@ -109,9 +104,8 @@ def _by_words(error: Exception, exchange: str) -> tuple[ErrorClass, bool] | None
     if type(error) is not ccxt.ExchangeError:
         return None
     text = str(error)
-    return next(
-        ((error_class, again) for by, words, error_class, again in _SAID if by == exchange and words in text), None
-    )
+    phrases = traits_of(exchange).error_phrases
+    return next(((phrase.error_class, phrase.retryable) for phrase in phrases if phrase.text in text), None)
 
 
 def _detail(error: Any) -> str:

@@ -3,32 +3,35 @@
 ccxt reads a missing field as an empty list, so `{"unexpected": 1}` and `{"candles": []}` look the same behind it.
 """
 
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Any
 
-_PATHS: Final[dict[str, tuple[str, ...]]] = {
-    "binance": (),
-    "bybit": ("result", "list"),
-    "coinbase": ("candles",),
-    "coinbaseexchange": (),
-    "okx": ("data",),
-}
-"""Where an exchange's list of candles is. Kraken's carries the pair's own name and is found by its shape."""
+from collector.exchange.traits import ANY_KEY
+
+_SEARCH_DEPTH = 4
+"""How many objects deep a list is looked for if the exchange's path is not known."""
 
 
-def is_list_of_candles(exchange: str, body: Any) -> bool:
-    """Of exchanges that we do not know the shape of, any list will do."""
-    if exchange == "kraken":
-        result = body.get("result") if isinstance(body, dict) else None
-        return isinstance(result, dict) and any(isinstance(value, list) for value in result.values())
-    path = _PATHS.get(exchange)
-    if path is None:
-        return _holds_list(body, depth=4)
-    for name in path:
-        body = body.get(name) if isinstance(body, dict) else None
-    return isinstance(body, list)
+def is_list_of_candles(path: tuple[str, ...] | None, body: Any) -> bool:
+    """Whether the JSON `body` has a list at `path`, as in `ExchangeTraits.candle_list_path`.
+
+    If the path is None, any list within the body is enough.
+    """
+    found = _values_within(body, _SEARCH_DEPTH) if path is None else _values_at(path, body)
+    return any(isinstance(value, list) for value in found)
 
 
-def _holds_list(body: Any, *, depth: int) -> bool:
-    if isinstance(body, list):
-        return True
-    return depth > 0 and isinstance(body, dict) and any(_holds_list(each, depth=depth - 1) for each in body.values())
+def _values_at(path: tuple[str, ...], body: Any) -> Iterator[Any]:
+    if not path:
+        yield body
+    elif isinstance(body, dict):
+        key, *rest = path
+        for value in body.values() if key == ANY_KEY else (body.get(key),):
+            yield from _values_at(tuple(rest), value)
+
+
+def _values_within(body: Any, depth: int) -> Iterator[Any]:
+    yield body
+    if depth > 0 and isinstance(body, dict):
+        for value in body.values():
+            yield from _values_within(value, depth - 1)
