@@ -170,7 +170,6 @@ def _tick(config_id: int, symbol: str, now: datetime) -> TickDue:
         trigger=Trigger.SCHEDULED,
         scheduled_for=now,
         window_start=_window_start(now),
-        window_end=now,
         deadline_seconds=120,
         lane=EXCHANGE,
     )

@@ -7,13 +7,13 @@ from uuid import UUID
 
 import pytest
 from jsonschema import Draft202012Validator
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from contracts.configs import CollectionConfig, ConfigChanged
-from contracts.event import Event, event_type
+from contracts.event import Event, Instant, event_type
 from contracts.export import generated_files, stale_files
 from contracts.runs import RunFinished
-from contracts.ticks import initial_run_id, lane_of, slot_run_id
+from contracts.ticks import TickDue, initial_run_id, lane_of, slot_run_id
 from contracts.topics import ALL_TOPICS, Cleanup, Topic
 
 REPOSITORY = Path(__file__).parents[2]
@@ -72,6 +72,25 @@ def test_every_field_says_what_an_operator_wants_to_know(name: str) -> None:
 def test_a_consumer_ignores_fields_that_it_does_not_know(path: Path) -> None:
     document = json.loads(path.read_text()) | {"added_next_year": 1}
     EVENTS[path.parts[-3]].model_validate(document)
+
+
+def test_a_tick_of_the_previous_release_is_read_as_one_of_this_release() -> None:
+    document = _example("TickDue/1/scheduled.json")
+    assert "window_end" in document, "the previous release sends it"
+    without = {name: value for name, value in document.items() if name != "window_end"}
+    assert TickDue.model_validate(document) == TickDue.model_validate(without)
+
+
+class _PreviousTickDue(Event):
+    """The field of the previous release's TickDue that this release no longer has, with its old declaration."""
+
+    window_end: Instant = Field(description="Collect at least to here.")
+
+
+def test_a_collector_of_the_previous_release_accepts_a_tick_of_this_release() -> None:
+    document = {name: value for name, value in _example("TickDue/1/scheduled.json").items() if name != "window_end"}
+    tick = TickDue.model_validate(document)
+    assert _PreviousTickDue.model_validate_json(tick.model_dump_json()).window_end == tick.scheduled_for
 
 
 def test_an_instant_without_a_zone_is_refused_and_another_zone_becomes_utc() -> None:

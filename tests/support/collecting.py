@@ -135,7 +135,6 @@ def a_tick(config_id: int = 1, **changes: Any) -> TickDue:
         "trigger": Trigger.MANUAL,
         "scheduled_for": now,
         "window_start": None,
-        "window_end": now,
         "deadline_seconds": 20,
         "lane": exchange,
     }

@@ -46,7 +46,6 @@ def a_tick(number: int = 1, *, lane: str = "binance") -> TickDue:
         trigger=Trigger.SCHEDULED,
         scheduled_for=NOON,
         window_start=None,
-        window_end=NOON,
         deadline_seconds=60,
         lane=lane,
     )

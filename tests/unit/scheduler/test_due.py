@@ -77,7 +77,7 @@ def test_the_window_never_starts_after_it_ends() -> None:
     entry = an_entry(settled=NOON_MS)
     late = an_entry(settled=NOON_MS, covered=entry.due_at() + 1000)
     due = decide(late, entry.due_at() + 2000, POLICY)
-    assert due.window.start == due.window.end == entry.due_at()
+    assert due.window.start == due.scheduled_for == entry.due_at()
 
 
 def test_an_acknowledgement_that_comes_after_a_new_initial_tick_was_owed_does_not_pay_for_it() -> None:

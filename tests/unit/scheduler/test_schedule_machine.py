@@ -270,11 +270,12 @@ class Schedule(RuleBasedStateMachine):
             assert tick.window_start is None
             return
         assert tick.window_start is not None
-        assert tick.window_start <= tick.window_end
+        end = to_instant(self.now) if tick.trigger is Trigger.INITIAL else tick.scheduled_for
+        assert tick.window_start <= end
         shortest = MINUTE if "1m" in walker.config.timeframes else 60 * MINUTE
         oldest = self.now - max(CATCH_UP, 2 * walker.grid.interval_ms) - shortest
         expected: datetime = to_instant(max(walker.covered, oldest))
-        assert tick.window_start == min(expected, tick.window_end), "a hole, or more than the limit"
+        assert tick.window_start == min(expected, end), "a hole, or more than the limit"
 
     def all_ticks(self) -> list[TickDue]:
         return [tick for walker in self.walkers.values() for tick in walker.ticks]

@@ -108,7 +108,7 @@ def _event_section(event: type[Event]) -> list[str]:
     summary = (event.__doc__ or "").strip().splitlines()[0]
     rows = [
         f"| `{name}` | {field.description or ''} |"
-        for name, field in event.model_fields.items()
+        for name, field in (event.model_fields | event.model_computed_fields).items()
         if name not in {*Event.model_fields, "type"}
     ]
     schema = f"../{SCHEMAS.as_posix()}/{schema_name(event)}"

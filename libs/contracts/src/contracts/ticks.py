@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Literal
 from uuid import UUID, uuid5
 
-from pydantic import Field
+from pydantic import Field, computed_field
 from typing_extensions import override
 
 from contracts.configs import CollectionConfig
@@ -28,12 +28,17 @@ class TickDue(Event):
     window_start: Instant | None = Field(
         description="Collect from here, where the last successful run ended. Null: never collected, one full page back."
     )
-    window_end: Instant = Field(
-        description="Collect at least to here; the collector goes on to now, closed candles only."
-    )
     deadline_seconds: int = Field(gt=0, description="The run may take this long once it has started.")
     lane: str = Field(min_length=1, description="The exchange id, plus #n where an exchange has more than one lane.")
     missed_slots: int = Field(default=0, ge=0, description="Earlier slots that this tick makes up for, after downtime.")
+
+    @computed_field(  # type: ignore[prop-decorator] # mypy supports no decorators on a property
+        description="Not read: a run collects up to now. Sent because collectors of the previous release require it."
+    )
+    @property
+    def window_end(self) -> datetime:
+        """Only written, never read: it can be removed once no collector of an older release can still be running."""
+        return self.scheduled_for
 
     @override
     def key(self) -> str:

@@ -30,7 +30,6 @@ class ManualRuns:
             trigger=Trigger.MANUAL,
             scheduled_for=work.now,
             window_start=None,
-            window_end=work.now,
             deadline_seconds=self.run_deadline_seconds,
             lane=lane_of(config.exchange, config.id, self.lanes),
         )

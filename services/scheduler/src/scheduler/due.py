@@ -22,11 +22,10 @@ class Policy:
 
 
 class Window(NamedTuple):
-    """What a run should collect."""
+    """From where on a run should collect. It always collects up to now."""
 
     start: int | None
     """None: nothing is covered yet, one full page back."""
-    end: int
     cut_from: int | None = None
     """Where it would start, had it not been cut to the catch-up limit."""
 
@@ -93,7 +92,6 @@ def tick_of(due: Due, now: int, policy: Policy) -> TickDue:
         trigger=due.trigger,
         scheduled_for=to_instant(due.scheduled_for),
         window_start=None if due.window.start is None else to_instant(due.window.start),
-        window_end=to_instant(due.window.end),
         deadline_seconds=policy.deadline_seconds,
         lane=lane_of(plan.exchange, plan.config_id, policy.lanes),
         missed_slots=due.missed_slots,
@@ -108,11 +106,11 @@ def _window(entry: Entry, end: int, now: int, policy: Policy) -> Window:
     timeframe, which for `1M` may be a month ago.
     """
     if entry.covered is None:
-        return Window(None, end)
+        return Window(None)
     reach = max(policy.catch_up_limit_ms, 2 * entry.grid.interval_ms)
     if entry.covered < now - reach and entry.covered < (earliest := now - reach - _candle_ms(entry)):
-        return Window(min(earliest, end), end, cut_from=entry.covered)
-    return Window(min(entry.covered, end), end)
+        return Window(min(earliest, end), cut_from=entry.covered)
+    return Window(min(entry.covered, end))
 
 
 def _candle_ms(entry: Entry) -> int:
