@@ -83,14 +83,14 @@ class TablePositions:
     def reached(self, end: Mapping[TopicPartition, int]) -> bool:
         return all(self._next.get(partition, -1) >= offset for partition, offset in end.items())
 
-    def to_commit(self, numbers: Collection[int] | None = None) -> dict[TopicPartition, tuple[int, str]]:
+    def to_commit(self, numbers: Collection[int]) -> dict[TopicPartition, tuple[int, str]]:
         """Positions worth committing: the live topics need them, the tables' show the lag to dashboards and tell
         which unreadable messages were put aside before. Never less than was committed.
         """
         return {
             each: (offset, "")
             for each, offset in self._next.items()
-            if (numbers is None or each.partition in numbers) and offset >= self._committed.get(each, 0)
+            if each.partition in numbers and offset >= self._committed.get(each, 0)
         }
 
     def was_committed(self, record: ConsumerRecord) -> bool:
