@@ -16,7 +16,7 @@ from runtime.publisher import EventPublisher
 from runtime.settings import KafkaSettings
 from runtime.tables import CoPartitionedTables
 from support.consuming import NOON, Equipment, a_config, committed
-from support.kafka import recording
+from support.kafka import delete_records, recording
 from support.polling import eventually
 
 pytestmark = pytest.mark.kafka
@@ -305,3 +305,20 @@ async def test_an_owner_that_does_not_let_go_in_time_commits_nothing(
         await publisher.publish(RUN_EVENTS, a_run_start(1))
         await eventually(lambda: len(books.runs) == 1)
     assert await committed_runs(kafka_settings, {0})
+
+
+@pytest.mark.real_kafka  # the in-memory one deletes no records
+async def test_messages_of_live_topics_that_retention_deleted_unread_are_reported(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
+) -> None:
+    first = Books()
+    async with running(tables_of(kafka_settings, equipment, first)) as tables:
+        await eventually(lambda: tables.live_partitions == ALL, within=20)
+        await publisher.publish(RUN_EVENTS, a_run_start(1))
+        await eventually(lambda: len(first.runs) == 1)
+    await publisher.publish_many(RUN_EVENTS, [a_run_start(1) for _ in range(9)])
+    await delete_records(kafka_settings, RUN_EVENTS, 8)
+    later, second = Equipment(publisher), Books()
+    async with running(tables_of(kafka_settings, later, second)):
+        await eventually(lambda: len(second.runs) == 2, within=20)
+    assert (equipment.deleted_unread(), later.deleted_unread()) == (0, 7)

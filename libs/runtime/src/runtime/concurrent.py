@@ -29,6 +29,7 @@ from runtime.logs import log
 from runtime.metrics import ConsumerMetrics
 from runtime.monitor import ConsumerMonitor
 from runtime.partition_tracker import PartitionTracker
+from runtime.retention_check import RetentionCheck
 from runtime.settings import KafkaSettings
 from runtime.waiting_room import WaitingRoom
 
@@ -84,7 +85,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             first_pause=self._limits.first_retry,
             on_retry=metrics.retries.labels(group).inc,
         )
-        self._monitor = ConsumerMonitor(group, metrics)
+        self._monitor, self._retention = ConsumerMonitor(group, metrics), RetentionCheck(group, metrics)
         self.liveness, self.readiness = self._monitor.liveness, self._monitor.readiness
         self._metrics = metrics
         self._trackers: dict[TopicPartition, PartitionTracker] = {}
@@ -161,8 +162,10 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Keep what we are given back, give up what went to others: they do it again, not both of us at once."""
         self._give_up(self._trackers.keys() - assigned)
-        stored = await self._commits.stored(self._consumer, assigned)
-        if stored is not None:
+        assert self._consumer is not None  # noqa: S101 -- it calls us
+        if (stored := await self._commits.stored(self._consumer, assigned)) is not None:
+            await self._retention.on_assigned(self._consumer, stored)
+            stored = dict.fromkeys(assigned, (0, "")) | stored
             # More than we know of: we stood still and another went on, and committing what we know would take the
             # group back. Less than we committed: another log under the same name, whose offsets begin anew.
             self._give_up(
@@ -333,6 +336,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         while True:
             await asyncio.sleep(self._limits.commit_interval)
             await self._commit(consumer, set(consumer.assignment()))
+            await self._retention.on_turn(consumer)
             self._monitor.report_lag(self._unfinished)
             self._metrics.waiting.labels(self._group).set(len(self._lanes))
 

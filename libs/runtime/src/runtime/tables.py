@@ -35,6 +35,7 @@ from runtime.kafka import build_consumer, topic_name
 from runtime.logs import log
 from runtime.metrics import ConsumerMetrics
 from runtime.monitor import ConsumerMonitor
+from runtime.retention_check import RetentionCheck
 from runtime.settings import KafkaSettings
 from runtime.table_positions import Opening, TablePositions
 
@@ -86,6 +87,7 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
         self._positions = TablePositions(
             tables=[topic_name(settings, topic) for topic in tables],
             live=[topic_name(settings, topic) for topic in live],
+            retention=RetentionCheck(group, metrics),
         )
         self._monitor = ConsumerMonitor(group, metrics)
         self._heartbeat = HeartbeatWatch(settings.kafka_session_timeout_ms / 1000 / 2)
