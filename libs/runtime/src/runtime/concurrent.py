@@ -6,6 +6,7 @@ partition are finished; finished means handled, or acknowledged as a dead letter
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, NamedTuple
 
@@ -242,14 +243,12 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
 
     async def _wait_for_room(self) -> None:
         self._room.clear()
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 await self._room.wait()
-        except TimeoutError:
-            return
 
     def _dispatch(self, batches: dict[TopicPartition, list[ConsumerRecord]]) -> int:
-        """Begin with each record that is not in hand yet, or let it wait. Returns how many records were looked at."""
+        """Begin with each record that is not in hand yet, or let it wait. How many records were looked at."""
         for partition, records in batches.items():
             tracker = self._trackers.setdefault(partition, PartitionTracker())
             for record in records:
