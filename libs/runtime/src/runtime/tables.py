@@ -49,7 +49,7 @@ class PartitionOwner(Protocol):
 
     def on_record(self, partition: int, topic: Topic, key: str, event: Event | None) -> None:
         """One message, in order per topic; `event` is None for a tombstone. Also called while the partition is being
-        restored, when `is_live(partition)` is false. May get a message again.
+        restored, before `on_live(partition)`. May get a message again.
         """
 
     def on_live(self, partition: int) -> None:
@@ -104,10 +104,6 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
     def background(self) -> Background:
         """For the worker: runs it, stops it, watches it."""
         return Background(f"tables of {self._group}", self.run, self.stop, self.liveness, self.readiness)
-
-    def is_live(self, partition: int) -> bool:
-        """Whether the partition is ours and its book complete."""
-        return partition in self._live
 
     @property
     def live_partitions(self) -> frozenset[int]:
