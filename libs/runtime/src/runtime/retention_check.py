@@ -11,11 +11,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from runtime.aiokafka_inside import highwater, position
-from runtime.commits import REQUEST_SECONDS
 from runtime.logs import log
 from runtime.metrics import ConsumerMetrics
 
 _INTERVAL_SECONDS = 10.0
+_REQUEST_SECONDS = 3.0
+"""Short: a rebalance waits for the answer, and so does a stop while Kafka is away."""
 
 
 class RetentionCheck:
@@ -83,7 +84,7 @@ class RetentionCheck:
         if not partitions:
             return {}
         try:
-            async with asyncio.timeout(REQUEST_SECONDS):
+            async with asyncio.timeout(_REQUEST_SECONDS):
                 return dict(await consumer.beginning_offsets(list(partitions)))
         except (KafkaError, TimeoutError) as error:
             log.warning(
