@@ -74,6 +74,11 @@ class Equipment:
         self.metrics = ConsumerMetrics(self.registry)
         self.dead_letters = DeadLetters(self.publisher, self.name, self.metrics)
 
+    def deleted_unread(self) -> float:
+        """Messages that the consumers report as deleted by retention before they were read."""
+        samples = [each for metric in self.registry.collect() for each in metric.samples]
+        return sum(each.value for each in samples if each.name == "candlekeep_consumer_deleted_unread_total")
+
 
 async def committed(settings: KafkaSettings, group: str, topic: Topic) -> dict[int, tuple[int, str]]:
     """The group's commits by partition number: offset and metadata. Asks without becoming a member."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
 from contracts.event import Event
 from contracts.topics import ALL_TOPICS, Topic
@@ -118,6 +118,17 @@ def _recorded(topic: Topic, message: Any) -> Recorded:
     )
 
 
+async def delete_records(settings: KafkaSettings, topic: Topic, before: int) -> None:
+    """Delete the records before an offset in every partition that has them, as retention does."""
+    name = topic_name(settings, topic)
+    async with _reader(settings, [topic]) as (consumer, _):
+        ends = await consumer.end_offsets(consumer.assignment())
+    beginnings = {each: RecordsToDelete(before_offset=before) for each, end in ends.items() if end >= before}
+    assert beginnings, f"no partition of {name} has {before} records"
+    async with administration(settings) as admin:
+        await admin.delete_records(beginnings)
+
+
 async def create_topics(kafka: KeptKafka, settings: KafkaSettings, topics: Sequence[Topic] = ALL_TOPICS) -> None:
     if kafka.control is not None:
         created = [f"create {topic_name(settings, topic)} {topic.partitions}" for topic in topics]
@@ -125,7 +136,7 @@ async def create_topics(kafka: KeptKafka, settings: KafkaSettings, topics: Seque
         return
     # Not `provision`: it asks for one topic after the other, and hundreds of tests wait for this.
     new = [NewTopic(topic_name(settings, t), t.partitions, 1, topic_configs=topic_configs(t, 1)) for t in topics]
-    async with _administration(settings) as admin:
+    async with administration(settings) as admin:
         response = await admin.create_topics(new)
     refused = [f"{name}: {message}" for name, code, message in response.topic_errors if code]
     assert not refused, refused
@@ -135,7 +146,7 @@ async def create_topics(kafka: KeptKafka, settings: KafkaSettings, topics: Seque
 async def _until_visible(settings: KafkaSettings, topics: Sequence[Topic]) -> None:
     """The controller has them a moment before the broker tells clients of them."""
     names = [topic_name(settings, topic) for topic in topics]
-    async with _administration(settings) as admin:
+    async with administration(settings) as admin:
 
         async def visible() -> bool:
             described = await admin.describe_topics(names)
@@ -150,12 +161,12 @@ async def delete_topics(kafka: KeptKafka, settings: KafkaSettings, topics: Seque
     if kafka.control is not None:
         await command_memory_kafka(kafka.control, [f"delete {name}" for name in names])
         return
-    async with _administration(settings) as admin:
+    async with administration(settings) as admin:
         await admin.delete_topics(names)
 
 
 @contextlib.asynccontextmanager
-async def _administration(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+async def administration(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = build_admin(settings)
     await admin.start()
     try:

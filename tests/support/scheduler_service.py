@@ -35,18 +35,22 @@ class PretendedKafka:
     refused_topics: set[str] = field(default_factory=set)
     answering: asyncio.Event = field(default_factory=asyncio.Event)
     refusals: int = 0
+    requests: int = 0
+    """Publications whose acknowledgement was awaited."""
 
     async def publish_many(self, topic: Topic, events: Iterable[Event]) -> None:
         events = list(events)
+        self.requests += 1
         await self.answering.wait()
         if topic.name in self.refused_topics or self.refused_lanes & {event.key() for event in events}:
             self.refusals += 1
             raise PublishFailed("refused")
         self.log += [(topic, event.key(), event) for event in events]
 
-    async def tombstone(self, topic: Topic, key: str) -> None:
+    async def tombstones(self, topic: Topic, keys: Iterable[str]) -> None:
+        self.requests += 1
         await self.answering.wait()
-        self.log.append((topic, key, None))
+        self.log += [(topic, key, None) for key in keys]
 
     def ticks(self) -> list[TickDue]:
         return [event for _, _, event in self.log if isinstance(event, TickDue)]

@@ -31,6 +31,11 @@ ENOUGH_MEMORY = 4 * 1024**3
 
 Service = Literal["kafka", "postgres"]
 
+_KEEPERS: list[subprocess.Popen[bytes]] = []
+"""Those that this process started. They run until the controller ends, and a handle that is dropped before its process
+has ended warns.
+"""
+
 
 class ServiceUnavailable(Exception):  # noqa: N818 -- it names the service's state
     pass
@@ -92,7 +97,8 @@ class SharedServices:
                 return announced
             keeper = self.folder / f"{service}.keeper"
             if not keeper.exists():
-                keeper.write_text(str(self._start_keeper(service).pid))
+                _KEEPERS.append(self._start_keeper(service))
+                keeper.write_text(str(_KEEPERS[-1].pid))
             return self._wait_for(service)
 
     def _start_keeper(self, service: Service) -> subprocess.Popen[bytes]:

@@ -13,7 +13,7 @@ from runtime.kafka import bootstrap_list, build_broker, topic_name
 from runtime.publisher import EventPublisher
 from runtime.settings import KafkaSettings
 from support.consuming import Equipment, a_tick, committed, number_of, ticks
-from support.kafka import recording
+from support.kafka import delete_records, recording
 from support.polling import eventually
 
 pytestmark = pytest.mark.kafka
@@ -27,10 +27,14 @@ class StoreAwayError(Exception):
 
 @asynccontextmanager
 async def writing(
-    settings: KafkaSettings, publisher: EventPublisher, handler: Handler, max_records: int = 1000
+    settings: KafkaSettings,
+    publisher: EventPublisher,
+    handler: Handler,
+    max_records: int = 1000,
+    equipment: Equipment | None = None,
 ) -> AsyncIterator[BatchSubscription]:
     """A writer with a broker of its own, as a process has; stopped as a worker stops it."""
-    equipment = Equipment(publisher, "log-writer")
+    equipment = equipment or Equipment(publisher, "log-writer")
     broker = build_broker(settings, "writer", graceful_timeout=5)
     subscription = subscribe_batch(
         broker,
@@ -238,3 +242,47 @@ async def test_a_slow_batch_during_a_rebalance_is_written_by_whoever_owns_it_the
             await eventually(lambda: set(one) | set(two) == set(range(1, 41)), within=30)
             await committed_is(kafka_settings, 40)
     assert two, "the second writer got partitions while the first was busy"
+
+
+@pytest.mark.real_kafka  # the in-memory one deletes no records
+async def test_messages_that_retention_deleted_unread_are_reported(
+    kafka_settings: KafkaSettings, publisher: EventPublisher
+) -> None:
+    written: list[int] = []
+    await publisher.publish_many(TICKS, ticks(range(1, 6)))
+    before, later = Equipment(publisher, "log-writer"), Equipment(publisher, "log-writer")
+    async with writing(kafka_settings, publisher, writing_to(written), equipment=before):
+        await eventually(lambda: len(written) == 5, within=20)
+        await committed_is(kafka_settings, 5)
+    await publisher.publish_many(TICKS, ticks(range(6, 21)))
+    await delete_records(kafka_settings, TICKS, 15)
+    async with writing(kafka_settings, publisher, writing_to(written), equipment=later):
+        await eventually(lambda: len(written) == 10, within=20)
+    assert written[5:] == [16, 17, 18, 19, 20]
+    assert (before.deleted_unread(), later.deleted_unread()) == (0, 10)
+
+
+@pytest.mark.real_kafka  # the in-memory one deletes no records
+async def test_messages_that_retention_deletes_while_the_store_is_away_are_reported_at_once(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The consumer keeps its partitions all the time, so no assignment shows it."""
+
+    async def refuse(_batch: list[Received]) -> None:
+        raise StoreAwayError("connection refused")
+
+    monkeypatch.setattr("runtime.retention_check._INTERVAL_SECONDS", 0.1)
+    equipment = Equipment(publisher, "log-writer")
+    of_ticks = {"consumer": "log-writer", "topic": topic_name(kafka_settings, TICKS)}
+
+    def sample(name: str) -> float:
+        found = [each for metric in equipment.registry.collect() for each in metric.samples if each.name == name]
+        return sum(each.value for each in found if of_ticks.items() <= each.labels.items())
+
+    await publisher.publish_many(TICKS, ticks(range(1, 101)))
+    async with writing(kafka_settings, publisher, refuse, max_records=10, equipment=equipment):
+        await eventually(lambda: sample("candlekeep_consumer_lag") == 90, within=20)
+        await eventually(lambda: sample("candlekeep_consumer_retained") == 100)
+        await delete_records(kafka_settings, TICKS, 40)
+        await eventually(lambda: sample("candlekeep_consumer_retained") == 60)
+        assert equipment.deleted_unread() == 30

@@ -17,7 +17,7 @@ from runtime.kafka import build_broker
 from runtime.publisher import EventPublisher
 from runtime.settings import KafkaSettings
 from support.consuming import Equipment, a_tick, committed, number_of, ticks
-from support.kafka import recording
+from support.kafka import delete_records, recording
 from support.polling import eventually
 
 pytestmark = pytest.mark.kafka
@@ -321,3 +321,20 @@ def break_coordination(consumer: AIOKafkaConsumer) -> None:
 
     consumer._coordinator.ensure_active_group = fail
     consumer._coordinator.request_rejoin()
+
+
+@pytest.mark.real_kafka  # the in-memory one deletes no records
+async def test_messages_that_retention_deleted_unread_are_reported(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
+) -> None:
+    handled: list[int] = []
+    await publisher.publish_many(TICKS, ticks(range(1, 6)))
+    async with running(consumer_of(kafka_settings, equipment, keeping(handled))):
+        await eventually(lambda: len(handled) == 5, within=20)
+    await publisher.publish_many(TICKS, ticks(range(6, 21)))
+    await delete_records(kafka_settings, TICKS, 15)
+    later = Equipment(publisher)
+    async with running(consumer_of(kafka_settings, later, keeping(handled))):
+        await eventually(lambda: len(handled) == 10, within=20)
+    assert handled[5:] == [16, 17, 18, 19, 20]
+    assert (equipment.deleted_unread(), later.deleted_unread()) == (0, 10)

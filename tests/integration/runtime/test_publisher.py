@@ -60,6 +60,8 @@ async def test_what_is_not_acknowledged_in_time_fails_is_counted_and_reddens_rea
         await publisher.publish_many(TICKS, ticks([1, 2]))
     assert registry.get_sample_value("candlekeep_publish_failures_total", {"topic": "ticks"}) == 2
     assert "ticks" in (publisher.readiness() or "")
+    await publisher.publish_many(TICKS, [])
+    assert "ticks" in (publisher.readiness() or ""), "publishing nothing shows nothing about Kafka"
 
 
 @pytest.mark.real_kafka  # the in-memory one refuses nothing

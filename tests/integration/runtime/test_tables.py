@@ -15,8 +15,8 @@ from contracts.vocabulary import Trigger
 from runtime.publisher import EventPublisher
 from runtime.settings import KafkaSettings
 from runtime.tables import CoPartitionedTables
-from support.consuming import NOON, Equipment, a_config
-from support.kafka import recording
+from support.consuming import NOON, Equipment, a_config, committed
+from support.kafka import delete_records, recording
 from support.polling import eventually
 
 pytestmark = pytest.mark.kafka
@@ -35,6 +35,8 @@ class Books:
     live: set[int] = field(default_factory=set)
     told: list[str] = field(default_factory=list)
     read_before_live: list[Event] = field(default_factory=list)
+    settled: bool = True
+    """What it answers when partitions are revoked."""
 
     def on_record(self, partition: int, topic: Topic, key: str, event: Event | None) -> None:
         self.read += 1
@@ -55,9 +57,10 @@ class Books:
         self.live.add(partition)
         self.books.setdefault(partition, {})
 
-    async def on_revoked(self, partitions: set[int]) -> None:
+    async def on_revoked(self, partitions: set[int]) -> bool:
         self.live -= partitions
         self.told.append(f"revoked {len(partitions)}")
+        return self.settled
 
     def on_dropped(self, partitions: set[int]) -> None:
         for partition in partitions:
@@ -263,3 +266,59 @@ async def test_an_owner_that_fails_on_a_message_goes_on_with_the_next(
         letter = await recorder.await_event(DeadLetter)
     assert letter.error == "LookupError: thirteen"
     assert len(books.configs()) == 29
+
+
+async def test_a_handover_that_is_not_settled_commits_nothing_and_the_next_owner_reads_again(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
+) -> None:
+    first = Books(settled=False)
+    async with running(tables_of(kafka_settings, equipment, first)) as tables:
+        await eventually(lambda: tables.live_partitions == ALL, within=20)
+        await eventually(lambda: committed_runs(kafka_settings, {0}), within=20)
+        await publisher.publish(RUN_EVENTS, a_run_start(1))
+        await eventually(lambda: len(first.runs) == 1)
+    second = Books()
+    async with running(tables_of(kafka_settings, Equipment(publisher), second)):
+        await eventually(lambda: second.runs == first.runs, within=20)
+    await committed_runs(kafka_settings, {0, 1})
+
+
+async def committed_runs(settings: KafkaSettings, expected: set[int]) -> bool:
+    held = await committed(settings, "scheduler", RUN_EVENTS)
+    assert {offset for offset, _ in held.values()} == expected
+    return True
+
+
+async def test_an_owner_that_does_not_let_go_in_time_commits_nothing(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(Books):
+        async def on_revoked(self, partitions: set[int]) -> bool:
+            await asyncio.Event().wait()
+            return await super().on_revoked(partitions)
+
+    monkeypatch.setattr("runtime.tables._REVOKE_SECONDS", 0.2)
+    books = Slow()
+    async with running(tables_of(kafka_settings, equipment, books)) as tables:
+        await eventually(lambda: tables.live_partitions == ALL, within=20)
+        await eventually(lambda: committed_runs(kafka_settings, {0}), within=20)
+        await publisher.publish(RUN_EVENTS, a_run_start(1))
+        await eventually(lambda: len(books.runs) == 1)
+    assert await committed_runs(kafka_settings, {0})
+
+
+@pytest.mark.real_kafka  # the in-memory one deletes no records
+async def test_messages_of_live_topics_that_retention_deleted_unread_are_reported(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
+) -> None:
+    first = Books()
+    async with running(tables_of(kafka_settings, equipment, first)) as tables:
+        await eventually(lambda: tables.live_partitions == ALL, within=20)
+        await publisher.publish(RUN_EVENTS, a_run_start(1))
+        await eventually(lambda: len(first.runs) == 1)
+    await publisher.publish_many(RUN_EVENTS, [a_run_start(1) for _ in range(9)])
+    await delete_records(kafka_settings, RUN_EVENTS, 8)
+    later, second = Equipment(publisher), Books()
+    async with running(tables_of(kafka_settings, later, second)):
+        await eventually(lambda: len(second.runs) == 2, within=20)
+    assert (equipment.deleted_unread(), later.deleted_unread()) == (0, 7)

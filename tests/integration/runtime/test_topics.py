@@ -5,12 +5,14 @@ import sys
 from datetime import timedelta
 
 import pytest
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from contracts.topics import ALL_TOPICS, TICKS
 from local_stack.keeper import KeptKafka
+from runtime.kafka import topic_name
 from runtime.settings import KafkaSettings
-from runtime.topics import NoTopicAdministration, TopicMismatch, TopicsNotReady, provision, verify
-from support.kafka import delete_topics
+from runtime.topics import NoTopicAdministration, TopicMismatch, TopicsNotReady, provision, topic_configs, verify
+from support.kafka import administration, delete_topics
 from support.polling import eventually
 
 pytestmark = pytest.mark.kafka
@@ -38,6 +40,28 @@ async def test_a_changed_declaration_is_applied_to_an_existing_topic(kafka_setti
         return await provision(kafka_settings, (shorter,)) == []
 
     await eventually(settled)
+
+
+@pytest.mark.real_kafka
+async def test_settings_of_a_topic_that_are_not_declared_survive_provisioning(kafka_settings: KafkaSettings) -> None:
+    name = topic_name(kafka_settings, TICKS)
+    set_by_operator = {"retention.bytes": "123456789", "segment.bytes": "7654321"}
+    declared = topic_configs(TICKS, 1)
+    async with administration(kafka_settings) as admin:
+        changed = {**declared, **set_by_operator}
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs=changed)])
+
+        async def settings_are(wanted: dict[str, str]) -> bool:
+            (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
+            found = {entry[0]: entry[1] for entry in response.resources[0][4]}
+            assert {key: found[key] for key in wanted} == wanted
+            return True
+
+        await eventually(lambda: settings_are(set_by_operator))
+        shorter = dataclasses.replace(TICKS, retention=timedelta(hours=1))
+        (done,) = await provision(kafka_settings, (shorter,))
+        assert "retention.ms=3600000" in done
+        await eventually(lambda: settings_are({"retention.ms": "3600000", **set_by_operator}))
 
 
 @pytest.mark.real_kafka

@@ -64,7 +64,8 @@ class Seen:
 
     def on_live(self, partition: int) -> None: ...
 
-    async def on_revoked(self, partitions: set[int]) -> None: ...
+    async def on_revoked(self, partitions: set[int]) -> bool:
+        return True
 
     def on_dropped(self, partitions: set[int]) -> None: ...
 

@@ -2,7 +2,7 @@ import pytest
 
 from contracts.configs import ConfigChanged, ConfigRemoved
 from contracts.topics import CONFIG_CHANGES, TICKS
-from runtime.codec import UnreadableMessage, decode, decode_batch, encode
+from runtime.codec import UnreadableMessage, decode, encode
 from support.consuming import NOON, a_config, a_tick
 
 
@@ -60,7 +60,7 @@ def test_an_unknown_type_names_the_known_ones() -> None:
 def test_a_broken_message_does_not_shift_its_neighbours() -> None:
     first, last = a_tick(1), a_tick(2)
     broken = encode(first)[0] + b"," + encode(first)[0]
-    results = decode_batch(TICKS, [encode(first)[0], broken, encode(last)[0]])
-    assert results[0] == first
-    assert isinstance(results[1], UnreadableMessage)
-    assert results[2] == last
+    assert decode(TICKS, encode(first)[0]) == first
+    with pytest.raises(UnreadableMessage):
+        decode(TICKS, broken)
+    assert decode(TICKS, encode(last)[0]) == last

@@ -12,9 +12,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from contracts.topics import ALL_TOPICS, CONFIG_CHANGES, DEAD_LETTERS, TICKS
 from runtime.background import Background
 from runtime.database import async_url
-from runtime.kafka import bootstrap_list, group_name, topic_name
+from runtime.kafka import bootstrap_list, build_broker, group_name, topic_name
 from runtime.logs import NotTooOften
 from runtime.metrics import ConsumerMetrics, PublisherMetrics
+from runtime.publisher import EventPublisher, PublishFailed
 from runtime.settings import KafkaSettings
 from runtime.startup import is_outage
 from runtime.supervisor import Supervisor
@@ -178,3 +179,15 @@ async def test_backgrounds_that_will_not_even_be_cancelled_hold_up_a_stop_once_a
     began = asyncio.get_running_loop().time()
     await supervisor.stop(0.1)
     assert asyncio.get_running_loop().time() - began < 0.8
+
+
+async def test_publishing_nothing_leaves_readiness_as_it_was() -> None:
+    settings = KafkaSettings(kafka_bootstrap_servers="nowhere:1")
+    publisher = EventPublisher(build_broker(settings, "test"), settings, "test")
+    await publisher.publish_many(TICKS, [])
+    assert publisher.readiness() is None
+    with pytest.raises(PublishFailed):
+        await publisher.tombstone(CONFIG_CHANGES, "1")
+    await publisher.publish_many(TICKS, [])
+    await publisher.tombstones(CONFIG_CHANGES, [])
+    assert "config-changes" in (publisher.readiness() or "")

@@ -2,7 +2,10 @@ import pytest
 from aiokafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 
+from runtime.metrics import ConsumerMetrics
+from runtime.retention_check import RetentionCheck
 from runtime.table_positions import Log, TablePositions
 from support.records import a_record
 
@@ -10,7 +13,8 @@ CONFIGS, STATES, RUNS = (TopicPartition(topic, 3) for topic in ("configs", "stat
 
 
 def positions(**known: int) -> TablePositions:
-    made = TablePositions(tables=("configs", "states"), live=("runs",))
+    retention = RetentionCheck("g", ConsumerMetrics(CollectorRegistry()))
+    made = TablePositions(tables=("configs", "states"), live=("runs",), retention=retention)
     for topic, offset in known.items():
         made.moved(TopicPartition(topic, 3), offset)
     return made
@@ -89,6 +93,6 @@ def test_what_others_own_is_forgotten() -> None:
 def test_a_restore_never_rewinds_the_groups_commits() -> None:
     held = positions(configs=5, states=50)
     held.note_commits(logs(committed=20))
-    assert held.to_commit() == {STATES: (50, "")}
+    assert held.to_commit({3}) == {STATES: (50, "")}
     assert held.was_committed(a_record(topic="configs", partition=3, offset=19))
     assert not held.was_committed(a_record(topic="configs", partition=3, offset=20))

@@ -5,6 +5,7 @@ import pytest
 from contracts.configs import ConfigRemoved
 from scheduler.book import Book, News
 from scheduler.entry import state_of
+from scheduler.grid import to_instant
 from support.schedules import HOUR_MS, NOON, NOON_MS, SPREAD_MS, a_change, a_config, a_run, an_entry
 
 LATER = NOON_MS + HOUR_MS
@@ -226,3 +227,26 @@ def test_the_end_of_a_run_whose_config_is_not_held_is_no_news(book: Book) -> Non
 def test_putting_an_entry_back_does_not_bring_a_removed_one_back(book: Book) -> None:
     book.put(an_entry(), NOON_MS)
     assert book.get(1) is None
+
+
+def removed(config_id: int, now: int) -> ConfigRemoved:
+    return ConfigRemoved(occurred_at=to_instant(now), config_id=config_id, version=9)
+
+
+def test_a_removal_is_remembered_for_a_day_so_that_deleted_configs_do_not_fill_the_memory(book: Book) -> None:
+    day = 24 * HOUR_MS
+    for number in range(1, 101):
+        book.config_removed(0, removed(number, NOON_MS), NOON_MS)
+    assert book.config_changed(0, a_change(config_id=100), NOON_MS + day - 1) is None, "an older version, repeated"
+    book.config_removed(0, removed(101, NOON_MS + day), NOON_MS + day)
+    assert set(book._partitions[0].removed) == {101}
+
+
+def test_removals_of_long_ago_are_kept_until_the_partition_is_restored() -> None:
+    book = Book(SPREAD_MS, 24 * HOUR_MS)
+    book.config_removed(0, removed(1, NOON_MS), NOON_MS)
+    later = NOON_MS + 48 * HOUR_MS
+    book.config_removed(0, removed(2, later), later)
+    assert set(book._partitions[0].removed) == {1, 2}
+    book.go_live(0, later)
+    assert set(book._partitions[0].removed) == {2}

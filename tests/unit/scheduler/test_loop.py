@@ -190,3 +190,32 @@ def test_the_ticker_is_live_until_it_gets_stuck() -> None:
     assert service.ticker.liveness() is None
     service.ticker._turned_at = -100.0
     assert "not turned" in (service.ticker.liveness() or "")
+
+
+@pytest.mark.parametrize("goes_by", ["removal", "tombstone", "another owner"])
+async def test_what_was_logged_about_a_config_is_forgotten_with_it(service: Service, goes_by: str) -> None:
+    service.change()
+    (tick,) = await service.ticks(1)
+    run = the_run_of(tick, ended=service.now)
+    service.handlers.on_record(0, RUN_EVENTS, run.key(), run)
+    service.now += 72 * HOUR_MS
+    await service.ticks(2)
+    assert len(service.lanes._holes) == 1
+    if goes_by == "another owner":
+        service.handlers.on_dropped({0})
+    else:
+        removed = ConfigRemoved(occurred_at=to_instant(service.now), config_id=1, version=2)
+        service.handlers.on_record(0, CONFIG_CHANGES, "1", removed if goes_by == "removal" else None)
+    assert service.lanes._holes == {}
+
+
+async def test_a_thousand_deleted_configs_are_forgotten_in_one_request(service: Service) -> None:
+    for config_id in range(1, 1001):
+        service.change(config_id=config_id)
+    await service.ticks(1000)
+    await service.states.flush(1)
+    before = service.kafka.requests
+    for config_id in range(1, 1001):
+        service.handlers.on_record(0, CONFIG_CHANGES, str(config_id), None)
+    await eventually(lambda: [event for _, _, event in service.kafka.log].count(None) == 1000)
+    assert service.kafka.requests - before <= 4, "one for states and one for tombstones, of two batches at most"

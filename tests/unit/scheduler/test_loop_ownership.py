@@ -1,16 +1,20 @@
 """A loop whose clock is set, or whose partitions go to another instance."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
+from typing import get_args
 
 import pytest
 
-from contracts.topics import SCHEDULE_STATE, TICKS
+from contracts.topics import CONFIG_CHANGES, RUN_EVENTS, SCHEDULE_STATE, TICKS
 from scheduler.entry import state_of
 from scheduler.grid import to_instant
+from scheduler.handlers import TableEvent
+from support.consuming import a_tick
 from support.polling import eventually
 from support.scheduler_service import Service, running
-from support.schedules import HOUR_MS, NOON_MS, an_entry
+from support.schedules import HOUR_MS, NOON_MS, an_entry, the_run_of
 
 MINUTE_MS = 60_000
 
@@ -127,3 +131,42 @@ async def test_dropped_configs_are_not_ticked(service: Service) -> None:
     service.handlers.on_dropped({0})
     service.now += HOUR_MS
     await service.nothing_more_than(1)
+
+
+async def test_a_handover_says_whether_kafka_has_all_that_followed_from_what_was_read(service: Service) -> None:
+    service.change()
+    (tick,) = await service.ticks(1)
+    assert await service.handlers.on_revoked({0})
+    service.handlers.on_live(0)
+    service.kafka.answering.clear()
+    run = the_run_of(tick, ended=service.now)
+    service.handlers.on_record(0, RUN_EVENTS, run.key(), run)
+    assert not await service.handlers.on_revoked({0}), "the first success is not published"
+    service.kafka.answering.set()
+
+
+async def test_a_handover_of_an_instance_that_was_relieved_and_stops_is_not_settled() -> None:
+    service = Service()
+    service.handlers.on_live(0)
+    async with running(service):
+        service.change()
+        (tick,) = await service.ticks(1)
+        service.replaced = True
+        run = the_run_of(tick, ended=service.now)
+        service.handlers.on_record(0, RUN_EVENTS, run.key(), run)
+        await eventually(lambda: service.states.backlog() == 0)
+        assert not await service.handlers.on_revoked({0}), "the state waits until the group confirms us"
+    assert not await service.handlers.on_revoked({0}), "the state was never published"
+
+
+def test_every_event_of_the_subscribed_topics_is_known_and_any_other_is_refused() -> None:
+    handled = {event for topic in (CONFIG_CHANGES, SCHEDULE_STATE, RUN_EVENTS) for event in topic.events}
+    assert handled == set(get_args(TableEvent))
+    with pytest.raises(AssertionError, match="TickDue"):
+        Service().handlers.on_record(0, TICKS, "binance", a_tick())
+
+
+def test_a_partition_that_is_live_leaves_the_garbage_collector_as_it_was() -> None:
+    frozen = gc.get_freeze_count()
+    Service().handlers.on_live(0)
+    assert gc.get_freeze_count() == frozen

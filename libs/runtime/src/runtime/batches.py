@@ -27,6 +27,7 @@ from runtime.kafka import consumer_options, group_name, topic_name
 from runtime.logs import log
 from runtime.metrics import ConsumerMetrics
 from runtime.monitor import POLL_LIMIT_SECONDS, ConsumerMonitor
+from runtime.retention_check import RetentionCheck
 from runtime.settings import KafkaSettings
 
 __all__ = ["BatchSubscription", "Received", "subscribe_batch"]
@@ -101,6 +102,7 @@ class BatchSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
         self.consumer_of: Callable[[], AIOKafkaConsumer | None] = lambda: None
         self._topics, self._group, self._dead_letters, self._writer = topics, group, dead_letters, writer
         self._metrics, self._monitor = metrics, ConsumerMonitor(group, metrics)
+        self._retention = RetentionCheck(group, metrics)
         self._commits = GatedCommits()
         self._generation = 0
         self._written: dict[TopicPartition, tuple[int, str]] = {}
@@ -120,6 +122,8 @@ class BatchSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
         """Watch the subscription until stopped; the broker does the consuming. Raises what broke it."""
         while not self._stopping.is_set():
             await self._commit()  # what could not be committed at once
+            if (consumer := self.consumer_of()) is not None:
+                await self._retention.on_turn(consumer)
             self._monitor.report_lag()
             await self._pause()
         await self._idle.wait()
@@ -165,6 +169,7 @@ class BatchSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         if (consumer := self.consumer_of()) is not None:
             self._monitor.attach(consumer)
+            await self._retention.on_assigned(consumer, await self._commits.stored(consumer, assigned) or {})
         self._monitor.assigned()
         self._commits.open()
         log.info("Partitions assigned", action="assigned", group=self._group, partitions=len(assigned))

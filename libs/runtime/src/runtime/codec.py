@@ -45,19 +45,6 @@ def decode(topic: Topic, value: bytes | None) -> Event:
     return event
 
 
-def decode_batch(topic: Topic, values: Sequence[bytes | None]) -> list[Event | UnreadableMessage]:
-    """One result per value, in order. One call per message: joining them into one JSON array saves under a
-    microsecond each, and then one broken message could shift the others.
-    """
-    results: list[Event | UnreadableMessage] = []
-    for value in values:
-        try:
-            results.append(decode(topic, value))
-        except UnreadableMessage as error:
-            results.append(error)
-    return results
-
-
 def event_union(events: Sequence[type[Event]]) -> Any:
     """The type of any of these events, told apart by their `type` field."""
     if len(events) == 1:

@@ -47,14 +47,15 @@ class GatedCommits:
     async def stored(
         self, consumer: AIOKafkaConsumer | None, partitions: Collection[TopicPartition]
     ) -> dict[TopicPartition, tuple[int, str]] | None:
-        """What the group has committed, whoever did: (offset, metadata), (0, "") for nothing. None: it does not say."""
+        """What the group has committed, whoever did: (offset, metadata) of the partitions that have a commit. None if
+        Kafka does not answer.
+        """
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
-                found = await committed_with_metadata(consumer, partitions)
+                return await committed_with_metadata(consumer, partitions)
         except (KafkaError, TimeoutError) as error:
             log.warning("Commits of earlier owners are unknown", action="restore_skipped", error=repr(error))
             return None
-        return {each: found.get(each, (0, "")) for each in partitions}
 
     async def commit(
         self,

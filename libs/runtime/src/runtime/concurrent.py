@@ -6,7 +6,8 @@ partition are finished; finished means handled, or acknowledged as a dead letter
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+import contextlib
+from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -29,6 +30,7 @@ from runtime.logs import log
 from runtime.metrics import ConsumerMetrics
 from runtime.monitor import ConsumerMonitor
 from runtime.partition_tracker import PartitionTracker
+from runtime.retention_check import RetentionCheck
 from runtime.settings import KafkaSettings
 from runtime.waiting_room import WaitingRoom
 
@@ -47,8 +49,12 @@ class _Waiting(NamedTuple):
     """None where it must wait: as bytes it takes less room."""
 
 
-_NO_LANE = object()
-"""Where messages are that nobody can read: they take no place, and so wait for none."""
+class _InHand(NamedTuple):
+    tracker: PartitionTracker
+    partition: TopicPartition
+    offset: int
+    lane: Hashable | None
+    """None where nobody can read the message: it takes no place, and so waits for none."""
 
 
 class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -80,11 +86,11 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             first_pause=self._limits.first_retry,
             on_retry=metrics.retries.labels(group).inc,
         )
-        self._monitor = ConsumerMonitor(group, metrics)
+        self._monitor, self._retention = ConsumerMonitor(group, metrics), RetentionCheck(group, metrics)
         self.liveness, self.readiness = self._monitor.liveness, self._monitor.readiness
         self._metrics = metrics
         self._trackers: dict[TopicPartition, PartitionTracker] = {}
-        self._tasks: dict[asyncio.Task[None], tuple[TopicPartition, Hashable]] = {}
+        self._tasks: dict[asyncio.Task[None], _InHand] = {}
         self._urgent = urgent
         self._lanes = WaitingRoom[_Waiting](
             shared=self._limits.in_flight, per_lane=self._limits.per_lane, own=self._limits.own_per_lane
@@ -157,8 +163,10 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Keep what we are given back, give up what went to others: they do it again, not both of us at once."""
         self._give_up(self._trackers.keys() - assigned)
-        stored = await self._commits.stored(self._consumer, assigned)
-        if stored is not None:
+        assert self._consumer is not None  # noqa: S101 -- it calls us
+        if (stored := await self._commits.stored(self._consumer, assigned)) is not None:
+            await self._retention.on_assigned(self._consumer, stored)
+            stored = dict.fromkeys(assigned, (0, "")) | stored
             # More than we know of: we stood still and another went on, and committing what we know would take the
             # group back. Less than we committed: another log under the same name, whose offsets begin anew.
             self._give_up(
@@ -217,8 +225,8 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             await self._wait_for_room()
             return
         self._turn += 1
-        taken = 0
-        for partition in _rotated(list(rooms), self._turn):
+        taken, first = 0, self._turn % len(rooms)
+        for partition in [*rooms][first:] + [*rooms][:first]:  # another one first each time: none is always last
             allowed = min(rooms[partition], _READ_AT_ONCE)
             taken += self._dispatch(await consumer.getmany(partition, timeout_ms=0, max_records=allowed))
         if not taken:
@@ -235,14 +243,12 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
 
     async def _wait_for_room(self) -> None:
         self._room.clear()
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 await self._room.wait()
-        except TimeoutError:
-            return
 
     def _dispatch(self, batches: dict[TopicPartition, list[ConsumerRecord]]) -> int:
-        """Begin with each record that is not in hand yet, or let it wait. Returns how many records were looked at."""
+        """Begin with each record that is not in hand yet, or let it wait. How many records were looked at."""
         for partition, records in batches.items():
             tracker = self._trackers.setdefault(partition, PartitionTracker())
             for record in records:
@@ -279,40 +285,40 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         tracker: PartitionTracker,
         partition: TopicPartition,
         record: ConsumerRecord,
-        settling: Awaitable[None],
-        lane: Hashable = _NO_LANE,
+        settling: Coroutine[Any, Any, None],
+        lane: Hashable | None = None,
     ) -> None:
-        async def finish() -> None:
-            await settling
-            tracker.finish(record.offset)
-
-        task = asyncio.create_task(finish())
-        self._tasks[task] = partition, lane
+        # The task is the coroutine itself. One around it that is cancelled before its first step would never await it.
+        task = asyncio.create_task(settling)
+        self._tasks[task] = _InHand(tracker, partition, record.offset, lane)
         task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        _, lane = self._tasks.pop(task)
-        if lane is not _NO_LANE:
-            self._lanes.leave(lane)
+        message = self._tasks.pop(task)
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is None:
+            message.tracker.finish(message.offset)
+        elif not isinstance(error, asyncio.CancelledError) and not self._broken.done():
+            self._broken.set_exception(error)
+        if message.lane is not None:
+            self._lanes.leave(message.lane)
         self._begin_waiting()
         self._room.set()
-        if not task.cancelled() and (error := task.exception()) is not None and not self._broken.done():
-            self._broken.set_exception(error)
 
     async def _drain(self, partitions: set[TopicPartition], seconds: float) -> None:
-        if tasks := [task for task, (partition, _) in self._tasks.items() if partition in partitions]:
+        if tasks := [task for task, message in self._tasks.items() if message.partition in partitions]:
             await asyncio.wait(tasks, timeout=seconds)
 
     def _give_up(self, lost: set[TopicPartition]) -> None:
         """A letter under way may still arrive: one too many is better than one too few."""
         self._trackers = {each: tracker for each, tracker in self._trackers.items() if each not in lost}
-        for task, (partition, lane) in self._tasks.items():
-            if partition in lost and lane is not _NO_LANE:
+        for task, message in self._tasks.items():
+            if message.partition in lost and message.lane is not None:
                 task.cancel()
 
     async def _settle_letters(self) -> None:
         """What was put aside is in the topic before we go: whoever is alarmed by a limit will want to look at it."""
-        if letters := [task for task, (_, lane) in self._tasks.items() if lane is _NO_LANE]:
+        if letters := [task for task, message in self._tasks.items() if message.lane is None]:
             await asyncio.wait(letters, timeout=_CANCEL_SECONDS)
 
     async def _abandon_tasks(self) -> None:
@@ -329,6 +335,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         while True:
             await asyncio.sleep(self._limits.commit_interval)
             await self._commit(consumer, set(consumer.assignment()))
+            await self._retention.on_turn(consumer)
             self._monitor.report_lag(self._unfinished)
             self._metrics.waiting.labels(self._group).set(len(self._lanes))
 
@@ -341,9 +348,3 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             if partition in only and (snapshot := tracker.snapshot()) is not None
         }
         await self._commits.commit(consumer, snapshots, leaving=leaving)
-
-
-def _rotated(partitions: list[TopicPartition], turn: int) -> list[TopicPartition]:
-    """Begin with another partition each time, so that none is always served last."""
-    first = turn % len(partitions)
-    return partitions[first:] + partitions[:first]

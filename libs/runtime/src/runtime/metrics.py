@@ -28,6 +28,18 @@ class ConsumerMetrics:
             ("consumer", "topic", "partition"),
             registry=registry,
         )
+        self.retained = Gauge(
+            "candlekeep_consumer_retained",
+            "Messages of an assigned partition that Kafka still has. Unread ones are deleted when the lag reaches it.",
+            ("consumer", "topic", "partition"),
+            registry=registry,
+        )
+        self.deleted_unread = Counter(
+            "candlekeep_consumer_deleted_unread",
+            "Messages that retention deleted before their consumer group had read them, at most.",
+            ("consumer", "topic"),
+            registry=registry,
+        )
         self.batch_size = Histogram(
             "candlekeep_consumer_batch_size",
             "Messages per batch handed to a handler.",
@@ -71,11 +83,19 @@ class ConsumerMetrics:
 
     def report_lag(self, consumer: str, lag: Mapping[tuple[str, int], int]) -> None:
         """Lag by (topic, partition). Partitions that are not named are somebody else's now: their series end."""
-        for name, topic, partition in list(self.lag._metrics):  # noqa: SLF001 -- the client offers no list of children
-            if name == consumer and (topic, int(partition)) not in lag:
-                self.lag.remove(name, topic, partition)
-        for (topic, number), behind in lag.items():
-            self.lag.labels(consumer, topic, str(number)).set(behind)
+        _replace(self.lag, consumer, lag)
+
+    def report_retained(self, consumer: str, retained: Mapping[tuple[str, int], int]) -> None:
+        """As `report_lag`."""
+        _replace(self.retained, consumer, retained)
+
+
+def _replace(gauge: Gauge, consumer: str, values: Mapping[tuple[str, int], int]) -> None:
+    for name, topic, partition in list(gauge._metrics):  # noqa: SLF001 -- the client offers no list of children
+        if name == consumer and (topic, int(partition)) not in values:
+            gauge.remove(name, topic, partition)
+    for (topic, number), value in values.items():
+        gauge.labels(consumer, topic, str(number)).set(value)
 
 
 class PublisherMetrics:

@@ -58,7 +58,11 @@ class EventPublisher:
 
     async def tombstone(self, topic: Topic, key: str) -> None:
         """Publish a null value: compaction forgets the key. Raises `PublishFailed`."""
-        await self._send(topic, [_Message(key, None)])
+        await self.tombstones(topic, [key])
+
+    async def tombstones(self, topic: Topic, keys: Iterable[str]) -> None:
+        """Publish a null value for each key, without a round trip per key. Fails as `publish_many` does."""
+        await self._send(topic, [_Message(key, None) for key in keys])
 
     async def publish_raw(self, topic: Topic, *, key: str, value: bytes | None, headers: Mapping[str, str]) -> None:
         """Publish bytes that were encoded earlier, such as the outbox's. Raises `PublishFailed`."""
@@ -73,6 +77,8 @@ class EventPublisher:
         return _Message(event.key(), value, headers)
 
     async def _send(self, topic: Topic, messages: list[_Message]) -> None:
+        if not messages:
+            return  # nothing is known about Kafka afterwards, so readiness stays as it was
         try:
             async with asyncio.timeout(self._settings.kafka_publish_timeout_seconds):
                 await self._send_all(topic_name(self._settings, topic), messages)

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from runtime.aiokafka_inside import committed_with_metadata, position
 from runtime.commits import REQUEST_SECONDS
 from runtime.logs import log
+from runtime.retention_check import RetentionCheck
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Log:
 class TablePositions:
     """The next offset to read of every partition, kept through rebalances."""
 
-    def __init__(self, *, tables: Collection[str], live: Collection[str]) -> None:
+    def __init__(self, *, tables: Collection[str], live: Collection[str], retention: RetentionCheck) -> None:
+        self._retention = retention
         self._tables, self._live_topics = tuple(tables), tuple(live)
         self._next: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
@@ -83,14 +85,14 @@ class TablePositions:
     def reached(self, end: Mapping[TopicPartition, int]) -> bool:
         return all(self._next.get(partition, -1) >= offset for partition, offset in end.items())
 
-    def to_commit(self, numbers: Collection[int] | None = None) -> dict[TopicPartition, tuple[int, str]]:
+    def to_commit(self, numbers: Collection[int]) -> dict[TopicPartition, tuple[int, str]]:
         """Positions worth committing: the live topics need them, the tables' show the lag to dashboards and tell
         which unreadable messages were put aside before. Never less than was committed.
         """
         return {
             each: (offset, "")
             for each, offset in self._next.items()
-            if (numbers is None or each.partition in numbers) and offset >= self._committed.get(each, 0)
+            if each.partition in numbers and offset >= self._committed.get(each, 0)
         }
 
     def was_committed(self, record: ConsumerRecord) -> bool:
@@ -112,8 +114,18 @@ class TablePositions:
             each: Log(beginnings[each], ends[each], commits[each][0] if each in commits else None)
             for each in partitions
         }
+        self._check_retention(logs)
         self.note_commits(logs)
         return {number: self.opening(number, logs) for number in numbers}
+
+    def _check_retention(self, logs: Mapping[TopicPartition, Log]) -> None:
+        """Of the group's commit and our own position the later one counts. Without either, nothing was to be read."""
+        offsets = {
+            each: max(known)
+            for each, found in logs.items()
+            if (known := [offset for offset in (found.committed, self._next.get(each)) if offset is not None])
+        }
+        self._retention.compare(offsets, {each: logs[each].beginning for each in offsets})
 
     def opening(self, number: int, logs: Mapping[TopicPartition, Log]) -> Opening:
         """Go on where we stopped if all tables can; else begin anew."""

@@ -6,7 +6,8 @@ off, or from the end where it never was, and only while the partition is live.
 
 Delivery: the tables are read **at least once** and in order per topic. `live` topics are **at most once** across a
 crash at the wrong moment (their offset may be committed before what was done about the event was published), so they
-may carry hints, not duties.
+may carry hints, not duties. In a handover they are **at least once**: offsets are committed only if the owner says
+that all that followed from the messages is published.
 
 A rebalance revokes everything from everybody. What this process is given back it goes on with where it stopped,
 instead of reading it all again.
@@ -34,6 +35,7 @@ from runtime.kafka import build_consumer, topic_name
 from runtime.logs import log
 from runtime.metrics import ConsumerMetrics
 from runtime.monitor import ConsumerMonitor
+from runtime.retention_check import RetentionCheck
 from runtime.settings import KafkaSettings
 from runtime.table_positions import Opening, TablePositions
 
@@ -47,14 +49,18 @@ class PartitionOwner(Protocol):
 
     def on_record(self, partition: int, topic: Topic, key: str, event: Event | None) -> None:
         """One message, in order per topic; `event` is None for a tombstone. Also called while the partition is being
-        restored, when `is_live(partition)` is false. May get a message again.
+        restored, before `on_live(partition)`. May get a message again.
         """
 
     def on_live(self, partition: int) -> None:
         """The partition's book is complete: act on it from now on."""
 
-    async def on_revoked(self, partitions: set[int]) -> None:
-        """Stop acting on these before returning: another may own them a moment later. Keep their books."""
+    async def on_revoked(self, partitions: set[int]) -> bool:
+        """Stop acting on these before returning: another may own them a moment later. Keep their books.
+
+        Whether their offsets may be committed: all that followed from their messages is published. If not, the next
+        owner reads the messages again.
+        """
 
     def on_dropped(self, partitions: set[int]) -> None:
         """Forget the books of these: others own them now, or they are about to be read from the beginning."""
@@ -81,6 +87,7 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
         self._positions = TablePositions(
             tables=[topic_name(settings, topic) for topic in tables],
             live=[topic_name(settings, topic) for topic in live],
+            retention=RetentionCheck(group, metrics),
         )
         self._monitor = ConsumerMonitor(group, metrics)
         self._heartbeat = HeartbeatWatch(settings.kafka_session_timeout_ms / 1000 / 2)
@@ -97,10 +104,6 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
     def background(self) -> Background:
         """For the worker: runs it, stops it, watches it."""
         return Background(f"tables of {self._group}", self.run, self.stop, self.liveness, self.readiness)
-
-    def is_live(self, partition: int) -> bool:
-        """Whether the partition is ours and its book complete."""
-        return partition in self._live
 
     @property
     def live_partitions(self) -> frozenset[int]:
@@ -156,8 +159,7 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-            await self._let_go()
-            await self._commit(consumer)
+            await self._commit(consumer, await self._let_go())
             await close_consumer(consumer)
 
     # -- group membership: called by aiokafka's coordinator, heartbeats go on meanwhile ------------------------------
@@ -168,9 +170,9 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
         self._commits.close()
         self._monitor.revoked()
         self._generation += 1
-        await self._let_go()
+        settled = await self._let_go()
         if self._consumer is not None and revoked:
-            await self._commit(self._consumer, leaving=True)
+            await self._commit(self._consumer, settled, leaving=True)
 
     @override
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
@@ -185,16 +187,20 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
         self._commits.open()
         log.info("Partitions assigned", action="assigned", group=self._group, partitions=sorted(numbers))
 
-    async def _let_go(self) -> None:
-        owned = self._live | self._openings.keys()
+    async def _let_go(self) -> set[int]:
+        """The partitions whose offsets may be committed. Not those that are being restored: what their live topics
+        taught before an earlier rebalance may be unpublished.
+        """
+        live, owned = self._live, self._live | self._openings.keys()
         self._live, self._openings, self._to_open = set(), {}, set()
         if not owned:
-            return
+            return set()
         try:
             async with asyncio.timeout(_REVOKE_SECONDS):
-                await self._owner.on_revoked(owned)
+                return live if await self._owner.on_revoked(owned) else set()
         except TimeoutError:
             log.exception("Letting go of partitions took too long", action="revoke_timeout", partitions=sorted(owned))
+            return set()
 
     # -- following ---------------------------------------------------------------------------------------------------
 
@@ -295,8 +301,6 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
             await self._commit(consumer, self._live)
             self._monitor.report_lag()
 
-    async def _commit(
-        self, consumer: AIOKafkaConsumer, only: Collection[int] | None = None, *, leaving: bool = False
-    ) -> None:
+    async def _commit(self, consumer: AIOKafkaConsumer, only: Collection[int], *, leaving: bool = False) -> None:
         if self._dead_letters.may_commit:
             await self._commits.commit(consumer, self._positions.to_commit(only), leaving=leaving)

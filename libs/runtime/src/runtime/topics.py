@@ -1,6 +1,6 @@
 """Topics as declared in contracts, made and checked on a cluster.
 
-python -m runtime.topics provision    create what is missing, adjust what differs
+python -m runtime.topics provision    create what is missing, adjust what differs from the declaration
 python -m runtime.topics describe     show what is declared and what is there
 """
 
@@ -24,6 +24,8 @@ from runtime.settings import KafkaSettings, load_settings
 _ADMIN_SECONDS = 30.0
 _WANTED_REPLICAS = 3
 _SETTLE_SECONDS = 0.05
+_SET_FOR_TOPIC = 1
+"""Kafka's `ConfigSource.DYNAMIC_TOPIC_CONFIG`."""
 
 
 class TopicsNotReady(Exception):  # noqa: N818 -- it names a state
@@ -50,6 +52,9 @@ async def provision(
 ) -> list[str]:
     """Create missing topics and adjust the configuration of the others. Returns what was done, a line per topic.
 
+    Of an existing topic it changes only the settings in `topic_configs`. All others keep the values that an operator
+    gave them, such as `retention.bytes`. Without a change by others at the same moment: Kafka takes a topic's settings
+    from us as a whole.
     Safe to run again and at the same time as others. Replicas by default: 3, or as many as there are brokers.
     Raises `TopicMismatch` before it changes anything.
     """
@@ -145,12 +150,16 @@ async def _create(admin: AIOKafkaAdminClient, name: str, topic: Topic, replicas:
 
 
 async def _adjust(admin: AIOKafkaAdminClient, name: str, wanted: dict[str, str]) -> list[str]:
-    """Alter a topic's configuration where it differs. The request replaces the whole, so it names all of ours."""
-    is_now = await _configs(admin, name)
+    """Alter a topic's configuration where it differs.
+
+    The request replaces all of the topic's own settings, so it repeats those that are not ours. aiokafka has no
+    IncrementalAlterConfigs.
+    """
+    is_now, own = await _configs(admin, name)
     different = {key: value for key, value in wanted.items() if is_now.get(key) != value}
     if not different:
         return []
-    responses = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs=wanted)])
+    responses = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs=own | wanted)])
     for response in responses:
         for code, message, *_ in response.resources:
             if code:
@@ -158,13 +167,18 @@ async def _adjust(admin: AIOKafkaAdminClient, name: str, wanted: dict[str, str])
     return [f"adjusted {name} ({', '.join(f'{key}={value}' for key, value in different.items())})"]
 
 
-async def _configs(admin: AIOKafkaAdminClient, name: str) -> dict[str, str]:
+async def _configs(admin: AIOKafkaAdminClient, name: str) -> tuple[dict[str, str], dict[str, str]]:
+    """All settings that apply to a topic, and those of them that were set for this topic."""
     responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
     found: dict[str, str] = {}
+    own: dict[str, str] = {}
     for response in responses:
         for _code, _message, _kind, _name, entries in response.resources:
-            found |= {entry[0]: entry[1] for entry in entries}
-    return found
+            for key, value, _read_only, source, *_ in entries:
+                found[key] = value
+                if source == _SET_FOR_TOPIC:
+                    own[key] = value
+    return found, own
 
 
 app = typer.Typer(help="Kafka's topics, as declared in contracts.topics.", no_args_is_help=True)
@@ -172,7 +186,7 @@ app = typer.Typer(help="Kafka's topics, as declared in contracts.topics.", no_ar
 
 @app.command("provision")
 def provision_command(replication_factor: int | None = None) -> None:
-    """Create missing topics and adjust their configuration."""
+    """Create missing topics and adjust the settings that Candlekeep declares. Other settings of a topic stay."""
     settings = load_settings(KafkaSettings)
     done = _run(provision(settings, replication_factor=replication_factor))
     typer.echo("\n".join(done) or f"All {len(ALL_TOPICS)} topics are as declared.")

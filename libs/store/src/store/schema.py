@@ -1,5 +1,7 @@
 """Refusing to run on a schema older than the code."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import cache
 
 from alembic.runtime.migration import MigrationContext
@@ -29,6 +31,16 @@ async def ensure_current(engine: AsyncEngine) -> None:
         f"the database is {found}, this release needs revision {head_revision()}: "
         "run `python -m store upgrade` with the same DATABASE_URL first (or `make migrate`)"
     )
+
+
+@asynccontextmanager
+async def using_current(engine: AsyncEngine) -> AsyncIterator[None]:
+    """The database for as long as a worker lives: checked as by `ensure_current`, and disconnected at the end."""
+    try:
+        await ensure_current(engine)
+        yield
+    finally:
+        await engine.dispose()
 
 
 def current_revision(connection: Connection) -> str | None:

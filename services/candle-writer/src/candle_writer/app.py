@@ -1,10 +1,6 @@
 """What candle-writer is made of."""
 
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from candle_writer.handlers import build_handler
 from candle_writer.metrics import CandleWriterMetrics
@@ -18,7 +14,7 @@ from runtime.kafka import build_broker
 from runtime.metrics import ConsumerMetrics, PublisherMetrics, new_registry
 from runtime.publisher import EventPublisher
 from runtime.worker import Worker
-from store.schema import ensure_current
+from store.schema import using_current
 
 NAME = "candle-writer"
 
@@ -49,14 +45,5 @@ def build_worker(settings: CandleWriterSettings) -> Worker:
         health=Health(),
         topics=(CANDLES, DEAD_LETTERS),
         backgrounds=(subscription.background(),),
-        resources=lambda: _database(engine),
+        resources=lambda: using_current(engine),
     )
-
-
-@asynccontextmanager
-async def _database(engine: AsyncEngine) -> AsyncIterator[None]:
-    try:
-        await ensure_current(engine)
-        yield
-    finally:
-        await engine.dispose()

@@ -1,8 +1,6 @@
 """What log-writer is made of."""
 
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -24,7 +22,7 @@ from runtime.kafka import build_broker
 from runtime.metrics import ConsumerMetrics, PublisherMetrics, new_registry
 from runtime.publisher import EventPublisher
 from runtime.worker import Worker
-from store.schema import ensure_current
+from store.schema import using_current
 
 NAME = "log-writer"
 
@@ -55,7 +53,7 @@ def build_worker(settings: LogWriterSettings) -> Worker:
         health=Health(),
         topics=(RUN_EVENTS, SCHEDULE_STATE, DEAD_LETTERS),
         backgrounds=(subscription.background(), *(c.background() for c in _chores(settings, engine, metrics))),
-        resources=lambda: _database(engine),
+        resources=lambda: using_current(engine),
     )
 
 
@@ -77,12 +75,3 @@ def _chores(settings: LogWriterSettings, engine: AsyncEngine, metrics: LogWriter
     if settings.log_retention_days:
         chores.append(Chore("retention", retain, RETENTION_SECONDS, metrics.chore_failures))
     return chores
-
-
-@asynccontextmanager
-async def _database(engine: AsyncEngine) -> AsyncIterator[None]:
-    try:
-        await ensure_current(engine)
-        yield
-    finally:
-        await engine.dispose()

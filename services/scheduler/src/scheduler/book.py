@@ -6,6 +6,7 @@ partitions out anew it is held: its entries stay and take news, but nothing fire
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import NamedTuple
 
 from contracts.configs import ConfigChanged, ConfigRemoved
@@ -51,9 +52,12 @@ class _Removal(NamedTuple):
     version: int
     at: int
     """Up to when slots were due."""
+    read_at: int
 
 
-_NO_REMOVAL = _Removal(0, 0)
+_NO_REMOVAL = _Removal(0, 0, 0)
+_KEEP_REMOVALS_MS = timedelta(days=1) // timedelta(milliseconds=1)
+"""Kafka's default `delete.retention.ms`: an instance that restores the partition later does not read the removal."""
 
 
 @dataclass(slots=True)
@@ -66,7 +70,17 @@ class _Partition:
     """The same of configs that were removed."""
     states: dict[int, Entry] = field(default_factory=dict)
     removed: dict[int, _Removal] = field(default_factory=dict)
-    """By id, so that a repeated older version does not bring a deleted config back."""
+    """By id, so that a repeated older version does not bring a deleted config back. In the order of reading; each is
+    dropped after a while, or deleted configs would fill the memory.
+    """
+
+    def drop_old_removals(self, now: int) -> None:
+        """Stops at the first that is kept, so that a bulk deletion costs each removal one look."""
+        while self.removed:
+            config_id, removal = next(iter(self.removed.items()))
+            if now - removal.read_at < _KEEP_REMOVALS_MS:
+                return
+            del self.removed[config_id]
 
 
 class Book:
@@ -121,12 +135,14 @@ class Book:
         if partition in self._partitions:
             self._partitions[partition].live = False
 
-    def drop(self, partitions: set[int]) -> None:
-        """They are somebody else's now, or about to be restored from the beginning."""
-        for config_id in [each for each, entry in self._entries.items() if entry.partition in partitions]:
+    def drop(self, partitions: set[int]) -> list[int]:
+        """They are somebody else's now, or about to be restored from the beginning. Returns their configs' ids."""
+        dropped = [each for each, entry in self._entries.items() if entry.partition in partitions]
+        for config_id in dropped:
             self._remove(config_id)
         for partition in partitions:
             self._partitions.pop(partition, None)
+        return dropped
 
     def go_live(self, partition: int, now: int) -> Restored:
         """All of it has been read, or it was given back and all that is new has been: it may fire from here on."""
@@ -148,6 +164,7 @@ class Book:
         orphans = [self._orphan(held, state, now) for state in states.values()]
         restored = Restored(tuple(held.plans), tuple(news), tuple(orphans), tuple(ahead))
         held.plans, held.gone, held.states = {}, {}, {}
+        held.drop_old_removals(now)
         return restored
 
     # ---- news ----
@@ -169,9 +186,11 @@ class Book:
         known = self._plan(held, config_id)
         if known is not None and event.version < known.version:
             return None
-        removal = _Removal(event.version, min(to_ms(event.occurred_at), now))
-        held.removed[config_id] = max(removal, held.removed.get(config_id, removal))
-        if not held.restored:
+        removal = _Removal(event.version, min(to_ms(event.occurred_at), now), now)
+        held.removed[config_id] = max(removal, held.removed.pop(config_id, removal))
+        if held.restored:
+            held.drop_old_removals(now)
+        else:
             held.gone[config_id] = held.plans.get(config_id, [])
         entry = self._entries.get(config_id)
         passed_over = 0 if entry is None else owed(entry, removal.at)

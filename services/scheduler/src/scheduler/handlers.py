@@ -1,11 +1,11 @@
 """What wakes the scheduler: messages of the partitions it owns, and partitions that come and go."""
 
-import gc
 import time
+from typing import assert_never, cast
 
 from contracts.configs import ConfigChanged, ConfigRemoved
 from contracts.event import Event
-from contracts.runs import RunFinished
+from contracts.runs import RunFinished, RunStarted
 from contracts.schedule import JobScheduled
 from contracts.topics import CONFIG_CHANGES, SCHEDULE_STATE, Topic
 from runtime.logs import log
@@ -15,6 +15,9 @@ from scheduler.clock import Clock
 from scheduler.lanes import Lanes
 from scheduler.metrics import SchedulerMetrics
 from scheduler.states import States
+
+TableEvent = ConfigChanged | ConfigRemoved | JobScheduled | RunStarted | RunFinished
+"""The events of all topics that the scheduler subscribes to."""
 
 
 class Handlers:
@@ -37,24 +40,25 @@ class Handlers:
 
     def on_record(self, partition: int, topic: Topic, key: str, event: Event | None) -> None:
         self._restoring_since.setdefault(partition, time.monotonic())
-        match event:
+        if event is None:
+            self._on_tombstone(partition, topic, int(key))
+            return
+        subscribed = cast("TableEvent", event)
+        match subscribed:
             case ConfigChanged():
-                self._tell(self._book.config_changed(partition, event, self._clock()))
+                self._tell(self._book.config_changed(partition, subscribed, self._clock()))
             case ConfigRemoved():
-                if (news := self._book.config_removed(partition, event, self._clock())) is not None:
+                if (news := self._book.config_removed(partition, subscribed, self._clock())) is not None:
                     self._forget(news)
             case JobScheduled():
-                self._book.state_read(partition, event.config_id, event, self._clock())
+                self._book.state_read(partition, subscribed.config_id, subscribed, self._clock())
             case RunFinished():
-                if self._book.run_finished(partition, event, self._clock()):
-                    self._states.remember(event.config_id)
-            case None if topic is CONFIG_CHANGES:
-                if self._book.config_forgotten(partition, int(key)):
-                    self._states.forget(int(key))
-            case None if topic is SCHEDULE_STATE:
-                self._book.state_read(partition, int(key), None, self._clock())
+                if self._book.run_finished(partition, subscribed, self._clock()):
+                    self._states.remember(subscribed.config_id)
+            case RunStarted():
+                pass  # it does not change a schedule
             case _:
-                pass  # RunStarted says nothing about a schedule
+                assert_never(subscribed)
 
     def on_live(self, partition: int) -> None:
         restored = self._book.go_live(partition, self._clock())
@@ -68,9 +72,6 @@ class Handlers:
             self._forget(news)
         self._tell_righted(restored.righted)
         self._states.resume()
-        # A hundred thousand entries are for ever; the garbage collector need not walk them, which takes a tenth of a
-        # second each time. Replaced entries are still freed: they are in no cycle.
-        gc.freeze()
         self._metrics.restore_seconds.observe(seconds)
         log.info(
             "Partition live",
@@ -86,8 +87,10 @@ class Handlers:
         """What was done at times that are yet to come was done by a wrong clock, or this one is wrong now."""
         self._tell_righted(self._book.right(now))
 
-    async def on_revoked(self, partitions: set[int]) -> None:
-        """Stop firing at once, then give what is on its way a moment, so that the next owner knows of it."""
+    async def on_revoked(self, partitions: set[int]) -> bool:
+        """Stop firing at once, then give what is on its way a moment, so that the next owner knows of it. False when
+        Kafka has not acknowledged all of it.
+        """
         for partition in partitions:
             self._book.hold(partition)
             self._restoring_since.pop(partition, None)
@@ -100,9 +103,17 @@ class Handlers:
                 action="handover_unsettled",
                 partitions=sorted(partitions),
             )
+        return settled and remembered
 
     def on_dropped(self, partitions: set[int]) -> None:
-        self._book.drop(partitions)
+        self._lanes.forget(self._book.drop(partitions))
+
+    def _on_tombstone(self, partition: int, topic: Topic, config_id: int) -> None:
+        if topic is SCHEDULE_STATE:
+            self._book.state_read(partition, config_id, None, self._clock())
+        elif topic is CONFIG_CHANGES and self._book.config_forgotten(partition, config_id):
+            self._lanes.forget([config_id])
+            self._states.forget(config_id)
 
     def _tell_righted(self, config_ids: tuple[int, ...]) -> None:
         if not config_ids:
@@ -125,6 +136,7 @@ class Handlers:
         self._tell_passed_over(news)
 
     def _forget(self, news: News) -> None:
+        self._lanes.forget([news.config_id])
         self._states.forget(news.config_id)
         self._tell_passed_over(news)
 

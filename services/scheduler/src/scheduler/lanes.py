@@ -63,6 +63,7 @@ class Lanes:
         self._quiet.set()
         self._closing = asyncio.Event()
         self._holes: dict[int, int] = {}
+        """By id of a config that the book holds: the beginning of the hole that was logged last."""
 
     def enqueue(self, config_id: int, tasks: asyncio.TaskGroup) -> None:
         """Have its tick published soon, if it is still due then. New lanes start to work in `tasks`."""
@@ -78,6 +79,11 @@ class Lanes:
         self._in_hand.add(config_id)
         lane.waiting.append(config_id)
         lane.something.set()
+
+    def forget(self, config_ids: Iterable[int]) -> None:
+        """The book no longer holds these configs."""
+        for config_id in config_ids:
+            self._holes.pop(config_id, None)
 
     def close(self) -> None:
         """Let every lane finish the batches in hand, and begin no other."""
@@ -161,6 +167,8 @@ class Lanes:
             self._holes.pop(config_id, None)
             return
         self._metrics.cut.inc()
+        if self._book.get(config_id) is None:
+            return  # deleted meanwhile
         if self._holes.get(config_id) != hole and due.window.start is not None:
             self._holes[config_id] = hole
             log.warning(

@@ -89,7 +89,10 @@ class States:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), _GATHER_SECONDS)
             while self._forgetting:
-                await self._publish(dict(islice(self._forgetting.items(), _BATCH)))
+                batch = dict(islice(self._forgetting.items(), _BATCH))
+                if not await self._publish(batch):
+                    self._ended = True  # and not flushed
+                    return
             self._flushed.set()
         self._ended = True
 
@@ -100,7 +103,7 @@ class States:
     async def flush(self, within: float) -> bool:
         """Wait until all is acknowledged; False when it was not, within so many seconds, or is not ours to say."""
         if self._ended or self._replaced():
-            return not self._forgetting
+            return self._flushed.is_set()
         try:
             await asyncio.wait_for(self._flushed.wait(), within)
         except TimeoutError:
@@ -113,19 +116,21 @@ class States:
         self._flushed.clear()
         self._something.set()
 
-    async def _publish(self, batch: dict[int, bool]) -> None:
+    async def _publish(self, batch: dict[int, bool]) -> bool:
+        """Publish until acknowledged. False when told to stop while it is not ours to say."""
         for config_id in batch:
             del self._forgetting[config_id]
         for pause in pauses(self._longest_pause):
             if not await self._ours():
-                return
+                break
             try:
                 await self._publish_once(batch)
-                return
+                return True
             except PublishFailed as error:
                 self._metrics.retries.labels(SCHEDULE_STATE.name).inc()
                 log.warning("schedule-state was not acknowledged, trying again", action="state_retry", error=str(error))
             await asyncio.sleep(pause)
+        return False
 
     async def _ours(self) -> bool:
         """Wait until the group has confirmed us again; False when told to stop meanwhile."""
@@ -144,9 +149,7 @@ class States:
             self._held |= {entry.plan.config_id for entry in told if not self._is_live(entry)}
             told = [entry for entry in told if self._is_live(entry)]
         await self._publisher.publish_many(SCHEDULE_STATE, [state_of(entry, now) for entry in told])
-        for config_id, forget in batch.items():
-            if forget:
-                await self._publisher.tombstone(SCHEDULE_STATE, str(config_id))
+        await self._publisher.tombstones(SCHEDULE_STATE, [str(each) for each, forget in batch.items() if forget])
 
     def _is_live(self, entry: Entry) -> bool:
         return self._book.firing(entry.plan.config_id) is not None

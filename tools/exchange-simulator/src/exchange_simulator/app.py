@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from email.utils import formatdate
+from typing import assert_never
 
 from aiohttp import web
 
@@ -152,8 +153,12 @@ def _said_instead(mood: Mood, dialect: Dialect, ask: Ask) -> Reply | None:
             reply = html_page()
         case Kind.EMPTY:
             reply = Reply(200, b"")
-        case _:
+        case Kind.LATENCY | Kind.TRUNCATED | Kind.RESET | Kind.RESET_MID_BODY | Kind.NO_CANDLES | Kind.MALFORMED:
             return None
+        case Kind.TRICKLE:
+            return None
+        case _:
+            assert_never(mood.kind)
     body = reply.body if mood.body is None else mood.body.encode()
     return replace(reply, body=body, content_type=mood.content_type or reply.content_type)
 

@@ -147,7 +147,6 @@ def dated(headers: Mapping[str, str]) -> float | None:
 
 
 @lru_cache(maxsize=64)  # many answers within one second
-@lru_cache(maxsize=64)
 def _http_date(value: str) -> float | None:
     """Cached: all answers of a second carry the same text, and reading it is slow."""
     try:
