@@ -18,6 +18,7 @@ metadata = sa.MetaData(
 )
 
 _instant = sa.TIMESTAMP(timezone=True)
+_SUBJECT = "Issuer and subject of an identity provider's token, as issuer#subject. Null: the caller had no such token."
 
 configs = sa.Table(
     "data_collection_configs",
@@ -204,6 +205,7 @@ sessions = sa.Table(
     sa.Column("last_seen_at", _instant, nullable=False),
     sa.Column("expires_at", _instant, nullable=False, comment="Whatever happens until then."),
     sa.Column("revoked_at", _instant),
+    sa.Column("subject", sa.Text, comment=_SUBJECT),
     sa.CheckConstraint("role IN ('viewer', 'operator', 'admin')", name="role"),
     sa.Index(None, "expires_at"),
     comment="Browsers that exchanged a token for a cookie. Written by admin-api.",
@@ -225,6 +227,7 @@ audit_log = sa.Table(
     sa.Column("outcome", sa.Text, nullable=False),
     sa.Column("before", JSONB),
     sa.Column("after", JSONB),
+    sa.Column("subject", sa.Text, comment=_SUBJECT),
     sa.CheckConstraint("outcome IN ('done', 'refused')", name="outcome"),
     # A filter of the API each; its list is ordered by (at, id).
     sa.Index(None, "at", "id"),
