@@ -286,6 +286,32 @@ run_changes = sa.Table(
     "moves a run's state.",
 )
 
+run_exchange_hours = sa.Table(
+    "run_exchange_hours",
+    metadata,
+    sa.Column("hour", _instant, primary_key=True, comment="The UTC hour in which the runs started."),
+    sa.Column("job_type", sa.Text, primary_key=True),
+    sa.Column("exchange", sa.Text, primary_key=True),
+    sa.Column("runs", sa.BigInteger, nullable=False),
+    sa.Column("duration_microseconds", sa.BigInteger, nullable=False),
+    sa.Column("records", sa.BigInteger, nullable=False),
+    comment="The runs that have a duration, counted by the hour and exchange, except what run_exchange_changes holds. "
+    "Written by log-writer.",
+)
+
+run_exchange_changes = sa.Table(
+    "run_exchange_changes",
+    metadata,
+    sa.Column("hour", _instant, nullable=False),
+    sa.Column("job_type", sa.Text, nullable=False),
+    sa.Column("exchange", sa.Text, nullable=False),
+    sa.Column("runs", sa.BigInteger, nullable=False, comment="How many more; below zero: fewer."),
+    sa.Column("duration_microseconds", sa.BigInteger, nullable=False),
+    sa.Column("records", sa.BigInteger, nullable=False),
+    comment="What is still to be added to run_exchange_hours. Written by log-writer in the transaction that moves a "
+    "run's state.",
+)
+
 idempotency_keys = sa.Table(
     "idempotency_keys",
     metadata,
