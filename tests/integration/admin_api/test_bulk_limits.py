@@ -126,7 +126,6 @@ async def test_configs_of_an_applied_file_count_each_that_is_created_or_enabled(
 
     assert left(await apply(enabled=False)) == '"requests";r=20'
     assert left(await apply(enabled=True)) == '"requests";r=19'
-    refused = await client.post(
-        "/configs/apply", json={"version": 1, "configs": some(20, timeframes=["5m"])["configs"]}
-    )
+    more = some(20, exchange="kraken")["configs"]
+    refused = await client.post("/configs/apply", json={"version": 1, "configs": more})
     assert (refused.status_code, await rows(api, configs)) == (429, 10)
