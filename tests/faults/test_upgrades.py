@@ -4,19 +4,18 @@ after it.
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
-from textwrap import dedent
 
 import asyncpg
 import pytest
 from alembic.config import Config
 
 from local_stack.keeper import KeptKafka
-from store.migrate import alembic_config, head_revision, upgrade
+from store.migrate import upgrade
 from store.tables import metadata
 from support.faults.system import Operated, operated
+from support.later_release import LATER, a_later_release
 from support.locks import is_awaited
 from support.polling import eventually
 from support.whole_system import system_options
@@ -24,7 +23,6 @@ from support.whole_system import system_options
 pytestmark = [pytest.mark.faults, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(300)]
 SEED = 20_261_122
 SERVICES = ("scheduler", "collector", "log-writer", "candle-writer", "admin-api")
-LATER = "a_later_release"
 
 
 @pytest.fixture
@@ -37,26 +35,14 @@ async def system(kafka: KeptKafka, database_url: str, tmp_path: Path) -> AsyncIt
 @pytest.fixture
 def later_release(tmp_path: Path) -> Config:
     """Adds to everything that there is: a column to every table, and indexes; each table is locked on the way."""
-    versions = tmp_path / "versions"
-    versions.mkdir()
-    (versions / "later.py").write_text(
-        dedent(f"""
-            import sqlalchemy as sa
-            from alembic import op
-
-            revision, down_revision = {LATER!r}, {head_revision()!r}
-
-            def upgrade():
-                for table in {sorted(metadata.tables)!r}:
-                    op.add_column(table, sa.Column("of_later", sa.Text(), server_default="nothing"))
-                    op.create_index(f"ix_{{table}}_of_later", table, ["of_later"])
-        """)
+    return a_later_release(
+        tmp_path / "versions",
+        f"""
+for table in {sorted(metadata.tables)!r}:
+    op.add_column(table, sa.Column("of_later", sa.Text(), server_default="nothing"))
+    op.create_index(f"ix_{{table}}_of_later", table, ["of_later"])
+""",
     )
-    config = alembic_config()
-    ours = Path(config.get_main_option("script_location") or "") / "versions"
-    config.set_main_option("path_separator", "os")
-    config.set_main_option("version_locations", os.pathsep.join([str(ours), str(versions)]))
-    return config
 
 
 async def test_a_running_release_works_on_a_later_ones_schema_and_starts_on_it(

@@ -42,6 +42,21 @@ WITH log AS (
 UNION ALL (SELECT 'only counted', * FROM (TABLE counts EXCEPT TABLE log) AS surplus)
 """
 
+EXCHANGES_DIFFER = """
+WITH log AS (
+  SELECT date_trunc('hour', started_at, 'UTC') AS hour, job_type, exchange, count(*) AS runs,
+    sum(round(duration_seconds::numeric * 1000000))::bigint AS microseconds, sum(records_collected) AS records
+  FROM job_execution_logs WHERE duration_seconds IS NOT NULL GROUP BY 1, 2, 3
+), counts AS (
+  SELECT hour, job_type, exchange, sum(runs)::bigint AS runs, sum(duration_microseconds)::bigint AS microseconds,
+    sum(records)::bigint AS records
+  FROM (TABLE run_exchange_hours UNION ALL TABLE run_exchange_changes) AS both_counts GROUP BY 1, 2, 3
+  HAVING (sum(runs), sum(duration_microseconds), sum(records)) <> (0, 0, 0)
+)
+(SELECT 'only in the log', * FROM (TABLE log EXCEPT TABLE counts) AS missing)
+UNION ALL (SELECT 'only counted', * FROM (TABLE counts EXCEPT TABLE log) AS surplus)
+"""
+
 
 async def count_differences(connection: Any) -> list[tuple[Any, ...]]:
     """Where the counts, with the changes not yet added to them, say something else than the log does.
@@ -49,4 +64,5 @@ async def count_differences(connection: Any) -> list[tuple[Any, ...]]:
     Through asyncpg's `connection`.
     """
     found = [*await connection.fetch(HOURS_DIFFER), *await connection.fetch(DURATIONS_DIFFER)]
+    found += await connection.fetch(EXCHANGES_DIFFER)
     return [tuple(row) for row in found]

@@ -1,6 +1,7 @@
 """JWTs of an identity provider, from its keys to the audit log."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,7 +9,7 @@ import httpx
 import pytest
 
 from admin_api.app import AdminApi, build
-from support.api import TOKEN, a_config, client_of
+from support.api import TOKEN, a_config, client_of, created
 from support.identity_provider import AUDIENCE, ISSUER, KeyServer, a_jwt, a_key, key_server
 
 pytestmark = pytest.mark.postgres
@@ -30,10 +31,71 @@ async def api(a_setting: Any, provider: KeyServer) -> AsyncIterator[AdminApi]:
             oidc_audience=AUDIENCE,
             oidc_jwks_url=provider.url,
             oidc_role_map={"markets-operators": "operator", "markets-admins": "admin"},
+            oidc_name_claim="preferred_username",
+            triggers_per_minute=2,
         )
     )
     yield made
     await made.engine.dispose()
+
+
+def a_person_named_ann(subject: str) -> str:
+    """A token of one of several people who chose the same name."""
+    return a_jwt(KEY, sub=subject, preferred_username="Ann", roles=["markets-admins"])
+
+
+@asynccontextmanager
+async def bearers(api: AdminApi, subject: str) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(api, a_person_named_ann(subject)) as client:
+        yield client
+
+
+@asynccontextmanager
+async def browsers(api: AdminApi, subject: str) -> AsyncIterator[httpx.AsyncClient]:
+    """With the cookie of the session that a token opened."""
+    async with client_of(api, token=None) as client:
+        login = {"Authorization": f"Bearer {a_person_named_ann(subject)}"}
+        assert (await client.post("/sessions", headers=login)).status_code == 201
+        client.headers.update({"X-CSRF-Protection": "1", "Sec-Fetch-Site": "same-origin"})
+        yield client
+
+
+callers = pytest.mark.parametrize("caller", [bearers, browsers])
+
+
+@callers
+async def test_people_of_one_name_do_not_share_answers_to_idempotency_keys(api: AdminApi, caller: Any) -> None:
+    key = {"Idempotency-Key": "first-config"}
+    async with caller(api, "one") as one, caller(api, "two") as two:
+        first = await one.post("/configs", json=a_config(), headers=key)
+        other = await two.post("/configs", json=a_config(symbol="ETH/USDT"), headers=key)
+        again = await one.post("/configs", json=a_config(), headers=key)
+    assert (first.status_code, other.status_code) == (201, 201)
+    assert "Idempotent-Replayed" not in other.headers
+    assert (again.headers["Idempotent-Replayed"], again.json()) == ("true", first.json())
+
+
+@callers
+async def test_people_of_one_name_do_not_share_rate_limits(api: AdminApi, caller: Any) -> None:
+    async with caller(api, "one") as one, caller(api, "two") as two:
+        path = f"/configs/{(await created(one))['id']}/trigger"
+        assert [(await one.post(path)).status_code for _ in range(3)] == [202, 202, 429]
+        assert (await two.post(path)).status_code == 202
+
+
+@callers
+async def test_the_audit_log_tells_people_of_one_name_apart(api: AdminApi, caller: Any) -> None:
+    async with caller(api, "one") as one, caller(api, "two") as two:
+        await created(one)
+        await created(two, symbol="ETH/USDT")
+    async with client_of(api) as admin:
+        await created(admin, symbol="SOL/USDT")
+        entries = (await admin.get("/audit-log", params={"action": "config.create", "sort": "at"})).json()
+    assert [(entry["actor"], entry["subject"]) for entry in entries] == [
+        ("Ann", f"{ISSUER}#one"),
+        ("Ann", f"{ISSUER}#two"),
+        ("bootstrap", None),
+    ]
 
 
 async def who(api: AdminApi, token: str) -> httpx.Response:
@@ -69,6 +131,7 @@ async def test_refused_jwts_are_in_the_audit_log_by_reason(api: AdminApi) -> Non
         refused = (await admin.get("/audit-log", params={"outcome": "refused"})).json()
     assert [entry["after"]["reason"] for entry in reversed(refused)] == [reason for _, _, reason in cases]
     assert (refused[0]["actor"], refused[0]["actor_kind"]) == ("ann", "oidc")
+    assert refused[0]["subject"] == f"{ISSUER}#ann"
 
 
 async def test_a_provider_that_is_away_is_503_for_its_tokens_only(api: AdminApi, provider: KeyServer) -> None:

@@ -1,11 +1,16 @@
 import re
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
+import sqlalchemy as sa
 
+from admin_api import reports
+from admin_api.app import AdminApi
+from admin_api.counts import timed_runs_by_exchange
 from support.api import BASE
 from support.shared_data import shared_file
 
@@ -85,6 +90,58 @@ async def test_hours_and_limit_narrow_the_reports(client: httpx.AsyncClient, add
     assert [row["symbol"] for row in failures.json()] == ["A/USDT", "B/USDT"]
     exchanges = (await client.get("/reports/exchanges", params={"hours": 24})).json()
     assert [(row["exchange"], row["total_records"]) for row in exchanges] == [("binance", 5), ("okx", 0)]
+
+
+NOW = datetime(2026, 11, 22, 12, 30, tzinfo=UTC)
+
+
+async def exchanges_report(api: AdminApi, hours: int | None) -> list[tuple[str, float, int]]:
+    rows = await reports.exchanges(api.engine, reports.ExchangesQuery(hours=hours), NOW)
+    return [(row.exchange, row.avg_duration, row.total_records) for row in rows]
+
+
+async def exchanges_by_plain_sql(api: AdminApi, hours: int | None) -> list[tuple[str, Any, int]]:
+    since = datetime(2000, 1, 1, tzinfo=UTC) if hours is None else NOW - timedelta(hours=hours)
+    query = sa.text(
+        "SELECT exchange, avg(duration_seconds), sum(records_collected) FROM job_execution_logs "
+        "WHERE job_type = 'data_collection' AND duration_seconds IS NOT NULL AND started_at >= :since "
+        "GROUP BY 1 ORDER BY 1"
+    )
+    async with api.engine.begin() as connection:
+        rows = (await connection.execute(query, {"since": since})).all()
+    return [(exchange, pytest.approx(average), records) for exchange, average, records in rows]
+
+
+async def test_exchanges_are_exact_from_counts_notes_and_the_first_part_of_an_hour(
+    api: AdminApi, add_run: AddRun
+) -> None:
+    for number in range(40):
+        await add_run(
+            started_at=NOW - timedelta(minutes=number * 17),
+            status=["success", "failed", "running", "skipped"][number % 4],
+            exchange=["binance", "okx", "kraken"][number % 3],
+            duration_seconds=1 + number / 7,
+            records_collected=number,
+        )
+        if number == 25:
+            async with api.engine.begin() as connection:
+                await connection.execute(sa.text("SELECT settle_run_changes()"))
+    async with api.engine.begin() as connection:
+        await connection.execute(sa.text("UPDATE job_execution_logs SET exchange = 'bybit' WHERE id % 5 = 0"))
+        await connection.execute(sa.text("DELETE FROM job_execution_logs WHERE id % 7 = 0"))
+    for hours in (None, 1, 3, 5, 720):
+        assert await exchanges_report(api, hours) == await exchanges_by_plain_sql(api, hours), hours
+
+
+async def test_exchanges_read_whole_hours_from_the_counts_and_not_from_the_log(api: AdminApi, add_run: AddRun) -> None:
+    """Without the counts only runs before the first whole hour are found."""
+    await add_run(started_at=NOW - timedelta(hours=2, minutes=-1), exchange="in-the-first-part")
+    await add_run(started_at=NOW - timedelta(hours=1), exchange="in-a-whole-hour")
+    async with api.engine.begin() as connection:
+        await connection.execute(sa.text("TRUNCATE run_exchange_hours, run_exchange_changes"))
+    assert await exchanges_report(api, None) == []
+    assert [exchange for exchange, *_ in await exchanges_report(api, 2)] == ["in-the-first-part"]
+    assert "job_execution_logs" not in str(timed_runs_by_exchange(None, "data_collection"))
 
 
 async def test_failures_are_walked_page_by_page_while_their_window_moves(

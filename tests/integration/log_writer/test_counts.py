@@ -95,6 +95,8 @@ async def test_the_comparison_itself_sees_a_difference(engine: AsyncEngine) -> N
         "UPDATE run_durations SET bucket = bucket + 1 WHERE span = 'hour'",
         "DELETE FROM run_durations WHERE span = 'day'",
         "INSERT INTO run_changes VALUES ('2026-11-22 12:00Z', 'data_collection', 'running', '', NULL, 1, 0, 0)",
+        "UPDATE run_exchange_hours SET records = records + 1",
+        "INSERT INTO run_exchange_changes VALUES ('2026-11-22 12:00Z', 'data_collection', 'okx', 1, 0, 0)",
     ):
         await recount(engine)
         assert await differences(engine) == []
@@ -158,6 +160,7 @@ async def test_hours_without_runs_leave_nothing_behind(engine: AsyncEngine, data
     await settle(engine)
     assert await query(database_url, "SELECT sum(runs), count(*) FROM run_hours") == [(1, 1)]
     assert await query(database_url, "SELECT span, runs FROM run_durations ORDER BY 1") == [("day", 1), ("hour", 1)]
+    assert await query(database_url, "SELECT sum(runs), count(*) FROM run_exchange_hours") == [(1, 1)]
 
 
 async def test_what_people_do_to_the_log_by_hand_is_counted_too(engine: AsyncEngine, database_url: str) -> None:
@@ -174,6 +177,7 @@ async def test_what_people_do_to_the_log_by_hand_is_counted_too(engine: AsyncEng
         await query(database_url, by_hand)
         assert await differences(engine) == [], by_hand
     assert await query(database_url, "SELECT count(*) FROM run_hours") == [(0,)]
+    assert await query(database_url, "SELECT count(*) FROM run_exchange_hours") == [(0,)]
 
 
 async def test_writers_that_meet_in_the_same_hours_while_counts_are_added_up_lose_none(engine: AsyncEngine) -> None:
@@ -203,7 +207,8 @@ async def test_writers_that_meet_in_the_same_hours_while_counts_are_added_up_los
     assert await differences(engine) == []
 
 
-async def test_the_migration_counts_what_is_there_while_somebody_writes(database_url: str) -> None:
+@pytest.mark.parametrize("before", ["0002", "0007"])
+async def test_the_migration_counts_what_is_there_while_somebody_writes(database_url: str, before: str) -> None:
     old = await asyncpg.connect(database_url)
     insert = """
         INSERT INTO job_execution_logs (job_name, job_type, symbol, exchange, started_at, finished_at, duration_seconds,
@@ -213,7 +218,7 @@ async def test_the_migration_counts_what_is_there_while_somebody_writes(database
         FROM generate_series(1, 500) AS n, LATERAL (SELECT now() - n * interval '10 minutes' AS at) AS times
     """
     await old.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    await upgrade(database_url, "0002")
+    await upgrade(database_url, before)
     await old.execute(insert)
     async with old.transaction():
         await old.execute(insert)
@@ -226,14 +231,18 @@ async def test_the_migration_counts_what_is_there_while_somebody_writes(database
         await eventually(it_waits, within=20)
     await migration
     await old.execute(insert)
-    assert await old.fetchval("SELECT sum(runs) FROM run_hours") == 1000
+    if before == "0002":  # the counts of migration 0003 are then those of the migration alone
+        assert await old.fetchval("SELECT sum(runs) FROM run_hours") == 1000
+    assert await old.fetchval("SELECT sum(runs) FROM run_exchange_hours") == 1000
     assert await count_differences(old) == []
     await old.close()
 
 
 async def test_an_operator_can_have_everything_counted_again(engine: AsyncEngine, database_url: str) -> None:
     await write_events(engine, an_ending(), a_start())
-    await query(database_url, "TRUNCATE run_hours, run_durations, run_changes")
+    await query(
+        database_url, "TRUNCATE run_hours, run_durations, run_changes, run_exchange_hours, run_exchange_changes"
+    )
     code, output = await rebuild_stats(database_url)
     assert (code, output) == (0, "The run log is counted again.\n")
     assert await differences(engine) == []

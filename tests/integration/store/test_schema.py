@@ -55,7 +55,7 @@ async def test_migrations_go_all_the_way_down_and_up_again(database_url: str) ->
         command.upgrade(config, "head")
 
     engine = _engine(database_url)
-    async with engine.begin() as connection:
+    async with engine.connect() as connection:
         await connection.run_sync(down_and_up)
     await ensure_current(engine)
     await engine.dispose()

@@ -26,7 +26,7 @@ async def migrate(database_url: str, revision: str) -> None:
         (command.downgrade if revision == "0004" else command.upgrade)(config, revision)
 
     engine = create_async_engine(database_url.replace("postgresql://", "postgresql+asyncpg://", 1))
-    async with engine.begin() as connection:
+    async with engine.connect() as connection:
         await connection.run_sync(to)
     await engine.dispose()
 

@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncpg
 import pytest
+from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
 from store import migrate
 from store.migrate import alembic_config, head_revision, upgrade
+from support.later_release import LATER, a_later_release
 from support.locks import is_awaited
 from support.polling import eventually
 
@@ -117,37 +120,40 @@ async def test_what_narrows_the_schema_is_noticed(database_url: str, narrowing: 
         assert any(seen in each for each in found), found
 
 
+@pytest.fixture
+def a_change_of_the_log(tmp_path: Path) -> Config:
+    """Needs the table of runs for itself."""
+    return a_later_release(tmp_path / "versions", 'op.add_column("job_execution_logs", sa.Column("later", sa.Text()))')
+
+
 async def test_a_table_in_use_delays_the_migration_and_the_migration_nobody_else(
-    empty_database: str, monkeypatch: pytest.MonkeyPatch
+    database_url: str, a_change_of_the_log: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(migrate, "_LOCK_WAIT", "300ms")
     monkeypatch.setattr(migrate, "_PAUSE_SECONDS", 0.2)
-    *_, before_last, last = revisions()
-    await upgrade(empty_database, before_last)
-    async with connected(empty_database) as user, connected(empty_database) as other, connected(empty_database) as look:
+    async with connected(database_url) as user, connected(database_url) as other, connected(database_url) as look:
         report = user.transaction()
         await report.start()
         await user.fetch("SELECT FROM job_execution_logs")
-        upgrading = asyncio.create_task(upgrade(empty_database))
+        upgrading = asyncio.create_task(upgrade(database_url, config=a_change_of_the_log))
         await eventually(lambda: is_awaited(look, "job_execution_logs"), every=0.01)
         for _ in range(3):  # a migration that stood in the queue all the time would let none of them pass
             await other.fetch("SELECT FROM job_execution_logs LIMIT 1", timeout=2)
         assert not upgrading.done()
         await report.rollback()
         await upgrading
-        assert await look.fetchval("SELECT version_num FROM alembic_version") == last == head_revision()
+        assert await look.fetchval("SELECT version_num FROM alembic_version") == LATER
 
 
 async def test_a_migration_gives_up_on_a_table_that_is_never_free(
-    empty_database: str, monkeypatch: pytest.MonkeyPatch
+    database_url: str, a_change_of_the_log: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(migrate, "_LOCK_WAIT", "100ms")
+    monkeypatch.setattr(migrate, "_PAUSE_SECONDS", 0.1)
     monkeypatch.setattr(migrate, "_PATIENCE_SECONDS", 0.0)
-    *_, before_last, _ = revisions()
-    await upgrade(empty_database, before_last)
-    async with connected(empty_database) as user:
+    async with connected(database_url) as user:
         async with user.transaction():
             await user.fetch("SELECT FROM job_execution_logs")
             with pytest.raises(DBAPIError, match="lock timeout"):
-                await upgrade(empty_database)
-        assert await user.fetchval("SELECT version_num FROM alembic_version") == before_last
+                await upgrade(database_url, config=a_change_of_the_log)
+        assert await user.fetchval("SELECT version_num FROM alembic_version") == head_revision()

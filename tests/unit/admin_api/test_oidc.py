@@ -100,6 +100,20 @@ def test_clocks_may_differ_a_little_and_audiences_may_be_several(claims: dict[st
     assert login(a_jwt(KEY, now=NOW, **claims)).name == "ann"
 
 
+@pytest.mark.parametrize("subject", ["", "a\x00b", "a\nb", "x" * 256])
+def test_a_subject_that_cannot_name_anybody_is_refused(subject: str) -> None:
+    with pytest.raises(Unauthorized) as refused:
+        login(a_jwt(KEY, now=NOW, sub=subject))
+    assert refused.value.reason == "unknown"
+
+
+def test_who_it_is_depends_on_issuer_and_subject_and_not_on_the_name() -> None:
+    named = JwtRules(**{**vars(RULES), "name_claim": "nickname"})
+    ann, other = (login(a_jwt(KEY, now=NOW, sub=sub, nickname="Ann"), rules=named) for sub in ("1", "2"))
+    assert (ann.name, ann.subject) == ("Ann", f"{ISSUER}#1")
+    assert (other.name, other.subject) == ("Ann", f"{ISSUER}#2")
+
+
 def unsigned(header: dict[str, Any], text: str) -> str:
     """With another header, the signature as it was."""
     encoded = base64.urlsafe_b64encode(json.dumps(header).encode()).decode().rstrip("=")

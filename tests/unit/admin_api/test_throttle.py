@@ -30,6 +30,33 @@ def test_each_key_has_its_own_and_asking_takes_none() -> None:
     assert buckets.take("b", NOW)
 
 
+def test_several_are_taken_together_or_not_at_all() -> None:
+    buckets = Buckets(capacity=3, per_minute=6)
+    assert buckets.take("a", NOW, 2)
+    assert not buckets.take("a", NOW, 2)
+    assert (buckets.left("a", NOW), buckets.seconds_until("a", NOW, 2)) == (1, 10)
+    assert buckets.take("a", after(10), 2)
+
+
+def test_more_than_the_capacity_is_given_to_a_full_bucket_only_and_paid_back_later() -> None:
+    buckets = Buckets(capacity=3, per_minute=6)
+    assert buckets.take("a", NOW)
+    assert not buckets.take("a", NOW, 5)
+    assert buckets.seconds_until("a", NOW, 5) == 10
+    assert buckets.take("a", after(10), 5)
+    assert (buckets.left("a", after(10)), buckets.seconds_until_one("a", after(10))) == (0, 30)
+    assert not buckets.take("a", after(39))
+    assert buckets.take("a", after(40))
+
+
+def test_what_is_given_back_can_be_taken_again_and_no_more() -> None:
+    buckets = Buckets(capacity=1, per_minute=1)
+    assert buckets.take("a", NOW)
+    buckets.give_back("a", NOW)
+    buckets.give_back("a", NOW)
+    assert [buckets.take("a", NOW) for _ in range(2)] == [True, False]
+
+
 def test_a_clock_that_is_set_back_gives_nothing_away() -> None:
     buckets = Buckets(capacity=1, per_minute=60)
     buckets.take("a", NOW)

@@ -18,6 +18,7 @@ metadata = sa.MetaData(
 )
 
 _instant = sa.TIMESTAMP(timezone=True)
+_SUBJECT = "Issuer and subject of an identity provider's token, as issuer#subject. Null: the caller had no such token."
 
 configs = sa.Table(
     "data_collection_configs",
@@ -204,6 +205,7 @@ sessions = sa.Table(
     sa.Column("last_seen_at", _instant, nullable=False),
     sa.Column("expires_at", _instant, nullable=False, comment="Whatever happens until then."),
     sa.Column("revoked_at", _instant),
+    sa.Column("subject", sa.Text, comment=_SUBJECT),
     sa.CheckConstraint("role IN ('viewer', 'operator', 'admin')", name="role"),
     sa.Index(None, "expires_at"),
     comment="Browsers that exchanged a token for a cookie. Written by admin-api.",
@@ -225,6 +227,7 @@ audit_log = sa.Table(
     sa.Column("outcome", sa.Text, nullable=False),
     sa.Column("before", JSONB),
     sa.Column("after", JSONB),
+    sa.Column("subject", sa.Text, comment=_SUBJECT),
     sa.CheckConstraint("outcome IN ('done', 'refused')", name="outcome"),
     # A filter of the API each; its list is ordered by (at, id).
     sa.Index(None, "at", "id"),
@@ -281,6 +284,32 @@ run_changes = sa.Table(
     sa.Column("records", sa.BigInteger, nullable=False),
     comment="What is still to be added to run_hours and run_durations. Written by log-writer in the transaction that "
     "moves a run's state.",
+)
+
+run_exchange_hours = sa.Table(
+    "run_exchange_hours",
+    metadata,
+    sa.Column("hour", _instant, primary_key=True, comment="The UTC hour in which the runs started."),
+    sa.Column("job_type", sa.Text, primary_key=True),
+    sa.Column("exchange", sa.Text, primary_key=True),
+    sa.Column("runs", sa.BigInteger, nullable=False),
+    sa.Column("duration_microseconds", sa.BigInteger, nullable=False),
+    sa.Column("records", sa.BigInteger, nullable=False),
+    comment="The runs that have a duration, counted by the hour and exchange, except what run_exchange_changes holds. "
+    "Written by log-writer.",
+)
+
+run_exchange_changes = sa.Table(
+    "run_exchange_changes",
+    metadata,
+    sa.Column("hour", _instant, nullable=False),
+    sa.Column("job_type", sa.Text, nullable=False),
+    sa.Column("exchange", sa.Text, nullable=False),
+    sa.Column("runs", sa.BigInteger, nullable=False, comment="How many more; below zero: fewer."),
+    sa.Column("duration_microseconds", sa.BigInteger, nullable=False),
+    sa.Column("records", sa.BigInteger, nullable=False),
+    comment="What is still to be added to run_exchange_hours. Written by log-writer in the transaction that moves a "
+    "run's state.",
 )
 
 idempotency_keys = sa.Table(

@@ -34,7 +34,16 @@ class Actor:
     role: Role
     request_id: str
     token_id: int | None = None
+    subject: str | None = None
+    """Issuer and subject of an identity provider's token, as `issuer#subject`; also of the session that it opened."""
     expires_at: datetime | None = None
     """When the credential ends by itself; None: never."""
     address: str | None = None
     """Where the request came from; None where there is no connection."""
+
+    @property
+    def key(self) -> str:
+        """Tells callers apart, as a name does not: several people or tokens may have the same one."""
+        if self.token_id is not None:
+            return f"{self.kind}:{self.token_id}"
+        return f"{self.kind}:{self.name if self.subject is None else self.subject}"

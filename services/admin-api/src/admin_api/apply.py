@@ -12,6 +12,7 @@ from admin_api.config_rows import Change, write
 from admin_api.errors import FieldError, InvalidInput, RemovalNotConfirmed
 from admin_api.manifest_diff import Diff, diff
 from admin_api.manifest_reading import ReadManifest
+from admin_api.rate_limits import RequestCost
 from admin_api.schemas import Config, NewConfig
 from admin_api.work import Work
 from store.tables import configs
@@ -30,8 +31,11 @@ class Applying:
 
     catalogue: Catalogue
 
-    async def apply(self, work: Work, file: ReadManifest, options: ApplyOptions) -> ApplyResult:
-        """Raises `InvalidInput`, `TimeframesTaken`, `RemovalNotConfirmed`; then nothing was done."""
+    async def apply(self, work: Work, file: ReadManifest, options: ApplyOptions, cost: RequestCost) -> ApplyResult:
+        """Raises `InvalidInput`, `TimeframesTaken`, `RemovalNotConfirmed`, `TooManyRequests`; then nothing was done.
+
+        Each config that is created or enabled counts as a request, because its first run starts.
+        """
         if not options.dry_run:
             # Reads go on; whoever changes a config waits, so what was compared is what is changed.
             await work.connection.execute(sa.text(f"LOCK TABLE {configs.name} IN EXCLUSIVE MODE"))
@@ -44,6 +48,9 @@ class Applying:
         created: list[Config] = []
         if not options.dry_run:
             _require_confirmed(different, options, needed, len(existing))
+            changes = different.changed.values()
+            enabled = [each for each in changes if each.after.enabled and not each.before.enabled]
+            cost.count_as(len(different.added) + len(enabled))
             created = await write(
                 work,
                 create=list(different.added.values()),

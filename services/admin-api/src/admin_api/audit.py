@@ -56,6 +56,7 @@ async def record_many(
         "actor_kind": actor.kind,
         "actor": actor.name,
         "token_id": actor.token_id,
+        "subject": actor.subject,
         "address": actor.address,
         "request_id": actor.request_id,
         "outcome": outcome,

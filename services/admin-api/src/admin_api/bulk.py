@@ -23,6 +23,7 @@ from admin_api.config_rows import Change, not_found, write
 from admin_api.errors import ApiError, InvalidInput, NothingDone, TimeframesTaken
 from admin_api.manual_runs import ManualRuns
 from admin_api.problems import response_of
+from admin_api.rate_limits import RequestCost
 from admin_api.schemas import Config, NewConfig, Problem
 from admin_api.selection import Chosen, choose
 from admin_api.work import Work
@@ -34,15 +35,16 @@ _ATTEMPTS: Final = 3
 @dataclass(frozen=True)
 class Bulk:
     """The verbs. All of them raise `NothingDone` for a selection that is too large, and when one fails that should be
-    all or nothing. `path` is the request's, for the problems in the answer.
+    all or nothing. `path` is the request's, for the problems in the answer. What starts runs counts in the caller's
+    rate limit as if each config were asked for alone, and raises `TooManyRequests` before anything is done.
     """
 
     catalogue: Catalogue
     manual_runs: ManualRuns
 
-    async def create(self, work: Work, wanted: BulkCreate, path: str) -> BulkResult:
+    async def create(self, work: Work, wanted: BulkCreate, path: str, cost: RequestCost) -> BulkResult:
         """Earlier ones come first: where two of the list want the same timeframe, the later one fails."""
-        refused, created = await self._create(work, wanted)
+        refused, created = await self._create(work, wanted, cost)
         made = iter(created)
         items = []
         for index in range(len(wanted.configs)):
@@ -54,7 +56,9 @@ class Bulk:
                 items.append(BulkItem(index=index, outcome="would_be_done", config_id=None, version=None))
         return _result(work, "create", wanted, items)
 
-    async def _create(self, work: Work, wanted: BulkCreate) -> tuple[Mapping[int, ApiError], list[Config]]:
+    async def _create(
+        self, work: Work, wanted: BulkCreate, cost: RequestCost
+    ) -> tuple[Mapping[int, ApiError], list[Config]]:
         attempt = 0
         while True:
             held = await holders(work.connection, {(each.exchange, each.symbol) for each in wanted.configs})
@@ -62,6 +66,8 @@ class Bulk:
             if wanted.dry_run or (wanted.atomic and refused):
                 return refused, []
             accepted = [each for index, each in enumerate(wanted.configs) if index not in refused]
+            if attempt == 0:
+                cost.count_as(len(accepted))
             try:
                 async with work.connection.begin_nested():
                     return refused, await write(work, create=accepted)
@@ -70,7 +76,9 @@ class Bulk:
                 if attempt == _ATTEMPTS:
                     raise
 
-    async def switch(self, work: Work, selection: BulkSelection, path: str, *, enabled: bool) -> BulkResult:
+    async def switch(
+        self, work: Work, selection: BulkSelection, path: str, cost: RequestCost, *, enabled: bool
+    ) -> BulkResult:
         chosen = await choose(work.connection, selection)
         changes = {
             config.id: change
@@ -78,6 +86,8 @@ class Bulk:
             if (change := Change.of(config, {"enabled": enabled}, work.now)) is not None
         }
         if _to_be_done(selection, chosen):
+            if enabled:
+                cost.count_as(len(changes))
             await write(work, change=list(changes.values()))
 
         def become(index: int, config: Config) -> BulkItem:
@@ -88,10 +98,11 @@ class Bulk:
         action: Action = "enable" if enabled else "disable"
         return _result(work, action, selection, _items(chosen, become, path))
 
-    async def trigger(self, work: Work, selection: BulkSelection, path: str) -> BulkResult:
+    async def trigger(self, work: Work, selection: BulkSelection, path: str, cost: RequestCost) -> BulkResult:
         chosen = await choose(work.connection, selection, changing=False)
         run_ids = {}
         if _to_be_done(selection, chosen):
+            cost.count_as(len(chosen.found))
             run_ids = {config.id: self.manual_runs.ask(work, config).run_id for config in chosen.found}
 
         def become(index: int, config: Config) -> BulkItem:

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from admin_api.actors import Actor
 from admin_api.answers import Answer
 from admin_api.database import transaction
-from admin_api.errors import ApiError, KeyInUse, KeyReused
+from admin_api.errors import ApiError, KeyInUse, KeyReused, TooManyRequests
 from admin_api.work import Work
 from store.tables import idempotency_keys
 
@@ -55,8 +55,7 @@ class KeyedRequest:
 
 def keyed_request(key: str, actor: Actor, method: str, path: str, *decisive: bytes) -> KeyedRequest:
     """`key` as the header has it; `decisive` is the query, the body, and the headers that matter."""
-    owner = f"{actor.kind}:{actor.name if actor.token_id is None else actor.token_id}"
-    return KeyedRequest(key.strip('"'), owner, method, path, _digest(method.encode(), path.encode(), *decisive))
+    return KeyedRequest(key.strip('"'), actor.key, method, path, _digest(method.encode(), path.encode(), *decisive))
 
 
 def _digest(*parts: bytes) -> bytes:
@@ -67,7 +66,7 @@ def _digest(*parts: bytes) -> bytes:
 async def once(engine: AsyncEngine, request: KeyedRequest, actor: Actor, now: datetime, effect: Effect) -> Answer:
     """Do it and keep the answer, also when that is a refusal; or give the answer that is kept.
 
-    Raises `KeyInUse`, `KeyReused`. What fails on our side is not kept: it may be tried again.
+    Raises `KeyInUse`, `KeyReused`. What fails on our side is not kept, and neither is a 429: it may be tried again.
     """
     async with transaction(engine) as connection:
         kept = await _kept(connection, request, now)
@@ -107,7 +106,7 @@ async def _attempt(work: Work, effect: Effect, path: str) -> Answer:
             answer = await effect(work)
             await work.finish()
     except ApiError as error:
-        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(error, TooManyRequests):
             raise
         work.abandon()
         return Answer.of_problem(error, path)

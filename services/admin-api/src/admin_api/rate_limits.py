@@ -1,6 +1,7 @@
 """How often one caller may ask. In the memory of this instance: with several, each allows as much."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -17,10 +18,51 @@ _TRIGGERS: Final = ("/trigger",)
 """How paths end that make the system work at once."""
 
 
+@dataclass(frozen=True)
+class RequestCost:
+    """What one request takes from its caller's quota. Every request takes one before it reaches its route."""
+
+    caller: str
+    quota_name: str
+    quota: int
+    buckets: Buckets
+    clock: Callable[[], datetime]
+
+    def count_as(self, requests: int) -> None:
+        """Count this request as so many instead of one: it does on many configs what else is a request for each.
+
+        Raises `TooManyRequests` if fewer are left. Then nothing is taken, not even the one.
+        """
+        if requests <= 1:
+            return
+        now = self.clock()
+        self.buckets.give_back(self.caller, now)
+        if self.buckets.take(self.caller, now, requests):
+            return
+        left, wait = self.buckets.left(self.caller, now), self.retry_after(now, requests)
+        raise TooManyRequests(
+            f"This request counts as {requests} {self.quota_name}. Of the {self.quota} per minute {left} are left; "
+            f"nothing was done. Try again in {wait} s, or select fewer.",
+            headers={"Retry-After": str(wait)},
+        )
+
+    def retry_after(self, now: datetime, requests: int = 1) -> int:
+        """Seconds, at least one."""
+        return max(1, self.buckets.seconds_until(self.caller, now, requests))
+
+    def headers(self, now: datetime) -> dict[str, str]:
+        """What is left, as draft-ietf-httpapi-ratelimit-headers has it."""
+        left, full = self.buckets.left(self.caller, now), self.buckets.seconds_until_full(self.caller, now)
+        return {
+            "RateLimit-Policy": f'"{self.quota_name}";q={self.quota};w={_WINDOW_SECONDS}',
+            "RateLimit": f'"{self.quota_name}";r={left};t={full}',
+        }
+
+
 class RateLimits:
     """Middleware, behind the gate: a limit belongs to a caller, not to an address that many may share.
 
-    Every answer says what is left, as draft-ietf-httpapi-ratelimit-headers has it.
+    Every answer says what is left. A route that does many things raises the cost by `request.state.cost`.
     """
 
     def __init__(
@@ -41,27 +83,20 @@ class RateLimits:
         if actor is None:
             return await self._app(scope, receive, send)
         name = "triggers" if scope["method"] == "POST" and scope["path"].endswith(_TRIGGERS) else "requests"
-        bucket, caller, now = self._buckets[name], _caller(actor), self._clock()
-        allowed = bucket.take(caller, now)
-        headers = {
-            "RateLimit-Policy": f'"{name}";q={self._quotas[name]};w={_WINDOW_SECONDS}',
-            "RateLimit": f'"{name}";r={bucket.left(caller, now)};t={bucket.seconds_until_full(caller, now)}',
-        }
+        cost = RequestCost(actor.key, name, self._quotas[name], self._buckets[name], self._clock)
+        scope["state"]["cost"] = cost
 
         async def told(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(headers)
+                MutableHeaders(scope=message).update(cost.headers(self._clock()))
             await send(message)
 
-        if allowed:
+        now = self._clock()
+        if cost.buckets.take(cost.caller, now):
             return await self._app(scope, receive, told)
-        wait = max(1, bucket.seconds_until_one(caller, now))
+        wait = cost.retry_after(now)
         refusal = TooManyRequests(
-            f"This token has used up its {self._quotas[name]} {name} per minute; try again in {wait} s.",
+            f"This token has used up its {cost.quota} {name} per minute; try again in {wait} s.",
             headers={"Retry-After": str(wait)},
         )
         return await response_of(refusal, scope["path"])(scope, receive, told)
-
-
-def _caller(actor: Actor) -> str:
-    return f"{actor.kind}:{actor.token_id if actor.token_id is not None else actor.name}"

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from admin_api.counts import timed_runs_by_exchange
 from admin_api.database import transaction
 from admin_api.pages import Listing, Page, PageQuery, page_of
 from admin_api.runs import RUNS
@@ -71,16 +72,16 @@ async def top_symbols(engine: AsyncEngine, query: TopSymbolsQuery, now: datetime
 
 
 async def exchanges(engine: AsyncEngine, query: ExchangesQuery, now: datetime) -> list[ExchangeReport]:
-    """How each exchange does, by name. Runs that are over count: those with a duration, which an index holds."""
-    report = (
-        sa.select(_logs.exchange, _average_duration, _records)
-        .where(_logs.job_type == JOB_TYPE, _logs.duration_seconds.is_not(None))
-        .group_by(_logs.exchange)
-        .order_by(_logs.exchange)
-    )
-    if query.hours is not None:
-        report = report.where(_logs.started_at >= now - timedelta(hours=query.hours))
-    return [ExchangeReport.model_validate(row) for row in await _rows(engine, report)]
+    """How each exchange does, by name. The runs that are over count: those with a duration."""
+    since = None if query.hours is None else now - timedelta(hours=query.hours)
+    return [
+        ExchangeReport(
+            exchange=row.exchange,
+            avg_duration=row.duration_microseconds / (row.runs * 1_000_000),
+            total_records=row.records,
+        )
+        for row in await _rows(engine, timed_runs_by_exchange(since, JOB_TYPE))
+    ]
 
 
 async def recent_failures(engine: AsyncEngine, query: FailuresQuery, now: datetime) -> Page[ExecutionLog]:

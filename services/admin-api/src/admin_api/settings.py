@@ -41,7 +41,9 @@ class AdminApiSettings(WorkerSettings, DatabaseSettings, TickSettings, AccessSet
         description="Requests that one token may make, per instance; as many may come at once. Beyond: 429.",
     )
     triggers_per_minute: int = Field(
-        default=120, ge=1, description="The same for requests that make the system work at once: manual runs."
+        default=120,
+        ge=1,
+        description="The same for manual runs: each trigger counts, and each run that a bulk trigger starts.",
     )
     live_max_listeners: int = Field(
         default=500, ge=1, description="Connections that may listen to events at once, per instance."

@@ -64,6 +64,7 @@ class Doorman:
             name=identity.name,
             role=identity.role,
             token_id=identity.token_id,
+            subject=identity.subject,
             expires_at=identity.expires_at,
             request_id=scope["state"]["request_id"],
             address=address,

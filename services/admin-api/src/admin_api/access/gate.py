@@ -83,6 +83,7 @@ class Gate:
             name=whose.name if whose is not None else "anonymous",
             role=whose.role if whose is not None else Role.VIEWER,
             token_id=whose.token_id if whose is not None else None,
+            subject=whose.subject if whose is not None else None,
             request_id=scope["state"]["request_id"],
             address=address_of(scope),
         )

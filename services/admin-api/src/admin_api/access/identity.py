@@ -17,6 +17,8 @@ class Identity:
     name: str
     role: Role
     token_id: int | None = None
+    subject: str | None = None
+    """Issuer and subject of an identity provider's token, as `issuer#subject`. The name is only for show."""
     expires_at: datetime | None = None
     """When the credential ends by itself; None: never."""
 

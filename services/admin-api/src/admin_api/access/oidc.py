@@ -20,6 +20,8 @@ from admin_api.actors import Role
 
 MAX_BYTES: Final = 8 * 1024
 _NAME_LENGTH: Final = 200
+_SUBJECT_LENGTH: Final = 255
+"""As OpenID Connect allows at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +120,11 @@ def verified_claims(text: str, key: Key, rules: JwtRules, now: datetime) -> dict
         raise Unauthorized("expired", "The token has expired; get a new one.") from error
     except JoseError as error:
         raise Unauthorized("unknown", f"The token is not for this API: {error}.") from error
+    subject = token.claims["sub"]
+    if not isinstance(subject, str) or not 0 < len(subject) <= _SUBJECT_LENGTH or not subject.isprintable():
+        raise Unauthorized(
+            "unknown", f"The token's `sub` must be 1 to {_SUBJECT_LENGTH} printable characters; ask an admin."
+        )
     return token.claims
 
 
@@ -131,6 +138,8 @@ def identity_of(claims: Mapping[str, Any], rules: JwtRules) -> Identity:
         kind="oidc",
         name=name,
         role=max(roles, key=list(Role).index, default=Role.VIEWER),
+        # An issuer never has a fragment, so no other issuer and subject are written alike.
+        subject=f"{rules.issuer}#{claims['sub']}",
         expires_at=_instant(claims["exp"]),
     )
     if not roles:

@@ -118,7 +118,7 @@ class AuditEntry(BaseModel):
     id: int
     at: datetime
     actor_kind: str = Field(description="anonymous where the credential was not right.", examples=["token"])
-    actor: str = Field(examples=["grafana"])
+    actor: str = Field(description="A name to show; several callers may have the same one.", examples=["grafana"])
     token_id: int | None
     address: str | None
     request_id: str
@@ -128,3 +128,8 @@ class AuditEntry(BaseModel):
     outcome: Literal["done", "refused"]
     before: dict[str, Any] | None
     after: dict[str, Any] | None = Field(description="Of a refused request: what it was and why it was refused.")
+    subject: str | None = Field(
+        description="Issuer and subject of an identity provider's token, as `issuer#subject`, which nobody else has; "
+        "null: the caller had no such token.",
+        examples=["https://login.example.org/realms/markets#f81d4fae-7dec-11d0-a765-00a0c91e6bf6"],
+    )

@@ -56,6 +56,7 @@ class Sessions:
             "token_id": actor.token_id,
             "actor_kind": actor.kind,
             "actor": actor.name,
+            "subject": actor.subject,
             "role": actor.role,
             "address": actor.address,
             "created_at": now,
@@ -94,7 +95,12 @@ class Sessions:
             raise Unauthorized("unknown", "There is no such session; log in again.")
         self._seen.add(row.id_hash)
         identity = Identity(
-            kind="session", name=row.actor, role=Role(row.role), token_id=row.token_id, expires_at=row.expires_at
+            kind="session",
+            name=row.actor,
+            role=Role(row.role),
+            token_id=row.token_id,
+            subject=row.subject,
+            expires_at=row.expires_at,
         )
         if (ended := how_it_ended(row, now)) is not None:
             raise Unauthorized("session_ended", f"The session {ended}; log in again.", whose=identity)

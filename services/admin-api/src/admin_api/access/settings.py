@@ -76,7 +76,10 @@ class AccessSettings(BaseSettings):
         "named mean nothing.",
     )
     oidc_name_claim: str = Field(
-        default="sub", min_length=1, description="The claim that the audit log names its holder by."
+        default="sub",
+        min_length=1,
+        description="The claim that the audit log shows as the caller's name. It is only for show: "
+        "callers are told apart by `iss` and `sub`.",
     )
     oidc_leeway_seconds: int = Field(
         default=30, ge=0, le=300, description="How far the provider's clock may be from ours."

@@ -10,7 +10,10 @@ _REMEMBERED: Final = 10_000
 
 class Buckets:
     """Each key may take `capacity` at once and `per_minute` from then on. Of more than `max_keys` keys the one that
-    took longest ago is forgotten: it is the fullest.
+    took longest ago is forgotten.
+
+    A full bucket allows any number to be taken. If that is more than `capacity`, the level is below zero afterwards,
+    and nothing can be taken until it is refilled.
     """
 
     def __init__(self, *, capacity: int, per_minute: float, max_keys: int = 10_000) -> None:
@@ -20,20 +23,24 @@ class Buckets:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         """The level and when it was that, the latest taker last."""
 
-    def take(self, key: str, now: datetime) -> bool:
-        """Whether there was one to take."""
+    def take(self, key: str, now: datetime, count: int = 1) -> bool:
+        """Whether there were so many to take. If not, none is taken."""
         level = self._level(key, now)
-        if level < 1:
+        if level < min(count, self._capacity):
             return False
-        self._buckets[key] = (level - 1, now.timestamp())
+        self._buckets[key] = (level - count, now.timestamp())
         self._buckets.move_to_end(key)
         if len(self._buckets) > self._max_keys:
             self._buckets.popitem(last=False)
         return True
 
+    def give_back(self, key: str, now: datetime, count: int = 1) -> None:
+        """Undo a `take` of so many."""
+        self._buckets[key] = (min(self._capacity, self._level(key, now) + count), now.timestamp())
+
     def left(self, key: str, now: datetime) -> int:
         """How many could be taken now."""
-        return math.floor(self._level(key, now))
+        return max(0, math.floor(self._level(key, now)))
 
     def seconds_until_full(self, key: str, now: datetime) -> int:
         """0 when it is."""
@@ -41,7 +48,11 @@ class Buckets:
 
     def seconds_until_one(self, key: str, now: datetime) -> int:
         """0 when there is one now."""
-        missing = 1 - self._level(key, now)
+        return self.seconds_until(key, now, 1)
+
+    def seconds_until(self, key: str, now: datetime, count: int) -> int:
+        """0 when so many can be taken now."""
+        missing = min(count, self._capacity) - self._level(key, now)
         return max(0, math.ceil(missing / self._per_second))
 
     def __len__(self) -> int:

@@ -9,7 +9,7 @@ from admin_api.actors import Role
 from admin_api.answers import Answer
 from admin_api.bulk import Bulk
 from admin_api.bulk_schemas import BulkCreate, BulkResult, BulkSelection
-from admin_api.routes.shared import PREFIX, declared_token, needs, problems
+from admin_api.routes.shared import PREFIX, CostDep, declared_token, needs, problems
 from admin_api.routes.writing import REPLAYED_HEADER, KeyedWritingDep, Writing
 from admin_api.work import Work
 
@@ -41,38 +41,40 @@ async def _perform(writing: Writing, verb: Callable[[Work], Awaitable[BulkResult
     "/create", response_model=BulkResult, dependencies=_admin, responses=_RESPONSES, summary="Create up to 1000 configs"
 )
 async def bulk_create_configs(
-    wanted: BulkCreate, bulk: BulkDep, writing: KeyedWritingDep, request: Request
+    wanted: BulkCreate, bulk: BulkDep, writing: KeyedWritingDep, cost: CostDep, request: Request
 ) -> Response:
     """Answers 200 with what became of each; with `atomic`, 409 when one of them cannot be created."""
-    return await _perform(writing, lambda work: bulk.create(work, wanted, request.url.path))
+    return await _perform(writing, lambda work: bulk.create(work, wanted, request.url.path, cost))
 
 
 @router.post(
     "/enable", response_model=BulkResult, dependencies=_operator, responses=_RESPONSES, summary="Enable many configs"
 )
 async def bulk_enable_configs(
-    selection: BulkSelection, bulk: BulkDep, writing: KeyedWritingDep, request: Request
+    selection: BulkSelection, bulk: BulkDep, writing: KeyedWritingDep, cost: CostDep, request: Request
 ) -> Response:
-    return await _perform(writing, lambda work: bulk.switch(work, selection, request.url.path, enabled=True))
+    return await _perform(writing, lambda work: bulk.switch(work, selection, request.url.path, cost, enabled=True))
 
 
 @router.post(
     "/disable", response_model=BulkResult, dependencies=_operator, responses=_RESPONSES, summary="Disable many configs"
 )
 async def bulk_disable_configs(
-    selection: BulkSelection, bulk: BulkDep, writing: KeyedWritingDep, request: Request
+    selection: BulkSelection, bulk: BulkDep, writing: KeyedWritingDep, cost: CostDep, request: Request
 ) -> Response:
-    return await _perform(writing, lambda work: bulk.switch(work, selection, request.url.path, enabled=False))
+    return await _perform(writing, lambda work: bulk.switch(work, selection, request.url.path, cost, enabled=False))
 
 
 @router.post(
     "/trigger", response_model=BulkResult, dependencies=_operator, responses=_RESPONSES, summary="Collect many at once"
 )
 async def bulk_trigger_configs(
-    selection: BulkSelection, bulk: BulkDep, writing: KeyedWritingDep, request: Request
+    selection: BulkSelection, bulk: BulkDep, writing: KeyedWritingDep, cost: CostDep, request: Request
 ) -> Response:
-    """Also disabled ones. Each run appears in the execution logs under its `run_id`."""
-    return await _perform(writing, lambda work: bulk.trigger(work, selection, request.url.path))
+    """Also disabled ones. Each run appears in the execution logs under its `run_id`, and counts in the rate limit as a
+    trigger of its own.
+    """
+    return await _perform(writing, lambda work: bulk.trigger(work, selection, request.url.path, cost))
 
 
 @router.post(

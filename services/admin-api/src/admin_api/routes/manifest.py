@@ -15,7 +15,7 @@ from admin_api.apply_schemas import ApplyQuery, ApplyResult
 from admin_api.database import transaction
 from admin_api.manifest import Manifest, as_entries, to_yaml
 from admin_api.manifest_reading import JSON, YAML, read_manifest
-from admin_api.routes.shared import PREFIX, EngineDep, declared_token, needs, problems
+from admin_api.routes.shared import PREFIX, CostDep, EngineDep, declared_token, needs, problems
 from admin_api.routes.writing import REPLAYED_HEADER, ConfigRoute, KeyedWritingDep
 from admin_api.work import Work
 
@@ -83,7 +83,7 @@ async def export_configs(
     summary="Make the configs as a file says",
 )
 async def apply_configs(
-    request: Request, applying: ApplyingDep, options: ApplyQuery, writing: KeyedWritingDep
+    request: Request, applying: ApplyingDep, options: ApplyQuery, writing: KeyedWritingDep, cost: CostDep
 ) -> Response:
     """Creates what is missing, changes what differs and, with `remove=true`, removes what is not in the file: all of it
     or nothing. With `dry_run=true` the same answer, and nothing is done.
@@ -91,7 +91,7 @@ async def apply_configs(
     file = await asyncio.to_thread(read_manifest, await request.body(), request.headers.get("content-type", ""))
 
     async def effect(work: Work) -> Answer:
-        return Answer.of(await applying.apply(work, file, options))
+        return Answer.of(await applying.apply(work, file, options, cost))
 
     return await writing.perform(effect)
 

@@ -16,6 +16,7 @@ from admin_api.actors import Actor, Role
 from admin_api.configs import Configs
 from admin_api.fields import MAX_ID
 from admin_api.problems import MEDIA_TYPE
+from admin_api.rate_limits import RequestCost
 from admin_api.schemas import Problem
 
 PREFIX: Final = "/api/v1/admin/data-collection"
@@ -60,6 +61,11 @@ def _actor(request: Request) -> Actor:
     return actor
 
 
+def _cost(request: Request) -> RequestCost:
+    cost: RequestCost = request.state.cost
+    return cost
+
+
 def needs(least: Role) -> Dependency:
     """A route's least role, among its `dependencies`. Every route states it, or the application is not built."""
     dependency: Dependency = Depends(Needs(least))
@@ -70,6 +76,7 @@ ConfigsDep = Annotated[Configs, Depends(_configs)]
 EngineDep = Annotated[AsyncEngine, Depends(_engine)]
 AccessDep = Annotated[Access, Depends(_access)]
 ActorDep = Annotated[Actor, Depends(_actor)]
+CostDep = Annotated[RequestCost, Depends(_cost)]
 Now = Annotated[datetime, Depends(_now)]
 ConfigId = Annotated[int, Path(ge=1, le=MAX_ID, description="The config's id.", examples=[1])]
 TokenId = Annotated[int, Path(ge=1, le=MAX_ID, description="The token's id.", examples=[1])]

@@ -7,34 +7,41 @@ Revises: 0004
 import sqlalchemy as sa
 from alembic import op
 
+from store.online_indexes import create_index, drop_index
+
 revision = "0005"
 down_revision = "0004"
 branch_labels = None
 depends_on = None
 
 
+INDEX = "ix_series_symbol_exchange_timeframe"
+
+
 def upgrade() -> None:
-    op.add_column(
-        "series",
-        sa.Column(
-            "candle_count",
-            sa.BigInteger(),
-            server_default="0",
-            nullable=False,
-            comment="Kept in the transaction that stores the candles, so exact: counting millions takes seconds.",
-        ),
-    )
-    op.add_column(
-        "series",
-        sa.Column("first_open", sa.TIMESTAMP(timezone=True), nullable=True, comment="Null: no candle yet."),
-    )
-    op.add_column("series", sa.Column("last_open", sa.TIMESTAMP(timezone=True), nullable=True))
-    op.create_index(
-        op.f("ix_series_symbol_exchange_timeframe"), "series", ["symbol", "exchange", "timeframe"], unique=False
-    )
+    # Each column is committed by itself: adding it keeps readers out, so it must not wait for the count below.
+    with op.get_context().autocommit_block():
+        op.add_column(
+            "series",
+            sa.Column(
+                "candle_count",
+                sa.BigInteger(),
+                server_default="0",
+                nullable=False,
+                comment="Kept in the transaction that stores the candles, so exact: counting millions takes seconds.",
+            ),
+            if_not_exists=True,
+        )
+        op.add_column(
+            "series",
+            sa.Column("first_open", sa.TIMESTAMP(timezone=True), nullable=True, comment="Null: no candle yet."),
+            if_not_exists=True,
+        )
+        op.add_column("series", sa.Column("last_open", sa.TIMESTAMP(timezone=True), nullable=True), if_not_exists=True)
+    create_index(INDEX, "series", ["symbol", "exchange", "timeframe"])
     # Room in the page for the next version of a row: every batch of candles counts.
     op.execute("ALTER TABLE series SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05)")
-    # No candle may come between counting and the first writer that counts.
+    # No candle may come between counting and the first writer that counts. Readers go on.
     op.execute("LOCK TABLE candles IN SHARE MODE")
     op.execute(
         """
@@ -49,8 +56,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    drop_index(INDEX, "series")
     op.execute("ALTER TABLE series RESET (fillfactor, autovacuum_vacuum_scale_factor)")
-    op.drop_index(op.f("ix_series_symbol_exchange_timeframe"), table_name="series")
     op.drop_column("series", "last_open")
     op.drop_column("series", "first_open")
     op.drop_column("series", "candle_count")
