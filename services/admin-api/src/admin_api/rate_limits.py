@@ -1,7 +1,7 @@
 """How often one caller may ask. In the memory of this instance: with several, each allows as much."""
 
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
@@ -29,19 +29,19 @@ class RateLimits:
         *,
         requests_per_minute: int,
         triggers_per_minute: int,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
         self._quotas = {"requests": requests_per_minute, "triggers": triggers_per_minute}
         self._buckets = {name: Buckets(capacity=quota, per_minute=quota) for name, quota in self._quotas.items()}
-        self._clock = clock
+        self._monotonic = monotonic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         actor: Actor | None = scope.get("state", {}).get("actor") if scope["type"] == "http" else None
         if actor is None:
             return await self._app(scope, receive, send)
         name = "triggers" if scope["method"] == "POST" and scope["path"].endswith(_TRIGGERS) else "requests"
-        bucket, caller, now = self._buckets[name], _caller(actor), self._clock()
+        bucket, caller, now = self._buckets[name], _caller(actor), self._monotonic()
         allowed = bucket.take(caller, now)
         headers = {
             "RateLimit-Policy": f'"{name}";q={self._quotas[name]};w={_WINDOW_SECONDS}',

@@ -46,9 +46,11 @@ class RefusalLog:
         self._recorded = metrics.refusals_recorded
         self._allowed = Buckets(capacity=_AT_ONCE, per_minute=_PER_MINUTE)
 
-    async def record(self, actor: Actor, attempt: Attempt, now: datetime, *, status: int, reason: str) -> None:
-        """Never raises on account of the database."""
-        if not self._allowed.take(throttled_as(actor.address), now):
+    async def record(
+        self, actor: Actor, attempt: Attempt, now: datetime, *, monotonic: float, status: int, reason: str
+    ) -> None:
+        """Never raises on account of the database. `monotonic` is for the limit of rows, in seconds."""
+        if not self._allowed.take(throttled_as(actor.address), monotonic):
             self._recorded.labels("suppressed").inc()
             return
         log.warning(

@@ -1,8 +1,11 @@
-"""How much is allowed to whom, in the memory of this instance. Time is an argument."""
+"""How much is allowed to whom, in the memory of this instance.
+
+Time is an argument: `now` is in seconds of the monotonic clock. On the wall clock, a step back would freeze every
+bucket for the size of the step.
+"""
 
 import math
 from collections import OrderedDict
-from datetime import datetime
 from typing import Final
 
 _REMEMBERED: Final = 10_000
@@ -20,26 +23,27 @@ class Buckets:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         """The level and when it was that, the latest taker last."""
 
-    def take(self, key: str, now: datetime) -> bool:
+    def take(self, key: str, now: float) -> bool:
         """Whether there was one to take."""
         level = self._level(key, now)
         if level < 1:
             return False
-        self._buckets[key] = (level - 1, now.timestamp())
+        _, at = self._buckets.get(key, (level, now))
+        self._buckets[key] = (level - 1, max(at, now))
         self._buckets.move_to_end(key)
         if len(self._buckets) > self._max_keys:
             self._buckets.popitem(last=False)
         return True
 
-    def left(self, key: str, now: datetime) -> int:
+    def left(self, key: str, now: float) -> int:
         """How many could be taken now."""
         return math.floor(self._level(key, now))
 
-    def seconds_until_full(self, key: str, now: datetime) -> int:
+    def seconds_until_full(self, key: str, now: float) -> int:
         """0 when it is."""
         return math.ceil((self._capacity - self._level(key, now)) / self._per_second)
 
-    def seconds_until_one(self, key: str, now: datetime) -> int:
+    def seconds_until_one(self, key: str, now: float) -> int:
         """0 when there is one now."""
         missing = 1 - self._level(key, now)
         return max(0, math.ceil(missing / self._per_second))
@@ -47,9 +51,9 @@ class Buckets:
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def _level(self, key: str, now: datetime) -> float:
-        level, at = self._buckets.get(key, (self._capacity, now.timestamp()))
-        passed = max(0.0, now.timestamp() - at)  # a clock set back refills nothing
+    def _level(self, key: str, now: float) -> float:
+        level, at = self._buckets.get(key, (self._capacity, now))
+        passed = max(0.0, now - at)  # requests read the clock first and may take in another order
         return min(self._capacity, level + passed * self._per_second)
 
 
