@@ -3,7 +3,6 @@
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from admin_api.metrics import look_at_outbox
 from runtime.health import health_body
 
 router = APIRouter(tags=["operations"])
@@ -35,6 +34,6 @@ async def health_ready(request: Request) -> Response:
     responses={200: {"description": "Text.", "content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def metrics(request: Request) -> Response:
-    state = request.app.state
-    await look_at_outbox(state.engine, state.metrics)
-    return Response(generate_latest(state.registry), media_type=CONTENT_TYPE_LATEST)
+    """The outbox is looked at once a second at most, however often this is asked for."""
+    await request.app.state.look_at_outbox()
+    return Response(generate_latest(request.app.state.registry), media_type=CONTENT_TYPE_LATEST)
