@@ -211,7 +211,7 @@ async def test_a_connected_listener_and_a_returning_one_are_reset_when_a_topic_w
 
 async def test_an_id_ahead_of_the_topics_is_answered_with_a_reset(serve: Callable[..., Any]) -> None:
     api, url = await serve()
-    forged = encode({place: offset + 1_000 for place, offset in api.feed.ring.positions.items()}, 0)
+    forged = encode({place: offset + 1_000 for place, offset in api.feed.ring.positions.items()}, 2**50)
     async with connected(url, forged) as connection:
         assert (await connection.next())[0] == "reset"
 

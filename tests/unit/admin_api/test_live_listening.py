@@ -211,7 +211,7 @@ async def test_a_returning_listener_is_reset_when_a_topic_was_created_again(new_
 
 async def test_an_id_ahead_of_the_topics_is_told_to_start_over() -> None:
     ring = a_ring([an_event(RUN, 0)])
-    forged = encode(ring.positions | {RUN: 1_000}, 0)
+    forged = encode(ring.positions | {RUN: 1_000}, 2**50)
     assert resets(await heard(ring, forged, kafka_ends=ring.positions)) == 1
 
 

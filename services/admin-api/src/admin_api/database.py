@@ -33,10 +33,10 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """
     committing = False
     try:
-        async with engine.connect() as connection, connection.begin() as begun:
+        async with engine.connect() as connection:
             yield connection
             committing = True
-            await begun.commit()
+            await connection.commit()
     except _ERRORS as error:
         if (problem := _problem_of(error, committing=committing)) is None:
             raise
