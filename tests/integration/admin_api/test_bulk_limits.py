@@ -22,8 +22,8 @@ async def api(a_setting: Callable[..., Any]) -> AsyncIterator[AdminApi]:
     """Its limits see no time pass, so nothing comes back meanwhile."""
     made = build(a_setting(requests_per_minute=30, triggers_per_minute=5))
     [limits] = [each for each in made.app.user_middleware if each.cls is RateLimits]
-    now = signature(RateLimits).parameters["clock"].default()
-    limits.kwargs["clock"] = lambda: now
+    now = signature(RateLimits).parameters["monotonic"].default()
+    limits.kwargs["monotonic"] = lambda: now
     yield made
     await made.engine.dispose()
 

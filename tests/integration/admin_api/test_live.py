@@ -11,15 +11,18 @@ import httpx
 import pytest
 
 from admin_api.app import AdminApi, build
+from admin_api.live.positions import encode
 from contracts.event import Event
 from contracts.exchanges import ExchangeHealthChanged
 from contracts.topics import CONFIG_CHANGES, EXCHANGE_HEALTH, RUN_EVENTS, Topic
 from contracts.vocabulary import ExchangeState
+from local_stack.keeper import KeptKafka
 from runtime.http_server import http_server
 from runtime.kafka import build_broker
 from runtime.publisher import EventPublisher
 from runtime.settings import KafkaSettings
 from support.api import BASE, TOKEN
+from support.kafka import create_topics, delete_topics
 from support.polling import eventually
 from support.run_histories import a_start
 
@@ -28,12 +31,18 @@ pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
 Served = tuple[AdminApi, str]
 
 
+@asynccontextmanager
+async def publishing(settings: KafkaSettings) -> AsyncIterator[EventPublisher]:
+    broker = build_broker(settings, "live-test")
+    await broker.start()
+    yield EventPublisher(broker, settings, "live-test")
+    await broker.stop()
+
+
 @pytest.fixture
 async def publisher(kafka_settings: KafkaSettings) -> AsyncIterator[EventPublisher]:
-    broker = build_broker(kafka_settings, "live-test")
-    await broker.start()
-    yield EventPublisher(broker, kafka_settings, "live-test")
-    await broker.stop()
+    async with publishing(kafka_settings) as made:
+        yield made
 
 
 @pytest.fixture
@@ -160,6 +169,51 @@ async def test_tombstones_and_what_cannot_be_read_are_passed_over(
         (sent,) = await publish(publisher, a_start(config_id=3))
         assert (await connection.next())[1]["event_id"] == sent
     assert sum(api.feed.ring.positions.values()) == 3
+
+
+async def created_again(kafka: KeptKafka, settings: KafkaSettings, topic: Topic) -> None:
+    await delete_topics(kafka, settings, [topic])
+
+    async def created() -> bool:
+        try:
+            await create_topics(kafka, settings, [topic])
+        except AssertionError:  # the broker has not deleted it yet
+            return False
+        return True
+
+    await eventually(created, within=30)
+
+
+async def test_a_connected_listener_and_a_returning_one_are_reset_when_a_topic_was_created_again(
+    serve: Callable[..., Any], publisher: EventPublisher, kafka: KeptKafka, kafka_settings: KafkaSettings
+) -> None:
+    _, url = await serve()
+    async with connected(url, kind="run") as gone, connected(url, kind="run") as stays:
+        await publish(publisher, *(a_start(config_id=3) for _ in range(5)))
+        for _ in range(5):
+            await gone.next()
+            await stays.next()
+        await created_again(kafka, kafka_settings, RUN_EVENTS)
+        async with publishing(kafka_settings) as later:  # an idempotent producer's numbers are those of one topic
+            await publish(later, a_start(config_id=3))
+            assert (await stays.next(within=60))[0] == "reset"
+            async with connected(url, gone.last_id, kind="run") as returned:
+                assert (await returned.next())[0] == "reset"
+            (sent,) = await publish(later, a_start(config_id=3))
+            heard = [(await stays.next())[1]["event_id"]]
+            if heard != [sent]:  # the one that announced the new topic, read again
+                heard.append((await stays.next())[1]["event_id"])
+            assert heard[-1] == sent
+            await publish(later, *(a_start(config_id=3) for _ in range(8)))
+            async with connected(url, gone.last_id, kind="run") as returned:
+                assert (await returned.next())[0] == "reset"
+
+
+async def test_an_id_ahead_of_the_topics_is_answered_with_a_reset(serve: Callable[..., Any]) -> None:
+    api, url = await serve()
+    forged = encode({place: offset + 1_000 for place, offset in api.feed.ring.positions.items()}, 2**50)
+    async with connected(url, forged) as connection:
+        assert (await connection.next())[0] == "reset"
 
 
 async def test_the_end_of_the_api_ends_its_streams(serve: Callable[..., Any]) -> None:

@@ -7,11 +7,16 @@ from typing import Any
 import httpx
 import pytest
 import structlog
+from prometheus_client import CollectorRegistry
 from starlette.types import Receive, Scope, Send
 
+from admin_api.access.assembly import assemble
+from admin_api.access.gate import Gate
 from admin_api.actors import Actor, Role
 from admin_api.app import AdminApi, build
+from admin_api.metrics import Metrics
 from admin_api.rate_limits import RateLimits
+from admin_api.request_ids import RequestIds
 from runtime.http_server import http_server
 from support.api import TOKEN, client_of, created
 
@@ -114,7 +119,7 @@ async def test_who_asks_too_often_is_told_when_to_try_again_and_others_are_not_h
 
 
 async def test_what_was_used_up_comes_back_with_time() -> None:
-    now = [datetime(2026, 3, 1, tzinfo=UTC)]
+    now = [0.0]
     statuses: list[int] = []
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -124,13 +129,32 @@ async def test_what_was_used_up_comes_back_with_time() -> None:
         if message["type"] == "http.response.start":
             statuses.append(message["status"])
 
-    limited = RateLimits(answer, requests_per_minute=2, triggers_per_minute=1, clock=lambda: now[0])
+    limited = RateLimits(answer, requests_per_minute=2, triggers_per_minute=1, monotonic=lambda: now[0])
     actor = Actor(kind="bootstrap", name="bootstrap", role=Role.ADMIN, request_id="r")
     scope = {"type": "http", "method": "GET", "path": "/", "state": {"actor": actor}}
     for seconds in (0, 0, 0, 29, 1, 0):
-        now[0] += timedelta(seconds=seconds)
+        now[0] += seconds
         await limited(scope, None, note)  # type: ignore[arg-type]
     assert statuses == [200, 200, 429, 429, 200, 429]
+
+
+async def test_failed_logins_are_forgotten_with_time_though_the_wall_clock_was_set_back(
+    api: AdminApi, a_setting: Callable[..., Any]
+) -> None:
+    wall, monotonic = datetime(2026, 3, 1, 12, tzinfo=UTC), 0.0
+    metrics = Metrics(CollectorRegistry())
+
+    async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
+        raise AssertionError("nobody was let in")
+
+    access = assemble(a_setting(failed_logins_per_minute=1), api.engine, metrics)
+    gate = Gate(unknown, access=access, metrics=metrics, clock=lambda: wall, monotonic=lambda: monotonic)
+    guesses = httpx.AsyncClient(transport=httpx.ASGITransport(app=RequestIds(gate)), base_url="http://api/x")
+    async with guesses as client:
+        headers = {"Authorization": "Bearer a-guess"}
+        assert [(await client.get("/", headers=headers)).status_code for _ in range(2)] == [401, 429]
+        wall, monotonic = wall - timedelta(hours=1), 60.0
+        assert (await client.get("/", headers=headers)).status_code == 401
 
 
 async def test_an_error_after_the_answer_began_breaks_it_off(api: AdminApi) -> None:

@@ -1,10 +1,12 @@
 """What is refused: bad input, bad tokens, unknown paths, a missing database. Always a problem, never a 500."""
 
+import asyncio
 import time
 from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from fastapi.routing import APIRoute
 from pydantic import SecretStr
 
@@ -203,7 +205,7 @@ async def test_unknown_paths_and_methods_are_problems(client: httpx.AsyncClient)
     assert_problem(await client.get("/nothing-here"), 404)
     answer = await client.patch("/configs/1", json={})
     assert_problem(answer, 405)
-    assert set(answer.headers["Allow"].split(", ")) == {"GET", "PUT", "DELETE"}
+    assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "PUT", "DELETE"}
 
 
 class _AnId(dict[str, int]):
@@ -225,7 +227,7 @@ async def test_everything_but_health_metrics_and_docs_needs_the_token(a_setting:
     api = build(a_setting(failed_logins_per_minute=100_000))
     guarded = [route for route in every_route(api) if route[1] not in PUBLIC_PATHS]
     assert len(guarded) >= 21
-    for method, path in [*guarded, ("GET", "/"), ("GET", "/nothing"), ("OPTIONS", "/api/v1")]:
+    for method, path in [*guarded, ("GET", "/api"), ("GET", "/nothing"), ("OPTIONS", "/api/v1")]:
         for authorization in (
             None,
             "",
@@ -273,6 +275,29 @@ async def test_the_backlog_shows_in_the_metrics(client: httpx.AsyncClient) -> No
     metrics = (await client.get("http://api/metrics")).text
     assert "candlekeep_outbox_backlog 1.0" in metrics
     assert 'route="/api/v1/admin/data-collection/configs",status="201"' in metrics
+
+
+async def test_health_and_metrics_query_the_database_once_a_second_however_often_they_are_asked(
+    api: AdminApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, statements = 100.0, 0
+
+    def count(*_: object) -> None:
+        nonlocal statements
+        statements += 1
+
+    for once in (api.app.state.database_probe.look, api.app.state.look_at_outbox):
+        monkeypatch.setattr(once, "_monotonic", lambda: now)
+    sa.event.listen(api.engine.sync_engine, "before_cursor_execute", count)
+    async with client_of(api, token=None, base="") as anonymous:
+        for path in ("/metrics", "/health/ready"):
+            statements = 0
+            answers = await asyncio.gather(*(anonymous.get(path) for _ in range(20)))
+            assert {answer.status_code for answer in answers} == {200}
+            assert statements == 1
+            now += 1.0
+            await anonymous.get(path)
+            assert statements == 2
 
 
 async def test_without_a_database_every_data_route_is_503_and_the_process_lives(a_setting: Any) -> None:

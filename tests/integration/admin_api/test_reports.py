@@ -49,6 +49,21 @@ async def guides_answers(database_url: str) -> list[list[dict[str, Any]]]:
         await connection.close()
 
 
+async def rate_in_the_log(database_url: str, symbol: str) -> float:
+    """Percent of the week's runs of this symbol that succeeded, of those that succeeded or failed."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        rate = await connection.fetchval(
+            "SELECT coalesce(round(avg((status = 'success')::int) * 100, 2), 0) FROM job_execution_logs"
+            " WHERE symbol = $1 AND status IN ('success', 'failed') AND job_type = 'data_collection'"
+            " AND started_at >= now() - interval '7 days'",
+            symbol,
+        )
+    finally:
+        await connection.close()
+    return float(rate)
+
+
 def alike(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {name: pytest.approx(value) if isinstance(value, float) else value for name, value in row.items()}
@@ -63,7 +78,9 @@ async def test_reports_say_what_the_guides_queries_say(
     reported = (await client.get("/reports/top-symbols")).json()
     assert [list(row) for row in reported] == [list(row) for row in top]
     assert len(reported) == 10
-    assert reported == alike(top)
+    rated = [row.pop("success_rate") for row in reported]
+    assert reported == alike([{name: value for name, value in row.items() if name != "success_rate"} for row in top])
+    assert rated == [await rate_in_the_log(database_url, row["symbol"]) for row in top]
     assert [row["id"] for row in (await client.get("/reports/recent-failures")).json()] == [
         row["id"] for row in failures
     ]
@@ -73,6 +90,17 @@ async def test_reports_say_what_the_guides_queries_say(
     assert [list(row) for row in reported] == [list(row) for row in by_name]
     assert reported == alike(by_name)
     assert [row["exchange"] for row in reported] == ["binance", "kraken", "okx"]
+
+
+async def test_the_success_rate_of_a_symbol_is_that_of_the_statistics(
+    client: httpx.AsyncClient, add_run: AddRun
+) -> None:
+    for status in ("success", "success", "failed", "skipped", "skipped", "running"):
+        await add_run(status=status)
+    [report] = (await client.get("/reports/top-symbols", params={"hours": 24})).json()
+    stats = (await client.get("/stats")).json()
+    assert (report["success_rate"], stats["success_rate"]) == (66.67, 66.67)
+    assert report["executions"] == stats["total_executions"] == 6
 
 
 async def test_hours_and_limit_narrow_the_reports(client: httpx.AsyncClient, add_run: AddRun) -> None:

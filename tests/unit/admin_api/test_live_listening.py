@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from admin_api.errors import InvalidInput, TooManyListeners
 from admin_api.live.listening import Interest, Listeners
+from admin_api.live.positions import Positions, encode
 from admin_api.live.ring import Ring
 from admin_api.live.topics import PLACES, Kind, LiveEvent, Place
 from admin_api.metrics import Metrics
@@ -26,9 +27,15 @@ EVERYTHING = Interest()
 class Feed:
     """As LiveFeed is to a listener. Waiting for news ends the stream: a test has put in all that there will be."""
 
-    def __init__(self, ring: Ring) -> None:
+    def __init__(self, ring: Ring, kafka_ends: Positions | None = None) -> None:
+        """Without `kafka_ends`, Kafka has every position."""
         self.ring = ring
         self.is_stopping = False
+        self._kafka_ends = kafka_ends
+
+    async def reach(self, positions: Positions) -> bool:
+        ends = self._kafka_ends
+        return ends is None or all(offset <= ends[place] for place, offset in positions.items())
 
     async def news(self, within: float) -> bool:
         await asyncio.sleep(0)
@@ -40,7 +47,8 @@ def an_event(place: Place, offset: int, **overrides: Any) -> LiveEvent:
     about = {"kind": Kind.RUN, "exchange": "binance", "config_id": 7}
     if place[0] == "exchange-health":
         about = {"kind": Kind.EXCHANGE, "exchange": "binance", "config_id": None}
-    return LiveEvent(place=place, offset=offset, data=f'"{place[0]}/{place[1]}/{offset}"', **(about | overrides))
+    about |= {"timestamp_ms": 1_000 + offset, "data": f'"{place[0]}/{place[1]}/{offset}"'}
+    return LiveEvent(place=place, offset=offset, **(about | overrides))
 
 
 def a_ring(events: Sequence[LiveEvent] = (), **limits: int) -> Ring:
@@ -51,12 +59,17 @@ def a_ring(events: Sequence[LiveEvent] = (), **limits: int) -> Ring:
     return ring
 
 
-def listeners_of(ring: Ring, most: int = 10) -> Listeners:
-    return Listeners(Feed(ring), Metrics(CollectorRegistry()), most)  # type: ignore[arg-type]
+def listeners_of(ring: Ring, most: int = 10, kafka_ends: Positions | None = None) -> Listeners:
+    return Listeners(Feed(ring, kafka_ends), Metrics(CollectorRegistry()), most)  # type: ignore[arg-type]
 
 
-async def heard(ring: Ring, last_event_id: str | None = None, interest: Interest = EVERYTHING) -> list[ServerSentEvent]:
-    with listeners_of(ring).admitted(interest, last_event_id) as listening:
+async def heard(
+    ring: Ring,
+    last_event_id: str | None = None,
+    interest: Interest = EVERYTHING,
+    kafka_ends: Positions | None = None,
+) -> list[ServerSentEvent]:
+    with listeners_of(ring, kafka_ends=kafka_ends).admitted(interest, last_event_id) as listening:
         return [event async for event in listening.events(60)]
 
 
@@ -151,6 +164,64 @@ async def test_a_listener_that_is_too_slow_is_told_so_and_goes_on() -> None:
     kinds = [event.event for event in seen if event.event]
     assert kinds.count("reset") == 1
     assert kinds[-1] == "reset"
+
+
+def resets(events: list[ServerSentEvent]) -> int:
+    return [event.event for event in events].count("reset")
+
+
+async def test_a_connected_listener_is_reset_when_a_topic_is_created_again() -> None:
+    ring = a_ring([an_event(RUN, 0), an_event(RUN, 1)])
+    feed = Feed(ring)
+    waits = 0
+
+    async def news(within: float) -> bool:
+        nonlocal waits
+        waits += 1
+        if waits == 1:  # the listener has read everything; now the topic begins again
+            ring.begin(ring.positions | {RUN: 0})
+            for offset in range(3):
+                ring.add(an_event(RUN, offset, timestamp_ms=5_000 + offset))
+            return True
+        feed.is_stopping = True
+        return False
+
+    feed.news = news  # type: ignore[method-assign]
+    listeners = Listeners(feed, Metrics(CollectorRegistry()), 1)  # type: ignore[arg-type]
+    with listeners.admitted(EVERYTHING, None) as listening:
+        events = [event async for event in listening.events(60)]
+    assert resets(events) == 1
+    ring.add(an_event(RUN, 3, timestamp_ms=5_003))
+    assert datas(await heard(ring, last_id(events))) == ["run-events/3/3"]
+
+
+@pytest.mark.parametrize("new_events", [1, 2, 3, 4, 9])
+async def test_a_returning_listener_is_reset_when_a_topic_was_created_again(new_events: int) -> None:
+    """Also if the new topic has as many events as the listener had seen of the earlier one, or more."""
+    ring = a_ring([an_event(RUN, offset) for offset in range(3)])
+    before = last_id(await heard(ring))
+    ring.begin(ring.positions | {RUN: 0})
+    for offset in range(new_events):
+        ring.add(an_event(RUN, offset, timestamp_ms=5_000 + offset))
+    events = await heard(ring, before, kafka_ends=ring.positions)
+    assert resets(events) == 1
+    ring.add(an_event(RUN, new_events, timestamp_ms=6_000))
+    assert datas(await heard(ring, last_id(events))) == [f"run-events/3/{new_events}"]
+
+
+async def test_an_id_ahead_of_the_topics_is_told_to_start_over() -> None:
+    ring = a_ring([an_event(RUN, 0)])
+    forged = encode(ring.positions | {RUN: 1_000}, 2**50)
+    assert resets(await heard(ring, forged, kafka_ends=ring.positions)) == 1
+
+
+async def test_an_id_of_an_instance_that_has_read_further_is_accepted() -> None:
+    ahead, behind = a_ring([an_event(RUN, 0), an_event(RUN, 1)]), a_ring([an_event(RUN, 0)])
+    events = await heard(behind, last_id(await heard(ahead)), kafka_ends=ahead.positions)
+    assert resets(events) == 0
+    for offset in (1, 2):
+        behind.add(an_event(RUN, offset))
+    assert datas(await heard(behind, last_id(events))) == ["run-events/3/2"]
 
 
 async def test_no_more_listeners_than_allowed_and_one_that_leaves_makes_room() -> None:

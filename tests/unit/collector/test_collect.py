@@ -111,6 +111,12 @@ async def test_a_run_tells_what_it_did() -> None:
     assert (result.first_open, result.last_open) == (NOW.replace(second=0, minute=51, hour=11), candles_end(candles))
 
 
+async def test_a_step_of_the_wall_clock_during_a_run_is_no_part_of_its_duration() -> None:
+    """The run starts at NOW; the wall clock of this process is far from that when it ends."""
+    finished = await run(FakeExchange(), FakeKafka())
+    assert timedelta(0) <= finished.finished_at - finished.started_at < timedelta(seconds=20)
+
+
 def candles_end(candles: CandlesCollected) -> datetime:
     return datetime.fromtimestamp(candles.rows[-1].open_ms / 1000, UTC)
 

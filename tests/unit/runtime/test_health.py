@@ -1,13 +1,17 @@
 import json
 
+import httpx
 import pytest
 from faststream.asgi import AsgiFastStream
+from prometheus_client import CollectorRegistry
 
 from runtime.health import Health
 from runtime.heartbeat import HeartbeatWatch
+from runtime.http_server import http_server
 from runtime.kafka import build_broker
 from runtime.pulse import LoopPulse
-from runtime.settings import KafkaSettings
+from runtime.settings import KafkaSettings, WorkerSettings
+from runtime.worker import Worker, build_app
 
 
 async def ask(health: Health, path: str) -> tuple[int, dict[str, object]]:
@@ -72,3 +76,23 @@ def test_without_a_heartbeat_nothing_is_owned() -> None:
     assert not watch.is_fresh()
     watch.joined()
     assert watch.is_fresh()
+
+
+async def test_a_worker_answers_head_wherever_it_answers_get() -> None:
+    settings = WorkerSettings(kafka_bootstrap_servers="nowhere:1")
+    worker = Worker(
+        name="test",
+        settings=settings,
+        broker=build_broker(settings, "test"),
+        registry=CollectorRegistry(),
+        health=Health(),
+        topics=(),
+    )
+    async with (
+        http_server(build_app(worker), "127.0.0.1", 0) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        for path in ("/health/live", "/health/ready", "/metrics"):
+            got, head = await client.get(path), await client.head(path)
+            assert (head.status_code, head.content) == (got.status_code, b"")
+            assert head.headers["content-type"] == got.headers["content-type"]

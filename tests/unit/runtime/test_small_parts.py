@@ -86,17 +86,24 @@ def test_the_lag_of_a_partition_that_went_elsewhere_is_no_longer_reported() -> N
     assert 'candlekeep_consumer_lag{consumer="b",partition="2",topic="ticks"} 9.0' in text
 
 
-def a_line(name: str, created: float, text: str = "Unable to connect to %s") -> logging.LogRecord:
-    record = logging.LogRecord(name, logging.ERROR, __file__, 1, text, ("a",), None)
-    record.created = created
-    return record
+def a_line(name: str, text: str = "Unable to connect to %s") -> logging.LogRecord:
+    return logging.LogRecord(name, logging.ERROR, __file__, 1, text, ("a",), None)
 
 
 def test_a_chatty_library_says_the_same_only_now_and_then_but_we_are_never_cut_off() -> None:
-    rarely = NotTooOften(("aiokafka",), every=30)
-    assert [rarely.filter(a_line("aiokafka.conn", at)) for at in (0.1, 10, 29, 30.2)] == [True, False, False, True]
-    assert rarely.filter(a_line("aiokafka.conn", 31, "something else"))
-    assert all(rarely.filter(a_line("collector", 40)) for _ in range(3))
+    times = iter([0.1, 10, 29, 30.2, 31])
+    rarely = NotTooOften(("aiokafka",), every=30, monotonic=lambda: next(times))
+    assert [rarely.filter(a_line("aiokafka.conn")) for _ in range(4)] == [True, False, False, True]
+    assert rarely.filter(a_line("aiokafka.conn", "something else"))
+    assert all(rarely.filter(a_line("collector")) for _ in range(3))
+
+
+def test_a_wall_clock_that_is_set_back_does_not_silence_a_library() -> None:
+    times = iter([0.0, 31.0])
+    rarely = NotTooOften(("aiokafka",), every=30, monotonic=lambda: next(times))
+    before, after = a_line("aiokafka.conn"), a_line("aiokafka.conn")
+    after.created = before.created - 3600
+    assert [rarely.filter(before), rarely.filter(after)] == [True, True]
 
 
 def test_waiting_is_for_outages_and_not_for_mistakes() -> None:

@@ -6,6 +6,7 @@
 import logging
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -73,17 +74,20 @@ class NotTooOften(logging.Filter):
     line several times a second.
     """
 
-    def __init__(self, libraries: tuple[str, ...], *, every: float) -> None:
+    def __init__(
+        self, libraries: tuple[str, ...], *, every: float, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`every` is in seconds of the monotonic clock: a wall clock that is set back would silence the library."""
         super().__init__()
         self._libraries = tuple(f"{name}." for name in libraries) + libraries
-        self._every = every
+        self._every, self._monotonic = every, monotonic
         self._last: dict[tuple[str, str], float] = {}
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.name.startswith(self._libraries):
             return True
-        said, now = (record.name, str(record.msg)), record.created or time.time()
+        said, now = (record.name, str(record.msg)), self._monotonic()
         if now - self._last.get(said, -self._every) < self._every:
             return False
         if len(self._last) > 500:  # noqa: PLR2004 -- a bound, so that messages built by f-strings cannot fill memory

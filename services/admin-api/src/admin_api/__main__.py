@@ -16,8 +16,7 @@ from pydantic import SecretStr
 from admin_api.access import commands
 from admin_api.app import build
 from admin_api.configs import resync
-from admin_api.database import transaction
-from admin_api.errors import DatabaseUnavailable
+from admin_api.database import DATABASE_PROBLEMS, reading
 from admin_api.process import listen_to_signals, serve
 from admin_api.settings import AdminApiSettings
 from runtime.database import build_engine
@@ -58,10 +57,10 @@ def resync_command() -> None:
 async def _resync(settings: DatabaseSettings) -> int:
     engine = build_engine(settings, application_name="admin-api-resync")
     try:
-        async with transaction(engine):
+        async with reading(engine):
             await ensure_current(engine)
         return await resync(engine, datetime.now(UTC))
-    except (DatabaseUnavailable, SchemaOutOfDate) as error:
+    except (*DATABASE_PROBLEMS, SchemaOutOfDate) as error:
         sys.exit(f"admin-api: {error.__cause__ or error}")
     finally:
         await engine.dispose()

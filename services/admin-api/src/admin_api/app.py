@@ -19,9 +19,9 @@ from admin_api.live.feed import LiveFeed
 from admin_api.live.listening import Listeners
 from admin_api.live.ring import Ring
 from admin_api.manual_runs import ManualRuns
-from admin_api.metrics import Metrics
+from admin_api.metrics import Metrics, look_at_outbox
 from admin_api.middleware import surround
-from admin_api.probe import DatabaseProbe
+from admin_api.probe import DatabaseProbe, OncePerSecond
 from admin_api.relay import Relay
 from admin_api.routes import (
     audit,
@@ -77,6 +77,8 @@ def build(settings: AdminApiSettings) -> AdminApi:
     app.state.applying = Applying(catalogue)
     app.state.health, app.state.database_probe = health, probe
     app.state.registry, app.state.metrics = registry, metrics
+    # Apart from the probe: counting a long backlog must not make the process unready.
+    app.state.look_at_outbox = OncePerSecond(lambda: look_at_outbox(engine, metrics))
     feed = LiveFeed(settings, metrics, Ring())
     app.state.listeners = Listeners(feed, metrics, settings.live_max_listeners)
     access = app.state.access = assemble(settings, engine, metrics)

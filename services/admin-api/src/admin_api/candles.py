@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
-from admin_api.database import transaction
+from admin_api.database import reading
 from admin_api.errors import FieldError, InvalidInput, NotFound
 from admin_api.fields import FilterText, QueryInstant
 from admin_api.schemas import CandleRow
@@ -48,7 +48,7 @@ async def read_candles(engine: AsyncEngine, query: CandleQuery) -> list[CandleRo
     """
     if query.start is not None and query.end is not None and query.start >= query.end:
         raise InvalidInput.of([FieldError("#/start", "must be before end", where="query")])
-    async with transaction(engine) as connection:
+    async with reading(engine) as connection:
         series_id = await connection.scalar(sa.select(series.c.id).where(*_identity(series.c, query)))
         if series_id is None:
             await _require_collected(connection, query)

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from admin_api.database import transaction
+from admin_api.database import reading
 from admin_api.fields import FilterText
 from admin_api.pages import Listing, Page, PageQuery, page_of
 from admin_api.schemas import Config
@@ -41,5 +41,5 @@ class ConfigFilters(PageQuery):
 
 async def page_of_configs(engine: AsyncEngine, filters: ConfigFilters) -> Page[Config]:
     """Raises `InvalidInput`."""
-    async with transaction(engine) as connection:
+    async with reading(engine) as connection:
         return (await page_of(connection, CONFIGS, filters, filters.conditions())).map(Config.model_validate)

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.catalogue import Catalogue, require_offered
 from admin_api.config_rows import Change, changed, found, locked, unchanging, write
-from admin_api.database import transaction
+from admin_api.database import reading, transaction
 from admin_api.manual_runs import ManualRuns
 from admin_api.outbox import append, tombstone
 from admin_api.preconditions import EntityTags, require_match
@@ -68,7 +68,7 @@ class Configs:
 
     async def get(self, config_id: int) -> Config:
         """Raises `NotFound`."""
-        async with transaction(self._engine) as connection:
+        async with reading(self._engine) as connection:
             return await found(connection, config_id)
 
 

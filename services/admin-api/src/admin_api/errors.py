@@ -77,11 +77,27 @@ class InvalidInput(ApiError):  # noqa: N818
 
 
 class DatabaseUnavailable(ApiError):  # noqa: N818
-    """Postgres does not answer, or not in time. Nothing was changed."""
+    """Postgres does not answer, or not in time. It was not asked to commit, so nothing was changed."""
 
     status = 503
     slug = "database-unavailable"
     title = "The database does not answer"
+
+
+class OutcomeUnknown(ApiError):  # noqa: N818
+    """Postgres was asked to commit and its answer was lost. The change may or may not be stored."""
+
+    status = 503
+    slug = "outcome-unknown"
+    title = "It is unknown whether the change was stored"
+
+
+class WriteConflict(ApiError):  # noqa: N818
+    """Postgres rolled the transaction back to end a deadlock or a serialization failure. Nothing was changed."""
+
+    status = 503
+    slug = "write-conflict"
+    title = "Another change got in the way"
 
 
 class TooManyListeners(ApiError):  # noqa: N818

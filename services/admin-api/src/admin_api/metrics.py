@@ -8,8 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from admin_api.database import transaction
-from admin_api.errors import DatabaseUnavailable
+from admin_api.database import DATABASE_PROBLEMS, reading
 from store.tables import outbox
 
 _PATIENCE_SECONDS = 2.0
@@ -42,7 +41,7 @@ class Metrics:
         self.refusals_recorded = Counter(
             "candlekeep_api_refusals_recorded",
             "Refused requests on their way to the audit log: written, suppressed because the address had too many, "
-            "or lost because the database did not answer.",
+            "or lost: the database did not confirm it.",
             ("outcome",),
             registry=registry,
         )
@@ -96,9 +95,9 @@ async def look_at_outbox(engine: AsyncEngine, metrics: Metrics) -> None:
     """Set the outbox' gauges: when somebody looks, because the relay cannot while it waits for Kafka."""
     age = sa.func.extract("epoch", sa.func.clock_timestamp() - sa.func.min(outbox.c.created_at))
     try:
-        async with asyncio.timeout(_PATIENCE_SECONDS), transaction(engine) as connection:
+        async with asyncio.timeout(_PATIENCE_SECONDS), reading(engine) as connection:
             row = (await connection.execute(sa.select(sa.func.count(), age).select_from(outbox))).one()
-    except (DatabaseUnavailable, TimeoutError):
+    except (*DATABASE_PROBLEMS, TimeoutError):
         metrics.outbox_backlog.set(float("nan"))
         metrics.outbox_oldest_seconds.set(float("nan"))
     else:

@@ -9,6 +9,8 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from admin_api.access.assembly import Access
 from admin_api.access.gate import Gate
 from admin_api.body_limit import BodyLimit
+from admin_api.content_encoding import PlainBodies
+from admin_api.head_requests import HeadRequests
 from admin_api.last_resort import LastResort
 from admin_api.metrics import Metrics, RequestMeter
 from admin_api.plain_queries import PlainQueries
@@ -42,7 +44,9 @@ _MAY_BE_READ: Final = (
 
 def surround(app: FastAPI, settings: AdminApiSettings, metrics: Metrics, access: Access) -> None:
     """The first that is added is the innermost."""
+    app.add_middleware(HeadRequests)
     app.add_middleware(BodyLimit)
+    app.add_middleware(PlainBodies)
     app.add_middleware(PlainQueries)
     app.add_middleware(
         RateLimits,
@@ -54,7 +58,7 @@ def surround(app: FastAPI, settings: AdminApiSettings, metrics: Metrics, access:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_allowed_origins.split(","),
-            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_methods=["GET", "HEAD", "POST", "PUT", "DELETE"],
             allow_headers=_MAY_BE_SENT,
             expose_headers=_MAY_BE_READ,
         )

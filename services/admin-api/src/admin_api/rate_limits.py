@@ -1,8 +1,8 @@
 """How often one caller may ask. In the memory of this instance: with several, each allows as much."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
@@ -26,7 +26,7 @@ class RequestCost:
     quota_name: str
     quota: int
     buckets: Buckets
-    clock: Callable[[], datetime]
+    monotonic: Callable[[], float]
 
     def count_as(self, requests: int) -> None:
         """Count this request as so many instead of one: it does on many configs what else is a request for each.
@@ -35,7 +35,7 @@ class RequestCost:
         """
         if requests <= 1:
             return
-        now = self.clock()
+        now = self.monotonic()
         self.buckets.give_back(self.caller, now)
         if self.buckets.take(self.caller, now, requests):
             return
@@ -46,11 +46,11 @@ class RequestCost:
             headers={"Retry-After": str(wait)},
         )
 
-    def retry_after(self, now: datetime, requests: int = 1) -> int:
+    def retry_after(self, now: float, requests: int = 1) -> int:
         """Seconds, at least one."""
         return max(1, self.buckets.seconds_until(self.caller, now, requests))
 
-    def headers(self, now: datetime) -> dict[str, str]:
+    def headers(self, now: float) -> dict[str, str]:
         """What is left, as draft-ietf-httpapi-ratelimit-headers has it."""
         left, full = self.buckets.left(self.caller, now), self.buckets.seconds_until_full(self.caller, now)
         return {
@@ -71,27 +71,27 @@ class RateLimits:
         *,
         requests_per_minute: int,
         triggers_per_minute: int,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
         self._quotas = {"requests": requests_per_minute, "triggers": triggers_per_minute}
         self._buckets = {name: Buckets(capacity=quota, per_minute=quota) for name, quota in self._quotas.items()}
-        self._clock = clock
+        self._monotonic = monotonic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         actor: Actor | None = scope.get("state", {}).get("actor") if scope["type"] == "http" else None
         if actor is None:
             return await self._app(scope, receive, send)
         name = "triggers" if scope["method"] == "POST" and scope["path"].endswith(_TRIGGERS) else "requests"
-        cost = RequestCost(actor.key, name, self._quotas[name], self._buckets[name], self._clock)
+        cost = RequestCost(actor.key, name, self._quotas[name], self._buckets[name], self._monotonic)
         scope["state"]["cost"] = cost
 
         async def told(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(cost.headers(self._clock()))
+                MutableHeaders(scope=message).update(cost.headers(self._monotonic()))
             await send(message)
 
-        now = self._clock()
+        now = self._monotonic()
         if cost.buckets.take(cost.caller, now):
             return await self._app(scope, receive, told)
         wait = cost.retry_after(now)

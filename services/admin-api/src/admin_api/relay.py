@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from admin_api.configs import announce_again
-from admin_api.errors import DatabaseUnavailable
+from admin_api.database import DATABASE_PROBLEMS
 from admin_api.metrics import Metrics
 from admin_api.outbox import CHANNEL
 from admin_api.relay_producer import producing
@@ -52,7 +52,7 @@ _REMIND_SECONDS = 30.0
 _TROUBLE = (
     KafkaError,
     TopicsNotReady,
-    DatabaseUnavailable,
+    *DATABASE_PROBLEMS,
     OSError,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,

@@ -8,10 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.counts import timed_runs_by_exchange
-from admin_api.database import transaction
+from admin_api.database import reading
 from admin_api.pages import Listing, Page, PageQuery, page_of
 from admin_api.runs import RUNS
 from admin_api.schemas import ExchangeReport, ExecutionLog, SymbolReport
+from admin_api.stats import success_rate
 from contracts.vocabulary import JOB_TYPE, RunStatus
 from store.tables import execution_logs
 
@@ -53,22 +54,33 @@ class FailuresQuery(PageQuery):
 
 
 async def top_symbols(engine: AsyncEngine, query: TopSymbolsQuery, now: datetime) -> list[SymbolReport]:
-    """The symbols with the most records, most first. All runs count, running and skipped ones too."""
-    successful = sa.func.count().filter(_logs.status == RunStatus.SUCCESS)
+    """The symbols with the most records, most first. `executions` counts all runs, running and skipped ones too."""
+    successful = sa.func.count().filter(_logs.status == RunStatus.SUCCESS).label("successful")
+    failed = sa.func.count().filter(_logs.status == RunStatus.FAILED).label("failed")
     report = (
         sa.select(
             _logs.symbol,
             sa.func.count().label("executions"),
             _records,
             _average_duration,
-            (sa.cast(successful, sa.Double) / sa.func.count() * 100).label("success_rate"),
+            successful,
+            failed,
         )
         .where(_logs.job_type == JOB_TYPE, _logs.started_at >= now - timedelta(hours=query.hours))
         .group_by(_logs.symbol)
         .order_by(_records.desc(), _logs.symbol)
         .limit(query.limit)
     )
-    return [SymbolReport.model_validate(row) for row in await _rows(engine, report)]
+    return [
+        SymbolReport(
+            symbol=row.symbol,
+            executions=row.executions,
+            total_records=row.total_records,
+            avg_duration=row.avg_duration,
+            success_rate=success_rate(row.successful, row.failed),
+        )
+        for row in await _rows(engine, report)
+    ]
 
 
 async def exchanges(engine: AsyncEngine, query: ExchangesQuery, now: datetime) -> list[ExchangeReport]:
@@ -87,10 +99,10 @@ async def exchanges(engine: AsyncEngine, query: ExchangesQuery, now: datetime) -
 async def recent_failures(engine: AsyncEngine, query: FailuresQuery, now: datetime) -> Page[ExecutionLog]:
     """Raises `InvalidInput`."""
     failed = [_logs.status == RunStatus.FAILED, _logs.started_at >= now - timedelta(hours=query.hours)]
-    async with transaction(engine) as connection:
+    async with reading(engine) as connection:
         return (await page_of(connection, FAILURES, query, failed)).map(ExecutionLog.model_validate)
 
 
 async def _rows(engine: AsyncEngine, report: sa.Select[Any]) -> list[sa.Row[Any]]:
-    async with transaction(engine) as connection:
+    async with reading(engine) as connection:
         return list((await connection.execute(report)).all())

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from admin_api.database import transaction
+from admin_api.database import reading
 from admin_api.errors import FieldError, InvalidInput, NotFound
 from admin_api.fields import FilterText, QueryInstant, RowId
 from admin_api.pages import Listing, Page, PageQuery, page_of
@@ -61,13 +61,13 @@ async def page_of_runs(engine: AsyncEngine, filters: RunFilters) -> Page[Executi
     """Raises `InvalidInput`."""
     if filters.start_date is not None and filters.end_date is not None and filters.start_date >= filters.end_date:
         raise InvalidInput.of([FieldError("#/start_date", "must be before end_date", where="query")])
-    async with transaction(engine) as connection:
+    async with reading(engine) as connection:
         return (await page_of(connection, RUNS, filters, filters.conditions())).map(ExecutionLog.model_validate)
 
 
 async def one_run(engine: AsyncEngine, log_id: int) -> ExecutionLog:
     """Raises `NotFound`."""
-    async with transaction(engine) as connection:
+    async with reading(engine) as connection:
         row = (await connection.execute(sa.select(*_shown).where(execution_logs.c.id == log_id))).one_or_none()
     if row is None:
         raise NotFound(f"There is no execution log {log_id}; it may be past the retention of logs.")

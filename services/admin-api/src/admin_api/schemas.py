@@ -11,6 +11,7 @@ from admin_api.fields import Description, ExchangeText, IntervalMinutes, SymbolT
 from contracts.vocabulary import ErrorClass, RunStatus, Trigger
 
 ADVISED_INTERVAL_MINUTES = 5
+_SUCCESS_RATE = "Percent of the runs that succeeded or failed; 0 when there are none."
 
 
 class _Input(BaseModel):
@@ -151,7 +152,7 @@ class Stats(BaseModel):
     successful_executions: int
     failed_executions: int
     running_executions: int
-    success_rate: float = Field(description="Percent of the runs that succeeded or failed; 0 when there are none.")
+    success_rate: float = Field(description=_SUCCESS_RATE)
     average_duration_seconds: float | None = Field(description="Of the runs that succeeded or failed.")
     total_records_collected: int
     last_execution: datetime | None = Field(description="When the latest of these runs started.")
@@ -211,7 +212,7 @@ class SymbolReport(BaseModel):
     executions: int = Field(description="Runs that started within the asked hours, in whatever state.")
     total_records: int
     avg_duration: float | None = Field(description="Seconds; null when none of them is over.")
-    success_rate: float = Field(description="Percent of all executions.", examples=[98.61])
+    success_rate: float = Field(description=_SUCCESS_RATE, examples=[98.61])
 
 
 class ExchangeReport(BaseModel):

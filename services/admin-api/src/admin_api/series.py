@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from admin_api.database import transaction
+from admin_api.database import reading
 from admin_api.fields import FilterText
 from admin_api.pages import Listing, Page, PageQuery, page_of
 from admin_api.schemas import StoredSeries
@@ -49,5 +49,5 @@ class SeriesFilters(PageQuery):
 
 async def page_of_series(engine: AsyncEngine, filters: SeriesFilters) -> Page[StoredSeries]:
     """Raises `InvalidInput`."""
-    async with transaction(engine) as connection:
+    async with reading(engine) as connection:
         return (await page_of(connection, SERIES, filters, filters.conditions())).map(StoredSeries.model_validate)

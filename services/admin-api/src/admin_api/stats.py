@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from admin_api import runs
 from admin_api.counts import average_duration, counts_of, errors_by_class
-from admin_api.database import transaction
+from admin_api.database import reading
 from admin_api.durations import p50_and_p95
 from admin_api.schemas import Stats, Status
 from contracts.vocabulary import RunStatus
@@ -19,14 +19,14 @@ _STATUS_RUNS = 10
 
 async def stats_of(engine: AsyncEngine, *, since: datetime, job_type: str | None) -> Stats:
     """Over the runs that started at or after `since`."""
-    async with transaction(_of_one_instant(engine)) as connection:
+    async with reading(_of_one_instant(engine)) as connection:
         return await _stats(connection, since, job_type)
 
 
 async def overview(engine: AsyncEngine, now: datetime) -> Status:
     """Configs, jobs, the latest runs and the last day's statistics."""
     count = sa.func.count
-    async with transaction(_of_one_instant(engine)) as connection:
+    async with reading(_of_one_instant(engine)) as connection:
         total, enabled = (
             await connection.execute(sa.select(count(), count().filter(configs.c.enabled)).select_from(configs))
         ).one()

@@ -1,9 +1,10 @@
 """The one place that says what became of a tick: the event, the log line and the metrics come from here together."""
 
 import asyncio
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
 
@@ -27,6 +28,8 @@ class Run:
 
     tick: TickDue
     started_at: datetime
+    started_monotonic: float = field(default_factory=time.monotonic)
+    """The same moment in seconds of the monotonic clock."""
 
     @property
     def deadline_at(self) -> datetime:
@@ -41,10 +44,10 @@ class Outcomes:
         publisher: EventPublisher,
         metrics: CollectorMetrics,
         collector: str,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`collector` names this instance in the run log."""
-        self._publisher, self._metrics, self._collector, self._now = publisher, metrics, collector, now
+        self._publisher, self._metrics, self._collector, self._monotonic = publisher, metrics, collector, monotonic
 
     async def started(self, run: Run) -> None:
         """Never raises for Kafka's sake: the ending says everything again."""
@@ -107,7 +110,8 @@ class Outcomes:
         quietly: bool = False,
     ) -> None:
         tick, config = run.tick, run.tick.config
-        finished_at = max(self._now(), run.started_at)
+        # A duration of the monotonic clock: a step of the wall clock must not show as one in the run log.
+        finished_at = run.started_at + timedelta(seconds=self._monotonic() - run.started_monotonic)
         event = RunFinished(
             occurred_at=finished_at,
             run_id=tick.run_id,

@@ -7,7 +7,7 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.access.schemas import AuditEntry
-from admin_api.database import transaction
+from admin_api.database import reading
 from admin_api.errors import FieldError, InvalidInput
 from admin_api.fields import FilterText, QueryInstant
 from admin_api.pages import Listing, Page, PageQuery, page_of
@@ -51,5 +51,5 @@ class AuditFilters(PageQuery):
 
 async def page_of_entries(engine: AsyncEngine, filters: AuditFilters) -> Page[AuditEntry]:
     """Raises `InvalidInput`."""
-    async with transaction(engine) as connection:
+    async with reading(engine) as connection:
         return (await page_of(connection, _ENTRIES, filters, filters.conditions())).map(AuditEntry.model_validate)

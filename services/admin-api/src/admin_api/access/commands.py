@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from admin_api.access.schemas import MAX_GRACE_MINUTES, MAX_LIFETIME_DAYS, IssuedToken, NewToken, Token
 from admin_api.access.tokens import Tokens
 from admin_api.actors import Actor, Role
-from admin_api.database import transaction
-from admin_api.errors import ApiError
+from admin_api.database import reading
+from admin_api.errors import ApiError, OutcomeUnknown
 from runtime.database import build_engine
 from runtime.logs import configure_logging
 from runtime.settings import DatabaseSettings, LogSettings, load_settings
@@ -102,9 +102,14 @@ async def _with_tokens(settings: DatabaseSettings, verb: Callable[[Tokens, Actor
     engine = build_engine(settings, application_name="admin-api-tokens")
     actor = Actor(kind="command", name=_user(), role=Role.ADMIN, request_id=uuid4().hex)
     try:
-        async with transaction(engine):
+        async with reading(engine):
             await ensure_current(engine)
         return await verb(Tokens(engine), actor, datetime.now(UTC))
+    except OutcomeUnknown as error:
+        sys.exit(
+            f"admin-api: Postgres did not confirm the commit ({error.__cause__}), so the change may or may not be "
+            "stored. Run `tokens list` before you repeat the command."
+        )
     except (ApiError, SchemaOutOfDate) as error:
         sys.exit(f"admin-api: {error.__cause__ or error}")
     finally:

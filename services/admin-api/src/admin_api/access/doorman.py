@@ -42,22 +42,24 @@ class Doorman:
         self._guesses = guesses
         self._always_secure = always_secure
 
-    async def admit(self, scope: Scope, now: datetime) -> Actor:
-        """Raises `Unauthorized`, `NotAdmitted`, `TooManyFailures`, `DatabaseUnavailable`, and, for its tokens only,
+    async def admit(self, scope: Scope, now: datetime, monotonic: float) -> Actor:
+        """`monotonic` is for the limit of failed logins, in seconds.
+
+        Raises `Unauthorized`, `NotAdmitted`, `TooManyFailures`, `DatabaseUnavailable`, and, for its tokens only,
         `IdentityProviderUnavailable`.
         """
         address = address_of(scope)
         counted_as = throttled_as(address)
 
         def may_guess() -> None:
-            if wait := self._guesses.seconds_until_one(counted_as, now):
+            if wait := self._guesses.seconds_until_one(counted_as, monotonic):
                 raise TooManyFailures(wait)
 
         try:
             identity = await self._identity(scope, now, may_guess)
         except Unauthorized as refusal:
-            if refusal.guess and not self._guesses.take(counted_as, now):
-                raise TooManyFailures(self._guesses.seconds_until_one(counted_as, now)) from refusal
+            if refusal.guess and not self._guesses.take(counted_as, monotonic):
+                raise TooManyFailures(self._guesses.seconds_until_one(counted_as, monotonic)) from refusal
             raise
         return Actor(
             kind=identity.kind,

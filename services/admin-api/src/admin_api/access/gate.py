@@ -1,5 +1,6 @@
 """The way in: nothing else looks at a request before its caller is known."""
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -33,12 +34,13 @@ class Gate:
         access: Access,
         metrics: Metrics,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
         self._doorman = access.doorman
         self._refusals = access.refusals
         self._logins = metrics.logins
-        self._clock = clock
+        self._clock, self._monotonic = clock, monotonic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or is_public(scope["path"]):
@@ -46,7 +48,7 @@ class Gate:
             return
         now = self._clock()
         try:
-            actor = await self._doorman.admit(scope, now)
+            actor = await self._doorman.admit(scope, now, self._monotonic())
         except ApiError as refusal:
             await response_of(refusal, scope["path"])(scope, receive, send)
             await self._turned_away(scope, refusal, now)
@@ -64,7 +66,7 @@ class Gate:
         await self._app(scope, receive, watch)
         if status in _RECORDED:
             reason = _RECORDED[HTTPStatus(status)]
-            await self._refusals.record(actor, attempt_of(scope), now, status=status, reason=reason)
+            await self._record(actor, scope, now, status, reason)
 
     async def _turned_away(self, scope: Scope, refusal: ApiError, now: datetime) -> None:
         """Counted always; in the audit log where somebody came with a credential, unless so many did that they wait."""
@@ -87,4 +89,9 @@ class Gate:
             request_id=scope["state"]["request_id"],
             address=address_of(scope),
         )
-        await self._refusals.record(actor, attempt_of(scope), now, status=refusal.status, reason=refusal.reason)
+        await self._record(actor, scope, now, refusal.status, refusal.reason)
+
+    async def _record(self, actor: Actor, scope: Scope, now: datetime, status: int, reason: str) -> None:
+        await self._refusals.record(
+            actor, attempt_of(scope), now, monotonic=self._monotonic(), status=status, reason=reason
+        )

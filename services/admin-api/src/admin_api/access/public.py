@@ -2,7 +2,7 @@
 
 from typing import Final
 
-PUBLIC_PATHS: Final = frozenset({"/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
+PUBLIC_PATHS: Final = frozenset({"/", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
 _PUBLIC_FOLDER: Final = "/docs/"
 """The documentation page's own files."""
 

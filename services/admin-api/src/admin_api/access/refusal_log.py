@@ -14,8 +14,7 @@ from admin_api import audit
 from admin_api.access.addresses import throttled_as
 from admin_api.access.throttle import Buckets
 from admin_api.actors import Actor
-from admin_api.database import transaction
-from admin_api.errors import DatabaseUnavailable
+from admin_api.database import DATABASE_PROBLEMS, transaction
 from admin_api.metrics import Metrics
 from runtime.logs import log
 
@@ -46,9 +45,11 @@ class RefusalLog:
         self._recorded = metrics.refusals_recorded
         self._allowed = Buckets(capacity=_AT_ONCE, per_minute=_PER_MINUTE)
 
-    async def record(self, actor: Actor, attempt: Attempt, now: datetime, *, status: int, reason: str) -> None:
-        """Never raises on account of the database."""
-        if not self._allowed.take(throttled_as(actor.address), now):
+    async def record(
+        self, actor: Actor, attempt: Attempt, now: datetime, *, monotonic: float, status: int, reason: str
+    ) -> None:
+        """Never raises on account of the database. `monotonic` is for the limit of rows, in seconds."""
+        if not self._allowed.take(throttled_as(actor.address), monotonic):
             self._recorded.labels("suppressed").inc()
             return
         log.warning(
@@ -73,9 +74,13 @@ class RefusalLog:
                     outcome="refused",
                     after={"method": attempt.method, "path": attempt.path, "status": status, "reason": reason},
                 )
-        except (DatabaseUnavailable, TimeoutError, SQLAlchemyError) as error:
+        except (*DATABASE_PROBLEMS, TimeoutError, SQLAlchemyError) as error:
             self._recorded.labels("lost").inc()
-            log.warning("A refusal is only in this log", action="refusal_not_recorded", error=repr(error))
+            log.warning(
+                "Postgres did not confirm that a refused request is in the audit log; it may be in this log only",
+                action="refusal_not_recorded",
+                error=repr(error),
+            )
         else:
             self._recorded.labels("written").inc()
 

@@ -16,8 +16,7 @@ from admin_api.access.identity import Identity, Unauthorized
 from admin_api.access.schemas import status_of
 from admin_api.access.throttle import Seen
 from admin_api.actors import Actor, Role
-from admin_api.database import transaction
-from admin_api.errors import DatabaseUnavailable
+from admin_api.database import DATABASE_PROBLEMS, reading, transaction
 from runtime.logs import log
 from store.tables import api_tokens, sessions
 
@@ -89,7 +88,7 @@ class Sessions:
             .select_from(sessions.outerjoin(api_tokens, api_tokens.c.id == sessions.c.token_id))
             .where(sessions.c.id_hash == self._hash(cookie))
         )
-        async with transaction(self._engine) as connection:
+        async with reading(self._engine) as connection:
             row = (await connection.execute(query)).one_or_none()
         if row is None:
             raise Unauthorized("unknown", "There is no such session; log in again.")
@@ -115,7 +114,7 @@ class Sessions:
         try:
             async with transaction(self._engine) as connection:
                 await connection.execute(note)
-        except (DatabaseUnavailable, SQLAlchemyError) as error:
+        except (*DATABASE_PROBLEMS, SQLAlchemyError) as error:
             log.warning("A session's use was not noted", action="session_use_not_noted", error=repr(error))
 
     def _hash(self, cookie: str) -> bytes:

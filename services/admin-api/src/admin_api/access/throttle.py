@@ -1,8 +1,11 @@
-"""How much is allowed to whom, in the memory of this instance. Time is an argument."""
+"""How much is allowed to whom, in the memory of this instance.
+
+Time is an argument: `now` is in seconds of the monotonic clock. On the wall clock, a step back would freeze every
+bucket for the size of the step.
+"""
 
 import math
 from collections import OrderedDict
-from datetime import datetime
 from typing import Final
 
 _REMEMBERED: Final = 10_000
@@ -23,34 +26,34 @@ class Buckets:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         """The level and when it was that, the latest taker last."""
 
-    def take(self, key: str, now: datetime, count: int = 1) -> bool:
-        """Whether there were so many to take. If not, none is taken."""
+    def take(self, key: str, now: float, count: int = 1) -> bool:
+        """Whether `count` were left to take. If not, none is taken."""
         level = self._level(key, now)
         if level < min(count, self._capacity):
             return False
-        self._buckets[key] = (level - count, now.timestamp())
+        self._set(key, level - count, now)
         self._buckets.move_to_end(key)
         if len(self._buckets) > self._max_keys:
             self._buckets.popitem(last=False)
         return True
 
-    def give_back(self, key: str, now: datetime, count: int = 1) -> None:
-        """Undo a `take` of so many."""
-        self._buckets[key] = (min(self._capacity, self._level(key, now) + count), now.timestamp())
+    def give_back(self, key: str, now: float, count: int = 1) -> None:
+        """Undo a `take` of `count`."""
+        self._set(key, min(self._capacity, self._level(key, now) + count), now)
 
-    def left(self, key: str, now: datetime) -> int:
+    def left(self, key: str, now: float) -> int:
         """How many could be taken now."""
         return max(0, math.floor(self._level(key, now)))
 
-    def seconds_until_full(self, key: str, now: datetime) -> int:
+    def seconds_until_full(self, key: str, now: float) -> int:
         """0 when it is."""
         return math.ceil((self._capacity - self._level(key, now)) / self._per_second)
 
-    def seconds_until_one(self, key: str, now: datetime) -> int:
+    def seconds_until_one(self, key: str, now: float) -> int:
         """0 when there is one now."""
         return self.seconds_until(key, now, 1)
 
-    def seconds_until(self, key: str, now: datetime, count: int) -> int:
+    def seconds_until(self, key: str, now: float, count: int) -> int:
         """0 when so many can be taken now."""
         missing = min(count, self._capacity) - self._level(key, now)
         return max(0, math.ceil(missing / self._per_second))
@@ -58,9 +61,14 @@ class Buckets:
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def _level(self, key: str, now: datetime) -> float:
-        level, at = self._buckets.get(key, (self._capacity, now.timestamp()))
-        passed = max(0.0, now.timestamp() - at)  # a clock set back refills nothing
+    def _set(self, key: str, level: float, now: float) -> None:
+        """The time of a level never goes back: an earlier reading of the clock would refill the bucket twice."""
+        _, at = self._buckets.get(key, (level, now))
+        self._buckets[key] = (level, max(at, now))
+
+    def _level(self, key: str, now: float) -> float:
+        level, at = self._buckets.get(key, (self._capacity, now))
+        passed = max(0.0, now - at)  # requests read the clock first and may take in another order
         return min(self._capacity, level + passed * self._per_second)
 
 

@@ -13,8 +13,7 @@ from admin_api.access.schemas import status_of
 from admin_api.access.throttle import Seen
 from admin_api.access.token_format import ParsedToken
 from admin_api.actors import Role
-from admin_api.database import transaction
-from admin_api.errors import DatabaseUnavailable
+from admin_api.database import DATABASE_PROBLEMS, reading, transaction
 from runtime.logs import log
 from store.tables import api_tokens
 
@@ -36,7 +35,7 @@ class TokenLogin:
     async def identity(self, token: ParsedToken, now: datetime) -> Identity:
         """Raises `Unauthorized`, `DatabaseUnavailable`."""
         query = sa.select(api_tokens).where(api_tokens.c.public_id == token.public_id)
-        async with transaction(self._engine) as connection:
+        async with reading(self._engine) as connection:
             row = (await connection.execute(query)).one_or_none()
         # Compared also where there is none, so that the time taken does not tell which ids exist.
         right = hmac.compare_digest(token.secret_hash, row.secret_hash if row is not None else _NO_HASH)
@@ -66,7 +65,7 @@ class TokenLogin:
         try:
             async with transaction(self._engine) as connection:
                 await connection.execute(note)
-        except (DatabaseUnavailable, SQLAlchemyError) as error:
+        except (*DATABASE_PROBLEMS, SQLAlchemyError) as error:
             log.warning(
                 "A token's use was not noted", action="token_use_not_noted", token_id=token_id, error=repr(error)
             )

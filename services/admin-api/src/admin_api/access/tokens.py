@@ -10,7 +10,7 @@ from admin_api import audit
 from admin_api.access.schemas import IssuedToken, NewToken, Token
 from admin_api.access.token_format import MintedToken, mint
 from admin_api.actors import Actor
-from admin_api.database import transaction
+from admin_api.database import reading, transaction
 from admin_api.errors import ApiError, NotFound
 from runtime.logs import log
 from store.tables import api_tokens, sessions
@@ -51,7 +51,7 @@ class Tokens:
         )
         matches = [] if active is None else [in_use if active else sa.not_(in_use)]
         page = sa.select(*_shown).where(*matches).order_by(columns.id.desc()).offset(skip).limit(limit)
-        async with transaction(self._engine) as connection:
+        async with reading(self._engine) as connection:
             rows = (await connection.execute(page)).all()
             total = await connection.scalar(sa.select(sa.func.count()).select_from(api_tokens).where(*matches))
         return [Token.of(row, now) for row in rows], total or 0

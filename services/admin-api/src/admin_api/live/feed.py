@@ -39,6 +39,7 @@ class LiveFeed:
     ) -> None:
         self._settings, self._metrics, self._wall = settings, metrics, wall
         self.ring = ring
+        self._consumer: AIOKafkaConsumer | None = None
         self._stopping = asyncio.Event()
         self._news = asyncio.Event()
 
@@ -84,19 +85,43 @@ class LiveFeed:
             async with asyncio.timeout(_ASK_SECONDS):
                 await verify(self._settings, LIVE_TOPICS)
                 await self._take_places(consumer)
+            self._consumer = consumer
             while not self._stopping.is_set():
-                self._read(await consumer.getmany(timeout_ms=_POLL_MS))
+                batches = await consumer.getmany(timeout_ms=_POLL_MS)
+                if again := self._begun_again(batches):
+                    self._begin_again(again)
+                    return  # start again: the other partitions of the topic are compared with Kafka's offsets
+                self._read(batches)
         finally:
+            self._consumer = None
             await close_consumer(consumer)
 
+    async def reach(self, positions: Positions) -> bool | None:
+        """Whether Kafka's partitions reach as far as these positions. None while Kafka does not answer."""
+        if self._consumer is None:
+            return None
+        partitions = {place: self._partition(place) for place in positions}
+        try:
+            async with asyncio.timeout(_ASK_SECONDS):
+                ends = await self._consumer.end_offsets(list(partitions.values()))
+        except _TROUBLE:
+            return None
+        return all(offset <= ends[partitions[place]] for place, offset in positions.items())
+
     async def _take_places(self, consumer: AIOKafkaConsumer) -> None:
-        """Go on where we were, or begin a few minutes ago; the word on every exchange is read from its beginning."""
+        """Go on where we were, or begin a few minutes ago; the word on every exchange is read from its beginning.
+
+        If Kafka does not have our positions any more, every listener is told that it missed something.
+        """
         partitions = {place: self._partition(place) for place in PLACES}
         consumer.assign(list(partitions.values()))
         if not self.ring.has_begun:
             self.ring.begin(await self._starts(consumer, partitions))
+        elif lost := await self._lost(consumer, partitions):
+            self._begin_again(lost)
         for place, offset in self.ring.positions.items():
             consumer.seek(partitions[place], offset)
+        self._wake()
 
     async def _starts(self, consumer: AIOKafkaConsumer, partitions: dict[Place, TopicPartition]) -> Positions:
         since = int((self._wall() - REPLAY_SECONDS) * 1000)
@@ -111,28 +136,56 @@ class LiveFeed:
                 starts[place] = found[partition].offset if found[partition] is not None else ends[partition]
         return starts
 
+    async def _lost(self, consumer: AIOKafkaConsumer, partitions: dict[Place, TopicPartition]) -> Positions:
+        """For each place whose position Kafka does not have: where to go on. Kafka's offsets of a topic that was
+        created again begin at 0.
+        """
+        firsts = await consumer.beginning_offsets(list(partitions.values()))
+        ends = await consumer.end_offsets(list(partitions.values()))
+        positions = self.ring.positions
+        return {
+            place: firsts[partition]
+            for place, partition in partitions.items()
+            if not firsts[partition] <= positions[place] <= ends[partition]
+        }
+
+    def _begun_again(self, batches: dict[TopicPartition, list[Any]]) -> Positions:
+        """The places whose messages begin before the position up to which they were read, and where they begin."""
+        positions = self.ring.positions
+        starts = {self._place(partition): records[0].offset for partition, records in batches.items()}
+        return {place: offset for place, offset in starts.items() if offset < positions[place]}
+
+    def _begin_again(self, lost: Positions) -> None:
+        log.warning(
+            "Kafka does not have the positions of live events any more: a topic was created again, or retention "
+            "deleted events that were not read. Listeners are told to read the state again",
+            action="live_positions_lost",
+            topics=sorted({topic for topic, _ in lost}),
+        )
+        self.ring.begin(self.ring.positions | lost)
+
     def _read(self, batches: dict[TopicPartition, list[Any]]) -> None:
         for partition, records in batches.items():
-            place = (partition.topic.removeprefix(self._settings.kafka_topic_prefix), partition.partition)
+            place = self._place(partition)
             for record in records:
                 self._take(place, record)
         if batches:
             self._wake()
 
     def _take(self, place: Place, record: Any) -> None:
-        if record.offset < self.ring.positions[place]:
-            # The topic was made anew. Whoever listens must look at the whole again.
-            self.ring.begin({**self.ring.positions, place: record.offset})
         try:
             event = decode(TOPICS[place[0]], record.value)
         except UnreadableMessage:  # a tombstone, or what the services that act on it put aside
             self.ring.advance(place, record.offset)
             return
-        self.ring.add(live_event(event, record.value.decode(), place, record.offset))
+        self.ring.add(live_event(event, record.value.decode(), place, record.offset, record.timestamp))
         self._metrics.live_events.labels(place[0]).inc()
 
     def _partition(self, place: Place) -> TopicPartition:
         return TopicPartition(topic_name(self._settings, TOPICS[place[0]]), place[1])
+
+    def _place(self, partition: TopicPartition) -> Place:
+        return partition.topic.removeprefix(self._settings.kafka_topic_prefix), partition.partition
 
     def _wake(self) -> None:
         news, self._news = self._news, asyncio.Event()

@@ -71,47 +71,64 @@ class Listening:
         feed: LiveFeed,
         metrics: Metrics,
         interest: Interest,
-        since: Positions | None,
+        since: tuple[Positions, int] | None,
         clock: Callable[[], float],
     ) -> None:
         self._feed, self._metrics, self._interest, self._since, self._clock = feed, metrics, interest, since, clock
         self._positions: Positions = {}
+        self._latest_ms = 0
         self._number = 0
 
     async def events(self, seconds: float) -> AsyncIterator[ServerSentEvent]:
         """For so long, or until the API stops; then the listener connects again, and is who it is anew."""
         ends_at = self._clock() + seconds
         yield ServerSentEvent(comment="connected", retry=RETRY_MILLISECONDS)
-        while not self._feed.ring.has_begun:
+        while (exists := await self._since_exists()) is None:
             if self._over(ends_at):
                 return
             await self._feed.news(min(KEEP_ALIVE_SECONDS, max(0.0, ends_at - self._clock())))
             yield ServerSentEvent(comment="waiting for Kafka")
-        for event in self._enter():
+        for event in self._enter(exists=exists):
             yield event
         while not self._over(ends_at):
             found = self._feed.ring.since(self._number, _BATCH)
             if found is None:
-                for event in self._start_over("this connection was too slow"):
+                for event in self._start_over("this connection was too slow, or a topic in Kafka was created again"):
                     yield event
                 continue
             for event in self._wanted(found):
                 yield event
             if not found and not await self._feed.news(min(KEEP_ALIVE_SECONDS, max(0.0, ends_at - self._clock()))):
                 # With an id: what it did not want counts as seen, or it would fall behind without noticing.
-                yield ServerSentEvent(comment="keep-alive", id=encode(self._positions))
+                yield ServerSentEvent(comment="keep-alive", id=self._here())
+
+    async def _since_exists(self) -> bool | None:
+        """Whether Kafka has the events that the listener says it has seen. None while Kafka does not answer.
+
+        Kafka is asked only if this instance has not read so far: another instance may be ahead of it.
+        """
+        ring = self._feed.ring
+        if not ring.has_begun:
+            return None
+        if self._since is None or ring.has_read(self._since[0]):
+            return True
+        return await self._feed.reach(self._since[0])
 
     def _over(self, ends_at: float) -> bool:
         return self._feed.is_stopping or self._clock() >= ends_at
 
-    def _enter(self) -> Iterator[ServerSentEvent]:
+    def _enter(self, *, exists: bool) -> Iterator[ServerSentEvent]:
         ring = self._feed.ring
         if self._since is None:
             yield from self._from_now()
-        elif ring.holds_all_since(self._since):
-            self._number, self._positions = ring.first, self._since
+        elif not exists:
+            yield from self._start_over("the id is ahead of the events, or a topic in Kafka was created again")
+        elif ring.holds_all_since(*self._since):
+            self._number, (self._positions, self._latest_ms) = ring.first, self._since
         else:
-            yield from self._start_over("more has happened since then than is kept for listeners")
+            yield from self._start_over(
+                "more has happened since then than is kept for listeners, or a topic in Kafka was created again"
+            )
 
     def _start_over(self, why: str) -> Iterator[ServerSentEvent]:
         self._metrics.live_resets.inc()
@@ -121,8 +138,8 @@ class Listening:
     def _from_now(self) -> Iterator[ServerSentEvent]:
         """How every exchange fares can be had nowhere else, so it comes first."""
         ring = self._feed.ring
-        self._number, self._positions = ring.end, ring.positions
-        here = encode(self._positions)
+        self._number, self._positions, self._latest_ms = ring.end, ring.positions, ring.latest_ms
+        here = self._here()
         yield ServerSentEvent(comment="from here", id=here)
         for event in ring.exchanges:
             if self._interest.covers(event):
@@ -134,15 +151,19 @@ class Listening:
             if event.offset < self._positions[event.place]:
                 continue  # seen at another instance
             self._positions[event.place] = event.offset + 1
+            self._latest_ms = max(self._latest_ms, event.timestamp_ms)
             if self._interest.covers(event):
-                yield _sent(event, encode(self._positions))
+                yield _sent(event, self._here())
+
+    def _here(self) -> str:
+        return encode(self._positions, self._latest_ms)
 
 
 def _sent(event: LiveEvent, position: str) -> ServerSentEvent:
     return ServerSentEvent(event=event.kind, id=position, raw_data=event.data)
 
 
-def _positions(last_event_id: str | None) -> Positions | None:
+def _positions(last_event_id: str | None) -> tuple[Positions, int] | None:
     if not last_event_id:
         return None
     try:

@@ -15,8 +15,8 @@ from admin_api.live.topics import PLACES, Place
 Positions = dict[Place, int]
 """The offset of the first message not seen yet, for each of `PLACES`."""
 
-_LAYOUT: Final = zlib.crc32(repr(PLACES).encode()).to_bytes(4)[:2]
-"""Other topics or partitions make other ids."""
+_LAYOUT: Final = zlib.crc32(repr((PLACES, "latest_ms")).encode()).to_bytes(4)[:2]
+"""Other topics, partitions or fields make other ids."""
 _LARGEST: Final = 2**63 - 1
 
 
@@ -24,19 +24,22 @@ class NotAPosition(ValueError):  # noqa: N818 -- it names what is the case
     """This text is not an id of an event of ours."""
 
 
-def encode(positions: Mapping[Place, int]) -> str:
-    """About 100 characters of base64url while topics are young, 250 when they are old."""
+def encode(positions: Mapping[Place, int], latest_ms: int) -> str:
+    """About 100 characters of base64url while topics are young, 250 when they are old.
+
+    `latest_ms` is the largest timestamp of the messages before these positions, as far as it is known.
+    """
     body = bytearray(_LAYOUT)
-    for place in PLACES:
-        offset = positions[place]
-        while offset > 0x7F:  # noqa: PLR2004 -- seven bits to the byte, the eighth says that more follow
-            body.append(offset & 0x7F | 0x80)
-            offset >>= 7
-        body.append(offset)
+    for value in (*(positions[place] for place in PLACES), latest_ms):
+        rest = value
+        while rest > 0x7F:  # noqa: PLR2004 -- seven bits to the byte, the eighth says that more follow
+            body.append(rest & 0x7F | 0x80)
+            rest >>= 7
+        body.append(rest)
     return base64.urlsafe_b64encode(bytes(body)).rstrip(b"=").decode()
 
 
-def decode(text: str) -> Positions:
+def decode(text: str) -> tuple[Positions, int]:
     """The inverse of `encode`. Raises `NotAPosition`."""
     try:
         body = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
@@ -44,18 +47,19 @@ def decode(text: str) -> Positions:
         raise NotAPosition("not base64url") from error
     if body[:2] != _LAYOUT:
         raise NotAPosition("of another release, or not an id at all")
-    offsets = list(_offsets(body[2:]))
-    if len(offsets) != len(PLACES):
+    numbers = list(_numbers(body[2:]))
+    if len(numbers) != len(PLACES) + 1:
         raise NotAPosition("cut off, or too long")
-    return dict(zip(PLACES, offsets, strict=True))
+    *offsets, latest_ms = numbers
+    return dict(zip(PLACES, offsets, strict=True)), latest_ms
 
 
-def _offsets(body: bytes) -> Iterator[int]:
+def _numbers(body: bytes) -> Iterator[int]:
     value, shift, unfinished = 0, 0, False
     for byte in body:
         value |= (byte & 0x7F) << shift
         if value > _LARGEST:
-            raise NotAPosition("an offset too large")
+            raise NotAPosition("a number too large")
         unfinished = bool(byte & 0x80)
         if unfinished:
             shift += 7

@@ -26,6 +26,7 @@ class Ring:
         self._first = 0
         self._base: Positions = {}
         self._end: Positions = {}
+        self._latest_ms = 0
         self._exchanges: dict[str, LiveEvent] = {}
 
     @property
@@ -48,13 +49,21 @@ class Ring:
         return dict(self._end)
 
     @property
+    def latest_ms(self) -> int:
+        """The largest timestamp of the events that were read."""
+        return self._latest_ms
+
+    @property
     def exchanges(self) -> list[LiveEvent]:
         """The newest word on each exchange, however old."""
         return list(self._exchanges.values())
 
     def begin(self, positions: Mapping[Place, int]) -> None:
-        """Forget all; the next event of each place has this offset or a later one."""
-        self._first = self.end
+        """Forget all; the next event of each place has this offset or a later one.
+
+        One number is left out, so that a listener that had read everything also finds that it missed something.
+        """
+        self._first = self.end + 1 if self.has_begun else 0
         self._events.clear()
         self._characters = 0
         self._base, self._end = dict(positions), dict(positions)
@@ -65,6 +74,7 @@ class Ring:
 
     def add(self, event: LiveEvent) -> None:
         self.advance(event.place, event.offset)
+        self._latest_ms = max(self._latest_ms, event.timestamp_ms)
         self._events.append(event)
         self._characters += len(event.data)
         if event.kind is Kind.EXCHANGE and event.exchange is not None:
@@ -82,6 +92,16 @@ class Ring:
         start = number - self._first
         return list(islice(self._events, start, start + most))
 
-    def holds_all_since(self, positions: Mapping[Place, int]) -> bool:
-        """Whether nothing that a listener at these positions has not seen was dropped, or never read."""
-        return all(positions[place] >= base for place, base in self._base.items())
+    def holds_all_since(self, positions: Mapping[Place, int], latest_ms: int) -> bool:
+        """Whether this buffer has every event that a listener with these positions has not seen.
+
+        An event before the positions that is newer than all that the listener has seen belongs to a topic that was
+        created again: the positions are of the earlier topic.
+        """
+        return all(positions[place] >= base for place, base in self._base.items()) and not any(
+            event.offset < positions[event.place] and event.timestamp_ms > latest_ms for event in self._events
+        )
+
+    def has_read(self, positions: Mapping[Place, int]) -> bool:
+        """Whether these positions are not ahead of what was read here."""
+        return all(positions[place] <= end for place, end in self._end.items())

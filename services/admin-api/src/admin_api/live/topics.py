@@ -38,6 +38,8 @@ class LiveEvent:
     place: Place
     offset: int
     kind: Kind
+    timestamp_ms: int
+    """Of the message in Kafka."""
     data: str
     """The event as it was published, JSON."""
     exchange: str | None
@@ -46,10 +48,18 @@ class LiveEvent:
     """None for events of exchanges."""
 
 
-def live_event(event: Event, data: str, place: Place, offset: int) -> LiveEvent:
+def live_event(event: Event, data: str, place: Place, offset: int, timestamp_ms: int) -> LiveEvent:
     """`data` is the text that `event` was read from."""
     kind, exchange, config_id = _about(event)
-    return LiveEvent(place=place, offset=offset, kind=kind, data=data, exchange=exchange, config_id=config_id)
+    return LiveEvent(
+        place=place,
+        offset=offset,
+        kind=kind,
+        timestamp_ms=timestamp_ms,
+        data=data,
+        exchange=exchange,
+        config_id=config_id,
+    )
 
 
 def _about(event: Event) -> tuple[Kind, str | None, int | None]:

@@ -18,7 +18,7 @@ _operator = [needs(Role.OPERATOR)]
 _admin = [needs(Role.ADMIN)]
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {"headers": REPLAYED_HEADER},
-    **problems(409, 413, 422),
+    **problems(409, 413, 415, 422),
 }
 
 

@@ -29,7 +29,7 @@ _SWITCHED = {200: {"headers": {**ETAG_HEADER, **REPLAYED_HEADER}}, **problems(40
     status_code=201,
     response_model=Config,
     dependencies=_admin,
-    responses={201: {"headers": {**_LOCATION, **ETAG_HEADER, **REPLAYED_HEADER}}, **problems(409, 413, 422)},
+    responses={201: {"headers": {**_LOCATION, **ETAG_HEADER, **REPLAYED_HEADER}}, **problems(409, 413, 415, 422)},
     summary="Create a config",
 )
 async def create_config(wanted: NewConfig, configs: ConfigsDep, writing: KeyedWritingDep, request: Request) -> Response:
@@ -47,7 +47,7 @@ async def create_config(wanted: NewConfig, configs: ConfigsDep, writing: KeyedWr
     "/{config_id}",
     response_model=Config,
     dependencies=_admin,
-    responses={200: {"headers": ETAG_HEADER}, **problems(404, 409, 412, 413, 422)},
+    responses={200: {"headers": ETAG_HEADER}, **problems(404, 409, 412, 413, 415, 422)},
     summary="Change a config",
 )
 async def update_config(

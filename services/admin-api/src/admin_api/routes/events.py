@@ -72,8 +72,9 @@ async def stream_events(
     `docs/events.md` describes. A new listener first hears how each exchange fares, then what happens.
 
     A stream ends after five minutes at most: connect again with the header `Last-Event-ID`, as browsers do by
-    themselves, and nothing is missed or repeated, at whichever instance. After an event `reset` something was missed,
-    because it was too long ago: read the state by the other endpoints, and go on listening.
+    themselves, and nothing is missed or repeated, at whichever instance. An event `reset` says that something was
+    missed: it was too long ago, a topic in Kafka was created again, or the id is ahead of the topics. Read the state by
+    the other endpoints, and go on listening.
     """
     async for event in listening.events(query.seconds):
         yield event

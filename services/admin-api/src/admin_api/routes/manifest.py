@@ -12,7 +12,7 @@ from admin_api.actors import Role
 from admin_api.answers import Answer
 from admin_api.apply import Applying, all_configs
 from admin_api.apply_schemas import ApplyQuery, ApplyResult
-from admin_api.database import transaction
+from admin_api.database import reading
 from admin_api.manifest import Manifest, as_entries, to_yaml
 from admin_api.manifest_reading import JSON, YAML, read_manifest
 from admin_api.routes.shared import PREFIX, CostDep, EngineDep, declared_token, needs, problems
@@ -66,7 +66,7 @@ async def export_configs(
     """YAML, or JSON if the Accept header or `format` asks for it. Its order depends on nothing but the configs, so that
     it can be kept in git.
     """
-    async with transaction(engine) as connection:
+    async with reading(engine) as connection:
         found = await all_configs(connection)
     if options.format == "json" or (options.format is None and _prefers_json(accept or "")):
         content = await asyncio.to_thread(json.dumps, {"version": 1, "configs": as_entries(found)})

@@ -1,12 +1,37 @@
 """For orchestrators and Prometheus: no token, and never slow."""
 
+from typing import Final
+
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from admin_api.metrics import look_at_outbox
 from runtime.health import health_body
 
 router = APIRouter(tags=["operations"])
+
+# Links are relative, so that they hold behind a proxy that adds a prefix.
+_START_PAGE: Final = """<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Candlekeep admin API</title></head>
+<body>
+<h1>Candlekeep admin API</h1>
+<p>This address serves an API. A program calls it with a token.</p>
+<ul>
+<li><a href="docs">Documentation of the API</a>, where each request can be tried</li>
+<li><a href="openapi.json">OpenAPI description</a>, for programs</li>
+<li><a href="health/ready">Readiness</a>: whether requests can be served</li>
+<li><a href="health/live">Liveness</a>: whether the process works</li>
+</ul>
+</body>
+</html>
+"""
+
+
+@router.get("/", include_in_schema=False, response_class=HTMLResponse)
+async def start_page() -> str:
+    """For people who open the address in a browser. The same for everybody: it tells nothing about the system."""
+    return _START_PAGE
 
 
 @router.get("/health/live", summary="Should this process be restarted?")
@@ -35,6 +60,6 @@ async def health_ready(request: Request) -> Response:
     responses={200: {"description": "Text.", "content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def metrics(request: Request) -> Response:
-    state = request.app.state
-    await look_at_outbox(state.engine, state.metrics)
-    return Response(generate_latest(state.registry), media_type=CONTENT_TYPE_LATEST)
+    """The outbox is looked at once a second at most, however often this is asked for."""
+    await request.app.state.look_at_outbox()
+    return Response(generate_latest(request.app.state.registry), media_type=CONTENT_TYPE_LATEST)

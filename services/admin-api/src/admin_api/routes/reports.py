@@ -17,7 +17,7 @@ router = APIRouter(prefix=f"{PREFIX}/reports", tags=["reports"], dependencies=[d
 async def report_top_symbols(
     engine: EngineDep, query: Annotated[reports.TopSymbolsQuery, Query()], now: Now
 ) -> list[SymbolReport]:
-    """Most records first. `success_rate` is of all runs, those that are skipped or still going on included."""
+    """Most records first. `success_rate` means the same as in `/stats`: skipped and running runs do not count."""
     return await reports.top_symbols(engine, query, now)
 
 

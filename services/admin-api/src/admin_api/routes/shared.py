@@ -90,11 +90,13 @@ _DESCRIPTIONS = {
     "request with this Idempotency-Key is not done yet.",
     412: "The config is not at the version that If-Match names; the ETag header has the current one.",
     413: "The body is too large.",
-    415: "The body is neither YAML nor JSON by its Content-Type.",
+    415: "The body has a Content-Encoding, or a Content-Type that is not read here.",
     422: "An input is not valid; `errors` says which and what to change.",
     429: "More requests than this token may make in a minute, or too many failed logins from this address; Retry-After "
     "says when to try again.",
-    503: "The database does not answer; nothing was changed.",
+    503: "The database does not answer, or another change got in the way: nothing was changed. If the type is "
+    "`outcome-unknown`, the commit was not confirmed: repeat the request with the same Idempotency-Key, or read the "
+    "current state before you try again.",
 }
 TOTAL_HEADER: Final[dict[str, Any]] = {
     "X-Total-Count": {"description": "How many there are in all.", "schema": {"type": "integer"}}

@@ -44,7 +44,7 @@ async def list_tokens(
     return page
 
 
-@router.post("", status_code=201, responses=problems(413, 422), summary="Create a token")
+@router.post("", status_code=201, responses=problems(413, 415, 422), summary="Create a token")
 async def create_token(
     wanted: NewToken, access: AccessDep, actor: ActorDep, now: Now, response: Response
 ) -> IssuedToken:
@@ -62,7 +62,7 @@ async def revoke_token(token_id: TokenId, access: AccessDep, actor: ActorDep, no
 @router.post(
     "/{token_id}/rotate",
     status_code=201,
-    responses=problems(404, 409, 413, 422),
+    responses=problems(404, 409, 413, 415, 422),
     summary="Replace a token by a new one",
 )
 async def rotate_token(

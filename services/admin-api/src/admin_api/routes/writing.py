@@ -12,11 +12,13 @@ from typing_extensions import override
 
 from admin_api import idempotency, preconditions
 from admin_api.actors import Actor
-from admin_api.errors import FieldError, InvalidInput
+from admin_api.answers import Answer
+from admin_api.errors import FieldError, InvalidInput, WriteConflict
 from admin_api.idempotency import Effect, KeyedRequest, keyed_request, once
 from admin_api.preconditions import EntityTags, parse_tags
 from admin_api.routes.shared import ActorDep, EngineDep, Now
 from admin_api.work import working
+from runtime.logs import log
 
 _NOT_AN_ID: Final = frozenset({"apply", "bulk", "export"})
 _DECISIVE_HEADERS: Final = ("content-type", "if-match")
@@ -53,12 +55,19 @@ class Writing:
         self._request = request
 
     async def perform(self, effect: Effect) -> Response:
-        if self._request is not None:
-            answer = await once(self._engine, self._request, self._actor, self._now, effect)
-        else:
-            async with working(self._engine, self._actor, self._now) as work:
-                answer = await effect(work)
+        """Once more if Postgres rolled it back to end a deadlock: the other transaction has its locks then."""
+        try:
+            answer = await self._attempt(effect)
+        except WriteConflict:
+            log.info("A transaction was rolled back by a conflict and runs again", action="write_repeated")
+            answer = await self._attempt(effect)
         return answer.response()
+
+    async def _attempt(self, effect: Effect) -> Answer:
+        if self._request is not None:
+            return await once(self._engine, self._request, self._actor, self._now, effect)
+        async with working(self._engine, self._actor, self._now) as work:
+            return await effect(work)
 
 
 def _unkeyed(engine: EngineDep, actor: ActorDep, now: Now) -> Writing:

@@ -1,0 +1,127 @@
+"""HTTP as clients and monitors speak it: HEAD, compressed bodies, and the address opened in a browser."""
+
+import gzip
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from admin_api.access.public import PUBLIC_PATHS
+from admin_api.app import AdminApi
+from runtime.http_server import http_server
+from support.api import BASE, TOKEN, a_config, client_of, created
+from support.polling import eventually
+
+pytestmark = pytest.mark.postgres
+
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+_DIFFERS = {"x-request-id", "ratelimit", "date"}
+"""Headers of an answer that are not the same twice."""
+
+
+@pytest.fixture
+async def served(api: AdminApi) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the API behind its real server."""
+    async with (
+        http_server(api.app, "127.0.0.1", 0) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client,
+    ):
+        yield client
+
+
+def headers_of(answer: httpx.Response, *, without: frozenset[str] = frozenset()) -> dict[str, str]:
+    return {name: value for name, value in answer.headers.items() if name not in _DIFFERS | without}
+
+
+async def test_head_is_answered_wherever_get_is_with_the_same_headers_and_no_body(
+    api: AdminApi, client: httpx.AsyncClient, served: httpx.AsyncClient
+) -> None:
+    config = await created(client)
+    gets = {path for path, item in api.app.openapi()["paths"].items() if "get" in item} - {f"{BASE}/events"}
+    paths = sorted(gets | PUBLIC_PATHS | {"/docs/static/swagger-ui.css", "/nothing"})
+    assert len(paths) >= 20
+    params = {"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m"}
+    for path in paths:
+        url, query = path.format(config_id=config["id"], log_id=1), params if path.endswith("candles") else None
+        got = await served.get(url, params=query, headers=BEARER)
+        head = await served.head(url, params=query, headers=BEARER)
+        assert head.status_code == got.status_code, path
+        assert head.content == b"", path
+        # Metrics count the requests themselves, so their text grows.
+        grows = frozenset({"content-length"}) if path == "/metrics" else frozenset[str]()
+        assert headers_of(head, without=grows) == headers_of(got, without=grows), path
+
+
+async def test_head_of_a_stream_ends_with_its_headers(api: AdminApi, served: httpx.AsyncClient) -> None:
+    head = await served.head(f"{BASE}/events", headers=BEARER)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"].startswith("text/event-stream")
+    await eventually(lambda: api.app.state.listeners.count == 0, within=5)
+
+
+async def test_head_needs_a_token_where_get_does_and_405_names_it(served: httpx.AsyncClient) -> None:
+    refused = await served.head(f"{BASE}/configs")
+    assert (refused.status_code, refused.content) == (401, b"")
+    not_there = await served.head(f"{BASE}/configs/1/trigger", headers=BEARER)
+    assert (not_there.status_code, not_there.headers["Allow"]) == (405, "POST")
+    patched = await served.patch(f"{BASE}/configs/1", headers=BEARER)
+    assert set(patched.headers["Allow"].split(", ")) == {"GET", "HEAD", "PUT", "DELETE"}
+
+
+async def test_head_is_counted_under_its_own_name(served: httpx.AsyncClient) -> None:
+    await served.head("/health/live")
+    metrics = (await served.get("/metrics")).text
+    assert 'candlekeep_api_requests_total{method="HEAD",route="/health/live",status="200"} 1.0' in metrics
+
+
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "br", "deflate, gzip", "identity, gzip", "nonsense"])
+async def test_an_encoded_body_is_415_and_says_what_is_read(client: httpx.AsyncClient, coding: str) -> None:
+    body = gzip.compress(json.dumps(a_config()).encode())
+    headers = {"Content-Encoding": coding, "Content-Type": "application/json"}
+    answer = await client.post("/configs", content=body, headers=headers)
+    assert (answer.status_code, answer.headers["Accept-Encoding"]) == (415, "identity")
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["type"] == "urn:candlekeep:problem:unsupported-media-type"
+    assert "without the header Content-Encoding" in problem["detail"]
+    assert (await client.get("/configs")).json() == []
+
+
+async def test_a_streamed_body_with_an_encoding_is_415(served: httpx.AsyncClient) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield gzip.compress(b"configs: []")
+
+    headers = BEARER | {"Content-Encoding": "gzip", "Content-Type": "application/yaml"}
+    answer = await served.post(f"{BASE}/configs/apply", content=parts(), headers=headers)
+    assert (answer.status_code, answer.headers["Accept-Encoding"]) == (415, "identity")
+
+
+@pytest.mark.parametrize("headers", [{"Content-Encoding": "identity"}, {"Content-Encoding": ""}])
+async def test_a_body_that_is_not_encoded_is_read(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    assert (await client.post("/configs", json=a_config(), headers=headers)).status_code == 201
+
+
+async def test_the_address_opened_in_a_browser_leads_to_the_documentation(api: AdminApi) -> None:
+    async with client_of(api, token=None, base="") as anybody:
+        page = await anybody.get("/")
+        links = {"docs", "openapi.json", "health/ready", "health/live"}
+        assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        for link in links:
+            assert f'href="{link}"' in page.text
+            assert (await anybody.get(f"/{link}")).status_code == 200
+        refused = await anybody.post("/")
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert page.headers["X-Frame-Options"] == "DENY"
+    assert refused.status_code == 405
+
+
+async def test_the_start_page_is_the_same_for_everybody(api: AdminApi, client: httpx.AsyncClient) -> None:
+    async def page_for(**headers: Any) -> str:
+        async with client_of(api, token=None, base="") as anybody:
+            return (await anybody.get("/", headers=headers)).text
+
+    before = await page_for()
+    await created(client)
+    assert await page_for(**BEARER) == await page_for(Host="evil.example") == before
