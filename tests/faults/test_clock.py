@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from local_stack.keeper import KeptKafka
-from support.faults.clock import LyingClock, faketime_library
+from local_stack.system_packages import faketime_library
+from support.faults.clock import LyingClock
 from support.faults.evidence import Evidence
 from support.faults.history import now
 from support.faults.system import Operated, operated

@@ -1,19 +1,9 @@
 """A wall clock that lies to some processes, by libfaketime; their monotonic clock goes on as it should."""
 
 import os
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-MULTIARCH = {"x86_64": "x86_64-linux-gnu", "aarch64": "aarch64-linux-gnu"}
-
-
-def faketime_library() -> Path | None:
-    """Where Debian's package `libfaketime` puts it; None where it is not."""
-    folder = MULTIARCH.get(platform.machine(), "")
-    library = Path("/usr/lib") / folder / "faketime" / "libfaketimeMT.so.1"
-    return library if library.exists() else None
 
 
 @dataclass(frozen=True)
