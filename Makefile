@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 MEMBERS := $(sort $(wildcard libs/* services/* tools/*))
 STAMP := $(VENV)/.installed
+# Root on Debian installs the system packages that a target lacks; others are told which to install.
+PACKAGES_FOR := $(BIN)/python -m local_stack.system_packages
 
 .PHONY: help
 help: ## Print this menu
@@ -18,7 +20,7 @@ setup: $(STAMP) ## Install everything into .venv
 $(STAMP): requirements.lock pyproject.toml $(wildcard libs/*/pyproject.toml services/*/pyproject.toml tools/*/pyproject.toml)
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Candlekeep needs Python 3.11 to 3.13, but $(PYTHON) is {v.major}.{v.minor}: call make with PYTHON=python3.12, for example")'
 	@echo "setup: creating $(VENV) and installing the locked packages (about a minute the first time)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/pip || { PYTHONPATH=tools/local-stack/src $(PYTHON) -m local_stack.system_packages venv && $(PYTHON) -m venv $(VENV); }
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@echo "setup: linking Candlekeep's own packages"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(addprefix -e ./,$(MEMBERS))
@@ -26,6 +28,7 @@ $(STAMP): requirements.lock pyproject.toml $(wildcard libs/*/pyproject.toml serv
 
 .PHONY: demo migrate
 demo: $(STAMP) ## Run everything here until Ctrl-C: PORT=8001 for another port, LIVE=1 for the real exchanges
+	@$(PACKAGES_FOR) demo
 	@$(BIN)/python -m local_stack demo --port $(or $(PORT),8000) $(if $(LIVE),--live)
 
 migrate: $(STAMP) ## Bring the database of DATABASE_URL up to this release
@@ -34,15 +37,19 @@ migrate: $(STAMP) ## Bring the database of DATABASE_URL up to this release
 ##@ Check it
 .PHONY: test test-fast faults nemesis guards
 test: $(STAMP) ## Every test, on a Kafka and a Postgres of their own; says which Kafka at the end
+	@$(PACKAGES_FOR) test
 	@$(BIN)/pytest -n 2 -m "not faults or faults_short"
 
 faults: $(STAMP) ## Break the whole system in every way we know and judge what it holds afterwards
+	@$(PACKAGES_FOR) faults
 	@$(BIN)/pytest -n 2 -m faults tests/faults
 
 nemesis: $(STAMP) ## Break it at random, two or three ways at once: SEED="1 2 3" MINUTES=10, a report at the end
+	@$(PACKAGES_FOR) nemesis
 	@PYTHONPATH=tests $(BIN)/python -m support.faults.nemesis $(foreach seed,$(SEED),--seed $(seed)) --minutes $(or $(MINUTES),10)
 
 guards: $(STAMP) ## Take one guard away at a time, in a copy: the fault test that is there for it must notice. ONLY="outbox"
+	@$(PACKAGES_FOR) guards
 	@PYTHONPATH=tests $(BIN)/python -m support.faults.guards $(ONLY)
 
 test-fast: $(STAMP) ## Only the tests that need neither Kafka nor Postgres

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from local_stack.keeper import KeptKafka
-from support.faults.clock import LyingClock, faketime_library
+from local_stack.system_packages import faketime_library
+from support.faults.clock import REREAD_SECONDS, LyingClock
 from support.faults.evidence import Evidence
 from support.faults.history import now
 from support.faults.system import Operated, operated
@@ -45,10 +46,16 @@ async def test_a_clock_set_wrong_and_right_again_makes_no_storm_and_no_gap(
         since = now()
         system.fault(f"clock set by {lie:+.0f} s", " and ".join(liars))
         clock.be_ahead(lie)
+        assert abs(clock.ahead_by() - lie) < 5, "the library does not set the clock"
+        for liar in liars:
+            child = system.stack.processes[liar].running.child
+            assert child is not None
+            assert clock.is_preloaded_in(child.pid), f"{liar} does not use the library"
         await asyncio.sleep(LIE_LASTS)  # the fault is that the clock is wrong for a while
         system.fault("clock right again", " and ".join(liars))
         clock.be_ahead(0)
-        assert await resumed(system, right_at=now()) <= 62, "a minute, and what noticing it takes"
+        right_at = now() + REREAD_SECONDS  # the fault ends when the processes see it
+        assert await resumed(system, right_at) <= 62, "a minute, and what noticing it takes"
         evidence, violations = await system.settled(until=await system.recovered(30), within=45)
     wrong = [each for each in violations if each.kind is not Kind.EARLY]
     assert wrong == [], "\n".join(map(str, wrong[:20]))

@@ -12,7 +12,8 @@ from local_stack.keeper import KeptKafka
 from support.faults.proxy import proxying
 from support.faults.replaying import caught_up, lags
 from support.faults.small_disk import small_disk
-from support.faults.system import operated
+from support.faults.system import Operated, operated
+from support.polling import eventually
 from support.whole_system import system_options
 
 pytestmark = [pytest.mark.faults, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(240)]
@@ -27,9 +28,17 @@ async def test_nothing_is_lost_when_postgres_is_killed_three_times(
         await system.create(30)
         for _ in range(3):
             await asyncio.sleep(system.random.uniform(2, 5))
-            system.send("postgres", signal.SIGQUIT)  # what `pg_ctl -m immediate` sends
-            await system.trigger(system.random.choice(system.config_ids))
+            await kill_postgres(system)
         await system.judge()
+
+
+async def kill_postgres(system: Operated) -> None:
+    """While somebody asks it. Returns when it runs again, so that the next kill meets a running server."""
+    postgres = system.stack.processes["postgres"]
+    killed = postgres.running.child
+    system.send("postgres", signal.SIGQUIT)  # what `pg_ctl -m immediate` sends
+    await system.trigger(system.random.choice(system.config_ids))
+    await eventually(lambda: postgres.is_running and postgres.running.child is not killed, within=60)
 
 
 async def test_nothing_is_lost_or_stuck_when_the_way_to_postgres_is_a_black_hole(

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
 from local_stack.folder import Folder
@@ -90,10 +91,18 @@ async def live_until(demo: Demo, kill: Kill, moments: random.Random) -> None:
     await demo.start()
     if kill.when == "collecting":
         await asyncio.sleep(moments.uniform(0, 5))
+        async with httpx.AsyncClient(base_url=simulator_url(demo)) as simulator:
+            (await simulator.post("/control/moods", json={"kind": "latency", "latency_ms": 4000})).raise_for_status()
         async with demo.api() as api:
             for config in (await api.get("/configs")).json():
-                await api.post(f"/configs/{config['id']}/trigger")
+                (await api.post(f"/configs/{config['id']}/trigger")).raise_for_status()
+            await eventually(lambda: some_run_is_under_way(api), within=30)
         await asyncio.sleep(moments.uniform(0, 0.3))
+
+
+async def some_run_is_under_way(api: httpx.AsyncClient) -> bool:
+    running = await api.get("/execution-logs", params={"status": "running"})
+    return bool(running.json())
 
 
 async def die(demo: Demo, *, everything: bool) -> None:
@@ -165,8 +174,12 @@ def stack_of(demo: Demo) -> Any:
         kafka=read(demo, "kafka"),
         options=SimpleNamespace(topic_prefix=""),
         folder=Folder(demo.folder / "demo"),
-        simulator_url=f"http://127.0.0.1:{demo.port + SIMULATOR.port_offset}",
+        simulator_url=simulator_url(demo),
     )
+
+
+def simulator_url(demo: Demo) -> str:
+    return f"http://127.0.0.1:{demo.port + SIMULATOR.port_offset}"
 
 
 def read(demo: Demo, name: str) -> str:

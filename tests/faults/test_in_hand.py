@@ -9,6 +9,8 @@ import asyncpg
 import pytest
 
 from local_stack.keeper import KeptKafka
+from support.faults.forcing import finished_in_kafka, run_under_way, until_forced
+from support.faults.probing import run_status
 from support.faults.system import MARKETS, Operated, operated
 from support.polling import eventually
 from support.whole_system import system_options
@@ -28,9 +30,8 @@ async def system(kafka: KeptKafka, database_url: str, tmp_path: Path) -> AsyncIt
 async def test_a_writer_that_dies_with_a_backlog_in_hand_loses_none_of_it(system: Operated, writer: str) -> None:
     await system.stack.processes[writer].stop()
     system.fault("stopped", writer)
-    for config_id in system.config_ids[:10]:
-        await system.trigger(config_id)
-    await asyncio.sleep(8)
+    calls = [await system.trigger(config_id) for config_id in system.config_ids[:10]]
+    await finished_in_kafka(system, calls)
     system.arm(writer, f"{writer.replace('-', '_')}.before_write=kill@1")
     await system.revive(writer)
     await system.deaths(writer, 1)
@@ -79,23 +80,23 @@ async def test_a_run_that_quicker_ones_have_overtaken_is_run_again_when_its_coll
         config for config, (exchange, _) in zip(system.config_ids, MARKETS, strict=False) if exchange == "okx"
     ]
     await system.mood("latency", exchange="okx", symbol="BTC/USDT", latency_ms=9000)
-    call = await system.trigger(slow)
-    await eventually(lambda: has_come_to(system, call.run_id, "running"), within=10, every=0.1)
-    for config_id in quick:
-        await system.trigger(config_id)
-    await asyncio.sleep(4)  # they end, and what is contiguous is committed every second
-    assert await has_come_to(system, call.run_id, "running")
+    overtaken: list[str | None] = []
+
+    async def overtake() -> bool:
+        overtaken.append((await run_under_way(system, slow)).run_id)
+        calls = [await system.trigger(config_id) for config_id in quick]
+        await finished_in_kafka(system, calls)
+        await asyncio.sleep(2)  # what is contiguous is committed every second
+        return await run_status(system, overtaken[-1]) == "running"
+
+    await until_forced("quicker runs overtake a slow one", overtake)
     system.send("collector", signal.SIGKILL)
     await system.mood("ok")
-    await eventually(lambda: has_come_to(system, call.run_id, "success"), within=60, every=0.5)
+    await eventually(lambda: has_come_to(system, overtaken[-1], "success"), within=60, every=0.5)
     await system.judge()
 
 
 async def has_come_to(system: Operated, run_id: str | None, wanted: str) -> bool:
-    connection = await asyncpg.connect(system.database_url)
-    try:
-        status = await connection.fetchval("SELECT status FROM job_execution_logs WHERE run_id = $1", run_id)
-    finally:
-        await connection.close()
+    status = await run_status(system, run_id)
     assert status == wanted, f"the overtaken run is {status}"
     return True

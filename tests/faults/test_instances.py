@@ -4,7 +4,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,7 @@ from support.faults.instances import (
     use_api,
     watching_offsets,
 )
+from support.faults.probing import said
 from support.faults.system import Operated, operated
 from support.polling import eventually
 from support.whole_system import system_options
@@ -89,14 +92,25 @@ async def test_instances_that_come_and_go_under_load_fail_no_run(of_each: Start)
 @pytest.mark.parametrize("role", ["scheduler", "collector", "log-writer", "candle-writer"])
 async def test_one_that_stood_still_among_several_does_no_harm_when_it_goes_on(of_each: Start, role: str) -> None:
     async with of_each({role: 2}) as system, watching_offsets(system, *GROUPS) as offsets:
+        (other,) = set(instances(system, role)) - {role}
+        for name in (role, other):
+            await eventually(partial(latest_assignment, system, name), within=30, every=0.2)
+        before = len(said(system, other, "assigned"))
         async with standing_still(system, role):
             still_until = time.monotonic() + 45
             while time.monotonic() < still_until:
                 await system.trigger(system.random.choice(system.config_ids))
                 await asyncio.sleep(3)  # the fault is that time passes
+            assert len(said(system, other, "assigned")) > before, f"{other} has not taken over"
         await system.judge()
         assert offsets.went_back == []
         assert await schedules_that_went_back(system) == []
+
+
+def latest_assignment(system: Operated, process: str) -> Any:
+    """The partitions, or their number, that the process was assigned last; None before it was assigned any."""
+    assigned = said(system, process, "assigned")
+    return assigned[-1]["partitions"] if assigned else None
 
 
 async def test_a_scheduler_that_stood_still_between_a_tick_and_its_state_does_not_bring_the_past_back(

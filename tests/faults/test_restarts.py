@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from local_stack.keeper import KeptKafka
+from support.faults.forcing import run_under_way
 from support.faults.history import Call
 from support.faults.system import Operated, operated
 from support.whole_system import system_options
@@ -34,11 +35,12 @@ async def system(kafka: KeptKafka, database_url: str, tmp_path: Path) -> AsyncIt
 async def test_a_rolling_restart_of_everything_fails_no_run_and_every_process_ends_well(
     system: Operated, rounds: int
 ) -> None:
-    await system.mood("latency", latency_ms=500)  # runs are under way whenever a collector is asked to end
+    await system.mood("latency", latency_ms=1000)  # so that a run is under way when the collector is asked to end
     codes: list[tuple[str, int | None]] = []
     for _ in range(rounds):
         for process in SERVICES:
-            await system.trigger(system.random.choice(system.config_ids))
+            config_id = system.random.choice(system.config_ids)
+            await (run_under_way(system, config_id) if process == "collector" else system.trigger(config_id))
             codes.append((process, await system.restart(process)))
     assert [(process, code) for process, code in codes if code != 0] == []
     await system.mood("ok")
@@ -50,6 +52,7 @@ async def test_runs_of_a_collector_killed_while_exchanges_are_slow_are_run_again
     await system.mood("latency", latency_ms=2500)
     for _ in range(3):
         await asyncio.sleep(system.random.uniform(3, 6))  # a moment of its choice is the fault
+        await run_under_way(system, system.random.choice(system.config_ids))
         system.send("collector", signal.SIGKILL)
         await system.trigger(system.random.choice(system.config_ids))
         await system.ready("collector")

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -220,17 +220,17 @@ async def test_waiting_long_for_kafka_is_not_silence(database_url: str) -> None:
 
 
 async def test_of_two_relays_one_sends_and_the_other_takes_over(running: Start, kafka_settings: KafkaSettings) -> None:
-    async with running(kafka_settings) as survivor:
-        async with running(kafka_settings) as other:
-            await eventually(lambda: active(survivor) or active(other))
-            async with client_of(other) as client:
-                config = await created(client)
-                await emptied(other)
-            assert active(survivor) != active(other)
-        async with client_of(survivor) as client:
+    async with AsyncExitStack() as first_life:
+        first = await first_life.enter_async_context(running(kafka_settings))
+        await eventually(lambda: active(first))
+        async with running(kafka_settings) as survivor, client_of(survivor) as client:
+            config = await created(client)
+            await emptied(survivor)
+            assert (active(first), active(survivor)) == (True, False)
+            await first_life.aclose()
             await client.post(f"/configs/{config['id']}/trigger")
-        await emptied(survivor, within=10)
-        assert active(survivor)
+            await emptied(survivor, within=10)
+            assert active(survivor)
 
 
 async def test_a_relay_whose_lock_is_lost_stops_sending_and_comes_back(

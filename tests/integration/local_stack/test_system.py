@@ -1,4 +1,3 @@
-import signal
 from pathlib import Path
 
 import pytest
@@ -34,7 +33,8 @@ async def test_a_run_asked_for_while_the_collector_is_dead_ends_when_it_is_back(
 
         config_id = (await api.post("/configs", json=CONFIG)).raise_for_status().json()["id"]
         await eventually(ended, within=30, every=0.1)
-        stack.processes["collector"].send(signal.SIGKILL)
+        await stack.processes["collector"].halt()
         run_id = (await api.post(f"/configs/{config_id}/trigger")).raise_for_status().json()["run_id"]
+        await stack.processes["collector"].start()
         # With success, or skipped: the killed run may be run again at the same moment.
         await eventually(lambda: ended(run_id), within=60, every=0.1)

@@ -1,19 +1,15 @@
 """A wall clock that lies to some processes, by libfaketime; their monotonic clock goes on as it should."""
 
 import os
-import platform
+import subprocess
+import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-MULTIARCH = {"x86_64": "x86_64-linux-gnu", "aarch64": "aarch64-linux-gnu"}
-
-
-def faketime_library() -> Path | None:
-    """Where Debian's package `libfaketime` puts it; None where it is not."""
-    folder = MULTIARCH.get(platform.machine(), "")
-    library = Path("/usr/lib") / folder / "faketime" / "libfaketimeMT.so.1"
-    return library if library.exists() else None
+REREAD_SECONDS = 1.0
+"""How long a process may go on with the time that the file said before."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +25,23 @@ class LyingClock:
             "LD_PRELOAD": str(self.library),
             "FAKETIME_TIMESTAMP_FILE": str(self.file),
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "FAKETIME_CACHE_DURATION": "1",
+            "FAKETIME_CACHE_DURATION": f"{REREAD_SECONDS:.0f}",
         }
+
+    def is_preloaded_in(self, pid: int) -> bool:
+        """Whether the process has loaded the library: a loader that cannot find it only warns."""
+        return self.library.name in Path(f"/proc/{pid}/maps").read_text()
+
+    def ahead_by(self) -> float:
+        """Seconds by which the clock of a Python process with this environment is ahead."""
+        told = subprocess.run(
+            [sys.executable, "-c", "import time; print(time.time())"],
+            env={**os.environ, **self.environment},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return float(told.stdout) - time.time()
 
     def be_ahead(self, seconds: float) -> None:
         """By so much; 0 is the truth, a negative number is behind."""

@@ -3,12 +3,13 @@ notices.
 
     python -m support.faults.guards [NAME ...]
 
-A guard is a patch in `tests/faults/guards`. Above its diff it says in a line each what it takes away (`Guard:`), which
-test must fail (`Test:`), and a regular expression for the reason that pytest gives (`Sees:`). That the same tests pass
-as long as the guards are there is what `make faults` shows.
+A guard is a TOML file in `tests/faults/guards` with the fields of `Guard`. It names the package and the definition that
+it edits, not the file and the line, so that it still applies after the code has moved to another module of the package.
+That the same tests pass as long as the guards are there is what `make faults` shows.
 """
 
 import argparse
+import ast
 import asyncio
 import os
 import re
@@ -17,10 +18,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 REPOSITORY = Path(__file__).parents[3]
 GUARDS = REPOSITORY / "tests" / "faults" / "guards"
@@ -30,13 +34,29 @@ _TESTS_FAILED = 1
 _PACKAGES = ("contracts", "runtime", "store", "admin_api", "scheduler", "collector", "log_writer", "candle_writer")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Guard:
+class Edit(BaseModel):
+    """Replaces `find`, which occurs once in the definition, by `replace`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    package: str
+    definition: str
+    """A function, class, method or assignment of any module of the package: `Class.method`, or a name."""
+    find: str
+    replace: str
+
+
+class Guard(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     name: str
-    patch: Path
     guard: str
+    """What is taken away."""
     test: str
+    """Which test must fail."""
     sees: str
+    """A regular expression for the reason that pytest gives."""
+    edits: tuple[Edit, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,17 +65,61 @@ class Verdict:
     why: str
 
 
-class BadPatch(Exception):  # noqa: N818 -- it names what was found
-    """A guard's patch does not say what it should, or does not fit the code any more."""
+class BadGuard(Exception):  # noqa: N818 -- it names what was found
+    """A guard's file does not say what it should, or does not fit the code any more."""
 
 
-def read_guard(patch: Path) -> Guard:
-    """Raises `BadPatch`."""
-    head = patch.read_text().partition("\n--- ")[0]
-    said = {name: text.strip() for name, text in re.findall(r"^(Guard|Test|Sees): (.+)$", head, re.MULTILINE)}
-    if missing := {"Guard", "Test", "Sees"} - said.keys():
-        raise BadPatch(f"{patch.name} does not say {', '.join(sorted(missing))}")
-    return Guard(name=patch.stem, patch=patch, guard=said["Guard"], test=said["Test"], sees=said["Sees"])
+def read_guard(file: Path) -> Guard:
+    """Raises `BadGuard`."""
+    try:
+        return Guard.model_validate({"name": file.stem} | tomllib.loads(file.read_text()))
+    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        raise BadGuard(f"{file.name}: {error}") from error
+
+
+def edited(guard: Guard, repository: Path) -> dict[Path, str]:
+    """The files without the guard, by path. Raises `BadGuard` unless each edit applies exactly once."""
+    texts: dict[Path, str] = {}
+    for edit in guard.edits:
+        places = []
+        for file in sorted(repository.glob(f"*/*/src/{edit.package}/**/*.py")):
+            text = texts.get(file) or file.read_text()
+            for begin, end in _definitions(text, edit.definition):
+                places += [(file, text, begin + at) for at in _all_in(text[begin:end], edit.find)]
+        if len(places) != 1:
+            where = f"`{edit.definition}` of the package {edit.package}"
+            raise BadGuard(f"{guard.name}: {where} must hold this once, not {len(places)} times: {edit.find}")
+        ((file, text, at),) = places
+        texts[file] = text[:at] + edit.replace + text[at + len(edit.find) :]
+    return texts
+
+
+def _definitions(text: str, qualified_name: str) -> Iterator[tuple[int, int]]:
+    """Where the text defines this name: from which character to which."""
+    if qualified_name.rpartition(".")[2] not in text:
+        return
+    begins = [0, *(newline.end() for newline in re.finditer("\n", text)), len(text)]
+    nodes: list[ast.stmt] = list(ast.parse(text).body)
+    *outer, name = qualified_name.split(".")
+    for each in outer:
+        nodes = [child for node in nodes if isinstance(node, ast.ClassDef) and node.name == each for child in node.body]
+    for node in nodes:
+        if name in _names(node) and node.end_lineno is not None:
+            yield begins[node.lineno - 1], begins[node.end_lineno]
+
+
+def _names(node: ast.stmt) -> list[str]:
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return [node.name]
+        case ast.AnnAssign(target=ast.Name(id=name)) | ast.Assign(targets=[ast.Name(id=name)]):
+            return [name]
+        case _:
+            return []
+
+
+def _all_in(text: str, snippet: str) -> list[int]:
+    return [found.start() for found in re.finditer(re.escape(snippet), text)]
 
 
 @contextmanager
@@ -82,14 +146,13 @@ def environment_of(copy: Path) -> dict[str, str]:
 
 
 def take_away(guard: Guard, copy: Path) -> None:
-    """Raises `BadPatch` where the patch does not fit, or something else than the copy would be tested."""
-    applied = _run(["git", "apply", "--recount", str(guard.patch)], copy)
-    if applied.returncode:
-        raise BadPatch(f"{guard.patch.name} does not fit any more: {applied.stderr.strip()}")
+    """Raises `BadGuard` if the guard does not fit, or if something else than the copy would be tested."""
+    for file, text in edited(guard, copy).items():
+        file.write_text(text)
     where = "; ".join(f"import {name}; print({name}.__file__)" for name in _PACKAGES)
     files = _run([sys.executable, "-c", where], copy, environment_of(copy)).stdout.split()
     if len(files) != len(_PACKAGES) or not all(Path(file).is_relative_to(copy) for file in files):
-        raise BadPatch(f"the copy in {copy} is not what would be imported: {files}")
+        raise BadGuard(f"the copy in {copy} is not what would be imported: {files}")
 
 
 def judge(guard: Guard, exit_code: int | None, output: str) -> Verdict:
@@ -133,7 +196,7 @@ async def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these; all by default")
     parser.add_argument("--logs", type=Path, default=Path(tempfile.gettempdir()), help="where pytest's output goes")
     arguments = parser.parse_args()
-    guards = [read_guard(patch) for patch in sorted(GUARDS.glob("*.patch"))]
+    guards = [read_guard(file) for file in sorted(GUARDS.glob("*.toml"))]
     if unknown := set(arguments.names) - {guard.name for guard in guards}:
         parser.error(f"no such guard: {', '.join(sorted(unknown))}; there are {', '.join(g.name for g in guards)}")
     unnoticed = 0

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import asyncpg
 import httpx
 
 from support.faults.system import Operated
@@ -26,6 +27,17 @@ def said(system: Operated, process: str, action: str) -> list[dict[str, Any]]:
     """The lines of its log under this action."""
     lines = (system.stack.folder.logs / f"{process}.log").read_text(errors="replace").splitlines()
     return [json.loads(line) for line in lines if f'"action": "{action}"' in line]
+
+
+async def run_status(system: Operated, run_id: str | None) -> str | None:
+    """As the run log says; None if the run has no row."""
+    connection = await asyncpg.connect(system.database_url)
+    try:
+        query = "SELECT status FROM job_execution_logs WHERE run_id = $1"
+        status: str | None = await connection.fetchval(query, run_id)
+    finally:
+        await connection.close()
+    return status
 
 
 async def _ask(system: Operated, process: str, path: str) -> httpx.Response:

@@ -1,34 +1,78 @@
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from support.faults.guards import GUARDS, REPOSITORY, BadPatch, Guard, copied, judge, read_guard
+from support.faults.guards import GUARDS, REPOSITORY, BadGuard, Edit, Guard, copied, edited, judge, read_guard
 
-PATCHES = sorted(GUARDS.glob("*.patch"))
-GUARD = Guard(name="one", patch=Path("one.patch"), guard="it", test="tests/x.py::test_y", sees="candle (missing|extra)")
+FILES = sorted(GUARDS.glob("*.toml"))
+GUARD = Guard(name="one", guard="it", test="tests/x.py::test_y", sees="candle (missing|extra)", edits=())
+SOURCE = """LIMIT = 3
+class Lane:
+    def open(self):
+        return LIMIT
 
-
-@pytest.mark.parametrize("patch", PATCHES, ids=[patch.stem for patch in PATCHES])
-def test_every_guard_can_still_be_taken_away_and_its_test_exists(patch: Path) -> None:
-    guard = read_guard(patch)
-    checked = subprocess.run(
-        ["git", "apply", "--check", "--recount", str(patch)],
-        cwd=REPOSITORY,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert checked.returncode == 0, f"write {patch} anew, the code under it has changed: {checked.stderr}"
-    file, _, test = guard.test.partition("::")
-    assert f"def {test.partition('[')[0]}(" in (REPOSITORY / file).read_text()
+    def close(self):
+        return LIMIT
+"""
 
 
-def test_a_patch_that_does_not_say_what_must_fail_is_refused(tmp_path: Path) -> None:
-    patch = tmp_path / "vague.patch"
-    patch.write_text("Guard: something\n\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-Test: not here\n+Sees: nor here\n")
-    with pytest.raises(BadPatch, match=r"vague\.patch does not say Sees, Test"):
-        read_guard(patch)
+@pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
+def test_every_guard_can_still_be_taken_away_and_its_test_exists(file: Path) -> None:
+    guard = read_guard(file)
+    for changed, text in edited(guard, REPOSITORY).items():
+        assert text != changed.read_text()
+        compile(text, changed, "exec")
+    test_file, _, test = guard.test.partition("::")
+    assert f"def {test.partition('[')[0]}(" in (REPOSITORY / test_file).read_text()
+
+
+def test_there_is_a_file_for_every_guard_that_the_docs_list() -> None:
+    rows = (REPOSITORY / "docs" / "faults.md").read_text().partition("| guard |")[2].splitlines()[2:]
+    assert len(FILES) == len([row for row in rows if row.startswith("|")])
+
+
+def test_an_edit_follows_its_definition_to_another_module(tmp_path: Path) -> None:
+    module = a_module(tmp_path, "lanes/moved.py", SOURCE)
+    assert edited(guard_with("Lane.close", "return LIMIT", "return None"), tmp_path) == {
+        module: SOURCE.replace("close(self):\n        return LIMIT", "close(self):\n        return None")
+    }
+
+
+def test_several_edits_of_one_file_apply_together(tmp_path: Path) -> None:
+    module = a_module(tmp_path, "lane.py", SOURCE)
+    guard = guard_with("Lane.close", "return LIMIT", "return None")
+    other = Edit(package="runtime", definition="LIMIT", find="3", replace="4")
+    assert edited(guard.model_copy(update={"edits": (*guard.edits, other)}), tmp_path)[module].count("LIMIT") == 2
+
+
+@pytest.mark.parametrize(
+    ("definition", "find", "times"),
+    [
+        ("Lane.close", "return 7", 0),
+        ("Lane.gone", "return LIMIT", 0),
+        ("Lane", "return LIMIT", 2),
+    ],
+)
+def test_an_edit_that_does_not_apply_exactly_once_is_refused(
+    tmp_path: Path, definition: str, find: str, times: int
+) -> None:
+    a_module(tmp_path, "lane.py", SOURCE)
+    with pytest.raises(BadGuard, match=f"one: `{definition}` .* must hold this once, not {times} times: {find}"):
+        edited(guard_with(definition, find, "pass"), tmp_path)
+
+
+def test_an_edit_that_applies_in_two_modules_is_refused(tmp_path: Path) -> None:
+    for name in ("lane.py", "other.py"):
+        a_module(tmp_path, name, SOURCE)
+    with pytest.raises(BadGuard, match="not 2 times"):
+        edited(guard_with("Lane.close", "return LIMIT", "pass"), tmp_path)
+
+
+def test_a_guard_that_does_not_say_what_must_fail_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "vague.toml"
+    file.write_text('guard = "something"\nedits = []\n')
+    with pytest.raises(BadGuard, match=r"(?s)vague\.toml: .*test\n  Field required.*sees\n  Field required"):
+        read_guard(file)
 
 
 @pytest.mark.parametrize(
@@ -59,3 +103,15 @@ def test_a_copy_holds_what_is_being_worked_on_and_goes_away() -> None:
         assert (copy / "tests" / "unit" / "faults" / "test_guards.py").exists()
         assert not (copy / ".venv").exists()
     assert not copy.exists()
+
+
+def a_module(repository: Path, name: str, source: str) -> Path:
+    module = repository / "libs" / "runtime" / "src" / "runtime" / name
+    module.parent.mkdir(parents=True, exist_ok=True)
+    module.write_text(source)
+    return module
+
+
+def guard_with(definition: str, find: str, replace: str) -> Guard:
+    edit = Edit(package="runtime", definition=definition, find=find, replace=replace)
+    return GUARD.model_copy(update={"edits": (edit,)})

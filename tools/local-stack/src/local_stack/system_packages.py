@@ -1,0 +1,171 @@
+"""Installs the system packages that a make target needs, if it may, or says which to install.
+
+    python -m local_stack.system_packages TARGET
+
+TARGET is `venv` or one of the Makefile's. Root may install on a machine with apt-get (Debian and its relatives). This
+module needs only the standard library, because `venv` runs before anything else is installed.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from local_stack.kafka_jars import NoRealKafka, cache_folder, find_java
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemPackage:
+    """`name` is Debian's. `without_it` says what is left out if the package is missing."""
+
+    name: str
+    targets: frozenset[str]
+    is_present: Callable[[], bool]
+    without_it: str
+    required_by: frozenset[str] = frozenset()
+    """Those of the targets that cannot run at all without it."""
+
+
+class PackageMissing(Exception):  # noqa: N818 -- it names a state
+    """The target cannot run without the package."""
+
+
+class InstallFailed(Exception):  # noqa: N818 -- it names a state
+    """apt-get failed; the message is its own."""
+
+
+def faketime_library() -> Path | None:
+    """The preload library of Debian's package `libfaketime`, None if it is not installed."""
+    return next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
+
+
+def _wants_no_real_kafka() -> bool:
+    return os.environ.get("CANDLEKEEP_KAFKA") == "memory"
+
+
+def _has_java() -> bool:
+    if _wants_no_real_kafka():
+        return True
+    try:
+        find_java()
+    except NoRealKafka:
+        return False
+    return True
+
+
+def _has_maven_or_jars() -> bool:
+    """Maven is needed once: it fetches the jars of Kafka."""
+    return _wants_no_real_kafka() or shutil.which("mvn") is not None or any((cache_folder() / "libs").glob("*.jar"))
+
+
+_WITH_KAFKA = frozenset({"demo", "test", "faults", "nemesis", "guards"})
+_NO_KAFKA = "an in-memory Kafka is used, and tests that need the real Apache Kafka are skipped"
+PACKAGES = (
+    SystemPackage(
+        name=f"python{sys.version_info.major}.{sys.version_info.minor}-venv",
+        targets=frozenset({"venv"}),
+        required_by=frozenset({"venv"}),
+        is_present=lambda: find_spec("ensurepip") is not None,
+        without_it="this Python has no ensurepip, so it cannot create .venv",
+    ),
+    SystemPackage(name="default-jre-headless", targets=_WITH_KAFKA, is_present=_has_java, without_it=_NO_KAFKA),
+    SystemPackage(name="maven", targets=_WITH_KAFKA, is_present=_has_maven_or_jars, without_it=_NO_KAFKA),
+    SystemPackage(
+        name="libfaketime",
+        targets=frozenset({"faults"}),
+        is_present=lambda: faketime_library() is not None,
+        without_it="the fault tests with a wrong clock are skipped",
+    ),
+    SystemPackage(
+        name="git",
+        targets=frozenset({"test", "guards"}),
+        required_by=frozenset({"guards"}),
+        is_present=lambda: shutil.which("git") is not None,
+        without_it="the repository cannot be copied, so guards cannot be taken away",
+    ),
+    SystemPackage(
+        name="curl",
+        targets=frozenset({"test"}),
+        is_present=lambda: shutil.which("curl") is not None,
+        without_it="the test that runs the guide's curl commands fails",
+    ),
+)
+
+
+def may_install() -> bool:
+    """Whether this process may install packages: root, with apt-get."""
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def provide(
+    target: str,
+    *,
+    say: Callable[[str], None],
+    packages: Iterable[SystemPackage] = PACKAGES,
+) -> None:
+    """Install what the target lacks, or say what to install. Raises `PackageMissing` if it cannot run without."""
+    lacking = [package for package in packages if target in package.targets and not package.is_present()]
+    if not lacking:
+        return
+    how = "only root on Debian can do that from here"
+    if may_install():
+        say(f"installing Debian packages that are missing: {_names(lacking)}")
+        try:
+            _install([package.name for package in lacking])
+        except InstallFailed as error:
+            how = f"apt-get could not: {error}"
+        lacking = [package for package in lacking if not package.is_present()]
+    for package in lacking:
+        say(f"{package.name} is not installed: {package.without_it}")
+    if lacking:
+        say(f"to install what is missing: sudo apt-get install {_names(lacking)} ({how})")
+    if required := [package for package in lacking if target in package.required_by]:
+        raise PackageMissing(f"it cannot run without {_names(required)}")
+
+
+def _names(packages: Iterable[SystemPackage]) -> str:
+    return " ".join(package.name for package in packages)
+
+
+def _install(names: list[str]) -> None:
+    """The lists of packages are fetched only if the first try fails: a fresh machine has none, others have old ones.
+    Raises `InstallFailed`.
+    """
+    try:
+        _apt_get("install", "--yes", "--no-install-recommends", *names)
+    except InstallFailed:
+        _apt_get("update")
+        _apt_get("install", "--yes", "--no-install-recommends", *names)
+
+
+def _apt_get(*arguments: str) -> None:
+    done = subprocess.run(
+        ["apt-get", "--quiet", "-o", "DPkg::Lock::Timeout=120", *arguments],
+        check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+    )
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise InstallFailed(lines[-1] if lines else f"exit code {done.returncode}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="system_packages", description="System packages that a make target needs.")
+    parser.add_argument("target", choices=sorted(frozenset().union(*(package.targets for package in PACKAGES))))
+    target = parser.parse_args().target
+    try:
+        provide(target, say=lambda line: print(f"{target}: {line}", flush=True))
+    except PackageMissing as error:
+        sys.exit(f"{target}: {error}")
+
+
+if __name__ == "__main__":
+    main()
