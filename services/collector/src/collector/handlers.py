@@ -15,7 +15,7 @@ from structlog.contextvars import bound_contextvars
 from collector.collect import Collector
 from collector.metrics import CollectorMetrics
 from collector.outcomes import Outcomes, Run
-from collector.running import Busy, Finished, Free, InHand, Running
+from collector.running import Busy, Finished, Free, InHand, Queued, Running
 from contracts.event import Event
 from contracts.ticks import TickDue
 from contracts.vocabulary import Trigger
@@ -48,9 +48,14 @@ class Doorbell:
 
     async def _answer(self, tick: TickDue) -> None:
         config_id, run_id = tick.config.config_id, tick.run_id
-        while isinstance(admission := self.running.admit(config_id, run_id), InHand):
-            self.metrics.duplicate_ticks.inc()
+        admission = self.running.admit(config_id, run_id, waits=is_manual(tick))
+        while isinstance(admission, InHand | Queued):
+            if isinstance(admission, InHand):
+                self.metrics.duplicate_ticks.inc()
+            else:
+                log.info("Manual run waits for another run", action="run_waits", behind=str(admission.behind))
             await admission.ended.wait()
+            admission = self.running.admit(config_id, run_id, waits=is_manual(tick))
         run = Run(tick, self.now())
         match admission:
             case Free():

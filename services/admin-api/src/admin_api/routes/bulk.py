@@ -71,7 +71,10 @@ async def bulk_disable_configs(
 async def bulk_trigger_configs(
     selection: BulkSelection, bulk: BulkDep, writing: KeyedWritingDep, request: Request
 ) -> Response:
-    """Also disabled ones. Each run appears in the execution logs under its `run_id`."""
+    """Also disabled ones. Each run appears in the execution logs under its `run_id`.
+
+    A run waits for the run of its config that is going on, as after `POST /configs/{config_id}/trigger`.
+    """
     return await _perform(writing, lambda work: bulk.trigger(work, selection, request.url.path))
 
 
