@@ -142,5 +142,5 @@ async def forget_ended(connection: AsyncConnection) -> None:
     await connection.execute(_FORGET, {"some": _SOME})
 
 
-def _ticks(rows: sa.CursorResult[Any]) -> list[Announcement]:
+def _ticks(rows: sa.Result[Any]) -> list[Announcement]:
     return [Announcement(TICKS.name, row.lane, row.tick, row.headers) for row in rows]

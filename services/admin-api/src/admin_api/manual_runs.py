@@ -10,12 +10,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.audit import Deed
 from admin_api.config_rows import snapshot
 from admin_api.database import transaction
-from admin_api.errors import DatabaseUnavailable
+from admin_api.errors import ApiError
 from admin_api.manual_run_queue import (
     INITIAL_RUN_WITHIN,
     Held,
@@ -110,11 +111,15 @@ class ManualRunReleaser:
         return Background("manual runs", self.run, self._stop)
 
     async def run(self) -> None:
+        failing = False
         while not self._stopping.is_set():
             try:
                 await self.release_once(datetime.now(UTC))
-            except DatabaseUnavailable as error:  # readiness and the relay report the outage
-                log.debug("Manual runs wait for Postgres", action="manual_runs_waiting", error=str(error))
+                failing = False
+            except (ApiError, DBAPIError) as error:  # whatever was not committed is done in the next round
+                if not failing:
+                    log.warning("Manual runs wait until Postgres answers", action="manual_runs_wait", error=str(error))
+                failing = True
             try:
                 async with asyncio.timeout(_EVERY_SECONDS):
                     await self._stopping.wait()
@@ -122,7 +127,7 @@ class ManualRunReleaser:
                 pass
 
     async def release_once(self, now: datetime) -> int:
-        """One round; returns how many ticks went to the outbox. Raises `DatabaseUnavailable`."""
+        """One round; returns how many ticks went to the outbox. Raises what a transaction raises."""
         async with transaction(self._engine) as connection:
             await forget_ended(connection)
             ticks = await release(connection, now, self._hold_at_most)
