@@ -128,7 +128,7 @@ async def test_a_create_sent_twice_is_answered_twice_and_done_once(api: AdminApi
 
 @pytest.mark.parametrize("verb", ["trigger", "enable", "disable"])
 async def test_the_other_posts_are_repeated_likewise(api: AdminApi, client: httpx.AsyncClient, verb: str) -> None:
-    config = await created(client, enabled=verb != "enable")
+    config = await created(client, enabled=verb == "disable")
     before = await count(api, outbox)
     first = await client.post(f"/configs/{config['id']}/{verb}", headers=KEY)
     await client.put(f"/configs/{config['id']}", json={"description": "later"})

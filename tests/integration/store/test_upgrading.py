@@ -14,6 +14,9 @@ from store.migrate import alembic_config, head_revision, upgrade
 from support.locks import is_awaited
 from support.polling import eventually
 
+BEFORE_ONE_THAT_LOCKS = "0005"
+"""The next revision changes job_execution_logs."""
+
 pytestmark = pytest.mark.postgres
 
 COLUMNS = """
@@ -122,8 +125,8 @@ async def test_a_table_in_use_delays_the_migration_and_the_migration_nobody_else
 ) -> None:
     monkeypatch.setattr(migrate, "_LOCK_WAIT", "300ms")
     monkeypatch.setattr(migrate, "_PAUSE_SECONDS", 0.2)
-    *_, before_last, last = revisions()
-    await upgrade(empty_database, before_last)
+    last = revisions()[-1]
+    await upgrade(empty_database, BEFORE_ONE_THAT_LOCKS)
     async with connected(empty_database) as user, connected(empty_database) as other, connected(empty_database) as look:
         report = user.transaction()
         await report.start()
@@ -143,11 +146,10 @@ async def test_a_migration_gives_up_on_a_table_that_is_never_free(
 ) -> None:
     monkeypatch.setattr(migrate, "_LOCK_WAIT", "100ms")
     monkeypatch.setattr(migrate, "_PATIENCE_SECONDS", 0.0)
-    *_, before_last, _ = revisions()
-    await upgrade(empty_database, before_last)
+    await upgrade(empty_database, BEFORE_ONE_THAT_LOCKS)
     async with connected(empty_database) as user:
         async with user.transaction():
             await user.fetch("SELECT FROM job_execution_logs")
             with pytest.raises(DBAPIError, match="lock timeout"):
                 await upgrade(empty_database)
-        assert await user.fetchval("SELECT version_num FROM alembic_version") == before_last
+        assert await user.fetchval("SELECT version_num FROM alembic_version") == BEFORE_ONE_THAT_LOCKS

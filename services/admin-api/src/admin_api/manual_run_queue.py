@@ -59,9 +59,9 @@ _RELEASE: Final = """
       SELECT held.run_id FROM manual_runs held
       WHERE held.released_at IS NULL AND {only} AND (held.asked_at < :held_since OR NOT ({going_on}))
       ORDER BY held.config_id LIMIT :some FOR UPDATE SKIP LOCKED)
-    RETURNING lane, tick, headers
+    RETURNING config_id, lane, tick, headers
 """
-_TICK: Final[dict[str, Any]] = {"lane": sa.Text, "tick": sa.LargeBinary, "headers": JSONB}
+_TICK: Final[dict[str, Any]] = {"config_id": sa.BigInteger, "lane": sa.Text, "tick": sa.LargeBinary, "headers": JSONB}
 _RELEASE_ALL: Final = sa.text(_RELEASE.format(only="true", going_on=_GOING_ON)).columns(**_TICK)
 _RELEASE_OF: Final = sa.text(_RELEASE.format(only="held.config_id = ANY(:config_ids)", going_on=_GOING_ON)).columns(
     **_TICK
@@ -73,7 +73,7 @@ _RESEND: Final = sa.text(f"""
       SELECT released.run_id FROM manual_runs released
       WHERE released.released_at < :sent_since AND NOT {_LOGGED.format("released.run_id")}
       ORDER BY released.config_id LIMIT :some FOR UPDATE SKIP LOCKED)
-    RETURNING lane, tick, headers
+    RETURNING config_id, lane, tick, headers
 """).columns(**_TICK)  # noqa: S608 -- constants
 
 _FORGET: Final = sa.text(f"""
@@ -143,4 +143,6 @@ async def forget_ended(connection: AsyncConnection) -> None:
 
 
 def _ticks(rows: sa.Result[Any]) -> list[Announcement]:
-    return [Announcement(TICKS.name, row.lane, row.tick, row.headers) for row in rows]
+    return [
+        Announcement(TICKS.name, row.lane, row.tick, row.headers) for row in sorted(rows, key=lambda row: row.config_id)
+    ]
