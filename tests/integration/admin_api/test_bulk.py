@@ -193,7 +193,7 @@ async def test_switching_many_tells_the_changed_from_the_unchanged_and_the_missi
 
 
 async def test_many_triggers_each_answer_their_run(api: AdminApi, client: httpx.AsyncClient) -> None:
-    ids = [await config_id(client, symbol=f"{name}/USDT") for name in "ABC"]
+    ids = [await config_id(client, symbol=f"{name}/USDT", enabled=False) for name in "ABC"]
     result = await bulk(client, "trigger", select={"ids": ids})
     run_ids = [item["run_id"] for item in result["items"]]
     assert len(set(run_ids)) == 3

@@ -95,7 +95,7 @@ async def test_changes_arrive_under_their_key_with_cloudevents_headers_and_a_tom
     running: Start, kafka_settings: KafkaSettings
 ) -> None:
     async with running(kafka_settings) as api, client_of(api) as client:
-        config = await created(client)
+        config = await created(client, enabled=False)
         await client.put(f"/configs/{config['id']}", json={"interval_minutes": 20})
         triggered = (await client.post(f"/configs/{config['id']}/trigger")).json()
         await client.delete(f"/configs/{config['id']}")
@@ -123,8 +123,8 @@ async def test_a_change_leaves_at_once_also_when_another_instance_made_it(
         config = await created(elsewhere)
         await emptied(sender)
         began = time.monotonic()
-        for _ in range(5):
-            await elsewhere.post(f"/configs/{config['id']}/trigger")
+        for minutes in range(11, 16):
+            await elsewhere.put(f"/configs/{config['id']}", json={"interval_minutes": minutes})
             await emptied(sender)
         assert time.monotonic() - began < 2.5, "polling alone, once a second, would take five seconds"
 
@@ -224,7 +224,7 @@ async def test_of_two_relays_one_sends_and_the_other_takes_over(running: Start, 
         first = await first_life.enter_async_context(running(kafka_settings))
         await eventually(lambda: active(first))
         async with running(kafka_settings) as survivor, client_of(survivor) as client:
-            config = await created(client)
+            config = await created(client, enabled=False)
             await emptied(survivor)
             assert (active(first), active(survivor)) == (True, False)
             await first_life.aclose()

@@ -128,7 +128,7 @@ async def test_a_create_sent_twice_is_answered_twice_and_done_once(api: AdminApi
 
 @pytest.mark.parametrize("verb", ["trigger", "enable", "disable"])
 async def test_the_other_posts_are_repeated_likewise(api: AdminApi, client: httpx.AsyncClient, verb: str) -> None:
-    config = await created(client, enabled=verb != "enable")
+    config = await created(client, enabled=verb == "disable")
     before = await count(api, outbox)
     first = await client.post(f"/configs/{config['id']}/{verb}", headers=KEY)
     await client.put(f"/configs/{config['id']}", json={"description": "later"})
@@ -232,7 +232,7 @@ async def test_while_the_first_is_being_served_the_second_is_told_so_and_later_g
 
 
 async def test_of_many_with_one_key_at_once_one_is_done(api: AdminApi, client: httpx.AsyncClient) -> None:
-    config = await created(client)
+    config = await created(client, enabled=False)
     path = f"/configs/{config['id']}/trigger"
     answers = await asyncio.gather(*(client.post(path, headers=KEY) for _ in range(8)))
     assert {answer.status_code for answer in answers} <= {202, 409}
@@ -256,7 +256,7 @@ async def test_what_fails_on_our_side_is_not_kept(api: AdminApi, client: httpx.A
 async def test_after_24_hours_a_key_is_new_again_and_new_keys_clear_old_ones_away(
     api: AdminApi, client: httpx.AsyncClient
 ) -> None:
-    config = await created(client)
+    config = await created(client, enabled=False)
     path = f"/configs/{config['id']}/trigger"
     first = await client.post(path, headers=KEY)
     for n in range(3):
@@ -276,7 +276,7 @@ async def test_after_24_hours_a_key_is_new_again_and_new_keys_clear_old_ones_awa
 async def test_killed_after_its_commit_the_next_process_gives_the_answer_that_nobody_heard(
     api: AdminApi, client: httpx.AsyncClient, database_url: str
 ) -> None:
-    config = await created(client)
+    config = await created(client, enabled=False)
     port, url = free_port(), f"{BASE}/configs/{config['id']}/trigger"
     environment = {
         **os.environ,

@@ -16,9 +16,10 @@ import pytest
 from collector.app import build_worker
 from collector.settings import CollectorSettings
 from contracts.candles import CandlesCollected
+from contracts.exchanges import ExchangeHealthChanged
 from contracts.runs import RunFinished, RunStarted
 from contracts.ticks import TickDue
-from contracts.topics import CANDLES, DEAD_LETTERS, RUN_EVENTS, TICKS
+from contracts.topics import CANDLES, DEAD_LETTERS, EXCHANGE_HEALTH, RUN_EVENTS, TICKS
 from contracts.vocabulary import ErrorClass, RunStatus, Trigger
 from runtime.kafka import build_broker
 from runtime.publisher import EventPublisher
@@ -172,7 +173,7 @@ async def test_every_exchange_and_a_permanent_error_at_once(
 async def test_a_tick_whose_config_is_still_running_is_skipped(
     start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
 ) -> None:
-    slow, second = a_tick(1), a_tick(1)
+    slow, second = a_tick(1), a_tick(1, trigger=Trigger.SCHEDULED)
     await simulator.mood("latency", path="klines", latency_ms=1500)
     async with start_here():
         await publish(slow)
@@ -185,6 +186,64 @@ async def test_a_tick_whose_config_is_still_running_is_skipped(
     assert str(slow.run_id) in (skipped.error_message or "")
     assert skipped.results == ()
     assert finished.status is RunStatus.SUCCESS
+
+
+async def test_a_manual_run_waits_for_the_run_that_is_going_on(
+    start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
+) -> None:
+    slow, manual = a_tick(1, trigger=Trigger.SCHEDULED), a_tick(1)
+    later = [a_tick(1, trigger=Trigger.SCHEDULED), a_tick(1)]
+    await simulator.mood("latency", path="klines", latency_ms=1500)
+    async with start_here():
+        await publish(slow)
+        await heard.await_event(RunStarted, of_run(slow), within=20)
+        await publish(manual, manual, *later)
+        first, second, third = [await ending(heard, tick) for tick in (slow, manual, later[1])]
+        skipped = await ending(heard, later[0])
+    assert {run.status for run in (first, second, third)} == {RunStatus.SUCCESS}
+    assert skipped.status is RunStatus.SKIPPED
+    assert first.finished_at <= second.started_at <= second.finished_at <= third.started_at
+    assert len(heard.events(RunFinished)) == 4
+
+
+async def test_a_manual_run_that_waits_when_its_collector_dies_is_run_by_the_next_one(
+    start_process: Start, start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
+) -> None:
+    slow, manual = a_tick(1, trigger=Trigger.SCHEDULED, deadline_seconds=60), a_tick(1, deadline_seconds=60)
+    await simulator.mood("latency", path="klines", latency_ms=15_000)
+    async with start_process() as process:
+        await publish(slow)
+        await heard.await_event(RunStarted, of_run(slow), within=40)
+        await publish(manual)
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+    await simulator.cheer_up()
+    async with start_here():
+        assert (await ending(heard, manual, within=40)).status is RunStatus.SUCCESS
+        await ending(heard, slow, within=40)
+    assert sorted(str(event.run_id) for event in heard.events(RunFinished)) == sorted(
+        str(tick.run_id) for tick in (slow, manual)
+    )
+
+
+async def test_a_ban_survives_the_restart_of_its_collector(
+    start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator, kafka_settings: KafkaSettings
+) -> None:
+    await simulator.mood("ban", exchange="binance", count=1, retry_after=25)
+    first, during, after = (a_tick(number, deadline_seconds=limit) for number, limit in ((1, 3), (2, 2), (3, 90)))
+    async with start_here(), recording(kafka_settings, EXCHANGE_HEALTH) as health:
+        await publish(first)
+        banned = await health.await_event(ExchangeHealthChanged, lambda event: event.until is not None, within=20)
+        await ending(heard, first)
+    assert banned.until is not None
+    async with start_here():
+        await publish(during, after)
+        refused = await ending(heard, during)
+        assert refused.error_class is ErrorClass.BANNED
+        assert datetime.now(UTC) < banned.until, "too slow to show anything"
+        assert len(await simulator.all_requests("binance")) == 1
+        assert (await ending(heard, after, within=60)).status is RunStatus.SUCCESS
+        assert datetime.now(UTC) >= banned.until
 
 
 async def test_copies_of_a_tick_are_one_run(

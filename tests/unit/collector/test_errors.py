@@ -1,12 +1,15 @@
+import email.utils
 from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 import ccxt
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from collector.exchange.errors import failure_of
-from collector.exchange.strict import dated, retry_after
+from collector.exchange.errors import LONGEST_RETRY_AFTER, failure_of, is_too_long
+from collector.exchange.strict import _with_facts, dated, retry_after
 from contracts.vocabulary import ErrorClass
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -99,6 +102,58 @@ def test_the_message_shows_words_and_no_web_page() -> None:
 )
 def test_retry_after_in_all_its_forms(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers) == seconds
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("1777896120", 120.0),
+        ("1777896120000", 120.0),
+        ("1000000000000", 0.0),
+        ("inf", None),
+        ("nan", None),
+        ("-inf", None),
+        ("1e999", None),
+        ("Mon, 04 May 9999999 12:02:00 GMT", None),
+        ("Mon, 04 May 2026 12:02:00 -0000", 120.0),
+    ],
+)
+def test_instants_are_understood_and_garbage_is_not_a_wait(value: str, seconds: float | None) -> None:
+    assert retry_after({"Retry-After": value, "Date": "Mon, 04 May 2026 12:00:00 GMT"}) == seconds
+    assert retry_after({"Retry-After": value}, NOON.timestamp()) == seconds
+
+
+HEADER_VALUES = st.one_of(
+    st.text(),
+    st.floats().map(str),
+    st.integers().map(str),
+    st.integers(10, 400).map(lambda digits: "9" * digits),
+    st.datetimes().map(email.utils.format_datetime),
+    st.from_regex(r"[A-Z][a-z]{2}, -?\d{1,3} [A-Z][a-z]{2} \d{1,12} \d{1,3}:\d{1,3}:\d{1,3} ([+-]\d{1,9}|GMT|\w*)"),
+    st.sampled_from(["1e12", "1e308", "-1e308", "Infinity", "60000", "Fri, 31 Dec 9999 23:59:59 GMT"]),
+)
+
+
+@settings(max_examples=500)
+@given(after=HEADER_VALUES, date=st.none() | HEADER_VALUES, status=st.sampled_from([400, 418, 429, 503]))
+@example(after="1e12", date=None, status=429)
+@example(after="inf", date=None, status=418)
+@example(after="1e300", date=None, status=418)
+def test_whatever_the_headers_hold_the_failure_asks_for_a_wait_between_nothing_and_a_day(
+    after: str, date: str | None, status: int
+) -> None:
+    headers = {"Retry-After": after} | ({} if date is None else {"Date": date})
+    error = _with_facts(ccxt.ExchangeError("x"), status, headers, NOON.timestamp())
+    failure = failure_of(error, "kraken", NOON)
+    assert failure.retry_after is None or 0 <= failure.retry_after <= LONGEST_RETRY_AFTER
+
+
+@pytest.mark.parametrize("after", [60_000.0, float("inf"), float("nan"), -5.0, 1e300])
+def test_a_wait_that_cannot_be_true_is_cut_to_the_longest_that_is_believed(after: float) -> None:
+    error = answered(ccxt.DDoSProtection("x"), 418, after)
+    failure = failure_of(error, "kraken", NOON, longest_wait=3600)
+    assert failure.retry_after == {-5.0: 0.0}.get(after, None if after != after else 3600)  # noqa: PLR0124 -- NaN
+    assert is_too_long(error, 3600) == (after > 3600)
 
 
 def test_the_date_of_an_answer() -> None:

@@ -1,16 +1,20 @@
 """Who may ask an exchange that is not well. Time is a list of one number."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from collector.exchange.gate import Gate
-from collector.exchange.health import FINE, Health, ProbePolicy
+from collector.exchange.health import FINE, Health, ProbePolicy, after_failure, health_of
+from collector.exchange_news import health_event
 from collector.failures import Deferred, ExchangeFailure
 from collector.metrics import CollectorMetrics
+from contracts.exchanges import ExchangeHealthChanged
 from contracts.vocabulary import ErrorClass, ExchangeState
 
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 BAN = ExchangeFailure(ErrorClass.BANNED, "binance has banned us", retryable=True, retry_after=60)
 REFUSAL = ExchangeFailure(ErrorClass.RATE_LIMITED, "too often", retryable=True, retry_after=90)
 
@@ -109,3 +113,28 @@ def test_the_first_answer_is_told_and_then_every_change_with_what_it_is_until(
         (ExchangeState.THROTTLED, 1150.0),
         (ExchangeState.OK, 0.0),
     ]
+
+
+def test_a_ban_that_another_collector_published_holds_until_its_end_and_is_not_published_again(
+    gate: Gate, now: list[float], told: list[Health]
+) -> None:
+    gate.adopt(health_of(published(BAN), NOON + timedelta(seconds=20), now[0], longest=86_400))
+    deferral = turned_back(gate)
+    assert (deferral.error_class, deferral.retry_after, deferral.told) == (ErrorClass.BANNED, 40.0, True)
+    assert told == []
+    now[0] += 40
+    with gate.passing() as health:
+        gate.answered(health)
+    assert [each.state for each in told] == [ExchangeState.OK]
+
+
+@pytest.mark.parametrize(("seconds", "wait"), [(60.0, None), (61.0, None), (-1e6, 3600.0)])
+def test_an_end_that_has_passed_holds_nobody_and_one_far_away_is_shortened(seconds: float, wait: float | None) -> None:
+    health = health_of(published(BAN), NOON + timedelta(seconds=seconds), 0.0, longest=3600)
+    assert health == FINE if wait is None else health.until == wait
+
+
+def published(failure: ExchangeFailure) -> ExchangeHealthChanged:
+    """As a collector publishes at noon what this failure made of an exchange."""
+    health = after_failure(FINE, failure, asked_under=FINE, now=0.0, policy=ProbePolicy())
+    return health_event("binance", health, "elsewhere:1", NOON, 0.0)

@@ -2,7 +2,7 @@ import uuid
 
 import pytest
 
-from collector.running import Busy, Finished, Free, InHand, Running
+from collector.running import Busy, Finished, Free, InHand, Queued, Running
 
 RUN, OTHER = uuid.uuid4(), uuid.uuid4()
 
@@ -15,6 +15,18 @@ def test_a_config_is_collected_by_one_run_at_a_time() -> None:
         assert running.admit(2, OTHER) == Free()
         assert len(running) == 1
     assert running.admit(1, OTHER) == Free()
+
+
+def test_a_run_that_waits_is_queued_behind_the_one_that_is_going_on_and_then_free() -> None:
+    running = Running()
+    with running.holding(1, RUN):
+        admission = running.admit(1, OTHER, waits=True)
+        assert isinstance(admission, Queued)
+        assert (admission.behind, admission.ended.is_set()) == (RUN, False)
+        assert isinstance(running.admit(1, RUN, waits=True), InHand)
+        assert running.admit(2, OTHER, waits=True) == Free()
+    assert admission.ended.is_set()
+    assert running.admit(1, OTHER, waits=True) == Free()
 
 
 def test_a_copy_of_a_running_tick_waits_and_of_a_finished_one_is_dropped() -> None:

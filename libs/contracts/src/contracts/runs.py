@@ -61,7 +61,8 @@ class RunFinished(Event):
     started_at: Instant = Field(description="When the collector took the tick up.")
     finished_at: Instant = Field(description="When it ended, by the same clock as started_at.")
     status: Literal[RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.SKIPPED] = Field(
-        description="success: every timeframe was collected. skipped: the config was still being collected."
+        description="success: every timeframe was collected. skipped: the config was still being collected when a slot "
+        "fell due; manual runs wait instead."
     )
     records_collected: int = Field(ge=0, description="Candles published, over all timeframes.")
     error_class: ErrorClass | None = Field(default=None, description="Null exactly when the run succeeded.")

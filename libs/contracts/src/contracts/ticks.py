@@ -20,11 +20,14 @@ class TickDue(Event):
 
     type: Literal["TickDue"] = "TickDue"
     run_id: UUID = Field(
-        description="Deterministic per (config, slot): the same slot is the same run, whoever emits it."
+        description="Deterministic per (config, slot): the same slot is the same run, whoever emits it. For a "
+        "manual run: the id that its triggers were answered."
     )
     config: CollectionConfig = Field(description="The config as it was when the tick was emitted.")
     trigger: Trigger = Field(description="Why the run exists: its slot, a new config, or somebody asked.")
-    scheduled_for: Instant = Field(description="The slot; for a manual or initial run, when it was asked for.")
+    scheduled_for: Instant = Field(
+        description="The slot; for a manual or initial run, when it was asked for (the first of several triggers)."
+    )
     window_start: Instant | None = Field(
         description="Collect from here, where the last successful run ended. Null: never collected, one full page back."
     )

@@ -114,8 +114,8 @@ EXCHANGE_HEALTH: Final = Topic(
     retention=None,
     partitions=3,
     producers=("collector",),
-    consumers=("admin-api",),
-    why="How each exchange fares, for people: who watches live sees a ban begin and end.",
+    consumers=("admin-api", "collector"),
+    why="How each exchange fares: people see a ban begin and end, and a collector that starts keeps it.",
 )
 
 DEAD_LETTERS: Final = Topic(

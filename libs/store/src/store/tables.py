@@ -67,6 +67,22 @@ outbox = sa.Table(
     "emptied by its relay.",
 )
 
+manual_runs = sa.Table(
+    "manual_runs",
+    metadata,
+    sa.Column("run_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("config_id", sa.BigInteger, nullable=False, comment="No foreign key: the run outlives its config."),
+    sa.Column("asked_at", _instant, nullable=False, comment="When the first trigger of this run was accepted."),
+    sa.Column("initial_run_id", UUID(as_uuid=True), comment="The first run of a new config, for which this one waits."),
+    sa.Column("lane", sa.Text, nullable=False, comment="The key of the tick."),
+    sa.Column("tick", sa.LargeBinary, nullable=False, comment="The event's JSON."),
+    sa.Column("headers", JSONB, nullable=False),
+    sa.Column("released_at", _instant, comment="When the tick went to the outbox. Null: the run is held."),
+    sa.Index("uq_manual_runs_held", "config_id", unique=True, postgresql_where=sa.text("released_at IS NULL")),
+    sa.Index(None, "config_id"),
+    comment="Triggers that were accepted and whose run has not ended. Written by admin-api.",
+)
+
 execution_logs = sa.Table(
     "job_execution_logs",
     metadata,

@@ -18,7 +18,7 @@ from admin_api.description import completed
 from admin_api.live.feed import LiveFeed
 from admin_api.live.listening import Listeners
 from admin_api.live.ring import Ring
-from admin_api.manual_runs import ManualRuns
+from admin_api.manual_runs import ManualRunReleaser, ManualRuns
 from admin_api.metrics import Metrics, look_at_outbox
 from admin_api.middleware import surround
 from admin_api.probe import DatabaseProbe, OncePerSecond
@@ -51,12 +51,13 @@ Press *Authorize* and give an API token, or the value of `CANDLEKEEP_ADMIN_TOKEN
 
 @dataclass(frozen=True, kw_only=True)
 class AdminApi:
-    """The parts that have a life: the HTTP application, the relay and the live feed beside it, and the engine."""
+    """The parts that have a life: the HTTP application, what runs in the background beside it, and the engine."""
 
     settings: AdminApiSettings
     app: FastAPI
     relay: Relay
     feed: LiveFeed
+    releaser: ManualRunReleaser
     engine: AsyncEngine
     health: Health
 
@@ -84,7 +85,13 @@ def build(settings: AdminApiSettings) -> AdminApi:
     access = app.state.access = assemble(settings, engine, metrics)
     surround(app, settings, metrics, access)
     return AdminApi(
-        settings=settings, app=app, relay=Relay(settings, metrics, engine), feed=feed, engine=engine, health=health
+        settings=settings,
+        app=app,
+        relay=Relay(settings, metrics, engine),
+        feed=feed,
+        releaser=ManualRunReleaser(engine, manual_runs.hold_at_most),
+        engine=engine,
+        health=health,
     )
 
 

@@ -99,11 +99,11 @@ class Bulk:
         return _result(work, action, selection, _items(chosen, become, path))
 
     async def trigger(self, work: Work, selection: BulkSelection, path: str, cost: RequestCost) -> BulkResult:
-        chosen = await choose(work.connection, selection, changing=False)
+        chosen = await choose(work.connection, selection)
         run_ids = {}
         if _to_be_done(selection, chosen):
             cost.count_as(len(chosen.found))
-            run_ids = {config.id: self.manual_runs.ask(work, config).run_id for config in chosen.found}
+            run_ids = {each.config_id: each.run_id for each in await self.manual_runs.ask(work, chosen.found)}
 
         def become(index: int, config: Config) -> BulkItem:
             return BulkItem(

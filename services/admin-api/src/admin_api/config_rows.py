@@ -63,12 +63,6 @@ async def found(connection: AsyncConnection, config_id: int) -> Config:
     return await _one(connection, config_id, sa.select(configs).where(configs.c.id == config_id))
 
 
-async def unchanging(connection: AsyncConnection, config_id: int) -> Config:
-    """The config, which nobody changes until we commit, though others may look at it as we do. Raises `NotFound`."""
-    query = sa.select(configs).where(configs.c.id == config_id).with_for_update(read=True)
-    return await _one(connection, config_id, query)
-
-
 async def locked(connection: AsyncConnection, config_id: int) -> Config:
     """The config, nobody else changing it until we commit: so its versions and its outbox ids grow alike.
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.catalogue import Catalogue, require_offered
-from admin_api.config_rows import Change, changed, found, locked, unchanging, write
+from admin_api.config_rows import Change, changed, found, locked, write
 from admin_api.database import reading, transaction
 from admin_api.manual_runs import ManualRuns
 from admin_api.outbox import append, tombstone
@@ -62,9 +62,10 @@ class Configs:
 
     async def trigger(self, work: Work, config_id: int, expected: EntityTags | None = None) -> TriggerAccepted:
         """Ask for a run at once, also of a disabled config. Raises `NotFound`, `Stale`."""
-        config = await unchanging(work.connection, config_id)
+        config = await locked(work.connection, config_id)
         require_match(expected, config.version)
-        return self._manual_runs.ask(work, config)
+        [accepted] = await self._manual_runs.ask(work, [config])
+        return accepted
 
     async def get(self, config_id: int) -> Config:
         """Raises `NotFound`."""

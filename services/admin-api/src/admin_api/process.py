@@ -66,7 +66,8 @@ async def _live(api: AdminApi, phase: _Phase, stop: asyncio.Event) -> int:
             log.critical(f"Cannot start: {error}", action="startup_refused", exc_info=None if known else error)
             return 1
         phase.problem = None
-        supervisor = Supervisor([Background("relay", api.relay.run, api.relay.stop), api.feed.background()])
+        relay = Background("relay", api.relay.run, api.relay.stop)
+        supervisor = Supervisor([relay, api.feed.background(), api.releaser.background()])
         healthy = await supervisor.run_until(stopping)
         phase.problem = "shutting down"
         stopped_well = await supervisor.stop(api.settings.shutdown_grace_seconds)

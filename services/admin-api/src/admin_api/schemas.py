@@ -156,7 +156,10 @@ class Stats(BaseModel):
     average_duration_seconds: float | None = Field(description="Of the runs that succeeded or failed.")
     total_records_collected: int
     last_execution: datetime | None = Field(description="When the latest of these runs started.")
-    skipped_executions: int = Field(description="Part of the total: the config's previous run was still going on.")
+    skipped_executions: int = Field(
+        description="Part of the total: the config's previous run was still going on when "
+        "a slot fell due. Manual runs wait instead."
+    )
     p50_duration_seconds: float | None = Field(
         description="Half of the runs that succeeded or failed took no longer. Of more than 10,000 runs in all it is "
         "an estimate that is at most 1 % off."

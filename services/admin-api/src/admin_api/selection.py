@@ -27,12 +27,12 @@ class Chosen:
         return len(self.found) == len(self.entries)
 
 
-async def choose(connection: AsyncConnection, selection: BulkSelection, *, changing: bool = True) -> Chosen:
+async def choose(connection: AsyncConnection, selection: BulkSelection) -> Chosen:
     """Locked in the order of ids, so that two such requests never wait for each other."""
     selector = selection.select
     query = sa.select(configs).where(*_matches(selector)).order_by(configs.c.id).limit(MAX_ITEMS + 1)
     if not selection.dry_run:
-        query = query.with_for_update(read=not changing)
+        query = query.with_for_update()
     rows = [Config.model_validate(row) for row in (await connection.execute(query)).all()]
     if len(rows) > MAX_ITEMS:
         count = await connection.scalar(sa.select(sa.func.count()).select_from(configs).where(*_matches(selector)))

@@ -10,6 +10,7 @@ from typing import Final
 from collector.collect import Collector
 from collector.exchange.clients import ClientOptions, ExchangeClients
 from collector.exchange.health import ProbePolicy
+from collector.exchange_health_reader import ExchangeHealthReader
 from collector.exchange_news import ExchangeNews
 from collector.handlers import Doorbell, is_manual
 from collector.metrics import CollectorMetrics
@@ -38,11 +39,13 @@ def build_worker(settings: CollectorSettings) -> Worker:
     publisher = EventPublisher(broker, settings, NAME, PublisherMetrics(registry))
     this_instance = f"{socket.gethostname()}:{os.getpid()}"
     news = ExchangeNews(publisher, this_instance, time.monotonic)
+    health_reader = ExchangeHealthReader(settings)
     clients = ExchangeClients(
         ClientOptions(
             request_timeout_seconds=settings.request_timeout_seconds,
             markets_refresh_seconds=settings.markets_refresh_minutes * 60,
             url_overrides=settings.exchange_url_overrides,
+            longest_retry_after_seconds=settings.longest_retry_after_seconds,
             probing=ProbePolicy(
                 first=settings.probe_first_wait_seconds,
                 longest=settings.probe_longest_wait_seconds,
@@ -51,6 +54,7 @@ def build_worker(settings: CollectorSettings) -> Worker:
         ),
         metrics,
         tell=news.tell,
+        published=health_reader.latest,
     )
     outcomes = Outcomes(publisher, metrics, this_instance)
     collector = Collector(
@@ -63,11 +67,18 @@ def build_worker(settings: CollectorSettings) -> Worker:
         ),
         max_pages=settings.max_pages_per_timeframe,
     )
+    doorbell = Doorbell(
+        collector=collector,
+        outcomes=outcomes,
+        metrics=metrics,
+        this_instance=this_instance,
+        health_known=health_reader.wait_until_read,
+    )
     consumer = ConcurrentConsumer(
         settings,
         TICKS,
         group=NAME,
-        handler=Doorbell(collector=collector, outcomes=outcomes, metrics=metrics).on_tick,
+        handler=doorbell.on_tick,
         dead_letters=DeadLetters(publisher, NAME, consumer_metrics, settings),
         metrics=consumer_metrics,
         urgent=is_manual,
@@ -87,7 +98,7 @@ def build_worker(settings: CollectorSettings) -> Worker:
         registry=registry,
         health=health,
         topics=(TICKS, RUN_EVENTS, CANDLES, EXCHANGE_HEALTH, DEAD_LETTERS),
-        backgrounds=(consumer.background(), news.background()),
+        backgrounds=(health_reader.background(), consumer.background(), news.background()),
         resources=lambda: _closing(clients),
     )
 

@@ -4,7 +4,7 @@ Delivery: at least once. The tick's offset is committed when its run has ended a
 that is cut off by a stop or a crash is carried out again by the partition's next owner, under the same run id.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import assert_never
@@ -15,7 +15,7 @@ from structlog.contextvars import bound_contextvars
 from collector.collect import Collector
 from collector.metrics import CollectorMetrics
 from collector.outcomes import Outcomes, Run
-from collector.running import Busy, Finished, Free, InHand, Running
+from collector.running import Busy, Finished, Free, InHand, Queued, Running
 from contracts.event import Event
 from contracts.ticks import TickDue
 from contracts.vocabulary import Trigger
@@ -28,6 +28,10 @@ def is_manual(tick: Event) -> bool:
     return isinstance(tick, TickDue) and tick.trigger is Trigger.MANUAL
 
 
+async def _at_once() -> None:
+    pass
+
+
 @dataclass(frozen=True, kw_only=True)
 class Doorbell:
     """Hands every tick to one run, once."""
@@ -36,11 +40,17 @@ class Doorbell:
     outcomes: Outcomes
     metrics: CollectorMetrics
     running: Running = field(default_factory=Running)
+    this_instance: str = ""
+    health_known: Callable[[], Awaitable[None]] = _at_once
+    """Returns when the published states of the exchanges have been read."""
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     async def on_tick(self, tick: Event, _record: ConsumerRecord) -> None:
         assert isinstance(tick, TickDue)  # noqa: S101 -- the topic holds nothing else
         config = tick.config
+        await self.health_known()
+        if tick.lane == config.exchange:
+            self.collector.clients.follow(config.exchange, self.this_instance)
         with bound_contextvars(
             run_id=str(tick.run_id), config_id=config.config_id, exchange=config.exchange, symbol=config.symbol
         ):
@@ -48,9 +58,14 @@ class Doorbell:
 
     async def _answer(self, tick: TickDue) -> None:
         config_id, run_id = tick.config.config_id, tick.run_id
-        while isinstance(admission := self.running.admit(config_id, run_id), InHand):
-            self.metrics.duplicate_ticks.inc()
+        admission = self.running.admit(config_id, run_id, waits=is_manual(tick))
+        while isinstance(admission, InHand | Queued):
+            if isinstance(admission, InHand):
+                self.metrics.duplicate_ticks.inc()
+            else:
+                log.info("Manual run waits for another run", action="run_waits", behind=str(admission.behind))
             await admission.ended.wait()
+            admission = self.running.admit(config_id, run_id, waits=is_manual(tick))
         run = Run(tick, self.now())
         match admission:
             case Free():

@@ -39,7 +39,15 @@ class Busy:
     run_id: UUID
 
 
-Admission = Free | Finished | InHand | Busy
+@dataclass(frozen=True)
+class Queued:
+    """Another run of the same config is being carried out, and this one waits for its end."""
+
+    behind: UUID
+    ended: asyncio.Event
+
+
+Admission = Free | Finished | InHand | Busy | Queued
 
 
 class Running:
@@ -53,13 +61,17 @@ class Running:
     def __len__(self) -> int:
         return len(self._ended)
 
-    def admit(self, config_id: int, run_id: UUID) -> Admission:
+    def admit(self, config_id: int, run_id: UUID, *, waits: bool = False) -> Admission:
+        """`waits`: the run waits for another run of its config to end. A run that does not wait is skipped.
+
+        Ask again after `InHand` or `Queued`: several ticks may wait for the same end, and one of them begins.
+        """
         if run_id in self._finished:
             return Finished()
         if (ended := self._ended.get(run_id)) is not None:
             return InHand(ended)
         if (other := self._by_config.get(config_id)) is not None:
-            return Busy(other)
+            return Queued(other, self._ended[other]) if waits else Busy(other)
         return Free()
 
     @contextmanager

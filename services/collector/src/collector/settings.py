@@ -61,6 +61,13 @@ class CollectorSettings(WorkerSettings):
     unreachable_after: int = Field(
         default=5, ge=1, description="So many requests in a row without an answer make an exchange unreachable."
     )
+    longest_retry_after_seconds: float = Field(
+        default=86_400.0,
+        gt=0,
+        le=30 * 86_400.0,
+        description="The longest wait in seconds that an exchange can ask for with Retry-After. A longer one is "
+        "shortened to this and logged. Raise it only for an exchange that really bans for longer.",
+    )
     markets_refresh_minutes: float = Field(
         default=15.0,
         gt=0,

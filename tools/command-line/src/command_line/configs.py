@@ -133,11 +133,11 @@ def trigger_config(
     context: typer.Context,
     config_id: ConfigId,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Until the run has ended; exit 4 if it failed.")] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait at most; then exit 5.", min=1)] = 180.0,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait at most; then exit 5.", min=1)] = 300.0,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Collect at once, besides the schedule."""
+    """Collect at once, besides the schedule. If a run of the config is going on, the new run starts after it."""
     api = api_of(context)
     accepted = api.request("POST", f"/configs/{config_id}/trigger").json()
     if not wait:

@@ -26,7 +26,8 @@ def wait_for_run(
             run: dict[str, Any] = found[0]
             return run
         if clock() >= ends_at:
-            state = "it is still running" if found else "no collector has taken it up"
+            waiting = "no collector has taken it up, or it waits for another run of its config"
+            state = "it is still running" if found else waiting
             raise TooLate(f"Run {run_id} has not ended within {seconds:g} s: {state}.")
         sleep(_EVERY_SECONDS)
 

@@ -73,6 +73,8 @@ async def bulk_trigger_configs(
 ) -> Response:
     """Also disabled ones. Each run appears in the execution logs under its `run_id`, and counts in the rate limit as a
     trigger of its own.
+
+    A run waits for the run of its config that is going on, as after `POST /configs/{config_id}/trigger`.
     """
     return await _perform(writing, lambda work: bulk.trigger(work, selection, request.url.path, cost))
 

@@ -122,7 +122,11 @@ async def disable_config(
 async def trigger_config(
     config_id: ConfigId, configs: ConfigsDep, if_match: IfMatch, writing: KeyedWritingDep
 ) -> Response:
-    """Also for a disabled config. The run appears in the execution logs under the answered `run_id`."""
+    """Also for a disabled config. The run appears in the execution logs under the answered `run_id`.
+
+    If a run of the config is going on, the new run waits and starts after it. Triggers that arrive while a run waits
+    are answered with its `run_id`; one that arrives later gets a run of its own. A manual run is never skipped.
+    """
 
     async def effect(work: Work) -> Answer:
         return Answer.of(await configs.trigger(work, config_id, if_match), 202)

@@ -9,9 +9,9 @@ from typing import Any, Final
 import ccxt.async_support as ccxt
 
 from collector.clock import ExchangeClock
-from collector.exchange.errors import failure_of
+from collector.exchange.errors import LONGEST_RETRY_AFTER, failure_of, is_too_long
 from collector.exchange.gate import Gate
-from collector.exchange.health import Health, ProbePolicy
+from collector.exchange.health import Health, ProbePolicy, health_of
 from collector.exchange.markets import Markets
 from collector.exchange.shape import is_list_of_candles
 from collector.exchange.strict import LAST, Exchanged, strict
@@ -19,6 +19,7 @@ from collector.exchange.throttle import FairThrottler
 from collector.exchange.traits import traits_of
 from collector.failures import ExchangeFailure
 from collector.metrics import CollectorMetrics
+from contracts.exchanges import ExchangeHealthChanged
 from contracts.vocabulary import ErrorClass
 from runtime.logs import log
 
@@ -48,6 +49,7 @@ class ClientOptions:
     url_overrides: Mapping[str, str] | None = None
     """Exchange id to base URL; see `point_at`."""
     probing: ProbePolicy = field(default_factory=ProbePolicy)
+    longest_retry_after_seconds: float = LONGEST_RETRY_AFTER
 
 
 class ExchangeClient:
@@ -73,6 +75,11 @@ class ExchangeClient:
         self._sample = self._instance("spot")
         if not self._sample.has.get("fetchOHLCV"):
             raise ExchangeFailure(ErrorClass.NOT_SUPPORTED, f"{exchange} offers no candles", retryable=False)
+
+    def adopt(self, event: ExchangeHealthChanged) -> None:
+        """Take over what another collector has published of this exchange."""
+        now, longest = datetime.now(UTC), self._options.longest_retry_after_seconds
+        self._gate.adopt(health_of(event, now, self._clock.monotonic(), longest))
 
     def now_ms(self) -> int:
         """The exchange's time, milliseconds since the epoch; never ahead of it by its own dates."""
@@ -134,11 +141,24 @@ class ExchangeClient:
             except Exception as error:
                 if not isinstance(error, ccxt.BaseError | OSError):
                     log.warning("ccxt tripped over an answer", action="unexpected_answer", exc_info=error)
-                failure = self._counted(failure_of(error, self.exchange, datetime.now(UTC)))
+                failure = self._counted(self._failure_of(error))
                 self._gate.failed(failure, health)
                 raise failure from error
             self._gate.answered(health)
             return answer
+
+    def _failure_of(self, error: Exception) -> ExchangeFailure:
+        longest = self._options.longest_retry_after_seconds
+        failure = failure_of(error, self.exchange, datetime.now(UTC), longest)
+        if is_too_long(error, longest):
+            log.warning(
+                "Exchange sent a Retry-After that is too long, it is shortened to the maximum",
+                action="retry_after_shortened",
+                exchange=self.exchange,
+                retry_after=getattr(error, "retry_after", None),
+                maximum_seconds=longest,
+            )
+        return failure
 
     def _sending(self) -> int:
         self._gate.check()
@@ -202,10 +222,15 @@ class ExchangeClients:
         metrics: CollectorMetrics,
         make_clock: Callable[[], ExchangeClock] = ExchangeClock,
         tell: Callable[[str, Health], None] = lambda _exchange, _health: None,
+        published: Callable[[str], ExchangeHealthChanged | None] = lambda _exchange: None,
     ) -> None:
-        """`tell` hears how each exchange fares, whenever that changes."""
+        """`tell` hears how each exchange fares, whenever that changes. `published` returns the latest event about an
+        exchange, by whichever collector.
+        """
         self._options, self._metrics, self._make_clock, self._tell = options, metrics, make_clock, tell
+        self._published = published
         self._clients: dict[str, ExchangeClient] = {}
+        self._adopted: dict[str, ExchangeHealthChanged] = {}
 
     def of(self, exchange: str) -> ExchangeClient:
         """Raises `ExchangeFailure` when ccxt cannot collect candles there. Call it inside the event loop."""
@@ -213,7 +238,24 @@ class ExchangeClients:
             self._clients[exchange] = ExchangeClient(
                 exchange, self._options, self._metrics, self._make_clock(), self._tell
             )
+            self._adopt(exchange)
         return self._clients[exchange]
+
+    def follow(self, exchange: str, this_instance: str) -> None:
+        """Take over what another collector has published since we looked last. Call it if this exchange has one lane.
+
+        Then the other collector has owned the lane. If there are several lanes, each collector has an address, and so
+        a ban, of its own.
+        """
+        event = self._published(exchange)
+        if exchange in self._clients and event is not None and event.collector != this_instance:
+            self._adopt(exchange)
+
+    def _adopt(self, exchange: str) -> None:
+        event = self._published(exchange)
+        if event is not None and self._adopted.get(exchange) is not event:
+            self._adopted[exchange] = event
+            self._clients[exchange].adopt(event)
 
     async def close(self) -> None:
         for client in self._clients.values():

@@ -4,6 +4,7 @@ ccxt's hierarchy does not tell what may be tried again (a connection cut in mid-
 location block is `ExchangeNotAvailable`), so the cause and the HTTP status are looked at as well.
 """
 
+import math
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -14,6 +15,9 @@ from ccxt.base import errors as ccxt
 from collector.exchange.traits import traits_of
 from collector.failures import ExchangeFailure
 from contracts.vocabulary import ErrorClass
+
+LONGEST_RETRY_AFTER: Final = 86_400.0
+"""Seconds. Some exchanges send milliseconds, or dates years ahead: what is longer than this is not believed."""
 
 _BANNED: Final = 418
 _BLOCKED_HERE: Final = 451
@@ -59,15 +63,32 @@ _SENTENCES: Final = {
 }
 
 
-def failure_of(error: Exception, exchange: str, now: datetime) -> ExchangeFailure:
-    """Our word for what a ccxt call raised."""
+def failure_of(
+    error: Exception, exchange: str, now: datetime, longest_wait: float = LONGEST_RETRY_AFTER
+) -> ExchangeFailure:
+    """Our word for what a ccxt call raised. Never raises itself, whatever the exchange sent.
+
+    `longest_wait`: seconds; the wait that an exchange asks for is between 0 and this.
+    """
     error_class, retryable = _classify(error, exchange)
-    wait: float | None = getattr(error, "retry_after", None)
+    wait = _believable(getattr(error, "retry_after", None), longest_wait)
     sentence = _SENTENCES.get(error_class, "failed")
     if getattr(error, "http_status", None) == _BLOCKED_HERE:
         sentence = "does not serve the place that this collector asks from (HTTP 451)"
     message = f"{exchange} {sentence}{_until(wait, now)}: {_detail(error)}"
     return ExchangeFailure(error_class, message, retryable=retryable, retry_after=wait)
+
+
+def is_too_long(error: Exception, longest_wait: float) -> bool:
+    """Whether the exchange asked for a longer wait than is believed."""
+    asked: float | None = getattr(error, "retry_after", None)
+    return asked is not None and asked > longest_wait
+
+
+def _believable(wait: float | None, longest: float) -> float | None:
+    if wait is None or math.isnan(wait):
+        return None
+    return min(max(0.0, wait), longest)
 
 
 def _until(wait: float | None, now: datetime) -> str:

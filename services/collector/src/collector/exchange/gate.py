@@ -79,6 +79,21 @@ class Gate:
             self._told = True
             self._tell(self._exchange, self._health)
 
+    def adopt(self, health: Health) -> None:
+        """Take over the health that another owner of this exchange has published. It is not published again."""
+        if health.state is self._health.state is ExchangeState.OK:
+            return
+        self._health = health
+        self._show()
+        self._wake()
+        log.info(
+            "The state of an exchange was taken over from an earlier collector",
+            action="exchange_state_taken_over",
+            exchange=self._exchange,
+            state=health.state,
+            wait_seconds=round(max(0.0, health.until - self._monotonic()), 1),
+        )
+
     def failed(self, failure: ExchangeFailure, asked_under: Health) -> None:
         now = self._monotonic()
         self._become(after_failure(self._health, failure, asked_under=asked_under, now=now, policy=self._policy))

@@ -4,9 +4,11 @@ Seconds are those of the caller's monotonic clock.
 """
 
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Final
 
 from collector.failures import ExchangeFailure
+from contracts.exchanges import ExchangeHealthChanged
 from contracts.vocabulary import ErrorClass, ExchangeState
 
 
@@ -41,6 +43,25 @@ _STATES: Final = {
     ErrorClass.BANNED: ExchangeState.BANNED,
     ErrorClass.MAINTENANCE: ExchangeState.MAINTENANCE,
 }
+
+
+def health_of(event: ExchangeHealthChanged, now: datetime, monotonic: float, longest: float) -> Health:
+    """The health that `event` tells of; `FINE` if it has ended by `now`. The inverse of `health_event`.
+
+    `monotonic` is the instant `now` on the clock of `Health.until`. `longest`: seconds, as a limit for dates that
+    cannot be true.
+    """
+    if event.state is ExchangeState.OK or event.until is None or event.until <= now:
+        return FINE
+    wait = min(longest, (event.until - now) / timedelta(seconds=1))
+    why = ExchangeFailure(
+        event.error_class or ErrorClass.UNAVAILABLE,
+        event.reason or f"{event.exchange} was {event.state}",
+        retryable=True,
+        # An unreachable exchange named no end: any answer shows that it is well again.
+        retry_after=None if event.state is ExchangeState.UNREACHABLE else wait,
+    )
+    return Health(event.state, monotonic + wait, 0, why)
 
 
 def after_answer(health: Health, asked_under: Health) -> Health:

@@ -6,9 +6,11 @@ refused, and where an error is given its status and Retry-After: `last_response_
 """
 
 import email.utils
+import math
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC
 from functools import cache, lru_cache
 from typing import Any, Final
 
@@ -25,6 +27,11 @@ from ccxt.base.exchange import BaseExchange
 _TOO_MANY: Final = frozenset({418, 429})
 _CLIENT_ERROR: Final = 400
 _SERVER_ERROR: Final = 500
+_FIRST_INSTANT: Final = 1e9
+"""A Retry-After from here on is no number of seconds (31 years) but an instant: seconds since the epoch."""
+
+_FIRST_INSTANT_MS: Final = 1e12
+"""From here on: milliseconds since the epoch."""
 
 
 @dataclass
@@ -93,10 +100,10 @@ def strict(cls: Any) -> Any:
                 self.handle_http_status_code(code, reason, url, method, body)
                 _refuse(code, body, response)
             except BaseError as error:
-                raise _with_facts(error, code, headers) from error.__cause__
+                raise _with_facts(error, code, headers, exchanged.sent_ms / 1000) from error.__cause__
             except Exception as error:  # ccxt looks for codes in any JSON and trips over what is not an object
                 unreadable = BadResponse(f"HTTP {code} with an unexpected body: {body!r:.200}")
-                raise _with_facts(unreadable, code, headers) from error
+                raise _with_facts(unreadable, code, headers, exchanged.sent_ms / 1000) from error
             exchanged.body = response
 
     Strict.__name__ = cls.__name__
@@ -114,7 +121,7 @@ def _refuse(code: int, body: str | None, response: Any) -> None:
         raise BadResponse(f"HTTP {code} with a body that is not JSON ({len(body or '')} characters)")
 
 
-def _with_facts(error: BaseError, code: int, headers: Mapping[str, str]) -> BaseError:
+def _with_facts(error: BaseError, code: int, headers: Mapping[str, str], sent: float) -> BaseError:
     """The same error, or a truer class of it: a status of 418, 429 or 5xx wins over a body code that ccxt does not
     know, which would look permanent.
     """
@@ -124,20 +131,33 @@ def _with_facts(error: BaseError, code: int, headers: Mapping[str, str]) -> Base
     elif code >= _SERVER_ERROR and type(error) in {ExchangeError, BadResponse}:
         truer = ExchangeNotAvailable(str(error))
     truer.http_status = code
-    truer.retry_after = retry_after(headers)
+    truer.retry_after = retry_after(headers, sent)
     return truer
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a Retry-After header asks for; a date is counted from the answer's own Date."""
+def retry_after(headers: Mapping[str, str], sent: float | None = None) -> float | None:
+    """Seconds that a Retry-After header asks for, never negative and always finite; None if it cannot be read.
+
+    It may hold seconds, a date, or an instant in seconds or milliseconds since the epoch. Instants are counted from the
+    answer's own Date, or else from `sent`: when the request left, in seconds since the epoch.
+    """
     value = _header(headers, "retry-after")
     if value is None:
         return None
+    number = _number(value)
+    if number is not None and number < _FIRST_INSTANT:
+        return max(0.0, number)
+    until = _http_date(value) if number is None else number / 1000 if number >= _FIRST_INSTANT_MS else number
+    since = dated(headers) or sent
+    return max(0.0, until - since) if until is not None and since else None
+
+
+def _number(value: str) -> float | None:
     try:
-        return max(0.0, float(value))
+        number = float(value)
     except ValueError:
-        until, since = _http_date(value), dated(headers)
-        return max(0.0, until - since) if until is not None and since is not None else None
+        return None
+    return number if math.isfinite(number) else None
 
 
 def dated(headers: Mapping[str, str]) -> float | None:
@@ -150,8 +170,9 @@ def dated(headers: Mapping[str, str]) -> float | None:
 def _http_date(value: str) -> float | None:
     """Cached: all answers of a second carry the same text, and reading it is slow."""
     try:
-        return email.utils.parsedate_to_datetime(value).timestamp()
-    except ValueError:
+        date = email.utils.parsedate_to_datetime(value)
+        return (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError, TypeError, IndexError):  # garbage makes the parser raise any of these
         return None
 
 

@@ -1,0 +1,77 @@
+"""A trigger is never skipped: it waits for the run that is going on. Against the running system."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from local_stack.stack import Stack
+from support.black_box import finished, free_symbol, new_config
+from support.polling import eventually
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.kafka,
+    pytest.mark.postgres,
+    pytest.mark.timeout(240),
+    pytest.mark.asyncio(loop_scope="session"),
+]
+
+SYMBOL = "LTC/USDT"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def slow_config(system: Stack, api: httpx.AsyncClient) -> AsyncIterator[dict[str, Any]]:
+    """An enabled config that was created just now; its exchange answers after three seconds."""
+    mood = {"kind": "latency", "exchange": "binance", "path": "klines", "latency_ms": 3000, "count": 2}
+    async with httpx.AsyncClient(base_url=str(system.simulator_url)) as simulator:
+        assert (await simulator.post("/control/moods", json=mood)).status_code == 201
+        await free_symbol(api, SYMBOL)
+        config = await new_config(api, symbol=SYMBOL, timeframes=["1m"], enabled=True)
+        yield config
+        await simulator.delete("/control/moods")
+    await api.delete(f"/configs/{config['id']}")
+
+
+async def trigger(api: httpx.AsyncClient, config: dict[str, Any]) -> str:
+    answer = await api.post(f"/configs/{config['id']}/trigger", headers={"Idempotency-Key": str(uuid.uuid4())})
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["run_id"])
+
+
+async def runs(api: httpx.AsyncClient, config: dict[str, Any]) -> list[dict[str, Any]]:
+    listed = (await api.get("/execution-logs", params={"job_name": config["job_id"]})).json()
+    return sorted(listed, key=lambda run: str(run["started_at"]))
+
+
+async def test_a_trigger_right_after_the_config_was_made_runs_after_the_initial_run(
+    api: httpx.AsyncClient, slow_config: dict[str, Any]
+) -> None:
+    run_ids = {await trigger(api, slow_config), await trigger(api, slow_config)}
+    [run_id] = run_ids
+    assert (await finished(api, run_id=run_id))["status"] == "success"
+    initial, manual = await runs(api, slow_config)
+    assert (initial["trigger"], initial["status"], manual["run_id"]) == ("initial", "success", run_id)
+    assert initial["finished_at"] <= manual["started_at"]
+
+
+async def test_triggers_during_a_slow_run_wait_together_and_run_once_after_it(
+    api: httpx.AsyncClient, slow_config: dict[str, Any]
+) -> None:
+    async def going_on() -> bool:
+        return [run["status"] for run in await runs(api, slow_config)] == ["running"]
+
+    await eventually(going_on, within=30)
+    run_ids = set(await asyncio.gather(*(trigger(api, slow_config) for _ in range(20))))
+    [run_id] = run_ids
+    assert (await finished(api, run_id=run_id))["status"] == "success"
+    first, manual = await runs(api, slow_config)
+    assert (first["status"], manual["run_id"]) == ("success", run_id)
+    assert first["finished_at"] <= manual["started_at"]
+    after = await trigger(api, slow_config)
+    assert after != run_id
+    assert (await finished(api, run_id=after))["status"] == "success"

@@ -1,0 +1,304 @@
+"""When a trigger gets a run of its own, when it joins one that waits, and when the tick leaves.
+
+No relay, collector or log-writer is there: the outbox shows what leaves, and the tests write the run log.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from admin_api.app import AdminApi, build
+from admin_api.manual_run_queue import INITIAL_RUN_WITHIN, RESEND_AFTER
+from contracts.ticks import TickDue, initial_run_id
+from contracts.topics import TICKS
+from runtime.codec import decode
+from store.tables import configs, execution_logs, manual_runs, outbox
+from support.api import client_of, created
+
+pytestmark = pytest.mark.postgres
+
+AddRun = Callable[..., Awaitable[int]]
+Settings = Callable[..., Any]
+
+
+@pytest.fixture
+async def config(api: AdminApi, client: httpx.AsyncClient) -> dict[str, Any]:
+    """A config that was created a while ago: no initial run is to come."""
+    made = await created(client)
+    async with api.engine.begin() as connection:
+        await connection.execute(sa.update(configs).values(updated_at=configs.c.updated_at - timedelta(minutes=1)))
+    return made
+
+
+@pytest.fixture
+async def running(add_run: AddRun, config: dict[str, Any]) -> int:
+    """A run of that config that is going on; the id of its row."""
+    return await add_run(**going_on(config))
+
+
+@pytest.fixture
+async def other_instance(a_setting: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    made = build(a_setting())
+    async with client_of(made) as client:
+        yield client
+    await made.engine.dispose()
+
+
+def going_on(config: dict[str, Any]) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    return {
+        "config_id": config["id"],
+        "status": "running",
+        "started_at": now - timedelta(seconds=1),
+        "deadline_at": now + timedelta(seconds=119),
+    }
+
+
+async def trigger(client: httpx.AsyncClient, config: dict[str, Any], **headers: str) -> str:
+    answer = await client.post(f"/configs/{config['id']}/trigger", headers=headers)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["run_id"])
+
+
+async def ticks(api: AdminApi) -> list[TickDue]:
+    query = sa.select(outbox.c.value).where(outbox.c.topic == TICKS.name).order_by(outbox.c.id)
+    async with api.engine.begin() as connection:
+        values = (await connection.execute(query)).scalars().all()
+    events = [decode(TICKS, value) for value in values]
+    assert all(isinstance(event, TickDue) for event in events)
+    return events  # type: ignore[return-value]
+
+
+async def released(api: AdminApi) -> list[str]:
+    return [str(tick.run_id) for tick in await ticks(api)]
+
+
+async def end(api: AdminApi, row: int) -> None:
+    async with api.engine.begin() as connection:
+        await connection.execute(sa.update(execution_logs).values(status="success").where(execution_logs.c.id == row))
+
+
+async def release(api: AdminApi, after: timedelta = timedelta()) -> None:
+    await api.releaser.release_once(datetime.now(UTC) + after)
+
+
+async def test_a_trigger_of_an_idle_config_leaves_at_once(
+    api: AdminApi, client: httpx.AsyncClient, config: dict[str, Any]
+) -> None:
+    assert await released(api) == []
+    run_id = await trigger(client, config)
+    assert await released(api) == [run_id]
+
+
+async def test_triggers_that_wait_for_a_run_are_one_run_which_leaves_when_that_run_has_ended(
+    api: AdminApi,
+    client: httpx.AsyncClient,
+    other_instance: httpx.AsyncClient,
+    config: dict[str, Any],
+    running: int,
+) -> None:
+    first = await trigger(client, config)
+    assert await trigger(other_instance, config) == first
+    await release(api)
+    assert await released(api) == []
+    await end(api, running)
+    await release(api)
+    await release(api)
+    assert await released(api) == [first]
+
+
+async def test_a_trigger_after_the_release_is_a_new_run_though_the_log_does_not_know_of_the_first_yet(
+    api: AdminApi, client: httpx.AsyncClient, config: dict[str, Any], add_run: AddRun
+) -> None:
+    first = await trigger(client, config)
+    second = await trigger(client, config)
+    assert first != second
+    assert await trigger(client, config) == second
+    await release(api)
+    assert await released(api) == [first]
+    await add_run(config_id=config["id"], run_id=UUID(first))
+    await release(api)
+    assert await released(api) == [first, second]
+    async with api.engine.begin() as connection:
+        left = (await connection.execute(sa.select(manual_runs.c.run_id))).scalars().all()
+    assert [str(run_id) for run_id in left] == [second], "the run that ended is not kept"
+
+
+@pytest.mark.parametrize("busy", [True, False])
+async def test_twenty_triggers_at_once_at_two_instances(
+    api: AdminApi,
+    client: httpx.AsyncClient,
+    other_instance: httpx.AsyncClient,
+    config: dict[str, Any],
+    add_run: AddRun,
+    busy: bool,
+) -> None:
+    """One run where all wait. Where none is going on: the first begins, and the others wait for it together."""
+    if busy:
+        await add_run(**going_on(config))
+    run_ids = await asyncio.gather(*(trigger((client, other_instance)[n % 2], config) for n in range(20)))
+    assert len(set(run_ids)) == (1 if busy else 2)
+    assert len(await released(api)) == (0 if busy else 1)
+
+
+async def test_no_trigger_is_told_of_a_run_that_was_released_before_it(
+    api: AdminApi, client: httpx.AsyncClient, config: dict[str, Any], add_run: AddRun
+) -> None:
+    """Triggers race with releases. A run may start once it is released, so no trigger after that may get its id."""
+    asked: list[tuple[datetime, str]] = []
+    seen_at: dict[str, datetime] = {}
+    done = asyncio.Event()
+
+    async def ask() -> None:
+        for _ in range(15):
+            at = datetime.now(UTC)
+            asked.append((at, await trigger(client, config)))
+
+    async def run_and_release() -> None:
+        while not done.is_set():
+            for run_id in await released(api):
+                if run_id not in seen_at:
+                    seen_at[run_id] = datetime.now(UTC)
+                    await add_run(config_id=config["id"], run_id=UUID(run_id))
+            await release(api)
+
+    running = asyncio.create_task(run_and_release())
+    await asyncio.gather(*(ask() for _ in range(4)))
+    done.set()
+    await running
+    assert len(seen_at) > 2
+    assert all(at <= seen_at.get(run_id, at) for at, run_id in asked)
+
+
+async def test_a_run_that_began_after_the_trigger_does_not_hold_it(
+    api: AdminApi, client: httpx.AsyncClient, config: dict[str, Any], running: int, add_run: AddRun
+) -> None:
+    """The collector lets it wait for that one. Else a config whose runs follow each other would never be free."""
+    run_id = await trigger(client, config)
+    await end(api, running)
+    await add_run(**going_on(config) | {"started_at": datetime.now(UTC)})
+    await release(api)
+    assert await released(api) == [run_id]
+
+
+async def test_a_run_past_its_deadline_holds_nothing(
+    api: AdminApi, client: httpx.AsyncClient, config: dict[str, Any], add_run: AddRun
+) -> None:
+    await add_run(**going_on(config) | {"deadline_at": datetime.now(UTC) - timedelta(seconds=1)})
+    assert await released(api) == []
+    run_id = await trigger(client, config)
+    assert await released(api) == [run_id]
+
+
+async def test_a_trigger_right_after_the_config_was_made_waits_for_the_initial_run(
+    api: AdminApi, client: httpx.AsyncClient, add_run: AddRun
+) -> None:
+    config = await created(client)
+    first = await trigger(client, config)
+    assert await trigger(client, config) == first
+    await release(api)
+    assert await released(api) == []
+    initial = initial_run_id(config["id"], config["version"])
+    row = await add_run(**going_on(config) | {"run_id": initial, "started_at": datetime.now(UTC)})
+    await release(api, INITIAL_RUN_WITHIN * 2)
+    assert await released(api) == []
+    await end(api, row)
+    await release(api)
+    assert await released(api) == [first]
+
+
+async def test_an_initial_run_that_does_not_come_is_not_waited_for(api: AdminApi, client: httpx.AsyncClient) -> None:
+    first = await trigger(client, await created(client))
+    await release(api, INITIAL_RUN_WITHIN * 2)
+    assert await released(api) == [first]
+
+
+async def test_without_a_run_log_a_trigger_is_held_for_a_limited_time(
+    api: AdminApi, client: httpx.AsyncClient, config: dict[str, Any]
+) -> None:
+    first, second = await trigger(client, config), await trigger(client, config)
+    await release(api, timedelta(seconds=2 * 120 - 5))
+    assert await released(api) == [first]
+    await release(api, timedelta(seconds=2 * 120 + 5))
+    assert await released(api) == [first, second]
+
+
+async def test_a_tick_that_kafka_may_have_deleted_unread_is_sent_again(
+    api: AdminApi, client: httpx.AsyncClient, config: dict[str, Any], add_run: AddRun
+) -> None:
+    first = await trigger(client, config)
+    await release(api, RESEND_AFTER - timedelta(minutes=1))
+    assert await released(api) == [first]
+    await release(api, RESEND_AFTER + timedelta(minutes=1))
+    assert await released(api) == [first, first]
+    await add_run(config_id=config["id"], run_id=UUID(first))
+    await release(api, RESEND_AFTER * 3)
+    assert await released(api) == [first, first]
+
+
+@pytest.mark.parametrize("verb", ["delete", "disable"])
+async def test_a_config_that_is_deleted_or_disabled_meanwhile_is_collected_once_more(
+    api: AdminApi, client: httpx.AsyncClient, config: dict[str, Any], running: int, verb: str
+) -> None:
+    run_id = await trigger(client, config)
+    path = f"/configs/{config['id']}"
+    answer = await (client.delete(path) if verb == "delete" else client.post(f"{path}/disable"))
+    assert answer.is_success
+    await end(api, running)
+    await release(api)
+    [tick] = await ticks(api)
+    assert (str(tick.run_id), tick.config.version) == (run_id, 1)
+
+
+async def test_a_trigger_that_joins_brings_the_config_as_it_is_now(
+    api: AdminApi, client: httpx.AsyncClient, config: dict[str, Any], running: int
+) -> None:
+    first = await trigger(client, config)
+    changed = await client.put(f"/configs/{config['id']}", json={"timeframes": ["1m", "1h", "1d"]})
+    assert changed.status_code == 200
+    assert await trigger(client, config) == first
+    await end(api, running)
+    await release(api)
+    [tick] = await ticks(api)
+    assert (tick.config.version, tick.config.timeframes) == (2, ("1m", "1h", "1d"))
+    assert tick.scheduled_for <= tick.window_end
+
+
+async def test_a_key_is_answered_again_though_its_run_has_left_and_another_key_joins(
+    api: AdminApi, client: httpx.AsyncClient, config: dict[str, Any], running: int
+) -> None:
+    first = await trigger(client, config, **{"Idempotency-Key": "one"})
+    assert await trigger(client, config, **{"Idempotency-Key": "two"}) == first
+    await end(api, running)
+    await release(api)
+    assert await trigger(client, config, **{"Idempotency-Key": "one"}) == first
+    assert await trigger(client, config) != first
+
+
+async def test_many_together_join_what_waits(
+    api: AdminApi, client: httpx.AsyncClient, config: dict[str, Any], running: int
+) -> None:
+    idle = await created(client, symbol="ETH/USDT", enabled=False)
+    first = await trigger(client, config)
+    selected = {"select": {"ids": [idle["id"], config["id"]]}}
+    answer = (await client.post("/configs/bulk/trigger", json=selected)).json()
+    own, joined = (item["run_id"] for item in answer["items"])
+    assert joined == first
+    assert await released(api) == [own]
+
+
+async def test_two_instances_release_a_run_once(
+    api: AdminApi, a_setting: Settings, client: httpx.AsyncClient, config: dict[str, Any], running: int
+) -> None:
+    run_id = await trigger(client, config)
+    await end(api, running)
+    other = build(a_setting())
+    await asyncio.gather(*(release(each) for each in (api, other) for _ in range(3)))
+    await other.engine.dispose()
+    assert await released(api) == [run_id]
