@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import sqlalchemy as sa
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 
 from admin_api.cursors import MAX_LENGTH, UnusableCursor, decode, encode, fingerprint
 from admin_api.errors import FieldError, InvalidInput
+from admin_api.fields import Input
 
 MAX_SKIP: Final = 100_000
 COUNTED_UP_TO: Final = 10_000
@@ -34,12 +35,10 @@ def _within_reach(skip: int) -> int:
     return skip
 
 
-class PageQuery(BaseModel):
+class PageQuery(Input):
     """What every list can be asked, beside its filters. Unknown parameters are refused: a misspelt filter must not
     answer everything. A list's own model adds its filters, and narrows `sort` and `limit`.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     skip: Annotated[int, Field(ge=0, json_schema_extra={"maximum": MAX_SKIP}), AfterValidator(_within_reach)] = 0
     limit: int = 100
