@@ -89,9 +89,6 @@ _DESCRIPTIONS = {
     "says when to try again.",
     503: "The database does not answer; nothing was changed.",
 }
-TOTAL_HEADER: Final[dict[str, Any]] = {
-    "X-Total-Count": {"description": "How many there are in all.", "schema": {"type": "integer"}}
-}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
