@@ -16,6 +16,7 @@ from admin_api.actors import Actor, Role
 from admin_api.errors import ApiError
 from admin_api.metrics import Metrics
 from admin_api.problems import response_of
+from admin_api.request_ids import current_request_id
 
 _RECORDED: Final = {HTTPStatus.FORBIDDEN: "role", HTTPStatus.PRECONDITION_FAILED: "precondition"}
 """Refusals by a route that are audited. Faults of form (4xx otherwise) tried nothing that was not allowed."""
@@ -83,7 +84,7 @@ class Gate:
             name=whose.name if whose is not None else "anonymous",
             role=whose.role if whose is not None else Role.VIEWER,
             token_id=whose.token_id if whose is not None else None,
-            request_id=scope["state"]["request_id"],
+            request_id=current_request_id() or "",
             address=address_of(scope),
         )
         await self._refusals.record(actor, attempt_of(scope), now, status=refusal.status, reason=refusal.reason)
