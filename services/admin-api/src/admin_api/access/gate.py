@@ -53,7 +53,7 @@ class Gate:
             await self._turned_away(scope, refusal, now)
             return
         self._logins.labels(actor.kind, "admitted").inc()
-        scope["state"]["actor"] = actor
+        scope.setdefault("state", {})["actor"] = actor
         status = 0
 
         async def watch(message: Message) -> None:
