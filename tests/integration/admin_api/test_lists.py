@@ -11,10 +11,12 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from admin_api.access.tokens import TOKENS, TokenFilters
 from admin_api.app import AdminApi
 from admin_api.config_list import CONFIGS as CONFIGS_LIST
 from admin_api.config_list import ConfigFilters
-from admin_api.pages import Listing, explain, select_page, walk_along_indexes
+from admin_api.pages import Listing, PageQuery, explain, page_of, select_page, walk_along_indexes
+from admin_api.reports import FAILURES
 from admin_api.runs import RUNS, RunFilters
 from admin_api.series import SERIES, SeriesFilters
 from store.tables import series
@@ -206,6 +208,20 @@ async def test_every_sorting_of_configs_and_series_is_carried_by_an_index(api: A
                 query = model.model_validate({"sort": sort})
                 plan = nodes(await explain(connection, select_page(listing, query, query.conditions())))
                 assert {node["Node Type"] for node in plan} <= {"Limit", "Index Scan"}, (sort, plan)
+
+
+async def test_only_the_run_log_changes_how_postgres_plans(api: AdminApi) -> None:
+    lists: list[tuple[Listing, PageQuery, str]] = [
+        (CONFIGS_LIST, ConfigFilters(), "on"),
+        (SERIES, SeriesFilters(), "on"),
+        (TOKENS, TokenFilters(), "on"),
+        (RUNS, RunFilters(), "off"),
+        (FAILURES, RunFilters(), "off"),
+    ]
+    for listing, query, expected in lists:
+        async with api.engine.connect() as connection:
+            await page_of(connection, listing, query, [])
+            assert await connection.scalar(sa.text("SHOW enable_seqscan")) == expected, listing.name
 
 
 async def test_series_are_listed_with_their_extent_and_walked_like_the_others(

@@ -73,6 +73,26 @@ async def test_json_is_as_good(client: httpx.AsyncClient) -> None:
     assert counts(answer.json()) == (0, 0, 0, 1, 0)
 
 
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("*/*", "application/yaml"),
+        ("application/json, text/plain, */*", "application/json"),
+        ("application/json, application/yaml;q=0.9", "application/json"),
+        ("application/json;q=0.1, application/yaml", "application/yaml"),
+        ("application/json;q=0.5, text/yaml", "application/yaml"),
+        ("application/json;q=0", "application/yaml"),
+        ("application/jsonlines", "application/yaml"),
+    ],
+)
+async def test_the_accept_header_decides_between_yaml_and_json(
+    client: httpx.AsyncClient, accept: str, kind: str
+) -> None:
+    answer = await client.get("/configs/export", headers={"Accept": accept})
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, kind)
+    assert answer.headers["Vary"] == "Accept", "a cache must not answer JSON to a caller that wants YAML"
+
+
 async def test_a_file_adds_changes_and_removes_after_showing_the_difference(
     api: AdminApi, client: httpx.AsyncClient
 ) -> None:

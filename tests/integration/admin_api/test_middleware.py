@@ -1,5 +1,6 @@
 """What every answer carries, whatever the route: names, limits, and what browsers are told."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -33,6 +34,20 @@ async def test_a_request_keeps_the_name_that_its_caller_gave_it_or_gets_one(clie
         given = answer.headers["X-Request-ID"]
         assert given != bad
         assert answer.json()["request_id"] == given
+
+
+async def test_requests_at_the_same_time_keep_their_own_ids(client: httpx.AsyncClient) -> None:
+    ids = [f"request-{number}" for number in range(10)]
+    answers = await asyncio.gather(*(client.get("/configs/999", headers={"X-Request-ID": each}) for each in ids))
+    assert [answer.json()["request_id"] for answer in answers] == ids
+    assert [answer.headers.get_list("X-Request-ID") for answer in answers] == [[each] for each in ids]
+
+
+async def test_a_refused_request_id_adds_no_line_to_the_log(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    await client.get("/status", headers={"X-Request-ID": "with space"})
+    assert [record for record in caplog.records if record.name.startswith("asgi_correlation_id")] == []
 
 
 async def test_log_lines_of_a_request_carry_its_name(client: httpx.AsyncClient) -> None:

@@ -128,6 +128,22 @@ async def test_an_expired_token_is_refused_and_says_so(api: AdminApi, client: ht
     assert (statuses["true"], [each["status"] for each in statuses["false"]]) == ([], ["expired"])
 
 
+async def test_tokens_are_listed_page_by_page_as_every_list_is(client: httpx.AsyncClient) -> None:
+    made = [(await a_token(client, "viewer", name=f"reader{number}"))["id"] for number in range(5)]
+    await client.delete(f"/tokens/{made[2]}")
+    for sort, expected in (("-id", made[::-1]), ("id", made)):
+        answer = await client.get("/tokens", params={"limit": 2, "sort": sort, "active": True})
+        found = [token["id"] for token in answer.json()]
+        assert (answer.headers["X-Total-Count"], answer.headers["X-Total-Count-Exact"]) == ("4", "true")
+        while "next" in answer.links:
+            answer = await client.get(f"http://api{answer.links['next']['url']}")
+            found += [token["id"] for token in answer.json()]
+        assert found == [number for number in expected if number != made[2]]
+    assert [token["id"] for token in (await client.get("/tokens", params={"skip": 4})).json()] == made[:1]
+    for refused in ({"skip": 100_001}, {"cursor": "x"}, {"sort": "name"}):
+        assert (await client.get("/tokens", params=refused)).status_code == 422
+
+
 async def test_rotation_replaces_a_token_at_once_or_after_a_grace(api: AdminApi, client: httpx.AsyncClient) -> None:
     first = await a_token(client, "operator", name="ci", expires_in_days=10)
     second = (await client.post(f"/tokens/{first['id']}/rotate")).json()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from admin_api.access.doorman import bearer_token
-from admin_api.candles import prefers_csv
+from admin_api.content_negotiation import preferred
 from admin_api.errors import FieldError
 from admin_api.fields import FilterText, QueryInstant, SymbolText
 from admin_api.problems import field_error
@@ -107,14 +107,23 @@ def test_success_rate_is_over_the_runs_with_an_outcome(successful: int, failed: 
         ("text/csv, */*;q=0.1", True),
         ("application/json, text/csv", False),
         ("text/csv, application/json", True),
+        ("text/csv, */*", True),
+        ("*/*, text/csv", False),
+        ("text/*", True),
+        ("text/*, application/*;q=0.9", True),
+        ("text/*;q=0.5, application/json;q=0.4, text/csv;q=0.1", False),
         ("text/csv;q=0.5, application/json", False),
+        ("text/csv;q=0.5, */*", False),
+        ("text/csv; header=present; Q=0.5, application/json;q=0.4", True),
         ("text/csv;q=0", False),
         ("text/csv;q=high", False),
+        ("text/csv;q=nan", False),
+        ("text/csv;q=7, application/json;q=0.1", False),
         ("text/html,application/xhtml+xml,*/*;q=0.8", False),
     ],
 )
-def test_csv_is_answered_to_those_who_rank_it_first(accept: str, csv: bool) -> None:
-    assert prefers_csv(accept) is csv
+def test_the_media_type_with_the_highest_quality_is_answered(accept: str, csv: bool) -> None:
+    assert preferred(accept, ("application/json", "text/csv")) == ("text/csv" if csv else "application/json")
 
 
 @pytest.mark.parametrize(

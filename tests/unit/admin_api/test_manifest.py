@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -175,6 +176,16 @@ def test_a_written_file_is_for_people() -> None:
     ]
 
 
+def test_a_text_that_yaml_1_1_reads_as_another_type_is_written_in_quotes() -> None:
+    for text in ("yes", "12:30", "010", "0x1F", "1_000", "2025-01-01", "null", "~", "<<"):
+        assert yaml.safe_load(to_yaml([stored(1, description=text)]))["configs"][0]["description"] == text
+
+
+def test_numbers_are_read_as_yaml_1_2_reads_them() -> None:
+    read = read_manifest(ONE.replace("timeframes", "interval_minutes: 010, timeframes").encode(), "application/yaml")
+    assert read.configs[0].interval_minutes == 10, "YAML 1.1 takes 010 for the octal number 8"
+
+
 ONE = "configs:\n- {exchange: binance, symbol: BTC/USDT, timeframes: [1m, 5m]}\n"
 BAD = [
     ("", "#", "empty"),
@@ -197,8 +208,8 @@ BAD = [
         "",
     ),
     (ONE + ONE.partition("\n")[2], "#/configs/1", "configs[0] (line 2) and configs[1] (line 3) collect 1m"),
-    (ONE + "configs: []", "#", "line 3 has 'configs' a second time"),
-    ("configs:\n- exchange: a\n  exchange: b\n", "#", "line 3 has 'exchange' a second time"),
+    (ONE + "configs: []", "#", 'on line 3: found duplicate key "configs"'),
+    ("configs:\n- exchange: a\n  exchange: b\n", "#", 'on line 3: found duplicate key "exchange"'),
     ("a: &a [1]\nb: *a", "#", "anchor"),
     ("configs: !!python/object/apply:os.system ['true']", "#", "tag"),
     ("configs: !!set {a, b}", "#", "tag"),
@@ -206,7 +217,14 @@ BAD = [
     ("configs:\n  - [", "#", "not valid YAML on line"),
     ("configs: [" + "[" * 100_000, "#", "nested"),
     ("configs: \x00", "#", "not valid YAML"),
-    ("? [1, 2]\n: 3", "#", "not valid YAML"),
+    ("? [1, 2]\n: 3", "#/(1, 2)", "Keys should be strings"),
+    (ONE + "- {exchange: kraken, symbol: A/B, timeframes: [1m], enabled: yes}", "#/configs/1/enabled", "boolean"),
+    (
+        ONE + "- exchange: kraken\n  symbol: A/B\n  timeframes: [1m]\n  interval_minutes: 1:40\n",
+        "#/configs/1/interval_minutes",
+        "line 3",
+    ),
+    (ONE + "- {exchange: kraken, description:\n    {a: 1, a: 2}}", "#", """on line 4: found duplicate key "a\""""),
     ("configs: 2025-99-99", "#", "not valid YAML"),
     ("configs: " + "9" * 5000, "#", "not valid YAML"),
 ]

@@ -1,7 +1,9 @@
 """The shared nouns: how an exchange, a symbol, a timeframe and an outcome are written down."""
 
+from collections import Counter
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import AfterValidator, Field, StringConstraints
 
@@ -28,17 +30,28 @@ Timeframe = Annotated[
 ]
 
 
-def _no_duplicates(timeframes: tuple[str, ...]) -> tuple[str, ...]:
+Values = TypeVar("Values", bound=Sequence[Any])
+
+
+def each_once(values: Values) -> Values:
+    """The values as they are. Raises `ValueError` that names those that are there more than once."""
+    repeated = [str(value) for value, count in Counter(values).items() if count > 1]
+    if repeated:
+        are = "is" if len(repeated) == 1 else "are"
+        raise ValueError(f"name each value once: {', '.join(repeated[:20])} {are} there more than once")
+    return values
+
+
+def _not_empty(timeframes: tuple[str, ...]) -> tuple[str, ...]:
     if not timeframes:
         raise ValueError("at least one timeframe is needed")
-    if len(set(timeframes)) != len(timeframes):
-        raise ValueError("a timeframe is named twice")
     return timeframes
 
 
 Timeframes = Annotated[
     tuple[Timeframe, ...],
-    AfterValidator(_no_duplicates),
+    AfterValidator(_not_empty),
+    AfterValidator(each_once),
     Field(description="The timeframes that the config collects; at least one, none twice."),
 ]
 

@@ -9,15 +9,13 @@ from admin_api.apply_schemas import ApplyOptions, ApplyResult, ApplySummary, Con
 from admin_api.catalogue import Catalogue, require_offered
 from admin_api.claims import series_of, timeframes_taken
 from admin_api.config_rows import Change, write
-from admin_api.errors import FieldError, InvalidInput, RemovalNotConfirmed
+from admin_api.errors import MAX_ERRORS, FieldError, InvalidInput, RemovalNotConfirmed
 from admin_api.manifest_diff import Diff, diff
 from admin_api.manifest_reading import ReadManifest
 from admin_api.rate_limits import RequestCost
 from admin_api.schemas import Config, NewConfig
 from admin_api.work import Work
 from store.tables import configs
-
-_MAX_ERRORS = 20
 
 
 async def all_configs(connection: AsyncConnection) -> list[Config]:
@@ -76,7 +74,7 @@ class Applying:
                     FieldError(prefix + at.pointer[1:], f"{file.place(index)}: {at.detail}") for at in error.errors
                 ]
         if errors:
-            raise InvalidInput.of(errors[:_MAX_ERRORS])
+            raise InvalidInput.of(errors[:MAX_ERRORS])
 
 
 def _require_free(different: Diff, file: ReadManifest) -> None:

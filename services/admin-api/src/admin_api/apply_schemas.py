@@ -3,16 +3,16 @@
 from typing import Annotated, Literal
 
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
+
+from admin_api.fields import Input
 
 Value = str | int | bool | list[str] | None
 
 
-class ApplyOptions(BaseModel):
+class ApplyOptions(Input):
     """The query of apply. Unknown parameters are refused."""
-
-    model_config = ConfigDict(extra="forbid")
 
     dry_run: bool = Field(default=False, description="Only answer the difference.")
     remove: bool = Field(default=False, description="Also remove the configs that are not in the file.")

@@ -6,8 +6,9 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from admin_api.fields import WHOLE, FilterText, RowId
+from admin_api.fields import WHOLE, FilterText, RowId, StrictInput
 from admin_api.schemas import NewConfig, Problem
+from contracts.vocabulary import each_once
 
 MAX_ITEMS: Final = 1000
 
@@ -15,20 +16,10 @@ Action = Literal["create", "enable", "disable", "trigger", "delete"]
 Outcome = Literal["done", "would_be_done", "unchanged", "failed"]
 
 
-class _Input(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-def _no_duplicates(ids: list[int]) -> list[int]:
-    if len(set(ids)) < len(ids):
-        raise ValueError("name each id once")
-    return ids
-
-
 _Ids = Annotated[
     list[Annotated[RowId, WHOLE]],
     Field(min_length=1, max_length=MAX_ITEMS, json_schema_extra={"uniqueItems": True}),
-    AfterValidator(_no_duplicates),
+    AfterValidator(each_once),
 ]
 _FILTERS: Final = ("exchange", "symbol", "enabled")
 _NULL: Final[JsonDict] = {"type": "null"}
@@ -44,7 +35,7 @@ _BY_IDS_OR_BY_FILTERS: Final[JsonDict] = {
 """What the validator below enforces, said in JSON Schema."""
 
 
-class Selector(_Input):
+class Selector(StrictInput):
     """Which configs: a list of ids, or all that match every filter given. Nothing given selects nothing: to mean all,
     say `"symbol": "*"`.
     """
@@ -68,7 +59,7 @@ class Selector(_Input):
         return self
 
 
-class _Manner(_Input):
+class _Manner(StrictInput):
     dry_run: bool = Field(default=False, description="Only say what would be done.")
     atomic: bool = Field(
         default=False,

@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 import sqlalchemy as sa
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from admin_api.database import reading
 from admin_api.errors import FieldError, InvalidInput, NotFound
-from admin_api.fields import FilterText, QueryInstant
+from admin_api.fields import FilterText, Input, QueryInstant
 from admin_api.schemas import CandleRow
 from store.tables import candles, config_timeframes, series
 
@@ -22,10 +22,8 @@ _rows = TypeAdapter(list[CandleRow])
 _AT_MOST_NAMED = 20
 
 
-class CandleQuery(BaseModel):
+class CandleQuery(Input):
     """Which candles. Unknown parameters are refused."""
-
-    model_config = ConfigDict(extra="forbid")
 
     exchange: FilterText = Field(examples=["binance"])
     symbol: FilterText = Field(examples=["BTC/USDT"])
@@ -77,24 +75,6 @@ def to_csv(rows: Sequence[CandleRow]) -> str:
     for row in rows:
         writer.writerow(_iso(value) if isinstance(value, datetime) else value for value in row.values())
     return text.getvalue()
-
-
-def prefers_csv(accept: str) -> bool:
-    """Whether an Accept header ranks text/csv above JSON. JSON wins a tie by coming first; */* wants JSON."""
-    ranks = {"text/csv": 0.0, "application/json": 0.0}
-    for position, part in enumerate(accept.lower().split(",")):
-        name, *parameters = (piece.strip() for piece in part.split(";"))
-        if name in ranks:
-            quality = next((each[2:] for each in parameters if each.startswith("q=")), "1")
-            ranks[name] = max(ranks[name], _number(quality) - position / 1_000_000)
-    return ranks["text/csv"] > ranks["application/json"]
-
-
-def _number(quality: str) -> float:
-    try:
-        return float(quality)
-    except ValueError:
-        return 0.0
 
 
 def _iso(instant: datetime) -> str:

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
+
+MAX_ERRORS: Final = 20
+"""An answer names at most so many faults: a caller mends some and asks again."""
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,14 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict, JsonValue
 
 from admin_api.catalogue import load_catalogue
+from contracts.vocabulary import each_once
 
 MAX_ID: Final = 2**63 - 1
 """Postgres' bigint."""
-MAX_SKIP: Final = 1_000_000_000
 
 _PART = r"[^\s/:|\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]{1,40}"
 _SYMBOL = re.compile(f"{_PART}/{_PART}(:{_PART})?")
@@ -20,6 +20,18 @@ _NUMBER = re.compile(r"[+-]?[\d_.]+([eE][+-]?\d+)?")
 _SPACE_FOR_PLUS = re.compile(r"(T[\d:.]+) (\d\d:?\d\d)$")
 _STORABLE_PATTERN: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f]*$"
 """As below, but for surrogates: JavaScript's patterns see them in every emoji."""
+
+
+class Input(BaseModel):
+    """What callers send. Unknown fields are refused, so that a misspelt one is not lost without a word."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class StrictInput(Input):
+    """A body of which every value has its own type: "10" is not 10."""
+
+    model_config = ConfigDict(strict=True)
 
 
 def _storable(value: str) -> str:
@@ -51,13 +63,6 @@ def _symbol(value: str) -> str:
     if not _SYMBOL.fullmatch(value):
         raise ValueError("write it as ccxt does: BASE/QUOTE such as BTC/USDT, or BASE/QUOTE:SETTLE for a swap")
     return _storable(value)
-
-
-def _no_duplicates(timeframes: list[str]) -> list[str]:
-    twice = sorted({timeframe for timeframe in timeframes if timeframes.count(timeframe) > 1})
-    if twice:
-        raise ValueError(f"name each timeframe once: {', '.join(twice)} is there more than once")
-    return timeframes
 
 
 def _written_out(value: object) -> object:
@@ -109,7 +114,7 @@ TimeframeTexts = Annotated[
         examples=[["1m", "5m", "1h", "1d"]],
         json_schema_extra={"uniqueItems": True},
     ),
-    AfterValidator(_no_duplicates),
+    AfterValidator(each_once),
 ]
 IntervalMinutes = Annotated[
     int,

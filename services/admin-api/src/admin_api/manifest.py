@@ -1,12 +1,15 @@
 """Configs as a file, so that they can live in git: what a file says, and how one is written."""
 
+import io
 from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+from ruamel.yaml import YAML, nodes
+from ruamel.yaml.representer import SafeRepresenter
+from ruamel.yaml.resolver import implicit_resolvers
 
-from admin_api.fields import WHOLE
+from admin_api.fields import WHOLE, StrictInput
 from admin_api.schemas import Config, NewConfig
 from contracts.timeframes import timeframe_order
 
@@ -15,10 +18,8 @@ MAX_CONFIGS: Final = 10_000
 _HEADING: Final = "# What Candlekeep collects. POST /api/v1/admin/data-collection/configs/apply makes it so.\n"
 
 
-class Manifest(BaseModel):
+class Manifest(StrictInput):
     """A file of configs. What an entry leaves out has its default, as in `POST /configs`."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     version: Annotated[Literal[1], WHOLE] = Field(default=1, description="Of this format.")
     configs: list[NewConfig] = Field(max_length=MAX_CONFIGS)
@@ -45,20 +46,35 @@ def _order(entry: dict[str, Any]) -> tuple[Any, ...]:
 
 def to_yaml(configs: Iterable[Config]) -> str:
     entries = [{**entry, "timeframes": _OnOneLine(entry["timeframes"])} for entry in as_entries(configs)]
-    file = {"version": 1, "configs": entries}
-    return _HEADING + yaml.dump(file, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    writer = YAML(typ="safe")
+    writer.Representer = _Representer
+    writer.default_flow_style = False
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    writer.width = 120
+    text = io.StringIO()
+    writer.dump({"version": 1, "configs": entries}, text)
+    return _HEADING + text.getvalue()
 
 
 class _OnOneLine(list[str]):
     """`[1m, 5m]`"""
 
 
-class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]  # C's, where libyaml was there
-    """Writes what SafeLoader reads."""
+class _Representer(SafeRepresenter):
+    """Writes a file that readers of YAML 1.1 and of YAML 1.2 understand alike."""
 
 
-def _on_one_line(dumper: yaml.SafeDumper, value: _OnOneLine) -> yaml.Node:
-    return dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=True)
+def _on_one_line(representer: SafeRepresenter, value: _OnOneLine) -> nodes.Node:
+    return representer.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=True)
 
 
-_Dumper.add_representer(_OnOneLine, _on_one_line)
+def _text(representer: SafeRepresenter, value: str) -> nodes.Node:
+    """`yes` and `12:30` are texts in YAML 1.2 but not in YAML 1.1, so they are put into quotes."""
+    ambiguous = any(
+        pattern.match(value) for _versions, _tag, pattern, first in implicit_resolvers if value[:1] in first
+    )
+    return representer.represent_scalar("tag:yaml.org,2002:str", value, style="'" if ambiguous else None)
+
+
+_Representer.add_representer(_OnOneLine, _on_one_line)
+_Representer.add_representer(str, _text)

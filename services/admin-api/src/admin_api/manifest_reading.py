@@ -5,23 +5,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import yaml
 from pydantic import ValidationError
+from ruamel import yaml
 
 from admin_api.claims import Series, series_of
-from admin_api.errors import FieldError, InvalidInput, UnsupportedMedia
+from admin_api.errors import MAX_ERRORS, FieldError, InvalidInput, UnsupportedMedia
 from admin_api.manifest import Manifest
 from admin_api.problems import field_error
 from admin_api.schemas import NewConfig
 
 JSON: Final = "application/json"
 YAML: Final = "application/yaml"
-_YAML_NAMES: Final = frozenset({YAML, "application/x-yaml", "text/yaml", "text/x-yaml", "text/vnd.yaml"})
+YAML_NAMES: Final = (YAML, "application/x-yaml", "text/yaml", "text/x-yaml", "text/vnd.yaml")
 _MAX_DEPTH: Final = 6
 """A file is a mapping of a list of mappings of lists."""
-_MAX_ERRORS: Final = 20
-_LOADER: Final[type[Any]] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""C's where libyaml was there: much faster."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +39,17 @@ def read_manifest(body: bytes, content_type: str) -> ReadManifest:
     kind = content_type.partition(";")[0].strip().lower()
     if kind == JSON:
         data = _from_json(body)
-    elif kind in _YAML_NAMES:
+    elif kind in YAML_NAMES:
         data, lines = _from_yaml(body)
     else:
         raise UnsupportedMedia(f"Send the file with the header Content-Type: {YAML}, or as {JSON}.")
     try:
         manifest = Manifest.model_validate(data)
     except ValidationError as error:
-        raise InvalidInput.of([_located(each, lines) for each in error.errors()[:_MAX_ERRORS]]) from None
+        raise InvalidInput.of([_located(each, lines) for each in error.errors()[:MAX_ERRORS]]) from None
     read = ReadManifest(manifest.configs, lines)
     if twice := list(_twice(read)):
-        raise InvalidInput.of(twice[:_MAX_ERRORS])
+        raise InvalidInput.of(twice[:MAX_ERRORS])
     return read
 
 
@@ -74,55 +71,46 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _from_yaml(body: bytes) -> tuple[Any, list[int]]:
     try:
         text = body.decode("utf-8-sig")
-        _require_harmless(yaml.parse(text, Loader=_LOADER))
-        loader = _LOADER(text)
-        node = loader.get_single_node()
+        reader = yaml.YAML(typ="safe")  # parses with libyaml where it can, which is several times faster
+        _require_harmless(reader.parse(text))
+        node = reader.compose(text)
         if node is None:
             raise _unreadable("the file is empty; write `configs:` and a list")
-        entries = _entries(node)
-        for mapping in (node, *entries):
-            _require_each_key_once(mapping)
-        return loader.construct_document(node), [entry.start_mark.line + 1 for entry in entries]
-    except yaml.MarkedYAMLError as error:
+        data = reader.constructor.construct_document(node)
+        return data, [entry.start_mark.line + 1 for entry in _entries(node)]
+    except yaml.error.MarkedYAMLError as error:
         where = f" on line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise _unreadable(f"the body is not valid YAML{where}: {error.problem or error.context}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        problem = str(error.problem or error.context)
+        if isinstance(error, yaml.constructor.DuplicateKeyError):
+            problem = problem.partition(" with value ")[0]  # the values can be long
+        raise _unreadable(f"the body is not valid YAML{where}: {problem[:200]}") from None
+    except (yaml.error.YAMLError, ValueError, RecursionError) as error:
         raise _unreadable(f"the body is not valid YAML: {str(error).splitlines()[0][:200]}") from None
 
 
-def _require_harmless(events: Iterable[yaml.Event]) -> None:
+def _require_harmless(parsed: Iterable[yaml.events.Event]) -> None:
     """Before anything is built: a few bytes of aliases can stand for gigabytes, and depth for the whole stack."""
     depth = documents = 0
-    for event in events:
+    for event in parsed:
         line = event.start_mark.line + 1 if event.start_mark else 0
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+        if isinstance(event, yaml.events.AliasEvent) or getattr(event, "anchor", None):
             raise _unreadable(f"line {line} has an anchor or alias (& or *), which are not read here; write it out")
         if getattr(event, "tag", None):
             raise _unreadable(f"line {line} has a tag (!), which is not read here; leave it out")
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        documents += isinstance(event, yaml.DocumentStartEvent)
+        depth += isinstance(event, yaml.events.CollectionStartEvent) - isinstance(event, yaml.events.CollectionEndEvent)
+        documents += isinstance(event, yaml.events.DocumentStartEvent)
         if depth > _MAX_DEPTH:
             raise _unreadable(f"line {line} is nested deeper than a file of configs is")
         if documents > 1:
             raise _unreadable(f"line {line} begins a second document; send one")
 
 
-def _entries(node: yaml.Node) -> list[yaml.Node]:
-    if isinstance(node, yaml.MappingNode):
+def _entries(node: yaml.nodes.Node) -> list[yaml.nodes.Node]:
+    if isinstance(node, yaml.nodes.MappingNode):
         for key, value in node.value:
-            if key.value == "configs" and isinstance(value, yaml.SequenceNode):
+            if key.value == "configs" and isinstance(value, yaml.nodes.SequenceNode):
                 return list(value.value)
     return []
-
-
-def _require_each_key_once(node: yaml.Node) -> None:
-    """PyYAML takes the last of two, and the first would be lost without a word."""
-    seen = set()
-    for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-        if isinstance(key, yaml.ScalarNode):
-            if key.value in seen:
-                raise _unreadable(f"line {key.start_mark.line + 1} has {key.value[:100]!r} a second time")
-            seen.add(key.value)
 
 
 def _unreadable(detail: str) -> InvalidInput:

@@ -2,10 +2,12 @@
 
 from typing import Final
 
+from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from admin_api import request_ids
 from admin_api.access.assembly import Access
 from admin_api.access.gate import Gate
 from admin_api.body_limit import BodyLimit
@@ -15,7 +17,6 @@ from admin_api.last_resort import LastResort
 from admin_api.metrics import Metrics, RequestMeter
 from admin_api.plain_queries import PlainQueries
 from admin_api.rate_limits import RateLimits
-from admin_api.request_ids import RequestIds
 from admin_api.security_headers import SecurityHeaders
 from admin_api.settings import AdminApiSettings
 
@@ -65,6 +66,6 @@ def surround(app: FastAPI, settings: AdminApiSettings, metrics: Metrics, access:
     app.add_middleware(RequestMeter, metrics=metrics)  # it counts refusals too
     app.add_middleware(LastResort)
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(RequestIds)
+    app.add_middleware(CorrelationIdMiddleware, **request_ids.OPTIONS)
     if settings.trusted_proxies:  # all others see the client's own address
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=settings.trusted_proxies)

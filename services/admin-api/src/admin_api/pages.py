@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import sqlalchemy as sa
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 
 from admin_api.cursors import MAX_LENGTH, UnusableCursor, decode, encode, fingerprint
 from admin_api.errors import FieldError, InvalidInput
+from admin_api.fields import Input
 
 MAX_SKIP: Final = 100_000
 COUNTED_UP_TO: Final = 10_000
@@ -34,12 +35,10 @@ def _within_reach(skip: int) -> int:
     return skip
 
 
-class PageQuery(BaseModel):
+class PageQuery(Input):
     """What every list can be asked, beside its filters. Unknown parameters are refused: a misspelt filter must not
     answer everything. A list's own model adds its filters, and narrows `sort` and `limit`.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     skip: Annotated[int, Field(ge=0, json_schema_extra={"maximum": MAX_SKIP}), AfterValidator(_within_reach)] = 0
     limit: int = 100
@@ -65,6 +64,8 @@ class Listing:
     name: str
     shown: Sequence[sa.ColumnElement[Any]]
     orders: Mapping[str, tuple[sa.Column[Any], ...]]
+    along_indexes: bool = False
+    """Whether the planner must be kept to the indexes: `walk_along_indexes`."""
 
     @property
     def table(self) -> sa.FromClause:
@@ -124,12 +125,13 @@ class Page(Generic[T]):
 async def page_of(
     connection: AsyncConnection, listing: Listing, query: PageQuery, matches: Sequence[sa.ColumnElement[bool]]
 ) -> Page[sa.Row[Any]]:
-    """The page that is asked for. Changes how the rest of the transaction is planned, so it is the last thing in it.
+    """The page that is asked for. It can change how the rest of the transaction is planned, so it comes last in it.
 
     Raises `InvalidInput` for a cursor that is not of this query.
     """
     wanted = select_page(listing, query, matches)
-    await walk_along_indexes(connection)
+    if listing.along_indexes:
+        await walk_along_indexes(connection)
     found = (await connection.execute(wanted)).all()
     rows, more = list(found[: query.limit]), len(found) > query.limit
     if not more and query.cursor is None and (rows or not query.skip):
@@ -161,12 +163,11 @@ def select_page(
 
 
 async def walk_along_indexes(connection: AsyncConnection) -> None:
-    """For the rest of the transaction: take the index on which the fewest rows lie, and neither read a table to its end
-    nor walk along another index for the rows that statistics promise there. An exchange that was left last week has a
-    fifth of all rows and not one among the latest million: to the planner the walk looks cheap, and it takes seconds.
+    """For the rest of the transaction, keep the planner to the index that holds the fewest matching rows.
 
-    Pages cost nothing in this reckoning, so that rows decide. Custom plans, because an index on unsuccessful runs only
-    is seen to fit where the status is known.
+    The planner takes filters for independent of the time. If an exchange was removed a week ago, it still expects a row
+    of it among every few and filters a million rows for one page. Page costs of zero let the number of rows decide.
+    Custom plans show the planner the value of `status`, without which no partial index fits. Decision 13 has figures.
     """
     await connection.execute(_ALONG_INDEXES)
 

@@ -10,12 +10,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 
-from admin_api.errors import ApiError, FieldError, InvalidInput
+from admin_api.errors import MAX_ERRORS, ApiError, FieldError, InvalidInput
 from admin_api.request_ids import current_request_id
 from runtime.logs import log
 
 MEDIA_TYPE = "application/problem+json"
-_MAX_ERRORS = 20
 
 HTTP_PROBLEMS: Final = {
     400: ("bad-request", "Not HTTP as it should be", "The request cannot be read; see RFC 9110."),
@@ -53,7 +52,7 @@ def problem_response(  # noqa: PLR0913 -- the members of a problem
     }
     if errors:
         body["errors"] = [
-            {"pointer": error.pointer, "detail": error.detail, "where": error.where} for error in errors[:_MAX_ERRORS]
+            {"pointer": error.pointer, "detail": error.detail, "where": error.where} for error in errors[:MAX_ERRORS]
         ]
     # ASCII: what a caller sent may come back in here, and half a surrogate pair has no UTF-8.
     return Response(json.dumps(body), status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
@@ -91,7 +90,7 @@ async def _on_api_error(request: Request, error: Exception) -> Response:
 
 async def _on_invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 -- registered for it
-    return await _on_api_error(request, InvalidInput.of([field_error(each) for each in error.errors()[:_MAX_ERRORS]]))
+    return await _on_api_error(request, InvalidInput.of([field_error(each) for each in error.errors()[:MAX_ERRORS]]))
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:

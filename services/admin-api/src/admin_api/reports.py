@@ -4,11 +4,12 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 import sqlalchemy as sa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.counts import timed_runs_by_exchange
 from admin_api.database import reading
+from admin_api.fields import Input
 from admin_api.pages import Listing, Page, PageQuery, page_of
 from admin_api.runs import RUNS
 from admin_api.schemas import ExchangeReport, ExecutionLog, SymbolReport
@@ -17,25 +18,21 @@ from contracts.vocabulary import JOB_TYPE, RunStatus
 from store.tables import execution_logs
 
 MAX_HOURS: Final = 720
-FAILURES: Final = Listing(name="recent-failures", shown=RUNS.shown, orders=RUNS.orders)
+FAILURES: Final = Listing(name="recent-failures", shown=RUNS.shown, orders=RUNS.orders, along_indexes=True)
 _logs: Final = execution_logs.c
 _average_duration: Final = sa.func.avg(_logs.duration_seconds).label("avg_duration")
 _records: Final = sa.func.sum(_logs.records_collected).label("total_records")
 
 
-class TopSymbolsQuery(BaseModel):
+class TopSymbolsQuery(Input):
     """Unknown parameters are refused."""
-
-    model_config = ConfigDict(extra="forbid")
 
     hours: int = Field(default=168, ge=1, le=MAX_HOURS, description="Runs that started in the last so many hours.")
     limit: int = Field(default=10, ge=1, le=100)
 
 
-class ExchangesQuery(BaseModel):
+class ExchangesQuery(Input):
     """Unknown parameters are refused."""
-
-    model_config = ConfigDict(extra="forbid")
 
     hours: int | None = Field(
         default=None,

@@ -1,45 +1,34 @@
-"""A name for each request, by which its answer, its log lines and its audit rows are found again."""
+"""An id for each request. It is in the answer's X-Request-ID, in the log lines and in the audit log."""
 
 import re
-from contextvars import ContextVar
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from asgi_correlation_id.context import correlation_id
 
 HEADER: Final = "X-Request-ID"
 _ACCEPTED: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_CURRENT: Final[ContextVar[str | None]] = ContextVar("request_id", default=None)
 
 
 def current_request_id() -> str | None:
-    """Of the request that is being served; None outside of one."""
-    return _CURRENT.get()
+    """The id of the request that is being served; None outside of a request."""
+    return correlation_id.get()
 
 
-class RequestIds:
-    """Middleware. The caller's own name for a request is kept when it is harmless, so that it can be traced through."""
+def _use(given: str) -> str:
+    """The caller's id if it is harmless, so that a request can be traced across systems; else a new one."""
+    request_id = given if _ACCEPTED.fullmatch(given) else uuid4().hex
+    structlog.contextvars.bind_contextvars(request_id=request_id)
+    return request_id
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-        given = Headers(scope=scope).get(HEADER, "")
-        request_id = given if _ACCEPTED.fullmatch(given) else uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
-
-        async def with_name(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[HEADER] = request_id
-            await send(message)
-
-        token = _CURRENT.set(request_id)
-        try:
-            with structlog.contextvars.bound_contextvars(request_id=request_id):
-                return await self._app(scope, receive, with_name)
-        finally:
-            _CURRENT.reset(token)
+OPTIONS: Final[dict[str, Any]] = {
+    "header_name": HEADER,
+    # `transformer` checks the id. `validator` would also log a warning for each id that it refuses, so that any caller
+    # could fill the log.
+    "validator": None,
+    "transformer": _use,
+    "update_request_header": False,
+}
+"""For `CorrelationIdMiddleware`."""

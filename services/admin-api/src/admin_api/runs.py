@@ -17,7 +17,10 @@ from store.tables import execution_logs
 
 _shown = [execution_logs.c[name] for name in ExecutionLog.model_fields]
 RUNS: Final = Listing(
-    name="runs", shown=_shown, orders={"started_at": (execution_logs.c.started_at, execution_logs.c.id)}
+    name="runs",
+    shown=_shown,
+    orders={"started_at": (execution_logs.c.started_at, execution_logs.c.id)},
+    along_indexes=True,
 )
 """The run log: what is running or over, by the time of its start."""
 

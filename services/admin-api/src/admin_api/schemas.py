@@ -7,20 +7,14 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
 from typing_extensions import TypedDict
 
-from admin_api.fields import Description, ExchangeText, IntervalMinutes, SymbolText, TimeframeTexts
+from admin_api.fields import Description, ExchangeText, IntervalMinutes, StrictInput, SymbolText, TimeframeTexts
 from contracts.vocabulary import ErrorClass, RunStatus, Trigger
 
 ADVISED_INTERVAL_MINUTES = 5
 _SUCCESS_RATE = "Percent of the runs that succeeded or failed; 0 when there are none."
 
 
-class _Input(BaseModel):
-    """Strict: "10" is not 10. Unknown fields are refused, so that a misspelt one is not silently lost."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class NewConfig(_Input):
+class NewConfig(StrictInput):
     """What to collect."""
 
     symbol: SymbolText
@@ -55,7 +49,7 @@ def _optional_but_not_null(schema: dict[str, Any]) -> None:
             field.update(kind)
 
 
-class ConfigChanges(_Input):
+class ConfigChanges(StrictInput):
     """A partial update: what is left out stays. Only `description` can be set to null."""
 
     symbol: SymbolText | None = None

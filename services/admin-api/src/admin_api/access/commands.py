@@ -13,7 +13,7 @@ import typer
 from pydantic import ValidationError
 
 from admin_api.access.schemas import MAX_GRACE_MINUTES, MAX_LIFETIME_DAYS, IssuedToken, NewToken, Token
-from admin_api.access.tokens import Tokens
+from admin_api.access.tokens import TokenFilters, Tokens
 from admin_api.actors import Actor, Role
 from admin_api.database import reading
 from admin_api.errors import ApiError, OutcomeUnknown
@@ -85,10 +85,12 @@ def rotate_command(
 
 async def _all(tokens: Tokens, now: datetime, *, active: bool | None) -> list[Token]:
     rows: list[Token] = []
+    cursor: str | None = None
     while True:
-        page, total = await tokens.page(now, active=active, skip=len(rows), limit=100)
-        rows += page
-        if not page or len(rows) >= total:
+        page = await tokens.page(TokenFilters(active=active, cursor=cursor), now)
+        rows += page.rows
+        cursor = page.next_cursor
+        if cursor is None:
             return rows
 
 

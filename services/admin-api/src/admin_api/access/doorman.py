@@ -18,6 +18,7 @@ from admin_api.access.throttle import Buckets
 from admin_api.access.token_format import parse
 from admin_api.access.token_login import TokenLogin
 from admin_api.actors import Actor, Role
+from admin_api.request_ids import current_request_id
 
 _BOOTSTRAP = Identity(kind="bootstrap", name="bootstrap", role=Role.ADMIN)
 
@@ -68,7 +69,7 @@ class Doorman:
             token_id=identity.token_id,
             subject=identity.subject,
             expires_at=identity.expires_at,
-            request_id=scope["state"]["request_id"],
+            request_id=current_request_id() or "",
             address=address,
         )
 

@@ -1,6 +1,5 @@
 """A browser sends its cookie whoever made it ask: what a request with a cookie must show besides."""
 
-from collections.abc import Set as AbstractSet
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -11,20 +10,13 @@ HEADER: Final = "X-CSRF-Protection"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def forgery_problem(
-    method: str, headers: Headers, *, scheme: str, trusted_origins: AbstractSet[str] = frozenset()
-) -> str | None:
-    """What keeps a request that came with a session's cookie from being believed, or None.
-
-    `trusted_origins` are other origins whose pages may act in the user's name, such as https://dashboard.example.org.
-    """
+def forgery_problem(method: str, headers: Headers, *, scheme: str) -> str | None:
+    """Why a request with a session's cookie is refused, or None when it may pass."""
     if method in _SAFE:
         return None
     if not headers.get(HEADER):
         return f"A request with a session's cookie that changes something needs the header {HEADER}: 1."
     origin = headers.get("origin")
-    if origin is not None and origin in trusted_origins:
-        return None
     site = headers.get("sec-fetch-site")
     if site is not None:
         return None if site == "same-origin" else f"The request was made by a page of another site ({site[:20]})."

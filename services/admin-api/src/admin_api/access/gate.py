@@ -17,6 +17,7 @@ from admin_api.actors import Actor, Role
 from admin_api.errors import ApiError
 from admin_api.metrics import Metrics
 from admin_api.problems import response_of
+from admin_api.request_ids import current_request_id
 
 _RECORDED: Final = {HTTPStatus.FORBIDDEN: "role", HTTPStatus.PRECONDITION_FAILED: "precondition"}
 """Refusals by a route that are audited. Faults of form (4xx otherwise) tried nothing that was not allowed."""
@@ -54,7 +55,7 @@ class Gate:
             await self._turned_away(scope, refusal, now)
             return
         self._logins.labels(actor.kind, "admitted").inc()
-        scope["state"]["actor"] = actor
+        scope.setdefault("state", {})["actor"] = actor
         status = 0
 
         async def watch(message: Message) -> None:
@@ -86,7 +87,7 @@ class Gate:
             role=whose.role if whose is not None else Role.VIEWER,
             token_id=whose.token_id if whose is not None else None,
             subject=whose.subject if whose is not None else None,
-            request_id=scope["state"]["request_id"],
+            request_id=current_request_id() or "",
             address=address_of(scope),
         )
         await self._record(actor, scope, now, refusal.status, refusal.reason)

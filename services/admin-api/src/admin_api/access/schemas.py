@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from admin_api.access.token_format import shown_prefix
 from admin_api.actors import ActorKind, Role
-from admin_api.fields import WHOLE
+from admin_api.fields import WHOLE, Input
 
 TokenName = Annotated[
     str,
@@ -22,11 +22,7 @@ MAX_LIFETIME_DAYS = 3650
 MAX_GRACE_MINUTES = 7 * 24 * 60
 
 
-class _Input(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class NewToken(_Input):
+class NewToken(Input):
     """A token to make."""
 
     name: TokenName
@@ -40,7 +36,7 @@ class NewToken(_Input):
     )
 
 
-class Rotation(_Input):
+class Rotation(Input):
     """How to replace a token."""
 
     grace_minutes: Annotated[int, Field(ge=0, le=MAX_GRACE_MINUTES, strict=True), WHOLE] = Field(

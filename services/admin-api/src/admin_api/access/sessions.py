@@ -8,21 +8,20 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from pydantic import SecretStr
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from admin_api import audit
 from admin_api.access.identity import Identity, Unauthorized
+from admin_api.access.last_use import note_use
 from admin_api.access.schemas import status_of
 from admin_api.access.throttle import Seen
 from admin_api.actors import Actor, Role
-from admin_api.database import DATABASE_PROBLEMS, reading, transaction
+from admin_api.database import reading, transaction
 from runtime.logs import log
 from store.tables import api_tokens, sessions
 
 IDLE: Final = timedelta(minutes=30)
 LIFETIME: Final = timedelta(hours=12)
-_USE_IS_NOTED_EVERY: Final = timedelta(minutes=1)
 _KEPT_AFTER_THE_END: Final = timedelta(days=1)
 _PURGED_AT_ONCE: Final = 1000
 
@@ -103,19 +102,8 @@ class Sessions:
         )
         if (ended := how_it_ended(row, now)) is not None:
             raise Unauthorized("session_ended", f"The session {ended}; log in again.", whose=identity)
-        if row.last_seen_at <= now - _USE_IS_NOTED_EVERY:
-            await self._note_use(row.id_hash, now)
+        await note_use(self._engine, sessions.c.last_seen_at, row.id_hash, row.last_seen_at, now)
         return identity
-
-    async def _note_use(self, id_hash: bytes, now: datetime) -> None:
-        """Never waits for somebody who holds the row, and never fails the request."""
-        free = sa.select(sessions.c.id_hash).where(sessions.c.id_hash == id_hash).with_for_update(skip_locked=True)
-        note = sa.update(sessions).where(sessions.c.id_hash == free.scalar_subquery()).values(last_seen_at=now)
-        try:
-            async with transaction(self._engine) as connection:
-                await connection.execute(note)
-        except (*DATABASE_PROBLEMS, SQLAlchemyError) as error:
-            log.warning("A session's use was not noted", action="session_use_not_noted", error=repr(error))
 
     def _hash(self, cookie: str) -> bytes:
         return hmac.digest(self._key, cookie.encode(errors="surrogatepass"), hashlib.sha256)

@@ -1,23 +1,21 @@
 """From a token in a request to whose it is: one indexed look-up, each time, so that a revocation counts at once."""
 
 import hmac
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.access.identity import Identity, Unauthorized
+from admin_api.access.last_use import note_use
 from admin_api.access.schemas import status_of
 from admin_api.access.throttle import Seen
 from admin_api.access.token_format import ParsedToken
 from admin_api.actors import Role
-from admin_api.database import DATABASE_PROBLEMS, reading, transaction
-from runtime.logs import log
+from admin_api.database import reading
 from store.tables import api_tokens
 
-_USE_IS_NOTED_EVERY: Final = timedelta(minutes=1)
 _NO_HASH: Final = bytes(32)
 
 
@@ -54,18 +52,5 @@ class TokenLogin:
                 whose=identity,
                 public_id=row.public_id,
             )
-        if row.last_used_at is None or row.last_used_at <= now - _USE_IS_NOTED_EVERY:
-            await self._note_use(row.id, now)
+        await note_use(self._engine, api_tokens.c.last_used_at, row.id, row.last_used_at, now)
         return identity
-
-    async def _note_use(self, token_id: int, now: datetime) -> None:
-        """Never waits for somebody who holds the row, and never fails the request."""
-        free = sa.select(api_tokens.c.id).where(api_tokens.c.id == token_id).with_for_update(skip_locked=True)
-        note = sa.update(api_tokens).where(api_tokens.c.id == free.scalar_subquery()).values(last_used_at=now)
-        try:
-            async with transaction(self._engine) as connection:
-                await connection.execute(note)
-        except (*DATABASE_PROBLEMS, SQLAlchemyError) as error:
-            log.warning(
-                "A token's use was not noted", action="token_use_not_noted", token_id=token_id, error=repr(error)
-            )

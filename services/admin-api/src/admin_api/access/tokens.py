@@ -1,9 +1,10 @@
 """What can be done to tokens: each verb is one transaction with its row of the audit log. A secret is answered once."""
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from admin_api import audit
@@ -12,10 +13,31 @@ from admin_api.access.token_format import MintedToken, mint
 from admin_api.actors import Actor
 from admin_api.database import reading, transaction
 from admin_api.errors import ApiError, NotFound
+from admin_api.pages import Listing, Page, PageQuery, page_of
 from runtime.logs import log
 from store.tables import api_tokens, sessions
 
 _shown = [column for column in api_tokens.c if column.name != "secret_hash"]
+TOKENS: Final = Listing(name="tokens", shown=_shown, orders={"id": (api_tokens.c.id,)})
+
+
+class TokenFilters(PageQuery):
+    """The query of the list of tokens."""
+
+    active: bool | None = Field(default=None, description="Only those in use, or only those revoked or expired.")
+    limit: int = Field(default=100, ge=1, le=100)
+    sort: Literal["-id", "id"] = Field(default="-id", description="Newest first, or oldest.")
+
+    def conditions(self, now: datetime) -> list[sa.ColumnElement[bool]]:
+        """As SQL, on the table of tokens."""
+        if self.active is None:
+            return []
+        columns = api_tokens.c
+        in_use = sa.and_(
+            sa.or_(columns.revoked_at.is_(None), columns.revoked_at > now),
+            sa.or_(columns.expires_at.is_(None), columns.expires_at > now),
+        )
+        return [in_use if self.active else sa.not_(in_use)]
 
 
 class TokenNotActive(ApiError):  # noqa: N818 -- it names what is the case
@@ -42,19 +64,11 @@ class Tokens:
         log.info("Token created", action="token_created", token_id=token.id, name=token.name, role=token.role)
         return IssuedToken(**token.model_dump(), token=minted.text)
 
-    async def page(self, now: datetime, *, active: bool | None, skip: int, limit: int) -> tuple[list[Token], int]:
-        """The newest first, and how many there are in all."""
-        columns = api_tokens.c
-        in_use = sa.and_(
-            sa.or_(columns.revoked_at.is_(None), columns.revoked_at > now),
-            sa.or_(columns.expires_at.is_(None), columns.expires_at > now),
-        )
-        matches = [] if active is None else [in_use if active else sa.not_(in_use)]
-        page = sa.select(*_shown).where(*matches).order_by(columns.id.desc()).offset(skip).limit(limit)
+    async def page(self, filters: TokenFilters, now: datetime) -> Page[Token]:
+        """Raises `InvalidInput`."""
         async with reading(self._engine) as connection:
-            rows = (await connection.execute(page)).all()
-            total = await connection.scalar(sa.select(sa.func.count()).select_from(api_tokens).where(*matches))
-        return [Token.of(row, now) for row in rows], total or 0
+            page = await page_of(connection, TOKENS, filters, filters.conditions(now))
+        return page.map(lambda row: Token.of(row, now))
 
     async def revoke(self, token_id: int, actor: Actor, now: datetime) -> None:
         """From now on, on every instance, and the sessions that it opened with it. Twice is once. Raises `NotFound`."""

@@ -1,15 +1,19 @@
 """What was collected."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
 from admin_api.actors import Role
-from admin_api.candles import CandleQuery, prefers_csv, read_candles, to_csv, to_json
+from admin_api.candles import CandleQuery, read_candles, to_csv, to_json
+from admin_api.content_negotiation import VARY, preferred
 from admin_api.routes.paging import PAGE_HEADERS, send
 from admin_api.routes.shared import PREFIX, EngineDep, declared_token, needs, problems
 from admin_api.schemas import CandleRow, StoredSeries
 from admin_api.series import SeriesFilters, page_of_series
+
+_JSON: Final = "application/json"
+_CSV: Final = "text/csv"
 
 router = APIRouter(prefix=PREFIX, tags=["candles"], dependencies=[declared_token, needs(Role.VIEWER)])
 
@@ -18,14 +22,15 @@ router = APIRouter(prefix=PREFIX, tags=["candles"], dependencies=[declared_token
     "/candles",
     summary="Candles of one series, by ascending open time",
     response_model=list[CandleRow],
-    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}, **problems(404, 422)},
+    responses={200: {"content": {_CSV: {"schema": {"type": "string"}}}}, **problems(404, 422)},
 )
 async def get_candles(engine: EngineDep, query: Annotated[CandleQuery, Query()], request: Request) -> Response:
     """From `start` on, or the newest `limit` of them. JSON, or CSV by `format=csv` or `Accept: text/csv`."""
     rows = await read_candles(engine, query)
-    as_csv = query.format == "csv" or (query.format is None and prefers_csv(request.headers.get("accept", "")))
-    content, kind = (to_csv(rows), "text/csv; charset=utf-8") if as_csv else (to_json(rows), "application/json")
-    return Response(content, media_type=kind, headers={"Vary": "Accept"})
+    accept = ",".join(request.headers.getlist("accept"))
+    if query.format == "csv" or (query.format is None and preferred(accept, (_JSON, _CSV)) == _CSV):
+        return Response(to_csv(rows), media_type=f"{_CSV}; charset=utf-8", headers=VARY)
+    return Response(to_json(rows), media_type=_JSON, headers=VARY)
 
 
 @router.get(

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from admin_api.actors import Role
-from admin_api.fields import FilterText, RowId
+from admin_api.fields import FilterText, Input, RowId
 from admin_api.live.listening import Interest, Listening
 from admin_api.live.topics import Kind
 from admin_api.routes.shared import PREFIX, declared_token, needs, problems
@@ -30,10 +30,8 @@ _STREAM: Final[dict[str, Any]] = {
 }
 
 
-class EventsQuery(BaseModel):
+class EventsQuery(Input):
     """The query of the stream. Unknown parameters are refused."""
-
-    model_config = ConfigDict(extra="forbid")
 
     kind: list[Kind] = Field(
         default=[],

@@ -5,16 +5,17 @@ import json
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from pydantic import BaseModel, Field
-from pydantic import ConfigDict as ModelConfig
+from pydantic import Field
 
 from admin_api.actors import Role
 from admin_api.answers import Answer
 from admin_api.apply import Applying, all_configs
 from admin_api.apply_schemas import ApplyQuery, ApplyResult
+from admin_api.content_negotiation import VARY, preferred
 from admin_api.database import reading
+from admin_api.fields import Input
 from admin_api.manifest import Manifest, as_entries, to_yaml
-from admin_api.manifest_reading import JSON, YAML, read_manifest
+from admin_api.manifest_reading import JSON, YAML, YAML_NAMES, read_manifest
 from admin_api.routes.shared import PREFIX, CostDep, EngineDep, declared_token, needs, problems
 from admin_api.routes.writing import REPLAYED_HEADER, ConfigRoute, KeyedWritingDep
 from admin_api.work import Work
@@ -43,10 +44,8 @@ def _applying(request: Request) -> Applying:
 ApplyingDep = Annotated[Applying, Depends(_applying)]
 
 
-class ExportOptions(BaseModel):
+class ExportOptions(Input):
     """The query of export. Unknown parameters are refused."""
-
-    model_config = ModelConfig(extra="forbid")
 
     format: Literal["yaml", "json"] | None = Field(default=None, description="Stronger than the Accept header.")
 
@@ -68,7 +67,7 @@ async def export_configs(
     """
     async with reading(engine) as connection:
         found = await all_configs(connection)
-    if options.format == "json" or (options.format is None and _prefers_json(accept or "")):
+    if options.format == "json" or (options.format is None and preferred(accept or "", (*YAML_NAMES, JSON)) == JSON):
         content = await asyncio.to_thread(json.dumps, {"version": 1, "configs": as_entries(found)})
         return _file(content, JSON, "configs.json")
     return _file(await asyncio.to_thread(to_yaml, found), YAML, "configs.yaml")
@@ -96,9 +95,5 @@ async def apply_configs(
     return await writing.perform(effect)
 
 
-def _prefers_json(accept: str) -> bool:
-    return JSON in accept and "yaml" not in accept
-
-
 def _file(content: str, kind: str, name: str) -> Response:
-    return Response(content, media_type=kind, headers={"Content-Disposition": f'inline; filename="{name}"'})
+    return Response(content, media_type=kind, headers={"Content-Disposition": f'inline; filename="{name}"', **VARY})

@@ -4,11 +4,11 @@ from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from admin_api import runs, stats
 from admin_api.actors import Role
-from admin_api.fields import FilterText
+from admin_api.fields import FilterText, Input
 from admin_api.routes.paging import PAGE_HEADERS, send
 from admin_api.routes.shared import PREFIX, EngineDep, LogId, Now, declared_token, needs, problems
 from admin_api.schemas import ExecutionLog, Stats, Status
@@ -16,10 +16,8 @@ from admin_api.schemas import ExecutionLog, Stats, Status
 router = APIRouter(prefix=PREFIX, tags=["runs"], dependencies=[declared_token, needs(Role.VIEWER)])
 
 
-class StatsFilters(BaseModel):
+class StatsFilters(Input):
     """The query of the statistics. Unknown parameters are refused."""
-
-    model_config = ConfigDict(extra="forbid")
 
     job_type: FilterText | None = Field(default=None, examples=["data_collection"])
     hours: int = Field(default=24, ge=1, le=720, description="Runs that started in the last so many hours.")

@@ -98,9 +98,6 @@ _DESCRIPTIONS = {
     "`outcome-unknown`, the commit was not confirmed: repeat the request with the same Idempotency-Key, or read the "
     "current state before you try again.",
 }
-TOTAL_HEADER: Final[dict[str, Any]] = {
-    "X-Total-Count": {"description": "How many there are in all.", "schema": {"type": "integer"}}
-}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

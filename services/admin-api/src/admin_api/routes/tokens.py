@@ -3,45 +3,23 @@
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Body, Query, Request, Response
 
 from admin_api.access.schemas import IssuedToken, NewToken, Rotation, Token
+from admin_api.access.tokens import TokenFilters
 from admin_api.actors import Role
-from admin_api.fields import MAX_SKIP
-from admin_api.routes.shared import (
-    PREFIX,
-    TOTAL_HEADER,
-    AccessDep,
-    ActorDep,
-    Now,
-    TokenId,
-    declared_token,
-    needs,
-    problems,
-)
+from admin_api.routes.paging import PAGE_HEADERS, send
+from admin_api.routes.shared import PREFIX, AccessDep, ActorDep, Now, TokenId, declared_token, needs, problems
 
 router = APIRouter(prefix=f"{PREFIX}/tokens", tags=["access"], dependencies=[declared_token, needs(Role.ADMIN)])
 _NEVER_KEPT = {"Cache-Control": "no-store"}
 
 
-class TokenFilters(BaseModel):
-    """The query of the list. Unknown parameters are refused."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    active: bool | None = Field(default=None, description="Only those in use, or only those revoked or expired.")
-    skip: int = Field(default=0, ge=0, le=MAX_SKIP)
-    limit: int = Field(default=100, ge=1, le=100)
-
-
-@router.get("", responses={200: {"headers": TOTAL_HEADER}, **problems(422)}, summary="List the tokens, newest first")
+@router.get("", responses={200: {"headers": PAGE_HEADERS}, **problems(422)}, summary="List the tokens, newest first")
 async def list_tokens(
-    access: AccessDep, filters: Annotated[TokenFilters, Query()], now: Now, response: Response
+    access: AccessDep, filters: Annotated[TokenFilters, Query()], now: Now, request: Request, response: Response
 ) -> list[Token]:
-    page, total = await access.tokens.page(now, **dict(filters))
-    response.headers["X-Total-Count"] = str(total)
-    return page
+    return send(await access.tokens.page(filters, now), request, response)
 
 
 @router.post("", status_code=201, responses=problems(413, 415, 422), summary="Create a token")
