@@ -19,8 +19,8 @@ import psutil
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from benchmarks.collector_sides import EXCHANGE, Round
 
+from collector.candles.paging import first_step
 from collector.exchange.traits import traits_of
-from collector.pages import first_step
 from collector.settings import CollectorSettings
 from contracts.configs import CollectionConfig
 from contracts.runs import RunFinished
@@ -29,9 +29,9 @@ from contracts.topics import RUN_EVENTS, TICKS
 from contracts.vocabulary import RunStatus, Trigger
 from exchange_simulator.markets import list_markets
 from local_stack.stack import Stack
-from runtime.codec import decode
-from runtime.kafka import build_broker
-from runtime.publisher import EventPublisher
+from runtime.kafka.clients import build_broker
+from runtime.kafka.codec import decode
+from runtime.kafka.publisher import EventPublisher
 from runtime.settings import KafkaSettings
 
 TIMEFRAMES = ("1m", "5m", "1h")

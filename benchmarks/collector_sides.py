@@ -19,7 +19,7 @@ from typing_extensions import override
 from collector.app import build_worker
 from collector.exchange.clients import only_markets_of, point_at
 from collector.settings import CollectorSettings
-from runtime.worker import run
+from runtime.process.worker import run
 
 EXCHANGE = "binance"
 

@@ -198,7 +198,7 @@ class Outside:
     async def throttled_ms(self) -> float:
         """All waits of the collector's requests for the exchange's limit, so far."""
         metrics = (await self.collector.get("/metrics")).raise_for_status().text
-        line = rf'^candlekeep_throttle_wait_seconds_sum{{exchange="{EXCHANGE}"}} (\S+)'
+        line = rf'^candlekeep_rate_limit_wait_seconds_sum{{exchange="{EXCHANGE}"}} (\S+)'
         found = re.search(line, metrics, re.MULTILINE)
         return float(found[1]) * 1000 if found else 0.0
 

@@ -21,11 +21,11 @@ from benchmarks.ten_million_runs import QUICK_ROWS, ROWS, a_run_log
 from benchmarks.timing import milliseconds, spread
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from admin_api.cursors import encode, fingerprint
-from admin_api.database import transaction
-from admin_api.reports import ExchangesQuery, TopSymbolsQuery, exchanges, top_symbols
-from admin_api.runs import RUNS, RunFilters, page_of_runs
-from admin_api.schemas import ExecutionLog
+from admin_api.http.cursors import encode, fingerprint
+from admin_api.runs.queries import RUNS, RunFilters, page_of_runs
+from admin_api.runs.reports import ExchangesQuery, TopSymbolsQuery, exchanges, top_symbols
+from admin_api.runs.schemas import ExecutionLog
+from admin_api.writes.transactions import transaction
 from runtime.database import build_engine
 from runtime.settings import DatabaseSettings
 from store.tables import execution_logs

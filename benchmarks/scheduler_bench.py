@@ -21,15 +21,15 @@ from datetime import UTC, datetime
 
 import httpx
 import psutil
+from benchmarks.infrastructure import a_kafka, a_postgres
 from benchmarks.report import Row, table
-from benchmarks.substrate import a_kafka, a_postgres
 
 from contracts.configs import CollectionConfig, ConfigChanged
 from contracts.schedule import JobScheduled
 from contracts.topics import CONFIG_CHANGES, SCHEDULE_STATE
 from local_stack.ports import free_port
-from runtime.kafka import build_broker
-from runtime.publisher import EventPublisher
+from runtime.kafka.clients import build_broker
+from runtime.kafka.publisher import EventPublisher
 from runtime.settings import KafkaSettings
 
 INTERVAL_MINUTES = 10

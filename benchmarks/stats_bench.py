@@ -17,8 +17,8 @@ from benchmarks.report import Row, table
 from benchmarks.ten_million_runs import QUICK_ROWS, ROWS, a_run_log
 from benchmarks.timing import milliseconds, spread
 
-from admin_api.schemas import Stats
-from admin_api.stats import overview, stats_of
+from admin_api.runs.schemas import Stats
+from admin_api.runs.statistics import overview, stats_of
 from runtime.database import build_engine
 from runtime.settings import DatabaseSettings
 

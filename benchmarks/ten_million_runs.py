@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
-from benchmarks.substrate import a_database
+from benchmarks.infrastructure import a_database
 
 from store.migrate import upgrade
 

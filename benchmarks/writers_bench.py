@@ -21,8 +21,8 @@ from typing import Any
 import asyncpg
 import uvloop
 from aiokafka import TopicPartition
+from benchmarks.infrastructure import a_database, a_kafka
 from benchmarks.report import Row, table
-from benchmarks.substrate import a_database, a_kafka
 from benchmarks.writers_sides import (
     CANDLE_COLUMNS,
     LOG_COLUMNS,
@@ -48,11 +48,11 @@ from log_writer.schedule import ScheduleChanges
 from log_writer.settings import LogWriterSettings
 from log_writer.write import write_batch
 from runtime.database import build_engine
-from runtime.kafka import build_broker, build_consumer, topic_name
+from runtime.kafka.clients import build_broker, build_consumer, topic_name
+from runtime.kafka.publisher import EventPublisher
 from runtime.logs import configure_logging
-from runtime.publisher import EventPublisher
+from runtime.process.worker import Worker, serve
 from runtime.settings import DatabaseSettings, KafkaSettings
-from runtime.worker import Worker, serve
 
 LOG_BATCH = int(LogWriterSettings.model_fields["batch_max_records"].default)
 CANDLE_BATCH = int(CandleWriterSettings.model_fields["batch_max_records"].default)

@@ -20,10 +20,10 @@ from support.whole_system import system_options
 pytestmark = [pytest.mark.faults, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(240)]
 SEED = 20_261_122
 MOST = 50
-"""DEAD_LETTERS_MAX_RUN, where nothing else is set."""
+"""DEAD_LETTERS_MAX_CONSECUTIVE, where nothing else is set."""
 WITHOUT_LIMITS = {
-    "DEAD_LETTERS_MAX_RUN_AT_START": "100000",
-    "DEAD_LETTERS_MAX_RUN": "100000",
+    "DEAD_LETTERS_MAX_CONSECUTIVE_AT_START": "100000",
+    "DEAD_LETTERS_MAX_CONSECUTIVE": "100000",
     "DEAD_LETTERS_MAX_SHARE": "1",
 }
 """As the runbook says."""

@@ -20,7 +20,7 @@ from support.whole_system import system_options
 pytestmark = [pytest.mark.faults, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(240)]
 SEED = 20_261_122
 TOPICS = (TICKS, RUN_EVENTS, CANDLES, CONFIG_CHANGES, SCHEDULE_STATE)
-ONE_PLACE = {"MAX_RUNS": "1", "MAX_RUNS_PER_LANE": "1", "MAX_RUNS_OF_ITS_OWN": "1"}
+ONE_PLACE = {"MAX_SHARED_RUNS": "1", "MAX_RUNS_PER_LANE": "1", "RESERVED_RUNS_PER_LANE": "1"}
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from uuid import uuid4
 import aiohttp
 from prometheus_client import CollectorRegistry
 
-from collector.clock import ExchangeClock
+from collector.exchange.circuit_state import ProbePolicy
 from collector.exchange.clients import ClientOptions, ExchangeClients
-from collector.exchange.health import ProbePolicy
+from collector.exchange.clock import ExchangeClock
 from collector.metrics import CollectorMetrics
-from collector.patience import Patience
-from collector.retry import RetryPolicy
-from collector.series import Series, collect_series
+from collector.run.retry_policy import RetryPolicy
+from collector.run.retrying import Retrier
+from collector.run.timeframe_run import TimeframeRun, collect_timeframe
 from contracts.configs import CollectionConfig
 from contracts.ticks import TickDue
 from contracts.vocabulary import Trigger
@@ -49,8 +49,8 @@ class Exchanges:
 
     async def warm_up(self, exchange: str) -> None:
         """Have the markets read, so that the next request is one for candles; a busy machine may need several tries."""
-        patience = Patience(exchange, QUICK, asyncio.get_running_loop().time() + 20, self.metrics)
-        await patience.insist(lambda: self.clients.of(exchange).require(symbol_of(exchange), "1m"))
+        retrier = Retrier(exchange, QUICK, asyncio.get_running_loop().time() + 20, self.metrics)
+        await retrier.retry_until_deadline(lambda: self.clients.of(exchange).require(symbol_of(exchange), "1m"))
 
     async def collect(
         self,
@@ -61,18 +61,18 @@ class Exchanges:
         symbol: str | None = None,
         policy: RetryPolicy = QUICK,
         max_pages: int = 100,
-    ) -> Series:
+    ) -> TimeframeRun:
         """A series read to its end, within 20 seconds; raises what collecting raises."""
-        series = Series(symbol or symbol_of(exchange), timeframe)
-        patience = Patience(exchange, policy, asyncio.get_running_loop().time() + 20, self.metrics)
-        await collect_series(self.clients.of(exchange), series, window_start, patience, max_pages)
+        series = TimeframeRun(symbol or symbol_of(exchange), timeframe)
+        retrier = Retrier(exchange, policy, asyncio.get_running_loop().time() + 20, self.metrics)
+        await collect_timeframe(self.clients.of(exchange), series, window_start, retrier, max_pages)
         return series
 
     def count(self, metric: str, **labels: str) -> float:
         return self.registry.get_sample_value(metric, labels) or 0.0
 
 
-def rows_of(series: Series) -> list[list[float]]:
+def rows_of(series: TimeframeRun) -> list[list[float]]:
     return [list(candle) for _, candles in series.batches for candle in candles]
 
 

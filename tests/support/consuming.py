@@ -14,11 +14,11 @@ from contracts.event import Event
 from contracts.ticks import TickDue
 from contracts.topics import Topic
 from contracts.vocabulary import Trigger
-from runtime.aiokafka_inside import committed_with_metadata
 from runtime.dead_letters import DeadLetters
-from runtime.kafka import build_consumer, topic_name
+from runtime.kafka.aiokafka_internals import committed_with_metadata
+from runtime.kafka.clients import build_consumer, topic_name
+from runtime.kafka.publisher import EventPublisher
 from runtime.metrics import ConsumerMetrics
-from runtime.publisher import EventPublisher
 from runtime.settings import KafkaSettings
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)

@@ -13,10 +13,10 @@ from contracts.event import Event
 from contracts.topics import ALL_TOPICS, Topic
 from local_stack.kafka_provider import command_memory_kafka
 from local_stack.keeper import KeptKafka
-from runtime.codec import decode
-from runtime.kafka import build_admin, topic_name
+from runtime.kafka.clients import build_admin, topic_name
+from runtime.kafka.codec import decode
+from runtime.kafka.topics import topic_configs
 from runtime.settings import KafkaSettings
-from runtime.topics import topic_configs
 from support.polling import eventually
 
 E = TypeVar("E", bound=Event)

@@ -11,8 +11,8 @@ from contracts.dead_letters import DeadLetter
 from contracts.event import Event
 from contracts.topics import DEAD_LETTERS, Topic
 from runtime.dead_letters import DeadLetters
+from runtime.kafka.publisher import EventPublisher, PublishFailed
 from runtime.metrics import ConsumerMetrics
-from runtime.publisher import EventPublisher, PublishFailed
 from runtime.settings import DeadLetterSettings, KafkaSettings
 
 

@@ -12,15 +12,15 @@ from contracts.event import Event
 from contracts.schedule import JobScheduled
 from contracts.ticks import TickDue
 from contracts.topics import CONFIG_CHANGES, Topic
-from runtime.publisher import PublishFailed
-from scheduler.agenda import Agenda
+from runtime.kafka.publisher import PublishFailed
 from scheduler.book import Book
+from scheduler.due_queue import DueQueue
 from scheduler.grid import to_instant
 from scheduler.handlers import Handlers
-from scheduler.lanes import Lanes
 from scheduler.metrics import SchedulerMetrics
 from scheduler.settings import SchedulerSettings
-from scheduler.states import States
+from scheduler.state_publisher import StatePublisher
+from scheduler.tick_publisher import TickPublisher
 from scheduler.ticker import Ticker
 from support.polling import eventually
 from support.schedules import HOUR_MS, NOON_MS, SPREAD_MS, a_change
@@ -70,8 +70,8 @@ class Service:
         settings = SchedulerSettings(
             kafka_bootstrap_servers="nowhere:1",
             clock_check_seconds=0.01,
-            retry_pause_max_seconds=0.02,
-            handover_seconds=0.2,
+            publish_retry_max_wait_seconds=0.02,
+            handover_timeout_seconds=0.2,
             tick_batch_size=10,
         )
         self.registry = CollectorRegistry()
@@ -79,37 +79,37 @@ class Service:
         clock = self.clock
         publisher: Any = self.kafka
         self.book = Book(SPREAD_MS, 24 * HOUR_MS)
-        self.agenda = Agenda(self.book.due_at)
+        self.due_queue = DueQueue(self.book.due_at)
         self.replaced = False
-        self.states = States(
+        self.states = StatePublisher(
             self.book,
             publisher,
             clock,
             metrics,
-            longest_pause=settings.retry_pause_max_seconds,
+            longest_pause=settings.publish_retry_max_wait_seconds,
             replaced=lambda: self.replaced,
         )
-        self.lanes = Lanes(
+        self.lanes = TickPublisher(
             settings,
             book=self.book,
-            agenda=self.agenda,
-            states=self.states,
+            due_queue=self.due_queue,
+            state_publisher=self.states,
             publisher=publisher,
             clock=clock,
             metrics=metrics,
         )
         self.handlers = Handlers(
             book=self.book,
-            agenda=self.agenda,
-            lanes=self.lanes,
-            states=self.states,
+            due_queue=self.due_queue,
+            tick_publisher=self.lanes,
+            state_publisher=self.states,
             clock=clock,
             metrics=metrics,
-            handover_seconds=settings.handover_seconds,
+            handover_timeout_seconds=settings.handover_timeout_seconds,
         )
         self.ticker = Ticker(
-            agenda=self.agenda,
-            lanes=self.lanes,
+            due_queue=self.due_queue,
+            tick_publisher=self.lanes,
             clock=clock,
             metrics=metrics,
             doubt=lambda: self.doubt,

@@ -16,9 +16,9 @@ from contracts.schedule import JobScheduled
 from contracts.ticks import TickDue
 from contracts.topics import CONFIG_CHANGES, Topic
 from local_stack.ports import free_port
-from runtime.publisher import EventPublisher
+from runtime.kafka.publisher import EventPublisher
+from runtime.process.worker import serve
 from runtime.settings import KafkaSettings
-from runtime.worker import serve
 from scheduler.app import build_worker
 from scheduler.clock import wall_clock
 from scheduler.settings import SchedulerSettings

@@ -17,15 +17,16 @@ from pydantic import Field
 
 from contracts.event import Event
 from contracts.topics import DEAD_LETTERS, TICKS
-from runtime.concurrent import ConcurrentConsumer, Limits
+from runtime.consumers.concurrent import ConcurrentConsumer
+from runtime.consumers.limits import InFlightLimits
 from runtime.dead_letters import DeadLetters
-from runtime.health import Health
-from runtime.kafka import build_broker
+from runtime.kafka.clients import build_broker
+from runtime.kafka.publisher import EventPublisher
+from runtime.lifecycle.health import Health
+from runtime.lifecycle.startup_errors import StartupRefused
 from runtime.metrics import ConsumerMetrics, new_registry
-from runtime.publisher import EventPublisher
-from runtime.refusal import StartupRefused
+from runtime.process.worker import Worker, run
 from runtime.settings import WorkerSettings
-from runtime.worker import Worker, run
 from support.consuming import number_of
 
 
@@ -61,7 +62,7 @@ def build(settings: TinySettings) -> Worker:
         handler=handle,
         dead_letters=DeadLetters(EventPublisher(broker, settings, "tiny"), "tiny", metrics, settings),
         metrics=metrics,
-        limits=Limits(commit_interval=0.2),
+        limits=InFlightLimits(commit_interval=0.2),
     )
     return Worker(
         name="tiny",

@@ -13,10 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contracts.event import Event
 from contracts.topics import Topic
 from runtime.database import build_engine
-from runtime.kafka import build_broker, build_consumer, topic_name
-from runtime.publisher import EventPublisher
+from runtime.kafka.clients import build_broker, build_consumer, topic_name
+from runtime.kafka.publisher import EventPublisher
+from runtime.process.worker import Worker, serve
 from runtime.settings import DatabaseSettings, KafkaSettings, WorkerSettings
-from runtime.worker import Worker, serve
 from support.polling import eventually
 
 S = TypeVar("S", bound=WorkerSettings)

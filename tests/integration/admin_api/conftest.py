@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from admin_api.app import AdminApi, build
+from admin_api.app import AdminApi, build_api
 from admin_api.settings import AdminApiSettings
 from store.tables import execution_logs
 from support.api import TOKEN, client_of
@@ -34,7 +34,7 @@ def a_setting(database_url: str) -> Settings:
 @pytest.fixture
 async def api(a_setting: Settings) -> AsyncIterator[AdminApi]:
     """The API as served, without its relay."""
-    made = build(a_setting())
+    made = build_api(a_setting())
     yield made
     await made.engine.dispose()
 

@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from admin_api.access.token_format import mint
-from admin_api.app import AdminApi, build
+from admin_api.app import AdminApi, build_api
+from admin_api.auth.token_format import mint
 from store.tables import audit_log
 from support.api import TOKEN, a_config, a_token, client_of, created
 
@@ -103,7 +103,7 @@ async def test_faults_of_form_are_not_recorded(client: httpx.AsyncClient) -> Non
 
 
 async def test_trying_without_end_does_not_fill_the_log(a_setting: Any) -> None:
-    api = build(a_setting(failed_logins_per_minute=100_000))
+    api = build_api(a_setting(failed_logins_per_minute=100_000))
     async with client_of(api, "wrong") as caller:
         assert {(await caller.get("/me")).status_code for _ in range(200)} == {401}
     async with client_of(api) as admin:
@@ -124,7 +124,7 @@ async def test_a_path_of_any_kind_is_recorded_harmlessly(api: AdminApi, client: 
 
 
 async def test_without_a_database_a_refusal_is_still_a_refusal(a_setting: Any) -> None:
-    api = build(a_setting(database_url=SecretStr("postgresql://nobody@127.0.0.1:1/nothing")))
+    api = build_api(a_setting(database_url=SecretStr("postgresql://nobody@127.0.0.1:1/nothing")))
     async with client_of(api, "wrong") as caller:
         assert (await caller.get("/me")).status_code == 401
         metrics = (await caller.get("http://api/metrics")).text

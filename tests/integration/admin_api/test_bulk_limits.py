@@ -8,8 +8,8 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from admin_api.app import AdminApi, build
-from admin_api.rate_limits import RateLimits
+from admin_api.app import AdminApi, build_api
+from admin_api.middleware.rate_limits import RateLimitMiddleware
 from contracts.topics import TICKS
 from store.tables import configs, outbox
 from support.api import a_config
@@ -20,9 +20,9 @@ pytestmark = pytest.mark.postgres
 @pytest.fixture
 async def api(a_setting: Callable[..., Any]) -> AsyncIterator[AdminApi]:
     """Its limits see no time pass, so nothing comes back meanwhile."""
-    made = build(a_setting(requests_per_minute=30, triggers_per_minute=5))
-    [limits] = [each for each in made.app.user_middleware if each.cls is RateLimits]
-    now = signature(RateLimits).parameters["monotonic"].default()
+    made = build_api(a_setting(requests_per_minute=30, triggers_per_minute=5))
+    [limits] = [each for each in made.app.user_middleware if each.cls is RateLimitMiddleware]
+    now = signature(RateLimitMiddleware).parameters["monotonic"].default()
     limits.kwargs["monotonic"] = lambda: now
     yield made
     await made.engine.dispose()

@@ -9,7 +9,7 @@ from admin_api.app import AdminApi
 from contracts.configs import ConfigChanged, ConfigRemoved
 from contracts.ticks import TickDue
 from contracts.topics import CONFIG_CHANGES, TICKS
-from runtime.codec import decode
+from runtime.kafka.codec import decode
 from store.tables import config_timeframes, outbox
 from support.api import a_config, created
 

@@ -12,8 +12,8 @@ import pytest
 import sqlalchemy as sa
 import structlog
 
-from admin_api.app import AdminApi, build
-from runtime.http_server import http_server
+from admin_api.app import AdminApi, build_api
+from runtime.process.http_server import http_server
 from store.tables import metadata
 from support.api import BASE, TOKEN, a_token, client_of, created
 from support.identity_provider import AUDIENCE, ISSUER, a_jwt, a_key, key_server
@@ -33,7 +33,7 @@ KEY = a_key()
 @pytest.fixture
 async def api(a_setting: Any) -> AsyncIterator[AdminApi]:
     async with key_server(KEY) as provider:
-        made = build(
+        made = build_api(
             a_setting(
                 requests_per_minute=10**9,
                 triggers_per_minute=10**9,
@@ -133,7 +133,7 @@ async def test_malformed_requests_are_refused_as_problems_and_leave_nothing_behi
         assert [line for line in lines if "exc_info" in line or line["log_level"] in {"error", "critical"}] == []
         after = await rows(api)
         assert {name: count for name, count in after.items() if count != before[name]}.keys() <= BOOKKEEPING
-        assert api.app.state.listeners.count == 0
+        assert api.app.state.event_streams.count == 0
         assert (await admin.get("/configs/1")).json()["version"] == 1
         assert (await admin.get("http://api/health/ready")).status_code == 200
 

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from admin_api.access.public import PUBLIC_PATHS
 from admin_api.app import AdminApi
-from runtime.http_server import http_server
+from admin_api.auth.public_paths import PUBLIC_PATHS
+from runtime.process.http_server import http_server
 from support.api import BASE, TOKEN, a_config, client_of, created
 from support.polling import eventually
 
@@ -58,7 +58,7 @@ async def test_head_of_a_stream_ends_with_its_headers(api: AdminApi, served: htt
     head = await served.head(f"{BASE}/events", headers=BEARER)
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-type"].startswith("text/event-stream")
-    await eventually(lambda: api.app.state.listeners.count == 0, within=5)
+    await eventually(lambda: api.app.state.event_streams.count == 0, within=5)
 
 
 async def test_head_needs_a_token_where_get_does_and_405_names_it(served: httpx.AsyncClient) -> None:

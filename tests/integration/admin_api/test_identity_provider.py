@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from admin_api.app import AdminApi, build
+from admin_api.app import AdminApi, build_api
 from support.api import TOKEN, a_config, client_of, created
 from support.identity_provider import AUDIENCE, ISSUER, KeyServer, a_jwt, a_key, key_server
 
@@ -25,7 +25,7 @@ async def provider() -> AsyncIterator[KeyServer]:
 
 @pytest.fixture
 async def api(a_setting: Any, provider: KeyServer) -> AsyncIterator[AdminApi]:
-    made = build(
+    made = build_api(
         a_setting(
             oidc_issuer=ISSUER,
             oidc_audience=AUDIENCE,
@@ -155,6 +155,6 @@ async def test_a_session_does_not_outlive_the_jwt_that_opened_it(api: AdminApi) 
 
 
 async def test_without_a_provider_a_jwt_is_just_a_wrong_token(a_setting: Any) -> None:
-    plain = build(a_setting())
+    plain = build_api(a_setting())
     assert (await who(plain, a_jwt(KEY))).status_code == 401
     await plain.engine.dispose()

@@ -11,14 +11,14 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from admin_api.access.tokens import TOKENS, TokenFilters
 from admin_api.app import AdminApi
-from admin_api.config_list import CONFIGS as CONFIGS_LIST
-from admin_api.config_list import ConfigFilters
-from admin_api.pages import Listing, PageQuery, explain, page_of, select_page, walk_along_indexes
-from admin_api.reports import FAILURES
-from admin_api.runs import RUNS, RunFilters
-from admin_api.series import SERIES, SeriesFilters
+from admin_api.auth.tokens import TOKENS, TokenFilters
+from admin_api.candles.series import SERIES, SeriesFilters
+from admin_api.configs.listing import CONFIGS as CONFIGS_LIST
+from admin_api.configs.listing import ConfigFilters
+from admin_api.http.pagination import Listing, PageQuery, explain, page_of, select_page, walk_along_indexes
+from admin_api.runs.queries import RUNS, RunFilters
+from admin_api.runs.reports import FAILURES
 from store.tables import series
 from support.api import BASE, created
 

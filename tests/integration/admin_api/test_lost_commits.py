@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from admin_api.app import AdminApi
-from admin_api.database import transaction
+from admin_api.writes.transactions import transaction
 from support.api import a_config, client_of, created
 from support.polling import eventually
 

@@ -13,11 +13,11 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from admin_api.app import AdminApi, build
-from admin_api.manual_run_queue import INITIAL_RUN_WITHIN, RESEND_AFTER
+from admin_api.app import AdminApi, build_api
+from admin_api.configs.manual_run_queue import INITIAL_RUN_WITHIN, RESEND_AFTER
 from contracts.ticks import TickDue, initial_run_id
 from contracts.topics import TICKS
-from runtime.codec import decode
+from runtime.kafka.codec import decode
 from store.tables import configs, execution_logs, manual_runs, outbox
 from support.api import client_of, created
 
@@ -44,7 +44,7 @@ async def running(add_run: AddRun, config: dict[str, Any]) -> int:
 
 @pytest.fixture
 async def other_instance(a_setting: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    made = build(a_setting())
+    made = build_api(a_setting())
     async with client_of(made) as client:
         yield client
     await made.engine.dispose()
@@ -298,7 +298,7 @@ async def test_two_instances_release_a_run_once(
 ) -> None:
     run_id = await trigger(client, config)
     await end(api, running)
-    other = build(a_setting())
+    other = build_api(a_setting())
     await asyncio.gather(*(release(each) for each in (api, other) for _ in range(3)))
     await other.engine.dispose()
     assert await released(api) == [run_id]

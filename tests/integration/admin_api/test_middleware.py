@@ -11,14 +11,14 @@ import structlog
 from prometheus_client import CollectorRegistry
 from starlette.types import Receive, Scope, Send
 
-from admin_api.access.assembly import assemble
-from admin_api.access.gate import Gate
-from admin_api.actors import Actor, Role
-from admin_api.app import AdminApi, build
+from admin_api.app import AdminApi, build_api
+from admin_api.auth.assembly import assemble
+from admin_api.http.request_ids import RequestIdMiddleware
 from admin_api.metrics import Metrics
-from admin_api.rate_limits import RateLimits
-from admin_api.request_ids import RequestIds
-from runtime.http_server import http_server
+from admin_api.middleware.authentication import AuthenticationMiddleware
+from admin_api.middleware.rate_limits import RateLimitMiddleware
+from admin_api.writes.actors import Actor, Role
+from runtime.process.http_server import http_server
 from support.api import TOKEN, client_of, created
 
 pytestmark = pytest.mark.postgres
@@ -94,7 +94,7 @@ async def test_the_documentation_page_may_run_its_own_scripts_and_nobody_elses(a
 async def test_pages_of_other_origins_may_not_call_unless_they_are_named(a_setting: Callable[..., Any]) -> None:
     asking = {"Origin": PAGE, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "If-Match"}
     for allowed, origin, expected in (("", PAGE, None), (PAGE, PAGE, PAGE), (PAGE, "https://evil.example", None)):
-        api = build(a_setting(cors_allowed_origins=allowed))
+        api = build_api(a_setting(cors_allowed_origins=allowed))
         async with client_of(api) as client:
             asked = await client.options("/configs/1", headers=asking | {"Origin": origin})
             answer = await client.get("/health/live", headers={"Origin": origin})
@@ -113,7 +113,7 @@ def test_an_origin_that_is_none_is_refused_at_the_start(a_setting: Callable[...,
 async def test_who_asks_too_often_is_told_when_to_try_again_and_others_are_not_held_up(
     a_setting: Callable[..., Any],
 ) -> None:
-    api = build(a_setting(requests_per_minute=5, triggers_per_minute=2))
+    api = build_api(a_setting(requests_per_minute=5, triggers_per_minute=2))
     async with client_of(api) as client:
         config = await created(client)
         path = f"/configs/{config['id']}/trigger"
@@ -144,7 +144,7 @@ async def test_what_was_used_up_comes_back_with_time() -> None:
         if message["type"] == "http.response.start":
             statuses.append(message["status"])
 
-    limited = RateLimits(answer, requests_per_minute=2, triggers_per_minute=1, monotonic=lambda: now[0])
+    limited = RateLimitMiddleware(answer, requests_per_minute=2, triggers_per_minute=1, monotonic=lambda: now[0])
     actor = Actor(kind="bootstrap", name="bootstrap", role=Role.ADMIN, request_id="r")
     scope = {"type": "http", "method": "GET", "path": "/", "state": {"actor": actor}}
     for seconds in (0, 0, 0, 29, 1, 0):
@@ -163,8 +163,10 @@ async def test_failed_logins_are_forgotten_with_time_though_the_wall_clock_was_s
         raise AssertionError("nobody was let in")
 
     access = assemble(a_setting(failed_logins_per_minute=1), api.engine, metrics)
-    gate = Gate(unknown, access=access, metrics=metrics, clock=lambda: wall, monotonic=lambda: monotonic)
-    guesses = httpx.AsyncClient(transport=httpx.ASGITransport(app=RequestIds(gate)), base_url="http://api/x")
+    gate = AuthenticationMiddleware(
+        unknown, access=access, metrics=metrics, clock=lambda: wall, monotonic=lambda: monotonic
+    )
+    guesses = httpx.AsyncClient(transport=httpx.ASGITransport(app=RequestIdMiddleware(gate)), base_url="http://api/x")
     async with guesses as client:
         headers = {"Authorization": "Bearer a-guess"}
         assert [(await client.get("/", headers=headers)).status_code for _ in range(2)] == [401, 429]

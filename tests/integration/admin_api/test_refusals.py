@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from fastapi.routing import APIRoute
 from pydantic import SecretStr
 
-from admin_api.access.public import PUBLIC_PATHS
-from admin_api.app import AdminApi, build
+from admin_api.app import AdminApi, build_api
+from admin_api.auth.public_paths import PUBLIC_PATHS
 from support.api import BASE, TOKEN, a_config, client_of, created
 
 pytestmark = pytest.mark.postgres
@@ -224,7 +224,7 @@ def every_route(api: AdminApi) -> list[tuple[str, str]]:
 
 
 async def test_everything_but_health_metrics_and_docs_needs_the_token(a_setting: Any) -> None:
-    api = build(a_setting(failed_logins_per_minute=100_000))
+    api = build_api(a_setting(failed_logins_per_minute=100_000))
     guarded = [route for route in every_route(api) if route[1] not in PUBLIC_PATHS]
     assert len(guarded) >= 21
     for method, path in [*guarded, ("GET", "/api"), ("GET", "/nothing"), ("OPTIONS", "/api/v1")]:
@@ -301,7 +301,7 @@ async def test_health_and_metrics_query_the_database_once_a_second_however_often
 
 
 async def test_without_a_database_every_data_route_is_503_and_the_process_lives(a_setting: Any) -> None:
-    api = build(a_setting(database_url=SecretStr("postgresql://nobody@127.0.0.1:1/nothing")))
+    api = build_api(a_setting(database_url=SecretStr("postgresql://nobody@127.0.0.1:1/nothing")))
     guarded = [route for route in every_route(api) if route[1] not in PUBLIC_PATHS and route not in NEEDS_NO_DATABASE]
     bodies: dict[str, Any] = {"/configs": a_config(), "/tokens": {"name": "a", "role": "viewer"}, "/rotate": {}}
     bodies["/configs/apply"] = {"configs": []}
@@ -327,7 +327,7 @@ async def test_without_a_database_every_data_route_is_503_and_the_process_lives(
 
 
 async def test_a_busy_database_is_503_within_the_patience_set(api: AdminApi, a_setting: Any) -> None:
-    impatient = build(a_setting(database_command_timeout_seconds=0.3))
+    impatient = build_api(a_setting(database_command_timeout_seconds=0.3))
     async with client_of(impatient) as client:
         config = await created(client)
         async with api.engine.begin() as other:

@@ -13,10 +13,10 @@ import asyncpg
 import pytest
 import sqlalchemy as sa
 
-from admin_api.app import AdminApi, build
-from admin_api.configs import resync
-from admin_api.outbox import announcement, append
-from admin_api.relay import _awake
+from admin_api.app import AdminApi, build_api
+from admin_api.configs.service import resync
+from admin_api.relay.relay import _awake
+from admin_api.writes.outbox import announcement, append
 from contracts.configs import CollectionConfig, ConfigChanged, ConfigRemoved
 from contracts.ticks import TickDue
 from contracts.topics import CONFIG_CHANGES, TICKS
@@ -40,7 +40,7 @@ def running(a_setting: Any) -> Start:
 
     @asynccontextmanager
     async def start(kafka: KafkaSettings, **changes: Any) -> AsyncIterator[AdminApi]:
-        api = build(
+        api = build_api(
             a_setting(
                 **changes,
                 kafka_bootstrap_servers=kafka.kafka_bootstrap_servers,

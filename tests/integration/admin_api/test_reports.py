@@ -8,9 +8,9 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from admin_api import reports
 from admin_api.app import AdminApi
-from admin_api.counts import timed_runs_by_exchange
+from admin_api.runs import reports
+from admin_api.runs.hourly_counts import timed_runs_by_exchange
 from support.api import BASE
 from support.shared_data import shared_file
 

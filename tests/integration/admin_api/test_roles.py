@@ -9,10 +9,10 @@ import pytest
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
-from admin_api.access.public import is_public
-from admin_api.access.roles import least_role, require_declared_roles
-from admin_api.actors import Role
 from admin_api.app import AdminApi
+from admin_api.auth.public_paths import is_public
+from admin_api.auth.required_roles import least_role, require_declared_roles
+from admin_api.writes.actors import Role
 from support.api import BASE, a_token, client_of
 
 pytestmark = pytest.mark.postgres

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from admin_api.app import AdminApi, build
-from runtime.http_server import http_server
+from admin_api.app import AdminApi, build_api
+from runtime.process.http_server import http_server
 from support.api import TOKEN, created
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(1200)]
@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 async def api(a_setting: Callable[..., Any]) -> AsyncIterator[AdminApi]:
     """With its limits out of the way."""
     without_limits = {"requests_per_minute": 10**9, "triggers_per_minute": 10**9, "failed_logins_per_minute": 100_000}
-    made = build(a_setting(**without_limits))
+    made = build_api(a_setting(**without_limits))
     await made.feed.stop()  # else a stream of events lasts for minutes; now each begins, and ends at once
     yield made
     await made.engine.dispose()

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from admin_api.app import AdminApi, build
+from admin_api.app import AdminApi, build_api
 from store.tables import sessions
 from support.api import BASE, TOKEN, a_config, a_token, client_of
 
@@ -57,7 +57,7 @@ async def rows(api: AdminApi) -> list[sa.Row[Any]]:
 
 @pytest.fixture
 async def other_instance(a_setting: Any) -> AsyncIterator[AdminApi]:
-    made = build(a_setting())
+    made = build_api(a_setting())
     yield made
     await made.engine.dispose()
 
@@ -84,8 +84,8 @@ async def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites(api: Admin
     assert plain["domain"] == ""
     assert len(plain.value) == 43
     assert 43_100 < int(plain["max-age"]) <= 43_200
-    behind = build(a_setting(trusted_proxies="127.0.0.1"))
-    always = build(a_setting(session_cookie_secure=True))
+    behind = build_api(a_setting(trusted_proxies="127.0.0.1"))
+    always = build_api(a_setting(session_cookie_secure=True))
     _, forwarded = await login(behind, **{"X-Forwarded-Proto": "https"})
     _, told = await login(always)
     for secure in (forwarded, told):
@@ -162,7 +162,7 @@ async def test_it_ends_with_the_token_that_opened_it(api: AdminApi, client: http
 
 async def test_a_changed_bootstrap_token_ends_every_session(api: AdminApi, a_setting: Any) -> None:
     cookie = await cookie_of(api)
-    changed = build(a_setting(candlekeep_admin_token=SecretStr("another-token-of-the-environment")))
+    changed = build_api(a_setting(candlekeep_admin_token=SecretStr("another-token-of-the-environment")))
     assert (await look(changed, cookie)).status_code == 401
     assert (await look(api, cookie)).status_code == 200
     await changed.engine.dispose()
@@ -195,7 +195,7 @@ async def test_old_sessions_are_cleared_away_by_the_next_login(api: AdminApi) ->
     "cookie", ["candlekeep-session=guess", "candlekeep-session=\u00e9", "candlekeep-session=" + "x" * 9000]
 )
 async def test_a_made_up_cookie_is_401_and_counts_as_a_guess(a_setting: Any, cookie: str) -> None:
-    api = build(a_setting(failed_logins_per_minute=1))
+    api = build_api(a_setting(failed_logins_per_minute=1))
     good = await cookie_of(api)
     assert (await look(api, good)).status_code == 200
     answers = [(await look(api, cookie)).status_code for _ in range(2)]

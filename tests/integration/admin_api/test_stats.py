@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from admin_api import durations
 from admin_api.app import AdminApi
-from admin_api.counts import rounded_up
-from admin_api.stats import stats_of, success_rate
+from admin_api.runs import percentiles
+from admin_api.runs.hourly_counts import rounded_up
+from admin_api.runs.statistics import stats_of, success_rate
 from contracts.vocabulary import ErrorClass
 from store.tables import execution_logs
 
@@ -117,7 +117,7 @@ async def test_stats_of_any_window_equal_the_plain_sql(
 async def test_percentiles_of_many_runs_are_within_one_percent(
     api: AdminApi, database_url: str, monkeypatch: pytest.MonkeyPatch, rng: random.Random, settled: bool
 ) -> None:
-    monkeypatch.setattr(durations, "EXACT_UP_TO", -1)
+    monkeypatch.setattr(percentiles, "EXACT_UP_TO", -1)
     connection = await asyncpg.connect(database_url)
     try:
         await connection.execute("TRUNCATE job_execution_logs")

@@ -12,8 +12,8 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from admin_api.access.token_format import mint, parse
-from admin_api.app import AdminApi, build
+from admin_api.app import AdminApi, build_api
+from admin_api.auth.token_format import mint, parse
 from store.tables import api_tokens
 from support.api import TOKEN, a_config, a_token, client_of
 
@@ -24,7 +24,7 @@ NOWHERE = SecretStr("postgresql://nobody@127.0.0.1:1/nothing")
 
 @pytest.fixture
 async def other_instance(a_setting: Any) -> AsyncIterator[AdminApi]:
-    made = build(a_setting())
+    made = build_api(a_setting())
     yield made
     await made.engine.dispose()
 
@@ -72,7 +72,7 @@ async def test_its_holder_is_known_by_name_and_role(api: AdminApi, client: httpx
 
 
 async def test_the_bootstrap_token_is_an_admin_that_needs_no_database(a_setting: Any) -> None:
-    without = build(a_setting(database_url=NOWHERE))
+    without = build_api(a_setting(database_url=NOWHERE))
     me = await who(without, TOKEN)
     assert (me.status_code, me.json()["kind"], me.json()["role"]) == (200, "bootstrap", "admin")
     assert (await who(without, mint().text)).status_code == 503
@@ -83,7 +83,7 @@ async def test_the_bootstrap_token_is_an_admin_that_needs_no_database(a_setting:
     "change", [lambda text: text[:-1] + ("0" if text[-1] != "0" else "1"), lambda text: text + "0"]
 )
 async def test_a_malformed_token_is_refused_without_asking_the_database(a_setting: Any, change: Any) -> None:
-    without = build(a_setting(database_url=NOWHERE))
+    without = build_api(a_setting(database_url=NOWHERE))
     answer = await who(without, change(mint().text))
     assert (answer.status_code, answer.json()["type"]) == (401, "urn:candlekeep:problem:unauthorized")
     await without.engine.dispose()
@@ -214,7 +214,7 @@ async def test_a_bad_wish_is_422(client: httpx.AsyncClient, body: dict[str, Any]
 
 
 async def test_failed_logins_are_throttled_per_address_and_whoever_came_in_before_still_does(a_setting: Any) -> None:
-    api = build(a_setting(failed_logins_per_minute=3))
+    api = build_api(a_setting(failed_logins_per_minute=3))
     async with client_of(api) as admin:
         token = (await a_token(admin, "viewer"))["token"]
         fresh = (await a_token(admin, "viewer"))["token"]
@@ -226,14 +226,14 @@ async def test_failed_logins_are_throttled_per_address_and_whoever_came_in_befor
         assert (await who(api, token)).status_code == 200
         assert (await who(api, fresh)).status_code == 429  # nobody can tell it from a guess without a look-up
         metrics = (await admin.get("http://api/metrics")).text
-    assert 'candlekeep_api_logins_total{kind="unknown",outcome="throttled"} 3.0' in metrics
-    assert 'candlekeep_api_logins_total{kind="unknown",outcome="unknown"} 2.0' in metrics
+    assert 'candlekeep_api_authentications_total{kind="unknown",outcome="throttled"} 3.0' in metrics
+    assert 'candlekeep_api_authentications_total{kind="unknown",outcome="unknown"} 2.0' in metrics
     await api.engine.dispose()
 
 
 async def test_only_a_trusted_proxy_says_whom_to_count(a_setting: Any) -> None:
     for trusted, second in (("", 429), ("127.0.0.0/8", 401)):
-        api = build(a_setting(failed_logins_per_minute=1, trusted_proxies=trusted))
+        api = build_api(a_setting(failed_logins_per_minute=1, trusted_proxies=trusted))
         async with client_of(api, "guess") as caller:
             answers = [await caller.get("/me", headers={"X-Forwarded-For": f"203.0.113.{number}"}) for number in (1, 2)]
         assert [answer.status_code for answer in answers] == [401, second]
@@ -241,7 +241,7 @@ async def test_only_a_trusted_proxy_says_whom_to_count(a_setting: Any) -> None:
 
 
 async def test_an_expired_token_that_is_sent_again_and_again_locks_nobody_out(a_setting: Any) -> None:
-    api = build(a_setting(failed_logins_per_minute=1))
+    api = build_api(a_setting(failed_logins_per_minute=1))
     async with client_of(api) as admin:
         old = await a_token(admin, "viewer")
         await admin.delete(f"/tokens/{old['id']}")

@@ -10,9 +10,9 @@ from contracts.candles import CandlesCollected
 from contracts.dead_letters import DeadLetter
 from contracts.topics import CANDLES, DEAD_LETTERS
 from local_stack.keeper import KeptPostgres
-from runtime.commits import GatedCommits
+from runtime.consumers.commits import RebalanceSafeCommits
+from runtime.process.worker import Worker
 from runtime.settings import KafkaSettings
-from runtime.worker import Worker
 from support.consuming import committed
 from support.fetches import a_candle, a_fetch
 from support.kafka import read_topic
@@ -111,7 +111,7 @@ async def test_dying_between_writing_and_committing_leaves_the_same_rows(
         return False
 
     with monkeypatch.context() as patch:
-        patch.setattr(GatedCommits, "commit", die_before_committing)
+        patch.setattr(RebalanceSafeCommits, "commit", die_before_committing)
         async with running(build_worker(settings)):
             await publish(settings, CANDLES, a_busy_morning())
             await until(COUNT, [(620,)])

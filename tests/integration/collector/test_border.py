@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from collector.failures import ExchangeFailure
-from collector.retry import RetryPolicy
+from collector.exchange.failures import ExchangeFailure
+from collector.run.retry_policy import RetryPolicy
 from contracts.vocabulary import ErrorClass
 from support.collecting import EXCHANGES, Exchanges, symbol_of
 from support.tape import Tape

@@ -21,10 +21,10 @@ from contracts.runs import RunFinished, RunStarted
 from contracts.ticks import TickDue
 from contracts.topics import CANDLES, DEAD_LETTERS, EXCHANGE_HEALTH, RUN_EVENTS, TICKS
 from contracts.vocabulary import ErrorClass, RunStatus, Trigger
-from runtime.kafka import build_broker
-from runtime.publisher import EventPublisher
+from runtime.kafka.clients import build_broker
+from runtime.kafka.publisher import EventPublisher
+from runtime.process.worker import serve
 from runtime.settings import KafkaSettings
-from runtime.worker import serve
 from support.collecting import EXCHANGES, Simulator, a_tick
 from support.kafka import Recorder, recording
 from support.polling import eventually
@@ -67,7 +67,7 @@ def environment(kafka_settings: KafkaSettings, simulator: Simulator) -> dict[str
         "KAFKA_SESSION_TIMEOUT_MS": str(kafka_settings.kafka_session_timeout_ms),
         "EXCHANGE_URL_OVERRIDES": f"{{{overrides}}}",
         "REQUEST_TIMEOUT_SECONDS": "20",
-        "RETRY_FIRST_WAIT_SECONDS": "0.05",
+        "RETRY_INITIAL_WAIT_SECONDS": "0.05",
     }
 
 
@@ -282,7 +282,7 @@ async def test_a_slow_exchange_leaves_room_for_the_others(
     await simulator.mood("latency", exchange="kraken", latency_ms=6000)
     slow = [a_tick(number, exchange="kraken") for number in range(1, 9)]
     quick = a_tick(20, exchange="okx")
-    async with start_here(MAX_RUNS="6", MAX_RUNS_PER_LANE="3"):
+    async with start_here(MAX_SHARED_RUNS="6", MAX_RUNS_PER_LANE="3"):
         await publish(*slow)
         await heard.await_events(RunStarted, 3, within=20)
         await publish(quick)
@@ -298,7 +298,7 @@ async def test_however_many_slow_exchanges_there_are_another_ones_run_begins_wit
     slow = [a_tick(number, exchange=("kraken", "bybit")[number % 2], deadline_seconds=60) for number in range(1, 201)]
     quick = a_tick(1000, exchange="okx")
     async with start_here(
-        MAX_RUNS="6", MAX_RUNS_PER_LANE="5", MAX_RUNS_OF_ITS_OWN="1", SHUTDOWN_GRACE_SECONDS="6"
+        MAX_SHARED_RUNS="6", MAX_RUNS_PER_LANE="5", RESERVED_RUNS_PER_LANE="1", SHUTDOWN_GRACE_SECONDS="6"
     ) as worker:
         await publish(*slow)
         await heard.await_events(RunStarted, 6 + 2, within=20)  # the shared places, and each lane's own

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from collector.candles import read_page
+from collector.candles.validation import read_page
 from collector.exchange.traits import traits_of
 from contracts.timeframes import close_of
 from support.collecting import Exchanges, rows_of

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from collector.failures import ExchangeFailure
-from collector.retry import RetryPolicy
+from collector.exchange.failures import ExchangeFailure
+from collector.run.retry_policy import RetryPolicy
 from contracts.vocabulary import ErrorClass
 from support.collecting import EXCHANGES, QUICK, Exchanges, Simulator, rows_of, symbol_of
 from support.polling import eventually
@@ -196,19 +196,19 @@ async def test_requests_keep_the_exchanges_pace(simulator: Simulator, exchanges:
     distances = [later - earlier for earlier, later in pairwise(asked)]
     assert all(distance > 1100 for distance in distances[1:]), distances  # 1.2 s each; the first was saved up
     assert len(distances) == 3
-    assert exchanges.count("candlekeep_throttle_wait_seconds_sum", exchange="kraken") > 1
+    assert exchanges.count("candlekeep_rate_limit_wait_seconds_sum", exchange="kraken") > 1
 
 
 async def test_the_number_of_pages_is_bounded_and_what_was_read_is_kept(
     simulator: Simulator, exchanges: Exchanges
 ) -> None:
-    from collector.patience import Patience
-    from collector.series import Series, collect_series
+    from collector.run.retrying import Retrier
+    from collector.run.timeframe_run import TimeframeRun, collect_timeframe
 
-    series = Series("BTC/USD", "1m")
+    series = TimeframeRun("BTC/USD", "1m")
     client = exchanges.clients.of("coinbase")
-    patience = Patience("coinbase", QUICK, asyncio.get_running_loop().time() + 20, exchanges.metrics)
+    retrier = Retrier("coinbase", QUICK, asyncio.get_running_loop().time() + 20, exchanges.metrics)
     with pytest.raises(ExchangeFailure, match="not at the end after 2 pages"):
-        await collect_series(client, series, NOW - timedelta(hours=20), patience, max_pages=2)
+        await collect_timeframe(client, series, NOW - timedelta(hours=20), retrier, max_pages=2)
     assert (series.pages, series.read_until) == (2, None)
     assert series.count > 500

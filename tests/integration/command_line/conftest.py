@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import pytest
 from pydantic import SecretStr
 
-from admin_api.app import AdminApi, build
+from admin_api.app import AdminApi, build_api
 from admin_api.settings import AdminApiSettings
-from runtime.http_server import http_server
+from runtime.process.http_server import http_server
 from support.api import TOKEN
 
 
@@ -25,7 +25,7 @@ Candlekeep = Callable[..., Awaitable[Ended]]
 
 @pytest.fixture
 async def api(database_url: str) -> AsyncIterator[AdminApi]:
-    made = build(
+    made = build_api(
         AdminApiSettings(
             database_url=SecretStr(database_url),
             kafka_bootstrap_servers="127.0.0.1:1",

@@ -3,7 +3,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from contracts.topics import ALL_TOPICS, CONFIG_CHANGES
-from runtime.kafka import topic_name
+from runtime.kafka.clients import topic_name
 from runtime.settings import KafkaSettings
 from support.kafka import read_topic
 

@@ -14,13 +14,13 @@ from contracts.dead_letters import DeadLetter
 from contracts.topics import DEAD_LETTERS, RUN_EVENTS, SCHEDULE_STATE
 from local_stack.keeper import KeptPostgres
 from log_writer.app import NAME, build_worker
-from log_writer.progress import caught_up_partitions
+from log_writer.group_progress import caught_up_partitions
+from log_writer.lost_runs import partition_of
 from log_writer.runs import RunEvent
 from log_writer.settings import LogWriterSettings
-from log_writer.sweep import partition_of
-from runtime.commits import GatedCommits
+from runtime.consumers.commits import RebalanceSafeCommits
+from runtime.process.worker import Worker
 from runtime.settings import KafkaSettings
-from runtime.worker import Worker
 from support.consuming import committed
 from support.kafka import read_topic
 from support.polling import eventually
@@ -119,7 +119,7 @@ async def test_dying_between_writing_and_committing_leaves_the_same_rows(
         return False
 
     with monkeypatch.context() as patch:
-        patch.setattr(GatedCommits, "commit", die_before_committing)
+        patch.setattr(RebalanceSafeCommits, "commit", die_before_committing)
         async with running(build_worker(settings)):
             await publish(settings, RUN_EVENTS, a_busy_morning(100))
             await until(BY_STATUS, [("running", 10), ("success", 90)])
@@ -185,13 +185,13 @@ async def test_a_lost_run_is_closed_and_its_late_ending_still_counts(
     kafka_settings: KafkaSettings, database_url: str, until: Until
 ) -> None:
     settings = worker_settings(
-        LogWriterSettings, kafka_settings, database_url, sweep_interval_seconds=0.2, run_lost_grace_seconds=1
+        LogWriterSettings, kafka_settings, database_url, lost_run_check_seconds=0.2, lost_run_grace_seconds=1
     )
     start = a_start(started_at=datetime.now(UTC) - timedelta(minutes=3))
     async with running(build_worker(settings)) as worker:
         await publish(settings, RUN_EVENTS, [start])
         await until(BY_STATUS, [("failed", 1)])
-        assert measured(worker, "candlekeep_log_runs_swept_total") == 1
+        assert measured(worker, "candlekeep_log_lost_runs_closed_total") == 1
         await publish(settings, RUN_EVENTS, [an_ending(run_id=start.run_id, started_at=start.started_at)])
         await until(BY_STATUS, [("success", 1)])
 

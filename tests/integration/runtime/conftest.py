@@ -3,8 +3,8 @@ from collections.abc import AsyncIterator
 import pytest
 from faststream.kafka import KafkaBroker
 
-from runtime.kafka import build_broker
-from runtime.publisher import EventPublisher
+from runtime.kafka.clients import build_broker
+from runtime.kafka.publisher import EventPublisher
 from runtime.settings import KafkaSettings
 from support.consuming import Equipment
 

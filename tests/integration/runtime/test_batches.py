@@ -7,10 +7,10 @@ from aiokafka import AIOKafkaProducer
 
 from contracts.dead_letters import DeadLetter
 from contracts.topics import DEAD_LETTERS, SCHEDULE_STATE, TICKS
-from runtime.batches import BatchSubscription, Received, subscribe_batch
-from runtime.codec import encode
-from runtime.kafka import bootstrap_list, build_broker, topic_name
-from runtime.publisher import EventPublisher
+from runtime.consumers.batch import BatchSubscription, Received, subscribe_batch
+from runtime.kafka.clients import bootstrap_list, build_broker, topic_name
+from runtime.kafka.codec import encode
+from runtime.kafka.publisher import EventPublisher
 from runtime.settings import KafkaSettings
 from support.consuming import Equipment, a_tick, committed, number_of, ticks
 from support.kafka import delete_records, recording
@@ -271,7 +271,7 @@ async def test_messages_that_retention_deletes_while_the_store_is_away_are_repor
     async def refuse(_batch: list[Received]) -> None:
         raise StoreAwayError("connection refused")
 
-    monkeypatch.setattr("runtime.retention_check._INTERVAL_SECONDS", 0.1)
+    monkeypatch.setattr("runtime.consumers.retention_check._INTERVAL_SECONDS", 0.1)
     equipment = Equipment(publisher, "log-writer")
     of_ticks = {"consumer": "log-writer", "topic": topic_name(kafka_settings, TICKS)}
 

@@ -17,8 +17,8 @@ from typing_extensions import override
 
 from contracts.topics import TICKS
 from local_stack.processes import Child, Command
-from runtime.kafka import build_consumer, topic_name
-from runtime.publisher import EventPublisher
+from runtime.kafka.clients import build_consumer, topic_name
+from runtime.kafka.publisher import EventPublisher
 from runtime.settings import KafkaSettings
 from support.consuming import committed, ticks
 from support.polling import eventually

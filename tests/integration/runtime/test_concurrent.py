@@ -10,11 +10,12 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from contracts.dead_letters import DeadLetter
 from contracts.event import Event
 from contracts.topics import DEAD_LETTERS, TICKS
-from runtime.batches import Received, subscribe_batch
-from runtime.concurrent import ConcurrentConsumer, Limits
-from runtime.connecting import ConsumerDied
-from runtime.kafka import build_broker
-from runtime.publisher import EventPublisher
+from runtime.consumers.batch import Received, subscribe_batch
+from runtime.consumers.concurrent import ConcurrentConsumer
+from runtime.consumers.limits import InFlightLimits
+from runtime.kafka.client_lifecycle import ConsumerDied
+from runtime.kafka.clients import build_broker
+from runtime.kafka.publisher import EventPublisher
 from runtime.settings import KafkaSettings
 from support.consuming import Equipment, a_tick, committed, number_of, ticks
 from support.kafka import delete_records, recording
@@ -22,12 +23,12 @@ from support.polling import eventually
 
 pytestmark = pytest.mark.kafka
 
-QUICK = Limits(commit_interval=0.1, first_retry=0.01, drain_on_revoke=0.5, drain_on_stop=0.5)
+QUICK = InFlightLimits(commit_interval=0.1, first_retry=0.01, drain_on_revoke=0.5, drain_on_stop=0.5)
 Handler = Callable[[Event, ConsumerRecord], Awaitable[None]]
 
 
 def consumer_of(
-    settings: KafkaSettings, equipment: Equipment, handler: Handler, limits: Limits = QUICK
+    settings: KafkaSettings, equipment: Equipment, handler: Handler, limits: InFlightLimits = QUICK
 ) -> ConcurrentConsumer:
     return ConcurrentConsumer(
         settings,
@@ -149,7 +150,7 @@ async def test_one_slow_lane_leaves_room_for_the_others(
             await asyncio.Event().wait()
         handled.append(number_of(event))
 
-    limits = Limits(in_flight=20, per_lane=5, drain_on_stop=0.1)
+    limits = InFlightLimits(in_flight=20, per_lane=5, drain_on_stop=0.1)
     await publisher.publish_many(TICKS, ticks(range(1, 101)))
     async with running(consumer_of(kafka_settings, equipment, slow_binance, limits)) as consumer:
         await eventually(lambda: len(running_slow) == 5, within=20)

@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 from contracts.dead_letters import DeadLetter
 from contracts.topics import CANDLES, DEAD_LETTERS, TICKS
-from runtime.codec import encode
 from runtime.dead_letters.__main__ import app
 from runtime.dead_letters.replays import REPLAYED_FROM
-from runtime.kafka import build_admin, topic_name
-from runtime.publisher import EventPublisher
+from runtime.kafka.clients import build_admin, topic_name
+from runtime.kafka.codec import encode
+from runtime.kafka.publisher import EventPublisher
 from runtime.settings import KafkaSettings
 from support.consuming import Equipment, a_tick
 from support.kafka import read_topic

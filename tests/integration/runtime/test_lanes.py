@@ -12,10 +12,11 @@ from aiokafka import ConsumerRecord
 from contracts.dead_letters import DeadLetter
 from contracts.event import Event
 from contracts.topics import DEAD_LETTERS, TICKS
-from runtime.concurrent import ConcurrentConsumer, Limits
+from runtime.consumers.concurrent import ConcurrentConsumer
+from runtime.consumers.limits import InFlightLimits
 from runtime.dead_letters import DeadLetters
-from runtime.kafka import topic_name
-from runtime.publisher import EventPublisher
+from runtime.kafka.clients import topic_name
+from runtime.kafka.publisher import EventPublisher
 from runtime.settings import DeadLetterSettings, KafkaSettings
 from support.consuming import Equipment, a_tick, number_of, ticks
 from support.kafka import recording
@@ -23,7 +24,7 @@ from support.polling import eventually
 
 pytestmark = pytest.mark.kafka
 
-ONE_AT_A_TIME = Limits(in_flight=1, per_lane=1, commit_interval=0.1, drain_on_stop=0.5)
+ONE_AT_A_TIME = InFlightLimits(in_flight=1, per_lane=1, commit_interval=0.1, drain_on_stop=0.5)
 
 
 class Worker:
@@ -88,7 +89,7 @@ async def test_what_nobody_can_read_does_not_wait_for_a_place_in_a_full_lane(
 ) -> None:
     """And the good messages that it overtakes still count: it is no run of unreadable ones."""
     worker = Worker()
-    limit = DeadLetterSettings(dead_letters_max_run_at_start=3, dead_letters_max_run=3)
+    limit = DeadLetterSettings(dead_letters_max_consecutive_at_start=3, dead_letters_max_consecutive=3)
     equipment.dead_letters = DeadLetters(publisher, "collector", equipment.metrics, limit)
     async with (
         recording(kafka_settings, DEAD_LETTERS) as recorder,

@@ -10,11 +10,11 @@ from faststream.kafka import KafkaBroker
 from prometheus_client import CollectorRegistry
 
 from contracts.topics import CONFIG_CHANGES, TICKS, Topic
-from runtime.aiokafka_inside import producer_of
-from runtime.kafka import build_admin, build_broker, topic_name
+from runtime.kafka.aiokafka_internals import producer_of
+from runtime.kafka.clients import build_admin, build_broker, topic_name
+from runtime.kafka.publisher import EventPublisher, PublishFailed
 from runtime.metrics import PublisherMetrics
-from runtime.producer_watch import ProducerDied, ProducerWatch
-from runtime.publisher import EventPublisher, PublishFailed
+from runtime.process.producer_watch import ProducerDied, ProducerWatch
 from runtime.settings import KafkaSettings
 from support.consuming import a_tick, ticks
 from support.kafka import read_topic

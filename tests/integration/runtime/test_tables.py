@@ -12,9 +12,9 @@ from contracts.runs import RunStarted
 from contracts.schedule import JobScheduled
 from contracts.topics import CONFIG_CHANGES, DEAD_LETTERS, RUN_EVENTS, SCHEDULE_STATE, Topic
 from contracts.vocabulary import Trigger
-from runtime.publisher import EventPublisher
+from runtime.consumers.tables import CoPartitionedTables
+from runtime.kafka.publisher import EventPublisher
 from runtime.settings import KafkaSettings
-from runtime.tables import CoPartitionedTables
 from support.consuming import NOON, Equipment, a_config, committed
 from support.kafka import delete_records, recording
 from support.polling import eventually
@@ -297,7 +297,7 @@ async def test_an_owner_that_does_not_let_go_in_time_commits_nothing(
             await asyncio.Event().wait()
             return await super().on_revoked(partitions)
 
-    monkeypatch.setattr("runtime.tables._REVOKE_SECONDS", 0.2)
+    monkeypatch.setattr("runtime.consumers.tables._REVOKE_SECONDS", 0.2)
     books = Slow()
     async with running(tables_of(kafka_settings, equipment, books)) as tables:
         await eventually(lambda: tables.live_partitions == ALL, within=20)

@@ -9,9 +9,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from contracts.topics import ALL_TOPICS, TICKS
 from local_stack.keeper import KeptKafka
-from runtime.kafka import topic_name
+from runtime.kafka.clients import topic_name
+from runtime.kafka.topics import NoTopicAdministration, TopicMismatch, TopicsNotReady, provision, topic_configs, verify
 from runtime.settings import KafkaSettings
-from runtime.topics import NoTopicAdministration, TopicMismatch, TopicsNotReady, provision, topic_configs, verify
 from support.kafka import administration, delete_topics
 from support.polling import eventually
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.kafka
 async def test_declared_topics_pass_and_missing_ones_are_named_with_the_command(kafka_settings: KafkaSettings) -> None:
     await verify(kafka_settings, ALL_TOPICS)
     other = dataclasses.replace(TICKS, name="tocks")
-    with pytest.raises(TopicsNotReady, match=r"tocks.*python -m runtime\.topics provision"):
+    with pytest.raises(TopicsNotReady, match=r"tocks.*python -m runtime\.kafka\.clients\.topics provision"):
         await verify(kafka_settings, (TICKS, other))
 
 
@@ -87,7 +87,7 @@ async def run_command(settings: KafkaSettings, *words: str, **environment: str) 
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "runtime.topics",
+        "runtime.kafka.topics",
         *words,
         env={
             **os.environ,

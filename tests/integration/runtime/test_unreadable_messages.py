@@ -14,15 +14,16 @@ from contracts.configs import ConfigChanged
 from contracts.dead_letters import DeadLetter
 from contracts.event import Event
 from contracts.topics import CONFIG_CHANGES, DEAD_LETTERS, RUN_EVENTS, SCHEDULE_STATE, TICKS, Topic
-from runtime.background import Background
-from runtime.batches import Received, subscribe_batch
-from runtime.codec import encode
-from runtime.concurrent import ConcurrentConsumer, Limits
+from runtime.consumers.batch import Received, subscribe_batch
+from runtime.consumers.concurrent import ConcurrentConsumer
+from runtime.consumers.limits import InFlightLimits
+from runtime.consumers.tables import CoPartitionedTables
 from runtime.dead_letters import DeadLetters, TooManyDeadLetters
-from runtime.kafka import bootstrap_list, build_broker, topic_name
-from runtime.publisher import EventPublisher
+from runtime.kafka.clients import bootstrap_list, build_broker, topic_name
+from runtime.kafka.codec import encode
+from runtime.kafka.publisher import EventPublisher
+from runtime.lifecycle.background import Background
 from runtime.settings import DeadLetterSettings, KafkaSettings
-from runtime.tables import CoPartitionedTables
 from support.consuming import NOON, Equipment, a_config, a_tick, committed, number_of
 from support.kafka import recording
 from support.polling import eventually
@@ -96,7 +97,7 @@ async def concurrent(settings: KafkaSettings, equipment: Equipment, seen: Seen) 
         handler=seen.one,
         dead_letters=equipment.dead_letters,
         metrics=equipment.metrics,
-        limits=Limits(commit_interval=0.1, drain_on_revoke=0.5, drain_on_stop=0.5),
+        limits=InFlightLimits(commit_interval=0.1, drain_on_revoke=0.5, drain_on_stop=0.5),
     ).background()
 
 
@@ -286,7 +287,7 @@ async def test_a_handler_that_fails_for_everything_stops_the_consumer_too(
     async with recording(kafka_settings, DEAD_LETTERS) as recorder, producing(kafka_settings, kind.topic) as producer:
         for number in range(1, 7):
             await producer.send(encode(kind.event(number))[0])
-        async with living(kind, kafka_settings, publisher, seen, dead_letters_max_run_at_start=3) as running:
+        async with living(kind, kafka_settings, publisher, seen, dead_letters_max_consecutive_at_start=3) as running:
             await asyncio.wait([running], timeout=40)
             assert isinstance(running.exception(), TooManyDeadLetters)
         assert await passed(kafka_settings, kind.topic) == 0

@@ -16,13 +16,13 @@ import pytest
 
 from contracts.topics import TICKS
 from local_stack.keeper import KeptKafka
-from runtime.background import Background
-from runtime.health import Health
-from runtime.kafka import build_broker
+from runtime.kafka.clients import build_broker
+from runtime.kafka.publisher import EventPublisher
+from runtime.lifecycle.background import Background
+from runtime.lifecycle.health import Health
 from runtime.metrics import new_registry
-from runtime.publisher import EventPublisher
+from runtime.process.worker import Worker, serve
 from runtime.settings import KafkaSettings, WorkerSettings
-from runtime.worker import Worker, serve
 from support.consuming import committed, ticks
 from support.kafka import create_topics, delete_topics
 from support.polling import eventually
@@ -195,7 +195,7 @@ async def test_missing_topics_are_waited_for_and_the_reason_names_the_command(
         async def complains() -> bool:
             status, problems = await tiny.health("ready")
             assert status == 503
-            return "python -m runtime.topics provision" in problems["worker"]
+            return "python -m runtime.kafka.topics provision" in problems["worker"]
 
         await eventually(complains, within=30)
         await create_topics(kafka, empty)
@@ -275,19 +275,19 @@ async def test_a_worker_that_can_read_nothing_lets_go_and_says_what_to_do_in_the
 ) -> None:
     for _ in range(20):
         await publisher.publish_raw(TICKS, key="binance", value=b"{}", headers={})
-    async with tiny_worker(kafka_settings, tmp_path / "results", DEAD_LETTERS_MAX_RUN_AT_START="4") as tiny:
+    async with tiny_worker(kafka_settings, tmp_path / "results", DEAD_LETTERS_MAX_CONSECUTIVE_AT_START="4") as tiny:
         await eventually(lambda: '"action": "too_many_dead_letters"' in "\n".join(tiny.output), within=30)
         await eventually(lambda: "resources closed" in tiny.output, within=20)
         status, problems = await eventually(lambda: stopped(tiny), within=20)
         assert (status, (await tiny.health("live"))[0]) == (503, 200), "a restart would not help"
-        assert "limit: DEAD_LETTERS_MAX_RUN_AT_START" in problems["worker"]
+        assert "limit: DEAD_LETTERS_MAX_CONSECUTIVE_AT_START" in problems["worker"]
         assert 'candlekeep_consumer_stopped{consumer="tiny"} 1.0' in await tiny.metrics()
         assert 'candlekeep_dead_letters_total{consumer="tiny"' in await tiny.metrics()
         tiny.process.send_signal(signal.SIGTERM)
         assert await tiny.exit_code() == 1
     (alert,) = [json.loads(line) for line in tiny.output if '"level": "critical"' in line]
     assert alert["action"] == "too_many_dead_letters"
-    assert "limit: DEAD_LETTERS_MAX_RUN_AT_START" in alert["event"]
+    assert "limit: DEAD_LETTERS_MAX_CONSECUTIVE_AT_START" in alert["event"]
     assert "python -m runtime.dead_letters list" in alert["event"]
     assert "exception" not in alert
     assert await committed(kafka_settings, "tiny", TICKS) == {}, "the next start meets the same messages, not the next"

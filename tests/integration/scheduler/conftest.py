@@ -3,8 +3,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from contracts.topics import SCHEDULE_STATE, TICKS
-from runtime.kafka import build_broker
-from runtime.publisher import EventPublisher
+from runtime.kafka.clients import build_broker
+from runtime.kafka.publisher import EventPublisher
 from runtime.settings import KafkaSettings
 from support.kafka import recording
 from support.scheduling import World

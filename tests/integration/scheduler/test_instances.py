@@ -57,8 +57,8 @@ def account(world: World, settled: int, until: int) -> dict[int, int]:
     for config_id in range(1, CONFIGS + 1):
         grid = grid_of(config_id, 1, 300_000)
         accounted = {slot - each * MINUTE_MS for slot, n in emitted[config_id].items() for each in range(n + 1)}
-        owed = range(grid.slot_after(settled), until + 1, MINUTE_MS)
-        if missing := [slot for slot in owed if slot not in accounted]:
+        pending_slots = range(grid.slot_after(settled), until + 1, MINUTE_MS)
+        if missing := [slot for slot in pending_slots if slot not in accounted]:
             lost[config_id] = len(missing)
     return lost
 

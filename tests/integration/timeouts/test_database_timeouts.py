@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from admin_api.app import build
-from admin_api.relay import Relay
+from admin_api.app import build_api
+from admin_api.relay.relay import Relay
 from admin_api.settings import AdminApiSettings
 from runtime.database import build_engine, driver_transaction
 from runtime.settings import DatabaseSettings
@@ -86,7 +86,7 @@ async def test_no_call_to_postgres_outlasts_its_limit_in_a_black_hole(database_u
             kafka_bootstrap_servers="127.0.0.1:1",
             candlekeep_admin_token=SecretStr(TOKEN),
         )
-        api = build(settings)
+        api = build_api(settings)
         relay = api.relay
         await a_statement(idle)
         go_on = asyncio.Event()

@@ -13,17 +13,17 @@ from faststream.asgi import AsgiFastStream
 from contracts.topics import ALL_TOPICS, CONFIG_CHANGES, DEAD_LETTERS, RUN_EVENTS, TICKS
 from local_stack.kafka_real import RealKafka
 from local_stack.ports import LOOPBACK
-from log_writer.progress import caught_up_partitions
-from runtime.commits import GatedCommits
-from runtime.connecting import close_consumer, start_consumer, start_producer
-from runtime.dead_letters.reading import open_replayer, open_shelf
+from log_writer.group_progress import caught_up_partitions
+from runtime.consumers.commits import RebalanceSafeCommits
+from runtime.consumers.table_positions import TablePositions
+from runtime.dead_letters.reading import open_reader, open_replayer
 from runtime.dead_letters.replays import Replay
-from runtime.kafka import _knock, bootstrap_list, build_broker, build_consumer, topic_name
-from runtime.publisher import EventPublisher, PublishFailed
+from runtime.kafka.client_lifecycle import close_consumer, start_consumer, start_producer
+from runtime.kafka.clients import _knock, bootstrap_list, build_broker, build_consumer, topic_name
+from runtime.kafka.publisher import EventPublisher, PublishFailed
+from runtime.kafka.topics import provision, verify
+from runtime.process.startup import _stop_broker
 from runtime.settings import KafkaSettings
-from runtime.startup import _stop_broker
-from runtime.table_positions import TablePositions
-from runtime.topics import provision, verify
 from support.consuming import a_tick
 from support.faults.ending import ends
 from support.faults.kafka_detour import kafka_detour
@@ -62,7 +62,7 @@ async def test_no_call_to_kafka_outlasts_its_limit_in_a_black_hole(tmp_path: Pat
         publisher = EventPublisher(broker, settings, "test")
         await publisher.publish(TICKS, a_tick())
         member, place = await a_member(settings)
-        shelf = await stack.enter_async_context(open_shelf(settings))
+        shelf = await stack.enter_async_context(open_reader(settings))
         replayer_opened = asyncio.Event()
         replaying = asyncio.create_task(replay_when_told(settings, replayer_opened))
         await replayer_opened.wait()
@@ -72,7 +72,12 @@ async def test_no_call_to_kafka_outlasts_its_limit_in_a_black_hole(tmp_path: Pat
         proxy.be("black hole")
         await asyncio.gather(
             ends("publishing", publisher.publish(TICKS, a_tick()), within=PUBLISH_SECONDS, raises=TROUBLE),
-            ends("a commit", GatedCommits().commit(member, {place: (1, "")}, leaving=True), within=10, answers=False),
+            ends(
+                "a commit",
+                RebalanceSafeCommits().commit(member, {place: (1, "")}, leaving=True),
+                within=10,
+                answers=False,
+            ),
             ends("asking where tables end", positions.survey(member, {0}), within=10, raises=TROUBLE),
             ends("looking for topics", verify(settings, ALL_TOPICS), within=30, raises=TROUBLE),
             ends("knocking", _knock(settings), within=10 + CLOSE_SECONDS),
@@ -137,7 +142,7 @@ def a_consumer(settings: KafkaSettings) -> AIOKafkaConsumer:
 
 
 async def shelf_of(settings: KafkaSettings) -> None:
-    async with open_shelf(settings):
+    async with open_reader(settings):
         return
 
 

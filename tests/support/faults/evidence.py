@@ -109,7 +109,7 @@ class Evidence:
     runs: tuple[Run, ...] = ()
     ticks: tuple[Tick, ...] = ()
     configs: Mapping[int, Stored] = field(default_factory=dict)
-    passed_over: Mapping[int, int] = field(default_factory=dict)
+    skipped_slots: Mapping[int, int] = field(default_factory=dict)
     """By config: slots that the scheduler has said will not get a tick, because the schedule changed."""
     heard: Mapping[int, Sequence[tuple[float, float]]] | None = None
     """By config: when a scheduler said which version it holds, infinity for a deleted one. None: it heard at once."""

@@ -17,7 +17,7 @@ from contracts.event import Event
 from contracts.ticks import TickDue
 from contracts.topics import CANDLES, DEAD_LETTERS, TICKS, Topic
 from local_stack.stack import Stack
-from runtime.codec import UnreadableMessage, decode
+from runtime.kafka.codec import UnreadableMessage, decode
 from support.faults.evidence import Candle, Evidence, Letter, Request, Rules, Run, Series, Stored, Tick
 from support.faults.hearing import read_heard
 from support.faults.history import History, now
@@ -42,7 +42,7 @@ async def gather_schedule(stack: Stack, database_url: str, history: History, rul
         runs=tuple(runs),
         ticks=tuple(_tick(event) for event in ticks if isinstance(event, TickDue)),
         configs=configs,
-        passed_over=_passed_over(stack.folder.logs.glob("scheduler*.log")),
+        skipped_slots=_skipped_slots(stack.folder.logs.glob("scheduler*.log")),
     )
 
 
@@ -54,7 +54,7 @@ async def gather(
     *,
     until: float,
     poison: Mapping[Any, float | None] | None = None,
-    patience: Mapping[str, float] | None = None,
+    retrier: Mapping[str, float] | None = None,
 ) -> Evidence:
     """All that can be known now. `poison`: (topic, partition, offset) of what was made unreadable on purpose,
     and when it was;
@@ -78,7 +78,7 @@ async def gather(
         letters=tuple(_letter(event, prefix) for event in letters if isinstance(event, DeadLetter)),
         poison=frozenset(poison or ()),
         poisoned_at={place: at for place, at in (poison or {}).items() if at is not None},
-        requests=await _requests(stack, patience or {}),
+        requests=await _requests(stack, retrier or {}),
     )
 
 
@@ -214,7 +214,7 @@ async def _truth(stack: Stack, candles: Mapping[Series, Mapping[int, Any]]) -> d
     return truth
 
 
-async def _requests(stack: Stack, patience: Mapping[str, float]) -> tuple[Request, ...]:
+async def _requests(stack: Stack, retrier: Mapping[str, float]) -> tuple[Request, ...]:
     async with httpx.AsyncClient(base_url=stack.simulator_url or "", timeout=20) as simulator:
         entries = (await simulator.get("/control/requests")).json()
     return tuple(
@@ -223,17 +223,17 @@ async def _requests(stack: Stack, patience: Mapping[str, float]) -> tuple[Reques
             exchange=entry["exchange"],
             status=entry["status"],
             answered_at=(entry["received_at"] + entry["duration_ms"]) / 1000,
-            retry_after=patience.get(entry["mood"] or ""),
+            retry_after=retrier.get(entry["mood"] or ""),
         )
         for entry in entries
     )
 
 
-def _passed_over(logs: Iterable[Path]) -> dict[int, int]:
+def _skipped_slots(logs: Iterable[Path]) -> dict[int, int]:
     passed: dict[int, int] = {}
     for log in logs:
         for line in log.read_text(errors="replace").splitlines():
-            if '"slots_passed_over"' in line:
+            if '"slots_skipped"' in line:
                 said = json.loads(line)
                 passed[said["config_id"]] = passed.get(said["config_id"], 0) + said["slots"]
     return passed

@@ -6,7 +6,7 @@ from collections import defaultdict
 from contracts.schedule import JobScheduled
 from contracts.topics import SCHEDULE_STATE
 from local_stack.stack import Stack
-from runtime.codec import UnreadableMessage, decode
+from runtime.kafka.codec import UnreadableMessage, decode
 from support.faults.records import read_records
 
 

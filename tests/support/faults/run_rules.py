@@ -71,7 +71,7 @@ def _in_force_until(evidence: Evidence, change: Call, later: Sequence[Call]) -> 
 def lost_slots(evidence: Evidence) -> Iterator[Violation]:
     """Before everything is quiet: slots that are not dealt with yet as well."""
     runs, ticks = {run.run_id for run in evidence.runs}, _by_config(evidence.ticks)
-    excused = dict(evidence.passed_over)
+    excused = dict(evidence.skipped_slots)
     for stretch in stretches(evidence):
         told = ticks.get(stretch.config_id, [])
         slot = stretch.grid.slot_after(_settled_at_birth(told, stretch))

@@ -30,8 +30,8 @@ _SETTINGS = {
     "KAFKA_SESSION_TIMEOUT_MS": "6000",
     "LOG_FORMAT": "json",
     "RUN_DEADLINE_SECONDS": "20",
-    "RUN_LOST_GRACE_SECONDS": "5",
-    "SWEEP_INTERVAL_SECONDS": "1",
+    "LOST_RUN_GRACE_SECONDS": "5",
+    "LOST_RUN_CHECK_SECONDS": "1",
     "DATABASE_COMMAND_TIMEOUT_SECONDS": "5",
 }
 _ASSETS = ("BTC", "ETH", "SOL", "XRP", "DOGE", "ADA", "AVAX", "LINK")
@@ -54,7 +54,7 @@ class Operated:
     poison: set[tuple[str, int, int]] = field(default_factory=set)
     poisoned_at: dict[tuple[str, int, int], float] = field(default_factory=dict)
     rules: Rules = _RULES
-    patience: dict[str, float] = field(default_factory=dict)
+    retrier: dict[str, float] = field(default_factory=dict)
     """Seconds of Retry-After, by the mood that asks for them."""
     config_ids: list[int] = field(default_factory=list)
 
@@ -174,7 +174,7 @@ class Operated:
     async def set_mood(self, what: Mapping[str, Any]) -> None:
         """The same, and the history does not say so."""
         if "retry_after" in what:
-            self.patience[what["kind"]] = what["retry_after"]
+            self.retrier[what["kind"]] = what["retry_after"]
         async with httpx.AsyncClient(base_url=self.stack.simulator_url or "") as simulator:
             if what["kind"] == "ok":
                 answer = await simulator.delete("/control/moods")
@@ -197,7 +197,7 @@ class Operated:
                 self.rules,
                 until=until,
                 poison=dict.fromkeys(self.poison) | self.poisoned_at,
-                patience=self.patience,
+                retrier=self.retrier,
             )
 
     async def _schedule(self, until: float) -> Evidence:

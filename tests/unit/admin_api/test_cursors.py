@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin_api.cursors import MAX_LENGTH, UnusableCursor, decode, encode, fingerprint
+from admin_api.http.cursors import MAX_LENGTH, UnusableCursor, decode, encode, fingerprint
 
 QUERY = fingerprint(of_list="runs", query={"status": "failed", "sort": "-started_at"})
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

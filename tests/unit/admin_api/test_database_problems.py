@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from admin_api.database import reading, transaction
-from admin_api.errors import DatabaseUnavailable, OutcomeUnknown, WriteConflict
+from admin_api.http.errors import DatabaseUnavailable, OutcomeUnknown, WriteConflict
+from admin_api.writes.transactions import reading, transaction
 
 
 class Engine:

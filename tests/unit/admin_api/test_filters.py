@@ -4,7 +4,7 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
-from admin_api.runs import RunFilters
+from admin_api.runs.queries import RunFilters
 from store.tables import execution_logs
 
 LEADING = {index.columns[0].name for index in execution_logs.indexes} | {

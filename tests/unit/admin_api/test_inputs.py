@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from admin_api.access.doorman import bearer_token
-from admin_api.content_negotiation import preferred
-from admin_api.errors import FieldError
-from admin_api.fields import FilterText, QueryInstant, SymbolText
-from admin_api.problems import field_error
-from admin_api.schemas import ConfigChanges, NewConfig, advice
-from admin_api.stats import success_rate
+from admin_api.auth.authenticator import bearer_token
+from admin_api.configs.schemas import ConfigChanges, NewConfig, advice
+from admin_api.http.content_negotiation import preferred
+from admin_api.http.errors import FieldError
+from admin_api.http.input_types import FilterText, QueryInstant, SymbolText
+from admin_api.http.problems import field_error
+from admin_api.runs.statistics import success_rate
 from contracts.vocabulary import Symbol
 
 GUIDE = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from admin_api.access.jwks import Jwks, read_keys
+from admin_api.auth.jwks import Jwks, read_keys
 from support.identity_provider import KeyServer, a_key, key_server
 from support.polling import eventually
 

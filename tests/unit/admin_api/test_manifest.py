@@ -10,11 +10,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from admin_api.errors import InvalidInput, UnsupportedMedia
-from admin_api.manifest import as_entries, to_yaml
-from admin_api.manifest_diff import Diff, diff
-from admin_api.manifest_reading import read_manifest
-from admin_api.schemas import Config, NewConfig
+from admin_api.configs.schemas import Config, NewConfig
+from admin_api.http.errors import InvalidInput, UnsupportedMedia
+from admin_api.manifests.diff import Diff, diff
+from admin_api.manifests.format import as_entries, to_yaml
+from admin_api.manifests.parser import parse_manifest
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 TIMEFRAMES = ("1s", "1m", "5m", "15m", "1h", "4h", "1d", "1w", "1M")
@@ -84,8 +84,8 @@ def essence(values: dict[str, Any]) -> tuple[Any, ...]:
 @given(many())
 def test_a_file_written_and_read_again_changes_nothing(values: list[dict[str, Any]]) -> None:
     existing = in_database(values)
-    as_yaml = read_manifest(to_yaml(existing).encode(), "application/yaml")
-    as_json = read_manifest(json.dumps({"configs": as_entries(existing)}).encode(), "application/json; charset=utf-8")
+    as_yaml = parse_manifest(to_yaml(existing).encode(), "application/yaml")
+    as_json = parse_manifest(json.dumps({"configs": as_entries(existing)}).encode(), "application/json; charset=utf-8")
     for file in (as_yaml, as_json):
         different = diff(existing, file.configs, NOW)
         assert (different.added, different.changed, different.not_in_file) == ({}, {}, [])
@@ -182,7 +182,7 @@ def test_a_text_that_yaml_1_1_reads_as_another_type_is_written_in_quotes() -> No
 
 
 def test_numbers_are_read_as_yaml_1_2_reads_them() -> None:
-    read = read_manifest(ONE.replace("timeframes", "interval_minutes: 010, timeframes").encode(), "application/yaml")
+    read = parse_manifest(ONE.replace("timeframes", "interval_minutes: 010, timeframes").encode(), "application/yaml")
     assert read.configs[0].interval_minutes == 10, "YAML 1.1 takes 010 for the octal number 8"
 
 
@@ -233,7 +233,7 @@ BAD = [
 @pytest.mark.parametrize(("text", "pointer", "words"), BAD, ids=[case[0][:30] for case in BAD])
 def test_a_bad_file_is_refused_with_its_place(text: str, pointer: str, words: str) -> None:
     with pytest.raises(InvalidInput) as refusal:
-        read_manifest(text.encode(), "application/yaml")
+        parse_manifest(text.encode(), "application/yaml")
     [error] = [each for each in refusal.value.errors if each.pointer == pointer][:1]
     assert words in error.detail
 
@@ -243,13 +243,13 @@ def test_a_bad_file_is_refused_with_its_place(text: str, pointer: str, words: st
 )
 def test_bad_json_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidInput, match="not valid JSON"):
-        read_manifest(body, "application/json")
+        parse_manifest(body, "application/json")
 
 
 @pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonx"])
 def test_only_what_says_that_it_is_yaml_or_json_is_read(kind: str) -> None:
     with pytest.raises(UnsupportedMedia, match="application/yaml"):
-        read_manifest(ONE.encode(), kind)
+        parse_manifest(ONE.encode(), kind)
 
 
 @settings(deadline=None, max_examples=300)
@@ -257,4 +257,4 @@ def test_only_what_says_that_it_is_yaml_or_json_is_read(kind: str) -> None:
 def test_whatever_is_sent_is_read_or_refused(body: str | bytes) -> None:
     for kind in ("application/yaml", "application/json"):
         with contextlib.suppress(InvalidInput):
-            read_manifest(body if isinstance(body, bytes) else body.encode(), kind)
+            parse_manifest(body if isinstance(body, bytes) else body.encode(), kind)

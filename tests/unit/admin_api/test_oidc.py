@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from joserfc.jwk import RSAKey
 from pydantic import SecretStr, ValidationError
 
-from admin_api.access.identity import Identity, NotAdmitted, Unauthorized
-from admin_api.access.jwks import read_keys
-from admin_api.access.oidc import JwtRules, identity_of, key_id, looks_like_jwt, verified_claims
-from admin_api.actors import Role
+from admin_api.auth.identity import Identity, NotAdmitted, Unauthorized
+from admin_api.auth.jwks import read_keys
+from admin_api.auth.oidc import JwtRules, identity_of, key_id, looks_like_jwt, verified_claims
 from admin_api.settings import AdminApiSettings
+from admin_api.writes.actors import Role
 from support.identity_provider import AUDIENCE, ISSUER, SigningKey, a_jwt, a_key
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 import admin_api
-from admin_api.app import build
+from admin_api.app import build_api
 from admin_api.settings import AdminApiSettings
 
 COMMITTED = Path(admin_api.__file__).parents[2] / "openapi.json"
@@ -22,7 +22,7 @@ def schema() -> dict[str, Any]:
         database_url=SecretStr("postgresql://nowhere/nothing"),
         kafka_bootstrap_servers="nowhere:1",
     )
-    return build(settings).app.openapi()
+    return build_api(settings).app.openapi()
 
 
 def operations(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:

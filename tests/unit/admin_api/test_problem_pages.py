@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import admin_api.app
-from admin_api.errors import ApiError
-from admin_api.problems import HTTP_PROBLEMS, INTERNAL_ERROR
+from admin_api.http.errors import ApiError
+from admin_api.http.problems import HTTP_PROBLEMS, INTERNAL_ERROR
 
 PAGES = Path(__file__).parents[3] / "docs/problems"
 _HEAD = re.compile(r"# (?P<title>.+)\n\n`urn:candlekeep:problem:(?P<slug>[a-z-]+)`, HTTP (?P<status>\d+)\n\n")
@@ -22,7 +22,7 @@ def every_error(kind: type[ApiError] = ApiError) -> Iterator[type[ApiError]]:
 
 def every_problem() -> dict[str, tuple[int, str]]:
     """Status and title by slug. Building the application has imported all that can be raised."""
-    assert admin_api.app.build
+    assert admin_api.app.build_api
     found = {error.slug: (error.status, error.title) for error in every_error()}
     found |= {slug: (status, title) for status, (slug, title, _) in HTTP_PROBLEMS.items()}
     status, slug, title = INTERNAL_ERROR

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin_api.access.token_format import mint, parse, shown_prefix
+from admin_api.auth.token_format import mint, parse, shown_prefix
 
 
 def test_a_token_has_a_prefix_an_id_256_bits_and_a_checksum() -> None:

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.clock import ExchangeClock
+from collector.exchange.clock import ExchangeClock
 
 
 @dataclass

@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from collector.collect import Collector
 from collector.exchange.clients import Answer
+from collector.exchange.failures import ExchangeFailure, RequestDeferred
 from collector.exchange.traits import ExchangeTraits, traits_of
-from collector.failures import Deferred, ExchangeFailure
 from collector.metrics import CollectorMetrics
-from collector.outcomes import Outcomes, Run
-from collector.retry import RetryPolicy
+from collector.run.collector import Collector
+from collector.run.outcomes import Outcomes, Run
+from collector.run.retry_policy import RetryPolicy
 from contracts.candles import CandlesCollected
 from contracts.event import Event
 from contracts.runs import RunFinished, RunStarted
 from contracts.topics import CANDLES, RUN_EVENTS, Topic
 from contracts.vocabulary import ErrorClass, RunStatus
-from runtime.publisher import PublishFailed
+from runtime.kafka.publisher import PublishFailed
 from support.collecting import a_tick
 
 NOW = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
@@ -185,7 +185,7 @@ async def test_pages_before_a_failure_are_published() -> None:
 async def test_a_run_whose_exchange_is_not_well_ends_at_once_says_why_and_covers_nothing() -> None:
     def answer(*_: Any) -> list[list[float]]:
         message = "binance has banned this address until 12:31:05 UTC; the next run collects what this one did not."
-        raise Deferred(ErrorClass.BANNED, message, wait=3600, told=True, changed=asyncio.Event())
+        raise RequestDeferred(ErrorClass.BANNED, message, wait=3600, told=True, changed=asyncio.Event())
 
     kafka = FakeKafka()
     finished = await run(FakeExchange(answer), kafka, timeframes=("1m", "1h"))
@@ -202,7 +202,7 @@ async def test_a_run_waits_for_its_exchange_without_counting_retries() -> None:
         asked.append(since)
         if len(asked) <= 30:
             back.set()
-            raise Deferred(ErrorClass.RATE_LIMITED, "not now", wait=None, told=True, changed=back)
+            raise RequestDeferred(ErrorClass.RATE_LIMITED, "not now", wait=None, told=True, changed=back)
         return minutes_since(since, limit)
 
     finished = await run(FakeExchange(answer), FakeKafka())
@@ -216,7 +216,7 @@ async def test_a_wait_is_begun_if_its_end_is_told_or_near(wait: float, told: boo
     def answer(_timeframe: str, since: int, limit: int) -> list[list[float]]:
         asked.append(since)
         if len(asked) == 1:
-            raise Deferred(ErrorClass.MAINTENANCE, "not now", wait=wait, told=told, changed=asyncio.Event())
+            raise RequestDeferred(ErrorClass.MAINTENANCE, "not now", wait=wait, told=told, changed=asyncio.Event())
         return minutes_since(since, limit)
 
     finished = await run(FakeExchange(answer), FakeKafka())
@@ -250,11 +250,11 @@ async def test_a_run_that_kafka_did_not_hear_of_at_first_ends_once() -> None:
 @pytest.mark.parametrize("width", [1, 3])
 async def test_a_page_larger_than_an_event_is_split(width: int) -> None:
     tick = a_tick()
-    from collector.collect import events_of
-    from collector.series import Series
+    from collector.run.collector import events_of
+    from collector.run.timeframe_run import TimeframeRun
     from contracts.candles import MAX_CANDLES_PER_EVENT, Candle
 
     rows = tuple(Candle(n * MINUTE, 1.0, 2.0, 0.5, 1.5, 9.0) for n in range(MAX_CANDLES_PER_EVENT * width + 1))
-    events = list(events_of(tick, Series("BTC/USDT", "1m", batches=[(NOW, rows)])))
+    events = list(events_of(tick, TimeframeRun("BTC/USDT", "1m", batches=[(NOW, rows)])))
     assert [len(event.rows) for event in events] == [MAX_CANDLES_PER_EVENT] * width + [1]
     assert tuple(row for event in events for row in event.rows) == rows

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from collector.exchange.errors import LONGEST_RETRY_AFTER, failure_of, is_too_long
-from collector.exchange.strict import _with_facts, dated, retry_after
+from collector.exchange.strict_http import _with_facts, dated, retry_after
 from contracts.vocabulary import ErrorClass
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)

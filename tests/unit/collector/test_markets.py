@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
+from collector.exchange.failures import ExchangeFailure
 from collector.exchange.markets import Markets
-from collector.failures import ExchangeFailure
 from contracts.vocabulary import ErrorClass
 
 
@@ -27,15 +27,15 @@ class Listing:
     def __init__(self, *symbols: str) -> None:
         self.symbols: list[Any] = [{"symbol": symbol} for symbol in symbols]
         self.asked = 0
-        self.gate = asyncio.Event()
-        self.gate.set()
+        self.breaker = asyncio.Event()
+        self.breaker.set()
         self.time = 0.0
         self.client = FakeClient()
         self.counted: list[int] = []
 
     async def read(self) -> list[Any]:
         self.asked += 1
-        await self.gate.wait()
+        await self.breaker.wait()
         return self.symbols
 
     def markets(self) -> Markets:
@@ -52,13 +52,13 @@ async def test_a_hundred_waiters_ask_once() -> None:
 
 async def test_a_waiter_that_leaves_takes_nobody_along() -> None:
     listing = Listing("BTC/USDT")
-    listing.gate.clear()
+    listing.breaker.clear()
     markets = listing.markets()
     patient = asyncio.create_task(markets.require("BTC/USDT"))
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.02):
             await markets.require("BTC/USDT")
-    listing.gate.set()
+    listing.breaker.set()
     await patient
     assert listing.asked == 1
 

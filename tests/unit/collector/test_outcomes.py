@@ -1,5 +1,5 @@
-from collector.failures import ExchangeFailure
-from collector.outcomes import deadline_failure, verdict
+from collector.exchange.failures import ExchangeFailure
+from collector.run.outcomes import deadline_failure, verdict
 from contracts.runs import TimeframeResult
 from contracts.vocabulary import ErrorClass
 

@@ -6,7 +6,7 @@ from typing import Any
 import ccxt
 import pytest
 
-from collector.exchange.shape import is_list_of_candles
+from collector.exchange.response_shape import is_list_of_candles
 from collector.exchange.traits import ANY_KEY, TRAITS, ExchangeTraits, traits_of
 
 FACTS = {each.name for each in fields(ExchangeTraits)} - {"sources"}

@@ -211,7 +211,7 @@ def test_an_initial_tick_of_a_later_version_excuses_nothing_before_it() -> None:
 
 
 def test_a_slot_that_the_scheduler_says_it_passed_over_is_excused_once() -> None:
-    evidence = replace(without(good(), SLOTS[1]), passed_over={CONFIG: 1})
+    evidence = replace(without(good(), SLOTS[1]), skipped_slots={CONFIG: 1})
     assert check(evidence) == []
     assert [each.kind for each in check(without(evidence, SLOTS[3]))] == [Kind.LOST_SLOT]
 

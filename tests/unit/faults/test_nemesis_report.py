@@ -35,7 +35,7 @@ def told(*violations: Violation) -> Told:
             rules=Rules(spread_ms=1, on_time_from=150),
             runs=(a_run(1), a_run(2), a_run(3, "failed", "unavailable")),
             ticks=(tick, tick),
-            passed_over={1: 2},
+            skipped_slots={1: 2},
         ),
         violations=list(violations),
         injected=[PlannedFault(kind=FaultKind.KILL, target="collector", begins=0, ends=8)],

@@ -4,8 +4,8 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from contracts.event import Event
-from runtime.attempts import Attempts
-from runtime.codec import encode
+from runtime.consumers.attempts import Attempts
+from runtime.kafka.codec import encode
 from support.consuming import a_tick
 from support.records import KeptLetters, a_record
 

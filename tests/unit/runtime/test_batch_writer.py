@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.topics import TICKS
-from runtime import batch_writer
-from runtime.batch_writer import Batch, BatchWriter, Received, StoppedWriting
+from runtime.consumers import batch_writer
+from runtime.consumers.batch_writer import Batch, BatchWriter, Received, StoppedWriting
 from support.consuming import a_tick, number_of
 from support.records import KeptLetters, a_record
 
@@ -36,7 +36,7 @@ async def nothing() -> None:
 def written_and_refused(batch: list[int], poison: set[int], outages: list[bool]) -> tuple[list[int], list[int]]:
     """What a store holds afterwards that refuses every batch with poison in it and is away now and then."""
     written: list[int] = []
-    letters = KeptLetters(dead_letters_max_run=1000, dead_letters_max_run_at_start=1000)
+    letters = KeptLetters(dead_letters_max_consecutive=1000, dead_letters_max_consecutive_at_start=1000)
     coming = iter(outages)
 
     async def store(events: list[Received]) -> None:
@@ -67,7 +67,7 @@ def test_exactly_the_poison_is_put_aside_and_the_rest_is_written_in_order_once(
 
 async def test_however_many_are_refused_they_wait_for_two_pauses_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_writer, "_FIRST_PAUSE_SECONDS", 0.1)
-    letters, tried = KeptLetters(dead_letters_max_run=1000, dead_letters_max_run_at_start=1000), []
+    letters, tried = KeptLetters(dead_letters_max_consecutive=1000, dead_letters_max_consecutive_at_start=1000), []
 
     async def store(events: list[Received]) -> None:
         numbers = [number_of(received.event) for received in events if received.event is not None]
@@ -84,7 +84,7 @@ async def test_however_many_are_refused_they_wait_for_two_pauses_together(monkey
 
 
 async def test_refused_messages_among_good_ones_are_no_run() -> None:
-    letters = KeptLetters(dead_letters_max_run=2, dead_letters_max_run_at_start=2)
+    letters = KeptLetters(dead_letters_max_consecutive=2, dead_letters_max_consecutive_at_start=2)
 
     async def store(events: list[Received]) -> None:
         if any(received.offset % 2 for received in events):

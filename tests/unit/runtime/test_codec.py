@@ -2,7 +2,7 @@ import pytest
 
 from contracts.configs import ConfigChanged, ConfigRemoved
 from contracts.topics import CONFIG_CHANGES, TICKS
-from runtime.codec import UnreadableMessage, decode, encode
+from runtime.kafka.codec import UnreadableMessage, decode, encode
 from support.consuming import NOON, a_config, a_tick
 
 

@@ -5,7 +5,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError, KafkaError, RequestTimedOutError
 
-from runtime.commits import GatedCommits
+from runtime.consumers.commits import RebalanceSafeCommits
 
 ZERO = TopicPartition("ticks", 0)
 
@@ -25,7 +25,7 @@ class Group:
 
 
 async def test_nothing_is_committed_from_revocation_until_assignment_but_for_the_last_word() -> None:
-    gate, group = GatedCommits(), Group()
+    gate, group = RebalanceSafeCommits(), Group()
     assert not await gate.commit(group, {ZERO: (1, "")}), "not assigned yet"
     gate.open()
     assert await gate.commit(group, {ZERO: (2, "")})
@@ -38,14 +38,14 @@ async def test_nothing_is_committed_from_revocation_until_assignment_but_for_the
 
 
 async def test_who_is_no_member_does_not_commit() -> None:
-    gate, group = GatedCommits(), Group(generation=-1)
+    gate, group = RebalanceSafeCommits(), Group(generation=-1)
     gate.open()
     assert not await gate.commit(group, {ZERO: (1, "")})
     assert group.held == []
 
 
 async def test_the_same_is_committed_once_per_generation() -> None:
-    gate, group = GatedCommits(), Group()
+    gate, group = RebalanceSafeCommits(), Group()
     gate.open()
     for _ in range(3):
         assert await gate.commit(group, {ZERO: (1, "")})
@@ -58,7 +58,7 @@ async def test_the_same_is_committed_once_per_generation() -> None:
 
 @pytest.mark.parametrize("error", [CommitFailedError(), RequestTimedOutError()])
 async def test_a_failed_commit_is_said_and_tried_again_later(error: KafkaError) -> None:
-    gate, group = GatedCommits(), Group(error=error)
+    gate, group = RebalanceSafeCommits(), Group(error=error)
     gate.open()
     assert not await gate.commit(group, {ZERO: (1, "")})
     assert gate.last(ZERO) is None

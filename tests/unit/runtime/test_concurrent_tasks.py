@@ -6,8 +6,8 @@ from prometheus_client import CollectorRegistry
 
 from contracts.event import Event
 from contracts.topics import TICKS
-from runtime.codec import encode
-from runtime.concurrent import ConcurrentConsumer
+from runtime.consumers.concurrent import ConcurrentConsumer
+from runtime.kafka.codec import encode
 from runtime.metrics import ConsumerMetrics
 from runtime.settings import KafkaSettings
 from support.consuming import a_tick

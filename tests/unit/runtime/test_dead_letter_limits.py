@@ -2,33 +2,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.dead_letters.limits import Tally
+from runtime.dead_letters.limits import DeadLetterLimiter
 from runtime.settings import DeadLetterSettings
 
 HERE, THERE = ("ticks", 0), ("ticks", 1)
 
 
-def a_tally(share: float = 1.0, run: int = 1000, run_at_start: int = 1000) -> Tally:
-    return Tally(
+def a_tally(share: float = 1.0, run: int = 1000, run_at_start: int = 1000) -> DeadLetterLimiter:
+    return DeadLetterLimiter(
         DeadLetterSettings(
-            dead_letters_max_share=share, dead_letters_max_run=run, dead_letters_max_run_at_start=run_at_start
+            dead_letters_max_share=share,
+            dead_letters_max_consecutive=run,
+            dead_letters_max_consecutive_at_start=run_at_start,
         )
     )
 
 
-def well(tally: Tally, messages: int = 1) -> None:
+def well(tally: DeadLetterLimiter, messages: int = 1) -> None:
     for _ in range(messages):
         tally.readable(HERE)
     tally.handled()
 
 
-def fail(tally: Tally) -> str | None:
+def fail(tally: DeadLetterLimiter) -> str | None:
     tally.readable(HERE)
     return tally.failed()
 
 
 def test_a_few_among_many_never_stop_a_consumer() -> None:
-    tally = Tally(DeadLetterSettings())
+    tally = DeadLetterLimiter(DeadLetterSettings())
     for _ in range(500):
         well(tally, 9)
         assert tally.unreadable(HERE) is None

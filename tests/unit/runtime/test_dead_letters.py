@@ -3,9 +3,9 @@ import base64
 import pytest
 
 from contracts.topics import DEAD_LETTERS
-from runtime.codec import decode, encode
 from runtime.dead_letters import TooManyDeadLetters, dead_letter, sending
-from runtime.kafka import MAX_MESSAGE_BYTES
+from runtime.kafka.clients import MAX_MESSAGE_BYTES
+from runtime.kafka.codec import decode, encode
 from support.consuming import NOON
 from support.records import KeptLetters, a_record
 
@@ -57,7 +57,7 @@ async def test_a_dead_letter_that_kafka_does_not_take_is_sent_again(monkeypatch:
 
 
 async def test_too_many_stop_before_the_next_is_put_aside_and_the_alert_says_what_to_do() -> None:
-    kept = KeptLetters(dead_letters_max_run_at_start=3)
+    kept = KeptLetters(dead_letters_max_consecutive_at_start=3)
     for _ in range(3):
         await kept.send_unreadable(a_record(), "unreadable")
     with pytest.raises(TooManyDeadLetters) as stopped:
@@ -65,7 +65,7 @@ async def test_too_many_stop_before_the_next_is_put_aside_and_the_alert_says_wha
     assert len(kept.letters) == 3
     for part in (
         "log-writer stops: the first 4 messages since the start were unreadable",
-        "DEAD_LETTERS_MAX_RUN_AT_START",
+        "DEAD_LETTERS_MAX_CONSECUTIVE_AT_START",
         "ticks/2/7: no such field",
         "python -m runtime.dead_letters list",
     ):
@@ -73,7 +73,7 @@ async def test_too_many_stop_before_the_next_is_put_aside_and_the_alert_says_wha
 
 
 async def test_once_there_are_too_many_nothing_is_committed_any_more() -> None:
-    kept = KeptLetters(dead_letters_max_run=3)
+    kept = KeptLetters(dead_letters_max_consecutive=3)
     kept.handled()
     for _ in range(3):
         await kept.send_unreadable(a_record(), "unreadable")
@@ -87,7 +87,7 @@ async def test_once_there_are_too_many_nothing_is_committed_any_more() -> None:
 
 
 async def test_what_was_put_aside_in_an_earlier_life_counts_but_makes_no_second_letter() -> None:
-    kept = KeptLetters(dead_letters_max_run_at_start=3)
+    kept = KeptLetters(dead_letters_max_consecutive_at_start=3)
     for _ in range(3):
         kept.met_again(a_record(), "unreadable", readable=False)
     with pytest.raises(TooManyDeadLetters):

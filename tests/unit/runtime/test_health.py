@@ -5,13 +5,13 @@ import pytest
 from faststream.asgi import AsgiFastStream
 from prometheus_client import CollectorRegistry
 
-from runtime.health import Health
-from runtime.heartbeat import HeartbeatWatch
-from runtime.http_server import http_server
-from runtime.kafka import build_broker
-from runtime.pulse import LoopPulse
+from runtime.consumers.membership_fence import MembershipFence
+from runtime.kafka.clients import build_broker
+from runtime.lifecycle.health import Health
+from runtime.process.event_loop_watchdog import EventLoopWatchdog
+from runtime.process.http_server import http_server
+from runtime.process.worker import Worker, build_app
 from runtime.settings import KafkaSettings, WorkerSettings
-from runtime.worker import Worker, build_app
 
 
 async def ask(health: Health, path: str) -> tuple[int, dict[str, object]]:
@@ -58,7 +58,7 @@ def test_a_broken_check_counts_as_failed() -> None:
 
 
 async def test_a_loop_that_was_blocked_is_noticed() -> None:
-    async with LoopPulse(limit_seconds=10) as pulse:
+    async with EventLoopWatchdog(limit_seconds=10) as pulse:
         assert pulse.problem() is None
         pulse._last -= 11
         assert pulse.problem() == "the event loop was blocked for 11 s"
@@ -66,13 +66,13 @@ async def test_a_loop_that_was_blocked_is_noticed() -> None:
 
 @pytest.mark.parametrize(("age", "fresh"), [(0.0, True), (4.9, True), (5.0, False), (60.0, False)])
 def test_a_heartbeat_is_fresh_for_its_limit(age: float, fresh: bool) -> None:
-    watch = HeartbeatWatch(5.0, clock=lambda: 100.0)
+    watch = MembershipFence(5.0, clock=lambda: 100.0)
     watch.beat(100.0 - age)
     assert watch.is_fresh() is fresh
 
 
 def test_without_a_heartbeat_nothing_is_owned() -> None:
-    watch = HeartbeatWatch(5.0, clock=lambda: 100.0)
+    watch = MembershipFence(5.0, clock=lambda: 100.0)
     assert not watch.is_fresh()
     watch.joined()
     assert watch.is_fresh()

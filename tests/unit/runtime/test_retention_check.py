@@ -2,8 +2,8 @@ import structlog
 from aiokafka import TopicPartition
 from prometheus_client import CollectorRegistry
 
+from runtime.consumers.retention_check import RetentionCheck
 from runtime.metrics import ConsumerMetrics
-from runtime.retention_check import RetentionCheck
 
 ZERO = TopicPartition("candles", 0)
 

@@ -10,20 +10,20 @@ from aiokafka.producer.transaction_manager import TransactionManager
 from prometheus_client import CollectorRegistry, generate_latest
 
 from contracts.topics import ALL_TOPICS, CONFIG_CHANGES, DEAD_LETTERS, TICKS
-from runtime.background import Background
 from runtime.database import async_url
-from runtime.kafka import bootstrap_list, build_broker, group_name, topic_name
+from runtime.kafka.clients import bootstrap_list, build_broker, group_name, topic_name
+from runtime.kafka.publisher import EventPublisher, PublishFailed
+from runtime.kafka.topics import topic_configs
+from runtime.lifecycle.background import Background
 from runtime.logs import NotTooOften
 from runtime.metrics import ConsumerMetrics, PublisherMetrics
-from runtime.publisher import EventPublisher, PublishFailed
+from runtime.process.startup import is_outage
+from runtime.process.supervisor import Supervisor
 from runtime.settings import KafkaSettings
-from runtime.startup import is_outage
-from runtime.supervisor import Supervisor
-from runtime.topics import topic_configs
 
 
 async def test_what_we_lean_on_inside_aiokafka_is_still_there() -> None:
-    """See runtime/aiokafka_inside.py; the integration tests show that it still means the same."""
+    """See runtime/aiokafka_internals.py; the integration tests show that it still means the same."""
     assert callable(GroupCoordinator.fetch_committed_offsets)
     assert asyncio.iscoroutinefunction(GroupCoordinator._do_heartbeat)
     source = GroupCoordinator._heartbeat_routine.__code__.co_names
@@ -169,7 +169,7 @@ async def test_a_background_that_will_not_stop_is_cancelled_after_the_grace_and_
 async def test_backgrounds_that_will_not_even_be_cancelled_hold_up_a_stop_once_and_not_each(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("runtime.supervisor._CANCEL_SECONDS", 0.2)
+    monkeypatch.setattr("runtime.process.supervisor._CANCEL_SECONDS", 0.2)
 
     async def deaf() -> None:
         for _ in range(2):

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from runtime.consumers.retention_check import RetentionCheck
+from runtime.consumers.table_positions import Log, TablePositions
 from runtime.metrics import ConsumerMetrics
-from runtime.retention_check import RetentionCheck
-from runtime.table_positions import Log, TablePositions
 from support.records import a_record
 
 CONFIGS, STATES, RUNS = (TopicPartition(topic, 3) for topic in ("configs", "states", "runs"))

@@ -3,7 +3,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from contracts.configs import ConfigRemoved
-from scheduler.book import Book, News
+from scheduler.book import Book, ScheduleChange
 from scheduler.entry import state_of
 from scheduler.grid import to_instant
 from support.schedules import HOUR_MS, NOON, NOON_MS, SPREAD_MS, a_change, a_config, a_run, an_entry
@@ -68,7 +68,7 @@ def test_restoring_takes_news_in_any_order() -> None:
             book.state_read(0, 1, state, LATER)
         assert book.firing(1) is None
         restored = book.go_live(0, LATER)
-        assert (restored.config_ids, restored.news, restored.orphans) == ((1,), (), ())
+        assert (restored.config_ids, restored.changes, restored.orphans) == ((1,), (), ())
         assert (book.firing(1).settled, book.firing(1).covered) == (NOON_MS, NOON_MS)
 
 
@@ -77,22 +77,22 @@ def test_restoring_notices_what_changed_since_the_state_was_published() -> None:
     book.state_read(0, 1, state_of(an_entry(settled=NOON_MS), NOON_MS), LATER)
     book.config_changed(0, a_change(version=2, enabled=False), LATER)
     restored = book.go_live(0, LATER)
-    assert [news.config_id for news in restored.news] == [1]
-    assert restored.news[0].passed_over == 0, "the change is dated before the first slot that was owed"
+    assert [change.config_id for change in restored.changes] == [1]
+    assert restored.changes[0].skipped_slots == 0, "the change is dated before the first slot that was owed"
     assert book.firing(1).due_at() is None
 
 
 def test_restoring_a_config_without_state_owes_an_initial_tick() -> None:
     book = Book(SPREAD_MS, 24 * HOUR_MS)
     book.config_changed(0, a_change(), LATER)
-    assert [news.config_id for news in book.go_live(0, LATER).news] == [1]
+    assert [change.config_id for change in book.go_live(0, LATER).changes] == [1]
     assert book.firing(1).due_at() == 0
 
 
 def test_restoring_a_state_without_config_makes_an_orphan() -> None:
     book = Book(SPREAD_MS, 24 * HOUR_MS)
     book.state_read(0, 1, state_of(an_entry(settled=NOON_MS), NOON_MS), LATER)
-    assert book.go_live(0, LATER).orphans == (News(1),)
+    assert book.go_live(0, LATER).orphans == (ScheduleChange(1),)
     assert book.get(1) is None
 
 
@@ -101,7 +101,7 @@ def test_restoring_a_removed_config_makes_an_orphan_of_its_state() -> None:
     book.config_changed(0, a_change(), LATER)
     book.config_removed(0, removal(2), NOON_MS)
     book.state_read(0, 1, state_of(an_entry(settled=NOON_MS), NOON_MS), LATER)
-    assert book.go_live(0, LATER).orphans == (News(1),)
+    assert book.go_live(0, LATER).orphans == (ScheduleChange(1),)
 
 
 def test_slots_that_a_removed_config_owed_are_told(book: Book) -> None:
@@ -109,7 +109,7 @@ def test_slots_that_a_removed_config_owed_are_told(book: Book) -> None:
     book.config_changed(1, a_change(), NOON_MS)
     book.go_live(1, NOON_MS)
     gone = removal(2, at=END)
-    assert book.config_removed(1, gone, LATER) == News(1, OWED)
+    assert book.config_removed(1, gone, LATER) == ScheduleChange(1, OWED)
     assert book.config_removed(1, gone, LATER) is None, "they are told once"
 
 
@@ -119,7 +119,7 @@ def test_restoring_tells_slots_that_a_removed_config_owed_until_then() -> None:
     book.config_changed(0, a_change(), LATER)
     book.config_removed(0, removal(2, at=END), LATER)
     book.config_forgotten(0, 1)
-    assert book.go_live(0, LATER).orphans == (News(1, OWED),)
+    assert book.go_live(0, LATER).orphans == (ScheduleChange(1, OWED),)
 
 
 @pytest.mark.parametrize("removed", [False, True])
@@ -131,10 +131,10 @@ def test_restoring_tells_slots_of_versions_that_came_and_went_unheard(removed: b
     book.config_changed(0, a_change(version=2), LATER)
     if removed:
         book.config_removed(0, removal(3, at=END), LATER)
-        assert book.go_live(0, LATER).orphans == (News(1, OWED),)
+        assert book.go_live(0, LATER).orphans == (ScheduleChange(1, OWED),)
     else:
         book.config_changed(0, a_change(version=3, enabled=False, updated_at=END), LATER)
-        assert book.go_live(0, LATER).news == (News(1, OWED),)
+        assert book.go_live(0, LATER).changes == (ScheduleChange(1, OWED),)
         assert book.get(1).due_at() is None
 
 
@@ -167,7 +167,7 @@ def test_a_state_from_the_future_is_righted_when_it_is_restored() -> None:
     book = Book(SPREAD_MS, 24 * HOUR_MS)
     book.config_changed(0, a_change(), NOON_MS)
     book.state_read(0, 1, state_of(an_entry(settled=LATER, covered=LATER), LATER), NOON_MS)
-    assert book.go_live(0, NOON_MS).righted == (1,)
+    assert book.go_live(0, NOON_MS).clamped == (1,)
     assert book.firing(1).due_at() == an_entry(settled=NOON_MS).due_at()
 
 

@@ -1,7 +1,7 @@
 from typing import Any
 
 from contracts.vocabulary import RunStatus, Trigger
-from scheduler.entry import Changed, Entry, changed, config_of, covers, finished, plan_of, remembered, righted, state_of
+from scheduler.entry import Changed, Entry, changed, clamped, config_of, covers, finished, plan_of, remembered, state_of
 from scheduler.grid import grid_of, to_instant
 from support.schedules import HOUR_MS, NOON, NOON_MS, SPREAD_MS, a_config, a_run, an_entry
 
@@ -35,7 +35,7 @@ def test_disabling_stops_the_schedule_and_tells_what_was_owed() -> None:
     entry = an_entry(settled=NOON_MS, covered=NOON_MS)
     after = change(entry, now=NOON_MS + HOUR_MS, enabled=False)
     assert after.entry.due_at() is None
-    assert after.passed_over == 6
+    assert after.skipped_slots == 6
     assert after.entry.covered == NOON_MS
 
 
@@ -54,14 +54,14 @@ def test_enabling_again_owes_an_initial_tick_of_the_new_version_and_keeps_what_i
 def test_a_new_description_changes_nothing_about_the_schedule() -> None:
     entry = an_entry(settled=NOON_MS, covered=NOON_MS)
     after = change(entry)
-    assert after.passed_over == 0
+    assert after.skipped_slots == 0
     assert (after.entry.due_at(), after.entry.covered) == (entry.due_at(), entry.covered)
     assert after.entry.plan.version == 2
 
 
 def test_a_new_interval_counts_from_the_change_and_tells_what_was_owed_on_the_old_one() -> None:
     after = change(an_entry(settled=NOON_MS), now=NOON_MS + HOUR_MS, interval_minutes=1)
-    assert after.passed_over == 6
+    assert after.skipped_slots == 6
     assert after.entry.settled == NOON_MS + HOUR_MS
     assert NOON_MS + HOUR_MS < after.entry.due_at() <= NOON_MS + HOUR_MS + 60_000
 
@@ -155,15 +155,15 @@ def test_the_published_state_names_the_next_slot() -> None:
 
 def test_an_entry_that_is_not_ahead_of_the_clock_is_left_alone() -> None:
     entry = an_entry(settled=NOON_MS + 4000, covered=NOON_MS + 4000)
-    assert righted(entry, NOON_MS, 24 * HOUR_MS) is entry
+    assert clamped(entry, NOON_MS, 24 * HOUR_MS) is entry
 
 
 def test_an_entry_from_the_future_goes_on_from_now_and_reads_as_far_back_as_after_downtime() -> None:
-    entry = righted(an_entry(settled=LATER, covered=LATER), NOON_MS, 24 * HOUR_MS)
+    entry = clamped(an_entry(settled=LATER, covered=LATER), NOON_MS, 24 * HOUR_MS)
     assert entry.due_at() == an_entry(settled=NOON_MS).due_at()
     assert entry.covered == NOON_MS - 24 * HOUR_MS
 
 
 def test_what_a_true_clock_said_about_the_covering_outlives_a_wrong_one_that_ticked() -> None:
-    entry = righted(an_entry(settled=LATER, covered=NOON_MS - 60_000), NOON_MS, 24 * HOUR_MS)
+    entry = clamped(an_entry(settled=LATER, covered=NOON_MS - 60_000), NOON_MS, 24 * HOUR_MS)
     assert (entry.settled, entry.covered) == (NOON_MS, NOON_MS - 60_000)

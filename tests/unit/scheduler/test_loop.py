@@ -182,7 +182,7 @@ async def test_what_is_left_out_by_the_catch_up_limit_is_counted(service: Servic
     service.handlers.on_record(0, RUN_EVENTS, run.key(), run)
     service.now += 72 * HOUR_MS
     assert (await service.ticks(2))[1].window_start == to_instant(service.now - 24 * HOUR_MS - MINUTE_MS)
-    assert service.metric("windows_cut_total") == 1
+    assert service.metric("windows_truncated_total") == 1
 
 
 def test_the_ticker_is_live_until_it_gets_stuck() -> None:

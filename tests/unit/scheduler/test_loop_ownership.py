@@ -50,7 +50,7 @@ async def test_a_clock_that_jumps_back_fires_nothing_at_once_and_goes_on_at_the_
     service.now = due_at
     assert (await service.ticks(2))[1].scheduled_for == to_instant(due_at)
     assert service.metric("clock_steps_total", direction="backward") == 1
-    assert service.metric("schedules_righted_total") == 1
+    assert service.metric("clock_corrections_total") == 1
 
 
 async def test_a_clock_that_is_set_far_ahead_and_back_again_costs_no_slot_after_it_is_right(service: Service) -> None:
@@ -59,7 +59,7 @@ async def test_a_clock_that_is_set_far_ahead_and_back_again_costs_no_slot_after_
     service.now += 24 * HOUR_MS
     lied = (await service.ticks(2))[1]
     service.now -= 24 * HOUR_MS
-    await eventually(lambda: service.metric("schedules_righted_total") == 1)
+    await eventually(lambda: service.metric("clock_corrections_total") == 1)
     service.now += MINUTE_MS
     tick = (await service.ticks(3))[2]
     assert tick.scheduled_for < lied.scheduled_for

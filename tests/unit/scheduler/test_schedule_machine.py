@@ -12,7 +12,7 @@ from contracts.configs import CollectionConfig, ConfigChanged, ConfigRemoved
 from contracts.schedule import JobScheduled
 from contracts.ticks import TickDue
 from contracts.vocabulary import RunStatus, Trigger
-from scheduler.book import Book, News
+from scheduler.book import Book, ScheduleChange
 from scheduler.due import acknowledged, decide, tick_of
 from scheduler.entry import AHEAD_MS, state_of
 from scheduler.grid import Grid, grid_of, to_instant, to_ms
@@ -222,7 +222,7 @@ class Schedule(RuleBasedStateMachine):
         walker.covered = None if state.covered_until is None else to_ms(state.covered_until)
         walker.right(self.now)
 
-    def check_news(self, old: Walker | None, config: CollectionConfig, news: News | None) -> None:
+    def check_news(self, old: Walker | None, config: CollectionConfig, news: ScheduleChange | None) -> None:
         assert news is not None
         walker = Walker(config, initial_owed=config.enabled)
         self.walkers[config.config_id] = walker
@@ -236,7 +236,7 @@ class Schedule(RuleBasedStateMachine):
         walker.initial_owed = config.enabled and (old.initial_owed or not old.config.enabled or not subset)
         regridded = old.config.interval_minutes != config.interval_minutes
         if old.config.enabled and not old.initial_owed and (regridded or not config.enabled):
-            assert news.passed_over == len(old.slots(self.now)), "what is dropped must be told"
+            assert news.skipped_slots == len(old.slots(self.now)), "what is dropped must be told"
         if regridded and walker.accounted is not None:
             walker.accounted = max(walker.accounted, self.now)
         if config.enabled and not old.config.enabled:

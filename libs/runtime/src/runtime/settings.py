@@ -131,13 +131,13 @@ class DeadLetterSettings(BaseSettings):
         description="The consumer stops when a larger share of its last 1000 messages, and more than 50 of them, "
         "became dead letters.",
     )
-    dead_letters_max_run: int = Field(
+    dead_letters_max_consecutive: int = Field(
         default=50,
         ge=1,
         description="The consumer stops when more messages than this in a row become dead letters; unreadable ones are "
         "counted by partition.",
     )
-    dead_letters_max_run_at_start: int = Field(
+    dead_letters_max_consecutive_at_start: int = Field(
         default=10,
         ge=1,
         description="The same for the first messages since the start, of which none could be handled yet: a consumer "

@@ -9,7 +9,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from runtime.refusal import StartupRefused
+from runtime.lifecycle.startup_errors import StartupRefused
 from store.migrate import alembic_config, head_revision
 
 

@@ -13,12 +13,12 @@ import typer
 import uvloop
 from pydantic import SecretStr
 
-from admin_api.access import commands
-from admin_api.app import build
-from admin_api.configs import resync
-from admin_api.database import DATABASE_PROBLEMS, reading
+from admin_api.app import build_api
+from admin_api.auth import commands
+from admin_api.configs.service import resync
 from admin_api.process import listen_to_signals, serve
 from admin_api.settings import AdminApiSettings
+from admin_api.writes.transactions import DATABASE_PROBLEMS, reading
 from runtime.database import build_engine
 from runtime.failpoints import arm_failpoints
 from runtime.logs import configure_logging
@@ -74,7 +74,7 @@ def openapi_command() -> None:
         database_url=SecretStr("postgresql://nowhere/nothing"),
         kafka_bootstrap_servers="nowhere:1",
     )
-    typer.echo(json.dumps(build(settings).app.openapi(), indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(build_api(settings).app.openapi(), indent=2, ensure_ascii=False))
 
 
 if __name__ == "__main__":

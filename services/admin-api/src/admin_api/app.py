@@ -7,22 +7,22 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from admin_api import problems
-from admin_api.access.assembly import assemble
-from admin_api.access.roles import require_declared_roles
-from admin_api.apply import Applying
-from admin_api.bulk import Bulk
-from admin_api.catalogue import load_catalogue
-from admin_api.configs import Configs
-from admin_api.description import completed
-from admin_api.live.feed import LiveFeed
-from admin_api.live.listening import Listeners
-from admin_api.live.ring import Ring
-from admin_api.manual_runs import ManualRunReleaser, ManualRuns
-from admin_api.metrics import Metrics, look_at_outbox
-from admin_api.middleware import surround
-from admin_api.probe import DatabaseProbe, OncePerSecond
-from admin_api.relay import Relay
+from admin_api.api_description import complete_description
+from admin_api.auth.assembly import assemble
+from admin_api.auth.required_roles import require_declared_roles
+from admin_api.configs.bulk import Bulk
+from admin_api.configs.manual_runs import ManualRunReleaser, ManualRuns
+from admin_api.configs.service import ConfigService
+from admin_api.database_check import DatabaseCheck, OncePerSecond
+from admin_api.events.buffer import EventBuffer
+from admin_api.events.feed import EventFeed
+from admin_api.events.stream import EventStreams
+from admin_api.http import problems
+from admin_api.http.exchange_catalogue import load_catalogue
+from admin_api.manifests.apply import ManifestApplier
+from admin_api.metrics import Metrics, observe_outbox
+from admin_api.middleware.stack import add_middleware
+from admin_api.relay.relay import Relay
 from admin_api.routes import (
     audit,
     bulk,
@@ -30,7 +30,7 @@ from admin_api.routes import (
     config_changes,
     configs,
     events,
-    manifest,
+    manifests,
     operations,
     reports,
     runs,
@@ -39,7 +39,7 @@ from admin_api.routes import (
 )
 from admin_api.settings import AdminApiSettings
 from runtime.database import build_engine
-from runtime.health import Health
+from runtime.lifecycle.health import Health
 from runtime.metrics import new_registry
 
 _DESCRIPTION = """What to collect, what ran, and the candles.
@@ -56,34 +56,34 @@ class AdminApi:
     settings: AdminApiSettings
     app: FastAPI
     relay: Relay
-    feed: LiveFeed
+    feed: EventFeed
     releaser: ManualRunReleaser
     engine: AsyncEngine
     health: Health
 
 
-def build(settings: AdminApiSettings) -> AdminApi:
+def build_api(settings: AdminApiSettings) -> AdminApi:
     registry = new_registry()
     metrics = Metrics(registry)
     engine = build_engine(settings, application_name="admin-api")
     health = Health()
-    probe = DatabaseProbe(engine)
+    probe = DatabaseCheck(engine)
     health.readiness("database", probe.problem)
     app = _build_fastapi()
     app.state.engine = engine
     manual_runs = ManualRuns(settings.exchange_lanes, settings.run_deadline_seconds)
     catalogue = load_catalogue()
-    app.state.configs = Configs(engine, catalogue, manual_runs)
+    app.state.configs = ConfigService(engine, catalogue, manual_runs)
     app.state.bulk = Bulk(catalogue, manual_runs)
-    app.state.applying = Applying(catalogue)
+    app.state.applying = ManifestApplier(catalogue)
     app.state.health, app.state.database_probe = health, probe
     app.state.registry, app.state.metrics = registry, metrics
     # Apart from the probe: counting a long backlog must not make the process unready.
-    app.state.look_at_outbox = OncePerSecond(lambda: look_at_outbox(engine, metrics))
-    feed = LiveFeed(settings, metrics, Ring())
-    app.state.listeners = Listeners(feed, metrics, settings.live_max_listeners)
+    app.state.look_at_outbox = OncePerSecond(lambda: observe_outbox(engine, metrics))
+    feed = EventFeed(settings, metrics, EventBuffer())
+    app.state.event_streams = EventStreams(feed, metrics, settings.max_event_streams)
     access = app.state.access = assemble(settings, engine, metrics)
-    surround(app, settings, metrics, access)
+    add_middleware(app, settings, metrics, access)
     return AdminApi(
         settings=settings,
         app=app,
@@ -109,7 +109,7 @@ def _build_fastapi() -> FastAPI:
     )
     parts = (
         bulk,
-        manifest,
+        manifests,
         configs,
         config_changes,
         runs,
@@ -126,9 +126,9 @@ def _build_fastapi() -> FastAPI:
     require_declared_roles(routes)
     for router in routers:
         app.include_router(router)
-    problems.install(app, routes)
+    problems.install_error_handlers(app, routes)
     generate = app.openapi
-    app.openapi = lambda: completed(generate())  # type: ignore[method-assign]  # FastAPI's documented way
+    app.openapi = lambda: complete_description(generate())  # type: ignore[method-assign]  # FastAPI's documented way
     return app
 
 

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from admin_api.database import DATABASE_PROBLEMS, reading
+from admin_api.writes.transactions import DATABASE_PROBLEMS, reading
 from store.tables import outbox
 
 _PATIENCE_SECONDS = 2.0
@@ -33,7 +33,7 @@ class Metrics:
             registry=registry,
         )
         self.logins = Counter(
-            "candlekeep_api_logins",
+            "candlekeep_api_authentications",
             "Credentials looked at, by what they are and what came of it: admitted, or why not.",
             ("kind", "outcome"),
             registry=registry,
@@ -78,20 +78,20 @@ class Metrics:
             buckets=(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30, 300, 3600),
             registry=registry,
         )
-        self.live_events = Counter(
-            "candlekeep_live_events", "Events read for those who listen.", ("topic",), registry=registry
+        self.event_stream_events = Counter(
+            "candlekeep_event_stream_events", "Events read for those who listen.", ("topic",), registry=registry
         )
-        self.live_listeners = Gauge(
-            "candlekeep_live_listeners", "Connections that listen to events.", registry=registry
+        self.event_streams_open = Gauge(
+            "candlekeep_event_streams_open", "Connections that listen to events.", registry=registry
         )
-        self.live_resets = Counter(
-            "candlekeep_live_resets",
+        self.event_stream_resets = Counter(
+            "candlekeep_event_stream_resets",
             "Listeners that had to be told that they missed something.",
             registry=registry,
         )
 
 
-async def look_at_outbox(engine: AsyncEngine, metrics: Metrics) -> None:
+async def observe_outbox(engine: AsyncEngine, metrics: Metrics) -> None:
     """Set the outbox' gauges: when somebody looks, because the relay cannot while it waits for Kafka."""
     age = sa.func.extract("epoch", sa.func.clock_timestamp() - sa.func.min(outbox.c.created_at))
     try:
@@ -105,7 +105,7 @@ async def look_at_outbox(engine: AsyncEngine, metrics: Metrics) -> None:
         metrics.outbox_oldest_seconds.set(max(0.0, float(row[1] or 0)))
 
 
-class RequestMeter:
+class RequestMetricsMiddleware:
     """Middleware: counts and times requests by route template, so that ids do not become labels."""
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:

@@ -6,15 +6,15 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from admin_api.app import AdminApi, build
+from admin_api.app import AdminApi, build_api
 from admin_api.settings import AdminApiSettings
-from runtime.background import Background
-from runtime.http_server import PortTaken, http_server
+from runtime.lifecycle.background import Background
+from runtime.lifecycle.startup_errors import StartupRefused
 from runtime.logs import log
-from runtime.pulse import LoopPulse
-from runtime.refusal import StartupRefused
-from runtime.startup import start_resources
-from runtime.supervisor import Supervisor
+from runtime.process.event_loop_watchdog import EventLoopWatchdog
+from runtime.process.http_server import PortTaken, http_server
+from runtime.process.startup import start_resources
+from runtime.process.supervisor import Supervisor
 from store.schema import SchemaOutOfDate, ensure_current
 
 
@@ -28,7 +28,7 @@ class _Phase:
 
 async def serve(settings: AdminApiSettings, stop: asyncio.Event | None = None) -> int:
     """Serve until `stop` is set. Returns the exit code: 0 when told to stop, 1 when something broke."""
-    stop, api, phase, pulse = stop or asyncio.Event(), build(settings), _Phase(), LoopPulse()
+    stop, api, phase, pulse = stop or asyncio.Event(), build_api(settings), _Phase(), EventLoopWatchdog()
     api.health.liveness("event loop", pulse.problem)
     api.health.readiness("process", phase.current)
     try:

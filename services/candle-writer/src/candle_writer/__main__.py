@@ -2,7 +2,7 @@
 
 from candle_writer.app import NAME, build_worker
 from candle_writer.settings import CandleWriterSettings
-from runtime.worker import run
+from runtime.process.worker import run
 
 if __name__ == "__main__":
     run(NAME, CandleWriterSettings, build_worker)

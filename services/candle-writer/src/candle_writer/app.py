@@ -6,14 +6,14 @@ from candle_writer.handlers import build_handler
 from candle_writer.metrics import CandleWriterMetrics
 from candle_writer.settings import CandleWriterSettings
 from contracts.topics import CANDLES, DEAD_LETTERS
-from runtime.batches import subscribe_batch
+from runtime.consumers.batch import subscribe_batch
 from runtime.database import build_engine, is_transient
 from runtime.dead_letters import DeadLetters
-from runtime.health import Health
-from runtime.kafka import build_broker
+from runtime.kafka.clients import build_broker
+from runtime.kafka.publisher import EventPublisher
+from runtime.lifecycle.health import Health
 from runtime.metrics import ConsumerMetrics, PublisherMetrics, new_registry
-from runtime.publisher import EventPublisher
-from runtime.worker import Worker
+from runtime.process.worker import Worker
 from store.schema import using_current
 
 NAME = "candle-writer"

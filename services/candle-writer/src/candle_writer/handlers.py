@@ -10,7 +10,7 @@ from candle_writer.metrics import CandleWriterMetrics
 from candle_writer.series import SeriesIds
 from candle_writer.write import write_candles
 from contracts.candles import CandlesCollected
-from runtime.batches import Received
+from runtime.consumers.batch import Received
 from runtime.failpoints import failpoint
 
 Handler = Callable[[list[Received]], Awaitable[None]]

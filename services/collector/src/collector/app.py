@@ -7,24 +7,25 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from collector.collect import Collector
+from collector.exchange.circuit_state import ProbePolicy
 from collector.exchange.clients import ClientOptions, ExchangeClients
-from collector.exchange.health import ProbePolicy
-from collector.exchange_health_reader import ExchangeHealthReader
-from collector.exchange_news import ExchangeNews
-from collector.handlers import Doorbell, is_manual
+from collector.exchange.health_publisher import ExchangeHealthPublisher
+from collector.exchange.health_reader import ExchangeHealthReader
+from collector.handlers import TickHandler, is_manual
 from collector.metrics import CollectorMetrics
-from collector.outcomes import Outcomes
-from collector.retry import RetryPolicy
+from collector.run.collector import Collector
+from collector.run.outcomes import Outcomes
+from collector.run.retry_policy import RetryPolicy
 from collector.settings import CollectorSettings
 from contracts.topics import CANDLES, DEAD_LETTERS, EXCHANGE_HEALTH, RUN_EVENTS, TICKS
-from runtime.concurrent import ConcurrentConsumer, Limits
+from runtime.consumers.concurrent import ConcurrentConsumer
+from runtime.consumers.limits import InFlightLimits
 from runtime.dead_letters import DeadLetters
-from runtime.health import Health
-from runtime.kafka import build_broker
+from runtime.kafka.clients import build_broker
+from runtime.kafka.publisher import EventPublisher
+from runtime.lifecycle.health import Health
 from runtime.metrics import ConsumerMetrics, PublisherMetrics, new_registry
-from runtime.publisher import EventPublisher
-from runtime.worker import Worker
+from runtime.process.worker import Worker
 
 NAME: Final = "collector"
 _COMMIT_SECONDS: Final = 5.0
@@ -38,7 +39,7 @@ def build_worker(settings: CollectorSettings) -> Worker:
     broker = build_broker(settings, NAME)
     publisher = EventPublisher(broker, settings, NAME, PublisherMetrics(registry))
     this_instance = f"{socket.gethostname()}:{os.getpid()}"
-    news = ExchangeNews(publisher, this_instance, time.monotonic)
+    health_publisher = ExchangeHealthPublisher(publisher, this_instance, time.monotonic)
     health_reader = ExchangeHealthReader(settings)
     clients = ExchangeClients(
         ClientOptions(
@@ -47,13 +48,13 @@ def build_worker(settings: CollectorSettings) -> Worker:
             url_overrides=settings.exchange_url_overrides,
             longest_retry_after_seconds=settings.longest_retry_after_seconds,
             probing=ProbePolicy(
-                first=settings.probe_first_wait_seconds,
-                longest=settings.probe_longest_wait_seconds,
-                strikes=settings.unreachable_after,
+                first=settings.probe_initial_wait_seconds,
+                longest=settings.probe_max_wait_seconds,
+                strikes=settings.unreachable_after_failures,
             ),
         ),
         metrics,
-        tell=news.tell,
+        report=health_publisher.report,
         published=health_reader.latest,
     )
     outcomes = Outcomes(publisher, metrics, this_instance)
@@ -63,11 +64,11 @@ def build_worker(settings: CollectorSettings) -> Worker:
         outcomes=outcomes,
         metrics=metrics,
         policy=RetryPolicy(
-            first_wait=settings.retry_first_wait_seconds, longest_wait=settings.retry_longest_wait_seconds
+            first_wait=settings.retry_initial_wait_seconds, longest_wait=settings.retry_max_wait_seconds
         ),
         max_pages=settings.max_pages_per_timeframe,
     )
-    doorbell = Doorbell(
+    tick_handler = TickHandler(
         collector=collector,
         outcomes=outcomes,
         metrics=metrics,
@@ -78,14 +79,14 @@ def build_worker(settings: CollectorSettings) -> Worker:
         settings,
         TICKS,
         group=NAME,
-        handler=doorbell.on_tick,
+        handler=tick_handler.on_tick,
         dead_letters=DeadLetters(publisher, NAME, consumer_metrics, settings),
         metrics=consumer_metrics,
         urgent=is_manual,
-        limits=Limits(
-            in_flight=settings.max_runs,
+        limits=InFlightLimits(
+            in_flight=settings.max_shared_runs,
             per_lane=settings.max_runs_per_lane,
-            own_per_lane=settings.max_runs_of_its_own,
+            own_per_lane=settings.reserved_runs_per_lane,
             drain_on_stop=max(1.0, settings.shutdown_grace_seconds - _COMMIT_SECONDS),
         ),
     )
@@ -98,7 +99,7 @@ def build_worker(settings: CollectorSettings) -> Worker:
         registry=registry,
         health=health,
         topics=(TICKS, RUN_EVENTS, CANDLES, EXCHANGE_HEALTH, DEAD_LETTERS),
-        backgrounds=(health_reader.background(), consumer.background(), news.background()),
+        backgrounds=(health_reader.background(), consumer.background(), health_publisher.background()),
         resources=lambda: _closing(clients),
     )
 

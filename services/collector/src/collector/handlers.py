@@ -12,10 +12,10 @@ from typing import assert_never
 from aiokafka import ConsumerRecord
 from structlog.contextvars import bound_contextvars
 
-from collector.collect import Collector
 from collector.metrics import CollectorMetrics
-from collector.outcomes import Outcomes, Run
-from collector.running import Busy, Finished, Free, InHand, Queued, Running
+from collector.run.collector import Collector
+from collector.run.in_flight import AlreadyFinished, ConfigBusy, MayStart, Queued, RunsInFlight, SameRunInFlight
+from collector.run.outcomes import Outcomes, Run
 from contracts.event import Event
 from contracts.ticks import TickDue
 from contracts.vocabulary import Trigger
@@ -33,13 +33,13 @@ async def _at_once() -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Doorbell:
+class TickHandler:
     """Hands every tick to one run, once."""
 
     collector: Collector
     outcomes: Outcomes
     metrics: CollectorMetrics
-    running: Running = field(default_factory=Running)
+    running: RunsInFlight = field(default_factory=RunsInFlight)
     this_instance: str = ""
     health_known: Callable[[], Awaitable[None]] = _at_once
     """Returns when the published states of the exchanges have been read."""
@@ -59,8 +59,8 @@ class Doorbell:
     async def _answer(self, tick: TickDue) -> None:
         config_id, run_id = tick.config.config_id, tick.run_id
         admission = self.running.admit(config_id, run_id, waits=is_manual(tick))
-        while isinstance(admission, InHand | Queued):
-            if isinstance(admission, InHand):
+        while isinstance(admission, SameRunInFlight | Queued):
+            if isinstance(admission, SameRunInFlight):
                 self.metrics.duplicate_ticks.inc()
             else:
                 log.info("Manual run waits for another run", action="run_waits", behind=str(admission.behind))
@@ -68,14 +68,14 @@ class Doorbell:
             admission = self.running.admit(config_id, run_id, waits=is_manual(tick))
         run = Run(tick, self.now())
         match admission:
-            case Free():
+            case MayStart():
                 with self.metrics.runs_in_flight.track_inprogress(), self.running.holding(config_id, run_id):
                     await self.collector.collect(run)
                 failpoint("collector.after_finished")
-            case Busy(other):
+            case ConfigBusy(other):
                 await self.outcomes.skipped(run, other)
                 self.running.remember(run_id)
-            case Finished():
+            case AlreadyFinished():
                 self.metrics.duplicate_ticks.inc()
                 log.info("A tick came again, its run is finished", action="duplicate_tick")
             case _:

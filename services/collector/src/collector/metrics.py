@@ -82,7 +82,7 @@ class CollectorMetrics:
             registry=registry,
         )
         self.throttle_wait = Histogram(
-            "candlekeep_throttle_wait_seconds",
+            "candlekeep_rate_limit_wait_seconds",
             "How long a request waited for its turn under the exchange's rate limit.",
             ("exchange",),
             buckets=_WAIT_SECONDS,

@@ -23,7 +23,7 @@ class CollectorSettings(WorkerSettings):
     """How many runs at a time, and how to treat the exchanges."""
 
     http_port: int = Field(default=8002, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
-    max_runs: int = Field(
+    max_shared_runs: int = Field(
         default=100,
         ge=1,
         le=10_000,
@@ -35,7 +35,7 @@ class CollectorSettings(WorkerSettings):
         ge=1,
         description="Runs in flight of one lane (an exchange), so that a slow exchange leaves room for the others.",
     )
-    max_runs_of_its_own: int = Field(
+    reserved_runs_per_lane: int = Field(
         default=10,
         ge=0,
         description="So many of a lane's runs come out of no shared room: however many exchanges are slow, another "
@@ -47,18 +47,18 @@ class CollectorSettings(WorkerSettings):
     request_timeout_seconds: float = Field(
         default=10.0, gt=0, le=300, description="How long one request to an exchange may take."
     )
-    retry_first_wait_seconds: float = Field(
+    retry_initial_wait_seconds: float = Field(
         default=0.5, gt=0, description="The wait before the first repetition; it doubles from there, with jitter."
     )
-    retry_longest_wait_seconds: float = Field(default=20.0, gt=0, description="Where the doubling ends.")
-    probe_first_wait_seconds: float = Field(
+    retry_max_wait_seconds: float = Field(default=20.0, gt=0, description="Where the doubling ends.")
+    probe_initial_wait_seconds: float = Field(
         default=2.0,
         gt=0,
         description="An exchange that is not well and does not say until when is looked at again after so long; this "
         "doubles with each look.",
     )
-    probe_longest_wait_seconds: float = Field(default=60.0, gt=0, description="Where that doubling ends.")
-    unreachable_after: int = Field(
+    probe_max_wait_seconds: float = Field(default=60.0, gt=0, description="Where that doubling ends.")
+    unreachable_after_failures: int = Field(
         default=5, ge=1, description="So many requests in a row without an answer make an exchange unreachable."
     )
     longest_retry_after_seconds: float = Field(

@@ -12,8 +12,8 @@ from log_writer.app import NAME, build_worker
 from log_writer.counts import recount
 from log_writer.settings import LogWriterSettings
 from runtime.database import build_engine
+from runtime.process.worker import run
 from runtime.settings import DatabaseSettings, load_settings
-from runtime.worker import run
 from store.schema import SchemaOutOfDate, ensure_current
 
 _RECOUNT_SECONDS = 3600.0

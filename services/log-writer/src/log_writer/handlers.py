@@ -11,7 +11,7 @@ from contracts.schedule import JobScheduled
 from log_writer import runs, schedule
 from log_writer.metrics import LogWriterMetrics
 from log_writer.write import write_batch
-from runtime.batches import Received
+from runtime.consumers.batch import Received
 from runtime.failpoints import failpoint
 
 Handler = Callable[[list[Received]], Awaitable[None]]

@@ -35,8 +35,10 @@ class LogWriterMetrics:
             "How old the newest event of the last batch was when it was in the table.",
             registry=registry,
         )
-        self.runs_swept = Counter(
-            "candlekeep_log_runs_swept", "Runs closed as failed because their collector vanished.", registry=registry
+        self.lost_runs_closed = Counter(
+            "candlekeep_log_lost_runs_closed",
+            "Runs closed as failed because their collector vanished.",
+            registry=registry,
         )
         self.runs_expired = Counter(
             "candlekeep_log_runs_expired", "Runs deleted because they were past retention.", registry=registry
@@ -46,8 +48,8 @@ class LogWriterMetrics:
             "Notes of what changed in the run log that were added to its counts by the hour.",
             registry=registry,
         )
-        self.chore_failures = Counter(
-            "candlekeep_log_chore_failures",
+        self.periodic_task_failures = Counter(
+            "candlekeep_log_periodic_task_failures",
             "Times that retention, the sweep or the adding up of counts failed; each is tried again at its next turn.",
             ("chore",),
             registry=registry,

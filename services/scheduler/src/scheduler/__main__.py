@@ -1,6 +1,6 @@
 """`python -m scheduler`."""
 
-from runtime.worker import run
+from runtime.process.worker import run
 from scheduler.app import NAME, build_worker
 from scheduler.settings import SchedulerSettings
 

@@ -1,22 +1,22 @@
 """What the scheduler is made of. Its life: restore the partitions it is given, tick for them, hand them over."""
 
 from contracts.topics import CONFIG_CHANGES, DEAD_LETTERS, RUN_EVENTS, SCHEDULE_STATE, TICKS
-from runtime.background import Background
+from runtime.consumers.tables import CoPartitionedTables
 from runtime.dead_letters import DeadLetters
-from runtime.health import Health
-from runtime.kafka import build_broker
+from runtime.kafka.clients import build_broker
+from runtime.kafka.publisher import EventPublisher
+from runtime.lifecycle.background import Background
+from runtime.lifecycle.health import Health
 from runtime.metrics import ConsumerMetrics, PublisherMetrics, new_registry
-from runtime.publisher import EventPublisher
-from runtime.tables import CoPartitionedTables
-from runtime.worker import Worker
-from scheduler.agenda import Agenda
+from runtime.process.worker import Worker
 from scheduler.book import Book
 from scheduler.clock import Clock, wall_clock
+from scheduler.due_queue import DueQueue
 from scheduler.handlers import Handlers
-from scheduler.lanes import Lanes
 from scheduler.metrics import SchedulerMetrics
 from scheduler.settings import SchedulerSettings
-from scheduler.states import States
+from scheduler.state_publisher import StatePublisher
+from scheduler.tick_publisher import TickPublisher
 from scheduler.ticker import Ticker
 
 NAME = "scheduler"
@@ -30,22 +30,30 @@ def build_worker(settings: SchedulerSettings, clock: Clock = wall_clock) -> Work
     publisher = EventPublisher(broker, settings, NAME, PublisherMetrics(registry))
     policy = settings.policy()
     book = Book(policy.spread_ms, policy.catch_up_limit_ms)
-    agenda = Agenda(book.due_at)
+    due_queue = DueQueue(book.due_at)
 
     def replaced() -> bool:
         return not tables.confirmed_lately()
 
-    longest_pause = settings.retry_pause_max_seconds
-    states = States(book, publisher, clock, metrics, longest_pause=longest_pause, replaced=replaced)
-    lanes = Lanes(settings, book=book, agenda=agenda, states=states, publisher=publisher, clock=clock, metrics=metrics)
-    handlers = Handlers(
+    longest_pause = settings.publish_retry_max_wait_seconds
+    state_publisher = StatePublisher(book, publisher, clock, metrics, longest_pause=longest_pause, replaced=replaced)
+    tick_publisher = TickPublisher(
+        settings,
         book=book,
-        agenda=agenda,
-        lanes=lanes,
-        states=states,
+        due_queue=due_queue,
+        state_publisher=state_publisher,
+        publisher=publisher,
         clock=clock,
         metrics=metrics,
-        handover_seconds=settings.handover_seconds,
+    )
+    handlers = Handlers(
+        book=book,
+        due_queue=due_queue,
+        tick_publisher=tick_publisher,
+        state_publisher=state_publisher,
+        clock=clock,
+        metrics=metrics,
+        handover_timeout_seconds=settings.handover_timeout_seconds,
     )
     tables = CoPartitionedTables(
         settings,
@@ -58,8 +66,8 @@ def build_worker(settings: SchedulerSettings, clock: Clock = wall_clock) -> Work
     )
 
     ticker = Ticker(
-        agenda=agenda,
-        lanes=lanes,
+        due_queue=due_queue,
+        tick_publisher=tick_publisher,
         clock=clock,
         metrics=metrics,
         doubt=tables.doubt,
@@ -78,7 +86,7 @@ def build_worker(settings: SchedulerSettings, clock: Clock = wall_clock) -> Work
         topics=(CONFIG_CHANGES, SCHEDULE_STATE, RUN_EVENTS, TICKS, DEAD_LETTERS),
         backgrounds=(  # stopped in reverse: no new tick, then the last states, then the partitions
             tables.background(),
-            Background("states", states.run, states.stop),
+            Background("states", state_publisher.run, state_publisher.stop),
             Background("ticker", ticker.run, ticker.stop, ticker.liveness),
         ),
     )

@@ -17,22 +17,22 @@ from scheduler.entry import (
     Plan,
     caught_up,
     changed,
+    clamped,
     created,
     finished,
     is_ahead,
-    owed,
+    pending_slots,
     plan_of,
     remembered,
-    righted,
 )
 from scheduler.grid import to_ms
 
 
-class News(NamedTuple):
+class ScheduleChange(NamedTuple):
     """A config's schedule is no longer what it was."""
 
     config_id: int
-    passed_over: int = 0
+    skipped_slots: int = 0
     """Slots that were owed on the schedule before, and will not get a tick."""
 
 
@@ -40,11 +40,11 @@ class Restored(NamedTuple):
     """What a partition holds once it is live, and what must be told about it."""
 
     config_ids: tuple[int, ...]
-    news: tuple[News, ...]
+    changes: tuple[ScheduleChange, ...]
     """Configs that changed, or appeared, since their state was published."""
-    orphans: tuple[News, ...]
+    orphans: tuple[ScheduleChange, ...]
     """Configs with a state that are gone: to be forgotten."""
-    righted: tuple[int, ...] = ()
+    clamped: tuple[int, ...] = ()
     """Configs whose state was ahead of our clock."""
 
 
@@ -119,7 +119,7 @@ class Book:
     def put(self, entry: Entry, now: int) -> None:
         """Replace an entry that the book still holds; a removed one stays removed."""
         if entry.plan.config_id in self._entries:
-            self._entries[entry.plan.config_id] = righted(entry, now, self._reach_ms)
+            self._entries[entry.plan.config_id] = clamped(entry, now, self._reach_ms)
 
     def right(self, now: int) -> tuple[int, ...]:
         """The clock was set back: entries must not wait until it is again what it was. The configs that would have."""
@@ -151,25 +151,25 @@ class Book:
         if held.restored:
             return Restored(self._ids(partition), (), ())
         held.restored = True
-        news, ahead, states = [], [], held.states
+        changes, ahead, states = [], [], held.states
         for config_id, plans in held.plans.items():
             state = states.pop(config_id, None)
             if state is not None and is_ahead(state, now):
-                state = righted(state, now, self._reach_ms)
+                state = clamped(state, now, self._reach_ms)
                 ahead.append(config_id)
             if state is not None and replace(state.plan, updated_at=plans[-1].updated_at) == plans[-1]:
                 self._enter(replace(state, plan=plans[-1]))
                 continue
-            news.append(self._schedule(_unheard(plans, state), partition, state, now))
+            changes.append(self._schedule(_unheard(plans, state), partition, state, now))
         orphans = [self._orphan(held, state, now) for state in states.values()]
-        restored = Restored(tuple(held.plans), tuple(news), tuple(orphans), tuple(ahead))
+        restored = Restored(tuple(held.plans), tuple(changes), tuple(orphans), tuple(ahead))
         held.plans, held.gone, held.states = {}, {}, {}
         held.drop_old_removals(now)
         return restored
 
     # ---- news ----
 
-    def config_changed(self, partition: int, event: ConfigChanged, now: int) -> News | None:
+    def config_changed(self, partition: int, event: ConfigChanged, now: int) -> ScheduleChange | None:
         """None when the event is old, or when the partition is still being restored."""
         held, plan = self._partition(partition), plan_of(event.config)
         known = self._plan(held, plan.config_id)
@@ -180,7 +180,7 @@ class Book:
             return None
         return self._schedule([plan], partition, self._entries.get(plan.config_id), now)
 
-    def config_removed(self, partition: int, event: ConfigRemoved, now: int) -> News | None:
+    def config_removed(self, partition: int, event: ConfigRemoved, now: int) -> ScheduleChange | None:
         """None when there is nothing to forget now."""
         held, config_id = self._partition(partition), event.config_id
         known = self._plan(held, config_id)
@@ -193,8 +193,8 @@ class Book:
         else:
             held.gone[config_id] = held.plans.get(config_id, [])
         entry = self._entries.get(config_id)
-        passed_over = 0 if entry is None else owed(entry, removal.at)
-        return News(config_id, passed_over) if self.config_forgotten(partition, config_id) else None
+        skipped_slots = 0 if entry is None else pending_slots(entry, removal.at)
+        return ScheduleChange(config_id, skipped_slots) if self.config_forgotten(partition, config_id) else None
 
     def config_forgotten(self, partition: int, config_id: int) -> bool:
         """A tombstone on config-changes. Whether the config's state must be forgotten now."""
@@ -231,26 +231,26 @@ class Book:
 
     # ---- inside ----
 
-    def _schedule(self, plans: Sequence[Plan], partition: int, before: Entry | None, now: int) -> News:
-        after, passed_over = before, 0
+    def _schedule(self, plans: Sequence[Plan], partition: int, before: Entry | None, now: int) -> ScheduleChange:
+        after, skipped_slots = before, 0
         for plan in plans:
             if after is None:
                 after = created(plan, partition, self._spread_ms)
             else:
                 after, owed_before = changed(after, plan, now, self._spread_ms)
-                passed_over += owed_before
+                skipped_slots += owed_before
         assert after is not None  # noqa: S101 -- there is a plan
         self._enter(after)
-        return News(after.plan.config_id, passed_over)
+        return ScheduleChange(after.plan.config_id, skipped_slots)
 
-    def _orphan(self, held: _Partition, state: Entry, now: int) -> News:
+    def _orphan(self, held: _Partition, state: Entry, now: int) -> ScheduleChange:
         """What a config that was removed while nobody looked still owed."""
-        config_id, passed_over = state.plan.config_id, 0
+        config_id, skipped_slots = state.plan.config_id, 0
         for plan in _unheard(held.gone.get(config_id, []), state):
             state, owed_before = changed(state, plan, now, self._spread_ms)
-            passed_over += owed_before
+            skipped_slots += owed_before
         removal = held.removed.get(config_id)
-        return News(config_id, passed_over + (owed(state, removal.at) if removal else 0))
+        return ScheduleChange(config_id, skipped_slots + (pending_slots(state, removal.at) if removal else 0))
 
     def _enter(self, entry: Entry) -> None:
         self._remove(entry.plan.config_id)

@@ -58,7 +58,7 @@ class Changed(NamedTuple):
     """The entry after a change, and how many owed slots of the schedule before it will not get a tick."""
 
     entry: Entry
-    passed_over: int
+    skipped_slots: int
 
 
 def plan_of(config: CollectionConfig) -> Plan:
@@ -130,14 +130,14 @@ def changed(entry: Entry, plan: Plan, now: int, spread_ms: int) -> Changed:
     known = covers(before.exchange, before.symbol, before.timeframes, plan)
     after = replace(entry, plan=plan, grid=grid, covered=entry.covered if known else None)
     if not plan.enabled:
-        return Changed(replace(after, initial=None), owed(entry, since))
+        return Changed(replace(after, initial=None), pending_slots(entry, since))
     if not before.enabled:
         return Changed(replace(after, initial=plan.version, settled=None), 0)
     if not known:
         after = replace(after, initial=plan.version)
     if grid == entry.grid or entry.settled is None:
         return Changed(after, 0)
-    return Changed(replace(after, settled=max(entry.settled, since)), owed(entry, since))
+    return Changed(replace(after, settled=max(entry.settled, since)), pending_slots(entry, since))
 
 
 def finished(entry: Entry, run: RunFinished, now: int) -> Entry:
@@ -174,7 +174,7 @@ def is_ahead(entry: Entry, now: int) -> bool:
     return max(entry.settled or 0, entry.covered or 0) > now + AHEAD_MS
 
 
-def righted(entry: Entry, now: int, reach_ms: int) -> Entry:
+def clamped(entry: Entry, now: int, reach_ms: int) -> Entry:
     """The entry without what a wrong clock made it say: the same one when there is nothing of that.
 
     Its slots count from now on, on the same grid; those that got a tick under the wrong clock keep their run_id when
@@ -210,7 +210,7 @@ def state_of(entry: Entry, now: int) -> JobScheduled:
     )
 
 
-def owed(entry: Entry, until: int) -> int:
+def pending_slots(entry: Entry, until: int) -> int:
     """Slots up to `until` that are due and have no tick yet; of a config that owes its first tick, since it began."""
     if not entry.plan.enabled:
         return 0

@@ -36,13 +36,13 @@ class SchedulerMetrics:
             "Missed slots that a later tick made up for, after downtime.",
             registry=registry,
         )
-        self.passed_over = Counter(
-            "candlekeep_scheduler_slots_passed_over",
+        self.skipped_slots = Counter(
+            "candlekeep_scheduler_slots_skipped",
             "Slots owed when their config was disabled, deleted or given another interval, which never got a tick.",
             registry=registry,
         )
         self.cut = Counter(
-            "candlekeep_scheduler_windows_cut",
+            "candlekeep_scheduler_windows_truncated",
             "Ticks whose window was cut to the catch-up limit, so that a stretch before it is not collected.",
             registry=registry,
         )
@@ -65,8 +65,8 @@ class SchedulerMetrics:
             registry=registry,
         )
 
-        self.righted = Counter(
-            "candlekeep_scheduler_schedules_righted",
+        self.clamped = Counter(
+            "candlekeep_scheduler_clock_corrections",
             "Schedules that said they had come further than the clock has, and were set to go on from now.",
             registry=registry,
         )

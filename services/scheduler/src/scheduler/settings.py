@@ -26,13 +26,13 @@ class SchedulerSettings(WorkerSettings, TickSettings):
     tick_batch_size: int = Field(
         default=500, ge=1, le=5000, description="Ticks of one lane that are published together before an answer."
     )
-    retry_pause_max_seconds: float = Field(
+    publish_retry_max_wait_seconds: float = Field(
         default=10.0, gt=0, description="The longest pause before a publication that Kafka refused is tried again."
     )
     clock_check_seconds: float = Field(
         default=0.5, gt=0, le=5, description="The wall clock is read at least this often, to notice that it was set."
     )
-    handover_seconds: float = Field(
+    handover_timeout_seconds: float = Field(
         default=3.0,
         gt=0,
         description="When partitions go to another instance, ticks in hand may take this long to be acknowledged.",

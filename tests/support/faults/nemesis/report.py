@@ -53,7 +53,7 @@ def _calls(told: Told) -> str:
 
 def _missed(told: Told) -> str:
     missed = {(tick.config_id, tick.scheduled_for): tick.missed_slots for tick in told.evidence.ticks}
-    over = sum(told.evidence.passed_over.values())
+    over = sum(told.evidence.skipped_slots.values())
     return f"{sum(missed.values())} made up for by a later tick, {over} passed over as the schedule changed"
 
 

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import TypeGuard
 
 from pydantic_settings import BaseSettings
 
@@ -26,12 +27,12 @@ def settings_by_service() -> dict[str, list[Setting]]:
 def _settings_class(service: str) -> type[BaseSettings]:
     package = service.replace("-", "_")
     module = import_module(f"{package}.settings")
-    (found,) = [value for value in vars(module).values() if _is_settings_of(value, module.__name__)]
-    settings: type[BaseSettings] = found
+    found = [value for value in vars(module).values() if _is_settings_of(value, module.__name__)]
+    (settings,) = [each for each in found if not any(issubclass(other, each) for other in found if other is not each)]
     return settings
 
 
-def _is_settings_of(value: object, module: str) -> bool:
+def _is_settings_of(value: object, module: str) -> TypeGuard[type[BaseSettings]]:
     return isinstance(value, type) and issubclass(value, BaseSettings) and value.__module__ == module
 
 

@@ -12,7 +12,6 @@ JSON with `bootstrap` and `control`, appears when both can be used. It ends with
 
 import argparse
 import asyncio
-import contextlib
 import ctypes
 import importlib.util
 import json
@@ -24,6 +23,7 @@ from typing import Any
 
 from contracts.topics import ALL_TOPICS
 from local_stack.ports import LOOPBACK
+from runtime.waiting import wait_for_event
 
 WATCH_SECONDS = 0.5
 PRODUCER = 0  # rd_kafka_type_t
@@ -126,8 +126,7 @@ async def serve(cluster: MockCluster, address_file: Path) -> None:
     partial.rename(address_file)
     parent = os.getppid()
     while not stopped.is_set() and os.getppid() == parent:  # an orphan serves nobody
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stopped.wait(), WATCH_SECONDS)
+        await wait_for_event(stopped, WATCH_SECONDS)
     control.close()
 
 

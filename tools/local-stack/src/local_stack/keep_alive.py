@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 from local_stack.errors import StackError
 from local_stack.processes import Child
+from runtime.waiting import exponential_delay
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
@@ -39,7 +40,7 @@ R = TypeVar("R", bound=Running)
 
 def restart_pause(failures: int) -> float:
     """Seconds before the next start, after so many failures in a row."""
-    return min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (failures - 1))
+    return exponential_delay(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, failures - 1)
 
 
 class KeptAlive(Generic[R]):

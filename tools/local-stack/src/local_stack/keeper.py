@@ -8,7 +8,6 @@ by SIGTERM, and when the watched process is gone, however that ended: nobody has
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
 import shutil
@@ -22,6 +21,7 @@ from local_stack.errors import StackError
 from local_stack.kafka_provider import ExistingKafka, Kafka, KafkaPlace, start_kafka
 from local_stack.postgres import ExistingPostgres, Postgres, PostgresPlace, start_postgres
 from local_stack.processes import command_line
+from runtime.waiting import wait_for_event
 
 WATCH_SECONDS = 0.5
 
@@ -55,8 +55,7 @@ async def keep(what: Literal["kafka", "postgres"], folder: Path, watched_pid: in
     try:
         _announce(folder / f"{what}.json", _describe(kept))
         while (lives := _lives(watched_pid, watched)) and not stopped.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopped.wait(), WATCH_SECONDS)
+            await wait_for_event(stopped, WATCH_SECONDS)
     finally:
         await kept.stop()
     if not lives:

@@ -27,7 +27,7 @@ class Preparation:
             await command_memory_kafka(kafka.control, lines)
             return
         named = {"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap, "KAFKA_TOPIC_PREFIX": prefix}
-        await self._run("topics", ("runtime.topics", "provision"), named)
+        await self._run("topics", ("runtime.kafka.topics", "provision"), named)
 
     async def publish_configs_again(self, database_url: str) -> None:
         """Puts them into the outbox; a running admin-api sends them."""

@@ -12,11 +12,19 @@ import typer
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from contracts.topics import ALL_TOPICS
-from runtime.dead_letters.reading import NoSuchLetter, Shelf, open_replayer, open_shelf
+from runtime.dead_letters.reading import DeadLetterReader, NoSuchLetter, open_reader, open_replayer
 from runtime.dead_letters.replays import CannotReplay, once_each, replay_of, sources
-from runtime.dead_letters.shelf import Place, Shelved, Wanted, as_json, description, parse_time, table
+from runtime.dead_letters.stored import (
+    DeadLetterFilter,
+    DeadLetterId,
+    StoredDeadLetter,
+    as_json,
+    description,
+    parse_time,
+    table,
+)
+from runtime.kafka.topics import NoTopicAdministration, TopicsNotReady, verify
 from runtime.settings import KafkaSettings, load_settings
-from runtime.topics import NoTopicAdministration, TopicsNotReady, verify
 
 T = TypeVar("T")
 
@@ -110,10 +118,12 @@ def replay_command(
     _run(settings, _replay(settings, places))
 
 
-async def _newest(settings: KafkaSettings, wanted: Wanted, limit: int, *, whole: bool) -> tuple[int, list[Shelved]]:
+async def _newest(
+    settings: KafkaSettings, wanted: DeadLetterFilter, limit: int, *, whole: bool
+) -> tuple[int, list[StoredDeadLetter]]:
     """How many there are, and the newest of them by time."""
-    async with open_shelf(settings) as shelf:
-        count, kept = 0, dict[int, deque[Shelved]]()
+    async with open_reader(settings) as shelf:
+        count, kept = 0, dict[int, deque[StoredDeadLetter]]()
         async for each in shelf.letters(wanted.since):
             if wanted.matches(each.letter):
                 count += 1
@@ -125,25 +135,25 @@ async def _newest(settings: KafkaSettings, wanted: Wanted, limit: int, *, whole:
     return count, newest[-limit:]
 
 
-async def _light(settings: KafkaSettings, wanted: Wanted) -> list[Shelved]:
+async def _light(settings: KafkaSettings, wanted: DeadLetterFilter) -> list[StoredDeadLetter]:
     """All that are wanted, without what they hold: there may be many, and large ones."""
-    async with open_shelf(settings) as shelf:
+    async with open_reader(settings) as shelf:
         found = [_without_body(each) async for each in shelf.letters(wanted.since) if wanted.matches(each.letter)]
         _mention(shelf)
         return found
 
 
-async def _named(settings: KafkaSettings, places: list[Place]) -> list[Shelved]:
-    async with open_shelf(settings) as shelf:
+async def _named(settings: KafkaSettings, places: list[DeadLetterId]) -> list[StoredDeadLetter]:
+    async with open_reader(settings) as shelf:
         return [await shelf.letter(place) for place in places]
 
 
-async def _replay(settings: KafkaSettings, places: list[Place]) -> None:
+async def _replay(settings: KafkaSettings, places: list[DeadLetterId]) -> None:
     """Says what it did, also when it comes to an end half way."""
     await verify(settings, ALL_TOPICS)
     allowed, sent, skipped = sources(settings.kafka_topic_prefix), 0, 0
     try:
-        async with open_shelf(settings) as shelf, open_replayer(settings) as replayer:
+        async with open_reader(settings) as shelf, open_replayer(settings) as replayer:
             for place in places:
                 try:
                     replay = replay_of(await shelf.letter(place), allowed)
@@ -160,15 +170,15 @@ async def _replay(settings: KafkaSettings, places: list[Place]) -> None:
         raise typer.Exit(1)
 
 
-def _echo_table(letters: list[Shelved]) -> None:
+def _echo_table(letters: list[StoredDeadLetter]) -> None:
     typer.echo("\n".join(table(letters, shutil.get_terminal_size((_WIDTH_OF_A_PIPE, 24)).columns)))
 
 
-def _without_body(shelved: Shelved) -> Shelved:
-    return Shelved(shelved.place, shelved.letter.model_copy(update={"source_value": None, "source_key": None}))
+def _without_body(shelved: StoredDeadLetter) -> StoredDeadLetter:
+    return StoredDeadLetter(shelved.place, shelved.letter.model_copy(update={"source_value": None, "source_key": None}))
 
 
-def _age(shelved: Shelved) -> tuple[datetime, Place]:
+def _age(shelved: StoredDeadLetter) -> tuple[datetime, DeadLetterId]:
     return shelved.letter.occurred_at, shelved.place
 
 
@@ -176,12 +186,12 @@ def _amount(count: int) -> str:
     return "1 dead letter" if count == 1 else f"{count or 'No'} dead letters"
 
 
-def _mention(shelf: Shelf) -> None:
+def _mention(shelf: DeadLetterReader) -> None:
     if shelf.unreadable:
         typer.echo(f"{shelf.unreadable} records of the topic are no dead letters and were passed over.", err=True)
 
 
-def _wanted(settings: KafkaSettings, topic: str | None, since: str | None, until: str | None) -> Wanted:
+def _wanted(settings: KafkaSettings, topic: str | None, since: str | None, until: str | None) -> DeadLetterFilter:
     names = {name for known in ALL_TOPICS for name in (known.name, settings.kafka_topic_prefix + known.name)}
     if topic is not None and topic not in names:
         _refuse(f"{topic!r} is not a topic of this system: {', '.join(each.name for each in ALL_TOPICS)}")
@@ -190,12 +200,12 @@ def _wanted(settings: KafkaSettings, topic: str | None, since: str | None, until
         first, last = (None if text is None else parse_time(text, now) for text in (since, until))
     except ValueError as error:
         _refuse(str(error))
-    return Wanted(topic=topic, prefix=settings.kafka_topic_prefix, since=first, until=last)
+    return DeadLetterFilter(topic=topic, prefix=settings.kafka_topic_prefix, since=first, until=last)
 
 
-def _places(texts: list[str]) -> list[Place]:
+def _places(texts: list[str]) -> list[DeadLetterId]:
     try:
-        return [Place.parse(text) for text in texts]
+        return [DeadLetterId.parse(text) for text in texts]
     except ValueError as error:
         _refuse(str(error))
 

@@ -14,7 +14,7 @@ class TooManyDeadLetters(Exception):  # noqa: N818 -- it names what happened
     """So many messages cannot be handled that the fault is ours, not theirs. The message says what to do."""
 
 
-class Tally:
+class DeadLetterLimiter:
     """What became of one consumer's messages. Judges runs of unreadable ones, runs of failed ones, and their share.
 
     Unreadable ones are a run within their partition: that others of the consumer are in order must not let one that is
@@ -75,10 +75,12 @@ class Tally:
 
     def _exceeded(self, run: int, what: str, *, proven: bool) -> str | None:
         aside, seen = sum(self._recent), len(self._recent)
-        if not proven and run > self._limits.dead_letters_max_run_at_start:
-            return f"the first {run} messages since the start were {what} (limit: DEAD_LETTERS_MAX_RUN_AT_START)"
-        if run > self._limits.dead_letters_max_run:
-            return f"{run} messages in a row were {what} (limit: DEAD_LETTERS_MAX_RUN)"
+        if not proven and run > self._limits.dead_letters_max_consecutive_at_start:
+            return (
+                f"the first {run} messages since the start were {what} (limit: DEAD_LETTERS_MAX_CONSECUTIVE_AT_START)"
+            )
+        if run > self._limits.dead_letters_max_consecutive:
+            return f"{run} messages in a row were {what} (limit: DEAD_LETTERS_MAX_CONSECUTIVE)"
         if aside > max(_SHARE_COUNTS_FROM, seen * self._limits.dead_letters_max_share):
             return f"{aside} of the last {seen} messages were put aside (limit: DEAD_LETTERS_MAX_SHARE)"
         return None

@@ -11,13 +11,13 @@ from aiokafka.structs import OffsetAndTimestamp
 
 from contracts.dead_letters import DeadLetter
 from contracts.topics import DEAD_LETTERS
-from runtime.codec import UnreadableMessage, decode
-from runtime.connecting import START_SECONDS, abandon_producer, close_consumer, start_producer
 from runtime.dead_letters.replays import Replay
-from runtime.dead_letters.shelf import Place, Shelved
-from runtime.kafka import MAX_MESSAGE_BYTES, bootstrap_list, topic_name
+from runtime.dead_letters.stored import DeadLetterId, StoredDeadLetter
+from runtime.kafka.client_lifecycle import START_SECONDS, abandon_producer, close_consumer, start_producer
+from runtime.kafka.clients import MAX_MESSAGE_BYTES, bootstrap_list, topic_name
+from runtime.kafka.codec import UnreadableMessage, decode
+from runtime.kafka.topics import verify
 from runtime.settings import KafkaSettings
-from runtime.topics import verify
 
 _PATIENCE_SECONDS = 20.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,7 +27,7 @@ class NoSuchLetter(Exception):  # noqa: N818 -- it names what is not there
     """No dead letter has this id; the message says which there are."""
 
 
-class Shelf:
+class DeadLetterReader:
     """The dead letters that were there when it was opened. Raises `KafkaError` and `TimeoutError` throughout."""
 
     def __init__(
@@ -37,7 +37,7 @@ class Shelf:
         self.unreadable = 0
         """Records met that are no dead letters."""
 
-    async def letters(self, since: datetime | None = None) -> AsyncIterator[Shelved]:
+    async def letters(self, since: datetime | None = None) -> AsyncIterator[StoredDeadLetter]:
         """All of them in order per partition, the earliest not before the first that was put aside at `since`. Some
         older ones may be among them.
         """
@@ -52,7 +52,7 @@ class Shelf:
                         yield found
             unread = {each for each in unread if await self._consumer.position(each) < self._ends[each]}
 
-    async def letter(self, place: Place) -> Shelved:
+    async def letter(self, place: DeadLetterId) -> StoredDeadLetter:
         """The one with this id. Raises `NoSuchLetter`."""
         partition = next((each for each in self._ends if each.partition == place.partition), None)
         if partition is None:
@@ -76,14 +76,14 @@ class Shelf:
                 if found:
                     return found
 
-    def _read(self, record: ConsumerRecord) -> Shelved | None:
+    def _read(self, record: ConsumerRecord) -> StoredDeadLetter | None:
         try:
             event = decode(DEAD_LETTERS, record.value)
         except UnreadableMessage:
             self.unreadable += 1
             return None
         assert isinstance(event, DeadLetter)  # noqa: S101 -- the topic's only event
-        return Shelved(Place(record.partition, record.offset), event)
+        return StoredDeadLetter(DeadLetterId(record.partition, record.offset), event)
 
     async def _starts(self, since: datetime | None) -> Mapping[TopicPartition, int]:
         """Where to begin. A letter is published after it was put aside, so none is missed by asking for its time."""
@@ -110,7 +110,7 @@ def start_of(found: OffsetAndTimestamp | None, first: OffsetAndTimestamp | None,
 
 
 @asynccontextmanager
-async def open_shelf(settings: KafkaSettings) -> AsyncIterator[Shelf]:
+async def open_reader(settings: KafkaSettings) -> AsyncIterator[DeadLetterReader]:
     """Raises `TopicsNotReady` where there are no dead letters yet, `KafkaError` where there is no Kafka."""
     await verify(settings, [DEAD_LETTERS])
     partitions = [TopicPartition(topic_name(settings, DEAD_LETTERS), each) for each in range(DEAD_LETTERS.partitions)]
@@ -129,7 +129,7 @@ async def open_shelf(settings: KafkaSettings) -> AsyncIterator[Shelf]:
         consumer.assign(partitions)
         async with asyncio.timeout(_PATIENCE_SECONDS):
             begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
-        yield Shelf(consumer, begins, ends)
+        yield DeadLetterReader(consumer, begins, ends)
     finally:
         await close_consumer(consumer)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from contracts.topics import ALL_TOPICS, DEAD_LETTERS, Topic
-from runtime.dead_letters.shelf import Place, Shelved, decoded
+from runtime.dead_letters.stored import DeadLetterId, StoredDeadLetter, decoded
 
 REPLAYED_FROM = "ck_replayed_from"
 
@@ -30,7 +30,7 @@ def sources(prefix: str) -> dict[str, Topic]:
     return {prefix + topic.name: topic for topic in ALL_TOPICS if topic is not DEAD_LETTERS}
 
 
-def replay_of(shelved: Shelved, allowed: Mapping[str, Topic]) -> Replay:
+def replay_of(shelved: StoredDeadLetter, allowed: Mapping[str, Topic]) -> Replay:
     """What to publish. Raises `CannotReplay`."""
     letter = shelved.letter
     topic = allowed.get(letter.source_topic)
@@ -55,11 +55,11 @@ def replay_of(shelved: Shelved, allowed: Mapping[str, Topic]) -> Replay:
     )
 
 
-def once_each(letters: Iterable[Shelved]) -> list[Place]:
+def once_each(letters: Iterable[StoredDeadLetter]) -> list[DeadLetterId]:
     """The places to replay, in order, one per message: after a restart or from several consumers there may be several
     letters about the same one.
     """
-    first: dict[str, Place] = {}
+    first: dict[str, DeadLetterId] = {}
     for each in sorted(letters, key=lambda each: each.place):
         first.setdefault(each.source, each.place)
     return list(first.values())

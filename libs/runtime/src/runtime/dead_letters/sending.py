@@ -1,6 +1,5 @@
 """One consumer's way out for what it can neither read nor handle."""
 
-import asyncio
 import base64
 from collections.abc import Coroutine, Iterable
 from datetime import UTC, datetime
@@ -10,12 +9,13 @@ from aiokafka import ConsumerRecord
 
 from contracts.dead_letters import DeadLetter
 from contracts.topics import DEAD_LETTERS
-from runtime.dead_letters.limits import Tally, TooManyDeadLetters
-from runtime.kafka import MAX_MESSAGE_BYTES
+from runtime.dead_letters.limits import DeadLetterLimiter, TooManyDeadLetters
+from runtime.kafka.clients import MAX_MESSAGE_BYTES
+from runtime.kafka.publisher import EventPublisher, PublishFailed
 from runtime.logs import log
 from runtime.metrics import ConsumerMetrics
-from runtime.publisher import EventPublisher, PublishFailed
 from runtime.settings import DeadLetterSettings
+from runtime.waiting import Backoff
 
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -45,7 +45,7 @@ class DeadLetters:
         self._publisher = publisher
         self._consumer = consumer_name
         self._metrics = metrics
-        self._tally = Tally(limits or DeadLetterSettings())
+        self._tally = DeadLetterLimiter(limits or DeadLetterSettings())
 
     @property
     def may_commit(self) -> bool:
@@ -95,7 +95,7 @@ class DeadLetters:
 
     async def _send(self, record: ConsumerRecord, error: str, attempts: int) -> None:
         letter = dead_letter(record, error, attempts, self._consumer, datetime.now(UTC))
-        pause = _FIRST_PAUSE_SECONDS
+        backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         while True:
             try:
                 await self._publisher.publish(DEAD_LETTERS, letter)
@@ -106,8 +106,7 @@ class DeadLetters:
                     action="dead_letter_delayed",
                     error=str(failure),
                 )
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+                await backoff.sleep()
         self._metrics.dead_letters.labels(self._consumer, record.topic).inc()
         log.error(
             "A message was put aside as a dead letter",

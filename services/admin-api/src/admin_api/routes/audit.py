@@ -4,11 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from admin_api.access.audit_entries import AuditFilters, page_of_entries
-from admin_api.access.schemas import AuditEntry
-from admin_api.actors import Role
-from admin_api.routes.paging import PAGE_HEADERS, send
-from admin_api.routes.shared import PREFIX, EngineDep, declared_token, needs, problems
+from admin_api.auth.audit_queries import AuditFilters, page_of_entries
+from admin_api.auth.schemas import AuditEntry
+from admin_api.http.list_response import PAGE_HEADERS, send
+from admin_api.routes.dependencies import PREFIX, EngineDep, declared_token, needs, problems
+from admin_api.writes.actors import Role
 
 router = APIRouter(prefix=PREFIX, tags=["access"], dependencies=[declared_token, needs(Role.ADMIN)])
 

@@ -5,13 +5,13 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from admin_api.actors import Role
-from admin_api.answers import Answer
-from admin_api.bulk import Bulk
-from admin_api.bulk_schemas import BulkCreate, BulkResult, BulkSelection
-from admin_api.routes.shared import PREFIX, CostDep, declared_token, needs, problems
-from admin_api.routes.writing import REPLAYED_HEADER, KeyedWritingDep, Writing
-from admin_api.work import Work
+from admin_api.configs.bulk import Bulk
+from admin_api.configs.bulk_schemas import BulkCreate, BulkResult, BulkSelection
+from admin_api.http.stored_response import StoredResponse
+from admin_api.routes.dependencies import PREFIX, CostDep, declared_token, needs, problems
+from admin_api.routes.writes import REPLAYED_HEADER, KeyedWriteRequestDep, WriteRequest
+from admin_api.writes.actors import Role
+from admin_api.writes.unit_of_work import UnitOfWork
 
 router = APIRouter(prefix=f"{PREFIX}/configs/bulk", tags=["configs"], dependencies=[declared_token])
 _operator = [needs(Role.OPERATOR)]
@@ -30,18 +30,18 @@ def _bulk(request: Request) -> Bulk:
 BulkDep = Annotated[Bulk, Depends(_bulk)]
 
 
-async def _perform(writing: Writing, verb: Callable[[Work], Awaitable[BulkResult]]) -> Response:
-    async def effect(work: Work) -> Answer:
-        return Answer.of(await verb(work))
+async def _perform(writing: WriteRequest, verb: Callable[[UnitOfWork], Awaitable[BulkResult]]) -> Response:
+    async def operation(work: UnitOfWork) -> StoredResponse:
+        return StoredResponse.of(await verb(work))
 
-    return await writing.perform(effect)
+    return await writing.perform(operation)
 
 
 @router.post(
     "/create", response_model=BulkResult, dependencies=_admin, responses=_RESPONSES, summary="Create up to 1000 configs"
 )
 async def bulk_create_configs(
-    wanted: BulkCreate, bulk: BulkDep, writing: KeyedWritingDep, cost: CostDep, request: Request
+    wanted: BulkCreate, bulk: BulkDep, writing: KeyedWriteRequestDep, cost: CostDep, request: Request
 ) -> Response:
     """Answers 200 with what became of each; with `atomic`, 409 when one of them cannot be created."""
     return await _perform(writing, lambda work: bulk.create(work, wanted, request.url.path, cost))
@@ -51,7 +51,7 @@ async def bulk_create_configs(
     "/enable", response_model=BulkResult, dependencies=_operator, responses=_RESPONSES, summary="Enable many configs"
 )
 async def bulk_enable_configs(
-    selection: BulkSelection, bulk: BulkDep, writing: KeyedWritingDep, cost: CostDep, request: Request
+    selection: BulkSelection, bulk: BulkDep, writing: KeyedWriteRequestDep, cost: CostDep, request: Request
 ) -> Response:
     return await _perform(writing, lambda work: bulk.switch(work, selection, request.url.path, cost, enabled=True))
 
@@ -60,7 +60,7 @@ async def bulk_enable_configs(
     "/disable", response_model=BulkResult, dependencies=_operator, responses=_RESPONSES, summary="Disable many configs"
 )
 async def bulk_disable_configs(
-    selection: BulkSelection, bulk: BulkDep, writing: KeyedWritingDep, cost: CostDep, request: Request
+    selection: BulkSelection, bulk: BulkDep, writing: KeyedWriteRequestDep, cost: CostDep, request: Request
 ) -> Response:
     return await _perform(writing, lambda work: bulk.switch(work, selection, request.url.path, cost, enabled=False))
 
@@ -69,7 +69,7 @@ async def bulk_disable_configs(
     "/trigger", response_model=BulkResult, dependencies=_operator, responses=_RESPONSES, summary="Collect many at once"
 )
 async def bulk_trigger_configs(
-    selection: BulkSelection, bulk: BulkDep, writing: KeyedWritingDep, cost: CostDep, request: Request
+    selection: BulkSelection, bulk: BulkDep, writing: KeyedWriteRequestDep, cost: CostDep, request: Request
 ) -> Response:
     """Also disabled ones. Each run appears in the execution logs under its `run_id`, and counts in the rate limit as a
     trigger of its own.
@@ -83,7 +83,7 @@ async def bulk_trigger_configs(
     "/delete", response_model=BulkResult, dependencies=_admin, responses=_RESPONSES, summary="Delete many configs"
 )
 async def bulk_delete_configs(
-    selection: BulkSelection, bulk: BulkDep, writing: KeyedWritingDep, request: Request
+    selection: BulkSelection, bulk: BulkDep, writing: KeyedWriteRequestDep, request: Request
 ) -> Response:
     """Their jobs are removed; their logs and candles stay."""
     return await _perform(writing, lambda work: bulk.delete(work, selection, request.url.path))

@@ -4,13 +4,13 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
-from admin_api.actors import Role
-from admin_api.candles import CandleQuery, read_candles, to_csv, to_json
-from admin_api.content_negotiation import VARY, preferred
-from admin_api.routes.paging import PAGE_HEADERS, send
-from admin_api.routes.shared import PREFIX, EngineDep, declared_token, needs, problems
-from admin_api.schemas import CandleRow, StoredSeries
-from admin_api.series import SeriesFilters, page_of_series
+from admin_api.candles.queries import CandleQuery, read_candles, to_csv, to_json
+from admin_api.candles.schemas import CandleRow, StoredSeries
+from admin_api.candles.series import SeriesFilters, page_of_series
+from admin_api.http.content_negotiation import VARY, preferred
+from admin_api.http.list_response import PAGE_HEADERS, send
+from admin_api.routes.dependencies import PREFIX, EngineDep, declared_token, needs, problems
+from admin_api.writes.actors import Role
 
 _JSON: Final = "application/json"
 _CSV: Final = "text/csv"

@@ -2,20 +2,20 @@
 
 from fastapi import APIRouter, Request, Response
 
-from admin_api.actors import Role
-from admin_api.answers import Answer
-from admin_api.preconditions import etag
-from admin_api.routes.shared import PREFIX, ConfigId, ConfigsDep, declared_token, needs, problems
-from admin_api.routes.writing import (
+from admin_api.configs.schemas import Config, ConfigChanges, NewConfig, TriggerAccepted
+from admin_api.http.etags import etag
+from admin_api.http.stored_response import StoredResponse
+from admin_api.routes.dependencies import PREFIX, ConfigId, ConfigServiceDep, declared_token, needs, problems
+from admin_api.routes.writes import (
     ETAG_HEADER,
     REPLAYED_HEADER,
     ConfigRoute,
     IfMatch,
-    KeyedWritingDep,
-    WritingDep,
+    KeyedWriteRequestDep,
+    WriteRequestDep,
 )
-from admin_api.schemas import Config, ConfigChanges, NewConfig, TriggerAccepted
-from admin_api.work import Work
+from admin_api.writes.actors import Role
+from admin_api.writes.unit_of_work import UnitOfWork
 
 router = APIRouter(prefix=f"{PREFIX}/configs", tags=["configs"], dependencies=[declared_token], route_class=ConfigRoute)
 _operator = [needs(Role.OPERATOR)]
@@ -32,15 +32,17 @@ _SWITCHED = {200: {"headers": {**ETAG_HEADER, **REPLAYED_HEADER}}, **problems(40
     responses={201: {"headers": {**_LOCATION, **ETAG_HEADER, **REPLAYED_HEADER}}, **problems(409, 413, 415, 422)},
     summary="Create a config",
 )
-async def create_config(wanted: NewConfig, configs: ConfigsDep, writing: KeyedWritingDep, request: Request) -> Response:
+async def create_config(
+    wanted: NewConfig, configs: ConfigServiceDep, writing: KeyedWriteRequestDep, request: Request
+) -> Response:
     """Its job is scheduled by itself; the first run starts at once."""
 
-    async def effect(work: Work) -> Answer:
+    async def operation(work: UnitOfWork) -> StoredResponse:
         config = await configs.create(work, wanted)
         location = request.app.url_path_for("get_config", config_id=config.id)
         return _answer(config, 201).with_header("location", location)
 
-    return await writing.perform(effect)
+    return await writing.perform(operation)
 
 
 @router.put(
@@ -51,14 +53,14 @@ async def create_config(wanted: NewConfig, configs: ConfigsDep, writing: KeyedWr
     summary="Change a config",
 )
 async def update_config(
-    config_id: ConfigId, changes: ConfigChanges, configs: ConfigsDep, if_match: IfMatch, writing: WritingDep
+    config_id: ConfigId, changes: ConfigChanges, configs: ConfigServiceDep, if_match: IfMatch, writing: WriteRequestDep
 ) -> Response:
     """What is left out stays. A request that changes nothing leaves the version as it is."""
 
-    async def effect(work: Work) -> Answer:
+    async def operation(work: UnitOfWork) -> StoredResponse:
         return _answer(await configs.update(work, config_id, changes.named(), if_match))
 
-    return await writing.perform(effect)
+    return await writing.perform(operation)
 
 
 @router.delete(
@@ -69,14 +71,16 @@ async def update_config(
     responses=problems(404, 412, 422),
     summary="Delete a config",
 )
-async def delete_config(config_id: ConfigId, configs: ConfigsDep, if_match: IfMatch, writing: WritingDep) -> Response:
+async def delete_config(
+    config_id: ConfigId, configs: ConfigServiceDep, if_match: IfMatch, writing: WriteRequestDep
+) -> Response:
     """Its job is removed; its logs and candles stay."""
 
-    async def effect(work: Work) -> Answer:
+    async def operation(work: UnitOfWork) -> StoredResponse:
         await configs.delete(work, config_id, if_match)
-        return Answer(204, {}, b"")
+        return StoredResponse(204, {}, b"")
 
-    return await writing.perform(effect)
+    return await writing.perform(operation)
 
 
 @router.post(
@@ -87,12 +91,12 @@ async def delete_config(config_id: ConfigId, configs: ConfigsDep, if_match: IfMa
     summary="Enable a config and start its job",
 )
 async def enable_config(
-    config_id: ConfigId, configs: ConfigsDep, if_match: IfMatch, writing: KeyedWritingDep
+    config_id: ConfigId, configs: ConfigServiceDep, if_match: IfMatch, writing: KeyedWriteRequestDep
 ) -> Response:
-    async def effect(work: Work) -> Answer:
+    async def operation(work: UnitOfWork) -> StoredResponse:
         return _answer(await configs.update(work, config_id, {"enabled": True}, if_match))
 
-    return await writing.perform(effect)
+    return await writing.perform(operation)
 
 
 @router.post(
@@ -103,12 +107,12 @@ async def enable_config(
     summary="Disable a config and stop its job",
 )
 async def disable_config(
-    config_id: ConfigId, configs: ConfigsDep, if_match: IfMatch, writing: KeyedWritingDep
+    config_id: ConfigId, configs: ConfigServiceDep, if_match: IfMatch, writing: KeyedWriteRequestDep
 ) -> Response:
-    async def effect(work: Work) -> Answer:
+    async def operation(work: UnitOfWork) -> StoredResponse:
         return _answer(await configs.update(work, config_id, {"enabled": False}, if_match))
 
-    return await writing.perform(effect)
+    return await writing.perform(operation)
 
 
 @router.post(
@@ -120,7 +124,7 @@ async def disable_config(
     summary="Collect at once",
 )
 async def trigger_config(
-    config_id: ConfigId, configs: ConfigsDep, if_match: IfMatch, writing: KeyedWritingDep
+    config_id: ConfigId, configs: ConfigServiceDep, if_match: IfMatch, writing: KeyedWriteRequestDep
 ) -> Response:
     """Also for a disabled config. The run appears in the execution logs under the answered `run_id`.
 
@@ -128,11 +132,11 @@ async def trigger_config(
     are answered with its `run_id`; one that arrives later gets a run of its own. A manual run is never skipped.
     """
 
-    async def effect(work: Work) -> Answer:
-        return Answer.of(await configs.trigger(work, config_id, if_match), 202)
+    async def operation(work: UnitOfWork) -> StoredResponse:
+        return StoredResponse.of(await configs.trigger(work, config_id, if_match), 202)
 
-    return await writing.perform(effect)
+    return await writing.perform(operation)
 
 
-def _answer(config: Config, status: int = 200) -> Answer:
-    return Answer.of(config, status, {"etag": etag(config.version)})
+def _answer(config: Config, status: int = 200) -> StoredResponse:
+    return StoredResponse.of(config, status, {"etag": etag(config.version)})

@@ -4,14 +4,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from admin_api.actors import Role
-from admin_api.answers import Answer
-from admin_api.config_list import ConfigFilters, page_of_configs
-from admin_api.preconditions import etag
-from admin_api.routes.paging import PAGE_HEADERS, send
-from admin_api.routes.shared import PREFIX, ConfigId, ConfigsDep, EngineDep, declared_token, needs, problems
-from admin_api.routes.writing import ETAG_HEADER, ConfigRoute, IfNoneMatch
-from admin_api.schemas import Config
+from admin_api.configs.listing import ConfigFilters, page_of_configs
+from admin_api.configs.schemas import Config
+from admin_api.http.etags import etag
+from admin_api.http.list_response import PAGE_HEADERS, send
+from admin_api.http.stored_response import StoredResponse
+from admin_api.routes.dependencies import PREFIX, ConfigId, ConfigServiceDep, EngineDep, declared_token, needs, problems
+from admin_api.routes.writes import ETAG_HEADER, ConfigRoute, IfNoneMatch
+from admin_api.writes.actors import Role
 
 router = APIRouter(prefix=f"{PREFIX}/configs", tags=["configs"], dependencies=[declared_token], route_class=ConfigRoute)
 _viewer = [needs(Role.VIEWER)]
@@ -41,9 +41,9 @@ async def list_configs(
     },
     summary="One config",
 )
-async def get_config(config_id: ConfigId, configs: ConfigsDep, if_none_match: IfNoneMatch) -> Response:
+async def get_config(config_id: ConfigId, configs: ConfigServiceDep, if_none_match: IfNoneMatch) -> Response:
     config = await configs.get(config_id)
     tag = etag(config.version)
     if if_none_match is not None and if_none_match.match_weakly(tag):
         return Response(status_code=304, headers={"ETag": tag})
-    return Answer.of(config, headers={"ETag": tag}).response()
+    return StoredResponse.of(config, headers={"ETag": tag}).response()

@@ -7,11 +7,11 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import Field
 
-from admin_api.actors import Role
-from admin_api.fields import FilterText, Input, RowId
-from admin_api.live.listening import Interest, Listening
-from admin_api.live.topics import Kind
-from admin_api.routes.shared import PREFIX, declared_token, needs, problems
+from admin_api.events.stream import EventFilter, EventStream
+from admin_api.events.topics import Kind
+from admin_api.http.input_types import FilterText, Input, RowId
+from admin_api.routes.dependencies import PREFIX, declared_token, needs, problems
+from admin_api.writes.actors import Role
 
 router = APIRouter(prefix=PREFIX, tags=["events"], dependencies=[declared_token])
 
@@ -50,10 +50,10 @@ async def _admitted(
     request: Request,
     query: Annotated[EventsQuery, Query()],
     last_event_id: Annotated[str | None, Header(max_length=2000, description="Resume after this event.")] = None,
-) -> AsyncIterator[Listening]:
-    interest = Interest(kinds=frozenset(query.kind) or None, exchange=query.exchange, config_id=query.config_id)
-    with request.app.state.listeners.admitted(interest, last_event_id) as listening:
-        yield listening
+) -> AsyncIterator[EventStream]:
+    event_filter = EventFilter(kinds=frozenset(query.kind) or None, exchange=query.exchange, config_id=query.config_id)
+    with request.app.state.event_streams.admitted(event_filter, last_event_id) as event_stream:
+        yield event_stream
 
 
 @router.get(
@@ -64,7 +64,7 @@ async def _admitted(
     summary="Runs, configs, jobs and exchanges, live",
 )
 async def stream_events(
-    listening: Annotated[Listening, Depends(_admitted)], query: Annotated[EventsQuery, Query()]
+    event_stream: Annotated[EventStream, Depends(_admitted)], query: Annotated[EventsQuery, Query()]
 ) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events named `run`, `config`, `job` and `exchange`; their data is the event as it is in Kafka, which
     `docs/events.md` describes. A new listener first hears how each exchange fares, then what happens.
@@ -74,5 +74,5 @@ async def stream_events(
     missed: it was too long ago, a topic in Kafka was created again, or the id is ahead of the topics. Read the state by
     the other endpoints, and go on listening.
     """
-    async for event in listening.events(query.seconds):
+    async for event in event_stream.events(query.seconds):
         yield event

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from runtime.health import health_body
+from runtime.lifecycle.health import health_body
 
 router = APIRouter(tags=["operations"])
 

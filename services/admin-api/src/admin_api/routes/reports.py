@@ -4,11 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from admin_api import reports
-from admin_api.actors import Role
-from admin_api.routes.paging import PAGE_HEADERS, send
-from admin_api.routes.shared import PREFIX, EngineDep, Now, declared_token, needs, problems
-from admin_api.schemas import ExchangeReport, ExecutionLog, SymbolReport
+from admin_api.http.list_response import PAGE_HEADERS, send
+from admin_api.routes.dependencies import PREFIX, EngineDep, Now, declared_token, needs, problems
+from admin_api.runs import reports
+from admin_api.runs.schemas import ExchangeReport, ExecutionLog, SymbolReport
+from admin_api.writes.actors import Role
 
 router = APIRouter(prefix=f"{PREFIX}/reports", tags=["reports"], dependencies=[declared_token, needs(Role.VIEWER)])
 

@@ -6,12 +6,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from admin_api import runs, stats
-from admin_api.actors import Role
-from admin_api.fields import FilterText, Input
-from admin_api.routes.paging import PAGE_HEADERS, send
-from admin_api.routes.shared import PREFIX, EngineDep, LogId, Now, declared_token, needs, problems
-from admin_api.schemas import ExecutionLog, Stats, Status
+from admin_api.http.input_types import FilterText, Input
+from admin_api.http.list_response import PAGE_HEADERS, send
+from admin_api.routes.dependencies import PREFIX, EngineDep, LogId, Now, declared_token, needs, problems
+from admin_api.runs import queries, statistics
+from admin_api.runs.schemas import ExecutionLog, Stats, Status
+from admin_api.writes.actors import Role
 
 router = APIRouter(prefix=PREFIX, tags=["runs"], dependencies=[declared_token, needs(Role.VIEWER)])
 
@@ -27,22 +27,22 @@ class StatsFilters(Input):
     "/execution-logs", responses={200: {"headers": PAGE_HEADERS}, **problems(422)}, summary="List runs, latest first"
 )
 async def list_execution_logs(
-    engine: EngineDep, filters: Annotated[runs.RunFilters, Query()], request: Request, response: Response
+    engine: EngineDep, filters: Annotated[queries.RunFilters, Query()], request: Request, response: Response
 ) -> list[ExecutionLog]:
     """A page of them. The Link header leads to the next one, at the same speed however far it is."""
-    return send(await runs.page_of_runs(engine, filters), request, response)
+    return send(await queries.page_of_runs(engine, filters), request, response)
 
 
 @router.get("/execution-logs/{log_id}", responses=problems(404, 422), summary="One run")
 async def get_execution_log(log_id: LogId, engine: EngineDep) -> ExecutionLog:
-    return await runs.one_run(engine, log_id)
+    return await queries.one_run(engine, log_id)
 
 
 @router.get("/stats", responses=problems(422), summary="Statistics of runs")
 async def get_stats(engine: EngineDep, filters: Annotated[StatsFilters, Query()], now: Now) -> Stats:
-    return await stats.stats_of(engine, since=now - timedelta(hours=filters.hours), job_type=filters.job_type)
+    return await statistics.stats_of(engine, since=now - timedelta(hours=filters.hours), job_type=filters.job_type)
 
 
 @router.get("/status", responses=problems(), summary="Everything at a glance")
 async def get_status(engine: EngineDep, now: Now) -> Status:
-    return await stats.overview(engine, now)
+    return await statistics.overview(engine, now)

@@ -2,13 +2,13 @@
 
 from fastapi import APIRouter, Request, Response
 
-from admin_api.access.cookies import clear_session_cookie, session_cookie, set_session_cookie
-from admin_api.access.forgery import HEADER
-from admin_api.access.schemas import Me, Session
-from admin_api.access.sessions import IDLE
-from admin_api.actors import Role
-from admin_api.errors import Forbidden, NotFound
-from admin_api.routes.shared import PREFIX, AccessDep, ActorDep, Now, declared_token, needs, problems
+from admin_api.auth.cookies import clear_session_cookie, session_cookie, set_session_cookie
+from admin_api.auth.csrf import HEADER
+from admin_api.auth.schemas import Me, Session
+from admin_api.auth.sessions import IDLE
+from admin_api.http.errors import Forbidden, NotFound
+from admin_api.routes.dependencies import PREFIX, AccessDep, ActorDep, Now, declared_token, needs, problems
+from admin_api.writes.actors import Role
 
 router = APIRouter(prefix=PREFIX, tags=["access"], dependencies=[declared_token])
 _anybody = [needs(Role.VIEWER)]
@@ -32,7 +32,7 @@ async def open_session(access: AccessDep, actor: ActorDep, now: Now, request: Re
     """
     if actor.kind == "session":
         raise Forbidden("A session does not prolong itself; send a bearer token.")
-    secure = access.doorman.is_secure(request.scope)
+    secure = access.authenticator.is_secure(request.scope)
     previous = session_cookie(request.headers, secure=secure)
     cookie, expires_at = await access.sessions.open(actor, previous, now)
     set_session_cookie(response, cookie, secure=secure, now=now, expires_at=expires_at)
@@ -49,7 +49,7 @@ async def open_session(access: AccessDep, actor: ActorDep, now: Now, request: Re
 @router.delete("/sessions/current", status_code=204, dependencies=_anybody, responses=problems(404), summary="Log out")
 async def close_session(access: AccessDep, actor: ActorDep, now: Now, request: Request, response: Response) -> None:
     """Ends the session whose cookie is sent, at once and on every instance."""
-    secure = access.doorman.is_secure(request.scope)
+    secure = access.authenticator.is_secure(request.scope)
     cookie = session_cookie(request.headers, secure=secure)
     if actor.kind != "session" or cookie is None:
         raise NotFound("This request was not made with a session's cookie, so there is no session to end.")

@@ -5,11 +5,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Request, Response
 
-from admin_api.access.schemas import IssuedToken, NewToken, Rotation, Token
-from admin_api.access.tokens import TokenFilters
-from admin_api.actors import Role
-from admin_api.routes.paging import PAGE_HEADERS, send
-from admin_api.routes.shared import PREFIX, AccessDep, ActorDep, Now, TokenId, declared_token, needs, problems
+from admin_api.auth.schemas import IssuedToken, NewToken, Rotation, Token
+from admin_api.auth.tokens import TokenFilters
+from admin_api.http.list_response import PAGE_HEADERS, send
+from admin_api.routes.dependencies import PREFIX, AccessDep, ActorDep, Now, TokenId, declared_token, needs, problems
+from admin_api.writes.actors import Role
 
 router = APIRouter(prefix=f"{PREFIX}/tokens", tags=["access"], dependencies=[declared_token, needs(Role.ADMIN)])
 _NEVER_KEPT = {"Cache-Control": "no-store"}

@@ -8,16 +8,16 @@ from typing import Any, Final
 
 import ccxt.async_support as ccxt
 
-from collector.clock import ExchangeClock
+from collector.exchange.circuit_breaker import CircuitBreaker
+from collector.exchange.circuit_state import CircuitState, ProbePolicy, health_of
+from collector.exchange.clock import ExchangeClock
 from collector.exchange.errors import LONGEST_RETRY_AFTER, failure_of, is_too_long
-from collector.exchange.gate import Gate
-from collector.exchange.health import Health, ProbePolicy, health_of
+from collector.exchange.failures import ExchangeFailure
 from collector.exchange.markets import Markets
-from collector.exchange.shape import is_list_of_candles
-from collector.exchange.strict import LAST, Exchanged, strict
-from collector.exchange.throttle import FairThrottler
+from collector.exchange.rate_limiter import RateLimiter
+from collector.exchange.response_shape import is_list_of_candles
+from collector.exchange.strict_http import LAST, Exchanged, strict
 from collector.exchange.traits import traits_of
-from collector.failures import ExchangeFailure
 from collector.metrics import CollectorMetrics
 from contracts.exchanges import ExchangeHealthChanged
 from contracts.vocabulary import ErrorClass
@@ -61,7 +61,7 @@ class ExchangeClient:
         options: ClientOptions,
         metrics: CollectorMetrics,
         clock: ExchangeClock,
-        tell: Callable[[str, Health], None],
+        report: Callable[[str, CircuitState], None],
     ) -> None:
         """Raises `ExchangeFailure` when ccxt does not know the exchange, or not its candles."""
         self.exchange = exchange
@@ -70,8 +70,8 @@ class ExchangeClient:
         self._ok = metrics.requests.labels(exchange, "ok")
         metrics.clock_skew.labels(exchange).set_function(clock.skew)
         self._books: dict[str, tuple[Any, Markets]] = {}
-        self._throttle: FairThrottler | None = None
-        self._gate = Gate(exchange, options.probing, metrics, clock.monotonic, tell)
+        self._throttle: RateLimiter | None = None
+        self._breaker = CircuitBreaker(exchange, options.probing, metrics, clock.monotonic, report)
         self._sample = self._instance("spot")
         if not self._sample.has.get("fetchOHLCV"):
             raise ExchangeFailure(ErrorClass.NOT_SUPPORTED, f"{exchange} offers no candles", retryable=False)
@@ -79,7 +79,7 @@ class ExchangeClient:
     def adopt(self, event: ExchangeHealthChanged) -> None:
         """Take over what another collector has published of this exchange."""
         now, longest = datetime.now(UTC), self._options.longest_retry_after_seconds
-        self._gate.adopt(health_of(event, now, self._clock.monotonic(), longest))
+        self._breaker.adopt(health_of(event, now, self._clock.monotonic(), longest))
 
     def now_ms(self) -> int:
         """The exchange's time, milliseconds since the epoch; never ahead of it by its own dates."""
@@ -133,7 +133,7 @@ class ExchangeClient:
 
     async def _call(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """Ask the exchange. What is raised is an `ExchangeFailure`."""
-        with self._gate.passing() as health:
+        with self._breaker.passing() as health:
             try:
                 answer = await ask()
             except ExchangeFailure:
@@ -142,9 +142,9 @@ class ExchangeClient:
                 if not isinstance(error, ccxt.BaseError | OSError):
                     log.warning("ccxt tripped over an answer", action="unexpected_answer", exc_info=error)
                 failure = self._counted(self._failure_of(error))
-                self._gate.failed(failure, health)
+                self._breaker.failed(failure, health)
                 raise failure from error
-            self._gate.answered(health)
+            self._breaker.answered(health)
             return answer
 
     def _failure_of(self, error: Exception) -> ExchangeFailure:
@@ -161,7 +161,7 @@ class ExchangeClient:
         return failure
 
     def _sending(self) -> int:
-        self._gate.check()
+        self._breaker.check()
         return self._clock.now_ms()
 
     def _counted(self, failure: ExchangeFailure) -> ExchangeFailure:
@@ -202,11 +202,11 @@ class ExchangeClient:
         if (base := (self._options.url_overrides or {}).get(self.exchange)) is not None:
             point_at(client, base)
         if self._throttle is None:
-            self._throttle = FairThrottler(
+            self._throttle = RateLimiter(
                 client.rateLimit,
                 self._metrics.throttle_wait.labels(self.exchange).observe,
                 self._clock.monotonic,
-                check=self._gate.check,
+                check=self._breaker.check,
             )
         client.throttler = self._throttle
         client.on_send, client.on_date = self._sending, self._clock.observe
@@ -221,13 +221,13 @@ class ExchangeClients:
         options: ClientOptions,
         metrics: CollectorMetrics,
         make_clock: Callable[[], ExchangeClock] = ExchangeClock,
-        tell: Callable[[str, Health], None] = lambda _exchange, _health: None,
+        report: Callable[[str, CircuitState], None] = lambda _exchange, _health: None,
         published: Callable[[str], ExchangeHealthChanged | None] = lambda _exchange: None,
     ) -> None:
         """`tell` hears how each exchange fares, whenever that changes. `published` returns the latest event about an
         exchange, by whichever collector.
         """
-        self._options, self._metrics, self._make_clock, self._tell = options, metrics, make_clock, tell
+        self._options, self._metrics, self._make_clock, self._report = options, metrics, make_clock, report
         self._published = published
         self._clients: dict[str, ExchangeClient] = {}
         self._adopted: dict[str, ExchangeHealthChanged] = {}
@@ -236,7 +236,7 @@ class ExchangeClients:
         """Raises `ExchangeFailure` when ccxt cannot collect candles there. Call it inside the event loop."""
         if exchange not in self._clients:
             self._clients[exchange] = ExchangeClient(
-                exchange, self._options, self._metrics, self._make_clock(), self._tell
+                exchange, self._options, self._metrics, self._make_clock(), self._report
             )
             self._adopt(exchange)
         return self._clients[exchange]

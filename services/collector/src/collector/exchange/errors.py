@@ -12,8 +12,8 @@ from typing import Any, Final
 import aiohttp
 from ccxt.base import errors as ccxt
 
+from collector.exchange.failures import ExchangeFailure
 from collector.exchange.traits import traits_of
-from collector.failures import ExchangeFailure
 from contracts.vocabulary import ErrorClass
 
 LONGEST_RETRY_AFTER: Final = 86_400.0

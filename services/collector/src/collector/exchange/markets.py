@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from collector.failures import ExchangeFailure
+from collector.exchange.failures import ExchangeFailure
 from contracts.vocabulary import ErrorClass
 
 

@@ -1,0 +1,148 @@
+"""Events to Kafka, each acknowledged by all in-sync replicas before it counts as published."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka.errors import KafkaError
+from faststream.exceptions import IncorrectState
+from faststream.kafka import KafkaBroker
+
+from contracts.event import Event
+from contracts.topics import Topic
+from runtime.kafka.aiokafka_internals import producer_of, renew_producer_id
+from runtime.kafka.clients import topic_name
+from runtime.kafka.codec import encode
+from runtime.logs import log
+from runtime.metrics import PublisherMetrics
+from runtime.settings import KafkaSettings
+
+
+class PublishFailed(Exception):  # noqa: N818 -- it names what happened
+    """Not acknowledged. After a timeout the message may still arrive later: consumers must tolerate duplicates."""
+
+
+@dataclass(frozen=True)
+class _Message:
+    key: str
+    value: bytes | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class EventPublisher:
+    """Publishes through a FastStream broker's producer.
+
+    Everything has a time limit of its own: an idempotent producer never gives up by itself. Never uses
+    `publish_batch`, which sends a whole batch to one random partition whatever the keys.
+    """
+
+    def __init__(
+        self, broker: KafkaBroker, settings: KafkaSettings, source: str, metrics: PublisherMetrics | None = None
+    ) -> None:
+        self._broker = broker
+        self._settings = settings
+        self._source = source
+        self._metrics = metrics
+        self._problem: str | None = None
+
+    async def publish(self, topic: Topic, event: Event) -> None:
+        """Publish under the event's own key. Raises `PublishFailed`."""
+        await self._send(topic, [self._message(event)])
+
+    async def publish_many(self, topic: Topic, events: Iterable[Event]) -> None:
+        """Publish in order, without a round trip per event. All are acknowledged, or `PublishFailed` is raised
+        and any of them may have arrived.
+        """
+        await self._send(topic, [self._message(event) for event in events])
+
+    async def tombstone(self, topic: Topic, key: str) -> None:
+        """Publish a null value: compaction forgets the key. Raises `PublishFailed`."""
+        await self.tombstones(topic, [key])
+
+    async def tombstones(self, topic: Topic, keys: Iterable[str]) -> None:
+        """Publish a null value for each key, without a round trip per key. Fails as `publish_many` does."""
+        await self._send(topic, [_Message(key, None) for key in keys])
+
+    async def publish_raw(self, topic: Topic, *, key: str, value: bytes | None, headers: Mapping[str, str]) -> None:
+        """Publish bytes that were encoded earlier, such as the outbox's. Raises `PublishFailed`."""
+        await self._send(topic, [_Message(key, value, headers)])
+
+    def readiness(self) -> str | None:
+        """The last publication's problem, None when it was acknowledged."""
+        return self._problem
+
+    def _message(self, event: Event) -> _Message:
+        value, headers = encode(event, self._source)
+        return _Message(event.key(), value, headers)
+
+    async def _send(self, topic: Topic, messages: list[_Message]) -> None:
+        if not messages:
+            return  # nothing is known about Kafka afterwards, so readiness stays as it was
+        try:
+            async with asyncio.timeout(self._settings.kafka_publish_timeout_seconds):
+                await self._send_all(topic_name(self._settings, topic), messages)
+        except (KafkaError, IncorrectState, OSError, TimeoutError) as error:
+            reason = "no acknowledgement in time" if isinstance(error, TimeoutError) else repr(error)
+            self._problem = f"{topic.name}: {reason}"
+            if self._metrics is not None:
+                self._metrics.failures.labels(topic.name).inc(len(messages))
+            raise PublishFailed(f"{topic.name}: {reason}") from error
+        self._problem = None
+
+    async def _send_all(self, name: str, messages: list[_Message]) -> None:
+        acknowledged = _Acknowledgements()
+        for message in messages:
+            acknowledged.expect(
+                await self._broker.publish(
+                    message.value,
+                    name,
+                    key=message.key.encode(),
+                    headers=dict(message.headers),
+                    no_confirm=True,
+                )
+            )
+        try:
+            await acknowledged.all()
+        except KafkaError as error:
+            self._begin_anew(name, error)
+            raise
+
+    def _begin_anew(self, name: str, error: KafkaError) -> None:
+        """What was refused must not keep what follows from being accepted."""
+        producer = producer_of(self._broker)
+        if producer is not None:
+            log.warning("Kafka refused a message", action="publication_refused", topic=name, error=repr(error))
+            renew_producer_id(producer)
+
+
+class _Acknowledgements:
+    """What the producer has promised. One future for all: a wait per message would cost more than sending it.
+
+    Waiting is not gathering: running out of time must not cancel what the producer still holds. And every outcome is
+    looked at, also when nobody waits any more, or asyncio complains about it at exit.
+    """
+
+    def __init__(self) -> None:
+        self._missing = 0
+        self._problem: BaseException | None = None
+        self._none_missing: asyncio.Future[None] | None = None
+
+    def expect(self, acknowledgement: asyncio.Future[Any]) -> None:
+        self._missing += 1
+        acknowledgement.add_done_callback(self._came)
+
+    async def all(self) -> None:
+        """Return when all are there. Raises the first problem, once nothing is missing any more."""
+        if self._missing:
+            self._none_missing = asyncio.get_running_loop().create_future()
+            await self._none_missing
+        if self._problem is not None:
+            raise self._problem
+
+    def _came(self, acknowledgement: asyncio.Future[Any]) -> None:
+        problem = asyncio.CancelledError() if acknowledgement.cancelled() else acknowledgement.exception()
+        self._problem = self._problem or problem
+        self._missing -= 1
+        if not self._missing and self._none_missing is not None and not self._none_missing.done():
+            self._none_missing.set_result(None)

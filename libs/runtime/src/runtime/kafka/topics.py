@@ -1,0 +1,218 @@
+"""Topics as declared in contracts, made and checked on a cluster.
+
+python -m runtime.kafka.topics provision    create what is missing, adjust what differs from the declaration
+python -m runtime.kafka.topics describe     show what is declared and what is there
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import typer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from contracts.topics import ALL_TOPICS, DEAD_LETTERS, Cleanup, Topic
+from runtime.kafka.client_lifecycle import close_in_time
+from runtime.kafka.clients import MAX_MESSAGE_BYTES, build_admin, topic_name
+from runtime.settings import KafkaSettings, load_settings
+
+_ADMIN_SECONDS = 30.0
+_WANTED_REPLICAS = 3
+_SETTLE_SECONDS = 0.05
+_SET_FOR_TOPIC = 1
+"""Kafka's `ConfigSource.DYNAMIC_TOPIC_CONFIG`."""
+
+
+class TopicsNotReady(Exception):  # noqa: N818 -- it names a state
+    """Topics are missing or have other partitions than declared; the message says what to run."""
+
+
+class TopicMismatch(Exception):  # noqa: N818 -- it names a state
+    """A topic has another number of partitions than declared. Partitions are the sharding, so nothing is changed."""
+
+
+class NoTopicAdministration(Exception):  # noqa: N818 -- it names a state
+    """This broker has no administration API, as librdkafka's in-memory cluster has none."""
+
+
+@dataclass(frozen=True)
+class _Cluster:
+    brokers: int
+    partitions: Mapping[str, int]
+    """By topic name."""
+
+
+async def provision(
+    settings: KafkaSettings, topics: Sequence[Topic] = ALL_TOPICS, replication_factor: int | None = None
+) -> list[str]:
+    """Create missing topics and adjust the configuration of the others. Returns what was done, a line per topic.
+
+    Of an existing topic it changes only the settings in `topic_configs`. All others keep the values that an operator
+    gave them, such as `retention.bytes`. Without a change by others at the same moment: Kafka takes a topic's settings
+    from us as a whole.
+    Safe to run again and at the same time as others. Replicas by default: 3, or as many as there are brokers.
+    Raises `TopicMismatch` before it changes anything.
+    """
+    async with _administering(settings) as admin:
+        cluster = await _look(admin)
+        if problems := _mismatches(settings, topics, cluster.partitions):
+            raise TopicMismatch("; ".join(problems))
+        replicas = replication_factor or max(1, min(_WANTED_REPLICAS, cluster.brokers))
+        done = []
+        for topic in topics:
+            name = topic_name(settings, topic)
+            if name in cluster.partitions:
+                done += await _adjust(admin, name, topic_configs(topic, replicas))
+            else:
+                done += await _create(admin, name, topic, replicas)
+        # The controller answers before every broker knows of a new topic; whoever runs next must find them all.
+        while _missing(settings, topics, (await _look(admin)).partitions):  # noqa: ASYNC110 -- nothing signals it
+            await asyncio.sleep(_SETTLE_SECONDS)
+        return done
+
+
+async def verify(settings: KafkaSettings, topics: Sequence[Topic]) -> None:
+    """Return when all topics exist with their declared partitions, else raise `TopicsNotReady`. Needs metadata only."""
+    async with _administering(settings) as admin:
+        there = (await _look(admin)).partitions
+    missing = _missing(settings, topics, there)
+    problems = [f"missing: {', '.join(missing)}"] if missing else []
+    problems += _mismatches(settings, topics, there)
+    if problems:
+        raise TopicsNotReady(f"{'; '.join(problems)}. Run: python -m runtime.kafka.topics provision")
+
+
+def topic_configs(topic: Topic, replicas: int) -> dict[str, str]:
+    """Kafka's configuration of a declared topic."""
+    configs = {
+        "cleanup.policy": topic.cleanup.value,
+        "min.insync.replicas": str(max(1, replicas - 1)),
+        "retention.ms": "-1" if topic.retention is None else str(topic.retention // timedelta(milliseconds=1)),
+    }
+    if topic.cleanup is Cleanup.COMPACT:
+        # Restoring reads everything that is not compacted yet, so compact early and often.
+        configs |= {"min.cleanable.dirty.ratio": "0.2", "segment.ms": str(6 * 3_600_000)}
+    if topic is DEAD_LETTERS:
+        configs["max.message.bytes"] = str(MAX_MESSAGE_BYTES)
+    return configs
+
+
+def _missing(settings: KafkaSettings, topics: Sequence[Topic], there: Mapping[str, int]) -> list[str]:
+    return [name for topic in topics if (name := topic_name(settings, topic)) not in there]
+
+
+def _mismatches(settings: KafkaSettings, topics: Sequence[Topic], there: Mapping[str, int]) -> list[str]:
+    return [
+        f"{name} has {there[name]} partitions where {topic.partitions} are declared"
+        for topic in topics
+        if (name := topic_name(settings, topic)) in there and there[name] != topic.partitions
+    ]
+
+
+@asynccontextmanager
+async def _administering(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+    client = build_admin(settings)
+    try:
+        async with asyncio.timeout(_ADMIN_SECONDS):
+            await client.start()
+            yield client
+    finally:
+        await close_in_time(client.close(), "A client could not disconnect", action="admin_stop_failed")
+
+
+async def _look(admin: AIOKafkaAdminClient) -> _Cluster:
+    described = await admin.describe_topics()
+    cluster = await admin.describe_cluster()
+    partitions = {each["topic"]: len(each["partitions"]) for each in described if not each["error_code"]}
+    return _Cluster(brokers=len(cluster["brokers"]), partitions=partitions)
+
+
+async def _create(admin: AIOKafkaAdminClient, name: str, topic: Topic, replicas: int) -> list[str]:
+    new = NewTopic(name, topic.partitions, replicas, topic_configs=topic_configs(topic, replicas))
+    try:
+        response = await admin.create_topics([new])
+    except (AttributeError, TypeError) as error:  # how aiokafka fails where no broker is the controller
+        raise NoTopicAdministration(
+            "This broker has no topic administration (an in-memory test cluster?): its own tool must create the topics."
+        ) from error
+    for answer in response.topic_errors:
+        error_type = for_code(answer[1])
+        if error_type is TopicAlreadyExistsError:
+            return []
+        if answer[1]:
+            raise error_type(f"{name}: {answer[2] if len(answer) > 2 else ''}")  # noqa: PLR2004 -- (name, code, message)
+    return [f"created {name} ({topic.partitions} partitions, {replicas} replicas, {topic.cleanup.value})"]
+
+
+async def _adjust(admin: AIOKafkaAdminClient, name: str, wanted: dict[str, str]) -> list[str]:
+    """Alter a topic's configuration where it differs.
+
+    The request replaces all of the topic's own settings, so it repeats those that are not ours. aiokafka has no
+    IncrementalAlterConfigs.
+    """
+    is_now, own = await _configs(admin, name)
+    different = {key: value for key, value in wanted.items() if is_now.get(key) != value}
+    if not different:
+        return []
+    responses = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs=own | wanted)])
+    for response in responses:
+        for code, message, *_ in response.resources:
+            if code:
+                raise for_code(code)(f"{name}: {message}")
+    return [f"adjusted {name} ({', '.join(f'{key}={value}' for key, value in different.items())})"]
+
+
+async def _configs(admin: AIOKafkaAdminClient, name: str) -> tuple[dict[str, str], dict[str, str]]:
+    """All settings that apply to a topic, and those of them that were set for this topic."""
+    responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
+    found: dict[str, str] = {}
+    own: dict[str, str] = {}
+    for response in responses:
+        for _code, _message, _kind, _name, entries in response.resources:
+            for key, value, _read_only, source, *_ in entries:
+                found[key] = value
+                if source == _SET_FOR_TOPIC:
+                    own[key] = value
+    return found, own
+
+
+app = typer.Typer(help="Kafka's topics, as declared in contracts.topics.", no_args_is_help=True)
+
+
+@app.command("provision")
+def provision_command(replication_factor: int | None = None) -> None:
+    """Create missing topics and adjust the settings that Candlekeep declares. Other settings of a topic stay."""
+    settings = load_settings(KafkaSettings)
+    done = _run(provision(settings, replication_factor=replication_factor))
+    typer.echo("\n".join(done) or f"All {len(ALL_TOPICS)} topics are as declared.")
+
+
+@app.command("describe")
+def describe_command() -> None:
+    """Show the declared topics and whether the cluster has them."""
+    settings = load_settings(KafkaSettings)
+    for topic in ALL_TOPICS:
+        retention = "for ever" if topic.retention is None else f"{topic.retention.days} d"
+        typer.echo(
+            f"{topic_name(settings, topic):<24} {topic.partitions:>3} partitions  {topic.cleanup.value:<8}"
+            f"{retention:<9} key: {topic.key}"
+        )
+    _run(verify(settings, ALL_TOPICS))
+    typer.echo(f"The cluster at {settings.kafka_bootstrap_servers} has them all.")
+
+
+def _run(work: Any) -> Any:
+    try:
+        return asyncio.run(work)
+    except (TopicMismatch, TopicsNotReady, NoTopicAdministration, KafkaError, OSError, TimeoutError) as error:
+        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+if __name__ == "__main__":
+    app()

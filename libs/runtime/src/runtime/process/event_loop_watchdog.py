@@ -1,0 +1,36 @@
+"""Is the event loop turning?"""
+
+import asyncio
+import time
+from types import TracebackType
+from typing import Self
+
+_BEAT_SECONDS = 1.0
+
+
+class EventLoopWatchdog:
+    """Beats once a second while entered. A beat that is long overdue means that something blocked the loop."""
+
+    def __init__(self, limit_seconds: float = 30.0) -> None:
+        self._limit = limit_seconds
+        self._last = time.monotonic()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> Self:
+        self._beat()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def problem(self) -> str | None:
+        """None while the loop turns; a check for `Health.liveness`."""
+        age = time.monotonic() - self._last
+        return f"the event loop was blocked for {age:.0f} s" if age > self._limit else None
+
+    def _beat(self) -> None:
+        self._last = time.monotonic()
+        self._timer = asyncio.get_running_loop().call_later(_BEAT_SECONDS, self._beat)

@@ -1,0 +1,48 @@
+"""What the way in is made of. Building it connects to nothing."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from admin_api.auth.authenticator import Authenticator
+from admin_api.auth.jwks import Jwks
+from admin_api.auth.oidc import JwtRules, OidcLogin
+from admin_api.auth.refusal_audit import RefusalAudit
+from admin_api.auth.sessions import Sessions
+from admin_api.auth.token_lookup import TokenLookup
+from admin_api.auth.tokens import Tokens
+from admin_api.http.token_bucket import TokenBuckets
+from admin_api.metrics import Metrics
+from admin_api.settings import AdminApiSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuthComponents:
+    """Its parts, for the gate and for the routes."""
+
+    authenticator: Authenticator
+    tokens: Tokens
+    sessions: Sessions
+    refusals: RefusalAudit
+
+
+def assemble(settings: AdminApiSettings, engine: AsyncEngine, metrics: Metrics) -> AuthComponents:
+    sessions = Sessions(engine, settings.candlekeep_admin_token)
+    authenticator = Authenticator(
+        settings.candlekeep_admin_token,
+        TokenLookup(engine),
+        sessions,
+        _identity_provider(settings, metrics),
+        TokenBuckets(capacity=settings.failed_logins_per_minute, per_minute=settings.failed_logins_per_minute),
+        always_secure=settings.session_cookie_secure,
+    )
+    return AuthComponents(
+        authenticator=authenticator, tokens=Tokens(engine), sessions=sessions, refusals=RefusalAudit(engine, metrics)
+    )
+
+
+def _identity_provider(settings: AdminApiSettings, metrics: Metrics) -> OidcLogin | None:
+    if not settings.oidc_issuer:
+        return None
+    keys = Jwks(settings.oidc_jwks_url, lambda outcome: metrics.jwks_fetches.labels(outcome).inc())
+    return OidcLogin(JwtRules.of(settings), keys)

@@ -1,0 +1,55 @@
+"""Reading the audit log, the latest first."""
+
+from typing import Final, Literal
+
+import sqlalchemy as sa
+from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from admin_api.auth.schemas import AuditEntry
+from admin_api.http.errors import FieldError, InvalidInput
+from admin_api.http.input_types import FilterText, QueryInstant
+from admin_api.http.pagination import Listing, Page, PageQuery, page_of
+from admin_api.writes.transactions import reading
+from store.tables import audit_log
+
+_ENTRIES: Final = Listing(
+    name="audit-log",
+    shown=[audit_log.c[name] for name in AuditEntry.model_fields],
+    orders={"at": (audit_log.c.at, audit_log.c.id)},
+)
+
+
+class AuditFilters(PageQuery):
+    """The query of the audit log."""
+
+    actor: FilterText | None = Field(default=None, description="Its name.", examples=["grafana"])
+    action: FilterText | None = Field(default=None, examples=["config.update"])
+    object_type: FilterText | None = Field(default=None, examples=["config"])
+    object_id: FilterText | None = Field(default=None, examples=["1"])
+    outcome: Literal["done", "refused"] | None = None
+    request_id: FilterText | None = Field(default=None, description="As the answer's X-Request-ID had it.")
+    start_date: QueryInstant | None = Field(default=None, description="At or after this; without a zone it is UTC.")
+    end_date: QueryInstant | None = Field(
+        default=None, description="Before this; without a zone it is UTC.", examples=["2025-01-16T10:00:00Z"]
+    )
+    limit: int = Field(default=100, ge=1, le=1000)
+    sort: Literal["-at", "at"] = Field(default="-at", description="Latest first, or oldest.")
+
+    def conditions(self) -> list[sa.ColumnElement[bool]]:
+        """As SQL. Raises `InvalidInput`."""
+        if self.start_date is not None and self.end_date is not None and self.start_date >= self.end_date:
+            raise InvalidInput.of([FieldError("#/start_date", "must be before end_date", where="query")])
+        equal = ("actor", "action", "object_type", "object_id", "outcome", "request_id")
+        matches = [audit_log.c[name] == value for name in equal if (value := getattr(self, name)) is not None]
+        if self.start_date is not None:
+            matches.append(audit_log.c.at >= self.start_date)
+        if self.end_date is not None:
+            matches.append(audit_log.c.at < self.end_date)
+        return matches
+
+
+async def page_of_entries(engine: AsyncEngine, filters: AuditFilters) -> Page[AuditEntry]:
+    """Raises `InvalidInput`."""
+    async with reading(engine) as connection:
+        return (await page_of(connection, _ENTRIES, filters, filters.conditions())).map(AuditEntry.model_validate)

@@ -1,0 +1,183 @@
+"""JWTs of an identity provider: whose they are, and what their claims mean here."""
+
+import base64
+import binascii
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from joserfc import jws, jwt
+from joserfc.errors import ExpiredTokenError, JoseError, SecurityWarning
+from joserfc.jwk import Key
+
+from admin_api.auth.identity import Identity, IdentityProviderUnavailable, NotAdmitted, Unauthorized
+from admin_api.auth.jwks import Jwks
+from admin_api.settings import AuthSettings
+from admin_api.writes.actors import Role
+
+MAX_BYTES: Final = 8 * 1024
+_NAME_LENGTH: Final = 200
+_SUBJECT_LENGTH: Final = 255
+"""As OpenID Connect allows at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JwtRules:
+    """What is asked of a token."""
+
+    issuer: str
+    audience: str
+    algorithms: frozenset[str]
+    token_types: frozenset[str]
+    """In lower case."""
+    leeway_seconds: int
+    role_claim: str
+    role_map: Mapping[str, Role]
+    name_claim: str
+
+    @classmethod
+    def of(cls, settings: AuthSettings) -> "JwtRules":
+        return cls(
+            issuer=settings.oidc_issuer,
+            audience=settings.oidc_audience,
+            algorithms=frozenset(settings.oidc_algorithms),
+            token_types=frozenset(each.lower() for each in settings.oidc_token_types),
+            leeway_seconds=settings.oidc_leeway_seconds,
+            role_claim=settings.oidc_role_claim,
+            role_map=settings.oidc_role_map,
+            name_claim=settings.oidc_name_claim,
+        )
+
+
+class OidcLogin:
+    """Believes what the provider signed. A token's own directions to keys (jku, x5u, jwk) are never followed."""
+
+    def __init__(self, rules: JwtRules, keys: Jwks) -> None:
+        self._rules = rules
+        self._keys = keys
+
+    async def identity(self, text: str, now: datetime) -> Identity:
+        """Raises `Unauthorized`, `NotAdmitted`, `IdentityProviderUnavailable`."""
+        kid = key_id(text, self._rules)
+        key = await self._keys.key(kid)
+        if key is None and self._keys.failed:
+            raise IdentityProviderUnavailable(
+                "The identity provider's keys could not be fetched; try again in a moment, or use an API token.",
+                headers={"Retry-After": "30"},
+            )
+        if key is None:
+            raise Unauthorized("unknown", "The token is signed by a key that the identity provider does not have.")
+        return identity_of(verified_claims(text, key, self._rules, now), self._rules)
+
+
+def looks_like_jwt(text: str) -> bool:
+    return text.startswith("ey") and text.count(".") == 2  # noqa: PLR2004 -- {" in base64, and three parts
+
+
+def key_id(text: str, rules: JwtRules) -> str:
+    """The id of the key that a token names, its header otherwise in order. Nothing is proved yet.
+
+    Raises `Unauthorized`.
+    """
+    if len(text) > MAX_BYTES:
+        raise Unauthorized("malformed", "The token is longer than any of ours.")
+    header = _header(text)
+    algorithm, kind, kid = header.get("alg"), header.get("typ", "JWT"), header.get("kid")
+    if not isinstance(algorithm, str) or algorithm not in rules.algorithms:
+        raise Unauthorized("malformed", f"The token's signature must be one of {', '.join(sorted(rules.algorithms))}.")
+    if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in rules.token_types:
+        raise Unauthorized("malformed", "The token is of another type than an access token.")
+    if not isinstance(kid, str) or not kid:
+        raise Unauthorized("malformed", "The token does not name its key.")
+    return kid
+
+
+def verified_claims(text: str, key: Key, rules: JwtRules, now: datetime) -> dict[str, Any]:
+    """The claims of a token that `key` signed, for us, and that is valid now. Raises `Unauthorized`."""
+    registry = jws.JWSRegistry(algorithms=sorted(rules.algorithms), strict_check_header=False)
+    try:
+        # joserfc warns that RFC 9864 prefers the name Ed25519 to EdDSA, the name that providers use.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SecurityWarning)
+            token = jwt.decode(text, key, algorithms=sorted(rules.algorithms), registry=registry)
+    except (JoseError, ValueError, TypeError, RecursionError) as error:
+        raise Unauthorized("unknown", "The token's signature is not right.") from error
+    asked = jwt.JWTClaimsRegistry(
+        now=int(now.timestamp()),
+        leeway=rules.leeway_seconds,
+        iss={"essential": True, "value": rules.issuer},
+        aud={"essential": True, "value": rules.audience},
+        exp={"essential": True},
+        iat={"essential": True},
+        sub={"essential": True},
+    )
+    try:
+        asked.validate(token.claims)
+    except ExpiredTokenError as error:
+        raise Unauthorized("expired", "The token has expired; get a new one.") from error
+    except JoseError as error:
+        raise Unauthorized("unknown", f"The token is not for this API: {error}.") from error
+    subject = token.claims["sub"]
+    if not isinstance(subject, str) or not 0 < len(subject) <= _SUBJECT_LENGTH or not subject.isprintable():
+        raise Unauthorized(
+            "unknown", f"The token's `sub` must be 1 to {_SUBJECT_LENGTH} printable characters; ask an admin."
+        )
+    return token.claims
+
+
+def identity_of(claims: Mapping[str, Any], rules: JwtRules) -> Identity:
+    """Raises `NotAdmitted` where no value of the claim means a role here."""
+    name = _name(claims, rules.name_claim)
+    values = _at_path(claims, rules.role_claim)
+    found = values if isinstance(values, list) else [values]
+    roles = [rules.role_map[value] for value in found if isinstance(value, str) and value in rules.role_map]
+    identity = Identity(
+        kind="oidc",
+        name=name,
+        role=max(roles, key=list(Role).index, default=Role.VIEWER),
+        # An issuer never has a fragment, so no other issuer and subject are written alike.
+        subject=f"{rules.issuer}#{claims['sub']}",
+        expires_at=_instant(claims["exp"]),
+    )
+    if not roles:
+        raise NotAdmitted(
+            "no_role", f"No value of the claim {rules.role_claim} means a role here; ask an admin.", whose=identity
+        )
+    return identity
+
+
+def _header(text: str) -> dict[str, Any]:
+    first = text.split(".", 1)[0]
+    try:
+        header: Any = json.loads(base64.urlsafe_b64decode(first + "=" * (-len(first) % 4)))
+    except (binascii.Error, ValueError, RecursionError) as error:
+        raise Unauthorized("malformed", "The token cannot be read.") from error
+    if not isinstance(header, dict):
+        raise Unauthorized("malformed", "The token cannot be read.")
+    return header
+
+
+def _at_path(claims: Mapping[str, Any], path: str) -> Any:
+    """By name first, because some providers' claims are URLs; then step by step."""
+    if path in claims:
+        return claims[path]
+    found: Any = claims
+    for step in path.split("."):
+        found = found.get(step) if isinstance(found, Mapping) else None
+    return found
+
+
+def _name(claims: Mapping[str, Any], claim: str) -> str:
+    given = _at_path(claims, claim)
+    name = given if isinstance(given, str) and given else str(claims["sub"])
+    return "".join(letter for letter in name if letter.isprintable())[:_NAME_LENGTH] or "unnamed"
+
+
+def _instant(seconds: float) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, OSError, ValueError):  # further off than the calendar goes
+        return None

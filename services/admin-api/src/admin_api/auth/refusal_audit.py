@@ -1,0 +1,102 @@
+"""Refused requests in the audit log: in a transaction of their own, after the answer, bounded, and never in its way."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from urllib.parse import quote
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.types import Scope
+
+from admin_api.auth.client_addresses import rate_limit_key
+from admin_api.http.token_bucket import TokenBuckets
+from admin_api.metrics import Metrics
+from admin_api.writes import audit_log
+from admin_api.writes.actors import Actor
+from admin_api.writes.transactions import DATABASE_PROBLEMS, transaction
+from runtime.logs import log
+
+_PATIENCE_SECONDS: Final = 2.0
+_AT_ONCE: Final = 60
+_PER_MINUTE: Final = 30
+_PATH_LENGTH: Final = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefusedRequest:
+    """What was tried, in words that are harmless wherever they are printed or stored."""
+
+    action: str
+    object_type: str
+    object_id: str | None
+    method: str
+    path: str
+
+
+class RefusalAudit:
+    """Writes at most so many rows a minute for each address: who tries without end must not fill the disk. All are
+    counted in the metrics, which say as well how many went unrecorded.
+    """
+
+    def __init__(self, engine: AsyncEngine, metrics: Metrics) -> None:
+        self._engine = engine
+        self._recorded = metrics.refusals_recorded
+        self._allowed = TokenBuckets(capacity=_AT_ONCE, per_minute=_PER_MINUTE)
+
+    async def record(
+        self, actor: Actor, attempt: RefusedRequest, now: datetime, *, monotonic: float, status: int, reason: str
+    ) -> None:
+        """Never raises on account of the database. `monotonic` is for the limit of rows, in seconds."""
+        if not self._allowed.take(rate_limit_key(actor.address), monotonic):
+            self._recorded.labels("suppressed").inc()
+            return
+        log.warning(
+            "Refused",
+            action="refused",
+            actor=actor.name,
+            address=actor.address,
+            attempted=attempt.action,
+            path=attempt.path,
+            status=status,
+            reason=reason,
+        )
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS), transaction(self._engine) as connection:
+                await audit_log.record(
+                    connection,
+                    actor,
+                    now,
+                    action=attempt.action,
+                    object_type=attempt.object_type,
+                    object_id=attempt.object_id,
+                    outcome="refused",
+                    after={"method": attempt.method, "path": attempt.path, "status": status, "reason": reason},
+                )
+        except (*DATABASE_PROBLEMS, TimeoutError, SQLAlchemyError) as error:
+            self._recorded.labels("lost").inc()
+            log.warning(
+                "Postgres did not confirm that a refused request is in the audit log; it may be in this log only",
+                action="refusal_audit_failed",
+                error=repr(error),
+            )
+        else:
+            self._recorded.labels("written").inc()
+
+
+def refused_request_of(scope: Scope) -> RefusedRequest:
+    """The action as it would have been recorded had it been done: the operation update_config is config.update, and so
+    is one on many.
+    """
+    operation: str | None = getattr(scope.get("route"), "name", None)
+    verb, _, subject = (operation or "use_credential").removeprefix("bulk_").partition("_")
+    subject = subject.removesuffix("s") if subject != "status" else subject
+    ids = [str(value) for name, value in scope.get("path_params", {}).items() if name.endswith("_id")]
+    return RefusedRequest(
+        action=f"{subject or 'request'}.{verb}",
+        object_type=subject or "request",
+        object_id=ids[0][:40] if ids and ids[0].isascii() and ids[0].isalnum() else None,
+        method=scope["method"][:10],
+        path=quote(scope["path"])[:_PATH_LENGTH],
+    )

@@ -1,0 +1,159 @@
+"""What can be done to tokens: each verb is one transaction with its row of the audit log. A secret is answered once."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+import sqlalchemy as sa
+from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from admin_api.auth.schemas import IssuedToken, NewToken, Token
+from admin_api.auth.token_format import MintedToken, mint
+from admin_api.http.errors import ApiError, NotFound
+from admin_api.http.pagination import Listing, Page, PageQuery, page_of
+from admin_api.writes import audit_log
+from admin_api.writes.actors import Actor
+from admin_api.writes.transactions import reading, transaction
+from runtime.logs import log
+from store.tables import api_tokens, sessions
+
+_shown = [column for column in api_tokens.c if column.name != "secret_hash"]
+TOKENS: Final = Listing(name="tokens", shown=_shown, orders={"id": (api_tokens.c.id,)})
+
+
+class TokenFilters(PageQuery):
+    """The query of the list of tokens."""
+
+    active: bool | None = Field(default=None, description="Only those in use, or only those revoked or expired.")
+    limit: int = Field(default=100, ge=1, le=100)
+    sort: Literal["-id", "id"] = Field(default="-id", description="Newest first, or oldest.")
+
+    def conditions(self, now: datetime) -> list[sa.ColumnElement[bool]]:
+        """As SQL, on the table of tokens."""
+        if self.active is None:
+            return []
+        columns = api_tokens.c
+        in_use = sa.and_(
+            sa.or_(columns.revoked_at.is_(None), columns.revoked_at > now),
+            sa.or_(columns.expires_at.is_(None), columns.expires_at > now),
+        )
+        return [in_use if self.active else sa.not_(in_use)]
+
+
+class TokenNotActive(ApiError):  # noqa: N818 -- it names what is the case
+    """The token is revoked, expired or already replaced."""
+
+    status = 409
+    slug = "token-not-active"
+    title = "The token is no longer in use"
+
+
+class Tokens:
+    """The verbs."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def create(self, wanted: NewToken, actor: Actor, now: datetime) -> IssuedToken:
+        """The only answer that has the token itself."""
+        minted = mint()
+        async with transaction(self._engine) as connection:
+            lifetime = timedelta(days=wanted.expires_in_days) if wanted.expires_in_days is not None else None
+            token = await _insert(connection, minted, actor, now, name=wanted.name, role=wanted.role, lifetime=lifetime)
+            await _audit(connection, actor, now, "token.create", after=token)
+        log.info("Token created", action="token_created", token_id=token.id, name=token.name, role=token.role)
+        return IssuedToken(**token.model_dump(), token=minted.text)
+
+    async def page(self, filters: TokenFilters, now: datetime) -> Page[Token]:
+        """Raises `InvalidInput`."""
+        async with reading(self._engine) as connection:
+            page = await page_of(connection, TOKENS, filters, filters.conditions(now))
+        return page.map(lambda row: Token.of(row, now))
+
+    async def revoke(self, token_id: int, actor: Actor, now: datetime) -> None:
+        """From now on, on every instance, and the sessions that it opened with it. Twice is once. Raises `NotFound`."""
+        async with transaction(self._engine) as connection:
+            before = await _locked(connection, token_id, now)
+            if before.revoked_at is not None and before.revoked_at <= now:
+                return
+            after = await _end(connection, token_id, now, ends_at=now)
+            await _audit(connection, actor, now, "token.revoke", before=before, after=after)
+        log.info("Token revoked", action="token_revoked", token_id=token_id, name=before.name)
+
+    async def rotate(self, token_id: int, grace: timedelta, actor: Actor, now: datetime) -> IssuedToken:
+        """A new token of the same name, role and lifetime; the old one ends when `grace` is over.
+
+        Raises `NotFound`, `TokenNotActive`.
+        """
+        minted = mint()
+        async with transaction(self._engine) as connection:
+            before = await _locked(connection, token_id, now)
+            if before.revoked_at is not None or before.status != "active":
+                raise TokenNotActive(
+                    f"Token {token_id} ({before.name}) is revoked, expired or replaced; create a new one."
+                )
+            lifetime = before.expires_at - before.created_at if before.expires_at is not None else None
+            token = await _insert(connection, minted, actor, now, name=before.name, role=before.role, lifetime=lifetime)
+            await _end(connection, token_id, now, ends_at=now + grace)
+            await _audit(connection, actor, now, "token.rotate", before=before, after=token)
+        log.info("Token rotated", action="token_rotated", token_id=token_id, new_token_id=token.id, name=token.name)
+        return IssuedToken(**token.model_dump(), token=minted.text)
+
+
+async def _insert(
+    connection: AsyncConnection,
+    minted: MintedToken,
+    actor: Actor,
+    now: datetime,
+    *,
+    lifetime: timedelta | None,
+    **given: Any,
+) -> Token:
+    values = {
+        **given,
+        "public_id": minted.public_id,
+        "secret_hash": minted.secret_hash,
+        "created_at": now,
+        "created_by": actor.name,
+        "expires_at": now + lifetime if lifetime is not None else None,
+    }
+    row = (await connection.execute(sa.insert(api_tokens).values(values).returning(*_shown))).one()
+    return Token.of(row, now)
+
+
+async def _locked(connection: AsyncConnection, token_id: int, now: datetime) -> Token:
+    query = sa.select(*_shown).where(api_tokens.c.id == token_id).with_for_update()
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no token {token_id}; GET /api/v1/admin/data-collection/tokens lists them.")
+    return Token.of(row, now)
+
+
+async def _end(connection: AsyncConnection, token_id: int, now: datetime, *, ends_at: datetime) -> Token:
+    if ends_at <= now:  # they would be refused with their token anyway; so their own rows say it too
+        theirs = sa.and_(sessions.c.token_id == token_id, sessions.c.revoked_at.is_(None))
+        await connection.execute(sa.update(sessions).where(theirs).values(revoked_at=now))
+    change = sa.update(api_tokens).where(api_tokens.c.id == token_id).values(revoked_at=ends_at).returning(*_shown)
+    return Token.of((await connection.execute(change)).one(), now)
+
+
+async def _audit(
+    connection: AsyncConnection,
+    actor: Actor,
+    now: datetime,
+    action: str,
+    *,
+    before: Token | None = None,
+    after: Token | None = None,
+) -> None:
+    subject = before or after
+    await audit_log.record(
+        connection,
+        actor,
+        now,
+        action=action,
+        object_type="token",
+        object_id=str(subject.id) if subject else None,
+        before=before.model_dump(mode="json") if before else None,
+        after=after.model_dump(mode="json") if after else None,
+    )

@@ -1,0 +1,53 @@
+"""Which candles are stored: the list of series, each with its extent. Candle-writer counts what is read here."""
+
+from typing import Final, Literal
+
+import sqlalchemy as sa
+from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from admin_api.candles.schemas import StoredSeries
+from admin_api.http.input_types import FilterText
+from admin_api.http.pagination import Listing, Page, PageQuery, page_of
+from admin_api.writes.transactions import reading
+from store.tables import series
+
+SERIES: Final = Listing(
+    name="series",
+    shown=[
+        series.c.exchange,
+        series.c.symbol,
+        series.c.timeframe,
+        series.c.candle_count.label("candles"),
+        series.c.first_open.label("first_open_time"),
+        series.c.last_open.label("last_open_time"),
+    ],
+    orders={
+        "exchange": (series.c.exchange, series.c.symbol, series.c.timeframe),
+        "symbol": (series.c.symbol, series.c.exchange, series.c.timeframe),
+    },
+)
+
+
+class SeriesFilters(PageQuery):
+    """The query of the list of series."""
+
+    exchange: FilterText | None = Field(default=None, examples=["binance"])
+    symbol: FilterText | None = Field(default=None, examples=["BTC/USDT"])
+    timeframe: FilterText | None = Field(default=None, examples=["1m"])
+    limit: int = Field(default=100, ge=1, le=1000)
+    sort: Literal["exchange", "-exchange", "symbol", "-symbol"] = Field(
+        default="exchange", description="By exchange, symbol and timeframe, or by symbol, exchange and timeframe."
+    )
+
+    def conditions(self) -> list[sa.ColumnElement[bool]]:
+        """As SQL, on the table of series. One that was announced and has no candle yet is not there yet."""
+        equal = ("exchange", "symbol", "timeframe")
+        matches = [series.c[name] == value for name in equal if (value := getattr(self, name)) is not None]
+        return [series.c.candle_count > 0, *matches]
+
+
+async def page_of_series(engine: AsyncEngine, filters: SeriesFilters) -> Page[StoredSeries]:
+    """Raises `InvalidInput`."""
+    async with reading(engine) as connection:
+        return (await page_of(connection, SERIES, filters, filters.conditions())).map(StoredSeries.model_validate)

@@ -1,0 +1,145 @@
+"""Every error as RFC 9457 `application/problem+json`, so that callers need one way to read what went wrong."""
+
+import json
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
+
+from admin_api.http.errors import MAX_ERRORS, ApiError, FieldError, InvalidInput
+from admin_api.http.request_ids import current_request_id
+from runtime.logs import log
+
+MEDIA_TYPE = "application/problem+json"
+
+HTTP_PROBLEMS: Final = {
+    400: ("bad-request", "Not HTTP as it should be", "The request cannot be read; see RFC 9110."),
+    404: ("not-found", "Not found", "There is no such path; /docs lists the ones there are."),
+    405: (
+        "method-not-allowed",
+        "The path does not know this method",
+        "This path does not know this method; the Allow header lists the ones it does.",
+    ),
+    413: ("content-too-large", "The body is too large", "The body is too large; a config is a few hundred bytes."),
+}
+"""Slug, title and detail of what the framework refuses. Not the standard library's phrases: they differ by version."""
+INTERNAL_ERROR: Final = (500, "internal-error", "Internal error")
+
+
+def problem_response(  # noqa: PLR0913 -- the members of a problem
+    *,
+    status: int,
+    slug: str,
+    title: str,
+    detail: str,
+    instance: str,
+    errors: Sequence[FieldError] = (),
+    extensions: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    body: dict[str, Any] = {
+        "type": f"urn:candlekeep:problem:{slug}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": instance,
+        "request_id": current_request_id(),
+        **(extensions or {}),
+    }
+    if errors:
+        body["errors"] = [
+            {"pointer": error.pointer, "detail": error.detail, "where": error.where} for error in errors[:MAX_ERRORS]
+        ]
+    # ASCII: what a caller sent may come back in here, and half a surrogate pair has no UTF-8.
+    return Response(json.dumps(body), status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def response_of(error: ApiError, instance: str) -> Response:
+    """The error as a problem, about the path `instance`."""
+    return problem_response(
+        status=error.status,
+        slug=error.slug,
+        title=error.title,
+        detail=error.detail,
+        instance=instance,
+        errors=error.errors,
+        extensions=error.extensions,
+        headers=error.headers,
+    )
+
+
+def install_error_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Give every way of failing its handler. `routes` are asked which methods a path knows."""
+    app.state.routes = tuple(routes)
+    app.add_exception_handler(ApiError, _on_api_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_http_error)
+
+
+async def _on_api_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)  # noqa: S101 -- registered for it
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        cause = error.__cause__
+        log.warning(error.title, action=error.slug.replace("-", "_"), path=request.url.path, error=repr(cause))
+    return response_of(error, request.url.path)
+
+
+async def _on_invalid_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 -- registered for it
+    return await _on_api_error(request, InvalidInput.of([field_error(each) for each in error.errors()[:MAX_ERRORS]]))
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 -- registered for it
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI, of bytes that are no text, or nested too deeply
+        return await _on_api_error(request, InvalidInput.of([FieldError("#", "the body is not valid JSON in UTF-8")]))
+    slug, title, detail = HTTP_PROBLEMS.get(error.status_code, HTTP_PROBLEMS[HTTPStatus.BAD_REQUEST])
+    return problem_response(
+        status=error.status_code,
+        slug=slug,
+        title=title,
+        detail=detail,
+        instance=request.url.path,
+        headers={"Allow": _allowed(request)} if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED else error.headers,
+    )
+
+
+def _allowed(request: Request) -> str:
+    """Of all routes on this path: the router names only those of the first that matches."""
+    methods: set[str] = set()
+    for route in request.app.state.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods
+    if "GET" in methods:
+        methods.add("HEAD")
+    return ", ".join(sorted(methods))
+
+
+def field_error(detail: Mapping[str, Any]) -> FieldError:
+    """One of pydantic's errors, in words that say what to change."""
+    where, *path = detail["loc"]
+    kind, message = detail["type"], str(detail["msg"])
+    if kind == "json_invalid":
+        return FieldError("#", f"the body is not valid JSON: {detail['ctx']['error']} at character {path[0]}")
+    if where == "body" and not path:
+        if kind == "missing":
+            return FieldError("#", "send a JSON object as the body, with the header Content-Type: application/json")
+        if kind in {"model_attributes_type", "model_type", "dict_type"}:
+            return FieldError(
+                "#", "the body must be a JSON object, sent with the header Content-Type: application/json"
+            )
+    pointer = "#" + "".join(f"/{_escaped(part)}" for part in path)
+    if kind == "extra_forbidden":
+        message = "there is no such parameter" if where == "query" else "there is no such field"
+    elif kind == "missing":
+        message = "is required"
+    return FieldError(pointer, message.removeprefix("Value error, "), where=str(where))
+
+
+def _escaped(part: str | int) -> str:
+    """RFC 6901; bounded, because a caller chose it."""
+    return str(part)[:100].replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,80 @@
+"""Configs as a file, so that they can live in git: what a file says, and how one is written."""
+
+import io
+from collections.abc import Iterable
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+from ruamel.yaml import YAML, nodes
+from ruamel.yaml.representer import SafeRepresenter
+from ruamel.yaml.resolver import implicit_resolvers
+
+from admin_api.configs.schemas import Config, NewConfig
+from admin_api.http.input_types import WHOLE, StrictInput
+from contracts.timeframes import timeframe_order
+
+MAX_CONFIGS: Final = 10_000
+
+_HEADING: Final = "# What Candlekeep collects. POST /api/v1/admin/data-collection/configs/apply makes it so.\n"
+
+
+class Manifest(StrictInput):
+    """A file of configs. What an entry leaves out has its default, as in `POST /configs`."""
+
+    version: Annotated[Literal[1], WHOLE] = Field(default=1, description="Of this format.")
+    configs: list[NewConfig] = Field(max_length=MAX_CONFIGS)
+
+
+def as_entries(configs: Iterable[Config]) -> list[dict[str, Any]]:
+    """In an order of their own and not of their ids, so that a file changes only where a config does."""
+    entries = []
+    for config in configs:
+        entry = {
+            "exchange": config.exchange,
+            "symbol": config.symbol,
+            "timeframes": sorted(config.timeframes, key=timeframe_order),
+            "interval_minutes": config.interval_minutes,
+            "enabled": config.enabled,
+        }
+        entries.append(entry if config.description is None else {**entry, "description": config.description})
+    return sorted(entries, key=_order)
+
+
+def _order(entry: dict[str, Any]) -> tuple[Any, ...]:
+    return (entry["exchange"], entry["symbol"], *map(timeframe_order, entry["timeframes"]))
+
+
+def to_yaml(configs: Iterable[Config]) -> str:
+    entries = [{**entry, "timeframes": _OnOneLine(entry["timeframes"])} for entry in as_entries(configs)]
+    writer = YAML(typ="safe")
+    writer.Representer = _Representer
+    writer.default_flow_style = False
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    writer.width = 120
+    text = io.StringIO()
+    writer.dump({"version": 1, "configs": entries}, text)
+    return _HEADING + text.getvalue()
+
+
+class _OnOneLine(list[str]):
+    """`[1m, 5m]`"""
+
+
+class _Representer(SafeRepresenter):
+    """Writes a file that readers of YAML 1.1 and of YAML 1.2 understand alike."""
+
+
+def _on_one_line(representer: SafeRepresenter, value: _OnOneLine) -> nodes.Node:
+    return representer.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=True)
+
+
+def _text(representer: SafeRepresenter, value: str) -> nodes.Node:
+    """`yes` and `12:30` are texts in YAML 1.2 but not in YAML 1.1, so they are put into quotes."""
+    ambiguous = any(
+        pattern.match(value) for _versions, _tag, pattern, first in implicit_resolvers if value[:1] in first
+    )
+    return representer.represent_scalar("tag:yaml.org,2002:str", value, style="'" if ambiguous else None)
+
+
+_Representer.add_representer(_OnOneLine, _on_one_line)
+_Representer.add_representer(str, _text)

@@ -1,0 +1,98 @@
+"""The way in: nothing else looks at a request before its caller is known."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from admin_api.auth.assembly import AuthComponents
+from admin_api.auth.client_addresses import address_of
+from admin_api.auth.identity import NotAdmitted, TooManyFailures, Unauthorized
+from admin_api.auth.public_paths import is_public
+from admin_api.auth.refusal_audit import refused_request_of
+from admin_api.http.errors import ApiError
+from admin_api.http.problems import response_of
+from admin_api.http.request_ids import current_request_id
+from admin_api.metrics import Metrics
+from admin_api.writes.actors import Actor, Role
+
+_RECORDED: Final = {HTTPStatus.FORBIDDEN: "role", HTTPStatus.PRECONDITION_FAILED: "precondition"}
+"""Refusals by a route that are audited. Faults of form (4xx otherwise) tried nothing that was not allowed."""
+
+
+class AuthenticationMiddleware:
+    """Middleware rather than a dependency of each route: routes added later are closed by default, and an
+    unauthenticated caller learns neither which paths exist nor what is wrong with a body.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        access: AuthComponents,
+        metrics: Metrics,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._app = app
+        self._authenticator = access.authenticator
+        self._refusals = access.refusals
+        self._logins = metrics.logins
+        self._clock, self._monotonic = clock, monotonic
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or is_public(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        now = self._clock()
+        try:
+            actor = await self._authenticator.admit(scope, now, self._monotonic())
+        except ApiError as refusal:
+            await response_of(refusal, scope["path"])(scope, receive, send)
+            await self._turned_away(scope, refusal, now)
+            return
+        self._logins.labels(actor.kind, "admitted").inc()
+        scope.setdefault("state", {})["actor"] = actor
+        status = 0
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        await self._app(scope, receive, watch)
+        if status in _RECORDED:
+            reason = _RECORDED[HTTPStatus(status)]
+            await self._record(actor, scope, now, status, reason)
+
+    async def _turned_away(self, scope: Scope, refusal: ApiError, now: datetime) -> None:
+        """Counted always; in the audit log where somebody came with a credential, unless so many did that they wait."""
+        if isinstance(refusal, TooManyFailures):
+            self._logins.labels("unknown", "throttled").inc()
+            return
+        if not isinstance(refusal, (Unauthorized, NotAdmitted)):
+            self._logins.labels("unknown", "unavailable").inc()
+            return
+        whose = refusal.whose
+        self._logins.labels(whose.kind if whose is not None else "unknown", refusal.reason).inc()
+        if refusal.reason == "missing":
+            return
+        actor = Actor(
+            kind=whose.kind if whose is not None else "anonymous",
+            name=whose.name if whose is not None else "anonymous",
+            role=whose.role if whose is not None else Role.VIEWER,
+            token_id=whose.token_id if whose is not None else None,
+            subject=whose.subject if whose is not None else None,
+            request_id=current_request_id() or "",
+            address=address_of(scope),
+        )
+        await self._record(actor, scope, now, refusal.status, refusal.reason)
+
+    async def _record(self, actor: Actor, scope: Scope, now: datetime, status: int, reason: str) -> None:
+        await self._refusals.record(
+            actor, refused_request_of(scope), now, monotonic=self._monotonic(), status=status, reason=reason
+        )

@@ -1,0 +1,71 @@
+"""What lies around the routes, from the inside to the outside."""
+
+from typing import Final
+
+from asgi_correlation_id import CorrelationIdMiddleware
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from admin_api.auth.assembly import AuthComponents
+from admin_api.http import request_ids
+from admin_api.metrics import Metrics, RequestMetricsMiddleware
+from admin_api.middleware.authentication import AuthenticationMiddleware
+from admin_api.middleware.body_limit import BodyLimitMiddleware
+from admin_api.middleware.content_encoding import PlainBodies
+from admin_api.middleware.head_requests import HeadRequests
+from admin_api.middleware.query_encoding import QueryEncodingMiddleware
+from admin_api.middleware.rate_limits import RateLimitMiddleware
+from admin_api.middleware.security_headers import SecurityHeadersMiddleware
+from admin_api.middleware.unexpected_errors import UnexpectedErrorMiddleware
+from admin_api.settings import AdminApiSettings
+
+_MAY_BE_SENT: Final = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-Match",
+    "If-None-Match",
+    "Last-Event-ID",
+    "X-Request-ID",
+)
+_MAY_BE_READ: Final = (
+    "ETag",
+    "Idempotent-Replayed",
+    "Link",
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "X-Request-ID",
+    "X-Total-Count",
+    "X-Total-Count-Exact",
+)
+
+
+def add_middleware(app: FastAPI, settings: AdminApiSettings, metrics: Metrics, access: AuthComponents) -> None:
+    """The first that is added is the innermost."""
+    app.add_middleware(HeadRequests)
+    app.add_middleware(BodyLimitMiddleware)
+    app.add_middleware(PlainBodies)
+    app.add_middleware(QueryEncodingMiddleware)
+    app.add_middleware(
+        RateLimitMiddleware,
+        requests_per_minute=settings.requests_per_minute,
+        triggers_per_minute=settings.triggers_per_minute,
+    )
+    app.add_middleware(AuthenticationMiddleware, access=access, metrics=metrics)
+    if settings.cors_allowed_origins:  # outside of the gate: a browser asks for leave without a token
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_allowed_origins.split(","),
+            allow_methods=["GET", "HEAD", "POST", "PUT", "DELETE"],
+            allow_headers=_MAY_BE_SENT,
+            expose_headers=_MAY_BE_READ,
+        )
+    app.add_middleware(RequestMetricsMiddleware, metrics=metrics)  # it counts refusals too
+    app.add_middleware(UnexpectedErrorMiddleware)
+    app.add_middleware(SecurityHeadersMiddleware)
+    app.add_middleware(CorrelationIdMiddleware, **request_ids.OPTIONS)
+    if settings.trusted_proxies:  # all others see the client's own address
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=settings.trusted_proxies)

@@ -1,0 +1,109 @@
+"""What the routes are handed, and the answers that they have in common."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Path, Request, Security
+from fastapi.params import Depends as Dependency
+from fastapi.security import APIKeyCookie, HTTPBearer
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from admin_api.auth.assembly import AuthComponents
+from admin_api.auth.cookies import PLAIN_NAME, SECURE_NAME
+from admin_api.auth.csrf import HEADER as CSRF_HEADER
+from admin_api.auth.required_roles import RequiredRole
+from admin_api.configs.service import ConfigService
+from admin_api.http.input_types import MAX_ID
+from admin_api.http.problem_schemas import Problem
+from admin_api.http.problems import MEDIA_TYPE
+from admin_api.http.request_cost import RequestCost
+from admin_api.writes.actors import Actor, Role
+
+PREFIX: Final = "/api/v1/admin/data-collection"
+_BEARER: Final = "An API token (ck_…), the value of CANDLEKEEP_ADMIN_TOKEN, or a JWT of the identity provider."
+_COOKIE: Final = (
+    f"A browser's session, from POST {PREFIX}/sessions; over plain HTTP it is named {PLAIN_NAME}. Requests that change "
+    f"something need the header {CSRF_HEADER} as well, and must come from a page of the same origin."
+)
+
+
+def _declared(
+    _bearer: Annotated[object, Security(HTTPBearer(auto_error=False, description=_BEARER))],
+    _cookie: Annotated[object, Security(APIKeyCookie(name=SECURE_NAME, auto_error=False, description=_COOKIE))],
+) -> None:
+    """Declared for the docs page's Authorize button; the gate is what enforces it, before any route is looked up."""
+
+
+declared_token = Depends(_declared)
+
+
+def _configs(request: Request) -> ConfigService:
+    configs: ConfigService = request.app.state.configs
+    return configs
+
+
+def _engine(request: Request) -> AsyncEngine:
+    engine: AsyncEngine = request.app.state.engine
+    return engine
+
+
+def _access(request: Request) -> AuthComponents:
+    access: AuthComponents = request.app.state.access
+    return access
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _actor(request: Request) -> Actor:
+    actor: Actor = request.state.actor
+    return actor
+
+
+def _cost(request: Request) -> RequestCost:
+    cost: RequestCost = request.state.cost
+    return cost
+
+
+def needs(least: Role) -> Dependency:
+    """A route's least role, among its `dependencies`. Every route states it, or the application is not built."""
+    dependency: Dependency = Depends(RequiredRole(least))
+    return dependency
+
+
+ConfigServiceDep = Annotated[ConfigService, Depends(_configs)]
+EngineDep = Annotated[AsyncEngine, Depends(_engine)]
+AccessDep = Annotated[AuthComponents, Depends(_access)]
+ActorDep = Annotated[Actor, Depends(_actor)]
+CostDep = Annotated[RequestCost, Depends(_cost)]
+Now = Annotated[datetime, Depends(_now)]
+ConfigId = Annotated[int, Path(ge=1, le=MAX_ID, description="The config's id.", examples=[1])]
+TokenId = Annotated[int, Path(ge=1, le=MAX_ID, description="The token's id.", examples=[1])]
+LogId = Annotated[int, Path(ge=1, le=MAX_ID, description="The log's id.", examples=[1234])]
+
+_DESCRIPTIONS = {
+    401: "No valid bearer token or session.",
+    403: "The caller's role does not allow this, or a page of another site made the request.",
+    404: "There is no such thing.",
+    409: "Another config already collects one of these timeframes; `config_id` and `timeframes` name it. Or the first "
+    "request with this Idempotency-Key is not done yet.",
+    412: "The config is not at the version that If-Match names; the ETag header has the current one.",
+    413: "The body is too large.",
+    415: "The body has a Content-Encoding, or a Content-Type that is not read here.",
+    422: "An input is not valid; `errors` says which and what to change.",
+    429: "More requests than this token may make in a minute, or too many failed logins from this address; Retry-After "
+    "says when to try again.",
+    503: "The database does not answer, or another change got in the way: nothing was changed. If the type is "
+    "`outcome-unknown`, the commit was not confirmed: repeat the request with the same Idempotency-Key, or read the "
+    "current state before you try again.",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The error responses of a route; 401, 403, 429 and 503 can come from any."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
+    return {
+        status: {"description": _DESCRIPTIONS[status], "content": content}
+        for status in sorted({401, 403, 429, 503, *statuses})
+    }

@@ -1,0 +1,99 @@
+"""Configs as a file, out and in."""
+
+import asyncio
+import json
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from pydantic import Field
+
+from admin_api.http.content_negotiation import VARY, preferred
+from admin_api.http.input_types import Input
+from admin_api.http.stored_response import StoredResponse
+from admin_api.manifests.apply import ManifestApplier, all_configs
+from admin_api.manifests.format import Manifest, as_entries, to_yaml
+from admin_api.manifests.parser import JSON, YAML, YAML_NAMES, parse_manifest
+from admin_api.manifests.schemas import ApplyQuery, ApplyResult
+from admin_api.routes.dependencies import PREFIX, CostDep, EngineDep, declared_token, needs, problems
+from admin_api.routes.writes import REPLAYED_HEADER, ConfigRoute, KeyedWriteRequestDep
+from admin_api.writes.actors import Role
+from admin_api.writes.transactions import reading
+from admin_api.writes.unit_of_work import UnitOfWork
+
+router = APIRouter(prefix=f"{PREFIX}/configs", tags=["configs"], dependencies=[declared_token], route_class=ConfigRoute)
+
+_SCHEMA: Final = {"$ref": f"#/components/schemas/{Manifest.__name__}"}
+_EXAMPLE: Final = """\
+version: 1
+configs:
+- exchange: binance
+  symbol: BTC/USDT
+  timeframes: [1m, 5m, 1h, 1d]
+  interval_minutes: 10
+  enabled: true
+  description: Bitcoin data
+"""
+_CONTENT: Final[dict[str, Any]] = {YAML: {"schema": _SCHEMA, "example": _EXAMPLE}, JSON: {"schema": _SCHEMA}}
+
+
+def _applying(request: Request) -> ManifestApplier:
+    applying: ManifestApplier = request.app.state.applying
+    return applying
+
+
+ApplyingDep = Annotated[ManifestApplier, Depends(_applying)]
+
+
+class ExportOptions(Input):
+    """The query of export. Unknown parameters are refused."""
+
+    format: Literal["yaml", "json"] | None = Field(default=None, description="Stronger than the Accept header.")
+
+
+@router.get(
+    "/export",
+    dependencies=[needs(Role.VIEWER)],
+    response_class=Response,
+    responses={200: {"description": "The file.", "content": _CONTENT}, **problems(422)},
+    summary="All configs as a file",
+)
+async def export_configs(
+    engine: EngineDep,
+    options: Annotated[ExportOptions, Query()],
+    accept: Annotated[str | None, Header(description="application/json for JSON; else YAML.", max_length=1000)] = None,
+) -> Response:
+    """YAML, or JSON if the Accept header or `format` asks for it. Its order depends on nothing but the configs, so that
+    it can be kept in git.
+    """
+    async with reading(engine) as connection:
+        found = await all_configs(connection)
+    if options.format == "json" or (options.format is None and preferred(accept or "", (*YAML_NAMES, JSON)) == JSON):
+        content = await asyncio.to_thread(json.dumps, {"version": 1, "configs": as_entries(found)})
+        return _file(content, JSON, "configs.json")
+    return _file(await asyncio.to_thread(to_yaml, found), YAML, "configs.yaml")
+
+
+@router.post(
+    "/apply",
+    response_model=ApplyResult,
+    dependencies=[needs(Role.ADMIN)],
+    responses={200: {"headers": REPLAYED_HEADER}, **problems(409, 413, 415, 422)},
+    openapi_extra={"requestBody": {"required": True, "content": _CONTENT}},
+    summary="Make the configs as a file says",
+)
+async def apply_configs(
+    request: Request, applying: ApplyingDep, options: ApplyQuery, writing: KeyedWriteRequestDep, cost: CostDep
+) -> Response:
+    """Creates what is missing, changes what differs and, with `remove=true`, removes what is not in the file: all of it
+    or nothing. With `dry_run=true` the same answer, and nothing is done.
+    """
+    file = await asyncio.to_thread(parse_manifest, await request.body(), request.headers.get("content-type", ""))
+
+    async def operation(work: UnitOfWork) -> StoredResponse:
+        return StoredResponse.of(await applying.apply(work, file, options, cost))
+
+    return await writing.perform(operation)
+
+
+def _file(content: str, kind: str, name: str) -> Response:
+    return Response(content, media_type=kind, headers={"Content-Disposition": f'inline; filename="{name}"', **VARY})

@@ -1,0 +1,105 @@
+"""What an operator wants to know of the run log now and then: the queries of the operator's guide, as endpoints."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+import sqlalchemy as sa
+from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from admin_api.http.input_types import Input
+from admin_api.http.pagination import Listing, Page, PageQuery, page_of
+from admin_api.runs.hourly_counts import timed_runs_by_exchange
+from admin_api.runs.queries import RUNS
+from admin_api.runs.schemas import ExchangeReport, ExecutionLog, SymbolReport
+from admin_api.runs.statistics import success_rate
+from admin_api.writes.transactions import reading
+from contracts.vocabulary import JOB_TYPE, RunStatus
+from store.tables import execution_logs
+
+MAX_HOURS: Final = 720
+FAILURES: Final = Listing(name="recent-failures", shown=RUNS.shown, orders=RUNS.orders, along_indexes=True)
+_logs: Final = execution_logs.c
+_average_duration: Final = sa.func.avg(_logs.duration_seconds).label("avg_duration")
+_records: Final = sa.func.sum(_logs.records_collected).label("total_records")
+
+
+class TopSymbolsQuery(Input):
+    """Unknown parameters are refused."""
+
+    hours: int = Field(default=168, ge=1, le=MAX_HOURS, description="Runs that started in the last so many hours.")
+    limit: int = Field(default=10, ge=1, le=100)
+
+
+class ExchangesQuery(Input):
+    """Unknown parameters are refused."""
+
+    hours: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_HOURS,
+        description="Runs that started in the last so many hours; left out, all that the log holds.",
+    )
+
+
+class FailuresQuery(PageQuery):
+    """The query of the list of failures."""
+
+    hours: int = Field(default=24, ge=1, le=MAX_HOURS, description="Runs that started in the last so many hours.")
+    limit: int = Field(default=100, ge=1, le=1000)
+    sort: Literal["-started_at", "started_at"] = Field(default="-started_at", description="Latest first, or oldest.")
+
+
+async def top_symbols(engine: AsyncEngine, query: TopSymbolsQuery, now: datetime) -> list[SymbolReport]:
+    """The symbols with the most records, most first. `executions` counts all runs, running and skipped ones too."""
+    successful = sa.func.count().filter(_logs.status == RunStatus.SUCCESS).label("successful")
+    failed = sa.func.count().filter(_logs.status == RunStatus.FAILED).label("failed")
+    report = (
+        sa.select(
+            _logs.symbol,
+            sa.func.count().label("executions"),
+            _records,
+            _average_duration,
+            successful,
+            failed,
+        )
+        .where(_logs.job_type == JOB_TYPE, _logs.started_at >= now - timedelta(hours=query.hours))
+        .group_by(_logs.symbol)
+        .order_by(_records.desc(), _logs.symbol)
+        .limit(query.limit)
+    )
+    return [
+        SymbolReport(
+            symbol=row.symbol,
+            executions=row.executions,
+            total_records=row.total_records,
+            avg_duration=row.avg_duration,
+            success_rate=success_rate(row.successful, row.failed),
+        )
+        for row in await _rows(engine, report)
+    ]
+
+
+async def exchanges(engine: AsyncEngine, query: ExchangesQuery, now: datetime) -> list[ExchangeReport]:
+    """How each exchange does, by name. The runs that are over count: those with a duration."""
+    since = None if query.hours is None else now - timedelta(hours=query.hours)
+    return [
+        ExchangeReport(
+            exchange=row.exchange,
+            avg_duration=row.duration_microseconds / (row.runs * 1_000_000),
+            total_records=row.records,
+        )
+        for row in await _rows(engine, timed_runs_by_exchange(since, JOB_TYPE))
+    ]
+
+
+async def recent_failures(engine: AsyncEngine, query: FailuresQuery, now: datetime) -> Page[ExecutionLog]:
+    """Raises `InvalidInput`."""
+    failed = [_logs.status == RunStatus.FAILED, _logs.started_at >= now - timedelta(hours=query.hours)]
+    async with reading(engine) as connection:
+        return (await page_of(connection, FAILURES, query, failed)).map(ExecutionLog.model_validate)
+
+
+async def _rows(engine: AsyncEngine, report: sa.Select[Any]) -> list[sa.Row[Any]]:
+    async with reading(engine) as connection:
+        return list((await connection.execute(report)).all())

@@ -1,0 +1,237 @@
+"""Live events, from a real Kafka to a real connection, also over several instances."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from admin_api.app import AdminApi, build_api
+from admin_api.events.positions import encode
+from contracts.event import Event
+from contracts.exchanges import ExchangeHealthChanged
+from contracts.topics import CONFIG_CHANGES, EXCHANGE_HEALTH, RUN_EVENTS, Topic
+from contracts.vocabulary import ExchangeState
+from local_stack.keeper import KeptKafka
+from runtime.kafka.clients import build_broker
+from runtime.kafka.publisher import EventPublisher
+from runtime.process.http_server import http_server
+from runtime.settings import KafkaSettings
+from support.api import BASE, TOKEN
+from support.kafka import create_topics, delete_topics
+from support.polling import eventually
+from support.run_histories import a_start
+
+pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
+
+Served = tuple[AdminApi, str]
+
+
+@asynccontextmanager
+async def publishing(settings: KafkaSettings) -> AsyncIterator[EventPublisher]:
+    broker = build_broker(settings, "live-test")
+    await broker.start()
+    yield EventPublisher(broker, settings, "live-test")
+    await broker.stop()
+
+
+@pytest.fixture
+async def publisher(kafka_settings: KafkaSettings) -> AsyncIterator[EventPublisher]:
+    async with publishing(kafka_settings) as made:
+        yield made
+
+
+@pytest.fixture
+async def serve(a_setting: Callable[..., Any], kafka_settings: KafkaSettings) -> AsyncIterator[Callable[..., Any]]:
+    """Start an instance with its live feed, over HTTP."""
+    async with AsyncExitStack() as instances:
+
+        async def start(**overrides: Any) -> Served:
+            return await instances.enter_async_context(
+                _serving(build_api(a_setting(**kafka_settings.model_dump(), **overrides)))
+            )
+
+        yield start
+
+
+@asynccontextmanager
+async def _serving(api: AdminApi) -> AsyncIterator[Served]:
+    background = api.feed.background()
+    async with http_server(api.app, "127.0.0.1", 0) as port:
+        running = asyncio.create_task(background.run())
+        await eventually(lambda: api.feed.ring.has_begun, within=30)
+        yield api, f"http://127.0.0.1:{port}"
+        await background.stop()
+        await running
+    await api.engine.dispose()
+
+
+class Connection:
+    """A client of the stream that reads it to pieces."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._lines = response.aiter_lines()
+        self.last_id = ""
+
+    async def next(self, within: float = 20) -> tuple[str, Any]:
+        """The next event's name and data; comments and bare ids only move the place."""
+        name, data = "", ""
+        async with asyncio.timeout(within):
+            async for line in self._lines:
+                field, _, value = line.partition(": ")
+                if field == "id":
+                    self.last_id = value
+                elif field == "event":
+                    name = value
+                elif field == "data":
+                    data = value
+                elif not line and data:
+                    return name, json.loads(data)
+        raise AssertionError("the stream has ended")
+
+
+@asynccontextmanager
+async def connected(url: str, last_event_id: str = "", **query: Any) -> AsyncIterator[Connection]:
+    headers = {"Authorization": f"Bearer {TOKEN}"} | ({"Last-Event-ID": last_event_id} if last_event_id else {})
+    async with (
+        httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client,
+        client.stream("GET", f"{BASE}/events", params=query) as response,
+    ):
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
+        connection = Connection(response)
+        yield connection
+
+
+def health(state: ExchangeState) -> ExchangeHealthChanged:
+    now = datetime.now(UTC)
+    return ExchangeHealthChanged(
+        occurred_at=now, exchange="binance", state=state, until=None, error_class=None, reason=None, collector="here:1"
+    )
+
+
+async def publish(publisher: EventPublisher, *events: Event, topic: Topic = RUN_EVENTS) -> list[str]:
+    await publisher.publish_many(topic, events)
+    return [str(event.event_id) for event in events]
+
+
+async def test_a_new_listener_hears_exchanges_and_then_runs_as_they_happen(
+    serve: Callable[..., Any], publisher: EventPublisher
+) -> None:
+    await publish(publisher, health(ExchangeState.OK), health(ExchangeState.BANNED), topic=EXCHANGE_HEALTH)
+    _, url = await serve()
+    async with connected(url) as connection:
+        name, data = await connection.next()
+        assert (name, data["type"], data["state"]) == ("exchange", "ExchangeHealthChanged", "banned")
+        (sent,) = await publish(publisher, a_start(config_id=3))
+        name, data = await connection.next()
+        assert (name, data["event_id"], data["config_id"]) == ("run", sent, 3)
+
+
+async def test_a_listener_resumes_at_another_instance_without_a_loss_or_a_repetition(
+    serve: Callable[..., Any], publisher: EventPublisher
+) -> None:
+    (_, one), (_, other) = await serve(), await serve()
+    runs = [a_start(config_id=config_id) for config_id in range(1, 41)]
+    async with connected(one) as connection:
+        await publish(publisher, *runs[:20])
+        got = [(await connection.next())[1]["event_id"] for _ in range(20)]
+    await publish(publisher, *runs[20:])
+    async with connected(other, connection.last_id) as resumed:
+        got += [(await resumed.next())[1]["event_id"] for _ in range(20)]
+    assert sorted(got) == sorted(str(run.event_id) for run in runs)
+
+
+async def test_an_instance_that_starts_later_knows_the_last_minutes(
+    serve: Callable[..., Any], publisher: EventPublisher
+) -> None:
+    _, one = await serve()
+    async with connected(one) as connection:
+        await publish(publisher, a_start(config_id=1))
+        await connection.next()
+        missed = await publish(publisher, a_start(config_id=2), a_start(config_id=2))
+    _, later = await serve()
+    async with connected(later, connection.last_id) as resumed:
+        assert [(await resumed.next())[1]["event_id"] for _ in missed] == missed
+
+
+async def test_tombstones_and_what_cannot_be_read_are_passed_over(
+    serve: Callable[..., Any], publisher: EventPublisher
+) -> None:
+    api, url = await serve()
+    async with connected(url, kind="run") as connection:
+        await publisher.tombstone(CONFIG_CHANGES, "7")
+        await publisher.publish_raw(RUN_EVENTS, key="3", value=b"junk", headers={})
+        (sent,) = await publish(publisher, a_start(config_id=3))
+        assert (await connection.next())[1]["event_id"] == sent
+    assert sum(api.feed.ring.positions.values()) == 3
+
+
+async def created_again(kafka: KeptKafka, settings: KafkaSettings, topic: Topic) -> None:
+    await delete_topics(kafka, settings, [topic])
+
+    async def created() -> bool:
+        try:
+            await create_topics(kafka, settings, [topic])
+        except AssertionError:  # the broker has not deleted it yet
+            return False
+        return True
+
+    await eventually(created, within=30)
+
+
+async def test_a_connected_listener_and_a_returning_one_are_reset_when_a_topic_was_created_again(
+    serve: Callable[..., Any], publisher: EventPublisher, kafka: KeptKafka, kafka_settings: KafkaSettings
+) -> None:
+    _, url = await serve()
+    async with connected(url, kind="run") as gone, connected(url, kind="run") as stays:
+        await publish(publisher, *(a_start(config_id=3) for _ in range(5)))
+        for _ in range(5):
+            await gone.next()
+            await stays.next()
+        await created_again(kafka, kafka_settings, RUN_EVENTS)
+        async with publishing(kafka_settings) as later:  # an idempotent producer's numbers are those of one topic
+            await publish(later, a_start(config_id=3))
+            assert (await stays.next(within=60))[0] == "reset"
+            async with connected(url, gone.last_id, kind="run") as returned:
+                assert (await returned.next())[0] == "reset"
+            (sent,) = await publish(later, a_start(config_id=3))
+            heard = [(await stays.next())[1]["event_id"]]
+            if heard != [sent]:  # the one that announced the new topic, read again
+                heard.append((await stays.next())[1]["event_id"])
+            assert heard[-1] == sent
+            await publish(later, *(a_start(config_id=3) for _ in range(8)))
+            async with connected(url, gone.last_id, kind="run") as returned:
+                assert (await returned.next())[0] == "reset"
+
+
+async def test_an_id_ahead_of_the_topics_is_answered_with_a_reset(serve: Callable[..., Any]) -> None:
+    api, url = await serve()
+    forged = encode({place: offset + 1_000 for place, offset in api.feed.ring.positions.items()}, 2**50)
+    async with connected(url, forged) as connection:
+        assert (await connection.next())[0] == "reset"
+
+
+async def test_the_end_of_the_api_ends_its_streams(serve: Callable[..., Any]) -> None:
+    api, url = await serve()
+    async with connected(url) as connection:
+        await eventually(lambda: api.app.state.event_streams.count == 1, within=10)
+        await api.feed.stop()
+        with pytest.raises(AssertionError, match="ended"):
+            await connection.next(within=5)
+    await eventually(lambda: api.app.state.event_streams.count == 0, within=10)
+
+
+async def test_a_stream_ends_after_as_long_as_was_asked_for_and_bad_ids_are_refused(serve: Callable[..., Any]) -> None:
+    _, url = await serve()
+    async with connected(url, seconds=1) as connection:
+        with pytest.raises(AssertionError, match="ended"):
+            await connection.next(within=10)
+    async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+        refused = await client.get(f"{BASE}/events", headers={"Last-Event-ID": "17"})
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "#/last-event-id")
+        assert (await client.get(f"{BASE}/events", params={"kind": "weather"})).status_code == 422

@@ -1,0 +1,72 @@
+import pytest
+from fastapi import Response
+from starlette.datastructures import Headers
+
+from admin_api.auth.cookies import clear_session_cookie, session_cookie
+from admin_api.auth.csrf import csrf_problem
+
+OWN = {"X-CSRF-Protection": "1", "Sec-Fetch-Site": "same-origin", "Host": "api.example.org"}
+OLD = {"X-CSRF-Protection": "1", "Host": "api.example.org"}
+
+
+def problem(method: str = "POST", scheme: str = "https", **headers: str) -> str:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return csrf_problem(method, Headers(named), scheme=scheme) or ""
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_reading_needs_nothing(method: str) -> None:
+    assert not problem(method, Sec_Fetch_Site="cross-site", Origin="https://evil.example")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "SURPRISE"])
+def test_changing_something_needs_our_header_and_a_page_of_ours(method: str) -> None:
+    assert not problem(method, **OWN)
+    assert "X-CSRF-Protection" in problem(method, **(OWN | {"X-CSRF-Protection": ""}))
+    for site in ("cross-site", "same-site", "none", "SAME-ORIGIN", ""):
+        assert "another site" in problem(method, **(OWN | {"Sec-Fetch-Site": site}))
+    assert "bearer" in problem(method, **OLD)
+
+
+def test_the_word_of_the_browser_counts_where_a_proxy_changed_the_host() -> None:
+    assert not problem(**OWN, Origin="https://public.example.org")
+
+
+def test_an_old_browser_is_asked_for_its_origin() -> None:
+    assert not problem(**OLD, Origin="https://api.example.org")
+    assert not problem(**OLD, Origin="https://API.example.org")
+    for origin in (
+        "https://evil.example",
+        "http://api.example.org",
+        "https://api.example.org:8443",
+        "https://api.example.org.evil.example",
+        "null",
+        "",
+    ):
+        assert "another origin" in problem(**OLD, Origin=origin), origin
+
+
+@pytest.mark.parametrize(
+    ("cookie", "secure", "found"),
+    [
+        ("__Host-candlekeep=abc", True, "abc"),
+        ("a=b; __Host-candlekeep=abc; c=d", True, "abc"),
+        ("candlekeep-session=abc", True, None),
+        ("candlekeep-session=abc", False, "abc"),
+        ("__Host-candlekeep=abc", False, None),
+        ("__Host-candlekeep=abc; __Host-candlekeep=def", True, None),
+        ("__Host-candlekeep=", True, None),
+        ("__Host-candlekeep", True, None),
+        ("", True, None),
+    ],
+)
+def test_the_session_is_taken_from_the_one_cookie_that_fits(cookie: str, secure: bool, found: str | None) -> None:
+    assert session_cookie(Headers({"Cookie": cookie}), secure=secure) == found
+
+
+def test_a_cleared_cookie_is_the_same_cookie_to_the_browser() -> None:
+    response = Response()
+    clear_session_cookie(response, secure=True)
+    header = response.headers["set-cookie"]
+    for part in ("__Host-candlekeep=", "Max-Age=0", "Path=/", "Secure", "HttpOnly", "SameSite=strict"):
+        assert part in header

@@ -1,0 +1,82 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from admin_api.http.errors import InvalidInput, VersionMismatch
+from admin_api.http.etags import PATTERN, etag, parse_tags, require_match
+
+
+@pytest.mark.parametrize(
+    ("header", "strong", "weak"),
+    [
+        ('"3"', True, True),
+        ("*", True, True),
+        ('"2", "3"', True, True),
+        ('"2","3"', True, True),
+        ('"2"  ,\t"3"', True, True),
+        ('W/"3"', False, True),
+        ('W/"3", "4"', False, True),
+        ('"4"', False, False),
+        ('"33"', False, False),
+        ('""', False, False),
+        ('"*"', False, False),
+    ],
+)
+def test_what_matches_version_3(header: str, strong: bool, weak: bool) -> None:
+    tags = parse_tags(header, "If-Match")
+    assert tags.match_strongly(etag(3)) is strong
+    assert tags.match_weakly(etag(3)) is weak
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "3",
+        '"3',
+        '3"',
+        '"3" "4"',
+        '"3",',
+        ',"3"',
+        "*, *",
+        '*, "3"',
+        'w/"3"',
+        'W/ "3"',
+        '"3"\n',
+        '"a b"',
+        "'3'",
+        '"é"',
+        '"' + "3" * 1000 + '"',
+        "**",
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_the_headers_name_and_not_taken_as_absent(header: str) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        parse_tags(header, "If-Match")
+    [error] = refusal.value.errors
+    assert (error.pointer, error.where) == ("#/If-Match", "header")
+    assert "ETag" in error.detail
+
+
+@given(st.text(alphabet='"W/*,3 \t!~', max_size=20))
+def test_what_the_description_promises_is_what_is_accepted(header: str) -> None:
+    try:
+        parse_tags(header, "If-Match")
+    except InvalidInput:
+        accepted = False
+    else:
+        accepted = True
+    assert accepted == bool(re.fullmatch(PATTERN, header))
+
+
+def test_a_stale_version_is_told_the_current_one() -> None:
+    with pytest.raises(VersionMismatch) as refusal:
+        require_match(parse_tags('"2"', "If-Match"), 3)
+    assert refusal.value.headers == {"ETag": '"3"'}
+    assert refusal.value.extensions == {"version": 3}
+
+
+def test_who_did_not_say_what_they_have_seen_is_let_through() -> None:
+    require_match(None, 3)

@@ -1,0 +1,69 @@
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import admin_api
+from admin_api.http.errors import InvalidInput
+from admin_api.http.exchange_catalogue import load_catalogue, require_offered
+
+GENERATOR = Path(admin_api.__file__).parents[2] / "generate_catalogue.py"
+
+
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate_catalogue", GENERATOR)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_committed_catalogue_is_what_the_installed_ccxt_says() -> None:
+    made = generator()
+    committed = made.CATALOGUE.read_text(encoding="utf-8")
+    assert committed == made.catalogue_text(), "stale: run `python services/admin-api/generate_catalogue.py`"
+
+
+def test_the_api_starts_without_ccxt() -> None:
+    code = "import admin_api.__main__, sys; sys.exit('ccxt' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_the_catalogue_knows_the_exchanges_that_everybody_uses() -> None:
+    catalogue = load_catalogue()
+    assert {"binance", "bybit", "coinbase", "kraken", "okx"} <= catalogue.keys()
+    assert catalogue["coinbase"].timeframes == ("1m", "5m", "15m", "30m", "1h", "2h", "6h", "1d")
+    assert (catalogue["kraken"].page_limit, catalogue["binance"].page_limit) == (720, 1000)
+
+
+def test_every_timeframe_of_the_catalogue_fits_the_contract() -> None:
+    from pydantic import TypeAdapter
+
+    from contracts.vocabulary import ExchangeId, Timeframes
+
+    for key, exchange in load_catalogue().items():
+        TypeAdapter(ExchangeId).validate_python(key)
+        TypeAdapter(Timeframes).validate_python(exchange.timeframes)
+
+
+def test_what_an_exchange_offers_passes() -> None:
+    require_offered(load_catalogue(), "kraken", ["1m", "2w"])
+
+
+def test_every_timeframe_that_is_not_offered_is_named_with_the_ones_that_are() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        require_offered(load_catalogue(), "kraken", ["3m", "1m", "12h"])
+    assert [error.pointer for error in refused.value.errors] == ["#/timeframes/0", "#/timeframes/2"]
+    assert "1m, 5m, 15m, 30m, 1h, 4h, 1d, 1w, 2w" in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"), [("krakn", "did you mean kraken"), ("BINANCE", "did you mean binance"), ("q", "use ccxt's id")]
+)
+def test_an_unknown_exchange_is_refused_with_a_hint(wrong: str, hint: str) -> None:
+    with pytest.raises(InvalidInput, match=hint):
+        require_offered(load_catalogue(), wrong, ["1m"])

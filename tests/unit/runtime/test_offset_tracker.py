@@ -1,0 +1,107 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.consumers.offset_tracker import PartitionTracker
+
+offsets = st.lists(st.integers(0, 5_000), min_size=1, max_size=80, unique=True).map(sorted)
+
+
+def started(numbers: list[int]) -> PartitionTracker:
+    tracker = PartitionTracker()
+    for offset in numbers:
+        assert tracker.start(offset)
+    return tracker
+
+
+@given(seen=offsets, data=st.data())
+def test_the_watermark_never_passes_an_unfinished_offset(seen: list[int], data: st.DataObject) -> None:
+    tracker = started(seen)
+    unfinished = set(seen)
+    for offset in data.draw(st.permutations(seen)):
+        tracker.finish(offset)
+        unfinished.discard(offset)
+        expected = min(unfinished) if unfinished else seen[-1] + 1
+        assert tracker.watermark == expected
+    assert tracker.window == 0
+
+
+@given(seen=offsets, data=st.data())
+def test_the_next_owner_does_again_exactly_what_was_not_finished(seen: list[int], data: st.DataObject) -> None:
+    finished = set(data.draw(st.lists(st.sampled_from(seen), unique=True)))
+    before = started(seen)
+    for offset in finished:
+        before.finish(offset)
+    committed, metadata = before.snapshot() or (0, "")
+
+    after = PartitionTracker()
+    after.restore(committed, metadata)
+    redone = [offset for offset in seen if offset >= committed and after.start(offset)]
+
+    assert redone == [offset for offset in seen if offset not in finished]
+
+
+@given(seen=offsets, data=st.data())
+def test_finished_offsets_survive_a_second_handover_unseen(seen: list[int], data: st.DataObject) -> None:
+    first = started(seen)
+    finished = set(data.draw(st.lists(st.sampled_from(seen), unique=True)))
+    for offset in finished:
+        first.finish(offset)
+    committed, metadata = first.snapshot() or (0, "")
+    second = PartitionTracker()
+    second.restore(committed, metadata)
+    remaining = [offset for offset in seen if offset >= committed]
+    if not remaining:
+        return
+    second.start(remaining[0])  # sees only the first before it loses the partition
+
+    third = PartitionTracker()
+    third.restore(*(second.snapshot() or (0, "")))
+    assert [offset for offset in remaining if third.start(offset)] == [o for o in seen if o not in finished]
+
+
+@given(seen=offsets)
+def test_a_message_delivered_again_is_not_started_again(seen: list[int]) -> None:
+    tracker = started(seen)
+    assert not any(tracker.start(offset) for offset in seen)
+    for offset in seen[::2]:
+        tracker.finish(offset)
+    assert not any(tracker.start(offset) for offset in seen)
+
+
+def test_nothing_is_committed_before_anything_was_seen() -> None:
+    tracker = PartitionTracker()
+    tracker.restore(10, "")
+    assert tracker.snapshot() is None
+
+
+def test_metadata_never_exceeds_what_kafka_takes() -> None:
+    tracker = started(list(range(0, 200_000, 7)))
+    for offset in range(7, 200_000, 14):
+        tracker.finish(offset)
+    watermark, metadata = tracker.snapshot() or (-1, "")
+    assert watermark == 0
+    assert len(metadata) <= 4096
+
+
+def test_metadata_of_another_program_is_ignored() -> None:
+    for metadata in ("not ours", "consumer-1", "😀", "\x00"):
+        tracker = PartitionTracker()
+        tracker.restore(5, metadata)
+        assert tracker.start(6)
+
+
+def test_the_window_counts_finished_offsets_behind_a_slow_one() -> None:
+    tracker = started([1, 2, 3])
+    tracker.finish(2)
+    tracker.finish(3)
+    assert tracker.window == 3
+    tracker.finish(1)
+    assert tracker.window == 0
+
+
+def test_what_needs_work_is_counted_without_what_is_finished_behind_a_slow_one() -> None:
+    tracker = started([1, 2, 3])
+    tracker.finish(2)
+    assert tracker.unfinished == 2
+    tracker.finish(1)
+    assert tracker.unfinished == 1
