@@ -34,7 +34,7 @@ PLACES_OF_OLD_WORDS = {
 }
 """Text that must name old words: the lists themselves, and the examples of what not to write."""
 
-NAME_OF_A_TEST = re.compile(r"`[\w/]*tests/[\w/.]+::[^`]+`|`test_\w+\.py::[^`]+`")
+NAME_OF_A_TEST = re.compile(r"[\w/.]*\btest_\w+\.py(::[^`]+)?")
 """A reference to a test repeats its name; the name is checked in the test's own file."""
 
 LONGEST_SENTENCE = 34
