@@ -42,7 +42,7 @@ LONGEST_SENTENCE = 34
 
 _INVERSION = re.compile(
     r"(Did|Is|Are|Was|Were|Does|Has|Had|Should) "
-    r"(it|they|he|we|you|one|there|this|that|these|those|the|a|an|both|either|its|somebody|something|anything) "
+    r"(it|they|he|we|you|one|there|this|that|these|those|the|a|an|both|either|somebody|something|anything) "
     r"[^?]*,[^?]*$"
 )
 _NOUN_CLAUSE = re.compile(r"(^|[;:(] )(what|who)(?! to)\b|(^|[,;:(] )(whoever|whatever|whom)\b|, what\b", re.IGNORECASE)
@@ -204,3 +204,28 @@ def test_a_sentence_that_is_hard_to_read_is_found(text: str) -> None:
 )
 def test_plain_sentences_questions_and_relative_clauses_pass(text: str) -> None:
     assert list(sentence_problems(text, "here")) == []
+
+
+def test_sentences_are_taken_from_markdown_and_from_python(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# Title\n\nOne `a. b` sentence. A second\none.\n\n```\nno prose\n```\n| x | a cell of five words |\n- item\n"
+    )
+    assert list(sentences_of(page)) == [
+        (1, "Title"),
+        (3, "One `a. b` sentence."),
+        (3, "A second one."),
+        (9, "a cell of five words"),
+        (10, "item"),
+    ]
+    module = tmp_path / "module.py"
+    module.write_text(
+        '"""First.\n\nSecond one.\n\n    run x   does x\n"""\n'
+        '# A comment\n# of two lines.\nlog("It failed", q="SELECT it")\n'
+    )
+    assert sorted(sentences_of(module)) == [
+        (1, "First."),
+        (3, "Second one."),
+        (7, "A comment of two lines."),
+        (9, "It failed"),
+    ]

@@ -13,8 +13,11 @@ _CODE_SPAN = re.compile(r"``.+?``|`[^`]*`")
 _ABBREVIATION = re.compile(r"\b(e\.g|i\.e|etc|vs)\.\s+$")
 _LIST_ITEM = re.compile(r"([-*+]|\d+[.)])\s+")
 _LEAST_WORDS_OF_A_CELL = 5
-_NO_SENTENCE = re.compile(r"[A-Z_]{2,}\b|\S*$")
-"""A string that begins in capitals (SQL) or is one word is no sentence."""
+_NO_SENTENCE = re.compile(r"[A-Z_]{2,}\b|\S*$|.*\n", re.DOTALL)
+"""A string that begins in capitals (SQL), is one word, or has several lines is no sentence."""
+_PARAGRAPH = re.compile(r"\S(?:.|\n(?!\s*\n))*")
+_TABLE = re.compile(r"\S {2,}\S")
+"""A paragraph of a docstring with columns, such as a list of commands."""
 
 
 class Sentence(NamedTuple):
@@ -86,16 +89,17 @@ def _python_blocks(path: Path) -> Iterator[tuple[int, str]]:
     source = path.read_text(encoding="utf-8")
     yield from _comments(source)
     tree = ast.parse(source)
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     in_templates = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
     for node in ast.walk(tree):
         if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or id(node) in in_templates:
             continue
-        if _NO_SENTENCE.match(node.value):
-            continue
-        for paragraph in re.split(r"\n\s*\n", node.value):
-            indented = any(line.startswith(" " * 8) for line in paragraph.splitlines())
-            if not indented:
-                yield node.lineno, paragraph
+        if id(node) in docstrings:
+            for paragraph in _PARAGRAPH.finditer(node.value):
+                if not _TABLE.search(paragraph.group()):
+                    yield node.lineno + node.value.count("\n", 0, paragraph.start()), paragraph.group()
+        elif not _NO_SENTENCE.match(node.value):
+            yield node.lineno, node.value
 
 
 def _comments(source: str) -> Iterator[tuple[int, str]]:
