@@ -6,7 +6,7 @@ ROOT = Path(__file__).parents[2]
 OURS = re.compile(r"\b7_?226_?501_?\d{3}\b")
 
 
-def test_no_two_purposes_share_an_advisory_lock() -> None:
+def test_each_advisory_lock_has_one_purpose() -> None:
     users = defaultdict(set)
     for folder in ("libs", "services"):
         for path in (ROOT / folder).rglob("src/**/*.py"):

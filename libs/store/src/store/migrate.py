@@ -1,4 +1,4 @@
-"""Running Alembic from code: no alembic.ini, and no driver besides asyncpg."""
+"""Runs Alembic from code, without alembic.ini and with asyncpg as the only driver."""
 
 import asyncio
 from pathlib import Path
@@ -16,20 +16,20 @@ from runtime.database import async_url
 from runtime.logs import log
 
 _LOCK = 7_226_501_133
-"""Advisory lock: two migrators started at once take turns."""
+"""Advisory lock: two upgrades that are started at once run one after the other."""
 
-_IN_THE_WAY: Final = ("55P03", "40P01")
-"""lock_not_available and deadlock_detected: somebody works with a table that is to be changed."""
+_TABLE_IN_USE: Final = ("55P03", "40P01")
+"""lock_not_available and deadlock_detected: another session uses a table that a migration changes."""
 
 _LOCK_WAIT: Final = "3s"
-"""Who waits for a table lets nobody else have it meanwhile, readers neither. So the wait is short and begins anew."""
+"""While a migration waits for a table, readers of the table wait behind it. So the wait is short and is repeated."""
 
 _PAUSE_SECONDS = 2.0
-_PATIENCE_SECONDS = 600.0
+_RETRY_SECONDS = 600.0
 
 _CONNECT_SECONDS = 10.0
 _STATEMENT_SECONDS = 3600.0
-"""An index on a large table takes its time, and so may another migrator's turn. A Postgres that is gone does not."""
+"""The limit of one statement, and of the wait for another upgrade. An index on a large table takes long."""
 
 
 def alembic_config() -> Config:
@@ -39,7 +39,7 @@ def alembic_config() -> Config:
 
 
 def head_revision() -> str:
-    """The revision that this code was written for."""
+    """The revision that this code needs."""
     head = ScriptDirectory.from_config(alembic_config()).get_current_head()
     if head is None:
         raise RuntimeError("the store package was installed without its migrations")
@@ -47,16 +47,16 @@ def head_revision() -> str:
 
 
 async def upgrade(database_url: str, revision: str = "head", config: Config | None = None) -> None:
-    """Bring a database to a revision, all in one transaction, while services work on it.
+    """Migrate a database to a revision in one transaction, while services use it.
 
-    `database_url` is postgresql://… in any spelling; `config` is Alembic's, where its revisions are not only ours. When
-    somebody keeps a table for longer than three seconds everything is undone and tried again, for ten minutes; then
-    the `DBAPIError` is raised.
+    `database_url` is a URL of Postgres; `config` is an Alembic configuration with further revisions. If another session
+    keeps a table for longer than three seconds, everything is undone and tried again, for ten minutes. Then the
+    `DBAPIError` is raised.
     """
     limits = {"timeout": _CONNECT_SECONDS, "command_timeout": _STATEMENT_SECONDS}
     engine = create_async_engine(async_url(database_url), poolclass=NullPool, connect_args=limits)
     loop = asyncio.get_running_loop()
-    until = loop.time() + _PATIENCE_SECONDS
+    until = loop.time() + _RETRY_SECONDS
     try:
         while True:
             try:
@@ -64,7 +64,7 @@ async def upgrade(database_url: str, revision: str = "head", config: Config | No
                     await connection.run_sync(_upgrade, revision, config or alembic_config())
                 return
             except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) not in _IN_THE_WAY or loop.time() > until:
+                if getattr(error.orig, "sqlstate", None) not in _TABLE_IN_USE or loop.time() > until:
                     raise
                 log.warning("A table is in use, trying again", action="upgrade_waits", error=str(error.orig))
             await asyncio.sleep(_PAUSE_SECONDS)

@@ -1,4 +1,4 @@
-"""Alembic's entry: always online, on the connection that `store.migrate` hands over."""
+"""The module that Alembic runs for each upgrade, on the connection that `store.migrate` passes."""
 
 from alembic import context
 
