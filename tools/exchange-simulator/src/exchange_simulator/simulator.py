@@ -1,4 +1,4 @@
-"""The exchanges, the clock and the moods together: what the HTTP application is wired to."""
+"""The state of the simulator: exchanges, clock, moods and request log."""
 
 from collections.abc import Mapping
 
@@ -19,7 +19,7 @@ from exchange_simulator.venue import Venue
 
 
 class Simulator:
-    """Raises replay.BadRecordingError when a recording of the settings cannot be read."""
+    """Raises replay.BadRecordingError if a recording in the settings cannot be read."""
 
     def __init__(self, settings: SimulatorSettings) -> None:
         caches = Caches()

@@ -1,4 +1,4 @@
-"""One exchange as its dialect sees it: its markets, and their candles as the exchange writes numbers."""
+"""The markets and candles of one exchange, with numbers in the exchange's format."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -12,10 +12,10 @@ from exchange_simulator.synthetic import Caches, Recipe, SyntheticSeries
 from exchange_simulator.timeframes import Frame
 
 _OMITS_SILENT = {"coinbase": True, "kraken": False}
-"""Exchanges where silent minutes are simulated, and whether they are left out."""
+"""The exchanges with simulated minutes without trades, and whether they omit them."""
 
 Writer = Callable[[int, int], str]
-"""Formats a scaled integer with so many decimals: one of those in `aggregate`."""
+"""Formats a scaled integer, given the number of decimals. `aggregate` contains such functions."""
 
 
 class Series(Protocol):
@@ -26,7 +26,7 @@ class Series(Protocol):
 
 
 class Row(NamedTuple):
-    """A candle as text, as it goes over the wire. None only where a mood has spoiled it."""
+    """A candle as text, as it is sent. Values are None only if a mood has changed them."""
 
     open_ms: int
     open: str | None
@@ -37,19 +37,19 @@ class Row(NamedTuple):
 
 
 class Venue:
-    """An exchange's markets and candles; recordings take the place of synthetic candles where there are any."""
+    """The markets and candles of one exchange. Recordings replace the synthetic candles of their market."""
 
     def __init__(self, exchange: str, settings: SimulatorSettings, caches: Caches) -> None:
         self._settings, self._caches = settings, caches
         self.exchange = exchange
-        # Clients ask for the newest candles again and again; writing the same numbers takes longer than finding them.
+        # Clients often request the newest candles. Formatting the numbers takes longer than finding the candles.
         self._row = lru_cache(maxsize=8_192)(_write_row)
         replays = [item for item in settings.replays if item.exchange == exchange]
         self.listing: Listing = list_markets(exchange, tuple(item.symbol for item in replays))
         self._series: dict[str, Series] = {item.symbol: replay.load(item, settings.shift_to_ms) for item in replays}
 
     def rows(self, market: Market, frame: Frame, window: "Window", write: tuple[Writer, Writer]) -> list[Row]:
-        """Ascending rows in the window; `write` formats prices and volumes."""
+        """Ascending rows in the window. `write` formats prices and volumes."""
         series = self.series(market)
         candles = self.pick(series, frame, window)
         price, volume = write
@@ -57,12 +57,12 @@ class Venue:
         return [self._row(candle, price, volume, tick, lot) for candle in candles]
 
     def pick(self, series: Series, frame: Frame, window: "Window") -> list[Candle]:
-        """The window's oldest or newest candles. Gaps do not count towards the limit, as on real exchanges."""
+        """The oldest or newest candles of the window. As on real exchanges, gaps do not count towards the limit."""
         stop_ms = min(window.stop_ms, window.now_ms + 1)
         if stop_ms <= window.start_ms or window.limit <= 0:
             return []
         if isinstance(series, SyntheticSeries):
-            # Endless: ask for no more than the limit. Only Coinbase has gaps here, and it is asked for windows alone.
+            # The series has no end, so compute at most `limit` candles. Only Coinbase has gaps, and its windows end.
             if window.newest:
                 first = max(window.start_ms, frame.plus(frame.floor(stop_ms - 1), 1 - window.limit), 0)
                 return series.candles(frame, first, stop_ms, window.now_ms)
@@ -91,7 +91,7 @@ def _write_row(candle: Candle, price: Writer, volume: Writer, tick: int, lot: in
 
 
 class Window(NamedTuple):
-    """Which candles: those that open in [start, stop) by `now`, at most `limit`, the oldest or the newest of them."""
+    """Selects candles that open in [start, stop) and not after now: at most `limit`, the oldest or the newest ones."""
 
     start_ms: int
     stop_ms: int
