@@ -96,13 +96,17 @@ def _topic_section(topic: Topic) -> list[str]:
 
 def _facts(topic: Topic) -> tuple[str, ...]:
     consumers = ", ".join(topic.consumers) or "people"
-    return topic.key, _cleanup(topic), str(topic.partitions), ", ".join(topic.producers), consumers
+    key = topic.key.replace("|", r"\|")
+    return key, _cleanup(topic), str(topic.partitions), ", ".join(topic.producers), consumers
 
 
 def _cleanup(topic: Topic) -> str:
     if topic.cleanup is Cleanup.COMPACT:
         return "compact"
-    return f"delete after {topic.retention.days} days" if topic.retention else "delete"
+    if topic.retention is None:
+        return "delete"
+    days = topic.retention.days
+    return f"delete after {days} day{'' if days == 1 else 's'}"
 
 
 def _event_section(event: type[Event]) -> list[str]:

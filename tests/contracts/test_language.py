@@ -48,8 +48,8 @@ PLACES_OF_OLD_WORDS = {
 }
 """Text that must name old words: the lists themselves, and the examples of what not to write."""
 
-KEPT_NAMES = re.compile(r"\bclosed_by_sweep\b|\bCandlekeepNobodyTicks\b")
-"""Names of data: a column of the run log, and an alert."""
+KEPT_NAMES = re.compile(r"\bclosed_by_sweep\b|\bCandlekeepNobodyTicks\b|[\"`]nobody[\"`]")
+"""A column of the run log, an alert, and a user of Unix."""
 
 NAME_OF_A_TEST = re.compile(r"[\w/.]*\btest_\w+\.py(::[^`]+)?")
 """A reference to a test repeats its name; the name is checked in the test's own file."""

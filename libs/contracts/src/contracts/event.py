@@ -25,7 +25,7 @@ class Model(BaseModel):
 
 
 class Event(Model):
-    """Something happened. The name is in the past tense, and a consumer needs no other data to handle the event."""
+    """A fact that a service publishes. A consumer needs no other data to handle it. Its name is in the past tense."""
 
     schema_version: int = Field(
         default=1, description="Raised if the meaning of a field changes. New fields do not raise it."

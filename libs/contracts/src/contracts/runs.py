@@ -39,7 +39,7 @@ class RunStarted(Event):
     scheduled_for: Instant = Field(description="The slot. For a manual or initial run: when it was requested.")
     started_at: Instant = Field(description="When the collector started the run.")
     deadline_at: Instant = Field(
-        description="The run ends by itself at this time. A run that is open longer has lost its collector."
+        description="The run ends by itself at this time. A run that is open for longer has lost its collector."
     )
     collector: str = Field(description="The instance that does the run.")
 

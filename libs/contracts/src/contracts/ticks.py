@@ -46,7 +46,7 @@ class TickDue(Event):
 
 
 def slot_run_id(config_id: int, slot: datetime) -> UUID:
-    """The id of the run of a slot. The slot needs a zone; microseconds count."""
+    """The id of the run of a slot. The slot needs a time zone, and its microseconds are part of the id."""
     return uuid5(_RUN_NAMESPACE, f"{config_id}@{slot.astimezone(UTC).isoformat(timespec='microseconds')}")
 
 

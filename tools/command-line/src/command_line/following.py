@@ -14,7 +14,7 @@ from command_line.output import print_message
 
 _READ_TIMEOUT_SECONDS: Final = 40.0
 """The API sends at least a comment every ten seconds."""
-_LONGEST_PAUSE_SECONDS: Final = 10.0
+_MAX_PAUSE_SECONDS: Final = 10.0
 
 
 def follow_runs(
@@ -36,7 +36,7 @@ def follow_runs(
         except (httpx.HTTPError, SSEError, Unreachable) as error:
             print_message(f"The event stream was interrupted; connecting again: {error}")
             sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+            pause = min(pause * 2, _MAX_PAUSE_SECONDS)
 
 
 def _stream(api: Api, query: dict[str, str], position: str) -> Iterator[Any]:

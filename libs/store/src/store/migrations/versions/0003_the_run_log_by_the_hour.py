@@ -36,7 +36,7 @@ COUNTS = """
       GROUP BY 1, 2, 3, 4, 5
 """
 
-# If another process is doing this already, it does nothing. Rows whose count is zero are deleted.
+# Does nothing if another session is already adding up the changes. Deletes rows whose count is zero.
 SETTLE = """
     CREATE FUNCTION settle_run_changes() RETURNS bigint LANGUAGE plpgsql AS $$
     DECLARE settled bigint; touched timestamptz[];
