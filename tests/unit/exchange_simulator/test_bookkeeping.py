@@ -1,5 +1,5 @@
-from exchange_simulator.budget import Budget
 from exchange_simulator.clock import Clock
+from exchange_simulator.rate_limit import RateLimit
 from exchange_simulator.request_log import Entry, RequestLog
 
 
@@ -34,8 +34,8 @@ def test_the_log_drops_the_oldest_entries_and_filters() -> None:
 
 
 def test_requests_above_the_limit_per_second_are_refused() -> None:
-    budget = Budget(2)
-    assert [budget.is_exceeded(now) for now in (0, 0.1, 0.2, 0.9, 1.05, 1.06)] == [
+    limit = RateLimit(2)
+    assert [limit.is_exceeded(now) for now in (0, 0.1, 0.2, 0.9, 1.05, 1.06)] == [
         False,
         False,
         True,
@@ -43,9 +43,9 @@ def test_requests_above_the_limit_per_second_are_refused() -> None:
         False,
         True,
     ]
-    assert not any(Budget(None).is_exceeded(0) for _ in range(100))
+    assert not any(RateLimit(None).is_exceeded(0) for _ in range(100))
 
 
 def test_the_weight_starts_at_zero_in_each_minute() -> None:
-    budget = Budget(None)
-    assert [budget.spend(2, now) for now in (0, 59, 60)] == [2, 4, 2]
+    limit = RateLimit(None)
+    assert [limit.spend(2, now) for now in (0, 59, 60)] == [2, 4, 2]

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from exchange_simulator.aggregate import Candle, group, merge
 from exchange_simulator.markets import EXCHANGES, Market, list_markets
-from exchange_simulator.synthetic import Caches, Recipe, SyntheticSeries
+from exchange_simulator.synthetic import Caches, SeriesParameters, SyntheticSeries
 from exchange_simulator.timeframes import DAY, FRAMES, HOUR, MINUTE, Frame, at_utc_offset
 
 CACHES = Caches()
@@ -19,7 +19,7 @@ shares = st.sampled_from([0.0, 0.02, 0.5, 0.9])
 def a_series(
     market: Market, *, seed: int = 7, silent_share: float = 0.0, omits_silent: bool = False, caches: Caches = CACHES
 ) -> SyntheticSeries:
-    return SyntheticSeries(Recipe(seed, market, silent_share, omits_silent), caches)
+    return SyntheticSeries(SeriesParameters(seed, market, silent_share, omits_silent), caches)
 
 
 def closed(series: SyntheticSeries, frame: Frame, start: int, stop: int) -> list[Candle]:

@@ -123,7 +123,7 @@ class Exchanges:
         mood, dialect, exchange_request = call.mood, call.dialect, call.exchange_request
         if mood is not None and (instead := _reply_of_mood(mood, dialect, exchange_request)) is not None:
             return instead
-        if self._simulator.budgets[dialect.exchange].is_exceeded(time.monotonic()):
+        if self._simulator.rate_limits[dialect.exchange].is_exceeded(time.monotonic()):
             return replace(dialect.fault(Fault.RATE_LIMIT, exchange_request.now_ms), headers={"Retry-After": "1"})
         try:
             reply = dialect.respond(exchange_request)
@@ -138,7 +138,7 @@ class Exchanges:
         now_seconds = self._simulator.clock.now_ms() / 1_000
         headers = {"Content-Type": reply.content_type, "Date": formatdate(now_seconds, usegmt=True), **reply.headers}
         if call.dialect.exchange == "binance":
-            used = self._simulator.budgets["binance"].spend(reply.weight, time.monotonic())
+            used = self._simulator.rate_limits["binance"].spend(reply.weight, time.monotonic())
             headers |= {"X-MBX-USED-WEIGHT": str(used), "X-MBX-USED-WEIGHT-1M": str(used)}
         if call.mood is not None and call.mood.retry_after is not None:
             headers["Retry-After"] = _retry_after(call.mood, now_seconds)

@@ -50,5 +50,5 @@ def size_rank(asset: str) -> int:
     return list(ASSETS).index(asset) + 1 if asset in ASSETS else EVERYTHING + 1
 
 
-def is_money(asset: str) -> bool:
+def is_currency(asset: str) -> bool:
     return asset in CURRENCIES

@@ -26,7 +26,7 @@ _MASK = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class SeriesParameters:
     """The parameters of one market's candles."""
 
     seed: int
@@ -51,14 +51,17 @@ class Caches:
 class SyntheticSeries:
     """The candles of one market, from 1970 to 2200."""
 
-    def __init__(self, recipe: Recipe, caches: Caches) -> None:
+    def __init__(self, parameters: SeriesParameters, caches: Caches) -> None:
         self._caches = caches
-        self.recipe = recipe
-        self.price_decimals = recipe.market.price_decimals
-        self.volume_decimals = recipe.market.volume_decimals
-        market = recipe.market
-        self._key = hash_text(f"{recipe.seed}|{market.exchange}|{market.symbol}")
-        self._asset_keys = (hash_text(f"{recipe.seed}|{market.base}"), hash_text(f"{recipe.seed}|{market.quote}"))
+        self.parameters = parameters
+        self.price_decimals = parameters.market.price_decimals
+        self.volume_decimals = parameters.market.volume_decimals
+        market = parameters.market
+        self._key = hash_text(f"{parameters.seed}|{market.exchange}|{market.symbol}")
+        self._asset_keys = (
+            hash_text(f"{parameters.seed}|{market.base}"),
+            hash_text(f"{parameters.seed}|{market.quote}"),
+        )
 
     def candles(self, frame: Frame, start_ms: int, stop_ms: int, now_ms: int) -> list[Candle]:
         """Ascending candles that open in [start, stop) and not after now. An open candle has the data up to now."""
@@ -68,8 +71,8 @@ class SyntheticSeries:
         open_now = frame.floor(now_ms)
         closed = self._closed(frame, first, min(last, frame.plus(open_now, -1)))
         if last == open_now:
-            closed.append(self._so_far(open_now, now_ms))
-        if self.recipe.omits_silent:
+            closed.append(self._open_candle(open_now, now_ms))
+        if self.parameters.omits_silent:
             return [candle for candle in closed if candle.volume]
         return closed
 
@@ -102,7 +105,7 @@ class SyntheticSeries:
         skip = first % each
         return nodes[skip : skip + count]
 
-    def _so_far(self, open_ms: int, now_ms: int) -> Candle:
+    def _open_candle(self, open_ms: int, now_ms: int) -> Candle:
         """The open candle up to the current second, merged from parts that are as large as possible."""
         parts, at, end = [], open_ms, now_ms // SECOND * SECOND + SECOND
         while at < end:
@@ -121,16 +124,16 @@ class SyntheticSeries:
 
     def make_opening(self, day: int) -> int:
         """The price in ticks at the start of a day. Exchanges differ by less than 0.2 %."""
-        market = self.recipe.market
+        market = self.parameters.market
         base, quote = (_deviation(key, day) for key in self._asset_keys)
-        drift = (0.0 if catalogue.is_money(market.base) else base) - (
-            0.0 if catalogue.is_money(market.quote) else quote
+        drift = (0.0 if catalogue.is_currency(market.base) else base) - (
+            0.0 if catalogue.is_currency(market.quote) else quote
         )
         local = 0.001 * _unit(self._key, day)
         return max(10, int(market.price * math.exp(drift + local) * 10**market.price_decimals))
 
     def _daily_lots(self, rng: Random) -> int:
-        market = self.recipe.market
+        market = self.parameters.market
         dollars = 1.5e9 / catalogue.size_rank(market.base) ** 1.2 * (1.0 if market.quote == "USDT" else 0.3)
         base_units = dollars / catalogue.usd_price(market.base) * (0.5 + rng.random())
         return max(_MIN_DAILY_LOTS, int(base_units * 10**market.volume_decimals))
@@ -141,7 +144,7 @@ class SyntheticSeries:
         step = LEVELS_MS[level + 1]
         count = LEVELS_MS[level] // step
         rng = Random(self._key << 48 | number << 4 | (level + 2))
-        silent = self.recipe.silent_share if level + 1 == _MINUTE_LEVEL else 0.0
+        silent = self.parameters.silent_share if level + 1 == _MINUTE_LEVEL else 0.0
         return tuple(split(parent, count, step, silent, rng))
 
 

@@ -8,7 +8,7 @@ from exchange_simulator import replay
 from exchange_simulator.aggregate import Candle
 from exchange_simulator.markets import Listing, Market, list_markets
 from exchange_simulator.settings import SimulatorSettings
-from exchange_simulator.synthetic import Caches, Recipe, SyntheticSeries
+from exchange_simulator.synthetic import Caches, SeriesParameters, SyntheticSeries
 from exchange_simulator.timeframes import Frame
 
 _OMITS_SILENT = {"coinbase": True, "kraken": False}
@@ -51,12 +51,12 @@ class Venue:
     def rows(self, market: Market, frame: Frame, window: "Window", write: tuple[Writer, Writer]) -> list[Row]:
         """Ascending rows in the window. `write` formats prices and volumes."""
         series = self.series(market)
-        candles = self.pick(series, frame, window)
+        candles = self.select_candles(series, frame, window)
         price, volume = write
         tick, lot = series.price_decimals, series.volume_decimals
         return [self._row(candle, price, volume, tick, lot) for candle in candles]
 
-    def pick(self, series: Series, frame: Frame, window: "Window") -> list[Candle]:
+    def select_candles(self, series: Series, frame: Frame, window: "Window") -> list[Candle]:
         """The oldest or newest candles of the window. As on real exchanges, gaps do not count towards the limit."""
         stop_ms = min(window.stop_ms, window.now_ms + 1)
         if stop_ms <= window.start_ms or window.limit <= 0:
@@ -78,8 +78,8 @@ class Venue:
     def series(self, market: Market) -> Series:
         if market.symbol not in self._series:
             silent = self._settings.silent_share if self.exchange in _OMITS_SILENT else 0.0
-            recipe = Recipe(self._settings.seed, market, silent, _OMITS_SILENT.get(self.exchange, False))
-            self._series[market.symbol] = SyntheticSeries(recipe, self._caches)
+            parameters = SeriesParameters(self._settings.seed, market, silent, _OMITS_SILENT.get(self.exchange, False))
+            self._series[market.symbol] = SyntheticSeries(parameters, self._caches)
         return self._series[market.symbol]
 
 

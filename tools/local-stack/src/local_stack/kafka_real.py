@@ -56,7 +56,7 @@ class RealKafka:
                 if ports or attempt == PORT_ATTEMPTS - 1:
                     raise
                 continue
-            return cls(child, chosen, fresh=fresh, archive=broker.archive_being_made())
+            return cls(child, chosen, fresh=fresh, archive=broker.unfinished_archive())
         raise AssertionError  # the loop returns or raises
 
     async def stop(self) -> None:
@@ -88,7 +88,7 @@ class _Broker:
         self._data, self._logs, self._run, self._member = data, logs, run, member
         self._part = archive.with_name(f"{archive.name}.part-{uuid.uuid4().hex[:8]}")
 
-    def archive_being_made(self) -> Path | None:
+    def unfinished_archive(self) -> Path | None:
         return None if self._archive.exists() else self._part
 
     async def start(self, ports: KafkaPorts) -> tuple[Child, bool]:

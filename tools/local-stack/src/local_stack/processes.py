@@ -155,7 +155,7 @@ def live_pid(pid_file: Path) -> int | None:
     return pid if command and command_line(pid) == command else None
 
 
-def _unrecorded(run_folder: Path) -> set[int]:
+def _children_without_pid_file(run_folder: Path) -> set[int]:
     """Children of a supervisor that was killed before it wrote their pid files. They are found by their environment.
     Their own children have the same environment; they stop these themselves.
     """
@@ -172,7 +172,7 @@ def _unrecorded(run_folder: Path) -> set[int]:
 async def stop_leftovers(run_folder: Path, *, grace_seconds: float = 10.0) -> list[str]:
     """Stop processes that a killed supervisor has left running. Returns their names."""
     found = {file: pid for file in sorted(run_folder.glob("*.pid")) if (pid := live_pid(file)) is not None}
-    for pid in _unrecorded(run_folder) - set(found.values()):
+    for pid in _children_without_pid_file(run_folder) - set(found.values()):
         file = run_folder / f"process {pid}.pid"
         record_pid(file, pid, command_line(pid) or "")
         found[file] = pid

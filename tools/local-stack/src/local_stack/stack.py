@@ -145,7 +145,7 @@ class Stack:
             async with asyncio.TaskGroup() as starting:
                 for service in self._our_services():
                     starting.create_task(self._start_service(service))
-                starting.create_task(self._fill_new_kafka())
+                starting.create_task(self._publish_to_empty_kafka())
         except BaseExceptionGroup as failures:
             # Not `except*`, because Python 3.11.2 (Debian 12) wraps an exception from it in a group again.
             raise _first(failures) from None
@@ -262,7 +262,7 @@ class Stack:
         )
         return service_environment(service, addresses, os.environ, self.options.overrides)
 
-    async def _fill_new_kafka(self) -> None:
+    async def _publish_to_empty_kafka(self) -> None:
         """If Kafka started empty and the database did not, publish every config again."""
         if not self.options.prepare or not self._kafka.fresh or self._postgres.fresh:
             return
@@ -277,7 +277,7 @@ class Stack:
         for service in self._our_services():
             await self.processes[service.name].stop()
             await self.processes[service.name].start()
-        await self._fill_new_kafka()
+        await self._publish_to_empty_kafka()
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

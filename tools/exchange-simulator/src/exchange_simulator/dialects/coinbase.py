@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from exchange_simulator.aggregate import trimmed
-from exchange_simulator.catalogue import is_money
+from exchange_simulator.catalogue import is_currency
 from exchange_simulator.dialects.dialect import (
     ExchangeRequest,
     Fault,
@@ -67,9 +67,9 @@ class Coinbase:
             case "time":
                 data = {"iso": _iso(request.now_ms), "epoch": request.now_ms // SECOND}
             case "currencies":
-                data = [_money(name) for name in self._assets if is_money(name)]
+                data = [_money(name) for name in self._assets if is_currency(name)]
             case "currencies/crypto":
-                data = [_coin(name) for name in self._assets if not is_money(name)]
+                data = [_coin(name) for name in self._assets if not is_currency(name)]
             case "exchange-rates":
                 data = {"currency": "USD", "rates": dict.fromkeys(self._assets, "1.0")}
             case _:

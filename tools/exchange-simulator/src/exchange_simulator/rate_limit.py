@@ -5,7 +5,7 @@ from collections import deque
 _MINUTE_SECONDS = 60
 
 
-class Budget:
+class RateLimit:
     """Counts the requests of one exchange. `now` is in monotonic seconds."""
 
     def __init__(self, requests_per_second: float | None) -> None:
