@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta, timezone
@@ -57,6 +58,13 @@ def test_the_check_finds_a_changed_a_missing_and_an_obsolete_file(generator: Mod
     obsolete = Path("libs/contracts/schemas/Gone.v1.schema.json")
     (tmp_path / obsolete).write_text("{}")
     assert generator.stale_files(tmp_path, files) == sorted([first, second, obsolete])
+
+
+def test_all_rows_of_a_table_of_the_events_page_have_the_same_columns(generator: ModuleType) -> None:
+    tables = re.findall(r"(?:^\|.*\n)+", generator.events_page(ALL_TOPICS), re.MULTILINE)
+    assert len(tables) >= len(ALL_TOPICS)
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1, table
 
 
 @pytest.mark.parametrize("name", EVENTS)
