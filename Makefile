@@ -59,7 +59,7 @@ test-fast: $(STAMP) ## Only the tests that need neither Kafka nor Postgres
 lint: $(STAMP) ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy $(wildcard libs/*/src services/*/src tools/*/src) tests/support
+	@$(BIN)/mypy $(wildcard libs/*/src services/*/src tools/*/src) libs/contracts/generate.py tests/support
 	@$(BIN)/lint-imports
 
 .PHONY: bench
@@ -73,7 +73,7 @@ format: $(STAMP) ## Format and apply safe fixes
 	@$(BIN)/ruff format .
 
 generate: $(STAMP) ## Rewrite what is generated: schemas, docs/events.md, the exchange catalogue, .env.example
-	@$(BIN)/python -m contracts.export
+	@$(BIN)/python libs/contracts/generate.py
 	@$(BIN)/python services/admin-api/generate_catalogue.py
 	@$(BIN)/python -m admin_api openapi > services/admin-api/openapi.json
 	@$(BIN)/python -m local_stack.env_example

@@ -1,8 +1,11 @@
+import importlib.util
 import json
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from types import ModuleType
 from uuid import UUID
 
 import pytest
@@ -11,12 +14,12 @@ from pydantic import Field, ValidationError
 
 from contracts.configs import CollectionConfig, ConfigChanged
 from contracts.event import Event, Instant, event_type
-from contracts.export import generated_files, stale_files
 from contracts.runs import RunFinished
 from contracts.ticks import TickDue, initial_run_id, lane_of, slot_run_id
 from contracts.topics import ALL_TOPICS, Cleanup, Topic
 
 REPOSITORY = Path(__file__).parents[2]
+GENERATOR = REPOSITORY / "libs/contracts/generate.py"
 EXAMPLES = REPOSITORY / "libs/contracts/examples"
 EVENTS: dict[str, type[Event]] = {event_type(event): event for topic in ALL_TOPICS for event in topic.events}
 EXAMPLE_FILES = sorted(EXAMPLES.glob("*/*/*.json"))
@@ -27,23 +30,41 @@ def _example(name: str) -> dict[str, object]:
     return json.loads((EXAMPLES / name).read_text())
 
 
-def test_generated_schemas_and_events_page_are_current() -> None:
-    stale = stale_files(REPOSITORY, generated_files())
+@pytest.fixture(scope="module")
+def generator() -> ModuleType:
+    """The script that generates the schemas and the events page."""
+    spec = importlib.util.spec_from_file_location("generate", GENERATOR)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_generated_schemas_and_events_page_are_current(generator: ModuleType) -> None:
+    stale = generator.stale_files(REPOSITORY, generator.generated_files())
     assert not stale, f"stale: {stale}; run `make generate`"
 
 
-def test_the_staleness_check_sees_a_changed_a_missing_and_an_orphaned_file(tmp_path: Path) -> None:
-    files = generated_files()
+def test_the_check_finds_a_changed_a_missing_and_an_obsolete_file(generator: ModuleType, tmp_path: Path) -> None:
+    files = generator.generated_files()
     for path, text in files.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
-    assert stale_files(tmp_path, files) == []
+    assert generator.stale_files(tmp_path, files) == []
     first, second, *_ = sorted(files)
     (tmp_path / first).write_text("{}")
     (tmp_path / second).unlink()
-    orphan = Path("libs/contracts/schemas/Gone.v1.schema.json")
-    (tmp_path / orphan).write_text("{}")
-    assert stale_files(tmp_path, files) == sorted([first, second, orphan])
+    obsolete = Path("libs/contracts/schemas/Gone.v1.schema.json")
+    (tmp_path / obsolete).write_text("{}")
+    assert generator.stale_files(tmp_path, files) == sorted([first, second, obsolete])
+
+
+def test_all_rows_of_a_table_of_the_events_page_have_the_same_columns(generator: ModuleType) -> None:
+    tables = re.findall(r"(?:^\|.*\n)+", generator.events_page(ALL_TOPICS), re.MULTILINE)
+    assert len(tables) >= len(ALL_TOPICS)
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1, table
 
 
 @pytest.mark.parametrize("name", EVENTS)
@@ -62,14 +83,14 @@ def test_examples_are_valid_for_the_model_and_for_the_committed_schema(path: Pat
 
 
 @pytest.mark.parametrize("name", EVENTS)
-def test_every_field_says_what_an_operator_wants_to_know(name: str) -> None:
+def test_every_event_and_every_field_has_a_description(name: str) -> None:
     assert EVENTS[name].__doc__
     for field, info in EVENTS[name].model_fields.items():
         assert field == "type" or info.description, f"{name}.{field} has no description"
 
 
 @pytest.mark.parametrize("path", EXAMPLE_FILES, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
-def test_a_consumer_ignores_fields_that_it_does_not_know(path: Path) -> None:
+def test_a_consumer_ignores_unknown_fields(path: Path) -> None:
     document = json.loads(path.read_text()) | {"added_next_year": 1}
     EVENTS[path.parts[-3]].model_validate(document)
 
@@ -93,7 +114,7 @@ def test_a_collector_of_the_previous_release_accepts_a_tick_of_this_release() ->
     assert _PreviousTickDue.model_validate_json(tick.model_dump_json()).window_end == tick.scheduled_for
 
 
-def test_an_instant_without_a_zone_is_refused_and_another_zone_becomes_utc() -> None:
+def test_a_time_without_a_zone_is_refused_and_other_zones_become_utc() -> None:
     document = _example("ConfigChanged/1/created.json")
     with pytest.raises(ValidationError, match="timezone"):
         ConfigChanged.model_validate(document | {"occurred_at": "2026-11-22T10:00:00"})
@@ -116,7 +137,7 @@ def test_an_instant_without_a_zone_is_refused_and_another_zone_becomes_utc() -> 
     ],
     ids=str,
 )
-def test_a_config_that_means_nothing_is_refused(wrong: dict[str, object]) -> None:
+def test_an_invalid_config_is_refused(wrong: dict[str, object]) -> None:
     config = _example("ConfigChanged/1/created.json")["config"]
     assert isinstance(config, dict)
     CollectionConfig.model_validate(config)
@@ -124,7 +145,7 @@ def test_a_config_that_means_nothing_is_refused(wrong: dict[str, object]) -> Non
         CollectionConfig.model_validate(config | wrong)
 
 
-def test_an_outcome_cannot_contradict_itself() -> None:
+def test_a_contradictory_result_of_a_run_is_refused() -> None:
     success = _example("RunFinished/1/success.json")
     for wrong in (
         {"status": "failed"},
@@ -136,10 +157,10 @@ def test_an_outcome_cannot_contradict_itself() -> None:
             RunFinished.model_validate(success | wrong)
 
 
-def test_the_same_slot_is_the_same_run_in_every_process_and_zone() -> None:
+def test_a_slot_has_the_same_run_id_in_every_process_and_zone() -> None:
     slot = datetime(2026, 11, 22, 10, 10, tzinfo=UTC)
     assert slot_run_id(7, slot) == slot_run_id(7, slot.astimezone(timezone(timedelta(hours=5))))
-    # Written down: a change of this value would run every slot of an upgrade twice.
+    # A literal: if this value changed, an upgrade would run the slots of that time twice.
     assert slot_run_id(7, slot) == UUID("5e7ed88b-719d-57c7-8373-7b3fd2ae464b")
     ids = {
         slot_run_id(7, slot),
@@ -150,7 +171,7 @@ def test_the_same_slot_is_the_same_run_in_every_process_and_zone() -> None:
     assert len(ids) == 4
 
 
-def test_lanes_split_an_exchange_by_config_and_leave_the_others_whole() -> None:
+def test_an_exchange_with_several_lanes_is_split_by_config_id() -> None:
     lanes = {"binance": 3}
     assert {lane_of("binance", config_id, lanes) for config_id in range(1, 50)} == {
         "binance#0",
@@ -170,15 +191,15 @@ def test_topics_are_well_formed(topic: Topic) -> None:
     assert topic.producers
 
 
-def test_topic_and_event_names_are_unique_and_co_partitioned_topics_agree() -> None:
+def test_names_are_unique_and_co_partitioned_topics_have_equal_partitions() -> None:
     assert len({topic.name for topic in ALL_TOPICS}) == len(ALL_TOPICS)
     assert len(EVENTS) == sum(len(topic.events) for topic in ALL_TOPICS)
     assert len({topic.partitions for topic in ALL_TOPICS if topic.key == "config id"}) == 1
 
 
-def test_the_command_says_what_is_stale(tmp_path: Path) -> None:
+def test_the_script_reports_stale_files(tmp_path: Path) -> None:
     checked = subprocess.run(
-        [sys.executable, "-m", "contracts.export", str(tmp_path), "--check"],
+        [sys.executable, str(GENERATOR), str(tmp_path), "--check"],
         capture_output=True,
         text=True,
         check=False,

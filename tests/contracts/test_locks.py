@@ -8,7 +8,7 @@ SAME_PURPOSE = {"0008_the_run_log_by_exchange.py": "0003_the_run_log_by_the_hour
 OURS = re.compile(r"\b7_?226_?501_?\d{3}\b")
 
 
-def test_no_two_purposes_share_an_advisory_lock() -> None:
+def test_each_advisory_lock_has_one_purpose() -> None:
     users = defaultdict(set)
     for folder in ("libs", "services"):
         for path in (ROOT / folder).rglob("src/**/*.py"):

@@ -8,17 +8,17 @@ REPOSITORY = Path(__file__).parents[2]
 SERVICES = settings_by_service()
 
 
-def test_the_example_environment_is_current() -> None:
+def test_env_example_is_current() -> None:
     stale = (REPOSITORY / PATH).read_text() != text(SERVICES)
     assert not stale, f"{PATH} is stale; run `make generate`"
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_every_setting_is_described(service: str) -> None:
+def test_every_setting_has_a_description(service: str) -> None:
     assert [setting.variable for setting in SERVICES[service] if not setting.description] == []
 
 
-def test_lanes_and_deadlines_are_the_same_setting_for_all_who_emit_ticks() -> None:
+def test_services_that_publish_ticks_have_the_same_settings_for_lanes_and_deadlines() -> None:
     for variable in ("EXCHANGE_LANES", "RUN_DEADLINE_SECONDS"):
-        emitters = {"admin-api", "scheduler"}
-        assert len({setting for name in emitters for setting in SERVICES[name] if setting.variable == variable}) == 1
+        publishers = {"admin-api", "scheduler"}
+        assert len({setting for name in publishers for setting in SERVICES[name] if setting.variable == variable}) == 1

@@ -1,4 +1,4 @@
-"""`candlekeep` against the API over HTTP: what people read, what programs read, and how it ends."""
+"""`candlekeep` against the API over HTTP: its tables, its JSON and its exit codes."""
 
 import csv
 import json
@@ -48,10 +48,10 @@ async def add_runs(api: AdminApi, count: int) -> None:
         await connection.execute(sa.insert(execution_logs), rows)
 
 
-async def test_the_life_of_a_config(candlekeep: Candlekeep) -> None:
-    nothing = await candlekeep("configs", "list")
-    assert (nothing.code, nothing.out) == (0, "")
-    assert "configs add" in nothing.err
+async def test_a_config_is_added_changed_disabled_enabled_and_deleted(candlekeep: Candlekeep) -> None:
+    empty = await candlekeep("configs", "list")
+    assert (empty.code, empty.out) == (0, "")
+    assert "configs add" in empty.err
     added = await candlekeep(*ADD, "--json")
     assert (added.code, json.loads(added.out)["timeframes"]) == (0, ["1m", "1h"])
     shown = await candlekeep("configs", "list")
@@ -69,7 +69,7 @@ async def test_the_life_of_a_config(candlekeep: Candlekeep) -> None:
     assert (await candlekeep("configs", "show", "1")).code == 1
 
 
-async def test_a_change_that_came_in_between_is_not_overwritten(candlekeep: Candlekeep) -> None:
+async def test_a_concurrent_change_is_not_overwritten(candlekeep: Candlekeep) -> None:
     version = json.loads((await candlekeep(*ADD, "--json")).out)["version"]
     assert (await candlekeep("configs", "set", "1", "-e", "20", "--if-version", str(version))).code == 0
     stale = await candlekeep("configs", "set", "1", "-e", "30", "--if-version", str(version))
@@ -77,9 +77,7 @@ async def test_a_change_that_came_in_between_is_not_overwritten(candlekeep: Cand
     assert json.loads((await candlekeep("configs", "show", "1", "--json")).out)["interval_minutes"] == 20
 
 
-async def test_every_way_to_fail_has_its_code_and_a_line_that_says_what_to_do(
-    candlekeep: Candlekeep, tmp_path: Path
-) -> None:
+async def test_each_error_has_its_exit_code_and_a_helpful_message(candlekeep: Candlekeep, tmp_path: Path) -> None:
     refused = await candlekeep("configs", "add", "nowhere", "BTC/USDT", "-t", "1m")
     assert (refused.code, refused.out) == (1, "")
     assert refused.err.startswith("candlekeep: ")
@@ -90,16 +88,16 @@ async def test_every_way_to_fail_has_its_code_and_a_line_that_says_what_to_do(
     assert "CANDLEKEEP_TOKEN" in without.err
     assert (await candlekeep("stats", "--ours")).code == 2
     assert (await candlekeep("configs", "set", "1")).code == 2
-    away = await candlekeep("stats", CANDLEKEEP_URL="http://127.0.0.1:1")
-    assert away.code == 3
-    assert "does not answer" in away.err
+    unreachable = await candlekeep("stats", CANDLEKEEP_URL="http://127.0.0.1:1")
+    assert unreachable.code == 3
+    assert "does not answer" in unreachable.err
     await candlekeep(*ADD)
     late = await candlekeep("configs", "trigger", "1", "--wait", "--timeout", "1")
     assert late.code == 5
-    assert "no collector has taken it up" in late.err
+    assert "no collector has started it" in late.err
 
 
-async def test_runs_are_listed_page_after_page_and_shown(candlekeep: Candlekeep, api: AdminApi) -> None:
+async def test_runs_are_listed_over_several_pages_and_shown(candlekeep: Candlekeep, api: AdminApi) -> None:
     await add_runs(api, 1205)
     all_of_them = json.loads((await candlekeep("logs", "list", "--most", "5000", "--json")).out)
     assert len({run["id"] for run in all_of_them}) == 1205
@@ -114,7 +112,7 @@ async def test_runs_are_listed_page_after_page_and_shown(candlekeep: Candlekeep,
     assert "total configs" in (await candlekeep("status")).out
 
 
-async def test_candles_come_as_csv(candlekeep: Candlekeep, api: AdminApi) -> None:
+async def test_candles_are_printed_as_csv_and_as_a_table(candlekeep: Candlekeep, api: AdminApi) -> None:
     opened = datetime(2026, 3, 1, 10, tzinfo=UTC)
     async with api.engine.begin() as connection:
         one = {"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m"}
@@ -127,18 +125,18 @@ async def test_candles_come_as_csv(candlekeep: Candlekeep, api: AdminApi) -> Non
     assert "2026-03-01 10:00:00" in (await candlekeep("candles", "binance", "BTC/USDT", "1m")).out
 
 
-async def test_settings_may_be_in_a_file(candlekeep: Candlekeep, tmp_path: Path) -> None:
+async def test_settings_are_read_from_a_file(candlekeep: Candlekeep, tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(f'token = "{TOKEN}"\n')
     assert (await candlekeep("--settings", str(file), "stats", CANDLEKEEP_TOKEN="")).code == 0
 
 
-async def test_shells_can_complete_it(candlekeep: Candlekeep) -> None:
+async def test_shell_completion_is_available(candlekeep: Candlekeep) -> None:
     script = await candlekeep("--show-completion", "bash")
     assert "_COMPLETE" in script.out + script.err
 
 
-async def test_configs_live_in_a_file(candlekeep: Candlekeep, tmp_path: Path) -> None:
+async def test_configs_are_exported_to_a_file_and_applied_from_it(candlekeep: Candlekeep, tmp_path: Path) -> None:
     file = tmp_path / "configs.yaml"
     await candlekeep(*ADD)
     assert (await candlekeep("configs", "export", "-o", str(file))).code == 0
@@ -161,7 +159,7 @@ async def test_configs_live_in_a_file(candlekeep: Candlekeep, tmp_path: Path) ->
     assert (await candlekeep("configs", "apply", "-", "--yes", typed=file.read_text())).code == 0
 
 
-async def test_removing_most_of_them_has_to_be_confirmed(candlekeep: Candlekeep, tmp_path: Path) -> None:
+async def test_deleting_most_configs_needs_a_confirmation(candlekeep: Candlekeep, tmp_path: Path) -> None:
     await candlekeep(*ADD)
     file = tmp_path / "empty.yaml"
     file.write_text("version: 1\nconfigs: []\n")
@@ -173,8 +171,8 @@ async def test_removing_most_of_them_has_to_be_confirmed(candlekeep: Candlekeep,
     assert json.loads((await candlekeep("configs", "list", "--json")).out) == []
 
 
-async def test_a_file_that_is_not_there_or_not_right_is_named(candlekeep: Candlekeep, tmp_path: Path) -> None:
-    missing = await candlekeep("configs", "apply", str(tmp_path / "nothing.yaml"))
+async def test_a_missing_or_invalid_file_is_reported(candlekeep: Candlekeep, tmp_path: Path) -> None:
+    missing = await candlekeep("configs", "apply", str(tmp_path / "missing.yaml"))
     assert (missing.code, "cannot be read" in missing.err) == (2, True)
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text("version: 1\nconfigs:\n- exchange: binance\n  symbl: BTC/USDT\n")

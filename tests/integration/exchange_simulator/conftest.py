@@ -1,4 +1,4 @@
-"""A simulator in this process, and ccxt's own unmodified classes pointed at it."""
+"""A simulator in this process, and unmodified ccxt classes that use it."""
 
 import re
 import ssl
@@ -14,7 +14,7 @@ import pytest
 from exchange_simulator import SimulatorSettings, running
 
 NOW_MS = 1_760_000_030_000
-"""The instant that stands still in these tests, half way through a minute."""
+"""The time of the stopped clock in these tests, in the middle of a minute."""
 
 Serve = Callable[..., Awaitable["Served"]]
 
@@ -24,15 +24,15 @@ class Served:
 
     def __init__(self, base: str, now_ms: int, http: aiohttp.ClientSession, stack: AsyncExitStack) -> None:
         self.base, self.now_ms, self.http, self._stack = base, now_ms, http, stack
-        # Never used, all is plain HTTP here; but ccxt makes one per client, which takes longer than a test.
+        # Not used, because these tests use HTTP. Without it, ccxt would create one per client, which is slow.
         self._ssl_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     async def ccxt(self, exchange: str, *, spot_only: bool = True) -> Any:
-        """An exchange of ccxt, markets loaded, with every REST URL led here and its clock on the simulated now."""
+        """A ccxt exchange with loaded markets that uses the simulator and the simulated time."""
         client = getattr(ccxt, exchange)({"enableRateLimit": False, "timeout_on_exit": 0})
         self._stack.push_async_callback(client.close)
         client.ssl_context = self._ssl_context
-        client.urls["api"] = self._led_here(client.urls["api"])
+        client.urls["api"] = self._redirected(client.urls["api"])
         client.milliseconds = lambda: self.now_ms
         client.seconds = lambda: self.now_ms // 1_000
         if spot_only:
@@ -42,9 +42,9 @@ class Served:
         await client.load_markets()
         return client
 
-    def _led_here(self, urls: Any) -> Any:
+    def _redirected(self, urls: Any) -> Any:
         if isinstance(urls, dict):
-            return {name: self._led_here(url) for name, url in urls.items()}
+            return {name: self._redirected(url) for name, url in urls.items()}
         return re.sub(r"^https?://", f"{self.base}/", urls)
 
     async def truth(self, exchange: str, symbol: str, timeframe: str, **query: Any) -> list[list[float]]:
@@ -63,7 +63,7 @@ class Served:
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
-    """Starts simulators whose clock stands still at `now_ms`; everything is closed after the test."""
+    """Starts simulators with a clock that is stopped at `now_ms`. They are closed after the test."""
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(aiohttp.ClientSession())
 

@@ -1,4 +1,4 @@
-"""Each mood and each refusal arrives in ccxt as the real exchange's would."""
+"""ccxt raises the same errors for moods and refusals as for the real exchanges."""
 
 import asyncio
 from contextlib import suppress
@@ -50,7 +50,7 @@ async def raised_by(client: Any, timeframe: str = "1m", symbol: str = "BTC/USDT"
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-async def test_an_unknown_symbol_is_refused_as_the_exchange_refuses_it(served: Any, exchange: str) -> None:
+async def test_an_unknown_symbol_is_refused_like_on_the_real_exchange(served: Any, exchange: str) -> None:
     client = await served.ccxt(exchange)
     client.markets["BTC/USDT"]["id"] = "NO-PE"
     assert await raised_by(client) is UNKNOWN_SYMBOL[exchange]
@@ -63,7 +63,7 @@ async def test_an_unknown_interval_is_a_bad_request(served: Any, exchange: str) 
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-async def test_rate_limits_arrive_with_retry_after_in_seconds(served: Any, exchange: str) -> None:
+async def test_a_rate_limit_has_retry_after_in_seconds(served: Any, exchange: str) -> None:
     client = await served.ccxt(exchange)
     await served.mood(kind="rate_limit", exchange=exchange, count=1, retry_after=7)
     assert await raised_by(client) is RATE_LIMITED[exchange]
@@ -71,7 +71,7 @@ async def test_rate_limits_arrive_with_retry_after_in_seconds(served: Any, excha
     assert await client.fetch_ohlcv("BTC/USDT", "1m", limit=5)
 
 
-async def test_retry_after_may_be_a_date(served: Any) -> None:
+async def test_retry_after_can_be_a_date(served: Any) -> None:
     client = await served.ccxt("binance")
     await served.mood(kind="ban", retry_after=60, retry_after_form="date")
     assert await raised_by(client) is ccxt.DDoSProtection
@@ -79,34 +79,34 @@ async def test_retry_after_may_be_a_date(served: Any) -> None:
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-async def test_a_ban_is_ddos_protection_everywhere_that_says_418(served: Any, exchange: str) -> None:
+async def test_a_ban_raises_ddos_protection(served: Any, exchange: str) -> None:
     client = await served.ccxt(exchange)
     await served.mood(kind="ban", exchange=exchange)
     assert await raised_by(client) is ccxt.DDoSProtection
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-async def test_maintenance_arrives_as_each_exchange_says_it(served: Any, exchange: str) -> None:
+async def test_maintenance_raises_the_error_of_the_exchange(served: Any, exchange: str) -> None:
     client = await served.ccxt(exchange)
     await served.mood(kind="maintenance", exchange=exchange)
     assert await raised_by(client) is MAINTENANCE[exchange]
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-async def test_plain_statuses_map_as_ccxt_maps_them(served: Any, exchange: str) -> None:
+async def test_http_statuses_raise_the_errors_of_ccxt(served: Any, exchange: str) -> None:
     client = await served.ccxt(exchange)
     for status, error in STATUSES.items():
         await served.mood(kind="error", status=status, count=1)
         assert await raised_by(client) is error, status
 
 
-async def test_an_overloaded_binance_looks_permanent_to_ccxt(served: Any) -> None:
+async def test_ccxt_reports_an_overload_of_binance_as_a_permanent_error(served: Any) -> None:
     client = await served.ccxt("binance")
     await served.mood(kind="error", status=503, body='{"code":-1008,"msg":"Server is currently overloaded."}')
     assert await raised_by(client) is ccxt.ExchangeError
 
 
-async def test_garbage_with_status_200_becomes_garbage_rows_on_binance(served: Any) -> None:
+async def test_an_invalid_body_with_status_200_gives_invalid_rows_on_binance(served: Any) -> None:
     client = await served.ccxt("binance")
     for kind in ("html", "truncated"):
         await served.mood(kind=kind, path="klines", count=1)
@@ -115,21 +115,21 @@ async def test_garbage_with_status_200_becomes_garbage_rows_on_binance(served: A
 
 
 @pytest.mark.parametrize("exchange", ["kraken", "coinbase", "bybit", "okx"])
-async def test_garbage_with_status_200_becomes_no_rows_elsewhere(served: Any, exchange: str) -> None:
+async def test_an_invalid_body_with_status_200_gives_no_rows_on_other_exchanges(served: Any, exchange: str) -> None:
     client = await served.ccxt(exchange)
     for kind in ("html", "truncated", "empty"):
         await served.mood(kind=kind, exchange=exchange, count=1)
         assert await client.fetch_ohlcv("BTC/USDT", "1m", limit=5) == [], kind
 
 
-async def test_a_statused_page_that_ccxt_does_not_know_becomes_garbage_too(served: Any) -> None:
+async def test_a_page_with_an_unknown_status_gives_no_rows(served: Any) -> None:
     client = await served.ccxt("okx")
     await served.mood(kind="error", status=523, body="<html></html>", content_type="text/html")
     assert await client.fetch_ohlcv("BTC/USDT", "1m", limit=5) == []
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-async def test_an_answer_may_have_no_candles(served: Any, exchange: str) -> None:
+async def test_a_response_can_have_no_candles(served: Any, exchange: str) -> None:
     client = await served.ccxt(exchange)
     await served.mood(kind="no_candles", exchange=exchange, symbol="BTC/USDT")
     assert await client.fetch_ohlcv("BTC/USDT", "1m", limit=5) == []
@@ -137,7 +137,7 @@ async def test_an_answer_may_have_no_candles(served: Any, exchange: str) -> None
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-async def test_malformed_rows_pass_through_ccxt_as_they_are(served: Any, exchange: str) -> None:
+async def test_ccxt_returns_malformed_rows_unchanged(served: Any, exchange: str) -> None:
     client = await served.ccxt(exchange)
     await served.mood(kind="malformed", variant="nulls")
     nulls = await client.fetch_ohlcv("BTC/USDT", "1m", limit=20)
@@ -150,7 +150,7 @@ async def test_malformed_rows_pass_through_ccxt_as_they_are(served: Any, exchang
     assert {row[0] % 60_000 for row in unaligned} == {0, 17_000}
 
 
-async def test_high_below_low_and_nan_reach_the_reader(served: Any) -> None:
+async def test_ccxt_returns_a_high_below_the_low_and_nan(served: Any) -> None:
     client = await served.ccxt("binance")
     await served.mood(kind="malformed", variant="high_below_low", count=1)
     await served.mood(kind="malformed", variant="nan", count=1)
@@ -159,28 +159,28 @@ async def test_high_below_low_and_nan_reach_the_reader(served: Any) -> None:
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-async def test_a_reset_on_a_fresh_connection_is_not_available(served: Any, exchange: str) -> None:
+async def test_a_reset_of_a_new_connection_raises_not_available(served: Any, exchange: str) -> None:
     client = await served.ccxt(exchange)
     await served.mood(kind="reset", exchange=exchange)
     assert await raised_by(client) is ccxt.ExchangeNotAvailable
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-async def test_a_cut_in_the_body_is_a_plain_exchange_error(served: Any, exchange: str) -> None:
+async def test_a_reset_in_the_body_raises_an_exchange_error(served: Any, exchange: str) -> None:
     client = await served.ccxt(exchange)
     await served.mood(kind="reset_mid_body", exchange=exchange)
     assert await raised_by(client) in {ccxt.ExchangeError, ccxt.ExchangeNotAvailable}
 
 
 @pytest.mark.parametrize("mood", [{"kind": "latency", "latency_ms": 2_000}, {"kind": "trickle", "latency_ms": 5_000}])
-async def test_slow_answers_time_out(served: Any, mood: dict[str, Any]) -> None:
+async def test_slow_responses_time_out(served: Any, mood: dict[str, Any]) -> None:
     client = await served.ccxt("bybit")
     client.timeout = 300
     await served.mood(**mood, count=1)
     assert await raised_by(client) is ccxt.RequestTimeout
 
 
-async def test_a_trickle_ends_in_the_whole_answer(served: Any) -> None:
+async def test_a_trickle_delivers_the_whole_response(served: Any) -> None:
     client = await served.ccxt("okx")
     await served.mood(kind="trickle", latency_ms=200, count=1)
     slow = await client.fetch_ohlcv("BTC/USDT", "1m", limit=50)
@@ -196,7 +196,7 @@ async def test_latency_is_added(served: Any) -> None:
     assert loop.time() - began >= 0.15
 
 
-async def test_markets_of_an_html_answer_are_none_at_all(served: Any) -> None:
+async def test_an_html_response_gives_no_markets(served: Any) -> None:
     client = await served.ccxt("binance")
     await served.mood(kind="html", path="exchangeInfo")
     with suppress(ccxt.BaseError):

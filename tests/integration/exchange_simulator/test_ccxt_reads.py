@@ -1,4 +1,4 @@
-"""What ccxt's own classes read from the simulator is what the simulator says is true."""
+"""ccxt classes read the candles that the truth endpoint of the simulator returns."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def closed_only(rows: list[list[float]], now_ms: int, step_ms: int) -> list[list
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-async def test_markets_load_in_both_modes_with_the_great_coins(served: Any, exchange: str) -> None:
+async def test_markets_load_in_both_modes_with_the_largest_assets(served: Any, exchange: str) -> None:
     everything = await served.ccxt(exchange, spot_only=False)
     spot = await served.ccxt(exchange)
     assert len(spot.markets) > 100
@@ -28,19 +28,19 @@ async def test_markets_load_in_both_modes_with_the_great_coins(served: Any, exch
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-async def test_every_listed_symbol_is_what_the_simulator_calls_it_too(served: Any, exchange: str) -> None:
+async def test_ccxt_and_the_simulator_use_the_same_symbols(served: Any, exchange: str) -> None:
     client = await served.ccxt(exchange, spot_only=False)
     for symbol in list(client.markets)[::40]:
         assert await served.truth(exchange, symbol, "1h", start=served.now_ms - 3 * HOUR)
 
 
-async def test_a_mixed_case_id_keeps_its_case(served: Any) -> None:
+async def test_an_id_in_mixed_case_keeps_its_case(served: Any) -> None:
     client = await served.ccxt("kraken")
     assert client.market("AAPLX/USD")["id"] == "AAPLxUSD"
     assert await client.fetch_ohlcv("AAPLX/USD", "1h", limit=2)
 
 
-async def test_asking_binance_for_two_symbols_loads_two_markets(served: Any) -> None:
+async def test_a_request_for_two_symbols_loads_two_markets_of_binance(served: Any) -> None:
     client = await served.ccxt("binance")
     client.markets = None
     await client.load_markets(True, {"symbols": '["BTCUSDT","ETHUSDT"]', "showPermissionSets": "false"})
@@ -48,14 +48,14 @@ async def test_asking_binance_for_two_symbols_loads_two_markets(served: Any) -> 
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-async def test_the_exchange_tells_the_simulated_time(served: Any, exchange: str) -> None:
+async def test_the_exchange_returns_the_simulated_time(served: Any, exchange: str) -> None:
     client = await served.ccxt(exchange)
     assert await client.fetch_time() // 1_000 == served.now_ms // 1_000
     assert client.last_response_headers["Date"] == "Thu, 09 Oct 2025 08:53:50 GMT"
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-async def test_the_newest_candles_are_true_and_the_open_one_shows_where_it_does(served: Any, exchange: str) -> None:
+async def test_the_newest_candles_are_correct_with_the_open_one_on_most_exchanges(served: Any, exchange: str) -> None:
     client = await served.ccxt(exchange)
     rows = await client.fetch_ohlcv("BTC/USDT", "1m", limit=100)
     closed = closed_only(rows, served.now_ms, MINUTE)
@@ -68,13 +68,13 @@ async def test_since_with_a_limit_gives_the_candles_from_there(served: Any, exch
     client = await served.ccxt(exchange)
     since = served.now_ms // HOUR * HOUR - 5 * HOUR
     rows = await client.fetch_ohlcv("ETH/USDT", "1m", since, 60)
-    # Coinbase's window includes its end, so a silent minute is made up for by the one after the window.
+    # Coinbase's window includes its end, so the minute after the window replaces a minute without trades.
     truth = await served.truth(exchange, "ETH/USDT", "1m", start=since, end=since + HOUR + MINUTE)
     assert rows == truth[:60]
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-async def test_every_timeframe_of_ccxt_is_true(served: Any, exchange: str) -> None:
+async def test_the_candles_of_every_timeframe_are_correct(served: Any, exchange: str) -> None:
     client = await served.ccxt(exchange)
     for timeframe in client.timeframes:
         rows = (await client.fetch_ohlcv("SOL/USDT", timeframe, limit=10))[:-1]
@@ -84,7 +84,7 @@ async def test_every_timeframe_of_ccxt_is_true(served: Any, exchange: str) -> No
 
 
 async def read_in_pages(client: Any, symbol: str, since: int, until: int, limit: int) -> list[list[float]]:
-    """The plainest loop there is: next page from the minute after the last row, or after an empty page."""
+    """A simple loop: the next page starts one minute after the last row, or after an empty page."""
     rows: list[list[float]] = []
     at = since
     while at < until:
@@ -95,7 +95,7 @@ async def read_in_pages(client: Any, symbol: str, since: int, until: int, limit:
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-async def test_a_long_range_in_pages_is_whole(served: Any, exchange: str) -> None:
+async def test_a_long_range_is_complete_in_pages(served: Any, exchange: str) -> None:
     client = await served.ccxt(exchange)
     until = served.now_ms // MINUTE * MINUTE
     since = until - (700 if exchange == "kraken" else 2_500) * MINUTE
@@ -105,21 +105,21 @@ async def test_a_long_range_in_pages_is_whole(served: Any, exchange: str) -> Non
 
 
 @pytest.mark.parametrize("exchange", ["binance", "coinbase", "bybit", "okx"])
-async def test_years_ago_is_as_true_as_yesterday(served: Any, exchange: str) -> None:
+async def test_candles_from_years_ago_are_correct(served: Any, exchange: str) -> None:
     client = await served.ccxt(exchange)
     since = 1_500_000_000_000 // DAY * DAY
     rows = await client.fetch_ohlcv("BTC/USDT", "1m", since, 100)
     assert rows == await served.truth(exchange, "BTC/USDT", "1m", start=since, end=since + 100 * MINUTE)
 
 
-async def test_kraken_jumps_ahead_in_silence_when_since_is_too_old(served: Any) -> None:
+async def test_kraken_starts_later_if_since_is_too_old(served: Any) -> None:
     client = await served.ccxt("kraken")
     rows = await client.fetch_ohlcv("BTC/USD", "1m", served.now_ms - 30 * DAY, 5)
     assert rows[0][0] == served.now_ms // MINUTE * MINUTE - 719 * MINUTE
 
 
 @pytest.mark.parametrize("exchange", WITH_SWAPS)
-async def test_swaps_have_candles_of_their_own(served: Any, exchange: str) -> None:
+async def test_swaps_have_different_candles(served: Any, exchange: str) -> None:
     client = await served.ccxt(exchange, spot_only=False)
     since = served.now_ms // HOUR * HOUR - 5 * HOUR
     swap = await client.fetch_ohlcv("BTC/USDT:USDT", "1m", since, 50)
@@ -127,7 +127,7 @@ async def test_swaps_have_candles_of_their_own(served: Any, exchange: str) -> No
     assert swap != await client.fetch_ohlcv("BTC/USDT", "1m", since, 50)
 
 
-async def test_the_rate_weight_is_told_as_binance_tells_it(served: Any) -> None:
+async def test_the_weight_is_in_the_header_of_binance(served: Any) -> None:
     client = await served.ccxt("binance")
     await client.fetch_ohlcv("BTC/USDT", "1m", limit=1)
     before = int(client.last_response_headers["X-MBX-USED-WEIGHT-1M"])

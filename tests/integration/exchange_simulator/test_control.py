@@ -1,4 +1,4 @@
-"""The control endpoints, the recordings, and the program around them."""
+"""The control endpoints, the recordings and the program."""
 
 import asyncio
 import signal
@@ -24,21 +24,21 @@ async def test_health_names_the_exchanges(served: Any) -> None:
     assert "binance" in (await served.get("/health"))["exchanges"]
 
 
-async def test_an_unknown_host_is_told_which_there_are(served: Any) -> None:
-    status, answer = await send(served, "GET", "/api.mtgox.com/candles")
+async def test_the_error_for_an_unknown_host_lists_the_known_hosts(served: Any) -> None:
+    status, content = await send(served, "GET", "/api.mtgox.com/candles")
     assert status == 404
-    assert "api.binance.com" in answer["error"]
+    assert "api.binance.com" in content["error"]
 
 
 @pytest.mark.parametrize(
     ("method", "path", "body", "reason"),
     [
-        ("POST", "/control/moods", {"kind": "sulk"}, "kind must be one of"),
+        ("POST", "/control/moods", {"kind": "unknown"}, "kind must be one of"),
         ("POST", "/control/moods", None, "body must be JSON"),
         ("PUT", "/control/clock", {"noon": 1}, "the clock takes"),
         ("PUT", "/control/clock", {"now": "soon"}, "now must be"),
         ("PUT", "/control/clock", {"frozen": "yes"}, "frozen must be"),
-        ("PUT", "/control/clock", {"offset_ms": 5, "frozen": True}, "stands alone"),
+        ("PUT", "/control/clock", {"offset_ms": 5, "frozen": True}, "must be the only field"),
         ("GET", "/control/requests?since_id=x", None, "since_id"),
         ("GET", "/control/truth?exchange=mtgox", None, "exchange must be"),
         ("GET", "/control/truth?exchange=okx&symbol=NO/PE", None, "no symbol"),
@@ -47,13 +47,15 @@ async def test_an_unknown_host_is_told_which_there_are(served: Any) -> None:
         ("GET", "/control/truth?exchange=okx&symbol=BTC/USDT&timeframe=1m&start=x", None, "start must be"),
     ],
 )
-async def test_bad_input_is_400_and_says_why(served: Any, method: str, path: str, body: Any, reason: str) -> None:
-    status, answer = await send(served, method, path, body)
+async def test_invalid_input_gets_a_400_with_the_reason(
+    served: Any, method: str, path: str, body: Any, reason: str
+) -> None:
+    status, content = await send(served, method, path, body)
     assert status == 400
-    assert reason in answer["error"]
+    assert reason in content["error"]
 
 
-async def test_the_clock_can_be_set_frozen_shifted_and_freed(served: Any) -> None:
+async def test_the_clock_can_be_set_stopped_shifted_and_reset(served: Any) -> None:
     _, clock = await send(served, "PUT", "/control/clock", {"now": "2024-02-01T00:00:30Z", "frozen": True})
     assert clock == {"now_ms": 1_706_745_630_000, "frozen": True, "offset_ms": 0}
     client = await served.ccxt("binance")
@@ -95,15 +97,15 @@ async def test_moods_are_listed_until_they_are_deleted(served: Any) -> None:
     assert await served.get("/control/moods") == []
 
 
-async def test_a_rate_limit_by_setting_answers_429_with_retry_after(serve: Any) -> None:
+async def test_requests_above_the_configured_rate_get_429_with_retry_after(serve: Any) -> None:
     served = await serve(SimulatorSettings(requests_per_second=3))
 
-    async def ask() -> tuple[int, str | None]:
+    async def send_request() -> tuple[int, str | None]:
         async with served.http.get(f"{served.base}/www.okx.com/api/v5/public/time") as response:
             return response.status, response.headers.get("Retry-After")
 
-    answers = await asyncio.gather(*(ask() for _ in range(5)))
-    assert sorted(answers, key=str) == [(200, None)] * 3 + [(429, "1")] * 2
+    responses = await asyncio.gather(*(send_request() for _ in range(5)))
+    assert sorted(responses, key=str) == [(200, None)] * 3 + [(429, "1")] * 2
 
 
 def csv_rows(path: Path) -> list[list[float]]:
@@ -131,7 +133,7 @@ RECORDINGS = [
 
 
 @pytest.mark.parametrize(("exchange", "symbol", "files", "limit"), RECORDINGS)
-async def test_a_recording_comes_out_of_ccxt_row_for_row(
+async def test_ccxt_reads_every_row_of_a_recording(
     serve: Any, exchange: str, symbol: str, files: list[str], limit: int
 ) -> None:
     paths = tuple(shared_file(f"data/lean/{name}") for name in files)
@@ -144,7 +146,7 @@ async def test_a_recording_comes_out_of_ccxt_row_for_row(
     assert await served.truth(exchange, symbol, "1m", start=first) == recorded
 
 
-async def test_a_shifted_recording_is_kraken_s_last_twelve_hours(serve: Any) -> None:
+async def test_kraken_shows_the_last_twelve_hours_of_a_shifted_recording(serve: Any) -> None:
     path = shared_file("data/lean/coinbase/BTCUSD-1m-20161008.csv")
     now = 1_760_000_030_000
     replay = Replay(exchange="kraken", symbol="BTC/USD", timeframe="1m", paths=(path,))
@@ -158,7 +160,7 @@ async def test_a_shifted_recording_is_kraken_s_last_twelve_hours(serve: Any) -> 
     assert 400 < len(rows) < 600
 
 
-async def test_the_program_serves_until_sigterm_and_ends_with_0() -> None:
+async def test_the_program_runs_until_sigterm_and_exits_with_0() -> None:
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "exchange_simulator", "--port", "0", stdout=asyncio.subprocess.PIPE
     )

@@ -1,4 +1,4 @@
-"""The simulator's answers have the shape of bodies that the real exchanges were recorded to send."""
+"""The replies of the simulator have the same structure as recorded replies of the real exchanges."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from support.shared_data import shared_file
 
 
 def shape(value: Any) -> Any:
-    """Types and keys, without the values; of a list, the shape of its first element."""
+    """Types and keys without values. The structure of a list is that of its first element."""
     if isinstance(value, dict):
         return {key: shape(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -39,19 +39,19 @@ SAME_INSTANT = [
 
 
 @pytest.mark.parametrize(("file", "path", "query"), SAME_INSTANT)
-async def test_candles_look_as_recorded(served: Any, file: str, path: str, query: dict[str, str]) -> None:
+async def test_candles_have_the_recorded_structure(served: Any, file: str, path: str, query: dict[str, str]) -> None:
     recorded = json.loads(shared_file(f"data/clim-same-instant/{file}").read_text())
     assert shape(await served.get(path, **query)) == shape(recorded)
 
 
-async def test_bybit_swap_candles_look_as_recorded(served: Any) -> None:
+async def test_bybit_candles_have_the_recorded_structure(served: Any) -> None:
     recorded = json.loads(shared_file("data/hummingbot-raw/bybit_spot_kline_1h.json").read_text())
     query = {"category": "spot", "symbol": "BTCUSDT", "interval": "60", "limit": "5"}
     assert shape(await served.get("/api.bybit.com/v5/market/kline", **query)) == shape(recorded)
 
 
 @pytest.mark.parametrize("exchange", ["binance", "kraken", "coinbase", "bybit", "okx"])
-async def test_symbols_ids_and_ticks_are_those_of_the_real_markets(served: Any, exchange: str) -> None:
+async def test_symbols_have_the_ids_of_the_real_markets(served: Any, exchange: str) -> None:
     entries = json.loads(shared_file(f"data/ccxt-static-markets/{exchange}.json").read_text())
     client = await served.ccxt(exchange)
     for entry in entries:

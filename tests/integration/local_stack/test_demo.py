@@ -1,4 +1,4 @@
-"""`make demo` as a stranger meets it: started twice, stopped by a signal, on the real Kafka and without one."""
+"""`make demo`, started twice and stopped by signals, with the real Kafka and the in-memory one."""
 
 import signal
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ pytestmark = [pytest.mark.system, pytest.mark.kafka, pytest.mark.postgres, pytes
 @pytest.fixture
 def folder() -> Iterator[Path]:
     with TemporaryDirectory() as made:
-        Path(made).chmod(0o711)  # for Postgres, run by an unprivileged user
+        Path(made).chmod(0o711)  # for Postgres, which runs as an unprivileged user
         yield Path(made)
 
 
 @pytest.mark.parametrize("kafka", ["auto", "memory"])
-async def test_the_demo_collects_stops_cleanly_and_goes_on_where_it_was(folder: Path, kafka: str) -> None:
+async def test_the_demo_collects_stops_cleanly_and_keeps_its_data(folder: Path, kafka: str) -> None:
     demo = Demo(folder, kafka)
     await demo.start()
     try:

@@ -62,7 +62,7 @@ def a_place(folder: Path) -> KafkaPlace:
 
 @pytest.mark.kafka
 @pytest.mark.real_kafka
-async def test_the_real_kafka_keeps_its_data_over_a_restart_on_other_ports(tmp_path: Path) -> None:
+async def test_the_real_kafka_keeps_its_data_after_a_restart_on_other_ports(tmp_path: Path) -> None:
     place = a_place(tmp_path)
     first = await RealKafka.start(data=place.data, logs=place.logs, run=place.run)
     try:
@@ -97,7 +97,7 @@ async def test_a_damaged_data_folder_gives_a_clear_message(tmp_path: Path) -> No
 
 @pytest.mark.kafka
 @pytest.mark.real_kafka
-async def test_clients_that_come_by_the_detour_stay_on_it_and_others_do_not_take_it(tmp_path: Path) -> None:
+async def test_only_clients_of_the_detour_connect_through_the_proxy(tmp_path: Path) -> None:
     place = a_place(tmp_path)
     async with kafka_detour() as (proxy, ports):
         kafka = await RealKafka.start(data=place.data, logs=place.logs, run=place.run, ports=ports)
@@ -109,7 +109,7 @@ async def test_clients_that_come_by_the_detour_stay_on_it_and_others_do_not_take
             await produce(kafka.bootstrap, "far", [b"direct"])
             assert proxy.connections == 0
             await produce(f"{LOOPBACK}:{proxy.listens_on}", "far", [b"around"])
-            assert proxy.connections > 1  # the first asks where to go, the others go there
+            assert proxy.connections > 1  # the first connection reads the address, the others use it
             proxy.be("reset")
             with pytest.raises(KafkaConnectionError):
                 await produce(f"{LOOPBACK}:{proxy.listens_on}", "far", [b"cut"])
@@ -135,18 +135,18 @@ async def test_the_memory_kafka_has_the_declared_topics_and_serves_a_group(tmp_p
         await kafka.stop()
 
 
-async def test_the_memory_kafka_says_what_it_does_not_understand(tmp_path: Path) -> None:
+async def test_the_memory_kafka_refuses_invalid_commands(tmp_path: Path) -> None:
     place = a_place(tmp_path)
     kafka = await MemoryKafka.start(logs=place.logs, run=place.run, reason="a test")
     try:
-        for wrong in ("dance", "create mine many", "create ticks 3"):
+        for wrong in ("unknown", "create mine many", "create ticks 3"):
             with pytest.raises(StackError, match=f"refused '{wrong}': error "):
                 await command_memory_kafka(kafka.control, [wrong])
     finally:
         await kafka.stop()
 
 
-async def test_without_maven_and_cache_the_fallback_is_said_in_one_line(
+async def test_the_fallback_without_maven_and_cache_is_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if shutil.which("java"):
@@ -154,22 +154,22 @@ async def test_without_maven_and_cache_the_fallback_is_said_in_one_line(
         (tmp_path / "bin" / "java").symlink_to(shutil.which("java"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setattr("local_stack.kafka_real.cache_folder", lambda: tmp_path / "cache")
-    said: list[str] = []
-    kafka = await start_kafka(a_place(tmp_path), said.append, {})
+    reports: list[str] = []
+    kafka = await start_kafka(a_place(tmp_path), reports.append, {})
     await kafka.stop()
     assert not kafka.is_real
-    assert len(said) == 1
-    assert "no Apache Kafka here (there is no " in said[0]
-    assert "forgets everything when it stops" in said[0]
+    assert len(reports) == 1
+    assert "no Apache Kafka here (there is no " in reports[0]
+    assert "loses all data when it stops" in reports[0]
 
 
-async def test_an_existing_kafka_is_used_as_it_is(tmp_path: Path) -> None:
+async def test_an_existing_kafka_is_used(tmp_path: Path) -> None:
     kafka = await start_kafka(a_place(tmp_path), print, {"KAFKA_BOOTSTRAP_SERVERS": "elsewhere:9092"})
     assert kafka == ExistingKafka("elsewhere:9092")
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_an_unknown_choice_of_kafka_names_the_known_ones(tmp_path: Path) -> None:
+async def test_the_error_for_an_unknown_kafka_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="CANDLEKEEP_KAFKA is 'redpanda'; it may be auto, real, memory"):
         await start_kafka(a_place(tmp_path), print, {"CANDLEKEEP_KAFKA": "redpanda"})
 

@@ -10,13 +10,13 @@ import pytest
 from local_stack.errors import StackError
 from local_stack.ports import free_port
 from local_stack.postgres import Postgres, PostgresPlace, reachable_data
-from local_stack.postgres_binaries import find_binaries, made_by, unprivileged_user
+from local_stack.postgres_binaries import data_version_of, find_binaries, unprivileged_user
 from local_stack.processes import account, command_line
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that an unprivileged Postgres can enter: pytest closes its own to other users."""
+    """A folder that an unprivileged Postgres can enter. Other users cannot enter pytest's folders."""
     with TemporaryDirectory() as made:
         Path(made).chmod(0o711)
         yield Path(made)
@@ -57,21 +57,21 @@ async def test_postgres_is_utf8_and_keeps_its_data_over_a_restart(
 
 
 @pytest.mark.postgres
-async def test_a_server_that_was_killed_and_whose_pid_somebody_has_by_now_starts_again(folder: Path) -> None:
+async def test_a_killed_server_starts_again_although_its_pid_was_reused(folder: Path) -> None:
     place = a_place(folder)
     killed = await Postgres.start(place, print)
     pid_file = place.data / "postmaster.pid"
     lines = pid_file.read_text().splitlines()
     killed.child.signal(signal.SIGKILL)
     await killed.child.wait()
-    heir = await asyncio.create_subprocess_exec("sleep", "60", **account(unprivileged_user()))
+    other = await asyncio.create_subprocess_exec("sleep", "60", **account(unprivileged_user()))
     try:
-        pid_file.write_text("\n".join([str(heir.pid), *lines[1:], ""]))
+        pid_file.write_text("\n".join([str(other.pid), *lines[1:], ""]))
         again = await Postgres.start(place, print)
         await again.stop()
     finally:
-        heir.kill()
-        await heir.wait()
+        other.kill()
+        await other.wait()
 
 
 @pytest.mark.postgres
@@ -93,36 +93,36 @@ async def test_clients_do_not_delay_the_stop(folder: Path) -> None:
     connection.terminate()
 
 
-async def test_data_of_a_version_that_is_gone_gives_a_clear_message(folder: Path) -> None:
+async def test_data_of_a_missing_version_gives_a_clear_message(folder: Path) -> None:
     place = a_place(folder)
     place.data.mkdir(parents=True)
     (place.data / "PG_VERSION").write_text("9\n")
-    with pytest.raises(StackError, match=r"was made by Postgres 9, which is not on this machine"):
+    with pytest.raises(StackError, match=r"was created by Postgres 9, which is not on this machine"):
         await Postgres.start(place, print)
 
 
-def test_an_existing_data_folder_chooses_the_binaries_of_its_version(folder: Path) -> None:
+def test_existing_data_gets_the_binaries_of_its_version(folder: Path) -> None:
     newest = find_binaries(folder / "none", {"CANDLEKEEP_POSTGRES": "wheel"}).version
     (folder / "PG_VERSION").write_text("16\n")
-    assert made_by(folder) == 16
+    assert data_version_of(folder) == 16
     assert newest == 18
     assert find_binaries(folder, {"CANDLEKEEP_POSTGRES": "wheel"}).version == 16
 
 
-def test_data_goes_elsewhere_when_the_wanted_folder_cannot_be_entered(
+def test_data_is_in_another_folder_if_the_original_one_cannot_be_entered(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("local_stack.postgres.can_enter", lambda asked, _: folder not in asked.parents)
-    said: list[str] = []
-    first = reachable_data(folder / "data" / "postgres", "nobody", said.append)
-    again = reachable_data(folder / "data" / "postgres", "nobody", said.append)
+    monkeypatch.setattr("local_stack.postgres.can_enter", lambda path, _: folder not in path.parents)
+    reports: list[str] = []
+    first = reachable_data(folder / "data" / "postgres", "nobody", reports.append)
+    again = reachable_data(folder / "data" / "postgres", "nobody", reports.append)
     assert first == again
     assert folder not in first.parents
-    assert len(said) == 1
+    assert len(reports) == 1
     first.parent.rmdir()
 
 
-async def test_a_taken_port_is_said(folder: Path) -> None:
+async def test_a_taken_port_is_reported(folder: Path) -> None:
     port = free_port()
     first = await Postgres.start(a_place(folder, port=port), print)
     try:

@@ -10,7 +10,7 @@ from support.kafka import read_topic
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("attempt", range(4))
-async def test_every_test_has_all_topics_to_itself(kafka_settings: KafkaSettings, attempt: int) -> None:
+async def test_every_test_has_its_own_topics(kafka_settings: KafkaSettings, attempt: int) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=kafka_settings.kafka_bootstrap_servers)
     await producer.start()
     try:

@@ -22,14 +22,14 @@ OTHER = Role(name="worker", argv=(sys.executable, dummy_service.__file__), port_
 
 
 def a_stack(folder: Path, **changes: object) -> StackOptions:
-    """Two dummy roles and nothing else: Kafka and Postgres count as somebody else's."""
+    """A stack of two dummy roles. Kafka and Postgres count as existing servers."""
     chosen = {
         "folder": folder,
         "roles": (DUMMY, OTHER),
         "live": True,
         "prepare": False,
         "kafka": ExistingKafka("127.0.0.1:1"),
-        "database_url": "postgresql://nobody@127.0.0.1:1/none",
+        "database_url": "postgresql://user@127.0.0.1:1/none",
     }
     return StackOptions(**{**chosen, **changes})
 
@@ -38,7 +38,7 @@ def pids(stack: Stack) -> dict[str, int]:
     return {name: kept.running.child.pid for name, kept in stack.processes.items() if kept.running.child}
 
 
-async def test_the_end_of_a_stack_leaves_no_process_and_no_pid_file(tmp_path: Path) -> None:
+async def test_a_stopped_stack_leaves_no_process_and_no_pid_file(tmp_path: Path) -> None:
     async with running_stack(a_stack(tmp_path)) as stack:
         started = pids(stack)
         assert set(started) == {"admin-api", "worker"}
@@ -48,13 +48,13 @@ async def test_the_end_of_a_stack_leaves_no_process_and_no_pid_file(tmp_path: Pa
     assert list((tmp_path / "run").iterdir()) == []
 
 
-async def test_instances_of_a_role_have_names_and_ports_of_their_own(tmp_path: Path) -> None:
+async def test_instances_of_a_role_have_different_names_and_ports(tmp_path: Path) -> None:
     async with running_stack(a_stack(tmp_path, instances={"worker": 3})) as stack:
         assert set(pids(stack)) == {"admin-api", "worker", "worker-2", "worker-3"}
         assert len({service.port for service in stack.services.values()}) == 4
 
 
-async def test_an_instance_can_be_added_and_removed_while_the_stack_runs_and_no_name_comes_twice(
+async def test_instances_are_added_and_removed_and_no_name_is_used_twice(
     tmp_path: Path,
 ) -> None:
     async with running_stack(a_stack(tmp_path)) as stack:
@@ -65,7 +65,7 @@ async def test_an_instance_can_be_added_and_removed_while_the_stack_runs_and_no_
         assert await stack.add("worker") == "worker-3"
 
 
-async def test_a_restart_goes_on_in_the_same_log(tmp_path: Path) -> None:
+async def test_a_restart_continues_the_same_log(tmp_path: Path) -> None:
     async with running_stack(a_stack(tmp_path)) as stack:
         first = pids(stack)["worker"]
         await stack.processes["worker"].stop()
@@ -74,19 +74,19 @@ async def test_a_restart_goes_on_in_the_same_log(tmp_path: Path) -> None:
         assert f"serving as {first}" in (stack.folder.logs / "worker.log").read_text()
 
 
-async def test_a_process_that_dies_is_restarted_and_its_last_lines_are_said(tmp_path: Path) -> None:
-    said: list[str] = []
-    async with running_stack(a_stack(tmp_path, say=said.append)) as stack:
+async def test_a_killed_process_is_restarted_and_its_last_lines_are_reported(tmp_path: Path) -> None:
+    reports: list[str] = []
+    async with running_stack(a_stack(tmp_path, report=reports.append)) as stack:
         before = pids(stack)["worker"]
         stack.processes["worker"].send(signal.SIGKILL)
-        await eventually(lambda: any("worker was started again" in line for line in said))
+        await eventually(lambda: any("worker was restarted" in line for line in reports))
         assert pids(stack)["worker"] != before
         await eventually(lambda: is_ready(stack.services["worker"].port, "/health/ready"))
-    (obituary,) = [line for line in said if "SIGKILL" in line]
-    assert f"serving as {before}" in obituary
+    (message,) = [line for line in reports if "SIGKILL" in line]
+    assert f"serving as {before}" in message
 
 
-async def test_a_halted_process_stays_dead_until_it_is_started(tmp_path: Path) -> None:
+async def test_a_halted_process_is_not_restarted_until_start(tmp_path: Path) -> None:
     async with running_stack(a_stack(tmp_path)) as stack:
         worker, port = stack.processes["worker"], stack.services["worker"].port
         await worker.halt()
@@ -96,7 +96,7 @@ async def test_a_halted_process_stays_dead_until_it_is_started(tmp_path: Path) -
         await eventually(lambda: is_ready(port, "/health/ready"))
 
 
-async def test_a_service_that_refuses_its_settings_ends_the_start_with_its_own_words(tmp_path: Path) -> None:
+async def test_invalid_settings_end_the_start_with_the_message_of_the_service(tmp_path: Path) -> None:
     options = a_stack(tmp_path, overrides={"worker": {"DUMMY_EXIT_AT_START": "2"}})
     with pytest.raises(StackError, match=r"worker did not become ready: DUMMY_COLOUR is not valid"):
         async with running_stack(options):
@@ -104,16 +104,16 @@ async def test_a_service_that_refuses_its_settings_ends_the_start_with_its_own_w
     assert list((tmp_path / "run").iterdir()) == []
 
 
-async def test_a_service_that_keeps_crashing_at_the_start_ends_it(tmp_path: Path) -> None:
+async def test_repeated_crashes_of_a_service_end_the_start(tmp_path: Path) -> None:
     options = a_stack(tmp_path, overrides={"*": {"DUMMY_EXIT_AT_START": "1"}})
     with pytest.raises(StackError, match="did not become ready"):
         async with running_stack(options):
             pytest.fail("it started")
 
 
-async def test_a_process_deaf_to_sigterm_is_killed_after_its_grace(tmp_path: Path) -> None:
+async def test_a_process_that_ignores_sigterm_is_killed_after_its_grace_time(tmp_path: Path) -> None:
     command = Command(
-        name="deaf",
+        name="stubborn",
         argv=(sys.executable, dummy_service.__file__),
         env={"DUMMY_STUBBORN": "1", "HTTP_PORT": "0"},
         grace_seconds=0.2,
@@ -126,18 +126,18 @@ async def test_a_process_deaf_to_sigterm_is_killed_after_its_grace(tmp_path: Pat
     assert time.monotonic() - started < 5
 
 
-async def test_what_a_killed_stack_left_running_is_stopped_by_the_next_start(tmp_path: Path) -> None:
+async def test_a_start_stops_the_processes_of_a_killed_stack(tmp_path: Path) -> None:
     command = Command(name="orphan", argv=(sys.executable, dummy_service.__file__), env={"HTTP_PORT": "0"})
     orphan = await Child.start(command, log_file=tmp_path / "log", pid_file=tmp_path / "run" / "worker.pid")
     await eventually(lambda: orphan.last_lines(1))
-    said: list[str] = []
-    async with running_stack(a_stack(tmp_path, say=said.append)):
-        assert "stopped what an earlier run left behind: worker" in said
+    reports: list[str] = []
+    async with running_stack(a_stack(tmp_path, report=reports.append)):
+        assert "stopped processes of an earlier run: worker" in reports
         assert await orphan.wait() == 0
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
-async def test_a_leftover_that_was_never_written_down_is_found(tmp_path: Path) -> None:
+async def test_a_leftover_process_without_a_pid_file_is_found(tmp_path: Path) -> None:
     script = """
 import asyncio, sys
 from pathlib import Path
@@ -151,19 +151,19 @@ asyncio.run(processes.Child.start(command, log_file=folder / "log", pid_file=fol
     killed = await asyncio.create_subprocess_exec(sys.executable, *arguments)
     assert await killed.wait() == 3
     await eventually(lambda: "serving as" in (tmp_path / "log").read_text())
-    said: list[str] = []
-    async with running_stack(a_stack(tmp_path, say=said.append)):
-        assert any("left behind: process " in line for line in said), said
+    reports: list[str] = []
+    async with running_stack(a_stack(tmp_path, report=reports.append)):
+        assert any("earlier run: process " in line for line in reports), reports
 
 
-def test_a_reused_pid_is_not_taken_for_a_leftover(tmp_path: Path) -> None:
+def test_a_reused_pid_is_not_a_leftover_process(tmp_path: Path) -> None:
     pid_file = tmp_path / "worker.pid"
     pid_file.write_text(f'{{"pid": {os.getpid()}, "command": "python -m collector"}}')
     assert live_pid(pid_file) is None
 
 
 async def test_a_second_stack_in_the_same_folder_is_refused(tmp_path: Path) -> None:
-    # A stack belongs to its process, so the first one's is played by a child.
+    # Each process has at most one stack, so a child process takes the place of the first stack.
     command = Command(name="first", argv=(sys.executable, dummy_service.__file__), env={"HTTP_PORT": "0"})
     first = await Child.start(command, log_file=tmp_path / "log", pid_file=tmp_path / "run" / "stack.pid")
     try:
@@ -174,7 +174,7 @@ async def test_a_second_stack_in_the_same_folder_is_refused(tmp_path: Path) -> N
         await first.stop()
 
 
-async def test_a_taken_port_is_reported_by_name_and_holder_before_anything_starts(tmp_path: Path) -> None:
+async def test_a_taken_port_is_reported_before_anything_starts(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -24,7 +24,7 @@ def options(tmp_path: Path, kafka: KeptKafka, kafka_settings: KafkaSettings, dat
     )
 
 
-async def test_a_run_asked_for_while_the_collector_is_dead_ends_when_it_is_back(options: StackOptions) -> None:
+async def test_a_run_requested_without_a_collector_ends_after_its_restart(options: StackOptions) -> None:
     async with running_stack(options) as stack, client(stack.api_url, stack.token) as api:
 
         async def ended(run_id: str | None = None) -> bool:
@@ -36,5 +36,5 @@ async def test_a_run_asked_for_while_the_collector_is_dead_ends_when_it_is_back(
         await stack.processes["collector"].halt()
         run_id = (await api.post(f"/configs/{config_id}/trigger")).raise_for_status().json()["run_id"]
         await stack.processes["collector"].start()
-        # With success, or skipped: the killed run may be run again at the same moment.
+        # It succeeds or is skipped, because the killed run may be repeated at the same time.
         await eventually(lambda: ended(run_id), within=60, every=0.1)

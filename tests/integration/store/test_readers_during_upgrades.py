@@ -213,7 +213,7 @@ async def test_a_migration_that_keeps_readers_waiting_is_noticed(
             await upgrade(database_url, config=a_later_release(tmp_path / "versions", blocking))
 
 
-async def test_an_index_whose_build_was_interrupted_is_built_anew(empty_database: str) -> None:
+async def test_an_index_whose_build_was_interrupted_is_built_again(empty_database: str) -> None:
     await upgrade(empty_database, "0005")
     async with connected(empty_database) as user, connected(empty_database) as look:
         write = user.transaction()
@@ -251,7 +251,7 @@ BLOCKING = {
     r"ALTER TABLE (?P<table>\w+) ADD COLUMN.*(GENERATED|SERIAL|DEFAULT (random|gen_random_uuid|nextval))": (
         "it rewrites the table: add the column without a value and fill it in batches"
     ),
-    r"(CLUSTER|VACUUM FULL|TRUNCATE)\b": "nobody can read the table meanwhile",
+    r"(CLUSTER|VACUUM FULL|TRUNCATE)\b": "no reader can use the table meanwhile",
     r"REINDEX(?!.*CONCURRENTLY)": "REINDEX CONCURRENTLY lets others write",
 }
 

@@ -26,14 +26,14 @@ def _engine(database_url: str) -> AsyncEngine:
 
 @pytest.fixture
 async def empty_database(postgres: object, database_url: str) -> str:
-    """The test's own database, emptied."""
+    """The database of the test, without tables."""
     connection = await asyncpg.connect(database_url)
     await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     await connection.close()
     return database_url
 
 
-async def test_after_the_migrations_alembic_finds_nothing_left_to_migrate(database_url: str) -> None:
+async def test_the_migrations_create_the_declared_tables(database_url: str) -> None:
     def leftovers(connection: Connection) -> list[object]:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         return list(autogenerate.compare_metadata(context, metadata))
@@ -41,13 +41,13 @@ async def test_after_the_migrations_alembic_finds_nothing_left_to_migrate(databa
     engine = _engine(database_url)
     async with engine.connect() as connection:
         assert await connection.run_sync(leftovers) == []
-        # The guard itself sees a difference when there is one.
+        # The comparison finds a difference if there is one.
         await connection.execute(text("ALTER TABLE series ADD COLUMN surprise integer"))
         assert len(await connection.run_sync(leftovers)) == 1
     await engine.dispose()
 
 
-async def test_migrations_go_all_the_way_down_and_up_again(database_url: str) -> None:
+async def test_all_migrations_can_be_downgraded_and_upgraded_again(database_url: str) -> None:
     def down_and_up(connection: Connection) -> None:
         config = alembic_config()
         config.attributes["connection"] = connection
@@ -61,14 +61,16 @@ async def test_migrations_go_all_the_way_down_and_up_again(database_url: str) ->
     await engine.dispose()
 
 
-async def test_two_migrators_at_once_take_turns(empty_database: str) -> None:
+async def test_concurrent_upgrades_run_one_after_the_other(empty_database: str) -> None:
     await asyncio.gather(*(upgrade(empty_database) for _ in range(3)))
     engine = _engine(empty_database)
     await ensure_current(engine)
     await engine.dispose()
 
 
-async def test_an_empty_or_older_schema_is_refused_with_what_to_run_and_a_newer_one_is_not(empty_database: str) -> None:
+async def test_an_empty_schema_is_refused_with_the_command_to_run_and_a_newer_one_is_accepted(
+    empty_database: str,
+) -> None:
     engine = _engine(empty_database)
     with pytest.raises(SchemaOutOfDate, match=r"empty.*python -m store upgrade"):
         await ensure_current(engine)
@@ -80,7 +82,7 @@ async def test_an_empty_or_older_schema_is_refused_with_what_to_run_and_a_newer_
     await engine.dispose()
 
 
-async def test_the_command_line_upgrades_checks_and_explains(empty_database: str) -> None:
+async def test_the_command_upgrades_and_checks_and_explains_errors(empty_database: str) -> None:
     async def store(*arguments: str, url: str = empty_database) -> tuple[int, str]:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "store", *arguments,
@@ -96,11 +98,11 @@ async def test_the_command_line_upgrades_checks_and_explains(empty_database: str
     assert (await store("check"))[0] == 0
     code, output = await store("check", url="mysql://nowhere")
     assert (code, "DATABASE_URL" in output, "Traceback" in output) == (2, True, False), output
-    code, output = await store("upgrade", url="postgresql://nobody@127.0.0.1:1/nothing")
+    code, output = await store("upgrade", url="postgresql://user@127.0.0.1:1/missing")
     assert (code, "DATABASE_URL" in output, "Traceback" in output) == (1, True, False), output
 
 
-async def test_the_guides_queries_run_as_they_are_printed(database_url: str) -> None:
+async def test_the_queries_of_the_guide_work_unchanged(database_url: str) -> None:
     guide = shared_file("guide.md").read_text()
     queries = re.findall(r"```sql\n(.*?)```", guide, re.DOTALL)
     assert len(queries) == 4
@@ -126,7 +128,7 @@ async def test_the_guides_queries_run_as_they_are_printed(database_url: str) -> 
     await connection.close()
 
 
-async def test_job_id_is_readable_in_sql_and_ohlcv_reads_like_a_table(database_url: str) -> None:
+async def test_sql_can_read_job_id_and_the_view_ohlcv(database_url: str) -> None:
     connection = await asyncpg.connect(database_url)
     job_id = await connection.fetchval(
         "INSERT INTO data_collection_configs (symbol, exchange, timeframes, interval_minutes, enabled) "
@@ -143,7 +145,7 @@ async def test_job_id_is_readable_in_sql_and_ohlcv_reads_like_a_table(database_u
     await connection.close()
 
 
-async def test_one_timeframe_of_a_symbol_belongs_to_one_config(database_url: str) -> None:
+async def test_only_one_config_can_claim_a_timeframe_of_a_symbol(database_url: str) -> None:
     connection = await asyncpg.connect(database_url)
     for _ in range(2):
         await connection.execute(
@@ -160,7 +162,7 @@ async def test_one_timeframe_of_a_symbol_belongs_to_one_config(database_url: str
     await connection.close()
 
 
-def test_every_table_names_its_one_writer() -> None:
+def test_the_comment_of_every_table_names_the_service_that_writes_it() -> None:
     services = {path.name for path in (Path(__file__).parents[3] / "services").iterdir()}
     for table in metadata.tables.values():
         written_by = re.search(r"Written by ([a-z-]+)", table.comment or "")

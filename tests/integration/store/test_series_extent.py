@@ -1,4 +1,4 @@
-"""Migration 0005 on a database that holds candles."""
+"""Migration 0005 on a database with candles."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -31,7 +31,7 @@ async def migrate(database_url: str, revision: str) -> None:
     await engine.dispose()
 
 
-async def test_series_that_are_stored_already_are_counted(database_url: str) -> None:
+async def test_the_candles_of_existing_series_are_counted(database_url: str) -> None:
     await migrate(database_url, "0004")
     connection = await asyncpg.connect(database_url)
     for symbol in ("A/USDT", "EMPTY/USDT", "B/USDT"):

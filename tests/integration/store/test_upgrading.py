@@ -1,4 +1,4 @@
-"""A release's schema is only ever added to: the release before it goes on working on it, and nobody waits for long."""
+"""Migrations only add to the schema, so the previous release continues to work, and no session waits for long."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -49,7 +49,7 @@ async def empty_database(database_url: str) -> str:
 
 
 class Shape:
-    """What a release that knows the schema only as it was may run into."""
+    """The properties of the schema on which an older release depends."""
 
     def __init__(self, columns: list[asyncpg.Record], rules: set[str]) -> None:
         self.columns = {column["name"]: column for column in columns}
@@ -64,22 +64,22 @@ class Shape:
         return {name.partition(".")[0] for name in self.columns}
 
     def narrowed(self, before: "Shape") -> list[str]:
-        """What worked before and may not work now."""
-        gone = [f"{name} is gone" for name in before.columns.keys() - self.columns.keys()]
+        """The changes that may break the release before."""
+        missing = [f"{name} is missing" for name in before.columns.keys() - self.columns.keys()]
         changed = [
             f"{name} changed"
             for name, column in before.columns.items()
             if (now := self.columns.get(name)) is not None
             and (now["type"] != column["type"] or now["nullable"] < column["nullable"])
         ]
-        demanded = [
-            f"{name} must be given"
+        required = [
+            f"{name} is required"
             for name in self.columns.keys() - before.columns.keys()
             if name.partition(".")[0] in before.tables()
             and not (self.columns[name]["nullable"] or self.columns[name]["fills_itself"])
         ]
-        ruled = [f"new rule {rule}" for rule in self.rules - before.rules if rule.partition(":")[0] in before.tables()]
-        return gone + changed + demanded + ruled
+        rules = [f"new rule {rule}" for rule in self.rules - before.rules if rule.partition(":")[0] in before.tables()]
+        return missing + changed + required + rules
 
 
 def revisions() -> list[str]:
@@ -88,7 +88,7 @@ def revisions() -> list[str]:
     return [script.revision for script in found][::-1]
 
 
-async def test_every_migration_only_adds_what_the_release_before_it_need_not_know(empty_database: str) -> None:
+async def test_no_migration_breaks_the_release_before_it(empty_database: str) -> None:
     async with connected(empty_database) as connection:
         first, *later = revisions()
         await upgrade(empty_database, first)
@@ -103,15 +103,15 @@ async def test_every_migration_only_adds_what_the_release_before_it_need_not_kno
 @pytest.mark.parametrize(
     ("narrowing", "seen"),
     [
-        ("ALTER TABLE series DROP COLUMN symbol CASCADE", "series.symbol is gone"),
+        ("ALTER TABLE series DROP COLUMN symbol CASCADE", "series.symbol is missing"),
         ("ALTER TABLE candles ALTER COLUMN volume TYPE numeric", "candles.volume changed"),
         ("ALTER TABLE job_execution_logs ALTER COLUMN error_message SET NOT NULL", "error_message changed"),
-        ("ALTER TABLE series ADD COLUMN wanted integer NOT NULL", "series.wanted must be given"),
+        ("ALTER TABLE series ADD COLUMN wanted integer NOT NULL", "series.wanted is required"),
         ("ALTER TABLE candles ADD CHECK (volume >= 0)", "new rule candles: CHECK"),
         ("CREATE UNIQUE INDEX ON outbox (key)", "new rule outbox: CREATE UNIQUE INDEX"),
     ],
 )
-async def test_what_narrows_the_schema_is_noticed(database_url: str, narrowing: str, seen: str) -> None:
+async def test_a_change_that_breaks_the_release_before_is_found(database_url: str, narrowing: str, seen: str) -> None:
     async with connected(database_url) as connection:
         before = await Shape.of(connection)
         await connection.execute("DROP VIEW ohlcv")
@@ -122,11 +122,11 @@ async def test_what_narrows_the_schema_is_noticed(database_url: str, narrowing: 
 
 @pytest.fixture
 def a_change_of_the_log(tmp_path: Path) -> Config:
-    """Needs the table of runs for itself."""
+    """A migration that needs an exclusive lock on the table of runs."""
     return a_later_release(tmp_path / "versions", 'op.add_column("job_execution_logs", sa.Column("later", sa.Text()))')
 
 
-async def test_a_table_in_use_delays_the_migration_and_the_migration_nobody_else(
+async def test_a_migration_waits_for_a_table_in_use_without_blocking_readers(
     database_url: str, a_change_of_the_log: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(migrate, "_LOCK_WAIT", "300ms")
@@ -137,7 +137,7 @@ async def test_a_table_in_use_delays_the_migration_and_the_migration_nobody_else
         await user.fetch("SELECT FROM job_execution_logs")
         upgrading = asyncio.create_task(upgrade(database_url, config=a_change_of_the_log))
         await eventually(lambda: is_awaited(look, "job_execution_logs"), every=0.01)
-        for _ in range(3):  # a migration that stood in the queue all the time would let none of them pass
+        for _ in range(3):  # if the migration waited in the queue all the time, these reads would wait, too
             await other.fetch("SELECT FROM job_execution_logs LIMIT 1", timeout=2)
         assert not upgrading.done()
         await report.rollback()
@@ -145,12 +145,12 @@ async def test_a_table_in_use_delays_the_migration_and_the_migration_nobody_else
         assert await look.fetchval("SELECT version_num FROM alembic_version") == LATER
 
 
-async def test_a_migration_gives_up_on_a_table_that_is_never_free(
+async def test_a_migration_fails_if_a_table_stays_in_use(
     database_url: str, a_change_of_the_log: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(migrate, "_LOCK_WAIT", "100ms")
     monkeypatch.setattr(migrate, "_PAUSE_SECONDS", 0.1)
-    monkeypatch.setattr(migrate, "_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(migrate, "_RETRY_SECONDS", 0.0)
     async with connected(database_url) as user:
         async with user.transaction():
             await user.fetch("SELECT FROM job_execution_logs")

@@ -12,7 +12,7 @@ def a_file(folder: Path, text: str) -> Path:
     return file
 
 
-def test_options_come_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:
+def test_options_override_the_environment_and_the_environment_overrides_the_file(tmp_path: Path) -> None:
     file = a_file(tmp_path, 'url = "https://file"\ntoken = "of-the-file"')
     environment = {"CANDLEKEEP_URL": "https://environment", "CANDLEKEEP_TOKEN": "of-the-environment"}
     assert load({}, file=file) == Settings("https://file", "of-the-file")
@@ -22,7 +22,7 @@ def test_options_come_before_the_environment_and_that_before_the_file(tmp_path: 
     )
 
 
-def test_a_file_in_its_usual_place_is_found_and_needs_not_be_there(tmp_path: Path) -> None:
+def test_the_default_file_is_optional(tmp_path: Path) -> None:
     environment = {"XDG_CONFIG_HOME": str(tmp_path)}
     with pytest.raises(BadSettings, match="There is no token"):
         load(environment)
@@ -32,29 +32,29 @@ def test_a_file_in_its_usual_place_is_found_and_needs_not_be_there(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("token = unquoted", "is not TOML"),
         ('toke = "x"', "do not exist: toke"),
         ("token = 5", "put token in quotes"),
     ],
 )
-def test_a_bad_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, said: str) -> None:
+def test_the_error_names_an_invalid_file_and_the_reason(tmp_path: Path, text: str, message: str) -> None:
     file = a_file(tmp_path, text)
-    with pytest.raises(BadSettings, match=said) as caught:
+    with pytest.raises(BadSettings, match=message) as caught:
         load({"CANDLEKEEP_SETTINGS": str(file)})
     assert str(file) in str(caught.value)
 
 
-def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
+def test_a_named_file_must_exist(tmp_path: Path) -> None:
     with pytest.raises(BadSettings, match="cannot be read"):
-        load({"CANDLEKEEP_TOKEN": "x"}, file=tmp_path / "nothing.toml")
+        load({"CANDLEKEEP_TOKEN": "x"}, file=tmp_path / "missing.toml")
 
 
-def test_an_address_that_is_none_is_refused() -> None:
-    with pytest.raises(BadSettings, match="begins with http"):
+def test_an_address_without_a_scheme_is_refused() -> None:
+    with pytest.raises(BadSettings, match="must begin with http"):
         load({"CANDLEKEEP_TOKEN": "x", "CANDLEKEEP_URL": "localhost:8000"})
 
 
-def test_the_token_is_not_shown() -> None:
+def test_the_token_is_not_in_the_representation() -> None:
     assert "secret" not in repr(Settings("http://here", "secret"))

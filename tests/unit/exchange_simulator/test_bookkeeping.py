@@ -1,5 +1,5 @@
-from exchange_simulator.budget import Budget
 from exchange_simulator.clock import Clock
+from exchange_simulator.rate_limit import RateLimit
 from exchange_simulator.request_log import Entry, RequestLog
 
 
@@ -7,7 +7,7 @@ def an_entry(number: int, exchange: str = "binance") -> Entry:
     return Entry(number, 0, exchange, "GET", "/", {}, None, 200, None, 1.0)
 
 
-def test_the_clock_is_real_time_until_told_otherwise() -> None:
+def test_the_clock_is_real_time_until_it_is_set() -> None:
     wall = [1_000.0]
     clock = Clock(lambda: wall[0])
     assert clock.now_ms() == 1_000_000
@@ -21,7 +21,7 @@ def test_the_clock_is_real_time_until_told_otherwise() -> None:
     assert clock.now_ms() == 1_000_000
 
 
-def test_the_log_forgets_the_oldest_and_filters() -> None:
+def test_the_log_drops_the_oldest_entries_and_filters() -> None:
     log = RequestLog(2)
     for exchange in ("okx", "binance", "okx"):
         log.add(an_entry(log.next_id(), exchange))
@@ -33,9 +33,9 @@ def test_the_log_forgets_the_oldest_and_filters() -> None:
     assert log.next_id() == 4
 
 
-def test_the_budget_refuses_above_the_limit_until_a_second_has_passed() -> None:
-    budget = Budget(2)
-    assert [budget.is_exceeded(now) for now in (0, 0.1, 0.2, 0.9, 1.05, 1.06)] == [
+def test_requests_above_the_limit_per_second_are_refused() -> None:
+    limit = RateLimit(2)
+    assert [limit.is_exceeded(now) for now in (0, 0.1, 0.2, 0.9, 1.05, 1.06)] == [
         False,
         False,
         True,
@@ -43,9 +43,9 @@ def test_the_budget_refuses_above_the_limit_until_a_second_has_passed() -> None:
         False,
         True,
     ]
-    assert not any(Budget(None).is_exceeded(0) for _ in range(100))
+    assert not any(RateLimit(None).is_exceeded(0) for _ in range(100))
 
 
-def test_the_weight_starts_anew_with_each_minute() -> None:
-    budget = Budget(None)
-    assert [budget.spend(2, now) for now in (0, 59, 60)] == [2, 4, 2]
+def test_the_weight_starts_at_zero_in_each_minute() -> None:
+    limit = RateLimit(None)
+    assert [limit.spend(2, now) for now in (0, 59, 60)] == [2, 4, 2]

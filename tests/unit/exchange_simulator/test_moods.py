@@ -2,11 +2,11 @@ from typing import Any
 
 import pytest
 
-from exchange_simulator.moods import BadMoodError, Kind, Mood, MoodBook, Variant, parse_mood, spoiler
+from exchange_simulator.moods import BadMoodError, Kind, Mood, MoodBook, Variant, parse_mood, row_change_of
 from exchange_simulator.venue import Row
 
 
-def meet(
+def mood_for(
     book: MoodBook,
     *,
     exchange: str = "binance",
@@ -14,7 +14,7 @@ def meet(
     path: str = "/api/v3/klines",
     now: float = 0.0,
 ) -> Kind | None:
-    mood = book.meet(exchange, symbol, path, now)
+    mood = book.mood_for(exchange, symbol, path, now)
     return mood.kind if mood else None
 
 
@@ -25,40 +25,40 @@ def a_book(*moods: Mood, now: float = 0.0) -> MoodBook:
     return book
 
 
-def test_a_mood_meets_what_its_filters_name_and_nothing_else() -> None:
+def test_a_mood_applies_only_to_requests_that_match_its_filters() -> None:
     book = a_book(Mood(kind=Kind.HTML, exchange="binance", symbol="BTC/USDT", path="klines"))
-    assert meet(book) == Kind.HTML
-    assert meet(book, exchange="okx") is None
-    assert meet(book, symbol="ETH/USDT") is None
-    assert meet(book, symbol=None) is None
-    assert meet(book, path="/api/v3/exchangeInfo") is None
+    assert mood_for(book) == Kind.HTML
+    assert mood_for(book, exchange="okx") is None
+    assert mood_for(book, symbol="ETH/USDT") is None
+    assert mood_for(book, symbol=None) is None
+    assert mood_for(book, path="/api/v3/exchangeInfo") is None
 
 
-def test_a_mood_without_filters_meets_everything() -> None:
-    assert meet(a_book(Mood(kind=Kind.BAN)), exchange="okx", symbol=None, path="/") == Kind.BAN
+def test_a_mood_without_filters_applies_to_all_requests() -> None:
+    assert mood_for(a_book(Mood(kind=Kind.BAN)), exchange="okx", symbol=None, path="/") == Kind.BAN
 
 
-def test_a_counted_mood_is_over_after_its_count_and_gives_way_to_the_next() -> None:
+def test_a_mood_with_a_count_ends_and_the_next_mood_applies() -> None:
     book = a_book(Mood(kind=Kind.BAN, count=2), Mood(kind=Kind.HTML, count=1))
-    assert [meet(book) for _ in range(4)] == [Kind.BAN, Kind.BAN, Kind.HTML, None]
+    assert [mood_for(book) for _ in range(4)] == [Kind.BAN, Kind.BAN, Kind.HTML, None]
 
 
-def test_a_timed_mood_is_over_when_its_time_is() -> None:
+def test_a_mood_with_a_duration_ends_after_it() -> None:
     book = a_book(Mood(kind=Kind.BAN, for_seconds=5), now=100)
-    assert [meet(book, now=now) for now in (100, 104.9, 105)] == [Kind.BAN, Kind.BAN, None]
+    assert [mood_for(book, now=now) for now in (100, 104.9, 105)] == [Kind.BAN, Kind.BAN, None]
 
 
-def test_every_third_request_is_met() -> None:
+def test_a_mood_can_apply_to_every_third_request() -> None:
     book = a_book(Mood(kind=Kind.BAN, every=3))
-    assert [meet(book) for _ in range(6)] == [None, None, Kind.BAN] * 2
+    assert [mood_for(book) for _ in range(6)] == [None, None, Kind.BAN] * 2
 
 
-def test_clearing_ends_all_moods_and_describing_tells_what_they_met() -> None:
+def test_clear_ends_all_moods_and_describe_counts_requests() -> None:
     book = a_book(Mood(kind=Kind.BAN), Mood(kind=Kind.HTML, for_seconds=1))
-    meet(book)
+    mood_for(book)
     assert [(one["kind"], one["met"]) for one in book.describe(now=2)] == [(Kind.BAN, 1)]
     assert book.clear() == 2
-    assert (book.describe(now=0), meet(book)) == ([], None)
+    assert (book.describe(now=0), mood_for(book)) == ([], None)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_clearing_ends_all_moods_and_describing_tells_what_they_met() -> None:
     [
         ([], "JSON object"),
         ({}, "kind must be one of latency"),
-        ({"kind": "sulk"}, "kind must be one of"),
+        ({"kind": "unknown"}, "kind must be one of"),
         ({"kind": "ban", "color": 1}, "unknown field 'color'"),
         ({"kind": "ban", "exchange": "mtgox"}, "exchange must be one of"),
         ({"kind": "ban", "count": 0}, "count must be a whole number"),
@@ -83,21 +83,21 @@ def test_clearing_ends_all_moods_and_describing_tells_what_they_met() -> None:
         ({"kind": "malformed", "variant": "odd"}, "variant must be one of"),
     ],
 )
-def test_bad_moods_are_refused_with_what_to_change(payload: Any, reason: str) -> None:
+def test_invalid_moods_are_refused_with_the_reason(payload: Any, reason: str) -> None:
     with pytest.raises(BadMoodError, match=reason):
         parse_mood(payload)
 
 
-def test_nulls_in_a_mood_mean_not_set() -> None:
+def test_a_null_in_a_mood_means_not_set() -> None:
     assert parse_mood({"kind": "ban", "count": None}) == Mood(kind=Kind.BAN)
 
 
 ROWS = [Row(60_000 * n, "10", "12", "9", "11", "1") for n in range(6)]
 
 
-def test_every_fifth_row_is_malformed_from_the_first_on() -> None:
-    spoiled = spoiler(Mood(kind=Kind.MALFORMED, variant=Variant.NULLS))(ROWS)
-    assert [row.open is None for row in spoiled] == [True, False, False, False, False, True]
+def test_the_first_row_and_every_fifth_after_it_are_malformed() -> None:
+    changed = row_change_of(Mood(kind=Kind.MALFORMED, variant=Variant.NULLS))(ROWS)
+    assert [row.open is None for row in changed] == [True, False, False, False, False, True]
 
 
 @pytest.mark.parametrize(
@@ -109,17 +109,17 @@ def test_every_fifth_row_is_malformed_from_the_first_on() -> None:
         (Variant.DUPLICATE, [ROWS[0], ROWS[0]]),
     ],
 )
-def test_each_variant_is_wrong_in_its_own_way(variant: Variant, expected: list[Row]) -> None:
-    assert spoiler(Mood(kind=Kind.MALFORMED, variant=variant))(ROWS[:1]) == expected
+def test_each_variant_has_its_kind_of_error(variant: Variant, expected: list[Row]) -> None:
+    assert row_change_of(Mood(kind=Kind.MALFORMED, variant=variant))(ROWS[:1]) == expected
 
 
-def test_a_flat_row_gets_a_high_below_its_low_too() -> None:
+def test_the_high_of_a_flat_row_is_below_its_low() -> None:
     flat = Row(0, "5", "5", "5", "5", "0")
-    (row,) = spoiler(Mood(kind=Kind.MALFORMED, variant=Variant.HIGH_BELOW_LOW))([flat])
+    (row,) = row_change_of(Mood(kind=Kind.MALFORMED, variant=Variant.HIGH_BELOW_LOW))([flat])
     assert float(row.high) < float(row.low)
 
 
-def test_no_candles_is_an_empty_list_and_other_moods_leave_rows_alone() -> None:
-    assert spoiler(Mood(kind=Kind.NO_CANDLES))(ROWS) == []
-    assert spoiler(Mood(kind=Kind.TRUNCATED))(ROWS) == ROWS
-    assert spoiler(None)(ROWS) == ROWS
+def test_no_candles_removes_all_rows_and_other_moods_change_none() -> None:
+    assert row_change_of(Mood(kind=Kind.NO_CANDLES))(ROWS) == []
+    assert row_change_of(Mood(kind=Kind.TRUNCATED))(ROWS) == ROWS
+    assert row_change_of(None)(ROWS) == ROWS

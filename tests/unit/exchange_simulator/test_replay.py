@@ -26,7 +26,7 @@ def minute(number: int, prices: str = "10,12,9,11", volume: str = "1") -> str:
     return f"{START + number * MINUTE},{prices},{volume}"
 
 
-def test_rows_come_back_with_their_gaps_and_nothing_around_them(tmp_path: Path) -> None:
+def test_rows_are_replayed_with_their_gaps(tmp_path: Path) -> None:
     series = load(a_replay(a_file(tmp_path, minute(0), minute(1, "1.5,1.50,1.25,1.3", "0.001"), minute(5))), None)
     candles = series.candles(FRAMES["1m"], 0, LATER, LATER)
     assert [candle.open_ms for candle in candles] == [START, START + MINUTE, START + 5 * MINUTE]
@@ -34,7 +34,7 @@ def test_rows_come_back_with_their_gaps_and_nothing_around_them(tmp_path: Path) 
     assert candles[1] == Candle(START + MINUTE, 150, 150, 125, 130, 1)
 
 
-def test_coarser_candles_aggregate_what_is_there(tmp_path: Path) -> None:
+def test_coarser_candles_aggregate_the_existing_rows(tmp_path: Path) -> None:
     rows = [minute(0, "10,12,9,11", "1.1"), minute(3, "20,25,19,21", "0.2"), minute(61)]
     series = load(a_replay(a_file(tmp_path, *rows)), None)
     hours = series.candles(FRAMES["1h"], 0, LATER, LATER)
@@ -44,21 +44,21 @@ def test_coarser_candles_aggregate_what_is_there(tmp_path: Path) -> None:
     ]
 
 
-def test_files_follow_each_other_and_shift_together(tmp_path: Path) -> None:
+def test_several_files_are_one_series_and_shifted_together(tmp_path: Path) -> None:
     first, second = a_file(tmp_path, minute(0)), a_file(tmp_path, minute(2), name="b.csv")
     series = load(a_replay(first, second), START + HOUR + 59_999)
     opens = [candle.open_ms for candle in series.candles(FRAMES["1m"], 0, LATER, LATER)]
     assert opens == [START + HOUR, START + HOUR + 2 * MINUTE]
 
 
-def test_an_open_row_has_only_begun(tmp_path: Path) -> None:
+def test_an_open_row_contains_the_data_up_to_now(tmp_path: Path) -> None:
     series = load(a_replay(a_file(tmp_path, minute(0), minute(1, volume="4"))), None)
     now = START + MINUTE + 30_000
     assert series.candles(FRAMES["1m"], 0, LATER, now)[-1] == Candle(START + MINUTE, 10, 10, 10, 10, 2)
     assert series.candles(FRAMES["1h"], 0, LATER, now) == [Candle(START, 10, 12, 9, 10, 3)]
 
 
-def test_nothing_finer_than_the_recording_is_made_up(tmp_path: Path) -> None:
+def test_a_recording_has_no_finer_candles(tmp_path: Path) -> None:
     series = load(a_replay(a_file(tmp_path, f"{START},1,1,1,1,1"), timeframe="1h"), None)
     assert series.candles(FRAMES["1m"], 0, LATER, LATER) == []
     assert len(series.candles(FRAMES["1d"], 0, LATER + 48 * HOUR, LATER + 48 * HOUR)) == 1
@@ -77,7 +77,9 @@ def test_nothing_finer_than_the_recording_is_made_up(tmp_path: Path) -> None:
         ([], 1, "no rows"),
     ],
 )
-def test_a_bad_row_is_named_by_file_line_and_reason(tmp_path: Path, rows: list[str], line: int, reason: str) -> None:
+def test_an_invalid_row_is_reported_with_file_line_and_reason(
+    tmp_path: Path, rows: list[str], line: int, reason: str
+) -> None:
     path = a_file(tmp_path, *rows)
     with pytest.raises(BadRecordingError, match=reason) as caught:
         load(a_replay(path), None)
@@ -88,10 +90,10 @@ def test_a_wrong_header_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadRecordingError, match="first line"):
         load(a_replay(a_file(tmp_path, minute(0), header="time,open")), None)
     with pytest.raises(BadRecordingError, match="cannot be read"):
-        load(a_replay(tmp_path / "absent.csv"), None)
+        load(a_replay(tmp_path / "missing.csv"), None)
 
 
-def test_the_program_says_one_line_about_a_bad_recording_and_ends_with_2(
+def test_the_program_reports_an_invalid_recording_in_one_line_and_exits_with_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = a_file(tmp_path, f"{START},1,1,1,1")
@@ -100,7 +102,7 @@ def test_the_program_says_one_line_about_a_bad_recording_and_ends_with_2(
 
 
 @pytest.mark.parametrize("text", ["nowhere:BTC/USDT:1m=a", "binance:BTC/USDT:7m=a", "binance:BTC:1m=a", "binance"])
-def test_a_replay_argument_that_names_nothing_is_refused(text: str) -> None:
+def test_an_invalid_replay_argument_is_refused(text: str) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--replay", text])
     assert caught.value.code == 2

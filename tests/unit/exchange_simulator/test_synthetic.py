@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from exchange_simulator.aggregate import Candle, group, merge
 from exchange_simulator.markets import EXCHANGES, Market, list_markets
-from exchange_simulator.synthetic import Caches, Recipe, SyntheticSeries
+from exchange_simulator.synthetic import Caches, SeriesParameters, SyntheticSeries
 from exchange_simulator.timeframes import DAY, FRAMES, HOUR, MINUTE, Frame, at_utc_offset
 
 CACHES = Caches()
@@ -19,7 +19,7 @@ shares = st.sampled_from([0.0, 0.02, 0.5, 0.9])
 def a_series(
     market: Market, *, seed: int = 7, silent_share: float = 0.0, omits_silent: bool = False, caches: Caches = CACHES
 ) -> SyntheticSeries:
-    return SyntheticSeries(Recipe(seed, market, silent_share, omits_silent), caches)
+    return SyntheticSeries(SeriesParameters(seed, market, silent_share, omits_silent), caches)
 
 
 def closed(series: SyntheticSeries, frame: Frame, start: int, stop: int) -> list[Candle]:
@@ -69,7 +69,9 @@ def test_a_minute_is_the_aggregate_of_its_seconds(instant: int, market: Market) 
 
 @settings(max_examples=60, deadline=None)
 @given(instants, markets, shares)
-def test_candles_are_sound_and_each_opens_where_the_last_closed(instant: int, market: Market, share: float) -> None:
+def test_candles_are_valid_and_each_opens_at_the_close_of_the_one_before(
+    instant: int, market: Market, share: float
+) -> None:
     series = a_series(market, silent_share=share)
     start = FRAMES["1m"].floor(instant)
     candles = closed(series, FRAMES["1m"], start, start + 90 * MINUTE)
@@ -85,7 +87,7 @@ def test_candles_are_sound_and_each_opens_where_the_last_closed(instant: int, ma
 
 @settings(max_examples=30, deadline=None)
 @given(instants, markets, st.integers(0, 1_000))
-def test_the_same_minute_is_the_same_candle_whatever_was_asked_before(instant: int, market: Market, seed: int) -> None:
+def test_a_candle_does_not_depend_on_earlier_requests(instant: int, market: Market, seed: int) -> None:
     start = FRAMES["1m"].floor(instant)
     warm = a_series(market, seed=seed)
     closed(warm, FRAMES["1h"], start - 5 * HOUR, start + 5 * HOUR)
@@ -94,21 +96,21 @@ def test_the_same_minute_is_the_same_candle_whatever_was_asked_before(instant: i
     assert closed(cold, FRAMES["1m"], start + 10 * MINUTE, start + 20 * MINUTE) == whole[10:20]
 
 
-def test_seed_exchange_and_symbol_all_change_the_candles() -> None:
+def test_seed_exchange_and_symbol_change_the_candles() -> None:
     binance, kraken = list_markets("binance").by_symbol, list_markets("kraken").by_symbol
-    asked = [
+    variants = [
         a_series(binance["BTC/USDT"]),
         a_series(binance["BTC/USDT"], seed=8),
         a_series(binance["BTC/USDC"]),
         a_series(kraken["BTC/USDT"]),
     ]
-    answers = {tuple(closed(series, FRAMES["1m"], 0, HOUR)) for series in asked}
-    assert len(answers) == len(asked)
+    results = {tuple(closed(series, FRAMES["1m"], 0, HOUR)) for series in variants}
+    assert len(results) == len(variants)
 
 
 @settings(max_examples=60, deadline=None)
 @given(instants, st.sampled_from([("1m", "1s"), ("5m", "1m"), ("1h", "1m"), ("1d", "5m"), ("1w", "1h"), ("1M", "1d")]))
-def test_the_open_candle_is_what_has_happened_so_far(now: int, names: tuple[str, str]) -> None:
+def test_the_open_candle_contains_the_data_up_to_now(now: int, names: tuple[str, str]) -> None:
     frame, finer = (FRAMES[name] for name in names)
     series = a_series(list_markets("binance").by_symbol["ETH/USDT"])
     open_ms = frame.floor(now)
@@ -120,14 +122,14 @@ def test_the_open_candle_is_what_has_happened_so_far(now: int, names: tuple[str,
     assert so_far == merge(open_ms, series.candles(finer, open_ms, now + 1, now))
 
 
-def test_nothing_opens_after_now_and_nothing_is_asked_backwards() -> None:
+def test_no_candle_opens_after_now_or_in_an_empty_range() -> None:
     series = a_series(MARKETS[0])
     now = 1_700_000_030_000
     assert series.candles(FRAMES["1m"], now, now + HOUR, now) == []
     assert series.candles(FRAMES["1m"], now, now - HOUR, now) == []
 
 
-def test_about_the_silent_share_of_minutes_is_left_out() -> None:
+def test_the_configured_share_of_minutes_is_omitted() -> None:
     market = list_markets("coinbase").by_symbol["SOL/USD"]
     start = 1_700_006_400_000
     shown = closed(a_series(market, silent_share=0.1, omits_silent=True), FRAMES["1m"], start, start + 2 * DAY)
@@ -137,16 +139,16 @@ def test_about_the_silent_share_of_minutes_is_left_out() -> None:
     assert [candle for candle in padded if candle.volume] == shown
 
 
-def test_prices_look_like_their_assets() -> None:
+def test_prices_are_near_the_usual_price_of_the_asset() -> None:
     for exchange in EXCHANGES:
         for market in list_markets(exchange).markets:
             (day,) = closed(a_series(market), FRAMES["1d"], 20_000 * DAY, 20_001 * DAY)
             price = day.close / 10**market.price_decimals
             assert market.price / 2 < price < market.price * 2, market.symbol
-            assert day.close >= 500, f"{market.symbol} has too coarse a tick to look like a price"
+            assert day.close >= 500, f"{market.symbol} has a tick that is too coarse for its price"
 
 
-def test_a_thousand_days_are_a_thousand_evaluations_not_a_million() -> None:
+def test_a_thousand_days_need_a_thousand_evaluations() -> None:
     caches = Caches()
     candles = closed(a_series(MARKETS[0], caches=caches), FRAMES["1d"], 15_000 * DAY, 16_000 * DAY)
     assert len(candles) == 1_000
@@ -154,6 +156,6 @@ def test_a_thousand_days_are_a_thousand_evaluations_not_a_million() -> None:
     assert caches.children.cache_info().misses == 0
 
 
-def test_merging_keeps_the_first_open_and_the_last_close() -> None:
+def test_merge_keeps_the_first_open_and_the_last_close() -> None:
     parts = [Candle(0, 5, 9, 4, 6, 1), Candle(1, 6, 7, 2, 3, 10)]
     assert merge(0, parts) == Candle(0, 5, 9, 2, 3, 11)

@@ -15,25 +15,25 @@ def ms(text: str) -> int:
 
 
 @given(instants, frames)
-def test_an_instant_lies_in_the_candle_that_its_floor_opens(instant: int, frame: Frame) -> None:
+def test_floor_is_the_open_time_of_the_candle_with_the_instant(instant: int, frame: Frame) -> None:
     assert frame.floor(instant) <= instant < frame.plus(frame.floor(instant), 1)
 
 
 @given(instants, frames)
-def test_the_ceiling_is_the_next_open_unless_the_instant_is_one(instant: int, frame: Frame) -> None:
+def test_ceil_is_the_next_open_time_or_the_instant_itself(instant: int, frame: Frame) -> None:
     ceiling = frame.ceil(instant)
     assert frame.floor(ceiling) == ceiling
     assert frame.plus(ceiling, -1) < instant <= ceiling
 
 
 @given(instants, frames, st.integers(-50, 50))
-def test_going_on_and_coming_back_ends_where_it_began(instant: int, frame: Frame, count: int) -> None:
+def test_plus_and_minus_the_same_count_is_the_same_candle(instant: int, frame: Frame, count: int) -> None:
     open_ms = frame.floor(instant)
     assert frame.plus(frame.plus(open_ms, count), -count) == open_ms
 
 
 @given(instants, frames)
-def test_opens_are_all_those_between(instant: int, frame: Frame) -> None:
+def test_opens_are_all_open_times_in_the_range(instant: int, frame: Frame) -> None:
     first = frame.floor(instant)
     assert frame.opens(first, frame.plus(first, 3)) == [frame.plus(first, n) for n in range(4)]
 
@@ -48,7 +48,7 @@ def test_opens_are_all_those_between(instant: int, frame: Frame) -> None:
         ("4h", "2024-01-31T07:59", "2024-01-31T04:00"),
     ],
 )
-def test_grids_open_where_exchanges_open_them(frame: str, instant: str, opens: str) -> None:
+def test_candles_open_at_the_same_times_as_on_real_exchanges(frame: str, instant: str, opens: str) -> None:
     assert FRAMES[frame].floor(ms(instant)) == ms(opens)
 
 
@@ -58,5 +58,5 @@ def test_a_hong_kong_day_opens_at_four_in_the_afternoon_utc() -> None:
 
 
 @pytest.mark.parametrize("text", ["1706745600000", "2024-02-01", "2024-02-01T00:00:00Z", "2024-02-01T01:00:00+01:00"])
-def test_instants_are_read_in_either_form(text: str) -> None:
+def test_instants_are_parsed_in_both_forms(text: str) -> None:
     assert parse_instant(text) == ms("2024-02-01")

@@ -1,4 +1,4 @@
-"""What is chosen on which machine: pure decisions, without the machine."""
+"""The choice of Java, Kafka and Postgres, without starting them."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from local_stack.demo import demo_token
 from local_stack.errors import StackError
 from local_stack.folder import Folder
 from local_stack.kafka_jars import NoRealKafka, find_java, java_major, kafka_version
-from local_stack.keep_alive import LONGEST_PAUSE_SECONDS, restart_pause
+from local_stack.keep_alive import MAX_PAUSE_SECONDS, restart_pause
 from local_stack.ports import require_free
 from local_stack.postgres_binaries import PostgresBinaries, choose
 
@@ -28,11 +28,11 @@ def postgres(version: int, origin: str = "this machine's") -> PostgresBinaries:
         ("No Java runtime present, requesting install.", None),
     ],
 )
-def test_javas_version_is_read_from_its_banner(banner: str, version: int | None) -> None:
+def test_the_version_of_java_is_read_from_its_output(banner: str, version: int | None) -> None:
     assert java_major(banner) == version
 
 
-def test_the_pom_is_the_one_place_of_kafkas_version() -> None:
+def test_the_version_of_kafka_is_read_from_the_pom() -> None:
     assert kafka_version().startswith("4.1.")
 
 
@@ -42,62 +42,62 @@ def a_java(folder: Path, version: str) -> None:
     (folder / "java").chmod(0o755)
 
 
-def test_a_java_home_that_is_new_enough_wins_over_an_old_java_on_path(
+def test_a_new_java_in_java_home_is_preferred_to_an_old_java_on_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a_java(tmp_path / "old", "11.0.2")
     a_java(tmp_path / "home" / "bin", "21.0.1")
     monkeypatch.setenv("PATH", str(tmp_path / "old"))
     monkeypatch.delenv("JAVA_HOME", raising=False)
-    with pytest.raises(NoRealKafka, match="Java 11 is too old for it, it needs 17"):
+    with pytest.raises(NoRealKafka, match="Java 11 is too old, Kafka needs 17"):
         find_java()
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "home"))
     assert find_java().version == 21
 
 
-def test_without_java_that_is_what_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_java_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("JAVA_HOME", raising=False)
     with pytest.raises(NoRealKafka, match="there is no java on PATH"):
         find_java()
 
 
-def test_the_machines_newest_postgres_wins_over_the_wheels() -> None:
+def test_the_newest_postgres_of_the_machine_is_preferred_to_the_wheel() -> None:
     offered = [postgres(15), postgres(17), postgres(18, "the wheel's")]
     assert choose(offered, None, DATA).version == 17
 
 
-def test_the_wheels_postgres_stands_in_for_one_that_is_too_old() -> None:
+def test_the_postgres_of_the_wheel_replaces_one_that_is_too_old() -> None:
     assert choose([postgres(11), postgres(18, "the wheel's")], None, DATA).version == 18
 
 
-def test_data_stays_with_the_version_that_made_it() -> None:
+def test_existing_data_needs_the_version_that_created_it() -> None:
     offered = [postgres(15), postgres(17)]
     assert choose(offered, 15, DATA).version == 15
-    with pytest.raises(StackError, match=r"/data/postgres was made by Postgres 16.*remove that folder"):
+    with pytest.raises(StackError, match=r"/data/postgres was created by Postgres 16.*remove that folder"):
         choose(offered, 16, DATA)
 
 
-def test_without_any_postgres_that_is_what_is_said() -> None:
-    with pytest.raises(StackError, match="no Postgres of version 14 or newer"):
+def test_a_missing_postgres_is_reported() -> None:
+    with pytest.raises(StackError, match="no Postgres 14 or newer"):
         choose([], None, DATA)
 
 
-def test_every_taken_port_is_named_at_once() -> None:
+def test_all_taken_ports_are_reported_together() -> None:
     wanted = {"admin-api": 8000, "Kafka": 19092, "Postgres": 15432}
     with pytest.raises(StackError, match=r"port 8000 \(admin-api\).*; port 15432 \(Postgres\).*; do something"):
         require_free(wanted, "do something", is_free=lambda port: port == 19092)
     require_free(wanted, "do something", is_free=lambda _: True)
 
 
-def test_restarts_come_slower_and_slower_up_to_a_limit() -> None:
+def test_the_pause_before_a_restart_grows_up_to_a_limit() -> None:
     pauses = [restart_pause(failures) for failures in range(1, 12)]
     assert pauses[:3] == [0.5, 1.0, 2.0]
     assert pauses == sorted(pauses)
-    assert pauses[-1] == LONGEST_PAUSE_SECONDS
+    assert pauses[-1] == MAX_PAUSE_SECONDS
 
 
-def test_the_token_of_the_environment_is_taken_and_a_short_one_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_token_of_the_environment_is_used_and_a_short_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CANDLEKEEP_ADMIN_TOKEN", "a" * 24)
     assert demo_token() == "a" * 24
     monkeypatch.setenv("CANDLEKEEP_ADMIN_TOKEN", "short")
@@ -108,7 +108,7 @@ def test_the_token_of_the_environment_is_taken_and_a_short_one_refused(monkeypat
     assert demo_token() != demo_token()
 
 
-def test_the_folders_secrets_are_its_owners_and_the_password_stays(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_secrets_and_the_password_does_not_change(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "demo")
     folder.prepare()
     password = folder.postgres_password()

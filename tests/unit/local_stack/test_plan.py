@@ -36,7 +36,7 @@ def all_ports(first: int) -> list[int]:
     return [*services, ports.kafka.broker, ports.kafka.controller, ports.postgres]
 
 
-def test_the_defaults_are_the_documented_ones() -> None:
+def test_the_default_ports_are_the_documented_ones() -> None:
     ports = Ports.fixed()
     assert ports.kafka == KafkaPorts(broker=19092, controller=29092)
     assert ports.postgres == 15432
@@ -51,42 +51,42 @@ def test_the_defaults_are_the_documented_ones() -> None:
 
 
 @pytest.mark.parametrize("first", [1024, 8000, 8001, 9092, 15432, 19092, 29092, 65000])
-def test_no_two_processes_of_a_stack_get_the_same_port(first: int) -> None:
+def test_all_processes_of_a_stack_have_different_ports(first: int) -> None:
     ports = all_ports(first)
     assert len(set(ports)) == len(ports)
     assert all(0 < port <= 65535 for port in ports)
 
 
-def test_the_port_that_a_conflict_suggests_moves_the_whole_stack() -> None:
+def test_the_suggested_port_moves_the_whole_stack() -> None:
     assert not set(all_ports(8000)) & set(all_ports(8100))
 
 
-def test_the_simulator_is_told_its_port() -> None:
+def test_the_simulator_gets_its_port() -> None:
     (simulator,) = plan_services((SIMULATOR,), Ports.fixed(), {})
     assert simulator.argv[-2:] == ("--port", "8010")
 
 
-def test_only_who_needs_the_database_or_the_token_is_told_of_it() -> None:
+def test_only_services_that_need_the_database_or_the_token_get_it() -> None:
     inherited = {"DATABASE_URL": "postgresql://elsewhere", "CANDLEKEEP_ADMIN_TOKEN": "x" * 30}
-    told = {role.name: the_environment_of(role.name, inherited=inherited) for role in SERVICES}
-    assert {name for name, env in told.items() if "DATABASE_URL" in env} == {
+    by_service = {role.name: the_environment_of(role.name, inherited=inherited) for role in SERVICES}
+    assert {name for name, env in by_service.items() if "DATABASE_URL" in env} == {
         "admin-api",
         "log-writer",
         "candle-writer",
     }
-    assert told["admin-api"]["DATABASE_URL"].endswith(":15432/candlekeep")
-    assert {name: env["CANDLEKEEP_ADMIN_TOKEN"] for name, env in told.items() if "CANDLEKEEP_ADMIN_TOKEN" in env} == {
-        ADMIN_API.name: "t" * 24
-    }
+    assert by_service["admin-api"]["DATABASE_URL"].endswith(":15432/candlekeep")
+    assert {
+        name: env["CANDLEKEEP_ADMIN_TOKEN"] for name, env in by_service.items() if "CANDLEKEEP_ADMIN_TOKEN" in env
+    } == {ADMIN_API.name: "t" * 24}
 
 
-def test_simulated_exchanges_are_reached_at_the_simulator_and_real_ones_where_they_are() -> None:
+def test_exchange_urls_are_overridden_only_with_the_simulator() -> None:
     urls = json.loads(the_environment_of("collector")["EXCHANGE_URL_OVERRIDES"])
     assert urls == dict.fromkeys(SIMULATED_EXCHANGES, "http://127.0.0.1:8010")
     assert "EXCHANGE_URL_OVERRIDES" not in the_environment_of("collector", simulator_url=None)
 
 
-def test_what_the_operator_exports_reaches_the_services_but_not_over_the_stack_s_addresses() -> None:
+def test_services_inherit_variables_except_the_addresses_of_the_stack() -> None:
     inherited = {"RUN_DEADLINE_SECONDS": "30", "LOG_FORMAT": "json", "HTTP_PORT": "1", "KAFKA_BOOTSTRAP_SERVERS": "x:1"}
     environment = the_environment_of("collector", inherited=inherited)
     assert environment["RUN_DEADLINE_SECONDS"] == "30"
@@ -95,7 +95,7 @@ def test_what_the_operator_exports_reaches_the_services_but_not_over_the_stack_s
     assert environment["KAFKA_BOOTSTRAP_SERVERS"] == "127.0.0.1:19092"
 
 
-def test_an_override_of_one_process_wins_over_its_role_s_and_that_over_everybody_s() -> None:
+def test_overrides_of_a_process_win_over_those_of_its_role_and_of_all() -> None:
     overrides = {"*": {"A": "all", "B": "all", "C": "all"}, "collector": {"B": "role", "C": "role"}}
     overrides["collector-2"] = {"C": "one"}
     environment = the_environment_of("collector-2", overrides=overrides)

@@ -1,4 +1,4 @@
-from local_stack.api_client import EXAMPLES, news
+from local_stack.api_client import EXAMPLES, new_runs
 from local_stack.plan import SIMULATED_EXCHANGES
 
 
@@ -16,22 +16,22 @@ def a_row(log_id: int, finished_at: str = "2025-01-15T10:00:03Z", **changes: obj
     return {**row, **changes}
 
 
-def test_only_runs_not_seen_before_are_news_in_the_order_in_which_they_finished() -> None:
+def test_new_runs_are_sorted_by_their_end() -> None:
     rows = [a_row(3, "2025-01-15T10:00:09Z"), a_row(2, "2025-01-15T10:00:08Z"), a_row(1), a_row(4)]
-    assert [run.log_id for run in news(rows, frozenset({1}))] == [4, 2, 3]
+    assert [run.log_id for run in new_runs(rows, frozenset({1}))] == [4, 2, 3]
 
 
-def test_a_run_is_one_line_with_what_it_collected() -> None:
-    (run,) = news([a_row(1)], frozenset())
+def test_a_run_is_one_line_with_its_number_of_candles() -> None:
+    (run,) = new_runs([a_row(1)], frozenset())
     assert run.line() == "10:00:03  BTC/USDT   binance   success    0.25 s     12 candles"
 
 
-def test_a_failed_run_is_one_line_with_the_beginning_of_its_reason() -> None:
+def test_a_failed_run_is_one_line_with_the_first_line_of_its_error() -> None:
     reason = "binance is under maintenance\nand more"
-    (run,) = news([a_row(1, status="failed", error_message=reason, duration_seconds=None)], frozenset())
+    (run,) = new_runs([a_row(1, status="failed", error_message=reason, duration_seconds=None)], frozenset())
     assert run.line() == "10:00:03  BTC/USDT   binance   failed     0.00 s  binance is under maintenance"
 
 
-def test_the_examples_are_four_symbols_on_exchanges_that_the_simulator_has() -> None:
+def test_the_examples_are_four_symbols_on_simulated_exchanges() -> None:
     assert [symbol for symbol, *_ in EXAMPLES] == ["BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT"]
     assert {exchange for _, exchange, _ in EXAMPLES} <= set(SIMULATED_EXCHANGES)

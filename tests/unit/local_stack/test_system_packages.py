@@ -91,7 +91,7 @@ def test_the_target_goes_on_without_a_package_that_cannot_be_installed(machine: 
 
 
 @pytest.mark.parametrize(("user", "is_debian"), [(1000, True), (0, False)], ids=["not root", "not Debian"])
-def test_others_are_told_what_to_install(
+def test_others_get_the_names_of_the_packages_to_install(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, user: int, is_debian: bool
 ) -> None:
     if is_debian:
@@ -110,7 +110,7 @@ def test_a_target_ends_when_it_cannot_run_without_the_package(machine: Machine) 
         machine.provide(required=True)
 
 
-def test_python_without_ensurepip_is_told_the_package_of_its_own_version(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_without_ensurepip_names_the_package_of_its_own_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(system_packages, "find_spec", lambda _: None)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     said: list[str] = []

@@ -1,4 +1,4 @@
-"""What to collect, as announced by admin-api. Topic `config-changes`, compacted, keyed by config id."""
+"""The configs to collect, as published by admin-api. Topic `config-changes`, compacted, keyed by config id."""
 
 from typing import Literal
 
@@ -10,24 +10,24 @@ from contracts.vocabulary import ExchangeId, Symbol, Timeframes
 
 
 class CollectionConfig(Model):
-    """A config's full state at one version."""
+    """The full state of a config at one version."""
 
     config_id: int = Field(gt=0, description="The config's id in the API and in data_collection_configs.")
     version: int = Field(
-        gt=0, description="Raised by every change; consumers drop versions older than the one they hold."
+        gt=0, description="Every change raises it. Consumers ignore versions older than the one that they have."
     )
     exchange: ExchangeId
     symbol: Symbol
     timeframes: Timeframes
-    interval_minutes: int = Field(ge=1, le=10080, description="A run falls due every so many minutes.")
-    enabled: bool = Field(description="Whether the scheduler emits ticks for it.")
+    interval_minutes: int = Field(ge=1, le=10080, description="The number of minutes between two runs.")
+    enabled: bool = Field(description="Whether the scheduler publishes ticks for the config.")
     updated_at: Instant = Field(
-        description="When this version was written; slots before it do not count on a new grid."
+        description="When this version was written. On a new grid, slots before this time are ignored."
     )
 
 
 class ConfigChanged(Event):
-    """A config was created or changed; carries its whole new state."""
+    """A config was created or changed. The event contains the whole new state."""
 
     type: Literal["ConfigChanged"] = "ConfigChanged"
     config: CollectionConfig = Field(description="The whole new state.")
@@ -38,11 +38,11 @@ class ConfigChanged(Event):
 
 
 class ConfigRemoved(Event):
-    """A config was deleted. A tombstone under the same key follows, so that compaction forgets it."""
+    """A config was deleted. A tombstone under the same key follows, so that compaction removes it."""
 
     type: Literal["ConfigRemoved"] = "ConfigRemoved"
-    config_id: int = Field(gt=0, description="The config that is gone.")
-    version: int = Field(gt=0, description="One more than the last version announced.")
+    config_id: int = Field(gt=0, description="The config that was deleted.")
+    version: int = Field(gt=0, description="One more than the last published version.")
 
     @override
     def key(self) -> str:

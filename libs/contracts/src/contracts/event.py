@@ -1,4 +1,4 @@
-"""What every event has in common."""
+"""The base classes of all events."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -10,8 +10,8 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 def _to_utc(instant: datetime) -> datetime:
     try:
         return instant.astimezone(UTC)
-    except OverflowError as error:  # pydantic turns only a ValueError into "not valid"
-        raise ValueError("a time that cannot be given in UTC") from error
+    except OverflowError as error:  # pydantic reports only a ValueError as invalid input
+        raise ValueError("the time cannot be given in UTC") from error
 
 
 Instant = Annotated[AwareDatetime, AfterValidator(_to_utc)]
@@ -25,20 +25,20 @@ class Model(BaseModel):
 
 
 class Event(Model):
-    """News: something happened. Past tense, self-sufficient, and it knows its own Kafka key."""
+    """A fact that a service publishes. A consumer needs no other data to handle it. Its name is in the past tense."""
 
     schema_version: int = Field(
-        default=1, description="Raised when a field changes its meaning; new fields do not raise it."
+        default=1, description="Raised if the meaning of a field changes. New fields do not raise it."
     )
-    event_id: UUID = Field(default_factory=uuid4, description="Unique per event; the CloudEvents id.")
+    event_id: UUID = Field(default_factory=uuid4, description="Unique per event. It is also the CloudEvents id.")
     occurred_at: Instant = Field(description="When it happened, by the producer's clock, in UTC.")
 
     def key(self) -> str:
-        """The Kafka key: it decides the partition, and with that the order and the owner."""
+        """The Kafka key. It determines the partition, and so the order of the events and the consumer."""
         raise NotImplementedError
 
 
 def event_type(event: type[Event] | Event) -> str:
-    """The event's name on the wire, e.g. `TickDue`: the value of its `type` field."""
+    """The event's name in Kafka, such as `TickDue`: the value of its `type` field."""
     fields: dict[str, Any] = (event if isinstance(event, type) else type(event)).model_fields
     return str(fields["type"].default)

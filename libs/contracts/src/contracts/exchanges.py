@@ -1,4 +1,4 @@
-"""How exchanges fare. Topic `exchange-health`, compacted, keyed by exchange id."""
+"""The health of exchanges. Topic `exchange-health`, compacted, keyed by exchange id."""
 
 from typing import Literal
 
@@ -10,15 +10,21 @@ from contracts.vocabulary import ErrorClass, ExchangeId, ExchangeState
 
 
 class ExchangeHealthChanged(Event):
-    """A collector sees an exchange in another state than before, or knows better how long it will last."""
+    """The state of an exchange changed, or its expected end changed, as one collector sees it."""
 
     type: Literal["ExchangeHealthChanged"] = "ExchangeHealthChanged"
     exchange: ExchangeId
-    state: ExchangeState = Field(description="Everything but ok: no requests, but for one probe at a time.")
-    until: Instant | None = Field(description="No request before this instant; null when the exchange is ok.")
-    error_class: ErrorClass | None = Field(description="The class of its last failure; null when the exchange is ok.")
-    reason: str | None = Field(description="What it said last; null when the exchange is ok.")
-    collector: str = Field(description="Who saw it, as host:pid. Each collector of an exchange sees it for itself.")
+    state: ExchangeState = Field(
+        description="In every state but ok, the collector sends no requests except one probe at a time."
+    )
+    until: Instant | None = Field(
+        description="The collector sends no request before this time. Null if the state is ok."
+    )
+    error_class: ErrorClass | None = Field(description="The error class of the last failure. Null if the state is ok.")
+    reason: str | None = Field(description="The last error message of the exchange. Null if the state is ok.")
+    collector: str = Field(
+        description="The collector that reports this, as host:pid. Several collectors of an exchange report separately."
+    )
 
     @override
     def key(self) -> str:

@@ -1,4 +1,4 @@
-"""What became of a tick. Topic `run-events`, keyed by config id."""
+"""The start and the end of runs. Topic `run-events`, keyed by config id."""
 
 from typing import Literal, Self
 from uuid import UUID
@@ -11,36 +11,37 @@ from contracts.vocabulary import ErrorClass, ExchangeId, RunStatus, Symbol, Time
 
 
 class TimeframeResult(Model):
-    """What one timeframe of a run collected, or why it did not."""
+    """The result of one timeframe of a run: the collected candles, or the error."""
 
     timeframe: Timeframe
-    candles: int = Field(ge=0, description="Closed, valid candles published.")
-    pages: int = Field(ge=0, description="Answers read from the exchange.")
+    candles: int = Field(ge=0, description="The number of closed, valid candles published.")
+    pages: int = Field(ge=0, description="The number of responses read from the exchange.")
     first_open: Instant | None = Field(default=None, description="Open time of the first candle collected.")
     last_open: Instant | None = Field(default=None, description="Open time of the last candle collected.")
-    error_class: ErrorClass | None = Field(default=None, description="Null exactly when it was collected.")
-    error_message: str | None = Field(default=None, description="For a person.")
+    error_class: ErrorClass | None = Field(default=None, description="Null only if the timeframe was collected.")
+    error_message: str | None = Field(default=None, description="The error in words, for a person.")
     note: str | None = Field(
-        default=None, description="What a person should know though nothing failed, such as history no longer offered."
+        default=None,
+        description="A remark although nothing failed, for example that the exchange no longer offers older candles.",
     )
 
 
 class RunStarted(Event):
-    """A collector took a tick up."""
+    """A collector started the run of a tick."""
 
     type: Literal["RunStarted"] = "RunStarted"
-    run_id: UUID = Field(description="The id of the tick that asked for it.")
-    config_id: int = Field(gt=0, description="The config that is collected.")
+    run_id: UUID = Field(description="The run id of the tick.")
+    config_id: int = Field(gt=0, description="The config that the run collects.")
     exchange: ExchangeId
     symbol: Symbol
     timeframes: Timeframes
-    trigger: Trigger = Field(description="Why the run exists.")
-    scheduled_for: Instant = Field(description="The slot; for a manual or initial run, when it was asked for.")
-    started_at: Instant = Field(description="When the collector took the tick up.")
+    trigger: Trigger = Field(description="The reason for the run.")
+    scheduled_for: Instant = Field(description="The slot. For a manual or initial run: when it was requested.")
+    started_at: Instant = Field(description="When the collector started the run.")
     deadline_at: Instant = Field(
-        description="The run ends by itself by then; later than this plus a grace, its collector is gone."
+        description="The run ends by itself at this time. A run that is open for longer has lost its collector."
     )
-    collector: str = Field(description="Which instance runs it.")
+    collector: str = Field(description="The instance that does the run.")
 
     @override
     def key(self) -> str:
@@ -48,37 +49,35 @@ class RunStarted(Event):
 
 
 class RunFinished(Event):
-    """A run ended. The log row can be written from this event alone, should RunStarted come later or never."""
+    """A run ended. log-writer can write the row from this event alone, if RunStarted arrives later or never."""
 
     type: Literal["RunFinished"] = "RunFinished"
-    run_id: UUID = Field(description="The id of the tick that asked for it.")
-    config_id: int = Field(gt=0, description="The config that is collected.")
+    run_id: UUID = Field(description="The run id of the tick.")
+    config_id: int = Field(gt=0, description="The config that the run collects.")
     exchange: ExchangeId
     symbol: Symbol
     timeframes: Timeframes
-    trigger: Trigger = Field(description="Why the run exists.")
-    scheduled_for: Instant = Field(description="The slot; for a manual or initial run, when it was asked for.")
-    started_at: Instant = Field(description="When the collector took the tick up.")
-    finished_at: Instant = Field(description="When it ended, by the same clock as started_at.")
+    trigger: Trigger = Field(description="The reason for the run.")
+    scheduled_for: Instant = Field(description="The slot. For a manual or initial run: when it was requested.")
+    started_at: Instant = Field(description="When the collector started the run.")
+    finished_at: Instant = Field(description="When the run ended, by the same clock as started_at.")
     status: Literal[RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.SKIPPED] = Field(
-        description="success: every timeframe was collected. skipped: the config was still being collected when a slot "
-        "fell due; manual runs wait instead."
+        description="success: every timeframe was collected. skipped: another run of the config was in progress when a "
+        "slot was due; manual runs wait instead."
     )
-    records_collected: int = Field(ge=0, description="Candles published, over all timeframes.")
-    error_class: ErrorClass | None = Field(default=None, description="Null exactly when the run succeeded.")
-    error_message: str | None = Field(
-        default=None, description="For a person: what happened and, where known, what to do."
-    )
-    results: tuple[TimeframeResult, ...] = Field(description="A row per timeframe; empty for a skipped run.")
+    records_collected: int = Field(ge=0, description="The number of candles published, over all timeframes.")
+    error_class: ErrorClass | None = Field(default=None, description="Null only if the run succeeded.")
+    error_message: str | None = Field(default=None, description="The error in words, with the remedy if it is known.")
+    results: tuple[TimeframeResult, ...] = Field(description="One result per timeframe. Empty for a skipped run.")
     covered_until: Instant | None = Field(
         default=None,
-        description="For a successful run: all timeframes are collected up to here; the next window starts here.",
+        description="For a successful run: all timeframes are collected up to here, and the next window starts here.",
     )
 
     @model_validator(mode="after")
     def _outcome_is_consistent(self) -> Self:
         if (self.status is RunStatus.SUCCESS) != (self.error_class is None):
-            raise ValueError("error_class is null exactly when status is success")
+            raise ValueError("error_class must be null if the status is success, and must be set otherwise")
         if self.finished_at < self.started_at:
             raise ValueError("finished_at is before started_at")
         return self

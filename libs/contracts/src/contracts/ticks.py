@@ -1,4 +1,4 @@
-"""What is due. Topic `ticks`, keyed by lane, so that one collector at a time owns an exchange's rate budget."""
+"""Runs that are due. Topic `ticks`, keyed by lane, so that one collector at a time owns an exchange's rate limit."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,31 +16,36 @@ _RUN_NAMESPACE = UUID("5b0f6d0e-5f43-4f0e-9a3c-0a8c1c9d7e11")
 
 
 class TickDue(Event):
-    """A run fell due. Carries all that a stateless collector needs to carry it out."""
+    """A run is due. The event contains all that a collector needs for the run."""
 
     type: Literal["TickDue"] = "TickDue"
     run_id: UUID = Field(
-        description="Deterministic per (config, slot): the same slot is the same run, whoever emits it. For a "
-        "manual run: the id that its triggers were answered."
+        description="Computed from config and slot: the same slot gives the same id in every scheduler. For a "
+        "manual run: the id in the responses to its triggers."
     )
-    config: CollectionConfig = Field(description="The config as it was when the tick was emitted.")
-    trigger: Trigger = Field(description="Why the run exists: its slot, a new config, or somebody asked.")
+    config: CollectionConfig = Field(description="The config at the time when the tick was published.")
+    trigger: Trigger = Field(description="The reason for the run: a slot, a new config, or a request.")
     scheduled_for: Instant = Field(
-        description="The slot; for a manual or initial run, when it was asked for (the first of several triggers)."
+        description="The slot. For a manual or initial run: when it was requested (by the first of several triggers)."
     )
     window_start: Instant | None = Field(
-        description="Collect from here, where the last successful run ended. Null: never collected, one full page back."
+        description="Collect from here, the end of the last successful run. Null: no run has succeeded yet, so collect "
+        "one full page."
     )
-    deadline_seconds: int = Field(gt=0, description="The run may take this long once it has started.")
-    lane: str = Field(min_length=1, description="The exchange id, plus #n where an exchange has more than one lane.")
-    missed_slots: int = Field(default=0, ge=0, description="Earlier slots that this tick makes up for, after downtime.")
+    deadline_seconds: int = Field(
+        gt=0, description="The longest time that the run may take after its start, in seconds."
+    )
+    lane: str = Field(min_length=1, description="The exchange id, plus #n if the exchange has more than one lane.")
+    missed_slots: int = Field(
+        default=0, ge=0, description="The number of earlier slots that this tick also covers, after downtime."
+    )
 
     @computed_field(  # type: ignore[prop-decorator] # mypy supports no decorators on a property
-        description="Not read: a run collects up to now. Sent because collectors of the previous release require it."
+        description="Not used: a run collects up to now. It is sent because collectors of the previous release need it."
     )
     @property
     def window_end(self) -> datetime:
-        """Only written, never read: it can be removed once no collector of an older release can still be running."""
+        """Written but never read. It can be removed when no collector of an older release can be running."""
         return self.scheduled_for
 
     @override
@@ -49,16 +54,16 @@ class TickDue(Event):
 
 
 def slot_run_id(config_id: int, slot: datetime) -> UUID:
-    """The id of the run of a slot (aware; second precision is enough, microseconds are kept)."""
+    """The id of the run of a slot. The slot needs a time zone, and its microseconds are part of the id."""
     return uuid5(_RUN_NAMESPACE, f"{config_id}@{slot.astimezone(UTC).isoformat(timespec='microseconds')}")
 
 
 def initial_run_id(config_id: int, version: int) -> UUID:
-    """The id of the run that a config gets at once when this version creates or enables it."""
+    """The id of the run that starts at once if this version creates or enables the config."""
     return uuid5(_RUN_NAMESPACE, f"{config_id}#v{version}")
 
 
 def lane_of(exchange: str, config_id: int, lanes: Mapping[str, int]) -> str:
-    """The lane of a config. `lanes` maps exchange id to its number of lanes (1 where it is not named)."""
+    """The lane of a config. `lanes` maps an exchange id to its number of lanes; the default is 1."""
     count = lanes.get(exchange, 1)
     return exchange if count <= 1 else f"{exchange}#{config_id % count}"

@@ -1,6 +1,6 @@
-"""Every topic, declared once and in full. No topic's name is written anywhere else.
+"""All topics. No topic name is written anywhere else.
 
-Partition counts are part of the sharding: changing one moves keys to other owners, so provisioning refuses to.
+A changed number of partitions would move keys to other consumers, so the provisioning command refuses to change it.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from contracts.ticks import TickDue
 
 
 class Cleanup(StrEnum):
-    """What Kafka does with old messages."""
+    """How Kafka removes old messages."""
 
     COMPACT = "compact"
     DELETE = "delete"
@@ -27,20 +27,20 @@ class Cleanup(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Topic:
-    """A topic's whole contract."""
+    """The contract of a topic."""
 
     name: str
     events: tuple[type[Event], ...]
     key: str
-    """What the key holds, in words; `Event.key()` makes it."""
+    """The content of the key in words. `Event.key()` computes it."""
     cleanup: Cleanup
     retention: timedelta | None
-    """None exactly for compacted topics: they keep the latest message per key for ever."""
+    """None only for compacted topics: they keep the latest message of each key indefinitely."""
     partitions: int
     producers: tuple[str, ...]
     consumers: tuple[str, ...]
     tombstones: bool = False
-    """Whether a null value is part of the contract."""
+    """Whether a null value is allowed; it means that the key was deleted."""
     why: str
 
 
@@ -54,7 +54,7 @@ CONFIG_CHANGES: Final = Topic(
     producers=("admin-api",),
     consumers=("scheduler", "admin-api"),
     tombstones=True,
-    why="What to collect. The scheduler restores its book from here, so the newest state of every config stays.",
+    why="The configs to collect. The scheduler restores its book from here, so the latest state of a config is kept.",
 )
 
 SCHEDULE_STATE: Final = Topic(
@@ -67,19 +67,19 @@ SCHEDULE_STATE: Final = Topic(
     producers=("scheduler",),
     consumers=("scheduler", "log-writer", "admin-api"),
     tombstones=True,
-    why="Where each schedule stands: the scheduler's memory. Co-partitioned with config-changes.",
+    why="The state of each schedule, from which the scheduler restores it. Co-partitioned with config-changes.",
 )
 
 TICKS: Final = Topic(
     name="ticks",
     events=(TickDue,),
-    key="lane (exchange id, plus #n where an exchange has several lanes)",
+    key="lane (exchange id, plus #n if the exchange has several lanes)",
     cleanup=Cleanup.DELETE,
     retention=timedelta(days=1),
     partitions=24,
     producers=("scheduler", "admin-api"),
     consumers=("collector",),
-    why="What is due now. A lane belongs to one collector at a time, which therefore owns the exchange's rate budget.",
+    why="Runs that are due. One collector at a time handles a lane, so it owns the rate limit of the exchange.",
 )
 
 RUN_EVENTS: Final = Topic(
@@ -91,7 +91,7 @@ RUN_EVENTS: Final = Topic(
     partitions=12,
     producers=("collector",),
     consumers=("log-writer", "scheduler", "admin-api"),
-    why="What became of each run: the run log, and the scheduler's knowledge of how far a config is covered.",
+    why="The start and the end of each run, for the run log, and for the covered time of each config in the scheduler.",
 )
 
 CANDLES: Final = Topic(
@@ -103,7 +103,7 @@ CANDLES: Final = Topic(
     partitions=12,
     producers=("collector",),
     consumers=("candle-writer",),
-    why="Closed, validated candles on their way to the table; per series in order.",
+    why="Closed, validated candles for the table, in order within each series.",
 )
 
 EXCHANGE_HEALTH: Final = Topic(
@@ -115,7 +115,8 @@ EXCHANGE_HEALTH: Final = Topic(
     partitions=3,
     producers=("collector",),
     consumers=("admin-api", "collector"),
-    why="How each exchange fares: people see a ban begin and end, and a collector that starts keeps it.",
+    why="The health of each exchange. The event stream shows when a ban begins and ends, and a collector that starts "
+    "restores it.",
 )
 
 DEAD_LETTERS: Final = Topic(
@@ -127,7 +128,7 @@ DEAD_LETTERS: Final = Topic(
     partitions=3,
     producers=("scheduler", "collector", "log-writer", "candle-writer"),
     consumers=(),
-    why="Messages that nobody could read or store, with the reason, kept for a person to look at and replay.",
+    why="Messages that a consumer could not read or handle, with the reason. A person can inspect and replay them.",
 )
 
 ALL_TOPICS: Final = (CONFIG_CHANGES, SCHEDULE_STATE, TICKS, RUN_EVENTS, CANDLES, EXCHANGE_HEALTH, DEAD_LETTERS)

@@ -1,4 +1,4 @@
-"""The shared nouns: how an exchange, a symbol, a timeframe and an outcome are written down."""
+"""Shared types: exchange ids, symbols, timeframes, and the states and error classes of runs."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ Timeframes = Annotated[
 
 
 class RunStatus(StrEnum):
-    """A run's state. It only moves forward: from running to one of the others, which are final."""
+    """The state of a run. It changes once, from running to one of the others, which are final."""
 
     RUNNING = "running"
     SUCCESS = "success"
@@ -66,31 +66,31 @@ class RunStatus(StrEnum):
 
 
 class Trigger(StrEnum):
-    """Why a run exists."""
+    """The reason for a run."""
 
     SCHEDULED = "scheduled"
-    """A slot of the config's grid fell due."""
+    """A slot of the config's grid was due."""
     INITIAL = "initial"
     """The config was created or enabled: collect at once, then follow the grid."""
     MANUAL = "manual"
-    """Somebody asked for it."""
+    """A person or a program requested it."""
 
 
 class ExchangeState(StrEnum):
-    """How an exchange fares. Everything but `ok` means: no requests, but for one probe at a time."""
+    """The health of an exchange. In every state but `ok`, collectors send no requests except one probe at a time."""
 
     OK = "ok"
     THROTTLED = "throttled"
-    """We asked too often (429)."""
+    """We sent too many requests (429)."""
     BANNED = "banned"
-    """We went on asking (418)."""
+    """We continued to send requests after that (418)."""
     MAINTENANCE = "maintenance"
     UNREACHABLE = "unreachable"
-    """Several requests in a row came to nothing."""
+    """Several requests in a row got no usable response."""
 
 
 class ErrorClass(StrEnum):
-    """Why a run, or one timeframe of it, did not collect: the code in the run log, in metrics and in alerts."""
+    """The reason why a run, or one timeframe of it, did not collect. Used in the run log, in metrics and in alerts."""
 
     BAD_SYMBOL = "bad_symbol"
     BAD_REQUEST = "bad_request"
@@ -112,5 +112,5 @@ class ErrorClass(StrEnum):
 
 
 def job_name(config_id: int) -> str:
-    """The name under which a config's runs are logged, and its `job_id` in the API."""
+    """The name of a config's runs in the run log. It is also the `job_id` in the API."""
     return f"collect_data_{config_id}"

@@ -1,4 +1,4 @@
-"""`python -m store upgrade | check`, on the database of DATABASE_URL."""
+"""Migrates or checks the database of DATABASE_URL: `python -m store upgrade` or `python -m store check`."""
 
 import asyncio
 import sys
@@ -16,7 +16,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
 @app.command("upgrade")
 def upgrade_command() -> None:
-    """Bring the schema up to this release. Safe to run again, and by several at once."""
+    """Upgrade the schema to this release. It is safe to run this again, or several times at once."""
     settings = load_settings(DatabaseSettings)
     try:
         asyncio.run(upgrade(settings.database_url.get_secret_value()))
@@ -27,7 +27,7 @@ def upgrade_command() -> None:
 
 @app.command("check")
 def check_command() -> None:
-    """Exit 1 and say what to run when the schema is older than this release."""
+    """Exit with 1 if the schema is older than this release, and print the command to run."""
     asyncio.run(_check(load_settings(DatabaseSettings)))
 
 

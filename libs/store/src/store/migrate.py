@@ -1,4 +1,4 @@
-"""Running Alembic from code: no alembic.ini, and no driver besides asyncpg."""
+"""Runs Alembic from code, without alembic.ini and with asyncpg as the only driver."""
 
 import asyncio
 from pathlib import Path
@@ -17,17 +17,17 @@ from runtime.database import async_url
 from runtime.logs import log
 
 _LOCK = 7_226_501_133
-"""Advisory lock: two migrators started at once take turns."""
+"""Advisory lock: two upgrades that are started at once run one after the other."""
 
-_IN_THE_WAY: Final = ("55P03", "40P01")
-"""lock_not_available and deadlock_detected: somebody works with a table that is to be changed."""
+_TABLE_IN_USE: Final = ("55P03", "40P01")
+"""lock_not_available and deadlock_detected: another session uses a table that a migration changes."""
 
 _LOCK_WAIT: Final = "500ms"
 """While a migration waits for a table, readers of the table wait behind it. So the wait is short and is repeated."""
 
 _PAUSE_SECONDS = 2.0
-_PATIENCE_SECONDS = 600.0
-"""For each migration: how long it is tried again while its table is in use."""
+_RETRY_SECONDS = 600.0
+"""For each migration: how long it is retried while its table is in use."""
 
 _CONNECT_SECONDS = 10.0
 _STATEMENT_SECONDS = 3600.0
@@ -41,7 +41,7 @@ def alembic_config() -> Config:
 
 
 def head_revision() -> str:
-    """The revision that this code was written for."""
+    """The revision that this code needs."""
     head = ScriptDirectory.from_config(alembic_config()).get_current_head()
     if head is None:
         raise RuntimeError("the store package was installed without its migrations")
@@ -49,11 +49,11 @@ def head_revision() -> str:
 
 
 async def upgrade(database_url: str, revision: str = "head", config: Config | None = None) -> None:
-    """Bring a database to a revision while services work on it. Each migration is committed by itself.
+    """Migrate a database to a revision while services use it. Each migration is committed by itself.
 
-    `database_url` is postgresql://… in any spelling; `config` is Alembic's, where its revisions are not only ours. If
-    a table is in use, the migration is undone and tried again for ten minutes; then the `DBAPIError` is raised, and the
-    migrations before it stay. Raises `TimeoutError` if another migrator does not end within an hour.
+    `database_url` is a URL of Postgres; `config` is an Alembic configuration with further revisions. If a table is in
+    use, the migration is undone and retried for ten minutes. Then the `DBAPIError` is raised; the migrations before it
+    are kept. Raises `TimeoutError` if another upgrade does not end within an hour.
     """
     limits = {
         "timeout": _CONNECT_SECONDS,
@@ -72,34 +72,40 @@ async def upgrade(database_url: str, revision: str = "head", config: Config | No
                     await connection.run_sync(_upgrade, revision, config or alembic_config())
                     return
                 except PendingRollbackError as error:
-                    # The connection was lost in a concurrent build. Alembic's clean-up then hides the reason.
+                    # The connection was lost during a concurrent build, and the clean-up of Alembic hides the error.
                     raise error.__context__ or error from None
                 except DBAPIError as error:
-                    if getattr(error.orig, "sqlstate", None) not in _IN_THE_WAY:
+                    if getattr(error.orig, "sqlstate", None) not in _TABLE_IN_USE:
                         raise
                     await connection.rollback()
                     before, reached = reached, await connection.run_sync(_current_revision)
                     await connection.rollback()
                     if reached != before:
-                        until = loop.time() + _PATIENCE_SECONDS
+                        until = loop.time() + _RETRY_SECONDS
                     elif loop.time() > until:
                         raise
-                    log.warning("A table is in use, trying again", action="upgrade_waits", error=str(error.orig))
+                    log.warning(
+                        "A table is in use; the migration is retried", action="upgrade_waits", error=str(error.orig)
+                    )
                 await asyncio.sleep(_PAUSE_SECONDS)
     finally:
         await engine.dispose()
 
 
 async def _wait_for_turn(connection: AsyncConnection) -> None:
-    """Take the migrators' lock, until the connection is closed. By asking again and again: the other migrator's
-    concurrent index build would wait for a session that waits inside of a statement, and both would wait for ever.
+    """Take the upgrade lock, which is held until the connection is closed.
+
+    This polls, because a session that waits in a statement would block the concurrent index build of the other upgrade,
+    and both would wait indefinitely.
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + _STATEMENT_SECONDS
     while not await connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": _LOCK}):
         await connection.commit()
         if loop.time() > until:
-            raise TimeoutError("another upgrade of this database has been running for an hour: find it and end it")
+            raise TimeoutError(
+                "another upgrade of this database has been running for an hour: find its session and end it"
+            )
         await asyncio.sleep(_PAUSE_SECONDS)
     await connection.commit()
 

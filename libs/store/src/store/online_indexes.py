@@ -25,7 +25,7 @@ def create_index(name: str, table: str, columns: Sequence[str], **options: Any) 
     """Build an index concurrently, if there is none of this name; `options` are those of `op.create_index`.
 
     An interrupted build leaves an invalid index behind, which Postgres keeps up to date and never uses. It is dropped
-    first and built anew.
+    first and built again.
     """
     with _outside_of_transactions():
         if op.get_bind().scalar(_INVALID, {"name": name}) is not None:

@@ -1,4 +1,4 @@
-"""Refusing to run on a schema older than the code."""
+"""The check that the database schema is not older than the code."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,13 +14,14 @@ from store.migrate import alembic_config, head_revision
 
 
 class SchemaOutOfDate(StartupRefused):
-    """The database's schema is older than this code. The message says what to run."""
+    """The database schema is older than this code. The message names the command to run."""
 
 
 async def ensure_current(engine: AsyncEngine) -> None:
-    """Raise SchemaOutOfDate unless the database is at this code's revision, or at a newer one that it does not know.
+    """Raise SchemaOutOfDate if the schema is older than this code.
 
-    A newer one is accepted: migrations only expand, so the previous release runs on during an upgrade.
+    An unknown revision is taken as a newer one and accepted: migrations only add to the schema, so the previous release
+    continues to work during an upgrade.
     """
     async with engine.connect() as connection:
         current = await connection.run_sync(current_revision)

@@ -1,7 +1,6 @@
-"""Every table, each with the one service that writes it. SQLAlchemy Core: rows are read as rows, written as sets.
+"""All tables (SQLAlchemy Core). One service writes each table; the table's comment names it.
 
-Where Alembic's comparison cannot look (the view `ohlcv`, triggers, storage parameters), the migration is the only
-source.
+The view `ohlcv`, triggers and storage parameters are only in the migrations, because Alembic does not compare them.
 """
 
 import sqlalchemy as sa
@@ -37,9 +36,9 @@ configs = sa.Table(
     sa.CheckConstraint("interval_minutes BETWEEN 1 AND 10080", name="interval_minutes"),
     sa.CheckConstraint("cardinality(timeframes) > 0", name="timeframes"),
     sa.Index(None, "exchange", "symbol"),
-    # A sorting of the API's list each.
+    # One index for each sort order of the API's list.
     *(sa.Index(None, column, "id") for column in ("symbol", "exchange", "created_at", "updated_at")),
-    comment="What to collect. Written by admin-api.",
+    comment="The configs to collect. Written by admin-api.",
 )
 
 config_timeframes = sa.Table(
@@ -50,7 +49,7 @@ config_timeframes = sa.Table(
     sa.Column("timeframe", sa.Text, primary_key=True),
     sa.Column("config_id", sa.BigInteger, sa.ForeignKey(configs.c.id, ondelete="CASCADE"), nullable=False),
     sa.Index(None, "config_id"),
-    comment="Which config collects a timeframe: the key that keeps two configs from collecting the same. "
+    comment="The config that collects a timeframe. The key prevents that two configs collect the same timeframe. "
     "Written by admin-api with each config.",
 )
 
@@ -63,8 +62,8 @@ outbox = sa.Table(
     sa.Column("value", sa.LargeBinary, comment="The event's JSON; null is a tombstone."),
     sa.Column("headers", JSONB, nullable=False, server_default="{}"),
     sa.Column("created_at", _instant, nullable=False, server_default=sa.func.now()),
-    comment="Announcements not yet acknowledged by Kafka. Written by admin-api in the transaction of the change; "
-    "emptied by its relay.",
+    comment="Events that Kafka has not acknowledged yet. Written by admin-api in the transaction of the change, "
+    "deleted by its relay.",
 )
 
 manual_runs = sa.Table(
@@ -91,7 +90,7 @@ execution_logs = sa.Table(
     sa.Column("job_type", sa.Text, nullable=False),
     sa.Column("symbol", sa.Text, nullable=False),
     sa.Column("exchange", sa.Text, nullable=False),
-    sa.Column("timeframe", sa.Text, comment="Null: a run collects all timeframes of its config."),
+    sa.Column("timeframe", sa.Text, comment="Null, because a run collects all timeframes of its config."),
     sa.Column("started_at", _instant, nullable=False),
     sa.Column("finished_at", _instant),
     sa.Column("duration_seconds", DOUBLE_PRECISION),
@@ -104,30 +103,32 @@ execution_logs = sa.Table(
     sa.Column("trigger", sa.Text, nullable=False),
     sa.Column("scheduled_for", _instant, nullable=False),
     sa.Column("error_class", sa.Text),
-    sa.Column("deadline_at", _instant, comment="Past this plus a grace a running run has lost its collector."),
+    sa.Column(
+        "deadline_at", _instant, comment="A run that is still running some time after this has lost its collector."
+    ),
     sa.Column(
         "closed_by_sweep",
         sa.Boolean,
         nullable=False,
         server_default="false",
-        comment="The ending was presumed, not reported: a real one still replaces it.",
+        comment="The end was assumed, not reported. A reported end replaces it.",
     ),
     sa.UniqueConstraint("run_id"),
     sa.CheckConstraint("status IN ('running', 'success', 'failed', 'skipped')", name="status"),
-    # A filter of the API each; every list is ordered by (started_at, id). What comes after these two is compared within
-    # the index, so that two filters at once fetch and count only rows that match both.
+    # One index for each filter of the API. Every list is ordered by (started_at, id). The columns after these two let
+    # Postgres check a second filter in the index, so that it fetches and counts only rows that match both.
     sa.Index(None, "started_at", "id"),
     sa.Index("ix_job_execution_logs_job_name", "job_name", "started_at", "id", "status"),
     sa.Index("ix_job_execution_logs_symbol", "symbol", "started_at", "id", "exchange", "status"),
     sa.Index("ix_job_execution_logs_exchange", "exchange", "started_at", "id", "status"),
     sa.Index(None, "status", "started_at", "id"),
-    # An exchange has millions of runs, of which few failed.
+    # Few of the millions of runs of an exchange failed.
     sa.Index(
         "ix_job_execution_logs_exchange_unsuccessful",
         *("exchange", "status", "started_at", "id"),
         postgresql_where=sa.text("status IN ('failed', 'skipped')"),
     ),
-    # Reports add up what this one includes, without reading the rows.
+    # Reports read the included columns from the index, without the rows.
     sa.Index(
         "ix_job_execution_logs_job_type",
         *("job_type", "started_at", "id"),
@@ -150,9 +151,9 @@ scheduled_jobs = sa.Table(
     sa.Column("last_slot", _instant),
     sa.Column("next_fire_at", _instant),
     sa.Column("covered_until", _instant),
-    sa.Column("updated_at", _instant, nullable=False, comment="When the scheduler said so."),
+    sa.Column("updated_at", _instant, nullable=False, comment="When the scheduler published this state."),
     sa.Index("ix_scheduled_jobs_next_fire_at", "next_fire_at", postgresql_where=sa.text("active")),
-    comment="What the scheduler holds, as of its last word. Written by log-writer from schedule-state.",
+    comment="The latest state of each schedule. Written by log-writer from schedule-state.",
 )
 
 series = sa.Table(
@@ -173,7 +174,7 @@ series = sa.Table(
     sa.Column("last_open", _instant),
     sa.UniqueConstraint("exchange", "symbol", "timeframe"),
     sa.Index(None, "symbol", "exchange", "timeframe"),
-    comment="A (exchange, symbol, timeframe) that has candles. Written by candle-writer.",
+    comment="One row per (exchange, symbol, timeframe) that has candles. Written by candle-writer.",
 )
 
 candles = sa.Table(
@@ -196,35 +197,47 @@ api_tokens = sa.Table(
     sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("role", sa.Text, nullable=False),
-    sa.Column("public_id", sa.Text, nullable=False, comment="The part of the token by which it is found; no secret."),
-    sa.Column("secret_hash", sa.LargeBinary, nullable=False, comment="SHA-256 of its secret, 256 random bits."),
+    sa.Column("public_id", sa.Text, nullable=False, comment="The public part of the token, by which its row is found."),
+    sa.Column(
+        "secret_hash", sa.LargeBinary, nullable=False, comment="SHA-256 of the secret part, which is 256 random bits."
+    ),
     sa.Column("created_at", _instant, nullable=False),
     sa.Column("created_by", sa.Text, nullable=False),
     sa.Column("expires_at", _instant, comment="Null: never."),
-    sa.Column("last_used_at", _instant, comment="To the minute."),
+    sa.Column("last_used_at", _instant, comment="Precise to the minute."),
     sa.Column("revoked_at", _instant),
     sa.UniqueConstraint("public_id"),
     sa.CheckConstraint("role IN ('viewer', 'operator', 'admin')", name="role"),
-    comment="Who may call the API, and as what. Written by admin-api.",
+    comment="The API tokens and their roles. Written by admin-api.",
 )
 
 sessions = sa.Table(
     "sessions",
     metadata,
-    sa.Column("id_hash", sa.LargeBinary, primary_key=True, comment="Of what the cookie holds, by the bootstrap token."),
-    sa.Column("token_id", sa.BigInteger, sa.ForeignKey(api_tokens.c.id), comment="Null: not opened by such a token."),
+    sa.Column(
+        "id_hash",
+        sa.LargeBinary,
+        primary_key=True,
+        comment="HMAC of the cookie's value with the bootstrap token as key.",
+    ),
+    sa.Column(
+        "token_id",
+        sa.BigInteger,
+        sa.ForeignKey(api_tokens.c.id),
+        comment="Null: the session was not opened with an API token.",
+    ),
     sa.Column("actor_kind", sa.Text, nullable=False),
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("role", sa.Text, nullable=False),
     sa.Column("address", sa.Text),
     sa.Column("created_at", _instant, nullable=False),
     sa.Column("last_seen_at", _instant, nullable=False),
-    sa.Column("expires_at", _instant, nullable=False, comment="Whatever happens until then."),
+    sa.Column("expires_at", _instant, nullable=False, comment="The session ends at this time at the latest."),
     sa.Column("revoked_at", _instant),
     sa.Column("subject", sa.Text, comment=_SUBJECT),
     sa.CheckConstraint("role IN ('viewer', 'operator', 'admin')", name="role"),
     sa.Index(None, "expires_at"),
-    comment="Browsers that exchanged a token for a cookie. Written by admin-api.",
+    comment="The sessions of browsers, opened with a token. Written by admin-api.",
 )
 
 audit_log = sa.Table(
@@ -234,7 +247,7 @@ audit_log = sa.Table(
     sa.Column("at", _instant, nullable=False),
     sa.Column("actor_kind", sa.Text, nullable=False),
     sa.Column("actor", sa.Text, nullable=False),
-    sa.Column("token_id", sa.BigInteger, comment="No foreign key: this outlives everything."),
+    sa.Column("token_id", sa.BigInteger, comment="No foreign key, because entries outlive their token."),
     sa.Column("address", sa.Text),
     sa.Column("request_id", sa.Text, nullable=False),
     sa.Column("action", sa.Text, nullable=False),
@@ -245,15 +258,15 @@ audit_log = sa.Table(
     sa.Column("after", JSONB),
     sa.Column("subject", sa.Text, comment=_SUBJECT),
     sa.CheckConstraint("outcome IN ('done', 'refused')", name="outcome"),
-    # A filter of the API each; its list is ordered by (at, id).
+    # One index for each filter of the API. The list is ordered by (at, id).
     sa.Index(None, "at", "id"),
     sa.Index(None, "actor", "at", "id"),
     sa.Index(None, "action", "at", "id"),
     sa.Index(None, "object_type", "object_id", "at", "id"),
     sa.Index(None, "request_id", "at", "id"),
     sa.Index("ix_audit_log_refused", "at", "id", postgresql_where=sa.text("outcome = 'refused'")),
-    comment="Who did what: rows are only ever added, which a trigger sees to. Written by admin-api in the transaction "
-    "of the change.",
+    comment="All changes and refused requests. A trigger prevents that rows are changed or deleted. Written by "
+    "admin-api in the transaction of the change.",
 )
 
 run_hours = sa.Table(
@@ -262,18 +275,25 @@ run_hours = sa.Table(
     sa.Column("hour", _instant, primary_key=True, comment="The UTC hour in which the runs started."),
     sa.Column("job_type", sa.Text, primary_key=True),
     sa.Column("status", sa.Text, primary_key=True),
-    sa.Column("error_class", sa.Text, primary_key=True, comment="Empty: none."),
+    sa.Column("error_class", sa.Text, primary_key=True, comment="Empty: no error."),
     sa.Column("runs", sa.BigInteger, nullable=False),
-    sa.Column("timed_runs", sa.BigInteger, nullable=False, comment="Those that have a duration."),
-    sa.Column("duration_microseconds", sa.BigInteger, nullable=False, comment="Their sum: exact, as no float is."),
+    sa.Column("timed_runs", sa.BigInteger, nullable=False, comment="The number of runs that have a duration."),
+    sa.Column(
+        "duration_microseconds",
+        sa.BigInteger,
+        nullable=False,
+        comment="The sum of the durations, as an integer so that it is exact.",
+    ),
     sa.Column("records", sa.BigInteger, nullable=False),
-    comment="The run log, counted by the hour, but for what run_changes holds. Written by log-writer.",
+    comment="Hourly counts of the run log, without the rows of run_changes. Written by log-writer.",
 )
 
 run_durations = sa.Table(
     "run_durations",
     metadata,
-    sa.Column("span", sa.Text, primary_key=True, comment="hour or day: a month is 30 days and some hours."),
+    sa.Column(
+        "span", sa.Text, primary_key=True, comment="hour or day. A report over a month reads 30 days and a few hours."
+    ),
     sa.Column("begins", _instant, primary_key=True, comment="The UTC hour or day of the start."),
     sa.Column("job_type", sa.Text, primary_key=True),
     sa.Column(
@@ -281,10 +301,10 @@ run_durations = sa.Table(
         sa.Integer,
         primary_key=True,
         autoincrement=False,
-        comment="From 1.02^(bucket - 1) to below 1.02^bucket microseconds; 0: no time at all.",
+        comment="From 1.02^(bucket - 1) to below 1.02^bucket microseconds. 0: less than a microsecond.",
     ),
     sa.Column("runs", sa.BigInteger, nullable=False),
-    comment="How long runs that succeeded or failed took, for percentiles. Written by log-writer with run_hours.",
+    comment="Durations of runs that succeeded or failed, for percentiles. Written by log-writer with run_hours.",
 )
 
 run_changes = sa.Table(
@@ -294,12 +314,14 @@ run_changes = sa.Table(
     sa.Column("job_type", sa.Text, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("error_class", sa.Text, nullable=False),
-    sa.Column("bucket", sa.Integer, comment="As in run_durations; null: has no duration."),
-    sa.Column("runs", sa.BigInteger, nullable=False, comment="How many more; below zero: fewer."),
+    sa.Column("bucket", sa.Integer, comment="As in run_durations. Null: the runs have no duration."),
+    sa.Column(
+        "runs", sa.BigInteger, nullable=False, comment="The change of the number of runs; negative if there are fewer."
+    ),
     sa.Column("duration_microseconds", sa.BigInteger, nullable=False),
     sa.Column("records", sa.BigInteger, nullable=False),
-    comment="What is still to be added to run_hours and run_durations. Written by log-writer in the transaction that "
-    "moves a run's state.",
+    comment="Changes that must still be added to run_hours and run_durations. Written by log-writer in the transaction "
+    "that changes the state of a run.",
 )
 
 run_exchange_hours = sa.Table(
@@ -324,23 +346,31 @@ run_exchange_changes = sa.Table(
     sa.Column("runs", sa.BigInteger, nullable=False, comment="How many more; below zero: fewer."),
     sa.Column("duration_microseconds", sa.BigInteger, nullable=False),
     sa.Column("records", sa.BigInteger, nullable=False),
-    comment="What is still to be added to run_exchange_hours. Written by log-writer in the transaction that moves a "
+    comment="Changes that are not added to run_exchange_hours yet. Written by log-writer in the transaction that moves a "
     "run's state.",
 )
 
 idempotency_keys = sa.Table(
     "idempotency_keys",
     metadata,
-    sa.Column("actor", sa.Text, primary_key=True, comment="Keys of one caller are nothing to another."),
+    sa.Column("actor", sa.Text, primary_key=True, comment="Each caller has its own keys."),
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("method", sa.Text, nullable=False),
     sa.Column("path", sa.Text, nullable=False),
-    sa.Column("request_hash", sa.LargeBinary, nullable=False, comment="Of all that decides what the request does."),
+    sa.Column(
+        "request_hash",
+        sa.LargeBinary,
+        nullable=False,
+        comment="Hash of everything that determines the effect of the request.",
+    ),
     sa.Column("created_at", _instant, nullable=False),
     sa.Column("expires_at", _instant, nullable=False),
-    sa.Column("status", sa.Integer, nullable=False, comment="Of the answer, like what follows."),
+    sa.Column(
+        "status", sa.Integer, nullable=False, comment="The status of the stored response, like the columns after it."
+    ),
     sa.Column("headers", JSONB, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Index(None, "expires_at"),
-    comment="Answers to repeat when a request is sent again. Written by admin-api in the transaction of the change.",
+    comment="Stored responses, for requests that are sent again. Written by admin-api in the transaction of the "
+    "change.",
 )

@@ -152,7 +152,7 @@ async def _poison_found(system: Operated) -> bool:
 async def _system(folder: Path, seed: int) -> AsyncIterator[tuple[Operated, Proxy, Proxy]]:
     """All services come to Postgres and to Kafka by a proxy each; who judges comes directly."""
     async with kafka_detour() as (to_kafka, ports):
-        options = StackOptions(folder=folder, overrides={"*": EVERY_SERVICE}, say=_log_to(folder / "stack.log"))
+        options = StackOptions(folder=folder, overrides={"*": EVERY_SERVICE}, report=_log_to(folder / "stack.log"))
         options = with_kafka_of_its_own(options, ports)
         postgres_port = options.ports.postgres
         async with proxying(LOOPBACK, postgres_port) as to_postgres:

@@ -1,1 +1,1 @@
-"""`candlekeep`: the API at a terminal. Tables for people, `--json` for programs, exit codes for scripts."""
+"""`candlekeep`: the API in a terminal, with tables for people, `--json` for programs and exit codes for scripts."""

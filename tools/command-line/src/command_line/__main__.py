@@ -1,18 +1,18 @@
-"""python -m command_line, and the command `candlekeep`."""
+"""The command `candlekeep`, also as `python -m command_line`."""
 
 import sys
 
 from command_line.app import app
 from command_line.failures import CommandFailed
-from command_line.output import say
+from command_line.output import print_message
 
 
 def main() -> None:
-    """Run, and end with the exit code that says how it went."""
+    """Run the command and exit with its code."""
     try:
         app()
     except CommandFailed as failure:
-        say(f"candlekeep: {failure}")
+        print_message(f"candlekeep: {failure}")
         sys.exit(failure.code)
     except BrokenPipeError:  # `candlekeep logs list | head`
         sys.stderr.close()

@@ -1,31 +1,31 @@
-"""candlekeep candles: what was collected."""
+"""candlekeep candles: the stored candles."""
 
 from typing import Annotated, Final
 
 import typer
 
 from command_line.context import api_of
-from command_line.output import AsJson, Column, moment, print_json, print_table
+from command_line.output import AsJson, Column, format_time, print_json, print_table
 
 _COLUMNS: Final[tuple[Column, ...]] = (
-    ("OPEN TIME (UTC)", lambda row: moment(row["open_time"])),
+    ("OPEN TIME (UTC)", lambda row: format_time(row["open_time"])),
     *((name.upper(), lambda row, name=name: row[name]) for name in ("open", "high", "low", "close", "volume")),
 )
 
 
 def candles(
     context: typer.Context,
-    exchange: Annotated[str, typer.Argument(help="ccxt's id, such as binance.")],
-    symbol: Annotated[str, typer.Argument(help="As ccxt writes it.")],
-    timeframe: Annotated[str, typer.Argument(help="Such as 1m or 1h.")],
-    start: Annotated[str | None, typer.Option(help="From this open time on, UTC.")] = None,
-    end: Annotated[str | None, typer.Option(help="Before this open time, UTC.")] = None,
-    most: Annotated[int, typer.Option("--most", "-n", help="So many at most.", min=1)] = 100,
-    csv: Annotated[bool, typer.Option("--csv", help="CSV instead of a table.")] = False,
+    exchange: Annotated[str, typer.Argument(help="ccxt's exchange id, such as binance.")],
+    symbol: Annotated[str, typer.Argument(help="ccxt's symbol, such as BTC/USDT.")],
+    timeframe: Annotated[str, typer.Argument(help="The length of a candle, such as 1m or 1h.")],
+    start: Annotated[str | None, typer.Option(help="Only candles that open at this time or later, UTC.")] = None,
+    end: Annotated[str | None, typer.Option(help="Only candles that open before this time, UTC.")] = None,
+    most: Annotated[int, typer.Option("--most", "-n", help="The largest number of candles.", min=1)] = 100,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Candles of one series: the newest, or from --start on."""
+    """Print candles of one series: the latest ones, or from --start on."""
     query = {
         "exchange": exchange,
         "symbol": symbol,
@@ -35,12 +35,12 @@ def candles(
         "limit": most,
         "format": "csv" if csv else "json",
     }
-    answer = api_of(context).request(
+    response = api_of(context).request(
         "GET", "/candles", params={name: value for name, value in query.items() if value is not None}
     )
     if csv:
-        return typer.echo(answer.text, nl=False)
+        return typer.echo(response.text, nl=False)
     if as_json:
-        return print_json(answer.json())
-    print_table(_COLUMNS, answer.json(), nothing="There are no such candles.")
+        return print_json(response.json())
+    print_table(_COLUMNS, response.json(), nothing="No candles match.")
     return None

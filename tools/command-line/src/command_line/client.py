@@ -1,4 +1,4 @@
-"""Requests to the API, and its refusals as failures of ours."""
+"""Requests to the API. An error of the API becomes an exception."""
 
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
@@ -10,20 +10,20 @@ from command_line.failures import Refused, Unreachable
 from command_line.settings import Settings
 
 PREFIX: Final = "/api/v1/admin/data-collection"
-_SECONDS: Final = 30.0
+_TIMEOUT_SECONDS: Final = 30.0
 Query = Mapping[str, Any]
 
 
 class Api:
-    """Close it, or use it as a context."""
+    """An HTTP client of the API. Close it, or use it as a context manager."""
 
     def __init__(self, settings: Settings, transport: httpx.BaseTransport | None = None) -> None:
-        """`transport` stands in for the network."""
+        """`transport` replaces the network in tests."""
         self._url = settings.url
         self.http = httpx.Client(
             base_url=settings.url + PREFIX,
             headers={"Authorization": f"Bearer {settings.token}", "User-Agent": "candlekeep"},
-            timeout=_SECONDS,
+            timeout=_TIMEOUT_SECONDS,
             transport=transport,
         )
 
@@ -34,53 +34,53 @@ class Api:
         self.http.close()
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """An answer that is a success. Raises `Refused` and `Unreachable`."""
+        """Sends a request and returns the response, which is a success. Raises `Refused` and `Unreachable`."""
         try:
-            answer = self.http.request(method, path, **options)
+            response = self.http.request(method, path, **options)
         except httpx.HTTPError as error:
             raise Unreachable(f"{self._url} does not answer: {error}") from error
-        require_success(answer)
-        return answer
+        require_success(response)
+        return response
 
     def get(self, path: str, **query: Any) -> Any:
-        """JSON. What is None in the query is left out."""
+        """The response's JSON. Query parameters that are None are not sent."""
         return self.request("GET", path, params=_present(query)).json()
 
     def rows(self, path: str, *, most: int | None, page: int, **query: Any) -> Iterator[dict[str, Any]]:
-        """The rows of a list, page after page along its links: at most so many, or all."""
+        """The rows of a list, read page by page. `most` limits the number of rows; None means all."""
         left, target, params = most, path, _present(query)
         while left is None or left > 0:
             params = {**params, "limit": page if left is None else min(page, left)}
-            answer = self.request("GET", target, params=params)
-            found = answer.json()
+            response = self.request("GET", target, params=params)
+            found = response.json()
             yield from found
             left = None if left is None else left - len(found)
-            following = answer.links.get("next", {}).get("url")
-            if following is None:
+            next_page = response.links.get("next", {}).get("url")
+            if next_page is None:
                 return
-            given = httpx.URL(following).params
-            params = {name: given.get_list(name) for name in given}
+            next_params = httpx.URL(next_page).params
+            params = {name: next_params.get_list(name) for name in next_params}
 
 
-def require_success(answer: httpx.Response) -> None:
-    """Raises `Refused` or `Unreachable` with what the API says, its hints included."""
-    if answer.is_success:
+def require_success(response: httpx.Response) -> None:
+    """Raises `Refused` or `Unreachable` with the error message of the API."""
+    if response.is_success:
         return
-    said = explanation(answer)
-    if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise Unreachable(said)
-    raise Refused(said)
+    message = explanation(response)
+    if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise Unreachable(message)
+    raise Refused(message)
 
 
-def explanation(answer: httpx.Response) -> str:
-    """A problem in words; other bodies are no API of ours."""
+def explanation(response: httpx.Response) -> str:
+    """The error message of a response. A body that is not problem JSON does not come from Candlekeep."""
     try:
-        problem = answer.json()
-        words = f"{problem['title']}: {problem['detail']}"
+        problem = response.json()
+        message = f"{problem['title']}: {problem['detail']}"
     except (ValueError, KeyError, TypeError):
-        return f"{answer.url} answered {answer.status_code}, and not as Candlekeep does: is this its address?"
-    name = answer.headers.get("X-Request-ID")
-    return f"{words} (request {name})" if name else words
+        return f"{response.url} returned {response.status_code}, but not in Candlekeep's format; check the address"
+    request_id = response.headers.get("X-Request-ID")
+    return f"{message} (request {request_id})" if request_id else message
 
 
 def _present(query: Query) -> dict[str, Any]:

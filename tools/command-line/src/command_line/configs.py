@@ -1,4 +1,4 @@
-"""candlekeep configs: what is collected."""
+"""candlekeep configs: the configs, which define what is collected."""
 
 from typing import Annotated, Any, Final
 
@@ -6,10 +6,10 @@ import typer
 
 from command_line import files
 from command_line.context import api_of
-from command_line.output import AsJson, Column, moment, print_facts, print_json, print_table, say
+from command_line.output import AsJson, Column, format_time, print_facts, print_json, print_message, print_table
 from command_line.waiting import require_success_of, wait_for_run
 
-app = typer.Typer(no_args_is_help=True, help="What is collected.")
+app = typer.Typer(no_args_is_help=True, help="Show and change the configs.")
 
 _COLUMNS: Final[tuple[Column, ...]] = (
     ("ID", lambda config: config["id"]),
@@ -23,46 +23,48 @@ _COLUMNS: Final[tuple[Column, ...]] = (
 _PAGE: Final = 100
 
 ConfigId = Annotated[int, typer.Argument(help="The config's id.", min=1)]
-ConfigIds = Annotated[list[int], typer.Argument(help="One or more ids.", min=1)]
-Timeframes = Annotated[str, typer.Option("--timeframes", "-t", help="Separated by commas: 1m,5m,1h.")]
+ConfigIds = Annotated[list[int], typer.Argument(help="The ids of one or more configs.", min=1)]
+Timeframes = Annotated[str, typer.Option("--timeframes", "-t", help="Timeframes, separated by commas: 1m,5m,1h.")]
 Every = Annotated[int, typer.Option("--every", "-e", help="Minutes from one run to the next.", min=1)]
 
 
 @app.command("list")
 def list_configs(
     context: typer.Context,
-    exchange: Annotated[str | None, typer.Option(help="Only of this exchange.")] = None,
-    enabled: Annotated[bool | None, typer.Option("--enabled/--disabled", help="Only those.")] = None,
+    exchange: Annotated[str | None, typer.Option(help="Only configs of this exchange.")] = None,
+    enabled: Annotated[
+        bool | None, typer.Option("--enabled/--disabled", help="Only enabled, or only disabled configs.")
+    ] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """All configs, or some."""
+    """List all configs, or some of them."""
     rows = api_of(context).rows("/configs", most=None, page=_PAGE, exchange=exchange, enabled=enabled)
     if as_json:
         return print_json(list(rows))
-    print_table(_COLUMNS, rows, nothing="There are no such configs. Make one with `candlekeep configs add`.")
+    print_table(_COLUMNS, rows, nothing="No configs match. Create one with `candlekeep configs add`.")
     return None
 
 
 @app.command("show")
 def show_config(context: typer.Context, config_id: ConfigId, *, as_json: AsJson = False) -> None:
-    """One config."""
+    """Show one config."""
     _show(api_of(context).get(f"/configs/{config_id}"), as_json=as_json)
 
 
 @app.command("add")
 def add_config(
     context: typer.Context,
-    exchange: Annotated[str, typer.Argument(help="ccxt's id, such as binance.")],
-    symbol: Annotated[str, typer.Argument(help="As ccxt writes it: BTC/USDT, or BTC/USDT:USDT for a swap.")],
+    exchange: Annotated[str, typer.Argument(help="ccxt's exchange id, such as binance.")],
+    symbol: Annotated[str, typer.Argument(help="ccxt's symbol: BTC/USDT, or BTC/USDT:USDT for a swap.")],
     timeframes: Timeframes,
     every: Every = 10,
-    enabled: Annotated[bool, typer.Option("--enabled/--disabled", help="Whether it is collected from now on.")] = True,
-    description: Annotated[str | None, typer.Option(help="A word for people.")] = None,
+    enabled: Annotated[bool, typer.Option("--enabled/--disabled", help="Whether collection starts now.")] = True,
+    description: Annotated[str | None, typer.Option(help="A description for people.")] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Collect something new. Its first run starts at once."""
+    """Create a config. Its first run starts at once."""
     body = {
         "exchange": exchange,
         "symbol": symbol,
@@ -78,18 +80,20 @@ def add_config(
 def set_config(
     context: typer.Context,
     config_id: ConfigId,
-    timeframes: Annotated[str | None, typer.Option("--timeframes", "-t", help="Separated by commas.")] = None,
+    timeframes: Annotated[
+        str | None, typer.Option("--timeframes", "-t", help="Timeframes, separated by commas.")
+    ] = None,
     every: Annotated[int | None, typer.Option("--every", "-e", help="Minutes from one run to the next.", min=1)] = None,
-    exchange: Annotated[str | None, typer.Option(help="ccxt's id.")] = None,
-    symbol: Annotated[str | None, typer.Option(help="As ccxt writes it.")] = None,
-    description: Annotated[str | None, typer.Option(help="Empty takes it away.")] = None,
+    exchange: Annotated[str | None, typer.Option(help="ccxt's exchange id.")] = None,
+    symbol: Annotated[str | None, typer.Option(help="ccxt's symbol.")] = None,
+    description: Annotated[str | None, typer.Option(help="A description for people. An empty text removes it.")] = None,
     if_version: Annotated[
-        int | None, typer.Option(help="Only if this is still its version; else nothing is changed.", min=1)
+        int | None, typer.Option(help="Change nothing if the config has another version than this.", min=1)
     ] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Change a config. What is not named stays."""
+    """Change a config. Options that are not given leave the value unchanged."""
     changes: dict[str, Any] = {"exchange": exchange, "symbol": symbol, "interval_minutes": every}
     changes["timeframes"] = None if timeframes is None else _split(timeframes)
     changes = {name: value for name, value in changes.items() if value is not None}
@@ -98,33 +102,33 @@ def set_config(
     if not changes:
         raise typer.BadParameter("Name at least one thing to change, such as --every 5.")
     headers = {} if if_version is None else {"If-Match": f'"{if_version}"'}
-    answer = api_of(context).request("PUT", f"/configs/{config_id}", json=changes, headers=headers)
-    _show(answer.json(), as_json=as_json)
+    response = api_of(context).request("PUT", f"/configs/{config_id}", json=changes, headers=headers)
+    _show(response.json(), as_json=as_json)
 
 
 @app.command("rm")
 def remove_configs(
     context: typer.Context,
     config_ids: ConfigIds,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Stop collecting for good. Logs and candles stay."""
+    """Delete configs. Their runs and candles are kept."""
     if not yes:
-        typer.confirm(f"Delete {_named(config_ids)}?", abort=True, err=True)
+        typer.confirm(f"Delete {_description_of(config_ids)}?", abort=True, err=True)
     for config_id in config_ids:
         api_of(context).request("DELETE", f"/configs/{config_id}")
-        say(f"Config {config_id} is deleted.")
+        print_message(f"Config {config_id} is deleted.")
 
 
 @app.command("enable")
 def enable_configs(context: typer.Context, config_ids: ConfigIds) -> None:
-    """Collect from now on; a run starts at once."""
+    """Enable configs. A run starts at once."""
     _switch(context, config_ids, "enable", "is enabled")
 
 
 @app.command("disable")
 def disable_configs(context: typer.Context, config_ids: ConfigIds) -> None:
-    """Collect no more, until it is enabled again."""
+    """Disable configs. They have no runs until they are enabled again."""
     _switch(context, config_ids, "disable", "is disabled")
 
 
@@ -132,24 +136,30 @@ def disable_configs(context: typer.Context, config_ids: ConfigIds) -> None:
 def trigger_config(
     context: typer.Context,
     config_id: ConfigId,
-    wait: Annotated[bool, typer.Option("--wait", "-w", help="Until the run has ended; exit 4 if it failed.")] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait at most; then exit 5.", min=1)] = 300.0,
+    wait: Annotated[
+        bool, typer.Option("--wait", "-w", help="Wait until the run has ended; exit with 4 if it failed.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(help="The longest wait in seconds; after it, exit with 5.", min=1)] = 300.0,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Collect at once, besides the schedule. If a run of the config is going on, the new run starts after it."""
+    """Start a run of a config now, in addition to its schedule. If a run of the config is in progress, the new run
+    starts after it.
+    """
     api = api_of(context)
     accepted = api.request("POST", f"/configs/{config_id}/trigger").json()
     if not wait:
         if as_json:
             return print_json(accepted)
-        say(f"Run {accepted['run_id']} is asked for; `candlekeep logs list --run-id {accepted['run_id']}` shows it.")
+        print_message(
+            f"Run {accepted['run_id']} is requested; `candlekeep logs list --run-id {accepted['run_id']}` shows it."
+        )
         return None
     run = wait_for_run(api, accepted["run_id"], timeout)
     if as_json:
         print_json(run)
     else:
-        say(f"Run {run['run_id']}: {run['status']}, {run['records_collected']} candles.")
+        print_message(f"Run {run['run_id']}: {run['status']}, {run['records_collected']} candles.")
     return require_success_of(run)
 
 
@@ -157,20 +167,20 @@ app.command("export")(files.export_configs)
 app.command("apply")(files.apply_configs)
 
 
-def _switch(context: typer.Context, config_ids: list[int], verb: str, said: str) -> None:
+def _switch(context: typer.Context, config_ids: list[int], verb: str, result: str) -> None:
     for config_id in config_ids:
         api_of(context).request("POST", f"/configs/{config_id}/{verb}")
-        say(f"Config {config_id} {said}.")
+        print_message(f"Config {config_id} {result}.")
 
 
 def _show(config: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         return print_json(config)
     for warning in config["warnings"]:
-        say(f"Mind: {warning}")
+        print_message(f"Warning: {warning}")
     facts = [(heading.lower(), of(config)) for heading, of in _COLUMNS]
-    since = [("version", config["version"]), ("created", moment(config["created_at"]))]
-    print_facts([*facts, *since, ("changed", moment(config["updated_at"]))])
+    history = [("version", config["version"]), ("created", format_time(config["created_at"]))]
+    print_facts([*facts, *history, ("changed", format_time(config["updated_at"]))])
     return None
 
 
@@ -178,5 +188,5 @@ def _split(timeframes: str) -> list[str]:
     return [each.strip() for each in timeframes.split(",") if each.strip()]
 
 
-def _named(config_ids: list[int]) -> str:
+def _description_of(config_ids: list[int]) -> str:
     return f"{'config' if len(config_ids) == 1 else 'configs'} {', '.join(str(each) for each in config_ids)}"

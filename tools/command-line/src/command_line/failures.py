@@ -1,39 +1,39 @@
-"""How a command can fail, each with the exit code that a script sees."""
+"""The errors of a command, each with its exit code."""
 
 from typing import ClassVar
 
 
-class CommandFailed(Exception):  # noqa: N818 -- they name what is the case
-    """Its text says what is wrong and what to do."""
+class CommandFailed(Exception):  # noqa: N818 -- the names describe a result
+    """The text says what is wrong and what to do."""
 
     code: ClassVar[int]
 
 
 class Refused(CommandFailed):
-    """The API understood and said no: bad input, no such thing, not allowed."""
+    """The API refused the request: invalid input, not found, or not allowed."""
 
     code = 1
 
 
 class BadSettings(CommandFailed):
-    """No token, an address that is none, a settings file that cannot be read. The code that typer has for bad usage."""
+    """No token, an invalid address, or an unreadable settings file. typer uses the same code for wrong usage."""
 
     code = 2
 
 
 class Unreachable(CommandFailed):
-    """No answer, or an answer that says that the system is not well."""
+    """No response, or a response that reports a fault of the server."""
 
     code = 3
 
 
 class RunFailed(CommandFailed):
-    """What was waited for has ended, and not well."""
+    """The awaited run did not succeed."""
 
     code = 4
 
 
-class TooLate(CommandFailed):
-    """What was waited for has not happened in time."""
+class TimedOut(CommandFailed):
+    """The awaited run did not end in time."""
 
     code = 5

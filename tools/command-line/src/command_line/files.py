@@ -1,4 +1,4 @@
-"""candlekeep configs export and apply: configs as a file that can live in git."""
+"""candlekeep configs export and apply: all configs as one file, for example in git."""
 
 import sys
 from pathlib import Path
@@ -9,38 +9,42 @@ import typer
 from command_line.client import Api
 from command_line.context import api_of
 from command_line.failures import BadSettings
-from command_line.output import AsJson, cell, console, print_json, say
+from command_line.output import AsJson, cell, console, print_json, print_message
 
 _MARKS: Final = {"add": ("+", "green"), "change": ("~", "yellow"), "remove": ("-", "red"), "keep": ("?", "dim")}
 
 
 def export_configs(
     context: typer.Context,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file, instead of standard output.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write to this file instead of standard output.")
+    ] = None,
 ) -> None:
-    """All configs as YAML, to be kept in git and applied again."""
+    """Print all configs as YAML, for git and for `apply`."""
     text = api_of(context).request("GET", "/configs/export").text
     if output is None:
         typer.echo(text, nl=False)
     else:
         output.write_text(text, encoding="utf-8")
-        say(f"{output} is written.")
+        print_message(f"{output} is written.")
 
 
 def apply_configs(
     context: typer.Context,
-    file: Annotated[str, typer.Argument(help="YAML or JSON as export writes it; - reads standard input.")],
-    remove: Annotated[bool, typer.Option("--remove", help="Also remove configs that are not in the file.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    file: Annotated[str, typer.Argument(help="A file in the format of export, YAML or JSON; - reads standard input.")],
+    remove: Annotated[bool, typer.Option("--remove", help="Also delete configs that are not in the file.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the changes.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     confirm_removals: Annotated[
         int | None,
-        typer.Option(help="How many will be removed; needed with --yes where that is more than half.", min=0),
+        typer.Option(
+            help="The number of configs to be deleted. Needed with --yes if it is more than half of them.", min=0
+        ),
     ] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Make the configs as a file says: the difference is shown first, and all of it is done or nothing."""
+    """Change the configs so that they match a file. The command shows the changes first; all or none are made."""
     api, content, query = api_of(context), _read(file), {"remove": str(remove).lower()}
     expected = _post(api, content, query | {"dry_run": "true"})
     if not as_json:
@@ -55,7 +59,7 @@ def apply_configs(
     done = _post(api, content, query)
     if as_json:
         return print_json(done)
-    say(f"Applied: {_summary(done['summary'])}.")
+    print_message(f"Applied: {_summary(done['summary'])}.")
     return None
 
 
@@ -67,12 +71,12 @@ def _read(file: str) -> bytes:
 
 
 def _post(api: Api, content: bytes, query: dict[str, str]) -> dict[str, Any]:
-    """JSON is YAML as well."""
+    # JSON is valid YAML, so one content type fits both.
     headers = {"Content-Type": "application/yaml"}
-    answer: dict[str, Any] = api.request(
+    result: dict[str, Any] = api.request(
         "POST", "/configs/apply", content=content, headers=headers, params=query
     ).json()
-    return answer
+    return result
 
 
 def _changes_anything(result: dict[str, Any]) -> bool:
@@ -80,19 +84,20 @@ def _changes_anything(result: dict[str, Any]) -> bool:
 
 
 def _show(result: dict[str, Any], *, remove: bool) -> None:
-    """Line by line, as a diff."""
     for change in result["changes"]:
         mark, style = _MARKS[change["action"]]
-        which = f"{change['exchange']} {change['symbol']} {','.join(change['timeframes'])}"
-        console().print(cell(f"{mark} {which}").plain, style=style, markup=False, highlight=False, soft_wrap=True)
+        name = f"{change['exchange']} {change['symbol']} {','.join(change['timeframes'])}"
+        console().print(cell(f"{mark} {name}").plain, style=style, markup=False, highlight=False, soft_wrap=True)
         if change["action"] == "change":
             for field in change["fields"]:
-                said = f"    {field['field']}: {cell(field['from']).plain} -> {cell(field['to']).plain}"
-                console().print(said, markup=False, highlight=False, soft_wrap=True)
+                line = f"    {field['field']}: {cell(field['from']).plain} -> {cell(field['to']).plain}"
+                console().print(line, markup=False, highlight=False, soft_wrap=True)
     if not _changes_anything(result):
-        say("Nothing to do: the configs are as the file says.")
+        print_message("Nothing to do: the configs match the file.")
     if result["summary"]["not_in_file"] and not remove:
-        say(f"{result['summary']['not_in_file']} configs (?) are not in the file and stay; --remove takes them away.")
+        print_message(
+            f"{result['summary']['not_in_file']} configs (?) are not in the file and are kept; --remove deletes them."
+        )
 
 
 def _summary(summary: dict[str, int]) -> str:

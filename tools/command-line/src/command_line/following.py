@@ -1,4 +1,4 @@
-"""What happens now, as the API streams it: over every disconnection, with nothing missed."""
+"""Follows runs on the event stream of the API. After a disconnection, it resumes at the last event."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,17 +10,17 @@ from httpx_sse import SSEError, connect_sse
 
 from command_line.client import Api, explanation, require_success
 from command_line.failures import Unreachable
-from command_line.output import say
+from command_line.output import print_message
 
-_SILENCE_SECONDS: Final = 40.0
-"""The API sends something every ten seconds."""
-_LONGEST_PAUSE_SECONDS: Final = 10.0
+_READ_TIMEOUT_SECONDS: Final = 40.0
+"""The API sends at least a comment every ten seconds."""
+_MAX_PAUSE_SECONDS: Final = 10.0
 
 
 def follow_runs(
     api: Api, *, config_id: int | None, exchange: str | None, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[dict[str, Any]]:
-    """Beginnings and endings of runs as rows of the log, without an id. Ends only by an exception: `Refused`."""
+    """Starts and ends of runs as rows of the run log, without an id. It ends only by an exception: `Refused`."""
     query = {"kind": "run", "config_id": config_id, "exchange": exchange}
     wanted = {name: str(value) for name, value in query.items() if value is not None}
     position, pause = "", 0.5
@@ -32,16 +32,16 @@ def follow_runs(
                 if event.event == "run":
                     yield _as_row(event.json())
                 elif event.event == "reset":
-                    say("Some runs were missed here: `candlekeep logs list` has them.")
+                    print_message("Some runs are missing here; `candlekeep logs list` shows them.")
         except (httpx.HTTPError, SSEError, Unreachable) as error:
-            say(f"The stream is cut off, trying again: {error}")
+            print_message(f"The event stream was interrupted; connecting again: {error}")
             sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+            pause = min(pause * 2, _MAX_PAUSE_SECONDS)
 
 
 def _stream(api: Api, query: dict[str, str], position: str) -> Iterator[Any]:
     headers = {"Last-Event-ID": position} if position else {}
-    timeout = httpx.Timeout(_SILENCE_SECONDS)
+    timeout = httpx.Timeout(_READ_TIMEOUT_SECONDS)
     with connect_sse(api.http, "GET", "/events", params=query, headers=headers, timeout=timeout) as source:
         if source.response.status_code != HTTPStatus.OK:
             source.response.read()
@@ -51,7 +51,7 @@ def _stream(api: Api, query: dict[str, str], position: str) -> Iterator[Any]:
 
 
 def _as_row(event: dict[str, Any]) -> dict[str, Any]:
-    """A run event in the names of the log."""
+    """A run event with the field names of the run log."""
     names = ("run_id", "config_id", "exchange", "symbol", "trigger", "scheduled_for", "started_at")
     return {name: event[name] for name in names} | {
         "status": event.get("status", "running"),

@@ -1,4 +1,4 @@
-"""Where the API is and who we are: from options, else the environment, else a file."""
+"""The address of the API and the token. Options come first, then the environment, then a file."""
 
 import tomllib
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from command_line.failures import BadSettings
 
 URL_VARIABLE: Final = "CANDLEKEEP_URL"
-TOKEN_VARIABLE: Final = "CANDLEKEEP_TOKEN"  # noqa: S105 -- its name
+TOKEN_VARIABLE: Final = "CANDLEKEEP_TOKEN"  # noqa: S105 -- the name of a variable
 FILE_VARIABLE: Final = "CANDLEKEEP_SETTINGS"
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 _KNOWN: Final = frozenset({"url", "token"})
@@ -25,18 +25,18 @@ class Settings:
 def load(
     environment: Mapping[str, str], *, url: str | None = None, token: str | None = None, file: Path | None = None
 ) -> Settings:
-    """Raises `BadSettings`, also where a file that was named is not there."""
+    """The settings to use. Raises `BadSettings`, also if a file was named and does not exist."""
     named = file or (Path(environment[FILE_VARIABLE]) if environment.get(FILE_VARIABLE) else None)
-    place = named or default_file(environment)
-    kept = _read(place) if named or place.is_file() else {}
-    chosen_url = url or environment.get(URL_VARIABLE) or kept.get("url") or DEFAULT_URL
-    chosen_token = token or environment.get(TOKEN_VARIABLE) or kept.get("token")
+    path = named or default_file(environment)
+    stored = _read(path) if named or path.is_file() else {}
+    chosen_url = url or environment.get(URL_VARIABLE) or stored.get("url") or DEFAULT_URL
+    chosen_token = token or environment.get(TOKEN_VARIABLE) or stored.get("token")
     if urlsplit(chosen_url).scheme not in {"http", "https"}:
-        raise BadSettings(f"{chosen_url!r} is no address of an API: it begins with http:// or https://")
+        raise BadSettings(f"{chosen_url!r} is not an address of the API: it must begin with http:// or https://")
     if not chosen_token:
         raise BadSettings(
-            f'There is no token. Set {TOKEN_VARIABLE}, or write `token = "..."` into {place}; an administrator makes '
-            "one with `python -m admin_api tokens create`, and `make demo` prints its own."
+            f'There is no token. Set {TOKEN_VARIABLE}, or write `token = "..."` into {path}. An administrator creates '
+            "one with `python -m admin_api tokens create`; `make demo` prints one."
         )
     return Settings(url=chosen_url.rstrip("/"), token=chosen_token)
 
@@ -54,7 +54,7 @@ def _read(file: Path) -> dict[str, str]:
     except tomllib.TOMLDecodeError as error:
         raise BadSettings(f'{file} is not TOML ({error}); write lines such as url = "http://127.0.0.1:8000"') from error
     if unknown := sorted(content.keys() - _KNOWN):
-        raise BadSettings(f"{file} has settings that do not exist: {', '.join(unknown)}; there are url and token")
+        raise BadSettings(f"{file} has settings that do not exist: {', '.join(unknown)}; only url and token exist")
     if wrong := sorted(name for name, value in content.items() if not isinstance(value, str)):
         raise BadSettings(f"{file}: put {' and '.join(wrong)} in quotes")
     return content

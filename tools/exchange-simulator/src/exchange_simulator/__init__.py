@@ -1,4 +1,4 @@
-"""A local server that speaks the public REST dialects of real exchanges, for tests, demonstrations and benchmarks."""
+"""A local server with the public REST dialects of real exchanges, for tests, demonstrations and benchmarks."""
 
 from exchange_simulator.app import build_app, running
 from exchange_simulator.settings import Replay, SimulatorSettings

@@ -1,4 +1,4 @@
-"""`python -m exchange_simulator`: serves until SIGTERM or Ctrl-C."""
+"""`python -m exchange_simulator`: runs the simulator until SIGTERM or Ctrl-C."""
 
 import argparse
 import asyncio
@@ -13,7 +13,7 @@ from exchange_simulator.replay import BadRecordingError
 from exchange_simulator.settings import Replay, SimulatorSettings
 from exchange_simulator.timeframes import FRAMES, parse_instant
 
-_MOST_SILENT = 0.9
+_MAX_SILENT_SHARE = 0.9
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,17 +37,21 @@ async def _serve(settings: SimulatorSettings) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> SimulatorSettings:
-    parser = argparse.ArgumentParser(prog="exchange-simulator", description="Speaks real exchanges' REST dialects.")
+    parser = argparse.ArgumentParser(
+        prog="exchange-simulator", description="A local server with the REST dialects of real exchanges."
+    )
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=9900, help="0 takes any free port")
-    parser.add_argument("--seed", type=int, default=7, help="another seed, other candles")
+    parser.add_argument("--port", type=int, default=9900, help="0: any free port")
+    parser.add_argument("--seed", type=int, default=7, help="another seed gives other candles")
     parser.add_argument("--silent-share", type=_share, default=0.02, help="share of minutes without a trade, 0 to 0.9")
-    parser.add_argument("--requests-per-second", type=float, help="answer 429 above so many per exchange")
-    parser.add_argument("--now", type=_instant, metavar="INSTANT", help="simulated now at the start")
+    parser.add_argument("--requests-per-second", type=float, help="return 429 above this rate per exchange")
+    parser.add_argument("--now", type=_instant, metavar="INSTANT", help="the simulated time at the start")
     parser.add_argument(
         "--replay", type=_replay, action="append", default=[], metavar="EXCHANGE:SYMBOL:TIMEFRAME=A.csv[,B.csv]"
     )
-    parser.add_argument("--shift-to", type=_instant, metavar="INSTANT", help="move each recording's first row there")
+    parser.add_argument(
+        "--shift-to", type=_instant, metavar="INSTANT", help="move the first row of each recording to this time"
+    )
     chosen = parser.parse_args(arguments)
     return SimulatorSettings(
         host=chosen.host,
@@ -62,7 +66,7 @@ def _parse(arguments: Sequence[str] | None) -> SimulatorSettings:
 
 
 def _replay(text: str) -> Replay:
-    """`binance:BTC/USDT:USDT:1m=a.csv,b.csv`: the exchange ends at the first colon, the symbol at the last."""
+    """`binance:BTC/USDT:USDT:1m=a.csv,b.csv`: exchange, symbol and timeframe. The symbol may contain a colon."""
     name, _, paths = text.partition("=")
     exchange, _, rest = name.partition(":")
     symbol, _, timeframe = rest.rpartition(":")
@@ -84,8 +88,8 @@ def _instant(text: str) -> int:
 
 def _share(text: str) -> float:
     share = float(text)
-    if not 0 <= share <= _MOST_SILENT:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {_MOST_SILENT}")
+    if not 0 <= share <= _MAX_SILENT_SHARE:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {_MAX_SILENT_SHARE}")
     return share
 
 

@@ -1,6 +1,6 @@
-"""Candles in whole ticks and lots, and how coarser ones follow from finer ones.
+"""Candles in integer ticks and lots, and their aggregation to coarser timeframes.
 
-Prices and volumes are integers here, so that an aggregate is exactly the aggregate of its parts and never a rounding.
+Prices and volumes are integers, so that aggregates are exact, without rounding.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from exchange_simulator.timeframes import Frame
 
 
 class Candle(NamedTuple):
-    """Prices in ticks and volume in lots, of the sizes that the series names as decimals."""
+    """Prices are in ticks and the volume in lots. The series has the number of decimals of both."""
 
     open_ms: int
     open: int
@@ -21,7 +21,7 @@ class Candle(NamedTuple):
 
 
 def merge(open_ms: int, parts: Sequence[Candle]) -> Candle:
-    """One candle of consecutive ones: open of the first, highest, lowest, close of the last, sum of the volumes."""
+    """The aggregate of consecutive candles: first open, highest high, lowest low, last close, sum of the volumes."""
     return Candle(
         open_ms,
         parts[0].open,
@@ -33,7 +33,7 @@ def merge(open_ms: int, parts: Sequence[Candle]) -> Candle:
 
 
 def group(frame: Frame, candles: Iterable[Candle]) -> list[Candle]:
-    """Ascending finer candles as candles of `frame`; a grid cell without any candle yields none."""
+    """Aggregates ascending candles to candles of `frame`. A time range without candles gives none."""
     cells: dict[int, list[Candle]] = {}
     for candle in candles:
         cells.setdefault(frame.floor(candle.open_ms), []).append(candle)
@@ -41,7 +41,7 @@ def group(frame: Frame, candles: Iterable[Candle]) -> list[Candle]:
 
 
 def fixed(amount: int, decimals: int) -> str:
-    """`4351934` with 2 decimals is `43519.34`, trailing zeros kept."""
+    """`4351934` with 2 decimals is `43519.34`. Trailing zeros are kept."""
     if decimals == 0:
         return str(amount)
     digits = str(amount).rjust(decimals + 1, "0")
@@ -49,11 +49,11 @@ def fixed(amount: int, decimals: int) -> str:
 
 
 def trimmed(amount: int, decimals: int) -> str:
-    """`4351900` with 2 decimals is `43519`: what exchanges write that drop trailing zeros."""
+    """`4351900` with 2 decimals is `43519`, for exchanges that omit trailing zeros."""
     text = fixed(amount, decimals)
     return text.rstrip("0").rstrip(".") if decimals else text
 
 
 def eight_decimals(amount: int, decimals: int) -> str:
-    """Binance's spot format: always at least eight decimals."""
+    """Binance's spot format, with at least eight decimals."""
     return fixed(amount * 10 ** (8 - decimals), 8) if decimals < 8 else fixed(amount, decimals)  # noqa: PLR2004

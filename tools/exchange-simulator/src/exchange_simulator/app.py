@@ -1,4 +1,4 @@
-"""The HTTP application: finds the dialect behind the first path segment, lets moods interfere, and logs the request."""
+"""The HTTP application: selects the dialect by the first path segment, applies moods and logs requests."""
 
 import asyncio
 import time
@@ -12,18 +12,18 @@ from typing import assert_never
 from aiohttp import web
 
 from exchange_simulator import control
-from exchange_simulator.dialects.dialect import Ask, Dialect, Fault, RefusedError, Reply, as_text
-from exchange_simulator.moods import Kind, Mood, html_page, spoiler
+from exchange_simulator.dialects.dialect import Dialect, ExchangeRequest, Fault, RefusedError, Reply, as_text
+from exchange_simulator.moods import Kind, Mood, html_page, row_change_of
 from exchange_simulator.request_log import Entry
 from exchange_simulator.settings import SimulatorSettings
 from exchange_simulator.simulator import Simulator
 
 _TRICKLE_MS = timedelta(seconds=30) // timedelta(milliseconds=1)
-_DRIPS = 60
+_CHUNKS = 60
 
 
 def build_app(settings: SimulatorSettings) -> web.Application:
-    """Raises replay.BadRecordingError when a recording cannot be read."""
+    """The application. Raises replay.BadRecordingError if a recording cannot be read."""
     simulator = Simulator(settings)
     app = web.Application()
     app.add_routes(control.routes(simulator))
@@ -33,7 +33,7 @@ def build_app(settings: SimulatorSettings) -> web.Application:
 
 @asynccontextmanager
 async def running(settings: SimulatorSettings) -> AsyncIterator[str]:
-    """Serves until the block ends; gives the base URL. Port 0 takes a free one."""
+    """Runs the simulator until the block ends and gives its base URL. Port 0 takes a free port."""
     runner = web.AppRunner(build_app(settings), access_log=None, shutdown_timeout=0.2)
     await runner.setup()
     try:
@@ -46,17 +46,17 @@ async def running(settings: SimulatorSettings) -> AsyncIterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Visit:
-    """One request on its way through."""
+class _Call:
+    """One request while it is handled."""
 
     request: web.Request
     dialect: Dialect
-    ask: Ask
+    exchange_request: ExchangeRequest
     mood: Mood | None
 
 
 class Exchanges:
-    """Everything under `/<original host>/`."""
+    """Handles all paths under `/<original host>/`."""
 
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
@@ -66,16 +66,20 @@ class Exchanges:
         dialect = self._simulator.by_host.get(host)
         if dialect is None:
             known = ", ".join(self._simulator.by_host)
-            return web.json_response({"error": f"no exchange at {host!r}; the simulator speaks {known}"}, status=404)
+            return web.json_response(
+                {"error": f"no exchange has the host {host!r}; the simulator has {known}"}, status=404
+            )
         began = time.perf_counter()
         number, received_at = self._simulator.log.next_id(), self._simulator.clock.wall_ms()
         path = "/" + request.match_info["path"]
-        ask = Ask(host, path, dict(request.query), self._simulator.clock.now_ms())
-        symbol = dialect.symbol(ask)
-        mood = self._simulator.moods.meet(dialect.exchange, symbol, path, time.monotonic())
+        exchange_request = ExchangeRequest(host, path, dict(request.query), self._simulator.clock.now_ms())
+        symbol = dialect.symbol(exchange_request)
+        mood = self._simulator.moods.mood_for(dialect.exchange, symbol, path, time.monotonic())
         status: int | None = None
         try:
-            response = await self._respond(_Visit(request, dialect, replace(ask, spoil=spoiler(mood)), mood))
+            response = await self._respond(
+                _Call(request, dialect, replace(exchange_request, change_rows=row_change_of(mood)), mood)
+            )
             if mood is None or mood.kind not in (Kind.RESET, Kind.RESET_MID_BODY):
                 status = response.status
         finally:
@@ -88,7 +92,7 @@ class Exchanges:
                     dialect.exchange,
                     request.method,
                     path,
-                    dict(ask.query),
+                    dict(exchange_request.query),
                     symbol,
                     status,
                     kind,
@@ -97,56 +101,56 @@ class Exchanges:
             )
         return response
 
-    async def _respond(self, visit: _Visit) -> web.StreamResponse:
-        mood = visit.mood
+    async def _respond(self, call: _Call) -> web.StreamResponse:
+        mood = call.mood
         if mood is not None and mood.kind is not Kind.TRICKLE and mood.latency_ms:
             await asyncio.sleep(mood.latency_ms / 1_000)
         if mood is not None and mood.kind is Kind.RESET:
-            _reset(visit.request)
+            _reset(call.request)
             return web.Response(status=200)
-        reply = self._reply(visit)
-        response = self._headers(visit, reply)
+        reply = self._reply(call)
+        response = self._headers(call, reply)
         if mood is not None and mood.kind is Kind.RESET_MID_BODY:
-            await _send_slowly(visit.request, response, reply.body[: len(reply.body) // 2], len(reply.body), 0)
-            _reset(visit.request)
+            await _send_slowly(call.request, response, reply.body[: len(reply.body) // 2], len(reply.body), 0)
+            _reset(call.request)
             return response
         if mood is not None and mood.kind is Kind.TRICKLE:
-            await _send_slowly(visit.request, response, reply.body, len(reply.body), mood.latency_ms or _TRICKLE_MS)
+            await _send_slowly(call.request, response, reply.body, len(reply.body), mood.latency_ms or _TRICKLE_MS)
             return response
         return web.Response(status=reply.status, body=reply.body, headers=response.headers)
 
-    def _reply(self, visit: _Visit) -> Reply:
-        """What the exchange says, after the mood has had its way with it."""
-        mood, dialect, ask = visit.mood, visit.dialect, visit.ask
-        if mood is not None and (said := _said_instead(mood, dialect, ask)) is not None:
-            return said
-        if self._simulator.budgets[dialect.exchange].is_exceeded(time.monotonic()):
-            return replace(dialect.fault(Fault.RATE_LIMIT, ask.now_ms), headers={"Retry-After": "1"})
+    def _reply(self, call: _Call) -> Reply:
+        """The reply of the exchange, as changed by the mood."""
+        mood, dialect, exchange_request = call.mood, call.dialect, call.exchange_request
+        if mood is not None and (instead := _reply_of_mood(mood, dialect, exchange_request)) is not None:
+            return instead
+        if self._simulator.rate_limits[dialect.exchange].is_exceeded(time.monotonic()):
+            return replace(dialect.fault(Fault.RATE_LIMIT, exchange_request.now_ms), headers={"Retry-After": "1"})
         try:
-            reply = dialect.answer(ask)
+            reply = dialect.respond(exchange_request)
         except RefusedError as refused:
             reply = refused.reply
         if mood is not None and mood.kind is Kind.TRUNCATED:
             return replace(reply, body=reply.body[: len(reply.body) // 2])
         return reply
 
-    def _headers(self, visit: _Visit, reply: Reply) -> web.StreamResponse:
-        """The response before its body. Date is the simulated now: collectors may take the exchange's time from it."""
+    def _headers(self, call: _Call, reply: Reply) -> web.StreamResponse:
+        """The response without its body. `Date` is the simulated time, because collectors may read it."""
         now_seconds = self._simulator.clock.now_ms() / 1_000
         headers = {"Content-Type": reply.content_type, "Date": formatdate(now_seconds, usegmt=True), **reply.headers}
-        if visit.dialect.exchange == "binance":
-            used = self._simulator.budgets["binance"].spend(reply.weight, time.monotonic())
+        if call.dialect.exchange == "binance":
+            used = self._simulator.rate_limits["binance"].spend(reply.weight, time.monotonic())
             headers |= {"X-MBX-USED-WEIGHT": str(used), "X-MBX-USED-WEIGHT-1M": str(used)}
-        if visit.mood is not None and visit.mood.retry_after is not None:
-            headers["Retry-After"] = _retry_after(visit.mood, now_seconds)
+        if call.mood is not None and call.mood.retry_after is not None:
+            headers["Retry-After"] = _retry_after(call.mood, now_seconds)
         return web.StreamResponse(status=reply.status, headers=headers)
 
 
-def _said_instead(mood: Mood, dialect: Dialect, ask: Ask) -> Reply | None:
-    """The reply of a mood that keeps the exchange from answering; None when the mood lets it answer."""
+def _reply_of_mood(mood: Mood, dialect: Dialect, exchange_request: ExchangeRequest) -> Reply | None:
+    """The reply that the mood sends instead of the exchange's. None if the exchange replies."""
     match mood.kind:
         case Kind.RATE_LIMIT | Kind.BAN | Kind.MAINTENANCE:
-            reply = dialect.fault(Fault(mood.kind.value), ask.now_ms)
+            reply = dialect.fault(Fault(mood.kind.value), exchange_request.now_ms)
         case Kind.ERROR:
             reply = as_text(f"error {mood.status}", mood.status)
         case Kind.HTML:
@@ -171,16 +175,16 @@ def _retry_after(mood: Mood, now_seconds: float) -> str:
 
 
 async def _send_slowly(
-    request: web.Request, response: web.StreamResponse, body: bytes, promised: int, over_ms: int
+    request: web.Request, response: web.StreamResponse, body: bytes, declared: int, over_ms: int
 ) -> None:
-    """Send `body` in drips over the time, under a Content-Length of `promised`."""
-    response.content_length = promised
+    """Send `body` in chunks over `over_ms`, with `declared` as the Content-Length."""
+    response.content_length = declared
     await response.prepare(request)
-    drip = max(1, len(body) // _DRIPS)
-    for at in range(0, len(body), drip):
-        await asyncio.sleep(over_ms / 1_000 / _DRIPS)
-        await response.write(body[at : at + drip])
-    if len(body) == promised:
+    chunk = max(1, len(body) // _CHUNKS)
+    for at in range(0, len(body), chunk):
+        await asyncio.sleep(over_ms / 1_000 / _CHUNKS)
+        await response.write(body[at : at + chunk])
+    if len(body) == declared:
         await response.write_eof()
 
 

@@ -1,4 +1,4 @@
-"""What the simulated exchanges list: assets by size, and against which quotes each exchange trades how many of them."""
+"""The markets of the simulated exchanges: assets by size, and the number of assets per exchange and quote currency."""
 
 # fmt: off
 ASSETS: dict[str, float] = {
@@ -13,10 +13,10 @@ ASSETS: dict[str, float] = {
     "YFI": 5_000, "SUSHI": 0.6,
 }
 # fmt: on
-"""Listed assets, largest first, with the US dollars that their price wanders around."""
+"""Listed assets, the largest first, with their usual price in US dollars."""
 
 CURRENCIES: dict[str, float] = {"USD": 1.0, "USDT": 1.0, "USDC": 1.0, "FDUSD": 1.0, "EUR": 1.09, "GBP": 1.28}
-"""What prices are quoted in, besides BTC and ETH, in US dollars."""
+"""Quote currencies other than BTC and ETH, with their value in US dollars."""
 
 EVERYTHING = len(ASSETS)
 
@@ -27,28 +27,28 @@ SPOT: dict[str, dict[str, int]] = {
     "bybit": {"USDT": EVERYTHING, "USDC": 40, "EUR": 12, "BTC": 8},
     "okx": {"USDT": EVERYTHING, "USDC": 50, "USD": 15, "EUR": 15, "BTC": 15},
 }
-"""Exchange to quote to how many of the assets, from the largest down."""
+"""For each exchange and quote currency: how many of the largest assets it lists."""
 
 SWAPS: dict[str, dict[str, int]] = {
     "binance": {"USDT": EVERYTHING, "USDC": 12},
     "bybit": {"USDT": EVERYTHING, "USDC": 6},
     "okx": {"USDT": EVERYTHING, "USDC": 4},
 }
-"""The same for linear perpetual swaps, settled in the quote."""
+"""The same for linear perpetual swaps, which are settled in the quote currency."""
 
 STOCK_TOKENS: dict[str, float] = {"AAPLx": 210.0, "TSLAx": 240.0}
-"""Kraken's mixed-case asset names. ccxt writes them in capitals: `AAPLX/USD` with the id `AAPLxUSD`."""
+"""Kraken's assets in mixed case. ccxt writes the symbol in capitals: `AAPLX/USD` with the id `AAPLxUSD`."""
 
 
 def usd_price(asset: str) -> float:
-    """What the asset's price wanders around; anything that is not listed costs 10 dollars."""
+    """The usual price of the asset in US dollars. Assets that are not listed cost 10 dollars."""
     return ASSETS.get(asset) or CURRENCIES.get(asset) or STOCK_TOKENS.get(asset, 10.0)
 
 
 def size_rank(asset: str) -> int:
-    """1 for the largest asset; unknown ones come last."""
+    """1 for the largest asset. Unknown assets come last."""
     return list(ASSETS).index(asset) + 1 if asset in ASSETS else EVERYTHING + 1
 
 
-def is_money(asset: str) -> bool:
+def is_currency(asset: str) -> bool:
     return asset in CURRENCIES

@@ -1,4 +1,4 @@
-"""The simulated now: real time by default, shifted or frozen on request."""
+"""The simulated clock: real time by default, shifted or stopped on request."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from exchange_simulator.timeframes import clamp
 
 @dataclass(slots=True)
 class Clock:
-    """`wall` gives real seconds since the epoch; everything else is in milliseconds."""
+    """`wall` returns real seconds since the epoch. All other times are in milliseconds."""
 
     wall: Callable[[], float]
     offset_ms: int = 0
@@ -21,12 +21,12 @@ class Clock:
         return int(self.wall() * 1_000)
 
     def run_from(self, now_ms: int) -> None:
-        """Now is `now_ms`, and time goes on from there."""
+        """Set the time to `now_ms`; it continues from there."""
         self.offset_ms, self.frozen_at_ms = now_ms - self.wall_ms(), None
 
     def freeze(self, now_ms: int) -> None:
         self.frozen_at_ms = now_ms
 
     def shift(self, offset_ms: int) -> None:
-        """Real time plus a constant; 0 is real time."""
+        """Set the clock to real time plus a constant. 0 is real time."""
         self.offset_ms, self.frozen_at_ms = offset_ms, None

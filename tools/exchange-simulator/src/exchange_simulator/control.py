@@ -1,4 +1,4 @@
-"""The control endpoints: what tests and demonstrations ask of the simulator itself. Bad input: a 400 that says why."""
+"""The control endpoints, for tests and demonstrations. Invalid input gets a 400 with the reason."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,7 @@ from exchange_simulator.simulator import Simulator
 from exchange_simulator.timeframes import FRAMES, clamp, parse_instant
 from exchange_simulator.venue import Window
 
-_MOST_TRUTH_ROWS = 200_000
+_MAX_TRUTH_ROWS = 200_000
 _DEFAULT_TRUTH_ROWS = 500
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -34,17 +34,17 @@ def routes(simulator: Simulator) -> list[web.RouteDef]:
 
 
 def _checked(handler: Handler) -> Handler:
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def checked(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
         except ValueError as error:
             return web.json_response({"error": str(error)}, status=400)
 
-    return answer
+    return checked
 
 
 class Control:
-    """Handlers raise ValueError for what the caller has to change."""
+    """The handlers. They raise ValueError if the input is invalid."""
 
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
@@ -81,15 +81,15 @@ class Control:
         return web.json_response(self._clock())
 
     async def set_clock(self, request: web.Request) -> web.Response:
-        """`{"now": instant}` goes on from there, `"frozen": true` stands still, `{"offset_ms": n}`, `{}` is real."""
+        """`{"now": instant}` sets the time, `"frozen": true` stops it, `{"offset_ms": n}` shifts it, `{}` resets it."""
         payload = await _payload(request)
         if not isinstance(payload, dict) or not payload.keys() <= {"now", "frozen", "offset_ms"}:
             raise ValueError("the clock takes an object with now, frozen or offset_ms")
         frozen, offset = payload.get("frozen", False), payload.get("offset_ms")
         if not isinstance(frozen, bool) or isinstance(offset, bool) or not isinstance(offset, int | None):
-            raise ValueError("frozen must be true or false, offset_ms a whole number")  # noqa: TRY004 - a caller's fault
+            raise ValueError("frozen must be true or false, offset_ms a whole number")  # noqa: TRY004 - invalid input
         if offset is not None and payload.keys() != {"offset_ms"}:
-            raise ValueError("offset_ms stands alone: it means real time plus so much")
+            raise ValueError("offset_ms must be the only field: it shifts real time by this number")
         clock = self._simulator.clock
         if "now" in payload or frozen:
             now = _instant(str(payload["now"]), "now") if "now" in payload else clock.now_ms()
@@ -104,7 +104,7 @@ class Control:
 
 
 def true_candles(simulator: Simulator, query: dict[str, str]) -> list[list[float]]:
-    """What is true of closed candles, whatever the exchange's limits, ordering and moods. Raises ValueError."""
+    """The closed candles, without the limits, order and moods of the exchange. Raises ValueError."""
     venue = simulator.venues.get(query.get("exchange", ""))
     if venue is None:
         raise ValueError(f"exchange must be one of {', '.join(EXCHANGES)}")
@@ -121,10 +121,10 @@ def true_candles(simulator: Simulator, query: dict[str, str]) -> list[list[float
     start = clamp(frame.plus(stop, -_DEFAULT_TRUTH_ROWS))
     if "start" in query:
         start = _instant(query["start"], "start")
-    most = max(0, stop - start) // frame.shortest_ms + 1
-    if most > _MOST_TRUTH_ROWS:
-        raise ValueError(f"that is more than {_MOST_TRUTH_ROWS} candles: ask for less at a time")
-    window = Window(start, stop, most, False, now)
+    limit = max(0, stop - start) // frame.shortest_ms + 1
+    if limit > _MAX_TRUTH_ROWS:
+        raise ValueError(f"that is more than {_MAX_TRUTH_ROWS} candles: request a shorter time range")
+    window = Window(start, stop, limit, False, now)
     rows = venue.rows(market, frame, window, (trimmed, trimmed))
     return [[row.open_ms, *(float(text or "nan") for text in row[1:])] for row in rows]
 

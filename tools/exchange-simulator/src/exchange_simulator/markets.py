@@ -1,4 +1,4 @@
-"""The markets of one exchange: ccxt's symbol, the exchange's own id, and the sizes of tick and lot."""
+"""The markets of an exchange: ccxt's symbol, the exchange's id, and the sizes of tick and lot."""
 
 import math
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _KRAKEN_ALTNAMES = {"BTC": "XBT", "DOGE": "XDG"}
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """`base` and `quote` are the exchange's spelling in capitals or not; `symbol` is what ccxt calls the market."""
+    """`base` and `quote` have the exchange's spelling; `symbol` is ccxt's name of the market, in capitals."""
 
     exchange: str
     kind: Kind
@@ -47,7 +47,7 @@ class Market:
 
 @dataclass(frozen=True)
 class Listing:
-    """All markets of one exchange, findable by ccxt's symbol and by the exchange's id."""
+    """All markets of one exchange, by ccxt's symbol and by the exchange's id."""
 
     markets: tuple[Market, ...]
 
@@ -64,12 +64,12 @@ class Listing:
 
 
 def size(decimals: int) -> str:
-    """The step that so many decimals allow: 2 is `0.01`."""
+    """The smallest step with this number of decimals: `0.01` for 2."""
     return f"{10.0**-decimals:.{decimals}f}"
 
 
 def list_markets(exchange: str, extra_symbols: tuple[str, ...] = ()) -> Listing:
-    """The catalogue's markets of an exchange, and any symbol that a recording brings along."""
+    """The markets of an exchange in the catalogue, and the symbols of recordings."""
     markets = {market.symbol: market for market in _catalogue_markets(exchange)}
     for symbol in extra_symbols:
         if symbol not in markets:
@@ -119,7 +119,7 @@ def _market_id(exchange: str, kind: Kind, base: str, quote: str) -> str:
 
 
 def kraken_pair(base: str, quote: str) -> str:
-    """Kraken's pair key: the old assets keep their X and Z prefixes against old money, `XXBTZUSD` but `XBTUSDT`."""
+    """Kraken's key of a pair. Old assets have their X and Z prefixes only in old pairs: `XXBTZUSD`, but `XBTUSDT`."""
     both_old = base in _KRAKEN_ASSETS and (quote in _KRAKEN_MONEY or quote in _KRAKEN_ASSETS)
     if both_old and not (base == "DOGE" and quote in _KRAKEN_MONEY):
         return kraken_asset(base) + kraken_asset(quote)
@@ -135,7 +135,7 @@ def kraken_altname(asset: str) -> str:
 
 
 def _price_decimals(exchange: str, price: float) -> int:
-    """A tick of about a ten-thousandth of the price, coarser for dear assets, as exchanges do."""
+    """A tick of about a ten-thousandth of the price, coarser for expensive assets, as on real exchanges."""
     if price >= 10_000:  # noqa: PLR2004
         return 2 if exchange in ("binance", "coinbase") else 1
     if price >= 10:  # noqa: PLR2004

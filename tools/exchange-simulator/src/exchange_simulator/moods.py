@@ -1,45 +1,45 @@
-"""How an exchange misbehaves: what a mood is, which requests it meets, and what it does to rows and bodies."""
+"""Moods: faults that the simulator plays, the requests that they match, and their effect on rows and bodies."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
-from exchange_simulator.dialects.dialect import HTML, Reply, Spoil
+from exchange_simulator.dialects.dialect import HTML, Reply, RowChange
 from exchange_simulator.markets import EXCHANGES
 from exchange_simulator.venue import Row
 
 
 class Kind(StrEnum):
-    """What happens to a request that meets the mood. `latency_ms` delays any of them."""
+    """The effect of a mood on a request. `latency_ms` delays the response in all cases."""
 
     LATENCY = "latency"
     RATE_LIMIT = "rate_limit"
-    """The exchange's own 429."""
+    """The exchange's response with status 429."""
     BAN = "ban"
-    """418."""
+    """The exchange's response with status 418."""
     ERROR = "error"
-    """Any status, with any body."""
+    """A response with a chosen status and body."""
     HTML = "html"
-    """A web page with status 200, as a proxy in the way answers."""
+    """A web page with status 200, as a proxy may return it."""
     TRUNCATED = "truncated"
-    """Half of the JSON, well-formed HTTP."""
+    """A valid HTTP response with half of the JSON."""
     RESET = "reset"
-    """The connection is reset before any answer."""
+    """The connection is reset before the response."""
     RESET_MID_BODY = "reset_mid_body"
     EMPTY = "empty"
-    """Status 200 and no body at all."""
+    """Status 200 and an empty body."""
     NO_CANDLES = "no_candles"
-    """A well-formed answer without candles."""
+    """A valid response without candles."""
     MALFORMED = "malformed"
-    """Well-formed JSON with wrong rows in it; `variant` says how wrong."""
+    """Valid JSON with wrong rows. `variant` selects the kind of error."""
     MAINTENANCE = "maintenance"
     TRICKLE = "trickle"
-    """The right answer, dripping over `latency_ms` (30 seconds when not given)."""
+    """The correct response, sent slowly over `latency_ms` (default: 30 seconds)."""
 
 
 class Variant(StrEnum):
-    """What a malformed row looks like. Every fifth row is malformed, from the first on."""
+    """The error in malformed rows. The first row and every fifth row after it are malformed."""
 
     NULLS = "nulls"
     NAN = "nan"
@@ -47,33 +47,33 @@ class Variant(StrEnum):
     UNALIGNED = "unaligned"
     DUPLICATE = "duplicate"
     MIXED = "mixed"
-    """Each of the others in turn."""
+    """All other variants in turn."""
 
 
 class BadMoodError(ValueError):
-    """The control request makes no mood; the message says what to change."""
+    """The JSON is not a valid mood. The message says what to change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mood:
-    """The filters that are set must all match. Without `count` and `for_seconds` it lasts until it is deleted."""
+    """A fault for requests that match all filters. Without `count` and `for_seconds`, it lasts until it is deleted."""
 
     kind: Kind
     exchange: str | None = None
     symbol: str | None = None
-    """In ccxt's form, `BTC/USDT`."""
+    """ccxt's symbol, such as `BTC/USDT`."""
     path: str | None = None
     """A part of the path, such as `klines`."""
     count: int | None = None
-    """How many requests it meets."""
+    """The number of requests to which it applies."""
     for_seconds: float | None = None
     every: int = 1
-    """Meets every n-th matching request only."""
+    """Applies to every n-th matching request only."""
     latency_ms: int = 0
     retry_after: float | None = None
-    """Seconds; sent as a Retry-After header."""
+    """The value of the Retry-After header, in seconds."""
     retry_after_form: str = "seconds"
-    """`seconds` or `date`, the two forms that HTTP knows."""
+    """`seconds` or `date`, the two forms in HTTP."""
     status: int = 500
     body: str | None = None
     content_type: str | None = None
@@ -103,9 +103,9 @@ class _Active:
 
 
 class MoodBook:
-    """The moods in force, in the order in which they came; the first that matches a request is the one it meets.
+    """The active moods, in the order in which they were added. The first mood that matches a request is applied.
 
-    `now` is monotonic seconds: moods last in real time, whatever the simulated clock does.
+    `now` is in monotonic seconds: moods last in real time, independent of the simulated clock.
     """
 
     def __init__(self) -> None:
@@ -122,7 +122,7 @@ class MoodBook:
         self._active.clear()
         return count
 
-    def meet(self, exchange: str, symbol: str | None, path: str, now: float) -> Mood | None:
+    def mood_for(self, exchange: str, symbol: str | None, path: str, now: float) -> Mood | None:
         self._active = [active for active in self._active if not active.is_over(now)]
         for active in self._active:
             if not active.mood.matches(exchange, symbol, path):
@@ -146,14 +146,14 @@ def _as_dict(mood: Mood) -> dict[str, Any]:
 
 
 _NUMBERS = {"count": 1, "for_seconds": 0, "every": 1, "latency_ms": 0, "retry_after": 0, "status": 200}
-"""Fields that are numbers, and the least they may be."""
+"""The numeric fields and their minimum."""
 _FRACTIONS = ("for_seconds", "retry_after")
-_HIGHEST = 1_000_000_000
-_HIGHEST_STATUS = 999
+_MAX_NUMBER = 1_000_000_000
+_MAX_STATUS = 999
 
 
 def parse_mood(payload: Any) -> Mood:
-    """A mood from the control request's JSON; raises BadMoodError."""
+    """The mood of a control request's JSON. Raises BadMoodError."""
     if not isinstance(payload, dict):
         raise BadMoodError("a mood is a JSON object")
     known = {field.name for field in fields(Mood)}
@@ -169,7 +169,7 @@ def parse_mood(payload: Any) -> Mood:
         if not isinstance(values[name], str):
             raise BadMoodError(f"{name} must be a text")
     if not values.get("content_type", "text").isprintable():
-        raise BadMoodError("content_type must be what an HTTP header may hold")
+        raise BadMoodError("content_type must be a valid value of an HTTP header")
     if values.get("exchange", "binance") not in EXCHANGES:
         raise BadMoodError(f"exchange must be one of {', '.join(EXCHANGES)}")
     if values.get("retry_after_form", "date") not in ("seconds", "date"):
@@ -189,12 +189,12 @@ def _check_number(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, allowed) or not value >= _NUMBERS[name]:
         whole = "" if name in _FRACTIONS else "whole "
         raise BadMoodError(f"{name} must be a {whole}number, at least {_NUMBERS[name]}")
-    if value > (highest := _HIGHEST_STATUS if name == "status" else _HIGHEST):
+    if value > (highest := _MAX_STATUS if name == "status" else _MAX_NUMBER):
         raise BadMoodError(f"{name} must be at most {highest}")
 
 
-def spoiler(mood: Mood | None) -> Spoil:
-    """What the mood does to the rows of an answer."""
+def row_change_of(mood: Mood | None) -> RowChange:
+    """The function with which the mood changes the rows of a response."""
     if mood is not None and mood.kind is Kind.NO_CANDLES:
         return lambda _: []
     if mood is not None and mood.kind is Kind.MALFORMED:
@@ -204,14 +204,14 @@ def spoiler(mood: Mood | None) -> Spoil:
 
 def _malform(rows: list[Row], variant: Variant) -> list[Row]:
     others = [one for one in Variant if one is not Variant.MIXED]
-    spoiled: list[Row] = []
+    changed: list[Row] = []
     for number, row in enumerate(rows):
         if number % 5:
-            spoiled.append(row)
+            changed.append(row)
         else:
-            how = others[number // 5 % len(others)] if variant is Variant.MIXED else variant
-            spoiled.extend(_malformed(row, how))
-    return spoiled
+            error = others[number // 5 % len(others)] if variant is Variant.MIXED else variant
+            changed.extend(_malformed(row, error))
+    return changed
 
 
 def _malformed(row: Row, variant: Variant) -> list[Row]:

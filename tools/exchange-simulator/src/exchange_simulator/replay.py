@@ -1,4 +1,4 @@
-"""Recorded candles: CSV files as one series, with the gaps that they have."""
+"""Recorded candles: CSV files as one series, with their gaps."""
 
 from bisect import bisect_left
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _Row = tuple[int, Decimal, Decimal, Decimal, Decimal, Decimal]
 
 
 class BadRecordingError(ValueError):
-    """A CSV file that cannot be replayed; the message names file, line and reason."""
+    """A CSV file cannot be replayed. The message names the file, the line and the reason."""
 
     def __init__(self, path: Path, line: int, reason: str) -> None:
         super().__init__(f"{path}:{line}: {reason}")
@@ -24,7 +24,7 @@ class BadRecordingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a row was read, for the message when it is wrong."""
+    """The file and line of a row, for error messages."""
 
     path: Path
     line: int
@@ -34,7 +34,7 @@ class _Place:
 
 
 class ReplaySeries:
-    """The candles of a recording, and coarser ones aggregated from them. Nothing outside of it, nothing in its gaps."""
+    """The candles of a recording, and coarser candles aggregated from them. Gaps stay gaps."""
 
     def __init__(self, frame: Frame, rows: list[Candle], price_decimals: int, volume_decimals: int) -> None:
         self.frame, self.rows = frame, rows
@@ -42,7 +42,7 @@ class ReplaySeries:
         self._grouped = lru_cache(maxsize=8)(self._group)
 
     def candles(self, frame: Frame, start_ms: int, stop_ms: int, now_ms: int) -> list[Candle]:
-        """Ascending candles that open in [start, stop) by now; one that is open now shows what it has so far."""
+        """Ascending candles that open in [start, stop) and not after now. An open candle has the data up to now."""
         if not frame.is_made_of(self.frame):
             return []
         open_now = frame.floor(now_ms)
@@ -58,7 +58,7 @@ class ReplaySeries:
         return candles, [candle.open_ms for candle in candles]
 
     def _rows_so_far(self, open_ms: int, now_ms: int) -> list[Candle]:
-        """Rows from `open_ms` to now; of one still open, only its open price and a share of its volume."""
+        """Rows from `open_ms` to now. An open row has only its open price and a share of its volume."""
         _, opens = self._grouped(self.frame)
         rows = self.rows[bisect_left(opens, open_ms) : bisect_left(opens, now_ms + 1)]
         if rows and (end_ms := self.frame.plus(rows[-1].open_ms, 1)) > now_ms:
@@ -69,7 +69,7 @@ class ReplaySeries:
 
 
 def load(replay: Replay, shift_to_ms: int | None) -> ReplaySeries:
-    """Read a recording, moved so that its first row opens at `shift_to_ms`; raises BadRecordingError."""
+    """Read a recording. With `shift_to_ms`, its first row is moved to that time. Raises BadRecordingError."""
     frame = FRAMES[replay.timeframe]
     rows: list[_Row] = []
     for path in replay.paths:
@@ -100,7 +100,7 @@ def _append_file(path: Path, frame: Frame, rows: list[_Row]) -> None:
         if frame.floor(row[0]) != row[0]:
             raise place.bad(f"{row[0]} is not the open of a {frame.name} candle")
         if rows and row[0] <= rows[-1][0]:
-            raise place.bad(f"{row[0]} does not follow {rows[-1][0]}: rows must ascend, also from file to file")
+            raise place.bad(f"{row[0]} does not follow {rows[-1][0]}: rows must ascend, also across files")
         rows.append(row)
 
 
@@ -112,11 +112,11 @@ def _parse(line: str, place: _Place) -> _Row:
         open_ms = int(fields[0])
         opening, high, low, close, volume = (Decimal(field) for field in fields[1:])
     except (ValueError, InvalidOperation):
-        raise place.bad("every field must be a number, the first a whole one") from None
+        raise place.bad("every field must be a number, and the first one an integer") from None
     if not all(number.is_finite() for number in (opening, high, low, close, volume)) or volume < 0 or open_ms < 0:
-        raise place.bad("numbers must be finite, time and volume not negative")
+        raise place.bad("numbers must be finite, and time and volume not negative")
     if not 0 < low <= min(opening, close) <= max(opening, close) <= high:
-        raise place.bad("prices must obey 0 < low <= open, close <= high")
+        raise place.bad("prices must satisfy 0 < low <= open, close <= high")
     return open_ms, opening, high, low, close, volume
 
 

@@ -1,4 +1,4 @@
-"""What was asked and how it was answered, for tests: the last requests, in order."""
+"""The log of the latest requests and their results, for tests."""
 
 from collections import deque
 from dataclasses import asdict, dataclass
@@ -9,20 +9,20 @@ from typing import Any
 class Entry:
     id: int
     received_at: int
-    """Real time in milliseconds, whatever the simulated clock says: so that tests can measure distances."""
+    """Real time in milliseconds, not simulated time, so that tests can measure the time between requests."""
     exchange: str
     method: str
     path: str
     query: dict[str, str]
     symbol: str | None
     status: int | None
-    """None when the connection was reset instead of answered."""
+    """None if the connection was reset."""
     mood: str | None
     duration_ms: float
 
 
 class RequestLog:
-    """A ring: the oldest entries make room. Ids go on rising after a clear."""
+    """Keeps the latest entries. Ids are never used again, not even after `clear`."""
 
     def __init__(self, capacity: int) -> None:
         self._entries: deque[Entry] = deque(maxlen=capacity)
@@ -40,6 +40,6 @@ class RequestLog:
         self._entries.clear()
 
     def entries(self, exchange: str | None, since_id: int) -> list[dict[str, Any]]:
-        """Those with an id above `since_id`, by id. Slow answers enter when they end, so order by id is made here."""
+        """The entries after `since_id`, sorted by id. They must be sorted, because slow responses are added late."""
         chosen = [entry for entry in self._entries if entry.id > since_id and exchange in (None, entry.exchange)]
         return [asdict(entry) for entry in sorted(chosen, key=lambda entry: entry.id)]

@@ -1,4 +1,4 @@
-"""What a simulator is made of. Frozen: tests build another one instead of patching."""
+"""The settings of a simulator. They are frozen: tests create new settings instead of changing them."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """A recording that stands in for the synthetic candles of one market: CSV files that follow each other in time."""
+    """A recording that replaces the synthetic candles of one market, as CSV files in the order of time."""
 
     exchange: str
     symbol: str
@@ -20,17 +20,17 @@ class Replay:
 class SimulatorSettings:
     host: str = "127.0.0.1"
     port: int = 9900
-    """0 takes any free port."""
+    """0: any free port."""
     seed: int = 7
     silent_share: float = 0.02
-    """Share of minutes without a trade on Coinbase (left out) and Kraken (shown flat); 0 to 0.9."""
+    """Share of minutes without a trade, from 0 to 0.9. Coinbase omits them, Kraken shows flat candles."""
     replays: tuple[Replay, ...] = ()
     shift_to_ms: int | None = None
-    """The instant that each recording's first row is moved to, rounded down to the recording's own timeframe."""
+    """The time to which the first row of each recording is moved, rounded down to the recording's timeframe."""
     start_at_ms: int | None = None
-    """The simulated now at the start; time goes on from there. Real time when not given."""
+    """The simulated time at the start; it continues from there. Default: real time."""
     requests_per_second: float | None = None
-    """Above so many requests in a second an exchange answers 429. Off when not given."""
+    """The rate limit per exchange, above which it returns 429. Default: no limit."""
     log_size: int = 10_000
-    """Requests that the log remembers."""
+    """The number of requests in the log."""
     wall: Callable[[], float] = time.time

@@ -1,8 +1,7 @@
-"""The exchanges, the clock and the moods together: what the HTTP application is wired to."""
+"""The state of the simulator: exchanges, clock, moods and request log."""
 
 from collections.abc import Mapping
 
-from exchange_simulator.budget import Budget
 from exchange_simulator.clock import Clock
 from exchange_simulator.dialects.binance import Binance
 from exchange_simulator.dialects.bybit import Bybit
@@ -12,6 +11,7 @@ from exchange_simulator.dialects.kraken import Kraken
 from exchange_simulator.dialects.okx import Okx
 from exchange_simulator.markets import EXCHANGES
 from exchange_simulator.moods import MoodBook
+from exchange_simulator.rate_limit import RateLimit
 from exchange_simulator.request_log import RequestLog
 from exchange_simulator.settings import SimulatorSettings
 from exchange_simulator.synthetic import Caches
@@ -19,7 +19,7 @@ from exchange_simulator.venue import Venue
 
 
 class Simulator:
-    """Raises replay.BadRecordingError when a recording of the settings cannot be read."""
+    """Raises replay.BadRecordingError if a recording in the settings cannot be read."""
 
     def __init__(self, settings: SimulatorSettings) -> None:
         caches = Caches()
@@ -30,7 +30,7 @@ class Simulator:
             self.clock.run_from(settings.start_at_ms)
         self.moods = MoodBook()
         self.log = RequestLog(settings.log_size)
-        self.budgets = {exchange: Budget(settings.requests_per_second) for exchange in EXCHANGES}
+        self.rate_limits = {exchange: RateLimit(settings.requests_per_second) for exchange in EXCHANGES}
 
 
 def _dialects(venues: Mapping[str, Venue]) -> tuple[Dialect, ...]:

@@ -1,4 +1,4 @@
-"""Timeframes as grids: where a candle opens, and where the n-th after it does. UTC, milliseconds since the epoch."""
+"""Timeframes as grids of open times, in milliseconds since the epoch, UTC."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -10,16 +10,16 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 MONDAY = 4 * DAY
-"""1970-01-05, the first Monday: weeks open on Mondays on every exchange spoken here."""
+"""1970-01-05, the first Monday. On all simulated exchanges, weeks open on Monday."""
 LAST_MS = int(datetime(2200, 1, 1, tzinfo=UTC).timestamp()) * 1_000
-"""Instants that a request may name are clamped to 1970..2200, so that absurd ones cost nothing."""
+"""Times in requests are limited to the years 1970 to 2200, so that extreme values need no computation."""
 
 _EPOCH = date(1970, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A grid of candle opens: every `step_ms` from `anchor_ms`, or every `months` calendar months when that is set."""
+    """A grid of open times: every `step_ms` from `anchor_ms`, or every `months` calendar months if that is set."""
 
     name: str
     step_ms: int = 0
@@ -28,28 +28,28 @@ class Frame:
 
     @property
     def shortest_ms(self) -> int:
-        """How long its shortest candle is."""
+        """The length of the shortest candle."""
         return self.step_ms or self.months * 28 * DAY
 
     def floor(self, instant_ms: int) -> int:
-        """Open of the candle that contains the instant."""
+        """The open time of the candle that contains the instant."""
         if self.months:
             return self._month_open(self._month_number(instant_ms) // self.months * self.months)
         return (instant_ms - self.anchor_ms) // self.step_ms * self.step_ms + self.anchor_ms
 
     def ceil(self, instant_ms: int) -> int:
-        """The first open that is not before the instant."""
+        """The first open time that is not before the instant."""
         floor = self.floor(instant_ms)
         return floor if floor == instant_ms else self.plus(floor, 1)
 
     def plus(self, open_ms: int, count: int) -> int:
-        """Open of the candle `count` after (or before, when negative) the one that opens at `open_ms`."""
+        """The open time of the candle that is `count` candles after (if negative: before) the one at `open_ms`."""
         if self.months:
             return self._month_open(self._month_number(open_ms) + count * self.months)
         return open_ms + count * self.step_ms
 
     def opens(self, first_ms: int, last_ms: int) -> list[int]:
-        """All opens from `first_ms` to `last_ms`, both included, both on the grid."""
+        """All open times from `first_ms` to `last_ms`. Both are on the grid and included."""
         if not self.months:
             return list(range(first_ms, last_ms + 1, self.step_ms))
         opens = []
@@ -59,7 +59,7 @@ class Frame:
         return opens
 
     def is_made_of(self, finer: "Frame") -> bool:
-        """Whether whole candles of `finer` fill each candle of this grid."""
+        """Whether candles of `finer` fit exactly into each candle of this grid."""
         if self.months:
             return (
                 not finer.months
@@ -93,12 +93,12 @@ FRAMES = {name: _frame(name) for name in _NAMES} | {"2w": Frame("2w", 15 * DAY)}
 
 
 def at_utc_offset(frame: Frame, hours: int) -> Frame:
-    """The same grid on clocks that run `hours` ahead of UTC: OKX's `1D` opens at midnight in Hong Kong."""
+    """The same grid in a time zone `hours` ahead of UTC. OKX's `1D` opens at midnight in Hong Kong."""
     return Frame(frame.name, frame.step_ms, frame.months, frame.anchor_ms - hours * HOUR)
 
 
 def parse_instant(text: str) -> int:
-    """Milliseconds from `1700000000000` or an ISO 8601 instant (UTC when it names no zone); ValueError otherwise."""
+    """Milliseconds from `1700000000000` or an ISO 8601 instant (UTC if it has no zone). Otherwise raises ValueError."""
     if text.lstrip("-").isdigit():
         return clamp(int(text))
     parsed = datetime.fromisoformat(text)

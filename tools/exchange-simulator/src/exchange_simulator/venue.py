@@ -1,4 +1,4 @@
-"""One exchange as its dialect sees it: its markets, and their candles as the exchange writes numbers."""
+"""The markets and candles of one exchange, with numbers in the exchange's format."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -8,14 +8,14 @@ from exchange_simulator import replay
 from exchange_simulator.aggregate import Candle
 from exchange_simulator.markets import Listing, Market, list_markets
 from exchange_simulator.settings import SimulatorSettings
-from exchange_simulator.synthetic import Caches, Recipe, SyntheticSeries
+from exchange_simulator.synthetic import Caches, SeriesParameters, SyntheticSeries
 from exchange_simulator.timeframes import Frame
 
 _OMITS_SILENT = {"coinbase": True, "kraken": False}
-"""Exchanges where silent minutes are simulated, and whether they are left out."""
+"""The exchanges with simulated minutes without trades, and whether they omit them."""
 
 Writer = Callable[[int, int], str]
-"""Formats a scaled integer with so many decimals: one of those in `aggregate`."""
+"""Formats a scaled integer, given the number of decimals. `aggregate` contains such functions."""
 
 
 class Series(Protocol):
@@ -26,7 +26,7 @@ class Series(Protocol):
 
 
 class Row(NamedTuple):
-    """A candle as text, as it goes over the wire. None only where a mood has spoiled it."""
+    """A candle as text, as it is sent. Values are None only if a mood has changed them."""
 
     open_ms: int
     open: str | None
@@ -37,32 +37,32 @@ class Row(NamedTuple):
 
 
 class Venue:
-    """An exchange's markets and candles; recordings take the place of synthetic candles where there are any."""
+    """The markets and candles of one exchange. Recordings replace the synthetic candles of their market."""
 
     def __init__(self, exchange: str, settings: SimulatorSettings, caches: Caches) -> None:
         self._settings, self._caches = settings, caches
         self.exchange = exchange
-        # Clients ask for the newest candles again and again; writing the same numbers takes longer than finding them.
+        # Clients often request the newest candles. Formatting the numbers takes longer than finding the candles.
         self._row = lru_cache(maxsize=8_192)(_write_row)
         replays = [item for item in settings.replays if item.exchange == exchange]
         self.listing: Listing = list_markets(exchange, tuple(item.symbol for item in replays))
         self._series: dict[str, Series] = {item.symbol: replay.load(item, settings.shift_to_ms) for item in replays}
 
     def rows(self, market: Market, frame: Frame, window: "Window", write: tuple[Writer, Writer]) -> list[Row]:
-        """Ascending rows in the window; `write` formats prices and volumes."""
+        """Ascending rows in the window. `write` formats prices and volumes."""
         series = self.series(market)
-        candles = self.pick(series, frame, window)
+        candles = self.select_candles(series, frame, window)
         price, volume = write
         tick, lot = series.price_decimals, series.volume_decimals
         return [self._row(candle, price, volume, tick, lot) for candle in candles]
 
-    def pick(self, series: Series, frame: Frame, window: "Window") -> list[Candle]:
-        """The window's oldest or newest candles. Gaps do not count towards the limit, as on real exchanges."""
+    def select_candles(self, series: Series, frame: Frame, window: "Window") -> list[Candle]:
+        """The oldest or newest candles of the window. As on real exchanges, gaps do not count towards the limit."""
         stop_ms = min(window.stop_ms, window.now_ms + 1)
         if stop_ms <= window.start_ms or window.limit <= 0:
             return []
         if isinstance(series, SyntheticSeries):
-            # Endless: ask for no more than the limit. Only Coinbase has gaps here, and it is asked for windows alone.
+            # The series has no end, so compute at most `limit` candles. Only Coinbase has gaps, and its windows end.
             if window.newest:
                 first = max(window.start_ms, frame.plus(frame.floor(stop_ms - 1), 1 - window.limit), 0)
                 return series.candles(frame, first, stop_ms, window.now_ms)
@@ -78,8 +78,8 @@ class Venue:
     def series(self, market: Market) -> Series:
         if market.symbol not in self._series:
             silent = self._settings.silent_share if self.exchange in _OMITS_SILENT else 0.0
-            recipe = Recipe(self._settings.seed, market, silent, _OMITS_SILENT.get(self.exchange, False))
-            self._series[market.symbol] = SyntheticSeries(recipe, self._caches)
+            parameters = SeriesParameters(self._settings.seed, market, silent, _OMITS_SILENT.get(self.exchange, False))
+            self._series[market.symbol] = SyntheticSeries(parameters, self._caches)
         return self._series[market.symbol]
 
 
@@ -91,7 +91,7 @@ def _write_row(candle: Candle, price: Writer, volume: Writer, tick: int, lot: in
 
 
 class Window(NamedTuple):
-    """Which candles: those that open in [start, stop) by `now`, at most `limit`, the oldest or the newest of them."""
+    """Selects candles that open in [start, stop) and not after now: at most `limit`, the oldest or the newest ones."""
 
     start_ms: int
     stop_ms: int

@@ -1,4 +1,4 @@
-"""`python -m local_stack demo`"""
+"""The command `python -m local_stack demo`."""
 
 import argparse
 import asyncio
@@ -12,12 +12,19 @@ from local_stack.plan import DEFAULT_PORT
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(prog="python -m local_stack", description="Candlekeep on this machine alone.")
+    arguments = argparse.ArgumentParser(prog="python -m local_stack", description="Candlekeep on one machine.")
     commands = arguments.add_subparsers(required=True)
     demo = commands.add_parser("demo", help="run everything until Ctrl-C")
-    demo.add_argument("--port", type=int, default=DEFAULT_PORT, help="the API's port; the others follow from it")
+    demo.add_argument(
+        "--port",
+        type=int,
+        default=DEFAULT_PORT,
+        help="the port of the API; the other ports are at fixed distances from it",
+    )
     demo.add_argument("--live", action="store_true", help="collect from the real exchanges")
-    demo.add_argument("--folder", type=Path, default=Path(os.environ.get("DEMO_DIR", ".demo")), help="data and logs")
+    demo.add_argument(
+        "--folder", type=Path, default=Path(os.environ.get("DEMO_DIR", ".demo")), help="the folder for data and logs"
+    )
     chosen = arguments.parse_args()
     try:
         asyncio.run(run_demo(DemoOptions(folder=chosen.folder, port=chosen.port, live=chosen.live)))

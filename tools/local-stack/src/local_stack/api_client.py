@@ -1,4 +1,4 @@
-"""The demo's use of the API, the same as anybody's: example configs in, finished runs out."""
+"""The demo's requests to the public API: it creates example configs and reads finished runs."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -24,7 +24,7 @@ EXAMPLES = (
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedRun:
-    """What one line of the demo shows of a row of the execution logs."""
+    """The part of a row of the run log that the demo shows in one line."""
 
     log_id: int
     finished_at: str
@@ -48,7 +48,7 @@ def client(api_url: str, token: str) -> httpx.AsyncClient:
 
 
 async def create_examples(api: httpx.AsyncClient) -> int:
-    """Create the example configs that are not there yet; returns the id of one config to try things on."""
+    """Create the missing example configs. Returns the id of one config, for the example commands."""
     for symbol, exchange, description in EXAMPLES:
         config = {
             "symbol": symbol,
@@ -58,14 +58,14 @@ async def create_examples(api: httpx.AsyncClient) -> int:
             "description": description,
         }
         response = await api.post("/configs", json=config)
-        if response.status_code not in {CREATED, CONFLICT}:  # a conflict: it is there from an earlier start
-            raise StackError(f"the API refused the example {symbol} on {exchange}: {response.text[:300]}")
+        if response.status_code not in {CREATED, CONFLICT}:  # a conflict: an earlier start created it
+            raise StackError(f"the API refused the example config {symbol} on {exchange}: {response.text[:300]}")
     configs = (await api.get("/configs")).raise_for_status().json()
     return int(configs[0]["id"])
 
 
 async def finished_runs(api: httpx.AsyncClient) -> AsyncIterator[FinishedRun]:
-    """Every run that finishes from now on, in the order of finishing. A restarting API is waited for."""
+    """Every run that finishes from now on, in this order. If the API restarts, this waits for it."""
     seen: frozenset[int] | None = None
     while True:
         try:
@@ -76,15 +76,15 @@ async def finished_runs(api: httpx.AsyncClient) -> AsyncIterator[FinishedRun]:
             continue
         finished = [row for row in rows if row["finished_at"] is not None]
         if seen is not None:
-            for run in news(finished, seen):
+            for run in new_runs(finished, seen):
                 yield run
         seen = frozenset(row["id"] for row in finished)
         await asyncio.sleep(POLL_SECONDS)
 
 
-def news(finished: Sequence[dict[str, Any]], seen: frozenset[int]) -> Iterator[FinishedRun]:
-    fresh = [row for row in finished if row["id"] not in seen]
-    for row in sorted(fresh, key=lambda row: (row["finished_at"], row["id"])):
+def new_runs(finished: Sequence[dict[str, Any]], seen: frozenset[int]) -> Iterator[FinishedRun]:
+    rows = [row for row in finished if row["id"] not in seen]
+    for row in sorted(rows, key=lambda row: (row["finished_at"], row["id"])):
         yield FinishedRun(
             log_id=row["id"],
             finished_at=row["finished_at"],

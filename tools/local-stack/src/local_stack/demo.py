@@ -1,4 +1,4 @@
-"""`make demo`: the stack at fixed ports, example configs in it, and a line for every run that finishes."""
+"""`make demo`: the stack at fixed ports with example configs, and one line of output per finished run."""
 
 import asyncio
 import contextlib
@@ -15,9 +15,9 @@ from local_stack.errors import StackError
 from local_stack.plan import DEFAULT_PORT, Ports
 from local_stack.stack import Stack, StackOptions
 
-SHORTEST_TOKEN = 24
-# Under make one Ctrl-C can arrive twice, from the terminal and from make.
-IMPATIENT_AFTER_SECONDS = 0.5
+MIN_TOKEN_LENGTH = 24
+# Under make, one Ctrl-C can arrive twice, from the terminal and from make.
+SECOND_CTRL_C_AFTER_SECONDS = 0.5
 T = TypeVar("T")
 
 
@@ -28,8 +28,8 @@ class DemoOptions:
     live: bool = False
 
 
-class Narrator:
-    """Progress lines with the time since the start. A terminal that is gone does not stop the demo's clean end."""
+class ProgressPrinter:
+    """Prints progress with the time since the start. If the terminal is closed, the demo can still stop cleanly."""
 
     def __init__(self) -> None:
         self._started_at = time.monotonic()
@@ -48,49 +48,49 @@ class Narrator:
 
 def demo_token() -> str:
     token = os.environ.get("CANDLEKEEP_ADMIN_TOKEN") or secrets.token_urlsafe(32)
-    if len(token) < SHORTEST_TOKEN:
-        raise StackError(f"CANDLEKEEP_ADMIN_TOKEN has {len(token)} characters; it needs at least {SHORTEST_TOKEN}")
+    if len(token) < MIN_TOKEN_LENGTH:
+        raise StackError(f"CANDLEKEEP_ADMIN_TOKEN has {len(token)} characters; it needs at least {MIN_TOKEN_LENGTH}")
     return token
 
 
 async def run_demo(options: DemoOptions) -> None:
-    """Until a signal. Returns after a clean end; raises StackError with one line when it cannot start."""
-    narrator = Narrator()
+    """Runs the demo until a signal. Raises StackError with one line if it cannot start."""
+    printer = ProgressPrinter()
     stack = Stack(
         StackOptions(
             folder=options.folder,
             ports=Ports.fixed(options.port),
             live=options.live,
             token=demo_token(),
-            say=narrator.progress,
+            report=printer.progress,
         )
     )
-    narrator.progress(f"starting Candlekeep in {stack.folder.path} (Ctrl-C stops everything)")
-    stop = _stop_event(stack, narrator)
+    printer.progress(f"starting Candlekeep in {stack.folder.path} (Ctrl-C stops everything)")
+    stop = _stop_event(stack, printer)
     try:
         if await _unless_stopped(stack.start(), stop):
-            await _unless_stopped(_show(stack, narrator, options), stop)
+            await _unless_stopped(_show(stack, printer, options), stop)
     finally:
-        stopping_at, anything = narrator.seconds, bool(stack.processes)
+        stopping_at, has_started = printer.seconds, bool(stack.processes)
         await stack.stop()
-        if anything:
-            narrator.progress(f"everything is stopped ({narrator.seconds - stopping_at:.1f} s); the data is kept")
+        if has_started:
+            printer.progress(f"all processes are stopped ({printer.seconds - stopping_at:.1f} s); the data is kept")
 
 
-def _stop_event(stack: Stack, narrator: Narrator) -> asyncio.Event:
-    """Set by the first signal; the second one kills."""
+def _stop_event(stack: Stack, printer: ProgressPrinter) -> asyncio.Event:
+    """The event that the first signal sets. A second Ctrl-C kills all processes."""
     stop = asyncio.Event()
 
-    asked_at = 0.0
+    first_signal_at = 0.0
 
     def on_signal(number: signal.Signals) -> None:
-        nonlocal asked_at
+        nonlocal first_signal_at
         if not stop.is_set():
-            asked_at = narrator.seconds
-            narrator.print("")
-            narrator.progress("stopping in order (Ctrl-C once more: kill at once)")
+            first_signal_at = printer.seconds
+            printer.print("")
+            printer.progress("stopping all processes in order (press Ctrl-C again to kill them at once)")
             stop.set()
-        elif number is signal.SIGINT and narrator.seconds - asked_at > IMPATIENT_AFTER_SECONDS:
+        elif number is signal.SIGINT and printer.seconds - first_signal_at > SECOND_CTRL_C_AFTER_SECONDS:
             stack.kill_all()
             os._exit(1)
 
@@ -100,29 +100,29 @@ def _stop_event(stack: Stack, narrator: Narrator) -> asyncio.Event:
 
 
 async def _unless_stopped(work: Awaitable[None], stop: asyncio.Event) -> bool:
-    """Whether the work was done before the signal; a signal cancels it."""
-    doing, stopping = asyncio.ensure_future(work), asyncio.create_task(stop.wait())
-    await asyncio.wait([doing, stopping], return_when=asyncio.FIRST_COMPLETED)
+    """Whether the work ended before the signal. The signal cancels it."""
+    running, stopping = asyncio.ensure_future(work), asyncio.create_task(stop.wait())
+    await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
-    if doing.done():
-        await doing
+    if running.done():
+        await running
         return True
-    doing.cancel()
+    running.cancel()
     with contextlib.suppress(asyncio.CancelledError, StackError):
-        await doing
+        await running
     return False
 
 
-async def _show(stack: Stack, narrator: Narrator, options: DemoOptions) -> None:
-    from local_stack.api_client import client, create_examples, finished_runs  # noqa: PLC0415 -- httpx: half a second
+async def _show(stack: Stack, printer: ProgressPrinter, options: DemoOptions) -> None:
+    from local_stack.api_client import client, create_examples, finished_runs  # noqa: PLC0415 -- importing httpx takes half a second
 
     async with client(stack.api_url, stack.token) as api:
         runs = finished_runs(api)
         config_id = await create_examples(api)
-        narrator.progress("ready")
-        narrator.print(welcome(stack, config_id, live=options.live))
+        printer.progress("ready")
+        printer.print(welcome(stack, config_id, live=options.live))
         async for run in runs:
-            narrator.print(run.line())
+            printer.print(run.line())
 
 
 def welcome(stack: Stack, config_id: int, *, live: bool) -> str:
@@ -142,13 +142,13 @@ def welcome(stack: Stack, config_id: int, *, live: bool) -> str:
   Database   in {stack.folder.path / "database_url"}
   Logs       {stack.folder.logs}
 
-  What is collected:
+  List the configs:
     {curl} {base}/configs
-  Collect one now:
+  Start a run now:
     {curl} -X POST {base}/configs/{config_id}/trigger
-  The newest candles:
+  Read the newest candles:
     {curl} '{base}/candles?exchange={exchange}&symbol={symbol}&timeframe=1m&limit=5'
-  The same by the command:
+  Do the same with the command:
     export CANDLEKEEP_URL={stack.api_url} CANDLEKEEP_TOKEN=$(cat {stack.folder.path / "token"})
     .venv/bin/candlekeep configs trigger {config_id} --wait
 

@@ -1,4 +1,4 @@
-"""`python -m local_stack.env_example`: writes .env.example, every variable that a service reads, from its settings."""
+"""`python -m local_stack.env_example`: writes .env.example, with every setting of every service."""
 
 import argparse
 import sys
@@ -37,7 +37,7 @@ def _is_settings_of(value: object, module: str) -> TypeGuard[type[BaseSettings]]
 
 
 def text(services: Mapping[str, list[Setting]]) -> str:
-    """The whole file. What several services read with the same meaning and default is written once."""
+    """The content of the file. A setting that several services share is written once."""
     readers: dict[Setting, list[str]] = {}
     for service, settings in services.items():
         for setting in settings:
@@ -50,10 +50,10 @@ def text(services: Mapping[str, list[Setting]]) -> str:
     return "\n".join(lines)
 
 
-def _entry(setting: Setting, readers: list[str], everyone: int) -> str:
-    who = "" if len(readers) == everyone else f" ({', '.join(readers)})"
-    comment = textwrap.wrap(f"{setting.description}{who}", width=116)
-    # Required ones stand bare, so that what must be filled in is seen; the others as comments with their default.
+def _entry(setting: Setting, readers: list[str], all_services: int) -> str:
+    names = "" if len(readers) == all_services else f" ({', '.join(readers)})"
+    comment = textwrap.wrap(f"{setting.description}{names}", width=116)
+    # Only required settings are assignments, so that they are easy to find. Defaults are comments.
     assignment = f"{setting.variable}=" if setting.default is None else f"# {setting.variable}={setting.default}"
     return "\n".join([*(f"# {line}" for line in comment), assignment, ""])
 

@@ -1,2 +1,2 @@
 class StackError(Exception):
-    """What a person at the terminal can act on: one plain line, printed without a traceback."""
+    """An error that the user can correct. It is printed as one line, without a traceback."""

@@ -1,4 +1,4 @@
-"""The stack's folder: what is in it, where, and who may read it."""
+"""The stack's folder: the paths in it and their access rights."""
 
 import os
 import secrets
@@ -19,7 +19,7 @@ class Folder:
 
     @property
     def run(self) -> Path:
-        """Pid files, by which a later start finds what a killed one left behind."""
+        """Pid files. A later start uses them to find processes of a stack that was killed."""
         return self.path / "run"
 
     @property
@@ -31,7 +31,7 @@ class Folder:
         return self.path / "data" / "postgres"
 
     def prepare(self) -> None:
-        """Raises StackError when another stack runs in this folder."""
+        """Create the folders. Raises StackError if another stack runs in this folder."""
         for folder in (self.logs, self.run, self.kafka_data.parent):
             folder.mkdir(parents=True, exist_ok=True)
         owner = self.run / "stack.pid"
@@ -43,26 +43,26 @@ class Folder:
         record_pid(self.run / "stack.pid", os.getpid(), command_line(os.getpid()) or "")
 
     def release(self) -> None:
-        """Gives up our claim, never another stack's."""
+        """Remove the pid file of this stack, but not that of another stack."""
         if live_pid(self.run / "stack.pid") == os.getpid():
             (self.run / "stack.pid").unlink()
 
     def postgres_password(self) -> str:
-        """Made once; the database keeps it."""
+        """The password of the database. It is created once, because the database stores it."""
         file = self.path / "data" / "postgres.password"
         if not file.exists():
             write_secret(file, secrets.token_urlsafe(24))
         return file.read_text().strip()
 
     def publish(self, *, token: str, database_url: str, kafka: str) -> None:
-        """The three addresses that people and scripts take from here."""
+        """Write the token and the two addresses to files, for people and scripts."""
         write_secret(self.path / "token", f"{token}\n")
         write_secret(self.path / "database_url", f"{database_url}\n")
         (self.path / "kafka").write_text(f"{kafka}\n")
 
 
 def write_secret(file: Path, text: str) -> None:
-    """Readable by its owner only, from the first byte on."""
+    """Write a file that only its owner can read, from the first byte on."""
     file.unlink(missing_ok=True)
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as secret:
         secret.write(text)

@@ -1,4 +1,4 @@
-"""Which Kafka this machine can run: a Java that is new enough, and the broker's jars, resolved once by Maven."""
+"""Finds a Java that is new enough, and the jars of the broker, which Maven downloads once."""
 
 import asyncio
 import os
@@ -23,20 +23,20 @@ class Java:
     version: int
 
 
-class NoRealKafka(StackError):  # noqa: N818 -- it names a state
-    """Why the real Kafka cannot run here; said to the person when the in-memory one takes its place."""
+class NoRealKafka(StackError):  # noqa: N818 -- the name describes a state
+    """The real Kafka cannot run here. The message is the reason, shown if the in-memory Kafka is used instead."""
 
 
 def kafka_version() -> str:
-    """Read from the pom, the one place where the version is written."""
+    """The version in the pom, which is the only place where it is written."""
     version = ET.parse(POM).findtext(".//{*}kafka.version")  # noqa: S314 -- our own file
     if version is None:
-        raise StackError(f"{POM} does not say kafka.version")
+        raise StackError(f"{POM} does not contain kafka.version")
     return version
 
 
 def cache_folder() -> Path:
-    """In the checkout (git-ignored), so that it goes with the clone; elsewhere when that is not writable."""
+    """A git-ignored folder in the checkout. If the checkout is not writable: a folder in the home folder."""
     for parent in POM.parents:
         if (parent / "requirements.lock").exists() and os.access(parent, os.W_OK):
             return parent / ".cache" / f"kafka-{kafka_version()}"
@@ -44,7 +44,7 @@ def cache_folder() -> Path:
 
 
 def find_java() -> Java:
-    """The first Java on PATH or in JAVA_HOME that can run this Kafka."""
+    """The first Java on PATH or in JAVA_HOME that can run this Kafka. Raises NoRealKafka if there is none."""
     home = os.environ.get("JAVA_HOME")
     candidates = [shutil.which("java"), shutil.which("java", path=str(Path(home) / "bin")) if home else None]
     found = [java for path in candidates if path and (java := _probe(path))]
@@ -52,7 +52,7 @@ def find_java() -> Java:
         if java.version >= OLDEST_JAVA:
             return java
     if found:
-        raise NoRealKafka(f"Java {found[0].version} is too old for it, it needs {OLDEST_JAVA}")
+        raise NoRealKafka(f"Java {found[0].version} is too old, Kafka needs {OLDEST_JAVA}")
     raise NoRealKafka("there is no java on PATH")
 
 
@@ -60,7 +60,7 @@ def _probe(path: str) -> Java | None:
     try:
         answer = subprocess.run([path, "-version"], capture_output=True, text=True, check=True, timeout=20)
     except (OSError, subprocess.SubprocessError):
-        return None  # macOS has a java that only offers to install one
+        return None  # on macOS, `java` may be a program that only offers to install Java
     version = java_major(answer.stderr)
     return Java(path, version) if version else None
 
@@ -72,16 +72,16 @@ def java_major(banner: str) -> int | None:
 
 
 async def jars(folder: Path) -> list[Path]:
-    """The broker's class path from the cache folder, filled by Maven the first time."""
+    """The class path of the broker from the cache folder. Maven downloads the jars the first time."""
     present = sorted((folder / "libs").glob("*.jar"))
     if present:
         return present
     maven = shutil.which("mvn")
     if maven is None:
-        raise NoRealKafka("there is no mvn on PATH to fetch it with")
+        raise NoRealKafka("there is no mvn on PATH to download it")
     folder.mkdir(parents=True, exist_ok=True)
-    # Into a folder of its own and then renamed: a broken download never looks like a whole one, and of two that
-    # fetch at the same time both win.
+    # Maven writes to a temporary folder, which is then renamed: a partial download is never used, and two
+    # downloads at the same time both succeed.
     partial = Path(mkdtemp(prefix="libs-", dir=folder))
     partial.chmod(0o755)
     await _resolve(maven, partial)
@@ -104,7 +104,7 @@ async def _resolve(maven: str, into: Path) -> None:
     try:
         output, _ = await asyncio.wait_for(process.communicate(), MAVEN_SECONDS)
     except TimeoutError:
-        raise NoRealKafka(f"Maven did not fetch it within {MAVEN_SECONDS} seconds") from None
+        raise NoRealKafka(f"Maven did not download it within {MAVEN_SECONDS} seconds") from None
     finally:
         if process.returncode is None:
             process.kill()
@@ -113,4 +113,4 @@ async def _resolve(maven: str, into: Path) -> None:
             shutil.rmtree(into, ignore_errors=True)
     if process.returncode != 0:
         errors = [line for line in output.decode(errors="replace").splitlines() if "ERROR" in line]
-        raise NoRealKafka(f"Maven could not fetch it ({(errors or ['no message'])[0].strip()[:200]})")
+        raise NoRealKafka(f"Maven could not download it ({(errors or ['no message'])[0].strip()[:200]})")

@@ -1,13 +1,13 @@
-"""Kafka where no real one can run: librdkafka's own test cluster, in memory, in a process of its own.
+"""The in-memory Kafka, for machines without a real one: librdkafka's test cluster in its own process.
 
     python -m local_stack.kafka_memory --address-file FILE [--brokers N]
 
-It speaks the real wire protocol on a loopback port. It is not Kafka: everything is forgotten when it stops, each
-partition keeps its last 5 MB, nothing is compacted, a long poll does not wake on new data, there is no topic
-administration on the wire, and several members of a group race when they join. Topics are therefore created through
-a control port that reads one command per line (`create NAME PARTITIONS`, `delete NAME`, `down BROKER`, `up BROKER`,
-`rtt BROKER MILLISECONDS`, `errors API_KEY CODE...`) and answers `ok` or `error WHY`. The address file,
-JSON with `bootstrap` and `control`, appears when both can be used. It ends with its parent.
+It has the real wire protocol on a loopback port, but it differs from Kafka. It loses all data when it stops, each
+partition keeps its last 5 MB, and nothing is compacted. A long poll does not end when data arrives. Several members
+that join a group race with each other. The protocol has no topic administration, so there is a control port. It reads
+one command per line (`create NAME PARTITIONS`, `delete NAME`, `down BROKER`, `up BROKER`, `rtt BROKER MILLISECONDS`,
+`errors API_KEY CODE...`) and answers `ok` or `error REASON`. When both ports can be used, the process writes the
+address file, JSON with `bootstrap` and `control`. The process ends with its parent.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from runtime.waiting import wait_for_event
 WATCH_SECONDS = 0.5
 PRODUCER = 0  # rd_kafka_type_t
 CLUSTER = c_void_p
-# name: (result, arguments) of each function of librdkafka's rdkafka_mock.h that is used here
+# name: (result, arguments) of the functions of librdkafka's rdkafka_mock.h
 SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "rd_kafka_conf_new": (c_void_p, []),
     "rd_kafka_new": (c_void_p, [c_int, c_void_p, c_char_p, c_size_t]),
@@ -46,7 +46,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
 
 
 def load_librdkafka() -> ctypes.CDLL:
-    """The shared library inside the confluent-kafka wheel, with the signatures that ctypes cannot know."""
+    """The shared library in the confluent-kafka wheel, with the signatures of the functions."""
     spec = importlib.util.find_spec("confluent_kafka")
     if spec is None or spec.origin is None:
         raise ImportError("the in-memory Kafka is part of the confluent-kafka wheel, which is not installed")
@@ -58,7 +58,7 @@ def load_librdkafka() -> ctypes.CDLL:
             function = getattr(loaded, name)
             function.restype, function.argtypes = result, arguments
         return loaded
-    raise ImportError(f"no librdkafka beside {package}")
+    raise ImportError(f"there is no librdkafka beside {package}")
 
 
 class MockCluster:
@@ -70,7 +70,7 @@ class MockCluster:
             raise RuntimeError(f"librdkafka: {error.value.decode()}")
         self._cluster = self._rdkafka.rd_kafka_mock_cluster_new(handle, brokers)
         self._replicas = brokers
-        # The default of 3 s would be added to every start of every consumer.
+        # The default of 3 s would delay every start of every consumer.
         self._rdkafka.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, 0)
 
     @property
@@ -80,8 +80,8 @@ class MockCluster:
     def create_topic(self, name: str, partitions: int) -> int:
         return int(self._rdkafka.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, self._replicas))
 
-    def obey(self, line: str) -> str:
-        """One command of the control port; the answer is `ok` or `error WHY`."""
+    def execute(self, line: str) -> str:
+        """Runs one command of the control port. Returns `ok` or `error REASON`."""
         match line.split():
             case ["create", name, partitions]:
                 code = self.create_topic(name, int(partitions))
@@ -99,7 +99,7 @@ class MockCluster:
                 code = 0
             case _:
                 return f"error unknown command: {line.strip()}"
-        return "ok" if code == 0 else f"error librdkafka answered {code}"
+        return "ok" if code == 0 else f"error librdkafka returned {code}"
 
     def close(self) -> None:
         self._rdkafka.rd_kafka_mock_cluster_destroy(self._cluster)
@@ -109,7 +109,7 @@ async def serve(cluster: MockCluster, address_file: Path) -> None:
     async def session(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async for line in reader:
             try:
-                answer = cluster.obey(line.decode())
+                answer = cluster.execute(line.decode())
             except ValueError as error:
                 answer = f"error {error}"
             writer.write(f"{answer}\n".encode())
@@ -125,7 +125,7 @@ async def serve(cluster: MockCluster, address_file: Path) -> None:
     partial.write_text(json.dumps({"bootstrap": cluster.bootstrap, "control": f"{host}:{port}"}))
     partial.rename(address_file)
     parent = os.getppid()
-    while not stopped.is_set() and os.getppid() == parent:  # an orphan serves nobody
+    while not stopped.is_set() and os.getppid() == parent:  # without its parent, no one needs it
         await wait_for_event(stopped, WATCH_SECONDS)
     control.close()
 

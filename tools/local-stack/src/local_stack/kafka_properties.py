@@ -1,12 +1,12 @@
-"""What a broker is told: alone, or as one of several."""
+"""The configuration of a broker, alone or as one of several."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from local_stack.ports import LOOPBACK
 
-# One node holds everything, so every replication factor is 1 and joining a group waits for nobody. With the small
-# cleaner buffer and thread counts a 512 MB heap is plenty; sessions may be short because tests want quick failover.
+# There is one node, so every replication factor is 1 and a group does not wait for more members. The small cleaner
+# buffer and thread counts allow a heap of 512 MB. Sessions may be short, because tests need a fast failover.
 _ALONE = """\
 process.roles=broker,controller
 node.id=1
@@ -40,13 +40,13 @@ log.segment.delete.delay.ms=1000
 log.retention.check.interval.ms=60000
 """
 
-# What is different for one of several. In a file of properties the last one of a name counts.
+# The differences for one of several brokers. In a properties file, the last value of a name counts.
 _OF_SEVERAL = """\
 process.roles={roles}
 node.id={number}
 controller.quorum.bootstrap.servers={host}:{controller_port}
 default.replication.factor={brokers}
-min.insync.replicas={enough}
+min.insync.replicas={min_in_sync}
 offsets.topic.num.partitions={brokers}
 offsets.topic.replication.factor={brokers}
 """
@@ -54,8 +54,10 @@ offsets.topic.replication.factor={brokers}
 
 @dataclass(frozen=True)
 class Detour:
-    """A second way in, for a proxy: it forwards to `port`, and who came by it is told to come by `advertised`, where
-    the proxy listens. Clients connect to what a broker tells them, so a proxy without this sees their first request.
+    """A second listener, for clients behind a proxy. The proxy forwards to `port` and listens on `advertised`.
+
+    Clients connect to the address that a broker advertises. Without this listener, only their first request would go
+    through the proxy.
     """
 
     port: int
@@ -71,7 +73,7 @@ class KafkaPorts:
 
 @dataclass(frozen=True)
 class Member:
-    """One of several brokers, numbered from 1. The first is the controller too, and the others' way to it."""
+    """One of several brokers, numbered from 1. The first one is also the controller."""
 
     number: int
     brokers: int
@@ -80,27 +82,27 @@ class Member:
 
 
 def properties(ports: KafkaPorts, logs: Path, member: Member | None) -> str:
-    """The whole server.properties; alone without `member`."""
+    """The content of server.properties. Without `member`, for a single broker."""
     listeners, advertised = {"PLAINTEXT": ports.broker}, {"PLAINTEXT": ports.broker}
     if ports.detour is not None:
         listeners["DETOUR"], advertised["DETOUR"] = ports.detour.port, ports.detour.advertised
-    controls = member is None or member.number == 1
-    alone = _ALONE.format(
+    is_controller = member is None or member.number == 1
+    single = _ALONE.format(
         host=LOOPBACK,
         controller_port=ports.controller,
-        listeners=_addresses(listeners | ({"CONTROLLER": ports.controller} if controls else {})),
+        listeners=_addresses(listeners | ({"CONTROLLER": ports.controller} if is_controller else {})),
         advertised=_addresses(advertised),
         logs=logs,
     )
     if member is None:
-        return alone
-    return alone + _OF_SEVERAL.format(
-        roles="broker,controller" if controls else "broker",
+        return single
+    return single + _OF_SEVERAL.format(
+        roles="broker,controller" if is_controller else "broker",
         number=member.number,
         host=LOOPBACK,
         controller_port=member.controller_port,
         brokers=member.brokers,
-        enough=max(1, member.brokers - 1),
+        min_in_sync=max(1, member.brokers - 1),
     )
 
 

@@ -1,4 +1,4 @@
-"""The best Kafka that this machine offers: the one that is already there, the real one, or the one in memory."""
+"""Chooses a Kafka: an existing one, the real one on this machine, or the in-memory one."""
 
 import asyncio
 import json
@@ -18,13 +18,13 @@ from local_stack.kafka_real import RealKafka
 from local_stack.processes import Child, Command
 
 MEMORY_START_SECONDS = 20.0
-# A long poll of the in-memory Kafka does not wake when data arrives: who asks often does not notice. And the member of
-# a group that left is waited for as if it had died, so that a restarted service would read nothing for ten seconds.
+# In the in-memory Kafka, a long poll does not end when data arrives, so consumers use short polls. It waits for a group
+# member that has left as if it had crashed. With the default session, a restarted service would wait for ten seconds.
 MEMORY_CLIENT_SETTINGS = {"KAFKA_FETCH_MAX_WAIT_MS": "20", "KAFKA_SESSION_TIMEOUT_MS": "3000"}
 
 
 class KafkaChoice(StrEnum):
-    """Set with CANDLEKEEP_KAFKA; `auto` is real where possible, else in memory."""
+    """The values of CANDLEKEEP_KAFKA. `auto` is the real Kafka if possible, otherwise the in-memory one."""
 
     AUTO = "auto"
     REAL = "real"
@@ -33,12 +33,12 @@ class KafkaChoice(StrEnum):
 
 @dataclass(frozen=True)
 class ExistingKafka:
-    """Somebody else's broker, as named by KAFKA_BOOTSTRAP_SERVERS. Nothing here starts or stops it."""
+    """An existing broker, named by KAFKA_BOOTSTRAP_SERVERS. The stack does not start or stop it."""
 
     bootstrap: str
     is_real: bool = True
     control: str | None = None
-    """The control port of an in-memory one."""
+    """The control port, if it is an in-memory Kafka."""
     child: None = None
     fresh: bool = False
 
@@ -72,8 +72,8 @@ class MemoryKafka:
             if child.exit_code is not None or time.monotonic() > deadline:
                 child.kill()
                 await child.wait()
-                why = " ".join(child.last_lines(1)) or "it did not answer"
-                raise StackError(f"the in-memory Kafka could not start: {why} (log: {child.log_file})")
+                message = " ".join(child.last_lines(1)) or "it did not answer"
+                raise StackError(f"the in-memory Kafka could not start: {message} (log: {child.log_file})")
             await asyncio.sleep(0.02)
         address = json.loads(address_file.read_text())
         return cls(child, address["bootstrap"], address["control"], reason)
@@ -87,7 +87,7 @@ Kafka = ExistingKafka | RealKafka | MemoryKafka
 
 @dataclass(frozen=True, kw_only=True)
 class KafkaPlace:
-    """Where a Kafka of ours keeps its data, logs and pid file. `ports=None`: free ones."""
+    """The folders for data, logs and pid file of a Kafka. `ports=None`: free ports."""
 
     data: Path
     logs: Path
@@ -96,14 +96,14 @@ class KafkaPlace:
 
 
 async def start_kafka(
-    place: KafkaPlace, say: Callable[[str], None], environment: Mapping[str, str] = os.environ
+    place: KafkaPlace, report: Callable[[str], None], environment: Mapping[str, str] = os.environ
 ) -> Kafka:
     if bootstrap := environment.get("KAFKA_BOOTSTRAP_SERVERS"):
         return ExistingKafka(bootstrap)
     wanted = environment.get("CANDLEKEEP_KAFKA", KafkaChoice.AUTO)
     if wanted not in set(KafkaChoice):
         raise StackError(f"CANDLEKEEP_KAFKA is {wanted!r}; it may be {', '.join(KafkaChoice)}")
-    reason = "asked for by CANDLEKEEP_KAFKA"
+    reason = "requested by CANDLEKEEP_KAFKA"
     if wanted != KafkaChoice.MEMORY:
         try:
             return await RealKafka.start(data=place.data, logs=place.logs, run=place.run, ports=place.ports)
@@ -111,15 +111,15 @@ async def start_kafka(
             if wanted == KafkaChoice.REAL:
                 raise
             reason = str(error)
-    say(
-        f"no Apache Kafka here ({reason}): an in-memory one stands in, which forgets everything when it stops "
+    report(
+        f"no Apache Kafka here ({reason}): using an in-memory Kafka, which loses all data when it stops "
         "and serves one member per consumer group"
     )
     return await MemoryKafka.start(logs=place.logs, run=place.run, reason=reason)
 
 
 async def command_memory_kafka(control: str, lines: Iterable[str]) -> None:
-    """Send commands to the control port of an in-memory Kafka; raises StackError with the first refusal."""
+    """Send commands to the control port of an in-memory Kafka. Raises StackError if a command fails."""
     host, _, port = control.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
@@ -127,7 +127,7 @@ async def command_memory_kafka(control: str, lines: Iterable[str]) -> None:
             writer.write(f"{line}\n".encode())
             answer = (await reader.readline()).decode().strip()
             if answer != "ok":
-                raise StackError(f"the in-memory Kafka refused {line!r}: {answer or 'it is gone'}")
+                raise StackError(f"the in-memory Kafka refused {line!r}: {answer or 'no response'}")
     finally:
         writer.close()
         await writer.wait_closed()

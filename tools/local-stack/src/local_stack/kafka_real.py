@@ -1,4 +1,4 @@
-"""Apache Kafka itself: one node that is broker and controller, on a local JVM."""
+"""Apache Kafka on a local JVM: one node that is broker and controller."""
 
 import asyncio
 import base64
@@ -24,7 +24,7 @@ PORT_ATTEMPTS = 3
 
 
 class RealKafka:
-    """A running broker. `fresh`: it started on an empty data folder, so whoever fills topics has to do it again."""
+    """A running broker. `fresh`: its data folder was empty at the start, so topics must be filled again."""
 
     def __init__(self, child: Child, ports: KafkaPorts, *, fresh: bool, archive: Path | None) -> None:
         self.child = child
@@ -40,8 +40,8 @@ class RealKafka:
     async def start(
         cls, *, data: Path, logs: Path, run: Path, ports: KafkaPorts | None = None, member: Member | None = None
     ) -> Self:
-        """`ports=None` takes free ones, and other free ones when another process was quicker. Raises NoRealKafka
-        when this machine cannot run it, StackError when it can but Kafka did not start.
+        """Start a broker. `ports=None`: free ports, with further attempts if another process has taken one. Raises
+        NoRealKafka if this machine cannot run Kafka, and StackError if Kafka did not start.
         """
         java = await asyncio.to_thread(find_java)
         cache = cache_folder()
@@ -56,20 +56,20 @@ class RealKafka:
                 if ports or attempt == PORT_ATTEMPTS - 1:
                     raise
                 continue
-            return cls(child, chosen, fresh=fresh, archive=broker.archive_being_made())
+            return cls(child, chosen, fresh=fresh, archive=broker.unfinished_archive())
         raise AssertionError  # the loop returns or raises
 
     async def stop(self) -> None:
         await self.child.stop()
         if self._archive and self._archive.exists():
-            # Kept only from a clean end: an archive cut short by a kill is never seen by the next start.
+            # Keep the archive only after a clean stop. After a kill, it may be incomplete.
             if self.child.exit_code in {0, 128 + signal.SIGTERM, -signal.SIGTERM}:
                 self._archive.rename(self._archive.with_name(self._archive.name.partition(".part")[0]))
             else:
                 self._archive.unlink(missing_ok=True)
 
 
-class PortTaken(StackError):  # noqa: N818 -- it names a state
+class PortTaken(StackError):  # noqa: N818 -- the name describes a state
     pass
 
 
@@ -88,27 +88,27 @@ class _Broker:
         self._data, self._logs, self._run, self._member = data, logs, run, member
         self._part = archive.with_name(f"{archive.name}.part-{uuid.uuid4().hex[:8]}")
 
-    def archive_being_made(self) -> Path | None:
+    def unfinished_archive(self) -> Path | None:
         return None if self._archive.exists() else self._part
 
     async def start(self, ports: KafkaPorts) -> tuple[Child, bool]:
         self._data.mkdir(parents=True, exist_ok=True)
         file = self._data / "server.properties"
         file.write_text(properties(ports, self._data / "logs", self._member))
-        begun = self._data / "format.begun"
-        if begun.exists():  # and never ended: somebody was killed in the middle of it
+        started = self._data / "format.begun"
+        if started.exists():  # a format was started and then killed
             shutil.rmtree(self._data / "logs", ignore_errors=True)
         fresh = not (self._data / "logs" / "meta.properties").exists()
         if fresh:
-            begun.touch()
+            started.touch()
             await self._format(file)
-            begun.unlink()
+            started.unlink()
         log_file = self._logs / "kafka.log"
         log_file.unlink(missing_ok=True)
         command = Command(
             name="Kafka",
             argv=(*self._java_command(record=True), "kafka.Kafka", str(file)),
-            # Making the class archive at the end of the first run takes some seconds more.
+            # At the end of the first run, writing the class archive takes some seconds.
             grace_seconds=STOP_SECONDS if self._archive.exists() else 2 * STOP_SECONDS,
         )
         child = await Child.start(command, log_file=log_file, pid_file=self._run / "kafka.pid")
@@ -116,7 +116,7 @@ class _Broker:
         return child, fresh
 
     def _java_command(self, *, record: bool) -> tuple[str, ...]:
-        """A class-data archive more than halves the start (3.4 s to 1.4 s); the first run makes it as it stops."""
+        """A class-data archive reduces the start from 3.4 s to 1.4 s. The first run writes it when it stops."""
         sharing: tuple[str, ...] = ()
         if self._archive.exists():
             sharing = (f"-XX:SharedArchiveFile={self._archive}", "-Xlog:disable", "-Xlog:all=error:stderr")
@@ -141,7 +141,7 @@ class _Broker:
     async def _wait_until_ready(self, child: Child, ports: KafkaPorts) -> None:
         deadline = time.monotonic() + START_SECONDS
         try:
-            # Its own word as well: on a port that was taken meanwhile another broker would answer.
+            # The log must confirm the start, too, because another broker could answer on the port.
             while STARTED not in child.log_file.read_text(errors="replace") or not await answers(ports.broker):
                 if child.exit_code is not None:
                     raise _explain(child, self._data)
@@ -163,8 +163,8 @@ def _explain(child: Child, data: Path) -> StackError:
     if any("Address already in use" in line for line in lines):
         return PortTaken(f"Kafka's port was taken while it started (log: {child.log_file})")
     causes = [line for line in lines if re.match(r"(Caused by: )?[\w.$]+(Exception|Error): ", line)]
-    reason = (causes or lines or ["it said nothing"])[-1].strip()[:300]
+    reason = (causes or lines or ["it logged nothing"])[-1].strip()[:300]
     return StackError(
-        f"Kafka stopped while starting on {data}: {reason}. The whole log is {child.log_file}; "
-        f"if its data is damaged, remove that folder: all configs are then published again from Postgres"
+        f"Kafka stopped while starting on {data}: {reason} (log: {child.log_file}). "
+        "If its data is damaged, remove that folder; all configs are then published again from Postgres"
     )

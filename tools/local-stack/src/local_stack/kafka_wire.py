@@ -1,4 +1,4 @@
-"""Just enough of Kafka's protocol to ask a port whether a broker answers, without a client library's import."""
+"""Checks whether a Kafka broker answers on a port, without importing a client library."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from local_stack.ports import LOOPBACK
 API_VERSIONS = 18
 CORRELATION_ID = 1
 CLIENT_ID = b"local-stack"
-# ApiVersions v0, the one request that every broker answers: length, api key, version, correlation id, client id.
+# ApiVersions v0, which every broker answers: length, api key, version, correlation id, client id.
 _BODY = struct.pack(f">hhih{len(CLIENT_ID)}s", API_VERSIONS, 0, CORRELATION_ID, len(CLIENT_ID), CLIENT_ID)
 REQUEST = struct.pack(">i", len(_BODY)) + _BODY
 ANSWER_HEADER = struct.Struct(">iih")  # length, correlation id, error code

@@ -1,4 +1,4 @@
-"""Keeps one process of the stack running: one that ends unasked is started again, after growing pauses, and said so."""
+"""Keeps one process of the stack running: if it ends by itself, it is restarted with back-off and reported."""
 
 import asyncio
 import contextlib
@@ -12,17 +12,17 @@ from local_stack.errors import StackError
 from local_stack.processes import Child
 from runtime.waiting import exponential_delay
 
-FIRST_PAUSE_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 30.0
+INITIAL_PAUSE_SECONDS = 0.5
+MAX_PAUSE_SECONDS = 30.0
 STEADY_SECONDS = 30.0
-BAD_SETTINGS = 2  # the exit code with which our services refuse what they were told: trying again cannot help
+BAD_SETTINGS = 2  # the exit code of a service with invalid settings: a restart cannot help
 LOG_LINES = 5
 
 
 class Running(Protocol):
     @property
     def child(self) -> Child | None:
-        """None: not ours to watch."""
+        """None if the stack did not start the process."""
 
     async def stop(self) -> None: ...
 
@@ -39,31 +39,31 @@ R = TypeVar("R", bound=Running)
 
 
 def restart_pause(failures: int) -> float:
-    """Seconds before the next start, after so many failures in a row."""
-    return exponential_delay(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, failures - 1)
+    """The wait in seconds before the next start, after this number of failures in a row."""
+    return exponential_delay(INITIAL_PAUSE_SECONDS, MAX_PAUSE_SECONDS, failures - 1)
 
 
-class KeptAlive(Generic[R]):
-    """`start` must be repeatable. `restarted` is told of every start but the first."""
+class SupervisedProcess(Generic[R]):
+    """A process that is restarted. `on_restart` is called after every start except the first."""
 
     def __init__(
         self,
         name: str,
         start: Callable[[], Awaitable[R]],
-        say: Callable[[str], None],
-        restarted: Callable[[R], Awaitable[None]] | None = None,
+        report: Callable[[str], None],
+        on_restart: Callable[[R], Awaitable[None]] | None = None,
     ) -> None:
         self.name = name
         self.failures = 0
-        self.last_words: list[str] = []
-        self._start, self._say, self._restarted = start, say, restarted
+        self.last_lines: list[str] = []
+        self._start, self._report, self._on_restart = start, report, on_restart
         self._running: R | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     @property
     def running(self) -> R:
         if self._running is None:
-            raise StackError(f"{self.name} does not run")
+            raise StackError(f"{self.name} is not running")
         return self._running
 
     @property
@@ -76,14 +76,14 @@ class KeptAlive(Generic[R]):
         return self._running
 
     async def stop(self) -> None:
-        """Stop it and leave it stopped; `start` brings it back."""
+        """Stop the process. It is not restarted until `start`."""
         await self._stop_watching()
         if self._running is not None:
             await self._running.stop()
             self._running = None
 
     async def halt(self) -> None:
-        """Kill it at once and leave it dead; `start` brings it back."""
+        """Kill the process. It is not restarted until `start`."""
         await self._stop_watching()
         if self._running is not None and self._running.child is not None:
             self._running.child.kill()
@@ -91,10 +91,10 @@ class KeptAlive(Generic[R]):
             self._running = None
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal, as from outside: what ends it is a failure, and it is started again."""
+        """Send a signal to the process. If it ends, this counts as a failure and it is restarted."""
         child = self.running.child
         if child is None:
-            raise StackError(f"{self.name} is not ours to signal")
+            raise StackError(f"{self.name} was not started by this stack, so it cannot get a signal")
         child.signal(number)
 
     async def _stop_watching(self) -> None:
@@ -109,10 +109,10 @@ class KeptAlive(Generic[R]):
             code = await child.wait()
             steady = time.monotonic() - child.started_at > STEADY_SECONDS
             self.failures = 1 if steady else self.failures + 1
-            self.last_words = child.last_lines(LOG_LINES)
-            self._say(_obituary(self.name, code, child))
+            self.last_lines = child.last_lines(LOG_LINES)
+            self._report(_exit_message(self.name, code, child))
             if code == BAD_SETTINGS:
-                self._say(f"{self.name} is not started again: it refuses its settings")
+                self._report(f"{self.name} is not restarted, because its settings are invalid")
                 return
             await self._start_again()
 
@@ -124,15 +124,15 @@ class KeptAlive(Generic[R]):
                 self._running = await self._start()
             except StackError as error:
                 self.failures += 1
-                self._say(f"{self.name} could not be started again: {error}")
+                self._report(f"{self.name} could not be restarted: {error}")
                 continue
-            self._say(f"{self.name} was started again")
-            if self._restarted is not None:
-                await self._restarted(self._running)
+            self._report(f"{self.name} was restarted")
+            if self._on_restart is not None:
+                await self._on_restart(self._running)
             return
 
 
-def _obituary(name: str, code: int, child: Child) -> str:
-    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+def _exit_message(name: str, code: int, child: Child) -> str:
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     lines = "".join(f"\n    | {line}" for line in child.last_lines(LOG_LINES))
     return f"{name} {how}; its last lines ({child.log_file}):{lines}"

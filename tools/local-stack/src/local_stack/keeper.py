@@ -1,9 +1,9 @@
-"""Keeps one Kafka or one Postgres running for as long as another process lives: what tests and benchmarks share.
+"""Runs one Kafka or one Postgres while another process lives. Tests and benchmarks share it.
 
     python -m local_stack.keeper kafka --folder FOLDER --while-pid PID
 
-`FOLDER/kafka.json` appears when it can be used, `FOLDER/kafka.error` with one line when it cannot start. It is stopped
-by SIGTERM, and when the watched process is gone, however that ended: nobody has to clean up after a killed test run.
+When it can be used, it writes `FOLDER/kafka.json`; if it cannot start, it writes `FOLDER/kafka.error` with one line.
+It stops after SIGTERM, and after the end of the watched process, so that a killed test run leaves no processes.
 """
 
 import argparse
@@ -32,11 +32,11 @@ class KeptKafka:
     is_real: bool
     description: str
     control: str | None
-    """The control port of an in-memory one: see `local_stack.kafka_memory`."""
+    """The control port, if it is an in-memory Kafka: see `local_stack.kafka_memory`."""
 
     @property
     def existing(self) -> ExistingKafka:
-        """For a stack that shall use it."""
+        """This Kafka, as an option of a stack."""
         return ExistingKafka(self.bootstrap, is_real=self.is_real, control=self.control)
 
 
@@ -54,15 +54,15 @@ async def keep(what: Literal["kafka", "postgres"], folder: Path, watched_pid: in
     kept = await _start(what, folder)
     try:
         _announce(folder / f"{what}.json", _describe(kept))
-        while (lives := _lives(watched_pid, watched)) and not stopped.is_set():
+        while (is_alive := _is_alive(watched_pid, watched)) and not stopped.is_set():
             await wait_for_event(stopped, WATCH_SECONDS)
     finally:
         await kept.stop()
-    if not lives:
-        shutil.rmtree(folder, ignore_errors=True)  # nobody else is left to do it
+    if not is_alive:
+        shutil.rmtree(folder, ignore_errors=True)  # the watched process can no longer do it
 
 
-def _lives(pid: int, as_command: str | None) -> bool:
+def _is_alive(pid: int, as_command: str | None) -> bool:
     return as_command is not None and command_line(pid) == as_command
 
 

@@ -1,4 +1,4 @@
-"""What the stack consists of: which processes, on which ports, with which environment. Decides, starts nothing."""
+"""The processes of the stack, with their ports and environments. This module starts nothing."""
 
 import json
 import sys
@@ -10,22 +10,22 @@ from local_stack.ports import LOOPBACK, free_port
 
 DEFAULT_PORT = 8000
 SIMULATED_EXCHANGES = ("binance", "bybit", "coinbase", "kraken", "okx")
-# The stack promises to stop within about fifteen seconds, which several of these add up to.
+# The stack stops in several phases and must end within about fifteen seconds.
 SERVICE_GRACE_SECONDS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Role:
-    """A kind of process of the stack. `port_offset` counts from the API's port."""
+    """A kind of process of the stack. `port_offset` is added to the port of the API."""
 
     name: str
     argv: tuple[str, ...]
     port_offset: int
     stop_phase: int
-    """Lower phases stop first: who makes work, who does it, who writes it down, the world outside."""
+    """Lower phases stop first: scheduler and API, then collectors, then writers, then the simulator."""
     uses_database: bool = False
     ready_path: str | None = "/health/ready"
-    """None: ready when its port accepts connections."""
+    """None: the process is ready when its port accepts connections."""
 
 
 def _module(name: str, *arguments: str) -> tuple[str, ...]:
@@ -51,7 +51,7 @@ SIMULATOR = Role(
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """Where everything listens. `first=None` takes free ports: several stacks can run beside each other."""
+    """The ports of all processes. `first=None`: free ports, so that several stacks can run at the same time."""
 
     first: int | None
     kafka: KafkaPorts
@@ -59,7 +59,7 @@ class Ports:
 
     @classmethod
     def fixed(cls, first: int = DEFAULT_PORT) -> "Ports":
-        """Every port follows from the API's, so that another PORT moves the whole stack."""
+        """All ports have fixed distances from the port of the API, so that another PORT moves the whole stack."""
         shift = (first - DEFAULT_PORT) % 1000
         kafka = KafkaPorts(broker=19092 + shift, controller=29092 + shift)
         return cls(first=first, kafka=kafka, postgres=15432 + shift)
@@ -76,7 +76,7 @@ class Ports:
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """One process of a role. Two of a role are `collector` and `collector-2`."""
+    """One process of a role. The second process of a role has the suffix `-2`."""
 
     name: str
     role: Role
@@ -101,7 +101,7 @@ def plan_services(roles: tuple[Role, ...], ports: Ports, instances: Mapping[str,
 
 @dataclass(frozen=True, kw_only=True)
 class Addresses:
-    """What the services are told. `simulator_url=None`: the real exchanges."""
+    """The addresses for the services. `simulator_url=None`: the real exchanges."""
 
     kafka: str
     database_url: str
@@ -109,14 +109,14 @@ class Addresses:
     simulator_url: str | None
     topic_prefix: str = ""
     kafka_environment: Mapping[str, str] = field(default_factory=dict)
-    """What this kind of Kafka asks of its clients."""
+    """The client settings that this kind of Kafka needs."""
 
 
 def service_environment(
     service: Service, addresses: Addresses, inherited: Mapping[str, str], overrides: Mapping[str, Mapping[str, str]]
 ) -> dict[str, str]:
-    """The whole environment of a service. `overrides` go by role or by service name, the latter wins; "*" is everybody.
-    Only who needs the database or the token is told of it.
+    """The environment of a service. The keys of `overrides` are "*" for all, a role or a service name; the most
+    specific one wins. Only services that need the database or the token get them.
     """
     known = ("DATABASE_URL", "CANDLEKEEP_ADMIN_TOKEN", "KAFKA_TOPIC_PREFIX", "EXCHANGE_URL_OVERRIDES")
     environment = {"LOG_FORMAT": "console", "SHUTDOWN_GRACE_SECONDS": str(SERVICE_GRACE_SECONDS)}

@@ -1,4 +1,4 @@
-"""TCP ports of this machine: a free one, and who holds a taken one."""
+"""TCP ports of this machine: finds free ports, and the process that uses a port."""
 
 import contextlib
 import random
@@ -16,15 +16,15 @@ LISTEN = "0A"  # the state column of /proc/net/tcp
 
 
 _CHOICE = range(21_000, 29_000)
-"""Below the ports that systems give to connections: one of those could take the port of a service that is down for a
-moment. Between the ports that the demo has by default.
+"""Below the ports that the system gives to outgoing connections, which could take the port of a service during its
+restart. Between the default ports of the demo.
 """
 _given: set[int] = set()
 
 
 def free_port() -> int:
-    """A port that nothing uses now, and that this process was not given before. Another process may take it before you
-    do: be ready to ask again. Raises `StackError` when there is none.
+    """A port that is free now and that this function has not returned before. Another process may take it first, so the
+    caller must be able to try again. Raises `StackError` if there is none.
     """
     for port in random.sample(_CHOICE, len(_CHOICE)):
         if port not in _given and is_free(port):
@@ -35,7 +35,7 @@ def free_port() -> int:
 
 def is_free(port: int) -> bool:
     with socket.socket() as probe:
-        # As servers do: a port whose last connections are in TIME_WAIT is free.
+        # Like servers do: a port with connections in TIME_WAIT is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))
@@ -45,14 +45,14 @@ def is_free(port: int) -> bool:
 
 
 def require_free(wanted: Mapping[str, int], advice: str, *, is_free: Callable[[int], bool] = is_free) -> None:
-    """Raise before anything starts, naming every taken port, what it was for and who holds it."""
+    """Raise StackError that names every taken port, its purpose and the process that uses it."""
     taken = [f"port {port} ({name}) is in use by {holder(port)}" for name, port in wanted.items() if not is_free(port)]
     if taken:
         raise StackError(f"{'; '.join(taken)}; {advice}")
 
 
 def holder(port: int) -> str:
-    """`pid 123 python -m http.server`, or that it cannot be told (another user's process)."""
+    """`pid 123 python -m http.server`, or `another process` if it belongs to another user."""
     pid = _holding_pid(port)
     if pid is None:
         return "another process"
@@ -67,8 +67,8 @@ def _holding_pid(port: int) -> int | None:
             if any(descriptor.readlink().name in inodes for descriptor in (folder / "fd").iterdir()):
                 return int(folder.name)
     if not inodes and shutil.which("lsof"):
-        asked = ["lsof", "-nP", "-t", f"-iTCP:{port}", "-sTCP:LISTEN"]
-        found = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split()
+        command = ["lsof", "-nP", "-t", f"-iTCP:{port}", "-sTCP:LISTEN"]
+        found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
         return int(found[0]) if found else None
     return None
 

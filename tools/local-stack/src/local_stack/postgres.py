@@ -1,4 +1,4 @@
-"""A Postgres of our own: UTF-8, C locale, one loopback port, run by an unprivileged user."""
+"""Runs a Postgres with UTF-8 and the C locale on one loopback port, as an unprivileged user."""
 
 import asyncio
 import contextlib
@@ -17,8 +17,8 @@ from local_stack.ports import LOOPBACK, free_port
 from local_stack.postgres_binaries import (
     PostgresBinaries,
     can_enter,
+    data_version_of,
     find_binaries,
-    made_by,
     reachable_binaries,
     unprivileged_user,
 )
@@ -34,7 +34,7 @@ STATUS_LINE = 7  # of postmaster.pid, counted from 0
 
 @dataclass(frozen=True)
 class ExistingPostgres:
-    """Somebody else's database, named by DATABASE_URL. Nothing here starts or stops it."""
+    """An existing database, named by DATABASE_URL. The stack does not start or stop it."""
 
     url: str
     child: None = None
@@ -47,8 +47,8 @@ class ExistingPostgres:
 
 @dataclass(frozen=True, kw_only=True)
 class PostgresPlace:
-    """Where a Postgres of ours keeps its data, logs and pid file. `port=None`: a free one. `password=None`: trusts
-    everybody on loopback, for tests. `durable=False`: a power cut may cost the data, for tests again.
+    """The folders for data, logs and pid file of a Postgres. `port=None`: a free port. `password=None`: no password
+    on loopback, for tests. `durable=False`: a power failure may destroy the data, also for tests.
     """
 
     data: Path
@@ -60,7 +60,7 @@ class PostgresPlace:
 
 
 class Postgres:
-    """A running server. `fresh`: its data folder was made by this start."""
+    """A running server. `fresh`: this start created its data folder."""
 
     def __init__(
         self, child: Child, binaries: PostgresBinaries, port: int, password: str | None, *, fresh: bool
@@ -74,12 +74,12 @@ class Postgres:
         self.url = f"{self.server_url}/{DATABASE}"
 
     @classmethod
-    async def start(cls, place: PostgresPlace, say: Callable[[str], None]) -> Self:
+    async def start(cls, place: PostgresPlace, report: Callable[[str], None]) -> Self:
         user = await asyncio.to_thread(unprivileged_user)
-        data = await asyncio.to_thread(reachable_data, place.data, user, say)
+        data = await asyncio.to_thread(reachable_data, place.data, user, report)
         binaries = await asyncio.to_thread(lambda: reachable_binaries(find_binaries(data), user))
         server = _Server(place, data, binaries, user)
-        if fresh := made_by(data) is None:
+        if fresh := data_version_of(data) is None:
             await server.initialise()
         for attempt in range(PORT_ATTEMPTS):
             port = place.port or free_port()
@@ -98,7 +98,7 @@ class Postgres:
         await self.child.stop()
 
 
-class PortTaken(StackError):  # noqa: N818 -- it names a state
+class PortTaken(StackError):  # noqa: N818 -- the name describes a state
     pass
 
 
@@ -107,7 +107,7 @@ class _Server:
         self._place, self._data, self._binaries, self._user = place, data, binaries, user
 
     async def initialise(self) -> None:
-        """Into a folder beside, then renamed: an interrupted initdb is not taken for a database."""
+        """Create the database in a temporary folder and rename it, so that an interrupted initdb is not used."""
         parent, place = self._data.parent, self._place
         for unfinished in parent.glob(f"{self._data.name}.new-*"):
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -130,7 +130,7 @@ class _Server:
             shutil.rmtree(partial, ignore_errors=True)
             raise StackError(f"initdb failed: {' '.join(child.last_lines(2))} (log: {child.log_file})")
         if self._data.exists():
-            self._data.rmdir()  # only ever an empty one: with anything in it the rename must fail
+            self._data.rmdir()  # this fails unless the folder is empty
         partial.rename(self._data)
 
     async def start(self, port: int) -> Child:
@@ -142,7 +142,7 @@ class _Server:
             argv += ["-c", f"{name}={value}"]
         log_file = self._place.logs / "postgres.log"
         log_file.unlink(missing_ok=True)
-        await forget_the_killed(self._data)
+        await remove_stale_pid_file(self._data)
         child = await Child.start(
             self._command("Postgres", tuple(argv)), log_file=log_file, pid_file=self._place.run / "postgres.pid"
         )
@@ -150,7 +150,7 @@ class _Server:
         return child
 
     def _command(self, name: str, argv: tuple[str, ...]) -> Command:
-        # SIGINT is Postgres's fast stop: it disconnects clients and closes cleanly; SIGTERM would wait for them.
+        # After SIGINT, Postgres disconnects its clients and stops cleanly. After SIGTERM, it would wait for them.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PG")} | {"LC_ALL": "C"}
         return Command(name=name, argv=argv, env=environment, cwd=Path("/"), user=self._user, stop_signal=signal.SIGINT)
 
@@ -168,22 +168,22 @@ class _Server:
             raise
 
 
-async def forget_the_killed(data: Path) -> None:
-    """Wait for the last processes of a server that was killed, then remove its pid file. Postgres itself takes one
-    for alive that is dead and not yet reaped, or whose pid somebody else has by now, and refuses to start.
+async def remove_stale_pid_file(data: Path) -> None:
+    """Wait for the last processes of a server that was killed, then remove its pid file. Postgres refuses to start if
+    the process is dead and not yet reaped, or if another process has its pid.
     """
     if not Path("/proc/self/cwd").exists():
         return
     deadline, folder = time.monotonic() + KILLED_SECONDS, data.resolve()
-    while _lives_in(folder):
+    while _is_in_use(folder):
         if time.monotonic() > deadline:
-            return  # somebody's server: it will say so
+            return  # a running server: the start will report it
         await asyncio.sleep(0.05)
     (data / "postmaster.pid").unlink(missing_ok=True)
 
 
-def _lives_in(data: Path) -> bool:
-    """Whether a process works in this folder, as all of Postgres's do. A zombie works nowhere."""
+def _is_in_use(data: Path) -> bool:
+    """Whether a process has this working directory, as all processes of Postgres do. A zombie has none."""
     for cwd in Path("/proc").glob("[0-9]*/cwd"):
         with contextlib.suppress(OSError):
             if cwd.readlink() == data:
@@ -200,7 +200,7 @@ def _explain(child: Child, data: Path) -> StackError:
 
 
 def accepts_connections(data: Path, child: Child) -> bool:
-    """As `pg_ctl` asks: the server's own pid file says "ready". A connection would not tell whose server answers."""
+    """Like `pg_ctl`: whether the server's pid file says "ready". A connection could reach another server."""
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
     except OSError:
@@ -209,7 +209,7 @@ def accepts_connections(data: Path, child: Child) -> bool:
 
 
 async def ensure_database(server_url: str, name: str) -> None:
-    import asyncpg  # noqa: PLC0415 -- a tenth of a second that starting Kafka should not wait for
+    import asyncpg  # noqa: PLC0415 -- its import takes 0.1 s and would delay the start of Kafka
 
     connection = await asyncpg.connect(f"{server_url}/postgres")
     try:
@@ -219,9 +219,9 @@ async def ensure_database(server_url: str, name: str) -> None:
         await connection.close()
 
 
-def reachable_data(wanted: Path, user: str | None, say: Callable[[str], None]) -> Path:
-    """The data folder itself, or one in the system's temp folder when the unprivileged user cannot get to it (a
-    checkout under /root); a pointer file beside the wanted one remembers which.
+def reachable_data(wanted: Path, user: str | None, report: Callable[[str], None]) -> Path:
+    """The data folder itself. If the unprivileged user cannot enter it (a checkout under /root): a folder in the
+    temporary folder of the system, whose path is stored in a file beside the original folder.
     """
     wanted.parent.mkdir(parents=True, exist_ok=True)
     if can_enter(wanted.parent, user):
@@ -232,13 +232,13 @@ def reachable_data(wanted: Path, user: str | None, say: Callable[[str], None]) -
     private = Path(tempfile.mkdtemp(prefix="candlekeep-postgres-"))
     private.chmod(0o711)
     pointer.write_text(str(private))
-    say(f"Postgres runs as {user}, who cannot enter {wanted.parent}: its data is in {private} (noted in {pointer})")
+    report(f"Postgres runs as {user} and cannot enter {wanted.parent}: its data is in {private} (stored in {pointer})")
     return private / "data"
 
 
 async def start_postgres(
-    place: PostgresPlace, say: Callable[[str], None], environment: Mapping[str, str] = os.environ
+    place: PostgresPlace, report: Callable[[str], None], environment: Mapping[str, str] = os.environ
 ) -> Postgres | ExistingPostgres:
     if url := environment.get("DATABASE_URL"):
         return ExistingPostgres(url)
-    return await Postgres.start(place, say)
+    return await Postgres.start(place, report)

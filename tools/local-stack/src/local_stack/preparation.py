@@ -1,4 +1,4 @@
-"""What is done once before services start, each by the module whose work it is, in a process of its own."""
+"""The preparation before services start. Each step runs as a command of the responsible module."""
 
 import sys
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from local_stack.processes import Command, run_to_end
 
 @dataclass(frozen=True)
 class Preparation:
-    """`environment` is what every module inherits; addresses are added to it."""
+    """`environment` is the environment of every command. The addresses are added to it."""
 
     folder: Folder
     environment: Mapping[str, str]
@@ -22,7 +22,7 @@ class Preparation:
         await self._run("migrate", ("store", "upgrade"), {"DATABASE_URL": database_url})
 
     async def provision_topics(self, kafka: Kafka, prefix: str) -> None:
-        if kafka.control is not None:  # it has the topics without a prefix from its start
+        if kafka.control is not None:  # at its start, it creates the topics without a prefix
             lines = [f"create {prefix}{topic.name} {topic.partitions}" for topic in ALL_TOPICS if prefix]
             await command_memory_kafka(kafka.control, lines)
             return
@@ -30,7 +30,7 @@ class Preparation:
         await self._run("topics", ("runtime.kafka.topics", "provision"), named)
 
     async def publish_configs_again(self, database_url: str) -> None:
-        """Puts them into the outbox; a running admin-api sends them."""
+        """Put all configs into the outbox. A running admin-api publishes them."""
         await self._run("resync", ("admin_api", "resync"), {"DATABASE_URL": database_url})
 
     async def _run(self, name: str, module: tuple[str, ...], addresses: Mapping[str, str]) -> None:
@@ -40,5 +40,5 @@ class Preparation:
         log_file.unlink(missing_ok=True)
         child = await run_to_end(command, log_file=log_file, pid_file=self.folder.run / f"{name}.pid")
         if child.exit_code != 0:
-            said = " ".join(child.last_lines(2))
-            raise StackError(f"`python -m {' '.join(module)}` failed: {said} (log: {log_file})")
+            message = " ".join(child.last_lines(2))
+            raise StackError(f"`python -m {' '.join(module)}` failed: {message} (log: {log_file})")

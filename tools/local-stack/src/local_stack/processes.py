@@ -1,4 +1,4 @@
-"""Child processes that are always stopped: their own session, a log file, a pid file, a signal, then a kill."""
+"""Child processes with a session, a log file and a pid file, which are stopped by a signal and then by a kill."""
 
 import asyncio
 import contextlib
@@ -15,12 +15,12 @@ from typing import Any, Self
 from local_stack.errors import StackError
 
 _OWNER = "CANDLEKEEP_RUN_FOLDER"
-"""In every child's environment: whose it is."""
+"""A variable in the environment of every child, which names the stack."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """What to run. `env` is the whole environment, `user` the account to run as when we are root."""
+    """A command to run. `env` is the whole environment. `user` runs it if the current user is root."""
 
     name: str
     argv: tuple[str, ...]
@@ -32,7 +32,7 @@ class Command:
 
 
 class Child:
-    """A running command. It leads its own session, so that a Ctrl-C at the terminal reaches only its supervisor."""
+    """A running command. It has its own session, so that Ctrl-C in the terminal reaches only the supervisor."""
 
     def __init__(self, command: Command, process: asyncio.subprocess.Process, log_file: Path, pid_file: Path) -> None:
         self.command = command
@@ -68,7 +68,7 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; negative is the number of the signal that ended it."""
+        """None while it runs. If it is negative: the number of the signal that ended the process."""
         return self._process.returncode
 
     async def wait(self) -> int:
@@ -77,7 +77,7 @@ class Child:
         return code
 
     async def stop(self) -> None:
-        """Ask with the command's signal, wait for its grace, then kill its whole session."""
+        """Send the stop signal of the command, wait for its grace time, then kill its session."""
         if self.exit_code is None:
             self.signal(self.command.stop_signal)
             try:
@@ -99,7 +99,7 @@ class Child:
 
 
 async def run_to_end(command: Command, *, log_file: Path, pid_file: Path) -> Child:
-    """Run a command that ends by itself; cancelling kills it. The caller looks at its exit code."""
+    """Run a command until it ends. A cancellation kills it. The caller must check the exit code."""
     child = await Child.start(command, log_file=log_file, pid_file=pid_file)
     try:
         await child.wait()
@@ -110,10 +110,10 @@ async def run_to_end(command: Command, *, log_file: Path, pid_file: Path) -> Chi
 
 
 def account(user: str | None) -> dict[str, Any]:
-    """The subprocess arguments that drop root's rights for good: also its supplementary groups."""
+    """The subprocess arguments that drop the rights of root, with its supplementary groups."""
     if user is None or os.geteuid() != 0:
         return {}
-    import pwd  # noqa: PLC0415 -- absent on Windows, where nobody is root
+    import pwd  # noqa: PLC0415 -- not on Windows, which has no root
 
     return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": ()}
 
@@ -128,7 +128,7 @@ def last_lines(log_file: Path, count: int) -> list[str]:
 
 
 def command_line(pid: int) -> str | None:
-    """The arguments of a live process joined by blanks, None when there is no such process."""
+    """The arguments of a live process, joined by spaces. None if there is no such process."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         arguments = Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -141,12 +141,12 @@ def command_line(pid: int) -> str | None:
 
 
 def record_pid(pid_file: Path, pid: int, command: str) -> None:
-    """`command` as it was given: for a moment after its start a process shows an empty one."""
+    """Write a pid file. `command` is given, because /proc shows none for a moment after the start."""
     pid_file.write_text(json.dumps({"pid": pid, "command": command}))
 
 
 def live_pid(pid_file: Path) -> int | None:
-    """The recorded process if it still runs. Pids are reused, so its command line must still be the recorded one."""
+    """The recorded process, if it still runs. Pids are reused, so its command line must match, too."""
     try:
         record = json.loads(pid_file.read_text())
         pid, command = int(record["pid"]), record["command"]
@@ -155,9 +155,9 @@ def live_pid(pid_file: Path) -> int | None:
     return pid if command and command_line(pid) == command else None
 
 
-def _unrecorded(run_folder: Path) -> set[int]:
-    """Children of a supervisor that was killed after it had started them and before it had written their pid down:
-    known by their environment. What they started themselves has it too, and is theirs to stop.
+def _children_without_pid_file(run_folder: Path) -> set[int]:
+    """Children of a supervisor that was killed before it wrote their pid files. They are found by their environment.
+    Their own children have the same environment; they stop these themselves.
     """
     mark = f"{_OWNER}={run_folder}\0".encode()
     marked = {}
@@ -170,19 +170,19 @@ def _unrecorded(run_folder: Path) -> set[int]:
 
 
 async def stop_leftovers(run_folder: Path, *, grace_seconds: float = 10.0) -> list[str]:
-    """Stop what an earlier supervisor that was killed left running; returns the names of what was found."""
+    """Stop processes that a killed supervisor has left running. Returns their names."""
     found = {file: pid for file in sorted(run_folder.glob("*.pid")) if (pid := live_pid(file)) is not None}
-    for pid in _unrecorded(run_folder) - set(found.values()):
+    for pid in _children_without_pid_file(run_folder) - set(found.values()):
         file = run_folder / f"process {pid}.pid"
         record_pid(file, pid, command_line(pid) or "")
         found[file] = pid
     for file, pid in found.items():
         with contextlib.suppress(ProcessLookupError):
-            # Postgres reads SIGTERM as "wait for every client"; SIGINT makes it disconnect them and stop cleanly.
+            # After SIGTERM, Postgres waits for its clients. After SIGINT, it disconnects them and stops cleanly.
             os.kill(pid, signal.SIGINT if file.stem == "postgres" else signal.SIGTERM)
     deadline = time.monotonic() + grace_seconds
     while any(live_pid(file) for file in found) and time.monotonic() < deadline:  # noqa: ASYNC110 -- see below
-        await asyncio.sleep(0.05)  # they are not our children: nobody tells us
+        await asyncio.sleep(0.05)  # they are not children of this process, so there is no event to wait for
     for file in found:
         if (pid := live_pid(file)) is not None:
             with contextlib.suppress(ProcessLookupError):

@@ -1,24 +1,24 @@
-"""Whether a process can be used, asked over its port without a client library's import."""
+"""Checks whether a process is ready, without importing a client library."""
 
 import asyncio
 import contextlib
 import time
 
 from local_stack.errors import StackError
-from local_stack.keep_alive import BAD_SETTINGS, KeptAlive, ServiceProcess
+from local_stack.keep_alive import BAD_SETTINGS, ServiceProcess, SupervisedProcess
 from local_stack.plan import Service
 from local_stack.ports import LOOPBACK
 
-WITHIN_SECONDS = 3.0
+REQUEST_SECONDS = 3.0
 READY_SECONDS = 90.0
 STARTING_FAILURES = 3
 OK = b"200"
 
 
 async def is_ready(port: int, path: str | None) -> bool:
-    """Whether `GET path` answers 200; without a path, whether the port accepts connections."""
+    """Whether `GET path` returns 200. Without a path: whether the port accepts connections."""
     try:
-        async with asyncio.timeout(WITHIN_SECONDS):
+        async with asyncio.timeout(REQUEST_SECONDS):
             reader, writer = await asyncio.open_connection(LOOPBACK, port)
             try:
                 if path is None:
@@ -35,13 +35,13 @@ async def is_ready(port: int, path: str | None) -> bool:
     return status.split()[1:2] == [OK]
 
 
-async def wait_until_ready(service: Service, kept: KeptAlive[ServiceProcess]) -> None:
-    """Raises StackError with the service's own last words when there is no hope, or no time left."""
+async def wait_until_ready(service: Service, kept: SupervisedProcess[ServiceProcess]) -> None:
+    """Wait until a service is ready. Raises StackError with its last log line if it fails or takes too long."""
     deadline = time.monotonic() + READY_SECONDS
     while not await is_ready(service.port, service.role.ready_path):
         child = kept.running.child
-        hopeless = child.exit_code == BAD_SETTINGS or kept.failures >= STARTING_FAILURES
-        if hopeless or time.monotonic() > deadline:
-            words = " ".join(kept.last_words[-1:] or child.last_lines(1)) or "it said nothing"
-            raise StackError(f"{service.name} did not become ready: {words} (log: {child.log_file})")
+        has_failed = child.exit_code == BAD_SETTINGS or kept.failures >= STARTING_FAILURES
+        if has_failed or time.monotonic() > deadline:
+            reason = " ".join(kept.last_lines[-1:] or child.last_lines(1)) or "it logged nothing"
+            raise StackError(f"{service.name} did not become ready: {reason} (log: {child.log_file})")
         await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""The whole system as processes of this machine: Kafka, Postgres, the simulated exchanges and the five services.
+"""The whole system as processes on this machine: Kafka, Postgres, the simulated exchanges and the five services.
 
 async with running_stack(StackOptions(folder=Path("/tmp/somewhere"))) as stack:
     stack.api_url, stack.token, stack.database_url, stack.kafka, stack.simulator_url
@@ -28,7 +28,7 @@ from local_stack.kafka_provider import (
     start_kafka,
 )
 from local_stack.kafka_real import RealKafka
-from local_stack.keep_alive import KeptAlive, ServiceProcess
+from local_stack.keep_alive import ServiceProcess, SupervisedProcess
 from local_stack.plan import (
     ADMIN_API,
     SERVICE_GRACE_SECONDS,
@@ -48,15 +48,17 @@ from local_stack.processes import Child, Command, stop_leftovers
 from local_stack.readiness import wait_until_ready
 
 
-def _silent(_: str) -> None:
+def _no_report(_: str) -> None:
     return
 
 
 @dataclass(frozen=True, kw_only=True)
 class StackOptions:
-    """`kafka` and `database_url` name existing ones; the default is what KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL say,
-    or our own, whose data is in `postgres_data` where given. `overrides`: environment by role or process name, "*" for
-    all. `prepare=False` skips the schema and the topics, for stacks of other roles.
+    """The options of a stack. `kafka` and `database_url` name existing servers.
+
+    Their defaults are KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL; otherwise the stack starts its own. `postgres_data` is
+    the data folder of its own Postgres. `overrides` are variables by role or process name, or "*" for all.
+    `prepare=False` skips the schema and the topics.
     """
 
     folder: Path
@@ -73,23 +75,23 @@ class StackOptions:
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     durable: bool = True
     prepare: bool = True
-    say: Callable[[str], None] = _silent
+    report: Callable[[str], None] = _no_report
 
 
 class Stack:
-    """`processes` holds what runs, by name: kafka, postgres, exchange-simulator, admin-api, collector, collector-2 …"""
+    """`processes` has the running processes by name: kafka, postgres, exchange-simulator, admin-api, collector-2, …"""
 
     def __init__(self, options: StackOptions) -> None:
         self.options = options
         self.folder = Folder(options.folder.absolute())
         self.token = options.token
-        self.processes: dict[str, KeptAlive[Any]] = {}
+        self.processes: dict[str, SupervisedProcess[Any]] = {}
         simulator = replace(SIMULATOR, argv=(*SIMULATOR.argv, *options.simulator_arguments))
         roles = options.roles if options.live else (simulator, *options.roles)
         self.services = {service.name: service for service in plan_services(roles, options.ports, options.instances)}
-        self._say = options.say
+        self._report = options.report
         self._began: set[str] = set()
-        # Ours once they run: an address in the environment must not be mistaken for somebody else's server later.
+        # A copy, so that later changes of the environment cannot make the stack's own servers look like existing ones.
         self._environment = dict(os.environ)
         self._environment |= {"DATABASE_URL": options.database_url} if options.database_url else {}
 
@@ -127,10 +129,10 @@ class Stack:
         return postgres
 
     async def start(self) -> None:
-        """Returns when every service is ready. Raises StackError; the caller stops what runs by then."""
+        """Start everything and wait until all services are ready. After a StackError, the caller must call `stop`."""
         self.folder.prepare()
         if leftovers := await stop_leftovers(self.folder.run):
-            self._say(f"stopped what an earlier run left behind: {', '.join(leftovers)}")
+            self._report(f"stopped processes of an earlier run: {', '.join(leftovers)}")
         await asyncio.to_thread(self._require_free_ports)
         self.folder.claim()
         try:
@@ -143,13 +145,13 @@ class Stack:
             async with asyncio.TaskGroup() as starting:
                 for service in self._our_services():
                     starting.create_task(self._start_service(service))
-                starting.create_task(self._fill_new_kafka())
+                starting.create_task(self._publish_to_empty_kafka())
         except BaseExceptionGroup as failures:
-            # Not `except*`: what is raised from it is wrapped in a group again by Python 3.11.2, which Debian 12 has.
+            # Not `except*`, because Python 3.11.2 (Debian 12) wraps an exception from it in a group again.
             raise _first(failures) from None
 
     async def add(self, role_name: str) -> str:
-        """One more process of a role, under a name that none had before. Returns the name once it is ready."""
+        """Start another process of a role, with a new name. Returns the name when the process is ready."""
         role = next(role for role in self.options.roles if role.name == role_name)
         names = (f"{role_name}-{number}" for number in itertools.count(2))
         service = Service(name=next(name for name in names if name not in self._began), role=role, port=free_port())
@@ -158,15 +160,15 @@ class Stack:
         return service.name
 
     async def remove(self, name: str) -> int | None:
-        """Stop a process well and forget it. Returns its exit code."""
+        """Stop a process cleanly and remove it from the stack. Returns its exit code."""
         child = self.processes[name].running.child
         await self.processes[name].stop()
         del self.processes[name], self.services[name]
         return None if child is None else child.exit_code
 
     async def stop(self) -> None:
-        """Everything, in order: who makes work, who does it, who writes it down, the outside, Kafka and Postgres."""
-        phases: dict[int, list[KeptAlive[Any]]] = {}
+        """Stop everything in the order of the phases: services, simulator, then Kafka and Postgres."""
+        phases: dict[int, list[SupervisedProcess[Any]]] = {}
         for name, process in self.processes.items():
             service = self.services.get(name)
             phases.setdefault(service.role.stop_phase if service else sys.maxsize, []).append(process)
@@ -175,7 +177,7 @@ class Stack:
         self.folder.release()
 
     def kill_all(self) -> None:
-        """For the impatient: no goodbye to anybody."""
+        """Kill all processes at once, without a clean stop."""
         for process in self.processes.values():
             with contextlib.suppress(StackError):
                 process.send(signal.SIGKILL)
@@ -199,15 +201,15 @@ class Stack:
         place = KafkaPlace(data=self.folder.kafka_data, logs=self.folder.logs, run=self.folder.run, ports=ports)
 
         async def start() -> Kafka:
-            return self.options.kafka or await start_kafka(place, self._say, self._environment)
+            return self.options.kafka or await start_kafka(place, self._report, self._environment)
 
-        kept = KeptAlive("kafka", start, self._say, self._kafka_restarted)
+        kept = SupervisedProcess("kafka", start, self._report, self._kafka_restarted)
         self.processes["kafka"] = kept
         kafka = await kept.start()
-        self._say(f"{kafka.description} answers on {kafka.bootstrap}")
+        self._report(f"{kafka.description} answers on {kafka.bootstrap}")
         if self.options.prepare:
             await self._preparation.provision_topics(kafka, self.options.topic_prefix)
-            self._say("the topics are as declared")
+            self._report("the topics are provisioned")
 
     async def _start_postgres(self) -> None:
         place = PostgresPlace(
@@ -218,28 +220,30 @@ class Stack:
             password=self.folder.postgres_password(),
             durable=self.options.durable,
         )
-        kept = KeptAlive("postgres", lambda: start_postgres(place, self._say, self._environment), self._say)
+        kept = SupervisedProcess(
+            "postgres", lambda: start_postgres(place, self._report, self._environment), self._report
+        )
         self.processes["postgres"] = kept
         postgres = await kept.start()
-        self._say(f"{postgres.description} accepts connections")
+        self._report(f"{postgres.description} accepts connections")
         if self.options.prepare:
             await self._preparation.migrate(postgres.url)
-            self._say("the database has the current schema")
+            self._report("the database schema is current")
 
     async def _start_service(self, service: Service) -> None:
-        kept = KeptAlive(service.name, functools.partial(self._start_process, service), self._say)
+        kept = SupervisedProcess(service.name, functools.partial(self._start_process, service), self._report)
         self.processes[service.name] = kept
         await kept.start()
         await wait_until_ready(service, kept)
-        self._say(f"{service.name} is ready on port {service.port}")
+        self._report(f"{service.name} is ready on port {service.port}")
 
     async def _start_process(self, service: Service) -> ServiceProcess:
         argv, log_file = service.argv, self.folder.logs / f"{service.name}.log"
         if service.name not in self._began:
-            log_file.unlink(missing_ok=True)  # of the last run of the stack; a restart goes on in the same file
+            log_file.unlink(missing_ok=True)  # from the last run of the stack; a restart continues the file
             self._began.add(service.name)
-        # More than the service takes itself, so that its own report about what it could not finish is heard, and that
-        # it may give up its goodbyes to a Kafka that does not answer.
+        # Longer than the grace time of the service, so that it can report unfinished work, and can time out if Kafka
+        # does not answer its last requests.
         grace = SERVICE_GRACE_SECONDS + 8.0
         command = Command(name=service.name, argv=argv, env=self._service_environment(service), grace_seconds=grace)
         child = await Child.start(command, log_file=log_file, pid_file=self.folder.run / f"{service.name}.pid")
@@ -258,26 +262,26 @@ class Stack:
         )
         return service_environment(service, addresses, os.environ, self.options.overrides)
 
-    async def _fill_new_kafka(self) -> None:
-        """A Kafka that starts empty beside a database that does not is told of every config again."""
+    async def _publish_to_empty_kafka(self) -> None:
+        """If Kafka started empty and the database did not, publish every config again."""
         if not self.options.prepare or not self._kafka.fresh or self._postgres.fresh:
             return
         await self._preparation.publish_configs_again(self.database_url)
-        self._say("Kafka started empty: every config was published to it again")
+        self._report("Kafka started empty: all configs were published again")
 
     async def _kafka_restarted(self, kafka: Kafka) -> None:
         if isinstance(kafka, RealKafka):
-            return  # the same address and the same data: clients reconnect by themselves
-        self._say("the in-memory Kafka came back empty and elsewhere: restarting the services")
+            return  # it has the same address and data, so clients reconnect by themselves
+        self._report("the in-memory Kafka was restarted empty and with another address: restarting the services")
         await self._preparation.provision_topics(kafka, self.options.topic_prefix)
         for service in self._our_services():
             await self.processes[service.name].stop()
             await self.processes[service.name].start()
-        await self._fill_new_kafka()
+        await self._publish_to_empty_kafka()
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What to tell the user: of all that failed at once, a StackError before anything else."""
+    """The error for the user: the first StackError of several errors, otherwise the first error."""
     failures = failures.subgroup(StackError) or failures
     first = failures.exceptions[0]
     return _first(first) if isinstance(first, BaseExceptionGroup) else first

@@ -1,6 +1,6 @@
-"""Alembic's entry: always online, on the connection that `store.migrate` hands over.
+"""The module that Alembic runs for each upgrade, on the connection that `store.migrate` passes.
 
-Each migration is a transaction of its own, so that no lock outlives the migration that took it.
+Each migration has its own transaction, so that its locks are released when it ends.
 """
 
 from alembic import context

@@ -1,1 +1,1 @@
-"""One module per exchange: how it is asked and how it answers. Pure: a question and an instant give a reply."""
+"""One module per exchange. A dialect is pure: the request and the time determine the reply."""

@@ -1,7 +1,8 @@
-"""Binance: spot on api.binance.com, linear swaps on fapi.binance.com. COIN-M (dapi) is there and empty.
+"""Binance: spot on api.binance.com, linear swaps on fapi.binance.com. COIN-M (dapi) has no markets.
 
-`startTime` and `endTime` are inclusive; from `startTime` on the oldest rows count, otherwise the newest. A limit above
-the maximum is clamped in silence. The last row is the open candle. Spot writes eight decimals, futures the tick's.
+`startTime` and `endTime` are inclusive. With `startTime`, the reply has the oldest rows, otherwise the newest. A limit
+above the maximum is reduced without an error. The last row is the open candle. Spot has eight decimals, futures those
+of the tick.
 """
 
 import json
@@ -12,13 +13,13 @@ from typing import Any
 from exchange_simulator.aggregate import eight_decimals, fixed
 from exchange_simulator.dialects.dialect import (
     FAR_FUTURE_MS,
-    Ask,
+    ExchangeRequest,
     Fault,
     RefusedError,
     Reply,
     as_json,
     instant,
-    whole_number,
+    non_negative_integer,
 )
 from exchange_simulator.markets import Kind, Market
 from exchange_simulator.timeframes import FRAMES, Frame
@@ -27,7 +28,7 @@ from exchange_simulator.venue import Row, Venue, Window
 SPOT_HOST, SWAP_HOST, COIN_HOST = "api.binance.com", "fapi.binance.com", "dapi.binance.com"
 _INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M")
 _DEFAULT_LIMIT = 500
-_MOST = {"spot": 1_000, "swap": 1_500}
+_MAX_ROWS = {"spot": 1_000, "swap": 1_500}
 _NEVER_DELIVERED_MS = 4_133_404_800_000
 
 
@@ -51,22 +52,22 @@ class Binance:
         self._venue = venue
         self._kline = lru_cache(maxsize=8_192)(_kline)
 
-    def answer(self, ask: Ask) -> Reply:
-        _, _, endpoint = ask.path.strip("/").rpartition("/")
+    def respond(self, request: ExchangeRequest) -> Reply:
+        _, _, endpoint = request.path.strip("/").rpartition("/")
         match endpoint:
             case "klines":
-                return self._klines(ask)
+                return self._klines(request)
             case "exchangeInfo":
-                return self._exchange_info(ask)
+                return self._exchange_info(request)
             case "time":
-                return as_json({"serverTime": ask.now_ms})
+                return as_json({"serverTime": request.now_ms})
             case "ping":
                 return as_json({})
             case _:
-                return _error(-1000, f"Path {ask.path} is not simulated.", 404)
+                return _error(-1000, f"Path {request.path} is not simulated.", 404)
 
-    def symbol(self, ask: Ask) -> str | None:
-        market = self._venue.listing.by_id.get((_kind(ask), ask.query.get("symbol", "")))
+    def symbol(self, request: ExchangeRequest) -> str | None:
+        market = self._venue.listing.by_id.get((_kind(request), request.query.get("symbol", "")))
         return market.symbol if market else None
 
     def fault(self, fault: Fault, now_ms: int) -> Reply:
@@ -80,47 +81,55 @@ class Binance:
             case Fault.MAINTENANCE:
                 return _error(-1, "System is under maintenance.", 503)
 
-    def _klines(self, ask: Ask) -> Reply:
-        market, frame = self._market(ask), self._frame(ask)
-        limit = whole_number(ask.query, "limit", _DEFAULT_LIMIT, _illegal("limit"))
+    def _klines(self, request: ExchangeRequest) -> Reply:
+        market, frame = self._market(request), self._frame(request)
+        limit = non_negative_integer(request.query, "limit", _DEFAULT_LIMIT, _illegal("limit"))
         if limit == 0:
             raise RefusedError(_error(-1130, "Data sent for parameter 'limit' is not valid."))
-        start = instant(ask.query, "startTime", 0, _illegal("startTime"))
-        end = instant(ask.query, "endTime", FAR_FUTURE_MS, _illegal("endTime"))
-        window = Window(start, end + 1, min(limit, _MOST[market.kind]), "startTime" not in ask.query, ask.now_ms)
+        start = instant(request.query, "startTime", 0, _illegal("startTime"))
+        end = instant(request.query, "endTime", FAR_FUTURE_MS, _illegal("endTime"))
+        window = Window(
+            start, end + 1, min(limit, _MAX_ROWS[market.kind]), "startTime" not in request.query, request.now_ms
+        )
         write = eight_decimals if market.kind == "spot" else fixed
-        rows = ask.spoil(self._venue.rows(market, frame, window, (write, write)))
+        rows = request.change_rows(self._venue.rows(market, frame, window, (write, write)))
         return as_json([self._kline(row, frame) for row in rows], weight=2)
 
-    def _market(self, ask: Ask) -> Market:
-        if "symbol" not in ask.query:
+    def _market(self, request: ExchangeRequest) -> Market:
+        if "symbol" not in request.query:
             raise RefusedError(_missing("symbol"))
-        market = self._venue.listing.by_id.get((_kind(ask), ask.query["symbol"]))
-        if market is None or ask.host == COIN_HOST:
+        market = self._venue.listing.by_id.get((_kind(request), request.query["symbol"]))
+        if market is None or request.host == COIN_HOST:
             raise RefusedError(_error(-1121, "Invalid symbol."))
         return market
 
-    def _frame(self, ask: Ask) -> Frame:
-        if "interval" not in ask.query:
+    def _frame(self, request: ExchangeRequest) -> Frame:
+        if "interval" not in request.query:
             raise RefusedError(_missing("interval"))
-        name = ask.query["interval"]
+        name = request.query["interval"]
         # One-second candles exist on the spot market only.
-        if name not in _INTERVALS and not (name == "1s" and ask.host == SPOT_HOST):
+        if name not in _INTERVALS and not (name == "1s" and request.host == SPOT_HOST):
             raise RefusedError(_error(-1120, "Invalid interval."))
         return FRAMES[name]
 
-    def _exchange_info(self, ask: Ask) -> Reply:
-        if ask.host == COIN_HOST:
-            return as_json({"timezone": "UTC", "serverTime": ask.now_ms, "symbols": []})
-        entries = self._spot_entries if _kind(ask) == "spot" else self._swap_entries
-        wanted = _wanted_symbols(ask.query)
-        if wanted is None:
+    def _exchange_info(self, request: ExchangeRequest) -> Reply:
+        if request.host == COIN_HOST:
+            return as_json({"timezone": "UTC", "serverTime": request.now_ms, "symbols": []})
+        entries = self._spot_entries if _kind(request) == "spot" else self._swap_entries
+        requested = _requested_symbols(request.query)
+        if requested is None:
             chosen = list(entries.values())
-        elif all(name in entries for name in wanted):
-            chosen = [entries[name] for name in wanted]
+        elif all(name in entries for name in requested):
+            chosen = [entries[name] for name in requested]
         else:
             raise RefusedError(_error(-1121, "Invalid symbol."))
-        info = {"timezone": "UTC", "serverTime": ask.now_ms, "rateLimits": [], "exchangeFilters": [], "symbols": chosen}
+        info = {
+            "timezone": "UTC",
+            "serverTime": request.now_ms,
+            "rateLimits": [],
+            "exchangeFilters": [],
+            "symbols": chosen,
+        }
         return as_json(info, weight=20)
 
     @cached_property
@@ -132,11 +141,11 @@ class Binance:
         return {market.id: _swap_entry(market) for market in self._venue.listing.of_kind("swap")}
 
 
-def _kind(ask: Ask) -> Kind:
-    return "spot" if ask.host == SPOT_HOST else "swap"
+def _kind(request: ExchangeRequest) -> Kind:
+    return "spot" if request.host == SPOT_HOST else "swap"
 
 
-def _wanted_symbols(query: Mapping[str, str]) -> list[str] | None:
+def _requested_symbols(query: Mapping[str, str]) -> list[str] | None:
     if "symbol" in query:
         return [query["symbol"]]
     if "symbols" not in query:
@@ -151,7 +160,7 @@ def _wanted_symbols(query: Mapping[str, str]) -> list[str] | None:
 
 
 def _kline(row: Row, frame: Frame) -> tuple[Any, ...]:
-    """The twelve fields of a kline; quote volume and number of trades are plausible, not derived from trades."""
+    """The twelve fields of a kline. Quote volume and number of trades are plausible values."""
     try:
         volume, close = float(row.volume or 0), float(row.close or 0)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Bybit v5: spot and linear swaps, newest first, errors as HTTP 200 with a `retCode`.
+"""Bybit v5: spot and linear swaps, newest row first. Errors have HTTP status 200 and a `retCode`.
 
-`start` and `end` are inclusive. With `start` alone the rows follow it; with `end`, the newest up to it count. 200 rows
-by default and 1000 at most. The first row is the open candle.
+`start` and `end` are inclusive. With `start` alone, the reply has the oldest rows from there; with `end`, the newest
+rows up to it. The default is 200 rows, the maximum 1000. The first row is the open candle.
 """
 
 from functools import cached_property
@@ -10,14 +10,14 @@ from typing import Any
 from exchange_simulator.aggregate import trimmed
 from exchange_simulator.dialects.dialect import (
     FAR_FUTURE_MS,
-    Ask,
+    ExchangeRequest,
     Fault,
     RefusedError,
     Reply,
     as_json,
     as_text,
     instant,
-    whole_number,
+    non_negative_integer,
 )
 from exchange_simulator.markets import Kind, Market
 from exchange_simulator.timeframes import FRAMES
@@ -28,16 +28,16 @@ _INTERVALS = {
     "720": "12h", "D": "1d", "W": "1w", "M": "1M",
 }  # fmt: skip
 _CATEGORIES: dict[str, Kind] = {"spot": "spot", "linear": "swap"}
-_DEFAULT_LIMIT, _MOST = 200, 1_000
+_DEFAULT_LIMIT, _MAX_ROWS = 200, 1_000
 
 
-def _answer(now_ms: int, result: Any, code: int = 0, message: str = "OK", status: int = 200) -> Reply:
+def _reply(now_ms: int, result: Any, code: int = 0, message: str = "OK", status: int = 200) -> Reply:
     body = {"retCode": code, "retMsg": message, "result": result, "retExtInfo": {}, "time": now_ms}
     return as_json(body, status)
 
 
-def _refuse(ask: Ask, message: str) -> Reply:
-    return _answer(ask.now_ms, {}, 10001, message)
+def _refuse(request: ExchangeRequest, message: str) -> Reply:
+    return _reply(request.now_ms, {}, 10001, message)
 
 
 class Bybit:
@@ -47,63 +47,63 @@ class Bybit:
     def __init__(self, venue: Venue) -> None:
         self._venue = venue
 
-    def answer(self, ask: Ask) -> Reply:
-        match ask.path:
+    def respond(self, request: ExchangeRequest) -> Reply:
+        match request.path:
             case "/v5/market/kline":
-                return self._kline(ask)
+                return self._kline(request)
             case "/v5/market/instruments-info":
-                return self._instruments(ask)
+                return self._instruments(request)
             case "/v5/market/time":
-                nanoseconds = str(ask.now_ms * 1_000_000)
-                return _answer(ask.now_ms, {"timeSecond": str(ask.now_ms // 1_000), "timeNano": nanoseconds})
+                nanoseconds = str(request.now_ms * 1_000_000)
+                return _reply(request.now_ms, {"timeSecond": str(request.now_ms // 1_000), "timeNano": nanoseconds})
             case _:
                 return as_text("404 page not found", 404)
 
-    def symbol(self, ask: Ask) -> str | None:
-        market = self._market(ask)
+    def symbol(self, request: ExchangeRequest) -> str | None:
+        market = self._market(request)
         return market.symbol if market else None
 
     def fault(self, fault: Fault, now_ms: int) -> Reply:
         match fault:
             case Fault.RATE_LIMIT:
-                return _answer(now_ms, {}, 10006, "Too many visits. Exceeded the API Rate Limit.", 429)
+                return _reply(now_ms, {}, 10006, "Too many visits. Exceeded the API Rate Limit.", 429)
             case Fault.BAN:
                 return as_text("I'm a teapot", 418)
             case Fault.MAINTENANCE:
-                return _answer(now_ms, {}, 10016, "System error. Please try again later.")
+                return _reply(now_ms, {}, 10016, "System error. Please try again later.")
 
-    def _market(self, ask: Ask) -> Market | None:
-        kind = _CATEGORIES.get(ask.query.get("category", "linear"))
-        return self._venue.listing.by_id.get((kind, ask.query.get("symbol", ""))) if kind else None
+    def _market(self, request: ExchangeRequest) -> Market | None:
+        kind = _CATEGORIES.get(request.query.get("category", "linear"))
+        return self._venue.listing.by_id.get((kind, request.query.get("symbol", ""))) if kind else None
 
-    def _kline(self, ask: Ask) -> Reply:
-        market = self._market(ask)
+    def _kline(self, request: ExchangeRequest) -> Reply:
+        market = self._market(request)
         if market is None:
-            raise RefusedError(_refuse(ask, "Not supported symbols"))
-        interval = ask.query.get("interval", "")
+            raise RefusedError(_refuse(request, "Not supported symbols"))
+        interval = request.query.get("interval", "")
         if interval not in _INTERVALS:
-            raise RefusedError(_refuse(ask, "Invalid period!"))
-        refusal = _refuse(ask, "params error")
-        limit = whole_number(ask.query, "limit", _DEFAULT_LIMIT, refusal)
+            raise RefusedError(_refuse(request, "Invalid period!"))
+        refusal = _refuse(request, "params error")
+        limit = non_negative_integer(request.query, "limit", _DEFAULT_LIMIT, refusal)
         if limit == 0:
             raise RefusedError(refusal)
-        start = instant(ask.query, "start", 0, refusal)
-        end = instant(ask.query, "end", FAR_FUTURE_MS, refusal)
-        newest = "start" not in ask.query or "end" in ask.query
-        window = Window(start, end + 1, min(limit, _MOST), newest, ask.now_ms)
-        rows = ask.spoil(self._venue.rows(market, FRAMES[_INTERVALS[interval]], window, (trimmed, trimmed)))
-        category = ask.query.get("category", "linear")
-        return _answer(
-            ask.now_ms, {"category": category, "symbol": market.id, "list": [_row(row) for row in reversed(rows)]}
+        start = instant(request.query, "start", 0, refusal)
+        end = instant(request.query, "end", FAR_FUTURE_MS, refusal)
+        newest = "start" not in request.query or "end" in request.query
+        window = Window(start, end + 1, min(limit, _MAX_ROWS), newest, request.now_ms)
+        rows = request.change_rows(self._venue.rows(market, FRAMES[_INTERVALS[interval]], window, (trimmed, trimmed)))
+        category = request.query.get("category", "linear")
+        return _reply(
+            request.now_ms, {"category": category, "symbol": market.id, "list": [_row(row) for row in reversed(rows)]}
         )
 
-    def _instruments(self, ask: Ask) -> Reply:
-        category = ask.query.get("category", "")
+    def _instruments(self, request: ExchangeRequest) -> Reply:
+        category = request.query.get("category", "")
         kind = _CATEGORIES.get(category)
-        entries = self._entries[kind] if kind and "status" not in ask.query else []
-        if "symbol" in ask.query:
-            entries = [entry for entry in entries if entry["symbol"] == ask.query["symbol"]]
-        return _answer(ask.now_ms, {"category": category, "list": entries, "nextPageCursor": ""})
+        entries = self._entries[kind] if kind and "status" not in request.query else []
+        if "symbol" in request.query:
+            entries = [entry for entry in entries if entry["symbol"] == request.query["symbol"]]
+        return _reply(request.now_ms, {"category": category, "list": entries, "nextPageCursor": ""})
 
     @cached_property
     def _entries(self) -> dict[Kind, list[dict[str, Any]]]:

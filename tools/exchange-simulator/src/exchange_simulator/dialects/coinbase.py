@@ -1,7 +1,7 @@
-"""Coinbase Advanced (ccxt's `coinbase`): spot, newest first, times in seconds as text.
+"""Coinbase Advanced (ccxt's `coinbase`): spot, newest row first, times in seconds as text.
 
-`start` and `end` are both inclusive and both required; a window of more than 300 candles is an error, not a clamp. The
-open candle is not shown, and minutes without a trade are left out.
+`start` and `end` are inclusive and required. A window of more than 300 candles is an error. The reply has no open
+candle and no minutes without trades.
 """
 
 from datetime import UTC, datetime
@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import Any
 
 from exchange_simulator.aggregate import trimmed
-from exchange_simulator.catalogue import is_money
+from exchange_simulator.catalogue import is_currency
 from exchange_simulator.dialects.dialect import (
-    Ask,
+    ExchangeRequest,
     Fault,
     RefusedError,
     Reply,
@@ -19,7 +19,7 @@ from exchange_simulator.dialects.dialect import (
     as_json,
     as_text,
     instant,
-    whole_number,
+    non_negative_integer,
 )
 from exchange_simulator.markets import Market
 from exchange_simulator.timeframes import FRAMES, SECOND, Frame
@@ -29,7 +29,7 @@ _GRANULARITIES = {
     "ONE_MINUTE": "1m", "FIVE_MINUTE": "5m", "FIFTEEN_MINUTE": "15m", "THIRTY_MINUTE": "30m",
     "ONE_HOUR": "1h", "TWO_HOUR": "2h", "SIX_HOUR": "6h", "ONE_DAY": "1d",
 }  # fmt: skip
-_MOST = 300
+_MAX_ROWS = 300
 _PRODUCTS = "/api/v3/brokerage/market/products"
 
 
@@ -48,36 +48,36 @@ class Coinbase:
     def __init__(self, venue: Venue) -> None:
         self._venue = venue
 
-    def answer(self, ask: Ask) -> Reply:
-        if ask.path.startswith("/v2/"):
-            return self._v2(ask)
-        if ask.path == _PRODUCTS:
-            return self._products(ask)
-        if ask.path.startswith(f"{_PRODUCTS}/"):
-            return self._of_product(ask)
-        if ask.path == "/api/v3/brokerage/time":
-            seconds, millis = str(ask.now_ms // SECOND), str(ask.now_ms)
-            return as_json({"iso": _iso(ask.now_ms), "epochSeconds": seconds, "epochMillis": millis})
+    def respond(self, request: ExchangeRequest) -> Reply:
+        if request.path.startswith("/v2/"):
+            return self._v2(request)
+        if request.path == _PRODUCTS:
+            return self._products(request)
+        if request.path.startswith(f"{_PRODUCTS}/"):
+            return self._of_product(request)
+        if request.path == "/api/v3/brokerage/time":
+            seconds, millis = str(request.now_ms // SECOND), str(request.now_ms)
+            return as_json({"iso": _iso(request.now_ms), "epochSeconds": seconds, "epochMillis": millis})
         return _error("NOT_FOUND", "not found", 404)
 
-    def _v2(self, ask: Ask) -> Reply:
-        """The older API, which ccxt still asks for the time and the currencies."""
+    def _v2(self, request: ExchangeRequest) -> Reply:
+        """The older API. ccxt still uses it for the time and the currencies."""
         data: Any
-        match ask.path.removeprefix("/v2/"):
+        match request.path.removeprefix("/v2/"):
             case "time":
-                data = {"iso": _iso(ask.now_ms), "epoch": ask.now_ms // SECOND}
+                data = {"iso": _iso(request.now_ms), "epoch": request.now_ms // SECOND}
             case "currencies":
-                data = [_money(name) for name in self._assets if is_money(name)]
+                data = [_money(name) for name in self._assets if is_currency(name)]
             case "currencies/crypto":
-                data = [_coin(name) for name in self._assets if not is_money(name)]
+                data = [_coin(name) for name in self._assets if not is_currency(name)]
             case "exchange-rates":
                 data = {"currency": "USD", "rates": dict.fromkeys(self._assets, "1.0")}
             case _:
                 return _error("NOT_FOUND", "not found", 404)
         return as_json({"data": data})
 
-    def symbol(self, ask: Ask) -> str | None:
-        market = self._market(ask)
+    def symbol(self, request: ExchangeRequest) -> str | None:
+        market = self._market(request)
         return market.symbol if market else None
 
     def fault(self, fault: Fault, _now_ms: int) -> Reply:
@@ -89,43 +89,43 @@ class Coinbase:
             case Fault.MAINTENANCE:
                 return as_html("Coinbase is temporarily unavailable", 503)
 
-    def _market(self, ask: Ask) -> Market | None:
-        product = ask.path.removeprefix(_PRODUCTS).strip("/").partition("/")[0]
+    def _market(self, request: ExchangeRequest) -> Market | None:
+        product = request.path.removeprefix(_PRODUCTS).strip("/").partition("/")[0]
         return self._venue.listing.by_id.get(("spot", product))
 
-    def _products(self, ask: Ask) -> Reply:
-        products = [] if ask.query.get("product_type") == "FUTURE" else self._spot_products
+    def _products(self, request: ExchangeRequest) -> Reply:
+        products = [] if request.query.get("product_type") == "FUTURE" else self._spot_products
         return as_json({"products": products, "num_products": len(products)})
 
-    def _of_product(self, ask: Ask) -> Reply:
-        market = self._market(ask)
+    def _of_product(self, request: ExchangeRequest) -> Reply:
+        market = self._market(request)
         if market is None:
             raise RefusedError(_error("NOT_FOUND", "valid product_id is required", 404))
-        if ask.path.endswith("/candles"):
-            return self._candles(ask, market)
+        if request.path.endswith("/candles"):
+            return self._candles(request, market)
         return as_json(_product(market))
 
-    def _candles(self, ask: Ask, market: Market) -> Reply:
-        frame = self._frame(ask)
-        if not ask.query.get("start") or not ask.query.get("end"):
+    def _candles(self, request: ExchangeRequest, market: Market) -> Reply:
+        frame = self._frame(request)
+        if not request.query.get("start") or not request.query.get("end"):
             raise RefusedError(_invalid("start and end arguments are required"))
         refusal = _invalid("start and end argument is invalid")
-        start = instant(ask.query, "start", 0, refusal, unit_ms=SECOND)
-        end = instant(ask.query, "end", 0, refusal, unit_ms=SECOND)
+        start = instant(request.query, "start", 0, refusal, unit_ms=SECOND)
+        end = instant(request.query, "end", 0, refusal, unit_ms=SECOND)
         if end < start:
             raise RefusedError(refusal)
-        if (end - start) // frame.step_ms > _MOST:
-            reason = f"start and end argument is invalid - number of candles requested should be less than {_MOST}"
+        if (end - start) // frame.step_ms > _MAX_ROWS:
+            reason = f"start and end argument is invalid - number of candles requested should be less than {_MAX_ROWS}"
             raise RefusedError(_invalid(reason))
-        limit = whole_number(ask.query, "limit", _MOST + 1, _invalid("limit argument is invalid"))
-        # Only what has closed: a candle that opens before the one that is open now.
-        stop = min(end + 1, frame.floor(ask.now_ms))
-        window = Window(start, stop, min(limit, _MOST + 1), True, ask.now_ms)
-        rows = ask.spoil(self._venue.rows(market, frame, window, (trimmed, trimmed)))
+        limit = non_negative_integer(request.query, "limit", _MAX_ROWS + 1, _invalid("limit argument is invalid"))
+        # Only closed candles, which open before the current one.
+        stop = min(end + 1, frame.floor(request.now_ms))
+        window = Window(start, stop, min(limit, _MAX_ROWS + 1), True, request.now_ms)
+        rows = request.change_rows(self._venue.rows(market, frame, window, (trimmed, trimmed)))
         return as_json({"candles": [_candle(row) for row in reversed(rows)]})
 
-    def _frame(self, ask: Ask) -> Frame:
-        name = ask.query.get("granularity", "")
+    def _frame(self, request: ExchangeRequest) -> Frame:
+        name = request.query.get("granularity", "")
         if name not in _GRANULARITIES:
             raise RefusedError(_invalid("unsupported granularity"))
         return FRAMES[_GRANULARITIES[name]]

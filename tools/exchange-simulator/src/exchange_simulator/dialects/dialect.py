@@ -1,4 +1,4 @@
-"""What a dialect is, and the words that all of them use."""
+"""The interface of a dialect, and the types and functions that all dialects use."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -13,20 +13,20 @@ JSON = "application/json"
 HTML = "text/html; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
 
-_MOST_DIGITS = 20
+_MAX_DIGITS = 20
 
-Spoil = Callable[[list[Row]], list[Row]]
+RowChange = Callable[[list[Row]], list[Row]]
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """One request: the original host, the path behind it, the query, the simulated now, what a mood does to rows."""
+class ExchangeRequest:
+    """A request to an exchange: original host, path, query, simulated time, and the row change of a mood."""
 
     host: str
     path: str
     query: Mapping[str, str]
     now_ms: int
-    spoil: Spoil = lambda rows: rows
+    change_rows: RowChange = lambda rows: rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,14 @@ class Reply:
     content_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
     weight: int = 1
-    """What the request costs of the exchange's rate budget, where the exchange tells."""
+    """The weight of the request in the exchange's rate limit, if the exchange reports it."""
 
 
 class Fault(StrEnum):
     RATE_LIMIT = "rate_limit"
-    """The exchange's own 429."""
+    """The exchange's response with status 429."""
     BAN = "ban"
-    """418, as Binance answers those who ignore its 429s."""
+    """The response with status 418, which Binance sends to clients that ignore its 429s."""
     MAINTENANCE = "maintenance"
 
 
@@ -51,17 +51,17 @@ class Dialect(Protocol):
     exchange: str
     hosts: tuple[str, ...]
 
-    def answer(self, ask: Ask) -> Reply: ...
+    def respond(self, request: ExchangeRequest) -> Reply: ...
 
-    def symbol(self, ask: Ask) -> str | None:
-        """The market that the request is about, as ccxt calls it, if it names one that exists."""
+    def symbol(self, request: ExchangeRequest) -> str | None:
+        """Ccxt's symbol of the market in the request, or None if the market does not exist."""
 
     def fault(self, fault: Fault, now_ms: int, /) -> Reply:
-        """How this exchange says that it will not answer."""
+        """The reply of this exchange to the fault."""
 
 
 class RefusedError(Exception):
-    """The request is wrong; `reply` is what the exchange says to that."""
+    """The request is invalid. `reply` is the error of the exchange."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.status)
@@ -81,19 +81,19 @@ def as_html(title: str, status: int) -> Reply:
     return Reply(status, page.encode(), content_type=HTML)
 
 
-def whole_number(query: Mapping[str, str], name: str, default: int, refusal: Reply) -> int:
-    """A non-negative whole number of the query; raises RefusedError with `refusal` when it is something else."""
+def non_negative_integer(query: Mapping[str, str], name: str, default: int, refusal: Reply) -> int:
+    """A non-negative integer of the query. Raises RefusedError with `refusal` if the value is something else."""
     text = query.get(name, "")
     if not text:
         return default
-    if not text.isdecimal() or len(text) > _MOST_DIGITS:
+    if not text.isdecimal() or len(text) > _MAX_DIGITS:
         raise RefusedError(refusal)
     return int(text)
 
 
 def instant(query: Mapping[str, str], name: str, default_ms: int, refusal: Reply, unit_ms: int = 1) -> int:
-    """An instant of the query in milliseconds, clamped to the simulated centuries."""
-    return clamp(whole_number(query, name, default_ms // unit_ms, refusal) * unit_ms)
+    """A time of the query in milliseconds, limited to the simulated years."""
+    return clamp(non_negative_integer(query, name, default_ms // unit_ms, refusal) * unit_ms)
 
 
 FAR_FUTURE_MS = LAST_MS

@@ -1,7 +1,7 @@
-"""Kraken: errors come as HTTP 200 with an `error` list; times are in seconds.
+"""Kraken: errors have HTTP status 200 and an `error` list. Times are in seconds.
 
-OHLC gives the newest 720 rows at most and the open one always. `since` is exclusive, and one that is older than those
-720 rows is ignored in silence: the answer just starts later. Silent minutes are padded with flat rows of no volume.
+OHLC gives at most the newest 720 rows, always with the open candle. `since` is exclusive. If it is older than these 720
+rows, the reply starts later, without an error. Minutes without trades are flat rows without volume.
 """
 
 from functools import cached_property
@@ -10,7 +10,7 @@ from typing import Any
 from exchange_simulator.aggregate import fixed
 from exchange_simulator.dialects.dialect import (
     FAR_FUTURE_MS,
-    Ask,
+    ExchangeRequest,
     Fault,
     RefusedError,
     Reply,
@@ -25,7 +25,7 @@ from exchange_simulator.venue import Row, Venue, Window
 _INTERVALS = {
     "1": "1m", "5": "5m", "15": "15m", "30": "30m", "60": "1h", "240": "4h", "1440": "1d", "10080": "1w", "21600": "2w",
 }  # fmt: skip
-_MOST = 720
+_MAX_ROWS = 720
 
 
 def _error(*codes: str) -> Reply:
@@ -42,23 +42,23 @@ class Kraken:
     def __init__(self, venue: Venue) -> None:
         self._venue = venue
 
-    def answer(self, ask: Ask) -> Reply:
-        match ask.path.removeprefix("/0/public/"):
+    def respond(self, request: ExchangeRequest) -> Reply:
+        match request.path.removeprefix("/0/public/"):
             case "OHLC":
-                return self._ohlc(ask)
+                return self._ohlc(request)
             case "AssetPairs":
-                return self._asset_pairs(ask)
+                return self._asset_pairs(request)
             case "Assets":
                 return as_json({"error": [], "result": self._assets})
             case "Time":
-                return as_json({"error": [], "result": {"unixtime": ask.now_ms // SECOND, "rfc1123": ""}})
+                return as_json({"error": [], "result": {"unixtime": request.now_ms // SECOND, "rfc1123": ""}})
             case "SystemStatus":
                 return as_json({"error": [], "result": {"status": "online", "timestamp": ""}})
             case _:
                 return _error("EGeneral:Unknown method")
 
-    def symbol(self, ask: Ask) -> str | None:
-        market = self._names.get(ask.query.get("pair", ""))
+    def symbol(self, request: ExchangeRequest) -> str | None:
+        market = self._names.get(request.query.get("pair", ""))
         return market.symbol if market else None
 
     def fault(self, fault: Fault, _now_ms: int) -> Reply:
@@ -70,34 +70,36 @@ class Kraken:
             case Fault.MAINTENANCE:
                 return _error("EService:Unavailable")
 
-    def _ohlc(self, ask: Ask) -> Reply:
-        market = self._names.get(ask.query.get("pair", ""))
+    def _ohlc(self, request: ExchangeRequest) -> Reply:
+        market = self._names.get(request.query.get("pair", ""))
         if market is None:
             raise RefusedError(_error("EQuery:Unknown asset pair"))
-        interval = ask.query.get("interval", "1")
+        interval = request.query.get("interval", "1")
         if interval not in _INTERVALS:
             raise RefusedError(_INVALID)
         frame = FRAMES[_INTERVALS[interval]]
-        since = instant(ask.query, "since", 0, _INVALID, unit_ms=SECOND)
-        newest = self._venue.rows(market, frame, Window(0, FAR_FUTURE_MS, _MOST, True, ask.now_ms), (fixed, fixed))
-        open_now = frame.floor(ask.now_ms)
+        since = instant(request.query, "since", 0, _INVALID, unit_ms=SECOND)
+        newest = self._venue.rows(
+            market, frame, Window(0, FAR_FUTURE_MS, _MAX_ROWS, True, request.now_ms), (fixed, fixed)
+        )
+        open_now = frame.floor(request.now_ms)
         rows = [row for row in newest if row.open_ms > since or row.open_ms == open_now]
         last = max([row.open_ms for row in newest if row.open_ms != open_now], default=open_now) // SECOND
-        result = {market.id: [_row(row, market) for row in ask.spoil(rows)], "last": last}
+        result = {market.id: [_row(row, market) for row in request.change_rows(rows)], "last": last}
         return as_json({"error": [], "result": result})
 
-    def _asset_pairs(self, ask: Ask) -> Reply:
-        wanted = ask.query.get("pair")
-        if wanted is None:
+    def _asset_pairs(self, request: ExchangeRequest) -> Reply:
+        requested = request.query.get("pair")
+        if requested is None:
             return as_json({"error": [], "result": self._pairs})
-        markets = [self._names.get(name) for name in wanted.split(",")]
+        markets = [self._names.get(name) for name in requested.split(",")]
         if None in markets:
             raise RefusedError(_error("EQuery:Unknown asset pair"))
         return as_json({"error": [], "result": {m.id: self._pairs[m.id] for m in markets if m}})
 
     @cached_property
     def _names(self) -> dict[str, Market]:
-        """Every name that Kraken takes for a pair: `XXBTZUSD`, `XBTUSD` and `XBT/USD`."""
+        """Every name that Kraken accepts for a pair: `XXBTZUSD`, `XBTUSD` and `XBT/USD`."""
         names: dict[str, Market] = {}
         for market in self._venue.listing.markets:
             base, quote = kraken_altname(market.base), kraken_altname(market.quote)
@@ -124,7 +126,7 @@ class Kraken:
 
 
 def _row(row: Row, market: Market) -> list[Any]:
-    """Seconds, open, high, low, close, volume-weighted price (here: a price inside), volume, trades."""
+    """Seconds, open, high, low, close, volume-weighted price (here the close), volume, number of trades."""
     silent = row.volume is not None and not row.volume.strip("0.")
     weighted = fixed(0, market.price_decimals) if silent else row.close
     trades = 0 if silent else row.open_ms // SECOND % 89 + 1

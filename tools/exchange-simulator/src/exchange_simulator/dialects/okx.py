@@ -1,8 +1,8 @@
-"""OKX v5: spot and linear swaps, newest first, errors as HTTP 200 or 400 with a `code`.
+"""OKX v5: spot and linear swaps, newest row first. Errors have HTTP status 200 or 400 and a `code`.
 
-`after` means older than and `before` newer than, both exclusive; the newest rows between them count: 100 by default and
-300 at most. `candles` reaches 1440 candles back and shows the open one with confirm=0; `history-candles` has closed
-ones of any age. Frames of six hours and more open by Hong Kong's clock, and by UTC where the bar ends in `utc`.
+`after` means older than and `before` newer than; both are exclusive. The reply has the newest rows between them: 100 by
+default, 300 at most. `candles` has the latest 1440 candles, the open one with confirm=0; `history-candles` has all
+closed candles. Frames of six hours or more open by the time of Hong Kong, or by UTC if the bar ends in `utc`.
 """
 
 from functools import cached_property
@@ -11,14 +11,14 @@ from typing import Any
 from exchange_simulator.aggregate import trimmed
 from exchange_simulator.dialects.dialect import (
     FAR_FUTURE_MS,
-    Ask,
+    ExchangeRequest,
     Fault,
     RefusedError,
     Reply,
     as_json,
     as_text,
     instant,
-    whole_number,
+    non_negative_integer,
 )
 from exchange_simulator.markets import Kind, Market, size
 from exchange_simulator.timeframes import FRAMES, Frame, at_utc_offset
@@ -34,9 +34,9 @@ _BARS: dict[str, Frame] = (
     | {bar: at_utc_offset(FRAMES[name], _HONG_KONG_HOURS) for bar, name in _LONG.items()}
     | {f"{bar}utc": FRAMES[name] for bar, name in _LONG.items()}
 )
-_DEFAULT_LIMIT, _MOST, _DEPTH = 100, 300, 1_440
+_DEFAULT_LIMIT, _MAX_ROWS, _DEPTH = 100, 300, 1_440
 _CONTRACT_DECIMALS = {"BTC": 2, "ETH": 1}
-"""Swap volumes count contracts of 0.01 BTC, 0.1 ETH, and one of anything else."""
+"""Swap volumes are in contracts of 0.01 BTC, 0.1 ETH, or 1 of any other asset."""
 
 
 def _error(code: str, message: str, status: int = 200) -> Reply:
@@ -54,21 +54,21 @@ class Okx:
     def __init__(self, venue: Venue) -> None:
         self._venue = venue
 
-    def answer(self, ask: Ask) -> Reply:
-        match ask.path.removeprefix("/api/v5/"):
+    def respond(self, request: ExchangeRequest) -> Reply:
+        match request.path.removeprefix("/api/v5/"):
             case "market/candles":
-                return self._candles(ask, history=False)
+                return self._candles(request, history=False)
             case "market/history-candles":
-                return self._candles(ask, history=True)
+                return self._candles(request, history=True)
             case "public/instruments":
-                return self._instruments(ask)
+                return self._instruments(request)
             case "public/time":
-                return as_json({"code": "0", "data": [{"ts": str(ask.now_ms)}], "msg": ""})
+                return as_json({"code": "0", "data": [{"ts": str(request.now_ms)}], "msg": ""})
             case _:
                 return _error("404", "Not Found", 404)
 
-    def symbol(self, ask: Ask) -> str | None:
-        market = self._market(ask)
+    def symbol(self, request: ExchangeRequest) -> str | None:
+        market = self._market(request)
         return market.symbol if market else None
 
     def fault(self, fault: Fault, _now_ms: int) -> Reply:
@@ -80,40 +80,40 @@ class Okx:
             case Fault.MAINTENANCE:
                 return _error("50001", "Service temporarily unavailable. Try again later.", 503)
 
-    def _market(self, ask: Ask) -> Market | None:
-        name = ask.query.get("instId", "")
+    def _market(self, request: ExchangeRequest) -> Market | None:
+        name = request.query.get("instId", "")
         kind: Kind = "swap" if name.endswith("-SWAP") else "spot"
         return self._venue.listing.by_id.get((kind, name))
 
-    def _candles(self, ask: Ask, *, history: bool) -> Reply:
-        market = self._market(ask)
+    def _candles(self, request: ExchangeRequest, *, history: bool) -> Reply:
+        market = self._market(request)
         if market is None:
             raise RefusedError(_error("51001", "Instrument ID doesn't exist."))
-        bar = ask.query.get("bar", "1m")
+        bar = request.query.get("bar", "1m")
         if bar not in _BARS:
             raise RefusedError(_parameter("bar"))
         frame = _BARS[bar]
-        limit = min(whole_number(ask.query, "limit", _DEFAULT_LIMIT, _parameter("limit")), _MOST)
-        # Without `before` everything is newer; with it the bound itself is not.
-        start = instant(ask.query, "before", 0, _parameter("before")) + ("before" in ask.query)
-        stop = instant(ask.query, "after", FAR_FUTURE_MS, _parameter("after"))
-        open_now = frame.floor(ask.now_ms)
+        limit = min(non_negative_integer(request.query, "limit", _DEFAULT_LIMIT, _parameter("limit")), _MAX_ROWS)
+        # Without `before`, all candles are newer; with it, the bound itself is excluded.
+        start = instant(request.query, "before", 0, _parameter("before")) + ("before" in request.query)
+        stop = instant(request.query, "after", FAR_FUTURE_MS, _parameter("after"))
+        open_now = frame.floor(request.now_ms)
         if history:
             stop = min(stop, open_now)
         else:
             start = max(start, frame.plus(open_now, 1 - _DEPTH))
-        window = Window(start, stop, limit, True, ask.now_ms)
-        rows = ask.spoil(self._venue.rows(market, frame, window, (trimmed, trimmed)))
+        window = Window(start, stop, limit, True, request.now_ms)
+        rows = request.change_rows(self._venue.rows(market, frame, window, (trimmed, trimmed)))
         data = [_row(row, market, confirmed=row.open_ms < open_now) for row in reversed(rows)]
         return as_json({"code": "0", "msg": "", "data": data})
 
-    def _instruments(self, ask: Ask) -> Reply:
-        kind = ask.query.get("instType", "")
+    def _instruments(self, request: ExchangeRequest) -> Reply:
+        kind = request.query.get("instType", "")
         if kind not in ("SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION"):
             raise RefusedError(_parameter("instType"))
         entries = self._entries.get(kind, [])
-        if "instId" in ask.query:
-            entries = [entry for entry in entries if entry["instId"] == ask.query["instId"]]
+        if "instId" in request.query:
+            entries = [entry for entry in entries if entry["instId"] == request.query["instId"]]
         return as_json({"code": "0", "data": entries, "msg": ""})
 
     @cached_property

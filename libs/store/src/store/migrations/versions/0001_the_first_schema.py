@@ -33,7 +33,7 @@ def upgrade() -> None:
             "interval_minutes BETWEEN 1 AND 10080", name=op.f("ck_data_collection_configs_interval_minutes")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_data_collection_configs")),
-        comment="What to collect. Written by admin-api.",
+        comment="The configs to collect. Written by admin-api.",
     )
     op.create_index(
         op.f("ix_data_collection_configs_exchange_symbol"),
@@ -48,7 +48,7 @@ def upgrade() -> None:
         sa.Column("job_type", sa.Text(), nullable=False),
         sa.Column("symbol", sa.Text(), nullable=False),
         sa.Column("exchange", sa.Text(), nullable=False),
-        sa.Column("timeframe", sa.Text(), nullable=True, comment="Null: a run collects all timeframes of its config."),
+        sa.Column("timeframe", sa.Text(), nullable=True, comment="Null, because a run collects all timeframes of its config."),
         sa.Column("started_at", sa.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("finished_at", sa.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("duration_seconds", sa.DOUBLE_PRECISION(), nullable=True),
@@ -65,14 +65,14 @@ def upgrade() -> None:
             "deadline_at",
             sa.TIMESTAMP(timezone=True),
             nullable=True,
-            comment="Past this plus a grace a running run has lost its collector.",
+            comment="A run that is still running some time after this has lost its collector.",
         ),
         sa.Column(
             "closed_by_sweep",
             sa.Boolean(),
             server_default="false",
             nullable=False,
-            comment="The ending was presumed, not reported: a real one still replaces it.",
+            comment="The end was assumed, not reported. A reported end replaces it.",
         ),
         sa.CheckConstraint(
             "status IN ('running', 'success', 'failed', 'skipped')", name=op.f("ck_job_execution_logs_status")
@@ -130,7 +130,7 @@ def upgrade() -> None:
         sa.Column("headers", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False),
         sa.Column("created_at", sa.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
-        comment="Announcements not yet acknowledged by Kafka. Written by admin-api in the transaction of the change; emptied by its relay.",
+        comment="Events that Kafka has not acknowledged yet. Written by admin-api in the transaction of the change, deleted by its relay.",
     )
     op.create_table(
         "scheduled_jobs",
@@ -144,9 +144,9 @@ def upgrade() -> None:
         sa.Column("last_slot", sa.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("next_fire_at", sa.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("covered_until", sa.TIMESTAMP(timezone=True), nullable=True),
-        sa.Column("updated_at", sa.TIMESTAMP(timezone=True), nullable=False, comment="When the scheduler said so."),
+        sa.Column("updated_at", sa.TIMESTAMP(timezone=True), nullable=False, comment="When the scheduler published this state."),
         sa.PrimaryKeyConstraint("config_id", name=op.f("pk_scheduled_jobs")),
-        comment="What the scheduler holds, as of its last word. Written by log-writer from schedule-state.",
+        comment="The latest state of each schedule. Written by log-writer from schedule-state.",
     )
     op.create_index(
         "ix_scheduled_jobs_next_fire_at",
@@ -163,7 +163,7 @@ def upgrade() -> None:
         sa.Column("timeframe", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_series")),
         sa.UniqueConstraint("exchange", "symbol", "timeframe", name=op.f("uq_series_exchange_symbol_timeframe")),
-        comment="A (exchange, symbol, timeframe) that has candles. Written by candle-writer.",
+        comment="One row per (exchange, symbol, timeframe) that has candles. Written by candle-writer.",
     )
     op.create_table(
         "candles",
@@ -197,7 +197,7 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("exchange", "symbol", "timeframe", name=op.f("pk_config_timeframes")),
-        comment="Which config collects a timeframe: the key that keeps two configs from collecting the same. Written by admin-api with each config.",
+        comment="The config that collects a timeframe. The key prevents that two configs collect the same timeframe. Written by admin-api with each config.",
     )
     op.create_index(op.f("ix_config_timeframes_config_id"), "config_timeframes", ["config_id"], unique=False)
     op.execute(
@@ -207,8 +207,8 @@ def upgrade() -> None:
         FROM candles c JOIN series s ON s.id = c.series_id
         """
     )
-    op.execute("COMMENT ON VIEW ohlcv IS 'Candles for people: by exchange, symbol and timeframe.'")
-    # Ticking tables: every run touches them, so vacuum sooner than the default 20 % of a table that only grows.
+    op.execute("COMMENT ON VIEW ohlcv IS 'Candles by exchange, symbol and timeframe, for queries by people.'")
+    # Every run writes to these tables, so vacuum them sooner than the default of 20 % dead rows.
     op.execute("ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)")
     op.execute("ALTER TABLE scheduled_jobs SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05)")
 

@@ -1,4 +1,4 @@
-"""Tokens, sessions, and who did what
+"""Tokens, sessions and the audit log
 
 Revision ID: 0002
 Revises: 0001
@@ -21,35 +21,35 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("role", sa.Text(), nullable=False),
         sa.Column(
-            "public_id", sa.Text(), nullable=False, comment="The part of the token by which it is found; no secret."
+            "public_id", sa.Text(), nullable=False, comment="The public part of the token, by which its row is found."
         ),
-        sa.Column("secret_hash", sa.LargeBinary(), nullable=False, comment="SHA-256 of its secret, 256 random bits."),
+        sa.Column("secret_hash", sa.LargeBinary(), nullable=False, comment="SHA-256 of the secret part, which is 256 random bits."),
         sa.Column("created_at", sa.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.Column("expires_at", sa.TIMESTAMP(timezone=True), nullable=True, comment="Null: never."),
-        sa.Column("last_used_at", sa.TIMESTAMP(timezone=True), nullable=True, comment="To the minute."),
+        sa.Column("last_used_at", sa.TIMESTAMP(timezone=True), nullable=True, comment="Precise to the minute."),
         sa.Column("revoked_at", sa.TIMESTAMP(timezone=True), nullable=True),
         sa.CheckConstraint("role IN ('viewer', 'operator', 'admin')", name=op.f("ck_api_tokens_role")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_api_tokens")),
         sa.UniqueConstraint("public_id", name=op.f("uq_api_tokens_public_id")),
-        comment="Who may call the API, and as what. Written by admin-api.",
+        comment="The API tokens and their roles. Written by admin-api.",
     )
     op.create_table(
         "sessions",
-        sa.Column("id_hash", sa.LargeBinary(), nullable=False, comment="Of what the cookie holds, by the bootstrap token."),
-        sa.Column("token_id", sa.BigInteger(), nullable=True, comment="Null: not opened by such a token."),
+        sa.Column("id_hash", sa.LargeBinary(), nullable=False, comment="HMAC of the cookie's value with the bootstrap token as key."),
+        sa.Column("token_id", sa.BigInteger(), nullable=True, comment="Null: the session was not opened with an API token."),
         sa.Column("actor_kind", sa.Text(), nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("role", sa.Text(), nullable=False),
         sa.Column("address", sa.Text(), nullable=True),
         sa.Column("created_at", sa.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("last_seen_at", sa.TIMESTAMP(timezone=True), nullable=False),
-        sa.Column("expires_at", sa.TIMESTAMP(timezone=True), nullable=False, comment="Whatever happens until then."),
+        sa.Column("expires_at", sa.TIMESTAMP(timezone=True), nullable=False, comment="The session ends at this time at the latest."),
         sa.Column("revoked_at", sa.TIMESTAMP(timezone=True), nullable=True),
         sa.CheckConstraint("role IN ('viewer', 'operator', 'admin')", name=op.f("ck_sessions_role")),
         sa.ForeignKeyConstraint(["token_id"], ["api_tokens.id"], name=op.f("fk_sessions_token_id")),
         sa.PrimaryKeyConstraint("id_hash", name=op.f("pk_sessions")),
-        comment="Browsers that exchanged a token for a cookie. Written by admin-api.",
+        comment="The sessions of browsers, opened with a token. Written by admin-api.",
     )
     op.create_index(op.f("ix_sessions_expires_at"), "sessions", ["expires_at"], unique=False)
     op.create_table(
@@ -58,7 +58,7 @@ def upgrade() -> None:
         sa.Column("at", sa.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("actor_kind", sa.Text(), nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
-        sa.Column("token_id", sa.BigInteger(), nullable=True, comment="No foreign key: this outlives everything."),
+        sa.Column("token_id", sa.BigInteger(), nullable=True, comment="No foreign key, because entries outlive their token."),
         sa.Column("address", sa.Text(), nullable=True),
         sa.Column("request_id", sa.Text(), nullable=False),
         sa.Column("action", sa.Text(), nullable=False),
@@ -69,7 +69,7 @@ def upgrade() -> None:
         sa.Column("after", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.CheckConstraint("outcome IN ('done', 'refused')", name=op.f("ck_audit_log_outcome")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_log")),
-        comment="Who did what: rows are only ever added, which a trigger sees to. Written by admin-api in the transaction of the change.",
+        comment="All changes and refused requests. A trigger prevents that rows are changed or deleted. Written by admin-api in the transaction of the change.",
     )
     op.create_index(op.f("ix_audit_log_at_id"), "audit_log", ["at", "id"], unique=False)
     op.create_index(op.f("ix_audit_log_actor_at_id"), "audit_log", ["actor", "at", "id"], unique=False)

@@ -1,7 +1,7 @@
-"""The run log, counted by the hour
+"""Hourly counts of the run log
 
-Triggers note every change, whoever makes it: log-writer, the release before this one, an operator who deletes by hand.
-Log-writer adds the notes up every few seconds; whoever reads adds those that are left. docs/decisions/0009 says why.
+Triggers record every change of the run log in run_changes, also those of the previous release and of an operator.
+log-writer adds the changes up every few seconds. A reader adds the remaining ones. docs/decisions/0009 has the reasons.
 
 Revision ID: 0003
 Revises: 0002
@@ -15,8 +15,8 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-# A move of a run is one row less and one more. Only added, never changed: so writers of the log wait for nobody, though
-# the current hour is everybody's.
+# A change of a run counts as one run less and one run more. Rows are only added, so writers of the log never wait for
+# each other, although all of them change the counts of the current hour.
 NOTE = """
     CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
@@ -36,7 +36,7 @@ COUNTS = """
       GROUP BY 1, 2, 3, 4, 5
 """
 
-# One at a time: whoever finds another at it leaves it to that one. Counts that came to nothing go.
+# Does nothing if another session is already adding up the changes. Deletes rows whose count is zero.
 SETTLE = """
     CREATE FUNCTION settle_run_changes() RETURNS bigint LANGUAGE plpgsql AS $$
     DECLARE settled bigint; touched timestamptz[];
@@ -62,7 +62,7 @@ SETTLE = """
           WHERE status IN ('success', 'failed') AND bucket IS NOT NULL
           GROUP BY 1, 2, 3, 4
           HAVING sum(runs) <> 0
-          ORDER BY 1, 2, 3, 4 -- what is read together lies together
+          ORDER BY 1, 2, 3, 4 -- rows that are read together are stored together
           ON CONFLICT (span, begins, job_type, bucket) DO UPDATE SET runs = known.runs + excluded.runs
         )
       SELECT count(*), array_agg(DISTINCT hour) INTO settled, touched FROM changes;
@@ -73,7 +73,7 @@ SETTLE = """
     END $$
 """
 
-# From the log itself. Its writers wait meanwhile.
+# Counts the whole run log again. Writers of the log wait during this time.
 RECOUNT = """
     CREATE FUNCTION recount_runs() RETURNS void LANGUAGE plpgsql AS $$
     BEGIN
@@ -111,30 +111,30 @@ def upgrade() -> None:
         ),
         sa.Column("job_type", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
-        sa.Column("error_class", sa.Text(), nullable=False, comment="Empty: none."),
+        sa.Column("error_class", sa.Text(), nullable=False, comment="Empty: no error."),
         sa.Column("runs", sa.BigInteger(), nullable=False),
-        sa.Column("timed_runs", sa.BigInteger(), nullable=False, comment="Those that have a duration."),
+        sa.Column("timed_runs", sa.BigInteger(), nullable=False, comment="The number of runs that have a duration."),
         sa.Column(
-            "duration_microseconds", sa.BigInteger(), nullable=False, comment="Their sum: exact, as no float is."
+            "duration_microseconds", sa.BigInteger(), nullable=False, comment="The sum of the durations, as an integer so that it is exact."
         ),
         sa.Column("records", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("hour", "job_type", "status", "error_class", name=op.f("pk_run_hours")),
-        comment="The run log, counted by the hour, but for what run_changes holds. Written by log-writer.",
+        comment="Hourly counts of the run log, without the rows of run_changes. Written by log-writer.",
     )
     op.create_table(
         "run_durations",
-        sa.Column("span", sa.Text(), nullable=False, comment="hour or day: a month is 30 days and some hours."),
+        sa.Column("span", sa.Text(), nullable=False, comment="hour or day. A report over a month reads 30 days and a few hours."),
         sa.Column("begins", sa.TIMESTAMP(timezone=True), nullable=False, comment="The UTC hour or day of the start."),
         sa.Column("job_type", sa.Text(), nullable=False),
         sa.Column(
             "bucket",
             sa.Integer(),
             nullable=False,
-            comment="From 1.02^(bucket - 1) to below 1.02^bucket microseconds; 0: no time at all.",
+            comment="From 1.02^(bucket - 1) to below 1.02^bucket microseconds. 0: less than a microsecond.",
         ),
         sa.Column("runs", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("span", "begins", "job_type", "bucket", name=op.f("pk_run_durations")),
-        comment="How long runs that succeeded or failed took, for percentiles. Written by log-writer with run_hours.",
+        comment="Durations of runs that succeeded or failed, for percentiles. Written by log-writer with run_hours.",
     )
     op.create_table(
         "run_changes",
@@ -142,14 +142,14 @@ def upgrade() -> None:
         sa.Column("job_type", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("error_class", sa.Text(), nullable=False),
-        sa.Column("bucket", sa.Integer(), nullable=True, comment="As in run_durations; null: has no duration."),
-        sa.Column("runs", sa.BigInteger(), nullable=False, comment="How many more; below zero: fewer."),
+        sa.Column("bucket", sa.Integer(), nullable=True, comment="As in run_durations. Null: the runs have no duration."),
+        sa.Column("runs", sa.BigInteger(), nullable=False, comment="The change of the number of runs; negative if there are fewer."),
         sa.Column("duration_microseconds", sa.BigInteger(), nullable=False),
         sa.Column("records", sa.BigInteger(), nullable=False),
-        comment="What is still to be added to run_hours and run_durations. Written by log-writer in the transaction that "
-        "moves a run's state.",
+        comment="Changes that must still be added to run_hours and run_durations. Written by log-writer in the transaction "
+        "that changes the state of a run.",
     )
-    # Their rows change all the time: leave room on the pages, and vacuum sooner than the default.
+    # Their rows change often, so leave space on the pages and vacuum sooner than by default.
     op.execute("ALTER TABLE run_hours SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05)")
     op.execute("ALTER TABLE run_durations SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05)")
     op.execute("ALTER TABLE run_changes SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)")
@@ -163,7 +163,7 @@ def _make_functions() -> None:
         "CREATE FUNCTION run_microseconds(seconds double precision) RETURNS bigint LANGUAGE sql IMMUTABLE "
         "RETURN round(seconds * 1000000)::bigint"
     )
-    # No whole number of microseconds is so near a border that rounding could put it on either side.
+    # No integer number of microseconds is so close to a bucket's limit that rounding could change its bucket.
     op.execute(
         "CREATE FUNCTION run_duration_bucket(seconds double precision) RETURNS integer LANGUAGE sql IMMUTABLE RETURN "
         "CASE WHEN seconds IS NULL THEN NULL WHEN round(seconds * 1000000) < 1 THEN 0 "

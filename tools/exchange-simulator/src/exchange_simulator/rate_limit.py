@@ -1,12 +1,12 @@
-"""How much of its rate budget an exchange has been asked for."""
+"""The rate limit of an exchange and its use."""
 
 from collections import deque
 
 _MINUTE_SECONDS = 60
 
 
-class Budget:
-    """Counts one exchange's requests; `now` is monotonic seconds."""
+class RateLimit:
+    """Counts the requests of one exchange. `now` is in monotonic seconds."""
 
     def __init__(self, requests_per_second: float | None) -> None:
         self._limit = requests_per_second
@@ -14,7 +14,7 @@ class Budget:
         self._minute, self._weight = -1, 0
 
     def is_exceeded(self, now: float) -> bool:
-        """Whether this request is one too many in the last second. Refused ones do not count."""
+        """Whether this request exceeds the limit per second. Refused requests do not count."""
         if self._limit is None:
             return False
         while self._recent and now - self._recent[0] >= 1:
@@ -25,7 +25,7 @@ class Budget:
         return False
 
     def spend(self, weight: int, now: float) -> int:
-        """Weight used in the running minute, this request included."""
+        """The weight used in the current minute, with this request."""
         minute = int(now // _MINUTE_SECONDS)
         if minute != self._minute:
             self._minute, self._weight = minute, 0

@@ -1,6 +1,7 @@
-"""`python -m contracts.export REPOSITORY`: writes what is generated from the contracts, or says what is stale.
+"""Generates files from the contracts: `python libs/contracts/generate.py [REPOSITORY] [--check]`.
 
-Generated: libs/contracts/schemas/<Event>.v<N>.schema.json, docs/events.md and docs/asyncapi.json.
+It writes libs/contracts/schemas/<Event>.v<N>.schema.json, docs/events.md and docs/asyncapi.json. This script is not
+part of the package, because the services that import the contracts do not need it.
 """
 
 import argparse
@@ -19,7 +20,7 @@ ASYNCAPI = Path("docs/asyncapi.json")
 
 
 def generated_files() -> dict[Path, str]:
-    """Every generated file's path in the repository and its text."""
+    """The path in the repository and the text of every generated file."""
     files = {SCHEMAS / schema_name(event): schema_text(event) for topic in ALL_TOPICS for event in topic.events}
     asyncapi = json.dumps(asyncapi_document(ALL_TOPICS), indent=2) + "\n"
     return {**files, EVENTS_PAGE: events_page(ALL_TOPICS), ASYNCAPI: asyncapi}
@@ -34,13 +35,13 @@ def schema_text(event: type[Event]) -> str:
 
 
 def stale_files(repository: Path, files: Mapping[Path, str]) -> list[Path]:
-    """Which files differ from what would be generated, including schemas of events that are gone."""
-    wrong = [path for path, text in files.items() if not _says(repository / path, text)]
+    """The files that differ from the generated text, and the schemas of events that no longer exist."""
+    changed = [path for path, text in files.items() if not _contains(repository / path, text)]
     present = {path.relative_to(repository) for path in (repository / SCHEMAS).glob("*.schema.json")}
-    return sorted([*wrong, *(present - files.keys())])
+    return sorted([*changed, *(present - files.keys())])
 
 
-def _says(path: Path, text: str) -> bool:
+def _contains(path: Path, text: str) -> bool:
     return path.is_file() and path.read_text(encoding="utf-8") == text
 
 
@@ -51,11 +52,11 @@ def events_page(topics: Iterable[Topic]) -> str:
             "# Topics and events",
             "",
             "Generated from `contracts.topics` by `make generate`; do not edit.",
-            "The delivery guarantee of each hop is in [architecture.md](architecture.md); the same for programs is",
-            "[asyncapi.json](asyncapi.json).",
+            "The delivery guarantees are in [architecture.md](architecture.md).",
+            "[asyncapi.json](asyncapi.json) is the same description for programs.",
             "",
             "```mermaid",
-            *_picture(topics),
+            *_diagram(topics),
             "```",
             "",
             *(line for topic in topics for line in _topic_section(topic)),
@@ -63,11 +64,11 @@ def events_page(topics: Iterable[Topic]) -> str:
     )
 
 
-def _picture(topics: Iterable[Topic]) -> list[str]:
+def _diagram(topics: Iterable[Topic]) -> list[str]:
     lines = ["flowchart LR"]
     for topic in topics:
         lines.append(f"  {topic.name}[/{topic.name}/]")
-        # Everyone may send dead letters: drawn once, not as an arrow from each.
+        # Every consumer may send dead letters, so the diagram shows one arrow and not one per consumer.
         producers = ("any consumer",) if not topic.consumers else topic.producers
         lines += [f"  {_node(producer)} --> {topic.name}" for producer in producers]
         lines += [f"  {topic.name} --> {_node(consumer)}" for consumer in topic.consumers]
@@ -89,19 +90,23 @@ def _topic_section(topic: Topic) -> list[str]:
         f"| {' | '.join(_facts(topic))} |",
         "",
         *(line for event in topic.events for line in _event_section(event)),
-        *(("A null value (tombstone) says that the key is gone.", "") if topic.tombstones else ()),
+        *(("A null value (tombstone) means that the key was deleted.", "") if topic.tombstones else ()),
     ]
 
 
 def _facts(topic: Topic) -> tuple[str, ...]:
     consumers = ", ".join(topic.consumers) or "people"
-    return topic.key, _cleanup(topic), str(topic.partitions), ", ".join(topic.producers), consumers
+    key = topic.key.replace("|", r"\|")
+    return key, _cleanup(topic), str(topic.partitions), ", ".join(topic.producers), consumers
 
 
 def _cleanup(topic: Topic) -> str:
     if topic.cleanup is Cleanup.COMPACT:
         return "compact"
-    return f"delete after {topic.retention.days} days" if topic.retention else "delete"
+    if topic.retention is None:
+        return "delete"
+    days = topic.retention.days
+    return f"delete after {days} day{'' if days == 1 else 's'}"
 
 
 def _event_section(event: type[Event]) -> list[str]:
@@ -127,7 +132,9 @@ def _event_section(event: type[Event]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("repository", type=Path, nargs="?", default=Path())
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 and name what is stale")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; if files are stale, list them and exit with 1"
+    )
     arguments = parser.parse_args()
     files = generated_files()
     stale = stale_files(arguments.repository, files)
