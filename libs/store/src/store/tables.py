@@ -346,8 +346,8 @@ run_exchange_changes = sa.Table(
     sa.Column("runs", sa.BigInteger, nullable=False, comment="How many more; below zero: fewer."),
     sa.Column("duration_microseconds", sa.BigInteger, nullable=False),
     sa.Column("records", sa.BigInteger, nullable=False),
-    comment="Changes that are not added to run_exchange_hours yet. Written by log-writer in the transaction that moves a "
-    "run's state.",
+    comment="Changes that are not added to run_exchange_hours yet. Written by log-writer in the transaction that moves "
+    "a run's state.",
 )
 
 idempotency_keys = sa.Table(

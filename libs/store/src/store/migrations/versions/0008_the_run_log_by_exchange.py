@@ -138,7 +138,7 @@ def _make_tables() -> None:
         sa.Column("runs", sa.BigInteger(), nullable=False, comment="How many more; below zero: fewer."),
         sa.Column("duration_microseconds", sa.BigInteger(), nullable=False),
         sa.Column("records", sa.BigInteger(), nullable=False),
-        comment="What is still to be added to run_exchange_hours. Written by log-writer in the transaction that moves a "
+        comment="Changes that are not added to run_exchange_hours yet. Written by log-writer in the transaction that moves a "
         "run's state.",
     )
     # As in migration 0003: their rows change all the time.
