@@ -1,4 +1,4 @@
-"""What a collector is made of."""
+"""Builds the collector from its parts."""
 
 import os
 import socket
@@ -29,11 +29,11 @@ from runtime.process.worker import Worker
 
 NAME: Final = "collector"
 _COMMIT_SECONDS: Final = 5.0
-"""Kept back from the grace at stop, for the last commit."""
+"""Part of the grace period at stop that is reserved for the last commit."""
 
 
 def build_worker(settings: CollectorSettings) -> Worker:
-    """A collector, not started yet."""
+    """Build a collector without starting it."""
     registry = new_registry()
     metrics, consumer_metrics = CollectorMetrics(registry), ConsumerMetrics(registry)
     broker = build_broker(settings, NAME)
@@ -47,15 +47,15 @@ def build_worker(settings: CollectorSettings) -> Worker:
             markets_refresh_seconds=settings.markets_refresh_minutes * 60,
             url_overrides=settings.exchange_url_overrides,
             longest_retry_after_seconds=settings.longest_retry_after_seconds,
-            probing=ProbePolicy(
-                first=settings.probe_initial_wait_seconds,
-                longest=settings.probe_max_wait_seconds,
-                strikes=settings.unreachable_after_failures,
+            probe_policy=ProbePolicy(
+                initial_wait=settings.probe_initial_wait_seconds,
+                max_wait=settings.probe_max_wait_seconds,
+                unreachable_after=settings.unreachable_after_failures,
             ),
         ),
         metrics,
         report=health_publisher.report,
-        published=health_reader.latest,
+        latest_published=health_reader.latest,
     )
     outcomes = Outcomes(publisher, metrics, this_instance)
     collector = Collector(
@@ -63,9 +63,7 @@ def build_worker(settings: CollectorSettings) -> Worker:
         publisher=publisher,
         outcomes=outcomes,
         metrics=metrics,
-        policy=RetryPolicy(
-            first_wait=settings.retry_initial_wait_seconds, longest_wait=settings.retry_max_wait_seconds
-        ),
+        policy=RetryPolicy(initial_wait=settings.retry_initial_wait_seconds, max_wait=settings.retry_max_wait_seconds),
         max_pages=settings.max_pages_per_timeframe,
     )
     tick_handler = TickHandler(
@@ -73,7 +71,7 @@ def build_worker(settings: CollectorSettings) -> Worker:
         outcomes=outcomes,
         metrics=metrics,
         this_instance=this_instance,
-        health_known=health_reader.wait_until_read,
+        wait_for_exchange_states=health_reader.wait_until_read,
     )
     consumer = ConcurrentConsumer(
         settings,
