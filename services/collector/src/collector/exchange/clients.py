@@ -53,8 +53,9 @@ class ClientOptions:
 
 
 class ExchangeClient:
-    """The client of one exchange. Spot and swap markets are two ccxt instances with one rate limit. Each is built when it
-    is needed.
+    """The client of one exchange.
+
+    Spot and swap markets are two ccxt instances with one rate limit. Each is built when it is needed.
     """
 
     def __init__(

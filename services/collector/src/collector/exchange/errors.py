@@ -19,7 +19,7 @@ from contracts.vocabulary import ErrorClass
 LONGEST_RETRY_AFTER: Final = 86_400.0
 """Seconds. Some exchanges send milliseconds, or dates in the far future: a longer wait is shortened to this."""
 
-# These statuses have the same meaning for every exchange, so they are not in the table of traits.
+# These statuses are read in the same way for every exchange, so they are not in the table of traits.
 _BANNED: Final = 418
 _BLOCKED_LOCATION: Final = 451
 _NO_SUCH_PATH: Final = frozenset({404, 405})
