@@ -51,7 +51,7 @@ class Exchanges:
         self.clients = ExchangeClients(options, self.metrics, lambda: ExchangeClock(now))
 
     async def warm_up(self, exchange: str) -> None:
-        """Read the markets, so that the next request is for candles. On a busy machine this may need several attempts."""
+        """Read the markets, so that the next request is for candles. It may need several attempts."""
         retrier = Retrier(exchange, QUICK, asyncio.get_running_loop().time() + 20, self.metrics)
         await retrier.retry_until_deadline(lambda: self.clients.get(exchange).require(symbol_of(exchange), "1m"))
 

@@ -1,4 +1,4 @@
-"""A server that sends a response of the test to each request for candles. It forwards other requests to the simulator."""
+"""A server that sends the test's response to requests for candles, and forwards other requests to the simulator."""
 
 import json
 from collections.abc import AsyncIterator

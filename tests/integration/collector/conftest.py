@@ -10,8 +10,8 @@ from support.collecting import Exchanges, Simulator
 from support.stub_exchange import StubExchange, serving
 
 NOW_MS = 1_748_865_630_000
-"""2025-06-02 12:00:30 UTC: the frozen time of the simulator. It is in the past, because dates far ahead of our clock are
-ignored."""
+"""2025-06-02 12:00:30 UTC: the frozen time of the simulator. It is in the past, because the collector ignores dates far
+ahead of its clock."""
 
 
 @pytest.fixture

@@ -263,9 +263,7 @@ async def test_duplicates_of_a_tick_are_one_run(
 async def test_a_run_ends_at_its_deadline_and_publishes_its_candles(
     start_in_process: Start, publish: Publish, recorder: Recorder, simulator: Simulator
 ) -> None:
-    await simulator.add_mood(
-        "latency", path="candles", latency_ms=15_000, every=2
-    )  # the second page is delayed beyond the deadline
+    await simulator.add_mood("latency", path="candles", latency_ms=15_000, every=2)  # delays the second page
     tick = a_tick(1, exchange="coinbase", window_start=NOON - timedelta(hours=10), deadline_seconds=2)
     async with start_in_process():
         await publish(tick)
@@ -303,9 +301,8 @@ async def test_a_run_starts_within_a_second_even_if_slow_exchanges_fill_the_shar
         MAX_SHARED_RUNS="6", MAX_RUNS_PER_LANE="5", RESERVED_RUNS_PER_LANE="1", SHUTDOWN_GRACE_SECONDS="6"
     ) as worker:
         await publish(*slow)
-        await recorder.await_events(
-            RunStarted, 6 + 2, within=20
-        )  # the shared places, and the reserved ones of both lanes
+        shared, reserved = 6, 2
+        await recorder.await_events(RunStarted, shared + reserved, within=20)
         published_at = datetime.now(UTC)
         await publish(quick)
         started = await recorder.await_event(RunStarted, of_run(quick), within=5)

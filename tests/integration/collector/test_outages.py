@@ -46,9 +46,8 @@ async def test_no_request_before_the_known_end_then_one_probe_and_the_others_at_
     refused, probe, *rest = await request_times(simulator, "coinbase")
     assert probe - refused >= 1990
     assert len(rest) >= 30
-    assert (
-        rest[-1] - rest[0] >= (len(rest) - 2) * 102 * 0.95
-    )  # 34 ms per unit, 3 units per request, the first unit is free
+    # 34 ms per unit, 3 units per request; the first unit is free.
+    assert rest[-1] - rest[0] >= (len(rest) - 2) * 102 * 0.95
     tenths = [later - earlier for earlier, later in zip(rest, rest[10:], strict=False)]
     assert min(tenths) >= 700, tenths  # 1020 ms, less the differences in latency
     state = {"rate_limit": "throttled", "ban": "banned"}[kind]
@@ -90,9 +89,7 @@ async def test_an_outage_gets_one_probe_at_a_time_and_the_circuit_closes_without
     simulator: Simulator,
     exchanges_at: Callable[..., Exchanges],
 ) -> None:
-    exchanges = exchanges_at(
-        simulator.base, probe_policy=ProbePolicy(initial_wait=0.5, max_wait=0.5, unreachable_after=3)
-    )
+    exchanges = exchanges_at(simulator.base, probe_policy=ProbePolicy(initial_wait=0.5, max_wait=0.5, failure_limit=3))
     await exchanges.warm_up("okx")
     await simulator.add_mood(**mood, exchange="okx")
     no_retries = RetryPolicy(max_retries=0, max_retries_by_class={})

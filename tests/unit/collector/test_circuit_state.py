@@ -7,7 +7,7 @@ from collector.exchange.circuit_state import CLOSED, CircuitState, ProbePolicy, 
 from collector.exchange.failures import ExchangeFailure
 from contracts.vocabulary import ErrorClass, ExchangeState
 
-POLICY = ProbePolicy(initial_wait=2.0, max_wait=60.0, unreachable_after=3)
+POLICY = ProbePolicy(initial_wait=2.0, max_wait=60.0, failure_limit=3)
 NOW = 1000.0
 
 

@@ -50,7 +50,7 @@ def build_worker(settings: CollectorSettings) -> Worker:
             probe_policy=ProbePolicy(
                 initial_wait=settings.probe_initial_wait_seconds,
                 max_wait=settings.probe_max_wait_seconds,
-                unreachable_after=settings.unreachable_after_failures,
+                failure_limit=settings.unreachable_after_failures,
             ),
         ),
         metrics,

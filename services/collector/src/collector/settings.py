@@ -70,8 +70,9 @@ class CollectorSettings(WorkerSettings):
     retry_max_wait_seconds: float = Field(
         default=20.0,
         gt=0,
-        description="Maximum wait between two retries, in seconds. A longer Retry-After is still respected. It should "
-        "be well below RUN_DEADLINE_SECONDS.",
+        description="Maximum wait between two retries, in seconds; also how long a run waits for a probe of a failing "
+        "exchange that gave no retry time. A longer Retry-After is still respected. Keep it well below "
+        "RUN_DEADLINE_SECONDS.",
     )
     probe_initial_wait_seconds: float = Field(
         default=2.0,

@@ -19,7 +19,7 @@ class ProbePolicy:
 
     initial_wait: float = 2.0
     max_wait: float = 60.0
-    unreachable_after: int = 5
+    failure_limit: int = 5
     """The number of consecutive requests without a response that makes an exchange unreachable."""
 
 
@@ -109,7 +109,7 @@ def _state_after(
     if (state := _STATES.get(failure.error_class)) is not None:
         return state
     if failure.error_class in _NO_RESPONSE:
-        limit = policy.unreachable_after if failure.retry_after is None else 1
+        limit = policy.failure_limit if failure.retry_after is None else 1
         opens = was_probe or (was_closed and circuit.failures + 1 >= limit)
         return ExchangeState.UNREACHABLE if opens else circuit.state
     if failure.error_class is ErrorClass.BAD_RESPONSE and was_probe:

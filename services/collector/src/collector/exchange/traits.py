@@ -121,7 +121,7 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
             "utc_days": ASSUMED,
             "monday_weeks": f"{ASSUMED}: weeks may be counted from the epoch, which was a Thursday",
             "history_candles": "https://docs.kraken.com/api-reference/market-data/get-ohlc-data: "
-            "up to 720 of the most recent entries, whatever the value of since",
+            "up to 720 of the most recent entries, for any value of since",
             "candle_list_path": f"{_CCXT}, kraken.py, response quoted in fetch_ohlcv; recorded responses",
             "error_phrases": "https://support.kraken.com/hc/en-us/articles/360001491786-API-error-messages; "
             f"{_CCXT}, kraken.py has no class for this error",
