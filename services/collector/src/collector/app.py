@@ -42,17 +42,7 @@ def build_worker(settings: CollectorSettings) -> Worker:
     health_publisher = ExchangeHealthPublisher(publisher, this_instance, time.monotonic)
     health_reader = ExchangeHealthReader(settings)
     clients = ExchangeClients(
-        ClientOptions(
-            request_timeout_seconds=settings.request_timeout_seconds,
-            markets_refresh_seconds=settings.markets_refresh_minutes * 60,
-            url_overrides=settings.exchange_url_overrides,
-            longest_retry_after_seconds=settings.longest_retry_after_seconds,
-            probe_policy=ProbePolicy(
-                initial_wait=settings.probe_initial_wait_seconds,
-                max_wait=settings.probe_max_wait_seconds,
-                failure_limit=settings.unreachable_after_failures,
-            ),
-        ),
+        _client_options(settings),
         metrics,
         report=health_publisher.report,
         latest_published=health_reader.latest,
@@ -81,12 +71,7 @@ def build_worker(settings: CollectorSettings) -> Worker:
         dead_letters=DeadLetters(publisher, NAME, consumer_metrics, settings),
         metrics=consumer_metrics,
         urgent=is_manual,
-        limits=InFlightLimits(
-            in_flight=settings.max_shared_runs,
-            per_lane=settings.max_runs_per_lane,
-            own_per_lane=settings.reserved_runs_per_lane,
-            drain_on_stop=max(1.0, settings.shutdown_grace_seconds - _COMMIT_SECONDS),
-        ),
+        limits=_limits(settings),
     )
     health = Health()
     health.readiness("publishing", publisher.readiness)
@@ -99,6 +84,29 @@ def build_worker(settings: CollectorSettings) -> Worker:
         topics=(TICKS, RUN_EVENTS, CANDLES, EXCHANGE_HEALTH, DEAD_LETTERS),
         backgrounds=(health_reader.background(), consumer.background(), health_publisher.background()),
         resources=lambda: _closing(clients),
+    )
+
+
+def _client_options(settings: CollectorSettings) -> ClientOptions:
+    return ClientOptions(
+        request_timeout_seconds=settings.request_timeout_seconds,
+        markets_refresh_seconds=settings.markets_refresh_minutes * 60,
+        url_overrides=settings.exchange_url_overrides,
+        longest_retry_after_seconds=settings.longest_retry_after_seconds,
+        probe_policy=ProbePolicy(
+            initial_wait=settings.probe_initial_wait_seconds,
+            max_wait=settings.probe_max_wait_seconds,
+            failure_limit=settings.unreachable_after_failures,
+        ),
+    )
+
+
+def _limits(settings: CollectorSettings) -> InFlightLimits:
+    return InFlightLimits(
+        in_flight=settings.max_shared_runs,
+        per_lane=settings.max_runs_per_lane,
+        own_per_lane=settings.reserved_runs_per_lane,
+        drain_on_stop=max(1.0, settings.shutdown_grace_seconds - _COMMIT_SECONDS),
     )
 
 

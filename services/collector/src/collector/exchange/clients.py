@@ -243,8 +243,8 @@ class ExchangeClients:
         report: Callable[[str, CircuitState], None] = lambda _exchange, _circuit: None,
         latest_published: Callable[[str], ExchangeHealthChanged | None] = lambda _exchange: None,
     ) -> None:
-        """`report` is called at every change of an exchange's circuit. `latest_published` returns the latest event
-        about an exchange, from any collector.
+        """`report`: see `CircuitBreaker`. `latest_published` returns the latest event about an exchange, from any
+        collector.
         """
         self._options, self._metrics, self._make_clock, self._report = options, metrics, make_clock, report
         self._latest_published = latest_published
