@@ -1,9 +1,11 @@
 """Which requests the circuit breaker admits. The test sets the time: a list of one number."""
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import structlog.testing
 from prometheus_client import CollectorRegistry
 
 from collector.exchange.circuit_breaker import CircuitBreaker
@@ -119,6 +121,23 @@ def test_the_first_response_and_then_every_change_is_reported_with_its_end(
         (ExchangeState.THROTTLED, 1150.0),
         (ExchangeState.OK, 0.0),
     ]
+
+
+def test_each_change_of_the_circuit_is_logged_with_its_end_and_reason(
+    breaker: CircuitBreaker, now: list[float]
+) -> None:
+    with structlog.testing.capture_logs() as lines:
+        breaker.record_failure(BAN, CLOSED)
+        now[0] += 60
+        with breaker.admit_request() as admitted_under:
+            breaker.record_response(admitted_under)
+    opened, closed = lines
+    assert re.fullmatch(
+        r"Circuit opened for binance: requests are suspended until \d\d:\d\d:\d\d UTC \(banned, Retry-After 60 s\)",
+        opened["event"],
+    )
+    assert (opened["state"], opened["wait_seconds"], opened["error"]) == ("banned", 60.0, BAN.message)
+    assert closed["event"] == "Circuit closed for binance: requests continue"
 
 
 def test_a_ban_that_another_collector_published_lasts_until_its_end_and_is_not_published_again(

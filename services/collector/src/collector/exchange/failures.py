@@ -11,7 +11,7 @@ class ExchangeFailure(Exception):  # noqa: N818 -- it names the event
     def __init__(
         self, error_class: ErrorClass, message: str, *, retryable: bool, retry_after: float | None = None
     ) -> None:
-        """`message` is shown to people. `retry_after`: the seconds that the exchange wants us to wait from now on."""
+        """`message` is shown to people. `retry_after`: the wait that the exchange requires, in seconds from now."""
         super().__init__(message)
         self.error_class = error_class
         self.message = message
