@@ -98,7 +98,7 @@ class Simulator:
         async with self._http.delete(f"{self.base}/control/moods") as response:
             assert response.status == 200
 
-    async def truth(self, exchange: str, symbol: str, timeframe: str, **query: Any) -> list[list[float]]:
+    async def true_candles(self, exchange: str, symbol: str, timeframe: str, **query: Any) -> list[list[float]]:
         query |= {"exchange": exchange, "symbol": symbol, "timeframe": timeframe}
         candles: list[list[float]] = await self._get("/control/truth", query)
         return candles

@@ -139,7 +139,7 @@ async def test_a_tick_becomes_candles_and_a_finished_run(
         events = [event for event in recorder.events(CandlesCollected) if event.timeframe == result.timeframe]
         assert {event.key() for event in events} == {f"coinbase|BTC/USD|{result.timeframe}"}
         first = int((NOON - timedelta(hours=6) - margin).timestamp() * 1000)
-        assert [list(row) for event in events for row in event.rows] == await simulator.truth(
+        assert [list(row) for event in events for row in event.rows] == await simulator.true_candles(
             "coinbase", "BTC/USD", result.timeframe, start=first
         )
         assert result.candles == sum(len(event.rows) for event in events)

@@ -29,7 +29,7 @@ def ms(instant: datetime) -> int:
 
 async def expected_rows(simulator: Simulator, exchange: str, timeframe: str, start: datetime, **query: Any) -> Any:
     symbol = query.pop("symbol", symbol_of(exchange))
-    return await simulator.truth(exchange, symbol, timeframe, start=ms(start), **query)
+    return await simulator.true_candles(exchange, symbol, timeframe, start=ms(start), **query)
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
