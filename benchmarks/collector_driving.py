@@ -19,7 +19,7 @@ import psutil
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from benchmarks.collector_sides import EXCHANGE, Round
 
-from collector.candles.paging import first_step
+from collector.candles.paging import first_request
 from collector.exchange.traits import traits_of
 from collector.settings import CollectorSettings
 from contracts.configs import CollectionConfig
@@ -203,7 +203,7 @@ class BareLoop:
     async def carry_out(self, runs: int) -> float:
         now = datetime.now(UTC)
         begin, now_ms = (int(instant.timestamp() * 1000) for instant in (_window_start(now), now))
-        since = {frame: first_step(traits_of(EXCHANGE), frame, begin, now_ms, PAGE).since for frame in TIMEFRAMES}
+        since = {frame: first_request(traits_of(EXCHANGE), frame, begin, now_ms, PAGE).since for frame in TIMEFRAMES}
         asked = Round(_symbols(), runs, CONCURRENCY, since, PAGE)
         began = time.perf_counter()
         self.ask.write(asked.to_json().encode() + b"\n")

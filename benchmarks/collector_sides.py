@@ -17,7 +17,7 @@ import uvloop
 from typing_extensions import override
 
 from collector.app import build_worker
-from collector.exchange.clients import only_markets_of, point_at
+from collector.exchange.clients import redirect_requests, restrict_markets
 from collector.settings import CollectorSettings
 from runtime.process.worker import run
 
@@ -53,8 +53,8 @@ def serve_collector() -> None:
 
 async def serve_bare(base_url: str) -> None:
     client = ccxt.binance({"enableRateLimit": False, "timeout": 10_000})
-    only_markets_of(client, "spot")
-    point_at(client, base_url)
+    restrict_markets(client, "spot")
+    redirect_requests(client, base_url)
     try:
         await client.load_markets()
         while line := await asyncio.to_thread(sys.stdin.readline):

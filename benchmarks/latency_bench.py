@@ -23,7 +23,7 @@ import httpx
 from benchmarks.a_system import a_system
 from benchmarks.report import Row, table
 
-from collector.exchange.clients import only_markets_of, point_at
+from collector.exchange.clients import redirect_requests, restrict_markets
 from exchange_simulator.markets import list_markets
 from local_stack.api_client import client
 from local_stack.stack import Stack
@@ -132,8 +132,8 @@ def _p95(values: list[float]) -> float:
 @contextlib.asynccontextmanager
 async def _outside(stack: Stack) -> AsyncIterator["Outside"]:
     bare = ccxt.binance({"enableRateLimit": False, "timeout": 10_000})
-    only_markets_of(bare, "spot")
-    point_at(bare, str(stack.simulator_url))
+    restrict_markets(bare, "spot")
+    redirect_requests(bare, str(stack.simulator_url))
     async with (
         client(stack.api_url, stack.token) as api,
         httpx.AsyncClient(base_url=str(stack.simulator_url), trust_env=False) as simulator,

@@ -1,4 +1,4 @@
-"""What black-box tests of the running API do all the time."""
+"""Common steps of black-box tests of the running API."""
 
 import uuid
 from typing import Any
@@ -9,7 +9,7 @@ from support.polling import eventually
 
 
 async def new_config(api: httpx.AsyncClient, **overrides: Any) -> dict[str, Any]:
-    """A config that nobody else has. Disabled, so that it asks no exchange for a symbol that it does not know."""
+    """Create a config with a unique symbol. It is disabled, because no exchange has this symbol."""
     body = {
         "symbol": f"X{uuid.uuid4().hex[:10].upper()}/USDT",
         "exchange": "binance",
@@ -17,10 +17,10 @@ async def new_config(api: httpx.AsyncClient, **overrides: Any) -> dict[str, Any]
         "interval_minutes": 10,
         "enabled": False,
     } | overrides
-    answer = await api.post("/configs", json=body)
-    assert answer.status_code == 201, answer.text
-    made: dict[str, Any] = answer.json()
-    return made
+    response = await api.post("/configs", json=body)
+    assert response.status_code == 201, response.text
+    config: dict[str, Any] = response.json()
+    return config
 
 
 async def free_symbol(api: httpx.AsyncClient, symbol: str) -> None:
@@ -30,8 +30,8 @@ async def free_symbol(api: httpx.AsyncClient, symbol: str) -> None:
 
 
 async def finished(api: httpx.AsyncClient, **filters: str) -> dict[str, Any]:
-    async def look() -> dict[str, Any] | None:
+    async def find_finished() -> dict[str, Any] | None:
         runs = (await api.get("/execution-logs", params=filters)).json()
         return next((run for run in runs if run["status"] != "running"), None)
 
-    return await eventually(look, within=60)
+    return await eventually(find_finished, within=60)

@@ -1,4 +1,4 @@
-"""Clients of exchanges that are simulated, ticks for collectors, and one series collected."""
+"""Clients of simulated exchanges, ticks for collectors, and the collection of one timeframe."""
 
 import asyncio
 import time
@@ -23,12 +23,11 @@ from contracts.vocabulary import Trigger
 
 EXCHANGES = ("binance", "kraken", "coinbase", "bybit", "okx")
 SYMBOLS = {"coinbase": "BTC/USD", "kraken": "BTC/USD"}
-"""What an exchange has for sure, where that is not BTC/USDT."""
+"""A symbol that the exchange has, if it is not BTC/USDT."""
 
-QUICK = RetryPolicy(first_wait=0.02, longest_wait=0.1, max_retries=4)
+QUICK = RetryPolicy(initial_wait=0.02, max_wait=0.1, max_retries=4)
 
-
-OFTEN = ProbePolicy(first=0.05, longest=0.05)
+FREQUENT_PROBES = ProbePolicy(initial_wait=0.05, max_wait=0.05)
 
 
 def symbol_of(exchange: str) -> str:
@@ -36,21 +35,25 @@ def symbol_of(exchange: str) -> str:
 
 
 class Exchanges:
-    """Clients of ours on a server that stands in for all exchanges."""
+    """The collector's clients, which send all requests to one server."""
 
     def __init__(
-        self, base: str, now: Callable[[], float] = time.time, timeout: float = 5.0, probing: ProbePolicy = OFTEN
+        self,
+        base: str,
+        now: Callable[[], float] = time.time,
+        timeout: float = 5.0,
+        probe_policy: ProbePolicy = FREQUENT_PROBES,
     ) -> None:
         self.registry = CollectorRegistry()
         self.metrics = CollectorMetrics(self.registry)
-        everywhere = dict.fromkeys([*EXCHANGES, "coinbaseexchange"], base)
-        options = ClientOptions(request_timeout_seconds=timeout, url_overrides=everywhere, probing=probing)
+        url_overrides = dict.fromkeys([*EXCHANGES, "coinbaseexchange"], base)
+        options = ClientOptions(request_timeout_seconds=timeout, url_overrides=url_overrides, probe_policy=probe_policy)
         self.clients = ExchangeClients(options, self.metrics, lambda: ExchangeClock(now))
 
     async def warm_up(self, exchange: str) -> None:
-        """Have the markets read, so that the next request is one for candles; a busy machine may need several tries."""
+        """Read the markets, so that the next request is for candles. It may need several attempts."""
         retrier = Retrier(exchange, QUICK, asyncio.get_running_loop().time() + 20, self.metrics)
-        await retrier.retry_until_deadline(lambda: self.clients.of(exchange).require(symbol_of(exchange), "1m"))
+        await retrier.retry_until_deadline(lambda: self.clients.get(exchange).require(symbol_of(exchange), "1m"))
 
     async def collect(
         self,
@@ -62,46 +65,46 @@ class Exchanges:
         policy: RetryPolicy = QUICK,
         max_pages: int = 100,
     ) -> TimeframeRun:
-        """A series read to its end, within 20 seconds; raises what collecting raises."""
-        series = TimeframeRun(symbol or symbol_of(exchange), timeframe)
+        """Collect a timeframe within 20 seconds. Raises the exceptions of `collect_timeframe`."""
+        timeframe_run = TimeframeRun(symbol or symbol_of(exchange), timeframe)
         retrier = Retrier(exchange, policy, asyncio.get_running_loop().time() + 20, self.metrics)
-        await collect_timeframe(self.clients.of(exchange), series, window_start, retrier, max_pages)
-        return series
+        await collect_timeframe(self.clients.get(exchange), timeframe_run, window_start, retrier, max_pages)
+        return timeframe_run
 
     def count(self, metric: str, **labels: str) -> float:
         return self.registry.get_sample_value(metric, labels) or 0.0
 
 
-def rows_of(series: TimeframeRun) -> list[list[float]]:
-    return [list(candle) for _, candles in series.batches for candle in candles]
+def rows_of(timeframe_run: TimeframeRun) -> list[list[float]]:
+    return [list(candle) for _, candles in timeframe_run.batches for candle in candles]
 
 
 class Simulator:
-    """A simulator's control side."""
+    """Controls a simulator over its `/control` routes."""
 
     def __init__(self, base: str, http: aiohttp.ClientSession) -> None:
         self.base, self._http = base, http
 
-    async def stand_still(self, now_ms: int) -> None:
-        """Stop the exchanges' clocks at that instant; the log of requests keeps real time."""
+    async def freeze_clock(self, now_ms: int) -> None:
+        """Stop the exchanges' clocks at this time. The log of requests continues to use real time."""
         async with self._http.put(f"{self.base}/control/clock", json={"now": now_ms, "frozen": True}) as response:
             assert response.status == 200, await response.text()
 
-    async def mood(self, kind: str, **mood: Any) -> None:
+    async def add_mood(self, kind: str, **mood: Any) -> None:
         async with self._http.post(f"{self.base}/control/moods", json={"kind": kind, **mood}) as response:
             assert response.status == 201, await response.text()
 
-    async def cheer_up(self) -> None:
+    async def clear_moods(self) -> None:
         async with self._http.delete(f"{self.base}/control/moods") as response:
             assert response.status == 200
 
-    async def truth(self, exchange: str, symbol: str, timeframe: str, **query: Any) -> list[list[float]]:
+    async def true_candles(self, exchange: str, symbol: str, timeframe: str, **query: Any) -> list[list[float]]:
         query |= {"exchange": exchange, "symbol": symbol, "timeframe": timeframe}
         candles: list[list[float]] = await self._get("/control/truth", query)
         return candles
 
     async def requests(self, exchange: str) -> list[dict[str, Any]]:
-        """Those for candles, in order."""
+        """The requests for candles, in order."""
         return [each for each in await self.all_requests(exchange) if each["symbol"] is not None]
 
     async def all_requests(self, exchange: str) -> list[dict[str, Any]]:
@@ -115,7 +118,7 @@ class Simulator:
 
 
 def a_tick(config_id: int = 1, **changes: Any) -> TickDue:
-    """A manual tick of now; `exchange`, `symbol` and `timeframes` go into its config."""
+    """A manual tick that is due now. `exchange`, `symbol` and `timeframes` set the fields of its config."""
     now = datetime.now(UTC)
     exchange = changes.pop("exchange", "binance")
     config = CollectionConfig(

@@ -1,4 +1,4 @@
-"""CandlesCollected events as tests want them."""
+"""Builders of `CandlesCollected` events for tests."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,14 +12,14 @@ MINUTE_MS = 60_000
 
 
 def a_candle(minute: int = 0, close: float = 100.0) -> Candle:
-    """`minute` after noon."""
+    """A candle that opens `minute` minutes after noon."""
     return Candle(NOON_MS + minute * MINUTE_MS, 100.0, 101.0, 99.0, close, 12.5)
 
 
 def a_fetch(*rows: Candle, second: float = 0, **changes: Any) -> CandlesCollected:
-    """Fetched `second` after one o'clock."""
+    """Candles that were fetched `second` seconds after one o'clock."""
     fetched_at = NOON + timedelta(hours=1, seconds=second)
-    facts: dict[str, Any] = {
+    values: dict[str, Any] = {
         "occurred_at": fetched_at,
         "run_id": uuid4(),
         "exchange": "binance",
@@ -28,4 +28,4 @@ def a_fetch(*rows: Candle, second: float = 0, **changes: Any) -> CandlesCollecte
         "fetched_at": fetched_at,
         "rows": rows or (a_candle(),),
     }
-    return CandlesCollected(**facts | changes)
+    return CandlesCollected(**values | changes)

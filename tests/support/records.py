@@ -1,4 +1,4 @@
-"""Records as a consumer gets them, and a place where dead letters are kept instead of published."""
+"""Records as a consumer gets them, and dead letters that are stored in memory instead of published."""
 
 from typing import Any
 
@@ -33,8 +33,8 @@ def a_record(**changes: Any) -> ConsumerRecord:
     return ConsumerRecord(**{**values, **changes})
 
 
-class KeptEvents(EventPublisher):
-    """Keeps what it is given; refuses as often as it is told to."""
+class InMemoryPublisher(EventPublisher):
+    """Stores dead letters instead of publishing them. The first `refusals` publications fail."""
 
     def __init__(self, refusals: int = 0) -> None:
         settings = KafkaSettings(kafka_bootstrap_servers="nowhere:1")
@@ -51,12 +51,12 @@ class KeptEvents(EventPublisher):
         self.events.append(event)
 
 
-class KeptLetters(DeadLetters):
-    """Dead letters of a consumer, kept."""
+class InMemoryDeadLetters(DeadLetters):
+    """The dead letters of a consumer, stored in memory."""
 
     def __init__(self, refusals: int = 0, **limits: Any) -> None:
         self.registry = CollectorRegistry()
-        self.publisher = KeptEvents(refusals)
+        self.publisher = InMemoryPublisher(refusals)
         super().__init__(self.publisher, "log-writer", ConsumerMetrics(self.registry), DeadLetterSettings(**limits))
 
     @property

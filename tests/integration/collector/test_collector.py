@@ -1,4 +1,4 @@
-"""The whole collector on Kafka: ticks go in, candles and the news of runs come out."""
+"""The whole collector with Kafka: it consumes ticks, and publishes candles and the events of runs."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ from support.polling import eventually
 pytestmark = pytest.mark.kafka
 
 NOON = datetime(2025, 6, 2, 12, 0, tzinfo=UTC)
-"""The simulated instant is half a minute later."""
+"""The frozen time of the simulator is half a minute later."""
 
 Publish = Callable[..., Any]
 Start = Callable[..., AbstractAsyncContextManager[Any]]
@@ -44,15 +44,15 @@ async def publish(kafka_settings: KafkaSettings) -> AsyncIterator[Publish]:
     await broker.start()
     publisher = EventPublisher(broker, kafka_settings, "test")
 
-    async def ticks(*due: TickDue) -> None:
-        await publisher.publish_many(TICKS, due)
+    async def publish_ticks(*ticks: TickDue) -> None:
+        await publisher.publish_many(TICKS, ticks)
 
-    yield ticks
+    yield publish_ticks
     await broker.stop()
 
 
 @pytest.fixture
-async def heard(kafka_settings: KafkaSettings) -> AsyncIterator[Recorder]:
+async def recorder(kafka_settings: KafkaSettings) -> AsyncIterator[Recorder]:
     async with recording(kafka_settings, RUN_EVENTS, CANDLES, DEAD_LETTERS) as recorder:
         yield recorder
 
@@ -72,8 +72,8 @@ def environment(kafka_settings: KafkaSettings, simulator: Simulator) -> dict[str
 
 
 @pytest.fixture
-def start_here(environment: dict[str, str]) -> Start:
-    """A collector in this process; stops as SIGTERM would stop it."""
+def start_in_process(environment: dict[str, str]) -> Start:
+    """A collector in this process. It is stopped in the same way as by SIGTERM."""
 
     @asynccontextmanager
     async def start(**changes: str) -> AsyncIterator[Any]:
@@ -99,7 +99,7 @@ def start_here(environment: dict[str, str]) -> Start:
 
 @pytest.fixture
 def start_process(environment: dict[str, str]) -> Start:
-    """A collector as a process of its own."""
+    """A collector in its own process."""
 
     @asynccontextmanager
     async def start(**changes: str) -> AsyncIterator[Process]:
@@ -120,50 +120,50 @@ def of_run(tick: TickDue) -> Callable[[Any], bool]:
     return lambda event: event.run_id == tick.run_id
 
 
-async def ending(heard: Recorder, tick: TickDue, within: float = 20) -> RunFinished:
-    return await heard.await_event(RunFinished, of_run(tick), within=within)
+async def end_of(recorder: Recorder, tick: TickDue, within: float = 20) -> RunFinished:
+    return await recorder.await_event(RunFinished, of_run(tick), within=within)
 
 
 async def test_a_tick_becomes_candles_and_a_finished_run(
-    start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
+    start_in_process: Start, publish: Publish, recorder: Recorder, simulator: Simulator
 ) -> None:
     tick = a_tick(7, exchange="coinbase", timeframes=("1m", "1h"), window_start=NOON - timedelta(hours=6))
-    async with start_here():
+    async with start_in_process():
         await publish(tick)
-        finished = await ending(heard, tick)
-    [started] = [event for event in heard.events(RunStarted) if event.run_id == tick.run_id]
+        finished = await end_of(recorder, tick)
+    [started] = [event for event in recorder.events(RunStarted) if event.run_id == tick.run_id]
     assert started.started_at <= finished.finished_at
     assert (finished.status, finished.error_class, finished.config_id) == (RunStatus.SUCCESS, None, 7)
     assert finished.covered_until == NOON
     for result, margin in zip(finished.results, (timedelta(minutes=1), timedelta(hours=1)), strict=True):
-        events = [event for event in heard.events(CandlesCollected) if event.timeframe == result.timeframe]
+        events = [event for event in recorder.events(CandlesCollected) if event.timeframe == result.timeframe]
         assert {event.key() for event in events} == {f"coinbase|BTC/USD|{result.timeframe}"}
         first = int((NOON - timedelta(hours=6) - margin).timestamp() * 1000)
-        assert [list(row) for event in events for row in event.rows] == await simulator.truth(
+        assert [list(row) for event in events for row in event.rows] == await simulator.true_candles(
             "coinbase", "BTC/USD", result.timeframe, start=first
         )
         assert result.candles == sum(len(event.rows) for event in events)
     assert finished.records_collected == sum(result.candles for result in finished.results)
 
 
-async def test_every_exchange_and_a_permanent_error_at_once(
-    start_here: Start, publish: Publish, heard: Recorder
+async def test_runs_of_every_exchange_succeed_and_permanent_errors_fail_at_once(
+    start_in_process: Start, publish: Publish, recorder: Recorder
 ) -> None:
     ticks = [a_tick(number, exchange=exchange) for number, exchange in enumerate(EXCHANGES, 1)]
     unknown = a_tick(8, symbol="NOPE/USDT")
-    half = a_tick(9, exchange="coinbase", timeframes=("1m", "4h"))
-    async with start_here() as worker:
-        await publish(*ticks, unknown, half)
+    half_supported = a_tick(9, exchange="coinbase", timeframes=("1m", "4h"))
+    async with start_in_process() as worker:
+        await publish(*ticks, unknown, half_supported)
         for tick in ticks:
-            assert (await ending(heard, tick)).status is RunStatus.SUCCESS
-        refused = await ending(heard, unknown)
-        partly = await ending(heard, half)
+            assert (await end_of(recorder, tick)).status is RunStatus.SUCCESS
+        failed = await end_of(recorder, unknown)
+        partly = await end_of(recorder, half_supported)
         counted = worker.registry.get_sample_value(
             "candlekeep_runs_total", {"exchange": "binance", "status": "failed", "trigger": "manual"}
         )
-    assert (refused.status, refused.error_class) == (RunStatus.FAILED, ErrorClass.BAD_SYMBOL)
-    assert "no market NOPE/USDT" in (refused.error_message or "")
-    assert (refused.finished_at - refused.started_at).total_seconds() < 5
+    assert (failed.status, failed.error_class) == (RunStatus.FAILED, ErrorClass.BAD_SYMBOL)
+    assert "no market NOPE/USDT" in (failed.error_message or "")
+    assert (failed.finished_at - failed.started_at).total_seconds() < 5
     assert counted == 1
     assert (partly.status, partly.error_class) == (RunStatus.FAILED, ErrorClass.NOT_SUPPORTED)
     assert [result.candles > 0 for result in partly.results] == [True, False]
@@ -171,172 +171,173 @@ async def test_every_exchange_and_a_permanent_error_at_once(
 
 
 async def test_a_tick_whose_config_is_still_running_is_skipped(
-    start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
+    start_in_process: Start, publish: Publish, recorder: Recorder, simulator: Simulator
 ) -> None:
     slow, second = a_tick(1), a_tick(1, trigger=Trigger.SCHEDULED)
-    await simulator.mood("latency", path="klines", latency_ms=1500)
-    async with start_here():
+    await simulator.add_mood("latency", path="klines", latency_ms=1500)
+    async with start_in_process():
         await publish(slow)
-        await heard.await_event(RunStarted, of_run(slow), within=20)
+        await recorder.await_event(RunStarted, of_run(slow), within=20)
         await publish(second)
-        skipped = await ending(heard, second)
-        assert heard.events(RunFinished) == [skipped]
-        finished = await ending(heard, slow)
+        skipped = await end_of(recorder, second)
+        assert recorder.events(RunFinished) == [skipped]
+        finished = await end_of(recorder, slow)
     assert (skipped.status, skipped.error_class) == (RunStatus.SKIPPED, ErrorClass.ALREADY_RUNNING)
     assert str(slow.run_id) in (skipped.error_message or "")
     assert skipped.results == ()
     assert finished.status is RunStatus.SUCCESS
 
 
-async def test_a_manual_run_waits_for_the_run_that_is_going_on(
-    start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
+async def test_a_manual_run_waits_until_the_current_run_has_ended(
+    start_in_process: Start, publish: Publish, recorder: Recorder, simulator: Simulator
 ) -> None:
     slow, manual = a_tick(1, trigger=Trigger.SCHEDULED), a_tick(1)
     later = [a_tick(1, trigger=Trigger.SCHEDULED), a_tick(1)]
-    await simulator.mood("latency", path="klines", latency_ms=1500)
-    async with start_here():
+    await simulator.add_mood("latency", path="klines", latency_ms=1500)
+    async with start_in_process():
         await publish(slow)
-        await heard.await_event(RunStarted, of_run(slow), within=20)
+        await recorder.await_event(RunStarted, of_run(slow), within=20)
         await publish(manual, manual, *later)
-        first, second, third = [await ending(heard, tick) for tick in (slow, manual, later[1])]
-        skipped = await ending(heard, later[0])
+        first, second, third = [await end_of(recorder, tick) for tick in (slow, manual, later[1])]
+        skipped = await end_of(recorder, later[0])
     assert {run.status for run in (first, second, third)} == {RunStatus.SUCCESS}
     assert skipped.status is RunStatus.SKIPPED
     assert first.finished_at <= second.started_at <= second.finished_at <= third.started_at
-    assert len(heard.events(RunFinished)) == 4
+    assert len(recorder.events(RunFinished)) == 4
 
 
-async def test_a_manual_run_that_waits_when_its_collector_dies_is_run_by_the_next_one(
-    start_process: Start, start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
+async def test_a_waiting_manual_run_is_executed_by_the_next_owner_if_its_collector_dies(
+    start_process: Start, start_in_process: Start, publish: Publish, recorder: Recorder, simulator: Simulator
 ) -> None:
     slow, manual = a_tick(1, trigger=Trigger.SCHEDULED, deadline_seconds=60), a_tick(1, deadline_seconds=60)
-    await simulator.mood("latency", path="klines", latency_ms=15_000)
+    await simulator.add_mood("latency", path="klines", latency_ms=15_000)
     async with start_process() as process:
         await publish(slow)
-        await heard.await_event(RunStarted, of_run(slow), within=40)
+        await recorder.await_event(RunStarted, of_run(slow), within=40)
         await publish(manual)
         process.send_signal(signal.SIGKILL)
         await process.wait()
-    await simulator.cheer_up()
-    async with start_here():
-        assert (await ending(heard, manual, within=40)).status is RunStatus.SUCCESS
-        await ending(heard, slow, within=40)
-    assert sorted(str(event.run_id) for event in heard.events(RunFinished)) == sorted(
+    await simulator.clear_moods()
+    async with start_in_process():
+        assert (await end_of(recorder, manual, within=40)).status is RunStatus.SUCCESS
+        await end_of(recorder, slow, within=40)
+    assert sorted(str(event.run_id) for event in recorder.events(RunFinished)) == sorted(
         str(tick.run_id) for tick in (slow, manual)
     )
 
 
 async def test_a_ban_survives_the_restart_of_its_collector(
-    start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator, kafka_settings: KafkaSettings
+    start_in_process: Start, publish: Publish, recorder: Recorder, simulator: Simulator, kafka_settings: KafkaSettings
 ) -> None:
-    await simulator.mood("ban", exchange="binance", count=1, retry_after=25)
+    await simulator.add_mood("ban", exchange="binance", count=1, retry_after=25)
     first, during, after = (a_tick(number, deadline_seconds=limit) for number, limit in ((1, 3), (2, 2), (3, 90)))
-    async with start_here(), recording(kafka_settings, EXCHANGE_HEALTH) as health:
+    async with start_in_process(), recording(kafka_settings, EXCHANGE_HEALTH) as health:
         await publish(first)
         banned = await health.await_event(ExchangeHealthChanged, lambda event: event.until is not None, within=20)
-        await ending(heard, first)
+        await end_of(recorder, first)
     assert banned.until is not None
-    async with start_here():
+    async with start_in_process():
         await publish(during, after)
-        refused = await ending(heard, during)
-        assert refused.error_class is ErrorClass.BANNED
-        assert datetime.now(UTC) < banned.until, "too slow to show anything"
+        failed = await end_of(recorder, during)
+        assert failed.error_class is ErrorClass.BANNED
+        assert datetime.now(UTC) < banned.until, "the machine is too slow for this test: the ban has already ended"
         assert len(await simulator.all_requests("binance")) == 1
-        assert (await ending(heard, after, within=60)).status is RunStatus.SUCCESS
+        assert (await end_of(recorder, after, within=60)).status is RunStatus.SUCCESS
         assert datetime.now(UTC) >= banned.until
 
 
-async def test_copies_of_a_tick_are_one_run(
-    start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
+async def test_duplicates_of_a_tick_are_one_run(
+    start_in_process: Start, publish: Publish, recorder: Recorder, simulator: Simulator
 ) -> None:
     tick, last = a_tick(1), a_tick(2)
-    await simulator.mood("latency", path="klines", latency_ms=500, count=1)
-    async with start_here():
+    await simulator.add_mood("latency", path="klines", latency_ms=500, count=1)
+    async with start_in_process():
         await publish(tick, tick)
-        await ending(heard, tick)
+        await end_of(recorder, tick)
         await publish(tick, last)
-        await ending(heard, last)
-    assert len([event for event in heard.events(RunStarted) if event.run_id == tick.run_id]) == 1
-    assert len([event for event in heard.events(RunFinished) if event.run_id == tick.run_id]) == 1
+        await end_of(recorder, last)
+    assert len([event for event in recorder.events(RunStarted) if event.run_id == tick.run_id]) == 1
+    assert len([event for event in recorder.events(RunFinished) if event.run_id == tick.run_id]) == 1
 
 
-async def test_a_run_ends_at_its_deadline_with_what_it_has(
-    start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
+async def test_a_run_ends_at_its_deadline_and_publishes_its_candles(
+    start_in_process: Start, publish: Publish, recorder: Recorder, simulator: Simulator
 ) -> None:
-    await simulator.mood("latency", path="candles", latency_ms=15_000, every=2)  # the second page hangs
+    await simulator.add_mood("latency", path="candles", latency_ms=15_000, every=2)  # delays the second page
     tick = a_tick(1, exchange="coinbase", window_start=NOON - timedelta(hours=10), deadline_seconds=2)
-    async with start_here():
+    async with start_in_process():
         await publish(tick)
-        finished = await ending(heard, tick)
+        finished = await end_of(recorder, tick)
     assert (finished.status, finished.error_class) == (RunStatus.FAILED, ErrorClass.DEADLINE_EXCEEDED)
     assert 1.9 < (finished.finished_at - finished.started_at).total_seconds() < 4
     assert finished.error_message is not None
-    assert finished.error_message.startswith("the run's 2 s were over")
-    assert finished.records_collected == sum(len(event.rows) for event in heard.events(CandlesCollected))
+    assert finished.error_message.startswith("the run exceeded its deadline of 2 s")
+    assert finished.records_collected == sum(len(event.rows) for event in recorder.events(CandlesCollected))
     assert (finished.results[0].pages, finished.records_collected > 200) == (1, True)
 
 
-async def test_a_slow_exchange_leaves_room_for_the_others(
-    start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
+async def test_a_slow_exchange_does_not_delay_the_others(
+    start_in_process: Start, publish: Publish, recorder: Recorder, simulator: Simulator
 ) -> None:
-    await simulator.mood("latency", exchange="kraken", latency_ms=6000)
+    await simulator.add_mood("latency", exchange="kraken", latency_ms=6000)
     slow = [a_tick(number, exchange="kraken") for number in range(1, 9)]
     quick = a_tick(20, exchange="okx")
-    async with start_here(MAX_SHARED_RUNS="6", MAX_RUNS_PER_LANE="3"):
+    async with start_in_process(MAX_SHARED_RUNS="6", MAX_RUNS_PER_LANE="3"):
         await publish(*slow)
-        await heard.await_events(RunStarted, 3, within=20)
+        await recorder.await_events(RunStarted, 3, within=20)
         await publish(quick)
-        assert (await ending(heard, quick, within=5)).status is RunStatus.SUCCESS
-        assert all(event.exchange == "okx" for event in heard.events(RunFinished))
+        assert (await end_of(recorder, quick, within=5)).status is RunStatus.SUCCESS
+        assert all(event.exchange == "okx" for event in recorder.events(RunFinished))
 
 
-async def test_however_many_slow_exchanges_there_are_another_ones_run_begins_within_a_second(
-    start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
+async def test_a_run_starts_within_a_second_even_if_slow_exchanges_fill_the_shared_places(
+    start_in_process: Start, publish: Publish, recorder: Recorder, simulator: Simulator
 ) -> None:
     for exchange in ("kraken", "bybit"):
-        await simulator.mood("latency", exchange=exchange, latency_ms=20_000)
+        await simulator.add_mood("latency", exchange=exchange, latency_ms=20_000)
     slow = [a_tick(number, exchange=("kraken", "bybit")[number % 2], deadline_seconds=60) for number in range(1, 201)]
     quick = a_tick(1000, exchange="okx")
-    async with start_here(
+    async with start_in_process(
         MAX_SHARED_RUNS="6", MAX_RUNS_PER_LANE="5", RESERVED_RUNS_PER_LANE="1", SHUTDOWN_GRACE_SECONDS="6"
     ) as worker:
         await publish(*slow)
-        await heard.await_events(RunStarted, 6 + 2, within=20)  # the shared places, and each lane's own
-        asked = datetime.now(UTC)
+        shared, reserved = 6, 2
+        await recorder.await_events(RunStarted, shared + reserved, within=20)
+        published_at = datetime.now(UTC)
         await publish(quick)
-        started = await heard.await_event(RunStarted, of_run(quick), within=5)
-        assert (started.started_at - asked).total_seconds() < 1
-        assert (await ending(heard, quick, within=5)).status is RunStatus.SUCCESS
-        assert len(heard.events(RunStarted)) == 9
+        started = await recorder.await_event(RunStarted, of_run(quick), within=5)
+        assert (started.started_at - published_at).total_seconds() < 1
+        assert (await end_of(recorder, quick, within=5)).status is RunStatus.SUCCESS
+        assert len(recorder.events(RunStarted)) == 9
         assert worker.registry.get_sample_value("candlekeep_consumer_in_flight", {"consumer": "collector"}) == 8
 
 
-async def test_a_manual_run_overtakes_a_hundred_scheduled_ones_that_wait_in_its_lane(
-    start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
+async def test_a_manual_run_starts_before_a_hundred_scheduled_ones_that_wait_in_its_lane(
+    start_in_process: Start, publish: Publish, recorder: Recorder, simulator: Simulator
 ) -> None:
-    await simulator.mood("latency", exchange="kraken", path="OHLC", latency_ms=1000)
+    await simulator.add_mood("latency", exchange="kraken", path="OHLC", latency_ms=1000)
     scheduled = [a_tick(number, exchange="kraken", trigger=Trigger.SCHEDULED) for number in range(1, 101)]
     manual = a_tick(200, exchange="kraken")
-    async with start_here(MAX_RUNS_PER_LANE="1"):
+    async with start_in_process(MAX_RUNS_PER_LANE="1"):
         await publish(*scheduled)
-        await heard.await_event(RunStarted, within=20)
+        await recorder.await_event(RunStarted, within=20)
         await publish(manual)
-        assert (await ending(heard, manual)).status is RunStatus.SUCCESS
-        before = [event for event in heard.events(RunFinished) if event.run_id != manual.run_id]
+        assert (await end_of(recorder, manual)).status is RunStatus.SUCCESS
+        before = [event for event in recorder.events(RunFinished) if event.run_id != manual.run_id]
     assert len(before) <= 4
 
 
-async def test_runs_of_a_banned_exchange_end_under_that_name_without_a_request_and_owe_their_window(
-    start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
+async def test_runs_of_a_banned_exchange_end_as_banned_without_a_request_and_cover_nothing(
+    start_in_process: Start, publish: Publish, recorder: Recorder, simulator: Simulator
 ) -> None:
-    await simulator.mood("ban", exchange="binance", retry_after=300)
+    await simulator.add_mood("ban", exchange="binance", retry_after=300)
     first, other, *rest = a_tick(1), a_tick(2, exchange="okx"), *(a_tick(number) for number in range(3, 33))
-    async with start_here() as worker:
+    async with start_in_process() as worker:
         await publish(first)
-        assert (await ending(heard, first)).error_class is ErrorClass.BANNED
+        assert (await end_of(recorder, first)).error_class is ErrorClass.BANNED
         await publish(*rest, other)
-        assert (await ending(heard, other)).status is RunStatus.SUCCESS
-        ended = [await ending(heard, tick) for tick in rest]
+        assert (await end_of(recorder, other)).status is RunStatus.SUCCESS
+        ended = [await end_of(recorder, tick) for tick in rest]
         read = worker.registry.get_sample_value
         deferred = read("candlekeep_runs_deferred_total", {"exchange": "binance", "error_class": "banned"})
         changes = read("candlekeep_exchange_state_changes_total", {"exchange": "binance", "state": "banned"})
@@ -348,41 +349,46 @@ async def test_runs_of_a_banned_exchange_end_under_that_name_without_a_request_a
     assert len(await simulator.all_requests("binance")) == 1
 
 
-async def test_sigterm_finishes_what_is_in_hand_and_leaves_nothing_to_repeat(
-    start_process: Start, start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
+async def test_sigterm_finishes_the_runs_in_flight_and_no_run_is_repeated(
+    start_process: Start, start_in_process: Start, publish: Publish, recorder: Recorder, simulator: Simulator
 ) -> None:
     tick, after = a_tick(1), a_tick(2)
-    await simulator.mood("latency", path="klines", latency_ms=1500)
+    await simulator.add_mood("latency", path="klines", latency_ms=1500)
     async with start_process() as process:
         await publish(tick)
-        await heard.await_event(RunStarted, of_run(tick), within=40)
+        await recorder.await_event(RunStarted, of_run(tick), within=40)
         process.send_signal(signal.SIGTERM)
-        assert (await ending(heard, tick)).status is RunStatus.SUCCESS
+        assert (await end_of(recorder, tick)).status is RunStatus.SUCCESS
         async with asyncio.timeout(20):
             assert await process.wait() == 0
-    await simulator.cheer_up()
-    async with start_here():
+    await simulator.clear_moods()
+    async with start_in_process():
         await publish(after)
-        await ending(heard, after, within=30)
-    assert len([event for event in heard.events(RunStarted) if event.run_id == tick.run_id]) == 1
+        await end_of(recorder, after, within=30)
+    assert len([event for event in recorder.events(RunStarted) if event.run_id == tick.run_id]) == 1
 
 
-@pytest.mark.parametrize("violent", [True, False], ids=["killed", "stopped with too little grace"])
-async def test_a_run_that_is_cut_off_is_run_again_by_the_next_owner(
-    violent: bool, start_process: Start, start_here: Start, publish: Publish, heard: Recorder, simulator: Simulator
+@pytest.mark.parametrize("kill", [True, False], ids=["killed", "stopped with too little grace"])
+async def test_an_interrupted_run_is_repeated_by_the_next_owner(
+    kill: bool,
+    start_process: Start,
+    start_in_process: Start,
+    publish: Publish,
+    recorder: Recorder,
+    simulator: Simulator,
 ) -> None:
     tick = a_tick(1, deadline_seconds=60)
-    await simulator.mood("latency", path="klines", latency_ms=15_000)
-    async with start_process(SHUTDOWN_GRACE_SECONDS="6") as process:  # five are kept back for the last commit
+    await simulator.add_mood("latency", path="klines", latency_ms=15_000)
+    async with start_process(SHUTDOWN_GRACE_SECONDS="6") as process:  # five seconds are reserved for the last commit
         await publish(tick)
-        first = await heard.await_event(RunStarted, of_run(tick), within=40)
-        process.send_signal(signal.SIGKILL if violent else signal.SIGTERM)
+        first = await recorder.await_event(RunStarted, of_run(tick), within=40)
+        process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
         async with asyncio.timeout(15):
-            assert await process.wait() == (-signal.SIGKILL if violent else 0)
-    assert heard.events(RunFinished) == []
-    await simulator.cheer_up()
-    async with start_here():
-        assert (await ending(heard, tick, within=40)).status is RunStatus.SUCCESS
-    again = heard.events(RunStarted)[-1]
+            assert await process.wait() == (-signal.SIGKILL if kill else 0)
+    assert recorder.events(RunFinished) == []
+    await simulator.clear_moods()
+    async with start_in_process():
+        assert (await end_of(recorder, tick, within=40)).status is RunStatus.SUCCESS
+    again = recorder.events(RunStarted)[-1]
     assert (again.run_id, again.collector != first.collector) == (first.run_id, True)
-    assert len(heard.events(RunFinished)) == 1
+    assert len(recorder.events(RunFinished)) == 1

@@ -1,4 +1,4 @@
-"""What exchanges were recorded to answer comes out of our fetch path as the candles that it holds."""
+"""Recorded responses of exchanges become exactly the candles that they contain."""
 
 import json
 from collections.abc import Callable
@@ -12,10 +12,10 @@ from collector.exchange.traits import traits_of
 from contracts.timeframes import close_of
 from support.collecting import Exchanges, rows_of
 from support.shared_data import shared_file
-from support.tape import Tape
+from support.stub_exchange import StubExchange
 
 ENTRIES = [
-    # Exchange and which of its recorded entries; binance's other one asks for index prices, which we do not collect.
+    # The exchange and the index of its recorded entry. Binance's other entry has index prices, which are not collected.
     ("binance", 0),
     ("binance", 2),
     ("kraken", 0),
@@ -25,15 +25,17 @@ ENTRIES = [
 
 
 @pytest.fixture
-def exchange_answering(tape: Tape, exchanges_at: Callable[..., Exchanges]) -> Callable[[Any, float], Exchanges]:
-    tape.markets["/api.exchange.coinbase.com/products"] = [{"id": "BTC-USDT", "status": "online"}]
+def exchanges_responding_with(
+    stub_exchange: StubExchange, exchanges_at: Callable[..., Exchanges]
+) -> Callable[[Any, float], Exchanges]:
+    stub_exchange.markets["/api.exchange.coinbase.com/products"] = [{"id": "BTC-USDT", "status": "online"}]
 
-    def answering(body: Any, now: float) -> Exchanges:
-        tape.says(body)
-        tape.now = now
-        return exchanges_at(tape.base, now=lambda: now)
+    def build(body: Any, now: float) -> Exchanges:
+        stub_exchange.respond_with(body)
+        stub_exchange.now = now
+        return exchanges_at(stub_exchange.base, now=lambda: now)
 
-    return answering
+    return build
 
 
 def instant(milliseconds: int) -> datetime:
@@ -41,38 +43,41 @@ def instant(milliseconds: int) -> datetime:
 
 
 @pytest.mark.parametrize(("exchange", "number"), ENTRIES)
-async def test_recorded_answers_are_read_as_ccxt_was_recorded_to(
-    exchange: str, number: int, exchange_answering: Callable[[Any, float], Exchanges]
+async def test_recorded_responses_are_parsed_as_ccxt_parsed_them(
+    exchange: str, number: int, exchanges_responding_with: Callable[[Any, float], Exchanges]
 ) -> None:
     entry = json.loads(shared_file(f"data/ccxt-static-response/{exchange}.json").read_text())["entries"][number]
     symbol, timeframe, since, limit = entry["input"]
     expected = entry["parsedResponse"]
     now_ms = close_of(timeframe, expected[-1][0]) + 1_000_000_000
     since = since or expected[0][0]
-    client = exchange_answering(entry["httpResponse"], now_ms / 1000).clients.of(exchange)
+    client = exchanges_responding_with(entry["httpResponse"], now_ms / 1000).clients.get(exchange)
     await client.require(symbol, timeframe)
-    answer = await client.fetch(symbol, timeframe, since, limit)
-    page = read_page(traits_of(exchange), timeframe, answer.rows, since=since, now=now_ms)
-    # Kraken's recorded answer goes on after the three rows that ccxt was asked for.
+    response = await client.fetch(symbol, timeframe, since, limit)
+    page = read_page(traits_of(exchange), timeframe, response.rows, since=since, now=now_ms)
+    # Kraken's recorded response has more than the three rows that were requested from ccxt.
     assert [list(candle) for candle in page.closed if candle.open_ms <= expected[-1][0]] == expected
 
 
 @pytest.mark.parametrize(("exchange", "number"), ENTRIES)
-async def test_recorded_answers_are_collected_whole(
-    exchange: str, number: int, exchange_answering: Callable[[Any, float], Exchanges], tape: Tape
+async def test_recorded_responses_are_collected_completely(
+    exchange: str,
+    number: int,
+    exchanges_responding_with: Callable[[Any, float], Exchanges],
+    stub_exchange: StubExchange,
 ) -> None:
     entry = json.loads(shared_file(f"data/ccxt-static-response/{exchange}.json").read_text())["entries"][number]
     symbol, timeframe, *_ = entry["input"]
     expected = entry["parsedResponse"]
     body, first, last = entry["httpResponse"], expected[0][0], expected[-1][0]
-    if exchange == "kraken":  # its recorded answer goes on after what ccxt was asked for
+    if exchange == "kraken":  # its recorded response has more rows than were requested from ccxt
         rows = body["result"]["XBTUSDT"]
         body["result"]["XBTUSDT"] = [row for row in rows if first <= row[0] * 1000 <= last]
-    exchanges = exchange_answering(body, close_of(timeframe, last) / 1000)
+    exchanges = exchanges_responding_with(body, close_of(timeframe, last) / 1000)
     window_start = None if number == 2 else instant(first)
-    series = await exchanges.collect(exchange, timeframe, window_start, symbol=symbol)
-    assert rows_of(series) == expected
-    assert len(tape.asked) == 1
+    timeframe_run = await exchanges.collect(exchange, timeframe, window_start, symbol=symbol)
+    assert rows_of(timeframe_run) == expected
+    assert len(stub_exchange.candle_requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -83,45 +88,47 @@ async def test_recorded_answers_are_collected_whole(
         ("coinbase", "coinbase_ETH-USD_ONE_MINUTE.json"),
     ],
 )
-async def test_three_exchanges_at_the_same_instant_give_the_same_closed_minutes(
-    exchange: str, file: str, exchange_answering: Callable[[Any, float], Exchanges]
+async def test_the_recordings_of_three_exchanges_at_the_same_time_give_their_closed_minutes(
+    exchange: str, file: str, exchanges_responding_with: Callable[[Any, float], Exchanges]
 ) -> None:
     folder = shared_file("data/clim-same-instant")
     expected = json.loads((folder / "expected_ccxt_4_5_90.json").read_text())[exchange]
     now = int((folder / "now.txt").read_text())
     rows = expected["parsedResponse_ccxt_4_5_90"]
-    exchanges = exchange_answering(json.loads((folder / file).read_text()), float(now))
-    series = await exchanges.collect(exchange, "1m", instant(rows[0][0] + 60_000), symbol=expected["symbol"])
+    exchanges = exchanges_responding_with(json.loads((folder / file).read_text()), float(now))
+    timeframe_run = await exchanges.collect(exchange, "1m", instant(rows[0][0] + 60_000), symbol=expected["symbol"])
     # Nine seconds into a minute: Binance and Kraken sent the open candle, Coinbase did not.
-    assert rows_of(series) == [row for row in rows if row[0] + 60_000 <= now * 1000]
-    assert rows_of(series)[-1][0] == now // 60 * 60_000 - 60_000
+    assert rows_of(timeframe_run) == [row for row in rows if row[0] + 60_000 <= now * 1000]
+    assert rows_of(timeframe_run)[-1][0] == now // 60 * 60_000 - 60_000
 
 
-async def test_krakens_whole_page_of_720_but_for_the_open_candle(
-    exchange_answering: Callable[[Any, float], Exchanges],
+async def test_all_closed_candles_of_a_page_of_720_are_collected_from_kraken(
+    exchanges_responding_with: Callable[[Any, float], Exchanges],
 ) -> None:
     body = json.loads(shared_file("data/xchange-raw/kraken_OHLC_XXBTZUSD_1m_720rows.json").read_text())
     rows = [[row[0] * 1000, *map(float, row[1:5]), float(row[6])] for row in body["result"]["XXBTZUSD"]]
-    exchanges = exchange_answering(body, rows[-1][0] / 1000 + 30)
-    series = await exchanges.collect("kraken", "1m", symbol="BTC/USD")
-    assert rows_of(series) == rows[:-1]
-    assert (series.pages, series.note) == (1, None)
+    exchanges = exchanges_responding_with(body, rows[-1][0] / 1000 + 30)
+    timeframe_run = await exchanges.collect("kraken", "1m", symbol="BTC/USD")
+    assert rows_of(timeframe_run) == rows[:-1]
+    assert (timeframe_run.pages, timeframe_run.note) == (1, None)
 
 
-async def test_coinbase_exchanges_recorded_page_newest_first(
-    exchange_answering: Callable[[Any, float], Exchanges], tape: Tape
+async def test_a_page_with_the_newest_candle_first_is_collected_from_coinbase_exchange(
+    exchanges_responding_with: Callable[[Any, float], Exchanges], stub_exchange: StubExchange
 ) -> None:
-    tape.markets["/api.exchange.coinbase.com/products"] = [{"id": "BTC-USD", "status": "online"}]
+    stub_exchange.markets["/api.exchange.coinbase.com/products"] = [{"id": "BTC-USD", "status": "online"}]
     body = json.loads(shared_file("data/xchange-raw/coinbasepro_candles_1m.json").read_text())
     rows = sorted([at * 1000, start, high, low, end, volume] for at, low, high, start, end, volume in body)
-    exchanges = exchange_answering(body, rows[-1][0] / 1000 + 60)
-    series = await exchanges.collect("coinbaseexchange", "1m", instant(rows[0][0]), symbol="BTC/USD")
-    assert rows_of(series) == rows
+    exchanges = exchanges_responding_with(body, rows[-1][0] / 1000 + 60)
+    timeframe_run = await exchanges.collect("coinbaseexchange", "1m", instant(rows[0][0]), symbol="BTC/USD")
+    assert rows_of(timeframe_run) == rows
 
 
-async def test_bybits_recorded_spot_page(exchange_answering: Callable[[Any, float], Exchanges]) -> None:
+async def test_a_page_of_spot_candles_is_collected_from_bybit(
+    exchanges_responding_with: Callable[[Any, float], Exchanges],
+) -> None:
     body = json.loads(shared_file("data/hummingbot-raw/bybit_spot_kline_1h.json").read_text())
     rows = sorted([int(row[0]), *map(float, row[1:6])] for row in body["result"]["list"])
-    exchanges = exchange_answering(body, rows[-1][0] / 1000 + 3600)
-    series = await exchanges.collect("bybit", "1h", instant(rows[0][0] + 3_600_000))
-    assert rows_of(series) == rows
+    exchanges = exchanges_responding_with(body, rows[-1][0] / 1000 + 3600)
+    timeframe_run = await exchanges.collect("bybit", "1h", instant(rows[0][0] + 3_600_000))
+    assert rows_of(timeframe_run) == rows

@@ -1,4 +1,4 @@
-"""Collecting from the simulated exchanges, in good moods and in bad ones."""
+"""Collecting from the simulated exchanges, with and without faults."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from support.collecting import EXCHANGES, QUICK, Exchanges, Simulator, rows_of, 
 from support.polling import eventually
 
 NOW = datetime(2025, 6, 2, 12, 0, 30, tzinfo=UTC)
-NEVER = RetryPolicy(max_retries=0, max_retries_by_class={})
+NO_RETRIES = RetryPolicy(max_retries=0, max_retries_by_class={})
 
 
 @pytest.fixture
@@ -27,9 +27,9 @@ def ms(instant: datetime) -> int:
     return int(instant.timestamp() * 1000)
 
 
-async def truth(simulator: Simulator, exchange: str, timeframe: str, start: datetime, **query: Any) -> Any:
+async def expected_rows(simulator: Simulator, exchange: str, timeframe: str, start: datetime, **query: Any) -> Any:
     symbol = query.pop("symbol", symbol_of(exchange))
-    return await simulator.truth(exchange, symbol, timeframe, start=ms(start), **query)
+    return await simulator.true_candles(exchange, symbol, timeframe, start=ms(start), **query)
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
@@ -37,28 +37,30 @@ async def truth(simulator: Simulator, exchange: str, timeframe: str, start: date
 async def test_a_first_run_collects_one_page_of_closed_candles(
     exchange: str, timeframe: str, simulator: Simulator, exchanges: Exchanges
 ) -> None:
-    series = await exchanges.collect(exchange, timeframe)
-    rows = rows_of(series)
-    assert rows == await truth(simulator, exchange, timeframe, datetime.fromtimestamp(rows[0][0] / 1000, UTC))
-    assert (len(rows) > 250, series.pages) == (True, 1)
+    timeframe_run = await exchanges.collect(exchange, timeframe)
+    rows = rows_of(timeframe_run)
+    assert rows == await expected_rows(simulator, exchange, timeframe, datetime.fromtimestamp(rows[0][0] / 1000, UTC))
+    assert (len(rows) > 250, timeframe_run.pages) == (True, 1)
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-async def test_a_window_of_many_pages_is_collected_whole(
+async def test_a_window_of_many_pages_is_collected_completely(
     exchange: str, simulator: Simulator, exchanges: Exchanges
 ) -> None:
     start = NOW - timedelta(hours=11, minutes=30)
-    series = await exchanges.collect(exchange, "1m", start)
-    assert rows_of(series) == await truth(simulator, exchange, "1m", start.replace(second=0) - timedelta(minutes=1))
-    assert series.read_until is not None
-    assert series.note is None
+    timeframe_run = await exchanges.collect(exchange, "1m", start)
+    assert rows_of(timeframe_run) == await expected_rows(
+        simulator, exchange, "1m", start.replace(second=0) - timedelta(minutes=1)
+    )
+    assert timeframe_run.read_until is not None
+    assert timeframe_run.note is None
 
 
 async def test_weeks_and_months_are_collected_by_the_calendar(simulator: Simulator, exchanges: Exchanges) -> None:
     start = datetime(2024, 2, 10, tzinfo=UTC)
     for timeframe, first in (("1w", datetime(2024, 1, 29, tzinfo=UTC)), ("1M", datetime(2024, 1, 1, tzinfo=UTC))):
         rows = rows_of(await exchanges.collect("binance", timeframe, start))
-        assert rows == await truth(simulator, "binance", timeframe, first)
+        assert rows == await expected_rows(simulator, "binance", timeframe, first)
 
 
 @pytest.mark.parametrize("exchange", ["binance", "bybit", "okx"])
@@ -67,18 +69,20 @@ async def test_swaps_are_collected(exchange: str, simulator: Simulator, exchange
     swap = rows_of(await exchanges.collect(exchange, "1m", start, symbol="BTC/USDT:USDT"))
     spot = rows_of(await exchanges.collect(exchange, "1m", start, symbol="BTC/USDT"))
     first = start.replace(second=0) - timedelta(minutes=1)
-    assert swap == await truth(simulator, exchange, "1m", first, symbol="BTC/USDT:USDT")
+    assert swap == await expected_rows(simulator, exchange, "1m", first, symbol="BTC/USDT:USDT")
     assert swap != spot
 
 
-async def test_what_kraken_no_longer_has_is_noted(simulator: Simulator, exchanges: Exchanges) -> None:
-    series = await exchanges.collect("kraken", "1m", NOW - timedelta(hours=20))
-    assert series.note is not None
-    assert "kraken no longer has candles from 2025-06-01 15:59 to 2025-06-02 00:01 UTC" in series.note
-    assert rows_of(series) == await truth(simulator, "kraken", "1m", NOW - timedelta(minutes=719, seconds=30))
+async def test_candles_that_kraken_no_longer_has_are_noted(simulator: Simulator, exchanges: Exchanges) -> None:
+    timeframe_run = await exchanges.collect("kraken", "1m", NOW - timedelta(hours=20))
+    assert timeframe_run.note is not None
+    assert "kraken no longer has candles from 2025-06-01 15:59 to 2025-06-02 00:01 UTC" in timeframe_run.note
+    assert rows_of(timeframe_run) == await expected_rows(
+        simulator, "kraken", "1m", NOW - timedelta(minutes=719, seconds=30)
+    )
 
 
-PASSING: list[dict[str, Any]] = [
+TEMPORARY_MOODS: list[dict[str, Any]] = [
     {"kind": "rate_limit"},
     {"kind": "ban"},
     {"kind": "error", "status": 500},
@@ -98,22 +102,24 @@ PASSING: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-@pytest.mark.parametrize("mood", PASSING, ids=lambda mood: "-".join(map(str, mood.values())))
-async def test_a_passing_bad_mood_costs_a_retry_and_no_candle(
+@pytest.mark.parametrize("mood", TEMPORARY_MOODS, ids=lambda mood: "-".join(map(str, mood.values())))
+async def test_a_temporary_fault_causes_a_retry_and_no_candle_is_lost(
     exchange: str, mood: dict[str, Any], simulator: Simulator, exchanges_at: Callable[..., Exchanges]
 ) -> None:
     exchanges = exchanges_at(simulator.base, timeout=1.5 if mood["kind"] == "trickle" else 10.0)
     await exchanges.warm_up(exchange)
-    await simulator.mood(**mood, exchange=exchange, count=1)
+    await simulator.add_mood(**mood, exchange=exchange, count=1)
     start = NOW - timedelta(minutes=30)
-    series = await exchanges.collect(exchange, "1m", start)
-    assert rows_of(series) == await truth(simulator, exchange, "1m", start.replace(second=0) - timedelta(minutes=1))
+    timeframe_run = await exchanges.collect(exchange, "1m", start)
+    assert rows_of(timeframe_run) == await expected_rows(
+        simulator, exchange, "1m", start.replace(second=0) - timedelta(minutes=1)
+    )
 
-    async def spoilt_and_repeated() -> bool:
-        logged = await simulator.requests(exchange)  # a slow answer is logged when it breaks off
+    async def failed_and_repeated() -> bool:
+        logged = await simulator.requests(exchange)  # a slow response is logged when the connection closes
         return len(logged) >= 2 and logged[0]["mood"] == mood["kind"]
 
-    await eventually(spoilt_and_repeated)
+    await eventually(failed_and_repeated)
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
@@ -134,7 +140,7 @@ async def test_a_passing_bad_mood_costs_a_retry_and_no_candle(
     ],
     ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
 )
-async def test_a_lasting_bad_mood_fails_under_its_name(
+async def test_a_permanent_fault_fails_with_its_error_class(
     exchange: str,
     mood: dict[str, Any],
     error_class: ErrorClass,
@@ -143,72 +149,72 @@ async def test_a_lasting_bad_mood_fails_under_its_name(
 ) -> None:
     exchanges = exchanges_at(simulator.base, timeout=1.5 if mood["kind"] == "latency" else 10.0)
     await exchanges.warm_up(exchange)
-    await simulator.mood(**mood, exchange=exchange)
+    await simulator.add_mood(**mood, exchange=exchange)
     with pytest.raises(ExchangeFailure) as caught:
-        await exchanges.collect(exchange, "1m", NOW - timedelta(minutes=30), policy=NEVER)
+        await exchanges.collect(exchange, "1m", NOW - timedelta(minutes=30), policy=NO_RETRIES)
     assert caught.value.error_class is error_class, caught.value.message
     assert caught.value.retryable
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-async def test_garbage_in_place_of_the_markets_is_not_kept(
+async def test_an_html_page_instead_of_the_markets_is_not_stored(
     exchange: str, simulator: Simulator, exchanges: Exchanges
 ) -> None:
-    await simulator.mood("html", exchange=exchange, count=2)
+    await simulator.add_mood("html", exchange=exchange, count=2)
     with pytest.raises(ExchangeFailure) as caught:
-        await exchanges.collect(exchange, policy=NEVER)
+        await exchanges.collect(exchange, policy=NO_RETRIES)
     assert caught.value.error_class is ErrorClass.BAD_RESPONSE
-    series = await exchanges.collect(exchange)
-    assert series.count > 0
+    timeframe_run = await exchanges.collect(exchange)
+    assert timeframe_run.count > 0
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
-async def test_retry_after_is_honoured_by_all_runs_of_the_exchange(
+async def test_all_runs_of_an_exchange_respect_its_retry_after(
     form: str, simulator: Simulator, exchanges: Exchanges
 ) -> None:
     await exchanges.warm_up("binance")
-    await simulator.mood("rate_limit", exchange="binance", count=1, retry_after=2, retry_after_form=form)
+    await simulator.add_mood("rate_limit", exchange="binance", count=1, retry_after=2, retry_after_form=form)
     first = asyncio.create_task(exchanges.collect("binance", "1m"))
     await eventually(lambda: simulator.requests("binance"))
-    others = await asyncio.gather(first, *(exchanges.collect("binance", "1h") for _ in range(3)))
-    assert all(series.count == 999 for series in others)
-    asked = [each["received_at"] for each in await simulator.requests("binance")]
-    shortest = 1900 if form == "seconds" else 1000  # a date has whole seconds only
-    assert asked[1] - asked[0] >= shortest
-    assert len(asked) == 5
+    timeframe_runs = await asyncio.gather(first, *(exchanges.collect("binance", "1h") for _ in range(3)))
+    assert all(each.count == 999 for each in timeframe_runs)
+    times = [each["received_at"] for each in await simulator.requests("binance")]
+    shortest = 1900 if form == "seconds" else 1000  # a date contains whole seconds only
+    assert times[1] - times[0] >= shortest
+    assert len(times) == 5
 
 
-async def test_a_ban_that_outlasts_the_run_fails_at_once_and_spares_the_exchange(
+async def test_a_ban_beyond_the_deadline_fails_at_once_and_causes_no_further_request(
     simulator: Simulator, exchanges: Exchanges
 ) -> None:
     await exchanges.warm_up("binance")
-    await simulator.mood("ban", exchange="binance", retry_after=3600)
+    await simulator.add_mood("ban", exchange="binance", retry_after=3600)
     for _ in range(3):
-        with pytest.raises(ExchangeFailure, match="asks to wait until") as caught:
+        with pytest.raises(ExchangeFailure, match="Retry-After until") as caught:
             await exchanges.collect("binance", policy=QUICK)
         assert caught.value.error_class is ErrorClass.BANNED
     assert len(await simulator.requests("binance")) == 1
 
 
-async def test_requests_keep_the_exchanges_pace(simulator: Simulator, exchanges: Exchanges) -> None:
+async def test_requests_respect_the_exchanges_rate_limit(simulator: Simulator, exchanges: Exchanges) -> None:
     await asyncio.gather(*(exchanges.collect("kraken", timeframe) for timeframe in ("1m", "5m", "15m", "1h")))
-    asked = [each["received_at"] for each in await simulator.requests("kraken")]
-    distances = [later - earlier for earlier, later in pairwise(asked)]
-    assert all(distance > 1100 for distance in distances[1:]), distances  # 1.2 s each; the first was saved up
+    times = [each["received_at"] for each in await simulator.requests("kraken")]
+    distances = [later - earlier for earlier, later in pairwise(times)]
+    assert all(distance > 1100 for distance in distances[1:]), distances  # 1.2 s each; the first unit is free
     assert len(distances) == 3
     assert exchanges.count("candlekeep_rate_limit_wait_seconds_sum", exchange="kraken") > 1
 
 
-async def test_the_number_of_pages_is_bounded_and_what_was_read_is_kept(
+async def test_the_number_of_pages_is_limited_and_their_candles_are_kept(
     simulator: Simulator, exchanges: Exchanges
 ) -> None:
     from collector.run.retrying import Retrier
     from collector.run.timeframe_run import TimeframeRun, collect_timeframe
 
-    series = TimeframeRun("BTC/USD", "1m")
-    client = exchanges.clients.of("coinbase")
+    timeframe_run = TimeframeRun("BTC/USD", "1m")
+    client = exchanges.clients.get("coinbase")
     retrier = Retrier("coinbase", QUICK, asyncio.get_running_loop().time() + 20, exchanges.metrics)
-    with pytest.raises(ExchangeFailure, match="not at the end after 2 pages"):
-        await collect_timeframe(client, series, NOW - timedelta(hours=20), retrier, max_pages=2)
-    assert (series.pages, series.read_until) == (2, None)
-    assert series.count > 500
+    with pytest.raises(ExchangeFailure, match="not reached within 2 pages"):
+        await collect_timeframe(client, timeframe_run, NOW - timedelta(hours=20), retrier, max_pages=2)
+    assert (timeframe_run.pages, timeframe_run.read_until) == (2, None)
+    assert timeframe_run.count > 500

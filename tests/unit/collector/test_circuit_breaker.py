@@ -1,13 +1,15 @@
-"""Who may ask an exchange that is not well. Time is a list of one number."""
+"""Which requests the circuit breaker admits. The test sets the time: a list of one number."""
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import structlog.testing
 from prometheus_client import CollectorRegistry
 
 from collector.exchange.circuit_breaker import CircuitBreaker
-from collector.exchange.circuit_state import CLOSED, CircuitState, ProbePolicy, after_failure, health_of
+from collector.exchange.circuit_state import CLOSED, CircuitState, ProbePolicy, after_failure, circuit_from_event
 from collector.exchange.failures import ExchangeFailure, RequestDeferred
 from collector.exchange.health_publisher import health_event
 from collector.metrics import CollectorMetrics
@@ -15,8 +17,8 @@ from contracts.exchanges import ExchangeHealthChanged
 from contracts.vocabulary import ErrorClass, ExchangeState
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
-BAN = ExchangeFailure(ErrorClass.BANNED, "binance has banned us", retryable=True, retry_after=60)
-REFUSAL = ExchangeFailure(ErrorClass.RATE_LIMITED, "too often", retryable=True, retry_after=90)
+BAN = ExchangeFailure(ErrorClass.BANNED, "binance has banned this IP address", retryable=True, retry_after=60)
+REFUSAL = ExchangeFailure(ErrorClass.RATE_LIMITED, "too many requests", retryable=True, retry_after=90)
 
 
 @pytest.fixture
@@ -25,93 +27,95 @@ def now() -> list[float]:
 
 
 @pytest.fixture
-def told() -> list[CircuitState]:
+def reported() -> list[CircuitState]:
     return []
 
 
 @pytest.fixture
-def breaker(now: list[float], told: list[CircuitState]) -> CircuitBreaker:
+def breaker(now: list[float], reported: list[CircuitState]) -> CircuitBreaker:
     metrics = CollectorMetrics(CollectorRegistry())
-    return CircuitBreaker("binance", ProbePolicy(), metrics, lambda: now[0], lambda _, health: told.append(health))
+    return CircuitBreaker(
+        "binance", ProbePolicy(), metrics, lambda: now[0], lambda _, circuit: reported.append(circuit)
+    )
 
 
-def turned_back(breaker: CircuitBreaker) -> RequestDeferred:
-    with pytest.raises(RequestDeferred) as caught, breaker.passing():
+def deferral_of(breaker: CircuitBreaker) -> RequestDeferred:
+    with pytest.raises(RequestDeferred) as caught, breaker.admit_request():
         pass
     return caught.value
 
 
-def test_while_all_is_well_everybody_passes(breaker: CircuitBreaker) -> None:
-    with breaker.passing(), breaker.passing():
+def test_a_closed_circuit_admits_all_requests(breaker: CircuitBreaker) -> None:
+    with breaker.admit_request(), breaker.admit_request():
         breaker.check()
     assert breaker.state is ExchangeState.OK
 
 
-def test_nobody_passes_before_the_end_and_one_probe_after_it(breaker: CircuitBreaker, now: list[float]) -> None:
-    breaker.failed(BAN, CLOSED)
-    deferral = turned_back(breaker)
-    assert (deferral.error_class, deferral.retry_after, deferral.told) == (ErrorClass.BANNED, 60.0, True)
+def test_no_request_is_admitted_before_the_end_of_a_ban_and_one_probe_after_it(
+    breaker: CircuitBreaker, now: list[float]
+) -> None:
+    breaker.record_failure(BAN, CLOSED)
+    deferral = deferral_of(breaker)
+    assert (deferral.error_class, deferral.retry_after, deferral.until_is_known) == (ErrorClass.BANNED, 60.0, True)
     now[0] += 60
-    with breaker.passing() as health:
+    with breaker.admit_request() as admitted_under:
         breaker.check()
-        behind = turned_back(breaker)
-        assert behind.retry_after is None
-        breaker.answered(health)
-    assert behind.changed.is_set()
+        second = deferral_of(breaker)
+        assert second.retry_after is None
+        breaker.record_response(admitted_under)
+    assert second.circuit_changed.is_set()
     assert breaker.state is ExchangeState.OK
 
 
-def test_who_waited_for_the_throttle_since_before_the_ban_is_turned_back(breaker: CircuitBreaker) -> None:
-    with breaker.passing():
-        breaker.failed(BAN, CLOSED)
+def test_a_request_that_waited_for_the_rate_limit_since_before_the_ban_is_deferred(breaker: CircuitBreaker) -> None:
+    with breaker.admit_request():
+        breaker.record_failure(BAN, CLOSED)
         with pytest.raises(RequestDeferred):
             breaker.check()
 
 
-def test_a_probe_that_waits_for_the_throttle_heeds_what_is_heard_meanwhile(
+def test_a_probe_that_waits_for_the_rate_limit_is_deferred_if_another_refusal_arrives(
     breaker: CircuitBreaker, now: list[float]
 ) -> None:
-    breaker.failed(BAN, CLOSED)
+    breaker.record_failure(BAN, CLOSED)
     now[0] += 60
-    with breaker.passing():
-        breaker.failed(REFUSAL, CLOSED)  # asked before the ban, answered late
+    with breaker.admit_request():
+        breaker.record_failure(REFUSAL, CLOSED)  # sent before the ban; the response is late
         with pytest.raises(RequestDeferred):
             breaker.check()
-    assert turned_back(breaker).retry_after == 90
+    assert deferral_of(breaker).retry_after == 90
 
 
-def test_a_probe_that_came_to_nothing_of_its_own_leaves_the_looking_to_the_next(
-    breaker: CircuitBreaker, now: list[float]
-) -> None:
-    breaker.failed(BAN, CLOSED)
+def test_if_a_probe_is_cancelled_the_next_request_may_be_the_probe(breaker: CircuitBreaker, now: list[float]) -> None:
+    breaker.record_failure(BAN, CLOSED)
     now[0] += 61
-    behind = []
+    deferrals = []
 
     def probe() -> None:
-        with breaker.passing():
-            behind.append(turned_back(breaker))
+        with breaker.admit_request():
+            deferrals.append(deferral_of(breaker))
             raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
         probe()
-    assert behind[0].changed.is_set()
-    with breaker.passing():
+    assert deferrals[0].circuit_changed.is_set()
+    with breaker.admit_request():
         assert breaker.state is ExchangeState.BANNED
 
 
-def test_the_first_answer_is_told_and_then_every_change_with_what_it_is_until(
-    breaker: CircuitBreaker, now: list[float], told: list[CircuitState]
+def test_the_first_response_and_then_every_change_is_reported_with_its_end(
+    breaker: CircuitBreaker, now: list[float], reported: list[CircuitState]
 ) -> None:
-    breaker.answered(CLOSED)
-    breaker.answered(CLOSED)
-    breaker.failed(BAN, CLOSED)
+    breaker.record_response(CLOSED)
+    breaker.record_response(CLOSED)
+    breaker.record_failure(BAN, CLOSED)
     now[0] += 60
-    with breaker.passing() as health:
-        breaker.failed(REFUSAL, health)
+    with breaker.admit_request() as admitted_under:
+        breaker.record_failure(REFUSAL, admitted_under)
     now[0] += 90
-    with breaker.passing() as health:
-        breaker.answered(health)
-    assert [(each.state, each.until) for each in told] == [
+    with breaker.admit_request() as admitted_under:
+        breaker.record_response(admitted_under)
+    assert [(each.state, each.until) for each in reported] == [
         (ExchangeState.OK, 0.0),
         (ExchangeState.BANNED, 1060.0),
         (ExchangeState.THROTTLED, 1150.0),
@@ -119,26 +123,45 @@ def test_the_first_answer_is_told_and_then_every_change_with_what_it_is_until(
     ]
 
 
-def test_a_ban_that_another_collector_published_holds_until_its_end_and_is_not_published_again(
-    breaker: CircuitBreaker, now: list[float], told: list[CircuitState]
+def test_each_change_of_the_circuit_is_logged_with_its_end_and_reason(
+    breaker: CircuitBreaker, now: list[float]
 ) -> None:
-    breaker.adopt(health_of(published(BAN), NOON + timedelta(seconds=20), now[0], longest=86_400))
-    deferral = turned_back(breaker)
-    assert (deferral.error_class, deferral.retry_after, deferral.told) == (ErrorClass.BANNED, 40.0, True)
-    assert told == []
+    with structlog.testing.capture_logs() as lines:
+        breaker.record_failure(BAN, CLOSED)
+        now[0] += 60
+        with breaker.admit_request() as admitted_under:
+            breaker.record_response(admitted_under)
+    opened, closed = lines
+    assert re.fullmatch(
+        r"Circuit opened for binance: requests are suspended until \d\d:\d\d:\d\d UTC \(banned, Retry-After 60 s\)",
+        opened["event"],
+    )
+    assert (opened["state"], opened["wait_seconds"], opened["error"]) == ("banned", 60.0, BAN.message)
+    assert closed["event"] == "Circuit closed for binance: requests continue"
+
+
+def test_a_ban_that_another_collector_published_lasts_until_its_end_and_is_not_published_again(
+    breaker: CircuitBreaker, now: list[float], reported: list[CircuitState]
+) -> None:
+    breaker.adopt(circuit_from_event(published(BAN), NOON + timedelta(seconds=20), now[0], max_wait=86_400))
+    deferral = deferral_of(breaker)
+    assert (deferral.error_class, deferral.retry_after, deferral.until_is_known) == (ErrorClass.BANNED, 40.0, True)
+    assert reported == []
     now[0] += 40
-    with breaker.passing() as health:
-        breaker.answered(health)
-    assert [each.state for each in told] == [ExchangeState.OK]
+    with breaker.admit_request() as admitted_under:
+        breaker.record_response(admitted_under)
+    assert [each.state for each in reported] == [ExchangeState.OK]
 
 
 @pytest.mark.parametrize(("seconds", "wait"), [(60.0, None), (61.0, None), (-1e6, 3600.0)])
-def test_an_end_that_has_passed_holds_nobody_and_one_far_away_is_shortened(seconds: float, wait: float | None) -> None:
-    health = health_of(published(BAN), NOON + timedelta(seconds=seconds), 0.0, longest=3600)
-    assert health == CLOSED if wait is None else health.until == wait
+def test_a_published_end_in_the_past_is_ignored_and_one_in_the_far_future_is_shortened(
+    seconds: float, wait: float | None
+) -> None:
+    circuit = circuit_from_event(published(BAN), NOON + timedelta(seconds=seconds), 0.0, max_wait=3600)
+    assert circuit == CLOSED if wait is None else circuit.until == wait
 
 
 def published(failure: ExchangeFailure) -> ExchangeHealthChanged:
-    """As a collector publishes at noon what this failure made of an exchange."""
-    health = after_failure(CLOSED, failure, asked_under=CLOSED, now=0.0, policy=ProbePolicy())
-    return health_event("binance", health, "elsewhere:1", NOON, 0.0)
+    """The event that a collector publishes at noon after this failure."""
+    circuit = after_failure(CLOSED, failure, admitted_under=CLOSED, now=0.0, policy=ProbePolicy())
+    return health_event("binance", circuit, "elsewhere:1", NOON, 0.0)

@@ -1,13 +1,13 @@
-"""What is believed of an exchange after what its requests came to."""
+"""The state of a circuit after responses and failures."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.exchange.circuit_state import CLOSED, CircuitState, ProbePolicy, after_answer, after_failure
+from collector.exchange.circuit_state import CLOSED, CircuitState, ProbePolicy, after_failure, after_response
 from collector.exchange.failures import ExchangeFailure
 from contracts.vocabulary import ErrorClass, ExchangeState
 
-POLICY = ProbePolicy(first=2.0, longest=60.0, strikes=3)
+POLICY = ProbePolicy(initial_wait=2.0, max_wait=60.0, failure_limit=3)
 NOW = 1000.0
 
 
@@ -16,59 +16,59 @@ def failure(error_class: ErrorClass, retry_after: float | None = None) -> Exchan
 
 
 def after(
-    health: CircuitState, error_class: ErrorClass, retry_after: float | None = None, **how: object
+    circuit: CircuitState, error_class: ErrorClass, retry_after: float | None = None, **changes: object
 ) -> CircuitState:
-    values = {"asked_under": health, "now": NOW, "policy": POLICY} | how
-    return after_failure(health, failure(error_class, retry_after), **values)  # type: ignore[arg-type]
+    values = {"admitted_under": circuit, "now": NOW, "policy": POLICY} | changes
+    return after_failure(circuit, failure(error_class, retry_after), **values)  # type: ignore[arg-type]
 
 
-def test_a_refusal_names_the_state_and_its_end() -> None:
+def test_a_refusal_sets_the_state_and_its_end() -> None:
     throttled = after(CLOSED, ErrorClass.RATE_LIMITED, 7)
     banned = after(CLOSED, ErrorClass.BANNED, 120)
-    closed = after(CLOSED, ErrorClass.MAINTENANCE)
+    maintenance = after(CLOSED, ErrorClass.MAINTENANCE)
     assert (throttled.state, throttled.until) == (ExchangeState.THROTTLED, NOW + 7)
     assert (banned.state, banned.until) == (ExchangeState.BANNED, NOW + 120)
-    assert (closed.state, closed.until) == (ExchangeState.MAINTENANCE, NOW + 2)
+    assert (maintenance.state, maintenance.until) == (ExchangeState.MAINTENANCE, NOW + 2)
     assert after(CLOSED, ErrorClass.BANNED).until == NOW + 60
 
 
-def test_probes_that_fail_grow_rarer_and_one_answer_ends_it() -> None:
-    health, waits = after(CLOSED, ErrorClass.MAINTENANCE), []
+def test_the_wait_doubles_after_each_failed_probe_and_one_response_closes_the_circuit() -> None:
+    circuit, waits = after(CLOSED, ErrorClass.MAINTENANCE), []
     for _ in range(7):
-        health = after(health, ErrorClass.MAINTENANCE)
-        waits.append(health.until - NOW)
+        circuit = after(circuit, ErrorClass.MAINTENANCE)
+        waits.append(circuit.until - NOW)
     assert waits == [4, 8, 16, 32, 60, 60, 60]
-    assert after_answer(health, health) is CLOSED
+    assert after_response(circuit, circuit) is CLOSED
 
 
-def test_several_requests_in_a_row_without_an_answer_make_it_unreachable() -> None:
-    health = CLOSED
+def test_consecutive_requests_without_a_response_make_an_exchange_unreachable() -> None:
+    circuit = CLOSED
     for error_class in (ErrorClass.NETWORK, ErrorClass.TIMEOUT):
-        health = after(health, error_class)
-        assert health.state is ExchangeState.OK
-    assert after(health, ErrorClass.UNAVAILABLE).state is ExchangeState.UNREACHABLE
-    assert after_answer(health, CLOSED) is CLOSED
-    assert after(health, ErrorClass.BAD_SYMBOL) is CLOSED
+        circuit = after(circuit, error_class)
+        assert circuit.state is ExchangeState.OK
+    assert after(circuit, ErrorClass.UNAVAILABLE).state is ExchangeState.UNREACHABLE
+    assert after_response(circuit, CLOSED) is CLOSED
+    assert after(circuit, ErrorClass.BAD_SYMBOL) is CLOSED
     assert after(CLOSED, ErrorClass.UNAVAILABLE, 30).until == NOW + 30
 
 
-def test_what_was_asked_before_a_ban_neither_lifts_nor_shortens_it() -> None:
+def test_the_results_of_requests_from_before_a_ban_neither_end_nor_shorten_it() -> None:
     banned = after(CLOSED, ErrorClass.BANNED, 120)
-    assert after_answer(banned, CLOSED) is banned
-    assert after(banned, ErrorClass.BAD_SYMBOL, asked_under=CLOSED) is banned
-    assert after(banned, ErrorClass.NETWORK, asked_under=CLOSED) is banned
-    assert after(banned, ErrorClass.BAD_RESPONSE, asked_under=CLOSED) is banned
-    assert after(banned, ErrorClass.RATE_LIMITED, 2, asked_under=CLOSED) is banned
-    assert after(banned, ErrorClass.RATE_LIMITED, 121, asked_under=CLOSED).until == NOW + 121
+    assert after_response(banned, CLOSED) is banned
+    assert after(banned, ErrorClass.BAD_SYMBOL, admitted_under=CLOSED) is banned
+    assert after(banned, ErrorClass.NETWORK, admitted_under=CLOSED) is banned
+    assert after(banned, ErrorClass.BAD_RESPONSE, admitted_under=CLOSED) is banned
+    assert after(banned, ErrorClass.RATE_LIMITED, 2, admitted_under=CLOSED) is banned
+    assert after(banned, ErrorClass.RATE_LIMITED, 121, admitted_under=CLOSED).until == NOW + 121
 
 
-def test_an_answer_from_an_exchange_thought_unreachable_counts_whenever_it_was_asked_for() -> None:
+def test_any_response_shows_that_an_exchange_is_not_unreachable() -> None:
     unreachable = after(CircuitState(failures=2), ErrorClass.TIMEOUT)
     assert unreachable.state is ExchangeState.UNREACHABLE
-    assert after_answer(unreachable, CLOSED) is CLOSED
+    assert after_response(unreachable, CLOSED) is CLOSED
 
 
-def test_a_probe_that_meets_something_else_changes_the_state() -> None:
+def test_a_probe_with_another_result_changes_the_state() -> None:
     banned = after(CLOSED, ErrorClass.BANNED, 120)
     assert after(banned, ErrorClass.MAINTENANCE).state is ExchangeState.MAINTENANCE
     assert after(banned, ErrorClass.TIMEOUT).state is ExchangeState.UNREACHABLE
@@ -84,20 +84,20 @@ def test_a_probe_that_meets_something_else_changes_the_state() -> None:
         max_size=30,
     )
 )
-def test_no_request_is_let_through_before_any_told_end_whatever_else_is_heard(
-    heard: list[tuple[ErrorClass, float | None, bool, float, bool]],
+def test_no_request_is_admitted_before_the_latest_known_end_in_any_order_of_results(
+    results: list[tuple[ErrorClass, float | None, bool, float, bool]],
 ) -> None:
-    health, now, told = CLOSED, NOW, 0.0
-    for error_class, retry_after, answered, passed, late in heard:
+    circuit, now, known_end = CLOSED, NOW, 0.0
+    for error_class, retry_after, succeeded, passed, late in results:
         now += passed
-        under = CLOSED if late else health
-        if under is not CLOSED and (health.state is not ExchangeState.OK and now < health.until):
-            continue  # the gate lets nobody through
-        if answered:
-            health = after_answer(health, under)
+        admitted_under = CLOSED if late else circuit
+        if admitted_under is not CLOSED and (circuit.state is not ExchangeState.OK and now < circuit.until):
+            continue  # the circuit breaker defers the request
+        if succeeded:
+            circuit = after_response(circuit, admitted_under)
         else:
-            health = after(health, error_class, retry_after, asked_under=under, now=now)
-            told = told if retry_after is None else max(told, now + retry_after)
-        if now < told:
-            assert health.state is not ExchangeState.OK
-            assert health.until >= told
+            circuit = after(circuit, error_class, retry_after, admitted_under=admitted_under, now=now)
+            known_end = known_end if retry_after is None else max(known_end, now + retry_after)
+        if now < known_end:
+            assert circuit.state is not ExchangeState.OK
+            assert circuit.until >= known_end

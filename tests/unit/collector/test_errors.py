@@ -8,19 +8,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from collector.exchange.errors import LONGEST_RETRY_AFTER, failure_of, is_too_long
-from collector.exchange.strict_http import _with_facts, dated, retry_after
+from collector.exchange.errors import LONGEST_RETRY_AFTER, is_retry_after_too_long, translate_error
+from collector.exchange.strict_http import _with_http_details, date_header, retry_after
 from contracts.vocabulary import ErrorClass
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 
-def caused(error: Exception, cause: Exception) -> Exception:
+def with_cause(error: Exception, cause: Exception) -> Exception:
     error.__cause__ = cause
     return error
 
 
-def answered(error: Any, status: int, after: float | None = None) -> Exception:
+def with_http_details(error: Any, status: int, after: float | None = None) -> Exception:
     error.http_status, error.retry_after = status, after
     return error
 
@@ -35,16 +35,16 @@ def answered(error: Any, status: int, after: float | None = None) -> Exception:
         (ccxt.PermissionDenied("x"), ErrorClass.AUTHENTICATION, False),
         (ccxt.RestrictedLocation("x"), ErrorClass.EXCHANGE_ERROR, False),
         (ccxt.RateLimitExceeded("x"), ErrorClass.RATE_LIMITED, True),
-        (answered(ccxt.DDoSProtection("x"), 429), ErrorClass.RATE_LIMITED, True),
-        (answered(ccxt.DDoSProtection("x"), 418), ErrorClass.BANNED, True),
-        (answered(ccxt.RateLimitExceeded("x"), 403), ErrorClass.RATE_LIMITED, True),
+        (with_http_details(ccxt.DDoSProtection("x"), 429), ErrorClass.RATE_LIMITED, True),
+        (with_http_details(ccxt.DDoSProtection("x"), 418), ErrorClass.BANNED, True),
+        (with_http_details(ccxt.RateLimitExceeded("x"), 403), ErrorClass.RATE_LIMITED, True),
         (ccxt.OnMaintenance("x"), ErrorClass.MAINTENANCE, True),
-        (answered(ccxt.ExchangeNotAvailable("x"), 503), ErrorClass.UNAVAILABLE, True),
-        (answered(ccxt.ExchangeNotAvailable("x"), 404), ErrorClass.BAD_REQUEST, False),
-        (answered(ccxt.ExchangeNotAvailable("x"), 451), ErrorClass.UNAVAILABLE, False),
-        (caused(ccxt.ExchangeNotAvailable("x"), aiohttp.ClientConnectionError()), ErrorClass.NETWORK, True),
-        (caused(ccxt.ExchangeError("x"), aiohttp.ClientPayloadError()), ErrorClass.NETWORK, True),
-        (caused(ccxt.RequestTimeout("x"), TimeoutError()), ErrorClass.TIMEOUT, True),
+        (with_http_details(ccxt.ExchangeNotAvailable("x"), 503), ErrorClass.UNAVAILABLE, True),
+        (with_http_details(ccxt.ExchangeNotAvailable("x"), 404), ErrorClass.BAD_REQUEST, False),
+        (with_http_details(ccxt.ExchangeNotAvailable("x"), 451), ErrorClass.UNAVAILABLE, False),
+        (with_cause(ccxt.ExchangeNotAvailable("x"), aiohttp.ClientConnectionError()), ErrorClass.NETWORK, True),
+        (with_cause(ccxt.ExchangeError("x"), aiohttp.ClientPayloadError()), ErrorClass.NETWORK, True),
+        (with_cause(ccxt.RequestTimeout("x"), TimeoutError()), ErrorClass.TIMEOUT, True),
         (ccxt.InvalidNonce("x"), ErrorClass.EXCHANGE_ERROR, True),
         (ccxt.NetworkError("x"), ErrorClass.NETWORK, True),
         (ccxt.NullResponse("x"), ErrorClass.BAD_RESPONSE, True),
@@ -57,32 +57,32 @@ def answered(error: Any, status: int, after: float | None = None) -> Exception:
         (ConnectionResetError(), ErrorClass.NETWORK, True),
     ],
 )
-def test_foreign_errors_in_our_words(error: Exception, error_class: ErrorClass, retryable: bool) -> None:
-    failure = failure_of(error, "kraken", NOON)
+def test_errors_of_ccxt_and_aiohttp_are_translated(error: Exception, error_class: ErrorClass, retryable: bool) -> None:
+    failure = translate_error(error, "kraken", NOON)
     assert (failure.error_class, failure.retryable) == (error_class, retryable)
     assert failure.message.startswith("kraken ")
 
 
 def test_every_class_of_ccxt_is_translated() -> None:
-    def all_below(cls: type) -> list[type]:
-        return [cls, *(each for below in cls.__subclasses__() for each in all_below(below))]
+    def with_subclasses(cls: type) -> list[type]:
+        return [cls, *(each for subclass in cls.__subclasses__() for each in with_subclasses(subclass))]
 
-    for cls in all_below(ccxt.BaseError):
-        assert failure_of(cls("x"), "binance", NOON).error_class is not ErrorClass.BAD_RESPONSE or issubclass(
+    for cls in with_subclasses(ccxt.BaseError):
+        assert translate_error(cls("x"), "binance", NOON).error_class is not ErrorClass.BAD_RESPONSE or issubclass(
             cls, ccxt.BadResponse
         )
 
 
-def test_the_message_says_until_when_to_wait() -> None:
-    failure = failure_of(answered(ccxt.DDoSProtection("too much"), 418, 90.0), "binance", NOON)
+def test_the_message_contains_the_end_of_the_retry_after() -> None:
+    failure = translate_error(with_http_details(ccxt.DDoSProtection("too much"), 418, 90.0), "binance", NOON)
     assert failure.retry_after == 90.0
     assert "banned" in failure.message
     assert "until 2026-05-04 12:01:30 UTC" in failure.message
 
 
-def test_the_message_shows_words_and_no_web_page() -> None:
+def test_the_message_contains_the_text_of_an_html_page_without_tags() -> None:
     page = "<html><head><style></style></head>\n\n<h1>502  Bad\tGateway</h1>" + "<p>x</p>" * 1000
-    message = failure_of(ccxt.ExchangeNotAvailable(page), "okx", NOON).message
+    message = translate_error(ccxt.ExchangeNotAvailable(page), "okx", NOON).message
     assert "502 Bad Gateway" in message
     assert "<" not in message
     assert len(message) < 400
@@ -100,7 +100,7 @@ def test_the_message_shows_words_and_no_web_page() -> None:
         ({"Retry-After": "Mon, 04 May 2026 12:02:00 GMT"}, None),
     ],
 )
-def test_retry_after_in_all_its_forms(headers: dict[str, str], seconds: float | None) -> None:
+def test_each_form_of_retry_after_is_read(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers) == seconds
 
 
@@ -118,7 +118,7 @@ def test_retry_after_in_all_its_forms(headers: dict[str, str], seconds: float | 
         ("Mon, 04 May 2026 12:02:00 -0000", 120.0),
     ],
 )
-def test_instants_are_understood_and_garbage_is_not_a_wait(value: str, seconds: float | None) -> None:
+def test_timestamps_are_read_and_invalid_values_are_ignored(value: str, seconds: float | None) -> None:
     assert retry_after({"Retry-After": value, "Date": "Mon, 04 May 2026 12:00:00 GMT"}) == seconds
     assert retry_after({"Retry-After": value}, NOON.timestamp()) == seconds
 
@@ -139,23 +139,21 @@ HEADER_VALUES = st.one_of(
 @example(after="1e12", date=None, status=429)
 @example(after="inf", date=None, status=418)
 @example(after="1e300", date=None, status=418)
-def test_whatever_the_headers_hold_the_failure_asks_for_a_wait_between_nothing_and_a_day(
-    after: str, date: str | None, status: int
-) -> None:
+def test_any_headers_give_no_wait_or_a_wait_between_zero_and_a_day(after: str, date: str | None, status: int) -> None:
     headers = {"Retry-After": after} | ({} if date is None else {"Date": date})
-    error = _with_facts(ccxt.ExchangeError("x"), status, headers, NOON.timestamp())
-    failure = failure_of(error, "kraken", NOON)
+    error = _with_http_details(ccxt.ExchangeError("x"), status, headers, NOON.timestamp())
+    failure = translate_error(error, "kraken", NOON)
     assert failure.retry_after is None or 0 <= failure.retry_after <= LONGEST_RETRY_AFTER
 
 
 @pytest.mark.parametrize("after", [60_000.0, float("inf"), float("nan"), -5.0, 1e300])
-def test_a_wait_that_cannot_be_true_is_cut_to_the_longest_that_is_believed(after: float) -> None:
-    error = answered(ccxt.DDoSProtection("x"), 418, after)
-    failure = failure_of(error, "kraken", NOON, longest_wait=3600)
+def test_a_wait_that_is_too_long_is_shortened_to_the_limit(after: float) -> None:
+    error = with_http_details(ccxt.DDoSProtection("x"), 418, after)
+    failure = translate_error(error, "kraken", NOON, max_wait=3600)
     assert failure.retry_after == {-5.0: 0.0}.get(after, None if after != after else 3600)  # noqa: PLR0124 -- NaN
-    assert is_too_long(error, 3600) == (after > 3600)
+    assert is_retry_after_too_long(error, 3600) == (after > 3600)
 
 
-def test_the_date_of_an_answer() -> None:
-    assert dated({"Date": "Mon, 04 May 2026 12:00:00 GMT"}) == NOON.timestamp()
-    assert dated({"date": "yesterday"}) is None
+def test_the_date_header_is_read() -> None:
+    assert date_header({"Date": "Mon, 04 May 2026 12:00:00 GMT"}) == NOON.timestamp()
+    assert date_header({"date": "yesterday"}) is None

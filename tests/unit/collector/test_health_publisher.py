@@ -15,7 +15,7 @@ BANNED = CircuitState(ExchangeState.BANNED, 1120.0, 0, ExchangeFailure(ErrorClas
 
 
 class Publisher:
-    """Takes events, but for the first `refusals`."""
+    """Stores events; the first `refusals` publications fail."""
 
     def __init__(self, refusals: int = 0) -> None:
         self.refusals = refusals
@@ -24,45 +24,45 @@ class Publisher:
     async def publish(self, topic: Any, event: ExchangeHealthChanged) -> None:
         if self.refusals:
             self.refusals -= 1
-            raise PublishFailed("away")
+            raise PublishFailed("no acknowledgement in time")
         self.events.append(event)
 
 
-def test_the_clock_of_the_process_becomes_a_date() -> None:
+def test_the_monotonic_end_becomes_a_date() -> None:
     event = health_event("binance", BANNED, "here:1", NOW, 1000.0)
     assert event.until == NOW + timedelta(seconds=120)
     assert (event.state, event.error_class, event.reason) == (ExchangeState.BANNED, ErrorClass.BANNED, "too much")
 
 
-def test_of_an_exchange_that_is_well_nothing_more_is_said() -> None:
+def test_the_event_of_a_closed_circuit_has_no_end_and_no_reason() -> None:
     event = health_event("binance", CLOSED, "here:1", NOW, 1000.0)
     assert (event.until, event.error_class, event.reason) == (None, None, None)
 
 
-async def test_the_newest_state_is_sent_once_kafka_takes_it_and_an_overtaken_one_is_not() -> None:
+async def test_only_the_newest_state_of_each_exchange_is_sent() -> None:
     publisher = Publisher()
-    news = ExchangeHealthPublisher(publisher, "here:1", lambda: 1000.0, lambda: NOW)  # type: ignore[arg-type]
-    news.report("binance", BANNED)
-    news.report("kraken", CLOSED)
-    news.report("binance", CLOSED)
-    running = asyncio.create_task(news.run())
+    health_publisher = ExchangeHealthPublisher(publisher, "here:1", lambda: 1000.0, lambda: NOW)  # type: ignore[arg-type]
+    health_publisher.report("binance", BANNED)
+    health_publisher.report("kraken", CLOSED)
+    health_publisher.report("binance", CLOSED)
+    task = asyncio.create_task(health_publisher.run())
     await eventually(lambda: len(publisher.events) == 2, within=5)
-    await news.stop()
-    await running
+    await health_publisher.stop()
+    await task
     assert {(each.exchange, each.state) for each in publisher.events} == {
         ("binance", ExchangeState.OK),
         ("kraken", ExchangeState.OK),
     }
 
 
-async def test_what_kafka_refused_is_sent_later_and_stopping_waits_for_nothing() -> None:
+async def test_a_refused_state_is_sent_again_and_stopping_does_not_wait() -> None:
     publisher = Publisher(refusals=1)
-    news = ExchangeHealthPublisher(publisher, "here:1", lambda: 1000.0, lambda: NOW)  # type: ignore[arg-type]
-    running = asyncio.create_task(news.run())
-    news.report("binance", BANNED)
+    health_publisher = ExchangeHealthPublisher(publisher, "here:1", lambda: 1000.0, lambda: NOW)  # type: ignore[arg-type]
+    task = asyncio.create_task(health_publisher.run())
+    health_publisher.report("binance", BANNED)
     await eventually(lambda: [each.exchange for each in publisher.events] == ["binance"], within=10)
     publisher.refusals = 10**9
-    news.report("binance", CLOSED)
-    await news.stop()
+    health_publisher.report("binance", CLOSED)
+    await health_publisher.stop()
     async with asyncio.timeout(1):
-        await running
+        await task

@@ -1,5 +1,5 @@
 from collector.exchange.failures import ExchangeFailure
-from collector.run.outcomes import deadline_failure, verdict
+from collector.run.outcomes import deadline_failure, run_error
 from contracts.runs import TimeframeResult
 from contracts.vocabulary import ErrorClass
 
@@ -9,22 +9,22 @@ def a_result(timeframe: str = "1m", error: ErrorClass | None = None, message: st
 
 
 def test_a_run_succeeds_only_if_every_timeframe_did() -> None:
-    assert verdict((a_result("1m"), a_result("1h"))) == (None, None)
-    error_class, message = verdict((a_result("1m"), a_result("1h", ErrorClass.TIMEOUT, "too slow")))
+    assert run_error((a_result("1m"), a_result("1h"))) == (None, None)
+    error_class, message = run_error((a_result("1m"), a_result("1h", ErrorClass.TIMEOUT, "too slow")))
     assert error_class is ErrorClass.TIMEOUT
     assert message == "1 of 2 timeframes failed. 1h: too slow"
 
 
-def test_one_message_for_what_failed_alike() -> None:
+def test_timeframes_with_the_same_failure_share_one_message() -> None:
     failed = [a_result(timeframe, ErrorClass.BANNED, "banned") for timeframe in ("1m", "5m", "1h")]
-    assert verdict(tuple(failed)) == (ErrorClass.BANNED, "3 of 3 timeframes failed. 1m, 5m, 1h: banned")
+    assert run_error(tuple(failed)) == (ErrorClass.BANNED, "3 of 3 timeframes failed. 1m, 5m, 1h: banned")
 
 
-def test_a_single_timeframe_needs_no_counting() -> None:
-    assert verdict((a_result("1m", ErrorClass.NETWORK, "cut off"),)) == (ErrorClass.NETWORK, "cut off")
+def test_the_message_of_a_single_timeframe_has_no_count() -> None:
+    assert run_error((a_result("1m", ErrorClass.NETWORK, "cut off"),)) == (ErrorClass.NETWORK, "cut off")
 
 
-def test_a_deadline_tells_what_the_time_went_into() -> None:
-    trouble = ExchangeFailure(ErrorClass.UNAVAILABLE, "okx is not available", retryable=True)
-    assert "okx is not available" in deadline_failure(120, trouble).message
-    assert deadline_failure(120, None).message == "the run's 120 s were over"
+def test_the_message_of_a_missed_deadline_contains_the_last_failure() -> None:
+    failure = ExchangeFailure(ErrorClass.UNAVAILABLE, "okx is not available", retryable=True)
+    assert "okx is not available" in deadline_failure(120, failure).message
+    assert deadline_failure(120, None).message == "the run exceeded its deadline of 120 s"

@@ -9,7 +9,7 @@ def _kafka(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9092")
 
 
-def test_urls_are_overridden_per_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_base_urls_can_be_set_per_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXCHANGE_URL_OVERRIDES", '{"binance": "http://127.0.0.1:9900/"}')
     assert load_settings(CollectorSettings).exchange_url_overrides == {"binance": "http://127.0.0.1:9900"}
 
@@ -17,7 +17,7 @@ def test_urls_are_overridden_per_exchange(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     "value", ["127.0.0.1:9900", '{"binance": "127.0.0.1:9900"}', '{"BIN ANCE": "http://x"}', '["http://x"]']
 )
-def test_a_bad_override_is_one_line_that_names_the_variable(
+def test_an_invalid_override_gives_one_line_with_the_name_of_the_variable(
     value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("EXCHANGE_URL_OVERRIDES", value)

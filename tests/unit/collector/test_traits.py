@@ -1,4 +1,4 @@
-"""The table of exchanges: every fact has a source, and an exchange without a row gets the careful defaults."""
+"""The table of exchanges: every fact has a source, and an exchange without a row gets the safe defaults."""
 
 from dataclasses import fields
 from typing import Any
@@ -22,7 +22,7 @@ def test_every_fact_that_differs_from_the_default_has_a_source(exchange: str) ->
 
 
 @ROWS
-def test_every_row_is_about_an_exchange_of_ccxt(exchange: str) -> None:
+def test_every_row_is_an_exchange_of_ccxt(exchange: str) -> None:
     assert exchange in ccxt.exchanges
 
 

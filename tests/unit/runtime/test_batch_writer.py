@@ -10,7 +10,7 @@ from contracts.topics import TICKS
 from runtime.consumers import batch_writer
 from runtime.consumers.batch_writer import Batch, BatchWriter, Received, StoppedWriting
 from support.consuming import a_tick, number_of
-from support.records import KeptLetters, a_record
+from support.records import InMemoryDeadLetters, a_record
 
 
 class OutageError(Exception):
@@ -36,7 +36,7 @@ async def nothing() -> None:
 def written_and_refused(batch: list[int], poison: set[int], outages: list[bool]) -> tuple[list[int], list[int]]:
     """What a store holds afterwards that refuses every batch with poison in it and is away now and then."""
     written: list[int] = []
-    letters = KeptLetters(dead_letters_max_consecutive=1000, dead_letters_max_consecutive_at_start=1000)
+    letters = InMemoryDeadLetters(dead_letters_max_consecutive=1000, dead_letters_max_consecutive_at_start=1000)
     coming = iter(outages)
 
     async def store(events: list[Received]) -> None:
@@ -67,7 +67,10 @@ def test_exactly_the_poison_is_put_aside_and_the_rest_is_written_in_order_once(
 
 async def test_however_many_are_refused_they_wait_for_two_pauses_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_writer, "_FIRST_PAUSE_SECONDS", 0.1)
-    letters, tried = KeptLetters(dead_letters_max_consecutive=1000, dead_letters_max_consecutive_at_start=1000), []
+    letters, tried = (
+        InMemoryDeadLetters(dead_letters_max_consecutive=1000, dead_letters_max_consecutive_at_start=1000),
+        [],
+    )
 
     async def store(events: list[Received]) -> None:
         numbers = [number_of(received.event) for received in events if received.event is not None]
@@ -84,7 +87,7 @@ async def test_however_many_are_refused_they_wait_for_two_pauses_together(monkey
 
 
 async def test_refused_messages_among_good_ones_are_no_run() -> None:
-    letters = KeptLetters(dead_letters_max_consecutive=2, dead_letters_max_consecutive_at_start=2)
+    letters = InMemoryDeadLetters(dead_letters_max_consecutive=2, dead_letters_max_consecutive_at_start=2)
 
     async def store(events: list[Received]) -> None:
         if any(received.offset % 2 for received in events):
@@ -98,7 +101,7 @@ async def test_a_stop_ends_a_retry_and_the_batch_is_not_written() -> None:
     async def away(_events: list[Received]) -> None:
         raise OutageError
 
-    writer = BatchWriter(away, KeptLetters(), lambda _: True, lambda: None)
+    writer = BatchWriter(away, InMemoryDeadLetters(), lambda _: True, lambda: None)
 
     async def stop_now() -> None:
         writer.stop()
@@ -115,7 +118,7 @@ async def test_while_it_waits_it_says_why_and_counts_as_alive() -> None:
         if next(attempts):
             raise OutageError("connection refused")
 
-    writer = BatchWriter(away_twice, KeptLetters(), lambda _: True, lambda: None)
+    writer = BatchWriter(away_twice, InMemoryDeadLetters(), lambda _: True, lambda: None)
 
     async def look() -> None:
         seen.append(writer.problem)
@@ -129,4 +132,4 @@ async def test_an_empty_batch_never_reaches_the_handler() -> None:
     async def never(_events: list[Received]) -> None:
         raise AssertionError("called without events")
 
-    await BatchWriter(never, KeptLetters(), lambda _: True, lambda: None).write([], nothing)
+    await BatchWriter(never, InMemoryDeadLetters(), lambda _: True, lambda: None).write([], nothing)

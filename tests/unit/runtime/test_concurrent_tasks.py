@@ -12,7 +12,7 @@ from runtime.metrics import ConsumerMetrics
 from runtime.settings import KafkaSettings
 from support.consuming import a_tick
 from support.polling import eventually
-from support.records import KeptLetters, a_record
+from support.records import InMemoryDeadLetters, a_record
 
 ZERO = TopicPartition("ticks", 0)
 
@@ -23,7 +23,7 @@ async def test_a_message_that_is_given_up_before_its_first_step_leaves_nothing_u
     async def handle(event: Event, _record: ConsumerRecord) -> None:
         handled.append(event)
 
-    letters = KeptLetters()
+    letters = InMemoryDeadLetters()
     consumer = ConcurrentConsumer(
         KafkaSettings(kafka_bootstrap_servers="nowhere:1"),
         TICKS,

@@ -7,7 +7,7 @@ from runtime.dead_letters import TooManyDeadLetters, dead_letter, sending
 from runtime.kafka.clients import MAX_MESSAGE_BYTES
 from runtime.kafka.codec import decode, encode
 from support.consuming import NOON
-from support.records import KeptLetters, a_record
+from support.records import InMemoryDeadLetters, a_record
 
 
 def test_a_dead_letter_holds_all_that_is_needed_to_replay_its_message() -> None:
@@ -49,7 +49,7 @@ def test_a_dead_letter_always_fits_into_kafka_or_its_partition_would_wait_for_ev
 
 async def test_a_dead_letter_that_kafka_does_not_take_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "_FIRST_PAUSE_SECONDS", 0.0)
-    kept = KeptLetters(refusals=2)
+    kept = InMemoryDeadLetters(refusals=2)
     await kept.send_unreadable(a_record(), "unreadable")
     assert len(kept.letters) == 1
     labels = {"consumer": "log-writer", "topic": "ticks"}
@@ -57,7 +57,7 @@ async def test_a_dead_letter_that_kafka_does_not_take_is_sent_again(monkeypatch:
 
 
 async def test_too_many_stop_before_the_next_is_put_aside_and_the_alert_says_what_to_do() -> None:
-    kept = KeptLetters(dead_letters_max_consecutive_at_start=3)
+    kept = InMemoryDeadLetters(dead_letters_max_consecutive_at_start=3)
     for _ in range(3):
         await kept.send_unreadable(a_record(), "unreadable")
     with pytest.raises(TooManyDeadLetters) as stopped:
@@ -73,7 +73,7 @@ async def test_too_many_stop_before_the_next_is_put_aside_and_the_alert_says_wha
 
 
 async def test_once_there_are_too_many_nothing_is_committed_any_more() -> None:
-    kept = KeptLetters(dead_letters_max_consecutive=3)
+    kept = InMemoryDeadLetters(dead_letters_max_consecutive=3)
     kept.handled()
     for _ in range(3):
         await kept.send_unreadable(a_record(), "unreadable")
@@ -87,7 +87,7 @@ async def test_once_there_are_too_many_nothing_is_committed_any_more() -> None:
 
 
 async def test_what_was_put_aside_in_an_earlier_life_counts_but_makes_no_second_letter() -> None:
-    kept = KeptLetters(dead_letters_max_consecutive_at_start=3)
+    kept = InMemoryDeadLetters(dead_letters_max_consecutive_at_start=3)
     for _ in range(3):
         kept.met_again(a_record(), "unreadable", readable=False)
     with pytest.raises(TooManyDeadLetters):
@@ -96,7 +96,7 @@ async def test_what_was_put_aside_in_an_earlier_life_counts_but_makes_no_second_
 
 
 async def test_nothing_may_be_committed_while_all_that_was_done_is_putting_aside() -> None:
-    kept = KeptLetters()
+    kept = InMemoryDeadLetters()
     assert kept.may_commit
     await kept.send_unreadable(a_record(), "unreadable")
     kept.readable(a_record())

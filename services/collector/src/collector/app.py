@@ -1,4 +1,4 @@
-"""What a collector is made of."""
+"""Builds the collector from its parts."""
 
 import os
 import socket
@@ -29,11 +29,11 @@ from runtime.process.worker import Worker
 
 NAME: Final = "collector"
 _COMMIT_SECONDS: Final = 5.0
-"""Kept back from the grace at stop, for the last commit."""
+"""Part of the grace period at stop that is reserved for the last commit."""
 
 
 def build_worker(settings: CollectorSettings) -> Worker:
-    """A collector, not started yet."""
+    """Build a collector without starting it."""
     registry = new_registry()
     metrics, consumer_metrics = CollectorMetrics(registry), ConsumerMetrics(registry)
     broker = build_broker(settings, NAME)
@@ -42,20 +42,10 @@ def build_worker(settings: CollectorSettings) -> Worker:
     health_publisher = ExchangeHealthPublisher(publisher, this_instance, time.monotonic)
     health_reader = ExchangeHealthReader(settings)
     clients = ExchangeClients(
-        ClientOptions(
-            request_timeout_seconds=settings.request_timeout_seconds,
-            markets_refresh_seconds=settings.markets_refresh_minutes * 60,
-            url_overrides=settings.exchange_url_overrides,
-            longest_retry_after_seconds=settings.longest_retry_after_seconds,
-            probing=ProbePolicy(
-                first=settings.probe_initial_wait_seconds,
-                longest=settings.probe_max_wait_seconds,
-                strikes=settings.unreachable_after_failures,
-            ),
-        ),
+        _client_options(settings),
         metrics,
         report=health_publisher.report,
-        published=health_reader.latest,
+        latest_published=health_reader.latest,
     )
     outcomes = Outcomes(publisher, metrics, this_instance)
     collector = Collector(
@@ -63,9 +53,7 @@ def build_worker(settings: CollectorSettings) -> Worker:
         publisher=publisher,
         outcomes=outcomes,
         metrics=metrics,
-        policy=RetryPolicy(
-            first_wait=settings.retry_initial_wait_seconds, longest_wait=settings.retry_max_wait_seconds
-        ),
+        policy=RetryPolicy(initial_wait=settings.retry_initial_wait_seconds, max_wait=settings.retry_max_wait_seconds),
         max_pages=settings.max_pages_per_timeframe,
     )
     tick_handler = TickHandler(
@@ -73,7 +61,7 @@ def build_worker(settings: CollectorSettings) -> Worker:
         outcomes=outcomes,
         metrics=metrics,
         this_instance=this_instance,
-        health_known=health_reader.wait_until_read,
+        wait_for_exchange_states=health_reader.wait_until_read,
     )
     consumer = ConcurrentConsumer(
         settings,
@@ -83,12 +71,7 @@ def build_worker(settings: CollectorSettings) -> Worker:
         dead_letters=DeadLetters(publisher, NAME, consumer_metrics, settings),
         metrics=consumer_metrics,
         urgent=is_manual,
-        limits=InFlightLimits(
-            in_flight=settings.max_shared_runs,
-            per_lane=settings.max_runs_per_lane,
-            own_per_lane=settings.reserved_runs_per_lane,
-            drain_on_stop=max(1.0, settings.shutdown_grace_seconds - _COMMIT_SECONDS),
-        ),
+        limits=_limits(settings),
     )
     health = Health()
     health.readiness("publishing", publisher.readiness)
@@ -101,6 +84,29 @@ def build_worker(settings: CollectorSettings) -> Worker:
         topics=(TICKS, RUN_EVENTS, CANDLES, EXCHANGE_HEALTH, DEAD_LETTERS),
         backgrounds=(health_reader.background(), consumer.background(), health_publisher.background()),
         resources=lambda: _closing(clients),
+    )
+
+
+def _client_options(settings: CollectorSettings) -> ClientOptions:
+    return ClientOptions(
+        request_timeout_seconds=settings.request_timeout_seconds,
+        markets_refresh_seconds=settings.markets_refresh_minutes * 60,
+        url_overrides=settings.exchange_url_overrides,
+        longest_retry_after_seconds=settings.longest_retry_after_seconds,
+        probe_policy=ProbePolicy(
+            initial_wait=settings.probe_initial_wait_seconds,
+            max_wait=settings.probe_max_wait_seconds,
+            failure_limit=settings.unreachable_after_failures,
+        ),
+    )
+
+
+def _limits(settings: CollectorSettings) -> InFlightLimits:
+    return InFlightLimits(
+        in_flight=settings.max_shared_runs,
+        per_lane=settings.max_runs_per_lane,
+        own_per_lane=settings.reserved_runs_per_lane,
+        drain_on_stop=max(1.0, settings.shutdown_grace_seconds - _COMMIT_SECONDS),
     )
 
 

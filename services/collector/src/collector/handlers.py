@@ -1,7 +1,7 @@
-"""What wakes a collector: a tick.
+"""Entry point of the collector: the handler of ticks.
 
-Delivery: at least once. The tick's offset is committed when its run has ended and the ending is acknowledged; a run
-that is cut off by a stop or a crash is carried out again by the partition's next owner, under the same run id.
+Delivery: at least once. A tick's offset is committed after its run has ended and Kafka has acknowledged the end. If a
+stop or a crash interrupts a run, the next owner of the partition repeats it under the same run id.
 """
 
 from collections.abc import Awaitable, Callable
@@ -24,59 +24,63 @@ from runtime.logs import log
 
 
 def is_manual(tick: Event) -> bool:
-    """Whether somebody waits for this run: such a tick overtakes the scheduled ones that wait in its lane."""
+    """Whether a caller waits for the run. Such a tick starts before the scheduled ticks that wait in its lane."""
     return isinstance(tick, TickDue) and tick.trigger is Trigger.MANUAL
 
 
-async def _at_once() -> None:
+async def _return_at_once() -> None:
     pass
 
 
 @dataclass(frozen=True, kw_only=True)
 class TickHandler:
-    """Hands every tick to one run, once."""
+    """Gives every tick to one run, once."""
 
     collector: Collector
     outcomes: Outcomes
     metrics: CollectorMetrics
-    running: RunsInFlight = field(default_factory=RunsInFlight)
+    runs_in_flight: RunsInFlight = field(default_factory=RunsInFlight)
     this_instance: str = ""
-    health_known: Callable[[], Awaitable[None]] = _at_once
+    wait_for_exchange_states: Callable[[], Awaitable[None]] = _return_at_once
     """Returns when the published states of the exchanges have been read."""
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     async def on_tick(self, tick: Event, _record: ConsumerRecord) -> None:
-        assert isinstance(tick, TickDue)  # noqa: S101 -- the topic holds nothing else
+        assert isinstance(tick, TickDue)  # noqa: S101 -- the topic has no other events
         config = tick.config
-        await self.health_known()
+        await self.wait_for_exchange_states()
         if tick.lane == config.exchange:
-            self.collector.clients.follow(config.exchange, self.this_instance)
+            self.collector.clients.adopt_published_state(config.exchange, self.this_instance)
         with bound_contextvars(
             run_id=str(tick.run_id), config_id=config.config_id, exchange=config.exchange, symbol=config.symbol
         ):
-            await self._answer(tick)
+            await self._handle(tick)
 
-    async def _answer(self, tick: TickDue) -> None:
+    async def _handle(self, tick: TickDue) -> None:
         config_id, run_id = tick.config.config_id, tick.run_id
-        admission = self.running.admit(config_id, run_id, waits=is_manual(tick))
+        admission = self.runs_in_flight.admit(config_id, run_id, waits=is_manual(tick))
         while isinstance(admission, SameRunInFlight | Queued):
             if isinstance(admission, SameRunInFlight):
                 self.metrics.duplicate_ticks.inc()
             else:
-                log.info("Manual run waits for another run", action="run_waits", behind=str(admission.behind))
+                log.info(
+                    "Manual run waits until the current run of its config has ended",
+                    action="run_waits",
+                    behind=str(admission.current_run),
+                )
             await admission.ended.wait()
-            admission = self.running.admit(config_id, run_id, waits=is_manual(tick))
+            admission = self.runs_in_flight.admit(config_id, run_id, waits=is_manual(tick))
         run = Run(tick, self.now())
         match admission:
             case MayStart():
-                with self.metrics.runs_in_flight.track_inprogress(), self.running.holding(config_id, run_id):
+                with self.metrics.runs_in_flight.track_inprogress(), self.runs_in_flight.track(config_id, run_id):
                     await self.collector.collect(run)
                 failpoint("collector.after_finished")
-            case ConfigBusy(other):
-                await self.outcomes.skipped(run, other)
-                self.running.remember(run_id)
+            case ConfigBusy(current_run):
+                await self.outcomes.report_skipped(run, current_run)
+                self.runs_in_flight.mark_finished(run_id)
             case AlreadyFinished():
                 self.metrics.duplicate_ticks.inc()
-                log.info("A tick came again, its run is finished", action="duplicate_tick")
+                log.info("Ignored a duplicate tick: its run has already finished", action="duplicate_tick")
             case _:
                 assert_never(admission)

@@ -1,4 +1,4 @@
-"""What a collector measures about itself, each with a sentence. What all consumers share is in `runtime.metrics`."""
+"""Metrics of the collector. `runtime.metrics` has the metrics that all consumers share."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -8,38 +8,40 @@ _WAIT_SECONDS = (0.001, 0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60)
 
 
 class CollectorMetrics:
-    """Make one per registry."""
+    """Create one instance per registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.runs = Counter(
             "candlekeep_runs",
-            "Runs that ended, by how they ended and why they existed.",
+            "Runs that ended, by status and trigger.",
             ("exchange", "status", "trigger"),
             registry=registry,
         )
         self.run_errors = Counter(
             "candlekeep_run_errors",
-            "Runs that failed or were skipped, by the class of the error in the run log.",
+            "Runs that failed or were skipped, by the error class in the run log.",
             ("exchange", "error_class"),
             registry=registry,
         )
         self.run_duration = Histogram(
             "candlekeep_run_duration_seconds",
-            "From taking up a tick to the end of its run, throttle and retries included.",
+            "Seconds from the start of a run to its end, including retries and waits for the rate limit.",
             ("exchange",),
             buckets=_RUN_SECONDS,
             registry=registry,
         )
         self.tick_lateness = Histogram(
             "candlekeep_tick_lateness_seconds",
-            "From the instant that a tick was scheduled for to the start of its run.",
+            "Seconds from the scheduled time of a tick to the start of its run.",
             ("trigger",),
             buckets=_LATE_SECONDS,
             registry=registry,
         )
-        self.runs_in_flight = Gauge("candlekeep_runs_in_flight", "Runs being carried out right now.", registry=registry)
+        self.runs_in_flight = Gauge("candlekeep_runs_in_flight", "Runs in progress.", registry=registry)
         self.duplicate_ticks = Counter(
-            "candlekeep_duplicate_ticks", "Ticks whose run was in hand or done here already.", registry=registry
+            "candlekeep_duplicate_ticks",
+            "Ticks whose run was already in progress or finished in this process.",
+            registry=registry,
         )
         self.candles = Counter(
             "candlekeep_candles_collected",
@@ -48,55 +50,57 @@ class CollectorMetrics:
             registry=registry,
         )
         self.pages = Counter(
-            "candlekeep_pages_read", "Good answers to requests for candles.", ("exchange",), registry=registry
+            "candlekeep_pages_read", "Pages of candles that were read and valid.", ("exchange",), registry=registry
         )
         self.requests = Counter(
             "candlekeep_exchange_requests",
-            "Calls to an exchange by outcome: ok, or the class of the error.",
+            "Requests to an exchange by outcome: ok, or the error class.",
             ("exchange", "outcome"),
             registry=registry,
         )
         self.retries = Counter(
             "candlekeep_exchange_retries",
-            "Requests that were repeated after an error of this class.",
+            "Requests that were repeated, by the error class of the failed request.",
             ("exchange", "error_class"),
             registry=registry,
         )
         self.exchange_state = Gauge(
             "candlekeep_exchange_state",
-            "1 for the state that an exchange is in as seen from here, 0 for the others: ok, throttled, banned, "
+            "1 for the circuit state of the exchange in this collector, 0 for all others: ok, throttled, banned, "
             "maintenance, unreachable.",
             ("exchange", "state"),
             registry=registry,
         )
         self.exchange_state_changes = Counter(
             "candlekeep_exchange_state_changes",
-            "Times that an exchange came into this state.",
+            "Changes of an exchange's circuit to this state.",
             ("exchange", "state"),
             registry=registry,
         )
         self.runs_deferred = Counter(
             "candlekeep_runs_deferred",
-            "Runs that left out all or some because their exchange was not well; a later run collects it.",
+            "Runs that left timeframes uncollected only because the exchange's circuit was open. A later run collects "
+            "them.",
             ("exchange", "error_class"),
             registry=registry,
         )
-        self.throttle_wait = Histogram(
+        self.rate_limit_wait = Histogram(
             "candlekeep_rate_limit_wait_seconds",
-            "How long a request waited for its turn under the exchange's rate limit.",
+            "Seconds that a request waited because of the exchange's rate limit.",
             ("exchange",),
             buckets=_WAIT_SECONDS,
             registry=registry,
         )
         self.markets = Gauge(
             "candlekeep_markets_loaded",
-            "Markets known of an exchange, by kind: spot or swap.",
+            "Known markets of an exchange, by kind: spot or swap.",
             ("exchange", "kind"),
             registry=registry,
         )
         self.clock_skew = Gauge(
             "candlekeep_exchange_clock_skew_seconds",
-            "How far the exchange's clock is ahead of ours, from the dates of its answers; at most a second too low.",
+            "Seconds by which the exchange's clock is ahead of the collector's, from the Date headers of responses; at "
+            "most one second too low.",
             ("exchange",),
             registry=registry,
         )

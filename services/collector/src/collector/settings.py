@@ -1,4 +1,4 @@
-"""What a collector can be told. Each field is an environment variable in upper case."""
+"""Settings of the collector. Each field is an environment variable in upper case."""
 
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -20,61 +20,93 @@ BaseUrl = Annotated[str, AfterValidator(_base_url)]
 
 
 class CollectorSettings(WorkerSettings):
-    """How many runs at a time, and how to treat the exchanges."""
+    """Limits for concurrent runs, and rules for requests to the exchanges."""
 
-    http_port: int = Field(default=8002, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
+    http_port: int = Field(
+        default=8002,
+        ge=0,
+        le=65535,
+        description="TCP port of the HTTP server for health and metrics. 0: any free port.",
+    )
     max_shared_runs: int = Field(
         default=100,
         ge=1,
         le=10_000,
-        description="Runs in flight at a time that the lanes share, beside those that each has for itself; the rest "
-        "waits.",
+        description="Maximum number of runs in progress in the places that all lanes share. Each lane also has its "
+        "RESERVED_RUNS_PER_LANE. Further runs wait. Raise it if runs wait although the exchanges respond quickly; "
+        "each run uses memory.",
     )
     max_runs_per_lane: int = Field(
         default=50,
         ge=1,
-        description="Runs in flight of one lane (an exchange), so that a slow exchange leaves room for the others.",
+        description="Maximum number of runs in progress of one lane (an exchange), in reserved and shared places "
+        "together. Lower it if one slow exchange takes most of the shared places.",
     )
     reserved_runs_per_lane: int = Field(
         default=10,
         ge=0,
-        description="So many of a lane's runs come out of no shared room: however many exchanges are slow, another "
-        "one's run begins at once.",
+        description="Number of places that each lane has in addition to the shared places. A lane can use them even "
+        "when slow exchanges fill all shared places. Raise it if runs of a fast exchange start late.",
     )
     max_pages_per_timeframe: int = Field(
-        default=100, ge=1, description="After so many pages a timeframe fails; what was read until then is kept."
+        default=100,
+        ge=1,
+        description="Maximum number of pages (requests) per timeframe and run. At the limit the timeframe fails; the "
+        "candles of the pages are kept. Raise it if long windows fail for this reason.",
     )
     request_timeout_seconds: float = Field(
-        default=10.0, gt=0, le=300, description="How long one request to an exchange may take."
+        default=10.0,
+        gt=0,
+        le=300,
+        description="Maximum duration of one request to an exchange, in seconds. Raise it for an exchange that often "
+        "responds more slowly.",
     )
     retry_initial_wait_seconds: float = Field(
-        default=0.5, gt=0, description="The wait before the first repetition; it doubles from there, with jitter."
+        default=0.5,
+        gt=0,
+        description="Wait before the first retry of a failed request, in seconds. It doubles with each retry, and a "
+        "random part is subtracted. Raise it to send fewer requests to a failing exchange.",
     )
-    retry_max_wait_seconds: float = Field(default=20.0, gt=0, description="Where the doubling ends.")
+    retry_max_wait_seconds: float = Field(
+        default=20.0,
+        gt=0,
+        description="Maximum wait between two retries, in seconds; also how long a run waits for a probe of a failing "
+        "exchange that gave no retry time. A longer Retry-After is still respected. Keep it well below "
+        "RUN_DEADLINE_SECONDS.",
+    )
     probe_initial_wait_seconds: float = Field(
         default=2.0,
         gt=0,
-        description="An exchange that is not well and does not say until when is looked at again after so long; this "
-        "doubles with each look.",
+        description="Wait before the first probe of a failing exchange that gave no retry time, in seconds. It doubles "
+        "after each failed probe. Raise it to send fewer probes.",
     )
-    probe_max_wait_seconds: float = Field(default=60.0, gt=0, description="Where that doubling ends.")
+    probe_max_wait_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="Maximum wait between two such probes, in seconds; also the wait after a ban without an end. Lower "
+        "it to notice the end of an outage earlier.",
+    )
     unreachable_after_failures: int = Field(
-        default=5, ge=1, description="So many requests in a row without an answer make an exchange unreachable."
+        default=5,
+        ge=1,
+        description="Number of consecutive requests without a response after which an exchange counts as unreachable. "
+        "Raise it for an unstable network.",
     )
     longest_retry_after_seconds: float = Field(
         default=86_400.0,
         gt=0,
         le=30 * 86_400.0,
-        description="The longest wait in seconds that an exchange can ask for with Retry-After. A longer one is "
-        "shortened to this and logged. Raise it only for an exchange that really bans for longer.",
+        description="Maximum wait that is accepted from an exchange's Retry-After, in seconds. A longer wait is "
+        "shortened to this value and logged. Raise it only for an exchange that really bans for longer.",
     )
     markets_refresh_minutes: float = Field(
         default=15.0,
         gt=0,
-        description="An unknown symbol makes the exchange's list of markets be read again, at most this often.",
+        description="Minimum time between two reads of an exchange's list of markets, in minutes. An unknown symbol "
+        "causes a read. Lower it if newly listed symbols must be found earlier.",
     )
     exchange_url_overrides: dict[ExchangeId, BaseUrl] = Field(
         default_factory=dict,
-        description="JSON, exchange id to base URL: ask there instead, with the exchange's own host as the first part "
-        "of the path. For a simulator or a proxy.",
+        description="JSON object, exchange id to base URL: send the exchange's requests to this URL. The exchange's "
+        "own host becomes the first part of the path. Set it only for a simulator or a proxy.",
     )

@@ -1,7 +1,7 @@
-"""Which rows of an exchange's answer are candles that we may keep. Pure: the exchange's time is an argument.
+"""Which rows of an exchange's response are valid candles. Pure: the exchange's time is an argument.
 
-ccxt passes garbage on without a word: rows of nulls, of NaN, or of an HTML page's letters. One bad row makes the whole
-answer suspect, so nothing of such an answer is kept.
+ccxt returns invalid rows without an error: rows of nulls, of NaN, or of the letters of an HTML page. One invalid row
+makes the whole response unreliable, so no row of such a response is kept.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,32 +14,32 @@ from contracts.candles import Candle
 from contracts.timeframes import DAY_MS, HOUR_MS, close_of, fixed_length, floor_open, parse_timeframe
 
 FUTURE_TOLERANCE_MS: Final = 60_000
-"""How far a candle's opening may lie ahead of what we take for the exchange's time."""
+"""How far a candle's open time may be ahead of the estimated time of the exchange."""
 
 _WIDTH: Final = len(Candle._fields)
 
 
-class InvalidRow(ValueError):  # noqa: N818 -- it names what was found
-    """A row that no exchange means to send."""
+class InvalidRow(ValueError):  # noqa: N818 -- it names the condition
+    """A row that is no valid candle."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """What one answer holds. Both ascending, without duplicates."""
+    """The content of one response. Both fields are ascending, without duplicates."""
 
     opens: tuple[int, ...]
-    """Open times of all rows, the still open candle's too: what paging goes by."""
+    """Open times of all rows, including the open candle. Paging uses them."""
     closed: tuple[Candle, ...]
-    """The candles that will not change any more: what is kept."""
+    """The closed candles, which do not change any more. Only these are stored."""
 
 
 def read_page(traits: ExchangeTraits, timeframe: str, rows: Iterable[object], *, since: int, now: int) -> Page:
-    """The answer to "from `since` on", asked at `now` by the exchange's time. Raises `InvalidRow`.
+    """Validate the response to a request for candles from `since` on, sent at `now` on the exchange's clock.
 
-    Rows before `since` are dropped, the order does not matter, and a row may be there twice if it says the same. The
-    open candle must have a sound open time; its numbers are not looked at, they are not kept.
+    Raises `InvalidRow`. Rows before `since` are dropped. Rows may be in any order, and equal duplicates are allowed.
+    The open candle needs a valid open time only; its numbers are not stored and not checked.
     """
-    may_open = grid_of(timeframe, utc_days=traits.utc_days, monday_weeks=traits.monday_weeks)
+    may_open = open_time_check(timeframe, utc_days=traits.utc_days, monday_weeks=traits.monday_weeks)
     newest = now + FUTURE_TOLERANCE_MS
     length = fixed_length(timeframe)
     opens: set[int] = set()
@@ -60,23 +60,23 @@ def read_page(traits: ExchangeTraits, timeframe: str, rows: Iterable[object], *,
     return Page(tuple(sorted(opens)), tuple(closed[at] for at in sorted(closed)))
 
 
-def grid_of(timeframe: str, *, utc_days: bool, monday_weeks: bool) -> Callable[[int], bool]:
-    """A function that tells whether a candle may open at a given time, as far as that is certain.
+def open_time_check(timeframe: str, *, utc_days: bool, monday_weeks: bool) -> Callable[[int], bool]:
+    """A function that returns false for times (ms) at which certainly no candle opens.
 
-    All exchanges count timeframes below a day from the epoch. `utc_days`: this exchange begins its days at midnight
-    UTC. Some begin them at midnight in Asia; then only whole hours are certain. `monday_weeks`: it also begins its
-    weeks on Monday.
+    All exchanges count timeframes below a day from the epoch. `utc_days`: the exchange's days begin at midnight UTC.
+    Some exchanges begin them at midnight in Asia; then only whole hours are certain. `monday_weeks`: its weeks also
+    begin on Monday.
     """
     parsed = parse_timeframe(timeframe)
     length = parsed.fixed_ms
     if length is not None and DAY_MS % length == 0 and length < DAY_MS:
         return lambda opens: opens % length == 0
     if not utc_days or (length is not None and length < DAY_MS):
-        grain = HOUR_MS if length is None or length % HOUR_MS == 0 else 1000
-        return lambda opens: opens % grain == 0
+        unit = HOUR_MS if length is None or length % HOUR_MS == 0 else 1000
+        return lambda opens: opens % unit == 0
     if parsed.months is not None or (timeframe == "1w" and monday_weeks):
-        first = "1w" if parsed.months is None else "1M"
-        return lambda opens: opens == floor_open(first, opens)
+        calendar_unit = "1w" if parsed.months is None else "1M"
+        return lambda opens: opens == floor_open(calendar_unit, opens)
     return lambda opens: opens % DAY_MS == 0
 
 
@@ -92,15 +92,17 @@ def _open_time(row: Any) -> int:
 def _candle(row: Any) -> Candle:
     at, opening, high, low, close, volume, *_ = row
     for number in (opening, high, low, close, volume):
-        if type(number) is not float and type(number) is not int:  # a bool is no price
+        if type(number) is not float and type(number) is not int:  # excludes bool
             raise InvalidRow(f"not a number: {row!r:.200}")
     candle = Candle(at, float(opening), float(high), float(low), float(close), float(volume))
-    if not sound(candle):
-        raise InvalidRow(f"not finite, or contradicting each other: {row!r:.200}")
+    if not is_consistent(candle):
+        raise InvalidRow(f"numbers that are not finite or contradict each other: {row!r:.200}")
     return candle
 
 
-def sound(candle: Candle) -> bool:
-    """Prices positive and finite, low below and high above both ends, volume not negative. False for any NaN."""
+def is_consistent(candle: Candle) -> bool:
+    """Whether prices are positive and finite, low <= open, close <= high, and the volume is not negative. False for any
+    NaN.
+    """
     _, opening, high, low, close, volume = candle
     return 0 < low <= opening <= high < inf and low <= close <= high and 0 <= volume < inf

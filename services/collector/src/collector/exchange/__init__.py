@@ -1,1 +1,1 @@
-"""The border to the exchanges. Only this package imports ccxt; what leaves it are our own values and errors."""
+"""Access to the exchanges. Only this package imports ccxt; other packages get Candlekeep's own values and errors."""

@@ -1,4 +1,6 @@
-"""The gate in front of one exchange: all requests pass while it is well; while it is not, one probe at a time."""
+"""The circuit breaker of one exchange. While it is closed, all requests are admitted; while it is open, one probe at a
+time.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -7,25 +9,25 @@ from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from collector.exchange.circuit_state import CLOSED, CircuitState, ProbePolicy, after_answer, after_failure
+from collector.exchange.circuit_state import CLOSED, CircuitState, ProbePolicy, after_failure, after_response
 from collector.exchange.failures import ExchangeFailure, RequestDeferred
 from collector.metrics import CollectorMetrics
 from contracts.vocabulary import ErrorClass, ExchangeState
 from runtime.logs import log
 
-_PROBING: ContextVar[bool] = ContextVar("probing", default=False)
-"""Whether the request that is being made is the probe: it passes where others are turned back."""
+_IS_PROBE: ContextVar[bool] = ContextVar("is_probe", default=False)
+"""Whether the current request is the probe. It is admitted while others are deferred."""
 
-_CLASSES: Final = {
-    ExchangeState.THROTTLED: (ErrorClass.RATE_LIMITED, "asked to be left alone until"),
-    ExchangeState.BANNED: (ErrorClass.BANNED, "has banned this address until"),
-    ExchangeState.MAINTENANCE: (ErrorClass.MAINTENANCE, "is under maintenance and looked at again at"),
-    ExchangeState.UNREACHABLE: (ErrorClass.UNAVAILABLE, "does not answer and is looked at again at"),
+_REASONS: Final = {
+    ExchangeState.THROTTLED: (ErrorClass.RATE_LIMITED, "limits our requests and accepts none until"),
+    ExchangeState.BANNED: (ErrorClass.BANNED, "has banned this IP address until"),
+    ExchangeState.MAINTENANCE: (ErrorClass.MAINTENANCE, "is under maintenance; the next probe is at"),
+    ExchangeState.UNREACHABLE: (ErrorClass.UNAVAILABLE, "does not respond; the next probe is at"),
 }
 
 
 class CircuitBreaker:
-    """Keeps an exchange's health, tells of its changes once each, and lets requests through accordingly."""
+    """Holds the circuit state of an exchange, reports each change once, and admits or defers requests."""
 
     def __init__(
         self,
@@ -35,110 +37,135 @@ class CircuitBreaker:
         monotonic: Callable[[], float],
         report: Callable[[str, CircuitState], None],
     ) -> None:
-        """`tell` is called with the exchange and how it fares: at its first answer, and at every change."""
+        """`report` is called with the exchange and its state: after its first response, and at every change."""
         self._exchange, self._policy, self._metrics, self._monotonic = exchange, policy, metrics, monotonic
-        self._report, self._told = report, False
-        self._health = CLOSED
-        self._probed = False
+        self._report, self._reported = report, False
+        self._circuit = CLOSED
+        self._probe_in_flight = False
         self._changed = asyncio.Event()
-        self._show()
+        self._update_gauge()
 
     @property
     def state(self) -> ExchangeState:
-        return self._health.state
+        return self._circuit.state
 
     @contextmanager
-    def passing(self) -> Iterator[CircuitState]:
-        """Around a request, its wait for the throttle included. Raises `Deferred` where none may be made now."""
-        health = self._health
-        if health.state is ExchangeState.OK:
-            yield health
+    def admit_request(self) -> Iterator[CircuitState]:
+        """Surrounds a request, including its wait for the rate limit. Raises `RequestDeferred` if none may be sent."""
+        circuit = self._circuit
+        if circuit.state is ExchangeState.OK:
+            yield circuit
             return
-        if self._probed or health.until > self._monotonic():
-            raise self._deferred()
-        self._probed = True
-        token = _PROBING.set(True)
+        if self._probe_in_flight or circuit.until > self._monotonic():
+            raise self._deferral()
+        self._probe_in_flight = True
+        token = _IS_PROBE.set(True)
         try:
-            yield health
+            yield circuit
         finally:
-            _PROBING.reset(token)
-            self._probed = False
-            self._wake()  # whatever came of it: the next may probe, all may go, or some need not wait any longer
+            _IS_PROBE.reset(token)
+            self._probe_in_flight = False
+            # After success and failure: each waiting run then continues, sends the next probe, or stops waiting.
+            self._wake_waiting_runs()
 
     def check(self) -> None:
-        """Just before a request leaves: much may have happened while it waited for the throttle. Raises `Deferred`."""
-        if self._health.state is ExchangeState.OK:
+        """Call it just before a request is sent, because the circuit may have opened while the request waited for the
+        rate limit. Raises `RequestDeferred`.
+        """
+        if self._circuit.state is ExchangeState.OK:
             return
-        if not _PROBING.get() or self._health.until > self._monotonic():
-            raise self._deferred()
+        if not _IS_PROBE.get() or self._circuit.until > self._monotonic():
+            raise self._deferral()
 
-    def answered(self, asked_under: CircuitState) -> None:
-        if self._health is not CLOSED:
-            self._become(after_answer(self._health, asked_under))
-        if not self._told:  # whoever had this exchange before us may have said otherwise
-            self._told = True
-            self._report(self._exchange, self._health)
+    def record_response(self, admitted_under: CircuitState) -> None:
+        if self._circuit is not CLOSED:
+            self._change_to(after_response(self._circuit, admitted_under))
+        if not self._reported:  # a previous owner of this exchange may have published another state
+            self._reported = True
+            self._report(self._exchange, self._circuit)
 
-    def adopt(self, health: CircuitState) -> None:
-        """Take over the health that another owner of this exchange has published. It is not published again."""
-        if health.state is self._health.state is ExchangeState.OK:
+    def record_failure(self, failure: ExchangeFailure, admitted_under: CircuitState) -> None:
+        now = self._monotonic()
+        self._change_to(
+            after_failure(self._circuit, failure, admitted_under=admitted_under, now=now, policy=self._policy)
+        )
+
+    def adopt(self, circuit: CircuitState) -> None:
+        """Adopt the state that another owner of this exchange has published. It is not published again."""
+        if circuit.state is self._circuit.state is ExchangeState.OK:
             return
-        self._health = health
-        self._show()
-        self._wake()
+        self._circuit = circuit
+        self._update_gauge()
+        self._wake_waiting_runs()
         log.info(
-            "The state of an exchange was taken over from an earlier collector",
+            f"Adopted the circuit state of {self._exchange} from another collector: {circuit.state}",
             action="exchange_state_taken_over",
             exchange=self._exchange,
-            state=health.state,
-            wait_seconds=round(max(0.0, health.until - self._monotonic()), 1),
+            state=circuit.state,
+            wait_seconds=round(self._wait_seconds(), 1),
         )
 
-    def failed(self, failure: ExchangeFailure, asked_under: CircuitState) -> None:
-        now = self._monotonic()
-        self._become(after_failure(self._health, failure, asked_under=asked_under, now=now, policy=self._policy))
+    def _change_to(self, circuit: CircuitState) -> None:
+        before, self._circuit = self._circuit, circuit
+        is_closed = circuit.state is ExchangeState.OK
+        if circuit.state is not before.state or (not is_closed and circuit.until != before.until):
+            self._reported = True
+            self._report(self._exchange, circuit)
+        if circuit.state is before.state:
+            return
+        self._update_gauge()
+        self._wake_waiting_runs()
+        self._metrics.exchange_state_changes.labels(self._exchange, circuit.state).inc()
+        self._log_change(before)
 
-    def _become(self, health: CircuitState) -> None:
-        before, self._health = self._health, health
-        well = health.state is ExchangeState.OK
-        if health.state is not before.state or (not well and health.until != before.until):
-            self._told = True
-            self._report(self._exchange, health)
-        if health.state is before.state:
+    def _log_change(self, before: CircuitState) -> None:
+        exchange, circuit = self._exchange, self._circuit
+        if circuit.state is ExchangeState.OK:
+            log.info(
+                f"Circuit closed for {exchange}: requests continue",
+                action="exchange_state",
+                exchange=exchange,
+                state=circuit.state,
+            )
             return
-        self._show()
-        self._wake()
-        self._metrics.exchange_state_changes.labels(self._exchange, health.state).inc()
-        if well:
-            log.info("An exchange is well again", action="exchange_state", exchange=self._exchange, state=health.state)
-            return
+        failure = circuit.last_failure
+        retry_after = failure.retry_after if failure else None
+        given = "no Retry-After" if retry_after is None else f"Retry-After {retry_after:.0f} s"
+        change = "opened" if before.state is ExchangeState.OK else f"changed from {before.state}"
         log.warning(
-            "An exchange is not well: its runs wait, or end without a request",
+            f"Circuit {change} for {exchange}: requests are suspended until {self._until():%H:%M:%S} UTC "
+            f"({circuit.state}, {given})",
             action="exchange_state",
-            exchange=self._exchange,
-            state=health.state,
+            exchange=exchange,
+            state=circuit.state,
             before=before.state,
-            wait_seconds=round(health.until - self._monotonic(), 1),
-            error=health.why.message if health.why else None,
+            wait_seconds=round(self._wait_seconds(), 1),
+            error=failure.message if failure else None,
         )
 
-    def _show(self) -> None:
+    def _update_gauge(self) -> None:
         for state in ExchangeState:
-            self._metrics.exchange_state.labels(self._exchange, state).set(state is self._health.state)
+            self._metrics.exchange_state.labels(self._exchange, state).set(state is self._circuit.state)
 
-    def _wake(self) -> None:
+    def _wake_waiting_runs(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def _deferred(self) -> RequestDeferred:
-        health = self._health
-        error_class, words = _CLASSES[health.state]
-        wait = max(0.0, health.until - self._monotonic())
-        said = f" It said: {health.why.message}" if health.why else ""
-        message = (
-            f"{self._exchange} {words} {datetime.now(UTC) + timedelta(seconds=wait):%Y-%m-%d %H:%M:%S} UTC; "
-            f"the next run collects what this one did not.{said}"
+    def _wait_seconds(self) -> float:
+        return max(0.0, self._circuit.until - self._monotonic())
+
+    def _until(self) -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=self._wait_seconds())
+
+    def _deferral(self) -> RequestDeferred:
+        error_class, reason = _REASONS[self._circuit.state]
+        failure = self._circuit.last_failure
+        last_error = f" Last error: {failure.message}" if failure else ""
+        return RequestDeferred(
+            error_class,
+            f"{self._exchange} {reason} {self._until():%Y-%m-%d %H:%M:%S} UTC; "
+            f"the next run collects what this one did not.{last_error}",
+            wait=None if self._probe_in_flight else self._wait_seconds(),
+            until_is_known=failure is not None and failure.retry_after is not None,
+            circuit_changed=self._changed,
         )
-        told = health.why is not None and health.why.retry_after is not None
-        wait_or_probe = None if self._probed else wait
-        return RequestDeferred(error_class, message, wait=wait_or_probe, told=told, changed=self._changed)

@@ -1,6 +1,6 @@
-"""How an exchange fares, seen from all runs that ask it: one state machine per exchange. Pure, time is an argument.
+"""The state of an exchange's circuit, shared by all runs: one state machine per exchange. Pure, time is an argument.
 
-Seconds are those of the caller's monotonic clock.
+Times are seconds of the caller's monotonic clock.
 """
 
 from dataclasses import dataclass, replace
@@ -15,30 +15,29 @@ from runtime.waiting import exponential_delay
 
 @dataclass(frozen=True, kw_only=True)
 class ProbePolicy:
-    """When to look again where the exchange does not say: `first`, then twice as long each time, up to `longest`."""
+    """When to send probes if the exchange gives no retry time. The wait doubles after each failed probe. Seconds."""
 
-    first: float = 2.0
-    longest: float = 60.0
-    strikes: int = 5
-    """So many requests in a row that no answer came to make an exchange unreachable."""
+    initial_wait: float = 2.0
+    max_wait: float = 60.0
+    failure_limit: int = 5
+    """The number of consecutive requests without a response that makes an exchange unreachable."""
 
 
 @dataclass(frozen=True)
 class CircuitState:
-    """What is known of one exchange."""
+    """The known state of one exchange. The circuit is closed if the state is `ok`, otherwise open."""
 
     state: ExchangeState = ExchangeState.OK
     until: float = 0.0
-    """No request before this instant."""
+    """No request is sent before this time."""
     failures: int = 0
-    """While ok: requests in a row that came to nothing. Otherwise: failed probes."""
-    why: ExchangeFailure | None = None
-    """What it said last."""
+    """If closed: consecutive requests without a response. If open: failed probes."""
+    last_failure: ExchangeFailure | None = None
 
 
 CLOSED: Final = CircuitState()
 
-_NO_ANSWER: Final = frozenset({ErrorClass.UNAVAILABLE, ErrorClass.TIMEOUT, ErrorClass.NETWORK})
+_NO_RESPONSE: Final = frozenset({ErrorClass.UNAVAILABLE, ErrorClass.TIMEOUT, ErrorClass.NETWORK})
 _STATES: Final = {
     ErrorClass.RATE_LIMITED: ExchangeState.THROTTLED,
     ErrorClass.BANNED: ExchangeState.BANNED,
@@ -46,67 +45,75 @@ _STATES: Final = {
 }
 
 
-def health_of(event: ExchangeHealthChanged, now: datetime, monotonic: float, longest: float) -> CircuitState:
-    """The health that `event` tells of; `FINE` if it has ended by `now`. The inverse of `health_event`.
+def circuit_from_event(event: ExchangeHealthChanged, now: datetime, monotonic: float, max_wait: float) -> CircuitState:
+    """The circuit state that `event` contains; `CLOSED` if it has ended by `now`. The inverse of `health_event`.
 
-    `monotonic` is the instant `now` on the clock of `Health.until`. `longest`: seconds, as a limit for dates that
-    cannot be true.
+    `monotonic` is the time `now` on the clock of `CircuitState.until`. `max_wait`: the longest wait in seconds; an end
+    that is later is invalid and is shortened.
     """
     if event.state is ExchangeState.OK or event.until is None or event.until <= now:
         return CLOSED
-    wait = min(longest, (event.until - now) / timedelta(seconds=1))
-    why = ExchangeFailure(
+    wait = min(max_wait, (event.until - now) / timedelta(seconds=1))
+    failure = ExchangeFailure(
         event.error_class or ErrorClass.UNAVAILABLE,
         event.reason or f"{event.exchange} was {event.state}",
         retryable=True,
-        # An unreachable exchange named no end: any answer shows that it is well again.
+        # An unreachable exchange gave no end time, so any response closes the circuit.
         retry_after=None if event.state is ExchangeState.UNREACHABLE else wait,
     )
-    return CircuitState(event.state, monotonic + wait, 0, why)
+    return CircuitState(event.state, monotonic + wait, 0, failure)
 
 
-def after_answer(health: CircuitState, asked_under: CircuitState) -> CircuitState:
-    """A request was answered. `asked_under`: the health when it was let through.
+def after_response(circuit: CircuitState, admitted_under: CircuitState) -> CircuitState:
+    """The state after a response. `admitted_under`: the state when the request was admitted.
 
-    An answer to what was asked before a ban says nothing about the ban. One that comes from an exchange which we took
-    for unreachable does.
+    A response to a request from before a ban does not end the ban. But any response shows that an exchange is not
+    unreachable, if that state was only an estimate.
     """
-    guessed = health.state is ExchangeState.UNREACHABLE and health.why is not None and health.why.retry_after is None
-    if health.state is ExchangeState.OK or guessed or asked_under is health:
+    is_estimate = (
+        circuit.state is ExchangeState.UNREACHABLE
+        and circuit.last_failure is not None
+        and circuit.last_failure.retry_after is None
+    )
+    if circuit.state is ExchangeState.OK or is_estimate or admitted_under is circuit:
         return CLOSED
-    return health
+    return circuit
 
 
 def after_failure(
-    health: CircuitState, failure: ExchangeFailure, *, asked_under: CircuitState, now: float, policy: ProbePolicy
+    circuit: CircuitState, failure: ExchangeFailure, *, admitted_under: CircuitState, now: float, policy: ProbePolicy
 ) -> CircuitState:
-    """A request failed. Failures that are an answer of a kind (an unknown symbol) do not count against the exchange."""
-    well, probed = health.state is ExchangeState.OK, asked_under is health and health.state is not ExchangeState.OK
-    state = _state_after(health, failure, well=well, probed=probed, policy=policy)
+    """The state after a failed request. Some failures are normal responses, such as an unknown symbol; these do not
+    open the circuit.
+    """
+    was_closed = circuit.state is ExchangeState.OK
+    was_probe = admitted_under is circuit and not was_closed
+    state = _state_after(circuit, failure, was_closed=was_closed, was_probe=was_probe, policy=policy)
     if state is None:
-        return after_answer(health, asked_under)
+        return after_response(circuit, admitted_under)
     if state is ExchangeState.OK:
-        return replace(health, failures=health.failures + 1, why=failure)
-    unasked_for = failure.error_class not in _STATES and failure.retry_after is None
-    if state is health.state and not probed and unasked_for:
-        return health
-    failures = 0 if well else health.failures + probed
-    worse = CircuitState(state, now + _wait(state, failure, failures, policy), failures, failure)
-    # Many were under way when the first was refused: what they heard may lengthen the wait, and never shortens it.
-    return worse if well or probed or worse.until > health.until else health
+        return replace(circuit, failures=circuit.failures + 1, last_failure=failure)
+    gives_no_end = failure.error_class not in _STATES and failure.retry_after is None
+    if state is circuit.state and not was_probe and gives_no_end:
+        return circuit
+    failures = 0 if was_closed else circuit.failures + was_probe
+    opened = CircuitState(state, now + _wait(state, failure, failures, policy), failures, failure)
+    # Many requests were in flight when the first was refused. Their failures may lengthen the wait, but not shorten it.
+    return opened if was_closed or was_probe or opened.until > circuit.until else circuit
 
 
 def _state_after(
-    health: CircuitState, failure: ExchangeFailure, *, well: bool, probed: bool, policy: ProbePolicy
+    circuit: CircuitState, failure: ExchangeFailure, *, was_closed: bool, was_probe: bool, policy: ProbePolicy
 ) -> ExchangeState | None:
-    """The state that the failure speaks for; None: for none, it was an answer."""
-    if (named := _STATES.get(failure.error_class)) is not None:
-        return named
-    if failure.error_class in _NO_ANSWER:
-        strikes = policy.strikes if failure.retry_after is None else 1
-        return ExchangeState.UNREACHABLE if probed or (well and health.failures + 1 >= strikes) else health.state
-    if failure.error_class is ErrorClass.BAD_RESPONSE and probed:
-        return health.state  # a page of HTML does not say that all is well again
+    """The exchange's state according to the failure. None: the failure is a normal response."""
+    if (state := _STATES.get(failure.error_class)) is not None:
+        return state
+    if failure.error_class in _NO_RESPONSE:
+        limit = policy.failure_limit if failure.retry_after is None else 1
+        opens = was_probe or (was_closed and circuit.failures + 1 >= limit)
+        return ExchangeState.UNREACHABLE if opens else circuit.state
+    if failure.error_class is ErrorClass.BAD_RESPONSE and was_probe:
+        return circuit.state  # an unreadable response, such as an HTML page, does not prove that the outage is over
     return None if failure.retry_after is None else ExchangeState.THROTTLED
 
 
@@ -114,5 +121,5 @@ def _wait(state: ExchangeState, failure: ExchangeFailure, failures: int, policy:
     if failure.retry_after is not None:
         return failure.retry_after
     if state is ExchangeState.BANNED:
-        return policy.longest  # a ban that names no end grows with every request that is made meanwhile
-    return exponential_delay(policy.first, policy.longest, failures)
+        return policy.max_wait  # each request during a ban may extend it
+    return exponential_delay(policy.initial_wait, policy.max_wait, failures)

@@ -1,4 +1,4 @@
-"""One long-lived client per exchange: the rate budget, the clock and the markets that all its runs share."""
+"""One long-lived client per exchange. All its runs share the rate limit, the circuit, the clock and the markets."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -9,51 +9,54 @@ from typing import Any, Final
 import ccxt.async_support as ccxt
 
 from collector.exchange.circuit_breaker import CircuitBreaker
-from collector.exchange.circuit_state import CircuitState, ProbePolicy, health_of
+from collector.exchange.circuit_state import CircuitState, ProbePolicy, circuit_from_event
 from collector.exchange.clock import ExchangeClock
-from collector.exchange.errors import LONGEST_RETRY_AFTER, failure_of, is_too_long
+from collector.exchange.errors import LONGEST_RETRY_AFTER, is_retry_after_too_long, translate_error
 from collector.exchange.failures import ExchangeFailure
 from collector.exchange.markets import Markets
 from collector.exchange.rate_limiter import RateLimiter
 from collector.exchange.response_shape import is_list_of_candles
-from collector.exchange.strict_http import LAST, Exchanged, strict
+from collector.exchange.strict_http import LAST_REQUEST, RequestRecord, strict_class
 from collector.exchange.traits import traits_of
 from collector.metrics import CollectorMetrics
 from contracts.exchanges import ExchangeHealthChanged
 from contracts.vocabulary import ErrorClass
 from runtime.logs import log
 
-LARGEST_PAGE: Final = 1000
-"""Some exchanges give more rows at once (Bitfinex 10,000); a page of ours fits into one event."""
+MAX_PAGE: Final = 1000
+"""Rows per page. Some exchanges send more per request, but a page of this size fits into one event."""
 
-_PUBLIC_KINDS: Final = {"spot": frozenset({"spot"}), "swap": frozenset({"swap", "linear", "inverse", "contract"})}
+_CCXT_MARKET_TYPES: Final = {"spot": frozenset({"spot"}), "swap": frozenset({"swap", "linear", "inverse", "contract"})}
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What an exchange answered to a request for candles, not looked at yet."""
+class CandleResponse:
+    """An exchange's response to a request for candles, not validated yet."""
 
     rows: list[Any]
-    """As ccxt parsed them, of any quality."""
-    asked_ms: int
-    """The exchange's time when the request left, milliseconds: what was closed by then is final."""
+    """As ccxt parsed them; they may be invalid."""
+    as_of_ms: int
+    """The exchange's time when the request was sent. Candles that were closed then are final."""
     fetched_at: datetime
 
 
 @dataclass(frozen=True)
 class ClientOptions:
-    """How clients behave, whatever the exchange."""
+    """Options that apply to the clients of all exchanges."""
 
     request_timeout_seconds: float = 10.0
     markets_refresh_seconds: float = 900.0
     url_overrides: Mapping[str, str] | None = None
-    """Exchange id to base URL; see `point_at`."""
-    probing: ProbePolicy = field(default_factory=ProbePolicy)
+    """Exchange id to base URL; see `redirect_requests`."""
+    probe_policy: ProbePolicy = field(default_factory=ProbePolicy)
     longest_retry_after_seconds: float = LONGEST_RETRY_AFTER
 
 
 class ExchangeClient:
-    """One exchange. Spot and swap markets are two ccxt instances under one rate limit, made when first needed."""
+    """The client of one exchange.
+
+    Spot and swap markets are two ccxt instances with one rate limit. Each is built when it is needed.
+    """
 
     def __init__(
         self,
@@ -63,177 +66,193 @@ class ExchangeClient:
         clock: ExchangeClock,
         report: Callable[[str, CircuitState], None],
     ) -> None:
-        """Raises `ExchangeFailure` when ccxt does not know the exchange, or not its candles."""
+        """Raises `ExchangeFailure` if ccxt does not know the exchange, or cannot read its candles."""
         self.exchange = exchange
         self.traits = traits_of(exchange)
         self._options, self._metrics, self._clock = options, metrics, clock
         self._ok = metrics.requests.labels(exchange, "ok")
         metrics.clock_skew.labels(exchange).set_function(clock.skew)
-        self._books: dict[str, tuple[Any, Markets]] = {}
-        self._throttle: RateLimiter | None = None
-        self._breaker = CircuitBreaker(exchange, options.probing, metrics, clock.monotonic, report)
-        self._sample = self._instance("spot")
-        if not self._sample.has.get("fetchOHLCV"):
-            raise ExchangeFailure(ErrorClass.NOT_SUPPORTED, f"{exchange} offers no candles", retryable=False)
+        self._by_kind: dict[str, tuple[Any, Markets]] = {}
+        """Kind of market (spot or swap) to the ccxt instance and its markets."""
+        self._rate_limiter: RateLimiter | None = None
+        self._breaker = CircuitBreaker(exchange, options.probe_policy, metrics, clock.monotonic, report)
+        self._spot_client = self._build_client("spot")
+        if not self._spot_client.has.get("fetchOHLCV"):
+            raise ExchangeFailure(
+                ErrorClass.NOT_SUPPORTED, f"{exchange} has no candles that ccxt can read", retryable=False
+            )
 
     def adopt(self, event: ExchangeHealthChanged) -> None:
-        """Take over what another collector has published of this exchange."""
-        now, longest = datetime.now(UTC), self._options.longest_retry_after_seconds
-        self._breaker.adopt(health_of(event, now, self._clock.monotonic(), longest))
+        """Adopt the circuit state of this exchange that another collector has published."""
+        now, max_wait = datetime.now(UTC), self._options.longest_retry_after_seconds
+        self._breaker.adopt(circuit_from_event(event, now, self._clock.monotonic(), max_wait))
 
     def now_ms(self) -> int:
-        """The exchange's time, milliseconds since the epoch; never ahead of it by its own dates."""
+        """The exchange's time in milliseconds since the epoch, as `ExchangeClock` estimates it."""
         return self._clock.now_ms()
 
     def page_limit(self, symbol: str) -> int:
-        """How many candles to ask for at once."""
+        """The number of candles to request per page."""
         kind = _kind_of(symbol)
-        features = self._sample.features.get(kind) or {}
+        features = self._spot_client.features.get(kind) or {}
         if kind == "swap":
             base_quote, settle = symbol.split(":", 1)
             features = features.get("linear" if base_quote.endswith("/" + settle) else "inverse") or {}
         limit = (features.get("fetchOHLCV") or {}).get("limit") or self.traits.default_page_limit
-        return min(int(limit), LARGEST_PAGE)
+        return min(int(limit), MAX_PAGE)
 
     async def require(self, symbol: str, timeframe: str) -> None:
-        """Return once this series can be asked for. Raises `ExchangeFailure`. Reads the markets when first called."""
-        if timeframe not in (self._sample.timeframes or {}):
-            offered = ", ".join(self._sample.timeframes or {})
+        """Return if the exchange has this symbol and timeframe; otherwise raise `ExchangeFailure`.
+
+        The first call reads the markets.
+        """
+        if timeframe not in (self._spot_client.timeframes or {}):
+            available = ", ".join(self._spot_client.timeframes or {})
             raise ExchangeFailure(
-                ErrorClass.NOT_SUPPORTED, f"{self.exchange} has no {timeframe} candles, only {offered}", retryable=False
+                ErrorClass.NOT_SUPPORTED,
+                f"{self.exchange} has no {timeframe} candles, only {available}",
+                retryable=False,
             )
-        _, markets = self._book(symbol)
+        _, markets = self._client_and_markets(symbol)
         await markets.require(symbol)
 
-    async def fetch(self, symbol: str, timeframe: str, since: int, limit: int) -> Answer:
-        """Candles that open at `since` or later, `limit` or so; there may be earlier and more. `require` it first.
+    async def fetch(self, symbol: str, timeframe: str, since: int, limit: int) -> CandleResponse:
+        """Request about `limit` candles that open at `since` (ms) or later.
 
-        Raises `ExchangeFailure`.
+        The response may contain more candles, and earlier ones. Call `require` before. Raises `ExchangeFailure`.
         """
-        client, _ = self._book(symbol)
-        exchanged = Exchanged(sent_ms=self.now_ms())
-        LAST.set(exchanged)
+        client, _ = self._client_and_markets(symbol)
+        record = RequestRecord(sent_ms=self.now_ms())
+        LAST_REQUEST.set(record)
         rows = await self._call(lambda: client.fetch_ohlcv(symbol, timeframe, since, limit))
-        if not is_list_of_candles(self.traits.candle_list_path, exchanged.body):
-            raise self._counted(
+        if not is_list_of_candles(self.traits.candle_list_path, record.body):
+            raise self._count_failure(
                 ExchangeFailure(
                     ErrorClass.BAD_RESPONSE,
-                    f"{self.exchange} sent JSON without a list of candles: {exchanged.body!r:.200}",
+                    f"{self.exchange} sent JSON without a list of candles: {record.body!r:.200}",
                     retryable=True,
                 )
             )
         self._ok.inc()
-        return Answer(rows, exchanged.asked_ms, datetime.now(UTC))
+        return CandleResponse(rows, record.as_of_ms, datetime.now(UTC))
 
     async def close(self) -> None:
-        for client, markets in self._books.values():
+        for client, markets in self._by_kind.values():
             await markets.close()
             await client.close()
-        self._books.clear()
+        self._by_kind.clear()
 
-    async def _call(self, ask: Callable[[], Awaitable[Any]]) -> Any:
-        """Ask the exchange. What is raised is an `ExchangeFailure`."""
-        with self._breaker.passing() as health:
+    async def _call(self, send_request: Callable[[], Awaitable[Any]]) -> Any:
+        """The result of `send_request`. Raises only `ExchangeFailure`."""
+        with self._breaker.admit_request() as admitted_under:
             try:
-                answer = await ask()
+                result = await send_request()
             except ExchangeFailure:
                 raise
             except Exception as error:
                 if not isinstance(error, ccxt.BaseError | OSError):
-                    log.warning("ccxt tripped over an answer", action="unexpected_answer", exc_info=error)
-                failure = self._counted(self._failure_of(error))
-                self._breaker.failed(failure, health)
+                    log.warning(
+                        f"ccxt could not process a response of {self.exchange}; the request counts as failed",
+                        action="unexpected_answer",
+                        exc_info=error,
+                    )
+                failure = self._count_failure(self._translate(error))
+                self._breaker.record_failure(failure, admitted_under)
                 raise failure from error
-            self._breaker.answered(health)
-            return answer
+            self._breaker.record_response(admitted_under)
+            return result
 
-    def _failure_of(self, error: Exception) -> ExchangeFailure:
-        longest = self._options.longest_retry_after_seconds
-        failure = failure_of(error, self.exchange, datetime.now(UTC), longest)
-        if is_too_long(error, longest):
+    def _translate(self, error: Exception) -> ExchangeFailure:
+        max_wait = self._options.longest_retry_after_seconds
+        failure = translate_error(error, self.exchange, datetime.now(UTC), max_wait)
+        if is_retry_after_too_long(error, max_wait):
             log.warning(
-                "Exchange sent a Retry-After that is too long, it is shortened to the maximum",
+                f"{self.exchange} sent a Retry-After above LONGEST_RETRY_AFTER_SECONDS; it is shortened to this limit",
                 action="retry_after_shortened",
                 exchange=self.exchange,
                 retry_after=getattr(error, "retry_after", None),
-                maximum_seconds=longest,
+                maximum_seconds=max_wait,
             )
         return failure
 
-    def _sending(self) -> int:
+    def _on_send(self) -> int:
         self._breaker.check()
         return self._clock.now_ms()
 
-    def _counted(self, failure: ExchangeFailure) -> ExchangeFailure:
+    def _count_failure(self, failure: ExchangeFailure) -> ExchangeFailure:
         self._metrics.requests.labels(self.exchange, failure.error_class).inc()
         return failure
 
-    def _book(self, symbol: str) -> tuple[Any, Markets]:
+    def _client_and_markets(self, symbol: str) -> tuple[Any, Markets]:
         kind = _kind_of(symbol)
-        if kind not in self._books:
-            client = self._sample if kind == "spot" else self._instance(kind)
+        if kind not in self._by_kind:
+            client = self._spot_client if kind == "spot" else self._build_client(kind)
 
             async def read() -> list[Any]:
                 markets: list[Any] = await self._call(client.fetch_markets)
                 self._ok.inc()
                 return markets
 
-            self._books[kind] = (
+            self._by_kind[kind] = (
                 client,
                 Markets(
                     client,
                     read,
                     refresh_seconds=self._options.markets_refresh_seconds,
-                    loaded=self._metrics.markets.labels(self.exchange, kind).set,
+                    on_loaded=self._metrics.markets.labels(self.exchange, kind).set,
                     now=self._clock.monotonic,
                 ),
             )
-        return self._books[kind]
+        return self._by_kind[kind]
 
-    def _instance(self, kind: str) -> Any:
+    def _build_client(self, kind: str) -> Any:
         if self.exchange not in ccxt.exchanges:
             raise ExchangeFailure(
-                ErrorClass.NOT_SUPPORTED, f"ccxt {ccxt.__version__} knows no exchange {self.exchange}", retryable=False
+                ErrorClass.NOT_SUPPORTED,
+                f"ccxt {ccxt.__version__} does not support the exchange {self.exchange}",
+                retryable=False,
             )
-        client = strict(getattr(ccxt, self.exchange))({"timeout": int(self._options.request_timeout_seconds * 1000)})
+        client = strict_class(getattr(ccxt, self.exchange))(
+            {"timeout": int(self._options.request_timeout_seconds * 1000)}
+        )
         client.timeout_on_exit = 0
         client.enableLastHttpResponse = client.enableLastJsonResponse = client.enableLastResponseHeaders = False
-        only_markets_of(client, kind)
+        restrict_markets(client, kind)
         if (base := (self._options.url_overrides or {}).get(self.exchange)) is not None:
-            point_at(client, base)
-        if self._throttle is None:
-            self._throttle = RateLimiter(
+            redirect_requests(client, base)
+        if self._rate_limiter is None:
+            self._rate_limiter = RateLimiter(
                 client.rateLimit,
-                self._metrics.throttle_wait.labels(self.exchange).observe,
+                self._metrics.rate_limit_wait.labels(self.exchange).observe,
                 self._clock.monotonic,
                 check=self._breaker.check,
             )
-        client.throttler = self._throttle
-        client.on_send, client.on_date = self._sending, self._clock.observe
+        client.throttler = self._rate_limiter
+        client.on_send, client.on_date = self._on_send, self._clock.observe
         return client
 
 
 class ExchangeClients:
-    """The clients of this process, made when first asked for, closed together."""
+    """The clients of this process. Each is built at its first use; `close` closes all."""
 
     def __init__(
         self,
         options: ClientOptions,
         metrics: CollectorMetrics,
         make_clock: Callable[[], ExchangeClock] = ExchangeClock,
-        report: Callable[[str, CircuitState], None] = lambda _exchange, _health: None,
-        published: Callable[[str], ExchangeHealthChanged | None] = lambda _exchange: None,
+        report: Callable[[str, CircuitState], None] = lambda _exchange, _circuit: None,
+        latest_published: Callable[[str], ExchangeHealthChanged | None] = lambda _exchange: None,
     ) -> None:
-        """`tell` hears how each exchange fares, whenever that changes. `published` returns the latest event about an
-        exchange, by whichever collector.
+        """`report`: see `CircuitBreaker`. `latest_published` returns the latest event about an exchange, from any
+        collector.
         """
         self._options, self._metrics, self._make_clock, self._report = options, metrics, make_clock, report
-        self._published = published
+        self._latest_published = latest_published
         self._clients: dict[str, ExchangeClient] = {}
         self._adopted: dict[str, ExchangeHealthChanged] = {}
 
-    def of(self, exchange: str) -> ExchangeClient:
-        """Raises `ExchangeFailure` when ccxt cannot collect candles there. Call it inside the event loop."""
+    def get(self, exchange: str) -> ExchangeClient:
+        """Raises `ExchangeFailure` if ccxt cannot read candles of this exchange. Call it inside the event loop."""
         if exchange not in self._clients:
             self._clients[exchange] = ExchangeClient(
                 exchange, self._options, self._metrics, self._make_clock(), self._report
@@ -241,18 +260,18 @@ class ExchangeClients:
             self._adopt(exchange)
         return self._clients[exchange]
 
-    def follow(self, exchange: str, this_instance: str) -> None:
-        """Take over what another collector has published since we looked last. Call it if this exchange has one lane.
+    def adopt_published_state(self, exchange: str, this_instance: str) -> None:
+        """Adopt a circuit state that another collector has published since the last call.
 
-        Then the other collector has owned the lane. If there are several lanes, each collector has an address, and so
-        a ban, of its own.
+        Call it only if the exchange has one lane: the other collector has then owned this lane. If there are several
+        lanes, each collector has its own IP address, and a ban applies to one address only.
         """
-        event = self._published(exchange)
+        event = self._latest_published(exchange)
         if exchange in self._clients and event is not None and event.collector != this_instance:
             self._adopt(exchange)
 
     def _adopt(self, exchange: str) -> None:
-        event = self._published(exchange)
+        event = self._latest_published(exchange)
         if event is not None and self._adopted.get(exchange) is not event:
             self._adopted[exchange] = event
             self._clients[exchange].adopt(event)
@@ -267,28 +286,30 @@ def _kind_of(symbol: str) -> str:
     return "swap" if ":" in symbol else "spot"
 
 
-def only_markets_of(client: Any, kind: str) -> None:
-    """Ask for no more markets than needed: Bybit's full set is eleven requests, Binance's three and 50 MB."""
+def restrict_markets(client: Any, kind: str) -> None:
+    """Make ccxt read only the markets of this kind. To read all markets is expensive: three requests and 50 MB on
+    Binance, eleven requests on Bybit.
+    """
     client.has["fetchCurrencies"] = False
     options = client.options.get("fetchMarkets")
     types = options.get("types") if isinstance(options, dict) else None
-    wanted = _PUBLIC_KINDS[kind]
+    names = _CCXT_MARKET_TYPES[kind]
     if isinstance(types, list):
-        kept: Any = [each for each in types if each in wanted]
+        selected: Any = [each for each in types if each in names]
     elif isinstance(types, dict):
-        kept = {name: value if name in wanted else _nothing_of(value) for name, value in types.items()}
+        selected = {name: value if name in names else _disabled(value) for name, value in types.items()}
     else:
         return
-    if kept:
-        client.options["fetchMarkets"] = {**options, "types": kept}
+    if selected:
+        client.options["fetchMarkets"] = {**options, "types": selected}
 
 
-def _nothing_of(value: Any) -> Any:
+def _disabled(value: Any) -> Any:
     return dict.fromkeys(value, False) if isinstance(value, dict) else False
 
 
-def point_at(client: Any, base: str) -> None:
-    """Lead all REST requests to another server; the exchange's own host becomes the first part of the path."""
+def redirect_requests(client: Any, base: str) -> None:
+    """Send all REST requests to another server. The exchange's own host becomes the first part of the path."""
 
     def rewritten(urls: Any) -> Any:
         if isinstance(urls, str):

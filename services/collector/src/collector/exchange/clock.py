@@ -1,38 +1,39 @@
-"""What time it is at an exchange: its clock decides which candle is closed, not ours."""
+"""The time at an exchange. The exchange's clock decides if a candle is closed, not ours."""
 
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-_REMEMBERED: Final = 50
-_LARGEST_LEAD_SECONDS: Final = 600.0
-"""An exchange further ahead of us than this is not believed: we would take open candles for closed ones. One that is
-behind may be as far behind as it likes: at worst we collect a candle later."""
+_MAX_BOUNDS: Final = 50
+_MAX_LEAD_SECONDS: Final = 600.0
+"""A date that is further ahead of our clock is ignored: open candles would count as closed. A date in the past is
+accepted however old it is: at worst, a candle is collected later."""
 
 _STEP_SECONDS: Final = 5.0
-"""An answer dated so much earlier than expected was very slow, or the exchange's clock was set back: believe it."""
+"""If a date is this much earlier than expected, the response was very slow or the exchange's clock was set back. The
+date is then accepted."""
 
 
 class ExchangeClock:
-    """The latest instant that the exchange has certainly reached, from the Date headers of its answers.
+    """The latest time that the exchange has certainly reached, from the Date headers of its responses.
 
-    An answer dated 12:00:05 was sent at 12:00:05.0 at the earliest and has been under way since, so the exchange's
-    time is at least 12:00:05 plus what has passed since its arrival. The best of the last answers is within a
-    fraction of a second of the truth, and never ahead of it. Counted on the monotonic clock: a correction of our own
-    wall clock changes nothing. Without dates, or with dates that cannot be true, our wall clock is taken.
+    A response dated 12:00:05 was sent at 12:00:05.0 or later. So the exchange's time is at least 12:00:05 plus the time
+    since the response arrived. The highest of the last bounds is within a fraction of a second of the true time, and
+    never ahead of it. Time is measured with the monotonic clock, so that a correction of our wall clock has no effect.
+    If dates are missing or invalid, our wall clock is used.
     """
 
     def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._wall = wall
         self.monotonic = monotonic
-        self._bounds: deque[float] = deque(maxlen=_REMEMBERED)
+        self._bounds: deque[float] = deque(maxlen=_MAX_BOUNDS)
 
-    def observe(self, dated: float) -> None:
-        """An answer dated so (seconds since the epoch) has just arrived."""
-        if dated - self._wall() > _LARGEST_LEAD_SECONDS:
+    def observe(self, response_date: float) -> None:
+        """Record the date of a response that has just arrived (seconds since the epoch)."""
+        if response_date - self._wall() > _MAX_LEAD_SECONDS:
             return
-        bound = dated - self.monotonic()
+        bound = response_date - self.monotonic()
         if self._bounds and bound < max(self._bounds) - _STEP_SECONDS:
             self._bounds.clear()
         self._bounds.append(bound)
@@ -43,11 +44,11 @@ class ExchangeClock:
         if not self._bounds:
             return wall
         estimate = self.monotonic() + max(self._bounds)
-        return min(estimate, wall + _LARGEST_LEAD_SECONDS)
+        return min(estimate, wall + _MAX_LEAD_SECONDS)
 
     def now_ms(self) -> int:
         return int(self.now() * 1000)
 
     def skew(self) -> float:
-        """Seconds by which the exchange is ahead of us, as far as we know."""
+        """Estimated seconds by which the exchange's clock is ahead of ours."""
         return self.now() - self._wall()

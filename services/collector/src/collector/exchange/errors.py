@@ -1,7 +1,7 @@
-"""Foreign exceptions, translated once: ccxt's classes, aiohttp's, and what ccxt trips over inside a bad answer.
+"""Translates the exceptions of ccxt and aiohttp to `ExchangeFailure`. This is the only place that does so.
 
-ccxt's hierarchy does not tell what may be tried again (a connection cut in mid-body is a plain `ExchangeError`, a
-location block is `ExchangeNotAvailable`), so the cause and the HTTP status are looked at as well.
+ccxt's classes do not show which requests may be retried. For example, a connection that breaks within the body is a
+plain `ExchangeError`, and a blocked location is `ExchangeNotAvailable`. So the cause and the HTTP status count, too.
 """
 
 import math
@@ -17,15 +17,16 @@ from collector.exchange.traits import traits_of
 from contracts.vocabulary import ErrorClass
 
 LONGEST_RETRY_AFTER: Final = 86_400.0
-"""Seconds. Some exchanges send milliseconds, or dates years ahead: what is longer than this is not believed."""
+"""Seconds. Some exchanges send milliseconds, or dates in the far future: a longer wait is shortened to this."""
 
+# These statuses are read in the same way for every exchange, so they are not in the table of traits.
 _BANNED: Final = 418
-_BLOCKED_HERE: Final = 451
+_BLOCKED_LOCATION: Final = 451
 _NO_SUCH_PATH: Final = frozenset({404, 405})
-_LONGEST_DETAIL: Final = 300
+_MAX_DETAIL_LENGTH: Final = 300
 
 _CLASSES: Final[tuple[tuple[type[BaseException], ErrorClass, bool], ...]] = (
-    # The first that fits counts: subclasses before their bases. The flag says whether to try again.
+    # The first match counts, so subclasses come before their bases. The flag: whether the request may be retried.
     (ccxt.RateLimitExceeded, ErrorClass.RATE_LIMITED, True),
     (ccxt.DDoSProtection, ErrorClass.RATE_LIMITED, True),
     (ccxt.OnMaintenance, ErrorClass.MAINTENANCE, True),
@@ -47,81 +48,81 @@ _CLASSES: Final[tuple[tuple[type[BaseException], ErrorClass, bool], ...]] = (
     (OSError, ErrorClass.NETWORK, True),
 )
 
-_SENTENCES: Final = {
-    ErrorClass.RATE_LIMITED: "says that it was asked too often",
-    ErrorClass.BANNED: "has banned this address for asking too often",
+_REASONS: Final = {
+    ErrorClass.RATE_LIMITED: "refused the request: too many requests",
+    ErrorClass.BANNED: "has banned this IP address because of too many requests",
     ErrorClass.MAINTENANCE: "is under maintenance",
     ErrorClass.UNAVAILABLE: "is not available",
-    ErrorClass.TIMEOUT: "did not answer in time",
-    ErrorClass.NETWORK: "could not be reached, or the connection broke",
-    ErrorClass.BAD_RESPONSE: "sent an answer that cannot be read",
-    ErrorClass.AUTHENTICATION: "wants credentials for this",
+    ErrorClass.TIMEOUT: "did not respond in time",
+    ErrorClass.NETWORK: "could not be reached, or the connection was lost",
+    ErrorClass.BAD_RESPONSE: "sent a response that cannot be read",
+    ErrorClass.AUTHENTICATION: "requires credentials for this request",
     ErrorClass.BAD_SYMBOL: "does not know this symbol",
-    ErrorClass.BAD_REQUEST: "refused the request",
-    ErrorClass.NOT_SUPPORTED: "does not offer this",
+    ErrorClass.BAD_REQUEST: "rejected the request",
+    ErrorClass.NOT_SUPPORTED: "does not support this request",
     ErrorClass.EXCHANGE_ERROR: "reported an error",
 }
 
 
-def failure_of(
-    error: Exception, exchange: str, now: datetime, longest_wait: float = LONGEST_RETRY_AFTER
+def translate_error(
+    error: Exception, exchange: str, now: datetime, max_wait: float = LONGEST_RETRY_AFTER
 ) -> ExchangeFailure:
-    """Our word for what a ccxt call raised. Never raises itself, whatever the exchange sent.
+    """The `ExchangeFailure` for an exception of a ccxt call. It never raises, even if the response was invalid.
 
-    `longest_wait`: seconds; the wait that an exchange asks for is between 0 and this.
+    `max_wait`: seconds; the failure's `retry_after` is between 0 and this value.
     """
     error_class, retryable = _classify(error, exchange)
-    wait = _believable(getattr(error, "retry_after", None), longest_wait)
-    sentence = _SENTENCES.get(error_class, "failed")
-    if getattr(error, "http_status", None) == _BLOCKED_HERE:
-        sentence = "does not serve the place that this collector asks from (HTTP 451)"
-    message = f"{exchange} {sentence}{_until(wait, now)}: {_detail(error)}"
+    wait = _limited(getattr(error, "retry_after", None), max_wait)
+    reason = _REASONS.get(error_class, "failed")
+    if getattr(error, "http_status", None) == _BLOCKED_LOCATION:
+        reason = "does not serve the location of this collector (HTTP 451)"
+    message = f"{exchange} {reason}{_retry_after_text(wait, now)}: {_detail(error)}"
     return ExchangeFailure(error_class, message, retryable=retryable, retry_after=wait)
 
 
-def is_too_long(error: Exception, longest_wait: float) -> bool:
-    """Whether the exchange asked for a longer wait than is believed."""
-    asked: float | None = getattr(error, "retry_after", None)
-    return asked is not None and asked > longest_wait
+def is_retry_after_too_long(error: Exception, max_wait: float) -> bool:
+    """Whether the response's Retry-After is longer than `max_wait` seconds."""
+    retry_after: float | None = getattr(error, "retry_after", None)
+    return retry_after is not None and retry_after > max_wait
 
 
-def _believable(wait: float | None, longest: float) -> float | None:
+def _limited(wait: float | None, max_wait: float) -> float | None:
     if wait is None or math.isnan(wait):
         return None
-    return min(max(0.0, wait), longest)
+    return min(max(0.0, wait), max_wait)
 
 
-def _until(wait: float | None, now: datetime) -> str:
+def _retry_after_text(wait: float | None, now: datetime) -> str:
     if wait is None:
         return ""
-    return f", and asks to wait until {(now + timedelta(seconds=wait)).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f", with a Retry-After until {(now + timedelta(seconds=wait)).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _classify(error: Exception, exchange: str) -> tuple[ErrorClass, bool]:
-    told = _by_status(error) or _by_words(error, exchange)
-    if told is not None:
-        return told
+    specific = _classify_by_status(error) or _classify_by_phrase(error, exchange)
+    if specific is not None:
+        return specific
     if isinstance(error.__cause__, aiohttp.ClientError | OSError) and not isinstance(error, ccxt.RequestTimeout):
         return ErrorClass.NETWORK, True
-    for foreign, error_class, retryable in _CLASSES:
-        if isinstance(error, foreign):
+    for exception_class, error_class, retryable in _CLASSES:
+        if isinstance(error, exception_class):
             return error_class, retryable
-    # ccxt trips over an answer of an unexpected shape with whatever Python raises: KeyError, TypeError, ...
+    # If a response has an unexpected shape, ccxt raises errors of Python itself: KeyError, TypeError, ...
     return ErrorClass.BAD_RESPONSE, True
 
 
-def _by_status(error: Exception) -> tuple[ErrorClass, bool] | None:
+def _classify_by_status(error: Exception) -> tuple[ErrorClass, bool] | None:
     status = getattr(error, "http_status", None)
     if status == _BANNED:
         return ErrorClass.BANNED, True
-    if status == _BLOCKED_HERE:
+    if status == _BLOCKED_LOCATION:
         return ErrorClass.UNAVAILABLE, False
     if status in _NO_SUCH_PATH and type(error) is ccxt.ExchangeNotAvailable:
         return ErrorClass.BAD_REQUEST, False
     return None
 
 
-def _by_words(error: Exception, exchange: str) -> tuple[ErrorClass, bool] | None:
+def _classify_by_phrase(error: Exception, exchange: str) -> tuple[ErrorClass, bool] | None:
     if type(error) is not ccxt.ExchangeError:
         return None
     text = str(error)
@@ -137,4 +138,4 @@ def _detail(error: Any) -> str:
     if not isinstance(error, ccxt.BaseError):
         text = f"{type(error).__name__}: {text}"
     plain = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", text)).strip()
-    return plain if len(plain) <= _LONGEST_DETAIL else plain[: _LONGEST_DETAIL - 1] + "…"
+    return plain if len(plain) <= _MAX_DETAIL_LENGTH else plain[: _MAX_DETAIL_LENGTH - 1] + "…"

@@ -1,17 +1,17 @@
-"""What may go wrong with an exchange, in our words: the class answers for the log, `retryable` for the machine."""
+"""Failures of exchanges: `error_class` is for the run log, `retryable` for the retry policy."""
 
 import asyncio
 
 from contracts.vocabulary import ErrorClass
 
 
-class ExchangeFailure(Exception):  # noqa: N818 -- it names what happened
-    """An exchange did not give what was asked for. Raised at the border; no foreign exception passes it."""
+class ExchangeFailure(Exception):  # noqa: N818 -- it names the event
+    """A request to an exchange failed. All exceptions of ccxt and aiohttp are translated to this class."""
 
     def __init__(
         self, error_class: ErrorClass, message: str, *, retryable: bool, retry_after: float | None = None
     ) -> None:
-        """`message` is for a person. `retry_after`: seconds that the exchange asked for, counted from now."""
+        """`message` is shown to people. `retry_after`: the wait that the exchange requires, in seconds from now."""
         super().__init__(message)
         self.error_class = error_class
         self.message = message
@@ -20,14 +20,21 @@ class ExchangeFailure(Exception):  # noqa: N818 -- it names what happened
 
 
 class RequestDeferred(ExchangeFailure):
-    """Nothing was asked: the exchange is known not to be well, and somebody else looks whether it is again."""
+    """The request was not sent, because the exchange's circuit is open and this request is not the probe."""
 
     def __init__(
-        self, error_class: ErrorClass, message: str, *, wait: float | None, told: bool, changed: asyncio.Event
+        self,
+        error_class: ErrorClass,
+        message: str,
+        *,
+        wait: float | None,
+        until_is_known: bool,
+        circuit_changed: asyncio.Event,
     ) -> None:
-        """`wait`: seconds until it may be tried, None while a probe is under way; `told`: by the exchange, not guessed.
-        `changed` is set as soon as it is worth trying, or clear that it is not.
+        """`wait`: seconds until a request may be sent; None while a probe is in flight. `until_is_known`: the exchange
+        gave the end of the wait; otherwise it is estimated. `circuit_changed` is set as soon as the circuit has changed
+        or the probe has ended.
         """
         super().__init__(error_class, message, retryable=True, retry_after=wait)
-        self.told = told
-        self.changed = changed
+        self.until_is_known = until_is_known
+        self.circuit_changed = circuit_changed

@@ -1,6 +1,7 @@
 """Reads `exchange-health`, so that a ban survives a restart and a change of the lane's owner.
 
-Without a group: every collector reads the whole compacted topic at its start (one message per exchange) and follows it.
+It uses no consumer group. Every collector reads the whole compacted topic at its start (one message per exchange) and
+then continues to read new messages.
 """
 
 import asyncio
@@ -20,18 +21,18 @@ from runtime.settings import KafkaSettings
 from runtime.waiting import wait_for_event
 
 _POLL_MS: Final = 500
-_ASK_SECONDS: Final = 30.0
-_PAUSE_SECONDS: Final = 2.0
-_WAIT_SECONDS: Final = 15.0
+_KAFKA_TIMEOUT_SECONDS: Final = 30.0
+_RETRY_SECONDS: Final = 2.0
+_FIRST_READ_TIMEOUT_SECONDS: Final = 15.0
 
 
 class ExchangeHealthReader:
-    """Holds the latest event per exchange. `run` until `stop`; survives every outage of Kafka."""
+    """Holds the latest event per exchange. After an outage of Kafka it reads the topic again."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._latest: dict[str, ExchangeHealthChanged] = {}
-        self._read, self._stopping = asyncio.Event(), asyncio.Event()
+        self._is_read, self._stopping = asyncio.Event(), asyncio.Event()
 
     def background(self) -> Background:
         return Background("exchange health reader", self.run, self._stop)
@@ -40,30 +41,34 @@ class ExchangeHealthReader:
         return self._latest.get(exchange)
 
     async def wait_until_read(self) -> None:
-        """Return when everything was read that the topic held at the start, or after some seconds without success."""
-        if self._read.is_set():
+        """Return when all messages of the start have been read, or after 15 seconds."""
+        if self._is_read.is_set():
             return
         try:
-            async with asyncio.timeout(_WAIT_SECONDS):
-                await self._read.wait()
+            async with asyncio.timeout(_FIRST_READ_TIMEOUT_SECONDS):
+                await self._is_read.wait()
         except TimeoutError:
-            if not self._read.is_set():
+            if not self._is_read.is_set():
                 log.warning(
-                    "The state of exchanges could not be read from Kafka: runs start without it, and a ban that was "
-                    "seen before the start is not known",
+                    "Exchange states could not be read from Kafka: runs start without them, and bans from before the "
+                    "start are unknown until the topic is read. Check the connection to Kafka",
                     action="exchange_health_not_read",
                 )
-            self._read.set()
+            self._is_read.set()
 
     async def run(self) -> None:
         while not self._stopping.is_set():
             try:
-                await self._follow()
+                await self._read_topic()
             except (KafkaError, OSError) as error:
-                log.warning("Exchange health is read again", action="exchange_health_waiting", error=repr(error))
-                await wait_for_event(self._stopping, _PAUSE_SECONDS)
+                log.warning(
+                    "Reading exchange health from Kafka failed and will be retried",
+                    action="exchange_health_waiting",
+                    error=repr(error),
+                )
+                await wait_for_event(self._stopping, _RETRY_SECONDS)
 
-    async def _follow(self) -> None:
+    async def _read_topic(self) -> None:
         build = lambda: build_consumer(  # noqa: E731
             self._settings, group="exchange-health", client_id="collector-exchange-health", group_id=None
         )
@@ -74,7 +79,7 @@ class ExchangeHealthReader:
             name = topic_name(self._settings, EXCHANGE_HEALTH)
             partitions = [TopicPartition(name, number) for number in range(EXCHANGE_HEALTH.partitions)]
             consumer.assign(partitions)
-            async with asyncio.timeout(_ASK_SECONDS):
+            async with asyncio.timeout(_KAFKA_TIMEOUT_SECONDS):
                 ends = await consumer.end_offsets(partitions)
                 await consumer.seek_to_beginning(*partitions)
             while not self._stopping.is_set():
@@ -83,21 +88,21 @@ class ExchangeHealthReader:
             await close_consumer(consumer)
 
     async def _poll(self, consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> None:
-        if not self._read.is_set():
-            async with asyncio.timeout(_ASK_SECONDS):
-                behind = [each for each, end in ends.items() if await consumer.position(each) < end]
-            if not behind:
-                self._read.set()
+        if not self._is_read.is_set():
+            async with asyncio.timeout(_KAFKA_TIMEOUT_SECONDS):
+                unread = [each for each, end in ends.items() if await consumer.position(each) < end]
+            if not unread:
+                self._is_read.set()
         for records in (await consumer.getmany(timeout_ms=_POLL_MS)).values():
             for record in records:
-                self._take(record)
+                self._store(record)
 
-    def _take(self, record: ConsumerRecord) -> None:
+    def _store(self, record: ConsumerRecord) -> None:
         try:
             event = decode(EXCHANGE_HEALTH, record.value)
         except UnreadableMessage as unreadable:
             log.warning(
-                "A message about an exchange's health cannot be read and is left out",
+                "Skipped an unreadable message about an exchange's health",
                 action="exchange_health_unreadable",
                 partition=record.partition,
                 offset=record.offset,

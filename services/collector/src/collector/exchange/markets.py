@@ -1,4 +1,4 @@
-"""What an exchange trades: read once, shared by all who wait for it, and never replaced by garbage."""
+"""The markets of an exchange: read once, shared by all waiting runs, and never replaced by an invalid list."""
 
 import asyncio
 import time
@@ -12,8 +12,9 @@ from contracts.vocabulary import ErrorClass
 class Markets:
     """The markets of one ccxt instance.
 
-    ccxt's own loading is one task that dies with the first waiter that is cancelled, taking the others along, and it
-    keeps what an HTML page was parsed into: nothing. So the reading happens here, shielded, and is checked.
+    ccxt's own loading is one task. If the first waiting caller is cancelled, the task is cancelled for all callers. It
+    also stores the empty list that it parses from an HTML page. So this class reads the list itself, shields the
+    reading from cancellation, and checks the result.
     """
 
     def __init__(
@@ -22,14 +23,14 @@ class Markets:
         read: Callable[[], Awaitable[list[Any]]],
         *,
         refresh_seconds: float,
-        loaded: Callable[[int], None],
+        on_loaded: Callable[[int], None],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`read` asks the exchange and raises `ExchangeFailure`; `loaded` is told how many markets there are."""
+        """`read` sends the request and raises `ExchangeFailure`. `on_loaded` is called with the number of markets."""
         self._client = client
         self._read = read
         self._refresh_seconds = refresh_seconds
-        self._loaded = loaded
+        self._on_loaded = on_loaded
         self._now = now
         self._loading: asyncio.Task[None] | None = None
         self._read_at: float | None = None
@@ -37,7 +38,7 @@ class Markets:
     async def require(self, symbol: str) -> None:
         """Return when this symbol is known. Raises `ExchangeFailure`, `BAD_SYMBOL` if the exchange has no such market.
 
-        A market may be new: an unknown symbol makes the list be read again, unless that was done lately.
+        The market may be new. So an unknown symbol causes another read, unless the last one was too recent.
         """
         if self._read_at is None:
             await self._load()
@@ -48,7 +49,7 @@ class Markets:
         if symbol not in self._client.markets:
             raise ExchangeFailure(
                 ErrorClass.BAD_SYMBOL,
-                f"{self._client.id} has no market {symbol} among its {len(self._client.markets)}",
+                f"{self._client.id} has no market {symbol} among its {len(self._client.markets)} markets",
                 retryable=False,
             )
 
@@ -60,14 +61,14 @@ class Markets:
     async def _load(self) -> None:
         if self._loading is None:
             self._loading = asyncio.create_task(self._read_all(), name=f"markets of {self._client.id}")
-            self._loading.add_done_callback(self._finished)
-        # A waiter that runs out of time leaves; the reading goes on for the others.
+            self._loading.add_done_callback(self._on_done)
+        # If a caller is cancelled at its deadline, the reading continues for the others.
         await asyncio.shield(self._loading)
 
-    def _finished(self, loading: asyncio.Task[None]) -> None:
+    def _on_done(self, loading: asyncio.Task[None]) -> None:
         self._loading = None
         if not loading.cancelled():
-            loading.exception()  # seen, should nobody wait for it any more
+            loading.exception()  # marks the exception as retrieved, because all callers may have been cancelled
 
     async def _read_all(self) -> None:
         markets = await self._read()
@@ -76,6 +77,6 @@ class Markets:
                 ErrorClass.BAD_RESPONSE, f"{self._client.id} sent a list of markets without any market", retryable=True
             )
         self._client.set_markets(markets)
-        await self._client.load_markets()  # asks nothing: from here on ccxt's own calls to it return at once
+        await self._client.load_markets()  # sends no request; later calls by ccxt itself then return at once
         self._read_at = self._now()
-        self._loaded(len(self._client.markets))
+        self._on_loaded(len(self._client.markets))

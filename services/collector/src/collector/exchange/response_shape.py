@@ -1,6 +1,6 @@
-"""Whether an answer has a list of candles at all.
+"""Whether a response contains a list of candles.
 
-ccxt reads a missing field as an empty list, so `{"unexpected": 1}` and `{"candles": []}` look the same behind it.
+ccxt reads a missing field as an empty list. So its result is the same for `{"unexpected": 1}` and `{"candles": []}`.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from typing import Any
 from collector.exchange.traits import ANY_KEY
 
 _SEARCH_DEPTH = 4
-"""How many objects deep a list is looked for if the exchange's path is not known."""
+"""The number of nested objects that are searched for a list if the exchange's path is not known."""
 
 
 def is_list_of_candles(path: tuple[str, ...] | None, body: Any) -> bool:

@@ -1,4 +1,4 @@
-"""One run: every timeframe of a config from its exchange to Kafka, then the news of it."""
+"""One run: collect every timeframe of a config from its exchange, publish the candles, then report the result."""
 
 import asyncio
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ from runtime.logs import log
 
 @dataclass(frozen=True, kw_only=True)
 class Collector:
-    """What carries runs out."""
+    """Executes runs."""
 
     clients: ExchangeClients
     publisher: EventPublisher
@@ -35,88 +35,99 @@ class Collector:
     max_pages: int = 100
 
     async def collect(self, run: Run) -> None:
-        """Carry a run out and announce its ending, whatever happens; only cancelling it leaves it unannounced."""
-        announcing = asyncio.create_task(self.outcomes.started(run))
+        """Execute a run and report its end in every case, except when the call is cancelled."""
+        start_report = asyncio.create_task(self.outcomes.report_started(run))
         try:
             try:
-                series = await self._collect_all(run)
+                timeframe_runs = await self._collect_all(run)
             finally:
-                await announcing
+                await start_report
         except Exception as error:  # noqa: BLE001 -- a defect must end its run, not the consumer
-            await self.outcomes.broke(run, error)
+            await self.outcomes.report_crashed(run, error)
         else:
             failpoint("collector.after_candles")
-            await self.outcomes.finished(
-                run, tuple(each.result() for each in series), _covered(run.tick, series), deferred=_deferred(series)
+            await self.outcomes.report_finished(
+                run,
+                tuple(each.result() for each in timeframe_runs),
+                _covered_until(run.tick, timeframe_runs),
+                deferred=_all_deferred(timeframe_runs),
             )
 
     async def _collect_all(self, run: Run) -> list[TimeframeRun]:
         tick, loop = run.tick, asyncio.get_running_loop()
         deadline = loop.time() + tick.deadline_seconds
-        series = [TimeframeRun(tick.config.symbol, timeframe) for timeframe in tick.config.timeframes]
-        # All at once: the exchange's throttle sets the pace, and their latencies overlap.
-        await asyncio.gather(*(self._collect_one(tick, each, deadline) for each in series))
-        await self._publish(tick, series)
-        return series
+        timeframe_runs = [TimeframeRun(tick.config.symbol, timeframe) for timeframe in tick.config.timeframes]
+        # All at the same time: the rate limiter delays the requests, and their latencies overlap.
+        await asyncio.gather(*(self._collect_one(tick, each, deadline) for each in timeframe_runs))
+        await self._publish(tick, timeframe_runs)
+        return timeframe_runs
 
-    async def _collect_one(self, tick: TickDue, series: TimeframeRun, deadline: float) -> None:
-        """Fill the series; a failure of its exchange, its time or our program is its own and stays in it."""
+    async def _collect_one(self, tick: TickDue, timeframe_run: TimeframeRun, deadline: float) -> None:
+        """Collect one timeframe. Any failure is stored in `timeframe_run` and does not stop the other timeframes."""
         retrier = Retrier(tick.config.exchange, self.policy, deadline, self.metrics)
         try:
-            client = self.clients.of(tick.config.exchange)
+            client = self.clients.get(tick.config.exchange)
             async with asyncio.timeout_at(deadline):
-                await collect_timeframe(client, series, tick.window_start, retrier, self.max_pages)
+                await collect_timeframe(client, timeframe_run, tick.window_start, retrier, self.max_pages)
         except ExchangeFailure as failure:
-            series.failure = failure
+            timeframe_run.failure = failure
         except TimeoutError:
-            series.failure = deadline_failure(tick.deadline_seconds, retrier.last_failure)
-        except Exception as error:  # noqa: BLE001 -- as above; the other timeframes go on
-            log.exception("Collecting broke, this is a defect", action="collect_crashed", timeframe=series.timeframe)
+            timeframe_run.failure = deadline_failure(tick.deadline_seconds, retrier.last_failure)
+        except Exception as error:  # noqa: BLE001 -- a defect must not stop the other timeframes
+            log.exception(
+                "Collecting a timeframe crashed because of a defect: report it with this stack trace",
+                action="collect_crashed",
+                timeframe=timeframe_run.timeframe,
+            )
             message = f"a defect in the collector: {error!r:.300}"
-            series.failure = ExchangeFailure(ErrorClass.INTERNAL, message, retryable=False)
+            timeframe_run.failure = ExchangeFailure(ErrorClass.INTERNAL, message, retryable=False)
 
-    async def _publish(self, tick: TickDue, series: list[TimeframeRun]) -> None:
-        """All candles of the run, acknowledged; what Kafka does not take makes the run fail, and is read again."""
+    async def _publish(self, tick: TickDue, timeframe_runs: list[TimeframeRun]) -> None:
+        """Publish all candles and wait for the acknowledgements. Without them the run fails, and the next run repeats
+        the window.
+        """
         try:
-            await self.publisher.publish_many(CANDLES, [event for each in series for event in events_of(tick, each)])
+            await self.publisher.publish_many(
+                CANDLES, [event for each in timeframe_runs for event in candle_events(tick, each)]
+            )
         except PublishFailed as failure:
-            message = f"the candles were not acknowledged by Kafka: {failure}"
-            for each in series:
+            message = f"Kafka did not acknowledge the candles: {failure}"
+            for each in timeframe_runs:
                 each.failure = each.failure or ExchangeFailure(ErrorClass.INTERNAL, message, retryable=False)
                 each.batches.clear()
 
 
-def events_of(tick: TickDue, series: TimeframeRun) -> Iterable[CandlesCollected]:
-    """A series' candles as events, in order."""
-    for fetched_at, candles in series.batches:
+def candle_events(tick: TickDue, timeframe_run: TimeframeRun) -> Iterable[CandlesCollected]:
+    """The candles of one timeframe as events, in order."""
+    for fetched_at, candles in timeframe_run.batches:
         for start in range(0, len(candles), MAX_CANDLES_PER_EVENT):
-            # Not validated again: every row was, and the rest comes out of a tick that was. It would double the cost.
+            # Not validated again, because the rows and the tick already are. It would double the cost.
             yield CandlesCollected.model_construct(
                 event_id=uuid4(),
                 occurred_at=fetched_at,
                 run_id=tick.run_id,
                 exchange=tick.config.exchange,
                 symbol=tick.config.symbol,
-                timeframe=series.timeframe,
+                timeframe=timeframe_run.timeframe,
                 fetched_at=fetched_at,
                 rows=candles[start : start + MAX_CANDLES_PER_EVENT],
             )
 
 
-def _deferred(series: list[TimeframeRun]) -> bool:
-    """Whether all that failed did so because the exchange was not asked."""
-    failures = [each.failure for each in series if each.failure is not None]
+def _all_deferred(timeframe_runs: list[TimeframeRun]) -> bool:
+    """Whether timeframes failed, and all of them only because the request was deferred."""
+    failures = [each.failure for each in timeframe_runs if each.failure is not None]
     return bool(failures) and all(isinstance(failure, RequestDeferred) for failure in failures)
 
 
-def _covered(tick: TickDue, series: list[TimeframeRun]) -> datetime | None:
-    """Up to where all timeframes were read; None unless all were read to the end, and from where the tick asked.
+def _covered_until(tick: TickDue, timeframe_runs: list[TimeframeRun]) -> datetime | None:
+    """The time until which all timeframes were read. None if one was not read to its end.
 
-    A window that begins after what the exchange has reached was asked for by a clock that is ahead: what lies before
-    it was not read, and must not count as if it had been.
+    Also None if the window begins later than that time. The clock that set this window was ahead: the time before the
+    window was not read, and must not count as covered.
     """
-    read_until = {each.timeframe: each.read_until for each in series if each.read_until is not None}
-    if len(read_until) < len(series):
+    read_until = {each.timeframe: each.read_until for each in timeframe_runs if each.read_until is not None}
+    if len(read_until) < len(timeframe_runs):
         return None
     covered = datetime.fromtimestamp(covered_until(read_until) / 1000, UTC)
     return None if tick.window_start is not None and tick.window_start > covered else covered

@@ -1,7 +1,7 @@
-"""Which runs are in hand here, and which were finished lately: what to do with a tick follows from that.
+"""Runs that this process executes or has finished recently. They decide how a tick is handled.
 
-This is a courtesy, not a guarantee: it holds within one process. Across processes a run may be carried out twice, and
-that is harmless, because its id, its events' keys and its candles are the same.
+This only avoids duplicate work within one process and guarantees nothing. Two processes may execute the same run. That
+is harmless, because its id, the keys of its events and its candles are the same.
 """
 
 import asyncio
@@ -12,38 +12,38 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-_REMEMBERED: Final = 10_000
+_MAX_FINISHED_RUNS: Final = 10_000
 
 
 @dataclass(frozen=True)
 class MayStart:
-    """Carry it out."""
+    """The run may start now."""
 
 
 @dataclass(frozen=True)
 class AlreadyFinished:
-    """This very run was finished here: the tick is a late copy."""
+    """This run has finished in this process: the tick is a late duplicate."""
 
 
 @dataclass(frozen=True)
 class SameRunInFlight:
-    """This very run is being carried out: the tick is a copy, and done when the run is."""
+    """This run is in progress: the tick is a duplicate, and is finished when the run has ended."""
 
     ended: asyncio.Event
 
 
 @dataclass(frozen=True)
 class ConfigBusy:
-    """Another run of the same config is being carried out."""
+    """Another run of the same config is in progress."""
 
-    run_id: UUID
+    current_run: UUID
 
 
 @dataclass(frozen=True)
 class Queued:
-    """Another run of the same config is being carried out, and this one waits for its end."""
+    """Another run of the same config is in progress, and this run waits for its end."""
 
-    behind: UUID
+    current_run: UUID
     ended: asyncio.Event
 
 
@@ -62,31 +62,32 @@ class RunsInFlight:
         return len(self._ended)
 
     def admit(self, config_id: int, run_id: UUID, *, waits: bool = False) -> Admission:
-        """`waits`: the run waits for another run of its config to end. A run that does not wait is skipped.
+        """`waits`: the run waits until another run of its config has ended. A run that does not wait is skipped.
 
-        Ask again after `InHand` or `Queued`: several ticks may wait for the same end, and one of them begins.
+        After `SameRunInFlight` or `Queued`, call it again when the other run has ended: several ticks may wait for the
+        same end, and only one of them may start.
         """
         if run_id in self._finished:
             return AlreadyFinished()
         if (ended := self._ended.get(run_id)) is not None:
             return SameRunInFlight(ended)
-        if (other := self._by_config.get(config_id)) is not None:
-            return Queued(other, self._ended[other]) if waits else ConfigBusy(other)
+        if (current_run := self._by_config.get(config_id)) is not None:
+            return Queued(current_run, self._ended[current_run]) if waits else ConfigBusy(current_run)
         return MayStart()
 
     @contextmanager
-    def holding(self, config_id: int, run_id: UUID) -> Iterator[None]:
-        """The run is in hand; after leaving without an exception it counts as finished."""
+    def track(self, config_id: int, run_id: UUID) -> Iterator[None]:
+        """The run is in flight within the block. If the block raises nothing, the run then counts as finished."""
         ended = self._ended[run_id] = asyncio.Event()
         self._by_config[config_id] = run_id
         try:
             yield
-            self.remember(run_id)
+            self.mark_finished(run_id)
         finally:
             del self._ended[run_id], self._by_config[config_id]
             ended.set()
 
-    def remember(self, run_id: UUID) -> None:
+    def mark_finished(self, run_id: UUID) -> None:
         self._finished[run_id] = None
-        if len(self._finished) > _REMEMBERED:
+        if len(self._finished) > _MAX_FINISHED_RUNS:
             self._finished.popitem(last=False)

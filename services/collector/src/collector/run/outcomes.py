@@ -1,4 +1,4 @@
-"""The one place that says what became of a tick: the event, the log line and the metrics come from here together."""
+"""The one place that reports the start and the end of a run: as an event, in the log and in the metrics."""
 
 import time
 from collections.abc import Callable
@@ -17,19 +17,19 @@ from runtime.kafka.publisher import EventPublisher, PublishFailed
 from runtime.logs import log
 from runtime.waiting import Backoff
 
-_LONGEST_PAUSE_SECONDS: Final = 15.0
+_MAX_PUBLISH_WAIT_SECONDS: Final = 15.0
 
-Ending = Literal[RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.SKIPPED]
+FinalStatus = Literal[RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.SKIPPED]
 
 
 @dataclass(frozen=True)
 class Run:
-    """A tick that was taken up."""
+    """A tick whose run has started."""
 
     tick: TickDue
     started_at: datetime
     started_monotonic: float = field(default_factory=time.monotonic)
-    """The same moment in seconds of the monotonic clock."""
+    """The same time in seconds of the monotonic clock."""
 
     @property
     def deadline_at(self) -> datetime:
@@ -37,7 +37,7 @@ class Run:
 
 
 class Outcomes:
-    """Announces beginnings and endings of runs. Delivery: at least once; a run has one ending per process."""
+    """Reports starts and ends of runs. Delivery: at least once; each process reports one end per run."""
 
     def __init__(
         self,
@@ -49,8 +49,8 @@ class Outcomes:
         """`collector` names this instance in the run log."""
         self._publisher, self._metrics, self._collector, self._monotonic = publisher, metrics, collector, monotonic
 
-    async def started(self, run: Run) -> None:
-        """Never raises for Kafka's sake: the ending says everything again."""
+    async def report_started(self, run: Run) -> None:
+        """Does not raise if Kafka is unavailable: the event of the run's end contains the same facts."""
         tick, config = run.tick, run.tick.config
         lateness = (run.started_at - tick.scheduled_for).total_seconds()
         self._metrics.tick_lateness.labels(tick.trigger).observe(max(0.0, lateness))
@@ -70,47 +70,51 @@ class Outcomes:
         try:
             await self._publisher.publish(RUN_EVENTS, event)
         except PublishFailed as failure:
-            log.warning("A run's start could not be announced", action="run_start_publish_failed", error=str(failure))
+            log.warning(
+                "The start of a run could not be published; the run continues",
+                action="run_start_publish_failed",
+                error=str(failure),
+            )
 
-    async def finished(
+    async def report_finished(
         self, run: Run, results: tuple[TimeframeResult, ...], covered_until: datetime | None, *, deferred: bool = False
     ) -> None:
-        """A run that was carried out. It succeeded if every timeframe did; `covered_until` counts only then.
+        """Report a run that was executed. It succeeded if every timeframe did; `covered_until` is published only then.
 
-        `deferred`: what failed was not asked for, its exchange not being well. That was said aloud when it began, not
-        once more per run.
+        `deferred`: timeframes failed only because the exchange's circuit is open. This is logged at debug level,
+        because the change of the circuit was logged once for all runs.
         """
-        error_class, message = verdict(results)
+        error_class, message = run_error(results)
         if error_class is None:
             await self._end(run, RunStatus.SUCCESS, None, None, results, covered_until)
         else:
             if deferred:
                 self._metrics.runs_deferred.labels(run.tick.config.exchange, error_class).inc()
-            await self._end(run, RunStatus.FAILED, error_class, message, results, quietly=deferred)
+            await self._end(run, RunStatus.FAILED, error_class, message, results, log_as_debug=deferred)
 
-    async def broke(self, run: Run, error: Exception) -> None:
-        """A run that a defect of ours ended. Call it where the exception is being handled."""
-        log.exception("A run broke, this is a defect", action="run_crashed")
+    async def report_crashed(self, run: Run, error: Exception) -> None:
+        """Report a run that a defect of the collector ended. Call it in the `except` block of the exception."""
+        log.exception("Run crashed because of a defect: report it with this stack trace", action="run_crashed")
         await self._end(run, RunStatus.FAILED, ErrorClass.INTERNAL, f"a defect in the collector: {error!r:.300}", ())
 
-    async def skipped(self, run: Run, because_of: UUID) -> None:
-        """A tick whose config was still being collected."""
-        message = f"run {because_of} of the same config was still going on"
+    async def report_skipped(self, run: Run, current_run: UUID) -> None:
+        """Report a tick that is skipped, because `current_run` of the same config is in progress."""
+        message = f"run {current_run} of the same config was still in progress"
         await self._end(run, RunStatus.SKIPPED, ErrorClass.ALREADY_RUNNING, message, ())
 
     async def _end(
         self,
         run: Run,
-        status: Ending,
+        status: FinalStatus,
         error_class: ErrorClass | None,
         message: str | None,
         results: tuple[TimeframeResult, ...],
         covered_until: datetime | None = None,
         *,
-        quietly: bool = False,
+        log_as_debug: bool = False,
     ) -> None:
         tick, config = run.tick, run.tick.config
-        # A duration of the monotonic clock: a step of the wall clock must not show as one in the run log.
+        # Measured with the monotonic clock, so that a step of the wall clock does not change the duration.
         finished_at = run.started_at + timedelta(seconds=self._monotonic() - run.started_monotonic)
         event = RunFinished(
             occurred_at=finished_at,
@@ -130,10 +134,10 @@ class Outcomes:
             results=results,
             covered_until=covered_until,
         )
-        await self._insist_on_announcing(event)
-        self._count(event)
-        say = log.debug if quietly else log.info if status is RunStatus.SUCCESS else log.warning
-        say(
+        await self._publish_until_acknowledged(event)
+        self._update_metrics(event)
+        write_log = log.debug if log_as_debug else log.info if status is RunStatus.SUCCESS else log.warning
+        write_log(
             f"Run finished: {status}",
             action="run_finished",
             status=status,
@@ -143,17 +147,21 @@ class Outcomes:
             error=message,
         )
 
-    async def _insist_on_announcing(self, event: RunFinished) -> None:
-        """The work is done: while Kafka does not take the news, wait for it rather than do the work again."""
-        backoff = Backoff(0.5, _LONGEST_PAUSE_SECONDS)
+    async def _publish_until_acknowledged(self, event: RunFinished) -> None:
+        """Retry until Kafka acknowledges the end: the alternative, to raise, would repeat the whole run."""
+        backoff = Backoff(0.5, _MAX_PUBLISH_WAIT_SECONDS)
         while True:
             try:
                 return await self._publisher.publish(RUN_EVENTS, event)
             except PublishFailed as failure:
-                log.warning("A run's end could not be announced", action="run_end_publish_failed", error=str(failure))
+                log.warning(
+                    "The end of a run could not be published and will be retried",
+                    action="run_end_publish_failed",
+                    error=str(failure),
+                )
             await backoff.sleep()
 
-    def _count(self, event: RunFinished) -> None:
+    def _update_metrics(self, event: RunFinished) -> None:
         metrics, exchange = self._metrics, event.exchange
         metrics.runs.labels(exchange, event.status, event.trigger).inc()
         if event.error_class is not None:
@@ -165,21 +173,25 @@ class Outcomes:
             metrics.candles.labels(exchange, result.timeframe).inc(result.candles)
 
 
-def verdict(results: tuple[TimeframeResult, ...]) -> tuple[ErrorClass | None, str | None]:
-    """A run's error class and message: none if no timeframe failed, else those of the first that did."""
+def run_error(results: tuple[TimeframeResult, ...]) -> tuple[ErrorClass | None, str | None]:
+    """The error class and message of a run. (None, None) if no timeframe failed.
+
+    The class is that of the first failed timeframe. The message groups the timeframes that have the same message.
+    """
     failed = [result for result in results if result.error_class is not None]
     if not failed:
         return None, None
     if len(results) == 1:
         return failed[0].error_class, failed[0].error_message
-    messages = {result.error_message: [] for result in failed}  # type: dict[str | None, list[str]]
+    timeframes_of: dict[str | None, list[str]] = {}
     for result in failed:
-        messages[result.error_message].append(result.timeframe)
-    told = "; ".join(f"{', '.join(timeframes)}: {message}" for message, timeframes in messages.items())
-    return failed[0].error_class, f"{len(failed)} of {len(results)} timeframes failed. {told}"
+        timeframes_of.setdefault(result.error_message, []).append(result.timeframe)
+    details = "; ".join(f"{', '.join(timeframes)}: {message}" for message, timeframes in timeframes_of.items())
+    return failed[0].error_class, f"{len(failed)} of {len(results)} timeframes failed. {details}"
 
 
 def deadline_failure(seconds: int, last: ExchangeFailure | None) -> ExchangeFailure:
-    """The run's time was over before the timeframe was read to its end."""
-    before = f"; the last trouble was: {last.message}" if last is not None else ""
-    return ExchangeFailure(ErrorClass.DEADLINE_EXCEEDED, f"the run's {seconds} s were over{before}", retryable=False)
+    """The failure of a timeframe that was not read to its end before the run's deadline."""
+    cause = f"; the last failure was: {last.message}" if last is not None else ""
+    message = f"the run exceeded its deadline of {seconds} s{cause}"
+    return ExchangeFailure(ErrorClass.DEADLINE_EXCEEDED, message, retryable=False)

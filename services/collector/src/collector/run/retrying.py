@@ -1,4 +1,4 @@
-"""Asking an exchange again, for as long as a run has time."""
+"""Retries of requests to an exchange, until the deadline of the run."""
 
 import asyncio
 import random
@@ -14,13 +14,13 @@ from runtime.waiting import wait_for_event
 
 T = TypeVar("T")
 
-_TO_SAY_WHY_SECONDS: Final = 0.2
-"""Kept back from a run's time, so that a run which only waited ends under the exchange's reason, not its deadline's."""
+_REPORT_SECONDS: Final = 0.2
+"""A wait ends this long before the deadline, so that the run ends with the exchange's error class, not `deadline`."""
 
 
 @dataclass
 class Retrier:
-    """What one timeframe of a run can still put up with."""
+    """Retries for one timeframe of a run."""
 
     exchange: str
     policy: RetryPolicy
@@ -29,15 +29,15 @@ class Retrier:
     metrics: CollectorMetrics
     last_failure: ExchangeFailure | None = None
 
-    async def retry_until_deadline(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """What `ask` returns, after as many repetitions as the policy allows. Raises its last `ExchangeFailure`."""
+    async def retry_until_deadline(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """The result of `operation`, which is repeated as the policy allows. Raises its last `ExchangeFailure`."""
         retries = 0
         while True:
             try:
-                return await ask()
+                return await operation()
             except RequestDeferred as deferral:
                 self.last_failure = deferral
-                await self._sit_out(deferral)
+                await self._wait_for_exchange(deferral)
                 continue
             except ExchangeFailure as failure:
                 self.last_failure = failure
@@ -46,14 +46,14 @@ class Retrier:
                     failure,
                     retries=retries,
                     remaining=self.deadline - asyncio.get_running_loop().time(),
-                    dice=random.random(),  # noqa: S311 -- jitter
+                    jitter=random.random(),  # noqa: S311 -- not a secret
                 )
                 if wait is None:
-                    raise _given_up(failure, retries) from failure
+                    raise _with_attempts(failure, retries) from failure
             retries += 1
             self.metrics.retries.labels(self.exchange, self.last_failure.error_class).inc()
             log.debug(
-                "An exchange is asked again",
+                "Request to an exchange failed and will be retried",
                 action="exchange_retry",
                 error_class=self.last_failure.error_class,
                 error=self.last_failure.message,
@@ -62,29 +62,30 @@ class Retrier:
             )
             await asyncio.sleep(wait)
 
-    async def _sit_out(self, deferral: RequestDeferred) -> None:
-        """Wait until the exchange may be tried; costs no retry. Raises the deferral when that is not before the end.
+    async def _wait_for_exchange(self, deferral: RequestDeferred) -> None:
+        """Wait until a request may be sent; this does not count as a retry. Raises the deferral if the run cannot wait.
 
-        Where the exchange did not say when, long waits are not begun: runs that all wait for an outage to end would be
-        a backlog when it does, and the next run collects what this one leaves.
+        If the exchange gave no end time, the wait is limited to `policy.max_wait`. Otherwise many runs would wait for
+        the end of an outage and form a backlog. The next run collects the window instead.
         """
         loop = asyncio.get_running_loop()
-        last_call = self.deadline - _TO_SAY_WHY_SECONDS
-        remaining, wait = last_call - loop.time(), deferral.retry_after
-        longest = remaining if deferral.told else min(remaining, self.policy.longest_wait)
-        if remaining <= 0 or (wait is not None and wait >= longest):
+        wait_end = self.deadline - _REPORT_SECONDS
+        remaining, wait = wait_end - loop.time(), deferral.retry_after
+        limit = remaining if deferral.until_is_known else min(remaining, self.policy.max_wait)
+        if remaining <= 0 or (wait is not None and wait >= limit):
             raise deferral
-        changed = await wait_for_event(deferral.changed, remaining if wait is None else wait)
-        if not changed and loop.time() >= last_call:
+        changed = await wait_for_event(deferral.circuit_changed, remaining if wait is None else wait)
+        if not changed and loop.time() >= wait_end:
             raise deferral
 
 
-def _given_up(failure: ExchangeFailure, retries: int) -> ExchangeFailure:
+def _with_attempts(failure: ExchangeFailure, retries: int) -> ExchangeFailure:
+    """The failure with the number of attempts in its message."""
     if retries == 0:
         return failure
     return ExchangeFailure(
         failure.error_class,
-        f"{failure.message} (asked {retries + 1} times)",
+        f"{failure.message} (after {retries + 1} attempts)",
         retryable=failure.retryable,
         retry_after=failure.retry_after,
     )

@@ -1,12 +1,19 @@
-"""Collecting one timeframe of a run: page after page, until now is reached or the exchange will not go on."""
+"""Collects one timeframe of a run: page after page, until the present is reached or the exchange fails."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
-from collector.candles.paging import BrokenContinuity, Step, beyond_horizon, check_continuity, first_step, next_step
+from collector.candles.paging import (
+    BrokenContinuity,
+    PageRequest,
+    check_continuity,
+    first_request,
+    next_request,
+    oldest_available,
+)
 from collector.candles.validation import InvalidRow, Page, read_page
-from collector.exchange.clients import Answer, ExchangeClient
+from collector.exchange.clients import CandleResponse, ExchangeClient
 from collector.exchange.failures import ExchangeFailure
 from collector.run.retrying import Retrier
 from contracts.candles import Candle
@@ -16,29 +23,30 @@ from contracts.vocabulary import ErrorClass
 
 @dataclass
 class TimeframeRun:
-    """One timeframe's progress within a run. What it holds counts, however the collecting ends."""
+    """Progress of one timeframe within a run. Its candles are published even if collecting fails later."""
 
     symbol: str
     timeframe: str
     pages: int = 0
     batches: list[tuple[datetime, tuple[Candle, ...]]] = field(default_factory=list)
-    """New candles page by page, with the time of the answer. Ascending, without duplicates."""
+    """New candles per page, with the time of the response. Ascending, without duplicates."""
     read_until: int | None = None
-    """The exchange's time by which everything closed was read; None unless the window was read to its end."""
+    """All candles that were closed at this time of the exchange were read (ms). None: the window's end was not
+    reached."""
     failure: ExchangeFailure | None = None
     note: str | None = None
-    """What a person should know though nothing failed."""
+    """Information for the reader of the run log that is not a failure."""
 
     @property
     def count(self) -> int:
         return sum(len(candles) for _, candles in self.batches)
 
-    def keep(self, answer: Answer, page: Page) -> None:
-        """Take a page's candles that are newer than those in hand: pages overlap."""
+    def add(self, response: CandleResponse, page: Page) -> None:
+        """Add the candles of a page that are newer than the last one: pages overlap."""
         self.pages += 1
-        known = self.batches[-1][1][-1].open_ms if self.batches else -1
-        if fresh := tuple(candle for candle in page.closed if candle.open_ms > known):
-            self.batches.append((answer.fetched_at, fresh))
+        last_open = self.batches[-1][1][-1].open_ms if self.batches else -1
+        if new := tuple(candle for candle in page.closed if candle.open_ms > last_open):
+            self.batches.append((response.fetched_at, new))
 
     def result(self) -> TimeframeResult:
         first = self.batches[0][1][0].open_ms if self.batches else None
@@ -56,49 +64,55 @@ class TimeframeRun:
 
 
 async def collect_timeframe(
-    client: ExchangeClient, series: TimeframeRun, window_start: datetime | None, retrier: Retrier, max_pages: int
+    client: ExchangeClient, timeframe_run: TimeframeRun, window_start: datetime | None, retrier: Retrier, max_pages: int
 ) -> None:
-    """Read the series from the window's start to now, one full page back where there is none.
+    """Read the candles from the window's start to now. Without a start, read one full page back.
 
-    Raises `ExchangeFailure` when the exchange does not go along; the series keeps what was read until then.
+    Raises `ExchangeFailure` if the exchange fails; `timeframe_run` then contains all that was read before.
     """
-    symbol, timeframe = series.symbol, series.timeframe
+    symbol, timeframe = timeframe_run.symbol, timeframe_run.timeframe
     await retrier.retry_until_deadline(lambda: client.require(symbol, timeframe))
-    begin = None if window_start is None else int(window_start.timestamp() * 1000)
-    step: Step | None = first_step(client.traits, timeframe, begin, client.now_ms(), client.page_limit(symbol))
-    known: int | None = None
-    while step is not None:
-        if series.pages >= max_pages:
+    start_ms = None if window_start is None else int(window_start.timestamp() * 1000)
+    request: PageRequest | None = first_request(
+        client.traits, timeframe, start_ms, client.now_ms(), client.page_limit(symbol)
+    )
+    last_open: int | None = None
+    while request is not None:
+        if timeframe_run.pages >= max_pages:
             raise ExchangeFailure(
-                ErrorClass.EXCHANGE_ERROR, f"not at the end after {max_pages} pages, the limit", retryable=False
+                ErrorClass.EXCHANGE_ERROR,
+                f"the end of the window was not reached within {max_pages} pages (MAX_PAGES_PER_TIMEFRAME)",
+                retryable=False,
             )
-        answer, page = await retrier.retry_until_deadline(partial(_read, client, symbol, step, known))
-        series.keep(answer, page)
-        if series.pages == 1:
-            series.note = _horizon_note(client, step, page, answer)
-        known = page.opens[-1] if page.opens else known
-        step = next_step(step, page.opens, answer.asked_ms)
-        read_until = answer.asked_ms
-    series.read_until = read_until
+        response, page = await retrier.retry_until_deadline(partial(_read, client, symbol, request, last_open))
+        timeframe_run.add(response, page)
+        if timeframe_run.pages == 1:
+            timeframe_run.note = _history_note(client, request, page, response)
+        last_open = page.opens[-1] if page.opens else last_open
+        request = next_request(request, page.opens, response.as_of_ms)
+        read_until = response.as_of_ms
+    timeframe_run.read_until = read_until
 
 
-async def _read(client: ExchangeClient, symbol: str, step: Step, known: int | None) -> tuple[Answer, Page]:
-    answer = await client.fetch(symbol, step.timeframe, step.since, step.limit)
+async def _read(
+    client: ExchangeClient, symbol: str, request: PageRequest, last_open: int | None
+) -> tuple[CandleResponse, Page]:
+    response = await client.fetch(symbol, request.timeframe, request.since, request.limit)
     try:
-        page = read_page(client.traits, step.timeframe, answer.rows, since=step.since, now=answer.asked_ms)
-        check_continuity(step, page.opens, known)
+        page = read_page(client.traits, request.timeframe, response.rows, since=request.since, now=response.as_of_ms)
+        check_continuity(request, page.opens, last_open)
     except (InvalidRow, BrokenContinuity) as error:
-        message = f"{client.exchange} sent {step.timeframe} candles that cannot be right: {error}"
+        message = f"{client.exchange} sent invalid {request.timeframe} candles: {error}"
         raise ExchangeFailure(ErrorClass.INVALID_DATA, message, retryable=True) from error
-    return answer, page
+    return response, page
 
 
-def _horizon_note(client: ExchangeClient, step: Step, page: Page, answer: Answer) -> str | None:
-    oldest = beyond_horizon(client.traits, step, page.opens, answer.asked_ms)
+def _history_note(client: ExchangeClient, request: PageRequest, page: Page, response: CandleResponse) -> str | None:
+    oldest = oldest_available(client.traits, request, page.opens, response.as_of_ms)
     if oldest is None:
         return None
-    wanted, had = _instant(step.since), _instant(oldest)
-    return f"{client.exchange} no longer has candles from {wanted:%Y-%m-%d %H:%M} to {had:%Y-%m-%d %H:%M} UTC"
+    start, end = _instant(request.since), _instant(oldest)
+    return f"{client.exchange} no longer has candles from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
 
 
 def _instant(milliseconds: int | None) -> datetime | None:

@@ -1,4 +1,4 @@
-"""What exchanges say when they do not send candles, through ccxt's own classes: our word for it, and what to do."""
+"""Error class and retryability for each kind of error response, through ccxt's own classes."""
 
 import asyncio
 import json
@@ -11,9 +11,9 @@ from collector.exchange.failures import ExchangeFailure
 from collector.run.retry_policy import RetryPolicy
 from contracts.vocabulary import ErrorClass
 from support.collecting import EXCHANGES, Exchanges, symbol_of
-from support.tape import Tape
+from support.stub_exchange import StubExchange
 
-AT_ONCE = RetryPolicy(max_retries=0, max_retries_by_class={})
+NO_RETRIES = RetryPolicy(max_retries=0, max_retries_by_class={})
 HTML = "<html><head><title>Attention Required!</title></head><body><h1>Sorry</h1></body></html>"
 NOW_MS = 1_748_865_630_000
 MINUTE_ROW = [NOW_MS // 60_000 * 60_000 - 60_000, "1.0", "2.0", "0.5", "1.5", "10"]
@@ -21,7 +21,7 @@ MINUTE_ROW = [NOW_MS // 60_000 * 60_000 - 60_000, "1.0", "2.0", "0.5", "1.5", "1
 
 async def failure_from(exchange: str, exchanges: Exchanges) -> ExchangeFailure:
     with pytest.raises(ExchangeFailure) as caught:
-        await exchanges.collect(exchange, policy=AT_ONCE)
+        await exchanges.collect(exchange, policy=NO_RETRIES)
     return caught.value
 
 
@@ -38,7 +38,7 @@ async def failure_from(exchange: str, exchanges: Exchanges) -> ExchangeFailure:
         (400, {"code": -1120, "msg": "Invalid interval."}, ErrorClass.BAD_REQUEST, False),
         (400, {"code": -1100, "msg": "Illegal characters"}, ErrorClass.BAD_REQUEST, False),
         (400, {"code": -1000, "msg": "An unknown error occurred"}, ErrorClass.EXCHANGE_ERROR, True),
-        (400, {"code": -4242, "msg": "never heard of"}, ErrorClass.EXCHANGE_ERROR, True),
+        (400, {"code": -4242, "msg": "unknown"}, ErrorClass.EXCHANGE_ERROR, True),
         (401, {"code": -2015, "msg": "Invalid API-key"}, ErrorClass.AUTHENTICATION, False),
         (503, {"code": -1008, "msg": "Server is currently overloaded"}, ErrorClass.UNAVAILABLE, True),
         (504, {"code": -1007, "msg": "Timeout waiting for response"}, ErrorClass.TIMEOUT, True),
@@ -62,25 +62,27 @@ async def failure_from(exchange: str, exchanges: Exchanges) -> ExchangeFailure:
         (200, [MINUTE_ROW, [MINUTE_ROW[0] - 1, "1", "2", "0.5", "1.5", "1"]], ErrorClass.INVALID_DATA, True),
     ],
 )
-async def test_binance(
+async def test_error_responses_of_binance(
     status: int,
     body: Any,
     error_class: ErrorClass,
     retryable: bool,
-    tape: Tape,
+    stub_exchange: StubExchange,
     exchanges_at: Callable[..., Exchanges],
 ) -> None:
-    tape.says(body, status, content_type="text/html" if body == HTML else "application/json")
-    exchanges = exchanges_at(tape.base)
+    stub_exchange.respond_with(body, status, content_type="text/html" if body == HTML else "application/json")
+    exchanges = exchanges_at(stub_exchange.base)
     failure = await failure_from("binance", exchanges)
     assert (failure.error_class, failure.retryable) == (error_class, retryable), failure.message
-    assert len(tape.asked) == 1
+    assert len(stub_exchange.candle_requests) == 1
     assert "<" not in failure.message
 
 
-async def test_a_truncated_body_that_ccxt_trips_over(tape: Tape, exchanges_at: Callable[..., Exchanges]) -> None:
-    tape.says('[[1748865600000,"1.0","2.', content_type="application/octet-stream")
-    assert (await failure_from("binance", exchanges_at(tape.base))).error_class is ErrorClass.BAD_RESPONSE
+async def test_a_truncated_body_that_makes_ccxt_raise_an_error_of_python(
+    stub_exchange: StubExchange, exchanges_at: Callable[..., Exchanges]
+) -> None:
+    stub_exchange.respond_with('[[1748865600000,"1.0","2.', content_type="application/octet-stream")
+    assert (await failure_from("binance", exchanges_at(stub_exchange.base))).error_class is ErrorClass.BAD_RESPONSE
 
 
 @pytest.mark.parametrize(
@@ -107,17 +109,17 @@ async def test_a_truncated_body_that_ccxt_trips_over(tape: Tape, exchanges_at: C
         ("coinbase", 503, {"error": "unavailable"}, ErrorClass.UNAVAILABLE, True),
     ],
 )
-async def test_other_exchanges_own_words(
+async def test_error_responses_of_other_exchanges(
     exchange: str,
     status: int,
     body: Any,
     error_class: ErrorClass,
     retryable: bool,
-    tape: Tape,
+    stub_exchange: StubExchange,
     exchanges_at: Callable[..., Exchanges],
 ) -> None:
-    tape.says(body, status)
-    failure = await failure_from(exchange, exchanges_at(tape.base))
+    stub_exchange.respond_with(body, status)
+    failure = await failure_from(exchange, exchanges_at(stub_exchange.base))
     assert (failure.error_class, failure.retryable) == (error_class, retryable), failure.message
 
 
@@ -135,19 +137,19 @@ async def test_other_exchanges_own_words(
         (429, HTML, ErrorClass.RATE_LIMITED),
     ],
 )
-async def test_nothing_unusable_ever_means_no_candles(
+async def test_an_unusable_response_never_counts_as_no_candles(
     exchange: str,
     status: int,
     body: Any,
     error_class: ErrorClass,
-    tape: Tape,
+    stub_exchange: StubExchange,
     exchanges_at: Callable[..., Exchanges],
 ) -> None:
-    tape.says(body, status)
-    failure = await failure_from(exchange, exchanges_at(tape.base))
-    if body == "[1, 2]":  # nonsense is found at the border by some, by the rows' check on others
+    stub_exchange.respond_with(body, status)
+    failure = await failure_from(exchange, exchanges_at(stub_exchange.base))
+    if body == "[1, 2]":  # ccxt's class detects it for some exchanges, the validation of rows for others
         assert failure.error_class in {ErrorClass.BAD_RESPONSE, ErrorClass.INVALID_DATA, ErrorClass.EXCHANGE_ERROR}
-    elif exchange in {"bybit", "okx"} and body == {"message": "hello"}:  # no code: an error as ccxt sees it
+    elif exchange in {"bybit", "okx"} and body == {"message": "hello"}:  # without a code, ccxt treats it as an error
         assert failure.error_class is ErrorClass.EXCHANGE_ERROR
     else:
         assert failure.error_class is error_class, failure.message
@@ -164,50 +166,54 @@ async def test_nothing_unusable_ever_means_no_candles(
         ("okx", {"code": "0", "msg": "", "data": []}),
     ],
 )
-async def test_an_exchange_may_well_say_that_there_are_none(
-    exchange: str, body: Any, tape: Tape, exchanges_at: Callable[..., Exchanges]
+async def test_a_valid_response_without_candles_is_a_success(
+    exchange: str, body: Any, stub_exchange: StubExchange, exchanges_at: Callable[..., Exchanges]
 ) -> None:
-    tape.says(body)
-    series = await exchanges_at(tape.base).collect(exchange)
-    assert (series.count, series.read_until is not None) == (0, True)
+    stub_exchange.respond_with(body)
+    timeframe_run = await exchanges_at(stub_exchange.base).collect(exchange)
+    assert (timeframe_run.count, timeframe_run.read_until is not None) == (0, True)
 
 
-async def test_nobody_answers(unused_tcp_port: int, exchanges_at: Callable[..., Exchanges]) -> None:
+async def test_an_unreachable_server_is_a_network_failure(
+    unused_tcp_port: int, exchanges_at: Callable[..., Exchanges]
+) -> None:
     failure = await failure_from("binance", exchanges_at(f"http://127.0.0.1:{unused_tcp_port}"))
     assert (failure.error_class, failure.retryable) == (ErrorClass.NETWORK, True)
 
 
 @pytest.mark.parametrize(("exchange", "timeframe"), [("coinbase", "4h"), ("kraken", "3m"), ("okx", "foo")])
-async def test_a_timeframe_that_is_not_offered_costs_no_request(
-    exchange: str, timeframe: str, tape: Tape, exchanges_at: Callable[..., Exchanges]
+async def test_an_unsupported_timeframe_fails_without_a_request(
+    exchange: str, timeframe: str, stub_exchange: StubExchange, exchanges_at: Callable[..., Exchanges]
 ) -> None:
     with pytest.raises(ExchangeFailure, match="only 1m, ") as caught:
-        await exchanges_at(tape.base).collect(exchange, timeframe)
+        await exchanges_at(stub_exchange.base).collect(exchange, timeframe)
     assert (caught.value.error_class, caught.value.retryable) == (ErrorClass.NOT_SUPPORTED, False)
 
 
 @pytest.mark.parametrize("exchange", ["nosuchexchange", "bitmex"])
-async def test_an_exchange_that_ccxt_does_not_know(exchange: str, exchanges_at: Callable[..., Exchanges]) -> None:
+async def test_an_exchange_that_ccxt_does_not_support_fails(
+    exchange: str, exchanges_at: Callable[..., Exchanges]
+) -> None:
     with pytest.raises(ExchangeFailure) as caught:
         await exchanges_at("http://127.0.0.1:1").collect(exchange)
     assert caught.value.error_class is ErrorClass.NOT_SUPPORTED
 
 
-async def test_a_symbol_that_is_not_listed_costs_no_request_for_candles(
-    tape: Tape, exchanges_at: Callable[..., Exchanges]
+async def test_an_unknown_symbol_fails_without_a_request_for_candles(
+    stub_exchange: StubExchange, exchanges_at: Callable[..., Exchanges]
 ) -> None:
     with pytest.raises(ExchangeFailure, match="binance has no market NOPE/USDT") as caught:
-        await exchanges_at(tape.base).collect("binance", symbol="NOPE/USDT")
+        await exchanges_at(stub_exchange.base).collect("binance", symbol="NOPE/USDT")
     assert (caught.value.error_class, caught.value.retryable) == (ErrorClass.BAD_SYMBOL, False)
-    assert tape.asked == []
+    assert stub_exchange.candle_requests == []
 
 
-async def test_concurrent_requests_do_not_see_each_others_errors(
-    tape: Tape, exchanges_at: Callable[..., Exchanges]
+async def test_concurrent_requests_keep_their_errors_apart(
+    stub_exchange: StubExchange, exchanges_at: Callable[..., Exchanges]
 ) -> None:
-    exchanges = exchanges_at(tape.base)
-    tape.says({"code": -1003, "msg": "x"}, 429, Retry_After="7")
-    client = exchanges.clients.of("binance")
+    exchanges = exchanges_at(stub_exchange.base)
+    stub_exchange.respond_with({"code": -1003, "msg": "x"}, 429, Retry_After="7")
+    client = exchanges.clients.get("binance")
     await client.require("BTC/USDT", "1m")
     failures = await asyncio.gather(
         *(client.fetch("BTC/USDT", "1m", NOW_MS - 60_000 * n, 5) for n in range(5)), return_exceptions=True
@@ -217,14 +223,14 @@ async def test_concurrent_requests_do_not_see_each_others_errors(
     assert exchanges.count("candlekeep_exchange_requests_total", exchange="binance", outcome="rate_limited") >= 1
 
 
-async def test_swaps_are_asked_for_only_where_a_symbol_wants_them(
-    tape: Tape, exchanges_at: Callable[..., Exchanges]
+async def test_the_markets_of_swaps_are_read_only_for_symbols_of_swaps(
+    stub_exchange: StubExchange, exchanges_at: Callable[..., Exchanges]
 ) -> None:
-    exchanges = exchanges_at(tape.base)
-    tape.says(json.dumps([MINUTE_ROW]))
+    exchanges = exchanges_at(stub_exchange.base)
+    stub_exchange.respond_with(json.dumps([MINUTE_ROW]))
     await exchanges.collect("binance", symbol="BTC/USDT")
     assert exchanges.count("candlekeep_markets_loaded", exchange="binance", kind="swap") == 0
     await exchanges.collect("binance", symbol="BTC/USDT:USDT")
     assert exchanges.count("candlekeep_markets_loaded", exchange="binance", kind="swap") > 10
-    assert ["/fapi." in asked for asked in tape.asked] == [False, True]
+    assert ["/fapi." in url for url in stub_exchange.candle_requests] == [False, True]
     assert symbol_of("binance") == "BTC/USDT"
