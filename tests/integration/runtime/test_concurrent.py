@@ -23,7 +23,7 @@ from support.polling import eventually
 
 pytestmark = pytest.mark.kafka
 
-QUICK = InFlightLimits(commit_interval=0.1, first_retry=0.01, drain_on_revoke=0.5, drain_on_stop=0.5)
+QUICK = InFlightLimits(commit_interval=0.1, retry_initial_wait=0.01, drain_on_revoke=0.5, drain_on_stop=0.5)
 Handler = Callable[[Event, ConsumerRecord], Awaitable[None]]
 
 

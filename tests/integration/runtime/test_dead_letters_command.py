@@ -70,7 +70,7 @@ async def test_what_was_put_aside_can_be_listed_and_shown(kafka_settings: KafkaS
     assert "cannot read 1" in second
     assert (await command(kafka_settings, "list", "--limit", "1"))[1].splitlines()[1:] == [
         second,
-        "2 dead letters, of which these are the newest 1; --limit shows more.",
+        "2 dead letters; these are the newest 1, --limit shows more.",
     ]
     code, output, _ = await command(kafka_settings, "show", first.split()[0])
     assert code == 0
@@ -134,8 +134,8 @@ async def test_letters_can_be_replayed_by_their_ids_and_what_cannot_be_is_left_o
     await publisher.publish_raw(DEAD_LETTERS, key="x", value=b"?", headers={})
     code, output, problem = await command(kafka_settings, "replay", "--since", "1h", "--yes")
     assert code == 1
-    assert output.splitlines()[-1].startswith("Published 2 of 3, 1 left out.")
-    assert "elsewhere/0/0 is no place in a topic of this system" in problem
+    assert output.splitlines()[-1].startswith("Published 2 of 3, 1 skipped.")
+    assert "elsewhere/0/0 is not in a topic of this system" in problem
     assert "1 records of the topic are no dead letters" in problem
     assert len(await read_topic(kafka_settings, TICKS)) == 2
     by_id = (await ids(kafka_settings))[:1]
@@ -151,8 +151,8 @@ async def test_letters_can_be_replayed_by_their_ids_and_what_cannot_be_is_left_o
         (("show", "one"), 2, "'one' is not the id of a dead letter, such as 1-42"),
         (("list", "--since", "soon"), 2, "'soon' is neither a time such as"),
         (("list", "--topic", "tikcs"), 2, "'tikcs' is not a topic of this system: config-changes, "),
-        (("replay", "--yes"), 2, "Name the dead letters by their ids, or choose them"),
-        (("replay", "1-1", "--since", "1h"), 2, "Name the dead letters by their ids, or choose them"),
+        (("replay", "--yes"), 2, "Give either ids of dead letters, or a filter"),
+        (("replay", "1-1", "--since", "1h"), 2, "Give either ids of dead letters, or a filter"),
     ],
 )
 async def test_a_mistake_is_answered_with_one_line(
@@ -187,4 +187,4 @@ def test_without_kafka_it_says_so_in_one_line() -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "No Kafka answers at 127.0.0.1:1 (KAFKA_BOOTSTRAP_SERVERS).\n"
+    assert done.stderr == "Kafka does not respond at 127.0.0.1:1 (KAFKA_BOOTSTRAP_SERVERS).\n"

@@ -145,7 +145,7 @@ async def test_all_that_was_there_is_restored_before_a_partition_is_live_and_new
         assert len(books.states) == 300
         assert len(books.read_before_live) == 601, "every table record came before its partition was live"
         assert books.runs == [], "what happened to live topics before the group existed is history"
-        assert tables.owned_since_heartbeat_ok()
+        assert tables.ownership_confirmed()
         assert (tables.readiness(), tables.liveness()) == (None, None)
 
         await publisher.publish(RUN_EVENTS, a_run_start(2))
@@ -203,10 +203,10 @@ async def test_a_killed_instance_is_replaced_after_the_session_timeout(
     dead = tables_of(kafka_settings, equipment, one)
     task = asyncio.create_task(dead.run())
     await eventually(lambda: dead.live_partitions == ALL, within=20)
-    assert dead.owned_since_heartbeat_ok()
+    assert dead.ownership_confirmed()
     await silence(dead)
     async with running(tables_of(kafka_settings, Equipment(publisher), two)) as successor:
-        await eventually(lambda: not dead.owned_since_heartbeat_ok(), within=10)
+        await eventually(lambda: not dead.ownership_confirmed(), within=10)
         assert not successor.live_partitions, "the old owner stops before the new one begins"
         await eventually(lambda: successor.live_partitions == ALL, within=30)
     assert len(two.configs()) == 100

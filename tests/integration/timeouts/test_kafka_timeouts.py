@@ -9,12 +9,14 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from faststream.asgi import AsgiFastStream
+from prometheus_client import CollectorRegistry
 
 from contracts.topics import ALL_TOPICS, CONFIG_CHANGES, DEAD_LETTERS, RUN_EVENTS, TICKS
 from local_stack.kafka_real import RealKafka
 from local_stack.ports import LOOPBACK
 from log_writer.group_progress import caught_up_partitions
 from runtime.consumers.commits import RebalanceSafeCommits
+from runtime.consumers.retention_check import RetentionCheck
 from runtime.consumers.table_positions import TablePositions
 from runtime.dead_letters.reading import open_reader, open_replayer
 from runtime.dead_letters.replays import Replay
@@ -22,6 +24,7 @@ from runtime.kafka.client_lifecycle import close_consumer, start_consumer, start
 from runtime.kafka.clients import _knock, bootstrap_list, build_broker, build_consumer, topic_name
 from runtime.kafka.publisher import EventPublisher, PublishFailed
 from runtime.kafka.topics import provision, verify
+from runtime.metrics import ConsumerMetrics
 from runtime.process.startup import _stop_broker
 from runtime.settings import KafkaSettings
 from support.consuming import a_tick
@@ -66,7 +69,11 @@ async def test_no_call_to_kafka_outlasts_its_limit_in_a_black_hole(tmp_path: Pat
         replayer_opened = asyncio.Event()
         replaying = asyncio.create_task(replay_when_told(settings, replayer_opened))
         await replayer_opened.wait()
-        positions = TablePositions(tables=[topic_name(settings, CONFIG_CHANGES)], live=[])
+        positions = TablePositions(
+            tables=[topic_name(settings, CONFIG_CHANGES)],
+            live=[],
+            retention=RetentionCheck("x", ConsumerMetrics(CollectorRegistry())),
+        )
         app = AsgiFastStream(broker, logger=None)
 
         proxy.be("black hole")
@@ -78,7 +85,7 @@ async def test_no_call_to_kafka_outlasts_its_limit_in_a_black_hole(tmp_path: Pat
                 within=10,
                 answers=False,
             ),
-            ends("asking where tables end", positions.survey(member, {0}), within=10, raises=TROUBLE),
+            ends("asking where tables end", positions.plan_recovery(member, {0}), within=10, raises=TROUBLE),
             ends("looking for topics", verify(settings, ALL_TOPICS), within=30, raises=TROUBLE),
             ends("knocking", _knock(settings), within=10 + CLOSE_SECONDS),
             ends(

@@ -33,7 +33,7 @@ def build_worker(settings: SchedulerSettings, clock: Clock = wall_clock) -> Work
     due_queue = DueQueue(book.due_at)
 
     def replaced() -> bool:
-        return not tables.confirmed_lately()
+        return not tables.membership_confirmed()
 
     longest_pause = settings.publish_retry_max_wait_seconds
     state_publisher = StatePublisher(book, publisher, clock, metrics, longest_pause=longest_pause, replaced=replaced)
@@ -70,7 +70,7 @@ def build_worker(settings: SchedulerSettings, clock: Clock = wall_clock) -> Work
         tick_publisher=tick_publisher,
         clock=clock,
         metrics=metrics,
-        doubt=tables.doubt,
+        doubt=tables.ownership_problem,
         clock_set_back=handlers.on_clock_set_back,
         clock_check_seconds=settings.clock_check_seconds,
     )
