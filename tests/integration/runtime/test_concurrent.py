@@ -324,7 +324,7 @@ def break_coordination(consumer: AIOKafkaConsumer) -> None:
     consumer._coordinator.request_rejoin()
 
 
-@pytest.mark.real_kafka  # the in-memory one deletes no records
+@pytest.mark.real_kafka  # the in-memory broker deletes no records
 async def test_messages_that_retention_deleted_unread_are_reported(
     kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
 ) -> None:

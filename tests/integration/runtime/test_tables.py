@@ -291,7 +291,7 @@ async def committed_runs(settings: KafkaSettings, expected: set[int]) -> bool:
     return True
 
 
-async def test_an_owner_that_does_not_let_go_in_time_commits_nothing(
+async def test_an_owner_that_exceeds_the_hand_over_timeout_commits_nothing(
     kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Slow(RecordingOwner):
@@ -309,7 +309,7 @@ async def test_an_owner_that_does_not_let_go_in_time_commits_nothing(
     assert await committed_runs(kafka_settings, {0})
 
 
-@pytest.mark.real_kafka  # the in-memory one deletes no records
+@pytest.mark.real_kafka  # the in-memory broker deletes no records
 async def test_messages_of_live_topics_that_retention_deleted_unread_are_reported(
     kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
 ) -> None:

@@ -184,7 +184,7 @@ async def committed_count(settings: KafkaSettings, topic: Topic) -> int:
 def invalid_values(good: bytes) -> list[bytes]:
     return [
         b"{broken",
-        b'{"type": "NobodyKnows"}',
+        b'{"type": "Unknown"}',
         b'{"type": "TickDue", "run_id": 7}',
         good.replace(b"2026-05-04T12:00:00Z", b"0001-01-01T00:00:00+14:00"),
         b"\x00\xff" * 450_000,
