@@ -2,10 +2,17 @@ import asyncio
 
 import pytest
 from aiokafka import TopicPartition
+from prometheus_client import CollectorRegistry
+from typing_extensions import override
 
+from contracts.event import Event
+from contracts.topics import Topic
 from runtime.consumers.in_flight import InFlightMessage, InFlightMessages
 from runtime.consumers.offset_tracker import PartitionTracker
+from runtime.dead_letters import DeadLetters
+from runtime.metrics import ConsumerMetrics
 from support.polling import eventually
+from support.records import KeptEvents, a_record
 
 ZERO, ONE = TopicPartition("ticks", 0), TopicPartition("ticks", 1)
 
@@ -67,17 +74,31 @@ async def test_only_messages_of_the_lost_partitions_are_cancelled_and_no_dead_le
     assert recorded.tracker.unfinished == 1
 
 
-async def test_dead_letters_are_awaited_and_other_messages_are_not(recorded: Recorded) -> None:
+@pytest.mark.parametrize("lane", [None, "binance"], ids=["unreadable", "failed"])
+async def test_a_dead_letter_that_is_being_sent_is_awaited_and_other_messages_are_not(
+    recorded: Recorded, lane: str | None
+) -> None:
+    class SlowPublisher(KeptEvents):
+        @override
+        async def publish(self, topic: Topic, event: Event) -> None:
+            await recorded.may_finish.wait()
+            await super().publish(topic, event)
+
+    sent = SlowPublisher()
+    dead_letters = DeadLetters(sent, "collector", ConsumerMetrics(CollectorRegistry()))
     recorded.start(1)
-    await asyncio.wait_for(recorded.messages.finish_dead_letters(), 5)
-    recorded.start(2, lane=None)
-    finishing = asyncio.create_task(recorded.messages.finish_dead_letters())
-    recorded.messages.cancel({ZERO})
-    await eventually(lambda: recorded.ended == [1])
+    await asyncio.wait_for(recorded.messages.finish_dead_letters(dead_letters), 5)
+    record = a_record(offset=2)
+    dead_letters.readable(record)
+    sending = InFlightMessage(recorded.tracker, ZERO, 2, lane)
+    recorded.messages.start(sending, dead_letters.send(record, "failed"))
+    finishing = asyncio.create_task(recorded.messages.finish_dead_letters(dead_letters))
+    await asyncio.sleep(0)
     assert not finishing.done()
     recorded.may_finish.set()
     await asyncio.wait_for(finishing, 5)
-    await eventually(lambda: recorded.ended == [1, 2])
+    assert len(sent.events) == 1
+    assert not dead_letters.is_sending(ZERO, 2)
 
 
 async def test_cancelled_messages_stay_unfinished(recorded: Recorded) -> None:

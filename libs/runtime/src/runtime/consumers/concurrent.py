@@ -133,7 +133,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             self._stopping.set()
             for end in ends:
                 end.cancel()
-            await self._messages.finish_dead_letters()
+            await self._messages.finish_dead_letters(self._dead_letters)
             await self._messages.cancel_all()
             await self._commit(consumer, set(consumer.assignment()))
             await close_consumer(consumer)

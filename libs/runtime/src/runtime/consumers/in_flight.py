@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from aiokafka import TopicPartition
 
 from runtime.consumers.offset_tracker import PartitionTracker
+from runtime.dead_letters import DeadLetters
 from runtime.logs import log
 
 _CANCEL_SECONDS = 5.0
@@ -55,9 +56,10 @@ class InFlightMessages:
             if message.partition in partitions and message.lane is not None:
                 task.cancel()
 
-    async def finish_dead_letters(self) -> None:
+    async def finish_dead_letters(self, dead_letters: DeadLetters) -> None:
         """Before a stop: a person who is alarmed by a dead-letter limit must find the dead letters in the topic."""
-        if tasks := [task for task, message in self._tasks.items() if message.lane is None]:
+        sending = dead_letters.is_sending
+        if tasks := [task for task, each in self._tasks.items() if sending(each.partition, each.offset)]:
             await asyncio.wait(tasks, timeout=_CANCEL_SECONDS)
 
     async def cancel_all(self) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Coroutine, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from aiokafka import ConsumerRecord
+from aiokafka import ConsumerRecord, TopicPartition
 
 from contracts.dead_letters import DeadLetter
 from contracts.topics import DEAD_LETTERS
@@ -46,6 +46,7 @@ class DeadLetters:
         self._consumer = consumer_name
         self._metrics = metrics
         self._limiter = DeadLetterLimiter(limits or DeadLetterSettings())
+        self._unacknowledged: set[tuple[str, int, int]] = set()
 
     @property
     def may_commit(self) -> bool:
@@ -53,6 +54,10 @@ class DeadLetters:
         limit was exceeded.
         """
         return self._limiter.proven and not self._limiter.exceeded
+
+    def is_sending(self, partition: TopicPartition, offset: int) -> bool:
+        """Whether the dead letter of this message is not acknowledged yet."""
+        return (*partition, offset) in self._unacknowledged
 
     def readable(self, record: ConsumerRecord) -> None:
         """Call this for each readable message, in the order of its partition."""
@@ -73,7 +78,7 @@ class DeadLetters:
     def send_unreadable(self, record: ConsumerRecord, error: str) -> Coroutine[Any, Any, None]:
         """As `send`, for a message for which `readable` was not called."""
         self._check(self._limiter.unreadable(_partition(record)), record, error)
-        return self._send(record, error, 1)
+        return self._start(record, error, 1)
 
     def send(self, record: ConsumerRecord, error: str, attempts: int = 1) -> Coroutine[Any, Any, None]:
         """Store a readable message that cannot be handled. The returned coroutine ends when Kafka has acknowledged the
@@ -83,7 +88,7 @@ class DeadLetters:
         cancelled; the message is then read again. This call itself, not the coroutine, raises `TooManyDeadLetters`.
         """
         self._check(self._limiter.failed(), record, error)
-        return self._send(record, error, attempts)
+        return self._start(record, error, attempts)
 
     def _check(self, problem: str | None, record: ConsumerRecord, error: str) -> None:
         if problem is not None:
@@ -96,20 +101,16 @@ class DeadLetters:
                 "and restart."
             )
 
+    def _start(self, record: ConsumerRecord, error: str, attempts: int) -> Coroutine[Any, Any, None]:
+        self._unacknowledged.add((*_partition(record), record.offset))
+        return self._send(record, error, attempts)
+
     async def _send(self, record: ConsumerRecord, error: str, attempts: int) -> None:
         letter = dead_letter(record, error, attempts, self._consumer, datetime.now(UTC))
-        backoff = Backoff(_RETRY_INITIAL_WAIT_SECONDS, _RETRY_MAX_WAIT_SECONDS)
-        while True:
-            try:
-                await self._publisher.publish(DEAD_LETTERS, letter)
-                break
-            except PublishFailed as failure:
-                log.warning(
-                    "Publishing a dead letter failed, trying again",
-                    action="dead_letter_delayed",
-                    error=str(failure),
-                )
-                await backoff.sleep()
+        try:
+            await self._publish(letter)
+        finally:
+            self._unacknowledged.discard((*_partition(record), record.offset))
         self._metrics.dead_letters.labels(self._consumer, record.topic).inc()
         log.error(
             "A message could not be read or handled and was stored as a dead letter",
@@ -120,6 +121,18 @@ class DeadLetters:
             attempts=attempts,
             error=letter.error,
         )
+
+    async def _publish(self, letter: DeadLetter) -> None:
+        """Returns when Kafka has acknowledged the dead letter."""
+        backoff = Backoff(_RETRY_INITIAL_WAIT_SECONDS, _RETRY_MAX_WAIT_SECONDS)
+        while True:
+            try:
+                return await self._publisher.publish(DEAD_LETTERS, letter)
+            except PublishFailed as failure:
+                log.warning(
+                    "Publishing a dead letter failed, trying again", action="dead_letter_delayed", error=str(failure)
+                )
+                await backoff.sleep()
 
 
 def _partition(record: ConsumerRecord) -> tuple[str, int]:
