@@ -15,8 +15,8 @@ class LaneQueue(Generic[T]):
     """Serves the lanes with waiting items in turn. Each started item must be ended with `release`."""
 
     def __init__(self, *, shared: int, per_lane: int, reserved: int = 0) -> None:
-        """`per_lane`: how many items of one lane may run at the same time. `reserved`: those outside the shared
-        places.
+        """`per_lane`: how many items of one lane may run at the same time. `reserved`: how many of these need no shared
+        place.
         """
         self._shared, self._per_lane, self._reserved = shared, per_lane, reserved
         self._waiting: OrderedDict[Hashable, tuple[deque[T], deque[T]]] = OrderedDict()

@@ -8,11 +8,14 @@ class InFlightLimits:
     """How many messages a `ConcurrentConsumer` handles and reads ahead, and its timeouts. Times are in seconds."""
 
     in_flight: int = 200
-    """Size of the pool that all lanes share: so many messages are handled at the same time. The key is the lane."""
+    """Size of the pool that all lanes share: how many messages are handled in it at the same time. The key of a message
+    is its lane."""
     per_lane: int = 50
-    """Messages of one lane at the same time, so that a slow lane does not fill the pool."""
+    """How many messages of one lane are handled at the same time. So a slow lane does not fill the pool."""
     reserved_per_lane: int = 0
-    """Places that each lane has in addition to the shared pool. Other lanes cannot take them."""
+    """How many places of `per_lane` are not in the shared pool: each lane has its own, and other lanes cannot take
+    them.
+    """
     window: int = 1000
     """Offsets that a partition may read ahead of its oldest unfinished message. Messages that cannot start yet wait in
     memory, as bytes."""

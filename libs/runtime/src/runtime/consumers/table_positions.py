@@ -119,7 +119,7 @@ class TablePositions:
         return {number: self.recovery_plan(number, offsets) for number in numbers}
 
     def _check_retention(self, offsets: Mapping[TopicPartition, PartitionOffsets]) -> None:
-        """The later one of the group's commit and the own position counts. Without both, no message can be missing."""
+        """The later one of the group's commit and the own position counts. If neither exists, no message is missing."""
         next_offsets = {
             each: max(known)
             for each, found in offsets.items()

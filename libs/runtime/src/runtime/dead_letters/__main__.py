@@ -189,7 +189,7 @@ def _amount(count: int) -> str:
 
 def _warn_of_unreadable(reader: DeadLetterReader) -> None:
     if reader.unreadable:
-        typer.echo(f"{reader.unreadable} records of the topic are not dead letters and were skipped.", err=True)
+        typer.echo(f"Skipped records of the topic that are not dead letters: {reader.unreadable}.", err=True)
 
 
 def _filter(settings: KafkaSettings, topic: str | None, since: str | None, until: str | None) -> DeadLetterFilter:

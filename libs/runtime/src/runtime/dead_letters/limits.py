@@ -20,7 +20,7 @@ class DeadLetterLimiter:
 
     Unreadable messages in a row are counted per partition. Otherwise readable messages of other partitions would let a
     partition full of unreadable ones be emptied. Failed messages are reported after their handling, not in the order of
-    a partition, so they are one row.
+    a partition, so they are counted together.
 
     After a start the limit is lower: repeated restarts of a consumer that cannot read its topic must not dead-letter as
     many messages each time.
@@ -41,7 +41,7 @@ class DeadLetterLimiter:
 
     @property
     def exceeded(self) -> bool:
-        """Whether a limit was reached."""
+        """Whether a limit was exceeded."""
         return self._problem is not None
 
     def readable(self, partition: Hashable) -> None:
