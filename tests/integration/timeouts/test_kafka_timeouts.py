@@ -20,7 +20,7 @@ from runtime.consumers.retention_check import RetentionCheck
 from runtime.consumers.table_positions import TablePositions
 from runtime.dead_letters.reading import open_reader, open_replayer
 from runtime.dead_letters.replays import Replay
-from runtime.kafka.client_lifecycle import close_consumer, start_consumer, start_producer
+from runtime.kafka.client_lifecycle import abandon_producer, close_consumer, start_consumer, start_producer
 from runtime.kafka.clients import _knock, bootstrap_list, build_broker, build_consumer, topic_name
 from runtime.kafka.publisher import EventPublisher, PublishFailed
 from runtime.kafka.topics import provision, verify
@@ -90,11 +90,11 @@ async def test_no_call_to_kafka_outlasts_its_limit_in_a_black_hole(tmp_path: Pat
             ends("knocking", _knock(settings), within=10 + CLOSE_SECONDS),
             ends(
                 "starting a consumer",
-                build_consumer(settings, group="x", client_id="x").start(),
+                start_a_consumer(settings),
                 within=60,
                 raises=TROUBLE,
             ),
-            ends("starting a producer", start_producer(a_producer(settings)), within=60, raises=TROUBLE),
+            ends("starting a producer", start_a_producer(settings), within=60, raises=TROUBLE),
             ends("how far the group is", caught_up_partitions(settings, "x"), within=40, raises=TROUBLE),
             ends("reading dead letters", shelf_of(settings), within=30 + CLOSE_SECONDS, raises=TROUBLE),
             ends("replaying a dead letter", replaying, within=PUBLISH_SECONDS + CLOSE_SECONDS, raises=TROUBLE),
@@ -146,6 +146,22 @@ def a_producer(settings: KafkaSettings) -> AIOKafkaProducer:
 
 def a_consumer(settings: KafkaSettings) -> AIOKafkaConsumer:
     return build_consumer(settings, group="x", client_id="x")
+
+
+async def start_a_consumer(settings: KafkaSettings) -> None:
+    consumer = a_consumer(settings)
+    try:
+        await consumer.start()
+    finally:
+        await close_consumer(consumer)
+
+
+async def start_a_producer(settings: KafkaSettings) -> None:
+    producer = a_producer(settings)
+    try:
+        await start_producer(producer)
+    finally:
+        await abandon_producer(producer)
 
 
 async def shelf_of(settings: KafkaSettings) -> None:
