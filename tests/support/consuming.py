@@ -1,4 +1,4 @@
-"""Ticks to consume, consumers to look at, and what a group has committed."""
+"""Ticks for tests of consumers, the parts that a consumer needs, and the commits of a group."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -64,7 +64,7 @@ def number_of(event: Event) -> int:
 
 @dataclass
 class Equipment:
-    """What a consumer needs beside its settings; made per instance, as in separate processes."""
+    """The parts that a consumer needs in addition to its settings: one per instance, as in separate processes."""
 
     publisher: EventPublisher
     name: str = "collector"
@@ -81,8 +81,8 @@ class Equipment:
 
 
 async def committed(settings: KafkaSettings, group: str, topic: Topic) -> dict[int, tuple[int, str]]:
-    """The group's commits by partition number: offset and metadata. Asks without becoming a member."""
-    consumer: AIOKafkaConsumer = build_consumer(settings, group=group, client_id="onlooker")
+    """The group's commits by partition number: offset and metadata. It does not join the group."""
+    consumer: AIOKafkaConsumer = build_consumer(settings, group=group, client_id="observer")
     await consumer.start()
     try:
         name = topic_name(settings, topic)

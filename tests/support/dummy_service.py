@@ -1,6 +1,6 @@
-"""A process that behaves like a service as far as a supervisor can see: health over HTTP, SIGTERM, exit codes.
+"""A process that behaves like a service for a supervisor: health over HTTP, SIGTERM, exit codes.
 
-DUMMY_EXIT_AT_START=code prints a complaint and exits; DUMMY_STUBBORN=1 ignores SIGTERM.
+With DUMMY_EXIT_AT_START=code it prints an error and exits with this code. With DUMMY_STUBBORN=1 it ignores SIGTERM.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The scheduler without its consumer: loop, lanes and states, a Kafka that can refuse and a clock that can be set."""
+"""The scheduler without its consumer: loop and publishers, with a simulated Kafka and a settable clock."""
 
 import asyncio
 import contextlib
@@ -27,8 +27,8 @@ from support.schedules import HOUR_MS, NOON_MS, SPREAD_MS, a_change
 
 
 @dataclass
-class PretendedKafka:
-    """Takes what is published, in order, unless it is told to refuse a lane or everything, or to hang."""
+class SimulatedKafka:
+    """Stores published events in order. It can refuse lanes or topics, or not answer."""
 
     log: list[tuple[Topic, str, Event | None]] = field(default_factory=list)
     refused_lanes: set[str] = field(default_factory=set)
@@ -36,7 +36,7 @@ class PretendedKafka:
     answering: asyncio.Event = field(default_factory=asyncio.Event)
     refusals: int = 0
     requests: int = 0
-    """Publications whose acknowledgement was awaited."""
+    """Number of publish calls."""
 
     async def publish_many(self, topic: Topic, events: Iterable[Event]) -> None:
         events = list(events)
@@ -60,13 +60,13 @@ class PretendedKafka:
 
 
 class Service:
-    """The scheduler without its consumer: the test says what the tables would."""
+    """The scheduler without its consumer: the test calls the handlers as the consumer would."""
 
     def __init__(self) -> None:
         self.now = NOON_MS
-        self.kafka = PretendedKafka()
+        self.kafka = SimulatedKafka()
         self.kafka.answering.set()
-        self.doubt: str | None = None
+        self.ownership_problem: str | None = None
         settings = SchedulerSettings(
             kafka_bootstrap_servers="nowhere:1",
             clock_check_seconds=0.01,
@@ -81,19 +81,19 @@ class Service:
         self.book = Book(SPREAD_MS, 24 * HOUR_MS)
         self.due_queue = DueQueue(self.book.due_at)
         self.replaced = False
-        self.states = StatePublisher(
+        self.state_publisher = StatePublisher(
             self.book,
             publisher,
             clock,
             metrics,
-            longest_pause=settings.publish_retry_max_wait_seconds,
+            retry_max_wait_seconds=settings.publish_retry_max_wait_seconds,
             replaced=lambda: self.replaced,
         )
-        self.lanes = TickPublisher(
+        self.tick_publisher = TickPublisher(
             settings,
             book=self.book,
             due_queue=self.due_queue,
-            state_publisher=self.states,
+            state_publisher=self.state_publisher,
             publisher=publisher,
             clock=clock,
             metrics=metrics,
@@ -101,18 +101,18 @@ class Service:
         self.handlers = Handlers(
             book=self.book,
             due_queue=self.due_queue,
-            tick_publisher=self.lanes,
-            state_publisher=self.states,
+            tick_publisher=self.tick_publisher,
+            state_publisher=self.state_publisher,
             clock=clock,
             metrics=metrics,
             handover_timeout_seconds=settings.handover_timeout_seconds,
         )
         self.ticker = Ticker(
             due_queue=self.due_queue,
-            tick_publisher=self.lanes,
+            tick_publisher=self.tick_publisher,
             clock=clock,
             metrics=metrics,
-            doubt=lambda: self.doubt,
+            ownership_problem=lambda: self.ownership_problem,
             clock_set_back=self.handlers.on_clock_set_back,
             clock_check_seconds=settings.clock_check_seconds,
         )
@@ -130,13 +130,13 @@ class Service:
     async def ticks(self, count: int) -> list[TickDue]:
         async def enough() -> list[TickDue]:
             assert len(self.kafka.ticks()) >= count, f"{len(self.kafka.ticks())} of {count} ticks"
-            await self.states.flush(1)
+            await self.state_publisher.flush(1)
             return self.kafka.ticks()
 
         return await eventually(enough, within=5, every=0.005)
 
-    async def nothing_more_than(self, count: int) -> None:
-        """Several turns of the loop later there still are so many ticks."""
+    async def no_more_than(self, count: int) -> None:
+        """The number of ticks is the same after several turns of the loop."""
         for _ in range(20):
             await asyncio.sleep(0.005)
         assert len(self.kafka.ticks()) == count
@@ -144,11 +144,11 @@ class Service:
 
 @contextlib.asynccontextmanager
 async def running(service: Service) -> AsyncIterator[Service]:
-    loops = [asyncio.create_task(service.ticker.run()), asyncio.create_task(service.states.run())]
+    tasks = [asyncio.create_task(service.ticker.run()), asyncio.create_task(service.state_publisher.run())]
     try:
         yield service
     finally:
         await service.ticker.stop()
-        await asyncio.wait_for(loops[0], 5)
-        await service.states.stop()
-        await asyncio.wait_for(loops[1], 5)
+        await asyncio.wait_for(tasks[0], 5)
+        await service.state_publisher.stop()
+        await asyncio.wait_for(tasks[1], 5)

@@ -1,4 +1,4 @@
-"""Configs, entries and run endings for tests of schedules: `a_config(enabled=False)`."""
+"""Builds configs, entries and finished runs for tests of schedules: `a_config(enabled=False)`."""
 
 import uuid
 from datetime import UTC, datetime
@@ -43,7 +43,7 @@ def a_change(**changes: Any) -> ConfigChanged:
 
 
 def an_entry(*, settled: int | None = None, covered: int | None = None, **config: Any) -> Entry:
-    """An entry that owes its initial tick, or that has been settled up to an instant."""
+    """An entry with a pending initial tick, or settled up to an instant."""
     entry = created(plan_of(a_config(**config)), 0, SPREAD_MS)
     if settled is None:
         return entry
@@ -53,8 +53,8 @@ def an_entry(*, settled: int | None = None, covered: int | None = None, **config
 def a_run(
     *, ended: int, status: RunStatus = RunStatus.SUCCESS, config: CollectionConfig, **changes: Any
 ) -> RunFinished:
-    """A run of a config that ended at an instant (ms); a successful one covers all before that."""
-    won = status is RunStatus.SUCCESS
+    """A run of a config that ended at an instant (ms). If it was successful, it covers all time before."""
+    succeeded = status is RunStatus.SUCCESS
     at = to_instant(ended)
     values = {
         "occurred_at": at,
@@ -69,16 +69,16 @@ def a_run(
         "finished_at": at,
         "status": status,
         "records_collected": 0,
-        "error_class": None if won else ErrorClass.NETWORK,
-        "error_message": None if won else "the exchange did not answer",
+        "error_class": None if succeeded else ErrorClass.NETWORK,
+        "error_message": None if succeeded else "the exchange did not respond",
         "results": (),
-        "covered_until": at if won else None,
+        "covered_until": at if succeeded else None,
     }
     return RunFinished(**{**values, **changes})
 
 
 def the_run_of(tick: TickDue, *, ended: int, status: RunStatus = RunStatus.SUCCESS) -> RunFinished:
-    """What a collector says after it carried out a tick."""
+    """The event that a collector publishes after the run of a tick."""
     return a_run(
         ended=ended,
         status=status,

@@ -1,4 +1,4 @@
-"""Schedulers to start, in this process or as their own, and Kafka as their neighbours see it."""
+"""Starts schedulers in this process or as separate processes, and reads and writes their topics."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ from support.schedules import a_change
 
 @dataclass
 class SettableClock:
-    """The wall clock, and what somebody set it ahead by."""
+    """The wall clock plus an offset that a test sets."""
 
     ahead_ms: int = 0
 
@@ -42,7 +42,7 @@ class SettableClock:
 
 @dataclass
 class World:
-    """Kafka as the scheduler's neighbours see it, and schedulers to start in this process."""
+    """The scheduler's topics as other services see them, and schedulers in this process."""
 
     settings: KafkaSettings
     publisher: EventPublisher
@@ -53,11 +53,11 @@ class World:
     async def change(self, **config: Any) -> None:
         await self.publisher.publish(CONFIG_CHANGES, a_change(**config))
 
-    async def say(self, topic: Topic, events: Iterable[Event]) -> None:
+    async def publish(self, topic: Topic, events: Iterable[Event]) -> None:
         await self.publisher.publish_many(topic, events)
 
     async def tick(self, number: int, *, within: float = 10.0) -> TickDue:
-        """The number-th tick there ever was, counting from 1."""
+        """The tick with this number of all ticks, counted from 1."""
         return (await self.seen.await_events(TickDue, number, within=within))[number - 1]
 
     async def state(self, number: int) -> JobScheduled:
@@ -68,7 +68,7 @@ class World:
 
     @contextlib.asynccontextmanager
     async def scheduler(self, **changes: Any) -> AsyncIterator[None]:
-        """A scheduler in this process, from when it has restored everything until it has stopped in good order."""
+        """A scheduler in this process. It is live when this returns, and it stops cleanly at the end."""
         settings = SchedulerSettings(
             **{**self.settings.model_dump(), "http_port": 0, "clock_check_seconds": 0.05, **changes}
         )
@@ -90,7 +90,7 @@ class World:
 
 @dataclass
 class Instance:
-    """A scheduler as a process of its own."""
+    """A scheduler in a separate process."""
 
     process: asyncio.subprocess.Process
     port: int

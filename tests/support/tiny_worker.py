@@ -1,9 +1,9 @@
-"""A worker as small as can be, run as a process of its own: it writes each tick's number to a file.
+"""A minimal worker in a separate process: it writes the number of each tick to a file.
 
     python -m support.tiny_worker
 
-FAIL_START=1 makes its resource refuse to start, HANDLE_SECONDS lets each tick take that long, SLOW_SECONDS every
-hundredth.
+With FAIL_START=1 it refuses to start. HANDLE_SECONDS is the handling time of each tick, SLOW_SECONDS that of every
+hundredth tick.
 """
 
 import asyncio
@@ -31,9 +31,9 @@ from support.consuming import number_of
 
 
 class TinySettings(WorkerSettings):
-    results: Path = Field(description="Handled numbers are appended to this file, one per line.")
-    handle_seconds: float = Field(default=0.0, description="How long handling a tick takes.")
-    slow_seconds: float | None = Field(default=None, description="How long handling every hundredth tick takes.")
+    results: Path = Field(description="The file for the numbers of handled ticks, one per line.")
+    handle_seconds: float = Field(default=0.0, description="Handling time of each tick.")
+    slow_seconds: float | None = Field(default=None, description="Handling time of every hundredth tick.")
     fail_start: bool = Field(default=False, description="Refuse to start.")
 
 

@@ -23,7 +23,7 @@ from support.polling import eventually
 
 pytestmark = pytest.mark.kafka
 
-QUICK = InFlightLimits(commit_interval=0.1, first_retry=0.01, drain_on_revoke=0.5, drain_on_stop=0.5)
+QUICK = InFlightLimits(commit_interval=0.1, retry_initial_wait=0.01, drain_on_revoke=0.5, drain_on_stop=0.5)
 Handler = Callable[[Event, ConsumerRecord], Awaitable[None]]
 
 
@@ -51,7 +51,7 @@ async def running(consumer: ConcurrentConsumer) -> AsyncIterator[ConcurrentConsu
         await task
 
 
-def keeping(numbers: list[int]) -> Handler:
+def recording_in(numbers: list[int]) -> Handler:
     async def handle(event: Event, _record: ConsumerRecord) -> None:
         numbers.append(number_of(event))
 
@@ -63,7 +63,7 @@ async def test_every_message_is_handled_once_and_committed(
 ) -> None:
     await publisher.publish_many(TICKS, ticks(range(1, 501), lanes=40))
     handled: list[int] = []
-    async with running(consumer_of(kafka_settings, equipment, keeping(handled))) as consumer:
+    async with running(consumer_of(kafka_settings, equipment, recording_in(handled))) as consumer:
         await eventually(lambda: len(handled) >= 500, within=20)
         assert consumer.liveness() is None
         assert consumer.readiness() is None
@@ -71,7 +71,7 @@ async def test_every_message_is_handled_once_and_committed(
     assert sum(offset for offset, _ in (await committed(kafka_settings, "collector", TICKS)).values()) == 500
 
 
-async def test_only_what_is_finished_without_gaps_is_committed_and_only_the_gap_is_done_again(
+async def test_only_the_watermark_is_committed_and_only_the_gap_is_handled_again(
     kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
 ) -> None:
     await publisher.publish_many(TICKS, ticks(range(1, 11)))
@@ -91,7 +91,7 @@ async def test_only_what_is_finished_without_gaps_is_committed_and_only_the_gap_
     assert await watermark() == 2
 
     again: list[int] = []
-    async with running(consumer_of(kafka_settings, equipment, keeping(again))):
+    async with running(consumer_of(kafka_settings, equipment, recording_in(again))):
         await eventually(lambda: 3 in again, within=20)
         await publisher.publish(TICKS, a_tick(11))
         await eventually(lambda: 11 in again)
@@ -106,7 +106,7 @@ async def test_an_unreadable_message_becomes_a_dead_letter_and_the_next_is_handl
     await publisher.publish_raw(TICKS, key="binance", value=b"{broken", headers={"ce_id": "x"})
     await publisher.tombstone(TICKS, "binance")
     await publisher.publish(TICKS, a_tick(1))
-    consumer = consumer_of(kafka_settings, equipment, keeping(handled))
+    consumer = consumer_of(kafka_settings, equipment, recording_in(handled))
     async with recording(kafka_settings, DEAD_LETTERS) as recorder, running(consumer):
         await eventually(lambda: handled == [1], within=20)
         broken, null = await recorder.await_events(DeadLetter, 2)
@@ -118,7 +118,7 @@ async def test_an_unreadable_message_becomes_a_dead_letter_and_the_next_is_handl
     assert sum(offset for offset, _ in (await committed(kafka_settings, "collector", TICKS)).values()) == 3
 
 
-async def test_a_handler_that_keeps_failing_gives_its_message_up_after_the_agreed_attempts(
+async def test_a_message_becomes_a_dead_letter_after_the_last_failed_attempt(
     kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
 ) -> None:
     tried: list[int] = []
@@ -138,7 +138,7 @@ async def test_a_handler_that_keeps_failing_gives_its_message_up_after_the_agree
     assert sum(offset for offset, _ in (await committed(kafka_settings, "collector", TICKS)).values()) == 3
 
 
-async def test_one_slow_lane_leaves_room_for_the_others(
+async def test_a_slow_lane_does_not_block_other_lanes(
     kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
 ) -> None:
     handled: list[int] = []
@@ -161,7 +161,7 @@ async def test_one_slow_lane_leaves_room_for_the_others(
 
 
 @pytest.mark.real_kafka  # the in-memory broker races when several members join
-async def test_a_second_member_takes_over_a_part_and_gives_it_back(
+async def test_a_second_member_takes_over_some_partitions_and_returns_them(
     kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
 ) -> None:
     one: list[int] = []
@@ -175,9 +175,9 @@ async def test_a_second_member_takes_over_a_part_and_gives_it_back(
 
         await eventually(step, within=30, every=0.05)
 
-    async with running(consumer_of(kafka_settings, equipment, keeping(one))):
+    async with running(consumer_of(kafka_settings, equipment, recording_in(one))):
         await publish_until(lambda: len(one) > 100)
-        async with running(consumer_of(kafka_settings, Equipment(publisher), keeping(two))):
+        async with running(consumer_of(kafka_settings, Equipment(publisher), recording_in(two))):
             await publish_until(lambda: len(two) > 100)
             before = len(one)
             await publish_until(lambda: len(one) > before + 100)
@@ -187,49 +187,49 @@ async def test_a_second_member_takes_over_a_part_and_gives_it_back(
         await eventually(lambda: set(one) | set(two) == set(range(1, total + 1)))
     assert sum(offset for offset, _ in (await committed(kafka_settings, "collector", TICKS)).values()) == total
     doubled = len(one) + len(two) - total
-    assert doubled <= total * 0.05, f"{doubled} of {total} messages were handled twice by quick handlers"
+    assert doubled <= total * 0.05, f"{doubled} of {total} messages were handled twice"
 
 
 @pytest.mark.real_kafka
-async def test_what_goes_to_another_member_is_given_up_at_once_so_that_two_never_work_a_lane(
+async def test_messages_of_moved_partitions_are_cancelled_so_that_two_members_never_work_on_a_lane(
     kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
 ) -> None:
-    given_up: set[int] = set()
+    cancelled: set[int] = set()
     taken_over: set[int] = set()
-    begun: set[int] = set()
+    started: set[int] = set()
 
-    async def hold(event: Event, _record: ConsumerRecord) -> None:
-        begun.add(number_of(event))
+    async def never_finish(event: Event, _record: ConsumerRecord) -> None:
+        started.add(number_of(event))
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
-            given_up.add(number_of(event))
+            cancelled.add(number_of(event))
             raise
 
-    async def take(event: Event, _record: ConsumerRecord) -> None:
+    async def record_number(event: Event, _record: ConsumerRecord) -> None:
         taken_over.add(number_of(event))
 
     await publisher.publish_many(TICKS, ticks(range(1, 41), lanes=20))
-    async with running(consumer_of(kafka_settings, equipment, hold)):
-        await eventually(lambda: len(begun) == 40, within=30)
-        async with running(consumer_of(kafka_settings, equipment, take)):
-            await eventually(lambda: 0 < len(taken_over) < 40 and given_up == taken_over, within=60)
+    async with running(consumer_of(kafka_settings, equipment, never_finish)):
+        await eventually(lambda: len(started) == 40, within=30)
+        async with running(consumer_of(kafka_settings, equipment, record_number)):
+            await eventually(lambda: 0 < len(taken_over) < 40 and cancelled == taken_over, within=60)
 
 
 @pytest.mark.real_kafka
-async def test_who_stood_still_while_another_went_on_takes_no_commit_back(
+async def test_a_stalled_member_does_not_rewind_the_commits_of_another(
     kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
 ) -> None:
-    stands_still, go_on = threading.Event(), threading.Event()
+    stalled, resume = threading.Event(), threading.Event()
     one: list[int] = []
     two: list[int] = []
 
-    async def stand_still_at_forty(event: Event, _record: ConsumerRecord) -> None:
+    async def stall_at_forty(event: Event, _record: ConsumerRecord) -> None:
         if number_of(event) == 40:
-            stands_still.set()
-            go_on.wait(60)  # its loop stands still, heartbeats and all
-        elif number_of(event) <= 80 and stands_still.is_set():
-            await asyncio.Event().wait()  # what the other has done is never finished here
+            stalled.set()
+            resume.wait(60)  # blocks its event loop, with the heartbeats
+        elif number_of(event) <= 80 and stalled.is_set():
+            await asyncio.Event().wait()  # messages that the other member handled never finish here
         one.append(number_of(event))
 
     async def all_committed(total: int) -> bool:
@@ -240,16 +240,16 @@ async def test_who_stood_still_while_another_went_on_takes_no_commit_back(
     async def publish(numbers: range, lanes: int) -> None:
         await publisher.publish_many(TICKS, ticks(numbers, lanes=lanes))
 
-    first = consumer_of(kafka_settings, equipment, stand_still_at_forty)
+    first = consumer_of(kafka_settings, equipment, stall_at_forty)
     with in_a_thread(first):
         await publish(range(1, 40), lanes=20)
         await eventually(lambda: all_committed(39), within=20)
         await publish(range(40, 41), lanes=20)
-        await eventually(stands_still.is_set)
-        async with running(consumer_of(kafka_settings, Equipment(publisher), keeping(two))):
+        await eventually(stalled.is_set)
+        async with running(consumer_of(kafka_settings, Equipment(publisher), recording_in(two))):
             await publish(range(41, 81), lanes=20)
             await eventually(lambda: all_committed(80), within=60)
-            go_on.set()
+            resume.set()
             numbers = itertools.count(81)
 
             async def first_works_again() -> bool:
@@ -263,7 +263,7 @@ async def test_who_stood_still_while_another_went_on_takes_no_commit_back(
 
 @contextmanager
 def in_a_thread(consumer: ConcurrentConsumer) -> Iterator[None]:
-    """On a loop of its own, which may stand still."""
+    """Run the consumer in a thread with its own event loop, which a test may block."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=lambda: loop.run_until_complete(consumer.run()), daemon=True)
     thread.start()
@@ -275,10 +275,10 @@ def in_a_thread(consumer: ConcurrentConsumer) -> Iterator[None]:
         loop.close()
 
 
-async def test_a_consumer_whose_group_membership_broke_down_for_good_ends_and_says_so(
+async def test_a_consumer_whose_coordination_task_has_died_ends_with_an_error(
     kafka_settings: KafkaSettings, equipment: Equipment
 ) -> None:
-    consumer = consumer_of(kafka_settings, equipment, keeping([]))
+    consumer = consumer_of(kafka_settings, equipment, recording_in([]))
     task = asyncio.create_task(consumer.run())
     await eventually(lambda: consumer.readiness() is None, within=20)
     assert consumer._consumer is not None
@@ -287,7 +287,7 @@ async def test_a_consumer_whose_group_membership_broke_down_for_good_ends_and_sa
         await asyncio.wait_for(task, 20)
 
 
-async def test_a_batch_subscriber_whose_group_membership_broke_down_is_no_longer_live(
+async def test_a_batch_subscriber_whose_coordination_task_has_died_is_not_live(
     kafka_settings: KafkaSettings, equipment: Equipment
 ) -> None:
     async def write(_batch: list[Received]) -> None:
@@ -315,7 +315,7 @@ async def test_a_batch_subscriber_whose_group_membership_broke_down_is_no_longer
 
 
 def break_coordination(consumer: AIOKafkaConsumer) -> None:
-    """As a bug in aiokafka's coordinator would."""
+    """Make the coordination task fail, like a bug in aiokafka."""
 
     async def fail(*_: object) -> None:
         raise LookupError("a bug")
@@ -324,18 +324,18 @@ def break_coordination(consumer: AIOKafkaConsumer) -> None:
     consumer._coordinator.request_rejoin()
 
 
-@pytest.mark.real_kafka  # the in-memory one deletes no records
+@pytest.mark.real_kafka  # the in-memory broker deletes no records
 async def test_messages_that_retention_deleted_unread_are_reported(
     kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
 ) -> None:
     handled: list[int] = []
     await publisher.publish_many(TICKS, ticks(range(1, 6)))
-    async with running(consumer_of(kafka_settings, equipment, keeping(handled))):
+    async with running(consumer_of(kafka_settings, equipment, recording_in(handled))):
         await eventually(lambda: len(handled) == 5, within=20)
     await publisher.publish_many(TICKS, ticks(range(6, 21)))
     await delete_records(kafka_settings, TICKS, 15)
     later = Equipment(publisher)
-    async with running(consumer_of(kafka_settings, later, keeping(handled))):
+    async with running(consumer_of(kafka_settings, later, recording_in(handled))):
         await eventually(lambda: len(handled) == 10, within=20)
     assert handled[5:] == [16, 17, 18, 19, 20]
     assert (equipment.deleted_unread(), later.deleted_unread()) == (0, 10)

@@ -1,4 +1,4 @@
-"""`python -m runtime.dead_letters`, against what consumers put aside."""
+"""The command `python -m runtime.dead_letters` with dead letters of consumers."""
 
 import asyncio
 import json
@@ -42,8 +42,8 @@ async def command(settings: KafkaSettings, *arguments: str, answer: str = "") ->
     return result.exit_code, result.stdout, result.stderr
 
 
-async def put_aside(settings: KafkaSettings, equipment: Equipment, *values: bytes | None) -> None:
-    """Each as if it had been in a partition of `ticks`, at the next offset."""
+async def store_dead_letters(settings: KafkaSettings, equipment: Equipment, *values: bytes | None) -> None:
+    """Store one dead letter per value, as from consecutive offsets of a partition of `ticks`."""
     for offset, value in enumerate(values):
         record = a_record(
             topic=topic_name(settings, TICKS),
@@ -60,9 +60,9 @@ async def ids(settings: KafkaSettings) -> list[str]:
     return [json.loads(line)["id"] for line in output.splitlines()]
 
 
-async def test_what_was_put_aside_can_be_listed_and_shown(kafka_settings: KafkaSettings, equipment: Equipment) -> None:
+async def test_dead_letters_can_be_listed_and_shown(kafka_settings: KafkaSettings, equipment: Equipment) -> None:
     assert await command(kafka_settings, "list") == (0, "No dead letters.\n", "")
-    await put_aside(kafka_settings, equipment, b'{"a": 1}', b"\xff" * 900_000)
+    await store_dead_letters(kafka_settings, equipment, b'{"a": 1}', b"\xff" * 900_000)
     code, output, _ = await command(kafka_settings, "list")
     heading, first, second, summary = output.splitlines()
     assert (code, heading[:2], summary) == (0, "id", "2 dead letters.")
@@ -70,7 +70,7 @@ async def test_what_was_put_aside_can_be_listed_and_shown(kafka_settings: KafkaS
     assert "cannot read 1" in second
     assert (await command(kafka_settings, "list", "--limit", "1"))[1].splitlines()[1:] == [
         second,
-        "2 dead letters, of which these are the newest 1; --limit shows more.",
+        "2 dead letters; these are the newest 1, --limit shows more.",
     ]
     code, output, _ = await command(kafka_settings, "show", first.split()[0])
     assert code == 0
@@ -78,12 +78,12 @@ async def test_what_was_put_aside_can_be_listed_and_shown(kafka_settings: KafkaS
         assert part in output
 
 
-async def test_letters_are_found_by_topic_and_time(kafka_settings: KafkaSettings, equipment: Equipment) -> None:
-    await put_aside(kafka_settings, equipment, b"0")
+async def test_dead_letters_are_found_by_topic_and_time(kafka_settings: KafkaSettings, equipment: Equipment) -> None:
+    await store_dead_letters(kafka_settings, equipment, b"0")
     first = (await read_topic(kafka_settings, DEAD_LETTERS))[0].event
     assert isinstance(first, DeadLetter)
-    await asyncio.sleep(0.01)  # the clock moves on
-    await put_aside(kafka_settings, equipment, b"1")
+    await asyncio.sleep(0.01)  # so that the times differ
+    await store_dead_letters(kafka_settings, equipment, b"1")
     later = (first.occurred_at + timedelta(milliseconds=2)).isoformat()
 
     async def found(*options: str) -> list[str]:
@@ -101,13 +101,13 @@ async def test_letters_are_found_by_topic_and_time(kafka_settings: KafkaSettings
     assert await found("--since", "2100-01-01") == []
 
 
-async def test_a_replay_publishes_the_message_as_it_was_to_where_it_came_from(
+async def test_a_replay_publishes_the_original_message_to_its_source(
     kafka_settings: KafkaSettings, equipment: Equipment
 ) -> None:
     value = encode(a_tick(7))[0]
-    await put_aside(kafka_settings, equipment, value)
-    await put_aside(kafka_settings, equipment, value)  # again, as after a restart
-    place = (await ids(kafka_settings))[0]
+    await store_dead_letters(kafka_settings, equipment, value)
+    await store_dead_letters(kafka_settings, equipment, value)  # again, as after a restart
+    dead_letter_id = (await ids(kafka_settings))[0]
     code, output, _ = await command(kafka_settings, "replay", "--topic", "ticks", "--dry-run")
     assert (code, await read_topic(kafka_settings, TICKS)) == (0, [])
     assert "To publish: 1 to " in output
@@ -123,20 +123,20 @@ async def test_a_replay_publishes_the_message_as_it_was_to_where_it_came_from(
     (replayed,) = await read_topic(kafka_settings, TICKS)
     assert (replayed.partition, replayed.key) == (5, "binance")
     assert encode(replayed.event or a_tick())[0] == value
-    assert replayed.headers == {"ce_type": "TickDue", REPLAYED_FROM: f"dead-letters/{place.replace('-', '/')}"}
+    assert replayed.headers == {"ce_type": "TickDue", REPLAYED_FROM: f"dead-letters/{dead_letter_id.replace('-', '/')}"}
 
 
-async def test_letters_can_be_replayed_by_their_ids_and_what_cannot_be_is_left_out(
+async def test_dead_letters_can_be_replayed_by_id_and_others_are_skipped(
     kafka_settings: KafkaSettings, equipment: Equipment, publisher: EventPublisher
 ) -> None:
-    await put_aside(kafka_settings, equipment, encode(a_tick(1))[0], encode(a_tick(2))[0])
+    await store_dead_letters(kafka_settings, equipment, encode(a_tick(1))[0], encode(a_tick(2))[0])
     await equipment.dead_letters.send_unreadable(a_record(topic="elsewhere"), "of another system")
     await publisher.publish_raw(DEAD_LETTERS, key="x", value=b"?", headers={})
     code, output, problem = await command(kafka_settings, "replay", "--since", "1h", "--yes")
     assert code == 1
-    assert output.splitlines()[-1].startswith("Published 2 of 3, 1 left out.")
-    assert "elsewhere/0/0 is no place in a topic of this system" in problem
-    assert "1 records of the topic are no dead letters" in problem
+    assert output.splitlines()[-1].startswith("Published 2 of 3, 1 skipped.")
+    assert "elsewhere/0/0 is not in a topic of this system" in problem
+    assert "Skipped records of the topic that are not dead letters: 1." in problem
     assert len(await read_topic(kafka_settings, TICKS)) == 2
     by_id = (await ids(kafka_settings))[:1]
     assert (await command(kafka_settings, "replay", *by_id, "--yes"))[0] == 0
@@ -151,11 +151,11 @@ async def test_letters_can_be_replayed_by_their_ids_and_what_cannot_be_is_left_o
         (("show", "one"), 2, "'one' is not the id of a dead letter, such as 1-42"),
         (("list", "--since", "soon"), 2, "'soon' is neither a time such as"),
         (("list", "--topic", "tikcs"), 2, "'tikcs' is not a topic of this system: config-changes, "),
-        (("replay", "--yes"), 2, "Name the dead letters by their ids, or choose them"),
-        (("replay", "1-1", "--since", "1h"), 2, "Name the dead letters by their ids, or choose them"),
+        (("replay", "--yes"), 2, "Give either ids of dead letters, or a filter"),
+        (("replay", "1-1", "--since", "1h"), 2, "Give either ids of dead letters, or a filter"),
     ],
 )
-async def test_a_mistake_is_answered_with_one_line(
+async def test_a_wrong_argument_gets_an_error_of_one_line(
     kafka_settings: KafkaSettings, arguments: tuple[str, ...], code: int, says: str
 ) -> None:
     exit_code, output, problem = await command(kafka_settings, *arguments)
@@ -166,7 +166,7 @@ async def test_a_mistake_is_answered_with_one_line(
 
 @pytest.mark.real_kafka  # the in-memory broker cannot list its groups
 async def test_reading_leaves_no_consumer_group_behind(kafka_settings: KafkaSettings, equipment: Equipment) -> None:
-    await put_aside(kafka_settings, equipment, b"0")
+    await store_dead_letters(kafka_settings, equipment, b"0")
     await command(kafka_settings, "list", "--since", "1h")
     admin = build_admin(kafka_settings)
     await admin.start()
@@ -177,7 +177,7 @@ async def test_reading_leaves_no_consumer_group_behind(kafka_settings: KafkaSett
     assert not [name for name in groups if "dead" in name or name.startswith(kafka_settings.kafka_topic_prefix)]
 
 
-def test_without_kafka_it_says_so_in_one_line() -> None:
+def test_an_unreachable_kafka_is_reported_in_one_line() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "runtime.dead_letters", "list"],
         env={**os.environ, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"},
@@ -187,4 +187,4 @@ def test_without_kafka_it_says_so_in_one_line() -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "No Kafka answers at 127.0.0.1:1 (KAFKA_BOOTSTRAP_SERVERS).\n"
+    assert done.stderr == "Kafka does not respond at 127.0.0.1:1 (KAFKA_BOOTSTRAP_SERVERS).\n"

@@ -1,5 +1,5 @@
-"""Messages that wait for a place in their lane: overtaken by what is urgent or unreadable, counted, and left to the
-next owner.
+"""Messages that wait for a place in their lane: urgent and unreadable ones overtake them, and the next owner handles
+them after a stop.
 """
 
 import asyncio
@@ -28,15 +28,15 @@ ONE_AT_A_TIME = InFlightLimits(in_flight=1, per_lane=1, commit_interval=0.1, dra
 
 
 class Worker:
-    """Handles a message when it may."""
+    """Its handler waits until the test allows it to finish."""
 
     def __init__(self) -> None:
-        self.begun: list[int] = []
-        self.may_end = asyncio.Event()
+        self.started: list[int] = []
+        self.may_finish = asyncio.Event()
 
     async def handle(self, event: Event, _record: ConsumerRecord) -> None:
-        self.begun.append(number_of(event))
-        await self.may_end.wait()
+        self.started.append(number_of(event))
+        await self.may_finish.wait()
 
     @asynccontextmanager
     async def consuming(
@@ -60,7 +60,7 @@ class Worker:
             await task
 
 
-async def test_an_urgent_message_is_the_next_one_to_begin(
+async def test_an_urgent_message_is_the_next_to_start(
     kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
 ) -> None:
     worker = Worker()
@@ -79,15 +79,15 @@ async def test_an_urgent_message_is_the_next_one_to_begin(
         assert sum(lag) == 100
         await publisher.publish(TICKS, a_tick(500))
         await eventually(lambda: waiting() == 100, within=20)
-        worker.may_end.set()
-        await eventually(lambda: len(worker.begun) == 101, within=20)
-    assert worker.begun == [1, 500, *range(2, 101)]
+        worker.may_finish.set()
+        await eventually(lambda: len(worker.started) == 101, within=20)
+    assert worker.started == [1, 500, *range(2, 101)]
 
 
-async def test_what_nobody_can_read_does_not_wait_for_a_place_in_a_full_lane(
+async def test_an_unreadable_message_does_not_wait_for_a_place_in_a_full_lane(
     kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
 ) -> None:
-    """And the good messages that it overtakes still count: it is no run of unreadable ones."""
+    """The readable messages in between still count, so the unreadable ones are not in a row."""
     worker = Worker()
     limit = DeadLetterSettings(dead_letters_max_consecutive_at_start=3, dead_letters_max_consecutive=3)
     equipment.dead_letters = DeadLetters(publisher, "collector", equipment.metrics, limit)
@@ -100,20 +100,20 @@ async def test_what_nobody_can_read_does_not_wait_for_a_place_in_a_full_lane(
             await publisher.publish_raw(TICKS, key="binance", value=b"{", headers={})
         await recorder.await_events(DeadLetter, 30, within=5)
         await eventually(lambda: consumer.in_flight == 1, within=5)
-        assert worker.begun == [1]
-        worker.may_end.set()
-        await eventually(lambda: worker.begun == [*range(1, 31)], within=20)
+        assert worker.started == [1]
+        worker.may_finish.set()
+        await eventually(lambda: worker.started == [*range(1, 31)], within=20)
 
 
-async def test_what_waits_when_a_consumer_stops_is_left_to_the_next(
+async def test_messages_that_wait_when_a_consumer_stops_are_handled_by_the_next_owner(
     kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
 ) -> None:
     first, second = Worker(), Worker()
     await publisher.publish_many(TICKS, ticks(range(1, 6)))
     async with first.consuming(kafka_settings, equipment):
-        await eventually(lambda: first.begun == [1], within=20)
-    assert first.begun == [1]
-    second.may_end.set()
+        await eventually(lambda: first.started == [1], within=20)
+    assert first.started == [1]
+    second.may_finish.set()
     async with second.consuming(kafka_settings, equipment):
-        await eventually(lambda: len(second.begun) == 5, within=30)
-    assert second.begun == [1, 2, 3, 4, 5]
+        await eventually(lambda: len(second.started) == 5, within=30)
+    assert second.started == [1, 2, 3, 4, 5]

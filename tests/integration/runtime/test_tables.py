@@ -25,18 +25,18 @@ ALL = set(range(12))
 
 
 @dataclass
-class Books:
-    """An owner that remembers all that it was told, and keeps a book per partition."""
+class RecordingOwner:
+    """An owner that records its calls and stores the configs of each partition."""
 
-    books: dict[int, dict[str, Event]] = field(default_factory=dict)
+    owner: dict[int, dict[str, Event]] = field(default_factory=dict)
     states: dict[str, Event] = field(default_factory=dict)
     runs: list[Event] = field(default_factory=list)
     read: int = 0
     live: set[int] = field(default_factory=set)
-    told: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
     read_before_live: list[Event] = field(default_factory=list)
-    settled: bool = True
-    """What it answers when partitions are revoked."""
+    may_commit: bool = True
+    """The result of `on_revoked`."""
 
     def on_record(self, partition: int, topic: Topic, key: str, event: Event | None) -> None:
         self.read += 1
@@ -47,37 +47,37 @@ class Books:
         elif topic is SCHEDULE_STATE and event is not None:
             self.states[key] = event
         elif topic is CONFIG_CHANGES:
-            book = self.books.setdefault(partition, {})
+            state = self.owner.setdefault(partition, {})
             if event is None:
-                book.pop(key, None)
+                state.pop(key, None)
             else:
-                book[key] = event
+                state[key] = event
 
     def on_live(self, partition: int) -> None:
         self.live.add(partition)
-        self.books.setdefault(partition, {})
+        self.owner.setdefault(partition, {})
 
     async def on_revoked(self, partitions: set[int]) -> bool:
         self.live -= partitions
-        self.told.append(f"revoked {len(partitions)}")
-        return self.settled
+        self.calls.append(f"revoked {len(partitions)}")
+        return self.may_commit
 
     def on_dropped(self, partitions: set[int]) -> None:
         for partition in partitions:
-            self.books.pop(partition, None)
-        self.told.append(f"dropped {len(partitions)}")
+            self.owner.pop(partition, None)
+        self.calls.append(f"dropped {len(partitions)}")
 
     def configs(self) -> set[str]:
-        return {key for book in self.books.values() for key in book}
+        return {key for state in self.owner.values() for key in state}
 
 
-def tables_of(settings: KafkaSettings, equipment: Equipment, books: Books) -> CoPartitionedTables:
+def tables_of(settings: KafkaSettings, equipment: Equipment, owner: RecordingOwner) -> CoPartitionedTables:
     return CoPartitionedTables(
         settings,
         group="scheduler",
         tables=(CONFIG_CHANGES, SCHEDULE_STATE),
         live=(RUN_EVENTS,),
-        owner=books,
+        owner=owner,
         dead_letters=equipment.dead_letters,
         metrics=equipment.metrics,
     )
@@ -129,7 +129,7 @@ def a_run_start(number: int) -> RunStarted:
     )
 
 
-async def test_all_that_was_there_is_restored_before_a_partition_is_live_and_news_follow(
+async def test_tables_are_restored_before_a_partition_is_live_and_changes_follow(
     kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
 ) -> None:
     await publisher.publish_many(CONFIG_CHANGES, changes(range(1, 301)))
@@ -137,85 +137,87 @@ async def test_all_that_was_there_is_restored_before_a_partition_is_live_and_new
     await publisher.publish(CONFIG_CHANGES, ConfigRemoved(occurred_at=NOON, config_id=7, version=2))
     await publisher.tombstone(CONFIG_CHANGES, "7")
     await publisher.publish(RUN_EVENTS, a_run_start(1))
-    books = Books()
-    async with running(tables_of(kafka_settings, equipment, books)) as tables:
+    owner = RecordingOwner()
+    async with running(tables_of(kafka_settings, equipment, owner)) as tables:
         await eventually(lambda: tables.live_partitions == ALL, within=20)
-        assert books.live == ALL
-        assert books.configs() == {str(number) for number in range(1, 301)} - {"7"}
-        assert len(books.states) == 300
-        assert len(books.read_before_live) == 601, "every table record came before its partition was live"
-        assert books.runs == [], "what happened to live topics before the group existed is history"
-        assert tables.owned_since_heartbeat_ok()
+        assert owner.live == ALL
+        assert owner.configs() == {str(number) for number in range(1, 301)} - {"7"}
+        assert len(owner.states) == 300
+        assert len(owner.read_before_live) == 601, "every table record came before its partition was live"
+        assert owner.runs == [], "messages of live topics from before the first commit are not read"
+        assert tables.ownership_confirmed()
         assert (tables.readiness(), tables.liveness()) == (None, None)
 
         await publisher.publish(RUN_EVENTS, a_run_start(2))
         await publisher.publish(CONFIG_CHANGES, changes(range(1000, 1001))[0])
-        await eventually(lambda: len(books.runs) == 1)
-        await eventually(lambda: "1000" in books.configs())
-    assert books.live == set()
-    assert books.told == ["revoked 12"]
+        await eventually(lambda: len(owner.runs) == 1)
+        await eventually(lambda: "1000" in owner.configs())
+    assert owner.live == set()
+    assert owner.calls == ["revoked 12"]
 
 
-async def test_live_topics_go_on_where_the_group_left_off(
+async def test_live_topics_continue_at_the_commit_of_the_group(
     kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
 ) -> None:
-    first = Books()
+    first = RecordingOwner()
     async with running(tables_of(kafka_settings, equipment, first)) as tables:
         await eventually(lambda: tables.live_partitions == ALL, within=20)
         await publisher.publish(RUN_EVENTS, a_run_start(1))
         await eventually(lambda: len(first.runs) == 1)
     await publisher.publish_many(RUN_EVENTS, [a_run_start(number) for number in range(2, 30)])
-    second = Books()
+    second = RecordingOwner()
     async with running(tables_of(kafka_settings, Equipment(equipment.publisher), second)):
         await eventually(lambda: len(second.runs) >= 28, within=20)
     assert {run.config_id for run in second.runs if isinstance(run, RunStarted)} == set(range(2, 30))
 
 
 @pytest.mark.real_kafka  # the in-memory broker races when several members join
-async def test_a_second_instance_takes_half_and_the_first_reads_nothing_again(
+async def test_a_second_instance_takes_half_of_the_partitions_and_the_first_rereads_nothing(
     kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
 ) -> None:
     await publisher.publish_many(CONFIG_CHANGES, changes(range(1, 1001)))
-    one, two = Books(), Books()
+    one, two = RecordingOwner(), RecordingOwner()
     async with running(tables_of(kafka_settings, equipment, one)) as first:
         await eventually(lambda: first.live_partitions == ALL, within=20)
         assert one.read == 1000
         async with running(tables_of(kafka_settings, Equipment(publisher), two)) as second:
             await eventually(lambda: len(first.live_partitions) == len(second.live_partitions) == 6, within=30)
             assert first.live_partitions | second.live_partitions == ALL
-            assert one.read == 1000, "its own half was kept, not read again"
-            assert one.told[:2] == ["revoked 12", "dropped 6"]
+            assert one.read == 1000, "it continued with its own half and read nothing again"
+            assert one.calls[:2] == ["revoked 12", "dropped 6"]
             assert one.configs().isdisjoint(two.configs())
             assert one.configs() | two.configs() == {str(number) for number in range(1, 1001)}
-            half = two.read
+            second_half = two.read
             await publisher.publish_many(CONFIG_CHANGES, changes(range(2000, 2100)))
             await eventually(lambda: len(one.configs()) + len(two.configs()) == 1100)
         await eventually(lambda: first.live_partitions == ALL, within=30)
         assert len(one.configs()) == 1100
-        assert one.read == 1100 + half, "of the half that came back it reads all, of its own only what was new"
+        assert one.read == 1100 + second_half, (
+            "it reads the returned half from the beginning, and of its own half only new messages"
+        )
 
 
 async def test_a_killed_instance_is_replaced_after_the_session_timeout(
     kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
 ) -> None:
     await publisher.publish_many(CONFIG_CHANGES, changes(range(1, 101)))
-    one, two = Books(), Books()
+    one, two = RecordingOwner(), RecordingOwner()
     dead = tables_of(kafka_settings, equipment, one)
     task = asyncio.create_task(dead.run())
     await eventually(lambda: dead.live_partitions == ALL, within=20)
-    assert dead.owned_since_heartbeat_ok()
-    await silence(dead)
+    assert dead.ownership_confirmed()
+    await stop_heartbeats(dead)
     async with running(tables_of(kafka_settings, Equipment(publisher), two)) as successor:
-        await eventually(lambda: not dead.owned_since_heartbeat_ok(), within=10)
-        assert not successor.live_partitions, "the old owner stops before the new one begins"
+        await eventually(lambda: not dead.ownership_confirmed(), within=10)
+        assert not successor.live_partitions, "the old owner stops before the new one starts"
         await eventually(lambda: successor.live_partitions == ALL, within=30)
     assert len(two.configs()) == 100
     task.cancel()
     await asyncio.wait([task])
 
 
-async def silence(tables: CoPartitionedTables) -> None:
-    """As a network that is gone: no heartbeat arrives any more, and nothing tells us so."""
+async def stop_heartbeats(tables: CoPartitionedTables) -> None:
+    """Like a broken network: heartbeats get no response, and no error is reported."""
     coordinator = tables._consumer._coordinator
 
     async def unanswered() -> bool:
@@ -230,95 +232,95 @@ async def silence(tables: CoPartitionedTables) -> None:
     await asyncio.wait([heartbeat])
 
 
-async def test_an_unreadable_message_of_a_table_is_put_aside_once_and_not_at_every_restart(
+async def test_an_unreadable_message_of_a_table_becomes_one_dead_letter_in_spite_of_restarts(
     kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
 ) -> None:
     await publisher.publish_raw(CONFIG_CHANGES, key="5", value=b"?", headers={})
     await publisher.publish(CONFIG_CHANGES, changes(range(5, 6))[0])
     async with recording(kafka_settings, DEAD_LETTERS) as recorder:
         for _ in range(2):
-            books = Books()
-            async with running(tables_of(kafka_settings, Equipment(publisher), books)) as tables:
+            owner = RecordingOwner()
+            async with running(tables_of(kafka_settings, Equipment(publisher), owner)) as tables:
                 await eventually(lambda tables=tables: tables.live_partitions == ALL, within=20)
-                assert books.configs() == {"5"}
+                assert owner.configs() == {"5"}
         await publisher.publish_raw(CONFIG_CHANGES, key="6", value=b"??", headers={})
-        async with running(tables_of(kafka_settings, Equipment(publisher), Books())):
+        async with running(tables_of(kafka_settings, Equipment(publisher), RecordingOwner())):
             letters = await recorder.await_events(DeadLetter, 2, within=20)
     assert [letter.source_key for letter in letters] == ["NQ==", "Ng=="]
 
 
-async def test_an_owner_that_fails_on_a_message_goes_on_with_the_next(
+async def test_an_owner_that_fails_on_a_message_receives_the_next_one(
     kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
 ) -> None:
-    class Stumbling(Books):
+    class FailingOwner(RecordingOwner):
         def on_record(self, partition: int, topic: Topic, key: str, event: Event | None) -> None:
             if key == "13":
                 raise LookupError("thirteen")
             super().on_record(partition, topic, key, event)
 
     await publisher.publish_many(CONFIG_CHANGES, changes(range(1, 31)))
-    books = Stumbling()
+    owner = FailingOwner()
     async with (
         recording(kafka_settings, DEAD_LETTERS) as recorder,
-        running(tables_of(kafka_settings, equipment, books)) as tables,
+        running(tables_of(kafka_settings, equipment, owner)) as tables,
     ):
         await eventually(lambda: tables.live_partitions == ALL, within=20)
         letter = await recorder.await_event(DeadLetter)
     assert letter.error == "LookupError: thirteen"
-    assert len(books.configs()) == 29
+    assert len(owner.configs()) == 29
 
 
-async def test_a_handover_that_is_not_settled_commits_nothing_and_the_next_owner_reads_again(
+async def test_an_unconfirmed_hand_over_commits_nothing_and_the_next_owner_reads_again(
     kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
 ) -> None:
-    first = Books(settled=False)
+    first = RecordingOwner(may_commit=False)
     async with running(tables_of(kafka_settings, equipment, first)) as tables:
         await eventually(lambda: tables.live_partitions == ALL, within=20)
         await eventually(lambda: committed_runs(kafka_settings, {0}), within=20)
         await publisher.publish(RUN_EVENTS, a_run_start(1))
         await eventually(lambda: len(first.runs) == 1)
-    second = Books()
+    second = RecordingOwner()
     async with running(tables_of(kafka_settings, Equipment(publisher), second)):
         await eventually(lambda: second.runs == first.runs, within=20)
     await committed_runs(kafka_settings, {0, 1})
 
 
 async def committed_runs(settings: KafkaSettings, expected: set[int]) -> bool:
-    held = await committed(settings, "scheduler", RUN_EVENTS)
-    assert {offset for offset, _ in held.values()} == expected
+    stored = await committed(settings, "scheduler", RUN_EVENTS)
+    assert {offset for offset, _ in stored.values()} == expected
     return True
 
 
-async def test_an_owner_that_does_not_let_go_in_time_commits_nothing(
+async def test_an_owner_that_exceeds_the_hand_over_timeout_commits_nothing(
     kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Slow(Books):
+    class Slow(RecordingOwner):
         async def on_revoked(self, partitions: set[int]) -> bool:
             await asyncio.Event().wait()
             return await super().on_revoked(partitions)
 
     monkeypatch.setattr("runtime.consumers.tables._REVOKE_SECONDS", 0.2)
-    books = Slow()
-    async with running(tables_of(kafka_settings, equipment, books)) as tables:
+    owner = Slow()
+    async with running(tables_of(kafka_settings, equipment, owner)) as tables:
         await eventually(lambda: tables.live_partitions == ALL, within=20)
         await eventually(lambda: committed_runs(kafka_settings, {0}), within=20)
         await publisher.publish(RUN_EVENTS, a_run_start(1))
-        await eventually(lambda: len(books.runs) == 1)
+        await eventually(lambda: len(owner.runs) == 1)
     assert await committed_runs(kafka_settings, {0})
 
 
-@pytest.mark.real_kafka  # the in-memory one deletes no records
+@pytest.mark.real_kafka  # the in-memory broker deletes no records
 async def test_messages_of_live_topics_that_retention_deleted_unread_are_reported(
     kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
 ) -> None:
-    first = Books()
+    first = RecordingOwner()
     async with running(tables_of(kafka_settings, equipment, first)) as tables:
         await eventually(lambda: tables.live_partitions == ALL, within=20)
         await publisher.publish(RUN_EVENTS, a_run_start(1))
         await eventually(lambda: len(first.runs) == 1)
     await publisher.publish_many(RUN_EVENTS, [a_run_start(1) for _ in range(9)])
     await delete_records(kafka_settings, RUN_EVENTS, 8)
-    later, second = Equipment(publisher), Books()
+    later, second = Equipment(publisher), RecordingOwner()
     async with running(tables_of(kafka_settings, later, second)):
         await eventually(lambda: len(second.runs) == 2, within=20)
     assert (equipment.deleted_unread(), later.deleted_unread()) == (0, 7)

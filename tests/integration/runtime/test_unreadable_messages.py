@@ -1,4 +1,4 @@
-"""What nobody can read or handle is put aside quickly; a consumer that can read nothing stops. For each consumer."""
+"""Unreadable messages become dead letters quickly, and a consumer that can read none stops; for each consumer."""
 
 import asyncio
 import base64
@@ -37,31 +37,31 @@ NAME = "consumer"
 
 @dataclass
 class Seen:
-    """What a consumer's handler got; fails for the numbers in `bugs`."""
+    """Records the handled numbers. The handler fails for the numbers in `failing`."""
 
     numbers: list[int] = field(default_factory=list)
     tried: list[int] = field(default_factory=list)
-    bugs: set[int] = field(default_factory=set)
+    failing: set[int] = field(default_factory=set)
 
-    def see(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         number = event.config.config_id if isinstance(event, ConfigChanged) else number_of(event)
         self.tried.append(number)
-        if number in self.bugs:
+        if number in self.failing:
             raise LookupError(f"a bug with {number}")
         self.numbers.append(number)
 
-    # as a handler of the concurrent consumer, of batches, and as the owner of tables
+    # used as handler of the concurrent consumer and of batches, and as owner of tables
     async def one(self, event: Event, _record: ConsumerRecord) -> None:
-        self.see(event)
+        self.handle(event)
 
     async def batch(self, batch: list[Received]) -> None:
         for received in batch:
             assert received.event is not None
-            self.see(received.event)
+            self.handle(received.event)
 
     def on_record(self, _partition: int, _topic: Topic, _key: str, event: Event | None) -> None:
         assert event is not None
-        self.see(event)
+        self.handle(event)
 
     def on_live(self, partition: int) -> None: ...
 
@@ -76,7 +76,7 @@ Start = Callable[[KafkaSettings, Equipment, Seen], AsyncIterator[Background]]
 
 @dataclass(frozen=True)
 class Kind:
-    """A consumer under test, and what it reads."""
+    """A kind of consumer and its topic."""
 
     name: str
     topic: Topic
@@ -140,10 +140,10 @@ every_kind = pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in K
 
 
 @asynccontextmanager
-async def living(
+async def consuming(
     kind: Kind, settings: KafkaSettings, publisher: EventPublisher, seen: Seen, **limits: Any
 ) -> AsyncIterator[asyncio.Task[None]]:
-    """A consumer as a process has it, stopped in the end; the task is its `run`."""
+    """A running consumer, which is stopped at the end. The task is its `run`."""
     equipment = Equipment(publisher)
     equipment.dead_letters = DeadLetters(publisher, NAME, equipment.metrics, DeadLetterSettings(**limits))
     async with asynccontextmanager(kind.start)(settings, equipment, seen) as background:
@@ -157,7 +157,7 @@ async def living(
 
 @dataclass
 class RawProducer:
-    """Sends what our own publisher never would."""
+    """Sends messages that the event publisher would refuse."""
 
     producer: AIOKafkaProducer
     topic: str
@@ -176,15 +176,15 @@ async def producing(settings: KafkaSettings, topic: Topic) -> AsyncIterator[RawP
         await producer.stop()
 
 
-async def passed(settings: KafkaSettings, topic: Topic) -> int:
-    """How many messages the group has committed."""
+async def committed_count(settings: KafkaSettings, topic: Topic) -> int:
+    """Number of messages that the group has committed."""
     return sum(offset for offset, _ in (await committed(settings, GROUP, topic)).values())
 
 
-def junk(good: bytes) -> list[bytes]:
+def invalid_values(good: bytes) -> list[bytes]:
     return [
         b"{broken",
-        b'{"type": "NobodyKnows"}',
+        b'{"type": "Unknown"}',
         b'{"type": "TickDue", "run_id": 7}',
         good.replace(b"2026-05-04T12:00:00Z", b"0001-01-01T00:00:00+14:00"),
         b"\x00\xff" * 450_000,
@@ -192,15 +192,15 @@ def junk(good: bytes) -> list[bytes]:
 
 
 @every_kind
-async def test_junk_of_every_sort_is_put_aside_within_five_seconds_and_the_next_message_is_handled(
+async def test_every_kind_of_invalid_message_becomes_a_dead_letter_within_five_seconds(
     kind: Kind, kafka_settings: KafkaSettings, publisher: EventPublisher
 ) -> None:
     seen, good = Seen(), encode(kind.event(1))[0]
     bad_headers = (("null", None), ("bytes", b"\xff"), ("text", b"as it was"))
-    values = junk(good)
+    values = invalid_values(good)
     async with (
         recording(kafka_settings, DEAD_LETTERS) as recorder,
-        living(kind, kafka_settings, publisher, seen),
+        consuming(kind, kafka_settings, publisher, seen),
         producing(kafka_settings, kind.topic) as producer,
     ):
         await producer.send(good, bad_headers)
@@ -211,10 +211,10 @@ async def test_junk_of_every_sort_is_put_aside_within_five_seconds_and_the_next_
         letters = await recorder.await_events(DeadLetter, len(values), within=5)
         await eventually(lambda: seen.numbers == [1, 2], within=5)
 
-        async def passed_all() -> bool:
-            return await passed(kafka_settings, kind.topic) == len(values) + 2
+        async def all_committed() -> bool:
+            return await committed_count(kafka_settings, kind.topic) == len(values) + 2
 
-        await eventually(passed_all, within=10, every=0.2)
+        await eventually(all_committed, within=10, every=0.2)
     assert [base64.b64decode(letter.source_value or "") for letter in sorted_by_offset(letters)] == values
     for letter in letters:
         assert letter.source_topic == topic_name(kafka_settings, kind.topic)
@@ -228,13 +228,13 @@ def sorted_by_offset(letters: list[DeadLetter]) -> list[DeadLetter]:
 
 
 @every_kind
-async def test_a_message_that_the_handler_cannot_take_is_put_aside_after_its_attempts_and_the_next_is_handled(
+async def test_a_message_becomes_a_dead_letter_after_its_attempts_and_the_next_is_handled(
     kind: Kind, kafka_settings: KafkaSettings, publisher: EventPublisher
 ) -> None:
-    seen = Seen(bugs={13})
+    seen = Seen(failing={13})
     async with (
         recording(kafka_settings, DEAD_LETTERS) as recorder,
-        living(kind, kafka_settings, publisher, seen),
+        consuming(kind, kafka_settings, publisher, seen),
         producing(kafka_settings, kind.topic) as producer,
     ):
         await producer.send(encode(kind.event(1))[0])
@@ -248,47 +248,47 @@ async def test_a_message_that_the_handler_cannot_take_is_put_aside_after_its_att
 
 
 @every_kind
-async def test_a_consumer_that_can_read_nothing_stops_and_no_restart_drains_its_topic(
+async def test_a_consumer_that_can_read_no_message_stops_and_restarts_do_not_empty_its_topic(
     kind: Kind, kafka_settings: KafkaSettings, publisher: EventPublisher
 ) -> None:
-    """As a release with the wrong contract that its supervisor starts again and again."""
+    """Like a release with the wrong contract that its supervisor restarts repeatedly."""
     async with recording(kafka_settings, DEAD_LETTERS) as recorder, producing(kafka_settings, kind.topic) as producer:
         for _ in range(80):
             await producer.send(b"{}")
         for _ in range(3):
-            async with living(kind, kafka_settings, publisher, Seen()) as running:
+            async with consuming(kind, kafka_settings, publisher, Seen()) as running:
                 await asyncio.wait([running], timeout=20)
                 assert isinstance(running.exception(), TooManyDeadLetters)
-            assert await passed(kafka_settings, kind.topic) == 0
+            assert await committed_count(kafka_settings, kind.topic) == 0
         letters = await recorder.await_events(DeadLetter, 10)
-    assert {letter.source_offset for letter in letters} <= set(range(10)), "the first ten, again and again"
+    assert {letter.source_offset for letter in letters} <= set(range(10)), "always the first ten"
 
 
-async def test_a_release_that_cannot_read_what_the_last_one_read_does_not_go_on_with_an_empty_book(
+async def test_a_release_that_cannot_read_the_tables_does_not_start_with_empty_ones(
     kafka_settings: KafkaSettings, publisher: EventPublisher
 ) -> None:
     kind, seen = KINDS[2], Seen()
     async with recording(kafka_settings, DEAD_LETTERS) as recorder, producing(kafka_settings, kind.topic) as producer:
         for number in range(1, 31):
             await producer.send(encode(kind.event(number))[0])
-        async with living(kind, kafka_settings, publisher, seen):
+        async with consuming(kind, kafka_settings, publisher, seen):
             await eventually(lambda: len(seen.numbers) == 30, within=20)
-        async with living(kind, kafka_settings, publisher, Seen(bugs=set(range(1, 31)))) as running:
+        async with consuming(kind, kafka_settings, publisher, Seen(failing=set(range(1, 31)))) as running:
             await asyncio.wait([running], timeout=20)
             assert isinstance(running.exception(), TooManyDeadLetters)
-    assert recorder.records == [], "what lies before the group's commit makes no second letter, but it counts"
+    assert recorder.records == [], "messages before the commit of the group count, but make no second dead letter"
 
 
 @every_kind
-async def test_a_handler_that_fails_for_everything_stops_the_consumer_too(
+async def test_a_handler_that_fails_for_every_message_stops_the_consumer(
     kind: Kind, kafka_settings: KafkaSettings, publisher: EventPublisher
 ) -> None:
-    seen = Seen(bugs=set(range(1, 7)))
+    seen = Seen(failing=set(range(1, 7)))
     async with recording(kafka_settings, DEAD_LETTERS) as recorder, producing(kafka_settings, kind.topic) as producer:
         for number in range(1, 7):
             await producer.send(encode(kind.event(number))[0])
-        async with living(kind, kafka_settings, publisher, seen, dead_letters_max_consecutive_at_start=3) as running:
+        async with consuming(kind, kafka_settings, publisher, seen, dead_letters_max_consecutive_at_start=3) as running:
             await asyncio.wait([running], timeout=40)
             assert isinstance(running.exception(), TooManyDeadLetters)
-        assert await passed(kafka_settings, kind.topic) == 0
+        assert await committed_count(kafka_settings, kind.topic) == 0
         assert len(await recorder.await_events(DeadLetter, 3)) == 3

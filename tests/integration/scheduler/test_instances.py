@@ -1,4 +1,4 @@
-"""Several schedulers as processes of their own, sharing the partitions; one is killed."""
+"""Several schedulers in separate processes that share the partitions; one is killed."""
 
 import asyncio
 import signal
@@ -20,14 +20,14 @@ from support.scheduling import Instance, World, an_instance
 pytestmark = [pytest.mark.kafka, pytest.mark.real_kafka]
 
 CONFIGS = 300
-"""On a one-minute interval: five slots a second."""
+"""With an interval of one minute: five slots per second."""
 
 
 async def shares(*instances: Instance) -> list[int]:
     return [await instance.live_partitions() for instance in instances]
 
 
-async def settle_on(expected: list[int], *instances: Instance) -> None:
+async def await_shares(expected: list[int], *instances: Instance) -> None:
     async def shared() -> bool:
         found = await shares(*instances)
         assert found == expected, f"live partitions: {found}"
@@ -36,47 +36,47 @@ async def settle_on(expected: list[int], *instances: Instance) -> None:
     await eventually(shared, within=40, every=0.2)
 
 
-async def hold_configs(world: World) -> int:
-    """Configs and states, as if they had been scheduled for long. Returns the instant from which slots count."""
+async def publish_configs(world: World) -> int:
+    """Publish configs and their states. Returns the instant from which slots count."""
     settled = wall_clock()
     config = {"interval_minutes": 1, "updated_at": datetime.now(UTC)}
     entries = [an_entry(settled=settled, config_id=number, **config) for number in range(1, CONFIGS + 1)]
-    await world.say(SCHEDULE_STATE, [state_of(entry, settled) for entry in entries])
-    await world.say(CONFIG_CHANGES, [a_change(config_id=number, **config) for number in range(1, CONFIGS + 1)])
+    await world.publish(SCHEDULE_STATE, [state_of(entry, settled) for entry in entries])
+    await world.publish(CONFIG_CHANGES, [a_change(config_id=number, **config) for number in range(1, CONFIGS + 1)])
     return settled
 
 
-def account(world: World, settled: int, until: int) -> dict[int, int]:
-    """Slots in (settled, until] without a tick and not made up for by one, by config; empty is right."""
-    emitted: dict[int, dict[int, int]] = defaultdict(dict)
+def lost_slots(world: World, settled: int, until: int) -> dict[int, int]:
+    """The number of slots in (settled, until] that no tick covers, by config. Empty if no slot is lost."""
+    published: dict[int, dict[int, int]] = defaultdict(dict)
     for tick in world.seen.events(TickDue):
         slot = to_ms(tick.scheduled_for)
-        made_up_for = max(tick.missed_slots, emitted[tick.config.config_id].get(slot, 0))
-        emitted[tick.config.config_id][slot] = made_up_for
+        missed = max(tick.missed_slots, published[tick.config.config_id].get(slot, 0))
+        published[tick.config.config_id][slot] = missed
     lost = {}
     for config_id in range(1, CONFIGS + 1):
         grid = grid_of(config_id, 1, 300_000)
-        accounted = {slot - each * MINUTE_MS for slot, n in emitted[config_id].items() for each in range(n + 1)}
+        covered = {slot - each * MINUTE_MS for slot, n in published[config_id].items() for each in range(n + 1)}
         pending_slots = range(grid.slot_after(settled), until + 1, MINUTE_MS)
-        if missing := [slot for slot in pending_slots if slot not in accounted]:
+        if missing := [slot for slot in pending_slots if slot not in covered]:
             lost[config_id] = len(missing)
     return lost
 
 
 @pytest.mark.timeout(150)
-async def test_a_killed_instance_is_relieved_and_no_slot_is_lost(world: World) -> None:
-    settled = await hold_configs(world)
+async def test_a_killed_instance_is_replaced_and_no_slot_is_lost(world: World) -> None:
+    settled = await publish_configs(world)
     async with an_instance(world.settings) as one, an_instance(world.settings) as two:
-        await settle_on([6, 6], one, two)
+        await await_shares([6, 6], one, two)
         await world.tick(20, within=30)
         one.process.send_signal(signal.SIGKILL)
         killed_at = wall_clock()
-        await settle_on([0, 12], one, two)
+        await await_shares([0, 12], one, two)
         until = max(killed_at, wall_clock()) + 2000
 
         def complete() -> bool:
             assert wall_clock() > until + 1000
-            lost = account(world, settled, until)
+            lost = lost_slots(world, settled, until)
             assert not lost, f"slots lost by config: {lost}"
             return True
 
@@ -86,26 +86,26 @@ async def test_a_killed_instance_is_relieved_and_no_slot_is_lost(world: World) -
     runs: dict[tuple[int, datetime], set[object]] = defaultdict(set)
     for tick in world.seen.events(TickDue):
         runs[tick.config.config_id, tick.scheduled_for].add(tick.run_id)
-    assert all(len(run_ids) == 1 for run_ids in runs.values()), "the same slot is the same run, whoever asks for it"
+    assert all(len(run_ids) == 1 for run_ids in runs.values()), "the same slot has the same run id from every instance"
 
 
 @pytest.mark.timeout(150)
-async def test_an_instance_that_joins_or_leaves_takes_its_share_without_a_tick_twice(world: World) -> None:
-    settled = await hold_configs(world)
+async def test_an_instance_that_joins_or_leaves_causes_no_tick_twice(world: World) -> None:
+    settled = await publish_configs(world)
     async with an_instance(world.settings) as one:
-        await settle_on([12], one)
+        await await_shares([12], one)
         async with an_instance(world.settings) as two:
-            await settle_on([6, 6], one, two)
+            await await_shares([6, 6], one, two)
             two.process.send_signal(signal.SIGTERM)
             assert await asyncio.wait_for(two.process.wait(), 15) == 0
-        await settle_on([12], one)
+        await await_shares([12], one)
         until = wall_clock()
         await eventually(lambda: wall_clock() > until + 1000)
         one.process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(one.process.wait(), 15) == 0
-    assert account(world, settled, until) == {}
+    assert lost_slots(world, settled, until) == {}
     run_ids = [tick.run_id for tick in world.seen.events(TickDue)]
-    assert len(run_ids) == len(set(run_ids)), "handovers in good order repeat nothing"
+    assert len(run_ids) == len(set(run_ids)), "regular hand-overs repeat no tick"
     assert len(world.seen.events(JobScheduled)) >= len(run_ids) + CONFIGS
 
 

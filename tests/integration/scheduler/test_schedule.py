@@ -1,4 +1,4 @@
-"""One scheduler on a real Kafka; its clock can be set."""
+"""One scheduler with a real Kafka and a settable clock."""
 
 import time
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-async def test_a_new_config_is_ticked_within_a_second_and_then_follows_its_grid(world: World) -> None:
+async def test_a_new_config_gets_a_tick_within_a_second_and_then_follows_its_grid(world: World) -> None:
     async with world.scheduler():
         await world.change(updated_at=now())
         before = time.monotonic()
@@ -43,7 +43,7 @@ async def test_a_new_config_is_ticked_within_a_second_and_then_follows_its_grid(
         assert (await world.state(2)).last_slot == to_instant(slot)
 
 
-async def test_a_change_of_interval_counts_within_a_second(world: World) -> None:
+async def test_a_change_of_the_interval_is_effective_within_a_second(world: World) -> None:
     async with world.scheduler():
         await world.change(updated_at=now(), interval_minutes=60)
         await world.state(1)
@@ -58,7 +58,7 @@ async def test_a_change_of_interval_counts_within_a_second(world: World) -> None
         assert (tick.scheduled_for, tick.config.interval_minutes) == (state.next_fire_at, 1)
 
 
-async def test_a_disabled_config_fires_no_more_until_it_is_enabled(world: World) -> None:
+async def test_a_disabled_config_gets_no_tick_until_it_is_enabled(world: World) -> None:
     async with world.scheduler():
         await world.change(updated_at=now())
         await world.state(1)
@@ -72,7 +72,7 @@ async def test_a_disabled_config_fires_no_more_until_it_is_enabled(world: World)
         assert (await world.state(3)).active
 
 
-async def test_a_deleted_config_is_forgotten_everywhere(world: World) -> None:
+async def test_a_deleted_config_gets_no_tick_and_its_state_a_tombstone(world: World) -> None:
     async with world.scheduler():
         await world.change(updated_at=now())
         await world.state(1)
@@ -95,7 +95,7 @@ async def test_an_old_change_that_arrives_again_changes_nothing(world: World) ->
         assert [state.config_version for state in await world.seen.await_events(JobScheduled, 2)] == [5, 6]
 
 
-async def test_a_restart_goes_on_with_the_grid_and_makes_up_for_what_was_missed_in_one_tick(world: World) -> None:
+async def test_after_a_restart_one_tick_covers_all_missed_slots(world: World) -> None:
     async with world.scheduler():
         await world.change(updated_at=now())
         state = await world.state(1)
@@ -108,10 +108,10 @@ async def test_a_restart_goes_on_with_the_grid_and_makes_up_for_what_was_missed_
     async with world.scheduler():
         await world.change(version=2, enabled=False, updated_at=to_instant(world.clock()))
         await world.state(3)
-    assert len(world.seen.events(TickDue)) == 2, "a restart alone fires nothing"
+    assert len(world.seen.events(TickDue)) == 2, "a restart alone publishes no tick"
 
 
-async def test_what_changed_while_nobody_was_there_is_noticed_on_restart(world: World) -> None:
+async def test_changes_while_no_scheduler_ran_take_effect_after_the_restart(world: World) -> None:
     async with world.scheduler():
         for config_id in (1, 2, 3):
             await world.change(config_id=config_id, updated_at=now())
@@ -131,41 +131,41 @@ async def test_what_changed_while_nobody_was_there_is_noticed_on_restart(world: 
 async def test_states_without_a_config_get_a_tombstone_and_configs_without_a_state_an_initial_tick(
     world: World,
 ) -> None:
-    await world.say(SCHEDULE_STATE, [state_of(an_entry(settled=world.clock(), config_id=9), world.clock())])
+    await world.publish(SCHEDULE_STATE, [state_of(an_entry(settled=world.clock(), config_id=9), world.clock())])
     await world.change(config_id=4, updated_at=now())
     async with world.scheduler():
         assert (await world.tick(1)).run_id == initial_run_id(4, 1)
         await eventually(lambda: world.tombstones(SCHEDULE_STATE) == ["9"])
 
 
-async def test_the_window_of_a_failed_run_is_collected_by_the_next(world: World) -> None:
+async def test_the_run_after_a_failed_one_collects_its_window_too(world: World) -> None:
     async with world.scheduler():
         await world.change(updated_at=now())
         first = await world.tick(1)
         covered = world.clock()
-        await world.say(RUN_EVENTS, [the_run_of(first, ended=covered)])
+        await world.publish(RUN_EVENTS, [the_run_of(first, ended=covered)])
         state = (await world.seen.await_events(JobScheduled, 1, lambda state: state.covered_until is not None))[0]
         assert state.covered_until == to_instant(covered)
         for number in (2, 3):
             world.clock.set_to(GRID.slot_after(world.clock()))
             tick = await world.tick(number)
             assert tick.window_start == to_instant(covered)
-            await world.say(RUN_EVENTS, [the_run_of(tick, ended=world.clock(), status=RunStatus.FAILED)])
+            await world.publish(RUN_EVENTS, [the_run_of(tick, ended=world.clock(), status=RunStatus.FAILED)])
 
 
-async def test_what_is_covered_survives_a_restart(world: World) -> None:
+async def test_the_covered_time_survives_a_restart(world: World) -> None:
     async with world.scheduler():
         await world.change(updated_at=now())
         first = await world.tick(1)
         covered = world.clock()
-        await world.say(RUN_EVENTS, [the_run_of(first, ended=covered)])
+        await world.publish(RUN_EVENTS, [the_run_of(first, ended=covered)])
         await world.seen.await_events(JobScheduled, 1, lambda state: state.covered_until is not None)
     world.clock.set_to(GRID.slot_after(world.clock()))
     async with world.scheduler():
         assert (await world.tick(2)).window_start == to_instant(covered)
 
 
-async def test_an_unreadable_change_is_put_aside_and_the_rest_goes_on(world: World) -> None:
+async def test_an_unreadable_change_becomes_a_dead_letter_and_others_take_effect(world: World) -> None:
     async with world.scheduler():
         await world.publisher.publish_raw(CONFIG_CHANGES, key="1", value=b"not json", headers={})
         await world.change(updated_at=now())

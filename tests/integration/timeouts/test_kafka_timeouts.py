@@ -9,19 +9,22 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from faststream.asgi import AsgiFastStream
+from prometheus_client import CollectorRegistry
 
 from contracts.topics import ALL_TOPICS, CONFIG_CHANGES, DEAD_LETTERS, RUN_EVENTS, TICKS
 from local_stack.kafka_real import RealKafka
 from local_stack.ports import LOOPBACK
 from log_writer.group_progress import caught_up_partitions
 from runtime.consumers.commits import RebalanceSafeCommits
+from runtime.consumers.retention_check import RetentionCheck
 from runtime.consumers.table_positions import TablePositions
 from runtime.dead_letters.reading import open_reader, open_replayer
 from runtime.dead_letters.replays import Replay
-from runtime.kafka.client_lifecycle import close_consumer, start_consumer, start_producer
+from runtime.kafka.client_lifecycle import abandon_producer, close_consumer, start_consumer, start_producer
 from runtime.kafka.clients import _knock, bootstrap_list, build_broker, build_consumer, topic_name
 from runtime.kafka.publisher import EventPublisher, PublishFailed
 from runtime.kafka.topics import provision, verify
+from runtime.metrics import ConsumerMetrics
 from runtime.process.startup import _stop_broker
 from runtime.settings import KafkaSettings
 from support.consuming import a_tick
@@ -66,7 +69,11 @@ async def test_no_call_to_kafka_outlasts_its_limit_in_a_black_hole(tmp_path: Pat
         replayer_opened = asyncio.Event()
         replaying = asyncio.create_task(replay_when_told(settings, replayer_opened))
         await replayer_opened.wait()
-        positions = TablePositions(tables=[topic_name(settings, CONFIG_CHANGES)], live=[])
+        positions = TablePositions(
+            tables=[topic_name(settings, CONFIG_CHANGES)],
+            live=[],
+            retention=RetentionCheck("x", ConsumerMetrics(CollectorRegistry())),
+        )
         app = AsgiFastStream(broker, logger=None)
 
         proxy.be("black hole")
@@ -78,16 +85,16 @@ async def test_no_call_to_kafka_outlasts_its_limit_in_a_black_hole(tmp_path: Pat
                 within=10,
                 answers=False,
             ),
-            ends("asking where tables end", positions.survey(member, {0}), within=10, raises=TROUBLE),
+            ends("asking where tables end", positions.plan_recovery(member, {0}), within=10, raises=TROUBLE),
             ends("looking for topics", verify(settings, ALL_TOPICS), within=30, raises=TROUBLE),
             ends("knocking", _knock(settings), within=10 + CLOSE_SECONDS),
             ends(
                 "starting a consumer",
-                build_consumer(settings, group="x", client_id="x").start(),
+                start_a_consumer(settings),
                 within=60,
                 raises=TROUBLE,
             ),
-            ends("starting a producer", start_producer(a_producer(settings)), within=60, raises=TROUBLE),
+            ends("starting a producer", start_a_producer(settings), within=60, raises=TROUBLE),
             ends("how far the group is", caught_up_partitions(settings, "x"), within=40, raises=TROUBLE),
             ends("reading dead letters", shelf_of(settings), within=30 + CLOSE_SECONDS, raises=TROUBLE),
             ends("replaying a dead letter", replaying, within=PUBLISH_SECONDS + CLOSE_SECONDS, raises=TROUBLE),
@@ -139,6 +146,22 @@ def a_producer(settings: KafkaSettings) -> AIOKafkaProducer:
 
 def a_consumer(settings: KafkaSettings) -> AIOKafkaConsumer:
     return build_consumer(settings, group="x", client_id="x")
+
+
+async def start_a_consumer(settings: KafkaSettings) -> None:
+    consumer = a_consumer(settings)
+    try:
+        await consumer.start()
+    finally:
+        await close_consumer(consumer)
+
+
+async def start_a_producer(settings: KafkaSettings) -> None:
+    producer = a_producer(settings)
+    try:
+        await start_producer(producer)
+    finally:
+        await abandon_producer(producer)
 
 
 async def shelf_of(settings: KafkaSettings) -> None:

@@ -14,7 +14,7 @@ RECORD = a_record(value=encode(TICK)[0])
 
 
 class Handler:
-    """Fails as often as told, then succeeds."""
+    """Fails for the first `failures` calls, then succeeds."""
 
     def __init__(self, failures: int) -> None:
         self.failures, self.calls = failures, 0
@@ -27,31 +27,31 @@ class Handler:
 
 def attempts(handler: Handler, letters: InMemoryDeadLetters, retried: list[int] | None = None) -> Attempts:
     on_retry = (lambda: retried.append(1)) if retried is not None else (lambda: None)
-    return Attempts(handler, letters, attempts=3, first_pause=0.0, on_retry=on_retry)
+    return Attempts(handler, letters, attempts=3, initial_wait=0.0, on_retry=on_retry)
 
 
 @pytest.mark.parametrize(("failures", "letters"), [(0, []), (2, []), (3, ["RuntimeError: failure 3"])])
-async def test_a_message_is_tried_three_times_and_then_put_aside(failures: int, letters: list[str]) -> None:
-    kept, handler, retried = InMemoryDeadLetters(), Handler(failures), []
-    await attempts(handler, kept, retried).settle(TICK, RECORD)
-    assert [letter.error for letter in kept.letters] == letters
+async def test_a_message_becomes_a_dead_letter_after_three_attempts(failures: int, letters: list[str]) -> None:
+    dead_letters, handler, retried = InMemoryDeadLetters(), Handler(failures), []
+    await attempts(handler, dead_letters, retried).handle(TICK, RECORD)
+    assert [letter.error for letter in dead_letters.letters] == letters
     assert handler.calls == min(failures + 1, 3)
     assert len(retried) == handler.calls - 1
 
 
-async def test_a_cancelled_handler_is_neither_done_nor_put_aside() -> None:
-    kept = InMemoryDeadLetters()
-    began = asyncio.Event()
+async def test_a_message_whose_handler_is_cancelled_is_neither_finished_nor_a_dead_letter() -> None:
+    dead_letters = InMemoryDeadLetters()
+    started = asyncio.Event()
 
     async def endless(_event: Event, _record: ConsumerRecord) -> None:
-        began.set()
+        started.set()
         await asyncio.Event().wait()
 
-    settling = asyncio.create_task(
-        Attempts(endless, kept, attempts=3, first_pause=0.0, on_retry=lambda: None).settle(TICK, RECORD)
+    handling = asyncio.create_task(
+        Attempts(endless, dead_letters, attempts=3, initial_wait=0.0, on_retry=lambda: None).handle(TICK, RECORD)
     )
-    await began.wait()
-    settling.cancel()
+    await started.wait()
+    handling.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await settling
-    assert kept.letters == []
+        await handling
+    assert dead_letters.letters == []

@@ -17,19 +17,19 @@ from support.records import InMemoryDeadLetters, a_record
 ZERO = TopicPartition("ticks", 0)
 
 
-async def test_a_message_that_is_given_up_before_its_first_step_leaves_nothing_unawaited() -> None:
+async def test_a_message_that_is_dropped_before_its_first_step_leaves_no_coroutine_unawaited() -> None:
     handled: list[Event] = []
 
     async def handle(event: Event, _record: ConsumerRecord) -> None:
         handled.append(event)
 
-    letters = InMemoryDeadLetters()
+    dead_letters = InMemoryDeadLetters()
     consumer = ConcurrentConsumer(
         KafkaSettings(kafka_bootstrap_servers="nowhere:1"),
         TICKS,
         group="collector",
         handler=handle,
-        dead_letters=letters,
+        dead_letters=dead_letters,
         metrics=ConsumerMetrics(CollectorRegistry()),
     )
     consumer._commits.open()
@@ -37,7 +37,7 @@ async def test_a_message_that_is_given_up_before_its_first_step_leaves_nothing_u
         warnings.simplefilter("always")
         consumer._dispatch({ZERO: [a_record(value=encode(a_tick())[0])]})
         assert consumer.in_flight == 1
-        consumer._give_up({ZERO})
+        consumer._drop_partitions({ZERO})
         await eventually(lambda: consumer.in_flight == 0)
         gc.collect()
     assert handled == []

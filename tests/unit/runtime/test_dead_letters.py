@@ -10,7 +10,7 @@ from support.consuming import NOON
 from support.records import InMemoryDeadLetters, a_record
 
 
-def test_a_dead_letter_holds_all_that_is_needed_to_replay_its_message() -> None:
+def test_a_dead_letter_contains_all_that_is_needed_to_replay_its_message() -> None:
     record = a_record(
         partition=3, offset=9, key=b"\xff", value=b"{", headers=(("ce_id", b"1"), ("bad", b"\xff"), ("null", None))
     )
@@ -37,9 +37,7 @@ def test_a_tombstone_stays_a_null_value() -> None:
     ],
     ids=["megabyte", "value too large", "key too large", "headers too large"],
 )
-def test_a_dead_letter_always_fits_into_kafka_or_its_partition_would_wait_for_ever(
-    record: object, *, complete: bool
-) -> None:
+def test_a_dead_letter_never_exceeds_the_message_size_of_kafka(record: object, *, complete: bool) -> None:
     letter = dead_letter(record, "\x00" * 100_000, 1, "collector", NOON)
     value, headers = encode(letter)
     assert len(value) + sum(len(name) + len(text) for name, text in headers.items()) < MAX_MESSAGE_BYTES
@@ -47,61 +45,62 @@ def test_a_dead_letter_always_fits_into_kafka_or_its_partition_would_wait_for_ev
     assert decode(DEAD_LETTERS, value) == letter
 
 
-async def test_a_dead_letter_that_kafka_does_not_take_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "_FIRST_PAUSE_SECONDS", 0.0)
-    kept = InMemoryDeadLetters(refusals=2)
-    await kept.send_unreadable(a_record(), "unreadable")
-    assert len(kept.letters) == 1
+async def test_a_dead_letter_that_kafka_refuses_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "_RETRY_INITIAL_WAIT_SECONDS", 0.0)
+    consumer = InMemoryDeadLetters(refusals=2)
+    await consumer.send_unreadable(a_record(), "unreadable")
+    assert len(consumer.letters) == 1
     labels = {"consumer": "log-writer", "topic": "ticks"}
-    assert kept.registry.get_sample_value("candlekeep_dead_letters_total", labels) == 1
+    assert consumer.registry.get_sample_value("candlekeep_dead_letters_total", labels) == 1
 
 
-async def test_too_many_stop_before_the_next_is_put_aside_and_the_alert_says_what_to_do() -> None:
-    kept = InMemoryDeadLetters(dead_letters_max_consecutive_at_start=3)
+async def test_too_many_dead_letters_stop_the_consumer_and_the_message_says_what_to_do() -> None:
+    consumer = InMemoryDeadLetters(dead_letters_max_consecutive_at_start=3)
     for _ in range(3):
-        await kept.send_unreadable(a_record(), "unreadable")
+        await consumer.send_unreadable(a_record(), "unreadable")
     with pytest.raises(TooManyDeadLetters) as stopped:
-        await kept.send_unreadable(a_record(partition=2, offset=7), "no such field")
-    assert len(kept.letters) == 3
+        await consumer.send_unreadable(a_record(partition=2, offset=7), "no such field")
+    assert len(consumer.letters) == 3
     for part in (
         "log-writer stops: the first 4 messages since the start were unreadable",
         "DEAD_LETTERS_MAX_CONSECUTIVE_AT_START",
         "ticks/2/7: no such field",
-        "python -m runtime.dead_letters list",
+        "If this release is at fault, deploy one that can read these messages.",
+        "inspect them (python -m runtime.dead_letters list), raise the limit until they have been skipped, and restart",
     ):
         assert part in str(stopped.value)
 
 
-async def test_once_there_are_too_many_nothing_is_committed_any_more() -> None:
-    kept = InMemoryDeadLetters(dead_letters_max_consecutive=3)
-    kept.handled()
+async def test_nothing_is_committed_after_a_limit_is_exceeded() -> None:
+    consumer = InMemoryDeadLetters(dead_letters_max_consecutive=3)
+    consumer.handled()
     for _ in range(3):
-        await kept.send_unreadable(a_record(), "unreadable")
-    assert kept.may_commit
+        await consumer.send_unreadable(a_record(), "unreadable")
+    assert consumer.may_commit
     stopped = {"consumer": "log-writer"}
-    assert kept.registry.get_sample_value("candlekeep_consumer_stopped", stopped) is None
+    assert consumer.registry.get_sample_value("candlekeep_consumer_stopped", stopped) is None
     with pytest.raises(TooManyDeadLetters):
-        await kept.send_unreadable(a_record(), "unreadable")
-    assert not kept.may_commit
-    assert kept.registry.get_sample_value("candlekeep_consumer_stopped", stopped) == 1
+        await consumer.send_unreadable(a_record(), "unreadable")
+    assert not consumer.may_commit
+    assert consumer.registry.get_sample_value("candlekeep_consumer_stopped", stopped) == 1
 
 
-async def test_what_was_put_aside_in_an_earlier_life_counts_but_makes_no_second_letter() -> None:
-    kept = InMemoryDeadLetters(dead_letters_max_consecutive_at_start=3)
+async def test_a_dead_letter_from_before_the_start_counts_and_is_not_stored_again() -> None:
+    consumer = InMemoryDeadLetters(dead_letters_max_consecutive_at_start=3)
     for _ in range(3):
-        kept.met_again(a_record(), "unreadable", readable=False)
+        consumer.count_repeated(a_record(), "unreadable", readable=False)
     with pytest.raises(TooManyDeadLetters):
-        kept.met_again(a_record(), "unreadable", readable=False)
-    assert kept.letters == []
+        consumer.count_repeated(a_record(), "unreadable", readable=False)
+    assert consumer.letters == []
 
 
-async def test_nothing_may_be_committed_while_all_that_was_done_is_putting_aside() -> None:
-    kept = InMemoryDeadLetters()
-    assert kept.may_commit
-    await kept.send_unreadable(a_record(), "unreadable")
-    kept.readable(a_record())
-    assert not kept.may_commit
-    kept.handled()
-    assert kept.may_commit
-    await kept.send_unreadable(a_record(), "unreadable")
-    assert kept.may_commit
+async def test_nothing_is_committed_while_dead_letters_are_the_only_outcome() -> None:
+    consumer = InMemoryDeadLetters()
+    assert consumer.may_commit
+    await consumer.send_unreadable(a_record(), "unreadable")
+    consumer.readable(a_record())
+    assert not consumer.may_commit
+    consumer.handled()
+    assert consumer.may_commit
+    await consumer.send_unreadable(a_record(), "unreadable")
+    assert consumer.may_commit

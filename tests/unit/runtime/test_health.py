@@ -67,7 +67,7 @@ async def test_a_loop_that_was_blocked_is_noticed() -> None:
 @pytest.mark.parametrize(("age", "fresh"), [(0.0, True), (4.9, True), (5.0, False), (60.0, False)])
 def test_a_heartbeat_is_fresh_for_its_limit(age: float, fresh: bool) -> None:
     watch = MembershipFence(5.0, clock=lambda: 100.0)
-    watch.beat(100.0 - age)
+    watch.confirmed(100.0 - age)
     assert watch.is_fresh() is fresh
 
 

@@ -6,82 +6,86 @@ from hypothesis import strategies as st
 from runtime.consumers.lane_queue import LaneQueue
 
 
-def begun(room: LaneQueue[int]) -> list[int]:
+def started(queue: LaneQueue[int]) -> list[int]:
     items = []
-    while (next_one := room.begin()) is not None:
-        items.append(next_one[1])
+    while (item := queue.start_next()) is not None:
+        items.append(item[1])
     return items
 
 
-def test_what_is_urgent_overtakes_a_hundred_that_wait_in_its_lane() -> None:
-    room = LaneQueue[int](shared=1, per_lane=1)
+def test_an_urgent_item_overtakes_a_hundred_waiting_ones_of_its_lane() -> None:
+    queue = LaneQueue[int](shared=1, per_lane=1)
     for number in range(101):
-        room.arrive("kraken", number)
-    assert begun(room) == [0]
-    room.arrive("kraken", 1000, urgent=True)
-    room.arrive("kraken", 1001, urgent=True)
+        queue.add("kraken", number)
+    assert started(queue) == [0]
+    queue.add("kraken", 1000, urgent=True)
+    queue.add("kraken", 1001, urgent=True)
     for expected in (1000, 1001, 1):
-        room.leave("kraken")
-        assert begun(room) == [expected]
+        queue.release("kraken")
+        assert started(queue) == [expected]
 
 
-def test_lanes_that_are_stuck_cannot_take_the_places_of_another() -> None:
-    room = LaneQueue[int](shared=10, per_lane=8, own=2)
+def test_stuck_lanes_cannot_take_the_reserved_places_of_another_lane() -> None:
+    queue = LaneQueue[int](shared=10, per_lane=8, reserved=2)
     for lane in ("a", "b", "c"):
         for number in range(200):
-            room.arrive(lane, number)
-    assert len(begun(room)) == 10 + 3 * 2
-    room.arrive("d", 7)
-    room.arrive("d", 8)
-    room.arrive("d", 9)
-    assert begun(room) == [7, 8]
-    room.leave("a")
-    assert len(begun(room)) == 1
+            queue.add(lane, number)
+    assert len(started(queue)) == 10 + 3 * 2
+    queue.add("d", 7)
+    queue.add("d", 8)
+    queue.add("d", 9)
+    assert started(queue) == [7, 8]
+    queue.release("a")
+    assert len(started(queue)) == 1
 
 
-def test_lanes_are_called_in_turn() -> None:
-    room = LaneQueue[int](shared=4, per_lane=4)
+def test_lanes_are_served_in_turn() -> None:
+    queue = LaneQueue[int](shared=4, per_lane=4)
     for number in range(3):
-        room.arrive("a", number)
+        queue.add("a", number)
     for number in range(10, 13):
-        room.arrive("b", number)
-    assert begun(room) == [0, 10, 1, 11]
+        queue.add("b", number)
+    assert started(queue) == [0, 10, 1, 11]
 
 
-def test_who_is_not_wanted_any_more_does_not_begin() -> None:
-    room = LaneQueue[int](shared=1, per_lane=1)
+def test_a_removed_item_does_not_start() -> None:
+    queue = LaneQueue[int](shared=1, per_lane=1)
     for number in range(6):
-        room.arrive("a", number, urgent=number == 5)
-    room.arrive("b", 7)
-    room.keep(lambda number: number in {3, 4})
-    assert len(room) == 2
-    assert begun(room) == [3]
+        queue.add("a", number, urgent=number == 5)
+    queue.add("b", 7)
+    queue.keep_only(lambda number: number in {3, 4})
+    assert len(queue) == 2
+    assert started(queue) == [3]
 
 
 @given(
     st.integers(1, 5),
     st.integers(1, 5),
     st.integers(0, 3),
-    st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(["arrive", "urgent", "leave"])), max_size=80),
+    st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(["add", "urgent", "release"])), max_size=80),
 )
-def test_places_are_never_overdrawn_and_never_left_empty(
-    shared: int, per_lane: int, own: int, steps: list[tuple[str, str]]
+def test_places_are_never_exceeded_and_never_left_free(
+    shared: int, per_lane: int, reserved: int, steps: list[tuple[str, str]]
 ) -> None:
-    room, running, waiting = LaneQueue[int](shared=shared, per_lane=per_lane, own=own), Counter[str](), Counter[str]()
+    queue, running, waiting = (
+        LaneQueue[int](shared=shared, per_lane=per_lane, reserved=reserved),
+        Counter[str](),
+        Counter[str](),
+    )
     for lane, step in steps:
-        if step != "leave":
-            room.arrive(lane, 0, urgent=step == "urgent")
+        if step != "release":
+            queue.add(lane, 0, urgent=step == "urgent")
             waiting[lane] += 1
         elif running[lane]:
-            room.leave(lane)
+            queue.release(lane)
             running[lane] -= 1
-        while (next_one := room.begin()) is not None:
-            running[str(next_one[0])] += 1
-            waiting[str(next_one[0])] -= 1
-        taken = sum(max(0, count - own) for count in running.values())
+        while (item := queue.start_next()) is not None:
+            running[str(item[0])] += 1
+            waiting[str(item[0])] -= 1
+        taken = sum(max(0, count - reserved) for count in running.values())
         assert max(running.values(), default=0) <= per_lane
         assert taken <= shared
-        assert len(room) == waiting.total()
+        assert len(queue) == waiting.total()
         for each, count in waiting.items():
-            mine = running[each]
-            assert not count or mine == per_lane or (mine >= own and taken == shared)
+            in_lane = running[each]
+            assert not count or in_lane == per_lane or (in_lane >= reserved and taken == shared)

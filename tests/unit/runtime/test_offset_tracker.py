@@ -26,7 +26,7 @@ def test_the_watermark_never_passes_an_unfinished_offset(seen: list[int], data: 
 
 
 @given(seen=offsets, data=st.data())
-def test_the_next_owner_does_again_exactly_what_was_not_finished(seen: list[int], data: st.DataObject) -> None:
+def test_the_next_owner_repeats_exactly_the_unfinished_messages(seen: list[int], data: st.DataObject) -> None:
     finished = set(data.draw(st.lists(st.sampled_from(seen), unique=True)))
     before = started(seen)
     for offset in finished:
@@ -35,13 +35,15 @@ def test_the_next_owner_does_again_exactly_what_was_not_finished(seen: list[int]
 
     after = PartitionTracker()
     after.restore(committed, metadata)
-    redone = [offset for offset in seen if offset >= committed and after.start(offset)]
+    repeated = [offset for offset in seen if offset >= committed and after.start(offset)]
 
-    assert redone == [offset for offset in seen if offset not in finished]
+    assert repeated == [offset for offset in seen if offset not in finished]
 
 
 @given(seen=offsets, data=st.data())
-def test_finished_offsets_survive_a_second_handover_unseen(seen: list[int], data: st.DataObject) -> None:
+def test_finished_offsets_survive_a_second_hand_over_in_which_they_are_not_read(
+    seen: list[int], data: st.DataObject
+) -> None:
     first = started(seen)
     finished = set(data.draw(st.lists(st.sampled_from(seen), unique=True)))
     for offset in finished:
@@ -52,7 +54,7 @@ def test_finished_offsets_survive_a_second_handover_unseen(seen: list[int], data
     remaining = [offset for offset in seen if offset >= committed]
     if not remaining:
         return
-    second.start(remaining[0])  # sees only the first before it loses the partition
+    second.start(remaining[0])  # reads only the first message before it loses the partition
 
     third = PartitionTracker()
     third.restore(*(second.snapshot() or (0, "")))
@@ -68,13 +70,13 @@ def test_a_message_delivered_again_is_not_started_again(seen: list[int]) -> None
     assert not any(tracker.start(offset) for offset in seen)
 
 
-def test_nothing_is_committed_before_anything_was_seen() -> None:
+def test_nothing_is_committed_before_the_first_message_was_read() -> None:
     tracker = PartitionTracker()
     tracker.restore(10, "")
     assert tracker.snapshot() is None
 
 
-def test_metadata_never_exceeds_what_kafka_takes() -> None:
+def test_metadata_never_exceeds_the_limit_of_kafka() -> None:
     tracker = started(list(range(0, 200_000, 7)))
     for offset in range(7, 200_000, 14):
         tracker.finish(offset)
@@ -99,7 +101,7 @@ def test_the_window_counts_finished_offsets_behind_a_slow_one() -> None:
     assert tracker.window == 0
 
 
-def test_what_needs_work_is_counted_without_what_is_finished_behind_a_slow_one() -> None:
+def test_finished_offsets_above_a_slow_one_do_not_count_as_unfinished() -> None:
     tracker = started([1, 2, 3])
     tracker.finish(2)
     assert tracker.unfinished == 2

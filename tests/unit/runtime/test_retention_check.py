@@ -27,7 +27,7 @@ def test_an_offset_that_kafka_still_has_is_not_reported() -> None:
     assert (lines, checked.deleted()) == ([], 0)
 
 
-def test_an_offset_that_is_gone_is_reported_with_all_that_is_needed_to_look_into_it() -> None:
+def test_a_deleted_offset_is_reported_with_all_that_is_needed_to_inspect_it() -> None:
     checked = Checked()
     with structlog.testing.capture_logs() as lines:
         checked.check.compare({ZERO: 7}, {ZERO: 19})
@@ -44,14 +44,14 @@ def test_an_offset_that_is_gone_is_reported_with_all_that_is_needed_to_look_into
     assert line["messages_lost_at_most"] == checked.deleted() == 12
 
 
-def test_each_message_is_counted_once_however_often_the_check_finds_it_gone() -> None:
+def test_each_deleted_message_is_counted_once() -> None:
     checked = Checked()
     for beginning in (10, 10, 15, 15):
         checked.check.compare({ZERO: 7}, {ZERO: beginning})
     assert checked.deleted() == 8
 
 
-def test_a_topic_that_was_created_anew_is_counted_anew() -> None:
+def test_a_recreated_topic_is_counted_again() -> None:
     checked = Checked()
     checked.check.compare({ZERO: 7}, {ZERO: 1000})
     checked.check.compare({ZERO: 5}, {ZERO: 0})

@@ -9,7 +9,7 @@ DAY_MS = 24 * HOUR_MS
 POLICY = a_policy()
 
 
-def test_nothing_is_due_before_the_slot_and_one_tick_at_it() -> None:
+def test_one_tick_is_due_at_its_slot_and_not_before() -> None:
     entry = an_entry(settled=NOON_MS, covered=NOON_MS)
     slot = entry.due_at()
     assert decide(entry, slot - 1, POLICY) is None
@@ -18,7 +18,7 @@ def test_nothing_is_due_before_the_slot_and_one_tick_at_it() -> None:
     assert decide(acknowledged(entry, due), slot, POLICY) is None
 
 
-def test_a_tick_carries_the_slot_its_run_id_and_the_window() -> None:
+def test_a_tick_contains_its_slot_run_id_and_window() -> None:
     entry = an_entry(settled=NOON_MS, covered=NOON_MS - 5)
     tick = tick_of(decide(entry, entry.due_at() + 3, POLICY), entry.due_at() + 3, POLICY)
     slot = to_instant(entry.due_at())
@@ -33,7 +33,7 @@ def test_the_lane_follows_the_setting() -> None:
     assert tick_of(due, NOON_MS, a_policy(lanes={"binance": 4})).lane == "binance#1"
 
 
-def test_a_new_config_gets_its_initial_tick_whose_id_comes_from_the_version() -> None:
+def test_a_new_config_gets_an_initial_tick_with_an_id_of_its_version() -> None:
     entry = an_entry(version=3)
     due = decide(entry, NOON_MS + 10, POLICY)
     tick = tick_of(due, NOON_MS + 10, POLICY)
@@ -51,26 +51,26 @@ def test_missed_slots_are_one_tick_for_the_latest_of_them() -> None:
     assert due.window.start == NOON_MS
 
 
-def test_a_failed_runs_window_is_collected_by_the_next_one() -> None:
+def test_the_run_after_a_failed_one_collects_its_window_too() -> None:
     entry = an_entry(settled=NOON_MS, covered=NOON_MS - HOUR_MS)
     assert decide(entry, entry.due_at(), POLICY).window.start == NOON_MS - HOUR_MS
 
 
-def test_a_long_outage_is_cut_to_the_catch_up_limit_and_says_so() -> None:
+def test_the_window_after_a_long_outage_is_truncated_to_the_catch_up_limit() -> None:
     now = NOON_MS + 3 * DAY_MS
     due = decide(an_entry(settled=NOON_MS, covered=NOON_MS), now, POLICY)
-    assert (due.window.start, due.window.cut_from) == (now - DAY_MS - MINUTE_MS, NOON_MS)
+    assert (due.window.start, due.window.truncated_from) == (now - DAY_MS - MINUTE_MS, NOON_MS)
 
 
-def test_an_ordinary_window_of_a_weekly_config_is_not_cut() -> None:
+def test_a_regular_window_of_a_weekly_config_is_not_truncated() -> None:
     entry = an_entry(settled=NOON_MS, covered=NOON_MS, interval_minutes=10_080)
     due = decide(entry, entry.due_at(), POLICY)
-    assert (due.window.start, due.window.cut_from) == (NOON_MS, None)
+    assert (due.window.start, due.window.truncated_from) == (NOON_MS, None)
 
 
-def test_a_window_that_starts_at_the_last_boundary_of_a_long_candle_is_not_cut() -> None:
+def test_a_window_that_starts_at_the_last_boundary_of_a_long_candle_is_not_truncated() -> None:
     entry = an_entry(settled=NOON_MS, covered=NOON_MS - 30 * DAY_MS, timeframes=("1M",))
-    assert decide(entry, entry.due_at(), POLICY).window.cut_from is None
+    assert decide(entry, entry.due_at(), POLICY).window.truncated_from is None
 
 
 def test_the_window_never_starts_after_it_ends() -> None:
@@ -80,14 +80,14 @@ def test_the_window_never_starts_after_it_ends() -> None:
     assert due.window.start == due.scheduled_for == entry.due_at()
 
 
-def test_an_acknowledgement_that_comes_after_a_new_initial_tick_was_owed_does_not_pay_for_it() -> None:
+def test_a_late_acknowledgement_does_not_settle_a_new_initial_tick() -> None:
     entry = an_entry(settled=NOON_MS, covered=NOON_MS)
     due = decide(entry, entry.due_at(), POLICY)
-    renewed = changed(entry, plan_of(a_config(version=2, symbol="ETH/USDT")), entry.due_at(), SPREAD_MS).entry
-    assert acknowledged(renewed, due) == renewed
+    replaced_entry = changed(entry, plan_of(a_config(version=2, symbol="ETH/USDT")), entry.due_at(), SPREAD_MS).entry
+    assert acknowledged(replaced_entry, due) == replaced_entry
 
 
-def test_an_acknowledged_initial_tick_does_not_pay_for_that_of_a_later_version() -> None:
+def test_an_acknowledged_initial_tick_does_not_settle_the_one_of_a_later_version() -> None:
     entry = an_entry()
     due = decide(entry, NOON_MS, POLICY)
     off = changed(entry, plan_of(a_config(version=2, enabled=False)), NOON_MS, SPREAD_MS).entry
@@ -103,6 +103,6 @@ def test_an_acknowledgement_after_the_interval_changed_does_not_move_the_schedul
     assert acknowledged(faster, due).settled == max(faster.settled, slot)
 
 
-def test_a_clock_that_went_back_fires_nothing_until_it_has_caught_up() -> None:
+def test_nothing_is_due_while_the_clock_is_behind_the_settled_slots() -> None:
     entry = an_entry(settled=NOON_MS)
     assert decide(entry, NOON_MS - 5 * HOUR_MS, POLICY) is None

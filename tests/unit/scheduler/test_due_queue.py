@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from scheduler.due_queue import DueQueue
 
 
-def test_what_is_due_comes_earliest_first_and_once() -> None:
+def test_due_configs_are_returned_once_and_the_earliest_first() -> None:
     due = {1: 30, 2: 10, 3: 20, 4: 99}
     due_queue = DueQueue(due.get)
     for config_id in due:
@@ -24,13 +24,13 @@ def test_an_outdated_time_is_skipped() -> None:
     assert due_queue.pop_due(50, 10) == [1]
 
 
-def test_what_is_never_due_is_not_on_it() -> None:
+def test_a_config_that_is_never_due_is_not_added() -> None:
     due_queue = DueQueue({}.get)
     due_queue.add(1)
     assert due_queue.next_at() is None
 
 
-def test_no_more_are_handed_out_than_asked_for() -> None:
+def test_no_more_configs_are_returned_than_requested() -> None:
     due_queue = DueQueue(lambda _: 5)
     for config_id in range(10):
         due_queue.add(config_id)
@@ -38,7 +38,7 @@ def test_no_more_are_handed_out_than_asked_for() -> None:
     assert len(due_queue.pop_due(5, 100)) == 6
 
 
-def test_only_something_earlier_wakes() -> None:
+def test_only_an_earlier_due_time_wakes_the_loop() -> None:
     due = {1: 10, 2: 20, 3: 5}
     due_queue = DueQueue(due.get)
     due_queue.add(1)
@@ -50,7 +50,7 @@ def test_only_something_earlier_wakes() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 50)), max_size=40), st.integers(0, 50))
-def test_exactly_what_is_due_by_its_latest_time_is_handed_out(changes: list[tuple[int, int]], now: int) -> None:
+def test_exactly_the_configs_whose_latest_time_is_due_are_returned(changes: list[tuple[int, int]], now: int) -> None:
     due: dict[int, int] = {}
     due_queue = DueQueue(due.get)
     for config_id, at in changes:

@@ -37,12 +37,12 @@ def test_a_slot_is_its_own_slot(grid: Grid, instant: int) -> None:
 
 
 @given(grids(), INSTANTS, st.integers(min_value=-5, max_value=20), st.data())
-def test_slots_between_are_counted_as_walking_would(grid: Grid, after: int, steps: int, data: st.DataObject) -> None:
+def test_slots_between_are_counted_as_if_one_by_one(grid: Grid, after: int, steps: int, data: st.DataObject) -> None:
     until = after + steps * grid.interval_ms + data.draw(st.integers(0, grid.interval_ms - 1))
-    walked, slot = 0, grid.slot_after(after)
+    counted, slot = 0, grid.slot_after(after)
     while slot <= until:
-        walked, slot = walked + 1, grid.slot_after(slot)
-    assert grid.slots_between(after, until) == walked
+        counted, slot = counted + 1, grid.slot_after(slot)
+    assert grid.slots_between(after, until) == counted
 
 
 @given(IDS, MINUTES, SPREADS)
@@ -61,22 +61,22 @@ def test_the_phase_of_an_id_never_changes_between_releases() -> None:
     assert [grid_of(config_id, 10, 300_000).phase_ms for config_id in (1, 2, 1000)] == [73910, 181100, 93474]
 
 
-def test_ten_thousand_configs_do_not_fire_in_the_same_second() -> None:
+def test_the_slots_of_ten_thousand_configs_are_spread_over_many_seconds() -> None:
     seconds = [grid_of(config_id, 10, 300_000).phase_ms // 1000 for config_id in range(1, 10_001)]
     busiest = max(seconds.count(second) for second in set(seconds))
     assert busiest < 80, "an even spread over 300 s would be 33 a second"
 
 
-def test_without_a_spread_all_fire_on_the_full_interval() -> None:
+def test_without_a_spread_all_slots_are_on_the_full_interval() -> None:
     assert grid_of(7, 10, 0).slot_at(to_ms(datetime(2026, 1, 1, 10, 9, 59, tzinfo=UTC))) == to_ms(
         datetime(2026, 1, 1, 10, 0, tzinfo=UTC)
     )
 
 
 @given(st.datetimes(timezones=st.just(UTC)).filter(lambda instant: instant.year > 1))
-def test_instants_survive_the_way_to_milliseconds_and_back(instant: datetime) -> None:
-    back = to_instant(to_ms(instant))
-    assert timedelta(0) <= instant - back < timedelta(milliseconds=1)
+def test_instants_are_equal_after_a_conversion_to_milliseconds_and_back(instant: datetime) -> None:
+    converted = to_instant(to_ms(instant))
+    assert timedelta(0) <= instant - converted < timedelta(milliseconds=1)
 
 
 def test_milliseconds_do_not_depend_on_the_zone() -> None:

@@ -1,4 +1,4 @@
-"""The loop, the lanes and the states together, with a Kafka that can refuse."""
+"""The loop and the publishers together, with a Kafka that can refuse."""
 
 from collections.abc import AsyncIterator
 
@@ -33,34 +33,34 @@ async def test_a_new_config_is_ticked_at_once_and_its_state_follows(service: Ser
     assert (state.active, state.next_fire_at) == (True, to_instant(an_entry(settled=NOON_MS).due_at()))
 
 
-async def test_slots_come_when_the_clock_reaches_them(service: Service) -> None:
+async def test_a_tick_is_published_when_the_clock_reaches_its_slot(service: Service) -> None:
     service.change()
     await service.ticks(1)
     slot = service.book.due_at(1)
     service.now = slot - 1
-    await service.nothing_more_than(1)
+    await service.no_more_than(1)
     service.now = slot
     assert (await service.ticks(2))[1].scheduled_for == to_instant(slot)
     assert service.metric("tick_lateness_seconds_count") == 1
 
 
-async def test_disabling_while_waiting_fires_nothing_more_and_says_so(service: Service) -> None:
+async def test_a_disabled_config_gets_no_more_ticks_and_its_state_is_inactive(service: Service) -> None:
     service.change()
     await service.ticks(1)
     service.now += MINUTE_MS
     service.change(version=2, enabled=False)
     service.now += HOUR_MS
-    await service.nothing_more_than(1)
+    await service.no_more_than(1)
     assert service.kafka.states()[-1].active is False
 
 
-async def test_a_removed_config_is_forgotten(service: Service) -> None:
+async def test_the_state_of_a_removed_config_gets_a_tombstone(service: Service) -> None:
     service.change()
     await service.ticks(1)
     removed = ConfigRemoved(occurred_at=to_instant(service.now), config_id=1, version=2)
     service.handlers.on_record(0, CONFIG_CHANGES, "1", removed)
     service.handlers.on_record(0, CONFIG_CHANGES, "1", None)
-    await service.states.flush(1)
+    await service.state_publisher.flush(1)
     assert service.kafka.log[-1] == (SCHEDULE_STATE, "1", None)
     assert [event for _, _, event in service.kafka.log].count(None) == 1
 
@@ -76,7 +76,7 @@ async def test_a_tick_that_kafka_refuses_is_tried_again_and_its_state_waits(serv
     assert service.metric("publish_retries_total", topic="ticks") >= 3
 
 
-async def test_slots_that_pass_while_kafka_refuses_become_one_tick(service: Service) -> None:
+async def test_slots_that_are_due_while_kafka_refuses_become_one_tick(service: Service) -> None:
     service.change()
     await service.ticks(1)
     service.kafka.refused_topics.add(TICKS.name)
@@ -85,10 +85,10 @@ async def test_slots_that_pass_while_kafka_refuses_become_one_tick(service: Serv
     service.now += HOUR_MS
     service.kafka.refused_topics.clear()
     assert (await service.ticks(2))[1].missed_slots == 6
-    await service.nothing_more_than(2)
+    await service.no_more_than(2)
 
 
-async def test_a_lane_that_kafka_refuses_does_not_hold_up_the_others(service: Service) -> None:
+async def test_a_lane_that_kafka_refuses_does_not_delay_other_lanes(service: Service) -> None:
     service.kafka.refused_lanes.add("binance")
     for config_id in range(1, 25):
         service.change(config_id=config_id, exchange="binance" if config_id % 2 else "kraken")
@@ -98,41 +98,41 @@ async def test_a_lane_that_kafka_refuses_does_not_hold_up_the_others(service: Se
     assert len({tick.run_id for tick in await service.ticks(24)}) == 24
 
 
-async def test_disabling_a_config_whose_tick_is_refused_gives_the_tick_up(service: Service) -> None:
+async def test_a_refused_tick_of_a_config_that_is_then_disabled_is_dropped(service: Service) -> None:
     service.kafka.refused_topics.add(TICKS.name)
     service.change()
     await eventually(lambda: service.kafka.refusals >= 1)
     service.change(version=2, enabled=False)
-    await service.states.flush(1)
+    await service.state_publisher.flush(1)
     service.kafka.refused_topics.clear()
-    await service.nothing_more_than(0)
+    await service.no_more_than(0)
 
 
-async def test_a_state_that_kafka_refuses_is_published_later_in_its_newest_form(service: Service) -> None:
+async def test_a_state_that_kafka_refuses_is_published_later_in_its_newest_version(service: Service) -> None:
     service.kafka.refused_topics.add(SCHEDULE_STATE.name)
     service.change()
     await eventually(lambda: service.kafka.refusals >= 1)
     service.change(version=2, interval_minutes=5)
     service.kafka.refused_topics.clear()
-    assert await service.states.flush(2)
+    assert await service.state_publisher.flush(2)
     assert service.kafka.states()[-1].interval_minutes == 5
 
 
-async def test_a_state_is_never_published_while_the_initial_tick_is_owed(service: Service) -> None:
+async def test_no_state_is_published_while_the_initial_tick_is_pending(service: Service) -> None:
     service.kafka.refused_topics.add(TICKS.name)
     service.change()
     service.change(version=2, interval_minutes=5)
-    await service.states.flush(1)
+    await service.state_publisher.flush(1)
     assert service.kafka.states() == []
 
 
-async def test_the_first_success_is_remembered_at_once(service: Service) -> None:
+async def test_the_state_after_the_first_success_is_published_at_once(service: Service) -> None:
     service.change()
     (tick,) = await service.ticks(1)
     service.now += 1000
     run = the_run_of(tick, ended=service.now)
     service.handlers.on_record(0, RUN_EVENTS, run.key(), run)
-    await service.states.flush(1)
+    await service.state_publisher.flush(1)
     assert service.kafka.states()[-1].covered_until == to_instant(service.now)
 
 
@@ -148,34 +148,34 @@ async def test_the_window_after_a_failed_run_starts_where_the_last_success_ended
     assert [tick.window_start for tick in service.kafka.ticks()] == [None, *[to_instant(covered)] * 3]
 
 
-async def test_stopping_finishes_the_batches_in_hand_and_begins_no_other() -> None:
+async def test_a_stop_finishes_the_batches_in_flight_and_starts_no_others() -> None:
     service = Service()
     service.handlers.on_live(0)
     async with running(service):
         service.kafka.answering.clear()
         for config_id in range(1, 101):
             service.change(config_id=config_id)
-        await eventually(lambda: service.lanes._publishing == 4)
+        await eventually(lambda: service.tick_publisher._publishing == 4)
         await service.ticker.stop()
         service.kafka.answering.set()
     assert len(service.kafka.ticks()) == 40, "four batches of ten"
     assert len(service.kafka.states()) == 40
 
 
-async def test_a_restart_goes_on_where_the_states_say(service: Service) -> None:
+async def test_a_restart_continues_from_the_published_states(service: Service) -> None:
     service.handlers.on_record(1, SCHEDULE_STATE, "7", state_of(an_entry(settled=NOON_MS, config_id=7), NOON_MS))
     event = a_change(config_id=7)
     service.handlers.on_record(1, CONFIG_CHANGES, "7", event)
     service.handlers.on_record(1, SCHEDULE_STATE, "8", state_of(an_entry(settled=NOON_MS, config_id=8), NOON_MS))
     service.now += 3 * HOUR_MS
-    await service.nothing_more_than(0)
+    await service.no_more_than(0)
     service.handlers.on_live(1)
     (tick,) = await service.ticks(1)
     assert (tick.config.config_id, tick.missed_slots) == (7, 17)
-    assert (SCHEDULE_STATE, "8", None) in service.kafka.log, "a state without a config is forgotten"
+    assert (SCHEDULE_STATE, "8", None) in service.kafka.log, "a state without a config gets a tombstone"
 
 
-async def test_what_is_left_out_by_the_catch_up_limit_is_counted(service: Service) -> None:
+async def test_windows_that_the_catch_up_limit_truncates_are_counted(service: Service) -> None:
     service.change()
     (tick,) = await service.ticks(1)
     run = the_run_of(tick, ended=service.now)
@@ -189,31 +189,31 @@ def test_the_ticker_is_live_until_it_gets_stuck() -> None:
     service = Service()
     assert service.ticker.liveness() is None
     service.ticker._turned_at = -100.0
-    assert "not turned" in (service.ticker.liveness() or "")
+    assert "has been stuck" in (service.ticker.liveness() or "")
 
 
-@pytest.mark.parametrize("goes_by", ["removal", "tombstone", "another owner"])
-async def test_what_was_logged_about_a_config_is_forgotten_with_it(service: Service, goes_by: str) -> None:
+@pytest.mark.parametrize("reason", ["removal", "tombstone", "another owner"])
+async def test_the_reported_gap_of_a_config_is_removed_with_it(service: Service, reason: str) -> None:
     service.change()
     (tick,) = await service.ticks(1)
     run = the_run_of(tick, ended=service.now)
     service.handlers.on_record(0, RUN_EVENTS, run.key(), run)
     service.now += 72 * HOUR_MS
     await service.ticks(2)
-    assert len(service.lanes._holes) == 1
-    if goes_by == "another owner":
+    assert len(service.tick_publisher._reported_gaps) == 1
+    if reason == "another owner":
         service.handlers.on_dropped({0})
     else:
         removed = ConfigRemoved(occurred_at=to_instant(service.now), config_id=1, version=2)
-        service.handlers.on_record(0, CONFIG_CHANGES, "1", removed if goes_by == "removal" else None)
-    assert service.lanes._holes == {}
+        service.handlers.on_record(0, CONFIG_CHANGES, "1", removed if reason == "removal" else None)
+    assert service.tick_publisher._reported_gaps == {}
 
 
-async def test_a_thousand_deleted_configs_are_forgotten_in_one_request(service: Service) -> None:
+async def test_a_thousand_tombstones_are_published_in_one_request(service: Service) -> None:
     for config_id in range(1, 1001):
         service.change(config_id=config_id)
     await service.ticks(1000)
-    await service.states.flush(1)
+    await service.state_publisher.flush(1)
     before = service.kafka.requests
     for config_id in range(1, 1001):
         service.handlers.on_record(0, CONFIG_CHANGES, str(config_id), None)

@@ -1,4 +1,4 @@
-"""A loop whose clock is set, or whose partitions go to another instance."""
+"""The loop when its clock is set, or when its partitions move to another instance."""
 
 import asyncio
 import gc
@@ -27,24 +27,24 @@ async def service() -> AsyncIterator[Service]:
         yield service
 
 
-async def test_a_clock_that_jumps_ahead_gives_one_tick_per_config(service: Service) -> None:
+async def test_a_clock_step_forward_leads_to_one_tick_per_config(service: Service) -> None:
     for config_id in range(1, 31):
         service.change(config_id=config_id)
     await service.ticks(30)
     service.now += 5 * HOUR_MS
     ticks = (await service.ticks(60))[30:]
     assert {tick.missed_slots for tick in ticks} == {29}
-    await service.nothing_more_than(60)
+    await service.no_more_than(60)
     assert service.metric("clock_steps_total", direction="forward") == 1
     assert service.metric("slots_coalesced_total") == 30 * 29
 
 
-async def test_a_clock_that_jumps_back_fires_nothing_at_once_and_goes_on_at_the_next_slot(service: Service) -> None:
+async def test_after_a_clock_step_back_ticks_continue_at_the_next_slot(service: Service) -> None:
     service.change()
     service.now = NOON_MS + HOUR_MS
     await service.ticks(1)
     service.now -= HOUR_MS
-    await service.nothing_more_than(1)
+    await service.no_more_than(1)
     due_at = an_entry(settled=NOON_MS).due_at()
     assert service.book.due_at(1) == due_at
     service.now = due_at
@@ -53,32 +53,32 @@ async def test_a_clock_that_jumps_back_fires_nothing_at_once_and_goes_on_at_the_
     assert service.metric("clock_corrections_total") == 1
 
 
-async def test_a_clock_that_is_set_far_ahead_and_back_again_costs_no_slot_after_it_is_right(service: Service) -> None:
+async def test_no_slot_is_lost_after_a_clock_was_set_far_ahead_and_back(service: Service) -> None:
     service.change(interval_minutes=1)
     await service.ticks(1)
     service.now += 24 * HOUR_MS
-    lied = (await service.ticks(2))[1]
+    wrong = (await service.ticks(2))[1]
     service.now -= 24 * HOUR_MS
     await eventually(lambda: service.metric("clock_corrections_total") == 1)
     service.now += MINUTE_MS
     tick = (await service.ticks(3))[2]
-    assert tick.scheduled_for < lied.scheduled_for
+    assert tick.scheduled_for < wrong.scheduled_for
     assert to_instant(NOON_MS) < tick.scheduled_for <= to_instant(service.now)
     await eventually(lambda: service.kafka.states()[-1].last_slot == tick.scheduled_for)
 
 
-async def test_nothing_is_ticked_while_ownership_is_in_doubt(service: Service) -> None:
-    service.doubt = "no heartbeat"
+async def test_no_tick_is_published_while_ownership_is_uncertain(service: Service) -> None:
+    service.ownership_problem = "no heartbeat"
     service.change()
-    await service.nothing_more_than(0)
-    service.doubt = None
+    await service.no_more_than(0)
+    service.ownership_problem = None
     await service.ticks(1)
 
 
-async def test_handing_over_waits_for_what_is_on_its_way_and_then_fires_nothing(service: Service) -> None:
+async def test_a_hand_over_waits_for_ticks_in_flight_and_then_publishes_none(service: Service) -> None:
     service.kafka.answering.clear()
     service.change()
-    await eventually(lambda: not service.lanes._quiet.is_set())
+    await eventually(lambda: not service.tick_publisher._idle.is_set())
     handing_over = asyncio.create_task(service.handlers.on_revoked({0}))
     await asyncio.sleep(0.02)
     assert not handing_over.done()
@@ -86,54 +86,54 @@ async def test_handing_over_waits_for_what_is_on_its_way_and_then_fires_nothing(
     await handing_over
     assert [topic for topic, _, _ in service.kafka.log] == [TICKS, SCHEDULE_STATE]
     service.now += HOUR_MS
-    await service.nothing_more_than(1)
+    await service.no_more_than(1)
     service.handlers.on_live(0)
     await service.ticks(2)
 
 
-async def test_handing_over_does_not_wait_for_ever(service: Service) -> None:
+async def test_a_hand_over_has_a_timeout(service: Service) -> None:
     service.kafka.answering.clear()
     service.change()
-    await eventually(lambda: not service.lanes._quiet.is_set())
+    await eventually(lambda: not service.tick_publisher._idle.is_set())
     async with asyncio.timeout(2):
         await service.handlers.on_revoked({0})
     service.kafka.answering.set()
 
 
-async def test_an_instance_that_was_relieved_while_it_stood_still_says_nothing_of_what_it_did_before(
+async def test_an_instance_that_was_replaced_while_it_was_stalled_publishes_no_old_state(
     service: Service,
 ) -> None:
     service.change(interval_minutes=1)
     await service.ticks(1)
-    told = len(service.kafka.states())
+    published = len(service.kafka.states())
     service.kafka.answering.clear()
     service.now += MINUTE_MS
-    await eventually(lambda: not service.lanes._quiet.is_set())
-    service.replaced = True  # Kafka has the tick; then this process stood still, and another took over
+    await eventually(lambda: not service.tick_publisher._idle.is_set())
+    service.replaced = True  # Kafka has the tick; then this process was stalled, and another one took over
     service.kafka.answering.set()
     stale = (await service.ticks(2))[1]
     await service.handlers.on_revoked({0})
     service.replaced = False
     other = state_of(an_entry(settled=service.now + MINUTE_MS, interval_minutes=1), service.now)
     service.now += MINUTE_MS
-    await service.nothing_more_than(2)
-    assert len(service.kafka.states()) == told
+    await service.no_more_than(2)
+    assert len(service.kafka.states()) == published
     service.handlers.on_record(0, SCHEDULE_STATE, "1", other)
     service.handlers.on_live(0)
-    await eventually(lambda: len(service.kafka.states()) > told)
-    assert all(state.last_slot > stale.scheduled_for for state in service.kafka.states()[told:])
+    await eventually(lambda: len(service.kafka.states()) > published)
+    assert all(state.last_slot > stale.scheduled_for for state in service.kafka.states()[published:])
 
 
-async def test_dropped_configs_are_not_ticked(service: Service) -> None:
+async def test_dropped_configs_get_no_ticks(service: Service) -> None:
     service.change()
     await service.ticks(1)
     await service.handlers.on_revoked({0})
     service.handlers.on_dropped({0})
     service.now += HOUR_MS
-    await service.nothing_more_than(1)
+    await service.no_more_than(1)
 
 
-async def test_a_handover_says_whether_kafka_has_all_that_followed_from_what_was_read(service: Service) -> None:
+async def test_a_hand_over_reports_whether_kafka_has_acknowledged_all_states(service: Service) -> None:
     service.change()
     (tick,) = await service.ticks(1)
     assert await service.handlers.on_revoked({0})
@@ -145,7 +145,7 @@ async def test_a_handover_says_whether_kafka_has_all_that_followed_from_what_was
     service.kafka.answering.set()
 
 
-async def test_a_handover_of_an_instance_that_was_relieved_and_stops_is_not_settled() -> None:
+async def test_a_hand_over_of_a_replaced_instance_that_stops_is_not_acknowledged() -> None:
     service = Service()
     service.handlers.on_live(0)
     async with running(service):
@@ -154,19 +154,19 @@ async def test_a_handover_of_an_instance_that_was_relieved_and_stops_is_not_sett
         service.replaced = True
         run = the_run_of(tick, ended=service.now)
         service.handlers.on_record(0, RUN_EVENTS, run.key(), run)
-        await eventually(lambda: service.states.backlog() == 0)
-        assert not await service.handlers.on_revoked({0}), "the state waits until the group confirms us"
+        await eventually(lambda: service.state_publisher.backlog() == 0)
+        assert not await service.handlers.on_revoked({0}), "the state waits until the group confirms this instance"
     assert not await service.handlers.on_revoked({0}), "the state was never published"
 
 
-def test_every_event_of_the_subscribed_topics_is_known_and_any_other_is_refused() -> None:
+def test_every_event_of_the_subscribed_topics_is_handled_and_any_other_is_refused() -> None:
     handled = {event for topic in (CONFIG_CHANGES, SCHEDULE_STATE, RUN_EVENTS) for event in topic.events}
     assert handled == set(get_args(TableEvent))
     with pytest.raises(AssertionError, match="TickDue"):
         Service().handlers.on_record(0, TICKS, "binance", a_tick())
 
 
-def test_a_partition_that_is_live_leaves_the_garbage_collector_as_it_was() -> None:
+def test_a_live_partition_does_not_freeze_objects_in_the_garbage_collector() -> None:
     frozen = gc.get_freeze_count()
     Service().handlers.on_live(0)
     assert gc.get_freeze_count() == frozen

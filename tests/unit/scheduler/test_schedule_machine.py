@@ -1,4 +1,4 @@
-"""The schedule of a few configs under everything that can happen, beside a model that walks every slot."""
+"""The schedule of a few configs under all kinds of events, compared with a model that counts each slot."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +14,7 @@ from contracts.ticks import TickDue
 from contracts.vocabulary import RunStatus, Trigger
 from scheduler.book import Book, ScheduleChange
 from scheduler.due import acknowledged, decide, tick_of
-from scheduler.entry import AHEAD_MS, state_of
+from scheduler.entry import CLOCK_TOLERANCE_MS, state_of
 from scheduler.grid import Grid, grid_of, to_instant, to_ms
 from support.schedules import NOON_MS, SPREAD_MS, a_config, a_policy, the_run_of
 
@@ -26,13 +26,13 @@ INTERVALS = st.sampled_from([1, 2, 7])
 
 
 @dataclass
-class Walker:
-    """One config, as a person with a calendar would follow it."""
+class ConfigModel:
+    """One config, in the simplest way: slot by slot."""
 
     config: CollectionConfig
-    accounted: int | None = None
-    """Every slot up to here has its tick, or was told as missed."""
-    initial_owed: bool = True
+    settled: int | None = None
+    """Every slot up to here has its tick or was reported as missed."""
+    initial_pending: bool = True
     covered: int | None = None
     ticks: list[TickDue] = field(default_factory=list)
     unfinished: list[TickDue] = field(default_factory=list)
@@ -41,24 +41,24 @@ class Walker:
     def grid(self) -> Grid:
         return grid_of(self.config.config_id, self.config.interval_minutes, SPREAD_MS)
 
-    def right(self, now: int) -> None:
-        """What is yet to come has not been done."""
-        if max(self.accounted or 0, self.covered or 0) <= now + AHEAD_MS:
+    def clamp_to_now(self, now: int) -> None:
+        """Times in the future become now."""
+        if max(self.settled or 0, self.covered or 0) <= now + CLOCK_TOLERANCE_MS:
             return
-        self.accounted = None if self.accounted is None else min(self.accounted, now)
-        self.covered = now - CATCH_UP if (self.covered or 0) > now + AHEAD_MS else self.covered
+        self.settled = None if self.settled is None else min(self.settled, now)
+        self.covered = now - CATCH_UP if (self.covered or 0) > now + CLOCK_TOLERANCE_MS else self.covered
 
     def slots(self, until: int) -> list[int]:
-        assert self.accounted is not None
-        walked, slot = [], self.grid.slot_after(self.accounted)
+        assert self.settled is not None
+        slots, slot = [], self.grid.slot_after(self.settled)
         while slot <= until:
-            walked.append(slot)
+            slots.append(slot)
             slot += self.grid.interval_ms
-        return walked
+        return slots
 
 
 class Schedule(RuleBasedStateMachine):
-    """`self.topics` is what Kafka remembers; the book may be lost at any moment, the topics never."""
+    """`changes` and `states` are the content of Kafka. The book can be lost at any moment, they cannot."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,16 +67,16 @@ class Schedule(RuleBasedStateMachine):
         self.book.go_live(0, self.now)
         self.changes: dict[int, ConfigChanged | ConfigRemoved] = {}
         self.states: dict[int, JobScheduled] = {}
-        self.walkers: dict[int, Walker] = {}
+        self.models: dict[int, ConfigModel] = {}
         self.versions = {1: 0, 2: 0}
-        self.unremembered: set[UUID] = set()
-        """Runs that may be asked for again: their ticks' states were lost, or their slots are yet to come again."""
+        self.may_repeat: set[UUID] = set()
+        """Runs whose tick may be published again: the state was lost, or the slot is in the future again."""
 
-    # ---- what happens ----
+    # ---- events ----
 
     @initialize()
     def begin(self) -> None:
-        self.write(1, enabled=True)
+        self.change_config(1, enabled=True)
 
     @rule(seconds=st.integers(0, 1200))
     def time_passes(self, seconds: int) -> None:
@@ -86,30 +86,30 @@ class Schedule(RuleBasedStateMachine):
     @rule(minutes=st.integers(1, 90))
     def the_clock_is_set_back(self, minutes: int) -> None:
         self.now -= minutes * MINUTE
-        for config_id in self.book.right(self.now):
-            self.remember(config_id)
-        for walker in self.walkers.values():
-            walker.right(self.now)
-        self.unremembered |= {tick.run_id for tick in self.all_ticks() if to_ms(tick.scheduled_for) > self.now}
+        for config_id in self.book.clamp_to_now(self.now):
+            self.publish_state_of(config_id)
+        for model in self.models.values():
+            model.clamp_to_now(self.now)
+        self.may_repeat |= {tick.run_id for tick in self.all_ticks() if to_ms(tick.scheduled_for) > self.now}
         self.turn()
 
     @rule(hours=st.integers(1, 4))
-    def the_clock_is_set_forward_or_the_machine_sleeps(self, hours: int) -> None:
+    def the_clock_is_set_forward(self, hours: int) -> None:
         self.now += hours * 60 * MINUTE
         self.turn()
 
     @rule(config_id=IDS, minutes=INTERVALS, enabled=st.booleans())
-    def an_operator_writes(self, config_id: int, minutes: int, enabled: bool) -> None:
-        self.write(config_id, enabled=enabled, interval_minutes=minutes)
+    def an_operator_changes_the_schedule(self, config_id: int, minutes: int, enabled: bool) -> None:
+        self.change_config(config_id, enabled=enabled, interval_minutes=minutes)
 
     @rule(config_id=IDS, timeframes=st.sampled_from([("1m",), ("1m", "1h"), ("1h", "1d")]))
     def an_operator_changes_what_is_collected(self, config_id: int, timeframes: tuple[str, ...]) -> None:
-        if config_id in self.walkers:
-            self.write(config_id, timeframes=timeframes)
+        if config_id in self.models:
+            self.change_config(config_id, timeframes=timeframes)
 
     @rule(config_id=IDS)
     def an_operator_deletes(self, config_id: int) -> None:
-        if self.walkers.pop(config_id, None) is None:
+        if self.models.pop(config_id, None) is None:
             return
         self.versions[config_id] += 1
         event = ConfigRemoved(occurred_at=to_instant(self.now), config_id=config_id, version=self.versions[config_id])
@@ -126,56 +126,56 @@ class Schedule(RuleBasedStateMachine):
 
     @rule(data=st.data(), status=st.sampled_from([RunStatus.SUCCESS, RunStatus.FAILED]))
     def a_run_ends(self, data: st.DataObject, status: RunStatus) -> None:
-        running = [tick for walker in self.walkers.values() for tick in walker.unfinished]
+        running = [tick for model in self.models.values() for tick in model.unfinished]
         if not running:
             return
         tick = data.draw(st.sampled_from(running))
         run = the_run_of(tick, ended=max(self.now, 0), status=status)
         first = self.book.run_finished(0, run, self.now)
-        walker = self.walkers[tick.config.config_id]
-        walker.unfinished.remove(tick)
-        if status is RunStatus.SUCCESS and set(walker.config.timeframes) <= set(tick.config.timeframes):
-            assert first == (walker.covered is None)
-            walker.covered = max(walker.covered or 0, self.now)
+        model = self.models[tick.config.config_id]
+        model.unfinished.remove(tick)
+        if status is RunStatus.SUCCESS and set(model.config.timeframes) <= set(tick.config.timeframes):
+            assert first == (model.covered is None)
+            model.covered = max(model.covered or 0, self.now)
         if first:
-            self.remember(tick.config.config_id)
+            self.publish_state_of(tick.config.config_id)
 
     @rule(seconds=st.integers(0, 1200))
-    def it_crashes_after_its_ticks_and_before_their_states(self, seconds: int) -> None:
+    def the_scheduler_crashes_between_ticks_and_states(self, seconds: int) -> None:
         self.now += seconds * 1000
-        self.turn(remembering=False)
+        self.turn(publish_state=False)
         self.restart()
 
     @rule()
-    def it_restarts(self) -> None:
+    def the_scheduler_restarts(self) -> None:
         self.restart()
 
     @rule()
-    @precondition(lambda self: self.walkers)
-    def the_group_hands_everything_back(self) -> None:
-        self.book.hold(0)
+    @precondition(lambda self: self.models)
+    def a_rebalance_assigns_everything_again(self) -> None:
+        self.book.pause(0)
         before = len(self.all_ticks())
         self.turn()
-        assert len(self.all_ticks()) == before, "a held partition fired"
+        assert len(self.all_ticks()) == before, "a tick was due in a paused partition"
         self.book.go_live(0, self.now)
 
-    # ---- the machinery under test, driven as the service drives it ----
+    # ---- calls of the tested code, as the service makes them ----
 
-    def write(self, config_id: int, **wanted: object) -> None:
+    def change_config(self, config_id: int, **wanted: object) -> None:
         self.versions[config_id] += 1
-        old = self.walkers.get(config_id)
+        old = self.models.get(config_id)
         values = {} if old is None else old.config.model_dump()
         values |= {"config_id": config_id, "version": self.versions[config_id], "updated_at": to_instant(self.now)}
         config = a_config(**{**values, **wanted})
         event = ConfigChanged(occurred_at=config.updated_at, config=config)
         self.changes[config_id] = event
-        self.check_news(old, config, self.book.config_changed(0, event, self.now))
-        self.remember(config_id)
+        self.check_change(old, config, self.book.config_changed(0, event, self.now))
+        self.publish_state_of(config_id)
         self.turn()
 
-    def turn(self, *, remembering: bool = True) -> None:
-        for config_id in list(self.walkers):
-            entry = self.book.firing(config_id)
+    def turn(self, *, publish_state: bool = True) -> None:
+        for config_id in list(self.models):
+            entry = self.book.live_entry(config_id)
             due = None if entry is None else decide(entry, self.now, POLICY)
             if due is None:
                 continue
@@ -183,14 +183,14 @@ class Schedule(RuleBasedStateMachine):
             self.check_tick(tick)
             self.book.put(acknowledged(entry, due), self.now)
             again = decide(self.book.get(config_id), self.now, POLICY)
-            assert again is None, "one tick is enough, however much was missed"
-            if remembering:
-                self.remember(config_id)
-                self.unremembered.discard(tick.run_id)
+            assert again is None, "one tick covers all missed slots"
+            if publish_state:
+                self.publish_state_of(config_id)
+                self.may_repeat.discard(tick.run_id)
             else:
-                self.unremembered.add(tick.run_id)
+                self.may_repeat.add(tick.run_id)
 
-    def remember(self, config_id: int) -> None:
+    def publish_state_of(self, config_id: int) -> None:
         entry = self.book.get(config_id)
         if entry is not None and entry.initial is None:
             self.states[config_id] = state_of(entry, self.now)
@@ -205,89 +205,89 @@ class Schedule(RuleBasedStateMachine):
         for config_id, state in self.states.items():
             self.book.state_read(0, config_id, state, self.now)
         restored = self.book.go_live(0, self.now)
-        assert set(restored.config_ids) == set(self.walkers)
-        for config_id, walker in self.walkers.items():
-            self.roll_back(walker, self.states.get(config_id))
+        assert set(restored.config_ids) == set(self.models)
+        for config_id, model in self.models.items():
+            self.roll_back(model, self.states.get(config_id))
 
-    # ---- what must hold ----
+    # ---- checks ----
 
-    def roll_back(self, walker: Walker, state: JobScheduled | None) -> None:
-        """What was not published is not known any more."""
-        if state is None or state.config_version < walker.config.version:
-            walker.initial_owed = walker.config.enabled
+    def roll_back(self, model: ConfigModel, state: JobScheduled | None) -> None:
+        """After a restart, only the published state is known."""
+        if state is None or state.config_version < model.config.version:
+            model.initial_pending = model.config.enabled
         if state is None:
-            walker.accounted, walker.covered = None, None
+            model.settled, model.covered = None, None
             return
-        walker.accounted = None if state.last_slot is None else to_ms(state.last_slot)
-        walker.covered = None if state.covered_until is None else to_ms(state.covered_until)
-        walker.right(self.now)
+        model.settled = None if state.last_slot is None else to_ms(state.last_slot)
+        model.covered = None if state.covered_until is None else to_ms(state.covered_until)
+        model.clamp_to_now(self.now)
 
-    def check_news(self, old: Walker | None, config: CollectionConfig, news: ScheduleChange | None) -> None:
-        assert news is not None
-        walker = Walker(config, initial_owed=config.enabled)
-        self.walkers[config.config_id] = walker
+    def check_change(self, old: ConfigModel | None, config: CollectionConfig, change: ScheduleChange | None) -> None:
+        assert change is not None
+        model = ConfigModel(config, initial_pending=config.enabled)
+        self.models[config.config_id] = model
         if old is None:
             return
-        walker.ticks, walker.unfinished = old.ticks, old.unfinished
-        walker.accounted, walker.covered = old.accounted, old.covered
+        model.ticks, model.unfinished = old.ticks, old.unfinished
+        model.settled, model.covered = old.settled, old.covered
         subset = set(config.timeframes) <= set(old.config.timeframes)
         if not subset:
-            walker.covered = None
-        walker.initial_owed = config.enabled and (old.initial_owed or not old.config.enabled or not subset)
-        regridded = old.config.interval_minutes != config.interval_minutes
-        if old.config.enabled and not old.initial_owed and (regridded or not config.enabled):
-            assert news.skipped_slots == len(old.slots(self.now)), "what is dropped must be told"
-        if regridded and walker.accounted is not None:
-            walker.accounted = max(walker.accounted, self.now)
+            model.covered = None
+        model.initial_pending = config.enabled and (old.initial_pending or not old.config.enabled or not subset)
+        new_grid = old.config.interval_minutes != config.interval_minutes
+        if old.config.enabled and not old.initial_pending and (new_grid or not config.enabled):
+            assert change.skipped_slots == len(old.slots(self.now)), "skipped slots must be reported"
+        if new_grid and model.settled is not None:
+            model.settled = max(model.settled, self.now)
         if config.enabled and not old.config.enabled:
-            walker.accounted = None
+            model.settled = None
 
     def check_tick(self, tick: TickDue) -> None:
-        walker = self.walkers[tick.config.config_id]
-        assert walker.config.enabled
-        assert tick.config == walker.config
-        repeated = [other for other in walker.ticks if other.run_id == tick.run_id]
+        model = self.models[tick.config.config_id]
+        assert model.config.enabled
+        assert tick.config == model.config
+        repeated = [other for other in model.ticks if other.run_id == tick.run_id]
         if repeated:
-            assert tick.run_id in self.unremembered, "a run_id twice, although its state was published"
+            assert tick.run_id in self.may_repeat, "a run_id twice, although its state was published"
             assert {(each.trigger, each.scheduled_for) for each in repeated} == {(tick.trigger, tick.scheduled_for)}
         if tick.trigger is Trigger.INITIAL:
-            assert walker.initial_owed
-            walker.initial_owed = False
-            missed = [] if walker.accounted is None else walker.slots(self.now)
+            assert model.initial_pending
+            model.initial_pending = False
+            missed = [] if model.settled is None else model.slots(self.now)
             assert tick.missed_slots == len(missed)
-            walker.accounted = max(self.now, walker.accounted or 0)
+            model.settled = max(self.now, model.settled or 0)
         else:
-            assert not walker.initial_owed
-            due = walker.slots(self.now)
+            assert not model.initial_pending
+            due = model.slots(self.now)
             assert [to_ms(tick.scheduled_for), tick.missed_slots] == [due[-1], len(due) - 1]
-            walker.accounted = due[-1]
-        self.check_window(walker, tick)
-        walker.ticks.append(tick)
-        walker.unfinished.append(tick)
+            model.settled = due[-1]
+        self.check_window(model, tick)
+        model.ticks.append(tick)
+        model.unfinished.append(tick)
 
-    def check_window(self, walker: Walker, tick: TickDue) -> None:
-        if walker.covered is None:
+    def check_window(self, model: ConfigModel, tick: TickDue) -> None:
+        if model.covered is None:
             assert tick.window_start is None
             return
         assert tick.window_start is not None
         end = to_instant(self.now) if tick.trigger is Trigger.INITIAL else tick.scheduled_for
         assert tick.window_start <= end
-        shortest = MINUTE if "1m" in walker.config.timeframes else 60 * MINUTE
-        oldest = self.now - max(CATCH_UP, 2 * walker.grid.interval_ms) - shortest
-        expected: datetime = to_instant(max(walker.covered, oldest))
-        assert tick.window_start == min(expected, end), "a hole, or more than the limit"
+        shortest = MINUTE if "1m" in model.config.timeframes else 60 * MINUTE
+        oldest = self.now - max(CATCH_UP, 2 * model.grid.interval_ms) - shortest
+        expected: datetime = to_instant(max(model.covered, oldest))
+        assert tick.window_start == min(expected, end), "a gap, or more than the limit"
 
     def all_ticks(self) -> list[TickDue]:
-        return [tick for walker in self.walkers.values() for tick in walker.ticks]
+        return [tick for model in self.models.values() for tick in model.ticks]
 
     @invariant()
-    def nothing_is_held_that_was_not_asked_for(self) -> None:
-        assert sum(self.book.census().values()) == len(self.walkers)
+    def the_book_contains_exactly_the_existing_configs(self) -> None:
+        assert sum(self.book.counts_by_state().values()) == len(self.models)
 
     @invariant()
-    def what_is_disabled_never_comes_due(self) -> None:
-        for config_id, walker in self.walkers.items():
-            assert (self.book.due_at(config_id) is None) == (not walker.config.enabled)
+    def a_disabled_config_is_never_due(self) -> None:
+        for config_id, model in self.models.items():
+            assert (self.book.due_at(config_id) is None) == (not model.config.enabled)
 
 
 TestSchedule = Schedule.TestCase

@@ -105,7 +105,7 @@ def _limits(settings: CollectorSettings) -> InFlightLimits:
     return InFlightLimits(
         in_flight=settings.max_shared_runs,
         per_lane=settings.max_runs_per_lane,
-        own_per_lane=settings.reserved_runs_per_lane,
+        reserved_per_lane=settings.reserved_runs_per_lane,
         drain_on_stop=max(1.0, settings.shutdown_grace_seconds - _COMMIT_SECONDS),
     )
 

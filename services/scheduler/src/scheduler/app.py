@@ -1,4 +1,4 @@
-"""What the scheduler is made of. Its life: restore the partitions it is given, tick for them, hand them over."""
+"""Builds the scheduler. At run time it restores its assigned partitions, publishes their ticks, and hands them over."""
 
 from contracts.topics import CONFIG_CHANGES, DEAD_LETTERS, RUN_EVENTS, SCHEDULE_STATE, TICKS
 from runtime.consumers.tables import CoPartitionedTables
@@ -23,7 +23,7 @@ NAME = "scheduler"
 
 
 def build_worker(settings: SchedulerSettings, clock: Clock = wall_clock) -> Worker:
-    """The whole service. Connects to nothing."""
+    """Build all parts of the service. Opens no connection."""
     registry = new_registry()
     metrics, consumer_metrics = SchedulerMetrics(registry), ConsumerMetrics(registry)
     broker = build_broker(settings, NAME)
@@ -33,10 +33,16 @@ def build_worker(settings: SchedulerSettings, clock: Clock = wall_clock) -> Work
     due_queue = DueQueue(book.due_at)
 
     def replaced() -> bool:
-        return not tables.confirmed_lately()
+        return not tables.membership_confirmed()
 
-    longest_pause = settings.publish_retry_max_wait_seconds
-    state_publisher = StatePublisher(book, publisher, clock, metrics, longest_pause=longest_pause, replaced=replaced)
+    state_publisher = StatePublisher(
+        book,
+        publisher,
+        clock,
+        metrics,
+        retry_max_wait_seconds=settings.publish_retry_max_wait_seconds,
+        replaced=replaced,
+    )
     tick_publisher = TickPublisher(
         settings,
         book=book,
@@ -70,7 +76,7 @@ def build_worker(settings: SchedulerSettings, clock: Clock = wall_clock) -> Work
         tick_publisher=tick_publisher,
         clock=clock,
         metrics=metrics,
-        doubt=tables.doubt,
+        ownership_problem=tables.ownership_problem,
         clock_set_back=handlers.on_clock_set_back,
         clock_check_seconds=settings.clock_check_seconds,
     )
@@ -84,7 +90,7 @@ def build_worker(settings: SchedulerSettings, clock: Clock = wall_clock) -> Work
         registry=registry,
         health=health,
         topics=(CONFIG_CHANGES, SCHEDULE_STATE, RUN_EVENTS, TICKS, DEAD_LETTERS),
-        backgrounds=(  # stopped in reverse: no new tick, then the last states, then the partitions
+        backgrounds=(  # stopped in reverse order: first the ticks, then the states, then the partitions
             tables.background(),
             Background("states", state_publisher.run, state_publisher.stop),
             Background("ticker", ticker.run, ticker.stop, ticker.liveness),

@@ -1,7 +1,7 @@
-"""The entries of all partitions that this instance owns. News goes in, what follows from it comes out; no I/O.
+"""The entries of all partitions that this instance owns. Events go in, schedule changes come out. No I/O.
 
-A partition is first restored: news comes in any order and nothing is decided. Then it is live. While the group hands
-partitions out anew it is held: its entries stay and take news, but nothing fires until it is given back or dropped.
+A partition is first restored: events arrive in any order and nothing is decided. Then it is live. During a rebalance it
+is paused: its entries stay and are updated, but no tick is due until the partition is live again or dropped.
 """
 
 from collections.abc import Sequence
@@ -15,49 +15,49 @@ from contracts.schedule import JobScheduled
 from scheduler.entry import (
     Entry,
     Plan,
-    caught_up,
+    after_run,
     changed,
     clamped,
     created,
-    finished,
+    entry_from_state,
     is_ahead,
+    merged_with_state,
     pending_slots,
     plan_of,
-    remembered,
 )
 from scheduler.grid import to_ms
 
 
 class ScheduleChange(NamedTuple):
-    """A config's schedule is no longer what it was."""
+    """The schedule of a config changed."""
 
     config_id: int
     skipped_slots: int = 0
-    """Slots that were owed on the schedule before, and will not get a tick."""
+    """Pending slots of the previous schedule, which will not get a tick."""
 
 
 class Restored(NamedTuple):
-    """What a partition holds once it is live, and what must be told about it."""
+    """The configs of a partition that became live, and the changes to report."""
 
     config_ids: tuple[int, ...]
     changes: tuple[ScheduleChange, ...]
-    """Configs that changed, or appeared, since their state was published."""
+    """Configs that are new or changed since their state was published."""
     orphans: tuple[ScheduleChange, ...]
-    """Configs with a state that are gone: to be forgotten."""
+    """Deleted configs whose state still exists and must be removed."""
     clamped: tuple[int, ...] = ()
-    """Configs whose state was ahead of our clock."""
+    """Configs whose state had times in the future."""
 
 
 class _Removal(NamedTuple):
     version: int
     at: int
-    """Up to when slots were due."""
+    """Slots were due until this instant."""
     read_at: int
 
 
 _NO_REMOVAL = _Removal(0, 0, 0)
 _KEEP_REMOVALS_MS = timedelta(days=1) // timedelta(milliseconds=1)
-"""Kafka's default `delete.retention.ms`: an instance that restores the partition later does not read the removal."""
+"""Kafka's default `delete.retention.ms`: after that, a restore does not read the removal either."""
 
 
 @dataclass(slots=True)
@@ -65,17 +65,17 @@ class _Partition:
     restored: bool = False
     live: bool = False
     plans: dict[int, list[Plan]] = field(default_factory=dict)
-    """While restoring: the versions by id, oldest first. Each may have owed slots before the next one came."""
-    gone: dict[int, list[Plan]] = field(default_factory=dict)
-    """The same of configs that were removed."""
+    """During the restore: the versions by id, oldest first. Each may have pending slots from before the next one."""
+    removed_plans: dict[int, list[Plan]] = field(default_factory=dict)
+    """The same for removed configs."""
     states: dict[int, Entry] = field(default_factory=dict)
     removed: dict[int, _Removal] = field(default_factory=dict)
-    """By id, so that a repeated older version does not bring a deleted config back. In the order of reading; each is
-    dropped after a while, or deleted configs would fill the memory.
+    """By id, so that a repeated older version does not restore a deleted config. In the order of reading. Old ones are
+    dropped; otherwise deleted configs would fill the memory.
     """
 
     def drop_old_removals(self, now: int) -> None:
-        """Stops at the first that is kept, so that a bulk deletion costs each removal one look."""
+        """Stops at the first removal that is not old, so that each removal is checked once in a bulk deletion."""
         while self.removed:
             config_id, removal = next(iter(self.removed.items()))
             if now - removal.read_at < _KEEP_REMOVALS_MS:
@@ -84,10 +84,10 @@ class _Partition:
 
 
 class Book:
-    """Configs by id, and which of them may fire."""
+    """The entries by config id, and the partitions that are live."""
 
-    def __init__(self, spread_ms: int, reach_ms: int) -> None:
-        self._spread_ms, self._reach_ms = spread_ms, reach_ms
+    def __init__(self, spread_ms: int, catch_up_limit_ms: int) -> None:
+        self._spread_ms, self._catch_up_limit_ms = spread_ms, catch_up_limit_ms
         self._entries: dict[int, Entry] = {}
         self._enabled = 0
         self._partitions: dict[int, _Partition] = {}
@@ -96,20 +96,22 @@ class Book:
     def live_partitions(self) -> int:
         return sum(partition.live for partition in self._partitions.values())
 
-    def census(self) -> dict[str, int]:
-        """How many configs are held, by state."""
+    def counts_by_state(self) -> dict[str, int]:
+        """Number of configs by state."""
         return {"enabled": self._enabled, "disabled": len(self._entries) - self._enabled}
 
     def get(self, config_id: int) -> Entry | None:
         return self._entries.get(config_id)
 
     def due_at(self, config_id: int) -> int | None:
-        """When its next tick falls due; None when it will not fire or is not held."""
+        """The time at which the config's next tick is due. None if no tick will be due or the config is not in the
+        book.
+        """
         entry = self._entries.get(config_id)
         return None if entry is None else entry.due_at()
 
-    def firing(self, config_id: int) -> Entry | None:
-        """The entry, if its partition is live: what may get a tick, and whose state may be published."""
+    def live_entry(self, config_id: int) -> Entry | None:
+        """The entry if its partition is live. Only then it may get a tick, and its state may be published."""
         entry = self._entries.get(config_id)
         if entry is None:
             return None
@@ -117,12 +119,12 @@ class Book:
         return entry if partition is not None and partition.live else None
 
     def put(self, entry: Entry, now: int) -> None:
-        """Replace an entry that the book still holds; a removed one stays removed."""
+        """Replace an entry. If it was removed meanwhile, it stays removed."""
         if entry.plan.config_id in self._entries:
-            self._entries[entry.plan.config_id] = clamped(entry, now, self._reach_ms)
+            self._entries[entry.plan.config_id] = clamped(entry, now, self._catch_up_limit_ms)
 
-    def right(self, now: int) -> tuple[int, ...]:
-        """The clock was set back: entries must not wait until it is again what it was. The configs that would have."""
+    def clamp_to_now(self, now: int) -> tuple[int, ...]:
+        """After the clock was set back: remove times in the future. Returns the ids of the corrected configs."""
         ahead = [entry for entry in self._entries.values() if is_ahead(entry, now)]
         for entry in ahead:
             self.put(entry, now)
@@ -130,13 +132,13 @@ class Book:
 
     # ---- partitions ----
 
-    def hold(self, partition: int) -> None:
-        """Nothing of it may fire until it is resumed."""
+    def pause(self, partition: int) -> None:
+        """No tick of the partition is due until it is live again."""
         if partition in self._partitions:
             self._partitions[partition].live = False
 
     def drop(self, partitions: set[int]) -> list[int]:
-        """They are somebody else's now, or about to be restored from the beginning. Returns their configs' ids."""
+        """Drop partitions that another instance owns or that are restored again. Returns the ids of their configs."""
         dropped = [each for each, entry in self._entries.items() if entry.partition in partitions]
         for config_id in dropped:
             self._remove(config_id)
@@ -145,89 +147,92 @@ class Book:
         return dropped
 
     def go_live(self, partition: int, now: int) -> Restored:
-        """All of it has been read, or it was given back and all that is new has been: it may fire from here on."""
-        held = self._partition(partition)
-        held.live = True
-        if held.restored:
+        """Call this when all messages of the partition were read, after a restore or after a rebalance."""
+        owned = self._partition(partition)
+        owned.live = True
+        if owned.restored:
             return Restored(self._ids(partition), (), ())
-        held.restored = True
-        changes, ahead, states = [], [], held.states
-        for config_id, plans in held.plans.items():
+        owned.restored = True
+        changes, ahead, states = [], [], owned.states
+        for config_id, plans in owned.plans.items():
             state = states.pop(config_id, None)
             if state is not None and is_ahead(state, now):
-                state = clamped(state, now, self._reach_ms)
+                state = clamped(state, now, self._catch_up_limit_ms)
                 ahead.append(config_id)
             if state is not None and replace(state.plan, updated_at=plans[-1].updated_at) == plans[-1]:
-                self._enter(replace(state, plan=plans[-1]))
+                self._store(replace(state, plan=plans[-1]))
                 continue
-            changes.append(self._schedule(_unheard(plans, state), partition, state, now))
-        orphans = [self._orphan(held, state, now) for state in states.values()]
-        restored = Restored(tuple(held.plans), tuple(changes), tuple(orphans), tuple(ahead))
-        held.plans, held.gone, held.states = {}, {}, {}
-        held.drop_old_removals(now)
+            changes.append(self._schedule(_newer_than(plans, state), partition, state, now))
+        orphans = [self._orphan(owned, state, now) for state in states.values()]
+        restored = Restored(tuple(owned.plans), tuple(changes), tuple(orphans), tuple(ahead))
+        owned.plans, owned.removed_plans, owned.states = {}, {}, {}
+        owned.drop_old_removals(now)
         return restored
 
-    # ---- news ----
+    # ---- events ----
 
     def config_changed(self, partition: int, event: ConfigChanged, now: int) -> ScheduleChange | None:
-        """None when the event is old, or when the partition is still being restored."""
-        held, plan = self._partition(partition), plan_of(event.config)
-        known = self._plan(held, plan.config_id)
-        if plan.version <= max(known.version if known else 0, held.removed.get(plan.config_id, _NO_REMOVAL).version):
+        """None if the event is old, or if the partition is being restored."""
+        owned, plan = self._partition(partition), plan_of(event.config)
+        known = self._plan(owned, plan.config_id)
+        if plan.version <= max(known.version if known else 0, owned.removed.get(plan.config_id, _NO_REMOVAL).version):
             return None
-        if not held.restored:
-            held.plans.setdefault(plan.config_id, []).append(plan)
+        if not owned.restored:
+            owned.plans.setdefault(plan.config_id, []).append(plan)
             return None
         return self._schedule([plan], partition, self._entries.get(plan.config_id), now)
 
     def config_removed(self, partition: int, event: ConfigRemoved, now: int) -> ScheduleChange | None:
-        """None when there is nothing to forget now."""
-        held, config_id = self._partition(partition), event.config_id
-        known = self._plan(held, config_id)
+        """None if the book has no such config, or if the event is old."""
+        owned, config_id = self._partition(partition), event.config_id
+        known = self._plan(owned, config_id)
         if known is not None and event.version < known.version:
             return None
         removal = _Removal(event.version, min(to_ms(event.occurred_at), now), now)
-        held.removed[config_id] = max(removal, held.removed.pop(config_id, removal))
-        if held.restored:
-            held.drop_old_removals(now)
+        owned.removed[config_id] = max(removal, owned.removed.pop(config_id, removal))
+        if owned.restored:
+            owned.drop_old_removals(now)
         else:
-            held.gone[config_id] = held.plans.get(config_id, [])
+            owned.removed_plans[config_id] = owned.plans.get(config_id, [])
         entry = self._entries.get(config_id)
         skipped_slots = 0 if entry is None else pending_slots(entry, removal.at)
-        return ScheduleChange(config_id, skipped_slots) if self.config_forgotten(partition, config_id) else None
+        removed = self.config_tombstone(partition, config_id)
+        return ScheduleChange(config_id, skipped_slots) if removed else None
 
-    def config_forgotten(self, partition: int, config_id: int) -> bool:
-        """A tombstone on config-changes. Whether the config's state must be forgotten now."""
+    def config_tombstone(self, partition: int, config_id: int) -> bool:
+        """Handle a tombstone of config-changes. Returns whether the config's state must be removed now."""
         self._partition(partition).plans.pop(config_id, None)
         return self._remove(config_id)
 
     def state_read(self, partition: int, config_id: int, state: JobScheduled | None, now: int) -> None:
-        """Our own memory while restoring, our own echo afterwards; or what another instance did in between, when a
-        partition comes back to us by way of it. An echo from before the clock was set back teaches nothing.
+        """Handle a message of schedule-state. During a restore, it is the stored state. Afterwards, it is a state that
+        this instance published itself, or another one that owned the partition for a time. A state with times in the
+        future, from before the clock was set back, is ignored.
         """
-        held = self._partition(partition)
+        owned = self._partition(partition)
         entry = self._entries.get(config_id)
-        if not held.restored:
-            held.states.pop(config_id, None)
+        if not owned.restored:
+            owned.states.pop(config_id, None)
             if state is not None:
-                held.states[config_id] = remembered(state, partition, self._spread_ms)
+                owned.states[config_id] = entry_from_state(state, partition, self._spread_ms)
         elif entry is not None and state is not None:
-            told = remembered(state, partition, self._spread_ms)
-            if not is_ahead(told, now):
-                self._entries[config_id] = caught_up(entry, told)
+            published = entry_from_state(state, partition, self._spread_ms)
+            if not is_ahead(published, now):
+                self._entries[config_id] = merged_with_state(entry, published)
 
     def run_finished(self, partition: int, run: RunFinished, now: int) -> bool:
-        """Whether this was the first success: that must be remembered at once, the rest goes with the next tick.
+        """Returns whether this was the config's first success. Its state must be published at once; later successes are
+        published with the next tick.
 
-        Losing a later one costs an overlap. Losing the first one would cost a hole where the interval is longer than
-        one page reaches back.
+        If a later success is lost, the next run only collects an overlap. If the first one were lost, a gap could
+        remain, because an interval may be longer than one page.
         """
         entry = self._entries.get(run.config_id)
         if entry is None or entry.partition != partition:
             return False
-        taught = finished(entry, run, now)
-        self._entries[run.config_id] = taught
-        return entry.covered is None and taught.covered is not None
+        updated = after_run(entry, run, now)
+        self._entries[run.config_id] = updated
+        return entry.covered is None and updated.covered is not None
 
     # ---- inside ----
 
@@ -237,22 +242,22 @@ class Book:
             if after is None:
                 after = created(plan, partition, self._spread_ms)
             else:
-                after, owed_before = changed(after, plan, now, self._spread_ms)
-                skipped_slots += owed_before
+                after, skipped = changed(after, plan, now, self._spread_ms)
+                skipped_slots += skipped
         assert after is not None  # noqa: S101 -- there is a plan
-        self._enter(after)
+        self._store(after)
         return ScheduleChange(after.plan.config_id, skipped_slots)
 
-    def _orphan(self, held: _Partition, state: Entry, now: int) -> ScheduleChange:
-        """What a config that was removed while nobody looked still owed."""
+    def _orphan(self, owned: _Partition, state: Entry, now: int) -> ScheduleChange:
+        """The skipped slots of a config that was removed while no scheduler owned its partition."""
         config_id, skipped_slots = state.plan.config_id, 0
-        for plan in _unheard(held.gone.get(config_id, []), state):
-            state, owed_before = changed(state, plan, now, self._spread_ms)
-            skipped_slots += owed_before
-        removal = held.removed.get(config_id)
+        for plan in _newer_than(owned.removed_plans.get(config_id, []), state):
+            state, skipped = changed(state, plan, now, self._spread_ms)
+            skipped_slots += skipped
+        removal = owned.removed.get(config_id)
         return ScheduleChange(config_id, skipped_slots + (pending_slots(state, removal.at) if removal else 0))
 
-    def _enter(self, entry: Entry) -> None:
+    def _store(self, entry: Entry) -> None:
         self._remove(entry.plan.config_id)
         self._entries[entry.plan.config_id] = entry
         self._enabled += entry.plan.enabled
@@ -267,9 +272,9 @@ class Book:
     def _partition(self, partition: int) -> _Partition:
         return self._partitions.setdefault(partition, _Partition())
 
-    def _plan(self, held: _Partition, config_id: int) -> Plan | None:
-        """The newest that is known."""
-        if plans := held.plans.get(config_id):
+    def _plan(self, owned: _Partition, config_id: int) -> Plan | None:
+        """The newest known version of the config."""
+        if plans := owned.plans.get(config_id):
             return plans[-1]
         entry = self._entries.get(config_id)
         return None if entry is None else entry.plan
@@ -278,6 +283,6 @@ class Book:
         return tuple(config_id for config_id, entry in self._entries.items() if entry.partition == partition)
 
 
-def _unheard(plans: Sequence[Plan], state: Entry | None) -> Sequence[Plan]:
-    """Those that are newer than the state; the newest in any case."""
+def _newer_than(plans: Sequence[Plan], state: Entry | None) -> Sequence[Plan]:
+    """The versions that are newer than the state, and in any case the newest one."""
     return [plan for plan in plans if state is None or plan.version > state.plan.version] or plans[-1:]

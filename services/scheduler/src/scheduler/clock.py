@@ -1,10 +1,10 @@
-"""The wall clock, as an argument, and an eye on whether somebody set it."""
+"""The wall clock as an argument, and the detection of clock steps."""
 
 import time
 from collections.abc import Callable
 
 Clock = Callable[[], int]
-"""Now, in milliseconds since the epoch."""
+"""Returns the current time in milliseconds since the epoch."""
 
 _TOLERATED_MS = 1000
 
@@ -14,15 +14,15 @@ def wall_clock() -> int:
 
 
 class ClockWatch:
-    """Compares the wall clock with the monotonic one. Small corrections, as of NTP, are none of its business."""
+    """Compares the wall clock with the monotonic clock. Small corrections, such as by NTP, are ignored."""
 
     def __init__(self) -> None:
-        self._before: tuple[int, float] | None = None
+        self._last: tuple[int, float] | None = None
 
     def step(self, wall_ms: int, monotonic: float) -> int:
-        """By how many milliseconds the wall clock was set since the last reading; 0 when it just ran."""
-        before, self._before = self._before, (wall_ms, monotonic)
-        if before is None:
+        """By how many milliseconds the wall clock was set since the last reading; 0 if it was not set."""
+        last, self._last = self._last, (wall_ms, monotonic)
+        if last is None:
             return 0
-        step = (wall_ms - before[0]) - round((monotonic - before[1]) * 1000)
+        step = (wall_ms - last[0]) - round((monotonic - last[1]) * 1000)
         return step if abs(step) > _TOLERATED_MS else 0

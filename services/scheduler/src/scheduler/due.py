@@ -1,4 +1,4 @@
-"""What is due now: the decision, pure, and the tick made from it."""
+"""Decides which tick is due, and builds it. No I/O."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,29 +22,29 @@ class Policy:
 
 
 class Window(NamedTuple):
-    """From where on a run should collect. It always collects up to now."""
+    """The start of the time range that a run collects. It always collects up to now."""
 
     start: int | None
-    """None: nothing is covered yet, one full page back."""
-    cut_from: int | None = None
-    """Where it would start, had it not been cut to the catch-up limit."""
+    """None: nothing is covered yet, so the run collects one full page."""
+    truncated_from: int | None = None
+    """The start without the catch-up limit, if the limit truncated the window."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """A tick that is due, for the entry as it was when this was decided."""
+    """A due tick, for the entry at the time of the decision."""
 
     entry: Entry
     trigger: Trigger
     scheduled_for: int
     settles: int
-    """Once the tick is acknowledged, every slot up to here is dealt with."""
+    """When the tick is acknowledged, all slots up to this instant are settled."""
     missed_slots: int
     window: Window
 
 
 def decide(entry: Entry, now: int, policy: Policy) -> Due | None:
-    """The one tick that this entry owes at `now`, or None. All slots that were missed are made up for by it."""
+    """The one tick that is due for the entry at `now`, or None. It covers all missed slots."""
     due_at = entry.due_at()
     if due_at is None or due_at > now:
         return None
@@ -70,7 +70,7 @@ def decide(entry: Entry, now: int, policy: Policy) -> Due | None:
 
 
 def acknowledged(entry: Entry, due: Due) -> Entry:
-    """The entry once Kafka has the tick. The entry may have changed since the tick was decided."""
+    """The entry after Kafka has acknowledged the tick. It may have changed since the decision."""
     if due.trigger is not Trigger.INITIAL:
         return entry if entry.initial is not None else replace(entry, settled=_later(entry.settled, due.settles))
     if entry.initial != due.entry.initial:
@@ -99,22 +99,22 @@ def tick_of(due: Due, now: int, policy: Policy) -> TickDue:
 
 
 def _window(entry: Entry, end: int, now: int, policy: Policy) -> Window:
-    """From where the last success ended, but not from before the catch-up limit.
+    """Starts at the end of the last successful run, but not before the catch-up limit.
 
-    It reaches back at least two intervals and a candle, whatever the limit: an ordinary window of a weekly config, or
-    one that follows a failed run, is no catching up; and a run covers up to the last boundary of its shortest
-    timeframe, which for `1M` may be a month ago.
+    The limit is at least two intervals and one candle. The regular window of a weekly config, or a window after a
+    failed run, is not catch-up. A run covers up to the last boundary of its shortest timeframe, which may be a month
+    ago for `1M`.
     """
     if entry.covered is None:
         return Window(None)
-    reach = max(policy.catch_up_limit_ms, 2 * entry.grid.interval_ms)
-    if entry.covered < now - reach and entry.covered < (earliest := now - reach - _candle_ms(entry)):
-        return Window(min(earliest, end), cut_from=entry.covered)
+    limit = max(policy.catch_up_limit_ms, 2 * entry.grid.interval_ms)
+    if entry.covered < now - limit and entry.covered < (earliest := now - limit - _candle_ms(entry)):
+        return Window(min(earliest, end), truncated_from=entry.covered)
     return Window(min(entry.covered, end))
 
 
 def _candle_ms(entry: Entry) -> int:
-    """The length of the config's shortest candle, in milliseconds; months and years are taken at their longest."""
+    """The length of the config's shortest candle in milliseconds. Months and years count with their greatest length."""
     return min(map(longest_length, entry.plan.timeframes))
 
 

@@ -1,21 +1,21 @@
-"""Which config is next: a heap of due times whose outdated items are skipped when they surface."""
+"""The configs ordered by due time, as a heap. Outdated items stay in it and are skipped when they reach the top."""
 
 import asyncio
 import heapq
 from collections.abc import Callable
 
 DueAt = Callable[[int], int | None]
-"""A config's due time as of now, by id; None when it is not to fire."""
+"""Returns the current due time of a config id; None if no tick will be due."""
 
 
 class DueQueue:
-    """Due times in milliseconds. Whoever changes a config's schedule adds it again; old items need no removal."""
+    """Due times in milliseconds. After a change of its schedule, a config must be added again; nothing is removed."""
 
     def __init__(self, due_at: DueAt) -> None:
         self._due_at = due_at
         self._heap: list[tuple[int, int]] = []
         self.earlier = asyncio.Event()
-        """Set when something was added that comes before all else."""
+        """Set when a config was added whose due time is before all others."""
 
     def add(self, config_id: int) -> None:
         due_at = self._due_at(config_id)
@@ -26,11 +26,11 @@ class DueQueue:
             self.earlier.set()
 
     def next_at(self) -> int | None:
-        """When to look again: nothing falls due before."""
+        """No config is due before this time."""
         return self._heap[0][0] if self._heap else None
 
     def pop_due(self, now: int, at_most: int) -> list[int]:
-        """Ids whose time has come, earliest first. They are off the agenda until they are added again."""
+        """Remove and return up to `at_most` due ids, the earliest first. Add them again after their ticks."""
         ids: list[int] = []
         while self._heap and self._heap[0][0] <= now and len(ids) < at_most:
             due_at, config_id = heapq.heappop(self._heap)

@@ -1,6 +1,6 @@
-"""One config's schedule, and what changes it: pure functions from an entry and news to the next entry.
+"""The schedule of one config, and pure functions that return its next state after a change.
 
-Entries are small frozen values, because an instance may hold a hundred thousand of them.
+Entries are small frozen values, because an instance may own a hundred thousand of them.
 """
 
 from dataclasses import dataclass, replace
@@ -13,13 +13,13 @@ from contracts.schedule import JobScheduled
 from contracts.vocabulary import RunStatus, Trigger
 from scheduler.grid import Grid, grid_of, to_instant, to_ms
 
-AHEAD_MS = 5_000
-"""What is said about the past may lie so far ahead of our clock: clocks of several machines differ a little."""
+CLOCK_TOLERANCE_MS = 5_000
+"""Times from other machines may be ahead of the own clock by up to this much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a config's newest version asks for."""
+    """The schedule that the newest version of a config orders."""
 
     config_id: int
     version: int
@@ -33,20 +33,20 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A plan, and how far its schedule has come."""
+    """A plan and the progress of its schedule."""
 
     plan: Plan
     partition: int
     grid: Grid
     settled: int | None = None
-    """Every slot up to this instant has its tick, or is recorded as missed. None until the first tick."""
+    """Every slot up to this instant has its tick or was counted as missed. None before the first tick."""
     covered: int | None = None
-    """A successful run has collected everything up to this instant. None: nothing yet."""
+    """Successful runs have collected everything up to this instant. None: nothing yet."""
     initial: int | None = None
-    """The version whose initial tick is still owed."""
+    """The version whose initial tick is pending."""
 
     def due_at(self) -> int | None:
-        """When its next tick falls due; 0 means at once, None means never."""
+        """The time at which the next tick is due; 0 means at once, None means never."""
         if not self.plan.enabled:
             return None
         if self.initial is not None or self.settled is None:
@@ -55,7 +55,7 @@ class Entry:
 
 
 class Changed(NamedTuple):
-    """The entry after a change, and how many owed slots of the schedule before it will not get a tick."""
+    """The entry after a change, and how many pending slots of the previous schedule will not get a tick."""
 
     entry: Entry
     skipped_slots: int
@@ -88,7 +88,7 @@ def config_of(plan: Plan) -> CollectionConfig:
 
 
 def created(plan: Plan, partition: int, spread_ms: int) -> Entry:
-    """A config that was never scheduled: it owes an initial tick when it is enabled."""
+    """The entry of a config without a stored state. If it is enabled, its initial tick is pending."""
     return Entry(
         plan=plan,
         partition=partition,
@@ -97,8 +97,8 @@ def created(plan: Plan, partition: int, spread_ms: int) -> Entry:
     )
 
 
-def remembered(state: JobScheduled, partition: int, spread_ms: int) -> Entry:
-    """The entry as it was when its state was published. The config must still be applied to it with `changed`."""
+def entry_from_state(state: JobScheduled, partition: int, spread_ms: int) -> Entry:
+    """The entry at the time when its state was published. Apply the current config to it with `changed`."""
     settled = None if state.last_slot is None else to_ms(state.last_slot)
     plan = Plan(
         config_id=state.config_id,
@@ -120,10 +120,11 @@ def remembered(state: JobScheduled, partition: int, spread_ms: int) -> Entry:
 
 
 def changed(entry: Entry, plan: Plan, now: int, spread_ms: int) -> Changed:
-    """Apply a newer version. The caller has checked that it is newer, or knows better.
+    """Apply another version of the config. The caller decides that it is newer.
 
-    A config that is enabled again, or that collects something new, owes an initial tick. On a new interval the old
-    grid counts until the change and the new one from then on; a change dated in our future counts from now.
+    If the config is enabled again or collects something new, an initial tick becomes pending. After a change of the
+    interval, the old grid counts until the change and the new one from then on. A change with a time in the future
+    counts from now.
     """
     before, since = entry.plan, min(plan.updated_at, now)
     grid = grid_of(plan.config_id, plan.interval_minutes, spread_ms)
@@ -140,12 +141,12 @@ def changed(entry: Entry, plan: Plan, now: int, spread_ms: int) -> Changed:
     return Changed(replace(after, settled=max(entry.settled, since)), pending_slots(entry, since))
 
 
-def finished(entry: Entry, run: RunFinished, now: int) -> Entry:
-    """What a run's end teaches about how far the config is covered; the same entry when nothing.
+def after_run(entry: Entry, run: RunFinished, now: int) -> Entry:
+    """The entry with the time that the run covered; the same entry if that changes nothing.
 
-    Only a success counts, and only of a run that collected all that the plan asks for today. A manual run reaches
-    back one page from now, so it says nothing about what lies between that and an older `covered`. A collector whose
-    clock is ahead cannot cover the future.
+    Only a successful run counts, and only if it collected all that the current plan orders. A manual run collects only
+    one page back from now, so it leaves a gap after an older `covered` and does not count. Times in the future count as
+    now, because the collector's clock may be ahead.
     """
     if run.status is not RunStatus.SUCCESS or run.covered_until is None:
         return entry
@@ -157,8 +158,8 @@ def finished(entry: Entry, run: RunFinished, now: int) -> Entry:
     return entry if entry.covered is not None and until <= entry.covered else replace(entry, covered=until)
 
 
-def caught_up(entry: Entry, state: Entry) -> Entry:
-    """The entry, with what was published about it in the meantime; the same entry when that is nothing new."""
+def merged_with_state(entry: Entry, state: Entry) -> Entry:
+    """The entry with the progress of a published state; the same entry if that changes nothing."""
     if entry.initial is not None and state.plan.version < entry.initial:
         return entry
     settled, covered = _later(entry.settled, state.settled), entry.covered
@@ -170,30 +171,32 @@ def caught_up(entry: Entry, state: Entry) -> Entry:
 
 
 def is_ahead(entry: Entry, now: int) -> bool:
-    """Whether it says that something was done at a time that is yet to come: a clock is, or was, wrong."""
-    return max(entry.settled or 0, entry.covered or 0) > now + AHEAD_MS
+    """Whether the entry has times in the future, because a clock is or was wrong."""
+    return max(entry.settled or 0, entry.covered or 0) > now + CLOCK_TOLERANCE_MS
 
 
-def clamped(entry: Entry, now: int, reach_ms: int) -> Entry:
-    """The entry without what a wrong clock made it say: the same one when there is nothing of that.
+def clamped(entry: Entry, now: int, catch_up_limit_ms: int) -> Entry:
+    """The entry without times in the future; the same entry if it has none.
 
-    Its slots count from now on, on the same grid; those that got a tick under the wrong clock keep their run_id when
-    their time comes. From where it is covered cannot be told any more, so as much is read again as after downtime.
+    Its slots count from now on, on the same grid. A slot that got a tick under the wrong clock gets the same run_id
+    again when it is due. The real covered time is unknown, so the catch-up limit is collected again.
     """
     if not is_ahead(entry, now):
         return entry
     settled = None if entry.settled is None else min(entry.settled, now)
-    covered = now - reach_ms if (entry.covered or 0) > now + AHEAD_MS else entry.covered
+    covered = now - catch_up_limit_ms if (entry.covered or 0) > now + CLOCK_TOLERANCE_MS else entry.covered
     return replace(entry, settled=settled, covered=covered)
 
 
 def covers(exchange: str, symbol: str, timeframes: tuple[str, ...], plan: Plan) -> bool:
-    """Whether collecting these timeframes of this market collects all that the plan asks for."""
+    """Whether these timeframes of this market include all that the plan orders."""
     return (exchange, symbol) == (plan.exchange, plan.symbol) and set(plan.timeframes) <= set(timeframes)
 
 
 def state_of(entry: Entry, now: int) -> JobScheduled:
-    """What is published to be remembered. Never for an entry that owes its initial tick: it would be forgotten."""
+    """The event that stores the schedule in Kafka. Not for an entry with a pending initial tick: the tick would be
+    lost.
+    """
     plan, next_fire = entry.plan, entry.due_at()
     return JobScheduled(
         occurred_at=to_instant(now),
@@ -211,7 +214,9 @@ def state_of(entry: Entry, now: int) -> JobScheduled:
 
 
 def pending_slots(entry: Entry, until: int) -> int:
-    """Slots up to `until` that are due and have no tick yet; of a config that owes its first tick, since it began."""
+    """Number of slots up to `until` that are due and have no tick. Before the first tick, slots count from the
+    change.
+    """
     if not entry.plan.enabled:
         return 0
     since = entry.plan.updated_at if entry.settled is None else entry.settled

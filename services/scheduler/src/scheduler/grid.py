@@ -1,6 +1,6 @@
-"""The grid that a config's slots lie on.
+"""The grid of a config's slots.
 
-Inside the scheduler an instant is an integer: milliseconds since the epoch, UTC. Datetimes exist only in events.
+Inside the scheduler an instant is an integer: milliseconds since the epoch, UTC. Only events contain datetimes.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -13,13 +13,13 @@ MINUTE_MS = 60_000
 
 
 class Grid(NamedTuple):
-    """The slots `k * interval + phase` for every integer k. It has no memory, so a restart cannot shift it."""
+    """The slots `k * interval + phase` for every integer k. It has no state, so a restart cannot shift it."""
 
     interval_ms: int
     phase_ms: int
 
     def slot_at(self, instant: int) -> int:
-        """The latest slot that is not after the instant."""
+        """The latest slot at or before the instant."""
         return instant - (instant - self.phase_ms) % self.interval_ms
 
     def slot_after(self, instant: int) -> int:
@@ -27,13 +27,13 @@ class Grid(NamedTuple):
         return self.slot_at(instant) + self.interval_ms
 
     def slots_between(self, after: int, until: int) -> int:
-        """How many slots lie in (after, until]; 0 when until is not after."""
+        """Number of slots in (after, until]; 0 if `until` is not later than `after`."""
         return max(0, (self.slot_at(until) - self.slot_at(after)) // self.interval_ms)
 
 
 def grid_of(config_id: int, interval_minutes: int, spread_ms: int) -> Grid:
-    """The config's grid. The phase is a hash of the id within the spread, so that configs of one interval do not all
-    fire in the same second; not Python's `hash`, which may change from process to process.
+    """The config's grid. The phase is a hash of the id, within the spread: configs with the same interval are not all
+    due in the same second. Python's `hash` is not used, because it differs between processes.
     """
     interval_ms = interval_minutes * MINUTE_MS
     number = int.from_bytes(blake2b(str(config_id).encode(), digest_size=8).digest(), "big")

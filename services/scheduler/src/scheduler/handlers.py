@@ -1,4 +1,4 @@
-"""What wakes the scheduler: messages of the partitions it owns, and partitions that come and go."""
+"""Handles messages of the assigned partitions, and changes of the assignment."""
 
 import time
 from typing import assert_never, cast
@@ -17,11 +17,11 @@ from scheduler.state_publisher import StatePublisher
 from scheduler.tick_publisher import TickPublisher
 
 TableEvent = ConfigChanged | ConfigRemoved | JobScheduled | RunStarted | RunFinished
-"""The events of all topics that the scheduler subscribes to."""
+"""All events of the topics that the scheduler subscribes to."""
 
 
 class Handlers:
-    """The owner of the tables' partitions. Enters news into the book and does what follows from it."""
+    """The owner of the tables' partitions. It applies messages to the book and acts on the changes."""
 
     def __init__(
         self,
@@ -34,12 +34,8 @@ class Handlers:
         metrics: SchedulerMetrics,
         handover_timeout_seconds: float,
     ) -> None:
-        self._book, self._due_queue, self._tick_publisher, self._state_publisher = (
-            book,
-            due_queue,
-            tick_publisher,
-            state_publisher,
-        )
+        self._book, self._due_queue = book, due_queue
+        self._tick_publisher, self._state_publisher = tick_publisher, state_publisher
         self._clock, self._metrics, self._handover_timeout_seconds = clock, metrics, handover_timeout_seconds
         self._restoring_since: dict[int, float] = {}
 
@@ -51,15 +47,16 @@ class Handlers:
         subscribed = cast("TableEvent", event)
         match subscribed:
             case ConfigChanged():
-                self._tell(self._book.config_changed(partition, subscribed, self._clock()))
+                if (change := self._book.config_changed(partition, subscribed, self._clock())) is not None:
+                    self._reschedule(change)
             case ConfigRemoved():
                 if (change := self._book.config_removed(partition, subscribed, self._clock())) is not None:
-                    self._forget(change)
+                    self._remove(change)
             case JobScheduled():
                 self._book.state_read(partition, subscribed.config_id, subscribed, self._clock())
             case RunFinished():
                 if self._book.run_finished(partition, subscribed, self._clock()):
-                    self._state_publisher.remember(subscribed.config_id)
+                    self._state_publisher.queue_state(subscribed.config_id)
             case RunStarted():
                 pass  # it does not change a schedule
             case _:
@@ -72,9 +69,9 @@ class Handlers:
         for config_id in restored.config_ids:
             self._due_queue.add(config_id)
         for change in restored.changes:
-            self._tell(change)
+            self._reschedule(change)
         for change in restored.orphans:
-            self._forget(change)
+            self._remove(change)
         self._report_clamped(restored.clamped)
         self._state_publisher.resume()
         self._metrics.restore_seconds.observe(seconds)
@@ -89,67 +86,65 @@ class Handlers:
         )
 
     def on_clock_set_back(self, now: int) -> None:
-        """What was done at times that are yet to come was done by a wrong clock, or this one is wrong now."""
-        self._report_clamped(self._book.right(now))
+        """The clock was or is wrong: entries with times in the future continue from now."""
+        self._report_clamped(self._book.clamp_to_now(now))
 
     async def on_revoked(self, partitions: set[int]) -> bool:
-        """Stop firing at once, then give what is on its way a moment, so that the next owner knows of it. False when
-        Kafka has not acknowledged all of it.
+        """Stop ticks at once, then wait for acknowledgements, so that the next owner reads all states. Returns False if
+        Kafka has not acknowledged all ticks and states.
         """
         for partition in partitions:
-            self._book.hold(partition)
+            self._book.pause(partition)
             self._restoring_since.pop(partition, None)
         with self._state_publisher.handing_over():
-            settled = await self._tick_publisher.settle(self._handover_timeout_seconds)
-            remembered = await self._state_publisher.flush(self._handover_timeout_seconds)
-        if not (settled and remembered):
+            ticks_done = await self._tick_publisher.wait_until_idle(self._handover_timeout_seconds)
+            states_done = await self._state_publisher.flush(self._handover_timeout_seconds)
+        if not (ticks_done and states_done):
             log.warning(
-                "Handing partitions over with ticks or states unacknowledged: some runs may be asked for twice",
+                "Partitions were handed over with unacknowledged ticks or states: some runs may be started twice",
                 action="handover_unsettled",
                 partitions=sorted(partitions),
             )
-        return settled and remembered
+        return ticks_done and states_done
 
     def on_dropped(self, partitions: set[int]) -> None:
-        self._tick_publisher.forget(self._book.drop(partitions))
+        self._tick_publisher.remove(self._book.drop(partitions))
 
     def _on_tombstone(self, partition: int, topic: Topic, config_id: int) -> None:
         if topic is SCHEDULE_STATE:
             self._book.state_read(partition, config_id, None, self._clock())
-        elif topic is CONFIG_CHANGES and self._book.config_forgotten(partition, config_id):
-            self._tick_publisher.forget([config_id])
-            self._state_publisher.forget(config_id)
+        elif topic is CONFIG_CHANGES and self._book.config_tombstone(partition, config_id):
+            self._tick_publisher.remove([config_id])
+            self._state_publisher.queue_tombstone(config_id)
 
     def _report_clamped(self, config_ids: tuple[int, ...]) -> None:
         if not config_ids:
             return
         self._metrics.clamped.inc(len(config_ids))
         log.warning(
-            "Schedules were ahead of the clock: they go on from now, on their grid",
+            "Schedules had timestamps in the future and were reset: they continue at their next regular slot",
             action="clock_corrected",
             configs=len(config_ids),
         )
         for config_id in config_ids:
             self._due_queue.add(config_id)
-            self._state_publisher.remember(config_id)
+            self._state_publisher.queue_state(config_id)
 
-    def _tell(self, change: ScheduleChange | None) -> None:
-        if change is None:
-            return
+    def _reschedule(self, change: ScheduleChange) -> None:
         self._due_queue.add(change.config_id)
-        self._state_publisher.remember(change.config_id)
+        self._state_publisher.queue_state(change.config_id)
         self._report_skipped_slots(change)
 
-    def _forget(self, change: ScheduleChange) -> None:
-        self._tick_publisher.forget([change.config_id])
-        self._state_publisher.forget(change.config_id)
+    def _remove(self, change: ScheduleChange) -> None:
+        self._tick_publisher.remove([change.config_id])
+        self._state_publisher.queue_tombstone(change.config_id)
         self._report_skipped_slots(change)
 
     def _report_skipped_slots(self, change: ScheduleChange) -> None:
         if change.skipped_slots:
             self._metrics.skipped_slots.inc(change.skipped_slots)
             log.warning(
-                "Slots were owed when the schedule changed; they will not get a tick",
+                "The schedule changed while slots were pending: these slots get no tick",
                 action="slots_skipped",
                 config_id=change.config_id,
                 slots=change.skipped_slots,

@@ -1,4 +1,4 @@
-"""What an operator can set. Every number that the scheduler decides by is here."""
+"""The scheduler's settings. All numbers that its decisions depend on are here."""
 
 from pydantic import Field
 
@@ -9,33 +9,37 @@ _HOUR_MS = 3_600_000
 
 
 class SchedulerSettings(WorkerSettings, TickSettings):
-    http_port: int = Field(default=8001, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
+    http_port: int = Field(default=8001, ge=0, le=65535, description="The HTTP server's port; 0 selects a free one.")
 
     schedule_spread_seconds: int = Field(
         default=300,
         ge=0,
-        description="Configs of one interval fire spread over this long (or over the interval, if that is shorter). "
-        "Must be the same on all instances; changing it moves every grid once. 0 fires on the full interval.",
+        description="The slots of configs with the same interval are spread over this time, at most over the interval. "
+        "All instances need the same value. A change moves every grid once. With 0, slots are on the full interval.",
     )
     catch_up_limit_hours: float = Field(
         default=24,
         gt=0,
-        description="After downtime a run collects at most this far back, or two intervals if those are longer, "
-        "and one candle more. What lies before is logged and counted as missed.",
+        description="How far back the first run after downtime collects, in hours. If two intervals of the config are "
+        "longer, it goes back two intervals. It always collects one extra candle. A gap before that is logged and "
+        "counted.",
     )
     tick_batch_size: int = Field(
-        default=500, ge=1, le=5000, description="Ticks of one lane that are published together before an answer."
+        default=500, ge=1, le=5000, description="The most ticks of one lane that are published in one batch."
     )
     publish_retry_max_wait_seconds: float = Field(
-        default=10.0, gt=0, description="The longest pause before a publication that Kafka refused is tried again."
+        default=10.0,
+        gt=0,
+        description="The longest wait before ticks or states that Kafka did not acknowledge are published again.",
     )
     clock_check_seconds: float = Field(
-        default=0.5, gt=0, le=5, description="The wall clock is read at least this often, to notice that it was set."
+        default=0.5, gt=0, le=5, description="How often the wall clock is checked for steps, at least."
     )
     handover_timeout_seconds: float = Field(
         default=3.0,
         gt=0,
-        description="When partitions go to another instance, ticks in hand may take this long to be acknowledged.",
+        description="How long a hand-over of partitions waits for Kafka's acknowledgement of the ticks in flight, and "
+        "then as long for the states.",
     )
 
     def policy(self) -> Policy:

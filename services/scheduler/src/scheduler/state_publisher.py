@@ -1,8 +1,8 @@
-"""Publishes where schedules stand, after their ticks: the one writer of schedule-state.
+"""Publishes schedule states after their ticks. It is the only writer of schedule-state.
 
-Delivery: at least once, newest state only. It keeps ids and reads the book when it publishes, so what waits while
-Kafka is away is small and never outdated. An instance that stood still while another took its partitions over says
-nothing about them any more: that would bring their schedules' past back.
+Delivery: at least once, the newest state only. The queue contains ids, and the book is read at the time of publication.
+So the queue stays small during an outage of Kafka, and its states are never outdated. If this instance was stalled
+while another one took its partitions over, it publishes nothing about them: an old state would reset their schedules.
 """
 
 import asyncio
@@ -20,15 +20,15 @@ from scheduler.entry import Entry, state_of
 from scheduler.metrics import SchedulerMetrics
 
 _BATCH = 1000
-_FIRST_RETRY_SECONDS = 0.2
+_RETRY_INITIAL_WAIT_SECONDS = 0.2
 _GATHER_SECONDS = 0.1
-"""States follow their ticks by this much, to travel together: one request instead of ten, here and at every reader. A
-crash in between costs the same run_id once more."""
-_SILENCE_SECONDS = 0.1
+"""States wait this long after their ticks, so that many of them share a request, here and at every reader. A crash in
+between only publishes the same run_id once more."""
+_MEMBERSHIP_CHECK_SECONDS = 0.1
 
 
 class StatePublisher:
-    """What is still to be remembered, or forgotten, in schedule-state."""
+    """The states and tombstones that are not published to schedule-state yet."""
 
     def __init__(
         self,
@@ -37,45 +37,47 @@ class StatePublisher:
         clock: Clock,
         metrics: SchedulerMetrics,
         *,
-        longest_pause: float,
+        retry_max_wait_seconds: float,
         replaced: Callable[[], bool],
     ) -> None:
-        """`replaced`: whether the group has not confirmed us lately."""
+        """`replaced` returns whether another instance may own the partitions by now: the group has not confirmed this
+        instance recently.
+        """
         self._book, self._publisher, self._clock, self._metrics = book, publisher, clock, metrics
-        self._longest_pause, self._replaced = longest_pause, replaced
-        self._forgetting: dict[int, bool] = {}
-        """By config id, in order of arrival: whether to publish a tombstone rather than its state."""
-        self._held: set[int] = set()
-        """Ids whose partition is not live, so that another instance may know more of them than we do."""
+        self._retry_max_wait_seconds, self._replaced = retry_max_wait_seconds, replaced
+        self._queue: dict[int, bool] = {}
+        """By config id, in order of arrival: whether to publish a tombstone instead of the state."""
+        self._paused: set[int] = set()
+        """Ids whose partition is not live, so another instance may know a newer state."""
         self._handing_over = False
-        self._something = asyncio.Event()
+        self._has_work = asyncio.Event()
         self._flushed = asyncio.Event()
         self._flushed.set()
         self._stopping = asyncio.Event()
         self._ended = False
 
-    def remember(self, config_id: int) -> None:
-        self._add(config_id, forget=False)
+    def queue_state(self, config_id: int) -> None:
+        self._add(config_id, tombstone=False)
 
-    def forget(self, config_id: int) -> None:
-        self._add(config_id, forget=True)
+    def queue_tombstone(self, config_id: int) -> None:
+        self._add(config_id, tombstone=True)
 
     def backlog(self) -> int:
-        return len(self._forgetting)
+        return len(self._queue)
 
-    def silenced(self) -> bool:
-        """Whether another instance may speak for our configs by now."""
+    def replaced(self) -> bool:
+        """Whether another instance may own the partitions by now."""
         return self._replaced()
 
     def resume(self) -> None:
-        """A partition is live again: what was held back about it can be said."""
-        held, self._held = self._held, set()
-        for config_id in held - self._forgetting.keys():
-            self.remember(config_id)
+        """Queue the paused states again, because a partition is live again."""
+        paused, self._paused = self._paused, set()
+        for config_id in paused - self._queue.keys():
+            self.queue_state(config_id)
 
     @contextlib.contextmanager
     def handing_over(self) -> Iterator[None]:
-        """Partitions are held and still ours: what is remembered of them must be said now or never."""
+        """In a hand-over, the states of paused partitions are published: this is the last opportunity."""
         self._handing_over = True
         try:
             yield
@@ -83,13 +85,13 @@ class StatePublisher:
             self._handing_over = False
 
     async def run(self) -> None:
-        """Publish until stopped, then publish what is left, if it is still ours to say."""
-        while not self._stopping.is_set() or self._forgetting:
-            await self._something.wait()
-            self._something.clear()
+        """Publish until stopped. Then publish the rest of the queue, unless another instance may own the partitions."""
+        while not self._stopping.is_set() or self._queue:
+            await self._has_work.wait()
+            self._has_work.clear()
             await wait_for_event(self._stopping, _GATHER_SECONDS)
-            while self._forgetting:
-                batch = dict(islice(self._forgetting.items(), _BATCH))
+            while self._queue:
+                batch = dict(islice(self._queue.items(), _BATCH))
                 if not await self._publish(batch):
                     self._ended = True  # and not flushed
                     return
@@ -98,55 +100,57 @@ class StatePublisher:
 
     async def stop(self) -> None:
         self._stopping.set()
-        self._something.set()
+        self._has_work.set()
 
-    async def flush(self, within: float) -> bool:
-        """Wait until all is acknowledged; False when it was not, within so many seconds, or is not ours to say."""
+    async def flush(self, seconds: float) -> bool:
+        """Wait until all states are acknowledged, at most `seconds`. Returns whether they are."""
         if self._ended or self._replaced():
             return self._flushed.is_set()
-        return await wait_for_event(self._flushed, within)
+        return await wait_for_event(self._flushed, seconds)
 
-    def _add(self, config_id: int, *, forget: bool) -> None:
-        self._forgetting.pop(config_id, None)
-        self._forgetting[config_id] = forget
+    def _add(self, config_id: int, *, tombstone: bool) -> None:
+        self._queue.pop(config_id, None)
+        self._queue[config_id] = tombstone
         self._flushed.clear()
-        self._something.set()
+        self._has_work.set()
 
     async def _publish(self, batch: dict[int, bool]) -> bool:
-        """Publish until acknowledged. False when told to stop while it is not ours to say."""
+        """Publish until acknowledged. Returns False if stopped while another instance may own the partitions."""
         for config_id in batch:
-            del self._forgetting[config_id]
-        backoff = Backoff(_FIRST_RETRY_SECONDS, self._longest_pause, jitter=True)
+            del self._queue[config_id]
+        backoff = Backoff(_RETRY_INITIAL_WAIT_SECONDS, self._retry_max_wait_seconds, jitter=True)
         while True:
-            if not await self._ours():
+            if not await self._wait_for_membership():
                 break
             try:
                 await self._publish_once(batch)
                 return True
             except PublishFailed as error:
                 self._metrics.retries.labels(SCHEDULE_STATE.name).inc()
-                log.warning("schedule-state was not acknowledged, trying again", action="state_retry", error=str(error))
+                log.warning(
+                    "Kafka did not acknowledge schedule states, trying again", action="state_retry", error=str(error)
+                )
             await backoff.sleep()
         return False
 
-    async def _ours(self) -> bool:
-        """Wait until the group has confirmed us again; False when told to stop meanwhile."""
+    async def _wait_for_membership(self) -> bool:
+        """Wait until the group has confirmed this instance again. Returns False if stopped meanwhile."""
         while self._replaced():
             if self._stopping.is_set():
                 return False
-            await asyncio.sleep(_SILENCE_SECONDS)
+            await asyncio.sleep(_MEMBERSHIP_CHECK_SECONDS)
         return True
 
     async def _publish_once(self, batch: dict[int, bool]) -> None:
         now = self._clock()
-        entries = [self._book.get(config_id) for config_id, forget in batch.items() if not forget]
-        # One that owes its initial tick stays as it was remembered before: its state would say that nothing is owed.
-        told = [entry for entry in entries if entry is not None and entry.initial is None]
+        entries = [self._book.get(config_id) for config_id, tombstone in batch.items() if not tombstone]
+        # A pending initial tick is not part of the state, so the earlier state stays until the tick is acknowledged.
+        ready = [entry for entry in entries if entry is not None and entry.initial is None]
         if not self._handing_over:
-            self._held |= {entry.plan.config_id for entry in told if not self._is_live(entry)}
-            told = [entry for entry in told if self._is_live(entry)]
-        await self._publisher.publish_many(SCHEDULE_STATE, [state_of(entry, now) for entry in told])
-        await self._publisher.tombstones(SCHEDULE_STATE, [str(each) for each, forget in batch.items() if forget])
+            self._paused |= {entry.plan.config_id for entry in ready if not self._is_live(entry)}
+            ready = [entry for entry in ready if self._is_live(entry)]
+        await self._publisher.publish_many(SCHEDULE_STATE, [state_of(entry, now) for entry in ready])
+        await self._publisher.tombstones(SCHEDULE_STATE, [str(each) for each, tombstone in batch.items() if tombstone])
 
     def _is_live(self, entry: Entry) -> bool:
-        return self._book.firing(entry.plan.config_id) is not None
+        return self._book.live_entry(entry.plan.config_id) is not None

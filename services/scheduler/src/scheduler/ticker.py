@@ -1,4 +1,4 @@
-"""The loop: reads the wall clock, hands what is due to the lanes, and sleeps until the next slot or the next news."""
+"""The loop: reads the wall clock, queues due ticks in their lanes, and sleeps until the next slot or change."""
 
 import asyncio
 import time
@@ -11,14 +11,16 @@ from scheduler.due_queue import DueQueue
 from scheduler.metrics import SchedulerMetrics
 from scheduler.tick_publisher import TickPublisher
 
-_PER_TURN = 2000
-"""After downtime everything is due at once; the loop must still breathe, or the group takes it for dead."""
+_MAX_PER_TURN = 2000
+"""After downtime all configs are due at once. The event loop must still send heartbeats, or the group removes it."""
 _STUCK_SECONDS = 30.0
-_SHORTEST_SLEEP = 0.001
+_MIN_SLEEP_SECONDS = 0.001
 
 
 class Ticker:
-    """Sleeps are monotonic and short, decisions read the wall clock: setting it neither wakes a storm nor repeats."""
+    """Sleeps are short and use the monotonic clock; decisions use the wall clock. So a clock step repeats no tick and
+    causes no burst.
+    """
 
     def __init__(
         self,
@@ -27,19 +29,19 @@ class Ticker:
         tick_publisher: TickPublisher,
         clock: Clock,
         metrics: SchedulerMetrics,
-        doubt: Callable[[], str | None],
+        ownership_problem: Callable[[], str | None],
         clock_set_back: Callable[[int], None],
         clock_check_seconds: float,
     ) -> None:
-        """`doubt` says why this instance may no longer own its partitions, None when it surely does; `clock_set_back`
-        is told what time it is now.
+        """`ownership_problem` returns why another instance may own the partitions, or None if ownership is certain.
+        `clock_set_back` is called with the current time after the clock was set back.
         """
         self._due_queue, self._tick_publisher, self._clock, self._metrics = due_queue, tick_publisher, clock, metrics
-        self._doubt, self._longest_sleep = doubt, clock_check_seconds
+        self._ownership_problem, self._max_sleep_seconds = ownership_problem, clock_check_seconds
         self._clock_set_back = clock_set_back
-        self._watch = ClockWatch()
+        self._clock_watch = ClockWatch()
         self._stopping = False
-        self._doubting = False
+        self._paused = False
         self._turned_at: float | None = None
 
     async def run(self) -> None:
@@ -48,7 +50,7 @@ class Ticker:
                 await self._sleep(self._turn(self._clock(), tasks))
 
     async def stop(self) -> None:
-        """No new tick from here on; `run` ends when the ticks in hand are acknowledged."""
+        """Start no new tick. `run` ends when the ticks in flight are acknowledged."""
         self._stopping = True
         self._tick_publisher.close()
         self._due_queue.earlier.set()
@@ -57,24 +59,24 @@ class Ticker:
         if self._turned_at is None or self._stopping:
             return None
         age = time.monotonic() - self._turned_at
-        return f"the ticker has not turned for {age:.0f} s" if age > _STUCK_SECONDS else None
+        return f"the ticker loop has been stuck for {age:.0f} s" if age > _STUCK_SECONDS else None
 
     def _turn(self, now: int, tasks: asyncio.TaskGroup) -> float:
-        """Hand over what is due. Returns how many seconds may pass until the next turn."""
+        """Queue due ticks. Returns the seconds until the next turn."""
         self._turned_at = time.monotonic()
         self._due_queue.earlier.clear()
-        self._look_at_clock(self._watch.step(now, self._turned_at), now)
-        if self._in_doubt():
-            return self._longest_sleep
-        due = self._due_queue.pop_due(now, _PER_TURN)
+        self._check_clock(self._clock_watch.step(now, self._turned_at), now)
+        if self._is_paused():
+            return self._max_sleep_seconds
+        due = self._due_queue.pop_due(now, _MAX_PER_TURN)
         for config_id in due:
             self._tick_publisher.enqueue(config_id, tasks)
-        if len(due) == _PER_TURN:
+        if len(due) == _MAX_PER_TURN:
             return 0
         next_at = self._due_queue.next_at()
         if next_at is None:
-            return self._longest_sleep
-        return min(self._longest_sleep, max(_SHORTEST_SLEEP, (next_at - now) / 1000))
+            return self._max_sleep_seconds
+        return min(self._max_sleep_seconds, max(_MIN_SLEEP_SECONDS, (next_at - now) / 1000))
 
     async def _sleep(self, seconds: float) -> None:
         if seconds == 0:
@@ -82,23 +84,28 @@ class Ticker:
             return
         await wait_for_event(self._due_queue.earlier, seconds)
 
-    def _in_doubt(self) -> bool:
-        reason = self._doubt()
-        if (reason is not None) != self._doubting:
-            self._doubting = reason is not None
+    def _is_paused(self) -> bool:
+        reason = self._ownership_problem()
+        if (reason is not None) != self._paused:
+            self._paused = reason is not None
             if reason is not None:
-                log.warning("Holding all ticks: may no longer own them", action="ticks_paused", reason=reason)
+                log.warning(
+                    "Ticks paused: this scheduler may have lost its partitions", action="ticks_paused", reason=reason
+                )
             else:
-                log.info("Ticking again", action="ticks_resumed")
-        return self._doubting
+                log.info("Ticks resumed: the ownership of the partitions is certain again", action="ticks_resumed")
+        return self._paused
 
-    def _look_at_clock(self, step_ms: int, now: int) -> None:
+    def _check_clock(self, step_ms: int, now: int) -> None:
         if step_ms == 0:
             return
         direction = "forward" if step_ms > 0 else "backward"
         self._metrics.clock_steps.labels(direction).inc()
         log.warning(
-            "The wall clock was set", action="clock_step", direction=direction, seconds=round(abs(step_ms) / 1000, 3)
+            "The wall clock of this machine was set",
+            action="clock_step",
+            direction=direction,
+            seconds=round(abs(step_ms) / 1000, 3),
         )
         if step_ms < 0:
             self._clock_set_back(now)

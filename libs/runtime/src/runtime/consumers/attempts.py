@@ -1,4 +1,4 @@
-"""Handling one message until it is handled or put aside."""
+"""Handles one message, with retries, until it is handled or a dead letter."""
 
 import math
 from collections.abc import Awaitable, Callable
@@ -14,9 +14,9 @@ Handler = Callable[[Event, ConsumerRecord], Awaitable[None]]
 
 
 class Attempts:
-    """Tries a handler a bounded number of times, then makes a dead letter.
+    """Calls a handler a limited number of times, then stores the message as a dead letter.
 
-    A bug in a handler must not freeze its partition. Cancellation passes through: such a message is not finished.
+    A bug in a handler must not block its partition. A cancellation is passed on: the message is then not finished.
     """
 
     def __init__(
@@ -25,15 +25,15 @@ class Attempts:
         dead_letters: DeadLetters,
         *,
         attempts: int,
-        first_pause: float,
+        initial_wait: float,
         on_retry: Callable[[], None],
     ) -> None:
         self._handler, self._dead_letters = handler, dead_letters
-        self._attempts, self._first_pause, self._on_retry = attempts, first_pause, on_retry
+        self._attempts, self._initial_wait, self._on_retry = attempts, initial_wait, on_retry
 
-    async def settle(self, event: Event, record: ConsumerRecord) -> None:
-        """Return when the message is handled, or acknowledged as a dead letter."""
-        backoff = Backoff(self._first_pause, math.inf, jitter=True)
+    async def handle(self, event: Event, record: ConsumerRecord) -> None:
+        """Returns when the message is handled, or acknowledged as a dead letter."""
+        backoff = Backoff(self._initial_wait, math.inf, jitter=True)
         for attempt in range(1, self._attempts + 1):
             if (error := await self._try(event, record, attempt)) is None:
                 return self._dead_letters.handled()
@@ -45,7 +45,7 @@ class Attempts:
     async def _try(self, event: Event, record: ConsumerRecord, attempt: int) -> Exception | None:
         try:
             await self._handler(event, record)
-        except Exception as error:  # noqa: BLE001 -- whatever a handler raises, it has failed
+        except Exception as error:  # noqa: BLE001 -- any exception of a handler is a failed attempt
             log.warning(
                 "Handling a message failed",
                 action="handler_failed",

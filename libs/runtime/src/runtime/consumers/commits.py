@@ -1,9 +1,8 @@
-"""Commits that never meet a rebalance.
+"""Commits that are never sent during a rebalance.
 
-A commit that is sent while the group rebalances is answered under the new generation; aiokafka takes that answer for
-a lost membership and joins again, which starts the next rebalance: the group does not come to rest (measured: 75
-generations in 85 seconds). So commits are explicit, and held back from the moment that partitions are revoked until
-they are assigned.
+Kafka answers a commit that is sent during a rebalance under the new generation. aiokafka takes this answer for a lost
+membership and joins again, which starts the next rebalance (measured: 75 generations in 85 seconds). So commits are
+explicit, and they are held back from the revocation of the partitions until the next assignment.
 """
 
 import asyncio
@@ -19,11 +18,11 @@ REQUEST_SECONDS = 10.0
 
 
 class RebalanceSafeCommits:
-    """Commits for one consumer. Close the gate when partitions are revoked, open it when they are assigned."""
+    """Commits for one consumer. Call `close` when partitions are revoked and `open` when they are assigned."""
 
     def __init__(self) -> None:
         self._open = asyncio.Event()
-        self._one_at_a_time = asyncio.Lock()  # a commit that has begun is over before JoinGroup is sent
+        self._one_at_a_time = asyncio.Lock()  # a started commit ends before JoinGroup is sent
         self._committed: dict[TopicPartition, tuple[int, str]] = {}
 
     @property
@@ -31,30 +30,34 @@ class RebalanceSafeCommits:
         return self._open.is_set()
 
     def close(self) -> None:
-        """A rebalance begins."""
+        """A rebalance starts: no more commits."""
         self._open.clear()
 
     def open(self) -> None:
-        """A rebalance is over: under the new generation everything may be committed anew."""
+        """A rebalance has ended: under the new generation, every offset may be committed again."""
         self._committed.clear()
         self._open.set()
 
     def last(self, partition: TopicPartition) -> int | None:
-        """The offset last committed in this generation."""
+        """The offset that was committed last in this generation."""
         found = self._committed.get(partition)
         return found[0] if found else None
 
     async def stored(
         self, consumer: AIOKafkaConsumer | None, partitions: Collection[TopicPartition]
     ) -> dict[TopicPartition, tuple[int, str]] | None:
-        """What the group has committed, whoever did: (offset, metadata) of the partitions that have a commit. None if
-        Kafka does not answer.
+        """The commits of the whole group: (offset, metadata) of the partitions that have one. None if Kafka does not
+        respond.
         """
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 return await committed_with_metadata(consumer, partitions)
         except (KafkaError, TimeoutError) as error:
-            log.warning("Commits of earlier owners are unknown", action="restore_skipped", error=repr(error))
+            log.warning(
+                "The commits of earlier owners could not be read: finished messages may be handled again",
+                action="restore_skipped",
+                error=repr(error),
+            )
             return None
 
     async def commit(
@@ -64,10 +67,10 @@ class RebalanceSafeCommits:
         *,
         leaving: bool = False,
     ) -> bool:
-        """Commit (offset, metadata) where it differs from what was committed. Whether all of it is committed now.
+        """Commit each (offset, metadata) that differs from the last commit. Returns whether all are committed now.
 
-        `leaving`: from within on_partitions_revoked, the one moment at which a closed gate may still be passed,
-        because the old generation is valid until we return.
+        `leaving`: commit although commits are closed. Only on_partitions_revoked may do so, because the old generation
+        stays valid until it returns.
         """
         async with self._one_at_a_time:
             moved = {partition: each for partition, each in offsets.items() if self._committed.get(partition) != each}
@@ -79,10 +82,14 @@ class RebalanceSafeCommits:
                 async with asyncio.timeout(REQUEST_SECONDS):
                     await consumer.commit({partition: OffsetAndMetadata(*each) for partition, each in moved.items()})
             except (CommitFailedError, IllegalStateError) as error:
-                log.warning("Commit refused, the next owner reads again", action="commit_refused", error=repr(error))
+                log.warning(
+                    "Commit refused: the next owner of the partitions reads these messages again",
+                    action="commit_refused",
+                    error=repr(error),
+                )
                 return False
             except (KafkaError, TimeoutError) as error:
-                log.warning("Commit failed", action="commit_failed", error=repr(error))
+                log.warning("Commit failed, it is tried again later", action="commit_failed", error=repr(error))
                 return False
             self._committed |= moved
             return True

@@ -1,7 +1,7 @@
-"""Who may begin next, when there is not room for all at once. Pure.
+"""Chooses the message that starts next when there is not a place for all of them. No I/O.
 
-Lanes have places of their own, which nobody else can take, and share some more. So however many lanes are stuck, the
-next one begins at once; and within a lane, what is urgent overtakes what waits.
+Each lane has reserved places, which no other lane can take, and all lanes share further places. So slow lanes cannot
+delay the start of another lane. Within a lane, urgent messages overtake the waiting ones.
 """
 
 from collections import OrderedDict, deque
@@ -12,28 +12,30 @@ T = TypeVar("T")
 
 
 class LaneQueue(Generic[T]):
-    """Lanes with someone waiting are called in turn. Whoever began must `leave`."""
+    """Serves the lanes with waiting items in turn. Each started item must be ended with `release`."""
 
-    def __init__(self, *, shared: int, per_lane: int, own: int = 0) -> None:
-        """`per_lane`: at a time, at most. `own`: so many of these come out of no shared place."""
-        self._shared, self._per_lane, self._own = shared, per_lane, own
+    def __init__(self, *, shared: int, per_lane: int, reserved: int = 0) -> None:
+        """`per_lane`: how many items of one lane may run at the same time. `reserved`: how many of these need no shared
+        place.
+        """
+        self._shared, self._per_lane, self._reserved = shared, per_lane, reserved
         self._waiting: OrderedDict[Hashable, tuple[deque[T], deque[T]]] = OrderedDict()
-        self._begun: dict[Hashable, int] = {}
+        self._started: dict[Hashable, int] = {}
         self._shared_taken = 0
 
     def __len__(self) -> int:
-        """How many wait."""
+        """Number of waiting items."""
         return sum(len(urgent) + len(others) for urgent, others in self._waiting.values())
 
     def has_place(self, lane: Hashable) -> bool:
-        begun = self._begun.get(lane, 0)
-        return begun < self._per_lane and (begun < self._own or self._shared_taken < self._shared)
+        started = self._started.get(lane, 0)
+        return started < self._per_lane and (started < self._reserved or self._shared_taken < self._shared)
 
-    def arrive(self, lane: Hashable, item: T, *, urgent: bool = False) -> None:
+    def add(self, lane: Hashable, item: T, *, urgent: bool = False) -> None:
         self._waiting.setdefault(lane, (deque(), deque()))[0 if urgent else 1].append(item)
 
-    def begin(self) -> tuple[Hashable, T] | None:
-        """The next one that there is a place for, with its lane; the place is taken. None: nobody can begin now."""
+    def start_next(self) -> tuple[Hashable, T] | None:
+        """Take a place for the next item, and return the item with its lane. None if no item can start now."""
         lane = next((lane for lane in self._waiting if self.has_place(lane)), None)
         if lane is None:
             return None
@@ -43,22 +45,22 @@ class LaneQueue(Generic[T]):
             self._waiting.move_to_end(lane)
         else:
             del self._waiting[lane]
-        begun = self._begun.get(lane, 0)
-        self._shared_taken += begun >= self._own
-        self._begun[lane] = begun + 1
+        started = self._started.get(lane, 0)
+        self._shared_taken += started >= self._reserved
+        self._started[lane] = started + 1
         return lane, item
 
-    def leave(self, lane: Hashable) -> None:
-        """One that began in this lane has ended."""
-        left = self._begun[lane] - 1
-        self._shared_taken -= left >= self._own
-        if left:
-            self._begun[lane] = left
+    def release(self, lane: Hashable) -> None:
+        """Release the place of an item that has ended."""
+        remaining = self._started[lane] - 1
+        self._shared_taken -= remaining >= self._reserved
+        if remaining:
+            self._started[lane] = remaining
         else:
-            del self._begun[lane]
+            del self._started[lane]
 
-    def keep(self, wanted: Callable[[T], bool]) -> None:
-        """Send those away who wait and are not wanted any more."""
+    def keep_only(self, wanted: Callable[[T], bool]) -> None:
+        """Remove the waiting items for which `wanted` is false."""
         for lane, queues in list(self._waiting.items()):
             urgent, others = (deque(filter(wanted, queue)) for queue in queues)
             if urgent or others:

@@ -1,4 +1,4 @@
-"""When did the group last confirm that we belong to it?"""
+"""Records when the consumer group last confirmed the membership of this process."""
 
 import time
 from collections.abc import Callable
@@ -9,20 +9,20 @@ from runtime.kafka.aiokafka_internals import on_heartbeat
 
 
 class MembershipFence:
-    """Remembers the sending time of the last heartbeat that was answered well, or of the last join."""
+    """Stores the sending time of the last successful heartbeat, or the time of the last join."""
 
     def __init__(self, limit_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit, self._clock = limit_seconds, clock
         self._last: float | None = None
 
     def attach(self, consumer: AIOKafkaConsumer) -> None:
-        on_heartbeat(consumer, self.beat)
+        on_heartbeat(consumer, self.confirmed)
 
-    def beat(self, sent_at: float) -> None:
+    def confirmed(self, sent_at: float) -> None:
         self._last = sent_at
 
     def joined(self) -> None:
-        """Joining a group is as good as a heartbeat."""
+        """A join confirms the membership like a heartbeat."""
         self._last = self._clock()
 
     def is_fresh(self) -> bool:

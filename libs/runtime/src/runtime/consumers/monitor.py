@@ -1,4 +1,4 @@
-"""What health checks and metrics want to know of a consumer."""
+"""Health checks and lag of one consumer."""
 
 import time
 from collections.abc import Callable
@@ -9,14 +9,14 @@ from runtime.kafka.aiokafka_internals import coordinator_problem, highwater, pos
 from runtime.metrics import ConsumerMetrics
 
 POLL_LIMIT_SECONDS = 60.0
-"""A loop of ours that has not polled for so long is stuck."""
+"""A consumer loop that has not polled for longer than this is stuck."""
 
 REBALANCE_LIMIT_SECONDS = 90.0
-"""A rebalance that takes so long is an outage of the group."""
+"""A rebalance that takes longer than this is an outage of the group."""
 
 
 class ConsumerMonitor:
-    """Follows one consumer's polls and rebalances. Liveness never asks Kafka."""
+    """Records one consumer's polls and rebalances. The liveness check sends no request to Kafka."""
 
     def __init__(self, name: str, metrics: ConsumerMetrics) -> None:
         self.name = name
@@ -30,7 +30,7 @@ class ConsumerMonitor:
     def attach(self, consumer: AIOKafkaConsumer) -> None:
         self.consumer = consumer
 
-    def poll_begins(self) -> None:
+    def poll_started(self) -> None:
         self._polling = True
 
     def poll_ended(self) -> None:
@@ -47,7 +47,7 @@ class ConsumerMonitor:
         self._assigned = True
 
     def liveness(self) -> str | None:
-        """A dead coordination task, or a loop that no longer polls. A poll that waits for Kafka is not stuck."""
+        """Reports a dead coordination task or a loop that no longer polls. A poll may wait for Kafka."""
         if self.consumer is None:
             return None
         if (problem := coordinator_problem(self.consumer)) is not None:
@@ -58,7 +58,7 @@ class ConsumerMonitor:
         return f"has not polled for {age:.0f} s" if age > POLL_LIMIT_SECONDS else None
 
     def readiness(self) -> str | None:
-        """Red before the first assignment and while a rebalance does not end; an empty assignment is fine."""
+        """Not ready before the first assignment and in a rebalance that takes too long. No partition at all is fine."""
         if self._assigned is None:
             return "not assigned to any partition yet"
         waiting = time.monotonic() - self._unassigned_since
@@ -66,13 +66,15 @@ class ConsumerMonitor:
             return f"the group has been rebalancing for {waiting:.0f} s"
         return None
 
-    def report_lag(self, in_hand: Callable[[TopicPartition], int] = lambda _: 0) -> None:
-        """Set the lag of every assigned partition that was fetched from. `in_hand`: read and not finished."""
+    def report_lag(self, unfinished: Callable[[TopicPartition], int] = lambda _: 0) -> None:
+        """Set the lag of every assigned partition that was fetched from. `unfinished`: messages that were read, but are
+        not finished yet.
+        """
         if self.consumer is None:
             return
         lag = {}
         for partition in self.consumer.assignment():
             end, at = highwater(self.consumer, partition), position(self.consumer, partition)
             if end is not None and at is not None:
-                lag[(partition.topic, partition.partition)] = max(0, end - at) + in_hand(partition)
+                lag[(partition.topic, partition.partition)] = max(0, end - at) + unfinished(partition)
         self.metrics.report_lag(self.name, lag)

@@ -1,8 +1,8 @@
-"""Which offsets of one partition are finished, and up to where it is safe to commit. Pure.
+"""Records which offsets of one partition are finished, and which offset may be committed. No I/O.
 
-Messages finish in any order, but Kafka keeps one number per partition. That number is the watermark: everything
-before it is finished. What is finished beyond it travels in the commit's metadata as a bit set, so that the next
-owner does not do it again because of one slow message in front.
+Messages finish in any order, but Kafka stores one number per partition. This number is the watermark: all messages
+before it are finished. The finished offsets above it are stored in the commit's metadata, as a bit set. Without them,
+the next owner would repeat those messages because of one slow message before them.
 """
 
 import base64
@@ -14,31 +14,31 @@ _METADATA_LIMIT = 4000
 
 
 class PartitionTracker:
-    """Offsets may have gaps (compaction, transaction markers): only offsets that were seen count."""
+    """Counts only offsets that were read: a partition may have gaps (compaction, transaction markers)."""
 
     def __init__(self) -> None:
-        self._open: dict[int, None] = {}  # seen and not below the watermark, in order of arrival, which ascends
-        self._finished: set[int] = set()  # those of them that are finished, behind one that is not
-        self._skip: set[int] = set()  # finished by an earlier owner, not seen by us yet
+        self._open: dict[int, None] = {}  # read and not below the watermark, in ascending order
+        self._finished: set[int] = set()  # the finished ones among them, above an unfinished one
+        self._skip: set[int] = set()  # finished by an earlier owner, not read by this one yet
         self._watermark: int | None = None
 
     @property
     def window(self) -> int:
-        """How many offsets lie between the watermark and the newest one seen."""
+        """Number of offsets that were read, from the watermark to the newest one."""
         return len(self._open)
 
     @property
     def unfinished(self) -> int:
-        """How many offsets were seen and need work yet."""
+        """Number of offsets that were read and are not finished."""
         return len(self._open) - len(self._finished)
 
     @property
     def watermark(self) -> int | None:
-        """The first offset that is not known to be finished; None before anything was seen."""
+        """The first offset that is not known to be finished; None before the first message was read."""
         return self._watermark
 
     def start(self, offset: int) -> bool:
-        """Whether this message is to be handled: not when it is in hand or finished already."""
+        """Returns whether to handle this message. False if it is in flight or finished already."""
         if offset in self._open or (self._watermark is not None and offset < self._watermark):
             return False
         if self._watermark is None:
@@ -51,7 +51,7 @@ class PartitionTracker:
         return True
 
     def finish(self, offset: int) -> None:
-        """Say that a started message needs no more work; moves the watermark as far as it can go."""
+        """Mark a started message as finished, and raise the watermark as far as possible."""
         self._finished.add(offset)
         while self._open:
             head = next(iter(self._open))
@@ -63,7 +63,7 @@ class PartitionTracker:
             self._watermark = head + 1
 
     def snapshot(self) -> tuple[int, str] | None:
-        """What to commit: (watermark, metadata). None while nothing was seen."""
+        """The commit: (watermark, metadata). None before the first message was read."""
         if self._watermark is None:
             return None
         metadata = _pack(
@@ -72,7 +72,7 @@ class PartitionTracker:
         return self._watermark, metadata if len(metadata) <= _METADATA_LIMIT else ""
 
     def restore(self, committed: int, metadata: str) -> None:
-        """Take over from the previous owner's commit. Metadata that is not ours is ignored: work is then redone."""
+        """Continue from the previous owner's commit. Metadata of another program is ignored."""
         self._skip |= {committed + distance for distance in _unpack(metadata)} - self._open.keys()
 
 

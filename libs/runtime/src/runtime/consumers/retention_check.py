@@ -1,6 +1,6 @@
 """Reports messages that retention deleted before their consumer group had read them.
 
-Kafka does not report this. A consumer whose next offset was deleted continues at the first message that is left.
+Kafka does not report this. A consumer whose next offset was deleted continues at the first message that still exists.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from runtime.metrics import ConsumerMetrics
 
 _INTERVAL_SECONDS = 10.0
 _REQUEST_SECONDS = 3.0
-"""Short: a rebalance waits for the answer, and so does a stop while Kafka is away."""
+"""Short, because a rebalance waits for the response; so does a stop during an outage of Kafka."""
 
 
 class RetentionCheck:
@@ -35,8 +35,8 @@ class RetentionCheck:
         self.compare(offsets, await self._beginnings(consumer, offsets))
 
     async def on_turn(self, consumer: AIOKafkaConsumer) -> None:
-        """Check the positions of a running consumer, at most every 10 seconds: a store that is away for longer than
-        the retention holds up a consumer that keeps its partitions.
+        """Check the positions of a running consumer, at most every 10 seconds. Positions can fall behind without a new
+        assignment, for example in a database outage that is longer than the retention.
         """
         if self._checked_at is not None and time.monotonic() - self._checked_at < _INTERVAL_SECONDS:
             return
@@ -58,7 +58,7 @@ class RetentionCheck:
         for partition, beginning in beginnings.items():
             known = self._reported.get(partition, 0)
             if known > beginning:
-                known = 0  # the topic was created anew
+                known = 0  # the topic was recreated
             lost = beginning - max(next_offsets[partition], known)
             if lost > 0:
                 self._reported[partition] = beginning
@@ -68,7 +68,7 @@ class RetentionCheck:
         self._metrics.deleted_unread.labels(self._group, partition.topic).inc(lost)
         log.error(
             "Kafka's retention deleted messages that this consumer group had not read. The group continues at the"
-            " first message that is left. Follow docs/runbook.md#retention-has-overtaken-a-consumer",
+            " first message that Kafka still has. Follow docs/runbook.md#retention-has-overtaken-a-consumer",
             action="deleted_unread",
             group=self._group,
             topic=partition.topic,
@@ -88,7 +88,7 @@ class RetentionCheck:
                 return dict(await consumer.beginning_offsets(list(partitions)))
         except (KafkaError, TimeoutError) as error:
             log.warning(
-                "The first offsets of partitions are unknown: messages that retention deleted are not reported now",
+                "The first offsets could not be read: messages that retention deleted are not reported now",
                 action="retention_check_skipped",
                 group=self._group,
                 error=repr(error),

@@ -1,6 +1,6 @@
-"""Where to begin with a partition that was assigned, what it takes to be live, and what to commit.
+"""The offsets of co-partitioned tables: where to start reading, when a partition is live, and what to commit.
 
-Partition numbers stand for the same partition of all topics; `TopicPartition` for one of them.
+A partition number means the partitions of all topics with this number; a `TopicPartition` means one of them.
 """
 
 import asyncio
@@ -17,18 +17,18 @@ from runtime.logs import log
 
 @dataclass(frozen=True)
 class RecoveryPlan:
-    """How a partition becomes live: seek to `start`, read the tables to `end`."""
+    """How a partition becomes live: seek to `start`, then read the tables up to `end`."""
 
     start: Mapping[TopicPartition, int]
     end: Mapping[TopicPartition, int]
-    """Of the tables only."""
+    """Offsets of the tables only."""
     from_beginning: bool
-    """Whether nothing that was known of this partition may be kept."""
+    """Whether the state of this partition in memory must be dropped."""
 
 
 @dataclass(frozen=True)
-class Log:
-    """What Kafka says about one topic's partition: its first and next offset, and the group's commit."""
+class PartitionOffsets:
+    """Kafka's offsets of one partition: its first and next offset, and the group's commit."""
 
     beginning: int
     end: int
@@ -36,7 +36,7 @@ class Log:
 
 
 class TablePositions:
-    """The next offset to read of every partition, kept through rebalances."""
+    """The next offset to read of every partition. It survives rebalances."""
 
     def __init__(self, *, tables: Collection[str], live: Collection[str], retention: RetentionCheck) -> None:
         self._retention = retention
@@ -45,40 +45,40 @@ class TablePositions:
         self._committed: dict[TopicPartition, int] = {}
 
     def known(self) -> set[int]:
-        """Partition numbers of which anything was read."""
+        """Partition numbers with a position in memory."""
         return {partition.partition for partition in self._next}
 
     def complete(self, assigned: Collection[TopicPartition]) -> set[int]:
-        """The partition numbers that were assigned in all topics. Others cannot be used: their book is elsewhere."""
+        """The partition numbers that were assigned in all topics. Others are incomplete and cannot be used."""
         topics = (*self._tables, *self._live_topics)
         sets = [{each.partition for each in assigned if each.topic == topic} for topic in topics]
         numbers = set.intersection(*sets)
         if torn := set.union(*sets) - numbers:
             log.error(
-                "Partitions are not owned in all topics and lie idle; do all instances run the same release?",
+                "Partitions are not assigned in all topics and not processed: run the same release on all instances",
                 action="torn_partitions",
                 partitions=sorted(torn),
             )
         return numbers
 
     def keep_only(self, numbers: set[int]) -> set[int]:
-        """Forget all others; returns those that were forgotten."""
+        """Drop the positions of all other partition numbers, and return these numbers."""
         gone = self.known() - numbers
         self._next = {each: offset for each, offset in self._next.items() if each.partition not in gone}
         return gone
 
-    def moved(self, partition: TopicPartition, offset: int) -> None:
-        """The next offset to read is this one."""
+    def set_next(self, partition: TopicPartition, offset: int) -> None:
+        """Set the next offset to read."""
         self._next[partition] = offset
 
     def refresh(self, consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]) -> None:
-        """Take over the consumer's positions, which also pass compaction gaps and control batches."""
+        """Copy the consumer's positions, which are also moved over compaction gaps and control batches."""
         for partition in partitions:
             if (offset := position(consumer, partition)) is not None and partition in self._next:
                 self._next[partition] = max(self._next[partition], offset)
 
     def readable(self, numbers: Collection[int], live: Collection[int]) -> list[TopicPartition]:
-        """The tables of all these numbers, the live topics of those that are live."""
+        """The tables of all `numbers`, and the live topics of the `live` numbers."""
         tables = [TopicPartition(topic, number) for topic in self._tables for number in numbers]
         return tables + [TopicPartition(topic, number) for topic in self._live_topics for number in live]
 
@@ -86,8 +86,8 @@ class TablePositions:
         return all(self._next.get(partition, -1) >= offset for partition, offset in end.items())
 
     def to_commit(self, numbers: Collection[int]) -> dict[TopicPartition, tuple[int, str]]:
-        """Positions worth committing: the live topics need them, the tables' show the lag to dashboards and tell
-        which unreadable messages were put aside before. Never less than was committed.
+        """The positions to commit, never below the last commit. The live topics need them. For tables, they show the
+        lag in dashboards and which unreadable messages already are dead letters.
         """
         return {
             each: (offset, "")
@@ -96,51 +96,51 @@ class TablePositions:
         }
 
     def was_committed(self, record: ConsumerRecord) -> bool:
-        """Whether the group had passed this message before we were assigned its partition."""
+        """Whether the group had read this message before the partition was assigned to this process."""
         return bool(record.offset < self._committed.get(TopicPartition(record.topic, record.partition), 0))
 
-    def note_commits(self, logs: Mapping[TopicPartition, Log]) -> None:
-        """Remember how far the group had come before us."""
-        self._committed |= {each: found.committed for each, found in logs.items() if found.committed is not None}
+    def note_commits(self, offsets: Mapping[TopicPartition, PartitionOffsets]) -> None:
+        """Store the group's commits at the time of the assignment."""
+        self._committed |= {each: found.committed for each, found in offsets.items() if found.committed is not None}
 
-    async def survey(self, consumer: AIOKafkaConsumer, numbers: set[int]) -> dict[int, RecoveryPlan]:
-        """Ask Kafka where these partitions begin and end. Raises `KafkaError` or `TimeoutError`."""
+    async def plan_recovery(self, consumer: AIOKafkaConsumer, numbers: set[int]) -> dict[int, RecoveryPlan]:
+        """Read the partitions' offsets from Kafka and plan from them. Raises `KafkaError` or `TimeoutError`."""
         partitions = self.readable(numbers, numbers)
         async with asyncio.timeout(REQUEST_SECONDS):
             beginnings = await consumer.beginning_offsets(partitions)
             ends = await consumer.end_offsets(partitions)
             commits = await committed_with_metadata(consumer, partitions)
-        logs = {
-            each: Log(beginnings[each], ends[each], commits[each][0] if each in commits else None)
+        offsets = {
+            each: PartitionOffsets(beginnings[each], ends[each], commits[each][0] if each in commits else None)
             for each in partitions
         }
-        self._check_retention(logs)
-        self.note_commits(logs)
-        return {number: self.opening(number, logs) for number in numbers}
+        self._check_retention(offsets)
+        self.note_commits(offsets)
+        return {number: self.recovery_plan(number, offsets) for number in numbers}
 
-    def _check_retention(self, logs: Mapping[TopicPartition, Log]) -> None:
-        """Of the group's commit and our own position the later one counts. Without either, nothing was to be read."""
-        offsets = {
+    def _check_retention(self, offsets: Mapping[TopicPartition, PartitionOffsets]) -> None:
+        """The later one of the group's commit and the own position counts. If neither exists, no message is missing."""
+        next_offsets = {
             each: max(known)
-            for each, found in logs.items()
+            for each, found in offsets.items()
             if (known := [offset for offset in (found.committed, self._next.get(each)) if offset is not None])
         }
-        self._retention.compare(offsets, {each: logs[each].beginning for each in offsets})
+        self._retention.compare(next_offsets, {each: offsets[each].beginning for each in next_offsets})
 
-    def opening(self, number: int, logs: Mapping[TopicPartition, Log]) -> RecoveryPlan:
-        """Go on where we stopped if all tables can; else begin anew."""
+    def recovery_plan(self, number: int, offsets: Mapping[TopicPartition, PartitionOffsets]) -> RecoveryPlan:
+        """Continue at the own positions if this is possible for all tables; otherwise read them from the beginning."""
         tables = [TopicPartition(topic, number) for topic in self._tables]
         resumable = all(
-            each in self._next and logs[each].beginning <= self._next[each] <= logs[each].end for each in tables
+            each in self._next and offsets[each].beginning <= self._next[each] <= offsets[each].end for each in tables
         )
-        start = {each: self._next[each] if resumable else logs[each].beginning for each in tables}
+        start = {each: self._next[each] if resumable else offsets[each].beginning for each in tables}
         for topic in self._live_topics:
             each = TopicPartition(topic, number)
-            start[each] = _live_start(logs[each], self._next.get(each) if resumable else None)
-        return RecoveryPlan(start, {each: logs[each].end for each in tables}, from_beginning=not resumable)
+            start[each] = _live_start(offsets[each], self._next.get(each) if resumable else None)
+        return RecoveryPlan(start, {each: offsets[each].end for each in tables}, from_beginning=not resumable)
 
 
-def _live_start(partition: Log, kept: int | None) -> int:
-    """Where we stopped, else where the group stopped, else the end; the beginning where that is gone already."""
-    wanted = next((offset for offset in (kept, partition.committed) if offset is not None), partition.end)
+def _live_start(partition: PartitionOffsets, own: int | None) -> int:
+    """The own position, else the group's commit, else the end. If the offset was deleted, the first one that exists."""
+    wanted = next((offset for offset in (own, partition.committed) if offset is not None), partition.end)
     return min(max(wanted, partition.beginning), partition.end)

@@ -1,16 +1,16 @@
-"""Partitions of several co-partitioned topics, restored into memory and then followed live.
+"""Restores the state of partitions from several co-partitioned topics into memory, then follows the topics.
 
-An instance owns the same partition numbers of all topics. `tables` are compacted topics: on assignment they are read
-from the beginning to the end, and only then is the partition live. `live` topics are read from where the group left
-off, or from the end where it never was, and only while the partition is live.
+An instance owns the same partition numbers of all topics. `tables` are compacted topics: after an assignment they are
+read from the beginning to the end, and only then is the partition live. `live` topics are read only while the partition
+is live: from the group's commit, or from the end if the group has none.
 
-Delivery: the tables are read **at least once** and in order per topic. `live` topics are **at most once** across a
-crash at the wrong moment (their offset may be committed before what was done about the event was published), so they
-may carry hints, not duties. In a handover they are **at least once**: offsets are committed only if the owner says
-that all that followed from the messages is published.
+Delivery: the tables are read **at least once**, in order per topic. `live` topics are **at most once** if the process
+crashes between two steps: the offset may be committed before the effects of the event are published. So they may only
+carry events that can be lost. In a hand-over they are **at least once**: offsets are committed only if the owner
+confirms that all effects are published.
 
-A rebalance revokes everything from everybody. What this process is given back it goes on with where it stopped,
-instead of reading it all again.
+A rebalance revokes all partitions of all members. If a partition is assigned to this process again, it continues at its
+last position and does not read the tables again.
 """
 
 import asyncio
@@ -45,29 +45,33 @@ _REVOKE_SECONDS = 10.0
 
 
 class PartitionOwner(Protocol):
-    """Who keeps the books. All but `on_revoked` must be quick: they run between polls."""
+    """Callbacks for the code that owns the state of the assigned partitions.
+
+    All but `on_revoked` run between polls and must be quick.
+    """
 
     def on_record(self, partition: int, topic: Topic, key: str, event: Event | None) -> None:
-        """One message, in order per topic; `event` is None for a tombstone. Also called while the partition is being
-        restored, before `on_live(partition)`. May get a message again.
+        """Receives one message, in order per topic, possibly more than once. `event` is None for a tombstone. It is
+        also called while the partition is restored, before `on_live(partition)`.
         """
 
     def on_live(self, partition: int) -> None:
-        """The partition's book is complete: act on it from now on."""
+        """The state of the partition is complete: the owner may act on it from now on."""
 
     async def on_revoked(self, partitions: set[int]) -> bool:
-        """Stop acting on these before returning: another may own them a moment later. Keep their books.
+        """Stop acting on these partitions before this returns: another member may own them immediately after. Keep
+        their state.
 
-        Whether their offsets may be committed: all that followed from their messages is published. If not, the next
-        owner reads the messages again.
+        Returns whether their offsets may be committed, which means that all effects of their messages are published. If
+        not, the next owner reads the messages again.
         """
 
     def on_dropped(self, partitions: set[int]) -> None:
-        """Forget the books of these: others own them now, or they are about to be read from the beginning."""
+        """Drop the state of these partitions: other members own them now, or they will be read from the beginning."""
 
 
 class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    """Owns partitions, restores them and follows them. See the module for the guarantees."""
+    """Owns, restores and follows partitions. See the module for the guarantees."""
 
     def __init__(
         self,
@@ -90,40 +94,40 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
             retention=RetentionCheck(group, metrics),
         )
         self._monitor = ConsumerMonitor(group, metrics)
-        self._heartbeat = MembershipFence(settings.kafka_session_timeout_ms / 1000 / 2)
+        self._membership = MembershipFence(settings.kafka_session_timeout_ms / 1000 / 2)
         self._commits = RebalanceSafeCommits()
         self._stopping = asyncio.Event()
         self._consumer: AIOKafkaConsumer | None = None
-        self._openings: dict[int, RecoveryPlan] = {}  # partitions on the way to being live, with the ends to reach
-        self._to_open: set[int] = set()
+        self._to_plan: set[int] = set()  # assigned, and no recovery plan yet
+        self._recovering: dict[int, RecoveryPlan] = {}  # being restored
         self._live: set[int] = set()
         self._generation = 0
 
     # -- for the worker and the owner --------------------------------------------------------------------------------
 
     def background(self) -> Background:
-        """For the worker: runs it, stops it, watches it."""
+        """The task for the worker, with its health checks."""
         return Background(f"tables of {self._group}", self.run, self.stop, self.liveness, self.readiness)
 
     @property
     def live_partitions(self) -> frozenset[int]:
         return frozenset(self._live)
 
-    def owned_since_heartbeat_ok(self) -> bool:
-        """Whether the group has confirmed our membership within half the session timeout. When not, another may own
-        our partitions soon without our having heard: do not act until this is true again.
+    def ownership_confirmed(self) -> bool:
+        """Whether no rebalance is in progress and the group has confirmed the membership within half the session
+        timeout. If not, another member may soon own the partitions without notice: do not act until this is true again.
         """
-        return self._commits.is_open and self.confirmed_lately()
+        return self._commits.is_open and self.membership_confirmed()
 
-    def doubt(self) -> str | None:
-        """Why another may own our partitions by now; None while they are surely ours, or we have none."""
-        if not self._live or self.owned_since_heartbeat_ok():
+    def ownership_problem(self) -> str | None:
+        """The reason why another member may own the live partitions by now. None if ownership is certain."""
+        if not self._live or self.ownership_confirmed():
             return None
-        return "the consumer group has not confirmed our membership for half its session timeout"
+        return "the consumer group has not confirmed this member for half of its session timeout"
 
-    def confirmed_lately(self) -> bool:
-        """The same, but also true while we hand partitions over in good order."""
-        return self._heartbeat.is_fresh()
+    def membership_confirmed(self) -> bool:
+        """As `ownership_confirmed`, but also true during a regular hand-over."""
+        return self._membership.is_fresh()
 
     def liveness(self) -> str | None:
         return self._monitor.liveness()
@@ -131,23 +135,23 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
     def readiness(self) -> str | None:
         if (problem := self._monitor.readiness()) is not None:
             return problem
-        waiting = len(self._to_open | self._openings.keys())
+        waiting = len(self._to_plan | self._recovering.keys())
         return f"{waiting} partitions are being restored" if waiting else None
 
     async def stop(self) -> None:
         self._stopping.set()
 
     async def run(self) -> None:
-        """Own, restore and follow until stopped. Raises when the consumer breaks down for good."""
+        """Own, restore and follow partitions until stopped. Raises if the consumer fails permanently."""
         consumer = await start_consumer(self._build, self._stopping, group=self._group)
         if consumer is None:
             return
         self._consumer = consumer
         self._monitor.attach(consumer)
-        self._heartbeat.attach(consumer)
+        self._membership.attach(consumer)
         consumer.subscribe(list(self._topics), listener=self)
         following = asyncio.create_task(self._follow(consumer), name=f"follow {self._group}")
-        committing = asyncio.create_task(self._commit_for_ever(consumer), name=f"commit {self._group}")
+        committing = asyncio.create_task(self._commit_loop(consumer), name=f"commit {self._group}")
         stopping = asyncio.create_task(self._stopping.wait())
         tasks: list[asyncio.Task[Any]] = [following, committing, stopping]
         try:
@@ -159,53 +163,58 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-            await self._commit(consumer, await self._let_go())
+            await self._commit(consumer, await self._release_partitions())
             await close_consumer(consumer)
 
-    # -- group membership: called by aiokafka's coordinator, heartbeats go on meanwhile ------------------------------
+    # -- group membership: aiokafka's coordinator calls these; heartbeats continue meanwhile ------------------------
 
     @override
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """Before JoinGroup is sent: stop acting, keep positions and books aside."""
+        """Called before JoinGroup is sent: the owner stops acting. Positions and state stay in memory."""
         self._commits.close()
         self._monitor.revoked()
         self._generation += 1
-        settled = await self._let_go()
+        committable = await self._release_partitions()
         if self._consumer is not None and revoked:
-            await self._commit(self._consumer, settled, leaving=True)
+            await self._commit(self._consumer, committable, leaving=True)
 
     @override
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """Only note it down: reading offsets may fail and be tried again, which is the loop's business."""
+        """Only stores the assignment. The loop reads the offsets, because that may fail and is then tried again."""
         self._generation += 1
         numbers = self._positions.complete(assigned)
         if gone := self._positions.keep_only(numbers):
             self._owner.on_dropped(gone)
-        self._to_open, self._openings, self._live = set(numbers), {}, set()
-        self._heartbeat.joined()
+        self._to_plan, self._recovering, self._live = set(numbers), {}, set()
+        self._membership.joined()
         self._monitor.assigned()
         self._commits.open()
         log.info("Partitions assigned", action="assigned", group=self._group, partitions=sorted(numbers))
 
-    async def _let_go(self) -> set[int]:
-        """The partitions whose offsets may be committed. Not those that are being restored: what their live topics
-        taught before an earlier rebalance may be unpublished.
+    async def _release_partitions(self) -> set[int]:
+        """Returns the partitions whose offsets may be committed. Partitions that are being restored are not among them:
+        effects of their live topics from before an earlier rebalance may be unpublished.
         """
-        live, owned = self._live, self._live | self._openings.keys()
-        self._live, self._openings, self._to_open = set(), {}, set()
+        live, owned = self._live, self._live | self._recovering.keys()
+        self._live, self._recovering, self._to_plan = set(), {}, set()
         if not owned:
             return set()
         try:
             async with asyncio.timeout(_REVOKE_SECONDS):
                 return live if await self._owner.on_revoked(owned) else set()
         except TimeoutError:
-            log.exception("Letting go of partitions took too long", action="revoke_timeout", partitions=sorted(owned))
+            log.exception(
+                "The hand-over of partitions took too long: their offsets are not committed",
+                action="revoke_timeout",
+                partitions=sorted(owned),
+            )
             return set()
 
     # -- following ---------------------------------------------------------------------------------------------------
 
     def _build(self) -> AIOKafkaConsumer:
-        # Range gives equal partition numbers of all topics to the same member, as long as all subscribe to the same.
+        # The range assignor assigns equal partition numbers of all topics to one member, if all members have the same
+        # subscription.
         return build_consumer(
             self._settings,
             group=self._group,
@@ -215,9 +224,9 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
 
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
         while True:
-            self._monitor.poll_begins()
+            self._monitor.poll_started()
             try:
-                await self._open_assigned(consumer)
+                await self._start_recovery(consumer)
                 await self._poll(consumer)
             except (KafkaError, IllegalStateError, TimeoutError) as error:
                 if (problem := coordinator_problem(consumer)) is not None:
@@ -228,43 +237,43 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
                 self._monitor.poll_ended()
             await asyncio.sleep(0)
 
-    async def _open_assigned(self, consumer: AIOKafkaConsumer) -> None:
-        """Find out where to begin with new partitions, and where their restore ends."""
-        if not self._to_open or not self._commits.is_open:
+    async def _start_recovery(self, consumer: AIOKafkaConsumer) -> None:
+        """Plan the recovery of newly assigned partitions, and seek to its start."""
+        if not self._to_plan or not self._commits.is_open:
             return
-        generation, numbers = self._generation, set(self._to_open)
-        openings = await self._positions.survey(consumer, numbers)
+        generation, numbers = self._generation, set(self._to_plan)
+        plans = await self._positions.plan_recovery(consumer, numbers)
         if generation != self._generation:
-            return  # a rebalance came between; what was learnt is about somebody else's partitions
-        again = {number for number, opening in openings.items() if opening.from_beginning}
-        if known := again & self._positions.keep_only(self._positions.known() - again):
+            return  # a rebalance happened meanwhile: the plans may be for partitions of another member
+        from_beginning = {number for number, plan in plans.items() if plan.from_beginning}
+        if known := from_beginning & self._positions.keep_only(self._positions.known() - from_beginning):
             self._owner.on_dropped(known)
-        for opening in openings.values():
-            for partition, offset in opening.start.items():
+        for plan in plans.values():
+            for partition, offset in plan.start.items():
                 consumer.seek(partition, offset)
-                self._positions.moved(partition, offset)
-        self._openings |= openings
-        self._to_open -= numbers
+                self._positions.set_next(partition, offset)
+        self._recovering |= plans
+        self._to_plan -= numbers
         self._go_live()
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
-        wanted = self._positions.readable(self._openings.keys() | self._live, self._live)
+        wanted = self._positions.readable(self._recovering.keys() | self._live, self._live)
         generation = self._generation
         batches = await consumer.getmany(*(wanted or [NOTHING]), timeout_ms=200, max_records=_MAX_RECORDS)
         for partition, records in batches.items():
             for record in records:
                 if generation != self._generation:
-                    return  # delivering a dead letter took a rebalance; the rest is read again or not ours
+                    return  # a rebalance while a dead letter was sent: the rest is read again by its owner
                 await self._deliver(record)
                 if generation == self._generation:
-                    self._positions.moved(partition, record.offset + 1)
+                    self._positions.set_next(partition, record.offset + 1)
         if generation == self._generation:
             self._positions.refresh(consumer, wanted)
             self._go_live()
 
     def _go_live(self) -> None:
-        for number in [each for each, opening in self._openings.items() if self._positions.reached(opening.end)]:
-            del self._openings[number]
+        for number in [each for each, plan in self._recovering.items() if self._positions.reached(plan.end)]:
+            del self._recovering[number]
             self._live.add(number)
             self._owner.on_live(number)
 
@@ -273,29 +282,30 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
         try:
             event = None if record.value is None and topic.tombstones else decode(topic, record.value)
         except UnreadableMessage as unreadable:
-            return await self._put_aside(record, unreadable.reason, readable=False)
+            return await self._send_dead_letter(record, unreadable.reason, readable=False)
         self._dead_letters.readable(record)
         try:
             self._owner.on_record(record.partition, topic, key, event)
-        except Exception as error:  # noqa: BLE001 -- one message must not stop the book of all others
-            log.warning("A message could not be entered", action="record_failed", topic=topic.name, exc_info=error)
-            await self._put_aside(record, f"{type(error).__name__}: {error}", readable=True)
+        except Exception as error:  # noqa: BLE001 -- one message must not stop all others
+            log.warning("A message could not be applied", action="record_failed", topic=topic.name, exc_info=error)
+            await self._send_dead_letter(record, f"{type(error).__name__}: {error}", readable=True)
         else:
             self._dead_letters.handled()
 
-    async def _put_aside(self, record: ConsumerRecord, reason: str, *, readable: bool) -> None:
-        """Once: a compacted topic keeps the message, so every restore meets it again. What lies before the group's
-        commit was put aside when it was new; it still counts, or a release that can read nothing would start with an
-        empty book.
+    async def _send_dead_letter(self, record: ConsumerRecord, reason: str, *, readable: bool) -> None:
+        """Store one dead letter per message. A compacted topic keeps the message, so every restore reads it again.
+
+        A message before the group's commit already is a dead letter. It still counts for the limits: otherwise a
+        release that can read no message would start with empty tables.
         """
         if self._positions.was_committed(record):
-            self._dead_letters.met_again(record, reason, readable=readable)
+            self._dead_letters.count_repeated(record, reason, readable=readable)
         elif readable:
             await self._dead_letters.send(record, reason)
         else:
             await self._dead_letters.send_unreadable(record, reason)
 
-    async def _commit_for_ever(self, consumer: AIOKafkaConsumer) -> None:
+    async def _commit_loop(self, consumer: AIOKafkaConsumer) -> None:
         while True:
             await asyncio.sleep(_COMMIT_SECONDS)
             await self._commit(consumer, self._live)

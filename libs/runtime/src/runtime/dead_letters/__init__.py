@@ -1,4 +1,4 @@
-"""Messages that cannot be handled are put aside, with all that is needed to look at them and to replay them.
+"""Dead letters: messages that cannot be read or handled, stored with all that is needed to inspect and replay them.
 
 `python -m runtime.dead_letters` lists, shows and replays them.
 """

@@ -1,4 +1,4 @@
-"""How many messages a consumer may put aside before the fault must be its own."""
+"""Limits of dead letters: above them, the consumer must be at fault, not the messages."""
 
 from collections import Counter, deque
 from collections.abc import Hashable
@@ -7,80 +7,87 @@ from runtime.settings import DeadLetterSettings
 
 _WINDOW = 1000
 _SHARE_COUNTS_FROM = 50
-"""A share of a few messages means nothing."""
+"""A share of fewer dead letters than this does not count."""
 
 
 class TooManyDeadLetters(Exception):  # noqa: N818 -- it names what happened
-    """So many messages cannot be handled that the fault is ours, not theirs. The message says what to do."""
+    """Too many messages became dead letters, so the consumer stops. The message says what to do."""
 
 
 class DeadLetterLimiter:
-    """What became of one consumer's messages. Judges runs of unreadable ones, runs of failed ones, and their share.
+    """Records the outcomes of one consumer's messages. It limits unreadable messages in a row, failed messages in a
+    row, and the share of both.
 
-    Unreadable ones are a run within their partition: that others of the consumer are in order must not let one that is
-    nothing but junk be emptied. Failed ones are told after their handling, in no partition's order, and are one run.
+    Unreadable messages in a row are counted per partition. Otherwise readable messages of other partitions would let a
+    partition full of unreadable ones be emptied. Failed messages are reported after their handling, not in the order of
+    a partition, so they are counted together.
 
-    A run at start is cut sooner: whoever restarts a consumer that cannot read its topic must not let it put aside a
-    full run each time.
+    After a start the limit is lower: repeated restarts of a consumer that cannot read its topic must not dead-letter as
+    many messages each time.
     """
 
     def __init__(self, limits: DeadLetterSettings) -> None:
         self._limits = limits
-        self._recent: deque[bool] = deque(maxlen=_WINDOW)  # a message each; True: put aside
-        self._unreadable_runs: Counter[Hashable] = Counter()
-        self._failed_run = 0
+        self._recent: deque[bool] = deque(maxlen=_WINDOW)  # one entry per message; True: a dead letter
+        self._unreadable_in_a_row: Counter[Hashable] = Counter()
+        self._failed_in_a_row = 0
         self._any_readable = self._any_handled = False
-        self._verdict: str | None = None
+        self._problem: str | None = None
 
     @property
     def proven(self) -> bool:
-        """Whether a message was handled well since the start, or none was put aside yet."""
+        """Whether a message was handled successfully since the start, or none became a dead letter yet."""
         return self._any_handled or not any(self._recent)
 
     @property
     def exceeded(self) -> bool:
-        """Whether a limit was reached."""
-        return self._verdict is not None
+        """Whether a limit was exceeded."""
+        return self._problem is not None
 
     def readable(self, partition: Hashable) -> None:
-        """The next message of the partition is an event; what becomes of it shows later."""
+        """Record that the next message of the partition can be read. Its outcome is recorded later."""
         self._recent.append(False)
-        self._unreadable_runs.pop(partition, None)
+        self._unreadable_in_a_row.pop(partition, None)
         self._any_readable = True
 
     def handled(self) -> None:
-        """Messages that were readable are dealt with."""
-        self._failed_run, self._any_handled = 0, True
+        """Record that readable messages were handled."""
+        self._failed_in_a_row, self._any_handled = 0, True
 
     def unreadable(self, partition: Hashable) -> str | None:
-        """The next of the partition is about to be put aside. What forbids it, None when it may be."""
+        """Record that the next message will become a dead letter. Returns the exceeded limit that forbids it, if
+        any.
+        """
         self._recent.append(True)
-        self._unreadable_runs[partition] += 1
-        run = self._unreadable_runs[partition] if self._any_readable else self._unreadable_runs.total()
-        return self._judge(run, "unreadable", proven=self._any_readable)
+        self._unreadable_in_a_row[partition] += 1
+        in_a_row = self._unreadable_in_a_row[partition] if self._any_readable else self._unreadable_in_a_row.total()
+        return self._check(in_a_row, "unreadable", proven=self._any_readable)
 
     def failed(self) -> str | None:
-        """One that was counted as readable is about to be put aside. What forbids it, None when it may be."""
+        """Record that a readable message will become a dead letter. Returns the exceeded limit that forbids it, if
+        any.
+        """
         if False in self._recent:
             self._recent.remove(False)
         self._recent.append(True)
-        self._failed_run += 1
-        return self._judge(self._failed_run, "not to be handled", proven=self._any_handled)
+        self._failed_in_a_row += 1
+        return self._check(self._failed_in_a_row, "readable but failed in the handler", proven=self._any_handled)
 
-    def _judge(self, run: int, what: str, *, proven: bool) -> str | None:
-        """The first verdict stands: what is in flight when it falls must not slip through afterwards."""
-        if self._verdict is None:
-            self._verdict = self._exceeded(run, what, proven=proven)
-        return self._verdict
+    def _check(self, in_a_row: int, kind: str, *, proven: bool) -> str | None:
+        """The first exceeded limit stays exceeded, so that no message in flight becomes a dead letter afterwards."""
+        if self._problem is None:
+            self._problem = self._exceeded_limit(in_a_row, kind, proven=proven)
+        return self._problem
 
-    def _exceeded(self, run: int, what: str, *, proven: bool) -> str | None:
-        aside, seen = sum(self._recent), len(self._recent)
-        if not proven and run > self._limits.dead_letters_max_consecutive_at_start:
+    def _exceeded_limit(self, in_a_row: int, kind: str, *, proven: bool) -> str | None:
+        dead, total = sum(self._recent), len(self._recent)
+        if not proven and in_a_row > self._limits.dead_letters_max_consecutive_at_start:
             return (
-                f"the first {run} messages since the start were {what} (limit: DEAD_LETTERS_MAX_CONSECUTIVE_AT_START)"
+                f"the first {in_a_row} messages since the start were {kind}"
+                " (limit: DEAD_LETTERS_MAX_CONSECUTIVE_AT_START)"
             )
-        if run > self._limits.dead_letters_max_consecutive:
-            return f"{run} messages in a row were {what} (limit: DEAD_LETTERS_MAX_CONSECUTIVE)"
-        if aside > max(_SHARE_COUNTS_FROM, seen * self._limits.dead_letters_max_share):
-            return f"{aside} of the last {seen} messages were put aside (limit: DEAD_LETTERS_MAX_SHARE)"
+        if in_a_row > self._limits.dead_letters_max_consecutive:
+            return f"{in_a_row} messages in a row were {kind} (limit: DEAD_LETTERS_MAX_CONSECUTIVE)"
+        if dead > max(_SHARE_COUNTS_FROM, total * self._limits.dead_letters_max_share):
+            return f"{dead} of the last {total} messages became dead letters (limit: DEAD_LETTERS_MAX_SHARE)"
         return None

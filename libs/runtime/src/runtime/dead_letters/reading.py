@@ -1,4 +1,4 @@
-"""Reading the dead letters and publishing them again, by a person's order. No group is joined, nothing is committed."""
+"""Reads dead letters and publishes their messages again, for the command. It joins no group and commits nothing."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -19,56 +19,57 @@ from runtime.kafka.codec import UnreadableMessage, decode
 from runtime.kafka.topics import verify
 from runtime.settings import KafkaSettings
 
-_PATIENCE_SECONDS = 20.0
+_READ_TIMEOUT_SECONDS = 20.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class NoSuchLetter(Exception):  # noqa: N818 -- it names what is not there
-    """No dead letter has this id; the message says which there are."""
+class DeadLetterNotFound(Exception):  # noqa: N818 -- it names what happened
+    """No dead letter has this id. The text says which ids exist."""
 
 
 class DeadLetterReader:
-    """The dead letters that were there when it was opened. Raises `KafkaError` and `TimeoutError` throughout."""
+    """Reads the dead letters that existed when it was opened. All methods raise `KafkaError` and `TimeoutError`."""
 
     def __init__(
         self, consumer: AIOKafkaConsumer, begins: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
     ) -> None:
         self._consumer, self._begins, self._ends = consumer, begins, ends
         self.unreadable = 0
-        """Records met that are no dead letters."""
+        """Number of records that were read and are not dead letters."""
 
-    async def letters(self, since: datetime | None = None) -> AsyncIterator[StoredDeadLetter]:
-        """All of them in order per partition, the earliest not before the first that was put aside at `since`. Some
-        older ones may be among them.
+    async def read_all(self, since: datetime | None = None) -> AsyncIterator[StoredDeadLetter]:
+        """All dead letters in order per partition. With `since`, reading starts about there: some older ones may be
+        among them, and none since then is missing.
         """
         starts = await self._starts(since)
         unread = {each for each, start in starts.items() if start < self._ends[each]}
         for each, start in starts.items():
             self._consumer.seek(each, start)
         while unread:
-            for partition, records in (await self._some(unread)).items():
+            for partition, records in (await self._poll(unread)).items():
                 for record in records:
-                    if record.offset < self._ends[partition] and (found := self._read(record)) is not None:
+                    if record.offset < self._ends[partition] and (found := self._decode(record)) is not None:
                         yield found
             unread = {each for each in unread if await self._consumer.position(each) < self._ends[each]}
 
-    async def letter(self, place: DeadLetterId) -> StoredDeadLetter:
-        """The one with this id. Raises `NoSuchLetter`."""
-        partition = next((each for each in self._ends if each.partition == place.partition), None)
+    async def read_one(self, wanted: DeadLetterId) -> StoredDeadLetter:
+        """The dead letter with this id. Raises `DeadLetterNotFound`."""
+        number = wanted.partition
+        partition = next((each for each in self._ends if each.partition == number), None)
         if partition is None:
-            raise NoSuchLetter(f"There is no dead letter {place}: partitions are 0 to {len(self._ends) - 1}.")
+            raise DeadLetterNotFound(f"There is no dead letter {wanted}: partitions are 0 to {len(self._ends) - 1}.")
         begin, end = self._begins[partition], self._ends[partition]
-        if not begin <= place.offset < end:
-            held = f"holds {place.partition}-{begin} to {place.partition}-{end - 1}" if begin < end else "is empty"
-            raise NoSuchLetter(f"There is no dead letter {place}: partition {place.partition} {held}.")
-        self._consumer.seek(partition, place.offset)
-        record = (await self._some({partition}))[partition][0]
-        if record.offset != place.offset or (found := self._read(record)) is None:
-            raise NoSuchLetter(f"There is no dead letter {place}: what lies there is something else.")
+        if not begin <= wanted.offset < end:
+            content = f"contains {number}-{begin} to {number}-{end - 1}" if begin < end else "is empty"
+            raise DeadLetterNotFound(f"There is no dead letter {wanted}: partition {number} {content}.")
+        self._consumer.seek(partition, wanted.offset)
+        record = (await self._poll({partition}))[partition][0]
+        if record.offset != wanted.offset or (found := self._decode(record)) is None:
+            raise DeadLetterNotFound(f"There is no dead letter {wanted}: the record there is not a dead letter.")
         return found
 
-    async def _some(self, partitions: set[TopicPartition]) -> dict[TopicPartition, list[ConsumerRecord]]:
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+    async def _poll(self, partitions: set[TopicPartition]) -> dict[TopicPartition, list[ConsumerRecord]]:
+        async with asyncio.timeout(_READ_TIMEOUT_SECONDS):
             while True:
                 found: dict[TopicPartition, list[ConsumerRecord]] = await self._consumer.getmany(
                     *partitions, timeout_ms=500
@@ -76,7 +77,7 @@ class DeadLetterReader:
                 if found:
                     return found
 
-    def _read(self, record: ConsumerRecord) -> StoredDeadLetter | None:
+    def _decode(self, record: ConsumerRecord) -> StoredDeadLetter | None:
         try:
             event = decode(DEAD_LETTERS, record.value)
         except UnreadableMessage:
@@ -86,7 +87,7 @@ class DeadLetterReader:
         return StoredDeadLetter(DeadLetterId(record.partition, record.offset), event)
 
     async def _starts(self, since: datetime | None) -> Mapping[TopicPartition, int]:
-        """Where to begin. A letter is published after it was put aside, so none is missed by asking for its time."""
+        """The first offsets to read. Kafka's timestamp is never before `occurred_at`, so no dead letter is missed."""
         if since is None:
             return self._begins
         instant = max(0, (since - _EPOCH) // timedelta(milliseconds=1))
@@ -99,10 +100,10 @@ class DeadLetterReader:
 
 
 def start_of(found: OffsetAndTimestamp | None, first: OffsetAndTimestamp | None, begin: int, end: int) -> int:
-    """From the offsets of the first message since then, and of the first since 1970.
+    """The first offset to read. `found` is the first message since the wanted time, `first` the first one since 1970.
 
-    No message since then: nothing to read. Unless there is none since 1970 either: then the broker does not answer
-    such questions (librdkafka's in-memory one does not), and everything is looked at.
+    If there is no message since the wanted time, there is nothing to read. If there is none since 1970 either, the
+    broker does not support the request (as librdkafka's in-memory broker), and the whole partition is read.
     """
     if found is not None:
         return int(found.offset)
@@ -111,7 +112,7 @@ def start_of(found: OffsetAndTimestamp | None, first: OffsetAndTimestamp | None,
 
 @asynccontextmanager
 async def open_reader(settings: KafkaSettings) -> AsyncIterator[DeadLetterReader]:
-    """Raises `TopicsNotReady` where there are no dead letters yet, `KafkaError` where there is no Kafka."""
+    """Raises `TopicsNotReady` if the topic does not exist yet, and `KafkaError` if Kafka cannot be reached."""
     await verify(settings, [DEAD_LETTERS])
     partitions = [TopicPartition(topic_name(settings, DEAD_LETTERS), each) for each in range(DEAD_LETTERS.partitions)]
     consumer = AIOKafkaConsumer(
@@ -127,7 +128,7 @@ async def open_reader(settings: KafkaSettings) -> AsyncIterator[DeadLetterReader
         async with asyncio.timeout(START_SECONDS):
             await consumer.start()
         consumer.assign(partitions)
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(_READ_TIMEOUT_SECONDS):
             begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
         yield DeadLetterReader(consumer, begins, ends)
     finally:
@@ -136,7 +137,7 @@ async def open_reader(settings: KafkaSettings) -> AsyncIterator[DeadLetterReader
 
 @asynccontextmanager
 async def open_replayer(settings: KafkaSettings) -> AsyncIterator["Replayer"]:
-    """A producer of its own: what was once published is published again as it was."""
+    """Uses a separate producer, because the original bytes are published again, not events."""
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap_list(settings),
         client_id="dead-letters",
@@ -154,14 +155,16 @@ async def open_replayer(settings: KafkaSettings) -> AsyncIterator["Replayer"]:
 
 
 class Replayer:
-    """Publishes to source topics."""
+    """Publishes messages to their source topics."""
 
-    def __init__(self, producer: AIOKafkaProducer, patience: float) -> None:
-        self._producer, self._patience = producer, patience
+    def __init__(self, producer: AIOKafkaProducer, timeout_seconds: float) -> None:
+        self._producer, self._timeout_seconds = producer, timeout_seconds
 
     async def publish(self, replay: Replay) -> None:
-        """Return once it is acknowledged. Raises `KafkaError` or `TimeoutError`; it may have arrived nonetheless."""
-        async with asyncio.timeout(self._patience):
+        """Returns when Kafka has acknowledged the message. Raises `KafkaError` or `TimeoutError`; then it may be
+        stored.
+        """
+        async with asyncio.timeout(self._timeout_seconds):
             await self._producer.send_and_wait(
                 replay.topic,
                 replay.value,

@@ -1,4 +1,4 @@
-"""What is published again when a dead letter is replayed. No I/O."""
+"""Builds the message that a replay of a dead letter publishes. No I/O."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,42 +10,42 @@ REPLAYED_FROM = "ck_replayed_from"
 
 
 class CannotReplay(Exception):  # noqa: N818 -- it names what cannot be done
-    """This letter does not hold a message that could be published again; the message says why."""
+    """The dead letter contains no message that can be published again. The text says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """The original message, but for one header more."""
+    """The original message with one additional header."""
 
     topic: str
     partition: int
-    """The one it came from: a foreign producer may have had another way from key to partition."""
+    """The original partition: another program may assign keys to partitions in another way."""
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...]
 
 
 def sources(prefix: str) -> dict[str, Topic]:
-    """The topics that may be published to, by their names on the cluster."""
+    """The topics that a replay may publish to, by their names in Kafka."""
     return {prefix + topic.name: topic for topic in ALL_TOPICS if topic is not DEAD_LETTERS}
 
 
-def replay_of(shelved: StoredDeadLetter, allowed: Mapping[str, Topic]) -> Replay:
-    """What to publish. Raises `CannotReplay`."""
-    letter = shelved.letter
+def replay_of(stored: StoredDeadLetter, allowed: Mapping[str, Topic]) -> Replay:
+    """The message to publish. Raises `CannotReplay`."""
+    letter = stored.letter
     topic = allowed.get(letter.source_topic)
     if topic is None or letter.source_partition >= topic.partitions:
-        raise CannotReplay(f"{shelved.place}: {shelved.source} is no place in a topic of this system")
+        raise CannotReplay(f"{stored.id}: {stored.source} is not in a topic of this system")
     if not letter.complete:
-        raise CannotReplay(f"{shelved.place}: the message was too large to be kept; it is at {shelved.source} only")
+        raise CannotReplay(f"{stored.id}: the message was too large to be stored; it is only at {stored.source}")
     try:
         key, value = decoded(letter.source_key), decoded(letter.source_value)
     except ValueError as error:
-        raise CannotReplay(f"{shelved.place}: what it holds is not base64") from error
+        raise CannotReplay(f"{stored.id}: the stored key or value is not base64") from error
     if key is None and value is None:
-        raise CannotReplay(f"{shelved.place}: a message without key and value cannot be published")
-    here = f"{DEAD_LETTERS.name}/{shelved.place.partition}/{shelved.place.offset}"
-    headers = letter.source_headers | {REPLAYED_FROM: here}
+        raise CannotReplay(f"{stored.id}: a message without key and value cannot be published")
+    replayed_from = f"{DEAD_LETTERS.name}/{stored.id.partition}/{stored.id.offset}"
+    headers = letter.source_headers | {REPLAYED_FROM: replayed_from}
     return Replay(
         topic=letter.source_topic,
         partition=letter.source_partition,
@@ -55,11 +55,11 @@ def replay_of(shelved: StoredDeadLetter, allowed: Mapping[str, Topic]) -> Replay
     )
 
 
-def once_each(letters: Iterable[StoredDeadLetter]) -> list[DeadLetterId]:
-    """The places to replay, in order, one per message: after a restart or from several consumers there may be several
-    letters about the same one.
+def one_per_message(dead_letters: Iterable[StoredDeadLetter]) -> list[DeadLetterId]:
+    """The ids to replay, in order. After a restart, or from several consumers, a message may have several dead letters:
+    only the first one is replayed.
     """
     first: dict[str, DeadLetterId] = {}
-    for each in sorted(letters, key=lambda each: each.place):
-        first.setdefault(each.source, each.place)
+    for each in sorted(dead_letters, key=lambda each: each.id):
+        first.setdefault(each.source, each.id)
     return list(first.values())

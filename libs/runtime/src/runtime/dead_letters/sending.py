@@ -1,11 +1,11 @@
-"""One consumer's way out for what it can neither read nor handle."""
+"""Sends messages that one consumer can neither read nor handle to the dead-letter topic."""
 
 import base64
 from collections.abc import Coroutine, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from aiokafka import ConsumerRecord
+from aiokafka import ConsumerRecord, TopicPartition
 
 from contracts.dead_letters import DeadLetter
 from contracts.topics import DEAD_LETTERS
@@ -17,22 +17,22 @@ from runtime.metrics import ConsumerMetrics
 from runtime.settings import DeadLetterSettings
 from runtime.waiting import Backoff
 
-_FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 30.0
+_RETRY_INITIAL_WAIT_SECONDS = 0.5
+_RETRY_MAX_WAIT_SECONDS = 30.0
 _MAX_ERROR_CHARACTERS = 4000
 _MAX_HEADER_CHARACTERS = 20_000
-"""Of all headers together: JSON may need six bytes for each."""
+"""Limit for all headers together: JSON may need six bytes per character."""
 _MAX_BODY_BYTES = (MAX_MESSAGE_BYTES - 256 * 1024) * 3 // 4
-"""Of key and value together: base64 makes 4 bytes of 3, and error and headers need room as well."""
+"""Limit for key and value together: base64 turns 3 bytes into 4, and error and headers need space as well."""
 
 
 class DeadLetters:
-    """The way out for one consumer's unreadable or unstorable messages.
+    """Stores the messages that one consumer cannot read or handle.
 
-    A consumer that was deployed with the wrong contract must not empty its topic into the dead letters. So there are
-    limits (`DeadLetterSettings`), and while nothing was handled well since the start, or once a limit is reached,
-    `may_commit` is false: a consumer that stops at its limit and is started again, or the one that takes over its
-    partitions, meets the same messages again, instead of the next ones.
+    A consumer that was deployed with the wrong contract must not move its whole topic to the dead letters. So there are
+    limits (`DeadLetterSettings`). `may_commit` is false after a limit was exceeded, and while dead letters are the only
+    outcome since the start. So after a restart, the consumer or the next owner of its partitions reads the same
+    messages again, not the following ones.
     """
 
     def __init__(
@@ -45,71 +45,75 @@ class DeadLetters:
         self._publisher = publisher
         self._consumer = consumer_name
         self._metrics = metrics
-        self._tally = DeadLetterLimiter(limits or DeadLetterSettings())
+        self._limiter = DeadLetterLimiter(limits or DeadLetterSettings())
+        self._unacknowledged: set[tuple[str, int, int]] = set()
 
     @property
     def may_commit(self) -> bool:
-        """Whether offsets may be committed: not while all this consumer has done is putting messages aside, and not
-        once it has put aside too many.
+        """Whether offsets may be committed. False while dead letters are the only outcome since the start, and after a
+        limit was exceeded.
         """
-        return self._tally.proven and not self._tally.exceeded
+        return self._limiter.proven and not self._limiter.exceeded
+
+    def is_sending(self, partition: TopicPartition, offset: int) -> bool:
+        """Whether the dead letter of this message is not acknowledged yet."""
+        return (*partition, offset) in self._unacknowledged
 
     def readable(self, record: ConsumerRecord) -> None:
-        """Say of each message, in the order of its partition, that it is an event."""
-        self._tally.readable(_partition(record))
+        """Call this for each readable message, in the order of its partition."""
+        self._limiter.readable(_partition(record))
 
     def handled(self) -> None:
-        """Say that readable messages were handled well."""
-        self._tally.handled()
+        """Call this when readable messages were handled successfully."""
+        self._limiter.handled()
 
-    def met_again(self, record: ConsumerRecord, error: str, *, readable: bool) -> None:
-        """A message that was put aside in an earlier life: it counts, but makes no second letter.
+    def count_repeated(self, record: ConsumerRecord, error: str, *, readable: bool) -> None:
+        """Count a message that became a dead letter before the start, without storing it again.
+
         Raises `TooManyDeadLetters`.
         """
-        verdict = self._tally.failed() if readable else self._tally.unreadable(_partition(record))
-        self._check(verdict, record, error)
+        problem = self._limiter.failed() if readable else self._limiter.unreadable(_partition(record))
+        self._check(problem, record, error)
 
     def send_unreadable(self, record: ConsumerRecord, error: str) -> Coroutine[Any, Any, None]:
-        """As `send`, for a message that was never told to be `readable`."""
-        self._check(self._tally.unreadable(_partition(record)), record, error)
-        return self._send(record, error, 1)
+        """As `send`, for a message for which `readable` was not called."""
+        self._check(self._limiter.unreadable(_partition(record)), record, error)
+        return self._start(record, error, 1)
 
     def send(self, record: ConsumerRecord, error: str, attempts: int = 1) -> Coroutine[Any, Any, None]:
-        """Put aside a readable message that cannot be handled. What is returned ends once the dead letter is
-        acknowledged; only then may the message itself be. Several may be awaited together.
+        """Store a readable message that cannot be handled. The returned coroutine ends when Kafka has acknowledged the
+        dead letter; only then may the message's offset be committed. Several may be awaited together.
 
-        While Kafka does not take it, it tries again for ever: a message must not vanish. Cancelling is safe, the
-        message is then read again. Raises `TooManyDeadLetters`, here and at once, where this is one too many.
+        If Kafka does not accept the dead letter, it is tried again indefinitely: a message must not be lost. It may be
+        cancelled; the message is then read again. This call itself, not the coroutine, raises `TooManyDeadLetters`.
         """
-        self._check(self._tally.failed(), record, error)
-        return self._send(record, error, attempts)
+        self._check(self._limiter.failed(), record, error)
+        return self._start(record, error, attempts)
 
-    def _check(self, verdict: str | None, record: ConsumerRecord, error: str) -> None:
-        if verdict is not None:
+    def _check(self, problem: str | None, record: ConsumerRecord, error: str) -> None:
+        if problem is not None:
             self._metrics.stopped.labels(self._consumer).set(1)
             raise TooManyDeadLetters(
-                f"{self._consumer} stops: {verdict}; here {record.topic}/{record.partition}/{record.offset}: "
-                f"{error[:500]}. Is this release at fault, deploy one that can read them. Are the messages, look at "
-                "them (python -m runtime.dead_letters list), raise the limit until they are passed, and start again."
+                f"{self._consumer} stops: {problem}; here "
+                f"{record.topic}/{record.partition}/{record.offset}: {error[:500]}. "
+                "If this release is at fault, deploy one that can read these messages. If the messages are invalid, "
+                "inspect them (python -m runtime.dead_letters list), raise the limit until they have been skipped, "
+                "and restart."
             )
+
+    def _start(self, record: ConsumerRecord, error: str, attempts: int) -> Coroutine[Any, Any, None]:
+        self._unacknowledged.add((*_partition(record), record.offset))
+        return self._send(record, error, attempts)
 
     async def _send(self, record: ConsumerRecord, error: str, attempts: int) -> None:
         letter = dead_letter(record, error, attempts, self._consumer, datetime.now(UTC))
-        backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
-        while True:
-            try:
-                await self._publisher.publish(DEAD_LETTERS, letter)
-                break
-            except PublishFailed as failure:
-                log.warning(
-                    "A dead letter could not be published, trying again",
-                    action="dead_letter_delayed",
-                    error=str(failure),
-                )
-                await backoff.sleep()
+        try:
+            await self._publish(letter)
+        finally:
+            self._unacknowledged.discard((*_partition(record), record.offset))
         self._metrics.dead_letters.labels(self._consumer, record.topic).inc()
         log.error(
-            "A message was put aside as a dead letter",
+            "A message could not be read or handled and was stored as a dead letter",
             action="dead_letter",
             topic=record.topic,
             partition=record.partition,
@@ -118,13 +122,25 @@ class DeadLetters:
             error=letter.error,
         )
 
+    async def _publish(self, letter: DeadLetter) -> None:
+        """Returns when Kafka has acknowledged the dead letter."""
+        backoff = Backoff(_RETRY_INITIAL_WAIT_SECONDS, _RETRY_MAX_WAIT_SECONDS)
+        while True:
+            try:
+                return await self._publisher.publish(DEAD_LETTERS, letter)
+            except PublishFailed as failure:
+                log.warning(
+                    "Publishing a dead letter failed, trying again", action="dead_letter_delayed", error=str(failure)
+                )
+                await backoff.sleep()
+
 
 def _partition(record: ConsumerRecord) -> tuple[str, int]:
     return record.topic, record.partition
 
 
 def dead_letter(record: ConsumerRecord, error: str, attempts: int, consumer: str, now: datetime) -> DeadLetter:
-    """The event that tells of a message which `consumer` gave up on."""
+    """The event for a message that `consumer` could not read or handle."""
     whole = len(record.key or b"") + len(record.value or b"") <= _MAX_BODY_BYTES
     return DeadLetter(
         occurred_at=now,
@@ -142,11 +158,11 @@ def dead_letter(record: ConsumerRecord, error: str, attempts: int, consumer: str
 
 
 def _readable_headers(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
-    """As text, and no more of it than fits: a letter that Kafka refuses would hold up its partition for ever."""
-    texts, room = {}, _MAX_HEADER_CHARACTERS
+    """The headers as text, up to the limit: a dead letter that Kafka refuses would block its partition indefinitely."""
+    texts, remaining = {}, _MAX_HEADER_CHARACTERS
     for name, value in headers:
         text = (value or b"").decode(errors="replace")
-        if (room := room - len(name) - len(text)) < 0:
+        if (remaining := remaining - len(name) - len(text)) < 0:
             break
         texts[name] = text
     return texts

@@ -1,4 +1,4 @@
-"""Dead letters that lie on the shelf: naming, choosing and showing them. No I/O."""
+"""Stored dead letters: their ids, filters and display. No I/O."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ _HEX_BYTES = 64
 
 @dataclass(frozen=True, order=True)
 class DeadLetterId:
-    """Where a dead letter lies in its topic; written 1-42 it is the letter's id."""
+    """Partition and offset of a dead letter in its topic, written as `1-42`."""
 
     partition: int
     offset: int
@@ -30,7 +30,7 @@ class DeadLetterId:
 
     @staticmethod
     def parse(text: str) -> "DeadLetterId":
-        """The place of an id. Raises `ValueError`."""
+        """Raises `ValueError` if the text is not an id."""
         if not re.fullmatch(r"\d{1,9}-\d{1,18}", text, re.ASCII):
             raise ValueError(f"{text!r} is not the id of a dead letter, such as 1-42")
         partition, offset = text.split("-")
@@ -39,27 +39,27 @@ class DeadLetterId:
 
 @dataclass(frozen=True)
 class StoredDeadLetter:
-    """A dead letter and where it lies."""
+    """A dead letter with its id."""
 
-    place: DeadLetterId
+    id: DeadLetterId
     letter: DeadLetter
 
     @property
     def source(self) -> str:
-        """Where the message was; the same for all letters about one message."""
+        """Topic, partition and offset of the message. All dead letters of one message have the same source."""
         return f"{self.letter.source_topic}/{self.letter.source_partition}/{self.letter.source_offset}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetterFilter:
-    """Which letters are asked for. None: no condition. Times are those at which they were put aside."""
+    """Conditions for dead letters; None is no condition. Times are compared with the time of storage."""
 
     topic: str | None = None
     """The source topic, with or without this system's prefix."""
     prefix: str = ""
     since: datetime | None = None
     until: datetime | None = None
-    """Not included."""
+    """Exclusive."""
 
     def matches(self, letter: DeadLetter) -> bool:
         return (
@@ -70,7 +70,7 @@ class DeadLetterFilter:
 
 
 def parse_time(text: str, now: datetime) -> datetime:
-    """A time as ISO 8601 (UTC unless it names a zone), or as an age: 90s, 30m, 1h, 7d. Raises `ValueError`."""
+    """A time in ISO 8601 (UTC if it has no time zone), or an age: 90s, 30m, 1h, 7d. Raises `ValueError`."""
     try:
         if age := re.fullmatch(r"(\d+)([smhd])", text.strip(), re.ASCII):
             return now - timedelta(**{_UNITS[age.group(2)]: int(age.group(1))})
@@ -83,8 +83,8 @@ def parse_time(text: str, now: datetime) -> datetime:
 
 
 def table(letters: Sequence[StoredDeadLetter], width: int) -> list[str]:
-    """A line per letter under a heading; errors are cut to what is left of the width."""
-    heading = ("id", "put aside (UTC)", "source", "consumer", "tries", "error")
+    """A heading and one line per dead letter. Errors are shortened so that a line fits into the width."""
+    heading = ("id", "stored (UTC)", "source", "consumer", "tries", "error")
     rows = [heading, *(_row(each) for each in letters)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(heading) - 1)]
     room = max(_LEAST_ERROR_WIDTH, width - sum(widths) - 2 * len(widths))
@@ -94,10 +94,10 @@ def table(letters: Sequence[StoredDeadLetter], width: int) -> list[str]:
     ]
 
 
-def _row(shelved: StoredDeadLetter) -> tuple[str, ...]:
-    letter = shelved.letter
-    when = letter.occurred_at.strftime("%Y-%m-%d %H:%M:%S")
-    return (str(shelved.place), when, shelved.source, letter.consumer, str(letter.attempts), letter.error)
+def _row(stored: StoredDeadLetter) -> tuple[str, ...]:
+    letter = stored.letter
+    time = letter.occurred_at.strftime("%Y-%m-%d %H:%M:%S")
+    return (str(stored.id), time, stored.source, letter.consumer, str(letter.attempts), letter.error)
 
 
 def _cut(text: str, room: int) -> str:
@@ -106,39 +106,42 @@ def _cut(text: str, room: int) -> str:
 
 
 def _printable(text: str) -> str:
-    """Whoever sent the message must not command the reader's terminal."""
+    """Replaces control characters, so that a message cannot control the terminal."""
     return "".join(each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
-def description(shelved: StoredDeadLetter) -> str:
-    """Everything about one letter, for a person."""
-    return _printable("\n".join(_facts(shelved)))
+def description(stored: StoredDeadLetter) -> str:
+    """All fields of one dead letter as text."""
+    return _printable("\n".join(_lines(stored)))
 
 
-def _facts(shelved: StoredDeadLetter) -> list[str]:
-    letter = shelved.letter
-    tries = "1 attempt" if letter.attempts == 1 else f"{letter.attempts} attempts"
+def _lines(stored: StoredDeadLetter) -> list[str]:
+    letter = stored.letter
+    attempts = "1 attempt" if letter.attempts == 1 else f"{letter.attempts} attempts"
     lines = [
-        f"id         {shelved.place}",
-        f"put aside  {letter.occurred_at:%Y-%m-%d %H:%M:%S} UTC by {letter.consumer} after {tries}",
-        f"source     {shelved.source}",
+        f"id         {stored.id}",
+        f"stored     {letter.occurred_at:%Y-%m-%d %H:%M:%S} UTC by {letter.consumer} after {attempts}",
+        f"source     {stored.source}",
         f"error      {letter.error}",
     ]
     if not letter.complete:
-        return [*lines, "key and value were too large to be kept here; they are at the source until it forgets them"]
+        return [
+            *lines,
+            "key and value were too large to be stored here; read them at the source before retention deletes them",
+        ]
     lines.append(f"key        {readable(letter.source_key)}")
     lines += [f"header     {name}: {value}" for name, value in letter.source_headers.items()]
     return [*lines, f"value      {readable(letter.source_value)}"]
 
 
 def readable(encoded: str | None) -> str:
-    """What base64 holds: indented JSON, else text, else the first bytes in hex."""
+    """Decodes base64 for display: as indented JSON, else as text, else the first bytes in hex."""
     try:
         data = decoded(encoded)
     except ValueError:
         return f"not base64: {encoded}"
     if data is None:
-        return "none (a null, as of a tombstone)"
+        return "none (null, as in a tombstone)"
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -152,11 +155,11 @@ def readable(encoded: str | None) -> str:
 
 
 def decoded(encoded: str | None) -> bytes | None:
-    """The bytes that a letter's base64 stands for. Raises `ValueError` for what is none."""
+    """Decodes base64. Raises `ValueError` if the text is not base64."""
     return None if encoded is None else base64.b64decode(encoded, validate=True)
 
 
-def as_json(shelved: StoredDeadLetter) -> str:
-    """One line for machines: the event as it is, and the letter's id."""
-    content: dict[str, Any] = {"id": str(shelved.place), **shelved.letter.model_dump(mode="json")}
+def as_json(stored: StoredDeadLetter) -> str:
+    """The unchanged event and the id of the dead letter, as one line of JSON."""
+    content: dict[str, Any] = {"id": str(stored.id), **stored.letter.model_dump(mode="json")}
     return json.dumps(content)

@@ -1,0 +1,84 @@
+"""The messages that a concurrent consumer handles at the moment: one task for each."""
+
+import asyncio
+from collections.abc import Callable, Collection, Coroutine, Hashable
+from typing import Any, NamedTuple
+
+from aiokafka import TopicPartition
+
+from runtime.consumers.offset_tracker import PartitionTracker
+from runtime.dead_letters import DeadLetters
+from runtime.logs import log
+
+_CANCEL_SECONDS = 5.0
+
+
+class InFlightMessage(NamedTuple):
+    """A message whose task runs."""
+
+    tracker: PartitionTracker
+    partition: TopicPartition
+    offset: int
+    lane: Hashable | None
+    """None for an unreadable message: it only becomes a dead letter, and takes no place in a lane."""
+
+
+class InFlightMessages:
+    """Starts and cancels the tasks. A message is finished when its task ends without an error.
+
+    A cancelled task leaves its message unfinished. Another error means that the message could neither be handled nor
+    stored as a dead letter: it goes to `on_failure`, and the consumer must stop.
+    """
+
+    def __init__(self, on_end: Callable[[InFlightMessage], None], on_failure: Callable[[BaseException], None]) -> None:
+        self._on_end, self._on_failure = on_end, on_failure
+        self._tasks: dict[asyncio.Task[None], InFlightMessage] = {}
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def start(self, message: InFlightMessage, handling: Coroutine[Any, Any, None]) -> None:
+        # The task is the coroutine itself. A wrapper that is cancelled before its first step would never await it.
+        task = asyncio.create_task(handling)
+        self._tasks[task] = message
+        task.add_done_callback(self._done)
+
+    async def drain(self, partitions: Collection[TopicPartition], seconds: float) -> None:
+        """Wait until the messages of these partitions are finished, at most `seconds`."""
+        if tasks := [task for task, message in self._tasks.items() if message.partition in partitions]:
+            await asyncio.wait(tasks, timeout=seconds)
+
+    def cancel(self, partitions: Collection[TopicPartition]) -> None:
+        """Stop handling messages of these partitions. A dead letter on its way may still arrive: storing one twice is
+        better than losing it.
+        """
+        for task, message in self._tasks.items():
+            if message.partition in partitions and message.lane is not None:
+                task.cancel()
+
+    async def finish_dead_letters(self, dead_letters: DeadLetters) -> None:
+        """Before a stop: a person who is alarmed by a dead-letter limit must find the dead letters in the topic."""
+        sending = dead_letters.is_sending
+        if tasks := [task for task, each in self._tasks.items() if sending(each.partition, each.offset)]:
+            await asyncio.wait(tasks, timeout=_CANCEL_SECONDS)
+
+    async def cancel_all(self) -> None:
+        """The messages stay unfinished, so the next owner of their partitions handles them again."""
+        if tasks := list(self._tasks):
+            for task in tasks:
+                task.cancel()
+            log.warning(
+                "Unfinished messages were cancelled: they will be handled again",
+                action="abandoned",
+                messages=len(tasks),
+            )
+            await asyncio.wait(tasks, timeout=_CANCEL_SECONDS)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        message = self._tasks.pop(task)
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is None:
+            message.tracker.finish(message.offset)
+        elif not isinstance(error, asyncio.CancelledError):
+            self._on_failure(error)
+        self._on_end(message)
