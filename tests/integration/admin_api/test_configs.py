@@ -66,7 +66,7 @@ async def test_defaults_are_ten_minutes_enabled_and_no_description(client: httpx
 
 async def test_an_interval_below_five_is_accepted_with_a_warning(client: httpx.AsyncClient) -> None:
     body = await created(client, interval_minutes=4)
-    assert "5 or more is advised" in body["warnings"][0]
+    assert "5 or more is recommended" in body["warnings"][0]
     raised = await client.put(f"/configs/{body['id']}", json={"interval_minutes": 5})
     assert raised.json()["warnings"] == []
 

@@ -169,7 +169,7 @@ async def test_a_key_stands_for_one_request(api: AdminApi, client: httpx.AsyncCl
         refused = await client.post(path, **{**request, "headers": {**KEY, **request.get("headers", {})}})
         assert refused.status_code == 422
         assert refused.json()["type"].endswith(":idempotency-key-reused")
-        assert "POST /api/v1/admin/data-collection/configs of " in refused.json()["detail"]
+        assert "POST /api/v1/admin/data-collection/configs at " in refused.json()["detail"]
     assert await count(api, outbox) == before
 
 

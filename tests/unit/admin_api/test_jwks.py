@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from admin_api.auth.jwks import Jwks, read_keys
+from admin_api.auth.jwks import Jwks, parse_keys
 from support.identity_provider import KeyServer, a_key, key_server
 from support.polling import eventually
 
@@ -150,4 +150,4 @@ def test_only_keys_that_verify_signatures_are_taken() -> None:
         "text",
         None,
     ]
-    assert set(read_keys(json.dumps({"keys": entries}).encode())) == {"first", "rsa"}
+    assert set(parse_keys(json.dumps({"keys": entries}).encode())) == {"first", "rsa"}
