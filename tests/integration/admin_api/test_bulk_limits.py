@@ -1,4 +1,4 @@
-"""A request on many configs counts in the rate limit as if each config were asked for alone."""
+"""A bulk request costs one request per config in the rate limit."""
 
 from collections.abc import AsyncIterator, Callable
 from inspect import signature
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.postgres
 
 @pytest.fixture
 async def api(a_setting: Callable[..., Any]) -> AsyncIterator[AdminApi]:
-    """Its limits see no time pass, so nothing comes back meanwhile."""
+    """The rate limits have a stopped clock, so no token is refilled."""
     made = build_api(a_setting(requests_per_minute=30, triggers_per_minute=5))
     [limits] = [each for each in made.app.user_middleware if each.cls is RateLimitMiddleware]
     now = signature(RateLimitMiddleware).parameters["monotonic"].default()
@@ -66,12 +66,12 @@ async def test_each_run_of_a_bulk_trigger_counts(api: AdminApi, client: httpx.As
     assert "counts as 2 triggers" in refused.json()["detail"]
     assert refused.headers["Retry-After"] == "12"
     assert await manual_runs(api) == 4
-    last = await client.post(f"/configs/{ids[0]}/trigger")  # the refused request took nothing
+    last = await client.post(f"/configs/{ids[0]}/trigger")  # the refused request cost nothing
     assert (last.status_code, left(last)) == (202, '"triggers";r=0')
     assert await manual_runs(api) == 5
 
 
-async def test_more_than_a_minute_allows_is_done_when_nothing_was_used_and_then_waited_for(
+async def test_a_trigger_above_the_limit_is_done_if_the_quota_is_full_and_delays_the_next(
     api: AdminApi, client: httpx.AsyncClient
 ) -> None:
     ids = await make(client, 8)
@@ -79,7 +79,7 @@ async def test_more_than_a_minute_allows_is_done_when_nothing_was_used_and_then_
     assert await manual_runs(api) == 8
     refused = await client.post(f"/configs/{ids[0]}/trigger")
     assert refused.status_code == 429
-    assert refused.headers["Retry-After"] == "48"  # 3 more than there were, and then this one, at 5 per minute
+    assert refused.headers["Retry-After"] == "48"  # 3 above the limit and this one, at 5 per minute
 
 
 async def test_a_dry_run_counts_once(api: AdminApi, client: httpx.AsyncClient) -> None:
@@ -87,23 +87,19 @@ async def test_a_dry_run_counts_once(api: AdminApi, client: httpx.AsyncClient) -
     assert left(await trigger(client, ids, dry_run=True)) == '"triggers";r=4'
 
 
-async def test_a_refusal_by_the_limit_is_not_kept_for_an_idempotency_key(
-    api: AdminApi, client: httpx.AsyncClient
-) -> None:
+async def test_a_429_response_is_not_stored_for_an_idempotency_key(api: AdminApi, client: httpx.AsyncClient) -> None:
     ids = await make(client, 5)
     key = {"Idempotency-Key": "all-of-them"}
     assert (await trigger(client, ids[:1])).status_code == 200
     assert (await trigger(client, ids, headers=key)).status_code == 429
-    asked_again = await trigger(client, ids, headers=key)
-    assert (asked_again.status_code, "Idempotent-Replayed" in asked_again.headers) == (429, False)
+    repeated = await trigger(client, ids, headers=key)
+    assert (repeated.status_code, "Idempotent-Replayed" in repeated.headers) == (429, False)
     assert (await trigger(client, ids[:2], headers={"Idempotency-Key": "two"})).status_code == 200
     replayed = await trigger(client, ids[:2], headers={"Idempotency-Key": "two"})
-    assert (replayed.status_code, left(replayed)) == (200, '"triggers";r=1')  # a repeated answer starts no runs
+    assert (replayed.status_code, left(replayed)) == (200, '"triggers";r=1')  # a stored response starts no runs
 
 
-async def test_configs_that_are_created_or_enabled_together_count_each(
-    api: AdminApi, client: httpx.AsyncClient
-) -> None:
+async def test_each_config_that_is_created_or_enabled_in_bulk_counts(api: AdminApi, client: httpx.AsyncClient) -> None:
     made = await client.post("/configs/bulk/create", json=some(10, enabled=False))
     assert left(made) == '"requests";r=20'
     enabled = await client.post("/configs/bulk/enable", json={"select": {"symbol": "*"}})
@@ -113,12 +109,10 @@ async def test_configs_that_are_created_or_enabled_together_count_each(
     refused = await client.post("/configs/bulk/create", json=some(15, timeframes=["5m"]))
     assert (refused.status_code, await rows(api, configs)) == (429, 10)
     disabled = await client.post("/configs/bulk/disable", json={"select": {"symbol": "*"}})
-    assert left(disabled) == '"requests";r=8'  # stops runs, and starts none
+    assert left(disabled) == '"requests";r=8'  # disabling starts no runs
 
 
-async def test_configs_of_an_applied_file_count_each_that_is_created_or_enabled(
-    api: AdminApi, client: httpx.AsyncClient
-) -> None:
+async def test_each_config_that_a_manifest_creates_or_enables_counts(api: AdminApi, client: httpx.AsyncClient) -> None:
     async def apply(**change: Any) -> httpx.Response:
         wanted = some(10)["configs"]
         wanted[0] |= change
