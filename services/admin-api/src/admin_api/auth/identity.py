@@ -29,7 +29,7 @@ Reason = Literal[
 """Why authentication failed: a metric label, also stored in the audit log."""
 
 
-class Unauthorized(ApiError):  # noqa: N818 -- these name what is the case
+class Unauthorized(ApiError):  # noqa: N818 -- these names state the problem
     """No valid credential. `identity` is set if the secret was right, for example of an expired token.
 
     `counts_as_failed_login`: the credential may be a guess, so the limit of failed logins counts it.
