@@ -144,13 +144,13 @@ async def test_rows_that_come_and_go_meanwhile_neither_repeat_nor_hide_one(
 @pytest.mark.parametrize(
     ("params", "pointer", "said"),
     [
-        ({"cursor": "x"}, "#/cursor", "take the one in the Link header"),
-        ({"cursor": ""}, "#/cursor", "take the one in the Link header"),
+        ({"cursor": "x"}, "#/cursor", "use the cursor in the Link header"),
+        ({"cursor": ""}, "#/cursor", "use the cursor in the Link header"),
         ({"cursor": "x" * 1001}, "#/cursor", "1000"),
         ({"cursor": "THEIRS"}, "#/cursor", "other filters or another sorting"),
         ({"cursor": "OURS", "sort": "started_at"}, "#/cursor", "other filters or another sorting"),
         ({"cursor": "OURS", "status": "failed"}, "#/cursor", "other filters or another sorting"),
-        ({"cursor": "OURS", "skip": "1"}, "#/skip", "leave it out"),
+        ({"cursor": "OURS", "skip": "1"}, "#/skip", "omit it"),
         ({"skip": "100001"}, "#/skip", "`cursor`"),
         ({"skip": str(10**30)}, "#/skip", "`cursor`"),
         ({"sort": "duration"}, "#/sort", "'-started_at' or 'started_at'"),
