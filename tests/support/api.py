@@ -1,4 +1,4 @@
-"""Talking to admin-api in tests, without a server in between."""
+"""Clients of admin-api for tests, without an HTTP server."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ BASE = "/api/v1/admin/data-collection"
 
 
 def client_of(api: AdminApi, token: str | None = TOKEN, base: str = BASE) -> httpx.AsyncClient:
-    """A client of the application. A bug answers 500, as it does when served, instead of surfacing in the client."""
+    """A client of the application. An unexpected error is a 500 response, as with a real server, and is not raised."""
     transport = httpx.ASGITransport(app=api.app, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
     return httpx.AsyncClient(transport=transport, base_url=f"http://api{base}", headers=headers)
@@ -23,7 +23,7 @@ def a_config(**overrides: Any) -> dict[str, Any]:
 
 
 async def created(client: httpx.AsyncClient, **overrides: Any) -> dict[str, Any]:
-    """A config, created and answered."""
+    """Creates a config and returns the response body."""
     answer = await client.post("/configs", json=a_config(**overrides))
     assert answer.status_code == 201, answer.text
     body: dict[str, Any] = answer.json()
@@ -31,7 +31,7 @@ async def created(client: httpx.AsyncClient, **overrides: Any) -> dict[str, Any]
 
 
 async def a_token(client: httpx.AsyncClient, role: str, **overrides: Any) -> dict[str, Any]:
-    """A token of this role, created and answered; its text is under `token`."""
+    """Creates a token with this role. The response body has its text in `token`."""
     answer = await client.post("/tokens", json={"name": f"a-{role}", "role": role} | overrides)
     assert answer.status_code == 201, answer.text
     body: dict[str, Any] = answer.json()

@@ -1,4 +1,4 @@
-"""An identity provider for tests: keys of its own, a server that publishes them, and any token one can think of."""
+"""An identity provider for tests: keys, a server that publishes them, and tokens with any claims."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ def a_key(kid: str = "first", kind: str = "EC") -> SigningKey:
 
 
 def a_jwt(key: SigningKey, *, now: datetime | None = None, header: dict[str, Any] | None = None, **claims: Any) -> str:
-    """A token that is accepted as it stands; None takes a claim or a part of the header away."""
+    """A valid token. `claims` and `header` replace parts of it; the value None removes a part."""
     seconds = int((now or datetime.now(UTC)).timestamp())
     algorithm = {"RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"}.get(key.key_type, "HS256")
     whole_header = {"alg": algorithm, "kid": key.kid, "typ": "at+jwt"} | (header or {})
@@ -44,7 +44,7 @@ def a_jwt(key: SigningKey, *, now: datetime | None = None, header: dict[str, Any
         "roles": ["markets-operators"],
     } | claims
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SecurityWarning)  # about the name EdDSA, which providers use
+        warnings.simplefilter("ignore", SecurityWarning)  # joserfc warns about the name EdDSA, which providers use
         return jwt.encode(
             {name: value for name, value in whole_header.items() if value is not None},
             {name: value for name, value in whole.items() if value is not None},
@@ -56,21 +56,21 @@ def a_jwt(key: SigningKey, *, now: datetime | None = None, header: dict[str, Any
 
 @dataclass
 class KeyServer:
-    """Publishes `keys`, or answers whatever else is set. `asked` counts."""
+    """Publishes `keys`, or sends the configured status, body and headers. `requests` counts the requests."""
 
     keys: list[SigningKey] = field(default_factory=list)
     status: int = 200
     body: bytes | None = None
     headers: dict[str, str] = field(default_factory=dict)
     hang: asyncio.Event | None = None
-    """Answers are held back until it is set."""
-    asked: int = 0
+    """Responses wait until this event is set."""
+    requests: int = 0
     url: str = ""
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await reader.readuntil(b"\r\n\r\n")
-            self.asked += 1
+            self.requests += 1
             if self.hang is not None:
                 await self.hang.wait()
             document = {"keys": [key.as_dict(private=False) for key in self.keys]}

@@ -1,6 +1,4 @@
-"""Requests that no honest client sends, by the thousand. None of them may be obeyed: each that would change something
-has at least one fault for which it must be refused.
-"""
+"""Generates malformed requests. Each request that would change something has a fault for which it must be refused."""
 
 import base64
 import json
@@ -14,10 +12,10 @@ from support.api import BASE, TOKEN, a_config
 
 Headers = list[tuple[bytes, bytes]]
 
-_NOBODY = 10**15
-"""An id that nothing has."""
+_UNKNOWN_ID = 10**15
+"""An id that does not exist."""
 _READS = (
-    *("/configs", "/configs/1", f"/configs/{_NOBODY}", "/configs/export", "/execution-logs", "/execution-logs/1"),
+    *("/configs", "/configs/1", f"/configs/{_UNKNOWN_ID}", "/configs/export", "/execution-logs", "/execution-logs/1"),
     *("/stats", "/status", "/candles", "/series", "/reports/top-symbols", "/reports/recent-failures"),
     *("/reports/exchanges", "/events", "/me", "/tokens", "/audit-log"),
 )
@@ -28,7 +26,7 @@ _CHANGES_OF_ONE = (
 _WITH_A_BODY = (
     *(("POST", "/configs"), ("PUT", "/configs/1"), ("POST", "/configs/apply"), ("POST", "/tokens")),
     *(("POST", f"/configs/bulk/{verb}") for verb in ("create", "enable", "disable", "trigger", "delete")),
-    ("POST", f"/tokens/{_NOBODY}/rotate"),
+    ("POST", f"/tokens/{_UNKNOWN_ID}/rotate"),
 )
 _PARAMETERS = (
     *("skip", "limit", "sort", "cursor", "enabled", "exchange", "symbol", "status", "config_id", "run_id", "hours"),
@@ -39,7 +37,7 @@ _LAST = "\u00e9\u00ff\u0080 \t\"'\\;,=%&#<>{}[]()*"
 
 @dataclass(frozen=True)
 class Raw:
-    """A request as a server hands it to an application: bytes that nobody has looked at."""
+    """A request as bytes, without any validation."""
 
     method: str
     path: bytes
@@ -49,7 +47,7 @@ class Raw:
 
 
 class Malformed:
-    """The same requests for the same seed. `tokens` are credentials that are nearly right: revoked or forged."""
+    """Generates the same requests for the same seed. `tokens` are almost valid credentials: revoked or forged."""
 
     def __init__(self, seed: int, tokens: Sequence[str]) -> None:
         self._random = random.Random(seed)
@@ -61,7 +59,7 @@ class Malformed:
     def request(self) -> Raw:
         return self._random.choice(self._kinds)()
 
-    # The kinds, each with its own fault
+    # One method per kind of request
 
     def _credential(self) -> Raw:
         pick = self._random
@@ -74,7 +72,7 @@ class Malformed:
         content, body = self._bytes_of_a_body()
         if self._random.random() < 0.1:
             content = self._random.choice([b"", b"text/plain", b"application/xml", b"application/json; charset=\xff"])
-        return Raw(method, _below(path), b"", [_admitted(), (b"content-type", content)], body)
+        return Raw(method, _below(path), b"", [_valid_token(), (b"content-type", content)], body)
 
     def _query(self) -> Raw:
         pick = self._random
@@ -82,10 +80,10 @@ class Malformed:
         query = b"&".join(name.encode() + b"=" + _quoted(value) for name, value in pairs)
         if pick.random() < 0.2:
             query = pick.choice([b"%", b"%zz=%", b"cursor=%ff%fe", b"&&&=", b"\xff=\xfe", b"limit=%00", query * 50])
-        return Raw("GET", _below(pick.choice(_READS)), query, [_admitted()])
+        return Raw("GET", _below(pick.choice(_READS)), query, [_valid_token()])
 
     def _header(self) -> Raw:
-        """Of those that decide: on a change the precondition or the key cannot be read, or does not hold."""
+        """A wrong header. A changing request gets a malformed or wrong precondition or idempotency key."""
         pick = self._random
         junk = self._latin_1()
         harmless = [
@@ -94,7 +92,7 @@ class Malformed:
             if pick.random() < 0.3
         ]
         if pick.random() < 0.5:
-            return Raw("GET", _below(pick.choice(_READS)), b"", [_admitted(), *harmless, (b"if-none-match", junk)])
+            return Raw("GET", _below(pick.choice(_READS)), b"", [_valid_token(), *harmless, (b"if-none-match", junk)])
         method, path = pick.choice(_CHANGES_OF_ONE)
         wrong = pick.choice([b"", b"1", b"'1'", b'"999"', b'"1', b'W/"1"', b'"1",,', junk + b"!", b"**", b'"' * 5000])
         faults = [(b"if-match", wrong)]
@@ -105,7 +103,7 @@ class Malformed:
         )
         content = [(b"content-type", b"application/json")]
         return Raw(
-            method, _below(path), b"", [_admitted(), *harmless, *faults, *content, *length], b'{"enabled": true}'
+            method, _below(path), b"", [_valid_token(), *harmless, *faults, *content, *length], b'{"enabled": true}'
         )
 
     def _path(self) -> Raw:
@@ -124,15 +122,15 @@ class Malformed:
             path = pick.choice(
                 [b"/", b"//", b"/api", b"/API/v1", path.upper(), path + b"/", path * 20, b"/docs/../api"]
             )
-        return Raw(pick.choice(["GET", "POST", "PUT", "DELETE", "HEAD"]), path, b"", [_admitted()], b"{}")
+        return Raw(pick.choice(["GET", "POST", "PUT", "DELETE", "HEAD"]), path, b"", [_valid_token()], b"{}")
 
     def _method(self) -> Raw:
         method = self._random.choice(
             ["PATCH", "TRACE", "CONNECT", "OPTIONS", "PROPFIND", "get", "QUERY", "", "G\xcbT", "A" * 500]
         )
-        return Raw(method, _below(self._random.choice(_READS)), b"", [_admitted()], self._value())
+        return Raw(method, _below(self._random.choice(_READS)), b"", [_valid_token()], self._value())
 
-    # Their parts
+    # The parts of requests
 
     def _wrong_token(self) -> Headers:
         pick = self._random
@@ -159,7 +157,7 @@ class Malformed:
         return [(b"authorization", self._random.choice(choices))]
 
     def _several_tokens(self) -> Headers:
-        return [_admitted()] * self._random.randint(2, 5)
+        return [_valid_token()] * self._random.randint(2, 5)
 
     def _wrong_cookie(self) -> Headers:
         name = self._random.choice([b"candlekeep-session", b"__Host-candlekeep", b"x"])
@@ -181,7 +179,7 @@ class Malformed:
         return b"application/json", json.dumps(body).encode()
 
     def _wrong_value(self, depth: int) -> Any:
-        """Any JSON that is no object with the fields of a body."""
+        """Any JSON except an object with the fields of a request body."""
         pick = self._random
         simple: list[Any] = [
             None,
@@ -226,14 +224,14 @@ class Malformed:
         return pick.choice(known)
 
     def _latin_1(self) -> bytes:
-        """What a header may hold: no line breaks and no NUL, which no server lets through."""
+        """Characters that a header may contain: no line breaks and no NUL, which servers refuse."""
         pick = self._random
         return "".join(pick.choice(string.printable[:94] + _LAST) for _ in range(pick.choice([1, 5, 80, 3000]))).encode(
             "latin-1"
         )
 
 
-def _admitted() -> tuple[bytes, bytes]:
+def _valid_token() -> tuple[bytes, bytes]:
     return b"authorization", b"Bearer " + TOKEN.encode()
 
 

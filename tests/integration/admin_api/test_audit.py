@@ -1,4 +1,4 @@
-"""The audit log: what was done and what was refused, added to and never changed, without secrets."""
+"""The audit log: entries of changes and refused requests, append-only, without secrets."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,13 +27,15 @@ async def entries(client: httpx.AsyncClient, **filters: Any) -> list[dict[str, A
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE audit_log SET actor = 'nobody'",
+        "UPDATE audit_log SET actor = 'other'",
         "DELETE FROM audit_log",
         "TRUNCATE audit_log",
-        "UPDATE audit_log SET actor = 'nobody' WHERE false",
+        "UPDATE audit_log SET actor = 'other' WHERE false",
     ],
 )
-async def test_rows_are_only_ever_added(client: httpx.AsyncClient, database_url: str, statement: str) -> None:
+async def test_rows_of_the_audit_log_cannot_be_changed_or_deleted(
+    client: httpx.AsyncClient, database_url: str, statement: str
+) -> None:
     await created(client)
     connection = await asyncpg.connect(database_url)
     try:
@@ -44,7 +46,7 @@ async def test_rows_are_only_ever_added(client: httpx.AsyncClient, database_url:
     assert len(await entries(client)) == 1
 
 
-async def test_what_a_role_may_not_do_is_recorded_as_refused(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_a_request_that_the_role_does_not_allow_is_recorded(api: AdminApi, client: httpx.AsyncClient) -> None:
     config = await created(client)
     token = await a_token(client, "viewer", name="reader")
     async with client_of(api, token["token"]) as reader:
@@ -65,15 +67,17 @@ async def test_what_a_role_may_not_do_is_recorded_as_refused(api: AdminApi, clie
     assert (await client.get(f"/configs/{config['id']}")).status_code == 200
 
 
-async def test_a_wrong_credential_is_recorded_by_what_is_known_of_it(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_a_refused_credential_is_recorded_with_its_owner_if_known(
+    api: AdminApi, client: httpx.AsyncClient
+) -> None:
     old = await a_token(client, "admin", name="old-ci")
     await client.delete(f"/tokens/{old['id']}")
     stranger = mint().text
     for wrong in (old["token"], stranger, "not-a-token-at-all"):
         async with client_of(api, wrong) as caller:
             assert (await caller.post("/configs", json=a_config())).status_code == 401
-    async with client_of(api, None) as nobody:
-        assert (await nobody.post("/configs", json=a_config())).status_code == 401
+    async with client_of(api, None) as anonymous:
+        assert (await anonymous.post("/configs", json=a_config())).status_code == 401
     refused = await entries(client, outcome="refused")
     assert [(each["actor"], each["actor_kind"], each["after"]["reason"]) for each in refused] == [
         ("anonymous", "anonymous", "malformed"),
@@ -95,14 +99,14 @@ async def test_a_failed_precondition_is_recorded(client: httpx.AsyncClient) -> N
     assert (entry["action"], entry["outcome"], entry["after"]["reason"]) == ("config.update", "refused", "precondition")
 
 
-async def test_faults_of_form_are_not_recorded(client: httpx.AsyncClient) -> None:
+async def test_invalid_requests_are_not_recorded(client: httpx.AsyncClient) -> None:
     await client.post("/configs", json={})
     await client.get("/configs/4711")
     await client.get("/nothing")
     assert await entries(client) == []
 
 
-async def test_trying_without_end_does_not_fill_the_log(a_setting: Any) -> None:
+async def test_many_refused_requests_do_not_fill_the_audit_log(a_setting: Any) -> None:
     api = build_api(a_setting(failed_logins_per_minute=100_000))
     async with client_of(api, "wrong") as caller:
         assert {(await caller.get("/me")).status_code for _ in range(200)} == {401}
@@ -114,7 +118,7 @@ async def test_trying_without_end_does_not_fill_the_log(a_setting: Any) -> None:
     await api.engine.dispose()
 
 
-async def test_a_path_of_any_kind_is_recorded_harmlessly(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_an_unusual_path_is_recorded_in_a_safe_form(api: AdminApi, client: httpx.AsyncClient) -> None:
     async with client_of(api, "wrong", base="") as caller:
         for path in ("/%00", "/%ff%fe", "/\u2028\u202e<script>", "/" + "x" * 5000):
             assert (await caller.get(path)).status_code == 401
@@ -123,8 +127,8 @@ async def test_a_path_of_any_kind_is_recorded_harmlessly(api: AdminApi, client: 
     assert all(entry["after"]["path"].isascii() and len(entry["after"]["path"]) <= 200 for entry in recorded)
 
 
-async def test_without_a_database_a_refusal_is_still_a_refusal(a_setting: Any) -> None:
-    api = build_api(a_setting(database_url=SecretStr("postgresql://nobody@127.0.0.1:1/nothing")))
+async def test_a_refusal_does_not_need_the_database(a_setting: Any) -> None:
+    api = build_api(a_setting(database_url=SecretStr("postgresql://user@127.0.0.1:1/nothing")))
     async with client_of(api, "wrong") as caller:
         assert (await caller.get("/me")).status_code == 401
         metrics = (await caller.get("http://api/metrics")).text
@@ -132,7 +136,7 @@ async def test_without_a_database_a_refusal_is_still_a_refusal(a_setting: Any) -
     await api.engine.dispose()
 
 
-async def test_the_log_can_be_searched(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_the_audit_log_has_filters(api: AdminApi, client: httpx.AsyncClient) -> None:
     config = await created(client)
     await client.put(f"/configs/{config['id']}", json={"interval_minutes": 5}, headers={"X-Request-ID": "mine"})
     await client.delete(f"/configs/{config['id']}")
@@ -160,14 +164,14 @@ async def test_the_log_can_be_searched(api: AdminApi, client: httpx.AsyncClient)
         assert (await client.get("/audit-log", params=bad)).status_code == 422, bad
 
 
-async def test_a_change_that_is_rolled_back_leaves_no_entry(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_a_change_that_is_rolled_back_has_no_entry(api: AdminApi, client: httpx.AsyncClient) -> None:
     await created(client)
     taken = await client.post("/configs", json=a_config())
     assert taken.status_code == 409
     assert len(await entries(client)) == 1
 
 
-async def test_entries_are_in_utc_and_in_the_order_they_were_written(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_entries_have_utc_times_and_are_listed_latest_first(api: AdminApi, client: httpx.AsyncClient) -> None:
     await created(client)
     await a_token(client, "viewer")
     async with api.engine.connect() as connection:

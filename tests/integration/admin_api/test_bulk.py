@@ -1,4 +1,4 @@
-"""Many configs in one request: each does or fails by itself, or all or none, and nothing more happens than is told."""
+"""Bulk operations on configs: each item succeeds or fails separately, or all or none. The response reports each."""
 
 import asyncio
 from typing import Any
@@ -17,7 +17,7 @@ TABLES = (configs, config_timeframes, outbox, audit_log)
 
 
 async def rows(api: AdminApi) -> list[int]:
-    """How many configs, claims, announcements and audit rows there are."""
+    """The number of rows per table: configs, claims, outbox and audit log."""
     async with api.engine.connect() as connection:
         counts = [await connection.scalar(sa.select(sa.func.count()).select_from(table)) for table in TABLES]
     return [count or 0 for count in counts]
@@ -49,7 +49,7 @@ MIXED = [
 ]
 
 
-async def test_create_many_does_what_it_can_and_says_why_it_cannot_do_the_rest(
+async def test_bulk_create_creates_the_valid_configs_and_reports_the_others(
     api: AdminApi, client: httpx.AsyncClient
 ) -> None:
     holder = await created(client, symbol="HELD/USDT", timeframes=["1m"])
@@ -71,13 +71,13 @@ async def test_create_many_does_what_it_can_and_says_why_it_cannot_do_the_rest(
     assert problems[5]["errors"][0]["pointer"] == "#/timeframes/1"
 
 
-async def test_an_item_that_fails_takes_nothing_from_the_ones_after_it(client: httpx.AsyncClient) -> None:
+async def test_a_failed_item_does_not_block_the_timeframes_of_later_items(client: httpx.AsyncClient) -> None:
     await created(client, timeframes=["1m"])
     wanted = [a_config(timeframes=["1m", "1h"]), a_config(timeframes=["1h"])]
     assert outcomes(await bulk(client, "create", configs=wanted)) == ["failed", "done"]
 
 
-async def test_all_or_nothing_is_409_with_what_failed_and_nothing_happened(
+async def test_an_atomic_request_with_a_failed_item_is_409_and_changes_nothing(
     api: AdminApi, client: httpx.AsyncClient
 ) -> None:
     await created(client, symbol="HELD/USDT", timeframes=["1m"])
@@ -92,9 +92,7 @@ async def test_all_or_nothing_is_409_with_what_failed_and_nothing_happened(
     assert outcomes(await bulk(client, "create", configs=fine, atomic=True)) == ["done", "done"]
 
 
-async def test_a_thousand_are_created_at_once_and_more_are_refused_with_the_number(
-    api: AdminApi, client: httpx.AsyncClient
-) -> None:
+async def test_bulk_create_accepts_1000_configs_and_refuses_more(api: AdminApi, client: httpx.AsyncClient) -> None:
     many = [a_config(symbol=f"C{n}/USDT", timeframes=["1m", "5m", "1h", "1d"]) for n in range(1001)]
     refused = await client.post("/configs/bulk/create", json={"configs": many})
     assert refused.status_code == 422
@@ -113,7 +111,7 @@ async def test_a_thousand_are_created_at_once_and_more_are_refused_with_the_numb
     assert (await rows(api))[:2] == [1, 2]
 
 
-async def test_filters_select_and_a_star_in_a_symbol_stands_for_anything(client: httpx.AsyncClient) -> None:
+async def test_filters_select_configs_and_a_star_matches_any_characters(client: httpx.AsyncClient) -> None:
     made = {}
     for symbol, exchange, enabled in (
         ("BTC/USDT", "binance", True),
@@ -125,18 +123,18 @@ async def test_filters_select_and_a_star_in_a_symbol_stands_for_anything(client:
     ):
         made[await config_id(client, symbol=symbol, exchange=exchange, enabled=enabled)] = (symbol, exchange)
 
-    async def chosen(**select: Any) -> list[tuple[str, str]]:
+    async def selected(**select: Any) -> list[tuple[str, str]]:
         result = await bulk(client, "trigger", select=select, dry_run=True)
         ids = [item["config_id"] for item in result["items"]]
         assert ids == sorted(ids)
         return [made[each] for each in ids]
 
-    assert await chosen(symbol="*") == list(made.values())
-    assert await chosen(symbol="BTC/USDT", exchange="kraken") == [("BTC/USDT", "kraken")]
-    assert await chosen(symbol="*/USDT", enabled=False) == [("BTC/USDT", "kraken"), ("ETH/USDT", "binance")]
-    assert await chosen(symbol="A_C*") == [("A_C/EUR", "binance")]
-    assert await chosen(symbol="A%C/*") == [("A%C/EUR", "binance")]
-    assert await chosen(exchange="nowhere") == []
+    assert await selected(symbol="*") == list(made.values())
+    assert await selected(symbol="BTC/USDT", exchange="kraken") == [("BTC/USDT", "kraken")]
+    assert await selected(symbol="*/USDT", enabled=False) == [("BTC/USDT", "kraken"), ("ETH/USDT", "binance")]
+    assert await selected(symbol="A_C*") == [("A_C/EUR", "binance")]
+    assert await selected(symbol="A%C/*") == [("A%C/EUR", "binance")]
+    assert await selected(exchange="nowhere") == []
 
 
 async def config_id(client: httpx.AsyncClient, **overrides: Any) -> int:
@@ -160,7 +158,7 @@ async def config_id(client: httpx.AsyncClient, **overrides: Any) -> int:
         {"simbol": "*"},
     ],
 )
-async def test_a_selection_of_nothing_or_nonsense_is_422(client: httpx.AsyncClient, select: dict[str, Any]) -> None:
+async def test_an_empty_or_invalid_selection_is_422(client: httpx.AsyncClient, select: dict[str, Any]) -> None:
     await created(client)
     for action in ("enable", "disable", "trigger", "delete"):
         answer = await client.post(f"/configs/bulk/{action}", json={"select": select})
@@ -169,7 +167,7 @@ async def test_a_selection_of_nothing_or_nonsense_is_422(client: httpx.AsyncClie
     assert len((await client.get("/configs")).json()) == 1
 
 
-async def test_switching_many_tells_the_changed_from_the_unchanged_and_the_missing(
+async def test_bulk_disable_reports_changed_unchanged_and_missing_configs(
     api: AdminApi, client: httpx.AsyncClient
 ) -> None:
     on, off = await created(client), await created(client, symbol="ETH/USDT", enabled=False)
@@ -192,7 +190,7 @@ async def test_switching_many_tells_the_changed_from_the_unchanged_and_the_missi
     assert outcomes(enabled) == ["done", "done"]
 
 
-async def test_many_triggers_each_answer_their_run(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_bulk_trigger_returns_a_run_id_for_each_config(api: AdminApi, client: httpx.AsyncClient) -> None:
     ids = [await config_id(client, symbol=f"{name}/USDT", enabled=False) for name in "ABC"]
     result = await bulk(client, "trigger", select={"ids": ids})
     run_ids = [item["run_id"] for item in result["items"]]
@@ -203,7 +201,7 @@ async def test_many_triggers_each_answer_their_run(api: AdminApi, client: httpx.
     assert [run_id.encode() in tick for run_id, tick in zip(run_ids, announced, strict=True)] == [True] * 3
 
 
-async def test_deleting_many_frees_their_timeframes_and_announces_each(
+async def test_bulk_delete_releases_the_timeframes_and_publishes_each_deletion(
     api: AdminApi, client: httpx.AsyncClient
 ) -> None:
     ids = [await config_id(client, symbol=f"{name}/USDT") for name in "ABC"]
@@ -214,7 +212,7 @@ async def test_deleting_many_frees_their_timeframes_and_announces_each(
     await created(client, symbol="A/USDT")
 
 
-async def test_sent_twice_with_a_key_it_is_done_once(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_a_repeated_bulk_request_with_a_key_is_done_once(api: AdminApi, client: httpx.AsyncClient) -> None:
     body, key = {"configs": MIXED}, {"Idempotency-Key": "bulk-1"}
     first, again = [await client.post("/configs/bulk/create", json=body, headers=key) for _ in range(2)]
     assert again.content == first.content
@@ -222,7 +220,7 @@ async def test_sent_twice_with_a_key_it_is_done_once(api: AdminApi, client: http
     assert (await rows(api))[0] == 3
 
 
-async def test_those_who_want_the_same_at_once_each_learn_what_they_got(
+async def test_concurrent_bulk_creates_of_the_same_configs_report_the_winner(
     api: AdminApi, client: httpx.AsyncClient
 ) -> None:
     wanted = [[a_config(symbol=f"C{n}/USDT") for n in order] for order in (range(20), range(19, -1, -1), range(10, 30))]
@@ -237,6 +235,6 @@ async def test_those_who_want_the_same_at_once_each_learn_what_they_got(
 
 
 @pytest.mark.parametrize(("method", "path"), [("PUT", "/configs/bulk/create"), ("GET", "/configs/bulk/enable")])
-async def test_these_paths_are_not_configs(client: httpx.AsyncClient, method: str, path: str) -> None:
+async def test_bulk_paths_are_not_config_ids(client: httpx.AsyncClient, method: str, path: str) -> None:
     answer = await client.request(method, path)
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")

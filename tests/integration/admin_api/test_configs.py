@@ -29,14 +29,14 @@ GUIDE_FIELDS = [
 
 
 async def announced(api: AdminApi) -> list[Any]:
-    """The outbox in order: (topic, key, event or None)."""
+    """The outbox in order, as tuples of topic, key, and event or None."""
     async with api.engine.connect() as connection:
         rows = (await connection.execute(sa.select(outbox).order_by(outbox.c.id))).all()
     topics = {CONFIG_CHANGES.name: CONFIG_CHANGES, TICKS.name: TICKS}
     return [(row.topic, row.key, decode(topics[row.topic], row.value) if row.value else None) for row in rows]
 
 
-async def test_create_answers_201_with_the_guides_fields_first_and_a_location(client: httpx.AsyncClient) -> None:
+async def test_create_returns_201_with_the_fields_of_the_guide_first_and_a_location(client: httpx.AsyncClient) -> None:
     answer = await client.post("/configs", json=a_config(description="Bitcoin"))
     body = answer.json()
     assert answer.status_code == 201
@@ -48,7 +48,7 @@ async def test_create_answers_201_with_the_guides_fields_first_and_a_location(cl
     assert (await client.get(f"/configs/{body['id']}")).json() == body
 
 
-async def test_create_announces_the_whole_config_in_the_same_transaction(
+async def test_create_publishes_the_whole_config_in_the_same_transaction(
     api: AdminApi, client: httpx.AsyncClient
 ) -> None:
     body = await created(client)
@@ -66,17 +66,17 @@ async def test_defaults_are_ten_minutes_enabled_and_no_description(client: httpx
 
 async def test_an_interval_below_five_is_accepted_with_a_warning(client: httpx.AsyncClient) -> None:
     body = await created(client, interval_minutes=4)
-    assert "5 or more is advised" in body["warnings"][0]
+    assert "5 or more is recommended" in body["warnings"][0]
     raised = await client.put(f"/configs/{body['id']}", json={"interval_minutes": 5})
     assert raised.json()["warnings"] == []
 
 
-async def test_symbols_are_kept_as_typed(client: httpx.AsyncClient) -> None:
+async def test_symbols_are_stored_unchanged(client: httpx.AsyncClient) -> None:
     for symbol in ("kPEPE/USDC:USDC", "币安人生/USDT"):
         assert (await created(client, symbol=symbol))["symbol"] == symbol
 
 
-async def test_update_changes_only_what_is_named_and_raises_the_version(
+async def test_update_changes_only_the_sent_fields_and_raises_the_version(
     api: AdminApi, client: httpx.AsyncClient
 ) -> None:
     before = await created(client, description="Bitcoin")
@@ -95,7 +95,7 @@ async def test_update_changes_only_what_is_named_and_raises_the_version(
 
 
 @pytest.mark.parametrize("changes", [{}, {"interval_minutes": 10}, {"timeframes": ["1m", "1h"], "enabled": True}])
-async def test_an_update_that_changes_nothing_announces_nothing(
+async def test_an_update_without_a_change_publishes_nothing(
     api: AdminApi, client: httpx.AsyncClient, changes: dict[str, Any]
 ) -> None:
     before = await created(client)
@@ -103,7 +103,7 @@ async def test_an_update_that_changes_nothing_announces_nothing(
     assert len(await announced(api)) == 1
 
 
-async def test_description_can_be_cleared_but_other_fields_not_nulled(client: httpx.AsyncClient) -> None:
+async def test_only_the_description_can_be_set_to_null(client: httpx.AsyncClient) -> None:
     config = await created(client, description="Bitcoin")
     path = f"/configs/{config['id']}"
     assert (await client.put(path, json={"description": None})).json()["description"] is None
@@ -112,14 +112,14 @@ async def test_description_can_be_cleared_but_other_fields_not_nulled(client: ht
     assert "enabled, symbol" in refused.json()["detail"]
 
 
-async def test_a_changed_exchange_must_offer_the_timeframes_kept(client: httpx.AsyncClient) -> None:
+async def test_a_new_exchange_must_offer_the_existing_timeframes(client: httpx.AsyncClient) -> None:
     config = await created(client, timeframes=["4h"])
     refused = await client.put(f"/configs/{config['id']}", json={"exchange": "coinbase"})
     assert refused.status_code == 422
     assert "1m, 5m, 15m, 30m, 1h, 2h, 6h, 1d" in refused.json()["detail"]
 
 
-async def test_enable_and_disable_are_idempotent_and_answer_the_config(
+async def test_enable_and_disable_are_idempotent_and_return_the_config(
     api: AdminApi, client: httpx.AsyncClient
 ) -> None:
     config = await created(client)
@@ -136,7 +136,7 @@ async def test_enable_and_disable_are_idempotent_and_answer_the_config(
     assert [event.config.enabled for _, _, event in await announced(api)] == [True, False, True]
 
 
-async def test_delete_answers_204_keeps_logs_and_announces_removal_then_tombstone(
+async def test_delete_returns_204_keeps_the_logs_and_publishes_the_removal_and_a_tombstone(
     api: AdminApi, client: httpx.AsyncClient, add_run: Any
 ) -> None:
     config = await created(client)
@@ -151,10 +151,10 @@ async def test_delete_answers_204_keeps_logs_and_announces_removal_then_tombston
     assert isinstance(removed, ConfigRemoved)
     assert (removed.config_id, removed.version) == (config["id"], 2)
     assert tombstone == ("config-changes", key, None)
-    await created(client)  # its timeframes are free again
+    await created(client)  # its timeframes are released
 
 
-async def test_trigger_answers_202_with_the_run_id_that_is_announced_also_when_disabled(
+async def test_trigger_returns_202_with_the_published_run_id_also_of_a_disabled_config(
     api: AdminApi, client: httpx.AsyncClient
 ) -> None:
     config = await created(client, enabled=False)
@@ -169,7 +169,7 @@ async def test_trigger_answers_202_with_the_run_id_that_is_announced_also_when_d
     assert tick.config.config_id == config["id"]
 
 
-async def test_a_timeframe_that_another_config_collects_is_409_naming_it(client: httpx.AsyncClient) -> None:
+async def test_a_timeframe_of_another_config_is_409_with_that_config(client: httpx.AsyncClient) -> None:
     first = await created(client, timeframes=["1m", "5m"])
     second = await created(client, timeframes=["1d"], interval_minutes=1440)
     refused = await client.post("/configs", json=a_config(timeframes=["1h", "1d", "1m"]))
@@ -188,7 +188,7 @@ async def test_the_same_timeframe_of_another_symbol_or_exchange_is_free(client: 
 
 
 @pytest.mark.parametrize("changes", [{"timeframes": ["1m", "1d"]}, {"symbol": "BTC/USDT", "exchange": "binance"}])
-async def test_an_update_onto_a_taken_timeframe_is_409_and_changes_nothing(
+async def test_an_update_to_a_taken_timeframe_is_409_and_changes_nothing(
     api: AdminApi, client: httpx.AsyncClient, changes: dict[str, Any]
 ) -> None:
     first = await created(client)
@@ -200,7 +200,7 @@ async def test_an_update_onto_a_taken_timeframe_is_409_and_changes_nothing(
     assert len(await announced(api)) == 2
 
 
-async def test_of_many_who_want_the_same_timeframe_at_once_one_gets_it(
+async def test_only_one_of_several_concurrent_creates_gets_a_timeframe(
     api: AdminApi, client: httpx.AsyncClient
 ) -> None:
     wanted = [a_config(timeframes=["1m", f"{hours}h"]) for hours in (1, 2, 4, 6, 8, 12)]
@@ -213,7 +213,7 @@ async def test_of_many_who_want_the_same_timeframe_at_once_one_gets_it(
     assert held == [winner, winner]
 
 
-async def test_concurrent_changes_of_one_config_are_announced_in_the_order_of_their_versions(
+async def test_concurrent_changes_of_a_config_are_published_in_the_order_of_its_versions(
     api: AdminApi, client: httpx.AsyncClient
 ) -> None:
     config = await created(client)
@@ -222,7 +222,7 @@ async def test_concurrent_changes_of_one_config_are_announced_in_the_order_of_th
     assert [event.config.version for _, _, event in await announced(api)] == list(range(1, 22))
 
 
-async def test_the_list_is_a_bare_array_by_id_with_filters_pages_and_the_total(client: httpx.AsyncClient) -> None:
+async def test_the_list_is_an_array_by_id_with_filters_pages_and_the_total(client: httpx.AsyncClient) -> None:
     for exchange, enabled in (("binance", True), ("kraken", True), ("kraken", False), ("okx", True)):
         symbol = f"{exchange.upper()}{enabled}/USDT"
         await created(client, exchange=exchange, enabled=enabled, symbol=symbol)

@@ -1,4 +1,4 @@
-"""JWTs of an identity provider, from its keys to the audit log."""
+"""Requests with JWTs of an identity provider: roles, sessions, limits and the audit log."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -40,7 +40,7 @@ async def api(a_setting: Any, provider: KeyServer) -> AsyncIterator[AdminApi]:
 
 
 def a_person_named_ann(subject: str) -> str:
-    """A token of one of several people who chose the same name."""
+    """A token of one of several callers with the same name."""
     return a_jwt(KEY, sub=subject, preferred_username="Ann", roles=["markets-admins"])
 
 
@@ -52,7 +52,7 @@ async def bearers(api: AdminApi, subject: str) -> AsyncIterator[httpx.AsyncClien
 
 @asynccontextmanager
 async def browsers(api: AdminApi, subject: str) -> AsyncIterator[httpx.AsyncClient]:
-    """With the cookie of the session that a token opened."""
+    """A client with the session cookie that the token opened."""
     async with client_of(api, token=None) as client:
         login = {"Authorization": f"Bearer {a_person_named_ann(subject)}"}
         assert (await client.post("/sessions", headers=login)).status_code == 201
@@ -64,7 +64,7 @@ callers = pytest.mark.parametrize("caller", [bearers, browsers])
 
 
 @callers
-async def test_people_of_one_name_do_not_share_answers_to_idempotency_keys(api: AdminApi, caller: Any) -> None:
+async def test_callers_with_the_same_name_do_not_share_idempotency_keys(api: AdminApi, caller: Any) -> None:
     key = {"Idempotency-Key": "first-config"}
     async with caller(api, "one") as one, caller(api, "two") as two:
         first = await one.post("/configs", json=a_config(), headers=key)
@@ -76,7 +76,7 @@ async def test_people_of_one_name_do_not_share_answers_to_idempotency_keys(api: 
 
 
 @callers
-async def test_people_of_one_name_do_not_share_rate_limits(api: AdminApi, caller: Any) -> None:
+async def test_callers_with_the_same_name_do_not_share_rate_limits(api: AdminApi, caller: Any) -> None:
     async with caller(api, "one") as one, caller(api, "two") as two:
         path = f"/configs/{(await created(one))['id']}/trigger"
         assert [(await one.post(path)).status_code for _ in range(3)] == [202, 202, 429]
@@ -84,7 +84,7 @@ async def test_people_of_one_name_do_not_share_rate_limits(api: AdminApi, caller
 
 
 @callers
-async def test_the_audit_log_tells_people_of_one_name_apart(api: AdminApi, caller: Any) -> None:
+async def test_the_audit_log_distinguishes_callers_with_the_same_name(api: AdminApi, caller: Any) -> None:
     async with caller(api, "one") as one, caller(api, "two") as two:
         await created(one)
         await created(two, symbol="ETH/USDT")
@@ -103,7 +103,7 @@ async def who(api: AdminApi, token: str) -> httpx.Response:
         return await caller.get("/me")
 
 
-async def test_a_jwt_is_let_in_with_the_role_that_its_claim_means(api: AdminApi, provider: KeyServer) -> None:
+async def test_a_jwt_is_accepted_with_the_role_of_its_claim(api: AdminApi, provider: KeyServer) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
     token = a_jwt(KEY, now=now, sub="ann")
     me = (await who(api, token)).json()
@@ -112,10 +112,10 @@ async def test_a_jwt_is_let_in_with_the_role_that_its_claim_means(api: AdminApi,
     async with client_of(api, token) as operator:
         assert (await operator.post("/configs", json=a_config())).status_code == 403
         assert (await operator.get("/configs")).status_code == 200
-    assert provider.asked == 1
+    assert provider.requests == 1
 
 
-async def test_refused_jwts_are_in_the_audit_log_by_reason(api: AdminApi) -> None:
+async def test_refused_jwts_are_in_the_audit_log_with_the_reason(api: AdminApi) -> None:
     hour_ago = datetime.now(UTC) - timedelta(hours=1)
     cases = [
         (a_jwt(KEY, now=hour_ago), 401, "expired"),
@@ -134,7 +134,7 @@ async def test_refused_jwts_are_in_the_audit_log_by_reason(api: AdminApi) -> Non
     assert refused[0]["subject"] == f"{ISSUER}#ann"
 
 
-async def test_a_provider_that_is_away_is_503_for_its_tokens_only(api: AdminApi, provider: KeyServer) -> None:
+async def test_an_unavailable_provider_is_503_only_for_its_own_tokens(api: AdminApi, provider: KeyServer) -> None:
     provider.status = 500
     refused = await who(api, a_jwt(KEY))
     assert (refused.status_code, refused.json()["type"]) == (
@@ -147,14 +147,14 @@ async def test_a_provider_that_is_away_is_503_for_its_tokens_only(api: AdminApi,
         assert 'candlekeep_api_jwks_fetches_total{outcome="failed"} 1.0' in (await anyone.get("/metrics")).text
 
 
-async def test_a_session_does_not_outlive_the_jwt_that_opened_it(api: AdminApi) -> None:
+async def test_a_session_ends_at_the_latest_with_the_jwt_that_opened_it(api: AdminApi) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
     async with client_of(api, a_jwt(KEY, now=now)) as browser:
         session = (await browser.post("/sessions")).json()
     assert datetime.fromisoformat(session["expires_at"]) == now + timedelta(minutes=5)
 
 
-async def test_without_a_provider_a_jwt_is_just_a_wrong_token(a_setting: Any) -> None:
+async def test_without_a_provider_a_jwt_is_refused(a_setting: Any) -> None:
     plain = build_api(a_setting())
     assert (await who(plain, a_jwt(KEY))).status_code == 401
     await plain.engine.dispose()

@@ -16,7 +16,7 @@ from admin_api.auth.tokens import TOKENS, TokenFilters
 from admin_api.candles.series import SERIES, SeriesFilters
 from admin_api.configs.listing import CONFIGS as CONFIGS_LIST
 from admin_api.configs.listing import ConfigFilters
-from admin_api.http.pagination import Listing, PageQuery, explain, page_of, select_page, walk_along_indexes
+from admin_api.http.pagination import Listing, PageQuery, explain, force_index_scans, page_of, select_page
 from admin_api.runs.queries import RUNS, RunFilters
 from admin_api.runs.reports import FAILURES
 from store.tables import series
@@ -144,13 +144,13 @@ async def test_rows_that_come_and_go_meanwhile_neither_repeat_nor_hide_one(
 @pytest.mark.parametrize(
     ("params", "pointer", "said"),
     [
-        ({"cursor": "x"}, "#/cursor", "take the one in the Link header"),
-        ({"cursor": ""}, "#/cursor", "take the one in the Link header"),
+        ({"cursor": "x"}, "#/cursor", "use the cursor in the Link header"),
+        ({"cursor": ""}, "#/cursor", "use the cursor in the Link header"),
         ({"cursor": "x" * 1001}, "#/cursor", "1000"),
         ({"cursor": "THEIRS"}, "#/cursor", "other filters or another sorting"),
         ({"cursor": "OURS", "sort": "started_at"}, "#/cursor", "other filters or another sorting"),
         ({"cursor": "OURS", "status": "failed"}, "#/cursor", "other filters or another sorting"),
-        ({"cursor": "OURS", "skip": "1"}, "#/skip", "leave it out"),
+        ({"cursor": "OURS", "skip": "1"}, "#/skip", "omit it"),
         ({"skip": "100001"}, "#/skip", "`cursor`"),
         ({"skip": str(10**30)}, "#/skip", "`cursor`"),
         ({"sort": "duration"}, "#/sort", "'-started_at' or 'started_at'"),
@@ -202,7 +202,7 @@ async def test_what_a_config_list_cannot_be_sorted_by_is_refused_naming_what_it_
 async def test_every_sorting_of_configs_and_series_is_carried_by_an_index(api: AdminApi) -> None:
     lists: list[tuple[Listing, type[ConfigFilters | SeriesFilters]]] = [(CONFIGS_LIST, ConfigFilters), (SERIES, SeriesFilters)]  # fmt: skip  # noqa: E501
     async with api.engine.connect() as connection:
-        await walk_along_indexes(connection)
+        await force_index_scans(connection)
         for listing, model in lists:
             for sort in (*listing.orders, *(f"-{name}" for name in listing.orders)):
                 query = model.model_validate({"sort": sort})
@@ -302,7 +302,7 @@ def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
 async def test_every_filter_and_every_two_walk_along_an_index_in_its_order(api: AdminApi) -> None:
     await add_many(api, 20_000)
     async with api.engine.connect() as connection:
-        await walk_along_indexes(connection)
+        await force_index_scans(connection)
         for asked in [{}, *({name: value} for name, value in FILTERS.items()), *PAIRS]:
             for sort in ("started_at", "-started_at"):
                 filters = RunFilters.model_validate({**asked, "sort": sort})

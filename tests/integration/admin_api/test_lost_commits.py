@@ -1,4 +1,4 @@
-"""What a caller is told when Postgres fails at COMMIT, or ends a deadlock."""
+"""Responses when Postgres fails at COMMIT or rolls back because of a deadlock."""
 
 import asyncio
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _DIE = "SELECT pg_terminate_backend(pg_backend_pid())"
 
 @contextmanager
 def the_next_commit(api: AdminApi, *statements: str) -> Iterator[None]:
-    """Run these statements on the connection in place of its COMMIT, the first time that one commits."""
+    """Run these statements instead of the next COMMIT of any connection."""
     left = [statements]
 
     def at_commit(connection: sa.Connection) -> None:
@@ -44,7 +44,7 @@ def kind(answer: httpx.Response) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("stored", [True, False])
-async def test_a_lost_answer_to_commit_is_told_as_unknown_and_a_repetition_with_the_key_is_done_once(
+async def test_an_unconfirmed_commit_is_outcome_unknown_and_a_repetition_with_the_key_is_done_once(
     api: AdminApi, client: httpx.AsyncClient, *, stored: bool
 ) -> None:
     with the_next_commit(api, *(["COMMIT"] if stored else []), _DIE):
@@ -71,7 +71,7 @@ async def test_a_lost_answer_to_commit_is_told_as_unknown_and_a_repetition_with_
         ("POST", "/sessions", None),
     ],
 )
-async def test_every_change_tells_a_lost_commit_as_unknown(
+async def test_every_change_reports_an_unconfirmed_commit_as_outcome_unknown(
     api: AdminApi, client: httpx.AsyncClient, method: str, path: str, body: Any
 ) -> None:
     config = await created(client)
@@ -80,7 +80,7 @@ async def test_every_change_tells_a_lost_commit_as_unknown(
     assert kind(answer) == (503, "outcome-unknown")
 
 
-async def test_reading_commits_nothing_so_its_outcome_is_always_known(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_read_requests_do_not_commit(api: AdminApi, client: httpx.AsyncClient) -> None:
     await created(client)
     commits: list[object] = []
     sa.event.listen(api.engine.sync_engine, "commit", commits.append)
@@ -89,31 +89,32 @@ async def test_reading_commits_nothing_so_its_outcome_is_always_known(api: Admin
     assert commits == []
 
 
-async def test_the_victim_of_a_deadlock_is_done_again(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_the_victim_of_a_deadlock_is_repeated(api: AdminApi, client: httpx.AsyncClient) -> None:
     first, second = await created(client), await created(client, symbol="ETH/USDT")
     lock = "SELECT FROM data_collection_configs WHERE id = {} FOR UPDATE"
     both = {"select": {"ids": [first["id"], second["id"]]}}
-    async with api.engine.connect() as other, api.engine.connect() as looking:
-        # The one whose timeout ends first is the victim. Postgres looks once: the other must wait by then.
+    async with api.engine.connect() as other, api.engine.connect() as observer:
+        # The transaction with the shorter timeout is the victim. Postgres checks only once, so the other one must
+        # already wait at that time.
         await other.exec_driver_sql("SET LOCAL deadlock_timeout = '10s'")
         sa.event.listen(
             api.engine.sync_engine, "begin", lambda begun: begun.exec_driver_sql("SET LOCAL deadlock_timeout = '2s'")
         )
         await other.exec_driver_sql(lock.format(second["id"]))
-        asked = asyncio.create_task(client.post("/configs/bulk/disable", json=both))
+        request = asyncio.create_task(client.post("/configs/bulk/disable", json=both))
 
         async def waits() -> bool:
-            return bool(await looking.scalar(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+            return bool(await observer.scalar(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
 
         await eventually(waits, within=10)
         await other.exec_driver_sql(lock.format(first["id"]))
         await other.rollback()
-        answer = await asked
+        answer = await request
     assert answer.status_code == 200, answer.text
     assert answer.json()["summary"]["done"] == 2
 
 
-async def test_a_conflict_that_comes_again_is_told_as_one(api: AdminApi) -> None:
+async def test_a_second_conflict_is_reported_as_a_write_conflict(api: AdminApi) -> None:
     rolled_back = "DO $$ BEGIN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01'; END $$"
     times: list[object] = []
 
@@ -126,11 +127,11 @@ async def test_a_conflict_that_comes_again_is_told_as_one(api: AdminApi) -> None
         sa.event.listen(api.engine.sync_engine, "begin", at_begin)
         answer = await client.put("/configs/1", json={"enabled": False})
     assert kind(answer) == (503, "write-conflict")
-    assert "does not answer" not in answer.text
+    assert "not available" not in answer.text
     assert len(times) == 2
 
 
-async def test_a_constraint_that_fails_at_commit_is_not_unknown(api: AdminApi) -> None:
+async def test_a_constraint_that_fails_at_commit_is_not_outcome_unknown(api: AdminApi) -> None:
     async def violate() -> None:
         async with transaction(api.engine) as connection:
             await connection.exec_driver_sql(

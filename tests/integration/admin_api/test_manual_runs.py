@@ -1,6 +1,6 @@
-"""When a trigger gets a run of its own, when it joins one that waits, and when the tick leaves.
+"""Triggers of manual runs: new runs, joined runs, and the release of their ticks.
 
-No relay, collector or log-writer is there: the outbox shows what leaves, and the tests write the run log.
+No relay, collector or log-writer runs here. The tests read released ticks from the outbox and write the run log.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ Settings = Callable[..., Any]
 
 @pytest.fixture
 async def config(api: AdminApi, client: httpx.AsyncClient) -> dict[str, Any]:
-    """A config that was created a while ago: no initial run is to come."""
+    """A config that is one minute old, so no initial run is expected."""
     made = await created(client)
     async with api.engine.begin() as connection:
         await connection.execute(sa.update(configs).values(updated_at=configs.c.updated_at - timedelta(minutes=1)))
@@ -38,8 +38,8 @@ async def config(api: AdminApi, client: httpx.AsyncClient) -> dict[str, Any]:
 
 @pytest.fixture
 async def running(add_run: AddRun, config: dict[str, Any]) -> int:
-    """A run of that config that is going on; the id of its row."""
-    return await add_run(**going_on(config))
+    """A run of that config that is in progress. Returns the id of its row."""
+    return await add_run(**in_progress(config))
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ async def other_instance(a_setting: Settings) -> AsyncIterator[httpx.AsyncClient
     await made.engine.dispose()
 
 
-def going_on(config: dict[str, Any]) -> dict[str, Any]:
+def in_progress(config: dict[str, Any]) -> dict[str, Any]:
     now = datetime.now(UTC)
     return {
         "config_id": config["id"],
@@ -88,7 +88,7 @@ async def release(api: AdminApi, after: timedelta = timedelta()) -> None:
     await api.releaser.release_once(datetime.now(UTC) + after)
 
 
-async def test_a_trigger_of_an_idle_config_leaves_at_once(
+async def test_a_trigger_of_an_idle_config_is_released_at_once(
     api: AdminApi, client: httpx.AsyncClient, config: dict[str, Any]
 ) -> None:
     assert await released(api) == []
@@ -96,7 +96,7 @@ async def test_a_trigger_of_an_idle_config_leaves_at_once(
     assert await released(api) == [run_id]
 
 
-async def test_triggers_that_wait_for_a_run_are_one_run_which_leaves_when_that_run_has_ended(
+async def test_triggers_during_a_run_join_one_run_that_is_released_after_it(
     api: AdminApi,
     client: httpx.AsyncClient,
     other_instance: httpx.AsyncClient,
@@ -113,7 +113,7 @@ async def test_triggers_that_wait_for_a_run_are_one_run_which_leaves_when_that_r
     assert await released(api) == [first]
 
 
-async def test_a_trigger_after_the_release_is_a_new_run_though_the_log_does_not_know_of_the_first_yet(
+async def test_a_trigger_after_the_release_gets_a_new_run_although_the_first_is_not_logged(
     api: AdminApi, client: httpx.AsyncClient, config: dict[str, Any], add_run: AddRun
 ) -> None:
     first = await trigger(client, config)
@@ -127,11 +127,11 @@ async def test_a_trigger_after_the_release_is_a_new_run_though_the_log_does_not_
     assert await released(api) == [first, second]
     async with api.engine.begin() as connection:
         left = (await connection.execute(sa.select(manual_runs.c.run_id))).scalars().all()
-    assert [str(run_id) for run_id in left] == [second], "the run that ended is not kept"
+    assert [str(run_id) for run_id in left] == [second], "the run that ended is deleted"
 
 
 @pytest.mark.parametrize("busy", [True, False])
-async def test_twenty_triggers_at_once_at_two_instances(
+async def test_concurrent_triggers_at_two_instances_join_one_run(
     api: AdminApi,
     client: httpx.AsyncClient,
     other_instance: httpx.AsyncClient,
@@ -139,26 +139,26 @@ async def test_twenty_triggers_at_once_at_two_instances(
     add_run: AddRun,
     busy: bool,
 ) -> None:
-    """One run where all wait. Where none is going on: the first begins, and the others wait for it together."""
+    """If a run is in progress, all triggers join one run. Otherwise the first starts at once and the others join."""
     if busy:
-        await add_run(**going_on(config))
+        await add_run(**in_progress(config))
     run_ids = await asyncio.gather(*(trigger((client, other_instance)[n % 2], config) for n in range(20)))
     assert len(set(run_ids)) == (1 if busy else 2)
     assert len(await released(api)) == (0 if busy else 1)
 
 
-async def test_no_trigger_is_told_of_a_run_that_was_released_before_it(
+async def test_no_trigger_gets_the_id_of_a_run_that_was_released_before_it(
     api: AdminApi, client: httpx.AsyncClient, config: dict[str, Any], add_run: AddRun
 ) -> None:
-    """Triggers race with releases. A run may start once it is released, so no trigger after that may get its id."""
-    asked: list[tuple[datetime, str]] = []
+    """Triggers race with releases. A released run may already have started, so no later trigger may get its id."""
+    requested: list[tuple[datetime, str]] = []
     seen_at: dict[str, datetime] = {}
     done = asyncio.Event()
 
-    async def ask() -> None:
+    async def request_triggers() -> None:
         for _ in range(15):
             at = datetime.now(UTC)
-            asked.append((at, await trigger(client, config)))
+            requested.append((at, await trigger(client, config)))
 
     async def run_and_release() -> None:
         while not done.is_set():
@@ -169,20 +169,20 @@ async def test_no_trigger_is_told_of_a_run_that_was_released_before_it(
             await release(api)
 
     running = asyncio.create_task(run_and_release())
-    await asyncio.gather(*(ask() for _ in range(4)))
+    await asyncio.gather(*(request_triggers() for _ in range(4)))
     done.set()
     await running
     assert len(seen_at) > 2
-    assert all(at <= seen_at.get(run_id, at) for at, run_id in asked)
+    assert all(at <= seen_at.get(run_id, at) for at, run_id in requested)
 
 
-async def test_a_run_that_began_after_the_trigger_does_not_hold_it(
+async def test_a_run_that_started_after_the_trigger_does_not_hold_it(
     api: AdminApi, client: httpx.AsyncClient, config: dict[str, Any], running: int, add_run: AddRun
 ) -> None:
-    """The collector lets it wait for that one. Else a config whose runs follow each other would never be free."""
+    """The collector makes it wait for that run. Otherwise a config with frequent runs would hold it forever."""
     run_id = await trigger(client, config)
     await end(api, running)
-    await add_run(**going_on(config) | {"started_at": datetime.now(UTC)})
+    await add_run(**in_progress(config) | {"started_at": datetime.now(UTC)})
     await release(api)
     assert await released(api) == [run_id]
 
@@ -190,13 +190,13 @@ async def test_a_run_that_began_after_the_trigger_does_not_hold_it(
 async def test_a_run_past_its_deadline_holds_nothing(
     api: AdminApi, client: httpx.AsyncClient, config: dict[str, Any], add_run: AddRun
 ) -> None:
-    await add_run(**going_on(config) | {"deadline_at": datetime.now(UTC) - timedelta(seconds=1)})
+    await add_run(**in_progress(config) | {"deadline_at": datetime.now(UTC) - timedelta(seconds=1)})
     assert await released(api) == []
     run_id = await trigger(client, config)
     assert await released(api) == [run_id]
 
 
-async def test_a_trigger_right_after_the_config_was_made_waits_for_the_initial_run(
+async def test_a_trigger_of_a_new_config_waits_for_the_initial_run(
     api: AdminApi, client: httpx.AsyncClient, add_run: AddRun
 ) -> None:
     config = await created(client)
@@ -205,7 +205,7 @@ async def test_a_trigger_right_after_the_config_was_made_waits_for_the_initial_r
     await release(api)
     assert await released(api) == []
     initial = initial_run_id(config["id"], config["version"])
-    row = await add_run(**going_on(config) | {"run_id": initial, "started_at": datetime.now(UTC)})
+    row = await add_run(**in_progress(config) | {"run_id": initial, "started_at": datetime.now(UTC)})
     await release(api, INITIAL_RUN_WITHIN * 2)
     assert await released(api) == []
     await end(api, row)
@@ -213,7 +213,9 @@ async def test_a_trigger_right_after_the_config_was_made_waits_for_the_initial_r
     assert await released(api) == [first]
 
 
-async def test_an_initial_run_that_does_not_come_is_not_waited_for(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_a_trigger_waits_for_the_initial_run_only_for_a_limited_time(
+    api: AdminApi, client: httpx.AsyncClient
+) -> None:
     first = await trigger(client, await created(client))
     await release(api, INITIAL_RUN_WITHIN * 2)
     assert await released(api) == [first]
@@ -229,7 +231,7 @@ async def test_without_a_run_log_a_trigger_is_held_for_a_limited_time(
     assert await released(api) == [first, second]
 
 
-async def test_a_tick_that_kafka_may_have_deleted_unread_is_sent_again(
+async def test_a_tick_without_a_logged_run_is_sent_again_before_kafka_deletes_it(
     api: AdminApi, client: httpx.AsyncClient, config: dict[str, Any], add_run: AddRun
 ) -> None:
     first = await trigger(client, config)
@@ -243,7 +245,7 @@ async def test_a_tick_that_kafka_may_have_deleted_unread_is_sent_again(
 
 
 @pytest.mark.parametrize("verb", ["delete", "disable"])
-async def test_a_config_that_is_deleted_or_disabled_meanwhile_is_collected_once_more(
+async def test_a_held_run_of_a_deleted_or_disabled_config_is_still_released(
     api: AdminApi, client: httpx.AsyncClient, config: dict[str, Any], running: int, verb: str
 ) -> None:
     run_id = await trigger(client, config)
@@ -256,7 +258,7 @@ async def test_a_config_that_is_deleted_or_disabled_meanwhile_is_collected_once_
     assert (str(tick.run_id), tick.config.version) == (run_id, 1)
 
 
-async def test_a_trigger_that_joins_brings_the_config_as_it_is_now(
+async def test_a_joined_run_collects_the_config_as_it_is_at_the_last_trigger(
     api: AdminApi, client: httpx.AsyncClient, config: dict[str, Any], running: int
 ) -> None:
     first = await trigger(client, config)
@@ -270,7 +272,7 @@ async def test_a_trigger_that_joins_brings_the_config_as_it_is_now(
     assert tick.scheduled_for <= tick.window_end
 
 
-async def test_a_key_is_answered_again_though_its_run_has_left_and_another_key_joins(
+async def test_a_key_gets_its_stored_response_after_the_release_and_another_key_joins(
     api: AdminApi, client: httpx.AsyncClient, config: dict[str, Any], running: int
 ) -> None:
     first = await trigger(client, config, **{"Idempotency-Key": "one"})
@@ -281,7 +283,7 @@ async def test_a_key_is_answered_again_though_its_run_has_left_and_another_key_j
     assert await trigger(client, config) != first
 
 
-async def test_many_together_join_what_waits(
+async def test_a_bulk_trigger_joins_held_runs(
     api: AdminApi, client: httpx.AsyncClient, config: dict[str, Any], running: int
 ) -> None:
     idle = await created(client, symbol="ETH/USDT", enabled=False)

@@ -1,4 +1,4 @@
-"""What is refused: bad input, bad tokens, unknown paths, a missing database. Always a problem, never a 500."""
+"""Error responses: invalid input, wrong credentials, unknown paths, no database. Each is a problem, never a 500."""
 
 import asyncio
 import time
@@ -74,7 +74,7 @@ BAD_FIELDS = [
 
 
 @pytest.mark.parametrize(("fault", "pointer", "words"), BAD_FIELDS, ids=[str(case[0])[:40] for case in BAD_FIELDS])
-async def test_a_bad_field_is_422_by_pointer_on_create_and_on_update(
+async def test_an_invalid_field_is_422_with_its_pointer_for_create_and_update(
     client: httpx.AsyncClient, fault: dict[str, Any], pointer: str, words: str
 ) -> None:
     existing = await created(client, symbol="ADA/USDT")
@@ -83,7 +83,7 @@ async def test_a_bad_field_is_422_by_pointer_on_create_and_on_update(
         ("PUT", f"/configs/{existing['id']}", fault),
     ):
         if method == "PUT" and None in fault.values():
-            continue  # there null means something else, tested on its own
+            continue  # null has another meaning in an update and has a separate test
         problem = assert_problem(await client.request(method, path, json=body), 422)
         [error] = [each for each in problem["errors"] if each["pointer"] == pointer]
         assert words in error["detail"]
@@ -115,7 +115,7 @@ async def test_a_missing_field_is_named(client: httpx.AsyncClient, field: str) -
         (b'{"description": "' + b"x" * 70_000 + b'"}', "application/json", 413, "too large"),
     ],
 )
-async def test_a_bad_body_is_a_problem(
+async def test_an_invalid_body_is_a_problem(
     client: httpx.AsyncClient, content: bytes, kind: str, status: int, words: str
 ) -> None:
     answer = await client.post("/configs", content=content, headers={"Content-Type": kind})
@@ -165,7 +165,7 @@ BAD_QUERIES = [
 
 
 @pytest.mark.parametrize(("path", "params"), BAD_QUERIES, ids=[f"{p} {str(q)[:50]}" for p, q in BAD_QUERIES])
-async def test_a_bad_query_is_422_naming_the_parameter(
+async def test_an_invalid_query_is_422_with_the_name_of_the_parameter(
     client: httpx.AsyncClient, path: str, params: dict[str, str]
 ) -> None:
     problem = assert_problem(await client.get(path, params=params), 422)
@@ -174,7 +174,7 @@ async def test_a_bad_query_is_422_naming_the_parameter(
 
 
 @pytest.mark.parametrize("path", ["/configs", "/execution-logs"])
-async def test_the_greatest_limits_of_the_guide_are_accepted(client: httpx.AsyncClient, path: str) -> None:
+async def test_the_maximum_limits_of_the_guide_are_accepted(client: httpx.AsyncClient, path: str) -> None:
     greatest = {"/configs": 100, "/execution-logs": 1000}[path]
     assert (await client.get(path, params={"limit": greatest, "skip": 100_000})).json() == []
 
@@ -191,9 +191,7 @@ ON_AN_ID = [
 
 
 @pytest.mark.parametrize(("method", "path"), ON_AN_ID)
-async def test_an_id_that_does_not_exist_is_404_and_an_impossible_one_422(
-    client: httpx.AsyncClient, method: str, path: str
-) -> None:
+async def test_an_unknown_id_is_404_and_an_invalid_id_is_422(client: httpx.AsyncClient, method: str, path: str) -> None:
     body = {"json": {"enabled": True}} if method == "PUT" else {}
     for row_id, status in (("4711", 404), (str(2**63 - 1), 404), (HUGE, 422), ("9" * 5000, 422), ("0", 422)):
         assert_problem(await client.request(method, path.format(row_id), **body), status)
@@ -214,7 +212,7 @@ class _AnId(dict[str, int]):
 
 
 AN_ID = _AnId()
-"""For whichever parameter a path has."""
+"""A value for every path parameter."""
 NEEDS_NO_DATABASE = {("GET", f"{BASE}/me"), ("GET", f"{BASE}/events"), ("DELETE", f"{BASE}/sessions/current")}
 
 
@@ -223,7 +221,7 @@ def every_route(api: AdminApi) -> list[tuple[str, str]]:
     return [(method.upper(), path) for path, item in schema["paths"].items() for method in item]
 
 
-async def test_everything_but_health_metrics_and_docs_needs_the_token(a_setting: Any) -> None:
+async def test_every_path_except_health_metrics_and_docs_needs_a_credential(a_setting: Any) -> None:
     api = build_api(a_setting(failed_logins_per_minute=100_000))
     guarded = [route for route in every_route(api) if route[1] not in PUBLIC_PATHS]
     assert len(guarded) >= 21
@@ -256,12 +254,12 @@ async def test_two_authorization_headers_are_refused(api: AdminApi) -> None:
         assert_problem(await anonymous.get("/configs", headers=twice), 401)
 
 
-async def test_the_scheme_is_read_in_any_case(api: AdminApi) -> None:
+async def test_the_authorization_scheme_is_not_case_sensitive(api: AdminApi) -> None:
     async with client_of(api, token=None) as anonymous:
         assert (await anonymous.get("/configs", headers={"Authorization": f"bearer {TOKEN}"})).status_code == 200
 
 
-async def test_health_metrics_and_docs_are_open(api: AdminApi) -> None:
+async def test_health_metrics_and_docs_need_no_credential(api: AdminApi) -> None:
     async with client_of(api, token=None, base="") as anonymous:
         for path in PUBLIC_PATHS:
             assert (await anonymous.get(path)).status_code == 200, path
@@ -270,14 +268,14 @@ async def test_health_metrics_and_docs_are_open(api: AdminApi) -> None:
     assert 'candlekeep_api_requests_total{method="GET",route="/health/live",status="200"}' in metrics
 
 
-async def test_the_backlog_shows_in_the_metrics(client: httpx.AsyncClient) -> None:
+async def test_the_metrics_contain_the_outbox_backlog(client: httpx.AsyncClient) -> None:
     await created(client)
     metrics = (await client.get("http://api/metrics")).text
     assert "candlekeep_outbox_backlog 1.0" in metrics
     assert 'route="/api/v1/admin/data-collection/configs",status="201"' in metrics
 
 
-async def test_health_and_metrics_query_the_database_once_a_second_however_often_they_are_asked(
+async def test_health_and_metrics_query_the_database_at_most_once_a_second(
     api: AdminApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now, statements = 100.0, 0
@@ -300,8 +298,8 @@ async def test_health_and_metrics_query_the_database_once_a_second_however_often
             assert statements == 2
 
 
-async def test_without_a_database_every_data_route_is_503_and_the_process_lives(a_setting: Any) -> None:
-    api = build_api(a_setting(database_url=SecretStr("postgresql://nobody@127.0.0.1:1/nothing")))
+async def test_without_a_database_every_data_route_is_503_and_the_process_stays_live(a_setting: Any) -> None:
+    api = build_api(a_setting(database_url=SecretStr("postgresql://user@127.0.0.1:1/nothing")))
     guarded = [route for route in every_route(api) if route[1] not in PUBLIC_PATHS and route not in NEEDS_NO_DATABASE]
     bodies: dict[str, Any] = {"/configs": a_config(), "/tokens": {"name": "a", "role": "viewer"}, "/rotate": {}}
     bodies["/configs/apply"] = {"configs": []}
@@ -326,9 +324,9 @@ async def test_without_a_database_every_data_route_is_503_and_the_process_lives(
     await api.engine.dispose()
 
 
-async def test_a_busy_database_is_503_within_the_patience_set(api: AdminApi, a_setting: Any) -> None:
-    impatient = build_api(a_setting(database_command_timeout_seconds=0.3))
-    async with client_of(impatient) as client:
+async def test_a_busy_database_is_503_after_the_configured_timeout(api: AdminApi, a_setting: Any) -> None:
+    short_timeout = build_api(a_setting(database_command_timeout_seconds=0.3))
+    async with client_of(short_timeout) as client:
         config = await created(client)
         async with api.engine.begin() as other:
             await other.exec_driver_sql("LOCK TABLE data_collection_configs IN ACCESS EXCLUSIVE MODE")
@@ -336,12 +334,12 @@ async def test_a_busy_database_is_503_within_the_patience_set(api: AdminApi, a_s
             assert_problem(await client.put(f"/configs/{config['id']}", json={"enabled": False}), 503)
             assert time.monotonic() - began < 3
         assert (await client.get(f"/configs/{config['id']}")).json() == config
-    await impatient.engine.dispose()
+    await short_timeout.engine.dispose()
 
 
-async def test_a_bug_is_a_500_problem_that_says_nothing_of_the_inside(api: AdminApi) -> None:
+async def test_an_unexpected_error_is_a_500_problem_without_internal_details(api: AdminApi) -> None:
     async def broken() -> None:
-        raise RuntimeError("a secret of the inside")
+        raise RuntimeError("an internal secret")
 
     api.app.router.routes.insert(0, APIRoute("/broken", broken))
     async with client_of(api, base="") as client:

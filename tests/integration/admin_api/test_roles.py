@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 
 from admin_api.app import AdminApi
 from admin_api.auth.public_paths import is_public
-from admin_api.auth.required_roles import least_role, require_declared_roles
+from admin_api.auth.required_roles import require_declared_roles, required_role
 from admin_api.writes.actors import Role
 from support.api import BASE, a_token, client_of
 
@@ -65,7 +65,7 @@ def served(api: AdminApi) -> Iterator[tuple[str, APIRoute]]:
 
 
 def test_every_route_has_an_entry_and_declares_that_role(api: AdminApi) -> None:
-    declared = {(method, route.path.removeprefix(BASE)): least_role(route) for method, route in served(api)}
+    declared = {(method, route.path.removeprefix(BASE)): required_role(route) for method, route in served(api)}
     assert declared == WHO_MAY
 
 
@@ -108,7 +108,7 @@ async def test_each_role_may_do_what_the_table_says_and_nothing_else(
         for (method, path), least in WHO_MAY.items():
             # No such id, an unknown parameter, no body: whoever is let in is told so, and nothing happens.
             answer = await caller.request(method, re.sub(r"{\w+}", "0", path), params={"nonsense": 1})
-            assert (answer.status_code != 403) == role.covers(least), (method, path, answer.text)
+            assert (answer.status_code != 403) == role.includes(least), (method, path, answer.text)
             assert answer.status_code not in {401, 500}, (method, path)
             if answer.status_code == 403:
                 assert answer.json()["type"] == "urn:candlekeep:problem:forbidden"

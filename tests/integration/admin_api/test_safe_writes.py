@@ -1,4 +1,4 @@
-"""If-Match: nobody overwrites what they have not seen. Idempotency-Key: what is sent twice is done once."""
+"""If-Match prevents lost updates. Idempotency-Key makes a repeated request have one effect."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ async def count(api: AdminApi, table: sa.Table) -> int:
         return await connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
 
 
-async def test_every_answer_with_a_config_has_its_version_as_a_strong_etag(client: httpx.AsyncClient) -> None:
+async def test_every_response_with_a_config_has_its_version_as_a_strong_etag(client: httpx.AsyncClient) -> None:
     made = await client.post("/configs", json=a_config())
     path = f"/configs/{made.json()['id']}"
     assert made.headers["ETag"] == '"1"'
@@ -47,7 +47,7 @@ CHANGES: list[tuple[str, str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("method", "verb", "body"), CHANGES, ids=[f"{each[0]}{each[1]}" for each in CHANGES])
-async def test_a_change_to_a_version_that_is_gone_is_412_and_to_the_current_one_is_made(
+async def test_a_change_of_an_old_version_is_412_and_of_the_current_version_is_made(
     api: AdminApi, client: httpx.AsyncClient, method: str, verb: str, body: dict[str, Any]
 ) -> None:
     config = await created(client)
@@ -67,7 +67,7 @@ async def test_a_change_to_a_version_that_is_gone_is_412_and_to_the_current_one_
     assert (await client.request(method, path + verb, headers=several, **body)).status_code < 300
 
 
-async def test_a_star_matches_any_version_and_nothing_else_makes_a_config_appear(client: httpx.AsyncClient) -> None:
+async def test_a_star_matches_any_version_of_an_existing_config(client: httpx.AsyncClient) -> None:
     config = await created(client)
     star = {"If-Match": "*"}
     assert (await client.put(f"/configs/{config['id']}", json={}, headers=star)).status_code == 200
@@ -75,14 +75,14 @@ async def test_a_star_matches_any_version_and_nothing_else_makes_a_config_appear
     assert (await client.delete(f"/configs/{config['id']}", headers=star)).status_code == 404
 
 
-async def test_an_update_that_changes_nothing_keeps_the_etag(client: httpx.AsyncClient) -> None:
+async def test_an_update_without_a_change_keeps_the_etag(client: httpx.AsyncClient) -> None:
     config = await created(client)
     for _ in range(2):
         same = await client.put(f"/configs/{config['id']}", json={"interval_minutes": 10}, headers={"If-Match": '"1"'})
         assert (same.status_code, same.headers["ETag"]) == (200, '"1"')
 
 
-async def test_what_the_reader_has_already_is_304_without_a_body(client: httpx.AsyncClient) -> None:
+async def test_a_matching_if_none_match_is_304_without_a_body(client: httpx.AsyncClient) -> None:
     config = await created(client)
     path = f"/configs/{config['id']}"
     for had in ('"1"', 'W/"1"', '"0", "1"', "*"):
@@ -92,7 +92,7 @@ async def test_what_the_reader_has_already_is_304_without_a_body(client: httpx.A
     assert (await client.get(path, headers={"If-None-Match": "1"})).status_code == 422
 
 
-async def test_of_two_who_saw_the_same_version_exactly_one_changes_it(client: httpx.AsyncClient) -> None:
+async def test_only_one_of_several_changes_of_the_same_version_is_made(client: httpx.AsyncClient) -> None:
     config = await created(client)
     version = 1
     for round_ in range(5):
@@ -114,7 +114,9 @@ async def test_of_two_who_saw_the_same_version_exactly_one_changes_it(client: ht
         assert won.json()["version"] == version
 
 
-async def test_a_create_sent_twice_is_answered_twice_and_done_once(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_a_repeated_create_gets_the_stored_response_and_is_done_once(
+    api: AdminApi, client: httpx.AsyncClient
+) -> None:
     first = await client.post("/configs", json=a_config(), headers=KEY)
     again = await client.post("/configs", json=a_config(), headers={"idempotency-key": f'"{KEY["Idempotency-Key"]}"'})
     assert (first.status_code, again.status_code) == (201, 201)
@@ -127,7 +129,9 @@ async def test_a_create_sent_twice_is_answered_twice_and_done_once(api: AdminApi
 
 
 @pytest.mark.parametrize("verb", ["trigger", "enable", "disable"])
-async def test_the_other_posts_are_repeated_likewise(api: AdminApi, client: httpx.AsyncClient, verb: str) -> None:
+async def test_the_other_post_requests_also_get_the_stored_response(
+    api: AdminApi, client: httpx.AsyncClient, verb: str
+) -> None:
     config = await created(client, enabled=verb == "disable")
     before = await count(api, outbox)
     first = await client.post(f"/configs/{config['id']}/{verb}", headers=KEY)
@@ -138,7 +142,7 @@ async def test_the_other_posts_are_repeated_likewise(api: AdminApi, client: http
     assert (await client.get(f"/configs/{config['id']}")).json()["description"] == "later"
 
 
-async def test_a_refusal_is_repeated_too(client: httpx.AsyncClient) -> None:
+async def test_an_error_response_is_also_stored(client: httpx.AsyncClient) -> None:
     first = await client.post("/configs/4711/trigger", headers=KEY)
     again = await client.post("/configs/4711/trigger", headers=KEY)
     assert (first.status_code, again.status_code) == (404, 404)
@@ -147,16 +151,16 @@ async def test_a_refusal_is_repeated_too(client: httpx.AsyncClient) -> None:
     assert again.headers["Idempotent-Replayed"] == "true"
 
 
-async def test_a_refusal_leaves_nothing_but_its_answer(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_an_error_leaves_only_its_stored_response(api: AdminApi, client: httpx.AsyncClient) -> None:
     holder = await created(client)
     refused = await client.post("/configs", json=a_config(timeframes=["5m", "1m"]), headers=KEY)
     assert (refused.status_code, refused.json()["config_id"]) == (409, holder["id"])
     assert (await count(api, outbox), await count(api, audit_log)) == (1, 1)
     assert len((await client.get("/configs")).json()) == 1
-    await created(client, timeframes=["5m"])  # the refused one claimed nothing
+    await created(client, timeframes=["5m"])  # the refused request has no claims
 
 
-async def test_a_key_stands_for_one_request(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_a_key_belongs_to_one_request(api: AdminApi, client: httpx.AsyncClient) -> None:
     config = await created(client, symbol="ADA/USDT")
     await client.post("/configs", json=a_config(), headers=KEY)
     others: list[tuple[str, dict[str, Any]]] = [
@@ -169,11 +173,11 @@ async def test_a_key_stands_for_one_request(api: AdminApi, client: httpx.AsyncCl
         refused = await client.post(path, **{**request, "headers": {**KEY, **request.get("headers", {})}})
         assert refused.status_code == 422
         assert refused.json()["type"].endswith(":idempotency-key-reused")
-        assert "POST /api/v1/admin/data-collection/configs of " in refused.json()["detail"]
+        assert "POST /api/v1/admin/data-collection/configs at " in refused.json()["detail"]
     assert await count(api, outbox) == before
 
 
-async def test_a_key_of_one_caller_is_nothing_to_another(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_callers_do_not_share_keys(api: AdminApi, client: httpx.AsyncClient) -> None:
     token = (await a_token(client, "admin"))["token"]
     await client.post("/configs", json=a_config(), headers=KEY)
     async with client_of(api, token) as other:
@@ -182,7 +186,9 @@ async def test_a_key_of_one_caller_is_nothing_to_another(api: AdminApi, client: 
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", '"', '""', '"a', 'a"b', "\xe9", "x" * 256, f'"{"x" * 256}"'])
-async def test_a_malformed_key_is_422_by_the_headers_name(api: AdminApi, client: httpx.AsyncClient, key: str) -> None:
+async def test_a_malformed_key_is_422_with_the_name_of_the_header(
+    api: AdminApi, client: httpx.AsyncClient, key: str
+) -> None:
     answer = await client.post("/configs", json=a_config(), headers={"Idempotency-Key": key.encode("latin-1")})
     assert answer.status_code == 422
     assert [error["where"] for error in answer.json()["errors"]] == ["header"]
@@ -190,19 +196,19 @@ async def test_a_malformed_key_is_422_by_the_headers_name(api: AdminApi, client:
     assert await count(api, outbox) == 0
 
 
-async def test_a_key_may_have_255_characters_and_is_sent_once(client: httpx.AsyncClient) -> None:
+async def test_a_key_has_at_most_255_characters_and_one_header(client: httpx.AsyncClient) -> None:
     longest = {"Idempotency-Key": f'"{"x" * 255}"'}
     assert (await client.post("/configs", json=a_config(), headers=longest)).status_code == 201
     twice = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
     assert (await client.post("/configs", json=a_config(symbol="ETH/USDT"), headers=twice)).status_code == 422
 
 
-async def test_a_request_that_never_got_to_its_verb_does_not_use_up_its_key(client: httpx.AsyncClient) -> None:
+async def test_an_invalid_request_does_not_use_its_key(client: httpx.AsyncClient) -> None:
     assert (await client.post("/configs", json=a_config(interval_minutes=0), headers=KEY)).status_code == 422
     assert (await client.post("/configs", json=a_config(), headers=KEY)).status_code == 201
 
 
-async def test_while_the_first_is_being_served_the_second_is_told_so_and_later_gets_its_answer(
+async def test_a_repetition_during_the_first_request_is_409_and_later_gets_the_response(
     api: AdminApi, client: httpx.AsyncClient
 ) -> None:
     config = await created(client)
@@ -212,10 +218,10 @@ async def test_while_the_first_is_being_served_the_second_is_told_so_and_later_g
         first = asyncio.create_task(client.post(path, headers=KEY))
 
         async def refused() -> httpx.Response | None:
-            answer = await client.post(path, headers={**KEY, "If-Match": "*"})  # any request with this key
+            answer = await client.post(path, headers={**KEY, "If-Match": "*"})  # any request with this key is refused
             return answer if answer.status_code == 409 else None
 
-        # Until the first holds its key, this one waits for the row as well: it must not be the one with the key.
+        # Wait until the first request holds the key. Otherwise the second one could take it and wait for the row.
         async def first_waits() -> bool:
             async with api.engine.connect() as connection:
                 locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1"
@@ -231,7 +237,9 @@ async def test_while_the_first_is_being_served_the_second_is_told_so_and_later_g
     assert (again.content, again.headers["Idempotent-Replayed"]) == ((await first).content, "true")
 
 
-async def test_of_many_with_one_key_at_once_one_is_done(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_only_one_of_several_concurrent_requests_with_a_key_is_done(
+    api: AdminApi, client: httpx.AsyncClient
+) -> None:
     config = await created(client, enabled=False)
     path = f"/configs/{config['id']}/trigger"
     answers = await asyncio.gather(*(client.post(path, headers=KEY) for _ in range(8)))
@@ -242,7 +250,7 @@ async def test_of_many_with_one_key_at_once_one_is_done(api: AdminApi, client: h
     assert await count(api, outbox) == 2
 
 
-async def test_what_fails_on_our_side_is_not_kept(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_a_server_error_is_not_stored(api: AdminApi, client: httpx.AsyncClient) -> None:
     async with api.engine.begin() as connection:
         await connection.exec_driver_sql("ALTER TABLE outbox RENAME TO out_of_order")
     assert (await client.post("/configs", json=a_config(), headers=KEY)).status_code == 500
@@ -253,7 +261,7 @@ async def test_what_fails_on_our_side_is_not_kept(api: AdminApi, client: httpx.A
     assert (answer.status_code, "Idempotent-Replayed" in answer.headers) == (201, False)
 
 
-async def test_after_24_hours_a_key_is_new_again_and_new_keys_clear_old_ones_away(
+async def test_a_key_expires_after_24_hours_and_new_keys_delete_expired_ones(
     api: AdminApi, client: httpx.AsyncClient
 ) -> None:
     config = await created(client, enabled=False)
@@ -262,18 +270,18 @@ async def test_after_24_hours_a_key_is_new_again_and_new_keys_clear_old_ones_awa
     for n in range(3):
         await client.post(path, headers={"Idempotency-Key": f"other-{n}"})
     assert await count(api, idempotency_keys) == 4
-    kept_until = sa.select(sa.func.min(idempotency_keys.c.expires_at))
+    expiry = sa.select(sa.func.min(idempotency_keys.c.expires_at))
     async with api.engine.begin() as connection:
-        left = (await connection.scalar(kept_until)) - datetime.now(UTC)
+        left = (await connection.scalar(expiry)) - datetime.now(UTC)
         assert timedelta(hours=23, minutes=58) < left <= timedelta(hours=24)
         await connection.execute(sa.update(idempotency_keys).values(expires_at=datetime.now(UTC)))
-    anew = await client.post(path, headers=KEY)
-    assert "Idempotent-Replayed" not in anew.headers
-    assert anew.json()["run_id"] != first.json()["run_id"]
+    renewed = await client.post(path, headers=KEY)
+    assert "Idempotent-Replayed" not in renewed.headers
+    assert renewed.json()["run_id"] != first.json()["run_id"]
     assert await count(api, idempotency_keys) == 1
 
 
-async def test_killed_after_its_commit_the_next_process_gives_the_answer_that_nobody_heard(
+async def test_after_a_kill_between_commit_and_response_the_stored_response_is_sent(
     api: AdminApi, client: httpx.AsyncClient, database_url: str
 ) -> None:
     config = await created(client, enabled=False)

@@ -1,4 +1,4 @@
-"""Browsers: a token is exchanged for a cookie, which ends by itself and is of no use to another site."""
+"""Browser sessions: login, the cookie, expiry, logout and the CSRF check."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ from support.api import BASE, TOKEN, a_config, a_token, client_of
 
 pytestmark = pytest.mark.postgres
 
-OF_OUR_PAGE = {"X-CSRF-Protection": "1", "Sec-Fetch-Site": "same-origin"}
+SAME_ORIGIN = {"X-CSRF-Protection": "1", "Sec-Fetch-Site": "same-origin"}
 
 
 async def login(api: AdminApi, token: str = TOKEN, **headers: str) -> tuple[httpx.Response, Morsel[str]]:
@@ -39,13 +39,13 @@ def browser(api: AdminApi, cookie: str, scheme: str = "http") -> httpx.AsyncClie
     )
 
 
-async def look(api: AdminApi, cookie: str) -> httpx.Response:
+async def get_me(api: AdminApi, cookie: str) -> httpx.Response:
     async with browser(api, cookie) as client:
         return await client.get("/me")
 
 
 async def change(api: AdminApi, **values: Any) -> None:
-    """All sessions."""
+    """Sets these columns of all sessions."""
     async with api.engine.begin() as connection:
         await connection.execute(sa.update(sessions).values(values))
 
@@ -62,7 +62,7 @@ async def other_instance(a_setting: Any) -> AsyncIterator[AdminApi]:
     await made.engine.dispose()
 
 
-async def test_a_session_reads_as_whoever_opened_it(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_a_session_has_the_identity_of_its_token(api: AdminApi, client: httpx.AsyncClient) -> None:
     token = await a_token(client, "operator", name="ann")
     answer, morsel = await login(api, token["token"])
     body = answer.json()
@@ -70,14 +70,14 @@ async def test_a_session_reads_as_whoever_opened_it(api: AdminApi, client: httpx
         "ann", "operator", 1800, "X-CSRF-Protection",
     )  # fmt: skip
     assert morsel.value not in answer.text
-    me = (await look(api, f"{morsel.key}={morsel.value}")).json()
+    me = (await get_me(api, f"{morsel.key}={morsel.value}")).json()
     assert (me["kind"], me["name"], me["role"], me["token_id"]) == ("session", "ann", "operator", token["id"])
     [row] = await rows(api)
     assert morsel.value.encode() not in row.id_hash
     assert morsel.value not in repr(row)
 
 
-async def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites(api: AdminApi, a_setting: Any) -> None:
+async def test_the_cookie_is_protected_from_scripts_and_other_sites(api: AdminApi, a_setting: Any) -> None:
     _, plain = await login(api)
     assert plain.key == "candlekeep-session"
     assert (plain["httponly"], plain["samesite"], plain["path"], plain["secure"]) == (True, "strict", "/", "")
@@ -87,8 +87,8 @@ async def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites(api: Admin
     behind = build_api(a_setting(trusted_proxies="127.0.0.1"))
     always = build_api(a_setting(session_cookie_secure=True))
     _, forwarded = await login(behind, **{"X-Forwarded-Proto": "https"})
-    _, told = await login(always)
-    for secure in (forwarded, told):
+    _, configured = await login(always)
+    for secure in (forwarded, configured):
         assert (secure.key, secure["secure"], secure["httponly"]) == ("__Host-candlekeep", True, True)
     _, untrusted = await login(api, **{"X-Forwarded-Proto": "https"})
     assert untrusted.key == "candlekeep-session"
@@ -98,60 +98,60 @@ async def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites(api: Admin
         await each.engine.dispose()
 
 
-async def test_a_change_needs_a_page_of_ours(api: AdminApi) -> None:
+async def test_a_change_needs_a_page_of_the_same_origin(api: AdminApi) -> None:
     cookie = await cookie_of(api)
     async with browser(api, cookie) as client:
         for headers in (
             {},
             {"Sec-Fetch-Site": "same-origin"},
             {"X-CSRF-Protection": "1"},
-            {**OF_OUR_PAGE, "Sec-Fetch-Site": "cross-site"},
-            {**OF_OUR_PAGE, "Sec-Fetch-Site": "same-site"},
+            {**SAME_ORIGIN, "Sec-Fetch-Site": "cross-site"},
+            {**SAME_ORIGIN, "Sec-Fetch-Site": "same-site"},
             {"X-CSRF-Protection": "1", "Origin": "http://evil.example"},
         ):
             refused = await client.post("/configs", json=a_config(), headers=headers)
             assert (refused.status_code, refused.json()["type"]) == (403, "urn:candlekeep:problem:not-admitted")
         assert (await client.get("/configs")).json() == []
-        assert (await client.post("/configs", json=a_config(), headers=OF_OUR_PAGE)).status_code == 201
+        assert (await client.post("/configs", json=a_config(), headers=SAME_ORIGIN)).status_code == 201
         by_origin = {"X-CSRF-Protection": "1", "Origin": "http://api"}
         assert (await client.put("/configs/1", json={"enabled": False}, headers=by_origin)).status_code == 200
 
 
-async def test_it_ends_after_half_an_hour_of_nothing_or_twelve_hours_of_anything(api: AdminApi) -> None:
+async def test_a_session_ends_after_30_idle_minutes_or_12_hours(api: AdminApi) -> None:
     cookie, now = await cookie_of(api), datetime.now(UTC)
     await change(api, last_seen_at=now - timedelta(minutes=29))
-    assert (await look(api, cookie)).status_code == 200
+    assert (await get_me(api, cookie)).status_code == 200
     assert (await rows(api))[0].last_seen_at > now - timedelta(minutes=1)
     await change(api, last_seen_at=now - timedelta(minutes=30, seconds=1))
-    refused = await look(api, cookie)
+    refused = await get_me(api, cookie)
     assert (refused.status_code, "not used" in refused.json()["detail"]) == (401, True)
     cookie = await cookie_of(api)
     lifetime = (await rows(api))[-1].expires_at - now
     assert timedelta(hours=11, minutes=59) < lifetime < timedelta(hours=12, minutes=1)
     await change(api, expires_at=now)
-    assert (await look(api, cookie)).status_code == 401
+    assert (await get_me(api, cookie)).status_code == 401
 
 
-async def test_logging_out_counts_at_once_on_every_instance(api: AdminApi, other_instance: AdminApi) -> None:
+async def test_a_logout_has_effect_at_once_on_every_instance(api: AdminApi, other_instance: AdminApi) -> None:
     cookie = await cookie_of(api)
-    assert (await look(other_instance, cookie)).status_code == 200
+    assert (await get_me(other_instance, cookie)).status_code == 200
     async with browser(api, cookie) as client:
-        gone = await client.delete("/sessions/current", headers=OF_OUR_PAGE)
+        gone = await client.delete("/sessions/current", headers=SAME_ORIGIN)
     assert gone.status_code == 204
     assert 'candlekeep-session=""' in gone.headers["Set-Cookie"]
     for instance in (other_instance, api):
-        assert (await look(instance, cookie)).status_code == 401
+        assert (await get_me(instance, cookie)).status_code == 401
     async with client_of(api) as bearer:
         assert (await bearer.delete("/sessions/current")).status_code == 404
 
 
-async def test_it_ends_with_the_token_that_opened_it(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_a_session_ends_with_the_token_that_opened_it(api: AdminApi, client: httpx.AsyncClient) -> None:
     token = await a_token(client, "viewer")
     cookie = await cookie_of(api, token["token"])
     await client.post(f"/tokens/{token['id']}/rotate", json={"grace_minutes": 10})
-    assert (await look(api, cookie)).status_code == 200
+    assert (await get_me(api, cookie)).status_code == 200
     await client.delete(f"/tokens/{token['id']}")
-    assert (await look(api, cookie)).status_code == 401
+    assert (await get_me(api, cookie)).status_code == 401
     short = await a_token(client, "viewer", expires_in_days=1)
     async with api.engine.begin() as connection:
         soon = datetime.now(UTC) + timedelta(minutes=5)
@@ -163,27 +163,27 @@ async def test_it_ends_with_the_token_that_opened_it(api: AdminApi, client: http
 async def test_a_changed_bootstrap_token_ends_every_session(api: AdminApi, a_setting: Any) -> None:
     cookie = await cookie_of(api)
     changed = build_api(a_setting(candlekeep_admin_token=SecretStr("another-token-of-the-environment")))
-    assert (await look(changed, cookie)).status_code == 401
-    assert (await look(api, cookie)).status_code == 200
+    assert (await get_me(changed, cookie)).status_code == 401
+    assert (await get_me(api, cookie)).status_code == 200
     await changed.engine.dispose()
 
 
-async def test_each_login_is_another_session_and_ends_the_browsers_last(api: AdminApi) -> None:
+async def test_each_login_opens_a_new_session_and_ends_the_previous_one(api: AdminApi) -> None:
     first = await cookie_of(api)
     _, morsel = await login(api, Cookie=first)
     second = f"{morsel.key}={morsel.value}"
     assert first != second
-    assert [(await look(api, cookie)).status_code for cookie in (first, second)] == [401, 200]
+    assert [(await get_me(api, cookie)).status_code for cookie in (first, second)] == [401, 200]
 
 
-async def test_a_session_does_not_prolong_itself(api: AdminApi) -> None:
+async def test_a_session_cannot_open_a_new_session(api: AdminApi) -> None:
     cookie = await cookie_of(api)
     async with browser(api, cookie) as client:
-        refused = await client.post("/sessions", headers=OF_OUR_PAGE)
+        refused = await client.post("/sessions", headers=SAME_ORIGIN)
     assert (refused.status_code, len(await rows(api))) == (403, 1)
 
 
-async def test_old_sessions_are_cleared_away_by_the_next_login(api: AdminApi) -> None:
+async def test_a_login_deletes_old_sessions(api: AdminApi) -> None:
     for _ in range(3):
         await cookie_of(api)
     await change(api, expires_at=datetime.now(UTC) - timedelta(days=1, minutes=1))
@@ -194,20 +194,20 @@ async def test_old_sessions_are_cleared_away_by_the_next_login(api: AdminApi) ->
 @pytest.mark.parametrize(
     "cookie", ["candlekeep-session=guess", "candlekeep-session=\u00e9", "candlekeep-session=" + "x" * 9000]
 )
-async def test_a_made_up_cookie_is_401_and_counts_as_a_guess(a_setting: Any, cookie: str) -> None:
+async def test_an_unknown_cookie_is_401_and_counts_as_a_failed_login(a_setting: Any, cookie: str) -> None:
     api = build_api(a_setting(failed_logins_per_minute=1))
     good = await cookie_of(api)
-    assert (await look(api, good)).status_code == 200
-    answers = [(await look(api, cookie)).status_code for _ in range(2)]
+    assert (await get_me(api, good)).status_code == 200
+    answers = [(await get_me(api, cookie)).status_code for _ in range(2)]
     assert answers == [401, 429]
-    assert (await look(api, good)).status_code == 200
+    assert (await get_me(api, good)).status_code == 200
     await api.engine.dispose()
 
 
-async def test_opening_and_closing_are_audited_without_the_cookie(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_login_and_logout_are_audited_without_the_cookie(api: AdminApi, client: httpx.AsyncClient) -> None:
     cookie = await cookie_of(api)
     async with browser(api, cookie) as page:
-        await page.delete("/sessions/current", headers=OF_OUR_PAGE)
+        await page.delete("/sessions/current", headers=SAME_ORIGIN)
     answer = await client.get("/audit-log", params={"object_type": "session"})
     assert [(entry["action"], entry["actor_kind"]) for entry in answer.json()] == [
         ("session.close", "session"),

@@ -1,4 +1,4 @@
-"""python -m admin_api tokens: for the day when nobody has a token, and for machines."""
+"""The command `python -m admin_api tokens`."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ async def who(api: AdminApi, token: str) -> httpx.Response:
         return await caller.get("/me")
 
 
-async def test_a_token_is_made_used_replaced_and_revoked(
+async def test_a_token_is_created_used_rotated_and_revoked(
     api: AdminApi, client: httpx.AsyncClient, tokens: Tokens
 ) -> None:
     code, out, err = await tokens("create", "grafana", "--role", "viewer")
@@ -67,7 +67,7 @@ async def test_a_token_is_made_used_replaced_and_revoked(
     assert {entry["actor_kind"] for entry in audited} == {"command"}
 
 
-async def test_mistakes_are_one_clear_line(tokens: Tokens) -> None:
+async def test_each_error_is_one_clear_line(tokens: Tokens) -> None:
     for arguments, words in (
         (("revoke", "4711"), "There is no token 4711"),
         (("create", "a\nb", "--role", "viewer"), "match pattern"),
@@ -75,5 +75,5 @@ async def test_mistakes_are_one_clear_line(tokens: Tokens) -> None:
         code, out, err = await tokens(*arguments)
         assert (code != 0, out, "Traceback" in err) == (True, "", False), err
         assert words in err
-    code, _, err = await tokens("list", url="postgresql://nobody@127.0.0.1:1/nothing")
+    code, _, err = await tokens("list", url="postgresql://user@127.0.0.1:1/nothing")
     assert (code, err.startswith("admin-api: "), err.count("\n")) == (1, True, 1)

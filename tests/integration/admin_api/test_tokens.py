@@ -1,4 +1,4 @@
-"""API tokens: made once, found by their id, gone at once."""
+"""API tokens: creation, authentication, rotation, revocation and the limit of failed logins."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ from support.api import TOKEN, a_config, a_token, client_of
 
 pytestmark = pytest.mark.postgres
 
-NOWHERE = SecretStr("postgresql://nobody@127.0.0.1:1/nothing")
+NOWHERE = SecretStr("postgresql://user@127.0.0.1:1/nothing")
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def change(api: AdminApi, token_id: int, **values: Any) -> None:
         await connection.execute(sa.update(api_tokens).where(api_tokens.c.id == token_id).values(values))
 
 
-async def test_a_token_is_shown_once_and_only_its_hash_is_kept(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_a_token_is_shown_once_and_only_its_hash_is_stored(api: AdminApi, client: httpx.AsyncClient) -> None:
     answer = await client.post("/tokens", json={"name": "grafana", "role": "viewer"})
     token = answer.json()
     assert (answer.status_code, answer.headers["Cache-Control"]) == (201, "no-store")
@@ -65,13 +65,13 @@ async def test_a_token_is_shown_once_and_only_its_hash_is_kept(api: AdminApi, cl
     assert secret[:43] not in audited.text
 
 
-async def test_its_holder_is_known_by_name_and_role(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_a_token_gives_its_name_and_role(api: AdminApi, client: httpx.AsyncClient) -> None:
     token = await a_token(client, "operator", name="ci", expires_in_days=None)
     me = (await who(api, token["token"])).json()
     assert me == {"kind": "token", "name": "ci", "role": "operator", "token_id": token["id"], "expires_at": None}
 
 
-async def test_the_bootstrap_token_is_an_admin_that_needs_no_database(a_setting: Any) -> None:
+async def test_the_bootstrap_token_has_the_role_admin_and_needs_no_database(a_setting: Any) -> None:
     without = build_api(a_setting(database_url=NOWHERE))
     me = await who(without, TOKEN)
     assert (me.status_code, me.json()["kind"], me.json()["role"]) == (200, "bootstrap", "admin")
@@ -82,14 +82,14 @@ async def test_the_bootstrap_token_is_an_admin_that_needs_no_database(a_setting:
 @pytest.mark.parametrize(
     "change", [lambda text: text[:-1] + ("0" if text[-1] != "0" else "1"), lambda text: text + "0"]
 )
-async def test_a_malformed_token_is_refused_without_asking_the_database(a_setting: Any, change: Any) -> None:
+async def test_a_malformed_token_is_refused_without_a_query(a_setting: Any, change: Any) -> None:
     without = build_api(a_setting(database_url=NOWHERE))
     answer = await who(without, change(mint().text))
     assert (answer.status_code, answer.json()["type"]) == (401, "urn:candlekeep:problem:unauthorized")
     await without.engine.dispose()
 
 
-async def test_the_right_id_with_another_secret_is_nobody(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_a_token_with_a_known_id_and_a_wrong_secret_is_refused(api: AdminApi, client: httpx.AsyncClient) -> None:
     token = (await a_token(client, "admin"))["token"]
     stranger = mint()
     forged = stranger.text.replace(stranger.public_id, token.split("_")[1])
@@ -100,7 +100,7 @@ async def test_the_right_id_with_another_secret_is_nobody(api: AdminApi, client:
     assert refused.json()["detail"] == (await who(api, mint().text)).json()["detail"]
 
 
-async def test_revocation_counts_at_once_on_every_instance(
+async def test_a_revocation_has_effect_at_once_on_every_instance(
     api: AdminApi, other_instance: AdminApi, client: httpx.AsyncClient
 ) -> None:
     token = await a_token(client, "viewer")
@@ -117,7 +117,7 @@ async def test_revocation_counts_at_once_on_every_instance(
     assert (await client.delete("/tokens/4711")).status_code == 404
 
 
-async def test_an_expired_token_is_refused_and_says_so(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_an_expired_token_is_refused_with_the_reason(api: AdminApi, client: httpx.AsyncClient) -> None:
     token = await a_token(client, "viewer")
     await change(api, token["id"], expires_at=datetime.now(UTC) + timedelta(seconds=30))
     assert (await who(api, token["token"])).status_code == 200
@@ -128,7 +128,7 @@ async def test_an_expired_token_is_refused_and_says_so(api: AdminApi, client: ht
     assert (statuses["true"], [each["status"] for each in statuses["false"]]) == ([], ["expired"])
 
 
-async def test_tokens_are_listed_page_by_page_as_every_list_is(client: httpx.AsyncClient) -> None:
+async def test_the_list_of_tokens_has_pages(client: httpx.AsyncClient) -> None:
     made = [(await a_token(client, "viewer", name=f"reader{number}"))["id"] for number in range(5)]
     await client.delete(f"/tokens/{made[2]}")
     for sort, expected in (("-id", made[::-1]), ("id", made)):
@@ -144,7 +144,7 @@ async def test_tokens_are_listed_page_by_page_as_every_list_is(client: httpx.Asy
         assert (await client.get("/tokens", params=refused)).status_code == 422
 
 
-async def test_rotation_replaces_a_token_at_once_or_after_a_grace(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_a_rotated_token_ends_at_once_or_after_the_grace_time(api: AdminApi, client: httpx.AsyncClient) -> None:
     first = await a_token(client, "operator", name="ci", expires_in_days=10)
     second = (await client.post(f"/tokens/{first['id']}/rotate")).json()
     assert (await who(api, first["token"])).status_code == 401
@@ -166,11 +166,11 @@ async def test_a_token_that_is_replaced_or_revoked_cannot_be_rotated(client: htt
     )
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
     assert (await client.post("/tokens/4711/rotate")).status_code == 404
-    # The grace can be cut short.
+    # A revocation ends the grace time early.
     assert (await client.delete(f"/tokens/{token['id']}")).status_code == 204
 
 
-async def test_use_is_noted_to_the_minute(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_the_last_use_is_stored_at_most_once_a_minute(api: AdminApi, client: httpx.AsyncClient) -> None:
     token = await a_token(client, "viewer")
     assert (await row_of(api, token["id"])).last_used_at is None
     await who(api, token["token"])
@@ -183,7 +183,7 @@ async def test_use_is_noted_to_the_minute(api: AdminApi, client: httpx.AsyncClie
     assert (await row_of(api, token["id"])).last_used_at > first
 
 
-async def test_noting_the_use_neither_waits_nor_fails(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_a_locked_token_row_does_not_delay_a_request(api: AdminApi, client: httpx.AsyncClient) -> None:
     token = await a_token(client, "viewer")
     async with api.engine.begin() as holder:
         await holder.execute(sa.select(api_tokens).where(api_tokens.c.id == token["id"]).with_for_update())
@@ -207,13 +207,13 @@ async def test_noting_the_use_neither_waits_nor_fails(api: AdminApi, client: htt
         ({"name": "x", "role": "viewer", "expires": 1}, "#/expires"),
     ],
 )
-async def test_a_bad_wish_is_422(client: httpx.AsyncClient, body: dict[str, Any], pointer: str) -> None:
+async def test_an_invalid_token_request_is_422(client: httpx.AsyncClient, body: dict[str, Any], pointer: str) -> None:
     answer = await client.post("/tokens", json=body)
     assert answer.status_code == 422
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
 
 
-async def test_failed_logins_are_throttled_per_address_and_whoever_came_in_before_still_does(a_setting: Any) -> None:
+async def test_failed_logins_are_limited_per_address_and_known_tokens_still_work(a_setting: Any) -> None:
     api = build_api(a_setting(failed_logins_per_minute=3))
     async with client_of(api) as admin:
         token = (await a_token(admin, "viewer"))["token"]
@@ -224,14 +224,14 @@ async def test_failed_logins_are_throttled_per_address_and_whoever_came_in_befor
         assert 0 < int(answers[-1].headers["Retry-After"]) <= 20
         assert (await who(api, TOKEN)).status_code == 200
         assert (await who(api, token)).status_code == 200
-        assert (await who(api, fresh)).status_code == 429  # nobody can tell it from a guess without a look-up
+        assert (await who(api, fresh)).status_code == 429  # without a query it looks like a guess
         metrics = (await admin.get("http://api/metrics")).text
     assert 'candlekeep_api_authentications_total{kind="unknown",outcome="throttled"} 3.0' in metrics
     assert 'candlekeep_api_authentications_total{kind="unknown",outcome="unknown"} 2.0' in metrics
     await api.engine.dispose()
 
 
-async def test_only_a_trusted_proxy_says_whom_to_count(a_setting: Any) -> None:
+async def test_only_a_trusted_proxy_sets_the_client_address_of_a_limit(a_setting: Any) -> None:
     for trusted, second in (("", 429), ("127.0.0.0/8", 401)):
         api = build_api(a_setting(failed_logins_per_minute=1, trusted_proxies=trusted))
         async with client_of(api, "guess") as caller:
@@ -240,7 +240,7 @@ async def test_only_a_trusted_proxy_says_whom_to_count(a_setting: Any) -> None:
         await api.engine.dispose()
 
 
-async def test_an_expired_token_that_is_sent_again_and_again_locks_nobody_out(a_setting: Any) -> None:
+async def test_an_expired_token_does_not_count_as_a_failed_login(a_setting: Any) -> None:
     api = build_api(a_setting(failed_logins_per_minute=1))
     async with client_of(api) as admin:
         old = await a_token(admin, "viewer")
@@ -251,7 +251,7 @@ async def test_an_expired_token_that_is_sent_again_and_again_locks_nobody_out(a_
     await api.engine.dispose()
 
 
-async def test_a_token_of_each_role_is_the_author_of_what_it_does(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_the_audit_log_names_the_token_of_a_change(api: AdminApi, client: httpx.AsyncClient) -> None:
     token = await a_token(client, "admin", name="terraform")
     async with client_of(api, token["token"]) as caller:
         answer = await caller.post("/configs", json=a_config(), headers={"X-Request-ID": "apply-17"})

@@ -15,12 +15,12 @@ def problem(method: str = "POST", scheme: str = "https", **headers: str) -> str:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
-def test_reading_needs_nothing(method: str) -> None:
+def test_safe_methods_need_no_csrf_header(method: str) -> None:
     assert not problem(method, Sec_Fetch_Site="cross-site", Origin="https://evil.example")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "SURPRISE"])
-def test_changing_something_needs_our_header_and_a_page_of_ours(method: str) -> None:
+def test_a_changing_request_needs_the_header_and_a_page_of_the_same_origin(method: str) -> None:
     assert not problem(method, **OWN)
     assert "X-CSRF-Protection" in problem(method, **(OWN | {"X-CSRF-Protection": ""}))
     for site in ("cross-site", "same-site", "none", "SAME-ORIGIN", ""):
@@ -28,11 +28,11 @@ def test_changing_something_needs_our_header_and_a_page_of_ours(method: str) -> 
     assert "bearer" in problem(method, **OLD)
 
 
-def test_the_word_of_the_browser_counts_where_a_proxy_changed_the_host() -> None:
+def test_sec_fetch_site_is_used_before_origin_because_a_proxy_may_change_the_host() -> None:
     assert not problem(**OWN, Origin="https://public.example.org")
 
 
-def test_an_old_browser_is_asked_for_its_origin() -> None:
+def test_without_sec_fetch_site_the_origin_is_compared_with_the_host() -> None:
     assert not problem(**OLD, Origin="https://api.example.org")
     assert not problem(**OLD, Origin="https://API.example.org")
     for origin in (
@@ -60,11 +60,13 @@ def test_an_old_browser_is_asked_for_its_origin() -> None:
         ("", True, None),
     ],
 )
-def test_the_session_is_taken_from_the_one_cookie_that_fits(cookie: str, secure: bool, found: str | None) -> None:
+def test_the_session_is_read_from_exactly_one_cookie_with_the_right_name(
+    cookie: str, secure: bool, found: str | None
+) -> None:
     assert session_cookie(Headers({"Cookie": cookie}), secure=secure) == found
 
 
-def test_a_cleared_cookie_is_the_same_cookie_to_the_browser() -> None:
+def test_a_cleared_cookie_has_the_attributes_of_the_session_cookie() -> None:
     response = Response()
     clear_session_cookie(response, secure=True)
     header = response.headers["set-cookie"]

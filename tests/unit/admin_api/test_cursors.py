@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin_api.http.cursors import MAX_LENGTH, UnusableCursor, decode, encode, fingerprint
+from admin_api.http.cursors import MAX_LENGTH, InvalidCursor, decode, encode, fingerprint
 
 QUERY = fingerprint(of_list="runs", query={"status": "failed", "sort": "-started_at"})
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -26,7 +26,7 @@ keys = st.lists(
 
 
 @given(keys=keys)
-def test_a_cursor_says_what_it_was_told_in_characters_that_a_url_takes_as_they_are(
+def test_a_cursor_returns_its_position_and_needs_no_url_escapes(
     keys: list[tuple[type, Any]],
 ) -> None:
     kinds, position = [kind for kind, _ in keys], tuple(value for _, value in keys)
@@ -35,20 +35,20 @@ def test_a_cursor_says_what_it_was_told_in_characters_that_a_url_takes_as_they_a
     assert set(cursor) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
-def test_the_longest_symbol_fits() -> None:
+def test_a_cursor_with_the_longest_symbol_is_short_enough() -> None:
     assert len(encode(QUERY, ["x" * 40, "币" * 122, "1m"])) <= MAX_LENGTH
 
 
 @given(text=st.one_of(st.text(max_size=60), st.text("ABCDxyz019-_=", max_size=60)))
-def test_garbage_is_refused_with_what_to_do(text: str) -> None:
-    with pytest.raises(UnusableCursor, match="Link header"):
+def test_an_invalid_cursor_is_refused_with_an_instruction(text: str) -> None:
+    with pytest.raises(InvalidCursor, match="Link header"):
         decode(text, QUERY, [datetime, int])
 
 
 @given(body=st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), st.lists, max_leaves=8))
-def test_json_that_is_no_cursor_is_refused(body: Any) -> None:
+def test_json_that_is_not_a_cursor_is_refused(body: Any) -> None:
     text = base64.urlsafe_b64encode(json.dumps(body).encode()).decode().rstrip("=")
-    with pytest.raises(UnusableCursor):
+    with pytest.raises(InvalidCursor):
         decode(text, QUERY, [datetime, int])
 
 
@@ -67,18 +67,18 @@ def test_json_that_is_no_cursor_is_refused(body: Any) -> None:
         ["0001-01-01T00:00:00+14:00", 1],
     ],
 )
-def test_a_position_that_the_sort_keys_cannot_have_is_refused(position: list[Any]) -> None:
-    with pytest.raises(UnusableCursor, match="damaged"):
+def test_a_position_with_wrong_types_or_values_is_refused(position: list[Any]) -> None:
+    with pytest.raises(InvalidCursor, match="damaged"):
         decode(encode(QUERY, position), QUERY, [datetime, int])
 
 
 @pytest.mark.parametrize("text", ["a\x00", "x" * 201])
-def test_a_text_that_postgres_does_not_take_is_refused(text: str) -> None:
-    with pytest.raises(UnusableCursor, match="damaged"):
+def test_a_text_that_postgres_cannot_store_is_refused(text: str) -> None:
+    with pytest.raises(InvalidCursor, match="damaged"):
         decode(encode(QUERY, [text]), QUERY, [str])
 
 
-def test_a_cursor_serves_the_query_that_it_was_made_for_and_no_other() -> None:
+def test_a_cursor_is_accepted_only_for_its_own_query() -> None:
     cursor = encode(QUERY, [NOON, 7])
     same = fingerprint(of_list="runs", query={"sort": "-started_at", "status": "failed"})
     assert decode(cursor, same, [datetime, int]) == (NOON, 7)
@@ -88,5 +88,5 @@ def test_a_cursor_serves_the_query_that_it_was_made_for_and_no_other() -> None:
         ("runs", {"sort": "-started_at"}),
         ("configs", {"status": "failed", "sort": "-started_at"}),
     ):
-        with pytest.raises(UnusableCursor, match="other filters or another sorting"):
+        with pytest.raises(InvalidCursor, match="other filters or another sorting"):
             decode(cursor, fingerprint(of_list=of_list, query=query), [datetime, int])

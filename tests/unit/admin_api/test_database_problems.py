@@ -1,4 +1,4 @@
-"""Which failure of Postgres is told as what, by when it happens."""
+"""The mapping of Postgres' failures to API errors, before and during the commit."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +12,7 @@ from admin_api.writes.transactions import reading, transaction
 
 
 class Engine:
-    """Its connections commit, or fail to."""
+    """An engine whose connections can fail at the commit."""
 
     def __init__(self, at_commit: Exception | None = None) -> None:
         self._at_commit = at_commit
@@ -28,25 +28,25 @@ class Engine:
             raise self._at_commit
 
 
-def postgres_says(sqlstate: str | None, *, lost: bool = False) -> DBAPIError:
-    """An error as SQLAlchemy wraps it; without an SQLSTATE it is the connection's."""
+def driver_error(sqlstate: str | None, *, lost: bool = False) -> DBAPIError:
+    """A driver error in SQLAlchemy's wrapper. Without an SQLSTATE it is an error of the connection."""
     original = type("FromTheDriver", (Exception,), {"sqlstate": sqlstate})()
     return DBAPIError("a statement", {}, original, connection_invalidated=lost)
 
 
 FAILURES: list[tuple[Exception, Any, Any]] = [
-    (postgres_says(None, lost=True), DatabaseUnavailable, OutcomeUnknown),
-    (postgres_says("57P01"), DatabaseUnavailable, OutcomeUnknown),
+    (driver_error(None, lost=True), DatabaseUnavailable, OutcomeUnknown),
+    (driver_error("57P01"), DatabaseUnavailable, OutcomeUnknown),
     (TimeoutError(), DatabaseUnavailable, OutcomeUnknown),
     (ConnectionResetError(), DatabaseUnavailable, OutcomeUnknown),
-    (postgres_says("40P01"), WriteConflict, WriteConflict),
-    (postgres_says("40001"), WriteConflict, WriteConflict),
-    (postgres_says("23505"), DBAPIError, DBAPIError),
+    (driver_error("40P01"), WriteConflict, WriteConflict),
+    (driver_error("40001"), WriteConflict, WriteConflict),
+    (driver_error("23505"), DBAPIError, DBAPIError),
 ]
 
 
 @pytest.mark.parametrize(("failure", "before", "at_commit"), FAILURES, ids=lambda value: str(value)[:40])
-async def test_a_failure_before_the_commit_changed_nothing_and_one_at_the_commit_may_have(
+async def test_only_a_failure_of_the_commit_has_an_unknown_outcome(
     failure: Exception, before: type[Exception], at_commit: type[Exception]
 ) -> None:
     async def fail(opened: Any) -> None:
@@ -64,7 +64,7 @@ async def test_a_failure_before_the_commit_changed_nothing_and_one_at_the_commit
         await commit(Engine(at_commit=failure))
 
 
-async def test_what_is_only_read_is_not_committed() -> None:
+async def test_a_read_transaction_is_not_committed() -> None:
     engine = Engine()
     async with reading(engine):  # type: ignore[arg-type]
         pass

@@ -24,7 +24,7 @@ from admin_api.http.etags import PATTERN, etag, parse_tags, require_match
         ('"*"', False, False),
     ],
 )
-def test_what_matches_version_3(header: str, strong: bool, weak: bool) -> None:
+def test_header_values_that_match_version_3(header: str, strong: bool, weak: bool) -> None:
     tags = parse_tags(header, "If-Match")
     assert tags.match_strongly(etag(3)) is strong
     assert tags.match_weakly(etag(3)) is weak
@@ -52,7 +52,7 @@ def test_what_matches_version_3(header: str, strong: bool, weak: bool) -> None:
         "**",
     ],
 )
-def test_what_cannot_be_read_is_refused_by_the_headers_name_and_not_taken_as_absent(header: str) -> None:
+def test_a_malformed_header_is_an_error_that_names_the_header(header: str) -> None:
     with pytest.raises(InvalidInput) as refusal:
         parse_tags(header, "If-Match")
     [error] = refusal.value.errors
@@ -61,7 +61,7 @@ def test_what_cannot_be_read_is_refused_by_the_headers_name_and_not_taken_as_abs
 
 
 @given(st.text(alphabet='"W/*,3 \t!~', max_size=20))
-def test_what_the_description_promises_is_what_is_accepted(header: str) -> None:
+def test_the_documented_pattern_accepts_the_same_headers_as_the_parser(header: str) -> None:
     try:
         parse_tags(header, "If-Match")
     except InvalidInput:
@@ -71,12 +71,12 @@ def test_what_the_description_promises_is_what_is_accepted(header: str) -> None:
     assert accepted == bool(re.fullmatch(PATTERN, header))
 
 
-def test_a_stale_version_is_told_the_current_one() -> None:
+def test_a_version_mismatch_contains_the_current_version() -> None:
     with pytest.raises(VersionMismatch) as refusal:
         require_match(parse_tags('"2"', "If-Match"), 3)
     assert refusal.value.headers == {"ETag": '"3"'}
     assert refusal.value.extensions == {"version": 3}
 
 
-def test_who_did_not_say_what_they_have_seen_is_let_through() -> None:
+def test_without_if_match_any_version_is_accepted() -> None:
     require_match(None, 3)

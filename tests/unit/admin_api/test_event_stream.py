@@ -17,7 +17,7 @@ from admin_api.events.buffer import EventBuffer
 from admin_api.events.positions import Positions, encode
 from admin_api.events.stream import EventFilter, EventStreams
 from admin_api.events.topics import PLACES, Kind, Place, StreamedEvent
-from admin_api.http.errors import InvalidInput, TooManyListeners
+from admin_api.http.errors import InvalidInput, TooManyEventStreams
 from admin_api.metrics import Metrics
 
 RUN, OTHER_RUN, EXCHANGE = ("run-events", 3), ("run-events", 4), ("exchange-health", 0)
@@ -227,7 +227,7 @@ async def test_an_id_of_an_instance_that_has_read_further_is_accepted() -> None:
 async def test_no_more_listeners_than_allowed_and_one_that_leaves_makes_room() -> None:
     event_streams = listeners_of(a_ring(), most=1)
     with event_streams.admitted(EVERYTHING, None):
-        with pytest.raises(TooManyListeners) as refused, event_streams.admitted(EVERYTHING, None):
+        with pytest.raises(TooManyEventStreams) as refused, event_streams.admitted(EVERYTHING, None):
             pass
         assert refused.value.headers["Retry-After"]
     with event_streams.admitted(EVERYTHING, None):

@@ -22,7 +22,7 @@ def generator() -> ModuleType:
     return module
 
 
-def test_the_committed_catalogue_is_what_the_installed_ccxt_says() -> None:
+def test_the_committed_catalogue_matches_the_installed_ccxt() -> None:
     made = generator()
     committed = made.CATALOGUE.read_text(encoding="utf-8")
     assert committed == made.catalogue_text(), "stale: run `python services/admin-api/generate_catalogue.py`"
@@ -33,14 +33,14 @@ def test_the_api_starts_without_ccxt() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
-def test_the_catalogue_knows_the_exchanges_that_everybody_uses() -> None:
+def test_the_catalogue_contains_the_common_exchanges() -> None:
     catalogue = load_catalogue()
     assert {"binance", "bybit", "coinbase", "kraken", "okx"} <= catalogue.keys()
     assert catalogue["coinbase"].timeframes == ("1m", "5m", "15m", "30m", "1h", "2h", "6h", "1d")
     assert (catalogue["kraken"].page_limit, catalogue["binance"].page_limit) == (720, 1000)
 
 
-def test_every_timeframe_of_the_catalogue_fits_the_contract() -> None:
+def test_every_exchange_id_and_timeframe_of_the_catalogue_is_valid_in_contracts() -> None:
     from pydantic import TypeAdapter
 
     from contracts.vocabulary import ExchangeId, Timeframes
@@ -50,11 +50,11 @@ def test_every_timeframe_of_the_catalogue_fits_the_contract() -> None:
         TypeAdapter(Timeframes).validate_python(exchange.timeframes)
 
 
-def test_what_an_exchange_offers_passes() -> None:
+def test_offered_timeframes_are_accepted() -> None:
     require_offered(load_catalogue(), "kraken", ["1m", "2w"])
 
 
-def test_every_timeframe_that_is_not_offered_is_named_with_the_ones_that_are() -> None:
+def test_the_error_names_each_missing_timeframe_and_the_offered_ones() -> None:
     with pytest.raises(InvalidInput) as refused:
         require_offered(load_catalogue(), "kraken", ["3m", "1m", "12h"])
     assert [error.pointer for error in refused.value.errors] == ["#/timeframes/0", "#/timeframes/2"]

@@ -25,12 +25,12 @@ SAMPLES: dict[str, Any] = {
 }
 
 
-def test_every_filter_is_sampled_here() -> None:
+def test_every_filter_has_a_sample() -> None:
     assert set(SAMPLES) == RunFilters.model_fields.keys() - {"skip", "limit", "sort", "cursor"}
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_every_filter_of_the_run_log_asks_for_a_column_that_leads_an_index(name: str) -> None:
+def test_every_filter_of_the_run_log_uses_the_first_column_of_an_index(name: str) -> None:
     (condition,) = RunFilters.model_validate({name: SAMPLES[name]}).conditions()
     (column,) = [part.name for part in sa.sql.visitors.iterate(condition) if isinstance(part, sa.Column)]
     assert column in LEADING

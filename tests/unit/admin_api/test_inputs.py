@@ -1,4 +1,4 @@
-"""The types of inputs and the small decisions: no server, no database."""
+"""Types of input values and pure functions, without a server or a database."""
 
 import subprocess
 import sys
@@ -29,17 +29,17 @@ GUIDE = {
 }
 
 
-def test_the_guides_request_is_accepted_as_it_stands() -> None:
+def test_the_example_of_the_guide_is_accepted_unchanged() -> None:
     assert NewConfig.model_validate(GUIDE).model_dump() == GUIDE
 
 
-def test_a_partial_update_remembers_what_was_named() -> None:
+def test_a_partial_update_contains_only_the_sent_fields() -> None:
     changes = ConfigChanges.model_validate({"interval_minutes": 5, "description": None})
     assert changes.named() == {"interval_minutes": 5, "description": None}
 
 
 @given(st.text(max_size=30))
-def test_no_text_that_the_contract_refuses_is_accepted_as_a_symbol(text: str) -> None:
+def test_every_accepted_symbol_is_valid_in_contracts(text: str) -> None:
     try:
         accepted = TypeAdapter(SymbolText).validate_python(text)
     except ValidationError:
@@ -48,7 +48,7 @@ def test_no_text_that_the_contract_refuses_is_accepted_as_a_symbol(text: str) ->
 
 
 @given(st.text())
-def test_text_that_is_accepted_as_a_filter_can_be_stored(text: str) -> None:
+def test_every_accepted_filter_text_can_be_stored(text: str) -> None:
     try:
         accepted = TypeAdapter(FilterText).validate_python(text)
     except ValidationError:
@@ -57,7 +57,7 @@ def test_text_that_is_accepted_as_a_filter_can_be_stored(text: str) -> None:
 
 
 @given(st.text() | st.datetimes().map(str) | st.floats().map(str) | st.datetimes(timezones=st.timezones()).map(str))
-def test_any_text_is_an_instant_in_utc_or_a_clear_refusal(text: str) -> None:
+def test_any_text_is_a_utc_instant_or_an_error(text: str) -> None:
     try:
         instant = TypeAdapter(QueryInstant).validate_python(text)
     except ValidationError:
@@ -69,31 +69,31 @@ def test_any_text_is_an_instant_in_utc_or_a_clear_refusal(text: str) -> None:
     "text",
     ["2025-01-15T10:00:00Z", "2025-01-15T10:00:00", "2025-01-15 10:00", "2025-01-15T12:00:00 02:00"],
 )
-def test_instants_are_read_in_the_forms_that_people_type(text: str) -> None:
+def test_common_notations_of_an_instant_are_accepted(text: str) -> None:
     assert TypeAdapter(QueryInstant).validate_python(text) == datetime(2025, 1, 15, 10, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("text", ["1736935200", "1736935200000", "0.5", "-1e9", "1_000"])
-def test_a_bare_number_is_no_instant(text: str) -> None:
+def test_a_bare_number_is_not_an_instant(text: str) -> None:
     with pytest.raises(ValidationError, match="write date and time"):
         TypeAdapter(QueryInstant).validate_python(text)
 
 
-def test_to_json_ten_point_nought_is_ten() -> None:
+def test_a_json_number_without_fraction_is_an_integer() -> None:
     assert ConfigChanges.model_validate({"interval_minutes": 10.0}).interval_minutes == 10
     with pytest.raises(ValidationError):
         ConfigChanges.model_validate({"interval_minutes": 10.5})
 
 
 @pytest.mark.parametrize(("interval", "advised"), [(1, True), (4, True), (5, False), (10, False)])
-def test_advice_is_given_below_five_minutes(interval: int, advised: bool) -> None:
+def test_intervals_below_five_minutes_get_a_warning(interval: int, advised: bool) -> None:
     assert bool(advice(interval)) is advised
 
 
 @pytest.mark.parametrize(
     ("successful", "failed", "rate"), [(0, 0, 0.0), (142, 2, 98.61), (0, 3, 0.0), (7, 0, 100.0), (2, 1, 66.67)]
 )
-def test_success_rate_is_over_the_runs_with_an_outcome(successful: int, failed: int, rate: float) -> None:
+def test_the_success_rate_counts_only_successful_and_failed_runs(successful: int, failed: int, rate: float) -> None:
     assert success_rate(successful, failed) == rate
 
 
@@ -122,7 +122,7 @@ def test_success_rate_is_over_the_runs_with_an_outcome(successful: int, failed: 
         ("text/html,application/xhtml+xml,*/*;q=0.8", False),
     ],
 )
-def test_the_media_type_with_the_highest_quality_is_answered(accept: str, csv: bool) -> None:
+def test_the_media_type_with_the_highest_quality_is_chosen(accept: str, csv: bool) -> None:
     assert preferred(accept, ("application/json", "text/csv")) == ("text/csv" if csv else "application/json")
 
 
@@ -138,7 +138,7 @@ def test_the_media_type_with_the_highest_quality_is_answered(accept: str, csv: b
         (["Bearer abc", "Bearer abc"], None),
     ],
 )
-def test_the_token_is_taken_from_one_well_formed_header(headers: list[str], token: bytes | None) -> None:
+def test_the_bearer_token_is_read_from_one_well_formed_header(headers: list[str], token: bytes | None) -> None:
     assert bearer_token(headers) == token
 
 
@@ -165,7 +165,7 @@ def test_errors_point_at_their_field(detail: dict[str, Any], expected: FieldErro
 
 VALID = {
     "CANDLEKEEP_ADMIN_TOKEN": "x" * 24,
-    "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing",
+    "DATABASE_URL": "postgresql://user@127.0.0.1:1/nothing",
     "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
 }
 
@@ -183,7 +183,9 @@ VALID = {
         ({"RUN_DEADLINE_SECONDS": "0"}, "RUN_DEADLINE_SECONDS"),
     ],
 )
-def test_a_bad_setting_is_one_line_naming_it_and_exit_2(fault: dict[str, str | None], variable: str) -> None:
+def test_an_invalid_setting_ends_the_process_with_one_line_and_code_2(
+    fault: dict[str, str | None], variable: str
+) -> None:
     environment = {name: value for name, value in (VALID | fault).items() if value is not None}
     result = subprocess.run(
         [sys.executable, "-m", "admin_api"], env=environment, capture_output=True, text=True, check=False, timeout=60

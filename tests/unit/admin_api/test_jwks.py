@@ -1,4 +1,4 @@
-"""The identity provider's keys, from a server that is not always well."""
+"""The cache of the identity provider's keys, with a server that sometimes fails."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from admin_api.auth.jwks import Jwks, read_keys
+from admin_api.auth.jwks import Jwks, parse_keys
 from support.identity_provider import KeyServer, a_key, key_server
 from support.polling import eventually
 
@@ -43,31 +43,29 @@ def keys(server: KeyServer, clock: Clock, outcomes: list[str]) -> Jwks:
 
 
 async def test_keys_are_fetched_once_when_first_needed(server: KeyServer, keys: Jwks) -> None:
-    assert server.asked == 0
+    assert server.requests == 0
     found = await asyncio.gather(*(keys.key("first") for _ in range(20)))
     assert {key.kid for key in found if key is not None} == {"first"}
-    assert server.asked == 1
+    assert server.requests == 1
 
 
-async def test_an_unknown_key_asks_again_but_not_more_often_than_every_30_seconds(
+async def test_an_unknown_key_causes_at_most_one_fetch_in_30_seconds(
     server: KeyServer, keys: Jwks, clock: Clock
 ) -> None:
     await keys.key("first")
     server.keys.append(SECOND)
     for _ in range(10):
         assert await keys.key("second") is None
-    assert server.asked == 1
+    assert server.requests == 1
     clock.now += 30
     assert (await keys.key("second")) is not None
-    assert server.asked == 2
+    assert server.requests == 2
     for number in range(10):
         assert await keys.key(f"made up {number}") is None
-    assert server.asked == 2
+    assert server.requests == 2
 
 
-async def test_a_known_key_is_answered_at_once_while_it_is_fetched_again(
-    server: KeyServer, keys: Jwks, clock: Clock
-) -> None:
+async def test_an_old_key_is_returned_at_once_during_a_new_fetch(server: KeyServer, keys: Jwks, clock: Clock) -> None:
     await keys.key("first")
     clock.now += 301
     server.hang = asyncio.Event()
@@ -97,7 +95,7 @@ async def test_a_known_key_is_answered_at_once_while_it_is_fetched_again(
     ],
     ids=["500", "redirect", "text", "array", "no keys", "number", "huge", "deep"],
 )
-async def test_a_provider_that_is_not_well_leaves_the_known_keys_in_use(
+async def test_a_failing_provider_leaves_the_known_keys_in_use(
     server: KeyServer, keys: Jwks, clock: Clock, outcomes: list[str], fault: dict[str, Any]
 ) -> None:
     await keys.key("first")
@@ -113,7 +111,7 @@ async def test_a_provider_that_is_not_well_leaves_the_known_keys_in_use(
     assert not keys.failed
 
 
-async def test_a_provider_that_hangs_does_not_hold_us_up_for_long(server: KeyServer, keys: Jwks) -> None:
+async def test_a_provider_that_does_not_respond_delays_a_request_only_briefly(server: KeyServer, keys: Jwks) -> None:
     server.hang = asyncio.Event()
     async with asyncio.timeout(10):
         assert await keys.key("first") is None
@@ -121,21 +119,21 @@ async def test_a_provider_that_hangs_does_not_hold_us_up_for_long(server: KeySer
     server.hang.set()
 
 
-async def test_a_caller_that_hangs_up_does_not_end_the_fetch_for_others(server: KeyServer, keys: Jwks) -> None:
+async def test_a_cancelled_caller_does_not_cancel_the_fetch_for_others(server: KeyServer, keys: Jwks) -> None:
     server.hang = asyncio.Event()
-    impatient, patient = asyncio.create_task(keys.key("first")), asyncio.create_task(keys.key("first"))
+    cancelled, waiting = asyncio.create_task(keys.key("first")), asyncio.create_task(keys.key("first"))
 
-    async def asked() -> bool:
-        return server.asked == 1
+    async def requested() -> bool:
+        return server.requests == 1
 
-    await eventually(asked, within=5)
-    impatient.cancel()
+    await eventually(requested, within=5)
+    cancelled.cancel()
     server.hang.set()
-    assert await patient is not None
-    assert server.asked == 1
+    assert await waiting is not None
+    assert server.requests == 1
 
 
-def test_only_keys_that_verify_signatures_are_taken() -> None:
+def test_only_keys_that_verify_signatures_are_used() -> None:
     rsa = a_key("rsa", "RSA").as_dict(private=False)
     entries: list[Any] = [
         FIRST.as_dict(private=False),
@@ -146,8 +144,8 @@ def test_only_keys_that_verify_signatures_are_taken() -> None:
         {**rsa, "kid": 7},
         {"kty": "EC", "kid": "broken", "crv": "P-256", "x": "?", "y": ""},
         {"kty": "RSA", "kid": "empty"},
-        {"kid": "kind"},
+        {"kid": "no type"},
         "text",
         None,
     ]
-    assert set(read_keys(json.dumps({"keys": entries}).encode())) == {"first", "rsa"}
+    assert set(parse_keys(json.dumps({"keys": entries}).encode())) == {"first", "rsa"}

@@ -12,7 +12,7 @@ def after(seconds: float) -> float:
     return NOW + seconds
 
 
-def test_so_many_at_once_and_then_at_the_rate() -> None:
+def test_a_bucket_allows_its_capacity_at_once_and_then_refills_at_the_rate() -> None:
     buckets = TokenBuckets(capacity=3, per_minute=6)
     assert [buckets.take("a", NOW) for _ in range(5)] == [True, True, True, False, False]
     assert buckets.seconds_until_one("a", NOW) == 10
@@ -22,14 +22,14 @@ def test_so_many_at_once_and_then_at_the_rate() -> None:
     assert not buckets.take("a", after(10))
 
 
-def test_each_key_has_its_own_and_asking_takes_none() -> None:
+def test_each_key_has_its_own_bucket_and_reading_takes_no_token() -> None:
     buckets = TokenBuckets(capacity=1, per_minute=1)
     assert buckets.take("a", NOW)
     assert [buckets.seconds_until_one("b", NOW) for _ in range(9)] == [0] * 9
     assert buckets.take("b", NOW)
 
 
-def test_several_are_taken_together_or_not_at_all() -> None:
+def test_several_tokens_are_taken_together_or_not_at_all() -> None:
     buckets = TokenBuckets(capacity=3, per_minute=6)
     assert buckets.take("a", NOW, 2)
     assert not buckets.take("a", NOW, 2)
@@ -37,7 +37,7 @@ def test_several_are_taken_together_or_not_at_all() -> None:
     assert buckets.take("a", after(10), 2)
 
 
-def test_more_than_the_capacity_is_given_to_a_full_bucket_only_and_paid_back_later() -> None:
+def test_more_than_the_capacity_can_be_taken_only_from_a_full_bucket() -> None:
     buckets = TokenBuckets(capacity=3, per_minute=6)
     assert buckets.take("a", NOW)
     assert not buckets.take("a", NOW, 5)
@@ -48,7 +48,7 @@ def test_more_than_the_capacity_is_given_to_a_full_bucket_only_and_paid_back_lat
     assert buckets.take("a", after(40))
 
 
-def test_what_is_given_back_can_be_taken_again_and_no_more() -> None:
+def test_a_returned_token_can_be_taken_again_up_to_the_capacity() -> None:
     buckets = TokenBuckets(capacity=1, per_minute=1)
     assert buckets.take("a", NOW)
     buckets.give_back("a", NOW)
@@ -56,7 +56,7 @@ def test_what_is_given_back_can_be_taken_again_and_no_more() -> None:
     assert [buckets.take("a", NOW) for _ in range(2)] == [True, False]
 
 
-def test_an_earlier_reading_of_the_clock_gives_nothing_away() -> None:
+def test_an_earlier_clock_reading_does_not_refill_a_bucket_twice() -> None:
     buckets = TokenBuckets(capacity=2, per_minute=60)
     assert buckets.take("a", NOW)
     assert buckets.take("a", after(-10))
@@ -64,7 +64,7 @@ def test_an_earlier_reading_of_the_clock_gives_nothing_away() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 30)), max_size=60))
-def test_nobody_ever_takes_more_than_the_capacity_and_what_flowed_in(steps: list[tuple[str, float]]) -> None:
+def test_no_key_takes_more_than_the_capacity_and_the_refill(steps: list[tuple[str, float]]) -> None:
     buckets, clock = TokenBuckets(capacity=4, per_minute=30), 0.0
     taken: dict[str, int] = {}
     for key, pause in steps:
@@ -73,7 +73,7 @@ def test_nobody_ever_takes_more_than_the_capacity_and_what_flowed_in(steps: list
     assert all(count <= 4 + clock / 2 + 1e-6 for count in taken.values())
 
 
-def test_memory_is_bounded_and_whoever_just_failed_is_remembered() -> None:
+def test_the_number_of_keys_is_bounded_and_the_latest_key_is_kept() -> None:
     buckets = TokenBuckets(capacity=1, per_minute=1, max_keys=100)
     for number in range(1000):
         buckets.take(str(number), NOW)
@@ -81,7 +81,7 @@ def test_memory_is_bounded_and_whoever_just_failed_is_remembered() -> None:
     assert not buckets.take("999", NOW)
 
 
-def test_credentials_that_were_right_are_remembered_within_bounds() -> None:
+def test_the_number_of_known_credentials_is_bounded() -> None:
     seen = KnownCredentials()
     for number in range(10_001):
         seen.add(number.to_bytes(4, "big"))
@@ -89,14 +89,14 @@ def test_credentials_that_were_right_are_remembered_within_bounds() -> None:
     assert (10_000).to_bytes(4, "big") in seen
 
 
-def test_an_ipv6_subscriber_is_one_however_many_addresses_it_uses() -> None:
+def test_all_addresses_of_an_ipv6_subscriber_have_the_same_key() -> None:
     assert rate_limit_key("2001:db8:1:2:3::4") == rate_limit_key("2001:db8:1:2:ffff::1") == "2001:db8:1:2::/64"
     assert rate_limit_key("2001:db8:1:3::1") != rate_limit_key("2001:db8:1:2::1")
     assert rate_limit_key("::ffff:192.0.2.1") == "192.0.2.1" == rate_limit_key("192.0.2.1")
     assert rate_limit_key(None) == "unknown"
 
 
-def test_what_is_no_address_is_none() -> None:
+def test_a_client_without_an_ip_address_has_no_address() -> None:
     assert address_of({"type": "http", "client": ("192.0.2.1", 5)}) == "192.0.2.1"
     for client in (None, ("", 0), ("unix:", 0), ("<script>", 1)):
         assert address_of({"type": "http", "client": client}) is None

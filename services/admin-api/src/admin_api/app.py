@@ -89,7 +89,7 @@ def build_api(settings: AdminApiSettings) -> AdminApi:
         app=app,
         relay=Relay(settings, metrics, engine),
         feed=feed,
-        releaser=ManualRunReleaser(engine, manual_runs.hold_at_most),
+        releaser=ManualRunReleaser(engine, manual_runs.max_hold),
         engine=engine,
         health=health,
     )

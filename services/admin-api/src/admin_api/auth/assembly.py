@@ -1,4 +1,4 @@
-"""What the way in is made of. Building it connects to nothing."""
+"""Builds the objects that authentication needs. Building them opens no connection."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.auth.authenticator import Authenticator
 from admin_api.auth.jwks import Jwks
-from admin_api.auth.oidc import JwtRules, OidcLogin
+from admin_api.auth.oidc import JwtRules, JwtVerifier
 from admin_api.auth.refusal_audit import RefusalAudit
 from admin_api.auth.sessions import Sessions
 from admin_api.auth.token_lookup import TokenLookup
@@ -18,7 +18,7 @@ from admin_api.settings import AdminApiSettings
 
 @dataclass(frozen=True, kw_only=True)
 class AuthComponents:
-    """Its parts, for the gate and for the routes."""
+    """For the authentication middleware and for the routes of tokens and sessions."""
 
     authenticator: Authenticator
     tokens: Tokens
@@ -41,8 +41,8 @@ def assemble(settings: AdminApiSettings, engine: AsyncEngine, metrics: Metrics) 
     )
 
 
-def _identity_provider(settings: AdminApiSettings, metrics: Metrics) -> OidcLogin | None:
+def _identity_provider(settings: AdminApiSettings, metrics: Metrics) -> JwtVerifier | None:
     if not settings.oidc_issuer:
         return None
     keys = Jwks(settings.oidc_jwks_url, lambda outcome: metrics.jwks_fetches.labels(outcome).inc())
-    return OidcLogin(JwtRules.of(settings), keys)
+    return JwtVerifier(JwtRules.of(settings), keys)

@@ -1,4 +1,4 @@
-"""Reading the audit log, the latest first."""
+"""The list of audit entries: its filters and its query."""
 
 from typing import Final, Literal
 
@@ -21,23 +21,29 @@ _ENTRIES: Final = Listing(
 
 
 class AuditFilters(PageQuery):
-    """The query of the audit log."""
+    """The query parameters of the audit log."""
 
-    actor: FilterText | None = Field(default=None, description="Its name.", examples=["grafana"])
+    actor: FilterText | None = Field(default=None, description="The actor's name.", examples=["grafana"])
     action: FilterText | None = Field(default=None, examples=["config.update"])
     object_type: FilterText | None = Field(default=None, examples=["config"])
     object_id: FilterText | None = Field(default=None, examples=["1"])
     outcome: Literal["done", "refused"] | None = None
-    request_id: FilterText | None = Field(default=None, description="As the answer's X-Request-ID had it.")
-    start_date: QueryInstant | None = Field(default=None, description="At or after this; without a zone it is UTC.")
+    request_id: FilterText | None = Field(
+        default=None, description="The request id, from the response header X-Request-ID."
+    )
+    start_date: QueryInstant | None = Field(
+        default=None, description="Entries at or after this time; UTC if it has no time zone."
+    )
     end_date: QueryInstant | None = Field(
-        default=None, description="Before this; without a zone it is UTC.", examples=["2025-01-16T10:00:00Z"]
+        default=None,
+        description="Entries before this time; UTC if it has no time zone.",
+        examples=["2025-01-16T10:00:00Z"],
     )
     limit: int = Field(default=100, ge=1, le=1000)
-    sort: Literal["-at", "at"] = Field(default="-at", description="Latest first, or oldest.")
+    sort: Literal["-at", "at"] = Field(default="-at", description="`-at`: latest first; `at`: oldest first.")
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
-        """As SQL. Raises `InvalidInput`."""
+        """The filters as SQL conditions. Raises `InvalidInput`."""
         if self.start_date is not None and self.end_date is not None and self.start_date >= self.end_date:
             raise InvalidInput.of([FieldError("#/start_date", "must be before end_date", where="query")])
         equal = ("actor", "action", "object_type", "object_id", "outcome", "request_id")

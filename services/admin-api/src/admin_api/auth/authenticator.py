@@ -1,4 +1,4 @@
-"""Who is at the door? The credential of a request becomes an actor, or a refusal."""
+"""Turns the credential of a request into an `Actor`, or raises the reason why it is refused."""
 
 import hmac
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from admin_api.auth.client_addresses import address_of, rate_limit_key
 from admin_api.auth.cookies import session_cookie
 from admin_api.auth.csrf import csrf_problem
 from admin_api.auth.identity import Identity, NotAdmitted, TooManyFailures, Unauthorized
-from admin_api.auth.oidc import OidcLogin, looks_like_jwt
+from admin_api.auth.oidc import JwtVerifier, looks_like_jwt
 from admin_api.auth.sessions import Sessions
 from admin_api.auth.token_format import parse
 from admin_api.auth.token_lookup import TokenLookup
@@ -24,15 +24,15 @@ _BOOTSTRAP = Identity(kind="bootstrap", name="bootstrap", role=Role.ADMIN)
 
 
 class Authenticator:
-    """The bootstrap token needs no database. What an Authorization header says counts before a cookie."""
+    """Checks the Authorization header first, then the session cookie. The bootstrap token needs no database."""
 
     def __init__(
         self,
         bootstrap_token: SecretStr,
         tokens: TokenLookup,
         sessions: Sessions,
-        oidc: OidcLogin | None,
-        guesses: TokenBuckets,
+        oidc: JwtVerifier | None,
+        failed_logins: TokenBuckets,
         *,
         always_secure: bool,
     ) -> None:
@@ -40,27 +40,27 @@ class Authenticator:
         self._tokens = tokens
         self._sessions = sessions
         self._oidc = oidc
-        self._guesses = guesses
+        self._failed_logins = failed_logins
         self._always_secure = always_secure
 
-    async def admit(self, scope: Scope, now: datetime, monotonic: float) -> Actor:
-        """`monotonic` is for the limit of failed logins, in seconds.
+    async def authenticate(self, scope: Scope, now: datetime, monotonic: float) -> Actor:
+        """The caller of this request. `monotonic` is the monotonic clock in seconds, for the limit of failed logins.
 
-        Raises `Unauthorized`, `NotAdmitted`, `TooManyFailures`, `DatabaseUnavailable`, and, for its tokens only,
-        `IdentityProviderUnavailable`.
+        Raises `Unauthorized`, `NotAdmitted`, `TooManyFailures` and `DatabaseUnavailable`; for a token of the identity
+        provider also `IdentityProviderUnavailable`.
         """
         address = address_of(scope)
-        counted_as = rate_limit_key(address)
+        bucket = rate_limit_key(address)
 
-        def may_guess() -> None:
-            if wait := self._guesses.seconds_until_one(counted_as, monotonic):
+        def check_failed_logins() -> None:
+            if wait := self._failed_logins.seconds_until_one(bucket, monotonic):
                 raise TooManyFailures(wait)
 
         try:
-            identity = await self._identity(scope, now, may_guess)
+            identity = await self._identity(scope, now, check_failed_logins)
         except Unauthorized as refusal:
-            if refusal.guess and not self._guesses.take(counted_as, monotonic):
-                raise TooManyFailures(self._guesses.seconds_until_one(counted_as, monotonic)) from refusal
+            if refusal.counts_as_failed_login and not self._failed_logins.take(bucket, monotonic):
+                raise TooManyFailures(self._failed_logins.seconds_until_one(bucket, monotonic)) from refusal
             raise
         return Actor(
             kind=identity.kind,
@@ -74,28 +74,30 @@ class Authenticator:
         )
 
     def is_secure(self, scope: Scope) -> bool:
-        """Whether the browser speaks TLS, as far as we are told by those whom we trust."""
+        """Whether the browser uses TLS. `scope` has the scheme that a trusted proxy reported."""
         return self._always_secure or scope.get("scheme") == "https"
 
-    async def _identity(self, scope: Scope, now: datetime, may_guess: Callable[[], None]) -> Identity:
+    async def _identity(self, scope: Scope, now: datetime, check_failed_logins: Callable[[], None]) -> Identity:
         headers = Headers(scope=scope)
         authorization = headers.getlist("authorization")
         if authorization:
-            return await self._of_bearer(authorization, now, may_guess)
+            return await self._bearer_identity(authorization, now, check_failed_logins)
         cookie = session_cookie(headers, secure=self.is_secure(scope))
         if cookie is None:
             raise Unauthorized(
-                "missing", "Send the header `Authorization: Bearer TOKEN` with an API token, or a session's cookie."
+                "missing", "Send the header `Authorization: Bearer TOKEN` with an API token, or a session cookie."
             )
-        if not self._sessions.has_seen(cookie):
-            may_guess()
+        if not self._sessions.is_known(cookie):
+            check_failed_logins()
         identity = await self._sessions.identity(cookie, now)
         problem = csrf_problem(scope["method"], headers, scheme=scope.get("scheme", "http"))
         if problem is not None:
-            raise NotAdmitted("cross_site", problem, whose=identity)
+            raise NotAdmitted("cross_site", problem, identity=identity)
         return identity
 
-    async def _of_bearer(self, authorization: list[str], now: datetime, may_guess: Callable[[], None]) -> Identity:
+    async def _bearer_identity(
+        self, authorization: list[str], now: datetime, check_failed_logins: Callable[[], None]
+    ) -> Identity:
         given = bearer_token(authorization)
         if given is None:
             raise Unauthorized("missing", "Send one header `Authorization: Bearer TOKEN`.")
@@ -103,8 +105,8 @@ class Authenticator:
             return _BOOTSTRAP
         text = given.decode("latin-1")
         if (token := parse(text)) is not None:
-            if not self._tokens.has_seen(token):
-                may_guess()  # before the look-up: guesses must not keep the database busy
+            if not self._tokens.is_known(token):
+                check_failed_logins()  # before the look-up, so that guesses cause no load on the database
             return await self._tokens.identity(token, now)
         if self._oidc is not None and looks_like_jwt(text):
             return await self._oidc.identity(text, now)
@@ -112,10 +114,10 @@ class Authenticator:
 
 
 def bearer_token(authorization: list[str]) -> bytes | None:
-    """The token of the only Authorization header; None when it is missing, repeated or of another form."""
+    """The bearer token. None if the Authorization header is missing, repeated or malformed."""
     if len(authorization) != 1:
         return None
     scheme, _, token = authorization[0].strip().partition(" ")
     if scheme.lower() != "bearer" or not token.strip() or " " in token.strip():
         return None
-    return token.strip().encode("latin-1")  # the bytes as they came: headers are decoded as latin-1
+    return token.strip().encode("latin-1")  # the bytes as received: Starlette decodes headers as latin-1

@@ -1,4 +1,4 @@
-"""Where a request came from. Behind trusted proxies uvicorn's middleware has put the client's address in its place."""
+"""The client address of a request. Uvicorn's middleware has already replaced the address of a trusted proxy."""
 
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Any
@@ -7,7 +7,7 @@ from starlette.types import Scope
 
 
 def address_of(scope: Scope) -> str | None:
-    """The client's IP address; None where there is none, as on a socket of the file system."""
+    """The client's IP address; None if there is none, for example on a Unix socket."""
     client: Any = scope.get("client")
     try:
         return str(ip_address(client[0])) if client else None
@@ -16,7 +16,7 @@ def address_of(scope: Scope) -> str | None:
 
 
 def rate_limit_key(address: str | None) -> str:
-    """Whom failures are counted for: an IPv4 address, or the network that one IPv6 subscriber gets."""
+    """The key of a rate limit: an IPv4 address, or the /64 network that an IPv6 subscriber has."""
     if address is None:
         return "unknown"
     ip = ip_address(address)

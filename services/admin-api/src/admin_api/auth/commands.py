@@ -1,4 +1,4 @@
-"""python -m admin_api tokens: for whoever can reach the database, also when the API does not run."""
+"""The command `python -m admin_api tokens`. It needs only the database, so it works when the API does not run."""
 
 import asyncio
 import getpass
@@ -22,22 +22,24 @@ from runtime.logs import configure_logging
 from runtime.settings import DatabaseSettings, LogSettings, load_settings
 from store.schema import SchemaOutOfDate, ensure_current
 
-app = typer.Typer(help="Make, list, revoke and replace API tokens. Needs DATABASE_URL only.", no_args_is_help=True)
+app = typer.Typer(help="Create, list, revoke and rotate API tokens. Needs only DATABASE_URL.", no_args_is_help=True)
 
 T = TypeVar("T")
-TokenId = Annotated[int, typer.Argument(min=1, help="The token's id, as `tokens list` shows it.")]
-AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
+TokenId = Annotated[int, typer.Argument(min=1, help="The token's id, from `tokens list`.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("create")
 def create_command(
-    name: Annotated[str, typer.Argument(help="Who or what will use it; the audit log names it.")],
-    role: Annotated[Role, typer.Option(help="What it may do.")],
-    expires_in_days: Annotated[int, typer.Option(min=1, max=MAX_LIFETIME_DAYS)] = 90,
-    never_expires: Annotated[bool, typer.Option("--never-expires")] = False,
+    name: Annotated[
+        str, typer.Argument(help="The person or program that uses the token. The audit log shows this name.")
+    ],
+    role: Annotated[Role, typer.Option(help="The token's role; each role includes the ones before it.")],
+    expires_in_days: Annotated[int, typer.Option(min=1, max=MAX_LIFETIME_DAYS, help="Lifetime in days.")] = 90,
+    never_expires: Annotated[bool, typer.Option("--never-expires", help="The token has no expiry time.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a token. It is printed this once."""
+    """Create a token and print it. It cannot be shown again."""
     try:
         wanted = NewToken(name=name, role=role, expires_in_days=None if never_expires else expires_in_days)
     except ValidationError as error:
@@ -47,11 +49,11 @@ def create_command(
 
 @app.command("list")
 def list_command(
-    everything: Annotated[bool, typer.Option("--all", help="Revoked and expired ones too.")] = False,
+    include_inactive: Annotated[bool, typer.Option("--all", help="Include revoked and expired tokens.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Which tokens there are, newest first: never their secrets."""
-    rows = _run(lambda tokens, _actor, now: _all(tokens, now, active=None if everything else True))
+    """List the tokens, newest first, without their secrets."""
+    rows = _run(lambda tokens, _actor, now: _all(tokens, now, active=None if include_inactive else True))
     if as_json:
         typer.echo("[" + ",\n ".join(row.model_dump_json() for row in rows) + "]")
         return
@@ -65,7 +67,7 @@ def list_command(
 
 @app.command("revoke")
 def revoke_command(token_id: TokenId) -> None:
-    """End a token at once, on every instance, with the sessions that it opened."""
+    """Revoke a token and end the sessions that it opened, at once and on every instance."""
     _run(lambda tokens, actor, now: tokens.revoke(token_id, actor, now))
     typer.echo(f"Token {token_id} is revoked.")
 
@@ -74,11 +76,11 @@ def revoke_command(token_id: TokenId) -> None:
 def rotate_command(
     token_id: TokenId,
     grace_minutes: Annotated[
-        int, typer.Option(min=0, max=MAX_GRACE_MINUTES, help="How long the old one is still accepted.")
+        int, typer.Option(min=0, max=MAX_GRACE_MINUTES, help="Minutes for which the old token is still accepted.")
     ] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Replace a token by a new one of the same name, role and lifetime. It is printed this once."""
+    """Replace a token by a new one with the same name, role and lifetime. It cannot be shown again."""
     grace = timedelta(minutes=grace_minutes)
     _print_issued(_run(lambda tokens, actor, now: tokens.rotate(token_id, grace, actor, now)), as_json=as_json)
 
@@ -94,19 +96,19 @@ async def _all(tokens: Tokens, now: datetime, *, active: bool | None) -> list[To
             return rows
 
 
-def _run(verb: Callable[[Tokens, Actor, datetime], Awaitable[T]]) -> T:
-    # Quiet: what a command says is its output, and what it did is in the audit log.
+def _run(command: Callable[[Tokens, Actor, datetime], Awaitable[T]]) -> T:
+    # Only warnings are logged: the command prints its result, and the audit log has its changes.
     configure_logging(LogSettings(log_format="console", log_level="WARNING"), "admin-api")
-    return asyncio.run(_with_tokens(load_settings(DatabaseSettings), verb))
+    return asyncio.run(_with_tokens(load_settings(DatabaseSettings), command))
 
 
-async def _with_tokens(settings: DatabaseSettings, verb: Callable[[Tokens, Actor, datetime], Awaitable[T]]) -> T:
+async def _with_tokens(settings: DatabaseSettings, command: Callable[[Tokens, Actor, datetime], Awaitable[T]]) -> T:
     engine = build_engine(settings, application_name="admin-api-tokens")
     actor = Actor(kind="command", name=_user(), role=Role.ADMIN, request_id=uuid4().hex)
     try:
         async with reading(engine):
             await ensure_current(engine)
-        return await verb(Tokens(engine), actor, datetime.now(UTC))
+        return await command(Tokens(engine), actor, datetime.now(UTC))
     except OutcomeUnknown as error:
         sys.exit(
             f"admin-api: Postgres did not confirm the commit ({error.__cause__}), so the change may or may not be "
@@ -128,9 +130,9 @@ def _user() -> str:
 def _print_issued(token: IssuedToken, *, as_json: bool) -> None:
     typer.echo(token.model_dump_json(indent=2) if as_json else token.token)
     if not as_json:
-        expires = f"until {_instant(token.expires_at)} UTC" if token.expires_at else "without end"
+        expires = f"until {_instant(token.expires_at)} UTC" if token.expires_at else "without an expiry time"
         note = f"Token {token.id} ({token.name}, {token.role}) is valid {expires}. It is not shown again."
-        typer.echo(note, err=True)  # apart from the token, so that TOKEN=$(...) holds only that
+        typer.echo(note, err=True)  # to stderr, so that TOKEN=$(...) contains only the token
 
 
 def _instant(instant: datetime | None) -> str:

@@ -1,4 +1,4 @@
-"""The cookie that holds a browser's session."""
+"""The session cookie: its name, and how it is read, set and cleared."""
 
 from datetime import datetime
 from typing import Final
@@ -7,7 +7,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 
 SECURE_NAME: Final = "__Host-candlekeep"
-"""Browsers accept this name only with Secure, without a domain, and over TLS: no neighbour can plant it."""
+"""Browsers accept this prefix only over TLS, with Secure and without Domain, so no sibling domain can set it."""
 PLAIN_NAME: Final = "candlekeep-session"
 
 
@@ -16,7 +16,7 @@ def cookie_name(*, secure: bool) -> str:
 
 
 def session_cookie(headers: Headers, *, secure: bool) -> str | None:
-    """The session in a request; None when there are several. Over TLS only the name that is safe there counts."""
+    """The session cookie of a request; None if there is none or more than one. With TLS only `SECURE_NAME` is read."""
     name = cookie_name(secure=secure)
     found = [
         value

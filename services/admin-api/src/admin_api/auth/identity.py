@@ -1,4 +1,4 @@
-"""What a credential proves, and why one is refused."""
+"""The result of authentication: an `Identity`, or one of the errors here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,59 +11,60 @@ from admin_api.writes.actors import ActorKind, Role
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Whose credential it is. A request makes an `Actor` of it."""
+    """The owner of a credential. Together with the request it becomes an `Actor`."""
 
     kind: ActorKind
     name: str
     role: Role
     token_id: int | None = None
     subject: str | None = None
-    """Issuer and subject of an identity provider's token, as `issuer#subject`. The name is only for show."""
+    """Issuer and subject of an identity provider's token, as `issuer#subject`. The name is only displayed."""
     expires_at: datetime | None = None
-    """When the credential ends by itself; None: never."""
+    """When the credential expires; None: never."""
 
 
 Reason = Literal[
     "missing", "malformed", "unknown", "expired", "revoked", "session_ended", "no_role", "cross_site", "throttled"
 ]
-"""Why nobody came in: a label of the metrics, and in the audit log."""
+"""Why authentication failed: a metric label, also stored in the audit log."""
 
 
-class Unauthorized(ApiError):  # noqa: N818 -- these name what is the case
-    """No valid credential. `guess` says that it may have been an attempt at one, which the throttle counts; an expired
-    one was right once. `whose` is known where the secret was right.
+class Unauthorized(ApiError):  # noqa: N818 -- these names state the problem
+    """No valid credential. `identity` is set if the secret was right, for example of an expired token.
+
+    `counts_as_failed_login`: the credential may be a guess, so the limit of failed logins counts it.
     """
 
     status = 401
     slug = "unauthorized"
-    title = "A valid token is needed"
+    title = "No valid credential"
 
     def __init__(
-        self, reason: Reason, detail: str, *, whose: Identity | None = None, public_id: str | None = None
+        self, reason: Reason, detail: str, *, identity: Identity | None = None, public_id: str | None = None
     ) -> None:
         error = "" if reason == "missing" else ', error="invalid_token"'
         super().__init__(detail, headers={"WWW-Authenticate": f'Bearer realm="candlekeep"{error}'})
         self.reason: Reason = reason
-        self.whose = whose
+        self.identity = identity
         self.public_id = public_id
-        self.guess = reason in {"malformed", "unknown"}
+        self.counts_as_failed_login = reason in {"malformed", "unknown"}
 
 
 class NotAdmitted(ApiError):  # noqa: N818
-    """The credential is right, and the request may not be made with it."""
+    """The credential is valid, but this request is not allowed with it."""
 
     status = 403
     slug = "not-admitted"
-    title = "The request is not allowed"
+    title = "The request is not allowed with this credential"
 
-    def __init__(self, reason: Reason, detail: str, *, whose: Identity) -> None:
+    def __init__(self, reason: Reason, detail: str, *, identity: Identity) -> None:
         super().__init__(detail)
         self.reason: Reason = reason
-        self.whose = whose
+        self.identity = identity
 
 
 class TooManyFailures(ApiError):  # noqa: N818
-    """So many failed logins came from this address that further guesses wait."""
+    """This address has too many failed logins, so its unknown credentials are refused for a while."""
 
     status = 429
     slug = "too-many-failed-logins"
@@ -72,16 +73,16 @@ class TooManyFailures(ApiError):  # noqa: N818
     def __init__(self, retry_after: int) -> None:
         headers: Mapping[str, str] = {"Retry-After": str(retry_after)}
         super().__init__(
-            f"Too many requests with a wrong token came from this address; try again in {retry_after} seconds. "
-            "A token that this instance has seen before is let in meanwhile.",
+            f"This address sent too many wrong tokens; try again in {retry_after} seconds. "
+            "Tokens that this instance has verified before still work.",
             headers=headers,
         )
         self.retry_after = retry_after
 
 
 class IdentityProviderUnavailable(ApiError):  # noqa: N818
-    """The keys of the identity provider are not known, so its tokens cannot be checked."""
+    """The identity provider's keys could not be fetched, so its tokens cannot be verified."""
 
     status = 503
     slug = "identity-provider-unavailable"
-    title = "The identity provider does not answer"
+    title = "The identity provider is not available"

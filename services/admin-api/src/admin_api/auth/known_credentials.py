@@ -1,13 +1,13 @@
-"""The credentials that were valid on this instance before."""
+"""The credentials that this instance has verified before."""
 
 from collections import OrderedDict
 from typing import Final
 
-_REMEMBERED: Final = 10_000
+_MAX_ENTRIES: Final = 10_000
 
 
 class KnownCredentials:
-    """Which credentials, by their hash, were right here before, the latest `_REMEMBERED`: never that they still are."""
+    """The hashes of the latest `_MAX_ENTRIES` credentials that were right. They may have ended since."""
 
     def __init__(self) -> None:
         self._hashes: OrderedDict[bytes, None] = OrderedDict()
@@ -18,5 +18,5 @@ class KnownCredentials:
     def add(self, credential_hash: bytes) -> None:
         self._hashes[credential_hash] = None
         self._hashes.move_to_end(credential_hash)
-        if len(self._hashes) > _REMEMBERED:
+        if len(self._hashes) > _MAX_ENTRIES:
             self._hashes.popitem(last=False)

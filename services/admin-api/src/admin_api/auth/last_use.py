@@ -1,4 +1,4 @@
-"""Writes down when a token or a session was last used."""
+"""Stores when a token or a session was last used."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -13,12 +13,13 @@ from runtime.logs import log
 _INTERVAL: Final = timedelta(minutes=1)
 
 
-async def note_use(
+async def write_last_use(
     engine: AsyncEngine, column: sa.Column[Any], key: object, previous: datetime | None, now: datetime
 ) -> None:
-    """Set `column` to `now` in the row that has the primary key `key`, at most once a minute.
+    """Set `column` to `now` in the row with the primary key `key`, at most once a minute.
 
-    `previous` is the column's value. Does not wait for a transaction that holds the row, and does not fail the request.
+    `previous` is the column's current value. If another transaction has locked the row, nothing is written. Database
+    errors are logged and not raised.
     """
     if previous is not None and previous > now - _INTERVAL:
         return

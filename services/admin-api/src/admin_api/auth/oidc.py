@@ -1,4 +1,4 @@
-"""JWTs of an identity provider: whose they are, and what their claims mean here."""
+"""Verifies the JWTs of an identity provider and maps their claims to an `Identity`."""
 
 import base64
 import binascii
@@ -21,12 +21,12 @@ from admin_api.writes.actors import Role
 MAX_BYTES: Final = 8 * 1024
 _NAME_LENGTH: Final = 200
 _SUBJECT_LENGTH: Final = 255
-"""As OpenID Connect allows at most."""
+"""The limit of OpenID Connect."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JwtRules:
-    """What is asked of a token."""
+    """The requirements that a token must meet."""
 
     issuer: str
     audience: str
@@ -52,8 +52,8 @@ class JwtRules:
         )
 
 
-class OidcLogin:
-    """Believes what the provider signed. A token's own directions to keys (jku, x5u, jwk) are never followed."""
+class JwtVerifier:
+    """Verifies tokens with the provider's keys only. Key references in a token (jku, x5u, jwk) are ignored."""
 
     def __init__(self, rules: JwtRules, keys: Jwks) -> None:
         self._rules = rules
@@ -65,11 +65,11 @@ class OidcLogin:
         key = await self._keys.key(kid)
         if key is None and self._keys.failed:
             raise IdentityProviderUnavailable(
-                "The identity provider's keys could not be fetched; try again in a moment, or use an API token.",
+                "The identity provider's keys could not be fetched; try again in 30 seconds, or use an API token.",
                 headers={"Retry-After": "30"},
             )
         if key is None:
-            raise Unauthorized("unknown", "The token is signed by a key that the identity provider does not have.")
+            raise Unauthorized("unknown", "The token is signed with a key that the identity provider does not have.")
         return identity_of(verified_claims(text, key, self._rules, now), self._rules)
 
 
@@ -78,34 +78,34 @@ def looks_like_jwt(text: str) -> bool:
 
 
 def key_id(text: str, rules: JwtRules) -> str:
-    """The id of the key that a token names, its header otherwise in order. Nothing is proved yet.
+    """The key id in the token's header, after checks of the header. The signature is not verified yet.
 
     Raises `Unauthorized`.
     """
     if len(text) > MAX_BYTES:
-        raise Unauthorized("malformed", "The token is longer than any of ours.")
+        raise Unauthorized("malformed", f"The token is longer than {MAX_BYTES} bytes.")
     header = _header(text)
     algorithm, kind, kid = header.get("alg"), header.get("typ", "JWT"), header.get("kid")
     if not isinstance(algorithm, str) or algorithm not in rules.algorithms:
-        raise Unauthorized("malformed", f"The token's signature must be one of {', '.join(sorted(rules.algorithms))}.")
+        raise Unauthorized("malformed", f"The token's algorithm must be one of {', '.join(sorted(rules.algorithms))}.")
     if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in rules.token_types:
-        raise Unauthorized("malformed", "The token is of another type than an access token.")
+        raise Unauthorized("malformed", "The token is not an access token.")
     if not isinstance(kid, str) or not kid:
-        raise Unauthorized("malformed", "The token does not name its key.")
+        raise Unauthorized("malformed", "The token's header has no key id (`kid`).")
     return kid
 
 
 def verified_claims(text: str, key: Key, rules: JwtRules, now: datetime) -> dict[str, Any]:
-    """The claims of a token that `key` signed, for us, and that is valid now. Raises `Unauthorized`."""
+    """The claims, after the signature, issuer, audience and times are verified. Raises `Unauthorized`."""
     registry = jws.JWSRegistry(algorithms=sorted(rules.algorithms), strict_check_header=False)
     try:
-        # joserfc warns that RFC 9864 prefers the name Ed25519 to EdDSA, the name that providers use.
+        # joserfc warns that RFC 9864 prefers the name Ed25519. Providers still use the name EdDSA.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SecurityWarning)
             token = jwt.decode(text, key, algorithms=sorted(rules.algorithms), registry=registry)
     except (JoseError, ValueError, TypeError, RecursionError) as error:
-        raise Unauthorized("unknown", "The token's signature is not right.") from error
-    asked = jwt.JWTClaimsRegistry(
+        raise Unauthorized("unknown", "The token's signature is not valid.") from error
+    required = jwt.JWTClaimsRegistry(
         now=int(now.timestamp()),
         leeway=rules.leeway_seconds,
         iss={"essential": True, "value": rules.issuer},
@@ -115,21 +115,21 @@ def verified_claims(text: str, key: Key, rules: JwtRules, now: datetime) -> dict
         sub={"essential": True},
     )
     try:
-        asked.validate(token.claims)
+        required.validate(token.claims)
     except ExpiredTokenError as error:
-        raise Unauthorized("expired", "The token has expired; get a new one.") from error
+        raise Unauthorized("expired", "The token has expired; request a new one.") from error
     except JoseError as error:
-        raise Unauthorized("unknown", f"The token is not for this API: {error}.") from error
+        raise Unauthorized("unknown", f"The token is not valid for this API: {error}.") from error
     subject = token.claims["sub"]
     if not isinstance(subject, str) or not 0 < len(subject) <= _SUBJECT_LENGTH or not subject.isprintable():
         raise Unauthorized(
-            "unknown", f"The token's `sub` must be 1 to {_SUBJECT_LENGTH} printable characters; ask an admin."
+            "unknown", f"The token's `sub` must be 1 to {_SUBJECT_LENGTH} printable characters; contact an admin."
         )
     return token.claims
 
 
 def identity_of(claims: Mapping[str, Any], rules: JwtRules) -> Identity:
-    """Raises `NotAdmitted` where no value of the claim means a role here."""
+    """The owner of the token. Raises `NotAdmitted` if no value of the role claim is mapped to a role."""
     name = _name(claims, rules.name_claim)
     values = _at_path(claims, rules.role_claim)
     found = values if isinstance(values, list) else [values]
@@ -138,13 +138,15 @@ def identity_of(claims: Mapping[str, Any], rules: JwtRules) -> Identity:
         kind="oidc",
         name=name,
         role=max(roles, key=list(Role).index, default=Role.VIEWER),
-        # An issuer never has a fragment, so no other issuer and subject are written alike.
+        # An issuer URL has no fragment, so `#` separates issuer and subject without ambiguity.
         subject=f"{rules.issuer}#{claims['sub']}",
         expires_at=_instant(claims["exp"]),
     )
     if not roles:
         raise NotAdmitted(
-            "no_role", f"No value of the claim {rules.role_claim} means a role here; ask an admin.", whose=identity
+            "no_role",
+            f"No value of the claim {rules.role_claim} is mapped to a role; contact an admin.",
+            identity=identity,
         )
     return identity
 
@@ -161,7 +163,7 @@ def _header(text: str) -> dict[str, Any]:
 
 
 def _at_path(claims: Mapping[str, Any], path: str) -> Any:
-    """By name first, because some providers' claims are URLs; then step by step."""
+    """A claim by its full name, because some names are URLs with dots; otherwise a nested claim by its path."""
     if path in claims:
         return claims[path]
     found: Any = claims
@@ -179,5 +181,5 @@ def _name(claims: Mapping[str, Any], claim: str) -> str:
 def _instant(seconds: float) -> datetime | None:
     try:
         return datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, OSError, ValueError):  # further off than the calendar goes
+    except (OverflowError, OSError, ValueError):  # later than the year 9999
         return None

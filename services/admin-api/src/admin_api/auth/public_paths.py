@@ -1,10 +1,10 @@
-"""What anybody may ask for."""
+"""The paths that need no credential."""
 
 from typing import Final
 
 PUBLIC_PATHS: Final = frozenset({"/", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
 _PUBLIC_FOLDER: Final = "/docs/"
-"""The documentation page's own files."""
+"""The static files of the documentation page."""
 
 
 def is_public(path: str) -> bool:

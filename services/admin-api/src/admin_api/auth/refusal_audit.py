@@ -1,4 +1,4 @@
-"""Refused requests in the audit log: in a transaction of their own, after the answer, bounded, and never in its way."""
+"""Writes refused requests to the audit log, after the response is sent and in a separate transaction."""
 
 import asyncio
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ from admin_api.writes.actors import Actor
 from admin_api.writes.transactions import DATABASE_PROBLEMS, transaction
 from runtime.logs import log
 
-_PATIENCE_SECONDS: Final = 2.0
-_AT_ONCE: Final = 60
+_TIMEOUT_SECONDS: Final = 2.0
+_BURST: Final = 60
 _PER_MINUTE: Final = 30
 _PATH_LENGTH: Final = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class RefusedRequest:
-    """What was tried, in words that are harmless wherever they are printed or stored."""
+    """A refused request. All texts are shortened and escaped, so they are safe to log and to store."""
 
     action: str
     object_type: str
@@ -36,24 +36,25 @@ class RefusedRequest:
 
 
 class RefusalAudit:
-    """Writes at most so many rows a minute for each address: who tries without end must not fill the disk. All are
-    counted in the metrics, which say as well how many went unrecorded.
+    """Limits the rows per client address, so that repeated attempts cannot fill the disk.
+
+    The metric `refusals_recorded` counts every refusal by its result: written, suppressed by the limit, or lost.
     """
 
     def __init__(self, engine: AsyncEngine, metrics: Metrics) -> None:
         self._engine = engine
         self._recorded = metrics.refusals_recorded
-        self._allowed = TokenBuckets(capacity=_AT_ONCE, per_minute=_PER_MINUTE)
+        self._row_limit = TokenBuckets(capacity=_BURST, per_minute=_PER_MINUTE)
 
     async def record(
         self, actor: Actor, attempt: RefusedRequest, now: datetime, *, monotonic: float, status: int, reason: str
     ) -> None:
-        """Never raises on account of the database. `monotonic` is for the limit of rows, in seconds."""
-        if not self._allowed.take(rate_limit_key(actor.address), monotonic):
+        """Never raises a database error. `monotonic` is the monotonic clock in seconds, for the limit of rows."""
+        if not self._row_limit.take(rate_limit_key(actor.address), monotonic):
             self._recorded.labels("suppressed").inc()
             return
         log.warning(
-            "Refused",
+            "Refused a request",
             action="refused",
             actor=actor.name,
             address=actor.address,
@@ -63,7 +64,7 @@ class RefusalAudit:
             reason=reason,
         )
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS), transaction(self._engine) as connection:
+            async with asyncio.timeout(_TIMEOUT_SECONDS), transaction(self._engine) as connection:
                 await audit_log.record(
                     connection,
                     actor,
@@ -77,7 +78,7 @@ class RefusalAudit:
         except (*DATABASE_PROBLEMS, TimeoutError, SQLAlchemyError) as error:
             self._recorded.labels("lost").inc()
             log.warning(
-                "Postgres did not confirm that a refused request is in the audit log; it may be in this log only",
+                "Failed to confirm that a refused request is in the audit log; it may be only in this log",
                 action="refusal_audit_failed",
                 error=repr(error),
             )
@@ -86,8 +87,9 @@ class RefusalAudit:
 
 
 def refused_request_of(scope: Scope) -> RefusedRequest:
-    """The action as it would have been recorded had it been done: the operation update_config is config.update, and so
-    is one on many.
+    """Names the action like the audit entry of a successful request: `update_config` becomes `config.update`.
+
+    A bulk operation has the same name as the operation on one config.
     """
     operation: str | None = getattr(scope.get("route"), "name", None)
     verb, _, subject = (operation or "use_credential").removeprefix("bulk_").partition("_")

@@ -1,4 +1,4 @@
-"""What each route asks of its caller. A route that asks for nothing is not served: building the application fails."""
+"""The role that each route requires. The application does not start if a route declares none."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,28 +14,28 @@ from admin_api.writes.actors import Actor, Role
 
 @dataclass(frozen=True)
 class RequiredRole:
-    """A dependency of a route: refuse whoever does not have at least this role."""
+    """A FastAPI dependency that refuses callers without this role or a higher one."""
 
-    least: Role
+    role: Role
 
     def __call__(self, request: Request) -> None:
         """Raises `Forbidden`."""
         actor: Actor = request.state.actor
-        if not actor.role.covers(self.least):
-            raise Forbidden(f"This needs the role {self.least}, and {actor.name} has the role {actor.role}.")
+        if not actor.role.includes(self.role):
+            raise Forbidden(f"This requires the role {self.role}; {actor.name} has the role {actor.role}.")
 
 
-def least_role(route: BaseRoute) -> Role | None:
-    """What a route asks for: the greatest of its declarations, None where there is none."""
+def required_role(route: BaseRoute) -> Role | None:
+    """The highest role that a route declares; None if it declares none."""
     dependencies = route.dependencies if isinstance(route, APIRoute) else []
-    asked = [each.dependency.least for each in dependencies if isinstance(each.dependency, RequiredRole)]
-    return max(asked, key=list(Role).index, default=None)
+    declared = [each.dependency.role for each in dependencies if isinstance(each.dependency, RequiredRole)]
+    return max(declared, key=list(Role).index, default=None)
 
 
 def require_declared_roles(routes: Iterable[BaseRoute]) -> None:
-    """Raises `TypeError` where a route that is not public does not say who may call it."""
+    """Raises `TypeError` if a route that is not public declares no role."""
     undeclared = [
-        path for route in routes if not is_public(path := getattr(route, "path", "?")) and not least_role(route)
+        path for route in routes if not is_public(path := getattr(route, "path", "?")) and not required_role(route)
     ]
     if undeclared:
-        raise TypeError(f"say who may call {', '.join(undeclared)}: dependencies=[needs(Role.…)] on each route")
+        raise TypeError(f"declare a role for {', '.join(undeclared)}: dependencies=[needs(Role.…)] on each route")

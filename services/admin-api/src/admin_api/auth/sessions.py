@@ -1,4 +1,4 @@
-"""Browsers' sessions: a token is exchanged once for a cookie that scripts cannot read and that ends by itself."""
+"""Browser sessions: a login exchanges a token for a cookie that scripts cannot read and that expires."""
 
 import hashlib
 import hmac
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from admin_api.auth.identity import Identity, Unauthorized
 from admin_api.auth.known_credentials import KnownCredentials
-from admin_api.auth.last_use import note_use
+from admin_api.auth.last_use import write_last_use
 from admin_api.auth.schemas import status_of
 from admin_api.writes import audit_log
 from admin_api.writes.actors import Actor, Role
@@ -22,28 +22,29 @@ from store.tables import api_tokens, sessions
 
 IDLE: Final = timedelta(minutes=30)
 LIFETIME: Final = timedelta(hours=12)
-_KEPT_AFTER_THE_END: Final = timedelta(days=1)
-_PURGED_AT_ONCE: Final = 1000
+_RETENTION_AFTER_END: Final = timedelta(days=1)
+_PURGE_BATCH_SIZE: Final = 1000
 
 
 class Sessions:
-    """Rows are found by a keyed hash of the cookie. The key is the bootstrap token: who changes that, because it
-    leaked, ends every session that it may have opened.
+    """Finds a session by a keyed hash of its cookie. The key is the bootstrap token.
+
+    So an operator who changes a leaked bootstrap token also ends every session that it may have opened.
     """
 
     def __init__(self, engine: AsyncEngine, bootstrap_token: SecretStr) -> None:
         self._engine = engine
         self._key = bootstrap_token.get_secret_value().encode()
-        self._seen = KnownCredentials()
+        self._known = KnownCredentials()
 
-    def has_seen(self, cookie: str) -> bool:
-        """Whether there was such a session: so it is no guess."""
-        return self._hash(cookie) in self._seen
+    def is_known(self, cookie: str) -> bool:
+        """Whether this instance has found this session before. Then the cookie is not a guess."""
+        return self._hash(cookie) in self._known
 
     async def open(self, actor: Actor, previous: str | None, now: datetime) -> tuple[str, datetime]:
-        """What the cookie holds, and when the session ends at the latest: never after the token that opened it.
+        """The new cookie's value, and the end of the session, which is never later than the end of its token.
 
-        The browser's previous session ends: an identifier never survives a login.
+        Closes the browser's previous session, because a login must always change the session identifier.
         """
         cookie, expires_at = secrets.token_urlsafe(32), now + LIFETIME
         if actor.expires_at is not None:
@@ -71,7 +72,7 @@ class Sessions:
         return cookie, expires_at
 
     async def close(self, cookie: str, actor: Actor, now: datetime) -> None:
-        """From now on, on every instance."""
+        """End the session, at once and on every instance."""
         id_hash = self._hash(cookie)
         async with transaction(self._engine) as connection:
             if await _revoke(connection, id_hash, now):
@@ -79,7 +80,7 @@ class Sessions:
         log.info("Session closed", action="session_closed", actor=actor.name)
 
     async def identity(self, cookie: str, now: datetime) -> Identity:
-        """Raises `Unauthorized`, `DatabaseUnavailable`."""
+        """The owner of the session. Raises `Unauthorized`, `DatabaseUnavailable`."""
         query = (
             sa.select(
                 sessions, api_tokens.c.revoked_at.label("token_revoked"), api_tokens.c.expires_at.label("token_ends")
@@ -90,8 +91,8 @@ class Sessions:
         async with reading(self._engine) as connection:
             row = (await connection.execute(query)).one_or_none()
         if row is None:
-            raise Unauthorized("unknown", "There is no such session; log in again.")
-        self._seen.add(row.id_hash)
+            raise Unauthorized("unknown", "This session does not exist; log in again.")
+        self._known.add(row.id_hash)
         identity = Identity(
             kind="session",
             name=row.actor,
@@ -101,8 +102,8 @@ class Sessions:
             expires_at=row.expires_at,
         )
         if (ended := end_reason(row, now)) is not None:
-            raise Unauthorized("session_ended", f"The session {ended}; log in again.", whose=identity)
-        await note_use(self._engine, sessions.c.last_seen_at, row.id_hash, row.last_seen_at, now)
+            raise Unauthorized("session_ended", f"The session {ended}; log in again.", identity=identity)
+        await write_last_use(self._engine, sessions.c.last_seen_at, row.id_hash, row.last_seen_at, now)
         return identity
 
     def _hash(self, cookie: str) -> bytes:
@@ -110,11 +111,11 @@ class Sessions:
 
 
 def end_reason(row: Any, now: datetime) -> str | None:
-    """None while it lasts. `row` is a session with its token's `token_revoked` and `token_ends`."""
+    """Why the session has ended; None if it is active. `row` is a session with `token_revoked` and `token_ends`."""
     if row.revoked_at is not None and row.revoked_at <= now:
         return "was closed"
     if row.expires_at <= now:
-        return "has lasted as long as one may"
+        return "has reached its maximum duration"
     if row.last_seen_at <= now - IDLE:
         return "was not used for too long"
     if status_of(row.token_revoked, row.token_ends, now) != "active":
@@ -123,17 +124,17 @@ def end_reason(row: Any, now: datetime) -> str | None:
 
 
 async def _revoke(connection: AsyncConnection, id_hash: bytes, now: datetime) -> bool:
-    lasting = sa.and_(sessions.c.id_hash == id_hash, sessions.c.revoked_at.is_(None))
-    ended = await connection.execute(sa.update(sessions).where(lasting).values(revoked_at=now))
+    is_open = sa.and_(sessions.c.id_hash == id_hash, sessions.c.revoked_at.is_(None))
+    ended = await connection.execute(sa.update(sessions).where(is_open).values(revoked_at=now))
     return ended.rowcount > 0
 
 
 async def _purge(connection: AsyncConnection, now: datetime) -> None:
-    """Of those that ended long ago, some: logins are what makes rows, so they clear them away."""
+    """Delete a batch of old sessions. Each login does this, so no periodic task is necessary."""
     old = (
         sa.select(sessions.c.id_hash)
-        .where(sessions.c.expires_at < now - _KEPT_AFTER_THE_END)
-        .limit(_PURGED_AT_ONCE)
+        .where(sessions.c.expires_at < now - _RETENTION_AFTER_END)
+        .limit(_PURGE_BATCH_SIZE)
         .with_for_update(skip_locked=True)
     )
     await connection.execute(sa.delete(sessions).where(sessions.c.id_hash.in_(old)))
@@ -153,6 +154,6 @@ async def _audit(
         now,
         action=action,
         object_type="session",
-        object_id=id_hash.hex()[:16],  # enough to tell sessions apart; of no use to anybody else
+        object_id=id_hash.hex()[:16],  # identifies the session in the audit log and cannot be used to log in
         after=after,
     )

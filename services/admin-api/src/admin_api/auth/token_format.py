@@ -1,7 +1,7 @@
-"""What a token looks like: ck_<public id>_<secret>_<checksum>.
+"""The format of API tokens: ck_<public id>_<secret>_<checksum>.
 
-The prefix and the checksum let secret scanners and the gate tell a token from anything else without a database; the
-public id finds its row; the secret has 256 random bits, so a plain SHA-256 of it is all that has to be stored.
+The prefix and the checksum identify a token without a database, also for secret scanners. The public id finds its row.
+The secret has 256 random bits, so a plain SHA-256 hash of it is safe to store.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ PREFIX: Final = "ck_"
 
 @dataclass(frozen=True)
 class ParsedToken:
-    """A token of the right form, its secret already hashed."""
+    """A token with a valid format and checksum. Its secret is already hashed."""
 
     public_id: str
     secret_hash: bytes
@@ -28,7 +28,7 @@ class ParsedToken:
 
 @dataclass(frozen=True)
 class MintedToken(ParsedToken):
-    """A new one; `text` is what its holder sends, and is nowhere else."""
+    """A new token. `text` is the complete token, which is never stored."""
 
     text: str = field(repr=False)
 
@@ -41,7 +41,7 @@ def mint() -> MintedToken:
 
 
 def parse(text: str) -> ParsedToken | None:
-    """None for whatever cannot be one of ours; no secret is compared here."""
+    """The parts of a token; None if the format or the checksum is wrong. Does not check the secret."""
     form = _FORM.fullmatch(text)
     if form is None:
         return None
@@ -50,7 +50,7 @@ def parse(text: str) -> ParsedToken | None:
 
 
 def shown_prefix(public_id: str) -> str:
-    """The beginning of a token, by which people recognise it."""
+    """The beginning of a token, which people can use to recognise it."""
     return f"{PREFIX}{public_id}"
 
 

@@ -1,4 +1,4 @@
-"""From a token in a request to whose it is: one indexed look-up, each time, so that a revocation counts at once."""
+"""Finds the owner of an API token. Each request does one indexed query, so a revocation has effect at once."""
 
 import hmac
 from datetime import datetime
@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.auth.identity import Identity, Unauthorized
 from admin_api.auth.known_credentials import KnownCredentials
-from admin_api.auth.last_use import note_use
+from admin_api.auth.last_use import write_last_use
 from admin_api.auth.schemas import status_of
 from admin_api.auth.token_format import ParsedToken
 from admin_api.writes.actors import Role
@@ -20,26 +20,26 @@ _NO_HASH: Final = bytes(32)
 
 
 class TokenLookup:
-    """Looks tokens up."""
+    """Looks up tokens in the table `api_tokens`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._seen = KnownCredentials()
+        self._known = KnownCredentials()
 
-    def has_seen(self, token: ParsedToken) -> bool:
-        """Whether this token, secret and all, was once right: so it is no guess."""
-        return token.secret_hash in self._seen
+    def is_known(self, token: ParsedToken) -> bool:
+        """Whether this instance has verified this token's secret before. Then it is not a guess."""
+        return token.secret_hash in self._known
 
     async def identity(self, token: ParsedToken, now: datetime) -> Identity:
-        """Raises `Unauthorized`, `DatabaseUnavailable`."""
+        """The owner of the token. Raises `Unauthorized`, `DatabaseUnavailable`."""
         query = sa.select(api_tokens).where(api_tokens.c.public_id == token.public_id)
         async with reading(self._engine) as connection:
             row = (await connection.execute(query)).one_or_none()
-        # Compared also where there is none, so that the time taken does not tell which ids exist.
+        # Compare also if there is no row, so that the response time does not reveal which ids exist.
         right = hmac.compare_digest(token.secret_hash, row.secret_hash if row is not None else _NO_HASH)
         if row is None or not right:
-            raise Unauthorized("unknown", "There is no such token.", public_id=token.public_id)
-        self._seen.add(token.secret_hash)
+            raise Unauthorized("unknown", "This token does not exist.", public_id=token.public_id)
+        self._known.add(token.secret_hash)
         identity = Identity(
             kind="token", name=row.name, role=Role(row.role), token_id=row.id, expires_at=row.expires_at
         )
@@ -48,9 +48,9 @@ class TokenLookup:
             ended = "was revoked" if status == "revoked" else "has expired"
             raise Unauthorized(
                 status,
-                f"The token {row.name} {ended}; ask an admin for a new one.",
-                whose=identity,
+                f"The token {row.name} {ended}; request a new one from an admin.",
+                identity=identity,
                 public_id=row.public_id,
             )
-        await note_use(self._engine, api_tokens.c.last_used_at, row.id, row.last_used_at, now)
+        await write_last_use(self._engine, api_tokens.c.last_used_at, row.id, row.last_used_at, now)
         return identity

@@ -1,4 +1,4 @@
-"""What can be done to tokens: each verb is one transaction with its row of the audit log. A secret is answered once."""
+"""Creates, lists, revokes and rotates API tokens. Each change and its audit entry are one transaction."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
@@ -17,19 +17,21 @@ from admin_api.writes.transactions import reading, transaction
 from runtime.logs import log
 from store.tables import api_tokens, sessions
 
-_shown = [column for column in api_tokens.c if column.name != "secret_hash"]
-TOKENS: Final = Listing(name="tokens", shown=_shown, orders={"id": (api_tokens.c.id,)})
+_COLUMNS = [column for column in api_tokens.c if column.name != "secret_hash"]
+TOKENS: Final = Listing(name="tokens", shown=_COLUMNS, orders={"id": (api_tokens.c.id,)})
 
 
 class TokenFilters(PageQuery):
-    """The query of the list of tokens."""
+    """The query parameters of the list of tokens."""
 
-    active: bool | None = Field(default=None, description="Only those in use, or only those revoked or expired.")
+    active: bool | None = Field(
+        default=None, description="true: only active tokens; false: only revoked or expired tokens."
+    )
     limit: int = Field(default=100, ge=1, le=100)
-    sort: Literal["-id", "id"] = Field(default="-id", description="Newest first, or oldest.")
+    sort: Literal["-id", "id"] = Field(default="-id", description="`-id`: newest first; `id`: oldest first.")
 
     def conditions(self, now: datetime) -> list[sa.ColumnElement[bool]]:
-        """As SQL, on the table of tokens."""
+        """The filters as SQL conditions."""
         if self.active is None:
             return []
         columns = api_tokens.c
@@ -40,22 +42,22 @@ class TokenFilters(PageQuery):
         return [in_use if self.active else sa.not_(in_use)]
 
 
-class TokenNotActive(ApiError):  # noqa: N818 -- it names what is the case
+class TokenNotActive(ApiError):  # noqa: N818 -- the name states the problem
     """The token is revoked, expired or already replaced."""
 
     status = 409
     slug = "token-not-active"
-    title = "The token is no longer in use"
+    title = "The token is not active"
 
 
 class Tokens:
-    """The verbs."""
+    """The operations on API tokens."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     async def create(self, wanted: NewToken, actor: Actor, now: datetime) -> IssuedToken:
-        """The only answer that has the token itself."""
+        """Create a token. Only this result contains its secret."""
         minted = mint()
         async with transaction(self._engine) as connection:
             lifetime = timedelta(days=wanted.expires_in_days) if wanted.expires_in_days is not None else None
@@ -65,15 +67,15 @@ class Tokens:
         return IssuedToken(**token.model_dump(), token=minted.text)
 
     async def page(self, filters: TokenFilters, now: datetime) -> Page[Token]:
-        """Raises `InvalidInput`."""
+        """One page of the list. Raises `InvalidInput`."""
         async with reading(self._engine) as connection:
             page = await page_of(connection, TOKENS, filters, filters.conditions(now))
         return page.map(lambda row: Token.of(row, now))
 
     async def revoke(self, token_id: int, actor: Actor, now: datetime) -> None:
-        """From now on, on every instance, and the sessions that it opened with it. Twice is once. Raises `NotFound`."""
+        """End a token and its sessions at once, on every instance. Idempotent. Raises `NotFound`."""
         async with transaction(self._engine) as connection:
-            before = await _locked(connection, token_id, now)
+            before = await _lock_for_update(connection, token_id, now)
             if before.revoked_at is not None and before.revoked_at <= now:
                 return
             after = await _end(connection, token_id, now, ends_at=now)
@@ -81,16 +83,16 @@ class Tokens:
         log.info("Token revoked", action="token_revoked", token_id=token_id, name=before.name)
 
     async def rotate(self, token_id: int, grace: timedelta, actor: Actor, now: datetime) -> IssuedToken:
-        """A new token of the same name, role and lifetime; the old one ends when `grace` is over.
+        """Create a new token with the same name, role and lifetime. The old one ends after `grace`.
 
         Raises `NotFound`, `TokenNotActive`.
         """
         minted = mint()
         async with transaction(self._engine) as connection:
-            before = await _locked(connection, token_id, now)
+            before = await _lock_for_update(connection, token_id, now)
             if before.revoked_at is not None or before.status != "active":
                 raise TokenNotActive(
-                    f"Token {token_id} ({before.name}) is revoked, expired or replaced; create a new one."
+                    f"Token {token_id} ({before.name}) is revoked, expired or already replaced; create a new one."
                 )
             lifetime = before.expires_at - before.created_at if before.expires_at is not None else None
             token = await _insert(connection, minted, actor, now, name=before.name, role=before.role, lifetime=lifetime)
@@ -117,23 +119,23 @@ async def _insert(
         "created_by": actor.name,
         "expires_at": now + lifetime if lifetime is not None else None,
     }
-    row = (await connection.execute(sa.insert(api_tokens).values(values).returning(*_shown))).one()
+    row = (await connection.execute(sa.insert(api_tokens).values(values).returning(*_COLUMNS))).one()
     return Token.of(row, now)
 
 
-async def _locked(connection: AsyncConnection, token_id: int, now: datetime) -> Token:
-    query = sa.select(*_shown).where(api_tokens.c.id == token_id).with_for_update()
+async def _lock_for_update(connection: AsyncConnection, token_id: int, now: datetime) -> Token:
+    query = sa.select(*_COLUMNS).where(api_tokens.c.id == token_id).with_for_update()
     row = (await connection.execute(query)).one_or_none()
     if row is None:
-        raise NotFound(f"There is no token {token_id}; GET /api/v1/admin/data-collection/tokens lists them.")
+        raise NotFound(f"There is no token {token_id}; GET /api/v1/admin/data-collection/tokens lists all tokens.")
     return Token.of(row, now)
 
 
 async def _end(connection: AsyncConnection, token_id: int, now: datetime, *, ends_at: datetime) -> Token:
-    if ends_at <= now:  # they would be refused with their token anyway; so their own rows say it too
-        theirs = sa.and_(sessions.c.token_id == token_id, sessions.c.revoked_at.is_(None))
-        await connection.execute(sa.update(sessions).where(theirs).values(revoked_at=now))
-    change = sa.update(api_tokens).where(api_tokens.c.id == token_id).values(revoked_at=ends_at).returning(*_shown)
+    if ends_at <= now:  # a session without its token is refused anyway; this makes its own row consistent
+        open_sessions = sa.and_(sessions.c.token_id == token_id, sessions.c.revoked_at.is_(None))
+        await connection.execute(sa.update(sessions).where(open_sessions).values(revoked_at=now))
+    change = sa.update(api_tokens).where(api_tokens.c.id == token_id).values(revoked_at=ends_at).returning(*_COLUMNS)
     return Token.of((await connection.execute(change)).one(), now)
 
 

@@ -1,0 +1,1 @@
+"""Queries on stored candles and on the list of series."""

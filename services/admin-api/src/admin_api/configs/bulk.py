@@ -1,7 +1,7 @@
-"""Operations on many configs at once: a plan for each, then the writes as sets, all in the caller's transaction.
+"""Operations on many configs, in the caller's transaction: first the checks of all items, then the writes.
 
-A plan tells failures from the rest before anything is written, so a failure needs no rollback and the writes need no
-savepoint per config: a thousand configs are some ten statements.
+All failures are known before the first write. So a failed item needs no rollback, and no item needs a savepoint: a
+thousand configs need about ten statements.
 """
 
 from collections import Counter
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from admin_api.configs.bulk_schemas import Action, BulkCreate, BulkItem, BulkResult, BulkSelection, BulkSummary
-from admin_api.configs.claims import Series, holders, series_of, timeframes_taken
+from admin_api.configs.claims import ClaimKey, claim_holders, claim_keys, timeframes_taken
 from admin_api.configs.manual_runs import ManualRuns
 from admin_api.configs.repository import ConfigChange, not_found, write_configs
 from admin_api.configs.schemas import Config, NewConfig
@@ -23,144 +23,148 @@ from admin_api.http.request_cost import RequestCost
 from admin_api.writes.unit_of_work import UnitOfWork
 
 _ATTEMPTS: Final = 3
-"""To create, while others take timeframes between our look and our claim."""
+"""Attempts to create configs if other requests claim timeframes between the check and the write."""
 
 
 @dataclass(frozen=True)
 class Bulk:
-    """The actions on many configs. All of them raise `BulkRolledBack` if the selection is too large, or if one item of
-    an all-or-nothing request fails. `path` is the request's, for the problems in the answer. Actions that start runs
-    count in the caller's rate limit as one request per config. They raise `TooManyRequests` before anything is done.
+    """The operations on many configs. `path` is the path of the request, for the problems in the result.
+
+    All raise `BulkRolledBack` if the selection is too large, or if an item of an all-or-nothing request fails.
+    Operations that start runs cost one request per config in the caller's rate limit. They raise `TooManyRequests`
+    before the first write.
     """
 
     catalogue: Catalogue
     manual_runs: ManualRuns
 
-    async def create(self, work: UnitOfWork, wanted: BulkCreate, path: str, cost: RequestCost) -> BulkResult:
-        """Earlier ones come first: where two of the list want the same timeframe, the later one fails."""
-        refused, created = await self._create(work, wanted, cost)
+    async def create(self, unit: UnitOfWork, wanted: BulkCreate, path: str, cost: RequestCost) -> BulkResult:
+        """Create configs. If two items of the list contain the same timeframe, the later one fails."""
+        errors, created = await self._create(unit, wanted, cost)
         made = iter(created)
         items = []
         for index in range(len(wanted.configs)):
-            if (error := refused.get(index)) is not None:
+            if (error := errors.get(index)) is not None:
                 items.append(_failed(index, None, error, path))
             elif (config := next(made, None)) is not None:
                 items.append(BulkItem(index=index, outcome="done", config_id=config.id, version=config.version))
             else:
                 items.append(BulkItem(index=index, outcome="would_be_done", config_id=None, version=None))
-        return _result(work, "create", wanted, items)
+        return _result(unit, "create", wanted, items)
 
     async def _create(
-        self, work: UnitOfWork, wanted: BulkCreate, cost: RequestCost
+        self, unit: UnitOfWork, wanted: BulkCreate, cost: RequestCost
     ) -> tuple[Mapping[int, ApiError], list[Config]]:
         attempt = 0
         while True:
-            held = await holders(work.connection, {(each.exchange, each.symbol) for each in wanted.configs})
-            refused = refusals(self.catalogue, wanted.configs, held)
-            if wanted.dry_run or (wanted.atomic and refused):
-                return refused, []
-            accepted = [each for index, each in enumerate(wanted.configs) if index not in refused]
+            held = await claim_holders(unit.connection, {(each.exchange, each.symbol) for each in wanted.configs})
+            errors = creation_errors(self.catalogue, wanted.configs, held)
+            if wanted.dry_run or (wanted.atomic and errors):
+                return errors, []
+            accepted = [each for index, each in enumerate(wanted.configs) if index not in errors]
             if attempt == 0:
                 cost.count_as(len(accepted))
             try:
-                async with work.connection.begin_nested():
-                    return refused, await write_configs(work, create=accepted)
+                async with unit.connection.begin_nested():
+                    return errors, await write_configs(unit, create=accepted)
             except TimeframesTaken:
                 attempt += 1
                 if attempt == _ATTEMPTS:
                     raise
 
-    async def switch(
-        self, work: UnitOfWork, selection: BulkSelection, path: str, cost: RequestCost, *, enabled: bool
+    async def set_enabled(
+        self, unit: UnitOfWork, selection: BulkSelection, path: str, cost: RequestCost, *, enabled: bool
     ) -> BulkResult:
-        chosen = await select_configs(work.connection, selection)
+        selected = await select_configs(unit.connection, selection)
         changes = {
             config.id: change
-            for config in chosen.found
-            if (change := ConfigChange.of(config, {"enabled": enabled}, work.now)) is not None
+            for config in selected.found
+            if (change := ConfigChange.of(config, {"enabled": enabled}, unit.now)) is not None
         }
-        if _to_be_done(selection, chosen):
+        if _must_execute(selection, selected):
             if enabled:
                 cost.count_as(len(changes))
-            await write_configs(work, change=list(changes.values()))
+            await write_configs(unit, change=list(changes.values()))
 
-        def become(index: int, config: Config) -> BulkItem:
+        def item_of(index: int, config: Config) -> BulkItem:
             after = changes[config.id].after if config.id in changes and not selection.dry_run else config
-            outcome = _done(selection) if config.id in changes else "unchanged"
+            outcome = _success_outcome(selection) if config.id in changes else "unchanged"
             return BulkItem(index=index, outcome=outcome, config_id=config.id, version=after.version)
 
         action: Action = "enable" if enabled else "disable"
-        return _result(work, action, selection, _items(chosen, become, path))
+        return _result(unit, action, selection, _items(selected, item_of, path))
 
-    async def trigger(self, work: UnitOfWork, selection: BulkSelection, path: str, cost: RequestCost) -> BulkResult:
-        chosen = await select_configs(work.connection, selection)
+    async def trigger(self, unit: UnitOfWork, selection: BulkSelection, path: str, cost: RequestCost) -> BulkResult:
+        selected = await select_configs(unit.connection, selection)
         run_ids = {}
-        if _to_be_done(selection, chosen):
-            cost.count_as(len(chosen.found))
-            run_ids = {each.config_id: each.run_id for each in await self.manual_runs.ask(work, chosen.found)}
+        if _must_execute(selection, selected):
+            cost.count_as(len(selected.found))
+            run_ids = {each.config_id: each.run_id for each in await self.manual_runs.trigger(unit, selected.found)}
 
-        def become(index: int, config: Config) -> BulkItem:
+        def item_of(index: int, config: Config) -> BulkItem:
             return BulkItem(
                 index=index,
-                outcome=_done(selection),
+                outcome=_success_outcome(selection),
                 config_id=config.id,
                 version=config.version,
                 run_id=run_ids.get(config.id),
             )
 
-        return _result(work, "trigger", selection, _items(chosen, become, path))
+        return _result(unit, "trigger", selection, _items(selected, item_of, path))
 
-    async def delete(self, work: UnitOfWork, selection: BulkSelection, path: str) -> BulkResult:
-        chosen = await select_configs(work.connection, selection)
-        if _to_be_done(selection, chosen):
-            await write_configs(work, remove=chosen.found)
+    async def delete(self, unit: UnitOfWork, selection: BulkSelection, path: str) -> BulkResult:
+        selected = await select_configs(unit.connection, selection)
+        if _must_execute(selection, selected):
+            await write_configs(unit, remove=selected.found)
 
-        def become(index: int, config: Config) -> BulkItem:
+        def item_of(index: int, config: Config) -> BulkItem:
             version = config.version if selection.dry_run else None
-            return BulkItem(index=index, outcome=_done(selection), config_id=config.id, version=version)
+            return BulkItem(index=index, outcome=_success_outcome(selection), config_id=config.id, version=version)
 
-        return _result(work, "delete", selection, _items(chosen, become, path))
+        return _result(unit, "delete", selection, _items(selected, item_of, path))
 
 
-def refusals(
-    catalogue: Catalogue, wanted: Sequence[NewConfig], held: Mapping[Series, int]
+def creation_errors(
+    catalogue: Catalogue, wanted: Sequence[NewConfig], held: Mapping[ClaimKey, int]
 ) -> dict[int, InvalidInput | TimeframesTaken]:
-    """Which of these cannot be created, by their place, given which config holds which series."""
-    refused: dict[int, InvalidInput | TimeframesTaken] = {}
-    taken: dict[Series, int] = {}
+    """The configs that cannot be created, by index in `wanted`. `held` are the existing claims and their configs."""
+    errors: dict[int, InvalidInput | TimeframesTaken] = {}
+    taken: dict[ClaimKey, int] = {}
     for index, each in enumerate(wanted):
         try:
             require_offered(catalogue, each.exchange, each.timeframes)
         except InvalidInput as error:
-            refused[index] = error
+            errors[index] = error
             continue
-        mine = series_of(each)
+        mine = claim_keys(each)
         by_config: dict[int, list[str]] = {}
         for series in mine:
             if series in held:
                 by_config.setdefault(held[series], []).append(series[2])
-        twins = sorted({taken[series] for series in mine if series in taken})
+        duplicates = sorted({taken[series] for series in mine if series in taken})
         if by_config:
-            refused[index] = timeframes_taken(each.exchange, each.symbol, by_config)
-        elif twins:
-            refused[index] = TimeframesTaken(f"#/configs/{twins[0]} of this request collects some of it already.")
+            errors[index] = timeframes_taken(each.exchange, each.symbol, by_config)
+        elif duplicates:
+            errors[index] = TimeframesTaken(
+                f"#/configs/{duplicates[0]} of this request already collects one of these timeframes."
+            )
         else:
             taken.update(dict.fromkeys(mine, index))
-    return refused
+    return errors
 
 
-def _to_be_done(selection: BulkSelection, chosen: SelectedConfigs) -> bool:
-    return not selection.dry_run and (chosen.all_found or not selection.atomic)
+def _must_execute(selection: BulkSelection, selected: SelectedConfigs) -> bool:
+    return not selection.dry_run and (selected.all_found or not selection.atomic)
 
 
-def _done(manner: BulkSelection) -> Literal["done", "would_be_done"]:
-    return "would_be_done" if manner.dry_run else "done"
+def _success_outcome(options: BulkSelection) -> Literal["done", "would_be_done"]:
+    return "would_be_done" if options.dry_run else "done"
 
 
-def _items(chosen: SelectedConfigs, become: Callable[[int, Config], BulkItem], path: str) -> list[BulkItem]:
+def _items(selected: SelectedConfigs, item_of: Callable[[int, Config], BulkItem], path: str) -> list[BulkItem]:
     return [
-        become(index, each) if isinstance(each, Config) else _failed(index, each, not_found(each), path)
-        for index, each in enumerate(chosen.entries)
+        item_of(index, each) if isinstance(each, Config) else _failed(index, each, not_found(each), path)
+        for index, each in enumerate(selected.entries)
     ]
 
 
@@ -169,12 +173,12 @@ def _failed(index: int, config_id: int | None, error: ApiError, path: str) -> Bu
     return BulkItem(index=index, outcome="failed", config_id=config_id, version=None, problem=problem)
 
 
-def _result(work: UnitOfWork, action: Action, manner: BulkCreate | BulkSelection, items: list[BulkItem]) -> BulkResult:
-    """Raises `BulkRolledBack`."""
+def _result(unit: UnitOfWork, action: Action, options: BulkCreate | BulkSelection, items: list[BulkItem]) -> BulkResult:
+    """The result of all items. Raises `BulkRolledBack` if `atomic` is set and an item failed."""
     failed = [item for item in items if item.outcome == "failed"]
-    if failed and manner.atomic and not manner.dry_run:
+    if failed and options.atomic and not options.dry_run:
         raise BulkRolledBack(
-            f"{len(failed)} of {len(items)} cannot be done, so none was, as `atomic` asks; `items` says which and why.",
+            f"{len(failed)} of {len(items)} items failed, so no item was done, because `atomic` is set; see `items`.",
             extensions={"items": [item.model_dump(mode="json") for item in failed]},
         )
     counts = Counter(item.outcome for item in items)
@@ -186,7 +190,7 @@ def _result(work: UnitOfWork, action: Action, manner: BulkCreate | BulkSelection
         failed=counts["failed"],
     )
     if counts["done"]:
-        work.log_after_commit(
-            "Configs changed together", action=f"configs_{action}", done=counts["done"], failed=counts["failed"]
+        unit.log_after_commit(
+            "Bulk operation on configs done", action=f"configs_{action}", done=counts["done"], failed=counts["failed"]
         )
-    return BulkResult(action=action, dry_run=manner.dry_run, atomic=manner.atomic, summary=summary, items=items)
+    return BulkResult(action=action, dry_run=options.dry_run, atomic=options.atomic, summary=summary, items=items)

@@ -1,4 +1,4 @@
-"""The JSON of the operations on many configs at once."""
+"""The request and response bodies of bulk operations on configs."""
 
 from typing import Annotated, Final, Literal, Self
 from uuid import UUID
@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic.config import JsonDict
 
 from admin_api.configs.schemas import NewConfig
-from admin_api.http.input_types import WHOLE, FilterText, RowId, StrictInput
+from admin_api.http.input_types import INTEGRAL_NUMBER, FilterText, RowId, StrictInput
 from admin_api.http.problem_schemas import Problem
 from contracts.vocabulary import each_once
 
@@ -18,7 +18,7 @@ Outcome = Literal["done", "would_be_done", "unchanged", "failed"]
 
 
 _Ids = Annotated[
-    list[Annotated[RowId, WHOLE]],
+    list[Annotated[RowId, INTEGRAL_NUMBER]],
     Field(min_length=1, max_length=MAX_ITEMS, json_schema_extra={"uniqueItems": True}),
     AfterValidator(each_once),
 ]
@@ -33,12 +33,13 @@ _BY_IDS_OR_BY_FILTERS: Final[JsonDict] = {
         },
     ]
 }
-"""What the validator below enforces, said in JSON Schema."""
+"""The rule of the validator `_ids_or_filters`, as JSON Schema."""
 
 
 class Selector(StrictInput):
-    """Which configs: a list of ids, or all that match every filter given. Nothing given selects nothing: to mean all,
-    say `"symbol": "*"`.
+    """Selects configs by a list of ids, or all configs that match every given filter.
+
+    An empty selector is an error. To select all configs, use `"symbol": "*"`.
     """
 
     model_config = ConfigDict(json_schema_extra=_BY_IDS_OR_BY_FILTERS)
@@ -46,7 +47,7 @@ class Selector(StrictInput):
     ids: _Ids | None = None
     exchange: FilterText | None = Field(default=None, examples=["binance"])
     symbol: FilterText | None = Field(
-        default=None, description="A symbol; `*` stands for any characters.", examples=["*/USDT"]
+        default=None, description="A symbol; `*` matches any characters.", examples=["*/USDT"]
     )
     enabled: bool | None = None
 
@@ -56,21 +57,21 @@ class Selector(StrictInput):
         if self.ids is None and not filters:
             raise ValueError('select by ids, exchange, symbol or enabled; {"symbol": "*"} selects all')
         if self.ids is not None and filters:
-            raise ValueError(f"select by ids or by filters: leave out ids, or {', '.join(filters)}")
+            raise ValueError(f"select by ids or by filters, not both: remove ids, or {', '.join(filters)}")
         return self
 
 
-class _Manner(StrictInput):
-    dry_run: bool = Field(default=False, description="Only say what would be done.")
+class _BulkOptions(StrictInput):
+    dry_run: bool = Field(default=False, description="Only show the effect; change nothing.")
     atomic: bool = Field(
         default=False,
-        description="All or nothing: when one fails, none is done, and the answer is 409 with what failed. Otherwise "
-        "each is done or fails by itself.",
+        description="All or nothing: if one item fails, no item is done, and the response is 409 with the failed "
+        "items. Otherwise each item succeeds or fails separately.",
     )
 
 
-class BulkSelection(_Manner):
-    """Do it to these."""
+class BulkSelection(_BulkOptions):
+    """A bulk operation on existing configs."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"select": {"exchange": "binance", "symbol": "*/USDT"}, "dry_run": True}]}
@@ -79,25 +80,29 @@ class BulkSelection(_Manner):
     select: Selector
 
 
-class BulkCreate(_Manner):
-    """Create these, in this order. One that does not follow the schema refuses the whole request."""
+class BulkCreate(_BulkOptions):
+    """Configs to create, in this order. If one of them violates the schema, the whole request is refused."""
 
     configs: list[NewConfig] = Field(min_length=1, max_length=MAX_ITEMS)
 
 
 class BulkItem(BaseModel):
-    """What became of one."""
+    """The result of one item."""
 
-    index: int = Field(description="Its place in the list that was sent; for filters, in the order of ids.")
+    index: int = Field(
+        description="The index in the list of the request. With filters, the items are in the order of ids."
+    )
     outcome: Outcome
-    config_id: int | None = Field(description="Null: not created.")
-    version: int | None = Field(description="Of the config afterwards.")
-    run_id: UUID | None = Field(default=None, description="Of the run that was asked for.")
-    problem: Problem | None = Field(default=None, description="Why it failed; its pointers begin at this item.")
+    config_id: int | None = Field(description="Null: the config was not created.")
+    version: int | None = Field(description="The config's version after the operation.")
+    run_id: UUID | None = Field(default=None, description="The id of the requested run.")
+    problem: Problem | None = Field(
+        default=None, description="The reason of a failure. Its pointers are relative to this item."
+    )
 
 
 class BulkSummary(BaseModel):
-    """How many had which outcome."""
+    """The number of items per outcome."""
 
     total: int
     done: int
@@ -107,7 +112,7 @@ class BulkSummary(BaseModel):
 
 
 class BulkResult(BaseModel):
-    """What became of all. Look at `summary.failed`: an answer of 200 may tell of failures."""
+    """The result of all items. A response with status 200 can contain failures: check `summary.failed`."""
 
     action: Action
     dry_run: bool

@@ -1,4 +1,4 @@
-"""Who collects what: each timeframe of a symbol on an exchange is claimed by one config at most."""
+"""Claims: the database lets only one config collect a timeframe of a symbol on an exchange."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -10,16 +10,16 @@ from admin_api.configs.schemas import Config, NewConfig
 from admin_api.http.errors import TimeframesTaken
 from store.tables import config_timeframes
 
-Series = tuple[str, str, str]
+ClaimKey = tuple[str, str, str]
 """Exchange, symbol, timeframe."""
 
 
-def series_of(config: Config | NewConfig) -> list[Series]:
+def claim_keys(config: Config | NewConfig) -> list[ClaimKey]:
     return [(config.exchange, config.symbol, timeframe) for timeframe in config.timeframes]
 
 
-async def holders(connection: AsyncConnection, pairs: Collection[tuple[str, str]]) -> dict[Series, int]:
-    """Which config collects what of these exchanges' symbols, at this moment."""
+async def claim_holders(connection: AsyncConnection, pairs: Collection[tuple[str, str]]) -> dict[ClaimKey, int]:
+    """The current claims on these pairs of exchange and symbol, each with the id of its config."""
     columns = config_timeframes.c
     query = select(columns.exchange, columns.symbol, columns.timeframe, columns.config_id)
     rows = await connection.execute(query.where(tuple_(columns.exchange, columns.symbol).in_(pairs)))
@@ -32,9 +32,10 @@ async def release(connection: AsyncConnection, ids: Collection[int]) -> None:
 
 
 async def claim(connection: AsyncConnection, claimants: Sequence[Config]) -> None:
-    """The primary key decides who collects a timeframe: of two at once, one waits for the other and then sees it.
+    """Insert the claims of these configs. Raises `TimeframesTaken` if another config has one of them.
 
-    Sorted, so that two who want several of the same never wait for each other. Raises `TimeframesTaken`.
+    The primary key decides between concurrent transactions: the second one waits for the first. All insert in the
+    same order, so they cannot deadlock.
     """
     wanted = sorted(
         (config.exchange, config.symbol, timeframe, config.id)
@@ -54,27 +55,31 @@ async def claim(connection: AsyncConnection, claimants: Sequence[Config]) -> Non
 
 
 async def _explain_taken(connection: AsyncConnection, config: Config, taken: list[str]) -> TimeframesTaken:
-    holders = select(config_timeframes.c.config_id, config_timeframes.c.timeframe).where(
+    claim_holders = select(config_timeframes.c.config_id, config_timeframes.c.timeframe).where(
         config_timeframes.c.exchange == config.exchange,
         config_timeframes.c.symbol == config.symbol,
         config_timeframes.c.timeframe.in_(taken),
         config_timeframes.c.config_id != config.id,
     )
     by_config: dict[int, list[str]] = {}
-    for holder, timeframe in (await connection.execute(holders.order_by(*config_timeframes.primary_key))).all():
+    for holder, timeframe in (await connection.execute(claim_holders.order_by(*config_timeframes.primary_key))).all():
         by_config.setdefault(holder, []).append(timeframe)
-    if not by_config:  # it let go of them between our two statements
+    if not by_config:  # released between the two statements
         series = f"{config.symbol} on {config.exchange}"
-        return TimeframesTaken(f"Another config that collected {', '.join(taken)} of {series} is changing; try again.")
+        return TimeframesTaken(
+            f"Another config that collects {', '.join(taken)} of {series} is being changed; try again."
+        )
     return timeframes_taken(config.exchange, config.symbol, by_config)
 
 
 def timeframes_taken(exchange: str, symbol: str, by_config: Mapping[int, Iterable[str]]) -> TimeframesTaken:
-    """The refusal that names which config collects which of the timeframes already."""
+    """The error that names each config and the timeframes that it already collects."""
     held = [(holder, list(timeframes)) for holder, timeframes in sorted(by_config.items())]
-    said = "; ".join(f"config {holder} already collects {', '.join(timeframes)}" for holder, timeframes in held)
+    conflict_text = "; ".join(
+        f"config {holder} already collects {', '.join(timeframes)}" for holder, timeframes in held
+    )
     conflicts = [{"config_id": holder, "timeframes": timeframes} for holder, timeframes in held]
     return TimeframesTaken(
-        f"{said} of {symbol} on {exchange}. Leave these timeframes out, or change or delete that config.",
+        f"{conflict_text} of {symbol} on {exchange}. Remove these timeframes, or change or delete that config.",
         extensions={**conflicts[0], "conflicts": conflicts},
     )

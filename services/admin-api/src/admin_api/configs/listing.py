@@ -1,4 +1,4 @@
-"""The list of configs."""
+"""The list of configs: its filters and its query."""
 
 from typing import Final, Literal
 
@@ -12,16 +12,16 @@ from admin_api.http.pagination import Listing, Page, PageQuery, page_of
 from admin_api.writes.transactions import reading
 from store.tables import configs
 
-_BY: Final = ("symbol", "exchange", "created_at", "updated_at")
+_SORT_COLUMNS: Final = ("symbol", "exchange", "created_at", "updated_at")
 CONFIGS: Final = Listing(
     name="configs",
     shown=list(configs.c),
-    orders={"id": (configs.c.id,), **{name: (configs.c[name], configs.c.id) for name in _BY}},
+    orders={"id": (configs.c.id,), **{name: (configs.c[name], configs.c.id) for name in _SORT_COLUMNS}},
 )
 
 
 class ConfigFilters(PageQuery):
-    """The query of the list of configs."""
+    """The query parameters of the list of configs."""
 
     enabled: bool | None = None
     exchange: FilterText | None = Field(default=None, examples=["binance"])
@@ -30,16 +30,16 @@ class ConfigFilters(PageQuery):
     sort: Literal[
         "id", "-id", "symbol", "-symbol", "exchange", "-exchange",
         "created_at", "-created_at", "updated_at", "-updated_at",
-    ] = Field(default="id", description="A minus turns it around; configs that are alike come by id.")  # fmt: skip
+    ] = Field(default="id", description="A minus reverses the order. Equal values are ordered by id.")  # fmt: skip
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
-        """As SQL, on the table of configs."""
+        """The filters as SQL conditions."""
         equal = ("exchange", "symbol")
         matches = [configs.c[name] == value for name in equal if (value := getattr(self, name)) is not None]
         return matches if self.enabled is None else [configs.c.enabled.is_(self.enabled), *matches]
 
 
 async def page_of_configs(engine: AsyncEngine, filters: ConfigFilters) -> Page[Config]:
-    """Raises `InvalidInput`."""
+    """One page of the list. Raises `InvalidInput`."""
     async with reading(engine) as connection:
         return (await page_of(connection, CONFIGS, filters, filters.conditions())).map(Config.model_validate)

@@ -1,6 +1,6 @@
-"""Runs that somebody asks for: each has a tick, which goes to the outbox as soon as the run need not wait.
+"""Accepts triggers of manual runs and releases their ticks to the outbox.
 
-`manual_run_queue` says when a trigger joins a run that waits, and when a run is released.
+`manual_run_queue` decides when a trigger joins a held run and when a run is released.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from admin_api.configs.manual_run_queue import INITIAL_RUN_WITHIN, Held, forget_ended, held_runs, hold, release, resend
+from admin_api.configs.manual_run_queue import INITIAL_RUN_WITHIN, Held, delete_ended, held_runs, hold, release, resend
 from admin_api.configs.repository import snapshot
 from admin_api.configs.schemas import Config, TriggerAccepted
 from admin_api.http.errors import ApiError
@@ -27,33 +27,34 @@ from contracts.vocabulary import Trigger
 from runtime.lifecycle.background import Background
 from runtime.logs import log
 
-_EVERY_SECONDS: Final = 0.5
+_ROUND_INTERVAL_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True)
 class ManualRuns:
-    """`lanes` is the number of lanes by exchange id, one where it is not named."""
+    """Accepts triggers. `lanes` is the number of lanes by exchange id; exchanges that are not in it have one lane."""
 
     lanes: Mapping[str, int]
     run_deadline_seconds: int
 
     @property
-    def hold_at_most(self) -> timedelta:
-        """As long as a run may take that itself waited for another one."""
+    def max_hold(self) -> timedelta:
+        """The longest time that a run may take if it first waits for another run."""
         return timedelta(seconds=2 * self.run_deadline_seconds)
 
-    async def ask(self, work: UnitOfWork, configs: Sequence[Config]) -> list[TriggerAccepted]:
-        """Accept a trigger of each config, also of a disabled one; the answers are in the same order.
+    async def trigger(self, unit: UnitOfWork, configs: Sequence[Config]) -> list[TriggerAccepted]:
+        """Accept a trigger of each config, also of disabled ones. Returns one result per config, in order.
 
-        A run that waits takes the trigger in: then the answer has its run_id, and it collects the config as it is now.
-        The caller holds the locks of the configs' rows: of two triggers at once, the second sees the run of the first.
+        If the config has a held run, the trigger joins it: the result has its run_id, and the run collects the config
+        as it is now. The caller must hold the locks of the configs' rows, so that the second of two concurrent
+        triggers sees the run of the first.
         """
         config_ids = [config.id for config in configs]
-        held = await held_runs(work.connection, config_ids)
-        runs = [(config, held.get(config.id) or Held(uuid4(), work.now)) for config in configs]
-        await hold(work.connection, [self._row(config, run, work.now) for config, run in runs])
-        work.announce(*await release(work.connection, work.now, self.hold_at_most, config_ids))
-        return [_accepted(work, config, run, joined=config.id in held) for config, run in runs]
+        held = await held_runs(unit.connection, config_ids)
+        runs = [(config, held.get(config.id) or Held(uuid4(), unit.now)) for config in configs]
+        await hold(unit.connection, [self._row(config, run, unit.now) for config, run in runs])
+        unit.announce(*await release(unit.connection, unit.now, self.max_hold, config_ids))
+        return [_accepted(unit, config, run, joined=config.id in held) for config, run in runs]
 
     def _row(self, config: Config, run: Held, now: datetime) -> dict[str, Any]:
         tick = TickDue(
@@ -79,25 +80,27 @@ class ManualRuns:
 
 
 def _initial_run(config: Config, now: datetime) -> UUID | None:
-    """The run that the scheduler starts at once for a new or newly enabled config; None for all other configs."""
+    """The run that the scheduler starts at once for a new or newly enabled config; None for other configs."""
     is_new = config.enabled and config.updated_at > now - INITIAL_RUN_WITHIN
     return initial_run_id(config.id, config.version) if is_new else None
 
 
-def _accepted(work: UnitOfWork, config: Config, run: Held, *, joined: bool) -> TriggerAccepted:
+def _accepted(unit: UnitOfWork, config: Config, run: Held, *, joined: bool) -> TriggerAccepted:
     run_id = str(run.run_id)
-    work.record(
+    unit.record(
         AuditRecord(action="config.trigger", object_type="config", object_id=str(config.id), after={"run_id": run_id})
     )
-    work.log_after_commit("Run asked for", action="run_triggered", config_id=config.id, run_id=run_id, joined=joined)
+    unit.log_after_commit(
+        "Manual run requested", action="run_triggered", config_id=config.id, run_id=run_id, joined=joined
+    )
     return TriggerAccepted(run_id=run.run_id, config_id=config.id, job_id=config.job_id, scheduled_for=run.asked_at)
 
 
 class ManualRunReleaser:
-    """Releases runs that waited, for as long as the API lives. Every instance has one; they share the rows."""
+    """A background task that releases held runs. Every instance runs it; locked rows are skipped."""
 
-    def __init__(self, engine: AsyncEngine, hold_at_most: timedelta) -> None:
-        self._engine, self._hold_at_most = engine, hold_at_most
+    def __init__(self, engine: AsyncEngine, max_hold: timedelta) -> None:
+        self._engine, self._max_hold = engine, max_hold
         self._stopping = asyncio.Event()
 
     def background(self) -> Background:
@@ -109,25 +112,33 @@ class ManualRunReleaser:
             try:
                 await self.release_once(datetime.now(UTC))
                 failing = False
-            except (ApiError, DBAPIError) as error:  # whatever was not committed is done in the next round
+            except (ApiError, DBAPIError) as error:  # the next round repeats everything that was not committed
                 if not failing:
-                    log.warning("Manual runs wait until Postgres answers", action="manual_runs_wait", error=str(error))
+                    log.warning(
+                        "Failed to release manual runs; they wait until Postgres is available",
+                        action="manual_runs_wait",
+                        error=str(error),
+                    )
                 failing = True
             try:
-                async with asyncio.timeout(_EVERY_SECONDS):
+                async with asyncio.timeout(_ROUND_INTERVAL_SECONDS):
                     await self._stopping.wait()
             except TimeoutError:
                 pass
 
     async def release_once(self, now: datetime) -> int:
-        """One round; returns how many ticks went to the outbox. Raises what a transaction raises."""
+        """One round. Returns the number of ticks that were added to the outbox. Raises the errors of `transaction`."""
         async with transaction(self._engine) as connection:
-            await forget_ended(connection)
-            ticks = await release(connection, now, self._hold_at_most)
+            await delete_ended(connection)
+            ticks = await release(connection, now, self._max_hold)
             again = await resend(connection, now)
             await append(connection, [*ticks, *again])
         if again:
-            log.warning("Ticks without a run were sent again", action="ticks_sent_again", ticks=len(again))
+            log.warning(
+                "Sent ticks again because their runs are not in the run log",
+                action="ticks_sent_again",
+                ticks=len(again),
+            )
         return len(ticks) + len(again)
 
     async def _stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Configs in the database: read and locked one by one, written as sets with all that belongs to them."""
+"""Reads, locks and writes configs. Each write includes claims, outbox messages and audit entries."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,20 +18,20 @@ from contracts.configs import CollectionConfig, ConfigChanged, ConfigRemoved
 from contracts.topics import CONFIG_CHANGES
 from store.tables import configs
 
-_CLAIMED_BY: Final = frozenset({"exchange", "symbol", "timeframes"})
+_CLAIM_FIELDS: Final = frozenset({"exchange", "symbol", "timeframes"})
 _SETTABLE: Final = tuple(NewConfig.model_fields)
 
 
 @dataclass(frozen=True)
 class ConfigChange:
-    """A config as it is, and as it shall be: the next version of it."""
+    """A change of a config: the current version and the next version."""
 
     before: Config
     after: Config
 
     @classmethod
     def of(cls, before: Config, wanted: Mapping[str, Any], now: datetime) -> "ConfigChange | None":
-        """None when nothing would change: then the version stays, and nothing is announced."""
+        """None if `wanted` has no new value. Then the version stays the same and no event is published."""
         different = {name: value for name, value in wanted.items() if getattr(before, name) != value}
         if not different:
             return None
@@ -39,39 +39,39 @@ class ConfigChange:
 
     @property
     def fields(self) -> frozenset[str]:
-        """The names of what changes."""
+        """The names of the fields that change."""
         return frozenset(name for name in _SETTABLE if getattr(self.before, name) != getattr(self.after, name))
 
     @property
-    def moves_claims(self) -> bool:
-        return bool(self.fields & _CLAIMED_BY)
+    def changes_claims(self) -> bool:
+        return bool(self.fields & _CLAIM_FIELDS)
 
     @property
     def action(self) -> str:
-        """Switching on or off has a name of its own, whichever endpoint did it."""
+        """The action for the audit log. To enable or disable a config is a separate action in every endpoint."""
         if self.fields == {"enabled"}:
             return "config.enable" if self.after.enabled else "config.disable"
         return "config.update"
 
 
 def not_found(config_id: int) -> NotFound:
-    return NotFound(f"There is no config {config_id}; GET /api/v1/admin/data-collection/configs lists them.")
+    return NotFound(f"There is no config {config_id}; GET /api/v1/admin/data-collection/configs lists all configs.")
 
 
 async def get_config(connection: AsyncConnection, config_id: int) -> Config:
     """Raises `NotFound`."""
-    return await _one(connection, config_id, sa.select(configs).where(configs.c.id == config_id))
+    return await _fetch(connection, config_id, sa.select(configs).where(configs.c.id == config_id))
 
 
 async def lock_for_update(connection: AsyncConnection, config_id: int) -> Config:
-    """The config, nobody else changing it until we commit: so its versions and its outbox ids grow alike.
+    """Lock the config's row until the commit. So its outbox ids are in the order of its versions.
 
     Raises `NotFound`.
     """
-    return await _one(connection, config_id, sa.select(configs).where(configs.c.id == config_id).with_for_update())
+    return await _fetch(connection, config_id, sa.select(configs).where(configs.c.id == config_id).with_for_update())
 
 
-async def _one(connection: AsyncConnection, config_id: int, query: sa.Select[Any]) -> Config:
+async def _fetch(connection: AsyncConnection, config_id: int, query: sa.Select[Any]) -> Config:
     row = (await connection.execute(query)).one_or_none()
     if row is None:
         raise not_found(config_id)
@@ -79,56 +79,62 @@ async def _one(connection: AsyncConnection, config_id: int, query: sa.Select[Any
 
 
 async def write_configs(
-    work: UnitOfWork,
+    unit: UnitOfWork,
     *,
     create: Sequence[NewConfig] = (),
     change: Sequence[ConfigChange] = (),
     remove: Sequence[Config] = (),
 ) -> list[Config]:
-    """Do it, announce it and record it. What is changed or removed is locked by the caller; returns what was created,
-    in order. Raises `TimeframesTaken`, and then the caller rolls back.
+    """Write configs with their claims, events and audit entries. Returns the created configs, in order.
+
+    The caller must have locked the configs in `change` and `remove`. Raises `TimeframesTaken`; then the caller must
+    roll back.
     """
-    await _delete(work.connection, remove)
-    await _update(work.connection, change)
-    created = await _insert(work, create)
-    moved = [each for each in change if each.moves_claims]
-    await release(work.connection, [each.before.id for each in moved])
-    await claim(work.connection, [*created, *(each.after for each in moved)])
+    await _delete(unit.connection, remove)
+    await _update(unit.connection, change)
+    created = await _insert(unit, create)
+    moved = [each for each in change if each.changes_claims]
+    await release(unit.connection, [each.before.id for each in moved])
+    await claim(unit.connection, [*created, *(each.after for each in moved)])
     for config in remove:
-        removed = ConfigRemoved(occurred_at=work.now, config_id=config.id, version=config.version + 1)
-        work.announce(announcement(CONFIG_CHANGES, removed), tombstone(CONFIG_CHANGES, removed.key()))
-        work.record(_deed("config.delete", config.id, before=config))
+        removed = ConfigRemoved(occurred_at=unit.now, config_id=config.id, version=config.version + 1)
+        unit.announce(announcement(CONFIG_CHANGES, removed), tombstone(CONFIG_CHANGES, removed.key()))
+        unit.record(_audit_record("config.delete", config.id, before=config))
     for each in change:
-        work.announce(change_announcement(each.after, work.now))
-        work.record(_deed(each.action, each.after.id, before=each.before, after=each.after))
+        unit.announce(change_announcement(each.after, unit.now))
+        unit.record(_audit_record(each.action, each.after.id, before=each.before, after=each.after))
     for config in created:
-        work.announce(change_announcement(config, work.now))
-        work.record(_deed("config.create", config.id, after=config))
+        unit.announce(change_announcement(config, unit.now))
+        unit.record(_audit_record("config.create", config.id, after=config))
     return created
 
 
-async def _delete(connection: AsyncConnection, some: Sequence[Config]) -> None:
-    if some:
-        await connection.execute(sa.delete(configs).where(configs.c.id.in_([config.id for config in some])))
+async def _delete(connection: AsyncConnection, removed: Sequence[Config]) -> None:
+    if removed:
+        await connection.execute(sa.delete(configs).where(configs.c.id.in_([config.id for config in removed])))
 
 
 async def _update(connection: AsyncConnection, changes: Sequence[ConfigChange]) -> None:
     names = (*_SETTABLE, "version", "updated_at")
-    rows = [{"the_id": each.after.id, **each.after.model_dump(include=set(names))} for each in changes]
+    rows = [{"config_id": each.after.id, **each.after.model_dump(include=set(names))} for each in changes]
     if rows:
         values: dict[str, Any] = {name: sa.bindparam(name) for name in names}
-        await connection.execute(sa.update(configs).where(configs.c.id == sa.bindparam("the_id")).values(values), rows)
+        await connection.execute(
+            sa.update(configs).where(configs.c.id == sa.bindparam("config_id")).values(values), rows
+        )
 
 
-async def _insert(work: UnitOfWork, wanted: Sequence[NewConfig]) -> list[Config]:
+async def _insert(unit: UnitOfWork, wanted: Sequence[NewConfig]) -> list[Config]:
     if not wanted:
         return []
-    rows = [{**each.model_dump(), "created_at": work.now, "updated_at": work.now} for each in wanted]
+    rows = [{**each.model_dump(), "created_at": unit.now, "updated_at": unit.now} for each in wanted]
     insert = sa.insert(configs).returning(configs, sort_by_parameter_order=True)
-    return [Config.model_validate(row) for row in (await work.connection.execute(insert, rows)).all()]
+    return [Config.model_validate(row) for row in (await unit.connection.execute(insert, rows)).all()]
 
 
-def _deed(action: str, config_id: int, *, before: Config | None = None, after: Config | None = None) -> AuditRecord:
+def _audit_record(
+    action: str, config_id: int, *, before: Config | None = None, after: Config | None = None
+) -> AuditRecord:
     return AuditRecord(
         action=action,
         object_type="config",
@@ -139,7 +145,7 @@ def _deed(action: str, config_id: int, *, before: Config | None = None, after: C
 
 
 def snapshot(config: Config) -> CollectionConfig:
-    """A config as other services know it."""
+    """The config as it appears in events."""
     return CollectionConfig(
         config_id=config.id,
         version=config.version,

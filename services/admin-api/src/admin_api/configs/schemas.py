@@ -1,4 +1,4 @@
-"""Request and response bodies of configs. Field names are the guide's; additions come after them."""
+"""The request and response bodies of configs. The guide's fields come first, then our additional fields."""
 
 from datetime import datetime
 from typing import Any, Literal, Self
@@ -15,11 +15,11 @@ from admin_api.http.input_types import (
     TimeframeTexts,
 )
 
-ADVISED_INTERVAL_MINUTES = 5
+RECOMMENDED_INTERVAL_MINUTES = 5
 
 
 class NewConfig(StrictInput):
-    """What to collect."""
+    """A config to create."""
 
     symbol: SymbolText
     exchange: ExchangeText
@@ -45,7 +45,7 @@ class NewConfig(StrictInput):
 
 
 def _optional_but_not_null(schema: dict[str, Any]) -> None:
-    """What the validator below enforces, said in JSON Schema."""
+    """The rule of the validator `_null_is_not_a_value`, as JSON Schema."""
     for name, field in schema["properties"].items():
         del field["default"]
         if name != "description":
@@ -54,7 +54,7 @@ def _optional_but_not_null(schema: dict[str, Any]) -> None:
 
 
 class ConfigChanges(StrictInput):
-    """A partial update: what is left out stays. Only `description` can be set to null."""
+    """A partial update: omitted fields keep their values. Only `description` can be set to null."""
 
     symbol: SymbolText | None = None
     exchange: ExchangeText | None = None
@@ -69,11 +69,11 @@ class ConfigChanges(StrictInput):
     def _null_is_not_a_value(self) -> Self:
         nulls = [name for name in self.model_fields_set if name != "description" and getattr(self, name) is None]
         if nulls:
-            raise ValueError(f"leave {', '.join(sorted(nulls))} out to keep it; null is not a value for it")
+            raise ValueError(f"null is not allowed for {', '.join(sorted(nulls))}; to keep a value, omit its field")
         return self
 
     def named(self) -> dict[str, Any]:
-        """Only what the caller sent."""
+        """The fields that the caller sent."""
         return self.model_dump(exclude_unset=True)
 
 
@@ -88,28 +88,28 @@ class Config(BaseModel):
     timeframes: list[str]
     interval_minutes: int
     enabled: bool
-    job_id: str = Field(description="The name under which its runs are logged.", examples=["collect_data_1"])
+    job_id: str = Field(description="The job name in the run log.", examples=["collect_data_1"])
     created_at: datetime
     description: str | None
-    version: int = Field(description="Raised by every change.")
+    version: int = Field(description="Every change raises it.")
     updated_at: datetime
 
-    @computed_field(description="Advice on this config; empty when there is none.")  # type: ignore[prop-decorator]
+    @computed_field(description="Warnings about this config; empty if there are none.")  # type: ignore[prop-decorator]
     @property
     def warnings(self) -> list[str]:
         return advice(self.interval_minutes)
 
 
 def advice(interval_minutes: int) -> list[str]:
-    """What an experienced operator would say about a config."""
-    if interval_minutes >= ADVISED_INTERVAL_MINUTES:
+    """Warnings about a config with this interval."""
+    if interval_minutes >= RECOMMENDED_INTERVAL_MINUTES:
         return []
-    reason = "exchanges limit the rate of requests, and very frequent jobs fill the database"
-    return [f"interval_minutes is {interval_minutes}; {ADVISED_INTERVAL_MINUTES} or more is advised: {reason}"]
+    reason = "exchanges limit the rate of requests, and frequent runs fill the database"
+    return [f"interval_minutes is {interval_minutes}; {RECOMMENDED_INTERVAL_MINUTES} or more is recommended: {reason}"]
 
 
 class TriggerAccepted(BaseModel):
-    """A run was asked for; it appears in the execution logs under this run_id."""
+    """An accepted trigger. The run appears in the execution logs with this run_id."""
 
     run_id: UUID
     config_id: int

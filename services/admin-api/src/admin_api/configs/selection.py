@@ -1,4 +1,4 @@
-"""Which configs a request on many means."""
+"""Selects and locks the configs of a bulk request."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from store.tables import configs
 
 @dataclass(frozen=True)
 class SelectedConfigs:
-    """The configs that a selector means, in its order: a row, or an id that is nobody's."""
+    """The selected configs, in the order of the selector. An id that does not exist stays an id."""
 
     entries: Sequence[Config | int]
 
@@ -28,7 +28,7 @@ class SelectedConfigs:
 
 
 async def select_configs(connection: AsyncConnection, selection: BulkSelection) -> SelectedConfigs:
-    """Locked in the order of ids, so that two such requests never wait for each other."""
+    """Selects the configs and locks them in the order of ids, so that concurrent requests cannot deadlock."""
     selector = selection.select
     query = sa.select(configs).where(*_matches(selector)).order_by(configs.c.id).limit(MAX_ITEMS + 1)
     if not selection.dry_run:
@@ -36,9 +36,9 @@ async def select_configs(connection: AsyncConnection, selection: BulkSelection) 
     rows = [Config.model_validate(row) for row in (await connection.execute(query)).all()]
     if len(rows) > MAX_ITEMS:
         count = await connection.scalar(sa.select(sa.func.count()).select_from(configs).where(*_matches(selector)))
-        # No fault of form: the same request is fine where there are fewer configs.
+        # Not `InvalidInput`: the same request is valid if fewer configs match.
         raise BulkRolledBack(
-            f"It selects {count} configs, and at most {MAX_ITEMS} can be changed at once; select fewer."
+            f"The request selects {count} configs, and at most {MAX_ITEMS} can be changed at once; select fewer."
         )
     if selector.ids is None:
         return SelectedConfigs(rows)

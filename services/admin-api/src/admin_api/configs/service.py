@@ -1,4 +1,4 @@
-"""What can be done to a config, as part of the caller's work: the row, its claims on timeframes, its announcements."""
+"""The operations on one config, in the caller's unit of work; and the resync of all configs."""
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
@@ -21,52 +21,52 @@ from store.tables import configs
 
 
 class ConfigService:
-    """The verbs. `expected` is what the caller's If-Match said: the versions of the config that it may be done to."""
+    """The operations on one config. `expected` is the caller's If-Match header: the versions that may be changed."""
 
     def __init__(self, engine: AsyncEngine, catalogue: Catalogue, manual_runs: ManualRuns) -> None:
         self._engine = engine
         self._catalogue = catalogue
         self._manual_runs = manual_runs
 
-    async def create(self, work: UnitOfWork, wanted: NewConfig) -> Config:
+    async def create(self, unit: UnitOfWork, wanted: NewConfig) -> Config:
         """Raises `InvalidInput`, `TimeframesTaken`."""
         require_offered(self._catalogue, wanted.exchange, wanted.timeframes)
-        [config] = await write_configs(work, create=[wanted])
-        work.log_after_commit("Config created", action="config_created", config_id=config.id, **_describe(config))
+        [config] = await write_configs(unit, create=[wanted])
+        unit.log_after_commit("Config created", action="config_created", config_id=config.id, **_describe(config))
         return config
 
     async def update(
-        self, work: UnitOfWork, config_id: int, wanted: Mapping[str, Any], expected: EntityTags | None = None
+        self, unit: UnitOfWork, config_id: int, wanted: Mapping[str, Any], expected: EntityTags | None = None
     ) -> Config:
-        """Apply what differs; when nothing does, the version stays and nothing is announced.
+        """Change the fields that differ. If none differs, the version stays the same and no event is published.
 
-        Raises `NotFound`, `Stale`, `InvalidInput`, `TimeframesTaken`.
+        Raises `NotFound`, `VersionMismatch`, `InvalidInput`, `TimeframesTaken`.
         """
-        before = await lock_for_update(work.connection, config_id)
+        before = await lock_for_update(unit.connection, config_id)
         require_match(expected, before.version)
-        change = ConfigChange.of(before, wanted, work.now)
+        change = ConfigChange.of(before, wanted, unit.now)
         if change is None:
             return before
         if change.fields & {"exchange", "timeframes"}:
             require_offered(self._catalogue, change.after.exchange, change.after.timeframes)
-        await write_configs(work, change=[change])
-        work.log_after_commit(
+        await write_configs(unit, change=[change])
+        unit.log_after_commit(
             "Config changed", action="config_changed", config_id=config_id, changed=sorted(change.fields)
         )
         return change.after
 
-    async def delete(self, work: UnitOfWork, config_id: int, expected: EntityTags | None = None) -> None:
-        """Its logs and candles stay. Raises `NotFound`, `Stale`."""
-        config = await lock_for_update(work.connection, config_id)
+    async def delete(self, unit: UnitOfWork, config_id: int, expected: EntityTags | None = None) -> None:
+        """Delete a config. Its run log and candles stay. Raises `NotFound`, `VersionMismatch`."""
+        config = await lock_for_update(unit.connection, config_id)
         require_match(expected, config.version)
-        await write_configs(work, remove=[config])
-        work.log_after_commit("Config deleted", action="config_deleted", config_id=config_id, **_describe(config))
+        await write_configs(unit, remove=[config])
+        unit.log_after_commit("Config deleted", action="config_deleted", config_id=config_id, **_describe(config))
 
-    async def trigger(self, work: UnitOfWork, config_id: int, expected: EntityTags | None = None) -> TriggerAccepted:
-        """Ask for a run at once, also of a disabled config. Raises `NotFound`, `Stale`."""
-        config = await lock_for_update(work.connection, config_id)
+    async def trigger(self, unit: UnitOfWork, config_id: int, expected: EntityTags | None = None) -> TriggerAccepted:
+        """Request a manual run, also of a disabled config. Raises `NotFound`, `VersionMismatch`."""
+        config = await lock_for_update(unit.connection, config_id)
         require_match(expected, config.version)
-        [accepted] = await self._manual_runs.ask(work, [config])
+        [accepted] = await self._manual_runs.trigger(unit, [config])
         return accepted
 
     async def get(self, config_id: int) -> Config:
@@ -76,31 +76,31 @@ class ConfigService:
 
 
 async def resync(engine: AsyncEngine, now: datetime, batch: int = 500) -> int:
-    """Announce every config as it is now, through the outbox; returns how many. Versions stay.
+    """Publish the current state of every config through the outbox. Returns their number.
 
-    The rows are locked while their state is appended: without it, a change that commits in between could be
-    overtaken by the older state. In batches by id, so that nobody waits long for a lock.
+    Does not change the configs' versions. The rows are locked while their state is added to the outbox; otherwise the
+    older state could follow a change that commits in between. Batches keep the time of each lock short.
     """
     last_id, count = 0, 0
     while True:
-        some = sa.select(configs).where(configs.c.id > last_id).order_by(configs.c.id).limit(batch).with_for_update()
+        query = sa.select(configs).where(configs.c.id > last_id).order_by(configs.c.id).limit(batch).with_for_update()
         async with transaction(engine) as connection:
-            get_config = [Config.model_validate(row) for row in (await connection.execute(some)).all()]
-            await append(connection, [change_announcement(config, now) for config in get_config])
-        if not get_config:
+            found = [Config.model_validate(row) for row in (await connection.execute(query)).all()]
+            await append(connection, [change_announcement(config, now) for config in found])
+        if not found:
             return count
-        last_id, count = get_config[-1].id, count + len(get_config)
+        last_id, count = found[-1].id, count + len(found)
 
 
 async def reannounce(engine: AsyncEngine, config_ids: AbstractSet[int], now: datetime) -> None:
-    """Announce these configs as they are now, or as gone: so that this is the last word on them in Kafka."""
-    some = sa.select(configs).where(configs.c.id.in_(config_ids)).order_by(configs.c.id).with_for_update()
+    """Publish the current state of these configs again, or their deletion, as the latest message in Kafka."""
+    query = sa.select(configs).where(configs.c.id.in_(config_ids)).order_by(configs.c.id).with_for_update()
     async with transaction(engine) as connection:
-        rows = (await connection.execute(some)).all()
-        get_config = {config.id: config for config in map(Config.model_validate, rows)}
-        gone = sorted(config_ids - get_config.keys())
-        await append(connection, [change_announcement(config, now) for config in get_config.values()])
-        await append(connection, [tombstone(CONFIG_CHANGES, str(config_id)) for config_id in gone])
+        rows = (await connection.execute(query)).all()
+        found = {config.id: config for config in map(Config.model_validate, rows)}
+        deleted = sorted(config_ids - found.keys())
+        await append(connection, [change_announcement(config, now) for config in found.values()])
+        await append(connection, [tombstone(CONFIG_CHANGES, str(config_id)) for config_id in deleted])
 
 
 def _describe(config: Config) -> dict[str, str]:

@@ -11,7 +11,7 @@ from fastapi.sse import ServerSentEvent
 from admin_api.events.feed import EventFeed
 from admin_api.events.positions import NotAPosition, Positions, decode, encode
 from admin_api.events.topics import Kind, StreamedEvent
-from admin_api.http.errors import FieldError, InvalidInput, TooManyListeners
+from admin_api.http.errors import FieldError, InvalidInput, TooManyEventStreams
 from admin_api.metrics import Metrics
 
 KEEP_ALIVE_SECONDS: Final = 10.0
@@ -47,10 +47,10 @@ class EventStreams:
     def admitted(
         self, event_filter: EventFilter, last_event_id: str | None, clock: Callable[[], float] = time.monotonic
     ) -> Iterator["EventStream"]:
-        """Raises `InvalidInput` where the id is none of ours, and `TooManyListeners`."""
+        """Raises `InvalidInput` where the id is none of ours, and `TooManyEventStreams`."""
         since = _positions(last_event_id)
         if self.count >= self._most:
-            raise TooManyListeners(
+            raise TooManyEventStreams(
                 f"This instance serves {self._most} listeners already; try again, or raise MAX_EVENT_STREAMS.",
                 headers={"Retry-After": str(_TRY_AGAIN_SECONDS)},
             )

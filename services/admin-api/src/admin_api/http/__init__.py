@@ -1,0 +1,1 @@
+"""HTTP parts that several features share: errors, problems, pagination, ETags, input types and rate limits."""

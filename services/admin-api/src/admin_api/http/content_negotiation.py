@@ -1,10 +1,10 @@
-"""Which of several media types to answer with, by the request's Accept header (RFC 9110, section 12.5.1)."""
+"""Chooses the media type of a response by the request's Accept header (RFC 9110, section 12.5.1)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 VARY: Final[Mapping[str, str]] = {"Vary": "Accept"}
-"""Belongs on every answer whose type depends on Accept, so that caches keep the types apart."""
+"""For every response whose type depends on Accept, so that caches store each type separately."""
 
 
 class _Range(NamedTuple):
@@ -18,9 +18,9 @@ class _Range(NamedTuple):
 def preferred(accept: str, offers: Sequence[str]) -> str:
     """The offered media type with the highest quality value.
 
-    Of several with the same value, the one that the header names first wins, then the one that is offered first. If
-    the header accepts none of them, the first offer is the answer: it is more useful than a 406. Other parameters than
-    `q` are ignored, and a `q` that cannot be read is 0.
+    If several have the same value, the first one in the header wins, then the first one in `offers`. If the header
+    accepts none of them, the result is the first offer, which is more useful than a 406. Parameters other than `q` are
+    ignored. A malformed `q` counts as 0.
     """
     ranges = [_range(part, position) for position, part in enumerate(accept.lower().split(","))]
 
@@ -49,4 +49,4 @@ def _number(quality: str) -> float:
         number = float(quality)
     except ValueError:
         return 0.0
-    return number if 0 <= number <= 1 else 0.0  # also of "nan"
+    return number if 0 <= number <= 1 else 0.0  # "nan" is also 0

@@ -1,30 +1,30 @@
-"""Why a request is refused. Each error knows its HTTP status and says in `detail` what to change."""
+"""The errors of the API. Each has an HTTP status; its `detail` says what to change."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 MAX_ERRORS: Final = 20
-"""An answer names at most so many faults: a caller mends some and asks again."""
+"""The maximum number of faults in one response. The caller corrects these and tries again."""
 
 
 @dataclass(frozen=True)
 class FieldError:
-    """One thing wrong with one input."""
+    """One fault of one input."""
 
     pointer: str
-    """JSON pointer into the body, `#/timeframes/0`, or `#/limit` for a parameter named limit."""
+    """A JSON pointer into the body, such as `#/timeframes/0`; for a parameter, `#/` and its name."""
     detail: str
     where: str = "body"
     """body, query, path or header."""
 
 
 class ApiError(Exception):
-    """A request that cannot be served. Becomes an RFC 9457 problem at the border."""
+    """The base of all errors that a caller gets. The error handler sends them as RFC 9457 problems."""
 
     status: ClassVar[int]
     slug: ClassVar[str]
-    """The last part of the problem's `type`: stable, for programs."""
+    """The last part of the problem's `type`. Programs rely on it, so it must not change."""
     title: ClassVar[str]
 
     def __init__(
@@ -42,16 +42,16 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
 
 
-class Forbidden(ApiError):  # noqa: N818 -- these name what is the case
-    """The caller is known and may not do this."""
+class Forbidden(ApiError):  # noqa: N818 -- these names state the problem
+    """The caller is authenticated, but its role does not allow the request."""
 
     status = 403
     slug = "forbidden"
-    title = "The role does not allow this"
+    title = "The role does not allow this request"
 
 
 class NotFound(ApiError):  # noqa: N818
-    """There is nothing under this id."""
+    """No object has this id."""
 
     status = 404
     slug = "not-found"
@@ -59,15 +59,15 @@ class NotFound(ApiError):  # noqa: N818
 
 
 class TimeframesTaken(ApiError):  # noqa: N818
-    """Another config collects one of these timeframes already."""
+    """Another config already collects one of these timeframes."""
 
     status = 409
     slug = "timeframes-taken"
-    title = "Already collected by another config"
+    title = "Timeframe already collected by another config"
 
 
 class InvalidInput(ApiError):  # noqa: N818
-    """The input cannot be accepted; `errors` names each fault."""
+    """The input is not valid. `errors` has one entry per fault."""
 
     status = 422
     slug = "invalid-input"
@@ -75,92 +75,92 @@ class InvalidInput(ApiError):  # noqa: N818
 
     @classmethod
     def of(cls, errors: Sequence[FieldError]) -> "InvalidInput":
-        """One error, its `detail` a summary of the faults."""
+        """An error with a summary of all faults as its `detail`."""
         return cls("; ".join(f"{error.pointer.removeprefix('#/')}: {error.detail}" for error in errors), errors=errors)
 
 
 class DatabaseUnavailable(ApiError):  # noqa: N818
-    """Postgres does not answer, or not in time. It was not asked to commit, so nothing was changed."""
+    """Postgres is not available or too slow. No commit was sent, so nothing was changed."""
 
     status = 503
     slug = "database-unavailable"
-    title = "The database does not answer"
+    title = "The database is not available"
 
 
 class OutcomeUnknown(ApiError):  # noqa: N818
-    """Postgres was asked to commit and its answer was lost. The change may or may not be stored."""
+    """A commit was sent and Postgres did not confirm it. The change may or may not be stored."""
 
     status = 503
     slug = "outcome-unknown"
-    title = "It is unknown whether the change was stored"
+    title = "Outcome of the change unknown"
 
 
 class WriteConflict(ApiError):  # noqa: N818
-    """Postgres rolled the transaction back to end a deadlock or a serialization failure. Nothing was changed."""
+    """Postgres rolled the transaction back because of a deadlock or serialization failure. Nothing was changed."""
 
     status = 503
     slug = "write-conflict"
-    title = "Another change got in the way"
+    title = "Conflict with another change"
 
 
-class TooManyListeners(ApiError):  # noqa: N818
-    """This instance holds as many streams as it may."""
+class TooManyEventStreams(ApiError):  # noqa: N818
+    """This instance has reached its limit of open event streams."""
 
     status = 503
     slug = "too-many-listeners"
-    title = "Too many listen already"
+    title = "Too many event streams"
 
 
 class VersionMismatch(ApiError):  # noqa: N818
-    """The caller's If-Match names a version that is no longer the current one."""
+    """The caller's If-Match names a version that is no longer current."""
 
     status = 412
     slug = "stale"
-    title = "It has changed since it was read"
+    title = "The config has changed since it was read"
 
 
 class KeyInUse(ApiError):  # noqa: N818
-    """A request with this Idempotency-Key is being served at this moment."""
+    """A request with this Idempotency-Key is in progress."""
 
     status = 409
     slug = "idempotency-key-in-use"
-    title = "The first request with this key is not done yet"
+    title = "A request with this key is in progress"
 
 
 class KeyReused(ApiError):  # noqa: N818
-    """This Idempotency-Key belongs to another request."""
+    """This Idempotency-Key was used for another request."""
 
     status = 422
     slug = "idempotency-key-reused"
-    title = "The key belongs to another request"
+    title = "The key was used for another request"
 
 
 class BulkRolledBack(ApiError):  # noqa: N818
-    """One of several that should be done together cannot be done, or there are too many of them."""
+    """An item of an all-or-nothing request failed, or the selection is too large. Nothing was changed."""
 
     status = 409
     slug = "nothing-done"
-    title = "Not all of it can be done, so nothing was"
+    title = "Bulk request rolled back"
 
 
 class UnsupportedMedia(ApiError):  # noqa: N818
-    """The body is in a format that is not read here."""
+    """The media type or encoding of the body is not supported."""
 
     status = 415
     slug = "unsupported-media-type"
-    title = "Not a format that is read here"
+    title = "Unsupported media type"
 
 
 class RemovalNotConfirmed(ApiError):  # noqa: N818
-    """So many configs would be removed that the caller has to say how many."""
+    """The request would remove many configs, so the caller must confirm their number."""
 
     status = 409
     slug = "removal-not-confirmed"
-    title = "Removing so many needs a confirmation"
+    title = "Removal of configs not confirmed"
 
 
 class TooManyRequests(ApiError):  # noqa: N818
-    """The caller asks more often than it may."""
+    """The caller exceeds its rate limit."""
 
     status = 429
     slug = "too-many-requests"

@@ -1,4 +1,4 @@
-"""Entity tags (RFC 9110, 8.8 and 13): who changes a config changes the version that they have seen."""
+"""Entity tags (RFC 9110, 8.8 and 13) for optimistic locking: a caller changes only the version that it has read."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from admin_api.http.errors import FieldError, InvalidInput, VersionMismatch
 
 MAX_LENGTH: Final = 1000
 PATTERN: Final = r'^(\*|(W/)?"[!#-~]*"([ \t]*,[ \t]*(W/)?"[!#-~]*")*)$'
-"""A star, or entity tags with commas between."""
+"""A star, or a comma-separated list of entity tags."""
 
 _WHOLE = re.compile(PATTERN[:-1] + r"\Z")
 _TAG = re.compile(r'(W/)?("[!#-~]*")')
@@ -20,30 +20,30 @@ class EntityTags:
 
     strong: frozenset[str]
     weak: frozenset[str]
-    anything: bool = False
-    """It was `*`."""
+    any_version: bool = False
+    """The header was `*`."""
 
     def match_strongly(self, tag: str) -> bool:
-        """As If-Match compares: what only resembles the wanted version is not it."""
-        return self.anything or tag in self.strong
+        """The comparison of If-Match: weak tags never match."""
+        return self.any_version or tag in self.strong
 
     def match_weakly(self, tag: str) -> bool:
-        """As If-None-Match compares: a cache may keep what it has."""
-        return self.anything or tag in self.strong | self.weak
+        """The comparison of If-None-Match: weak tags also match."""
+        return self.any_version or tag in self.strong | self.weak
 
 
 def etag(version: int) -> str:
-    """The strong tag of a config: its version, which every change raises."""
+    """The strong entity tag of a config. Every change raises its version."""
     return f'"{version}"'
 
 
 def parse_tags(header: str, name: str) -> EntityTags:
-    """Raises `InvalidInput`, naming the header: a precondition that cannot be read must not be taken as absent."""
+    """Parses the header `name`. Raises `InvalidInput`, because a malformed precondition must not be ignored."""
     if header == "*":
-        return EntityTags(frozenset(), frozenset(), anything=True)
+        return EntityTags(frozenset(), frozenset(), any_version=True)
     if len(header) > MAX_LENGTH or not _WHOLE.match(header):
         raise InvalidInput.of(
-            [FieldError(f"#/{name}", 'send an ETag as it was answered, such as "3" with its quotes, or *', "header")]
+            [FieldError(f"#/{name}", 'send an ETag from a response, such as "3" with its quotes, or *', "header")]
         )
     found = _TAG.findall(header)
     return EntityTags(
@@ -51,12 +51,12 @@ def parse_tags(header: str, name: str) -> EntityTags:
     )
 
 
-def require_match(wanted: EntityTags | None, version: int) -> None:
-    """Raise `Stale` unless the caller has seen this version, or did not say which one it has seen."""
-    if wanted is None or wanted.match_strongly(etag(version)):
+def require_match(expected: EntityTags | None, version: int) -> None:
+    """Raises `VersionMismatch` if `expected` is given and does not contain this version."""
+    if expected is None or expected.match_strongly(etag(version)):
         return
     raise VersionMismatch(
-        f"The config has changed: it is at version {version} now. Read it again, and decide again.",
+        f"The config has changed: its version is now {version}. Read it again before you change it.",
         extensions={"version": version},
         headers={"ETag": etag(version)},
     )

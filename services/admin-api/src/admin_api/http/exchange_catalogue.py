@@ -1,4 +1,4 @@
-"""Which exchanges offer candles, and in which timeframes: ccxt's knowledge, generated, so that ccxt stays out."""
+"""The exchange catalogue: exchanges and timeframes that ccxt knows. It is a generated file, so ccxt is not imported."""
 
 import difflib
 import json
@@ -8,21 +8,21 @@ from importlib.resources import files
 
 from admin_api.http.errors import FieldError, InvalidInput
 
-_FAMOUS = ("binance", "bybit", "coinbase", "kraken", "okx")
+_EXAMPLES = ("binance", "bybit", "coinbase", "kraken", "okx")
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """What one exchange offers."""
+    """One exchange with its timeframes."""
 
     name: str
     timeframes: tuple[str, ...]
     page_limit: int | None
-    """Candles per answer at most; None where ccxt does not say."""
+    """Maximum number of candles per response; None if ccxt does not state it."""
 
 
 Catalogue = Mapping[str, Exchange]
-"""By ccxt's exchange id."""
+"""The keys are ccxt's exchange ids."""
 
 
 def load_catalogue() -> Catalogue:
@@ -34,7 +34,7 @@ def load_catalogue() -> Catalogue:
 
 
 def require_offered(catalogue: Catalogue, exchange: str, timeframes: Sequence[str]) -> None:
-    """Raise `InvalidInput` unless the exchange is known and offers all of these timeframes."""
+    """Raises `InvalidInput` if the exchange is unknown or does not offer one of the timeframes."""
     offered = catalogue.get(exchange)
     if offered is None:
         raise InvalidInput.of([FieldError("#/exchange", _unknown_exchange(catalogue, exchange))])
@@ -55,6 +55,6 @@ def _unknown_exchange(catalogue: Catalogue, exchange: str) -> str:
     hint = (
         f"did you mean {' or '.join(close)}?"
         if close
-        else f"use ccxt's id, such as {', '.join(_FAMOUS)} ({len(catalogue)} are known)"
+        else f"use ccxt's id, such as {', '.join(_EXAMPLES)} ({len(catalogue)} ids are known)"
     )
     return f"{exchange!r} is not an exchange that offers candles through ccxt; {hint}"

@@ -1,4 +1,4 @@
-"""The types of inputs: what is accepted, and the words for what is not."""
+"""The types of input values: their limits, and the error messages for invalid values."""
 
 import re
 from datetime import UTC, datetime
@@ -11,36 +11,36 @@ from admin_api.http.exchange_catalogue import load_catalogue
 from contracts.vocabulary import each_once
 
 MAX_ID: Final = 2**63 - 1
-"""Postgres' bigint."""
+"""The maximum of Postgres' bigint."""
 
 _PART = r"[^\s/:|\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]{1,40}"
 _SYMBOL = re.compile(f"{_PART}/{_PART}(:{_PART})?")
-"""The contracts' symbol, without what nobody can see."""
+"""Like the symbol in `contracts`, but without invisible characters."""
 _NUMBER = re.compile(r"[+-]?[\d_.]+([eE][+-]?\d+)?")
 _SPACE_FOR_PLUS = re.compile(r"(T[\d:.]+) (\d\d:?\d\d)$")
 _STORABLE_PATTERN: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f]*$"
-"""As below, but for surrogates: JavaScript's patterns see them in every emoji."""
+"""Like `_storable`, but allows surrogates: a JavaScript pattern would match them in every emoji."""
 
 
 class Input(BaseModel):
-    """What callers send. Unknown fields are refused, so that a misspelt one is not lost without a word."""
+    """The base of request models. Unknown fields are errors, so that a misspelt field is not ignored silently."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class StrictInput(Input):
-    """A body of which every value has its own type: "10" is not 10."""
+    """The base of request bodies with strict types: "10" is not accepted as 10."""
 
     model_config = ConfigDict(strict=True)
 
 
 def _storable(value: str) -> str:
-    """Postgres stores neither NUL nor half of a surrogate pair, and no other control character helps anybody."""
+    """Refuses NUL and lone surrogates, which Postgres cannot store, and other control characters."""
     if any(
         (ord(character) < ord(" ") and character not in "\n\r\t") or "\ud800" <= character <= "\udfff"
         for character in value
     ):
-        raise ValueError("take out the control characters")
+        raise ValueError("remove the control characters")
     return value
 
 
@@ -54,20 +54,21 @@ def _known_timeframes(schema: JsonDict) -> None:
     schema["enum"] = known
 
 
-def _whole(value: object) -> object:
-    """To JSON 10.0 is the integer 10."""
+def _integral(value: object) -> object:
+    """Accepts 10.0 as 10: in JSON both are the same number."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _symbol(value: str) -> str:
     if not _SYMBOL.fullmatch(value):
-        raise ValueError("write it as ccxt does: BASE/QUOTE such as BTC/USDT, or BASE/QUOTE:SETTLE for a swap")
+        raise ValueError("use ccxt's notation: BASE/QUOTE such as BTC/USDT, or BASE/QUOTE:SETTLE for a swap")
     return _storable(value)
 
 
-def _written_out(value: object) -> object:
-    """Pydantic would take a number for seconds since 1970, or for milliseconds. And
-    `?start_date=2025-01-15T10:00:00+00:00` typed into a URL arrives with a space for the plus.
+def _iso_text(value: object) -> object:
+    """Refuses bare numbers, which Pydantic would read as seconds or milliseconds since 1970.
+
+    Also restores the plus sign: `?start_date=2025-01-15T10:00:00+00:00` in a URL arrives with a space instead.
     """
     if not isinstance(value, str):
         return value
@@ -85,13 +86,13 @@ def _to_utc(instant: datetime) -> datetime:
         raise ValueError("use a year from 2 to 9998") from error
 
 
-WHOLE: Final = BeforeValidator(_whole)
-"""For integers in bodies, which are strict otherwise."""
+INTEGRAL_NUMBER: Final = BeforeValidator(_integral)
+"""For integers in bodies with strict types: accepts also 10.0."""
 SymbolText = Annotated[
     str,
     AfterValidator(_symbol),
     Field(
-        description="ccxt's unified symbol, BASE/QUOTE or BASE/QUOTE:SETTLE; kept as typed.",
+        description="ccxt's unified symbol, BASE/QUOTE or BASE/QUOTE:SETTLE; stored unchanged.",
         examples=["BTC/USDT"],
         json_schema_extra={"pattern": f"^{_SYMBOL.pattern}$"},
     ),
@@ -110,7 +111,7 @@ TimeframeTexts = Annotated[
     Field(
         min_length=1,
         max_length=50,
-        description="Which candles to collect; each must be offered by the exchange.",
+        description="The timeframes to collect. The exchange must offer each of them.",
         examples=[["1m", "5m", "1h", "1d"]],
         json_schema_extra={"uniqueItems": True},
     ),
@@ -118,14 +119,14 @@ TimeframeTexts = Annotated[
 ]
 IntervalMinutes = Annotated[
     int,
-    Field(ge=1, le=10080, description="Collect every so many minutes; 5 or more is advised.", examples=[10]),
-    WHOLE,
+    Field(ge=1, le=10080, description="Minutes between two scheduled runs; 5 or more is recommended.", examples=[10]),
+    INTEGRAL_NUMBER,
 ]
 Description = Annotated[
     str,
     Field(
         max_length=500,
-        description="For people.",
+        description="A free text for operators.",
         examples=["Bitcoin data"],
         json_schema_extra={"pattern": _STORABLE_PATTERN},
     ),
@@ -137,8 +138,8 @@ FilterText = Annotated[
 RowId = Annotated[int, Field(ge=1, le=MAX_ID)]
 QueryInstant = Annotated[
     datetime,
-    BeforeValidator(_written_out),
+    BeforeValidator(_iso_text),
     AfterValidator(_to_utc),
     Field(examples=["2025-01-15T10:00:00Z"]),
 ]
-"""ISO 8601; without a zone it is taken as UTC."""
+"""An ISO 8601 date and time; UTC if it has no time zone."""

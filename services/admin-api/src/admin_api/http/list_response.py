@@ -1,17 +1,17 @@
-"""How a page of a list travels: the rows as a bare array, and what one needs to know about the rest in headers."""
+"""The response of a list: the rows as a JSON array, the total count and links to other pages in headers."""
 
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import Request, Response
 
-from admin_api.http.pagination import COUNTED_UP_TO, Page
+from admin_api.http.pagination import MAX_EXACT_TOTAL, Page
 
 T = TypeVar("T")
 
 PAGE_HEADERS: Final[dict[str, Any]] = {
     "X-Total-Count": {
-        "description": f"How many there are in all; an estimate beyond {COUNTED_UP_TO}.",
+        "description": f"The number of rows in all pages; above {MAX_EXACT_TOTAL} it is an estimate.",
         "schema": {"type": "integer"},
     },
     "X-Total-Count-Exact": {
@@ -19,15 +19,15 @@ PAGE_HEADERS: Final[dict[str, Any]] = {
         "schema": {"type": "string", "enum": ["true", "false"]},
     },
     "Link": {
-        "description": 'RFC 8288. `rel="next"`, when there is more, is the next page of the same query, fast at any '
-        'depth; `rel="first"` its first page.',
+        "description": 'RFC 8288. `rel="first"` is the first page of this query. `rel="next"` is the next page, if '
+        "there is one; it is equally fast at any depth.",
         "schema": {"type": "string"},
     },
 }
 
 
 def send(page: Page[T], request: Request, response: Response) -> list[T]:
-    """The rows; their headers are set."""
+    """Sets the headers of the page on `response` and returns its rows."""
     response.headers["X-Total-Count"] = str(page.total.rows)
     response.headers["X-Total-Count-Exact"] = "true" if page.total.exact else "false"
     links = {"first": _link(request)}
@@ -38,10 +38,10 @@ def send(page: Page[T], request: Request, response: Response) -> list[T]:
 
 
 def _link(request: Request, **more: str) -> str:
-    """Where we were asked, from the path on, with everything that was asked but the place in the list.
+    """The path and query of this request, without `skip` and `cursor` and with `more` parameters.
 
-    Without scheme and host: behind a proxy we would name the wrong ones.
+    A relative link has no scheme and host, which would be wrong behind a proxy.
     """
-    kept = [(name, value) for name, value in request.query_params.multi_items() if name not in {"skip", "cursor"}]
-    query = urlencode([*kept, *more.items()])
+    unchanged = [(name, value) for name, value in request.query_params.multi_items() if name not in {"skip", "cursor"}]
+    query = urlencode([*unchanged, *more.items()])
     return f"{request.url.path}?{query}" if query else request.url.path

@@ -1,10 +1,10 @@
-"""The body of an error response: RFC 9457 problem details."""
+"""The body of an error response."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
 class FieldProblem(BaseModel):
-    """One thing wrong with one input."""
+    """One fault of one input."""
 
     pointer: str = Field(examples=["#/timeframes/0"])
     detail: str
@@ -17,14 +17,15 @@ class Problem(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     type: str = Field(
-        description="Stable, for programs; `docs/problems` has a page for each.",
+        description="Stable, for programs. `docs/problems` has a page for each type.",
         examples=["urn:candlekeep:problem:invalid-input"],
     )
     title: str
     status: int
-    detail: str = Field(description="What is wrong and what to change.")
-    instance: str = Field(description="The path that was asked for.")
+    detail: str = Field(description="The fault, and what to change.")
+    instance: str = Field(description="The path of the request.")
     request_id: str | None = Field(
-        default=None, description="Names this request in the service's log and audit log; also the header X-Request-ID."
+        default=None,
+        description="The id of this request in the log and the audit log; also in the header X-Request-ID.",
     )
-    errors: list[FieldProblem] = Field(default=[], description="Each faulty input, where inputs are at fault.")
+    errors: list[FieldProblem] = Field(default=[], description="One entry per faulty input.")

@@ -1,4 +1,4 @@
-"""Every error as RFC 9457 `application/problem+json`, so that callers need one way to read what went wrong."""
+"""Error handlers: every error response is an RFC 9457 problem (`application/problem+json`)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,16 +17,20 @@ from runtime.logs import log
 MEDIA_TYPE = "application/problem+json"
 
 HTTP_PROBLEMS: Final = {
-    400: ("bad-request", "Not HTTP as it should be", "The request cannot be read; see RFC 9110."),
-    404: ("not-found", "Not found", "There is no such path; /docs lists the ones there are."),
+    400: ("bad-request", "Malformed HTTP request", "The request is not valid HTTP; see RFC 9110."),
+    404: ("not-found", "Not found", "This path does not exist; /docs lists all paths."),
     405: (
         "method-not-allowed",
-        "The path does not know this method",
-        "This path does not know this method; the Allow header lists the ones it does.",
+        "Method not allowed",
+        "This path does not support the method; the Allow header lists the supported methods.",
     ),
-    413: ("content-too-large", "The body is too large", "The body is too large; a config is a few hundred bytes."),
+    413: (
+        "content-too-large",
+        "Request body too large",
+        "The request body is too large; a config has a few hundred bytes.",
+    ),
 }
-"""Slug, title and detail of what the framework refuses. Not the standard library's phrases: they differ by version."""
+"""Slug, title and detail of the framework's errors. The standard library's phrases differ between Python versions."""
 INTERNAL_ERROR: Final = (500, "internal-error", "Internal error")
 
 
@@ -54,12 +58,12 @@ def problem_response(  # noqa: PLR0913 -- the members of a problem
         body["errors"] = [
             {"pointer": error.pointer, "detail": error.detail, "where": error.where} for error in errors[:MAX_ERRORS]
         ]
-    # ASCII: what a caller sent may come back in here, and half a surrogate pair has no UTF-8.
+    # `json.dumps` escapes to ASCII: the body may contain a lone surrogate from the request, which UTF-8 cannot encode.
     return Response(json.dumps(body), status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
 def response_of(error: ApiError, instance: str) -> Response:
-    """The error as a problem, about the path `instance`."""
+    """The response for an error. `instance` is the path of the request."""
     return problem_response(
         status=error.status,
         slug=error.slug,
@@ -73,7 +77,7 @@ def response_of(error: ApiError, instance: str) -> Response:
 
 
 def install_error_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
-    """Give every way of failing its handler. `routes` are asked which methods a path knows."""
+    """Register a handler for each kind of error. `routes` are needed for the Allow header."""
     app.state.routes = tuple(routes)
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
@@ -95,7 +99,9 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 -- registered for it
-    if error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI, of bytes that are no text, or nested too deeply
+    if (
+        error.status_code == HTTPStatus.BAD_REQUEST
+    ):  # FastAPI's error for a body that is not UTF-8 or is nested too deeply
         return await _on_api_error(request, InvalidInput.of([FieldError("#", "the body is not valid JSON in UTF-8")]))
     slug, title, detail = HTTP_PROBLEMS.get(error.status_code, HTTP_PROBLEMS[HTTPStatus.BAD_REQUEST])
     return problem_response(
@@ -109,7 +115,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> str:
-    """Of all routes on this path: the router names only those of the first that matches."""
+    """The methods of all routes with this path. Starlette names only those of the first route that matches."""
     methods: set[str] = set()
     for route in request.app.state.routes:
         if route.matches(request.scope)[0] is not Match.NONE:
@@ -120,7 +126,7 @@ def _allowed(request: Request) -> str:
 
 
 def field_error(detail: Mapping[str, Any]) -> FieldError:
-    """One of pydantic's errors, in words that say what to change."""
+    """Converts a Pydantic error to a message that says what to change."""
     where, *path = detail["loc"]
     kind, message = detail["type"], str(detail["msg"])
     if kind == "json_invalid":
@@ -141,5 +147,5 @@ def field_error(detail: Mapping[str, Any]) -> FieldError:
 
 
 def _escaped(part: str | int) -> str:
-    """RFC 6901; bounded, because a caller chose it."""
+    """Escapes a part of a JSON pointer (RFC 6901) and limits its length."""
     return str(part)[:100].replace("~", "~0").replace("/", "~1")

@@ -1,4 +1,4 @@
-"""What a request takes from the quota of its caller."""
+"""The cost of a request in its caller's rate limit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _WINDOW_SECONDS: Final = 60
 
 @dataclass(frozen=True)
 class RequestCost:
-    """What one request takes from its caller's quota. Every request takes one before it reaches its route."""
+    """The cost of one request. Every request costs one unit, which is taken before the request reaches its route."""
 
     caller: str
     quota_name: str
@@ -21,9 +21,9 @@ class RequestCost:
     monotonic: Callable[[], float]
 
     def count_as(self, requests: int) -> None:
-        """Count this request as so many instead of one: it does on many configs what else is a request for each.
+        """Count this request as `requests` requests, because it does the work of one request per config.
 
-        Raises `TooManyRequests` if fewer are left. Then nothing is taken, not even the one.
+        Raises `TooManyRequests` if fewer are left. Then the request costs nothing.
         """
         if requests <= 1:
             return
@@ -33,17 +33,17 @@ class RequestCost:
             return
         left, wait = self.buckets.left(self.caller, now), self.retry_after(now, requests)
         raise TooManyRequests(
-            f"This request counts as {requests} {self.quota_name}. Of the {self.quota} per minute {left} are left; "
-            f"nothing was done. Try again in {wait} s, or select fewer.",
+            f"This request counts as {requests} {self.quota_name}, and {left} of {self.quota} per minute are left. "
+            f"Nothing was changed. Try again in {wait} s, or select fewer configs.",
             headers={"Retry-After": str(wait)},
         )
 
     def retry_after(self, now: float, requests: int = 1) -> int:
-        """Seconds, at least one."""
+        """The seconds until `requests` are available, at least one."""
         return max(1, self.buckets.seconds_until(self.caller, now, requests))
 
     def headers(self, now: float) -> dict[str, str]:
-        """What is left, as draft-ietf-httpapi-ratelimit-headers has it."""
+        """The headers of draft-ietf-httpapi-ratelimit-headers."""
         left, full = self.buckets.left(self.caller, now), self.buckets.seconds_until_full(self.caller, now)
         return {
             "RateLimit-Policy": f'"{self.quota_name}";q={self.quota};w={_WINDOW_SECONDS}',

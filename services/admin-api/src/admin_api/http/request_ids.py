@@ -1,4 +1,4 @@
-"""An id for each request. It is in the answer's X-Request-ID, in the log lines and in the audit log."""
+"""The id of each request. The response header X-Request-ID, the log lines and the audit log contain it."""
 
 import re
 from typing import Any, Final
@@ -12,12 +12,12 @@ _ACCEPTED: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def current_request_id() -> str | None:
-    """The id of the request that is being served; None outside of a request."""
+    """The id of the current request; None outside of a request."""
     return correlation_id.get()
 
 
 def _use(given: str) -> str:
-    """The caller's id if it is harmless, so that a request can be traced across systems; else a new one."""
+    """The caller's id if its format is safe, so that a request can be traced across systems; otherwise a new id."""
     request_id = given if _ACCEPTED.fullmatch(given) else uuid4().hex
     structlog.contextvars.bind_contextvars(request_id=request_id)
     return request_id

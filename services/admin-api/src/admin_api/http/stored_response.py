@@ -1,4 +1,4 @@
-"""What a caller is answered, as bytes: so that it can be kept, and given again to the letter."""
+"""A response as bytes, so that it can be stored and sent again unchanged."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ class StoredResponse:
 
     @classmethod
     def of_problem(cls, error: ApiError, path: str) -> Self:
-        """What the error handler would answer."""
+        """The response that the error handler would send."""
         response = response_of(error, path)
         headers = {name: value for name, value in response.headers.items() if name != "content-length"}
         return cls(response.status_code, headers, bytes(response.body))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin_api.configs.claims import series_of, timeframes_taken
+from admin_api.configs.claims import claim_keys, timeframes_taken
 from admin_api.configs.repository import ConfigChange, write_configs
 from admin_api.configs.schemas import Config, NewConfig
 from admin_api.http.errors import MAX_ERRORS, FieldError, InvalidInput, RemovalNotConfirmed
@@ -67,7 +67,7 @@ class ManifestApplier:
     def _require_offered(self, different: Diff, file: ParsedManifest) -> None:
         """Only of what changes: what an exchange no longer offers may stay as it is."""
         asked: dict[int, NewConfig | Config] = dict(different.added)
-        asked |= {index: each.after for index, each in different.changed.items() if each.moves_claims}
+        asked |= {index: each.after for index, each in different.changed.items() if each.changes_claims}
         errors: list[FieldError] = []
         for index, each in sorted(asked.items()):
             try:
@@ -83,12 +83,12 @@ class ManifestApplier:
 
 def _require_free(different: Diff, file: ParsedManifest) -> None:
     """What stays though it is not in the file keeps its timeframes."""
-    holders = {series: config.id for config in different.not_in_file for series in series_of(config)}
+    holders = {series: config.id for config in different.not_in_file for series in claim_keys(config)}
     wanted: dict[int, NewConfig | Config] = dict(different.added)
     wanted |= {index: each.after for index, each in different.changed.items()}
     for index, each in sorted(wanted.items()):
         by_config: dict[int, list[str]] = {}
-        for series in series_of(each):
+        for series in claim_keys(each):
             if series in holders:
                 by_config.setdefault(holders[series], []).append(series[2])
         if by_config:

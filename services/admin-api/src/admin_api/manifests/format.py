@@ -10,7 +10,7 @@ from ruamel.yaml.representer import SafeRepresenter
 from ruamel.yaml.resolver import implicit_resolvers
 
 from admin_api.configs.schemas import Config, NewConfig
-from admin_api.http.input_types import WHOLE, StrictInput
+from admin_api.http.input_types import INTEGRAL_NUMBER, StrictInput
 from contracts.timeframes import timeframe_order
 
 MAX_CONFIGS: Final = 10_000
@@ -21,7 +21,7 @@ _HEADING: Final = "# What Candlekeep collects. POST /api/v1/admin/data-collectio
 class Manifest(StrictInput):
     """A file of configs. What an entry leaves out has its default, as in `POST /configs`."""
 
-    version: Annotated[Literal[1], WHOLE] = Field(default=1, description="Of this format.")
+    version: Annotated[Literal[1], INTEGRAL_NUMBER] = Field(default=1, description="Of this format.")
     configs: list[NewConfig] = Field(max_length=MAX_CONFIGS)
 
 

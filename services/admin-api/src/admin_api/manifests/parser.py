@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from ruamel import yaml
 
-from admin_api.configs.claims import Series, series_of
+from admin_api.configs.claims import ClaimKey, claim_keys
 from admin_api.configs.schemas import NewConfig
 from admin_api.http.errors import MAX_ERRORS, FieldError, InvalidInput, UnsupportedMedia
 from admin_api.http.problems import field_error
@@ -128,9 +128,9 @@ def _located(detail: Any, lines: Sequence[int]) -> FieldError:
 
 
 def _twice(read: ParsedManifest) -> Iterable[FieldError]:
-    first: dict[Series, int] = {}
+    first: dict[ClaimKey, int] = {}
     for index, entry in enumerate(read.configs):
-        for series in series_of(entry):
+        for series in claim_keys(entry):
             exchange, symbol, timeframe = series
             if series in first:
                 both = f"{read.place(first[series])} and {read.place(index)}"

@@ -1,0 +1,1 @@
+"""ASGI middleware: authentication, rate limits, body limits, security headers, and their order."""

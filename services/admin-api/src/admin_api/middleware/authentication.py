@@ -49,10 +49,10 @@ class AuthenticationMiddleware:
             return
         now = self._clock()
         try:
-            actor = await self._authenticator.admit(scope, now, self._monotonic())
+            actor = await self._authenticator.authenticate(scope, now, self._monotonic())
         except ApiError as refusal:
             await response_of(refusal, scope["path"])(scope, receive, send)
-            await self._turned_away(scope, refusal, now)
+            await self._record_failure(scope, refusal, now)
             return
         self._logins.labels(actor.kind, "admitted").inc()
         scope.setdefault("state", {})["actor"] = actor
@@ -69,7 +69,7 @@ class AuthenticationMiddleware:
             reason = _RECORDED[HTTPStatus(status)]
             await self._record(actor, scope, now, status, reason)
 
-    async def _turned_away(self, scope: Scope, refusal: ApiError, now: datetime) -> None:
+    async def _record_failure(self, scope: Scope, refusal: ApiError, now: datetime) -> None:
         """Counted always; in the audit log where somebody came with a credential, unless so many did that they wait."""
         if isinstance(refusal, TooManyFailures):
             self._logins.labels("unknown", "throttled").inc()
@@ -77,16 +77,16 @@ class AuthenticationMiddleware:
         if not isinstance(refusal, (Unauthorized, NotAdmitted)):
             self._logins.labels("unknown", "unavailable").inc()
             return
-        whose = refusal.whose
-        self._logins.labels(whose.kind if whose is not None else "unknown", refusal.reason).inc()
+        identity = refusal.identity
+        self._logins.labels(identity.kind if identity is not None else "unknown", refusal.reason).inc()
         if refusal.reason == "missing":
             return
         actor = Actor(
-            kind=whose.kind if whose is not None else "anonymous",
-            name=whose.name if whose is not None else "anonymous",
-            role=whose.role if whose is not None else Role.VIEWER,
-            token_id=whose.token_id if whose is not None else None,
-            subject=whose.subject if whose is not None else None,
+            kind=identity.kind if identity is not None else "anonymous",
+            name=identity.name if identity is not None else "anonymous",
+            role=identity.role if identity is not None else Role.VIEWER,
+            token_id=identity.token_id if identity is not None else None,
+            subject=identity.subject if identity is not None else None,
             request_id=current_request_id() or "",
             address=address_of(scope),
         )

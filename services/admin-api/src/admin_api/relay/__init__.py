@@ -1,0 +1,1 @@
+"""The relay: it publishes the outbox to Kafka."""

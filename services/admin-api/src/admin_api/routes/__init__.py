@@ -1,1 +1,1 @@
-"""HTTP in, one verb or query called, JSON out."""
+"""The routes: each handler reads the HTTP request, calls one operation or query, and returns its result."""

@@ -53,7 +53,7 @@ async def bulk_create_configs(
 async def bulk_enable_configs(
     selection: BulkSelection, bulk: BulkDep, writing: KeyedWriteRequestDep, cost: CostDep, request: Request
 ) -> Response:
-    return await _perform(writing, lambda work: bulk.switch(work, selection, request.url.path, cost, enabled=True))
+    return await _perform(writing, lambda work: bulk.set_enabled(work, selection, request.url.path, cost, enabled=True))
 
 
 @router.post(
@@ -62,7 +62,9 @@ async def bulk_enable_configs(
 async def bulk_disable_configs(
     selection: BulkSelection, bulk: BulkDep, writing: KeyedWriteRequestDep, cost: CostDep, request: Request
 ) -> Response:
-    return await _perform(writing, lambda work: bulk.switch(work, selection, request.url.path, cost, enabled=False))
+    return await _perform(
+        writing, lambda work: bulk.set_enabled(work, selection, request.url.path, cost, enabled=False)
+    )
 
 
 @router.post(

@@ -1,0 +1,1 @@
+"""Queries on the run log: lists, statistics and reports."""

@@ -20,7 +20,7 @@ RUNS: Final = Listing(
     name="runs",
     shown=_shown,
     orders={"started_at": (execution_logs.c.started_at, execution_logs.c.id)},
-    along_indexes=True,
+    force_index_scans=True,
 )
 """The run log: what is running or over, by the time of its start."""
 

@@ -18,7 +18,7 @@ from contracts.vocabulary import JOB_TYPE, RunStatus
 from store.tables import execution_logs
 
 MAX_HOURS: Final = 720
-FAILURES: Final = Listing(name="recent-failures", shown=RUNS.shown, orders=RUNS.orders, along_indexes=True)
+FAILURES: Final = Listing(name="recent-failures", shown=RUNS.shown, orders=RUNS.orders, force_index_scans=True)
 _logs: Final = execution_logs.c
 _average_duration: Final = sa.func.avg(_logs.duration_seconds).label("avg_duration")
 _records: Final = sa.func.sum(_logs.records_collected).label("total_records")

@@ -1,0 +1,1 @@
+"""The unit of work: transactions, the outbox, the audit log and idempotency keys."""

@@ -1,4 +1,4 @@
-"""Who is calling, and what they may do."""
+"""The author of a request, and the roles."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,20 +6,20 @@ from enum import StrEnum
 from typing import Final, Literal
 
 ActorKind = Literal["bootstrap", "token", "session", "oidc", "command", "anonymous"]
-"""The token of the environment, one of the database, a browser's cookie, an identity provider's, a command here; the
-last only in the audit log, for whoever came with a wrong one."""
+"""The kind of credential: the bootstrap token, an API token, a session cookie, an identity provider's token, or a
+command on the server. `anonymous` is a caller with a wrong credential and appears only in the audit log."""
 
 
 class Role(StrEnum):
-    """Each may do all that the ones before it may."""
+    """In ascending order: each role may do everything that the roles before it may do."""
 
     VIEWER = "viewer"
     OPERATOR = "operator"
     ADMIN = "admin"
 
-    def covers(self, least: "Role") -> bool:
-        """Whether this role may do what asks for `least`."""
-        return _RANK[self] >= _RANK[least]
+    def includes(self, required: "Role") -> bool:
+        """Whether this role may do everything that `required` may do."""
+        return _RANK[self] >= _RANK[required]
 
 
 _RANK: Final = {role: rank for rank, role in enumerate(Role)}
@@ -27,7 +27,7 @@ _RANK: Final = {role: rank for rank, role in enumerate(Role)}
 
 @dataclass(frozen=True, kw_only=True)
 class Actor:
-    """The author of a request, as the audit log names it."""
+    """The author of a request. The audit log stores it with each entry."""
 
     kind: ActorKind
     name: str
@@ -35,15 +35,15 @@ class Actor:
     request_id: str
     token_id: int | None = None
     subject: str | None = None
-    """Issuer and subject of an identity provider's token, as `issuer#subject`; also of the session that it opened."""
+    """Issuer and subject of an identity provider's token, as `issuer#subject`. A session keeps those of its token."""
     expires_at: datetime | None = None
-    """When the credential ends by itself; None: never."""
+    """When the credential expires; None: never."""
     address: str | None = None
-    """Where the request came from; None where there is no connection."""
+    """The client's IP address; None if there is no network connection."""
 
     @property
     def key(self) -> str:
-        """Tells callers apart, as a name does not: several people or tokens may have the same one."""
+        """A unique key of the caller. The name is not unique: several people or tokens may have the same one."""
         if self.token_id is not None:
             return f"{self.kind}:{self.token_id}"
         return f"{self.kind}:{self.name if self.subject is None else self.subject}"

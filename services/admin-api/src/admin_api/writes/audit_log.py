@@ -1,4 +1,4 @@
-"""The audit log: one row per mutation, in the mutation's own transaction. Rows are only ever added."""
+"""Writes the audit log: one row per change, in the transaction of the change. Rows are never changed or deleted."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,10 @@ from store.tables import audit_log
 
 @dataclass(frozen=True, kw_only=True)
 class AuditRecord:
-    """What was done to one object. `action` is object and verb, such as config.create; `before` and `after` are the
-    object as JSON, without secrets.
+    """A change of one object.
+
+    `action` is the object type and the operation, such as config.create. `before` and `after` are the object as JSON,
+    without secrets.
     """
 
     action: str
@@ -50,8 +52,8 @@ async def record_many(
     *,
     outcome: Literal["done", "refused"] = "done",
 ) -> None:
-    """Add a row for each deed to the open transaction, in order."""
-    by_whom = {
+    """Add one row per record to the open transaction, in order."""
+    common = {
         "at": at,
         "actor_kind": actor.kind,
         "actor": actor.name,
@@ -63,7 +65,7 @@ async def record_many(
     }
     rows = [
         {
-            **by_whom,
+            **common,
             "action": record.action,
             "object_type": record.object_type,
             "object_id": record.object_id,

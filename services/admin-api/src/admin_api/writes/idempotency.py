@@ -1,8 +1,8 @@
-"""Idempotency-Key: a request that is sent again is answered again, and done once.
+"""Idempotency-Key: a repeated request gets the stored response and is not executed again.
 
-What a request does and its stored answer are one transaction. So a process that dies leaves both or neither, and no key
-is left behind by a request that came to nothing. While the transaction lasts an advisory lock stands for the key: a
-second request does not wait for the row, it is told at once that the first is not done yet.
+The change and its stored response are one transaction. So a process that crashes stores both or neither, and a request
+without effect leaves no key. During the transaction an advisory lock represents the key. A second request does not
+wait for the row: it gets the error that the first request is still in progress.
 """
 
 import hashlib
@@ -26,69 +26,69 @@ from store.tables import idempotency_keys
 HEADER: Final = "Idempotency-Key"
 REPLAYED_HEADER: Final = "Idempotent-Replayed"
 PATTERN: Final = r'^([!#-~]{1,255}|"[!#-~]{1,255}")$'
-"""Visible ASCII without quotes, or that as a structured header's string, in quotes. Both are the same key."""
+"""Visible ASCII characters without quotes, with or without quotes around them. Both forms are the same key."""
 
-KEPT_FOR: Final = timedelta(hours=24)
+RETENTION: Final = timedelta(hours=24)
 _RETRY_AFTER_SECONDS: Final = 1
-_PURGED_AT_ONCE: Final = 100
+_PURGE_BATCH_SIZE: Final = 100
 
 Operation = Callable[[UnitOfWork], Awaitable[StoredResponse]]
 
 
 @dataclass(frozen=True)
 class KeyedRequest:
-    """A request that can be told from others."""
+    """A request with an idempotency key."""
 
     key: str
     owner: str
-    """Keys of one caller are nothing to another."""
+    """The caller. Callers do not share keys: two callers may use the same key for different requests."""
     method: str
     path: str
     fingerprint: bytes
-    """Of all that decides what the request does."""
+    """A hash of everything that determines the effect of the request."""
 
     @property
     def lock(self) -> int:
-        """A number for the key, as Postgres' advisory locks have it."""
+        """The key as a 64-bit number, for Postgres' advisory lock."""
         return int.from_bytes(_digest(self.owner.encode(), self.key.encode())[:8], "big", signed=True)
 
 
 def keyed_request(key: str, actor: Actor, method: str, path: str, *decisive: bytes) -> KeyedRequest:
-    """`key` as the header has it; `decisive` is the query, the body, and the headers that matter."""
+    """`key` is the header's value; `decisive` is the query, the body and the headers that change the effect."""
     return KeyedRequest(key.strip('"'), actor.key, method, path, _digest(method.encode(), path.encode(), *decisive))
 
 
 def _digest(*parts: bytes) -> bytes:
-    """Each part by its own digest, so that no two divisions of the same bytes are alike."""
+    """Hashes each part first, so that different divisions of the same bytes give different digests."""
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
 
 
 async def run_once(
     engine: AsyncEngine, request: KeyedRequest, actor: Actor, now: datetime, operation: Operation
 ) -> StoredResponse:
-    """Do it and keep the answer, also when that is a refusal; or give the answer that is kept.
+    """Run the operation and store its response, also if it is an error; or return the response that is stored.
 
-    Raises `KeyInUse`, `KeyReused`. What fails on our side is not kept, and neither is a 429: it may be tried again.
+    Raises `KeyInUse`, `KeyReused`. Server errors and 429 are not stored, so that the caller can try again.
     """
     async with transaction(engine) as connection:
-        kept = await _kept(connection, request, now)
-        if kept is not None:
-            return kept.with_header(REPLAYED_HEADER, "true")
-        work = UnitOfWork(connection, actor, now)
-        answer = await _attempt(work, operation, request.path)
-        await _keep(connection, request, answer, now)
+        stored = await _load(connection, request, now)
+        if stored is not None:
+            return stored.with_header(REPLAYED_HEADER, "true")
+        unit = UnitOfWork(connection, actor, now)
+        response = await _attempt(unit, operation, request.path)
+        await _store(connection, request, response, now)
         await _purge(connection, now)
-    work.committed()
-    return answer
+    unit.after_commit()
+    return response
 
 
-async def _kept(connection: AsyncConnection, request: KeyedRequest, now: datetime) -> StoredResponse | None:
+async def _load(connection: AsyncConnection, request: KeyedRequest, now: datetime) -> StoredResponse | None:
     if not await connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(request.lock))):
         raise KeyInUse(
-            "The first request with this key is still being served; ask again in a moment for its answer.",
+            "The first request with this key is still in progress; repeat the request in a moment to get its response.",
             headers={"Retry-After": str(_RETRY_AFTER_SECONDS)},
         )
-    # A statement of its own: its snapshot has what the last holder of the lock committed.
+    # A separate statement after the lock, so that its snapshot contains the commit of the lock's last holder.
     keys = idempotency_keys.c
     query = sa.select(idempotency_keys).where(keys.actor == request.owner, keys.key == request.key)
     row = (await connection.execute(query.where(keys.expires_at > now))).one_or_none()
@@ -96,26 +96,26 @@ async def _kept(connection: AsyncConnection, request: KeyedRequest, now: datetim
         return None
     if row.request_hash != request.fingerprint:
         raise KeyReused(
-            f"This key stands for {row.method} {row.path} of {row.created_at:%Y-%m-%dT%H:%M:%SZ}. This request differs "
-            "from it in its path, parameters, body or If-Match: take a new key."
+            f"This key was used for {row.method} {row.path} at {row.created_at:%Y-%m-%dT%H:%M:%SZ}. This request "
+            "differs from it in its path, parameters, body or If-Match; use a new key."
         )
     return StoredResponse(row.status, row.headers, row.body)
 
 
-async def _attempt(work: UnitOfWork, operation: Operation, path: str) -> StoredResponse:
+async def _attempt(unit: UnitOfWork, operation: Operation, path: str) -> StoredResponse:
     try:
-        async with work.connection.begin_nested():
-            answer = await operation(work)
-            await work.finish()
+        async with unit.connection.begin_nested():
+            response = await operation(unit)
+            await unit.flush()
     except ApiError as error:
         if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(error, TooManyRequests):
             raise
-        work.abandon()
+        unit.discard()
         return StoredResponse.of_problem(error, path)
-    return answer
+    return response
 
 
-async def _keep(connection: AsyncConnection, request: KeyedRequest, answer: StoredResponse, now: datetime) -> None:
+async def _store(connection: AsyncConnection, request: KeyedRequest, response: StoredResponse, now: datetime) -> None:
     row = {
         "actor": request.owner,
         "key": request.key,
@@ -123,13 +123,13 @@ async def _keep(connection: AsyncConnection, request: KeyedRequest, answer: Stor
         "path": request.path,
         "request_hash": request.fingerprint,
         "created_at": now,
-        "expires_at": now + KEPT_FOR,
-        "status": answer.status,
-        "headers": dict(answer.headers),
-        "body": answer.body,
+        "expires_at": now + RETENTION,
+        "status": response.status,
+        "headers": dict(response.headers),
+        "body": response.body,
     }
     insert = pg_insert(idempotency_keys).values(row)
-    # What is there under this key has expired, or we would not be here.
+    # A row that exists for this key has expired: `_load` would have returned any other.
     await connection.execute(
         insert.on_conflict_do_update(
             index_elements=["actor", "key"], set_={name: insert.excluded[name] for name in row}
@@ -138,13 +138,13 @@ async def _keep(connection: AsyncConnection, request: KeyedRequest, answer: Stor
 
 
 async def _purge(connection: AsyncConnection, now: datetime) -> None:
-    """Each new key clears away more old ones than it adds, so that no job has to; what others clear is left to them."""
+    """Delete a batch of expired keys, so that no periodic task is necessary. Skips rows that others have locked."""
     keys = idempotency_keys.c
     expired = (
         sa.select(keys.actor, keys.key)
         .where(keys.expires_at <= now)
         .order_by(keys.expires_at)
-        .limit(_PURGED_AT_ONCE)
+        .limit(_PURGE_BATCH_SIZE)
         .with_for_update(skip_locked=True)
     )
     await connection.execute(sa.delete(idempotency_keys).where(sa.tuple_(keys.actor, keys.key).in_(expired)))

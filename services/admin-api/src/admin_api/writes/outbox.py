@@ -1,4 +1,4 @@
-"""Announcements on their way to Kafka: appended in the transaction of the change, sent by the relay."""
+"""The outbox: messages for Kafka, written in the transaction of the change and published later by the relay."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,12 +13,12 @@ from runtime.kafka.codec import encode
 from store.tables import outbox
 
 CHANNEL: Final = "candlekeep_outbox"
-"""The relay listens here: it wakes within a millisecond of a commit, whichever instance wrote."""
+"""The Postgres channel that wakes the relay after a commit of any instance, usually within a millisecond."""
 
 
 @dataclass(frozen=True)
 class Announcement:
-    """A message, encoded when it was decided, so that the relay only forwards bytes."""
+    """A message for Kafka, already encoded, so that the relay only forwards bytes."""
 
     topic: str
     key: str
@@ -38,8 +38,8 @@ def tombstone(topic: Topic, key: str) -> Announcement:
 async def append(connection: AsyncConnection, announcements: Sequence[Announcement]) -> None:
     """Add rows, in order, to the open transaction, and wake the relay when it commits.
 
-    For one key the order of ids must be the order of commits. The caller sees to it by holding the config's row lock,
-    or by being the one that creates the row.
+    For one key the order of ids must be the order of commits. So the caller must hold the lock of the config's row, or
+    must have created the row in this transaction.
     """
     if announcements:
         await connection.execute(insert(outbox), [asdict(each) for each in announcements])

@@ -1,4 +1,4 @@
-"""The border to Postgres: transactions, and the mapping of its failures, in one place."""
+"""Transactions, and the mapping of Postgres' errors to API errors."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,15 +12,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from admin_api.http.errors import ApiError, DatabaseUnavailable, OutcomeUnknown, WriteConflict
 
 DATABASE_PROBLEMS: Final = (DatabaseUnavailable, OutcomeUnknown, WriteConflict)
-"""What `transaction` raises where Postgres is the cause, and not the request."""
+"""The errors that `transaction` raises if Postgres is the cause, and not the request."""
 
 _RETRY_AFTER: Final = {"Retry-After": "2"}
-_TRY_AGAIN: Final = ("08", "53", "57", "58")
-"""SQLSTATE classes of connection loss, lack of resources, operator intervention and system errors."""
-_ROLLED_BACK: Final = "40"
-"""The class of deadlocks and serialization failures."""
-_ROLLED_BACK_AT_COMMIT: Final = (_ROLLED_BACK, "23")
-"""Also deferred constraints. After any other failure of COMMIT, Postgres may have committed."""
+_RETRYABLE: Final = ("08", "53", "57", "58")
+"""SQLSTATE classes: connection loss, lack of resources, operator intervention and system errors."""
+_ROLLBACK: Final = "40"
+"""SQLSTATE class: deadlocks and serialization failures."""
+_ROLLBACK_AT_COMMIT: Final = (_ROLLBACK, "23")
+"""Includes deferred constraints. After any other failure of COMMIT, Postgres may have committed."""
 _ERRORS: Final = (OSError, PoolTimeout, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
@@ -28,8 +28,8 @@ _ERRORS: Final = (OSError, PoolTimeout, DBAPIError, asyncpg.PostgresError, async
 async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """One transaction, committed at the end of the block.
 
-    Raises `DatabaseUnavailable` and `WriteConflict`: nothing was changed; `OutcomeUnknown`: the commit was not
-    confirmed.
+    Raises `DatabaseUnavailable` or `WriteConflict` if nothing was changed, and `OutcomeUnknown` if Postgres did not
+    confirm the commit.
     """
     committing = False
     try:
@@ -45,9 +45,7 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 @asynccontextmanager
 async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A transaction that changes nothing, so that there is nothing to commit. Raises as `transaction` does, but never
-    `OutcomeUnknown`.
-    """
+    """A transaction for queries only; it does not commit. Raises `DatabaseUnavailable` and `WriteConflict`."""
     try:
         async with engine.connect() as connection:
             yield connection
@@ -58,15 +56,15 @@ async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 
 def _problem_of(error: Exception, *, committing: bool) -> ApiError | None:
-    """None where Postgres is not the cause. `committing`: whether it is COMMIT that failed."""
+    """The API error for a database error; None if Postgres is not the cause. `committing`: COMMIT failed."""
     state = _sqlstate(error)
-    if committing and not state.startswith(_ROLLED_BACK_AT_COMMIT):
+    if committing and not state.startswith(_ROLLBACK_AT_COMMIT):
         return OutcomeUnknown(
             "Postgres did not confirm the commit, so the change may or may not be stored. Repeat the request with the "
             "same Idempotency-Key, or read the current state before you try again.",
             headers=_RETRY_AFTER,
         )
-    if state.startswith(_ROLLED_BACK):
+    if state.startswith(_ROLLBACK):
         return WriteConflict(
             "Postgres rolled this transaction back because it conflicted with another one (a deadlock or a "
             "serialization failure). Nothing was changed; try again.",
@@ -74,20 +72,22 @@ def _problem_of(error: Exception, *, committing: bool) -> ApiError | None:
         )
     if _is_outage(error, state):
         return DatabaseUnavailable(
-            "Postgres does not answer. Nothing was changed; try again in a moment.", headers=_RETRY_AFTER
+            "Postgres is not available. Nothing was changed; try again in a moment.", headers=_RETRY_AFTER
         )
     return None
 
 
 def _sqlstate(error: Exception) -> str:
-    """Empty where Postgres did not answer. The driver's errors come wrapped or, while connecting, bare."""
+    """Empty if Postgres did not respond. SQLAlchemy wraps the driver's errors, except those of connecting."""
     return getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None) or ""
 
 
 def _is_outage(error: Exception, state: str) -> bool:
-    """Whether the same request may succeed later."""
+    """Whether the database is unavailable, so that the same request may succeed later."""
     if isinstance(error, DBAPIError):
-        return error.connection_invalidated or state.startswith(_TRY_AGAIN)
+        return error.connection_invalidated or state.startswith(_RETRYABLE)
     if isinstance(error, asyncpg.PostgresError):
-        return state.startswith((*_TRY_AGAIN, "28", "3D"))  # while connecting: also bad credentials, no such database
+        return state.startswith(
+            (*_RETRYABLE, "28", "3D")
+        )  # errors of connecting, with wrong credentials and a missing database
     return True

@@ -1,4 +1,4 @@
-"""A change under way: one transaction, and what will have happened once it commits."""
+"""The unit of work: one transaction, with the messages, audit entries and log lines that belong to it."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -19,8 +19,10 @@ from runtime.logs import log
 
 @dataclass(frozen=True)
 class UnitOfWork:
-    """What the verbs are handed. They change rows through `connection`; what they announce, record and log is gathered
-    and written together at the end, so that a thousand changes cost three statements more, not three thousand.
+    """The context of one write operation. Operations change rows through `connection`.
+
+    Announcements and audit entries are collected and written together at the end. So a thousand changes need three
+    more statements and not three thousand. Log lines are written after the commit.
     """
 
     connection: AsyncConnection
@@ -31,30 +33,30 @@ class UnitOfWork:
     _lines: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
 
     def announce(self, *announcements: Announcement) -> None:
-        """To the outbox, in this order. The config's row must be locked by us, or new."""
+        """Add messages to the outbox, in order. The config's row must be new or locked by this transaction."""
         self._announcements.extend(announcements)
 
     def record(self, record: AuditRecord) -> None:
-        """To the audit log."""
+        """Add an entry to the audit log."""
         self._records.append(record)
 
     def log_after_commit(self, sentence: str, **context: Any) -> None:
-        """A line of the log, once it is true."""
+        """Log `sentence` after the commit."""
         self._lines.append((sentence, context))
 
-    def abandon(self) -> None:
-        """The rows were rolled back: nothing of it happened."""
+    def discard(self) -> None:
+        """Forget everything that was collected. For use after a rollback."""
         self._announcements.clear()
         self._records.clear()
         self._lines.clear()
 
-    async def finish(self) -> None:
-        """The last thing before the commit."""
+    async def flush(self) -> None:
+        """Write the announcements and audit entries. Call it immediately before the commit."""
         await append(self.connection, self._announcements)
         await audit_log.record_many(self.connection, self.actor, self.now, self._records)
 
-    def committed(self) -> None:
-        """The first thing after it."""
+    def after_commit(self) -> None:
+        """Write the log lines. Call it immediately after the commit."""
         if self._announcements:
             failpoint("admin_api.after_commit")
         for sentence, context in self._lines:
@@ -63,9 +65,9 @@ class UnitOfWork:
 
 @asynccontextmanager
 async def unit_of_work(engine: AsyncEngine, actor: Actor, now: datetime) -> AsyncIterator[UnitOfWork]:
-    """Work in a transaction of its own, committed at the end of the block."""
+    """A unit of work in a new transaction, committed at the end of the block."""
     async with transaction(engine) as connection:
-        work = UnitOfWork(connection, actor, now)
-        yield work
-        await work.finish()
-    work.committed()
+        unit = UnitOfWork(connection, actor, now)
+        yield unit
+        await unit.flush()
+    unit.after_commit()
