@@ -16,9 +16,9 @@ from dataclasses import replace
 from statistics import median
 
 import httpx
-from benchmarks.a_system import a_system
-from benchmarks.collector_driving import CONCURRENCY, SIDES, Measured, Side, bare_side, our_side
+from benchmarks.collector_rounds import CONCURRENCY, SIDES, Measured, Side, bare_side, our_side
 from benchmarks.report import Row, table
+from benchmarks.whole_system import running_system
 
 from local_stack.plan import Role
 
@@ -35,7 +35,7 @@ def main(*, quick: bool = False) -> list[Row]:
 
 
 async def _compare(runs: int, rounds: int) -> list[Row]:
-    async with a_system(roles=(UNLIMITED_COLLECTOR,)) as stack, our_side(stack) as ours, bare_side(stack) as bare:
+    async with running_system(roles=(UNLIMITED_COLLECTOR,)) as stack, our_side(stack) as ours, bare_side(stack) as bare:
         for _ in range(2):  # connections, markets, the simulator's caches, Kafka's compiler
             await _take_turns(ours, bare, runs, 1)
         at_once = await _take_turns(ours, bare, runs, rounds)

@@ -20,8 +20,8 @@ from typing import Any
 
 import ccxt.async_support as ccxt
 import httpx
-from benchmarks.a_system import a_system
 from benchmarks.report import Row, table
+from benchmarks.whole_system import running_system
 
 from collector.exchange.clients import only_markets_of, point_at
 from exchange_simulator.markets import list_markets
@@ -74,7 +74,7 @@ def main(*, quick: bool = False) -> list[Row]:
 
 async def _measure(triggers: int, creations: int) -> list[Row]:
     symbols = [market.symbol for market in list_markets(EXCHANGE).of_kind("spot")]
-    async with a_system() as stack, _outside(stack) as outside:
+    async with running_system() as stack, _outside(stack) as outside:
         created = [(await outside.create(symbol))[0] for symbol in symbols[:TRIGGERED_CONFIGS]]
         for config in created:
             await outside.trigger(config)  # connections, caches: what is only slow once

@@ -16,8 +16,8 @@ from statistics import median
 from typing import Any
 
 import sqlalchemy as sa
+from benchmarks.large_run_log import QUICK_ROWS, ROWS, a_run_log
 from benchmarks.report import Row, table
-from benchmarks.ten_million_runs import QUICK_ROWS, ROWS, a_run_log
 from benchmarks.timing import milliseconds, spread
 from sqlalchemy.ext.asyncio import AsyncEngine
 

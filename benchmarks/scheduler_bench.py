@@ -217,7 +217,7 @@ async def _measure_peer(store: str, url: str, jobs: int, interval: int, seconds:
     options = [text for name, value in arguments.items() if value for text in (f"--{name}", str(value))]
     _say(f"measuring APScheduler with {jobs:,} jobs in {store} for {seconds} s{_crowd()}")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "benchmarks.apscheduler_peer", *options, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "benchmarks.apscheduler_baseline", *options, stdout=asyncio.subprocess.PIPE
     )
     try:
         answer, _ = await asyncio.wait_for(process.communicate(), seconds + 180)

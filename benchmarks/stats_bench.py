@@ -13,8 +13,8 @@ from statistics import median
 from typing import Any
 
 import asyncpg
+from benchmarks.large_run_log import QUICK_ROWS, ROWS, a_run_log
 from benchmarks.report import Row, table
-from benchmarks.ten_million_runs import QUICK_ROWS, ROWS, a_run_log
 from benchmarks.timing import milliseconds, spread
 
 from admin_api.runs.schemas import Stats

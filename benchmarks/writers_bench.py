@@ -23,7 +23,7 @@ import uvloop
 from aiokafka import TopicPartition
 from benchmarks.infrastructure import a_database, a_kafka
 from benchmarks.report import Row, table
-from benchmarks.writers_sides import (
+from benchmarks.writers_baseline import (
     CANDLE_COLUMNS,
     LOG_COLUMNS,
     candle_records,
@@ -93,10 +93,10 @@ class Comparison:
 
 def main(*, quick: bool = False) -> list[Row]:
     """About a minute and a half; `quick`, with less to write and fewer rounds, a third of it."""
-    return asyncio.run(_with_substrate(runs=3_000 if quick else 15_000, rounds=3 if quick else 5))
+    return asyncio.run(_with_infrastructure(runs=3_000 if quick else 15_000, rounds=3 if quick else 5))
 
 
-async def _with_substrate(runs: int, rounds: int) -> list[Row]:
+async def _with_infrastructure(runs: int, rounds: int) -> list[Row]:
     async with a_kafka() as kafka, a_database() as url:
         # In a loop of its own, because the workers run on uvloop, and that cannot start Postgres as another user.
         return await asyncio.to_thread(uvloop.run, _compare(kafka, url, runs, rounds))

@@ -110,7 +110,7 @@ async def test_clients_that_come_by_the_detour_stay_on_it_and_others_do_not_take
             assert proxy.connections == 0
             await produce(f"{LOOPBACK}:{proxy.listens_on}", "far", [b"around"])
             assert proxy.connections > 1  # the first asks where to go, the others go there
-            proxy.be("reset")
+            proxy.set_mode("reset")
             with pytest.raises(KafkaConnectionError):
                 await produce(f"{LOOPBACK}:{proxy.listens_on}", "far", [b"cut"])
             assert await consume(kafka.bootstrap, "far", 2) == [b"direct", b"around"]

@@ -1,6 +1,6 @@
 """APScheduler 3 with jobs that do nothing, measured: the peer that the scheduler is compared with.
 
-    python -m benchmarks.apscheduler_peer --store postgres --jobs 1000 --interval 60 --seconds 45 --url postgresql://...
+    python -m benchmarks.apscheduler_baseline --store postgres --jobs 1000 --interval 60 --seconds 45 --url postgresql://...
 
 Prints one line of JSON. Lateness is from a job's time to its end; the job itself is empty.
 """
@@ -94,7 +94,7 @@ def _quantile(ordered: list[float], share: float) -> float:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(prog="python -m benchmarks.apscheduler_peer")
+    arguments = argparse.ArgumentParser(prog="python -m benchmarks.apscheduler_baseline")
     arguments.add_argument("--store", choices=["memory", "postgres"], required=True)
     arguments.add_argument("--url", default="")
     arguments.add_argument("--jobs", type=int, required=True)

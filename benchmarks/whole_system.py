@@ -12,7 +12,7 @@ from local_stack.stack import Stack, StackOptions, running_stack
 
 
 @contextlib.asynccontextmanager
-async def a_system(roles: tuple[Role, ...] = SERVICES) -> AsyncIterator[Stack]:
+async def running_system(roles: tuple[Role, ...] = SERVICES) -> AsyncIterator[Stack]:
     """Ready, with the simulated exchanges; on the Kafka and the Postgres of the environment, else on its own."""
     with _folder() as folder:
         prefix = f"bench-{uuid.uuid4().hex[:6]}."

@@ -1,6 +1,6 @@
 """A run log of ten million rows, as thirty days of two thousand configs leave it behind.
 
-    python -m benchmarks.ten_million_runs --url postgresql://... [--rows 10000000]
+    python -m benchmarks.large_run_log --url postgresql://... [--rows 10000000]
 
 fills the migrated, empty database there, which benchmarks then take in place of one of their own when it is named in
 RUN_LOG_URL: minutes of work are not repeated while one tries something out.
@@ -116,7 +116,7 @@ async def _without_indexes(connection: Any, name: str) -> AsyncIterator[None]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.ten_million_runs")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.large_run_log")
     parser.add_argument("--url", required=True, help="of an empty database with the current schema")
     parser.add_argument("--rows", type=int, default=ROWS)
     chosen = parser.parse_args()

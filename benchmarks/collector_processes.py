@@ -1,7 +1,7 @@
 """The two processes that are compared: the collector itself, and a bare asyncio loop of the same ccxt calls.
 
-    python benchmarks/collector_sides.py collector     the whole service; its settings are in the environment
-    python benchmarks/collector_sides.py bare URL      reads a `Round` per line, answers each with how many rows it got
+    python benchmarks/collector_processes.py collector   the whole service; its settings are in the environment
+    python benchmarks/collector_processes.py bare URL    reads a `Round` per line, writes the number of rows for each
 
 Both have ccxt's Binance without its rate limit, and both run on uvloop.
 """

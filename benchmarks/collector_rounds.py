@@ -17,7 +17,7 @@ from uuid import uuid4
 import httpx
 import psutil
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from benchmarks.collector_sides import EXCHANGE, Round
+from benchmarks.collector_processes import EXCHANGE, Round
 
 from collector.candles.paging import first_step
 from collector.exchange.traits import traits_of
@@ -40,7 +40,7 @@ PAGE = 1000
 EVENTS_PER_RUN = 2
 ROUND_SECONDS = 120.0
 LOOK_SECONDS = 0.005
-SIDES = Path(__file__).with_name("collector_sides.py")
+SIDES = Path(__file__).with_name("collector_processes.py")
 CONCURRENCY = int(CollectorSettings.model_fields["max_runs_per_lane"].default)
 
 
@@ -195,7 +195,7 @@ async def bare_side(stack: Stack) -> AsyncIterator[Side]:
 
 @dataclass(frozen=True)
 class BareLoop:
-    """The other end of a `collector_sides.py bare`."""
+    """The other end of a `collector_processes.py bare`."""
 
     ask: asyncio.StreamWriter
     answers: asyncio.StreamReader
