@@ -1,6 +1,7 @@
 """Postgres is stopped at once, its disk is full, or the connection to it is a black hole."""
 
 import asyncio
+import contextlib
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from local_stack.keeper import KeptKafka
+from support.faults.forcing import until_forced
 from support.faults.full_disk import limited_disk
 from support.faults.proxy import proxying
 from support.faults.replay import lags, wait_until_caught_up
@@ -73,15 +75,27 @@ async def test_nothing_is_lost_while_the_disk_of_postgres_is_full(
         async with running_system(options, seed=SEED) as system:
             await system.create(15)
             await system.wait_until_recovered(within=60)
-            disk.fill()
             system.record_fault("disk full", "postgres")
-            assert disk.free_bytes == 0
-            for config_id in system.config_ids:
-                await system.trigger(config_id)  # a thousand candles each: they need room
-            await asyncio.sleep(20)
-            behind = await lags(system, "candle-writer")
-            assert behind, "what cannot be written must not be committed"
+
+            async def fill_disk() -> bool:
+                disk.fill()
+                for config_id in system.config_ids:
+                    await system.trigger(config_id)  # a thousand candles each: Postgres needs new space for them
+                with contextlib.suppress(AssertionError):
+                    return await eventually(lambda: candles_cannot_be_written(system), within=15, every=0.5)
+                return False
+
+            await until_forced("Postgres has no space for candles", fill_disk)
+            await asyncio.sleep(15)  # the fault lasts for a while
+            assert await lags(system, "candle-writer"), "candle-writer committed candles that it could not write"
             disk.free()
             system.record_fault("disk freed", "postgres")
             await wait_until_caught_up(system, within=60)
             await system.judge()
+
+
+async def candles_cannot_be_written(system: RunningSystem) -> bool:
+    log = (system.stack.folder.logs / "postgres.log").read_text(errors="replace")
+    assert "No space left on device" in log, "Postgres has not missed any space"
+    assert await lags(system, "candle-writer"), "candle-writer has written all candles"
+    return True

@@ -1,6 +1,5 @@
 """A small disk for one test, which can be filled: a tmpfs."""
 
-import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -31,11 +30,6 @@ class LimitedDisk:
 
     def free(self) -> None:
         self._ballast.unlink(missing_ok=True)
-
-    @property
-    def free_bytes(self) -> int:
-        status = os.statvfs(self.folder)
-        return status.f_bavail * status.f_bsize
 
 
 @contextmanager

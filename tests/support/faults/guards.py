@@ -52,7 +52,7 @@ class Guard(BaseModel):
 
     name: str
     guard: str
-    """What the guard guarantees, in words."""
+    """The guarantee of this guard, in words."""
     test: str
     """The pytest id of the test that must fail without the guard."""
     fails_with: str

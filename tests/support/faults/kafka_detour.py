@@ -20,7 +20,7 @@ async def kafka_detour() -> AsyncIterator[tuple[Proxy, KafkaPorts]]:
 
 
 def with_own_kafka(options: StackOptions, ports: KafkaPorts, settings: Mapping[str, str] | None = None) -> StackOptions:
-    """Return the same options with a real Kafka that no other test uses. All services connect to it through the detour."""
+    """Return the same options with a real Kafka that no other test uses. All services use its detour."""
     detour = {"KAFKA_BOOTSTRAP_SERVERS": f"{LOOPBACK}:{ports.detour.advertised}"} if ports.detour else {}
     every_service = {**options.overrides.get("*", {}), **detour, **(settings or {})}
     return replace(
