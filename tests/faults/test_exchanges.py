@@ -45,9 +45,8 @@ async def test_no_request_is_sent_before_retry_after_ends_or_above_the_rate_limi
         await system.mood("rate_limit", exchange="binance", count=2, retry_after=4)
         await system.create(30)
         await system.wait_until_recovered(within=60)
-        await asyncio.gather(
-            *(system.trigger(each) for each in configs_of(system, "kraken"))
-        )  # the limit is one request per second
+        # Kraken's limit is one request per second.
+        await asyncio.gather(*(system.trigger(each) for each in configs_of(system, "kraken")))
         evidence = await system.judge()
         assert [request.exchange for request in evidence.requests if request.retry_after] == ["binance"] * 2
 
@@ -66,9 +65,8 @@ async def test_four_faulty_exchanges_do_not_delay_the_fifth_and_all_resume(
         for config_id in configs_of(system, "binance", "bybit", "coinbase", "kraken"):
             await system.trigger(config_id)  # all at once: more than the lowest rate limit allows
         await asyncio.sleep(35)
-        await eventually(
-            lambda: healthy_exchange_had_runs(system, fault_began), within=60, every=1
-        )  # the slots depend on the config ids
+        # The times of the slots depend on the config ids, so the fault may have to last longer.
+        await eventually(lambda: healthy_exchange_had_runs(system, fault_began), within=60, every=1)
         fault_ended = now()
         await system.mood("ok")
         await eventually(lambda: all_resumed(system, fault_ended), within=100, every=2)
@@ -92,7 +90,7 @@ async def all_resumed(system: RunningSystem, since: float) -> bool:
 
 async def healthy_exchange_had_runs(system: RunningSystem, since: float) -> bool:
     ran = lateness(await system.evidence(now()), configs_of(system, HEALTHY), since, now())
-    assert len(ran) > 1, f"{len(ran)} slots of {HEALTHY} since the fault fault_began"
+    assert len(ran) > 1, f"{len(ran)} slots of {HEALTHY} since the fault began"
     return True
 
 

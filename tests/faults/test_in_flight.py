@@ -34,7 +34,7 @@ async def test_a_writer_that_dies_with_a_backlog_in_flight_loses_no_message(syst
     await wait_for_finished_runs(system, calls)
     system.arm(writer, f"{writer.replace('-', '_')}.before_write=kill@1")
     await system.start(writer)
-    await system.wait_for_deaths(writer, 1)
+    await system.wait_for_failpoint(writer, 1)
     system.arm(writer, "")
     await system.judge()
 

@@ -118,7 +118,7 @@ async def test_a_scheduler_that_stalled_between_a_tick_and_its_state_publishes_n
 ) -> None:
     async with start_system({"scheduler": 2}) as system:
         await system.restart_with_failpoints("scheduler", "scheduler.after_ticks=sleep:75@3")
-        await system.wait_for_deaths("scheduler", 1)
+        await system.wait_for_failpoint("scheduler", 1)
         await wait_for_partitions(system, 0, 12, within=20)
         await wait_for_partitions(system, 6, 6, within=90)
         system.arm("scheduler", "")

@@ -43,7 +43,7 @@ async def test_a_service_that_dies_repeatedly_loses_nothing(
     await system.update(system.config_ids[0], interval_minutes=2)
     for config_id in system.random.sample(system.config_ids, 5):
         await system.trigger(config_id)
-    await system.wait_for_deaths(process, 1 if process == "admin-api" else 2)
+    await system.wait_for_failpoint(process, 1 if process == "admin-api" else 2)
     system.arm(process, "")
     system.send_signal(process, signal.SIGKILL)
     evidence = await system.judge()

@@ -55,9 +55,8 @@ async def broken(system: RunningSystem, how: str, to_postgres: Proxy) -> AsyncIt
             async with stalled(system, FIRST):
                 yield
         case _:
-            to_postgres.set_mode(
-                "black hole"
-            )  # no connection is closed: Postgres keeps the session of a client that has vanished
+            # No connection is closed, so Postgres keeps the session of a client that has vanished.
+            to_postgres.set_mode("black hole")
             yield
             to_postgres.set_mode("reset")
             to_postgres.set_mode("pass")

@@ -128,10 +128,10 @@ class RunningSystem:
     async def restart(self, process: str) -> int | None:
         """Stop it with SIGTERM and start it again. Returns the exit code."""
         self.record_fault("restart", process)
-        process_keeper = self.stack.processes[process]
-        child = process_keeper.running.child
-        await process_keeper.stop()
-        await process_keeper.start()
+        keeper = self.stack.processes[process]
+        child = keeper.running.child
+        await keeper.stop()
+        await keeper.start()
         await self.wait_until_ready(process)
         return None if child is None else child.exit_code
 
@@ -155,7 +155,7 @@ class RunningSystem:
         with contextlib.suppress(AssertionError):
             await self.restart(process)
 
-    async def wait_for_deaths(self, process: str, count: int, within: float = 60.0) -> None:
+    async def wait_for_failpoint(self, process: str, count: int, within: float = 60.0) -> None:
         """Wait until the process has reached its failpoint `count` times since its last regular start."""
         log = self.stack.folder.logs / f"{process}.log"
 
