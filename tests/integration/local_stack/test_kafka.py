@@ -26,8 +26,8 @@ from support.polling import eventually
 
 async def produce(bootstrap: str, topic: str, values: list[bytes]) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
-    await producer.start()
     try:
+        await producer.start()
         for value in values:
             await producer.send_and_wait(topic, value, key=b"key")
     finally:
