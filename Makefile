@@ -59,7 +59,7 @@ test-fast: $(STAMP) ## Only the tests that need neither Kafka nor Postgres
 lint: $(STAMP) ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy $(wildcard libs/*/src services/*/src tools/*/src) libs/contracts/generate.py tests/support
+	@$(BIN)/mypy $(wildcard libs/*/src services/*/src tools/*/src) libs/contracts/generate.py tests/support tests/faults benchmarks
 	@$(BIN)/lint-imports
 
 .PHONY: bench

@@ -1,10 +1,10 @@
-"""Kafka and Postgres for a benchmark: those of KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL, else of the local stack."""
+"""Kafka and Postgres for a benchmark: from KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL, or from the local stack."""
 
 import contextlib
 import shutil
 import tempfile
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import asyncpg
@@ -18,7 +18,7 @@ from store.migrate import upgrade
 
 @contextlib.asynccontextmanager
 async def a_kafka() -> AsyncIterator[KafkaSettings]:
-    """A name space of its own, with all topics, on a Kafka."""
+    """Settings of a Kafka with all topics, under a separate topic prefix."""
     with _folder() as folder:
         kafka = await start_kafka(KafkaPlace(data=folder / "data", logs=folder / "logs", run=folder / "run"), print)
         try:
@@ -33,7 +33,7 @@ async def a_kafka() -> AsyncIterator[KafkaSettings]:
 
 @contextlib.asynccontextmanager
 async def a_postgres() -> AsyncIterator[str]:
-    """The URL of an empty database. Ours does not wait for the disk, which is in the baseline's favour."""
+    """The URL of an empty database. The local stack's Postgres does not wait for the disk, which helps the baseline."""
     with _folder() as folder:
         place = PostgresPlace(data=folder / "data", logs=folder / "logs", run=folder / "run", durable=False)
         postgres = await start_postgres(place, print)
@@ -45,7 +45,7 @@ async def a_postgres() -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def a_database() -> AsyncIterator[str]:
-    """A migrated database of its own, which is gone afterwards."""
+    """The URL of a new migrated database, which is dropped afterwards."""
     name = f"bench_{uuid.uuid4().hex[:8]}"
     async with a_postgres() as server:
         administration = await asyncpg.connect(server)
@@ -61,7 +61,7 @@ async def a_database() -> AsyncIterator[str]:
 
 
 @contextlib.contextmanager
-def _folder():  # noqa: ANN202 -- an iterator of one path
+def _folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="candlekeep-bench-"))
     folder.chmod(0o711)  # Postgres runs as an unprivileged user and has its data inside
     try:

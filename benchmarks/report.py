@@ -1,4 +1,4 @@
-"""What a benchmark measured, beside its baseline of the same run, and how it is printed."""
+"""The rows of the result table: each figure with its baseline from the same run."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison. `ratio` is ours over the baseline's; the note says what to think of it."""
+    """One comparison. `ratio` is our figure divided by the baseline. The note explains the figures."""
 
     name: str
     ours: float | None
@@ -16,9 +16,9 @@ class Row:
     ratio: float | None
     note: str
     ratio_at_least: float | None = None
-    """The target, where one was promised for the ratio."""
+    """The target for the ratio, if there is one."""
     ours_below: float | None = None
-    """The target, where one was promised for our own figure."""
+    """The target for our own figure, if there is one."""
 
     @classmethod
     def compare(
@@ -37,14 +37,14 @@ class Row:
 
     @property
     def target(self) -> str:
-        """In words; empty when nothing was promised."""
+        """The target in words; empty if there is none."""
         if self.ratio_at_least is not None:
             return f"ratio >= {_number(self.ratio_at_least)}"
         return f"< {_number(self.ours_below)} {self.unit}" if self.ours_below is not None else ""
 
     @property
     def met(self) -> bool | None:
-        """None when nothing was promised; what could not be measured missed its target."""
+        """Whether the target was met; None if there is none. A figure that could not be measured missed its target."""
         if self.ratio_at_least is not None:
             return self.ratio is not None and self.ratio >= self.ratio_at_least
         if self.ours_below is not None:
@@ -53,7 +53,7 @@ class Row:
 
 
 def table(rows: Iterable[Row]) -> str:
-    """The rows as text for a terminal: names left, numbers right."""
+    """Return the rows as a text table: names are left-aligned, numbers right-aligned."""
     heads = ("what", "ours", "baseline", "unit", "ratio", "target", "", "note")
     cells = [_cells(row) for row in rows]
     widths = [max(len(line[column]) for line in (heads, *cells)) for column in range(len(heads))]

@@ -1,9 +1,9 @@
-"""Every benchmark, one after another, and one table.
+"""Runs the benchmarks one after another, and prints one table.
 
     python -m benchmarks.run [--quick] [collector] [latency] [lists] [scheduler] [stats] [writers]
 
-Writes nothing outside temp folders. Exit code 1 when a benchmark could not be carried out, whatever it was to measure;
-a missed target only shows in the table.
+Writes only to temporary folders. The exit code is 1 if a benchmark could not run. A missed target is only shown in the
+table.
 """
 
 import argparse
@@ -18,65 +18,65 @@ from collections.abc import Iterator, Sequence
 from benchmarks.report import Row, table
 
 BENCHMARKS = {
-    "collector": "runs per second beside a bare loop of the same ccxt calls",
-    "latency": "how long an operator waits for a triggered run, and for a new config's first run",
-    "lists": "pages and reports of ten million runs beside OFFSET and counting all",
-    "scheduler": "lateness and cost of many configs beside APScheduler 3",
-    "stats": "statistics over ten million runs beside plain SQL",
-    "writers": "rows per second of log-writer and candle-writer beside raw asyncpg",
+    "collector": "runs per second, compared with a bare loop of the same ccxt calls",
+    "latency": "waiting time for a triggered run, and for the first run of a new config",
+    "lists": "pages and reports of ten million runs, compared with OFFSET and count(*)",
+    "scheduler": "lateness and cost of many configs, compared with APScheduler 3",
+    "stats": "statistics over ten million runs, compared with plain SQL",
+    "writers": "rows per second of log-writer and candle-writer, compared with raw asyncpg",
 }
-"""What is measured, by name; `benchmarks.<name>_bench` measures it."""
+"""The benchmarks by name. The module of each one is `benchmarks.<name>_bench`."""
 
 BUSY = 0.3
-"""Load per core from which on figures say more about the neighbours than about us."""
+"""If the load per core is higher, other processes influence the figures too much."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.run", description="Measures ourselves beside baselines."
+        prog="python -m benchmarks.run", description="Measures Candlekeep and compares it with baselines."
     )
-    parser.add_argument("--quick", action="store_true", help="smaller and shorter: to see that they work")
-    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}; all when none is given")
+    parser.add_argument("--quick", action="store_true", help="small and short, to check that the benchmarks work")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"one of {', '.join(BENCHMARKS)}; all by default")
     chosen = parser.parse_args(arguments)
     if unknown := set(chosen.names) - set(BENCHMARKS):
-        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}, only {', '.join(BENCHMARKS)}")
+        parser.error(f"unknown benchmark: {', '.join(sorted(unknown))}; choose from {', '.join(BENCHMARKS)}")
     return _run_all(chosen.names or list(BENCHMARKS), quick=chosen.quick)
 
 
 def _run_all(names: list[str], *, quick: bool) -> int:
-    print("\n".join(_circumstances(quick=quick)), flush=True)
+    print("\n".join(_conditions(quick=quick)), flush=True)
     rows: list[Row] = []
     failed: list[str] = []
     for name in names:
         print(f"\n{name}: {BENCHMARKS[name]} ...", flush=True)
-        began = time.monotonic()
+        started = time.monotonic()
         try:
             rows += importlib.import_module(f"benchmarks.{name}_bench").main(quick=quick)
-        except Exception:  # noqa: BLE001 -- the others can still be measured; it is shown and told in the exit code
+        except Exception:  # noqa: BLE001 -- the others can still run; the failure is printed and changes the exit code
             traceback.print_exc()
             failed.append(name)
-        print(f"{name}: {'FAILED' if name in failed else 'done'} after {time.monotonic() - began:.0f} s", flush=True)
-    print(f"\n{table(rows)}\n\n{_verdict(rows, failed)}")
+        print(f"{name}: {'FAILED' if name in failed else 'done'} after {time.monotonic() - started:.0f} s", flush=True)
+    print(f"\n{table(rows)}\n\n{_summary(rows, failed)}")
     return 1 if failed else 0
 
 
-def _circumstances(*, quick: bool) -> Iterator[str]:
+def _conditions(*, quick: bool) -> Iterator[str]:
     cores = os.cpu_count() or 1
     load = os.getloadavg()[0]
     yield f"Python {platform.python_version()}, {cores} cores, load {load:.1f}{', quick' if quick else ''}"
     if load > BUSY * cores:
-        yield "this machine is busy: trust the ratios more than the figures, and neither much"
+        yield "this machine is busy: the figures are unreliable; the ratios are more reliable"
     if quick:
-        yield "quick: small and short, so the figures only show that the benchmarks work"
+        yield "quick: the benchmarks are too small and short for meaningful figures"
 
 
-def _verdict(rows: list[Row], failed: list[str]) -> str:
-    promised = [row for row in rows if row.met is not None]
-    missed = [row.name for row in promised if not row.met]
-    words = f"{len(promised) - len(missed)} of {len(promised)} targets met"
+def _summary(rows: list[Row], failed: list[str]) -> str:
+    with_target = [row for row in rows if row.met is not None]
+    missed = [row.name for row in with_target if not row.met]
+    summary = f"{len(with_target) - len(missed)} of {len(with_target)} targets met"
     if missed:
-        words += f"; missed: {', '.join(missed)}"
-    return words + (f"; could not be carried out: {', '.join(failed)}" if failed else "")
+        summary += f"; missed: {', '.join(missed)}"
+    return summary + (f"; could not run: {', '.join(failed)}" if failed else "")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""The scheduler holding 100,000 configs on a ten-minute interval on a Kafka, beside APScheduler 3.
+"""Compares the scheduler with APScheduler 3, for 100,000 configs with a ten-minute interval.
 
     python -m benchmarks.scheduler_bench [--quick]
 
-Ours is the whole service as a process (restored from the topics, each tick acknowledged by Kafka, its state published),
-measured from outside by its metrics; APScheduler runs empty jobs in a process of its own, with its job store in memory
-(as many jobs, as often) and in Postgres (1,000 and 5,000 a minute: at more it cannot follow).
+Our side is the whole service as a process. It restores its state from the topics, Kafka acknowledges each tick, and the
+state is published. Its metrics are read from outside. APScheduler runs empty jobs in a separate process. Its job store
+is in memory (with the same number of jobs and the same interval), and in Postgres (with 1,000 and 5,000 jobs per
+minute, because it is too slow for more).
 """
 
 import argparse
@@ -33,7 +34,7 @@ from runtime.kafka.publisher import EventPublisher
 from runtime.settings import KafkaSettings
 
 INTERVAL_MINUTES = 10
-EXCHANGES = ("binance", "kraken", "coinbase", "bybit", "okx", "kucoin", "gate", "bitget", "mexc", "htx")
+EXCHANGES = ("binance", "kraken", "coinbase", "bybit", "okx", "kucoin", "bitstamp", "bitget", "mexc", "htx")
 _TARGET_MS = 25
 _BATCH = 2000
 _WARM_UP_SECONDS = 5.0
@@ -42,7 +43,7 @@ _LATENESS = "candlekeep_scheduler_tick_lateness_seconds_bucket"
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One process under load. Times in milliseconds, CPU as a share of one core."""
+    """The measured values of one process under load. CPU is a share of one core."""
 
     fired: int
     p50_ms: float
@@ -58,45 +59,45 @@ class Measured:
 
 
 def main(*, quick: bool = False) -> list[Row]:
-    """About six minutes; `quick`, with fewer configs, about two."""
+    """Takes about six minutes; with `quick` (fewer configs) about two."""
     return asyncio.run(_compare(configs=20_000 if quick else 100_000, seconds=20 if quick else 60))
 
 
 async def _compare(configs: int, seconds: int) -> list[Row]:
     async with a_kafka() as kafka:
-        _say(f"filling Kafka with {configs:,} configs")
+        _log(f"filling Kafka with {configs:,} configs")
         await _fill(kafka, configs)
-        _say(f"measuring the scheduler for {seconds} s{_crowd()}")
+        _log(f"measuring the scheduler for {seconds} s{_load_warning()}")
         ours = await _measure_ours(kafka, seconds)
-    memory = await _measure_peer("memory", "", configs, INTERVAL_MINUTES * 60, seconds)
+    memory = await _measure_apscheduler("memory", "", configs, INTERVAL_MINUTES * 60, seconds)
     stored = {}
     async with a_postgres() as url:
         for jobs in (1_000, 5_000):
-            stored[jobs] = await _measure_peer("postgres", url, jobs, 60, min(seconds, 45))
+            stored[jobs] = await _measure_apscheduler("postgres", url, jobs, 60, min(seconds, 45))
     return list(_rows(configs, ours, memory, stored))
 
 
 def _rows(configs: int, ours: Measured, memory: Measured, stored: dict[int, Measured]) -> Iterator[Row]:
     rate = configs // INTERVAL_MINUTES
-    peer = f"APScheduler with its jobs in memory, {configs:,} as well"
-    yield Row.compare("scheduler: lateness p50", ours.p50_ms, memory.p50_ms, "ms", peer)
-    yield Row.compare("scheduler: lateness p99", ours.p99_ms, memory.p99_ms, "ms", peer, ours_below=_TARGET_MS)
+    baseline = f"APScheduler with its jobs in memory, also {configs:,}"
+    yield Row.compare("scheduler: lateness p50", ours.p50_ms, memory.p50_ms, "ms", baseline)
+    yield Row.compare("scheduler: lateness p99", ours.p99_ms, memory.p99_ms, "ms", baseline, ours_below=_TARGET_MS)
     for jobs, found in stored.items():
-        peer = f"APScheduler with Postgres at {jobs:,} jobs/min, ours at {rate:,}"
-        yield Row.compare("scheduler: lateness p50", ours.p50_ms, found.p50_ms, "ms", peer)
-        yield Row.compare("scheduler: lateness p99", ours.p99_ms, found.p99_ms, "ms", peer)
-        yield Row.compare("scheduler: CPU per tick", ours.cpu_ms_per_tick, found.cpu_ms_per_tick, "ms", peer)
-    peer = f"at {rate:,}/min; APScheduler with its jobs in memory"
-    yield Row.compare("scheduler: CPU", ours.cpu_share * 100, memory.cpu_share * 100, "% of a core", peer)
-    yield Row.compare("scheduler: memory", ours.rss_mb, memory.rss_mb, "MB", peer)
-    yield Row.compare("scheduler: start until all are held", ours.load_seconds, memory.load_seconds, "s", peer)
+        baseline = f"APScheduler with Postgres at {jobs:,} jobs/min, ours at {rate:,}"
+        yield Row.compare("scheduler: lateness p50", ours.p50_ms, found.p50_ms, "ms", baseline)
+        yield Row.compare("scheduler: lateness p99", ours.p99_ms, found.p99_ms, "ms", baseline)
+        yield Row.compare("scheduler: CPU per tick", ours.cpu_ms_per_tick, found.cpu_ms_per_tick, "ms", baseline)
+    baseline = f"at {rate:,}/min; APScheduler with its jobs in memory"
+    yield Row.compare("scheduler: CPU", ours.cpu_share * 100, memory.cpu_share * 100, "% of a core", baseline)
+    yield Row.compare("scheduler: memory", ours.rss_mb, memory.rss_mb, "MB", baseline)
+    yield Row.compare("scheduler: start until all are loaded", ours.load_seconds, memory.load_seconds, "s", baseline)
 
 
 # ---- ours ----
 
 
 async def _fill(settings: KafkaSettings, configs: int) -> None:
-    """The topics as they are when that many configs have been scheduled for a while."""
+    """Fill the topics as if this number of configs had been scheduled for a while."""
     broker = build_broker(settings, "bench")
     await broker.start()
     publisher, now = EventPublisher(broker, settings, "bench"), datetime.now(UTC)
@@ -144,11 +145,11 @@ def _state(config_id: int, now: datetime) -> JobScheduled:
 
 
 async def _measure_ours(settings: KafkaSettings, seconds: int) -> Measured:
-    began = time.monotonic()
+    started = time.monotonic()
     async with _scheduler(settings) as (process, port), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
         await _until_live(http)
-        loaded = time.monotonic() - began
-        await asyncio.sleep(_WARM_UP_SECONDS)  # what fell due while it was being restored is not late by our fault
+        loaded = time.monotonic() - started
+        await asyncio.sleep(_WARM_UP_SECONDS)  # slots that were due during the restore are late, and are not measured
         before, cpu = _buckets((await http.get("/metrics")).text), process.cpu_times()
         await asyncio.sleep(seconds)
         after, used = _buckets((await http.get("/metrics")).text), process.cpu_times()
@@ -168,7 +169,7 @@ async def _measure_ours(settings: KafkaSettings, seconds: int) -> Measured:
 async def _scheduler(settings: KafkaSettings) -> AsyncIterator[tuple[psutil.Process, int]]:
     port = free_port()
     variables = {name.upper(): str(value) for name, value in settings.model_dump().items()}
-    # Spread over the whole interval, so that any minute is like any other.
+    # Spread over the whole interval, so that all minutes have the same load.
     variables |= {"HTTP_PORT": str(port), "SCHEDULE_SPREAD_SECONDS": str(INTERVAL_MINUTES * 60), "LOG_LEVEL": "WARNING"}
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "scheduler", env={**os.environ, **variables})
     try:
@@ -191,13 +192,13 @@ async def _until_live(http: httpx.AsyncClient) -> None:
 
 
 def _buckets(metrics: str) -> dict[float, float]:
-    """The lateness histogram: ticks up to each edge, in seconds."""
+    """The lateness histogram: the number of ticks up to each upper bound in seconds."""
     found = re.findall(rf'^{_LATENESS}{{le="(\S+)"}} (\S+)', metrics, re.MULTILINE)
     return {float(edge): float(count) for edge, count in found}
 
 
 def _quantile(cumulative: dict[float, float], share: float) -> float:
-    """By linear interpolation within the bucket, as Prometheus does; the buckets are narrow where it matters."""
+    """Interpolates linearly within the bucket, as Prometheus does. The buckets near the target are narrow."""
     wanted, lower, below = share * cumulative[float("inf")], 0.0, 0.0
     for edge in sorted(cumulative):
         if cumulative[edge] >= wanted and cumulative[edge] > below:
@@ -209,37 +210,39 @@ def _quantile(cumulative: dict[float, float], share: float) -> float:
     return lower
 
 
-# ---- the peer ----
+# ---- the baseline ----
 
 
-async def _measure_peer(store: str, url: str, jobs: int, interval: int, seconds: int) -> Measured:
+async def _measure_apscheduler(store: str, url: str, jobs: int, interval: int, seconds: int) -> Measured:
     arguments = {"store": store, "url": url, "jobs": jobs, "interval": interval, "seconds": seconds}
     options = [text for name, value in arguments.items() if value for text in (f"--{name}", str(value))]
-    _say(f"measuring APScheduler with {jobs:,} jobs in {store} for {seconds} s{_crowd()}")
+    _log(f"measuring APScheduler with {jobs:,} jobs in {store} for {seconds} s{_load_warning()}")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "benchmarks.apscheduler_peer", *options, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "benchmarks.apscheduler_baseline", *options, stdout=asyncio.subprocess.PIPE
     )
     try:
-        answer, _ = await asyncio.wait_for(process.communicate(), seconds + 180)
+        output, _ = await asyncio.wait_for(process.communicate(), seconds + 180)
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
     if process.returncode != 0:
-        raise RuntimeError(f"APScheduler ended with {process.returncode}, see above")
-    found = json.loads(answer)
-    del found["dropped"]
-    return Measured(**found, seconds=seconds)
+        raise RuntimeError(f"APScheduler ended with exit code {process.returncode}; its output is above")
+    values = json.loads(output)
+    del values["dropped"]
+    return Measured(**values, seconds=seconds)
 
 
-def _crowd() -> str:
-    """A warning when others want the processor too: lateness of a few milliseconds needs a core when it is due."""
+def _load_warning() -> str:
+    """A warning if other processes use the processor: low lateness needs a free core when a slot is due."""
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
-    return f" (load average {load:.1f} on {cores} cores: lateness will look worse than it is)" if load > cores else ""
+    return (
+        f" (load average {load:.1f} on {cores} cores: the measured lateness will be too high)" if load > cores else ""
+    )
 
 
-def _say(sentence: str) -> None:
-    print(f"scheduler: {sentence}", file=sys.stderr, flush=True)
+def _log(message: str) -> None:
+    print(f"scheduler: {message}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

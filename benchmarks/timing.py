@@ -1,4 +1,4 @@
-"""How long something takes that is asked for again and again."""
+"""Measures the duration of a repeated call."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -6,16 +6,16 @@ from statistics import quantiles
 from typing import Any
 
 
-async def milliseconds(ask: Callable[[], Awaitable[Any]], rounds: int) -> tuple[list[float], Any]:
-    """How long each took, after one that warms up, and the last answer."""
-    answer = await ask()
-    took = []
+async def milliseconds(call: Callable[[], Awaitable[Any]], rounds: int) -> tuple[list[float], Any]:
+    """Return the milliseconds of each call after one warm-up call, and the last result."""
+    result = await call()
+    durations = []
     for _ in range(rounds):
-        began = time.perf_counter()
-        answer = await ask()
-        took.append((time.perf_counter() - began) * 1000)
-    return took, answer
+        started = time.perf_counter()
+        result = await call()
+        durations.append((time.perf_counter() - started) * 1000)
+    return durations, result
 
 
-def spread(took: list[float]) -> str:
-    return f"p95 {quantiles(took, n=20)[-1]:.1f} ms"
+def spread(durations: list[float]) -> str:
+    return f"p95 {quantiles(durations, n=20)[-1]:.1f} ms"

@@ -1,10 +1,11 @@
-"""Rows per second of log-writer and candle-writer beside raw asyncpg COPY-merge of the same rows into the same tables.
+"""Compares rows per second of log-writer and candle-writer with a raw asyncpg COPY-merge of the same rows.
 
     python -m benchmarks.writers_bench [--quick]
 
-Two figures each. *write alone*: from decoded events to the commit, by the service's own verb. *from Kafka*: the whole
-worker reads a full topic; counted from its first committed batch to its last, so that joining the group is not in it.
-All sides write to an emptied table, in batches of equally many rows; rounds take turns, medians count.
+There are two figures per writer. *Write path*: from decoded events to the commit, with the service's own function.
+*From Kafka*: the whole worker reads a full topic. This is measured from its first committed batch to its last, so
+joining the group is not included. All sides write to empty tables, in batches with the same number of rows. Rounds
+take turns, and the results are medians.
 """
 
 import argparse
@@ -23,7 +24,7 @@ import uvloop
 from aiokafka import TopicPartition
 from benchmarks.infrastructure import a_database, a_kafka
 from benchmarks.report import Row, table
-from benchmarks.writers_sides import (
+from benchmarks.writers_baseline import (
     CANDLE_COLUMNS,
     LOG_COLUMNS,
     candle_records,
@@ -57,17 +58,17 @@ from runtime.settings import DatabaseSettings, KafkaSettings
 LOG_BATCH = int(LogWriterSettings.model_fields["batch_max_records"].default)
 CANDLE_BATCH = int(CandleWriterSettings.model_fields["batch_max_records"].default)
 PAGE_BATCH = 20
-"""Full pages per batch when writing alone: 20,000 candles, about what Kafka hands over at once."""
+"""Full pages per batch of the write path: 20,000 candles, about as many as Kafka returns at once."""
 DRAIN_SECONDS = 120.0
-AT_LEAST = 0.6
-COUNTED_AT_LEAST = 0.9
+MIN_RATIO = 0.6
+MIN_RATIO_WITH_COUNTS = 0.9
 
 Side = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a benchmark works."""
+class Infrastructure:
+    """The database and Kafka of the benchmark."""
 
     database_url: str
     engine: AsyncEngine
@@ -77,28 +78,28 @@ class Place:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A figure to be found; each side is carried out on empty tables."""
+    """One figure to measure. Each side starts with empty tables."""
 
     name: str
     note: str
     rows: int
     ours: Callable[[], Awaitable[float | None]]
-    """Returns the rows per second if it measures them itself."""
+    """Returns the rows per second if it measures them itself, otherwise None."""
     raw: Side
-    before: Side | None = None
-    """What the tables hold already; not measured."""
-    at_least: float = AT_LEAST
-    """The ratio that was promised."""
+    prepare: Side | None = None
+    """Fills the tables before the measurement; not measured."""
+    min_ratio: float = MIN_RATIO
+    """The target for the ratio."""
 
 
 def main(*, quick: bool = False) -> list[Row]:
-    """About a minute and a half; `quick`, with less to write and fewer rounds, a third of it."""
-    return asyncio.run(_with_substrate(runs=3_000 if quick else 15_000, rounds=3 if quick else 5))
+    """Takes about 90 seconds; with `quick` (fewer rows and rounds) 30 seconds."""
+    return asyncio.run(_with_infrastructure(runs=3_000 if quick else 15_000, rounds=3 if quick else 5))
 
 
-async def _with_substrate(runs: int, rounds: int) -> list[Row]:
+async def _with_infrastructure(runs: int, rounds: int) -> list[Row]:
     async with a_kafka() as kafka, a_database() as url:
-        # In a loop of its own, because the workers run on uvloop, and that cannot start Postgres as another user.
+        # In a separate loop, because the workers run on uvloop, which cannot start Postgres as another user.
         return await asyncio.to_thread(uvloop.run, _compare(kafka, url, runs, rounds))
 
 
@@ -106,75 +107,76 @@ async def _compare(kafka: KafkaSettings, url: str, runs: int, rounds: int) -> li
     engine = build_engine(DatabaseSettings(database_url=url), "bench")
     raw = await asyncpg.connect(url)
     try:
-        place = Place(url, engine, raw, kafka)
-        comparisons = [*await _of_logs(place, runs), *await _of_candles(place, candles=runs * 6)]
-        gc.freeze()  # what is to be written lies around in this process only; collections need not look at it
-        return [await _measure(place, each, rounds) for each in comparisons]
+        infra = Infrastructure(url, engine, raw, kafka)
+        comparisons = [*await _log_comparisons(infra, runs), *await _candle_comparisons(infra, candles=runs * 6)]
+        gc.freeze()  # garbage collections need not visit the prepared rows
+        return [await _measure(infra, each, rounds) for each in comparisons]
     finally:
         await raw.close()
         await engine.dispose()
 
 
-async def _measure(place: Place, comparison: Comparison, rounds: int) -> Row:
-    ours, raw = [], []
+async def _measure(infra: Infrastructure, comparison: Comparison, rounds: int) -> Row:
+    ours: list[float] = []
+    raw: list[float] = []
     for number in range(rounds + 1):
         sides = [(ours, comparison.ours), (raw, comparison.raw)]
         for rates, carry_out in sides if number % 2 else reversed(sides):
-            await place.raw.execute("TRUNCATE job_execution_logs, candles, series RESTART IDENTITY")
-            await make_series(place.raw)
-            if comparison.before is not None:
-                await comparison.before()
-            began = time.perf_counter()
+            await infra.raw.execute("TRUNCATE job_execution_logs, candles, series RESTART IDENTITY")
+            await make_series(infra.raw)
+            if comparison.prepare is not None:
+                await comparison.prepare()
+            started = time.perf_counter()
             own_rate = await carry_out()
-            rate = own_rate or comparison.rows / (time.perf_counter() - began)
+            rate = own_rate or comparison.rows / (time.perf_counter() - started)
             if number > 0:  # the first round warms up
                 rates.append(rate)
     note = f"{comparison.note}, {rounds} rounds"
-    return Row.compare(comparison.name, median(ours), median(raw), "rows/s", note, ratio_at_least=comparison.at_least)
+    return Row.compare(comparison.name, median(ours), median(raw), "rows/s", note, ratio_at_least=comparison.min_ratio)
 
 
 # ---- what is compared ----
 
 
-async def _of_logs(place: Place, runs: int) -> list[Comparison]:
+async def _log_comparisons(infra: Infrastructure, runs: int) -> list[Comparison]:
     starts, endings = some_runs(runs, datetime.now(UTC))
     batches = [list(in_batches(events, LOG_BATCH)) for events in (starts, endings)]
     records = [[log_records(fold(batch)) for batch in half] for half in batches]
-    await _publish(place.kafka, RUN_EVENTS, endings)
+    await _publish(infra.kafka, RUN_EVENTS, endings)
 
     async def copy(half: list[list[Any]]) -> None:
-        async with _uncounted(place.raw):
-            await copy_merge(place.raw, "job_execution_logs", LOG_COLUMNS, ["run_id"], half)
+        async with _uncounted(infra.raw):
+            await copy_merge(infra.raw, "job_execution_logs", LOG_COLUMNS, ["run_id"], half)
 
     async def write() -> None:
         for batch in (*batches[0], *batches[1]):
-            await write_batch(place.engine, fold(batch), ScheduleChanges())
+            await write_batch(infra.engine, fold(batch), ScheduleChanges())
 
     async def write_uncounted() -> None:
-        async with _uncounted(place.raw):
+        async with _uncounted(infra.raw):
             await write()
 
     async def drain() -> float:
-        settings = LogWriterSettings(**_settings(place))
+        settings = LogWriterSettings(**_settings(infra))
         worker, group = log_writer.app.build_worker(settings), log_writer.app.NAME
-        return await _drain(place.kafka, worker, group, RUN_EVENTS, "candlekeep_log_runs_written_total", runs)
+        return await _drain(infra.kafka, worker, group, RUN_EVENTS, "candlekeep_log_runs_written_total", runs)
 
     each = f"in batches of {LOG_BATCH}"
     return [
         Comparison(
-            "log-writer, write alone",
+            "log-writer, write path",
             f"{runs} starts, then their {runs} ends, {each}",
             2 * runs,
             write,
             lambda: copy([*records[0], *records[1]]),
         ),
         Comparison(
-            "- with its counts, beside without",
+            "- with its counts, compared with none",
             f"{runs} starts, then their {runs} ends, {each}",
             2 * runs,
             write,
             write_uncounted,
-            at_least=COUNTED_AT_LEAST,
+            min_ratio=MIN_RATIO_WITH_COUNTS,
         ),
         Comparison(
             "log-writer, from Kafka",
@@ -182,80 +184,82 @@ async def _of_logs(place: Place, runs: int) -> list[Comparison]:
             runs,
             drain,
             lambda: copy(records[1]),
-            before=lambda: copy(records[0]),
+            prepare=lambda: copy(records[0]),
         ),
     ]
 
 
-async def _of_candles(place: Place, candles: int) -> list[Comparison]:
+async def _candle_comparisons(infra: Infrastructure, candles: int) -> list[Comparison]:
     pages, tails = some_fetches(candles // 1000, 1000), some_fetches(candles // 10, 10)
-    await _publish(place.kafka, CANDLES, tails)
+    await _publish(infra.kafka, CANDLES, tails)
 
     def sides(fetches: Sequence[Any], size: int) -> tuple[Side, Side]:
         batches = list(in_batches(fetches, size))
         records = [candle_records(batch) for batch in batches]
 
         async def write() -> None:
-            series = SeriesIds(place.engine)
+            series = SeriesIds(infra.engine)
             for batch in batches:
-                await write_candles(place.engine, series, batch)
+                await write_candles(infra.engine, series, batch)
 
         async def raw() -> None:
-            await copy_merge(place.raw, "candles", CANDLE_COLUMNS, ["series_id", "open_time"], records)
+            await copy_merge(infra.raw, "candles", CANDLE_COLUMNS, ["series_id", "open_time"], records)
 
         return write, raw
 
     async def drain() -> float:
-        settings = CandleWriterSettings(**_settings(place))
+        settings = CandleWriterSettings(**_settings(infra))
         worker, group = candle_writer.app.build_worker(settings), candle_writer.app.NAME
-        return await _drain(place.kafka, worker, group, CANDLES, "candlekeep_candles_written_total", candles)
+        return await _drain(infra.kafka, worker, group, CANDLES, "candlekeep_candles_written_total", candles)
 
     write_pages, raw_pages = sides(pages, PAGE_BATCH)
     write_tails, raw_tails = sides(tails, CANDLE_BATCH)
-    daily = f"{candles} candles, 10 a message, {CANDLE_BATCH} messages a batch"
-    backfill = f"{candles} candles, 1000 a message, {PAGE_BATCH} messages a batch"
+    daily = f"{candles} candles, 10 per message, {CANDLE_BATCH} messages per batch"
+    backfill = f"{candles} candles, 1000 per message, {PAGE_BATCH} messages per batch"
     return [
-        Comparison("candle-writer, write alone", daily, candles, write_tails, raw_tails),
+        Comparison("candle-writer, write path", daily, candles, write_tails, raw_tails),
         Comparison("candle-writer, from Kafka", daily, candles, drain, raw_tails),
         Comparison("candle-writer, write of full pages", backfill, candles, write_pages, raw_pages),
     ]
 
 
-# ---- the parts ----
+# ---- the workers ----
 
 
 @contextlib.asynccontextmanager
 async def _uncounted(connection: asyncpg.Connection) -> AsyncIterator[None]:
-    """Within the block nobody counts the run log by the hour."""
+    """Disable the triggers that count runs per hour, until the block ends."""
     await connection.execute("ALTER TABLE job_execution_logs DISABLE TRIGGER USER")
     yield
     await connection.execute("ALTER TABLE job_execution_logs ENABLE TRIGGER USER")
 
 
-def _settings(place: Place) -> dict[str, Any]:
-    return {**place.kafka.model_dump(), "database_url": place.database_url, "http_port": 0, "log_level": "ERROR"}
+def _settings(infra: Infrastructure) -> dict[str, Any]:
+    return {**infra.kafka.model_dump(), "database_url": infra.database_url, "http_port": 0, "log_level": "ERROR"}
 
 
 async def _drain(kafka: KafkaSettings, worker: Worker, group: str, topic: Topic, counter: str, rows: int) -> float:
-    """Rows per second of a worker that finds a full topic, from its first committed batch on."""
+    """Return the rows per second of a worker that reads a full topic, from its first committed batch on."""
     configure_logging(worker.settings, worker.name)
     await _rewind(kafka, group, topic)
-    counted = worker.registry.restricted_registry([counter])  # collecting all metrics would compete with the worker
+    counted = worker.registry.restricted_registry([counter])  # collecting all metrics would slow the worker down
     stop = asyncio.Event()
-    life = asyncio.create_task(serve(worker, stop))
-    written, first, began = 0.0, 0.0, 0.0
+    worker_task = asyncio.create_task(serve(worker, stop))
+    written, first, started = 0.0, 0.0, 0.0
     async with asyncio.timeout(DRAIN_SECONDS):
-        while written < rows and not life.done():
+        while written < rows and not worker_task.done():
             await asyncio.sleep(0.005)
             written = sum(
                 sample.value for metric in counted.collect() for sample in metric.samples if sample.name == counter
             )
-            if written and not began:
-                first, began = written, time.perf_counter()
-    seconds = time.perf_counter() - began
+            if written and not started:
+                first, started = written, time.perf_counter()
+    seconds = time.perf_counter() - started
     stop.set()
-    if await life != 0 or written < rows or first == rows:
-        raise AssertionError(f"{worker.name} wrote {written:.0f} of {rows} rows, {first:.0f} of them at first")
+    if await worker_task != 0 or written < rows or first == rows:
+        raise AssertionError(
+            f"{worker.name} wrote {written:.0f} of {rows} rows, {first:.0f} of them in the first batch"
+        )
     return (rows - first) / seconds
 
 
@@ -282,5 +286,5 @@ async def _publish(kafka: KafkaSettings, topic: Topic, events: Sequence[Event]) 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.writers_bench")
-    parser.add_argument("--quick", action="store_true", help="less to write, fewer rounds")
+    parser.add_argument("--quick", action="store_true", help="fewer rows and rounds")
     print(table(main(quick=parser.parse_args().quick)))

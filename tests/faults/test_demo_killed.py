@@ -1,4 +1,4 @@
-"""`make demo`, killed at any moment and started again: the same grid, no run left open, no process left over."""
+"""`make demo` is killed at any moment and started again: the grid stays the same, no run or process is left over."""
 
 import asyncio
 import os
@@ -20,8 +20,8 @@ from local_stack.plan import SIMULATOR
 from scheduler.grid import grid_of
 from support.demo import Demo
 from support.faults.checker import check
+from support.faults.collect_evidence import collect_evidence
 from support.faults.evidence import Evidence, Rules
-from support.faults.gather import gather
 from support.faults.history import Call, History, now
 from support.polling import eventually
 
@@ -38,7 +38,7 @@ SPREAD_MS = 300_000
 
 @dataclass(frozen=True)
 class Kill:
-    """`everything`: as when the machine loses power; else only `make demo` itself, whose children go on alone."""
+    """`everything`: all processes are killed, as in a power failure. Otherwise the children of `make demo` continue."""
 
     when: str
     everything: bool
@@ -56,20 +56,20 @@ KILLS = (
 @pytest.fixture
 def demo() -> Iterator[Demo]:
     with TemporaryDirectory() as folder:
-        Path(folder).chmod(0o711)  # for Postgres, run by an unprivileged user
+        Path(folder).chmod(0o711)  # Postgres runs as an unprivileged user
         yield Demo(Path(folder), "auto")
 
 
-async def test_the_demo_killed_at_any_moment_goes_on_on_the_same_grid_and_leaves_no_run_open(demo: Demo) -> None:
+async def test_a_killed_demo_continues_on_the_same_grid_and_leaves_no_run_open(demo: Demo) -> None:
     print(f"seed {SEED}")
     moments = random.Random(SEED)
     try:
         for kill in KILLS:
-            await live_until(demo, kill, moments)
-            await die(demo, everything=kill.everything)
-            print(f"killed while {kill.when}, everything: {kill.everything}; it had said:\n{demo.said()[-500:]}")
+            await run_until(demo, kill, moments)
+            await kill_demo(demo, everything=kill.everything)
+            print(f"killed while {kill.when}, everything: {kill.everything}; its output was:\n{demo.said()[-500:]}")
         await demo.start()
-        evidence = await judged(demo, since=now())
+        evidence = await check_evidence(demo, since=now())
         pids = demo.pids()
         code = await demo.stop(signal.SIGTERM)
         assert code == 0, demo.said()
@@ -80,13 +80,13 @@ async def test_the_demo_killed_at_any_moment_goes_on_on_the_same_grid_and_leaves
             demo.process.kill()
         for pid in processes_of(demo):
             os.kill(pid, signal.SIGKILL)
-    assert off_the_grid(evidence) == []
+    assert slots_off_the_grid(evidence) == []
 
 
-async def live_until(demo: Demo, kill: Kill, moments: random.Random) -> None:
+async def run_until(demo: Demo, kill: Kill, moments: random.Random) -> None:
     if kill.when == "starting":
         await demo.begin()
-        await asyncio.sleep(moments.uniform(0.3, 8))  # a moment of its choice is the fault
+        await asyncio.sleep(moments.uniform(0.3, 8))  # the seed decides the moment of the fault
         return
     await demo.start()
     if kill.when == "collecting":
@@ -96,16 +96,16 @@ async def live_until(demo: Demo, kill: Kill, moments: random.Random) -> None:
         async with demo.api() as api:
             for config in (await api.get("/configs")).json():
                 (await api.post(f"/configs/{config['id']}/trigger")).raise_for_status()
-            await eventually(lambda: some_run_is_under_way(api), within=30)
+            await eventually(lambda: a_run_is_in_progress(api), within=30)
         await asyncio.sleep(moments.uniform(0, 0.3))
 
 
-async def some_run_is_under_way(api: httpx.AsyncClient) -> bool:
+async def a_run_is_in_progress(api: httpx.AsyncClient) -> bool:
     running = await api.get("/execution-logs", params={"status": "running"})
     return bool(running.json())
 
 
-async def die(demo: Demo, *, everything: bool) -> None:
+async def kill_demo(demo: Demo, *, everything: bool) -> None:
     demo.process.kill()
     await demo.process.wait()
     for pid in processes_of(demo) if everything else ():
@@ -116,36 +116,36 @@ async def die(demo: Demo, *, everything: bool) -> None:
 
 
 def processes_of(demo: Demo) -> list[int]:
-    """All that the demo started, and all that they started: known by the environment that it gave them."""
-    mark = f"CANDLEKEEP_RUN_FOLDER={Folder((demo.folder / 'demo').absolute()).run}\0".encode()
+    """All processes that the demo started, directly or indirectly. They have its folder in their environment."""
+    marker = f"CANDLEKEEP_RUN_FOLDER={Folder((demo.folder / 'demo').absolute()).run}\0".encode()
     found = []
     for environment in Path("/proc").glob("[0-9]*/environ"):
         try:
-            if mark in environment.read_bytes():
+            if marker in environment.read_bytes():
                 found.append(int(environment.parent.name))
         except OSError:
             continue
     return found
 
 
-async def judged(demo: Demo, since: float) -> Evidence:
-    """Wait until every config had a slot of this life, until nothing of the lives before is open, and nothing wrong."""
+async def check_evidence(demo: Demo, since: float) -> Evidence:
+    """Wait until every config had a slot since `since`, no older run is open, and there is no violation."""
     until = since + 65
     async with demo.api() as api:
         configs = (await api.get("/configs")).json()
     assert len(configs) == 4
 
-    async def whole() -> Evidence:
+    async def complete() -> Evidence:
         assert now() > until + 3
-        evidence = await gather(
-            stack_of(demo), read(demo, "database_url"), history(configs), Rules(spread_ms=SPREAD_MS), until=until
+        evidence = await collect_evidence(
+            stack_of(demo), read_file(demo, "database_url"), history(configs), Rules(spread_ms=SPREAD_MS), until=until
         )
         assert [run for run in evidence.runs if run.status == "running" and run.started_at < since] == []
         violations = check(evidence)
         assert violations == [], "\n".join(map(str, violations[:20]))
         return evidence
 
-    return await eventually(whole, within=150, every=2)
+    return await eventually(complete, within=150, every=2)
 
 
 def history(configs: list[dict[str, Any]]) -> History:
@@ -169,9 +169,9 @@ def history(configs: list[dict[str, Any]]) -> History:
 
 
 def stack_of(demo: Demo) -> Any:
-    """What the gathering of evidence asks of a stack; this one runs in another process."""
+    """The attributes of a stack that `collect_evidence` uses. The real stack runs in another process."""
     return SimpleNamespace(
-        kafka=read(demo, "kafka"),
+        kafka=read_file(demo, "kafka"),
         options=SimpleNamespace(topic_prefix=""),
         folder=Folder(demo.folder / "demo"),
         simulator_url=simulator_url(demo),
@@ -182,11 +182,11 @@ def simulator_url(demo: Demo) -> str:
     return f"http://127.0.0.1:{demo.port + SIMULATOR.port_offset}"
 
 
-def read(demo: Demo, name: str) -> str:
+def read_file(demo: Demo, name: str) -> str:
     return (demo.folder / "demo" / name).read_text().strip()
 
 
-def off_the_grid(evidence: Evidence) -> list[str]:
+def slots_off_the_grid(evidence: Evidence) -> list[str]:
     slots = [(run.config_id, round(run.scheduled_for * 1000)) for run in evidence.runs if run.trigger == "scheduled"]
     assert len(slots) >= len(evidence.configs)
     grids = {config_id: grid_of(config_id, 1, SPREAD_MS) for config_id in evidence.configs}

@@ -1,4 +1,4 @@
-"""Several of everything: some die, some come, some go, some stand still for a while."""
+"""Several instances of every service: some are killed, added, removed, or stalled for a while."""
 
 import asyncio
 import time
@@ -12,19 +12,19 @@ import pytest
 
 from local_stack.keeper import KeptKafka
 from support.faults.instances import (
-    SEVERAL,
-    add,
+    INSTANCE_COUNTS,
+    active_relay,
+    add_instance,
     instances,
-    relaying,
-    remove,
-    schedules_that_went_back,
-    shared_out,
-    standing_still,
-    use_api,
-    watching_offsets,
+    remove_instance,
+    schedule_states_out_of_order,
+    stalled,
+    use_api_instance,
+    wait_for_partitions,
+    watch_offsets,
 )
-from support.faults.probing import said
-from support.faults.system import Operated, operated
+from support.faults.process_state import log_entries
+from support.faults.system import RunningSystem, running_system
 from support.polling import eventually
 from support.whole_system import system_options
 
@@ -37,90 +37,90 @@ pytestmark = [
 ]
 SEED = 20_261_122
 GROUPS = ("collector", "log-writer", "candle-writer")
-Start = Callable[[Mapping[str, int]], AbstractAsyncContextManager[Operated]]
+StartSystem = Callable[[Mapping[str, int]], AbstractAsyncContextManager[RunningSystem]]
 
 
 @pytest.fixture
-def of_each(kafka: KeptKafka, database_url: str, tmp_path: Path) -> Start:
+def start_system(kafka: KeptKafka, database_url: str, tmp_path: Path) -> StartSystem:
     @asynccontextmanager
-    async def start(counts: Mapping[str, int]) -> AsyncIterator[Operated]:
+    async def start(counts: Mapping[str, int]) -> AsyncIterator[RunningSystem]:
         options = system_options(kafka, database_url, tmp_path)
-        async with operated(options, seed=SEED, instances=counts) as system:
+        async with running_system(options, seed=SEED, instances=counts) as system:
             await system.create(30)
             yield system
 
     return start
 
 
-async def test_of_several_one_of_each_is_killed_and_the_others_go_on(of_each: Start) -> None:
-    async with of_each(SEVERAL) as system, watching_offsets(system, *GROUPS) as offsets:
-        await shared_out(system, 4, 4, 4)
+async def test_when_one_instance_of_each_service_is_killed_the_others_continue(start_system: StartSystem) -> None:
+    async with start_system(INSTANCE_COUNTS) as system, watch_offsets(system, *GROUPS) as offsets:
+        await wait_for_partitions(system, 4, 4, 4)
         await system.kill(system.random.choice(instances(system, "scheduler")))
-        await shared_out(system, 0, 6, 6, within=15)
+        await wait_for_partitions(system, 0, 6, 6, within=15)
         for role in ("collector", "log-writer", "candle-writer"):
             await system.kill(system.random.choice(instances(system, role)))
             await system.trigger(system.random.choice(system.config_ids))
-        sender = await eventually(lambda: relaying(system))
-        await system.kill(sender)
-        use_api(system, next(name for name in instances(system, "admin-api") if name != sender))
-        assert await eventually(lambda: relaying(system, but=sender), within=10, every=0.2) != sender
+        active = await eventually(lambda: active_relay(system))
+        await system.kill(active)
+        use_api_instance(system, next(name for name in instances(system, "admin-api") if name != active))
+        assert await eventually(lambda: active_relay(system, excluding=active), within=10, every=0.2) != active
         await system.update(system.config_ids[0], interval_minutes=2)
         await system.judge()
-        assert offsets.went_back == []
-        assert await schedules_that_went_back(system) == []
+        assert offsets.moved_back == []
+        assert await schedule_states_out_of_order(system) == []
 
 
-async def test_instances_that_come_and_go_under_load_fail_no_run(of_each: Start) -> None:
+async def test_adding_and_removing_instances_under_load_fails_no_run(start_system: StartSystem) -> None:
     roles = ("scheduler", "collector", "log-writer", "candle-writer", "admin-api")
-    async with of_each({}) as system, watching_offsets(system, *GROUPS) as offsets:
-        added = {role: await add(system, role) for role in roles}
-        await shared_out(system, 6, 6)
-        second = await add(system, "collector")
+    async with start_system({}) as system, watch_offsets(system, *GROUPS) as offsets:
+        added = {role: await add_instance(system, role) for role in roles}
+        await wait_for_partitions(system, 6, 6)
+        second = await add_instance(system, "collector")
         codes = {}
         for role in roles:
-            use_api(system, added["admin-api"])
+            use_api_instance(system, added["admin-api"])
             await system.trigger(system.random.choice(system.config_ids))
-            codes[role] = await remove(system, role)  # the first of each
-        await shared_out(system, 12)
-        codes[second] = await remove(system, second)
+            codes[role] = await remove_instance(system, role)  # the first instance of each role
+        await wait_for_partitions(system, 12)
+        codes[second] = await remove_instance(system, second)
         assert codes == dict.fromkeys(codes, 0)
         evidence = await system.judge()
         assert [run for run in evidence.runs if run.status == "failed"] == []
-        assert offsets.went_back == []
+        assert offsets.moved_back == []
 
 
 @pytest.mark.parametrize("role", ["scheduler", "collector", "log-writer", "candle-writer"])
-async def test_one_that_stood_still_among_several_does_no_harm_when_it_goes_on(of_each: Start, role: str) -> None:
-    async with of_each({role: 2}) as system, watching_offsets(system, *GROUPS) as offsets:
+async def test_a_stalled_instance_does_no_harm_when_it_continues(start_system: StartSystem, role: str) -> None:
+    async with start_system({role: 2}) as system, watch_offsets(system, *GROUPS) as offsets:
         (other,) = set(instances(system, role)) - {role}
         for name in (role, other):
             await eventually(partial(latest_assignment, system, name), within=30, every=0.2)
-        before = len(said(system, other, "assigned"))
-        async with standing_still(system, role):
-            still_until = time.monotonic() + 45
-            while time.monotonic() < still_until:
+        before = len(log_entries(system, other, "assigned"))
+        async with stalled(system, role):
+            stalled_until = time.monotonic() + 45
+            while time.monotonic() < stalled_until:
                 await system.trigger(system.random.choice(system.config_ids))
                 await asyncio.sleep(3)  # the fault is that time passes
-            assert len(said(system, other, "assigned")) > before, f"{other} has not taken over"
+            assert len(log_entries(system, other, "assigned")) > before, f"{other} has not taken over"
         await system.judge()
-        assert offsets.went_back == []
-        assert await schedules_that_went_back(system) == []
+        assert offsets.moved_back == []
+        assert await schedule_states_out_of_order(system) == []
 
 
-def latest_assignment(system: Operated, process: str) -> Any:
-    """The partitions, or their number, that the process was assigned last; None before it was assigned any."""
-    assigned = said(system, process, "assigned")
+def latest_assignment(system: RunningSystem, process: str) -> Any:
+    """The process's last assigned partitions, or their number. None before its first assignment."""
+    assigned = log_entries(system, process, "assigned")
     return assigned[-1]["partitions"] if assigned else None
 
 
-async def test_a_scheduler_that_stood_still_between_a_tick_and_its_state_does_not_bring_the_past_back(
-    of_each: Start,
+async def test_a_scheduler_that_stalled_between_a_tick_and_its_state_publishes_no_old_state(
+    start_system: StartSystem,
 ) -> None:
-    async with of_each({"scheduler": 2}) as system:
-        await system.restart_broken("scheduler", "scheduler.after_ticks=sleep:75@3")
-        await system.deaths("scheduler", 1)
-        await shared_out(system, 0, 12, within=20)
-        await shared_out(system, 6, 6, within=90)
+    async with start_system({"scheduler": 2}) as system:
+        await system.restart_with_failpoints("scheduler", "scheduler.after_ticks=sleep:75@3")
+        await system.wait_for_failpoint("scheduler", 1)
+        await wait_for_partitions(system, 0, 12, within=20)
+        await wait_for_partitions(system, 6, 6, within=90)
         system.arm("scheduler", "")
         await system.judge()
-        assert await schedules_that_went_back(system) == []
+        assert await schedule_states_out_of_order(system) == []

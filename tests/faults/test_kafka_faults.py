@@ -1,4 +1,4 @@
-"""Kafka dies and comes back; the way to it swallows everything, or only the answers, or is slow."""
+"""Kafka dies and restarts; the connection to it loses all data, or only the responses, or is slow."""
 
 import asyncio
 from collections import Counter
@@ -15,12 +15,12 @@ from contracts.runs import RunFinished, RunStarted
 from contracts.ticks import TickDue
 from contracts.topics import CANDLES, CONFIG_CHANGES, RUN_EVENTS, SCHEDULE_STATE, TICKS
 from local_stack.keeper import KeptKafka
+from support.faults.collect_evidence import read_events
 from support.faults.forcing import until_forced
-from support.faults.gather import read_events
-from support.faults.kafka_detour import kafka_detour, with_kafka_of_its_own
-from support.faults.memory import grown, resident
+from support.faults.kafka_detour import kafka_detour, with_own_kafka
+from support.faults.memory_use import growth_mib, resident_bytes
 from support.faults.proxy import Proxy
-from support.faults.system import Operated, operated
+from support.faults.system import RunningSystem, running_system
 from support.whole_system import system_options
 
 pytestmark = [
@@ -31,13 +31,13 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 SEED = 20_261_122
-OURS = ("admin-api", "scheduler", "collector", "log-writer", "candle-writer")
-MOST_GROWTH = 50.0
-"""Mebibytes that a service may grow in half a minute without Kafka. Seen: 12 to 18, of the collector."""
+SERVICES = ("admin-api", "scheduler", "collector", "log-writer", "candle-writer")
+MAX_GROWTH_MIB = 50.0
+"""A service may grow by this much in half a minute without Kafka. Observed: 12 to 18, in the collector."""
 
 
 @pytest.fixture(autouse=True)
-def kafka_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def own_kafka(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
     monkeypatch.setenv("CANDLEKEEP_KAFKA", "real")
 
@@ -45,126 +45,126 @@ def kafka_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def behind_a_proxy(
     kafka: KeptKafka, database_url: str, folder: Path, **settings: str
-) -> AsyncIterator[tuple[Operated, Proxy]]:
-    """All services come to Kafka by the proxy; what judges them comes directly."""
+) -> AsyncIterator[tuple[RunningSystem, Proxy]]:
+    """All services connect to Kafka through the proxy; the checker connects directly."""
     async with kafka_detour() as (proxy, ports):
-        options = with_kafka_of_its_own(system_options(kafka, database_url, folder), ports, settings)
-        async with operated(options, seed=SEED) as system:
+        options = with_own_kafka(system_options(kafka, database_url, folder), ports, settings)
+        async with running_system(options, seed=SEED) as system:
             await system.create(30)
-            await system.recovered(within=60)  # everybody has worked before memory is measured
+            await system.wait_until_recovered(within=60)  # every service has worked before its memory is measured
             yield system, proxy
 
 
-async def test_nothing_is_lost_when_kafka_is_killed_and_away_for_half_a_minute(
+async def test_nothing_is_lost_when_kafka_is_killed_and_down_for_half_a_minute(
     kafka: KeptKafka, database_url: str, tmp_path: Path
 ) -> None:
     async with behind_a_proxy(kafka, database_url, tmp_path) as (system, _):
-        before = resident(system.stack)
+        before = resident_bytes(system.stack)
         await system.kill("kafka")
         await system.operate(seconds=25)
-        await system.revive("kafka")
+        await system.start("kafka")
         await recover(system, before)
 
 
-async def test_nothing_is_lost_when_the_way_to_kafka_is_a_black_hole(
+async def test_nothing_is_lost_when_the_connection_to_kafka_is_a_black_hole(
     kafka: KeptKafka, database_url: str, tmp_path: Path
 ) -> None:
     async with behind_a_proxy(kafka, database_url, tmp_path) as (system, proxy):
-        before = resident(system.stack)
-        proxy.be("black hole")
+        before = resident_bytes(system.stack)
+        proxy.set_mode("black hole")
         await system.operate(seconds=25)
-        proxy.be("reset")
+        proxy.set_mode("reset")
         await asyncio.sleep(2)
-        proxy.be("pass")
+        proxy.set_mode("pass")
         await recover(system, before)
 
 
 @pytest.mark.timeout(600)
-async def test_what_is_sent_again_because_kafka_was_not_heard_has_one_effect(
+async def test_messages_that_are_sent_again_after_lost_responses_have_one_effect(
     kafka: KeptKafka, database_url: str, tmp_path: Path
 ) -> None:
-    impatient = {"KAFKA_REQUEST_TIMEOUT_MS": "3000", "KAFKA_PUBLISH_TIMEOUT_SECONDS": "5"}
-    async with behind_a_proxy(kafka, database_url, tmp_path, **impatient) as (system, proxy):
-        before = resident(system.stack)
+    short_timeouts = {"KAFKA_REQUEST_TIMEOUT_MS": "3000", "KAFKA_PUBLISH_TIMEOUT_SECONDS": "5"}
+    async with behind_a_proxy(kafka, database_url, tmp_path, **short_timeouts) as (system, proxy):
+        before = resident_bytes(system.stack)
 
-        async def unheard() -> bool:
-            proxy.be("swallow answers")
+        async def lose_responses() -> bool:
+            proxy.set_mode("drop responses")
             for config_id in system.config_ids[:5]:
-                await system.trigger(config_id)  # at once: only connections that are open still take messages to Kafka
+                await system.trigger(config_id)  # at once: only open connections still transfer messages to Kafka
             await system.operate(seconds=25)
-            proxy.be("pass")
-            await system.recovered(within=60)
+            proxy.set_mode("pass")
+            await system.wait_until_recovered(within=60)
             twice = await sent_twice(system)
-            print(f"on the wire more than once: {dict(twice)}")
+            print(f"events that Kafka holds more than once: {dict(twice)}")
             return twice.total() > 0
 
-        await until_forced("Kafka holds something twice", unheard, tries=3)
-        assert proxy.swallowed > 0
+        await until_forced("Kafka holds an event twice", lose_responses, tries=3)
+        assert proxy.dropped_bytes > 0
         await recover(system, before)
 
 
 async def test_a_slow_kafka_delays_and_loses_nothing(kafka: KeptKafka, database_url: str, tmp_path: Path) -> None:
     async with behind_a_proxy(kafka, database_url, tmp_path) as (system, proxy):
-        before = resident(system.stack)
-        proxy.be("delay", seconds=0.4)
+        before = resident_bytes(system.stack)
+        proxy.set_mode("delay", seconds=0.4)
         await system.operate(seconds=25)
-        proxy.be("pass")
+        proxy.set_mode("pass")
         await recover(system, before)
 
 
-async def test_services_that_are_stopped_without_kafka_go_in_good_order_and_come_back(
+async def test_services_that_are_stopped_without_kafka_exit_properly_and_start_again(
     kafka: KeptKafka, database_url: str, tmp_path: Path
 ) -> None:
     async with behind_a_proxy(kafka, database_url, tmp_path) as (system, proxy):
-        proxy.be("black hole")
+        proxy.set_mode("black hole")
         await asyncio.sleep(3)
-        codes = await asyncio.gather(*(stop_and_start(system, name) for name in OURS))
-        assert dict(zip(OURS, codes, strict=True)) == dict.fromkeys(OURS, 0)
-        proxy.be("reset")
+        codes = await asyncio.gather(*(stop_and_start(system, name) for name in SERVICES))
+        assert dict(zip(SERVICES, codes, strict=True)) == dict.fromkeys(SERVICES, 0)
+        proxy.set_mode("reset")
         await asyncio.sleep(2)
-        proxy.be("pass")
+        proxy.set_mode("pass")
         await system.judge()
 
 
-async def stop_and_start(system: Operated, name: str) -> int | None:
-    """Returns the exit code. It is not waited for until it is ready: it cannot be."""
-    kept = system.stack.processes[name]
-    child = kept.running.child
-    await kept.stop()
-    await kept.start()
+async def stop_and_start(system: RunningSystem, name: str) -> int | None:
+    """Returns the exit code. Does not wait until the service is ready, because it needs Kafka for that."""
+    keeper = system.stack.processes[name]
+    child = keeper.running.child
+    await keeper.stop()
+    await keeper.start()
     return None if child is None else child.exit_code
 
 
-async def recover(system: Operated, before: dict[str, int]) -> None:
-    growth = grown(before, resident(system.stack))
-    print(f"grown by, in MiB: {growth}")
+async def recover(system: RunningSystem, before: dict[str, int]) -> None:
+    growth = growth_mib(before, resident_bytes(system.stack))
+    print(f"growth_mib by, in MiB: {growth}")
     await system.judge()
     assert await outbox_is_empty(system)
-    assert max(growth.values()) < MOST_GROWTH, growth
+    assert max(growth.values()) < MAX_GROWTH_MIB, growth
 
 
-async def outbox_is_empty(system: Operated) -> bool:
+async def outbox_is_empty(system: RunningSystem) -> bool:
     connection = await asyncpg.connect(system.database_url)
     try:
         waiting = await connection.fetchval("SELECT count(*) FROM outbox")
     finally:
         await connection.close()
-    assert waiting == 0, f"{waiting} changes wait"
+    assert waiting == 0, f"{waiting} changes are not published"
     return True
 
 
-async def sent_twice(system: Operated) -> Counter[str]:
-    """By topic, how many of its events say what another has said."""
+async def sent_twice(system: RunningSystem) -> Counter[str]:
+    """By topic, the number of events that repeat another event."""
     twice: Counter[str] = Counter()
     for topic in (CONFIG_CHANGES, TICKS, SCHEDULE_STATE, RUN_EVENTS, CANDLES):
         seen: Counter[object] = Counter()
         for event in await read_events(system.stack.kafka, system.stack.options.topic_prefix, topic):
-            seen[what_it_says(event)] += 1
+            seen[identity_of(event)] += 1
         twice[topic.name] = sum(count - 1 for count in seen.values())
     return +twice
 
 
-def what_it_says(event: Event) -> object:
+def identity_of(event: Event) -> object:
     if isinstance(event, ConfigChanged):
         return event.config.config_id, event.config.version
     if isinstance(event, TickDue | RunStarted | RunFinished):

@@ -1,4 +1,4 @@
-"""Services killed where it hurts most: between an effect and the note that it was made."""
+"""Services are killed at the critical moments: between an effect and the record of this effect."""
 
 import signal
 from collections.abc import AsyncIterator
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from local_stack.keeper import KeptKafka
-from support.faults.system import Operated, operated
+from support.faults.system import RunningSystem, running_system
 from support.whole_system import system_options
 
 pytestmark = [pytest.mark.faults, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(240)]
@@ -15,8 +15,8 @@ SEED = 20_261_122
 
 
 @pytest.fixture
-async def system(kafka: KeptKafka, database_url: str, tmp_path: Path) -> AsyncIterator[Operated]:
-    async with operated(system_options(kafka, database_url, tmp_path), seed=SEED) as running:
+async def system(kafka: KeptKafka, database_url: str, tmp_path: Path) -> AsyncIterator[RunningSystem]:
+    async with running_system(system_options(kafka, database_url, tmp_path), seed=SEED) as running:
         await running.create(30)
         yield running
 
@@ -36,15 +36,15 @@ async def system(kafka: KeptKafka, database_url: str, tmp_path: Path) -> AsyncIt
         ("admin-api", "admin_api.after_send=kill@1"),
     ],
 )
-async def test_a_service_that_dies_again_and_again_loses_nothing(
-    system: Operated, process: str, failpoint: str
+async def test_a_service_that_dies_repeatedly_loses_nothing(
+    system: RunningSystem, process: str, failpoint: str
 ) -> None:
-    await system.restart_broken(process, failpoint)
+    await system.restart_with_failpoints(process, failpoint)
     await system.update(system.config_ids[0], interval_minutes=2)
     for config_id in system.random.sample(system.config_ids, 5):
         await system.trigger(config_id)
-    await system.deaths(process, 1 if process == "admin-api" else 2)
+    await system.wait_for_failpoint(process, 1 if process == "admin-api" else 2)
     system.arm(process, "")
-    system.send(process, signal.SIGKILL)
+    system.send_signal(process, signal.SIGKILL)
     evidence = await system.judge()
     assert len(evidence.runs) > 30

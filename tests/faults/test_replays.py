@@ -1,4 +1,4 @@
-"""Messages that come again: late, in another order, several times."""
+"""Messages are sent again: late, in another order, several times."""
 
 import asyncio
 from collections import Counter
@@ -10,9 +10,9 @@ import pytest
 from contracts.runs import RunFinished
 from contracts.topics import CANDLES, CONFIG_CHANGES, RUN_EVENTS, SCHEDULE_STATE, TICKS
 from local_stack.keeper import KeptKafka
-from support.faults.gather import read_events
-from support.faults.replaying import caught_up, send_again, tables
-from support.faults.system import Operated, operated
+from support.faults.collect_evidence import read_events
+from support.faults.replay import read_tables, replay_shuffled, wait_until_caught_up
+from support.faults.system import RunningSystem, running_system
 from support.whole_system import system_options
 
 pytestmark = [pytest.mark.faults, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(240)]
@@ -20,28 +20,28 @@ SEED = 20_261_122
 
 
 @pytest.fixture
-async def system(kafka: KeptKafka, database_url: str, tmp_path: Path) -> AsyncIterator[Operated]:
-    async with operated(system_options(kafka, database_url, tmp_path), seed=SEED) as running:
+async def system(kafka: KeptKafka, database_url: str, tmp_path: Path) -> AsyncIterator[RunningSystem]:
+    async with running_system(system_options(kafka, database_url, tmp_path), seed=SEED) as running:
         await running.create(30)
         yield running
 
 
-async def test_everything_again_in_another_order_changes_no_table(system: Operated) -> None:
-    await system.recovered(within=60)
+async def test_all_messages_again_in_another_order_change_no_table(system: RunningSystem) -> None:
+    await system.wait_until_recovered(within=60)
     for config_id in system.config_ids[:10]:
-        await system.trigger(config_id)  # reaches back a page: candles that are fetched twice
+        await system.trigger(config_id)  # collects a whole page, so some candles are fetched twice
     evidence = await system.judge()
     assert sum(run.trigger == "manual" and run.status == "success" for run in evidence.runs) > 5
     await system.stack.processes["collector"].stop()
-    before = await tables(system.database_url)
-    again = [await send_again(system, topic, SEED) for topic in (RUN_EVENTS, CANDLES, SCHEDULE_STATE)]
-    assert min(again) > 30, again
+    before = await read_tables(system.database_url)
+    sent = [await replay_shuffled(system, topic, SEED) for topic in (RUN_EVENTS, CANDLES, SCHEDULE_STATE)]
+    assert min(sent) > 30, sent
 
-    await caught_up(system)
-    assert await tables(system.database_url) == before
+    await wait_until_caught_up(system)
+    assert await read_tables(system.database_url) == before
 
 
-async def test_changes_again_in_another_order_bring_no_older_version_back(system: Operated) -> None:
+async def test_changes_again_in_another_order_restore_no_older_version(system: RunningSystem) -> None:
     for config_id in system.config_ids[:10]:
         await system.update(config_id, interval_minutes=2)
         await system.update(config_id, interval_minutes=1)
@@ -49,15 +49,15 @@ async def test_changes_again_in_another_order_bring_no_older_version_back(system
     await asyncio.sleep(10)  # from here on a tick of a disabled config is a violation
     for attempt in range(3):
         for topic in (CONFIG_CHANGES, SCHEDULE_STATE):
-            assert await send_again(system, topic, SEED + attempt) > 30
+            assert await replay_shuffled(system, topic, SEED + attempt) > 30
     evidence = await system.judge()
     assert sum(not config.enabled for config in evidence.configs.values()) == 10
 
 
-async def test_ticks_again_in_another_order_run_nothing_twice(system: Operated) -> None:
-    await system.recovered(within=60)
+async def test_ticks_again_in_another_order_repeat_no_run(system: RunningSystem) -> None:
+    await system.wait_until_recovered(within=60)
     for attempt in range(2):
-        assert await send_again(system, TICKS, SEED + attempt) > 30
+        assert await replay_shuffled(system, TICKS, SEED + attempt) > 30
     evidence = await system.judge()
     events = await read_events(system.stack.kafka, system.stack.options.topic_prefix, RUN_EVENTS)
     ended = Counter(str(event.run_id) for event in events if isinstance(event, RunFinished))

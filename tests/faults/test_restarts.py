@@ -1,4 +1,4 @@
-"""Services that end in the middle of their work: asked to, or killed while somebody waits for them."""
+"""Services end during their work: they are stopped, or killed while a caller waits for them."""
 
 import asyncio
 import signal
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from local_stack.keeper import KeptKafka
-from support.faults.forcing import run_under_way
+from support.faults.forcing import trigger_until_running
 from support.faults.history import Call
-from support.faults.system import Operated, operated
+from support.faults.system import RunningSystem, running_system
 from support.whole_system import system_options
 
 pytestmark = [pytest.mark.faults, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(400)]
@@ -19,8 +19,8 @@ SERVICES = ("scheduler", "collector", "log-writer", "candle-writer", "admin-api"
 
 
 @pytest.fixture
-async def system(kafka: KeptKafka, database_url: str, tmp_path: Path) -> AsyncIterator[Operated]:
-    async with operated(system_options(kafka, database_url, tmp_path), seed=SEED) as running:
+async def system(kafka: KeptKafka, database_url: str, tmp_path: Path) -> AsyncIterator[RunningSystem]:
+    async with running_system(system_options(kafka, database_url, tmp_path), seed=SEED) as running:
         await running.create(30)
         yield running
 
@@ -32,15 +32,15 @@ async def system(kafka: KeptKafka, database_url: str, tmp_path: Path) -> AsyncIt
         pytest.param(20, marks=pytest.mark.timeout(2400)),
     ],
 )
-async def test_a_rolling_restart_of_everything_fails_no_run_and_every_process_ends_well(
-    system: Operated, rounds: int
+async def test_a_rolling_restart_fails_no_run_and_every_process_exits_with_zero(
+    system: RunningSystem, rounds: int
 ) -> None:
-    await system.mood("latency", latency_ms=1000)  # so that a run is under way when the collector is asked to end
+    await system.mood("latency", latency_ms=1000)  # so that a run is in progress when the collector is stopped
     codes: list[tuple[str, int | None]] = []
     for _ in range(rounds):
         for process in SERVICES:
             config_id = system.random.choice(system.config_ids)
-            await (run_under_way(system, config_id) if process == "collector" else system.trigger(config_id))
+            await (trigger_until_running(system, config_id) if process == "collector" else system.trigger(config_id))
             codes.append((process, await system.restart(process)))
     assert [(process, code) for process, code in codes if code != 0] == []
     await system.mood("ok")
@@ -48,33 +48,33 @@ async def test_a_rolling_restart_of_everything_fails_no_run_and_every_process_en
     assert [run for run in evidence.runs if run.status == "failed"] == []
 
 
-async def test_runs_of_a_collector_killed_while_exchanges_are_slow_are_run_again(system: Operated) -> None:
+async def test_runs_of_a_killed_collector_are_repeated_while_exchanges_are_slow(system: RunningSystem) -> None:
     await system.mood("latency", latency_ms=2500)
     for _ in range(3):
-        await asyncio.sleep(system.random.uniform(3, 6))  # a moment of its choice is the fault
-        await run_under_way(system, system.random.choice(system.config_ids))
-        system.send("collector", signal.SIGKILL)
+        await asyncio.sleep(system.random.uniform(3, 6))  # the seed decides the moment of the fault
+        await trigger_until_running(system, system.random.choice(system.config_ids))
+        system.send_signal("collector", signal.SIGKILL)
         await system.trigger(system.random.choice(system.config_ids))
-        await system.ready("collector")
+        await system.wait_until_ready("collector")
     await system.mood("ok")
     await system.judge()
 
 
-async def test_calls_that_an_api_did_not_live_to_answer_lose_and_invent_nothing(system: Operated) -> None:
-    one, other = system.config_ids[:2]
-    await system.restart_broken("admin-api", "admin_api.after_commit=kill@2")
+async def test_requests_without_a_response_from_a_killed_api_lose_and_invent_no_change(system: RunningSystem) -> None:
+    first, second = system.config_ids[:2]
+    await system.restart_with_failpoints("admin-api", "admin_api.after_commit=kill@2")
     calls: list[Call] = []
     for number in range(3):
-        await system.ready("admin-api")
-        calls.append(await system.update(one, enabled=number % 2 == 1))
+        await system.wait_until_ready("admin-api")
+        calls.append(await system.update(first, enabled=number % 2 == 1))
         calls.append(
-            await (system.trigger(other) if number == 0 else system.update(other, interval_minutes=number + 1))
+            await (system.trigger(second) if number == 0 else system.update(second, interval_minutes=number + 1))
         )
-    await system.ready("admin-api")
+    await system.wait_until_ready("admin-api")
     known = len(system.config_ids)
     await system.create(2)
     assert [call.outcome for call in calls] == ["ok", "unknown"] * 3
-    assert len(system.config_ids) == known + 1, "one creation was answered, the other was not"
+    assert len(system.config_ids) == known + 1, "one creation got a response, the other did not"
     system.arm("admin-api", "")
-    await system.ready("admin-api")
+    await system.wait_until_ready("admin-api")
     await system.judge()

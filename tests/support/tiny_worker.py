@@ -31,6 +31,7 @@ from support.consuming import number_of
 
 
 class TinySettings(WorkerSettings):
+    started: Path | None = Field(default=None, description="Numbers are appended to this file before they are handled.")
     results: Path = Field(description="The file for the numbers of handled ticks, one per line.")
     handle_seconds: float = Field(default=0.0, description="Handling time of each tick.")
     slow_seconds: float | None = Field(default=None, description="Handling time of every hundredth tick.")
@@ -43,6 +44,9 @@ def build(settings: TinySettings) -> Worker:
     metrics = ConsumerMetrics(registry)
 
     async def handle(event: Event, _record: ConsumerRecord) -> None:
+        if settings.started:
+            with settings.started.open("a") as file:
+                file.write(f"{number_of(event)}\n")
         slow = settings.slow_seconds is not None and number_of(event) % 100 == 0
         await asyncio.sleep((slow and settings.slow_seconds) or settings.handle_seconds)
         with settings.results.open("a") as file:

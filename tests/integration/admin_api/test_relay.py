@@ -182,12 +182,12 @@ async def test_a_relay_that_falls_silent_while_its_connection_stands_is_relieved
         async with running(kafka_settings, database_url=proxied) as silent:
             await eventually(lambda: active(silent))
             async with running(kafka_settings) as other, client_of(other) as client:
-                proxy.be("black hole")
+                proxy.set_mode("black hole")
                 await created(client)
                 await eventually(lambda: active(other), within=10)
                 await emptied(other, within=2)
-                proxy.be("reset")
-                proxy.be("pass")
+                proxy.set_mode("reset")
+                proxy.set_mode("pass")
                 await eventually(lambda: not active(silent))
 
 

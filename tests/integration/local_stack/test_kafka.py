@@ -26,8 +26,8 @@ from support.polling import eventually
 
 async def produce(bootstrap: str, topic: str, values: list[bytes]) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
-    await producer.start()
     try:
+        await producer.start()
         for value in values:
             await producer.send_and_wait(topic, value, key=b"key")
     finally:
@@ -110,7 +110,7 @@ async def test_only_clients_of_the_detour_connect_through_the_proxy(tmp_path: Pa
             assert proxy.connections == 0
             await produce(f"{LOOPBACK}:{proxy.listens_on}", "far", [b"around"])
             assert proxy.connections > 1  # the first connection reads the address, the others use it
-            proxy.be("reset")
+            proxy.set_mode("reset")
             with pytest.raises(KafkaConnectionError):
                 await produce(f"{LOOPBACK}:{proxy.listens_on}", "far", [b"cut"])
             assert await consume(kafka.bootstrap, "far", 2) == [b"direct", b"around"]

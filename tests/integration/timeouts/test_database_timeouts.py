@@ -98,7 +98,7 @@ async def test_no_call_to_postgres_outlasts_its_limit_in_a_black_hole(database_u
         ]
         await asyncio.gather(*(each.wait() for each in reached))
 
-        proxy.be("black hole")
+        proxy.set_mode("black hole")
         go_on.set()
         one = STATEMENT_SECONDS + GOODBYE_SECONDS
         await asyncio.gather(

@@ -76,7 +76,7 @@ async def test_no_call_to_kafka_outlasts_its_limit_in_a_black_hole(tmp_path: Pat
         )
         app = AsgiFastStream(broker, logger=None)
 
-        proxy.be("black hole")
+        proxy.set_mode("black hole")
         await asyncio.gather(
             ends("publishing", publisher.publish(TICKS, a_tick()), within=PUBLISH_SECONDS, raises=TROUBLE),
             ends(
@@ -105,12 +105,12 @@ async def test_no_call_to_kafka_outlasts_its_limit_in_a_black_hole(tmp_path: Pat
             ends("closing the dead letters", stack.aclose(), within=CLOSE_SECONDS),
         )
         assert shelf.unreadable == 0
-        proxy.be("reset")
+        proxy.set_mode("reset")
 
 
 async def test_who_waits_for_kafka_can_be_told_to_stop(tmp_path: Path) -> None:
     async with kafka_detour() as (proxy, _):
-        proxy.be("black hole")
+        proxy.set_mode("black hole")
         settings = KafkaSettings(
             kafka_bootstrap_servers=f"{LOOPBACK}:{proxy.listens_on}", kafka_request_timeout_ms=1_000
         )

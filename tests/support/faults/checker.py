@@ -1,25 +1,25 @@
-"""Judges a whole run of the system by its evidence: pure, and blind to how it was broken meanwhile."""
+"""Checks the evidence of a test. The check is a pure function and does not depend on the faults of the test."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from scheduler.grid import to_instant
 from support.faults import request_rules, run_rules
-from support.faults.evidence import Evidence, Letter
+from support.faults.evidence import DeadLetterEntry, Evidence
 from support.faults.history import Call
 from support.faults.violations import Kind, Violation
 
 
 def check(evidence: Evidence) -> list[Violation]:
-    """Everything that should not be so. Empty: the guarantees held."""
+    """Return all violations. If the list is empty, the guarantees held."""
     return [violation for rule in _RULES for violation in rule(evidence)]
 
 
 def _candles(evidence: Evidence) -> Iterator[Violation]:
-    """Within what successful runs say they have read, all that is true is stored; what is stored anywhere is true."""
+    """All true candles in the windows of successful runs are stored, and all stored candles are true."""
     covered: dict[tuple[str, str, str], tuple[int, int]] = {}
     for run in evidence.runs:
-        for series, (first, last) in run.read.items() if run.status == "success" else ():
+        for series, (first, last) in run.collected.items() if run.status == "success" else ():
             known = covered.get(series, (first, last))
             covered[series] = (min(known[0], first), max(known[1], last))
     for series in covered.keys() | evidence.candles.keys():
@@ -46,7 +46,7 @@ def _stale_candles(evidence: Evidence) -> Iterator[Violation]:
 
 
 def _changes(evidence: Evidence) -> Iterator[Violation]:
-    """What was answered well is in the table and has reached the scheduler; what was refused has not happened."""
+    """Accepted changes are in the table and have reached the scheduler. Refused changes have not happened."""
     last: dict[int, Call] = {}
     created: set[str] = set()
     refused: set[str] = set()
@@ -56,53 +56,55 @@ def _changes(evidence: Evidence) -> Iterator[Violation]:
         if call.config_id is not None and call.verb != "trigger" and call.outcome != "failed":
             last[call.config_id] = call
     for config_id, call in last.items():
-        if call.outcome == "ok" and (lost := _not_in_force(evidence, config_id, call)) is not None:
+        if call.outcome == "ok" and (lost := _missing_change(evidence, config_id, call)) is not None:
             yield Violation(Kind.LOST_CHANGE, f"config {config_id}", lost)
     for config_id, config in evidence.configs.items():
         if config.subject in refused - created:
-            yield Violation(Kind.INVENTED_CHANGE, f"config {config_id}", "its creation was refused")
+            yield Violation(Kind.INVENTED_CHANGE, f"config {config_id}", "exists, although its creation was refused")
         if (config.scheduled_version, config.scheduled_active) != (config.version, config.enabled):
             yield Violation(
                 Kind.LOST_CHANGE,
                 f"config {config_id}",
-                f"the scheduler holds {config.scheduled_version}, the table {config.version}",
+                f"the scheduler has version {config.scheduled_version}, the table has {config.version}",
             )
 
 
-def _not_in_force(evidence: Evidence, config_id: int, call: Call) -> str | None:
+def _missing_change(evidence: Evidence, config_id: int, call: Call) -> str | None:
     config = evidence.configs.get(config_id)
     if call.verb == "delete":
-        return None if config is None else "deleted, and still there"
+        return None if config is None else "was deleted, but is still in the table"
     if config is None:
-        return "answered well, and not in the table"
+        return "was accepted, but is not in the table"
     if config.version < (call.version or 0):
-        return f"version {call.version} was answered, the table has {config.version}"
+        return f"the API returned version {call.version}, but the table has {config.version}"
     return None
 
 
-def _letters(evidence: Evidence) -> Iterator[Violation]:
-    """Of one message there may be several: of each consumer that met it, and of each life of it."""
-    found: dict[tuple[str, int, int], list[Letter]] = defaultdict(list)
-    for letter in evidence.letters:
-        found[letter.source_topic, letter.partition, letter.offset].append(letter)
-    for place, letters in found.items():
-        if place not in evidence.poison:
-            yield Violation(Kind.LETTER_UNEXPECTED, str(place), letters[0].error)
-        elif (attempts := max(letter.attempts for letter in letters)) > 5:
-            yield Violation(Kind.LETTER_UNEXPECTED, str(place), f"{attempts} attempts")
-        if place in evidence.poisoned_at:
-            yield from _late_letter(evidence, str(place), evidence.poisoned_at[place], min(each.at for each in letters))
-    for place in evidence.poison - found.keys():
-        yield Violation(Kind.LETTER_MISSING, str(place), "nobody put it aside")
+def _dead_letters(evidence: Evidence) -> Iterator[Violation]:
+    """One message may have several dead letters: one per consumer, and more if a consumer was restarted."""
+    found: dict[tuple[str, int, int], list[DeadLetterEntry]] = defaultdict(list)
+    for entry in evidence.dead_letters:
+        found[entry.source_topic, entry.partition, entry.offset].append(entry)
+    for position, entries in found.items():
+        if position not in evidence.unreadable:
+            yield Violation(Kind.DEAD_LETTER_UNEXPECTED, str(position), entries[0].error)
+        elif (attempts := max(entry.attempts for entry in entries)) > 5:
+            yield Violation(Kind.DEAD_LETTER_UNEXPECTED, str(position), f"{attempts} attempts")
+        if position in evidence.unreadable_sent_at:
+            sent_at, stored_at = evidence.unreadable_sent_at[position], min(entry.at for entry in entries)
+            yield from _late_dead_letter(evidence, str(position), sent_at, stored_at)
+    for position in evidence.unreadable - found.keys():
+        yield Violation(Kind.DEAD_LETTER_MISSING, str(position), "no consumer stored it as a dead letter")
 
 
-def _late_letter(evidence: Evidence, place: str, sent: float, put_aside: float) -> Iterator[Violation]:
-    """In time whatever exchanges do; after any other fault whoever reads the topic may have to come back first."""
-    faults = [fault.at for fault in evidence.history.faults if not fault.what.startswith("mood")]
-    excuse = max((at for at in faults if sent - evidence.rules.heals_within < at < put_aside), default=None)
-    late = put_aside - max(sent, excuse or sent)
-    if late > (evidence.rules.letter_within if excuse is None else evidence.rules.heals_within):
-        yield Violation(Kind.LETTER_LATE, place, f"put aside {put_aside - sent:.1f} s after it was sent")
+def _late_dead_letter(evidence: Evidence, position: str, sent_at: float, stored_at: float) -> Iterator[Violation]:
+    """Faults of exchanges are no excuse. After another fault, the reader of the topic may have to restart first."""
+    faults = [fault.at for fault in evidence.history.faults if not fault.kind.startswith("mood")]
+    excuse = max((at for at in faults if sent_at - evidence.rules.recovery_seconds < at < stored_at), default=None)
+    late = stored_at - max(sent_at, excuse or sent_at)
+    if late > (evidence.rules.dead_letter_within if excuse is None else evidence.rules.recovery_seconds):
+        delay = stored_at - sent_at
+        yield Violation(Kind.DEAD_LETTER_LATE, position, f"stored as a dead letter {delay:.1f} s after it was sent")
 
 
 _RULES: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
@@ -110,7 +112,7 @@ _RULES: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     run_rules.lost_ticks,
     run_rules.duplicates,
     run_rules.early,
-    run_rules.unasked,
+    run_rules.ticks_while_disabled,
     run_rules.stuck,
     run_rules.late,
     run_rules.reordered,
@@ -118,5 +120,5 @@ _RULES: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     _stale_candles,
     request_rules.requests,
     _changes,
-    _letters,
+    _dead_letters,
 )

@@ -1,4 +1,4 @@
-"""A wall clock that lies to some processes, by libfaketime; their monotonic clock goes on as it should."""
+"""A wrong wall clock for some processes, with libfaketime. Their monotonic clock stays correct."""
 
 import os
 import subprocess
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REREAD_SECONDS = 1.0
-"""How long a process may go on with the time that the file said before."""
+"""A process may use the previous offset for this long after a change of the file."""
 
 
 @dataclass(frozen=True)
-class LyingClock:
-    """What processes with this `environment` take for the time follows the file, within a second."""
+class FakeClock:
+    """The clock of all processes with this `environment`. The file contains its offset."""
 
     file: Path
     library: Path
@@ -29,22 +29,22 @@ class LyingClock:
         }
 
     def is_preloaded_in(self, pid: int) -> bool:
-        """Whether the process has loaded the library: a loader that cannot find it only warns."""
+        """Whether the process has loaded the library. A loader that cannot find it only prints a warning."""
         return self.library.name in Path(f"/proc/{pid}/maps").read_text()
 
-    def ahead_by(self) -> float:
-        """Seconds by which the clock of a Python process with this environment is ahead."""
-        told = subprocess.run(
+    def read_offset(self) -> float:
+        """Seconds by which the clock is ahead, measured in a Python process with this environment."""
+        output = subprocess.run(
             [sys.executable, "-c", "import time; print(time.time())"],
             env={**os.environ, **self.environment},
             check=True,
             capture_output=True,
             text=True,
         )
-        return float(told.stdout) - time.time()
+        return float(output.stdout) - time.time()
 
-    def be_ahead(self, seconds: float) -> None:
-        """By so much; 0 is the truth, a negative number is behind."""
+    def set_offset(self, seconds: float) -> None:
+        """Set the clock ahead by this many seconds; 0 is the correct time, a negative number is behind."""
         written = self.file.with_suffix(".new")
         written.write_text(f"{seconds:+.0f}\n")
-        os.replace(written, self.file)  # noqa: PTH105 -- at once: a reader finds the old or the new one
+        os.replace(written, self.file)  # noqa: PTH105 -- atomic: a reader finds the old or the new file

@@ -1,11 +1,12 @@
-"""Whether what was begun comes to an end by itself, and how."""
+"""Checks that an operation ends by itself within a time limit, and how it ends."""
 
 import asyncio
 import time
 from collections.abc import Awaitable
 from typing import Any
 
-_FOR_BEING_MANY = 2.0
+_EXTRA_SECONDS = 2.0
+"""Several operations that run at the same time slow each other down."""
 
 
 async def ends(
@@ -16,13 +17,17 @@ async def ends(
     raises: tuple[type[Exception], ...] = (),
     answers: object = None,
 ) -> None:
-    """Require that it ends within so many seconds: with one of these errors, or well (and with this answer)."""
-    began = time.monotonic()
-    working = asyncio.ensure_future(work)
-    done, _ = await asyncio.wait([working], timeout=within + _FOR_BEING_MANY)
-    assert done, f"{what}: not within {within:g} s"
-    error = working.exception()
-    said = repr(working.result()) if error is None else repr(error)[:60]
-    print(f"{what}: {said} after {time.monotonic() - began:.1f} s of {within:g}")
-    assert isinstance(error, raises) if raises else error is None, f"{what}: {said}"
-    assert answers is None or working.result() == answers
+    """Fail unless the operation ends within `within` seconds.
+
+    If `raises` is given, the operation must end with one of these errors. Otherwise it must succeed, and return
+    `answers` if that is given. `what` names the operation in messages.
+    """
+    started = time.monotonic()
+    task = asyncio.ensure_future(work)
+    done, _ = await asyncio.wait([task], timeout=within + _EXTRA_SECONDS)
+    assert done, f"{what}: has not ended within {within:g} s"
+    error = task.exception()
+    outcome = repr(task.result()) if error is None else repr(error)[:60]
+    print(f"{what}: {outcome} after {time.monotonic() - started:.1f} s of {within:g}")
+    assert isinstance(error, raises) if raises else error is None, f"{what}: {outcome}"
+    assert answers is None or task.result() == answers

@@ -1,6 +1,7 @@
-"""All that a checker judges by: the history, and what tables, topics and the simulated exchanges hold in the end.
+"""The evidence of a test: its history, and the final content of tables, topics and simulated exchanges.
 
-Times are seconds since the epoch, unless a name ends in `_ms`. Nothing here asks anybody: it can be written by hand.
+Times are seconds since the epoch, unless a name ends in `_ms`. The classes hold plain data, so that a test can write
+evidence by hand.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,8 +27,8 @@ class Run:
     finished_at: float | None
     deadline_at: float | None
     error_class: str | None = None
-    read: Mapping[Series, tuple[int, int]] = field(default_factory=dict)
-    """Of a success: first and last open_ms that it collected, by series."""
+    collected: Mapping[Series, tuple[int, int]] = field(default_factory=dict)
+    """The first and last open_ms of the collected candles per series, if the run succeeded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +44,8 @@ class Tick:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored:
-    """A config as the table has it, and as the scheduler said it stands (None: it said nothing)."""
+class StoredConfig:
+    """A config in the table, and the state that the scheduler reported for it (None: it reported none)."""
 
     version: int
     enabled: bool
@@ -55,73 +56,78 @@ class Stored:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What an exchange was asked, and how it answered."""
+    """One request to an exchange, with its response. `status` is None if the exchange sent no response."""
 
     at: float
     exchange: str
     status: int | None
     answered_at: float
     retry_after: float | None = None
-    """Seconds, of a refusal."""
+    """Seconds; only if the exchange refused the request."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Letter:
+class DeadLetterEntry:
+    """A message of the topic `dead-letters`."""
+
     source_topic: str
     partition: int
     offset: int
     error: str = ""
     attempts: int = 1
     at: float = 0.0
-    """When it was put aside."""
+    """When the consumer stored it as a dead letter."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What the system was told, and how patient the checker is."""
+    """The settings of the system that the checker needs, and the tolerances of the checker. Times are in seconds."""
 
     spread_ms: int
-    lost_after: float = 60.0
-    """Deadline plus so much: nothing runs any more."""
-    heard_within: float = 10.0
-    """Seconds from when a scheduler says that it has heard of a change until nothing follows the older version."""
+    stuck_after: float = 60.0
+    """A run that is still running so long after its deadline is stuck."""
+    change_grace: float = 10.0
+    """After a scheduler has reported a change, it may use the older version for this long."""
     on_time_from: float | None = None
-    """Slots from here on are dealt with on time: every fault has ended long ago."""
+    """Slots from this time on must be handled on time, because all faults have ended long before."""
     late_after: float = 10.0
-    """Seconds. Generous, for machines that do other things too; a quiet one needs a tenth of a second."""
-    letter_within: float = 5.0
-    """Seconds in which poison is put aside, whatever exchanges do."""
-    heals_within: float = 60.0
-    """Seconds after a fault in which nobody need be on time."""
-    most_per_second: Mapping[str, int] = field(default_factory=dict)
-    """By exchange."""
-    in_flight: float = 0.1
-    """A request that was on its way when the refusal was answered arrives within so much."""
+    """Generous, because the machine may be busy. On an idle machine a tenth of a second is enough."""
+    dead_letter_within: float = 5.0
+    """An unreadable message must become a dead letter within this time, even if exchanges have faults."""
+    recovery_seconds: float = 60.0
+    """After a fault, delays within this time are allowed."""
+    max_per_second: Mapping[str, int] = field(default_factory=dict)
+    """The maximum number of requests per second, by exchange."""
+    in_flight_seconds: float = 0.1
+    """A request that was sent before the refusal arrived may reach the exchange within this time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
     history: History
     until: float
-    """Slots up to here are judged; whoever collected the evidence waited for their runs."""
+    """Slots up to this time are checked. The test has waited for their runs."""
     collected_at: float
     rules: Rules
     runs: tuple[Run, ...] = ()
     ticks: tuple[Tick, ...] = ()
-    configs: Mapping[int, Stored] = field(default_factory=dict)
+    configs: Mapping[int, StoredConfig] = field(default_factory=dict)
     skipped_slots: Mapping[int, int] = field(default_factory=dict)
-    """By config: slots that the scheduler has said will not get a tick, because the schedule changed."""
-    heard: Mapping[int, Sequence[tuple[float, float]]] | None = None
-    """By config: when a scheduler said which version it holds, infinity for a deleted one. None: it heard at once."""
+    """By config: the number of slots that the scheduler reported as skipped, because the schedule changed."""
+    scheduler_reports: Mapping[int, Sequence[tuple[float, float]]] | None = None
+    """By config: (time, version) of each report of a scheduler; infinity is a deleted config.
+
+    None: schedulers receive every change at once.
+    """
     candles: Mapping[Series, Mapping[int, Candle]] = field(default_factory=dict)
     fetched_at: Mapping[Series, Mapping[int, int]] = field(default_factory=dict)
-    """As stored, in microseconds since the epoch."""
+    """The stored values, in microseconds since the epoch."""
     published: Mapping[Series, Mapping[int, int]] = field(default_factory=dict)
     """The newest `fetched_at` of each candle in the topic, in microseconds since the epoch."""
     truth: Mapping[Series, Mapping[int, Candle]] = field(default_factory=dict)
-    letters: tuple[Letter, ...] = ()
-    poison: frozenset[tuple[str, int, int]] = frozenset()
-    """(topic, partition, offset) of what nobody can read: exactly these belong in the dead letters."""
-    poisoned_at: Mapping[tuple[str, int, int], float] = field(default_factory=dict)
-    """When these were sent, where that is known."""
+    dead_letters: tuple[DeadLetterEntry, ...] = ()
+    unreadable: frozenset[tuple[str, int, int]] = frozenset()
+    """(topic, partition, offset) of unreadable messages. Exactly these must become dead letters."""
+    unreadable_sent_at: Mapping[tuple[str, int, int], float] = field(default_factory=dict)
+    """When these messages were sent, if that is known."""
     requests: tuple[Request, ...] = ()

@@ -1,11 +1,10 @@
-"""Takes away one guard at a time, in a copy of the repository, and sees whether the fault test that is there for it
-notices.
+"""Removes one guard at a time in a copy of the repository, and checks that its fault test then fails.
 
     python -m support.faults.guards [NAME ...]
 
 A guard is a TOML file in `tests/faults/guards` with the fields of `Guard`. It names the package and the definition that
-it edits, not the file and the line, so that it still applies after the code has moved to another module of the package.
-That the same tests pass as long as the guards are there is what `make faults` shows.
+it edits, not the file and the line. So it still applies after the code has moved to another module of the package.
+`make faults` shows that the same tests pass while the guards are present.
 """
 
 import argparse
@@ -30,7 +29,7 @@ REPOSITORY = Path(__file__).parents[3]
 GUARDS = REPOSITORY / "tests" / "faults" / "guards"
 _LIMIT_SECONDS = 500.0
 _TESTS_FAILED = 1
-"""Pytest's exit code. Others say that they could not be run."""
+"""Pytest's exit code for failed tests. Other codes mean that pytest could not run them."""
 _PACKAGES = ("contracts", "runtime", "store", "admin_api", "scheduler", "collector", "log_writer", "candle_writer")
 
 
@@ -47,38 +46,42 @@ class Edit(BaseModel):
 
 
 class Guard(BaseModel):
+    """One guard: how to remove it, and the test that must then fail."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     guard: str
-    """What is taken away."""
+    """The guarantee of this guard, in words."""
     test: str
-    """Which test must fail."""
-    sees: str
-    """A regular expression for the reason that pytest gives."""
+    """The pytest id of the test that must fail without the guard."""
+    fails_with: str
+    """A regular expression that pytest's reason for the failure must match."""
     edits: tuple[Edit, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
+    """Whether the test noticed that the guard was missing, and why."""
+
     noticed: bool
     why: str
 
 
-class BadGuard(Exception):  # noqa: N818 -- it names what was found
-    """A guard's file does not say what it should, or does not fit the code any more."""
+class BadGuard(Exception):  # noqa: N818 -- the name describes the file
+    """The file of a guard is invalid, or no longer fits the code."""
 
 
 def read_guard(file: Path) -> Guard:
-    """Raises `BadGuard`."""
+    """Read a guard's file. Raises `BadGuard` if it is invalid."""
     try:
         return Guard.model_validate({"name": file.stem} | tomllib.loads(file.read_text()))
     except (tomllib.TOMLDecodeError, ValidationError) as error:
         raise BadGuard(f"{file.name}: {error}") from error
 
 
-def edited(guard: Guard, repository: Path) -> dict[Path, str]:
-    """The files without the guard, by path. Raises `BadGuard` unless each edit applies exactly once."""
+def edit_files(guard: Guard, repository: Path) -> dict[Path, str]:
+    """Return the new text of each edited file, by path. Raises `BadGuard` unless each edit applies exactly once."""
     texts: dict[Path, str] = {}
     for edit in guard.edits:
         places = []
@@ -88,14 +91,14 @@ def edited(guard: Guard, repository: Path) -> dict[Path, str]:
                 places += [(file, text, begin + at) for at in _all_in(text[begin:end], edit.find)]
         if len(places) != 1:
             where = f"`{edit.definition}` of the package {edit.package}"
-            raise BadGuard(f"{guard.name}: {where} must hold this once, not {len(places)} times: {edit.find}")
+            raise BadGuard(f"{guard.name}: {where} must contain this text once, not {len(places)} times: {edit.find}")
         ((file, text, at),) = places
         texts[file] = text[:at] + edit.replace + text[at + len(edit.find) :]
     return texts
 
 
 def _definitions(text: str, qualified_name: str) -> Iterator[tuple[int, int]]:
-    """Where the text defines this name: from which character to which."""
+    """The first and last character of each definition of this name in the text."""
     if qualified_name.rpartition(".")[2] not in text:
         return
     begins = [0, *(newline.end() for newline in re.finditer("\n", text)), len(text)]
@@ -123,11 +126,11 @@ def _all_in(text: str, snippet: str) -> list[int]:
 
 
 @contextmanager
-def copied(repository: Path) -> Iterator[Path]:
-    """What git knows of or would add, as it is in the working tree; downloads are shared."""
+def copy_repository(repository: Path) -> Iterator[Path]:
+    """A temporary copy of the working tree: all files that git tracks or would add. Downloads are shared."""
     folder = Path(tempfile.mkdtemp(prefix="candlekeep-guard-"))
     try:
-        folder.chmod(0o755)  # Postgres may run as somebody else
+        folder.chmod(0o755)  # Postgres may run as another user
         listed = _run(["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"], repository).stdout
         for name in filter(None, listed.split("\0")):
             if (repository / name).is_file():
@@ -140,36 +143,38 @@ def copied(repository: Path) -> Iterator[Path]:
 
 
 def environment_of(copy: Path) -> dict[str, str]:
-    """In which the copy's code is imported, and not the installed one."""
+    """Environment variables with which Python imports the copy's code instead of the installed code."""
     sources = sorted(str(path) for path in copy.glob("*/*/src"))
     return {**os.environ, "PYTHONPATH": os.pathsep.join([*sources, str(copy / "tests")])}
 
 
-def take_away(guard: Guard, copy: Path) -> None:
-    """Raises `BadGuard` if the guard does not fit, or if something else than the copy would be tested."""
-    for file, text in edited(guard, copy).items():
+def remove_guard(guard: Guard, copy: Path) -> None:
+    """Edit the copy. Raises `BadGuard` if the guard does not fit, or if Python would not import the copy."""
+    for file, text in edit_files(guard, copy).items():
         file.write_text(text)
     where = "; ".join(f"import {name}; print({name}.__file__)" for name in _PACKAGES)
     files = _run([sys.executable, "-c", where], copy, environment_of(copy)).stdout.split()
     if len(files) != len(_PACKAGES) or not all(Path(file).is_relative_to(copy) for file in files):
-        raise BadGuard(f"the copy in {copy} is not what would be imported: {files}")
+        raise BadGuard(f"Python would not import the copy in {copy}, but: {files}")
 
 
 def judge(guard: Guard, exit_code: int | None, output: str) -> Verdict:
     if exit_code is None:
-        return Verdict(noticed=False, why=f"not within {_LIMIT_SECONDS:.0f} s")
+        return Verdict(noticed=False, why=f"the test did not end within {_LIMIT_SECONDS:.0f} s")
     if exit_code != _TESTS_FAILED:
-        return Verdict(noticed=False, why="the test passed" if exit_code == 0 else f"pytest ended with {exit_code}")
+        return Verdict(
+            noticed=False, why="the test passed" if exit_code == 0 else f"pytest ended with exit code {exit_code}"
+        )
     reasons = "\n".join(line for line in output.splitlines() if line.startswith("E  "))
-    seen = re.search(guard.sees, reasons)
-    if seen is None:
+    match = re.search(guard.fails_with, reasons)
+    if match is None:
         return Verdict(noticed=False, why=f"the test failed for another reason: {reasons[-200:]}")
-    return Verdict(noticed=True, why=seen.group(0))
+    return Verdict(noticed=True, why=match.group(0))
 
 
 async def check(guard: Guard, log: Path) -> Verdict:
-    with copied(REPOSITORY) as copy:
-        take_away(guard, copy)
+    with copy_repository(REPOSITORY) as copy:
+        remove_guard(guard, copy)
         arguments = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", guard.test]
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
@@ -192,22 +197,24 @@ def _run(
 
 
 async def main() -> int:
-    parser = argparse.ArgumentParser(prog="guards", description="Does a fault test notice when a guard is gone?")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="only these; all by default")
-    parser.add_argument("--logs", type=Path, default=Path(tempfile.gettempdir()), help="where pytest's output goes")
+    parser = argparse.ArgumentParser(
+        prog="guards", description="Checks that a fault test fails when a guard is removed."
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="guards to check; all by default")
+    parser.add_argument("--logs", type=Path, default=Path(tempfile.gettempdir()), help="folder for pytest's output")
     arguments = parser.parse_args()
     guards = [read_guard(file) for file in sorted(GUARDS.glob("*.toml"))]
     if unknown := set(arguments.names) - {guard.name for guard in guards}:
-        parser.error(f"no such guard: {', '.join(sorted(unknown))}; there are {', '.join(g.name for g in guards)}")
+        parser.error(f"unknown guard: {', '.join(sorted(unknown))}; known guards: {', '.join(g.name for g in guards)}")
     unnoticed = 0
     for guard in guards:
         if arguments.names and guard.name not in arguments.names:
             continue
-        began, log = time.monotonic(), arguments.logs / f"guard-{guard.name}.log"
+        started, log = time.monotonic(), arguments.logs / f"guard-{guard.name}.log"
         verdict = await check(guard, log)
         unnoticed += not verdict.noticed
         word = "noticed" if verdict.noticed else "NOT NOTICED"
-        print(f"{guard.name}: {word} after {time.monotonic() - began:.0f} s: {verdict.why} ({log})", flush=True)
+        print(f"{guard.name}: {word} after {time.monotonic() - started:.0f} s: {verdict.why} ({log})", flush=True)
     return 1 if unnoticed else 0
 
 

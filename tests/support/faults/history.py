@@ -1,7 +1,7 @@
-"""What happened, as those saw it who made it happen: calls of operators, faults, and what the run log said meanwhile.
+"""The history of a test: the operator's calls, the faults, and the changes of the run log.
 
-A call's outcome is `ok` (answered well), `failed` (refused: nothing was changed) or `unknown` (no answer: it may have
-happened). A checker accepts both possibilities of an unknown one.
+A call's outcome is `ok` (accepted), `failed` (refused, nothing was changed) or `unknown` (no response: the change may
+have happened). The checker accepts both possibilities of an unknown outcome.
 """
 
 import json
@@ -23,50 +23,56 @@ class Call:
     verb: Verb
     outcome: Outcome
     config_id: int | None = None
-    """None where a creation was not answered."""
+    """None if a creation got no response."""
     subject: str = ""
-    """exchange|symbol, by which an unanswered creation can be found."""
+    """exchange|symbol of a creation. It identifies a creation that got no response."""
     version: int | None = None
     since: float | None = None
-    """When this version began, as the API says."""
+    """When this version began, according to the API."""
     interval_minutes: int | None = None
     enabled: bool | None = None
     run_id: str | None = None
-    """Of a trigger that was answered."""
+    """Only for a trigger that got a response."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
+    """A fault that the test caused."""
+
     at: float
-    what: str
+    kind: str
     target: str
     until: float | None = None
-    """When it ends; None: at once, or nobody knows."""
+    """When it ends. None: it has no duration, or its end is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
-    """A run's row changed: what an onlooker of the table saw."""
+class StatusChange:
+    """A run's row has changed. The test polls the table."""
 
     at: float
     run_id: str
     status: str
     presumed: bool = False
-    """The ending was the sweep's guess, which a real one may replace."""
+    """The lost-run check closed the run. A real end may replace this status."""
 
 
-Entry = Call | Fault | Seen
-_KINDS: dict[str, type[Call] | type[Fault] | type[Seen]] = {"call": Call, "fault": Fault, "seen": Seen}
+Entry = Call | Fault | StatusChange
+_KINDS: dict[str, type[Call] | type[Fault] | type[StatusChange]] = {
+    "call": Call,
+    "fault": Fault,
+    "status_change": StatusChange,
+}
 
 
 @dataclass
 class History:
-    """Entries in the order in which they were noted; with a `file` each is in it, as JSON, before `note` returns."""
+    """Entries in order of time. If a `file` is given, `record` appends each entry to it as a line of JSON."""
 
     file: Path | None = None
     entries: list[Entry] = field(default_factory=list)
 
-    def note(self, entry: Entry) -> None:
+    def record(self, entry: Entry) -> None:
         self.entries.append(entry)
         if self.file is not None:
             with self.file.open("a") as lines:
@@ -81,8 +87,8 @@ class History:
         return [entry for entry in self.entries if isinstance(entry, Fault)]
 
     @property
-    def seen(self) -> list[Seen]:
-        return [entry for entry in self.entries if isinstance(entry, Seen)]
+    def status_changes(self) -> list[StatusChange]:
+        return [entry for entry in self.entries if isinstance(entry, StatusChange)]
 
     @classmethod
     def read(cls, file: Path) -> "History":
@@ -94,11 +100,11 @@ def now() -> float:
 
 
 def _line(entry: Entry) -> str:
-    kind = next(name for name, each in _KINDS.items() if isinstance(entry, each))
-    return json.dumps({"kind": kind} | asdict(entry)) + "\n"
+    type_name = next(name for name, each in _KINDS.items() if isinstance(entry, each))
+    return json.dumps({"type": type_name} | asdict(entry)) + "\n"
 
 
 def _entries(file: Path) -> Iterator[Entry]:
     for line in file.read_text().splitlines():
         values: dict[str, Any] = json.loads(line)
-        yield _KINDS[values.pop("kind")](**values)
+        yield _KINDS[values.pop("type")](**values)

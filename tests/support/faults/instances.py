@@ -1,4 +1,4 @@
-"""Several instances of a role: who does what, more of them, fewer of them, and one that stands still."""
+"""Several instances of a role: add, remove and stall them, and read which work each one has."""
 
 import asyncio
 import contextlib
@@ -15,51 +15,51 @@ from aiokafka.errors import KafkaError
 
 from contracts.schedule import JobScheduled
 from contracts.topics import SCHEDULE_STATE
-from support.faults.gather import read_events
-from support.faults.system import Operated
+from support.faults.collect_evidence import read_events
+from support.faults.system import RunningSystem
 from support.polling import eventually
 
-SEVERAL = {"admin-api": 2, "scheduler": 3, "collector": 3, "log-writer": 2, "candle-writer": 2}
-"""Of everything; three of those whose partitions go from one to the other."""
+INSTANCE_COUNTS = {"admin-api": 2, "scheduler": 3, "collector": 3, "log-writer": 2, "candle-writer": 2}
+"""Several of every service; three of those that exchange partitions with each other."""
 
 _RELAY = "candlekeep_relay_active"
 _PARTITIONS = "candlekeep_scheduler_partitions_live"
 
 
-def instances(system: Operated, role: str) -> list[str]:
+def instances(system: RunningSystem, role: str) -> list[str]:
     return [service.name for service in system.stack.services.values() if service.role.name == role]
 
 
-def use_api(system: Operated, process: str) -> None:
-    """The operator asks this instance from here on."""
+def use_api_instance(system: RunningSystem, process: str) -> None:
+    """Send the operator's further requests to this instance."""
     url = system.api.base_url
     system.api.base_url = url.copy_with(port=system.stack.services[process].port)
 
 
-async def add(system: Operated, role: str) -> str:
+async def add_instance(system: RunningSystem, role: str) -> str:
     name = await system.stack.add(role)
-    system.fault("added", name)
+    system.record_fault("added", name)
     return name
 
 
-async def remove(system: Operated, process: str) -> int | None:
-    """Stop it well. Returns its exit code."""
-    system.fault("removed", process)
+async def remove_instance(system: RunningSystem, process: str) -> int | None:
+    """Stop it with SIGTERM. Returns its exit code."""
+    system.record_fault("removed", process)
     return await system.stack.remove(process)
 
 
 @asynccontextmanager
-async def standing_still(system: Operated, process: str) -> AsyncIterator[None]:
-    """It does nothing at all, and its connections stay open: as a machine that is starved, or paused by its host."""
-    system.send(process, signal.SIGSTOP)
+async def stalled(system: RunningSystem, process: str) -> AsyncIterator[None]:
+    """Stall the process until the block ends. Its connections stay open, as on a virtual machine that is paused."""
+    system.send_signal(process, signal.SIGSTOP)
     try:
         yield
     finally:
-        system.send(process, signal.SIGCONT)
+        system.send_signal(process, signal.SIGCONT)
 
 
-async def measured(system: Operated, process: str, metric: str) -> float | None:
-    """None when it does not answer, or does not have that metric."""
+async def read_metric(system: RunningSystem, process: str, metric: str) -> float | None:
+    """The metric's value. None if the process does not respond, or does not have that metric."""
     with contextlib.suppress(httpx.HTTPError):
         async with httpx.AsyncClient(base_url=system.stack.services[process].url, timeout=1) as http:
             lines = (await http.get("/metrics")).text.splitlines()
@@ -67,74 +67,75 @@ async def measured(system: Operated, process: str, metric: str) -> float | None:
     return None
 
 
-async def relaying(system: Operated, *, but: str = "") -> str:
-    """The one instance whose relay sends; an AssertionError while it is none, or more than one."""
-    names = [name for name in instances(system, "admin-api") if name != but]
-    active = [name for name in names if await measured(system, name, _RELAY) == 1]
-    assert len(active) == 1, f"these relays send: {active}"
+async def active_relay(system: RunningSystem, *, excluding: str = "") -> str:
+    """The one instance whose relay is active. Raises AssertionError if there is none, or more than one."""
+    names = [name for name in instances(system, "admin-api") if name != excluding]
+    active = [name for name in names if await read_metric(system, name, _RELAY) == 1]
+    assert len(active) == 1, f"active relays: {active}"
     return active[0]
 
 
-async def shares(system: Operated) -> dict[str, int]:
-    """Partitions that each scheduler ticks for; who does not answer has none."""
+async def live_partitions(system: RunningSystem) -> dict[str, int]:
+    """The number of live partitions per scheduler; 0 if the scheduler does not respond."""
     names = instances(system, "scheduler")
-    return {name: int(await measured(system, name, _PARTITIONS) or 0) for name in names}
+    return {name: int(await read_metric(system, name, _PARTITIONS) or 0) for name in names}
 
 
-async def shared_out(system: Operated, *expected: int, within: float = 30.0) -> dict[str, int]:
-    """Wait until the schedulers hold so many partitions each."""
+async def wait_for_partitions(system: RunningSystem, *expected: int, within: float = 30.0) -> dict[str, int]:
+    """Wait until the schedulers have these numbers of live partitions, in any order."""
 
-    async def fair() -> dict[str, int]:
-        found = await shares(system)
+    async def distributed() -> dict[str, int]:
+        found = await live_partitions(system)
         assert sorted(found.values()) == sorted(expected), f"live partitions: {found}"
         return found
 
-    return await eventually(fair, within=within, every=0.2)
+    return await eventually(distributed, within=within, every=0.2)
 
 
 @dataclass
 class Offsets:
-    """What consumer groups have committed, and where a commit went back."""
+    """The committed offsets of consumer groups, and every commit that moved an offset back."""
 
     committed: dict[tuple[str, str, int], int] = field(default_factory=dict)
     """By group, topic and partition."""
-    went_back: list[str] = field(default_factory=list)
+    moved_back: list[str] = field(default_factory=list)
 
-    def see(self, group: str, topic: str, partition: int, offset: int) -> None:
-        place = (group, topic, partition)
-        if offset < (before := self.committed.get(place, 0)):
-            self.went_back.append(f"{group}: {topic}/{partition} from {before} to {offset}")
-        self.committed[place] = offset
+    def record(self, group: str, topic: str, partition: int, offset: int) -> None:
+        key = (group, topic, partition)
+        if offset < (before := self.committed.get(key, 0)):
+            self.moved_back.append(f"{group}: {topic}/{partition} from {before} to {offset}")
+        self.committed[key] = offset
 
 
 @asynccontextmanager
-async def watching_offsets(system: Operated, *groups: str) -> AsyncIterator[Offsets]:
-    """Look at the groups' commits twice a second until the block ends."""
+async def watch_offsets(system: RunningSystem, *groups: str) -> AsyncIterator[Offsets]:
+    """Poll the groups' commits twice a second until the block ends."""
     offsets, prefix = Offsets(), system.stack.options.topic_prefix
     admin = AIOKafkaAdminClient(bootstrap_servers=system.stack.kafka)
     await admin.start()
 
-    async def look() -> None:
+    async def poll() -> None:
         while True:
             for group in groups:
                 with contextlib.suppress(KafkaError):
                     found = await admin.list_consumer_group_offsets(f"{prefix}{group}")
                     for place, known in found.items():
-                        offsets.see(group, place.topic, place.partition, known.offset)
+                        offsets.record(group, place.topic, place.partition, known.offset)
             await asyncio.sleep(0.5)
 
-    looking = asyncio.create_task(look())
+    polling = asyncio.create_task(poll())
     try:
         yield offsets
     finally:
-        looking.cancel()
-        await asyncio.wait([looking])
+        polling.cancel()
+        await asyncio.wait([polling])
         await admin.close()
 
 
-async def schedules_that_went_back(system: Operated) -> list[str]:
-    """Configs whose state in the log has a slot before one that was said earlier: a scheduler spoke that had been
-    replaced.
+async def schedule_states_out_of_order(system: RunningSystem) -> list[str]:
+    """Configs with a state whose slot is before the slot of an earlier state.
+
+    Only a scheduler that has been replaced can publish such a state.
     """
     slots: dict[int, list[JobScheduled]] = defaultdict(list)
     for event in await read_events(system.stack.kafka, system.stack.options.topic_prefix, SCHEDULE_STATE):

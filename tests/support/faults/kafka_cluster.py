@@ -1,4 +1,4 @@
-"""Three real brokers: partitions and groups have leaders, and those can move."""
+"""A cluster of three real brokers, so that leaders of partitions and coordinators of groups can move."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ BROKERS = 3
 
 @dataclass
 class KafkaCluster:
-    """Brokers by number, from 1. The first one is the only controller, so it is not to be ended."""
+    """Brokers by number, from 1. The first one is the only controller, so a test must not stop it."""
 
     folder: Path
     ports: dict[int, KafkaPorts]
@@ -42,15 +42,15 @@ class KafkaCluster:
         await child.wait()
 
     async def stop(self, number: int) -> None:
-        """In good order: it hands its leaderships over first."""
+        """Stop the broker with SIGTERM. It hands its leaderships over first."""
         await self.running.pop(number).stop()
 
-    async def all_in_sync(self, within: float) -> None:
-        """Wait until every partition is held by every broker."""
+    async def wait_until_in_sync(self, within: float) -> None:
+        """Wait until every broker is an in-sync replica of every partition."""
         admin = AIOKafkaAdminClient(bootstrap_servers=f"{LOOPBACK}:{self.ports[1].broker}")
         await admin.start()
 
-        async def complete() -> bool:
+        async def in_sync() -> bool:
             topics = await admin.describe_topics()
             behind = [
                 f"{topic['topic']}-{partition['partition']}"
@@ -58,24 +58,24 @@ class KafkaCluster:
                 for partition in topic["partitions"]
                 if len(partition["isr"]) < BROKERS
             ]
-            assert not behind, f"{len(behind)} partitions are not held by all: {behind[:5]}"
+            assert not behind, f"{len(behind)} partitions are not in sync on all brokers: {behind[:5]}"
             return True
 
         try:
-            await eventually(complete, within=within, every=0.5)
+            await eventually(in_sync, within=within, every=0.5)
         finally:
             await admin.close()
 
 
 @asynccontextmanager
 async def three_brokers(folder: Path) -> AsyncIterator[KafkaCluster]:
-    """Running, and stopped afterwards. Raises `NoRealKafka` where there is no Java."""
+    """A running cluster, which is stopped afterwards. Raises `NoRealKafka` if there is no Java."""
     cluster = KafkaCluster(folder, {number: KafkaPorts(free_port(), free_port()) for number in range(1, BROKERS + 1)})
     try:
         await cluster.start(1)
         await asyncio.gather(*(cluster.start(number) for number in range(2, BROKERS + 1)))
         yield cluster
     finally:
-        for number in sorted(cluster.running, reverse=True):  # the controller last: the others say goodbye to it
+        for number in sorted(cluster.running, reverse=True):  # the controller last: the others deregister with it
             cluster.running[number].child.kill()
             await cluster.running[number].child.wait()

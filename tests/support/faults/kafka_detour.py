@@ -1,4 +1,4 @@
-"""A proxy for a Kafka of a test's own: what comes by it stays on it, what comes directly does not notice it."""
+"""A proxy before the Kafka of one test. Clients that connect through the proxy stay on it; others do not use it."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -13,21 +13,19 @@ from support.faults.proxy import Proxy, proxying
 
 @asynccontextmanager
 async def kafka_detour() -> AsyncIterator[tuple[Proxy, KafkaPorts]]:
-    """A proxy, and the ports with which a real Kafka is to be started behind it."""
+    """A proxy, and the ports with which to start a real Kafka behind it."""
     behind = free_port()
     async with proxying(LOOPBACK, behind) as proxy:
         yield proxy, KafkaPorts(free_port(), free_port(), Detour(behind, proxy.listens_on))
 
 
-def with_kafka_of_its_own(
-    options: StackOptions, ports: KafkaPorts, settings: Mapping[str, str] | None = None
-) -> StackOptions:
-    """The same stack on a real Kafka that nobody else uses; all its services come by the detour."""
+def with_own_kafka(options: StackOptions, ports: KafkaPorts, settings: Mapping[str, str] | None = None) -> StackOptions:
+    """Return the same options with a real Kafka that no other test uses. All services use its detour."""
     detour = {"KAFKA_BOOTSTRAP_SERVERS": f"{LOOPBACK}:{ports.detour.advertised}"} if ports.detour else {}
-    everybody = {**options.overrides.get("*", {}), **detour, **(settings or {})}
+    every_service = {**options.overrides.get("*", {}), **detour, **(settings or {})}
     return replace(
         options,
         kafka=None,
         ports=replace(Ports.free(), kafka=ports),
-        overrides={**options.overrides, "*": everybody},
+        overrides={**options.overrides, "*": every_service},
     )

@@ -1,4 +1,4 @@
-"""A TCP proxy that can be told, while connections are open, to be slow, deaf, rude or nearly stuck."""
+"""A TCP proxy whose behaviour a test can change while connections are open: delays, lost data, resets."""
 
 import asyncio
 import contextlib
@@ -9,17 +9,21 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-Mode = Literal["pass", "delay", "black hole", "swallow answers", "reset", "trickle"]
+Mode = Literal["pass", "delay", "black hole", "drop responses", "reset", "trickle"]
 _RESET = struct.pack("ii", 1, 0)
 _TRICKLE_BYTES = 16
 
 
 @dataclass
 class Proxy:
-    """`pass`; `delay`: every piece waits `seconds`; `black hole`: connections open and nothing passes, either way,
-    until the mode ends; `swallow answers`: what clients say passes, what they are answered is lost, and a connection
-    that lost something is cut when the mode ends; `reset`: connections, old and new, are cut by RST; `trickle`: 16
-    bytes, then `seconds` of nothing.
+    """The proxy of one server. Its modes:
+
+    - `pass`: all data passes at once.
+    - `delay`: each piece of data waits `seconds`.
+    - `black hole`: connections open, but no data passes in either direction until the mode ends.
+    - `drop responses`: requests pass, responses are lost. When the mode ends, connections that lost data are reset.
+    - `reset`: existing and new connections are reset (RST).
+    - `trickle`: 16 bytes pass, then none for `seconds`.
     """
 
     host: str
@@ -28,21 +32,21 @@ class Proxy:
     seconds: float = 0.1
     mode: Mode = "pass"
     connections: int = 0
-    """Accepted so far."""
-    swallowed: int = 0
-    """Bytes of answers, so far."""
-    _torn: set[asyncio.StreamWriter] = field(default_factory=set)
+    """Number of connections accepted so far."""
+    dropped_bytes: int = 0
+    """Bytes of lost responses so far."""
+    _incomplete: set[asyncio.StreamWriter] = field(default_factory=set)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def be(self, mode: Mode, seconds: float = 0.1) -> None:
+    def set_mode(self, mode: Mode, seconds: float = 0.1) -> None:
         self.mode, self.seconds = mode, seconds
         self._changed.set()
         self._changed = asyncio.Event()
-        if mode != "swallow answers":
-            for writer in self._writers if mode == "reset" else self._torn:
-                _cut(writer)
-            self._torn.clear()
+        if mode != "drop responses":
+            for writer in self._writers if mode == "reset" else self._incomplete:
+                _reset(writer)
+            self._incomplete.clear()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -53,36 +57,38 @@ class Proxy:
         writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._while("black hole")
+        await self._wait_while("black hole")
         if self.mode == "reset":
-            _cut(writer)
+            _reset(writer)
             return
-        far_reader, far_writer = await asyncio.open_connection(self.host, self.port)
-        self._writers.add(far_writer)
-        ways = [
-            asyncio.create_task(self._pump(reader, far_writer)),
-            asyncio.create_task(self._pump(far_reader, writer, answers=True)),
+        server_reader, server_writer = await asyncio.open_connection(self.host, self.port)
+        self._writers.add(server_writer)
+        directions = [
+            asyncio.create_task(self._pump(reader, server_writer)),
+            asyncio.create_task(self._pump(server_reader, writer, responses=True)),
         ]
         try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for way in ways:
-                way.cancel()
-            self._writers.discard(far_writer)
-            self._torn.discard(writer)
-            far_writer.close()
+            for direction in directions:
+                direction.cancel()
+            self._writers.discard(server_writer)
+            self._incomplete.discard(writer)
+            server_writer.close()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool = False) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, responses: bool = False
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65_536):
-                await self._while("black hole")
-                if answers and self.mode == "swallow answers":
-                    self._torn.add(writer)
-                    self.swallowed += len(data)
+                await self._wait_while("black hole")
+                if responses and self.mode == "drop responses":
+                    self._incomplete.add(writer)
+                    self.dropped_bytes += len(data)
                 else:
-                    await self._pass_on(data, writer)
+                    await self._forward(data, writer)
 
-    async def _pass_on(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, data: bytes, writer: asyncio.StreamWriter) -> None:
         if self.mode == "delay":
             await asyncio.sleep(self.seconds)
         while self.mode == "trickle" and data:
@@ -92,7 +98,7 @@ class Proxy:
         writer.write(data)
         await writer.drain()
 
-    async def _while(self, mode: Mode) -> None:
+    async def _wait_while(self, mode: Mode) -> None:
         while self.mode == mode:
             await self._changed.wait()
 
@@ -107,11 +113,11 @@ async def proxying(host: str, port: int) -> AsyncIterator[Proxy]:
         yield proxy
     finally:
         server.close()
-        proxy.be("reset")
+        proxy.set_mode("reset")
 
 
-def _cut(writer: asyncio.StreamWriter) -> None:
-    """Close without a goodbye: lingering for no time makes the kernel send RST."""
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Close with RST instead of FIN: with a linger time of zero the kernel sends RST."""
     if (sock := writer.get_extra_info("socket")) is not None:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

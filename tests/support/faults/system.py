@@ -1,4 +1,4 @@
-"""A whole system that is being operated, watched and broken; in the end its evidence is judged."""
+"""A whole running system: operate it, break it, and check its evidence at the end."""
 
 import asyncio
 import contextlib
@@ -18,9 +18,9 @@ from local_stack.errors import StackError
 from local_stack.readiness import is_ready
 from local_stack.stack import Stack, StackOptions, running_stack
 from support.faults.checker import check
+from support.faults.collect_evidence import collect_evidence, collect_schedule_evidence
 from support.faults.evidence import Evidence, Rules
-from support.faults.gather import gather, gather_schedule
-from support.faults.history import Call, Fault, History, Outcome, Seen, Verb, now
+from support.faults.history import Call, Fault, History, Outcome, StatusChange, Verb, now
 from support.faults.run_rules import lost_slots
 from support.faults.violations import Violation
 from support.polling import eventually
@@ -37,31 +37,31 @@ _SETTINGS = {
 _ASSETS = ("BTC", "ETH", "SOL", "XRP", "DOGE", "ADA", "AVAX", "LINK")
 _QUOTES = {"binance": "USDT", "bybit": "USDT", "coinbase": "USD", "kraken": "USD", "okx": "USDT"}
 MARKETS = tuple((exchange, f"{asset}/{quote}") for asset in _ASSETS for exchange, quote in _QUOTES.items())
-_RULES = Rules(spread_ms=300_000, lost_after=15.0, in_flight=0.5)
+_RULES = Rules(spread_ms=300_000, stuck_after=15.0, in_flight_seconds=0.5)
 
 
 @dataclass
-class Operated:
-    """The system, its history and the hands that break it."""
+class RunningSystem:
+    """A running system with its history, and methods that operate, break and check it."""
 
     stack: Stack
     api: httpx.AsyncClient
     database_url: str
-    """The tables' own address, past any proxy."""
+    """The address of the database without a proxy."""
     history: History
     random: random.Random
     overrides: dict[str, dict[str, str]]
-    poison: set[tuple[str, int, int]] = field(default_factory=set)
-    poisoned_at: dict[tuple[str, int, int], float] = field(default_factory=dict)
+    unreadable: set[tuple[str, int, int]] = field(default_factory=set)
+    unreadable_sent_at: dict[tuple[str, int, int], float] = field(default_factory=dict)
     rules: Rules = _RULES
-    retrier: dict[str, float] = field(default_factory=dict)
-    """Seconds of Retry-After, by the mood that asks for them."""
+    retry_after_by_mood: dict[str, float] = field(default_factory=dict)
+    """Seconds of Retry-After, by the kind of mood."""
     config_ids: list[int] = field(default_factory=list)
 
     # -- operating ---------------------------------------------------------------------------------------------------
 
     async def create(self, count: int, markets: Sequence[tuple[str, str]] = MARKETS) -> None:
-        """So many configs, each a minute candle every minute; their slots spread over the minute."""
+        """Create configs that collect one-minute candles every minute. Their slots are spread over the minute."""
         for exchange, symbol in markets[len(self.config_ids) : len(self.config_ids) + count]:
             body = {"exchange": exchange, "symbol": symbol, "timeframes": ["1m"], "interval_minutes": 1}
             call = await self.call("create", "POST", "/configs", body)
@@ -69,7 +69,7 @@ class Operated:
                 self.config_ids.append(call.config_id)
 
     async def trigger(self, config_id: int, *, key: str | None = None) -> Call:
-        """`key`: the Idempotency-Key, for one that may be asked again."""
+        """Trigger a config. `key` is the Idempotency-Key of a request that may be repeated."""
         headers = {"Idempotency-Key": key} if key else None
         return await self.call("trigger", "POST", f"/configs/{config_id}/trigger", config_id=config_id, headers=headers)
 
@@ -77,11 +77,11 @@ class Operated:
         return await self.call("update", "PUT", f"/configs/{config_id}", changes, config_id=config_id)
 
     async def operate(self, *, seconds: float) -> None:
-        """Change and trigger configs now and then; the API must take it all, whatever is broken meanwhile."""
+        """Change and trigger configs every few seconds. The API must accept every request, even during a fault."""
         until = asyncio.get_running_loop().time() + seconds
         while asyncio.get_running_loop().time() < until:
-            chosen = self.random.choice(self.config_ids)
-            assert (await self.update(chosen, interval_minutes=self.random.choice([1, 2]))).outcome == "ok"
+            config_id = self.random.choice(self.config_ids)
+            assert (await self.update(config_id, interval_minutes=self.random.choice([1, 2]))).outcome == "ok"
             assert (await self.trigger(self.random.choice(self.config_ids))).outcome == "ok"
             await asyncio.sleep(self.random.uniform(1, 3))
 
@@ -96,67 +96,67 @@ class Operated:
         api: httpx.AsyncClient | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Call:
-        """Ask the API, or this instance of it, and note what came of it."""
+        """Send a request to the API, or to the given instance of it, and record the result."""
         at, outcome = now(), "unknown"
         subject = "{exchange}|{symbol}".format_map(body) if verb == "create" else ""
-        answer: dict[str, Any] = {}
+        content: dict[str, Any] = {}
         try:
             response = await (api or self.api).request(method, path, json=body, headers=headers)
             outcome = "ok" if response.is_success else "failed" if response.status_code < 500 else "unknown"
-            answer = response.json() if outcome == "ok" and response.content else {}
+            content = response.json() if outcome == "ok" and response.content else {}
         except httpx.HTTPError:
             pass
         call = Call(at=at, verb=verb, outcome=_outcome(outcome), config_id=config_id, subject=subject)
         if verb == "trigger":
-            call = replace(call, run_id=answer.get("run_id"))
-        elif answer and verb != "delete":
-            call = _told(call, answer)
-        self.history.note(call)
+            call = replace(call, run_id=content.get("run_id"))
+        elif content and verb != "delete":
+            call = _with_config(call, content)
+        self.history.record(call)
         return call
 
     # -- breaking ----------------------------------------------------------------------------------------------------
 
     def arm(self, process: str, failpoints: str) -> None:
-        """From its next start on. "" disarms."""
+        """Set the failpoints of the process from its next start on. An empty string removes them."""
         self.overrides.setdefault(process, {})["FAILPOINTS"] = failpoints
-        self.fault(f"failpoints {failpoints or 'off'}", process)
+        self.record_fault(f"failpoints {failpoints or 'off'}", process)
 
-    def send(self, process: str, number: signal.Signals) -> None:
-        self.fault(number.name, process)
+    def send_signal(self, process: str, number: signal.Signals) -> None:
+        self.record_fault(number.name, process)
         self.stack.processes[process].send(number)
 
     async def restart(self, process: str) -> int | None:
-        """Stop it well, start it again. Returns the exit code."""
-        self.fault("restart", process)
-        kept = self.stack.processes[process]
-        child = kept.running.child
-        await kept.stop()
-        await kept.start()
-        await self.ready(process)
+        """Stop it with SIGTERM and start it again. Returns the exit code."""
+        self.record_fault("restart", process)
+        keeper = self.stack.processes[process]
+        child = keeper.running.child
+        await keeper.stop()
+        await keeper.start()
+        await self.wait_until_ready(process)
         return None if child is None else child.exit_code
 
     async def kill(self, process: str) -> None:
-        """SIGKILL, and it stays dead until `revive`."""
-        self.fault("killed", process)
+        """Send SIGKILL. The process stays down until `start`."""
+        self.record_fault("killed", process)
         await self.stack.processes[process].halt()
 
-    async def revive(self, process: str) -> None:
-        self.fault("revived", process)
+    async def start(self, process: str) -> None:
+        self.record_fault("started", process)
         await self.stack.processes[process].start()
 
-    async def ready(self, process: str, within: float = 30.0) -> None:
-        """Wait until it says so; also past deaths, after which it is started again."""
+    async def wait_until_ready(self, process: str, within: float = 30.0) -> None:
+        """Wait until the process is ready, even if it dies and is started again meanwhile."""
         service = self.stack.services[process]
         await eventually(lambda: is_ready(service.port, service.role.ready_path), within=within, every=0.1)
 
-    async def restart_broken(self, process: str, failpoints: str) -> None:
-        """Have the process live with these failpoints from now on. It may be dead again before it is ready."""
+    async def restart_with_failpoints(self, process: str, failpoints: str) -> None:
+        """Restart the process with these failpoints. It may die again before it is ready."""
         self.arm(process, failpoints)
         with contextlib.suppress(AssertionError):
             await self.restart(process)
 
-    async def deaths(self, process: str, count: int, within: float = 60.0) -> None:
-        """Wait until it has broken so often since the last orderly start."""
+    async def wait_for_failpoint(self, process: str, count: int, within: float = 60.0) -> None:
+        """Wait until the process has reached its failpoint `count` times since its last regular start."""
         log = self.stack.folder.logs / f"{process}.log"
 
         def died() -> bool:
@@ -166,56 +166,59 @@ class Operated:
 
         await eventually(died, within=within, every=0.2)
 
-    async def mood(self, kind: str, **what: Any) -> None:
-        """Put the simulated exchanges into a mood; "ok" ends all."""
-        self.fault(f"mood {kind} {what}", str(what.get("exchange", "exchanges")))
-        await self.set_mood({"kind": kind} | what)
+    async def mood(self, kind: str, **mood: Any) -> None:
+        """Set a mood of the simulated exchanges; "ok" ends all moods."""
+        self.record_fault(f"mood {kind} {mood}", str(mood.get("exchange", "exchanges")))
+        await self.set_mood({"kind": kind} | mood)
 
-    async def set_mood(self, what: Mapping[str, Any]) -> None:
-        """The same, and the history does not say so."""
-        if "retry_after" in what:
-            self.retrier[what["kind"]] = what["retry_after"]
+    async def set_mood(self, mood: Mapping[str, Any]) -> None:
+        """Set a mood without an entry in the history."""
+        if "retry_after" in mood:
+            self.retry_after_by_mood[mood["kind"]] = mood["retry_after"]
         async with httpx.AsyncClient(base_url=self.stack.simulator_url or "") as simulator:
-            if what["kind"] == "ok":
-                answer = await simulator.delete("/control/moods")
+            if mood["kind"] == "ok":
+                response = await simulator.delete("/control/moods")
             else:
-                answer = await simulator.post("/control/moods", json=what)
-            answer.raise_for_status()
+                response = await simulator.post("/control/moods", json=mood)
+            response.raise_for_status()
 
-    def fault(self, what: str, target: str, until: float | None = None) -> None:
-        self.history.note(Fault(at=now(), what=what, target=target, until=until))
+    def record_fault(self, kind: str, target: str, until: float | None = None) -> None:
+        self.history.record(Fault(at=now(), kind=kind, target=target, until=until))
 
-    # -- judging -----------------------------------------------------------------------------------------------------
+    # -- checking ----------------------------------------------------------------------------------------------------
 
     async def evidence(self, until: float) -> Evidence:
-        """All that is known now. An AssertionError while a part of the system cannot be asked."""
-        with askable():
-            return await gather(
+        """Collect all evidence. Raises AssertionError while a part of the system does not respond."""
+        with errors_as_assertions():
+            return await collect_evidence(
                 self.stack,
                 self.database_url,
                 self.history,
                 self.rules,
                 until=until,
-                poison=dict.fromkeys(self.poison) | self.poisoned_at,
-                retrier=self.retrier,
+                unreadable=dict.fromkeys(self.unreadable) | self.unreadable_sent_at,
+                retry_after_by_mood=self.retry_after_by_mood,
             )
 
-    async def _schedule(self, until: float) -> Evidence:
-        with askable():
-            return await gather_schedule(self.stack, self.database_url, self.history, self.rules, until=until)
+    async def schedule_evidence(self, until: float) -> Evidence:
+        """Collect only the evidence about handled slots. Raises AssertionError like `evidence`."""
+        with errors_as_assertions():
+            return await collect_schedule_evidence(self.stack, self.database_url, self.history, self.rules, until=until)
 
     async def judge(self, *, recovered_within: float = 60.0) -> Evidence:
-        """Wait for recovery, end the ticking, wait for quiet, and require that every guarantee held."""
-        evidence, violations = await self.settled(until=await self.recovered(recovered_within), within=45.0)
+        """Wait for recovery, stop the schedulers, wait until all work is done, and require no violation."""
+        evidence, violations = await self.stop_and_check(
+            until=await self.wait_until_recovered(recovered_within), within=45.0
+        )
         assert violations == [], "\n".join(str(each) for each in violations[:20])
         return evidence
 
-    async def recovered(self, within: float) -> float:
-        """Wait until every slot of the last seconds is dealt with; the instant up to which all can be judged."""
+    async def wait_until_recovered(self, within: float) -> float:
+        """Wait until every slot of the last seconds is handled. Returns the time up to which slots can be checked."""
         since = now() + 5
 
         async def on_time() -> bool:
-            evidence = await self._schedule(now() - 3)
+            evidence = await self.schedule_evidence(now() - 3)
             late = list(lost_slots(evidence))
             assert not late, late[:5]
             behind = [config for config in evidence.configs.values() if config.scheduled_version != config.version]
@@ -225,8 +228,8 @@ class Operated:
         await eventually(on_time, within=within, every=1.0)
         return now() - 1
 
-    async def settled(self, until: float, within: float) -> tuple[Evidence, list[Violation]]:
-        """End the ticking and wait for quiet; what is wrong even then."""
+    async def stop_and_check(self, until: float, within: float) -> tuple[Evidence, list[Violation]]:
+        """Stop the schedulers and wait until there is no violation. Returns the evidence and what violations remain."""
         for name, process in self.stack.processes.items():
             if name.startswith("scheduler"):
                 await process.stop()
@@ -239,11 +242,11 @@ class Operated:
 
         with contextlib.suppress(AssertionError):
             await eventually(clean, within=within, every=2.0)
-        assert verdict.evidence is not None, "the evidence was never to be had"
+        assert verdict.evidence is not None, "the evidence could not be collected"
         return verdict.evidence, verdict.violations
 
-    async def watch(self) -> None:
-        """Note every change of a run's status, until cancelled; while the database is away there is nothing to see."""
+    async def _record_status_changes(self) -> None:
+        """Record every change of a run's status until cancelled. Changes while the database is down are not seen."""
         known: dict[str, tuple[str, bool]] = {}
         while True:
             with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
@@ -251,26 +254,27 @@ class Operated:
                 try:
                     while True:
                         rows = await connection.fetch("SELECT run_id, status, closed_by_sweep FROM job_execution_logs")
-                        self._look(known, rows)
+                        self._record_changed_rows(known, rows)
                         await asyncio.sleep(0.5)
                 finally:
                     connection.terminate()
             await asyncio.sleep(0.5)
 
-    def _look(self, known: dict[str, tuple[str, bool]], rows: Iterable[Any]) -> None:
+    def _record_changed_rows(self, known: dict[str, tuple[str, bool]], rows: Iterable[Any]) -> None:
         for row in rows:
             run_id, state = str(row["run_id"]), (row["status"], row["closed_by_sweep"])
             if known.get(run_id) != state:
                 known[run_id] = state
-                self.history.note(Seen(at=now(), run_id=run_id, status=state[0], presumed=state[1]))
+                self.history.record(StatusChange(at=now(), run_id=run_id, status=state[0], presumed=state[1]))
 
 
 @contextlib.contextmanager
-def askable() -> Iterator[None]:
+def errors_as_assertions() -> Iterator[None]:
+    """Raise AssertionError if a part of the system does not respond, so that a poll tries again."""
     try:
         yield
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, httpx.HTTPError, KafkaError, StackError) as error:
-        raise AssertionError(f"the evidence is not to be had: {error!r}") from error
+        raise AssertionError(f"the evidence could not be collected: {error!r}") from error
 
 
 @dataclass
@@ -280,18 +284,21 @@ class _Verdict:
 
 
 @asynccontextmanager
-async def operated(
+async def running_system(
     options: StackOptions, *, seed: int, database_url: str | None = None, instances: Mapping[str, int] | None = None
-) -> AsyncIterator[Operated]:
-    """A running system; `database_url` where the services know the database by another address. Prints the seed."""
+) -> AsyncIterator[RunningSystem]:
+    """A running system; its seed is printed.
+
+    `database_url` is needed if the services use another address of the database, such as a proxy.
+    """
     print(f"seed {seed}")
     overrides = {name: dict(values) for name, values in options.overrides.items()}
     overrides["*"] = overrides.get("*", {}) | _SETTINGS
-    own = replace(options, overrides=overrides, instances=instances or {})
-    async with running_stack(own) as stack:
+    options = replace(options, overrides=overrides, instances=instances or {})
+    async with running_stack(options) as stack:
         headers = {"Authorization": f"Bearer {stack.token}"}
         async with httpx.AsyncClient(base_url=f"{stack.api_url}{API_PATH}", headers=headers, timeout=10) as api:
-            system = Operated(
+            system = RunningSystem(
                 stack=stack,
                 api=api,
                 database_url=database_url or stack.database_url,
@@ -299,24 +306,24 @@ async def operated(
                 random=random.Random(seed),
                 overrides=overrides,
             )
-            watching = asyncio.create_task(system.watch())
+            recorder = asyncio.create_task(system._record_status_changes())
             try:
                 yield system
             finally:
-                watching.cancel()
-                await asyncio.wait([watching])
+                recorder.cancel()
+                await asyncio.wait([recorder])
 
 
 def _outcome(text: str) -> Outcome:
     return "ok" if text == "ok" else "failed" if text == "failed" else "unknown"
 
 
-def _told(call: Call, answer: Mapping[str, Any]) -> Call:
+def _with_config(call: Call, content: Mapping[str, Any]) -> Call:
     return replace(
         call,
-        config_id=answer["id"],
-        version=answer["version"],
-        since=datetime.fromisoformat(answer["updated_at"]).timestamp(),
-        interval_minutes=answer["interval_minutes"],
-        enabled=answer["enabled"],
+        config_id=content["id"],
+        version=content["version"],
+        since=datetime.fromisoformat(content["updated_at"]).timestamp(),
+        interval_minutes=content["interval_minutes"],
+        enabled=content["enabled"],
     )

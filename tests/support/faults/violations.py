@@ -1,4 +1,4 @@
-"""What must not be, whatever breaks."""
+"""The kinds of violations that the checker reports."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,9 +10,9 @@ class Kind(StrEnum):
     DUPLICATE = "duplicate"
     EARLY = "early"
     LATE = "late"
-    UNASKED = "run while disabled"
+    RUN_WHILE_DISABLED = "run while disabled"
     STUCK = "stuck"
-    ABANDONED = "not run again"
+    NOT_RUN_AGAIN = "not run again"
     REORDERED = "reordered"
     CANDLE_MISSING = "candle missing"
     CANDLE_EXTRA = "candle extra"
@@ -22,13 +22,15 @@ class Kind(StrEnum):
     BEFORE_RETRY_AFTER = "before Retry-After"
     LOST_CHANGE = "lost change"
     INVENTED_CHANGE = "invented change"
-    LETTER_UNEXPECTED = "dead letter unexpected"
-    LETTER_MISSING = "dead letter missing"
-    LETTER_LATE = "dead letter late"
+    DEAD_LETTER_UNEXPECTED = "dead letter unexpected"
+    DEAD_LETTER_MISSING = "dead letter missing"
+    DEAD_LETTER_LATE = "dead letter late"
 
 
 @dataclass(frozen=True)
 class Violation:
+    """One broken guarantee: of which object, and how."""
+
     kind: Kind
     subject: str
-    what: str
+    details: str

@@ -1,4 +1,4 @@
-"""A checker that finds nothing proves nothing: a good run of the system, and the same run spoilt in each known way."""
+"""The checker accepts a good history, and finds each kind of violation in a bad one."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,9 +8,9 @@ import pytest
 
 from contracts.ticks import initial_run_id
 from support.faults.checker import check
-from support.faults.evidence import Evidence, Letter
-from support.faults.history import Fault, History, Seen
-from support.faults.made_up import (
+from support.faults.evidence import DeadLetterEntry, Evidence
+from support.faults.history import Fault, History, StatusChange
+from support.faults.sample_histories import (
     CANDLE,
     CONFIG,
     OPENS,
@@ -20,24 +20,24 @@ from support.faults.made_up import (
     START,
     a_call,
     a_request,
-    good,
+    good_evidence,
     history,
     run_id,
     with_call,
     with_config,
     with_requests,
     with_run,
-    without,
+    without_slot,
 )
 from support.faults.violations import Kind
 
 BAD: list[tuple[str, Kind, Callable[[Evidence], Evidence]]] = [
-    ("a slot in the middle", Kind.LOST_SLOT, lambda e: without(e, SLOTS[2])),
-    ("the last slot", Kind.LOST_SLOT, lambda e: without(e, SLOTS[-1])),
-    ("the first slot, before the initial tick", Kind.LOST_SLOT, lambda e: without(e, SLOTS[0])),
-    ("a tick that nobody ran", Kind.LOST_TICK, lambda e: replace(e, runs=e.runs[1:])),
+    ("a slot in the middle", Kind.LOST_SLOT, lambda e: without_slot(e, SLOTS[2])),
+    ("the last slot", Kind.LOST_SLOT, lambda e: without_slot(e, SLOTS[-1])),
+    ("the first slot, before the initial tick", Kind.LOST_SLOT, lambda e: without_slot(e, SLOTS[0])),
+    ("a tick without a run", Kind.LOST_TICK, lambda e: replace(e, runs=e.runs[1:])),
     (
-        "a trigger that was answered",
+        "an accepted trigger without a run",
         Kind.LOST_TICK,
         lambda e: with_call(e, verb="trigger", run_id="22222222-0000-0000-0000-000000000000"),
     ),
@@ -55,7 +55,7 @@ BAD: list[tuple[str, Kind, Callable[[Evidence], Evidence]]] = [
     ),
     (
         "a tick of a disabled config",
-        Kind.UNASKED,
+        Kind.RUN_WHILE_DISABLED,
         lambda e: with_config(
             with_call(e, verb="update", version=2, enabled=False, at=SLOTS[-1] - 20, since=SLOTS[-1] + 2),
             version=2,
@@ -65,7 +65,7 @@ BAD: list[tuple[str, Kind, Callable[[Evidence], Evidence]]] = [
         ),
     ),
     (
-        "a late run in quiet times",
+        "a late run without a fault",
         Kind.LATE,
         lambda e: with_run(
             replace(e, rules=replace(e.rules, on_time_from=SLOTS[1])),
@@ -74,47 +74,47 @@ BAD: list[tuple[str, Kind, Callable[[Evidence], Evidence]]] = [
         ),
     ),
     (
-        "a slot that quiet times left to a later tick",
+        "a slot covered by a later tick without a fault",
         Kind.LATE,
         lambda e: replace(
-            without(e, SLOTS[3]),
+            without_slot(e, SLOTS[3]),
             rules=replace(e.rules, on_time_from=SLOTS[1]),
-            ticks=(*without(e, SLOTS[3]).ticks[:-1], replace(e.ticks[-1], missed_slots=1)),
+            ticks=(*without_slot(e, SLOTS[3]).ticks[:-1], replace(e.ticks[-1], missed_slots=1)),
         ),
     ),
-    ("a run for ever", Kind.STUCK, lambda e: with_run(e, status="running", finished_at=None)),
+    ("a run that never ends", Kind.STUCK, lambda e: with_run(e, status="running", finished_at=None)),
     (
-        "a run that nobody took up again",
-        Kind.ABANDONED,
+        "a run that no other collector repeated",
+        Kind.NOT_RUN_AGAIN,
         lambda e: with_run(e, status="failed", error_class="collector_lost"),
     ),
     ("a run without a deadline", Kind.STUCK, lambda e: with_run(e, status="running", deadline_at=None)),
     ("an end before the start", Kind.REORDERED, lambda e: with_run(e, finished_at=SLOTS[-1] - 5)),
     (
-        "an ended run that runs again",
+        "an ended run that is running again",
         Kind.REORDERED,
-        lambda e: replace(e, history=history(Seen(at=SLOTS[1], run_id=run_id(SLOTS[0]), status="running"))),
+        lambda e: replace(e, history=history(StatusChange(at=SLOTS[1], run_id=run_id(SLOTS[0]), status="running"))),
     ),
     (
-        "a guess that replaces an ending",
+        "a presumed end that replaces a real one",
         Kind.REORDERED,
         lambda e: replace(
-            e, history=history(Seen(at=SLOTS[1], run_id=run_id(SLOTS[0]), status="failed", presumed=True))
+            e, history=history(StatusChange(at=SLOTS[1], run_id=run_id(SLOTS[0]), status="failed", presumed=True))
         ),
     ),
     (
-        "a hole in the candles",
+        "a gap in the candles",
         Kind.CANDLE_MISSING,
         lambda e: replace(e, candles={SERIES: dict.fromkeys(OPENS[:2] + OPENS[3:], CANDLE)}),
     ),
-    ("a series that is empty", Kind.CANDLE_MISSING, lambda e: replace(e, candles={})),
+    ("an empty series", Kind.CANDLE_MISSING, lambda e: replace(e, candles={})),
     (
-        "a candle that Kafka took and the table lacks",
+        "a candle in Kafka that is not in the table",
         Kind.CANDLE_MISSING,
         lambda e: replace(e, published={SERIES: {OPENS[-1] + 60_000: 300}}),
     ),
     (
-        "a candle that never was",
+        "a candle that does not exist",
         Kind.CANDLE_EXTRA,
         lambda e: replace(e, candles={SERIES: dict.fromkeys([*OPENS, OPENS[-1] + 600_000], CANDLE)}),
     ),
@@ -130,54 +130,62 @@ BAD: list[tuple[str, Kind, Callable[[Evidence], Evidence]]] = [
     ),
     ("four requests in a second", Kind.OVER_RATE, lambda e: with_requests(e, a_request(START + 0.95))),
     (
-        "a request during the pause",
+        "a request before Retry-After ends",
         Kind.BEFORE_RETRY_AFTER,
         lambda e: with_requests(e, a_request(REFUSED_AT + 4.9)),
     ),
-    ("a change that the table lacks", Kind.LOST_CHANGE, lambda e: with_call(e, verb="update", version=2)),
-    ("a config that is gone", Kind.LOST_CHANGE, lambda e: replace(e, configs={})),
+    ("a change that is not in the table", Kind.LOST_CHANGE, lambda e: with_call(e, verb="update", version=2)),
+    ("a config that is missing", Kind.LOST_CHANGE, lambda e: replace(e, configs={})),
     (
-        "a deleted config that is there",
+        "a deleted config in the table",
         Kind.LOST_CHANGE,
         lambda e: with_call(e, verb="delete", enabled=None, at=SLOTS[-1] + 5),
     ),
     (
-        "a change that the scheduler lacks",
+        "a change that has not reached the scheduler",
         Kind.LOST_CHANGE,
         lambda e: with_config(with_call(e, verb="update", version=2), version=2),
     ),
-    ("a config that still ticks", Kind.LOST_CHANGE, lambda e: with_config(e, enabled=False)),
+    (
+        "a disabled config that the scheduler holds as enabled",
+        Kind.LOST_CHANGE,
+        lambda e: with_config(e, enabled=False),
+    ),
     (
         "a refused creation that happened",
         Kind.INVENTED_CHANGE,
         lambda e: with_config(with_call(e, outcome="failed", subject="okx|X/Y", config_id=None), subject="okx|X/Y"),
     ),
     (
-        "a good message put aside",
-        Kind.LETTER_UNEXPECTED,
-        lambda e: replace(e, letters=(*e.letters, Letter(source_topic="ticks", partition=0, offset=1))),
+        "a readable message as a dead letter",
+        Kind.DEAD_LETTER_UNEXPECTED,
+        lambda e: replace(
+            e, dead_letters=(*e.dead_letters, DeadLetterEntry(source_topic="ticks", partition=0, offset=1))
+        ),
     ),
     (
-        "poison tried too often",
-        Kind.LETTER_UNEXPECTED,
-        lambda e: replace(e, letters=(replace(e.letters[0], attempts=6),)),
+        "an unreadable message with too many attempts",
+        Kind.DEAD_LETTER_UNEXPECTED,
+        lambda e: replace(e, dead_letters=(replace(e.dead_letters[0], attempts=6),)),
     ),
     (
-        "poison that lay about for longer than five seconds",
-        Kind.LETTER_LATE,
-        lambda e: replace(e, letters=(replace(e.letters[0], at=START + 205.1),)),
+        "an unreadable message that waited for more than five seconds",
+        Kind.DEAD_LETTER_LATE,
+        lambda e: replace(e, dead_letters=(replace(e.dead_letters[0], at=START + 205.1),)),
     ),
-    ("poison that vanished", Kind.LETTER_MISSING, lambda e: replace(e, letters=())),
+    ("an unreadable message without a dead letter", Kind.DEAD_LETTER_MISSING, lambda e: replace(e, dead_letters=())),
 ]
 
 
-def test_a_good_run_of_the_system_has_no_violation() -> None:
-    assert check(good()) == []
+def test_a_good_history_has_no_violation() -> None:
+    assert check(good_evidence()) == []
 
 
-@pytest.mark.parametrize(("kind", "spoil"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
-def test_a_spoilt_one_has_exactly_that_kind_of_violation(kind: Kind, spoil: Callable[[Evidence], Evidence]) -> None:
-    assert {violation.kind for violation in check(spoil(good()))} == {kind}
+@pytest.mark.parametrize(("kind", "add_violation"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
+def test_a_bad_history_has_exactly_its_kind_of_violation(
+    kind: Kind, add_violation: Callable[[Evidence], Evidence]
+) -> None:
+    assert {violation.kind for violation in check(add_violation(good_evidence()))} == {kind}
 
 
 def test_every_kind_of_violation_has_a_bad_history() -> None:
@@ -185,7 +193,7 @@ def test_every_kind_of_violation_has_a_bad_history() -> None:
 
 
 def test_a_slot_that_a_later_tick_counts_as_missed_is_not_lost() -> None:
-    evidence = without(without(good(), SLOTS[1]), SLOTS[2])
+    evidence = without_slot(without_slot(good_evidence(), SLOTS[1]), SLOTS[2])
     late = [replace(tick, missed_slots=2 * (tick.scheduled_for == SLOTS[3])) for tick in evidence.ticks]
     assert check(replace(evidence, ticks=tuple(late))) == []
     one = [replace(tick, missed_slots=1 * (tick.scheduled_for == SLOTS[3])) for tick in evidence.ticks]
@@ -193,124 +201,135 @@ def test_a_slot_that_a_later_tick_counts_as_missed_is_not_lost() -> None:
 
 
 def test_a_slot_before_a_late_initial_tick_is_not_lost() -> None:
-    evidence = without(good(), SLOTS[0])
+    evidence = without_slot(good_evidence(), SLOTS[0])
     first = replace(evidence.ticks[0], emitted_at=SLOTS[0] + 1)
     assert check(replace(evidence, ticks=(first, *evidence.ticks[1:]))) == []
 
 
-def test_an_initial_tick_of_a_later_version_excuses_nothing_before_it() -> None:
+def test_an_initial_tick_of_a_later_version_does_not_cover_earlier_slots() -> None:
     off = a_call(at=SLOTS[2] + 1, since=SLOTS[2] + 1, verb="update", version=2, enabled=False)
     on = a_call(at=SLOTS[3] + 1, since=SLOTS[3] + 1, verb="update", version=3)
-    again = replace(good().ticks[0], run_id=str(initial_run_id(CONFIG, 3)), emitted_at=SLOTS[3] + 2)
-    evidence = with_config(replace(good(), history=history(off, on)), version=3, scheduled_version=3)
+    again = replace(good_evidence().ticks[0], run_id=str(initial_run_id(CONFIG, 3)), emitted_at=SLOTS[3] + 2)
+    evidence = with_config(replace(good_evidence(), history=history(off, on)), version=3, scheduled_version=3)
     rows = (*evidence.runs, replace(evidence.runs[0], run_id=again.run_id))
     evidence = replace(evidence, ticks=(*evidence.ticks, again), runs=rows)
-    evidence = without(evidence, SLOTS[3])
+    evidence = without_slot(evidence, SLOTS[3])
     assert check(evidence) == []
-    assert [each.kind for each in check(without(evidence, SLOTS[1]))] == [Kind.LOST_SLOT]
+    assert [each.kind for each in check(without_slot(evidence, SLOTS[1]))] == [Kind.LOST_SLOT]
 
 
-def test_a_slot_that_the_scheduler_says_it_passed_over_is_excused_once() -> None:
-    evidence = replace(without(good(), SLOTS[1]), skipped_slots={CONFIG: 1})
+def test_a_slot_that_the_scheduler_reported_as_skipped_is_accepted_once() -> None:
+    evidence = replace(without_slot(good_evidence(), SLOTS[1]), skipped_slots={CONFIG: 1})
     assert check(evidence) == []
-    assert [each.kind for each in check(without(evidence, SLOTS[3]))] == [Kind.LOST_SLOT]
+    assert [each.kind for each in check(without_slot(evidence, SLOTS[3]))] == [Kind.LOST_SLOT]
 
 
 def test_a_call_of_unknown_outcome_may_have_happened_or_not() -> None:
-    unsure = a_call(verb="update", outcome="unknown", at=SLOTS[3] + 1, since=None, version=None)
-    evidence = replace(without(good(), SLOTS[-1]), history=history(unsure))
-    assert [each.kind for each in check(evidence)] == [Kind.LOST_SLOT]  # the table says that it did not happen
+    unanswered = a_call(verb="update", outcome="unknown", at=SLOTS[3] + 1, since=None, version=None)
+    evidence = replace(without_slot(good_evidence(), SLOTS[-1]), history=history(unanswered))
+    assert [each.kind for each in check(evidence)] == [Kind.LOST_SLOT]  # the table shows that the change did not happen
     assert check(with_config(evidence, version=2, scheduled_version=2)) == []
 
 
-def test_what_follows_a_call_of_unknown_outcome_is_judged_again_once_a_version_is_known() -> None:
-    unsure = a_call(verb="update", outcome="unknown", at=SLOTS[0] + 1, since=None, version=None)
+def test_slots_after_a_call_of_unknown_outcome_are_checked_once_a_version_is_known() -> None:
+    unanswered = a_call(verb="update", outcome="unknown", at=SLOTS[0] + 1, since=None, version=None)
     again = a_call(verb="update", at=SLOTS[1] + 1, since=SLOTS[1] + 1, version=3)
-    evidence = with_config(replace(good(), history=history(unsure, again)), version=3, scheduled_version=3)
+    evidence = with_config(replace(good_evidence(), history=history(unanswered, again)), version=3, scheduled_version=3)
     assert check(evidence) == []
-    assert check(without(evidence, SLOTS[1])) == []  # version 2, whatever it was, was in force
-    assert [each.kind for each in check(without(evidence, SLOTS[2]))] == [Kind.LOST_SLOT]
+    assert check(without_slot(evidence, SLOTS[1])) == []  # version 2 was valid, and its content is unknown
+    assert [each.kind for each in check(without_slot(evidence, SLOTS[2]))] == [Kind.LOST_SLOT]
 
 
 def test_slots_that_an_initial_tick_counts_as_missed_are_not_lost() -> None:
     more = a_call(verb="update", at=SLOTS[3] + 1, since=SLOTS[3] + 1, version=2)
-    evidence = with_config(replace(good(), history=history(more)), version=2, scheduled_version=2)
-    late = replace(good().ticks[0], run_id=str(initial_run_id(CONFIG, 2)), emitted_at=SLOTS[3] + 2, missed_slots=2)
+    evidence = with_config(replace(good_evidence(), history=history(more)), version=2, scheduled_version=2)
+    late = replace(
+        good_evidence().ticks[0], run_id=str(initial_run_id(CONFIG, 2)), emitted_at=SLOTS[3] + 2, missed_slots=2
+    )
     evidence = replace(
-        without(without(evidence, SLOTS[2]), SLOTS[3]),
-        runs=(*without(without(evidence, SLOTS[2]), SLOTS[3]).runs, replace(evidence.runs[0], run_id=late.run_id)),
+        without_slot(without_slot(evidence, SLOTS[2]), SLOTS[3]),
+        runs=(
+            *without_slot(without_slot(evidence, SLOTS[2]), SLOTS[3]).runs,
+            replace(evidence.runs[0], run_id=late.run_id),
+        ),
     )
     assert check(replace(evidence, ticks=(*evidence.ticks, late))) == []
     one = replace(late, missed_slots=1)
     assert [each.kind for each in check(replace(evidence, ticks=(*evidence.ticks, one)))] == [Kind.LOST_SLOT]
 
 
-def test_a_tick_of_a_disabled_config_is_judged_from_when_its_scheduler_has_heard() -> None:
+def test_a_tick_of_a_disabled_config_is_checked_from_the_time_of_the_scheduler_report() -> None:
     off = a_call(verb="update", version=2, enabled=False, at=SLOTS[1] + 1, since=SLOTS[-1] + 2)
     evidence = with_config(
-        replace(good(), history=history(off)),
+        replace(good_evidence(), history=history(off)),
         version=2,
         enabled=False,
         scheduled_version=2,
         scheduled_active=False,
     )
-    assert {each.kind for each in check(evidence)} == {Kind.UNASKED}
-    assert check(replace(evidence, heard={CONFIG: ((START, 1), (SLOTS[-1] - 1, 2))})) == []
-    assert {each.kind for each in check(replace(evidence, heard={CONFIG: ((START, 1), (SLOTS[1] + 2, 2))}))} == {
-        Kind.UNASKED
-    }
+    assert {each.kind for each in check(evidence)} == {Kind.RUN_WHILE_DISABLED}
+    assert check(replace(evidence, scheduler_reports={CONFIG: ((START, 1), (SLOTS[-1] - 1, 2))})) == []
+    assert {
+        each.kind for each in check(replace(evidence, scheduler_reports={CONFIG: ((START, 1), (SLOTS[1] + 2, 2))}))
+    } == {Kind.RUN_WHILE_DISABLED}
 
 
-def test_a_request_that_was_cut_before_an_answer_does_not_count_for_the_rate() -> None:
-    assert check(with_requests(good(), a_request(START + 0.95, status=None))) == []
+def test_a_request_without_a_response_does_not_count_for_the_rate() -> None:
+    assert check(with_requests(good_evidence(), a_request(START + 0.95, status=None))) == []
 
 
-def test_a_collector_that_took_over_learns_of_a_pause_from_its_first_refusals() -> None:
-    soon = [a_request(REFUSED_AT + 1 + 0.4 * k, 429, retry_after=1) for k in range(3)]
-    evidence = with_requests(good(), *soon)
+def test_a_collector_that_took_over_a_lane_may_cause_a_few_refusals() -> None:
+    refusals = [a_request(REFUSED_AT + 1 + 0.4 * k, 429, retry_after=1) for k in range(3)]
+    evidence = with_requests(good_evidence(), *refusals)
     assert {each.kind for each in check(evidence)} == {Kind.BEFORE_RETRY_AFTER}
-    taken_over = history(Fault(at=REFUSED_AT - 10, what="SIGKILL", target="collector-2"))
+    taken_over = history(Fault(at=REFUSED_AT - 10, kind="SIGKILL", target="collector-2"))
     assert check(replace(evidence, history=taken_over)) == []
-    stubborn = with_requests(evidence, a_request(REFUSED_AT + 4, 429, retry_after=0.1))
-    assert {each.kind for each in check(replace(stubborn, history=taken_over))} == {Kind.BEFORE_RETRY_AFTER}
+    one_more = with_requests(evidence, a_request(REFUSED_AT + 4, 429, retry_after=0.1))
+    assert {each.kind for each in check(replace(one_more, history=taken_over))} == {Kind.BEFORE_RETRY_AFTER}
 
 
 def test_no_slot_is_due_while_a_config_is_disabled() -> None:
     off = a_call(at=SLOTS[2] + 1, since=SLOTS[2] + 1, verb="update", version=2, enabled=False)
     on = a_call(at=SLOTS[3] + 1, since=SLOTS[3] + 1, verb="update", version=3)
-    evidence = replace(without(good(), SLOTS[3]), history=history(off, on))
+    evidence = replace(without_slot(good_evidence(), SLOTS[3]), history=history(off, on))
     assert check(with_config(evidence, version=3, scheduled_version=3)) == []
 
 
-def test_a_guessed_ending_may_be_replaced_by_the_real_one() -> None:
+def test_a_presumed_end_may_be_replaced_by_the_real_one() -> None:
     other = run_id(SLOTS[1])
-    guessed = Seen(at=SLOTS[1] + 30, run_id=other, status="failed", presumed=True)
+    presumed_end = StatusChange(at=SLOTS[1] + 30, run_id=other, status="failed", presumed=True)
     assert (
-        check(replace(good(), history=history(guessed, Seen(at=SLOTS[1] + 31, run_id=other, status="success")))) == []
+        check(
+            replace(
+                good_evidence(),
+                history=history(presumed_end, StatusChange(at=SLOTS[1] + 31, run_id=other, status="success")),
+            )
+        )
+        == []
     )
 
 
 @pytest.mark.parametrize(
     ("fault", "seconds", "verdict"),
     [
-        (Fault(at=START + 190, what="SIGKILL", target="collector"), 49, []),
-        (Fault(at=START + 190, what="SIGKILL", target="collector"), 61, [Kind.LETTER_LATE]),
-        (Fault(at=START + 205, what="SIGKILL", target="collector"), 59, []),
-        (Fault(at=START + 130, what="SIGKILL", target="collector"), 6, [Kind.LETTER_LATE]),
-        (Fault(at=START + 201, what="mood latency", target="binance"), 6, [Kind.LETTER_LATE]),
+        (Fault(at=START + 190, kind="SIGKILL", target="collector"), 49, []),
+        (Fault(at=START + 190, kind="SIGKILL", target="collector"), 61, [Kind.DEAD_LETTER_LATE]),
+        (Fault(at=START + 205, kind="SIGKILL", target="collector"), 59, []),
+        (Fault(at=START + 130, kind="SIGKILL", target="collector"), 6, [Kind.DEAD_LETTER_LATE]),
+        (Fault(at=START + 201, kind="mood latency", target="binance"), 6, [Kind.DEAD_LETTER_LATE]),
     ],
-    ids=["restarting", "restarted long ago", "killed meanwhile", "recovered before", "an exchange is slow"],
+    ids=["reader restarts", "reader restarted long before", "reader killed meanwhile", "fault before", "slow exchange"],
 )
-def test_poison_may_wait_while_its_reader_comes_back_and_not_because_an_exchange_is_slow(
+def test_an_unreadable_message_may_wait_for_the_restart_of_its_reader_but_not_for_a_slow_exchange(
     fault: Fault, seconds: float, verdict: list[Kind]
 ) -> None:
-    evidence = replace(good(), history=history(fault))
-    late = replace(evidence, letters=(replace(evidence.letters[0], at=START + 200 + seconds),))
+    evidence = replace(good_evidence(), history=history(fault))
+    late = replace(evidence, dead_letters=(replace(evidence.dead_letters[0], at=START + 200 + seconds),))
     assert [each.kind for each in check(late)] == verdict
 
 
 def test_a_history_is_read_as_it_was_written(tmp_path: Path) -> None:
     written = History(tmp_path / "history.jsonl")
     for entry in history().entries:
-        written.note(entry)
+        written.record(entry)
     assert History.read(tmp_path / "history.jsonl").entries == written.entries == history().entries

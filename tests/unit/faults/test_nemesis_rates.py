@@ -15,7 +15,7 @@ CANDLES = {
 
 
 @pytest.mark.parametrize("exchange", CANDLES)
-def test_a_nemesis_judges_by_the_rate_that_ccxt_keeps(exchange: str) -> None:
+def test_the_nemesis_checks_the_rate_limits_of_ccxt(exchange: str) -> None:
     client = getattr(ccxt, exchange)()
     endpoint: Any = client.describe()["api"]
     for part in CANDLES[exchange]:

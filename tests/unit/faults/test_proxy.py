@@ -22,99 +22,99 @@ async def proxy() -> AsyncIterator[Proxy]:
     server.close()
 
 
-async def _say(proxy: Proxy, what: bytes, within: float = 5.0) -> bytes:
+async def _send(proxy: Proxy, data: bytes, within: float = 5.0) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.listens_on)
     try:
-        writer.write(what)
+        writer.write(data)
         async with asyncio.timeout(within):
-            return await reader.readexactly(len(what))
+            return await reader.readexactly(len(data))
     finally:
         writer.close()
 
 
-async def test_it_passes_everything_both_ways(proxy: Proxy) -> None:
-    said = bytes(range(256)) * 1000
-    assert await _say(proxy, said) == said
+async def test_data_passes_in_both_directions(proxy: Proxy) -> None:
+    sent = bytes(range(256)) * 1000
+    assert await _send(proxy, sent) == sent
     assert proxy.connections == 1
 
 
-async def test_a_delay_is_paid_on_each_way(proxy: Proxy) -> None:
-    proxy.be("delay", seconds=0.1)
-    began = time.monotonic()
-    assert await _say(proxy, b"hello") == b"hello"
-    assert time.monotonic() - began >= 0.2
+async def test_a_delay_applies_to_each_direction(proxy: Proxy) -> None:
+    proxy.set_mode("delay", seconds=0.1)
+    started = time.monotonic()
+    assert await _send(proxy, b"hello") == b"hello"
+    assert time.monotonic() - started >= 0.2
 
 
-async def test_a_black_hole_takes_connections_and_lets_nothing_through_until_it_ends(proxy: Proxy) -> None:
-    proxy.be("black hole")
+async def test_a_black_hole_accepts_connections_and_passes_no_data_until_it_ends(proxy: Proxy) -> None:
+    proxy.set_mode("black hole")
     with pytest.raises(TimeoutError):
-        await _say(proxy, b"hello", within=0.2)
-    patient = asyncio.create_task(_say(proxy, b"hello"))
+        await _send(proxy, b"hello", within=0.2)
+    waiting = asyncio.create_task(_send(proxy, b"hello"))
     await asyncio.sleep(0.05)
-    proxy.be("pass")
-    assert await patient == b"hello"
+    proxy.set_mode("pass")
+    assert await waiting == b"hello"
 
 
-async def test_an_open_connection_falls_into_a_black_hole_as_well(proxy: Proxy) -> None:
+async def test_a_black_hole_also_affects_open_connections(proxy: Proxy) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.listens_on)
     writer.write(b"one")
     assert await reader.readexactly(3) == b"one"
-    proxy.be("black hole")
+    proxy.set_mode("black hole")
     writer.write(b"two")
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(reader.readexactly(3), 0.2)
     writer.close()
 
 
-async def test_a_reset_cuts_old_connections_and_new_ones(proxy: Proxy) -> None:
+async def test_a_reset_affects_existing_and_new_connections(proxy: Proxy) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.listens_on)
     writer.write(b"one")
     assert await reader.readexactly(3) == b"one"
-    proxy.be("reset")
+    proxy.set_mode("reset")
     with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
         await reader.readexactly(1)
     with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
-        await _say(proxy, b"two")
+        await _send(proxy, b"two")
     writer.close()
 
 
-async def test_a_trickle_arrives_whole_and_late(proxy: Proxy) -> None:
-    proxy.be("trickle", seconds=0.02)
-    said = b"x" * 80
-    began = time.monotonic()
-    assert await _say(proxy, said) == said
-    assert time.monotonic() - began >= 0.06
+async def test_trickled_data_arrives_completely_and_late(proxy: Proxy) -> None:
+    proxy.set_mode("trickle", seconds=0.02)
+    sent = b"x" * 80
+    started = time.monotonic()
+    assert await _send(proxy, sent) == sent
+    assert time.monotonic() - started >= 0.06
 
 
-async def test_swallowed_answers_are_lost_and_what_was_said_arrives() -> None:
-    heard = bytearray()
+async def test_dropped_responses_are_lost_and_requests_arrive() -> None:
+    received = bytearray()
 
-    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(1000):
-            heard.extend(data)
+            received.extend(data)
             writer.write(data)
         writer.close()
 
-    server = await asyncio.start_server(hear, "127.0.0.1", 0)
+    server = await asyncio.start_server(receive, "127.0.0.1", 0)
     async with proxying(*server.sockets[0].getsockname()[:2]) as proxy:
-        proxy.be("swallow answers")
+        proxy.set_mode("drop responses")
         with pytest.raises(TimeoutError):
-            await _say(proxy, b"hello", within=0.2)
-        assert heard == b"hello"
-        assert proxy.swallowed == 5
+            await _send(proxy, b"hello", within=0.2)
+        assert received == b"hello"
+        assert proxy.dropped_bytes == 5
     server.close()
 
 
-async def test_a_connection_that_lost_an_answer_is_cut_and_others_live_on(proxy: Proxy) -> None:
-    quiet_reader, quiet_writer = await asyncio.open_connection("127.0.0.1", proxy.listens_on)
-    quiet_writer.write(b"a")
-    assert await quiet_reader.readexactly(1) == b"a"
-    proxy.be("swallow answers")
-    torn = asyncio.create_task(_say(proxy, b"hello"))
-    await eventually(lambda: proxy.swallowed == 5)
-    proxy.be("pass")
+async def test_a_connection_that_lost_a_response_is_reset_and_others_stay_open(proxy: Proxy) -> None:
+    idle_reader, idle_writer = await asyncio.open_connection("127.0.0.1", proxy.listens_on)
+    idle_writer.write(b"a")
+    assert await idle_reader.readexactly(1) == b"a"
+    proxy.set_mode("drop responses")
+    affected = asyncio.create_task(_send(proxy, b"hello"))
+    await eventually(lambda: proxy.dropped_bytes == 5)
+    proxy.set_mode("pass")
     with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
-        await torn
-    quiet_writer.write(b"b")
-    assert await quiet_reader.readexactly(1) == b"b"
-    quiet_writer.close()
+        await affected
+    idle_writer.write(b"b")
+    assert await idle_reader.readexactly(1) == b"b"
+    idle_writer.close()

@@ -1,7 +1,7 @@
-"""What a nemesis will do and when: a pure function of a seed, a duration and the shape of the system.
+"""Plans the faults of a nemesis test as a pure function of a seed, a duration and the targets of the system.
 
-Two hands are never idle, so two faults are always in force; a third joins them half of the time. A target suffers one
-fault at a time, and is left alone for a moment between two.
+There are three sequences of faults. Two have no pauses, so two faults are always active. The third has pauses, so a
+third fault is active half of the time. A target has one fault at a time, and a pause between two faults.
 """
 
 import random
@@ -13,29 +13,31 @@ from typing import NamedTuple
 
 from runtime.failpoints import FAILPOINTS
 
-RESPITE = 8.0
-"""Seconds between two faults of one target: a process that is always dead is no test of what it does alive."""
-_THIRD_HAND_RESTS = (4.0, 12.0)
+PAUSE_BETWEEN_FAULTS = 8.0
+"""Seconds between two faults of one target. In this time a process does its normal work."""
+_PAUSES_OF_THIRD_SEQUENCE = (4.0, 12.0)
 
 
 class FaultKind(StrEnum):
+    """The kinds of faults, with their names in the report."""
+
     KILL = "SIGKILL"
     STOP = "SIGTERM"
     FREEZE = "SIGSTOP"
     FAILPOINT = "failpoint"
     POSTGRES_KILL = "Postgres stopped at once"
-    POSTGRES_WAY = "way to Postgres"
+    POSTGRES_CONNECTION = "connection to Postgres"
     KAFKA_KILL = "Kafka killed"
     KAFKA_STOP = "Kafka restarted"
-    KAFKA_WAY = "way to Kafka"
+    KAFKA_CONNECTION = "connection to Kafka"
     MOOD = "exchange mood"
-    POISON = "poison"
-    REPLAY = "everything again"
+    UNREADABLE = "unreadable messages"
+    REPLAY = "replays"
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What there is to break: processes by name (`collector-2`), and simulated exchanges."""
+class Targets:
+    """The parts of the system that have faults: processes by name (`collector-2`), and simulated exchanges."""
 
     processes: tuple[str, ...]
     exchanges: tuple[str, ...]
@@ -43,8 +45,9 @@ class Shape:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedFault:
-    """`begins` and `ends` in seconds since the nemesis began. `how` is what its kind needs to know: a failpoint as the
-    environment takes it, a proxy's mode, an exchange's mood.
+    """One fault of the plan. `begins` and `ends` are seconds since the nemesis began.
+
+    `how` is the detail of its kind: the value of FAILPOINTS, the mode of a proxy, or the mood of an exchange.
     """
 
     kind: FaultKind
@@ -58,16 +61,16 @@ class _Choice(NamedTuple):
     weight: int
     shortest: float
     longest: float
-    targets: Callable[[Shape], tuple[str, ...]]
+    targets: Callable[[Targets], tuple[str, ...]]
     how: Callable[[random.Random, str], str] = lambda _random, _target: ""
 
 
-def _processes(shape: Shape) -> tuple[str, ...]:
-    return shape.processes
+def _processes(targets: Targets) -> tuple[str, ...]:
+    return targets.processes
 
 
-def _only(target: str) -> Callable[[Shape], tuple[str, ...]]:
-    return lambda _shape: (target,)
+def _only(target: str) -> Callable[[Targets], tuple[str, ...]]:
+    return lambda _targets: (target,)
 
 
 def _one_of(*ways: str) -> Callable[[random.Random, str], str]:
@@ -80,64 +83,68 @@ def _failpoint(chooser: random.Random, process: str) -> str:
 
 
 def _role(process: str) -> str:
-    """`log-writer-2` is a `log_writer`, as its failpoints call it."""
+    """The role as it appears in the names of failpoints: `log_writer` for `log-writer-2`."""
     return process.rstrip("0123456789").rstrip("-").replace("-", "_")
 
 
 MOODS = ("rate_limit", "503", "slow", "unreachable", "maintenance", "truncated")
 
-# What ends by being started again takes about eight seconds on a busy machine: that long it counts as in force.
+# A restart takes about eight seconds on a busy machine. The fault counts as active for this long.
 _CHOICES: Mapping[FaultKind, _Choice] = {
     FaultKind.KILL: _Choice(22, 8, 8, _processes),
     FaultKind.STOP: _Choice(12, 8, 8, _processes),
     FaultKind.FREEZE: _Choice(16, 5, 20, _processes),
     FaultKind.FAILPOINT: _Choice(14, 12, 20, _processes, _failpoint),
     FaultKind.POSTGRES_KILL: _Choice(4, 6, 6, _only("postgres")),
-    FaultKind.POSTGRES_WAY: _Choice(8, 5, 15, _only("postgres"), _one_of("delay", "black hole", "reset")),
+    FaultKind.POSTGRES_CONNECTION: _Choice(8, 5, 15, _only("postgres"), _one_of("delay", "black hole", "reset")),
     FaultKind.KAFKA_KILL: _Choice(3, 10, 10, _only("kafka")),
     FaultKind.KAFKA_STOP: _Choice(3, 10, 10, _only("kafka")),
-    FaultKind.KAFKA_WAY: _Choice(6, 5, 15, _only("kafka"), _one_of("delay", "black hole", "reset", "swallow answers")),
-    FaultKind.MOOD: _Choice(12, 8, 20, lambda shape: shape.exchanges, _one_of(*MOODS)),
-    # What is sent to topics has Kafka's one place: it must arrive there, or it was no fault.
-    FaultKind.POISON: _Choice(5, 3, 3, _only("kafka")),
+    FaultKind.KAFKA_CONNECTION: _Choice(
+        6, 5, 15, _only("kafka"), _one_of("delay", "black hole", "reset", "drop responses")
+    ),
+    FaultKind.MOOD: _Choice(12, 8, 20, lambda targets: targets.exchanges, _one_of(*MOODS)),
+    # These faults need a working Kafka, so Kafka is their target and has no other fault at the same time.
+    FaultKind.UNREADABLE: _Choice(5, 3, 3, _only("kafka")),
     FaultKind.REPLAY: _Choice(2, 8, 8, _only("kafka")),
 }
 
 
 @dataclass
-class _Free:
-    """From when on each target may suffer again."""
+class _AvailableTargets:
+    """The time from which each target may have another fault."""
 
     since: dict[str, float] = field(default_factory=dict)
 
-    def of(self, targets: tuple[str, ...], at: float) -> list[str]:
-        return [target for target in targets if self.since.get(target, 0.0) <= at]
+    def of(self, names: tuple[str, ...], at: float) -> list[str]:
+        return [target for target in names if self.since.get(target, 0.0) <= at]
 
 
-def plan(seed: int, duration: float, recovery: float, shape: Shape) -> tuple[PlannedFault, ...]:
-    """Faults by their begin. The last one ends before `duration - recovery`; both are seconds."""
-    chooser, free = random.Random(seed), _Free()
+def plan(seed: int, duration: float, recovery: float, targets: Targets) -> tuple[PlannedFault, ...]:
+    """Return the faults in order of their begin. The last one ends before `duration - recovery` (both in seconds)."""
+    chooser, available = random.Random(seed), _AvailableTargets()
     end = duration - recovery
-    hands = [0.0, 0.0, chooser.uniform(*_THIRD_HAND_RESTS)]
+    sequences = [0.0, 0.0, chooser.uniform(*_PAUSES_OF_THIRD_SEQUENCE)]
     faults: list[PlannedFault] = []
-    while (at := min(hands)) < end:
-        hand = hands.index(at)
-        fault = _draw(chooser, free, shape, at, end)
+    while (at := min(sequences)) < end:
+        sequence = sequences.index(at)
+        fault = _draw(chooser, available, targets, at, end)
         if fault is None:
-            hands[hand] = end
+            sequences[sequence] = end
             continue
         faults.append(fault)
-        free.since[fault.target] = fault.ends + RESPITE
-        hands[hand] = fault.ends + (chooser.uniform(*_THIRD_HAND_RESTS) if hand == 2 else 0.0)
+        available.since[fault.target] = fault.ends + PAUSE_BETWEEN_FAULTS
+        sequences[sequence] = fault.ends + (chooser.uniform(*_PAUSES_OF_THIRD_SEQUENCE) if sequence == 2 else 0.0)
     return tuple(faults)
 
 
-def _draw(chooser: random.Random, free: _Free, shape: Shape, at: float, end: float) -> PlannedFault | None:
-    """None: nothing that is free can be over in time."""
+def _draw(
+    chooser: random.Random, available: _AvailableTargets, targets: Targets, at: float, end: float
+) -> PlannedFault | None:
+    """Draw a fault that begins at `at`. None: no fault of an available target can end in time."""
     possible = {
-        kind: targets
+        kind: candidates
         for kind, choice in _CHOICES.items()
-        if at + choice.shortest < end and (targets := free.of(choice.targets(shape), at))
+        if at + choice.shortest < end and (candidates := available.of(choice.targets(targets), at))
     }
     if not possible:
         return None
@@ -148,7 +155,7 @@ def _draw(chooser: random.Random, free: _Free, shape: Shape, at: float, end: flo
 
 
 def overlaps(faults: tuple[PlannedFault, ...], end: float) -> Iterator[tuple[float, int]]:
-    """How many faults are in force, as (seconds, how many), from the begin to `end`."""
+    """The number of active faults from the begin to `end`, as pairs (seconds, number)."""
     changes = [instant for fault in faults for instant in (fault.begins, fault.ends)]
     instants = sorted({0.0, end, *(instant for instant in changes if instant < end)})
     for begin, after in pairwise(instants):

@@ -1,114 +1,114 @@
-"""What became of runs of the nemesis, as a table in Markdown."""
+"""Reports the results of nemesis runs as a table in Markdown."""
 
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from support.faults.nemesis.run import Told
-from support.faults.run_rules import stretches
+from support.faults.nemesis.run import NemesisResult
+from support.faults.run_rules import active_periods
 
 _EXAMPLES = 5
 
 
-def report(runs: Sequence[Told]) -> str:
-    """A column per run."""
-    lines = [f"| | {' | '.join(f'seed {told.seed}' for told in runs)} |", f"|---|{'---|' * len(runs)}"]
-    lines += [f"| {name} | {' | '.join(value(told) for told in runs)} |" for name, value in _ROWS]
+def report(runs: Sequence[NemesisResult]) -> str:
+    """Return a table with one column per run, followed by examples of violations."""
+    lines = [f"| | {' | '.join(f'seed {result.seed}' for result in runs)} |", f"|---|{'---|' * len(runs)}"]
+    lines += [f"| {name} | {' | '.join(value(result) for result in runs)} |" for name, value in _ROWS]
     return "\n".join([*lines, "", *_examples(runs)])
 
 
-def _examples(runs: Iterable[Told]) -> Iterable[str]:
-    for told in runs:
-        for kind in sorted({violation.kind for violation in told.violations}):
-            found = [violation for violation in told.violations if violation.kind is kind]
-            yield f"- seed {told.seed}, {kind}, {len(found)} times:"
-            yield from (f"  - {violation.subject}: {violation.what}" for violation in found[:_EXAMPLES])
+def _examples(runs: Iterable[NemesisResult]) -> Iterable[str]:
+    for result in runs:
+        for kind in sorted({violation.kind for violation in result.violations}):
+            found = [violation for violation in result.violations if violation.kind is kind]
+            yield f"- seed {result.seed}, {kind}, {len(found)} times:"
+            yield from (f"  - {violation.subject}: {violation.details}" for violation in found[:_EXAMPLES])
 
 
-def _counted(things: Iterable[str]) -> str:
-    counts = Counter(things)
+def _counted(names: Iterable[str]) -> str:
+    counts = Counter(names)
     named = ", ".join(f"{count} {name}" for name, count in counts.most_common())
     return f"{counts.total()}: {named}" if counts else "none"
 
 
-def _runs(told: Told) -> str:
-    return _counted(run.status for run in told.evidence.runs)
+def _runs(result: NemesisResult) -> str:
+    return _counted(run.status for run in result.evidence.runs)
 
 
-def _unsuccessful(told: Told) -> str:
-    return _counted(run.error_class or run.status for run in told.evidence.runs if run.status != "success")
+def _unsuccessful(result: NemesisResult) -> str:
+    return _counted(run.error_class or run.status for run in result.evidence.runs if run.status != "success")
 
 
-def _ticks(told: Told) -> str:
-    return _counted(tick.trigger for tick in told.evidence.ticks)
+def _ticks(result: NemesisResult) -> str:
+    return _counted(tick.trigger for tick in result.evidence.ticks)
 
 
-def _faults(told: Told) -> str:
-    return _counted(str(fault.kind) for fault in told.injected)
+def _faults(result: NemesisResult) -> str:
+    return _counted(str(fault.kind) for fault in result.injected)
 
 
-def _calls(told: Told) -> str:
-    return _counted(call.outcome for call in told.evidence.history.calls)
+def _calls(result: NemesisResult) -> str:
+    return _counted(call.outcome for call in result.evidence.history.calls)
 
 
-def _missed(told: Told) -> str:
-    missed = {(tick.config_id, tick.scheduled_for): tick.missed_slots for tick in told.evidence.ticks}
-    over = sum(told.evidence.skipped_slots.values())
-    return f"{sum(missed.values())} made up for by a later tick, {over} passed over as the schedule changed"
+def _without_own_tick(result: NemesisResult) -> str:
+    covered = {(tick.config_id, tick.scheduled_for): tick.missed_slots for tick in result.evidence.ticks}
+    skipped = sum(result.evidence.skipped_slots.values())
+    return f"{sum(covered.values())} covered by a later tick, {skipped} skipped because the schedule changed"
 
 
-def _judged(told: Told) -> str:
-    sure = sum(each.grid.slots_between(each.after_ms, each.until_ms) for each in stretches(told.evidence))
-    return f"{sure}, all those of which it is certain that they were due"
+def _judged(result: NemesisResult) -> str:
+    judged = sum(each.grid.slots_between(each.after_ms, each.until_ms) for each in active_periods(result.evidence))
+    return f"{judged}, all that were certainly due"
 
 
-def _candles(told: Told) -> str:
-    return f"{sum(len(series) for series in told.evidence.candles.values())} of {len(told.evidence.candles)} series"
+def _candles(result: NemesisResult) -> str:
+    return f"{sum(len(series) for series in result.evidence.candles.values())} of {len(result.evidence.candles)} series"
 
 
-def _letters(told: Told) -> str:
-    places = {(each.source_topic, each.partition, each.offset) for each in told.evidence.letters}
-    return f"{len(places)} of {len(told.evidence.poison)} poisoned messages"
+def _dead_letters(result: NemesisResult) -> str:
+    positions = {(each.source_topic, each.partition, each.offset) for each in result.evidence.dead_letters}
+    return f"{len(positions)} of {len(result.evidence.unreadable)} unreadable messages sent"
 
 
-def _recovered(told: Told) -> str:
-    return "not in time" if told.recovered_after is None else f"{told.recovered_after:.0f} s"
+def _recovered(result: NemesisResult) -> str:
+    return "not in time" if result.recovered_after is None else f"{result.recovered_after:.0f} s"
 
 
-def _lateness(told: Told) -> str:
-    since = told.evidence.rules.on_time_from or math.inf
+def _lateness(result: NemesisResult) -> str:
+    since = result.evidence.rules.on_time_from or math.inf
     late = [
         run.started_at - run.scheduled_for
-        for run in told.evidence.runs
+        for run in result.evidence.runs
         if run.trigger == "scheduled" and run.scheduled_for >= since
     ]
     return f"{max(late):.2f} s, of {len(late)} runs" if late else "no slot was due by then"
 
 
-def _pauses(told: Told) -> str:
-    return str(sum(request.retry_after is not None for request in told.evidence.requests))
+def _refused(result: NemesisResult) -> str:
+    return str(sum(request.retry_after is not None for request in result.evidence.requests))
 
 
-def _violations(told: Told) -> str:
-    return _counted(str(violation.kind) for violation in told.violations) if told.violations else "**0**"
+def _violations(result: NemesisResult) -> str:
+    return _counted(str(violation.kind) for violation in result.violations) if result.violations else "**0**"
 
 
-_ROWS: tuple[tuple[str, Callable[[Told], str]], ...] = (
-    ("minutes", lambda told: f"{told.seconds / 60:g}"),
-    ("configs", lambda told: str(told.configs)),
+_ROWS: tuple[tuple[str, Callable[[NemesisResult], str]], ...] = (
+    ("minutes", lambda result: f"{result.seconds / 60:g}"),
+    ("configs", lambda result: str(result.configs)),
     ("faults", _faults),
-    ("planned faults that met nobody", lambda told: _counted(str(fault.kind) for fault in told.missed)),
+    ("planned faults that met no process", lambda result: _counted(str(fault.kind) for fault in result.missed)),
     ("calls of the operator", _calls),
     ("ticks", _ticks),
     ("runs", _runs),
     ("runs without success, by reason", _unsuccessful),
-    ("slots without a tick of their own", _missed),
+    ("slots without a tick of their own", _without_own_tick),
     ("slots judged", _judged),
     ("candles", _candles),
-    ("requests to exchanges", lambda told: str(len(told.evidence.requests))),
-    ("refused with Retry-After", _pauses),
-    ("dead letters", _letters),
+    ("requests to exchanges", lambda result: str(len(result.evidence.requests))),
+    ("refused with Retry-After", _refused),
+    ("dead letters", _dead_letters),
     ("recovered after the last fault within", _recovered),
-    ("latest start, from a minute after it on", _lateness),
+    ("latest start, from one minute after the last fault on", _lateness),
     ("violations", _violations),
 )

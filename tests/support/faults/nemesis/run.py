@@ -1,4 +1,4 @@
-"""One run of the nemesis: a system of 200 configs, an operator, faults, recovery, judgement."""
+"""One nemesis run: start a system with configs and an operator, cause faults, wait for recovery, and check."""
 
 import asyncio
 import contextlib
@@ -18,13 +18,13 @@ from local_stack.ports import LOOPBACK
 from local_stack.stack import StackOptions
 from support.faults.evidence import Evidence
 from support.faults.history import now
-from support.faults.kafka_detour import kafka_detour, with_kafka_of_its_own
-from support.faults.nemesis.hands import POISON_KEY, Hands
+from support.faults.kafka_detour import kafka_detour, with_own_kafka
+from support.faults.nemesis.fault_actions import UNREADABLE_KEY, FaultRunner
 from support.faults.nemesis.operator import Operator
-from support.faults.nemesis.plan import PlannedFault, Shape, plan
+from support.faults.nemesis.plan import PlannedFault, Targets, plan
 from support.faults.proxy import Proxy, proxying
-from support.faults.records import read_records
-from support.faults.system import API_PATH, Operated, askable, operated
+from support.faults.system import API_PATH, RunningSystem, errors_as_assertions, running_system
+from support.faults.topic_records import read_records
 from support.faults.violations import Violation
 from support.polling import eventually
 from support.whole_system import EVERY_SERVICE
@@ -34,22 +34,22 @@ CONFIGS = 200
 RECOVERED_WITHIN = 60.0
 SETTLED_WITHIN = 90.0
 LONGEST_RECOVERY = 120.0
-_CALM_BEFORE = 20.0
-"""Every config's first run has begun by then: Kraken takes one request a second."""
+_SECONDS_BEFORE_FAULTS = 20.0
+"""Within this time every config's first run has begun. Kraken allows one request a second."""
 _QUOTES = {"binance": "USDT", "bybit": "USDT", "coinbase": "USD", "okx": "USDT", "kraken": "USD"}
 _SHARES = {"binance": 50, "bybit": 50, "coinbase": 45, "okx": 45, "kraken": 10}
 """Of 200 configs. Kraken's rate is one request a second, which 45 configs would use up."""
 RATES = {"binance": 50, "bybit": 10, "coinbase": 10, "okx": 18, "kraken": 1}
-"""Candle requests a second that ccxt's costs allow."""
+"""Candle requests per second that ccxt's rate limit allows."""
 _MOST_PER_SECOND = {exchange: 2 * rate + 2 for exchange, rate in RATES.items()}
-"""For the moment of a handover two collectors may work on one lane, and each asks for the markets first."""
+"""During a hand-over two collectors may work on one lane for a moment, and each requests the markets first."""
 _SPARE = 10
-"""Markets of each exchange, for configs that are made later."""
+"""The number of markets per exchange for configs that are created later."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """What became of a run. `recovered_after`: seconds from the last fault's end; None: not in time."""
+class NemesisResult:
+    """The result of a run. `recovered_after` is in seconds from the end of the last fault; None: not in time."""
 
     seed: int
     seconds: float
@@ -58,102 +58,104 @@ class Told:
     violations: list[Violation]
     injected: list[PlannedFault]
     missed: list[PlannedFault]
-    calm_since: float
+    faults_ended_at: float
     recovered_after: float | None
 
 
 def recovery_of(seconds: float) -> float:
-    """So much at the end of a run is without faults."""
+    """The time without faults at the end of a run, in seconds."""
     return min(LONGEST_RECOVERY, seconds / 3)
 
 
 def markets(count: int) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Those of the first configs, and spare ones."""
+    """Return the markets of the first configs, and spare ones."""
     chosen: list[tuple[str, str]] = []
     spare: list[tuple[str, str]] = []
     for exchange, quote in _QUOTES.items():
         share = round(_SHARES[exchange] * count / sum(_SHARES.values()))
-        all_of_it = [(exchange, f"{asset}/{quote}") for asset in list(ASSETS)[: share + _SPARE]]
-        chosen += all_of_it[:share]
-        spare += all_of_it[share:]
+        exchange_markets = [(exchange, f"{asset}/{quote}") for asset in list(ASSETS)[: share + _SPARE]]
+        chosen += exchange_markets[:share]
+        spare += exchange_markets[share:]
     return chosen, spare
 
 
 async def run(
-    folder: Path, *, seed: int, seconds: float, configs: int = CONFIGS, say: Callable[[str], None] = print
-) -> Told:
-    """Break a system for so long, and judge it. Its own Kafka and Postgres; all it leaves is in the folder."""
+    folder: Path, *, seed: int, seconds: float, configs: int = CONFIGS, log: Callable[[str], None] = print
+) -> NemesisResult:
+    """Break a system for `seconds`, and check it. It has its own Kafka and Postgres, with all files in the folder."""
     first, spare = markets(configs)
-    async with AsyncExitStack() as opened:
-        system, postgres, kafka = await opened.enter_async_context(_system(folder, seed))
-        apis = [await opened.enter_async_context(_api(system, name)) for name in ("admin-api", "admin-api-2")]
-        system.rules = replace(system.rules, most_per_second=_MOST_PER_SECOND)
+    async with AsyncExitStack() as resources:
+        system, postgres, kafka = await resources.enter_async_context(_system(folder, seed))
+        apis = [await resources.enter_async_context(_api(system, name)) for name in ("admin-api", "admin-api-2")]
+        system.rules = replace(system.rules, max_per_second=_MOST_PER_SECOND)
         await system.create(len(first), first)
-        say(f"{len(system.config_ids)} configs; the faults begin in {_CALM_BEFORE:g} s")
-        await asyncio.sleep(_CALM_BEFORE)
+        log(f"{len(system.config_ids)} configs; the faults begin in {_SECONDS_BEFORE_FAULTS:g} s")
+        await asyncio.sleep(_SECONDS_BEFORE_FAULTS)
         services = tuple(name for name, each in system.stack.services.items() if each.role.name != "exchange-simulator")
-        faults = plan(seed, seconds, recovery_of(seconds), Shape(services, tuple(_QUOTES)))
+        faults = plan(seed, seconds, recovery_of(seconds), Targets(services, tuple(_QUOTES)))
         began = now()
 
-        def tell(fault: PlannedFault, note: str) -> None:
+        def log_fault(fault: PlannedFault, note: str) -> None:
             lasts = fault.ends - fault.begins
-            say(f"{now() - began:6.1f} s  {fault.kind} {fault.target} {fault.how} for {lasts:.0f} s {note}".rstrip())
+            log(f"{now() - began:6.1f} s  {fault.kind} {fault.target} {fault.how} for {lasts:.0f} s {note}".rstrip())
 
-        hands = Hands(system, postgres, kafka, tell)
+        runner = FaultRunner(system, postgres, kafka, log_fault)
         operator = Operator(system, apis, random.Random(seed + 1), spare)
-        summaries = asyncio.create_task(_summaries(system, hands, say))
+        summaries = asyncio.create_task(_summaries(system, runner, log))
         try:
-            async with asyncio.TaskGroup() as work:
-                work.create_task(operator.work(seconds - recovery_of(seconds) / 2))
-                await hands.work(faults)
-                calm_since = now()
-                say(f"{calm_since - began:6.1f} s  the last fault is over")
-                recovered = await _recovered(system, calm_since)
-            await asyncio.sleep(max(began + seconds, calm_since + recovery_of(seconds)) - now())
-            evidence, violations = await _judged(system, calm_since)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(operator.work(seconds - recovery_of(seconds) / 2))
+                await runner.run_all(faults)
+                faults_ended_at = now()
+                log(f"{faults_ended_at - began:6.1f} s  the last fault is over")
+                recovered = await _recovered(system, faults_ended_at)
+            await asyncio.sleep(max(began + seconds, faults_ended_at + recovery_of(seconds)) - now())
+            evidence, violations = await _check(system, faults_ended_at)
         finally:
             summaries.cancel()
-        return Told(
+        return NemesisResult(
             seed=seed,
             seconds=seconds,
             configs=len(first),
             evidence=evidence,
             violations=violations,
-            injected=hands.injected,
-            missed=hands.missed,
-            calm_since=calm_since,
+            injected=runner.injected,
+            missed=runner.missed,
+            faults_ended_at=faults_ended_at,
             recovered_after=recovered,
         )
 
 
-async def _recovered(system: Operated, calm_since: float) -> float | None:
+async def _recovered(system: RunningSystem, faults_ended_at: float) -> float | None:
     with contextlib.suppress(AssertionError):
-        await system.recovered(RECOVERED_WITHIN)
-        return now() - calm_since
+        await system.wait_until_recovered(RECOVERED_WITHIN)
+        return now() - faults_ended_at
     return None
 
 
-async def _judged(system: Operated, calm_since: float) -> tuple[Evidence, list[Violation]]:
-    system.rules = replace(system.rules, on_time_from=calm_since + RECOVERED_WITHIN)
-    await eventually(lambda: _poison_found(system), within=SETTLED_WITHIN)
-    return await system.settled(now() - system.rules.late_after, SETTLED_WITHIN)
+async def _check(system: RunningSystem, faults_ended_at: float) -> tuple[Evidence, list[Violation]]:
+    system.rules = replace(system.rules, on_time_from=faults_ended_at + RECOVERED_WITHIN)
+    await eventually(lambda: _find_unreadable(system), within=SETTLED_WITHIN)
+    return await system.stop_and_check(now() - system.rules.late_after, SETTLED_WITHIN)
 
 
-async def _poison_found(system: Operated) -> bool:
-    """An AssertionError while Kafka cannot be asked."""
-    with askable():
+async def _find_unreadable(system: RunningSystem) -> bool:
+    """Find the unreadable messages by their key. Raises AssertionError while Kafka does not respond."""
+    with errors_as_assertions():
         for topic in (TICKS, RUN_EVENTS, CANDLES):
             records = await read_records(system.stack, topic)
-            system.poison |= {(topic.name, each.partition, each.offset) for each in records if each.key == POISON_KEY}
+            system.unreadable |= {
+                (topic.name, each.partition, each.offset) for each in records if each.key == UNREADABLE_KEY
+            }
     return True
 
 
 @asynccontextmanager
-async def _system(folder: Path, seed: int) -> AsyncIterator[tuple[Operated, Proxy, Proxy]]:
-    """All services come to Postgres and to Kafka by a proxy each; who judges comes directly."""
+async def _system(folder: Path, seed: int) -> AsyncIterator[tuple[RunningSystem, Proxy, Proxy]]:
+    """All services connect to Postgres and Kafka through proxies; the checker connects directly."""
     async with kafka_detour() as (to_kafka, ports):
         options = StackOptions(folder=folder, overrides={"*": EVERY_SERVICE}, report=_log_to(folder / "stack.log"))
-        options = with_kafka_of_its_own(options, ports)
+        options = with_own_kafka(options, ports)
         postgres_port = options.ports.postgres
         async with proxying(LOOPBACK, postgres_port) as to_postgres:
             place = Folder(folder.absolute())
@@ -165,30 +167,30 @@ async def _system(folder: Path, seed: int) -> AsyncIterator[tuple[Operated, Prox
             for role in ("admin-api", "log-writer", "candle-writer"):
                 overrides[role] = overrides.get(role, {}) | {"DATABASE_URL": address}
             options = replace(options, overrides=overrides)
-            async with operated(options, seed=seed, instances=INSTANCES) as system:
+            async with running_system(options, seed=seed, instances=INSTANCES) as system:
                 yield system, to_postgres, to_kafka
 
 
 def _log_to(file: Path) -> Callable[[str], None]:
-    def say(line: str) -> None:
+    def write(line: str) -> None:
         with file.open("a") as log:
             log.write(f"{datetime.now(UTC):%H:%M:%S.%f} {line}\n")
 
-    return say
+    return write
 
 
 @asynccontextmanager
-async def _api(system: Operated, instance: str) -> AsyncIterator[httpx.AsyncClient]:
+async def _api(system: RunningSystem, instance: str) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"Authorization": f"Bearer {system.stack.token}"}
     url = f"{system.stack.services[instance].url}{API_PATH}"
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=10) as api:
         yield api
 
 
-async def _summaries(system: Operated, hands: Hands, say: Callable[[str], None]) -> None:
+async def _summaries(system: RunningSystem, runner: FaultRunner, log: Callable[[str], None]) -> None:
     while True:
         await asyncio.sleep(30)
         calls = system.history.calls
         unknown = sum(call.outcome == "unknown" for call in calls)
-        ended = len({seen.run_id for seen in system.history.seen if seen.status != "running"})
-        say(f"          {ended} runs ended, {len(hands.injected)} faults, {len(calls)} calls ({unknown} unanswered)")
+        ended = len({change.run_id for change in system.history.status_changes if change.status != "running"})
+        log(f"          {ended} runs ended, {len(runner.injected)} faults, {len(calls)} calls ({unknown} unknown)")

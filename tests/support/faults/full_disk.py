@@ -1,6 +1,5 @@
-"""A disk of our own that is easily full: a tmpfs."""
+"""A small disk for one test, which can be filled: a tmpfs."""
 
-import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -10,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-_PIECE = b"\0" * 65_536
+_BLOCK = b"\0" * 65_536
 
 
 @dataclass(frozen=True)
-class SmallDisk:
+class LimitedDisk:
+    """A mounted folder with a fixed size."""
+
     folder: Path
 
     @property
@@ -22,24 +23,19 @@ class SmallDisk:
         return self.folder / "ballast"
 
     def fill(self) -> None:
-        """To the last byte."""
+        """Fill the disk to the last byte."""
         with suppress(OSError), self._ballast.open("ab", buffering=0) as ballast:
-            while ballast.write(_PIECE):
+            while ballast.write(_BLOCK):
                 pass
 
     def free(self) -> None:
         self._ballast.unlink(missing_ok=True)
 
-    @property
-    def free_bytes(self) -> int:
-        status = os.statvfs(self.folder)
-        return status.f_bavail * status.f_bsize
-
 
 @contextmanager
-def small_disk(megabytes: int) -> Iterator[SmallDisk]:
-    """Unmounted in all cases; skips the test where none can be mounted."""
-    folder = Path(tempfile.mkdtemp(prefix="candlekeep-small-disk-"))
+def limited_disk(megabytes: int) -> Iterator[LimitedDisk]:
+    """A mounted disk, which is always unmounted afterwards. Skips the test if it cannot be mounted."""
+    folder = Path(tempfile.mkdtemp(prefix="candlekeep-limited-disk-"))
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0711", "tmpfs", str(folder)],
         check=False,
@@ -48,8 +44,8 @@ def small_disk(megabytes: int) -> Iterator[SmallDisk]:
     )
     try:
         if mounted.returncode:
-            pytest.skip(f"needs to mount a tmpfs, which only root may: {mounted.stderr.strip()}")
-        yield SmallDisk(folder)
+            pytest.skip(f"needs root to mount a tmpfs: {mounted.stderr.strip()}")
+        yield LimitedDisk(folder)
     finally:
         if not mounted.returncode:
             subprocess.run(["umount", "--lazy", str(folder)], check=True)

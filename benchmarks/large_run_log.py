@@ -1,9 +1,9 @@
-"""A run log of ten million rows, as thirty days of two thousand configs leave it behind.
+"""Creates a run log of ten million rows, as after thirty days of two thousand configs.
 
-    python -m benchmarks.ten_million_runs --url postgresql://... [--rows 10000000]
+    python -m benchmarks.large_run_log --url postgresql://... [--rows 10000000]
 
-fills the migrated, empty database there, which benchmarks then take in place of one of their own when it is named in
-RUN_LOG_URL: minutes of work are not repeated while one tries something out.
+This command fills an empty, migrated database. If RUN_LOG_URL contains its address, benchmarks use this database
+instead of a new one, which saves several minutes per run.
 """
 
 import argparse
@@ -26,9 +26,9 @@ DAYS = 30
 CONFIGS = 2000
 EXCHANGES = ("binance", "bybit", "coinbase", "kraken", "okx")
 ERRORS = ("timeout", "network", "rate_limited", "unavailable", "invalid_data")
-_AT_ONCE = 500_000
+_ROWS_PER_STATEMENT = 500_000
 _RUNNING = 20
-"""Of the latest runs, so many have no ending yet."""
+"""The number of latest runs that have not ended."""
 
 _CONFIGS_SQL = """
 INSERT INTO data_collection_configs (symbol, exchange, timeframes, interval_minutes, enabled)
@@ -37,8 +37,8 @@ SELECT 'C' || (n - 1) / cardinality($2::text[]) || '/USDT', ($2::text[])[1 + (n 
 FROM generate_series(1, $1::int) AS n
 """
 
-# In the order of time, as log-writer adds them. Of a hundred 95 succeed, 4 fail and 1 is skipped, in every config and
-# hour. A run takes 1.6 s at the median; the logarithm of its duration is normal (Box-Muller).
+# Rows are in order of time, as log-writer adds them. Of a hundred runs 95 succeed, 4 fail and 1 is skipped, in every
+# config and hour. The median duration is 1.6 s; the logarithm of the duration is normally distributed (Box-Muller).
 _RUNS_SQL = """
 INSERT INTO job_execution_logs (
   job_name, job_type, symbol, exchange, started_at, finished_at, duration_seconds, status, records_collected,
@@ -66,7 +66,7 @@ FROM (
 
 @contextlib.asynccontextmanager
 async def a_run_log(rows: int = ROWS) -> AsyncIterator[str]:
-    """The URL of a database that holds so many runs: the one of RUN_LOG_URL as it is, else one made for this."""
+    """The URL of a database with `rows` runs. If RUN_LOG_URL is set, that database is used unchanged."""
     if url := os.environ.get("RUN_LOG_URL"):
         await upgrade(url)
         yield url
@@ -78,18 +78,18 @@ async def a_run_log(rows: int = ROWS) -> AsyncIterator[str]:
 
 
 async def fill(url: str, rows: int, until: datetime) -> float:
-    """Configs, and runs that started in the thirty days before `until`. Answers the seconds that it took.
+    """Insert configs, and runs that started in the thirty days before `until`. Returns the time in seconds.
 
-    Indexes are made afterwards, which is several times faster than keeping them up to date row by row.
+    Indexes are created afterwards. This is several times faster than updating them with each row.
     """
-    began = time.perf_counter()
+    started = time.perf_counter()
     connection = await asyncpg.connect(url)
     try:
         await connection.execute("SET maintenance_work_mem = '512MB'; SET work_mem = '64MB'; SELECT setseed(0.42)")
         await connection.execute(_CONFIGS_SQL, CONFIGS, EXCHANGES)
         async with _without_indexes(connection, "job_execution_logs"):
-            for first in range(0, rows, _AT_ONCE):
-                last = min(first + _AT_ONCE, rows) - 1
+            for first in range(0, rows, _ROWS_PER_STATEMENT):
+                last = min(first + _ROWS_PER_STATEMENT, rows) - 1
                 span = (until - timedelta(days=DAYS), timedelta(days=DAYS), EXCHANGES, ERRORS, CONFIGS, rows, _RUNNING)
                 await connection.execute(_RUNS_SQL, first, last, *span)
         await connection.execute("SELECT settle_run_changes()")
@@ -97,27 +97,27 @@ async def fill(url: str, rows: int, until: datetime) -> float:
         await connection.execute("VACUUM (ANALYZE) data_collection_configs")
     finally:
         await connection.close()
-    return time.perf_counter() - began
+    return time.perf_counter() - started
 
 
 @contextlib.asynccontextmanager
 async def _without_indexes(connection: Any, name: str) -> AsyncIterator[None]:
-    """Every index of the table is gone within the block, but those of constraints, and made again after it."""
-    made_by = await connection.fetch(
+    """Drop all indexes of the table except those of constraints, and recreate them after the block."""
+    indexes = await connection.fetch(
         "SELECT indexrelid::regclass::text AS name, pg_get_indexdef(indexrelid) AS definition FROM pg_index "
         "WHERE indrelid = $1::regclass AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)",
         name,
     )
-    for index in made_by:
+    for index in indexes:
         await connection.execute(f"DROP INDEX {index['name']}")
     yield
-    for index in made_by:
+    for index in indexes:
         await connection.execute(index["definition"])
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.ten_million_runs")
-    parser.add_argument("--url", required=True, help="of an empty database with the current schema")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.large_run_log")
+    parser.add_argument("--url", required=True, help="URL of an empty database with the current schema")
     parser.add_argument("--rows", type=int, default=ROWS)
     chosen = parser.parse_args()
     print(f"{chosen.rows:,} rows in {asyncio.run(fill(chosen.url, chosen.rows, datetime.now(UTC))):.0f} s")

@@ -1,4 +1,4 @@
-"""What a system's topics hold, once more and in another order; and the tables that must not notice."""
+"""Sends the messages of a topic again in another order, and reads the tables, which must not change."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -8,25 +8,25 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from contracts.topics import CANDLES, RUN_EVENTS, SCHEDULE_STATE, Topic
-from support.faults.records import read_records
-from support.faults.system import Operated
+from support.faults.system import RunningSystem
+from support.faults.topic_records import read_records
 from support.polling import eventually
 
 _READERS: Mapping[str, Sequence[Topic]] = {"log-writer": (RUN_EVENTS, SCHEDULE_STATE), "candle-writer": (CANDLES,)}
 
 
-async def send_again(system: Operated, topic: Topic, seed: int) -> int:
-    """All that the topic holds, shuffled, under the same keys, some of it twice. Returns how many."""
+async def replay_shuffled(system: RunningSystem, topic: Topic, seed: int) -> int:
+    """Send all messages of the topic again: shuffled, with the same keys, some of them twice. Returns their number."""
     records = await read_records(system.stack, topic)
-    dice = random.Random(seed)
-    records += dice.sample(records, len(records) // 4)
-    dice.shuffle(records)
-    await send(system, topic, records)
+    shuffler = random.Random(seed)
+    records += shuffler.sample(records, len(records) // 4)
+    shuffler.shuffle(records)
+    await send_records(system, topic, records)
     return len(records)
 
 
-async def send(system: Operated, topic: Topic, records: Sequence[Any]) -> None:
-    """In this order, and one at a time, so that copies of one thing come in several batches and none folds them."""
+async def send_records(system: RunningSystem, topic: Topic, records: Sequence[Any]) -> None:
+    """Send in this order and one at a time, so that copies of one message arrive in different batches."""
     producer = AIOKafkaProducer(bootstrap_servers=system.stack.kafka)
     await producer.start()
     try:
@@ -38,8 +38,8 @@ async def send(system: Operated, topic: Topic, records: Sequence[Any]) -> None:
         await producer.stop()
 
 
-async def lags(system: Operated, group: str) -> dict[str, int]:
-    """What the group has not committed yet, by partition; nothing of those that it is done with."""
+async def lags(system: RunningSystem, group: str) -> dict[str, int]:
+    """The number of messages that the group has not committed, by partition. Partitions without lag are left out."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=system.stack.kafka,
         group_id=f"{system.stack.options.topic_prefix}{group}",
@@ -55,8 +55,8 @@ async def lags(system: Operated, group: str) -> dict[str, int]:
     return {f"{each.topic}/{each.partition}": lag for each, lag in behind.items() if lag}
 
 
-async def caught_up(system: Operated, *, within: float = 40.0) -> None:
-    """The writers have committed everything that their topics hold."""
+async def wait_until_caught_up(system: RunningSystem, *, within: float = 40.0) -> None:
+    """Wait until the writers have committed all messages of their topics."""
 
     async def no_lag() -> bool:
         behind = [await lags(system, group) for group in _READERS]
@@ -66,7 +66,7 @@ async def caught_up(system: Operated, *, within: float = 40.0) -> None:
     await eventually(no_lag, within=within, every=1)
 
 
-async def tables(database_url: str) -> list[object]:
+async def read_tables(database_url: str) -> list[object]:
     connection = await asyncpg.connect(database_url)
     try:
         runs = await connection.fetch("SELECT * FROM job_execution_logs ORDER BY run_id")
@@ -77,6 +77,6 @@ async def tables(database_url: str) -> list[object]:
     return [[dict(row) for row in runs], [dict(row) for row in jobs], [tuple(row) for row in candles]]
 
 
-def partitions_of(system: Operated, topic: Topic) -> list[TopicPartition]:
+def partitions_of(system: RunningSystem, topic: Topic) -> list[TopicPartition]:
     name = f"{system.stack.options.topic_prefix}{topic.name}"
     return [TopicPartition(name, number) for number in range(topic.partitions)]

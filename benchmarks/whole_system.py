@@ -1,4 +1,4 @@
-"""The system, or a part of it, as processes of their own in a temp folder."""
+"""Runs the system, or a part of it, as separate processes in a temporary folder."""
 
 import contextlib
 import shutil
@@ -12,15 +12,16 @@ from local_stack.stack import Stack, StackOptions, running_stack
 
 
 @contextlib.asynccontextmanager
-async def a_system(roles: tuple[Role, ...] = SERVICES) -> AsyncIterator[Stack]:
-    """Ready, with the simulated exchanges; on the Kafka and the Postgres of the environment, else on its own."""
+async def running_system(roles: tuple[Role, ...] = SERVICES) -> AsyncIterator[Stack]:
+    """A ready system with the simulated exchanges. It uses Kafka and Postgres of the environment, or starts its own."""
     with _folder() as folder:
         prefix = f"bench-{uuid.uuid4().hex[:6]}."
         unlimited = {"admin-api": {"TRIGGERS_PER_MINUTE": "1000000", "REQUESTS_PER_MINUTE": "1000000"}}
         options = StackOptions(folder=folder, roles=roles, topic_prefix=prefix, overrides=unlimited)
         async with running_stack(options) as stack:
             if not stack.processes["kafka"].running.is_real:
-                raise RuntimeError("this needs the real Kafka: a long poll of the in-memory one does not wake up")
+                # A long poll of the in-memory Kafka does not return when messages arrive.
+                raise RuntimeError("this benchmark needs a real Kafka: install Java and Maven")
             yield stack
 
 

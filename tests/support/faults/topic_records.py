@@ -1,4 +1,4 @@
-"""All records of a topic, as bytes."""
+"""Reads all records of a topic, as bytes."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from local_stack.stack import Stack
 
 
 async def read_records(stack: Stack, topic: Topic) -> list[Any]:
-    """What it holds now, in the order of each partition."""
-    # Not from the latest: its own first look at the end may come after our seek.
+    """Return all records that the topic holds now, in the order of each partition."""
+    # earliest: with latest, a late lookup of the end offset could override the start.
     consumer = AIOKafkaConsumer(
         bootstrap_servers=stack.kafka.split(","), enable_auto_commit=False, auto_offset_reset="earliest"
     )
@@ -22,8 +22,8 @@ async def read_records(stack: Stack, topic: Topic) -> list[Any]:
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
         while any([await consumer.position(partition) < end for partition, end in ends.items()]):
-            for some in (await consumer.getmany(timeout_ms=200)).values():
-                records += some
+            for batch in (await consumer.getmany(timeout_ms=200)).values():
+                records += batch
     finally:
         await consumer.stop()
     return records

@@ -1,12 +1,12 @@
-"""A good run of the system, made up, and what a test spoils it with."""
+"""Sample evidence without a violation, and functions that change it."""
 
 from dataclasses import replace
 from typing import Any
 
 from contracts.ticks import initial_run_id, slot_run_id
 from scheduler.grid import grid_of, to_instant
-from support.faults.evidence import Evidence, Letter, Request, Rules, Run, Stored, Tick
-from support.faults.history import Call, Fault, History, Seen
+from support.faults.evidence import DeadLetterEntry, Evidence, Request, Rules, Run, StoredConfig, Tick
+from support.faults.history import Call, Fault, History, StatusChange
 
 START = 1_800_000_000.0
 SPREAD_MS = 300_000
@@ -16,7 +16,7 @@ SLOTS = [GRID.slot_after(int(START * 1000)) / 1000 + 60 * k for k in range(5)]
 SERIES = ("binance", "BTC/USDT", "1m")
 OPENS = [int(START * 1000) // 60_000 * 60_000 + 60_000 * k for k in range(5)]
 CANDLE = (1.0, 2.0, 0.5, 1.5, 10.0)
-POISON = ("run-events", 3, 14)
+UNREADABLE = ("run-events", 3, 14)
 REFUSED_AT = START + 100
 
 
@@ -38,7 +38,7 @@ def a_run(slot: float) -> Run:
         started_at=slot + 0.02,
         finished_at=slot + 0.5,
         deadline_at=slot + 20,
-        read={SERIES: (OPENS[0], OPENS[-1])},
+        collected={SERIES: (OPENS[0], OPENS[-1])},
     )
 
 
@@ -57,33 +57,35 @@ def a_call(**changes: Any) -> Call:
     return replace(call, **changes)
 
 
-def a_request(at: float, status: int = 200, retry_after: float | None = None) -> Request:
+def a_request(at: float, status: int | None = 200, retry_after: float | None = None) -> Request:
     return Request(at=at, exchange="binance", status=status, answered_at=at + 0.05, retry_after=retry_after)
 
 
-def history(*more: Call | Fault | Seen) -> History:
+def history(*more: Call | Fault | StatusChange) -> History:
     first = run_id(SLOTS[0])
-    seen = [Seen(at=SLOTS[0] + 0.1 * k, run_id=first, status=s) for k, s in enumerate(("running", "success"))]
-    return History(entries=[a_call(), Fault(at=START + 1, what="SIGKILL", target="collector"), *seen, *more])
+    changes = [
+        StatusChange(at=SLOTS[0] + 0.1 * k, run_id=first, status=s) for k, s in enumerate(("running", "success"))
+    ]
+    return History(entries=[a_call(), Fault(at=START + 1, kind="SIGKILL", target="collector"), *changes, *more])
 
 
-def good() -> Evidence:
-    born = str(initial_run_id(CONFIG, 1))
+def good_evidence() -> Evidence:
+    initial = str(initial_run_id(CONFIG, 1))
     return Evidence(
         history=history(),
         until=SLOTS[-1] + 1,
         collected_at=SLOTS[-1] + 300,
-        rules=Rules(spread_ms=SPREAD_MS, most_per_second={"binance": 3}),
+        rules=Rules(spread_ms=SPREAD_MS, max_per_second={"binance": 3}),
         runs=(
-            replace(a_run(START), run_id=born, trigger="initial"),
+            replace(a_run(START), run_id=initial, trigger="initial"),
             *(a_run(slot) for slot in SLOTS),
         ),
         ticks=(
-            Tick(run_id=born, config_id=CONFIG, trigger="initial", scheduled_for=START, emitted_at=START + 0.5),
+            Tick(run_id=initial, config_id=CONFIG, trigger="initial", scheduled_for=START, emitted_at=START + 0.5),
             *(a_tick(slot) for slot in SLOTS),
         ),
         configs={
-            CONFIG: Stored(
+            CONFIG: StoredConfig(
                 version=1, enabled=True, subject="binance|BTC/USDT", scheduled_version=1, scheduled_active=True
             )
         },
@@ -91,19 +93,23 @@ def good() -> Evidence:
         fetched_at={SERIES: dict.fromkeys(OPENS, 200)},
         published={SERIES: dict.fromkeys(OPENS, 200)},
         truth={SERIES: dict.fromkeys([OPENS[0] - 60_000, *OPENS, OPENS[-1] + 60_000], CANDLE)},
-        letters=(Letter(source_topic=POISON[0], partition=POISON[1], offset=POISON[2], attempts=3, at=START + 204.9),),
-        poison=frozenset({POISON}),
-        poisoned_at={POISON: START + 200},
+        dead_letters=(
+            DeadLetterEntry(
+                source_topic=UNREADABLE[0], partition=UNREADABLE[1], offset=UNREADABLE[2], attempts=3, at=START + 204.9
+            ),
+        ),
+        unreadable=frozenset({UNREADABLE}),
+        unreadable_sent_at={UNREADABLE: START + 200},
         requests=(
             *(a_request(START + 0.3 * k) for k in range(3)),
             a_request(REFUSED_AT, 429, retry_after=5),
-            a_request(REFUSED_AT + 0.1),  # was on its way
+            a_request(REFUSED_AT + 0.1),  # was sent before the refusal arrived
             a_request(REFUSED_AT + 5.1),
         ),
     )
 
 
-def without(evidence: Evidence, slot: float) -> Evidence:
+def without_slot(evidence: Evidence, slot: float) -> Evidence:
     return replace(
         evidence,
         runs=tuple(run for run in evidence.runs if run.scheduled_for != slot),

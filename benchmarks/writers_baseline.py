@@ -1,7 +1,7 @@
-"""The two sides of the writers' benchmark: what is to be written, and the raw COPY-merge of it.
+"""The data of the writers' benchmark, and its baseline: a raw COPY-merge of this data.
 
-The raw side does what anybody would with asyncpg and the rows in hand: COPY into a temporary table, then INSERT with ON
-CONFLICT DO UPDATE from there, one transaction per batch. It neither reads Kafka nor decodes, folds, merges or counts.
+The baseline is the usual solution with asyncpg: COPY the rows into a temporary table, then INSERT them from there with
+ON CONFLICT DO UPDATE, in one transaction per batch. It does not read Kafka, decode, merge or count.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,11 +26,12 @@ CANDLE_COLUMNS = ("series_id", "open_time", "open", "high", "low", "close", "vol
 
 
 def some_runs(runs: int, now: datetime) -> tuple[list[RunStarted], list[RunFinished]]:
-    """Starts and their ends: a run is inserted and, in a later batch, updated, as in daily life. Of today, or retention
-    would delete them meanwhile.
+    """Return the starts and ends of runs. As in operation, a run is inserted, and updated in a later batch.
+
+    The runs are from `now` on, because retention would delete old ones during the benchmark.
     """
     starts = [_start(number, now) for number in range(runs)]
-    return starts, [_ending(start) for start in starts]
+    return starts, [_end(start) for start in starts]
 
 
 def _start(number: int, now: datetime) -> RunStarted:
@@ -50,7 +51,7 @@ def _start(number: int, now: datetime) -> RunStarted:
     )
 
 
-def _ending(start: RunStarted) -> RunFinished:
+def _end(start: RunStarted) -> RunFinished:
     at = start.started_at + timedelta(milliseconds=500 + 10 * start.config_id)
     results = (TimeframeResult(timeframe=each, candles=10, pages=1, first_open=at, last_open=at) for each in TIMEFRAMES)
     return RunFinished(
@@ -67,7 +68,7 @@ def _ending(start: RunStarted) -> RunFinished:
 
 
 def some_fetches(messages: int, candles: int) -> list[CandlesCollected]:
-    """`candles` each, of as many series as there are timeframes of configs, none twice."""
+    """Return messages with `candles` candles each. No candle occurs twice."""
     return [_fetch(number, candles) for number in range(messages)]
 
 
@@ -90,12 +91,12 @@ def _fetch(number: int, candles: int) -> CandlesCollected:
 
 
 def log_records(rows: Sequence[RunRow]) -> list[tuple[Any, ...]]:
-    """As the raw side has them in hand, in the order of LOG_COLUMNS."""
+    """Return the rows for the baseline, in the order of LOG_COLUMNS."""
     return [(*row[: len(RunRow._fields) - 1], JOB_TYPE, row.duration_seconds) for row in rows]
 
 
 def candle_records(fetches: Sequence[CandlesCollected]) -> list[tuple[Any, ...]]:
-    """As the raw side has them in hand, in the order of CANDLE_COLUMNS; the ids are those of `make_series`."""
+    """Return the rows for the baseline, in the order of CANDLE_COLUMNS, with the series ids of `make_series`."""
     return [
         (
             int(fetch.symbol[1:].partition("/")[0]) + 1,
@@ -109,7 +110,7 @@ def candle_records(fetches: Sequence[CandlesCollected]) -> list[tuple[Any, ...]]
 
 
 async def make_series(connection: asyncpg.Connection) -> None:
-    """Every series of `some_fetches`, with ids from 1 on."""
+    """Insert every series of `some_fetches`, with ids from 1 on."""
     await connection.execute(
         "INSERT INTO series (id, exchange, symbol, timeframe) OVERRIDING SYSTEM VALUE "
         "SELECT n + 1, 'binance', 'C' || n || '/USDT', '1m' FROM generate_series(0, $1 - 1) AS n",
@@ -120,7 +121,7 @@ async def make_series(connection: asyncpg.Connection) -> None:
 async def copy_merge(
     connection: asyncpg.Connection, table: str, columns: Sequence[str], key: Sequence[str], batches: Sequence[list[Any]]
 ) -> None:
-    """The raw side."""
+    """Write the batches to the table: the baseline."""
     names, keys = ", ".join(columns), ", ".join(key)
     changes = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in key)
     incoming = f"incoming_{table}"
@@ -135,6 +136,6 @@ async def copy_merge(
 
 
 def in_batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """Slices of at most `size`."""
+    """Yield slices of at most `size` items."""
     for start in range(0, len(items), size):
         yield items[start : start + size]

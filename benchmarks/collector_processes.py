@@ -1,7 +1,7 @@
-"""The two processes that are compared: the collector itself, and a bare asyncio loop of the same ccxt calls.
+"""The two processes of the comparison: the collector, and a bare asyncio loop of the same ccxt calls.
 
-    python benchmarks/collector_sides.py collector     the whole service; its settings are in the environment
-    python benchmarks/collector_sides.py bare URL      reads a `Round` per line, answers each with how many rows it got
+    python benchmarks/collector_processes.py collector   the whole service; its settings are in the environment
+    python benchmarks/collector_processes.py bare URL    reads a `Round` per line, writes the number of rows for each
 
 Both have ccxt's Binance without its rate limit, and both run on uvloop.
 """
@@ -25,7 +25,7 @@ EXCHANGE = "binance"
 
 
 class UnlimitedBinance(ccxt.binance):  # type: ignore[misc] # ccxt is untyped
-    """So high a limit that it does not matter: the collector has its own throttle, which cannot be switched off."""
+    """Binance with a very high rate limit, because the collector's own rate limiter cannot be disabled."""
 
     @override
     def describe(self) -> Any:
@@ -34,7 +34,7 @@ class UnlimitedBinance(ccxt.binance):  # type: ignore[misc] # ccxt is untyped
 
 @dataclass(frozen=True)
 class Round:
-    """Runs to carry out. `since` is by timeframe, in milliseconds."""
+    """The order for one round. `since` maps each timeframe to its start in milliseconds."""
 
     symbols: list[str]
     runs: int
@@ -64,18 +64,18 @@ async def serve_bare(base_url: str) -> None:
         await client.close()
 
 
-async def _carry_out(client: Any, asked: Round) -> int:
-    """All timeframes of a run at once and so many runs at a time, as the collector does. Returns the rows received."""
-    room = asyncio.Semaphore(asked.concurrency)
+async def _carry_out(client: Any, order: Round) -> int:
+    """Request all timeframes of a run at once, with limited concurrency like the collector. Returns the row count."""
+    places = asyncio.Semaphore(order.concurrency)
 
     async def one_run(symbol: str) -> int:
-        async with room:
-            answers = await asyncio.gather(
-                *(client.fetch_ohlcv(symbol, frame, since, asked.limit) for frame, since in asked.since.items())
+        async with places:
+            pages = await asyncio.gather(
+                *(client.fetch_ohlcv(symbol, frame, since, order.limit) for frame, since in order.since.items())
             )
-        return sum(map(len, answers))
+        return sum(map(len, pages))
 
-    symbols = (asked.symbols[number % len(asked.symbols)] for number in range(asked.runs))
+    symbols = (order.symbols[number % len(order.symbols)] for number in range(order.runs))
     return sum(await asyncio.gather(*map(one_run, symbols)))
 
 

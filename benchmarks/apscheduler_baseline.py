@@ -1,8 +1,8 @@
-"""APScheduler 3 with jobs that do nothing, measured: the peer that the scheduler is compared with.
+"""Measures APScheduler 3 with empty jobs, as the baseline of the scheduler.
 
-    python -m benchmarks.apscheduler_peer --store postgres --jobs 1000 --interval 60 --seconds 45 --url postgresql://...
+    python -m benchmarks.apscheduler_baseline --store postgres --jobs 1000 --interval 60 --seconds 45 --url postgresql://...
 
-Prints one line of JSON. Lateness is from a job's time to its end; the job itself is empty.
+Prints one line of JSON. Lateness is the time from a job's slot to its end.
 """
 
 import argparse
@@ -23,8 +23,8 @@ from apscheduler.schedulers.background import BackgroundScheduler
 WARM_UP_SECONDS = 5.0
 
 
-def nothing() -> None:
-    """The job."""
+def empty_job() -> None:
+    """The empty job."""
 
 
 def measure(store: str, url: str, jobs: int, interval: float, seconds: float) -> dict[str, float]:
@@ -48,19 +48,19 @@ def measure(store: str, url: str, jobs: int, interval: float, seconds: float) ->
             with lock:
                 lateness.append(late)
 
-    def lost(_event: Any) -> None:
+    def dropped_job(_event: Any) -> None:
         dropped[0] += 1
 
     scheduler.add_listener(executed, EVENT_JOB_EXECUTED)
-    scheduler.add_listener(lost, EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
-    began = time.monotonic()
+    scheduler.add_listener(dropped_job, EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
+    started = time.monotonic()
     scheduler.start(paused=True)
-    # All first runs lie ahead of the loading, evenly spread over one interval.
+    # All first runs are after the loading, evenly spread over one interval.
     first = datetime.now(UTC) + timedelta(seconds=5 + jobs * (0.003 if store == "postgres" else 0.0006))
     for number in range(jobs):
         start = first + timedelta(seconds=interval * number / jobs)
-        scheduler.add_job(nothing, "interval", seconds=interval, start_date=start, id=f"collect_data_{number}")
-    loaded = time.monotonic() - began
+        scheduler.add_job(empty_job, "interval", seconds=interval, start_date=start, id=f"collect_data_{number}")
+    loaded = time.monotonic() - started
     scheduler.resume()
     time.sleep(max(0.0, (first - datetime.now(UTC)).total_seconds()) + WARM_UP_SECONDS)
     process = psutil.Process(os.getpid())
@@ -94,7 +94,7 @@ def _quantile(ordered: list[float], share: float) -> float:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(prog="python -m benchmarks.apscheduler_peer")
+    arguments = argparse.ArgumentParser(prog="python -m benchmarks.apscheduler_baseline")
     arguments.add_argument("--store", choices=["memory", "postgres"], required=True)
     arguments.add_argument("--url", default="")
     arguments.add_argument("--jobs", type=int, required=True)

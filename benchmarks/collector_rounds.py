@@ -1,7 +1,7 @@
-"""Making either side of the collector's benchmark carry out runs, measured from outside.
+"""Starts rounds of runs on both sides of the collector's benchmark, and measures them from outside.
 
-A round is timed from its order to its last result: for the collector from publishing the first tick to the last run's
-news being in Kafka, for the bare loop from asking to its answer.
+The time of a round ends with its last result. For the collector it is the time from publishing the first tick until
+Kafka holds the events of the last run. For the bare loop it is the time from the order to the response.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from uuid import uuid4
 import httpx
 import psutil
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from benchmarks.collector_sides import EXCHANGE, Round
+from benchmarks.collector_processes import EXCHANGE, Round
 
 from collector.candles.paging import first_request
 from collector.exchange.traits import traits_of
@@ -39,14 +39,14 @@ INTERVAL_MINUTES = 10
 PAGE = 1000
 EVENTS_PER_RUN = 2
 ROUND_SECONDS = 120.0
-LOOK_SECONDS = 0.005
-SIDES = Path(__file__).with_name("collector_sides.py")
+POLL_SECONDS = 0.005
+SIDES = Path(__file__).with_name("collector_processes.py")
 CONCURRENCY = int(CollectorSettings.model_fields["max_runs_per_lane"].default)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One round of one side."""
+    """The measured values of one round of one side."""
 
     runs: int
     seconds: float
@@ -64,12 +64,12 @@ class Measured:
 
 @dataclass(frozen=True)
 class Side:
-    """A running process and how to make it carry out so many runs."""
+    """A running process, and a function that makes it carry out a number of runs."""
 
     process: psutil.Process
     simulator_url: str
     carry_out: Callable[[int], Awaitable[float]]
-    """Returns the seconds that it took."""
+    """Takes the number of runs and returns the time in seconds."""
 
     async def measure(self, runs: int) -> Measured:
         async with httpx.AsyncClient(base_url=self.simulator_url, trust_env=False) as simulator:
@@ -110,41 +110,43 @@ async def our_side(stack: Stack) -> AsyncIterator[Side]:
 
 
 class Driver:
-    """Publishes ticks and waits until the news of all their runs are in Kafka."""
+    """Publishes ticks and waits until Kafka holds the events of all their runs."""
 
     def __init__(self, publisher: EventPublisher, consumer: AIOKafkaConsumer, prefix: str) -> None:
         self._publisher, self._consumer = publisher, consumer
-        self._news = [TopicPartition(prefix + RUN_EVENTS.name, number) for number in range(RUN_EVENTS.partitions)]
+        self._run_events = [TopicPartition(prefix + RUN_EVENTS.name, number) for number in range(RUN_EVENTS.partitions)]
 
     async def carry_out(self, runs: int) -> float:
-        before = await self._consumer.end_offsets(self._news)
+        before = await self._consumer.end_offsets(self._run_events)
         ticks = _ticks(runs)
         expected = sum(before.values()) + EVENTS_PER_RUN * runs
-        began = time.perf_counter()
+        started = time.perf_counter()
         await self._publisher.publish_many(TICKS, ticks)
         async with asyncio.timeout(ROUND_SECONDS):
-            # Looking at the ends only: reading along would compete with what is measured.
-            while sum((await self._consumer.end_offsets(self._news)).values()) < expected:  # noqa: ASYNC110 -- it asks
-                await asyncio.sleep(LOOK_SECONDS)
-        seconds = time.perf_counter() - began
+            # Polls only the end offsets, because reading the events would slow the collector down.
+            while sum((await self._consumer.end_offsets(self._run_events)).values()) < expected:  # noqa: ASYNC110 -- Kafka has no event for it
+                await asyncio.sleep(POLL_SECONDS)
+        seconds = time.perf_counter() - started
         await self._check(before, runs)
         return seconds
 
     async def _check(self, since: dict[TopicPartition, int], runs: int) -> None:
-        """Raises unless every run succeeded and found candles."""
-        self._consumer.assign(self._news)
+        """Raises AssertionError unless every run succeeded and found candles."""
+        self._consumer.assign(self._run_events)
         for partition, offset in since.items():
             self._consumer.seek(partition, offset)
-        good = read = 0
+        succeeded = read = 0
         while read < EVENTS_PER_RUN * runs:
             for messages in (await self._consumer.getmany(timeout_ms=1000)).values():
                 read += len(messages)
                 events = (decode(RUN_EVENTS, message.value) for message in messages)
                 finished = (event for event in events if isinstance(event, RunFinished))
-                good += sum(event.status is RunStatus.SUCCESS and event.records_collected > 0 for event in finished)
+                succeeded += sum(
+                    event.status is RunStatus.SUCCESS and event.records_collected > 0 for event in finished
+                )
         self._consumer.unsubscribe()
-        if good != runs:
-            raise AssertionError(f"only {good} of {runs} runs succeeded")
+        if succeeded != runs:
+            raise AssertionError(f"only {succeeded} of {runs} runs succeeded")
 
 
 def _ticks(runs: int) -> list[TickDue]:
@@ -195,21 +197,21 @@ async def bare_side(stack: Stack) -> AsyncIterator[Side]:
 
 @dataclass(frozen=True)
 class BareLoop:
-    """The other end of a `collector_sides.py bare`."""
+    """The connection to a process `collector_processes.py bare`."""
 
-    ask: asyncio.StreamWriter
-    answers: asyncio.StreamReader
+    orders: asyncio.StreamWriter
+    responses: asyncio.StreamReader
 
     async def carry_out(self, runs: int) -> float:
         now = datetime.now(UTC)
         begin, now_ms = (int(instant.timestamp() * 1000) for instant in (_window_start(now), now))
         since = {frame: first_request(traits_of(EXCHANGE), frame, begin, now_ms, PAGE).since for frame in TIMEFRAMES}
-        asked = Round(_symbols(), runs, CONCURRENCY, since, PAGE)
-        began = time.perf_counter()
-        self.ask.write(asked.to_json().encode() + b"\n")
+        order = Round(_symbols(), runs, CONCURRENCY, since, PAGE)
+        started = time.perf_counter()
+        self.orders.write(order.to_json().encode() + b"\n")
         async with asyncio.timeout(ROUND_SECONDS):
-            answer = await self.answers.readline()
-        seconds = time.perf_counter() - began
-        if not answer or int(answer) < runs * len(TIMEFRAMES):
-            raise AssertionError(f"the bare loop answered {answer!r}")
+            response = await self.responses.readline()
+        seconds = time.perf_counter() - started
+        if not response or int(response) < runs * len(TIMEFRAMES):
+            raise AssertionError(f"the bare loop sent an invalid response: {response!r}")
         return seconds

@@ -1,4 +1,4 @@
-"""Collects the evidence of a run of the system: from its tables, its topics, its exchanges and its schedulers' logs."""
+"""Collects the evidence of a test from the tables, topics, simulated exchanges and scheduler logs."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -18,15 +18,17 @@ from contracts.ticks import TickDue
 from contracts.topics import CANDLES, DEAD_LETTERS, TICKS, Topic
 from local_stack.stack import Stack
 from runtime.kafka.codec import UnreadableMessage, decode
-from support.faults.evidence import Candle, Evidence, Letter, Request, Rules, Run, Series, Stored, Tick
-from support.faults.hearing import read_heard
+from support.faults.evidence import Candle, DeadLetterEntry, Evidence, Request, Rules, Run, Series, StoredConfig, Tick
 from support.faults.history import History, now
+from support.faults.scheduler_reports import read_scheduler_reports
 
 _MINUTE_MS = 60_000
 
 
-async def gather_schedule(stack: Stack, database_url: str, history: History, rules: Rules, *, until: float) -> Evidence:
-    """What says whether every slot was dealt with, and nothing else: cheap enough to be asked every second."""
+async def collect_schedule_evidence(
+    stack: Stack, database_url: str, history: History, rules: Rules, *, until: float
+) -> Evidence:
+    """Collect only the evidence about handled slots. It is cheap enough for a poll every second."""
     connection = await asyncpg.connect(database_url, timeout=5, command_timeout=10)
     try:
         runs = [_run(row) for row in await connection.fetch("SELECT * FROM job_execution_logs")]
@@ -46,45 +48,46 @@ async def gather_schedule(stack: Stack, database_url: str, history: History, rul
     )
 
 
-async def gather(
+async def collect_evidence(
     stack: Stack,
     database_url: str,
     history: History,
     rules: Rules,
     *,
     until: float,
-    poison: Mapping[Any, float | None] | None = None,
-    retrier: Mapping[str, float] | None = None,
+    unreadable: Mapping[Any, float | None] | None = None,
+    retry_after_by_mood: Mapping[str, float] | None = None,
 ) -> Evidence:
-    """All that can be known now. `poison`: (topic, partition, offset) of what was made unreadable on purpose,
-    and when it was;
-    `patience`: the seconds of Retry-After by the mood that asked for them.
+    """Collect all evidence.
+
+    `unreadable` maps (topic, partition, offset) of each unreadable message of the test to its time, or to None.
+    `retry_after_by_mood` gives the seconds of Retry-After by the kind of mood.
     """
-    schedule = await gather_schedule(stack, database_url, history, rules, until=until)
+    schedule = await collect_schedule_evidence(stack, database_url, history, rules, until=until)
     connection = await asyncpg.connect(database_url, timeout=5, command_timeout=10)
     try:
         candles, fetched_at = await _candles(connection)
     finally:
         connection.terminate()
     prefix = stack.options.topic_prefix
-    letters = await read_events(stack.kafka, prefix, DEAD_LETTERS)
+    dead_letters = await read_events(stack.kafka, prefix, DEAD_LETTERS)
     return replace(
         schedule,
-        heard=await read_heard(stack),
+        scheduler_reports=await read_scheduler_reports(stack),
         candles=candles,
         fetched_at=fetched_at,
         published=_newest(await read_events(stack.kafka, prefix, CANDLES)),
         truth=await _truth(stack, candles),
-        letters=tuple(_letter(event, prefix) for event in letters if isinstance(event, DeadLetter)),
-        poison=frozenset(poison or ()),
-        poisoned_at={place: at for place, at in (poison or {}).items() if at is not None},
-        requests=await _requests(stack, retrier or {}),
+        dead_letters=tuple(_dead_letter(event, prefix) for event in dead_letters if isinstance(event, DeadLetter)),
+        unreadable=frozenset(unreadable or ()),
+        unreadable_sent_at={place: at for place, at in (unreadable or {}).items() if at is not None},
+        requests=await _requests(stack, retry_after_by_mood or {}),
     )
 
 
 async def read_events(kafka: str, prefix: str, topic: Topic) -> list[Event]:
-    """All readable events that a topic holds now."""
-    consumer = AIOKafkaConsumer(  # not from the latest: its own first look at the end may come after our seek
+    """Return all readable events that the topic holds now."""
+    consumer = AIOKafkaConsumer(  # earliest: its own late lookup of the end offset could override the seek
         bootstrap_servers=kafka.split(","), enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=20
     )
     events: list[Event] = []
@@ -114,11 +117,11 @@ def _readable(topic: Topic, records: Iterable[Any]) -> list[Event]:
 
 
 def _run(row: Any) -> Run:
-    read: dict[Series, tuple[int, int]] = {}
+    collected: dict[Series, tuple[int, int]] = {}
     for result in json.loads(row["metadata"]).get("results", ()):
         if result["from"] and result["to"] and not result["error_class"]:
             series = (row["exchange"], row["symbol"], result["timeframe"])
-            read[series] = (_open_ms(result["from"]), _open_ms(result["to"]))
+            collected[series] = (_open_ms(result["from"]), _open_ms(result["to"]))
     return Run(
         run_id=str(row["run_id"]),
         config_id=row["config_id"],
@@ -129,7 +132,7 @@ def _run(row: Any) -> Run:
         finished_at=None if row["finished_at"] is None else row["finished_at"].timestamp(),
         deadline_at=None if row["deadline_at"] is None else row["deadline_at"].timestamp(),
         error_class=row["error_class"],
-        read=read,
+        collected=collected,
     )
 
 
@@ -144,8 +147,8 @@ def _tick(event: TickDue) -> Tick:
     )
 
 
-def _letter(event: DeadLetter, prefix: str) -> Letter:
-    return Letter(
+def _dead_letter(event: DeadLetter, prefix: str) -> DeadLetterEntry:
+    return DeadLetterEntry(
         source_topic=event.source_topic.removeprefix(prefix),
         partition=event.source_partition,
         offset=event.source_offset,
@@ -155,13 +158,13 @@ def _letter(event: DeadLetter, prefix: str) -> Letter:
     )
 
 
-async def _configs(connection: Any) -> dict[int, Stored]:
+async def _configs(connection: Any) -> dict[int, StoredConfig]:
     rows = await connection.fetch(
         "SELECT c.id, c.version, c.enabled, c.exchange || '|' || c.symbol AS subject, s.config_version, s.active"
         " FROM data_collection_configs AS c LEFT JOIN scheduled_jobs AS s ON s.config_id = c.id"
     )
     return {
-        row["id"]: Stored(
+        row["id"]: StoredConfig(
             version=row["version"],
             enabled=row["enabled"],
             subject=row["subject"],
@@ -202,19 +205,19 @@ async def _truth(stack: Stack, candles: Mapping[Series, Mapping[int, Any]]) -> d
     async with httpx.AsyncClient(base_url=stack.simulator_url or "", timeout=20) as simulator:
         for series, stored in candles.items():
             exchange, symbol, timeframe = series
-            asked = {
+            query = {
                 "exchange": exchange,
                 "symbol": symbol,
                 "timeframe": timeframe,
                 "start": str(min(stored)),
                 "end": str(max(stored) + 10 * _MINUTE_MS),
             }
-            answer = await simulator.get("/control/truth", params=asked)
-            truth[series] = {int(opened): (o, h, low, c, v) for opened, o, h, low, c, v in answer.json()}
+            response = await simulator.get("/control/truth", params=query)
+            truth[series] = {int(opened): (o, h, low, c, v) for opened, o, h, low, c, v in response.json()}
     return truth
 
 
-async def _requests(stack: Stack, retrier: Mapping[str, float]) -> tuple[Request, ...]:
+async def _requests(stack: Stack, retry_after_by_mood: Mapping[str, float]) -> tuple[Request, ...]:
     async with httpx.AsyncClient(base_url=stack.simulator_url or "", timeout=20) as simulator:
         entries = (await simulator.get("/control/requests")).json()
     return tuple(
@@ -223,20 +226,20 @@ async def _requests(stack: Stack, retrier: Mapping[str, float]) -> tuple[Request
             exchange=entry["exchange"],
             status=entry["status"],
             answered_at=(entry["received_at"] + entry["duration_ms"]) / 1000,
-            retry_after=retrier.get(entry["mood"] or ""),
+            retry_after=retry_after_by_mood.get(entry["mood"] or ""),
         )
         for entry in entries
     )
 
 
 def _skipped_slots(logs: Iterable[Path]) -> dict[int, int]:
-    passed: dict[int, int] = {}
+    skipped: dict[int, int] = {}
     for log in logs:
         for line in log.read_text(errors="replace").splitlines():
             if '"slots_skipped"' in line:
-                said = json.loads(line)
-                passed[said["config_id"]] = passed.get(said["config_id"], 0) + said["slots"]
-    return passed
+                entry = json.loads(line)
+                skipped[entry["config_id"]] = skipped.get(entry["config_id"], 0) + entry["slots"]
+    return skipped
 
 
 def _open_ms(text: str) -> int:
