@@ -18,7 +18,7 @@ BTC = {"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m"}
 
 @pytest.fixture
 async def ten_minutes(api: AdminApi) -> None:
-    """BTC/USDT 1m on binance: the ten candles from noon on."""
+    """Stores ten candles of BTC/USDT 1m on binance, from noon on."""
     async with api.engine.begin() as connection:
         made = await connection.execute(sa.insert(series).values(BTC).returning(series.c.id))
         series_id = made.scalar_one()
@@ -71,7 +71,7 @@ async def test_candles_ascend_from_start_inclusive_to_end_exclusive(client: http
     ("params", "headers"),
     [({"format": "csv"}, {}), ({}, {"Accept": "text/csv"}), ({"format": "csv"}, {"Accept": "application/json"})],
 )
-async def test_csv_holds_the_same_as_json(
+async def test_csv_contains_the_same_values_as_json(
     client: httpx.AsyncClient, params: dict[str, str], headers: dict[str, str]
 ) -> None:
     as_json = (await client.get("/candles", params=BTC)).json()
@@ -82,11 +82,11 @@ async def test_csv_holds_the_same_as_json(
         for row in csv.DictReader(answer.text.splitlines())
     ]
     assert rows == as_json
-    back = await client.get("/candles", params=BTC | {"format": "json"}, headers={"Accept": "text/csv"})
-    assert back.json() == as_json
+    forced_json = await client.get("/candles", params=BTC | {"format": "json"}, headers={"Accept": "text/csv"})
+    assert forced_json.json() == as_json
 
 
-async def test_a_series_that_a_config_collects_but_has_no_candles_yet_is_empty(client: httpx.AsyncClient) -> None:
+async def test_a_collected_series_without_candles_is_empty(client: httpx.AsyncClient) -> None:
     await created(client)
     answer = await client.get("/candles", params=BTC)
     assert (answer.status_code, answer.json()) == (200, [])
@@ -98,7 +98,7 @@ async def test_a_series_that_a_config_collects_but_has_no_candles_yet_is_empty(c
 @pytest.mark.parametrize(
     "other", [{"timeframe": "5m"}, {"exchange": "kraken"}, {"symbol": "BTCUSDT"}, {"symbol": "btc/usdt"}]
 )
-async def test_a_series_that_nobody_collects_is_404_naming_what_there_is(
+async def test_a_series_that_no_config_collects_is_404_and_existing_series_are_named(
     client: httpx.AsyncClient, other: dict[str, str]
 ) -> None:
     answer = await client.get("/candles", params=BTC | other)
