@@ -1,4 +1,4 @@
-"""The API of version 1 is a promise: whoever wrote a client for it needs not write it again."""
+"""Version 1 of the API is stable: a client that was written for it keeps working."""
 
 import copy
 import json
@@ -27,7 +27,7 @@ def changed() -> Document:
     return copy.deepcopy(described("openapi.json"))
 
 
-def test_nothing_that_was_promised_is_broken() -> None:
+def test_version_1_of_the_api_has_no_breaking_change() -> None:
     broken = breaking_changes(described("openapi.v1.json"), described("openapi.json"))
     assert broken == [], "clients of version 1 would break; see CONTRIBUTING.md"
 
@@ -68,13 +68,13 @@ def change_input_type(document: Document) -> None:
     document["components"]["schemas"]["NewConfig"]["properties"]["enabled"] = {"type": "string"}
 
 
-def remove_answer_field(document: Document) -> None:
+def remove_response_field(document: Document) -> None:
     config = document["components"]["schemas"]["Config"]
     del config["properties"]["job_id"]
     config["required"].remove("job_id")
 
 
-def make_answer_nullable(document: Document) -> None:
+def make_response_field_nullable(document: Document) -> None:
     number = {"anyOf": [{"type": "integer"}, {"type": "null"}]}
     document["components"]["schemas"]["Config"]["properties"]["interval_minutes"] = number
 
@@ -85,8 +85,8 @@ def change_status(document: Document) -> None:
 
 
 def change_content(document: Document) -> None:
-    answer = document["paths"][CONFIGS]["get"]["responses"]["200"]
-    answer["content"] = {"application/xml": {"schema": {"type": "string"}}}
+    response = document["paths"][CONFIGS]["get"]["responses"]["200"]
+    response["content"] = {"application/xml": {"schema": {"type": "string"}}}
 
 
 @pytest.mark.parametrize(
@@ -100,18 +100,18 @@ def change_content(document: Document) -> None:
         lower_maximum,
         require_field,
         change_input_type,
-        remove_answer_field,
-        make_answer_nullable,
+        remove_response_field,
+        make_response_field_nullable,
         change_status,
         change_content,
     ],
 )
-def test_a_change_that_breaks_clients_is_noticed(changed: Document, change: Callable[[Document], None]) -> None:
+def test_a_change_that_breaks_clients_is_found(changed: Document, change: Callable[[Document], None]) -> None:
     change(changed)
     assert breaking_changes(described("openapi.json"), changed)
 
 
-def test_what_is_only_added_breaks_nobody(changed: Document) -> None:
+def test_additions_do_not_break_clients(changed: Document) -> None:
     changed["paths"][f"{PREFIX}/new"] = changed["paths"][f"{PREFIX}/status"]
     parameter = {"in": "query", "name": "tenant", "schema": {"type": "string"}}
     changed["paths"][CONFIGS]["get"]["parameters"].append(parameter)

@@ -29,22 +29,22 @@ def references(value: Any) -> Iterator[str]:
             yield from references(each)
 
 
-def test_it_is_asyncapi_3_as_another_implementation_reads_it(document: dict[str, Any]) -> None:
+def test_another_implementation_of_asyncapi_3_accepts_the_document(document: dict[str, Any]) -> None:
     read = ApplicationSchema.model_validate(document)
     assert set(read.channels) == {topic.name for topic in ALL_TOPICS}
 
 
-def test_everything_referred_to_is_there(document: dict[str, Any]) -> None:
+def test_every_reference_is_resolvable(document: dict[str, Any]) -> None:
     found = set(references(document))
     assert len(found) > 20
     for reference in found:
-        place: Any = document
+        node: Any = document
         for part in reference.removeprefix("#/").split("/"):
-            assert part in place, reference
-            place = place[part]
+            assert part in node, reference
+            node = node[part]
 
 
-def test_every_producer_sends_and_every_consumer_receives(document: dict[str, Any]) -> None:
+def test_every_producer_has_a_send_and_every_consumer_a_receive_operation(document: dict[str, Any]) -> None:
     for topic in ALL_TOPICS:
         of_topic = {name for name in document["operations"] if name.endswith(f".{topic.name}")}
         assert of_topic == {f"{each}.send.{topic.name}" for each in topic.producers} | {

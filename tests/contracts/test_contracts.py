@@ -32,7 +32,7 @@ def test_generated_schemas_and_events_page_are_current() -> None:
     assert not stale, f"stale: {stale}; run `make generate`"
 
 
-def test_the_staleness_check_sees_a_changed_a_missing_and_an_orphaned_file(tmp_path: Path) -> None:
+def test_the_staleness_check_finds_changed_missing_and_orphaned_files(tmp_path: Path) -> None:
     files = generated_files()
     for path, text in files.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def test_examples_are_valid_for_the_model_and_for_the_committed_schema(path: Pat
 
 
 @pytest.mark.parametrize("name", EVENTS)
-def test_every_field_says_what_an_operator_wants_to_know(name: str) -> None:
+def test_every_event_and_field_has_a_description(name: str) -> None:
     assert EVENTS[name].__doc__
     for field, info in EVENTS[name].model_fields.items():
         assert field == "type" or info.description, f"{name}.{field} has no description"
@@ -74,15 +74,15 @@ def test_a_consumer_ignores_fields_that_it_does_not_know(path: Path) -> None:
     EVENTS[path.parts[-3]].model_validate(document)
 
 
-def test_a_tick_of_the_previous_release_is_read_as_one_of_this_release() -> None:
+def test_a_tick_of_the_previous_release_is_accepted() -> None:
     document = _example("TickDue/1/scheduled.json")
-    assert "window_end" in document, "the previous release sends it"
+    assert "window_end" in document, "the previous release sends this field"
     without = {name: value for name, value in document.items() if name != "window_end"}
     assert TickDue.model_validate(document) == TickDue.model_validate(without)
 
 
 class _PreviousTickDue(Event):
-    """The field of the previous release's TickDue that this release no longer has, with its old declaration."""
+    """The field that `TickDue` had in the previous release and no longer has, with its old declaration."""
 
     window_end: Instant = Field(description="Collect at least to here.")
 
@@ -116,7 +116,7 @@ def test_an_instant_without_a_zone_is_refused_and_another_zone_becomes_utc() -> 
     ],
     ids=str,
 )
-def test_a_config_that_means_nothing_is_refused(wrong: dict[str, object]) -> None:
+def test_an_invalid_config_is_refused(wrong: dict[str, object]) -> None:
     config = _example("ConfigChanged/1/created.json")["config"]
     assert isinstance(config, dict)
     CollectionConfig.model_validate(config)
@@ -124,7 +124,7 @@ def test_a_config_that_means_nothing_is_refused(wrong: dict[str, object]) -> Non
         CollectionConfig.model_validate(config | wrong)
 
 
-def test_an_outcome_cannot_contradict_itself() -> None:
+def test_a_contradictory_outcome_is_refused() -> None:
     success = _example("RunFinished/1/success.json")
     for wrong in (
         {"status": "failed"},
@@ -136,10 +136,10 @@ def test_an_outcome_cannot_contradict_itself() -> None:
             RunFinished.model_validate(success | wrong)
 
 
-def test_the_same_slot_is_the_same_run_in_every_process_and_zone() -> None:
+def test_the_same_slot_has_the_same_run_id_in_every_process_and_time_zone() -> None:
     slot = datetime(2026, 11, 22, 10, 10, tzinfo=UTC)
     assert slot_run_id(7, slot) == slot_run_id(7, slot.astimezone(timezone(timedelta(hours=5))))
-    # Written down: a change of this value would run every slot of an upgrade twice.
+    # A literal value, because a change of it would run every slot twice during an upgrade.
     assert slot_run_id(7, slot) == UUID("5e7ed88b-719d-57c7-8373-7b3fd2ae464b")
     ids = {
         slot_run_id(7, slot),
@@ -150,7 +150,7 @@ def test_the_same_slot_is_the_same_run_in_every_process_and_zone() -> None:
     assert len(ids) == 4
 
 
-def test_lanes_split_an_exchange_by_config_and_leave_the_others_whole() -> None:
+def test_lanes_split_one_exchange_by_config_and_not_the_others() -> None:
     lanes = {"binance": 3}
     assert {lane_of("binance", config_id, lanes) for config_id in range(1, 50)} == {
         "binance#0",
@@ -176,7 +176,7 @@ def test_topic_and_event_names_are_unique_and_co_partitioned_topics_agree() -> N
     assert len({topic.partitions for topic in ALL_TOPICS if topic.key == "config id"}) == 1
 
 
-def test_the_command_says_what_is_stale(tmp_path: Path) -> None:
+def test_the_command_reports_stale_files(tmp_path: Path) -> None:
     checked = subprocess.run(
         [sys.executable, "-m", "contracts.export", str(tmp_path), "--check"],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""docs/security.md names the tests that keep its word."""
+"""docs/security.md names existing tests that prove its statements."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ NODE = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 
 
 def missing(page: str) -> list[str]:
-    """The tests that a page names and that are not there."""
+    """The tests that a page names but that do not exist."""
     return [
         f"{path}::{name}"
         for path, name in NODE.findall(page)
@@ -26,9 +26,9 @@ def test_each_of_the_ten_risks_names_tests_that_exist() -> None:
     assert missing(page) == []
 
 
-def test_a_test_that_is_gone_is_noticed() -> None:
+def test_a_missing_test_is_reported() -> None:
     here = "tests/contracts/test_security_page.py"
-    assert missing(f"`{here}::test_a_test_that_is_gone_is_noticed`") == []
+    assert missing(f"`{here}::test_a_missing_test_is_reported`") == []
     assert missing(f"`{here}::test_gone` `tests/nowhere.py::test_x`") == [
         f"{here}::test_gone",
         "tests/nowhere.py::test_x",

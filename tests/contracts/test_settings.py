@@ -18,7 +18,7 @@ def test_every_setting_is_described(service: str) -> None:
     assert [setting.variable for setting in SERVICES[service] if not setting.description] == []
 
 
-def test_lanes_and_deadlines_are_the_same_setting_for_all_who_emit_ticks() -> None:
+def test_all_services_that_publish_ticks_share_the_settings_of_lanes_and_deadlines() -> None:
     for variable in ("EXCHANGE_LANES", "RUN_DEADLINE_SECONDS"):
-        emitters = {"admin-api", "scheduler"}
-        assert len({setting for name in emitters for setting in SERVICES[name] if setting.variable == variable}) == 1
+        publishers = {"admin-api", "scheduler"}
+        assert len({setting for name in publishers for setting in SERVICES[name] if setting.variable == variable}) == 1

@@ -23,7 +23,7 @@ pytestmark = [
 BEYOND_BIGINT = 2**63
 
 
-async def test_a_configs_life(api: httpx.AsyncClient) -> None:
+async def test_the_life_cycle_of_a_config(api: httpx.AsyncClient) -> None:
     config = await new_config(api, description="life")
     path = f"/configs/{config['id']}"
     assert (await api.get(path)).json() == config
@@ -42,7 +42,7 @@ async def test_a_configs_life(api: httpx.AsyncClient) -> None:
 
 
 async def test_jobs_follow_configs(system: Stack, api: httpx.AsyncClient) -> None:
-    """active_jobs is what the scheduler holds: it follows enable, disable and delete."""
+    """The jobs of the scheduler follow enable, disable and delete of a config."""
     database = await asyncpg.connect(system.database_url)
     config = await new_config(api)
     path = f"/configs/{config['id']}"
@@ -64,18 +64,18 @@ async def test_jobs_follow_configs(system: Stack, api: httpx.AsyncClient) -> Non
         await eventually(inactive, within=20)
         await api.delete(path)
 
-        async def gone() -> bool:
+        async def deleted() -> bool:
             return await active() is None
 
-        await eventually(gone, within=20)
+        await eventually(deleted, within=20)
     finally:
         await database.close()
 
 
 async def test_config_filters_and_pages(api: httpx.AsyncClient) -> None:
-    made = [await new_config(api, exchange="okx") for _ in range(3)]
-    await api.post(f"/configs/{made[0]['id']}/enable")
-    ids = [config["id"] for config in made]
+    configs = [await new_config(api, exchange="okx") for _ in range(3)]
+    await api.post(f"/configs/{configs[0]['id']}/enable")
+    ids = [config["id"] for config in configs]
 
     async def page(**params: Any) -> list[int]:
         answer = await api.get("/configs", params=params)
@@ -83,14 +83,14 @@ async def test_config_filters_and_pages(api: httpx.AsyncClient) -> None:
         assert int(answer.headers["X-Total-Count"]) >= len(answer.json())
         return [config["id"] for config in answer.json()]
 
-    async def mine(**params: Any) -> list[int]:
+    async def page_of_these(**params: Any) -> list[int]:
         return [config_id for config_id in await page(**params) if config_id in ids]
 
-    assert await mine() == ids
-    assert await mine(exchange="okx") == ids
-    assert await mine(exchange="kraken") == []
-    assert await mine(enabled="true", exchange="okx") == ids[:1]
-    assert await mine(enabled="false") == ids[1:]
+    assert await page_of_these() == ids
+    assert await page_of_these(exchange="okx") == ids
+    assert await page_of_these(exchange="kraken") == []
+    assert await page_of_these(enabled="true", exchange="okx") == ids[:1]
+    assert await page_of_these(enabled="false") == ids[1:]
     everything = await page(limit=100)
     assert await page(skip=1, limit=2) == everything[1:3]
     for config_id in ids:
@@ -160,10 +160,10 @@ BAD_BODIES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "word"), BAD_BODIES)
-async def test_bad_configs_are_422_problems(api: httpx.AsyncClient, fault: dict[str, Any], word: str) -> None:
-    good = {"symbol": "NEW/USDT", "exchange": "binance", "timeframes": ["1m"], "interval_minutes": 10}
-    answer = await api.post("/configs", json=good | fault)
+@pytest.mark.parametrize(("change", "word"), BAD_BODIES)
+async def test_bad_configs_are_422_problems(api: httpx.AsyncClient, change: dict[str, Any], word: str) -> None:
+    valid = {"symbol": "NEW/USDT", "exchange": "binance", "timeframes": ["1m"], "interval_minutes": 10}
+    answer = await api.post("/configs", json=valid | change)
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
     assert word in answer.json()["detail"]
 
@@ -196,7 +196,7 @@ async def test_bad_queries_are_422_problems(api: httpx.AsyncClient, query: str) 
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
 
 
-async def test_conflicts_name_the_config_and_missing_things_are_404(api: httpx.AsyncClient) -> None:
+async def test_conflicts_name_the_config_and_missing_resources_are_404(api: httpx.AsyncClient) -> None:
     config = await new_config(api)
     body = {name: config[name] for name in ("symbol", "exchange", "timeframes")}
     conflict = await api.post("/configs", json=body)
@@ -217,18 +217,18 @@ async def test_conflicts_name_the_config_and_missing_things_are_404(api: httpx.A
         assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json"), path
 
 
-async def test_the_token_guards_everything_but_health_metrics_and_docs(system: Stack) -> None:
-    async with httpx.AsyncClient(base_url=system.api_url) as anyone:
+async def test_everything_except_health_metrics_and_docs_requires_the_token(system: Stack) -> None:
+    async with httpx.AsyncClient(base_url=system.api_url) as anonymous:
         for path in ("/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"):
-            assert (await anyone.get(path)).status_code == 200, path
-        schema = (await anyone.get("/openapi.json")).json()
+            assert (await anonymous.get(path)).status_code == 200, path
+        schema = (await anonymous.get("/openapi.json")).json()
         for path, item in schema["paths"].items():
             if not path.startswith("/api/"):
                 continue
             for method in item:
                 for headers in ({}, {"Authorization": f"Bearer {system.token}x"}, {"Authorization": "Bearer"}):
                     url = re.sub(r"{\w+}", "1", path)
-                    answer = await anyone.request(method, url, headers=headers, content=b"{")
-                    # So many wrong tokens from one address are throttled after a while; the right one still comes in.
+                    answer = await anonymous.request(method, url, headers=headers, content=b"{")
+                    # After many wrong tokens, the address is rate limited; the correct token still works.
                     assert answer.status_code in ({401, 429} if headers else {401}), (method, path)
                     assert ("WWW-Authenticate" in answer.headers) == (answer.status_code == 401)
