@@ -30,8 +30,8 @@ async def test_the_life_cycle_of_a_config(api: httpx.AsyncClient) -> None:
     put = await api.put(path, json={"interval_minutes": 5, "timeframes": ["1m", "1h", "1d"]})
     assert (put.status_code, put.json()["interval_minutes"], put.json()["description"]) == (200, 5, "life")
     for verb, enabled in (("enable", True), ("enable", True), ("disable", False), ("disable", False)):
-        answer = await api.post(f"{path}/{verb}")
-        assert (answer.status_code, answer.json()["enabled"]) == (200, enabled)
+        response = await api.post(f"{path}/{verb}")
+        assert (response.status_code, response.json()["enabled"]) == (200, enabled)
     run_id = (await api.post(f"{path}/trigger")).json()["run_id"]
     run = await finished(api, run_id=run_id)
     assert (run["config_id"], run["run_id"], run["job_type"]) == (config["id"], run_id, "data_collection")
@@ -78,10 +78,10 @@ async def test_config_filters_and_pages(api: httpx.AsyncClient) -> None:
     ids = [config["id"] for config in configs]
 
     async def page(**params: Any) -> list[int]:
-        answer = await api.get("/configs", params=params)
-        assert answer.status_code == 200, answer.text
-        assert int(answer.headers["X-Total-Count"]) >= len(answer.json())
-        return [config["id"] for config in answer.json()]
+        response = await api.get("/configs", params=params)
+        assert response.status_code == 200, response.text
+        assert int(response.headers["X-Total-Count"]) >= len(response.json())
+        return [config["id"] for config in response.json()]
 
     async def page_of_these(**params: Any) -> list[int]:
         return [config_id for config_id in await page(**params) if config_id in ids]
@@ -111,9 +111,9 @@ async def test_log_filters_pages_and_stats(api: httpx.AsyncClient) -> None:
         {"job_name": config["job_id"], "start_date": (started - timedelta(seconds=1)).isoformat()},
         {"job_name": config["job_id"], "end_date": (started + timedelta(seconds=1)).isoformat(), "limit": 1000},
     ):
-        answer = await api.get("/execution-logs", params=filters)
-        assert [each["id"] for each in answer.json()] == [run["id"]], filters
-        assert answer.headers["X-Total-Count"] == "1"
+        response = await api.get("/execution-logs", params=filters)
+        assert [each["id"] for each in response.json()] == [run["id"]], filters
+        assert response.headers["X-Total-Count"] == "1"
     for filters in (
         {"symbol": "ETH/USDT"},
         {"job_type": "other"},
@@ -123,16 +123,16 @@ async def test_log_filters_pages_and_stats(api: httpx.AsyncClient) -> None:
         {"end_date": started.isoformat()},
         {"skip": 1},
     ):
-        answer = await api.get("/execution-logs", params={"job_name": config["job_id"], **filters})
-        assert answer.json() == [], filters
+        response = await api.get("/execution-logs", params={"job_name": config["job_id"], **filters})
+        assert response.json() == [], filters
     stats = (await api.get("/stats", params={"hours": 1, "job_type": "data_collection"})).json()
     assert stats["successful_executions"] >= 1
     assert stats["total_records_collected"] >= run["records_collected"] > 0
     assert (await api.get("/stats", params={"job_type": "other"})).json()["total_executions"] == 0
 
     async def candles() -> list[Any]:
-        answer = await api.get("/candles", params={"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m"})
-        rows: list[Any] = answer.json()
+        response = await api.get("/candles", params={"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m"})
+        rows: list[Any] = response.json()
         return rows
 
     rows = await eventually(candles, within=20)
@@ -163,9 +163,9 @@ BAD_BODIES: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("change", "word"), BAD_BODIES)
 async def test_bad_configs_are_422_problems(api: httpx.AsyncClient, change: dict[str, Any], word: str) -> None:
     valid = {"symbol": "NEW/USDT", "exchange": "binance", "timeframes": ["1m"], "interval_minutes": 10}
-    answer = await api.post("/configs", json=valid | change)
-    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
-    assert word in answer.json()["detail"]
+    response = await api.post("/configs", json=valid | change)
+    assert (response.status_code, response.headers["content-type"]) == (422, "application/problem+json")
+    assert word in response.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -192,8 +192,8 @@ async def test_bad_configs_are_422_problems(api: httpx.AsyncClient, change: dict
     ],
 )
 async def test_bad_queries_are_422_problems(api: httpx.AsyncClient, query: str) -> None:
-    answer = await api.get(query)
-    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    response = await api.get(query)
+    assert (response.status_code, response.headers["content-type"]) == (422, "application/problem+json")
 
 
 async def test_conflicts_name_the_config_and_missing_resources_are_404(api: httpx.AsyncClient) -> None:
@@ -213,8 +213,8 @@ async def test_conflicts_name_the_config_and_missing_resources_are_404(api: http
         ("GET", "/execution-logs/999999999"),
         ("GET", f"/candles?exchange=binance&symbol={config['symbol']}&timeframe=1m"),
     ):
-        answer = await api.request(method, path)
-        assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json"), path
+        response = await api.request(method, path)
+        assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json"), path
 
 
 async def test_everything_except_health_metrics_and_docs_requires_the_token(system: Stack) -> None:
@@ -228,7 +228,7 @@ async def test_everything_except_health_metrics_and_docs_requires_the_token(syst
             for method in item:
                 for headers in ({}, {"Authorization": f"Bearer {system.token}x"}, {"Authorization": "Bearer"}):
                     url = re.sub(r"{\w+}", "1", path)
-                    answer = await anonymous.request(method, url, headers=headers, content=b"{")
+                    response = await anonymous.request(method, url, headers=headers, content=b"{")
                     # After many wrong tokens, the address is rate limited; the correct token still works.
-                    assert answer.status_code in ({401, 429} if headers else {401}), (method, path)
-                    assert ("WWW-Authenticate" in answer.headers) == (answer.status_code == 401)
+                    assert response.status_code in ({401, 429} if headers else {401}), (method, path)
+                    assert ("WWW-Authenticate" in response.headers) == (response.status_code == 401)

@@ -89,13 +89,13 @@ async def test_every_curl_command_of_the_guide_works_in_the_given_order(
 ) -> None:
     await free_symbol(api, "SOL/USDT")
     lines = [block for block in blocks(guide, "bash") if block.startswith("curl")]
-    answers: dict[str, tuple[int, Any]] = {}
+    responses: dict[str, tuple[int, Any]] = {}
     for line in lines:
         if "/configs/1" in line:
             await ensure_config_1(system, api)
         name = line.partition("data-collection/")[2].split()[0].strip('"')
-        answers[name] = await run_curl(line, system, tmp_path)
-    assert list(answers) == [
+        responses[name] = await run_curl(line, system, tmp_path)
+    assert list(responses) == [
         "configs",
         "configs/1",
         "configs/1/trigger",
@@ -104,18 +104,18 @@ async def test_every_curl_command_of_the_guide_works_in_the_given_order(
         "status",
     ]
 
-    status, created = answers["configs"]
+    status, created = responses["configs"]
     assert status == 201
     assert (created["symbol"], created["interval_minutes"], created["enabled"]) == ("SOL/USDT", 10, True)
     assert created["timeframes"] == ["1m", "5m", "1h", "1d"]
     assert created["job_id"] == f"collect_data_{created['id']}"
-    status, updated = answers["configs/1"]
+    status, updated = responses["configs/1"]
     assert (status, updated["id"], updated["interval_minutes"]) == (200, 1, 5)
-    status, accepted = answers["configs/1/trigger"]
+    status, accepted = responses["configs/1/trigger"]
     assert (status, accepted["config_id"], accepted["status"]) == (202, 1, "accepted")
     for name, kind in (("execution-logs?limit=100", list), ("stats?hours=24", dict), ("status", dict)):
-        assert answers[name][0] == 200
-        assert isinstance(answers[name][1], kind)
+        assert responses[name][0] == 200
+        assert isinstance(responses[name][1], kind)
 
     triggered = await finished(api, run_id=accepted["run_id"])
     assert (triggered["job_name"], triggered["trigger"]) == ("collect_data_1", "manual")

@@ -38,9 +38,9 @@ async def slow_config(system: Stack, api: httpx.AsyncClient) -> AsyncIterator[di
 
 
 async def trigger(api: httpx.AsyncClient, config: dict[str, Any]) -> str:
-    answer = await api.post(f"/configs/{config['id']}/trigger", headers={"Idempotency-Key": str(uuid.uuid4())})
-    assert answer.status_code == 202, answer.text
-    return str(answer.json()["run_id"])
+    response = await api.post(f"/configs/{config['id']}/trigger", headers={"Idempotency-Key": str(uuid.uuid4())})
+    assert response.status_code == 202, response.text
+    return str(response.json()["run_id"])
 
 
 async def runs(api: httpx.AsyncClient, config: dict[str, Any]) -> list[dict[str, Any]]:

@@ -127,20 +127,20 @@ async def _create(api: httpx.AsyncClient, recording: Recording) -> int:
         "timeframes": ["1m", "5m"],
         "interval_minutes": 10_080,
     }
-    answer = await api.post("/configs", json=body)
-    assert answer.status_code == 201, answer.text
-    return int(answer.json()["id"])
+    response = await api.post("/configs", json=body)
+    assert response.status_code == 201, response.text
+    return int(response.json()["id"])
 
 
 async def _trigger(api: httpx.AsyncClient, config: int) -> None:
-    answer = await api.post(f"/configs/{config}/trigger")
-    assert answer.status_code == 202, answer.text
+    response = await api.post(f"/configs/{config}/trigger")
+    assert response.status_code == 202, response.text
 
 
 async def _set_clock(stack: Stack, now: datetime) -> None:
     async with httpx.AsyncClient() as client:
-        answer = await client.put(f"{stack.simulator_url}/control/clock", json={"now": now.isoformat()})
-    assert answer.status_code == 200, answer.text
+        response = await client.put(f"{stack.simulator_url}/control/clock", json={"now": now.isoformat()})
+    assert response.status_code == 200, response.text
 
 
 async def _all_succeeded(database: Any, runs: int) -> None:

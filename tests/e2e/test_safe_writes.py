@@ -23,10 +23,10 @@ AS_YAML = {"Content-Type": "application/yaml"}
 async def test_a_trigger_with_the_same_key_starts_one_run(api: httpx.AsyncClient) -> None:
     config = await new_config(api)
     key = {"Idempotency-Key": str(uuid.uuid4())}
-    answers = [await api.post(f"/configs/{config['id']}/trigger", headers=key) for _ in range(3)]
-    assert len({answer.content for answer in answers}) == 1
+    responses = [await api.post(f"/configs/{config['id']}/trigger", headers=key) for _ in range(3)]
+    assert len({response.content for response in responses}) == 1
     run = await finished(api, job_name=config["job_id"])
-    assert run["run_id"] == answers[0].json()["run_id"]
+    assert run["run_id"] == responses[0].json()["run_id"]
     assert len((await api.get("/execution-logs", params={"job_name": config["job_id"]})).json()) == 1
     await api.delete(f"/configs/{config['id']}")
 
@@ -70,9 +70,9 @@ async def test_an_exported_manifest_is_edited_and_applied(api: httpx.AsyncClient
     file["configs"] = [entry, added]
 
     async def apply(**options: Any) -> list[tuple[str, str]]:
-        answer = await api.post("/configs/apply", content=yaml.safe_dump(file), headers=AS_YAML, params=options)
-        assert answer.status_code == 200, answer.text
-        changes = [each for each in answer.json()["changes"] if each["action"] != "keep"]
+        response = await api.post("/configs/apply", content=yaml.safe_dump(file), headers=AS_YAML, params=options)
+        assert response.status_code == 200, response.text
+        changes = [each for each in response.json()["changes"] if each["action"] != "keep"]
         return [(each["action"], each["symbol"]) for each in changes]
 
     difference = [("add", added["symbol"]), ("change", config["symbol"])]

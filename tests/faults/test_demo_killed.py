@@ -67,12 +67,12 @@ async def test_the_demo_killed_at_any_moment_goes_on_on_the_same_grid_and_leaves
         for kill in KILLS:
             await live_until(demo, kill, moments)
             await die(demo, everything=kill.everything)
-            print(f"killed while {kill.when}, everything: {kill.everything}; it had said:\n{demo.said()[-500:]}")
+            print(f"killed while {kill.when}, everything: {kill.everything}; it had said:\n{demo.output_text()[-500:]}")
         await demo.start()
         evidence = await judged(demo, since=now())
         pids = demo.pids()
         code = await demo.stop(signal.SIGTERM)
-        assert code == 0, demo.said()
+        assert code == 0, demo.output_text()
         assert demo.pids() == {}
         assert processes_of(demo) == [], pids
     finally:

@@ -25,8 +25,8 @@ class Demo:
     async def start(self) -> None:
         """Returns when the demo shows its runs."""
         await self.begin()
-        await eventually(lambda: self.ended() or "Runs as they finish" in self.said(), within=150)
-        assert not self.ended(), self.said()
+        await eventually(lambda: self.ended() or "Runs as they finish" in self.output_text(), within=150)
+        assert not self.ended(), self.output_text()
 
     async def begin(self) -> None:
         environment = {name: value for name, value in os.environ.items() if name != "CANDLEKEEP_ADMIN_TOKEN"}
@@ -40,7 +40,7 @@ class Demo:
                 stderr=output,
             )
 
-    def said(self) -> str:
+    def output_text(self) -> str:
         return self.output.read_text()
 
     def ended(self) -> bool:

@@ -51,12 +51,12 @@ class Recorder:
     async def await_events(
         self, kind: type[E], count: int, matching: Callable[[E], bool] = lambda _: True, *, within: float = 10.0
     ) -> list[E]:
-        def enough() -> list[E]:
+        def matching_events() -> list[E]:
             found = [event for event in self.events(kind) if matching(event)]
             assert len(found) >= count, f"{len(found)} of {count} {kind.__name__} arrived"
             return found
 
-        return await eventually(enough, within=within)
+        return await eventually(matching_events, within=within)
 
 
 @contextlib.asynccontextmanager

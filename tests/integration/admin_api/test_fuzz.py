@@ -168,9 +168,9 @@ async def test_the_server_refuses_messages_that_are_not_http(api: AdminApi, mess
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(message)
         writer.write_eof()
-        answer = await asyncio.wait_for(reader.read(100_000), 10)
+        response = await asyncio.wait_for(reader.read(100_000), 10)
         writer.close()
-    assert answer == b"" or answer.startswith(b"HTTP/1.1 4"), answer
-    assert b"Traceback" not in answer
+    assert response == b"" or response.startswith(b"HTTP/1.1 4"), response
+    assert b"Traceback" not in response
     assert (await rows(api)).keys() == before.keys()
     assert {name for name, count in (await rows(api)).items() if count != before[name]} <= CHANGED_BY_REFUSALS

@@ -46,27 +46,27 @@ async def add_many(api: AdminApi, runs: int) -> None:
         await connection.execute(sa.text("VACUUM ANALYZE job_execution_logs"))
 
 
-def links(answer: httpx.Response) -> dict[str, str]:
-    found = re.findall(r'<([^>]*)>; rel="(\w+)"', answer.headers["Link"])
+def links(response: httpx.Response) -> dict[str, str]:
+    found = re.findall(r'<([^>]*)>; rel="(\w+)"', response.headers["Link"])
     return {relation: target for target, relation in found}
 
 
 async def follow(client: httpx.AsyncClient, target: str) -> httpx.Response:
     """Requests the target of a Link header, which is a path without the host."""
     assert target.startswith(BASE)
-    answer = await client.get(f"http://api{target}")
-    assert answer.status_code == 200, answer.text
-    return answer
+    response = await client.get(f"http://api{target}")
+    assert response.status_code == 200, response.text
+    return response
 
 
 async def walk(client: httpx.AsyncClient, path: str, **params: Any) -> list[int]:
     """The ids of the whole list, page after page."""
-    answer = await client.get(path, params=params)
-    ids = [row["id"] for row in answer.json()]
-    while (target := links(answer).get("next")) is not None:
-        answer = await follow(client, target)
-        assert answer.json(), "the last page has no link to an empty one"
-        ids += [row["id"] for row in answer.json()]
+    response = await client.get(path, params=params)
+    ids = [row["id"] for row in response.json()]
+    while (target := links(response).get("next")) is not None:
+        response = await follow(client, target)
+        assert response.json(), "the last page has no link to an empty one"
+        ids += [row["id"] for row in response.json()]
     return ids
 
 
@@ -89,9 +89,9 @@ async def test_links_keep_the_filters_and_include_the_first_page(client: httpx.A
     for minute in range(5):
         await add_run(minutes_ago=minute, symbol="A&B=C/ü", status="failed")
     filters = {"symbol": "A&B=C/ü", "status": "failed", "limit": 2, "start_date": "2020-01-01T00:00:00+00:00"}
-    answer = await client.get("/execution-logs", params={**filters, "skip": 1})
-    second = await follow(client, links(answer)["next"])
-    for page in (answer, second):
+    response = await client.get("/execution-logs", params={**filters, "skip": 1})
+    second = await follow(client, links(response)["next"])
+    for page in (response, second):
         assert [len(page.json()), page.headers["X-Total-Count"], page.headers["X-Total-Count-Exact"]] == [
             2,
             "5",
@@ -100,7 +100,7 @@ async def test_links_keep_the_filters_and_include_the_first_page(client: httpx.A
         first = httpx.URL(links(page)["first"])
         assert dict(first.params) == {name: str(value) for name, value in filters.items()}
     assert links(second).keys() == {"first"}
-    assert len({row["id"] for row in [*answer.json(), *second.json()]}) == 4
+    assert len({row["id"] for row in [*response.json(), *second.json()]}) == 4
 
 
 async def test_the_page_size_may_change_between_pages(client: httpx.AsyncClient, add_run: AddRun) -> None:
@@ -124,10 +124,10 @@ async def test_rows_added_or_deleted_between_pages_neither_repeat_nor_hide_other
     deleted_later = [await add_run(started_at=random_time()) for _ in range(8)]
     added: set[int] = set()
     seen: list[int] = []
-    answer = await client.get("/execution-logs", params={"limit": rng.randint(1, 6), "sort": rng.choice(["started_at", "-started_at"])})  # fmt: skip  # noqa: E501
+    response = await client.get("/execution-logs", params={"limit": rng.randint(1, 6), "sort": rng.choice(["started_at", "-started_at"])})  # fmt: skip  # noqa: E501
     while True:
-        seen += [row["id"] for row in answer.json()]
-        if (target := links(answer).get("next")) is None:
+        seen += [row["id"] for row in response.json()]
+        if (target := links(response).get("next")) is None:
             break
         added |= {await add_run(started_at=random_time()) for _ in range(rng.randrange(3))}
         if deleted_later:
@@ -135,7 +135,7 @@ async def test_rows_added_or_deleted_between_pages_neither_repeat_nor_hide_other
                 await connection.execute(
                     sa.text("DELETE FROM job_execution_logs WHERE id = :id"), {"id": deleted_later.pop()}
                 )
-        answer = await follow(client, target)
+        response = await follow(client, target)
     assert len(seen) == len(set(seen)), "a row was listed twice"
     assert permanent <= set(seen), "a row is missing"
     assert set(seen) - permanent - set(range(1, 34)) <= added
@@ -164,8 +164,8 @@ async def test_an_invalid_position_in_a_list_is_422_and_says_what_to_do(
         await add_run()
     cursors = {}
     for name, query in (("THIS_LIST", {"limit": 1}), ("OTHER_LIST", {"limit": 1, "exchange": "binance"})):
-        answer = await client.get("/execution-logs", params=query)
-        cursors[name] = httpx.URL(links(answer)["next"]).params["cursor"]
+        response = await client.get("/execution-logs", params=query)
+        cursors[name] = httpx.URL(links(response)["next"]).params["cursor"]
     query_params = {name: cursors.get(value, value) for name, value in params.items()}
     refused = await client.get("/execution-logs", params=query_params)
     assert (refused.status_code, refused.headers["content-type"]) == (422, "application/problem+json")
@@ -243,11 +243,11 @@ async def test_series_are_listed_with_their_time_range_and_in_pages(api: AdminAp
     assert by_exchange == [tuple(row[name] for name in ("exchange", "symbol", "timeframe")) for row in stored[1:]]
     for params in ({}, {"exchange": "x1"}, {"symbol": "S2/USDT"}, {"timeframe": "1h"}, {"sort": "-exchange"}):
         whole = (await client.get("/series", params=params)).json()
-        answer = await client.get("/series", params={**params, "limit": 2})
-        pages = answer.json()
-        while (target := links(answer).get("next")) is not None:
-            answer = await follow(client, target)
-            pages += answer.json()
+        response = await client.get("/series", params={**params, "limit": 2})
+        pages = response.json()
+        while (target := links(response).get("next")) is not None:
+            response = await follow(client, target)
+            pages += response.json()
         assert pages == whole
         assert len(whole) in {2, 4, 6, 13}, params
     by_symbol = [(row["symbol"], row["exchange"]) for row in (await client.get("/series?sort=symbol")).json()]
@@ -258,8 +258,8 @@ async def test_totals_are_counted_up_to_ten_thousand_and_estimated_beyond(
     api: AdminApi, client: httpx.AsyncClient
 ) -> None:
     async def total(**params: Any) -> tuple[int, str]:
-        answer = await client.get("/execution-logs", params={"limit": 5, **params})
-        return int(answer.headers["X-Total-Count"]), answer.headers["X-Total-Count-Exact"]
+        response = await client.get("/execution-logs", params={"limit": 5, **params})
+        return int(response.headers["X-Total-Count"]), response.headers["X-Total-Count-Exact"]
 
     await add_many(api, 20_000)
     estimated, exact = await total()

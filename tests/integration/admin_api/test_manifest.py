@@ -18,15 +18,15 @@ AS_YAML = {"Content-Type": "application/yaml"}
 
 
 async def export(client: httpx.AsyncClient) -> str:
-    answer = await client.get("/configs/export")
-    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/yaml")
-    return answer.text
+    response = await client.get("/configs/export")
+    assert (response.status_code, response.headers["Content-Type"]) == (200, "application/yaml")
+    return response.text
 
 
 async def apply(client: httpx.AsyncClient, text: str, **options: Any) -> dict[str, Any]:
-    answer = await client.post("/configs/apply", content=text, headers=AS_YAML, params=options)
-    assert answer.status_code == 200, answer.text
-    result: dict[str, Any] = answer.json()
+    response = await client.post("/configs/apply", content=text, headers=AS_YAML, params=options)
+    assert response.status_code == 200, response.text
+    result: dict[str, Any] = response.json()
     return result
 
 
@@ -69,8 +69,8 @@ async def test_json_is_equivalent_to_yaml(client: httpx.AsyncClient) -> None:
     assert (await client.get("/configs/export", params={"format": "json"})).json() == by_accept.json()
     as_yaml = await client.get("/configs/export", params={"format": "yaml"}, headers={"Accept": "application/json"})
     assert as_yaml.text == await export(client)
-    answer = await client.post("/configs/apply", json=by_accept.json())
-    assert counts(answer.json()) == (0, 0, 0, 1, 0)
+    response = await client.post("/configs/apply", json=by_accept.json())
+    assert counts(response.json()) == (0, 0, 0, 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ async def test_json_is_equivalent_to_yaml(client: httpx.AsyncClient) -> None:
 async def test_the_accept_header_decides_between_yaml_and_json(
     client: httpx.AsyncClient, accept: str, kind: str
 ) -> None:
-    answer = await client.get("/configs/export", headers={"Accept": accept})
-    assert (answer.status_code, answer.headers["Content-Type"]) == (200, kind)
-    assert answer.headers["Vary"] == "Accept", "a cache must not answer JSON to a caller that wants YAML"
+    response = await client.get("/configs/export", headers={"Accept": accept})
+    assert (response.status_code, response.headers["Content-Type"]) == (200, kind)
+    assert response.headers["Vary"] == "Accept", "a cache must not response JSON to a caller that wants YAML"
 
 
 async def test_a_manifest_adds_changes_and_removes_the_configs_that_the_dry_run_shows(
@@ -225,8 +225,8 @@ async def test_a_config_may_stay_although_its_exchange_is_no_longer_offered(
     ],
 )
 async def test_a_bad_body_is_a_problem(client: httpx.AsyncClient, content: str, kind: str, status: int) -> None:
-    answer = await client.post("/configs/apply", content=content, headers={"Content-Type": kind})
-    assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json")
+    response = await client.post("/configs/apply", content=content, headers={"Content-Type": kind})
+    assert (response.status_code, response.headers["Content-Type"]) == (status, "application/problem+json")
 
 
 async def test_unknown_options_are_refused(client: httpx.AsyncClient) -> None:
@@ -236,12 +236,12 @@ async def test_unknown_options_are_refused(client: httpx.AsyncClient) -> None:
     assert refused.status_code == 422
 
 
-@pytest.mark.parametrize(("method", "path", "allowed"), [("PUT", "export", "GET"), ("GET", "apply", "POST")])
+@pytest.mark.parametrize(("method", "path", "allowed"), [("PUT", "export", "GET, HEAD"), ("GET", "apply", "POST")])
 async def test_export_and_apply_are_not_config_ids(
     client: httpx.AsyncClient, method: str, path: str, allowed: str
 ) -> None:
-    answer = await client.request(method, f"/configs/{path}")
-    assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
+    response = await client.request(method, f"/configs/{path}")
+    assert (response.status_code, response.headers["Allow"]) == (405, allowed)
 
 
 async def test_an_idempotency_key_applies_a_file_once_and_other_options_are_another_request(
@@ -266,8 +266,8 @@ async def test_concurrent_files_and_single_changes_leave_the_state_of_one_file(
         for text, removals in ((files[0], 1), (files[1], 1), (files[0], 2), (files[1], 2))
     ]
     single = [client.put(f"/configs/{config['id']}", json={"interval_minutes": 20 + n}) for n in range(6)]
-    answers = await asyncio.gather(*several, *single)
-    assert {answer.status_code for answer in answers} <= {200, 404, 409}
+    responses = await asyncio.gather(*several, *single)
+    assert {response.status_code for response in responses} <= {200, 404, 409}
     symbols = {each["symbol"] for each in (await client.get("/configs")).json()}
     assert symbols in ({"A/USDT", "B/USDT", "C/USDT"}, {"C/USDT", "D/USDT", "E/USDT"})
 

@@ -178,13 +178,13 @@ async def test_failures_are_listed_in_pages_while_their_time_window_moves(
     client: httpx.AsyncClient, add_run: AddRun
 ) -> None:
     ids = [await add_run(minutes_ago=minute + 1, status="failed") for minute in range(5)]
-    answer = await client.get("/reports/recent-failures", params={"limit": 2, "hours": 3})
-    assert answer.headers["X-Total-Count"] == "5"
-    seen = [row["id"] for row in answer.json()]
-    while (found := re.search(r'<([^>]*)>; rel="next"', answer.headers["Link"])) is not None:
+    response = await client.get("/reports/recent-failures", params={"limit": 2, "hours": 3})
+    assert response.headers["X-Total-Count"] == "5"
+    seen = [row["id"] for row in response.json()]
+    while (found := re.search(r'<([^>]*)>; rel="next"', response.headers["Link"])) is not None:
         assert found[1].startswith(f"{BASE}/reports/recent-failures?limit=2&hours=3&cursor=")
-        answer = await client.get(f"http://api{found[1]}")
-        seen += [row["id"] for row in answer.json()]
+        response = await client.get(f"http://api{found[1]}")
+        seen += [row["id"] for row in response.json()]
     assert seen == ids
 
 

@@ -103,14 +103,14 @@ async def test_a_plus_in_a_date_that_the_url_decoded_to_a_space_is_accepted(
     client: httpx.AsyncClient, add_run: AddRun
 ) -> None:
     log_id = await add_run(started_at=datetime(2025, 1, 15, 12, tzinfo=UTC))
-    answer = await client.get("/execution-logs?start_date=2025-01-15T14:00:00+02:00")
-    assert [log["id"] for log in answer.json()] == [log_id]
+    response = await client.get("/execution-logs?start_date=2025-01-15T14:00:00+02:00")
+    assert [log["id"] for log in response.json()] == [log_id]
 
 
 async def test_dates_in_the_wrong_order_are_refused(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/execution-logs", params={"start_date": "2025-01-02", "end_date": "2025-01-01"})
-    assert answer.status_code == 422
-    [error] = answer.json()["errors"]
+    response = await client.get("/execution-logs", params={"start_date": "2025-01-02", "end_date": "2025-01-01"})
+    assert response.status_code == 422
+    [error] = response.json()["errors"]
     assert (error["pointer"], error["where"]) == ("#/start_date", "query")
 
 

@@ -1,7 +1,7 @@
 """The latest events, in the order in which this process read them, bounded in number and size.
 
-An event stream holds a sequence number of this buffer and no queue of its own, so a slow stream costs no memory. If the
-buffer has dropped events that the stream needs, the stream sends a reset.
+An event stream keeps only a sequence number and has no queue, so a slow stream costs no memory. If the buffer has
+dropped events that the stream needs, the stream sends a reset.
 """
 
 from collections import deque

@@ -15,10 +15,10 @@ from admin_api.writes.transactions import reading
 from contracts.vocabulary import RunStatus, job_name
 from store.tables import execution_logs
 
-_shown = [execution_logs.c[name] for name in ExecutionLog.model_fields]
+_columns = [execution_logs.c[name] for name in ExecutionLog.model_fields]
 RUNS: Final = Listing(
     name="runs",
-    shown=_shown,
+    shown=_columns,
     orders={"started_at": (execution_logs.c.started_at, execution_logs.c.id)},
     along_indexes=True,
 )
@@ -73,7 +73,7 @@ async def page_of_runs(engine: AsyncEngine, filters: RunFilters) -> Page[Executi
 async def one_run(engine: AsyncEngine, log_id: int) -> ExecutionLog:
     """Raises `NotFound`."""
     async with reading(engine) as connection:
-        row = (await connection.execute(sa.select(*_shown).where(execution_logs.c.id == log_id))).one_or_none()
+        row = (await connection.execute(sa.select(*_columns).where(execution_logs.c.id == log_id))).one_or_none()
     if row is None:
         raise NotFound(f"There is no execution log {log_id}. Retention may have deleted it.")
     return ExecutionLog.model_validate(row)
@@ -81,5 +81,5 @@ async def one_run(engine: AsyncEngine, log_id: int) -> ExecutionLog:
 
 async def latest(connection: AsyncConnection, limit: int) -> list[ExecutionLog]:
     """The runs with the latest start, read in the caller's transaction."""
-    query = sa.select(*_shown).order_by(*RUNS.order("-started_at").by()).limit(limit)
+    query = sa.select(*_columns).order_by(*RUNS.order("-started_at").by()).limit(limit)
     return [ExecutionLog.model_validate(row) for row in (await connection.execute(query)).all()]
