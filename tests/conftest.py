@@ -1,10 +1,10 @@
-"""The substrate of every test: real Kafka and Postgres, started when the first test asks and shared by the workers."""
+"""Real Kafka and Postgres for all tests, started when the first test needs them and shared by the workers."""
 
 import gc
 import uuid
 from collections.abc import AsyncIterator
 
-import hypothesis  # noqa: F401 -- else its plugin imports it at the very end, where CPython 3.11.7 can trip (gh-106905)
+import hypothesis  # noqa: F401 -- otherwise its plugin imports it at the end, where CPython 3.11.7 can fail (gh-106905)
 import pytest
 
 from local_stack.keeper import KeptKafka, KeptPostgres
@@ -30,8 +30,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish() -> None:
-    """Plugins import more code now. Garbage whose end is told with a traceback must not be found in the middle of that:
-    both parse Python, which CPython 3.11.7 cannot do inside one another (gh-106905).
+    """Collects garbage before plugins import more code.
+
+    Some objects report a traceback when they are collected. If this happened during an import, both would parse Python,
+    and CPython 3.11.7 cannot do that at the same time (gh-106905).
     """
     gc.collect()
 
@@ -47,7 +49,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("real_kafka") is not None and not _kafka().is_real:
-        pytest.skip(f"needs the real Apache Kafka, here runs the {_kafka().description}")
+        pytest.skip(f"needs the real Apache Kafka, but the tests run on {_kafka().description}")
 
 
 def _kafka() -> KeptKafka:
@@ -59,13 +61,13 @@ def _kafka() -> KeptKafka:
 
 @pytest.fixture(scope="session")
 def kafka() -> KeptKafka:
-    """The run's Kafka. Topics are the test's own only with a prefix: take `kafka_settings`."""
+    """The Kafka of the whole run. For topics that belong to one test, use `kafka_settings`."""
     return _kafka()
 
 
 @pytest.fixture
 async def kafka_settings(kafka: KeptKafka) -> AsyncIterator[KafkaSettings]:
-    """A name space of its own on the run's Kafka, with every topic in it."""
+    """Settings with a topic prefix for one test, under which all topics exist."""
     settings = KafkaSettings(
         kafka_bootstrap_servers=kafka.bootstrap,
         kafka_topic_prefix=f"test-{uuid.uuid4().hex[:8]}.",
@@ -80,7 +82,7 @@ async def kafka_settings(kafka: KeptKafka) -> AsyncIterator[KafkaSettings]:
 
 @pytest.fixture(scope="session")
 def postgres() -> KeptPostgres:
-    """The run's Postgres server; `url` is an empty database of it that nobody should fill: take `database_url`."""
+    """The Postgres server of the whole run. `url` is an empty database that must stay empty: use `database_url`."""
     try:
         return SharedServices.of_this_run().postgres()
     except ServiceUnavailable as error:

@@ -1,8 +1,9 @@
-"""Writes src/admin_api/catalogue.json from the installed ccxt, without touching the network.
+"""Writes src/admin_api/catalogue.json from the installed ccxt, without network access.
 
-A script beside the service and not a part of it: the API must not import ccxt (seconds of start, 100 MB), and the
-collector, which does, may be of the same release only. Run it after every update of ccxt: `make generate`, or
-`python services/admin-api/generate_catalogue.py`.
+This script is not part of the service, because the API must not import ccxt (seconds of start-up time, 100 MB). The
+collector imports ccxt; the file is valid for a collector of the same release.
+
+Run the script after every update of ccxt: `make generate`, or `python services/admin-api/generate_catalogue.py`.
 """
 
 import json
@@ -20,7 +21,7 @@ CATALOGUE = Path(__file__).parent / "src" / "admin_api" / "catalogue.json"
 
 
 def catalogue() -> dict[str, Any]:
-    """Every exchange that really offers fetchOHLCV (not one that ccxt emulates from trades), by ccxt's id."""
+    """Every exchange with a native `fetchOHLCV` (not emulated by ccxt from trades), by its id in ccxt."""
     found = {}
     for exchange_id in sorted(ccxt.async_support.exchanges):
         exchange = getattr(ccxt.async_support, exchange_id)()
@@ -35,7 +36,7 @@ def catalogue() -> dict[str, Any]:
 
 
 def _is_timeframe(text: str) -> bool:
-    """Not all are: one exchange of ccxt lists '15' and '30', of which its own parse_timeframe makes nothing."""
+    """Some entries are no timeframes: one exchange of ccxt lists '15' and '30', which ccxt itself cannot parse."""
     try:
         TypeAdapter(Timeframe).validate_python(text)
     except ValidationError:
@@ -44,17 +45,17 @@ def _is_timeframe(text: str) -> bool:
 
 
 def _page_limit(exchange: Any) -> int | None:
-    """How many spot candles one answer holds at most; None where ccxt does not say."""
+    """The maximum number of spot candles in one response; None if ccxt does not know it."""
     features = (exchange.features or {}).get("spot") or {}
     limit = (features.get("fetchOHLCV") or {}).get("limit")
     return int(limit) if limit else None
 
 
 def catalogue_text() -> str:
-    """One exchange per line: small, and a diff of it reads well."""
-    made = catalogue()
-    lines = [f"    {json.dumps(key)}: {json.dumps(value)}" for key, value in made["exchanges"].items()]
-    return f'{{\n  "ccxt": {json.dumps(made["ccxt"])},\n  "exchanges": {{\n' + ",\n".join(lines) + "\n  }\n}\n"
+    """One exchange per line, so that the file is small and its diffs are easy to read."""
+    content = catalogue()
+    lines = [f"    {json.dumps(key)}: {json.dumps(value)}" for key, value in content["exchanges"].items()]
+    return f'{{\n  "ccxt": {json.dumps(content["ccxt"])},\n  "exchanges": {{\n' + ",\n".join(lines) + "\n  }\n}\n"
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def test_alerts_use_existing_metrics_and_link_to_existing_pages() -> None:
 
 
 def test_the_alert_about_ticks_expects_the_number_of_partitions() -> None:
-    [rule] = [rule for rule in _alerts() if rule["alert"] == "CandlekeepNobodyTicks"]
+    [rule] = [rule for rule in _alerts() if rule["alert"] == "CandlekeepTicksNotPublished"]
     assert rule["expr"].endswith(f"< {CONFIG_CHANGES.partitions}")
 
 

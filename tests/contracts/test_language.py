@@ -48,7 +48,7 @@ PLACES_OF_OLD_WORDS = {
 }
 """Text that must name old words: the lists themselves, and the examples of what not to write."""
 
-KEPT_NAMES = re.compile(r"\bclosed_by_sweep\b|\bCandlekeepNobodyTicks\b|[\"`]nobody[\"`]")
+KEPT_NAMES = re.compile(r"\bclosed_by_sweep\b|[\"`]nobody[\"`]")
 """A column of the run log, an alert, and a user of Unix."""
 
 NAME_OF_A_TEST = re.compile(r"[\w/.]*\btest_\w+\.py(::[^`]+)?")

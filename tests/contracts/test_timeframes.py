@@ -70,7 +70,7 @@ def test_a_month_that_opens_late_on_the_first_keeps_its_hour() -> None:
     assert close_of("1M", ms("2026-04-01T05:00")) == ms("2026-05-01T05:00")
 
 
-def test_timeframes_go_from_short_to_long() -> None:
+def test_timeframes_are_sorted_from_short_to_long() -> None:
     assert sorted(["1M", "1d", "90m", "1h", "1s", "?", "1w"], key=timeframe_order) == [
         *("1s", "1h", "90m", "1d", "1w", "1M", "?")
     ]
@@ -104,7 +104,7 @@ def test_no_candle_is_shorter_or_longer_than_its_bounds(timeframe: str, instant:
         ("1y", 1, "y", None, 12),
     ],
 )
-def test_a_timeframe_is_read(timeframe: str, amount: int, unit: str, fixed: int | None, months: int | None) -> None:
+def test_a_timeframe_is_parsed(timeframe: str, amount: int, unit: str, fixed: int | None, months: int | None) -> None:
     parsed = parse_timeframe(timeframe)
     assert (parsed.amount, parsed.unit, parsed.fixed_ms, parsed.months) == (amount, unit, fixed, months)
 
@@ -117,6 +117,6 @@ def test_calendar_units_have_bounds() -> None:
 @pytest.mark.parametrize(
     "text", ["", "m", "1", "0m", "01m", "1000m", "1x", "1 m", "1m\n", "-1m", "1.5h", "१m", "1H", "?"]
 )
-def test_a_text_that_is_no_timeframe_is_refused_with_an_example(text: str) -> None:
+def test_an_invalid_timeframe_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="such as 5m or 1M"):
         parse_timeframe(text)

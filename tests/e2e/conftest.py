@@ -1,4 +1,4 @@
-"""The whole system as separate processes, on the run's Kafka and a database of its own."""
+"""The whole system as separate processes, with the Kafka of the run and its own database."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ API = "/api/v1/admin/data-collection"
 async def system(
     kafka: KeptKafka, postgres: KeptPostgres, template_database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Stack]:
-    """One system for all black-box tests of a worker: they must not assume that it is empty."""
+    """One system for all black-box tests of a pytest worker. They must not assume that it is empty."""
     name = f"system_{uuid.uuid4().hex[:12]}"
     await create_database(postgres.url, name, template_database)
     folder: Path = tmp_path_factory.mktemp("system")

@@ -23,15 +23,15 @@ pytestmark = [
 BEYOND_BIGINT = 2**63
 
 
-async def test_a_configs_life(api: httpx.AsyncClient) -> None:
+async def test_the_life_cycle_of_a_config(api: httpx.AsyncClient) -> None:
     config = await new_config(api, description="life")
     path = f"/configs/{config['id']}"
     assert (await api.get(path)).json() == config
     put = await api.put(path, json={"interval_minutes": 5, "timeframes": ["1m", "1h", "1d"]})
     assert (put.status_code, put.json()["interval_minutes"], put.json()["description"]) == (200, 5, "life")
     for verb, enabled in (("enable", True), ("enable", True), ("disable", False), ("disable", False)):
-        answer = await api.post(f"{path}/{verb}")
-        assert (answer.status_code, answer.json()["enabled"]) == (200, enabled)
+        response = await api.post(f"{path}/{verb}")
+        assert (response.status_code, response.json()["enabled"]) == (200, enabled)
     run_id = (await api.post(f"{path}/trigger")).json()["run_id"]
     run = await finished(api, run_id=run_id)
     assert (run["config_id"], run["run_id"], run["job_type"]) == (config["id"], run_id, "data_collection")
@@ -42,7 +42,7 @@ async def test_a_configs_life(api: httpx.AsyncClient) -> None:
 
 
 async def test_jobs_follow_configs(system: Stack, api: httpx.AsyncClient) -> None:
-    """active_jobs is what the scheduler holds: it follows enable, disable and delete."""
+    """The jobs of the scheduler follow enable, disable and delete of a config."""
     database = await asyncpg.connect(system.database_url)
     config = await new_config(api)
     path = f"/configs/{config['id']}"
@@ -64,33 +64,33 @@ async def test_jobs_follow_configs(system: Stack, api: httpx.AsyncClient) -> Non
         await eventually(inactive, within=20)
         await api.delete(path)
 
-        async def gone() -> bool:
+        async def deleted() -> bool:
             return await active() is None
 
-        await eventually(gone, within=20)
+        await eventually(deleted, within=20)
     finally:
         await database.close()
 
 
 async def test_config_filters_and_pages(api: httpx.AsyncClient) -> None:
-    made = [await new_config(api, exchange="okx") for _ in range(3)]
-    await api.post(f"/configs/{made[0]['id']}/enable")
-    ids = [config["id"] for config in made]
+    configs = [await new_config(api, exchange="okx") for _ in range(3)]
+    await api.post(f"/configs/{configs[0]['id']}/enable")
+    ids = [config["id"] for config in configs]
 
     async def page(**params: Any) -> list[int]:
-        answer = await api.get("/configs", params=params)
-        assert answer.status_code == 200, answer.text
-        assert int(answer.headers["X-Total-Count"]) >= len(answer.json())
-        return [config["id"] for config in answer.json()]
+        response = await api.get("/configs", params=params)
+        assert response.status_code == 200, response.text
+        assert int(response.headers["X-Total-Count"]) >= len(response.json())
+        return [config["id"] for config in response.json()]
 
-    async def mine(**params: Any) -> list[int]:
+    async def page_of_these(**params: Any) -> list[int]:
         return [config_id for config_id in await page(**params) if config_id in ids]
 
-    assert await mine() == ids
-    assert await mine(exchange="okx") == ids
-    assert await mine(exchange="kraken") == []
-    assert await mine(enabled="true", exchange="okx") == ids[:1]
-    assert await mine(enabled="false") == ids[1:]
+    assert await page_of_these() == ids
+    assert await page_of_these(exchange="okx") == ids
+    assert await page_of_these(exchange="kraken") == []
+    assert await page_of_these(enabled="true", exchange="okx") == ids[:1]
+    assert await page_of_these(enabled="false") == ids[1:]
     everything = await page(limit=100)
     assert await page(skip=1, limit=2) == everything[1:3]
     for config_id in ids:
@@ -111,9 +111,9 @@ async def test_log_filters_pages_and_stats(api: httpx.AsyncClient) -> None:
         {"job_name": config["job_id"], "start_date": (started - timedelta(seconds=1)).isoformat()},
         {"job_name": config["job_id"], "end_date": (started + timedelta(seconds=1)).isoformat(), "limit": 1000},
     ):
-        answer = await api.get("/execution-logs", params=filters)
-        assert [each["id"] for each in answer.json()] == [run["id"]], filters
-        assert answer.headers["X-Total-Count"] == "1"
+        response = await api.get("/execution-logs", params=filters)
+        assert [each["id"] for each in response.json()] == [run["id"]], filters
+        assert response.headers["X-Total-Count"] == "1"
     for filters in (
         {"symbol": "ETH/USDT"},
         {"job_type": "other"},
@@ -123,16 +123,16 @@ async def test_log_filters_pages_and_stats(api: httpx.AsyncClient) -> None:
         {"end_date": started.isoformat()},
         {"skip": 1},
     ):
-        answer = await api.get("/execution-logs", params={"job_name": config["job_id"], **filters})
-        assert answer.json() == [], filters
+        response = await api.get("/execution-logs", params={"job_name": config["job_id"], **filters})
+        assert response.json() == [], filters
     stats = (await api.get("/stats", params={"hours": 1, "job_type": "data_collection"})).json()
     assert stats["successful_executions"] >= 1
     assert stats["total_records_collected"] >= run["records_collected"] > 0
     assert (await api.get("/stats", params={"job_type": "other"})).json()["total_executions"] == 0
 
     async def candles() -> list[Any]:
-        answer = await api.get("/candles", params={"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m"})
-        rows: list[Any] = answer.json()
+        response = await api.get("/candles", params={"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m"})
+        rows: list[Any] = response.json()
         return rows
 
     rows = await eventually(candles, within=20)
@@ -160,12 +160,12 @@ BAD_BODIES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "word"), BAD_BODIES)
-async def test_bad_configs_are_422_problems(api: httpx.AsyncClient, fault: dict[str, Any], word: str) -> None:
-    good = {"symbol": "NEW/USDT", "exchange": "binance", "timeframes": ["1m"], "interval_minutes": 10}
-    answer = await api.post("/configs", json=good | fault)
-    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
-    assert word in answer.json()["detail"]
+@pytest.mark.parametrize(("change", "word"), BAD_BODIES)
+async def test_bad_configs_are_422_problems(api: httpx.AsyncClient, change: dict[str, Any], word: str) -> None:
+    valid = {"symbol": "NEW/USDT", "exchange": "binance", "timeframes": ["1m"], "interval_minutes": 10}
+    response = await api.post("/configs", json=valid | change)
+    assert (response.status_code, response.headers["content-type"]) == (422, "application/problem+json")
+    assert word in response.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -192,11 +192,11 @@ async def test_bad_configs_are_422_problems(api: httpx.AsyncClient, fault: dict[
     ],
 )
 async def test_bad_queries_are_422_problems(api: httpx.AsyncClient, query: str) -> None:
-    answer = await api.get(query)
-    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    response = await api.get(query)
+    assert (response.status_code, response.headers["content-type"]) == (422, "application/problem+json")
 
 
-async def test_conflicts_name_the_config_and_missing_things_are_404(api: httpx.AsyncClient) -> None:
+async def test_conflicts_name_the_config_and_missing_resources_are_404(api: httpx.AsyncClient) -> None:
     config = await new_config(api)
     body = {name: config[name] for name in ("symbol", "exchange", "timeframes")}
     conflict = await api.post("/configs", json=body)
@@ -213,22 +213,22 @@ async def test_conflicts_name_the_config_and_missing_things_are_404(api: httpx.A
         ("GET", "/execution-logs/999999999"),
         ("GET", f"/candles?exchange=binance&symbol={config['symbol']}&timeframe=1m"),
     ):
-        answer = await api.request(method, path)
-        assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json"), path
+        response = await api.request(method, path)
+        assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json"), path
 
 
-async def test_the_token_guards_everything_but_health_metrics_and_docs(system: Stack) -> None:
-    async with httpx.AsyncClient(base_url=system.api_url) as anyone:
+async def test_everything_except_health_metrics_and_docs_requires_the_token(system: Stack) -> None:
+    async with httpx.AsyncClient(base_url=system.api_url) as anonymous:
         for path in ("/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"):
-            assert (await anyone.get(path)).status_code == 200, path
-        schema = (await anyone.get("/openapi.json")).json()
+            assert (await anonymous.get(path)).status_code == 200, path
+        schema = (await anonymous.get("/openapi.json")).json()
         for path, item in schema["paths"].items():
             if not path.startswith("/api/"):
                 continue
             for method in item:
                 for headers in ({}, {"Authorization": f"Bearer {system.token}x"}, {"Authorization": "Bearer"}):
                     url = re.sub(r"{\w+}", "1", path)
-                    answer = await anyone.request(method, url, headers=headers, content=b"{")
-                    # So many wrong tokens from one address are throttled after a while; the right one still comes in.
-                    assert answer.status_code in ({401, 429} if headers else {401}), (method, path)
-                    assert ("WWW-Authenticate" in answer.headers) == (answer.status_code == 401)
+                    response = await anonymous.request(method, url, headers=headers, content=b"{")
+                    # After many wrong tokens, the address is rate limited; the correct token still works.
+                    assert response.status_code in ({401, 429} if headers else {401}), (method, path)
+                    assert ("WWW-Authenticate" in response.headers) == (response.status_code == 401)

@@ -1,4 +1,4 @@
-"""The guide, taken at its word against the running system: its curl lines, its SQL, its JSON, its parameters."""
+"""The running system does what the guide shows: its curl commands, SQL, JSON and parameters."""
 
 import asyncio
 import json
@@ -50,11 +50,11 @@ def parsed(block: str) -> Any:
     try:
         return json.loads(block)
     except json.JSONDecodeError:
-        return None  # the guide's blocks with comments
+        return None  # a block with comments
 
 
 async def run_curl(line: str, system: Stack, home: Path) -> tuple[int, Any]:
-    """Run one of the guide's lines as it stands, host and token replaced. Answers status and JSON."""
+    """Runs a command of the guide; only host and token are replaced. Returns status and JSON."""
     (home / ".curlrc").write_text('silent\nshow-error\nmax-time = 20\nwrite-out = "\\n%{http_code}"\n')
     command = line.replace(HOST, system.api_url).replace(TOKEN, system.token)
     process = await asyncio.create_subprocess_exec(
@@ -69,33 +69,33 @@ async def run_curl(line: str, system: Stack, home: Path) -> tuple[int, Any]:
     return int(status), json.loads(body) if body else None
 
 
-async def there_is_config_1(system: Stack, api: httpx.AsyncClient) -> None:
-    """The guide's examples speak of config 1. On a system where others came first it is made again."""
+async def ensure_config_1(system: Stack, api: httpx.AsyncClient) -> None:
+    """The examples of the guide use config 1. If another test has deleted it, it is created again."""
     if (await api.get("/configs/1")).status_code == 200:
         return
     database = await asyncpg.connect(system.database_url)
     try:
         await database.execute("ALTER TABLE data_collection_configs ALTER COLUMN id RESTART WITH 1")
-        made = await new_config(api, enabled=False)
+        config = await new_config(api, enabled=False)
         highest = await database.fetchval("SELECT max(id) FROM data_collection_configs")
         await database.execute(f"ALTER TABLE data_collection_configs ALTER COLUMN id RESTART WITH {highest + 1}")
     finally:
         await database.close()
-    assert made["id"] == 1
+    assert config["id"] == 1
 
 
-async def test_every_curl_line_of_the_guide_works_in_its_order(
+async def test_every_curl_command_of_the_guide_works_in_the_given_order(
     guide: str, system: Stack, api: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     await free_symbol(api, "SOL/USDT")
     lines = [block for block in blocks(guide, "bash") if block.startswith("curl")]
-    answers: dict[str, tuple[int, Any]] = {}
+    responses: dict[str, tuple[int, Any]] = {}
     for line in lines:
         if "/configs/1" in line:
-            await there_is_config_1(system, api)
+            await ensure_config_1(system, api)
         name = line.partition("data-collection/")[2].split()[0].strip('"')
-        answers[name] = await run_curl(line, system, tmp_path)
-    assert list(answers) == [
+        responses[name] = await run_curl(line, system, tmp_path)
+    assert list(responses) == [
         "configs",
         "configs/1",
         "configs/1/trigger",
@@ -104,18 +104,18 @@ async def test_every_curl_line_of_the_guide_works_in_its_order(
         "status",
     ]
 
-    status, created = answers["configs"]
+    status, created = responses["configs"]
     assert status == 201
     assert (created["symbol"], created["interval_minutes"], created["enabled"]) == ("SOL/USDT", 10, True)
     assert created["timeframes"] == ["1m", "5m", "1h", "1d"]
     assert created["job_id"] == f"collect_data_{created['id']}"
-    status, updated = answers["configs/1"]
+    status, updated = responses["configs/1"]
     assert (status, updated["id"], updated["interval_minutes"]) == (200, 1, 5)
-    status, accepted = answers["configs/1/trigger"]
+    status, accepted = responses["configs/1/trigger"]
     assert (status, accepted["config_id"], accepted["status"]) == (202, 1, "accepted")
     for name, kind in (("execution-logs?limit=100", list), ("stats?hours=24", dict), ("status", dict)):
-        assert answers[name][0] == 200
-        assert isinstance(answers[name][1], kind)
+        assert responses[name][0] == 200
+        assert isinstance(responses[name][1], kind)
 
     triggered = await finished(api, run_id=accepted["run_id"])
     assert (triggered["job_name"], triggered["trigger"]) == ("collect_data_1", "manual")
@@ -123,7 +123,7 @@ async def test_every_curl_line_of_the_guide_works_in_its_order(
     assert first_run["trigger"] == "initial"
 
 
-async def test_the_guides_sql_runs_verbatim(guide: str, system: Stack) -> None:
+async def test_the_sql_of_the_guide_runs_unchanged(guide: str, system: Stack) -> None:
     queries = blocks(guide, "sql")
     assert len(queries) == 4
     database = await asyncpg.connect(system.database_url)
@@ -140,8 +140,8 @@ async def test_the_guides_sql_runs_verbatim(guide: str, system: Stack) -> None:
         await database.close()
 
 
-async def test_answers_have_the_guides_fields_in_its_order(guide: str, api: httpx.AsyncClient) -> None:
-    # Of the guide's JSON: the list of configs, two requests, the list of logs, the statistics.
+async def test_responses_have_the_fields_of_the_guide_in_its_order(guide: str, api: httpx.AsyncClient) -> None:
+    # The JSON blocks of the guide: the list of configs, two requests, the list of logs, the statistics.
     configs, _, _, logs, stats = [sample for block in blocks(guide, "json") if (sample := parsed(block))][:5]
     await free_symbol(api, "ADA/USDT")
     config = await new_config(api, symbol="ADA/USDT", enabled=True)
@@ -153,5 +153,5 @@ async def test_answers_have_the_guides_fields_in_its_order(guide: str, api: http
     assert list((await api.get("/stats")).json())[: len(stats)] == list(stats)
     status = (await api.get("/status")).json()
     overview = guide[guide.index('"total_configs"') - 2 :].partition("```")[0]
-    named = re.findall(r'^  "(\w+)":', overview, flags=re.MULTILINE)
-    assert list(status) == named
+    fields = re.findall(r'^  "(\w+)":', overview, flags=re.MULTILINE)
+    assert list(status) == fields

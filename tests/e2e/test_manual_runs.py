@@ -1,4 +1,4 @@
-"""A trigger is never skipped: it waits for the run that is going on. Against the running system."""
+"""In the running system, a manual run is never skipped: it waits for the run in progress."""
 
 import asyncio
 import uuid
@@ -26,7 +26,7 @@ SYMBOL = "LTC/USDT"
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def slow_config(system: Stack, api: httpx.AsyncClient) -> AsyncIterator[dict[str, Any]]:
-    """An enabled config that was created just now; its exchange answers after three seconds."""
+    """A new, enabled config on an exchange that answers after three seconds."""
     mood = {"kind": "latency", "exchange": "binance", "path": "klines", "latency_ms": 3000, "count": 2}
     async with httpx.AsyncClient(base_url=str(system.simulator_url)) as simulator:
         assert (await simulator.post("/control/moods", json=mood)).status_code == 201
@@ -38,9 +38,9 @@ async def slow_config(system: Stack, api: httpx.AsyncClient) -> AsyncIterator[di
 
 
 async def trigger(api: httpx.AsyncClient, config: dict[str, Any]) -> str:
-    answer = await api.post(f"/configs/{config['id']}/trigger", headers={"Idempotency-Key": str(uuid.uuid4())})
-    assert answer.status_code == 202, answer.text
-    return str(answer.json()["run_id"])
+    response = await api.post(f"/configs/{config['id']}/trigger", headers={"Idempotency-Key": str(uuid.uuid4())})
+    assert response.status_code == 202, response.text
+    return str(response.json()["run_id"])
 
 
 async def runs(api: httpx.AsyncClient, config: dict[str, Any]) -> list[dict[str, Any]]:
@@ -48,7 +48,7 @@ async def runs(api: httpx.AsyncClient, config: dict[str, Any]) -> list[dict[str,
     return sorted(listed, key=lambda run: str(run["started_at"]))
 
 
-async def test_a_trigger_right_after_the_config_was_made_runs_after_the_initial_run(
+async def test_a_trigger_right_after_the_creation_of_a_config_runs_after_the_initial_run(
     api: httpx.AsyncClient, slow_config: dict[str, Any]
 ) -> None:
     run_ids = {await trigger(api, slow_config), await trigger(api, slow_config)}
@@ -62,10 +62,10 @@ async def test_a_trigger_right_after_the_config_was_made_runs_after_the_initial_
 async def test_triggers_during_a_slow_run_wait_together_and_run_once_after_it(
     api: httpx.AsyncClient, slow_config: dict[str, Any]
 ) -> None:
-    async def going_on() -> bool:
+    async def in_progress() -> bool:
         return [run["status"] for run in await runs(api, slow_config)] == ["running"]
 
-    await eventually(going_on, within=30)
+    await eventually(in_progress, within=30)
     run_ids = set(await asyncio.gather(*(trigger(api, slow_config) for _ in range(20))))
     [run_id] = run_ids
     assert (await finished(api, run_id=run_id))["status"] == "success"

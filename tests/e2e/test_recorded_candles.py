@@ -1,4 +1,4 @@
-"""Recorded minute candles, played by the simulator in five dialects, come out of the whole system row for row."""
+"""The whole system stores recorded minute candles exactly; the simulator replays them in five dialects."""
 
 import asyncio
 import csv
@@ -23,10 +23,12 @@ pytestmark = [pytest.mark.system, pytest.mark.kafka, pytest.mark.postgres, pytes
 
 MINUTE_MS = 60_000
 START = datetime(2026, 11, 1, tzinfo=UTC)
-"""Where the first row of every recording is moved to: weeks ago, since the exchange's clock decides what is closed."""
+"""The new time of the first row of every recording. It may be weeks ago: the exchange's clock decides which candles
+are closed.
+"""
 STEP = timedelta(hours=2)
 STEPS = 7
-"""The replayed span is 14 hours, read in eight runs; two steps fit into the smallest page, 300 minutes."""
+"""The replayed time range is 14 hours, collected in eight runs. Two steps fit into the smallest page, 300 minutes."""
 SPAN_MS = STEPS * int(STEP.total_seconds() * 1000)
 
 Row = tuple[int, float, float, float, float, float]
@@ -44,7 +46,7 @@ RECORDINGS = (
     Recording("bybit", "BTC/USDT", ("bybit/BTCUSDT-1m-20221213.csv",)),
     Recording("coinbase", "BTC/USD", ("coinbase/BTCUSD-1m-20161007.csv", "coinbase/BTCUSD-1m-20161008.csv")),
     Recording("coinbase", "BTC/EUR", ("coinbase/BTCEUR-1m-20180404.csv", "coinbase/BTCEUR-1m-20180405.csv")),
-    # The same data as other exchanges would tell it; the Coinbase day has 36 gaps.
+    # The same data in the dialects of other exchanges; the Coinbase day has 36 gaps.
     Recording("kraken", "BTC/USD", ("coinbase/BTCUSD-1m-20161008.csv",)),
     Recording("okx", "BTC/USDT", ("bybit/BTCUSDT-1m-20221213.csv",)),
     Recording("okx", "BTC/USD", ("coinbase/BTCUSD-1m-20161008.csv",)),
@@ -52,19 +54,19 @@ RECORDINGS = (
 
 
 def _recorded(recording: Recording, folder: Path) -> list[Row]:
-    """The rows of the replayed span, moved in time as the simulator moves them."""
+    """The rows of the replayed time range, shifted in time like in the simulator."""
     rows: list[Row] = []
     for name in recording.files:
         with (folder / name).open() as file:
             for line in csv.DictReader(file):
                 values = [float(line[key]) for key in ("open", "high", "low", "close", "volume")]
                 rows.append((int(line["timestamp_ms"]), *values))  # type: ignore[arg-type]
-    moved = int(START.timestamp() * 1000) - rows[0][0]
-    return [(row[0] + moved, *row[1:]) for row in rows if row[0] - rows[0][0] < SPAN_MS]  # type: ignore[misc]
+    shift_ms = int(START.timestamp() * 1000) - rows[0][0]
+    return [(row[0] + shift_ms, *row[1:]) for row in rows if row[0] - rows[0][0] < SPAN_MS]  # type: ignore[misc]
 
 
 def _aggregated(rows: list[Row], minutes: int) -> Iterator[Row]:
-    """Candles of a longer timeframe, from the minutes that exist."""
+    """Candles of a longer timeframe, computed from the existing minute candles."""
     for open_ms, group in groupby(rows, key=lambda row: row[0] // (minutes * MINUTE_MS) * minutes * MINUTE_MS):
         parts = list(group)
         yield (
@@ -98,9 +100,10 @@ async def test_the_candles_table_equals_the_recordings_row_for_row(replaying: St
         configs = [await _create(api, recording) for recording in RECORDINGS]
         runs = len(configs)
         await _all_succeeded(database, runs)
-        # A collector learns the exchange's time from its answers, so after a jump it is one run behind: one run more.
+        # A collector knows the exchange's time from its latest response, so after a jump it is one run late. The last
+        # step is repeated for this reason.
         for step in [*range(2, STEPS + 1), STEPS]:
-            # Half a minute on, so that the span's last candle is closed and the one behind it is not.
+            # Half a minute later, so that the last candle of the range is closed and the next one is not.
             now = START + step * STEP + timedelta(seconds=30)
             await _set_clock(replaying, now)
             await asyncio.gather(*(_trigger(api, config) for config in configs))
@@ -117,27 +120,27 @@ async def test_the_candles_table_equals_the_recordings_row_for_row(replaying: St
 
 
 async def _create(api: httpx.AsyncClient, recording: Recording) -> int:
-    # Once a week: after the first run, which comes at once, only triggers make runs here.
+    # Weekly: the first run starts at once, and all further runs of this test are triggered.
     body = {
         "exchange": recording.exchange,
         "symbol": recording.symbol,
         "timeframes": ["1m", "5m"],
         "interval_minutes": 10_080,
     }
-    answer = await api.post("/configs", json=body)
-    assert answer.status_code == 201, answer.text
-    return int(answer.json()["id"])
+    response = await api.post("/configs", json=body)
+    assert response.status_code == 201, response.text
+    return int(response.json()["id"])
 
 
 async def _trigger(api: httpx.AsyncClient, config: int) -> None:
-    answer = await api.post(f"/configs/{config}/trigger")
-    assert answer.status_code == 202, answer.text
+    response = await api.post(f"/configs/{config}/trigger")
+    assert response.status_code == 202, response.text
 
 
 async def _set_clock(stack: Stack, now: datetime) -> None:
     async with httpx.AsyncClient() as client:
-        answer = await client.put(f"{stack.simulator_url}/control/clock", json={"now": now.isoformat()})
-    assert answer.status_code == 200, answer.text
+        response = await client.put(f"{stack.simulator_url}/control/clock", json={"now": now.isoformat()})
+    assert response.status_code == 200, response.text
 
 
 async def _all_succeeded(database: Any, runs: int) -> None:
@@ -145,9 +148,9 @@ async def _all_succeeded(database: Any, runs: int) -> None:
         rows = await database.fetch(
             "SELECT exchange, symbol, status, error_message FROM job_execution_logs WHERE finished_at IS NOT NULL"
         )
-        wrong = [dict(row) for row in rows if row["status"] != "success"]
-        if wrong:
-            pytest.fail(f"runs went wrong: {wrong[:3]}")
+        unsuccessful = [dict(row) for row in rows if row["status"] != "success"]
+        if unsuccessful:
+            pytest.fail(f"runs did not succeed: {unsuccessful[:3]}")
         return len(rows) == runs
 
     await eventually(finished, within=60)
@@ -175,7 +178,7 @@ async def _equals(database: Any, recording: Recording, timeframe: str, expected:
 
 
 def _differences(found: list[Row], expected: list[Row]) -> list[object]:
-    """Prices exactly; a sum of volumes up to the order in which floats are added."""
+    """Compares prices exactly, and volumes with a tolerance, because a sum of floats depends on their order."""
     if [row[0] for row in found] != [row[0] for row in expected]:
         missing = sorted({row[0] for row in expected} - {row[0] for row in found})
         extra = sorted({row[0] for row in found} - {row[0] for row in expected})

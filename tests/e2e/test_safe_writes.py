@@ -1,4 +1,4 @@
-"""Safe writes, bulk operations and configs as a file, against the running system."""
+"""Safe writes, bulk operations and manifests in the running system."""
 
 import uuid
 from typing import Any
@@ -20,43 +20,43 @@ pytestmark = [
 AS_YAML = {"Content-Type": "application/yaml"}
 
 
-async def test_a_trigger_sent_twice_is_one_run(api: httpx.AsyncClient) -> None:
+async def test_a_trigger_with_the_same_key_starts_one_run(api: httpx.AsyncClient) -> None:
     config = await new_config(api)
     key = {"Idempotency-Key": str(uuid.uuid4())}
-    answers = [await api.post(f"/configs/{config['id']}/trigger", headers=key) for _ in range(3)]
-    assert len({answer.content for answer in answers}) == 1
+    responses = [await api.post(f"/configs/{config['id']}/trigger", headers=key) for _ in range(3)]
+    assert len({response.content for response in responses}) == 1
     run = await finished(api, job_name=config["job_id"])
-    assert run["run_id"] == answers[0].json()["run_id"]
+    assert run["run_id"] == responses[0].json()["run_id"]
     assert len((await api.get("/execution-logs", params={"job_name": config["job_id"]})).json()) == 1
     await api.delete(f"/configs/{config['id']}")
 
 
-async def test_a_config_that_was_changed_meanwhile_is_not_overwritten(api: httpx.AsyncClient) -> None:
+async def test_an_update_of_an_outdated_version_is_refused(api: httpx.AsyncClient) -> None:
     config = await new_config(api)
     path = f"/configs/{config['id']}"
-    seen = {"If-Match": (await api.get(path)).headers["ETag"]}
-    assert (await api.put(path, json={"interval_minutes": 20}, headers=seen)).status_code == 200
-    stale = await api.put(path, json={"interval_minutes": 30}, headers=seen)
+    if_match = {"If-Match": (await api.get(path)).headers["ETag"]}
+    assert (await api.put(path, json={"interval_minutes": 20}, headers=if_match)).status_code == 200
+    stale = await api.put(path, json={"interval_minutes": 30}, headers=if_match)
     assert (stale.status_code, stale.headers["ETag"]) == (412, '"2"')
     assert (await api.get(path)).json()["interval_minutes"] == 20
     await api.delete(path)
 
 
-async def test_many_live_and_go_together(api: httpx.AsyncClient) -> None:
+async def test_bulk_operations_create_trigger_and_delete_configs(api: httpx.AsyncClient) -> None:
     name = f"M{uuid.uuid4().hex[:8].upper()}"
-    wanted = [
+    new_configs = [
         {"symbol": f"{name}{n}/USDT", "exchange": "binance", "timeframes": ["1m"], "enabled": False} for n in range(3)
     ]
-    made = (await api.post("/configs/bulk/create", json={"configs": wanted})).json()
-    assert made["summary"]["done"] == 3
+    created = (await api.post("/configs/bulk/create", json={"configs": new_configs})).json()
+    assert created["summary"]["done"] == 3
     triggered = (await api.post("/configs/bulk/trigger", json={"select": {"symbol": f"{name}*"}})).json()
     for item in triggered["items"]:
         assert (await finished(api, run_id=item["run_id"]))["config_id"] == item["config_id"]
     deleted = (await api.post("/configs/bulk/delete", json={"select": {"symbol": f"{name}*"}})).json()
-    assert [item["config_id"] for item in deleted["items"]] == [item["config_id"] for item in made["items"]]
+    assert [item["config_id"] for item in deleted["items"]] == [item["config_id"] for item in created["items"]]
 
 
-async def test_a_file_goes_out_is_edited_and_comes_in(api: httpx.AsyncClient) -> None:
+async def test_an_exported_manifest_is_edited_and_applied(api: httpx.AsyncClient) -> None:
     config = await new_config(api)
     file: dict[str, Any] = yaml.safe_load((await api.get("/configs/export")).text)
     [entry] = [each for each in file["configs"] if each["symbol"] == config["symbol"]]
@@ -70,9 +70,9 @@ async def test_a_file_goes_out_is_edited_and_comes_in(api: httpx.AsyncClient) ->
     file["configs"] = [entry, added]
 
     async def apply(**options: Any) -> list[tuple[str, str]]:
-        answer = await api.post("/configs/apply", content=yaml.safe_dump(file), headers=AS_YAML, params=options)
-        assert answer.status_code == 200, answer.text
-        changes = [each for each in answer.json()["changes"] if each["action"] != "keep"]
+        response = await api.post("/configs/apply", content=yaml.safe_dump(file), headers=AS_YAML, params=options)
+        assert response.status_code == 200, response.text
+        changes = [each for each in response.json()["changes"] if each["action"] != "keep"]
         return [(each["action"], each["symbol"]) for each in changes]
 
     difference = [("add", added["symbol"]), ("change", config["symbol"])]

@@ -67,12 +67,14 @@ async def test_a_killed_demo_continues_on_the_same_grid_and_leaves_no_run_open(d
         for kill in KILLS:
             await run_until(demo, kill, moments)
             await kill_demo(demo, everything=kill.everything)
-            print(f"killed while {kill.when}, everything: {kill.everything}; its output was:\n{demo.said()[-500:]}")
+            print(
+                f"killed while {kill.when}, everything: {kill.everything}; its output was:\n{demo.output_text()[-500:]}"
+            )
         await demo.start()
         evidence = await check_evidence(demo, since=now())
         pids = demo.pids()
         code = await demo.stop(signal.SIGTERM)
-        assert code == 0, demo.said()
+        assert code == 0, demo.output_text()
         assert demo.pids() == {}
         assert processes_of(demo) == [], pids
     finally:

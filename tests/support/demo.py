@@ -1,4 +1,4 @@
-"""`make demo` as a process of its own, in a folder and on ports of its own."""
+"""Runs `make demo` as a separate process with its own folder and ports."""
 
 import asyncio
 import json
@@ -23,10 +23,10 @@ class Demo:
         self.process: asyncio.subprocess.Process
 
     async def start(self) -> None:
-        """Returns when it shows runs."""
+        """Returns when the demo shows its runs."""
         await self.begin()
-        await eventually(lambda: self.ended() or "Runs as they finish" in self.said(), within=150)
-        assert not self.ended(), self.said()
+        await eventually(lambda: self.ended() or "Runs as they finish" in self.output_text(), within=150)
+        assert not self.ended(), self.output_text()
 
     async def begin(self) -> None:
         environment = {name: value for name, value in os.environ.items() if name != "CANDLEKEEP_ADMIN_TOKEN"}
@@ -40,7 +40,7 @@ class Demo:
                 stderr=output,
             )
 
-    def said(self) -> str:
+    def output_text(self) -> str:
         return self.output.read_text()
 
     def ended(self) -> bool:
@@ -61,7 +61,7 @@ class Demo:
 def an_unused_port() -> int:
     def all_free(first: int) -> bool:
         ports = Ports.fixed(first)
-        wanted = [service.port for service in plan_services((*SERVICES, SIMULATOR), ports, {})]
-        return all(map(is_free, [*wanted, ports.kafka.broker, ports.kafka.controller, ports.postgres]))
+        service_ports = [service.port for service in plan_services((*SERVICES, SIMULATOR), ports, {})]
+        return all(map(is_free, [*service_ports, ports.kafka.broker, ports.kafka.controller, ports.postgres]))
 
     return next(port for port in random.sample(range(20_000, 30_000, 20), 500) if all_free(port))

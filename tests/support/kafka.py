@@ -1,4 +1,4 @@
-"""Topics of a test's own, and reading back what was published."""
+"""Topics for one test, and recorders that read published events."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ class Recorded:
 
 @dataclass
 class Recorder:
-    """Everything that was published to some topics, in the order in which it arrived here."""
+    """All events that were published to some topics, in order of arrival."""
 
     records: list[Recorded] = field(default_factory=list)
 
@@ -45,23 +45,23 @@ class Recorder:
     async def await_event(
         self, kind: type[E], matching: Callable[[E], bool] = lambda _: True, *, within: float = 10.0
     ) -> E:
-        """The first event of that kind that matches, past or future."""
+        """The first matching event of this kind; waits if it has not arrived yet."""
         return (await self.await_events(kind, 1, matching, within=within))[0]
 
     async def await_events(
         self, kind: type[E], count: int, matching: Callable[[E], bool] = lambda _: True, *, within: float = 10.0
     ) -> list[E]:
-        def enough() -> list[E]:
+        def matching_events() -> list[E]:
             found = [event for event in self.events(kind) if matching(event)]
             assert len(found) >= count, f"{len(found)} of {count} {kind.__name__} arrived"
             return found
 
-        return await eventually(enough, within=within)
+        return await eventually(matching_events, within=within)
 
 
 @contextlib.asynccontextmanager
 async def recording(settings: KafkaSettings, *topics: Topic) -> AsyncIterator[Recorder]:
-    """Record topics from their beginning until the block ends. No consumer group: nobody's partitions move."""
+    """Record topics from their beginning until the block ends. It uses no consumer group, so it causes no rebalance."""
     recorder = Recorder()
     async with _reader(settings, topics) as (consumer, names):
 
@@ -79,7 +79,7 @@ async def recording(settings: KafkaSettings, *topics: Topic) -> AsyncIterator[Re
 
 
 async def read_topic(settings: KafkaSettings, topic: Topic) -> list[Recorded]:
-    """What the topic holds now, partition after partition."""
+    """The records of the topic, partition by partition."""
     async with _reader(settings, [topic]) as (consumer, _):
         ends = await consumer.end_offsets(consumer.assignment())
         records = []
@@ -134,7 +134,7 @@ async def create_topics(kafka: KeptKafka, settings: KafkaSettings, topics: Seque
         created = [f"create {topic_name(settings, topic)} {topic.partitions}" for topic in topics]
         await command_memory_kafka(kafka.control, created)
         return
-    # Not `provision`: it asks for one topic after the other, and hundreds of tests wait for this.
+    # `provision` creates one topic after the other; that is too slow for hundreds of tests.
     new = [NewTopic(topic_name(settings, t), t.partitions, 1, topic_configs=topic_configs(t, 1)) for t in topics]
     async with administration(settings) as admin:
         response = await admin.create_topics(new)
@@ -156,7 +156,7 @@ async def _until_visible(settings: KafkaSettings, topics: Sequence[Topic]) -> No
 
 
 async def delete_topics(kafka: KeptKafka, settings: KafkaSettings, topics: Sequence[Topic] = ALL_TOPICS) -> None:
-    """A test's 75 partitions would burden the shared broker for the rest of the run."""
+    """Otherwise the 75 partitions of each test would slow down the shared broker until the end of the run."""
     names = [topic_name(settings, topic) for topic in topics]
     if kafka.control is not None:
         await command_memory_kafka(kafka.control, [f"delete {name}" for name in names])

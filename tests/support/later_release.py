@@ -1,4 +1,4 @@
-"""Migrations that come after ours, as a later release brings them."""
+"""Migrations of a later release."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,10 @@ LATER = "a_later_release"
 
 
 def a_later_release(folder: Path, upgrade: str) -> Config:
-    """Alembic's config with one revision more, `LATER`, whose `upgrade()` is this code. `folder` is a new one."""
+    """The config of Alembic with the additional revision `LATER`. `upgrade` is the body of its `upgrade()`.
+
+    `folder` must not exist yet.
+    """
     folder.mkdir()
     (folder / "later.py").write_text(
         "import sqlalchemy as sa\n"

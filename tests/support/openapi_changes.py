@@ -1,7 +1,7 @@
-"""What in a new description of the API breaks a client that was written for the old one.
+"""Finds the changes of an OpenAPI description that break clients of the previous description.
 
-A request is an input: it may not be narrowed. An answer is an output: nothing may vanish from it. New paths, optional
-inputs, further fields and further values in answers break nobody who follows the guide.
+A request must accept all inputs that it accepted before. A response must contain everything that it contained before.
+New paths, optional inputs, and further fields and values in responses do not break a client that follows the guide.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ _LOWER: Final = ("minimum", "exclusiveMinimum", "minLength", "minItems")
 
 
 def breaking_changes(old: Document, new: Document) -> list[str]:
-    """One line per break, empty when every old client still works."""
+    """One line per breaking change; empty if every old client still works."""
     return [
         line
         for name, before, after in _operations(old, new)
@@ -42,15 +42,15 @@ def _operations(old: Document, new: Document) -> Iterator[tuple[str, Any, Any]]:
 
 def _operation(pair: _Pair, name: str, before: Any, after: Any) -> Iterator[str]:
     if after is None:
-        yield f"{name} is gone"
+        yield f"{name} was removed"
         return
     if before["operationId"] != after["operationId"]:
         yield f"{name}: operationId {before['operationId']} is now {after['operationId']}"
     yield from _parameters(pair, name, before, after)
     yield from _body(pair, name, before.get("requestBody"), after.get("requestBody"))
-    for status, answer in before["responses"].items():
+    for status, response in before["responses"].items():
         if status.startswith("2"):
-            yield from _answer(pair, f"{name} {status}", answer, after["responses"].get(status))
+            yield from _response(pair, f"{name} {status}", response, after["responses"].get(status))
 
 
 def _parameters(pair: _Pair, name: str, before: Any, after: Any) -> Iterator[str]:
@@ -59,7 +59,7 @@ def _parameters(pair: _Pair, name: str, before: Any, after: Any) -> Iterator[str
     for key, parameter in old.items():
         where = f"{name} {key[0]} {key[1]}"
         if key not in new:
-            yield f"{where} is gone"
+            yield f"{where} was removed"
             continue
         if new[key].get("required") and not parameter.get("required"):
             yield f"{where} is now required"
@@ -71,38 +71,38 @@ def _parameters(pair: _Pair, name: str, before: Any, after: Any) -> Iterator[str
 
 def _body(pair: _Pair, name: str, before: Any, after: Any) -> Iterator[str]:
     if after is not None and before is None and after.get("required"):
-        yield f"{name} needs a body now"
+        yield f"{name} now requires a body"
     if before is None:
         return
     for kind, content in before["content"].items():
         if after is None or kind not in after["content"]:
-            yield f"{name} takes no {kind} any more"
+            yield f"{name} no longer accepts {kind}"
         else:
             yield from _input(pair, f"{name} body", content["schema"], after["content"][kind]["schema"])
 
 
-def _answer(pair: _Pair, name: str, before: Any, after: Any) -> Iterator[str]:
+def _response(pair: _Pair, name: str, before: Any, after: Any) -> Iterator[str]:
     if after is None:
-        yield f"{name} is not answered any more"
+        yield f"{name} is no longer a response"
         return
     for kind, content in before.get("content", {}).items():
         if kind not in after.get("content", {}):
-            yield f"{name} is no {kind} any more"
+            yield f"{name} is no longer returned as {kind}"
         elif "schema" in content:
             yield from _output(pair, name, content["schema"], after["content"][kind].get("schema", {}))
 
 
 def _input(pair: _Pair, where: str, before: Any, after: Any) -> Iterator[str]:
-    """Everything that was accepted must still be."""
+    """Everything that was accepted must still be accepted."""
     before, after = pair.resolved(before, after)
     if not _types(pair.old, before) <= _types(pair.new, after):
-        yield f"{where}: takes no {', '.join(sorted(_types(pair.old, before) - _types(pair.new, after)))} any more"
+        yield f"{where}: no longer accepts {', '.join(sorted(_types(pair.old, before) - _types(pair.new, after)))}"
     yield from _limits(where, before, after)
     for field in sorted(set(after.get("required", ())) - set(before.get("required", ()))):
         yield f"{where}/{field} is now required"
     for field, schema in before.get("properties", {}).items():
         if field not in after.get("properties", {}):
-            yield f"{where}/{field} is gone"
+            yield f"{where}/{field} was removed"
         else:
             yield from _input(pair, f"{where}/{field}", schema, after["properties"][field])
     if "items" in before and "items" in after:
@@ -111,7 +111,7 @@ def _input(pair: _Pair, where: str, before: Any, after: Any) -> Iterator[str]:
 
 def _limits(where: str, before: Any, after: Any) -> Iterator[str]:
     if "enum" in after and not set(before.get("enum", ["anything"])) <= set(after["enum"]):
-        yield f"{where}: takes fewer values"
+        yield f"{where}: accepts fewer values"
     for limit in _UPPER:
         if limit in after and after[limit] < before.get(limit, float("inf")):
             yield f"{where}: {limit} is now {after[limit]}"
@@ -121,7 +121,7 @@ def _limits(where: str, before: Any, after: Any) -> Iterator[str]:
 
 
 def _output(pair: _Pair, where: str, before: Any, after: Any) -> Iterator[str]:
-    """Everything that was there must still be, and be of the same type."""
+    """Everything that was returned must still be returned, with the same type."""
     before, after = pair.resolved(before, after)
     if not _types(pair.new, after) <= _types(pair.old, before):
         yield f"{where}: may now be {', '.join(sorted(_types(pair.new, after) - _types(pair.old, before)))}"
@@ -131,17 +131,17 @@ def _output(pair: _Pair, where: str, before: Any, after: Any) -> Iterator[str]:
         if field in after.get("properties", {}):
             yield from _output(pair, f"{where}/{field}", schema, after["properties"][field])
         elif field not in before.get("required", ()):
-            yield f"{where}/{field} is gone"
+            yield f"{where}/{field} was removed"
     if "items" in before and "items" in after:
         yield from _output(pair, f"{where}[]", before["items"], after["items"])
 
 
 def _types(document: Document, schema: Any) -> set[str]:
-    """JSON's types that a value may have. A schema that does not say means any one; that is a type of its own here."""
+    """The JSON types that a value may have. A schema without a type allows any; that is the type `anything` here."""
     schema = _resolve(document, schema)
-    for several in ("anyOf", "oneOf"):
-        if several in schema:
-            return {each for choice in schema[several] for each in _types(document, choice)}
+    for keyword in ("anyOf", "oneOf"):
+        if keyword in schema:
+            return {each for choice in schema[keyword] for each in _types(document, choice)}
     stated = schema.get("type")
     return set(stated) if isinstance(stated, list) else {stated or "anything"}
 
@@ -149,5 +149,5 @@ def _types(document: Document, schema: Any) -> set[str]:
 def _resolve(document: Document, schema: Any) -> Any:
     while "$ref" in schema:
         path = schema["$ref"].removeprefix("#/").split("/")
-        schema = reduce(lambda place, part: place[part], path, document)
+        schema = reduce(lambda node, part: node[part], path, document)
     return schema

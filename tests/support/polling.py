@@ -1,4 +1,4 @@
-"""Waiting for something to become true, with a deadline instead of a sleep."""
+"""Waits until a condition is true, with a deadline instead of a fixed sleep."""
 
 import asyncio
 import time
@@ -15,22 +15,23 @@ async def eventually(check: Callable[[], T | None], *, within: float = 10.0, eve
 async def eventually(
     check: Callable[[], T | Awaitable[T | None] | None], *, within: float = 10.0, every: float = 0.02
 ) -> T:
-    """The first truthy answer of `check` (a plain function or a coroutine function). An AssertionError in it counts as
-    "not yet", so its asserts explain what was still missing when time runs out.
+    """The first truthy result of `check`, which is a plain function or a coroutine function.
+
+    An AssertionError in `check` counts as "not yet". At the deadline its message explains the missing condition.
     """
     deadline = time.monotonic() + within
     while True:
         problem: AssertionError | None = None
-        answer: T | None = None
+        result: T | None = None
         try:
-            answered = check()
-            answer = await answered if isinstance(answered, Awaitable) else answered
+            returned = check()
+            result = await returned if isinstance(returned, Awaitable) else returned
         except AssertionError as error:
             problem = error
-        if answer:
-            return answer
+        if result:
+            return result
         if time.monotonic() > deadline:
             raise AssertionError(
-                f"not within {within:g} s: {problem or f'the last answer was {answer!r}'}"
+                f"not within {within:g} s: {problem or f'the last result was {result!r}'}"
             ) from problem
         await asyncio.sleep(every)

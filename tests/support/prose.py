@@ -12,9 +12,9 @@ _SENTENCE_END = re.compile(r"[.!?]+[\"')\]*]*\s+(?=[\"'(\[*]*[`A-Z0-9])")
 _CODE_SPAN = re.compile(r"``.+?``|`[^`]*`")
 _ABBREVIATION = re.compile(r"\b(e\.g|i\.e|etc|vs)\.\s+$")
 _LIST_ITEM = re.compile(r"([-*+]|\d+[.)])\s+")
-_LEAST_WORDS_OF_A_CELL = 5
+_MIN_WORDS_OF_A_CELL = 5
 _NO_SENTENCE = re.compile(r"[A-Z_]{2,}\b|\S*$|.*\n", re.DOTALL)
-"""A string that begins in capitals (SQL), is one word, or has several lines is no sentence."""
+"""A string is not a sentence if it begins in capitals (SQL), is one word, or has several lines."""
 _PARAGRAPH = re.compile(r"\S(?:.|\n(?!\s*\n))*")
 _TABLE = re.compile(r"\S {2,}\S")
 """A paragraph of a docstring with columns, such as a list of commands."""
@@ -43,7 +43,7 @@ def sentences_of(path: Path) -> Iterator[Sentence]:
 def _split(text: str) -> Iterator[str]:
     text = re.sub(r"\s+", " ", text).strip()
     spans: list[str] = _CODE_SPAN.findall(text)
-    hidden = _CODE_SPAN.sub("`", text)  # a full stop in code ends no sentence
+    hidden = _CODE_SPAN.sub("`", text)  # a full stop in code does not end a sentence
     start = 0
     for end in [*(match.end() for match in _SENTENCE_END.finditer(hidden)), len(hidden)]:
         if _ABBREVIATION.search(hidden[start:end]):
@@ -60,28 +60,28 @@ def _markdown_blocks(path: Path) -> Iterator[tuple[int, str]]:
         text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(lines)).replace("**", "")
         if text.startswith("|"):
             cells = re.split(r"(?<!\\)\|", text.strip("|"))
-            yield from ((number, cell) for cell in cells if word_count(cell) >= _LEAST_WORDS_OF_A_CELL)
+            yield from ((number, cell) for cell in cells if word_count(cell) >= _MIN_WORDS_OF_A_CELL)
         else:
             yield number, re.sub(r"^(#+\s+|>\s+|([-*+]|\d+[.)])\s+)", "", text)
 
 
 def _paragraphs(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-    began, block, in_code = 0, list[str](), False
+    first_line, block, in_code = 0, list[str](), False
     for number, raw in enumerate([*lines, ""], 1):
         line = raw.strip()
         fence = line.startswith(("```", "~~~"))
-        alone = line.startswith(("|", "#"))
-        if block and (not line or fence or alone or _LIST_ITEM.match(line)):
-            yield began, block
+        own_line = line.startswith(("|", "#"))
+        if block and (not line or fence or own_line or _LIST_ITEM.match(line)):
+            yield first_line, block
             block = []
         if fence:
             in_code = not in_code
         elif in_code:
             continue
-        elif alone:
+        elif own_line:
             yield number, [line]
         elif line:
-            began = began if block else number
+            first_line = first_line if block else number
             block.append(line)
 
 
@@ -103,17 +103,17 @@ def _python_blocks(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _comments(source: str) -> Iterator[tuple[int, str]]:
-    began, last, block = 0, -1, list[str]()
+    first_line, last, block = 0, -1, list[str]()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type != tokenize.COMMENT:
             continue
         text = token.string.lstrip("#: ").partition("noqa")[0]
-        alone = token.line.lstrip().startswith("#")
-        if block and not (alone and token.start[0] == last + 1):
-            yield began, " ".join(block)
+        own_line = token.line.lstrip().startswith("#")
+        if block and not (own_line and token.start[0] == last + 1):
+            yield first_line, " ".join(block)
             block = []
-        began = began if block else token.start[0]
+        first_line = first_line if block else token.start[0]
         last = token.start[0]
         block.append(text)
     if block:
-        yield began, " ".join(block)
+        yield first_line, " ".join(block)

@@ -1,4 +1,4 @@
-"""The counts of the run log beside the log itself, counted again by plain SQL."""
+"""Compares the counts of the run log with the same counts computed from its rows."""
 
 from typing import Any
 
@@ -59,10 +59,10 @@ UNION ALL (SELECT 'only counted', * FROM (TABLE counts EXCEPT TABLE log) AS surp
 
 
 async def count_differences(connection: Any) -> list[tuple[Any, ...]]:
-    """Where the counts, with the changes not yet added to them, say something else than the log does.
+    """The differences between the run log and its counts, including run changes that are not added yet.
 
-    Through asyncpg's `connection`.
+    `connection` is a connection of asyncpg.
     """
-    found = [*await connection.fetch(HOURS_DIFFER), *await connection.fetch(DURATIONS_DIFFER)]
-    found += await connection.fetch(EXCHANGES_DIFFER)
-    return [tuple(row) for row in found]
+    differences = [*await connection.fetch(HOURS_DIFFER), *await connection.fetch(DURATIONS_DIFFER)]
+    differences += await connection.fetch(EXCHANGES_DIFFER)
+    return [tuple(row) for row in differences]

@@ -1,4 +1,4 @@
-"""Run events as tests want them: readable factories, and Hypothesis strategies for whole histories of a run."""
+"""Factories of run events for tests, and Hypothesis strategies for the whole history of a run."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ History = list[RunStarted | RunFinished]
 
 def a_start(**changes: Any) -> RunStarted:
     started_at = changes.get("started_at", NOON)
-    facts: dict[str, Any] = {
+    values: dict[str, Any] = {
         "occurred_at": started_at,
         "run_id": uuid4(),
         "config_id": 7,
@@ -31,15 +31,15 @@ def a_start(**changes: Any) -> RunStarted:
         "deadline_at": started_at + timedelta(seconds=120),
         "collector": "collector-1",
     }
-    return RunStarted(**facts | changes)
+    return RunStarted(**values | changes)
 
 
 def an_ending(**changes: Any) -> RunFinished:
-    """Of a successful run, unless told otherwise; any other status gets a fitting error."""
+    """By default the end of a successful run. Another `status` also sets a matching error."""
     started_at = changes.get("started_at", NOON)
     finished_at = changes.get("finished_at", started_at + timedelta(seconds=3.2))
     failed = changes.get("status", RunStatus.SUCCESS) is not RunStatus.SUCCESS
-    facts: dict[str, Any] = {
+    values: dict[str, Any] = {
         "occurred_at": finished_at,
         "run_id": uuid4(),
         "config_id": 7,
@@ -56,16 +56,16 @@ def an_ending(**changes: Any) -> RunFinished:
         "error_message": "no route to host" if failed else None,
         "results": () if failed else (a_result("1m", candles=10), a_result("1h", candles=1)),
     }
-    return RunFinished(**facts | changes)
+    return RunFinished(**values | changes)
 
 
 def a_result(timeframe: str = "1m", **changes: Any) -> TimeframeResult:
-    facts: dict[str, Any] = {"timeframe": timeframe, "candles": 10, "pages": 1, "first_open": NOON, "last_open": NOON}
-    return TimeframeResult(**facts | changes)
+    values: dict[str, Any] = {"timeframe": timeframe, "candles": 10, "pages": 1, "first_open": NOON, "last_open": NOON}
+    return TimeframeResult(**values | changes)
 
 
 def a_state(config_id: int = 1, version: int = 1, seconds: int = 0) -> JobScheduled:
-    """As of `seconds` after noon."""
+    """The schedule state at `seconds` after noon."""
     at = NOON + timedelta(seconds=seconds)
     return JobScheduled(
         occurred_at=at,
@@ -84,28 +84,28 @@ def a_state(config_id: int = 1, version: int = 1, seconds: int = 0) -> JobSchedu
 
 @st.composite
 def histories(draw: st.DrawFn) -> History:
-    """All that ever happened to one run, attempted several times. Few different values, so that ties are common."""
+    """All events of one run with several attempts. The values are chosen from few, so that ties are frequent."""
     run_id = draw(st.uuids(version=4))
     moments = st.integers(0, 3).map(lambda step: NOON + timedelta(seconds=step))
 
     def start() -> RunStarted:
-        begun = draw(moments)
+        started_at = draw(moments)
         return a_start(
             event_id=draw(st.uuids(version=4)),
             run_id=run_id,
-            started_at=begun,
-            deadline_at=begun + timedelta(seconds=draw(st.integers(1, 2))),
+            started_at=started_at,
+            deadline_at=started_at + timedelta(seconds=draw(st.integers(1, 2))),
             symbol=draw(st.sampled_from(["BTC/USDT", "ETH/USDT"])),
             collector=draw(st.sampled_from(["a", "b"])),
         )
 
     def ending() -> RunFinished:
-        begun = draw(moments)
+        started_at = draw(moments)
         return an_ending(
             event_id=draw(st.uuids(version=4)),
             run_id=run_id,
-            started_at=begun,
-            finished_at=begun + timedelta(seconds=draw(st.integers(0, 2))),
+            started_at=started_at,
+            finished_at=started_at + timedelta(seconds=draw(st.integers(0, 2))),
             status=draw(st.sampled_from([RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.SKIPPED])),
             symbol=draw(st.sampled_from(["BTC/USDT", "ETH/USDT"])),
         )

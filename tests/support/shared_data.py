@@ -1,17 +1,17 @@
-"""Recorded data and documents that lie beside the repository, not in it. Tests that need them skip without."""
+"""Recorded data and documents outside the repository. Tests that need them are skipped if they are missing."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-_BESIDE_THE_REPOSITORY = Path(__file__).parents[3] / "shared"
+_DEFAULT_FOLDER = Path(__file__).parents[3] / "shared"
 
 
 def shared_file(name: str) -> Path:
-    """A file or folder of the shared material, such as `data/lean`; skips the test when it is not there."""
+    """A file or folder of the shared material, such as `data/lean`; skips the test if it is missing."""
     data = os.environ.get("CANDLEKEEP_SHARED_DATA")
-    root = Path(data).parent if data else _BESIDE_THE_REPOSITORY
+    root = Path(data).parent if data else _DEFAULT_FOLDER
     if not (root / name).exists():
         pytest.skip(f"needs {name} of the shared material beside the repository (or CANDLEKEEP_SHARED_DATA)")
     return root / name

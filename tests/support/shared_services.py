@@ -1,7 +1,7 @@
-"""One Kafka and one Postgres per pytest run, shared by its xdist workers and stopped whatever happens to them.
+"""One Kafka and one Postgres per pytest run, shared by its xdist workers and always stopped at the end.
 
-The controller makes a folder and names it in the environment. The first worker that needs a service starts a keeper
-for it (`local_stack.keeper`), which outlives the worker and ends with the controller.
+The controller creates a folder and puts its path into the environment. The first worker that needs a service starts a
+keeper for it (`local_stack.keeper`). The keeper ends with the controller and not with the worker.
 """
 
 import asyncio
@@ -25,19 +25,20 @@ from local_stack.keeper import KeptKafka, KeptPostgres
 from store.migrate import upgrade
 
 RUN_FOLDER = "CANDLEKEEP_TEST_RUN"
-START_SECONDS = 170.0  # Maven fills its cache the first time
+START_SECONDS = 170.0  # at the first start, Maven fills its cache
 STOP_SECONDS = 30.0
 ENOUGH_MEMORY = 4 * 1024**3
 
 Service = Literal["kafka", "postgres"]
 
 _KEEPERS: list[subprocess.Popen[bytes]] = []
-"""Those that this process started. They run until the controller ends, and a handle that is dropped before its process
-has ended warns.
+"""The keepers that this process started. They run until the controller ends.
+
+The list keeps their handles, because Python warns if a handle is dropped before its process has ended.
 """
 
 
-class ServiceUnavailable(Exception):  # noqa: N818 -- it names the service's state
+class ServiceUnavailable(Exception):  # noqa: N818 -- the name states the problem
     pass
 
 
@@ -53,7 +54,7 @@ class SharedServices:
     def create(cls) -> "SharedServices":
         """Called once, by the controller."""
         folder = Path(tempfile.mkdtemp(prefix="candlekeep-test-", dir=_fast_folder()))
-        folder.chmod(0o711)  # Postgres, run by an unprivileged user, has its data inside
+        folder.chmod(0o711)  # Postgres runs as an unprivileged user and has its data in this folder
         (folder / "controller.pid").write_text(str(os.getpid()))
         os.environ[RUN_FOLDER] = str(folder)
         return cls(folder)
@@ -69,7 +70,7 @@ class SharedServices:
         return KeptKafka(**announced) if announced else None
 
     def template_database(self) -> str:
-        """The name of a migrated database to clone: migrating once and cloning takes 50 ms per test."""
+        """The name of a migrated database to clone. A clone takes 50 ms per test, a migration much longer."""
         name = f"template_{self.folder.name.rpartition('-')[2].lower()}"
         with self._locked("template"):
             done = self.folder / "template.done"
@@ -140,13 +141,14 @@ class SharedServices:
     @contextlib.contextmanager
     def _locked(self, name: str) -> Iterator[None]:
         with (self.folder / f"{name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # released with the file, also when this process dies
+            fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file is closed, also if this process dies
             yield
 
 
 def _fast_folder() -> Path | None:
-    """Memory where there is enough of it, else the temp folder: Kafka syncs a folder per partition that it deletes,
-    which is most of what a test with topics of its own would wait for on a disk.
+    """A folder in memory if there is enough memory, otherwise None for the default temporary folder.
+
+    When Kafka deletes a topic, it syncs one folder per partition. On a disk, tests would mostly wait for this.
     """
     memory = Path("/dev/shm")
     usable = memory.is_dir() and os.access(memory, os.W_OK)
@@ -155,7 +157,7 @@ def _fast_folder() -> Path | None:
 
 def _alive(pid: int) -> bool:
     with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)  # our own child would stay as a zombie
+        os.waitpid(pid, os.WNOHANG)  # otherwise a child of this process would stay a zombie
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -169,7 +171,7 @@ async def _make_template(url: str, name: str) -> None:
 
 
 def database_at(url: str, name: str) -> str:
-    """The URL of another database of the same server."""
+    """The URL of another database on the same server."""
     base, _, query = url.partition("?")
     return f"{base.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
 

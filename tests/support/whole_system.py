@@ -1,4 +1,4 @@
-"""Options for a whole system in a test: on the run's Kafka under a prefix of its own, and a database of its own."""
+"""Options for a whole system in a test: it shares the Kafka of the run, with its own topic prefix and database."""
 
 import uuid
 from pathlib import Path

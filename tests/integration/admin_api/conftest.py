@@ -13,7 +13,7 @@ from admin_api.settings import AdminApiSettings
 from store.tables import execution_logs
 from support.api import TOKEN, client_of
 
-NOBODY = "127.0.0.1:1"
+UNUSED_ADDRESS = "127.0.0.1:1"
 
 Settings = Callable[..., AdminApiSettings]
 
@@ -23,7 +23,7 @@ def a_setting(database_url: str) -> Settings:
     def make(**overrides: Any) -> AdminApiSettings:
         defaults = {
             "database_url": SecretStr(database_url),
-            "kafka_bootstrap_servers": NOBODY,
+            "kafka_bootstrap_servers": UNUSED_ADDRESS,
             "candlekeep_admin_token": SecretStr(TOKEN),
         }
         return AdminApiSettings(**{**defaults, **overrides})
@@ -33,21 +33,21 @@ def a_setting(database_url: str) -> Settings:
 
 @pytest.fixture
 async def api(a_setting: Settings) -> AsyncIterator[AdminApi]:
-    """The API as served, without its relay."""
-    made = build_api(a_setting())
-    yield made
-    await made.engine.dispose()
+    """The API without its relay."""
+    api = build_api(a_setting())
+    yield api
+    await api.engine.dispose()
 
 
 @pytest.fixture
 async def client(api: AdminApi) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(api) as made:
-        yield made
+    async with client_of(api) as client:
+        yield client
 
 
 @pytest.fixture
 def add_run(api: AdminApi) -> Callable[..., Awaitable[int]]:
-    """Write a row as log-writer does; times are minutes ago."""
+    """Inserts a row of the run log as log-writer does it. `minutes_ago` sets its start."""
 
     async def add(*, minutes_ago: float = 10, status: str = "success", **overrides: Any) -> int:
         started_at = overrides.pop("started_at", datetime.now(UTC) - timedelta(minutes=minutes_ago))

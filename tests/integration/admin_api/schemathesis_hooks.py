@@ -1,5 +1,6 @@
-"""Rules of the API that a description cannot say. What breaks one on purpose is sent all the same: only requests that
-are meant to be accepted are changed to follow them.
+"""Adapts generated requests to rules of the API that OpenAPI cannot express.
+
+Only requests that the API should accept are changed. Requests that are invalid on purpose are sent as they are.
 """
 
 from typing import Any
@@ -18,25 +19,25 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
     _used_keys.add(key)
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
-    # Where a page begins and what was heard last are words that only the API can form.
+    # Only the API can create valid cursors and event ids.
     query.pop("cursor", None)
     headers.pop("last-event-id", None)
-    # Of their pattern schemathesis 4.32 also makes an empty text, which does not match it.
+    # schemathesis 4.32 also generates an empty string, which does not match the pattern.
     for name in ("If-Match", "If-None-Match"):
         if headers.get(name) == "":
             headers.pop(name)
-    # A period begins before it ends.
+    # The start of a period must be before its end.
     for begin, end in (("start", "end"), ("start_date", "end_date")):
         if begin in query:
             query.pop(end, None)
-    # A key stands for one request, with quotes or without.
+    # An idempotency key may be used for one request only; quotes do not make it another key.
     if key and is_used:
         headers["Idempotency-Key"] = uuid4().hex
-    _only_what_is_offered(case.body)
+    _use_offered_timeframes(case.body)
 
 
-def _only_what_is_offered(body: Any) -> None:
-    """An exchange offers some timeframes and not others, and a file has each of a series once."""
+def _use_offered_timeframes(body: Any) -> None:
+    """An exchange offers only some timeframes, and no two entries of a manifest may collect the same one."""
     if not isinstance(body, dict):
         return
     configs = body["configs"] if isinstance(body.get("configs"), list) else [body]

@@ -18,10 +18,10 @@ BTC = {"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m"}
 
 @pytest.fixture
 async def ten_minutes(api: AdminApi) -> None:
-    """BTC/USDT 1m on binance: the ten candles from noon on."""
+    """Stores ten candles of BTC/USDT 1m on binance, from noon on."""
     async with api.engine.begin() as connection:
-        made = await connection.execute(sa.insert(series).values(BTC).returning(series.c.id))
-        series_id = made.scalar_one()
+        inserted = await connection.execute(sa.insert(series).values(BTC).returning(series.c.id))
+        series_id = inserted.scalar_one()
         rows = [
             {
                 "series_id": series_id,
@@ -52,8 +52,8 @@ async def test_candles_ascend_from_start_inclusive_to_end_exclusive(client: http
         ({"start": "2025-01-15T12:02:00", "end": "2025-01-15T12:04:00"}, [2, 3]),
         ({"start": "2025-01-15T12:09:00.001Z"}, []),
     ):
-        answer = await client.get("/candles", params=BTC | params)
-        assert minutes(answer.json()) == expected, params
+        response = await client.get("/candles", params=BTC | params)
+        assert minutes(response.json()) == expected, params
     first = (await client.get("/candles", params=BTC)).json()[0]
     assert first == {
         "open_time": "2025-01-15T12:00:00Z",
@@ -71,25 +71,25 @@ async def test_candles_ascend_from_start_inclusive_to_end_exclusive(client: http
     ("params", "headers"),
     [({"format": "csv"}, {}), ({}, {"Accept": "text/csv"}), ({"format": "csv"}, {"Accept": "application/json"})],
 )
-async def test_csv_holds_the_same_as_json(
+async def test_csv_contains_the_same_values_as_json(
     client: httpx.AsyncClient, params: dict[str, str], headers: dict[str, str]
 ) -> None:
     as_json = (await client.get("/candles", params=BTC)).json()
-    answer = await client.get("/candles", params=BTC | params, headers=headers)
-    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    response = await client.get("/candles", params=BTC | params, headers=headers)
+    assert response.headers["content-type"] == "text/csv; charset=utf-8"
     rows = [
         {name: value if name.endswith(("time", "_at")) else float(value) for name, value in row.items()}
-        for row in csv.DictReader(answer.text.splitlines())
+        for row in csv.DictReader(response.text.splitlines())
     ]
     assert rows == as_json
-    back = await client.get("/candles", params=BTC | {"format": "json"}, headers={"Accept": "text/csv"})
-    assert back.json() == as_json
+    forced_json = await client.get("/candles", params=BTC | {"format": "json"}, headers={"Accept": "text/csv"})
+    assert forced_json.json() == as_json
 
 
-async def test_a_series_that_a_config_collects_but_has_no_candles_yet_is_empty(client: httpx.AsyncClient) -> None:
+async def test_a_collected_series_without_candles_is_empty(client: httpx.AsyncClient) -> None:
     await created(client)
-    answer = await client.get("/candles", params=BTC)
-    assert (answer.status_code, answer.json()) == (200, [])
+    response = await client.get("/candles", params=BTC)
+    assert (response.status_code, response.json()) == (200, [])
     as_csv = await client.get("/candles", params=BTC | {"format": "csv"})
     assert as_csv.text == "open_time,open,high,low,close,volume,fetched_at\n"
 
@@ -98,19 +98,19 @@ async def test_a_series_that_a_config_collects_but_has_no_candles_yet_is_empty(c
 @pytest.mark.parametrize(
     "other", [{"timeframe": "5m"}, {"exchange": "kraken"}, {"symbol": "BTCUSDT"}, {"symbol": "btc/usdt"}]
 )
-async def test_a_series_that_nobody_collects_is_404_naming_what_there_is(
+async def test_a_series_that_no_config_collects_is_404_and_existing_series_are_named(
     client: httpx.AsyncClient, other: dict[str, str]
 ) -> None:
-    answer = await client.get("/candles", params=BTC | other)
-    assert answer.status_code == 404
-    assert "binance BTC/USDT 1m" in answer.json()["detail"]
+    response = await client.get("/candles", params=BTC | other)
+    assert response.status_code == 404
+    assert "binance BTC/USDT 1m" in response.json()["detail"]
 
 
 @pytest.mark.parametrize("missing", ["exchange", "symbol", "timeframe"])
 async def test_the_three_names_of_a_series_are_required(client: httpx.AsyncClient, missing: str) -> None:
-    answer = await client.get("/candles", params={name: value for name, value in BTC.items() if name != missing})
-    assert answer.status_code == 422
-    [error] = answer.json()["errors"]
+    response = await client.get("/candles", params={name: value for name, value in BTC.items() if name != missing})
+    assert response.status_code == 422
+    [error] = response.json()["errors"]
     assert error == {"pointer": f"#/{missing}", "detail": "is required", "where": "query"}
 
 

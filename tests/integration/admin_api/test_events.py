@@ -1,4 +1,4 @@
-"""Live events, from a real Kafka to a real connection, also over several instances."""
+"""Event streams from a real Kafka to a real connection, also over several instances."""
 
 import asyncio
 import json
@@ -33,21 +33,21 @@ Served = tuple[AdminApi, str]
 
 @asynccontextmanager
 async def publishing(settings: KafkaSettings) -> AsyncIterator[EventPublisher]:
-    broker = build_broker(settings, "live-test")
+    broker = build_broker(settings, "event-test")
     await broker.start()
-    yield EventPublisher(broker, settings, "live-test")
+    yield EventPublisher(broker, settings, "event-test")
     await broker.stop()
 
 
 @pytest.fixture
 async def publisher(kafka_settings: KafkaSettings) -> AsyncIterator[EventPublisher]:
-    async with publishing(kafka_settings) as made:
-        yield made
+    async with publishing(kafka_settings) as publisher:
+        yield publisher
 
 
 @pytest.fixture
 async def serve(a_setting: Callable[..., Any], kafka_settings: KafkaSettings) -> AsyncIterator[Callable[..., Any]]:
-    """Start an instance with its live feed, over HTTP."""
+    """Starts an instance with its event feed and HTTP server."""
     async with AsyncExitStack() as instances:
 
         async def start(**overrides: Any) -> Served:
@@ -63,7 +63,7 @@ async def _serving(api: AdminApi) -> AsyncIterator[Served]:
     background = api.feed.background()
     async with http_server(api.app, "127.0.0.1", 0) as port:
         running = asyncio.create_task(background.run())
-        await eventually(lambda: api.feed.ring.has_begun, within=30)
+        await eventually(lambda: api.feed.buffer.is_started, within=30)
         yield api, f"http://127.0.0.1:{port}"
         await background.stop()
         await running
@@ -71,14 +71,14 @@ async def _serving(api: AdminApi) -> AsyncIterator[Served]:
 
 
 class Connection:
-    """A client of the stream that reads it to pieces."""
+    """A client that parses an event stream."""
 
     def __init__(self, response: httpx.Response) -> None:
         self._lines = response.aiter_lines()
         self.last_id = ""
 
     async def next(self, within: float = 20) -> tuple[str, Any]:
-        """The next event's name and data; comments and bare ids only move the place."""
+        """The name and data of the next event. Comments and ids without data only change `last_id`."""
         name, data = "", ""
         async with asyncio.timeout(within):
             async for line in self._lines:
@@ -119,7 +119,7 @@ async def publish(publisher: EventPublisher, *events: Event, topic: Topic = RUN_
     return [str(event.event_id) for event in events]
 
 
-async def test_a_new_listener_hears_exchanges_and_then_runs_as_they_happen(
+async def test_a_new_client_receives_exchange_states_and_then_new_runs(
     serve: Callable[..., Any], publisher: EventPublisher
 ) -> None:
     await publish(publisher, health(ExchangeState.OK), health(ExchangeState.BANNED), topic=EXCHANGE_HEALTH)
@@ -132,21 +132,21 @@ async def test_a_new_listener_hears_exchanges_and_then_runs_as_they_happen(
         assert (name, data["event_id"], data["config_id"]) == ("run", sent, 3)
 
 
-async def test_a_listener_resumes_at_another_instance_without_a_loss_or_a_repetition(
+async def test_a_client_resumes_at_another_instance_without_loss_or_repetition(
     serve: Callable[..., Any], publisher: EventPublisher
 ) -> None:
     (_, one), (_, other) = await serve(), await serve()
     runs = [a_start(config_id=config_id) for config_id in range(1, 41)]
     async with connected(one) as connection:
         await publish(publisher, *runs[:20])
-        got = [(await connection.next())[1]["event_id"] for _ in range(20)]
+        received = [(await connection.next())[1]["event_id"] for _ in range(20)]
     await publish(publisher, *runs[20:])
     async with connected(other, connection.last_id) as resumed:
-        got += [(await resumed.next())[1]["event_id"] for _ in range(20)]
-    assert sorted(got) == sorted(str(run.event_id) for run in runs)
+        received += [(await resumed.next())[1]["event_id"] for _ in range(20)]
+    assert sorted(received) == sorted(str(run.event_id) for run in runs)
 
 
-async def test_an_instance_that_starts_later_knows_the_last_minutes(
+async def test_an_instance_that_starts_later_has_the_events_of_the_last_minutes(
     serve: Callable[..., Any], publisher: EventPublisher
 ) -> None:
     _, one = await serve()
@@ -159,7 +159,7 @@ async def test_an_instance_that_starts_later_knows_the_last_minutes(
         assert [(await resumed.next())[1]["event_id"] for _ in missed] == missed
 
 
-async def test_tombstones_and_what_cannot_be_read_are_passed_over(
+async def test_tombstones_and_unreadable_messages_are_ignored(
     serve: Callable[..., Any], publisher: EventPublisher
 ) -> None:
     api, url = await serve()
@@ -168,10 +168,10 @@ async def test_tombstones_and_what_cannot_be_read_are_passed_over(
         await publisher.publish_raw(RUN_EVENTS, key="3", value=b"junk", headers={})
         (sent,) = await publish(publisher, a_start(config_id=3))
         assert (await connection.next())[1]["event_id"] == sent
-    assert sum(api.feed.ring.positions.values()) == 3
+    assert sum(api.feed.buffer.positions.values()) == 3
 
 
-async def created_again(kafka: KeptKafka, settings: KafkaSettings, topic: Topic) -> None:
+async def recreate(kafka: KeptKafka, settings: KafkaSettings, topic: Topic) -> None:
     await delete_topics(kafka, settings, [topic])
 
     async def created() -> bool:
@@ -184,39 +184,41 @@ async def created_again(kafka: KeptKafka, settings: KafkaSettings, topic: Topic)
     await eventually(created, within=30)
 
 
-async def test_a_connected_listener_and_a_returning_one_are_reset_when_a_topic_was_created_again(
+async def test_connected_and_returning_clients_receive_a_reset_after_a_topic_was_created_again(
     serve: Callable[..., Any], publisher: EventPublisher, kafka: KeptKafka, kafka_settings: KafkaSettings
 ) -> None:
     _, url = await serve()
-    async with connected(url, kind="run") as gone, connected(url, kind="run") as stays:
+    async with connected(url, kind="run") as leaving, connected(url, kind="run") as staying:
         await publish(publisher, *(a_start(config_id=3) for _ in range(5)))
         for _ in range(5):
-            await gone.next()
-            await stays.next()
-        await created_again(kafka, kafka_settings, RUN_EVENTS)
-        async with publishing(kafka_settings) as later:  # an idempotent producer's numbers are those of one topic
+            await leaving.next()
+            await staying.next()
+        await recreate(kafka, kafka_settings, RUN_EVENTS)
+        async with publishing(
+            kafka_settings
+        ) as later:  # the sequence numbers of an idempotent producer are valid for one topic only
             await publish(later, a_start(config_id=3))
-            assert (await stays.next(within=60))[0] == "reset"
-            async with connected(url, gone.last_id, kind="run") as returned:
+            assert (await staying.next(within=60))[0] == "reset"
+            async with connected(url, leaving.last_id, kind="run") as returned:
                 assert (await returned.next())[0] == "reset"
             (sent,) = await publish(later, a_start(config_id=3))
-            heard = [(await stays.next())[1]["event_id"]]
-            if heard != [sent]:  # the one that announced the new topic, read again
-                heard.append((await stays.next())[1]["event_id"])
-            assert heard[-1] == sent
+            received = [(await staying.next())[1]["event_id"]]
+            if received != [sent]:  # the first event of the new topic, received again after the reset
+                received.append((await staying.next())[1]["event_id"])
+            assert received[-1] == sent
             await publish(later, *(a_start(config_id=3) for _ in range(8)))
-            async with connected(url, gone.last_id, kind="run") as returned:
+            async with connected(url, leaving.last_id, kind="run") as returned:
                 assert (await returned.next())[0] == "reset"
 
 
-async def test_an_id_ahead_of_the_topics_is_answered_with_a_reset(serve: Callable[..., Any]) -> None:
+async def test_an_id_ahead_of_the_topics_leads_to_a_reset(serve: Callable[..., Any]) -> None:
     api, url = await serve()
-    forged = encode({place: offset + 1_000 for place, offset in api.feed.ring.positions.items()}, 2**50)
+    forged = encode({partition: offset + 1_000 for partition, offset in api.feed.buffer.positions.items()}, 2**50)
     async with connected(url, forged) as connection:
         assert (await connection.next())[0] == "reset"
 
 
-async def test_the_end_of_the_api_ends_its_streams(serve: Callable[..., Any]) -> None:
+async def test_a_stop_of_the_api_ends_its_streams(serve: Callable[..., Any]) -> None:
     api, url = await serve()
     async with connected(url) as connection:
         await eventually(lambda: api.app.state.event_streams.count == 1, within=10)
@@ -226,7 +228,7 @@ async def test_the_end_of_the_api_ends_its_streams(serve: Callable[..., Any]) ->
     await eventually(lambda: api.app.state.event_streams.count == 0, within=10)
 
 
-async def test_a_stream_ends_after_as_long_as_was_asked_for_and_bad_ids_are_refused(serve: Callable[..., Any]) -> None:
+async def test_a_stream_ends_after_the_requested_time_and_bad_ids_are_refused(serve: Callable[..., Any]) -> None:
     _, url = await serve()
     async with connected(url, seconds=1) as connection:
         with pytest.raises(AssertionError, match="ended"):

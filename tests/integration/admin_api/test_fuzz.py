@@ -1,4 +1,4 @@
-"""Nothing that is sent to the API breaks it, and nothing malformed leaves a trace but in the audit log."""
+"""No request breaks the API, and malformed requests change nothing except the audit log."""
 
 import asyncio
 import json
@@ -22,18 +22,18 @@ from support.malformed import Malformed, Raw
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(1800)]
 
 PARTS = 4
-"""So that two processes share the work."""
+"""Two test processes share the parts."""
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "20000")) // PARTS
 SEED = int(os.environ.get("FUZZ_SEED", "20261122"))
-BOOKKEEPING = {"audit_log"}
-"""What refused requests do leave: that they were refused. How much of it is bounded by address."""
+CHANGED_BY_REFUSALS = {"audit_log"}
+"""Tables in which refused requests may add rows. The number of rows is limited per address."""
 KEY = a_key()
 
 
 @pytest.fixture
 async def api(a_setting: Any) -> AsyncIterator[AdminApi]:
     async with key_server(KEY) as provider:
-        made = build_api(
+        api = build_api(
             a_setting(
                 requests_per_minute=10**9,
                 triggers_per_minute=10**9,
@@ -44,13 +44,13 @@ async def api(a_setting: Any) -> AsyncIterator[AdminApi]:
                 oidc_role_map={"markets-operators": "operator"},
             )
         )
-        await made.feed.stop()  # else a stream of events lasts for minutes
-        yield made
-        await made.engine.dispose()
+        await api.feed.stop()  # otherwise an event stream would last for minutes
+        yield api
+        await api.engine.dispose()
 
 
-async def asked(api: AdminApi, raw: Raw) -> tuple[int, dict[bytes, bytes], bytes]:
-    """Hand the request to the application as a server would. Answers status, headers and body."""
+async def respond(api: AdminApi, raw: Raw) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Sends the request to the application as a server would. Returns status, headers and body."""
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
@@ -67,10 +67,10 @@ async def asked(api: AdminApi, raw: Raw) -> tuple[int, dict[bytes, bytes], bytes
         "state": {},
     }
     sent: list[Any] = []
-    given = iter([{"type": "http.request", "body": raw.body, "more_body": False}])
+    received = iter([{"type": "http.request", "body": raw.body, "more_body": False}])
 
     async def receive() -> Any:
-        return next(given, {"type": "http.disconnect"})
+        return next(received, {"type": "http.disconnect"})
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -80,7 +80,7 @@ async def asked(api: AdminApi, raw: Raw) -> tuple[int, dict[bytes, bytes], bytes
 
 
 async def rows(api: AdminApi) -> dict[str, int]:
-    """How many there are in each table."""
+    """The number of rows of each table."""
     async with api.engine.connect() as connection:
         return {
             name: await connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
@@ -88,8 +88,8 @@ async def rows(api: AdminApi) -> dict[str, int]:
         }
 
 
-async def nearly_right(api: AdminApi) -> list[str]:
-    """A token, a revoked one, and JWTs that are wrong in one thing."""
+async def invalid_credentials(api: AdminApi) -> list[str]:
+    """Two revoked tokens, and JWTs with one error each."""
     async with client_of(api) as admin:
         revoked, another = await a_token(admin, "admin"), await a_token(admin, "viewer")
         for each in (revoked, another):
@@ -98,41 +98,40 @@ async def nearly_right(api: AdminApi) -> list[str]:
 
 
 def faults_of(raw: Raw, status: int, headers: dict[bytes, bytes], body: bytes) -> list[str]:
-    """What should not be in an answer to a malformed request."""
+    """The faults of a response to a malformed request."""
     refused = status >= 400
-    looks_wrong = {
+    faults = {
         "a 5xx": status >= 500,
         "a stack trace": b"Traceback" in body,
-        "it was obeyed": not refused and raw.method not in {"GET", "HEAD", "OPTIONS"},
-        "not a problem": refused and body and headers[b"content-type"] != b"application/problem+json",
-        "another status": refused and body and json.loads(body)["status"] != status,
+        "the request was executed": not refused and raw.method not in {"GET", "HEAD", "OPTIONS"},
+        "not a problem document": refused and body and headers[b"content-type"] != b"application/problem+json",
+        "different status in the body": refused and body and json.loads(body)["status"] != status,
     }
-    return [fault for fault, found in looks_wrong.items() if found]
+    return [fault for fault, found in faults.items() if found]
 
 
 @pytest.mark.parametrize("seed", range(SEED, SEED + PARTS))
-async def test_malformed_requests_are_refused_as_problems_and_leave_nothing_behind(api: AdminApi, seed: int) -> None:
+async def test_malformed_requests_are_refused_as_problems_and_change_nothing(api: AdminApi, seed: int) -> None:
     async with client_of(api) as admin:
         assert (await created(admin))["id"] == 1
-        malformed = Malformed(seed, await nearly_right(api))
-        before, began, seen = await rows(api), time.monotonic(), Counter[int]()
+        malformed = Malformed(seed, await invalid_credentials(api))
+        before, started_at, statuses = await rows(api), time.monotonic(), Counter[int]()
         with structlog.testing.capture_logs() as lines:
             for number in range(REQUESTS):
                 raw = malformed.request()
                 try:
-                    status, headers, body = await asked(api, raw)
+                    status, headers, body = await respond(api, raw)
                 except Exception as error:
                     raise AssertionError(f"request {number} of FUZZ_SEED={seed}: {raw}") from error
-                seen[status] += 1
+                statuses[status] += 1
                 faults = faults_of(raw, status, headers, body)
                 assert not faults, (faults, f"request {number} of FUZZ_SEED={seed}: {raw}", status, body)
-        print(
-            f"FUZZ_SEED={seed}: {REQUESTS} requests in {time.monotonic() - began:.1f} s: {dict(sorted(seen.items()))}"
-        )
+        seconds = time.monotonic() - started_at
+        print(f"FUZZ_SEED={seed}: {REQUESTS} requests in {seconds:.1f} s: {dict(sorted(statuses.items()))}")
 
         assert [line for line in lines if "exc_info" in line or line["log_level"] in {"error", "critical"}] == []
         after = await rows(api)
-        assert {name: count for name, count in after.items() if count != before[name]}.keys() <= BOOKKEEPING
+        assert {name: count for name, count in after.items() if count != before[name]}.keys() <= CHANGED_BY_REFUSALS
         assert api.app.state.event_streams.count == 0
         assert (await admin.get("/configs/1")).json()["version"] == 1
         assert (await admin.get("http://api/health/ready")).status_code == 200
@@ -163,15 +162,15 @@ POST = GET.replace(b"GET", b"POST")
     ],
     ids=range(15),
 )
-async def test_what_is_not_http_is_refused_by_the_server(api: AdminApi, message: bytes) -> None:
+async def test_the_server_refuses_messages_that_are_not_http(api: AdminApi, message: bytes) -> None:
     before = await rows(api)
     async with http_server(api.app, "127.0.0.1", 0) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(message)
         writer.write_eof()
-        answer = await asyncio.wait_for(reader.read(100_000), 10)
+        response = await asyncio.wait_for(reader.read(100_000), 10)
         writer.close()
-    assert answer == b"" or answer.startswith(b"HTTP/1.1 4"), answer
-    assert b"Traceback" not in answer
+    assert response == b"" or response.startswith(b"HTTP/1.1 4"), response
+    assert b"Traceback" not in response
     assert (await rows(api)).keys() == before.keys()
-    assert {name for name, count in (await rows(api)).items() if count != before[name]} <= BOOKKEEPING
+    assert {name for name, count in (await rows(api)).items() if count != before[name]} <= CHANGED_BY_REFUSALS

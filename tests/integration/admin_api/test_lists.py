@@ -1,4 +1,4 @@
-"""Pages of long lists: what the Link header leads to, what the totals say, and that an index carries every one."""
+"""Pages of long lists: the Link header, the totals, and that every list reads its page from an index."""
 
 import random
 import re
@@ -46,33 +46,33 @@ async def add_many(api: AdminApi, runs: int) -> None:
         await connection.execute(sa.text("VACUUM ANALYZE job_execution_logs"))
 
 
-def links(answer: httpx.Response) -> dict[str, str]:
-    found = re.findall(r'<([^>]*)>; rel="(\w+)"', answer.headers["Link"])
+def links(response: httpx.Response) -> dict[str, str]:
+    found = re.findall(r'<([^>]*)>; rel="(\w+)"', response.headers["Link"])
     return {relation: target for target, relation in found}
 
 
 async def follow(client: httpx.AsyncClient, target: str) -> httpx.Response:
-    """A link as it is answered is a path from the host on."""
+    """Requests the target of a Link header, which is a path without the host."""
     assert target.startswith(BASE)
-    answer = await client.get(f"http://api{target}")
-    assert answer.status_code == 200, answer.text
-    return answer
+    response = await client.get(f"http://api{target}")
+    assert response.status_code == 200, response.text
+    return response
 
 
 async def walk(client: httpx.AsyncClient, path: str, **params: Any) -> list[int]:
     """The ids of the whole list, page after page."""
-    answer = await client.get(path, params=params)
-    ids = [row["id"] for row in answer.json()]
-    while (target := links(answer).get("next")) is not None:
-        answer = await follow(client, target)
-        assert answer.json(), "the last page has no link to an empty one"
-        ids += [row["id"] for row in answer.json()]
+    response = await client.get(path, params=params)
+    ids = [row["id"] for row in response.json()]
+    while (target := links(response).get("next")) is not None:
+        response = await follow(client, target)
+        assert response.json(), "the last page has no link to an empty one"
+        ids += [row["id"] for row in response.json()]
     return ids
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 100])
 @pytest.mark.parametrize("sort", ["-started_at", "started_at"])
-async def test_links_lead_through_all_rows_once_also_where_many_started_at_once(
+async def test_links_lead_through_all_rows_once_even_if_many_started_at_the_same_time(
     client: httpx.AsyncClient, add_run: AddRun, sort: str, limit: int
 ) -> None:
     oldest_first = [
@@ -85,27 +85,25 @@ async def test_links_lead_through_all_rows_once_also_where_many_started_at_once(
     assert sorted(await walk(client, "/execution-logs", limit=limit, exchange="x0")) == oldest_first[:6]
 
 
-async def test_a_link_keeps_the_filters_and_names_the_first_page_too(
-    client: httpx.AsyncClient, add_run: AddRun
-) -> None:
+async def test_links_keep_the_filters_and_include_the_first_page(client: httpx.AsyncClient, add_run: AddRun) -> None:
     for minute in range(5):
         await add_run(minutes_ago=minute, symbol="A&B=C/ü", status="failed")
-    asked = {"symbol": "A&B=C/ü", "status": "failed", "limit": 2, "start_date": "2020-01-01T00:00:00+00:00"}
-    answer = await client.get("/execution-logs", params={**asked, "skip": 1})
-    second = await follow(client, links(answer)["next"])
-    for page in (answer, second):
+    filters = {"symbol": "A&B=C/ü", "status": "failed", "limit": 2, "start_date": "2020-01-01T00:00:00+00:00"}
+    response = await client.get("/execution-logs", params={**filters, "skip": 1})
+    second = await follow(client, links(response)["next"])
+    for page in (response, second):
         assert [len(page.json()), page.headers["X-Total-Count"], page.headers["X-Total-Count-Exact"]] == [
             2,
             "5",
             "true",
         ]
         first = httpx.URL(links(page)["first"])
-        assert dict(first.params) == {name: str(value) for name, value in asked.items()}
+        assert dict(first.params) == {name: str(value) for name, value in filters.items()}
     assert links(second).keys() == {"first"}
-    assert len({row["id"] for row in [*answer.json(), *second.json()]}) == 4
+    assert len({row["id"] for row in [*response.json(), *second.json()]}) == 4
 
 
-async def test_the_size_of_the_page_may_change_on_the_way(client: httpx.AsyncClient, add_run: AddRun) -> None:
+async def test_the_page_size_may_change_between_pages(client: httpx.AsyncClient, add_run: AddRun) -> None:
     ids = [await add_run(minutes_ago=minute) for minute in range(6)]
     first = await client.get("/execution-logs", params={"limit": 1})
     cursor = httpx.URL(links(first)["next"]).params["cursor"]
@@ -114,64 +112,66 @@ async def test_the_size_of_the_page_may_change_on_the_way(client: httpx.AsyncCli
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_rows_that_come_and_go_meanwhile_neither_repeat_nor_hide_one(
+async def test_rows_added_or_deleted_between_pages_neither_repeat_nor_hide_other_rows(
     client: httpx.AsyncClient, add_run: AddRun, api: AdminApi, seed: int
 ) -> None:
     rng = random.Random(seed)
 
-    def some_time() -> datetime:
+    def random_time() -> datetime:
         return NOON + timedelta(seconds=rng.randrange(20))
 
-    stay = {await add_run(started_at=some_time()) for _ in range(25)}
-    go = [await add_run(started_at=some_time()) for _ in range(8)]
-    come: set[int] = set()
+    permanent = {await add_run(started_at=random_time()) for _ in range(25)}
+    deleted_later = [await add_run(started_at=random_time()) for _ in range(8)]
+    added: set[int] = set()
     seen: list[int] = []
-    answer = await client.get("/execution-logs", params={"limit": rng.randint(1, 6), "sort": rng.choice(["started_at", "-started_at"])})  # fmt: skip  # noqa: E501
+    response = await client.get("/execution-logs", params={"limit": rng.randint(1, 6), "sort": rng.choice(["started_at", "-started_at"])})  # fmt: skip  # noqa: E501
     while True:
-        seen += [row["id"] for row in answer.json()]
-        if (target := links(answer).get("next")) is None:
+        seen += [row["id"] for row in response.json()]
+        if (target := links(response).get("next")) is None:
             break
-        come |= {await add_run(started_at=some_time()) for _ in range(rng.randrange(3))}
-        if go:
+        added |= {await add_run(started_at=random_time()) for _ in range(rng.randrange(3))}
+        if deleted_later:
             async with api.engine.begin() as connection:
-                await connection.execute(sa.text("DELETE FROM job_execution_logs WHERE id = :id"), {"id": go.pop()})
-        answer = await follow(client, target)
-    assert len(seen) == len(set(seen)), "a row came twice"
-    assert stay <= set(seen), "a row was lost"
-    assert set(seen) - stay - set(range(1, 34)) <= come
+                await connection.execute(
+                    sa.text("DELETE FROM job_execution_logs WHERE id = :id"), {"id": deleted_later.pop()}
+                )
+        response = await follow(client, target)
+    assert len(seen) == len(set(seen)), "a row was listed twice"
+    assert permanent <= set(seen), "a row is missing"
+    assert set(seen) - permanent - set(range(1, 34)) <= added
 
 
 @pytest.mark.parametrize(
-    ("params", "pointer", "said"),
+    ("params", "pointer", "message"),
     [
         ({"cursor": "x"}, "#/cursor", "use the cursor in the Link header"),
         ({"cursor": ""}, "#/cursor", "use the cursor in the Link header"),
         ({"cursor": "x" * 1001}, "#/cursor", "1000"),
-        ({"cursor": "THEIRS"}, "#/cursor", "other filters or another sorting"),
-        ({"cursor": "OURS", "sort": "started_at"}, "#/cursor", "other filters or another sorting"),
-        ({"cursor": "OURS", "status": "failed"}, "#/cursor", "other filters or another sorting"),
-        ({"cursor": "OURS", "skip": "1"}, "#/skip", "omit it"),
+        ({"cursor": "OTHER_LIST"}, "#/cursor", "other filters or another sorting"),
+        ({"cursor": "THIS_LIST", "sort": "started_at"}, "#/cursor", "other filters or another sorting"),
+        ({"cursor": "THIS_LIST", "status": "failed"}, "#/cursor", "other filters or another sorting"),
+        ({"cursor": "THIS_LIST", "skip": "1"}, "#/skip", "omit it"),
         ({"skip": "100001"}, "#/skip", "`cursor`"),
         ({"skip": str(10**30)}, "#/skip", "`cursor`"),
         ({"sort": "duration"}, "#/sort", "'-started_at' or 'started_at'"),
         ({"sort": ""}, "#/sort", "'-started_at' or 'started_at'"),
     ],
 )
-async def test_a_place_that_cannot_be_found_is_422_saying_what_to_do(
-    client: httpx.AsyncClient, add_run: AddRun, params: dict[str, str], pointer: str, said: str
+async def test_an_invalid_position_in_a_list_is_422_and_says_what_to_do(
+    client: httpx.AsyncClient, add_run: AddRun, params: dict[str, str], pointer: str, message: str
 ) -> None:
     for _ in range(2):
         await add_run()
     cursors = {}
-    for name, query in (("OURS", {"limit": 1}), ("THEIRS", {"limit": 1, "exchange": "binance"})):
-        answer = await client.get("/execution-logs", params=query)
-        cursors[name] = httpx.URL(links(answer)["next"]).params["cursor"]
-    asked = {name: cursors.get(value, value) for name, value in params.items()}
-    refused = await client.get("/execution-logs", params=asked)
+    for name, query in (("THIS_LIST", {"limit": 1}), ("OTHER_LIST", {"limit": 1, "exchange": "binance"})):
+        response = await client.get("/execution-logs", params=query)
+        cursors[name] = httpx.URL(links(response)["next"]).params["cursor"]
+    query_params = {name: cursors.get(value, value) for name, value in params.items()}
+    refused = await client.get("/execution-logs", params=query_params)
     assert (refused.status_code, refused.headers["content-type"]) == (422, "application/problem+json")
     [error] = refused.json()["errors"]
     assert (error["pointer"], error["where"]) == (pointer, "query")
-    assert said in error["detail"]
+    assert message in error["detail"]
 
 
 CONFIGS = [("okx", "B/USDT"), ("okx", "A/USDT"), ("binance", "A/USDT"), ("kraken", "C/USDT"), ("binance", "Ä/USDT")]
@@ -179,27 +179,25 @@ CONFIGS = [("okx", "B/USDT"), ("okx", "A/USDT"), ("binance", "A/USDT"), ("kraken
 
 @pytest.mark.parametrize("limit", [1, 2, 5])
 @pytest.mark.parametrize("name", ["id", "symbol", "exchange", "created_at", "updated_at"])
-async def test_configs_come_in_every_order_they_can_be_asked_for(
-    client: httpx.AsyncClient, name: str, limit: int
-) -> None:
-    made = [await created(client, exchange=exchange, symbol=symbol) for exchange, symbol in CONFIGS]
-    changed = await client.put(f"/configs/{made[1]['id']}", json={"interval_minutes": 30})
-    made[1] = changed.json()
-    ascending = [config["id"] for config in sorted(made, key=lambda config: (config[name], config["id"]))]
+async def test_configs_are_listed_in_every_supported_order(client: httpx.AsyncClient, name: str, limit: int) -> None:
+    created_configs = [await created(client, exchange=exchange, symbol=symbol) for exchange, symbol in CONFIGS]
+    changed = await client.put(f"/configs/{created_configs[1]['id']}", json={"interval_minutes": 30})
+    created_configs[1] = changed.json()
+    ascending = [config["id"] for config in sorted(created_configs, key=lambda config: (config[name], config["id"]))]
     assert await walk(client, "/configs", sort=name, limit=limit) == ascending
     assert await walk(client, "/configs", sort=f"-{name}", limit=limit) == ascending[::-1]
     assert await walk(client, "/configs", sort=name, limit=limit, symbol="A/USDT") == [
-        number for number in ascending if number in {made[1]["id"], made[2]["id"]}
+        number for number in ascending if number in {created_configs[1]["id"], created_configs[2]["id"]}
     ]
 
 
-async def test_what_a_config_list_cannot_be_sorted_by_is_refused_naming_what_it_can(client: httpx.AsyncClient) -> None:
+async def test_an_unknown_sort_of_configs_is_refused_and_the_possible_ones_are_named(client: httpx.AsyncClient) -> None:
     refused = await client.get("/configs", params={"sort": "description"})
     assert refused.status_code == 422
     assert "'-updated_at'" in refused.json()["detail"]
 
 
-async def test_every_sorting_of_configs_and_series_is_carried_by_an_index(api: AdminApi) -> None:
+async def test_every_sorting_of_configs_and_series_reads_from_an_index(api: AdminApi) -> None:
     lists: list[tuple[Listing, type[ConfigFilters | SeriesFilters]]] = [(CONFIGS_LIST, ConfigFilters), (SERIES, SeriesFilters)]  # fmt: skip  # noqa: E501
     async with api.engine.connect() as connection:
         await force_index_scans(connection)
@@ -210,7 +208,7 @@ async def test_every_sorting_of_configs_and_series_is_carried_by_an_index(api: A
                 assert {node["Node Type"] for node in plan} <= {"Limit", "Index Scan"}, (sort, plan)
 
 
-async def test_only_the_run_log_changes_how_postgres_plans(api: AdminApi) -> None:
+async def test_only_lists_of_the_run_log_change_planner_settings(api: AdminApi) -> None:
     lists: list[tuple[Listing, PageQuery, str]] = [
         (CONFIGS_LIST, ConfigFilters(), "on"),
         (SERIES, SeriesFilters(), "on"),
@@ -224,9 +222,7 @@ async def test_only_the_run_log_changes_how_postgres_plans(api: AdminApi) -> Non
             assert await connection.scalar(sa.text("SHOW enable_seqscan")) == expected, listing.name
 
 
-async def test_series_are_listed_with_their_extent_and_walked_like_the_others(
-    api: AdminApi, client: httpx.AsyncClient
-) -> None:
+async def test_series_are_listed_with_their_time_range_and_in_pages(api: AdminApi, client: httpx.AsyncClient) -> None:
     names = [(f"x{n % 3}", f"S{n % 4}/USDT", timeframe) for n in range(7) for timeframe in ("1m", "1h")]
     stored = [
         {"exchange": exchange, "symbol": symbol, "timeframe": timeframe, "candle_count": n,
@@ -247,11 +243,11 @@ async def test_series_are_listed_with_their_extent_and_walked_like_the_others(
     assert by_exchange == [tuple(row[name] for name in ("exchange", "symbol", "timeframe")) for row in stored[1:]]
     for params in ({}, {"exchange": "x1"}, {"symbol": "S2/USDT"}, {"timeframe": "1h"}, {"sort": "-exchange"}):
         whole = (await client.get("/series", params=params)).json()
-        answer = await client.get("/series", params={**params, "limit": 2})
-        pages = answer.json()
-        while (target := links(answer).get("next")) is not None:
-            answer = await follow(client, target)
-            pages += answer.json()
+        response = await client.get("/series", params={**params, "limit": 2})
+        pages = response.json()
+        while (target := links(response).get("next")) is not None:
+            response = await follow(client, target)
+            pages += response.json()
         assert pages == whole
         assert len(whole) in {2, 4, 6, 13}, params
     by_symbol = [(row["symbol"], row["exchange"]) for row in (await client.get("/series?sort=symbol")).json()]
@@ -262,8 +258,8 @@ async def test_totals_are_counted_up_to_ten_thousand_and_estimated_beyond(
     api: AdminApi, client: httpx.AsyncClient
 ) -> None:
     async def total(**params: Any) -> tuple[int, str]:
-        answer = await client.get("/execution-logs", params={"limit": 5, **params})
-        return int(answer.headers["X-Total-Count"]), answer.headers["X-Total-Count-Exact"]
+        response = await client.get("/execution-logs", params={"limit": 5, **params})
+        return int(response.headers["X-Total-Count"]), response.headers["X-Total-Count-Exact"]
 
     await add_many(api, 20_000)
     estimated, exact = await total()
@@ -292,22 +288,27 @@ FILTERS = {
 }
 PAIRS = [dict(pair) for pair in combinations(FILTERS.items(), 2)]
 COMPARED_IN_ROWS = {"job_type", "run_id", "config_id", "job_name"}
-"""Beside another filter. A config has one exchange and one symbol, and run ids are unique: there is nothing to skip."""
+"""Filters that are checked row by row next to another filter. They leave few rows: a config has one exchange and one
+symbol, and run ids are unique.
+"""
 
 
 def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
     return [plan, *(node for child in plan.get("Plans", []) for node in nodes(child))]
 
 
-async def test_every_filter_and_every_two_walk_along_an_index_in_its_order(api: AdminApi) -> None:
+async def test_every_filter_and_every_pair_of_filters_reads_an_index_in_its_order(api: AdminApi) -> None:
     await add_many(api, 20_000)
     async with api.engine.connect() as connection:
         await force_index_scans(connection)
-        for asked in [{}, *({name: value} for name, value in FILTERS.items()), *PAIRS]:
+        for filter_values in [{}, *({name: value} for name, value in FILTERS.items()), *PAIRS]:
             for sort in ("started_at", "-started_at"):
-                filters = RunFilters.model_validate({**asked, "sort": sort})
+                filters = RunFilters.model_validate({**filter_values, "sort": sort})
                 plan = nodes(await explain(connection, select_page(RUNS, filters, filters.conditions())))
                 kinds = {node["Node Type"] for node in plan}
-                assert kinds <= {"Limit", "Index Scan"} | ({"Sort"} if "run_id" in asked else set()), (asked, plan)
-                if not asked.keys() & COMPARED_IN_ROWS:
-                    assert not [node["Filter"] for node in plan if "Filter" in node], asked
+                assert kinds <= {"Limit", "Index Scan"} | ({"Sort"} if "run_id" in filter_values else set()), (
+                    filter_values,
+                    plan,
+                )
+                if not filter_values.keys() & COMPARED_IN_ROWS:
+                    assert not [node["Filter"] for node in plan if "Filter" in node], filter_values

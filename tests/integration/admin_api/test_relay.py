@@ -1,4 +1,4 @@
-"""The outbox' way to Kafka: nothing lost, order per key, one sender at a time, whatever goes down in between."""
+"""The relay publishes the outbox without loss and in order per key, one instance at a time, also during outages."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from admin_api.app import AdminApi, build_api
 from admin_api.configs.service import resync
-from admin_api.relay.relay import _awake
+from admin_api.relay.relay import _run_with_session_pings
 from admin_api.writes.outbox import announcement, append
 from contracts.configs import CollectionConfig, ConfigChanged, ConfigRemoved
 from contracts.ticks import TickDue
@@ -36,7 +36,7 @@ Command = Callable[[str], Awaitable[None]]
 
 @pytest.fixture
 def running(a_setting: Any) -> Start:
-    """An instance whose relay runs, on a given Kafka."""
+    """Starts an instance whose relay runs on the given Kafka."""
 
     @asynccontextmanager
     async def start(kafka: KafkaSettings, **changes: Any) -> AsyncIterator[AdminApi]:
@@ -61,9 +61,9 @@ def running(a_setting: Any) -> Start:
 
 
 @pytest.fixture
-async def frail(tmp_path: Path) -> AsyncIterator[tuple[KafkaSettings, Command]]:
-    """A Kafka of this test's own that goes `down 1` and `up 1` on command."""
-    kafka = await MemoryKafka.start(logs=tmp_path, run=tmp_path, reason="a test takes it down")
+async def stoppable_kafka(tmp_path: Path) -> AsyncIterator[tuple[KafkaSettings, Command]]:
+    """A Kafka for one test. The commands `down 1` and `up 1` stop and restart its broker."""
+    kafka = await MemoryKafka.start(logs=tmp_path, run=tmp_path, reason="a test stops it")
 
     async def command(line: str) -> None:
         await command_memory_kafka(kafka.control, [line])
@@ -78,7 +78,7 @@ async def backlog(api: AdminApi) -> int:
         return await connection.scalar(sa.select(sa.func.count()).select_from(outbox)) or 0
 
 
-async def emptied(api: AdminApi, within: float = 20) -> None:
+async def until_outbox_is_empty(api: AdminApi, within: float = 20) -> None:
     async def is_empty() -> bool:
         return await backlog(api) == 0
 
@@ -86,12 +86,12 @@ async def emptied(api: AdminApi, within: float = 20) -> None:
 
 
 def versions(recorder: Recorder) -> list[int]:
-    """Of all ConfigChanged in order of arrival, repetitions of a version that was seen left out."""
-    seen = [event.config.version for event in recorder.events(ConfigChanged)]
-    return list(dict.fromkeys(seen))
+    """The versions of all ConfigChanged events in order of arrival, without repetitions."""
+    received = [event.config.version for event in recorder.events(ConfigChanged)]
+    return list(dict.fromkeys(received))
 
 
-async def test_changes_arrive_under_their_key_with_cloudevents_headers_and_a_tombstone_last(
+async def test_changes_arrive_with_their_key_and_cloudevents_headers_and_end_with_a_tombstone(
     running: Start, kafka_settings: KafkaSettings
 ) -> None:
     async with running(kafka_settings) as api, client_of(api) as client:
@@ -99,7 +99,7 @@ async def test_changes_arrive_under_their_key_with_cloudevents_headers_and_a_tom
         await client.put(f"/configs/{config['id']}", json={"interval_minutes": 20})
         triggered = (await client.post(f"/configs/{config['id']}/trigger")).json()
         await client.delete(f"/configs/{config['id']}")
-        await emptied(api)
+        await until_outbox_is_empty(api)
         async with recording(kafka_settings, CONFIG_CHANGES, TICKS) as recorder:
             tick = await recorder.await_event(TickDue)
             await eventually(lambda: len(recorder.records) == 5)
@@ -116,23 +116,23 @@ async def test_changes_arrive_under_their_key_with_cloudevents_headers_and_a_tom
     assert headers["ce_id"] == str(first.event_id)
 
 
-async def test_a_change_leaves_at_once_also_when_another_instance_made_it(
+async def test_a_change_is_published_at_once_even_if_another_instance_made_it(
     running: Start, api: AdminApi, kafka_settings: KafkaSettings
 ) -> None:
-    async with running(kafka_settings) as sender, client_of(api) as elsewhere:
-        config = await created(elsewhere)
-        await emptied(sender)
-        began = time.monotonic()
+    async with running(kafka_settings) as relay, client_of(api) as other_instance:
+        config = await created(other_instance)
+        await until_outbox_is_empty(relay)
+        started_at = time.monotonic()
         for minutes in range(11, 16):
-            await elsewhere.put(f"/configs/{config['id']}", json={"interval_minutes": minutes})
-            await emptied(sender)
-        assert time.monotonic() - began < 2.5, "polling alone, once a second, would take five seconds"
+            await other_instance.put(f"/configs/{config['id']}", json={"interval_minutes": minutes})
+            await until_outbox_is_empty(relay)
+        assert time.monotonic() - started_at < 2.5, "polling alone, once a second, would take five seconds"
 
 
-async def test_changes_made_before_kafka_answers_go_out_when_it_does(
-    running: Start, frail: tuple[KafkaSettings, Command]
+async def test_changes_made_while_kafka_is_down_are_published_when_it_answers(
+    running: Start, stoppable_kafka: tuple[KafkaSettings, Command]
 ) -> None:
-    settings, command = frail
+    settings, command = stoppable_kafka
     await command("down 1")
     async with running(settings) as api, client_of(api) as client:
         config = await created(client)
@@ -144,25 +144,25 @@ async def test_changes_made_before_kafka_answers_go_out_when_it_does(
         assert ready.status_code == 200
         assert await backlog(api) == 4
         await command("up 1")
-        await emptied(api)
+        await until_outbox_is_empty(api)
         async with recording(settings, CONFIG_CHANGES) as recorder:
             await recorder.await_events(ConfigChanged, 4)
     assert versions(recorder) == [1, 2, 3, 4]
 
 
-async def test_an_outage_in_between_keeps_the_order_per_config(
-    running: Start, frail: tuple[KafkaSettings, Command]
+async def test_the_order_per_config_is_kept_over_an_outage_of_kafka(
+    running: Start, stoppable_kafka: tuple[KafkaSettings, Command]
 ) -> None:
-    settings, command = frail
+    settings, command = stoppable_kafka
     async with running(settings) as api, client_of(api) as client:
         config = await created(client)
-        await emptied(api)
+        await until_outbox_is_empty(api)
         await command("down 1")
         for interval in range(20, 30):
             await client.put(f"/configs/{config['id']}", json={"interval_minutes": interval})
         assert await backlog(api) == 10
         await command("up 1")
-        await emptied(api, within=40)
+        await until_outbox_is_empty(api, within=40)
         async with recording(settings, CONFIG_CHANGES) as recorder:
             await recorder.await_event(ConfigChanged, lambda event: event.config.version == 11)
     assert versions(recorder) == list(range(1, 12))
@@ -172,79 +172,81 @@ def active(api: AdminApi) -> bool:
     return api.app.state.metrics.relay_active._value.get() == 1
 
 
-async def test_a_relay_that_falls_silent_while_its_connection_stands_is_relieved_within_ten_seconds(
+async def test_a_relay_that_sends_nothing_over_an_open_connection_is_replaced_within_ten_seconds(
     running: Start, kafka_settings: KafkaSettings, database_url: str
 ) -> None:
     server = urlsplit(database_url)
     login = server.netloc.rpartition("@")[0]
     async with proxying(server.hostname or "", server.port or 0) as proxy:
         proxied = server._replace(netloc=f"{login}@127.0.0.1:{proxy.listens_on}").geturl()
-        async with running(kafka_settings, database_url=proxied) as silent:
-            await eventually(lambda: active(silent))
+        async with running(kafka_settings, database_url=proxied) as stalled:
+            await eventually(lambda: active(stalled))
             async with running(kafka_settings) as other, client_of(other) as client:
                 proxy.set_mode("black hole")
                 await created(client)
                 await eventually(lambda: active(other), within=10)
-                await emptied(other, within=2)
+                await until_outbox_is_empty(other, within=2)
                 proxy.set_mode("reset")
                 proxy.set_mode("pass")
-                await eventually(lambda: not active(silent))
+                await eventually(lambda: not active(stalled))
 
 
-async def test_what_another_sent_after_a_relay_had_it_in_hand_is_announced_again_as_it_is_now(
+async def test_rows_in_flight_that_another_instance_published_are_republished_in_their_current_state(
     running: Start, api: AdminApi, kafka_settings: KafkaSettings
 ) -> None:
     async with client_of(api) as client:
         config = await created(client)
         await client.put(f"/configs/{config['id']}", json={"interval_minutes": 20})
     async with api.engine.begin() as connection:
-        await connection.execute(sa.delete(outbox))  # as our successor did
-    async with running(kafka_settings) as relieved:
-        relieved.relay._in_hand = {1: str(config["id"]), 2: "987654"}  # its first session has not begun
+        await connection.execute(sa.delete(outbox))  # as the next active instance does
+    async with running(kafka_settings) as replaced:
+        replaced.relay._in_flight = {1: str(config["id"]), 2: "987654"}  # before its first session
         async with recording(kafka_settings, CONFIG_CHANGES) as recorder:
             await eventually(lambda: len(recorder.records) == 2)
-    told = {record.key: record.event for record in recorder.records}
-    assert isinstance(told[str(config["id"])], ConfigChanged)
-    assert told[str(config["id"])].config.version == 2
-    assert told["987654"] is None
+    published = {record.key: record.event for record in recorder.records}
+    assert isinstance(published[str(config["id"])], ConfigChanged)
+    assert published[str(config["id"])].config.version == 2
+    assert published["987654"] is None
 
 
-async def test_waiting_long_for_kafka_is_not_silence(database_url: str) -> None:
+async def test_postgres_keeps_the_session_during_a_long_wait_for_kafka(database_url: str) -> None:
     connection = await asyncpg.connect(database_url)
     try:
         await connection.execute("SET idle_session_timeout = 2500")
-        await _awake(connection, asyncio.sleep(3.5))
+        await _run_with_session_pings(connection, asyncio.sleep(3.5))
         assert await connection.fetchval("SELECT 1") == 1
     finally:
         await connection.close()
 
 
-async def test_of_two_relays_one_sends_and_the_other_takes_over(running: Start, kafka_settings: KafkaSettings) -> None:
-    async with AsyncExitStack() as first_life:
-        first = await first_life.enter_async_context(running(kafka_settings))
+async def test_one_of_two_relays_is_active_and_the_other_takes_over(
+    running: Start, kafka_settings: KafkaSettings
+) -> None:
+    async with AsyncExitStack() as first_instance:
+        first = await first_instance.enter_async_context(running(kafka_settings))
         await eventually(lambda: active(first))
         async with running(kafka_settings) as survivor, client_of(survivor) as client:
             config = await created(client, enabled=False)
-            await emptied(survivor)
+            await until_outbox_is_empty(survivor)
             assert (active(first), active(survivor)) == (True, False)
-            await first_life.aclose()
+            await first_instance.aclose()
             await client.post(f"/configs/{config['id']}/trigger")
-            await emptied(survivor, within=10)
+            await until_outbox_is_empty(survivor, within=10)
             assert active(survivor)
 
 
-async def test_a_relay_whose_lock_is_lost_stops_sending_and_comes_back(
+async def test_a_relay_that_loses_its_lock_stops_and_publishes_again_later(
     running: Start, kafka_settings: KafkaSettings
 ) -> None:
     kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')"  # noqa: E501
     async with running(kafka_settings) as one, running(kafka_settings) as two, client_of(one) as client:
         config = await created(client)
-        await emptied(one)
+        await until_outbox_is_empty(one)
         for interval in (20, 30):
             async with two.engine.begin() as connection:
                 assert (await connection.exec_driver_sql(kill)).scalar_one() is True
             await client.put(f"/configs/{config['id']}", json={"interval_minutes": interval})
-            await emptied(one, within=10)
+            await until_outbox_is_empty(one, within=10)
         async with recording(kafka_settings, CONFIG_CHANGES) as recorder:
             await recorder.await_event(ConfigChanged, lambda event: event.config.version == 3)
     assert versions(recorder) == [1, 2, 3]
@@ -259,14 +261,14 @@ async def test_a_change_that_commits_after_later_ones_is_not_lost(
             await slow.execute(sa.insert(outbox).values(row))
             await created(client)
             await eventually(lambda: api.app.state.metrics.relay_sent.labels("config-changes")._value.get() == 1)
-        await emptied(api, within=5)
+        await until_outbox_is_empty(api, within=5)
         assert api.app.state.metrics.relay_sent.labels("ticks")._value.get() == 1
 
 
-async def test_an_announcement_of_a_newer_release_waits_and_nothing_breaks(
-    running: Start, frail: tuple[KafkaSettings, Command]
+async def test_a_row_of_a_newer_release_waits_in_the_outbox(
+    running: Start, stoppable_kafka: tuple[KafkaSettings, Command]
 ) -> None:
-    settings, _ = frail
+    settings, _ = stoppable_kafka
     row = {"topic": "topic-of-tomorrow", "key": "1", "value": b"{}", "headers": {}}
     async with running(settings) as api, client_of(api) as client:
         async with api.engine.begin() as connection:
@@ -276,13 +278,13 @@ async def test_an_announcement_of_a_newer_release_waits_and_nothing_breaks(
         assert await backlog(api) == 2
         async with api.engine.begin() as connection:
             await connection.execute(sa.delete(outbox).where(outbox.c.topic == "topic-of-tomorrow"))
-        await emptied(api)
+        await until_outbox_is_empty(api)
 
 
-async def test_more_than_a_batch_goes_out_in_order(
-    running: Start, api: AdminApi, frail: tuple[KafkaSettings, Command]
+async def test_more_rows_than_a_batch_are_published_in_order(
+    running: Start, api: AdminApi, stoppable_kafka: tuple[KafkaSettings, Command]
 ) -> None:
-    settings, _ = frail
+    settings, _ = stoppable_kafka
     config = CollectionConfig(
         config_id=7,
         version=1,
@@ -299,14 +301,14 @@ async def test_more_than_a_batch_goes_out_in_order(
     ]
     async with api.engine.begin() as connection:
         await append(connection, [announcement(CONFIG_CHANGES, change) for change in changes])
-    async with running(settings) as sender:
-        await emptied(sender)
+    async with running(settings) as relay:
+        await until_outbox_is_empty(relay)
     async with recording(settings, CONFIG_CHANGES) as recorder:
         await recorder.await_events(ConfigChanged, 1201)
     assert [event.config.version for event in recorder.events(ConfigChanged)] == list(range(1, 1202))
 
 
-async def test_resync_announces_every_config_as_it_is_now(
+async def test_resync_publishes_the_current_state_of_every_config(
     running: Start, api: AdminApi, kafka_settings: KafkaSettings
 ) -> None:
     async with client_of(api) as client:
@@ -317,7 +319,7 @@ async def test_resync_announces_every_config_as_it_is_now(
         await connection.execute(sa.delete(outbox))
     assert await resync(api.engine, datetime.now(UTC), batch=2) == 6
     async with running(kafka_settings), recording(kafka_settings, CONFIG_CHANGES) as recorder:
-        announced = await recorder.await_events(ConfigChanged, 6)
-    by_id = {event.config.config_id: event.config for event in announced}
+        published = await recorder.await_events(ConfigChanged, 6)
+    by_id = {event.config.config_id: event.config for event in published}
     assert by_id.keys() == {config["id"] for config in configs} - {configs[1]["id"]}
     assert (by_id[configs[0]["id"]].version, by_id[configs[0]["id"]].enabled) == (2, False)

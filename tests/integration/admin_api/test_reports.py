@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from admin_api.app import AdminApi
 from admin_api.runs import reports
-from admin_api.runs.hourly_counts import timed_runs_by_exchange
+from admin_api.runs.hourly_counts import exchange_totals
 from support.api import BASE
 from support.shared_data import shared_file
 
@@ -23,7 +23,7 @@ DAY = 24 * HOUR
 
 @pytest.fixture
 async def a_varied_log(add_run: AddRun) -> None:
-    """Runs of all kinds, on either side of each query's window."""
+    """Runs of all kinds, inside and outside the time window of each query."""
     for number in range(60):
         status = ["success", "success", "failed", "skipped", "running"][number % 5]
         await add_run(
@@ -39,8 +39,8 @@ async def a_varied_log(add_run: AddRun) -> None:
     await add_run(status="running", exchange="bybit", symbol="LATE/USDT", minutes_ago=1)
 
 
-async def guides_answers(database_url: str) -> list[list[dict[str, Any]]]:
-    """What the guide's first three queries say, as they are printed."""
+async def results_of_the_guide(database_url: str) -> list[list[dict[str, Any]]]:
+    """The results of the first three SQL queries of the guide, run without changes."""
     queries = re.findall(r"```sql\n(.*?)```", shared_file("guide.md").read_text(encoding="utf-8"), re.DOTALL)[:3]
     connection = await asyncpg.connect(database_url)
     try:
@@ -49,8 +49,8 @@ async def guides_answers(database_url: str) -> list[list[dict[str, Any]]]:
         await connection.close()
 
 
-async def rate_in_the_log(database_url: str, symbol: str) -> float:
-    """Percent of the week's runs of this symbol that succeeded, of those that succeeded or failed."""
+async def success_rate_in_the_log(database_url: str, symbol: str) -> float:
+    """Successful runs of this symbol in the last week, in percent of the runs that succeeded or failed."""
     connection = await asyncpg.connect(database_url)
     try:
         rate = await connection.fetchval(
@@ -64,23 +64,25 @@ async def rate_in_the_log(database_url: str, symbol: str) -> float:
     return float(rate)
 
 
-def alike(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def with_approximate_floats(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {name: pytest.approx(value) if isinstance(value, float) else value for name, value in row.items()}
         for row in rows
     ]
 
 
-async def test_reports_say_what_the_guides_queries_say(
+async def test_reports_equal_the_results_of_the_queries_of_the_guide(
     client: httpx.AsyncClient, database_url: str, a_varied_log: None
 ) -> None:
-    top, failures, exchanges = await guides_answers(database_url)
+    top, failures, exchanges = await results_of_the_guide(database_url)
     reported = (await client.get("/reports/top-symbols")).json()
     assert [list(row) for row in reported] == [list(row) for row in top]
     assert len(reported) == 10
-    rated = [row.pop("success_rate") for row in reported]
-    assert reported == alike([{name: value for name, value in row.items() if name != "success_rate"} for row in top])
-    assert rated == [await rate_in_the_log(database_url, row["symbol"]) for row in top]
+    rates = [row.pop("success_rate") for row in reported]
+    assert reported == with_approximate_floats(
+        [{name: value for name, value in row.items() if name != "success_rate"} for row in top]
+    )
+    assert rates == [await success_rate_in_the_log(database_url, row["symbol"]) for row in top]
     assert [row["id"] for row in (await client.get("/reports/recent-failures")).json()] == [
         row["id"] for row in failures
     ]
@@ -88,13 +90,11 @@ async def test_reports_say_what_the_guides_queries_say(
     by_name = sorted(exchanges, key=lambda row: row["exchange"])
     reported = (await client.get("/reports/exchanges")).json()
     assert [list(row) for row in reported] == [list(row) for row in by_name]
-    assert reported == alike(by_name)
+    assert reported == with_approximate_floats(by_name)
     assert [row["exchange"] for row in reported] == ["binance", "kraken", "okx"]
 
 
-async def test_the_success_rate_of_a_symbol_is_that_of_the_statistics(
-    client: httpx.AsyncClient, add_run: AddRun
-) -> None:
+async def test_the_success_rate_of_a_symbol_equals_the_statistics(client: httpx.AsyncClient, add_run: AddRun) -> None:
     for status in ("success", "success", "failed", "skipped", "skipped", "running"):
         await add_run(status=status)
     [report] = (await client.get("/reports/top-symbols", params={"hours": 24})).json()
@@ -140,7 +140,7 @@ async def exchanges_by_plain_sql(api: AdminApi, hours: int | None) -> list[tuple
     return [(exchange, pytest.approx(average), records) for exchange, average, records in rows]
 
 
-async def test_exchanges_are_exact_from_counts_notes_and_the_first_part_of_an_hour(
+async def test_exchange_reports_are_exact_from_counts_changes_and_the_first_part_of_an_hour(
     api: AdminApi, add_run: AddRun
 ) -> None:
     for number in range(40):
@@ -161,32 +161,34 @@ async def test_exchanges_are_exact_from_counts_notes_and_the_first_part_of_an_ho
         assert await exchanges_report(api, hours) == await exchanges_by_plain_sql(api, hours), hours
 
 
-async def test_exchanges_read_whole_hours_from_the_counts_and_not_from_the_log(api: AdminApi, add_run: AddRun) -> None:
-    """Without the counts only runs before the first whole hour are found."""
+async def test_exchange_reports_read_whole_hours_from_the_counts_and_not_from_the_log(
+    api: AdminApi, add_run: AddRun
+) -> None:
+    """If the counts are deleted, the report contains only runs before the first whole hour."""
     await add_run(started_at=NOW - timedelta(hours=2, minutes=-1), exchange="in-the-first-part")
     await add_run(started_at=NOW - timedelta(hours=1), exchange="in-a-whole-hour")
     async with api.engine.begin() as connection:
         await connection.execute(sa.text("TRUNCATE run_exchange_hours, run_exchange_changes"))
     assert await exchanges_report(api, None) == []
     assert [exchange for exchange, *_ in await exchanges_report(api, 2)] == ["in-the-first-part"]
-    assert "job_execution_logs" not in str(timed_runs_by_exchange(None, "data_collection"))
+    assert "job_execution_logs" not in str(exchange_totals(None, "data_collection"))
 
 
-async def test_failures_are_walked_page_by_page_while_their_window_moves(
+async def test_failures_are_listed_in_pages_while_their_time_window_moves(
     client: httpx.AsyncClient, add_run: AddRun
 ) -> None:
     ids = [await add_run(minutes_ago=minute + 1, status="failed") for minute in range(5)]
-    answer = await client.get("/reports/recent-failures", params={"limit": 2, "hours": 3})
-    assert answer.headers["X-Total-Count"] == "5"
-    seen = [row["id"] for row in answer.json()]
-    while (found := re.search(r'<([^>]*)>; rel="next"', answer.headers["Link"])) is not None:
+    response = await client.get("/reports/recent-failures", params={"limit": 2, "hours": 3})
+    assert response.headers["X-Total-Count"] == "5"
+    seen = [row["id"] for row in response.json()]
+    while (found := re.search(r'<([^>]*)>; rel="next"', response.headers["Link"])) is not None:
         assert found[1].startswith(f"{BASE}/reports/recent-failures?limit=2&hours=3&cursor=")
-        answer = await client.get(f"http://api{found[1]}")
-        seen += [row["id"] for row in answer.json()]
+        response = await client.get(f"http://api{found[1]}")
+        seen += [row["id"] for row in response.json()]
     assert seen == ids
 
 
-async def test_reports_of_nothing_are_empty(client: httpx.AsyncClient) -> None:
+async def test_reports_without_runs_are_empty(client: httpx.AsyncClient) -> None:
     for report in ("top-symbols", "recent-failures", "exchanges"):
         assert (await client.get(f"/reports/{report}")).json() == []
 
@@ -205,7 +207,7 @@ async def test_reports_of_nothing_are_empty(client: httpx.AsyncClient) -> None:
         ("exchanges", {"limit": 1}),
     ],
 )
-async def test_what_a_report_does_not_know_is_refused(
+async def test_unknown_or_invalid_parameters_of_a_report_are_refused(
     client: httpx.AsyncClient, report: str, params: dict[str, int]
 ) -> None:
     refused = await client.get(f"/reports/{report}", params=params)

@@ -30,7 +30,9 @@ GUIDE_FIELDS = [
 ]
 
 
-async def test_a_log_has_the_guides_fields_and_then_ours(client: httpx.AsyncClient, add_run: AddRun) -> None:
+async def test_a_log_has_the_fields_of_the_guide_and_then_the_other_fields(
+    client: httpx.AsyncClient, add_run: AddRun
+) -> None:
     run_id = uuid4()
     log_id = await add_run(started_at=datetime(2025, 1, 15, 10, tzinfo=UTC), run_id=run_id)
     [listed] = (await client.get("/execution-logs")).json()
@@ -41,7 +43,7 @@ async def test_a_log_has_the_guides_fields_and_then_ours(client: httpx.AsyncClie
     assert (await client.get(f"/execution-logs/{log_id}")).json() == listed
 
 
-async def test_logs_come_latest_first_and_in_pages(client: httpx.AsyncClient, add_run: AddRun) -> None:
+async def test_logs_are_listed_latest_first_and_in_pages(client: httpx.AsyncClient, add_run: AddRun) -> None:
     instant = datetime(2025, 1, 15, tzinfo=UTC)
     ids = [await add_run(started_at=instant) for _ in range(3)]
     older = await add_run(started_at=instant - timedelta(minutes=1))
@@ -90,29 +92,29 @@ async def test_every_filter_narrows_the_logs_and_the_total(client: httpx.AsyncCl
         ({"start_date": "2025-01-15T14:30:00+01:30", "end_date": "2025-01-15T14:00:00Z"}, [other]),
         ({"start_date": "2025-01-16"}, []),
         ({"symbol": "BTC/USDT", "status": "running"}, [running]),
-        ({"job_name": "nobody"}, []),
+        ({"job_name": "unknown"}, []),
     ):
         page = await client.get("/execution-logs", params=params)
         assert [log["id"] for log in page.json()] == expected, params
         assert page.headers["X-Total-Count"] == str(len(expected)), params
 
 
-async def test_a_plus_that_the_url_turned_into_a_space_is_understood(
+async def test_a_plus_in_a_date_that_the_url_decoded_to_a_space_is_accepted(
     client: httpx.AsyncClient, add_run: AddRun
 ) -> None:
     log_id = await add_run(started_at=datetime(2025, 1, 15, 12, tzinfo=UTC))
-    answer = await client.get("/execution-logs?start_date=2025-01-15T14:00:00+02:00")
-    assert [log["id"] for log in answer.json()] == [log_id]
+    response = await client.get("/execution-logs?start_date=2025-01-15T14:00:00+02:00")
+    assert [log["id"] for log in response.json()] == [log_id]
 
 
 async def test_dates_in_the_wrong_order_are_refused(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/execution-logs", params={"start_date": "2025-01-02", "end_date": "2025-01-01"})
-    assert answer.status_code == 422
-    [error] = answer.json()["errors"]
+    response = await client.get("/execution-logs", params={"start_date": "2025-01-02", "end_date": "2025-01-01"})
+    assert response.status_code == 422
+    [error] = response.json()["errors"]
     assert (error["pointer"], error["where"]) == ("#/start_date", "query")
 
 
-async def test_stats_of_nothing_are_zeros_and_nulls(client: httpx.AsyncClient) -> None:
+async def test_stats_without_runs_are_zeros_and_nulls(client: httpx.AsyncClient) -> None:
     assert (await client.get("/stats")).json() == {
         "total_executions": 0,
         "successful_executions": 0,
@@ -129,9 +131,7 @@ async def test_stats_of_nothing_are_zeros_and_nulls(client: httpx.AsyncClient) -
     }
 
 
-async def test_stats_count_finished_runs_apart_from_running_and_skipped_ones(
-    client: httpx.AsyncClient, add_run: AddRun
-) -> None:
+async def test_stats_count_running_and_skipped_runs_separately(client: httpx.AsyncClient, add_run: AddRun) -> None:
     await add_run(duration_seconds=1.0)
     await add_run(duration_seconds=2.0)
     await add_run(duration_seconds=6.0, status="failed")
@@ -160,7 +160,7 @@ async def test_stats_count_finished_runs_apart_from_running_and_skipped_ones(
     assert (longer["total_executions"], longer["total_records_collected"]) == (7, 1018)
 
 
-async def test_status_counts_jobs_that_the_scheduler_holds_not_enabled_rows(
+async def test_status_counts_the_jobs_of_the_scheduler_and_not_enabled_configs(
     api: AdminApi, client: httpx.AsyncClient, add_run: AddRun
 ) -> None:
     await created(client)

@@ -1,4 +1,4 @@
-"""The API keeps its own description: schemathesis asks everything of it that the description allows, and more."""
+"""The API conforms to its OpenAPI description. schemathesis generates valid and invalid requests from it."""
 
 import asyncio
 import os
@@ -21,17 +21,17 @@ HERE = Path(__file__).parent
 
 @pytest.fixture
 async def api(a_setting: Callable[..., Any]) -> AsyncIterator[AdminApi]:
-    """With its limits out of the way."""
+    """The API with rate limits that are too high to be reached."""
     without_limits = {"requests_per_minute": 10**9, "triggers_per_minute": 10**9, "failed_logins_per_minute": 100_000}
-    made = build_api(a_setting(**without_limits))
-    await made.feed.stop()  # else a stream of events lasts for minutes; now each begins, and ends at once
-    yield made
-    await made.engine.dispose()
+    api = build_api(a_setting(**without_limits))
+    await api.feed.stop()  # otherwise an event stream would last for minutes; now each ends at once
+    yield api
+    await api.engine.dispose()
 
 
 @pytest.fixture
 async def url(api: AdminApi, client: httpx.AsyncClient, add_run: Callable[..., Awaitable[int]]) -> AsyncIterator[str]:
-    """Over HTTP, with something to find."""
+    """The URL of an API with one config and some runs."""
     await created(client)
     for status in ("success", "failed", "running"):
         await add_run(status=status)
@@ -40,8 +40,8 @@ async def url(api: AdminApi, client: httpx.AsyncClient, add_run: Callable[..., A
 
 
 async def schemathesis(url: str, folder: Path, *arguments: str) -> tuple[int, str]:
-    """Run it to its end. Answers its exit code and what it said. SCHEMATHESIS_ARGS narrows it for a closer look."""
-    told = {
+    """Runs schemathesis. Returns its exit code and output. `SCHEMATHESIS_ARGS` adds arguments, for example to debug."""
+    environment = {
         "CANDLEKEEP_URL": url,
         "CANDLEKEEP_ADMIN_TOKEN": TOKEN,
         "CANDLEKEEP_HOOKS": str(HERE / "schemathesis_hooks.py"),
@@ -49,7 +49,7 @@ async def schemathesis(url: str, folder: Path, *arguments: str) -> tuple[int, st
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(HERE / "schemathesis.toml"), "run"),
         *(f"{url}/openapi.json", "--no-color", *arguments, *os.environ.get("SCHEMATHESIS_ARGS", "").split()),
-        env=os.environ | told,
+        env=os.environ | environment,
         cwd=folder,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -60,6 +60,6 @@ async def schemathesis(url: str, folder: Path, *arguments: str) -> tuple[int, st
 
 
 @pytest.mark.parametrize(("phases", "examples"), [("examples,coverage", 1), ("fuzzing", 12), ("stateful", 12)])
-async def test_the_api_does_what_its_description_says(url: str, tmp_path: Path, phases: str, examples: int) -> None:
+async def test_the_api_conforms_to_its_description(url: str, tmp_path: Path, phases: str, examples: int) -> None:
     code, output = await schemathesis(url, tmp_path, "--phases", phases, "--max-examples", str(examples))
     assert code == 0, output

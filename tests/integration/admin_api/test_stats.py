@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from admin_api.app import AdminApi
 from admin_api.runs import percentiles
-from admin_api.runs.hourly_counts import rounded_up
+from admin_api.runs.hourly_counts import round_up
 from admin_api.runs.statistics import stats_of, success_rate
 from contracts.vocabulary import ErrorClass
 from store.tables import execution_logs
@@ -24,8 +24,8 @@ NOW = datetime(2026, 11, 22, 12, 34, 56, 789012, tzinfo=UTC)
 HALF_A_MICROSECOND = 5.1e-7
 SETTLE = sa.text("SELECT settle_run_changes()")
 
-# Added up in decimal numbers, of which the order does not matter.
-PLAIN = """
+# Sums of decimal numbers, because a sum of floats depends on their order.
+PLAIN_SQL = """
 SELECT count(*) AS total_executions,
   count(*) FILTER (WHERE status = 'success') AS successful_executions,
   count(*) FILTER (WHERE status = 'failed') AS failed_executions,
@@ -40,7 +40,7 @@ SELECT count(*) AS total_executions,
     AS p95_duration_seconds
 FROM job_execution_logs WHERE started_at >= $1 AND ($2::text IS NULL OR job_type = $2)
 """
-PLAIN_ERRORS = """
+PLAIN_SQL_ERRORS = """
 SELECT error_class, count(*) FROM job_execution_logs
 WHERE started_at >= $1 AND ($2::text IS NULL OR job_type = $2) AND status = 'failed' AND error_class IS NOT NULL
 GROUP BY 1 ORDER BY 2 DESC, 1
@@ -48,21 +48,21 @@ GROUP BY 1 ORDER BY 2 DESC, 1
 
 
 async def plain_stats(connection: asyncpg.Connection, since: datetime, job_type: str | None) -> dict[str, Any]:
-    row = dict(await connection.fetchrow(PLAIN, since, job_type))
+    row = dict(await connection.fetchrow(PLAIN_SQL, since, job_type))
     average = row["average_duration_seconds"]
     rate = success_rate(row["successful_executions"], row["failed_executions"])
     rounded = {"success_rate": rate, "average_duration_seconds": None if average is None else round(float(average), 3)}
-    return row | rounded | {"errors_by_class": dict(await connection.fetch(PLAIN_ERRORS, since, job_type))}
+    return row | rounded | {"errors_by_class": dict(await connection.fetch(PLAIN_SQL_ERRORS, since, job_type))}
 
 
-def some_rows(rng: random.Random, number: int) -> list[dict[str, Any]]:
-    """Runs of the last four days, many near the borders of hours."""
-    return [a_row(rng) for _ in range(number)]
+def random_rows(rng: random.Random, number: int) -> list[dict[str, Any]]:
+    """Runs of the last four days, many of them near the start of an hour."""
+    return [a_random_row(rng) for _ in range(number)]
 
 
-def a_row(rng: random.Random) -> dict[str, Any]:
-    near = timedelta(microseconds=rng.choice([-1, 0, 1, rng.randrange(3_600_000_000)]))
-    started_at = NOW.replace(minute=0, second=0, microsecond=0) - timedelta(hours=rng.randrange(96)) + near
+def a_random_row(rng: random.Random) -> dict[str, Any]:
+    offset = timedelta(microseconds=rng.choice([-1, 0, 1, rng.randrange(3_600_000_000)]))
+    started_at = NOW.replace(minute=0, second=0, microsecond=0) - timedelta(hours=rng.randrange(96)) + offset
     status = rng.choice(["running", "success", "success", "failed", "skipped"])
     seconds = None if status == "running" else rng.choice([0.0, 3.2, round(10 ** rng.uniform(-6, 4), 6)])
     return {
@@ -94,20 +94,20 @@ async def test_stats_of_any_window_equal_the_plain_sql(
         await connection.execute("TRUNCATE job_execution_logs")
         for part in range(3):
             async with api.engine.begin() as writer:
-                if rows := some_rows(rng, number):
+                if rows := random_rows(rng, number):
                     await writer.execute(sa.insert(execution_logs), rows)
                 if part == 1:
                     await writer.execute(SETTLE)
         for since in (
             NOW - timedelta(hours=rng.randint(1, 100)),
             NOW - timedelta(microseconds=rng.randrange(400_000_000_000)),
-            rounded_up(NOW - timedelta(hours=rng.randint(1, 100)), timedelta(hours=1)),
+            round_up(NOW - timedelta(hours=rng.randint(1, 100)), timedelta(hours=1)),
         ):
             for job_type in (None, "backfill", "nothing"):
-                answered = await stats_of(api.engine, since=since, job_type=job_type)
+                reported = await stats_of(api.engine, since=since, job_type=job_type)
                 expected = await plain_stats(connection, since, job_type)
-                assert answered.model_dump() == expected
-                assert list(answered.errors_by_class) == list(expected["errors_by_class"])
+                assert reported.model_dump() == expected
+                assert list(reported.errors_by_class) == list(expected["errors_by_class"])
     finally:
         await connection.close()
 
@@ -122,23 +122,23 @@ async def test_percentiles_of_many_runs_are_within_one_percent(
     try:
         await connection.execute("TRUNCATE job_execution_logs")
         async with api.engine.begin() as writer:
-            await writer.execute(sa.insert(execution_logs), some_rows(rng, rng.randint(1, 300)))
+            await writer.execute(sa.insert(execution_logs), random_rows(rng, rng.randint(1, 300)))
             if settled:
                 await writer.execute(SETTLE)
         for hours in (1, 5, 30, 100):
             since = NOW - timedelta(hours=hours)
             for job_type in (None, "backfill"):
-                answered = await stats_of(api.engine, since=since, job_type=job_type)
+                reported = await stats_of(api.engine, since=since, job_type=job_type)
                 expected = await plain_stats(connection, since, job_type)
                 for name in ("p50_duration_seconds", "p95_duration_seconds"):
-                    exact, estimate = expected[name], getattr(answered, name)
+                    exact, estimate = expected[name], getattr(reported, name)
                     assert (exact is None) == (estimate is None)
                     assert exact is None or abs(estimate - exact) <= 0.01 * exact + HALF_A_MICROSECOND
     finally:
         await connection.close()
 
 
-async def test_stats_of_runs_that_log_writer_has_not_counted_yet_are_complete(
+async def test_stats_include_runs_that_log_writer_has_not_counted_yet(
     api: AdminApi, client: httpx.AsyncClient, add_run: Callable[..., Awaitable[int]]
 ) -> None:
     await add_run(minutes_ago=1)

@@ -28,7 +28,7 @@ async def test_the_demo_collects_stops_cleanly_and_keeps_its_data(folder: Path, 
     demo = Demo(folder, kafka)
     await demo.start()
     try:
-        await eventually(lambda: all(f"{symbol} " in demo.said() for symbol, *_ in EXAMPLES), within=60)
+        await eventually(lambda: all(f"{symbol} " in demo.output_text() for symbol, *_ in EXAMPLES), within=60)
         async with demo.api() as api:
             configs = (await api.get("/configs")).json()
             logs = (await api.get("/execution-logs")).json()
@@ -39,7 +39,7 @@ async def test_the_demo_collects_stops_cleanly_and_keeps_its_data(folder: Path, 
         assert set(pids) >= {"kafka", "postgres", "stack", SIMULATOR.name, *(role.name for role in SERVICES)}
     finally:
         code = await demo.stop(signal.SIGINT)
-    assert code == 0, demo.said()
+    assert code == 0, demo.output_text()
     assert {name: command_line(pid) for name, pid in pids.items() if command_line(pid)} == {}
     assert demo.pids() == {}
 
@@ -58,4 +58,4 @@ async def test_the_demo_collects_stops_cleanly_and_keeps_its_data(folder: Path, 
             await eventually(finished, within=30, every=0.2)
     finally:
         code = await demo.stop(signal.SIGTERM)
-    assert code == 0, demo.said()
+    assert code == 0, demo.output_text()

@@ -1,4 +1,4 @@
-"""Postgres that takes everything and answers nothing: each call that we make comes to an end by itself."""
+"""Every call to a Postgres that accepts data but never responds ends by a timeout."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,11 +23,11 @@ from support.faults.proxy import Proxy, proxying
 
 pytestmark = pytest.mark.postgres
 
-TROUBLE = (OSError, sa.exc.SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError)
+OUTAGE_ERRORS = (OSError, sa.exc.SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError)
 STATEMENT_SECONDS = 2.0
 CONNECT_SECONDS = 10.0
-GOODBYE_SECONDS = 2.0
-"""SQLAlchemy's, before it drops a connection that failed."""
+CLOSE_SECONDS = 2.0
+"""How long SQLAlchemy waits before it drops a connection that failed."""
 
 
 @asynccontextmanager
@@ -53,30 +53,30 @@ async def a_statement(engine: AsyncEngine) -> None:
         await connection.execute(sa.text("SELECT 1"))
 
 
-async def a_copy(engine: AsyncEngine, reached: asyncio.Event, go_on: asyncio.Event) -> None:
+async def a_copy(engine: AsyncEngine, reached: asyncio.Event, proceed: asyncio.Event) -> None:
     async with driver_transaction(engine) as driver:
         await driver.execute("CREATE TEMP TABLE t (n int)")
         reached.set()
-        await go_on.wait()
+        await proceed.wait()
         await driver.copy_records_to_table("t", records=[(number,) for number in range(1000)])
 
 
-async def an_open_transaction(engine: AsyncEngine, reached: asyncio.Event, go_on: asyncio.Event) -> None:
+async def an_open_transaction(engine: AsyncEngine, reached: asyncio.Event, proceed: asyncio.Event) -> None:
     async with engine.begin() as connection:
         await connection.execute(sa.text("SELECT 1"))
         reached.set()
-        await go_on.wait()
+        await proceed.wait()
         await connection.execute(sa.text("SELECT 2"))
 
 
-async def listening(relay: Relay, reached: asyncio.Event, go_on: asyncio.Event) -> None:
+async def listening(relay: Relay, reached: asyncio.Event, proceed: asyncio.Event) -> None:
     async with relay._connection() as connection:
         reached.set()
-        await go_on.wait()
-        await connection.add_listener("news", lambda *_: None)
+        await proceed.wait()
+        await connection.add_listener("channel", lambda *_: None)
 
 
-async def test_no_call_to_postgres_outlasts_its_limit_in_a_black_hole(database_url: str) -> None:
+async def test_no_call_to_postgres_exceeds_its_timeout_in_a_black_hole(database_url: str) -> None:
     async with behind_a_proxy(database_url) as (url, proxy):
         engines = [an_engine(url) for _ in range(4)]
         idle, copying, working, fresh = engines
@@ -89,54 +89,54 @@ async def test_no_call_to_postgres_outlasts_its_limit_in_a_black_hole(database_u
         api = build_api(settings)
         relay = api.relay
         await a_statement(idle)
-        go_on = asyncio.Event()
+        proceed = asyncio.Event()
         reached = [asyncio.Event() for _ in range(3)]
-        begun = [
-            asyncio.create_task(a_copy(copying, reached[0], go_on)),
-            asyncio.create_task(an_open_transaction(working, reached[1], go_on)),
-            asyncio.create_task(listening(relay, reached[2], go_on)),
+        tasks = [
+            asyncio.create_task(a_copy(copying, reached[0], proceed)),
+            asyncio.create_task(an_open_transaction(working, reached[1], proceed)),
+            asyncio.create_task(listening(relay, reached[2], proceed)),
         ]
         await asyncio.gather(*(each.wait() for each in reached))
 
         proxy.set_mode("black hole")
-        go_on.set()
-        one = STATEMENT_SECONDS + GOODBYE_SECONDS
+        proceed.set()
+        limit = STATEMENT_SECONDS + CLOSE_SECONDS
         await asyncio.gather(
-            ends("a connection that was idle", a_statement(idle), within=one + CONNECT_SECONDS, raises=TROUBLE),
-            ends("a copy", begun[0], within=one, raises=TROUBLE),
-            ends("a statement", begun[1], within=one, raises=TROUBLE),
-            ends("listening", begun[2], within=one, raises=TROUBLE),
-            ends("a new connection", a_statement(fresh), within=CONNECT_SECONDS, raises=TROUBLE),
-            ends("a migration", upgrade(url), within=CONNECT_SECONDS, raises=TROUBLE),
-            ends("the relay's connection", held(relay), within=CONNECT_SECONDS, raises=TROUBLE),
+            ends("a connection that was idle", a_statement(idle), within=limit + CONNECT_SECONDS, raises=OUTAGE_ERRORS),
+            ends("a copy", tasks[0], within=limit, raises=OUTAGE_ERRORS),
+            ends("a statement", tasks[1], within=limit, raises=OUTAGE_ERRORS),
+            ends("listening", tasks[2], within=limit, raises=OUTAGE_ERRORS),
+            ends("a new connection", a_statement(fresh), within=CONNECT_SECONDS, raises=OUTAGE_ERRORS),
+            ends("a migration", upgrade(url), within=CONNECT_SECONDS, raises=OUTAGE_ERRORS),
+            ends("the relay's connection", open_and_close(relay), within=CONNECT_SECONDS, raises=OUTAGE_ERRORS),
         )
         for engine in (*engines, api.engine):
-            await ends("closing an engine", engine.dispose(), within=GOODBYE_SECONDS)
+            await ends("closing an engine", engine.dispose(), within=CLOSE_SECONDS)
 
 
-async def test_a_pool_that_is_used_up_is_waited_for_and_no_longer(database_url: str) -> None:
+async def test_a_wait_for_an_exhausted_pool_ends_at_its_timeout(database_url: str) -> None:
     engine = an_engine(database_url)
     async with engine.connect():
-        await ends("a place in the pool", a_statement(engine), within=CONNECT_SECONDS, raises=TROUBLE)
+        await ends("a place in the pool", a_statement(engine), within=CONNECT_SECONDS, raises=OUTAGE_ERRORS)
     await engine.dispose()
 
 
-async def held(relay: Relay) -> None:
+async def open_and_close(relay: Relay) -> None:
     async with relay._connection():
         return
 
 
-async def test_who_stands_still_in_a_transaction_does_not_keep_its_locks(database_url: str) -> None:
-    still, other = an_engine(database_url), an_engine(database_url)
+async def test_a_stalled_transaction_does_not_keep_its_locks(database_url: str) -> None:
+    stalled, other = an_engine(database_url), an_engine(database_url)
     lock = sa.text("SELECT pg_advisory_xact_lock(1)")
     try:
-        async with still.connect() as connection:
-            await connection.execute(lock)  # and then nothing more is heard
+        async with stalled.connect() as connection:
+            await connection.execute(lock)  # then the client sends nothing more
             async with asyncio.timeout(STATEMENT_SECONDS + 3), other.connect() as waiting:
                 while not (await waiting.execute(sa.text("SELECT pg_try_advisory_xact_lock(1)"))).scalar_one():
                     await waiting.rollback()
                     await asyncio.sleep(0.1)
             await connection.invalidate()
     finally:
-        await still.dispose()
+        await stalled.dispose()
         await other.dispose()

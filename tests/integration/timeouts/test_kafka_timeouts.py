@@ -1,4 +1,4 @@
-"""Kafka that takes everything and answers nothing: each call that we make comes to an end by itself."""
+"""Every call to a Kafka that accepts data but never responds ends by a timeout."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -35,7 +35,7 @@ from support.polling import eventually
 
 pytestmark = [pytest.mark.kafka, pytest.mark.real_kafka]
 
-TROUBLE = (KafkaError, PublishFailed, OSError)
+OUTAGE_ERRORS = (KafkaError, PublishFailed, OSError)
 REQUEST_SECONDS = 2.0
 PUBLISH_SECONDS = 3.0
 CLOSE_SECONDS = 3.0
@@ -58,16 +58,16 @@ async def kafka_behind_a_proxy(folder: Path) -> AsyncIterator[tuple[KafkaSetting
             await kafka.stop()
 
 
-async def test_no_call_to_kafka_outlasts_its_limit_in_a_black_hole(tmp_path: Path) -> None:
+async def test_no_call_to_kafka_exceeds_its_timeout_in_a_black_hole(tmp_path: Path) -> None:
     async with kafka_behind_a_proxy(tmp_path) as (settings, proxy), AsyncExitStack() as stack:
         broker = build_broker(settings, "test")
         await broker.start()
         publisher = EventPublisher(broker, settings, "test")
         await publisher.publish(TICKS, a_tick())
-        member, place = await a_member(settings)
-        shelf = await stack.enter_async_context(open_reader(settings))
+        member, partition = await a_member(settings)
+        reader = await stack.enter_async_context(open_reader(settings))
         replayer_opened = asyncio.Event()
-        replaying = asyncio.create_task(replay_when_told(settings, replayer_opened))
+        replaying = asyncio.create_task(replay_after_opening(settings, replayer_opened))
         await replayer_opened.wait()
         positions = TablePositions(
             tables=[topic_name(settings, CONFIG_CHANGES)],
@@ -78,37 +78,44 @@ async def test_no_call_to_kafka_outlasts_its_limit_in_a_black_hole(tmp_path: Pat
 
         proxy.set_mode("black hole")
         await asyncio.gather(
-            ends("publishing", publisher.publish(TICKS, a_tick()), within=PUBLISH_SECONDS, raises=TROUBLE),
+            ends("publishing", publisher.publish(TICKS, a_tick()), within=PUBLISH_SECONDS, raises=OUTAGE_ERRORS),
             ends(
                 "a commit",
-                RebalanceSafeCommits().commit(member, {place: (1, "")}, leaving=True),
+                RebalanceSafeCommits().commit(member, {partition: (1, "")}, leaving=True),
                 within=10,
                 answers=False,
             ),
-            ends("asking where tables end", positions.plan_recovery(member, {0}), within=10, raises=TROUBLE),
-            ends("looking for topics", verify(settings, ALL_TOPICS), within=30, raises=TROUBLE),
-            ends("knocking", _knock(settings), within=10 + CLOSE_SECONDS),
+            ends(
+                "reading the end offsets of tables",
+                positions.plan_recovery(member, {0}),
+                within=10,
+                raises=OUTAGE_ERRORS,
+            ),
+            ends("checking the topics", verify(settings, ALL_TOPICS), within=30, raises=OUTAGE_ERRORS),
+            ends("trying a connection", _knock(settings), within=10 + CLOSE_SECONDS),
             ends(
                 "starting a consumer",
                 start_a_consumer(settings),
                 within=60,
-                raises=TROUBLE,
+                raises=OUTAGE_ERRORS,
             ),
-            ends("starting a producer", start_a_producer(settings), within=60, raises=TROUBLE),
-            ends("how far the group is", caught_up_partitions(settings, "x"), within=40, raises=TROUBLE),
-            ends("reading dead letters", shelf_of(settings), within=30 + CLOSE_SECONDS, raises=TROUBLE),
-            ends("replaying a dead letter", replaying, within=PUBLISH_SECONDS + CLOSE_SECONDS, raises=TROUBLE),
+            ends("starting a producer", start_a_producer(settings), within=60, raises=OUTAGE_ERRORS),
+            ends(
+                "reading the offsets of the group", caught_up_partitions(settings, "x"), within=40, raises=OUTAGE_ERRORS
+            ),
+            ends("reading dead letters", read_dead_letters(settings), within=30 + CLOSE_SECONDS, raises=OUTAGE_ERRORS),
+            ends("replaying a dead letter", replaying, within=PUBLISH_SECONDS + CLOSE_SECONDS, raises=OUTAGE_ERRORS),
         )
         await asyncio.gather(
             ends("leaving the group", close_consumer(member), within=CLOSE_SECONDS),
             ends("stopping the broker", _stop_broker(app), within=CLOSE_SECONDS),
             ends("closing the dead letters", stack.aclose(), within=CLOSE_SECONDS),
         )
-        assert shelf.unreadable == 0
+        assert reader.unreadable == 0
         proxy.set_mode("reset")
 
 
-async def test_who_waits_for_kafka_can_be_told_to_stop(tmp_path: Path) -> None:
+async def test_a_wait_for_kafka_ends_when_the_process_stops(tmp_path: Path) -> None:
     async with kafka_detour() as (proxy, _):
         proxy.set_mode("black hole")
         settings = KafkaSettings(
@@ -148,6 +155,19 @@ def a_consumer(settings: KafkaSettings) -> AIOKafkaConsumer:
     return build_consumer(settings, group="x", client_id="x")
 
 
+async def read_dead_letters(settings: KafkaSettings) -> None:
+    async with open_reader(settings):
+        return
+
+
+async def replay_after_opening(settings: KafkaSettings, opened: asyncio.Event) -> None:
+    async with open_replayer(settings) as replayer:
+        opened.set()
+        await asyncio.sleep(0.5)  # by now Kafka does not respond any more
+        topic = topic_name(settings, DEAD_LETTERS)
+        await replayer.publish(Replay(topic=topic, partition=0, key=b"k", value=b"v", headers=()))
+
+
 async def start_a_consumer(settings: KafkaSettings) -> None:
     consumer = a_consumer(settings)
     try:
@@ -162,16 +182,3 @@ async def start_a_producer(settings: KafkaSettings) -> None:
         await start_producer(producer)
     finally:
         await abandon_producer(producer)
-
-
-async def shelf_of(settings: KafkaSettings) -> None:
-    async with open_reader(settings):
-        return
-
-
-async def replay_when_told(settings: KafkaSettings, opened: asyncio.Event) -> None:
-    async with open_replayer(settings) as replayer:
-        opened.set()
-        await asyncio.sleep(0.5)  # into the black hole
-        topic = topic_name(settings, DEAD_LETTERS)
-        await replayer.publish(Replay(topic=topic, partition=0, key=b"k", value=b"v", headers=()))

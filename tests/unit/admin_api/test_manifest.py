@@ -1,4 +1,4 @@
-"""A file of configs: what is written is read back, what differs is found, and no file does harm."""
+"""Manifests: writing and parsing, comparison with the database, and refusal of harmful or invalid files."""
 
 import contextlib
 import json
@@ -37,8 +37,8 @@ def entry(**values: Any) -> NewConfig:
 
 
 @st.composite
-def shares(draw: st.DrawFn) -> list[list[str]]:
-    """Some of the timeframes, shared out: as configs of one symbol have them."""
+def divided_timeframes(draw: st.DrawFn) -> list[list[str]]:
+    """Some of the timeframes, divided among the configs of one symbol."""
     order = draw(st.permutations(TIMEFRAMES))
     cuts = sorted(draw(st.sets(st.integers(1, len(order)), max_size=4)))
     parts = [list(order[begin:end]) for begin, end in zip([0, *cuts], cuts, strict=False)]
@@ -60,73 +60,76 @@ SYMBOLS = st.sampled_from(["BTC/USDT", "1/2", "币安人生/USDT", "kPEPE/USDC:U
 
 
 @st.composite
-def many(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """Configs of which no two collect the same."""
-    made = []
+def many_configs(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Configs that do not overlap: no two collect the same timeframe."""
+    configs = []
     for exchange in ("binance", "no"):
         for symbol in draw(st.sets(SYMBOLS, max_size=3)):
-            made += [
-                {"exchange": exchange, "symbol": symbol, "timeframes": part, **draw(VALUES)} for part in draw(shares())
+            configs += [
+                {"exchange": exchange, "symbol": symbol, "timeframes": part, **draw(VALUES)}
+                for part in draw(divided_timeframes())
             ]
-    return draw(st.permutations(made))
+    return draw(st.permutations(configs))
 
 
-def in_database(values: list[dict[str, Any]]) -> list[Config]:
+def stored_configs(values: list[dict[str, Any]]) -> list[Config]:
     return [stored(number, **each) for number, each in enumerate(values, start=1)]
 
 
-def essence(values: dict[str, Any]) -> tuple[Any, ...]:
+def comparable(values: dict[str, Any]) -> tuple[Any, ...]:
     names = ("exchange", "symbol", "interval_minutes", "enabled", "description")
     return (frozenset(values["timeframes"]), *(values[name] for name in names))
 
 
 @settings(deadline=None)
-@given(many())
-def test_a_file_written_and_read_again_changes_nothing(values: list[dict[str, Any]]) -> None:
-    existing = in_database(values)
+@given(many_configs())
+def test_a_manifest_that_is_exported_and_applied_changes_nothing(values: list[dict[str, Any]]) -> None:
+    existing = stored_configs(values)
     as_yaml = parse_manifest(to_yaml(existing).encode(), "application/yaml")
     as_json = parse_manifest(json.dumps({"configs": as_entries(existing)}).encode(), "application/json; charset=utf-8")
     for file in (as_yaml, as_json):
-        different = diff(existing, file.configs, NOW)
-        assert (different.added, different.changed, different.not_in_file) == ({}, {}, [])
-        assert len(different.unchanged) == len(existing)
+        difference = diff(existing, file.configs, NOW)
+        assert (difference.added, difference.changed, difference.not_in_file) == ({}, {}, [])
+        assert len(difference.unchanged) == len(existing)
 
 
 @settings(deadline=None)
-@given(many(), st.randoms())
-def test_a_file_does_not_depend_on_ids_or_the_order_of_rows(values: list[dict[str, Any]], random: Any) -> None:
+@given(many_configs(), st.randoms())
+def test_a_manifest_does_not_depend_on_ids_or_the_order_of_rows(values: list[dict[str, Any]], random: Any) -> None:
     shuffled = random.sample(values, len(values))
-    assert to_yaml(in_database(shuffled)) == to_yaml(in_database(values))
+    assert to_yaml(stored_configs(shuffled)) == to_yaml(stored_configs(values))
 
 
-def applied(existing: list[Config], different: Diff) -> list[Config]:
-    changed = {change.before.id: change.after for change in different.changed.values()}
-    gone = {config.id for config in different.not_in_file}
-    kept = [changed.get(config.id, config) for config in existing if config.id not in gone]
+def applied(existing: list[Config], difference: Diff) -> list[Config]:
+    changed = {change.before.id: change.after for change in difference.changed.values()}
+    removed = {config.id for config in difference.not_in_file}
+    remaining = [changed.get(config.id, config) for config in existing if config.id not in removed]
     highest = max((config.id for config in existing), default=0)
-    return kept + [stored(highest + n, **each.model_dump()) for n, each in enumerate(different.added.values(), start=1)]
+    return remaining + [
+        stored(highest + n, **each.model_dump()) for n, each in enumerate(difference.added.values(), start=1)
+    ]
 
 
 @settings(deadline=None)
-@given(many(), many())
-def test_after_the_difference_is_applied_there_is_none(
-    before: list[dict[str, Any]], after: list[dict[str, Any]]
-) -> None:
-    existing = in_database(before)
-    wanted = [NewConfig(**each) for each in after]
-    different = diff(existing, wanted, NOW)
-    result = applied(existing, different)
-    assert sorted(map(str, (essence(each.model_dump()) for each in result))) == sorted(map(str, map(essence, after)))
-    again = diff(result, wanted, NOW)
+@given(many_configs(), many_configs())
+def test_no_difference_remains_after_it_is_applied(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> None:
+    existing = stored_configs(before)
+    entries = [NewConfig(**each) for each in after]
+    difference = diff(existing, entries, NOW)
+    result = applied(existing, difference)
+    assert sorted(map(str, (comparable(each.model_dump()) for each in result))) == sorted(
+        map(str, map(comparable, after))
+    )
+    again = diff(result, entries, NOW)
     assert (again.added, again.changed, again.not_in_file) == ({}, {}, [])
-    for change in different.changed.values():
+    for change in difference.changed.values():
         assert change.fields
         assert (change.before.exchange, change.before.symbol) == (change.after.exchange, change.after.symbol)
         assert change.after.version == change.before.version + 1
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "meant"),
+    ("before", "after", "matches"),
     [
         ([["1m"]], [["1h"]], {0: 1}),
         ([["1m", "5m"]], [["1m"], ["5m"]], {0: 1}),
@@ -138,23 +141,25 @@ def test_after_the_difference_is_applied_there_is_none(
         ([["1m"], ["5m"]], [["1h"], ["5m"]], {1: 2, 0: 1}),
     ],
 )
-def test_which_entry_means_which_config(before: list[list[str]], after: list[list[str]], meant: dict[int, int]) -> None:
+def test_entries_are_matched_with_configs(
+    before: list[list[str]], after: list[list[str]], matches: dict[int, int]
+) -> None:
     existing = [stored(number, timeframes=each) for number, each in enumerate(before, start=1)]
-    different = diff(existing, [entry(timeframes=each) for each in after], NOW)
-    changed = {index: change.before.id for index, change in different.changed.items()}
-    unchanged = {after.index(config.timeframes): config.id for config in different.unchanged}
-    assert changed | unchanged == meant
-    assert set(different.added) == set(range(len(after))) - set(meant)
+    difference = diff(existing, [entry(timeframes=each) for each in after], NOW)
+    changed = {index: change.before.id for index, change in difference.changed.items()}
+    unchanged = {after.index(config.timeframes): config.id for config in difference.unchanged}
+    assert changed | unchanged == matches
+    assert set(difference.added) == set(range(len(after))) - set(matches)
 
 
-def test_the_order_of_timeframes_is_no_difference_and_is_kept() -> None:
+def test_another_order_of_timeframes_is_no_difference_and_the_stored_order_stays() -> None:
     existing = [stored(1, timeframes=["1h", "1m"])]
     assert diff(existing, [entry(timeframes=["1m", "1h"])], NOW).unchanged == existing
-    different = diff(existing, [entry(timeframes=["1m", "1h"], interval_minutes=20)], NOW)
-    assert different.changed[0].after.timeframes == ["1h", "1m"]
+    difference = diff(existing, [entry(timeframes=["1m", "1h"], interval_minutes=20)], NOW)
+    assert difference.changed[0].after.timeframes == ["1h", "1m"]
 
 
-def test_a_written_file_is_for_people() -> None:
+def test_an_exported_manifest_is_easy_to_read() -> None:
     configs = [
         stored(2, symbol="ETH/USDT", timeframes=["1h", "1m"], description="Ether"),
         stored(1, timeframes=["1d", "1w"], enabled=False),
@@ -176,7 +181,7 @@ def test_a_written_file_is_for_people() -> None:
     ]
 
 
-def test_a_text_that_yaml_1_1_reads_as_another_type_is_written_in_quotes() -> None:
+def test_text_that_yaml_1_1_reads_as_another_type_is_written_in_quotes() -> None:
     for text in ("yes", "12:30", "010", "0x1F", "1_000", "2025-01-01", "null", "~", "<<"):
         assert yaml.safe_load(to_yaml([stored(1, description=text)]))["configs"][0]["description"] == text
 
@@ -190,8 +195,8 @@ ONE = "configs:\n- {exchange: binance, symbol: BTC/USDT, timeframes: [1m, 5m]}\n
 BAD = [
     ("", "#", "empty"),
     ("# nothing\n", "#", "empty"),
-    ("configs", "#", "must say `configs:`"),
-    ("[]", "#", "must say `configs:`"),
+    ("configs", "#", "must contain `configs:`"),
+    ("[]", "#", "must contain `configs:`"),
     ("configs: {}", "#/configs", "valid list"),
     ("version: 2\nconfigs: []", "#/version", "1"),
     ("configs: []\nmore: 1", "#/more", "no such field"),
@@ -231,7 +236,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("text", "pointer", "words"), BAD, ids=[case[0][:30] for case in BAD])
-def test_a_bad_file_is_refused_with_its_place(text: str, pointer: str, words: str) -> None:
+def test_a_bad_file_is_refused_with_the_place_of_the_error(text: str, pointer: str, words: str) -> None:
     with pytest.raises(InvalidInput) as refusal:
         parse_manifest(text.encode(), "application/yaml")
     [error] = [each for each in refusal.value.errors if each.pointer == pointer][:1]
@@ -247,14 +252,14 @@ def test_bad_json_is_refused(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonx"])
-def test_only_what_says_that_it_is_yaml_or_json_is_read(kind: str) -> None:
+def test_a_body_with_another_content_type_is_refused(kind: str) -> None:
     with pytest.raises(UnsupportedMedia, match="application/yaml"):
         parse_manifest(ONE.encode(), kind)
 
 
 @settings(deadline=None, max_examples=300)
 @given(st.text(alphabet="configs: []{}-&*!|>'\"?#%@`,\n\t 1m/", max_size=60) | st.binary(max_size=40))
-def test_whatever_is_sent_is_read_or_refused(body: str | bytes) -> None:
+def test_any_body_is_parsed_or_refused(body: str | bytes) -> None:
     for kind in ("application/yaml", "application/json"):
         with contextlib.suppress(InvalidInput):
             parse_manifest(body if isinstance(body, bytes) else body.encode(), kind)

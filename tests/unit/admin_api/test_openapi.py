@@ -1,4 +1,4 @@
-"""The API's description, from which clients are generated."""
+"""The OpenAPI description of the API, from which clients are generated."""
 
 import json
 from pathlib import Path
@@ -101,7 +101,7 @@ def test_limits_and_defaults_are_declared(schema: dict[str, Any]) -> None:
     assert parameter("get_candles", "limit") == {"default": 1000, "minimum": 1, "maximum": 10000}
 
 
-def test_every_reference_in_the_description_leads_somewhere(schema: dict[str, Any]) -> None:
+def test_every_reference_in_the_description_is_resolvable(schema: dict[str, Any]) -> None:
     references = set()
 
     def collect(node: Any) -> None:

@@ -5,17 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin_api.runs.hourly_counts import Count, average_duration, errors_by_class, rounded_up
+from admin_api.runs.hourly_counts import Count, average_duration, errors_by_class, round_up
 from admin_api.runs.percentiles import from_buckets
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 GROWTH = 1.02
 HALF_A_MICROSECOND = 5.1e-7
-"""To which what is answered is rounded."""
+"""In seconds. Percentiles are rounded to microseconds."""
 
 
 def bucket_of(microseconds: int) -> int:
-    """As the triggers put durations into buckets."""
+    """Computed in the same way as the database triggers do it."""
     return 1 + math.floor(math.log(microseconds) / math.log(GROWTH)) if microseconds else 0
 
 
@@ -29,10 +29,10 @@ def bucket_of(microseconds: int) -> int:
         ("1969-12-31T22:30:00", "1969-12-31T23:00:00", "1970-01-01T00:00:00"),
     ],
 )
-def test_windows_are_counted_from_the_next_whole_hour_and_day(instant: str, hour: str, day: str) -> None:
+def test_an_instant_is_rounded_up_to_the_next_whole_hour_and_day(instant: str, hour: str, day: str) -> None:
     at = datetime.fromisoformat(instant).replace(tzinfo=UTC)
-    assert rounded_up(at, HOUR) == datetime.fromisoformat(hour).replace(tzinfo=UTC)
-    assert rounded_up(at, DAY) == datetime.fromisoformat(day).replace(tzinfo=UTC)
+    assert round_up(at, HOUR) == datetime.fromisoformat(hour).replace(tzinfo=UTC)
+    assert round_up(at, DAY) == datetime.fromisoformat(day).replace(tzinfo=UTC)
 
 
 @given(st.lists(st.integers(0, 10**13), min_size=1, max_size=200))
@@ -52,7 +52,7 @@ def test_without_runs_there_are_no_percentiles() -> None:
     assert from_buckets({7: 0}) == (None, None)
 
 
-def test_the_average_is_of_runs_with_an_outcome_and_a_duration() -> None:
+def test_the_average_covers_runs_with_an_outcome_and_a_duration() -> None:
     counts = [
         Count("success", "", None, runs=3, timed_runs=2, duration_microseconds=4_001_000, records=0),
         Count("failed", "timeout", 7, runs=1, timed_runs=1, duration_microseconds=1_000_000, records=0),
@@ -63,7 +63,7 @@ def test_the_average_is_of_runs_with_an_outcome_and_a_duration() -> None:
     assert average_duration(counts[3:]) is None
 
 
-def test_errors_are_of_failed_runs_and_the_most_frequent_comes_first() -> None:
+def test_only_errors_of_failed_runs_are_counted_and_the_most_frequent_comes_first() -> None:
     def failed(error_class: str, runs: int) -> Count:
         return Count("failed", error_class, runs, runs, timed_runs=0, duration_microseconds=0, records=0)
 

@@ -1,4 +1,4 @@
-"""Each way to fail has a page of its own, and no page is about one that there is not."""
+"""Each problem type has its own page, and each page belongs to an existing problem type."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def every_error(kind: type[ApiError] = ApiError) -> Iterator[type[ApiError]]:
 
 
 def every_problem() -> dict[str, tuple[int, str]]:
-    """Status and title by slug. Building the application has imported all that can be raised."""
+    """Status and title by slug. The import of `admin_api.app` has imported all error classes."""
     assert admin_api.app.build_api
     found = {error.slug: (error.status, error.title) for error in every_error()}
     found |= {slug: (status, title) for status, (slug, title, _) in HTTP_PROBLEMS.items()}
@@ -30,7 +30,7 @@ def every_problem() -> dict[str, tuple[int, str]]:
 
 
 @pytest.mark.parametrize(("slug", "facts"), sorted(every_problem().items()))
-def test_every_problem_has_a_page_that_says_when_and_what_to_do(slug: str, facts: tuple[int, str]) -> None:
+def test_every_problem_has_a_page_that_says_when_it_occurs_and_what_to_do(slug: str, facts: tuple[int, str]) -> None:
     page = (PAGES / f"{slug}.md").read_text(encoding="utf-8")
     head = _HEAD.match(page)
     assert head
@@ -40,5 +40,5 @@ def test_every_problem_has_a_page_that_says_when_and_what_to_do(slug: str, facts
     assert f"[{slug}]({slug}.md) | {facts[1]} |" in (PAGES / "README.md").read_text(encoding="utf-8")
 
 
-def test_no_page_is_about_nothing() -> None:
+def test_every_page_belongs_to_a_problem() -> None:
     assert {page.stem for page in PAGES.glob("*.md")} - {"README"} == every_problem().keys()

@@ -12,7 +12,7 @@ from runtime.consumers.offset_tracker import PartitionTracker
 from runtime.dead_letters import DeadLetters
 from runtime.metrics import ConsumerMetrics
 from support.polling import eventually
-from support.records import KeptEvents, a_record
+from support.records import InMemoryPublisher, a_record
 
 ZERO, ONE = TopicPartition("ticks", 0), TopicPartition("ticks", 1)
 
@@ -78,7 +78,7 @@ async def test_only_messages_of_the_lost_partitions_are_cancelled_and_no_dead_le
 async def test_a_dead_letter_that_is_being_sent_is_awaited_and_other_messages_are_not(
     recorded: Recorded, lane: str | None
 ) -> None:
-    class SlowPublisher(KeptEvents):
+    class SlowPublisher(InMemoryPublisher):
         @override
         async def publish(self, topic: Topic, event: Event) -> None:
             await recorded.may_finish.wait()

@@ -1,4 +1,4 @@
-"""Reading candles: one series, a span of it, as rows for JSON or as CSV. Candle-writer writes what is read here."""
+"""Reads the candles of one series in a time range, for JSON or CSV. candle-writer writes them."""
 
 import csv
 import io
@@ -19,30 +19,33 @@ from store.tables import candles, config_timeframes, series
 
 _columns: Final = tuple(CandleRow.__annotations__)
 _rows = TypeAdapter(list[CandleRow])
-_AT_MOST_NAMED = 20
+_MAX_SUGGESTIONS = 20
 
 
 class CandleQuery(Input):
-    """Which candles. Unknown parameters are refused."""
+    """The query parameters of candles. Unknown parameters are refused."""
 
     exchange: FilterText = Field(examples=["binance"])
     symbol: FilterText = Field(examples=["BTC/USDT"])
     timeframe: FilterText = Field(examples=["1m"])
     start: QueryInstant | None = Field(
         default=None,
-        description="Open times at or after this; without a zone it is UTC. When it is left out, the newest candles.",
+        description="Only open times at or after this time; UTC if it has no time zone. "
+        "If it is left out, the newest candles.",
     )
     end: QueryInstant | None = Field(
-        default=None, description="Open times before this.", examples=["2025-01-16T10:00:00Z"]
+        default=None, description="Only open times before this time.", examples=["2025-01-16T10:00:00Z"]
     )
-    limit: int = Field(default=1000, ge=1, le=10_000, description="At most so many; always in ascending order.")
-    format: Literal["json", "csv"] | None = Field(default=None, description="Wins over the Accept header.")
+    limit: int = Field(
+        default=1000, ge=1, le=10_000, description="The maximum number of candles. They are always in ascending order."
+    )
+    format: Literal["json", "csv"] | None = Field(default=None, description="Takes precedence over the Accept header.")
 
 
 async def read_candles(engine: AsyncEngine, query: CandleQuery) -> list[CandleRow]:
-    """Ascending by open time. From `start` on, or the newest when it is not given.
+    """In ascending order of open time: from `start` on, or the newest candles if `start` is not given.
 
-    Raises `InvalidInput`, and `NotFound` for a series that nobody collects and that has no candles.
+    Raises `InvalidInput`, and `NotFound` for a series that no config collects and that has no candles.
     """
     if query.start is not None and query.end is not None and query.start >= query.end:
         raise InvalidInput.of([FieldError("#/start", "must be before end", where="query")])
@@ -63,12 +66,12 @@ async def read_candles(engine: AsyncEngine, query: CandleQuery) -> list[CandleRo
 
 
 def to_json(rows: list[CandleRow]) -> bytes:
-    """In one go: ten thousand rows through a response model would take ten times as long."""
+    """Serializes all rows at once; a response model would take ten times as long for ten thousand rows."""
     return _rows.dump_json(rows)
 
 
 def to_csv(rows: Sequence[CandleRow]) -> str:
-    """A header line, then a line per candle; times in ISO 8601, numbers in their shortest exact form."""
+    """A header line, then one line per candle. Times are in ISO 8601, numbers in their shortest exact form."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_columns)
@@ -86,7 +89,10 @@ def _identity(table: ReadOnlyColumnCollection[str, sa.Column[Any]], query: Candl
 
 
 async def _require_collected(connection: AsyncConnection, query: CandleQuery) -> None:
-    """A config that has not run yet is an empty answer; a series that nobody asked for is likely a typing error."""
+    """Raises `NotFound` if no config collects the series, because its name probably contains a typing error.
+
+    A config that has not run yet has an empty result instead.
+    """
     collected = sa.select(config_timeframes.c.config_id).where(*_identity(config_timeframes.c, query))
     if (await connection.execute(collected)).one_or_none() is not None:
         return
@@ -97,7 +103,11 @@ async def _require_collected(connection: AsyncConnection, query: CandleQuery) ->
     same_symbol = sa.select(known).where(known.c.symbol == query.symbol)
     same_exchange = sa.select(known).where(known.c.exchange == query.exchange)
     ordered = (known.c.exchange, known.c.symbol, known.c.timeframe)
-    near = (await connection.execute(same_symbol.order_by(*ordered).limit(_AT_MOST_NAMED))).all()
-    near = near or (await connection.execute(same_exchange.order_by(*ordered).limit(_AT_MOST_NAMED))).all()
-    hint = f"There are: {', '.join(' '.join(row) for row in near)}." if near else "Create a config that collects it."
+    similar = (await connection.execute(same_symbol.order_by(*ordered).limit(_MAX_SUGGESTIONS))).all()
+    similar = similar or (await connection.execute(same_exchange.order_by(*ordered).limit(_MAX_SUGGESTIONS))).all()
+    hint = (
+        f"Existing series: {', '.join(' '.join(row) for row in similar)}."
+        if similar
+        else "Create a config that collects it."
+    )
     raise NotFound(f"No candles of {query.symbol} {query.timeframe} on {query.exchange} are collected. {hint}")

@@ -19,13 +19,13 @@ class CandleRow(TypedDict):
 
 
 class StoredSeries(BaseModel):
-    """The candles of one timeframe of a symbol on an exchange, as far as they are stored."""
+    """The stored candles of one timeframe of a symbol on an exchange."""
 
     model_config = ConfigDict(from_attributes=True)
 
     exchange: str = Field(examples=["binance"])
     symbol: str = Field(examples=["BTC/USDT"])
     timeframe: str = Field(examples=["1m"])
-    candles: int = Field(description="How many; exact.", examples=[43200])
-    first_open_time: datetime = Field(description="When the earliest one opened.")
-    last_open_time: datetime = Field(description="When the latest one opened.")
+    candles: int = Field(description="The exact number of stored candles.", examples=[43200])
+    first_open_time: datetime = Field(description="The open time of the earliest candle.")
+    last_open_time: datetime = Field(description="The open time of the latest candle.")

@@ -1,4 +1,4 @@
-"""Which candles are stored: the list of series, each with its extent. Candle-writer counts what is read here."""
+"""The list of series with the number and time range of their candles. candle-writer maintains these values."""
 
 from typing import Final, Literal
 
@@ -30,18 +30,19 @@ SERIES: Final = Listing(
 
 
 class SeriesFilters(PageQuery):
-    """The query of the list of series."""
+    """The query parameters of the list of series."""
 
     exchange: FilterText | None = Field(default=None, examples=["binance"])
     symbol: FilterText | None = Field(default=None, examples=["BTC/USDT"])
     timeframe: FilterText | None = Field(default=None, examples=["1m"])
     limit: int = Field(default=100, ge=1, le=1000)
     sort: Literal["exchange", "-exchange", "symbol", "-symbol"] = Field(
-        default="exchange", description="By exchange, symbol and timeframe, or by symbol, exchange and timeframe."
+        default="exchange",
+        description="`exchange`: by exchange, symbol and timeframe. `symbol`: by symbol, exchange and timeframe.",
     )
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
-        """As SQL, on the table of series. One that was announced and has no candle yet is not there yet."""
+        """SQL conditions on the table of series. A series without candles is not listed."""
         equal = ("exchange", "symbol", "timeframe")
         matches = [series.c[name] == value for name in equal if (value := getattr(self, name)) is not None]
         return [series.c.candle_count > 0, *matches]

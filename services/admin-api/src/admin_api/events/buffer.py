@@ -1,7 +1,7 @@
-"""The last live events, in the order in which this process read them, bounded in number and bytes.
+"""The latest events, in the order in which this process read them, bounded in number and size.
 
-Listeners hold a number into it instead of a queue of their own: a slow one costs nothing, and when what it wants has
-been dropped it is told so.
+An event stream keeps only a sequence number and has no queue, so a slow stream costs no memory. If the buffer has
+dropped events that the stream needs, the stream sends a reset.
 """
 
 from collections import deque
@@ -10,70 +10,71 @@ from itertools import islice
 from typing import Final
 
 from admin_api.events.positions import Positions
-from admin_api.events.topics import Kind, Place, StreamedEvent
+from admin_api.events.topics import Kind, Partition, StreamedEvent
 
 MAX_EVENTS: Final = 20_000
 MAX_CHARACTERS: Final = 16_000_000
 
 
 class EventBuffer:
-    """Nothing can be read before `begin`."""
+    """Read from it only after `start`."""
 
     def __init__(self, max_events: int = MAX_EVENTS, max_characters: int = MAX_CHARACTERS) -> None:
         self._max_events, self._max_characters = max_events, max_characters
         self._events: deque[StreamedEvent] = deque()
         self._characters = 0
-        self._first = 0
-        self._base: Positions = {}
-        self._end: Positions = {}
+        self._first_number = 0
+        self._start_positions: Positions = {}
+        self._end_positions: Positions = {}
         self._latest_ms = 0
         self._exchanges: dict[str, StreamedEvent] = {}
 
     @property
-    def has_begun(self) -> bool:
-        return bool(self._end)
+    def is_started(self) -> bool:
+        return bool(self._end_positions)
 
     @property
-    def first(self) -> int:
-        """The number of the oldest event held."""
-        return self._first
+    def first_number(self) -> int:
+        """The sequence number of the oldest event in the buffer."""
+        return self._first_number
 
     @property
-    def end(self) -> int:
-        """The number that the next event will have."""
-        return self._first + len(self._events)
+    def next_number(self) -> int:
+        """The sequence number of the next event."""
+        return self._first_number + len(self._events)
 
     @property
     def positions(self) -> Positions:
-        """Up to where everything has been read."""
-        return dict(self._end)
+        """For each partition, the offset of the next message to read."""
+        return dict(self._end_positions)
 
     @property
     def latest_ms(self) -> int:
-        """The largest timestamp of the events that were read."""
+        """The largest timestamp of all events that were read."""
         return self._latest_ms
 
     @property
     def exchanges(self) -> list[StreamedEvent]:
-        """The newest word on each exchange, however old."""
+        """The newest event of each exchange, no matter how old it is."""
         return list(self._exchanges.values())
 
-    def begin(self, positions: Mapping[Place, int]) -> None:
-        """Forget all; the next event of each place has this offset or a later one.
+    def start(self, positions: Mapping[Partition, int]) -> None:
+        """Drop all events; the next event of each partition has this offset or a later one.
 
-        One number is left out, so that a listener that had read everything also finds that it missed something.
+        At a restart one sequence number is skipped. So a stream that had read everything also sees that it missed
+        something.
         """
-        self._first = self.end + 1 if self.has_begun else 0
+        self._first_number = self.next_number + 1 if self.is_started else 0
         self._events.clear()
         self._characters = 0
-        self._base, self._end = dict(positions), dict(positions)
+        self._start_positions, self._end_positions = dict(positions), dict(positions)
 
-    def advance(self, place: Place, offset: int) -> None:
-        """A message that is not for listeners was read."""
-        self._end[place] = offset + 1
+    def advance(self, partition: Partition, offset: int) -> None:
+        """Move the position past a message that is not an event for streams."""
+        self._end_positions[partition] = offset + 1
 
     def add(self, event: StreamedEvent) -> None:
-        self.advance(event.place, event.offset)
+        self.advance(event.partition, event.offset)
         self._latest_ms = max(self._latest_ms, event.timestamp_ms)
         self._events.append(event)
         self._characters += len(event.data)
@@ -82,26 +83,26 @@ class EventBuffer:
         while len(self._events) > self._max_events or self._characters > self._max_characters:
             dropped = self._events.popleft()
             self._characters -= len(dropped.data)
-            self._base[dropped.place] = dropped.offset + 1
-            self._first += 1
+            self._start_positions[dropped.partition] = dropped.offset + 1
+            self._first_number += 1
 
-    def since(self, number: int, most: int) -> list[StreamedEvent] | None:
-        """At most so many events from this number on; None when some of them have been dropped."""
-        if number < self._first:
+    def read(self, number: int, limit: int) -> list[StreamedEvent] | None:
+        """At most `limit` events from this sequence number on; None if some of them have been dropped."""
+        if number < self._first_number:
             return None
-        start = number - self._first
-        return list(islice(self._events, start, start + most))
+        start = number - self._first_number
+        return list(islice(self._events, start, start + limit))
 
-    def holds_all_since(self, positions: Mapping[Place, int], latest_ms: int) -> bool:
-        """Whether this buffer has every event that a listener with these positions has not seen.
+    def holds_all_after(self, positions: Mapping[Partition, int], latest_ms: int) -> bool:
+        """Whether this buffer has every event that a client with these positions has not seen.
 
-        An event before the positions that is newer than all that the listener has seen belongs to a topic that was
-        created again: the positions are of the earlier topic.
+        An event before the positions cannot be newer than all events that the client has seen. If it is newer, its
+        topic was created again, and the positions belong to the earlier topic.
         """
-        return all(positions[place] >= base for place, base in self._base.items()) and not any(
-            event.offset < positions[event.place] and event.timestamp_ms > latest_ms for event in self._events
+        return all(positions[partition] >= start for partition, start in self._start_positions.items()) and not any(
+            event.offset < positions[event.partition] and event.timestamp_ms > latest_ms for event in self._events
         )
 
-    def has_read(self, positions: Mapping[Place, int]) -> bool:
-        """Whether these positions are not ahead of what was read here."""
-        return all(positions[place] <= end for place, end in self._end.items())
+    def has_read(self, positions: Mapping[Partition, int]) -> bool:
+        """Whether this process has read at least as far as these positions."""
+        return all(positions[partition] <= end for partition, end in self._end_positions.items())

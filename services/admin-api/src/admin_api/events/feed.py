@@ -1,4 +1,4 @@
-"""Reads the live topics: every partition, without a group, from a few minutes ago on, for as long as the API lives."""
+"""Reads the streamed topics while the API runs: every partition, without a group, from a few minutes ago on."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 
 from admin_api.events.buffer import EventBuffer
 from admin_api.events.positions import Positions
-from admin_api.events.topics import LIVE_TOPICS, PLACES, TOPICS, Place, streamed_event
+from admin_api.events.topics import PARTITIONS, STREAMED_TOPICS, TOPICS, Partition, streamed_event
 from admin_api.metrics import Metrics
 from contracts.topics import EXCHANGE_HEALTH
 from runtime.kafka.client_lifecycle import close_consumer, start_consumer
@@ -23,17 +23,17 @@ from runtime.settings import KafkaSettings
 from runtime.waiting import wait_for_event
 
 REPLAY_SECONDS: Final = 300.0
-"""A listener that was away for as long as this finds all that it missed, at any instance."""
+"""A client that was disconnected for at most this long can resume at any instance without a reset."""
 
 _POLL_MS: Final = 1000
-_PAUSE_SECONDS: Final = 2.0
-_REMIND_SECONDS: Final = 30.0
-_ASK_SECONDS: Final = 30.0
-_TROUBLE: Final = (KafkaError, TopicsNotReady, OSError)
+_RETRY_SECONDS: Final = 2.0
+_LOG_INTERVAL_SECONDS: Final = 30.0
+_REQUEST_TIMEOUT_SECONDS: Final = 30.0
+_OUTAGE_ERRORS: Final = (KafkaError, TopicsNotReady, OSError)
 
 
 class EventFeed:
-    """`run` until `stop`. Survives every outage of Kafka; listeners wait meanwhile."""
+    """`run` until `stop`. During an outage of Kafka it retries, and the event streams wait."""
 
     def __init__(
         self, settings: KafkaSettings, metrics: Metrics, buffer: EventBuffer, wall: Callable[[], float] = time.time
@@ -42,151 +42,159 @@ class EventFeed:
         self.buffer = buffer
         self._consumer: AIOKafkaConsumer | None = None
         self._stopping = asyncio.Event()
-        self._news = asyncio.Event()
+        self._new_events = asyncio.Event()
+        """Replaced after each use, so that every stream that waits for it is woken exactly once."""
 
     @property
     def is_stopping(self) -> bool:
         return self._stopping.is_set()
 
     def background(self) -> Background:
-        return Background("live feed", self.run, self.stop)
+        return Background("event feed", self.run, self.stop)
 
     async def stop(self) -> None:
-        """Also ends every stream, or the server would wait for them."""
+        """Also ends every event stream; otherwise the server would wait for them."""
         self._stopping.set()
         self._wake()
 
-    async def news(self, within: float) -> bool:
-        """Wait until more was read, or the feed stops; False after so many seconds without."""
-        news = self._news
-        return await wait_for_event(news, within)
+    async def wait_for_new_events(self, timeout_seconds: float) -> bool:
+        """Wait until new events were read or the feed stops; False if the timeout expires first."""
+        return await wait_for_event(self._new_events, timeout_seconds)
 
     async def run(self) -> None:
-        reminded_at = float("-inf")
+        logged_at = float("-inf")
         while not self._stopping.is_set():
             try:
-                await self._follow()
-            except _TROUBLE as error:
-                if time.monotonic() - reminded_at >= _REMIND_SECONDS:
-                    reminded_at = time.monotonic()
+                await self._read_until_stopped()
+            except _OUTAGE_ERRORS as error:
+                if time.monotonic() - logged_at >= _LOG_INTERVAL_SECONDS:
+                    logged_at = time.monotonic()
                     log.warning(
-                        "Live events wait for Kafka", action="event_feed_retry", error=str(error) or repr(error)
+                        "Cannot read events from Kafka; event streams wait until it answers",
+                        action="event_feed_retry",
+                        error=str(error) or repr(error),
                     )
-                await wait_for_event(self._stopping, _PAUSE_SECONDS)
+                await wait_for_event(self._stopping, _RETRY_SECONDS)
 
-    async def _follow(self) -> None:
+    async def _read_until_stopped(self) -> None:
         build = lambda: build_consumer(self._settings, group="live", client_id="admin-api-live", group_id=None)  # noqa: E731
         consumer = await start_consumer(build, self._stopping, group="live")
         if consumer is None:
             return
         try:
-            async with asyncio.timeout(_ASK_SECONDS):
-                await verify(self._settings, LIVE_TOPICS)
-                await self._take_places(consumer)
+            async with asyncio.timeout(_REQUEST_TIMEOUT_SECONDS):
+                await verify(self._settings, STREAMED_TOPICS)
+                await self._assign_partitions(consumer)
             self._consumer = consumer
             while not self._stopping.is_set():
                 batches = await consumer.getmany(timeout_ms=_POLL_MS)
-                if again := self._begun_again(batches):
-                    self._begin_again(again)
-                    return  # start again: the other partitions of the topic are compared with Kafka's offsets
-                self._read(batches)
+                if restarted := self._restarted_partitions(batches):
+                    self._restart_buffer(restarted)
+                    return  # the next start compares the topic's other partitions with Kafka's offsets
+                self._add_batches(batches)
         finally:
             self._consumer = None
             await close_consumer(consumer)
 
-    async def reach(self, positions: Positions) -> bool | None:
-        """Whether Kafka's partitions reach as far as these positions. None while Kafka does not answer."""
+    async def kafka_reaches(self, positions: Positions) -> bool | None:
+        """Whether every partition in Kafka has at least these end offsets. None while Kafka does not answer."""
         if self._consumer is None:
             return None
-        partitions = {place: self._partition(place) for place in positions}
+        partitions = {partition: self._topic_partition(partition) for partition in positions}
         try:
-            async with asyncio.timeout(_ASK_SECONDS):
+            async with asyncio.timeout(_REQUEST_TIMEOUT_SECONDS):
                 ends = await self._consumer.end_offsets(list(partitions.values()))
-        except _TROUBLE:
+        except _OUTAGE_ERRORS:
             return None
-        return all(offset <= ends[partitions[place]] for place, offset in positions.items())
+        return all(offset <= ends[partitions[partition]] for partition, offset in positions.items())
 
-    async def _take_places(self, consumer: AIOKafkaConsumer) -> None:
-        """Go on where we were, or begin a few minutes ago; the word on every exchange is read from its beginning.
+    async def _assign_partitions(self, consumer: AIOKafkaConsumer) -> None:
+        """Continue at the buffer's positions. At the first start, begin a few minutes in the past.
 
-        If Kafka does not have our positions any more, every listener is told that it missed something.
+        The states of exchanges are always read from the beginning of their topic. If Kafka no longer has the buffer's
+        positions, every event stream sends a reset.
         """
-        partitions = {place: self._partition(place) for place in PLACES}
+        partitions = {partition: self._topic_partition(partition) for partition in PARTITIONS}
         consumer.assign(list(partitions.values()))
-        if not self.buffer.has_begun:
-            self.buffer.begin(await self._starts(consumer, partitions))
-        elif lost := await self._lost(consumer, partitions):
-            self._begin_again(lost)
-        for place, offset in self.buffer.positions.items():
-            consumer.seek(partitions[place], offset)
+        if not self.buffer.is_started:
+            self.buffer.start(await self._start_offsets(consumer, partitions))
+        elif lost := await self._lost_positions(consumer, partitions):
+            self._restart_buffer(lost)
+        for partition, offset in self.buffer.positions.items():
+            consumer.seek(partitions[partition], offset)
         self._wake()
 
-    async def _starts(self, consumer: AIOKafkaConsumer, partitions: dict[Place, TopicPartition]) -> Positions:
-        since = int((self._wall() - REPLAY_SECONDS) * 1000)
-        found = await consumer.offsets_for_times(dict.fromkeys(partitions.values(), since))
+    async def _start_offsets(
+        self, consumer: AIOKafkaConsumer, partitions: dict[Partition, TopicPartition]
+    ) -> Positions:
+        since_ms = int((self._wall() - REPLAY_SECONDS) * 1000)
+        found = await consumer.offsets_for_times(dict.fromkeys(partitions.values(), since_ms))
         ends = await consumer.end_offsets(list(partitions.values()))
-        firsts = await consumer.beginning_offsets(list(partitions.values()))
+        beginnings = await consumer.beginning_offsets(list(partitions.values()))
         starts: Positions = {}
-        for place, partition in partitions.items():
-            if place[0] == EXCHANGE_HEALTH.name:
-                starts[place] = firsts[partition]
+        for partition, in_kafka in partitions.items():
+            if partition[0] == EXCHANGE_HEALTH.name:
+                starts[partition] = beginnings[in_kafka]
             else:
-                starts[place] = found[partition].offset if found[partition] is not None else ends[partition]
+                starts[partition] = found[in_kafka].offset if found[in_kafka] is not None else ends[in_kafka]
         return starts
 
-    async def _lost(self, consumer: AIOKafkaConsumer, partitions: dict[Place, TopicPartition]) -> Positions:
-        """For each place whose position Kafka does not have: where to go on. Kafka's offsets of a topic that was
-        created again begin at 0.
+    async def _lost_positions(
+        self, consumer: AIOKafkaConsumer, partitions: dict[Partition, TopicPartition]
+    ) -> Positions:
+        """The partitions whose position Kafka no longer has, each with the offset at which to continue.
+
+        The offsets of a topic that was created again begin at 0.
         """
-        firsts = await consumer.beginning_offsets(list(partitions.values()))
+        beginnings = await consumer.beginning_offsets(list(partitions.values()))
         ends = await consumer.end_offsets(list(partitions.values()))
         positions = self.buffer.positions
         return {
-            place: firsts[partition]
-            for place, partition in partitions.items()
-            if not firsts[partition] <= positions[place] <= ends[partition]
+            partition: beginnings[in_kafka]
+            for partition, in_kafka in partitions.items()
+            if not beginnings[in_kafka] <= positions[partition] <= ends[in_kafka]
         }
 
-    def _begun_again(self, batches: dict[TopicPartition, list[Any]]) -> Positions:
-        """The places whose messages begin before the position up to which they were read, and where they begin."""
+    def _restarted_partitions(self, batches: dict[TopicPartition, list[Any]]) -> Positions:
+        """The partitions with a first message before the position already read, each with that message's offset."""
         positions = self.buffer.positions
-        starts = {self._place(partition): records[0].offset for partition, records in batches.items()}
-        return {place: offset for place, offset in starts.items() if offset < positions[place]}
+        starts = {self._partition(in_kafka): records[0].offset for in_kafka, records in batches.items()}
+        return {partition: offset for partition, offset in starts.items() if offset < positions[partition]}
 
-    def _begin_again(self, lost: Positions) -> None:
+    def _restart_buffer(self, lost: Positions) -> None:
         log.warning(
-            "Kafka does not have the positions of live events any more: a topic was created again, or retention "
-            "deleted events that were not read. Listeners are told to read the state again",
+            "Kafka no longer has the positions of the event feed: a topic was created again, or retention deleted "
+            "events that were not read. All event streams send a reset",
             action="live_positions_lost",
             topics=sorted({topic for topic, _ in lost}),
         )
-        self.buffer.begin(self.buffer.positions | lost)
+        self.buffer.start(self.buffer.positions | lost)
 
-    def _read(self, batches: dict[TopicPartition, list[Any]]) -> None:
-        for partition, records in batches.items():
-            place = self._place(partition)
+    def _add_batches(self, batches: dict[TopicPartition, list[Any]]) -> None:
+        for in_kafka, records in batches.items():
+            partition = self._partition(in_kafka)
             for record in records:
-                self._take(place, record)
+                self._add_record(partition, record)
         if batches:
             self._wake()
 
-    def _take(self, place: Place, record: Any) -> None:
+    def _add_record(self, partition: Partition, record: Any) -> None:
         try:
-            event = decode(TOPICS[place[0]], record.value)
-        except UnreadableMessage:  # a tombstone, or what the services that act on it put aside
-            self.buffer.advance(place, record.offset)
+            event = decode(TOPICS[partition[0]], record.value)
+        except UnreadableMessage:  # a tombstone, or a message that the consuming services store as a dead letter
+            self.buffer.advance(partition, record.offset)
             return
-        self.buffer.add(streamed_event(event, record.value.decode(), place, record.offset, record.timestamp))
-        self._metrics.event_stream_events.labels(place[0]).inc()
+        self.buffer.add(streamed_event(event, record.value.decode(), partition, record.offset, record.timestamp))
+        self._metrics.event_stream_events.labels(partition[0]).inc()
 
-    def _partition(self, place: Place) -> TopicPartition:
-        return TopicPartition(topic_name(self._settings, TOPICS[place[0]]), place[1])
+    def _topic_partition(self, partition: Partition) -> TopicPartition:
+        return TopicPartition(topic_name(self._settings, TOPICS[partition[0]]), partition[1])
 
-    def _place(self, partition: TopicPartition) -> Place:
-        return partition.topic.removeprefix(self._settings.kafka_topic_prefix), partition.partition
+    def _partition(self, in_kafka: TopicPartition) -> Partition:
+        return in_kafka.topic.removeprefix(self._settings.kafka_topic_prefix), in_kafka.partition
 
     def _wake(self) -> None:
-        news, self._news = self._news, asyncio.Event()
+        read, self._new_events = self._new_events, asyncio.Event()
         if self._stopping.is_set():
-            self._news.set()
-        news.set()
+            self._new_events.set()
+        read.set()

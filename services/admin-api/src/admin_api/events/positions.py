@@ -1,7 +1,7 @@
-"""A listener's place in all live topics at once, as the text of an event's id.
+"""A client's position in all streamed topics at once, as the text of an event's id.
 
-Every instance of the API reads every partition, each in its own order; a place that names all partitions means the
-same to all of them, so a listener may resume at another instance than it listened to.
+Every instance of the API reads every partition, but not in the same order. An id contains the position in every
+partition, so it means the same to every instance, and a client may resume at any of them.
 """
 
 import base64
@@ -10,29 +10,29 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from admin_api.events.topics import PLACES, Place
+from admin_api.events.topics import PARTITIONS, Partition
 
-Positions = dict[Place, int]
-"""The offset of the first message not seen yet, for each of `PLACES`."""
+Positions = dict[Partition, int]
+"""The offset of the first message not seen yet, for each of `PARTITIONS`."""
 
-_LAYOUT: Final = zlib.crc32(repr((PLACES, "latest_ms")).encode()).to_bytes(4)[:2]
-"""Other topics, partitions or fields make other ids."""
+_LAYOUT: Final = zlib.crc32(repr((PARTITIONS, "latest_ms")).encode()).to_bytes(4)[:2]
+"""If topics, partitions or fields change, the layout changes, and old ids are refused."""
 _LARGEST: Final = 2**63 - 1
 
 
-class NotAPosition(ValueError):  # noqa: N818 -- it names what is the case
-    """This text is not an id of an event of ours."""
+class NotAPosition(ValueError):  # noqa: N818 -- the name states the problem
+    """The text is not an event id of this API."""
 
 
-def encode(positions: Mapping[Place, int], latest_ms: int) -> str:
-    """About 100 characters of base64url while topics are young, 250 when they are old.
+def encode(positions: Mapping[Partition, int], latest_ms: int) -> str:
+    """Base64url, about 100 characters with small offsets and at most 250 with large ones.
 
-    `latest_ms` is the largest timestamp of the messages before these positions, as far as it is known.
+    `latest_ms` is the largest known timestamp of the messages before these positions.
     """
     body = bytearray(_LAYOUT)
-    for value in (*(positions[place] for place in PLACES), latest_ms):
+    for value in (*(positions[partition] for partition in PARTITIONS), latest_ms):
         rest = value
-        while rest > 0x7F:  # noqa: PLR2004 -- seven bits to the byte, the eighth says that more follow
+        while rest > 0x7F:  # noqa: PLR2004 -- seven bits per byte; the eighth bit marks that more bytes follow
             body.append(rest & 0x7F | 0x80)
             rest >>= 7
         body.append(rest)
@@ -44,14 +44,14 @@ def decode(text: str) -> tuple[Positions, int]:
     try:
         body = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (UnicodeEncodeError, binascii.Error) as error:
-        raise NotAPosition("not base64url") from error
+        raise NotAPosition("it is not base64url") from error
     if body[:2] != _LAYOUT:
-        raise NotAPosition("of another release, or not an id at all")
+        raise NotAPosition("it is from another release, or no event id")
     numbers = list(_numbers(body[2:]))
-    if len(numbers) != len(PLACES) + 1:
-        raise NotAPosition("cut off, or too long")
+    if len(numbers) != len(PARTITIONS) + 1:
+        raise NotAPosition("it is truncated or too long")
     *offsets, latest_ms = numbers
-    return dict(zip(PLACES, offsets, strict=True)), latest_ms
+    return dict(zip(PARTITIONS, offsets, strict=True)), latest_ms
 
 
 def _numbers(body: bytes) -> Iterator[int]:
@@ -59,7 +59,7 @@ def _numbers(body: bytes) -> Iterator[int]:
     for byte in body:
         value |= (byte & 0x7F) << shift
         if value > _LARGEST:
-            raise NotAPosition("a number too large")
+            raise NotAPosition("it contains a number that is too large")
         unfinished = bool(byte & 0x80)
         if unfinished:
             shift += 7
@@ -67,4 +67,4 @@ def _numbers(body: bytes) -> Iterator[int]:
             yield value
             value = shift = 0
     if unfinished:
-        raise NotAPosition("cut off")
+        raise NotAPosition("it is truncated")

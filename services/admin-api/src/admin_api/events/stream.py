@@ -1,4 +1,4 @@
-"""One listener: what it asked for, where it is, and the server-sent events that it gets."""
+"""One event stream: its filter, its position, and the server-sent events that it sends."""
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,12 +17,12 @@ from admin_api.metrics import Metrics
 KEEP_ALIVE_SECONDS: Final = 10.0
 RETRY_MILLISECONDS: Final = 2000
 _BATCH: Final = 200
-_TRY_AGAIN_SECONDS: Final = 5
+_RETRY_AFTER_SECONDS: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class EventFilter:
-    """What a listener wants; None means all."""
+    """The events that a client requests. None does not restrict."""
 
     kinds: frozenset[Kind] | None = None
     exchange: str | None = None
@@ -37,27 +37,28 @@ class EventFilter:
 
 
 class EventStreams:
-    """Admits so many at once and no more: each holds a connection."""
+    """Limits the number of event streams that are open at once, because each holds a connection."""
 
-    def __init__(self, feed: EventFeed, metrics: Metrics, most: int) -> None:
-        self._feed, self._metrics, self._most = feed, metrics, most
+    def __init__(self, feed: EventFeed, metrics: Metrics, max_streams: int) -> None:
+        self._feed, self._metrics, self._max_streams = feed, metrics, max_streams
         self.count = 0
 
     @contextmanager
     def admitted(
         self, event_filter: EventFilter, last_event_id: str | None, clock: Callable[[], float] = time.monotonic
     ) -> Iterator["EventStream"]:
-        """Raises `InvalidInput` where the id is none of ours, and `TooManyEventStreams`."""
-        since = _positions(last_event_id)
-        if self.count >= self._most:
+        """Raises `InvalidInput` if the id is not an event id of this API, and `TooManyEventStreams`."""
+        last_seen = _decoded(last_event_id)
+        if self.count >= self._max_streams:
             raise TooManyEventStreams(
-                f"This instance serves {self._most} listeners already; try again, or raise MAX_EVENT_STREAMS.",
-                headers={"Retry-After": str(_TRY_AGAIN_SECONDS)},
+                f"This instance already serves {self._max_streams} event streams. "
+                "Try again later, or raise MAX_EVENT_STREAMS.",
+                headers={"Retry-After": str(_RETRY_AFTER_SECONDS)},
             )
         self.count += 1
         self._metrics.event_streams_open.set(self.count)
         try:
-            yield EventStream(self._feed, self._metrics, event_filter, since, clock)
+            yield EventStream(self._feed, self._metrics, event_filter, last_seen, clock)
         finally:
             self.count -= 1
             self._metrics.event_streams_open.set(self.count)
@@ -71,109 +72,109 @@ class EventStream:
         feed: EventFeed,
         metrics: Metrics,
         event_filter: EventFilter,
-        since: tuple[Positions, int] | None,
+        last_seen: tuple[Positions, int] | None,
         clock: Callable[[], float],
     ) -> None:
-        self._feed, self._metrics, self._event_filter, self._since, self._clock = (
-            feed,
-            metrics,
-            event_filter,
-            since,
-            clock,
-        )
+        self._feed, self._metrics, self._clock = feed, metrics, clock
+        self._event_filter, self._last_seen = event_filter, last_seen
         self._positions: Positions = {}
         self._latest_ms = 0
         self._number = 0
 
     async def events(self, seconds: float) -> AsyncIterator[ServerSentEvent]:
-        """For so long, or until the API stops; then the listener connects again, and is who it is anew."""
+        """Ends after `seconds`, or when the API stops. When the client reconnects, its credential is checked again."""
         ends_at = self._clock() + seconds
         yield ServerSentEvent(comment="connected", retry=RETRY_MILLISECONDS)
-        while (exists := await self._since_exists()) is None:
-            if self._over(ends_at):
+        while (exists := await self._last_seen_exists()) is None:
+            if self._has_ended(ends_at):
                 return
-            await self._feed.news(min(KEEP_ALIVE_SECONDS, max(0.0, ends_at - self._clock())))
+            await self._feed.wait_for_new_events(self._wait_seconds(ends_at))
             yield ServerSentEvent(comment="waiting for Kafka")
-        for event in self._enter(exists=exists):
+        for event in self._resume_or_start(exists=exists):
             yield event
-        while not self._over(ends_at):
-            found = self._feed.buffer.since(self._number, _BATCH)
+        while not self._has_ended(ends_at):
+            found = self._feed.buffer.read(self._number, _BATCH)
             if found is None:
-                for event in self._start_over("this connection was too slow, or a topic in Kafka was created again"):
+                for event in self._reset("the client read too slowly, or a topic in Kafka was created again"):
                     yield event
                 continue
-            for event in self._wanted(found):
+            for event in self._matching(found):
                 yield event
-            if not found and not await self._feed.news(min(KEEP_ALIVE_SECONDS, max(0.0, ends_at - self._clock()))):
-                # With an id: what it did not want counts as seen, or it would fall behind without noticing.
-                yield ServerSentEvent(comment="keep-alive", id=self._here())
+            if not found and not await self._feed.wait_for_new_events(self._wait_seconds(ends_at)):
+                # With an id, so that the client's position moves past filtered-out events and does not become too old.
+                yield ServerSentEvent(comment="keep-alive", id=self._event_id())
 
-    async def _since_exists(self) -> bool | None:
-        """Whether Kafka has the events that the listener says it has seen. None while Kafka does not answer.
+    def _wait_seconds(self, ends_at: float) -> float:
+        return min(KEEP_ALIVE_SECONDS, max(0.0, ends_at - self._clock()))
 
-        Kafka is asked only if this instance has not read so far: another instance may be ahead of it.
+    async def _last_seen_exists(self) -> bool | None:
+        """Whether Kafka has the events that the client has seen according to its id. None while Kafka does not answer.
+
+        If this instance has not read that far, it compares the id with Kafka, because another instance may be ahead.
         """
         buffer = self._feed.buffer
-        if not buffer.has_begun:
+        if not buffer.is_started:
             return None
-        if self._since is None or buffer.has_read(self._since[0]):
+        if self._last_seen is None or buffer.has_read(self._last_seen[0]):
             return True
-        return await self._feed.reach(self._since[0])
+        return await self._feed.kafka_reaches(self._last_seen[0])
 
-    def _over(self, ends_at: float) -> bool:
+    def _has_ended(self, ends_at: float) -> bool:
         return self._feed.is_stopping or self._clock() >= ends_at
 
-    def _enter(self, *, exists: bool) -> Iterator[ServerSentEvent]:
+    def _resume_or_start(self, *, exists: bool) -> Iterator[ServerSentEvent]:
         buffer = self._feed.buffer
-        if self._since is None:
-            yield from self._from_now()
+        if self._last_seen is None:
+            yield from self._start_at_end()
         elif not exists:
-            yield from self._start_over("the id is ahead of the events, or a topic in Kafka was created again")
-        elif buffer.holds_all_since(*self._since):
-            self._number, (self._positions, self._latest_ms) = buffer.first, self._since
+            yield from self._reset("the id is ahead of the events, or a topic in Kafka was created again")
+        elif buffer.holds_all_after(*self._last_seen):
+            self._number, (self._positions, self._latest_ms) = buffer.first_number, self._last_seen
         else:
-            yield from self._start_over(
-                "more has happened since then than is kept for listeners, or a topic in Kafka was created again"
+            yield from self._reset(
+                "the event buffer no longer holds all events since this id, or a topic in Kafka was created again"
             )
 
-    def _start_over(self, why: str) -> Iterator[ServerSentEvent]:
+    def _reset(self, reason: str) -> Iterator[ServerSentEvent]:
         self._metrics.event_stream_resets.inc()
-        yield ServerSentEvent(event="reset", data={"reason": f"{why}: read the state again, then go on from here"})
-        yield from self._from_now()
+        yield ServerSentEvent(
+            event="reset", data={"reason": f"{reason}: read the state again, then continue with this stream"}
+        )
+        yield from self._start_at_end()
 
-    def _from_now(self) -> Iterator[ServerSentEvent]:
-        """How every exchange fares can be had nowhere else, so it comes first."""
+    def _start_at_end(self) -> Iterator[ServerSentEvent]:
+        """The states of all exchanges come first, because no other endpoint returns them."""
         buffer = self._feed.buffer
-        self._number, self._positions, self._latest_ms = buffer.end, buffer.positions, buffer.latest_ms
-        here = self._here()
-        yield ServerSentEvent(comment="from here", id=here)
+        self._number, self._positions, self._latest_ms = buffer.next_number, buffer.positions, buffer.latest_ms
+        event_id = self._event_id()
+        yield ServerSentEvent(comment="from here", id=event_id)
         for event in buffer.exchanges:
             if self._event_filter.covers(event):
-                yield _sent(event, here)
+                yield _server_sent_event(event, event_id)
 
-    def _wanted(self, found: list[StreamedEvent]) -> Iterator[ServerSentEvent]:
+    def _matching(self, found: list[StreamedEvent]) -> Iterator[ServerSentEvent]:
         for event in found:
             self._number += 1
-            if event.offset < self._positions[event.place]:
-                continue  # seen at another instance
-            self._positions[event.place] = event.offset + 1
+            if event.offset < self._positions[event.partition]:
+                continue  # the client has received it from another instance
+            self._positions[event.partition] = event.offset + 1
             self._latest_ms = max(self._latest_ms, event.timestamp_ms)
             if self._event_filter.covers(event):
-                yield _sent(event, self._here())
+                yield _server_sent_event(event, self._event_id())
 
-    def _here(self) -> str:
+    def _event_id(self) -> str:
         return encode(self._positions, self._latest_ms)
 
 
-def _sent(event: StreamedEvent, position: str) -> ServerSentEvent:
-    return ServerSentEvent(event=event.kind, id=position, raw_data=event.data)
+def _server_sent_event(event: StreamedEvent, event_id: str) -> ServerSentEvent:
+    return ServerSentEvent(event=event.kind, id=event_id, raw_data=event.data)
 
 
-def _positions(last_event_id: str | None) -> tuple[Positions, int] | None:
+def _decoded(last_event_id: str | None) -> tuple[Positions, int] | None:
     if not last_event_id:
         return None
     try:
         return decode(last_event_id)
     except NotAPosition as error:
-        wrong = f"is no id of an event of this API ({error}); leave it out to listen from now on"
-        raise InvalidInput.of([FieldError("#/last-event-id", wrong, where="header")]) from error
+        detail = f"is not an event id of this API ({error}); leave it out to receive events from now on"
+        raise InvalidInput.of([FieldError("#/last-event-id", detail, where="header")]) from error

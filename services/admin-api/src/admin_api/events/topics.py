@@ -1,4 +1,4 @@
-"""What a live event is, and which topics they come from."""
+"""The event of an event stream, and the topics from which events are read."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,15 +11,15 @@ from contracts.runs import RunFinished, RunStarted
 from contracts.schedule import JobScheduled
 from contracts.topics import CONFIG_CHANGES, EXCHANGE_HEALTH, RUN_EVENTS, SCHEDULE_STATE, Topic
 
-LIVE_TOPICS: Final = (RUN_EVENTS, CONFIG_CHANGES, SCHEDULE_STATE, EXCHANGE_HEALTH)
+STREAMED_TOPICS: Final = (RUN_EVENTS, CONFIG_CHANGES, SCHEDULE_STATE, EXCHANGE_HEALTH)
 
-Place = tuple[str, int]
-"""A topic's name, without the prefix of this system, and a partition."""
+Partition = tuple[str, int]
+"""The name of a topic, without the topic prefix, and the number of a partition."""
 
-PLACES: Final[tuple[Place, ...]] = tuple(
-    (topic.name, partition) for topic in LIVE_TOPICS for partition in range(topic.partitions)
+PARTITIONS: Final[tuple[Partition, ...]] = tuple(
+    (topic.name, partition) for topic in STREAMED_TOPICS for partition in range(topic.partitions)
 )
-TOPICS: Final[dict[str, Topic]] = {topic.name: topic for topic in LIVE_TOPICS}
+TOPICS: Final[dict[str, Topic]] = {topic.name: topic for topic in STREAMED_TOPICS}
 
 
 class Kind(StrEnum):
@@ -33,26 +33,26 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StreamedEvent:
-    """One message of one of the topics."""
+    """One event from one of the streamed topics."""
 
-    place: Place
+    partition: Partition
     offset: int
     kind: Kind
     timestamp_ms: int
-    """Of the message in Kafka."""
+    """The timestamp of the Kafka message, in milliseconds since the epoch."""
     data: str
-    """The event as it was published, JSON."""
+    """The published event, as JSON."""
     exchange: str | None
-    """None where the event does not say: a removed config's."""
+    """None if the event does not contain it: the event of a removed config."""
     config_id: int | None
     """None for events of exchanges."""
 
 
-def streamed_event(event: Event, data: str, place: Place, offset: int, timestamp_ms: int) -> StreamedEvent:
-    """`data` is the text that `event` was read from."""
-    kind, exchange, config_id = _about(event)
+def streamed_event(event: Event, data: str, partition: Partition, offset: int, timestamp_ms: int) -> StreamedEvent:
+    """`data` is the JSON text from which `event` was decoded."""
+    kind, exchange, config_id = _attributes(event)
     return StreamedEvent(
-        place=place,
+        partition=partition,
         offset=offset,
         kind=kind,
         timestamp_ms=timestamp_ms,
@@ -62,7 +62,7 @@ def streamed_event(event: Event, data: str, place: Place, offset: int, timestamp
     )
 
 
-def _about(event: Event) -> tuple[Kind, str | None, int | None]:
+def _attributes(event: Event) -> tuple[Kind, str | None, int | None]:
     match event:
         case RunStarted() | RunFinished():
             return Kind.RUN, event.exchange, event.config_id
@@ -75,4 +75,4 @@ def _about(event: Event) -> tuple[Kind, str | None, int | None]:
         case ExchangeHealthChanged():
             return Kind.EXCHANGE, event.exchange, None
         case _:
-            raise TypeError(f"{type(event).__name__} is not in a live topic")
+            raise TypeError(f"{type(event).__name__} is not an event of a streamed topic")

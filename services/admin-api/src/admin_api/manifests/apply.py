@@ -1,4 +1,4 @@
-"""Making the database say what a file says: the difference first, then all of it in one transaction, or nothing."""
+"""Applies a manifest: compares it with the database and makes all changes in one transaction, or none."""
 
 from dataclasses import dataclass
 
@@ -25,51 +25,49 @@ async def all_configs(connection: AsyncConnection) -> list[Config]:
 
 @dataclass(frozen=True)
 class ManifestApplier:
-    """The verb."""
-
     catalogue: Catalogue
 
     async def apply(
         self, work: UnitOfWork, file: ParsedManifest, options: ApplyOptions, cost: RequestCost
     ) -> ApplyResult:
-        """Raises `InvalidInput`, `TimeframesTaken`, `RemovalNotConfirmed`, `TooManyRequests`; then nothing was done.
+        """Raises `InvalidInput`, `TimeframesTaken`, `RemovalNotConfirmed`, `TooManyRequests`; then nothing was changed.
 
-        Each config that is created or enabled counts as a request, because its first run starts.
+        Each config that is created or enabled counts as a request in the rate limit, because its first run starts.
         """
         if not options.dry_run:
-            # Reads go on; whoever changes a config waits, so what was compared is what is changed.
+            # Changes of configs by others wait, so the compared rows are the changed rows. Reads do not wait.
             await work.connection.execute(sa.text(f"LOCK TABLE {configs.name} IN EXCLUSIVE MODE"))
         existing = await all_configs(work.connection)
-        different = diff(existing, file.configs, work.now)
-        self._require_offered(different, file)
+        difference = diff(existing, file.configs, work.now)
+        self._require_offered(difference, file)
         if not options.remove:
-            _require_free(different, file)
-        needed = len(different.not_in_file) if 2 * len(different.not_in_file) > len(existing) else None
+            _require_no_overlap(difference, file)
+        confirmation_needed = len(difference.not_in_file) if 2 * len(difference.not_in_file) > len(existing) else None
         created: list[Config] = []
         if not options.dry_run:
-            _require_confirmed(different, options, needed, len(existing))
-            changes = different.changed.values()
+            _require_confirmed(difference, options, confirmation_needed, len(existing))
+            changes = difference.changed.values()
             enabled = [each for each in changes if each.after.enabled and not each.before.enabled]
-            cost.count_as(len(different.added) + len(enabled))
+            cost.count_as(len(difference.added) + len(enabled))
             created = await write_configs(
                 work,
-                create=list(different.added.values()),
-                change=list(different.changed.values()),
-                remove=different.not_in_file if options.remove else (),
+                create=list(difference.added.values()),
+                change=list(difference.changed.values()),
+                remove=difference.not_in_file if options.remove else (),
             )
-        result = _result(different, created, options, needed)
+        result = _result(difference, created, options, confirmation_needed)
         if not options.dry_run:
             work.log_after_commit(
-                "A file of configs was applied", action="configs_applied", **result.summary.model_dump()
+                "A manifest of configs was applied", action="configs_applied", **result.summary.model_dump()
             )
         return result
 
-    def _require_offered(self, different: Diff, file: ParsedManifest) -> None:
-        """Only of what changes: what an exchange no longer offers may stay as it is."""
-        asked: dict[int, NewConfig | Config] = dict(different.added)
-        asked |= {index: each.after for index, each in different.changed.items() if each.changes_claims}
+    def _require_offered(self, difference: Diff, file: ParsedManifest) -> None:
+        """Checks only changed entries. A config may stay as it is if its exchange no longer offers its timeframes."""
+        checked: dict[int, NewConfig | Config] = dict(difference.added)
+        checked |= {index: each.after for index, each in difference.changed.items() if each.changes_claims}
         errors: list[FieldError] = []
-        for index, each in sorted(asked.items()):
+        for index, each in sorted(checked.items()):
             try:
                 require_offered(self.catalogue, each.exchange, each.timeframes)
             except InvalidInput as error:
@@ -81,47 +79,53 @@ class ManifestApplier:
             raise InvalidInput.of(errors[:MAX_ERRORS])
 
 
-def _require_free(different: Diff, file: ParsedManifest) -> None:
-    """What stays though it is not in the file keeps its timeframes."""
-    holders = {series: config.id for config in different.not_in_file for series in claim_keys(config)}
-    wanted: dict[int, NewConfig | Config] = dict(different.added)
-    wanted |= {index: each.after for index, each in different.changed.items()}
-    for index, each in sorted(wanted.items()):
+def _require_no_overlap(difference: Diff, file: ParsedManifest) -> None:
+    """Without `remove`, configs that are not in the file keep their timeframes. No entry may collect one of them."""
+    holders = {series: config.id for config in difference.not_in_file for series in claim_keys(config)}
+    entries: dict[int, NewConfig | Config] = dict(difference.added)
+    entries |= {index: each.after for index, each in difference.changed.items()}
+    for index, each in sorted(entries.items()):
         by_config: dict[int, list[str]] = {}
         for series in claim_keys(each):
             if series in holders:
                 by_config.setdefault(holders[series], []).append(series[2])
         if by_config:
             taken = timeframes_taken(each.exchange, each.symbol, by_config)
-            taken.detail = f"{file.place(index)}: {taken.detail} With remove=true configs that are not in the file go."
+            taken.detail = (
+                f"{file.place(index)}: {taken.detail} To remove configs that are not in the file, send remove=true."
+            )
             raise taken
 
 
-def _require_confirmed(different: Diff, options: ApplyOptions, needed: int | None, total: int) -> None:
-    removals = len(different.not_in_file)
+def _require_confirmed(difference: Diff, options: ApplyOptions, confirmation_needed: int | None, total: int) -> None:
+    removals = len(difference.not_in_file)
     if not options.remove or options.confirm_removals == removals:
         return
-    if options.confirm_removals is not None or needed is not None:
+    if options.confirm_removals is not None or confirmation_needed is not None:
         raise RemovalNotConfirmed(
-            f"This removes {removals} of {total} configs. Look at the difference with dry_run=true, and if it is "
-            f"meant, send confirm_removals={removals}.",
+            f"This removes {removals} of {total} configs. Check the difference with dry_run=true. If it is intended, "
+            f"send confirm_removals={removals}.",
             extensions={"removals": removals, "total": total},
         )
 
 
-def _result(different: Diff, created: list[Config], options: ApplyOptions, needed: int | None) -> ApplyResult:
-    ids = iter(created)
-    changes = [_added(entry, next(ids, None)) for entry in different.added.values()]
-    changes += [_changed(each) for each in different.changed.values()]
-    changes += [_elsewhere(config, options) for config in different.not_in_file]
+def _result(
+    difference: Diff, created: list[Config], options: ApplyOptions, confirmation_needed: int | None
+) -> ApplyResult:
+    created_configs = iter(created)
+    changes = [_added(entry, next(created_configs, None)) for entry in difference.added.values()]
+    changes += [_changed(each) for each in difference.changed.values()]
+    changes += [_not_in_file(config, options) for config in difference.not_in_file]
     summary = ApplySummary(
-        added=len(different.added),
-        changed=len(different.changed),
-        removed=len(different.not_in_file) if options.remove else 0,
-        unchanged=len(different.unchanged),
-        not_in_file=len(different.not_in_file),
+        added=len(difference.added),
+        changed=len(difference.changed),
+        removed=len(difference.not_in_file) if options.remove else 0,
+        unchanged=len(difference.unchanged),
+        not_in_file=len(difference.not_in_file),
     )
-    return ApplyResult(dry_run=options.dry_run, summary=summary, confirmation_needed=needed, changes=changes)
+    return ApplyResult(
+        dry_run=options.dry_run, summary=summary, confirmation_needed=confirmation_needed, changes=changes
+    )
 
 
 def _added(entry: NewConfig, created: Config | None) -> ConfigDifference:
@@ -148,7 +152,7 @@ def _changed(change: ConfigChange) -> ConfigDifference:
     )
 
 
-def _elsewhere(config: Config, options: ApplyOptions) -> ConfigDifference:
+def _not_in_file(config: Config, options: ApplyOptions) -> ConfigDifference:
     return ConfigDifference(
         action="remove" if options.remove else "keep",
         config_id=config.id,

@@ -1,4 +1,4 @@
-"""What has to change for the database to say what a file says."""
+"""The changes that make the configs in the database equal to the entries of a manifest."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from admin_api.configs.schemas import Config, NewConfig
 
 @dataclass(frozen=True)
 class Diff:
-    """Entries are named by their place in the file."""
+    """`added` and `changed` are keyed by the index of the entry in the file."""
 
     added: Mapping[int, NewConfig]
     changed: Mapping[int, ConfigChange]
@@ -19,50 +19,50 @@ class Diff:
     not_in_file: Sequence[Config]
 
 
-def diff(existing: Sequence[Config], wanted: Sequence[NewConfig], now: datetime) -> Diff:
-    """A file has no ids: which entry means which config is decided within an exchange's symbol.
+def diff(existing: Sequence[Config], entries: Sequence[NewConfig], now: datetime) -> Diff:
+    """Entries have no ids, so entries and configs of the same exchange and symbol are matched by their timeframes.
 
-    The pair that shares most timeframes comes first, then the next; what is left is the same config when there is one
-    config and one entry of it. So a config keeps its id, its logs' name and its schedule while its timeframes change.
-    The order of timeframes is no difference: it means nothing, and a file has its own.
+    The pair that shares most timeframes is matched first, then the next. If one entry and one config remain, they match
+    too. So a config keeps its id, the name in its logs and its schedule when its timeframes change.
+    The order of timeframes has no meaning, so another order is not a difference.
     """
-    entries: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for index, entry in enumerate(wanted):
-        entries[entry.exchange, entry.symbol].append(index)
+    indexes: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, entry in enumerate(entries):
+        indexes[entry.exchange, entry.symbol].append(index)
     configs: dict[tuple[str, str], list[Config]] = defaultdict(list)
     for config in existing:
         configs[config.exchange, config.symbol].append(config)
-    meant = {
+    matches = {
         index: config
-        for pair, indexes in entries.items()
-        for index, config in _pairs(indexes, configs[pair], wanted).items()
+        for pair, of_pair in indexes.items()
+        for index, config in _matches(of_pair, configs[pair], entries).items()
     }
-    changes = {index: _change(config, wanted[index], now) for index, config in sorted(meant.items())}
-    kept = {config.id for config in meant.values()}
+    changes = {index: _change(config, entries[index], now) for index, config in sorted(matches.items())}
+    matched_ids = {config.id for config in matches.values()}
     return Diff(
-        added={index: entry for index, entry in enumerate(wanted) if index not in meant},
+        added={index: entry for index, entry in enumerate(entries) if index not in matches},
         changed={index: change for index, change in changes.items() if change is not None},
-        unchanged=[meant[index] for index, change in changes.items() if change is None],
-        not_in_file=[config for config in existing if config.id not in kept],
+        unchanged=[matches[index] for index, change in changes.items() if change is None],
+        not_in_file=[config for config in existing if config.id not in matched_ids],
     )
 
 
-def _pairs(indexes: Sequence[int], configs: Sequence[Config], wanted: Sequence[NewConfig]) -> dict[int, Config]:
-    """Which entry means which config, all of one exchange's symbol. At a tie the older config, the earlier entry."""
-    shared = sorted(
-        (-len(set(config.timeframes) & set(wanted[index].timeframes)), config.id, index)
+def _matches(indexes: Sequence[int], configs: Sequence[Config], entries: Sequence[NewConfig]) -> dict[int, Config]:
+    """The config of each entry, all of one exchange and symbol. At a tie, the older config and earlier entry win."""
+    by_overlap = sorted(
+        (-len(set(config.timeframes) & set(entries[index].timeframes)), config.id, index)
         for index in indexes
         for config in configs
     )
     by_id = {config.id: config for config in configs}
-    pairs: dict[int, Config] = {}
-    for overlap, config_id, index in shared:
-        if overlap and config_id in by_id and index not in pairs:
-            pairs[index] = by_id.pop(config_id)
-    left = [index for index in indexes if index not in pairs]
-    if len(left) == len(by_id) == 1:
-        pairs[left[0]] = next(iter(by_id.values()))
-    return pairs
+    matched: dict[int, Config] = {}
+    for overlap, config_id, index in by_overlap:
+        if overlap and config_id in by_id and index not in matched:
+            matched[index] = by_id.pop(config_id)
+    remaining = [index for index in indexes if index not in matched]
+    if len(remaining) == len(by_id) == 1:
+        matched[remaining[0]] = next(iter(by_id.values()))
+    return matched
 
 
 def _change(config: Config, entry: NewConfig, now: datetime) -> ConfigChange | None:

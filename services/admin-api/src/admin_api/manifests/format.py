@@ -1,4 +1,4 @@
-"""Configs as a file, so that they can live in git: what a file says, and how one is written."""
+"""The manifest: all configs as one file, for example to keep them in git. Its model, and its YAML."""
 
 import io
 from collections.abc import Iterable
@@ -15,18 +15,20 @@ from contracts.timeframes import timeframe_order
 
 MAX_CONFIGS: Final = 10_000
 
-_HEADING: Final = "# What Candlekeep collects. POST /api/v1/admin/data-collection/configs/apply makes it so.\n"
+_HEADING: Final = (
+    "# The configs of Candlekeep. Apply this file with POST /api/v1/admin/data-collection/configs/apply.\n"
+)
 
 
 class Manifest(StrictInput):
-    """A file of configs. What an entry leaves out has its default, as in `POST /configs`."""
+    """A file of configs. A field that an entry leaves out has its default, as in `POST /configs`."""
 
-    version: Annotated[Literal[1], INTEGRAL_NUMBER] = Field(default=1, description="Of this format.")
+    version: Annotated[Literal[1], INTEGRAL_NUMBER] = Field(default=1, description="The version of the file format.")
     configs: list[NewConfig] = Field(max_length=MAX_CONFIGS)
 
 
 def as_entries(configs: Iterable[Config]) -> list[dict[str, Any]]:
-    """In an order of their own and not of their ids, so that a file changes only where a config does."""
+    """Sorted by content and not by id, so that a file changes only where a config does."""
     entries = []
     for config in configs:
         entry = {
@@ -37,15 +39,15 @@ def as_entries(configs: Iterable[Config]) -> list[dict[str, Any]]:
             "enabled": config.enabled,
         }
         entries.append(entry if config.description is None else {**entry, "description": config.description})
-    return sorted(entries, key=_order)
+    return sorted(entries, key=_sort_key)
 
 
-def _order(entry: dict[str, Any]) -> tuple[Any, ...]:
+def _sort_key(entry: dict[str, Any]) -> tuple[Any, ...]:
     return (entry["exchange"], entry["symbol"], *map(timeframe_order, entry["timeframes"]))
 
 
 def to_yaml(configs: Iterable[Config]) -> str:
-    entries = [{**entry, "timeframes": _OnOneLine(entry["timeframes"])} for entry in as_entries(configs)]
+    entries = [{**entry, "timeframes": _FlowList(entry["timeframes"])} for entry in as_entries(configs)]
     writer = YAML(typ="safe")
     writer.Representer = _Representer
     writer.default_flow_style = False
@@ -56,25 +58,25 @@ def to_yaml(configs: Iterable[Config]) -> str:
     return _HEADING + text.getvalue()
 
 
-class _OnOneLine(list[str]):
-    """`[1m, 5m]`"""
+class _FlowList(list[str]):
+    """Written on one line: `[1m, 5m]`."""
 
 
 class _Representer(SafeRepresenter):
-    """Writes a file that readers of YAML 1.1 and of YAML 1.2 understand alike."""
+    """Writes YAML that has the same meaning in YAML 1.1 and YAML 1.2."""
 
 
-def _on_one_line(representer: SafeRepresenter, value: _OnOneLine) -> nodes.Node:
+def _represent_flow_list(representer: SafeRepresenter, value: _FlowList) -> nodes.Node:
     return representer.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=True)
 
 
-def _text(representer: SafeRepresenter, value: str) -> nodes.Node:
-    """`yes` and `12:30` are texts in YAML 1.2 but not in YAML 1.1, so they are put into quotes."""
+def _represent_text(representer: SafeRepresenter, value: str) -> nodes.Node:
+    """Quotes text such as `yes` and `12:30`, because it is a string in YAML 1.2 but not in YAML 1.1."""
     ambiguous = any(
         pattern.match(value) for _versions, _tag, pattern, first in implicit_resolvers if value[:1] in first
     )
     return representer.represent_scalar("tag:yaml.org,2002:str", value, style="'" if ambiguous else None)
 
 
-_Representer.add_representer(_OnOneLine, _on_one_line)
-_Representer.add_representer(str, _text)
+_Representer.add_representer(_FlowList, _represent_flow_list)
+_Representer.add_representer(str, _represent_text)

@@ -1,4 +1,4 @@
-"""Reading a file that anybody may have written: no tags, no aliases, no depth, and every fault with its line."""
+"""Parses untrusted manifests: rejects tags, aliases and deep nesting, and reports every error with its line."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -18,23 +18,23 @@ JSON: Final = "application/json"
 YAML: Final = "application/yaml"
 YAML_NAMES: Final = (YAML, "application/x-yaml", "text/yaml", "text/x-yaml", "text/vnd.yaml")
 _MAX_DEPTH: Final = 6
-"""A file is a mapping of a list of mappings of lists."""
+"""More than a manifest needs: a mapping of a list of mappings of lists."""
 
 
 @dataclass(frozen=True)
 class ParsedManifest:
-    """A file's entries, and on which line each begins; no lines for JSON."""
+    """The entries of a manifest and the line on which each begins. `lines` is empty for JSON."""
 
     configs: Sequence[NewConfig]
     lines: Sequence[int]
 
     def place(self, index: int) -> str:
-        """Where an entry is, for people."""
+        """The index and line of an entry, for error messages."""
         return f"configs[{index}]" + (f" (line {self.lines[index]})" if index < len(self.lines) else "")
 
 
 def parse_manifest(body: bytes, content_type: str) -> ParsedManifest:
-    """Raises `InvalidInput`, `UnsupportedMedia`. Takes its time with a large file: not for the event loop."""
+    """Raises `InvalidInput`, `UnsupportedMedia`. Slow for a large file: call it outside the event loop."""
     lines: list[int] = []
     kind = content_type.partition(";")[0].strip().lower()
     if kind == JSON:
@@ -46,11 +46,11 @@ def parse_manifest(body: bytes, content_type: str) -> ParsedManifest:
     try:
         manifest = Manifest.model_validate(data)
     except ValidationError as error:
-        raise InvalidInput.of([_located(each, lines) for each in error.errors()[:MAX_ERRORS]]) from None
-    read = ParsedManifest(manifest.configs, lines)
-    if twice := list(_twice(read)):
-        raise InvalidInput.of(twice[:MAX_ERRORS])
-    return read
+        raise InvalidInput.of([_field_error(each, lines) for each in error.errors()[:MAX_ERRORS]]) from None
+    parsed = ParsedManifest(manifest.configs, lines)
+    if duplicates := list(_duplicates(parsed)):
+        raise InvalidInput.of(duplicates[:MAX_ERRORS])
+    return parsed
 
 
 def _from_json(body: bytes) -> Any:
@@ -61,17 +61,18 @@ def _from_json(body: bytes) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    result = dict(pairs)
+    if len(result) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)[:100]!r} is there twice in an object")
-    return made
+        duplicate = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"an object contains {duplicate[:100]!r} twice")
+    return result
 
 
 def _from_yaml(body: bytes) -> tuple[Any, list[int]]:
     try:
         text = body.decode("utf-8-sig")
-        reader = yaml.YAML(typ="safe")  # parses with libyaml where it can, which is several times faster
+        reader = yaml.YAML(typ="safe")  # uses libyaml if it is available, which is several times faster
         _require_harmless(reader.parse(text))
         node = reader.compose(text)
         if node is None:
@@ -89,20 +90,25 @@ def _from_yaml(body: bytes) -> tuple[Any, list[int]]:
 
 
 def _require_harmless(parsed: Iterable[yaml.events.Event]) -> None:
-    """Before anything is built: a few bytes of aliases can stand for gigabytes, and depth for the whole stack."""
+    """Checks the events before any object is built.
+
+    A few bytes of aliases can expand to gigabytes, and deep nesting can overflow the stack.
+    """
     depth = documents = 0
     for event in parsed:
         line = event.start_mark.line + 1 if event.start_mark else 0
         if isinstance(event, yaml.events.AliasEvent) or getattr(event, "anchor", None):
-            raise _unreadable(f"line {line} has an anchor or alias (& or *), which are not read here; write it out")
+            raise _unreadable(
+                f"line {line} has an anchor or alias (& or *), which is not supported; repeat the value instead"
+            )
         if getattr(event, "tag", None):
-            raise _unreadable(f"line {line} has a tag (!), which is not read here; leave it out")
+            raise _unreadable(f"line {line} has a tag (!), which is not supported; leave it out")
         depth += isinstance(event, yaml.events.CollectionStartEvent) - isinstance(event, yaml.events.CollectionEndEvent)
         documents += isinstance(event, yaml.events.DocumentStartEvent)
         if depth > _MAX_DEPTH:
-            raise _unreadable(f"line {line} is nested deeper than a file of configs is")
+            raise _unreadable(f"line {line} is nested too deeply for a file of configs")
         if documents > 1:
-            raise _unreadable(f"line {line} begins a second document; send one")
+            raise _unreadable(f"line {line} begins a second document; send only one")
 
 
 def _entries(node: yaml.nodes.Node) -> list[yaml.nodes.Node]:
@@ -117,22 +123,23 @@ def _unreadable(detail: str) -> InvalidInput:
     return InvalidInput.of([FieldError("#", detail)])
 
 
-def _located(detail: Any, lines: Sequence[int]) -> FieldError:
+def _field_error(detail: Any, lines: Sequence[int]) -> FieldError:
     loc = detail["loc"]
     if not loc:
-        return FieldError("#", "the file must say `configs:` and a list")
-    fault = field_error({**detail, "loc": ("body", *loc)})
+        return FieldError("#", "the file must contain `configs:` and a list")
+    error = field_error({**detail, "loc": ("body", *loc)})
     if loc[:1] == ("configs",) and len(loc) > 1 and isinstance(loc[1], int) and loc[1] < len(lines):
-        return FieldError(fault.pointer, f"{fault.detail} (in the entry on line {lines[loc[1]]})")
-    return fault
+        return FieldError(error.pointer, f"{error.detail} (in the entry on line {lines[loc[1]]})")
+    return error
 
 
-def _twice(read: ParsedManifest) -> Iterable[FieldError]:
+def _duplicates(parsed: ParsedManifest) -> Iterable[FieldError]:
+    """Timeframes of a symbol on an exchange that two entries collect."""
     first: dict[ClaimKey, int] = {}
-    for index, entry in enumerate(read.configs):
+    for index, entry in enumerate(parsed.configs):
         for series in claim_keys(entry):
             exchange, symbol, timeframe = series
             if series in first:
-                both = f"{read.place(first[series])} and {read.place(index)}"
+                both = f"{parsed.place(first[series])} and {parsed.place(index)}"
                 yield FieldError(f"#/configs/{index}", f"{both} collect {timeframe} of {symbol} on {exchange}")
             first.setdefault(series, index)

@@ -1,4 +1,4 @@
-"""The JSON of applying a file of configs."""
+"""Query and response of applying a manifest."""
 
 from typing import Annotated, Literal
 
@@ -12,16 +12,16 @@ Value = str | int | bool | list[str] | None
 
 
 class ApplyOptions(Input):
-    """The query of apply. Unknown parameters are refused."""
+    """The query parameters of `apply`. Unknown parameters are refused."""
 
-    dry_run: bool = Field(default=False, description="Only answer the difference.")
+    dry_run: bool = Field(default=False, description="Only return the difference; change nothing.")
     remove: bool = Field(default=False, description="Also remove the configs that are not in the file.")
     confirm_removals: int | None = Field(
         default=None,
         ge=0,
         le=10_000_000,
-        description="How many configs you expect to be removed. Needed where that is more than half of all; where "
-        "given, it must be right.",
+        description="The number of configs that you expect to be removed. Required if more than half of all configs "
+        "would be removed. If it is given, it must be correct.",
     )
 
 
@@ -29,24 +29,24 @@ FieldChange = TypedDict("FieldChange", {"field": str, "from": Value, "to": Value
 
 
 class ConfigDifference(BaseModel):
-    """One config that is, or would be, added, changed or removed; or that is not in the file and stays."""
+    """One config that is added, changed or removed (in a dry run: would be), or that is not in the file and is kept."""
 
     action: Literal["add", "change", "remove", "keep"]
-    config_id: int | None = Field(description="Null: it is not there yet.")
+    config_id: int | None = Field(description="Null if the config does not exist yet.")
     exchange: str
     symbol: str
     timeframes: list[str]
-    fields: list[FieldChange] = Field(description="What changes; of an added config all that it says.")
+    fields: list[FieldChange] = Field(description="The fields that change; for an added config, all its fields.")
 
 
 class ApplySummary(BaseModel):
-    """How many of each."""
+    """The number of configs of each kind."""
 
     added: int
     changed: int
     removed: int
     unchanged: int
-    not_in_file: int = Field(description="Of these, `remove=true` would remove every one.")
+    not_in_file: int = Field(description="With `remove=true`, all of these are removed.")
 
 
 class ApplyResult(BaseModel):
@@ -55,7 +55,7 @@ class ApplyResult(BaseModel):
     dry_run: bool
     summary: ApplySummary
     confirmation_needed: int | None = Field(
-        description="What `confirm_removals` has to say when this is applied with `remove=true`; null: nothing."
+        description="The value of `confirm_removals` that `remove=true` requires for this file; null if none."
     )
     changes: list[ConfigDifference]
 

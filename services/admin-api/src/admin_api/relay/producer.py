@@ -1,4 +1,4 @@
-"""The relay's producer: what it holds when something fails is dropped with it."""
+"""The relay's producer. After a failure it is discarded together with all messages that are not acknowledged."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,11 +14,12 @@ from runtime.kafka.topics import verify
 
 @asynccontextmanager
 async def producing(settings: AdminApiSettings, topics: tuple[Topic, ...]) -> AsyncIterator[AIOKafkaProducer]:
-    """A started producer; what it holds unacknowledged at the end of the block is dropped.
+    """A started producer. At the end of the block, messages that are not acknowledged are dropped.
 
-    Not FastStream's broker: its stop flushes, which with an idempotent producer lasts as long as the outage.
+    This does not use FastStream's broker, because its stop flushes the producer. With an idempotent producer, a flush
+    lasts as long as the outage.
     """
-    await verify(settings, topics)  # sending to a missing topic could create it with one partition
+    await verify(settings, topics)  # a message to a missing topic could create the topic with one partition
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap_list(settings),
         client_id="admin-api-relay",

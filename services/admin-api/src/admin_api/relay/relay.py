@@ -1,15 +1,17 @@
-"""Sends the outbox to Kafka: at least once, per key in the order of the changes, by one instance at a time.
+"""Publishes the outbox to Kafka: at least once, in the order of the changes for each key, by one instance at a time.
 
-Why order holds. Rows are read by ascending id and deleted by id after Kafka's acknowledgement, never "up to" an id, so
-a row that commits late (a sequence hands out ids before commits) is only sent later, not lost. Two rows of the same
-config cannot commit against their ids: every change of a config holds its row lock while it takes an id and until it
-commits. Rows of different keys have no order to keep.
+Why the order is kept. The relay reads rows by ascending id. After Kafka's acknowledgement it deletes exactly these
+rows by their ids, and never all rows "up to" an id. A sequence hands out ids before the commit, so a row may commit
+late; then it is published later and is not lost. Two rows of one config cannot commit in the wrong order: every change
+of a config holds the config's row lock from before it takes an id until it commits. Rows of different keys have no
+order.
 
-Why one at a time. Two senders could interleave two versions of a config, and compaction would keep the older one. A
-session-level advisory lock lives on the same connection that reads and deletes rows: who lost the lock cannot go on
-reading. Postgres ends a session that says nothing for some seconds, so a sender that stands still, or whose machine
-vanished, is replaced soon. What it has handed to its producer is dropped with the producer when anything fails; what
-another has sent in the meantime it announces once more, as it is then, so nothing older is the last word on a config.
+Why one instance at a time. Two relays could interleave two versions of a config, and compaction would keep the older.
+A session-level advisory lock belongs to the connection that reads and deletes rows, so a relay without the lock cannot
+continue to read. Postgres ends a session that is idle for some seconds. So a relay that is stalled, or whose machine
+vanished, is replaced soon. If anything fails, the producer is discarded with its unacknowledged messages. If another
+instance has published some of these rows meanwhile, this instance publishes the current state of their configs again.
+So the newest message about a config is never an older version.
 """
 
 import asyncio
@@ -41,16 +43,16 @@ from runtime.logs import log
 from runtime.waiting import Backoff, wait_for_event
 
 LOCK: Final = 7_226_501_134
-"""Whoever holds this advisory lock is the sender."""
+"""The key of the advisory lock. The instance that holds it publishes the outbox."""
 
 _TOPICS: Final = {topic.name: topic for topic in (CONFIG_CHANGES, TICKS)}
 _BATCH = 500
 _POLL_SECONDS = 1.0
-_ACK_SECONDS = 10.0
-_FIRST_PAUSE_SECONDS = 0.2
-_LONGEST_PAUSE_SECONDS = 3.0
-_REMIND_SECONDS = 30.0
-_TROUBLE = (
+_ACK_TIMEOUT_SECONDS = 10.0
+_INITIAL_WAIT_SECONDS = 0.2
+_MAX_WAIT_SECONDS = 3.0
+_LOG_INTERVAL_SECONDS = 30.0
+_OUTAGE_ERRORS = (
     KafkaError,
     TopicsNotReady,
     *DATABASE_PROBLEMS,
@@ -59,53 +61,53 @@ _TROUBLE = (
     asyncpg.InterfaceError,
     DBAPIError,
 )
-"""Kafka or Postgres is away. TimeoutError is an OSError."""
+"""Kafka or Postgres is not available. `TimeoutError` is an `OSError`."""
 
-_AWAKE_SECONDS = 2.0
+_SESSION_PING_SECONDS = 2.0
 _SERVER_SETTINGS = {
     "application_name": "admin-api-relay",
-    # A sender whose machine vanished leaves its lock behind until Postgres notices: after 5 s instead of 2 h.
+    # If the machine of a relay vanishes, Postgres releases its lock when it notices this: after 5 s instead of 2 h.
     "tcp_keepalives_idle": "2",
     "tcp_keepalives_interval": "1",
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "5000",
 }
-_END_WHEN_SILENT = (
+_END_IDLE_SESSION = (
     "SELECT set_config(name, '6000', false) FROM pg_settings"
     " WHERE name IN ('idle_session_timeout', 'idle_in_transaction_session_timeout')"
 )
-"""In milliseconds. Keep-alives are answered by the kernel of a machine whose process stands still, so silence counts
-too. Asked of pg_settings because Postgres 13 does not know the first one.
+"""In milliseconds. The kernel answers keep-alives even if the process is stalled, so idle time must also end a session.
+The query selects from `pg_settings` because Postgres 13 does not have the first setting.
 """
 
 
 class Relay:
-    """`run` until `stop`. Survives every outage of Kafka and Postgres."""
+    """`run` until `stop`. During an outage of Kafka or Postgres it retries."""
 
     def __init__(self, settings: AdminApiSettings, metrics: Metrics, engine: AsyncEngine) -> None:
         self._settings = settings
         self._metrics = metrics
         self._engine = engine
-        self._in_hand: dict[int, str] = {}
-        """Rows that were handed to a producer and not deleted by us: by id the config's, or the lane's, key."""
+        self._in_flight: dict[int, str] = {}
+        """Config changes that were given to a producer and not yet deleted by this instance: their keys by row id."""
         self._stopping = asyncio.Event()
-        self._wake = asyncio.Event()
+        self._woken = asyncio.Event()
 
     async def run(self) -> None:
-        backoff, reminded_at = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS), float("-inf")
+        backoff, logged_at = Backoff(_INITIAL_WAIT_SECONDS, _MAX_WAIT_SECONDS), float("-inf")
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
-            began = loop.time()
+            started_at = loop.time()
             try:
                 await self._session()
-            except _TROUBLE as error:
+            except _OUTAGE_ERRORS as error:
                 self._metrics.relay_failures.inc()
-                if loop.time() - began > _LONGEST_PAUSE_SECONDS:
-                    backoff.reset()  # it worked for a while: this is a new outage
-                if loop.time() - reminded_at >= _REMIND_SECONDS:
-                    reminded_at = loop.time()
+                if loop.time() - started_at > _MAX_WAIT_SECONDS:
+                    backoff.reset()  # the relay worked for a while, so this is a new outage
+                if loop.time() - logged_at >= _LOG_INTERVAL_SECONDS:
+                    logged_at = loop.time()
                     log.warning(
-                        "Changes wait in the outbox until Kafka and Postgres answer",
+                        "Cannot publish the outbox; changes wait in it until Kafka and Postgres answer",
                         action="relay_waiting",
                         error=str(error) or repr(error),
                     )
@@ -113,23 +115,23 @@ class Relay:
 
     async def stop(self) -> None:
         self._stopping.set()
-        self._wake.set()
+        self._woken.set()
 
     async def _session(self) -> None:
-        """Kafka first: an instance that cannot reach it must not hold the lock of one that can."""
+        """Connects to Kafka first: an instance without Kafka must not take the lock from one that can publish."""
         async with producing(self._settings, tuple(_TOPICS.values())) as producer, self._connection() as connection:
-            await self._announce_what_others_sent(connection)
-            if not await self._stand_by(connection):
+            await self._republish_taken_over_rows(connection)
+            if not await self._wait_for_lock(connection):
                 return
             self._metrics.relay_active.set(1)
-            log.info("This instance sends the outbox", action="relay_active")
+            log.info("This instance now publishes the outbox", action="relay_active")
             try:
                 await self._send_until_stopped(connection, producer)
             finally:
                 self._metrics.relay_active.set(0)
 
-    async def _stand_by(self, connection: asyncpg.Connection) -> bool:
-        """Wait for the lock; False when told to stop instead."""
+    async def _wait_for_lock(self, connection: asyncpg.Connection) -> bool:
+        """False if the relay is stopped before it gets the lock."""
         while not self._stopping.is_set():
             if await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
                 return True
@@ -137,17 +139,17 @@ class Relay:
         return False
 
     async def _send_until_stopped(self, connection: asyncpg.Connection, producer: AIOKafkaProducer) -> None:
-        await connection.add_listener(CHANNEL, lambda *_: self._wake.set())
+        await connection.add_listener(CHANNEL, lambda *_: self._woken.set())
         while not self._stopping.is_set():
-            self._wake.clear()
+            self._woken.clear()
             if await self._send_batch(connection, producer) < _BATCH:
-                # A notification is lost with its connection, and a stuck one costs a second, not a change.
-                await wait_for_event(self._wake, _POLL_SECONDS)
+                # The timeout limits the delay to a second if a notification is lost.
+                await wait_for_event(self._woken, _POLL_SECONDS)
 
     async def _send_batch(self, connection: asyncpg.Connection, producer: AIOKafkaProducer) -> int:
-        """Send the oldest rows and delete them once all are acknowledged. Returns how many.
+        """Send the oldest rows and delete them when all are acknowledged. Returns their number.
 
-        When one fails all are sent again: consumers drop versions that they have seen, and a run id that they know.
+        If one row fails, all are sent again: consumers drop versions and run ids that they know.
         """
         rows = await connection.fetch(
             "SELECT id, topic, key, value, headers::text AS headers, created_at FROM outbox ORDER BY id LIMIT $1",
@@ -155,37 +157,43 @@ class Relay:
         )
         if not rows:
             return 0
-        self._in_hand = {row["id"]: row["key"] for row in rows if row["topic"] == CONFIG_CHANGES.name}
-        async with asyncio.timeout(_ACK_SECONDS):
-            await _awake(connection, self._send(rows, producer))
+        self._in_flight = {row["id"]: row["key"] for row in rows if row["topic"] == CONFIG_CHANGES.name}
+        async with asyncio.timeout(_ACK_TIMEOUT_SECONDS):
+            await _run_with_session_pings(connection, self._send(rows, producer))
         failpoint("admin_api.after_send")
         await connection.execute("DELETE FROM outbox WHERE id = ANY($1::bigint[])", [row["id"] for row in rows])
-        self._in_hand = {}
+        self._in_flight = {}
         now = datetime.now(UTC)
         for row in rows:
             self._metrics.relay_sent.labels(row["topic"]).inc()
             self._metrics.relay_delay_seconds.observe(max(0.0, (now - row["created_at"]).total_seconds()))
         return len(rows)
 
-    async def _announce_what_others_sent(self, connection: asyncpg.Connection) -> None:
-        """What we handed over before we lost the lock may have reached Kafka after newer versions that our successor
-        sent. Rows that are still there come later anyway, whoever sends them.
+    async def _republish_taken_over_rows(self, connection: asyncpg.Connection) -> None:
+        """Publish the current state of configs whose changes were in flight when this instance lost the lock.
+
+        The next instance may have sent newer versions, and then ours may have reached Kafka after them. Rows that are
+        still in the outbox need nothing: they will be published later in any case.
         """
-        if not self._in_hand:
+        if not self._in_flight:
             return
-        left = await connection.fetch("SELECT id FROM outbox WHERE id = ANY($1::bigint[])", list(self._in_hand))
-        sent = self._in_hand.keys() - {row["id"] for row in left}
-        if config_ids := {int(self._in_hand[each]) for each in sent}:
-            log.warning("Another instance took over what this one was sending", action="relay_replaced", rows=len(sent))
+        remaining = await connection.fetch("SELECT id FROM outbox WHERE id = ANY($1::bigint[])", list(self._in_flight))
+        sent_by_others = self._in_flight.keys() - {row["id"] for row in remaining}
+        if config_ids := {int(self._in_flight[row_id]) for row_id in sent_by_others}:
+            log.warning(
+                "Another instance published changes that this one had in flight; their configs are published again",
+                action="relay_replaced",
+                rows=len(sent_by_others),
+            )
             await reannounce(self._engine, config_ids, datetime.now(UTC))
-        self._in_hand = {}
+        self._in_flight = {}
 
     async def _send(self, rows: Sequence[asyncpg.Record], producer: AIOKafkaProducer) -> None:
-        """Pipelined: handed over one after the other, which keeps their order per partition, then awaited together."""
+        """Gives all rows to the producer, one by one to keep their order per partition, then awaits them together."""
         failpoint("admin_api.before_send")
         acknowledgements: list[asyncio.Future[Any]] = []
         for row in rows:
-            acknowledgements.append(  # noqa: PERF401 -- an order of side effects, not a list
+            acknowledgements.append(  # noqa: PERF401 -- the order of the side effects matters
                 await producer.send(
                     topic_name(self._settings, _topic(row["topic"])),
                     value=row["value"],
@@ -198,7 +206,7 @@ class Relay:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
-        """A connection of its own: the lock and the notifications belong to a session, not to a pool."""
+        """A connection outside the pool, because the lock and the notifications belong to one session."""
         timeout = self._settings.database_command_timeout_seconds
         engine = create_async_engine(
             async_url(self._settings.database_url.get_secret_value()),
@@ -208,7 +216,7 @@ class Relay:
         try:
             async with engine.connect() as connection:
                 driver: asyncpg.Connection = (await connection.get_raw_connection()).driver_connection
-                await driver.execute(_END_WHEN_SILENT)
+                await driver.execute(_END_IDLE_SESSION)
                 yield driver
         finally:
             await engine.dispose()
@@ -217,21 +225,25 @@ class Relay:
         await wait_for_event(self._stopping, seconds)
 
 
-async def _awake(connection: asyncpg.Connection, work: Coroutine[Any, Any, None]) -> None:
-    """Wait for the work and let Postgres hear from us meanwhile. Raises at once when the session, and the lock with
-    it, is gone.
+async def _run_with_session_pings(connection: asyncpg.Connection, work: Coroutine[Any, Any, None]) -> None:
+    """Await the work, and send queries meanwhile so that Postgres does not end the session as idle.
+
+    Raises at once if the session is lost, and the lock with it.
     """
-    working = asyncio.create_task(work)
+    task = asyncio.create_task(work)
     try:
-        while not (await asyncio.wait([working], timeout=_AWAKE_SECONDS))[0]:
+        while not (await asyncio.wait([task], timeout=_SESSION_PING_SECONDS))[0]:
             await connection.execute("SELECT 1")
-        working.result()
+        task.result()
     finally:
-        working.cancel()
+        task.cancel()
 
 
 def _topic(name: str) -> Topic:
-    """An unknown one was written by a newer release: it and what is behind it wait for that release to come back."""
+    """Raises `TopicsNotReady` for an unknown topic, which only a newer release can have written.
+
+    The row and all rows after it wait until that release runs again.
+    """
     if name not in _TOPICS:
-        raise TopicsNotReady(f"the outbox holds an announcement for {name!r}, a topic that this release does not know")
+        raise TopicsNotReady(f"the outbox contains a message for the topic {name!r}, which this release does not know")
     return _TOPICS[name]

@@ -1,5 +1,7 @@
-"""The run log, counted: whole hours as log-writer has added them up, the notes that it has not added yet, and, one by
-one, the runs before the first whole hour. Together they are what plain SQL over the log would say.
+"""The statistics of the run log, read from its counts and not from its rows.
+
+They are the sum of three parts: the hourly counts, the run changes that log-writer has not added to them yet, and the
+single runs before the first whole hour. The sum equals the result of plain SQL over the run log.
 """
 
 from collections.abc import Sequence
@@ -19,44 +21,45 @@ _FIRST_HOUR: Final = sa.bindparam("first_hour", type_=sa.TIMESTAMP(timezone=True
 
 
 class Count(NamedTuple):
-    """What runs of one status and error class come to."""
+    """The sums over the runs of one status, error class and duration bucket."""
 
     status: str
     error_class: str
-    """Empty: none."""
+    """Empty if the runs have no error class."""
     bucket: int | None
-    """Of their duration, as in run_durations. None: they have no duration, or they are of whole hours."""
+    """The duration bucket, as in `run_durations`. None for runs without a duration, and for hourly counts."""
     runs: int
     timed_runs: int
-    """Those that have a duration."""
+    """The runs that have a duration."""
     duration_microseconds: int
-    """Of all these together."""
+    """The sum over these runs."""
     records: int
 
 
-def rounded_up(instant: datetime, span: timedelta) -> datetime:
-    """The first whole hour or day, in UTC, that does not begin before `instant`."""
+def round_up(instant: datetime, span: timedelta) -> datetime:
+    """The first start of a whole hour or day (`span`), in UTC, that is at or after `instant`."""
     return instant + (_EPOCH - instant) % span
 
 
 async def counts_of(connection: AsyncConnection, since: datetime, job_type: str | None) -> list[Count]:
-    """Of the runs that started at or after `since`."""
-    values = {"since": since, "first_hour": rounded_up(since, HOUR), "job_type": job_type}
+    """The counts of the runs that started at or after `since`; of all job types if `job_type` is None."""
+    values = {"since": since, "first_hour": round_up(since, HOUR), "job_type": job_type}
     rows = await connection.execute(_query(of_type=job_type is not None), values)
     return [Count._make(row) for row in rows.all()]
 
 
 def average_duration(counts: Sequence[Count]) -> float | None:
-    """Seconds with three decimals, of the runs that succeeded or failed. Of whole numbers, so no order of adding up
-    floats shows in it.
+    """In seconds with three decimals, of the runs that succeeded or failed; None without such runs.
+
+    It adds whole microseconds, because a sum of floats depends on their order.
     """
-    timed = [each for each in counts if each.status in {RunStatus.SUCCESS, RunStatus.FAILED}]
-    runs = sum(each.timed_runs for each in timed)
-    return round(sum(each.duration_microseconds for each in timed) / (runs * 1_000_000), 3) if runs else None
+    finished = [each for each in counts if each.status in {RunStatus.SUCCESS, RunStatus.FAILED}]
+    runs = sum(each.timed_runs for each in finished)
+    return round(sum(each.duration_microseconds for each in finished) / (runs * 1_000_000), 3) if runs else None
 
 
 def errors_by_class(counts: Sequence[Count]) -> dict[str, int]:
-    """The failed runs of each class, the most frequent first."""
+    """The number of failed runs of each error class, the most frequent first."""
     failed: dict[str, int] = {}
     for each in counts:
         if each.status == RunStatus.FAILED and each.error_class:
@@ -66,9 +69,9 @@ def errors_by_class(counts: Sequence[Count]) -> dict[str, int]:
 
 @cache
 def _query(*, of_type: bool) -> sa.Select[Any]:
-    """Rows of `Count`. Made once: putting it together takes longer than sending it."""
-    hours, notes = run_hours.c, run_changes.c
-    whole = sa.select(
+    """Returns rows of `Count`. Cached, because building the query takes longer than sending it."""
+    hours, changes = run_hours.c, run_changes.c
+    from_hours = sa.select(
         hours.status,
         hours.error_class,
         sa.null().cast(sa.Integer).label("bucket"),
@@ -76,17 +79,17 @@ def _query(*, of_type: bool) -> sa.Select[Any]:
         hours.timed_runs,
         hours.duration_microseconds,
         hours.records,
-    ).where(hours.hour >= _FIRST_HOUR, *that_type(hours, of_type=of_type))
-    noted = sa.select(
-        notes.status,
-        notes.error_class,
-        notes.bucket,
-        notes.runs,
-        sa.case((notes.bucket.is_(None), 0), else_=notes.runs),
-        notes.duration_microseconds,
-        notes.records,
-    ).where(notes.hour >= _FIRST_HOUR, *that_type(notes, of_type=of_type))
-    parts = sa.union_all(whole, noted, _before_the_first_hour(of_type=of_type)).subquery()
+    ).where(hours.hour >= _FIRST_HOUR, *job_type_filter(hours, of_type=of_type))
+    from_changes = sa.select(
+        changes.status,
+        changes.error_class,
+        changes.bucket,
+        changes.runs,
+        sa.case((changes.bucket.is_(None), 0), else_=changes.runs),
+        changes.duration_microseconds,
+        changes.records,
+    ).where(changes.hour >= _FIRST_HOUR, *job_type_filter(changes, of_type=of_type))
+    parts = sa.union_all(from_hours, from_changes, _before_the_first_hour(of_type=of_type)).subquery()
     names = ("runs", "timed_runs", "duration_microseconds", "records")
     sums = (sa.cast(sa.func.sum(parts.c[name]), sa.BigInteger) for name in names)
     keys = (parts.c.status, parts.c.error_class, parts.c.bucket)
@@ -109,25 +112,27 @@ def _before_the_first_hour(*, of_type: bool) -> sa.Select[Any]:
         .where(
             logs.started_at >= sa.bindparam("since"),
             logs.started_at < _FIRST_HOUR,
-            *that_type(logs, of_type=of_type),
+            *job_type_filter(logs, of_type=of_type),
         )
         .group_by(logs.status, logs.error_class, bucket)
     )
 
 
-def timed_runs_by_exchange(since: datetime | None, job_type: str) -> sa.Select[Any]:
-    """Exchange, runs, duration in microseconds, and records of the runs that have a duration and started at or after
-    `since`; None: of all. Only the runs before the first whole hour are read from the log. By exchange.
+def exchange_totals(since: datetime | None, job_type: str) -> sa.Select[Any]:
+    """For each exchange in order of name: runs, duration in microseconds, and records of the runs with a duration.
+
+    Only runs that started at or after `since` count; None counts all. The run log is read only before the first whole
+    hour.
     """
-    hours, notes, logs = run_exchange_hours.c, run_exchange_changes.c, execution_logs.c
+    hours, changes, logs = run_exchange_hours.c, run_exchange_changes.c, execution_logs.c
     parts = [
         sa.select(
             counted.exchange,
             counted.runs,
             counted.duration_microseconds,
             counted.records,
-        ).where(counted.job_type == job_type, *([] if since is None else [counted.hour >= rounded_up(since, HOUR)]))
-        for counted in (hours, notes)
+        ).where(counted.job_type == job_type, *([] if since is None else [counted.hour >= round_up(since, HOUR)]))
+        for counted in (hours, changes)
     ]
     if since is not None:
         parts.append(
@@ -139,7 +144,7 @@ def timed_runs_by_exchange(since: datetime | None, job_type: str) -> sa.Select[A
             ).where(
                 logs.job_type == job_type,
                 logs.started_at >= since,
-                logs.started_at < rounded_up(since, HOUR),
+                logs.started_at < round_up(since, HOUR),
                 logs.duration_seconds.is_not(None),
             )
         )
@@ -156,6 +161,6 @@ def timed_runs_by_exchange(since: datetime | None, job_type: str) -> sa.Select[A
     )
 
 
-def that_type(columns: Any, *, of_type: bool) -> list[sa.ColumnElement[bool]]:
-    """The condition on the job type, where there is one."""
+def job_type_filter(columns: Any, *, of_type: bool) -> list[sa.ColumnElement[bool]]:
+    """The condition on the job type; empty if `of_type` is false."""
     return [columns.job_type == sa.bindparam("job_type")] if of_type else []

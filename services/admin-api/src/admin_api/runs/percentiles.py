@@ -1,6 +1,7 @@
-"""How long runs took: percentiles, exact for few runs and from log-writer's histogram for many.
+"""Percentiles of the duration of runs: exact for few runs, estimated from log-writer's histogram for many.
 
-The histogram's buckets grow by 2 %, so what is in a bucket is within 1 % of its middle, however short or long.
+Each bucket of the histogram is 2 % wider than the one before. So a duration differs from the middle of its bucket by at
+most 1 %.
 """
 
 import math
@@ -13,61 +14,61 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin_api.runs.hourly_counts import HOUR, Count, rounded_up, that_type
+from admin_api.runs.hourly_counts import HOUR, Count, job_type_filter, round_up
 from contracts.vocabulary import RunStatus
 from store.tables import execution_logs, run_durations
 
 EXACT_UP_TO: Final = 10_000
-"""Runs. So many are read one by one within a few milliseconds."""
+"""In runs. The query reads this many runs within a few milliseconds."""
 
 _DAY: Final = timedelta(days=1)
 _SHARES: Final = (0.5, 0.95)
 _GROWTH: Final = 1.02
-"""Of the buckets, as the migration of `run_durations` says."""
+"""The growth of the buckets, as in the migration of `run_durations`."""
 _MICROSECONDS: Final = 1_000_000
 _OUTCOMES: Final = (RunStatus.SUCCESS, RunStatus.FAILED)
 
-Pair = tuple[float | None, float | None]
+Percentiles = tuple[float | None, float | None]
 
 
 async def p50_and_p95(
     connection: AsyncConnection, since: datetime, job_type: str | None, counts: Sequence[Count]
-) -> Pair:
-    """In seconds, of the runs that succeeded or failed; `counts` are those of the same runs."""
+) -> Percentiles:
+    """In seconds, of the runs that succeeded or failed. `counts` are the counts of the same runs."""
     of_type = job_type is not None
     values: dict[str, Any] = {"since": since, "job_type": job_type}
     if sum(each.runs for each in counts) <= EXACT_UP_TO:
         p50, p95 = (await connection.execute(_exact(of_type=of_type), values)).one()
         return p50, p95
-    values |= {"first_hour": rounded_up(since, HOUR), "first_day": rounded_up(since, _DAY)}
+    values |= {"first_hour": round_up(since, HOUR), "first_day": round_up(since, _DAY)}
     runs: Counter[int] = Counter()
-    for bucket, more in (await connection.execute(_whole_hours(of_type=of_type), values)).all():
-        runs[bucket] += more
+    for bucket, count in (await connection.execute(_whole_hours(of_type=of_type), values)).all():
+        runs[bucket] += count
     for each in counts:
         if each.bucket is not None and each.status in _OUTCOMES:
             runs[each.bucket] += each.runs
     return from_buckets(runs)
 
 
-def from_buckets(runs: Mapping[int, int]) -> Pair:
-    """From the runs per bucket; None twice when there are none."""
+def from_buckets(runs: Mapping[int, int]) -> Percentiles:
+    """Percentiles of a histogram (runs by bucket); both are None if it contains no runs."""
     total = sum(runs.values())
     p50, p95 = (_seconds(_bucket_at(runs, math.ceil(share * total))) if total > 0 else None for share in _SHARES)
     return p50, p95
 
 
 def _bucket_at(runs: Mapping[int, int], rank: int) -> int:
-    """Where the run is that is number `rank` from the shortest on."""
+    """The bucket of the run with this rank; the shortest run has rank 1."""
     seen = 0
     for bucket in sorted(runs):
         seen += runs[bucket]
         if seen >= rank:
             return bucket
-    raise ValueError(f"there are {seen} runs, so none is number {rank}")
+    raise ValueError(f"there is no rank {rank} among {seen} runs")
 
 
 def _seconds(bucket: int) -> float:
-    """The middle of a bucket: its relative distance is the same to both borders."""
+    """The middle of a bucket. Its relative distance to both borders is the same."""
     return round(2 * _GROWTH**bucket / (_GROWTH + 1) / _MICROSECONDS, 6) if bucket else 0.0
 
 
@@ -76,19 +77,24 @@ def _exact(*, of_type: bool) -> sa.Select[Any]:
     logs = execution_logs.c
     shares = (sa.func.percentile_disc(share).within_group(logs.duration_seconds) for share in _SHARES)
     return sa.select(*shares).where(
-        logs.started_at >= sa.bindparam("since"), logs.status.in_(_OUTCOMES), *that_type(logs, of_type=of_type)
+        logs.started_at >= sa.bindparam("since"), logs.status.in_(_OUTCOMES), *job_type_filter(logs, of_type=of_type)
     )
 
 
 @cache
 def _whole_hours(*, of_type: bool) -> sa.Select[Any]:
-    """Runs per bucket, of hours up to the first whole day and of days from then on."""
-    known = run_durations.c
+    """Runs by bucket, from the hourly histogram before the first whole day and from the daily one after it."""
+    durations = run_durations.c
     first_day: sa.BindParameter[datetime] = sa.bindparam("first_day")
-    hours = sa.and_(known.span == "hour", known.begins >= sa.bindparam("first_hour"), known.begins < first_day)
-    days = sa.and_(known.span == "day", known.begins >= first_day)
+    hours = sa.and_(
+        durations.span == "hour", durations.begins >= sa.bindparam("first_hour"), durations.begins < first_day
+    )
+    days = sa.and_(durations.span == "day", durations.begins >= first_day)
     parts = sa.union_all(
-        *(sa.select(known.bucket, known.runs).where(each, *that_type(known, of_type=of_type)) for each in (hours, days))
+        *(
+            sa.select(durations.bucket, durations.runs).where(each, *job_type_filter(durations, of_type=of_type))
+            for each in (hours, days)
+        )
     ).subquery()
     runs = sa.cast(sa.func.sum(parts.c.runs), sa.BigInteger)
     return sa.select(parts.c.bucket, runs).group_by(parts.c.bucket)

@@ -1,4 +1,4 @@
-"""Reading the run log: lists and single runs. Log-writer writes what is read here."""
+"""Reads the run log: lists of runs and single runs. log-writer writes the run log."""
 
 from typing import Final, Literal
 from uuid import UUID
@@ -15,18 +15,18 @@ from admin_api.writes.transactions import reading
 from contracts.vocabulary import RunStatus, job_name
 from store.tables import execution_logs
 
-_shown = [execution_logs.c[name] for name in ExecutionLog.model_fields]
+_columns = [execution_logs.c[name] for name in ExecutionLog.model_fields]
 RUNS: Final = Listing(
     name="runs",
-    shown=_shown,
+    shown=_columns,
     orders={"started_at": (execution_logs.c.started_at, execution_logs.c.id)},
     force_index_scans=True,
 )
-"""The run log: what is running or over, by the time of its start."""
+"""All runs, also those in progress, by the time of their start."""
 
 
 class RunFilters(PageQuery):
-    """The query of the list of runs."""
+    """The query parameters of the list of runs."""
 
     job_name: FilterText | None = Field(default=None, examples=["collect_data_1"])
     job_type: FilterText | None = Field(default=None, examples=["data_collection"])
@@ -34,24 +34,26 @@ class RunFilters(PageQuery):
     exchange: FilterText | None = Field(default=None, examples=["binance"])
     status: RunStatus | None = None
     config_id: RowId | None = None
-    run_id: UUID | None = Field(default=None, description="As answered by trigger.")
+    run_id: UUID | None = Field(default=None, description="The run id that the trigger request returned.")
     start_date: QueryInstant | None = Field(
-        default=None, description="Runs that started at or after this; without a zone it is UTC."
+        default=None, description="Only runs that started at or after this time; UTC if it has no time zone."
     )
     end_date: QueryInstant | None = Field(
         default=None,
-        description="Runs that started before this; without a zone it is UTC.",
+        description="Only runs that started before this time; UTC if it has no time zone.",
         examples=["2025-01-16T10:00:00Z"],
     )
     limit: int = Field(default=100, ge=1, le=1000)
-    sort: Literal["-started_at", "started_at"] = Field(default="-started_at", description="Latest first, or oldest.")
+    sort: Literal["-started_at", "started_at"] = Field(
+        default="-started_at", description="`-started_at`: the latest run first."
+    )
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
-        """As SQL, on the table of runs."""
+        """SQL conditions on the table of runs."""
         equal = ("job_name", "job_type", "symbol", "exchange", "status", "run_id")
         matches = [execution_logs.c[name] == value for name in equal if (value := getattr(self, name)) is not None]
         if self.config_id is not None:
-            # By its job's name, which says the same and has the index.
+            # Compares the job name instead, which is equivalent and has an index.
             matches.append(execution_logs.c.job_name == job_name(self.config_id))
         if self.start_date is not None:
             matches.append(execution_logs.c.started_at >= self.start_date)
@@ -71,13 +73,13 @@ async def page_of_runs(engine: AsyncEngine, filters: RunFilters) -> Page[Executi
 async def one_run(engine: AsyncEngine, log_id: int) -> ExecutionLog:
     """Raises `NotFound`."""
     async with reading(engine) as connection:
-        row = (await connection.execute(sa.select(*_shown).where(execution_logs.c.id == log_id))).one_or_none()
+        row = (await connection.execute(sa.select(*_columns).where(execution_logs.c.id == log_id))).one_or_none()
     if row is None:
-        raise NotFound(f"There is no execution log {log_id}; it may be past the retention of logs.")
+        raise NotFound(f"There is no execution log {log_id}. Retention may have deleted it.")
     return ExecutionLog.model_validate(row)
 
 
 async def latest(connection: AsyncConnection, limit: int) -> list[ExecutionLog]:
-    """The runs that started last, within the caller's transaction."""
-    query = sa.select(*_shown).order_by(*RUNS.order("-started_at").by()).limit(limit)
+    """The runs with the latest start, read in the caller's transaction."""
+    query = sa.select(*_columns).order_by(*RUNS.order("-started_at").by()).limit(limit)
     return [ExecutionLog.model_validate(row) for row in (await connection.execute(query)).all()]

@@ -1,4 +1,4 @@
-"""What an operator wants to know of the run log now and then: the queries of the operator's guide, as endpoints."""
+"""Reports on the run log: the SQL queries of the operator's guide as endpoints."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.http.input_types import Input
 from admin_api.http.pagination import Listing, Page, PageQuery, page_of
-from admin_api.runs.hourly_counts import timed_runs_by_exchange
+from admin_api.runs.hourly_counts import exchange_totals
 from admin_api.runs.queries import RUNS
 from admin_api.runs.schemas import ExchangeReport, ExecutionLog, SymbolReport
 from admin_api.runs.statistics import success_rate
@@ -27,7 +27,7 @@ _records: Final = sa.func.sum(_logs.records_collected).label("total_records")
 class TopSymbolsQuery(Input):
     """Unknown parameters are refused."""
 
-    hours: int = Field(default=168, ge=1, le=MAX_HOURS, description="Runs that started in the last so many hours.")
+    hours: int = Field(default=168, ge=1, le=MAX_HOURS, description="Only runs that started in the last `hours` hours.")
     limit: int = Field(default=10, ge=1, le=100)
 
 
@@ -38,20 +38,22 @@ class ExchangesQuery(Input):
         default=None,
         ge=1,
         le=MAX_HOURS,
-        description="Runs that started in the last so many hours; left out, all that the log holds.",
+        description="Only runs that started in the last `hours` hours. If it is left out, all runs of the log.",
     )
 
 
 class FailuresQuery(PageQuery):
-    """The query of the list of failures."""
+    """The query parameters of the list of failures."""
 
-    hours: int = Field(default=24, ge=1, le=MAX_HOURS, description="Runs that started in the last so many hours.")
+    hours: int = Field(default=24, ge=1, le=MAX_HOURS, description="Only runs that started in the last `hours` hours.")
     limit: int = Field(default=100, ge=1, le=1000)
-    sort: Literal["-started_at", "started_at"] = Field(default="-started_at", description="Latest first, or oldest.")
+    sort: Literal["-started_at", "started_at"] = Field(
+        default="-started_at", description="`-started_at`: the latest run first."
+    )
 
 
 async def top_symbols(engine: AsyncEngine, query: TopSymbolsQuery, now: datetime) -> list[SymbolReport]:
-    """The symbols with the most records, most first. `executions` counts all runs, running and skipped ones too."""
+    """The symbols with the most records, in descending order. `executions` also counts running and skipped runs."""
     successful = sa.func.count().filter(_logs.status == RunStatus.SUCCESS).label("successful")
     failed = sa.func.count().filter(_logs.status == RunStatus.FAILED).label("failed")
     report = (
@@ -81,7 +83,7 @@ async def top_symbols(engine: AsyncEngine, query: TopSymbolsQuery, now: datetime
 
 
 async def exchanges(engine: AsyncEngine, query: ExchangesQuery, now: datetime) -> list[ExchangeReport]:
-    """How each exchange does, by name. The runs that are over count: those with a duration."""
+    """One report per exchange, in order of name. Only finished runs count: those with a duration."""
     since = None if query.hours is None else now - timedelta(hours=query.hours)
     return [
         ExchangeReport(
@@ -89,7 +91,7 @@ async def exchanges(engine: AsyncEngine, query: ExchangesQuery, now: datetime) -
             avg_duration=row.duration_microseconds / (row.runs * 1_000_000),
             total_records=row.records,
         )
-        for row in await _rows(engine, timed_runs_by_exchange(since, JOB_TYPE))
+        for row in await _rows(engine, exchange_totals(since, JOB_TYPE))
     ]
 
 

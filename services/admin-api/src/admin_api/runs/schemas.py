@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.vocabulary import ErrorClass, RunStatus, Trigger
 
-_SUCCESS_RATE = "Percent of the runs that succeeded or failed; 0 when there are none."
+_SUCCESS_RATE = "Successful runs in percent of the runs that succeeded or failed; 0 if there are none."
 
 
 class ExecutionLog(BaseModel):
@@ -21,7 +21,9 @@ class ExecutionLog(BaseModel):
     job_type: str = Field(examples=["data_collection"])
     symbol: str
     exchange: str
-    timeframe: str | None = Field(description="Null: a run collects all timeframes of its config; see metadata.")
+    timeframe: str | None = Field(
+        description="Always null, because a run collects all timeframes of its config; `metadata` lists them."
+    )
     started_at: datetime
     finished_at: datetime | None
     duration_seconds: float | None
@@ -37,58 +39,60 @@ class ExecutionLog(BaseModel):
 
 
 class Stats(BaseModel):
-    """Runs that started within the asked period."""
+    """Statistics of the runs that started in the requested period."""
 
     total_executions: int
     successful_executions: int
     failed_executions: int
     running_executions: int
     success_rate: float = Field(description=_SUCCESS_RATE)
-    average_duration_seconds: float | None = Field(description="Of the runs that succeeded or failed.")
+    average_duration_seconds: float | None = Field(description="The average over the runs that succeeded or failed.")
     total_records_collected: int
-    last_execution: datetime | None = Field(description="When the latest of these runs started.")
+    last_execution: datetime | None = Field(description="The start of the latest of these runs.")
     skipped_executions: int = Field(
-        description="Part of the total: the config's previous run was still going on when "
-        "a slot fell due. Manual runs wait instead."
+        description="Scheduled runs that were skipped because the previous run of the config was still in progress. "
+        "Part of the total. Manual runs are not skipped; they wait."
     )
     p50_duration_seconds: float | None = Field(
-        description="Half of the runs that succeeded or failed took no longer. Of more than 10,000 runs in all it is "
-        "an estimate that is at most 1 % off."
+        description="The median duration of the runs that succeeded or failed. For more than 10,000 runs it is an "
+        "estimate with an error of at most 1 %."
     )
-    p95_duration_seconds: float | None = Field(description="As above, of 95 in a hundred.")
+    p95_duration_seconds: float | None = Field(
+        description="The 95th percentile of the duration, with the same accuracy as the median."
+    )
     errors_by_class: dict[str, int] = Field(
-        description="The failed runs by error class, the most frequent first.", examples=[{"timeout": 2}]
+        description="The number of failed runs by error class, the most frequent first.", examples=[{"timeout": 2}]
     )
 
 
 class Status(BaseModel):
-    """Everything at a glance."""
+    """An overview of configs, jobs and runs."""
 
     total_configs: int
     enabled_configs: int
     disabled_configs: int
-    active_jobs: int = Field(description="Jobs that the scheduler really holds.")
-    recent_executions: list[ExecutionLog] = Field(description="The latest 10.")
-    stats: Stats = Field(description="The last 24 hours.")
+    active_jobs: int = Field(description="The number of jobs that the scheduler has.")
+    recent_executions: list[ExecutionLog] = Field(description="The latest 10 runs.")
+    stats: Stats = Field(description="Statistics of the last 24 hours.")
 
 
 class SymbolReport(BaseModel):
-    """What the runs of one symbol brought, on all exchanges together."""
+    """The runs of one symbol on all exchanges together."""
 
     model_config = ConfigDict(from_attributes=True)
 
     symbol: str = Field(examples=["BTC/USDT"])
-    executions: int = Field(description="Runs that started within the asked hours, in whatever state.")
+    executions: int = Field(description="The number of runs that started in the requested hours, with any status.")
     total_records: int
-    avg_duration: float | None = Field(description="Seconds; null when none of them is over.")
+    avg_duration: float | None = Field(description="In seconds; null if no run has finished.")
     success_rate: float = Field(description=_SUCCESS_RATE, examples=[98.61])
 
 
 class ExchangeReport(BaseModel):
-    """How the runs of one exchange went, of those that are over."""
+    """The finished runs of one exchange."""
 
     model_config = ConfigDict(from_attributes=True)
 
     exchange: str = Field(examples=["binance"])
-    avg_duration: float = Field(description="Seconds.", examples=[3.5])
+    avg_duration: float = Field(description="In seconds.", examples=[3.5])
     total_records: int

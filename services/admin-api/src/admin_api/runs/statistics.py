@@ -1,4 +1,4 @@
-"""Statistics of the run log, and the overview. Log-writer writes what is read here."""
+"""Statistics of the run log, and the overview. log-writer writes the tables that are read here."""
 
 from datetime import datetime, timedelta
 
@@ -18,15 +18,15 @@ _STATUS_RUNS = 10
 
 
 async def stats_of(engine: AsyncEngine, *, since: datetime, job_type: str | None) -> Stats:
-    """Over the runs that started at or after `since`."""
-    async with reading(_of_one_instant(engine)) as connection:
+    """Statistics of the runs that started at or after `since`; of all job types if `job_type` is None."""
+    async with reading(_with_snapshot(engine)) as connection:
         return await _stats(connection, since, job_type)
 
 
 async def overview(engine: AsyncEngine, now: datetime) -> Status:
-    """Configs, jobs, the latest runs and the last day's statistics."""
+    """Configs, jobs, the latest runs and the statistics of the last day."""
     count = sa.func.count
-    async with reading(_of_one_instant(engine)) as connection:
+    async with reading(_with_snapshot(engine)) as connection:
         total, enabled = (
             await connection.execute(sa.select(count(), count().filter(configs.c.enabled)).select_from(configs))
         ).one()
@@ -42,37 +42,40 @@ async def overview(engine: AsyncEngine, now: datetime) -> Status:
 
 
 def success_rate(successful: int, failed: int) -> float:
-    """Percent with two decimals, of the runs that have an outcome; 0 when there are none."""
+    """In percent with two decimals; 0 if no run succeeded or failed."""
     finished = successful + failed
     return round(successful / finished * 100, 2) if finished else 0.0
 
 
-def _of_one_instant(engine: AsyncEngine) -> AsyncEngine:
-    """Whose transactions see all tables as of one moment: counts and notes that move between them are seen once."""
+def _with_snapshot(engine: AsyncEngine) -> AsyncEngine:
+    """The engine with transactions that read one snapshot.
+
+    Otherwise a transaction could see a run change twice or not at all while log-writer adds it to the hourly counts.
+    """
     return engine.execution_options(isolation_level="REPEATABLE READ")
 
 
 async def _stats(connection: AsyncConnection, since: datetime, job_type: str | None) -> Stats:
     counts = await counts_of(connection, since, job_type)
-    queries = {status: sum(each.runs for each in counts if each.status == status) for status in RunStatus}
+    runs = {status: sum(each.runs for each in counts if each.status == status) for status in RunStatus}
     p50, p95 = await p50_and_p95(connection, since, job_type, counts)
     return Stats(
-        total_executions=sum(queries.values()),
-        successful_executions=queries[RunStatus.SUCCESS],
-        failed_executions=queries[RunStatus.FAILED],
-        running_executions=queries[RunStatus.RUNNING],
-        success_rate=success_rate(queries[RunStatus.SUCCESS], queries[RunStatus.FAILED]),
+        total_executions=sum(runs.values()),
+        successful_executions=runs[RunStatus.SUCCESS],
+        failed_executions=runs[RunStatus.FAILED],
+        running_executions=runs[RunStatus.RUNNING],
+        success_rate=success_rate(runs[RunStatus.SUCCESS], runs[RunStatus.FAILED]),
         average_duration_seconds=average_duration(counts),
         total_records_collected=sum(each.records for each in counts),
-        last_execution=await _last(connection, since, job_type),
-        skipped_executions=queries[RunStatus.SKIPPED],
+        last_execution=await _last_start(connection, since, job_type),
+        skipped_executions=runs[RunStatus.SKIPPED],
         p50_duration_seconds=p50,
         p95_duration_seconds=p95,
         errors_by_class=errors_by_class(counts),
     )
 
 
-async def _last(connection: AsyncConnection, since: datetime, job_type: str | None) -> datetime | None:
+async def _last_start(connection: AsyncConnection, since: datetime, job_type: str | None) -> datetime | None:
     logs = execution_logs.c
     of_type = [] if job_type is None else [logs.job_type == job_type]
     latest: datetime | None = await connection.scalar(
