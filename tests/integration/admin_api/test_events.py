@@ -219,11 +219,11 @@ async def test_an_id_ahead_of_the_topics_is_answered_with_a_reset(serve: Callabl
 async def test_the_end_of_the_api_ends_its_streams(serve: Callable[..., Any]) -> None:
     api, url = await serve()
     async with connected(url) as connection:
-        await eventually(lambda: api.app.state.event_streams.count == 1, within=10)
+        await eventually(lambda: api.event_streams.count == 1, within=10)
         await api.feed.stop()
         with pytest.raises(AssertionError, match="ended"):
             await connection.next(within=5)
-    await eventually(lambda: api.app.state.event_streams.count == 0, within=10)
+    await eventually(lambda: api.event_streams.count == 0, within=10)
 
 
 async def test_a_stream_ends_after_as_long_as_was_asked_for_and_bad_ids_are_refused(serve: Callable[..., Any]) -> None:

@@ -58,7 +58,7 @@ async def test_head_of_a_stream_ends_with_its_headers(api: AdminApi, served: htt
     head = await served.head(f"{BASE}/events", headers=BEARER)
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-type"].startswith("text/event-stream")
-    await eventually(lambda: api.app.state.event_streams.count == 0, within=5)
+    await eventually(lambda: api.event_streams.count == 0, within=5)
 
 
 async def test_head_needs_a_token_where_get_does_and_405_names_it(served: httpx.AsyncClient) -> None:

@@ -8,16 +8,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from admin_api.app import AdminApi
 from local_stack.keeper import KeptPostgres
 from local_stack.ports import free_port
-from support.api import TOKEN, client_of, created
+from support.api import BASE, TOKEN, a_config, client_of, created
 from support.polling import eventually
 from support.shared_services import create_database, database_at, drop_database
 
 pytestmark = pytest.mark.postgres
 
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
 Process = asyncio.subprocess.Process
 Start = Callable[..., Awaitable[Process]]
 
@@ -123,3 +125,51 @@ async def test_resync_without_a_database_is_one_clear_line(start: Start, url: st
     assert code == 1
     assert err.startswith("admin-api: ")
     assert err.count("\n") == 1
+
+
+async def test_a_request_in_flight_at_sigterm_is_answered_within_the_grace_period(
+    start: Start, api: AdminApi, database_url: str
+) -> None:
+    port = free_port()
+    process = await start(DATABASE_URL=database_url, HTTP_PORT=str(port), SHUTDOWN_GRACE_SECONDS="20")
+    await answer_of(f"http://127.0.0.1:{port}/health/ready", 200)
+    manifest = {"version": 1, "configs": [a_config()]}
+    async with (
+        api.engine.begin() as connection,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}{BASE}", headers=BEARER, timeout=30) as client,
+    ):
+        await connection.execute(sa.text("LOCK TABLE data_collection_configs"))
+        applying = asyncio.create_task(client.post("/configs/apply", json=manifest))
+        await eventually(lambda: is_waiting_for_a_lock(api), within=10)
+        process.send_signal(signal.SIGTERM)
+        await connection.execute(sa.select(sa.func.pg_sleep(4)))
+        await connection.rollback()
+        answer = await applying
+    assert (answer.status_code, answer.json()["created"]) == (200, 1)
+    code, _, err = await end_of(process)
+    assert code == 0, err
+
+
+async def is_waiting_for_a_lock(api: AdminApi) -> bool:
+    query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'data_collection_configs'::regclass"
+    async with api.engine.connect() as connection:
+        return bool((await connection.execute(sa.text(query))).scalar_one())
+
+
+@pytest.mark.parametrize("database", ["available", "unavailable"])
+async def test_event_streams_end_at_once_at_sigterm(start: Start, database_url: str, database: str) -> None:
+    port = free_port()
+    url = database_url if database == "available" else "postgresql://nobody@127.0.0.1:1/nothing"
+    process = await start(DATABASE_URL=url, HTTP_PORT=str(port), SHUTDOWN_GRACE_SECONDS="60")
+    await answer_of(f"http://127.0.0.1:{port}/health/ready", 200 if database == "available" else 503)
+    async with (
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}{BASE}", headers=BEARER, timeout=30) as client,
+        client.stream("GET", "/events") as stream,
+    ):
+        lines = stream.aiter_lines()
+        assert await anext(lines) == ": connected"
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(15):
+            assert [line async for line in lines if line.startswith("event:")] == []
+    code, _, err = await end_of(process)
+    assert code == 0, err

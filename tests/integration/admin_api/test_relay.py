@@ -169,7 +169,7 @@ async def test_an_outage_in_between_keeps_the_order_per_config(
 
 
 def active(api: AdminApi) -> bool:
-    return api.app.state.metrics.relay_active._value.get() == 1
+    return api.metrics.relay_active._value.get() == 1
 
 
 async def test_a_relay_that_falls_silent_while_its_connection_stands_is_relieved_within_ten_seconds(
@@ -258,9 +258,9 @@ async def test_a_change_that_commits_after_later_ones_is_not_lost(
         async with api.engine.begin() as slow:
             await slow.execute(sa.insert(outbox).values(row))
             await created(client)
-            await eventually(lambda: api.app.state.metrics.relay_sent.labels("config-changes")._value.get() == 1)
+            await eventually(lambda: api.metrics.relay_sent.labels("config-changes")._value.get() == 1)
         await emptied(api, within=5)
-        assert api.app.state.metrics.relay_sent.labels("ticks")._value.get() == 1
+        assert api.metrics.relay_sent.labels("ticks")._value.get() == 1
 
 
 async def test_an_announcement_of_a_newer_release_waits_and_nothing_breaks(
@@ -272,7 +272,7 @@ async def test_an_announcement_of_a_newer_release_waits_and_nothing_breaks(
         async with api.engine.begin() as connection:
             await connection.execute(sa.insert(outbox).values(row))
         await created(client)
-        await eventually(lambda: api.app.state.metrics.relay_failures._value.get() >= 2)
+        await eventually(lambda: api.metrics.relay_failures._value.get() >= 2)
         assert await backlog(api) == 2
         async with api.engine.begin() as connection:
             await connection.execute(sa.delete(outbox).where(outbox.c.topic == "topic-of-tomorrow"))

@@ -59,7 +59,7 @@ OPEN_TO_ALL_ROLES_THOUGH_UNSAFE = {("POST", "/sessions"), ("DELETE", "/sessions/
 
 
 def served(api: AdminApi) -> Iterator[tuple[str, APIRoute]]:
-    for route in api.app.state.routes:
+    for route in api.routes:
         if not is_public(route.path):
             yield from ((method, route) for method in sorted(route.methods))
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
-from faststream.asgi import AsgiFastStream
 
 from contracts.topics import ALL_TOPICS, CONFIG_CHANGES, DEAD_LETTERS, RUN_EVENTS, TICKS
 from local_stack.kafka_real import RealKafka
@@ -67,7 +66,6 @@ async def test_no_call_to_kafka_outlasts_its_limit_in_a_black_hole(tmp_path: Pat
         replaying = asyncio.create_task(replay_when_told(settings, replayer_opened))
         await replayer_opened.wait()
         positions = TablePositions(tables=[topic_name(settings, CONFIG_CHANGES)], live=[])
-        app = AsgiFastStream(broker, logger=None)
 
         proxy.be("black hole")
         await asyncio.gather(
@@ -94,7 +92,7 @@ async def test_no_call_to_kafka_outlasts_its_limit_in_a_black_hole(tmp_path: Pat
         )
         await asyncio.gather(
             ends("leaving the group", close_consumer(member), within=CLOSE_SECONDS),
-            ends("stopping the broker", _stop_broker(app), within=CLOSE_SECONDS),
+            ends("stopping the broker", _stop_broker(broker), within=CLOSE_SECONDS),
             ends("closing the dead letters", stack.aclose(), within=CLOSE_SECONDS),
         )
         assert shelf.unreadable == 0

@@ -8,7 +8,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, Match
+from starlette.routing import BaseRoute, Match, Route
 
 from admin_api.http.errors import MAX_ERRORS, ApiError, FieldError, InvalidInput
 from admin_api.http.request_ids import current_request_id
@@ -73,11 +73,15 @@ def response_of(error: ApiError, instance: str) -> Response:
 
 
 def install_error_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
-    """Give every way of failing its handler. `routes` are asked which methods a path knows."""
-    app.state.routes = tuple(routes)
+    """Answer every error with a problem. `routes` are used to find the methods that a path has."""
+
+    async def on_http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 -- registered for it
+        return await _on_http_error(request, error, routes)
+
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
-    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(HTTPException, on_http_error)
 
 
 async def _on_api_error(request: Request, error: Exception) -> Response:
@@ -93,8 +97,7 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
     return await _on_api_error(request, InvalidInput.of([field_error(each) for each in error.errors()[:MAX_ERRORS]]))
 
 
-async def _on_http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 -- registered for it
+async def _on_http_error(request: Request, error: HTTPException, routes: Sequence[BaseRoute]) -> Response:
     if error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI, of bytes that are no text, or nested too deeply
         return await _on_api_error(request, InvalidInput.of([FieldError("#", "the body is not valid JSON in UTF-8")]))
     slug, title, detail = HTTP_PROBLEMS.get(error.status_code, HTTP_PROBLEMS[HTTPStatus.BAD_REQUEST])
@@ -104,16 +107,18 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         title=title,
         detail=detail,
         instance=request.url.path,
-        headers={"Allow": _allowed(request)} if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED else error.headers,
+        headers={"Allow": _allowed(request, routes)}
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED
+        else error.headers,
     )
 
 
-def _allowed(request: Request) -> str:
-    """Of all routes on this path: the router names only those of the first that matches."""
+def _allowed(request: Request, routes: Sequence[BaseRoute]) -> str:
+    """The methods of all routes on this path. The router names only those of the first route that matches."""
     methods: set[str] = set()
-    for route in request.app.state.routes:
-        if route.matches(request.scope)[0] is not Match.NONE:
-            methods |= route.methods
+    for route in routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
     if "GET" in methods:
         methods.add("HEAD")
     return ", ".join(sorted(methods))

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from admin_api.configs.bulk import Bulk
 from admin_api.configs.bulk_schemas import BulkCreate, BulkResult, BulkSelection
 from admin_api.http.stored_response import StoredResponse
-from admin_api.routes.dependencies import PREFIX, CostDep, declared_token, needs, problems
+from admin_api.routes.dependencies import PREFIX, CostDep, Provided, declared_token, needs, problems
 from admin_api.routes.writes import REPLAYED_HEADER, KeyedWriteRequestDep, WriteRequest
 from admin_api.writes.actors import Role
 from admin_api.writes.unit_of_work import UnitOfWork
@@ -22,12 +22,8 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def _bulk(request: Request) -> Bulk:
-    bulk: Bulk = request.app.state.bulk
-    return bulk
-
-
-BulkDep = Annotated[Bulk, Depends(_bulk)]
+BULK: Final = Provided[Bulk]("bulk operations")
+BulkDep = Annotated[Bulk, Depends(BULK)]
 
 
 async def _perform(writing: WriteRequest, verb: Callable[[UnitOfWork], Awaitable[BulkResult]]) -> Response:

@@ -1,9 +1,10 @@
-"""What the routes are handed, and the answers that they have in common."""
+"""Parameters of the routes, and the error responses that they share."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
-from fastapi import Depends, Path, Request, Security
+from fastapi import Depends, FastAPI, Path, Request, Security
 from fastapi.params import Depends as Dependency
 from fastapi.security import APIKeyCookie, HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -27,54 +28,69 @@ _COOKIE: Final = (
 )
 
 
-def _declared(
+async def _declared(
     _bearer: Annotated[object, Security(HTTPBearer(auto_error=False, description=_BEARER))],
     _cookie: Annotated[object, Security(APIKeyCookie(name=SECURE_NAME, auto_error=False, description=_COOKIE))],
 ) -> None:
-    """Declared for the docs page's Authorize button; the gate is what enforces it, before any route is looked up."""
+    """For the Authorize button of the docs page. The authentication middleware enforces it, before any routing."""
 
 
 declared_token = Depends(_declared)
 
 
-def _configs(request: Request) -> ConfigService:
-    configs: ConfigService = request.app.state.configs
-    return configs
+T = TypeVar("T")
 
 
-def _engine(request: Request) -> AsyncEngine:
-    engine: AsyncEngine = request.app.state.engine
-    return engine
+class Provided(Generic[T]):
+    """A dependency whose value the composition root gives to each application: `ENGINE.provide(app, engine)`.
+
+    FastAPI's `dependency_overrides` would do the same, but with an override it analyses the signatures of all
+    dependencies again in each request, which takes longer than this.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._values: WeakKeyDictionary[FastAPI, T] = WeakKeyDictionary()
+
+    def provide(self, app: FastAPI, value: T) -> None:
+        self._values[app] = value
+
+    async def __call__(self, request: Request) -> T:
+        """Asynchronous, because FastAPI calls other functions in a thread. Raises `LookupError`."""
+        try:
+            return self._values[request.app]
+        except KeyError:
+            raise LookupError(f"build_api provides no {self._name}") from None
 
 
-def _access(request: Request) -> AuthComponents:
-    access: AuthComponents = request.app.state.access
-    return access
+ENGINE: Final = Provided[AsyncEngine]("engine")
+CONFIG_SERVICE: Final = Provided[ConfigService]("config service")
+AUTH: Final = Provided[AuthComponents]("auth components")
 
 
-def _now() -> datetime:
+async def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _actor(request: Request) -> Actor:
+async def _actor(request: Request) -> Actor:
     actor: Actor = request.state.actor
     return actor
 
 
-def _cost(request: Request) -> RequestCost:
+async def _cost(request: Request) -> RequestCost:
     cost: RequestCost = request.state.cost
     return cost
 
 
 def needs(least: Role) -> Dependency:
-    """A route's least role, among its `dependencies`. Every route states it, or the application is not built."""
+    """A dependency that requires at least this role. The application is not built if a route has none."""
     dependency: Dependency = Depends(RequiredRole(least))
     return dependency
 
 
-ConfigServiceDep = Annotated[ConfigService, Depends(_configs)]
-EngineDep = Annotated[AsyncEngine, Depends(_engine)]
-AccessDep = Annotated[AuthComponents, Depends(_access)]
+ConfigServiceDep = Annotated[ConfigService, Depends(CONFIG_SERVICE)]
+EngineDep = Annotated[AsyncEngine, Depends(ENGINE)]
+AccessDep = Annotated[AuthComponents, Depends(AUTH)]
 ActorDep = Annotated[Actor, Depends(_actor)]
 CostDep = Annotated[RequestCost, Depends(_cost)]
 Now = Annotated[datetime, Depends(_now)]

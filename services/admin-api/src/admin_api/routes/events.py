@@ -3,14 +3,14 @@
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import Field
 
-from admin_api.events.stream import EventFilter, EventStream
+from admin_api.events.stream import EventFilter, EventStream, EventStreams
 from admin_api.events.topics import Kind
 from admin_api.http.input_types import FilterText, Input, RowId
-from admin_api.routes.dependencies import PREFIX, declared_token, needs, problems
+from admin_api.routes.dependencies import PREFIX, Provided, declared_token, needs, problems
 from admin_api.writes.actors import Role
 
 router = APIRouter(prefix=PREFIX, tags=["events"], dependencies=[declared_token])
@@ -46,13 +46,16 @@ class EventsQuery(Input):
     )
 
 
+EVENT_STREAMS: Final = Provided[EventStreams]("event streams")
+
+
 async def _admitted(
-    request: Request,
+    event_streams: Annotated[EventStreams, Depends(EVENT_STREAMS)],
     query: Annotated[EventsQuery, Query()],
     last_event_id: Annotated[str | None, Header(max_length=2000, description="Resume after this event.")] = None,
 ) -> AsyncIterator[EventStream]:
     event_filter = EventFilter(kinds=frozenset(query.kind) or None, exchange=query.exchange, config_id=query.config_id)
-    with request.app.state.event_streams.admitted(event_filter, last_event_id) as event_stream:
+    with event_streams.admitted(event_filter, last_event_id) as event_stream:
         yield event_stream
 
 

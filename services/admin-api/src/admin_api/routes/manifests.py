@@ -14,7 +14,7 @@ from admin_api.manifests.apply import ManifestApplier, all_configs
 from admin_api.manifests.format import Manifest, as_entries, to_yaml
 from admin_api.manifests.parser import JSON, YAML, YAML_NAMES, parse_manifest
 from admin_api.manifests.schemas import ApplyQuery, ApplyResult
-from admin_api.routes.dependencies import PREFIX, CostDep, EngineDep, declared_token, needs, problems
+from admin_api.routes.dependencies import PREFIX, CostDep, EngineDep, Provided, declared_token, needs, problems
 from admin_api.routes.writes import REPLAYED_HEADER, ConfigRoute, KeyedWriteRequestDep
 from admin_api.writes.actors import Role
 from admin_api.writes.transactions import reading
@@ -36,12 +36,8 @@ configs:
 _CONTENT: Final[dict[str, Any]] = {YAML: {"schema": _SCHEMA, "example": _EXAMPLE}, JSON: {"schema": _SCHEMA}}
 
 
-def _applying(request: Request) -> ManifestApplier:
-    applying: ManifestApplier = request.app.state.applying
-    return applying
-
-
-ApplyingDep = Annotated[ManifestApplier, Depends(_applying)]
+MANIFEST_APPLIER: Final = Provided[ManifestApplier]("manifest applier")
+ManifestApplierDep = Annotated[ManifestApplier, Depends(MANIFEST_APPLIER)]
 
 
 class ExportOptions(Input):
@@ -82,7 +78,7 @@ async def export_configs(
     summary="Make the configs as a file says",
 )
 async def apply_configs(
-    request: Request, applying: ApplyingDep, options: ApplyQuery, writing: KeyedWriteRequestDep, cost: CostDep
+    request: Request, applier: ManifestApplierDep, options: ApplyQuery, writing: KeyedWriteRequestDep, cost: CostDep
 ) -> Response:
     """Creates what is missing, changes what differs and, with `remove=true`, removes what is not in the file: all of it
     or nothing. With `dry_run=true` the same answer, and nothing is done.
@@ -90,7 +86,7 @@ async def apply_configs(
     file = await asyncio.to_thread(parse_manifest, await request.body(), request.headers.get("content-type", ""))
 
     async def operation(work: UnitOfWork) -> StoredResponse:
-        return StoredResponse.of(await applying.apply(work, file, options, cost))
+        return StoredResponse.of(await applier.apply(work, file, options, cost))
 
     return await writing.perform(operation)
 

@@ -1,14 +1,22 @@
 """For orchestrators and Prometheus: no token, and never slow."""
 
-from typing import Final
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Response
 from fastapi.responses import HTMLResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from runtime.lifecycle.health import health_body
+from admin_api.database_check import DatabaseCheck, OncePerSecond
+from admin_api.routes.dependencies import Provided
+from runtime.lifecycle.health import Health, health_body
 
 router = APIRouter(tags=["operations"])
+
+HEALTH: Final = Provided[Health]("health checks")
+DATABASE_CHECK: Final = Provided[DatabaseCheck]("database check")
+OUTBOX_OBSERVER: Final = Provided[OncePerSecond]("outbox observer")
+REGISTRY: Final = Provided[CollectorRegistry]("metrics registry")
+HealthDep = Annotated[Health, Depends(HEALTH)]
 
 # Links are relative, so that they hold behind a proxy that adds a prefix.
 _START_PAGE: Final = """<!DOCTYPE html>
@@ -35,9 +43,9 @@ async def start_page() -> str:
 
 
 @router.get("/health/live", summary="Should this process be restarted?")
-async def health_live(request: Request) -> Response:
+async def health_live(health: HealthDep) -> Response:
     """Never depends on Kafka or Postgres."""
-    status, body = health_body("live", request.app.state.health.live_problems())
+    status, body = health_body("live", health.live_problems())
     return Response(body, status, {"Cache-Control": "no-store"}, "application/json")
 
 
@@ -46,10 +54,12 @@ async def health_live(request: Request) -> Response:
     summary="Can requests be served?",
     responses={503: {"description": "Not now; the body says why.", "content": {"application/json": {"schema": {}}}}},
 )
-async def health_ready(request: Request) -> Response:
+async def health_ready(
+    health: HealthDep, database_check: Annotated[DatabaseCheck, Depends(DATABASE_CHECK)]
+) -> Response:
     """Whether the database answers. Kafka may be down: changes wait in the outbox, and the metrics show it."""
-    await request.app.state.database_probe.look()
-    status, body = health_body("ready", request.app.state.health.ready_problems())
+    await database_check.refresh()
+    status, body = health_body("ready", health.ready_problems())
     return Response(body, status, {"Cache-Control": "no-store"}, "application/json")
 
 
@@ -59,7 +69,10 @@ async def health_ready(request: Request) -> Response:
     response_class=Response,
     responses={200: {"description": "Text.", "content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-async def metrics(request: Request) -> Response:
+async def metrics(
+    observe_outbox: Annotated[OncePerSecond, Depends(OUTBOX_OBSERVER)],
+    registry: Annotated[CollectorRegistry, Depends(REGISTRY)],
+) -> Response:
     """The outbox is looked at once a second at most, however often this is asked for."""
-    await request.app.state.look_at_outbox()
-    return Response(generate_latest(request.app.state.registry), media_type=CONTENT_TYPE_LATEST)
+    await observe_outbox()
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
