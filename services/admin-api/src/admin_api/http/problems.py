@@ -1,4 +1,4 @@
-"""Every error as RFC 9457 `application/problem+json`, so that callers need one way to read what went wrong."""
+"""Every error is answered as RFC 9457 `application/problem+json`, so that clients need one way to read errors."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ HTTP_PROBLEMS: Final = {
     ),
     413: ("content-too-large", "The body is too large", "The body is too large; a config is a few hundred bytes."),
 }
-"""Slug, title and detail of what the framework refuses. Not the standard library's phrases: they differ by version."""
+"""Slug, title and detail of errors of the framework. The phrases of the standard library differ between versions."""
 INTERNAL_ERROR: Final = (500, "internal-error", "Internal error")
 
 
@@ -54,7 +54,7 @@ def problem_response(  # noqa: PLR0913 -- the members of a problem
         body["errors"] = [
             {"pointer": error.pointer, "detail": error.detail, "where": error.where} for error in errors[:MAX_ERRORS]
         ]
-    # ASCII: what a caller sent may come back in here, and half a surrogate pair has no UTF-8.
+    # ASCII: the body may repeat input of the caller, and half of a surrogate pair has no UTF-8 encoding.
     return Response(json.dumps(body), status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
@@ -98,7 +98,7 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
 
 
 async def _on_http_error(request: Request, error: HTTPException, routes: Sequence[BaseRoute]) -> Response:
-    if error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI, of bytes that are no text, or nested too deeply
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI, for a body that is not text or is nested too deeply
         return await _on_api_error(request, InvalidInput.of([FieldError("#", "the body is not valid JSON in UTF-8")]))
     slug, title, detail = HTTP_PROBLEMS.get(error.status_code, HTTP_PROBLEMS[HTTPStatus.BAD_REQUEST])
     return problem_response(
@@ -125,7 +125,7 @@ def _allowed(request: Request, routes: Sequence[BaseRoute]) -> str:
 
 
 def field_error(detail: Mapping[str, Any]) -> FieldError:
-    """One of pydantic's errors, in words that say what to change."""
+    """The field error for an error of pydantic, with a message that says what to change."""
     where, *path = detail["loc"]
     kind, message = detail["type"], str(detail["msg"])
     if kind == "json_invalid":
@@ -146,5 +146,5 @@ def field_error(detail: Mapping[str, Any]) -> FieldError:
 
 
 def _escaped(part: str | int) -> str:
-    """RFC 6901; bounded, because a caller chose it."""
+    """Escaped as in RFC 6901. The length is limited, because the caller chose it."""
     return str(part)[:100].replace("~", "~0").replace("/", "~1")

@@ -1,4 +1,4 @@
-"""Changing many configs at once. Served before `/{config_id}/…`, whose paths look alike."""
+"""Routes that change many configs in one request. They come before `/{config_id}/…`, which matches the same paths."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final
@@ -26,9 +26,9 @@ BULK: Final = Provided[Bulk]("bulk operations")
 BulkDep = Annotated[Bulk, Depends(BULK)]
 
 
-async def _perform(writing: WriteRequest, verb: Callable[[UnitOfWork], Awaitable[BulkResult]]) -> Response:
+async def _perform(writing: WriteRequest, change: Callable[[UnitOfWork], Awaitable[BulkResult]]) -> Response:
     async def operation(work: UnitOfWork) -> StoredResponse:
-        return StoredResponse.of(await verb(work))
+        return StoredResponse.of(await change(work))
 
     return await writing.perform(operation)
 
@@ -39,7 +39,7 @@ async def _perform(writing: WriteRequest, verb: Callable[[UnitOfWork], Awaitable
 async def bulk_create_configs(
     wanted: BulkCreate, bulk: BulkDep, writing: KeyedWriteRequestDep, cost: CostDep, request: Request
 ) -> Response:
-    """Answers 200 with what became of each; with `atomic`, 409 when one of them cannot be created."""
+    """Answers 200 with the result of each. With `atomic`, answers 409 if one of them cannot be created."""
     return await _perform(writing, lambda work: bulk.create(work, wanted, request.url.path, cost))
 
 
@@ -62,15 +62,19 @@ async def bulk_disable_configs(
 
 
 @router.post(
-    "/trigger", response_model=BulkResult, dependencies=_operator, responses=_RESPONSES, summary="Collect many at once"
+    "/trigger",
+    response_model=BulkResult,
+    dependencies=_operator,
+    responses=_RESPONSES,
+    summary="Start runs of many configs",
 )
 async def bulk_trigger_configs(
     selection: BulkSelection, bulk: BulkDep, writing: KeyedWriteRequestDep, cost: CostDep, request: Request
 ) -> Response:
-    """Also disabled ones. Each run appears in the execution logs under its `run_id`, and counts in the rate limit as a
-    trigger of its own.
+    """Disabled configs are included. Each run appears in the execution logs with its `run_id`, and each counts in the
+    rate limit for triggers.
 
-    A run waits for the run of its config that is going on, as after `POST /configs/{config_id}/trigger`.
+    If a run of the config is in progress, the new run waits, as after `POST /configs/{config_id}/trigger`.
     """
     return await _perform(writing, lambda work: bulk.trigger(work, selection, request.url.path, cost))
 
@@ -81,5 +85,5 @@ async def bulk_trigger_configs(
 async def bulk_delete_configs(
     selection: BulkSelection, bulk: BulkDep, writing: KeyedWriteRequestDep, request: Request
 ) -> Response:
-    """Their jobs are removed; their logs and candles stay."""
+    """Removes their jobs, but not their logs and candles."""
     return await _perform(writing, lambda work: bulk.delete(work, selection, request.url.path))

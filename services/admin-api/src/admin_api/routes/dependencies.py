@@ -23,8 +23,8 @@ from admin_api.writes.actors import Actor, Role
 PREFIX: Final = "/api/v1/admin/data-collection"
 _BEARER: Final = "An API token (ck_…), the value of CANDLEKEEP_ADMIN_TOKEN, or a JWT of the identity provider."
 _COOKIE: Final = (
-    f"A browser's session, from POST {PREFIX}/sessions; over plain HTTP it is named {PLAIN_NAME}. Requests that change "
-    f"something need the header {CSRF_HEADER} as well, and must come from a page of the same origin."
+    f"The session of a browser, from POST {PREFIX}/sessions. Over plain HTTP its name is {PLAIN_NAME}. Requests that "
+    f"change something also need the header {CSRF_HEADER} and must come from a page of the same origin."
 )
 
 
@@ -101,23 +101,23 @@ LogId = Annotated[int, Path(ge=1, le=MAX_ID, description="The log's id.", exampl
 _DESCRIPTIONS = {
     401: "No valid bearer token or session.",
     403: "The caller's role does not allow this, or a page of another site made the request.",
-    404: "There is no such thing.",
+    404: "There is no such resource.",
     409: "Another config already collects one of these timeframes; `config_id` and `timeframes` name it. Or the first "
-    "request with this Idempotency-Key is not done yet.",
-    412: "The config is not at the version that If-Match names; the ETag header has the current one.",
+    "request with this Idempotency-Key is still in progress.",
+    412: "The config is not at the version of If-Match. The ETag header has the current version.",
     413: "The body is too large.",
-    415: "The body has a Content-Encoding, or a Content-Type that is not read here.",
-    422: "An input is not valid; `errors` says which and what to change.",
-    429: "More requests than this token may make in a minute, or too many failed logins from this address; Retry-After "
-    "says when to try again.",
-    503: "The database does not answer, or another change got in the way: nothing was changed. If the type is "
-    "`outcome-unknown`, the commit was not confirmed: repeat the request with the same Idempotency-Key, or read the "
+    415: "The body has a Content-Encoding, or a Content-Type that is not supported.",
+    422: "An input is not valid. `errors` says which one, and what to change.",
+    429: "The caller has used up its requests per minute, or its address has too many failed authentications. "
+    "Retry-After says when to try again.",
+    503: "The database does not answer, or another change conflicted with this one: nothing was changed. If the type "
+    "is `outcome-unknown`, the commit was not confirmed: repeat the request with the same Idempotency-Key, or read the "
     "current state before you try again.",
 }
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The error responses of a route; 401, 403, 429 and 503 can come from any."""
+    """The error responses of a route. Every route can answer 401, 403, 429 and 503."""
     content = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
     return {
         status: {"description": _DESCRIPTIONS[status], "content": content}

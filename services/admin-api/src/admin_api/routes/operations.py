@@ -1,4 +1,4 @@
-"""For orchestrators and Prometheus: no token, and never slow."""
+"""Routes for orchestrators and Prometheus. They need no token and are always fast."""
 
 from typing import Annotated, Final
 
@@ -38,13 +38,13 @@ _START_PAGE: Final = """<!DOCTYPE html>
 
 @router.get("/", include_in_schema=False, response_class=HTMLResponse)
 async def start_page() -> str:
-    """For people who open the address in a browser. The same for everybody: it tells nothing about the system."""
+    """For people who open the address in a browser. It is always the same and contains nothing about the system."""
     return _START_PAGE
 
 
 @router.get("/health/live", summary="Should this process be restarted?")
 async def health_live(health: HealthDep) -> Response:
-    """Never depends on Kafka or Postgres."""
+    """Does not depend on Kafka or Postgres."""
     status, body = health_body("live", health.live_problems())
     return Response(body, status, {"Cache-Control": "no-store"}, "application/json")
 
@@ -52,12 +52,12 @@ async def health_live(health: HealthDep) -> Response:
 @router.get(
     "/health/ready",
     summary="Can requests be served?",
-    responses={503: {"description": "Not now; the body says why.", "content": {"application/json": {"schema": {}}}}},
+    responses={503: {"description": "Not ready. The body says why.", "content": {"application/json": {"schema": {}}}}},
 )
 async def health_ready(
     health: HealthDep, database_check: Annotated[DatabaseCheck, Depends(DATABASE_CHECK)]
 ) -> Response:
-    """Whether the database answers. Kafka may be down: changes wait in the outbox, and the metrics show it."""
+    """Whether the database answers. Kafka may be unavailable: changes wait in the outbox, and metrics show it."""
     await database_check.refresh()
     status, body = health_body("ready", health.ready_problems())
     return Response(body, status, {"Cache-Control": "no-store"}, "application/json")
@@ -65,7 +65,7 @@ async def health_ready(
 
 @router.get(
     "/metrics",
-    summary="Prometheus' metrics",
+    summary="Metrics for Prometheus",
     response_class=Response,
     responses={200: {"description": "Text.", "content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
@@ -73,6 +73,6 @@ async def metrics(
     observe_outbox: Annotated[OncePerSecond, Depends(OUTBOX_OBSERVER)],
     registry: Annotated[CollectorRegistry, Depends(REGISTRY)],
 ) -> Response:
-    """The outbox is looked at once a second at most, however often this is asked for."""
+    """The outbox is counted at most once a second, no matter how many requests arrive."""
     await observe_outbox()
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

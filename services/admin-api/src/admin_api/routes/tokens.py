@@ -12,7 +12,7 @@ from admin_api.routes.dependencies import PREFIX, AccessDep, ActorDep, Now, Toke
 from admin_api.writes.actors import Role
 
 router = APIRouter(prefix=f"{PREFIX}/tokens", tags=["access"], dependencies=[declared_token, needs(Role.ADMIN)])
-_NEVER_KEPT = {"Cache-Control": "no-store"}
+_NO_STORE = {"Cache-Control": "no-store"}
 
 
 @router.get("", responses={200: {"headers": PAGE_HEADERS}, **problems(422)}, summary="List the tokens, newest first")
@@ -26,14 +26,14 @@ async def list_tokens(
 async def create_token(
     wanted: NewToken, access: AccessDep, actor: ActorDep, now: Now, response: Response
 ) -> IssuedToken:
-    """The answer has the token itself, which is shown this once. Sending the request again makes another one."""
-    response.headers.update(_NEVER_KEPT)
+    """The response contains the token, which is never shown again. The same request again creates another token."""
+    response.headers.update(_NO_STORE)
     return await access.tokens.create(wanted, actor, now)
 
 
 @router.delete("/{token_id}", status_code=204, responses=problems(404, 422), summary="Revoke a token")
 async def revoke_token(token_id: TokenId, access: AccessDep, actor: ActorDep, now: Now) -> None:
-    """At once and on every instance, with the sessions it opened. A revoked one stays revoked."""
+    """At once and on every instance, with the sessions that it opened. A revoked token stays revoked."""
     await access.tokens.revoke(token_id, actor, now)
 
 
@@ -41,7 +41,7 @@ async def revoke_token(token_id: TokenId, access: AccessDep, actor: ActorDep, no
     "/{token_id}/rotate",
     status_code=201,
     responses=problems(404, 409, 413, 415, 422),
-    summary="Replace a token by a new one",
+    summary="Replace a token with a new one",
 )
 async def rotate_token(
     token_id: TokenId,
@@ -49,8 +49,8 @@ async def rotate_token(
     actor: ActorDep,
     now: Now,
     response: Response,
-    rotation: Annotated[Rotation, Body()] = Rotation(),  # noqa: B008 -- frozen by use: never changed
+    rotation: Annotated[Rotation, Body()] = Rotation(),  # noqa: B008 -- never changed
 ) -> IssuedToken:
-    """Same name, role and lifetime. The old one ends at once, or when the grace that is asked for is over."""
-    response.headers.update(_NEVER_KEPT)
+    """Same name, role and lifetime. The old token ends at once, or after the grace period of the request."""
+    response.headers.update(_NO_STORE)
     return await access.tokens.rotate(token_id, timedelta(minutes=rotation.grace_minutes), actor, now)
