@@ -1,4 +1,4 @@
-"""What can be known about the deployment without a container engine."""
+"""Checks of the deployment files that need no container engine."""
 
 import importlib.util
 import re
@@ -32,7 +32,7 @@ def _known_variables(service: str) -> set[str]:
     return {name.upper() for cls in classes for name in cls.model_fields}
 
 
-def test_the_compose_file_obeys_the_compose_specification() -> None:
+def test_the_compose_file_is_valid() -> None:
     command = [_tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", "deploy/compose.yaml"]
     checked = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout
@@ -85,7 +85,7 @@ def _alerts() -> list[dict[str, Any]]:
     return [rule for group in groups for rule in group["rules"]]
 
 
-def test_alerts_watch_metrics_that_exist_and_lead_to_a_page_that_does() -> None:
+def test_alerts_use_metrics_and_runbook_pages_that_exist() -> None:
     code = "".join(path.read_text() for path in REPOSITORY.glob("*/*/src/*/metrics.py"))
     defined = set(re.findall(r'"(candlekeep_\w+)"', code))
     headings = re.findall(r"^## (.+)$", (REPOSITORY / "docs/runbook.md").read_text(), flags=re.MULTILINE)
@@ -98,12 +98,12 @@ def test_alerts_watch_metrics_that_exist_and_lead_to_a_page_that_does() -> None:
             assert page.partition("#")[2] in anchors, rule["alert"]
 
 
-def test_the_alerts_count_the_partitions_that_there_are() -> None:
-    [nobody_ticks] = [rule for rule in _alerts() if rule["alert"] == "CandlekeepNobodyTicks"]
-    assert nobody_ticks["expr"].endswith(f"< {CONFIG_CHANGES.partitions}")
+def test_the_alert_expects_the_declared_number_of_partitions() -> None:
+    [alert] = [rule for rule in _alerts() if rule["alert"] == "CandlekeepNobodyTicks"]
+    assert alert["expr"].endswith(f"< {CONFIG_CHANGES.partitions}")
 
 
-def test_every_service_that_is_named_in_a_topic_is_deployed_and_nothing_runs_as_root() -> None:
+def test_each_service_of_a_topic_is_deployed_and_no_image_runs_as_root() -> None:
     deployed = set(_compose()["services"])
     assert {name for topic in ALL_TOPICS for name in (*topic.producers, *topic.consumers)} <= deployed
     assert "\nUSER 65532:65532\n" in DOCKERFILE
@@ -111,17 +111,17 @@ def test_every_service_that_is_named_in_a_topic_is_deployed_and_nothing_runs_as_
         assert _compose()["services"][service]["read_only"] is True
 
 
-def test_services_wait_for_the_jobs_whose_work_they_need() -> None:
+def test_services_wait_for_the_jobs_that_they_need() -> None:
     services = _compose()["services"]
     for name in SERVICES:
         environment, waits = services[name]["environment"], services[name]["depends_on"]
         assert ("migrate" in waits) == ("DATABASE_URL" in environment), name
-        # The API must come up while Kafka is down.
+        # The API must start while Kafka is unavailable.
         assert ("topics" in waits) == (name != "admin-api"), name
 
 
 @EACH_SERVICE
-def test_locks_hold_hashes_and_no_address(service: str) -> None:
+def test_lock_files_contain_hashes_and_no_address(service: str) -> None:
     for lock in (REPOSITORY / f"services/{service}/requirements.lock", REPOSITORY / "requirements.lock"):
         text = lock.read_text()
         assert "--hash=sha256:" in text
