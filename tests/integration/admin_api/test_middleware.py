@@ -8,12 +8,13 @@ from typing import Any
 import httpx
 import pytest
 import structlog
+from asgi_correlation_id import CorrelationIdMiddleware
 from prometheus_client import CollectorRegistry
 from starlette.types import Receive, Scope, Send
 
 from admin_api.app import AdminApi, build_api
 from admin_api.auth.assembly import assemble
-from admin_api.http.request_ids import RequestIdMiddleware
+from admin_api.http import request_ids
 from admin_api.metrics import Metrics
 from admin_api.middleware.authentication import AuthenticationMiddleware
 from admin_api.middleware.rate_limits import RateLimitMiddleware
@@ -162,12 +163,13 @@ async def test_failed_authentications_expire_although_the_wall_clock_was_set_bac
     async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
         raise AssertionError("no request may be admitted")
 
-    access = assemble(a_setting(failed_logins_per_minute=1), api.engine, metrics)
+    auth = assemble(a_setting(failed_logins_per_minute=1), api.engine, metrics)
     authentication = AuthenticationMiddleware(
-        unknown, access=access, metrics=metrics, clock=lambda: wall, monotonic=lambda: monotonic
+        unknown, auth=auth, metrics=metrics, clock=lambda: wall, monotonic=lambda: monotonic
     )
     clients = httpx.AsyncClient(
-        transport=httpx.ASGITransport(app=RequestIdMiddleware(authentication)), base_url="http://api/x"
+        transport=httpx.ASGITransport(app=CorrelationIdMiddleware(authentication, **request_ids.OPTIONS)),
+        base_url="http://api/x",
     )
     async with clients as client:
         headers = {"Authorization": "Bearer a-guess"}

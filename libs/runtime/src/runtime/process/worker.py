@@ -135,15 +135,15 @@ async def serve(worker: Worker, stop: asyncio.Event | None = None) -> int:
         worker = replace(worker, backgrounds=(ProducerWatch(worker.broker).background(), *worker.backgrounds))
     phase, watchdog, settings = _Phase(), EventLoopWatchdog(), worker.settings
     _add_health_checks(worker, phase, watchdog)
-    life = _Life(worker, phase, stop or asyncio.Event())
+    life_cycle = _LifeCycle(worker, phase, stop or asyncio.Event())
     try:
         async with (
             AsyncExitStack() as resources,  # closed last: requests in flight need them
             watchdog,
-            http_server(build_app(worker), settings.http_host, settings.http_port, life.drain_seconds) as port,
+            http_server(build_app(worker), settings.http_host, settings.http_port, life_cycle.drain_seconds) as port,
         ):
             log.info("Answering HTTP", action="http_up", host=settings.http_host, port=port)
-            code = await life.run(resources)
+            code = await life_cycle.run(resources)
     except PortTaken as error:
         log.critical(str(error), action="port_taken")
         return 1
@@ -161,7 +161,7 @@ def _add_health_checks(worker: Worker, phase: _Phase, watchdog: EventLoopWatchdo
             worker.health.readiness(background.name, background.readiness)
 
 
-class _Life:
+class _LifeCycle:
     """Starts a worker behind its HTTP server, waits for its end, and stops its background tasks."""
 
     def __init__(self, worker: Worker, phase: _Phase, stop: asyncio.Event) -> None:

@@ -32,14 +32,14 @@ class AuthenticationMiddleware:
         self,
         app: ASGIApp,
         *,
-        access: AuthComponents,
+        auth: AuthComponents,
         metrics: Metrics,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
-        self._authenticator = access.authenticator
-        self._refusals = access.refusals
+        self._authenticator = auth.authenticator
+        self._refusals = auth.refusals
         self._logins = metrics.logins
         self._clock, self._monotonic = clock, monotonic
 
@@ -77,16 +77,16 @@ class AuthenticationMiddleware:
         if not isinstance(refusal, (Unauthorized, NotAdmitted)):
             self._logins.labels("unknown", "unavailable").inc()
             return
-        whose = refusal.whose
-        self._logins.labels(whose.kind if whose is not None else "unknown", refusal.reason).inc()
+        caller = refusal.whose
+        self._logins.labels(caller.kind if caller is not None else "unknown", refusal.reason).inc()
         if refusal.reason == "missing":
             return
         actor = Actor(
-            kind=whose.kind if whose is not None else "anonymous",
-            name=whose.name if whose is not None else "anonymous",
-            role=whose.role if whose is not None else Role.VIEWER,
-            token_id=whose.token_id if whose is not None else None,
-            subject=whose.subject if whose is not None else None,
+            kind=caller.kind if caller is not None else "anonymous",
+            name=caller.name if caller is not None else "anonymous",
+            role=caller.role if caller is not None else Role.VIEWER,
+            token_id=caller.token_id if caller is not None else None,
+            subject=caller.subject if caller is not None else None,
             request_id=current_request_id() or "",
             address=address_of(scope),
         )

@@ -7,7 +7,7 @@ from admin_api.http.errors import UnsupportedMedia
 from admin_api.http.problems import response_of
 
 
-class PlainBodies:
+class ContentEncodingMiddleware:
     """Middleware: 415 for a body with a Content-Encoding other than identity.
 
     Decompression is a risk without a benefit: a few kilobytes may become gigabytes, and bodies here are small.

@@ -5,7 +5,7 @@ import asyncio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-class HeadRequests:
+class HeadRequestMiddleware:
     """Middleware: a HEAD request is answered by the route of GET, with the same status and headers and no body.
 
     A stream ends as soon as its headers are sent. Middleware outside of this one still sees the method HEAD.

@@ -12,8 +12,8 @@ from admin_api.http import request_ids
 from admin_api.metrics import Metrics, RequestMetricsMiddleware
 from admin_api.middleware.authentication import AuthenticationMiddleware
 from admin_api.middleware.body_limit import BodyLimitMiddleware
-from admin_api.middleware.content_encoding import PlainBodies
-from admin_api.middleware.head_requests import HeadRequests
+from admin_api.middleware.content_encoding import ContentEncodingMiddleware
+from admin_api.middleware.head_requests import HeadRequestMiddleware
 from admin_api.middleware.query_encoding import QueryEncodingMiddleware
 from admin_api.middleware.rate_limits import RateLimitMiddleware
 from admin_api.middleware.security_headers import SecurityHeadersMiddleware
@@ -43,18 +43,18 @@ _RESPONSE_HEADERS: Final = (
 )
 
 
-def add_middleware(app: FastAPI, settings: AdminApiSettings, metrics: Metrics, access: AuthComponents) -> None:
+def add_middleware(app: FastAPI, settings: AdminApiSettings, metrics: Metrics, auth: AuthComponents) -> None:
     """The middleware that is added first is the innermost."""
-    app.add_middleware(HeadRequests)
+    app.add_middleware(HeadRequestMiddleware)
     app.add_middleware(BodyLimitMiddleware)
-    app.add_middleware(PlainBodies)
+    app.add_middleware(ContentEncodingMiddleware)
     app.add_middleware(QueryEncodingMiddleware)
     app.add_middleware(
         RateLimitMiddleware,
         requests_per_minute=settings.requests_per_minute,
         triggers_per_minute=settings.triggers_per_minute,
     )
-    app.add_middleware(AuthenticationMiddleware, access=access, metrics=metrics)
+    app.add_middleware(AuthenticationMiddleware, auth=auth, metrics=metrics)
     if settings.cors_allowed_origins:  # outside of authentication: a browser sends preflight requests without a token
         app.add_middleware(
             CORSMiddleware,

@@ -26,39 +26,43 @@ BULK: Final = Provided[Bulk]("bulk operations")
 BulkDep = Annotated[Bulk, Depends(BULK)]
 
 
-async def _perform(writing: WriteRequest, change: Callable[[UnitOfWork], Awaitable[BulkResult]]) -> Response:
+async def _perform(write_request: WriteRequest, change: Callable[[UnitOfWork], Awaitable[BulkResult]]) -> Response:
     async def operation(work: UnitOfWork) -> StoredResponse:
         return StoredResponse.of(await change(work))
 
-    return await writing.perform(operation)
+    return await write_request.perform(operation)
 
 
 @router.post(
     "/create", response_model=BulkResult, dependencies=_admin, responses=_RESPONSES, summary="Create up to 1000 configs"
 )
 async def bulk_create_configs(
-    wanted: BulkCreate, bulk: BulkDep, writing: KeyedWriteRequestDep, cost: CostDep, request: Request
+    request_body: BulkCreate, bulk: BulkDep, write_request: KeyedWriteRequestDep, cost: CostDep, request: Request
 ) -> Response:
     """Answers 200 with the result of each. With `atomic`, answers 409 if one of them cannot be created."""
-    return await _perform(writing, lambda work: bulk.create(work, wanted, request.url.path, cost))
+    return await _perform(write_request, lambda work: bulk.create(work, request_body, request.url.path, cost))
 
 
 @router.post(
     "/enable", response_model=BulkResult, dependencies=_operator, responses=_RESPONSES, summary="Enable many configs"
 )
 async def bulk_enable_configs(
-    selection: BulkSelection, bulk: BulkDep, writing: KeyedWriteRequestDep, cost: CostDep, request: Request
+    selection: BulkSelection, bulk: BulkDep, write_request: KeyedWriteRequestDep, cost: CostDep, request: Request
 ) -> Response:
-    return await _perform(writing, lambda work: bulk.switch(work, selection, request.url.path, cost, enabled=True))
+    return await _perform(
+        write_request, lambda work: bulk.switch(work, selection, request.url.path, cost, enabled=True)
+    )
 
 
 @router.post(
     "/disable", response_model=BulkResult, dependencies=_operator, responses=_RESPONSES, summary="Disable many configs"
 )
 async def bulk_disable_configs(
-    selection: BulkSelection, bulk: BulkDep, writing: KeyedWriteRequestDep, cost: CostDep, request: Request
+    selection: BulkSelection, bulk: BulkDep, write_request: KeyedWriteRequestDep, cost: CostDep, request: Request
 ) -> Response:
-    return await _perform(writing, lambda work: bulk.switch(work, selection, request.url.path, cost, enabled=False))
+    return await _perform(
+        write_request, lambda work: bulk.switch(work, selection, request.url.path, cost, enabled=False)
+    )
 
 
 @router.post(
@@ -69,21 +73,21 @@ async def bulk_disable_configs(
     summary="Start runs of many configs",
 )
 async def bulk_trigger_configs(
-    selection: BulkSelection, bulk: BulkDep, writing: KeyedWriteRequestDep, cost: CostDep, request: Request
+    selection: BulkSelection, bulk: BulkDep, write_request: KeyedWriteRequestDep, cost: CostDep, request: Request
 ) -> Response:
     """Disabled configs are included. Each run appears in the execution logs with its `run_id`, and each counts in the
     rate limit for triggers.
 
     If a run of the config is in progress, the new run waits, as after `POST /configs/{config_id}/trigger`.
     """
-    return await _perform(writing, lambda work: bulk.trigger(work, selection, request.url.path, cost))
+    return await _perform(write_request, lambda work: bulk.trigger(work, selection, request.url.path, cost))
 
 
 @router.post(
     "/delete", response_model=BulkResult, dependencies=_admin, responses=_RESPONSES, summary="Delete many configs"
 )
 async def bulk_delete_configs(
-    selection: BulkSelection, bulk: BulkDep, writing: KeyedWriteRequestDep, request: Request
+    selection: BulkSelection, bulk: BulkDep, write_request: KeyedWriteRequestDep, request: Request
 ) -> Response:
     """Removes their jobs, but not their logs and candles."""
-    return await _perform(writing, lambda work: bulk.delete(work, selection, request.url.path))
+    return await _perform(write_request, lambda work: bulk.delete(work, selection, request.url.path))

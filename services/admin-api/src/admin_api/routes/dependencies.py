@@ -90,7 +90,7 @@ def needs(least: Role) -> Dependency:
 
 ConfigServiceDep = Annotated[ConfigService, Depends(CONFIG_SERVICE)]
 EngineDep = Annotated[AsyncEngine, Depends(ENGINE)]
-AccessDep = Annotated[AuthComponents, Depends(AUTH)]
+AuthDep = Annotated[AuthComponents, Depends(AUTH)]
 ActorDep = Annotated[Actor, Depends(_actor)]
 CostDep = Annotated[RequestCost, Depends(_cost)]
 Now = Annotated[datetime, Depends(_now)]

@@ -80,7 +80,11 @@ async def export_configs(
     summary="Change the configs to those of a file",
 )
 async def apply_configs(
-    request: Request, applier: ManifestApplierDep, options: ApplyQuery, writing: KeyedWriteRequestDep, cost: CostDep
+    request: Request,
+    applier: ManifestApplierDep,
+    options: ApplyQuery,
+    write_request: KeyedWriteRequestDep,
+    cost: CostDep,
 ) -> Response:
     """Creates missing configs, changes those that differ and, with `remove=true`, removes those that are not in the
     file. All of it is one transaction. With `dry_run=true`, the response is the same and nothing is changed.
@@ -90,7 +94,7 @@ async def apply_configs(
     async def operation(work: UnitOfWork) -> StoredResponse:
         return StoredResponse.of(await applier.apply(work, file, options, cost))
 
-    return await writing.perform(operation)
+    return await write_request.perform(operation)
 
 
 def _file(content: str, kind: str, name: str) -> Response:
