@@ -63,7 +63,7 @@ async def _serving(api: AdminApi) -> AsyncIterator[Served]:
     background = api.feed.background()
     async with http_server(api.app, "127.0.0.1", 0) as port:
         running = asyncio.create_task(background.run())
-        await eventually(lambda: api.feed.ring.has_begun, within=30)
+        await eventually(lambda: api.feed.buffer.has_begun, within=30)
         yield api, f"http://127.0.0.1:{port}"
         await background.stop()
         await running
@@ -168,7 +168,7 @@ async def test_tombstones_and_what_cannot_be_read_are_passed_over(
         await publisher.publish_raw(RUN_EVENTS, key="3", value=b"junk", headers={})
         (sent,) = await publish(publisher, a_start(config_id=3))
         assert (await connection.next())[1]["event_id"] == sent
-    assert sum(api.feed.ring.positions.values()) == 3
+    assert sum(api.feed.buffer.positions.values()) == 3
 
 
 async def created_again(kafka: KeptKafka, settings: KafkaSettings, topic: Topic) -> None:
@@ -211,7 +211,7 @@ async def test_a_connected_listener_and_a_returning_one_are_reset_when_a_topic_w
 
 async def test_an_id_ahead_of_the_topics_is_answered_with_a_reset(serve: Callable[..., Any]) -> None:
     api, url = await serve()
-    forged = encode({place: offset + 1_000 for place, offset in api.feed.ring.positions.items()}, 2**50)
+    forged = encode({place: offset + 1_000 for place, offset in api.feed.buffer.positions.items()}, 2**50)
     async with connected(url, forged) as connection:
         assert (await connection.next())[0] == "reset"
 
