@@ -107,7 +107,7 @@ async def test_pages_of_other_origins_may_call_only_if_the_setting_lists_them(a_
 
 @pytest.mark.parametrize("origin", ["*", "tools.example.com", "https://a/path", "https://"])
 def test_an_invalid_origin_is_refused_at_the_start(a_setting: Callable[..., Any], origin: str) -> None:
-    with pytest.raises(ValueError, match="is no origin"):
+    with pytest.raises(ValueError, match="is not an origin"):
         a_setting(cors_allowed_origins=origin)
 
 
