@@ -221,11 +221,11 @@ async def test_an_id_ahead_of_the_topics_leads_to_a_reset(serve: Callable[..., A
 async def test_a_stop_of_the_api_ends_its_streams(serve: Callable[..., Any]) -> None:
     api, url = await serve()
     async with connected(url) as connection:
-        await eventually(lambda: api.app.state.event_streams.count == 1, within=10)
+        await eventually(lambda: api.event_streams.count == 1, within=10)
         await api.feed.stop()
         with pytest.raises(AssertionError, match="ended"):
             await connection.next(within=5)
-    await eventually(lambda: api.app.state.event_streams.count == 0, within=10)
+    await eventually(lambda: api.event_streams.count == 0, within=10)
 
 
 async def test_a_stream_ends_after_the_requested_time_and_bad_ids_are_refused(serve: Callable[..., Any]) -> None:

@@ -132,7 +132,7 @@ async def test_malformed_requests_are_refused_as_problems_and_change_nothing(api
         assert [line for line in lines if "exc_info" in line or line["log_level"] in {"error", "critical"}] == []
         after = await rows(api)
         assert {name: count for name, count in after.items() if count != before[name]}.keys() <= CHANGED_BY_REFUSALS
-        assert api.app.state.event_streams.count == 0
+        assert api.event_streams.count == 0
         assert (await admin.get("/configs/1")).json()["version"] == 1
         assert (await admin.get("http://api/health/ready")).status_code == 200
 

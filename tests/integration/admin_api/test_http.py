@@ -1,4 +1,4 @@
-"""HTTP as clients and monitors speak it: HEAD, compressed bodies, and the address opened in a browser."""
+"""HTTP details: HEAD requests, compressed bodies, and the start page."""
 
 import gzip
 import json
@@ -18,12 +18,12 @@ pytestmark = pytest.mark.postgres
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 _DIFFERS = {"x-request-id", "ratelimit", "date"}
-"""Headers of an answer that are not the same twice."""
+"""Headers that differ between two responses."""
 
 
 @pytest.fixture
 async def served(api: AdminApi) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the API behind its real server."""
+    """A client of the API behind its HTTP server."""
     async with (
         http_server(api.app, "127.0.0.1", 0) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client,
@@ -35,7 +35,7 @@ def headers_of(answer: httpx.Response, *, without: frozenset[str] = frozenset())
     return {name: value for name, value in answer.headers.items() if name not in _DIFFERS | without}
 
 
-async def test_head_is_answered_wherever_get_is_with_the_same_headers_and_no_body(
+async def test_head_is_answered_on_each_path_with_get_with_the_same_headers_and_no_body(
     api: AdminApi, client: httpx.AsyncClient, served: httpx.AsyncClient
 ) -> None:
     config = await created(client)
@@ -49,19 +49,19 @@ async def test_head_is_answered_wherever_get_is_with_the_same_headers_and_no_bod
         head = await served.head(url, params=query, headers=BEARER)
         assert head.status_code == got.status_code, path
         assert head.content == b"", path
-        # Metrics count the requests themselves, so their text grows.
-        grows = frozenset({"content-length"}) if path == "/metrics" else frozenset[str]()
-        assert headers_of(head, without=grows) == headers_of(got, without=grows), path
+        # The metrics count these requests, so their text changes.
+        varying = frozenset({"content-length"}) if path == "/metrics" else frozenset[str]()
+        assert headers_of(head, without=varying) == headers_of(got, without=varying), path
 
 
 async def test_head_of_a_stream_ends_with_its_headers(api: AdminApi, served: httpx.AsyncClient) -> None:
     head = await served.head(f"{BASE}/events", headers=BEARER)
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-type"].startswith("text/event-stream")
-    await eventually(lambda: api.app.state.event_streams.count == 0, within=5)
+    await eventually(lambda: api.event_streams.count == 0, within=5)
 
 
-async def test_head_needs_a_token_where_get_does_and_405_names_it(served: httpx.AsyncClient) -> None:
+async def test_head_needs_a_token_if_get_does_and_the_allow_header_lists_it(served: httpx.AsyncClient) -> None:
     refused = await served.head(f"{BASE}/configs")
     assert (refused.status_code, refused.content) == (401, b"")
     not_there = await served.head(f"{BASE}/configs/1/trigger", headers=BEARER)
@@ -70,14 +70,14 @@ async def test_head_needs_a_token_where_get_does_and_405_names_it(served: httpx.
     assert set(patched.headers["Allow"].split(", ")) == {"GET", "HEAD", "PUT", "DELETE"}
 
 
-async def test_head_is_counted_under_its_own_name(served: httpx.AsyncClient) -> None:
+async def test_head_requests_are_counted_as_head(served: httpx.AsyncClient) -> None:
     await served.head("/health/live")
     metrics = (await served.get("/metrics")).text
     assert 'candlekeep_api_requests_total{method="HEAD",route="/health/live",status="200"} 1.0' in metrics
 
 
 @pytest.mark.parametrize("coding", ["gzip", "GZIP", "br", "deflate, gzip", "identity, gzip", "nonsense"])
-async def test_an_encoded_body_is_415_and_says_what_is_read(client: httpx.AsyncClient, coding: str) -> None:
+async def test_an_encoded_body_is_refused_with_415_and_accept_encoding(client: httpx.AsyncClient, coding: str) -> None:
     body = gzip.compress(json.dumps(a_config()).encode())
     headers = {"Content-Encoding": coding, "Content-Type": "application/json"}
     answer = await client.post("/configs", content=body, headers=headers)
@@ -89,7 +89,7 @@ async def test_an_encoded_body_is_415_and_says_what_is_read(client: httpx.AsyncC
     assert (await client.get("/configs")).json() == []
 
 
-async def test_a_streamed_body_with_an_encoding_is_415(served: httpx.AsyncClient) -> None:
+async def test_a_streamed_body_with_an_encoding_is_refused_with_415(served: httpx.AsyncClient) -> None:
     async def parts() -> AsyncIterator[bytes]:
         yield gzip.compress(b"configs: []")
 
@@ -99,28 +99,28 @@ async def test_a_streamed_body_with_an_encoding_is_415(served: httpx.AsyncClient
 
 
 @pytest.mark.parametrize("headers", [{"Content-Encoding": "identity"}, {"Content-Encoding": ""}])
-async def test_a_body_that_is_not_encoded_is_read(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
+async def test_a_body_without_an_encoding_is_accepted(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
     assert (await client.post("/configs", json=a_config(), headers=headers)).status_code == 201
 
 
-async def test_the_address_opened_in_a_browser_leads_to_the_documentation(api: AdminApi) -> None:
-    async with client_of(api, token=None, base="") as anybody:
-        page = await anybody.get("/")
+async def test_the_start_page_links_to_the_documentation(api: AdminApi) -> None:
+    async with client_of(api, token=None, base="") as anonymous:
+        page = await anonymous.get("/")
         links = {"docs", "openapi.json", "health/ready", "health/live"}
         assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
         for link in links:
             assert f'href="{link}"' in page.text
-            assert (await anybody.get(f"/{link}")).status_code == 200
-        refused = await anybody.post("/")
+            assert (await anonymous.get(f"/{link}")).status_code == 200
+        refused = await anonymous.post("/")
     assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
     assert page.headers["X-Frame-Options"] == "DENY"
     assert refused.status_code == 405
 
 
-async def test_the_start_page_is_the_same_for_everybody(api: AdminApi, client: httpx.AsyncClient) -> None:
+async def test_the_start_page_is_the_same_for_every_caller(api: AdminApi, client: httpx.AsyncClient) -> None:
     async def page_for(**headers: Any) -> str:
-        async with client_of(api, token=None, base="") as anybody:
-            return (await anybody.get("/", headers=headers)).text
+        async with client_of(api, token=None, base="") as anonymous:
+            return (await anonymous.get("/", headers=headers)).text
 
     before = await page_for()
     await created(client)

@@ -1,4 +1,4 @@
-"""What every answer carries, whatever the route: names, limits, and what browsers are told."""
+"""The middleware: request ids, security headers, rate limits, and errors."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,12 +8,13 @@ from typing import Any
 import httpx
 import pytest
 import structlog
+from asgi_correlation_id import CorrelationIdMiddleware
 from prometheus_client import CollectorRegistry
 from starlette.types import Receive, Scope, Send
 
 from admin_api.app import AdminApi, build_api
 from admin_api.auth.assembly import assemble
-from admin_api.http.request_ids import RequestIdMiddleware
+from admin_api.http import request_ids
 from admin_api.metrics import Metrics
 from admin_api.middleware.authentication import AuthenticationMiddleware
 from admin_api.middleware.rate_limits import RateLimitMiddleware
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.postgres
 PAGE = "https://tools.example.com"
 
 
-async def test_a_request_keeps_the_name_that_its_caller_gave_it_or_gets_one(client: httpx.AsyncClient) -> None:
+async def test_a_request_id_of_the_caller_is_kept_if_it_is_valid(client: httpx.AsyncClient) -> None:
     named = await client.get("/status", headers={"X-Request-ID": "deploy-17.a"})
     assert named.headers["X-Request-ID"] == "deploy-17.a"
     for bad in ("with space", "x" * 65, "<script>", ""):
@@ -50,7 +51,7 @@ async def test_a_refused_request_id_adds_no_line_to_the_log(
     assert [record for record in caplog.records if record.name.startswith("asgi_correlation_id")] == []
 
 
-async def test_log_lines_of_a_request_carry_its_name(client: httpx.AsyncClient) -> None:
+async def test_log_lines_of_a_request_contain_its_id(client: httpx.AsyncClient) -> None:
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
         await client.post(
             "/configs",
@@ -61,7 +62,7 @@ async def test_log_lines_of_a_request_carry_its_name(client: httpx.AsyncClient) 
 
 
 @pytest.mark.parametrize("path", ["/status", "/configs/999", "/no-such-path"])
-async def test_browsers_are_told_to_trust_no_further_than_needed(client: httpx.AsyncClient, path: str) -> None:
+async def test_each_response_has_the_security_headers(client: httpx.AsyncClient, path: str) -> None:
     headers = (await client.get(path)).headers
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
@@ -72,31 +73,31 @@ async def test_browsers_are_told_to_trust_no_further_than_needed(client: httpx.A
     assert "server" not in headers
 
 
-async def test_refusals_at_the_gate_carry_the_same_headers(api: AdminApi) -> None:
+async def test_refused_requests_are_answered_with_the_same_headers(api: AdminApi) -> None:
     async with client_of(api, token=None) as client:
         answer = await client.get("/status")
     assert (answer.status_code, answer.headers["X-Content-Type-Options"]) == (401, "nosniff")
     assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
 
 
-async def test_over_tls_browsers_are_to_stay_with_tls(api: AdminApi) -> None:
+async def test_responses_over_tls_have_the_hsts_header(api: AdminApi) -> None:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=api.app), base_url="https://api") as client:
         assert (await client.get("/health/live")).headers["Strict-Transport-Security"] == "max-age=31536000"
 
 
-async def test_the_documentation_page_may_run_its_own_scripts_and_nobody_elses(api: AdminApi) -> None:
+async def test_the_documentation_page_may_run_only_its_own_scripts(api: AdminApi) -> None:
     async with client_of(api, token=None, base="") as client:
         policy = (await client.get("/docs")).headers["Content-Security-Policy"]
     assert "script-src 'self' 'unsafe-inline'" in policy
     assert "http" not in policy
 
 
-async def test_pages_of_other_origins_may_not_call_unless_they_are_named(a_setting: Callable[..., Any]) -> None:
-    asking = {"Origin": PAGE, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "If-Match"}
+async def test_pages_of_other_origins_may_call_only_if_the_setting_lists_them(a_setting: Callable[..., Any]) -> None:
+    preflight = {"Origin": PAGE, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "If-Match"}
     for allowed, origin, expected in (("", PAGE, None), (PAGE, PAGE, PAGE), (PAGE, "https://evil.example", None)):
         api = build_api(a_setting(cors_allowed_origins=allowed))
         async with client_of(api) as client:
-            asked = await client.options("/configs/1", headers=asking | {"Origin": origin})
+            asked = await client.options("/configs/1", headers=preflight | {"Origin": origin})
             answer = await client.get("/health/live", headers={"Origin": origin})
         assert asked.headers.get("Access-Control-Allow-Origin") == expected
         assert answer.headers.get("Access-Control-Allow-Origin") == expected
@@ -105,12 +106,12 @@ async def test_pages_of_other_origins_may_not_call_unless_they_are_named(a_setti
 
 
 @pytest.mark.parametrize("origin", ["*", "tools.example.com", "https://a/path", "https://"])
-def test_an_origin_that_is_none_is_refused_at_the_start(a_setting: Callable[..., Any], origin: str) -> None:
-    with pytest.raises(ValueError, match="is no origin"):
+def test_an_invalid_origin_is_refused_at_the_start(a_setting: Callable[..., Any], origin: str) -> None:
+    with pytest.raises(ValueError, match="is not an origin"):
         a_setting(cors_allowed_origins=origin)
 
 
-async def test_who_asks_too_often_is_told_when_to_try_again_and_others_are_not_held_up(
+async def test_a_caller_over_its_rate_limit_gets_429_with_retry_after_and_others_are_served(
     a_setting: Callable[..., Any],
 ) -> None:
     api = build_api(a_setting(requests_per_minute=5, triggers_per_minute=2))
@@ -124,23 +125,23 @@ async def test_who_asks_too_often_is_told_when_to_try_again_and_others_are_not_h
         assert 1 <= int(refused.headers["Retry-After"]) <= 31
         assert refused.headers["RateLimit-Policy"] == '"triggers";q=2;w=60'
         assert refused.headers["RateLimit"].startswith('"triggers";r=0;t=')
-        made = await client.post("/tokens", json={"name": "other", "role": "viewer"})
-        looked = [(await client.get("/status")).status_code for _ in range(4)]
-        assert looked == [200, 200, 200, 429]
-    async with client_of(api, token=made.json()["token"]) as other:
+        created_token = await client.post("/tokens", json={"name": "other", "role": "viewer"})
+        statuses = [(await client.get("/status")).status_code for _ in range(4)]
+        assert statuses == [200, 200, 200, 429]
+    async with client_of(api, token=created_token.json()["token"]) as other:
         answer = await other.get("/status")
         assert (answer.status_code, answer.headers["RateLimit"][:14]) == (200, '"requests";r=4')
     await api.engine.dispose()
 
 
-async def test_what_was_used_up_comes_back_with_time() -> None:
+async def test_a_used_up_rate_limit_refills_with_time() -> None:
     now = [0.0]
     statuses: list[int] = []
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
-    async def note(message: Any) -> None:
+    async def note_status(message: Any) -> None:
         if message["type"] == "http.response.start":
             statuses.append(message["status"])
 
@@ -149,33 +150,36 @@ async def test_what_was_used_up_comes_back_with_time() -> None:
     scope = {"type": "http", "method": "GET", "path": "/", "state": {"actor": actor}}
     for seconds in (0, 0, 0, 29, 1, 0):
         now[0] += seconds
-        await limited(scope, None, note)  # type: ignore[arg-type]
+        await limited(scope, None, note_status)  # type: ignore[arg-type]
     assert statuses == [200, 200, 429, 429, 200, 429]
 
 
-async def test_failed_logins_are_forgotten_with_time_though_the_wall_clock_was_set_back(
+async def test_failed_authentications_expire_although_the_wall_clock_was_set_back(
     api: AdminApi, a_setting: Callable[..., Any]
 ) -> None:
     wall, monotonic = datetime(2026, 3, 1, 12, tzinfo=UTC), 0.0
     metrics = Metrics(CollectorRegistry())
 
     async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
-        raise AssertionError("nobody was let in")
+        raise AssertionError("no request may be admitted")
 
-    access = assemble(a_setting(failed_logins_per_minute=1), api.engine, metrics)
-    gate = AuthenticationMiddleware(
-        unknown, access=access, metrics=metrics, clock=lambda: wall, monotonic=lambda: monotonic
+    auth = assemble(a_setting(failed_logins_per_minute=1), api.engine, metrics)
+    authentication = AuthenticationMiddleware(
+        unknown, auth=auth, metrics=metrics, clock=lambda: wall, monotonic=lambda: monotonic
     )
-    guesses = httpx.AsyncClient(transport=httpx.ASGITransport(app=RequestIdMiddleware(gate)), base_url="http://api/x")
-    async with guesses as client:
+    clients = httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=CorrelationIdMiddleware(authentication, **request_ids.OPTIONS)),
+        base_url="http://api/x",
+    )
+    async with clients as client:
         headers = {"Authorization": "Bearer a-guess"}
         assert [(await client.get("/", headers=headers)).status_code for _ in range(2)] == [401, 429]
         wall, monotonic = wall - timedelta(hours=1), 60.0
         assert (await client.get("/", headers=headers)).status_code == 401
 
 
-async def test_an_error_after_the_answer_began_breaks_it_off(api: AdminApi) -> None:
-    """The client must not take half an answer for a whole one."""
+async def test_an_error_after_the_start_of_a_response_closes_the_connection(api: AdminApi) -> None:
+    """The client must see that the response is incomplete."""
 
     async def half() -> Any:
         yield b"half"

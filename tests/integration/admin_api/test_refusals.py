@@ -284,7 +284,7 @@ async def test_health_and_metrics_query_the_database_at_most_once_a_second(
         nonlocal statements
         statements += 1
 
-    for once in (api.app.state.database_probe.look, api.app.state.look_at_outbox):
+    for once in (api.database_check.refresh, api.outbox_observer):
         monkeypatch.setattr(once, "_monotonic", lambda: now)
     sa.event.listen(api.engine.sync_engine, "before_cursor_execute", count)
     async with client_of(api, token=None, base="") as anonymous:

@@ -169,7 +169,7 @@ async def test_the_order_per_config_is_kept_over_an_outage_of_kafka(
 
 
 def active(api: AdminApi) -> bool:
-    return api.app.state.metrics.relay_active._value.get() == 1
+    return api.metrics.relay_active._value.get() == 1
 
 
 async def test_a_relay_that_sends_nothing_over_an_open_connection_is_replaced_within_ten_seconds(
@@ -260,9 +260,9 @@ async def test_a_change_that_commits_after_later_ones_is_not_lost(
         async with api.engine.begin() as slow:
             await slow.execute(sa.insert(outbox).values(row))
             await created(client)
-            await eventually(lambda: api.app.state.metrics.relay_sent.labels("config-changes")._value.get() == 1)
+            await eventually(lambda: api.metrics.relay_sent.labels("config-changes")._value.get() == 1)
         await until_outbox_is_empty(api, within=5)
-        assert api.app.state.metrics.relay_sent.labels("ticks")._value.get() == 1
+        assert api.metrics.relay_sent.labels("ticks")._value.get() == 1
 
 
 async def test_a_row_of_a_newer_release_waits_in_the_outbox(
@@ -274,7 +274,7 @@ async def test_a_row_of_a_newer_release_waits_in_the_outbox(
         async with api.engine.begin() as connection:
             await connection.execute(sa.insert(outbox).values(row))
         await created(client)
-        await eventually(lambda: api.app.state.metrics.relay_failures._value.get() >= 2)
+        await eventually(lambda: api.metrics.relay_failures._value.get() >= 2)
         assert await backlog(api) == 2
         async with api.engine.begin() as connection:
             await connection.execute(sa.delete(outbox).where(outbox.c.topic == "topic-of-tomorrow"))

@@ -1,4 +1,4 @@
-"""Every route with every role. A new route needs an entry here, and a declaration, or this fails."""
+"""Each route is called with each role. A new route needs a declared role and an entry in the table."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.postgres
 
 VIEWER, OPERATOR, ADMIN = Role
 
-WHO_MAY: dict[tuple[str, str], Role] = {
+REQUIRED_ROLES: dict[tuple[str, str], Role] = {
     ("GET", "/configs"): VIEWER,
     ("POST", "/configs"): ADMIN,
     ("GET", "/configs/{config_id}"): VIEWER,
@@ -55,21 +55,21 @@ WHO_MAY: dict[tuple[str, str], Role] = {
     ("GET", "/audit-log"): ADMIN,
 }
 SECURITY = Path(__file__).parents[3] / "docs/security.md"
-OPEN_TO_ALL_ROLES_THOUGH_UNSAFE = {("POST", "/sessions"), ("DELETE", "/sessions/current")}
+CHANGING_ROUTES_FOR_ALL_ROLES = {("POST", "/sessions"), ("DELETE", "/sessions/current")}
 
 
 def served(api: AdminApi) -> Iterator[tuple[str, APIRoute]]:
-    for route in api.app.state.routes:
+    for route in api.routes:
         if not is_public(route.path):
             yield from ((method, route) for method in sorted(route.methods))
 
 
-def test_every_route_has_an_entry_and_declares_that_role(api: AdminApi) -> None:
+def test_each_route_has_an_entry_and_declares_its_role(api: AdminApi) -> None:
     declared = {(method, route.path.removeprefix(BASE)): required_role(route) for method, route in served(api)}
-    assert declared == WHO_MAY
+    assert declared == REQUIRED_ROLES
 
 
-def test_the_routes_looked_at_are_all_that_the_application_serves(api: AdminApi) -> None:
+def test_the_tested_routes_are_all_routes_of_the_application(api: AdminApi) -> None:
     described = {
         (method.upper(), path)
         for path, item in api.app.openapi()["paths"].items()
@@ -82,14 +82,16 @@ def test_the_routes_looked_at_are_all_that_the_application_serves(api: AdminApi)
 def test_the_documentation_has_the_same_table() -> None:
     rows = SECURITY.read_text().splitlines()
     missing = [
-        row for (method, path), role in WHO_MAY.items() if (row := f"| {method} | `{path}` | {role} |") not in rows
+        row
+        for (method, path), role in REQUIRED_ROLES.items()
+        if (row := f"| {method} | `{path}` | {role} |") not in rows
     ]
-    assert not missing, f"put into docs/security.md: {missing}"
+    assert not missing, f"add to docs/security.md: {missing}"
 
 
-def test_whoever_may_only_look_can_change_nothing() -> None:
-    changing = {route for route, least in WHO_MAY.items() if route[0] != "GET" and least is VIEWER}
-    assert changing <= OPEN_TO_ALL_ROLES_THOUGH_UNSAFE
+def test_viewers_cannot_change_anything() -> None:
+    changing = {route for route, least in REQUIRED_ROLES.items() if route[0] != "GET" and least is VIEWER}
+    assert changing <= CHANGING_ROUTES_FOR_ALL_ROLES
 
 
 def test_an_application_with_a_route_that_declares_no_role_is_not_built() -> None:
@@ -100,13 +102,13 @@ def test_an_application_with_a_route_that_declares_no_role_is_not_built() -> Non
 
 
 @pytest.mark.parametrize("role", Role)
-async def test_each_role_may_do_what_the_table_says_and_nothing_else(
+async def test_each_role_may_call_exactly_the_routes_of_the_table(
     api: AdminApi, client: httpx.AsyncClient, role: Role
 ) -> None:
     token = (await a_token(client, role))["token"]
     async with client_of(api, token) as caller:
-        for (method, path), least in WHO_MAY.items():
-            # No such id, an unknown parameter, no body: whoever is let in is told so, and nothing happens.
+        for (method, path), least in REQUIRED_ROLES.items():
+            # The id and the parameter do not exist and there is no body, so an admitted request changes nothing.
             answer = await caller.request(method, re.sub(r"{\w+}", "0", path), params={"nonsense": 1})
             assert (answer.status_code != 403) == role.includes(least), (method, path, answer.text)
             assert answer.status_code not in {401, 500}, (method, path)

@@ -50,7 +50,7 @@ class Tiny:
 
     async def health(self, which: str) -> tuple[int, dict[str, str]]:
         port = await eventually(self._port, within=20)
-        return await asyncio.to_thread(_ask, f"http://127.0.0.1:{port}/health/{which}")
+        return await asyncio.to_thread(_get, f"http://127.0.0.1:{port}/health/{which}")
 
     def _port(self) -> int:
         found = re.search(r'"port": (\d+)', "\n".join(self.output))
@@ -73,7 +73,7 @@ class Tiny:
         return code
 
 
-def _ask(url: str) -> tuple[int, dict[str, str]]:
+def _get(url: str) -> tuple[int, dict[str, str]]:
     try:
         with urlopen(url, timeout=5) as answer:
             return answer.status, json.load(answer)["problems"]
@@ -105,7 +105,7 @@ async def tiny_worker(settings: KafkaSettings, results: Path, **extra: str) -> A
         await process.wait()
 
 
-async def test_sigterm_finishes_what_is_in_hand_commits_it_and_exits_with_zero(
+async def test_at_sigterm_work_in_flight_is_finished_and_committed_and_the_exit_code_is_0(
     kafka_settings: KafkaSettings, publisher: EventPublisher, tmp_path: Path
 ) -> None:
     async with tiny_worker(kafka_settings, tmp_path / "results", HANDLE_SECONDS="1") as tiny:
@@ -146,29 +146,29 @@ async def test_a_killed_worker_loses_nothing(
             repeated = len(second.numbers()) - 1000
             second.process.send_signal(signal.SIGTERM)
             assert await second.exit_code() == 0
-    assert repeated <= 400, "only what was in hand or finished since the last commit is done again"
+    assert repeated <= 400, "only ticks in flight and ticks finished since the last commit are handled again"
     assert sum(offset for offset, _ in (await committed(kafka_settings, "tiny", TICKS)).values()) == 1000
 
 
-async def test_while_kafka_is_away_it_is_live_but_not_ready_and_says_why(
+async def test_while_kafka_is_unavailable_a_worker_is_live_and_not_ready_and_gives_the_reason(
     kafka_settings: KafkaSettings, tmp_path: Path
 ) -> None:
     host, port = kafka_settings.kafka_bootstrap_servers.split(",")[0].rsplit(":", 1)
-    door = await asyncio.start_server(forward_to(host, int(port)), "127.0.0.1", 0)
-    entrance = door.sockets[0].getsockname()
-    door.close()
-    await door.wait_closed()
-    away = kafka_settings.model_copy(update={"kafka_bootstrap_servers": f"127.0.0.1:{entrance[1]}"})
-    async with tiny_worker(away, tmp_path / "results") as tiny:
+    proxy = await asyncio.start_server(forward_to(host, int(port)), "127.0.0.1", 0)
+    address = proxy.sockets[0].getsockname()
+    proxy.close()
+    await proxy.wait_closed()
+    unavailable = kafka_settings.model_copy(update={"kafka_bootstrap_servers": f"127.0.0.1:{address[1]}"})
+    async with tiny_worker(unavailable, tmp_path / "results") as tiny:
         assert await tiny.health("live") == (200, {})
         status, problems = await tiny.health("ready")
         assert (status, problems["worker"]) == (503, "waiting for Kafka")
-        door = await asyncio.start_server(forward_to(host, int(port)), "127.0.0.1", entrance[1])
+        proxy = await asyncio.start_server(forward_to(host, int(port)), "127.0.0.1", address[1])
         await eventually(tiny.ready, within=40)
         assert await tiny.health("live") == (200, {})
         tiny.process.send_signal(signal.SIGTERM)
         assert await tiny.exit_code() == 0
-    door.close()
+    proxy.close()
 
 
 def forward_to(host: str, port: int) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
@@ -186,39 +186,43 @@ def forward_to(host: str, port: int) -> Callable[[asyncio.StreamReader, asyncio.
     return serve
 
 
-async def test_missing_topics_are_waited_for_and_the_reason_names_the_command(
+async def test_a_worker_waits_for_missing_topics_and_names_the_command_that_creates_them(
     kafka: KeptKafka, kafka_settings: KafkaSettings, tmp_path: Path
 ) -> None:
     empty = kafka_settings.model_copy(update={"kafka_topic_prefix": f"{kafka_settings.kafka_topic_prefix}late."})
     async with tiny_worker(empty, tmp_path / "results") as tiny:
 
-        async def complains() -> bool:
+        async def names_the_command() -> bool:
             status, problems = await tiny.health("ready")
             assert status == 503
             return "python -m runtime.kafka.topics provision" in problems["worker"]
 
-        await eventually(complains, within=30)
+        await eventually(names_the_command, within=30)
         await create_topics(kafka, empty)
         await eventually(tiny.ready, within=30)
     await delete_topics(kafka, empty)
 
 
-async def test_a_refused_start_is_one_clear_line_and_exit_one(kafka_settings: KafkaSettings, tmp_path: Path) -> None:
+async def test_a_refused_start_is_logged_in_one_line_and_the_exit_code_is_1(
+    kafka_settings: KafkaSettings, tmp_path: Path
+) -> None:
     async with tiny_worker(kafka_settings, tmp_path / "results", FAIL_START="1", LOG_FORMAT="console") as tiny:
         assert await tiny.exit_code() == 1
         assert any("Cannot start: the schema is old. Run: make migrate" in line for line in tiny.output)
         assert not any("Traceback" in line for line in tiny.output)
 
 
-async def test_a_stop_before_kafka_answers_is_a_clean_stop(kafka_settings: KafkaSettings, tmp_path: Path) -> None:
-    away = kafka_settings.model_copy(update={"kafka_bootstrap_servers": "127.0.0.1:9"})
-    async with tiny_worker(away, tmp_path / "results") as tiny:
+async def test_a_signal_before_kafka_answers_ends_the_worker_with_exit_code_0(
+    kafka_settings: KafkaSettings, tmp_path: Path
+) -> None:
+    unavailable = kafka_settings.model_copy(update={"kafka_bootstrap_servers": "127.0.0.1:9"})
+    async with tiny_worker(unavailable, tmp_path / "results") as tiny:
         await tiny.health("live")
         tiny.process.send_signal(signal.SIGINT)
         assert await tiny.exit_code() == 0
 
 
-async def test_a_second_signal_leaves_at_once(
+async def test_a_second_signal_ends_the_process_at_once(
     kafka_settings: KafkaSettings, publisher: EventPublisher, tmp_path: Path
 ) -> None:
     async with tiny_worker(kafka_settings, tmp_path / "results", HANDLE_SECONDS="60") as tiny:
@@ -226,12 +230,12 @@ async def test_a_second_signal_leaves_at_once(
         await publisher.publish_many(TICKS, ticks([1]))
         await eventually(tiny_has_work(tiny), within=10)
         tiny.process.send_signal(signal.SIGTERM)
-        await eventually(lambda: any("Told to stop" in line for line in tiny.output))
+        await eventually(lambda: any("Stop requested" in line for line in tiny.output))
         tiny.process.send_signal(signal.SIGTERM)
         assert await tiny.exit_code(5) == 1
 
 
-async def test_a_taken_port_is_named_and_exit_one(kafka_settings: KafkaSettings, tmp_path: Path) -> None:
+async def test_a_port_in_use_is_named_and_the_exit_code_is_1(kafka_settings: KafkaSettings, tmp_path: Path) -> None:
     taken = await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", 0)
     port = taken.sockets[0].getsockname()[1]
     async with tiny_worker(kafka_settings, tmp_path / "results", HTTP_PORT=str(port)) as tiny:
@@ -259,18 +263,18 @@ def a_worker(settings: KafkaSettings, *backgrounds: Background) -> Worker:
     )
 
 
-async def test_a_background_that_breaks_takes_the_worker_down_with_exit_one(kafka_settings: KafkaSettings) -> None:
-    async def break_down() -> None:
+async def test_if_a_background_task_fails_the_exit_code_is_1(kafka_settings: KafkaSettings) -> None:
+    async def fail() -> None:
         raise LookupError("a bug")
 
     async def nothing() -> None:
         return
 
-    worker = a_worker(kafka_settings, Background("broken", break_down, nothing))
+    worker = a_worker(kafka_settings, Background("failing", fail, nothing))
     assert await asyncio.wait_for(serve(worker), 30) == 1
 
 
-async def test_a_worker_that_can_read_nothing_lets_go_and_says_what_to_do_in_the_log_a_metric_and_its_health(
+async def test_a_worker_at_its_limit_of_dead_letters_stops_and_says_what_to_do_in_log_metric_and_health(
     kafka_settings: KafkaSettings, publisher: EventPublisher, tmp_path: Path
 ) -> None:
     for _ in range(20):
@@ -290,19 +294,19 @@ async def test_a_worker_that_can_read_nothing_lets_go_and_says_what_to_do_in_the
     assert "limit: DEAD_LETTERS_MAX_CONSECUTIVE_AT_START" in alert["event"]
     assert "python -m runtime.dead_letters list" in alert["event"]
     assert "exception" not in alert
-    assert await committed(kafka_settings, "tiny", TICKS) == {}, "the next start meets the same messages, not the next"
+    assert await committed(kafka_settings, "tiny", TICKS) == {}, "the next start reads the same messages again"
 
 
-async def test_a_worker_runs_until_it_is_told_to_stop(kafka_settings: KafkaSettings) -> None:
-    stop, began, order = asyncio.Event(), [], []
+async def test_a_worker_runs_until_its_stop_is_requested(kafka_settings: KafkaSettings) -> None:
+    stop, started, stop_order = asyncio.Event(), [], []
 
     def background(name: str) -> Background:
         ended = asyncio.Event()
 
         async def run() -> None:
-            began.append(name)
+            started.append(name)
             await ended.wait()
-            order.append(name)
+            stop_order.append(name)
 
         async def end() -> None:
             ended.set()
@@ -311,9 +315,9 @@ async def test_a_worker_runs_until_it_is_told_to_stop(kafka_settings: KafkaSetti
 
     worker = a_worker(kafka_settings, background("relay"), background("consumer"))
     serving = asyncio.create_task(serve(worker, stop))
-    await eventually(lambda: began == ["relay", "consumer"], within=20)
+    await eventually(lambda: started == ["relay", "consumer"], within=20)
     assert worker.health.ready_problems() == {}
     stop.set()
     assert await asyncio.wait_for(serving, 20) == 0
-    assert order == ["consumer", "relay"]
+    assert stop_order == ["consumer", "relay"]
     assert worker.health.ready_problems() == {"worker": "shutting down"}

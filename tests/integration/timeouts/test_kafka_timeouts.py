@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
-from faststream.asgi import AsgiFastStream
 from prometheus_client import CollectorRegistry
 
 from contracts.topics import ALL_TOPICS, CONFIG_CHANGES, DEAD_LETTERS, RUN_EVENTS, TICKS
@@ -74,7 +73,6 @@ async def test_no_call_to_kafka_exceeds_its_timeout_in_a_black_hole(tmp_path: Pa
             live=[],
             retention=RetentionCheck("x", ConsumerMetrics(CollectorRegistry())),
         )
-        app = AsgiFastStream(broker, logger=None)
 
         proxy.set_mode("black hole")
         await asyncio.gather(
@@ -108,7 +106,7 @@ async def test_no_call_to_kafka_exceeds_its_timeout_in_a_black_hole(tmp_path: Pa
         )
         await asyncio.gather(
             ends("leaving the group", close_consumer(member), within=CLOSE_SECONDS),
-            ends("stopping the broker", _stop_broker(app), within=CLOSE_SECONDS),
+            ends("stopping the broker", _stop_broker(broker), within=CLOSE_SECONDS),
             ends("closing the dead letters", stack.aclose(), within=CLOSE_SECONDS),
         )
         assert reader.unreadable == 0

@@ -18,12 +18,12 @@ def disarmed() -> Iterator[None]:
     arm_failpoints({})
 
 
-def test_nothing_happens_where_nothing_is_armed() -> None:
+def test_an_unarmed_failpoint_does_nothing() -> None:
     arm_failpoints({})
     failpoint(NAME)
 
 
-def test_an_armed_failpoint_breaks_at_every_arrival_and_another_one_does_not() -> None:
+def test_an_armed_failpoint_acts_every_time_and_others_do_not() -> None:
     arm_failpoints({"FAILPOINTS": f"{NAME}=raise"})
     for _ in range(2):
         with pytest.raises(FailpointReached, match=NAME):
@@ -31,7 +31,7 @@ def test_an_armed_failpoint_breaks_at_every_arrival_and_another_one_does_not() -
     failpoint("log_writer.after_write")
 
 
-def test_a_numbered_failpoint_breaks_at_that_arrival_only() -> None:
+def test_a_failpoint_with_a_number_acts_only_that_time() -> None:
     arm_failpoints({"FAILPOINTS": f" {NAME}=raise@2 , log_writer.after_write=sleep:0.0"})
     failpoint(NAME)
     with pytest.raises(FailpointReached):
@@ -49,7 +49,7 @@ def test_kill_ends_the_process_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "complaint"),
+    ("value", "message"),
     [
         ("nowhere=kill", "no such failpoint"),
         (f"{NAME}=explode", "the action is kill, raise or sleep:SECONDS"),
@@ -58,18 +58,18 @@ def test_kill_ends_the_process_at_once() -> None:
         (f"{NAME}=kill@0", "a whole number from 1"),
     ],
 )
-def test_what_is_not_understood_is_refused_in_a_line(
-    wrong: str, complaint: str, capsys: pytest.CaptureFixture[str]
+def test_an_invalid_failpoint_is_refused_with_one_line(
+    value: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as refused:
-        arm_failpoints({"FAILPOINTS": wrong})
-    said = capsys.readouterr().err
-    assert refused.value.code == 2
-    assert said.startswith("FAILPOINTS is not valid: ")
-    assert complaint in said
-    assert said.count("\n") == 1
+    with pytest.raises(SystemExit) as exit_info:
+        arm_failpoints({"FAILPOINTS": value})
+    output = capsys.readouterr().err
+    assert exit_info.value.code == 2
+    assert output.startswith("FAILPOINTS is not valid: ")
+    assert message in output
+    assert output.count("\n") == 1
 
 
-def test_the_list_names_exactly_the_places_in_the_services() -> None:
+def test_the_list_contains_exactly_the_failpoints_of_the_services() -> None:
     sources = [path.read_text() for path in (REPOSITORY / "services").glob("*/src/**/*.py")]
     assert {name for text in sources for name in re.findall(r'failpoint\("([^"]+)"\)', text)} == set(FAILPOINTS)

@@ -14,7 +14,7 @@ from runtime.process.worker import Worker, build_app
 from runtime.settings import KafkaSettings, WorkerSettings
 
 
-async def ask(health: Health, path: str) -> tuple[int, dict[str, object]]:
+async def get(health: Health, path: str) -> tuple[int, dict[str, object]]:
     broker = build_broker(KafkaSettings(kafka_bootstrap_servers="nowhere:1"), "test")
     app = AsgiFastStream(broker, asgi_routes=health.routes(), logger=None)
     sent: list[dict[str, object]] = []
@@ -29,53 +29,53 @@ async def ask(health: Health, path: str) -> tuple[int, dict[str, object]]:
     return int(str(sent[0]["status"])), json.loads(bytes(sent[1]["body"]))  # type: ignore[arg-type]
 
 
-async def test_all_well() -> None:
+async def test_a_process_without_problems_is_live_and_ready() -> None:
     health = Health()
     health.liveness("loop", lambda: None)
-    assert await ask(health, "/health/live") == (200, {"status": "live", "problems": {}})
-    assert await ask(health, "/health/ready") == (200, {"status": "ready", "problems": {}})
+    assert await get(health, "/health/live") == (200, {"status": "live", "problems": {}})
+    assert await get(health, "/health/ready") == (200, {"status": "ready", "problems": {}})
 
 
-async def test_not_ready_is_still_live_and_says_why() -> None:
+async def test_a_process_that_is_not_ready_is_live_and_gives_the_reason() -> None:
     health = Health()
     health.readiness("kafka", lambda: "waiting for Kafka")
-    assert (await ask(health, "/health/live"))[0] == 200
-    status, body = await ask(health, "/health/ready")
+    assert (await get(health, "/health/live"))[0] == 200
+    status, body = await get(health, "/health/ready")
     assert (status, body) == (503, {"status": "not ready", "problems": {"kafka": "waiting for Kafka"}})
 
 
-async def test_not_live_is_not_ready_either() -> None:
+async def test_a_process_that_is_not_live_is_not_ready() -> None:
     health = Health()
     health.liveness("consumer", lambda: "dead")
-    assert (await ask(health, "/health/live"))[0] == 503
-    assert (await ask(health, "/health/ready"))[0] == 503
+    assert (await get(health, "/health/live"))[0] == 503
+    assert (await get(health, "/health/ready"))[0] == 503
 
 
-def test_a_broken_check_counts_as_failed() -> None:
+def test_a_check_that_raises_counts_as_failed() -> None:
     health = Health()
     health.liveness("broken", lambda: str(1 / 0))
     assert "ZeroDivisionError" in health.live_problems()["broken"]
 
 
-async def test_a_loop_that_was_blocked_is_noticed() -> None:
-    async with EventLoopWatchdog(limit_seconds=10) as pulse:
-        assert pulse.problem() is None
-        pulse._last -= 11
-        assert pulse.problem() == "the event loop was blocked for 11 s"
+async def test_a_blocked_event_loop_is_detected() -> None:
+    async with EventLoopWatchdog(limit_seconds=10) as watchdog:
+        assert watchdog.problem() is None
+        watchdog._last -= 11
+        assert watchdog.problem() == "the event loop was blocked for 11 s"
 
 
 @pytest.mark.parametrize(("age", "fresh"), [(0.0, True), (4.9, True), (5.0, False), (60.0, False)])
-def test_a_heartbeat_is_fresh_for_its_limit(age: float, fresh: bool) -> None:
-    watch = MembershipFence(5.0, clock=lambda: 100.0)
-    watch.confirmed(100.0 - age)
-    assert watch.is_fresh() is fresh
+def test_a_heartbeat_is_fresh_until_its_limit(age: float, fresh: bool) -> None:
+    fence = MembershipFence(5.0, clock=lambda: 100.0)
+    fence.confirmed(100.0 - age)
+    assert fence.is_fresh() is fresh
 
 
-def test_without_a_heartbeat_nothing_is_owned() -> None:
-    watch = MembershipFence(5.0, clock=lambda: 100.0)
-    assert not watch.is_fresh()
-    watch.joined()
-    assert watch.is_fresh()
+def test_without_a_heartbeat_membership_is_not_confirmed() -> None:
+    fence = MembershipFence(5.0, clock=lambda: 100.0)
+    assert not fence.is_fresh()
+    fence.joined()
+    assert fence.is_fresh()
 
 
 async def test_a_worker_answers_head_wherever_it_answers_get() -> None:

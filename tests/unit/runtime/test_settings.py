@@ -21,33 +21,33 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def complaints(capsys: pytest.CaptureFixture[str]) -> list[str]:
+def error_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
     with pytest.raises(SystemExit) as exit_:
         load_settings(Example)
     assert exit_.value.code == 2
     return capsys.readouterr().err.splitlines()
 
 
-def test_good_values_load(environment: pytest.MonkeyPatch) -> None:
+def test_valid_values_are_loaded(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("LANES", json.dumps({"binance": 2}))
     settings = load_settings(Example)
     assert settings.kafka_bootstrap_servers == "a:9092,b:9092"
     assert settings.lanes == {"binance": 2}
 
 
-def test_each_missing_variable_has_one_line_that_names_it(
+def test_each_missing_variable_is_named_in_one_line(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in GOOD:
         environment.delenv(name)
-    lines = complaints(capsys)
+    lines = error_lines(capsys)
     assert {line.split()[0] for line in lines} == set(GOOD)
     assert len(lines) == len(GOOD)
     assert all("is not set" in line for line in lines)
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "told"),
+    ("variable", "value", "expected"),
     [
         ("HTTP_PORT", "eighty", "HTTP_PORT is not valid"),
         ("HTTP_PORT", "70000", "less than or equal to 65535"),
@@ -61,12 +61,12 @@ def test_each_missing_variable_has_one_line_that_names_it(
     ],
 )
 def test_a_bad_value_is_explained_in_one_line_without_secrets(
-    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, value: str, told: str
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, value: str, expected: str
 ) -> None:
     environment.setenv(variable, value)
-    (line,) = complaints(capsys)
+    (line,) = error_lines(capsys)
     assert line.startswith(variable)
-    assert told in line
+    assert expected in line
     assert "hunter2" not in line
 
 
@@ -79,7 +79,7 @@ def test_a_bad_value_is_explained_in_one_line_without_secrets(
         "postgresql://u@/d?host=/tmp/socket",
     ],
 )
-def test_all_usual_forms_of_a_postgres_url_are_accepted_and_never_shown(url: str) -> None:
+def test_usual_postgres_urls_are_accepted_and_never_printed(url: str) -> None:
     settings = DatabaseSettings(database_url=url)
     assert settings.database_url.get_secret_value() == url
     assert url not in repr(settings)
@@ -95,7 +95,7 @@ def test_every_setting_is_described_for_the_example_file() -> None:
     assert not settings["LOG_LEVEL"].secret
 
 
-def test_settings_cannot_be_changed_by_accident() -> None:
+def test_settings_are_immutable() -> None:
     settings = KafkaSettings(kafka_bootstrap_servers="a:1")
     with pytest.raises(ValueError, match="frozen"):
         settings.kafka_topic_prefix = "other"

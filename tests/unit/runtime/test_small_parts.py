@@ -22,12 +22,12 @@ from runtime.process.supervisor import Supervisor
 from runtime.settings import KafkaSettings
 
 
-async def test_what_we_lean_on_inside_aiokafka_is_still_there() -> None:
-    """See runtime/aiokafka_internals.py; the integration tests show that it still means the same."""
+async def test_the_private_members_of_aiokafka_that_we_use_exist() -> None:
+    """See runtime/kafka/aiokafka_internals.py. Integration tests check that their meaning is the same."""
     assert callable(GroupCoordinator.fetch_committed_offsets)
     assert asyncio.iscoroutinefunction(GroupCoordinator._do_heartbeat)
     source = GroupCoordinator._heartbeat_routine.__code__.co_names
-    assert "_do_heartbeat" in source, "the heartbeat routine no longer goes through the method that we listen to"
+    assert "_do_heartbeat" in source, "the heartbeat routine no longer calls the method that we wrap"
     assert {"_coordination_task", "generation"} <= set(GroupCoordinator.__init__.__code__.co_names)
     assert isinstance(SubscriptionState.fetcher_idle_time, property)
     assert isinstance(TopicPartitionState.has_valid_position, property)
@@ -44,18 +44,18 @@ async def test_what_we_lean_on_inside_aiokafka_is_still_there() -> None:
         ("postgresql://u:postgres://@h/d", "postgresql+asyncpg://u:postgres%3A%2F%2F@h/d"),
     ],
 )
-def test_every_usual_postgres_url_becomes_asyncpgs(given_url: str, expected: str) -> None:
+def test_usual_postgres_urls_are_converted_for_asyncpg(given_url: str, expected: str) -> None:
     assert async_url(given_url).render_as_string(hide_password=False) == expected
 
 
-def test_a_prefix_separates_systems_on_one_cluster() -> None:
+def test_the_prefix_is_part_of_topic_and_group_names() -> None:
     settings = KafkaSettings(kafka_bootstrap_servers="a:1, b:2", kafka_topic_prefix="staging.")
     assert topic_name(settings, TICKS) == "staging.ticks"
     assert group_name(settings, "collector") == "staging.collector"
     assert bootstrap_list(settings) == ["a:1", "b:2"]
 
 
-def test_every_topic_has_a_configuration_that_keeps_its_promise() -> None:
+def test_each_topic_is_configured_as_declared() -> None:
     for topic in ALL_TOPICS:
         configs = topic_configs(topic, replicas=3)
         assert configs["min.insync.replicas"] == "2"
@@ -65,7 +65,7 @@ def test_every_topic_has_a_configuration_that_keeps_its_promise() -> None:
     assert int(topic_configs(DEAD_LETTERS, 1)["max.message.bytes"]) > 1.34 * 1_048_576
 
 
-def test_every_shared_metric_is_ours_by_name_and_has_a_sentence() -> None:
+def test_each_shared_metric_has_the_prefix_and_a_help_sentence() -> None:
     registry = CollectorRegistry()
     ConsumerMetrics(registry)
     PublisherMetrics(registry)
@@ -74,7 +74,7 @@ def test_every_shared_metric_is_ours_by_name_and_has_a_sentence() -> None:
         assert metric.documentation.endswith(".")
 
 
-def test_the_lag_of_a_partition_that_went_elsewhere_is_no_longer_reported() -> None:
+def test_the_lag_of_a_revoked_partition_is_no_longer_reported() -> None:
     registry = CollectorRegistry()
     metrics = ConsumerMetrics(registry)
     metrics.report_lag("a", {("ticks", 0): 5, ("ticks", 1): 7})
@@ -90,23 +90,23 @@ def a_line(name: str, text: str = "Unable to connect to %s") -> logging.LogRecor
     return logging.LogRecord(name, logging.ERROR, __file__, 1, text, ("a",), None)
 
 
-def test_a_chatty_library_says_the_same_only_now_and_then_but_we_are_never_cut_off() -> None:
+def test_repeated_lines_of_a_noisy_library_are_dropped_but_never_our_lines() -> None:
     times = iter([0.1, 10, 29, 30.2, 31])
-    rarely = NotTooOften(("aiokafka",), every=30, monotonic=lambda: next(times))
-    assert [rarely.filter(a_line("aiokafka.conn")) for _ in range(4)] == [True, False, False, True]
-    assert rarely.filter(a_line("aiokafka.conn", "something else"))
-    assert all(rarely.filter(a_line("collector")) for _ in range(3))
+    log_filter = NotTooOften(("aiokafka",), every=30, monotonic=lambda: next(times))
+    assert [log_filter.filter(a_line("aiokafka.conn")) for _ in range(4)] == [True, False, False, True]
+    assert log_filter.filter(a_line("aiokafka.conn", "something else"))
+    assert all(log_filter.filter(a_line("collector")) for _ in range(3))
 
 
-def test_a_wall_clock_that_is_set_back_does_not_silence_a_library() -> None:
+def test_setting_the_wall_clock_back_does_not_drop_lines() -> None:
     times = iter([0.0, 31.0])
-    rarely = NotTooOften(("aiokafka",), every=30, monotonic=lambda: next(times))
+    log_filter = NotTooOften(("aiokafka",), every=30, monotonic=lambda: next(times))
     before, after = a_line("aiokafka.conn"), a_line("aiokafka.conn")
     after.created = before.created - 3600
-    assert [rarely.filter(before), rarely.filter(after)] == [True, True]
+    assert [log_filter.filter(before), log_filter.filter(after)] == [True, True]
 
 
-def test_waiting_is_for_outages_and_not_for_mistakes() -> None:
+def test_outages_are_retried_and_programming_errors_are_not() -> None:
     sqlalchemy_like = type("OperationalError", (Exception,), {"__module__": "sqlalchemy.exc"})
     assert is_outage(ConnectionRefusedError())
     assert is_outage(TimeoutError())
@@ -116,16 +116,16 @@ def test_waiting_is_for_outages_and_not_for_mistakes() -> None:
 
 
 class Task:
-    """A background that stops when told to, fails, or will not stop."""
+    """A background task that stops on request, fails, or does not stop."""
 
-    def __init__(self, name: str, stopped: list[str], *, stubborn: bool = False, fails: bool = False) -> None:
-        self.name, self.stopped, self.stubborn, self.fails = name, stopped, stubborn, fails
+    def __init__(self, name: str, stopped: list[str], *, ignores_stop: bool = False, fails: bool = False) -> None:
+        self.name, self.stopped, self.ignores_stop, self.fails = name, stopped, ignores_stop, fails
         self.stopping = asyncio.Event()
 
     async def run(self) -> None:
         if self.fails:
             raise RuntimeError("broken")
-        await (asyncio.Event() if self.stubborn else self.stopping).wait()
+        await (asyncio.Event() if self.ignores_stop else self.stopping).wait()
         self.stopped.append(self.name)
 
     async def stop(self) -> None:
@@ -135,17 +135,17 @@ class Task:
         return Background(self.name, self.run, self.stop)
 
 
-async def test_backgrounds_are_stopped_in_reverse_order() -> None:
+async def test_background_tasks_are_stopped_in_reverse_order() -> None:
     stopped: list[str] = []
     supervisor = Supervisor([Task(name, stopped).background() for name in ("outbox", "consumer")])
-    told = asyncio.get_running_loop().create_future()
-    told.set_result(True)
-    assert await supervisor.run_until(told)
+    stopping = asyncio.get_running_loop().create_future()
+    stopping.set_result(True)
+    assert await supervisor.run_until(stopping)
     assert await supervisor.stop(5)
     assert stopped == ["consumer", "outbox"]
 
 
-async def test_a_background_that_ends_by_itself_takes_the_others_down() -> None:
+async def test_if_a_background_task_ends_by_itself_the_others_are_stopped() -> None:
     stopped: list[str] = []
     tasks = [Task("healthy", stopped), Task("broken", stopped, fails=True)]
     supervisor = Supervisor([task.background() for task in tasks])
@@ -154,24 +154,24 @@ async def test_a_background_that_ends_by_itself_takes_the_others_down() -> None:
     assert stopped == ["healthy"]
 
 
-async def test_a_background_that_will_not_stop_is_cancelled_after_the_grace_and_the_others_still_stop() -> None:
+async def test_a_background_task_that_does_not_stop_is_cancelled_after_the_grace_period() -> None:
     stopped: list[str] = []
-    tasks = [Task("healthy", stopped), Task("stubborn", stopped, stubborn=True)]
+    tasks = [Task("healthy", stopped), Task("ignores_stop", stopped, ignores_stop=True)]
     supervisor = Supervisor([task.background() for task in tasks])
-    told = asyncio.get_running_loop().create_future()
-    told.set_result(True)
-    await supervisor.run_until(told)
+    stopping = asyncio.get_running_loop().create_future()
+    stopping.set_result(True)
+    await supervisor.run_until(stopping)
     async with asyncio.timeout(5):
         assert await supervisor.stop(0.1)
-    assert "stubborn" not in stopped
+    assert "ignores_stop" not in stopped
 
 
-async def test_backgrounds_that_will_not_even_be_cancelled_hold_up_a_stop_once_and_not_each(
+async def test_background_tasks_that_ignore_cancellation_are_waited_for_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("runtime.process.supervisor._CANCEL_SECONDS", 0.2)
 
-    async def deaf() -> None:
+    async def ignore_cancellation() -> None:
         for _ in range(2):
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(0.5)
@@ -179,13 +179,13 @@ async def test_backgrounds_that_will_not_even_be_cancelled_hold_up_a_stop_once_a
     async def do_nothing() -> None:
         return
 
-    supervisor = Supervisor([Background(f"deaf {number}", deaf, do_nothing) for number in range(5)])
-    told = asyncio.get_running_loop().create_future()
-    told.set_result(True)
-    await supervisor.run_until(told)
-    began = asyncio.get_running_loop().time()
+    supervisor = Supervisor([Background(f"task {number}", ignore_cancellation, do_nothing) for number in range(5)])
+    stopping = asyncio.get_running_loop().create_future()
+    stopping.set_result(True)
+    await supervisor.run_until(stopping)
+    started_at = asyncio.get_running_loop().time()
     await supervisor.stop(0.1)
-    assert asyncio.get_running_loop().time() - began < 0.8
+    assert asyncio.get_running_loop().time() - started_at < 0.8
 
 
 async def test_publishing_nothing_leaves_readiness_as_it_was() -> None:

@@ -1,4 +1,4 @@
-"""Back-off and bounded waiting, the only ones of the project."""
+"""Back-off, and waiting with a time limit."""
 
 import asyncio
 

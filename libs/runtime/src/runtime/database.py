@@ -1,4 +1,4 @@
-"""The Postgres engine. Needs the extra `candlekeep-runtime[database]`; the Kafka-only services do without it."""
+"""The Postgres engine. Needs the extra `candlekeep-runtime[database]`, which services without a database omit."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,11 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from runtime.settings import DatabaseSettings
 
-_CONNECT_SECONDS = 10.0
+_CONNECT_TIMEOUT_SECONDS = 10.0
 
 
 def async_url(database_url: str) -> URL:
-    """The URL as SQLAlchemy's asyncpg dialect wants it; libpq's `sslmode` becomes asyncpg's `ssl`."""
+    """The URL for SQLAlchemy's asyncpg dialect. The parameter `sslmode` of libpq becomes `ssl` of asyncpg."""
     url = make_url(database_url)
     if "sslmode" in url.query:
         mode = url.query["sslmode"]
@@ -24,28 +24,29 @@ def async_url(database_url: str) -> URL:
 
 
 def build_engine(settings: DatabaseSettings, application_name: str = "candlekeep") -> AsyncEngine:
-    """An engine with a limit on everything: connecting, waiting for a connection, and each statement.
+    """An engine with time limits for connecting, for waiting for a connection, and for each statement.
 
-    It connects when first used, and asks each connection whether it still lives before use, so a restarted Postgres
-    costs no failed statement. The name shows in pg_stat_activity. Postgres ends our transactions, and with them their
-    locks, when nothing is heard from us for as long as a statement may take: of a process that stands still it would
-    otherwise hear nothing for ever.
+    It connects when it is first used. Each connection is tested before use, so that a restart of Postgres causes no
+    failed statement. `application_name` appears in pg_stat_activity.
+
+    Postgres ends a transaction, and releases its locks, if its client sends nothing for the time limit of a statement.
+    Without this limit, a stalled process would hold its locks indefinitely.
     """
-    silence = str(int(settings.database_command_timeout_seconds * 1000))
+    idle_timeout_ms = str(int(settings.database_command_timeout_seconds * 1000))
     return create_async_engine(
         async_url(settings.database_url.get_secret_value()),
         pool_size=settings.database_pool_size,
         max_overflow=0,
-        pool_timeout=_CONNECT_SECONDS,
+        pool_timeout=_CONNECT_TIMEOUT_SECONDS,
         pool_pre_ping=True,
         pool_recycle=1800,
         connect_args={
-            "timeout": _CONNECT_SECONDS,
+            "timeout": _CONNECT_TIMEOUT_SECONDS,
             "command_timeout": settings.database_command_timeout_seconds,
             "server_settings": {
                 "application_name": application_name,
-                "idle_in_transaction_session_timeout": silence,
-                "tcp_user_timeout": silence,
+                "idle_in_transaction_session_timeout": idle_timeout_ms,
+                "tcp_user_timeout": idle_timeout_ms,
             },
         },
     )
@@ -53,7 +54,7 @@ def build_engine(settings: DatabaseSettings, application_name: str = "candlekeep
 
 @asynccontextmanager
 async def driver_transaction(engine: AsyncEngine) -> AsyncIterator[Any]:
-    """Asyncpg's own connection inside one transaction, for writing sets: arrays and COPY at the driver's speed."""
+    """A raw asyncpg connection inside one transaction, for fast writes of many rows: array parameters and COPY."""
     async with engine.connect() as connection:
         driver: Any = (await connection.get_raw_connection()).driver_connection
         async with driver.transaction():
@@ -61,14 +62,14 @@ async def driver_transaction(engine: AsyncEngine) -> AsyncIterator[Any]:
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether the same write may succeed later, as `subscribe_batch` asks.
+    """Whether the same write may succeed later; a parameter of `subscribe_batch`.
 
-    Only what the data itself causes is not: what the driver cannot encode, what Postgres cannot represent, and what
-    violates a constraint. Everything else about the database (away, full, read-only, locked, not migrated) passes or
-    is put right by a person. Errors that are not the database's are bugs, which waiting does not cure.
+    False for errors that the data causes: the driver cannot encode it, Postgres cannot store it, or it violates a
+    constraint. True for every other database error (unavailable, full, read-only, locked, not migrated): it passes, or
+    a person repairs it. False for errors that do not come from the database: they are bugs, and waiting does not help.
     """
-    at_fault = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
-    if isinstance(error, (*at_fault, ValueError, sqlalchemy.exc.DataError, sqlalchemy.exc.IntegrityError)):
+    caused_by_data = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
+    if isinstance(error, (*caused_by_data, ValueError, sqlalchemy.exc.DataError, sqlalchemy.exc.IntegrityError)):
         return False
     database = (asyncpg.PostgresError, asyncpg.InterfaceError, sqlalchemy.exc.SQLAlchemyError)
     return isinstance(error, (*database, OSError, TimeoutError))

@@ -1,10 +1,11 @@
-"""Places where a test lets a process break: the moments between two effects at which a crash hurts most.
+"""Places in the code at which a test can make a process fail: between two effects that do not happen atomically.
 
     FAILPOINTS="collector.after_candles=kill@3,log_writer.after_write=raise" python -m ...
 
-Off unless the environment says so; then a reached failpoint costs one look at an empty dictionary. The actions are
-`kill` (SIGKILL to ourselves: nothing is flushed, nobody is told), `raise`, and `sleep:2` (the whole process stands
-still for so many seconds, as under SIGSTOP). `@3` acts on the third arrival only; without it every arrival counts.
+Failpoints are off unless the environment variable is set; an unarmed one costs one test of an empty dictionary.
+The actions are `kill` (SIGKILL to this process, so nothing is flushed), `raise`, and `sleep:2` (blocks the whole
+process for 2 seconds, as SIGSTOP would). With `@3` the action happens only when the failpoint is reached for the third
+time, without it every time.
 """
 
 import os
@@ -20,53 +21,53 @@ from runtime.logs import log
 VARIABLE: Final = "FAILPOINTS"
 
 FAILPOINTS: Final[Mapping[str, str]] = {
-    "scheduler.before_ticks": "Ticks are decided, none has left.",
-    "scheduler.after_ticks": "Kafka has the ticks, the schedule does not know yet.",
-    "collector.after_candles": "Kafka has a run's candles, nobody was told that the run ended.",
-    "collector.after_finished": "A run's end is announced, its tick is not committed.",
-    "log_writer.before_write": "A batch of run events is in hand, nothing of it in the table.",
-    "log_writer.after_write": "A batch of run events is in the table, its offsets are not committed.",
-    "candle_writer.before_write": "A batch of candles is in hand, nothing of it in the table.",
-    "candle_writer.after_write": "A batch of candles is in the table, its offsets are not committed.",
-    "admin_api.after_commit": "A change of a config is committed, the caller has no answer.",
-    "admin_api.before_send": "The outbox's oldest rows are in hand, Kafka has none of them.",
-    "admin_api.after_send": "Kafka has the outbox's oldest rows, they are not deleted.",
+    "scheduler.before_ticks": "Ticks are computed; none is published.",
+    "scheduler.after_ticks": "The ticks are published; the schedule is not updated yet.",
+    "collector.after_candles": "The candles of a run are published; the end of the run is not.",
+    "collector.after_finished": "The end of a run is published; its tick is not committed.",
+    "log_writer.before_write": "A batch of run events was read; nothing of it is in the table.",
+    "log_writer.after_write": "A batch of run events is in the table; its offsets are not committed.",
+    "candle_writer.before_write": "A batch of candles was read; nothing of it is in the table.",
+    "candle_writer.after_write": "A batch of candles is in the table; its offsets are not committed.",
+    "admin_api.after_commit": "A change of a config is committed; the caller has no response yet.",
+    "admin_api.before_send": "The oldest rows of the outbox were read; none of them is published.",
+    "admin_api.after_send": "The oldest rows of the outbox are published; they are not deleted yet.",
 }
-"""Every place, and what has happened there and what has not."""
+"""Every failpoint, with the effects that have happened there and those that have not."""
 
 Action = Literal["kill", "raise", "sleep"]
 
 
-class FailpointReached(Exception):  # noqa: N818 -- it names what happened
-    """Raised where the environment asked for it."""
+class FailpointReached(Exception):  # noqa: N818 -- it names the event
+    """Raised by the action `raise`."""
 
 
 @dataclass
 class _Armed:
     action: Action
     seconds: float
-    only_at: int | None
-    arrivals: int = 0
+    only_time: int | None
+    times_reached: int = 0
 
 
 _armed: dict[str, _Armed] = {}
-"""Of this process, like its environment: a failpoint must not need a parameter through every layer."""
+"""One dictionary per process, so that a failpoint needs no parameter through every layer."""
 
 
 def failpoint(name: str) -> None:
-    """Break here if this failpoint is armed."""
+    """Perform the action of this failpoint, if it is armed."""
     if _armed and (armed := _armed.get(name)) is not None:
         _reach(name, armed)
 
 
 def arm_failpoints(environment: Mapping[str, str] = os.environ) -> None:
-    """Read the environment, once at start. What it does not know: a line per item on stderr, then exit 2."""
+    """Read the environment, once at start. If an item is not valid: one line for each on stderr, then exit code 2."""
     _armed.clear()
     problems = []
     for item in filter(None, (part.strip() for part in environment.get(VARIABLE, "").split(","))):
-        name, _, wanted = item.partition("=")
+        name, _, action = item.partition("=")
         try:
-            _armed[_known(name)] = _parse(wanted)
+            _armed[_validated(name)] = _parse(action)
         except ValueError as error:
             problems.append(f"{VARIABLE} is not valid: {item!r}: {error}\n")
     if problems:
@@ -74,32 +75,34 @@ def arm_failpoints(environment: Mapping[str, str] = os.environ) -> None:
         raise SystemExit(2)
     if _armed:
         log.warning(
-            "FAILPOINTS ARE ARMED: this process will break itself", action="failpoints_armed", failpoints=sorted(_armed)
+            "FAILPOINTS IS SET: this process will make itself fail",
+            action="failpoints_armed",
+            failpoints=sorted(_armed),
         )
 
 
-def _known(name: str) -> str:
+def _validated(name: str) -> str:
     if name not in FAILPOINTS:
-        raise ValueError(f"no such failpoint, there are {', '.join(FAILPOINTS)}")
+        raise ValueError(f"there is no such failpoint; use one of {', '.join(FAILPOINTS)}")
     return name
 
 
-def _parse(wanted: str) -> _Armed:
-    action, at, count = wanted.partition("@")
+def _parse(text: str) -> _Armed:
+    action, at, count = text.partition("@")
     if at and not (count.isdecimal() and int(count) > 0):
-        raise ValueError("after @ comes a whole number from 1")
-    only_at = int(count) if at else None
+        raise ValueError("write a whole number from 1 after @")
+    only_time = int(count) if at else None
     if action in {"kill", "raise"}:
-        return _Armed(cast("Action", action), 0, only_at)
+        return _Armed(cast("Action", action), 0, only_time)
     kind, _, seconds = action.partition(":")
     if kind != "sleep" or not seconds.replace(".", "", 1).isdecimal():
         raise ValueError("the action is kill, raise or sleep:SECONDS")
-    return _Armed("sleep", float(seconds), only_at)
+    return _Armed("sleep", float(seconds), only_time)
 
 
 def _reach(name: str, armed: _Armed) -> None:
-    armed.arrivals += 1
-    if armed.only_at not in (None, armed.arrivals):
+    armed.times_reached += 1
+    if armed.only_time not in (None, armed.times_reached):
         return
     log.warning("A failpoint was reached", action="failpoint", failpoint=name, does=armed.action)
     match armed.action:

@@ -1,4 +1,4 @@
-"""Structured logs: a sentence for people, an `action` slug for machines, and context bound once at the edge.
+"""Structured logs: a sentence for people, an `action` for programs, and context that is bound once per message.
 
 `log.info("Run finished", action="run_finished", run_id=run_id)`
 """
@@ -17,12 +17,12 @@ from runtime.settings import LogSettings
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger()
 
-_CHATTY = ("aiokafka", "alembic", "faststream", "uvicorn", "asyncio", "ccxt", "sqlalchemy")
+_NOISY_LIBRARIES = ("aiokafka", "alembic", "faststream", "uvicorn", "asyncio", "ccxt", "sqlalchemy")
 _REPEAT_SECONDS = 30.0
 
 
 def configure_logging(settings: LogSettings, service: str) -> None:
-    """Route structlog and the standard library's logging through one handler on stderr."""
+    """Send the lines of structlog and of the standard library's logging to one handler on stderr."""
     shared = _shared_processors(service)
     renderer: list[Processor] = (
         [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
@@ -36,11 +36,11 @@ def configure_logging(settings: LogSettings, service: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
         )
     )
-    handler.addFilter(NotTooOften(_CHATTY, every=_REPEAT_SECONDS))
+    handler.addFilter(NotTooOften(_NOISY_LIBRARIES, every=_REPEAT_SECONDS))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
-    for name in _CHATTY:
+    for name in _NOISY_LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
     structlog.configure(
         processors=[
@@ -70,14 +70,14 @@ def _shared_processors(service: str) -> list[Processor]:
 
 
 class NotTooOften(logging.Filter):
-    """Lets the same sentence of a chatty library through once per period: while Kafka is away aiokafka says the same
-    line several times a second.
+    """Passes the same message of a noisy library at most once per period. While Kafka is unavailable, aiokafka repeats
+    a line several times a second.
     """
 
     def __init__(
         self, libraries: tuple[str, ...], *, every: float, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        """`every` is in seconds of the monotonic clock: a wall clock that is set back would silence the library."""
+        """`every` is in seconds of the monotonic clock: a wall clock that is set back would hide lines."""
         super().__init__()
         self._libraries = tuple(f"{name}." for name in libraries) + libraries
         self._every, self._monotonic = every, monotonic
@@ -87,10 +87,10 @@ class NotTooOften(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.name.startswith(self._libraries):
             return True
-        said, now = (record.name, str(record.msg)), self._monotonic()
-        if now - self._last.get(said, -self._every) < self._every:
+        message, now = (record.name, str(record.msg)), self._monotonic()
+        if now - self._last.get(message, -self._every) < self._every:
             return False
-        if len(self._last) > 500:  # noqa: PLR2004 -- a bound, so that messages built by f-strings cannot fill memory
+        if len(self._last) > 500:  # noqa: PLR2004 -- limits the memory for messages that are built by f-strings
             self._last.clear()
-        self._last[said] = now
+        self._last[message] = now
         return True

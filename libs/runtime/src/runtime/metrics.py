@@ -1,4 +1,4 @@
-"""The metrics that all consumers and publishers share, each with a sentence. A service's own are in its metrics.py."""
+"""The metrics that all consumers and publishers have. Each service declares its other metrics in its metrics.py."""
 
 from collections.abc import Mapping
 
@@ -9,8 +9,8 @@ from prometheus_client.process_collector import ProcessCollector
 
 
 def new_registry() -> CollectorRegistry:
-    """A registry of this process' own, with its memory, CPU and garbage collection."""
-    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series per counter, which nobody reads
+    """A registry for one process, with metrics of its memory, CPU and garbage collection."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # an unused second series per counter
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
@@ -19,7 +19,7 @@ def new_registry() -> CollectorRegistry:
 
 
 class ConsumerMetrics:
-    """What the consumers of one process have in common. Make one per registry."""
+    """The metrics of all consumers of one process. Create one object per registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.lag = Gauge(
@@ -30,25 +30,25 @@ class ConsumerMetrics:
         )
         self.retained = Gauge(
             "candlekeep_consumer_retained",
-            "Messages of an assigned partition that Kafka still has. Unread ones are deleted when the lag reaches it.",
+            "Messages of an assigned partition that Kafka still has. If the lag reaches it, unread ones are deleted.",
             ("consumer", "topic", "partition"),
             registry=registry,
         )
         self.deleted_unread = Counter(
             "candlekeep_consumer_deleted_unread",
-            "Messages that retention deleted before their consumer group had read them, at most.",
+            "Upper bound of the messages that retention deleted before the consumer group had read them.",
             ("consumer", "topic"),
             registry=registry,
         )
         self.batch_size = Histogram(
             "candlekeep_consumer_batch_size",
-            "Messages per batch handed to a handler.",
+            "Messages per batch that a handler gets.",
             ("consumer",),
             buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000),
             registry=registry,
         )
         self.in_flight = Gauge(
-            "candlekeep_consumer_in_flight", "Messages being handled right now.", ("consumer",), registry=registry
+            "candlekeep_consumer_in_flight", "Messages that are being handled now.", ("consumer",), registry=registry
         )
         self.waiting = Gauge(
             "candlekeep_consumer_waiting",
@@ -58,40 +58,40 @@ class ConsumerMetrics:
         )
         self.dead_letters = Counter(
             "candlekeep_dead_letters",
-            "Messages put aside because nobody could read or store them.",
+            "Messages that were stored as dead letters because they could not be read or handled.",
             ("consumer", "topic"),
             registry=registry,
         )
         self.stopped = Gauge(
             "candlekeep_consumer_stopped",
-            "1 once a consumer has reached its limit of dead letters: it consumes no more and waits for a person.",
+            "1 if a consumer has reached its limit of dead letters: it stopped and needs a person.",
             ("consumer",),
             registry=registry,
         )
         self.rebalances = Counter(
             "candlekeep_consumer_rebalances",
-            "Times that the group handed out its partitions anew.",
+            "Rebalances: the group assigned its partitions again.",
             ("consumer",),
             registry=registry,
         )
         self.retries = Counter(
             "candlekeep_consumer_retries",
-            "Times that a handler failed and was tried again.",
+            "Retries of a handler after a failure.",
             ("consumer",),
             registry=registry,
         )
 
     def report_lag(self, consumer: str, lag: Mapping[tuple[str, int], int]) -> None:
-        """Lag by (topic, partition). Partitions that are not named are somebody else's now: their series end."""
+        """Set the lag by (topic, partition). The series of other partitions end: another member owns them now."""
         _replace(self.lag, consumer, lag)
 
     def report_retained(self, consumer: str, retained: Mapping[tuple[str, int], int]) -> None:
-        """As `report_lag`."""
+        """Like `report_lag`, for the number of retained messages."""
         _replace(self.retained, consumer, retained)
 
 
 def _replace(gauge: Gauge, consumer: str, values: Mapping[tuple[str, int], int]) -> None:
-    for name, topic, partition in list(gauge._metrics):  # noqa: SLF001 -- the client offers no list of children
+    for name, topic, partition in list(gauge._metrics):  # noqa: SLF001 -- the client has no public list of children
         if name == consumer and (topic, int(partition)) not in values:
             gauge.remove(name, topic, partition)
     for (topic, number), value in values.items():
@@ -99,12 +99,12 @@ def _replace(gauge: Gauge, consumer: str, values: Mapping[tuple[str, int], int])
 
 
 class PublisherMetrics:
-    """What publishers have in common. Make one per registry."""
+    """The metrics of all publishers of one process. Create one object per registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.failures = Counter(
             "candlekeep_publish_failures",
-            "Publications that were refused, or not acknowledged in time.",
+            "Messages that Kafka refused, or did not acknowledge in time.",
             ("topic",),
             registry=registry,
         )

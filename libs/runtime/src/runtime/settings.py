@@ -1,6 +1,6 @@
-"""Settings come from environment variables, one flat variable per field, and are checked before anything starts.
+"""Settings come from environment variables, one variable per field. They are checked before anything starts.
 
-A service composes its settings from these mixins: `class CollectorSettings(LogSettings, HttpSettings, KafkaSettings)`.
+A service composes its settings from these classes: `class CollectorSettings(LogSettings, HttpSettings, KafkaSettings)`.
 """
 
 import json
@@ -39,88 +39,106 @@ def _postgres_url(value: SecretStr) -> SecretStr:
 
 
 class LogSettings(BaseSettings):
-    """How a process talks to its operator."""
+    """Format and level of the log."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     log_format: Literal["json", "console"] = Field(
-        default="json", description="json for machines, console for people at a terminal."
+        default="json",
+        description="Format of the log lines: json for log collectors, console for reading in a terminal.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", description="The least severe level that is written."
+        default="INFO",
+        description="Lowest level of the log lines that are written. Use DEBUG to investigate a problem.",
     )
 
 
 class HttpSettings(BaseSettings):
-    """Where a process answers HTTP; every service gives `http_port` its own default."""
+    """The address of a process' HTTP server. Each service has its own default for `http_port`."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    http_host: str = Field(default="127.0.0.1", description="The address to listen on; 0.0.0.0 in a container.")
-    http_port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
+    http_host: str = Field(
+        default="127.0.0.1", description="IP address that the HTTP server listens on. Set 0.0.0.0 in a container."
+    )
+    http_port: int = Field(
+        default=8000, ge=0, le=65535, description="Port that the HTTP server listens on; 0 takes a free port."
+    )
 
 
 class KafkaSettings(BaseSettings):
-    """How to reach Kafka and how patient to be with it."""
+    """The address of Kafka and the time limits of its clients."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     kafka_bootstrap_servers: Annotated[str, AfterValidator(_bootstrap_servers)] = Field(
-        description="Kafka's address as host:port; several are separated by commas."
+        description="Address of one or more Kafka brokers as host:port, separated by commas."
     )
     kafka_topic_prefix: str = Field(
         default="",
         pattern=r"^[A-Za-z0-9._-]{0,100}$",
-        description="Put before every topic and consumer group, so that several systems can share a cluster.",
+        description="Prefix of the names of all topics and consumer groups. Set it if several systems share a cluster.",
     )
     kafka_session_timeout_ms: int = Field(
         default=10_000,
         ge=1_000,
-        description="A member that is silent for this long is dead; also the time of a failover.",
+        description="Time in milliseconds after which Kafka removes a group member that sends no heartbeat. Another "
+        "process takes over after this time; a lower value causes more rebalances on slow machines.",
     )
     kafka_rebalance_timeout_ms: int = Field(
-        default=60_000, ge=1_000, description="How long the group waits for its members to hand over partitions."
+        default=60_000,
+        ge=1_000,
+        description="Time limit in milliseconds for the members of a group to hand over partitions in a rebalance.",
     )
     kafka_fetch_max_wait_ms: int = Field(
         default=100,
         ge=1,
-        description="How long the broker may hold an empty fetch. A real broker ends it when data arrives; the "
-        "in-memory one does not, there this is the latency.",
+        description="How long a broker waits for data before it answers a fetch, in milliseconds. A real broker "
+        "answers as soon as it has data. The in-memory Kafka does not, so there it is the latency.",
     )
-    kafka_request_timeout_ms: int = Field(default=20_000, ge=1_000, description="The limit of one request to a broker.")
+    kafka_request_timeout_ms: int = Field(
+        default=20_000, ge=1_000, description="Time limit of one request to a broker, in milliseconds."
+    )
     kafka_publish_timeout_seconds: float = Field(
-        default=30.0, gt=0, description="How long a publication may wait for its acknowledgement."
+        default=30.0, gt=0, description="Time limit in seconds for Kafka to acknowledge a published message."
     )
 
 
 class DatabaseSettings(BaseSettings):
-    """How to reach Postgres and how patient to be with it."""
+    """The address of Postgres, and the limits of its connections."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     database_url: Annotated[SecretStr, AfterValidator(_postgres_url)] = Field(
-        description="Postgres' address: postgresql://user:password@host:port/name, "
+        description="Address of Postgres: postgresql://user:password@host:port/name, "
         "or with a socket postgresql://user@/name?host=/path."
     )
-    database_pool_size: int = Field(default=5, ge=1, le=100, description="Connections kept open.")
-    database_command_timeout_seconds: float = Field(default=30.0, gt=0, description="The limit of one statement.")
+    database_pool_size: int = Field(
+        default=5,
+        ge=1,
+        le=100,
+        description="Largest number of connections in the pool of one process. Further work waits for a free one.",
+    )
+    database_command_timeout_seconds: float = Field(
+        default=30.0, gt=0, description="Time limit of one SQL statement, in seconds."
+    )
 
 
 class TickSettings(BaseSettings):
-    """What all who emit ticks must agree on: the scheduler, and admin-api for manual triggers."""
+    """Settings that must be equal in all services that publish ticks: the scheduler, and admin-api for manual runs."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     exchange_lanes: dict[ExchangeId, Annotated[int, Field(ge=1, le=64)]] = Field(
         default_factory=dict,
-        description='Lanes per exchange as JSON, such as {"binance": 2}; 1 where an exchange is not named. '
-        "Each lane is worked by one collector with a rate budget of its own. The same for all services.",
+        description='Number of lanes per exchange as JSON, such as {"binance": 2}; 1 for other exchanges. '
+        "One collector handles a lane, with its own rate limit. Must be equal in all services.",
     )
-    run_deadline_seconds: int = Field(default=120, ge=1, description="How long a run may take once it has started.")
+    run_deadline_seconds: int = Field(default=120, ge=1, description="Time limit of a run, in seconds from its start.")
 
 
 class DeadLetterSettings(BaseSettings):
-    """How many messages a consumer may put aside before it stops: so many mean that it is at fault, not they."""
+    """Limits on dead letters. A consumer that exceeds one stops: it is probably at fault, and not the messages."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
@@ -128,44 +146,47 @@ class DeadLetterSettings(BaseSettings):
         default=0.5,
         ge=0,
         le=1,
-        description="The consumer stops when a larger share of its last 1000 messages, and more than 50 of them, "
-        "became dead letters.",
+        description="Largest share of dead letters among the last 1000 messages of a consumer. If the share is larger, "
+        "and more than 50 messages became dead letters, the consumer stops.",
     )
     dead_letters_max_consecutive: int = Field(
         default=50,
         ge=1,
-        description="The consumer stops when more messages than this in a row become dead letters; unreadable ones are "
-        "counted by partition.",
+        description="Most consecutive messages that may become dead letters before the consumer stops. Unreadable "
+        "messages are counted per partition.",
     )
     dead_letters_max_consecutive_at_start: int = Field(
         default=10,
         ge=1,
-        description="The same for the first messages since the start, of which none could be handled yet: a consumer "
-        "that is started again and again must not empty its topic.",
+        description="The same limit for the time until the first message since the start was handled. It is lower, so "
+        "that a consumer that is restarted again and again does not turn its whole topic into dead letters.",
     )
 
 
 class WorkerSettings(LogSettings, HttpSettings, KafkaSettings, DeadLetterSettings):
-    """What every worker reads; each adds its own, and `DatabaseSettings` where it writes."""
+    """The settings of every worker. Each service adds others, and `DatabaseSettings` if it needs the database."""
 
     shutdown_grace_seconds: float = Field(
-        default=30.0, gt=0, description="After SIGTERM, work in hand may take this long to finish."
+        default=30.0,
+        gt=0,
+        description="How long work and HTTP requests in flight may take after SIGTERM, in seconds. The stop timeout of "
+        "the container must be at least 15 seconds longer.",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One environment variable, described."""
+    """An environment variable with its description."""
 
     variable: str
     description: str
     default: str | None
-    """As it would be written in the environment; None when the variable is required."""
+    """As it is written in the environment. None if the variable is required."""
     secret: bool
 
 
 def list_settings(settings_type: type[BaseSettings]) -> list[Setting]:
-    """All environment variables that a settings class reads, in order of declaration."""
+    """All environment variables of a settings class, in order of declaration."""
     return [
         Setting(
             variable=_variable(name, field),
@@ -178,28 +199,30 @@ def list_settings(settings_type: type[BaseSettings]) -> list[Setting]:
 
 
 def load_settings(settings_type: type[S]) -> S:
-    """Settings from the environment. On a bad value: one line per variable on stderr, then exit 2."""
+    """Settings from the environment. If values are not valid: one line per variable on stderr, then exit code 2."""
     try:
         return settings_type()
     except ValidationError as error:
-        lines = [_complaint(settings_type, detail) for detail in error.errors(include_url=False, include_context=False)]
-    except SettingsError as error:  # a value that should be JSON and is not
+        lines = [
+            _error_line(settings_type, detail) for detail in error.errors(include_url=False, include_context=False)
+        ]
+    except SettingsError as error:  # a value that is not valid JSON
         named = re.search(r'field "(\w+)"', str(error))
         lines = [f"{named.group(1).upper() if named else 'A setting'} is not valid JSON"]
     sys.stderr.write("".join(f"{line}\n" for line in dict.fromkeys(lines)))
     raise SystemExit(2)
 
 
-def _complaint(settings_type: type[BaseSettings], detail: ErrorDetails) -> str:
+def _error_line(settings_type: type[BaseSettings], detail: ErrorDetails) -> str:
     name = str(detail["loc"][0]) if detail["loc"] else ""
     field = settings_type.model_fields.get(name)
     if field is None:
         return detail["msg"].removeprefix("Value error, ")
-    variable, wanted = _variable(name, field), field.description or ""
+    variable, description = _variable(name, field), field.description or ""
     if detail["type"] == "missing":
-        return f"{variable} is not set. {wanted}"
+        return f"{variable} is not set. {description}"
     inside = "".join(f"[{part}]" for part in detail["loc"][1:])
-    return f"{variable}{inside} is not valid: {detail['msg'].removeprefix('Value error, ')}. {wanted}"
+    return f"{variable}{inside} is not valid: {detail['msg'].removeprefix('Value error, ')}. {description}"
 
 
 def _variable(name: str, field: FieldInfo) -> str:
@@ -212,7 +235,9 @@ def _default_text(field: FieldInfo) -> str | None:
     default: Any = field.get_default(call_default_factory=True, validated_data={})
     if default is None or default is PydanticUndefined or _is_secret(field):
         return ""
-    return json.dumps(default) if isinstance(default, (list, dict)) else str(default)  # as the variable is read
+    return (
+        json.dumps(default) if isinstance(default, (list, dict)) else str(default)
+    )  # the format in which the variable is read
 
 
 def _is_secret(field: FieldInfo) -> bool:

@@ -1,7 +1,7 @@
 """python -m admin_api            serve the API
-python -m admin_api resync     announce every config again, which is how a new Kafka cluster is filled
-python -m admin_api tokens     make, list, revoke and replace API tokens
-python -m admin_api openapi    print the API's description
+python -m admin_api resync     publish every config again, for example to a new Kafka cluster
+python -m admin_api tokens     create, list, revoke and replace API tokens
+python -m admin_api openapi    print the OpenAPI description
 """
 
 import asyncio
@@ -10,18 +10,15 @@ import sys
 from datetime import UTC, datetime
 
 import typer
-import uvloop
 from pydantic import SecretStr
 
-from admin_api.app import build_api
+from admin_api.app import NAME, build_api, build_worker
 from admin_api.auth import commands
 from admin_api.configs.service import resync
-from admin_api.process import listen_to_signals, serve
 from admin_api.settings import AdminApiSettings
 from admin_api.writes.transactions import DATABASE_PROBLEMS, reading
 from runtime.database import build_engine
-from runtime.failpoints import arm_failpoints
-from runtime.logs import configure_logging
+from runtime.process.worker import run
 from runtime.settings import DatabaseSettings, load_settings
 from store.schema import SchemaOutOfDate, ensure_current
 
@@ -32,43 +29,32 @@ app.add_typer(commands.app, name="tokens")
 @app.callback(invoke_without_command=True)
 def serve_command(context: typer.Context) -> None:
     """Serve the API until a signal."""
-    if context.invoked_subcommand is not None:
-        return
-    settings = load_settings(AdminApiSettings)
-    configure_logging(settings, "admin-api")
-    arm_failpoints()
-
-    async def main() -> int:
-        stop = asyncio.Event()
-        listen_to_signals(stop)
-        return await serve(settings, stop)
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        sys.exit(runner.run(main()))
+    if context.invoked_subcommand is None:
+        run(NAME, AdminApiSettings, build_worker)
 
 
 @app.command("resync")
 def resync_command() -> None:
-    """Queue every config for announcement. Needs Postgres only: the relay of a running API sends them."""
+    """Put every config into the outbox. Needs only Postgres: the relay of a running admin-api publishes them."""
     count = asyncio.run(_resync(load_settings(DatabaseSettings)))
-    typer.echo(f"Queued {count} configs in the outbox; a running admin-api sends them as soon as Kafka answers.")
+    typer.echo(f"Queued {count} configs in the outbox; a running admin-api publishes them as soon as Kafka answers.")
 
 
 async def _resync(settings: DatabaseSettings) -> int:
-    engine = build_engine(settings, application_name="admin-api-resync")
+    engine = build_engine(settings, application_name=f"{NAME}-resync")
     try:
         async with reading(engine):
             await ensure_current(engine)
         return await resync(engine, datetime.now(UTC))
     except (*DATABASE_PROBLEMS, SchemaOutOfDate) as error:
-        sys.exit(f"admin-api: {error.__cause__ or error}")
+        sys.exit(f"{NAME}: {error.__cause__ or error}")
     finally:
         await engine.dispose()
 
 
 @app.command("openapi")
 def openapi_command() -> None:
-    """Print openapi.json, from which clients are generated."""
+    """Print the OpenAPI description, from which clients are generated."""
     settings = AdminApiSettings(
         candlekeep_admin_token=SecretStr("x" * 24),
         database_url=SecretStr("postgresql://nowhere/nothing"),

@@ -1,4 +1,4 @@
-"""What FastAPI's description of the API lacks, or says otherwise than it is."""
+"""Corrections of the OpenAPI description that FastAPI generates."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -11,16 +11,16 @@ _TEMPLATE: Final = "#/components/schemas/{model}"
 
 
 def complete_description(schema: dict[str, Any]) -> dict[str, Any]:
-    """The same description, completed in place; doing it twice changes nothing."""
+    """Complete the description in place, and return it. A second call changes nothing."""
     schemas = schema["components"]["schemas"]
-    for unused in ("HTTPValidationError", "ValidationError"):  # ours is Problem
+    for unused in ("HTTPValidationError", "ValidationError"):  # errors are answered with Problem
         schemas.pop(unused, None)
     for model in (Problem, FieldProblem, Manifest):
         schemas[model.__name__] = model.model_json_schema(ref_template=_TEMPLATE)
         schemas[model.__name__].pop("$defs", None)
-    _bounds_as_integers(schemas)
+    _make_bounds_integers(schemas)
     for parameter in _parameters(schema):
-        _never_null(parameter["schema"])
+        _remove_null(parameter["schema"])
     return schema
 
 
@@ -30,20 +30,20 @@ def _parameters(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield from operation.get("parameters", [])
 
 
-def _bounds_as_integers(node: Any) -> None:
-    """FastAPI writes bounds as floats, in which the greatest id is one too many."""
+def _make_bounds_integers(node: Any) -> None:
+    """FastAPI writes bounds as floats, and the largest id is one too large as a float."""
     if isinstance(node, list):
         for each in node:
-            _bounds_as_integers(each)
+            _make_bounds_integers(each)
     elif isinstance(node, dict):
         for name in ("minimum", "maximum"):
             if node.get("type") == "integer" and isinstance(node.get(name), float):
                 node[name] = min(int(node[name]), MAX_ID)
-        _bounds_as_integers(list(node.values()))
+        _make_bounds_integers(list(node.values()))
 
 
-def _never_null(schema: dict[str, Any]) -> None:
-    """A parameter is there or is not: in a query or a header `null` is a word of four letters."""
+def _remove_null(schema: dict[str, Any]) -> None:
+    """Optional parameters are left out, never null: in a query or a header, `null` is a text."""
     kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
     if len(kinds) == 1:
         del schema["anyOf"]

@@ -1,14 +1,16 @@
-"""What admin-api is made of. Building it connects to nothing."""
+"""The composition root of admin-api."""
 
 from dataclasses import dataclass
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
+from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.routing import BaseRoute
 
 from admin_api.api_description import complete_description
-from admin_api.auth.assembly import assemble
+from admin_api.auth.assembly import AuthComponents, assemble
 from admin_api.auth.required_roles import require_declared_roles
 from admin_api.configs.bulk import Bulk
 from admin_api.configs.manual_runs import ManualRunReleaser, ManualRuns
@@ -29,6 +31,7 @@ from admin_api.routes import (
     candles,
     config_changes,
     configs,
+    dependencies,
     events,
     manifests,
     operations,
@@ -39,8 +42,13 @@ from admin_api.routes import (
 )
 from admin_api.settings import AdminApiSettings
 from runtime.database import build_engine
+from runtime.lifecycle.background import Background
 from runtime.lifecycle.health import Health
 from runtime.metrics import new_registry
+from runtime.process.worker import Worker
+from store.schema import using_current
+
+NAME = "admin-api"
 
 _DESCRIPTION = """What to collect, what ran, and the candles.
 
@@ -51,63 +59,102 @@ Press *Authorize* and give an API token, or the value of `CANDLEKEEP_ADMIN_TOKEN
 
 @dataclass(frozen=True, kw_only=True)
 class AdminApi:
-    """The parts that have a life: the HTTP application, what runs in the background beside it, and the engine."""
+    """The HTTP application, the background tasks beside it, and the parts that they share."""
 
     settings: AdminApiSettings
     app: FastAPI
+    routes: tuple[BaseRoute, ...]
     relay: Relay
     feed: EventFeed
     releaser: ManualRunReleaser
     engine: AsyncEngine
     health: Health
+    registry: CollectorRegistry
+    metrics: Metrics
+    event_streams: EventStreams
+    database_check: DatabaseCheck
+    outbox_observer: OncePerSecond
+
+
+def build_worker(settings: AdminApiSettings) -> Worker:
+    """The whole service. Connects to nothing. It does not wait for Kafka: changes wait in the outbox meanwhile."""
+    api = build_api(settings)
+    return Worker(
+        name=NAME,
+        settings=settings,
+        registry=api.registry,
+        health=api.health,
+        app=api.app,
+        backgrounds=(
+            Background("relay", api.relay.run, api.relay.stop),
+            api.feed.background(),
+            api.releaser.background(),
+        ),
+        resources=lambda: using_current(api.engine),
+        end_streams=api.feed.stop,
+    )
 
 
 def build_api(settings: AdminApiSettings) -> AdminApi:
-    registry = new_registry()
+    """The parts of the service. Connects to nothing."""
+    registry, health = new_registry(), Health()
     metrics = Metrics(registry)
-    engine = build_engine(settings, application_name="admin-api")
-    health = Health()
-    probe = DatabaseCheck(engine)
-    health.readiness("database", probe.problem)
-    app = _build_fastapi()
-    app.state.engine = engine
+    engine = build_engine(settings, application_name=NAME)
+    database_check = DatabaseCheck(engine)
+    health.readiness("database", database_check.problem)
     manual_runs = ManualRuns(settings.exchange_lanes, settings.run_deadline_seconds)
-    catalogue = load_catalogue()
-    app.state.configs = ConfigService(engine, catalogue, manual_runs)
-    app.state.bulk = Bulk(catalogue, manual_runs)
-    app.state.applying = ManifestApplier(catalogue)
-    app.state.health, app.state.database_probe = health, probe
-    app.state.registry, app.state.metrics = registry, metrics
-    # Apart from the probe: counting a long backlog must not make the process unready.
-    app.state.look_at_outbox = OncePerSecond(lambda: observe_outbox(engine, metrics))
     feed = EventFeed(settings, metrics, EventBuffer())
-    app.state.event_streams = EventStreams(feed, metrics, settings.max_event_streams)
-    access = app.state.access = assemble(settings, engine, metrics)
-    add_middleware(app, settings, metrics, access)
-    return AdminApi(
+    app, routes = _build_fastapi()
+    api = AdminApi(
         settings=settings,
         app=app,
+        routes=routes,
         relay=Relay(settings, metrics, engine),
         feed=feed,
         releaser=ManualRunReleaser(engine, manual_runs.max_hold),
         engine=engine,
         health=health,
+        registry=registry,
+        metrics=metrics,
+        event_streams=EventStreams(feed, metrics, settings.max_event_streams),
+        database_check=database_check,
+        # Separate from the database check: a slow count of a long backlog must not make the process unready.
+        outbox_observer=OncePerSecond(lambda: observe_outbox(engine, metrics)),
     )
+    auth = assemble(settings, engine, metrics)
+    _provide_values(api, auth, manual_runs)
+    add_middleware(app, settings, metrics, auth)
+    return api
 
 
-def _build_fastapi() -> FastAPI:
-    # FastAPI's own documentation page loads its scripts from a CDN, which a closed network does not reach.
+def _provide_values(api: AdminApi, auth: AuthComponents, manual_runs: ManualRuns) -> None:
+    """Give the routes the values that they depend on."""
+    catalogue = load_catalogue()
+    dependencies.ENGINE.provide(api.app, api.engine)
+    dependencies.AUTH.provide(api.app, auth)
+    dependencies.CONFIG_SERVICE.provide(api.app, ConfigService(api.engine, catalogue, manual_runs))
+    bulk.BULK.provide(api.app, Bulk(catalogue, manual_runs))
+    manifests.MANIFEST_APPLIER.provide(api.app, ManifestApplier(catalogue))
+    events.EVENT_STREAMS.provide(api.app, api.event_streams)
+    operations.HEALTH.provide(api.app, api.health)
+    operations.DATABASE_CHECK.provide(api.app, api.database_check)
+    operations.OUTBOX_OBSERVER.provide(api.app, api.outbox_observer)
+    operations.REGISTRY.provide(api.app, api.registry)
+
+
+def _build_fastapi() -> tuple[FastAPI, tuple[BaseRoute, ...]]:
+    # FastAPI's own documentation page loads its scripts from a CDN, which is not reachable from a closed network.
     app = FastAPIOffline(
         static_url="/docs/static",
         title="Candlekeep admin API",
         version="1.0.0",
         description=_DESCRIPTION,
         redoc_url=None,
-        redirect_slashes=False,  # a redirect would repeat whatever Host the request named
+        redirect_slashes=False,  # a redirect would repeat the Host header of the request, which a caller can forge
         generate_unique_id_function=_operation_id,
         swagger_ui_parameters={"persistAuthorization": True},
     )
-    parts = (
+    modules = (
         bulk,
         manifests,
         configs,
@@ -121,17 +168,17 @@ def _build_fastapi() -> FastAPI:
         audit,
         operations,
     )
-    routers = [part.router for part in parts]
-    routes = [route for router in routers for route in router.routes]
+    routers = [module.router for module in modules]
+    routes = tuple(route for router in routers for route in router.routes)
     require_declared_roles(routes)
     for router in routers:
         app.include_router(router)
     problems.install_error_handlers(app, routes)
     generate = app.openapi
     app.openapi = lambda: complete_description(generate())  # type: ignore[method-assign]  # FastAPI's documented way
-    return app
+    return app, routes
 
 
 def _operation_id(route: APIRoute) -> str:
-    """The function's name: stable, and what generated clients call it."""
+    """The name of the route's function. It is stable, and generated clients name their methods after it."""
     return route.name

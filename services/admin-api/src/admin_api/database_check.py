@@ -1,4 +1,4 @@
-"""Does the database answer? Asked by readiness, remembered for a moment."""
+"""The readiness check of the database, and the limit on queries by callers without a token."""
 
 import asyncio
 import time
@@ -10,41 +10,41 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.writes.transactions import DATABASE_PROBLEMS, reading
 
-_REMEMBERED_SECONDS: Final = 1.0
-_PATIENCE_SECONDS: Final = 2.0
+_INTERVAL_SECONDS: Final = 1.0
+_TIMEOUT_SECONDS: Final = 2.0
 
 
 class OncePerSecond:
-    """Asks the database for those who need no token: at most once a second, however many call at once."""
+    """Runs a query at most once a second, no matter how many requests need its result. For routes without a token."""
 
-    def __init__(self, ask: Callable[[], Awaitable[None]], monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._ask, self._monotonic = ask, monotonic
-        self._asked_at = float("-inf")
-        self._asking = asyncio.Lock()
+    def __init__(self, query: Callable[[], Awaitable[None]], monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._query, self._monotonic = query, monotonic
+        self._last_query_at = float("-inf")
+        self._lock = asyncio.Lock()
 
     async def __call__(self) -> None:
-        async with self._asking:
-            if self._monotonic() - self._asked_at < _REMEMBERED_SECONDS:
+        async with self._lock:
+            if self._monotonic() - self._last_query_at < _INTERVAL_SECONDS:
                 return
-            await self._ask()
-            self._asked_at = self._monotonic()
+            await self._query()
+            self._last_query_at = self._monotonic()
 
 
 class DatabaseCheck:
-    """`look` asks, at most once a second whoever asks; `problem` tells what was seen."""
+    """`refresh` queries the database, at most once a second; `problem` returns the result of the last query."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._problem: str | None = "not asked yet"
-        self.look = OncePerSecond(self._ask)
+        self._problem: str | None = "not checked yet"
+        self.refresh = OncePerSecond(self._query)
 
     def problem(self) -> str | None:
         """A check for `Health.readiness`."""
         return self._problem
 
-    async def _ask(self) -> None:
+    async def _query(self) -> None:
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS), reading(self._engine) as connection:
+            async with asyncio.timeout(_TIMEOUT_SECONDS), reading(self._engine) as connection:
                 await connection.execute(sa.select(1))
         except (*DATABASE_PROBLEMS, TimeoutError) as error:
             self._problem = str(error.__cause__ or error) or "no answer in time"

@@ -1,4 +1,4 @@
-"""admin-api's metrics, each with a sentence, and the middleware that measures requests."""
+"""The metrics of admin-api, and the middleware that measures requests."""
 
 import asyncio
 import time
@@ -11,91 +11,94 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from admin_api.writes.transactions import DATABASE_PROBLEMS, reading
 from store.tables import outbox
 
-_PATIENCE_SECONDS = 2.0
-"""A scrape must answer soon, also while the database does not."""
+_TIMEOUT_SECONDS = 2.0
+"""A scrape must be answered soon, even while the database does not answer."""
 
 
 class Metrics:
-    """Make one per registry."""
+    """Create one object per registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(
             "candlekeep_api_requests",
-            "Requests answered.",
+            "Requests that were answered.",
             ("method", "route", "status"),
             registry=registry,
         )
         self.request_seconds = Histogram(
             "candlekeep_api_request_seconds",
-            "From the request's head to the end of its answer.",
+            "Time from the headers of a request to the end of its response.",
             ("method", "route"),
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30),
             registry=registry,
         )
         self.logins = Counter(
             "candlekeep_api_authentications",
-            "Credentials looked at, by what they are and what came of it: admitted, or why not.",
+            "Authentications by kind of credential and outcome: admitted, or the reason for the refusal.",
             ("kind", "outcome"),
             registry=registry,
         )
         self.refusals_recorded = Counter(
             "candlekeep_api_refusals_recorded",
-            "Refused requests on their way to the audit log: written, suppressed because the address had too many, "
-            "or lost: the database did not confirm it.",
+            "Refused requests by outcome of their audit entry: written, suppressed (too many from one address), or "
+            "lost (the database did not confirm it).",
             ("outcome",),
             registry=registry,
         )
         self.jwks_fetches = Counter(
             "candlekeep_api_jwks_fetches",
-            "Times that the identity provider's keys were fetched, or could not be.",
+            "Attempts to fetch the keys of the identity provider, by outcome.",
             ("outcome",),
             registry=registry,
         )
         self.outbox_backlog = Gauge(
             "candlekeep_outbox_backlog",
-            "Announcements that Kafka has not acknowledged yet; NaN while the database does not answer.",
+            "Messages in the outbox that Kafka has not acknowledged yet; NaN while the database does not answer.",
             registry=registry,
         )
         self.outbox_oldest_seconds = Gauge(
             "candlekeep_outbox_oldest_seconds",
-            "Age of the oldest announcement not acknowledged yet, 0 when there is none; NaN as above.",
+            "Age of the oldest message in the outbox, 0 if there is none; NaN while the database does not answer.",
             registry=registry,
         )
         self.relay_active = Gauge(
-            "candlekeep_relay_active", "1 on the instance that sends the outbox, 0 on the others.", registry=registry
+            "candlekeep_relay_active",
+            "1 on the instance that publishes the outbox, 0 on the others.",
+            registry=registry,
         )
         self.relay_sent = Counter(
-            "candlekeep_relay_sent", "Announcements acknowledged by Kafka.", ("topic",), registry=registry
+            "candlekeep_relay_sent",
+            "Messages of the outbox that Kafka has acknowledged.",
+            ("topic",),
+            registry=registry,
         )
         self.relay_failures = Counter(
             "candlekeep_relay_failures",
-            "Times that the relay lost Kafka or the database and began anew.",
+            "Restarts of the relay after it lost the connection to Kafka or to the database.",
             registry=registry,
         )
         self.relay_delay_seconds = Histogram(
             "candlekeep_relay_delay_seconds",
-            "From the transaction that made a change to Kafka's acknowledgement of its announcement.",
+            "Time from the transaction of a change to Kafka's acknowledgement of its message.",
             buckets=(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30, 300, 3600),
             registry=registry,
         )
         self.event_stream_events = Counter(
-            "candlekeep_event_stream_events", "Events read for those who listen.", ("topic",), registry=registry
+            "candlekeep_event_stream_events", "Events that were read for event streams.", ("topic",), registry=registry
         )
-        self.event_streams_open = Gauge(
-            "candlekeep_event_streams_open", "Connections that listen to events.", registry=registry
-        )
+        self.event_streams_open = Gauge("candlekeep_event_streams_open", "Open event streams.", registry=registry)
         self.event_stream_resets = Counter(
             "candlekeep_event_stream_resets",
-            "Listeners that had to be told that they missed something.",
+            "Reset events that were sent because a client had missed events.",
             registry=registry,
         )
 
 
 async def observe_outbox(engine: AsyncEngine, metrics: Metrics) -> None:
-    """Set the outbox' gauges: when somebody looks, because the relay cannot while it waits for Kafka."""
+    """Set the gauges of the outbox. A scrape calls this, because the relay cannot while it waits for Kafka."""
     age = sa.func.extract("epoch", sa.func.clock_timestamp() - sa.func.min(outbox.c.created_at))
     try:
-        async with asyncio.timeout(_PATIENCE_SECONDS), reading(engine) as connection:
+        async with asyncio.timeout(_TIMEOUT_SECONDS), reading(engine) as connection:
             row = (await connection.execute(sa.select(sa.func.count(), age).select_from(outbox))).one()
     except (*DATABASE_PROBLEMS, TimeoutError):
         metrics.outbox_backlog.set(float("nan"))
@@ -106,7 +109,7 @@ async def observe_outbox(engine: AsyncEngine, metrics: Metrics) -> None:
 
 
 class RequestMetricsMiddleware:
-    """Middleware: counts and times requests by route template, so that ids do not become labels."""
+    """Middleware: counts and measures requests by the route's path template, so that ids do not become labels."""
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
         self._app = app
@@ -115,18 +118,18 @@ class RequestMetricsMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        status, began = 500, time.perf_counter()
+        status, started_at = 500, time.perf_counter()
 
-        async def watch(message: Message) -> None:
+        async def note_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._app(scope, receive, watch)
+            await self._app(scope, receive, note_status)
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
             method = scope["method"] if route != "unmatched" else "any"
             self._metrics.requests.labels(method, route, str(status)).inc()
-            self._metrics.request_seconds.labels(method, route).observe(time.perf_counter() - began)
+            self._metrics.request_seconds.labels(method, route).observe(time.perf_counter() - started_at)

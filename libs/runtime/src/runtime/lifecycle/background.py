@@ -1,4 +1,4 @@
-"""A task that runs beside the others for as long as its worker lives."""
+"""A task that runs for the whole life of its worker, beside other tasks."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -8,9 +8,10 @@ from runtime.lifecycle.health import Check
 
 @dataclass(frozen=True)
 class Background:
-    """`run` goes on until `stop` is called; when it ends by itself, or raises, the worker goes down.
+    """`run` runs until `stop` is called. If it ends by itself or raises, the worker stops.
 
-    `stop` asks it to finish what it has in hand and returns soon; the worker then waits for `run` within its grace.
+    `stop` requests the end and returns soon. `run` then finishes the work in flight, and the worker waits for it within
+    the grace period.
     """
 
     name: str

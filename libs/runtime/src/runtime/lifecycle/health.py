@@ -1,7 +1,7 @@
-"""Two questions that an orchestrator asks: should I restart you (live), and may I count on you (ready).
+"""Health checks of a process: liveness (a restart would help if it fails) and readiness (it can do its work).
 
-A check returns None when all is well, else what is wrong, in words. Liveness must not depend on Kafka or Postgres:
-restarting a process does not bring them back.
+A check returns None if it passes, else a sentence about the problem. Liveness must not depend on Kafka or Postgres:
+restarting this process does not repair them.
 """
 
 import json
@@ -23,19 +23,19 @@ class Health:
         self._ready: dict[str, Check] = {}
 
     def liveness(self, name: str, check: Check) -> None:
-        """Add or replace a check whose failure a restart would cure."""
+        """Add or replace a check. If it fails, a restart should help."""
         self._live[name] = check
 
     def readiness(self, name: str, check: Check) -> None:
-        """Add or replace a check that must pass before others count on this process."""
+        """Add or replace a check. While it fails, the process cannot do its work."""
         self._ready[name] = check
 
     def live_problems(self) -> dict[str, str]:
-        """What is wrong by check name; empty means live."""
+        """The problems by check name; empty if the process is live."""
         return _problems(self._live)
 
     def ready_problems(self) -> dict[str, str]:
-        """What is wrong by check name; empty means ready. What is not live is not ready."""
+        """The problems by check name; empty if the process is ready. A process that is not live is not ready."""
         return _problems(self._live) | _problems(self._ready)
 
     def routes(self) -> list[tuple[str, Any]]:
@@ -47,28 +47,28 @@ class Health:
 
 
 def health_body(word: str, problems: dict[str, str]) -> tuple[int, bytes]:
-    """Status code and JSON body of an answer, for servers of any kind."""
+    """Status code and JSON body of the response, for any HTTP server."""
     status = 503 if problems else 200
     return status, json.dumps({"status": f"not {word}" if problems else word, "problems": problems}).encode()
 
 
 def _problems(checks: dict[str, Check]) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for name, check in checks.items():
         try:
             problem = check()
-        except Exception as error:  # noqa: BLE001 -- a broken check is a failed check
-            log.exception("A health check is broken", action="health_check_broken", check=name)
-            problem = f"the check itself failed: {error!r}"
+        except Exception as error:  # noqa: BLE001 -- a check that raises counts as failed
+            log.exception("A health check raised an error", action="health_check_broken", check=name)
+            problem = f"the check raised {error!r}"
         if problem is not None:
             found[name] = problem
     return found
 
 
 def _endpoint(word: str, problems: Callable[[], dict[str, str]]) -> Any:
-    async def answer(scope: Any, receive: Any, send: Any) -> None:
+    async def respond(scope: Any, receive: Any, send: Any) -> None:
         status, body = health_body(word, problems())
         headers = {"content-type": "application/json", "cache-control": "no-store"}
         await AsgiResponse(body, status, headers)(scope, receive, send)
 
-    return answer
+    return respond

@@ -1,5 +1,5 @@
-"""How a resource says that its surroundings do not fit, as an old database schema does not."""
+"""The error of a resource that this release cannot use, such as a database with an old schema."""
 
 
-class StartupRefused(Exception):  # noqa: N818 -- it names what happened
-    """Waiting will not help, and the message says what to do: one line in the log, then exit 1."""
+class StartupRefused(Exception):  # noqa: N818 -- it names the event
+    """Waiting does not help. The message says what to do; it is logged as one line, and the exit code is 1."""

@@ -1,4 +1,4 @@
-"""Is the event loop turning?"""
+"""A watchdog for the event loop: detects code that blocks it."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ _BEAT_SECONDS = 1.0
 
 
 class EventLoopWatchdog:
-    """Beats once a second while entered. A beat that is long overdue means that something blocked the loop."""
+    """Sets a timestamp every second while entered. If the timestamp is old, some code blocked the loop."""
 
     def __init__(self, limit_seconds: float = 30.0) -> None:
         self._limit = limit_seconds
@@ -27,7 +27,7 @@ class EventLoopWatchdog:
             self._timer.cancel()
 
     def problem(self) -> str | None:
-        """None while the loop turns; a check for `Health.liveness`."""
+        """A check for `Health.liveness`: None while the event loop runs."""
         age = time.monotonic() - self._last
         return f"the event loop was blocked for {age:.0f} s" if age > self._limit else None
 

@@ -1,32 +1,39 @@
-"""uvicorn inside our own event loop, leaving signals and the process' end to us."""
+"""uvicorn inside the event loop of the worker. Signals and the end of the process stay with the worker."""
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import uvicorn
 from typing_extensions import override
 
-_DRAIN_SECONDS = 3
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+"""An ASGI application: scope, receive, send."""
 
 
-class PortTaken(Exception):  # noqa: N818 -- it names what is wrong
-    """Somebody else listens there already, or we may not."""
+class PortTaken(Exception):  # noqa: N818 -- it names the condition
+    """Another process listens on the port, or this process has no permission to."""
 
 
 class _Server(uvicorn.Server):
     @contextmanager
     @override
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone: uvicorn would raise them again when it is done, and the exit code would not be 0."""
+        """Do not handle signals: uvicorn would raise them again at its end, and the exit code would not be 0."""
         yield
 
 
 @asynccontextmanager
-async def http_server(app: Any, host: str, port: int) -> AsyncIterator[int]:
-    """Serve an ASGI app while the block runs; yields the port, which matters when 0 was asked for."""
+async def http_server(
+    app: AsgiApp, host: str, port: int, drain_seconds: Callable[[], int] = lambda: 3
+) -> AsyncIterator[int]:
+    """Serve an ASGI app while the block runs. Yields the port, which the system chooses if `port` is 0.
+
+    At the end no new connection is accepted. Requests in flight are answered if they take at most `drain_seconds()`,
+    which is called at that time; then they are cancelled. Raises `PortTaken`.
+    """
     listener = _listen(host, port)
     config = uvicorn.Config(
         app,
@@ -34,14 +41,14 @@ async def http_server(app: Any, host: str, port: int) -> AsyncIterator[int]:
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # uvicorn would believe X-Forwarded-For of whoever asks from this machine
-        timeout_graceful_shutdown=_DRAIN_SECONDS,
+        proxy_headers=False,  # uvicorn would trust X-Forwarded-For from every client on this machine
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
     try:
         yield listener.getsockname()[1]
     finally:
+        config.timeout_graceful_shutdown = drain_seconds()
         server.should_exit = True
         await serving
 
@@ -52,5 +59,5 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=256)
     except OSError as error:
         raise PortTaken(
-            f"Cannot listen on {host}:{port}: {error.strerror}. Set HTTP_PORT or HTTP_HOST to another."
+            f"Cannot listen on {host}:{port}: {error.strerror}. Set HTTP_PORT or HTTP_HOST to another value."
         ) from error

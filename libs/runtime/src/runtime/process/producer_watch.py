@@ -1,29 +1,28 @@
-"""Notices when a producer has broken down for good: a restart of the process is the only cure, so the worker ends."""
+"""Detects a producer that failed permanently. Only a restart of the process helps, so the worker stops."""
 
 import asyncio
-import contextlib
 
 from faststream.kafka import KafkaBroker
 
 from runtime.kafka.aiokafka_internals import producer_of, producer_problem
 from runtime.lifecycle.background import Background
+from runtime.waiting import wait_for_event
 
-_LOOK_SECONDS = 1.0
+_CHECK_SECONDS = 1.0
 
 
-class ProducerDied(Exception):  # noqa: N818 -- it names what happened
-    """Nothing can be published any more."""
+class ProducerDied(Exception):  # noqa: N818 -- it names the event
+    """The producer failed permanently: nothing more can be published."""
 
 
 class ProducerWatch:
-    """Looks at a broker's producer now and then, for as long as the worker lives."""
+    """Checks the producer of a broker every second while the worker runs."""
 
     def __init__(self, broker: KafkaBroker) -> None:
         self._broker = broker
         self._stopping = asyncio.Event()
 
     def background(self) -> Background:
-        """For the worker."""
         return Background("producer", self.run, self.stop, self.liveness)
 
     def liveness(self) -> str | None:
@@ -31,13 +30,11 @@ class ProducerWatch:
         return None if producer is None else producer_problem(producer)
 
     async def run(self) -> None:
-        """Until stopped. Raises `ProducerDied`."""
+        """Run until `stop`. Raises `ProducerDied`."""
         while not self._stopping.is_set():
             if (problem := self.liveness()) is not None:
                 raise ProducerDied(problem)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    await self._stopping.wait()
+            await wait_for_event(self._stopping, _CHECK_SECONDS)
 
     async def stop(self) -> None:
         self._stopping.set()

@@ -1,4 +1,4 @@
-"""Getting up, patiently: an outage of Kafka or Postgres at start is waited out, a real mistake is told at once."""
+"""Steps of a worker's start. They wait until an outage of Kafka or Postgres ends; other errors are raised at once."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Protocol
 
 from aiokafka.errors import KafkaError
-from faststream.asgi import AsgiFastStream
+from faststream.kafka import KafkaBroker
 
 from contracts.topics import Topic
 from runtime.kafka.client_lifecycle import close_in_time
@@ -16,52 +16,54 @@ from runtime.logs import log
 from runtime.settings import WorkerSettings
 from runtime.waiting import Backoff
 
-_FIRST_PAUSE_SECONDS = 0.2
-_LONGEST_PAUSE_SECONDS = 5.0
-_REMIND_SECONDS = 30.0
+_INITIAL_DELAY_SECONDS = 0.2
+_MAX_DELAY_SECONDS = 5.0
+_LOG_EVERY_SECONDS = 30.0
 _BROKER_START_SECONDS = 180.0
-"""FastStream waits for every subscriber's first assignment: longer than a slow group takes to hand partitions over."""
+"""FastStream waits for the first assignment of each subscriber, so this is longer than a slow rebalance."""
 
 
 class Phase(Protocol):
-    """Where a worker says what it is waiting for."""
+    """Holds the reason why the worker is not ready."""
 
     problem: str | None
 
 
-class _Patience:
-    """Growing pauses, and a log line now and then."""
+class _OutageWait:
+    """Waits between attempts with growing delays, and logs the outage at most every 30 s."""
 
     def __init__(self, sentence: str, action: str) -> None:
         self._sentence, self._action = sentence, action
-        self._backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
-        self._reminded_at = -_REMIND_SECONDS
+        self._backoff = Backoff(_INITIAL_DELAY_SECONDS, _MAX_DELAY_SECONDS)
+        self._logged_at = -_LOG_EVERY_SECONDS
 
     async def wait(self, error: Exception) -> None:
         now = asyncio.get_running_loop().time()
-        if now - self._reminded_at >= _REMIND_SECONDS:
-            self._reminded_at = now
+        if now - self._logged_at >= _LOG_EVERY_SECONDS:
+            self._logged_at = now
             log.warning(self._sentence, action=self._action, error=str(error) or repr(error))
         await self._backoff.sleep()
 
 
 async def wait_for_topics(settings: WorkerSettings, topics: Sequence[Topic], phase: Phase) -> None:
-    """Return once Kafka answers and has the topics as declared. Their job may run after us, so this never gives up."""
-    patience = _Patience("Topics are not ready, waiting for them", "topics_not_ready")
+    """Return when Kafka answers and has the topics as declared. There is no time limit: the job that provisions the
+    topics may run later than this worker.
+    """
+    outage = _OutageWait("Topics are not ready, waiting for them", "topics_not_ready")
     while True:
         await wait_for_kafka(settings)
         try:
             return await verify(settings, topics)
         except (TopicsNotReady, KafkaError, OSError, TimeoutError) as error:
             phase.problem = str(error) or repr(error)
-            await patience.wait(error)
+            await outage.wait(error)
 
 
 async def start_resources(
     open_resources: Callable[[], AbstractAsyncContextManager[None]], stack: AsyncExitStack, phase: Phase
 ) -> None:
-    """Enter the resources on the stack, trying again while what they need is down."""
-    patience = _Patience("A resource is not reachable, waiting for it", "resource_unreachable")
+    """Enter the resources on the stack. Retries during an outage; raises any other error, such as `StartupRefused`."""
+    outage = _OutageWait("A resource is not reachable, waiting for it", "resource_unreachable")
     while True:
         try:
             await stack.enter_async_context(open_resources())
@@ -69,36 +71,36 @@ async def start_resources(
             if not is_outage(error):
                 raise
             phase.problem = str(error) or repr(error)
-            await patience.wait(error)
+            await outage.wait(error)
         else:
             return
 
 
-async def start_broker(app: AsgiFastStream, settings: WorkerSettings, stack: AsyncExitStack) -> None:
-    """Start the producer and FastStream's subscribers; their stop goes on the stack."""
-    stack.push_async_callback(_stop_broker, app)
-    patience = _Patience("Could not join, trying again", "broker_start_failed")
+async def start_broker(broker: KafkaBroker, settings: WorkerSettings, stack: AsyncExitStack) -> None:
+    """Start the producer and FastStream's subscribers, and push their stop on the stack. Retries during an outage."""
+    stack.push_async_callback(_stop_broker, broker)
+    outage = _OutageWait("The producer and the consumers could not start, trying again", "broker_start_failed")
     while True:
         try:
             async with asyncio.timeout(_BROKER_START_SECONDS):
-                await app.start()
+                await broker.start()
         except (KafkaError, OSError, TimeoutError) as error:
-            await _stop_broker(app)
-            await patience.wait(error)
+            await _stop_broker(broker)
+            await outage.wait(error)
             await wait_for_kafka(settings)
         else:
             return
 
 
-async def _stop_broker(app: AsgiFastStream) -> None:
-    """Bounded: with the brokers away an idempotent producer would flush for ever."""
-    await close_in_time(app.stop(), "Kafka did not let go in time", action="broker_stop_failed")
+async def _stop_broker(broker: KafkaBroker) -> None:
+    """With a time limit: while Kafka is unavailable, an idempotent producer would flush indefinitely."""
+    await close_in_time(broker.stop(), "The connections to Kafka did not close in time", action="broker_stop_failed")
 
 
 def is_outage(error: Exception) -> bool:
-    """Whether waiting may help: the network, or the database while it is down or starting.
+    """Whether waiting may help: the network fails, or the database is down or starting.
 
-    The database driver is recognised by name, so that services without a database need not install it.
+    Errors of the database driver are recognised by name, so that services without a database need not install it.
     """
     if isinstance(error, (OSError, TimeoutError)):
         return True

@@ -1,21 +1,27 @@
-"""The life of a worker process: HTTP first, then Kafka, resources and consumers; on SIGTERM the same way back.
+"""The life cycle of a service's process.
 
     run("scheduler", SchedulerSettings, build_worker)
 
-is the whole of a service's `__main__`. Exit codes: 0 after a signal, 1 when something broke, 2 for bad settings.
+This is the whole `__main__` of a service. The process starts in this order: HTTP, Kafka's topics, resources, the
+broker, background tasks. After SIGTERM or SIGINT it stops the background tasks, answers the HTTP requests that are in
+flight, and closes the broker and the resources. `SHUTDOWN_GRACE_SECONDS` limits the first two together.
 
-A worker whose consumer has put aside too many messages lets go of everything and stays, not ready, until it is told to
-stop (exit code 1). Did it end, its supervisor would start it again, and each life would put aside a few more.
+Exit codes: 0 after a signal, 1 after a failure or a second signal, 2 for settings that are not valid.
+
+If a consumer reaches its limit of dead letters, the worker closes its resources and stays up, not ready, until a
+signal; then it exits with code 1. If it exited by itself, it would be restarted, and each new process would store a few
+more dead letters.
 """
 
 import asyncio
 import gc
+import math
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import uvloop
@@ -30,7 +36,7 @@ from runtime.lifecycle.health import Health
 from runtime.lifecycle.startup_errors import StartupRefused
 from runtime.logs import configure_logging, log
 from runtime.process.event_loop_watchdog import EventLoopWatchdog
-from runtime.process.http_server import PortTaken, http_server
+from runtime.process.http_server import AsgiApp, PortTaken, http_server
 from runtime.process.producer_watch import ProducerWatch
 from runtime.process.startup import start_broker, start_resources, wait_for_topics
 from runtime.process.supervisor import Supervisor
@@ -41,33 +47,59 @@ __all__ = ["Background", "StartupRefused", "Worker", "build_app", "run", "serve"
 S = TypeVar("S", bound=WorkerSettings)
 
 _GARBAGE_THRESHOLDS = (10_000, 20, 50)
-"""Python's are (700, 10, 10): objects made before the youngest are looked at, and how seldom the older ones are."""
+"""Python's defaults are (700, 10, 10): new objects before a collection of the youngest generation, and how many
+collections of a generation come before one of the next older generation.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """What a worker is made of. Building one connects to nothing."""
+    """The parts of a worker. Building one connects to nothing."""
 
     name: str
     settings: WorkerSettings
-    broker: KafkaBroker
     registry: CollectorRegistry
     health: Health
-    topics: tuple[Topic, ...]
-    """Must exist, with their partitions, before anything starts."""
+    broker: KafkaBroker | None = None
+    """FastStream's broker. A worker without one has only background tasks and HTTP."""
+    topics: tuple[Topic, ...] = ()
+    """Topics that must exist as they are declared before anything else starts."""
     backgrounds: tuple[Background, ...] = ()
+    """Stopped in reverse order."""
     resources: Callable[[], AbstractAsyncContextManager[None]] | None = None
-    """Opened before the broker, closed after it. While it fails as an outage does it is tried again; it may raise
-    `StartupRefused`."""
+    """Opened before the broker starts, closed after it and after HTTP. An outage is retried. May raise
+    `StartupRefused`.
+    """
+    app: AsgiApp | None = None
+    """The ASGI application that answers HTTP. None: only /metrics and /health."""
+    end_streams: Callable[[], Awaitable[None]] | None = None
+    """Ends the HTTP responses of `app` that have no end of their own. Called when the worker begins to stop."""
 
 
 @dataclass
 class _Phase:
+    """A readiness check: the step that the worker waits for."""
+
     problem: str | None = "starting"
-    backgrounds: list[str] = field(default_factory=list)
 
     def current(self) -> str | None:
         return self.problem
+
+
+class _Grace:
+    """The time that is left to finish work. It starts to run when the worker begins to stop."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._ends_at: float | None = None
+
+    def begin(self) -> None:
+        if self._ends_at is None:
+            self._ends_at = asyncio.get_running_loop().time() + self._seconds
+
+    def remaining(self) -> float:
+        """Seconds, never negative."""
+        return self._seconds if self._ends_at is None else max(0.0, self._ends_at - asyncio.get_running_loop().time())
 
 
 def run(name: str, settings_type: type[S], build: Callable[[S], Worker]) -> None:
@@ -78,9 +110,9 @@ def run(name: str, settings_type: type[S], build: Callable[[S], Worker]) -> None
 
     async def main() -> int:
         stop = asyncio.Event()
-        _listen_to_signals(stop)
+        _stop_on_signals(stop)
         worker = build(settings)
-        _look_for_garbage_less_often()
+        _reduce_garbage_collection()
         return await serve(worker, stop)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -88,31 +120,30 @@ def run(name: str, settings_type: type[S], build: Callable[[S], Worker]) -> None
     sys.exit(code)
 
 
-def build_app(worker: Worker) -> AsgiFastStream:
-    """The FastStream application: metrics and health over HTTP, and what AsyncAPI documents."""
-    return AsgiFastStream(
-        worker.broker,
-        asgi_routes=[("/metrics", make_asgi_app(worker.registry)), *worker.health.routes()],
-        logger=None,
-    )
+def build_app(worker: Worker) -> AsgiApp:
+    """The worker's ASGI application. If it brings none: metrics and health, and its broker's AsyncAPI document."""
+    if worker.app is not None:
+        return worker.app
+    brokers = () if worker.broker is None else (worker.broker,)
+    routes = [("/metrics", make_asgi_app(worker.registry)), *worker.health.routes()]
+    return AsgiFastStream(*brokers, asgi_routes=routes, logger=None)
 
 
 async def serve(worker: Worker, stop: asyncio.Event | None = None) -> int:
-    """Run a worker until `stop` is set. Returns the process' exit code."""
-    worker = replace(worker, backgrounds=(ProducerWatch(worker.broker).background(), *worker.backgrounds))
-    phase, pulse = _Phase(), EventLoopWatchdog()
-    worker.health.readiness("worker", phase.current)
-    worker.health.liveness("event loop", pulse.problem)
-    for background in worker.backgrounds:
-        if background.liveness is not None:
-            worker.health.liveness(background.name, background.liveness)
-        if background.readiness is not None:
-            worker.health.readiness(background.name, background.readiness)
-    app, settings = build_app(worker), worker.settings
+    """Run a worker until `stop` is set. Returns the exit code of the process."""
+    if worker.broker is not None:
+        worker = replace(worker, backgrounds=(ProducerWatch(worker.broker).background(), *worker.backgrounds))
+    phase, watchdog, settings = _Phase(), EventLoopWatchdog(), worker.settings
+    _add_health_checks(worker, phase, watchdog)
+    life_cycle = _LifeCycle(worker, phase, stop or asyncio.Event())
     try:
-        async with http_server(app, settings.http_host, settings.http_port) as port, pulse:
+        async with (
+            AsyncExitStack() as resources,  # closed last: requests in flight need them
+            watchdog,
+            http_server(build_app(worker), settings.http_host, settings.http_port, life_cycle.drain_seconds) as port,
+        ):
             log.info("Answering HTTP", action="http_up", host=settings.http_host, port=port)
-            code = await _live(worker, app, stop or asyncio.Event(), phase)
+            code = await life_cycle.run(resources)
     except PortTaken as error:
         log.critical(str(error), action="port_taken")
         return 1
@@ -120,68 +151,106 @@ async def serve(worker: Worker, stop: asyncio.Event | None = None) -> int:
     return code
 
 
-async def _live(worker: Worker, app: AsgiFastStream, stop: asyncio.Event, phase: _Phase) -> int:
-    stopping = asyncio.create_task(stop.wait())
-    supervisor = Supervisor(worker.backgrounds)
-    async with AsyncExitStack() as stack:
-        stack.callback(stopping.cancel)
-        starting = asyncio.create_task(_start(worker, app, stack, phase))
+def _add_health_checks(worker: Worker, phase: _Phase, watchdog: EventLoopWatchdog) -> None:
+    worker.health.readiness("worker", phase.current)
+    worker.health.liveness("event loop", watchdog.problem)
+    for background in worker.backgrounds:
+        if background.liveness is not None:
+            worker.health.liveness(background.name, background.liveness)
+        if background.readiness is not None:
+            worker.health.readiness(background.name, background.readiness)
+
+
+class _LifeCycle:
+    """Starts a worker behind its HTTP server, waits for its end, and stops its background tasks."""
+
+    def __init__(self, worker: Worker, phase: _Phase, stop: asyncio.Event) -> None:
+        self._worker, self._phase, self._stop = worker, phase, stop
+        self._grace = _Grace(worker.settings.shutdown_grace_seconds)
+
+    def drain_seconds(self) -> int:
+        """How long requests in flight may still take, at least a second."""
+        return max(1, math.ceil(self._grace.remaining()))
+
+    async def run(self, resources: AsyncExitStack) -> int:
+        """Returns the exit code. The broker and the resources are entered on the stack."""
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        resources.callback(stopping.cancel)
+        starting = asyncio.create_task(self._start(resources), name="start")
         await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
-            log.info("Told to stop before everything was up", action="stopping")
-            phase.problem = "shutting down"
+            log.info("Stop requested before the start was complete", action="stopping")
             starting.cancel()
             await asyncio.wait([starting])
+            await self._begin_to_stop()
             return 0
         if (error := starting.exception()) is not None:
-            _explain_refusal(error)
+            _log_failed_start(error)
+            await self._begin_to_stop()
             return 1
-        phase.problem = None
-        log.info("Ready", action="started", backgrounds=[background.name for background in worker.backgrounds])
+        self._phase.problem = None
+        log.info("Ready", action="started", backgrounds=[background.name for background in self._worker.backgrounds])
+        return await self._supervise(stopping, resources)
+
+    async def _start(self, resources: AsyncExitStack) -> None:
+        worker, phase = self._worker, self._phase
+        if worker.topics:
+            phase.problem = "waiting for Kafka"
+            await wait_for_topics(worker.settings, worker.topics, phase)
+        if worker.resources is not None:
+            phase.problem = "opening resources"
+            await start_resources(worker.resources, resources, phase)
+        if worker.broker is not None:
+            phase.problem = "joining consumer groups"
+            await start_broker(worker.broker, worker.settings, resources)
+
+    async def _supervise(self, stopping: asyncio.Task[bool], resources: AsyncExitStack) -> int:
+        supervisor = Supervisor(self._worker.backgrounds)
         healthy = await supervisor.run_until(stopping)
-        phase.problem = "shutting down"
-        log.info("Stopping", action="stopping", grace_seconds=worker.settings.shutdown_grace_seconds)
-        stopped_well = await supervisor.stop(worker.settings.shutdown_grace_seconds)
-    if supervisor.at_its_limit is not None:
-        phase.problem = supervisor.at_its_limit
-        for background in worker.backgrounds:
-            worker.health.liveness(background.name, lambda: None)  # a restart would not cure what this one stopped for
-        await stop.wait()
-    return 0 if healthy and stopped_well else 1
+        log.info("Stopping", action="stopping", grace_seconds=self._worker.settings.shutdown_grace_seconds)
+        await self._begin_to_stop()
+        stopped_well = await supervisor.stop(self._grace.remaining())
+        if supervisor.at_its_limit is not None:
+            await resources.aclose()
+            await self._stay_not_ready(supervisor.at_its_limit)
+        return 0 if healthy and stopped_well else 1
+
+    async def _begin_to_stop(self) -> None:
+        self._phase.problem = "shutting down"
+        self._grace.begin()
+        if self._worker.end_streams is not None:
+            await self._worker.end_streams()
+
+    async def _stay_not_ready(self, problem: str) -> None:
+        self._phase.problem = problem
+        for background in self._worker.backgrounds:
+            self._worker.health.liveness(background.name, lambda: None)  # a restart would not help
+        await self._stop.wait()
 
 
-async def _start(worker: Worker, app: AsgiFastStream, stack: AsyncExitStack, phase: _Phase) -> None:
-    phase.problem = "waiting for Kafka"
-    await wait_for_topics(worker.settings, worker.topics, phase)
-    if worker.resources is not None:
-        phase.problem = "opening resources"
-        await start_resources(worker.resources, stack, phase)
-    phase.problem = "joining consumer groups"
-    await start_broker(app, worker.settings, stack)
-
-
-def _look_for_garbage_less_often() -> None:
-    """What is imported and built by now stays: it need not be searched again and again. With Python's defaults a fifth
-    of a busy collector's time went into that. For a process of its own only: it holds for the whole interpreter.
+def _reduce_garbage_collection() -> None:
+    """Exclude all objects that exist by now from garbage collection, and collect less often. With Python's defaults,
+    garbage collection used a fifth of the CPU time of a busy collector. This changes the whole interpreter, so only
+    `run` calls it.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GARBAGE_THRESHOLDS)
 
 
-def _explain_refusal(error: BaseException) -> None:
+def _log_failed_start(error: BaseException) -> None:
     if isinstance(error, StartupRefused):
         log.critical(f"Cannot start: {error}", action="startup_refused")
     else:
         log.critical("Cannot start", action="startup_failed", error=str(error), exc_info=error)
 
 
-def _listen_to_signals(stop: asyncio.Event) -> None:
+def _stop_on_signals(stop: asyncio.Event) -> None:
     def on_signal(received: signal.Signals) -> None:
         if stop.is_set():
-            log.warning("A second signal: leaving at once", action="forced_exit", signal=received.name)
+            log.warning("Second signal: exiting at once", action="forced_exit", signal=received.name)
             os._exit(1)
-        log.info("Told to stop", action="signal", signal=received.name)
+        log.info("Stop requested", action="signal", signal=received.name)
         stop.set()
 
     loop = asyncio.get_running_loop()

@@ -8,7 +8,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, Match
+from starlette.routing import BaseRoute, Match, Route
 
 from admin_api.http.errors import MAX_ERRORS, ApiError, FieldError, InvalidInput
 from admin_api.http.request_ids import current_request_id
@@ -78,10 +78,14 @@ def response_of(error: ApiError, instance: str) -> Response:
 
 def install_error_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     """Register a handler for each kind of error. `routes` are needed for the Allow header."""
-    app.state.routes = tuple(routes)
+
+    async def on_http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 -- registered for it
+        return await _on_http_error(request, error, routes)
+
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
-    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(HTTPException, on_http_error)
 
 
 async def _on_api_error(request: Request, error: Exception) -> Response:
@@ -97,11 +101,8 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
     return await _on_api_error(request, InvalidInput.of([field_error(each) for each in error.errors()[:MAX_ERRORS]]))
 
 
-async def _on_http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 -- registered for it
-    if (
-        error.status_code == HTTPStatus.BAD_REQUEST
-    ):  # FastAPI's error for a body that is not UTF-8 or is nested too deeply
+async def _on_http_error(request: Request, error: HTTPException, routes: Sequence[BaseRoute]) -> Response:
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI, for a body that is not text or is nested too deeply
         return await _on_api_error(request, InvalidInput.of([FieldError("#", "the body is not valid JSON in UTF-8")]))
     slug, title, detail = HTTP_PROBLEMS.get(error.status_code, HTTP_PROBLEMS[HTTPStatus.BAD_REQUEST])
     return problem_response(
@@ -110,16 +111,18 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         title=title,
         detail=detail,
         instance=request.url.path,
-        headers={"Allow": _allowed(request)} if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED else error.headers,
+        headers={"Allow": _allowed(request, routes)}
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED
+        else error.headers,
     )
 
 
-def _allowed(request: Request) -> str:
-    """The methods of all routes with this path. Starlette names only those of the first route that matches."""
+def _allowed(request: Request, routes: Sequence[BaseRoute]) -> str:
+    """The methods of all routes on this path. The router names only those of the first route that matches."""
     methods: set[str] = set()
-    for route in request.app.state.routes:
-        if route.matches(request.scope)[0] is not Match.NONE:
-            methods |= route.methods
+    for route in routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
     if "GET" in methods:
         methods.add("HEAD")
     return ", ".join(sorted(methods))

@@ -1,4 +1,4 @@
-"""The way in: nothing else looks at a request before its caller is known."""
+"""Authentication of each request, before any other part of the application reads it."""
 
 import time
 from collections.abc import Callable
@@ -20,26 +20,26 @@ from admin_api.metrics import Metrics
 from admin_api.writes.actors import Actor, Role
 
 _RECORDED: Final = {HTTPStatus.FORBIDDEN: "role", HTTPStatus.PRECONDITION_FAILED: "precondition"}
-"""Refusals by a route that are audited. Faults of form (4xx otherwise) tried nothing that was not allowed."""
+"""Refusals by routes that are audited. Other 4xx responses mean that the request was malformed, not forbidden."""
 
 
 class AuthenticationMiddleware:
-    """Middleware rather than a dependency of each route: routes added later are closed by default, and an
-    unauthenticated caller learns neither which paths exist nor what is wrong with a body.
+    """Middleware instead of a dependency of each route: new routes are protected by default, and a caller without
+    credentials learns neither which paths exist nor which part of a body is not valid.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        access: AuthComponents,
+        auth: AuthComponents,
         metrics: Metrics,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
-        self._authenticator = access.authenticator
-        self._refusals = access.refusals
+        self._authenticator = auth.authenticator
+        self._refusals = auth.refusals
         self._logins = metrics.logins
         self._clock, self._monotonic = clock, monotonic
 
@@ -58,19 +58,19 @@ class AuthenticationMiddleware:
         scope.setdefault("state", {})["actor"] = actor
         status = 0
 
-        async def watch(message: Message) -> None:
+        async def note_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
-        await self._app(scope, receive, watch)
+        await self._app(scope, receive, note_status)
         if status in _RECORDED:
             reason = _RECORDED[HTTPStatus(status)]
             await self._record(actor, scope, now, status, reason)
 
     async def _record_failure(self, scope: Scope, refusal: ApiError, now: datetime) -> None:
-        """Counted always; in the audit log where somebody came with a credential, unless so many did that they wait."""
+        """Counts the refusal. Also audits it if the request had a credential and the address is not throttled."""
         if isinstance(refusal, TooManyFailures):
             self._logins.labels("unknown", "throttled").inc()
             return

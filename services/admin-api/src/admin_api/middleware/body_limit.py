@@ -1,4 +1,4 @@
-"""No request is larger than it can honestly be."""
+"""A limit on the size of request bodies."""
 
 from typing import Final
 
@@ -7,20 +7,20 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES: Final = 64 * 1024
-"""A config is a few hundred."""
-MANY_BODY_BYTES: Final = 4 * 1024 * 1024
-"""Of a request that brings many configs: ten thousand of some size."""
-_BRING_MANY: Final = ("/configs/bulk/create", "/configs/apply")
+"""A config has a few hundred bytes."""
+MAX_BULK_BODY_BYTES: Final = 4 * 1024 * 1024
+"""For requests with many configs: enough for ten thousand."""
+_BULK_PATHS: Final = ("/configs/bulk/create", "/configs/apply")
 
 
 def limit_of(path: str) -> int:
-    return MANY_BODY_BYTES if path.endswith(_BRING_MANY) else MAX_BODY_BYTES
+    return MAX_BULK_BODY_BYTES if path.endswith(_BULK_PATHS) else MAX_BODY_BYTES
 
 
 class BodyLimitMiddleware:
-    """Middleware: 413 before a body that is too large is read, or, when its length was not announced, while it is.
+    """Middleware: 413 if a body is too large, before it is read or, without a Content-Length, while it is read.
 
-    FastAPI has such a limit too, but answers in plain text.
+    FastAPI also has such a limit, but answers in plain text.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -30,16 +30,16 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         length = Headers(scope=scope).get("content-length", "")
-        announced, seen = int(length) if length.isdecimal() else 0, 0
+        announced, received = int(length) if length.isdecimal() else 0, 0
         limit = limit_of(scope["path"])
 
-        async def counted() -> Message:
-            nonlocal seen
+        async def limited_receive() -> Message:
+            nonlocal received
             if announced <= limit:
                 message = await receive()
-                seen += len(message.get("body", b""))
-                if seen <= limit:
+                received += len(message.get("body", b""))
+                if received <= limit:
                     return message
             raise HTTPException(413)
 
-        return await self._app(scope, counted, send)
+        return await self._app(scope, limited_receive, send)

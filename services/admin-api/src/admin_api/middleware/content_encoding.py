@@ -1,4 +1,4 @@
-"""Bodies are read as they are: compressed ones are refused."""
+"""Compressed request bodies are refused."""
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -7,10 +7,10 @@ from admin_api.http.errors import UnsupportedMedia
 from admin_api.http.problems import response_of
 
 
-class PlainBodies:
+class ContentEncodingMiddleware:
     """Middleware: 415 for a body with a Content-Encoding other than identity.
 
-    Decompressing is not worth its risk: a few kilobytes may become gigabytes, and bodies here are small.
+    Decompression is a risk without a benefit: a few kilobytes may become gigabytes, and bodies here are small.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -1,11 +1,11 @@
-"""HEAD is answered wherever GET is."""
+"""HEAD requests are answered on every path that has a GET."""
 
 import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-class HeadRequests:
+class HeadRequestMiddleware:
     """Middleware: a HEAD request is answered by the route of GET, with the same status and headers and no body.
 
     A stream ends as soon as its headers are sent. Middleware outside of this one still sees the method HEAD.
@@ -37,5 +37,5 @@ class HeadRequests:
         as_get = {**scope, "method": "GET"}
         try:
             return await self._app(as_get, no_body, headers_only)
-        finally:  # metrics and the audit log name the route
+        finally:  # metrics and the audit log need the route
             scope.update({name: as_get[name] for name in ("route", "path_params") if name in as_get})

@@ -1,4 +1,4 @@
-"""Queries as RFC 3986 has them."""
+"""Percent-encoding of query strings, as RFC 3986 requires."""
 
 from urllib.parse import quote_from_bytes
 
@@ -8,8 +8,8 @@ _SAFE = bytes(range(0x21, 0x7F)).decode()
 
 
 class QueryEncodingMiddleware:
-    """Middleware. Bytes that should have come percent-encoded are encoded now: decoding them as UTF-8, as Starlette
-    does for every URL, may fail.
+    """Middleware: percent-encodes bytes of the query that the client should have encoded. Starlette decodes every URL
+    as UTF-8, which may fail for such bytes.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -1,4 +1,4 @@
-"""How often one caller may ask. In the memory of this instance: with several, each allows as much."""
+"""Limits on the requests of one caller. They are in memory, so each instance has its own."""
 
 import time
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from admin_api.http.token_bucket import TokenBuckets
 from admin_api.writes.actors import Actor
 
 _TRIGGERS: Final = ("/trigger",)
-"""How paths end that make the system work at once."""
+"""Ends of the paths that start runs."""
 
 
 class RateLimitMiddleware:
-    """Middleware, behind the gate: a limit belongs to a caller, not to an address that many may share.
+    """Middleware inside the authentication middleware: a limit is per caller, not per address, which many may share.
 
-    Every answer says what is left. A route that does many things raises the cost by `request.state.cost`.
+    The headers of every response say how much is left. A bulk route raises its cost by `request.state.cost`.
     """
 
     def __init__(
@@ -44,17 +44,17 @@ class RateLimitMiddleware:
         cost = RequestCost(actor.key, name, self._quotas[name], self._buckets[name], self._monotonic)
         scope["state"]["cost"] = cost
 
-        async def told(message: Message) -> None:
+        async def send_with_limits(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(cost.headers(self._monotonic()))
             await send(message)
 
         now = self._monotonic()
         if cost.buckets.take(cost.caller, now):
-            return await self._app(scope, receive, told)
+            return await self._app(scope, receive, send_with_limits)
         wait = cost.retry_after(now)
         refusal = TooManyRequests(
             f"This token has used up its {cost.quota} {name} per minute; try again in {wait} s.",
             headers={"Retry-After": str(wait)},
         )
-        return await response_of(refusal, scope["path"])(scope, receive, told)
+        return await response_of(refusal, scope["path"])(scope, receive, send_with_limits)

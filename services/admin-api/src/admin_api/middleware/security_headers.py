@@ -1,4 +1,4 @@
-"""Headers that tell browsers to trust an answer no further than they must."""
+"""Response headers that restrict what browsers do with a response."""
 
 from typing import Final
 
@@ -6,23 +6,23 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _DOCS: Final = ("/docs",)
-_ALWAYS: Final = {
+_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_API_CONTENT: Final = "default-src 'none'; frame-ancestors 'none'"
-_DOCS_CONTENT: Final = (
+_API_POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
+_DOCS_POLICY: Final = (
     "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
-"""The documentation page starts by a script in the page itself."""
-_TLS_ONLY: Final = "max-age=31536000"
+"""The documentation page starts with an inline script."""
+_HSTS: Final = "max-age=31536000"
 
 
 class SecurityHeadersMiddleware:
-    """Middleware. What is behind a token is for its holder alone: no cache keeps it unless a route says otherwise."""
+    """Middleware. Responses are only for the caller: caches must not store them, unless a route allows it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -32,16 +32,16 @@ class SecurityHeadersMiddleware:
             return await self._app(scope, receive, send)
         docs = scope["path"].startswith(_DOCS)
 
-        async def guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _ALWAYS.items():
+                for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
-                headers.setdefault("Content-Security-Policy", _DOCS_CONTENT if docs else _API_CONTENT)
+                headers.setdefault("Content-Security-Policy", _DOCS_POLICY if docs else _API_POLICY)
                 if not docs:
                     headers.setdefault("Cache-Control", "no-store")
                 if scope["scheme"] == "https":
-                    headers.setdefault("Strict-Transport-Security", _TLS_ONLY)
+                    headers.setdefault("Strict-Transport-Security", _HSTS)
             await send(message)
 
-        return await self._app(scope, receive, guarded)
+        return await self._app(scope, receive, send_with_headers)

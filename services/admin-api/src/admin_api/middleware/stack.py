@@ -1,4 +1,4 @@
-"""What lies around the routes, from the inside to the outside."""
+"""The middleware of the application, and its order."""
 
 from typing import Final
 
@@ -12,15 +12,15 @@ from admin_api.http import request_ids
 from admin_api.metrics import Metrics, RequestMetricsMiddleware
 from admin_api.middleware.authentication import AuthenticationMiddleware
 from admin_api.middleware.body_limit import BodyLimitMiddleware
-from admin_api.middleware.content_encoding import PlainBodies
-from admin_api.middleware.head_requests import HeadRequests
+from admin_api.middleware.content_encoding import ContentEncodingMiddleware
+from admin_api.middleware.head_requests import HeadRequestMiddleware
 from admin_api.middleware.query_encoding import QueryEncodingMiddleware
 from admin_api.middleware.rate_limits import RateLimitMiddleware
 from admin_api.middleware.security_headers import SecurityHeadersMiddleware
 from admin_api.middleware.unexpected_errors import UnexpectedErrorMiddleware
 from admin_api.settings import AdminApiSettings
 
-_MAY_BE_SENT: Final = (
+_REQUEST_HEADERS: Final = (
     "Authorization",
     "Content-Type",
     "Idempotency-Key",
@@ -29,7 +29,7 @@ _MAY_BE_SENT: Final = (
     "Last-Event-ID",
     "X-Request-ID",
 )
-_MAY_BE_READ: Final = (
+_RESPONSE_HEADERS: Final = (
     "ETag",
     "Idempotent-Replayed",
     "Link",
@@ -43,29 +43,31 @@ _MAY_BE_READ: Final = (
 )
 
 
-def add_middleware(app: FastAPI, settings: AdminApiSettings, metrics: Metrics, access: AuthComponents) -> None:
-    """The first that is added is the innermost."""
-    app.add_middleware(HeadRequests)
+def add_middleware(app: FastAPI, settings: AdminApiSettings, metrics: Metrics, auth: AuthComponents) -> None:
+    """The middleware that is added first is the innermost."""
+    app.add_middleware(HeadRequestMiddleware)
     app.add_middleware(BodyLimitMiddleware)
-    app.add_middleware(PlainBodies)
+    app.add_middleware(ContentEncodingMiddleware)
     app.add_middleware(QueryEncodingMiddleware)
     app.add_middleware(
         RateLimitMiddleware,
         requests_per_minute=settings.requests_per_minute,
         triggers_per_minute=settings.triggers_per_minute,
     )
-    app.add_middleware(AuthenticationMiddleware, access=access, metrics=metrics)
-    if settings.cors_allowed_origins:  # outside of the gate: a browser asks for leave without a token
+    app.add_middleware(AuthenticationMiddleware, auth=auth, metrics=metrics)
+    if settings.cors_allowed_origins:  # outside of authentication: a browser sends preflight requests without a token
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_allowed_origins.split(","),
             allow_methods=["GET", "HEAD", "POST", "PUT", "DELETE"],
-            allow_headers=_MAY_BE_SENT,
-            expose_headers=_MAY_BE_READ,
+            allow_headers=_REQUEST_HEADERS,
+            expose_headers=_RESPONSE_HEADERS,
         )
-    app.add_middleware(RequestMetricsMiddleware, metrics=metrics)  # it counts refusals too
+    app.add_middleware(
+        RequestMetricsMiddleware, metrics=metrics
+    )  # outside of authentication, to count refused requests too
     app.add_middleware(UnexpectedErrorMiddleware)
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(CorrelationIdMiddleware, **request_ids.OPTIONS)
-    if settings.trusted_proxies:  # all others see the client's own address
+    if settings.trusted_proxies:  # outermost: all other middleware sees the address of the client
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=settings.trusted_proxies)

@@ -1,4 +1,4 @@
-"""What no handler expected becomes a problem too, inside of the middleware that gives every answer its headers."""
+"""Errors without a handler are answered with a problem. The outer middleware adds its headers to it."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -7,7 +7,7 @@ from runtime.logs import log
 
 
 class UnexpectedErrorMiddleware:
-    """Middleware. Nothing of the error leaves the process; the log has it, under the request's id."""
+    """Middleware. The response contains nothing of the error; the log has it, with the id of the request."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -15,19 +15,19 @@ class UnexpectedErrorMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        began = False
+        response_started = False
 
-        async def watched(message: Message) -> None:
-            nonlocal began
-            began = began or message["type"] == "http.response.start"
+        async def note_start(message: Message) -> None:
+            nonlocal response_started
+            response_started = response_started or message["type"] == "http.response.start"
             await send(message)
 
         try:
-            return await self._app(scope, receive, watched)
-        except Exception:  # the last resort, which is why it names no class
+            return await self._app(scope, receive, note_start)
+        except Exception:  # any error that no handler expects
             log.exception("A request failed unexpectedly", action="request_failed", path=scope["path"])
-            if began:
-                raise  # the connection breaks off, which is all that can still be said
+            if response_started:
+                raise  # the connection is closed, so the client sees that the response is incomplete
             status, slug, title = INTERNAL_ERROR
             answer = problem_response(
                 status=status,

@@ -1,4 +1,4 @@
-"""Who did what, for admins."""
+"""The audit log, for admins."""
 
 from typing import Annotated
 
@@ -16,12 +16,12 @@ router = APIRouter(prefix=PREFIX, tags=["access"], dependencies=[declared_token,
 @router.get(
     "/audit-log",
     responses={200: {"headers": PAGE_HEADERS}, **problems(422)},
-    summary="Who did what, latest first",
+    summary="List the audit log, latest first",
 )
 async def list_audit_log(
     engine: EngineDep, filters: Annotated[AuditFilters, Query()], request: Request, response: Response
 ) -> list[AuditEntry]:
-    """One entry per change, written with it, and one per request that was refused for its caller or for a stale
-    precondition. Entries are never changed or removed.
+    """One entry per change, written in the same transaction, and one per request that was refused because of its caller
+    or of an outdated precondition. Entries are never changed or removed.
     """
     return send(await page_of_entries(engine, filters), request, response)

@@ -1,4 +1,4 @@
-"""Changing many configs at once. Served before `/{config_id}/…`, whose paths look alike."""
+"""Routes that change many configs in one request. They come before `/{config_id}/…`, which matches the same paths."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final
@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from admin_api.configs.bulk import Bulk
 from admin_api.configs.bulk_schemas import BulkCreate, BulkResult, BulkSelection
 from admin_api.http.stored_response import StoredResponse
-from admin_api.routes.dependencies import PREFIX, CostDep, declared_token, needs, problems
+from admin_api.routes.dependencies import PREFIX, CostDep, Provided, declared_token, needs, problems
 from admin_api.routes.writes import REPLAYED_HEADER, KeyedWriteRequestDep, WriteRequest
 from admin_api.writes.actors import Role
 from admin_api.writes.unit_of_work import UnitOfWork
@@ -22,70 +22,72 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def _bulk(request: Request) -> Bulk:
-    bulk: Bulk = request.app.state.bulk
-    return bulk
+BULK: Final = Provided[Bulk]("bulk operations")
+BulkDep = Annotated[Bulk, Depends(BULK)]
 
 
-BulkDep = Annotated[Bulk, Depends(_bulk)]
-
-
-async def _perform(writing: WriteRequest, verb: Callable[[UnitOfWork], Awaitable[BulkResult]]) -> Response:
+async def _perform(write_request: WriteRequest, change: Callable[[UnitOfWork], Awaitable[BulkResult]]) -> Response:
     async def operation(work: UnitOfWork) -> StoredResponse:
-        return StoredResponse.of(await verb(work))
+        return StoredResponse.of(await change(work))
 
-    return await writing.perform(operation)
+    return await write_request.perform(operation)
 
 
 @router.post(
     "/create", response_model=BulkResult, dependencies=_admin, responses=_RESPONSES, summary="Create up to 1000 configs"
 )
 async def bulk_create_configs(
-    wanted: BulkCreate, bulk: BulkDep, writing: KeyedWriteRequestDep, cost: CostDep, request: Request
+    request_body: BulkCreate, bulk: BulkDep, write_request: KeyedWriteRequestDep, cost: CostDep, request: Request
 ) -> Response:
-    """Answers 200 with what became of each; with `atomic`, 409 when one of them cannot be created."""
-    return await _perform(writing, lambda work: bulk.create(work, wanted, request.url.path, cost))
+    """Answers 200 with the result of each. With `atomic`, answers 409 if one of them cannot be created."""
+    return await _perform(write_request, lambda work: bulk.create(work, request_body, request.url.path, cost))
 
 
 @router.post(
     "/enable", response_model=BulkResult, dependencies=_operator, responses=_RESPONSES, summary="Enable many configs"
 )
 async def bulk_enable_configs(
-    selection: BulkSelection, bulk: BulkDep, writing: KeyedWriteRequestDep, cost: CostDep, request: Request
+    selection: BulkSelection, bulk: BulkDep, write_request: KeyedWriteRequestDep, cost: CostDep, request: Request
 ) -> Response:
-    return await _perform(writing, lambda work: bulk.set_enabled(work, selection, request.url.path, cost, enabled=True))
+    return await _perform(
+        write_request, lambda work: bulk.set_enabled(work, selection, request.url.path, cost, enabled=True)
+    )
 
 
 @router.post(
     "/disable", response_model=BulkResult, dependencies=_operator, responses=_RESPONSES, summary="Disable many configs"
 )
 async def bulk_disable_configs(
-    selection: BulkSelection, bulk: BulkDep, writing: KeyedWriteRequestDep, cost: CostDep, request: Request
+    selection: BulkSelection, bulk: BulkDep, write_request: KeyedWriteRequestDep, cost: CostDep, request: Request
 ) -> Response:
     return await _perform(
-        writing, lambda work: bulk.set_enabled(work, selection, request.url.path, cost, enabled=False)
+        write_request, lambda work: bulk.set_enabled(work, selection, request.url.path, cost, enabled=False)
     )
 
 
 @router.post(
-    "/trigger", response_model=BulkResult, dependencies=_operator, responses=_RESPONSES, summary="Collect many at once"
+    "/trigger",
+    response_model=BulkResult,
+    dependencies=_operator,
+    responses=_RESPONSES,
+    summary="Start runs of many configs",
 )
 async def bulk_trigger_configs(
-    selection: BulkSelection, bulk: BulkDep, writing: KeyedWriteRequestDep, cost: CostDep, request: Request
+    selection: BulkSelection, bulk: BulkDep, write_request: KeyedWriteRequestDep, cost: CostDep, request: Request
 ) -> Response:
-    """Also disabled ones. Each run appears in the execution logs under its `run_id`, and counts in the rate limit as a
-    trigger of its own.
+    """Disabled configs are included. Each run appears in the execution logs with its `run_id`, and each counts in the
+    rate limit for triggers.
 
-    A run waits for the run of its config that is going on, as after `POST /configs/{config_id}/trigger`.
+    If a run of the config is in progress, the new run waits, as after `POST /configs/{config_id}/trigger`.
     """
-    return await _perform(writing, lambda work: bulk.trigger(work, selection, request.url.path, cost))
+    return await _perform(write_request, lambda work: bulk.trigger(work, selection, request.url.path, cost))
 
 
 @router.post(
     "/delete", response_model=BulkResult, dependencies=_admin, responses=_RESPONSES, summary="Delete many configs"
 )
 async def bulk_delete_configs(
-    selection: BulkSelection, bulk: BulkDep, writing: KeyedWriteRequestDep, request: Request
+    selection: BulkSelection, bulk: BulkDep, write_request: KeyedWriteRequestDep, request: Request
 ) -> Response:
-    """Their jobs are removed; their logs and candles stay."""
-    return await _perform(writing, lambda work: bulk.delete(work, selection, request.url.path))
+    """Removes their jobs, but not their logs and candles."""
+    return await _perform(write_request, lambda work: bulk.delete(work, selection, request.url.path))

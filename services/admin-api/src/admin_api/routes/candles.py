@@ -1,4 +1,4 @@
-"""What was collected."""
+"""Collected candles, and the list of series."""
 
 from typing import Annotated, Final
 
@@ -25,7 +25,7 @@ router = APIRouter(prefix=PREFIX, tags=["candles"], dependencies=[declared_token
     responses={200: {"content": {_CSV: {"schema": {"type": "string"}}}}, **problems(404, 422)},
 )
 async def get_candles(engine: EngineDep, query: Annotated[CandleQuery, Query()], request: Request) -> Response:
-    """From `start` on, or the newest `limit` of them. JSON, or CSV by `format=csv` or `Accept: text/csv`."""
+    """From `start` on, or the newest `limit` candles. JSON, or CSV with `format=csv` or `Accept: text/csv`."""
     rows = await read_candles(engine, query)
     accept = ",".join(request.headers.getlist("accept"))
     if query.format == "csv" or (query.format is None and preferred(accept, (_JSON, _CSV)) == _CSV):
@@ -33,11 +33,9 @@ async def get_candles(engine: EngineDep, query: Annotated[CandleQuery, Query()],
     return Response(to_json(rows), media_type=_JSON, headers=VARY)
 
 
-@router.get(
-    "/series", responses={200: {"headers": PAGE_HEADERS}, **problems(422)}, summary="List what is stored, by series"
-)
+@router.get("/series", responses={200: {"headers": PAGE_HEADERS}, **problems(422)}, summary="List the stored series")
 async def list_series(
     engine: EngineDep, filters: Annotated[SeriesFilters, Query()], request: Request, response: Response
 ) -> list[StoredSeries]:
-    """Each with how many candles it has, and from when to when; gaps in between are not shown."""
+    """Each with its number of candles and the times of the first and the last. Gaps are not shown."""
     return send(await page_of_series(engine, filters), request, response)

@@ -1,4 +1,4 @@
-"""Changing what to collect, one config at a time."""
+"""Routes that change one config."""
 
 from fastapi import APIRouter, Request, Response
 
@@ -33,16 +33,16 @@ _SWITCHED = {200: {"headers": {**ETAG_HEADER, **REPLAYED_HEADER}}, **problems(40
     summary="Create a config",
 )
 async def create_config(
-    wanted: NewConfig, configs: ConfigServiceDep, writing: KeyedWriteRequestDep, request: Request
+    new_config: NewConfig, configs: ConfigServiceDep, write_request: KeyedWriteRequestDep, request: Request
 ) -> Response:
-    """Its job is scheduled by itself; the first run starts at once."""
+    """Its job is scheduled automatically. The first run starts at once."""
 
     async def operation(work: UnitOfWork) -> StoredResponse:
-        config = await configs.create(work, wanted)
+        config = await configs.create(work, new_config)
         location = request.app.url_path_for("get_config", config_id=config.id)
-        return _answer(config, 201).with_header("location", location)
+        return _config_response(config, 201).with_header("location", location)
 
-    return await writing.perform(operation)
+    return await write_request.perform(operation)
 
 
 @router.put(
@@ -53,14 +53,18 @@ async def create_config(
     summary="Change a config",
 )
 async def update_config(
-    config_id: ConfigId, changes: ConfigChanges, configs: ConfigServiceDep, if_match: IfMatch, writing: WriteRequestDep
+    config_id: ConfigId,
+    changes: ConfigChanges,
+    configs: ConfigServiceDep,
+    if_match: IfMatch,
+    write_request: WriteRequestDep,
 ) -> Response:
-    """What is left out stays. A request that changes nothing leaves the version as it is."""
+    """Fields that are left out keep their values. If nothing changes, the version stays the same."""
 
     async def operation(work: UnitOfWork) -> StoredResponse:
-        return _answer(await configs.update(work, config_id, changes.named(), if_match))
+        return _config_response(await configs.update(work, config_id, changes.named(), if_match))
 
-    return await writing.perform(operation)
+    return await write_request.perform(operation)
 
 
 @router.delete(
@@ -72,15 +76,15 @@ async def update_config(
     summary="Delete a config",
 )
 async def delete_config(
-    config_id: ConfigId, configs: ConfigServiceDep, if_match: IfMatch, writing: WriteRequestDep
+    config_id: ConfigId, configs: ConfigServiceDep, if_match: IfMatch, write_request: WriteRequestDep
 ) -> Response:
-    """Its job is removed; its logs and candles stay."""
+    """Removes its job, but not its logs and candles."""
 
     async def operation(work: UnitOfWork) -> StoredResponse:
         await configs.delete(work, config_id, if_match)
         return StoredResponse(204, {}, b"")
 
-    return await writing.perform(operation)
+    return await write_request.perform(operation)
 
 
 @router.post(
@@ -91,12 +95,12 @@ async def delete_config(
     summary="Enable a config and start its job",
 )
 async def enable_config(
-    config_id: ConfigId, configs: ConfigServiceDep, if_match: IfMatch, writing: KeyedWriteRequestDep
+    config_id: ConfigId, configs: ConfigServiceDep, if_match: IfMatch, write_request: KeyedWriteRequestDep
 ) -> Response:
     async def operation(work: UnitOfWork) -> StoredResponse:
-        return _answer(await configs.update(work, config_id, {"enabled": True}, if_match))
+        return _config_response(await configs.update(work, config_id, {"enabled": True}, if_match))
 
-    return await writing.perform(operation)
+    return await write_request.perform(operation)
 
 
 @router.post(
@@ -107,12 +111,12 @@ async def enable_config(
     summary="Disable a config and stop its job",
 )
 async def disable_config(
-    config_id: ConfigId, configs: ConfigServiceDep, if_match: IfMatch, writing: KeyedWriteRequestDep
+    config_id: ConfigId, configs: ConfigServiceDep, if_match: IfMatch, write_request: KeyedWriteRequestDep
 ) -> Response:
     async def operation(work: UnitOfWork) -> StoredResponse:
-        return _answer(await configs.update(work, config_id, {"enabled": False}, if_match))
+        return _config_response(await configs.update(work, config_id, {"enabled": False}, if_match))
 
-    return await writing.perform(operation)
+    return await write_request.perform(operation)
 
 
 @router.post(
@@ -121,22 +125,22 @@ async def disable_config(
     dependencies=_operator,
     status_code=202,
     responses={202: {"headers": REPLAYED_HEADER}, **problems(404, 409, 412, 422)},
-    summary="Collect at once",
+    summary="Start a run",
 )
 async def trigger_config(
-    config_id: ConfigId, configs: ConfigServiceDep, if_match: IfMatch, writing: KeyedWriteRequestDep
+    config_id: ConfigId, configs: ConfigServiceDep, if_match: IfMatch, write_request: KeyedWriteRequestDep
 ) -> Response:
-    """Also for a disabled config. The run appears in the execution logs under the answered `run_id`.
+    """Also for a disabled config. The run appears in the execution logs with the `run_id` of the response.
 
-    If a run of the config is going on, the new run waits and starts after it. Triggers that arrive while a run waits
-    are answered with its `run_id`; one that arrives later gets a run of its own. A manual run is never skipped.
+    If a run of the config is in progress, the new run waits and starts after it. Triggers that arrive while a run waits
+    are answered with its `run_id`; a later trigger gets a new run. A manual run is never skipped.
     """
 
     async def operation(work: UnitOfWork) -> StoredResponse:
         return StoredResponse.of(await configs.trigger(work, config_id, if_match), 202)
 
-    return await writing.perform(operation)
+    return await write_request.perform(operation)
 
 
-def _answer(config: Config, status: int = 200) -> StoredResponse:
+def _config_response(config: Config, status: int = 200) -> StoredResponse:
     return StoredResponse.of(config, status, {"etag": etag(config.version)})

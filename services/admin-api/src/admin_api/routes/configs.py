@@ -1,4 +1,4 @@
-"""What to collect."""
+"""Routes that read configs."""
 
 from typing import Annotated
 
@@ -26,7 +26,7 @@ _viewer = [needs(Role.VIEWER)]
 async def list_configs(
     engine: EngineDep, filters: Annotated[ConfigFilters, Query()], request: Request, response: Response
 ) -> list[Config]:
-    """A page of them. The Link header leads to the next one."""
+    """One page. The Link header contains the next one."""
     return send(await page_of_configs(engine, filters), request, response)
 
 
@@ -36,7 +36,7 @@ async def list_configs(
     dependencies=_viewer,
     responses={
         200: {"headers": ETAG_HEADER},
-        304: {"description": "It is still at the version of If-None-Match.", "headers": ETAG_HEADER},
+        304: {"description": "The config is still at the version of If-None-Match.", "headers": ETAG_HEADER},
         **problems(404, 422),
     },
     summary="One config",

@@ -1,9 +1,10 @@
-"""What the routes are handed, and the answers that they have in common."""
+"""Parameters of the routes, and the error responses that they share."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
-from fastapi import Depends, Path, Request, Security
+from fastapi import Depends, FastAPI, Path, Request, Security
 from fastapi.params import Depends as Dependency
 from fastapi.security import APIKeyCookie, HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -22,59 +23,74 @@ from admin_api.writes.actors import Actor, Role
 PREFIX: Final = "/api/v1/admin/data-collection"
 _BEARER: Final = "An API token (ck_…), the value of CANDLEKEEP_ADMIN_TOKEN, or a JWT of the identity provider."
 _COOKIE: Final = (
-    f"A browser's session, from POST {PREFIX}/sessions; over plain HTTP it is named {PLAIN_NAME}. Requests that change "
-    f"something need the header {CSRF_HEADER} as well, and must come from a page of the same origin."
+    f"The session of a browser, from POST {PREFIX}/sessions. Over plain HTTP its name is {PLAIN_NAME}. Requests that "
+    f"change something also need the header {CSRF_HEADER} and must come from a page of the same origin."
 )
 
 
-def _declared(
+async def _declared(
     _bearer: Annotated[object, Security(HTTPBearer(auto_error=False, description=_BEARER))],
     _cookie: Annotated[object, Security(APIKeyCookie(name=SECURE_NAME, auto_error=False, description=_COOKIE))],
 ) -> None:
-    """Declared for the docs page's Authorize button; the gate is what enforces it, before any route is looked up."""
+    """For the Authorize button of the docs page. The authentication middleware enforces it, before any routing."""
 
 
 declared_token = Depends(_declared)
 
 
-def _configs(request: Request) -> ConfigService:
-    configs: ConfigService = request.app.state.configs
-    return configs
+T = TypeVar("T")
 
 
-def _engine(request: Request) -> AsyncEngine:
-    engine: AsyncEngine = request.app.state.engine
-    return engine
+class Provided(Generic[T]):
+    """A dependency whose value the composition root gives to each application: `ENGINE.provide(app, engine)`.
+
+    FastAPI's `dependency_overrides` would do the same, but with an override it analyses the signatures of all
+    dependencies again in each request, which takes longer than this.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._values: WeakKeyDictionary[FastAPI, T] = WeakKeyDictionary()
+
+    def provide(self, app: FastAPI, value: T) -> None:
+        self._values[app] = value
+
+    async def __call__(self, request: Request) -> T:
+        """Asynchronous, because FastAPI calls other functions in a thread. Raises `LookupError`."""
+        try:
+            return self._values[request.app]
+        except KeyError:
+            raise LookupError(f"build_api provides no {self._name}") from None
 
 
-def _access(request: Request) -> AuthComponents:
-    access: AuthComponents = request.app.state.access
-    return access
+ENGINE: Final = Provided[AsyncEngine]("engine")
+CONFIG_SERVICE: Final = Provided[ConfigService]("config service")
+AUTH: Final = Provided[AuthComponents]("auth components")
 
 
-def _now() -> datetime:
+async def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _actor(request: Request) -> Actor:
+async def _actor(request: Request) -> Actor:
     actor: Actor = request.state.actor
     return actor
 
 
-def _cost(request: Request) -> RequestCost:
+async def _cost(request: Request) -> RequestCost:
     cost: RequestCost = request.state.cost
     return cost
 
 
 def needs(least: Role) -> Dependency:
-    """A route's least role, among its `dependencies`. Every route states it, or the application is not built."""
+    """A dependency that requires at least this role. The application is not built if a route has none."""
     dependency: Dependency = Depends(RequiredRole(least))
     return dependency
 
 
-ConfigServiceDep = Annotated[ConfigService, Depends(_configs)]
-EngineDep = Annotated[AsyncEngine, Depends(_engine)]
-AccessDep = Annotated[AuthComponents, Depends(_access)]
+ConfigServiceDep = Annotated[ConfigService, Depends(CONFIG_SERVICE)]
+EngineDep = Annotated[AsyncEngine, Depends(ENGINE)]
+AuthDep = Annotated[AuthComponents, Depends(AUTH)]
 ActorDep = Annotated[Actor, Depends(_actor)]
 CostDep = Annotated[RequestCost, Depends(_cost)]
 Now = Annotated[datetime, Depends(_now)]
@@ -85,23 +101,23 @@ LogId = Annotated[int, Path(ge=1, le=MAX_ID, description="The log's id.", exampl
 _DESCRIPTIONS = {
     401: "No valid bearer token or session.",
     403: "The caller's role does not allow this, or a page of another site made the request.",
-    404: "There is no such thing.",
+    404: "There is no such resource.",
     409: "Another config already collects one of these timeframes; `config_id` and `timeframes` name it. Or the first "
-    "request with this Idempotency-Key is not done yet.",
-    412: "The config is not at the version that If-Match names; the ETag header has the current one.",
+    "request with this Idempotency-Key is still in progress.",
+    412: "The config is not at the version of If-Match. The ETag header has the current version.",
     413: "The body is too large.",
-    415: "The body has a Content-Encoding, or a Content-Type that is not read here.",
-    422: "An input is not valid; `errors` says which and what to change.",
-    429: "More requests than this token may make in a minute, or too many failed logins from this address; Retry-After "
-    "says when to try again.",
-    503: "The database does not answer, or another change got in the way: nothing was changed. If the type is "
-    "`outcome-unknown`, the commit was not confirmed: repeat the request with the same Idempotency-Key, or read the "
+    415: "The body has a Content-Encoding, or a Content-Type that is not supported.",
+    422: "An input is not valid. `errors` says which one, and what to change.",
+    429: "The caller has used up its requests per minute, or its address has too many failed authentications. "
+    "Retry-After says when to try again.",
+    503: "The database does not answer, or another change conflicted with this one: nothing was changed. If the type "
+    "is `outcome-unknown`, the commit was not confirmed: repeat the request with the same Idempotency-Key, or read the "
     "current state before you try again.",
 }
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The error responses of a route; 401, 403, 429 and 503 can come from any."""
+    """The error responses of a route. Every route can answer 401, 403, 429 and 503."""
     content = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
     return {
         status: {"description": _DESCRIPTIONS[status], "content": content}

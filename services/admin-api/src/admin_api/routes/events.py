@@ -1,21 +1,21 @@
-"""What happens now."""
+"""The stream of events."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import Field
 
-from admin_api.events.stream import EventFilter, EventStream
+from admin_api.events.stream import EventFilter, EventStream, EventStreams
 from admin_api.events.topics import Kind
 from admin_api.http.input_types import FilterText, Input, RowId
-from admin_api.routes.dependencies import PREFIX, declared_token, needs, problems
+from admin_api.routes.dependencies import PREFIX, Provided, declared_token, needs, problems
 from admin_api.writes.actors import Role
 
 router = APIRouter(prefix=PREFIX, tags=["events"], dependencies=[declared_token])
 
-_LONGEST_SECONDS: Final = 300
+_MAX_SECONDS: Final = 300
 _STREAM: Final[dict[str, Any]] = {
     "description": "A stream of server-sent events.",
     "content": {
@@ -36,23 +36,30 @@ class EventsQuery(Input):
     kind: list[Kind] = Field(
         default=[],
         max_length=len(Kind),
-        description="Only these; repeat it for several.",
+        description="Only events of this kind. Repeat the parameter for several kinds.",
         examples=[["run", "exchange"]],
     )
     exchange: FilterText | None = Field(default=None, examples=["binance"])
-    config_id: RowId | None = Field(default=None, description="Only of this config; leaves out exchanges.")
+    config_id: RowId | None = Field(
+        default=None, description="Only events of this config; without events of exchanges."
+    )
     seconds: int = Field(
-        default=_LONGEST_SECONDS, ge=1, le=_LONGEST_SECONDS, description="The stream ends after so long."
+        default=_MAX_SECONDS, ge=1, le=_MAX_SECONDS, description="The stream ends after this time, in seconds."
     )
 
 
+EVENT_STREAMS: Final = Provided[EventStreams]("event streams")
+
+
 async def _admitted(
-    request: Request,
+    event_streams: Annotated[EventStreams, Depends(EVENT_STREAMS)],
     query: Annotated[EventsQuery, Query()],
-    last_event_id: Annotated[str | None, Header(max_length=2000, description="Resume after this event.")] = None,
+    last_event_id: Annotated[
+        str | None, Header(max_length=2000, description="Resume after the event with this id.")
+    ] = None,
 ) -> AsyncIterator[EventStream]:
     event_filter = EventFilter(kinds=frozenset(query.kind) or None, exchange=query.exchange, config_id=query.config_id)
-    with request.app.state.event_streams.admitted(event_filter, last_event_id) as event_stream:
+    with event_streams.admitted(event_filter, last_event_id) as event_stream:
         yield event_stream
 
 
@@ -61,18 +68,18 @@ async def _admitted(
     response_class=EventSourceResponse,
     responses={200: _STREAM, **problems(422)},
     dependencies=[needs(Role.VIEWER)],
-    summary="Runs, configs, jobs and exchanges, live",
+    summary="Stream events of runs, configs, jobs and exchanges",
 )
 async def stream_events(
     event_stream: Annotated[EventStream, Depends(_admitted)], query: Annotated[EventsQuery, Query()]
 ) -> AsyncIterator[ServerSentEvent]:
-    """Server-sent events named `run`, `config`, `job` and `exchange`; their data is the event as it is in Kafka, which
-    `docs/events.md` describes. A new listener first hears how each exchange fares, then what happens.
+    """Server-sent events named `run`, `config`, `job` and `exchange`. Their data is the event as it is in Kafka, which
+    `docs/events.md` describes. A new stream first sends the state of each exchange, then new events.
 
-    A stream ends after five minutes at most: connect again with the header `Last-Event-ID`, as browsers do by
-    themselves, and nothing is missed or repeated, at whichever instance. An event `reset` says that something was
-    missed: it was too long ago, a topic in Kafka was created again, or the id is ahead of the topics. Read the state by
-    the other endpoints, and go on listening.
+    A stream ends after five minutes at most. Connect again with the header `Last-Event-ID`, as browsers do
+    automatically: no event is missed or repeated, at any instance. An event `reset` says that events were missed: they
+    are too old, a topic in Kafka was created again, or the id is ahead of the topics. Then read the state from the
+    other endpoints, and continue to read the stream.
     """
     async for event in event_stream.events(query.seconds):
         yield event

@@ -1,4 +1,4 @@
-"""Configs as a file, out and in."""
+"""Export of all configs to a file, and import from a file."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from admin_api.manifests.apply import ManifestApplier, all_configs
 from admin_api.manifests.format import Manifest, as_entries, to_yaml
 from admin_api.manifests.parser import JSON, YAML, YAML_NAMES, parse_manifest
 from admin_api.manifests.schemas import ApplyQuery, ApplyResult
-from admin_api.routes.dependencies import PREFIX, CostDep, EngineDep, declared_token, needs, problems
+from admin_api.routes.dependencies import PREFIX, CostDep, EngineDep, Provided, declared_token, needs, problems
 from admin_api.routes.writes import REPLAYED_HEADER, ConfigRoute, KeyedWriteRequestDep
 from admin_api.writes.actors import Role
 from admin_api.writes.transactions import reading
@@ -36,18 +36,14 @@ configs:
 _CONTENT: Final[dict[str, Any]] = {YAML: {"schema": _SCHEMA, "example": _EXAMPLE}, JSON: {"schema": _SCHEMA}}
 
 
-def _applying(request: Request) -> ManifestApplier:
-    applying: ManifestApplier = request.app.state.applying
-    return applying
-
-
-ApplyingDep = Annotated[ManifestApplier, Depends(_applying)]
+MANIFEST_APPLIER: Final = Provided[ManifestApplier]("manifest applier")
+ManifestApplierDep = Annotated[ManifestApplier, Depends(MANIFEST_APPLIER)]
 
 
 class ExportOptions(Input):
     """The query of export. Unknown parameters are refused."""
 
-    format: Literal["yaml", "json"] | None = Field(default=None, description="Stronger than the Accept header.")
+    format: Literal["yaml", "json"] | None = Field(default=None, description="Takes precedence over the Accept header.")
 
 
 @router.get(
@@ -60,10 +56,12 @@ class ExportOptions(Input):
 async def export_configs(
     engine: EngineDep,
     options: Annotated[ExportOptions, Query()],
-    accept: Annotated[str | None, Header(description="application/json for JSON; else YAML.", max_length=1000)] = None,
+    accept: Annotated[
+        str | None, Header(description="application/json for JSON; YAML otherwise.", max_length=1000)
+    ] = None,
 ) -> Response:
-    """YAML, or JSON if the Accept header or `format` asks for it. Its order depends on nothing but the configs, so that
-    it can be kept in git.
+    """YAML, or JSON if `format` or the Accept header says so. The order depends only on the configs, so that the file
+    can be stored in git.
     """
     async with reading(engine) as connection:
         found = await all_configs(connection)
@@ -79,20 +77,24 @@ async def export_configs(
     dependencies=[needs(Role.ADMIN)],
     responses={200: {"headers": REPLAYED_HEADER}, **problems(409, 413, 415, 422)},
     openapi_extra={"requestBody": {"required": True, "content": _CONTENT}},
-    summary="Make the configs as a file says",
+    summary="Change the configs to those of a file",
 )
 async def apply_configs(
-    request: Request, applying: ApplyingDep, options: ApplyQuery, writing: KeyedWriteRequestDep, cost: CostDep
+    request: Request,
+    applier: ManifestApplierDep,
+    options: ApplyQuery,
+    write_request: KeyedWriteRequestDep,
+    cost: CostDep,
 ) -> Response:
-    """Creates what is missing, changes what differs and, with `remove=true`, removes what is not in the file: all of it
-    or nothing. With `dry_run=true` the same answer, and nothing is done.
+    """Creates missing configs, changes those that differ and, with `remove=true`, removes those that are not in the
+    file. All of it is one transaction. With `dry_run=true`, the response is the same and nothing is changed.
     """
     file = await asyncio.to_thread(parse_manifest, await request.body(), request.headers.get("content-type", ""))
 
     async def operation(work: UnitOfWork) -> StoredResponse:
-        return StoredResponse.of(await applying.apply(work, file, options, cost))
+        return StoredResponse.of(await applier.apply(work, file, options, cost))
 
-    return await writing.perform(operation)
+    return await write_request.perform(operation)
 
 
 def _file(content: str, kind: str, name: str) -> Response:

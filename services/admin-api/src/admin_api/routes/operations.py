@@ -1,14 +1,22 @@
-"""For orchestrators and Prometheus: no token, and never slow."""
+"""Routes for orchestrators and Prometheus. They need no token and are always fast."""
 
-from typing import Final
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Response
 from fastapi.responses import HTMLResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from runtime.lifecycle.health import health_body
+from admin_api.database_check import DatabaseCheck, OncePerSecond
+from admin_api.routes.dependencies import Provided
+from runtime.lifecycle.health import Health, health_body
 
 router = APIRouter(tags=["operations"])
+
+HEALTH: Final = Provided[Health]("health checks")
+DATABASE_CHECK: Final = Provided[DatabaseCheck]("database check")
+OUTBOX_OBSERVER: Final = Provided[OncePerSecond]("outbox observer")
+REGISTRY: Final = Provided[CollectorRegistry]("metrics registry")
+HealthDep = Annotated[Health, Depends(HEALTH)]
 
 # Links are relative, so that they hold behind a proxy that adds a prefix.
 _START_PAGE: Final = """<!DOCTYPE html>
@@ -30,36 +38,41 @@ _START_PAGE: Final = """<!DOCTYPE html>
 
 @router.get("/", include_in_schema=False, response_class=HTMLResponse)
 async def start_page() -> str:
-    """For people who open the address in a browser. The same for everybody: it tells nothing about the system."""
+    """For people who open the address in a browser. It is always the same and contains nothing about the system."""
     return _START_PAGE
 
 
 @router.get("/health/live", summary="Should this process be restarted?")
-async def health_live(request: Request) -> Response:
-    """Never depends on Kafka or Postgres."""
-    status, body = health_body("live", request.app.state.health.live_problems())
+async def health_live(health: HealthDep) -> Response:
+    """Does not depend on Kafka or Postgres."""
+    status, body = health_body("live", health.live_problems())
     return Response(body, status, {"Cache-Control": "no-store"}, "application/json")
 
 
 @router.get(
     "/health/ready",
     summary="Can requests be served?",
-    responses={503: {"description": "Not now; the body says why.", "content": {"application/json": {"schema": {}}}}},
+    responses={503: {"description": "Not ready. The body says why.", "content": {"application/json": {"schema": {}}}}},
 )
-async def health_ready(request: Request) -> Response:
-    """Whether the database answers. Kafka may be down: changes wait in the outbox, and the metrics show it."""
-    await request.app.state.database_probe.look()
-    status, body = health_body("ready", request.app.state.health.ready_problems())
+async def health_ready(
+    health: HealthDep, database_check: Annotated[DatabaseCheck, Depends(DATABASE_CHECK)]
+) -> Response:
+    """Whether the database answers. Kafka may be unavailable: changes wait in the outbox, and metrics show it."""
+    await database_check.refresh()
+    status, body = health_body("ready", health.ready_problems())
     return Response(body, status, {"Cache-Control": "no-store"}, "application/json")
 
 
 @router.get(
     "/metrics",
-    summary="Prometheus' metrics",
+    summary="Metrics for Prometheus",
     response_class=Response,
     responses={200: {"description": "Text.", "content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-async def metrics(request: Request) -> Response:
-    """The outbox is looked at once a second at most, however often this is asked for."""
-    await request.app.state.look_at_outbox()
-    return Response(generate_latest(request.app.state.registry), media_type=CONTENT_TYPE_LATEST)
+async def metrics(
+    observe_outbox: Annotated[OncePerSecond, Depends(OUTBOX_OBSERVER)],
+    registry: Annotated[CollectorRegistry, Depends(REGISTRY)],
+) -> Response:
+    """The outbox is counted at most once a second, no matter how many requests arrive."""
+    await observe_outbox()
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

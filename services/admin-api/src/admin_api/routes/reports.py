@@ -17,14 +17,14 @@ router = APIRouter(prefix=f"{PREFIX}/reports", tags=["reports"], dependencies=[d
 async def report_top_symbols(
     engine: EngineDep, query: Annotated[reports.TopSymbolsQuery, Query()], now: Now
 ) -> list[SymbolReport]:
-    """Most records first. `success_rate` means the same as in `/stats`: skipped and running runs do not count."""
+    """Most records first. `success_rate` has the same meaning as in `/stats`: skipped and running runs do not count."""
     return await reports.top_symbols(engine, query, now)
 
 
 @router.get(
     "/recent-failures",
     responses={200: {"headers": PAGE_HEADERS}, **problems(422)},
-    summary="Runs that failed lately, latest first",
+    summary="Recent failed runs, latest first",
 )
 async def report_recent_failures(
     engine: EngineDep,
@@ -33,13 +33,13 @@ async def report_recent_failures(
     request: Request,
     response: Response,
 ) -> list[ExecutionLog]:
-    """A page of them; the Link header leads to the next one."""
+    """One page. The Link header contains the next one."""
     return send(await reports.recent_failures(engine, query, now), request, response)
 
 
-@router.get("/exchanges", responses=problems(422), summary="How each exchange does")
+@router.get("/exchanges", responses=problems(422), summary="Statistics of each exchange")
 async def report_exchanges(
     engine: EngineDep, query: Annotated[reports.ExchangesQuery, Query()], now: Now
 ) -> list[ExchangeReport]:
-    """Of the runs that are over. It reads hourly counts, so it is fast and exact also without `hours`."""
+    """Only of finished runs. The report reads hourly counts, so it is fast and exact, also without `hours`."""
     return await reports.exchanges(engine, query, now)

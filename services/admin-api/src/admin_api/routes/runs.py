@@ -1,4 +1,4 @@
-"""What ran: logs, statistics and the overview."""
+"""Runs: the execution logs, statistics, and the overview."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -20,7 +20,9 @@ class StatsFilters(Input):
     """The query of the statistics. Unknown parameters are refused."""
 
     job_type: FilterText | None = Field(default=None, examples=["data_collection"])
-    hours: int = Field(default=24, ge=1, le=720, description="Runs that started in the last so many hours.")
+    hours: int = Field(
+        default=24, ge=1, le=720, description="Only runs that started in this number of hours before now."
+    )
 
 
 @router.get(
@@ -29,7 +31,7 @@ class StatsFilters(Input):
 async def list_execution_logs(
     engine: EngineDep, filters: Annotated[queries.RunFilters, Query()], request: Request, response: Response
 ) -> list[ExecutionLog]:
-    """A page of them. The Link header leads to the next one, at the same speed however far it is."""
+    """One page. The Link header contains the next one. Every page is equally fast."""
     return send(await queries.page_of_runs(engine, filters), request, response)
 
 
@@ -43,6 +45,6 @@ async def get_stats(engine: EngineDep, filters: Annotated[StatsFilters, Query()]
     return await statistics.stats_of(engine, since=now - timedelta(hours=filters.hours), job_type=filters.job_type)
 
 
-@router.get("/status", responses=problems(), summary="Everything at a glance")
+@router.get("/status", responses=problems(), summary="Overview of the system")
 async def get_status(engine: EngineDep, now: Now) -> Status:
     return await statistics.overview(engine, now)

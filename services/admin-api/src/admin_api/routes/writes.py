@@ -1,4 +1,4 @@
-"""What routes that change something have in common: If-Match, Idempotency-Key, and the transaction that they run in."""
+"""Shared parts of routes that change something: If-Match, Idempotency-Key, and the transaction of a request."""
 
 from datetime import datetime
 from typing import Annotated, Any, Final
@@ -22,21 +22,23 @@ from admin_api.writes.unit_of_work import unit_of_work
 from runtime.logs import log
 
 _NOT_AN_ID: Final = frozenset({"apply", "bulk", "export"})
-_DECISIVE_HEADERS: Final = ("content-type", "if-match")
+_FINGERPRINT_HEADERS: Final = ("content-type", "if-match")
 
 ETAG_HEADER: Final[dict[str, Any]] = {
     "ETag": {"description": "The config's version, for If-Match.", "schema": {"type": "string"}, "example": '"3"'}
 }
 REPLAYED_HEADER: Final[dict[str, Any]] = {
     idempotency.REPLAYED_HEADER: {
-        "description": "`true` on an answer that is given again because the Idempotency-Key was sent before.",
+        "description": "`true` if this is the stored response to an earlier request with the same Idempotency-Key.",
         "schema": {"type": "string", "enum": ["true"]},
     }
 }
 
 
 class ConfigRoute(APIRoute):
-    """`/configs/export` is not the config with the id "export": else its other methods would be 422 and not 405."""
+    """`/configs/export` is not the config with the id "export". Otherwise its other methods would be answered with 422
+    instead of 405.
+    """
 
     @override
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -47,7 +49,7 @@ class ConfigRoute(APIRoute):
 
 
 class WriteRequest:
-    """One request's change. `perform` runs it in a transaction, once per Idempotency-Key where the caller sent one."""
+    """The change of one request. `perform` runs it in a transaction, and once per Idempotency-Key if there is one."""
 
     def __init__(self, engine: AsyncEngine, actor: Actor, now: datetime, request: KeyedRequest | None) -> None:
         self._engine = engine
@@ -56,13 +58,13 @@ class WriteRequest:
         self._request = request
 
     async def perform(self, operation: Operation) -> Response:
-        """Once more if Postgres rolled it back to end a deadlock: the other transaction has its locks then."""
+        """Run the operation. If Postgres rolled it back to end a deadlock, run it once more."""
         try:
-            answer = await self._attempt(operation)
+            stored = await self._attempt(operation)
         except WriteConflict:
-            log.info("A transaction was rolled back by a conflict and runs again", action="write_repeated")
-            answer = await self._attempt(operation)
-        return answer.response()
+            log.info("A transaction was rolled back because of a conflict and runs again", action="write_repeated")
+            stored = await self._attempt(operation)
+        return stored.response()
 
     async def _attempt(self, operation: Operation) -> StoredResponse:
         if self._request is not None:
@@ -84,8 +86,8 @@ async def _keyed(
         str | None,
         Header(
             alias=idempotency.HEADER,
-            description="A name for this request, such as a UUID. Sent again within 24 hours, it is answered again and "
-            "not done again.",
+            description="A unique name for this request, such as a UUID. If it is sent again within 24 hours, the "
+            "stored response is sent again and nothing is done.",
             pattern=idempotency.PATTERN,
         ),
     ] = None,
@@ -93,10 +95,10 @@ async def _keyed(
     if key is None:
         return WriteRequest(engine, actor, now, None)
     if len(request.headers.getlist(idempotency.HEADER)) > 1:
-        raise InvalidInput.of([FieldError(f"#/{idempotency.HEADER}", "send it once", "header")])
-    headers = [repr(request.headers.getlist(name)).encode() for name in _DECISIVE_HEADERS]
-    decisive = (request.url.query.encode(), await request.body(), *headers)
-    keyed = keyed_request(key, actor, request.method, request.url.path, *decisive)
+        raise InvalidInput.of([FieldError(f"#/{idempotency.HEADER}", "send it only once", "header")])
+    headers = [repr(request.headers.getlist(name)).encode() for name in _FINGERPRINT_HEADERS]
+    fingerprint = (request.url.query.encode(), await request.body(), *headers)
+    keyed = keyed_request(key, actor, request.method, request.url.path, *fingerprint)
     return WriteRequest(engine, actor, now, keyed)
 
 
@@ -106,7 +108,7 @@ def _if_match(
         str | None,
         Header(
             alias="If-Match",
-            description="Do it only if the config is still at this version: its ETag, several of them, or `*`. "
+            description="Change the config only if it is still at this version: its ETag, several ETags, or `*`. "
             f"{etags.MAX_LENGTH} characters at most.",
             examples=['"3"'],
             json_schema_extra={"pattern": etags.PATTERN},
@@ -122,8 +124,7 @@ def _if_none_match(
         str | None,
         Header(
             alias="If-None-Match",
-            description="StoredResponse 304 if the config is still at this version. "
-            f"{etags.MAX_LENGTH} characters at most.",
+            description=f"Answer 304 if the config is still at this version. {etags.MAX_LENGTH} characters at most.",
             examples=['"3"'],
             json_schema_extra={"pattern": etags.PATTERN},
         ),
@@ -136,6 +137,6 @@ def _if_none_match(
 
 WriteRequestDep = Annotated[WriteRequest, Depends(_unkeyed)]
 KeyedWriteRequestDep = Annotated[WriteRequest, Depends(_keyed)]
-"""For POST: the other methods can be sent again as they are."""
+"""For POST. The other methods are idempotent without a key."""
 IfMatch = Annotated[EntityTags | None, Depends(_if_match)]
 IfNoneMatch = Annotated[EntityTags | None, Depends(_if_none_match)]

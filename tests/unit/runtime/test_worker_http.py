@@ -1,0 +1,98 @@
+"""A worker that has its own HTTP application and no broker."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from prometheus_client import CollectorRegistry
+
+from local_stack.ports import free_port
+from runtime.lifecycle.health import Health
+from runtime.process.worker import Worker, serve
+from runtime.settings import WorkerSettings
+from support.polling import eventually
+
+
+class App:
+    """Answers `/` at once, and `/slow` when `finish` is set. Notes the order of events."""
+
+    def __init__(self) -> None:
+        self.finish = asyncio.Event()
+        self.events: list[str] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/slow":
+            self.events.append("request")
+            await self.finish.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        await send({"type": "http.response.body", "body": b"done"})
+        self.events.append("response")
+
+    async def end_streams(self) -> None:
+        self.events.append("streams ended")
+
+    @asynccontextmanager
+    async def resources(self) -> AsyncIterator[None]:
+        yield
+        self.events.append("resources closed")
+
+
+@asynccontextmanager
+async def served(app: App, grace_seconds: float) -> AsyncIterator[tuple[str, asyncio.Event, asyncio.Task[int]]]:
+    """The worker's URL, its stop event, and the task that returns its exit code."""
+    settings = WorkerSettings(
+        kafka_bootstrap_servers="nowhere:1", http_port=free_port(), shutdown_grace_seconds=grace_seconds
+    )
+    worker = Worker(
+        name="test",
+        settings=settings,
+        registry=CollectorRegistry(),
+        health=Health(),
+        app=app,
+        resources=app.resources,
+        end_streams=app.end_streams,
+    )
+    stop = asyncio.Event()
+    serving = asyncio.create_task(serve(worker, stop))
+    await eventually(lambda: worker.health.ready_problems() == {}, within=10)
+    try:
+        yield f"http://127.0.0.1:{settings.http_port}", stop, serving
+    finally:
+        stop.set()
+        await asyncio.wait([serving], timeout=10)
+
+
+async def test_it_needs_no_kafka_and_its_exit_code_is_0() -> None:
+    async with served(App(), 5) as (url, stop, serving), httpx.AsyncClient(base_url=url) as client:
+        assert (await client.get("/")).text == "done"
+        stop.set()
+        assert await asyncio.wait_for(serving, 5) == 0
+
+
+async def test_a_request_in_flight_is_answered_before_resources_are_closed() -> None:
+    app = App()
+    async with served(app, 20) as (url, stop, serving), httpx.AsyncClient(base_url=url) as client:
+        answer = asyncio.create_task(client.get("/slow"))
+        await eventually(lambda: app.events == ["request"])
+        stop.set()
+        await eventually(lambda: app.events == ["request", "streams ended"])
+        app.finish.set()
+        assert (await answer).text == "done"
+        assert await asyncio.wait_for(serving, 5) == 0
+    assert app.events == ["request", "streams ended", "response", "resources closed"]
+
+
+async def test_a_request_that_outlasts_the_grace_period_is_cancelled() -> None:
+    app = App()
+    async with served(app, 0.5) as (url, stop, serving), httpx.AsyncClient(base_url=url) as client:
+        answer = asyncio.create_task(client.get("/slow"))
+        await eventually(lambda: app.events == ["request"])
+        stopped_at = time.monotonic()
+        stop.set()
+        assert await asyncio.wait_for(serving, 10) == 0
+        assert time.monotonic() - stopped_at < 2.9
+        await asyncio.wait([answer])
+    assert "response" not in app.events
