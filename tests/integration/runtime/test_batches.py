@@ -1,24 +1,24 @@
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
 from contracts.dead_letters import DeadLetter
+from contracts.event import Event
 from contracts.topics import DEAD_LETTERS, SCHEDULE_STATE, TICKS
-from runtime.consumers.batch import BatchSubscription, Received, subscribe_batch
+from runtime.consumers.batch import BatchSubscription, Tombstone
 from runtime.kafka.clients import bootstrap_list, build_broker, topic_name
 from runtime.kafka.codec import encode
 from runtime.kafka.publisher import EventPublisher
 from runtime.settings import KafkaSettings
+from support.batches import Handler, subscribe
 from support.consuming import Equipment, a_tick, committed, number_of, ticks
 from support.kafka import delete_records, recording
 from support.polling import eventually
 
 pytestmark = pytest.mark.kafka
-
-Handler = Callable[[list[Received]], Awaitable[None]]
 
 
 class StoreAwayError(Exception):
@@ -36,14 +36,13 @@ async def writing(
     """A writer with a broker of its own, as a process has; stopped as a worker stops it."""
     equipment = equipment or Equipment(publisher, "log-writer")
     broker = build_broker(settings, "writer", graceful_timeout=5)
-    subscription = subscribe_batch(
+    subscription = subscribe(
         broker,
         settings,
         (TICKS, SCHEDULE_STATE),
         group="log-writer",
         handler=handler,
-        dead_letters=equipment.dead_letters,
-        metrics=equipment.metrics,
+        equipment=equipment,
         is_transient=lambda error: isinstance(error, StoreAwayError),
         max_records=max_records,
     )
@@ -71,8 +70,8 @@ async def committed_is(settings: KafkaSettings, count: int) -> None:
 
 
 def writing_to(written: list[int]) -> Handler:
-    async def write(batch: list[Received]) -> None:
-        written.extend(number_of(received.event) for received in batch if received.event is not None)
+    async def write(batch: list[Event | Tombstone]) -> None:
+        written.extend(number_of(event) for event in batch if isinstance(event, Event))
 
     return write
 
@@ -83,7 +82,7 @@ async def test_batches_arrive_in_order_and_are_committed(
     written: list[int] = []
     sizes: list[int] = []
 
-    async def write(batch: list[Received]) -> None:
+    async def write(batch: list[Event | Tombstone]) -> None:
         sizes.append(len(batch))
         await writing_to(written)(batch)
 
@@ -104,7 +103,7 @@ async def test_an_outage_of_the_store_is_waited_out_without_losing_or_committing
     refused = 0
     away = True
 
-    async def write(batch: list[Received]) -> None:
+    async def write(batch: list[Event | Tombstone]) -> None:
         nonlocal refused
         if away:
             refused += 1
@@ -128,8 +127,8 @@ async def test_a_stop_amid_an_outage_commits_nothing_and_the_next_owner_writes_a
 ) -> None:
     refused = asyncio.Event()
 
-    async def write(batch: list[Received]) -> None:
-        if batch[0].offset == 0:  # the batches behind it would be written, were they asked for
+    async def write(batch: list[Event | Tombstone]) -> None:
+        if 1 in [number_of(event) for event in batch if isinstance(event, Event)]:  # later batches would be stored
             refused.set()
             raise StoreAwayError("connection refused")
 
@@ -147,8 +146,8 @@ async def test_poisonous_messages_are_isolated_and_the_rest_is_written_in_order(
 ) -> None:
     written: list[int] = []
 
-    async def write(batch: list[Received]) -> None:
-        numbers = [number_of(received.event) for received in batch if received.event is not None]
+    async def write(batch: list[Event | Tombstone]) -> None:
+        numbers = [number_of(event) for event in batch if isinstance(event, Event)]
         if poison := {7, 64} & set(numbers):
             raise ValueError(f"violates a constraint: {sorted(poison)}")
         written.extend(numbers)
@@ -170,9 +169,9 @@ async def test_poisonous_messages_are_isolated_and_the_rest_is_written_in_order(
 async def test_unreadable_messages_bad_headers_and_tombstones_do_not_hold_up_a_batch(
     kafka_settings: KafkaSettings, publisher: EventPublisher
 ) -> None:
-    received: list[Received] = []
+    received: list[Event | Tombstone] = []
 
-    async def write(batch: list[Received]) -> None:
+    async def write(batch: list[Event | Tombstone]) -> None:
         received.extend(batch)
 
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap_list(kafka_settings))
@@ -188,10 +187,8 @@ async def test_unreadable_messages_bad_headers_and_tombstones_do_not_hold_up_a_b
         letters = await recorder.await_events(DeadLetter, 2, within=20)
         await eventually(lambda: len(received) == 2)
         await committed_is(kafka_settings, 3)
-    assert {(each.topic.name, each.key, each.event is None) for each in received} == {
-        ("ticks", "binance", False),
-        ("schedule-state", "42", True),
-    }
+    assert [number_of(each) for each in received if isinstance(each, Event)] == [1]
+    assert [each for each in received if isinstance(each, Tombstone)] == [Tombstone(SCHEDULE_STATE, "42")]
     assert letters[0].source_headers == {"nothing": "", "bytes": "�"}
 
 
@@ -230,7 +227,7 @@ async def test_a_slow_batch_during_a_rebalance_is_written_by_whoever_owns_it_the
     two: list[int] = []
     slow = asyncio.Event()
 
-    async def slowly(batch: list[Received]) -> None:
+    async def slowly(batch: list[Event | Tombstone]) -> None:
         slow.set()
         await asyncio.sleep(5)
         await writing_to(one)(batch)
@@ -268,7 +265,7 @@ async def test_messages_that_retention_deletes_while_the_store_is_away_are_repor
 ) -> None:
     """The consumer keeps its partitions all the time, so no assignment shows it."""
 
-    async def refuse(_batch: list[Received]) -> None:
+    async def refuse(_batch: list[Event | Tombstone]) -> None:
         raise StoreAwayError("connection refused")
 
     monkeypatch.setattr("runtime.consumers.retention_check._INTERVAL_SECONDS", 0.1)

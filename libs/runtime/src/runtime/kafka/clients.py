@@ -1,7 +1,7 @@
 """Brokers, consumers and names. Factories only: nothing connects before it is started."""
 
 import asyncio
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -61,8 +61,19 @@ def build_broker(settings: KafkaSettings, client_id: str, *, graceful_timeout: f
     )
 
 
-def consumer_options(settings: KafkaSettings) -> dict[str, Any]:
-    """What every consumer of ours has in common, with FastStream or without: patience and latency."""
+class ConsumerOptions(TypedDict):
+    """Options that every consumer shares, with FastStream or without: time limits and latency."""
+
+    session_timeout_ms: int
+    heartbeat_interval_ms: int
+    rebalance_timeout_ms: int
+    max_poll_interval_ms: int
+    fetch_max_wait_ms: int
+    auto_offset_reset: Literal["earliest"]
+
+
+def consumer_options(settings: KafkaSettings) -> ConsumerOptions:
+    """The options for these settings."""
     return {
         "session_timeout_ms": settings.kafka_session_timeout_ms,
         "heartbeat_interval_ms": max(200, min(3_000, settings.kafka_session_timeout_ms // 4)),

@@ -1,10 +1,12 @@
 """Events to bytes and back: JSON bodies with CloudEvents 1.0 headers (binary content mode)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Union
 
 from pydantic import Discriminator, TypeAdapter, ValidationError
+from pydantic_core import core_schema
 
 from contracts.event import Event, event_type
 from contracts.topics import Topic
@@ -16,6 +18,23 @@ class UnreadableMessage(Exception):  # noqa: N818 -- it names the message's stat
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """A message with a null value: the key is gone."""
+
+    topic: Topic
+    key: str
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> core_schema.CoreSchema:
+        return core_schema.is_instance_schema(cls)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _schema: Any, _handler: Any) -> dict[str, Any]:
+        """Its form on the wire, for AsyncAPI."""
+        return {"type": "null", "title": cls.__name__, "description": "A null value: the key is gone."}
 
 
 def encode(event: Event, source: str = "candlekeep") -> tuple[bytes, dict[str, str]]:

@@ -25,6 +25,7 @@ from prometheus_client import CollectorRegistry, make_asgi_app
 
 from contracts.topics import Topic
 from runtime.failpoints import arm_failpoints
+from runtime.kafka.asyncapi import asyncapi_route
 from runtime.lifecycle.background import Background
 from runtime.lifecycle.health import Health
 from runtime.lifecycle.startup_errors import StartupRefused
@@ -89,10 +90,11 @@ def run(name: str, settings_type: type[S], build: Callable[[S], Worker]) -> None
 
 
 def build_app(worker: Worker) -> AsgiFastStream:
-    """The FastStream application: metrics and health over HTTP, and what AsyncAPI documents."""
+    """The FastStream application: metrics, health checks and the AsyncAPI document over HTTP."""
+    asyncapi = asyncapi_route(worker.name, worker.settings, worker.broker)
     return AsgiFastStream(
         worker.broker,
-        asgi_routes=[("/metrics", make_asgi_app(worker.registry)), *worker.health.routes()],
+        asgi_routes=[("/metrics", make_asgi_app(worker.registry)), *worker.health.routes(), asyncapi],
         logger=None,
     )
 
