@@ -86,14 +86,28 @@ async def test_batches_arrive_in_order_and_are_committed(
         sizes.append(len(batch))
         await writing_to(written)(batch)
 
+    equipment = Equipment(publisher, "log-writer")
     await publisher.publish_many(TICKS, ticks(range(1, 2001)))
-    async with writing(kafka_settings, publisher, write, max_records=500) as subscription:
+    async with writing(kafka_settings, publisher, write, max_records=500, equipment=equipment) as subscription:
         await eventually(lambda: len(written) == 2000, within=20)
         assert (subscription.readiness(), subscription.liveness()) == (None, None)
         await committed_is(kafka_settings, 2000)
     assert written == list(range(1, 2001))
     assert max(sizes) <= 500
     assert len(sizes) < 100, "under load messages are not written one by one"
+    assert processed_messages(equipment, kafka_settings) == {"acked": 2000}
+
+
+def processed_messages(equipment: Equipment, settings: KafkaSettings) -> dict[str, float]:
+    """FastStream's count of the group's messages in batches that began with a tick, by status."""
+    samples = [each for metric in equipment.registry.collect() for each in metric.samples]
+    labels = {"app_name": "log-writer", "broker": "kafka", "handler": topic_name(settings, TICKS)}
+    name = "faststream_received_processed_messages_total"
+    return {
+        each.labels["status"]: each.value
+        for each in samples
+        if each.name == name and labels.items() <= each.labels.items()
+    }
 
 
 async def test_an_outage_of_the_store_is_waited_out_without_losing_or_committing(
@@ -133,9 +147,11 @@ async def test_a_stop_amid_an_outage_commits_nothing_and_the_next_owner_writes_a
             raise StoreAwayError("connection refused")
 
     await publisher.publish_many(TICKS, ticks(range(1, 101)))
-    async with writing(kafka_settings, publisher, write, max_records=10):
+    equipment = Equipment(publisher, "log-writer")
+    async with writing(kafka_settings, publisher, write, max_records=10, equipment=equipment):
         await asyncio.wait_for(refused.wait(), 20)
     assert await committed_ticks(kafka_settings) == 0
+    assert set(processed_messages(equipment, kafka_settings)) == {"error"}
     written: list[int] = []
     async with writing(kafka_settings, publisher, writing_to(written)):
         await eventually(lambda: written == list(range(1, 101)), within=20)

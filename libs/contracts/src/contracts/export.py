@@ -1,6 +1,6 @@
 """`python -m contracts.export REPOSITORY`: writes what is generated from the contracts, or says what is stale.
 
-Generated: libs/contracts/schemas/<Event>.v<N>.schema.json, docs/events.md and docs/asyncapi.json.
+Generated: libs/contracts/schemas/<Event>.v<N>.schema.json and docs/events.md.
 """
 
 import argparse
@@ -9,20 +9,17 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from contracts.asyncapi import asyncapi_document
 from contracts.event import Event, event_type
 from contracts.topics import ALL_TOPICS, Cleanup, Topic
 
 SCHEMAS = Path("libs/contracts/schemas")
 EVENTS_PAGE = Path("docs/events.md")
-ASYNCAPI = Path("docs/asyncapi.json")
 
 
 def generated_files() -> dict[Path, str]:
     """Every generated file's path in the repository and its text."""
     files = {SCHEMAS / schema_name(event): schema_text(event) for topic in ALL_TOPICS for event in topic.events}
-    asyncapi = json.dumps(asyncapi_document(ALL_TOPICS), indent=2) + "\n"
-    return {**files, EVENTS_PAGE: events_page(ALL_TOPICS), ASYNCAPI: asyncapi}
+    return {**files, EVENTS_PAGE: events_page(ALL_TOPICS)}
 
 
 def schema_name(event: type[Event]) -> str:
