@@ -19,7 +19,7 @@ from runtime.consumers.table_positions import TablePositions
 from runtime.dead_letters.reading import open_reader, open_replayer
 from runtime.dead_letters.replays import Replay
 from runtime.kafka.client_lifecycle import close_consumer, start_consumer, start_producer
-from runtime.kafka.clients import _knock, bootstrap_list, build_broker, build_consumer, topic_name
+from runtime.kafka.clients import _connect, bootstrap_list, build_broker, build_consumer, topic_name
 from runtime.kafka.publisher import EventPublisher, PublishFailed
 from runtime.kafka.topics import provision, verify
 from runtime.process.startup import _stop_broker
@@ -80,7 +80,7 @@ async def test_no_call_to_kafka_outlasts_its_limit_in_a_black_hole(tmp_path: Pat
             ),
             ends("asking where tables end", positions.survey(member, {0}), within=10, raises=TROUBLE),
             ends("looking for topics", verify(settings, ALL_TOPICS), within=30, raises=TROUBLE),
-            ends("knocking", _knock(settings), within=10 + CLOSE_SECONDS),
+            ends("connecting", _connect(settings), within=10 + CLOSE_SECONDS),
             ends(
                 "starting a consumer",
                 build_consumer(settings, group="x", client_id="x").start(),

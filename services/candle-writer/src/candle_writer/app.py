@@ -20,7 +20,7 @@ NAME = "candle-writer"
 
 
 def build_worker(settings: CandleWriterSettings) -> Worker:
-    """Connects to nothing yet."""
+    """Build the worker. This connects to nothing."""
     registry = new_registry()
     consumer_metrics = ConsumerMetrics(registry)
     broker = build_broker(settings, f"{NAME}-{socket.gethostname()}")

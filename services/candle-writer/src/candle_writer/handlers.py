@@ -49,6 +49,6 @@ def build_router(
         outcome = await write_candles(engine, series, events)
         failpoint("candle_writer.after_write")
         newest = max(event.fetched_at for event in events)
-        metrics.wrote(outcome, newest, datetime.now(UTC), time.perf_counter() - started)
+        metrics.add_batch(outcome, newest, datetime.now(UTC), time.perf_counter() - started)
 
     return router

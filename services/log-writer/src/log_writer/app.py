@@ -28,7 +28,7 @@ NAME = "log-writer"
 
 
 def build_worker(settings: LogWriterSettings) -> Worker:
-    """Connects to nothing yet."""
+    """Build the worker. This connects to nothing."""
     registry = new_registry()
     metrics, consumer_metrics = LogWriterMetrics(registry), ConsumerMetrics(registry)
     broker = build_broker(settings, f"{NAME}-{socket.gethostname()}")

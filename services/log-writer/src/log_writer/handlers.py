@@ -52,8 +52,8 @@ def build_router(
         started = time.perf_counter()
         await write_batch(engine, rows, changes)
         failpoint("log_writer.after_write")
-        metrics.wrote(rows, changes, time.perf_counter() - started)
+        metrics.add_batch(rows, changes, time.perf_counter() - started)
         newest = max((each.occurred_at for each in events if not isinstance(each, Tombstone)), default=None)
-        metrics.saw(newest, datetime.now(UTC))
+        metrics.set_newest(newest, datetime.now(UTC))
 
     return router

@@ -13,7 +13,7 @@ from contracts.topics import Topic
 
 
 class UnreadableMessage(Exception):  # noqa: N818 -- it names the message's state
-    """These bytes are not an event of this topic. Reading them again will not help."""
+    """These bytes are not an event of this topic. A retry does not help."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -51,7 +51,7 @@ def encode(event: Event, source: str = "candlekeep") -> tuple[bytes, dict[str, s
 
 
 def decode(topic: Topic, value: bytes | None) -> Event:
-    """The event in a message's value. Raises `UnreadableMessage`, also for a null value: tombstones come first."""
+    """The event in a message's value. Raises `UnreadableMessage`, also for a null value."""
     if value is None:
         raise UnreadableMessage("the message has no value")
     try:
@@ -65,7 +65,7 @@ def decode(topic: Topic, value: bytes | None) -> Event:
 
 
 def event_union(events: Sequence[type[Event]]) -> Any:
-    """The type of any of these events, told apart by their `type` field."""
+    """The union of these event types, discriminated by their `type` field."""
     if len(events) == 1:
         return events[0]
     return Annotated[Union[tuple(events)], Discriminator("type")]  # noqa: UP007 -- made at run time
