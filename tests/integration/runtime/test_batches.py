@@ -22,7 +22,7 @@ pytestmark = pytest.mark.kafka
 
 
 class StoreAwayError(Exception):
-    """The store is away; waiting helps."""
+    """The store is unavailable, and a retry helps."""
 
 
 @asynccontextmanager
@@ -33,7 +33,7 @@ async def writing(
     max_records: int = 1000,
     equipment: Equipment | None = None,
 ) -> AsyncIterator[BatchSubscription]:
-    """A writer with a broker of its own, as a process has; stopped as a worker stops it."""
+    """A writer with its own broker, as in a process of its own. It stops as a worker stops it."""
     equipment = equipment or Equipment(publisher, "log-writer")
     broker = build_broker(settings, "writer", graceful_timeout=5)
     subscription = subscribe(
@@ -110,7 +110,7 @@ def processed_messages(equipment: Equipment, settings: KafkaSettings) -> dict[st
     }
 
 
-async def test_an_outage_of_the_store_is_waited_out_without_losing_or_committing(
+async def test_during_an_outage_of_the_store_nothing_is_lost_or_committed(
     kafka_settings: KafkaSettings, publisher: EventPublisher
 ) -> None:
     written: list[int] = []
@@ -136,7 +136,7 @@ async def test_an_outage_of_the_store_is_waited_out_without_losing_or_committing
         await committed_is(kafka_settings, 100)
 
 
-async def test_a_stop_amid_an_outage_commits_nothing_and_the_next_owner_writes_all(
+async def test_a_stop_during_an_outage_commits_nothing_and_the_next_owner_writes_all(
     kafka_settings: KafkaSettings, publisher: EventPublisher
 ) -> None:
     refused = asyncio.Event()
@@ -157,7 +157,7 @@ async def test_a_stop_amid_an_outage_commits_nothing_and_the_next_owner_writes_a
         await eventually(lambda: written == list(range(1, 101)), within=20)
 
 
-async def test_poisonous_messages_are_isolated_and_the_rest_is_written_in_order(
+async def test_messages_that_cannot_be_stored_are_isolated_and_the_rest_is_written_in_order(
     kafka_settings: KafkaSettings, publisher: EventPublisher
 ) -> None:
     written: list[int] = []
@@ -182,7 +182,7 @@ async def test_poisonous_messages_are_isolated_and_the_rest_is_written_in_order(
     assert letters[0].error == "ValueError: violates a constraint: [7]"
 
 
-async def test_unreadable_messages_bad_headers_and_tombstones_do_not_hold_up_a_batch(
+async def test_unreadable_messages_bad_headers_and_tombstones_do_not_block_a_batch(
     kafka_settings: KafkaSettings, publisher: EventPublisher
 ) -> None:
     received: list[Event | Tombstone] = []
@@ -208,8 +208,8 @@ async def test_unreadable_messages_bad_headers_and_tombstones_do_not_hold_up_a_b
     assert letters[0].source_headers == {"nothing": "", "bytes": "�"}
 
 
-@pytest.mark.real_kafka  # the in-memory broker races when several members join
-async def test_a_second_writer_takes_over_a_part_without_losing_anything(
+@pytest.mark.real_kafka  # the in-memory broker has a race if several members join
+async def test_a_second_writer_takes_over_partitions_without_loss(
     kafka_settings: KafkaSettings, publisher: EventPublisher
 ) -> None:
     one: list[int] = []
@@ -235,8 +235,8 @@ async def test_a_second_writer_takes_over_a_part_without_losing_anything(
     assert len(one) + len(two) - total <= total * 0.2
 
 
-@pytest.mark.real_kafka  # the in-memory broker races when several members join
-async def test_a_slow_batch_during_a_rebalance_is_written_by_whoever_owns_it_then(
+@pytest.mark.real_kafka  # the in-memory broker has a race if several members join
+async def test_a_slow_batch_during_a_rebalance_is_written_by_the_new_owner(
     kafka_settings: KafkaSettings, publisher: EventPublisher
 ) -> None:
     one: list[int] = []
@@ -257,7 +257,7 @@ async def test_a_slow_batch_during_a_rebalance_is_written_by_whoever_owns_it_the
     assert two, "the second writer got partitions while the first was busy"
 
 
-@pytest.mark.real_kafka  # the in-memory one deletes no records
+@pytest.mark.real_kafka  # the in-memory broker deletes no records
 async def test_messages_that_retention_deleted_unread_are_reported(
     kafka_settings: KafkaSettings, publisher: EventPublisher
 ) -> None:
@@ -275,11 +275,11 @@ async def test_messages_that_retention_deleted_unread_are_reported(
     assert (before.deleted_unread(), later.deleted_unread()) == (0, 10)
 
 
-@pytest.mark.real_kafka  # the in-memory one deletes no records
-async def test_messages_that_retention_deletes_while_the_store_is_away_are_reported_at_once(
+@pytest.mark.real_kafka  # the in-memory broker deletes no records
+async def test_messages_that_retention_deletes_during_an_outage_of_the_store_are_reported_at_once(
     kafka_settings: KafkaSettings, publisher: EventPublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The consumer keeps its partitions all the time, so no assignment shows it."""
+    """The consumer keeps its partitions, so no new assignment reveals the loss."""
 
     async def refuse(_batch: list[Event | Tombstone]) -> None:
         raise StoreAwayError("connection refused")

@@ -1,4 +1,4 @@
-"""What candle-writer subscribes to: batches of fetched candles."""
+"""The subscription of candle-writer: batches of fetched candles."""
 
 import time
 from datetime import UTC, datetime

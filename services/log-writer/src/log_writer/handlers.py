@@ -1,4 +1,4 @@
-"""What log-writer subscribes to: batches of run events and of schedule states."""
+"""The subscription of log-writer: batches of run events and schedule states."""
 
 import time
 from datetime import UTC, datetime

@@ -123,7 +123,7 @@ class BatchSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
 
     @property
     def options(self) -> SubscriberOptions:
-        """For `subscriber(...)`: what all our consumers have in common, this listener, and texts for AsyncAPI."""
+        """For `subscriber(...)`: the options that all consumers share, this listener, and texts for AsyncAPI."""
         return {
             **consumer_options(self._settings),
             "batch_timeout_ms": _POLL_MILLISECONDS,

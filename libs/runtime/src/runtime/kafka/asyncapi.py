@@ -92,7 +92,7 @@ def subscription_title(service: str, topics: Sequence[str]) -> str:
 
 
 def topics_description(topics: Iterable[Topic]) -> str:
-    """What each topic is for, with its key: FastStream's bindings have neither key nor partition count."""
+    """The purpose, key and partition count of each topic. FastStream's bindings have no field for these facts."""
     return "\n\n".join(_description(topic) for topic in topics)
 
 
