@@ -3,8 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 
 from faststream import AckPolicy
-from faststream.kafka import KafkaBroker, KafkaRouter
-from faststream.kafka.prometheus import KafkaPrometheusMiddleware
+from faststream.kafka import KafkaBroker
 
 from contracts.event import Event
 from contracts.topics import Topic
@@ -37,11 +36,7 @@ def subscribe(  # noqa: PLR0913 -- the parts of a subscription; all but three by
         metrics=equipment.metrics,
         is_transient=is_transient,
     )
-    router = KafkaRouter(
-        parser=batches.parse,
-        decoder=batches.decode,
-        middlewares=[KafkaPrometheusMiddleware(registry=equipment.registry, app_name=group), batches.middleware],
-    )
+    router = batches.build_router(equipment.registry)
 
     @router.subscriber(
         *(topic_name(settings, topic) for topic in topics),

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 from faststream import AckPolicy
 from faststream.kafka import KafkaRouter
-from faststream.kafka.prometheus import KafkaPrometheusMiddleware
 from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -31,9 +30,7 @@ def build_router(
     once.
     """
     series = SeriesIds(engine)
-    router = KafkaRouter(
-        middlewares=[KafkaPrometheusMiddleware(registry=registry, app_name=batches.group), batches.middleware]
-    )
+    router = batches.build_router(registry)
 
     @router.subscriber(
         topic_name(settings, CANDLES),

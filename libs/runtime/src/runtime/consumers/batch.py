@@ -3,7 +3,7 @@
 The subscription itself is declared in a service's `handlers.py`: topics, group, batch size, `AckPolicy.MANUAL` and a
 typed handler. `BatchSubscription` is the part that FastStream does not have:
 
-    router = KafkaRouter(parser=batches.parse, decoder=batches.decode, middlewares=[batches.middleware])
+    router = batches.build_router(registry)
 
     @router.subscriber(topic, group_id=..., batch=True, ack_policy=AckPolicy.MANUAL, **batches.options)
     async def store(events: list[CandlesCollected]) -> None: ...
@@ -22,9 +22,11 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, KafkaError
 from faststream import BaseMiddleware
-from faststream.kafka import KafkaBroker, KafkaMessage
+from faststream.kafka import KafkaBroker, KafkaMessage, KafkaRouter
 from faststream.kafka.message import KafkaAckableMessage
+from faststream.kafka.prometheus import KafkaPrometheusMiddleware
 from faststream.kafka.subscriber.usecase import BatchSubscriber
+from prometheus_client import CollectorRegistry
 from typing_extensions import override
 
 from contracts.topics import Topic
@@ -64,8 +66,8 @@ class SubscriberOptions(ConsumerOptions):
 
 
 class BatchSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    """Decodes, hands over and commits the batches of one group. Pass `middleware` and `options` to FastStream, and
-    `background()` to the worker.
+    """Decodes, hands over and commits the batches of one group. Declare the subscriber with `build_router` and
+    `options`, and give `background()` to the worker.
 
     The handler gets events and tombstones, in order per partition. It must be atomic and idempotent: it may get the
     same events again, also in parts of a batch that failed. If `is_transient` recognises an error, the batch is
@@ -100,26 +102,13 @@ class BatchSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
 
     # -- for FastStream ----------------------------------------------------------------------------------------------
 
-    async def parse(self, records: tuple[ConsumerRecord, ...]) -> KafkaMessage:
-        """A FastStream message without headers: one null or non-UTF-8 header would make FastStream drop the batch.
-
-        The body is for FastStream's metrics; `consume` replaces it.
+    def build_router(self, registry: CollectorRegistry) -> KafkaRouter:
+        """A router for the one subscriber of this group, with FastStream's metrics. Pass `options` to the subscriber,
+        and include the router in the broker.
         """
-        return KafkaAckableMessage(
-            raw_message=records,
-            body=[record.value or b"" for record in records],
-            consumer=self.consumer,
-            message_id=f"{records[0].offset}-{records[-1].offset}",
-        )
-
-    async def decode(self, message: KafkaMessage) -> Any:
-        """The events of a part of a batch, which `consume` has decoded one by one."""
-        return message.body
-
-    @property
-    def middleware(self) -> Callable[..., BaseMiddleware[Any, Any]]:
-        """For the router's `middlewares`, after all others: it may call the handler several times for one batch."""
-        return partial(_BatchMiddleware, self)
+        metrics = KafkaPrometheusMiddleware(registry=registry, app_name=self.group)
+        middlewares = [metrics, partial(_BatchMiddleware, self)]  # ours last: it may call the handler several times
+        return KafkaRouter(parser=self._parse, decoder=_decode, middlewares=middlewares)
 
     @property
     def options(self) -> SubscriberOptions:
@@ -203,6 +192,18 @@ class BatchSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
 
     # -- batches -----------------------------------------------------------------------------------------------------
 
+    async def _parse(self, records: tuple[ConsumerRecord, ...]) -> KafkaMessage:
+        """A FastStream message without headers: one null or non-UTF-8 header would make FastStream drop the batch.
+
+        The body is for FastStream's metrics; `consume` replaces it.
+        """
+        return KafkaAckableMessage(
+            raw_message=records,
+            body=[record.value or b"" for record in records],
+            consumer=self.consumer,
+            message_id=f"{records[0].offset}-{records[-1].offset}",
+        )
+
     async def consume(self, call_next: CallNext, message: KafkaMessage) -> None:
         """Handle one batch: called by the middleware. If it raises, the batch is not committed, nor is any later one.
 
@@ -285,6 +286,11 @@ async def _call_handler(call_next: CallNext, message: KafkaMessage, items: list[
     part = copy(message)
     part.body = items
     await call_next(part)
+
+
+async def _decode(message: KafkaMessage) -> Any:
+    """The events of a part of a batch, which `consume` has decoded one by one."""
+    return message.body
 
 
 def _item(topic: Topic, record: ConsumerRecord) -> BatchItem:
