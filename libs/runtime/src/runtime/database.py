@@ -61,7 +61,7 @@ async def driver_transaction(engine: AsyncEngine) -> AsyncIterator[Any]:
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether the same write may succeed later, as `subscribe_batch` asks.
+    """Whether the same write may succeed later, for `BatchSubscription`.
 
     Only what the data itself causes is not: what the driver cannot encode, what Postgres cannot represent, and what
     violates a constraint. Everything else about the database (away, full, read-only, locked, not migrated) passes or
