@@ -1,6 +1,6 @@
 """Generates files from the contracts: `python libs/contracts/generate.py [REPOSITORY] [--check]`.
 
-It writes libs/contracts/schemas/<Event>.v<N>.schema.json, docs/events.md and docs/asyncapi.json. This script is not
+It writes libs/contracts/schemas/<Event>.v<N>.schema.json and docs/events.md. This script is not
 part of the package, because the services that import the contracts do not need it.
 """
 
@@ -10,20 +10,17 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from contracts.asyncapi import asyncapi_document
 from contracts.event import Event, event_type
 from contracts.topics import ALL_TOPICS, Cleanup, Topic
 
 SCHEMAS = Path("libs/contracts/schemas")
 EVENTS_PAGE = Path("docs/events.md")
-ASYNCAPI = Path("docs/asyncapi.json")
 
 
 def generated_files() -> dict[Path, str]:
     """The path in the repository and the text of every generated file."""
     files = {SCHEMAS / schema_name(event): schema_text(event) for topic in ALL_TOPICS for event in topic.events}
-    asyncapi = json.dumps(asyncapi_document(ALL_TOPICS), indent=2) + "\n"
-    return {**files, EVENTS_PAGE: events_page(ALL_TOPICS), ASYNCAPI: asyncapi}
+    return {**files, EVENTS_PAGE: events_page(ALL_TOPICS)}
 
 
 def schema_name(event: type[Event]) -> str:

@@ -1,4 +1,4 @@
-"""log-writer and candle-writer in a test: the whole worker in this process, and what it left in the tables."""
+"""Runs log-writer and candle-writer in a test, the whole worker in this process, and reads its tables."""
 
 import asyncio
 import contextlib
@@ -28,9 +28,9 @@ def worker_settings(kind: type[S], kafka: KafkaSettings, database_url: str, **ch
 
 @contextlib.asynccontextmanager
 async def running(worker: Worker) -> AsyncIterator[Worker]:
-    """The worker from its readiness on; told to stop at the end, which must go well."""
+    """Run the worker until the end of the block, which starts when it is ready. It must stop with exit code 0."""
     stop = asyncio.Event()
-    worker.health.readiness("worker", lambda: "not begun")  # until `serve` says more
+    worker.health.readiness("worker", lambda: "not started")  # until `serve` sets its own check
     life = asyncio.create_task(serve(worker, stop))
     try:
 
@@ -81,12 +81,12 @@ async def query(database_url: str, sql: str, *arguments: Any) -> list[tuple[Any,
 
 
 def measured(worker: Worker, metric: str, **labels: str) -> float:
-    """A metric's value, 0 before it was first touched."""
+    """A metric's value; 0 if it has none yet."""
     return worker.registry.get_sample_value(metric, labels) or 0.0
 
 
 async def rewind(settings: KafkaSettings, group: str, *topics: Topic) -> None:
-    """Let an empty group read the topics from their beginning again."""
+    """Set the offsets of a group without members back to the beginning of the topics."""
     consumer = build_consumer(settings, group=group, client_id="rewind")
     await consumer.start()
     try:
@@ -104,7 +104,7 @@ async def rewind(settings: KafkaSettings, group: str, *topics: Topic) -> None:
 
 @contextlib.asynccontextmanager
 async def database_away(postgres_url: str, database_url: str) -> AsyncIterator[None]:
-    """Nobody is connected to the database, and nobody can connect, until the block ends."""
+    """The database has no connections and accepts none until the block ends."""
     name = urlsplit(database_url).path.removeprefix("/")
     await query(postgres_url, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
     try:
@@ -115,8 +115,8 @@ async def database_away(postgres_url: str, database_url: str) -> AsyncIterator[N
 
 
 async def everything_is_read(settings: KafkaSettings, group: str, *topics: Topic) -> bool:
-    """Whether the group has committed all that the topics hold."""
-    consumer = build_consumer(settings, group=group, client_id="onlooker")
+    """Whether the group has committed all messages of the topics."""
+    consumer = build_consumer(settings, group=group, client_id="observer")
     await consumer.start()
     try:
         partitions = [

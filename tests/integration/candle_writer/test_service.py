@@ -44,7 +44,7 @@ def settings(kafka_settings: KafkaSettings, database_url: str) -> CandleWriterSe
 
 @pytest.fixture
 def until(database_url: str) -> Until:
-    """Wait until a query has this answer."""
+    """Wait until a query has this result."""
 
     async def until(sql: str, expected: list[tuple[Any, ...]], within: float = 20) -> None:
         async def answered() -> bool:
@@ -58,7 +58,7 @@ def until(database_url: str) -> Until:
 
 
 def a_busy_morning() -> list[CandlesCollected]:
-    """Twenty series, fetched six times each with an overlap of one candle, shuffled and each fetch told twice. The
+    """Twenty series, fetched six times each with an overlap of one candle, shuffled and each fetch twice. The
     close of a candle is the second of its newest fetch: 20 * 31 candles.
     """
     fetches = [
@@ -74,7 +74,7 @@ def a_busy_morning() -> list[CandlesCollected]:
     return fetches
 
 
-async def test_shuffled_and_repeated_fetches_come_to_the_newest_candles(
+async def test_shuffled_and_repeated_fetches_give_the_newest_candles(
     settings: CandleWriterSettings, until: Until, database_url: str
 ) -> None:
     async with running(build_worker(settings)) as worker:
@@ -87,7 +87,7 @@ async def test_shuffled_and_repeated_fetches_come_to_the_newest_candles(
     assert await read_topic(settings, DEAD_LETTERS) == []
 
 
-@pytest.mark.real_kafka  # the in-memory one takes no commit for a group from outside of it
+@pytest.mark.real_kafka  # the in-memory broker accepts no commit from outside the group
 async def test_reading_everything_again_from_the_beginning_gives_the_identical_table(
     settings: CandleWriterSettings, database_url: str
 ) -> None:
@@ -104,7 +104,7 @@ async def test_reading_everything_again_from_the_beginning_gives_the_identical_t
     assert await query(database_url, EVERYTHING) == before
 
 
-async def test_dying_between_writing_and_committing_leaves_the_same_rows(
+async def test_a_crash_between_write_and_commit_gives_the_same_rows(
     settings: CandleWriterSettings, until: Until, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def die_before_committing(*_: object, **__: object) -> bool:
@@ -122,7 +122,7 @@ async def test_dying_between_writing_and_committing_leaves_the_same_rows(
     assert await query(database_url, "SELECT series_id, open_time FROM candles ORDER BY 1, 2") == before
 
 
-async def test_while_the_database_is_away_nothing_is_committed_and_then_nothing_is_missing(
+async def test_during_a_database_outage_nothing_is_committed_and_afterwards_nothing_is_missing(
     settings: CandleWriterSettings, until: Until, database_url: str, postgres: KeptPostgres
 ) -> None:
     async with running(build_worker(settings)) as worker:
@@ -131,7 +131,7 @@ async def test_while_the_database_is_away_nothing_is_committed_and_then_nothing_
         before = await committed(settings, NAME, CANDLES)
         async with database_away(postgres.url, database_url):
             await publish(settings, CANDLES, a_busy_morning())
-            await eventually(lambda: _says_that_writing_fails(worker), within=20)
+            await eventually(lambda: _reports_failing_writes(worker), within=20)
             assert worker.health.live_problems() == {}
             assert await committed(settings, NAME, CANDLES) == before
         await until(COUNT, [(621,)], within=40)
@@ -140,7 +140,7 @@ async def test_while_the_database_is_away_nothing_is_committed_and_then_nothing_
     assert await read_topic(settings, DEAD_LETTERS) == []
 
 
-async def test_what_cannot_be_stored_or_read_is_put_aside_and_the_rest_is_written(
+async def test_unreadable_and_unstorable_messages_become_dead_letters_and_the_rest_is_written(
     settings: CandleWriterSettings, database_url: str
 ) -> None:
     beyond_time = a_fetch(a_candle()._replace(open_ms=10**17), symbol="ETH/USDT")
@@ -156,7 +156,7 @@ async def test_what_cannot_be_stored_or_read_is_put_aside_and_the_rest_is_writte
     assert await query(database_url, COUNT) == [(40,)]
 
 
-@pytest.mark.real_kafka  # the in-memory one races when a group has several members
+@pytest.mark.real_kafka  # the in-memory broker has a race if a group has several members
 async def test_two_instances_share_the_series(settings: CandleWriterSettings, database_url: str) -> None:
     async with running(build_worker(settings)) as one, running(build_worker(settings)) as other:
         await publish(settings, CANDLES, a_busy_morning())
@@ -165,5 +165,5 @@ async def test_two_instances_share_the_series(settings: CandleWriterSettings, da
     assert await query(database_url, "SELECT count(*), count(DISTINCT series_id) FROM candles") == [(620, 20)]
 
 
-def _says_that_writing_fails(worker: Worker) -> bool:
+def _reports_failing_writes(worker: Worker) -> bool:
     return any("writing fails" in problem for problem in worker.health.ready_problems().values())

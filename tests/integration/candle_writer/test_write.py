@@ -44,7 +44,7 @@ async def test_a_millisecond_open_time_is_exact(engine: AsyncEngine, database_ur
     assert await query(database_url, "SELECT (extract(epoch FROM open_time) * 1000)::bigint FROM candles") == [(odd,)]
 
 
-async def test_what_happened_to_each_candle_is_told(engine: AsyncEngine) -> None:
+async def test_the_outcome_counts_each_candle(engine: AsyncEngine) -> None:
     series = SeriesIds(engine)
     assert await write_candles(engine, series, [a_fetch(a_candle(0), a_candle(1), second=10)]) == Outcome(new=2)
     again = a_fetch(a_candle(0, close=5.0), a_candle(1), a_candle(2), second=20)
@@ -54,7 +54,7 @@ async def test_what_happened_to_each_candle_is_told(engine: AsyncEngine) -> None
     assert await write_candles(engine, series, [again]) == Outcome(unchanged=3)
 
 
-async def test_an_older_fetch_never_overwrites_a_newer_one_even_one_that_changed_nothing(
+async def test_an_older_fetch_never_overwrites_a_newer_one_even_if_that_changed_nothing(
     engine: AsyncEngine, database_url: str
 ) -> None:
     series = SeriesIds(engine)
@@ -63,7 +63,7 @@ async def test_an_older_fetch_never_overwrites_a_newer_one_even_one_that_changed
     assert await query(database_url, "SELECT close FROM candles") == [(7.0,)]
 
 
-async def test_writing_the_same_again_writes_nothing(engine: AsyncEngine, database_url: str) -> None:
+async def test_a_repeated_write_changes_nothing(engine: AsyncEngine, database_url: str) -> None:
     series, fetch = SeriesIds(engine), a_fetch(*(a_candle(minute) for minute in range(100)))
     await write_candles(engine, series, [fetch])
     versions = await query(database_url, "SELECT ctid::text, xmin::text FROM candles ORDER BY open_time")
@@ -89,7 +89,7 @@ async def test_any_order_of_any_batches_gives_the_same_table(engine: AsyncEngine
     rng.shuffle(delivered)
     while delivered:
         size = rng.randint(1, 6)
-        # A new SeriesIds each time: as after a restart.
+        # A new SeriesIds for each batch, as after a restart.
         await write_candles(engine, SeriesIds(engine), delivered[:size])
         delivered = delivered[size:]
     stored = await query(
@@ -101,7 +101,7 @@ async def test_any_order_of_any_batches_gives_the_same_table(engine: AsyncEngine
     assert await query(database_url, MISCOUNTED) == []
 
 
-async def test_a_batch_is_written_whole_or_not_at_all(engine: AsyncEngine, database_url: str) -> None:
+async def test_a_batch_is_written_completely_or_not_at_all(engine: AsyncEngine, database_url: str) -> None:
     series = SeriesIds(engine)
     assert await write_candles(engine, series, [a_fetch(*(a_candle(minute) for minute in range(8)))]) == Outcome(new=8)
     beyond_time = a_candle(7)._replace(open_ms=10**17)
@@ -111,7 +111,7 @@ async def test_a_batch_is_written_whole_or_not_at_all(engine: AsyncEngine, datab
 
 
 @pytest.mark.parametrize("open_ms", [10**17, 10**30], ids=["Postgres refuses it", "the driver refuses it"])
-async def test_a_candle_that_cannot_be_stored_is_not_taken_for_an_outage(engine: AsyncEngine, open_ms: int) -> None:
+async def test_a_candle_that_cannot_be_stored_is_no_outage(engine: AsyncEngine, open_ms: int) -> None:
     series = SeriesIds(engine)
     with pytest.raises((asyncpg.DataError, OverflowError)) as caught:
         await write_candles(engine, series, [a_fetch(a_candle()._replace(open_ms=open_ms))])
@@ -119,7 +119,7 @@ async def test_a_candle_that_cannot_be_stored_is_not_taken_for_an_outage(engine:
     assert await write_candles(engine, series, [a_fetch()]) == Outcome(new=1)
 
 
-async def test_writers_that_meet_at_a_new_series_share_it_and_do_not_deadlock(
+async def test_concurrent_writers_of_a_new_series_share_it_and_do_not_deadlock(
     engine: AsyncEngine, database_url: str
 ) -> None:
     fetches = [a_fetch(*map(a_candle, range(50)), symbol=f"S{n}/USDT", second=n) for n in range(20)]
@@ -134,7 +134,7 @@ async def test_writers_that_meet_at_a_new_series_share_it_and_do_not_deadlock(
     assert await query(database_url, "SELECT count(*) FROM series") == [(20,)]
 
 
-async def test_a_series_knows_how_many_candles_it_holds_and_their_extent(
+async def test_a_series_has_its_number_of_candles_and_its_first_and_last_open_time(
     engine: AsyncEngine, database_url: str
 ) -> None:
     series, extent = SeriesIds(engine), "SELECT candle_count, first_open, last_open FROM series"
@@ -148,9 +148,7 @@ async def test_a_series_knows_how_many_candles_it_holds_and_their_extent(
         assert await query(database_url, extent) == [expected]
 
 
-async def test_writers_that_hold_the_same_candles_at_once_count_them_once(
-    engine: AsyncEngine, database_url: str
-) -> None:
+async def test_concurrent_writers_of_the_same_candles_count_them_once(engine: AsyncEngine, database_url: str) -> None:
     fetches = [a_fetch(*map(a_candle, range(first, first + 300)), symbol=f"S{first % 3}/USDT") for first in range(20)]
     await asyncio.gather(*(write_candles(engine, SeriesIds(engine), fetches) for _ in range(4)))
     assert await query(database_url, MISCOUNTED) == []
@@ -163,21 +161,21 @@ async def test_a_batch_that_fails_is_not_counted(engine: AsyncEngine, database_u
     assert await query(database_url, "SELECT candle_count, first_open FROM series") == [(0, None)]
 
 
-async def test_known_series_use_up_no_numbers(engine: AsyncEngine, database_url: str) -> None:
+async def test_known_series_consume_no_ids(engine: AsyncEngine, database_url: str) -> None:
     for _ in range(5):
         await write_candles(engine, SeriesIds(engine), [a_fetch()])
     await write_candles(engine, SeriesIds(engine), [a_fetch(symbol="ETH/USDT")])
     assert await query(database_url, "SELECT id FROM series ORDER BY id") == [(1,), (2,)]
 
 
-async def test_more_series_than_are_remembered_are_written_all_the_same(engine: AsyncEngine, database_url: str) -> None:
+async def test_more_series_than_the_cache_holds_are_written(engine: AsyncEngine, database_url: str) -> None:
     series = SeriesIds(engine, limit=3)
     for names in ("ABC", "CDE", "EFA", "ABCDEFG"):
         await write_candles(engine, series, [a_fetch(symbol=f"{name}/USDT") for name in names])
     assert await query(database_url, "SELECT count(*) FROM series") == [(7,)]
 
 
-async def test_series_that_vanished_are_made_again(engine: AsyncEngine, database_url: str) -> None:
+async def test_deleted_series_are_created_again(engine: AsyncEngine, database_url: str) -> None:
     series = SeriesIds(engine)
     await write_candles(engine, series, [a_fetch()])
     await query(database_url, "TRUNCATE series CASCADE")

@@ -32,7 +32,7 @@ from support.writers import query
 pytestmark = pytest.mark.postgres
 
 LONG_AGO = datetime(2025, 1, 14, 23, 15, tzinfo=UTC)
-"""Before retention and every deadline, and so that a few half hours later it is another day."""
+"""Before any retention and deadline, and late enough that a few half hours later it is another day."""
 HALF_HOUR = timedelta(minutes=30)
 
 
@@ -40,12 +40,12 @@ async def write_events(engine: AsyncEngine, *events: RunEvent) -> None:
     await write_batch(engine, fold(events), ScheduleChanges())
 
 
-async def everything_is_read() -> frozenset[int]:
+async def all_partitions() -> frozenset[int]:
     return frozenset(range(RUN_EVENTS.partitions))
 
 
-async def sweep(engine: AsyncEngine) -> None:
-    await close_lost_runs(engine, everything_is_read, timedelta(0))
+async def close_all_lost_runs(engine: AsyncEngine) -> None:
+    await close_lost_runs(engine, all_partitions, timedelta(0))
 
 
 async def expire(engine: AsyncEngine, before: datetime) -> None:
@@ -58,7 +58,7 @@ async def differences(engine: AsyncEngine) -> list[tuple[Any, ...]]:
 
 
 def stretched(event: RunEvent) -> RunEvent:
-    """Seconds after noon become half hours after LONG_AGO: a run that began earlier began in another hour."""
+    """The event with half hours after LONG_AGO instead of seconds after noon, so that runs start in different hours."""
     instants = {name: getattr(event, name, None) for name in ("started_at", "finished_at", "deadline_at")}
     moved = {name: LONG_AGO + (at - NOON) / timedelta(seconds=1) * HALF_HOUR for name, at in instants.items() if at}
     return event.model_copy(update=moved)
@@ -79,7 +79,7 @@ async def test_the_counts_equal_the_log_after_any_history(
         delivered = delivered[size:]
         match rng.randrange(6):
             case 0:
-                await sweep(engine)
+                await close_all_lost_runs(engine)
             case 1:
                 await expire(engine, LONG_AGO + rng.randint(0, 4) * HALF_HOUR)
             case 2 | 3:
@@ -87,7 +87,7 @@ async def test_the_counts_equal_the_log_after_any_history(
         assert await differences(engine) == []
 
 
-async def test_the_comparison_itself_sees_a_difference(engine: AsyncEngine) -> None:
+async def test_the_comparison_of_counts_and_log_finds_a_difference(engine: AsyncEngine) -> None:
     await write_events(engine, an_ending(), a_start())
     for spoil in (
         "UPDATE run_hours SET runs = runs + 1 WHERE status = 'running'",
@@ -105,7 +105,7 @@ async def test_the_comparison_itself_sees_a_difference(engine: AsyncEngine) -> N
         assert await differences(engine) != [], spoil
 
 
-async def test_a_run_is_counted_where_it_is_now(engine: AsyncEngine, database_url: str) -> None:
+async def test_a_run_is_counted_only_in_its_current_hour_and_status(engine: AsyncEngine, database_url: str) -> None:
     counts = "SELECT hour, status, error_class, runs, timed_runs, duration_microseconds, records FROM run_hours"
     start = a_start(started_at=NOON + timedelta(minutes=5))
     failed = an_ending(run_id=start.run_id, started_at=start.started_at, status=RunStatus.FAILED)
@@ -120,7 +120,7 @@ async def test_a_run_is_counted_where_it_is_now(engine: AsyncEngine, database_ur
         assert await query(database_url, counts) == [expected]
 
 
-async def test_events_that_change_nothing_that_is_counted_note_nothing(engine: AsyncEngine, database_url: str) -> None:
+async def test_an_event_that_changes_no_count_adds_no_run_change(engine: AsyncEngine, database_url: str) -> None:
     start = a_start()
     await write_events(engine, start)
     assert await settle(engine) == 1
@@ -129,7 +129,7 @@ async def test_events_that_change_nothing_that_is_counted_note_nothing(engine: A
     assert await settle(engine) == 0
 
 
-async def test_one_instance_adds_up_and_another_leaves_it_to_that_one(engine: AsyncEngine, database_url: str) -> None:
+async def test_only_one_instance_settles_counts_at_a_time(engine: AsyncEngine, database_url: str) -> None:
     await write_events(engine, an_ending())
     async with driver_transaction(engine) as other:
         assert await other.fetchval("SELECT settle_run_changes()") == 1
@@ -139,7 +139,7 @@ async def test_one_instance_adds_up_and_another_leaves_it_to_that_one(engine: As
     assert await differences(engine) == []
 
 
-async def test_nobody_waits_for_a_change_of_the_log_that_is_not_committed(engine: AsyncEngine) -> None:
+async def test_no_session_waits_for_an_uncommitted_change_of_the_log(engine: AsyncEngine) -> None:
     await write_events(engine, an_ending(), an_ending())
     async with driver_transaction(engine) as slow:
         await slow.execute("DELETE FROM job_execution_logs WHERE id = 1")
@@ -150,7 +150,7 @@ async def test_nobody_waits_for_a_change_of_the_log_that_is_not_committed(engine
     assert await differences(engine) == []
 
 
-async def test_hours_without_runs_leave_nothing_behind(engine: AsyncEngine, database_url: str) -> None:
+async def test_counts_of_hours_without_runs_are_deleted(engine: AsyncEngine, database_url: str) -> None:
     start = stretched(a_start())
     await write_events(engine, start, stretched(an_ending()))
     await write_events(engine, stretched(an_ending(run_id=start.run_id)))
@@ -163,7 +163,7 @@ async def test_hours_without_runs_leave_nothing_behind(engine: AsyncEngine, data
     assert await query(database_url, "SELECT sum(runs), count(*) FROM run_exchange_hours") == [(1, 1)]
 
 
-async def test_what_people_do_to_the_log_by_hand_is_counted_too(engine: AsyncEngine, database_url: str) -> None:
+async def test_manual_changes_of_the_log_are_counted(engine: AsyncEngine, database_url: str) -> None:
     await write_events(engine, *(an_ending(started_at=NOON + n * HALF_HOUR) for n in range(8)))
     for by_hand in (
         "DELETE FROM job_execution_logs WHERE started_at < '2026-11-22 12:30Z'",
@@ -180,7 +180,7 @@ async def test_what_people_do_to_the_log_by_hand_is_counted_too(engine: AsyncEng
     assert await query(database_url, "SELECT count(*) FROM run_exchange_hours") == [(0,)]
 
 
-async def test_writers_that_meet_in_the_same_hours_while_counts_are_added_up_lose_none(engine: AsyncEngine) -> None:
+async def test_concurrent_writers_of_the_same_hours_lose_no_count_while_counts_are_settled(engine: AsyncEngine) -> None:
     starts = [a_start(started_at=LONG_AGO + n % 8 * HALF_HOUR) for n in range(200)]
     ends = [
         an_ending(
@@ -198,7 +198,7 @@ async def test_writers_that_meet_in_the_same_hours_while_counts_are_added_up_los
         for at in range(0, len(mine), 20):
             await write_events(engine, *mine[at : at + 20])
             if rng.random() < 0.2:
-                await sweep(engine)
+                await close_all_lost_runs(engine)
             if rng.random() < 0.2:
                 await expire(engine, LONG_AGO)
             await settle(engine)
@@ -208,7 +208,7 @@ async def test_writers_that_meet_in_the_same_hours_while_counts_are_added_up_los
 
 
 @pytest.mark.parametrize("before", ["0002", "0007"])
-async def test_the_migration_counts_what_is_there_while_somebody_writes(database_url: str, before: str) -> None:
+async def test_the_migration_counts_existing_runs_during_writes(database_url: str, before: str) -> None:
     old = await asyncpg.connect(database_url)
     insert = """
         INSERT INTO job_execution_logs (job_name, job_type, symbol, exchange, started_at, finished_at, duration_seconds,
@@ -238,7 +238,7 @@ async def test_the_migration_counts_what_is_there_while_somebody_writes(database
     await old.close()
 
 
-async def test_an_operator_can_have_everything_counted_again(engine: AsyncEngine, database_url: str) -> None:
+async def test_an_operator_can_rebuild_all_counts(engine: AsyncEngine, database_url: str) -> None:
     await write_events(engine, an_ending(), a_start())
     await query(
         database_url, "TRUNCATE run_hours, run_durations, run_changes, run_exchange_hours, run_exchange_changes"
@@ -246,7 +246,7 @@ async def test_an_operator_can_have_everything_counted_again(engine: AsyncEngine
     code, output = await rebuild_stats(database_url)
     assert (code, output) == (0, "The run log is counted again.\n")
     assert await differences(engine) == []
-    code, output = await rebuild_stats("postgresql://nobody@127.0.0.1:1/nothing")
+    code, output = await rebuild_stats("postgresql://unknown@127.0.0.1:1/nothing")
     assert (code, "log-writer:" in output, "Traceback" in output) == (1, True, False), output
 
 

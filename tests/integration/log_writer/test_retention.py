@@ -24,7 +24,7 @@ async def runs_of_age(engine: AsyncEngine, days: float, number: int) -> None:
     await write_batch(engine, fold([an_ending(started_at=started_at) for _ in range(number)]), ScheduleChanges())
 
 
-async def test_what_is_past_retention_goes_in_batches_and_the_rest_stays(
+async def test_runs_past_retention_are_deleted_in_batches_and_the_rest_stays(
     engine: AsyncEngine, database_url: str
 ) -> None:
     await runs_of_age(engine, 31, 25)
@@ -35,7 +35,7 @@ async def test_what_is_past_retention_goes_in_batches_and_the_rest_stays(
     assert await query(database_url, COUNT) == [(5,)]
 
 
-async def test_while_one_instance_deletes_another_leaves_it_to_that_one(engine: AsyncEngine, database_url: str) -> None:
+async def test_only_one_instance_deletes_at_a_time(engine: AsyncEngine, database_url: str) -> None:
     await runs_of_age(engine, 31, 5)
     batches: list[int] = []
     async with engine.begin() as other:
@@ -46,7 +46,7 @@ async def test_while_one_instance_deletes_another_leaves_it_to_that_one(engine: 
     assert batches == [5]
 
 
-async def test_instances_together_delete_each_run_once(engine: AsyncEngine, database_url: str) -> None:
+async def test_several_instances_delete_each_run_once(engine: AsyncEngine, database_url: str) -> None:
     await runs_of_age(engine, 31, 100)
     batches: list[int] = []
     await asyncio.gather(*(delete_expired(engine, DAYS_30, batches.append, batch_rows=10) for _ in range(4)))
@@ -54,7 +54,7 @@ async def test_instances_together_delete_each_run_once(engine: AsyncEngine, data
     assert await query(database_url, COUNT) == [(0,)]
 
 
-async def test_a_run_that_somebody_is_writing_is_not_waited_for(engine: AsyncEngine, database_url: str) -> None:
+async def test_retention_does_not_wait_for_a_locked_run(engine: AsyncEngine, database_url: str) -> None:
     await runs_of_age(engine, 31, 3)
     async with engine.begin() as writer:
         await writer.execute(text("UPDATE job_execution_logs SET records_collected = 1 WHERE id = 1"))

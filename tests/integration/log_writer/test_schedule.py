@@ -4,18 +4,21 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.schedule import JobScheduled
+from contracts.topics import SCHEDULE_STATE
 from log_writer.schedule import fold
 from log_writer.write import write_batch
+from runtime.kafka.codec import Tombstone
 from support.run_histories import NOON, a_state
 from support.writers import query
 
 pytestmark = pytest.mark.postgres
 
+GONE = Tombstone(SCHEDULE_STATE, "1")
 LATER = NOON + timedelta(hours=1)
 JOBS = "SELECT config_id, config_version, next_fire_at FROM scheduled_jobs ORDER BY 1"
 
 
-async def tell(engine: AsyncEngine, *messages: tuple[int, JobScheduled | None]) -> None:
+async def apply(engine: AsyncEngine, *messages: JobScheduled | Tombstone) -> None:
     await write_batch(engine, [], fold(messages, LATER))
 
 
@@ -25,17 +28,17 @@ def row(state: JobScheduled) -> tuple[object, ...]:
 
 async def test_the_table_follows_the_state_and_the_tombstone(engine: AsyncEngine, database_url: str) -> None:
     first, second, other = a_state(1), a_state(1, seconds=600), a_state(2)
-    await tell(engine, (1, first), (2, other))
+    await apply(engine, first, other)
     assert await query(database_url, JOBS) == [row(first), row(other)]
-    await tell(engine, (1, second))
+    await apply(engine, second)
     assert await query(database_url, JOBS) == [row(second), row(other)]
-    await tell(engine, (1, None))
+    await apply(engine, GONE)
     assert await query(database_url, JOBS) == [row(other)]
 
 
-async def test_every_column_is_told(engine: AsyncEngine, database_url: str) -> None:
+async def test_every_column_is_stored(engine: AsyncEngine, database_url: str) -> None:
     state = a_state(5, version=3)
-    await tell(engine, (5, state))
+    await apply(engine, state)
     columns = "job_name, exchange, symbol, interval_minutes, active, last_slot, covered_until, updated_at"
     assert await query(database_url, f"SELECT {columns} FROM scheduled_jobs") == [
         ("collect_data_5", "kraken", "BTC/EUR", 10, True, state.last_slot, state.covered_until, state.occurred_at)
@@ -44,32 +47,32 @@ async def test_every_column_is_told(engine: AsyncEngine, database_url: str) -> N
 
 async def test_an_older_state_changes_nothing(engine: AsyncEngine, database_url: str) -> None:
     newest = a_state(1, version=2, seconds=600)
-    await tell(engine, (1, newest))
-    await tell(engine, (1, a_state(1, version=2, seconds=0)))
-    await tell(engine, (1, a_state(1, version=1, seconds=900)))
+    await apply(engine, newest)
+    await apply(engine, a_state(1, version=2, seconds=0))
+    await apply(engine, a_state(1, version=1, seconds=900))
     assert await query(database_url, JOBS) == [row(newest)]
 
 
-async def test_a_state_from_the_future_gives_way_to_the_next_one(engine: AsyncEngine, database_url: str) -> None:
-    await tell(engine, (1, a_state(1, version=2, seconds=7200)))
-    await tell(engine, (1, a_state(1, version=1, seconds=600)))
-    true = a_state(1, version=2, seconds=600)
-    await tell(engine, (1, true))
-    assert await query(database_url, JOBS) == [row(true)]
-    await tell(engine, (1, a_state(1, version=2, seconds=0)))
-    assert await query(database_url, JOBS) == [row(true)]
+async def test_a_state_from_the_future_is_replaced_by_the_next_one(engine: AsyncEngine, database_url: str) -> None:
+    await apply(engine, a_state(1, version=2, seconds=7200))
+    await apply(engine, a_state(1, version=1, seconds=600))
+    correct = a_state(1, version=2, seconds=600)
+    await apply(engine, correct)
+    assert await query(database_url, JOBS) == [row(correct)]
+    await apply(engine, a_state(1, version=2, seconds=0))
+    assert await query(database_url, JOBS) == [row(correct)]
 
 
-async def test_a_disabled_config_stays_as_inactive(engine: AsyncEngine, database_url: str) -> None:
+async def test_a_disabled_config_stays_in_the_table_as_inactive(engine: AsyncEngine, database_url: str) -> None:
     disabled = a_state(1, seconds=600).model_copy(update={"active": False, "next_fire_at": None})
-    await tell(engine, (1, a_state(1)), (1, disabled))
+    await apply(engine, a_state(1), disabled)
     assert await query(database_url, "SELECT active, next_fire_at FROM scheduled_jobs") == [(False, None)]
 
 
 async def test_a_tombstone_and_a_new_state_in_one_batch_leave_the_new_state(
     engine: AsyncEngine, database_url: str
 ) -> None:
-    await tell(engine, (1, a_state(1, version=9)))
-    reborn = a_state(1, version=1)
-    await tell(engine, (1, None), (1, reborn))
-    assert await query(database_url, JOBS) == [row(reborn)]
+    await apply(engine, a_state(1, version=9))
+    new = a_state(1, version=1)
+    await apply(engine, GONE, new)
+    assert await query(database_url, JOBS) == [row(new)]

@@ -52,7 +52,7 @@ def settings(kafka_settings: KafkaSettings, database_url: str) -> LogWriterSetti
 
 @pytest.fixture
 def until(database_url: str) -> Callable[..., Awaitable[None]]:
-    """Wait until a query has this answer."""
+    """Wait until a query has this result."""
 
     async def until(sql: str, expected: list[tuple[Any, ...]], within: float = 20) -> None:
         async def answered() -> bool:
@@ -69,7 +69,7 @@ Until = Callable[..., Awaitable[None]]
 
 
 def a_busy_morning(runs: int) -> list[RunEvent]:
-    """Starts and ends of many configs' runs, shuffled and each told twice. A tenth of the runs does not end."""
+    """Starts and ends of many configs' runs, shuffled and each twice. A tenth of the runs has no end."""
     rng = random.Random(7)
     events: list[RunEvent] = []
     for number in range(runs):
@@ -82,7 +82,7 @@ def a_busy_morning(runs: int) -> list[RunEvent]:
     return events
 
 
-async def test_shuffled_and_repeated_events_come_to_one_row_per_run(settings: LogWriterSettings, until: Until) -> None:
+async def test_shuffled_and_repeated_events_give_one_row_per_run(settings: LogWriterSettings, until: Until) -> None:
     async with running(build_worker(settings)) as worker:
         await publish(settings, RUN_EVENTS, a_busy_morning(300))
         await until(BY_STATUS, [("running", 30), ("success", 270)])
@@ -90,7 +90,7 @@ async def test_shuffled_and_repeated_events_come_to_one_row_per_run(settings: Lo
         assert measured(worker, "candlekeep_dead_letters_total", consumer=NAME, topic=RUN_EVENTS.name) == 0
 
 
-@pytest.mark.real_kafka  # the in-memory one takes no commit for a group from outside of it
+@pytest.mark.real_kafka  # the in-memory broker accepts no commit from outside the group
 async def test_reading_everything_again_from_the_beginning_gives_the_identical_table(
     settings: LogWriterSettings, until: Until, database_url: str
 ) -> None:
@@ -112,7 +112,7 @@ async def test_reading_everything_again_from_the_beginning_gives_the_identical_t
     assert await query(database_url, COUNTED) == [("running", 10), ("success", 90)]
 
 
-async def test_dying_between_writing_and_committing_leaves_the_same_rows(
+async def test_a_crash_between_write_and_commit_gives_the_same_rows(
     settings: LogWriterSettings, until: Until, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def die_before_committing(*_: object, **__: object) -> bool:
@@ -130,7 +130,7 @@ async def test_dying_between_writing_and_committing_leaves_the_same_rows(
     assert await query(database_url, EVERYTHING) == before
 
 
-async def test_while_the_database_is_away_nothing_is_committed_and_then_nothing_is_missing(
+async def test_during_a_database_outage_nothing_is_committed_and_afterwards_nothing_is_missing(
     settings: LogWriterSettings, until: Until, database_url: str, postgres: KeptPostgres
 ) -> None:
     async with running(build_worker(settings)) as worker:
@@ -140,7 +140,7 @@ async def test_while_the_database_is_away_nothing_is_committed_and_then_nothing_
         before = await committed(settings, NAME, RUN_EVENTS)
         async with database_away(postgres.url, database_url):
             await publish(settings, RUN_EVENTS, [an_ending() for _ in range(50)])
-            await eventually(lambda: _says_that_writing_fails(worker), within=20)
+            await eventually(lambda: _reports_failing_writes(worker), within=20)
             assert worker.health.live_problems() == {}
             assert await committed(settings, NAME, RUN_EVENTS) == before
         await until(BY_STATUS, [("success", 51)], within=40)
@@ -149,7 +149,7 @@ async def test_while_the_database_is_away_nothing_is_committed_and_then_nothing_
     assert await read_topic(settings, DEAD_LETTERS) == []
 
 
-async def test_what_cannot_be_stored_or_read_is_put_aside_and_the_rest_is_written(
+async def test_unreadable_and_unstorable_messages_become_dead_letters_and_the_rest_is_written(
     settings: LogWriterSettings, until: Until
 ) -> None:
     more_than_a_column_holds = an_ending(records_collected=3_000_000_000)
@@ -181,7 +181,7 @@ async def test_scheduled_jobs_follow_the_state_and_the_tombstone(settings: LogWr
         await until("SELECT config_id FROM scheduled_jobs", [(2,)])
 
 
-async def test_a_lost_run_is_closed_and_its_late_ending_still_counts(
+async def test_a_lost_run_is_closed_and_its_late_end_replaces_this(
     kafka_settings: KafkaSettings, database_url: str, until: Until
 ) -> None:
     settings = worker_settings(
@@ -196,9 +196,7 @@ async def test_a_lost_run_is_closed_and_its_late_ending_still_counts(
         await until(BY_STATUS, [("success", 1)])
 
 
-async def test_only_partitions_without_anything_unread_count_as_caught_up(
-    settings: LogWriterSettings, until: Until
-) -> None:
+async def test_only_partitions_without_unread_messages_are_caught_up(settings: LogWriterSettings, until: Until) -> None:
     everything = frozenset(range(RUN_EVENTS.partitions))
     await publish(settings, RUN_EVENTS, [an_ending(config_id=7)])
     assert await caught_up_partitions(settings, NAME) == everything - {partition_of(7)}
@@ -210,7 +208,7 @@ async def test_only_partitions_without_anything_unread_count_as_caught_up(
     assert await caught_up_partitions(settings, NAME) == everything - {partition_of(8)}
 
 
-@pytest.mark.real_kafka  # the in-memory one races when a group has several members
+@pytest.mark.real_kafka  # the in-memory broker has a race if a group has several members
 async def test_two_instances_share_the_work(settings: LogWriterSettings, until: Until) -> None:
     async with running(build_worker(settings)) as one, running(build_worker(settings)) as other:
         await publish(settings, RUN_EVENTS, a_busy_morning(300))
@@ -245,5 +243,5 @@ async def _all_is_committed(settings: LogWriterSettings) -> bool:
     return await everything_is_read(settings, NAME, RUN_EVENTS, SCHEDULE_STATE)
 
 
-def _says_that_writing_fails(worker: Worker) -> bool:
+def _reports_failing_writes(worker: Worker) -> bool:
     return any("writing fails" in problem for problem in worker.health.ready_problems().values())

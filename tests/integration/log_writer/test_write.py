@@ -29,7 +29,7 @@ async def write_events(engine: AsyncEngine, events: list[RunEvent]) -> None:
 
 
 async def stored_rows(engine: AsyncEngine) -> dict[UUID, RunRow]:
-    """The table as `runs.py` sees it. Checks the derived columns on the way."""
+    """The rows of the table as `RunRow`s. Also checks the derived columns."""
     columns = ", ".join(field for field in RunRow._fields if field != "event_id").replace("metadata", "metadata::text")
     async with driver_transaction(engine) as connection:
         records = await connection.fetch(f"SELECT {columns}, job_type, duration_seconds FROM job_execution_logs")
@@ -50,7 +50,7 @@ def expected_rows(rows: list[RunRow]) -> dict[UUID, RunRow]:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(runs=st.lists(histories(), min_size=1, max_size=8), rng=st.randoms(use_true_random=False))
-async def test_postgres_and_python_merge_alike_in_any_order_and_batches(
+async def test_postgres_and_python_merge_equally_in_any_order_and_batches(
     engine: AsyncEngine, runs: list[History], rng: random.Random
 ) -> None:
     await query_all(engine, "TRUNCATE job_execution_logs")
@@ -66,14 +66,16 @@ async def test_postgres_and_python_merge_alike_in_any_order_and_batches(
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=histories(), position=st.integers(0, 6), earlier=st.integers(-3, 3))
-async def test_postgres_and_python_agree_about_presumed_endings(
+async def test_postgres_and_python_merge_presumed_ends_equally(
     engine: AsyncEngine, history: History, position: int, earlier: int
 ) -> None:
     await query_all(engine, "TRUNCATE job_execution_logs")
     [start] = fold([a_start(run_id=history[0].run_id, started_at=NOON + timedelta(seconds=earlier))])
-    swept = start._replace(status="failed", closed_by_sweep=True, finished_at=start.started_at + timedelta(seconds=180))
+    presumed = start._replace(
+        status="failed", closed_by_sweep=True, finished_at=start.started_at + timedelta(seconds=180)
+    )
     rows = [row for event in history for row in fold([event])]
-    rows.insert(position, swept)
+    rows.insert(position, presumed)
     merged = rows[0]
     for row in rows:
         async with driver_transaction(engine) as connection:
@@ -97,7 +99,7 @@ async def test_a_run_is_one_row_from_its_start_to_its_end(engine: AsyncEngine, d
     assert await query(database_url, row) == [(log_id, "collect_data_42", None, "success", 3.2, 11)]
 
 
-async def test_writing_the_same_again_writes_nothing(engine: AsyncEngine, database_url: str) -> None:
+async def test_a_repeated_write_changes_nothing(engine: AsyncEngine, database_url: str) -> None:
     start = a_start()
     events: list[RunEvent] = [start, an_ending(run_id=start.run_id), an_ending(), a_start()]
     await write_events(engine, events)
@@ -107,7 +109,7 @@ async def test_writing_the_same_again_writes_nothing(engine: AsyncEngine, databa
     assert await query(database_url, "SELECT ctid::text, xmin::text FROM job_execution_logs ORDER BY id") == versions
 
 
-async def test_a_batch_is_written_whole_or_not_at_all(engine: AsyncEngine, database_url: str) -> None:
+async def test_a_batch_is_written_completely_or_not_at_all(engine: AsyncEngine, database_url: str) -> None:
     await write_events(engine, [an_ending() for _ in range(8)])
     too_many = an_ending(run_id=UUID(int=2**128 - 1), records_collected=3_000_000_000)
     with pytest.raises(asyncpg.DataError) as caught:
@@ -116,7 +118,7 @@ async def test_a_batch_is_written_whole_or_not_at_all(engine: AsyncEngine, datab
     assert await query(database_url, "SELECT count(*) FROM job_execution_logs") == [(8,)]
 
 
-async def test_writers_that_meet_at_the_same_runs_do_not_deadlock(engine: AsyncEngine, database_url: str) -> None:
+async def test_concurrent_writers_of_the_same_runs_do_not_deadlock(engine: AsyncEngine, database_url: str) -> None:
     starts = [a_start() for _ in range(200)]
     ends: list[RunFinished] = [an_ending(run_id=start.run_id) for start in starts]
 
@@ -130,6 +132,6 @@ async def test_writers_that_meet_at_the_same_runs_do_not_deadlock(engine: AsyncE
     assert await query(database_url, "SELECT status, count(*) FROM job_execution_logs GROUP BY 1") == [("success", 200)]
 
 
-async def test_a_message_with_a_nul_in_it_is_stored_without(engine: AsyncEngine, database_url: str) -> None:
+async def test_an_error_message_is_stored_without_its_nul_characters(engine: AsyncEngine, database_url: str) -> None:
     await write_events(engine, [an_ending(status=RunStatus.FAILED, error_message="bad \x00 body")])
     assert await query(database_url, "SELECT error_message FROM job_execution_logs") == [("bad \ufffd body",)]

@@ -1,28 +1,28 @@
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
 from contracts.dead_letters import DeadLetter
+from contracts.event import Event
 from contracts.topics import DEAD_LETTERS, SCHEDULE_STATE, TICKS
-from runtime.consumers.batch import BatchSubscription, Received, subscribe_batch
+from runtime.consumers.batch import BatchSubscription, Tombstone
 from runtime.kafka.clients import bootstrap_list, build_broker, topic_name
 from runtime.kafka.codec import encode
 from runtime.kafka.publisher import EventPublisher
 from runtime.settings import KafkaSettings
+from support.batches import Handler, subscribe
 from support.consuming import Equipment, a_tick, committed, number_of, ticks
 from support.kafka import delete_records, recording
 from support.polling import eventually
 
 pytestmark = pytest.mark.kafka
 
-Handler = Callable[[list[Received]], Awaitable[None]]
-
 
 class StoreAwayError(Exception):
-    """The store is away; waiting helps."""
+    """The store is unavailable, and a retry helps."""
 
 
 @asynccontextmanager
@@ -33,17 +33,16 @@ async def writing(
     max_records: int = 1000,
     equipment: Equipment | None = None,
 ) -> AsyncIterator[BatchSubscription]:
-    """A writer with a broker of its own, as a process has; stopped as a worker stops it."""
+    """A writer with its own broker, as in a process of its own. It stops as a worker stops it."""
     equipment = equipment or Equipment(publisher, "log-writer")
     broker = build_broker(settings, "writer", graceful_timeout=5)
-    subscription = subscribe_batch(
+    subscription = subscribe(
         broker,
         settings,
         (TICKS, SCHEDULE_STATE),
         group="log-writer",
         handler=handler,
-        dead_letters=equipment.dead_letters,
-        metrics=equipment.metrics,
+        equipment=equipment,
         is_transient=lambda error: isinstance(error, StoreAwayError),
         max_records=max_records,
     )
@@ -71,8 +70,8 @@ async def committed_is(settings: KafkaSettings, count: int) -> None:
 
 
 def writing_to(written: list[int]) -> Handler:
-    async def write(batch: list[Received]) -> None:
-        written.extend(number_of(received.event) for received in batch if received.event is not None)
+    async def write(batch: list[Event | Tombstone]) -> None:
+        written.extend(number_of(event) for event in batch if isinstance(event, Event))
 
     return write
 
@@ -83,28 +82,42 @@ async def test_batches_arrive_in_order_and_are_committed(
     written: list[int] = []
     sizes: list[int] = []
 
-    async def write(batch: list[Received]) -> None:
+    async def write(batch: list[Event | Tombstone]) -> None:
         sizes.append(len(batch))
         await writing_to(written)(batch)
 
+    equipment = Equipment(publisher, "log-writer")
     await publisher.publish_many(TICKS, ticks(range(1, 2001)))
-    async with writing(kafka_settings, publisher, write, max_records=500) as subscription:
+    async with writing(kafka_settings, publisher, write, max_records=500, equipment=equipment) as subscription:
         await eventually(lambda: len(written) == 2000, within=20)
         assert (subscription.readiness(), subscription.liveness()) == (None, None)
         await committed_is(kafka_settings, 2000)
     assert written == list(range(1, 2001))
     assert max(sizes) <= 500
     assert len(sizes) < 100, "under load messages are not written one by one"
+    assert processed_messages(equipment, kafka_settings) == {"acked": 2000}
 
 
-async def test_an_outage_of_the_store_is_waited_out_without_losing_or_committing(
+def processed_messages(equipment: Equipment, settings: KafkaSettings) -> dict[str, float]:
+    """FastStream's count of the group's messages in batches that began with a tick, by status."""
+    samples = [each for metric in equipment.registry.collect() for each in metric.samples]
+    labels = {"app_name": "log-writer", "broker": "kafka", "handler": topic_name(settings, TICKS)}
+    name = "faststream_received_processed_messages_total"
+    return {
+        each.labels["status"]: each.value
+        for each in samples
+        if each.name == name and labels.items() <= each.labels.items()
+    }
+
+
+async def test_during_an_outage_of_the_store_nothing_is_lost_or_committed(
     kafka_settings: KafkaSettings, publisher: EventPublisher
 ) -> None:
     written: list[int] = []
     refused = 0
     away = True
 
-    async def write(batch: list[Received]) -> None:
+    async def write(batch: list[Event | Tombstone]) -> None:
         nonlocal refused
         if away:
             refused += 1
@@ -123,32 +136,34 @@ async def test_an_outage_of_the_store_is_waited_out_without_losing_or_committing
         await committed_is(kafka_settings, 100)
 
 
-async def test_a_stop_amid_an_outage_commits_nothing_and_the_next_owner_writes_all(
+async def test_a_stop_during_an_outage_commits_nothing_and_the_next_owner_writes_all(
     kafka_settings: KafkaSettings, publisher: EventPublisher
 ) -> None:
     refused = asyncio.Event()
 
-    async def write(batch: list[Received]) -> None:
-        if batch[0].offset == 0:  # the batches behind it would be written, were they asked for
+    async def write(batch: list[Event | Tombstone]) -> None:
+        if 1 in [number_of(event) for event in batch if isinstance(event, Event)]:  # later batches would be stored
             refused.set()
             raise StoreAwayError("connection refused")
 
     await publisher.publish_many(TICKS, ticks(range(1, 101)))
-    async with writing(kafka_settings, publisher, write, max_records=10):
+    equipment = Equipment(publisher, "log-writer")
+    async with writing(kafka_settings, publisher, write, max_records=10, equipment=equipment):
         await asyncio.wait_for(refused.wait(), 20)
     assert await committed_ticks(kafka_settings) == 0
+    assert set(processed_messages(equipment, kafka_settings)) == {"error"}
     written: list[int] = []
     async with writing(kafka_settings, publisher, writing_to(written)):
         await eventually(lambda: written == list(range(1, 101)), within=20)
 
 
-async def test_poisonous_messages_are_isolated_and_the_rest_is_written_in_order(
+async def test_messages_that_cannot_be_stored_are_isolated_and_the_rest_is_written_in_order(
     kafka_settings: KafkaSettings, publisher: EventPublisher
 ) -> None:
     written: list[int] = []
 
-    async def write(batch: list[Received]) -> None:
-        numbers = [number_of(received.event) for received in batch if received.event is not None]
+    async def write(batch: list[Event | Tombstone]) -> None:
+        numbers = [number_of(event) for event in batch if isinstance(event, Event)]
         if poison := {7, 64} & set(numbers):
             raise ValueError(f"violates a constraint: {sorted(poison)}")
         written.extend(numbers)
@@ -167,12 +182,12 @@ async def test_poisonous_messages_are_isolated_and_the_rest_is_written_in_order(
     assert letters[0].error == "ValueError: violates a constraint: [7]"
 
 
-async def test_unreadable_messages_bad_headers_and_tombstones_do_not_hold_up_a_batch(
+async def test_unreadable_messages_bad_headers_and_tombstones_do_not_block_a_batch(
     kafka_settings: KafkaSettings, publisher: EventPublisher
 ) -> None:
-    received: list[Received] = []
+    received: list[Event | Tombstone] = []
 
-    async def write(batch: list[Received]) -> None:
+    async def write(batch: list[Event | Tombstone]) -> None:
         received.extend(batch)
 
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap_list(kafka_settings))
@@ -188,15 +203,13 @@ async def test_unreadable_messages_bad_headers_and_tombstones_do_not_hold_up_a_b
         letters = await recorder.await_events(DeadLetter, 2, within=20)
         await eventually(lambda: len(received) == 2)
         await committed_is(kafka_settings, 3)
-    assert {(each.topic.name, each.key, each.event is None) for each in received} == {
-        ("ticks", "binance", False),
-        ("schedule-state", "42", True),
-    }
+    assert [number_of(each) for each in received if isinstance(each, Event)] == [1]
+    assert [each for each in received if isinstance(each, Tombstone)] == [Tombstone(SCHEDULE_STATE, "42")]
     assert letters[0].source_headers == {"nothing": "", "bytes": "�"}
 
 
-@pytest.mark.real_kafka  # the in-memory broker races when several members join
-async def test_a_second_writer_takes_over_a_part_without_losing_anything(
+@pytest.mark.real_kafka  # the in-memory broker has a race if several members join
+async def test_a_second_writer_takes_over_partitions_without_loss(
     kafka_settings: KafkaSettings, publisher: EventPublisher
 ) -> None:
     one: list[int] = []
@@ -222,15 +235,15 @@ async def test_a_second_writer_takes_over_a_part_without_losing_anything(
     assert len(one) + len(two) - total <= total * 0.2
 
 
-@pytest.mark.real_kafka  # the in-memory broker races when several members join
-async def test_a_slow_batch_during_a_rebalance_is_written_by_whoever_owns_it_then(
+@pytest.mark.real_kafka  # the in-memory broker has a race if several members join
+async def test_a_slow_batch_during_a_rebalance_is_written_by_the_new_owner(
     kafka_settings: KafkaSettings, publisher: EventPublisher
 ) -> None:
     one: list[int] = []
     two: list[int] = []
     slow = asyncio.Event()
 
-    async def slowly(batch: list[Received]) -> None:
+    async def slowly(batch: list[Event | Tombstone]) -> None:
         slow.set()
         await asyncio.sleep(5)
         await writing_to(one)(batch)
@@ -244,7 +257,7 @@ async def test_a_slow_batch_during_a_rebalance_is_written_by_whoever_owns_it_the
     assert two, "the second writer got partitions while the first was busy"
 
 
-@pytest.mark.real_kafka  # the in-memory one deletes no records
+@pytest.mark.real_kafka  # the in-memory broker deletes no records
 async def test_messages_that_retention_deleted_unread_are_reported(
     kafka_settings: KafkaSettings, publisher: EventPublisher
 ) -> None:
@@ -262,13 +275,13 @@ async def test_messages_that_retention_deleted_unread_are_reported(
     assert (before.deleted_unread(), later.deleted_unread()) == (0, 10)
 
 
-@pytest.mark.real_kafka  # the in-memory one deletes no records
-async def test_messages_that_retention_deletes_while_the_store_is_away_are_reported_at_once(
+@pytest.mark.real_kafka  # the in-memory broker deletes no records
+async def test_messages_that_retention_deletes_during_an_outage_of_the_store_are_reported_at_once(
     kafka_settings: KafkaSettings, publisher: EventPublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The consumer keeps its partitions all the time, so no assignment shows it."""
+    """The consumer keeps its partitions, so no new assignment reveals the loss."""
 
-    async def refuse(_batch: list[Received]) -> None:
+    async def refuse(_batch: list[Event | Tombstone]) -> None:
         raise StoreAwayError("connection refused")
 
     monkeypatch.setattr("runtime.consumers.retention_check._INTERVAL_SECONDS", 0.1)

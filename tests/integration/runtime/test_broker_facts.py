@@ -1,4 +1,4 @@
-"""What a real broker does where our guarantees lean on it. `pytest -s` prints the figures of docs/decisions/0008."""
+"""The behaviour of a real broker on which our guarantees depend. `pytest -s` prints the figures of decision 8."""
 
 import asyncio
 import itertools
@@ -31,10 +31,10 @@ TESTS = Path(__file__).parents[2]
 PER_SECOND = 200
 
 
-# -- members that come, go and die under load -------------------------------------------------------------------------
+# -- members that join, stop and are killed under l--------------------------------------------------------------------
 
 
-async def test_a_killed_member_loses_nothing_and_hardly_anything_finished_is_done_again(
+async def test_a_killed_member_loses_no_message_and_few_are_handled_again(
     kafka_settings: KafkaSettings, publisher: EventPublisher, tmp_path: Path
 ) -> None:
     members = {name: await a_member(kafka_settings, tmp_path / name) for name in ("one", "two")}
@@ -76,7 +76,7 @@ async def test_a_killed_member_loses_nothing_and_hardly_anything_finished_is_don
         doubled["in all, with a killed one"] = handled_again(tmp_path)
         print(f"of {total} messages, finished more than once so far: {doubled}")
         assert members["one"].exit_code == 0
-        # Its session lasts longer than what it had finished and not committed when it died: a fifth of a second's.
+        # The killed member had finished messages that it had not committed: those of at most a fifth of a second.
         assert doubled["by a member that goes"] <= total * 0.01
         assert doubled["in all, with a killed one"] <= total * 0.03
         await eventually(lambda: all_committed(kafka_settings, total), within=20, every=0.2)
@@ -111,7 +111,7 @@ async def a_member(settings: KafkaSettings, folder: Path) -> Child:
 
 
 def both_joined(folder: Path) -> bool:
-    """Whether each has a part: the later one's first assignment is the half."""
+    """Whether both members have partitions. The first assignment of the later one is half of them."""
     return all('"partitions": 12' in (folder / name / "log").read_text() for name in ("one", "two"))
 
 
@@ -153,7 +153,7 @@ async def all_committed(settings: KafkaSettings, total: int) -> bool:
 
 
 class Member(ConsumerRebalanceListener):  # type: ignore[misc]
-    """A consumer without any of our care: it commits when the test says so."""
+    """A plain consumer that commits when the test calls `commit`."""
 
     def __init__(self, settings: KafkaSettings, name: str) -> None:
         self.consumer: AIOKafkaConsumer = build_consumer(settings, group="facts", client_id=name)
@@ -204,13 +204,13 @@ async def member(settings: KafkaSettings, name: str) -> AsyncIterator[Member]:
         await one.consumer.stop()
 
 
-async def test_a_commit_is_accepted_until_we_join_again_and_afterwards_costs_the_group_a_rebalance(
+async def test_a_commit_is_accepted_before_the_join_and_causes_a_rebalance_after_it(
     kafka_settings: KafkaSettings,
 ) -> None:
     async with member(kafka_settings, "one") as one, member(kafka_settings, "two") as two:
         await eventually(lambda: one.generation == two.generation > 0 and one.owns.is_set(), within=20)
         generation = one.generation
-        two.lingers = 2.0  # while `one` has asked to join again, and waits for it
+        two.lingers = 2.0  # meanwhile `one` has sent its JoinGroup and waits
         async with member(kafka_settings, "three") as three:
             await eventually(lambda: not one.owns.is_set(), within=20)
             await asyncio.sleep(0.5)
@@ -222,5 +222,5 @@ async def test_a_commit_is_accepted_until_we_join_again_and_afterwards_costs_the
             await eventually(lambda: one.generation == generation + 2, within=20)
     print(f"while revoking: {two.committing_late}; after asking to join: {late}, answered after {waited:.1f} s")
     assert two.committing_late == "accepted"
-    assert late == "refused", "it is queued behind the join, and answered under the next generation"
+    assert late == "refused", "the commit is queued after the join and answered under the next generation"
     assert waited > 1

@@ -10,13 +10,14 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from contracts.dead_letters import DeadLetter
 from contracts.event import Event
 from contracts.topics import DEAD_LETTERS, TICKS
-from runtime.consumers.batch import Received, subscribe_batch
+from runtime.consumers.batch import Tombstone
 from runtime.consumers.concurrent import ConcurrentConsumer
 from runtime.consumers.limits import InFlightLimits
 from runtime.kafka.client_lifecycle import ConsumerDied
 from runtime.kafka.clients import build_broker
 from runtime.kafka.publisher import EventPublisher
 from runtime.settings import KafkaSettings
+from support.batches import subscribe
 from support.consuming import Equipment, a_tick, committed, number_of, ticks
 from support.kafka import delete_records, recording
 from support.polling import eventually
@@ -290,24 +291,15 @@ async def test_a_consumer_whose_coordination_task_has_died_ends_with_an_error(
 async def test_a_batch_subscriber_whose_coordination_task_has_died_is_not_live(
     kafka_settings: KafkaSettings, equipment: Equipment
 ) -> None:
-    async def write(_batch: list[Received]) -> None:
+    async def write(_batch: list[Event | Tombstone]) -> None:
         return
 
     broker = build_broker(kafka_settings, "writer", graceful_timeout=1)
-    subscription = subscribe_batch(
-        broker,
-        kafka_settings,
-        TICKS,
-        group="writer",
-        handler=write,
-        dead_letters=equipment.dead_letters,
-        metrics=equipment.metrics,
-        is_transient=lambda _: False,
-    )
+    subscription = subscribe(broker, kafka_settings, (TICKS,), group="writer", handler=write, equipment=equipment)
     await broker.start()
     await eventually(lambda: subscription.readiness() is None, within=20)
     assert subscription.liveness() is None
-    consumer = subscription.consumer_of()
+    consumer = subscription.consumer
     assert consumer is not None
     break_coordination(consumer)
     await eventually(lambda: subscription.liveness() == "the consumer's coordination task has ended", within=20)

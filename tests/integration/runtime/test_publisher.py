@@ -36,7 +36,7 @@ async def test_events_of_one_key_share_a_partition_and_keep_their_order(
     assert len({record.partition for record in records}) > 5
 
 
-async def test_headers_and_tombstones_arrive_as_they_are(
+async def test_headers_and_tombstones_arrive_unchanged(
     kafka_settings: KafkaSettings, publisher: EventPublisher
 ) -> None:
     tick = a_tick()
@@ -50,7 +50,7 @@ async def test_headers_and_tombstones_arrive_as_they_are(
     assert (tombstone.key, tombstone.event) == ("7", None)
 
 
-async def test_what_is_not_acknowledged_in_time_fails_is_counted_and_reddens_readiness(
+async def test_a_publication_without_acknowledgement_fails_is_counted_and_makes_the_process_not_ready(
     kafka_settings: KafkaSettings, broker: KafkaBroker
 ) -> None:
     registry = CollectorRegistry()
@@ -64,8 +64,8 @@ async def test_what_is_not_acknowledged_in_time_fails_is_counted_and_reddens_rea
     assert "ticks" in (publisher.readiness() or ""), "publishing nothing shows nothing about Kafka"
 
 
-@pytest.mark.real_kafka  # the in-memory one refuses nothing
-async def test_a_refused_message_does_not_keep_those_behind_it_from_being_published(
+@pytest.mark.real_kafka  # the in-memory broker refuses no message
+async def test_messages_after_a_refused_one_are_published(
     kafka_settings: KafkaSettings, publisher: EventPublisher
 ) -> None:
     async with a_narrow_topic(kafka_settings, size=2_000) as narrow:
@@ -80,7 +80,7 @@ async def test_a_refused_message_does_not_keep_those_behind_it_from_being_publis
 
 @asynccontextmanager
 async def a_narrow_topic(settings: KafkaSettings, size: int) -> AsyncIterator[Topic]:
-    """One of a single partition that takes messages of so many bytes at most."""
+    """A topic with one partition and a limit of `size` bytes per message."""
     topic = replace(TICKS, name="narrow")
     admin = build_admin(settings)
     await admin.start()
@@ -93,7 +93,7 @@ async def a_narrow_topic(settings: KafkaSettings, size: int) -> AsyncIterator[To
         await admin.close()
 
 
-async def test_a_producer_that_broke_down_for_good_ends_its_worker(broker: KafkaBroker) -> None:
+async def test_a_permanently_failed_producer_ends_its_worker(broker: KafkaBroker) -> None:
     watch = ProducerWatch(broker)
     watching = asyncio.create_task(watch.run())
     assert watch.liveness() is None
@@ -105,7 +105,7 @@ async def test_a_producer_that_broke_down_for_good_ends_its_worker(broker: Kafka
     assert watch.liveness() is not None
 
 
-async def test_a_publisher_whose_broker_is_not_started_says_so(kafka_settings: KafkaSettings) -> None:
+async def test_a_publisher_reports_that_its_broker_is_not_started(kafka_settings: KafkaSettings) -> None:
     publisher = EventPublisher(build_broker(kafka_settings, "x"), kafka_settings, "test")
     with pytest.raises(PublishFailed):
         await publisher.publish(TICKS, a_tick())

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.kafka
 async def test_declared_topics_pass_and_missing_ones_are_named_with_the_command(kafka_settings: KafkaSettings) -> None:
     await verify(kafka_settings, ALL_TOPICS)
     other = dataclasses.replace(TICKS, name="tocks")
-    with pytest.raises(TopicsNotReady, match=r"tocks.*python -m runtime\.kafka\.clients\.topics provision"):
+    with pytest.raises(TopicsNotReady, match=r"tocks.*python -m runtime\.kafka\.topics provision"):
         await verify(kafka_settings, (TICKS, other))
 
 
@@ -36,7 +36,7 @@ async def test_a_changed_declaration_is_applied_to_an_existing_topic(kafka_setti
     (done,) = await provision(kafka_settings, (shorter,))
     assert "retention.ms=3600000" in done
 
-    async def settled() -> bool:  # a changed configuration reaches the brokers a moment later
+    async def settled() -> bool:  # brokers apply a changed configuration a moment later
         return await provision(kafka_settings, (shorter,)) == []
 
     await eventually(settled)
@@ -65,7 +65,7 @@ async def test_settings_of_a_topic_that_are_not_declared_survive_provisioning(ka
 
 
 @pytest.mark.real_kafka
-async def test_another_number_of_partitions_is_refused_and_nothing_is_touched(kafka_settings: KafkaSettings) -> None:
+async def test_another_number_of_partitions_is_refused_and_nothing_is_changed(kafka_settings: KafkaSettings) -> None:
     wider = dataclasses.replace(TICKS, partitions=48, retention=timedelta(hours=1))
     new = dataclasses.replace(TICKS, name="tocks")
     with pytest.raises(TopicMismatch, match="ticks has 24 partitions where 48 are declared"):
@@ -104,7 +104,9 @@ async def run_command(settings: KafkaSettings, *words: str, **environment: str) 
 
 
 @pytest.mark.real_kafka
-async def test_the_command_creates_what_is_missing_and_says_so(kafka: KeptKafka, kafka_settings: KafkaSettings) -> None:
+async def test_the_command_creates_missing_topics_and_lists_them(
+    kafka: KeptKafka, kafka_settings: KafkaSettings
+) -> None:
     empty = kafka_settings.model_copy(update={"kafka_topic_prefix": f"{kafka_settings.kafka_topic_prefix}new."})
     code, _, err = await run_command(empty, "describe")
     assert code == 1

@@ -14,7 +14,7 @@ from contracts.configs import ConfigChanged
 from contracts.dead_letters import DeadLetter
 from contracts.event import Event
 from contracts.topics import CONFIG_CHANGES, DEAD_LETTERS, RUN_EVENTS, SCHEDULE_STATE, TICKS, Topic
-from runtime.consumers.batch import Received, subscribe_batch
+from runtime.consumers.batch import Tombstone
 from runtime.consumers.concurrent import ConcurrentConsumer
 from runtime.consumers.limits import InFlightLimits
 from runtime.consumers.tables import CoPartitionedTables
@@ -24,6 +24,7 @@ from runtime.kafka.codec import encode
 from runtime.kafka.publisher import EventPublisher
 from runtime.lifecycle.background import Background
 from runtime.settings import DeadLetterSettings, KafkaSettings
+from support.batches import subscribe
 from support.consuming import NOON, Equipment, a_config, a_tick, committed, number_of
 from support.kafka import recording
 from support.polling import eventually
@@ -54,10 +55,10 @@ class Seen:
     async def one(self, event: Event, _record: ConsumerRecord) -> None:
         self.handle(event)
 
-    async def batch(self, batch: list[Received]) -> None:
-        for received in batch:
-            assert received.event is not None
-            self.handle(received.event)
+    async def batch(self, batch: list[Event | Tombstone]) -> None:
+        for event in batch:
+            assert isinstance(event, Event)
+            self.handle(event)
 
     def on_record(self, _partition: int, _topic: Topic, _key: str, event: Event | None) -> None:
         assert event is not None
@@ -103,16 +104,8 @@ async def concurrent(settings: KafkaSettings, equipment: Equipment, seen: Seen) 
 
 async def batches(settings: KafkaSettings, equipment: Equipment, seen: Seen) -> AsyncIterator[Background]:
     broker = build_broker(settings, "writer", graceful_timeout=5)
-    subscription = subscribe_batch(
-        broker,
-        settings,
-        TICKS,
-        group=GROUP,
-        handler=seen.batch,
-        dead_letters=equipment.dead_letters,
-        metrics=equipment.metrics,
-        is_transient=lambda _: False,
-        max_records=7,
+    subscription = subscribe(
+        broker, settings, (TICKS,), group=GROUP, handler=seen.batch, equipment=equipment, max_records=7
     )
     await broker.start()
     yield subscription.background()

@@ -20,7 +20,7 @@ from runtime.consumers.table_positions import TablePositions
 from runtime.dead_letters.reading import open_reader, open_replayer
 from runtime.dead_letters.replays import Replay
 from runtime.kafka.client_lifecycle import abandon_producer, close_consumer, start_consumer, start_producer
-from runtime.kafka.clients import _knock, bootstrap_list, build_broker, build_consumer, topic_name
+from runtime.kafka.clients import _connect, bootstrap_list, build_broker, build_consumer, topic_name
 from runtime.kafka.publisher import EventPublisher, PublishFailed
 from runtime.kafka.topics import provision, verify
 from runtime.metrics import ConsumerMetrics
@@ -90,7 +90,7 @@ async def test_no_call_to_kafka_exceeds_its_timeout_in_a_black_hole(tmp_path: Pa
                 raises=OUTAGE_ERRORS,
             ),
             ends("checking the topics", verify(settings, ALL_TOPICS), within=30, raises=OUTAGE_ERRORS),
-            ends("trying a connection", _knock(settings), within=10 + CLOSE_SECONDS),
+            ends("trying a connection", _connect(settings), within=10 + CLOSE_SECONDS),
             ends(
                 "starting a consumer",
                 start_a_consumer(settings),

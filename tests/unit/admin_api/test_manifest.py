@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
@@ -117,9 +118,7 @@ def test_no_difference_remains_after_it_is_applied(before: list[dict[str, Any]],
     entries = [NewConfig(**each) for each in after]
     difference = diff(existing, entries, NOW)
     result = applied(existing, difference)
-    assert sorted(map(str, (comparable(each.model_dump()) for each in result))) == sorted(
-        map(str, map(comparable, after))
-    )
+    assert Counter(comparable(each.model_dump()) for each in result) == Counter(map(comparable, after))
     again = diff(result, entries, NOW)
     assert (again.added, again.changed, again.not_in_file) == ({}, {}, [])
     for change in difference.changed.values():

@@ -14,23 +14,23 @@ def closes(events: list[CandlesCollected], key: SeriesKey = BTC) -> list[float]:
     return [candle.close for candle, _ in fold(events)[key]]
 
 
-def test_the_newest_fetch_of_a_candle_counts_wherever_it_is_in_the_batch() -> None:
+def test_the_newest_fetch_of_a_candle_counts_at_any_place_in_the_batch() -> None:
     old, new = a_fetch(a_candle(close=1.0), second=1), a_fetch(a_candle(close=2.0), second=2)
     assert closes([old, new]) == closes([new, old]) == [2.0]
 
 
-def test_of_two_fetches_at_the_same_instant_the_later_message_counts() -> None:
+def test_of_two_fetches_with_the_same_time_the_later_message_counts() -> None:
     one, two = a_fetch(a_candle(close=1.0)), a_fetch(a_candle(close=2.0))
     assert (closes([one, two]), closes([two, one])) == ([2.0], [1.0])
 
 
-def test_overlapping_pages_come_to_each_candle_once_in_order() -> None:
+def test_overlapping_pages_give_each_candle_once_and_in_order() -> None:
     late = a_fetch(a_candle(2, 2.0), a_candle(3, 3.0), second=1)
     early = a_fetch(a_candle(0, 0.0), a_candle(1, 1.0), a_candle(2, -2.0), second=0)
     assert closes([late, early]) == [0.0, 1.0, 2.0, 3.0]
 
 
-def test_series_are_kept_apart() -> None:
+def test_series_do_not_mix() -> None:
     hourly = a_fetch(a_candle(close=7.0), timeframe="1h")
     swap = a_fetch(a_candle(close=8.0), symbol="BTC/USDT:USDT")
     folded = fold([a_fetch(), hourly, swap])

@@ -4,7 +4,7 @@ from contracts.topics import RUN_EVENTS
 from log_writer.lost_runs import partition_of
 
 
-def test_a_config_is_looked_for_in_the_partition_that_the_producer_puts_it_in() -> None:
+def test_the_partition_of_a_config_is_the_one_that_the_producer_chooses() -> None:
     partitions = list(range(RUN_EVENTS.partitions))
     produce_to = DefaultPartitioner()
     for config_id in range(1, 500):

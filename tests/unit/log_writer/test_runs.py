@@ -33,7 +33,7 @@ def test_any_order_and_any_duplicates_give_the_same_row(history: History, data: 
 
 
 @given(histories(), st.integers(0, 6))
-def test_folding_in_two_batches_is_folding_in_one(history: History, cut: int) -> None:
+def test_two_batches_give_the_same_rows_as_one(history: History, cut: int) -> None:
     first, second = history[:cut], history[cut:]
     rows = [only_row(*part) for part in (first, second) if part]
     merged = rows[0] if len(rows) == 1 else merge(*rows)
@@ -48,7 +48,7 @@ def test_a_row_never_has_a_negative_duration_and_is_running_exactly_without_an_e
 
 
 @given(histories())
-def test_the_best_real_ending_wins_over_everything_else(history: History) -> None:
+def test_the_best_real_end_wins(history: History) -> None:
     row = only_row(*history)
     endings = {event.status for event in history if event.type == "RunFinished"}
     best = [status for status in (RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.SKIPPED) if status in endings]
@@ -56,26 +56,26 @@ def test_the_best_real_ending_wins_over_everything_else(history: History) -> Non
 
 
 @given(histories(), st.data())
-def test_a_presumed_ending_yields_to_real_ones_and_to_nothing_else(history: History, data: st.DataObject) -> None:
-    swept = presumed_lost(row_of(a_start(run_id=history[0].run_id)))
+def test_a_presumed_end_is_replaced_only_by_a_real_end(history: History, data: st.DataObject) -> None:
+    presumed = presumed_lost(row_of(a_start(run_id=history[0].run_id)))
     rows = [row_of(event) for event in history]
     position = data.draw(st.integers(0, len(rows)))
-    merged = swept
-    for row in [*rows[:position], swept, *rows[position:]]:
+    merged = presumed
+    for row in [*rows[:position], presumed, *rows[position:]]:
         merged = merge(merged, row)
     ended = any(event.type == "RunFinished" for event in history)
     assert merged.closed_by_sweep is not ended
     assert merged.status != "running"
 
 
-def test_the_start_may_come_after_the_end() -> None:
+def test_a_start_may_arrive_after_the_end() -> None:
     start = a_start(started_at=NOON)
     end = an_ending(run_id=start.run_id, started_at=NOON, finished_at=NOON + timedelta(seconds=3.2))
     row = only_row(end, start)
     assert (row.status, row.duration_seconds, row.deadline_at) == ("success", 3.2, start.deadline_at)
 
 
-def test_a_run_that_was_begun_twice_started_when_it_was_begun_first() -> None:
+def test_a_run_with_two_attempts_started_at_the_first_one() -> None:
     first = a_start(started_at=NOON)
     again = a_start(run_id=first.run_id, started_at=NOON + timedelta(minutes=1), collector="collector-2")
     end = an_ending(run_id=first.run_id, started_at=again.started_at, finished_at=NOON + timedelta(seconds=70))
@@ -85,18 +85,18 @@ def test_a_run_that_was_begun_twice_started_when_it_was_begun_first() -> None:
     assert json.loads(only_row(first, again).metadata)["collector"] == "collector-2"
 
 
-def test_of_two_equal_endings_the_earlier_counts_whatever_arrives_first() -> None:
+def test_of_two_equal_ends_the_earlier_counts_in_any_order_of_arrival() -> None:
     early = an_ending(finished_at=NOON + timedelta(seconds=5), records_collected=1)
     late = an_ending(run_id=early.run_id, finished_at=NOON + timedelta(seconds=9), records_collected=2)
     assert only_row(late, early).records_collected == only_row(early, late).records_collected == 1
 
 
-def test_rows_come_ordered_by_run_id() -> None:
+def test_rows_are_ordered_by_run_id() -> None:
     rows = fold([an_ending() for _ in range(50)])
     assert [row.run_id for row in rows] == sorted(row.run_id for row in rows)
 
 
-def test_the_metadata_is_what_the_guide_shows_plus_a_row_per_timeframe() -> None:
+def test_the_metadata_has_the_fields_of_the_guide_and_a_row_per_timeframe() -> None:
     broken = a_result(
         "1h", candles=0, first_open=None, last_open=None, error_class=ErrorClass.RATE_LIMITED, error_message="slow down"
     )
@@ -130,7 +130,7 @@ def test_the_metadata_is_what_the_guide_shows_plus_a_row_per_timeframe() -> None
 
 
 @pytest.mark.parametrize("text", ["<html>\x00</html>", "\x00"])
-def test_an_error_message_that_postgres_cannot_hold_does_not_cost_the_run_its_ending(text: str) -> None:
+def test_a_run_whose_error_message_postgres_cannot_store_gets_its_end(text: str) -> None:
     result = a_result(error_class=ErrorClass.BAD_RESPONSE, error_message=text)
     row = row_of(an_ending(status=RunStatus.FAILED, error_message=text, results=(result,)))
     assert "\x00" not in row.error_message

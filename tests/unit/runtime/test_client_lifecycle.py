@@ -11,30 +11,30 @@ async def close(closing: object) -> bool:
     return await close_in_time(closing, "It could not be closed", action="close_failed")
 
 
-async def test_what_closes_well_is_closed() -> None:
-    async def well() -> None:
+async def test_a_successful_close_is_reported() -> None:
+    async def succeed() -> None:
         await asyncio.sleep(0)
 
-    assert await close(well())
+    assert await close(succeed())
 
 
 @pytest.mark.parametrize("problem", [asyncio.CancelledError(), KafkaConnectionError("gone"), OSError("gone")])
-async def test_a_client_that_trips_over_its_own_closing_stops_nobody_else(problem: BaseException) -> None:
-    async def badly() -> None:
+async def test_a_client_whose_close_fails_does_not_cancel_its_caller(problem: BaseException) -> None:
+    async def fail() -> None:
         raise problem
 
-    assert not await close(badly())
+    assert not await close(fail())
     task = asyncio.current_task()
     assert task is not None
     assert not task.cancelling()
 
 
-async def test_a_client_that_never_closes_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_never_closes_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_lifecycle, "_CLOSE_SECONDS", 0.05)
     assert not await close(asyncio.Event().wait())
 
 
-async def test_an_order_to_end_is_obeyed_amid_closing() -> None:
+async def test_a_cancellation_of_the_caller_takes_effect_during_a_close() -> None:
     closing = asyncio.create_task(close(asyncio.Event().wait()))
     await asyncio.sleep(0)
     closing.cancel()
@@ -42,9 +42,9 @@ async def test_an_order_to_end_is_obeyed_amid_closing() -> None:
         await closing
 
 
-async def test_a_bug_is_not_taken_for_an_outage() -> None:
-    async def wrongly() -> None:
+async def test_an_unexpected_error_of_a_close_is_raised() -> None:
+    async def fail_unexpectedly() -> None:
         raise TypeError("wrong")
 
     with pytest.raises(TypeError):
-        await close(wrongly())
+        await close(fail_unexpectedly())

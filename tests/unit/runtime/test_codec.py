@@ -6,7 +6,7 @@ from runtime.kafka.codec import UnreadableMessage, decode, encode
 from support.consuming import NOON, a_config, a_tick
 
 
-def test_what_is_encoded_is_decoded() -> None:
+def test_an_encoded_event_decodes_to_itself() -> None:
     tick = a_tick(7)
     value, headers = encode(tick, "scheduler")
     assert decode(TICKS, value) == tick
@@ -20,7 +20,7 @@ def test_what_is_encoded_is_decoded() -> None:
     }
 
 
-def test_events_of_a_topic_are_told_apart_by_their_type() -> None:
+def test_events_of_a_topic_are_distinguished_by_their_type() -> None:
     changed = ConfigChanged(occurred_at=NOON, config=a_config())
     removed = ConfigRemoved(occurred_at=NOON, config_id=1, version=2)
     assert [decode(CONFIG_CHANGES, encode(event)[0]) for event in (changed, removed)] == [changed, removed]
@@ -47,7 +47,7 @@ def test_fields_of_a_newer_producer_are_ignored() -> None:
         (b"[" * 100_000, "not a valid TickDue"),
     ],
 )
-def test_what_is_not_an_event_of_the_topic_is_unreadable_with_a_reason(value: bytes | None, reason: str) -> None:
+def test_any_other_value_is_unreadable_with_a_reason(value: bytes | None, reason: str) -> None:
     with pytest.raises(UnreadableMessage, match=reason):
         decode(TICKS, value)
 
@@ -57,7 +57,7 @@ def test_an_unknown_type_names_the_known_ones() -> None:
         decode(CONFIG_CHANGES, b'{"type":"ConfigForgotten"}')
 
 
-def test_a_broken_message_does_not_shift_its_neighbours() -> None:
+def test_a_broken_message_does_not_affect_others() -> None:
     first, last = a_tick(1), a_tick(2)
     broken = encode(first)[0] + b"," + encode(first)[0]
     assert decode(TICKS, encode(first)[0]) == first

@@ -62,7 +62,7 @@ async def driver_transaction(engine: AsyncEngine) -> AsyncIterator[Any]:
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether the same write may succeed later; a parameter of `subscribe_batch`.
+    """Whether the same write may succeed later, for `BatchSubscription`.
 
     False for errors that the data causes: the driver cannot encode it, Postgres cannot store it, or it violates a
     constraint. True for every other database error (unavailable, full, read-only, locked, not migrated): it passes, or

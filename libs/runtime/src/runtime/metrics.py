@@ -48,7 +48,10 @@ class ConsumerMetrics:
             registry=registry,
         )
         self.in_flight = Gauge(
-            "candlekeep_consumer_in_flight", "Messages that are being handled now.", ("consumer",), registry=registry
+            "candlekeep_consumer_in_flight",
+            "Messages that the collector handles now. The writers have faststream_received_messages_in_process.",
+            ("consumer",),
+            registry=registry,
         )
         self.waiting = Gauge(
             "candlekeep_consumer_waiting",

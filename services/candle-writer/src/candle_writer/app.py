@@ -1,12 +1,12 @@
-"""What candle-writer is made of."""
+"""The parts of candle-writer and how they are connected."""
 
 import socket
 
-from candle_writer.handlers import build_handler
+from candle_writer.handlers import build_router
 from candle_writer.metrics import CandleWriterMetrics
 from candle_writer.settings import CandleWriterSettings
 from contracts.topics import CANDLES, DEAD_LETTERS
-from runtime.consumers.batch import subscribe_batch
+from runtime.consumers.batch import BatchSubscription
 from runtime.database import build_engine, is_transient
 from runtime.dead_letters import DeadLetters
 from runtime.kafka.clients import build_broker
@@ -20,23 +20,22 @@ NAME = "candle-writer"
 
 
 def build_worker(settings: CandleWriterSettings) -> Worker:
-    """Connects to nothing yet."""
+    """Build the worker. This connects to nothing."""
     registry = new_registry()
-    metrics, consumer_metrics = CandleWriterMetrics(registry), ConsumerMetrics(registry)
+    consumer_metrics = ConsumerMetrics(registry)
     broker = build_broker(settings, f"{NAME}-{socket.gethostname()}")
     publisher = EventPublisher(broker, settings, NAME, PublisherMetrics(registry))
     engine = build_engine(settings, NAME)
-    subscription = subscribe_batch(
+    batches = BatchSubscription(
         broker,
         settings,
-        CANDLES,
+        (CANDLES,),
         group=NAME,
-        handler=build_handler(engine, metrics),
         dead_letters=DeadLetters(publisher, NAME, consumer_metrics, settings),
         metrics=consumer_metrics,
         is_transient=is_transient,
-        max_records=settings.batch_max_records,
     )
+    broker.include_router(build_router(settings, batches, registry, engine, CandleWriterMetrics(registry)))
     return Worker(
         name=NAME,
         settings=settings,
@@ -44,6 +43,6 @@ def build_worker(settings: CandleWriterSettings) -> Worker:
         registry=registry,
         health=Health(),
         topics=(CANDLES, DEAD_LETTERS),
-        backgrounds=(subscription.background(),),
+        backgrounds=(batches.background(),),
         resources=lambda: using_current(engine),
     )

@@ -1,4 +1,4 @@
-"""Of a batch's candles, those that count: one per series and open time, because a statement may touch a row once."""
+"""Selects one candle per series and open time from a batch, because one statement may change a row only once."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from contracts.candles import Candle, CandlesCollected
 
 
 class SeriesKey(NamedTuple):
-    """What makes a series."""
+    """The identity of a series."""
 
     exchange: str
     symbol: str
@@ -18,12 +18,12 @@ class SeriesKey(NamedTuple):
 
 
 Fetched = tuple[Candle, datetime]
-"""A candle, and when the exchange told it."""
+"""A candle and the time of its fetch."""
 
 
 def fold(events: Iterable[CandlesCollected]) -> dict[SeriesKey, list[Fetched]]:
-    """The candles of each series, ascending by open time. The newest fetch of a candle counts; of two fetches at the
-    same instant the one that comes later in `events`.
+    """The candles of each series, ascending by open time. The newest fetch of a candle counts. If two fetches have the
+    same time, the later one in `events` counts.
     """
     fetches: dict[SeriesKey, list[CandlesCollected]] = defaultdict(list)
     for event in events:

@@ -1,32 +1,51 @@
-"""What wakes candle-writer: batches of fetched candles."""
+"""The subscription of candle-writer: batches of fetched candles."""
 
 import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
+from faststream import AckPolicy
+from faststream.kafka import KafkaRouter
+from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from candle_writer.metrics import CandleWriterMetrics
 from candle_writer.series import SeriesIds
+from candle_writer.settings import CandleWriterSettings
 from candle_writer.write import write_candles
 from contracts.candles import CandlesCollected
-from runtime.consumers.batch import Received
+from contracts.topics import CANDLES
+from runtime.consumers.batch import BatchSubscription
 from runtime.failpoints import failpoint
+from runtime.kafka.clients import group_name, topic_name
 
-Handler = Callable[[list[Received]], Awaitable[None]]
 
-
-def build_handler(engine: AsyncEngine, metrics: CandleWriterMetrics) -> Handler:
-    """Delivery: at least once, in any order across series; the writing makes the effect once."""
+def build_router(
+    settings: CandleWriterSettings,
+    batches: BatchSubscription,
+    registry: CollectorRegistry,
+    engine: AsyncEngine,
+    metrics: CandleWriterMetrics,
+) -> KafkaRouter:
+    """Delivery: at least once, in any order across series. The write is idempotent, so each fetch has its effect
+    once.
+    """
     series = SeriesIds(engine)
+    router = batches.build_router(registry)
 
-    async def on_batch(batch: list[Received]) -> None:
-        events = [each.event for each in batch if isinstance(each.event, CandlesCollected)]
+    @router.subscriber(
+        topic_name(settings, CANDLES),
+        group_id=group_name(settings, batches.group),
+        batch=True,
+        max_records=settings.batch_max_records,
+        ack_policy=AckPolicy.MANUAL,  # `batches` commits after the handler has returned
+        **batches.options,
+    )
+    async def store_candles(events: list[CandlesCollected]) -> None:
         failpoint("candle_writer.before_write")
         started = time.perf_counter()
         outcome = await write_candles(engine, series, events)
         failpoint("candle_writer.after_write")
         newest = max(event.fetched_at for event in events)
-        metrics.wrote(outcome, newest, datetime.now(UTC), time.perf_counter() - started)
+        metrics.add_batch(outcome, newest, datetime.now(UTC), time.perf_counter() - started)
 
-    return on_batch
+    return router

@@ -1,4 +1,4 @@
-"""Everything that candle-writer measures, each with a sentence. Lag, batch sizes and dead letters are the runtime's."""
+"""The metrics of candle-writer. `runtime.metrics` has those of consumers and dead letters; FastStream adds its own."""
 
 from datetime import datetime
 
@@ -14,15 +14,15 @@ class CandleWriterMetrics:
         self.written = Counter("candlekeep_candles_written", "Candles stored, new or revised.", registry=registry)
         self.revisions = Counter(
             "candlekeep_candle_revisions",
-            "Candles that an exchange told differently after they had been stored.",
+            "Stored candles whose values changed in a later fetch.",
             registry=registry,
         )
         self.unchanged = Counter(
-            "candlekeep_candles_unchanged", "Candles that were fetched again and were the same.", registry=registry
+            "candlekeep_candles_unchanged", "Candles that were fetched again with the same values.", registry=registry
         )
         self.stale = Counter(
             "candlekeep_candles_stale",
-            "Candles ignored because a newer fetch of them was stored already.",
+            "Candles ignored because a newer fetch of them is stored.",
             registry=registry,
         )
         self.batch_rows = Histogram(
@@ -39,12 +39,12 @@ class CandleWriterMetrics:
         )
         self.age_seconds = Gauge(
             "candlekeep_candle_newest_age_seconds",
-            "How long ago the exchange had told the newest candles of the last batch when they were in the table.",
+            "Time from the newest fetch of the last batch to its write.",
             registry=registry,
         )
 
-    def wrote(self, outcome: Outcome, newest: datetime, now: datetime, seconds: float) -> None:
-        """A batch is in the table; `newest` is its latest fetch."""
+    def add_batch(self, outcome: Outcome, newest: datetime, now: datetime, seconds: float) -> None:
+        """Count a batch that was written; `newest` is the time of its latest fetch."""
         self.written.inc(outcome.new + outcome.revised)
         self.revisions.inc(outcome.revised)
         self.unchanged.inc(outcome.unchanged)

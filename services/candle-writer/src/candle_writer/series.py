@@ -1,4 +1,4 @@
-"""The ids of series: made once, then remembered."""
+"""The ids of series, cached in memory."""
 
 from collections.abc import Collection
 from typing import Any, Final
@@ -22,8 +22,8 @@ ON CONFLICT (exchange, symbol, timeframe) DO NOTHING
 
 
 class SeriesIds:
-    """Looks series up, creates those that are new, and remembers them: series are never deleted or renumbered while
-    somebody writes. In case they were after all (a restored backup), `forget` after every failed write.
+    """Finds series, creates new ones, and caches their ids. Series are never deleted or renumbered during normal
+    operation. A restored backup may renumber them, so call `forget` after each failed write.
     """
 
     def __init__(self, engine: AsyncEngine, limit: int = 100_000) -> None:
@@ -31,7 +31,7 @@ class SeriesIds:
         self._ids: dict[SeriesKey, int] = {}
 
     async def of(self, keys: Collection[SeriesKey]) -> dict[SeriesKey, int]:
-        """The id of each. Committed when this returns, so that what is remembered outlives a failed write."""
+        """The id of each series. New ones are committed here, so the cache is valid also after a failed write."""
         known = {key: self._ids[key] for key in keys if key in self._ids}
         missing = [key for key in keys if key not in known]
         found = await self._find_or_create(missing) if missing else {}
@@ -41,13 +41,13 @@ class SeriesIds:
         return known | found
 
     def forget(self) -> None:
-        """Look everything up again."""
+        """Clear the cache."""
         self._ids.clear()
 
     async def _find_or_create(self, keys: list[SeriesKey]) -> dict[SeriesKey, int]:
         async with driver_transaction(self._engine) as connection:
             found = await _find(connection, keys)
-            # Not simply inserting all: ON CONFLICT uses up a number of the sequence for every row that exists.
+            # Insert only new ones: ON CONFLICT consumes a number of the sequence for every existing row.
             if new := sorted(set(keys) - set(found)):
                 await connection.execute(_CREATE, *zip(*new, strict=True))
                 found |= await _find(connection, new)

@@ -1,4 +1,4 @@
-"""What an operator can set."""
+"""The settings of candle-writer."""
 
 from pydantic import Field
 
@@ -8,10 +8,11 @@ from runtime.settings import DatabaseSettings, WorkerSettings
 class CandleWriterSettings(WorkerSettings, DatabaseSettings):
     """The environment of candle-writer."""
 
-    http_port: int = Field(default=8004, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
+    http_port: int = Field(default=8004, ge=0, le=65535, description="The HTTP port; 0 takes a free one.")
     batch_max_records: int = Field(
         default=1000,
         ge=1,
         le=10_000,
-        description="The most messages written at once. Of large ones fewer: a fetch is limited to 1 MB per partition.",
+        description="Maximum number of messages in one transaction. There are fewer if they are large: a fetch from "
+        "Kafka has at most 1 MB per partition.",
     )

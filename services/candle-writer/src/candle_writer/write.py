@@ -1,4 +1,4 @@
-"""Candles into Postgres: as sets, in one transaction per batch, newest fetch wins, however often they come."""
+"""Writes candles to Postgres: as sets, one transaction per batch, idempotent. The newest fetch wins."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -20,11 +20,11 @@ CREATE TEMP TABLE IF NOT EXISTS incoming_candles (
   fetched_at timestamptz
 ) ON COMMIT DELETE ROWS
 """
-# Arrays (unnest) are faster for the smallest sets, but the driver takes three times as long for them.
+# Arrays (unnest) are faster in Postgres for the smallest sets, but the driver needs three times as long for them.
 
 _LOCK: Final = "SELECT FROM series WHERE id = ANY($1::int[]) ORDER BY id FOR NO KEY UPDATE"
-# Series change hands when Kafka rebalances, and for a moment two writers hold the same. One waits here for the other's
-# commit, so that it sees as stored what the other stored, and no candle is counted twice.
+# During a rebalance, two writers may handle the same series for a moment. One waits here for the commit of the other.
+# Then it sees the stored candles, and no candle is counted twice.
 
 _UPSERT: Final = """
 WITH incoming AS (
@@ -33,7 +33,7 @@ WITH incoming AS (
   SELECT incoming.*, stored.fetched_at AS stored_fetched_at,
          (incoming.open, incoming.high, incoming.low, incoming.close, incoming.volume)
            IS DISTINCT FROM (stored.open, stored.high, stored.low, stored.close, stored.volume) AS differs
-  -- OFFSET 0 keeps this a look-up by key for each row: the temporary table has no statistics to plan a join by.
+  -- OFFSET 0 forces a look-up by key for each row: the planner has no statistics of the temporary table.
   FROM incoming LEFT JOIN LATERAL (
     SELECT * FROM candles AS c WHERE c.series_id = incoming.series_id AND c.open_time = incoming.open_time OFFSET 0
   ) AS stored ON true
@@ -62,23 +62,23 @@ SELECT count(*) FILTER (WHERE stored_fetched_at IS NULL) AS new,
        count(*) FILTER (WHERE fetched_at < stored_fetched_at) AS stale
 FROM judged
 """
-# An unchanged candle still takes over the newer `fetched_at`: otherwise a fetch from between the two, arriving late,
-# would pass for the newest.
+# An unchanged candle gets the newer `fetched_at`. Otherwise a late event with a fetch time between the two would count
+# as the newest.
 
 
 class Outcome(NamedTuple):
-    """What became of a batch's candles; a candle that the batch held several times counts once."""
+    """Numbers of a batch's candles by outcome. A candle that occurs several times in the batch counts once."""
 
     new: int = 0
     revised: int = 0
-    """Stored before with other values."""
+    """Stored before, with other values."""
     unchanged: int = 0
     stale: int = 0
-    """Older than what is stored, and so not written."""
+    """Older than the stored candle, and therefore not written."""
 
 
 async def write_candles(engine: AsyncEngine, series: SeriesIds, events: Iterable[CandlesCollected]) -> Outcome:
-    """All or nothing, except that new series stay."""
+    """Write all or nothing. New series stay, even if the write fails."""
     candles = fold(events)
     try:
         ids = await series.of(candles.keys())
@@ -92,8 +92,8 @@ async def write_candles(engine: AsyncEngine, series: SeriesIds, events: Iterable
 
 
 async def upsert(connection: Any, rows: Sequence[Row]) -> Outcome:
-    """Rows are unique and ordered by (series id, open time), so that writers who meet do not deadlock. `connection`
-    is asyncpg's, in a transaction.
+    """Write unique rows, which are ordered by (series id, open time) so that concurrent writers do not deadlock.
+    `connection` is asyncpg's, in a transaction.
     """
     await connection.execute(_LOCK, sorted({row[0] for row in rows}))
     await connection.execute(_INCOMING)

@@ -30,10 +30,10 @@ def write_command(context: typer.Context) -> None:
 
 @app.command("rebuild-stats")
 def rebuild_stats_command() -> None:
-    """Count the run log again, where its triggers were off meanwhile (a restore, a bulk load). Writers wait."""
+    """Count the run log again, for example after its triggers were disabled for a restore. Writers wait meanwhile."""
     settings = load_settings(DatabaseSettings)
-    patient = settings.model_copy(update={"database_command_timeout_seconds": _RECOUNT_SECONDS})
-    asyncio.run(_rebuild(patient))
+    settings = settings.model_copy(update={"database_command_timeout_seconds": _RECOUNT_SECONDS})
+    asyncio.run(_rebuild(settings))
     typer.echo("The run log is counted again.")
 
 

@@ -1,4 +1,4 @@
-"""What log-writer is made of."""
+"""The parts of log-writer and how they are connected."""
 
 import socket
 from datetime import timedelta
@@ -8,13 +8,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contracts.topics import DEAD_LETTERS, RUN_EVENTS, SCHEDULE_STATE
 from log_writer.counts import SETTLE_SECONDS, settle
 from log_writer.group_progress import caught_up_partitions
-from log_writer.handlers import build_handler
+from log_writer.handlers import build_router
 from log_writer.lost_runs import close_lost_runs
 from log_writer.metrics import LogWriterMetrics
 from log_writer.periodic_tasks import PeriodicTask
 from log_writer.retention import RETENTION_SECONDS, delete_expired
 from log_writer.settings import LogWriterSettings
-from runtime.consumers.batch import subscribe_batch
+from runtime.consumers.batch import BatchSubscription
 from runtime.database import build_engine, is_transient
 from runtime.dead_letters import DeadLetters
 from runtime.kafka.clients import build_broker
@@ -28,23 +28,22 @@ NAME = "log-writer"
 
 
 def build_worker(settings: LogWriterSettings) -> Worker:
-    """Connects to nothing yet."""
+    """Build the worker. This connects to nothing."""
     registry = new_registry()
     metrics, consumer_metrics = LogWriterMetrics(registry), ConsumerMetrics(registry)
     broker = build_broker(settings, f"{NAME}-{socket.gethostname()}")
     publisher = EventPublisher(broker, settings, NAME, PublisherMetrics(registry))
     engine = build_engine(settings, NAME)
-    subscription = subscribe_batch(
+    batches = BatchSubscription(
         broker,
         settings,
         (RUN_EVENTS, SCHEDULE_STATE),
         group=NAME,
-        handler=build_handler(engine, metrics),
         dead_letters=DeadLetters(publisher, NAME, consumer_metrics, settings),
         metrics=consumer_metrics,
         is_transient=is_transient,
-        max_records=settings.batch_max_records,
     )
+    broker.include_router(build_router(settings, batches, registry, engine, metrics))
     return Worker(
         name=NAME,
         settings=settings,
@@ -52,26 +51,28 @@ def build_worker(settings: LogWriterSettings) -> Worker:
         registry=registry,
         health=Health(),
         topics=(RUN_EVENTS, SCHEDULE_STATE, DEAD_LETTERS),
-        backgrounds=(subscription.background(), *(c.background() for c in _periodic_tasks(settings, engine, metrics))),
+        backgrounds=(batches.background(), *(each.background() for each in _periodic_tasks(settings, engine, metrics))),
         resources=lambda: using_current(engine),
     )
 
 
 def _periodic_tasks(settings: LogWriterSettings, engine: AsyncEngine, metrics: LogWriterMetrics) -> list[PeriodicTask]:
-    async def retain() -> None:
+    async def delete_old_runs() -> None:
         await delete_expired(engine, timedelta(days=settings.log_retention_days), metrics.runs_expired.inc)
 
-    async def sweep() -> None:
+    async def close_lost() -> None:
         grace = timedelta(seconds=settings.lost_run_grace_seconds)
         metrics.lost_runs_closed.inc(await close_lost_runs(engine, lambda: caught_up_partitions(settings, NAME), grace))
 
-    async def count() -> None:
+    async def settle_counts() -> None:
         metrics.counts_settled.inc(await settle(engine))
 
     periodic_tasks = [
-        PeriodicTask("sweep", sweep, settings.lost_run_check_seconds, metrics.periodic_task_failures),
-        PeriodicTask("counts", count, SETTLE_SECONDS, metrics.periodic_task_failures),
+        PeriodicTask("lost runs", close_lost, settings.lost_run_check_seconds, metrics.periodic_task_failures),
+        PeriodicTask("counts", settle_counts, SETTLE_SECONDS, metrics.periodic_task_failures),
     ]
     if settings.log_retention_days:
-        periodic_tasks.append(PeriodicTask("retention", retain, RETENTION_SECONDS, metrics.periodic_task_failures))
+        periodic_tasks.append(
+            PeriodicTask("retention", delete_old_runs, RETENTION_SECONDS, metrics.periodic_task_failures)
+        )
     return periodic_tasks

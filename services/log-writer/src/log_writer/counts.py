@@ -1,4 +1,4 @@
-"""The run log's counts by the hour. Triggers note each change of the log; here the notes are added up."""
+"""The hourly counts of the run log. Triggers record each change of the log; this module adds the changes up."""
 
 from typing import Final
 
@@ -6,16 +6,16 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 SETTLE_SECONDS: Final = 2.0
-"""How often. The counts are exact in between too: whoever reads them adds the notes that are left."""
+"""The interval. The counts are exact at any time, because a reader adds the run changes that are left."""
 
 
 async def settle(engine: AsyncEngine) -> int:
-    """How many notes were added up; none while another instance is at it."""
+    """Add up the run changes. Returns their number, which is 0 while another instance does this."""
     async with engine.begin() as connection:
         return int(await connection.scalar(text("SELECT settle_run_changes()")) or 0)
 
 
 async def recount(engine: AsyncEngine) -> None:
-    """From the log itself, whose writers wait meanwhile."""
+    """Count the whole run log again. Its writers wait meanwhile."""
     async with engine.begin() as connection:
         await connection.execute(text("SELECT recount_runs()"))

@@ -1,4 +1,4 @@
-"""How far the whole group has come, asked of Kafka itself: other instances may own the partitions in question."""
+"""The progress of the whole consumer group, read from Kafka: other instances may own the partitions."""
 
 import asyncio
 from typing import Final
@@ -10,17 +10,17 @@ from runtime.kafka.client_lifecycle import close_consumer
 from runtime.kafka.clients import build_consumer, topic_name
 from runtime.settings import KafkaSettings
 
-_PATIENCE_SECONDS: Final = 3.0
+_WAIT_SECONDS: Final = 3.0
 _PAUSE_SECONDS: Final = 0.2
 _LIMIT_SECONDS: Final = 30.0
-"""For all questions together: while the group's coordinator is away, each of them would wait for it."""
+"""For all requests together: while the group's coordinator is unavailable, each request would wait for it."""
 
 
 async def caught_up_partitions(settings: KafkaSettings, group: str) -> frozenset[int]:
-    """The partitions of run-events of which the group has committed all that they held when this was called.
+    """The partitions of run-events whose messages, as of this call, are all committed by the group.
 
-    The group commits after it has written, so what is committed is in the table. Raises KafkaError or TimeoutError
-    when Kafka does not answer.
+    The group commits after it has written, so committed messages are in the table. Raises KafkaError or TimeoutError
+    if Kafka does not answer.
     """
     consumer = build_consumer(settings, group=group, client_id=f"{group}-progress")
     name = topic_name(settings, RUN_EVENTS)
@@ -34,16 +34,16 @@ async def caught_up_partitions(settings: KafkaSettings, group: str) -> frozenset
 
 
 async def _caught_up(consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> set[TopicPartition]:
-    """Waits a little for a group that is about to arrive: on a busy partition some commit is always under way."""
+    """Waits up to `_WAIT_SECONDS` for the end: on a busy partition, the latest messages are never committed yet."""
     begins = await consumer.beginning_offsets(partitions)
     ends = await consumer.end_offsets(partitions)
-    arrived: set[TopicPartition] = set()
-    deadline = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
+    caught_up: set[TopicPartition] = set()
+    deadline = asyncio.get_running_loop().time() + _WAIT_SECONDS
     while True:
-        for partition in set(partitions) - arrived:
+        for partition in set(partitions) - caught_up:
             committed = await consumer.committed(partition)
             if (begins[partition] if committed is None else committed) >= ends[partition]:
-                arrived.add(partition)
-        if len(arrived) == len(partitions) or asyncio.get_running_loop().time() > deadline:
-            return arrived
+                caught_up.add(partition)
+        if len(caught_up) == len(partitions) or asyncio.get_running_loop().time() > deadline:
+            return caught_up
         await asyncio.sleep(_PAUSE_SECONDS)

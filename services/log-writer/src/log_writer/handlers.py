@@ -1,40 +1,56 @@
-"""What wakes log-writer: batches of run events and of schedule states."""
+"""The subscription of log-writer: batches of run events and schedule states."""
 
 import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
+from faststream import AckPolicy
+from faststream.kafka import KafkaRouter
+from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.runs import RunFinished, RunStarted
 from contracts.schedule import JobScheduled
+from contracts.topics import RUN_EVENTS, SCHEDULE_STATE
 from log_writer import runs, schedule
 from log_writer.metrics import LogWriterMetrics
+from log_writer.settings import LogWriterSettings
 from log_writer.write import write_batch
-from runtime.consumers.batch import Received
+from runtime.consumers.batch import BatchSubscription, Tombstone
 from runtime.failpoints import failpoint
+from runtime.kafka.clients import group_name, topic_name
 
-Handler = Callable[[list[Received]], Awaitable[None]]
 
+def build_router(
+    settings: LogWriterSettings,
+    batches: BatchSubscription,
+    registry: CollectorRegistry,
+    engine: AsyncEngine,
+    metrics: LogWriterMetrics,
+) -> KafkaRouter:
+    """Delivery: at least once, in any order across partitions. The write is idempotent, so each event has its effect
+    once.
+    """
+    router = batches.build_router(registry)
 
-def build_handler(engine: AsyncEngine, metrics: LogWriterMetrics) -> Handler:
-    """Delivery: at least once, in any order across partitions; the writing makes the effect once."""
-
-    async def on_batch(batch: list[Received]) -> None:
-        rows = runs.fold(each.event for each in batch if isinstance(each.event, RunStarted | RunFinished))
-        changes = schedule.fold(
-            (
-                (int(each.key), each.event)
-                for each in batch
-                if each.event is None or isinstance(each.event, JobScheduled)
-            ),
-            datetime.now(UTC),
-        )
+    @router.subscriber(
+        topic_name(settings, RUN_EVENTS),
+        topic_name(settings, SCHEDULE_STATE),
+        group_id=group_name(settings, batches.group),
+        batch=True,
+        max_records=settings.batch_max_records,
+        ack_policy=AckPolicy.MANUAL,  # `batches` commits after the handler has returned
+        **batches.options,
+    )
+    async def store_events(events: list[RunStarted | RunFinished | JobScheduled | Tombstone]) -> None:
+        now = datetime.now(UTC)
+        rows = runs.fold(each for each in events if isinstance(each, RunStarted | RunFinished))
+        changes = schedule.fold((each for each in events if isinstance(each, JobScheduled | Tombstone)), now)
         failpoint("log_writer.before_write")
         started = time.perf_counter()
         await write_batch(engine, rows, changes)
         failpoint("log_writer.after_write")
-        metrics.wrote(rows, changes, time.perf_counter() - started)
-        metrics.saw(max((each.event.occurred_at for each in batch if each.event), default=None), datetime.now(UTC))
+        metrics.add_batch(rows, changes, time.perf_counter() - started)
+        newest = max((each.occurred_at for each in events if not isinstance(each, Tombstone)), default=None)
+        metrics.set_newest(newest, datetime.now(UTC))
 
-    return on_batch
+    return router

@@ -1,7 +1,7 @@
-"""Closing runs whose collector vanished: nobody will report their end any more.
+"""Closes lost runs: the collector of a lost run has vanished and will not report an end.
 
-A row that says "running" after its deadline may as well mean that we are behind: its ending may lie in Kafka, unread.
-So a run is judged only when everything that its partition held has been written.
+If a row is still "running" after its deadline, log-writer may also be behind: the end may be in Kafka, unread. So a run
+is closed only when all messages of its partition are written.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contracts.topics import RUN_EVENTS
 from contracts.vocabulary import ErrorClass
 
-_MOST_PER_SWEEP: Final = 1000
+_MAX_RUNS_PER_CHECK: Final = 1000
 
 _OVERDUE = "status = 'running' AND deadline_at < now() - cast(:grace AS interval)"
 
@@ -36,15 +36,15 @@ _CLOSE = text(f"""
 """)  # noqa: S608 -- constants
 
 CaughtUp = Callable[[], Awaitable[frozenset[int]]]
-"""The partitions of run-events of which everything, as of the call, is in the table."""
+"""Returns the partitions of run-events whose messages, as of the call, are all in the table."""
 
 
 async def close_lost_runs(engine: AsyncEngine, caught_up: CaughtUp, grace: timedelta) -> int:
-    """How many runs were closed. Times are judged by the database's clock; a real ending that comes later replaces
-    the presumed one.
+    """Close lost runs and return their number. The database's clock counts. A real end that arrives later replaces the
+    presumed one.
     """
     async with engine.connect() as connection:
-        overdue = (await connection.execute(_FIND, {"grace": grace, "most": _MOST_PER_SWEEP})).all()
+        overdue = (await connection.execute(_FIND, {"grace": grace, "most": _MAX_RUNS_PER_CHECK})).all()
     if not overdue:
         return 0
     partitions = await caught_up()
@@ -56,5 +56,5 @@ async def close_lost_runs(engine: AsyncEngine, caught_up: CaughtUp, grace: timed
 
 
 def partition_of(config_id: int) -> int:
-    """Where a config's run events are, as Kafka's default partitioner decides."""
+    """The partition of a config's run events, as Kafka's default partitioner computes it."""
     return int(murmur2(str(config_id).encode()) & 0x7FFFFFFF) % RUN_EVENTS.partitions

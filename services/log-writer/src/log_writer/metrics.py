@@ -1,4 +1,4 @@
-"""Everything that log-writer measures, each with a sentence. Lag, batch sizes and dead letters are the runtime's."""
+"""The metrics of log-writer. `runtime.metrics` has those of consumers and dead letters; FastStream adds its own."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,11 +14,13 @@ class LogWriterMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.runs = Counter(
-            "candlekeep_log_runs_written", "Rows sent to the run log, a run once per batch.", registry=registry
+            "candlekeep_log_runs_written",
+            "Rows written to the run log. A run counts once per batch.",
+            registry=registry,
         )
         self.jobs = Counter(
             "candlekeep_log_jobs_written",
-            "Schedule states sent to scheduled_jobs, a config once per batch.",
+            "Schedule states written to scheduled_jobs. A config counts once per batch.",
             registry=registry,
         )
         self.jobs_removed = Counter(
@@ -32,7 +34,7 @@ class LogWriterMetrics:
         )
         self.age_seconds = Gauge(
             "candlekeep_log_newest_age_seconds",
-            "How old the newest event of the last batch was when it was in the table.",
+            "Age of the newest event of the last batch when it was written.",
             registry=registry,
         )
         self.lost_runs_closed = Counter(
@@ -40,29 +42,27 @@ class LogWriterMetrics:
             "Runs closed as failed because their collector vanished.",
             registry=registry,
         )
-        self.runs_expired = Counter(
-            "candlekeep_log_runs_expired", "Runs deleted because they were past retention.", registry=registry
-        )
+        self.runs_expired = Counter("candlekeep_log_runs_expired", "Runs deleted by retention.", registry=registry)
         self.counts_settled = Counter(
             "candlekeep_log_counts_settled",
-            "Notes of what changed in the run log that were added to its counts by the hour.",
+            "Run changes that were added to the hourly counts.",
             registry=registry,
         )
         self.periodic_task_failures = Counter(
             "candlekeep_log_periodic_task_failures",
-            "Times that retention, the sweep or the adding up of counts failed; each is tried again at its next turn.",
-            ("chore",),
+            "Failures of retention, of the lost-run check or of settling counts. Each is tried again at its next turn.",
+            ("task",),
             registry=registry,
         )
 
-    def wrote(self, rows: Sequence[RunRow], changes: ScheduleChanges, seconds: float) -> None:
-        """A batch is in the tables."""
+    def add_batch(self, rows: Sequence[RunRow], changes: ScheduleChanges, seconds: float) -> None:
+        """Count a batch that was written."""
         self.runs.inc(len(rows))
         self.jobs.inc(len(changes.states))
         self.jobs_removed.inc(len(changes.removed))
         self.write_seconds.observe(seconds)
 
-    def saw(self, newest: datetime | None, now: datetime) -> None:
-        """The newest event of a batch that is in the tables; None when it held only tombstones."""
+    def set_newest(self, newest: datetime | None, now: datetime) -> None:
+        """Record the age of a written batch's newest event; None if the batch had only tombstones."""
         if newest is not None:
             self.age_seconds.set((now - newest).total_seconds())

@@ -1,4 +1,4 @@
-"""Work that comes round: retention, the sweep, and the adding up of counts."""
+"""Work that log-writer repeats: retention, the lost-run check and the settling of counts."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,10 +10,10 @@ from runtime.logs import log
 
 
 class PeriodicTask:
-    """Does its work at once and then again and again, with a pause between.
+    """Does its work at once and then repeats it, with a pause between.
 
-    A failure waits for the next turn: an outage passes, and a broken chore is no reason to stop writing the log, which
-    is what this process is for. Failures are logged and counted.
+    A failure is logged and counted, and the work is tried again after the pause. It does not end the process, whose
+    main work is to write the log.
     """
 
     def __init__(self, name: str, work: Callable[[], Awaitable[None]], every_seconds: float, failures: Counter) -> None:
@@ -25,7 +25,7 @@ class PeriodicTask:
         return Background(name=self._name, run=self.run, stop=self.stop)
 
     async def run(self) -> None:
-        """Until stopped. Work in hand is broken off then, which is safe: it is done in transactions."""
+        """Run until stopped. A stop cancels the work in progress, which is safe: the work is done in transactions."""
         stopped = asyncio.create_task(self._stop.wait())
         while not stopped.done():
             turn = asyncio.create_task(self._turn())
@@ -37,17 +37,17 @@ class PeriodicTask:
             await asyncio.wait([stopped], timeout=self._every)
 
     async def stop(self) -> None:
-        """Ask it to end."""
+        """End `run`."""
         self._stop.set()
 
     async def _turn(self) -> None:
         try:
             await self._work()
-        except Exception as error:  # noqa: BLE001 -- see above
+        except Exception as error:  # noqa: BLE001 -- see the class
             self._failures.labels(self._name).inc()
             log.warning(
-                "A chore failed, it has another turn later",
+                "A periodic task failed, trying again at its next turn",
                 action="periodic_task_failed",
-                chore=self._name,
+                task=self._name,
                 error=repr(error),
             )

@@ -1,4 +1,4 @@
-"""Deleting runs past retention, in small transactions that nobody has to wait for."""
+"""Deletes runs that are past retention, in small transactions, so that no other session waits long."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,12 +9,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 RETENTION_SECONDS: Final = 3600.0
-"""How often."""
+"""The interval."""
 
 BATCH_ROWS: Final = 5000
 _PAUSE_SECONDS: Final = 0.1
 _LOCK: Final = 7_226_501_135
-"""Advisory lock: while one instance deletes, the others leave it to that one."""
+"""Advisory lock: only one instance deletes at a time."""
 
 _DELETE = text("""
     DELETE FROM job_execution_logs WHERE id = ANY(ARRAY(
@@ -26,7 +26,7 @@ _DELETE = text("""
 async def delete_expired(
     engine: AsyncEngine, keep: timedelta, on_deleted: Callable[[int], None], batch_rows: int = BATCH_ROWS
 ) -> None:
-    """Delete runs that started more than `keep` ago, by the database's clock, `batch_rows` per transaction."""
+    """Delete runs that started more than `keep` ago by the database's clock, `batch_rows` per transaction."""
     while True:
         async with engine.begin() as connection:
             if not await connection.scalar(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK}):

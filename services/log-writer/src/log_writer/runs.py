@@ -1,12 +1,13 @@
-"""From events to the row of a run, whatever the order and however often they come.
+"""Builds the row of a run from its events, which may arrive in any order and more than once.
 
-Rows of one run are merged by a rule that is commutative, associative and idempotent. The same rule is written down once
-more, in SQL, in `write.py`; a test holds the two against each other.
+The rule that merges the rows of one run is commutative, associative and idempotent. `write.py` contains the same rule
+in SQL. A test compares the two.
 
-- One event decides the row: a real ending before a presumed one before a start. Among real endings (a run may be
-  carried out twice, when its collector died) success before failed before skipped, then the earliest. Among starts the
-  one with the latest deadline: it is the latest attempt. The smaller event id breaks ties.
-- `started_at` is the earliest that is known, `deadline_at` the latest.
+- One event decides the row. A real end wins over a presumed end, and any end wins over a start.
+- If a collector died, a run may have several real ends. Then success wins over failed, failed over skipped, and within
+  one status the earliest end wins. Among starts, the one with the latest deadline wins, because it is the latest
+  attempt. If two events are equal, the smaller event id wins.
+- `started_at` is the earliest known start, `deadline_at` the latest known deadline.
 """
 
 from collections.abc import Iterable
@@ -26,7 +27,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class RunRow(NamedTuple):
-    """A row of `job_execution_logs`; the fields are its columns, but for `event_id`, which is in `metadata`."""
+    """A row of `job_execution_logs`. The fields are its columns, except for `event_id`, which is in `metadata`."""
 
     run_id: UUID
     job_name: str
@@ -45,29 +46,29 @@ class RunRow(NamedTuple):
     metadata: str
     """JSON."""
     closed_by_sweep: bool
-    """The ending was presumed."""
+    """The end is presumed: log-writer closed the run as lost."""
     event_id: UUID
     """The event that decided the row."""
 
     @property
     def duration_seconds(self) -> float | None:
-        """Never negative: an ending is not before its own start, and `started_at` only becomes earlier."""
+        """Never negative: an end is not before its own start, and `started_at` only becomes earlier."""
         return None if self.finished_at is None else (self.finished_at - self.started_at).total_seconds()
 
 
 def row_of(event: RunEvent) -> RunRow:
-    """The row as this event alone tells it."""
+    """The row of this event alone."""
     match event:
         case RunStarted():
             return _row_of_start(event)
         case RunFinished():
-            return _row_of_ending(event)
+            return _row_of_end(event)
         case _:
             assert_never(event)
 
 
 def merge(one: RunRow, other: RunRow) -> RunRow:
-    """What two rows of the same run say together."""
+    """Merge two rows of the same run."""
     winner = max(one, other, key=_precedence)
     deadlines = [row.deadline_at for row in (one, other) if row.deadline_at is not None]
     return winner._replace(
@@ -86,12 +87,12 @@ def fold(events: Iterable[RunEvent]) -> list[RunRow]:
 
 
 def _by_value(run_id: UUID) -> bytes:
-    """As UUIDs compare, in Python and in Postgres, but without calling Python for each comparison."""
+    """The order of UUIDs in Python and in Postgres, but without a Python call for each comparison."""
     return run_id.bytes
 
 
 def _precedence(row: RunRow) -> tuple[int, int, int, int]:
-    """The larger decides."""
+    """The row with the larger value wins."""
     if row.finished_at is None:
         return 0, 0, 0 if row.deadline_at is None else (row.deadline_at - _EPOCH) // _MICROSECOND, -row.event_id.int
     return _rank(row), -((row.finished_at - _EPOCH) // _MICROSECOND), 0, -row.event_id.int
@@ -134,7 +135,7 @@ def _row_of_start(event: RunStarted) -> RunRow:
     )
 
 
-def _row_of_ending(event: RunFinished) -> RunRow:
+def _row_of_end(event: RunFinished) -> RunRow:
     failed = sum(result.error_class is not None for result in event.results)
     metadata = {
         "timeframes_collected": len(event.results) - failed,
@@ -177,5 +178,5 @@ def _result(result: TimeframeResult) -> dict[str, Any]:
 
 
 def _storable(text: str | None) -> str | None:
-    """Postgres knows no NUL in text. An exchange's garbage in a message must not cost the run its ending."""
+    """Replace NUL characters, which Postgres cannot store in text. An exchange may send them in an error message."""
     return None if text is None else text.replace("\x00", "\N{REPLACEMENT CHARACTER}")

@@ -1,4 +1,4 @@
-"""What the scheduler holds, made readable: `schedule-state` into the table `scheduled_jobs`."""
+"""Stores the schedule states of `schedule-state` in the table `scheduled_jobs`, where people can read them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from contracts.schedule import JobScheduled
 from contracts.vocabulary import job_name
+from runtime.kafka.codec import Tombstone
 
 _REMOVE: Final = "DELETE FROM scheduled_jobs WHERE config_id = ANY($1::bigint[])"
 
@@ -25,37 +26,42 @@ WHERE (excluded.config_version, excluded.updated_at) > (job.config_version, job.
    OR (excluded.config_version = job.config_version AND job.updated_at > $12::timestamptz)
 """
 
-_AHEAD: Final = timedelta(minutes=1)
-"""A state dated further ahead than this was dated by a clock that was wrong, and gives way to whatever comes next."""
+_MAX_CLOCK_AHEAD: Final = timedelta(minutes=1)
+"""A state with a timestamp further in the future comes from a wrong clock. The next state replaces it."""
 
 
 @dataclass(frozen=True)
 class ScheduleChanges:
-    """What a batch of `schedule-state` comes to: first these go, then these are set. Both ordered by config id."""
+    """The effect of a batch of `schedule-state`: first the removals, then the states. Both are ordered by config id."""
 
     removed: tuple[int, ...] = ()
     states: tuple[JobScheduled, ...] = ()
     believed_until: datetime | None = None
-    """A stored state dated later gives way to any of these of the same version."""
+    """A stored state with a later timestamp is replaced by any state here of the same version."""
 
 
-def fold(messages: Iterable[tuple[int, JobScheduled | None]], now: datetime) -> ScheduleChanges:
-    """(config id, state or None for a tombstone) in the order of the log. The newest state of a config counts, not
-    the last: a scheduler that was thought dead may still speak. After a tombstone counting begins anew.
+def fold(messages: Iterable[JobScheduled | Tombstone], now: datetime) -> ScheduleChanges:
+    """The effect of these messages, which are in the order of the topic. Raises `ValueError` for a tombstone whose key
+    is no config id.
+
+    The newest state of a config counts, not the last one: a scheduler that lost its partition may still publish. A
+    state after a tombstone counts, even if it is older than the states before the tombstone.
     """
     removed: set[int] = set()
     states: dict[int, JobScheduled] = {}
-    for config_id, state in messages:
-        if state is None:
-            removed.add(config_id)
-            states.pop(config_id, None)
-        elif config_id not in states or _replaces(state, states[config_id], now):
-            states[config_id] = state
-    return ScheduleChanges(tuple(sorted(removed)), tuple(states[each] for each in sorted(states)), now + _AHEAD)
+    for message in messages:
+        if isinstance(message, Tombstone):
+            removed.add(int(message.key))
+            states.pop(int(message.key), None)
+        elif message.config_id not in states or _replaces(message, states[message.config_id], now):
+            states[message.config_id] = message
+    return ScheduleChanges(
+        tuple(sorted(removed)), tuple(states[each] for each in sorted(states)), now + _MAX_CLOCK_AHEAD
+    )
 
 
 async def apply_changes(connection: Any, changes: ScheduleChanges) -> None:
-    """Within the transaction of asyncpg's `connection`. A stored state never goes back to an older one."""
+    """Write within the transaction of asyncpg's `connection`. An older state never replaces a stored one."""
     if changes.removed:
         await connection.execute(_REMOVE, changes.removed)
     if changes.states:
@@ -65,7 +71,7 @@ async def apply_changes(connection: Any, changes: ScheduleChanges) -> None:
 def _replaces(state: JobScheduled, known: JobScheduled, now: datetime) -> bool:
     if state.config_version != known.config_version:
         return state.config_version > known.config_version
-    return state.occurred_at > known.occurred_at or known.occurred_at > now + _AHEAD
+    return state.occurred_at > known.occurred_at or known.occurred_at > now + _MAX_CLOCK_AHEAD
 
 
 def _row(state: JobScheduled) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Run rows and schedule states into Postgres: as sets, in one transaction per batch, however often they come."""
+"""Writes run rows and schedule states to Postgres: as sets, one transaction per batch, idempotent."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -28,14 +28,14 @@ _COLUMNS: Final = {
     "metadata": "text",
     "closed_by_sweep": "boolean",
 }
-"""The columns of `RunRow` in its order, as they travel: Postgres casts to the table's own types."""
+"""The columns of `RunRow` in its order, with the types of the temporary table. Postgres casts them for the log."""
 
 _INCOMING: Final = "CREATE TEMP TABLE IF NOT EXISTS incoming_runs ({}) ON COMMIT DELETE ROWS".format(
     ", ".join(f"{column} {kind}" for column, kind in _COLUMNS.items())
 )
 
-# The merging of `runs.py`, in SQL. Both sides of _WINS list by weight what makes a row decide; where the smaller one
-# decides, the sides are swapped.
+# The rule of `runs.py`, in SQL. `_WINS` compares two rows by several keys, the most important first. For keys where the
+# smaller value wins, the two operands are swapped.
 _RANK: Final = (
     "array_position(ARRAY['running', 'presumed', 'skipped', 'failed', 'success'],"
     " CASE WHEN {0}.closed_by_sweep THEN 'presumed' ELSE {0}.status END)"
@@ -78,14 +78,14 @@ WHERE {wins}
 
 
 async def write_batch(engine: AsyncEngine, runs: Sequence[RunRow], schedule: ScheduleChanges) -> None:
-    """All or nothing. `runs` holds a run once at most, ordered by run id: see `runs.fold`."""
+    """Write all or nothing. `runs` has at most one row per run, ordered by run id: see `runs.fold`."""
     async with driver_transaction(engine) as connection:
         await upsert_runs(connection, runs)
         await apply_changes(connection, schedule)
 
 
 async def upsert_runs(connection: Any, rows: Sequence[RunRow]) -> None:
-    """Within a transaction of `connection`, which is asyncpg's: COPY is several times faster than binding rows."""
+    """Write within the transaction of asyncpg's `connection`. COPY is several times faster than bound parameters."""
     if rows:
         await connection.execute(_INCOMING)
         records = [row[: len(_COLUMNS)] for row in rows]

@@ -1,84 +1,74 @@
-"""Getting a batch written: patient with outages, and sharp with single messages that cannot be stored."""
+"""Stores a batch: waits until an outage ends, and isolates single messages that cannot be stored."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from aiokafka import ConsumerRecord
 
 from contracts.event import Event
-from contracts.topics import Topic
 from runtime.dead_letters import DeadLetters
+from runtime.kafka.codec import Tombstone
 from runtime.logs import log
 from runtime.waiting import Backoff
 
-_FIRST_PAUSE_SECONDS = 0.2
-_LONGEST_PAUSE_SECONDS = 10.0
-_ATTEMPTS_ALONE = 3
+_INITIAL_WAIT_SECONDS = 0.2
+_MAX_WAIT_SECONDS = 10.0
+_SINGLE_MESSAGE_ATTEMPTS = 3
 
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A readable message. `event` is None for a tombstone."""
-
-    event: Event | None
-    key: str
-    topic: Topic
-    partition: int
-    offset: int
-
-
-Handler = Callable[[list[Received]], Awaitable[None]]
-Batch = Sequence[tuple[Received, ConsumerRecord]]
+BatchItem = Event | Tombstone
+Handler = Callable[[list[BatchItem]], Awaitable[None]]
+KeepMembership = Callable[[], Awaitable[None]]
+Batch = Sequence[tuple[BatchItem, ConsumerRecord]]
+"""Readable messages, each with its record."""
 
 
 class StoppedWriting(Exception):  # noqa: N818 -- it names what happened
-    """Told to stop while the store was away; nothing of the batch may be committed."""
+    """The process was stopped during an outage of the store. Nothing of the batch may be committed."""
 
 
 class BatchWriter:
-    """Calls the handler until every message of a batch is stored or put aside."""
+    """Calls the handler until each message of a batch is stored or is a dead letter."""
 
     def __init__(
         self,
-        handler: Handler,
         dead_letters: DeadLetters,
         is_transient: Callable[[Exception], bool],
         on_retry: Callable[[], None],
     ) -> None:
-        self._handler, self._dead_letters = handler, dead_letters
-        self._is_transient, self._on_retry = is_transient, on_retry
+        self._dead_letters, self._is_transient, self._on_retry = dead_letters, is_transient, on_retry
         self._stopping = asyncio.Event()
         self.problem: str | None = None
-        """Why writing is held up, None when it is not: a readiness check."""
+        """The error that delays writing, None if there is none: a readiness check."""
 
     def stop(self) -> None:
-        """End retries: `write` raises `StoppedWriting` at its next failure or within its pause."""
+        """End retries: `write` raises `StoppedWriting` at its next failure or during its current wait."""
         self._stopping.set()
 
-    async def write(self, batch: Batch, while_waiting: Callable[[], Awaitable[None]]) -> None:
-        """Return when all is stored or put aside. `while_waiting` is called before each pause.
+    async def write(self, batch: Batch, handler: Handler, keep_membership: KeepMembership) -> None:
+        """Return when each message is stored or is a dead letter. `keep_membership` is called before each wait.
 
-        A message that is refused alone is tried again when the rest of its batch is stored, together with the others
-        of its kind: however many they are, they wait for two pauses, not for two each.
+        A message that is refused alone is tried again when the rest of its batch is stored, together with the other
+        refused ones. So all of them together wait twice, not each of them.
         """
-        refused = await self._find_refused(batch, while_waiting)
+        refused = await self._find_refused(batch, handler, keep_membership)
         backoff = _backoff()
-        for _ in range(1, _ATTEMPTS_ALONE):
+        for _ in range(1, _SINGLE_MESSAGE_ATTEMPTS):
             if refused:
-                await self._hold(next(iter(refused.values())), backoff, while_waiting)
-            again = {each: await self._store([batch[each]], while_waiting) for each in refused}
-            refused = {each: error for each, error in again.items() if error is not None}
+                await self._wait(next(iter(refused.values())), backoff, keep_membership)
+            again = {place: await self._store([batch[place]], handler, keep_membership) for place in refused}
+            refused = {place: error for place, error in again.items() if error is not None}
         self.problem = None
-        await self._put_aside(batch, refused)
+        await self._send_dead_letters(batch, refused)
 
-    async def _find_refused(self, batch: Batch, while_waiting: Callable[[], Awaitable[None]]) -> dict[int, Exception]:
-        """Store what can be stored. The rest by its place in the batch, each with its error."""
+    async def _find_refused(
+        self, batch: Batch, handler: Handler, keep_membership: KeepMembership
+    ) -> dict[int, Exception]:
+        """Store what can be stored. Returns the errors of the other messages by their place in the batch."""
         refused: dict[int, Exception] = {}
         parts = [range(len(batch))] if batch else []
         while parts:
             part = parts.pop(0)
-            error = await self._store([batch[each] for each in part], while_waiting)
+            error = await self._store([batch[place] for place in part], handler, keep_membership)
             if error is not None and len(part) == 1:
                 refused[part[0]] = error
             elif error is not None:
@@ -86,9 +76,9 @@ class BatchWriter:
                 parts[:0] = [part[:half], part[half:]]
         return refused
 
-    async def _put_aside(self, batch: Batch, refused: Mapping[int, Exception]) -> None:
-        """The outcomes are told in the order of the stream: a limit on runs of failures must not see one where good
-        messages lay between.
+    async def _send_dead_letters(self, batch: Batch, refused: Mapping[int, Exception]) -> None:
+        """Outcomes are reported in the order of the batch. Otherwise failures that have successes between them would
+        look consecutive to the dead-letter limit.
         """
         letters = []
         try:
@@ -96,38 +86,41 @@ class BatchWriter:
                 if (error := refused.get(place)) is None:
                     self._dead_letters.handled()
                 else:
-                    letters.append(self._dead_letters.send(record, f"{type(error).__name__}: {error}", _ATTEMPTS_ALONE))
+                    reason = f"{type(error).__name__}: {error}"
+                    letters.append(self._dead_letters.send(record, reason, _SINGLE_MESSAGE_ATTEMPTS))
         finally:
             await asyncio.gather(*letters)
 
-    async def _store(self, part: Batch, while_waiting: Callable[[], Awaitable[None]]) -> Exception | None:
-        """None when stored, else the error that waiting does not cure."""
-        events = [received for received, _ in part]
+    async def _store(self, part: Batch, handler: Handler, keep_membership: KeepMembership) -> Exception | None:
+        """None when stored, else the error for which a retry does not help."""
+        items = [item for item, _ in part]
         backoff = _backoff()
         while True:
             try:
-                await self._handler(events)
+                await handler(items)
             except Exception as error:  # noqa: BLE001 -- `is_transient` decides
                 if not self._is_transient(error):
-                    return self._give_up(part, error)
-                await self._hold(error, backoff, while_waiting)
+                    return self._refuse(part, error)
+                await self._wait(error, backoff, keep_membership)
             else:
                 self.problem = None
                 return None
 
-    def _give_up(self, part: Batch, error: Exception) -> Exception:
+    def _refuse(self, part: Batch, error: Exception) -> Exception:
         self.problem = None
-        log.warning("A batch cannot be stored as it is", action="batch_refused", messages=len(part), error=repr(error))
+        log.warning(
+            "A batch cannot be stored: splitting it", action="batch_refused", messages=len(part), error=repr(error)
+        )
         return error
 
-    async def _hold(self, error: Exception, backoff: Backoff, while_waiting: Callable[[], Awaitable[None]]) -> None:
+    async def _wait(self, error: Exception, backoff: Backoff, keep_membership: KeepMembership) -> None:
         self.problem = f"writing fails, trying again: {error!r}"[:500]
         self._on_retry()
         log.warning("Writing failed, trying again", action="write_failed", error=repr(error)[:500])
-        await while_waiting()
+        await keep_membership()
         if await backoff.sleep_unless(self._stopping):
             raise StoppedWriting from error
 
 
 def _backoff() -> Backoff:
-    return Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS, jitter=True)
+    return Backoff(_INITIAL_WAIT_SECONDS, _MAX_WAIT_SECONDS, jitter=True)

@@ -1,4 +1,4 @@
-"""Starting and closing aiokafka's clients, neither of which ends by itself while Kafka is away."""
+"""Starts and closes aiokafka's clients within time limits. Without them, both would wait for the end of an outage."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -12,24 +12,24 @@ from runtime.logs import log
 from runtime.waiting import wait_for_event
 
 START_SECONDS = 60.0
-"""Reaching every bootstrap server in turn, each within its request timeout, and asking it a few things."""
+"""Enough to try each bootstrap server in turn, each within the request timeout."""
 
 _PAUSE_SECONDS = 1.0
 _CLOSE_SECONDS = 3.0
-"""A goodbye takes milliseconds; to a Kafka that is away it would take for ever, and a stop must not."""
+"""A normal close takes milliseconds. During an outage it would last as long as the outage."""
 
 
 class ConsumerDied(Exception):  # noqa: N818 -- it names what happened
-    """The consumer's group membership has broken down for good; only a restart helps."""
+    """The consumer's group membership has failed permanently. Only a restart helps."""
 
 
 async def start_consumer(
     build: Callable[[], AIOKafkaConsumer], stopping: asyncio.Event, *, group: str
 ) -> AIOKafkaConsumer | None:
-    """A started, unsubscribed consumer; None when told to stop before Kafka answered.
+    """A started, unsubscribed consumer; None if `stopping` was set before Kafka answered.
 
-    Subscribe afterwards: then polling begins at once and surfaces the group's errors, while `start()` of a subscribed
-    consumer waits silently for its first assignment.
+    Subscribe afterwards. Then polling starts at once and reports the group's errors. `start()` of a subscribed consumer
+    waits for its first assignment and reports nothing.
     """
     while not stopping.is_set():
         consumer = build()
@@ -46,7 +46,7 @@ async def start_consumer(
 
 
 async def start_producer(producer: AIOKafkaProducer) -> None:
-    """Raises `KafkaError` or `TimeoutError`: an idempotent one waits for its id for as long as an outage lasts."""
+    """Raises `KafkaError` or `TimeoutError`. Without the limit, an idempotent one waits until an outage ends."""
     async with asyncio.timeout(START_SECONDS):
         await producer.start()
 
@@ -58,15 +58,15 @@ async def close_consumer(consumer: AIOKafkaConsumer) -> None:
 
 
 async def abandon_producer(producer: AIOKafkaProducer) -> None:
-    """Stop within a time limit, and drop what is not acknowledged: `stop` would send it for as long as it takes."""
+    """Stop within a time limit, and drop unacknowledged messages, which aiokafka's `stop` would send without limit."""
     await close_in_time(drop_unsent(producer), "A producer could not disconnect", action="producer_stop_failed")
 
 
-async def close_in_time(closing: Coroutine[Any, Any, None], sentence: str, *, action: str) -> bool:
-    """Await it for some seconds. Whether it ended well; if not, the log says so.
+async def close_in_time(closing: Coroutine[Any, Any, None], message: str, *, action: str) -> bool:
+    """Await `closing` for up to three seconds. Returns True if it succeeded. Otherwise it logs `message`.
 
-    In a task of its own: aiokafka cancels its fetches when it is closed, and amid an outage it trips over that itself
-    and raises CancelledError, which would pass for an order to whoever closes it.
+    `closing` runs in a task of its own: while it closes, aiokafka cancels its fetches. During an outage it may raise
+    CancelledError from them, which the caller would take for its own cancellation.
     """
     task = asyncio.ensure_future(closing)
     try:
@@ -80,5 +80,5 @@ async def close_in_time(closing: Coroutine[Any, Any, None], sentence: str, *, ac
         return True
     if not isinstance(error, (KafkaError, OSError, asyncio.CancelledError)):
         raise error
-    log.warning(sentence, action=action, error=repr(error))
+    log.warning(message, action=action, error=repr(error))
     return False

@@ -1,7 +1,7 @@
-"""Brokers, consumers and names. Factories only: nothing connects before it is started."""
+"""Builds brokers, consumers and names. Nothing connects before it is started."""
 
 import asyncio
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -15,12 +15,12 @@ from runtime.settings import KafkaSettings
 from runtime.waiting import Backoff
 
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024
-"""Twice Kafka's default: a dead letter holds a whole message in base64."""
+"""Twice Kafka's default: a dead letter contains a whole message in base64."""
 
 _ATTEMPT_SECONDS = 10.0
-_FIRST_PAUSE_SECONDS = 0.2
-_LONGEST_PAUSE_SECONDS = 5.0
-_REMIND_SECONDS = 30.0
+_INITIAL_WAIT_SECONDS = 0.2
+_MAX_WAIT_SECONDS = 5.0
+_LOG_INTERVAL_SECONDS = 30.0
 
 
 def topic_name(settings: KafkaSettings, topic: Topic) -> str:
@@ -34,15 +34,16 @@ def group_name(settings: KafkaSettings, group: str) -> str:
 
 
 def bootstrap_list(settings: KafkaSettings) -> list[str]:
-    """The clients want a list: they take "a:1,b:2" for one host."""
+    """The servers as a list: aiokafka would read the text "a:1,b:2" as one host."""
     return settings.kafka_bootstrap_servers.split(",")
 
 
 def build_broker(settings: KafkaSettings, client_id: str, *, graceful_timeout: float = 30.0) -> KafkaBroker:
     """A FastStream broker whose producer is idempotent and waits for all in-sync replicas.
 
-    Topics are never created by it (FastStream would create them with one partition and undo the sharding), and its
-    own logger is off: it writes two lines per message.
+    It never creates topics: FastStream would create them with one partition, which breaks the sharding. FastStream's
+    logger is off, because it writes two lines per message. Type validation is off, because messages are decoded before
+    the handler.
     """
     return KafkaBroker(
         bootstrap_list(settings),
@@ -61,8 +62,19 @@ def build_broker(settings: KafkaSettings, client_id: str, *, graceful_timeout: f
     )
 
 
-def consumer_options(settings: KafkaSettings) -> dict[str, Any]:
-    """What every consumer of ours has in common, with FastStream or without: patience and latency."""
+class ConsumerOptions(TypedDict):
+    """Options that every consumer shares, with FastStream or without: time limits and latency."""
+
+    session_timeout_ms: int
+    heartbeat_interval_ms: int
+    rebalance_timeout_ms: int
+    max_poll_interval_ms: int
+    fetch_max_wait_ms: int
+    auto_offset_reset: Literal["earliest"]
+
+
+def consumer_options(settings: KafkaSettings) -> ConsumerOptions:
+    """The options for these settings."""
     return {
         "session_timeout_ms": settings.kafka_session_timeout_ms,
         "heartbeat_interval_ms": max(200, min(3_000, settings.kafka_session_timeout_ms // 4)),
@@ -74,7 +86,7 @@ def consumer_options(settings: KafkaSettings) -> dict[str, Any]:
 
 
 def build_consumer(settings: KafkaSettings, *, group: str, client_id: str, **overrides: Any) -> AIOKafkaConsumer:
-    """An unsubscribed consumer of a group that commits only when told to. Must be called inside the event loop."""
+    """An unsubscribed consumer of a group, without automatic commits. Call it inside the event loop."""
     options: dict[str, Any] = {
         **consumer_options(settings),
         "group_id": group_name(settings, group),
@@ -88,7 +100,7 @@ def build_consumer(settings: KafkaSettings, *, group: str, client_id: str, **ove
 
 
 def build_admin(settings: KafkaSettings) -> AIOKafkaAdminClient:
-    """An administration client, to be started and closed by the caller."""
+    """An administration client. The caller starts and closes it."""
     return AIOKafkaAdminClient(
         bootstrap_servers=bootstrap_list(settings),
         client_id="candlekeep-admin",
@@ -97,24 +109,24 @@ def build_admin(settings: KafkaSettings) -> AIOKafkaAdminClient:
 
 
 async def wait_for_kafka(settings: KafkaSettings) -> None:
-    """Return once a broker answers; retries for ever, with a line now and then."""
+    """Return when a broker answers. Retries indefinitely, and logs every 30 seconds."""
     loop = asyncio.get_running_loop()
-    backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
-    waiting_since, reminded_at = loop.time(), -_REMIND_SECONDS
-    while (problem := await _knock(settings)) is not None:
-        if loop.time() - reminded_at >= _REMIND_SECONDS:
-            reminded_at = loop.time()
+    backoff = Backoff(_INITIAL_WAIT_SECONDS, _MAX_WAIT_SECONDS)
+    started_at, logged_at = loop.time(), -_LOG_INTERVAL_SECONDS
+    while (problem := await _connect(settings)) is not None:
+        if loop.time() - logged_at >= _LOG_INTERVAL_SECONDS:
+            logged_at = loop.time()
             log.warning(
                 "Kafka does not answer, waiting for it",
                 action="kafka_unreachable",
                 bootstrap_servers=settings.kafka_bootstrap_servers,
                 error=problem,
-                waited_seconds=round(loop.time() - waiting_since),
+                waited_seconds=round(loop.time() - started_at),
             )
         await backoff.sleep()
 
 
-async def _knock(settings: KafkaSettings) -> str | None:
+async def _connect(settings: KafkaSettings) -> str | None:
     admin = build_admin(settings)
     try:
         async with asyncio.timeout(_ATTEMPT_SECONDS):

@@ -1,21 +1,40 @@
 """Events to bytes and back: JSON bodies with CloudEvents 1.0 headers (binary content mode)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Union
 
 from pydantic import Discriminator, TypeAdapter, ValidationError
+from pydantic_core import core_schema
 
 from contracts.event import Event, event_type
 from contracts.topics import Topic
 
 
 class UnreadableMessage(Exception):  # noqa: N818 -- it names the message's state
-    """These bytes are not an event of this topic. Reading them again will not help."""
+    """These bytes are not an event of this topic. A retry does not help."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """A message with a null value: the key is gone."""
+
+    topic: Topic
+    key: str
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> core_schema.CoreSchema:
+        return core_schema.is_instance_schema(cls)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _schema: Any, _handler: Any) -> dict[str, Any]:
+        """Its form on the wire, for AsyncAPI."""
+        return {"type": "null", "title": cls.__name__, "description": "A null value: the key is gone."}
 
 
 def encode(event: Event, source: str = "candlekeep") -> tuple[bytes, dict[str, str]]:
@@ -32,7 +51,7 @@ def encode(event: Event, source: str = "candlekeep") -> tuple[bytes, dict[str, s
 
 
 def decode(topic: Topic, value: bytes | None) -> Event:
-    """The event in a message's value. Raises `UnreadableMessage`, also for a null value: tombstones come first."""
+    """The event in a message's value. Raises `UnreadableMessage`, also for a null value."""
     if value is None:
         raise UnreadableMessage("the message has no value")
     try:
@@ -46,7 +65,7 @@ def decode(topic: Topic, value: bytes | None) -> Event:
 
 
 def event_union(events: Sequence[type[Event]]) -> Any:
-    """The type of any of these events, told apart by their `type` field."""
+    """The union of these event types, discriminated by their `type` field."""
     if len(events) == 1:
         return events[0]
     return Annotated[Union[tuple(events)], Discriminator("type")]  # noqa: UP007 -- made at run time

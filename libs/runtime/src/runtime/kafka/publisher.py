@@ -1,4 +1,4 @@
-"""Events to Kafka, each acknowledged by all in-sync replicas before it counts as published."""
+"""Publishes events to Kafka. An event counts as published when all in-sync replicas have acknowledged it."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -33,8 +33,8 @@ class _Message:
 class EventPublisher:
     """Publishes through a FastStream broker's producer.
 
-    Everything has a time limit of its own: an idempotent producer never gives up by itself. Never uses
-    `publish_batch`, which sends a whole batch to one random partition whatever the keys.
+    Each call has a time limit, because an idempotent producer retries without limit. `publish_batch` is never used:
+    it ignores the keys and sends a whole batch to one random partition.
     """
 
     def __init__(
@@ -51,17 +51,17 @@ class EventPublisher:
         await self._send(topic, [self._message(event)])
 
     async def publish_many(self, topic: Topic, events: Iterable[Event]) -> None:
-        """Publish in order, without a round trip per event. All are acknowledged, or `PublishFailed` is raised
-        and any of them may have arrived.
+        """Publish in order, without a round trip per event. When this returns, all are acknowledged. If it raises
+        `PublishFailed`, any of them may have arrived.
         """
         await self._send(topic, [self._message(event) for event in events])
 
     async def tombstone(self, topic: Topic, key: str) -> None:
-        """Publish a null value: compaction forgets the key. Raises `PublishFailed`."""
+        """Publish a null value, so that compaction deletes the key. Raises `PublishFailed`."""
         await self.tombstones(topic, [key])
 
     async def tombstones(self, topic: Topic, keys: Iterable[str]) -> None:
-        """Publish a null value for each key, without a round trip per key. Fails as `publish_many` does."""
+        """Publish a null value for each key, without a round trip per key. Raises as `publish_many` does."""
         await self._send(topic, [_Message(key, None) for key in keys])
 
     async def publish_raw(self, topic: Topic, *, key: str, value: bytes | None, headers: Mapping[str, str]) -> None:
@@ -69,7 +69,7 @@ class EventPublisher:
         await self._send(topic, [_Message(key, value, headers)])
 
     def readiness(self) -> str | None:
-        """The last publication's problem, None when it was acknowledged."""
+        """The problem of the last publication; None if it was acknowledged."""
         return self._problem
 
     def _message(self, event: Event) -> _Message:
@@ -78,7 +78,7 @@ class EventPublisher:
 
     async def _send(self, topic: Topic, messages: list[_Message]) -> None:
         if not messages:
-            return  # nothing is known about Kafka afterwards, so readiness stays as it was
+            return  # this shows nothing about Kafka, so readiness does not change
         try:
             async with asyncio.timeout(self._settings.kafka_publish_timeout_seconds):
                 await self._send_all(topic_name(self._settings, topic), messages)
@@ -105,11 +105,11 @@ class EventPublisher:
         try:
             await acknowledged.all()
         except KafkaError as error:
-            self._begin_anew(name, error)
+            self._renew_producer_id(name, error)
             raise
 
-    def _begin_anew(self, name: str, error: KafkaError) -> None:
-        """What was refused must not keep what follows from being accepted."""
+    def _renew_producer_id(self, name: str, error: KafkaError) -> None:
+        """After a refused message, Kafka would refuse all later messages of this producer id in the partition."""
         producer = producer_of(self._broker)
         if producer is not None:
             log.warning("Kafka refused a message", action="publication_refused", topic=name, error=repr(error))
@@ -117,32 +117,32 @@ class EventPublisher:
 
 
 class _Acknowledgements:
-    """What the producer has promised. One future for all: a wait per message would cost more than sending it.
+    """The pending acknowledgements. There is one future for all: a wait per message would cost more than its sending.
 
-    Waiting is not gathering: running out of time must not cancel what the producer still holds. And every outcome is
-    looked at, also when nobody waits any more, or asyncio complains about it at exit.
+    `asyncio.gather` does not fit: after a timeout it would cancel messages that the producer still sends. Each outcome
+    is retrieved, also after a timeout. Otherwise asyncio would log it at exit.
     """
 
     def __init__(self) -> None:
-        self._missing = 0
+        self._pending = 0
         self._problem: BaseException | None = None
-        self._none_missing: asyncio.Future[None] | None = None
+        self._none_pending: asyncio.Future[None] | None = None
 
     def expect(self, acknowledgement: asyncio.Future[Any]) -> None:
-        self._missing += 1
-        acknowledgement.add_done_callback(self._came)
+        self._pending += 1
+        acknowledgement.add_done_callback(self._on_outcome)
 
     async def all(self) -> None:
-        """Return when all are there. Raises the first problem, once nothing is missing any more."""
-        if self._missing:
-            self._none_missing = asyncio.get_running_loop().create_future()
-            await self._none_missing
+        """Return when all acknowledgements have arrived. If one failed, raises the first error then."""
+        if self._pending:
+            self._none_pending = asyncio.get_running_loop().create_future()
+            await self._none_pending
         if self._problem is not None:
             raise self._problem
 
-    def _came(self, acknowledgement: asyncio.Future[Any]) -> None:
+    def _on_outcome(self, acknowledgement: asyncio.Future[Any]) -> None:
         problem = asyncio.CancelledError() if acknowledgement.cancelled() else acknowledgement.exception()
         self._problem = self._problem or problem
-        self._missing -= 1
-        if not self._missing and self._none_missing is not None and not self._none_missing.done():
-            self._none_missing.set_result(None)
+        self._pending -= 1
+        if not self._pending and self._none_pending is not None and not self._none_pending.done():
+            self._none_pending.set_result(None)

@@ -1,7 +1,7 @@
-"""Topics as declared in contracts, made and checked on a cluster.
+"""Creates and checks the topics of `contracts` on a cluster.
 
 python -m runtime.kafka.topics provision    create what is missing, adjust what differs from the declaration
-python -m runtime.kafka.topics describe     show what is declared and what is there
+python -m runtime.kafka.topics describe     show the declared topics and check the cluster
 """
 
 import asyncio
@@ -22,22 +22,22 @@ from runtime.kafka.clients import MAX_MESSAGE_BYTES, build_admin, topic_name
 from runtime.settings import KafkaSettings, load_settings
 
 _ADMIN_SECONDS = 30.0
-_WANTED_REPLICAS = 3
-_SETTLE_SECONDS = 0.05
+_DEFAULT_REPLICAS = 3
+_POLL_SECONDS = 0.05
 _SET_FOR_TOPIC = 1
 """Kafka's `ConfigSource.DYNAMIC_TOPIC_CONFIG`."""
 
 
 class TopicsNotReady(Exception):  # noqa: N818 -- it names a state
-    """Topics are missing or have other partitions than declared; the message says what to run."""
+    """Topics are missing or have other partitions than declared. The message names the command to run."""
 
 
 class TopicMismatch(Exception):  # noqa: N818 -- it names a state
-    """A topic has another number of partitions than declared. Partitions are the sharding, so nothing is changed."""
+    """A topic has another number of partitions than declared. Nothing is changed: that would break the sharding."""
 
 
 class NoTopicAdministration(Exception):  # noqa: N818 -- it names a state
-    """This broker has no administration API, as librdkafka's in-memory cluster has none."""
+    """This broker has no administration API. An example is librdkafka's in-memory cluster."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,16 @@ async def provision(
     """Create missing topics and adjust the configuration of the others. Returns what was done, a line per topic.
 
     Of an existing topic it changes only the settings in `topic_configs`. All others keep the values that an operator
-    gave them, such as `retention.bytes`. Without a change by others at the same moment: Kafka takes a topic's settings
-    from us as a whole.
-    Safe to run again and at the same time as others. Replicas by default: 3, or as many as there are brokers.
+    gave them, such as `retention.bytes`. But a change that another client makes at the same moment may be lost, because
+    the request replaces all settings of the topic.
+    Safe to run again, and in several processes at once. By default there are 3 replicas, but at most one per broker.
     Raises `TopicMismatch` before it changes anything.
     """
     async with _administering(settings) as admin:
-        cluster = await _look(admin)
+        cluster = await _describe(admin)
         if problems := _mismatches(settings, topics, cluster.partitions):
             raise TopicMismatch("; ".join(problems))
-        replicas = replication_factor or max(1, min(_WANTED_REPLICAS, cluster.brokers))
+        replicas = replication_factor or max(1, min(_DEFAULT_REPLICAS, cluster.brokers))
         done = []
         for topic in topics:
             name = topic_name(settings, topic)
@@ -70,19 +70,19 @@ async def provision(
                 done += await _adjust(admin, name, topic_configs(topic, replicas))
             else:
                 done += await _create(admin, name, topic, replicas)
-        # The controller answers before every broker knows of a new topic; whoever runs next must find them all.
-        while _missing(settings, topics, (await _look(admin)).partitions):  # noqa: ASYNC110 -- nothing signals it
-            await asyncio.sleep(_SETTLE_SECONDS)
+        # The controller answers before each broker knows a new topic. The next command must find all of them.
+        while _missing(settings, topics, (await _describe(admin)).partitions):  # noqa: ASYNC110 -- there is no event to wait for
+            await asyncio.sleep(_POLL_SECONDS)
         return done
 
 
 async def verify(settings: KafkaSettings, topics: Sequence[Topic]) -> None:
     """Return when all topics exist with their declared partitions, else raise `TopicsNotReady`. Needs metadata only."""
     async with _administering(settings) as admin:
-        there = (await _look(admin)).partitions
-    missing = _missing(settings, topics, there)
+        existing = (await _describe(admin)).partitions
+    missing = _missing(settings, topics, existing)
     problems = [f"missing: {', '.join(missing)}"] if missing else []
-    problems += _mismatches(settings, topics, there)
+    problems += _mismatches(settings, topics, existing)
     if problems:
         raise TopicsNotReady(f"{'; '.join(problems)}. Run: python -m runtime.kafka.topics provision")
 
@@ -95,22 +95,22 @@ def topic_configs(topic: Topic, replicas: int) -> dict[str, str]:
         "retention.ms": "-1" if topic.retention is None else str(topic.retention // timedelta(milliseconds=1)),
     }
     if topic.cleanup is Cleanup.COMPACT:
-        # Restoring reads everything that is not compacted yet, so compact early and often.
+        # A restore reads all messages that are not compacted yet, so compact early and often.
         configs |= {"min.cleanable.dirty.ratio": "0.2", "segment.ms": str(6 * 3_600_000)}
     if topic is DEAD_LETTERS:
         configs["max.message.bytes"] = str(MAX_MESSAGE_BYTES)
     return configs
 
 
-def _missing(settings: KafkaSettings, topics: Sequence[Topic], there: Mapping[str, int]) -> list[str]:
-    return [name for topic in topics if (name := topic_name(settings, topic)) not in there]
+def _missing(settings: KafkaSettings, topics: Sequence[Topic], existing: Mapping[str, int]) -> list[str]:
+    return [name for topic in topics if (name := topic_name(settings, topic)) not in existing]
 
 
-def _mismatches(settings: KafkaSettings, topics: Sequence[Topic], there: Mapping[str, int]) -> list[str]:
+def _mismatches(settings: KafkaSettings, topics: Sequence[Topic], existing: Mapping[str, int]) -> list[str]:
     return [
-        f"{name} has {there[name]} partitions where {topic.partitions} are declared"
+        f"{name} has {existing[name]} partitions where {topic.partitions} are declared"
         for topic in topics
-        if (name := topic_name(settings, topic)) in there and there[name] != topic.partitions
+        if (name := topic_name(settings, topic)) in existing and existing[name] != topic.partitions
     ]
 
 
@@ -125,7 +125,7 @@ async def _administering(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdmin
         await close_in_time(client.close(), "A client could not disconnect", action="admin_stop_failed")
 
 
-async def _look(admin: AIOKafkaAdminClient) -> _Cluster:
+async def _describe(admin: AIOKafkaAdminClient) -> _Cluster:
     described = await admin.describe_topics()
     cluster = await admin.describe_cluster()
     partitions = {each["topic"]: len(each["partitions"]) for each in described if not each["error_code"]}
@@ -136,7 +136,7 @@ async def _create(admin: AIOKafkaAdminClient, name: str, topic: Topic, replicas:
     new = NewTopic(name, topic.partitions, replicas, topic_configs=topic_configs(topic, replicas))
     try:
         response = await admin.create_topics([new])
-    except (AttributeError, TypeError) as error:  # how aiokafka fails where no broker is the controller
+    except (AttributeError, TypeError) as error:  # aiokafka raises these if no broker is the controller
         raise NoTopicAdministration(
             "This broker has no topic administration (an in-memory test cluster?): its own tool must create the topics."
         ) from error
@@ -152,11 +152,11 @@ async def _create(admin: AIOKafkaAdminClient, name: str, topic: Topic, replicas:
 async def _adjust(admin: AIOKafkaAdminClient, name: str, wanted: dict[str, str]) -> list[str]:
     """Alter a topic's configuration where it differs.
 
-    The request replaces all of the topic's own settings, so it repeats those that are not ours. aiokafka has no
+    The request replaces all settings of the topic, so it repeats those of the operator. aiokafka has no
     IncrementalAlterConfigs.
     """
-    is_now, own = await _configs(admin, name)
-    different = {key: value for key, value in wanted.items() if is_now.get(key) != value}
+    current, own = await _configs(admin, name)
+    different = {key: value for key, value in wanted.items() if current.get(key) != value}
     if not different:
         return []
     responses = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs=own | wanted)])
@@ -168,7 +168,7 @@ async def _adjust(admin: AIOKafkaAdminClient, name: str, wanted: dict[str, str])
 
 
 async def _configs(admin: AIOKafkaAdminClient, name: str) -> tuple[dict[str, str], dict[str, str]]:
-    """All settings that apply to a topic, and those of them that were set for this topic."""
+    """All settings that apply to a topic, and those that were set for this topic."""
     responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
     found: dict[str, str] = {}
     own: dict[str, str] = {}
@@ -197,13 +197,13 @@ def describe_command() -> None:
     """Show the declared topics and whether the cluster has them."""
     settings = load_settings(KafkaSettings)
     for topic in ALL_TOPICS:
-        retention = "for ever" if topic.retention is None else f"{topic.retention.days} d"
+        retention = "forever" if topic.retention is None else f"{topic.retention.days} d"
         typer.echo(
             f"{topic_name(settings, topic):<24} {topic.partitions:>3} partitions  {topic.cleanup.value:<8}"
             f"{retention:<9} key: {topic.key}"
         )
     _run(verify(settings, ALL_TOPICS))
-    typer.echo(f"The cluster at {settings.kafka_bootstrap_servers} has them all.")
+    typer.echo(f"The cluster at {settings.kafka_bootstrap_servers} has all of them.")
 
 
 def _run(work: Any) -> Any:

@@ -31,6 +31,7 @@ from prometheus_client import CollectorRegistry, make_asgi_app
 
 from contracts.topics import Topic
 from runtime.failpoints import arm_failpoints
+from runtime.kafka.asyncapi import asyncapi_route
 from runtime.lifecycle.background import Background
 from runtime.lifecycle.health import Health
 from runtime.lifecycle.startup_errors import StartupRefused
@@ -121,12 +122,14 @@ def run(name: str, settings_type: type[S], build: Callable[[S], Worker]) -> None
 
 
 def build_app(worker: Worker) -> AsgiApp:
-    """The worker's ASGI application. If it brings none: metrics and health, and its broker's AsyncAPI document."""
+    """The worker's ASGI application. If it brings none: metrics, health, and the AsyncAPI document of its broker."""
     if worker.app is not None:
         return worker.app
-    brokers = () if worker.broker is None else (worker.broker,)
     routes = [("/metrics", make_asgi_app(worker.registry)), *worker.health.routes()]
-    return AsgiFastStream(*brokers, asgi_routes=routes, logger=None)
+    if worker.broker is None:
+        return AsgiFastStream(asgi_routes=routes, logger=None)
+    asyncapi = asyncapi_route(worker.name, worker.settings, worker.broker)
+    return AsgiFastStream(worker.broker, asgi_routes=[*routes, asyncapi], logger=None)
 
 
 async def serve(worker: Worker, stop: asyncio.Event | None = None) -> int:
