@@ -224,7 +224,10 @@ async def test_a_repetition_during_the_first_request_is_409_and_later_gets_the_r
         # Wait until the first request holds the key. Otherwise the second one could take it and wait for the row.
         async def first_waits() -> bool:
             async with api.engine.connect() as connection:
-                locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1"
+                locks = (
+                    "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database "
+                    "WHERE locktype = 'advisory' AND objsubid = 1 AND datname = current_database()"
+                )
                 return bool(await connection.scalar(sa.text(locks)))
 
         await eventually(first_waits, within=10)
