@@ -1,4 +1,4 @@
-"""Lists and reports of the run log walk along indexes, whatever the filters
+"""Indexes for every filter of the lists and reports of the run log
 
 Revision ID: 0006
 Revises: 0005
