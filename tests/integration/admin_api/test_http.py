@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from admin_api.app import AdminApi
-from admin_api.auth.public_paths import PUBLIC_PATHS
+from admin_api.auth.required_roles import PUBLIC_PATHS
 from runtime.process.http_server import http_server
 from support.api import BASE, TOKEN, a_config, client_of, created
 from support.polling import eventually

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from admin_api.app import AdminApi
 from admin_api.auth.tokens import TOKENS, TokenFilters
 from admin_api.candles.series import SERIES, SeriesFilters
-from admin_api.configs.listing import CONFIGS as CONFIGS_LIST
-from admin_api.configs.listing import ConfigFilters
+from admin_api.configs.queries import CONFIGS as CONFIGS_LIST
+from admin_api.configs.queries import ConfigFilters
 from admin_api.http.pagination import Listing, PageQuery, explain, force_index_scans, page_of, select_page
 from admin_api.runs.queries import RUNS, RunFilters
 from admin_api.runs.reports import FAILURES

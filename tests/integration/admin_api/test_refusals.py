@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from pydantic import SecretStr
 
 from admin_api.app import AdminApi, build_api
-from admin_api.auth.public_paths import PUBLIC_PATHS
+from admin_api.auth.required_roles import PUBLIC_PATHS
 from support.api import BASE, TOKEN, a_config, client_of, created
 
 pytestmark = pytest.mark.postgres

@@ -10,8 +10,7 @@ from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
 from admin_api.app import AdminApi
-from admin_api.auth.public_paths import is_public
-from admin_api.auth.required_roles import require_declared_roles, required_role
+from admin_api.auth.required_roles import is_public, require_declared_roles, required_role
 from admin_api.writes.actors import Role
 from support.api import BASE, a_token, client_of
 

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from local_stack.keeper import KeptPostgres
 from store import migrate
 from store.migrate import alembic_config, head_revision, upgrade
-from store.tables import metadata
+from store.statistics_tables import metadata
 from support.later_release import a_later_release
 from support.polling import eventually
 from support.shared_services import create_database, database_at, drop_database

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from store.migrate import alembic_config, head_revision, upgrade
 from store.schema import SchemaOutOfDate, ensure_current
-from store.tables import metadata
+from store.statistics_tables import metadata
 from support.shared_data import shared_file
 
 pytestmark = pytest.mark.postgres

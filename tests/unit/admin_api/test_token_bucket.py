@@ -2,8 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from admin_api.auth.client_addresses import address_of, rate_limit_key
-from admin_api.auth.known_credentials import KnownCredentials
-from admin_api.http.token_bucket import TokenBuckets
+from admin_api.auth.credential_use import KnownCredentials
+from admin_api.http.request_cost import TokenBuckets
 
 NOW = 5_000.0
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from admin_api.http.input_types import MAX_ID
-from admin_api.http.problem_schemas import FieldProblem, Problem
+from admin_api.http.problems import FieldProblem, Problem
 from admin_api.manifests.format import Manifest
 
 _TEMPLATE: Final = "#/components/schemas/{model}"

@@ -25,7 +25,7 @@ NAME = "scheduler"
 def build_worker(settings: SchedulerSettings, clock: Clock = wall_clock) -> Worker:
     """Build all parts of the service. Opens no connection."""
     registry = new_registry()
-    metrics, consumer_metrics = SchedulerMetrics(registry), ConsumerMetrics(registry)
+    metrics = SchedulerMetrics(registry)
     broker = build_broker(settings, NAME)
     publisher = EventPublisher(broker, settings, NAME, PublisherMetrics(registry))
     policy = settings.policy()
@@ -61,16 +61,7 @@ def build_worker(settings: SchedulerSettings, clock: Clock = wall_clock) -> Work
         metrics=metrics,
         handover_timeout_seconds=settings.handover_timeout_seconds,
     )
-    tables = CoPartitionedTables(
-        settings,
-        group=NAME,
-        tables=(CONFIG_CHANGES, SCHEDULE_STATE),
-        live=(RUN_EVENTS,),
-        owner=handlers,
-        dead_letters=DeadLetters(publisher, NAME, consumer_metrics, settings),
-        metrics=consumer_metrics,
-    )
-
+    tables = _tables(settings, handlers, publisher, ConsumerMetrics(registry))
     ticker = Ticker(
         due_queue=due_queue,
         tick_publisher=tick_publisher,
@@ -95,4 +86,18 @@ def build_worker(settings: SchedulerSettings, clock: Clock = wall_clock) -> Work
             Background("states", state_publisher.run, state_publisher.stop),
             Background("ticker", ticker.run, ticker.stop, ticker.liveness),
         ),
+    )
+
+
+def _tables(
+    settings: SchedulerSettings, owner: Handlers, publisher: EventPublisher, metrics: ConsumerMetrics
+) -> CoPartitionedTables:
+    return CoPartitionedTables(
+        settings,
+        group=NAME,
+        tables=(CONFIG_CHANGES, SCHEDULE_STATE),
+        live=(RUN_EVENTS,),
+        owner=owner,
+        dead_letters=DeadLetters(publisher, NAME, metrics, settings),
+        metrics=metrics,
     )

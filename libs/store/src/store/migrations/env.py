@@ -5,7 +5,7 @@ Each migration has its own transaction, so that its locks are released when it e
 
 from alembic import context
 
-from store.tables import metadata
+from store.statistics_tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

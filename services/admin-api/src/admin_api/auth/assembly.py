@@ -11,7 +11,7 @@ from admin_api.auth.refusal_audit import RefusalAudit
 from admin_api.auth.sessions import Sessions
 from admin_api.auth.token_lookup import TokenLookup
 from admin_api.auth.tokens import Tokens
-from admin_api.http.token_bucket import TokenBuckets
+from admin_api.http.request_cost import TokenBuckets
 from admin_api.metrics import Metrics
 from admin_api.settings import AdminApiSettings
 

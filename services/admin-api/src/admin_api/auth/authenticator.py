@@ -16,8 +16,8 @@ from admin_api.auth.oidc import JwtVerifier, looks_like_jwt
 from admin_api.auth.sessions import Sessions
 from admin_api.auth.token_format import parse
 from admin_api.auth.token_lookup import TokenLookup
+from admin_api.http.request_cost import TokenBuckets
 from admin_api.http.request_ids import current_request_id
-from admin_api.http.token_bucket import TokenBuckets
 from admin_api.writes.actors import Actor, Role
 
 _BOOTSTRAP = Identity(kind="bootstrap", name="bootstrap", role=Role.ADMIN)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import Scope
 
 from admin_api.auth.client_addresses import rate_limit_key
-from admin_api.http.token_bucket import TokenBuckets
+from admin_api.http.request_cost import TokenBuckets
 from admin_api.metrics import Metrics
 from admin_api.writes import audit_log
 from admin_api.writes.actors import Actor

@@ -2,14 +2,22 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from fastapi import Request
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
-from admin_api.auth.public_paths import is_public
 from admin_api.http.errors import Forbidden
 from admin_api.writes.actors import Actor, Role
+
+PUBLIC_PATHS: Final = frozenset({"/", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
+_PUBLIC_FOLDER: Final = "/docs/"
+"""The static files of the documentation page."""
+
+
+def is_public(path: str) -> bool:
+    return path in PUBLIC_PATHS or path.startswith(_PUBLIC_FOLDER)
 
 
 @dataclass(frozen=True)

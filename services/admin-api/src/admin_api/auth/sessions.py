@@ -10,9 +10,8 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from admin_api.auth.credential_use import KnownCredentials, write_last_use
 from admin_api.auth.identity import Identity, Unauthorized
-from admin_api.auth.known_credentials import KnownCredentials
-from admin_api.auth.last_use import write_last_use
 from admin_api.auth.schemas import status_of
 from admin_api.writes import audit_log
 from admin_api.writes.actors import Actor, Role

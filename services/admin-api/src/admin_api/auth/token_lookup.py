@@ -7,9 +7,8 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from admin_api.auth.credential_use import KnownCredentials, write_last_use
 from admin_api.auth.identity import Identity, Unauthorized
-from admin_api.auth.known_credentials import KnownCredentials
-from admin_api.auth.last_use import write_last_use
 from admin_api.auth.schemas import status_of
 from admin_api.auth.token_format import ParsedToken
 from admin_api.writes.actors import Role

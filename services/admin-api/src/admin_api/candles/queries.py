@@ -10,12 +10,25 @@ import sqlalchemy as sa
 from pydantic import Field, TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
+from typing_extensions import TypedDict
 
-from admin_api.candles.schemas import CandleRow
 from admin_api.http.errors import FieldError, InvalidInput, NotFound
 from admin_api.http.input_types import FilterText, Input, QueryInstant
 from admin_api.writes.transactions import reading
 from store.tables import candles, config_timeframes, series
+
+
+class CandleRow(TypedDict):
+    """One closed candle."""
+
+    open_time: datetime
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    fetched_at: datetime
+
 
 _columns: Final = tuple(CandleRow.__annotations__)
 _rows = TypeAdapter(list[CandleRow])

@@ -1,16 +1,30 @@
 """The list of series with the number and time range of their candles. candle-writer maintains these values."""
 
+from datetime import datetime
 from typing import Final, Literal
 
 import sqlalchemy as sa
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from admin_api.candles.schemas import StoredSeries
 from admin_api.http.input_types import FilterText
 from admin_api.http.pagination import Listing, Page, PageQuery, page_of
 from admin_api.writes.transactions import reading
 from store.tables import series
+
+
+class StoredSeries(BaseModel):
+    """The stored candles of one timeframe of a symbol on an exchange."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    exchange: str = Field(examples=["binance"])
+    symbol: str = Field(examples=["BTC/USDT"])
+    timeframe: str = Field(examples=["1m"])
+    candles: int = Field(description="The exact number of stored candles.", examples=[43200])
+    first_open_time: datetime = Field(description="The open time of the earliest candle.")
+    last_open_time: datetime = Field(description="The open time of the latest candle.")
+
 
 SERIES: Final = Listing(
     name="series",

@@ -12,13 +12,12 @@ from typing import Final, Literal
 from admin_api.configs.bulk_schemas import Action, BulkCreate, BulkItem, BulkResult, BulkSelection, BulkSummary
 from admin_api.configs.claims import ClaimKey, claim_holders, claim_keys, timeframes_taken
 from admin_api.configs.manual_runs import ManualRuns
+from admin_api.configs.queries import SelectedConfigs, select_configs
 from admin_api.configs.repository import ConfigChange, not_found, write_configs
 from admin_api.configs.schemas import Config, NewConfig
-from admin_api.configs.selection import SelectedConfigs, select_configs
 from admin_api.http.errors import ApiError, BulkRolledBack, InvalidInput, TimeframesTaken
 from admin_api.http.exchange_catalogue import Catalogue, require_offered
-from admin_api.http.problem_schemas import Problem
-from admin_api.http.problems import response_of
+from admin_api.http.problems import Problem, response_of
 from admin_api.http.request_cost import RequestCost
 from admin_api.writes.unit_of_work import UnitOfWork
 

@@ -8,7 +8,7 @@ from pydantic.config import JsonDict
 
 from admin_api.configs.schemas import NewConfig
 from admin_api.http.input_types import INTEGRAL_NUMBER, FilterText, RowId, StrictInput
-from admin_api.http.problem_schemas import Problem
+from admin_api.http.problems import Problem
 from contracts.vocabulary import each_once
 
 MAX_ITEMS: Final = 1000

@@ -11,8 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from admin_api.auth.assembly import AuthComponents
 from admin_api.auth.client_addresses import address_of
 from admin_api.auth.identity import NotAdmitted, TooManyFailures, Unauthorized
-from admin_api.auth.public_paths import is_public
 from admin_api.auth.refusal_audit import refused_request_of
+from admin_api.auth.required_roles import is_public
 from admin_api.http.errors import ApiError
 from admin_api.http.problems import response_of
 from admin_api.http.request_ids import current_request_id

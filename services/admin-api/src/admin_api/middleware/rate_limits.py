@@ -9,8 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from admin_api.http.errors import TooManyRequests
 from admin_api.http.problems import response_of
-from admin_api.http.request_cost import RequestCost
-from admin_api.http.token_bucket import TokenBuckets
+from admin_api.http.request_cost import RequestCost, TokenBuckets
 from admin_api.writes.actors import Actor
 
 _TRIGGERS: Final = ("/trigger",)

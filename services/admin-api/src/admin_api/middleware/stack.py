@@ -12,10 +12,9 @@ from admin_api.http import request_ids
 from admin_api.metrics import Metrics, RequestMetricsMiddleware
 from admin_api.middleware.authentication import AuthenticationMiddleware
 from admin_api.middleware.body_limit import BodyLimitMiddleware
-from admin_api.middleware.content_encoding import ContentEncodingMiddleware
 from admin_api.middleware.head_requests import HeadRequestMiddleware
-from admin_api.middleware.query_encoding import QueryEncodingMiddleware
 from admin_api.middleware.rate_limits import RateLimitMiddleware
+from admin_api.middleware.request_encoding import ContentEncodingMiddleware, QueryEncodingMiddleware
 from admin_api.middleware.security_headers import SecurityHeadersMiddleware
 from admin_api.middleware.unexpected_errors import UnexpectedErrorMiddleware
 from admin_api.settings import AdminApiSettings

@@ -30,17 +30,41 @@ from sqlalchemy.pool import NullPool
 
 from admin_api.configs.service import reannounce
 from admin_api.metrics import Metrics
-from admin_api.relay.producer import producing
 from admin_api.settings import AdminApiSettings
 from admin_api.writes.outbox import CHANNEL
 from admin_api.writes.transactions import DATABASE_PROBLEMS
 from contracts.topics import CONFIG_CHANGES, TICKS, Topic
 from runtime.database import async_url
 from runtime.failpoints import failpoint
-from runtime.kafka.clients import topic_name
-from runtime.kafka.topics import TopicsNotReady
+from runtime.kafka.client_lifecycle import abandon_producer, start_producer
+from runtime.kafka.clients import bootstrap_list, topic_name
+from runtime.kafka.topics import TopicsNotReady, verify
 from runtime.logs import log
 from runtime.waiting import Backoff, wait_for_event
+
+
+@asynccontextmanager
+async def producing(settings: AdminApiSettings, topics: tuple[Topic, ...]) -> AsyncIterator[AIOKafkaProducer]:
+    """A started producer. At the end of the block, messages that are not acknowledged are dropped.
+
+    This does not use FastStream's broker, because its stop flushes the producer. With an idempotent producer, a flush
+    lasts as long as the outage.
+    """
+    await verify(settings, topics)  # a message to a missing topic could create the topic with one partition
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap_list(settings),
+        client_id="admin-api-relay",
+        acks="all",
+        enable_idempotence=True,
+        request_timeout_ms=settings.kafka_request_timeout_ms,
+        metadata_max_age_ms=60_000,
+    )
+    try:
+        await start_producer(producer)
+        yield producer
+    finally:
+        await abandon_producer(producer)
+
 
 LOCK: Final = 7_226_501_134
 """The key of the advisory lock. The instance that holds it publishes the outbox."""

@@ -4,11 +4,10 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
-from admin_api.candles.queries import CandleQuery, read_candles, to_csv, to_json
-from admin_api.candles.schemas import CandleRow, StoredSeries
-from admin_api.candles.series import SeriesFilters, page_of_series
+from admin_api.candles.queries import CandleQuery, CandleRow, read_candles, to_csv, to_json
+from admin_api.candles.series import SeriesFilters, StoredSeries, page_of_series
 from admin_api.http.content_negotiation import VARY, preferred
-from admin_api.http.list_response import PAGE_HEADERS, send
+from admin_api.http.pagination import PAGE_HEADERS, send
 from admin_api.routes.dependencies import PREFIX, EngineDep, declared_token, needs, problems
 from admin_api.writes.actors import Role
 

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from admin_api.configs.listing import ConfigFilters, page_of_configs
+from admin_api.configs.queries import ConfigFilters, page_of_configs
 from admin_api.configs.schemas import Config
 from admin_api.http.etags import etag
-from admin_api.http.list_response import PAGE_HEADERS, send
+from admin_api.http.pagination import PAGE_HEADERS, send
 from admin_api.http.stored_response import StoredResponse
 from admin_api.routes.dependencies import PREFIX, ConfigId, ConfigServiceDep, EngineDep, declared_token, needs, problems
 from admin_api.routes.writes import ETAG_HEADER, ConfigRoute, IfNoneMatch

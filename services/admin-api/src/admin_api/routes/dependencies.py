@@ -15,8 +15,7 @@ from admin_api.auth.csrf import HEADER as CSRF_HEADER
 from admin_api.auth.required_roles import RequiredRole
 from admin_api.configs.service import ConfigService
 from admin_api.http.input_types import MAX_ID
-from admin_api.http.problem_schemas import Problem
-from admin_api.http.problems import MEDIA_TYPE
+from admin_api.http.problems import MEDIA_TYPE, Problem
 from admin_api.http.request_cost import RequestCost
 from admin_api.writes.actors import Actor, Role
 

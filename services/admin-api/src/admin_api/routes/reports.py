@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from admin_api.http.list_response import PAGE_HEADERS, send
+from admin_api.http.pagination import PAGE_HEADERS, send
 from admin_api.routes.dependencies import PREFIX, EngineDep, Now, declared_token, needs, problems
 from admin_api.runs import reports
 from admin_api.runs.schemas import ExchangeReport, ExecutionLog, SymbolReport

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from admin_api.http.input_types import FilterText, Input
-from admin_api.http.list_response import PAGE_HEADERS, send
+from admin_api.http.pagination import PAGE_HEADERS, send
 from admin_api.routes.dependencies import PREFIX, EngineDep, LogId, Now, declared_token, needs, problems
 from admin_api.runs import queries, statistics
 from admin_api.runs.schemas import ExecutionLog, Stats, Status

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Query, Request, Response
 
 from admin_api.auth.schemas import IssuedToken, NewToken, Rotation, Token
 from admin_api.auth.tokens import TokenFilters
-from admin_api.http.list_response import PAGE_HEADERS, send
+from admin_api.http.pagination import PAGE_HEADERS, send
 from admin_api.routes.dependencies import PREFIX, ActorDep, AuthDep, Now, TokenId, declared_token, needs, problems
 from admin_api.writes.actors import Role
 

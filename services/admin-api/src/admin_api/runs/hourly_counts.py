@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.vocabulary import RunStatus
-from store.tables import execution_logs, run_changes, run_exchange_changes, run_exchange_hours, run_hours
+from store.statistics_tables import run_changes, run_exchange_changes, run_exchange_hours, run_hours
+from store.tables import execution_logs
 
 HOUR: Final = timedelta(hours=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

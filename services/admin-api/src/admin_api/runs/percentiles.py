@@ -16,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin_api.runs.hourly_counts import HOUR, Count, job_type_filter, round_up
 from contracts.vocabulary import RunStatus
-from store.tables import execution_logs, run_durations
+from store.statistics_tables import run_durations
+from store.tables import execution_logs
 
 EXACT_UP_TO: Final = 10_000
 """In runs. The query reads this many runs within a few milliseconds."""
