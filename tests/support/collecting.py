@@ -10,7 +10,7 @@ from uuid import uuid4
 import aiohttp
 from prometheus_client import CollectorRegistry
 
-from collector.exchange.circuit_state import ProbePolicy
+from collector.exchange.circuit_transitions import ProbePolicy
 from collector.exchange.clients import ClientOptions, ExchangeClients
 from collector.exchange.clock import ExchangeClock
 from collector.metrics import CollectorMetrics

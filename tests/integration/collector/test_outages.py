@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from collector.exchange.circuit_state import ProbePolicy
+from collector.exchange.circuit_transitions import ProbePolicy
 from collector.exchange.failures import ExchangeFailure, RequestDeferred
 from collector.run.retry_policy import RetryPolicy
 from contracts.vocabulary import ErrorClass

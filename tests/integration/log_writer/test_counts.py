@@ -15,11 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contracts.runs import RunFinished, RunStarted
 from contracts.topics import RUN_EVENTS
 from contracts.vocabulary import ErrorClass, RunStatus
-from log_writer.counts import recount, settle
 from log_writer.lost_runs import close_lost_runs
 from log_writer.retention import delete_expired
 from log_writer.runs import RunEvent, fold
 from log_writer.schedule import ScheduleChanges
+from log_writer.statistics import recount, settle
 from log_writer.write import write_batch
 from runtime.database import driver_transaction
 from store.migrate import upgrade

@@ -9,7 +9,7 @@ import structlog.testing
 from prometheus_client import CollectorRegistry
 
 from collector.exchange.circuit_breaker import CircuitBreaker
-from collector.exchange.circuit_state import CLOSED, CircuitState, ProbePolicy, after_failure, circuit_from_event
+from collector.exchange.circuit_transitions import CLOSED, CircuitState, ProbePolicy, after_failure, circuit_from_event
 from collector.exchange.failures import ExchangeFailure, RequestDeferred
 from collector.exchange.health_publisher import health_event
 from collector.metrics import CollectorMetrics

@@ -2,7 +2,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from collector.exchange.circuit_state import CLOSED, CircuitState
+from collector.exchange.circuit_transitions import CLOSED, CircuitState
 from collector.exchange.failures import ExchangeFailure
 from collector.exchange.health_publisher import ExchangeHealthPublisher, health_event
 from contracts.exchanges import ExchangeHealthChanged

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from collector.exchange.circuit_state import ProbePolicy
+from collector.exchange.circuit_transitions import ProbePolicy
 from collector.exchange.clients import ClientOptions, ExchangeClients
 from collector.exchange.health_publisher import ExchangeHealthPublisher
 from collector.exchange.health_reader import ExchangeHealthReader

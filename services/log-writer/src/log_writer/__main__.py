@@ -9,8 +9,8 @@ import typer
 from sqlalchemy.exc import DBAPIError
 
 from log_writer.app import NAME, build_worker
-from log_writer.counts import recount
 from log_writer.settings import LogWriterSettings
+from log_writer.statistics import recount
 from runtime.database import build_engine
 from runtime.process.worker import run
 from runtime.settings import DatabaseSettings, load_settings

@@ -6,7 +6,6 @@ from datetime import timedelta
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.topics import DEAD_LETTERS, RUN_EVENTS, SCHEDULE_STATE
-from log_writer.counts import SETTLE_SECONDS, settle
 from log_writer.group_progress import caught_up_partitions
 from log_writer.handlers import build_router
 from log_writer.lost_runs import close_lost_runs
@@ -14,6 +13,7 @@ from log_writer.metrics import LogWriterMetrics
 from log_writer.periodic_tasks import PeriodicTask
 from log_writer.retention import RETENTION_SECONDS, delete_expired
 from log_writer.settings import LogWriterSettings
+from log_writer.statistics import SETTLE_SECONDS, settle
 from runtime.consumers.batch import BatchSubscription
 from runtime.database import build_engine, is_transient
 from runtime.dead_letters import DeadLetters

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from collector.exchange.circuit_state import CLOSED, CircuitState, ProbePolicy, after_failure, after_response
+from collector.exchange.circuit_transitions import CLOSED, CircuitState, ProbePolicy, after_failure, after_response
 from collector.exchange.failures import ExchangeFailure, RequestDeferred
 from collector.metrics import CollectorMetrics
 from contracts.vocabulary import ErrorClass, ExchangeState

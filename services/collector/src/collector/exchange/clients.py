@@ -9,7 +9,7 @@ from typing import Any, Final
 import ccxt.async_support as ccxt
 
 from collector.exchange.circuit_breaker import CircuitBreaker
-from collector.exchange.circuit_state import CircuitState, ProbePolicy, circuit_from_event
+from collector.exchange.circuit_transitions import CircuitState, ProbePolicy, circuit_from_event
 from collector.exchange.clock import ExchangeClock
 from collector.exchange.errors import LONGEST_RETRY_AFTER, is_retry_after_too_long, translate_error
 from collector.exchange.failures import ExchangeFailure

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from collector.exchange.circuit_state import CircuitState
+from collector.exchange.circuit_transitions import CircuitState
 from contracts.exchanges import ExchangeHealthChanged
 from contracts.topics import EXCHANGE_HEALTH
 from contracts.vocabulary import ExchangeState

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.exchange.circuit_state import CLOSED, CircuitState, ProbePolicy, after_failure, after_response
+from collector.exchange.circuit_transitions import CLOSED, CircuitState, ProbePolicy, after_failure, after_response
 from collector.exchange.failures import ExchangeFailure
 from contracts.vocabulary import ErrorClass, ExchangeState
 
