@@ -34,7 +34,7 @@ Values = TypeVar("Values", bound=Sequence[Any])
 
 
 def each_once(values: Values) -> Values:
-    """The values as they are. Raises `ValueError` that names those that are there more than once."""
+    """The values as they are. Raises `ValueError` with the values that occur more than once."""
     repeated = [str(value) for value, count in Counter(values).items() if count > 1]
     if repeated:
         are = "is" if len(repeated) == 1 else "are"

@@ -38,7 +38,7 @@ FAILPOINTS: Final[Mapping[str, str]] = {
 Action = Literal["kill", "raise", "sleep"]
 
 
-class FailpointReached(Exception):  # noqa: N818 -- it names the event
+class FailpointReached(Exception):  # noqa: N818 -- the name states the problem
     """Raised by the action `raise`."""
 
 
@@ -61,7 +61,9 @@ def failpoint(name: str) -> None:
 
 
 def arm_failpoints(environment: Mapping[str, str] = os.environ) -> None:
-    """Read the environment, once at start. If an item is not valid: one line for each on stderr, then exit code 2."""
+    """Read the environment, once at start. If items are not valid, it prints one line for each to stderr and exits with
+    code 2.
+    """
     _armed.clear()
     problems = []
     for item in filter(None, (part.strip() for part in environment.get(VARIABLE, "").split(","))):
@@ -75,7 +77,7 @@ def arm_failpoints(environment: Mapping[str, str] = os.environ) -> None:
         raise SystemExit(2)
     if _armed:
         log.warning(
-            "FAILPOINTS IS SET: this process will make itself fail",
+            "FAILPOINTS IS SET: this process will fail on purpose",
             action="failpoints_armed",
             failpoints=sorted(_armed),
         )

@@ -94,7 +94,7 @@ class KafkaSettings(BaseSettings):
         default=100,
         ge=1,
         description="How long a broker waits for data before it answers a fetch, in milliseconds. A real broker "
-        "answers as soon as it has data. The in-memory Kafka does not, so there it is the latency.",
+        "answers as soon as it has data. The in-memory Kafka always waits until the end of this time.",
     )
     kafka_request_timeout_ms: int = Field(
         default=20_000, ge=1_000, description="Time limit of one request to a broker, in milliseconds."
@@ -117,7 +117,7 @@ class DatabaseSettings(BaseSettings):
         default=5,
         ge=1,
         le=100,
-        description="Largest number of connections in the pool of one process. Further work waits for a free one.",
+        description="Largest number of connections in the pool of one process. Work waits while all are in use.",
     )
     database_command_timeout_seconds: float = Field(
         default=30.0, gt=0, description="Time limit of one SQL statement, in seconds."
@@ -152,14 +152,14 @@ class DeadLetterSettings(BaseSettings):
     dead_letters_max_consecutive: int = Field(
         default=50,
         ge=1,
-        description="Most consecutive messages that may become dead letters before the consumer stops. Unreadable "
-        "messages are counted per partition.",
+        description="Largest number of consecutive messages that may become dead letters before the consumer stops. "
+        "Unreadable messages are counted per partition.",
     )
     dead_letters_max_consecutive_at_start: int = Field(
         default=10,
         ge=1,
-        description="The same limit for the time until the first message since the start was handled. It is lower, so "
-        "that a consumer that is restarted again and again does not turn its whole topic into dead letters.",
+        description="The same limit after a start, until the first message was handled. It is lower, so that a "
+        "consumer that is restarted again and again does not turn its whole topic into dead letters.",
     )
 
 
@@ -199,7 +199,9 @@ def list_settings(settings_type: type[BaseSettings]) -> list[Setting]:
 
 
 def load_settings(settings_type: type[S]) -> S:
-    """Settings from the environment. If values are not valid: one line per variable on stderr, then exit code 2."""
+    """Settings from the environment. If values are not valid, it prints one line per variable to stderr and exits
+    with code 2.
+    """
     try:
         return settings_type()
     except ValidationError as error:

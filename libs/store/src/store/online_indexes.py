@@ -1,9 +1,9 @@
 """Indexes for migrations: built and dropped while other sessions read and write the table.
 
-An ordinary CREATE INDEX keeps writers out until its transaction ends, and an ordinary DROP INDEX keeps readers out as
-well. The concurrent forms do neither, but they cannot run inside a transaction. So each function here first commits
-what the migration has done so far. If the upgrade stops in between, it runs the whole migration again: every step
-before a call must be one that can be done twice (`if_not_exists`).
+An ordinary CREATE INDEX blocks writers until its transaction ends, and an ordinary DROP INDEX also blocks readers. The
+concurrent forms block neither, but they cannot run inside a transaction. So each function here first commits the work
+that the migration has done so far. If the upgrade stops in between, the next upgrade runs the whole migration again. So
+every step before a call must be safe to repeat (`if_not_exists`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ _INVALID: Final = sa.text(
 
 
 def create_index(name: str, table: str, columns: Sequence[str], **options: Any) -> None:
-    """Build an index concurrently, if there is none of this name; `options` are those of `op.create_index`.
+    """Build an index concurrently, unless one with this name exists; `options` are those of `op.create_index`.
 
     An interrupted build leaves an invalid index behind, which Postgres keeps up to date and never uses. It is dropped
     first and built again.
@@ -34,7 +34,7 @@ def create_index(name: str, table: str, columns: Sequence[str], **options: Any) 
 
 
 def drop_index(name: str, table: str) -> None:
-    """Drop an index concurrently, if it is there."""
+    """Drop an index concurrently, if it exists."""
     with _outside_of_transactions():
         op.drop_index(name, table_name=table, if_exists=True, postgresql_concurrently=True)
 

@@ -31,7 +31,7 @@ def _parameters(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _make_bounds_integers(node: Any) -> None:
-    """FastAPI writes bounds as floats, and the largest id is one too large as a float."""
+    """FastAPI writes bounds as floats, which raises the largest id by one."""
     if isinstance(node, list):
         for each in node:
             _make_bounds_integers(each)

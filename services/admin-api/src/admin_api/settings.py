@@ -142,18 +142,19 @@ class AdminApiSettings(WorkerSettings, DatabaseSettings, TickSettings, AuthSetti
     requests_per_minute: int = Field(
         default=6000,
         ge=1,
-        description="Requests per minute that one caller may send to one instance, also all at once. Further ones are "
-        "answered with 429.",
+        description="Requests per minute that one caller may send to one instance. The caller may send all of them at "
+        "once. Further requests are answered with 429.",
     )
     triggers_per_minute: int = Field(
         default=120,
         ge=1,
-        description="Manual runs per minute that one caller may start at one instance. A bulk trigger counts each run.",
+        description="Manual runs per minute that one caller may start at one instance. Each run of a bulk trigger "
+        "counts.",
     )
     max_event_streams: int = Field(
         default=500,
         ge=1,
-        description="Largest number of open event streams per instance. Further ones are answered with 503.",
+        description="Largest number of open event streams per instance. Further requests are answered with 503.",
     )
     candlekeep_admin_token: Annotated[SecretStr, Field(min_length=24), AfterValidator(_sendable)] = Field(
         description="Bearer token of the first admin, who creates other tokens with it. At least 24 characters; create "

@@ -47,7 +47,7 @@ class SeriesIds:
     async def _find_or_create(self, keys: list[SeriesKey]) -> dict[SeriesKey, int]:
         async with driver_transaction(self._engine) as connection:
             found = await _find(connection, keys)
-            # Insert only new ones: ON CONFLICT consumes a number of the sequence for every existing row.
+            # Insert only new series: ON CONFLICT consumes a number of the sequence for every existing row.
             if new := sorted(set(keys) - set(found)):
                 await connection.execute(_CREATE, *zip(*new, strict=True))
                 found |= await _find(connection, new)

@@ -20,11 +20,11 @@ CREATE TEMP TABLE IF NOT EXISTS incoming_candles (
   fetched_at timestamptz
 ) ON COMMIT DELETE ROWS
 """
-# Arrays (unnest) are faster in Postgres for the smallest sets, but the driver needs three times as long for them.
+# Arrays (unnest) are faster in Postgres for the smallest sets, but with arrays the driver takes three times as long.
 
 _LOCK: Final = "SELECT FROM series WHERE id = ANY($1::int[]) ORDER BY id FOR NO KEY UPDATE"
-# During a rebalance, two writers may handle the same series for a moment. One waits here for the commit of the other.
-# Then it sees the stored candles, and no candle is counted twice.
+# During a rebalance, two writers may handle the same series for a moment. The second writer waits for this lock until
+# the first one commits. Then it sees the stored candles, and no candle is counted twice.
 
 _UPSERT: Final = """
 WITH incoming AS (

@@ -32,8 +32,8 @@ class CollectorSettings(WorkerSettings):
         default=100,
         ge=1,
         le=10_000,
-        description="Maximum number of runs in progress in the places that all lanes share. Each lane also has its "
-        "RESERVED_RUNS_PER_LANE. Further runs wait. Raise it if runs wait although the exchanges respond quickly; "
+        description="Number of places for runs that all lanes share. A lane first uses its RESERVED_RUNS_PER_LANE "
+        "places. If no place is free, the run waits. Raise it if runs wait although the exchanges respond quickly; "
         "each run uses memory.",
     )
     max_runs_per_lane: int = Field(

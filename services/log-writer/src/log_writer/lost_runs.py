@@ -19,7 +19,7 @@ _MAX_RUNS_PER_CHECK: Final = 1000
 
 _OVERDUE = "status = 'running' AND deadline_at < now() - cast(:grace AS interval)"
 
-_FIND = text(f"SELECT run_id, config_id FROM job_execution_logs WHERE {_OVERDUE} ORDER BY deadline_at LIMIT :most")  # noqa: S608 -- a constant
+_FIND = text(f"SELECT run_id, config_id FROM job_execution_logs WHERE {_OVERDUE} ORDER BY deadline_at LIMIT :most")  # noqa: S608 -- _OVERDUE is a constant
 
 _CLOSE = text(f"""
     UPDATE job_execution_logs SET

@@ -21,7 +21,7 @@ class PeriodicTask:
         self._stop = asyncio.Event()
 
     def background(self) -> Background:
-        """For the worker."""
+        """The task for the worker."""
         return Background(name=self._name, run=self.run, stop=self.stop)
 
     async def run(self) -> None:

@@ -18,7 +18,7 @@ class LogWriterSettings(WorkerSettings, DatabaseSettings):
     lost_run_grace_seconds: float = Field(
         default=60.0,
         ge=0,
-        description="Seconds after its deadline at which a run without an end is closed as lost.",
+        description="Wait after the deadline of a run, in seconds. If the run then has no end, it is closed as lost.",
     )
     lost_run_check_seconds: float = Field(default=5.0, gt=0, description="Seconds between two checks for lost runs.")
     batch_max_records: int = Field(

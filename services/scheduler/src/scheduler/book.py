@@ -244,7 +244,7 @@ class Book:
             else:
                 after, skipped = changed(after, plan, now, self._spread_ms)
                 skipped_slots += skipped
-        assert after is not None  # noqa: S101 -- there is a plan
+        assert after is not None  # noqa: S101 -- `plans` is not empty
         self._store(after)
         return ScheduleChange(after.plan.config_id, skipped_slots)
 

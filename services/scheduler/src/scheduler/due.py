@@ -101,9 +101,9 @@ def tick_of(due: Due, now: int, policy: Policy) -> TickDue:
 def _window(entry: Entry, end: int, now: int, policy: Policy) -> Window:
     """Starts at the end of the last successful run, but not before the catch-up limit.
 
-    The limit is at least two intervals and one candle. The regular window of a weekly config, or a window after a
-    failed run, is not catch-up. A run covers up to the last boundary of its shortest timeframe, which may be a month
-    ago for `1M`.
+    The limit is at least two intervals, so that it does not shorten the window of a weekly config after a failed run.
+    One candle is added, because a run covers only up to the last boundary of its shortest timeframe, which may be a
+    month ago for `1M`.
     """
     if entry.covered is None:
         return Window(None)

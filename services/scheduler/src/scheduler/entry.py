@@ -194,8 +194,8 @@ def covers(exchange: str, symbol: str, timeframes: tuple[str, ...], plan: Plan) 
 
 
 def state_of(entry: Entry, now: int) -> JobScheduled:
-    """The event that stores the schedule in Kafka. Not for an entry with a pending initial tick: the tick would be
-    lost.
+    """The event that stores the schedule in Kafka. Do not use it for an entry with a pending initial tick: the tick
+    would be lost.
     """
     plan, next_fire = entry.plan, entry.due_at()
     return JobScheduled(

@@ -1,4 +1,4 @@
-"""The scheduler's settings. All numbers that its decisions depend on are here."""
+"""The scheduler's settings. They include all numbers that its decisions depend on."""
 
 from pydantic import Field
 
@@ -14,32 +14,40 @@ class SchedulerSettings(WorkerSettings, TickSettings):
     schedule_spread_seconds: int = Field(
         default=300,
         ge=0,
-        description="The slots of configs with the same interval are spread over this time, at most over the interval. "
-        "All instances need the same value. A change moves every grid once. With 0, slots are on the full interval.",
+        description="The slots of configs with the same interval are spread over this time in seconds, or over the "
+        "interval if it is shorter. All instances need the same value. If the value changes, the slots of all configs "
+        "move once. With 0, every slot is a whole multiple of the interval.",
     )
     catch_up_limit_hours: float = Field(
         default=24,
         gt=0,
         description="How far back the first run after downtime collects, in hours. If two intervals of the config are "
-        "longer, it goes back two intervals. It always collects one extra candle. A gap before that is logged and "
-        "counted.",
+        "longer, it goes back two intervals. It always collects one extra candle. If this leaves a gap, the gap is "
+        "logged and counted.",
     )
     tick_batch_size: int = Field(
-        default=500, ge=1, le=5000, description="The most ticks of one lane that are published in one batch."
+        default=500,
+        ge=1,
+        le=5000,
+        description="Largest number of ticks in one batch. All ticks of a batch belong to the same lane.",
     )
     publish_retry_max_wait_seconds: float = Field(
         default=10.0,
         gt=0,
-        description="The longest wait before ticks or states that Kafka did not acknowledge are published again.",
+        description="Maximum wait between two attempts to publish a tick or a schedule state, in seconds. The "
+        "scheduler tries again if Kafka did not acknowledge it.",
     )
     clock_check_seconds: float = Field(
-        default=0.5, gt=0, le=5, description="How often the wall clock is checked for steps, at least."
+        default=0.5,
+        gt=0,
+        le=5,
+        description="Maximum time in seconds between two checks for a step of the wall clock.",
     )
     handover_timeout_seconds: float = Field(
         default=3.0,
         gt=0,
-        description="How long a hand-over of partitions waits for Kafka's acknowledgement of the ticks in flight, and "
-        "then as long for the states.",
+        description="Maximum time in seconds for which a hand-over of partitions waits for Kafka's acknowledgement of "
+        "the ticks in flight. After that it waits for the schedule states, again for at most this time.",
     )
 
     def policy(self) -> Policy:

@@ -93,7 +93,7 @@ class StatePublisher:
             while self._queue:
                 batch = dict(islice(self._queue.items(), _BATCH))
                 if not await self._publish(batch):
-                    self._ended = True  # and not flushed
+                    self._ended = True  # but `_flushed` is not set, because states are left
                     return
             self._flushed.set()
         self._ended = True

@@ -1,8 +1,8 @@
 """Publishes ticks with one queue per lane, and advances a schedule when Kafka has acknowledged its tick.
 
 Delivery: at least once, with the same run_id. A lane publishes a few batches at the same time and reads the book again
-before each attempt. So a lane whose ticks Kafka does not accept needs memory for ids only and delays no other lane.
-When Kafka accepts them again there is no burst, because all missed slots of a config are one tick.
+before each attempt. So if Kafka does not accept the ticks of a lane, this lane needs memory for ids only and delays no
+other lane. When Kafka accepts the ticks again there is no burst, because all missed slots of a config are one tick.
 """
 
 import asyncio
@@ -164,7 +164,7 @@ class TickPublisher:
             return
         self._metrics.truncated_windows.inc()
         if self._book.get(config_id) is None:
-            return  # deleted meanwhile
+            return  # the config was deleted meanwhile
         if self._reported_gaps.get(config_id) != gap_start and due.window.start is not None:
             self._reported_gaps[config_id] = gap_start
             log.warning(

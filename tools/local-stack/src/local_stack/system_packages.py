@@ -31,11 +31,11 @@ class SystemPackage:
     """Those of the targets that cannot run at all without it."""
 
 
-class PackageMissing(Exception):  # noqa: N818 -- it names a state
+class PackageMissing(Exception):  # noqa: N818 -- the name states the problem
     """The target cannot run without the package."""
 
 
-class InstallFailed(Exception):  # noqa: N818 -- it names a state
+class InstallFailed(Exception):  # noqa: N818 -- the name states the problem
     """apt-get failed; the message is its own."""
 
 

@@ -107,7 +107,7 @@ class BatchSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
         and include the router in the broker.
         """
         metrics = KafkaPrometheusMiddleware(registry=registry, app_name=self.group)
-        middlewares = [metrics, partial(_BatchMiddleware, self)]  # ours last: it may call the handler several times
+        middlewares = [metrics, partial(_BatchMiddleware, self)]  # ours is last: it may repeat the handler
         return KafkaRouter(parser=self._parse, decoder=_decode, middlewares=middlewares)
 
     @property
@@ -175,7 +175,7 @@ class BatchSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
             async with asyncio.timeout(_WAIT_ON_REVOKE_SECONDS):
                 await self._idle.wait()
         except TimeoutError:
-            log.warning("A batch takes longer than the rebalance waits: it will be read again", action="batch_outlasts")
+            log.warning("A batch did not end in time for the rebalance: it will be read again", action="batch_outlasts")
         if (consumer := self.consumer) is not None and revoked and self._dead_letters.may_commit:
             await self._commits.commit(consumer, self._written, leaving=True)
         self._generation += 1
@@ -220,7 +220,11 @@ class BatchSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
                 await self._commit()
         except StoppedWriting:
             self._abandoned = True
-            log.info("Stopped amid a batch: it will be read again", action="batch_abandoned", messages=len(records))
+            log.info(
+                "Stopped before a batch was written: it will be read again",
+                action="batch_abandoned",
+                messages=len(records),
+            )
             raise
         except Exception as error:
             self._abandoned = True

@@ -22,7 +22,7 @@ Batch = Sequence[tuple[BatchItem, ConsumerRecord]]
 """Readable messages, each with its record."""
 
 
-class StoppedWriting(Exception):  # noqa: N818 -- it names what happened
+class StoppedWriting(Exception):  # noqa: N818 -- the name states the problem
     """The process was stopped during an outage of the store. Nothing of the batch may be committed."""
 
 
@@ -98,7 +98,7 @@ class BatchWriter:
         while True:
             try:
                 await handler(items)
-            except Exception as error:  # noqa: BLE001 -- `is_transient` decides
+            except Exception as error:  # noqa: BLE001 -- `is_transient` selects the errors to retry
                 if not self._is_transient(error):
                     return self._refuse(part, error)
                 await self._wait(error, backoff, keep_membership)

@@ -89,7 +89,7 @@ class RebalanceSafeCommits:
                 )
                 return False
             except (KafkaError, TimeoutError) as error:
-                log.warning("Commit failed, it is tried again later", action="commit_failed", error=repr(error))
+                log.warning("Commit failed, trying again later", action="commit_failed", error=repr(error))
                 return False
             self._committed |= moved
             return True

@@ -155,7 +155,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         messages again, and both must not do so at the same time.
         """
         self._drop_partitions(self._trackers.keys() - assigned)
-        assert self._consumer is not None  # noqa: S101 -- it calls this method
+        assert self._consumer is not None  # noqa: S101 -- the consumer calls this method
         if (stored := await self._commits.stored(self._consumer, assigned)) is not None:
             await self._retention.on_assigned(self._consumer, stored)
             stored = dict.fromkeys(assigned, (0, "")) | stored
@@ -172,7 +172,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             self._trackers[partition] = PartitionTracker()
             if stored is not None:
                 self._trackers[partition].restore(*stored[partition])
-        # Remove waiting messages of dropped partitions. Those of partitions that were assigned again stay.
+        # Remove the waiting messages of dropped partitions; keep those of partitions that were assigned again.
         self._lanes.keep_only(lambda each: self._trackers.get(each.partition) is each.tracker)
         self._monitor.assigned()
         self._commits.open()

@@ -55,7 +55,8 @@ class TablePositions:
         numbers = set.intersection(*sets)
         if torn := set.union(*sets) - numbers:
             log.error(
-                "Partitions are not assigned in all topics and not processed: run the same release on all instances",
+                "Partitions are not processed, because some of their topics are not assigned: "
+                "run the same release on all instances",
                 action="torn_partitions",
                 partitions=sorted(torn),
             )

@@ -10,7 +10,7 @@ _SHARE_COUNTS_FROM = 50
 """A share of fewer dead letters than this does not count."""
 
 
-class TooManyDeadLetters(Exception):  # noqa: N818 -- it names what happened
+class TooManyDeadLetters(Exception):  # noqa: N818 -- the name states the problem
     """Too many messages became dead letters, so the consumer stops. The message says what to do."""
 
 
@@ -36,7 +36,7 @@ class DeadLetterLimiter:
 
     @property
     def proven(self) -> bool:
-        """Whether a message was handled successfully since the start, or none became a dead letter yet."""
+        """False while dead letters are the only outcome since the start."""
         return self._any_handled or not any(self._recent)
 
     @property

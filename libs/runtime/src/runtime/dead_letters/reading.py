@@ -23,7 +23,7 @@ _READ_TIMEOUT_SECONDS = 20.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class DeadLetterNotFound(Exception):  # noqa: N818 -- it names what happened
+class DeadLetterNotFound(Exception):  # noqa: N818 -- the name states the problem
     """No dead letter has this id. The text says which ids exist."""
 
 

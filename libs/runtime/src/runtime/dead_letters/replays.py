@@ -9,7 +9,7 @@ from runtime.dead_letters.stored import DeadLetterId, StoredDeadLetter, decoded
 REPLAYED_FROM = "ck_replayed_from"
 
 
-class CannotReplay(Exception):  # noqa: N818 -- it names what cannot be done
+class CannotReplay(Exception):  # noqa: N818 -- the name states the problem
     """The dead letter contains no message that can be published again. The text says why."""
 
 

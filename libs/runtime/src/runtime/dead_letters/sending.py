@@ -150,7 +150,7 @@ def dead_letter(record: ConsumerRecord, error: str, attempts: int, consumer: str
         source_key=_base64(record.key) if whole else None,
         source_value=_base64(record.value) if whole else None,
         source_headers=_readable_headers(record.headers),
-        error=error[:_MAX_ERROR_CHARACTERS].encode(errors="replace").decode(),  # JSON takes no lone surrogate
+        error=error[:_MAX_ERROR_CHARACTERS].encode(errors="replace").decode(),  # JSON cannot contain a lone surrogate
         attempts=attempts,
         consumer=consumer,
         complete=whole,

@@ -19,7 +19,7 @@ _CLOSE_SECONDS = 3.0
 """A normal close takes milliseconds. During an outage it would last as long as the outage."""
 
 
-class ConsumerDied(Exception):  # noqa: N818 -- it names what happened
+class ConsumerDied(Exception):  # noqa: N818 -- the name states the problem
     """The consumer's group membership has failed permanently. Only a restart helps."""
 
 
@@ -46,7 +46,9 @@ async def start_consumer(
 
 
 async def start_producer(producer: AIOKafkaProducer) -> None:
-    """Raises `KafkaError` or `TimeoutError`. Without the limit, an idempotent one waits until an outage ends."""
+    """Start it within a time limit: an idempotent producer would wait until an outage ends. Raises `KafkaError` or
+    `TimeoutError`.
+    """
     async with asyncio.timeout(START_SECONDS):
         await producer.start()
 

@@ -12,7 +12,7 @@ from contracts.event import Event, event_type
 from contracts.topics import Topic
 
 
-class UnreadableMessage(Exception):  # noqa: N818 -- it names the message's state
+class UnreadableMessage(Exception):  # noqa: N818 -- the name states the problem
     """These bytes are not an event of this topic. A retry does not help."""
 
     def __init__(self, reason: str) -> None:

@@ -19,7 +19,7 @@ from runtime.metrics import PublisherMetrics
 from runtime.settings import KafkaSettings
 
 
-class PublishFailed(Exception):  # noqa: N818 -- it names what happened
+class PublishFailed(Exception):  # noqa: N818 -- the name states the problem
     """Not acknowledged. After a timeout the message may still arrive later: consumers must tolerate duplicates."""
 
 
@@ -51,8 +51,8 @@ class EventPublisher:
         await self._send(topic, [self._message(event)])
 
     async def publish_many(self, topic: Topic, events: Iterable[Event]) -> None:
-        """Publish in order, without a round trip per event. When this returns, all are acknowledged. If it raises
-        `PublishFailed`, any of them may have arrived.
+        """Publish in order, without a round trip per event. When this returns, Kafka has acknowledged all events. If it
+        raises `PublishFailed`, any of them may have arrived.
         """
         await self._send(topic, [self._message(event) for event in events])
 
@@ -65,7 +65,7 @@ class EventPublisher:
         await self._send(topic, [_Message(key, None) for key in keys])
 
     async def publish_raw(self, topic: Topic, *, key: str, value: bytes | None, headers: Mapping[str, str]) -> None:
-        """Publish bytes that were encoded earlier, such as the outbox's. Raises `PublishFailed`."""
+        """Publish bytes that were encoded earlier, such as messages of the outbox. Raises `PublishFailed`."""
         await self._send(topic, [_Message(key, value, headers)])
 
     def readiness(self) -> str | None:
@@ -133,7 +133,7 @@ class _Acknowledgements:
         acknowledgement.add_done_callback(self._on_outcome)
 
     async def all(self) -> None:
-        """Return when all acknowledgements have arrived. If one failed, raises the first error then."""
+        """Return when all acknowledgements have arrived. Then, if any message failed, raises the first error."""
         if self._pending:
             self._none_pending = asyncio.get_running_loop().create_future()
             await self._none_pending

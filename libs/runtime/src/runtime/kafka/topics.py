@@ -28,15 +28,15 @@ _SET_FOR_TOPIC = 1
 """Kafka's `ConfigSource.DYNAMIC_TOPIC_CONFIG`."""
 
 
-class TopicsNotReady(Exception):  # noqa: N818 -- it names a state
+class TopicsNotReady(Exception):  # noqa: N818 -- the name states the problem
     """Topics are missing or have other partitions than declared. The message names the command to run."""
 
 
-class TopicMismatch(Exception):  # noqa: N818 -- it names a state
+class TopicMismatch(Exception):  # noqa: N818 -- the name states the problem
     """A topic has another number of partitions than declared. Nothing is changed: that would break the sharding."""
 
 
-class NoTopicAdministration(Exception):  # noqa: N818 -- it names a state
+class NoTopicAdministration(Exception):  # noqa: N818 -- the name states the problem
     """This broker has no administration API. An example is librdkafka's in-memory cluster."""
 
 
@@ -70,7 +70,7 @@ async def provision(
                 done += await _adjust(admin, name, topic_configs(topic, replicas))
             else:
                 done += await _create(admin, name, topic, replicas)
-        # The controller answers before each broker knows a new topic. The next command must find all of them.
+        # The controller answers before all brokers know a new topic, but the next command must find all topics.
         while _missing(settings, topics, (await _describe(admin)).partitions):  # noqa: ASYNC110 -- there is no event to wait for
             await asyncio.sleep(_POLL_SECONDS)
         return done
@@ -186,7 +186,7 @@ app = typer.Typer(help="Kafka's topics, as declared in contracts.topics.", no_ar
 
 @app.command("provision")
 def provision_command(replication_factor: int | None = None) -> None:
-    """Create missing topics and adjust the settings that Candlekeep declares. Other settings of a topic stay."""
+    """Create missing topics and adjust the settings that Candlekeep declares. Other settings keep their values."""
     settings = load_settings(KafkaSettings)
     done = _run(provision(settings, replication_factor=replication_factor))
     typer.echo("\n".join(done) or f"All {len(ALL_TOPICS)} topics are as declared.")

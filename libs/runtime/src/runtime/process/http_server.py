@@ -13,7 +13,7 @@ AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI application: scope, receive, send."""
 
 
-class PortTaken(Exception):  # noqa: N818 -- it names the condition
+class PortTaken(Exception):  # noqa: N818 -- the name states the problem
     """Another process listens on the port, or this process has no permission to."""
 
 
@@ -31,8 +31,8 @@ async def http_server(
 ) -> AsyncIterator[int]:
     """Serve an ASGI app while the block runs. Yields the port, which the system chooses if `port` is 0.
 
-    At the end no new connection is accepted. Requests in flight are answered if they take at most `drain_seconds()`,
-    which is called at that time; then they are cancelled. Raises `PortTaken`.
+    At the end no new connection is accepted, and `drain_seconds()` is called. Requests in flight have this number of
+    seconds to be answered; after that they are cancelled. Raises `PortTaken`.
     """
     listener = _listen(host, port)
     config = uvicorn.Config(

@@ -11,7 +11,7 @@ from runtime.waiting import wait_for_event
 _CHECK_SECONDS = 1.0
 
 
-class ProducerDied(Exception):  # noqa: N818 -- it names the event
+class ProducerDied(Exception):  # noqa: N818 -- the name states the problem
     """The producer failed permanently: nothing more can be published."""
 
 

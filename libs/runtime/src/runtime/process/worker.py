@@ -122,7 +122,9 @@ def run(name: str, settings_type: type[S], build: Callable[[S], Worker]) -> None
 
 
 def build_app(worker: Worker) -> AsgiApp:
-    """The worker's ASGI application. If it brings none: metrics, health, and the AsyncAPI document of its broker."""
+    """The worker's own ASGI application. If it has none, one with metrics, health, and the AsyncAPI document of its
+    broker.
+    """
     if worker.app is not None:
         return worker.app
     routes = [("/metrics", make_asgi_app(worker.registry)), *worker.health.routes()]
@@ -145,7 +147,7 @@ async def serve(worker: Worker, stop: asyncio.Event | None = None) -> int:
             watchdog,
             http_server(build_app(worker), settings.http_host, settings.http_port, life_cycle.drain_seconds) as port,
         ):
-            log.info("Answering HTTP", action="http_up", host=settings.http_host, port=port)
+            log.info("The HTTP server accepts requests", action="http_up", host=settings.http_host, port=port)
             code = await life_cycle.run(resources)
     except PortTaken as error:
         log.critical(str(error), action="port_taken")

@@ -51,7 +51,7 @@ async def write_last_use(
             await connection.execute(note)
     except (*DATABASE_PROBLEMS, SQLAlchemyError) as error:
         log.warning(
-            "Failed to write when a token or session was last used",
+            "Failed to store the time of the last use of a token or session",
             action="last_use_not_written",
             table=column.table.name,
             error=repr(error),

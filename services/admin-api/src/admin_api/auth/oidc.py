@@ -74,7 +74,7 @@ class JwtVerifier:
 
 
 def looks_like_jwt(text: str) -> bool:
-    return text.startswith("ey") and text.count(".") == 2  # noqa: PLR2004 -- {" in base64, and three parts
+    return text.startswith("ey") and text.count(".") == 2  # noqa: PLR2004 -- a JWT has three parts; `ey` is the start of {" in base64
 
 
 def key_id(text: str, rules: JwtRules) -> str:

@@ -64,7 +64,7 @@ async def _explain_taken(connection: AsyncConnection, config: Config, taken: lis
     by_config: dict[int, list[str]] = {}
     for holder, timeframe in (await connection.execute(claim_holders.order_by(*config_timeframes.primary_key))).all():
         by_config.setdefault(holder, []).append(timeframe)
-    if not by_config:  # released between the two statements
+    if not by_config:  # the claims were released between the two statements
         series = f"{config.symbol} on {config.exchange}"
         return TimeframesTaken(
             f"Another config that collects {', '.join(taken)} of {series} is being changed; try again."

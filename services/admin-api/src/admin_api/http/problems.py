@@ -110,7 +110,7 @@ def install_error_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     """Register a handler for each kind of error. `routes` are needed for the Allow header."""
 
     async def on_http_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)  # noqa: S101 -- registered for it
+        assert isinstance(error, HTTPException)  # noqa: S101 -- the handler is registered for this class
         return await _on_http_error(request, error, routes)
 
     app.add_exception_handler(ApiError, _on_api_error)
@@ -119,7 +119,7 @@ def install_error_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
 
 
 async def _on_api_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)  # noqa: S101 -- registered for it
+    assert isinstance(error, ApiError)  # noqa: S101 -- the handler is registered for this class
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         cause = error.__cause__
         log.warning(error.title, action=error.slug.replace("-", "_"), path=request.url.path, error=repr(cause))
@@ -127,12 +127,12 @@ async def _on_api_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_invalid_request(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 -- registered for it
+    assert isinstance(error, RequestValidationError)  # noqa: S101 -- the handler is registered for this class
     return await _on_api_error(request, InvalidInput.of([field_error(each) for each in error.errors()[:MAX_ERRORS]]))
 
 
 async def _on_http_error(request: Request, error: HTTPException, routes: Sequence[BaseRoute]) -> Response:
-    if error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI, for a body that is not text or is nested too deeply
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI: the body is not text or is nested too deeply
         return await _on_api_error(request, InvalidInput.of([FieldError("#", "the body is not valid JSON in UTF-8")]))
     slug, title, detail = HTTP_PROBLEMS.get(error.status_code, HTTP_PROBLEMS[HTTPStatus.BAD_REQUEST])
     return problem_response(

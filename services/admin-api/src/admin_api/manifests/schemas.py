@@ -29,7 +29,7 @@ FieldChange = TypedDict("FieldChange", {"field": str, "from": Value, "to": Value
 
 
 class ConfigDifference(BaseModel):
-    """One config that is added, changed or removed (in a dry run: would be), or that is not in the file and is kept."""
+    """One config: added, changed, removed, or kept although it is not in the file. A dry run changes nothing."""
 
     action: Literal["add", "change", "remove", "keep"]
     config_id: int | None = Field(description="Null if the config does not exist yet.")

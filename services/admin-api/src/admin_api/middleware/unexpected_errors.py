@@ -1,4 +1,4 @@
-"""Errors without a handler are answered with a problem. The outer middleware adds its headers to it."""
+"""Errors without a handler are answered with a problem. The outer middleware adds its headers to this response."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -7,7 +7,7 @@ from runtime.logs import log
 
 
 class UnexpectedErrorMiddleware:
-    """Middleware. The response contains nothing of the error; the log has it, with the id of the request."""
+    """Middleware. The response has no details of the error. The log has them, with the id of the request."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

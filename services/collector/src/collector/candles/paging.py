@@ -24,7 +24,7 @@ class PageRequest:
     """Whether the exchange is known to send `limit` candles if they exist."""
 
 
-class BrokenContinuity(ValueError):  # noqa: N818 -- it names the condition
+class BrokenContinuity(ValueError):  # noqa: N818 -- the name states the problem
     """A page does not begin where the previous page ended."""
 
 

@@ -19,7 +19,7 @@ FUTURE_TOLERANCE_MS: Final = 60_000
 _WIDTH: Final = len(Candle._fields)
 
 
-class InvalidRow(ValueError):  # noqa: N818 -- it names the condition
+class InvalidRow(ValueError):  # noqa: N818 -- the name states the problem
     """A row that is no valid candle."""
 
 

@@ -51,7 +51,7 @@ class CircuitBreaker:
 
     @contextmanager
     def admit_request(self) -> Iterator[CircuitState]:
-        """Surrounds a request, including its wait for the rate limit. Raises `RequestDeferred` if none may be sent."""
+        """Enter it for a request and its wait for the rate limit. Raises `RequestDeferred` if none may be sent."""
         circuit = self._circuit
         if circuit.state is ExchangeState.OK:
             yield circuit

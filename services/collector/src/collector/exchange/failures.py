@@ -5,7 +5,7 @@ import asyncio
 from contracts.vocabulary import ErrorClass
 
 
-class ExchangeFailure(Exception):  # noqa: N818 -- it names the event
+class ExchangeFailure(Exception):  # noqa: N818 -- the name states the problem
     """A request to an exchange failed. All exceptions of ccxt and aiohttp are translated to this class."""
 
     def __init__(

@@ -116,7 +116,7 @@ def strict_class(cls: Any) -> Any:
 
 
 def _last_request() -> RequestRecord:
-    return LAST_REQUEST.get(None) or RequestRecord()  # requests for markets set no record and need none
+    return LAST_REQUEST.get(None) or RequestRecord()  # a request for markets has no record
 
 
 def _raise_if_unusable(code: int, body: str | None, response: Any) -> None:
@@ -129,8 +129,8 @@ def _raise_if_unusable(code: int, body: str | None, response: Any) -> None:
 def _with_http_details(error: BaseError, code: int, headers: Mapping[str, str], sent: float) -> BaseError:
     """The error with the HTTP status and Retry-After.
 
-    If ccxt does not know the code in the body, its class looks permanent. Then a status of 418, 429 or 5xx decides the
-    class.
+    If ccxt does not know the code in the body, it raises an error that looks permanent. Then a status of 418, 429 or
+    5xx decides the class of the error.
     """
     detailed = error
     if code in _TOO_MANY and not isinstance(error, DDoSProtection | RateLimitExceeded):

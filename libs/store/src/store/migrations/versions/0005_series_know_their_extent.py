@@ -1,4 +1,4 @@
-"""Series know how many candles they hold, and from when to when
+"""Number of candles and time range of each series
 
 Revision ID: 0005
 Revises: 0004
@@ -19,7 +19,7 @@ INDEX = "ix_series_symbol_exchange_timeframe"
 
 
 def upgrade() -> None:
-    # Each column is committed by itself: adding it keeps readers out, so it must not wait for the count below.
+    # Each column is committed by itself: adding it blocks readers until the commit, and the count below is slow.
     with op.get_context().autocommit_block():
         op.add_column(
             "series",
@@ -39,9 +39,9 @@ def upgrade() -> None:
         )
         op.add_column("series", sa.Column("last_open", sa.TIMESTAMP(timezone=True), nullable=True), if_not_exists=True)
     create_index(INDEX, "series", ["symbol", "exchange", "timeframe"])
-    # Room in the page for the next version of a row: every batch of candles counts.
+    # Leaves space on the pages for new versions of rows, because every batch of candles changes rows.
     op.execute("ALTER TABLE series SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05)")
-    # No candle may come between counting and the first writer that counts. Readers go on.
+    # No candle may be stored while the candles are counted. Readers do not wait.
     op.execute("LOCK TABLE candles IN SHARE MODE")
     op.execute(
         """

@@ -21,7 +21,7 @@ CONFIG_ORDERS = ("symbol", "exchange", "created_at", "updated_at")
 
 
 def upgrade() -> None:
-    """The old indexes go last: until then the lists of the release before walk along them."""
+    """Drops the old indexes last, because the lists of the previous release use them until then."""
     create_index("ix_job_execution_logs_symbol", LOGS, ["symbol", "started_at", "id", "exchange", "status"])
     create_index("ix_job_execution_logs_exchange", LOGS, ["exchange", "started_at", "id", "status"])
     create_index("ix_job_execution_logs_job_name", LOGS, ["job_name", "started_at", "id", "status"])

@@ -1,4 +1,4 @@
-"""The audit log and sessions store by which subject an identity provider knows the caller
+"""The audit log and sessions store the subject of the caller at its identity provider
 
 Revision ID: 0007
 Revises: 0006

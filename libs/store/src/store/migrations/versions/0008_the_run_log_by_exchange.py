@@ -1,8 +1,8 @@
 """The run log, counted by the hour and exchange
 
-It adds to migration 0003: the same triggers, notes and hours, for runs that have a duration, by exchange. They are
-tables of their own, because the exchange as another key of run_hours would multiply the rows that statistics read.
-docs/decisions/0009 says more.
+As in migration 0003, triggers record changes and log-writer adds them to hourly counts. Here they are by exchange, and
+only for runs that have a duration. They have separate tables, because the exchange as another key of run_hours would
+multiply the rows that statistics read. docs/decisions/0009 has the reasons.
 
 Revision ID: 0008
 Revises: 0007
@@ -35,7 +35,8 @@ NOTE = """
     END $$
 """
 
-# One at a time, with settle_run_hours under the same lock. Counts that came to nothing go.
+# Does nothing if another session is already adding up the changes: settle_run_hours takes the same lock. Deletes rows
+# whose count is zero.
 SETTLE = """
     CREATE FUNCTION settle_run_changes() RETURNS bigint LANGUAGE plpgsql AS $$
     DECLARE touched timestamptz[];
@@ -101,7 +102,7 @@ def upgrade() -> None:
     op.execute(SETTLE)
     op.execute(RECOUNT.format(fill=FILL))
     op.execute(FORGET)
-    # From here on writers of the log wait, until what is there is counted. Readers go on.
+    # From here on, writers of the log wait until the existing runs are counted. Readers do not wait.
     op.execute("LOCK TABLE job_execution_logs IN SHARE ROW EXCLUSIVE MODE")
     for name, event, tables, _ in NOTES:
         op.execute(
@@ -141,7 +142,7 @@ def _make_tables() -> None:
         comment="Changes that are not added to run_exchange_hours yet. Written by log-writer in the transaction that moves a "
         "run's state.",
     )
-    # As in migration 0003: their rows change all the time.
+    # As in migration 0003: their rows change often.
     op.execute("ALTER TABLE run_exchange_hours SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05)")
     op.execute(
         "ALTER TABLE run_exchange_changes SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)"

@@ -1,4 +1,4 @@
-"""Manual runs wait for the run that is going on
+"""Manual runs wait until the current run of their config has ended
 
 Revision ID: 0009
 Revises: 0008
