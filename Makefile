@@ -63,7 +63,7 @@ lint: $(STAMP) ## ruff, mypy, import-linter
 	@$(BIN)/lint-imports
 
 .PHONY: bench
-bench: $(STAMP) ## Ourselves beside baselines, one table, about 15 minutes: QUICK=1 to see that it works
+bench: $(STAMP) ## Compare with the baselines and print one table, about 15 minutes: QUICK=1 for a short trial
 	@$(BIN)/python -m benchmarks.run $(if $(QUICK),--quick) $(ONLY)
 
 ##@ Keep it
