@@ -147,7 +147,7 @@ POST = GET.replace(b"GET", b"POST")
         b"\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 300,
         b"GET\r\n\r\n",
-        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /api HTTP/9.9\r\n\r\n",
         GET + b"A: " + b"x" * 200_000 + b"\r\n\r\n",
         GET + b"no colon\r\n\r\n",
         GET + b"A: \x00\r\n\r\n",

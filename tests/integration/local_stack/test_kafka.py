@@ -176,7 +176,7 @@ async def test_the_error_for_an_unknown_kafka_lists_the_known_ones(tmp_path: Pat
 
 async def test_an_orphaned_memory_kafka_ends_by_itself(tmp_path: Path) -> None:
     address_file = tmp_path / "address.json"
-    command = f"{sys.executable} -m local_stack.kafka_memory --address-file {address_file} & echo $!; sleep 60"
+    command = f"{sys.executable} -m local_stack.kafka_memory --address-file {address_file} & echo $!; exec sleep 60"
     shell = await asyncio.create_subprocess_exec("/bin/sh", "-c", command, stdout=asyncio.subprocess.PIPE)
     assert shell.stdout is not None
     pid = int(await shell.stdout.readline())
@@ -184,4 +184,4 @@ async def test_an_orphaned_memory_kafka_ends_by_itself(tmp_path: Path) -> None:
     assert command_line(pid) is not None
     shell.kill()
     await eventually(lambda: command_line(pid) is None, within=10)
-    await shell.wait()
+    await shell.communicate()  # no process holds the pipe any more
