@@ -32,16 +32,13 @@ def build_worker(settings: SchedulerSettings, clock: Clock = wall_clock) -> Work
     book = Book(policy.spread_ms, policy.catch_up_limit_ms)
     due_queue = DueQueue(book.due_at)
 
-    def replaced() -> bool:
-        return not tables.membership_confirmed()
-
     state_publisher = StatePublisher(
         book,
         publisher,
         clock,
         metrics,
         retry_max_wait_seconds=settings.publish_retry_max_wait_seconds,
-        replaced=replaced,
+        replaced=lambda: not tables.membership_confirmed(),
     )
     tick_publisher = TickPublisher(
         settings,
@@ -72,14 +69,12 @@ def build_worker(settings: SchedulerSettings, clock: Clock = wall_clock) -> Work
         clock_check_seconds=settings.clock_check_seconds,
     )
     metrics.observe(book)
-    health = Health()
-    health.readiness("publisher", publisher.readiness)
     return Worker(
         name=NAME,
         settings=settings,
         broker=broker,
         registry=registry,
-        health=health,
+        health=_health(publisher),
         topics=(CONFIG_CHANGES, SCHEDULE_STATE, RUN_EVENTS, TICKS, DEAD_LETTERS),
         backgrounds=(  # stopped in reverse order: first the ticks, then the states, then the partitions
             tables.background(),
@@ -101,3 +96,9 @@ def _tables(
         dead_letters=DeadLetters(publisher, NAME, metrics, settings),
         metrics=metrics,
     )
+
+
+def _health(publisher: EventPublisher) -> Health:
+    health = Health()
+    health.readiness("publisher", publisher.readiness)
+    return health
