@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,15 @@ def test_every_guard_can_be_removed_and_its_test_exists(file: Path) -> None:
         compile(text, changed, "exec")
     test_file, _, test = guard.test.partition("::")
     assert f"def {test.partition('[')[0]}(" in (REPOSITORY / test_file).read_text()
+
+
+@pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
+def test_replacements_use_attributes_that_the_changed_file_has(file: Path) -> None:
+    """A renamed attribute would end the service with an error, and the guard's test would fail for that reason."""
+    guard = read_guard(file)
+    used = {name for edit in guard.edits for name in re.findall(r"self\.(\w+)", edit.replace)}
+    source = "".join(changed.read_text() for changed in edit_files(guard, REPOSITORY))
+    assert {name for name in used if not re.search(rf"self\.{name}\b", source)} == set()
 
 
 def test_every_guard_in_the_docs_has_a_file() -> None:
