@@ -6,15 +6,19 @@ import sys
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from types import ModuleType
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
 from jsonschema import Draft202012Validator
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
+from contracts.candles import CandlesCollected
 from contracts.configs import CollectionConfig, ConfigChanged
-from contracts.event import Event, Instant, event_type
+from contracts.coverage import SeriesProgress, Span
+from contracts.event import Event, event_type
 from contracts.runs import RunFinished
+from contracts.schedule import JobScheduled
 from contracts.ticks import TickDue, initial_run_id, lane_of, slot_run_id
 from contracts.topics import ALL_TOPICS, Cleanup, Topic
 
@@ -23,6 +27,7 @@ GENERATOR = REPOSITORY / "libs/contracts/generate.py"
 EXAMPLES = REPOSITORY / "libs/contracts/examples"
 EVENTS: dict[str, type[Event]] = {event_type(event): event for topic in ALL_TOPICS for event in topic.events}
 EXAMPLE_FILES = sorted(EXAMPLES.glob("*/*/*.json"))
+EXPECTED_ANCHORS = {"1m": "09:59", "5m": "09:55", "1h": "09:00"}
 TOPICS = pytest.mark.parametrize("topic", ALL_TOPICS, ids=lambda topic: topic.name)
 
 
@@ -68,8 +73,9 @@ def test_all_rows_of_a_table_of_the_events_page_have_the_same_columns(generator:
 
 
 @pytest.mark.parametrize("name", EVENTS)
-def test_every_event_has_an_example(name: str) -> None:
-    assert list((EXAMPLES / name).glob("1/*.json"))
+def test_every_event_has_an_example_of_each_version(name: str) -> None:
+    for version in range(1, EVENTS[name].model_fields["schema_version"].default + 1):
+        assert list((EXAMPLES / name).glob(f"{version}/*.json")), f"no example of version {version}"
 
 
 @pytest.mark.parametrize("path", EXAMPLE_FILES, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
@@ -78,7 +84,8 @@ def test_examples_are_valid_for_the_model_and_for_the_committed_schema(path: Pat
     text = path.read_text()
     parsed = event.model_validate_json(text)
     assert event.model_validate_json(parsed.model_dump_json()) == parsed
-    schema = json.loads((REPOSITORY / f"libs/contracts/schemas/{event_type(event)}.v1.schema.json").read_text())
+    version = event.model_fields["schema_version"].default
+    schema = json.loads((REPOSITORY / f"libs/contracts/schemas/{event_type(event)}.v{version}.schema.json").read_text())
     Draft202012Validator(schema).validate(json.loads(parsed.model_dump_json()))
 
 
@@ -95,23 +102,43 @@ def test_a_consumer_ignores_unknown_fields(path: Path) -> None:
     EVENTS[path.parts[-3]].model_validate(document)
 
 
-def test_a_tick_of_the_previous_release_is_read_as_one_of_this_release() -> None:
-    document = _example("TickDue/1/scheduled.json")
-    assert "window_end" in document, "the previous release sends it"
-    without = {name: value for name, value in document.items() if name != "window_end"}
-    assert TickDue.model_validate(document) == TickDue.model_validate(without)
+def test_a_tick_of_version_1_continues_one_candle_before_its_window() -> None:
+    tick = TickDue.model_validate(_example("TickDue/1/scheduled.json"))
+    assert {each.timeframe: f"{each.anchor:%H:%M}" for each in tick.progress} == EXPECTED_ANCHORS
+    assert TickDue.model_validate_json(tick.model_dump_json()) == tick
 
 
-class _PreviousTickDue(Event):
-    """The field of the previous release's TickDue that this release no longer has, with its old declaration."""
+def test_a_tick_of_version_1_without_a_window_knows_no_candle() -> None:
+    tick = TickDue.model_validate(_example("TickDue/1/manual-first-run.json"))
+    assert tick.progress == ()
+    assert tick.progress_of("1d") == SeriesProgress(timeframe="1d")
 
-    window_end: Instant = Field(description="Collect at least to here.")
+
+def test_a_schedule_of_version_1_continues_before_its_covered_time() -> None:
+    state = JobScheduled.model_validate(_example("JobScheduled/1/active.json"))
+    covered = datetime.fromisoformat(str(_example("JobScheduled/1/active.json")["covered_until"]))
+    assert {each.timeframe for each in state.progress} == set(state.timeframes)
+    assert all(each.anchor is not None and each.anchor < covered for each in state.progress)
 
 
-def test_a_collector_of_the_previous_release_accepts_a_tick_of_this_release() -> None:
-    document = {name: value for name, value in _example("TickDue/1/scheduled.json").items() if name != "window_end"}
-    tick = TickDue.model_validate(document)
-    assert _PreviousTickDue.model_validate_json(tick.model_dump_json()).window_end == tick.scheduled_for
+def test_a_result_of_version_1_has_its_note_and_its_last_candle_as_anchor() -> None:
+    document = _example("RunFinished/1/success.json")
+    results = cast("list[dict[str, Any]]", document["results"])
+    run = RunFinished.model_validate(document | {"results": [results[0] | {"note": "a remark"}, *results[1:]]})
+    assert run.results[0].notes == ("a remark",)
+    assert [each.anchor for each in run.results] == [each.last_open for each in run.results]
+
+
+def test_an_event_without_candles_spans_and_rows_is_refused() -> None:
+    nothing = {"rows": [], "verified": [], "absences": [], "rejected": []}
+    with pytest.raises(ValidationError, match="neither candles nor spans"):
+        CandlesCollected.model_validate(_example("CandlesCollected/2/one-minute.json") | nothing)
+
+
+def test_a_span_that_ends_where_it_starts_is_refused() -> None:
+    instant = datetime(2026, 11, 22, tzinfo=UTC)
+    with pytest.raises(ValidationError, match="start must be before end"):
+        Span(start=instant, end=instant)
 
 
 def test_a_time_without_a_zone_is_refused_and_other_zones_become_utc() -> None:

@@ -1,7 +1,7 @@
 """The base classes of all events."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import UUID, uuid4
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
@@ -18,6 +18,9 @@ Instant = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 """A point in time with a zone, always UTC in memory and on the wire."""
 
 
+SCHEMA_VERSION_DESCRIPTION: Final = "Raised if the meaning of a field changes. New fields do not raise it."
+
+
 class Model(BaseModel):
     """A frozen value. Unknown fields are ignored, so that an old consumer reads a newer producer's events."""
 
@@ -27,15 +30,18 @@ class Model(BaseModel):
 class Event(Model):
     """A fact that a service publishes. A consumer needs no other data to handle it. Its name is in the past tense."""
 
-    schema_version: int = Field(
-        default=1, description="Raised if the meaning of a field changes. New fields do not raise it."
-    )
+    schema_version: int = Field(default=1, description=SCHEMA_VERSION_DESCRIPTION)
     event_id: UUID = Field(default_factory=uuid4, description="Unique per event. It is also the CloudEvents id.")
     occurred_at: Instant = Field(description="When it happened, by the producer's clock, in UTC.")
 
     def key(self) -> str:
         """The Kafka key. It determines the partition, and so the order of the events and the consumer."""
         raise NotImplementedError
+
+
+def is_version_1(document: Any, without: str) -> bool:
+    """Whether a document is of schema version 1 and lacks the field `without`, which version 2 added."""
+    return isinstance(document, dict) and document.get("schema_version") == 1 and without not in document
 
 
 def event_type(event: type[Event] | Event) -> str:

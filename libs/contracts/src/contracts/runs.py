@@ -1,17 +1,18 @@
 """The start and the end of runs. Topic `run-events`, keyed by config id."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 from uuid import UUID
 
 from pydantic import Field, model_validator
 from typing_extensions import override
 
-from contracts.event import Event, Instant, Model
+from contracts.coverage import MAX_REJECTED_ROWS_PER_RESULT, Absence, RejectedRow, Span
+from contracts.event import SCHEMA_VERSION_DESCRIPTION, Event, Instant, Model, is_version_1
 from contracts.vocabulary import ErrorClass, ExchangeId, RunStatus, Symbol, Timeframe, Timeframes, Trigger
 
 
 class TimeframeResult(Model):
-    """The result of one timeframe of a run: the collected candles, or the error."""
+    """The result of one timeframe of a run: the collected candles, the spans that are now verified, and the error."""
 
     timeframe: Timeframe
     candles: int = Field(ge=0, description="The number of closed, valid candles published.")
@@ -20,10 +21,31 @@ class TimeframeResult(Model):
     last_open: Instant | None = Field(default=None, description="Open time of the last candle collected.")
     error_class: ErrorClass | None = Field(default=None, description="Null only if the timeframe was collected.")
     error_message: str | None = Field(default=None, description="The error in words, for a person.")
-    note: str | None = Field(
-        default=None,
-        description="A remark although nothing failed, for example that the exchange no longer offers older candles.",
+    notes: tuple[str, ...] = Field(
+        default=(),
+        description="Remarks although nothing failed, for example that the exchange no longer offers older candles.",
     )
+    anchor: Instant | None = Field(
+        default=None,
+        description="Open time of a collected candle, from which the next run reads on. Null: no candle is known.",
+    )
+    verified: tuple[Span, ...] = Field(
+        default=(),
+        description="The spans that the answers vouch for, ascending. They count even if the timeframe failed.",
+    )
+    requested: tuple[Span, ...] = Field(
+        default=(),
+        description="Spans without a known candle for which the run asked, whether or not the answers vouch for them.",
+    )
+    open_hole: Absence | None = Field(
+        default=None, description="The newest span before the end of `verified` that is not verified, with the reason."
+    )
+    rejected: tuple[RejectedRow, ...] = Field(
+        default=(),
+        max_length=MAX_REJECTED_ROWS_PER_RESULT,
+        description="Rows that no candle can be and that the exchange repeated. The first ones, if there are many.",
+    )
+    rejected_count: int = Field(default=0, ge=0, description="The number of all such rows.")
 
 
 class RunStarted(Event):
@@ -51,6 +73,7 @@ class RunStarted(Event):
 class RunFinished(Event):
     """A run ended. log-writer can write the row from this event alone, if RunStarted arrives later or never."""
 
+    schema_version: int = Field(default=2, description=SCHEMA_VERSION_DESCRIPTION)
     type: Literal["RunFinished"] = "RunFinished"
     run_id: UUID = Field(description="The run id of the tick.")
     config_id: int = Field(gt=0, description="The config that the run collects.")
@@ -69,10 +92,14 @@ class RunFinished(Event):
     error_class: ErrorClass | None = Field(default=None, description="Null only if the run succeeded.")
     error_message: str | None = Field(default=None, description="The error in words, with the remedy if it is known.")
     results: tuple[TimeframeResult, ...] = Field(description="One result per timeframe. Empty for a skipped run.")
-    covered_until: Instant | None = Field(
-        default=None,
-        description="For a successful run: all timeframes are collected up to here, and the next window starts here.",
-    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_version_1(cls, document: Any) -> Any:
+        """Version 1 had at most one note per timeframe, and its last candle was known to be stored."""
+        if not is_version_1(document, without="") or not isinstance(document.get("results"), list | tuple):
+            return document
+        return {**document, "results": [_result_of_version_1(result) for result in document["results"]]}
 
     @model_validator(mode="after")
     def _outcome_is_consistent(self) -> Self:
@@ -85,3 +112,10 @@ class RunFinished(Event):
     @override
     def key(self) -> str:
         return str(self.config_id)
+
+
+def _result_of_version_1(result: Any) -> Any:
+    if not isinstance(result, dict) or "notes" in result:
+        return result
+    note = result.get("note")
+    return {**result, "notes": (note,) if note else (), "anchor": result.get("last_open")}

@@ -1,11 +1,13 @@
 """The state of each config's schedule. Topic `schedule-state`, compacted, keyed by config id."""
 
-from typing import Literal
+from datetime import datetime
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from typing_extensions import override
 
-from contracts.event import Event, Instant
+from contracts.coverage import SeriesProgress, progress_of_version_1
+from contracts.event import SCHEMA_VERSION_DESCRIPTION, Event, Instant, is_version_1
 from contracts.vocabulary import ExchangeId, Symbol, Timeframes
 
 
@@ -15,21 +17,41 @@ class JobScheduled(Event):
     A tombstone under the same key means that the config was deleted.
     """
 
+    schema_version: int = Field(default=2, description=SCHEMA_VERSION_DESCRIPTION)
     type: Literal["JobScheduled"] = "JobScheduled"
     config_id: int = Field(gt=0, description="The config of the schedule.")
     config_version: int = Field(gt=0, description="The version of the config on which this state is based.")
     exchange: ExchangeId
     symbol: Symbol
-    timeframes: Timeframes = Field(description="With exchange and symbol: the series to which `covered_until` applies.")
+    timeframes: Timeframes = Field(description="With exchange and symbol: the series that the config collects.")
     interval_minutes: int = Field(ge=1, description="The interval of the grid of last_slot and next_fire_at.")
     active: bool = Field(description="False if the config is disabled. No tick will be published.")
     last_slot: Instant | None = Field(
         description="The latest slot with a published tick. Without one: the time after which slots count."
     )
     next_fire_at: Instant | None = Field(description="The next slot. Null if the schedule is not active.")
-    covered_until: Instant | None = Field(
-        description="The end of the last successful run; the next window starts here. Null: no run has succeeded yet."
+    progress: tuple[SeriesProgress, ...] = Field(
+        default=(),
+        description="The progress per timeframe. It also holds timeframes that the config no longer has, so that they "
+        "continue if they are added again.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_version_1(cls, document: Any) -> Any:
+        """Version 1 had one `covered_until` for all timeframes."""
+        if is_version_1(document, without="progress") and document.get("covered_until"):
+            timeframes = document.get("timeframes", ())
+            return {**document, "progress": progress_of_version_1(timeframes, document["covered_until"])}
+        return document
+
+    @property
+    def covered_until(self) -> datetime | None:
+        """The earliest anchor of the config's timeframes. None if one of them has no candle yet."""
+        anchors = {each.timeframe: each.anchor for each in self.progress}
+        found = [anchors.get(timeframe) for timeframe in self.timeframes]
+        known = [anchor for anchor in found if anchor is not None]
+        return min(known) if len(known) == len(found) else None
 
     @override
     def key(self) -> str:

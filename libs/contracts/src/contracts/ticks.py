@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID, uuid5
 
-from pydantic import Field, computed_field
+from pydantic import Field, model_validator
 from typing_extensions import override
 
 from contracts.configs import CollectionConfig
-from contracts.event import Event, Instant
+from contracts.coverage import SeriesProgress, progress_of_version_1
+from contracts.event import SCHEMA_VERSION_DESCRIPTION, Event, Instant, is_version_1
 from contracts.vocabulary import Trigger
 
 _RUN_NAMESPACE = UUID("5b0f6d0e-5f43-4f0e-9a3c-0a8c1c9d7e11")
@@ -18,6 +19,7 @@ _RUN_NAMESPACE = UUID("5b0f6d0e-5f43-4f0e-9a3c-0a8c1c9d7e11")
 class TickDue(Event):
     """A run is due. The event contains all that a collector needs for the run."""
 
+    schema_version: int = Field(default=2, description=SCHEMA_VERSION_DESCRIPTION)
     type: Literal["TickDue"] = "TickDue"
     run_id: UUID = Field(
         description="Computed from config and slot: the same slot gives the same id in every scheduler. For a "
@@ -28,9 +30,10 @@ class TickDue(Event):
     scheduled_for: Instant = Field(
         description="The slot. For a manual or initial run: when it was requested (by the first of several triggers)."
     )
-    window_start: Instant | None = Field(
-        description="Collect from here, the end of the last successful run. Null: no run has succeeded yet, so collect "
-        "one full page."
+    progress: tuple[SeriesProgress, ...] = Field(
+        default=(),
+        description="Where to continue, per timeframe. A timeframe without an entry has no known candle: the run "
+        "collects the newest page.",
     )
     deadline_seconds: int = Field(
         gt=0, description="The longest time that the run may take after its start, in seconds."
@@ -40,13 +43,19 @@ class TickDue(Event):
         default=0, ge=0, description="The number of earlier slots that this tick also covers, after downtime."
     )
 
-    @computed_field(  # type: ignore[prop-decorator] # mypy supports no decorators on a property
-        description="Not used: a run collects up to now. It is sent because collectors of the previous release need it."
-    )
-    @property
-    def window_end(self) -> datetime:
-        """Written but never read. It can be removed when no collector of an older release can be running."""
-        return self.scheduled_for
+    @model_validator(mode="before")
+    @classmethod
+    def _read_version_1(cls, document: Any) -> Any:
+        """Version 1 had one `window_start` for all timeframes."""
+        if is_version_1(document, without="progress") and document.get("window_start"):
+            timeframes = document.get("config", {}).get("timeframes", ())
+            return {**document, "progress": progress_of_version_1(timeframes, document["window_start"])}
+        return document
+
+    def progress_of(self, timeframe: str) -> SeriesProgress:
+        """Where to continue with the timeframe."""
+        found = (each for each in self.progress if each.timeframe == timeframe)
+        return next(found, SeriesProgress(timeframe=timeframe))
 
     @override
     def key(self) -> str:

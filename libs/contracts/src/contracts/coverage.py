@@ -1,0 +1,123 @@
+"""The knowledge about a series: verified spans, absent spans, and rejected rows.
+
+A series is one timeframe of one symbol on one exchange. Only answers prove coverage; the clock, the config and metadata
+do not. An answer vouches for the time from a known candle up to the close of its last closed candle.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Final, Self
+
+from pydantic import Field, TypeAdapter, model_validator
+
+from contracts.event import Instant, Model
+from contracts.spans import Interval
+from contracts.timeframes import floor_open, shift
+from contracts.vocabulary import Timeframe
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_INSTANT: Final = TypeAdapter(Instant)
+
+MAX_PENDING_SPANS: Final = 16
+"""The scheduler remembers at most this many spans to read per series. The ledger of candle-writer has no such limit."""
+
+MAX_REJECTED_ROWS_PER_RESULT: Final = 20
+"""A run's result names at most this many rows. The event with the candles contains all of them."""
+
+
+class Span(Model):
+    """A half-open interval of time of one series: from `start` up to, but not including, `end`."""
+
+    start: Instant = Field(description="The first instant of the span, the open time of a candle.")
+    end: Instant = Field(description="The first instant after the span, the close time of a candle.")
+
+    @model_validator(mode="after")
+    def _start_is_before_end(self) -> Self:
+        if self.start >= self.end:
+            raise ValueError("start must be before end")
+        return self
+
+    def milliseconds(self) -> Interval:
+        """Start and end in milliseconds since the epoch."""
+        return to_milliseconds(self.start), to_milliseconds(self.end)
+
+
+class AbsenceClass(StrEnum):
+    """The reason why a span is not verified."""
+
+    UNREAD = "unread"
+    """Not requested yet: the run reached its limit of pages or its deadline, or the exchange failed."""
+    UNPROVEN = "unproven"
+    """Requested, but the answers do not show whether candles exist there: they were empty or began later."""
+    REJECTED = "rejected"
+    """The exchange repeats rows that no candle can be."""
+    LOST = "lost"
+    """The exchange no longer offers candles of this age. This is known from its documentation."""
+
+
+class Absence(Span):
+    """A span that could not be verified, with the reason and the evidence."""
+
+    absence_class: AbsenceClass = Field(description="The reason why the span is not verified.")
+    evidence: str = Field(min_length=1, max_length=500, description="The answers or limits behind it, in words.")
+
+
+class PendingSpan(Span):
+    """A span of a series that is still to be read."""
+
+    attempts: int = Field(default=0, ge=0, description="The number of runs that asked for it without a result.")
+    retry_at: Instant | None = Field(
+        default=None, description="Runs do not ask for it again before this time. Null: the next run asks."
+    )
+
+
+class SeriesProgress(Model):
+    """The progress of one timeframe of a config: where the next run continues, and what is still to be read before."""
+
+    timeframe: Timeframe
+    anchor: Instant | None = Field(
+        default=None,
+        description="Open time of a collected candle, from which the next run reads on. Null: no candle is known yet.",
+    )
+    pending: tuple[PendingSpan, ...] = Field(
+        default=(),
+        description="Spans that are still to be read, in ascending order. The newest of them comes first in a run.",
+    )
+
+
+class RejectedRow(Model):
+    """A row of an answer that no candle can be. The exchange sent it more than once."""
+
+    open_time: Instant = Field(description="The open time in the row.")
+    reason: str = Field(min_length=1, max_length=300, description="The reason why it is no candle, in words.")
+    row: str = Field(max_length=500, description="The row as ccxt parsed it, as JSON.")
+
+
+def to_milliseconds(instant: datetime) -> int:
+    """Milliseconds since the epoch, rounded down."""
+    return (instant - _EPOCH) // _MILLISECOND
+
+
+def to_instant(milliseconds: int) -> datetime:
+    """The aware datetime, in UTC."""
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def span_of(interval: Interval) -> Span:
+    """Raises `ValueError` if the interval is empty."""
+    return Span(start=to_instant(interval[0]), end=to_instant(interval[1]))
+
+
+def progress_of_version_1(timeframes: Iterable[str], covered_until: datetime | str) -> tuple[SeriesProgress, ...]:
+    """The progress of a schedule whose events of version 1 had one covered time for all timeframes.
+
+    Version 1 had read every candle that opened before the candle that contains this time. Raises `ValueError` for
+    values that are no timeframes or no time.
+    """
+    covered = to_milliseconds(_INSTANT.validate_python(covered_until))
+    return tuple(
+        SeriesProgress(timeframe=each, anchor=to_instant(shift(each, floor_open(each, covered), -1)))
+        for each in timeframes
+    )

@@ -1,0 +1,52 @@
+"""Arithmetic with spans of time: half-open intervals of milliseconds since the epoch. Pure.
+
+A set of spans is a tuple of `(start, end)` pairs: ascending, not empty, neither overlapping nor touching. All functions
+return such a set, and take spans in any order.
+"""
+
+from collections.abc import Iterable
+
+Interval = tuple[int, int]
+"""From the first number up to, but not including, the second. Milliseconds since the epoch."""
+
+Intervals = tuple[Interval, ...]
+
+
+def union(spans: Iterable[Interval]) -> Intervals:
+    """The time in any of the spans. Empty spans are dropped."""
+    merged: list[Interval] = []
+    for start, end in sorted(span for span in spans if span[0] < span[1]):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return tuple(merged)
+
+
+def subtract(spans: Iterable[Interval], removed: Iterable[Interval]) -> Intervals:
+    """The time in `spans` that is not in `removed`."""
+    cuts = union(removed)
+    result: list[Interval] = []
+    for start, end in union(spans):
+        position = start
+        for cut_start, cut_end in cuts:
+            if cut_end <= position or cut_start >= end:
+                continue
+            if cut_start > position:
+                result.append((position, cut_start))
+            position = max(position, cut_end)
+        if position < end:
+            result.append((position, end))
+    return tuple(result)
+
+
+def intersect(spans: Iterable[Interval], others: Iterable[Interval]) -> Intervals:
+    """The time that is in `spans` and in `others`."""
+    spans = union(spans)
+    return subtract(spans, subtract(spans, others))
+
+
+def hull(spans: Iterable[Interval]) -> Intervals:
+    """The one span from the first start to the last end; empty if there are no spans."""
+    spans = union(spans)
+    return ((spans[0][0], spans[-1][1]),) if spans else ()
