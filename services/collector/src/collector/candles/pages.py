@@ -9,7 +9,6 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import pairwise
 from math import inf
 from typing import Any, Final
@@ -23,7 +22,7 @@ FUTURE_TOLERANCE_MS: Final = 60_000
 """How far a candle's open time may be ahead of the estimated time of the exchange."""
 
 _WIDTH: Final = len(Candle._fields)
-_MOST: Final = 3
+_FEWEST_TO_REFUSE: Final = 3
 """An answer with fewer rejected rows than this is usable, even if they are most of its rows."""
 
 _OFFSET_UNIT_MS: Final = HOUR_MS // 4
@@ -86,17 +85,19 @@ class Page:
     rejected: tuple[BadRow, ...] = ()
 
 
-def read_page(traits: ExchangeTraits, calendar: SeriesCalendar, rows: Iterable[object], *, since: int, now: int) -> Page:
+def read_page(
+    traits: ExchangeTraits, calendar: SeriesCalendar, rows: Iterable[object], *, since: int, now: int
+) -> Page:
     """Read the answer to a request for candles from `since` on, sent at `now` on the exchange's clock.
 
     Of the rows before `since`, only the last is kept: it shows that the answer begins early enough. Rows may be in any
     order, and equal duplicates are allowed. The open candle needs a valid open time only. Raises `UnusableAnswer`.
     """
-    timed = _with_open_times(rows, calendar, label_shift=_label_shift(traits, calendar))
+    timed, without_time = _with_open_times(rows, calendar, label_shift=_label_shift(traits, calendar))
     opens = [at for at, _ in timed]
+    bad = [BadRow(at, "it has no open time", repr(row)[:500]) for at, row in without_time]
     grid = _Grid.learnt(traits, calendar, opens)
     candles: dict[int, set[Candle]] = {}
-    bad: list[BadRow] = []
     for at, row in timed:
         candle = _candle(grid, at, row, now)
         if isinstance(candle, str):
@@ -104,10 +105,12 @@ def read_page(traits: ExchangeTraits, calendar: SeriesCalendar, rows: Iterable[o
         elif candle is not None:
             candles.setdefault(at, set()).add(candle)
     for at in [at for at, found in candles.items() if len(found) > 1]:
-        bad += [BadRow(at, "another row of the same open time has other values", _as_json(each)) for each in candles.pop(at)]
-    _require_usable(bad, timed, calendar)
+        bad += [
+            BadRow(at, "another row of the same open time has other values", _as_json(each)) for each in candles.pop(at)
+        ]
+    _require_usable(bad, len(timed) + len(without_time), calendar)
+    _require_distance(sorted(set(opens)), calendar)
     on_grid = sorted({at for at in opens if grid.has(at) and at <= now + FUTURE_TOLERANCE_MS})
-    _require_distance(on_grid, calendar)
     return _from_since(on_grid, {at: found.pop() for at, found in candles.items()}, bad, since)
 
 
@@ -125,7 +128,7 @@ def page_spans(calendar: SeriesCalendar, page: Page, *, settled_at: int) -> Inte
         for before, after in pairwise(page.opens)
         if after > settled_at and after > calendar.close_of(before)
     ]
-    rejected = [_slot(calendar, row.opens) for row in page.rejected if row.opens not in stored]
+    rejected = [(row.opens, calendar.close_of(row.opens)) for row in page.rejected if row.opens not in stored]
     own = [(at, calendar.close_of(at)) for at in stored]
     return union([*subtract([span], [*young, *rejected]), *own])
 
@@ -138,31 +141,25 @@ def is_consistent(candle: Candle) -> bool:
     return 0 < low <= opening <= high < inf and low <= close <= high and 0 <= volume < inf
 
 
-def _slot(calendar: SeriesCalendar, opens: int) -> tuple[int, int]:
-    return opens, calendar.close_of(opens)
-
-
 def _label_shift(traits: ExchangeTraits, calendar: SeriesCalendar) -> int:
     return -1 if traits.labels_close and calendar.length_ms is not None else 0
 
 
 def _with_open_times(
     rows: Iterable[object], calendar: SeriesCalendar, *, label_shift: int
-) -> list[tuple[int, Sequence[Any]]]:
-    """The rows with their open times. A row without one gets the slot after the row before it."""
+) -> tuple[list[tuple[int, Sequence[Any]]], list[tuple[int, object]]]:
+    """The rows with their open times, and those without one. The latter get the slot after the row before them."""
     timed: list[tuple[int, Sequence[Any]]] = []
     without: list[tuple[int, object]] = []
     for row in rows:
         if isinstance(row, list | tuple) and row and type(row[0]) is int and 0 <= row[0] < 1 << 53:
-            timed.append((calendar.shift(row[0], label_shift), row))
+            timed.append((calendar.shift(row[0], label_shift) if label_shift else row[0], row))
         else:
             without.append((len(timed), row))
     if len(without) > len(timed) // 2:
         raise UnusableAnswer(f"{len(without)} rows without an open time, such as {without[0][1]!r:.100}")
-    for position, row in without:
-        neighbour = timed[position - 1][0] if position else timed[0][0]
-        timed.append((calendar.shift(neighbour, 1 if position else -1), row if isinstance(row, list | tuple) else [row]))
-    return timed
+    placed = [(calendar.shift(timed[max(0, at - 1)][0], 1 if at else -1), row) for at, row in without]
+    return timed, placed
 
 
 def _candle(grid: "_Grid", at: int, row: Sequence[Any], now: int) -> Candle | str | None:
@@ -171,8 +168,10 @@ def _candle(grid: "_Grid", at: int, row: Sequence[Any], now: int) -> Candle | st
         return f"it opens {(at - now) / 1000:.0f} s in the future"
     if not grid.has(at):
         return f"no {grid.calendar.timeframe} candle opens at this time"
-    if grid.calendar.close_of(at) > now:
-        return None
+    return _closed_candle(at, row) if grid.calendar.close_of(at) <= now else None
+
+
+def _closed_candle(at: int, row: Sequence[Any]) -> Candle | str:
     if len(row) < _WIDTH:
         return f"it has fewer than {_WIDTH} values"
     numbers = row[1:_WIDTH]
@@ -201,8 +200,10 @@ class _Grid:
             return cls(calendar, 0, 0 if traits.utc_days else DAY_MS)
         if length <= HOUR_MS and HOUR_MS % length == 0:
             return cls(calendar, 0, 0)
-        if traits.utc_days and length % DAY_MS == 0 and length == DAY_MS:
+        if traits.utc_days and DAY_MS % length == 0:
             return cls(calendar, 0, 0)
+        if traits.monday_weeks and length == 7 * DAY_MS:
+            return cls(calendar, floor_open("1w", 0) % length, 0)
         offsets = Counter(at % length for at in opens if at % _OFFSET_UNIT_MS == 0)
         offset = offsets.most_common(1)[0][0] if offsets else 0
         return cls(calendar, offset, HOUR_MS if length >= DAY_MS and not traits.utc_days else 0)
@@ -217,22 +218,23 @@ class _Grid:
         return min(distance, length - distance) in {0, self.tolerance}
 
 
-def _require_usable(bad: Sequence[BadRow], timed: Sequence[object], calendar: SeriesCalendar) -> None:
-    if len(bad) >= _MOST and len(bad) > len(timed) // 2:
+def _require_usable(bad: Sequence[BadRow], rows: int, calendar: SeriesCalendar) -> None:
+    if len(bad) >= _FEWEST_TO_REFUSE and len(bad) > rows // 2:
         first = bad[0]
-        at = datetime.fromtimestamp(min(first.opens, 1 << 47) / 1000, UTC)
         raise UnusableAnswer(
-            f"{len(bad)} of {len(timed)} rows are no {calendar.timeframe} candles; {at:%Y-%m-%d %H:%M:%S}: {first.reason}"
+            f"{len(bad)} of {rows} rows are no {calendar.timeframe} candles; the row of {first.opens}: {first.reason}"
         )
 
 
 def _require_distance(opens: Sequence[int], calendar: SeriesCalendar) -> None:
-    """Raises `UnusableAnswer` if rows are closer together than their length: they have another timeframe."""
+    """Raises `UnusableAnswer` if many rows are closer together than their length: they have another timeframe.
+
+    One row off the grid makes two such pairs, and is only rejected.
+    """
     shortest = (calendar.length_ms or 28 * DAY_MS) - (2 * HOUR_MS if calendar.nominal_ms >= DAY_MS else 0)
-    for before, after in pairwise(opens):
-        if after - before < shortest:
-            seconds = (after - before) / 1000
-            raise UnusableAnswer(f"two rows are {seconds:.0f} s apart: they are no {calendar.timeframe} candles")
+    close = [after - before for before, after in pairwise(opens) if after - before < shortest]
+    if len(close) > max(2, len(opens) // 4):
+        raise UnusableAnswer(f"rows are {min(close) / 1000:.0f} s apart: they are no {calendar.timeframe} candles")
 
 
 def _from_since(opens: list[int], candles: dict[int, Candle], bad: list[BadRow], since: int) -> Page:

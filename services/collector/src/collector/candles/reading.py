@@ -16,8 +16,8 @@ from typing import Final
 
 from collector.candles.pages import BadRow, Page, SeriesCalendar, page_spans
 from collector.exchange.traits import ExchangeTraits
-from contracts.coverage import SeriesProgress, to_milliseconds
-from contracts.spans import Interval, Intervals, subtract, union
+from contracts.coverage import AbsenceClass, SeriesProgress, to_milliseconds
+from contracts.spans import Interval, Intervals, intersect, subtract, union
 
 EARLIEST_SINCE_MS: Final = 1_262_304_000_000
 """2010-01-01: before the first exchange. A first page of `1M` would otherwise begin before 1970."""
@@ -92,7 +92,9 @@ class SeriesReader:
         self._anchor = None if progress.anchor is None else to_milliseconds(progress.anchor)
         self._edge_start: int | None = self._anchor
         """From here on, all time up to the newest candle must be verified or reported."""
-        self._pending = [(each.milliseconds(), each.attempts, _milliseconds(each.retry_at)) for each in progress.pending]
+        self._pending = [
+            (each.milliseconds(), each.attempts, _milliseconds(each.retry_at)) for each in progress.pending
+        ]
         self.pages = 0
         self.verified: Intervals = ()
         """The spans that the answers of this run vouch for."""
@@ -105,6 +107,8 @@ class SeriesReader:
         self._steps: Generator[PageRequest, Page, None] = self._read()
         self._request: PageRequest | None = None
         self._is_started = False
+        self._is_silent = False
+        """The last answer reached the present. Only an exchange that sends all rows it has can prove this."""
 
     # ---- the caller's side ----
 
@@ -158,12 +162,53 @@ class SeriesReader:
 
     def holes(self) -> Intervals:
         """The spans between known candles that are not verified, ascending: new ones, and pending ones of before."""
-        pending = [span for span, _, _ in self._pending]
+        return subtract([*self._pending_spans(), *self._edge()], self.verified)
+
+    def absences(self) -> list[tuple[Interval, AbsenceClass, str]]:
+        """The holes that this run has found or requested, ascending, with the reason and the evidence in words."""
+        untouched = subtract(self._pending_spans(), [*self.requested, *self._edge()])
+        holes = subtract(self.holes(), untouched)
+        rejected = union([(each.opens, self.calendar.close_of(each.opens)) for each in self.rejected.values()])
+        classes = (
+            (AbsenceClass.REJECTED, rejected, "the exchange repeats rows that no candle can be"),
+            (
+                AbsenceClass.LOST,
+                self.lost,
+                f"the exchange keeps the newest {self._traits.history_candles} candles only",
+            ),
+            (
+                AbsenceClass.UNPROVEN,
+                self.requested,
+                f"{self.pages} answers show no candles there, and no end of a silence",
+            ),
+            (AbsenceClass.UNREAD, holes, "the run read the newest candles first and had no pages or time left"),
+        )
+        found: list[tuple[Interval, AbsenceClass, str]] = []
+        for absence_class, spans, evidence in classes:
+            found += [(span, absence_class, evidence) for span in intersect(holes, spans)]
+            holes = subtract(holes, spans)
+        return sorted(found)
+
+    @property
+    def lost(self) -> Intervals:
+        """The holes, or parts of them, that are older than the oldest candle that the exchange still offers."""
+        return intersect(self.holes(), self._before_history())
+
+    def _before_history(self) -> Intervals:
+        history = self._traits.history_candles
+        if history is None:
+            return ()
+        return ((0, self.calendar.shift(self.calendar.floor_open(self._now), 1 - history)),)
+
+    def _pending_spans(self) -> list[Interval]:
+        return [span for span, _, _ in self._pending]
+
+    def _edge(self) -> Intervals:
+        """The time from the first known candle of this run to its anchor."""
         anchor = self.anchor
         if anchor is None or self._edge_start is None:
-            return subtract(pending, self.verified)
-        edge = (self.calendar.close_of(self._edge_start), anchor)
-        return subtract([*pending, edge], self.verified)
+            return ()
+        return union([(self.calendar.close_of(self._edge_start), anchor)])
 
     # ---- which pages ----
 
@@ -176,14 +221,14 @@ class SeriesReader:
             is_near = (self._now - anchor) // self.calendar.nominal_ms < self._limit
             if is_near:
                 yield from self._read_forward(anchor)
-            if not self._is_caught_up() and not self._is_silent:
+            if not self._is_recent() and not self._is_silent:
                 yield from self._read_newest(([] if is_near else [self._limit]) + self._another_width())
             if not is_near and (not self._closed or max(self._closed) <= anchor):
                 yield from self._read_forward(anchor)
         yield from self._read_holes()
 
     def _read_forward(self, frontier: int) -> Generator[PageRequest, Page, None]:
-        """Page after page from a known candle, until no page brings a newer row or the share of this step is used up."""
+        """Page after page from a known candle, until no page brings a newer row or the budget is used up."""
         while self._has_edge_budget():
             newest = yield from self._read_after(frontier)
             if newest is None or self._is_caught_up():
@@ -201,7 +246,7 @@ class SeriesReader:
                 if page.opens[0] > following and self._has_budget():
                     yield from self._ask(frontier, until=self.calendar.shift(frontier, self._width))
                 return newer[-1]
-            if self._is_silent or self._is_caught_up() or not self._has_budget():
+            if self._is_silent or self._is_recent() or not self._has_budget():
                 return None
         return None
 
@@ -247,18 +292,18 @@ class SeriesReader:
 
     def _due_holes(self) -> list[tuple[Interval, int]]:
         """The spans to read with the number of earlier attempts: those without attempts first, newest first."""
-        pending = [span for span, _, _ in self._pending]
-        new = subtract([*self.holes(), *self._silence_after_newest()], pending)
+        lost = self._before_history()
+        new = subtract([*self.holes(), *self._silence_after_newest()], [*self._pending_spans(), *lost])
         found = [(span, 0) for span in new]
         for span, attempts, retry_at in self._pending:
             if retry_at <= self._now:
-                found += [(each, attempts) for each in subtract([span], self.verified)]
+                found += [(each, attempts) for each in subtract([span], [*self.verified, *lost])]
         return sorted(found, key=lambda each: (each[1] > 0, -each[0][1]))
 
     def _silence_after_newest(self) -> Intervals:
         """The time after the newest row that is not in a page's reach from this row or from now."""
         newest = self._newest()
-        if newest is None or self._is_caught_up() or self._is_silent:
+        if newest is None or self._is_recent() or self._is_silent:
             return ()
         start = self.calendar.shift(newest, self._width)
         end = self.calendar.floor_open(self._now)
@@ -275,9 +320,6 @@ class SeriesReader:
 
     # ---- what is known ----
 
-    _is_silent = False
-    """The last answer reached the present. Only an exchange that sends all rows it has can prove this."""
-
     def _newest(self) -> int | None:
         """The newest known candle, also if it is still open."""
         known = [*self._opens, *([] if self._anchor is None else [self._anchor])]
@@ -287,6 +329,13 @@ class SeriesReader:
         """Whether no candle that is closed now can follow the newest row."""
         newest = self._newest()
         return newest is not None and self.calendar.close_of(self.calendar.close_of(newest)) > self._now
+
+    def _is_recent(self) -> bool:
+        """Whether the newest row is caught up, or younger than the settle time: then the next run is early enough."""
+        newest = self._newest()
+        return newest is not None and (
+            self._is_caught_up() or self.calendar.close_of(newest) + self._limits.settle_ms > self._now
+        )
 
     def _learn_width(self, page: Page) -> None:
         """A known candle that the page should contain, but that is later than its last row, proves a narrow page."""
