@@ -162,7 +162,7 @@ class StatePublisher:
             self._paused |= {entry.plan.config_id for entry in ready if not self._is_live(entry)}
             ready = [entry for entry in ready if self._is_live(entry)]
         await self._publisher.publish_many(SCHEDULE_STATE, [state_of(entry, now) for entry in ready])
-        self._required -= {entry.plan.config_id for entry in ready}
+        self._required -= {entry.plan.config_id for entry in ready} - self._queue.keys()
         await self._publisher.tombstones(SCHEDULE_STATE, [str(each) for each, tombstone in batch.items() if tombstone])
 
     def _is_live(self, entry: Entry) -> bool:
