@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from contracts.configs import CollectionConfig, ConfigChanged
-from contracts.coverage import Span, span_of
+from contracts.coverage import SeriesProgress, Span, span_of
 from contracts.runs import RunFinished, TimeframeResult
 from contracts.spans import Interval
 from contracts.ticks import TickDue
@@ -99,7 +99,7 @@ def a_run(
     succeeded = status is RunStatus.SUCCESS
     at = to_instant(ended)
     if results is None:
-        results = [_newest_candles(timeframe, ended) for timeframe in config.timeframes] if succeeded else ()
+        results = [newest_candles(timeframe, ended) for timeframe in config.timeframes] if succeeded else ()
     values = {
         "occurred_at": at,
         "run_id": uuid.uuid4(),
@@ -125,22 +125,25 @@ def newest_closed(timeframe: str, now: int) -> int:
     return shift(timeframe, floor_open(timeframe, now), -1)
 
 
-def _newest_candles(timeframe: str, now: int, since: int | None = None) -> TimeframeResult:
-    """All candles since an open time; without one, the newest 100."""
+def newest_candles(timeframe: str, now: int, since: int | None = None, page: int = 100) -> TimeframeResult:
+    """All candles since an open time; without one, the newest page."""
     anchor = newest_closed(timeframe, now)
-    first = shift(timeframe, anchor, -99) if since is None else since
+    first = shift(timeframe, anchor, 1 - page) if since is None else since
     verified = [(first, close_of(timeframe, anchor))] if first <= anchor else []
     return a_result(timeframe, anchor=max(first, anchor), verified=verified)
 
 
-def the_run_of(tick: TickDue, *, ended: int, status: RunStatus = RunStatus.SUCCESS) -> RunFinished:
-    """The event that a collector publishes after the run of a tick. A successful run has read all since the anchor."""
-    results = []
-    for timeframe in tick.config.timeframes if status is RunStatus.SUCCESS else ():
-        known = tick.progress_of(timeframe)
-        found = _newest_candles(timeframe, ended, None if known.anchor is None else to_ms(known.anchor))
-        pending = tuple(Span(start=span.start, end=span.end) for span in known.pending)
-        results.append(found.model_copy(update={"verified": (*pending, *found.verified)}))
+def the_run_of(
+    tick: TickDue,
+    *,
+    ended: int,
+    status: RunStatus = RunStatus.SUCCESS,
+    results: Iterable[TimeframeResult] | None = None,
+) -> RunFinished:
+    """The event that a collector publishes after the run of a tick. By default, a successful run has read all."""
+    if results is None:
+        timeframes = tick.config.timeframes if status is RunStatus.SUCCESS else ()
+        results = [everything_for(tick.progress_of(timeframe), ended) for timeframe in timeframes]
     return a_run(
         ended=ended,
         status=status,
@@ -150,3 +153,10 @@ def the_run_of(tick: TickDue, *, ended: int, status: RunStatus = RunStatus.SUCCE
         trigger=tick.trigger,
         scheduled_for=tick.scheduled_for,
     )
+
+
+def everything_for(known: SeriesProgress, ended: int) -> TimeframeResult:
+    """All candles since the anchor, and all pending spans."""
+    found = newest_candles(known.timeframe, ended, None if known.anchor is None else to_ms(known.anchor))
+    pending = tuple(Span(start=span.start, end=span.end) for span in known.pending)
+    return found.model_copy(update={"verified": (*pending, *found.verified)})
