@@ -1,4 +1,4 @@
-"""The progress of one series: what remains to be read after any results, and what a tick carries."""
+"""The progress of one series: the time that is unread after any results, and the contents of a tick."""
 
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -150,7 +150,7 @@ def test_touching_spans_with_equal_attempts_are_one() -> None:
     assert bounded([Pending(2, 3), Pending(1, 2), Pending(3, 4, 1)]) == (Pending(1, 3), Pending(3, 4, 1))
 
 
-# ---- what a tick carries ----
+# ---- the contents of a tick ----
 
 
 def tick(series: Series, now: int = NOW, limit: int = HOUR_MS) -> tuple[Series, int | None]:
