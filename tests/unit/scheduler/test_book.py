@@ -216,8 +216,9 @@ def test_a_tick_that_is_acknowledged_after_the_clock_was_set_back_stores_no_time
 
 def test_a_state_of_an_older_version_does_not_settle_a_pending_initial_tick(book: Book) -> None:
     book.config_changed(0, a_change(version=2), NOON_MS)
-    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS), NOON_MS), LATER)
+    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS, anchor=NOON_MS), NOON_MS), LATER)
     assert book.get(1).due_at() == 0
+    assert anchors(book.get(1)) == {"1m": NOON_MS, "1h": NOON_MS}, "but its progress counts"
 
 
 def test_a_paused_partition_has_no_due_ticks_and_accepts_changes(book: Book) -> None:
