@@ -63,7 +63,8 @@ class RunFinished(Event):
     finished_at: Instant = Field(description="When the run ended, by the same clock as started_at.")
     status: Literal[RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.SKIPPED] = Field(
         description="success: every timeframe was collected. skipped: another run of the config was in progress when a "
-        "slot was due; manual runs wait instead."
+        "slot was due (error class already_running), or the tick waited until a newer one took its place (superseded); "
+        "error_message names that run. Manual runs are not skipped."
     )
     records_collected: int = Field(ge=0, description="The number of candles published, over all timeframes.")
     error_class: ErrorClass | None = Field(default=None, description="Null only if the run succeeded.")
