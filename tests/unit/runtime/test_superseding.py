@@ -110,8 +110,8 @@ def test_only_messages_that_are_needed_stay_merged() -> None:
 class Lane(RuleBasedStateMachine):
     """Works of a few keys wait for one place. The model remembers only what every published work has to read.
 
-    A work is done when a handled event of the same key, which started after the work was published, has read each
-    series from the start of the work or earlier.
+    A series of a work is done when a handled event of the same key, which started after the work was published, has
+    read it from the same start or earlier. Several events may do the series of one work.
     """
 
     SERIES = 3
@@ -120,7 +120,7 @@ class Lane(RuleBasedStateMachine):
         super().__init__()
         self.log = Log()
         self.committed = (0, "")
-        self.undone: dict[int, Work] = {}
+        self.undone: set[tuple[int, int]] = set()  # offsets of works, and their series
         self.slot = 0
         self.start_process()
 
@@ -162,7 +162,7 @@ class Lane(RuleBasedStateMachine):
         self.slot += 1
         self.log.append(work(self.slot - late, *starts, owner=owner))
         offset = len(self.log.works) - 1
-        self.undone[offset] = self.log.works[offset]
+        self.undone |= {(offset, series) for series in range(self.SERIES)}
         self.arrive(offset)
 
     @precondition(lambda self: self.running is not None)
@@ -170,12 +170,12 @@ class Lane(RuleBasedStateMachine):
     def finish(self) -> None:
         assert self.running is not None
         (message, event), self.running = self.running, None
-        self.undone = {
-            offset: each
-            for offset, each in self.undone.items()
-            if offset >= self.published_before
-            or each.owner != event.owner
-            or any(map(int.__gt__, event.starts, each.starts))
+        self.undone -= {
+            (offset, series)
+            for offset, series in self.undone
+            if offset < self.published_before
+            and self.log.works[offset].owner == event.owner
+            and event.starts[series] <= self.log.works[offset].starts[series]
         }
         self.tracker.finish(message.record.offset)
         for each in message.merged:
@@ -218,7 +218,7 @@ class Lane(RuleBasedStateMachine):
         for message in self.reports:
             self.tracker.finish(message.record.offset)
         assert self.tracker.unfinished == 0
-        assert self.undone == {}
+        assert self.undone == set()
 
 
 Lane.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)

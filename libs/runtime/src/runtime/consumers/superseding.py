@@ -1,7 +1,7 @@
 """Replaces a waiting message by a newer one that does its work as well. No I/O.
 
-So the number of waiting messages is bounded by the number of their keys, and a consumer can read a partition to its end
-although one of its lanes stands still.
+So the number of waiting messages is bounded by the number of their keys. A consumer can then read a partition to its
+end although nothing of one lane finishes.
 """
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable
@@ -48,7 +48,7 @@ class WaitingMessage(NamedTuple):
     event: Event | None
     """The event to handle, if the bytes of the record do not contain it. Bytes take less memory than an event."""
     merged: tuple["WaitingMessage", ...] = ()
-    """Superseded messages without which `event` cannot be restored from Kafka. They are finished after this one."""
+    """Superseded messages whose work would be lost in a crash otherwise. They are finished after this one."""
 
 
 class Superseded(NamedTuple):
@@ -69,8 +69,8 @@ def supersede(
 ) -> Superseded:
     """Let the newer of two messages with the same key replace the other one. `read` decodes the value of a record.
 
-    A superseded message may end at once only if the others in Kafka contain all of its work: after a crash, the merged
-    event is built again from them. `merged` has no message that could be left out, so it stays short.
+    A superseded message may end at once only if the remaining messages in Kafka contain all of its work, because a
+    crash loses the merged event. `merged` has no message that could be left out, so it stays short.
     """
     waiting_event = read(waiting.record)
     newer, event, older, older_event = waiting, waiting_event, arrived, arrived_event
