@@ -116,6 +116,7 @@ _RULES: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     run_rules.stuck,
     run_rules.late,
     run_rules.reordered,
+    run_rules.superseded_by_nothing,
     _candles,
     _stale_candles,
     request_rules.requests,

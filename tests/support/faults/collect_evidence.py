@@ -1,6 +1,7 @@
 """Collects the evidence of a test from the tables, topics, simulated exchanges and scheduler logs."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from contracts.dead_letters import DeadLetter
 from contracts.event import Event
 from contracts.ticks import TickDue
 from contracts.topics import CANDLES, DEAD_LETTERS, TICKS, Topic
+from contracts.vocabulary import ErrorClass
 from local_stack.stack import Stack
 from runtime.kafka.codec import UnreadableMessage, decode
 from support.faults.evidence import Candle, DeadLetterEntry, Evidence, Request, Rules, Run, Series, StoredConfig, Tick
@@ -132,8 +134,14 @@ def _run(row: Any) -> Run:
         finished_at=None if row["finished_at"] is None else row["finished_at"].timestamp(),
         deadline_at=None if row["deadline_at"] is None else row["deadline_at"].timestamp(),
         error_class=row["error_class"],
+        superseded_by=_newer_run(row["error_message"]) if row["error_class"] == ErrorClass.SUPERSEDED else None,
         collected=collected,
     )
+
+
+def _newer_run(message: str) -> str | None:
+    found = re.search(r"until run (\S+) of the same config", message)
+    return None if found is None else found[1]
 
 
 def _tick(event: TickDue) -> Tick:

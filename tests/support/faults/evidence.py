@@ -27,6 +27,8 @@ class Run:
     finished_at: float | None
     deadline_at: float | None
     error_class: str | None = None
+    superseded_by: str | None = None
+    """The run whose tick took this run's place, if the run was superseded."""
     collected: Mapping[Series, tuple[int, int]] = field(default_factory=dict)
     """The first and last open_ms of the collected candles per series, if the run succeeded."""
 

@@ -208,6 +208,19 @@ def reordered(evidence: Evidence) -> Iterator[Violation]:
         reached[change.run_id] = max(rank, reached.get(change.run_id, 0))
 
 
+def superseded_by_nothing(evidence: Evidence) -> Iterator[Violation]:
+    """A superseded run names a run of a later slot of its config. So the last of a chain was not superseded."""
+    runs = {run.run_id: run for run in evidence.runs}
+    for run in evidence.runs:
+        if run.error_class != ErrorClass.SUPERSEDED:
+            continue
+        newer = runs.get(run.superseded_by or "")
+        if newer is None or newer.config_id != run.config_id or newer.scheduled_for <= run.scheduled_for:
+            yield Violation(Kind.NOT_SUPERSEDED, run.run_id, f"it names run {run.superseded_by}")
+        elif run.trigger == "manual" or newer.trigger == "manual":
+            yield Violation(Kind.NOT_SUPERSEDED, run.run_id, "manual runs neither supersede nor are superseded")
+
+
 def _by_config(ticks: Sequence[Tick]) -> dict[int, list[Tick]]:
     by_config: dict[int, list[Tick]] = defaultdict(list)
     for tick in ticks:

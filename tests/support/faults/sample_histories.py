@@ -121,6 +121,13 @@ def with_run(evidence: Evidence, **changes: Any) -> Evidence:
     return replace(evidence, runs=(*evidence.runs[:-1], replace(evidence.runs[-1], **changes)))
 
 
+def with_superseded_run(evidence: Evidence, newer: str, **changes: Any) -> Evidence:
+    """The run of the second slot was superseded."""
+    skipped = {"status": "skipped", "error_class": "superseded", "superseded_by": newer, "collected": {}}
+    runs = [replace(run, **skipped | changes) if run.run_id == run_id(SLOTS[1]) else run for run in evidence.runs]
+    return replace(evidence, runs=tuple(runs))
+
+
 def with_config(evidence: Evidence, **changes: Any) -> Evidence:
     return replace(evidence, configs={CONFIG: replace(evidence.configs[CONFIG], **changes)})
 

@@ -13,6 +13,7 @@ class Kind(StrEnum):
     RUN_WHILE_DISABLED = "run while disabled"
     STUCK = "stuck"
     NOT_RUN_AGAIN = "not run again"
+    NOT_SUPERSEDED = "superseded by no newer run"
     REORDERED = "reordered"
     CANDLE_MISSING = "candle missing"
     CANDLE_EXTRA = "candle extra"

@@ -27,6 +27,7 @@ from support.faults.sample_histories import (
     with_config,
     with_requests,
     with_run,
+    with_superseded_run,
     without_slot,
 )
 from support.faults.violations import Kind
@@ -46,6 +47,18 @@ BAD: list[tuple[str, Kind, Callable[[Evidence], Evidence]]] = [
         "two runs of a slot",
         Kind.DUPLICATE,
         lambda e: replace(e, runs=(*e.runs, replace(e.runs[-1], run_id="11111111-0000-0000-0000-000000000000"))),
+    ),
+    (
+        "a superseded run that names no run",
+        Kind.NOT_SUPERSEDED,
+        lambda e: with_superseded_run(e, "11111111-0000-0000-0000-000000000000"),
+    ),
+    ("a run superseded by an earlier slot", Kind.NOT_SUPERSEDED, lambda e: with_superseded_run(e, run_id(SLOTS[0]))),
+    ("a run superseded by itself", Kind.NOT_SUPERSEDED, lambda e: with_superseded_run(e, run_id(SLOTS[1]))),
+    (
+        "a manual run that was superseded",
+        Kind.NOT_SUPERSEDED,
+        lambda e: with_superseded_run(e, run_id(SLOTS[2]), trigger="manual"),
     ),
     ("a run before its slot", Kind.EARLY, lambda e: with_run(e, started_at=SLOTS[-1] - 0.001)),
     (
@@ -216,6 +229,10 @@ def test_an_initial_tick_of_a_later_version_does_not_cover_earlier_slots() -> No
     evidence = without_slot(evidence, SLOTS[3])
     assert check(evidence) == []
     assert [each.kind for each in check(without_slot(evidence, SLOTS[1]))] == [Kind.LOST_SLOT]
+
+
+def test_a_run_that_was_superseded_by_a_later_slot_is_accepted() -> None:
+    assert check(with_superseded_run(good_evidence(), run_id(SLOTS[3]))) == []
 
 
 def test_a_slot_that_the_scheduler_reported_as_skipped_is_accepted_once() -> None:

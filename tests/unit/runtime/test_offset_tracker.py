@@ -1,3 +1,6 @@
+import random
+import tracemalloc
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +25,7 @@ def test_the_watermark_never_passes_an_unfinished_offset(seen: list[int], data: 
         unfinished.discard(offset)
         expected = min(unfinished) if unfinished else seen[-1] + 1
         assert tracker.watermark == expected
-    assert tracker.window == 0
+    assert tracker.unfinished == 0
 
 
 @given(seen=offsets, data=st.data())
@@ -76,13 +79,34 @@ def test_nothing_is_committed_before_the_first_message_was_read() -> None:
     assert tracker.snapshot() is None
 
 
-def test_metadata_never_exceeds_the_limit_of_kafka() -> None:
-    tracker = started(list(range(0, 200_000, 7)))
-    for offset in range(7, 200_000, 14):
-        tracker.finish(offset)
-    watermark, metadata = tracker.snapshot() or (-1, "")
+def test_metadata_never_exceeds_the_limit_of_kafka_and_names_the_first_finished_offsets() -> None:
+    rng = random.Random(20_261_127)
+    offsets = range(300_000)
+    before = started([*offsets])
+    unfinished = {0, *rng.sample(offsets, 5_000)}  # without a pattern that could be compressed
+    for offset in unfinished ^ {*offsets}:
+        before.finish(offset)
+    watermark, metadata = before.snapshot() or (-1, "")
     assert watermark == 0
     assert len(metadata) <= 4096
+    after = PartitionTracker()
+    after.restore(watermark, metadata)
+    repeated = {offset for offset in offsets if after.start(offset)}
+    assert repeated >= unfinished
+    assert {offset for offset in repeated if offset < 50_000} == {each for each in unfinished if each < 50_000}
+
+
+def test_the_size_of_a_tracker_depends_on_the_unfinished_offsets_only() -> None:
+    tracker = PartitionTracker()
+    tracker.start(0)
+    tracemalloc.start()
+    for offset in range(1, 200_000):
+        tracker.start(offset)
+        tracker.finish(offset)
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (tracker.watermark, tracker.position, tracker.unfinished) == (0, 200_000, 1)
+    assert used < 10_000
 
 
 def test_metadata_of_another_program_is_ignored() -> None:
@@ -90,15 +114,6 @@ def test_metadata_of_another_program_is_ignored() -> None:
         tracker = PartitionTracker()
         tracker.restore(5, metadata)
         assert tracker.start(6)
-
-
-def test_the_window_counts_finished_offsets_behind_a_slow_one() -> None:
-    tracker = started([1, 2, 3])
-    tracker.finish(2)
-    tracker.finish(3)
-    assert tracker.window == 3
-    tracker.finish(1)
-    assert tracker.window == 0
 
 
 def test_finished_offsets_above_a_slow_one_do_not_count_as_unfinished() -> None:

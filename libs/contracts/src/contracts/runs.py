@@ -88,8 +88,9 @@ class RunFinished(Event):
     started_at: Instant = Field(description="When the collector started the run.")
     finished_at: Instant = Field(description="When the run ended, by the same clock as started_at.")
     status: Literal[RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.SKIPPED] = Field(
-        description="success: every timeframe was collected. skipped: another run of the config was in progress when a "
-        "slot was due; manual runs wait instead."
+        description="success: every timeframe was collected. skipped: another run of the config was in progress "
+        "(already_running), or a newer tick took the place of the waiting tick (superseded). Then error_message names "
+        "the other run. Manual runs are not skipped."
     )
     records_collected: int = Field(ge=0, description="The number of candles published, over all timeframes.")
     error_class: ErrorClass | None = Field(default=None, description="Null only if the run succeeded.")

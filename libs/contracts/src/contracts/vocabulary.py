@@ -107,6 +107,8 @@ class ErrorClass(StrEnum):
     EXCHANGE_ERROR = "exchange_error"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     ALREADY_RUNNING = "already_running"
+    SUPERSEDED = "superseded"
+    """The tick waited for its lane, and a newer tick of the config took its place."""
     COLLECTOR_LOST = "collector_lost"
     INTERNAL = "internal"
 

@@ -17,10 +17,12 @@ from collector.metrics import CollectorMetrics
 from collector.run.collector import Collector
 from collector.run.outcomes import Outcomes
 from collector.run.retry_policy import RetryPolicy
+from collector.run.superseding import is_newer_tick, merged_tick, superseding_key
 from collector.settings import CollectorSettings
 from contracts.topics import CANDLES, DEAD_LETTERS, EXCHANGE_HEALTH, RUN_EVENTS, TICKS
 from runtime.consumers.concurrent import ConcurrentConsumer
 from runtime.consumers.limits import InFlightLimits
+from runtime.consumers.superseding import Superseding
 from runtime.dead_letters import DeadLetters
 from runtime.kafka.clients import build_broker
 from runtime.kafka.publisher import EventPublisher
@@ -74,6 +76,9 @@ def build_worker(settings: CollectorSettings) -> Worker:
         dead_letters=DeadLetters(publisher, NAME, consumer_metrics, settings),
         metrics=consumer_metrics,
         urgent=is_manual,
+        superseding=Superseding(
+            key=superseding_key, is_newer=is_newer_tick, merge=merged_tick, report=tick_handler.on_superseded
+        ),
         limits=_limits(settings),
     )
     health = Health()

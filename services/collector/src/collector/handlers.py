@@ -1,7 +1,8 @@
 """Entry point of the collector: the handler of ticks.
 
 Delivery: at least once. A tick's offset is committed after its run has ended and Kafka has acknowledged the end. If a
-stop or a crash interrupts a run, the next owner of the partition repeats it under the same run id.
+stop or a crash interrupts a run, the next owner of the partition repeats it under the same run id. A tick that a newer
+one superseded is finished when Kafka has acknowledged this end of its run.
 """
 
 from collections.abc import Awaitable, Callable
@@ -55,6 +56,21 @@ class TickHandler:
             run_id=str(tick.run_id), config_id=config.config_id, exchange=config.exchange, symbol=config.symbol
         ):
             await self._handle(tick)
+
+    async def on_superseded(self, tick: Event, newer: Event) -> None:
+        """End the run of a tick whose place another tick took while it waited. A duplicate is no run of its own."""
+        assert isinstance(tick, TickDue)  # noqa: S101 -- the topic has no other events
+        assert isinstance(newer, TickDue)  # noqa: S101
+        config = tick.config
+        with bound_contextvars(
+            run_id=str(tick.run_id), config_id=config.config_id, exchange=config.exchange, symbol=config.symbol
+        ):
+            admission = self.runs_in_flight.admit(config.config_id, tick.run_id)
+            if tick.run_id == newer.run_id or isinstance(admission, SameRunInFlight | AlreadyFinished):
+                self.metrics.duplicate_ticks.inc()
+                return
+            await self.outcomes.report_superseded(Run(tick, self.now()), newer.run_id)
+            self.runs_in_flight.mark_finished(tick.run_id)
 
     async def _handle(self, tick: TickDue) -> None:
         config_id, run_id = tick.config.config_id, tick.run_id

@@ -31,20 +31,23 @@ class Attempts:
         self._handler, self._dead_letters = handler, dead_letters
         self._attempts, self._initial_wait, self._on_retry = attempts, initial_wait, on_retry
 
-    async def handle(self, event: Event, record: ConsumerRecord) -> None:
-        """Returns when the message is handled, or acknowledged as a dead letter."""
+    async def handle(self, event: Event, record: ConsumerRecord, handler: Handler | None = None) -> None:
+        """Returns when the message is handled, or acknowledged as a dead letter.
+
+        `handler`: called instead of the usual handler.
+        """
         backoff = Backoff(self._initial_wait, math.inf, jitter=True)
         for attempt in range(1, self._attempts + 1):
-            if (error := await self._try(event, record, attempt)) is None:
+            if (error := await self._try(handler or self._handler, event, record, attempt)) is None:
                 return self._dead_letters.handled()
             if attempt < self._attempts:
                 self._on_retry()
                 await backoff.sleep()
         return await self._dead_letters.send(record, f"{type(error).__name__}: {error}", self._attempts)
 
-    async def _try(self, event: Event, record: ConsumerRecord, attempt: int) -> Exception | None:
+    async def _try(self, handler: Handler, event: Event, record: ConsumerRecord, attempt: int) -> Exception | None:
         try:
-            await self._handler(event, record)
+            await handler(event, record)
         except Exception as error:  # noqa: BLE001 -- any exception of a handler is a failed attempt
             log.warning(
                 "Handling a message failed",

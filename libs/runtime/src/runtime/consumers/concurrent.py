@@ -6,8 +6,8 @@ earlier ones of its partition are finished: handled, or acknowledged as a dead l
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
@@ -24,6 +24,7 @@ from runtime.consumers.limits import InFlightLimits
 from runtime.consumers.monitor import ConsumerMonitor
 from runtime.consumers.offset_tracker import PartitionTracker
 from runtime.consumers.retention_check import RetentionCheck
+from runtime.consumers.superseding import Superseding, WaitingMessage, supersede
 from runtime.dead_letters import DeadLetters
 from runtime.kafka.aiokafka_internals import NOTHING, coordinator_problem
 from runtime.kafka.client_lifecycle import ConsumerDied, close_consumer, start_consumer
@@ -39,20 +40,16 @@ _READ_AT_ONCE = 200
 """Messages of one partition that are read between two turns of the event loop."""
 
 
-class _Waiting(NamedTuple):
-    tracker: PartitionTracker
-    partition: TopicPartition
-    record: ConsumerRecord
-    event: Event | None
-    """None while the message waits for a place: its bytes take less memory than the event."""
-
-
 class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """Gives the messages of one topic to `handler`, many at the same time; see the module for the guarantee.
 
     If a handler raises, it is called again; after the last attempt the message becomes a dead letter, so that a bug
     does not block a partition. If a handler is cancelled (at a stop), its message is not finished. The messages of a
     lane start in order, except urgent ones: they overtake the waiting messages of their lane.
+
+    A lane never delays the reading of its partition: all messages are read at once and wait in memory. If there are
+    rules for `superseding`, a newer message replaces the waiting one with the same key, so that the memory is bounded
+    by the number of keys. A superseded message is finished when its end is reported.
     """
 
     def __init__(  # noqa: PLR0913 -- each argument is an independent part
@@ -66,6 +63,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         metrics: ConsumerMetrics,
         limits: InFlightLimits | None = None,
         urgent: Callable[[Event], bool] = lambda _: False,
+        superseding: Superseding | None = None,
     ) -> None:
         self._settings, self._topic, self._group = settings, topic, group
         self._limits, self._dead_letters = limits or InFlightLimits(), dead_letters
@@ -81,8 +79,8 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         self._metrics = metrics
         self._trackers: dict[TopicPartition, PartitionTracker] = {}
         self._messages = InFlightMessages(self._message_ended, self._message_failed)
-        self._urgent = urgent
-        self._lanes = LaneQueue[_Waiting](
+        self._urgent, self._superseding = urgent, superseding or Superseding()
+        self._lanes = LaneQueue[WaitingMessage](
             shared=self._limits.in_flight, per_lane=self._limits.per_lane, reserved=self._limits.reserved_per_lane
         )
         self._capacity_changed = asyncio.Event()
@@ -168,6 +166,9 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
                     if not (self._commits.last(each) or 0) <= stored[each][0] <= (tracker.watermark or 0)
                 }
             )
+        for partition, tracker in self._trackers.items():
+            if tracker.position is not None:  # aiokafka would read again from the watermark, which may be far behind
+                self._consumer.seek(partition, tracker.position)
         for partition in assigned - self._trackers.keys():
             self._trackers[partition] = PartitionTracker()
             if stored is not None:
@@ -208,7 +209,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             await asyncio.sleep(0)  # a poll that finds buffered records does not yield to the event loop
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
-        """Read from each partition as many messages as its window allows. `pause()` is not used: it discards prefetched
+        """Read from each partition as many messages as its limit allows. `pause()` is not used: it discards prefetched
         records. If nothing may be read, it polls nevertheless, because a poll raises the group's errors.
         """
         if not self._commits.is_open:
@@ -226,13 +227,14 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             allowed = min(capacities[partition], _READ_AT_ONCE)
             taken += self._dispatch(await consumer.getmany(partition, timeout_ms=0, max_records=allowed))
         if not taken:
-            # Poll briefly while a window is full, to notice soon that it has room again.
+            # Poll briefly while a partition is at its limit, to notice soon that it has room again.
             timeout_ms = 200 if len(capacities) == len(assigned) else 20
             self._dispatch(await consumer.getmany(*capacities, timeout_ms=timeout_ms, max_records=1))
 
     def _capacity_of(self, partition: TopicPartition) -> int:
-        tracker = self._trackers.get(partition)
-        return self._limits.window - (tracker.window if tracker else 0)
+        if self._messages.reports >= self._limits.max_reports:
+            return 0
+        return self._limits.max_unfinished - self._unfinished(partition)
 
     def _unfinished(self, partition: TopicPartition) -> int:
         return self._trackers[partition].unfinished if partition in self._trackers else 0
@@ -251,7 +253,9 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         return sum(len(records) for records in batches.values())
 
     def _admit(self, tracker: PartitionTracker, partition: TopicPartition, record: ConsumerRecord) -> None:
-        """An unreadable message becomes a dead letter at once, without a place in its lane. Others are queued."""
+        """An unreadable message becomes a dead letter at once, without a place in its lane. Others start, or wait for a
+        place.
+        """
         try:
             event = decode(self._topic, record.value)
         except UnreadableMessage as unreadable:
@@ -260,10 +264,30 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             return
         self._dead_letters.readable(record)
         lane = record.key or partition
-        at_once = self._lanes.has_place(lane)
-        waiting = _Waiting(tracker, partition, record, event if at_once else None)
-        self._lanes.add(lane, waiting, urgent=not at_once and self._urgent(event))
+        if self._lanes.has_place(lane):
+            self._lanes.add(lane, WaitingMessage(tracker, partition, record, event))
+        else:
+            self._queue(lane, WaitingMessage(tracker, partition, record, None), event)
         self._start_waiting()
+
+    def _queue(self, lane: Hashable, message: WaitingMessage, event: Event) -> None:
+        """Let the message wait in its lane. If one with the same key waits there, one of the two is superseded."""
+        key = self._superseding.key(event)
+        waiting = None if key is None else self._lanes.waiting(lane, key)
+        if waiting is None:
+            self._lanes.add(lane, message, urgent=self._urgent(event), key=key)
+            return
+        remaining, newer, ended = supersede(waiting, message, event, self._superseding, self._read)
+        self._lanes.replace(lane, key, remaining)
+        for each, superseded in ended:
+            report = self._report_superseded(superseded, each.record, newer)
+            self._messages.start(InFlightMessage(each.tracker, each.partition, each.record.offset, None), report)
+
+    def _report_superseded(self, superseded: Event, record: ConsumerRecord, newer: Event) -> Coroutine[Any, Any, None]:
+        return self._attempts.handle(superseded, record, lambda event, _: self._superseding.report(event, newer))
+
+    def _read(self, record: ConsumerRecord) -> Event:
+        return decode(self._topic, record.value)
 
     # -- messages ----------------------------------------------------------------------------------------------------
 
@@ -272,11 +296,17 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         while (
             self._commits.is_open and not self._stopping.is_set() and (started := self._lanes.start_next()) is not None
         ):
-            lane, (tracker, partition, record, event) = started
-            event = event or decode(self._topic, record.value)
-            message = InFlightMessage(tracker, partition, record.offset, lane)
-            self._messages.start(message, self._attempts.handle(event, record))
+            lane, (tracker, partition, record, event, merged) = started
+            merged_offsets = tuple(each.record.offset for each in merged)
+            message = InFlightMessage(tracker, partition, record.offset, lane, merged_offsets)
+            handling = self._handle(event or self._read(record), record, merged)
+            self._messages.start(message, handling)
         self._metrics.in_flight.labels(self._group).set(len(self._messages))
+
+    async def _handle(self, event: Event, record: ConsumerRecord, merged: tuple[WaitingMessage, ...]) -> None:
+        await self._attempts.handle(event, record)
+        for each in merged:
+            await self._report_superseded(self._read(each.record), each.record, event)
 
     def _message_ended(self, message: InFlightMessage) -> None:
         if message.lane is not None:

@@ -20,7 +20,9 @@ class InFlightMessage(NamedTuple):
     partition: TopicPartition
     offset: int
     lane: Hashable | None
-    """None for an unreadable message: it only becomes a dead letter, and takes no place in a lane."""
+    """None for an unreadable or superseded message: it is only reported, and takes no place in a lane."""
+    merged_offsets: tuple[int, ...] = ()
+    """Older messages of the partition that are finished together with this one."""
 
 
 class InFlightMessages:
@@ -33,6 +35,12 @@ class InFlightMessages:
     def __init__(self, on_end: Callable[[InFlightMessage], None], on_failure: Callable[[BaseException], None]) -> None:
         self._on_end, self._on_failure = on_end, on_failure
         self._tasks: dict[asyncio.Task[None], InFlightMessage] = {}
+        self._reports = 0
+
+    @property
+    def reports(self) -> int:
+        """Number of tasks without a place in a lane."""
+        return self._reports
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -41,6 +49,7 @@ class InFlightMessages:
         # The task is the coroutine itself. A wrapper that is cancelled before its first step would never await it.
         task = asyncio.create_task(handling)
         self._tasks[task] = message
+        self._reports += message.lane is None
         task.add_done_callback(self._done)
 
     async def drain(self, partitions: Collection[TopicPartition], seconds: float) -> None:
@@ -49,8 +58,8 @@ class InFlightMessages:
             await asyncio.wait(tasks, timeout=seconds)
 
     def cancel(self, partitions: Collection[TopicPartition]) -> None:
-        """Stop handling messages of these partitions. A dead letter on its way may still arrive: storing one twice is
-        better than losing it.
+        """Stop handling messages of these partitions. A dead letter or report on its way may still arrive: storing one
+        twice is better than losing it.
         """
         for task, message in self._tasks.items():
             if message.partition in partitions and message.lane is not None:
@@ -76,9 +85,11 @@ class InFlightMessages:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         message = self._tasks.pop(task)
+        self._reports -= message.lane is None
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is None:
-            message.tracker.finish(message.offset)
+            for offset in (message.offset, *message.merged_offsets):
+                message.tracker.finish(offset)
         elif not isinstance(error, asyncio.CancelledError):
             self._on_failure(error)
         self._on_end(message)

@@ -16,9 +16,13 @@ class InFlightLimits:
     """How many places of `per_lane` are not in the shared pool: each lane has its own, and other lanes cannot take
     them.
     """
-    window: int = 1000
-    """Offsets that a partition may read ahead of its oldest unfinished message. Messages that cannot start yet wait in
-    memory, as bytes."""
+    max_unfinished: int = 100_000
+    """How many messages of one partition may be in memory. At the limit the partition is not read, so all its lanes
+    wait. It only protects the memory: if newer messages supersede waiting ones, their number is bounded by the number
+    of keys."""
+    max_reports: int = 1000
+    """How many dead letters and reports of superseded messages may be on their way. At the limit nothing is read until
+    Kafka has acknowledged some of them."""
     attempts: int = 3
     """Attempts per message before it becomes a dead letter."""
     retry_initial_wait: float = 0.5

@@ -8,85 +8,93 @@ the next owner would repeat those messages because of one slow message before th
 import base64
 import binascii
 import zlib
+from collections import OrderedDict
 
 _METADATA_LIMIT = 4000
 """Kafka's `offset.metadata.max.bytes` is 4096 by default."""
 
 
 class PartitionTracker:
-    """Counts only offsets that were read: a partition may have gaps (compaction, transaction markers)."""
+    """Stores only the unfinished offsets, so its size does not depend on the distance between them.
+
+    Every other offset from the watermark to the position is finished, or does not exist: a partition may have gaps
+    (compaction, transaction markers).
+    """
 
     def __init__(self) -> None:
-        self._open: dict[int, None] = {}  # read and not below the watermark, in ascending order
-        self._finished: set[int] = set()  # the finished ones among them, above an unfinished one
-        self._skip: set[int] = set()  # finished by an earlier owner, not read by this one yet
-        self._watermark: int | None = None
-
-    @property
-    def window(self) -> int:
-        """Number of offsets that were read, from the watermark to the newest one."""
-        return len(self._open)
+        self._unfinished: OrderedDict[int, None] = OrderedDict()  # in ascending order
+        self._position: int | None = None
+        self._restored_from, self._restored = 0, b""  # a bit set: finished by an earlier owner
 
     @property
     def unfinished(self) -> int:
         """Number of offsets that were read and are not finished."""
-        return len(self._open) - len(self._finished)
+        return len(self._unfinished)
+
+    @property
+    def position(self) -> int | None:
+        """The offset after the newest one that was read; None before the first message was read."""
+        return self._position
 
     @property
     def watermark(self) -> int | None:
         """The first offset that is not known to be finished; None before the first message was read."""
-        return self._watermark
+        return next(iter(self._unfinished), self._position)
 
     def start(self, offset: int) -> bool:
         """Returns whether to handle this message. False if it is in flight or finished already."""
-        if offset in self._open or (self._watermark is not None and offset < self._watermark):
+        if self._position is not None and offset < self._position:
             return False
-        if self._watermark is None:
-            self._watermark = offset
-        self._open[offset] = None
-        if offset in self._skip:
-            self._skip.discard(offset)
-            self.finish(offset)
+        self._position = offset + 1
+        if self._was_finished(offset):
             return False
+        self._unfinished[offset] = None
         return True
 
     def finish(self, offset: int) -> None:
-        """Mark a started message as finished, and raise the watermark as far as possible."""
-        self._finished.add(offset)
-        while self._open:
-            head = next(iter(self._open))
-            if head not in self._finished:
-                self._watermark = head
-                return
-            del self._open[head]
-            self._finished.discard(head)
-            self._watermark = head + 1
+        """Mark a started message as finished."""
+        self._unfinished.pop(offset, None)
 
     def snapshot(self) -> tuple[int, str] | None:
         """The commit: (watermark, metadata). None before the first message was read."""
-        if self._watermark is None:
+        if (watermark := self.watermark) is None:
             return None
-        metadata = _pack(
-            {offset - self._watermark for offset in self._finished | self._skip if offset > self._watermark}
-        )
-        return self._watermark, metadata if len(metadata) <= _METADATA_LIMIT else ""
+        return watermark, _pack(self._finished_from(watermark))
 
     def restore(self, committed: int, metadata: str) -> None:
         """Continue from the previous owner's commit. Metadata of another program is ignored."""
-        self._skip |= {committed + distance for distance in _unpack(metadata)} - self._open.keys()
+        self._restored_from, self._restored = committed, _unpack(metadata)
+
+    def _was_finished(self, offset: int) -> bool:
+        byte, bit = divmod(offset - self._restored_from, 8)
+        return 0 <= byte < len(self._restored) and bool(self._restored[byte] >> bit & 1)
+
+    def _finished_from(self, watermark: int) -> int:
+        """Bit n is set if the offset `watermark + n` is finished."""
+        assert self._position is not None  # noqa: S101 -- there is a watermark
+        read = self._position - watermark
+        bits = bytearray(((1 << read) - 1).to_bytes((read + 7) // 8, "little"))
+        for offset in self._unfinished:
+            byte, bit = divmod(offset - watermark, 8)
+            bits[byte] &= ~(1 << bit)
+        restored, distance = int.from_bytes(self._restored, "little"), self._restored_from - watermark
+        restored = restored << distance if distance >= 0 else restored >> -distance
+        return int.from_bytes(bits, "little") | restored >> read << read  # those above the position are not read yet
 
 
-def _pack(distances: set[int]) -> str:
-    if not distances:
-        return ""
-    bits = sum(1 << distance for distance in distances)
+def _pack(bits: int) -> str:
+    """If all bits do not fit, only the first ones are stored: the next owner repeats the messages of the others."""
     raw = bits.to_bytes((bits.bit_length() + 7) // 8, "little")
-    return base64.b85encode(zlib.compress(raw)).decode()
+    while raw:
+        packed = base64.b85encode(zlib.compress(raw)).decode()
+        if len(packed) <= _METADATA_LIMIT:
+            return packed
+        raw = raw[: len(raw) // 2]
+    return ""
 
 
-def _unpack(metadata: str) -> set[int]:
+def _unpack(metadata: str) -> bytes:
     try:
-        bits = int.from_bytes(zlib.decompress(base64.b85decode(metadata)), "little") if metadata else 0
+        return zlib.decompress(base64.b85decode(metadata)) if metadata else b""
     except (ValueError, binascii.Error, zlib.error):
-        return set()
-    return {distance for distance in range(bits.bit_length()) if bits >> distance & 1}
+        return b""

@@ -50,8 +50,8 @@ class Stats(BaseModel):
     total_records_collected: int
     last_execution: datetime | None = Field(description="The start of the latest of these runs.")
     skipped_executions: int = Field(
-        description="Scheduled runs that were skipped because the previous run of the config was still in progress. "
-        "Part of the total. Manual runs are not skipped; they wait."
+        description="Runs that were skipped because the previous run of the config was still in progress, or because a "
+        "newer one took their place while they waited. Part of the total. Manual runs are not skipped; they wait."
     )
     p50_duration_seconds: float | None = Field(
         description="The median duration of the runs that succeeded or failed. For more than 10,000 runs it is an "
