@@ -58,8 +58,8 @@ class Page:
     horizon: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """The exchange keeps only this number of newest rows. An older start is moved there without an error."""
     files: bool = False
-    """A reply has the whole UTC day that contains the start, and nothing after it. The limit is ignored. Candles longer
-    than an hour have one file per year."""
+    """A reply has the whole UTC day that contains the start, and nothing after it. Only `max_rows` limits it. Candles
+    longer than an hour have one file per year."""
     newest_rows: bool = False
     """If the window has more rows than the limit, the newest are sent instead of the oldest."""
     overlap: Count = 0
@@ -132,7 +132,7 @@ def show(series: Series, frame: Frame, asked: Window, page: Page, key: int, writ
         raise RefusedSinceError
     served = FRAMES[page.rows_of] if page.rows_of else frame
     window = asked
-    for change in (_limit, _start, _file, _width, _label, _lag, _horizon):
+    for change in (_limit, _width, _start, _file, _label, _lag, _horizon):
         window = change(series, served, window, page)
     candles = _select(series, served, window, page, key)
     if page is AS_USUAL:
