@@ -106,7 +106,7 @@ class Mood:
         )
 
     def effect_on_rows(self) -> Page:
-        """What the mood changes in the rows of a response."""
+        """The changes of the rows of a response."""
         if self.kind is Kind.NO_CANDLES:
             return Page(max_rows=0)
         if self.kind is Kind.MALFORMED:
@@ -115,7 +115,7 @@ class Mood:
 
 
 class Target(NamedTuple):
-    """What a request is for."""
+    """The subject of a request."""
 
     exchange: str
     symbol: str | None = None

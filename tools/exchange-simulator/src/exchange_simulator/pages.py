@@ -1,4 +1,4 @@
-"""What an exchange shows of the candles that exist: one pure function from a request to the rows of its reply.
+"""The rows that an exchange shows of the candles that exist: one pure function of a request.
 
 A `Page` describes how an exchange differs from its dialect. Without one, every existing candle of the requested window
 is shown, up to the limit.
@@ -33,7 +33,7 @@ _LATE, _BAD, _ORDER = 1, 2, 3
 class Since(StrEnum):
     HONOURED = "honoured"
     IGNORED = "ignored"
-    """The newest rows are sent, whatever the request asks for."""
+    """The newest rows are sent, for any start."""
     EXCLUSIVE = "exclusive"
     """The candle at `since` is not sent."""
 
@@ -142,7 +142,7 @@ def show(series: Series, frame: Frame, asked: Window, page: Page, key: int, writ
 
 
 def offered(series: Series, frame: Frame, span: Span, now_ms: int, page: Page, key: int) -> list[Candle]:
-    """The candles in `span` that the exchange would send if it were asked with the right requests."""
+    """The candles in `span` that the exchange would send in reply to the right requests."""
     count = (span[1] - span[0]) // frame.shortest_ms + 1
     window = _lag(series, frame, Window(*span, max(count, 1), newest=False, now_ms=now_ms), page)
     return _select(series, frame, _horizon(series, frame, window, page), page, key)

@@ -28,7 +28,7 @@ class SeriesTruth:
     candles: list[list[float]]
     """All candles that exist, with their final values: `[open_ms, open, high, low, close, volume]`."""
     offered: list[int]
-    """The candles that the exchange would send now if it were asked with the right requests."""
+    """The candles that the exchange would send now in reply to the right requests."""
     impossible: list[int]
     """The candles for which the exchange now always sends an impossible row."""
     impossible_shown: list[tuple[int, int]]
