@@ -55,11 +55,19 @@ def test_a_silence_of_forty_hours_is_omitted_and_trades_follow() -> None:
 
 
 def test_a_silence_is_filled_with_flat_candles_at_the_last_price() -> None:
-    silence = MIDNIGHT + 30_000, MIDNIGHT + HOUR
+    silence = MIDNIGHT + 30_000, MIDNIGHT + HOUR - 30_000
     candles = closed(lived(fills=True, silences=(silence,)), M1, MIDNIGHT - MINUTE, MIDNIGHT + HOUR)
     before, *flat = candles
     assert len(flat) == 60
     assert all(candle[1:] == (before.close,) * 4 + (0,) for candle in flat)
+
+
+def test_a_candle_of_which_only_silent_minutes_remain_is_omitted() -> None:
+    silent = next(one.open_ms for one in closed(FILLING, M1, MIDNIGHT, MIDNIGHT + DAY) if not one.volume)
+    open_ms = FRAMES["5m"].floor(silent)
+    around = ((open_ms, silent), (silent + MINUTE, open_ms + 5 * MINUTE))
+    series = lived(fills=False, silences=tuple(span for span in around if span[0] < span[1]))
+    assert closed(series, FRAMES["5m"], open_ms, open_ms + 5 * MINUTE) == []
 
 
 def test_a_silence_without_a_trade_before_it_has_no_candles() -> None:

@@ -74,7 +74,7 @@ def _numbers(exchange: str, content: Any) -> list[list[float]]:
         case _:
             rows = content
     unit = 1_000 if exchange in ("coinbase", "kraken") else 1
-    return [[int(row[0]) * unit, *(float(value) for value in row[1:6])] for row in rows]
+    return [[int(row[0]) * unit, *(float(value or "nan") for value in row[1:6])] for row in rows]
 
 
 def read_all(simulator: Simulator, exchange: str, start: int) -> list[list[float]]:
@@ -141,6 +141,31 @@ def test_impossible_rows_are_known_and_remembered_after_the_mood() -> None:
     assert after.impossible == []
     assert after.impossible_shown == [(bad[0], 1), (bad[1], 2)]
     assert truth(simulator, "bybit", start=OPEN - 7 * MINUTE).impossible_shown == [(bad[1], 2)]
+
+
+@pytest.mark.parametrize(
+    ("page", "impossible"),
+    [
+        ({"impossible": "duplicate", "impossible_share": 1}, 0),
+        ({"impossible": "mixed", "impossible_share": 1}, 54),
+        ({"impossible": "zeros", "impossible_every": 2}, 0),
+        ({"impossible": "zeros", "impossible_every": 1}, 60),
+    ],
+)
+def test_only_rows_that_are_always_impossible_are_called_so(page: dict[str, Any], impossible: int) -> None:
+    simulator = a_simulator()
+    simulator.moods.add(parse_mood({"kind": "page", "page": page}), time.monotonic())
+    known = truth(simulator, "binance", start=OPEN - HOUR)
+    assert len(known.impossible) == impossible
+    send(simulator, "binance", OPEN - HOUR)
+    shown = truth(simulator, "binance", start=OPEN - HOUR).impossible_shown
+    assert len(shown) == (30 if page.get("impossible_every") == 2 else impossible)
+
+
+def test_a_malformed_mood_leaves_the_truth_readable() -> None:
+    simulator = a_simulator()
+    simulator.moods.add(parse_mood({"kind": "malformed"}), time.monotonic())
+    assert truth(simulator, "okx", start=OPEN - HOUR).impossible == []
 
 
 def test_a_vanished_market_has_candles_and_offers_none() -> None:

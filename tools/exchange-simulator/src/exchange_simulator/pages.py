@@ -26,6 +26,7 @@ Count = Annotated[int, Field(ge=0, le=1_000_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
 WriteRow = Callable[[Candle], Row]
 
+_POSSIBLE = (None, Variant.DUPLICATE)
 _LATE, _BAD, _ORDER = 1, 2, 3
 """The numbers that keep the random choices of different fields independent."""
 
@@ -135,9 +136,6 @@ def show(series: Series, frame: Frame, asked: Window, page: Page, key: int, writ
     for change in (_limit, _width, _start, _file, _label, _lag, _horizon):
         window = change(series, served, window, page)
     candles = _select(series, served, window, page, key)
-    if page is AS_USUAL:
-        rows = [write(candle) for candle in candles]
-        return Shown(rows[::-1] if window.newest_first else rows, [])
     return _dress(candles, served, window, page, key, write)
 
 
@@ -150,8 +148,8 @@ def offered(series: Series, frame: Frame, span: Span, now_ms: int, page: Page, k
 
 def impossible_among(candles: list[Candle], frame: Frame, page: Page, key: int) -> list[Candle]:
     """The candles for which every reply has an impossible row."""
-    steady = replace(page, impossible_every=0)
-    return [candle for candle in candles if _is_impossible(steady, frame, 1, candle, key)]
+    # The second row of a reply: `impossible_every` never selects it, unless it selects all rows.
+    return [candle for candle in candles if _variant(page, frame, 1, candle, key) not in _POSSIBLE]
 
 
 def _limit(_series: Series, _frame: Frame, window: Window, page: Page) -> Window:
@@ -250,14 +248,16 @@ def _is_late(page: Page, frame: Frame, now_ms: int, candle: Candle, key: int) ->
     return _chance(key, _LATE, candle.open_ms) < page.late_share
 
 
-def _is_impossible(page: Page, frame: Frame, number: int, candle: Candle, key: int) -> bool:
-    """`number` is the position of the row in the reply."""
+def _variant(page: Page, frame: Frame, number: int, candle: Candle, key: int) -> Variant | None:
+    """The error in the row of a candle. `number` is the position of the row in the reply."""
     if page.impossible is None:
-        return False
+        return None
     if page.impossible_every and number % page.impossible_every == 0:
-        return True
+        return variant_in_turn(page.impossible, number // page.impossible_every)
     at = {frame.floor(instant) for instant in page.impossible_at}
-    return candle.open_ms in at or _chance(key, _BAD, candle.open_ms) < page.impossible_share
+    if candle.open_ms in at or _chance(key, _BAD, candle.open_ms) < page.impossible_share:
+        return variant_in_turn(page.impossible, candle.open_ms // frame.shortest_ms)
+    return None
 
 
 def _chance(key: int, purpose: int, open_ms: int) -> float:
@@ -270,14 +270,9 @@ def _dress(candles: list[Candle], frame: Frame, window: Window, page: Page, key:
     rows: list[Row] = []
     impossible: list[int] = []
     for number, candle in enumerate(candles):
-        row = write(candle)
-        if page.impossible is None or not _is_impossible(page, frame, number, candle, key):
-            rows.append(row)
-            continue
-        turn = number // page.impossible_every if page.impossible_every else candle.open_ms // frame.shortest_ms
-        variant = variant_in_turn(page.impossible, turn)
-        rows += spoil(row, variant)
-        if variant is not Variant.DUPLICATE:
+        variant = _variant(page, frame, number, candle, key)
+        rows += [write(candle)] if variant is None else spoil(write(candle), variant)
+        if variant not in _POSSIBLE:
             impossible.append(candle.open_ms)
     if page.label_end:
         rows = [row._replace(open_ms=frame.plus(row.open_ms, 1)) for row in rows]
