@@ -45,6 +45,13 @@ async def test_the_error_for_an_unknown_host_lists_the_known_hosts(served: Any) 
         ("GET", "/control/truth?exchange=okx&symbol=BTC/USDT&timeframe=7m", None, "timeframe must be"),
         ("GET", "/control/truth?exchange=okx&symbol=BTC/USDT&timeframe=1m&start=0", None, "more than"),
         ("GET", "/control/truth?exchange=okx&symbol=BTC/USDT&timeframe=1m&start=x", None, "start must be"),
+        ("GET", "/control/series?exchange=okx&symbol=NO/PE", None, "no symbol"),
+        ("DELETE", "/control/moods/last", None, "id of a mood"),
+        ("PUT", "/control/histories", [], "JSON object"),
+        ("PUT", "/control/histories", {"exchange": "mtgox"}, "exchange must be"),
+        ("PUT", "/control/histories", {"exchange": "okx", "symbol": "NO/PE"}, "no symbol"),
+        ("PUT", "/control/histories", {"exchange": "okx", "color": 1}, "history.color"),
+        ("PUT", "/control/histories", {"exchange": "okx", "silences": [[5, 1]]}, "must end after"),
     ],
 )
 async def test_invalid_input_gets_a_400_with_the_reason(

@@ -2,8 +2,9 @@ from typing import Any
 
 import pytest
 
-from exchange_simulator.moods import BadMoodError, Kind, Mood, MoodBook, Variant, parse_mood, row_change_of
-from exchange_simulator.venue import Row
+from exchange_simulator.bad_rows import Variant
+from exchange_simulator.moods import BadMoodError, Kind, Mood, MoodBook, Target, parse_mood
+from exchange_simulator.pages import AS_USUAL, Page, Since
 
 
 def mood_for(
@@ -12,10 +13,10 @@ def mood_for(
     exchange: str = "binance",
     symbol: str | None = "BTC/USDT",
     path: str = "/api/v3/klines",
+    timeframe: str | None = "1m",
     now: float = 0.0,
 ) -> Kind | None:
-    mood = book.mood_for(exchange, symbol, path, now)
-    return mood.kind if mood else None
+    return book.moods_for(Target(exchange, symbol, timeframe, path), now).kind
 
 
 def a_book(*moods: Mood, now: float = 0.0) -> MoodBook:
@@ -81,6 +82,20 @@ def test_clear_ends_all_moods_and_describe_counts_requests() -> None:
         ({"kind": "ban", "retry_after": float("inf")}, "at most"),
         ({"kind": "ban", "content_type": "a\nb"}, "HTTP header"),
         ({"kind": "malformed", "variant": "odd"}, "variant must be one of"),
+        ({"kind": "ban", "timeframe": "7m"}, "timeframe must be one of"),
+        ({"kind": "ban", "candles": 1}, "candles must be true or false"),
+        ({"kind": "ban", "chance": 1.5}, "chance must be at most 1"),
+        ({"kind": "ban", "retry_after_text": "a\nb"}, "HTTP header"),
+        ({"kind": "ban", "page": {}}, "has the field page"),
+        ({"kind": "page"}, "has the field page"),
+        ({"kind": "page", "page": []}, "page: "),
+        ({"kind": "page", "page": {"width": 5}}, "page.width: "),
+        ({"kind": "page", "page": {"max_rows": -1}}, "page.max_rows: "),
+        ({"kind": "page", "page": {"since": "never"}}, "page.since: "),
+        ({"kind": "page", "page": {"oldest_since": "soon"}}, "page.oldest_since: "),
+        ({"kind": "page", "page": {"hidden": [[5, 5]]}}, "must end after it starts"),
+        ({"kind": "page", "page": {"impossible": "zeros"}}, "impossible needs"),
+        ({"kind": "page", "page": {"rows_of": "7m"}}, "rows_of must be one of"),
     ],
 )
 def test_invalid_moods_are_refused_with_the_reason(payload: Any, reason: str) -> None:
@@ -92,34 +107,53 @@ def test_a_null_in_a_mood_means_not_set() -> None:
     assert parse_mood({"kind": "ban", "count": None}) == Mood(kind=Kind.BAN)
 
 
-ROWS = [Row(60_000 * n, "10", "12", "9", "11", "1") for n in range(6)]
+def test_a_mood_can_be_limited_to_a_timeframe_or_to_requests_for_candles() -> None:
+    book = a_book(Mood(kind=Kind.HTML, timeframe="1h"), Mood(kind=Kind.BAN, candles=False))
+    assert mood_for(book, timeframe="1h") is Kind.HTML
+    assert mood_for(book, timeframe="1m") is None
+    assert mood_for(book, timeframe=None) is Kind.BAN
+    assert mood_for(a_book(Mood(kind=Kind.CREDENTIALS, candles=True)), timeframe=None) is None
 
 
-def test_the_first_row_and_every_fifth_after_it_are_malformed() -> None:
-    changed = row_change_of(Mood(kind=Kind.MALFORMED, variant=Variant.NULLS))(ROWS)
-    assert [row.open is None for row in changed] == [True, False, False, False, False, True]
+def test_a_mood_with_a_chance_applies_to_the_same_requests_for_the_same_seed() -> None:
+    def applied(seed: int) -> list[bool]:
+        book = MoodBook(seed)
+        book.add(Mood(kind=Kind.BAN, chance=0.3), 0)
+        return [mood_for(book) is Kind.BAN for _ in range(200)]
+
+    assert applied(1) == applied(1) != applied(2)
+    assert 30 < sum(applied(1)) < 90
 
 
-@pytest.mark.parametrize(
-    ("variant", "expected"),
-    [
-        (Variant.NAN, [Row(0, "NaN", "NaN", "NaN", "NaN", "1")]),
-        (Variant.HIGH_BELOW_LOW, [Row(0, "10", "9", "12", "11", "1")]),
-        (Variant.UNALIGNED, [Row(17_000, "10", "12", "9", "11", "1")]),
-        (Variant.DUPLICATE, [ROWS[0], ROWS[0]]),
-    ],
-)
-def test_each_variant_has_its_kind_of_error(variant: Variant, expected: list[Row]) -> None:
-    assert row_change_of(Mood(kind=Kind.MALFORMED, variant=variant))(ROWS[:1]) == expected
+def a_page_mood(**page: Any) -> Mood:
+    return parse_mood({"kind": "page", "page": page})
 
 
-def test_the_high_of_a_flat_row_is_below_its_low() -> None:
-    flat = Row(0, "5", "5", "5", "5", "0")
-    (row,) = row_change_of(Mood(kind=Kind.MALFORMED, variant=Variant.HIGH_BELOW_LOW))([flat])
-    assert float(row.high) < float(row.low)
+def test_all_page_moods_of_a_request_are_combined_and_a_later_one_wins() -> None:
+    book = a_book(
+        a_page_mood(max_rows=5, lag_minutes=3), a_page_mood(max_rows=7, since="ignored"), Mood(kind=Kind.LATENCY)
+    )
+    moods = book.moods_for(Target("okx", "BTC/USDT", "1m"), 0)
+    assert moods.page == Page(max_rows=7, lag_minutes=3, since=Since.IGNORED)
+    assert (moods.mood, moods.kind) == (Mood(kind=Kind.LATENCY), Kind.LATENCY)
+    assert book.page_for(Target("okx", "BTC/USDT", "1m"), 0) == moods.page
 
 
-def test_no_candles_removes_all_rows_and_other_moods_change_none() -> None:
-    assert row_change_of(Mood(kind=Kind.NO_CANDLES))(ROWS) == []
-    assert row_change_of(Mood(kind=Kind.TRUNCATED))(ROWS) == ROWS
-    assert row_change_of(None)(ROWS) == ROWS
+def test_a_page_mood_counts_only_requests_for_candles() -> None:
+    book = a_book(parse_mood({"kind": "page", "page": {"max_rows": 5}, "count": 1}))
+    assert mood_for(book, timeframe=None) is None
+    assert [mood_for(book), mood_for(book)] == [Kind.PAGE, None]
+
+
+def test_no_candles_and_malformed_are_changes_of_the_page() -> None:
+    assert Mood(kind=Kind.NO_CANDLES).effect_on_rows() == Page(max_rows=0)
+    malformed = Mood(kind=Kind.MALFORMED, variant=Variant.NAN)
+    assert malformed.effect_on_rows() == Page(impossible=Variant.NAN, impossible_every=5)
+    assert Mood(kind=Kind.TRUNCATED).effect_on_rows() is AS_USUAL
+
+
+def test_one_mood_can_be_removed() -> None:
+    book = MoodBook()
+    first, second = (book.add(Mood(kind=kind), 0) for kind in (Kind.BAN, Kind.HTML))
+    assert (book.remove(first), book.remove(first)) == (1, 0)
+    assert [mood["id"] for mood in book.describe(0)] == [second]

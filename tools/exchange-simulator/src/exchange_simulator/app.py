@@ -13,7 +13,8 @@ from aiohttp import web
 
 from exchange_simulator import control
 from exchange_simulator.dialects.dialect import Dialect, ExchangeRequest, Fault, RefusedError, Reply, as_text
-from exchange_simulator.moods import Kind, Mood, html_page, row_change_of
+from exchange_simulator.moods import Kind, Mood, Target, html_page
+from exchange_simulator.pages import RefusedSinceError
 from exchange_simulator.request_log import Entry
 from exchange_simulator.settings import SimulatorSettings
 from exchange_simulator.simulator import Simulator
@@ -74,17 +75,15 @@ class Exchanges:
         path = "/" + request.match_info["path"]
         exchange_request = ExchangeRequest(host, path, dict(request.query), self._simulator.clock.now_ms())
         symbol = dialect.symbol(exchange_request)
-        mood = self._simulator.moods.mood_for(dialect.exchange, symbol, path, time.monotonic())
+        target = Target(dialect.exchange, symbol, dialect.timeframe(exchange_request), path)
+        mood, page = moods = self._simulator.moods.moods_for(target, time.monotonic())
         status: int | None = None
         try:
-            response = await self._respond(
-                _Call(request, dialect, replace(exchange_request, change_rows=row_change_of(mood)), mood)
-            )
+            response = await self._respond(_Call(request, dialect, replace(exchange_request, page=page), mood))
             if mood is None or mood.kind not in (Kind.RESET, Kind.RESET_MID_BODY):
                 status = response.status
         finally:
             duration_ms = round((time.perf_counter() - began) * 1_000, 3)
-            kind = mood.kind if mood else None
             self._simulator.log.add(
                 Entry(
                     number,
@@ -95,7 +94,7 @@ class Exchanges:
                     dict(exchange_request.query),
                     symbol,
                     status,
-                    kind,
+                    moods.kind,
                     duration_ms,
                 )
             )
@@ -125,11 +124,14 @@ class Exchanges:
         if mood is not None and (instead := _reply_of_mood(mood, dialect, exchange_request)) is not None:
             return instead
         if self._simulator.rate_limits[dialect.exchange].is_exceeded(time.monotonic()):
-            return replace(dialect.fault(Fault.RATE_LIMIT, exchange_request.now_ms), headers={"Retry-After": "1"})
+            now_ms = exchange_request.now_ms
+            return replace(dialect.fault(Fault.RATE_LIMIT, now_ms, now_ms), headers={"Retry-After": "1"})
         try:
             reply = dialect.respond(exchange_request)
         except RefusedError as refused:
             reply = refused.reply
+        except RefusedSinceError:
+            reply = dialect.fault(Fault.OLD_SINCE, exchange_request.now_ms, exchange_request.now_ms)
         if mood is not None and mood.kind is Kind.TRUNCATED:
             return replace(reply, body=reply.body[: len(reply.body) // 2])
         return reply
@@ -141,16 +143,25 @@ class Exchanges:
         if call.dialect.exchange == "binance":
             used = self._simulator.rate_limits["binance"].spend(reply.weight, time.monotonic())
             headers |= {"X-MBX-USED-WEIGHT": str(used), "X-MBX-USED-WEIGHT-1M": str(used)}
-        if call.mood is not None and call.mood.retry_after is not None:
-            headers["Retry-After"] = _retry_after(call.mood, now_seconds)
+        if call.mood is not None and (retry_after := _retry_after(call.mood, now_seconds)) is not None:
+            headers["Retry-After"] = retry_after
         return web.StreamResponse(status=reply.status, headers=headers)
 
 
 def _reply_of_mood(mood: Mood, dialect: Dialect, exchange_request: ExchangeRequest) -> Reply | None:
     """The reply that the mood sends instead of the exchange's. None if the exchange replies."""
     match mood.kind:
-        case Kind.RATE_LIMIT | Kind.BAN | Kind.MAINTENANCE:
-            reply = dialect.fault(Fault(mood.kind.value), exchange_request.now_ms)
+        case (
+            Kind.RATE_LIMIT
+            | Kind.BAN
+            | Kind.BAN_IN_BODY
+            | Kind.MAINTENANCE
+            | Kind.CREDENTIALS
+            | Kind.BLOCKED
+            | Kind.REFUSAL
+        ):
+            until_ms = exchange_request.now_ms + int(mood.ban_seconds * 1_000)
+            reply = dialect.fault(Fault(mood.kind.value), exchange_request.now_ms, until_ms)
         case Kind.ERROR:
             reply = as_text(f"error {mood.status}", mood.status)
         case Kind.HTML:
@@ -159,7 +170,7 @@ def _reply_of_mood(mood: Mood, dialect: Dialect, exchange_request: ExchangeReque
             reply = Reply(200, b"")
         case Kind.LATENCY | Kind.TRUNCATED | Kind.RESET | Kind.RESET_MID_BODY | Kind.NO_CANDLES | Kind.MALFORMED:
             return None
-        case Kind.TRICKLE:
+        case Kind.TRICKLE | Kind.PAGE:
             return None
         case _:
             assert_never(mood.kind)
@@ -167,8 +178,10 @@ def _reply_of_mood(mood: Mood, dialect: Dialect, exchange_request: ExchangeReque
     return replace(reply, body=body, content_type=mood.content_type or reply.content_type)
 
 
-def _retry_after(mood: Mood, now_seconds: float) -> str:
-    seconds = mood.retry_after or 0
+def _retry_after(mood: Mood, now_seconds: float) -> str | None:
+    seconds = mood.retry_after
+    if mood.retry_after_text is not None or seconds is None:
+        return mood.retry_after_text
     if mood.retry_after_form == "date":
         return formatdate(now_seconds + seconds, usegmt=True)
     return f"{seconds:g}"

@@ -2,19 +2,18 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
 
-from exchange_simulator.aggregate import trimmed
+from exchange_simulator.history import HISTORIES
 from exchange_simulator.markets import EXCHANGES
-from exchange_simulator.moods import parse_mood
+from exchange_simulator.moods import parse_mood, validated
 from exchange_simulator.simulator import Simulator
-from exchange_simulator.timeframes import FRAMES, clamp, parse_instant
-from exchange_simulator.venue import Window
+from exchange_simulator.truth import instant, read_truth, true_candles
+from exchange_simulator.venue import Venue
 
-_MAX_TRUTH_ROWS = 200_000
-_DEFAULT_TRUTH_ROWS = 500
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -25,9 +24,14 @@ def routes(simulator: Simulator) -> list[web.RouteDef]:
         web.get("/control/moods", _checked(control.list_moods)),
         web.post("/control/moods", _checked(control.add_mood)),
         web.delete("/control/moods", _checked(control.clear_moods)),
+        web.delete("/control/moods/{id}", _checked(control.remove_mood)),
+        web.get("/control/histories", _checked(control.list_histories)),
+        web.put("/control/histories", _checked(control.set_history)),
+        web.delete("/control/histories", _checked(control.clear_histories)),
         web.get("/control/requests", _checked(control.list_requests)),
         web.delete("/control/requests", _checked(control.clear_requests)),
         web.get("/control/truth", _checked(control.truth)),
+        web.get("/control/series", _checked(control.series)),
         web.get("/control/clock", _checked(control.show_clock)),
         web.put("/control/clock", _checked(control.set_clock)),
     ]
@@ -63,6 +67,45 @@ class Control:
     async def clear_moods(self, _request: web.Request) -> web.Response:
         return web.json_response({"cleared": self._simulator.moods.clear()})
 
+    async def remove_mood(self, request: web.Request) -> web.Response:
+        number = request.match_info["id"]
+        if not number.isdecimal():
+            raise ValueError("the id of a mood must be a whole number")
+        return web.json_response({"cleared": self._simulator.moods.remove(int(number))})
+
+    async def list_histories(self, _request: web.Request) -> web.Response:
+        return web.json_response(
+            [
+                {"exchange": venue.exchange, "symbol": symbol} | HISTORIES.dump_python(history, exclude_defaults=True)
+                for venue in self._simulator.venues.values()
+                for symbol, history in venue.histories.items()
+            ]
+        )
+
+    async def set_history(self, request: web.Request) -> web.Response:
+        """Replace the facts about one market, or without `symbol` about all markets of the exchange."""
+        payload = await _payload(request)
+        if not isinstance(payload, dict):
+            raise ValueError("a history is a JSON object")  # noqa: TRY004 - invalid input
+        facts = {name: value for name, value in payload.items() if name not in ("exchange", "symbol")}
+        venue, symbol = self._venue(payload.get("exchange")), payload.get("symbol")
+        if symbol is not None and symbol not in venue.listing.by_symbol:
+            raise ValueError(f"{venue.exchange} has no symbol {symbol!r}")
+        venue.set_history(symbol, validated(HISTORIES, facts, "history"))
+        return web.json_response({})
+
+    async def clear_histories(self, _request: web.Request) -> web.Response:
+        for venue in self._simulator.venues.values():
+            for symbol in list(venue.histories):
+                venue.set_history(symbol, None)
+        return web.json_response({})
+
+    def _venue(self, exchange: Any) -> Venue:
+        venue = self._simulator.venues.get(exchange) if isinstance(exchange, str) else None
+        if venue is None:
+            raise ValueError(f"exchange must be one of {', '.join(EXCHANGES)}")
+        return venue
+
     async def list_requests(self, request: web.Request) -> web.Response:
         since_id = request.query.get("since_id", "0")
         if not since_id.isdecimal():
@@ -76,6 +119,10 @@ class Control:
     async def truth(self, request: web.Request) -> web.Response:
         """Closed candles that open in [start, end), as `[open_ms, open, high, low, close, volume]`."""
         return web.json_response(true_candles(self._simulator, dict(request.query)))
+
+    async def series(self, request: web.Request) -> web.Response:
+        """The fields of `truth.SeriesTruth`."""
+        return web.json_response(asdict(read_truth(self._simulator, dict(request.query))))
 
     async def show_clock(self, _request: web.Request) -> web.Response:
         return web.json_response(self._clock())
@@ -92,7 +139,7 @@ class Control:
             raise ValueError("offset_ms must be the only field: it shifts real time by this number")
         clock = self._simulator.clock
         if "now" in payload or frozen:
-            now = _instant(str(payload["now"]), "now") if "now" in payload else clock.now_ms()
+            now = instant(str(payload["now"]), "now") if "now" in payload else clock.now_ms()
             (clock.freeze if frozen else clock.run_from)(now)
         else:
             clock.shift(offset or 0)
@@ -101,39 +148,6 @@ class Control:
     def _clock(self) -> dict[str, Any]:
         clock = self._simulator.clock
         return {"now_ms": clock.now_ms(), "frozen": clock.frozen_at_ms is not None, "offset_ms": clock.offset_ms}
-
-
-def true_candles(simulator: Simulator, query: dict[str, str]) -> list[list[float]]:
-    """The closed candles, without the limits, order and moods of the exchange. Raises ValueError."""
-    venue = simulator.venues.get(query.get("exchange", ""))
-    if venue is None:
-        raise ValueError(f"exchange must be one of {', '.join(EXCHANGES)}")
-    market = venue.listing.by_symbol.get(query.get("symbol", ""))
-    if market is None:
-        raise ValueError(f"{venue.exchange} has no symbol {query.get('symbol', '')!r}")
-    frame = FRAMES.get(query.get("timeframe", ""))
-    if frame is None:
-        raise ValueError(f"timeframe must be one of {', '.join(FRAMES)}")
-    now = simulator.clock.now_ms()
-    stop = frame.floor(now)
-    if "end" in query:
-        stop = min(stop, _instant(query["end"], "end"))
-    start = clamp(frame.plus(stop, -_DEFAULT_TRUTH_ROWS))
-    if "start" in query:
-        start = _instant(query["start"], "start")
-    limit = max(0, stop - start) // frame.shortest_ms + 1
-    if limit > _MAX_TRUTH_ROWS:
-        raise ValueError(f"that is more than {_MAX_TRUTH_ROWS} candles: request a shorter time range")
-    window = Window(start, stop, limit, False, now)
-    rows = venue.rows(market, frame, window, (trimmed, trimmed))
-    return [[row.open_ms, *(float(text or "nan") for text in row[1:])] for row in rows]
-
-
-def _instant(text: str, name: str) -> int:
-    try:
-        return parse_instant(text)
-    except (ValueError, OverflowError):
-        raise ValueError(f"{name} must be milliseconds since the epoch or an ISO 8601 instant") from None
 
 
 async def _payload(request: web.Request) -> Any:

@@ -1,13 +1,20 @@
-"""Moods: faults that the simulator plays, the requests that they match, and their effect on rows and bodies."""
+"""Moods: faults that the simulator plays, and the requests that they match."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any
+from random import Random
+from typing import Any, NamedTuple, TypeVar
 
-from exchange_simulator.dialects.dialect import HTML, Reply, RowChange
+from pydantic import TypeAdapter, ValidationError
+
+from exchange_simulator.bad_rows import Variant
+from exchange_simulator.dialects.dialect import HTML, Reply
 from exchange_simulator.markets import EXCHANGES
-from exchange_simulator.venue import Row
+from exchange_simulator.pages import AS_USUAL, PAGES, Page, combined
+from exchange_simulator.timeframes import FRAMES
+
+_T = TypeVar("_T")
 
 
 class Kind(StrEnum):
@@ -18,6 +25,14 @@ class Kind(StrEnum):
     """The exchange's response with status 429."""
     BAN = "ban"
     """The exchange's response with status 418."""
+    BAN_IN_BODY = "ban_in_body"
+    """A refusal whose message alone names the end of the ban, `ban_seconds` from now."""
+    CREDENTIALS = "credentials"
+    """The exchange's response to a request without the credentials that it needs."""
+    BLOCKED = "blocked"
+    """The exchange's response to a country that it does not serve: 403 or 451."""
+    REFUSAL = "refusal"
+    """A refusal with status 200 and an empty list of candles."""
     ERROR = "error"
     """A response with a chosen status and body."""
     HTML = "html"
@@ -36,18 +51,8 @@ class Kind(StrEnum):
     MAINTENANCE = "maintenance"
     TRICKLE = "trickle"
     """The correct response, sent slowly over `latency_ms` (default: 30 seconds)."""
-
-
-class Variant(StrEnum):
-    """The error in malformed rows. The first row and every fifth row after it are malformed."""
-
-    NULLS = "nulls"
-    NAN = "nan"
-    HIGH_BELOW_LOW = "high_below_low"
-    UNALIGNED = "unaligned"
-    DUPLICATE = "duplicate"
-    MIXED = "mixed"
-    """All other variants in turn."""
+    PAGE = "page"
+    """Other rows: `page` says which. All moods of this kind that match a request are combined; a later one wins."""
 
 
 class BadMoodError(ValueError):
@@ -64,27 +69,75 @@ class Mood:
     """ccxt's symbol, such as `BTC/USDT`."""
     path: str | None = None
     """A part of the path, such as `klines`."""
+    timeframe: str | None = None
+    """ccxt's timeframe of a request for candles."""
+    candles: bool | None = None
+    """True: only requests for candles. False: only other requests."""
     count: int | None = None
     """The number of requests to which it applies."""
     for_seconds: float | None = None
     every: int = 1
     """Applies to every n-th matching request only."""
+    chance: float = 1.0
+    """The share of matching requests to which it applies, chosen by the seed."""
     latency_ms: int = 0
     retry_after: float | None = None
     """The value of the Retry-After header, in seconds."""
     retry_after_form: str = "seconds"
     """`seconds` or `date`, the two forms in HTTP."""
+    retry_after_text: str | None = None
+    """The value of the Retry-After header as it is, valid or not."""
+    ban_seconds: float = 120
     status: int = 500
     body: str | None = None
     content_type: str | None = None
     variant: Variant = Variant.MIXED
+    page: Page = AS_USUAL
 
-    def matches(self, exchange: str, symbol: str | None, path: str) -> bool:
+    def matches(self, target: "Target") -> bool:
+        for_candles = target.timeframe is not None
         return (
-            self.exchange in (None, exchange)
-            and self.symbol in (None, symbol)
-            and (self.path is None or self.path in path)
+            self.exchange in (None, target.exchange)
+            and self.symbol in (None, target.symbol)
+            and self.timeframe in (None, target.timeframe)
+            and self.candles in (None, for_candles)
+            and (self.path is None or self.path in target.path)
+            and (for_candles or self.kind is not Kind.PAGE)
         )
+
+    def effect_on_rows(self) -> Page:
+        """The changes of the rows of a response."""
+        if self.kind is Kind.NO_CANDLES:
+            return Page(max_rows=0)
+        if self.kind is Kind.MALFORMED:
+            return Page(impossible=self.variant, impossible_every=5)
+        return self.page
+
+
+class Target(NamedTuple):
+    """The subject of a request."""
+
+    exchange: str
+    symbol: str | None = None
+    timeframe: str | None = None
+    """None if it is not a request for candles."""
+    path: str = "/"
+
+
+class Moods(NamedTuple):
+    """The moods of one request."""
+
+    mood: Mood | None
+    """The first mood that matches, except those of the kind `page`."""
+    page: Page
+    """All changes of the rows, combined."""
+
+    @property
+    def kind(self) -> Kind | None:
+        """The kind for the log."""
+        if self.mood is not None:
+            return self.mood.kind
+        return None if self.page is AS_USUAL else Kind.PAGE
 
 
 @dataclass(slots=True)
@@ -101,14 +154,24 @@ class _Active:
             return True
         return mood.for_seconds is not None and now - self.since >= mood.for_seconds
 
+    def applies(self, seed: int) -> bool:
+        """Count a matching request, and decide whether the mood applies to it."""
+        self.seen += 1
+        if self.seen % self.mood.every or Random(f"{seed}|{self.number}|{self.seen}").random() >= self.mood.chance:
+            return False
+        self.met += 1
+        return True
+
 
 class MoodBook:
-    """The active moods, in the order in which they were added. The first mood that matches a request is applied.
+    """The active moods, in the order in which they were added.
 
+    The first mood that matches a request is applied, and in addition all matching moods of the kind `page`.
     `now` is in monotonic seconds: moods last in real time, independent of the simulated clock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int = 0) -> None:
+        self._seed = seed
         self._active: list[_Active] = []
         self._numbers = 0
 
@@ -117,21 +180,36 @@ class MoodBook:
         self._active.append(_Active(mood, self._numbers, now))
         return self._numbers
 
+    def remove(self, number: int) -> int:
+        """End one mood. Returns the number of moods that ended: 1, or 0 if it had ended already."""
+        before = len(self._active)
+        self._active = [active for active in self._active if active.number != number]
+        return before - len(self._active)
+
     def clear(self) -> int:
         count = len(self._active)
         self._active.clear()
         return count
 
-    def mood_for(self, exchange: str, symbol: str | None, path: str, now: float) -> Mood | None:
+    def moods_for(self, target: Target, now: float) -> Moods:
+        """Count the request and return its moods."""
+        chosen: Mood | None = None
+        pages: list[Page] = []
+        for active in self._matching(target, now):
+            if active.mood.kind is Kind.PAGE:
+                if active.applies(self._seed):
+                    pages.append(active.mood.page)
+            elif chosen is None and active.applies(self._seed):
+                chosen = active.mood
+        return Moods(chosen, combined(pages if chosen is None else [*pages, chosen.effect_on_rows()]))
+
+    def page_for(self, target: Target, now: float) -> Page:
+        """All changes of the rows by active moods, without a request. `every` and `chance` are ignored."""
+        return combined([active.mood.effect_on_rows() for active in self._matching(target, now)])
+
+    def _matching(self, target: Target, now: float) -> list[_Active]:
         self._active = [active for active in self._active if not active.is_over(now)]
-        for active in self._active:
-            if not active.mood.matches(exchange, symbol, path):
-                continue
-            active.seen += 1
-            if active.seen % active.mood.every == 0:
-                active.met += 1
-                return active.mood
-        return None
+        return [active for active in self._active if active.mood.matches(target)]
 
     def describe(self, now: float) -> list[dict[str, Any]]:
         return [
@@ -142,14 +220,25 @@ class MoodBook:
 
 
 def _as_dict(mood: Mood) -> dict[str, Any]:
-    return {field.name: getattr(mood, field.name) for field in fields(mood)}
+    page = PAGES.dump_python(mood.page, exclude_defaults=True)
+    return {field.name: getattr(mood, field.name) for field in fields(mood)} | {"page": page}
 
 
-_NUMBERS = {"count": 1, "for_seconds": 0, "every": 1, "latency_ms": 0, "retry_after": 0, "status": 200}
+_NUMBERS = {
+    "count": 1,
+    "for_seconds": 0,
+    "every": 1,
+    "chance": 0,
+    "latency_ms": 0,
+    "retry_after": 0,
+    "ban_seconds": 0,
+    "status": 200,
+}
 """The numeric fields and their minimum."""
-_FRACTIONS = ("for_seconds", "retry_after")
+_FRACTIONS = ("for_seconds", "retry_after", "chance", "ban_seconds")
+_TEXTS = {"exchange", "symbol", "path", "timeframe", "body", "content_type", "retry_after_form", "retry_after_text"}
 _MAX_NUMBER = 1_000_000_000
-_MAX_STATUS = 999
+_MAX = {"status": 999, "chance": 1}
 
 
 def parse_mood(payload: Any) -> Mood:
@@ -165,16 +254,39 @@ def parse_mood(payload: Any) -> Mood:
         values["variant"] = _choice(values, "variant", Variant)
     for name in values.keys() & _NUMBERS.keys():
         _check_number(name, values[name])
-    for name in values.keys() & {"exchange", "symbol", "path", "body", "content_type", "retry_after_form"}:
+    _check_texts(values)
+    if not isinstance(values.get("candles", True), bool):
+        raise BadMoodError("candles must be true or false")
+    if ("page" in values) != (values["kind"] is Kind.PAGE):
+        raise BadMoodError("a mood of the kind 'page' has the field page, and no other mood has it")
+    if "page" in values:
+        values["page"] = validated(PAGES, values["page"], "page")
+    return Mood(**values)
+
+
+def validated(adapter: TypeAdapter[_T], payload: Any, name: str) -> _T:
+    """The value of a control request's JSON. Raises ValueError with the first reason why it is invalid."""
+    try:
+        return adapter.validate_python(payload)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join([name, *(str(part) for part in first["loc"])])
+        raise BadMoodError(f"{place}: {first['msg']}") from None
+
+
+def _check_texts(values: Mapping[str, Any]) -> None:
+    for name in values.keys() & _TEXTS:
         if not isinstance(values[name], str):
             raise BadMoodError(f"{name} must be a text")
-    if not values.get("content_type", "text").isprintable():
-        raise BadMoodError("content_type must be a valid value of an HTTP header")
+    for name in ("content_type", "retry_after_text"):
+        if not values.get(name, "text").isprintable():
+            raise BadMoodError(f"{name} must be a valid value of an HTTP header")
+    if values.get("timeframe", "1m") not in FRAMES:
+        raise BadMoodError(f"timeframe must be one of {', '.join(FRAMES)}")
     if values.get("exchange", "binance") not in EXCHANGES:
         raise BadMoodError(f"exchange must be one of {', '.join(EXCHANGES)}")
     if values.get("retry_after_form", "date") not in ("seconds", "date"):
         raise BadMoodError("retry_after_form must be 'seconds' or 'date'")
-    return Mood(**values)
 
 
 def _choice(values: Mapping[str, Any], name: str, choices: type[StrEnum]) -> Any:
@@ -189,43 +301,8 @@ def _check_number(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, allowed) or not value >= _NUMBERS[name]:
         whole = "" if name in _FRACTIONS else "whole "
         raise BadMoodError(f"{name} must be a {whole}number, at least {_NUMBERS[name]}")
-    if value > (highest := _MAX_STATUS if name == "status" else _MAX_NUMBER):
+    if value > (highest := _MAX.get(name, _MAX_NUMBER)):
         raise BadMoodError(f"{name} must be at most {highest}")
-
-
-def row_change_of(mood: Mood | None) -> RowChange:
-    """The function with which the mood changes the rows of a response."""
-    if mood is not None and mood.kind is Kind.NO_CANDLES:
-        return lambda _: []
-    if mood is not None and mood.kind is Kind.MALFORMED:
-        return lambda rows: _malform(rows, mood.variant)
-    return lambda rows: rows
-
-
-def _malform(rows: list[Row], variant: Variant) -> list[Row]:
-    others = [one for one in Variant if one is not Variant.MIXED]
-    changed: list[Row] = []
-    for number, row in enumerate(rows):
-        if number % 5:
-            changed.append(row)
-        else:
-            error = others[number // 5 % len(others)] if variant is Variant.MIXED else variant
-            changed.extend(_malformed(row, error))
-    return changed
-
-
-def _malformed(row: Row, variant: Variant) -> list[Row]:
-    match variant:
-        case Variant.NULLS:
-            return [Row(row.open_ms, None, None, None, None, None)]
-        case Variant.NAN:
-            return [row._replace(open="NaN", high="NaN", low="NaN", close="NaN")]
-        case Variant.HIGH_BELOW_LOW:
-            return [row._replace(high="0" if row.high == row.low else row.low, low=row.high)]
-        case Variant.UNALIGNED:
-            return [row._replace(open_ms=row.open_ms + 17_000)]
-        case Variant.DUPLICATE | Variant.MIXED:
-            return [row, row]
 
 
 def html_page() -> Reply:

@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from pathlib import Path
 
-from exchange_simulator.aggregate import Candle, group
+from exchange_simulator.aggregate import Candle, group, merge
 from exchange_simulator.settings import Replay
 from exchange_simulator.timeframes import FRAMES, Frame
 
@@ -39,6 +39,7 @@ class ReplaySeries:
     def __init__(self, frame: Frame, rows: list[Candle], price_decimals: int, volume_decimals: int) -> None:
         self.frame, self.rows = frame, rows
         self.price_decimals, self.volume_decimals = price_decimals, volume_decimals
+        self.span = rows[0].open_ms, frame.plus(rows[-1].open_ms, 1)
         self._grouped = lru_cache(maxsize=8)(self._group)
 
     def candles(self, frame: Frame, start_ms: int, stop_ms: int, now_ms: int) -> list[Candle]:
@@ -53,14 +54,22 @@ class ReplaySeries:
             candles += group(frame, self._rows_so_far(open_now, now_ms))
         return candles
 
+    def between(self, start_ms: int, end_ms: int, now_ms: int) -> Candle | None:
+        """The aggregate of the rows that open in [start, end) and not after now."""
+        rows = self._rows(start_ms, end_ms) if end_ms <= now_ms else self._rows_so_far(start_ms, now_ms)
+        return merge(start_ms, rows) if rows else None
+
     def _group(self, frame: Frame) -> tuple[list[Candle], list[int]]:
         candles = self.rows if frame == self.frame else group(frame, self.rows)
         return candles, [candle.open_ms for candle in candles]
 
+    def _rows(self, start_ms: int, end_ms: int) -> list[Candle]:
+        _, opens = self._grouped(self.frame)
+        return self.rows[bisect_left(opens, start_ms) : bisect_left(opens, end_ms)]
+
     def _rows_so_far(self, open_ms: int, now_ms: int) -> list[Candle]:
         """Rows from `open_ms` to now. An open row has only its open price and a share of its volume."""
-        _, opens = self._grouped(self.frame)
-        rows = self.rows[bisect_left(opens, open_ms) : bisect_left(opens, now_ms + 1)]
+        rows = self._rows(open_ms, now_ms + 1)
         if rows and (end_ms := self.frame.plus(rows[-1].open_ms, 1)) > now_ms:
             row = rows[-1]
             traded = row.volume * (now_ms - row.open_ms) // (end_ms - row.open_ms)

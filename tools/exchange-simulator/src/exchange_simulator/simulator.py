@@ -28,7 +28,7 @@ class Simulator:
         self.clock = Clock(settings.wall)
         if settings.start_at_ms is not None:
             self.clock.run_from(settings.start_at_ms)
-        self.moods = MoodBook()
+        self.moods = MoodBook(settings.seed)
         self.log = RequestLog(settings.log_size)
         self.rate_limits = {exchange: RateLimit(settings.requests_per_second) for exchange in EXCHANGES}
 

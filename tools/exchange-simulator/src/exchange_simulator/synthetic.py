@@ -14,7 +14,8 @@ from random import Random
 from exchange_simulator import catalogue
 from exchange_simulator.aggregate import Candle, merge
 from exchange_simulator.markets import Market
-from exchange_simulator.timeframes import DAY, HOUR, MINUTE, SECOND, Frame
+from exchange_simulator.series import Span
+from exchange_simulator.timeframes import DAY, HOUR, LAST_MS, MINUTE, SECOND, Frame
 
 LEVELS_MS = (DAY, HOUR, 15 * MINUTE, 5 * MINUTE, MINUTE, SECOND)
 _MINUTE_LEVEL = LEVELS_MS.index(MINUTE)
@@ -54,6 +55,7 @@ class SyntheticSeries:
     def __init__(self, parameters: SeriesParameters, caches: Caches) -> None:
         self._caches = caches
         self.parameters = parameters
+        self.span: Span = (0, LAST_MS)
         self.price_decimals = parameters.market.price_decimals
         self.volume_decimals = parameters.market.volume_decimals
         market = parameters.market
@@ -70,8 +72,8 @@ class SyntheticSeries:
             return []
         open_now = frame.floor(now_ms)
         closed = self._closed(frame, first, min(last, frame.plus(open_now, -1)))
-        if last == open_now:
-            closed.append(self._open_candle(open_now, now_ms))
+        if last == open_now and (so_far := self.between(open_now, frame.plus(open_now, 1), now_ms)):
+            closed.append(so_far)
         if self.parameters.omits_silent:
             return [candle for candle in closed if candle.volume]
         return closed
@@ -105,14 +107,14 @@ class SyntheticSeries:
         skip = first % each
         return nodes[skip : skip + count]
 
-    def _open_candle(self, open_ms: int, now_ms: int) -> Candle:
-        """The open candle up to the current second, merged from parts that are as large as possible."""
-        parts, at, end = [], open_ms, now_ms // SECOND * SECOND + SECOND
+    def between(self, start_ms: int, end_ms: int, now_ms: int) -> Candle | None:
+        """The aggregate of [start, end) up to the current second, merged from parts that are as large as possible."""
+        parts, at, end = [], start_ms, min(end_ms, now_ms // SECOND * SECOND + SECOND)
         while at < end:
             level = next(i for i, step in enumerate(LEVELS_MS) if at % step == 0 and at + step <= end)
             parts.extend(self._nodes(level, at // LEVELS_MS[level], 1))
             at += LEVELS_MS[level]
-        return merge(open_ms, parts)
+        return merge(start_ms, parts) if parts else None
 
     def make_day(self, day: int) -> Candle:
         opening, close = self._caches.opening(self, day), self._caches.opening(self, day + 1)
@@ -129,7 +131,7 @@ class SyntheticSeries:
         drift = (0.0 if catalogue.is_currency(market.base) else base) - (
             0.0 if catalogue.is_currency(market.quote) else quote
         )
-        local = 0.001 * _unit(self._key, day)
+        local = 0.001 * hash_number(self._key, day)
         return max(10, int(market.price * math.exp(drift + local) * 10**market.price_decimals))
 
     def _daily_lots(self, rng: Random) -> int:
@@ -202,12 +204,12 @@ def _deviation(key: int, day: int) -> float:
     for period, amplitude in _SWINGS:
         number, into = divmod(day, period)
         ease = (1 - math.cos(math.pi * into / period)) / 2
-        start, end = _unit(key ^ period, number), _unit(key ^ period, number + 1)
+        start, end = hash_number(key ^ period, number), hash_number(key ^ period, number + 1)
         total += amplitude * (start + (end - start) * ease)
     return total
 
 
-def _unit(key: int, number: int) -> float:
+def hash_number(key: int, number: int) -> float:
     """A hash of both numbers in [-1, 1), by splitmix64."""
     x = (key + (number + 1) * 0x9E3779B97F4A7C15) & _MASK
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK

@@ -1,39 +1,25 @@
 """The markets and candles of one exchange, with numbers in the exchange's format."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import Any
 
 from exchange_simulator import replay
 from exchange_simulator.aggregate import Candle
-from exchange_simulator.markets import Listing, Market, list_markets
+from exchange_simulator.history import NO_HISTORY, History, LivedSeries, Status, joined
+from exchange_simulator.markets import Kind, Listing, Market, list_markets
+from exchange_simulator.pages import Page, show
+from exchange_simulator.series import Row, Series, Window, Writer
 from exchange_simulator.settings import SimulatorSettings
-from exchange_simulator.synthetic import Caches, SeriesParameters, SyntheticSeries
+from exchange_simulator.synthetic import Caches, SeriesParameters, SyntheticSeries, hash_text
 from exchange_simulator.timeframes import Frame
 
 _OMITS_SILENT = {"coinbase": True, "kraken": False}
 """The exchanges with simulated minutes without trades, and whether they omit them."""
 
-Writer = Callable[[int, int], str]
-"""Formats a scaled integer, given the number of decimals. `aggregate` contains such functions."""
-
-
-class Series(Protocol):
-    price_decimals: int
-    volume_decimals: int
-
-    def candles(self, frame: Frame, start_ms: int, stop_ms: int, now_ms: int) -> list[Candle]: ...
-
-
-class Row(NamedTuple):
-    """A candle as text, as it is sent. Values are None only if a mood has changed them."""
-
-    open_ms: int
-    open: str | None
-    high: str | None
-    low: str | None
-    close: str | None
-    volume: str | None
+HORIZONS = {"kraken": 720}
+"""The exchanges that keep only the newest rows, and their number."""
 
 
 class Venue:
@@ -46,41 +32,85 @@ class Venue:
         self._row = lru_cache(maxsize=8_192)(_write_row)
         replays = [item for item in settings.replays if item.exchange == exchange]
         self.listing: Listing = list_markets(exchange, tuple(item.symbol for item in replays))
-        self._series: dict[str, Series] = {item.symbol: replay.load(item, settings.shift_to_ms) for item in replays}
+        self._recorded: dict[str, Series] = {item.symbol: replay.load(item, settings.shift_to_ms) for item in replays}
+        self._series: dict[str, Series] = {}
+        self.histories: dict[str | None, History] = {}
+        """By symbol; None: for all markets."""
+        self.impossible_shown: dict[tuple[str, str], Counter[int]] = {}
+        """By symbol and timeframe: how often the impossible row of a candle was sent, by the candle's open time."""
 
-    def rows(self, market: Market, frame: Frame, window: "Window", write: tuple[Writer, Writer]) -> list[Row]:
-        """Ascending rows in the window. `write` formats prices and volumes."""
+    def rows(self, market: Market, frame: Frame, window: Window, page: Page, write: tuple[Writer, Writer]) -> list[Row]:
+        """The rows in the order of the reply. `write` formats prices and volumes. Raises pages.RefusedSinceError."""
         series = self.series(market)
-        candles = self.select_candles(series, frame, window)
         price, volume = write
         tick, lot = series.price_decimals, series.volume_decimals
-        return [self._row(candle, price, volume, tick, lot) for candle in candles]
+        shown = show(
+            series,
+            frame,
+            window,
+            page,
+            self.key(market, frame),
+            lambda candle: self._row(candle, price, volume, tick, lot),
+        )
+        if shown.impossible:
+            self.impossible_shown.setdefault((market.symbol, frame.name), Counter()).update(shown.impossible)
+        return shown.rows
 
-    def select_candles(self, series: Series, frame: Frame, window: "Window") -> list[Candle]:
-        """The oldest or newest candles of the window. As on real exchanges, gaps do not count towards the limit."""
-        stop_ms = min(window.stop_ms, window.now_ms + 1)
-        if stop_ms <= window.start_ms or window.limit <= 0:
-            return []
-        if isinstance(series, SyntheticSeries):
-            # The series has no end, so compute at most `limit` candles. Only Coinbase has gaps, and its windows end.
-            if window.newest:
-                first = max(window.start_ms, frame.plus(frame.floor(stop_ms - 1), 1 - window.limit), 0)
-                return series.candles(frame, first, stop_ms, window.now_ms)
-            return series.candles(
-                frame,
-                window.start_ms,
-                min(stop_ms, frame.plus(frame.ceil(window.start_ms), window.limit)),
-                window.now_ms,
-            )
-        candles = series.candles(frame, window.start_ms, stop_ms, window.now_ms)
-        return candles[-window.limit :] if window.newest else candles[: window.limit]
+    def key(self, market: Market, frame: Frame) -> int:
+        """The seed of all random choices about the replies for one series."""
+        return hash_text(f"{self._settings.seed}|{self.exchange}|{market.symbol}|{frame.name}")
+
+    def history(self, market: Market) -> History:
+        """The facts about the market: those of all markets of the exchange, and its own."""
+        if not self.histories:
+            return NO_HISTORY
+        return joined(self.histories.get(None, NO_HISTORY), self.histories.get(market.symbol, NO_HISTORY))
+
+    def set_history(self, symbol: str | None, history: History | None) -> None:
+        """Replace the facts about one market, or about all (None). Without a history they are deleted."""
+        self.histories.pop(symbol, None)
+        if history is not None:
+            self.histories[symbol] = history
+        self._series.clear()
+
+    def frame(self, market: Market, frame: Frame) -> Frame:
+        """The grid on which this exchange opens the candles of a timeframe."""
+        return self.history(market).frame(frame)
+
+    def market(self, kind: Kind, market_id: str) -> Market | None:
+        return self.existing(self.listing.by_id.get((kind, market_id)))
+
+    def existing(self, market: Market | None) -> Market | None:
+        """The market, or None if it has vanished."""
+        if market is None or self.history(market).status is Status.VANISHED:
+            return None
+        return market
+
+    def listed(
+        self, entries: Iterable[tuple[Market, dict[str, Any]]], inactive: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        """The entries of the exchange's list of markets. `inactive` are the fields of a market that is not active."""
+        if not self.histories:
+            return [entry for _, entry in entries]
+        return [
+            entry | inactive if self.history(market).status is Status.INACTIVE else entry
+            for market, entry in entries
+            if self.existing(market)
+        ]
 
     def series(self, market: Market) -> Series:
         if market.symbol not in self._series:
-            silent = self._settings.silent_share if self.exchange in _OMITS_SILENT else 0.0
-            parameters = SeriesParameters(self._settings.seed, market, silent, _OMITS_SILENT.get(self.exchange, False))
-            self._series[market.symbol] = SyntheticSeries(parameters, self._caches)
+            self._series[market.symbol] = self._lived(market, self.history(market))
         return self._series[market.symbol]
+
+    def _lived(self, market: Market, history: History) -> Series:
+        omits = _OMITS_SILENT.get(self.exchange, False) if history.fills is None else not history.fills
+        share = self._settings.silent_share if self.exchange in _OMITS_SILENT else 0.0
+        share = share if history.silent_share is None else history.silent_share
+        series = self._recorded.get(market.symbol) or SyntheticSeries(
+            SeriesParameters(self._settings.seed, market, share, omits), self._caches
+        )
+        return LivedSeries(series, history, fills=not omits) if history.changes_trades else series
 
 
 def _write_row(candle: Candle, price: Writer, volume: Writer, tick: int, lot: int) -> Row:
@@ -88,13 +118,3 @@ def _write_row(candle: Candle, price: Writer, volume: Writer, tick: int, lot: in
     return Row(
         open_ms, price(opening, tick), price(high, tick), price(low, tick), price(close, tick), volume(amount, lot)
     )
-
-
-class Window(NamedTuple):
-    """Selects candles that open in [start, stop) and not after now: at most `limit`, the oldest or the newest ones."""
-
-    start_ms: int
-    stop_ms: int
-    limit: int
-    newest: bool
-    now_ms: int

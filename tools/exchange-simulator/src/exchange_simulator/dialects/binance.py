@@ -18,12 +18,14 @@ from exchange_simulator.dialects.dialect import (
     RefusedError,
     Reply,
     as_json,
+    ban_message,
     instant,
     non_negative_integer,
 )
 from exchange_simulator.markets import Kind, Market
+from exchange_simulator.series import Row, Window
 from exchange_simulator.timeframes import FRAMES, Frame
-from exchange_simulator.venue import Row, Venue, Window
+from exchange_simulator.venue import Venue
 
 SPOT_HOST, SWAP_HOST, COIN_HOST = "api.binance.com", "fapi.binance.com", "dapi.binance.com"
 _INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M")
@@ -70,35 +72,47 @@ class Binance:
         market = self._venue.listing.by_id.get((_kind(request), request.query.get("symbol", "")))
         return market.symbol if market else None
 
-    def fault(self, fault: Fault, now_ms: int) -> Reply:
-        match fault:
-            case Fault.RATE_LIMIT:
-                return _error(
-                    -1003, "Too much request weight used; current limit is 6000 request weight per 1 MINUTE.", 429
-                )
-            case Fault.BAN:
-                return _error(-1003, f"Way too much request weight used; IP banned until {now_ms + 120_000}.", 418)
-            case Fault.MAINTENANCE:
-                return _error(-1, "System is under maintenance.", 503)
+    def timeframe(self, request: ExchangeRequest) -> str | None:
+        name = request.query.get("interval")
+        return name if request.path.endswith("/klines") and name in FRAMES else None
+
+    def fault(self, fault: Fault, _now_ms: int, until_ms: int) -> Reply:
+        replies = {
+            Fault.RATE_LIMIT: _error(
+                -1003, "Too much request weight used; current limit is 6000 request weight per 1 MINUTE.", 429
+            ),
+            Fault.BAN: _error(-1003, f"Way too much request weight used; IP banned until {until_ms}.", 418),
+            Fault.BAN_IN_BODY: _error(-1003, ban_message(until_ms), 429),
+            Fault.MAINTENANCE: _error(-1, "System is under maintenance.", 503),
+            Fault.CREDENTIALS: _error(-2014, "API-key format invalid.", 401),
+            Fault.BLOCKED: _error(
+                0, "Service unavailable from a restricted location according to 'b. Eligibility'.", 451
+            ),
+            Fault.REFUSAL: as_json({"success": False, "msg": "system busy", "result": []}),
+            Fault.OLD_SINCE: _error(-1130, "Data sent for parameter 'startTime' is not valid."),
+        }
+        return replies[fault]
 
     def _klines(self, request: ExchangeRequest) -> Reply:
-        market, frame = self._market(request), self._frame(request)
+        market = self._market(request)
+        frame = self._venue.frame(market, self._frame(request))
         limit = non_negative_integer(request.query, "limit", _DEFAULT_LIMIT, _illegal("limit"))
         if limit == 0:
             raise RefusedError(_error(-1130, "Data sent for parameter 'limit' is not valid."))
         start = instant(request.query, "startTime", 0, _illegal("startTime"))
         end = instant(request.query, "endTime", FAR_FUTURE_MS, _illegal("endTime"))
+        since_given = "startTime" in request.query
         window = Window(
-            start, end + 1, min(limit, _MAX_ROWS[market.kind]), "startTime" not in request.query, request.now_ms
+            start, end + 1, min(limit, _MAX_ROWS[market.kind]), not since_given, request.now_ms, since_given
         )
         write = eight_decimals if market.kind == "spot" else fixed
-        rows = request.change_rows(self._venue.rows(market, frame, window, (write, write)))
+        rows = self._venue.rows(market, frame, window, request.page, (write, write))
         return as_json([self._kline(row, frame) for row in rows], weight=2)
 
     def _market(self, request: ExchangeRequest) -> Market:
         if "symbol" not in request.query:
             raise RefusedError(_missing("symbol"))
-        market = self._venue.listing.by_id.get((_kind(request), request.query["symbol"]))
+        market = self._venue.market(_kind(request), request.query["symbol"])
         if market is None or request.host == COIN_HOST:
             raise RefusedError(_error(-1121, "Invalid symbol."))
         return market
@@ -115,10 +129,11 @@ class Binance:
     def _exchange_info(self, request: ExchangeRequest) -> Reply:
         if request.host == COIN_HOST:
             return as_json({"timezone": "UTC", "serverTime": request.now_ms, "symbols": []})
-        entries = self._spot_entries if _kind(request) == "spot" else self._swap_entries
+        every = self._venue.listed(self._entries[_kind(request)], {"status": "BREAK"})
+        entries = {entry["symbol"]: entry for entry in every}
         requested = _requested_symbols(request.query)
         if requested is None:
-            chosen = list(entries.values())
+            chosen = every
         elif all(name in entries for name in requested):
             chosen = [entries[name] for name in requested]
         else:
@@ -133,12 +148,12 @@ class Binance:
         return as_json(info, weight=20)
 
     @cached_property
-    def _spot_entries(self) -> dict[str, dict[str, Any]]:
-        return {market.id: _spot_entry(market) for market in self._venue.listing.of_kind("spot")}
-
-    @cached_property
-    def _swap_entries(self) -> dict[str, dict[str, Any]]:
-        return {market.id: _swap_entry(market) for market in self._venue.listing.of_kind("swap")}
+    def _entries(self) -> dict[Kind, list[tuple[Market, dict[str, Any]]]]:
+        listing = self._venue.listing
+        return {
+            "spot": [(market, _spot_entry(market)) for market in listing.of_kind("spot")],
+            "swap": [(market, _swap_entry(market)) for market in listing.of_kind("swap")],
+        }
 
 
 def _kind(request: ExchangeRequest) -> Kind:

@@ -14,14 +14,17 @@ from exchange_simulator.dialects.dialect import (
     Fault,
     RefusedError,
     Reply,
+    as_blocked,
     as_json,
     as_text,
+    ban_message,
     instant,
     non_negative_integer,
 )
 from exchange_simulator.markets import Kind, Market
+from exchange_simulator.series import Row, Window
 from exchange_simulator.timeframes import FRAMES
-from exchange_simulator.venue import Row, Venue, Window
+from exchange_simulator.venue import Venue
 
 _INTERVALS = {
     "1": "1m", "3": "3m", "5": "5m", "15": "15m", "30": "30m", "60": "1h", "120": "2h", "240": "4h", "360": "6h",
@@ -60,21 +63,29 @@ class Bybit:
                 return as_text("404 page not found", 404)
 
     def symbol(self, request: ExchangeRequest) -> str | None:
-        market = self._market(request)
+        kind = _CATEGORIES.get(request.query.get("category", "linear"))
+        market = self._venue.listing.by_id.get((kind, request.query.get("symbol", ""))) if kind else None
         return market.symbol if market else None
 
-    def fault(self, fault: Fault, now_ms: int) -> Reply:
-        match fault:
-            case Fault.RATE_LIMIT:
-                return _reply(now_ms, {}, 10006, "Too many visits. Exceeded the API Rate Limit.", 429)
-            case Fault.BAN:
-                return as_text("I'm a teapot", 418)
-            case Fault.MAINTENANCE:
-                return _reply(now_ms, {}, 10016, "System error. Please try again later.")
+    def timeframe(self, request: ExchangeRequest) -> str | None:
+        return _INTERVALS.get(request.query.get("interval", "")) if request.path.endswith("/kline") else None
+
+    def fault(self, fault: Fault, now_ms: int, until_ms: int) -> Reply:
+        replies = {
+            Fault.RATE_LIMIT: _reply(now_ms, {}, 10006, "Too many visits. Exceeded the API Rate Limit.", 429),
+            Fault.BAN: as_text("I'm a teapot", 418),
+            Fault.BAN_IN_BODY: _reply(now_ms, {}, 10006, ban_message(until_ms), 429),
+            Fault.MAINTENANCE: _reply(now_ms, {}, 10016, "System error. Please try again later."),
+            Fault.CREDENTIALS: _reply(now_ms, {}, 10003, "API key is invalid.", 401),
+            Fault.BLOCKED: as_blocked(),
+            Fault.REFUSAL: _reply(now_ms, {"list": []}, 10016, "system busy"),
+            Fault.OLD_SINCE: _reply(now_ms, {}, 10001, "params error: start is invalid"),
+        }
+        return replies[fault]
 
     def _market(self, request: ExchangeRequest) -> Market | None:
         kind = _CATEGORIES.get(request.query.get("category", "linear"))
-        return self._venue.listing.by_id.get((kind, request.query.get("symbol", ""))) if kind else None
+        return self._venue.market(kind, request.query.get("symbol", "")) if kind else None
 
     def _kline(self, request: ExchangeRequest) -> Reply:
         market = self._market(request)
@@ -89,28 +100,29 @@ class Bybit:
             raise RefusedError(refusal)
         start = instant(request.query, "start", 0, refusal)
         end = instant(request.query, "end", FAR_FUTURE_MS, refusal)
-        newest = "start" not in request.query or "end" in request.query
-        window = Window(start, end + 1, min(limit, _MAX_ROWS), newest, request.now_ms)
-        rows = request.change_rows(self._venue.rows(market, FRAMES[_INTERVALS[interval]], window, (trimmed, trimmed)))
+        since_given = "start" in request.query
+        newest = not since_given or "end" in request.query
+        window = Window(start, end + 1, min(limit, _MAX_ROWS), newest, request.now_ms, since_given, newest_first=True)
+        frame = self._venue.frame(market, FRAMES[_INTERVALS[interval]])
+        rows = self._venue.rows(market, frame, window, request.page, (trimmed, trimmed))
         category = request.query.get("category", "linear")
-        return _reply(
-            request.now_ms, {"category": category, "symbol": market.id, "list": [_row(row) for row in reversed(rows)]}
-        )
+        return _reply(request.now_ms, {"category": category, "symbol": market.id, "list": [_row(row) for row in rows]})
 
     def _instruments(self, request: ExchangeRequest) -> Reply:
         category = request.query.get("category", "")
         kind = _CATEGORIES.get(category)
         entries = self._entries[kind] if kind and "status" not in request.query else []
+        listed = self._venue.listed(entries, {"status": "Closed"})
         if "symbol" in request.query:
-            entries = [entry for entry in entries if entry["symbol"] == request.query["symbol"]]
-        return _reply(request.now_ms, {"category": category, "list": entries, "nextPageCursor": ""})
+            listed = [entry for entry in listed if entry["symbol"] == request.query["symbol"]]
+        return _reply(request.now_ms, {"category": category, "list": listed, "nextPageCursor": ""})
 
     @cached_property
-    def _entries(self) -> dict[Kind, list[dict[str, Any]]]:
+    def _entries(self) -> dict[Kind, list[tuple[Market, dict[str, Any]]]]:
         listing = self._venue.listing
         return {
-            "spot": [_spot_entry(market) for market in listing.of_kind("spot")],
-            "swap": [_swap_entry(market) for market in listing.of_kind("swap")],
+            "spot": [(market, _spot_entry(market)) for market in listing.of_kind("spot")],
+            "swap": [(market, _swap_entry(market)) for market in listing.of_kind("swap")],
         }
 
 

@@ -15,15 +15,18 @@ from exchange_simulator.dialects.dialect import (
     Fault,
     RefusedError,
     Reply,
+    as_blocked,
     as_html,
     as_json,
     as_text,
+    ban_message,
     instant,
     non_negative_integer,
 )
 from exchange_simulator.markets import Market
+from exchange_simulator.series import Row, Window
 from exchange_simulator.timeframes import FRAMES, SECOND, Frame
-from exchange_simulator.venue import Row, Venue, Window
+from exchange_simulator.venue import Venue
 
 _GRANULARITIES = {
     "ONE_MINUTE": "1m", "FIVE_MINUTE": "5m", "FIFTEEN_MINUTE": "15m", "THIRTY_MINUTE": "30m",
@@ -31,6 +34,7 @@ _GRANULARITIES = {
 }  # fmt: skip
 _MAX_ROWS = 300
 _PRODUCTS = "/api/v3/brokerage/market/products"
+_INACTIVE = {"status": "delisted", "trading_disabled": True, "is_disabled": True}
 
 
 def _error(code: str, details: str, status: int) -> Reply:
@@ -77,24 +81,33 @@ class Coinbase:
         return as_json({"data": data})
 
     def symbol(self, request: ExchangeRequest) -> str | None:
-        market = self._market(request)
+        market = self._venue.listing.by_id.get(("spot", _product_id(request)))
         return market.symbol if market else None
 
-    def fault(self, fault: Fault, _now_ms: int) -> Reply:
-        match fault:
-            case Fault.RATE_LIMIT:
-                return as_json({"errors": [{"id": "rate_limit_exceeded", "message": "Too many requests"}]}, 429)
-            case Fault.BAN:
-                return as_text("I'm a teapot", 418)
-            case Fault.MAINTENANCE:
-                return as_html("Coinbase is temporarily unavailable", 503)
+    def timeframe(self, request: ExchangeRequest) -> str | None:
+        return _GRANULARITIES.get(request.query.get("granularity", "")) if request.path.endswith("/candles") else None
+
+    def fault(self, fault: Fault, _now_ms: int, until_ms: int) -> Reply:
+        replies = {
+            Fault.RATE_LIMIT: as_json({"errors": [{"id": "rate_limit_exceeded", "message": "Too many requests"}]}, 429),
+            Fault.BAN: as_text("I'm a teapot", 418),
+            Fault.BAN_IN_BODY: as_json(
+                {"errors": [{"id": "rate_limit_exceeded", "message": ban_message(until_ms)}]}, 429
+            ),
+            Fault.MAINTENANCE: as_html("Coinbase is temporarily unavailable", 503),
+            Fault.CREDENTIALS: as_text("Unauthorized", 401),
+            Fault.BLOCKED: as_blocked(),
+            Fault.REFUSAL: as_json({"success": False, "message": "system busy", "candles": []}),
+            Fault.OLD_SINCE: _invalid("start argument is invalid"),
+        }
+        return replies[fault]
 
     def _market(self, request: ExchangeRequest) -> Market | None:
-        product = request.path.removeprefix(_PRODUCTS).strip("/").partition("/")[0]
-        return self._venue.listing.by_id.get(("spot", product))
+        return self._venue.market("spot", _product_id(request))
 
     def _products(self, request: ExchangeRequest) -> Reply:
-        products = [] if request.query.get("product_type") == "FUTURE" else self._spot_products
+        spot = request.query.get("product_type") != "FUTURE"
+        products = self._venue.listed(self._spot_products, _INACTIVE) if spot else []
         return as_json({"products": products, "num_products": len(products)})
 
     def _of_product(self, request: ExchangeRequest) -> Reply:
@@ -103,10 +116,10 @@ class Coinbase:
             raise RefusedError(_error("NOT_FOUND", "valid product_id is required", 404))
         if request.path.endswith("/candles"):
             return self._candles(request, market)
-        return as_json(_product(market))
+        return as_json(self._venue.listed([(market, _product(market))], _INACTIVE)[0])
 
     def _candles(self, request: ExchangeRequest, market: Market) -> Reply:
-        frame = self._frame(request)
+        frame = self._venue.frame(market, self._frame(request))
         if not request.query.get("start") or not request.query.get("end"):
             raise RefusedError(_invalid("start and end arguments are required"))
         refusal = _invalid("start and end argument is invalid")
@@ -118,11 +131,17 @@ class Coinbase:
             reason = f"start and end argument is invalid - number of candles requested should be less than {_MAX_ROWS}"
             raise RefusedError(_invalid(reason))
         limit = non_negative_integer(request.query, "limit", _MAX_ROWS + 1, _invalid("limit argument is invalid"))
-        # Only closed candles, which open before the current one.
-        stop = min(end + 1, frame.floor(request.now_ms))
-        window = Window(start, stop, min(limit, _MAX_ROWS + 1), True, request.now_ms)
-        rows = request.change_rows(self._venue.rows(market, frame, window, (trimmed, trimmed)))
-        return as_json({"candles": [_candle(row) for row in reversed(rows)]})
+        window = Window(
+            start,
+            end + 1,
+            min(limit, _MAX_ROWS + 1),
+            newest=True,
+            now_ms=request.now_ms,
+            closed_only=True,
+            newest_first=True,
+        )
+        rows = self._venue.rows(market, frame, window, request.page, (trimmed, trimmed))
+        return as_json({"candles": [_candle(row) for row in rows]})
 
     def _frame(self, request: ExchangeRequest) -> Frame:
         name = request.query.get("granularity", "")
@@ -131,12 +150,16 @@ class Coinbase:
         return FRAMES[_GRANULARITIES[name]]
 
     @cached_property
-    def _spot_products(self) -> list[dict[str, Any]]:
-        return [_product(market) for market in self._venue.listing.markets]
+    def _spot_products(self) -> list[tuple[Market, dict[str, Any]]]:
+        return [(market, _product(market)) for market in self._venue.listing.markets]
 
     @cached_property
     def _assets(self) -> list[str]:
         return sorted({name for market in self._venue.listing.markets for name in (market.base, market.quote)})
+
+
+def _product_id(request: ExchangeRequest) -> str:
+    return request.path.removeprefix(_PRODUCTS).strip("/").partition("/")[0]
 
 
 def _iso(now_ms: int) -> str:

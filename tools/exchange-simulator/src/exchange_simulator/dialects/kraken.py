@@ -14,18 +14,21 @@ from exchange_simulator.dialects.dialect import (
     Fault,
     RefusedError,
     Reply,
+    as_blocked,
     as_json,
     as_text,
+    ban_message,
     instant,
 )
 from exchange_simulator.markets import Market, kraken_altname, kraken_asset
+from exchange_simulator.series import Row, Window
 from exchange_simulator.timeframes import FRAMES, SECOND
-from exchange_simulator.venue import Row, Venue, Window
+from exchange_simulator.venue import HORIZONS, Venue
 
 _INTERVALS = {
     "1": "1m", "5": "5m", "15": "15m", "30": "30m", "60": "1h", "240": "4h", "1440": "1d", "10080": "1w", "21600": "2w",
 }  # fmt: skip
-_MAX_ROWS = 720
+_MAX_ROWS = HORIZONS["kraken"]
 
 
 def _error(*codes: str) -> Reply:
@@ -61,41 +64,54 @@ class Kraken:
         market = self._names.get(request.query.get("pair", ""))
         return market.symbol if market else None
 
-    def fault(self, fault: Fault, _now_ms: int) -> Reply:
-        match fault:
-            case Fault.RATE_LIMIT:
-                return as_text("error code: 1015", 429)
-            case Fault.BAN:
-                return as_text("error code: 1006", 418)
-            case Fault.MAINTENANCE:
-                return _error("EService:Unavailable")
+    def timeframe(self, request: ExchangeRequest) -> str | None:
+        return _INTERVALS.get(request.query.get("interval", "1")) if request.path.endswith("/OHLC") else None
+
+    def fault(self, fault: Fault, _now_ms: int, until_ms: int) -> Reply:
+        replies = {
+            Fault.RATE_LIMIT: as_text("error code: 1015", 429),
+            Fault.BAN: as_text("error code: 1006", 418),
+            Fault.BAN_IN_BODY: _error(f"EAPI:Rate limit exceeded. {ban_message(until_ms)}"),
+            Fault.MAINTENANCE: _error("EService:Unavailable"),
+            Fault.CREDENTIALS: _error("EAPI:Invalid key"),
+            Fault.BLOCKED: as_blocked(),
+            Fault.REFUSAL: as_json({"error": ["EService:Busy"], "result": {}}),
+            Fault.OLD_SINCE: _INVALID,
+        }
+        return replies[fault]
 
     def _ohlc(self, request: ExchangeRequest) -> Reply:
-        market = self._names.get(request.query.get("pair", ""))
+        market = self._venue.existing(self._names.get(request.query.get("pair", "")))
         if market is None:
             raise RefusedError(_error("EQuery:Unknown asset pair"))
         interval = request.query.get("interval", "1")
         if interval not in _INTERVALS:
             raise RefusedError(_INVALID)
-        frame = FRAMES[_INTERVALS[interval]]
+        frame = self._venue.frame(market, FRAMES[_INTERVALS[interval]])
         since = instant(request.query, "since", 0, _INVALID, unit_ms=SECOND)
-        newest = self._venue.rows(
-            market, frame, Window(0, FAR_FUTURE_MS, _MAX_ROWS, True, request.now_ms), (fixed, fixed)
-        )
         open_now = frame.floor(request.now_ms)
-        rows = [row for row in newest if row.open_ms > since or row.open_ms == open_now]
-        last = max([row.open_ms for row in newest if row.open_ms != open_now], default=open_now) // SECOND
-        result = {market.id: [_row(row, market) for row in request.change_rows(rows)], "last": last}
+        # `since` is exclusive, but the open candle is always shown.
+        start = min(since + 1, open_now)
+        window = Window(start, FAR_FUTURE_MS, _MAX_ROWS, True, request.now_ms, "since" in request.query)
+        rows = self._venue.rows(market, frame, window, request.page, (fixed, fixed))
+        last = max([row.open_ms for row in rows if row.open_ms < open_now], default=frame.plus(open_now, -1)) // SECOND
+        result = {market.id: [_row(row, market) for row in rows], "last": last}
         return as_json({"error": [], "result": result})
 
     def _asset_pairs(self, request: ExchangeRequest) -> Reply:
         requested = request.query.get("pair")
-        if requested is None:
-            return as_json({"error": [], "result": self._pairs})
-        markets = [self._names.get(name) for name in requested.split(",")]
+        markets: list[Market | None] = [*self._venue.listing.markets]
+        if requested is not None:
+            markets = [self._venue.existing(self._names.get(name)) for name in requested.split(",")]
         if None in markets:
             raise RefusedError(_error("EQuery:Unknown asset pair"))
-        return as_json({"error": [], "result": {m.id: self._pairs[m.id] for m in markets if m}})
+        result = {
+            market.id: entry
+            for market in markets
+            if market
+            for entry in self._venue.listed([(market, self._pairs[market.id])], {"status": "delisted"})
+        }
+        return as_json({"error": [], "result": result})
 
     @cached_property
     def _names(self) -> dict[str, Market]:

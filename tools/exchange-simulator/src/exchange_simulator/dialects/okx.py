@@ -15,14 +15,17 @@ from exchange_simulator.dialects.dialect import (
     Fault,
     RefusedError,
     Reply,
+    as_blocked,
     as_json,
     as_text,
+    ban_message,
     instant,
     non_negative_integer,
 )
 from exchange_simulator.markets import Kind, Market, size
+from exchange_simulator.series import Row, Window
 from exchange_simulator.timeframes import FRAMES, Frame, at_utc_offset
-from exchange_simulator.venue import Row, Venue, Window
+from exchange_simulator.venue import Venue
 
 _HONG_KONG_HOURS = 8
 _SHORT = {
@@ -68,22 +71,28 @@ class Okx:
                 return _error("404", "Not Found", 404)
 
     def symbol(self, request: ExchangeRequest) -> str | None:
-        market = self._market(request)
+        market = self._venue.listing.by_id.get(_market_key(request))
         return market.symbol if market else None
 
-    def fault(self, fault: Fault, _now_ms: int) -> Reply:
-        match fault:
-            case Fault.RATE_LIMIT:
-                return _error("50011", "Too Many Requests", 429)
-            case Fault.BAN:
-                return as_text("I'm a teapot", 418)
-            case Fault.MAINTENANCE:
-                return _error("50001", "Service temporarily unavailable. Try again later.", 503)
+    def timeframe(self, request: ExchangeRequest) -> str | None:
+        frame = _BARS.get(request.query.get("bar", "1m"))
+        return frame.name if frame and request.path.endswith("candles") else None
+
+    def fault(self, fault: Fault, _now_ms: int, until_ms: int) -> Reply:
+        replies = {
+            Fault.RATE_LIMIT: _error("50011", "Too Many Requests", 429),
+            Fault.BAN: as_text("I'm a teapot", 418),
+            Fault.BAN_IN_BODY: _error("50011", ban_message(until_ms), 429),
+            Fault.MAINTENANCE: _error("50001", "Service temporarily unavailable. Try again later.", 503),
+            Fault.CREDENTIALS: _error("50103", 'Request header "OK-ACCESS-KEY" cannot be empty.', 401),
+            Fault.BLOCKED: as_blocked(),
+            Fault.REFUSAL: _error("50001", "system busy"),
+            Fault.OLD_SINCE: _parameter("before"),
+        }
+        return replies[fault]
 
     def _market(self, request: ExchangeRequest) -> Market | None:
-        name = request.query.get("instId", "")
-        kind: Kind = "swap" if name.endswith("-SWAP") else "spot"
-        return self._venue.listing.by_id.get((kind, name))
+        return self._venue.market(*_market_key(request))
 
     def _candles(self, request: ExchangeRequest, *, history: bool) -> Reply:
         market = self._market(request)
@@ -92,37 +101,49 @@ class Okx:
         bar = request.query.get("bar", "1m")
         if bar not in _BARS:
             raise RefusedError(_parameter("bar"))
-        frame = _BARS[bar]
+        frame = self._venue.frame(market, _BARS[bar])
         limit = min(non_negative_integer(request.query, "limit", _DEFAULT_LIMIT, _parameter("limit")), _MAX_ROWS)
         # Without `before`, all candles are newer; with it, the bound itself is excluded.
         start = instant(request.query, "before", 0, _parameter("before")) + ("before" in request.query)
         stop = instant(request.query, "after", FAR_FUTURE_MS, _parameter("after"))
         open_now = frame.floor(request.now_ms)
-        if history:
-            stop = min(stop, open_now)
-        else:
+        if not history:
             start = max(start, frame.plus(open_now, 1 - _DEPTH))
-        window = Window(start, stop, limit, True, request.now_ms)
-        rows = request.change_rows(self._venue.rows(market, frame, window, (trimmed, trimmed)))
-        data = [_row(row, market, confirmed=row.open_ms < open_now) for row in reversed(rows)]
+        window = Window(
+            start,
+            stop,
+            limit,
+            newest=True,
+            now_ms=request.now_ms,
+            since_given="before" in request.query,
+            closed_only=history,
+            newest_first=True,
+        )
+        rows = self._venue.rows(market, frame, window, request.page, (trimmed, trimmed))
+        data = [_row(row, market, confirmed=row.open_ms < open_now) for row in rows]
         return as_json({"code": "0", "msg": "", "data": data})
 
     def _instruments(self, request: ExchangeRequest) -> Reply:
         kind = request.query.get("instType", "")
         if kind not in ("SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION"):
             raise RefusedError(_parameter("instType"))
-        entries = self._entries.get(kind, [])
+        entries = self._venue.listed(self._entries.get(kind, []), {"state": "suspend"})
         if "instId" in request.query:
             entries = [entry for entry in entries if entry["instId"] == request.query["instId"]]
         return as_json({"code": "0", "data": entries, "msg": ""})
 
     @cached_property
-    def _entries(self) -> dict[str, list[dict[str, Any]]]:
+    def _entries(self) -> dict[str, list[tuple[Market, dict[str, Any]]]]:
         listing = self._venue.listing
         return {
-            "SPOT": [_spot_entry(market) for market in listing.of_kind("spot")],
-            "SWAP": [_swap_entry(market) for market in listing.of_kind("swap")],
+            "SPOT": [(market, _spot_entry(market)) for market in listing.of_kind("spot")],
+            "SWAP": [(market, _swap_entry(market)) for market in listing.of_kind("swap")],
         }
+
+
+def _market_key(request: ExchangeRequest) -> tuple[Kind, str]:
+    name = request.query.get("instId", "")
+    return "swap" if name.endswith("-SWAP") else "spot", name
 
 
 def _contract_decimals(market: Market) -> int:
