@@ -38,14 +38,14 @@ def partition_of(lane: str) -> int:
 
 
 def waiting_tick(config_id: int, slot: int) -> TickDue:
-    """Each slot starts a minute later than the one before, as if the catch-up limit truncated it."""
+    """No run of the config has ended, so all its ticks continue at the same candle."""
     return a_tick(
         config_id,
         exchange="kraken",
         lane=DEAD,
         trigger=Trigger.SCHEDULED,
         scheduled_for=NOON + timedelta(minutes=slot),
-        window_start=NOON - timedelta(hours=6) + timedelta(minutes=slot),
+        collected_until=NOON - timedelta(hours=6),
         deadline_seconds=120,
     )
 
@@ -87,8 +87,9 @@ def check(ticks: list[TickDue], ends: list[RunFinished]) -> None:
         first_opens = [
             end.results[0].first_open for end in collected if end.config_id == tick.config.config_id and end.results
         ]
-        assert tick.window_start is not None
-        assert any(first is not None and first <= tick.window_start for first in first_opens), tick
+        anchor = tick.progress_of("1m").anchor
+        assert anchor is not None
+        assert any(first is not None and first <= anchor for first in first_opens), tick
     for end in superseded:
         [newer] = [tick for tick in ticks if str(tick.run_id) in (end.error_message or "")]
         assert newer.config.config_id == end.config_id

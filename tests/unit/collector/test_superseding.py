@@ -25,17 +25,17 @@ from runtime.settings import KafkaSettings
 from support.collecting import a_tick
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
-starts = st.none() | st.integers(-10, 10).map(lambda minutes: NOON + timedelta(minutes=minutes))
+anchors = st.none() | st.integers(-10, 10).map(lambda minutes: NOON + timedelta(minutes=minutes))
 
 
 def waiting(config_id: int = 1, **changes: Any) -> TickDue:
-    return a_tick(config_id, **{"trigger": Trigger.SCHEDULED, "window_start": NOON, **changes})
+    return a_tick(config_id, **{"trigger": Trigger.SCHEDULED, "collected_until": NOON, **changes})
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"config_id": 2}, {"symbol": "ETH/USDT"}, {"timeframes": ("1m",)}, {"window_start": None}],
-    ids=["of another config", "of another symbol", "without one of the timeframes", "with a first run"],
+    [{"config_id": 2}, {"symbol": "ETH/USDT"}, {"timeframes": ("1m",)}],
+    ids=["of another config", "of another symbol", "without one of the timeframes"],
 )
 def test_a_tick_that_collects_something_else_is_not_superseded(changes: dict[str, Any]) -> None:
     assert superseding_key(waiting(**{"timeframes": ("1m", "1h"), **changes})) != superseding_key(
@@ -58,20 +58,16 @@ def test_the_later_slot_is_newer_and_a_duplicate_is_not() -> None:
     assert not is_newer_tick(tick, tick)
 
 
-@given(starts, starts)
-def test_the_remaining_tick_collects_what_both_would(
-    newer_start: datetime | None, older_start: datetime | None
+@given(anchors, anchors)
+def test_the_remaining_tick_continues_as_the_newer_one_says_unless_it_knows_nothing(
+    newer_until: datetime | None, older_until: datetime | None
 ) -> None:
-    older, newer = waiting(window_start=older_start), waiting(window_start=newer_start)
-    if superseding_key(older) != superseding_key(newer):
-        assert (older_start is None) != (newer_start is None)
-        return
+    older, newer = waiting(collected_until=older_until), waiting(collected_until=newer_until)
+    assert superseding_key(older) == superseding_key(newer)
     merged = merged_tick(newer, older)
     assert isinstance(merged, TickDue)
-    assert merged.model_copy(update={"window_start": newer_start}) == newer
-    if older_start is not None and newer_start is not None:
-        assert merged.window_start == min(older_start, newer_start)
-    assert (merged == newer) == (merged.window_start == newer_start)
+    assert merged.model_copy(update={"progress": newer.progress}) == newer
+    assert merged.progress == (older if newer_until is None else newer).progress
 
 
 class RecordingPublisher(EventPublisher):

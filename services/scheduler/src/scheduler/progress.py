@@ -124,7 +124,7 @@ def after_result(series: Series, result: TimeframeResult, *, finished_at: int, n
     """
     timeframe, before = result.timeframe, series.anchor
     anchor = _later_anchor(series, result, now)
-    verified = [span.milliseconds() for span in result.verified]
+    verified = [span.milliseconds() for span in (*result.verified, *result.lost)]
     if anchor is not None and result.anchor is not None and to_ms(result.anchor) <= anchor:
         verified.append((to_ms(result.anchor), close_of(timeframe, to_ms(result.anchor))))  # its candle was collected
     requested = intersect([span.milliseconds() for span in result.requested], [(0, now)])

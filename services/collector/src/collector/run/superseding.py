@@ -1,7 +1,7 @@
 """Which waiting ticks a newer tick of the same config can replace.
 
-A run collects up to now. So of several waiting ticks of a config one run collects the same candles, if it starts where
-the earliest of them starts.
+A run collects up to now, and a newer tick carries progress that is at least as complete. So of several waiting ticks of
+a config one run collects the same candles.
 """
 
 from collections.abc import Hashable
@@ -12,16 +12,12 @@ from contracts.vocabulary import Trigger
 
 
 def superseding_key(tick: Event) -> Hashable | None:
-    """Equal for ticks of a config that collect the same series. None for a manual tick: a caller waits for its run.
-
-    A tick without a start collects one page, which may begin before or after the start of another tick. So the two
-    cannot replace each other.
-    """
+    """Equal for ticks of a config that collect the same series. None for a manual tick: a caller waits for its run."""
     assert isinstance(tick, TickDue)  # noqa: S101 -- the topic has no other events
     if tick.trigger is Trigger.MANUAL:
         return None
     config = tick.config
-    return config.config_id, config.exchange, config.symbol, frozenset(config.timeframes), tick.window_start is None
+    return config.config_id, config.exchange, config.symbol, frozenset(config.timeframes)
 
 
 def is_newer_tick(tick: Event, than: Event) -> bool:
@@ -32,9 +28,14 @@ def is_newer_tick(tick: Event, than: Event) -> bool:
 
 
 def merged_tick(newer: Event, older: Event) -> Event:
-    """The newer tick, with the earlier of both starts. The keys of the ticks must be equal."""
+    """The newer tick. A series for which it knows no candle, although the older tick does, continues as the older one
+    says: a scheduler that restored an old state may have published it.
+    """
     assert isinstance(newer, TickDue)  # noqa: S101 -- as above
     assert isinstance(older, TickDue)  # noqa: S101
-    if newer.window_start is None or older.window_start is None or newer.window_start <= older.window_start:
-        return newer
-    return newer.model_copy(update={"window_start": older.window_start})
+    progress = []
+    for timeframe in newer.config.timeframes:
+        own = newer.progress_of(timeframe)
+        is_unknown = own.anchor is None and not own.pending
+        progress.append(older.progress_of(timeframe) if is_unknown else own)
+    return newer.model_copy(update={"progress": tuple(progress)})
