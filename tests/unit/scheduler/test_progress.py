@@ -52,7 +52,7 @@ def test_the_first_result_sets_the_anchor() -> None:
 
 def test_time_that_the_anchor_passes_without_evidence_becomes_pending() -> None:
     result = a_result(anchor=at(60), verified=[(at(50), at(61))])
-    assert after(Series(at(0)), result) == Series(at(60), (Pending(at(1), at(50)),))
+    assert after(Series(at(0)), result) == Series(at(60), (Pending(at(0), at(50)),)), "with the old anchor's candle"
 
 
 def test_silence_inside_a_page_is_not_pending() -> None:
@@ -77,7 +77,7 @@ def test_a_verified_span_of_a_late_result_is_no_longer_pending() -> None:
 
 def test_an_anchor_in_the_future_counts_as_now_and_hides_nothing() -> None:
     ahead = a_result(anchor=NOW + DAY_MS, verified=[(NOW + DAY_MS - HOUR_MS, NOW + DAY_MS + MINUTE)])
-    assert after(Series(at(0)), ahead) == Series(NOW, (Pending(at(1), NOW + MINUTE),))
+    assert after(Series(at(0)), ahead) == Series(NOW, (Pending(at(0), NOW + MINUTE),))
     assert after(UNKNOWN, ahead) == Series(NOW, (Pending(NOW, NOW + MINUTE),)), "no answer vouches for this candle"
 
 
@@ -136,8 +136,14 @@ def test_a_requested_span_before_the_anchor_that_is_not_pending_stays_verified()
 def test_a_run_that_found_no_candle_after_an_old_anchor_remembers_its_requests() -> None:
     series = after(Series(at(0)), a_result(requested=[(at(-5), at(30))]))
     assert series == Series(at(0), (Pending(at(1), at(30), 1, NOON_MS + 2 * INTERVAL),))
+    repeated = a_result(anchor=at(0), requested=[(at(-5), at(30))])
+    assert after(Series(at(0)), repeated) == series, "with or without the anchor in the result"
     found = after(series, a_result(anchor=at(20), verified=[(at(15), at(21))]))
-    assert found == Series(at(20), (Pending(at(1), at(15), 1, NOON_MS + 2 * INTERVAL),)), "read on from the anchor"
+    assert [(each.interval, each.attempts) for each in found.pending] == [
+        ((at(0), at(1)), 0),
+        ((at(1), at(15)), 1),
+        ((at(21), at(30)), 1),
+    ]
 
 
 # ---- bounds ----
@@ -163,19 +169,14 @@ def tick(series: Series, now: int = NOW, limit: int = HOUR_MS) -> tuple[Series, 
     return for_tick("1m", series, now=now, limit_ms=limit)
 
 
-def test_a_tick_carries_the_anchor_and_the_spans_that_are_due() -> None:
-    due = (Pending(at(0), at(1)), Pending(at(2), at(3), 1, NOW))
-    waiting = Pending(at(4), at(5), 1, NOW + 1)
-    assert tick(Series(at(90), (*due, waiting))) == (Series(at(90), due), None)
+def test_a_tick_carries_the_anchor_and_all_pending_spans() -> None:
+    pending = (Pending(at(0), at(1)), Pending(at(2), at(3), 1, NOW), Pending(at(91), at(99), 1, NOW + 1))
+    assert tick(Series(at(90), pending)) == (Series(at(90), pending), None)
 
 
 def test_a_wait_that_a_wrong_clock_wrote_is_over() -> None:
     pending = (Pending(at(0), at(1), 9, NOW + DAY_MS + 1),)
-    assert tick(Series(at(90), pending))[0].pending == pending
-
-
-def test_spans_after_the_anchor_are_not_in_the_tick_because_the_run_reads_on_from_there() -> None:
-    assert tick(Series(at(90), (Pending(at(91), at(99)),)))[0] == Series(at(90))
+    assert tick(Series(at(90), pending))[0].pending == (Pending(at(0), at(1), 9, None),)
 
 
 def test_an_anchor_beyond_the_limit_is_not_in_the_tick_and_the_time_after_it_is_pending() -> None:
@@ -184,9 +185,9 @@ def test_an_anchor_beyond_the_limit_is_not_in_the_tick_and_the_time_after_it_is_
     assert tick(series, limit=2 * HOUR_MS - 2 * MINUTE) == (Series(at(0), (Pending(at(-9), at(-5)),)), None)
 
 
-def test_the_time_after_an_old_anchor_that_waits_is_not_in_the_tick() -> None:
+def test_the_time_after_an_old_anchor_that_waits_keeps_its_wait() -> None:
     series = Series(at(0), (Pending(at(1), at(50), 3, NOW + 1), Pending(at(50), at(60), 1, NOW)))
-    assert tick(series)[0].pending == (Pending(at(50), at(60), 1, NOW), Pending(at(60), NOW))
+    assert tick(series)[0].pending == (*series.pending, Pending(at(60), NOW))
 
 
 def test_an_anchor_in_the_future_is_not_in_the_tick_and_the_limit_is_pending() -> None:
@@ -324,17 +325,14 @@ def test_the_order_of_results_forgets_nothing(history: list[tuple[TimeframeResul
 
 @given(history=st.lists(st.tuples(results(), st.integers(0, 50)), max_size=8), now=st.integers(SLOTS, 3 * SLOTS))
 @settings(max_examples=150, deadline=None)
-def test_a_tick_asks_for_everything_that_is_unread_and_due(
-    history: list[tuple[TimeframeResult, int]], now: int
-) -> None:
+def test_a_tick_names_everything_that_is_unread(history: list[tuple[TimeframeResult, int]], now: int) -> None:
     model, series = Model(), UNKNOWN
     for result, minute in history:
         series = play(model, series, result, at(minute))
     found, behind_since = for_tick("1m", series, now=at(now), limit_ms=HOUR_MS)
-    waiting = slots([each.interval for each in series.pending if not each.is_due(at(now))])
     unread = model.must_be_pending() | set(range((model.newest or 0) + 1 if model.newest is not None else SLOTS, SLOTS))
     read_on = slots([(found.anchor, at(SLOTS))]) if found.anchor is not None else set()
-    assert unread - waiting <= slots([each.interval for each in found.pending]) | read_on
+    assert unread <= slots([each.interval for each in found.pending]) | read_on
     assert (behind_since is None) == (found.anchor is not None or series.anchor is None)
 
 

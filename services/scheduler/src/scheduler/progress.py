@@ -39,9 +39,10 @@ class Pending(NamedTuple):
     def interval(self) -> Interval:
         return self.start, self.end
 
-    def is_due(self, now: int) -> bool:
-        """A time further ahead than any wait was written by a wrong clock, so it does not count."""
-        return self.retry_at is None or not now < self.retry_at <= now + MAX_RETRY_WAIT_MS
+    def without_future(self, now: int) -> "Pending":
+        """A time further ahead than any wait was written by a wrong clock, so the span is due."""
+        is_wrong = self.retry_at is not None and self.retry_at > now + MAX_RETRY_WAIT_MS
+        return self._replace(retry_at=None) if is_wrong else self
 
 
 class Series(NamedTuple):
@@ -119,8 +120,9 @@ def progress_of(series: Mapping[str, Series]) -> Progress:
 def after_result(series: Series, result: TimeframeResult, *, finished_at: int, now: int, interval_ms: int) -> Series:
     """The progress after a run's result, successful or failed, in any order and any number of times.
 
-    The anchor only moves forward, and the time that it passes becomes pending unless the answers vouch for it. A
-    requested span that is already known is not pending again: known means before the anchor and not pending.
+    The anchor only moves forward, and the time that it passes becomes pending unless the answers vouch for it. Requested
+    time after the anchor is pending too, so that the next run need not ask for it at once. Before the anchor, a span is
+    known unless it is pending already.
     """
     timeframe, before = result.timeframe, series.anchor
     anchor = _later_anchor(series, result, now)
@@ -129,14 +131,11 @@ def after_result(series: Series, result: TimeframeResult, *, finished_at: int, n
         verified.append((to_ms(result.anchor), close_of(timeframe, to_ms(result.anchor))))  # its candle was collected
     requested = intersect([span.milliseconds() for span in result.requested], [(0, now)])
     unread = [each.interval for each in series.pending]
-    if before is None:
-        unread += requested
-    elif result.anchor is None:
-        unread += subtract(requested, [(0, close_of(timeframe, before))])
+    unread += subtract(requested, [] if anchor is None else [(0, close_of(timeframe, anchor))])
     if anchor is not None and anchor != before:
-        passed_from = anchor if before is None else close_of(timeframe, before)
-        unread.append((passed_from, close_of(timeframe, anchor)))
-        unread = list(intersect(unread, [(0, close_of(timeframe, anchor))]))  # the next run reads on from there
+        # The old anchor itself is read again: an exchange that was late may have shown an unfinished candle.
+        first = min(start for start, _ in [*verified, (anchor, anchor)]) if before is None else before
+        unread.append((first, close_of(timeframe, anchor)))
     pieces = _pieces(subtract(unread, verified), series.pending, requested)
     tried_at = min(finished_at, now)
     return Series(anchor, bounded(_tried(piece, tried_at, interval_ms) if asked else piece for piece, asked in pieces))
@@ -216,20 +215,20 @@ class ForTick(NamedTuple):
 
 
 def for_tick(timeframe: str, series: Series, *, now: int, limit_ms: int) -> ForTick:
-    """The anchor and the pending spans that are due.
+    """The anchor and all pending spans. The run asks for those that are due, and does not count the others as unread.
 
     If the anchor is further back than the limit, the tick has none, so that the run reads the newest page first. All
     time after it is then pending. The stored series does not change until a result has a newer anchor.
     """
     anchor, pending = without_future(timeframe, series, now=now, limit_ms=limit_ms)
-    due = [each for each in pending if each.is_due(now)]
+    carried = [each.without_future(now) for each in pending]
     if anchor is None:
-        return ForTick(Series(None, tuple(due)))
+        return ForTick(Series(None, tuple(carried)))
     if not is_behind(timeframe, anchor, now=now, limit_ms=limit_ms) and anchor == series.anchor:
-        return ForTick(Series(anchor, tuple(each for each in due if each.start <= anchor)))
+        return ForTick(Series(anchor, tuple(carried)))
     unread = [(close_of(timeframe, anchor), floor_open(timeframe, now))]
-    due += [Pending(*span) for span in subtract(unread, [each.interval for each in pending])]
-    return ForTick(Series(None, bounded(due)), anchor)
+    carried += [Pending(*span) for span in subtract(unread, [each.interval for each in pending])]
+    return ForTick(Series(None, bounded(carried)), anchor)
 
 
 def is_behind(timeframe: str, anchor: int, *, now: int, limit_ms: int) -> bool:
