@@ -119,7 +119,7 @@ async def test_the_metadata_in_the_table_has_spans_notes_rejected_rows_and_the_o
     assert found["notes"] == ["a note\N{REPLACEMENT CHARACTER}", "another"]
     assert [span["end"] for span in found["verified"]] == ["2026-11-22T12:04:00Z", "2026-11-22T12:09:00Z"]
     assert found["requested"] == [{"start": "2026-11-22T12:04:00Z", "end": "2026-11-22T12:06:00Z"}]
-    assert (found["open_hole"]["class"], found["open_hole"]["evidence"]) == ("rejected", "sent twice")
+    assert (found["open_hole"]["absence_class"], found["open_hole"]["evidence"]) == ("rejected", "sent twice")
     assert found["rejected"][0]["row"] == "[1, \N{REPLACEMENT CHARACTER}]"
     assert (found["anchor"], found["rejected_count"]) == ("2026-11-22T12:09:00Z", 1)
 

@@ -117,6 +117,9 @@ def test_control_characters_are_not_sent_to_the_terminal() -> None:
 def test_objects_and_spans_are_printed_as_text() -> None:
     span = {"start": "2026-03-01T10:00:00Z", "end": "2026-03-01T10:05:00Z"}
     assert cell([span, span]).plain == "\n".join(["2026-03-01T10:00:00Z to 2026-03-01T10:05:00Z"] * 2)
-    hole = span | {"class": "unread", "evidence": "the deadline\x1b"}
-    assert cell(hole).plain == "2026-03-01T10:00:00Z to 2026-03-01T10:05:00Z; class: unread; evidence: the deadline "
+    hole = span | {"absence_class": "unread", "evidence": "the deadline\x1b"}
+    assert (
+        cell(hole).plain
+        == "2026-03-01T10:00:00Z to 2026-03-01T10:05:00Z; absence class: unread; evidence: the deadline "
+    )
     assert cell(["1m", "1h"]).plain == "1m,1h"

@@ -68,7 +68,7 @@ def test_spans_notes_rejected_rows_the_open_hole_and_the_anchor_are_stored() -> 
         "open_hole": {
             "start": "2026-11-22T12:05:00Z",
             "end": "2026-11-22T12:07:00Z",
-            "class": "unproven",
+            "absence_class": "unproven",
             "evidence": "two pages began at 12:07",
         },
         "rejected": [

@@ -63,7 +63,7 @@ def _absence(absence: Absence) -> dict[str, Any]:
     return {
         "start": absence.start,
         "end": absence.end,
-        "class": absence.absence_class,
+        "absence_class": absence.absence_class,
         "evidence": storable(absence.evidence),
     }
 
