@@ -4,7 +4,7 @@ The view `ohlcv`, triggers and storage parameters are only in the migrations, be
 """
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION, JSONB, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION, JSONB, TSTZMULTIRANGE, UUID
 
 metadata = sa.MetaData(
     naming_convention={
@@ -174,7 +174,8 @@ series = sa.Table(
     sa.Column("last_open", _instant),
     sa.UniqueConstraint("exchange", "symbol", "timeframe"),
     sa.Index(None, "symbol", "exchange", "timeframe"),
-    comment="One row per (exchange, symbol, timeframe) that has candles. Written by candle-writer.",
+    comment="One row per (exchange, symbol, timeframe) that was collected, also without candles. Written by "
+    "candle-writer.",
 )
 
 candles = sa.Table(
@@ -189,6 +190,56 @@ candles = sa.Table(
     sa.Column("volume", DOUBLE_PRECISION, nullable=False),
     sa.Column("fetched_at", _instant, nullable=False, comment="An older fetch never overwrites a newer one."),
     comment="Closed candles. Written by candle-writer. Read them through the view ohlcv.",
+)
+
+coverage = sa.Table(
+    "coverage",
+    metadata,
+    sa.Column("series_id", sa.Integer, sa.ForeignKey(series.c.id), primary_key=True, autoincrement=False),
+    sa.Column(
+        "verified",
+        TSTZMULTIRANGE,
+        nullable=False,
+        comment="The spans that answers vouch for: all candles in them are stored. Never empty.",
+    ),
+    sa.Column("updated_at", _instant, nullable=False, comment="When the verified spans last grew."),
+    comment="The verified spans of each series. Written by candle-writer in the transaction of the candles.",
+)
+
+absences = sa.Table(
+    "absences",
+    metadata,
+    sa.Column("series_id", sa.Integer, sa.ForeignKey(series.c.id), primary_key=True, autoincrement=False),
+    sa.Column("starts_at", _instant, primary_key=True),
+    sa.Column("ends_at", _instant, nullable=False),
+    sa.Column("absence_class", sa.Text, nullable=False, comment="unread, unproven, rejected or lost."),
+    sa.Column("evidence", sa.Text, nullable=False),
+    sa.Column("first_seen", _instant, nullable=False, comment="The first check that reported this span, of any class."),
+    sa.Column("last_checked", _instant, nullable=False, comment="The check that counts: the latest of this span."),
+    sa.Column("run_id", UUID(as_uuid=True), nullable=False, comment="The run of the latest check."),
+    sa.CheckConstraint("starts_at < ends_at", name="span"),
+    comment="Spans that could not be verified, with the reason. They overlap neither each other nor the verified spans "
+    "of their series. Written by candle-writer in the transaction of the candles.",
+)
+
+rejected_candles = sa.Table(
+    "rejected_candles",
+    metadata,
+    sa.Column("series_id", sa.Integer, sa.ForeignKey(series.c.id), primary_key=True, autoincrement=False),
+    sa.Column("open_time", _instant, primary_key=True),
+    sa.Column("row", sa.Text, primary_key=True, comment="The row as ccxt parsed it, as JSON."),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("first_seen", _instant, nullable=False),
+    sa.Column("last_seen", _instant, nullable=False),
+    sa.Column("times", sa.Integer, nullable=False, comment="The number of runs that saw it. 100: at least 100."),
+    sa.Column("run_id", UUID(as_uuid=True), nullable=False, comment="The run that saw it last."),
+    sa.Column(
+        "run_ids",
+        ARRAY(UUID(as_uuid=True)),
+        nullable=False,
+        comment="The runs that times counts, so that a replayed message is not counted again.",
+    ),
+    comment="Rows of exchanges that no candle can be, repeated by the exchange. Written by candle-writer.",
 )
 
 api_tokens = sa.Table(
