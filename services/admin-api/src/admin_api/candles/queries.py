@@ -59,10 +59,10 @@ async def read_candles(engine: AsyncEngine, query: CandleQuery) -> list[CandleRo
     if query.start is not None and query.end is not None and query.start >= query.end:
         raise InvalidInput.of([FieldError("#/start", "must be before end", where="query")])
     async with reading(engine) as connection:
-        found_series = await find_series(connection, query)
-        if found_series is None:
+        series_id = await find_series(connection, query)
+        if series_id is None:
             return []
-        statement = sa.select(*(candles.c[name] for name in _columns)).where(candles.c.series_id == found_series.id)
+        statement = sa.select(*(candles.c[name] for name in _columns)).where(candles.c.series_id == series_id)
         if query.start is not None:
             statement = statement.where(candles.c.open_time >= query.start)
         if query.end is not None:

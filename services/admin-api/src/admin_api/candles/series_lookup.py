@@ -1,7 +1,5 @@
 """Finds a series by its three names."""
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -24,27 +22,16 @@ class SeriesName(Input):
     timeframe: FilterText = Field(examples=["1m"])
 
 
-@dataclass(frozen=True)
-class KnownSeries:
-    """A series that has candles or an entry in the ledger."""
-
-    id: int
-    first_open: datetime | None
-    last_open: datetime | None
-
-
-async def find_series(connection: AsyncConnection, name: SeriesName) -> KnownSeries | None:
-    """None for a series that a config collects but about which nothing is known yet.
+async def find_series(connection: AsyncConnection, name: SeriesName) -> int | None:
+    """The id of the series. None for a series that a config collects but about which nothing is known yet.
 
     Raises `NotFound` if nothing is known and no config collects the series, because its name probably contains a typing
     error.
     """
-    columns = (series.c.id, series.c.first_open, series.c.last_open)
-    found = (await connection.execute(sa.select(*columns).where(*_identity(series.c, name)))).one_or_none()
-    if found is not None:
-        return KnownSeries(found.id, found.first_open, found.last_open)
-    await _require_collected(connection, name)
-    return None
+    series_id: int | None = await connection.scalar(sa.select(series.c.id).where(*_identity(series.c, name)))
+    if series_id is None:
+        await _require_collected(connection, name)
+    return series_id
 
 
 def _identity(table: ReadOnlyColumnCollection[str, sa.Column[Any]], name: SeriesName) -> list[sa.ColumnElement[bool]]:

@@ -12,34 +12,25 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin_api.coverage.periods import PeriodGrid
+from admin_api.coverage.windows import Extent, Window
 from contracts.coverage import AbsenceClass
 from store.tables import absences, rejected_candles
-
-Window = tuple[datetime, datetime]
-"""A half-open interval of time."""
-
-
-@dataclass(frozen=True)
-class Extent:
-    """The hull of a series' verified spans, and the start of its first absence."""
-
-    verified_from: datetime | None
-    verified_until: datetime | None
-    first_absence: datetime | None
 
 
 @dataclass(frozen=True)
 class Counts:
     """The numbers of periods in a range."""
 
-    verified: int
-    answered: int
+    verified: int = 0
+    answered: int = 0
 
 
 _EXTENT: Final = sa.text(
-    "SELECT (SELECT lower(verified) FROM coverage WHERE series_id = :series_id) AS verified_from,"
-    " (SELECT upper(verified) FROM coverage WHERE series_id = :series_id) AS verified_until,"
-    " (SELECT min(starts_at) FROM absences WHERE series_id = :series_id) AS first_absence"
+    """
+SELECT first_open, last_open, lower(verified) AS verified_from, upper(verified) AS verified_until,
+       (SELECT min(starts_at) FROM absences WHERE series_id = series.id) AS first_absence
+FROM series LEFT JOIN coverage ON series_id = series.id WHERE series.id = :series_id
+"""
 )
 
 _COUNTS: Final = """
@@ -79,9 +70,8 @@ SELECT lower(span) AS start, upper(span) AS end FROM (
 
 
 async def extent_of(connection: AsyncConnection, series_id: int) -> Extent:
-    """All values are None if nothing is known."""
-    row = (await connection.execute(_EXTENT, {"series_id": series_id})).one()
-    return Extent(row.verified_from, row.verified_until, row.first_absence)
+    """The known times of a series that has a row in `series`."""
+    return Extent(*(await connection.execute(_EXTENT, {"series_id": series_id})).one())
 
 
 async def count_periods(connection: AsyncConnection, series_id: int, window: Window, grid: PeriodGrid) -> Counts:
@@ -113,7 +103,7 @@ async def absent_spans(
     """The first `limit` absences in the window, clipped to it: rows with the fields of `ClassifiedSpan`."""
     start, end = window
     columns = absences.c
-    query = (
+    query: sa.Select[Any] = (
         sa.select(
             sa.func.greatest(columns.starts_at, start).label("start"),
             sa.func.least(columns.ends_at, end).label("end"),
@@ -127,7 +117,7 @@ async def absent_spans(
         .order_by(columns.starts_at)
         .limit(limit)
     )
-    return (await connection.execute(query)).all()
+    return list((await connection.execute(query)).all())
 
 
 async def count_rejected(

@@ -14,7 +14,7 @@ from contracts.timeframes import DAY_MS, floor_open, parse_timeframe, shift
 
 _FIXED: Final = "floor((round(date_part('epoch', {instant}) * 1000) - {earlier} - :phase) / :length)"
 _CALENDAR: Final = "floor((date_part('year', {moved}) * 12 + date_part('month', {moved}) - 1 - :first_month) / :months)"
-_MOVED: Final = "(({instant} - interval '{earlier} milliseconds' - :offset) AT TIME ZONE 'UTC')"
+_MOVED: Final = "(({instant} - interval '{earlier} milliseconds' - CAST(:offset AS interval)) AT TIME ZONE 'UTC')"
 _COUNT: Final = "greatest(0, {end} - {start} - 1)"
 
 

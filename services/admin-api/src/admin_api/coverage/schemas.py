@@ -1,8 +1,7 @@
 """The query and the response of GET /coverage."""
 
 from datetime import datetime
-from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,14 +14,8 @@ from contracts.coverage import AbsenceClass
 _PERIOD = "A period is the time range of one candle, by the calendar for months and years."
 
 
-class HoleClass(StrEnum):
-    """The reason why a span is not verified: a class of the ledger, or `unknown` if the ledger has none."""
-
-    UNREAD = AbsenceClass.UNREAD
-    UNPROVEN = AbsenceClass.UNPROVEN
-    REJECTED = AbsenceClass.REJECTED
-    LOST = AbsenceClass.LOST
-    UNKNOWN = "unknown"
+UNKNOWN: Final = "unknown"
+"""The class of an open hole that no run has reported."""
 
 
 class CoverageQuery(SeriesName):
@@ -69,18 +62,22 @@ class CoverageSpan(BaseModel):
 class ClassifiedSpan(CoverageSpan):
     """A span that is not verified, with the latest check of it."""
 
-    absence_class: HoleClass = Field(
+    absence_class: str = Field(
+        examples=[*(each.value for each in AbsenceClass), UNKNOWN],
         description="`unread`: not requested yet. `unproven`: requested, but the answers do not show whether candles "
         "exist. `rejected`: the exchange repeats rows that no candle can be. `lost`: the exchange no longer offers "
-        "candles of this age. `unknown`: no run has reported this span."
+        "candles of this age. `unknown`: no run has reported this span.",
     )
     evidence: str | None = Field(
+        default=None,
         description="The answers or limits behind it, in words. Null for `unknown`.",
         examples=["2 answers began at 12:20 instead of 12:00"],
     )
-    first_seen: datetime | None = Field(description="The first check that reported it. Null for `unknown`.")
-    last_checked: datetime | None = Field(description="The latest check. Null for `unknown`.")
-    run_id: UUID | None = Field(description="The run of the latest check. Null for `unknown`.")
+    first_seen: datetime | None = Field(
+        default=None, description="The first check that reported it. Null for `unknown`."
+    )
+    last_checked: datetime | None = Field(default=None, description="The latest check. Null for `unknown`.")
+    run_id: UUID | None = Field(default=None, description="The run of the latest check. Null for `unknown`.")
 
 
 class RejectedCount(BaseModel):
