@@ -1,84 +1,251 @@
-"""Stores series and their ledger as candle-writer does it, for tests of the readers."""
+"""Random histories of a series, their ledger computed slot by slot, and the ledger that is stored."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+import itertools
+import json
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 from uuid import UUID
 
-import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import Range
-from sqlalchemy.ext.asyncio import AsyncEngine
+import asyncpg
 
-from contracts.coverage import to_instant
-from contracts.spans import Interval
-from store.tables import absences, coverage, rejected_candles, series
+from contracts.candles import Candle, CandlesCollected
+from contracts.coverage import Absence, AbsenceClass, RejectedRow, Span, span_of, to_instant, to_milliseconds
+from contracts.timeframes import floor_open, shift
+from support.fetches import NOON_MS
 
-RUN_ID = UUID("00000000-0000-0000-0000-00000000000a")
-CHECKED = datetime.fromisoformat("2026-11-22T12:00:00Z")
+SLOTS = 40
+"""Number of slots of a history."""
+CHECKS_BEGIN = datetime(2027, 6, 1, tzinfo=UTC)
+EXCHANGE = "binance"
+
+
+class SlotState(NamedTuple):
+    """The knowledge about one slot."""
+
+    close: float | None
+    """The stored value; None: no candle is stored."""
+    verified: bool
+    absence: tuple[Any, ...] | None
+    """Class, evidence, first seen, last checked and run id."""
+
+
+Rejected = dict[tuple[datetime, str], tuple[Any, ...]]
+"""Reason, first seen, last seen, times and run id, by open time and row."""
 
 
 @dataclass(frozen=True)
-class AbsentSpan:
-    """An absence, in milliseconds since the epoch."""
+class SeriesHistory:
+    """An exchange's truth about one series, and the events of runs that read it."""
 
-    start: int
-    end: int
-    absence_class: str = "unread"
+    symbol: str
+    timeframe: str
+    fills: bool
+    """The exchange sends a candle for every slot."""
+    opens: tuple[int, ...]
+    """The open time of each slot, in milliseconds, and the end of the last one."""
+    events: list[CandlesCollected] = field(default_factory=list)
+
+    def span(self, first: int, last: int) -> Span:
+        """From the slot `first` up to, but not including, the slot `last`."""
+        return span_of((self.opens[first], self.opens[last]))
 
 
-async def store_series(engine: AsyncEngine, first: int | None = None, last: int | None = None, **names: str) -> int:
-    """A series with two candles that open at `first` and `last`, in milliseconds since the epoch. Returns its id."""
-    values: dict[str, Any] = {"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m"} | names
-    if first is not None and last is not None:
-        values |= {"first_open": to_instant(first), "last_open": to_instant(last), "candle_count": 2}
-    async with engine.begin() as connection:
-        return int((await connection.execute(sa.insert(series).values(values).returning(series.c.id))).scalar_one())
+def a_history(rng: random.Random, number: int) -> SeriesHistory:
+    """Fetches of every kind: pages, revisions, failures, rejected rows, events of version 1 and rows without a span."""
+    timeframe, fills = rng.choice(("1m", "1m", "4h", "1w", "1M")), rng.random() < 0.5
+    first = floor_open(timeframe, NOON_MS)
+    opens = tuple(shift(timeframe, first, count) for count in range(SLOTS + 1))
+    history = SeriesHistory(f"{'FILLS' if fills else 'OMITS'}{number}/USDT", timeframe, fills, opens)
+    bad = set(rng.sample(range(SLOTS), rng.randint(0, 2)))
+    silent = set() if fills else set(rng.sample(range(SLOTS), SLOTS // 2))
+    runs = [UUID(int=rng.getrandbits(128)) for _ in range(6)]
+    for second in range(rng.randint(4, 12)):
+        # Rows of two events with the same time have no defined order, so only events without rows share a time.
+        history.events.append(_an_event(rng, history, rng.choice(runs), 10.0 * second, bad, silent))
+    return history
 
 
-async def store_ledger(
-    engine: AsyncEngine, series_id: int, verified: Iterable[Interval] = (), absent: Sequence[AbsentSpan] = ()
-) -> None:
-    """Replaces the ledger of a series."""
-    spans = [Range(to_instant(start), to_instant(end)) for start, end in verified]
+def _an_event(
+    rng: random.Random, history: SeriesHistory, run_id: UUID, second: float, bad: set[int], silent: set[int]
+) -> CandlesCollected:
+    first = rng.randrange(SLOTS - 1)
+    last = rng.randint(first + 1, min(SLOTS, first + 15))
+    kind = rng.choice(("page", "page", "page", "failure", "version 1", "rows without a span"))
+    values: dict[str, Any] = {}
+    slots = [slot for slot in range(first, last) if slot not in bad]
+    seen = [slot for slot in slots if slot not in silent]
+    if kind != "failure":
+        values["rows"] = tuple(Candle(history.opens[slot], 1.0, 9.0, 0.5, second, 3.0) for slot in seen)
+    if kind == "page":
+        values["verified"] = tuple(history.span(start, end) for start, end in _ranges(slots))
+        values["rejected"] = tuple(_a_rejected_row(rng, history, slot) for slot in range(first, last) if slot in bad)
+    if kind == "failure" or (kind == "page" and rng.random() < 0.5):
+        values["absences"] = tuple(_an_absence(rng, history) for _ in range(rng.randint(1, 3)))
+    if kind == "failure":
+        second = 10.0 * rng.randint(0, 12) + 5
+    if not any(values.values()):
+        values["absences"] = (_an_absence(rng, history),)
+    at = CHECKS_BEGIN + timedelta(seconds=second)
+    return CandlesCollected(
+        schema_version=1 if kind == "version 1" else 2,
+        occurred_at=at,
+        run_id=run_id,
+        exchange=EXCHANGE,
+        symbol=history.symbol,
+        timeframe=history.timeframe,
+        fetched_at=at,
+        **values,
+    )
+
+
+def _ranges(slots: Sequence[int]) -> Iterator[tuple[int, int]]:
+    for _, group in itertools.groupby(enumerate(slots), key=lambda pair: pair[1] - pair[0]):
+        run = [slot for _, slot in group]
+        yield run[0], run[-1] + 1
+
+
+def _an_absence(rng: random.Random, history: SeriesHistory) -> Absence:
+    first = rng.randrange(SLOTS - 1)
+    span = history.span(first, rng.randint(first + 1, SLOTS))
+    kind, evidence = rng.choice(list(AbsenceClass)), rng.choice(("empty answer", "deadline", "NUL \0 in the answer"))
+    return Absence(start=span.start, end=span.end, absence_class=kind, evidence=evidence)
+
+
+def _a_rejected_row(rng: random.Random, history: SeriesHistory, slot: int) -> RejectedRow:
+    opens = history.opens[slot]
+    row = json.dumps([opens, 5, 4, 3, rng.choice((1, 2)), 0])
+    return RejectedRow(open_time=to_instant(opens), reason=rng.choice(("high below open", "zero volume")), row=row)
+
+
+# ---- the same ledger, slot by slot ----
+
+
+def expected_slots(history: SeriesHistory, events: Iterable[CandlesCollected]) -> list[SlotState]:
+    """The state of each slot after these events, in any order and with any repetition."""
+    delivered = list(events)
+    return [_expected_slot(history, slot, delivered) for slot in range(SLOTS)]
+
+
+def _expected_slot(history: SeriesHistory, slot: int, events: Sequence[CandlesCollected]) -> SlotState:
+    opens, closes = to_instant(history.opens[slot]), to_instant(history.opens[slot + 1])
     rows = [
-        {
-            "series_id": series_id,
-            "starts_at": to_instant(each.start),
-            "ends_at": to_instant(each.end),
-            "absence_class": each.absence_class,
-            "evidence": f"evidence for {each.absence_class}",
-            "first_seen": CHECKED,
-            "last_checked": CHECKED,
-            "run_id": RUN_ID,
-        }
-        for each in absent
+        (event.fetched_at, row.close) for event in events for row in event.rows if row.open_ms == history.opens[slot]
     ]
-    async with engine.begin() as connection:
-        for table in (coverage, absences):
-            await connection.execute(sa.delete(table).where(table.c.series_id == series_id))
-        if spans:
-            values = {"series_id": series_id, "verified": spans, "updated_at": CHECKED}
-            await connection.execute(sa.insert(coverage).values(values))
-        if rows:
-            await connection.execute(sa.insert(absences), rows)
+    spans = [span for event in events for span in event.verified]
+    if rows or any(span.start <= opens and closes <= span.end for span in spans):
+        return SlotState(max(rows)[1] if rows else None, verified=True, absence=None)
+    checks = [
+        (event.fetched_at, list(AbsenceClass).index(each.absence_class), _stored(each.evidence), event.run_id)
+        for event in events
+        for each in event.absences
+        if each.start <= opens and closes <= each.end
+    ]
+    if not checks:
+        return SlotState(None, verified=False, absence=None)
+    at, rank, evidence, run_id = max(checks)
+    return SlotState(None, False, (list(AbsenceClass)[rank].value, evidence, min(checks)[0], at, run_id))
 
 
-async def store_rejected(engine: AsyncEngine, series_id: int, rows: Iterable[tuple[int, str]]) -> None:
-    """Rejected rows, each with its open time in milliseconds and its text."""
-    values = [
-        {
-            "series_id": series_id,
-            "open_time": to_instant(opens),
-            "row": row,
-            "reason": "the high is below the low",
-            "first_seen": CHECKED,
-            "last_seen": CHECKED,
-            "times": 2,
-            "run_id": RUN_ID,
-            "run_ids": [RUN_ID],
+def expected_rejections(events: Iterable[CandlesCollected]) -> Rejected:
+    sights: dict[tuple[datetime, str], set[tuple[datetime, UUID, str]]] = defaultdict(set)
+    for event in events:
+        for each in event.rejected:
+            sights[each.open_time, each.row].add((event.fetched_at, event.run_id, each.reason))
+    return {key: _summary(seen) for key, seen in sights.items()}
+
+
+def _summary(seen: set[tuple[datetime, UUID, str]]) -> tuple[Any, ...]:
+    last, run_id, reason = max(seen)
+    return reason, min(seen)[0], last, len({run for _, run, _ in seen}), run_id
+
+
+def _stored(text: str) -> str:
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+# ---- what is stored ----
+
+_TABLES = {
+    "candles": "SELECT series_id, open_time, close FROM candles",
+    "coverage": "SELECT series_id, verified FROM coverage",
+    "absences": "SELECT * FROM absences ORDER BY series_id, starts_at",
+    "rejected": "SELECT * FROM rejected_candles",
+}
+
+
+class StoredLedger:
+    """The tables of one snapshot, by symbol."""
+
+    def __init__(self, symbols: dict[int, str], tables: dict[str, list[asyncpg.Record]]) -> None:
+        self._tables = {name: self._by_symbol(symbols, rows) for name, rows in tables.items()}
+
+    @classmethod
+    async def read(cls, connection: asyncpg.Connection) -> "StoredLedger":
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            series = await connection.fetch("SELECT id, symbol FROM series")
+            tables = {name: await connection.fetch(sql) for name, sql in _TABLES.items()}
+        return cls({row["id"]: row["symbol"] for row in series}, tables)
+
+    def slots(self, history: SeriesHistory) -> list[SlotState]:
+        """The state of each slot. Raises AssertionError if absences overlap, or if equal neighbours are not merged."""
+        closes = {to_milliseconds(row["open_time"]): row["close"] for row in self._of("candles", history)}
+        spans = [each for row in self._of("coverage", history) for each in row["verified"]]
+        absences = self._of("absences", history)
+        for one, two in itertools.pairwise(absences):
+            assert one["ends_at"] <= two["starts_at"], f"{one} and {two} overlap"
+            assert one["ends_at"] < two["starts_at"] or _absence(one) != _absence(two), f"{one} and {two} are one"
+        states = []
+        for opens, closes_at in itertools.pairwise(history.opens):
+            start, end = to_instant(opens), to_instant(closes_at)
+            verified = any(each.lower <= start and end <= each.upper for each in spans)
+            absent = next((_absence(row) for row in absences if row["starts_at"] <= start < row["ends_at"]), None)
+            states.append(SlotState(closes.get(opens), verified, absent))
+        return states
+
+    def rejections(self, history: SeriesHistory) -> Rejected:
+        return {
+            (row["open_time"], row["row"]): (
+                *(row["reason"], row["first_seen"], row["last_seen"], row["times"], row["run_id"]),
+            )
+            for row in self._of("rejected", history)
         }
-        for opens, row in rows
-    ]
-    async with engine.begin() as connection:
-        await connection.execute(sa.insert(rejected_candles), values)
+
+    def _of(self, table: str, history: SeriesHistory) -> list[asyncpg.Record]:
+        return self._tables[table].get(history.symbol, [])
+
+    @staticmethod
+    def _by_symbol(symbols: dict[int, str], rows: list[asyncpg.Record]) -> dict[str, list[asyncpg.Record]]:
+        found: dict[str, list[asyncpg.Record]] = defaultdict(list)
+        for row in rows:
+            found[symbols[row["series_id"]]].append(row)
+        return found
+
+
+def _absence(row: asyncpg.Record) -> tuple[Any, ...]:
+    return row["absence_class"], row["evidence"], row["first_seen"], row["last_checked"], row["run_id"]
+
+
+DISAGREEMENTS = """
+SELECT 'stored, but not verified' AS problem, exchange, symbol, open_time AS at
+FROM candles JOIN series ON series.id = candles.series_id LEFT JOIN coverage USING (series_id)
+WHERE verified IS NULL OR NOT verified @> open_time
+UNION ALL
+SELECT 'verified, but not stored', exchange, symbol, at
+FROM series JOIN coverage ON coverage.series_id = series.id, unnest(verified) AS span,
+  generate_series(lower(span), upper(span) - interval '1 second',
+    (CASE right(timeframe, 1) WHEN 'M' THEN left(timeframe, -1) || ' month' ELSE timeframe END)::interval) AS at
+WHERE symbol LIKE 'FILLS%' AND NOT EXISTS (SELECT FROM candles WHERE series_id = series.id AND open_time = at)
+UNION ALL
+SELECT 'verified and absent', exchange, symbol, starts_at
+FROM absences JOIN coverage USING (series_id) JOIN series ON series.id = series_id
+WHERE verified && tstzmultirange(tstzrange(starts_at, ends_at))
+UNION ALL
+SELECT 'absent twice', exchange, symbol, one.starts_at
+FROM absences AS one JOIN absences AS two USING (series_id) JOIN series ON series.id = series_id
+WHERE one.starts_at < two.starts_at AND two.starts_at < one.ends_at
+"""
+"""Contradictions between rows and ledger, in one snapshot. Exchanges have a candle in each slot of symbols FILLS..."""

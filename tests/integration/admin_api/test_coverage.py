@@ -17,7 +17,7 @@ from contracts.coverage import to_instant, to_milliseconds
 from contracts.spans import Interval, hull, intersect, subtract, union
 from contracts.timeframes import HOUR_MS, close_of, floor_open, shift
 from support.api import BASE, client_of, created
-from support.ledgers import RUN_ID, AbsentSpan, store_ledger, store_rejected, store_series
+from support.stored_ledgers import RUN_ID, AbsentSpan, store_ledger, store_rejected, store_series
 
 pytestmark = pytest.mark.postgres
 

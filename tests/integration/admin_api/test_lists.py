@@ -22,7 +22,7 @@ from admin_api.runs.reports import FAILURES
 from contracts.coverage import to_milliseconds
 from store.tables import series
 from support.api import BASE, created
-from support.ledgers import AbsentSpan, store_ledger, store_series
+from support.stored_ledgers import AbsentSpan, store_ledger, store_series
 
 pytestmark = pytest.mark.postgres
 

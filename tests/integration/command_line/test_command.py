@@ -14,7 +14,7 @@ from admin_api.app import AdminApi
 from contracts.coverage import to_milliseconds
 from store.tables import candles, execution_logs, series
 from support.api import TOKEN
-from support.ledgers import AbsentSpan, store_ledger, store_series
+from support.stored_ledgers import AbsentSpan, store_ledger, store_series
 
 from .conftest import Candlekeep
 

@@ -11,7 +11,7 @@ BTC = SeriesKey("binance", "BTC/USDT", "1m")
 
 
 def closes(events: list[CandlesCollected], key: SeriesKey = BTC) -> list[float]:
-    return [candle.close for candle, _ in fold(events)[key]]
+    return [candle.close for candle, _ in fold(events)[key].candles]
 
 
 def test_the_newest_fetch_of_a_candle_counts_at_any_place_in_the_batch() -> None:
@@ -57,5 +57,5 @@ def test_any_order_and_any_duplicates_give_the_same_candles(
     newest = {minute: second for second, minutes in sorted(fetches) for minute in minutes}
     delivered = events * 2
     rng.shuffle(delivered)
-    rows = [(candle.open_ms, candle.close) for candle, _ in fold(delivered)[BTC]]
+    rows = [(candle.open_ms, candle.close) for candle, _ in fold(delivered)[BTC].candles]
     assert rows == [(NOON_MS + minute * 60_000, float(second)) for minute, second in sorted(newest.items())]

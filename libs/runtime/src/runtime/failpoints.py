@@ -28,6 +28,7 @@ FAILPOINTS: Final[Mapping[str, str]] = {
     "log_writer.before_write": "A batch of run events was read; nothing of it is in the table.",
     "log_writer.after_write": "A batch of run events is in the table; its offsets are not committed.",
     "candle_writer.before_write": "A batch of candles was read; nothing of it is in the table.",
+    "candle_writer.before_ledger": "The candles of a batch are written, not its ledger; nothing is committed.",
     "candle_writer.after_write": "A batch of candles is in the table; its offsets are not committed.",
     "admin_api.after_commit": "A change of a config is committed; the caller has no response yet.",
     "admin_api.before_send": "The oldest rows of the outbox were read; none of them is published.",

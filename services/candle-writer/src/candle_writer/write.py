@@ -1,4 +1,4 @@
-"""Writes candles to Postgres: as sets, one transaction per batch, idempotent. The newest fetch wins."""
+"""Writes candles and the ledger to Postgres: as sets, one transaction per batch, idempotent. The newest fetch wins."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -7,9 +7,11 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from candle_writer.fold import fold
+from candle_writer.ledger_tables import stored_spans, write_ledger
 from candle_writer.series import SeriesIds
 from contracts.candles import CandlesCollected
 from runtime.database import driver_transaction
+from runtime.failpoints import failpoint
 
 Row = tuple[int, int, float, float, float, float, float, datetime]
 """(series id, open ms, open, high, low, close, volume, fetched at)"""
@@ -22,9 +24,19 @@ CREATE TEMP TABLE IF NOT EXISTS incoming_candles (
 """
 # Arrays (unnest) are faster in Postgres for the smallest sets, but with arrays the driver takes three times as long.
 
-_LOCK: Final = "SELECT FROM series WHERE id = ANY($1::int[]) ORDER BY id FOR NO KEY UPDATE"
+_LOCK: Final = """
+WITH locked AS MATERIALIZED (
+  SELECT id, last_open, upper(verified) AS verified_until
+  FROM series LEFT JOIN coverage ON coverage.series_id = series.id
+  WHERE id = ANY($1::int[]) ORDER BY id FOR NO KEY UPDATE OF series
+)
+SELECT id, coalesce(verified_until, '-infinity') AS verified_until FROM locked
+WHERE last_open IS NOT NULL AND (verified_until IS NULL OR verified_until <= last_open)
+"""
 # During a rebalance, two writers may handle the same series for a moment. The second writer waits for this lock until
 # the first one commits. Then it sees the stored candles, and no candle is counted twice.
+# Returns the series whose newest candle is not in the ledger: the release before the ledger stored it. During a rolling
+# upgrade both releases store candles.
 
 _UPSERT: Final = """
 WITH incoming AS (
@@ -79,23 +91,26 @@ class Outcome(NamedTuple):
 
 async def write_candles(engine: AsyncEngine, series: SeriesIds, events: Iterable[CandlesCollected]) -> Outcome:
     """Write all or nothing. New series stay, even if the write fails."""
-    candles = fold(events)
+    batches = fold(events)
     try:
-        ids = await series.of(candles.keys())
-        by_id = sorted((ids[key], fetched) for key, fetched in candles.items())
-        rows = [(series_id, *candle, at) for series_id, fetched in by_id for candle, at in fetched]
+        ids = await series.of(batches.keys())
+        by_id = sorted((ids[key], batch) for key, batch in batches.items())
+        rows = [(series_id, *candle, at) for series_id, batch in by_id for candle, at in batch.candles]
         async with driver_transaction(engine) as connection:
-            return await upsert(connection, rows)
+            behind = await connection.fetch(_LOCK, [series_id for series_id, _ in by_id])
+            stored = await stored_spans(connection, behind)
+            outcome = await _upsert(connection, rows)
+            failpoint("candle_writer.before_ledger")
+            claims = {series_id: batch.claims.adding(stored.get(series_id, ())) for series_id, batch in by_id}
+            await write_ledger(connection, claims)
+            return outcome
     except Exception:
         series.forget()
         raise
 
 
-async def upsert(connection: Any, rows: Sequence[Row]) -> Outcome:
-    """Write unique rows, which are ordered by (series id, open time) so that concurrent writers do not deadlock.
-    `connection` is asyncpg's, in a transaction.
-    """
-    await connection.execute(_LOCK, sorted({row[0] for row in rows}))
+async def _upsert(connection: Any, rows: Sequence[Row]) -> Outcome:
+    """Write unique rows, which are ordered by (series id, open time) so that concurrent writers do not deadlock."""
     await connection.execute(_INCOMING)
     await connection.copy_records_to_table("incoming_candles", records=rows)
     return Outcome(*await connection.fetchrow(_UPSERT))

@@ -1,0 +1,139 @@
+"""The arithmetic of the ledger: which spans the events of a series verify, and which absences remain. Pure.
+
+The ledger does not depend on the order of the events, and repeated events do not change it. Verified spans only grow.
+At each instant that is not verified, the latest check that reported an absence counts.
+"""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from contracts import spans
+from contracts.candles import CandlesCollected
+from contracts.coverage import AbsenceClass
+from contracts.spans import Interval, Intervals
+from contracts.timeframes import close_of, fixed_length
+
+_RANKS: Final = {each: rank for rank, each in enumerate(AbsenceClass)}
+
+
+class Check(NamedTuple):
+    """A check that found an absence. Of several checks of an instant, the greatest counts, field by field."""
+
+    at: datetime
+    """When the exchange responded."""
+    rank: int
+    """The place in `AbsenceClass`: of two classes from the same moment, the later one in that list says more."""
+    evidence: str
+    run_id: UUID
+
+    @property
+    def absence_class(self) -> AbsenceClass:
+        return list(AbsenceClass)[self.rank]
+
+
+class AbsentSpan(NamedTuple):
+    """A span of absence, in milliseconds since the epoch."""
+
+    start: int
+    end: int
+    check: Check
+    first_seen: datetime
+    """The earliest check that reported this span, of any class."""
+
+
+class Rejection(NamedTuple):
+    """A row that no candle can be, as one run saw it."""
+
+    open_time: datetime
+    row: str
+    reason: str
+    seen_at: datetime
+    run_id: UUID
+
+
+class Claims(NamedTuple):
+    """The knowledge about one series in the events of a batch."""
+
+    verified: Intervals
+    absences: list[AbsentSpan]
+    """They may overlap."""
+    rejections: list[Rejection]
+
+    def adding(self, verified: Sequence[Interval]) -> "Claims":
+        """These claims and further verified spans."""
+        return self._replace(verified=spans.union([*self.verified, *verified])) if verified else self
+
+
+def claims_of(timeframe: str, opens: Sequence[int], events: Iterable[CandlesCollected]) -> Claims:
+    """The claims of a series' events, whose rows open at `opens` (milliseconds since the epoch, ascending).
+
+    A row outside of the spans that its event vouches for verifies its own slot. Events of version 1 have no such spans.
+    """
+    vouched: list[Interval] = []
+    absences: list[AbsentSpan] = []
+    rejections: list[Rejection] = []
+    for event in events:
+        vouched += [span.milliseconds() for span in event.verified]
+        for absence in event.absences:
+            rank, evidence = _RANKS[absence.absence_class], _storable(absence.evidence)
+            check = Check(event.fetched_at, rank, evidence, event.run_id)
+            absences.append(AbsentSpan(*absence.milliseconds(), check, event.fetched_at))
+        rejections += [
+            Rejection(each.open_time, _storable(each.row), _storable(each.reason), event.fetched_at, event.run_id)
+            for each in event.rejected
+        ]
+    verified = spans.union(vouched)
+    if opens and not _contains(verified, (opens[0], close_of(timeframe, opens[-1]))):
+        verified = spans.union([*verified, *_slots(timeframe, opens)])
+    return Claims(verified, absences, rejections)
+
+
+def remaining_absences(absences: Iterable[AbsentSpan], verified: Iterable[Interval]) -> list[AbsentSpan]:
+    """The absences without overlaps and without verified time, ascending. Neighbours with equal values are merged."""
+    pieces: dict[tuple[Check, datetime], list[Interval]] = defaultdict(list)
+    for interval, covering in _overlaps(absences):
+        latest = max(each.check for each in covering)
+        pieces[latest, min(each.first_seen for each in covering)].append(interval)
+    return sorted(
+        AbsentSpan(start, end, check, first_seen)
+        for (check, first_seen), intervals in pieces.items()
+        for start, end in spans.subtract(intervals, verified)
+    )
+
+
+def _overlaps(absences: Iterable[AbsentSpan]) -> Iterator[tuple[Interval, list[AbsentSpan]]]:
+    """The time between two neighbouring borders, with the absences that cover it. Skips time without absences."""
+    waiting = sorted((each for each in absences if each.start < each.end), key=lambda each: each.start, reverse=True)
+    borders = sorted({border for each in waiting for border in (each.start, each.end)})
+    covering: list[AbsentSpan] = []
+    for start, end in itertools.pairwise(borders):
+        covering = [each for each in covering if each.end > start]
+        while waiting and waiting[-1].start == start:
+            covering.append(waiting.pop())
+        if covering:
+            yield (start, end), covering
+
+
+def _slots(timeframe: str, opens: Sequence[int]) -> Iterator[Interval]:
+    """The slots of candles that open at these times (ascending). Neighbours are merged."""
+    length = fixed_length(timeframe)
+    start = end = opens[0]
+    for each in opens:
+        if each > end:
+            yield start, end
+            start = each
+        end = each + length if length is not None else close_of(timeframe, each)
+    yield start, end
+
+
+def _contains(intervals: Intervals, interval: Interval) -> bool:
+    return any(start <= interval[0] and interval[1] <= end for start, end in intervals)
+
+
+def _storable(text: str) -> str:
+    """Postgres stores no NUL characters. An exchange's text must not prevent that its candles are stored."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -1,0 +1,154 @@
+"""Writes the ledger to Postgres: sets of rows, in the transaction that stores the candles and locks their series."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from candle_writer.ledger import AbsentSpan, Check, Claims, remaining_absences
+from contracts.coverage import AbsenceClass, to_instant, to_milliseconds
+from contracts.spans import Interval, hull
+
+_MAX_STORED_SPANS: Final = 64
+"""As in the migration that started the ledger: a series with many gaps claims only its newest stored candles."""
+
+_STORED: Final = """
+SELECT series_id, lower(span) AS start, upper(span) AS until
+FROM unnest($1::int[], $2::timestamptz[]) AS behind (series_id, since),
+  unnest(stored_spans(series_id, since, $3)) AS span
+"""
+
+_VERIFY: Final = """
+WITH claimed AS MATERIALIZED (
+  SELECT series_id, range_agg(tstzrange('epoch'::timestamptz + start_ms * interval '1 millisecond',
+                                        'epoch'::timestamptz + end_ms * interval '1 millisecond')) AS spans
+  FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS claims (series_id, start_ms, end_ms) GROUP BY series_id
+), extended AS (
+  INSERT INTO coverage AS stored (series_id, verified, updated_at)
+  SELECT series_id, spans, now() FROM claimed ORDER BY series_id
+  ON CONFLICT (series_id) DO UPDATE SET
+    verified = stored.verified + excluded.verified, updated_at = excluded.updated_at
+  WHERE NOT stored.verified @> excluded.verified
+)
+SELECT series_id FROM claimed
+WHERE lower(spans) < (
+  SELECT ends_at FROM absences
+  WHERE absences.series_id = claimed.series_id AND starts_at < upper(spans) ORDER BY starts_at DESC LIMIT 1
+)
+"""
+# Returns the series with absences that may be verified now. Absences of a series do not overlap, so the last one that
+# starts before the end of the claim also ends last.
+
+_ABSENCES: Final = """
+SELECT series_id, starts_at, ends_at, absence_class, evidence, first_seen, last_checked, run_id
+FROM unnest($1::int[], $2::timestamptz[], $3::timestamptz[]) AS changed (series_id, start, until)
+JOIN absences USING (series_id)
+WHERE starts_at <= until AND ends_at >= start
+"""
+
+_VERIFIED: Final = """
+SELECT series_id, lower(span) AS start, upper(span) AS until
+FROM unnest($1::int[], $2::timestamptz[], $3::timestamptz[]) AS changed (series_id, start, until)
+JOIN coverage USING (series_id), unnest(verified * tstzmultirange(tstzrange(start, until))) AS span
+"""
+
+_REMOVE_ABSENCES: Final = """
+DELETE FROM absences USING unnest($1::int[], $2::timestamptz[]) AS removed (series_id, starts_at)
+WHERE absences.series_id = removed.series_id AND absences.starts_at = removed.starts_at
+"""
+
+_ADD_ABSENCES: Final = """
+INSERT INTO absences (series_id, starts_at, ends_at, absence_class, evidence, first_seen, last_checked, run_id)
+SELECT * FROM unnest($1::int[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[], $6::timestamptz[],
+                     $7::timestamptz[], $8::uuid[])
+"""
+
+_REJECT: Final = """
+INSERT INTO rejected_candles AS stored
+  (series_id, open_time, "row", reason, first_seen, last_seen, times, run_id, run_ids)
+SELECT series_id, open_time, "row", (array_agg(reason ORDER BY seen_at DESC, run_id DESC, reason DESC))[1],
+  min(seen_at), max(seen_at), least(count(DISTINCT run_id), 100),
+  (array_agg(run_id ORDER BY seen_at DESC, run_id DESC))[1], (array_agg(DISTINCT run_id))[1:100]
+FROM unnest($1::int[], $2::timestamptz[], $3::text[], $4::text[], $5::timestamptz[], $6::uuid[])
+  AS rejected (series_id, open_time, "row", reason, seen_at, run_id)
+GROUP BY series_id, open_time, "row" ORDER BY series_id, open_time, "row"
+ON CONFLICT (series_id, open_time, "row") DO UPDATE SET
+  first_seen = least(stored.first_seen, excluded.first_seen),
+  (last_seen, run_id, reason) = (
+    SELECT * FROM (VALUES (stored.last_seen, stored.run_id, stored.reason),
+                          (excluded.last_seen, excluded.run_id, excluded.reason)) AS sights (seen, run, why)
+    ORDER BY seen DESC, run DESC, why DESC LIMIT 1
+  ),
+  (run_ids, times) = (
+    SELECT (array_agg(run))[1:100], least(count(*), 100)
+    FROM (SELECT run FROM unnest(stored.run_ids || excluded.run_ids) AS run GROUP BY run) AS runs
+  )
+WHERE excluded.first_seen < stored.first_seen
+  OR (excluded.last_seen, excluded.run_id, excluded.reason) > (stored.last_seen, stored.run_id, stored.reason)
+  OR (stored.times < 100 AND NOT stored.run_ids @> excluded.run_ids)
+"""
+# A hundred ids show a replayed message. Further runs are not counted, so that the row has a limited size.
+
+Ledgers = Mapping[int, Claims]
+"""The claims of a batch by series id."""
+
+
+async def stored_spans(connection: Any, behind: Iterable[tuple[int, datetime]]) -> dict[int, list[Interval]]:
+    """The spans of the stored candles from a time on, for pairs of series id and time."""
+    pairs = list(behind)
+    if not pairs:
+        return {}
+    return _by_series(await connection.fetch(_STORED, *zip(*pairs, strict=True), _MAX_STORED_SPANS))
+
+
+async def write_ledger(connection: Any, ledgers: Ledgers) -> None:
+    """Merge the claims with the ledger. `connection` is asyncpg's, in a transaction that has locked the series."""
+    spans = [(series, *span) for series, claims in ledgers.items() for span in claims.verified]
+    changed = {series for series, claims in ledgers.items() if claims.absences}
+    if spans:
+        changed |= {row["series_id"] for row in await connection.fetch(_VERIFY, *zip(*spans, strict=True))}
+    if changed:
+        await _write_absences(connection, {series: ledgers[series] for series in sorted(changed)})
+    if rejections := [(series, *each) for series, claims in ledgers.items() for each in claims.rejections]:
+        await connection.execute(_REJECT, *zip(*rejections, strict=True))
+
+
+async def _write_absences(connection: Any, ledgers: Ledgers) -> None:
+    """Change only the rows that differ. Absences that touch the claims are included, because they may merge."""
+    hulls = [(series, *map(to_instant, _hull_of(claims))) for series, claims in ledgers.items()]
+    known: dict[int, set[AbsentSpan]] = {series: set() for series in ledgers}
+    for row in await connection.fetch(_ABSENCES, *zip(*hulls, strict=True)):
+        known[row["series_id"]].add(_absent_span(row))
+    verified = _by_series(await connection.fetch(_VERIFIED, *zip(*hulls, strict=True)))
+    removed, added = [], []
+    for series, claims in ledgers.items():
+        remaining = remaining_absences([*known[series], *claims.absences], verified.get(series, ()))
+        removed += [(series, to_instant(each.start)) for each in known[series].difference(remaining)]
+        added += [_absence_row(series, each) for each in remaining if each not in known[series]]
+    if removed:
+        await connection.execute(_REMOVE_ABSENCES, *zip(*removed, strict=True))
+    if added:
+        await connection.execute(_ADD_ABSENCES, *zip(*added, strict=True))
+
+
+def _by_series(rows: Iterable[Mapping[str, Any]]) -> dict[int, list[Interval]]:
+    spans: dict[int, list[Interval]] = defaultdict(list)
+    for row in rows:
+        spans[row["series_id"]].append((to_milliseconds(row["start"]), to_milliseconds(row["until"])))
+    return spans
+
+
+def _hull_of(claims: Claims) -> Interval:
+    return hull([*claims.verified, *((each.start, each.end) for each in claims.absences)])[0]
+
+
+def _absent_span(row: Mapping[str, Any]) -> AbsentSpan:
+    rank = list(AbsenceClass).index(AbsenceClass(row["absence_class"]))
+    check = Check(row["last_checked"], rank, row["evidence"], row["run_id"])
+    return AbsentSpan(to_milliseconds(row["starts_at"]), to_milliseconds(row["ends_at"]), check, row["first_seen"])
+
+
+def _absence_row(series: int, absence: AbsentSpan) -> tuple[Any, ...]:
+    check = absence.check
+    start, end = to_instant(absence.start), to_instant(absence.end)
+    return series, start, end, check.absence_class.value, check.evidence, absence.first_seen, check.at, check.run_id

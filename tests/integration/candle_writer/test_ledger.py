@@ -1,0 +1,271 @@
+"""The stored ledger equals a ledger that is computed slot by slot, and never contradicts the stored candles."""
+
+import asyncio
+import itertools
+import random
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from candle_writer.series import SeriesIds
+from candle_writer.write import Outcome, write_candles
+from contracts.candles import CandlesCollected
+from contracts.coverage import Absence, AbsenceClass, RejectedRow, Span
+from support.fetches import NOON, a_candle, a_fetch
+from support.ledgers import (
+    DISAGREEMENTS,
+    SeriesHistory,
+    StoredLedger,
+    a_history,
+    expected_rejections,
+    expected_slots,
+)
+from support.writers import query
+
+pytestmark = pytest.mark.postgres
+
+MINUTE = timedelta(minutes=1)
+HISTORIES = 1000
+VERIFIED = "SELECT lower(span), upper(span) FROM coverage, unnest(verified) AS span ORDER BY 1"
+ABSENCES = "SELECT starts_at, ends_at, absence_class FROM absences ORDER BY 1"
+
+
+def span(first: int, last: int) -> Span:
+    """Minutes after noon."""
+    return Span(start=NOON + first * MINUTE, end=NOON + last * MINUTE)
+
+
+def an_absence(first: int, last: int, kind: AbsenceClass = AbsenceClass.UNREAD, evidence: str = "deadline") -> Absence:
+    return Absence(start=NOON + first * MINUTE, end=NOON + last * MINUTE, absence_class=kind, evidence=evidence)
+
+
+def without_rows(second: float = 0, **values: Any) -> CandlesCollected:
+    return CandlesCollected(**a_fetch(second=second).model_dump() | {"rows": ()} | values)
+
+
+def times(*pairs: tuple[int, int]) -> list[tuple[Any, ...]]:
+    return [(NOON + first * MINUTE, NOON + last * MINUTE) for first, last in pairs]
+
+
+@asynccontextmanager
+async def connected(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(database_url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+# ---- random histories ----
+
+
+def deliveries(rng: random.Random, histories: list[SeriesHistory]) -> Iterator[list[CandlesCollected]]:
+    """Every event once or several times, in any order, in batches with events of many series."""
+    events = [event for history in histories for event in history.events for _ in range(rng.choice((1, 1, 2, 3)))]
+    rng.shuffle(events)
+    while events:
+        size = rng.choice((1, 5, 60, 150))
+        yield events[:size]
+        events = events[size:]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_the_ledger_equals_one_computed_slot_by_slot(engine: AsyncEngine, database_url: str, seed: int) -> None:
+    rng = random.Random(seed)
+    histories = [a_history(rng, number) for number in range(HISTORIES // 4)]
+    by_symbol = {history.symbol: history for history in histories}
+    delivered: dict[str, list[CandlesCollected]] = defaultdict(list)
+    async with connected(database_url) as connection:
+        for number, batch in enumerate(deliveries(rng, histories)):
+            await write_candles(engine, SeriesIds(engine), batch)
+            for event in batch:
+                delivered[event.symbol].append(event)
+            if number % 10 == 0:
+                assert await connection.fetch(DISAGREEMENTS) == []
+                stored = await StoredLedger.read(connection)
+                for symbol in {event.symbol for event in batch}:
+                    history = by_symbol[symbol]
+                    assert stored.slots(history) == expected_slots(history, delivered[symbol]), symbol
+        await assert_everything_is_stored(connection, histories)
+
+
+async def assert_everything_is_stored(connection: asyncpg.Connection, histories: list[SeriesHistory]) -> None:
+    assert await connection.fetch(DISAGREEMENTS) == []
+    stored = await StoredLedger.read(connection)
+    for history in histories:
+        assert stored.slots(history) == expected_slots(history, history.events), history.symbol
+        assert stored.rejections(history) == expected_rejections(history.events), history.symbol
+
+
+async def test_two_writers_of_the_same_series_give_the_same_ledger(engine: AsyncEngine, database_url: str) -> None:
+    rng = random.Random(5)
+    histories = [a_history(rng, number) for number in range(30)]
+    writing = asyncio.Event()
+
+    async def write(seed: int) -> None:
+        for batch in deliveries(random.Random(seed), histories):
+            await write_candles(engine, SeriesIds(engine), batch)
+
+    async def observe() -> int:
+        async with connected(database_url) as observer:
+            for number in itertools.count():
+                assert await observer.fetch(DISAGREEMENTS) == []
+                if writing.is_set():
+                    return number
+        raise AssertionError
+
+    observing = asyncio.create_task(observe())
+    await asyncio.gather(*(write(seed) for seed in range(3)))
+    writing.set()
+    assert await observing > 5
+    async with connected(database_url) as connection:
+        await assert_everything_is_stored(connection, histories)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        ("DELETE FROM candles WHERE open_time = '2026-11-22 12:03Z'", "verified, but not stored"),
+        ("DELETE FROM coverage", "stored, but not verified"),
+        ("UPDATE coverage SET verified = verified - '{[2026-11-22 12:03Z, 2026-11-22 12:04Z)}'", "stored, but not"),
+        ("UPDATE absences SET starts_at = '2026-11-22 12:04Z' WHERE absence_class = 'unread'", "verified and absent"),
+        ("UPDATE absences SET ends_at = '2026-11-22 12:30Z' WHERE absence_class = 'unread'", "absent twice"),
+    ],
+)
+async def test_a_contradiction_is_noticed(engine: AsyncEngine, database_url: str, spoil: str, problem: str) -> None:
+    values = {"verified": (span(0, 6),), "absences": (an_absence(6, 8), an_absence(8, 9, AbsenceClass.LOST))}
+    await write_candles(engine, SeriesIds(engine), [a_fetch(*map(a_candle, range(6)), symbol="FILLS/USDT", **values)])
+    assert await query(database_url, DISAGREEMENTS) == []
+    await query(database_url, spoil)
+    found = await query(database_url, DISAGREEMENTS)
+    assert found
+    assert all(row[0].startswith(problem) for row in found)
+
+
+# ---- single rules ----
+
+
+async def test_an_event_without_rows_creates_its_series_and_its_ledger(engine: AsyncEngine, database_url: str) -> None:
+    event = without_rows(verified=(span(0, 5),), absences=(an_absence(5, 7),))
+    assert await write_candles(engine, SeriesIds(engine), [event]) == Outcome()
+    assert await query(database_url, "SELECT symbol, candle_count, first_open FROM series") == [("BTC/USDT", 0, None)]
+    assert await query(database_url, VERIFIED) == times((0, 5))
+    assert await query(database_url, ABSENCES) == [(*times((5, 7))[0], "unread")]
+
+
+async def test_a_row_that_its_event_does_not_vouch_for_verifies_its_own_slot(
+    engine: AsyncEngine, database_url: str
+) -> None:
+    rows = [a_candle(minute) for minute in (0, 1, 2, 10, 12, 13)]
+    await write_candles(engine, SeriesIds(engine), [a_fetch(*rows, verified=(span(0, 3), span(9, 11)))])
+    assert await query(database_url, VERIFIED) == times((0, 3), (9, 11), (12, 14))
+
+
+async def test_rows_of_version_1_verify_their_own_slots(engine: AsyncEngine, database_url: str) -> None:
+    event = a_fetch(*map(a_candle, (0, 1, 5)), schema_version=1)
+    await write_candles(engine, SeriesIds(engine), [event])
+    assert await query(database_url, VERIFIED) == times((0, 2), (5, 6))
+
+
+async def test_verified_time_removes_absences_and_the_rest_of_them_stays(
+    engine: AsyncEngine, database_url: str
+) -> None:
+    series = SeriesIds(engine)
+    await write_candles(engine, series, [without_rows(absences=(an_absence(0, 9), an_absence(20, 22)))])
+    await write_candles(engine, series, [without_rows(second=1, verified=(span(3, 5), span(19, 23)))])
+    assert await query(database_url, ABSENCES) == [(*pair, "unread") for pair in times((0, 3), (5, 9))]
+    await write_candles(engine, series, [without_rows(second=2, absences=(an_absence(4, 21, AbsenceClass.LOST),))])
+    kinds = ("unread", "lost", "lost")  # two spans of the class lost, because one of them was seen earlier
+    assert await query(database_url, ABSENCES) == [
+        (*pair, kind) for pair, kind in zip(times((0, 3), (5, 9), (9, 19)), kinds, strict=True)
+    ]
+
+
+async def test_of_two_checks_the_latest_counts_and_the_first_is_remembered(
+    engine: AsyncEngine, database_url: str
+) -> None:
+    series = SeriesIds(engine)
+    late = without_rows(second=9, absences=(an_absence(0, 5, AbsenceClass.UNPROVEN, "empty answer"),))
+    early = without_rows(second=1, absences=(an_absence(0, 5),))
+    for event in (late, early, late):
+        await write_candles(engine, series, [event])
+    found = await query(
+        database_url, "SELECT absence_class, evidence, first_seen, last_checked, run_id::text FROM absences"
+    )
+    assert found == [("unproven", "empty answer", early.fetched_at, late.fetched_at, str(late.run_id))]
+
+
+async def test_a_ledger_that_does_not_change_is_not_written(engine: AsyncEngine, database_url: str) -> None:
+    event = a_fetch(
+        *map(a_candle, range(5)),
+        verified=(span(0, 5),),
+        absences=(an_absence(5, 9),),
+        rejected=(RejectedRow(open_time=NOON, reason="high below low", row="[]"),),
+    )
+    versions = (
+        "SELECT 'coverage', ctid::text, xmin::text FROM coverage UNION SELECT 'absences', ctid::text, xmin::text "
+    )
+    versions += "FROM absences UNION SELECT 'rejected', ctid::text, xmin::text FROM rejected_candles ORDER BY 1"
+    await write_candles(engine, SeriesIds(engine), [event])
+    before = await query(database_url, versions)
+    await write_candles(engine, SeriesIds(engine), [event, event])
+    assert await query(database_url, versions) == before
+    assert len(before) == 3
+
+
+async def test_a_rejected_row_counts_runs_not_messages(engine: AsyncEngine, database_url: str) -> None:
+    series, runs = SeriesIds(engine), [uuid4() for _ in range(3)]
+
+    def rejected(second: float, run_id: UUID) -> CandlesCollected:
+        row = RejectedRow(open_time=NOON, reason=f"seen at {second}", row="[1, 2]")
+        return without_rows(second=second, run_id=run_id, rejected=(row, row))
+
+    first, second, third = (rejected(second, run) for second, run in enumerate(runs))
+    for batch in ([third], [first, first], [second, third, rejected(5, runs[0])], [first]):
+        await write_candles(engine, series, batch)
+    found = await query(
+        database_url, "SELECT times, reason, first_seen, last_seen, run_id::text, symbol FROM rejected_candles, series"
+    )
+    assert found == [(3, "seen at 5", NOON + 60 * MINUTE, NOON + 60 * MINUTE + timedelta(seconds=5), str(runs[0]),
+                      "BTC/USDT")]  # fmt: skip
+
+
+async def test_a_rejected_row_counts_up_to_a_hundred_runs(engine: AsyncEngine, database_url: str) -> None:
+    row = RejectedRow(open_time=NOON, reason="high below low", row="[]")
+    events = [without_rows(second=second, run_id=uuid4(), rejected=(row,)) for second in range(130)]
+    for batch in (events[:70], events[60:], events):
+        await write_candles(engine, SeriesIds(engine), batch)
+    found = await query(database_url, "SELECT times, cardinality(run_ids), last_seen FROM rejected_candles")
+    assert found == [(100, 100, events[-1].fetched_at)]
+
+
+async def test_candles_that_the_release_before_stored_are_added(engine: AsyncEngine, database_url: str) -> None:
+    """It stores candles without a ledger until its last instance has been replaced."""
+    series = SeriesIds(engine)
+    await write_candles(engine, series, [a_fetch(*map(a_candle, range(3)), verified=(span(0, 3),))])
+    await write_candles(engine, series, [a_fetch(symbol="ETH/USDT"), without_rows(absences=(an_absence(2, 9),))])
+    await query(
+        database_url,
+        "INSERT INTO candles SELECT series.id, $1::timestamptz + n * interval '1 minute', 1, 2, 0.5, 1.5, 10, $1 "
+        "FROM series, generate_series(3, 5) AS n WHERE symbol = 'BTC/USDT'",
+        NOON,
+    )
+    await query(database_url, "UPDATE series SET last_open = $1, candle_count = 6 WHERE id = 1", NOON + 5 * MINUTE)
+    await query(database_url, "DELETE FROM coverage WHERE series_id = 2")  # as if it had created this series
+    await write_candles(
+        engine,
+        series,
+        [a_fetch(a_candle(8), verified=(span(8, 9),)), a_fetch(a_candle(1), symbol="ETH/USDT", schema_version=1)],
+    )
+    verified = "SELECT lower(span), upper(span) FROM coverage, unnest(verified) AS span WHERE series_id = $1 ORDER BY 1"
+    assert await query(database_url, verified, 1) == times((0, 6), (8, 9))
+    assert await query(database_url, verified, 2) == times((0, 2))
+    assert await query(database_url, ABSENCES) == [(*times((6, 8))[0], "unread")]
+    assert await query(database_url, DISAGREEMENTS) == []
