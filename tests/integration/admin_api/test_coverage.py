@@ -13,10 +13,13 @@ import pytest
 from admin_api.app import AdminApi
 from admin_api.coverage.report import coverage_of
 from admin_api.coverage.schemas import CoverageQuery
+from candle_writer.series import SeriesIds
+from candle_writer.write import write_candles
 from contracts.coverage import to_instant, to_milliseconds
 from contracts.spans import Interval, hull, intersect, subtract, union
 from contracts.timeframes import HOUR_MS, close_of, floor_open, shift
 from support.api import BASE, client_of, created
+from support.ledgers import EXCHANGE, a_history, expected_rejections, expected_slots
 from support.stored_ledgers import RUN_ID, AbsentSpan, store_ledger, store_rejected, store_series
 
 pytestmark = pytest.mark.postgres
@@ -361,6 +364,34 @@ def check_answer(found: dict[str, Any], ledger: Ledger) -> None:
         classes = {each.absence_class for each in ledger.absent if intersect([interval], [(each.start, each.end)])}
         assert classes == ({span["absence_class"]} - {"unknown"}), span
         assert span["periods"] == sum(subtract([period], [interval]) == () for period in periods)
+
+
+async def test_the_numbers_equal_the_slots_that_candle_writer_has_stored(api: AdminApi) -> None:
+    rng = random.Random(20261127)
+    histories = [a_history(rng, number) for number in range(40)]
+    await write_candles(api.engine, SeriesIds(api.engine), [event for each in histories for event in each.events])
+    for history in histories:
+        slots = expected_slots(history, history.events)
+        names = {"exchange": EXCHANGE, "symbol": history.symbol, "timeframe": history.timeframe}
+        start, end = to_instant(history.opens[0]), to_instant(history.opens[-1])
+        query = CoverageQuery(**names, start=start, end=end, limit=1000)
+        answer, _ = await coverage_of(api.engine, query, end, "/rejected")
+        kinds = [slot.absence and slot.absence[0] for slot in slots]
+        lost = sum(kind == "lost" for kind in kinds)
+        verified = sum(slot.verified for slot in slots)
+        assert [answer.closed_periods, answer.verified_periods, answer.answered_periods] == [
+            len(slots),
+            verified,
+            verified + lost,
+        ]
+        for hole in [*answer.open_holes, *answer.absences]:
+            covered_slots = [
+                kind
+                for kind, opens in zip(kinds, history.opens, strict=False)
+                if hole.start <= to_instant(opens) < hole.end
+            ]
+            assert set(covered_slots) == {None if hole.absence_class == "unknown" else hole.absence_class}
+        assert answer.rejected_candles.count == len(expected_rejections(history.events))
 
 
 async def test_a_ledger_of_61_000_spans_over_ten_years_is_read_in_bounded_time(
