@@ -139,7 +139,7 @@ async def test_coverage_is_printed_and_its_exit_code_says_if_the_range_is_whole(
 
     shown = await candlekeep(*names, "--end", "2026-03-01T10:30")
     assert shown.code == 6
-    assert shown.err == "candlekeep: binance BTC/USDT 1m is not whole: 10 of 30 candles are not verified.\n"
+    assert shown.err == "candlekeep: binance BTC/USDT 1m is not whole: 10 of 30 periods are not verified.\n"
     assert "66.6666 %" in shown.out
     assert "2026-03-01 10:10:00" in shown.out
     assert "evidence for unproven" in shown.out
@@ -151,10 +151,10 @@ async def test_coverage_is_printed_and_its_exit_code_says_if_the_range_is_whole(
     assert (whole.code, whole.err) == (0, "No open holes.\n")
     assert "100.0000 %" in whole.out
     until_now = await candlekeep(*names, "--start", "2026-03-01T10:20")
-    assert until_now.code == 0, "the time after the last verified candle does not count without --end"
+    assert until_now.code == 0, "the time after the last verified span does not count without --end"
     assert "2026-03-01 10:30:00 to " in until_now.out
     later = await candlekeep(*names, "--start", "2026-03-01T10:20", "--end", "2026-03-01T10:40")
-    assert (later.code, "10 of 20 candles" in later.err) == (6, True)
+    assert (later.code, "10 of 20 periods" in later.err) == (6, True)
 
     few = await candlekeep(*names, "-n", "1")
     assert "more spans" in few.err

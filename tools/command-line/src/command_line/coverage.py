@@ -1,4 +1,4 @@
-"""candlekeep coverage: what is verified and what is missing in a series."""
+"""candlekeep coverage: the verified spans and the open holes of a series."""
 
 from typing import Annotated, Any, Final
 
@@ -11,7 +11,7 @@ from command_line.output import AsJson, Column, format_time, print_facts, print_
 _HOLES: Final[tuple[Column, ...]] = (
     ("FROM (UTC)", lambda hole: format_time(hole["start"])),
     ("UNTIL (UTC)", lambda hole: format_time(hole["end"])),
-    ("CANDLES", lambda hole: hole["periods"]),
+    ("PERIODS", lambda hole: hole["periods"]),
     ("CLASS", lambda hole: hole["absence_class"]),
     ("LAST CHECKED (UTC)", lambda hole: format_time(hole["last_checked"])),
     ("EVIDENCE", lambda hole: hole["evidence"]),
@@ -35,7 +35,8 @@ def coverage(
 ) -> None:
     """Show which part of a series is verified, and each open hole. Exit code 6 if the range is not whole.
 
-    Without --end, the time after the last verified candle does not count, because the next run reads it.
+    A period is the time range of one candle. Without --end, the time after the last verified span does not count,
+    because the next run reads it.
     """
     found = api_of(context).get(
         "/coverage", exchange=exchange, symbol=symbol, timeframe=timeframe, start=start, end=end, limit=most
@@ -54,7 +55,7 @@ def _print(found: dict[str, Any]) -> None:
             ("verified", f"{_span(found, 'verified_from', 'verified_until')}, in the whole series"),
             ("whole", _percent(found["whole"])),
             ("answered", _percent(found["answered"])),
-            ("candles verified", f"{found['verified_periods']} of {found['closed_periods']}"),
+            ("verified periods", f"{found['verified_periods']} of {found['closed_periods']}"),
             ("before the first verified", _outside(found["before_first_verified"])),
             ("not yet verified", _outside(found["not_yet_verified"])),
             ("rejected rows", found["rejected_candles"]["count"]),
@@ -70,13 +71,13 @@ def _require_whole(found: dict[str, Any], *, count_the_end: bool) -> None:
     """Raises `NotWhole`. `count_the_end`: whether the time that is not verified yet counts."""
     name = " ".join(found[each] for each in ("exchange", "symbol", "timeframe"))
     if found["whole"] is None:
-        raise NotWhole(f"{name}: no candle of the range has closed, or nothing is known about the series.")
+        raise NotWhole(f"{name}: no period of the range has ended, or nothing is known about the series.")
     later = found["not_yet_verified"] or {"periods": 0}
     counted = found["closed_periods"] - (0 if count_the_end else later["periods"])
     if counted == 0:
         raise NotWhole(f"{name}: nothing in the range is verified yet.")
     if missing := counted - found["verified_periods"]:
-        raise NotWhole(f"{name} is not whole: {missing} of {counted} candles are not verified.")
+        raise NotWhole(f"{name} is not whole: {missing} of {counted} periods are not verified.")
 
 
 def _span(found: dict[str, Any], start: str = "start", end: str = "end") -> str:
@@ -86,7 +87,7 @@ def _span(found: dict[str, Any], start: str = "start", end: str = "end") -> str:
 
 
 def _outside(span: dict[str, Any] | None) -> str:
-    return "nothing" if span is None else f"{_span(span)}, {span['periods']} candles"
+    return "nothing" if span is None else f"{_span(span)}, {span['periods']} periods"
 
 
 def _percent(share: float | None) -> str | None:

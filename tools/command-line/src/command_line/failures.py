@@ -40,6 +40,6 @@ class TimedOut(CommandFailed):
 
 
 class NotWhole(CommandFailed):
-    """Candles of the range are missing or not verified."""
+    """A part of the range is not verified."""
 
     code = 6

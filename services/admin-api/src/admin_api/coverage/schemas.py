@@ -91,7 +91,7 @@ class RejectedCount(BaseModel):
 
 
 class Coverage(BaseModel):
-    """What is verified and what is missing in a range of one series.
+    """The verified and the missing parts of a range of one series.
 
     `before_first_verified`, the verified spans, the open holes and `not_yet_verified` together are the whole range, and
     do not overlap. Absences lie in `before_first_verified` and `not_yet_verified`.

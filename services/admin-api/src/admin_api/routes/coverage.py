@@ -1,4 +1,4 @@
-"""Coverage: what is verified and what is missing in a series, and the rows that were rejected."""
+"""Coverage: the verified spans and the open holes of a series, and its rejected rows."""
 
 from typing import Annotated, Final
 
@@ -19,7 +19,7 @@ router = APIRouter(prefix=PREFIX, tags=["coverage"], dependencies=[declared_toke
 @router.get(
     "/coverage",
     responses={200: {"headers": LINK_HEADER}, **problems(404, 422)},
-    summary="What is verified and what is missing in a range of one series",
+    summary="The verified spans and the open holes in a range of one series",
 )
 async def get_coverage(
     engine: EngineDep, query: Annotated[CoverageQuery, Query()], now: Now, request: Request, response: Response
