@@ -407,7 +407,7 @@ async def test_a_ledger_of_61_000_spans_over_ten_years_is_read_in_bounded_time(
     )
     begun = time.monotonic()
     found = await covered(client, start=iso(starts[0]), end=iso(NOON), limit=1000)
-    assert time.monotonic() - begun < 5, "measured: 0.4 s"
+    assert time.monotonic() - begun < 10, "measured: less than a second, also on a busy machine"
     assert found["verified_periods"] == 61_000 * 80
     assert found["answered_periods"] == 61_000 * 80 + 30_500 * 5
     assert found["closed_periods"] == 61_000 * 85
