@@ -19,8 +19,10 @@ from admin_api.configs.queries import ConfigFilters
 from admin_api.http.pagination import Listing, PageQuery, explain, force_index_scans, page_of, select_page
 from admin_api.runs.queries import RUNS, RunFilters
 from admin_api.runs.reports import FAILURES
+from contracts.coverage import to_milliseconds
 from store.tables import series
 from support.api import BASE, created
+from support.stored_ledgers import AbsentSpan, store_ledger, store_series
 
 pytestmark = pytest.mark.postgres
 
@@ -146,7 +148,7 @@ async def test_rows_added_or_deleted_between_pages_neither_repeat_nor_hide_other
     [
         ({"cursor": "x"}, "#/cursor", "use the cursor in the Link header"),
         ({"cursor": ""}, "#/cursor", "use the cursor in the Link header"),
-        ({"cursor": "x" * 1001}, "#/cursor", "1000"),
+        ({"cursor": "x" * 4501}, "#/cursor", "4500"),
         ({"cursor": "OTHER_LIST"}, "#/cursor", "other filters or another sorting"),
         ({"cursor": "THIS_LIST", "sort": "started_at"}, "#/cursor", "other filters or another sorting"),
         ({"cursor": "THIS_LIST", "status": "failed"}, "#/cursor", "other filters or another sorting"),
@@ -238,6 +240,9 @@ async def test_series_are_listed_with_their_time_range_and_in_pages(api: AdminAp
         "candles": 1,
         "first_open_time": "2026-11-22T12:00:00Z",
         "last_open_time": "2026-11-22T12:01:00Z",
+        "verified_from": None,
+        "verified_until": None,
+        "open_holes": 0,
     }
     by_exchange = [(row["exchange"], row["symbol"], row["timeframe"]) for row in everything.json()]
     assert by_exchange == [tuple(row[name] for name in ("exchange", "symbol", "timeframe")) for row in stored[1:]]
@@ -252,6 +257,27 @@ async def test_series_are_listed_with_their_time_range_and_in_pages(api: AdminAp
         assert len(whole) in {2, 4, 6, 13}, params
     by_symbol = [(row["symbol"], row["exchange"]) for row in (await client.get("/series?sort=symbol")).json()]
     assert by_symbol == sorted(by_symbol)
+
+
+async def test_series_are_listed_with_their_verified_time_and_the_number_of_open_holes(
+    api: AdminApi, client: httpx.AsyncClient
+) -> None:
+    noon, minute = to_milliseconds(NOON), 60_000
+    whole = await store_series(api.engine, noon, noon, symbol="A/USDT")
+    await store_ledger(api.engine, whole, [(noon, noon + minute)])
+    holes = await store_series(api.engine, noon, noon, symbol="B/USDT")
+    spans = [(noon + 10 * n * minute, noon + (10 * n + 5) * minute) for n in range(4)]
+    await store_ledger(api.engine, holes, spans, [AbsentSpan(noon + 5 * minute, noon + 10 * minute)])
+    without_candles = await store_series(api.engine, symbol="C/USDT")
+    await store_ledger(api.engine, without_candles, [], [AbsentSpan(noon, noon + minute)])
+    listed = {row["symbol"]: row for row in (await client.get("/series")).json()}
+    assert listed.keys() == {"A/USDT", "B/USDT"}, "a series without candles has no open times"
+    shown = {symbol: [row[name] for name in ("verified_from", "verified_until", "open_holes")] for symbol, row in listed.items()}  # fmt: skip  # noqa: E501
+    assert shown == {
+        "A/USDT": ["2026-11-22T12:00:00Z", "2026-11-22T12:01:00Z", 0],
+        "B/USDT": ["2026-11-22T12:00:00Z", "2026-11-22T12:35:00Z", 3],
+    }
+    assert "id" not in listed["A/USDT"]
 
 
 async def test_totals_are_counted_up_to_ten_thousand_and_estimated_beyond(

@@ -11,8 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 from admin_api.app import AdminApi
+from contracts.coverage import to_milliseconds
 from store.tables import candles, execution_logs, series
 from support.api import TOKEN
+from support.stored_ledgers import AbsentSpan, store_ledger, store_series
 
 from .conftest import Candlekeep
 
@@ -123,6 +125,42 @@ async def test_candles_are_printed_as_csv_and_as_a_table(candlekeep: Candlekeep,
     (found,) = csv.DictReader(StringIO(answer.out))
     assert (float(found["open"]), float(found["close"])) == (1.0, 2.0)
     assert "2026-03-01 10:00:00" in (await candlekeep("candles", "binance", "BTC/USDT", "1m")).out
+
+
+async def test_coverage_is_printed_and_its_exit_code_says_if_the_range_is_whole(
+    candlekeep: Candlekeep, api: AdminApi
+) -> None:
+    ten, minute = to_milliseconds(datetime(2026, 3, 1, 10, tzinfo=UTC)), 60_000
+    series_id = await store_series(api.engine, ten, ten)
+    spans = [(ten, ten + 10 * minute), (ten + 20 * minute, ten + 30 * minute)]
+    hole = AbsentSpan(ten + 10 * minute, ten + 15 * minute, "unproven")
+    await store_ledger(api.engine, series_id, spans, [hole])
+    names = ("coverage", "binance", "BTC/USDT", "1m")
+
+    shown = await candlekeep(*names, "--end", "2026-03-01T10:30")
+    assert shown.code == 6
+    assert shown.err == "candlekeep: binance BTC/USDT 1m is not whole: 10 of 30 periods are not verified.\n"
+    assert "66.6666 %" in shown.out
+    assert "2026-03-01 10:10:00" in shown.out
+    assert "evidence for unproven" in shown.out
+    as_json = await candlekeep(*names, "--end", "2026-03-01T10:30", "--json")
+    assert as_json.code == 6
+    assert [each["absence_class"] for each in json.loads(as_json.out)["open_holes"]] == ["unproven", "unknown"]
+
+    whole = await candlekeep(*names, "--start", "2026-03-01T10:00", "--end", "2026-03-01T10:10")
+    assert (whole.code, whole.err) == (0, "No open holes.\n")
+    assert "100.0000 %" in whole.out
+    until_now = await candlekeep(*names, "--start", "2026-03-01T10:20")
+    assert until_now.code == 0, "the time after the last verified span does not count without --end"
+    assert "2026-03-01 10:30:00 to " in until_now.out
+    later = await candlekeep(*names, "--start", "2026-03-01T10:20", "--end", "2026-03-01T10:40")
+    assert (later.code, "10 of 20 periods" in later.err) == (6, True)
+
+    few = await candlekeep(*names, "-n", "1")
+    assert "more spans" in few.err
+    assert (await candlekeep(*names, "--start", "2026-03-01T11:00")).code == 6, "nothing there is verified"
+    assert (await candlekeep(*names, "--start", "2999-01-01")).code == 6, "nothing there has closed"
+    assert (await candlekeep("coverage", "okx", "BTC/USDT", "1m")).code == 1, "there is no such series"
 
 
 async def test_settings_are_read_from_a_file(candlekeep: Candlekeep, tmp_path: Path) -> None:

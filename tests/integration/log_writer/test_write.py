@@ -10,13 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from contracts.coverage import Absence, AbsenceClass, RejectedRow, Span
 from contracts.runs import RunFinished
 from contracts.vocabulary import JOB_TYPE, RunStatus
 from log_writer.runs import RunEvent, RunRow, fold, merge
 from log_writer.schedule import ScheduleChanges
 from log_writer.write import upsert_runs, write_batch
 from runtime.database import driver_transaction, is_transient
-from support.run_histories import NOON, History, a_start, an_ending, histories
+from support.run_histories import NOON, History, a_result, a_start, an_ending, histories
 from support.writers import query
 
 pytestmark = pytest.mark.postgres
@@ -97,6 +98,30 @@ async def test_a_run_is_one_row_from_its_start_to_its_end(engine: AsyncEngine, d
     assert running == ["collect_data_42", None, "running", None, 0]
     await write_events(engine, [an_ending(run_id=start.run_id, config_id=42)])
     assert await query(database_url, row) == [(log_id, "collect_data_42", None, "success", 3.2, 11)]
+
+
+async def test_the_metadata_in_the_table_has_spans_notes_rejected_rows_and_the_open_hole(
+    engine: AsyncEngine, database_url: str
+) -> None:
+    minutes = [NOON + timedelta(minutes=n) for n in range(10)]
+    result = a_result(
+        notes=("a note\x00", "another"),
+        anchor=minutes[9],
+        verified=(Span(start=minutes[0], end=minutes[4]), Span(start=minutes[6], end=minutes[9])),
+        requested=(Span(start=minutes[4], end=minutes[6]),),
+        open_hole=Absence(start=minutes[4], end=minutes[6], absence_class=AbsenceClass.REJECTED, evidence="sent twice"),
+        rejected=(RejectedRow(open_time=minutes[4], reason="high below low", row="[1, \x00]"),),
+        rejected_count=1,
+    )
+    await write_events(engine, [an_ending(status=RunStatus.FAILED, results=(result,))])
+    [(stored,)] = await query(database_url, "SELECT metadata -> 'results' -> 0 FROM job_execution_logs")
+    found = json.loads(stored)
+    assert found["notes"] == ["a note\N{REPLACEMENT CHARACTER}", "another"]
+    assert [span["end"] for span in found["verified"]] == ["2026-11-22T12:04:00Z", "2026-11-22T12:09:00Z"]
+    assert found["requested"] == [{"start": "2026-11-22T12:04:00Z", "end": "2026-11-22T12:06:00Z"}]
+    assert (found["open_hole"]["absence_class"], found["open_hole"]["evidence"]) == ("rejected", "sent twice")
+    assert found["rejected"][0]["row"] == "[1, \N{REPLACEMENT CHARACTER}]"
+    assert (found["anchor"], found["rejected_count"]) == ("2026-11-22T12:09:00Z", 1)
 
 
 async def test_a_repeated_write_changes_nothing(engine: AsyncEngine, database_url: str) -> None:

@@ -59,6 +59,8 @@ def test_operation_ids_are_stable(schema: dict[str, Any]) -> None:
         "get_status",
         "get_candles",
         "list_series",
+        "get_coverage",
+        "list_rejected_candles",
         "report_top_symbols",
         "report_recent_failures",
         "report_exchanges",

@@ -112,3 +112,14 @@ def test_a_refused_stream_ends() -> None:
 
 def test_control_characters_are_not_sent_to_the_terminal() -> None:
     assert cell("\x1b[2Jgone [bold]x").plain == " [2Jgone [bold]x"
+
+
+def test_objects_and_spans_are_printed_as_text() -> None:
+    span = {"start": "2026-03-01T10:00:00Z", "end": "2026-03-01T10:05:00Z"}
+    assert cell([span, span]).plain == "\n".join(["2026-03-01T10:00:00Z to 2026-03-01T10:05:00Z"] * 2)
+    hole = span | {"absence_class": "unread", "evidence": "the deadline\x1b"}
+    assert (
+        cell(hole).plain
+        == "2026-03-01T10:00:00Z to 2026-03-01T10:05:00Z; absence class: unread; evidence: the deadline "
+    )
+    assert cell(["1m", "1h"]).plain == "1m,1h"

@@ -12,13 +12,14 @@ in SQL. A test compares the two.
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple, assert_never
+from typing import NamedTuple, assert_never
 from uuid import UUID
 
 from pydantic_core import to_json
 
-from contracts.runs import RunFinished, RunStarted, TimeframeResult
+from contracts.runs import RunFinished, RunStarted
 from contracts.vocabulary import RunStatus, job_name
+from log_writer.timeframe_results import storable, stored_result
 
 RunEvent = RunStarted | RunFinished
 
@@ -111,7 +112,7 @@ def _row_of_start(event: RunStarted) -> RunRow:
         "timeframes_collected": 0,
         "timeframes_failed": 0,
         "timeframes": event.timeframes,
-        "collector": _storable(event.collector),
+        "collector": storable(event.collector),
         "event_id": event.event_id,
     }
     return RunRow(
@@ -141,7 +142,7 @@ def _row_of_end(event: RunFinished) -> RunRow:
         "timeframes_collected": len(event.results) - failed,
         "timeframes_failed": failed,
         "timeframes": event.timeframes,
-        "results": [_result(result) for result in event.results],
+        "results": [stored_result(result) for result in event.results],
         "event_id": event.event_id,
     }
     return RunRow(
@@ -158,25 +159,8 @@ def _row_of_end(event: RunFinished) -> RunRow:
         deadline_at=None,
         records_collected=event.records_collected,
         error_class=None if event.error_class is None else event.error_class.value,
-        error_message=_storable(event.error_message),
+        error_message=None if event.error_message is None else storable(event.error_message),
         metadata=to_json(metadata).decode(),
         closed_by_sweep=False,
         event_id=event.event_id,
     )
-
-
-def _result(result: TimeframeResult) -> dict[str, Any]:
-    return {
-        "timeframe": result.timeframe,
-        "candles": result.candles,
-        "pages": result.pages,
-        "from": result.first_open,
-        "to": result.last_open,
-        "error": _storable(result.error_message),
-        "error_class": result.error_class,
-    }
-
-
-def _storable(text: str | None) -> str | None:
-    """Replace NUL characters, which Postgres cannot store in text. An exchange may send them in an error message."""
-    return None if text is None else text.replace("\x00", "\N{REPLACEMENT CHARACTER}")

@@ -2,22 +2,23 @@
 
 import typer
 
-from command_line import candles, configs, runs
+from command_line import candles, configs, coverage, runs
 from command_line.context import SettingsFile, Token, Url, store_options
 
 app = typer.Typer(
     name="candlekeep",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Manage what Candlekeep collects, and read its runs and candles.",
+    help="Manage what Candlekeep collects, and read its runs, candles and coverage.",
     epilog="Exit codes: 0 done; 1 refused by the API; 2 wrong usage or settings; 3 no response, or unhealthy; "
-    "4 the run failed; 5 timeout.",
+    "4 the run failed; 5 timeout; 6 the range of a series is not whole.",
 )
 app.add_typer(configs.app, name="configs")
 app.add_typer(runs.app, name="logs")
 app.command("stats")(runs.stats)
 app.command("status")(runs.status)
 app.command("candles")(candles.candles)
+app.command("coverage")(coverage.coverage)
 
 
 @app.callback()

@@ -37,3 +37,9 @@ class TimedOut(CommandFailed):
     """The awaited run did not end in time."""
 
     code = 5
+
+
+class NotWhole(CommandFailed):
+    """A part of the range is not verified."""
+
+    code = 6

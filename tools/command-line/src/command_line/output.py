@@ -66,11 +66,22 @@ def cell(value: Any) -> Text:
     if isinstance(value, bool):
         return Text("yes" if value else "no")
     if isinstance(value, list):
-        return Text(",".join(str(each) for each in value))
+        return Text(
+            ("\n" if any(isinstance(each, dict) for each in value) else ",").join(cell(each).plain for each in value)
+        )
+    if isinstance(value, dict):
+        return Text("; ".join(_parts(value)))
     if isinstance(value, float):
         return Text(f"{value:g}")
     text = "".join(character if character.isprintable() else " " for character in str(value))
     return Text(text, style=_STYLES.get(text, ""))
+
+
+def _parts(value: dict[str, Any]) -> list[str]:
+    """The entries of an object as texts. A start and an end become one text."""
+    others = {name: each for name, each in value.items() if name not in {"start", "end"}}
+    spans = [f"{value['start']} to {value['end']}"] if {"start", "end"} <= value.keys() else []
+    return [*spans, *(f"{name.replace('_', ' ')}: {cell(each).plain}" for name, each in others.items())]
 
 
 def format_time(text: str | None) -> str | None:

@@ -4,18 +4,18 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import sqlalchemy as sa
 from pydantic import Field, TypeAdapter
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from sqlalchemy.sql.base import ReadOnlyColumnCollection
+from sqlalchemy.ext.asyncio import AsyncEngine
 from typing_extensions import TypedDict
 
-from admin_api.http.errors import FieldError, InvalidInput, NotFound
-from admin_api.http.input_types import FilterText, Input, QueryInstant
+from admin_api.candles.series_lookup import SeriesName, find_series
+from admin_api.http.errors import FieldError, InvalidInput
+from admin_api.http.input_types import QueryInstant
 from admin_api.writes.transactions import reading
-from store.tables import candles, config_timeframes, series
+from store.tables import candles
 
 
 class CandleRow(TypedDict):
@@ -32,15 +32,11 @@ class CandleRow(TypedDict):
 
 _columns: Final = tuple(CandleRow.__annotations__)
 _rows = TypeAdapter(list[CandleRow])
-_MAX_SUGGESTIONS = 20
 
 
-class CandleQuery(Input):
+class CandleQuery(SeriesName):
     """The query parameters of candles. Unknown parameters are refused."""
 
-    exchange: FilterText = Field(examples=["binance"])
-    symbol: FilterText = Field(examples=["BTC/USDT"])
-    timeframe: FilterText = Field(examples=["1m"])
     start: QueryInstant | None = Field(
         default=None,
         description="Only open times at or after this time; UTC if it has no time zone. "
@@ -63,9 +59,8 @@ async def read_candles(engine: AsyncEngine, query: CandleQuery) -> list[CandleRo
     if query.start is not None and query.end is not None and query.start >= query.end:
         raise InvalidInput.of([FieldError("#/start", "must be before end", where="query")])
     async with reading(engine) as connection:
-        series_id = await connection.scalar(sa.select(series.c.id).where(*_identity(series.c, query)))
+        series_id = await find_series(connection, query)
         if series_id is None:
-            await _require_collected(connection, query)
             return []
         statement = sa.select(*(candles.c[name] for name in _columns)).where(candles.c.series_id == series_id)
         if query.start is not None:
@@ -95,32 +90,3 @@ def to_csv(rows: Sequence[CandleRow]) -> str:
 
 def _iso(instant: datetime) -> str:
     return instant.isoformat().replace("+00:00", "Z")
-
-
-def _identity(table: ReadOnlyColumnCollection[str, sa.Column[Any]], query: CandleQuery) -> list[sa.ColumnElement[bool]]:
-    return [table[name] == getattr(query, name) for name in ("exchange", "symbol", "timeframe")]
-
-
-async def _require_collected(connection: AsyncConnection, query: CandleQuery) -> None:
-    """Raises `NotFound` if no config collects the series, because its name probably contains a typing error.
-
-    A config that has not run yet has an empty result instead.
-    """
-    collected = sa.select(config_timeframes.c.config_id).where(*_identity(config_timeframes.c, query))
-    if (await connection.execute(collected)).one_or_none() is not None:
-        return
-    known = sa.union(
-        sa.select(series.c.exchange, series.c.symbol, series.c.timeframe),
-        sa.select(config_timeframes.c.exchange, config_timeframes.c.symbol, config_timeframes.c.timeframe),
-    ).subquery()
-    same_symbol = sa.select(known).where(known.c.symbol == query.symbol)
-    same_exchange = sa.select(known).where(known.c.exchange == query.exchange)
-    ordered = (known.c.exchange, known.c.symbol, known.c.timeframe)
-    similar = (await connection.execute(same_symbol.order_by(*ordered).limit(_MAX_SUGGESTIONS))).all()
-    similar = similar or (await connection.execute(same_exchange.order_by(*ordered).limit(_MAX_SUGGESTIONS))).all()
-    hint = (
-        f"Existing series: {', '.join(' '.join(row) for row in similar)}."
-        if similar
-        else "Create a config that collects it."
-    )
-    raise NotFound(f"No candles of {query.symbol} {query.timeframe} on {query.exchange} are collected. {hint}")

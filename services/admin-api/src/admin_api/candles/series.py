@@ -1,11 +1,15 @@
-"""The list of series with the number and time range of their candles. candle-writer maintains these values."""
+"""The list of series with the number and time range of their candles and their coverage. candle-writer maintains both.
 
+The coverage of a page is read after the page: with `skip`, a join would also count the open holes of skipped series.
+"""
+
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from admin_api.http.input_types import FilterText
 from admin_api.http.pagination import Listing, Page, PageQuery, page_of
@@ -24,11 +28,31 @@ class StoredSeries(BaseModel):
     candles: int = Field(description="The exact number of stored candles.", examples=[43200])
     first_open_time: datetime = Field(description="The open time of the earliest candle.")
     last_open_time: datetime = Field(description="The open time of the latest candle.")
+    verified_from: datetime | None = Field(
+        default=None, description="The first verified instant. Null if nothing is verified."
+    )
+    verified_until: datetime | None = Field(
+        default=None, description="The end of the last verified span. Null if nothing is verified."
+    )
+    open_holes: int = Field(
+        default=0,
+        description="The number of gaps between the verified spans. `GET /coverage` shows each of them, one entry for "
+        "each class.",
+        examples=[0],
+    )
 
 
+_COVERAGE: Final = sa.text(
+    """
+SELECT series_id, lower(verified) AS verified_from, upper(verified) AS verified_until,
+       (SELECT count(*) - 1 FROM unnest(verified)) AS open_holes
+FROM coverage WHERE series_id = ANY(:series_ids)
+"""
+)
 SERIES: Final = Listing(
     name="series",
     shown=[
+        series.c.id,
         series.c.exchange,
         series.c.symbol,
         series.c.timeframe,
@@ -65,4 +89,12 @@ class SeriesFilters(PageQuery):
 async def page_of_series(engine: AsyncEngine, filters: SeriesFilters) -> Page[StoredSeries]:
     """Raises `InvalidInput`."""
     async with reading(engine) as connection:
-        return (await page_of(connection, SERIES, filters, filters.conditions())).map(StoredSeries.model_validate)
+        page = await page_of(connection, SERIES, filters, filters.conditions())
+        coverage = await _coverage_of(connection, [row.id for row in page.rows])
+    return page.map(lambda row: StoredSeries.model_validate({**row._mapping, **coverage.get(row.id, {})}))  # noqa: SLF001 -- SQLAlchemy's public name
+
+
+async def _coverage_of(connection: AsyncConnection, series_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """The fields of each series that has verified spans."""
+    rows = (await connection.execute(_COVERAGE, {"series_ids": series_ids})).all()
+    return {row.series_id: dict(row._mapping) for row in rows}  # noqa: SLF001 -- SQLAlchemy's public name

@@ -10,20 +10,32 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 from pydantic_core import to_json
 
-from admin_api.http.input_types import FilterText, QueryInstant, RowId
+from admin_api.http.input_types import QueryInstant, RowId
 
-MAX_LENGTH: Final = 1000
-"""Enough for a symbol of 200 characters with four bytes each, and the other parts."""
+MAX_KEY_LENGTH: Final = 500
+"""The longest text in a cursor: a rejected row."""
+MAX_LENGTH: Final = 4500
+"""Enough for a text of this length with six bytes for each character, as base64, and the other parts."""
 _VERSION: Final = 1
+
+
+def _storable(text: str) -> str:
+    """Refuses the only characters that Postgres cannot store, because no row has them."""
+    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("the text has a NUL character or a surrogate")
+    return text
+
+
+_KeyText = Annotated[str, Field(max_length=MAX_KEY_LENGTH), AfterValidator(_storable)]
 _KEY_TYPES: Final[Mapping[type, TypeAdapter[Any]]] = {
     datetime: TypeAdapter(QueryInstant),
     int: TypeAdapter(RowId),
-    str: TypeAdapter(FilterText),
+    str: TypeAdapter(_KeyText),
 }
 """Validators for the types of sort keys, with the limits of Postgres."""
 

@@ -211,6 +211,13 @@ def _compile_explain(element: _Explain, compiler: Any, **options: Any) -> str:
     return f"EXPLAIN (FORMAT JSON) {compiler.process(element.query, **options)}"
 
 
+LINK_HEADER: Final[dict[str, Any]] = {
+    "Link": {
+        "description": 'RFC 8288. `rel="first"` is the first page of this query. `rel="next"` is the next page, if '
+        "there is one; it is equally fast at any depth.",
+        "schema": {"type": "string"},
+    },
+}
 PAGE_HEADERS: Final[dict[str, Any]] = {
     "X-Total-Count": {
         "description": f"The number of rows in all pages; above {MAX_EXACT_TOTAL} it is an estimate.",
@@ -220,23 +227,23 @@ PAGE_HEADERS: Final[dict[str, Any]] = {
         "description": "Whether the total was counted (`true`) or estimated (`false`).",
         "schema": {"type": "string", "enum": ["true", "false"]},
     },
-    "Link": {
-        "description": 'RFC 8288. `rel="first"` is the first page of this query. `rel="next"` is the next page, if '
-        "there is one; it is equally fast at any depth.",
-        "schema": {"type": "string"},
-    },
-}
+} | LINK_HEADER
 
 
 def send(page: Page[T], request: Request, response: Response) -> list[T]:
     """Sets the headers of the page on `response` and returns its rows."""
     response.headers["X-Total-Count"] = str(page.total.rows)
     response.headers["X-Total-Count-Exact"] = "true" if page.total.exact else "false"
-    links = {"first": _link(request)}
-    if page.next_cursor is not None:
-        links["next"] = _link(request, cursor=page.next_cursor)
-    response.headers["Link"] = ", ".join(f'<{target}>; rel="{relation}"' for relation, target in links.items())
+    response.headers["Link"] = links(request, page.next_cursor)
     return page.rows
+
+
+def links(request: Request, next_cursor: str | None) -> str:
+    """The value of the header Link: the first page and, if there is one, the next page."""
+    targets = {"first": _link(request)}
+    if next_cursor is not None:
+        targets["next"] = _link(request, cursor=next_cursor)
+    return ", ".join(f'<{target}>; rel="{relation}"' for relation, target in targets.items())
 
 
 def _link(request: Request, **more: str) -> str:

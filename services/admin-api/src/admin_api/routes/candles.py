@@ -36,5 +36,5 @@ async def get_candles(engine: EngineDep, query: Annotated[CandleQuery, Query()],
 async def list_series(
     engine: EngineDep, filters: Annotated[SeriesFilters, Query()], request: Request, response: Response
 ) -> list[StoredSeries]:
-    """Each with its number of candles and the times of the first and the last. Gaps are not shown."""
+    """Each with its number of candles, the times of the first and the last, and the number of its open holes."""
     return send(await page_of_series(engine, filters), request, response)

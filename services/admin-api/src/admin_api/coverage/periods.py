@@ -1,0 +1,89 @@
+"""The periods of a series: the time range of each candle, from its open time to its close time.
+
+Consecutive periods touch. Their grid contains a known candle of the series, because some exchanges open their days,
+weeks or months at another time than midnight UTC. Instants are in milliseconds since the epoch.
+
+`PeriodGrid.count` and the SQL of `sql_count` compute the same number. A test compares both with a list of all periods.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from contracts.timeframes import DAY_MS, floor_open, parse_timeframe, shift
+
+_FIXED: Final = "floor((round(date_part('epoch', {instant}) * 1000) - {earlier} - :phase) / :length)"
+_CALENDAR: Final = "floor((date_part('year', {moved}) * 12 + date_part('month', {moved}) - 1 - :first_month) / :months)"
+_MOVED: Final = "(({instant} - interval '{earlier} milliseconds' - CAST(:offset AS interval)) AT TIME ZONE 'UTC')"
+_COUNT: Final = "greatest(0, {end} - {start} - 1)"
+
+
+@dataclass(frozen=True)
+class PeriodGrid:
+    """The periods of one timeframe. `anchor` is the open time of any candle of the series."""
+
+    timeframe: str
+    anchor: int
+
+    @classmethod
+    def usual(cls, timeframe: str) -> "PeriodGrid":
+        """The grid of a series without a known candle: days begin at midnight UTC and weeks on Monday."""
+        return cls(timeframe, floor_open(timeframe, 0))
+
+    def at_or_before(self, instant: int) -> int:
+        """The start of the period that contains `instant`."""
+        return shift(self.timeframe, self.anchor, self._number(instant))
+
+    def at_or_after(self, instant: int) -> int:
+        """The start of the first period that begins at `instant` or later."""
+        return shift(self.timeframe, self.anchor, self._number(instant - 1) + 1)
+
+    def count(self, start: int, end: int) -> int:
+        """The number of periods that lie completely between `start` and `end`."""
+        return max(0, self._number(end) - self._number(start - 1) - 1)
+
+    def sql_count(self, start: str, end: str) -> str:
+        """The same number as an SQL expression. `start` and `end` are SQL expressions of type timestamptz.
+
+        The expression needs the parameters of `sql_parameters`.
+        """
+        return _COUNT.format(end=self._sql_number(end, earlier=0), start=self._sql_number(start, earlier=1))
+
+    def sql_parameters(self) -> dict[str, Any]:
+        """The values of the parameters that the expression of `sql_count` contains."""
+        parsed = parse_timeframe(self.timeframe)
+        if parsed.months is None:
+            return {"phase": float(self.anchor % parsed.shortest_ms), "length": float(parsed.shortest_ms)}
+        return {
+            "first_month": float(_month_of(self._anchor_month)),
+            "months": float(parsed.months),
+            "offset": timedelta(milliseconds=self._offset),
+        }
+
+    def _number(self, instant: int) -> int:
+        """The number of the period that contains `instant`. Number 0 contains the anchor."""
+        parsed = parse_timeframe(self.timeframe)
+        if parsed.months is None:
+            return (instant - self.anchor) // parsed.shortest_ms
+        return (_month_of(instant - self._offset) - _month_of(self._anchor_month)) // parsed.months
+
+    def _sql_number(self, instant: str, *, earlier: int) -> str:
+        """The number of the period that contains `instant`, counted from any period; `earlier` is in milliseconds."""
+        if parse_timeframe(self.timeframe).months is None:
+            return _FIXED.format(instant=instant, earlier=earlier)
+        return _CALENDAR.format(moved=_MOVED.format(instant=instant, earlier=earlier))
+
+    @property
+    def _anchor_month(self) -> int:
+        """The start of the month to which the anchor belongs. See `contracts.timeframes.shift`."""
+        return floor_open("1M", self.anchor + DAY_MS)
+
+    @property
+    def _offset(self) -> int:
+        """The time from midnight UTC on the first of a month to the open time of its candle. Never negative."""
+        return max(0, self.anchor - self._anchor_month)
+
+
+def _month_of(instant: int) -> int:
+    date = datetime.fromtimestamp(instant / 1000, UTC)
+    return date.year * 12 + date.month - 1

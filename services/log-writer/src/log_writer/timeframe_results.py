@@ -1,0 +1,72 @@
+"""The result of one timeframe of a run, as it is stored in the metadata of the run's row.
+
+Everything that the event contains is stored. Only very long lists and texts are shortened, so that a row has a bounded
+size; then `verified_count` and `requested_count` give the whole number of spans. The ledger has no such limit.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from contracts.coverage import Absence, RejectedRow, Span
+from contracts.runs import TimeframeResult
+
+MAX_SPANS: Final = 50
+"""The newest spans are stored if a result has more. A run that reads on from the last one verifies one or two."""
+MAX_NOTES: Final = 20
+MAX_TEXT: Final = 2000
+"""The longest note or error message, in characters."""
+
+
+def stored_result(result: TimeframeResult) -> dict[str, Any]:
+    """The stored form, without NUL characters. The keys are part of the API: `docs/api.md` describes them."""
+    return {
+        "timeframe": result.timeframe,
+        "candles": result.candles,
+        "pages": result.pages,
+        "from": result.first_open,
+        "to": result.last_open,
+        "error": None if result.error_message is None else _short(result.error_message),
+        "error_class": result.error_class,
+        "notes": _notes(result.notes),
+        "anchor": result.anchor,
+        "verified": _spans(result.verified),
+        "verified_count": len(result.verified),
+        "requested": _spans(result.requested),
+        "requested_count": len(result.requested),
+        "open_hole": None if result.open_hole is None else _absence(result.open_hole),
+        "rejected": [_row(row) for row in result.rejected],
+        "rejected_count": max(result.rejected_count, len(result.rejected)),
+    }
+
+
+def storable(text: str) -> str:
+    """Replace NUL characters, which Postgres cannot store in text. An exchange may send them in a message or a row."""
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
+def _short(text: str) -> str:
+    kept = storable(text)
+    return kept if len(kept) <= MAX_TEXT else f"{kept[: MAX_TEXT - 1]}…"
+
+
+def _notes(notes: Sequence[str]) -> list[str]:
+    left_out = len(notes) - MAX_NOTES
+    return [*map(_short, notes[:MAX_NOTES]), *([f"{left_out} more notes are not stored."] if left_out > 0 else [])]
+
+
+def _spans(spans: Sequence[Span]) -> list[dict[str, Any]]:
+    newest = sorted(spans, key=lambda span: span.start)[-MAX_SPANS:]
+    return [{"start": span.start, "end": span.end} for span in newest]
+
+
+def _absence(absence: Absence) -> dict[str, Any]:
+    return {
+        "start": absence.start,
+        "end": absence.end,
+        "absence_class": absence.absence_class,
+        "evidence": storable(absence.evidence),
+    }
+
+
+def _row(row: RejectedRow) -> dict[str, Any]:
+    return {"open_time": row.open_time, "reason": storable(row.reason), "row": storable(row.row)}
