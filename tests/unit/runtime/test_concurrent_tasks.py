@@ -99,6 +99,7 @@ async def test_what_a_dead_lane_keeps_in_memory_is_bounded_by_keys_and_delays_no
         assert consumer._capacity_of(ZERO) > 0
     assert len(reported) == keys * minutes - len(consumer._lanes) - limits.per_lane
     assert healthy == [*range(1, minutes + 1)]
+    await consumer.stop()
     await consumer._messages.cancel_all()
 
 
