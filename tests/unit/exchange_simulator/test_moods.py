@@ -150,6 +150,8 @@ def test_no_candles_and_malformed_are_changes_of_the_page() -> None:
     malformed = Mood(kind=Kind.MALFORMED, variant=Variant.NAN)
     assert malformed.effect_on_rows() == Page(impossible=Variant.NAN, impossible_every=5)
     assert Mood(kind=Kind.TRUNCATED).effect_on_rows() is AS_USUAL
+    book = a_book(Mood(kind=Kind.NO_CANDLES), a_page_mood(lag_minutes=3))
+    assert book.moods_for(Target("okx", "BTC/USDT", "1m"), 0).page == Page(max_rows=0, lag_minutes=3)
 
 
 def test_one_mood_can_be_removed() -> None:

@@ -180,6 +180,14 @@ def test_days_that_open_elsewhere_are_in_the_truth() -> None:
     assert {int(row[0]) % day for row in known.candles} == {16 * HOUR}
 
 
+@pytest.mark.parametrize("fills", [True, False])
+def test_a_share_of_minutes_without_trades_can_be_set(fills: bool) -> None:
+    known = truth(a_simulator(binance=History(silent_share=0.5, fills=fills)), "binance", start=OPEN - HOUR)
+    traded = [row for row in known.candles if row[5]]
+    assert 15 < len(traded) < 45
+    assert len(known.candles) == (60 if fills else len(traded))
+
+
 def test_histories_of_one_market_leave_the_others_alone() -> None:
     simulator = a_simulator()
     simulator.venues["okx"].set_history("BTC/USDT", History(delisted=OPEN - HOUR))
