@@ -52,7 +52,7 @@ class FakeExchange:
     def now_ms(self) -> int:
         return NOW_MS
 
-    def page_limit(self, _symbol: str) -> int:
+    def page_limit(self, _symbol: str, _timeframe: str) -> int:
         return 10
 
     async def require(self, _symbol: str, _timeframe: str) -> None:

@@ -1,36 +1,20 @@
-"""The exchange catalogue: exchanges and timeframes that ccxt knows. It is a generated file, so ccxt is not imported."""
+"""Checks against the exchange catalogue: exchanges and timeframes that ccxt knows."""
 
 import difflib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib.resources import files
 
 from admin_api.http.errors import FieldError, InvalidInput
+from contracts import exchange_catalogue
+from contracts.exchange_catalogue import CatalogueEntry
 
 _EXAMPLES = ("binance", "bybit", "coinbase", "kraken", "okx")
 
-
-@dataclass(frozen=True)
-class Exchange:
-    """One exchange with its timeframes."""
-
-    name: str
-    timeframes: tuple[str, ...]
-    page_limit: int | None
-    """Maximum number of candles per response; None if ccxt does not state it."""
-
-
-Catalogue = Mapping[str, Exchange]
+Catalogue = Mapping[str, CatalogueEntry]
 """The keys are ccxt's exchange ids."""
 
 
 def load_catalogue() -> Catalogue:
-    raw = json.loads(files("admin_api").joinpath("catalogue.json").read_text(encoding="utf-8"))
-    return {
-        key: Exchange(entry["name"], tuple(entry["timeframes"]), entry["page_limit"])
-        for key, entry in raw["exchanges"].items()
-    }
+    return exchange_catalogue.load_catalogue().exchanges
 
 
 def require_offered(catalogue: Catalogue, exchange: str, timeframes: Sequence[str]) -> None:

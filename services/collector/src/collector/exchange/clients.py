@@ -19,12 +19,10 @@ from collector.exchange.response_shape import is_list_of_candles
 from collector.exchange.strict_http import LAST_REQUEST, RequestRecord, strict_class
 from collector.exchange.traits import traits_of
 from collector.metrics import CollectorMetrics
+from contracts.exchange_catalogue import market_kind
 from contracts.exchanges import ExchangeHealthChanged
 from contracts.vocabulary import ErrorClass
 from runtime.logs import log
-
-MAX_PAGE: Final = 1000
-"""Rows per page. Some exchanges send more per request, but a page of this size fits into one event."""
 
 _CCXT_MARKET_TYPES: Final = {"spot": frozenset({"spot"}), "swap": frozenset({"swap", "linear", "inverse", "contract"})}
 
@@ -91,15 +89,9 @@ class ExchangeClient:
         """The exchange's time in milliseconds since the epoch, as `ExchangeClock` estimates it."""
         return self._clock.now_ms()
 
-    def page_limit(self, symbol: str) -> int:
-        """The number of candles to request per page."""
-        kind = _kind_of(symbol)
-        features = self._spot_client.features.get(kind) or {}
-        if kind == "swap":
-            base_quote, settle = symbol.split(":", 1)
-            features = features.get("linear" if base_quote.endswith("/" + settle) else "inverse") or {}
-        limit = (features.get("fetchOHLCV") or {}).get("limit") or self.traits.default_page_limit
-        return min(int(limit), MAX_PAGE)
+    def page_limit(self, symbol: str, timeframe: str) -> int:
+        """The number of candles to request per page, so that one request covers all of them."""
+        return self.traits.page_limit(market_kind(symbol), timeframe)
 
     async def require(self, symbol: str, timeframe: str) -> None:
         """Return if the exchange has this symbol and timeframe; otherwise raise `ExchangeFailure`.
@@ -122,6 +114,7 @@ class ExchangeClient:
         The response may contain more candles, and earlier ones. Call `require` before. Raises `ExchangeFailure`.
         """
         client, _ = self._client_and_markets(symbol)
+        since, limit = self.traits.ccxt_arguments(market_kind(symbol), timeframe, since, limit)
         record = RequestRecord(sent_ms=self.now_ms())
         LAST_REQUEST.set(record)
         rows = await self._call(lambda: client.fetch_ohlcv(symbol, timeframe, since, limit))

@@ -74,7 +74,7 @@ async def collect_timeframe(
     await retrier.retry_until_deadline(lambda: client.require(symbol, timeframe))
     start_ms = None if window_start is None else int(window_start.timestamp() * 1000)
     request: PageRequest | None = first_request(
-        client.traits, timeframe, start_ms, client.now_ms(), client.page_limit(symbol)
+        client.traits, timeframe, start_ms, client.now_ms(), client.page_limit(symbol, timeframe)
     )
     last_open: int | None = None
     while request is not None:
