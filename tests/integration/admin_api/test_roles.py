@@ -40,6 +40,8 @@ REQUIRED_ROLES: dict[tuple[str, str], Role] = {
     ("GET", "/status"): VIEWER,
     ("GET", "/candles"): VIEWER,
     ("GET", "/series"): VIEWER,
+    ("GET", "/exchanges"): VIEWER,
+    ("GET", "/exchanges/{exchange}"): VIEWER,
     ("GET", "/reports/top-symbols"): VIEWER,
     ("GET", "/reports/recent-failures"): VIEWER,
     ("GET", "/reports/exchanges"): VIEWER,

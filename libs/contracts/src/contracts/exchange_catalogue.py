@@ -59,6 +59,16 @@ class RequestKind(StrEnum):
     """Not in the catalogue: nothing is known about the request."""
 
 
+class RowOrder(StrEnum):
+    """The rows that an exchange sends if more rows than the limit follow `since`."""
+
+    OLDEST = "oldest"
+    """The first rows after `since`."""
+    NEWEST = "newest"
+    """The last rows before now, or before the end of the request."""
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True, slots=True)
 class CandleRequest:
     """The request that ccxt builds for the candles of one kind of market and one timeframe."""
@@ -73,6 +83,11 @@ class CandleRequest:
     starts_late: bool = False
     """The start of the request is later than `since`, by less than one candle: ccxt rounds it up to a grid of its own.
     Without a correction the first candle is missing."""
+
+    @property
+    def honours_since(self) -> bool:
+        """Whether the request names the start of the wanted candles."""
+        return self.kind in {RequestKind.START_ONLY, RequestKind.WINDOW, RequestKind.START_TO_NOW}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +109,8 @@ class CatalogueEntry:
     """By kind of market and timeframe. A kind that ccxt does not offer on this exchange is missing."""
     history_candles: int | None
     """The number of newest candles that can be read, per timeframe. None: no such limit is known."""
+    order: RowOrder
+    """The rows that a request without an end gets."""
     fills_silence: bool | None
     """Whether the exchange sends a candle for a time without trades. None: unknown."""
     known: bool
@@ -102,6 +119,22 @@ class CatalogueEntry:
     def request(self, kind: MarketKind | None, timeframe: str) -> CandleRequest | CannotCollect | None:
         """None if ccxt does not offer this kind of market or this timeframe."""
         return None if kind is None else self.requests.get(kind, {}).get(timeframe)
+
+    @property
+    def needs_credentials(self) -> bool:
+        """Whether ccxt refuses every request for candles without the keys of an account."""
+        requests = [each for by_timeframe in self.requests.values() for each in by_timeframe.values()]
+        return bool(requests) and all(isinstance(each, CannotCollect) and each.needs_credentials for each in requests)
+
+    def newest_readable(self, kind: MarketKind | None, timeframe: str) -> int | None:
+        """The number of newest candles that can be read. Older ones are out of reach. None: no such limit is known."""
+        request = self.request(kind, timeframe)
+        limits = [] if self.history_candles is None else [self.history_candles]
+        if isinstance(request, CandleRequest) and not request.until:
+            only_newest = self.order is RowOrder.NEWEST and request.kind is RequestKind.START_ONLY
+            if only_newest or request.kind is RequestKind.NO_SINCE:
+                limits.append(request.page)
+        return min(limits, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +164,7 @@ def _entry(raw: Mapping[str, Any]) -> CatalogueEntry:
         timeframes=tuple(sorted(timeframes, key=timeframe_order)),
         requests=requests,
         history_candles=raw.get("history_candles"),
+        order=RowOrder(raw.get("order", RowOrder.UNKNOWN)),
         fills_silence=raw.get("fills_silence"),
         known=bool(raw.get("known")),
     )

@@ -2,7 +2,7 @@
 
 import typer
 
-from command_line import candles, configs, runs
+from command_line import candles, configs, exchanges, runs
 from command_line.context import SettingsFile, Token, Url, store_options
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app.add_typer(runs.app, name="logs")
 app.command("stats")(runs.stats)
 app.command("status")(runs.status)
 app.command("candles")(candles.candles)
+app.command("exchanges")(exchanges.exchanges)
 
 
 @app.callback()

@@ -48,6 +48,8 @@ class ClientOptions:
     """Exchange id to base URL; see `redirect_requests`."""
     probe_policy: ProbePolicy = field(default_factory=ProbePolicy)
     longest_retry_after_seconds: float = LONGEST_RETRY_AFTER
+    allowed_exchanges: frozenset[str] = frozenset()
+    """Requests are sent only to these exchanges; empty: to all."""
 
 
 class ExchangeClient:
@@ -245,7 +247,17 @@ class ExchangeClients:
         self._adopted: dict[str, ExchangeHealthChanged] = {}
 
     def get(self, exchange: str) -> ExchangeClient:
-        """Raises `ExchangeFailure` if ccxt cannot read candles of this exchange. Call it inside the event loop."""
+        """Raises `ExchangeFailure` if the exchange is not allowed, or ccxt cannot read its candles. Call it inside the
+        event loop.
+        """
+        allowed = self._options.allowed_exchanges
+        if allowed and exchange not in allowed:
+            raise ExchangeFailure(
+                ErrorClass.NOT_SUPPORTED,
+                f"{exchange} is not allowed here, so no request was sent; EXCHANGES_ALLOWED permits "
+                f"{', '.join(sorted(allowed))}",
+                retryable=False,
+            )
         if exchange not in self._clients:
             self._clients[exchange] = ExchangeClient(
                 exchange, self._options, self._metrics, self._make_clock(), self._report

@@ -7,11 +7,10 @@ or more requests. The requests are not written by hand: `contracts.exchange_cata
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import cache
 from typing import Final
 
-from contracts.exchange_catalogue import CandleRequest, CannotCollect, MarketKind, RequestKind, load_catalogue
+from contracts.exchange_catalogue import CandleRequest, CannotCollect, MarketKind, RequestKind, RowOrder, load_catalogue
 from contracts.timeframes import DAY_MS, longest_length
 from contracts.vocabulary import ErrorClass
 
@@ -29,16 +28,6 @@ class ErrorPhrase:
     text: str
     error_class: ErrorClass
     retryable: bool
-
-
-class RowOrder(StrEnum):
-    """The rows that an exchange sends if more rows than the limit follow `since`."""
-
-    OLDEST = "oldest"
-    """The first rows after `since`."""
-    NEWEST = "newest"
-    """The last rows before now, or before the end of the request."""
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +80,9 @@ class ExchangeTraits:
     requests: Mapping[MarketKind, Mapping[str, CandleRequest | CannotCollect]] = field(default_factory=dict)
     """The requests that ccxt builds, by kind of market and timeframe. From the catalogue; a row does not set it."""
 
+    needs_credentials: bool = False
+    """ccxt refuses every request for candles without the keys of an account. From the catalogue."""
+
     def page_limit(self, kind: MarketKind | None, timeframe: str) -> int:
         """The number of candles from `since` on that one request is sure to cover: at most 1000."""
         request = self._request(kind, timeframe)
@@ -103,20 +95,14 @@ class ExchangeTraits:
 
     def honours_since(self, kind: MarketKind | None, timeframe: str) -> bool:
         """Whether the answer begins at `since`, as far as the request shows. An unknown request counts as false."""
-        starting = {RequestKind.START_ONLY, RequestKind.WINDOW, RequestKind.START_TO_NOW}
-        return self.request_kind(kind, timeframe) in starting
+        request = self._request(kind, timeframe)
+        return request is not None and request.honours_since
 
     def honours_until(self, kind: MarketKind | None) -> bool:
         """Whether ccxt's parameter `until` sets the end of the request, for every timeframe of this kind of market."""
         requests = [] if kind is None else self.requests.get(kind, {}).values()
         candles = [each for each in requests if isinstance(each, CandleRequest)]
         return bool(candles) and all(each.until for each in candles)
-
-    @property
-    def needs_credentials(self) -> bool:
-        """Whether ccxt refuses every request for candles without the keys of an account."""
-        requests = [each for by_timeframe in self.requests.values() for each in by_timeframe.values()]
-        return bool(requests) and all(isinstance(each, CannotCollect) and each.needs_credentials for each in requests)
 
     def ccxt_arguments(self, kind: MarketKind | None, timeframe: str, since: int, limit: int) -> tuple[int, int]:
         """The `since` and `limit` for ccxt, so that the request covers `limit` candles from `since` (ms) on.
@@ -299,4 +285,6 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
 def traits_of(exchange_id: str) -> ExchangeTraits:
     """The traits of an exchange, by ccxt's id. Without a row in the table, only its requests are known."""
     row, entry = TRAITS.get(exchange_id, _DEFAULTS), load_catalogue().exchanges.get(exchange_id)
-    return row if entry is None else replace(row, requests=entry.requests)
+    if entry is None:
+        return row
+    return replace(row, requests=entry.requests, needs_credentials=entry.needs_credentials)

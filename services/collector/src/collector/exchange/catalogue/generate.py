@@ -18,7 +18,7 @@ import contracts
 from collector.exchange.catalogue.comparing import candle_request
 from collector.exchange.catalogue.recording import RequestRecorder, markets_refusal
 from collector.exchange.traits import TRAITS, ExchangeTraits
-from contracts.exchange_catalogue import CATALOGUE_FILE, CandleRequest, CannotCollect, MarketKind
+from contracts.exchange_catalogue import CATALOGUE_FILE, CandleRequest, CannotCollect, MarketKind, RowOrder
 from contracts.timeframes import timeframe_order
 from contracts.vocabulary import Timeframe
 
@@ -58,7 +58,12 @@ def entry(cls: Any) -> dict[str, Any] | None:
 
 def _known_facts(row: ExchangeTraits) -> dict[str, Any]:
     """The facts of the table that other services use, each if it is known."""
-    facts = {"history_candles": row.history_candles, "fills_silence": row.fills_silence, "known": bool(row.sources)}
+    facts = {
+        "known": bool(row.sources) or None,
+        "history_candles": row.history_candles,
+        "order": None if row.order is RowOrder.UNKNOWN else row.order.value,
+        "fills_silence": row.fills_silence,
+    }
     return {name: value for name, value in facts.items() if value is not None}
 
 
