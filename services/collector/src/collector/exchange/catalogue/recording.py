@@ -57,10 +57,10 @@ class RequestRecorder:
     """The requests of one exchange for one kind of market, with a made-up market."""
 
     def __init__(self, cls: Any, kind: MarketKind) -> None:
-        self._class, self._kind = recording_class(cls), kind
+        self.kind = kind
         self._clients: list[tuple[Any, str]] = []
         for market_id in _MARKET_IDS:
-            client = self._class()
+            client = recording_class(cls)()
             market = made_up_market(client, kind, market_id)
             client.set_markets([market])
             self._clients.append((client, market["symbol"]))
