@@ -43,11 +43,17 @@ class Exchanges:
         now: Callable[[], float] = time.time,
         timeout: float = 5.0,
         probe_policy: ProbePolicy = FREQUENT_PROBES,
+        allowed_exchanges: frozenset[str] = frozenset(),
     ) -> None:
         self.registry = CollectorRegistry()
         self.metrics = CollectorMetrics(self.registry)
         url_overrides = dict.fromkeys([*EXCHANGES, "coinbaseexchange"], base)
-        options = ClientOptions(request_timeout_seconds=timeout, url_overrides=url_overrides, probe_policy=probe_policy)
+        options = ClientOptions(
+            request_timeout_seconds=timeout,
+            url_overrides=url_overrides,
+            probe_policy=probe_policy,
+            allowed_exchanges=allowed_exchanges,
+        )
         self.clients = ExchangeClients(options, self.metrics, lambda: ExchangeClock(now))
 
     async def warm_up(self, exchange: str) -> None:

@@ -1,4 +1,4 @@
-"""Checks and warnings by the exchange catalogue: what can never be collected, and what will lose candles."""
+"""Checks by the exchange catalogue: refusals of series that can never be collected, and warnings about losses."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -56,7 +56,7 @@ async def list_exchanges(
     summary="One exchange with its requests",
 )
 async def get_exchange(exchange: _ExchangeId, catalogue: _CatalogueDep, if_none_match: IfNoneMatch) -> Response:
-    """What can be collected, how candles are requested, and what would be lost."""
+    """The requests for candles by kind of market, the candles that cannot be collected, and warnings."""
     if exchange not in catalogue.exchanges:
         raise NotFound(catalogue.unknown_exchange(exchange))
     return _conditional(_json(ExchangeDetails.of(catalogue, exchange)), if_none_match)
