@@ -22,6 +22,8 @@ from contracts.ticks import TickDue
 from contracts.vocabulary import Trigger
 
 EXCHANGES = ("binance", "kraken", "coinbase", "bybit", "okx")
+OTHERS = ("coinbaseexchange", "bitbank", "bigone", "luno")
+"""Exchanges that the simulator does not have. Their requests are redirected, too, so that no test uses the network."""
 SYMBOLS = {"coinbase": "BTC/USD", "kraken": "BTC/USD"}
 """A symbol that the exchange has, if it is not BTC/USDT."""
 
@@ -47,7 +49,7 @@ class Exchanges:
     ) -> None:
         self.registry = CollectorRegistry()
         self.metrics = CollectorMetrics(self.registry)
-        url_overrides = dict.fromkeys([*EXCHANGES, "coinbaseexchange"], base)
+        url_overrides = dict.fromkeys([*EXCHANGES, *OTHERS], base)
         options = ClientOptions(
             request_timeout_seconds=timeout,
             url_overrides=url_overrides,

@@ -62,6 +62,24 @@ async def test_a_page_of_swaps_has_the_limit_of_swaps(
     assert [client.page_limit(symbol, "1m") for symbol in symbols] == [1000, 500, 500, 100]
 
 
+@pytest.mark.parametrize(
+    ("exchange", "symbol", "timeframe", "error_class"),
+    [
+        ("bitbank", "BTC/JPY", "4h", ErrorClass.NOT_SUPPORTED),
+        ("bigone", "BTC/USDT:USDT", "1m", ErrorClass.NOT_SUPPORTED),
+        ("luno", "BTC/ZAR", "1m", ErrorClass.AUTHENTICATION),
+    ],
+)
+async def test_candles_that_can_never_be_collected_cause_no_request(
+    exchanges_at: Callable[..., Exchanges], exchange: str, symbol: str, timeframe: str, error_class: ErrorClass
+) -> None:
+    """For configs from before the API refused them. A request would fail at the unused address."""
+    client = exchanges_at("http://127.0.0.1:1").clients.get(exchange)
+    with pytest.raises(ExchangeFailure, match="cannot be collected") as refused:
+        await client.require(symbol, timeframe)
+    assert (refused.value.error_class, refused.value.retryable) == (error_class, False)
+
+
 async def test_an_exchange_that_is_not_allowed_has_no_client(
     stub_exchange: StubExchange, exchanges_at: Callable[..., Exchanges]
 ) -> None:

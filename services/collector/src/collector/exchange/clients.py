@@ -107,6 +107,12 @@ class ExchangeClient:
                 f"{self.exchange} has no {timeframe} candles, only {available}",
                 retryable=False,
             )
+        if (refusal := self.traits.refusal(market_kind(symbol), timeframe)) is not None:
+            raise ExchangeFailure(
+                ErrorClass.AUTHENTICATION if refusal.needs_credentials else ErrorClass.NOT_SUPPORTED,
+                f"the {timeframe} candles of {self.exchange} cannot be collected: {refusal.reason}",
+                retryable=False,
+            )
         _, markets = self._client_and_markets(symbol)
         await markets.require(symbol)
 

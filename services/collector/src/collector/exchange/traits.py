@@ -104,6 +104,11 @@ class ExchangeTraits:
         candles = [each for each in requests if isinstance(each, CandleRequest)]
         return bool(candles) and all(each.until for each in candles)
 
+    def refusal(self, kind: MarketKind | None, timeframe: str) -> CannotCollect | None:
+        """The reason why these candles can never be collected; None if they can, or if it is unknown."""
+        found = None if kind is None else self.requests.get(kind, {}).get(timeframe)
+        return found if isinstance(found, CannotCollect) else None
+
     def ccxt_arguments(self, kind: MarketKind | None, timeframe: str, since: int, limit: int) -> tuple[int, int]:
         """The `since` and `limit` for ccxt, so that the request covers `limit` candles from `since` (ms) on.
 
