@@ -24,6 +24,8 @@ from contracts.ticks import TickDue
 from contracts.vocabulary import Trigger
 
 EXCHANGES = ("binance", "kraken", "coinbase", "bybit", "okx")
+OTHERS = ("coinbaseexchange", "bitbank", "bigone", "luno")
+"""Exchanges that the simulator does not have. Their requests are redirected, too, so that no test uses the network."""
 SYMBOLS = {"coinbase": "BTC/USD", "kraken": "BTC/USD"}
 """A symbol that the exchange has, if it is not BTC/USDT."""
 
@@ -45,11 +47,17 @@ class Exchanges:
         now: Callable[[], float] = time.time,
         timeout: float = 5.0,
         probe_policy: ProbePolicy = FREQUENT_PROBES,
+        allowed_exchanges: frozenset[str] = frozenset(),
     ) -> None:
         self.registry = CollectorRegistry()
         self.metrics = CollectorMetrics(self.registry)
-        url_overrides = dict.fromkeys([*EXCHANGES, "coinbaseexchange"], base)
-        options = ClientOptions(request_timeout_seconds=timeout, url_overrides=url_overrides, probe_policy=probe_policy)
+        url_overrides = dict.fromkeys([*EXCHANGES, *OTHERS], base)
+        options = ClientOptions(
+            request_timeout_seconds=timeout,
+            url_overrides=url_overrides,
+            probe_policy=probe_policy,
+            allowed_exchanges=allowed_exchanges,
+        )
         self.clients = ExchangeClients(options, self.metrics, lambda: ExchangeClock(now))
 
     async def warm_up(self, exchange: str) -> None:

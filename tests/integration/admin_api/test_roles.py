@@ -42,6 +42,8 @@ REQUIRED_ROLES: dict[tuple[str, str], Role] = {
     ("GET", "/series"): VIEWER,
     ("GET", "/coverage"): VIEWER,
     ("GET", "/rejected-candles"): VIEWER,
+    ("GET", "/exchanges"): VIEWER,
+    ("GET", "/exchanges/{exchange}"): VIEWER,
     ("GET", "/reports/top-symbols"): VIEWER,
     ("GET", "/reports/recent-failures"): VIEWER,
     ("GET", "/reports/exchanges"): VIEWER,

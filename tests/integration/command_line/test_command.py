@@ -215,3 +215,16 @@ async def test_a_missing_or_invalid_file_is_reported(candlekeep: Candlekeep, tmp
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text("version: 1\nconfigs:\n- exchange: binance\n  symbl: BTC/USDT\n")
     assert (await candlekeep("configs", "apply", str(wrong))).code == 1
+
+
+async def test_exchanges_are_listed_and_one_is_shown_with_its_requests(candlekeep: Candlekeep) -> None:
+    listed = await candlekeep("exchanges", "--json")
+    assert {"binance", "kraken"} <= {row["id"] for row in json.loads(listed.out)}
+    table = await candlekeep("exchanges")
+    assert "Kraken" in table.out
+    shown = await candlekeep("exchanges", "bitbank")
+    assert "day_file" in shown.out
+    assert "yearly files" in shown.out
+    kraken = await candlekeep("exchanges", "kraken")
+    assert "newest 720 candles" in kraken.err
+    assert (await candlekeep("exchanges", "krakn")).code == 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from admin_api.auth.authenticator import bearer_token
-from admin_api.configs.schemas import ConfigChanges, NewConfig, advice
+from admin_api.configs.schemas import ConfigChanges, NewConfig, warnings_about
 from admin_api.http.content_negotiation import preferred
 from admin_api.http.errors import FieldError
 from admin_api.http.input_types import FilterText, QueryInstant, SymbolText
@@ -87,7 +87,8 @@ def test_a_json_number_without_fraction_is_an_integer() -> None:
 
 @pytest.mark.parametrize(("interval", "advised"), [(1, True), (4, True), (5, False), (10, False)])
 def test_intervals_below_five_minutes_get_a_warning(interval: int, advised: bool) -> None:
-    assert bool(advice(interval)) is advised
+    config = NewConfig(exchange="binance", symbol="BTC/USDT", timeframes=["1m"], interval_minutes=interval)
+    assert bool(warnings_about(config)) is advised
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,9 @@ class FakeExchange:
     def page_limit(self, _symbol: str, _timeframe: str) -> int:
         return 10
 
+    def honours_until(self, _symbol: str) -> bool:
+        return False
+
     async def require(self, _symbol: str, _timeframe: str) -> None:
         return
 

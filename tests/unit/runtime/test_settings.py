@@ -3,7 +3,14 @@ import json
 import pytest
 from pydantic import Field, SecretStr
 
-from runtime.settings import DatabaseSettings, KafkaSettings, WorkerSettings, list_settings, load_settings
+from runtime.settings import (
+    AllowedExchangesSettings,
+    DatabaseSettings,
+    KafkaSettings,
+    WorkerSettings,
+    list_settings,
+    load_settings,
+)
 
 
 class Example(WorkerSettings, DatabaseSettings):
@@ -99,3 +106,23 @@ def test_settings_are_immutable() -> None:
     settings = KafkaSettings(kafka_bootstrap_servers="a:1")
     with pytest.raises(ValueError, match="frozen"):
         settings.kafka_topic_prefix = "other"
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed"),
+    [("", set()), (" , ", set()), ("kraken", {"kraken"}), ("binance, kraken,binance", {"binance", "kraken"})],
+)
+def test_allowed_exchanges_are_a_list_and_empty_means_all(text: str, allowed: set[str]) -> None:
+    assert AllowedExchangesSettings(exchanges_allowed=text).allowed_exchanges == allowed
+
+
+@pytest.mark.parametrize(("text", "hint"), [("binance,krakn", "did you mean kraken"), ("q", "use ccxt's ids")])
+def test_an_unknown_exchange_in_the_list_is_an_error(
+    text: str, hint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EXCHANGES_ALLOWED", text)
+    with pytest.raises(SystemExit):
+        load_settings(AllowedExchangesSettings)
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("EXCHANGES_ALLOWED is not valid: ")
+    assert hint in line

@@ -3,6 +3,7 @@
 A service composes its settings from these classes: `class CollectorSettings(LogSettings, HttpSettings, KafkaSettings)`.
 """
 
+import difflib
 import json
 import re
 import sys
@@ -16,6 +17,7 @@ from pydantic_core import ErrorDetails, PydanticUndefined
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
+from contracts.exchange_catalogue import load_catalogue
 from contracts.vocabulary import ExchangeId
 
 S = TypeVar("S", bound=BaseSettings)
@@ -29,6 +31,17 @@ def _bootstrap_servers(value: str) -> str:
         if not re.fullmatch(r"\S+:\d{1,5}", server):
             raise ValueError(f"{server!r} is not host:port")
     return ",".join(servers)
+
+
+def _exchange_ids(value: str) -> str:
+    ids = list(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+    known = load_catalogue().exchanges
+    for exchange in ids:
+        if exchange not in known:
+            close = difflib.get_close_matches(exchange.lower(), known, n=1)
+            hint = f"did you mean {close[0]}?" if close else "use ccxt's ids, such as binance,kraken"
+            raise ValueError(f"{exchange!r} is not an exchange that offers candles through ccxt; {hint}")
+    return ",".join(ids)
 
 
 def _postgres_url(value: SecretStr) -> SecretStr:
@@ -135,6 +148,24 @@ class TickSettings(BaseSettings):
         "One collector handles a lane, with its own rate limit. Must be equal in all services.",
     )
     run_deadline_seconds: int = Field(default=120, ge=1, description="Time limit of a run, in seconds from its start.")
+
+
+class AllowedExchangesSettings(BaseSettings):
+    """The setting that admin-api and the collector share: the exchanges that may be collected."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    exchanges_allowed: Annotated[str, AfterValidator(_exchange_ids)] = Field(
+        default="",
+        description="ccxt's ids of the exchanges that may be collected, separated by commas, such as binance,kraken. "
+        "If empty, all exchanges are allowed. admin-api refuses configs of other exchanges, and the collector sends "
+        "them no request. Must be equal in all services.",
+    )
+
+    @property
+    def allowed_exchanges(self) -> frozenset[str]:
+        """The allowed exchanges; empty if all are allowed."""
+        return frozenset(self.exchanges_allowed.split(",")) - {""}
 
 
 class DeadLetterSettings(BaseSettings):

@@ -34,6 +34,7 @@ from admin_api.routes import (
     coverage,
     dependencies,
     events,
+    exchanges,
     manifests,
     operations,
     reports,
@@ -130,12 +131,13 @@ def build_api(settings: AdminApiSettings) -> AdminApi:
 
 def _provide_values(api: AdminApi, auth: AuthComponents, manual_runs: ManualRuns) -> None:
     """Give the routes the values that they depend on."""
-    catalogue = load_catalogue()
+    catalogue = load_catalogue(api.settings.allowed_exchanges)
     dependencies.ENGINE.provide(api.app, api.engine)
     dependencies.AUTH.provide(api.app, auth)
     dependencies.CONFIG_SERVICE.provide(api.app, ConfigService(api.engine, catalogue, manual_runs))
     bulk.BULK.provide(api.app, Bulk(catalogue, manual_runs))
     manifests.MANIFEST_APPLIER.provide(api.app, ManifestApplier(catalogue))
+    exchanges.CATALOGUE.provide(api.app, catalogue)
     events.EVENT_STREAMS.provide(api.app, api.event_streams)
     operations.HEALTH.provide(api.app, api.health)
     operations.DATABASE_CHECK.provide(api.app, api.database_check)
@@ -164,6 +166,7 @@ def _build_fastapi() -> tuple[FastAPI, tuple[BaseRoute, ...]]:
         reports,
         candles,
         coverage,
+        exchanges,
         events,
         tokens,
         sessions,

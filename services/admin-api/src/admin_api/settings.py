@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from admin_api.writes.actors import Role
-from runtime.settings import DatabaseSettings, TickSettings, WorkerSettings
+from runtime.settings import AllowedExchangesSettings, DatabaseSettings, TickSettings, WorkerSettings
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA"]
 """Signatures with a private key. Signatures with a shared secret (HS*) and `none` are not allowed."""
@@ -128,7 +128,7 @@ def _origins(value: str) -> str:
     return ",".join(origins)
 
 
-class AdminApiSettings(WorkerSettings, DatabaseSettings, TickSettings, AuthSettings):
+class AdminApiSettings(WorkerSettings, DatabaseSettings, TickSettings, AllowedExchangesSettings, AuthSettings):
     """All settings of admin-api."""
 
     http_port: int = Field(

@@ -101,6 +101,7 @@ def _client_options(settings: CollectorSettings) -> ClientOptions:
         markets_refresh_seconds=settings.markets_refresh_minutes * 60,
         url_overrides=settings.exchange_url_overrides,
         longest_retry_after_seconds=settings.longest_retry_after_seconds,
+        allowed_exchanges=settings.allowed_exchanges,
         probe_policy=ProbePolicy(
             initial_wait=settings.probe_initial_wait_seconds,
             max_wait=settings.probe_max_wait_seconds,

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from contracts.vocabulary import ExchangeId
-from runtime.settings import WorkerSettings
+from runtime.settings import AllowedExchangesSettings, WorkerSettings
 
 
 def _base_url(value: str) -> str:
@@ -19,7 +19,7 @@ def _base_url(value: str) -> str:
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 
 
-class CollectorSettings(WorkerSettings):
+class CollectorSettings(WorkerSettings, AllowedExchangesSettings):
     """Limits for concurrent runs, and rules for requests to the exchanges."""
 
     http_port: int = Field(

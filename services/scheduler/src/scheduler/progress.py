@@ -120,9 +120,9 @@ def progress_of(series: Mapping[str, Series]) -> Progress:
 def after_result(series: Series, result: TimeframeResult, *, finished_at: int, now: int, interval_ms: int) -> Series:
     """The progress after a run's result, successful or failed, in any order and any number of times.
 
-    The anchor only moves forward, and the time that it passes becomes pending unless the answers vouch for it. Requested
-    time after the anchor is pending too, so that the next run need not ask for it at once. Before the anchor, a span is
-    known unless it is pending already.
+    The anchor only moves forward, and the time that it passes becomes pending unless the answers vouch for it. Time
+    after the anchor becomes pending if it was requested: the next run need not ask for it at once. Before the anchor, a
+    span is known unless it is pending already.
     """
     timeframe, before = result.timeframe, series.anchor
     anchor = _later_anchor(series, result, now)

@@ -14,9 +14,9 @@ from admin_api.configs.claims import ClaimKey, claim_holders, claim_keys, timefr
 from admin_api.configs.manual_runs import ManualRuns
 from admin_api.configs.queries import SelectedConfigs, select_configs
 from admin_api.configs.repository import ConfigChange, not_found, write_configs
-from admin_api.configs.schemas import Config, NewConfig
+from admin_api.configs.schemas import Config, NewConfig, warnings_about
 from admin_api.http.errors import ApiError, BulkRolledBack, InvalidInput, TimeframesTaken
-from admin_api.http.exchange_catalogue import Catalogue, require_offered
+from admin_api.http.exchange_catalogue import Catalogue
 from admin_api.http.problems import Problem, response_of
 from admin_api.http.request_cost import RequestCost
 from admin_api.writes.unit_of_work import UnitOfWork
@@ -46,9 +46,13 @@ class Bulk:
             if (error := errors.get(index)) is not None:
                 items.append(_failed(index, None, error, path))
             elif (config := next(made, None)) is not None:
-                items.append(BulkItem(index=index, outcome="done", config_id=config.id, version=config.version))
+                done = BulkItem(index=index, outcome="done", config_id=config.id, version=config.version)
+                items.append(done.model_copy(update={"warnings": config.warnings}))
             else:
-                items.append(BulkItem(index=index, outcome="would_be_done", config_id=None, version=None))
+                warnings = warnings_about(wanted.configs[index])
+                items.append(
+                    BulkItem(index=index, outcome="would_be_done", config_id=None, version=None, warnings=warnings)
+                )
         return _result(unit, "create", wanted, items)
 
     async def _create(
@@ -131,7 +135,7 @@ def creation_errors(
     taken: dict[ClaimKey, int] = {}
     for index, each in enumerate(wanted):
         try:
-            require_offered(catalogue, each.exchange, each.timeframes)
+            catalogue.require_collectable(each.exchange, each.symbol, each.timeframes)
         except InvalidInput as error:
             errors[index] = error
             continue

@@ -99,6 +99,7 @@ class BulkItem(BaseModel):
     problem: Problem | None = Field(
         default=None, description="The reason of a failure. Its pointers are relative to this item."
     )
+    warnings: list[str] = Field(default=[], description="Warnings about the config, of `create` only.")
 
 
 class BulkSummary(BaseModel):

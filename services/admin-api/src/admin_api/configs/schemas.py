@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
 
+from admin_api.http.exchange_catalogue import loss_warnings
 from admin_api.http.input_types import (
     Description,
     ExchangeText,
@@ -97,15 +98,17 @@ class Config(BaseModel):
     @computed_field(description="Warnings about this config; empty if there are none.")  # type: ignore[prop-decorator]
     @property
     def warnings(self) -> list[str]:
-        return advice(self.interval_minutes)
+        return warnings_about(self)
 
 
-def advice(interval_minutes: int) -> list[str]:
-    """Warnings about a config with this interval."""
-    if interval_minutes >= RECOMMENDED_INTERVAL_MINUTES:
-        return []
+def warnings_about(config: "NewConfig | Config") -> list[str]:
+    """Warnings about a config: too frequent runs, and runs so rare that candles are lost between them."""
+    losses = loss_warnings(config.exchange, config.symbol, config.timeframes, config.interval_minutes)
+    if config.interval_minutes >= RECOMMENDED_INTERVAL_MINUTES:
+        return losses
     reason = "exchanges limit the rate of requests, and frequent runs fill the database"
-    return [f"interval_minutes is {interval_minutes}; {RECOMMENDED_INTERVAL_MINUTES} or more is recommended: {reason}"]
+    interval = f"interval_minutes is {config.interval_minutes}; {RECOMMENDED_INTERVAL_MINUTES} or more is recommended"
+    return [f"{interval}: {reason}", *losses]
 
 
 class TriggerAccepted(BaseModel):

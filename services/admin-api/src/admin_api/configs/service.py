@@ -12,7 +12,7 @@ from admin_api.configs.manual_runs import ManualRuns
 from admin_api.configs.repository import ConfigChange, change_announcement, get_config, lock_for_update, write_configs
 from admin_api.configs.schemas import Config, NewConfig, TriggerAccepted
 from admin_api.http.etags import EntityTags, require_match
-from admin_api.http.exchange_catalogue import Catalogue, require_offered
+from admin_api.http.exchange_catalogue import Catalogue
 from admin_api.writes.outbox import append, tombstone
 from admin_api.writes.transactions import reading, transaction
 from admin_api.writes.unit_of_work import UnitOfWork
@@ -30,7 +30,7 @@ class ConfigService:
 
     async def create(self, unit: UnitOfWork, wanted: NewConfig) -> Config:
         """Raises `InvalidInput`, `TimeframesTaken`."""
-        require_offered(self._catalogue, wanted.exchange, wanted.timeframes)
+        self._catalogue.require_collectable(wanted.exchange, wanted.symbol, wanted.timeframes)
         [config] = await write_configs(unit, create=[wanted])
         unit.log_after_commit("Config created", action="config_created", config_id=config.id, **_describe(config))
         return config
@@ -47,8 +47,9 @@ class ConfigService:
         change = ConfigChange.of(before, wanted, unit.now)
         if change is None:
             return before
-        if change.fields & {"exchange", "timeframes"}:
-            require_offered(self._catalogue, change.after.exchange, change.after.timeframes)
+        if change.changes_claims:
+            after = change.after
+            self._catalogue.require_collectable(after.exchange, after.symbol, after.timeframes)
         await write_configs(unit, change=[change])
         unit.log_after_commit(
             "Config changed", action="config_changed", config_id=config_id, changed=sorted(change.fields)

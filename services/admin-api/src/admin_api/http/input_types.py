@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict, JsonValue
 
-from admin_api.http.exchange_catalogue import load_catalogue
+from contracts.exchange_catalogue import load_catalogue
 from contracts.vocabulary import each_once
 
 MAX_ID: Final = 2**63 - 1
@@ -45,12 +45,13 @@ def _storable(value: str) -> str:
 
 
 def _known_exchanges(schema: JsonDict) -> None:
-    known: list[JsonValue] = [*sorted(load_catalogue())]
+    known: list[JsonValue] = [*sorted(load_catalogue().exchanges)]
     schema["enum"] = known
 
 
 def _known_timeframes(schema: JsonDict) -> None:
-    known: list[JsonValue] = [*sorted({each for exchange in load_catalogue().values() for each in exchange.timeframes})]
+    exchanges = load_catalogue().exchanges.values()
+    known: list[JsonValue] = [*sorted({each for exchange in exchanges for each in exchange.timeframes})]
     schema["enum"] = known
 
 

@@ -7,9 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin_api.configs.claims import claim_keys, timeframes_taken
 from admin_api.configs.repository import ConfigChange, write_configs
-from admin_api.configs.schemas import Config, NewConfig
+from admin_api.configs.schemas import Config, NewConfig, warnings_about
 from admin_api.http.errors import MAX_ERRORS, FieldError, InvalidInput, RemovalNotConfirmed
-from admin_api.http.exchange_catalogue import Catalogue, require_offered
+from admin_api.http.exchange_catalogue import Catalogue
 from admin_api.http.request_cost import RequestCost
 from admin_api.manifests.diff import Diff, diff
 from admin_api.manifests.parser import ParsedManifest
@@ -39,7 +39,7 @@ class ManifestApplier:
             await work.connection.execute(sa.text(f"LOCK TABLE {configs.name} IN EXCLUSIVE MODE"))
         existing = await all_configs(work.connection)
         difference = diff(existing, file.configs, work.now)
-        self._require_offered(difference, file)
+        self._require_collectable(difference, file)
         if not options.remove:
             _require_no_overlap(difference, file)
         confirmation_needed = len(difference.not_in_file) if 2 * len(difference.not_in_file) > len(existing) else None
@@ -62,14 +62,14 @@ class ManifestApplier:
             )
         return result
 
-    def _require_offered(self, difference: Diff, file: ParsedManifest) -> None:
+    def _require_collectable(self, difference: Diff, file: ParsedManifest) -> None:
         """Checks only changed entries. A config may stay as it is if its exchange no longer offers its timeframes."""
         checked: dict[int, NewConfig | Config] = dict(difference.added)
         checked |= {index: each.after for index, each in difference.changed.items() if each.changes_claims}
         errors: list[FieldError] = []
         for index, each in sorted(checked.items()):
             try:
-                require_offered(self.catalogue, each.exchange, each.timeframes)
+                self.catalogue.require_collectable(each.exchange, each.symbol, each.timeframes)
             except InvalidInput as error:
                 prefix = f"#/configs/{index}"
                 errors += [
@@ -137,6 +137,7 @@ def _added(entry: NewConfig, created: Config | None) -> ConfigDifference:
         symbol=entry.symbol,
         timeframes=entry.timeframes,
         fields=[_field(name, None, values[name]) for name in values],
+        warnings=warnings_about(entry),
     )
 
 
@@ -149,6 +150,7 @@ def _changed(change: ConfigChange) -> ConfigDifference:
         symbol=before.symbol,
         timeframes=before.timeframes,
         fields=[_field(name, getattr(before, name), getattr(after, name)) for name in sorted(change.fields)],
+        warnings=after.warnings,
     )
 
 

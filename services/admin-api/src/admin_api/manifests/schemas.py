@@ -37,6 +37,7 @@ class ConfigDifference(BaseModel):
     symbol: str
     timeframes: list[str]
     fields: list[FieldChange] = Field(description="The fields that change; for an added config, all its fields.")
+    warnings: list[str] = Field(default=[], description="Warnings about a config that is added or changed.")
 
 
 class ApplySummary(BaseModel):

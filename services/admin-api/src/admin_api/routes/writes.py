@@ -124,7 +124,7 @@ def _if_none_match(
         str | None,
         Header(
             alias="If-None-Match",
-            description=f"Answer 304 if the config is still at this version. {etags.MAX_LENGTH} characters at most.",
+            description=f"Answer 304 if the content is still at this version. {etags.MAX_LENGTH} characters at most.",
             examples=['"3"'],
             json_schema_extra={"pattern": etags.PATTERN},
         ),

@@ -76,12 +76,14 @@ class SeriesReader:
         now: int,
         *,
         limits: ReadingLimits | None = None,
+        honours_until: bool = False,
         salt: int = 0,
     ) -> None:
-        """`now`: the exchange's time (ms). `salt`: any number that differs between runs, such as the run's id. It
-        varies the place at which the reader looks for newer candles if an exchange seems to have none.
+        """`now`: the exchange's time (ms). `honours_until`: a request can have an end. `salt`: any number that differs
+        between runs, such as the run's id. It varies the place at which the reader looks for newer candles if an
+        exchange seems to have none.
         """
-        self._traits = traits
+        self._traits, self._honours_until = traits, honours_until
         self._limits = limits or ReadingLimits()
         self._salt = salt
         self._now = now
@@ -311,7 +313,7 @@ class SeriesReader:
 
     def _ask(self, since: int, until: int | None = None) -> Generator[PageRequest, Page, Page]:
         since = max(EARLIEST_SINCE_MS, min(since, self.calendar.floor_open(self._now)))
-        until = until if self._traits.honours_until else None
+        until = until if self._honours_until else None
         page = yield PageRequest(self.calendar.timeframe, since, self._limit, until)
         if self._traits.exact_page_limit and until is None:
             reaches_now = self.calendar.shift(since, self._limit) > self._now

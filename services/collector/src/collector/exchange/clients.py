@@ -19,12 +19,10 @@ from collector.exchange.response_shape import is_list_of_candles
 from collector.exchange.strict_http import LAST_REQUEST, RequestRecord, strict_class
 from collector.exchange.traits import traits_of
 from collector.metrics import CollectorMetrics
+from contracts.exchange_catalogue import market_kind
 from contracts.exchanges import ExchangeHealthChanged
 from contracts.vocabulary import ErrorClass
 from runtime.logs import log
-
-MAX_PAGE: Final = 1000
-"""Rows per page. Some exchanges send more per request, but a page of this size fits into one event."""
 
 _CCXT_MARKET_TYPES: Final = {"spot": frozenset({"spot"}), "swap": frozenset({"swap", "linear", "inverse", "contract"})}
 
@@ -50,6 +48,8 @@ class ClientOptions:
     """Exchange id to base URL; see `redirect_requests`."""
     probe_policy: ProbePolicy = field(default_factory=ProbePolicy)
     longest_retry_after_seconds: float = LONGEST_RETRY_AFTER
+    allowed_exchanges: frozenset[str] = frozenset()
+    """Requests are sent only to these exchanges; empty: to all."""
 
 
 class ExchangeClient:
@@ -91,15 +91,13 @@ class ExchangeClient:
         """The exchange's time in milliseconds since the epoch, as `ExchangeClock` estimates it."""
         return self._clock.now_ms()
 
-    def page_limit(self, symbol: str, _timeframe: str) -> int:
-        """The number of candles to request per page."""
-        kind = _kind_of(symbol)
-        features = self._spot_client.features.get(kind) or {}
-        if kind == "swap":
-            base_quote, settle = symbol.split(":", 1)
-            features = features.get("linear" if base_quote.endswith("/" + settle) else "inverse") or {}
-        limit = (features.get("fetchOHLCV") or {}).get("limit") or self.traits.default_page_limit
-        return min(int(limit), MAX_PAGE)
+    def page_limit(self, symbol: str, timeframe: str) -> int:
+        """The number of candles to request per page, so that one request covers all of them."""
+        return self.traits.page_limit(market_kind(symbol), timeframe)
+
+    def honours_until(self, symbol: str) -> bool:
+        """Whether a request can have an end, for every timeframe of this kind of market."""
+        return self.traits.honours_until(market_kind(symbol))
 
     async def require(self, symbol: str, timeframe: str) -> None:
         """Return if the exchange has this symbol and timeframe; otherwise raise `ExchangeFailure`.
@@ -113,6 +111,12 @@ class ExchangeClient:
                 f"{self.exchange} has no {timeframe} candles, only {available}",
                 retryable=False,
             )
+        if (refusal := self.traits.refusal(market_kind(symbol), timeframe)) is not None:
+            raise ExchangeFailure(
+                ErrorClass.AUTHENTICATION if refusal.needs_credentials else ErrorClass.NOT_SUPPORTED,
+                f"the {timeframe} candles of {self.exchange} cannot be collected: {refusal.reason}",
+                retryable=False,
+            )
         _, markets = self._client_and_markets(symbol)
         await markets.require(symbol)
 
@@ -124,6 +128,7 @@ class ExchangeClient:
         The response may contain other candles. Call `require` before. Raises `ExchangeFailure`.
         """
         client, _ = self._client_and_markets(symbol)
+        since, limit = self.traits.ccxt_arguments(market_kind(symbol), timeframe, since, limit)
         record = RequestRecord(sent_ms=self.now_ms())
         LAST_REQUEST.set(record)
         params = {} if until is None else {"until": until}
@@ -255,7 +260,17 @@ class ExchangeClients:
         self._adopted: dict[str, ExchangeHealthChanged] = {}
 
     def get(self, exchange: str) -> ExchangeClient:
-        """Raises `ExchangeFailure` if ccxt cannot read candles of this exchange. Call it inside the event loop."""
+        """Raises `ExchangeFailure` if the exchange is not allowed, or ccxt cannot read its candles. Call it inside the
+        event loop.
+        """
+        allowed = self._options.allowed_exchanges
+        if allowed and exchange not in allowed:
+            raise ExchangeFailure(
+                ErrorClass.NOT_SUPPORTED,
+                f"{exchange} is not allowed here, so no request was sent; EXCHANGES_ALLOWED permits "
+                f"{', '.join(sorted(allowed))}",
+                retryable=False,
+            )
         if exchange not in self._clients:
             self._clients[exchange] = ExchangeClient(
                 exchange, self._options, self._metrics, self._make_clock(), self._report

@@ -1,14 +1,17 @@
-"""Facts about exchanges, in one table with a source for every fact.
+"""Facts about exchanges: their answers in one table with a source for every fact, ccxt's requests from the catalogue.
 
 This module does not import ccxt, so that the pure code (paging, validation) can take an `ExchangeTraits` as an
 argument. An exchange without a row gets the defaults. These are safe for every exchange, at the cost of weaker checks
-or more requests.
+or more requests. The requests are not written by hand: `contracts.exchange_catalogue` has those that ccxt builds.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Final
 
+from contracts.exchange_catalogue import CandleRequest, CannotCollect, MarketKind, RequestKind, RowOrder, load_catalogue
+from contracts.timeframes import DAY_MS, longest_length
 from contracts.vocabulary import ErrorClass
 
 ANY_KEY: Final = "*"
@@ -38,25 +41,31 @@ class ExchangeTraits:
     """Weeks begin on Monday. If false, any midnight is accepted as the start of a week."""
 
     default_page_limit: int = 100
-    """The number of rows to request if ccxt names no limit. If it is too small, more requests are needed. If it is
-    larger than the exchange's page, candles are lost."""
+    """The number of rows to request for a kind of market or a timeframe that is not in the catalogue. If it is too
+    small, more requests are needed. If it is larger than the exchange's page, candles are requested again."""
 
     exact_page_limit: bool = False
     """The exchange sends as many rows as requested if they exist. If false, its page may be smaller than ccxt says. If
     a response ends before now, the next request then begins at its last row, so that no new candle is lost."""
 
-    honours_until: bool = False
-    """ccxt sends the end of the window (`until`) to the exchange."""
+    history_candles: int | None = None
+    """The number of newest candles that can be read. If older ones are requested, the exchange sends these without an
+    error, or refuses the request. None: no such limit is known."""
+
+    order: RowOrder = RowOrder.UNKNOWN
+    """The rows that a request without an end gets."""
+
+    fills_silence: bool | None = None
+    """The exchange sends a candle for a time without trades (true) or leaves it out (false). None: unknown."""
 
     labels_close: bool = False
     """The time in a row is the close of the candle, not its open."""
 
     candle_lengths: Mapping[str, int] = field(default_factory=dict)
-    """Timeframe to the real length in milliseconds, where it differs from the name."""
+    """Timeframe to the real length of its candles in milliseconds, if it differs from the name."""
 
-    history_candles: int | None = None
-    """The number of newest candles that can be read. If older ones are requested, the exchange sends these without an
-    error. None: no such limit is known."""
+    cannot_collect: Mapping[str, str] = field(default_factory=dict)
+    """Timeframe to the reason why its candles cannot be read, although ccxt builds a request."""
 
     candle_list_path: tuple[str, ...] | None = None
     """The keys that lead to the list of candles in the JSON response; `()` if the response is the list. None: unknown,
@@ -68,24 +77,110 @@ class ExchangeTraits:
     sources: Mapping[str, str] = field(default_factory=dict)
     """Field name to the document or recording with the fact, or a text that begins with `ASSUMED`."""
 
+    requests: Mapping[MarketKind, Mapping[str, CandleRequest | CannotCollect]] = field(default_factory=dict)
+    """The requests that ccxt builds, by kind of market and timeframe. From the catalogue; a row does not set it."""
+
+    needs_credentials: bool = False
+    """ccxt refuses every request for candles without the keys of an account. From the catalogue."""
+
+    def page_limit(self, kind: MarketKind | None, timeframe: str) -> int:
+        """The number of candles from `since` on that one request is sure to cover: at most 1000."""
+        request = self._request(kind, timeframe)
+        return self.default_page_limit if request is None else request.page
+
+    def request_kind(self, kind: MarketKind | None, timeframe: str) -> RequestKind:
+        """How the request limits its answer. UNKNOWN if ccxt builds none."""
+        request = self._request(kind, timeframe)
+        return RequestKind.UNKNOWN if request is None else request.kind
+
+    def honours_since(self, kind: MarketKind | None, timeframe: str) -> bool:
+        """Whether the answer begins at `since`, as far as the request shows. An unknown request counts as false."""
+        request = self._request(kind, timeframe)
+        return request is not None and request.honours_since
+
+    def honours_until(self, kind: MarketKind | None) -> bool:
+        """Whether ccxt's parameter `until` sets the end of the request, for every timeframe of this kind of market."""
+        requests = [] if kind is None else self.requests.get(kind, {}).values()
+        candles = [each for each in requests if isinstance(each, CandleRequest)]
+        return bool(candles) and all(each.until for each in candles)
+
+    def refusal(self, kind: MarketKind | None, timeframe: str) -> CannotCollect | None:
+        """The reason why these candles can never be collected; None if they can, or if it is unknown."""
+        found = None if kind is None else self.requests.get(kind, {}).get(timeframe)
+        return found if isinstance(found, CannotCollect) else None
+
+    def ccxt_arguments(self, kind: MarketKind | None, timeframe: str, since: int, limit: int) -> tuple[int, int]:
+        """The `since` and `limit` for ccxt, so that the request covers `limit` candles from `since` (ms) on.
+
+        Some classes of ccxt count the first candle twice, and some round the start up to a later candle.
+        """
+        request = self._request(kind, timeframe)
+        if request is None:
+            return since, limit
+        if request.starts_late:
+            since = max(0, since - longest_length(timeframe))
+        return since, min(request.limit, limit + request.limit - request.page)
+
+    def _request(self, kind: MarketKind | None, timeframe: str) -> CandleRequest | None:
+        found = None if kind is None else self.requests.get(kind, {}).get(timeframe)
+        return found if isinstance(found, CandleRequest) else None
+
 
 _DEFAULTS: Final = ExchangeTraits()
 
 _CCXT: Final = "ccxt 4.5.90"
+_HITBTC_ORDER: Final = (
+    "https://api.hitbtc.com/#candles: `sort` is DESC unless it is sent, and ccxt does not send it; "
+    "https://github.com/ccxt/ccxt/issues/2833"
+)
+_LAST_10000: Final = (
+    "https://www.gate.com/docs/developers/apiv4: `Candlestick too long ago. Maximum 10000 points ago are allowed`; "
+    f"{_CCXT}, gate.py, exceptions"
+)
+_KUCOIN_SILENCE: Final = "https://github.com/Kucoin/kucoin-api-docs/issues/360: no data for intervals without trades"
+_NEVER_FILLS: Final = "no candle for an interval without trades"
+_YEAR_FILE: Final = (
+    "the exchange has yearly files for this timeframe, but ccxt requests a daily file, which does not exist"
+)
 _COINBASE_EXCHANGE_CANDLES: Final = (
     "https://docs.cdp.coinbase.com/api-reference/exchange-api/rest-api/products/get-product-candles"
 )
 
 TRAITS: Final[Mapping[str, ExchangeTraits]] = {
+    "bequant": ExchangeTraits(order=RowOrder.NEWEST, sources={"order": _HITBTC_ORDER}),
     "binance": ExchangeTraits(
         utc_days=True,
         monday_weeks=True,
         candle_list_path=(),
+        order=RowOrder.OLDEST,
+        fills_silence=True,
         sources={
             "utc_days": "Binance Spot REST API, GET /api/v3/klines: timeZone defaults to 0 (UTC)",
             "monday_weeks": "104 recorded weekly candles, which all open on a Monday",
             "candle_list_path": f"{_CCXT}, binance.py, response quoted in fetch_ohlcv; recorded responses",
+            "order": "Binance Spot REST API, GET /api/v3/klines: at most `limit` candles from startTime on",
+            "fills_silence": "https://github.com/binance/binance-public-data/issues/153 and 169: a candle is made "
+            "without trades, except while trading is suspended",
         },
+    ),
+    "bitbank": ExchangeTraits(
+        cannot_collect=dict.fromkeys(("4h", "8h", "12h", "1d", "1w"), _YEAR_FILE),
+        sources={
+            "cannot_collect": "https://github.com/bitbankinc/bitbank-api-docs/blob/master/public-api.md, candlestick: "
+            f"YYYYMMDD up to 1hour, YYYY from 4hour on; {_CCXT}, bitbank.py, fetch_ohlcv sends YYYYMMDD for all",
+        },
+    ),
+    "bitfinex": ExchangeTraits(
+        order=RowOrder.OLDEST,
+        fills_silence=False,
+        sources={
+            "order": f"https://docs.bitfinex.com/reference/rest-public-candles: sort=1 is ascending; {_CCXT} sends it",
+            "fills_silence": f"https://github.com/bitfinexcom/bitfinex-api-py/issues/198: {_NEVER_FILLS}",
+        },
+    ),
+    "bitvavo": ExchangeTraits(
+        fills_silence=False,
+        sources={"fills_silence": f"https://docs.bitvavo.com/docs/rest-api/get-candlestick-data: {_NEVER_FILLS}"},
     ),
     "bybit": ExchangeTraits(
         utc_days=True,
@@ -102,21 +197,46 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
         exact_page_limit=True,
         candle_list_path=("candles",),
         error_phrases=(ErrorPhrase(text='"NOT_FOUND"', error_class=ErrorClass.BAD_SYMBOL, retryable=False),),
+        fills_silence=False,
         sources={
             "utc_days": ASSUMED,
             "exact_page_limit": f"{ASSUMED}; {_CCXT}, coinbase.py, features, gives the limit 300",
             "candle_list_path": f"{_CCXT}, coinbase.py, response quoted in fetch_ohlcv; recorded response",
             "error_phrases": f"{ASSUMED}; {_CCXT}, coinbase.py has no class for this error",
+            "fills_silence": f"{ASSUMED}; as {_COINBASE_EXCHANGE_CANDLES}, and so in recorded responses",
         },
     ),
     "coinbaseexchange": ExchangeTraits(
         utc_days=True,
         exact_page_limit=True,
         candle_list_path=(),
+        fills_silence=False,
         sources={
             "utc_days": ASSUMED,
             "exact_page_limit": f"{_COINBASE_EXCHANGE_CANDLES}: at most 300 candles per request",
             "candle_list_path": f"{_CCXT}, coinbaseexchange.py, response quoted in fetch_ohlcv; recorded response",
+            "fills_silence": f"{_COINBASE_EXCHANGE_CANDLES}: {_NEVER_FILLS}",
+        },
+    ),
+    "cryptocom": ExchangeTraits(
+        fills_silence=False,
+        sources={"fills_silence": f"https://github.com/crypto-com/cdcx-cli/pull/3: {_NEVER_FILLS}"},
+    ),
+    "dydx": ExchangeTraits(
+        order=RowOrder.NEWEST,
+        sources={"order": f"{ASSUMED}; {_CCXT}, dydx.py, the response quoted in fetch_ohlcv is newest first"},
+    ),
+    "fmfwio": ExchangeTraits(order=RowOrder.NEWEST, sources={"order": _HITBTC_ORDER}),
+    "gate": ExchangeTraits(history_candles=10_000, sources={"history_candles": _LAST_10000}),
+    "gateeu": ExchangeTraits(history_candles=10_000, sources={"history_candles": _LAST_10000}),
+    "hitbtc": ExchangeTraits(order=RowOrder.NEWEST, sources={"order": _HITBTC_ORDER}),
+    "hyperliquid": ExchangeTraits(
+        history_candles=5000,
+        fills_silence=False,
+        sources={
+            "history_candles": "https://hyperliquid.gitbook.io/hyperliquid-docs/for-developers/api/info-endpoint: "
+            "only the most recent 5000 candles are available; https://github.com/freqtrade/freqtrade/issues/11270",
+            "fills_silence": f"{ASSUMED}; users report missing minutes",
         },
     ),
     "kraken": ExchangeTraits(
@@ -126,6 +246,7 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
         error_phrases=(
             ErrorPhrase(text="EQuery:Unknown asset pair", error_class=ErrorClass.BAD_SYMBOL, retryable=False),
         ),
+        candle_lengths={"2w": 15 * DAY_MS},
         sources={
             "utc_days": ASSUMED,
             "monday_weeks": f"{ASSUMED}: weeks may be counted from the epoch, which was a Thursday",
@@ -134,6 +255,17 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
             "candle_list_path": f"{_CCXT}, kraken.py, response quoted in fetch_ohlcv; recorded responses",
             "error_phrases": "https://support.kraken.com/hc/en-us/articles/360001491786-API-error-messages; "
             f"{_CCXT}, kraken.py has no class for this error",
+            "candle_lengths": "https://docs.kraken.com/api-reference/market-data/get-ohlc-data: the interval 21600 is "
+            "15 days; ccxt names it 2w",
+        },
+    ),
+    "kucoin": ExchangeTraits(fills_silence=False, sources={"fills_silence": _KUCOIN_SILENCE}),
+    "kucoinfutures": ExchangeTraits(fills_silence=False, sources={"fills_silence": _KUCOIN_SILENCE}),
+    "ndax": ExchangeTraits(
+        labels_close=True,
+        sources={
+            "labels_close": "https://apidoc.ndax.io, GetTickerHistory: the first value of a row is the end of the bar, "
+            "the last one its begin; recorded response",
         },
     ),
     "okx": ExchangeTraits(
@@ -146,10 +278,18 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
             "candle_list_path": f"{_CCXT}, okx.py, response quoted in fetch_ohlcv",
         },
     ),
+    "upbit": ExchangeTraits(
+        fills_silence=False,
+        sources={"fills_silence": f"https://docs.upbit.com/reference/minute-candles: {_NEVER_FILLS}"},
+    ),
 }
 """ccxt's exchange id to the traits of the exchange."""
 
 
+@cache
 def traits_of(exchange_id: str) -> ExchangeTraits:
-    """The traits of an exchange, by ccxt's id; the safe defaults if it has no row."""
-    return TRAITS.get(exchange_id, _DEFAULTS)
+    """The traits of an exchange, by ccxt's id. Without a row in the table, only its requests are known."""
+    row, entry = TRAITS.get(exchange_id, _DEFAULTS), load_catalogue().exchanges.get(exchange_id)
+    if entry is None:
+        return row
+    return replace(row, requests=entry.requests, needs_credentials=entry.needs_credentials)

@@ -104,9 +104,14 @@ async def collect_timeframe(
     started = loop.time()
     available = max(0.001, retrier.deadline - started)
     await retrier.retry_until_deadline(lambda: client.require(symbol, timeframe))
-    page_limit = client.page_limit(symbol, timeframe)
     reader = timeframe_run.reader = SeriesReader(
-        client.traits, timeframe_run.progress, page_limit, client.now_ms(), limits=limits, salt=salt
+        client.traits,
+        timeframe_run.progress,
+        client.page_limit(symbol, timeframe),
+        client.now_ms(),
+        limits=limits,
+        honours_until=client.honours_until(symbol),
+        salt=salt,
     )
     while (request := reader.next_request(client.now_ms(), (loop.time() - started) / available)) is not None:
 

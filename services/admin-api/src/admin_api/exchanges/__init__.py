@@ -1,0 +1,1 @@
+"""The exchange catalogue as the API shows it."""

@@ -1,0 +1,143 @@
+"""Writes contracts/exchange_catalogue.json from the installed ccxt and the table of traits, without network access.
+
+Run it after every update of ccxt and every change of the traits: `make generate`.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+import ccxt
+import ccxt.async_support
+from pydantic import TypeAdapter, ValidationError
+
+import contracts
+from collector.exchange.catalogue.comparing import candle_request
+from collector.exchange.catalogue.recording import RequestRecorder, markets_refusal
+from collector.exchange.traits import TRAITS, ExchangeTraits
+from contracts.exchange_catalogue import CATALOGUE_FILE, CandleRequest, CannotCollect, MarketKind, RowOrder
+from contracts.timeframes import timeframe_order
+from contracts.vocabulary import Timeframe
+
+CATALOGUE: Final = Path(contracts.__file__).with_name(CATALOGUE_FILE)
+NOW: Final = 1_781_526_896_000
+"""The time of all recorded calls: 2026-06-15 12:34:56 UTC. So the file does not depend on the day of its making."""
+LARGEST_PAGE: Final = 1000
+"""Some exchanges send more candles per request, but a page of this size fits into one event."""
+
+
+def catalogue() -> dict[str, Any]:
+    """Every exchange with a native `fetchOHLCV` (not emulated by ccxt from trades), by its id in ccxt."""
+    entries = {each: entry(getattr(ccxt.async_support, each)) for each in sorted(ccxt.async_support.exchanges)}
+    return {"ccxt": ccxt.__version__, "exchanges": {key: value for key, value in entries.items() if value}}
+
+
+def entry(cls: Any) -> dict[str, Any] | None:
+    """The exchange's part of the catalogue; None if ccxt cannot read its candles."""
+    exchange = cls()
+    timeframes = sorted(filter(_is_timeframe, exchange.timeframes or ()), key=timeframe_order)
+    if exchange.has.get("fetchOHLCV") is not True or not timeframes:
+        return None
+    row = TRAITS.get(exchange.id, ExchangeTraits())
+    no_markets = markets_refusal(cls, NOW)
+    requests = {}
+    for kind in offered_kinds(exchange):
+        request_of = RequestRecorder(cls, kind).request_of
+        claimed = min(LARGEST_PAGE, claimed_page(exchange, kind) or row.default_page_limit)
+        refusals = {each: CannotCollect(reason) for each, reason in row.cannot_collect.items()}
+        found = {
+            each: no_markets or refusals.get(each) or candle_request(request_of, each, NOW, claimed)
+            for each in timeframes
+        }
+        requests[kind.value] = list(_groups(found))
+    return {"name": exchange.name, **_known_facts(row), "requests": requests}
+
+
+def _known_facts(row: ExchangeTraits) -> dict[str, Any]:
+    """The facts of the table that other services use, each if it is known."""
+    facts = {
+        "known": bool(row.sources) or None,
+        "history_candles": row.history_candles,
+        "order": None if row.order is RowOrder.UNKNOWN else row.order.value,
+        "fills_silence": row.fills_silence,
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _is_timeframe(text: str) -> bool:
+    """Some entries are no timeframes: one exchange of ccxt lists '15' and '30', which ccxt itself cannot parse."""
+    try:
+        TypeAdapter(Timeframe).validate_python(text)
+    except ValidationError:
+        return False
+    return True
+
+
+def offered_kinds(exchange: Any) -> list[MarketKind]:
+    """The kinds of markets that ccxt offers on an exchange. If it does not say which swaps, linear ones."""
+    features, has = exchange.features or {}, exchange.has
+    swaps = features.get("swap") or {}
+    kinds = {
+        MarketKind.SPOT: has.get("spot"),
+        MarketKind.LINEAR: has.get("swap") is not False and (swaps.get("linear") or not swaps.get("inverse")),
+        MarketKind.INVERSE: has.get("swap") is not False and swaps.get("inverse"),
+    }
+    return [kind for kind, is_offered in kinds.items() if is_offered]
+
+
+def claimed_page(exchange: Any, kind: MarketKind) -> int | None:
+    """The maximum number of candles in one response by ccxt's metadata; None if ccxt does not state it."""
+    features = exchange.features or {}
+    by_kind = features.get("spot") if kind is MarketKind.SPOT else (features.get("swap") or {}).get(kind.value)
+    limit = ((by_kind or {}).get("fetchOHLCV") or {}).get("limit")
+    return int(limit) if limit else None
+
+
+def _groups(found: Mapping[str, CandleRequest | CannotCollect]) -> Iterator[dict[str, Any]]:
+    """Timeframes with equal facts in one entry, to keep the file short."""
+
+    def order(item: tuple[str, CandleRequest | CannotCollect]) -> str:
+        return repr(item[1])
+
+    grouped = [list(items) for _, items in groupby(sorted(found.items(), key=order), key=order)]
+    for items in sorted(grouped, key=lambda items: timeframe_order(items[0][0])):
+        timeframes = sorted((timeframe for timeframe, _ in items), key=timeframe_order)
+        yield {"timeframes": " ".join(timeframes), **_facts(items[0][1])}
+
+
+def _facts(request: CandleRequest | CannotCollect) -> dict[str, Any]:
+    if isinstance(request, CannotCollect):
+        needs_credentials = {"needs_credentials": True} if request.needs_credentials else {}
+        return {"cannot_collect": request.reason, **needs_credentials}
+    facts: dict[str, Any] = {"request": request.kind.value, "page": request.page}
+    if request.limit != request.page:
+        facts["limit"] = request.limit
+    return facts | {name: True for name in ("until", "starts_late") if getattr(request, name)}
+
+
+def catalogue_text() -> str:
+    """One line per exchange, kind of market and group of timeframes, so that diffs are easy to read."""
+    content = catalogue()
+    entries = ",\n".join(f"    {json.dumps(key)}: {_entry_text(value)}" for key, value in content["exchanges"].items())
+    return f'{{\n  "ccxt": {json.dumps(content["ccxt"])},\n  "exchanges": {{\n{entries}\n  }}\n}}\n'
+
+
+def _entry_text(value: Mapping[str, Any]) -> str:
+    facts = "".join(
+        f"\n      {json.dumps(key)}: {json.dumps(each)}," for key, each in value.items() if key != "requests"
+    )
+    kinds = ",\n".join(
+        f"        {json.dumps(kind)}: [\n"
+        + ",\n".join(f"          {json.dumps(group)}" for group in groups)
+        + "\n        ]"
+        for kind, groups in value["requests"].items()
+    )
+    return f'{{{"".join(facts)}\n      "requests": {{\n{kinds}\n      }}\n    }}'
+
+
+if __name__ == "__main__":
+    CATALOGUE.write_text(catalogue_text(), encoding="utf-8")
+    sys.stdout.write(f"wrote {CATALOGUE}\n")
