@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from collector.exchange.errors import LONGEST_RETRY_AFTER, is_retry_after_too_long, translate_error
-from collector.exchange.strict_http import _with_http_details, date_header, retry_after
+from collector.exchange.waits import date_header, retry_after
 from contracts.vocabulary import ErrorClass
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)

@@ -69,6 +69,8 @@ class Collector:
             client = self.clients.get(tick.config.exchange)
             async with asyncio.timeout_at(deadline):
                 await collect_timeframe(client, timeframe_run, tick.window_start, retrier, self.max_pages)
+            remark = await client.remark(timeframe_run.symbol, None if timeframe_run.count else deadline)
+            timeframe_run.note = "; ".join(filter(None, (timeframe_run.note, remark))) or None
         except ExchangeFailure as failure:
             timeframe_run.failure = failure
         except TimeoutError:
