@@ -141,12 +141,9 @@ def market_of(client: Any, symbol: str) -> dict[str, Any]:
     return market
 
 
-async def path_of(exchange: str, symbol: str, response: Any) -> Path_ | None:
+async def path_of(client: Any, symbol: str, response: Any) -> Path_ | None:
     """The path that ccxt reads from `response`. None if it does not read candles from it."""
-    client = recording_class(getattr(ccxt, exchange))({"apiKey": "key", "secret": "secret", "password": "password"})
-    client.accountId = client.uid = "1"
     client.response = response
-    client.set_markets([market_of(client, symbol)])
     timeframe = "1m" if "1m" in client.timeframes else next(iter(client.timeframes))
     try:
         await client.fetch_ohlcv(symbol, timeframe, SINCE, 100)
@@ -157,10 +154,7 @@ async def path_of(exchange: str, symbol: str, response: Any) -> Path_ | None:
         return None if path is None else tuple(_key(each, symbol) for each in path)
     except Exception:  # noqa: BLE001 -- ccxt does not support this symbol, or the response does not fit
         return None
-    else:
-        return None
-    finally:
-        await client.close()
+    return None
 
 
 def _key(key: Any, symbol: str) -> str | int:
@@ -174,21 +168,20 @@ async def candle_lists() -> dict[str, dict[str, list[list[str | int]]]]:
     """Exchange to kind of market (spot, swap) to the paths of the list; several if ccxt accepts several forms."""
     found: dict[str, dict[str, list[list[str | int]]]] = {}
     for exchange in sorted(ccxt.exchanges):
-        if getattr(ccxt, exchange)().has.get("fetchOHLCV") is not True:
-            continue
-        kinds: dict[str, list[list[str | int]]] = {}
-        for kind, symbols in SYMBOLS.items():
-            paths = [
-                await path_of(exchange, symbol, response)
-                for symbol in symbols
-                for response in (RecordingObject(()), RecordingList(()))
-            ]
-            # A list as response only counts if it is the list of candles itself.
-            distinct = dict.fromkeys(path for path in paths if path is not None)
-            if distinct:
-                kinds[kind] = [list(path) for path in distinct]
-        found[exchange] = {**kinds, **BY_HAND.get(exchange, {})}
+        if getattr(ccxt, exchange)().has.get("fetchOHLCV") is True:
+            kinds = {kind: await _paths(exchange, symbols) for kind, symbols in SYMBOLS.items()}
+            found[exchange] = {kind: paths for kind, paths in kinds.items() if paths} | BY_HAND.get(exchange, {})
     return found
+
+
+async def _paths(exchange: str, symbols: tuple[str, ...]) -> list[list[str | int]]:
+    client = recording_class(getattr(ccxt, exchange))({"apiKey": "key", "secret": "secret", "password": "password"})
+    client.accountId = client.uid = "1"
+    client.set_markets([market_of(client, symbol) for symbol in symbols])
+    responses = (RecordingObject(()), RecordingList(()))
+    paths = [await path_of(client, symbol, response) for symbol in symbols for response in responses]
+    await client.close()
+    return [list(path) for path in dict.fromkeys(paths) if path is not None]
 
 
 def candle_lists_text() -> str:

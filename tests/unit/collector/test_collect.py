@@ -58,6 +58,9 @@ class FakeExchange:
     async def require(self, _symbol: str, _timeframe: str) -> None:
         return
 
+    async def remark(self, _symbol: str, _refresh_until: float | None) -> str | None:
+        return None
+
     async def fetch(self, _symbol: str, timeframe: str, since: int, limit: int) -> CandleResponse:
         return CandleResponse(self.rows_for(timeframe, since, limit), self.as_of_ms.get(timeframe, NOW_MS), NOW)
 

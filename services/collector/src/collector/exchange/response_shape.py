@@ -116,10 +116,12 @@ def _best(results: Iterable[Found]) -> Found:
 
 
 def _found_at(value: Any, path: Path_, *, is_root: bool = False) -> Found:
-    if isinstance(value, list) and not value:
-        return "nothing" if path and isinstance(path[0], str) else "empty list"  # PHP writes an empty object as a list
     if not is_root and (value is None or value in ({}, "")):
         return "nothing"
+    if value == [] and not is_root and path and isinstance(path[0], str):
+        return "nothing"  # PHP writes an empty object as an empty list
+    if value == [] and (not path or path[0] == 0):
+        return "empty list"
     if not path:
         return "candles" if isinstance(value, list) else "missing"
     key, *rest = path
