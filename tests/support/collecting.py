@@ -43,12 +43,13 @@ class Exchanges:
         now: Callable[[], float] = time.time,
         timeout: float = 5.0,
         probe_policy: ProbePolicy = FREQUENT_PROBES,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.registry = CollectorRegistry()
         self.metrics = CollectorMetrics(self.registry)
         url_overrides = dict.fromkeys([*EXCHANGES, "coinbaseexchange"], base)
         options = ClientOptions(request_timeout_seconds=timeout, url_overrides=url_overrides, probe_policy=probe_policy)
-        self.clients = ExchangeClients(options, self.metrics, lambda: ExchangeClock(now))
+        self.clients = ExchangeClients(options, self.metrics, lambda: ExchangeClock(now, monotonic))
 
     async def warm_up(self, exchange: str) -> None:
         """Read the markets, so that the next request is for candles. It may need several attempts."""

@@ -23,7 +23,7 @@ this app or website at this time. There might be too much traffic or a configura
 CLOUDFRONT_BLOCKED = """<HTML><BODY><H1>403 ERROR</H1>Request blocked. We can't connect to the server for this app or
 website at this time. There might be too much traffic or a configuration error.</BODY></HTML>"""
 CLOUDFLARE_COUNTRY = """<html><head><title>Access denied</title></head><body>Error 1009. The owner of this website
-(api.example.com) has banned the country or region your IP address is in (XX) from accessing this website.</body></html>"""
+(api.example.com) has banned the country or region your IP address is in (XX) from accessing it.</body></html>"""
 CHALLENGE = """<html><head><title>Just a moment...</title><style>#region {color: red}</style><script>
 window.location.reload(); var country = "restricted";</script></head><body>Enable JavaScript and cookies to continue
 </body></html>"""
@@ -63,7 +63,7 @@ async def failure_from(exchange: str, exchanges: Exchanges) -> ExchangeFailure:
         (200, {"code": 7, "msg": "Our service is not available in your region"}, ErrorClass.BLOCKED_LOCATION, False),
         (403, CLOUDFRONT_BLOCKED, ErrorClass.UNAVAILABLE, True),
         (403, CHALLENGE, ErrorClass.UNAVAILABLE, True),
-        (403, {"msg": "IP is not in the whitelist: access restricted"}, ErrorClass.EXCHANGE_ERROR, True),
+        (403, {"msg": "IP is not in the whitelist: access restricted"}, ErrorClass.UNAVAILABLE, True),
         (403, {"code": -1003, "msg": "Way too many requests; IP banned until 1748865690000."}, ErrorClass.BANNED, True),
         (429, {"code": -1003, "msg": "Way too many requests; IP banned until 1748865690000."}, ErrorClass.BANNED, True),
         (429, {"code": -1003, "msg": "Too many requests; you will be banned"}, ErrorClass.RATE_LIMITED, True),
@@ -345,3 +345,84 @@ async def test_the_markets_of_swaps_are_read_only_for_symbols_of_swaps(
     assert exchanges.count("candlekeep_markets_loaded", exchange="binance", kind="swap") > 10
     assert ["/fapi." in url for url in stub_exchange.candle_requests] == [False, True]
     assert symbol_of("binance") == "BTC/USDT"
+
+
+@pytest.mark.parametrize(
+    ("symbol", "words"),
+    [
+        ("BTC/USD:BTC-240628", "BTC/USD:BTC-240628 is a dated future that expires on 2024-06-28"),
+        ("BTC/USD:BTC-240628-60000-C", "BTC/USD:BTC-240628-60000-C is an option that expires on 2024-06-28"),
+    ],
+)
+async def test_dated_futures_and_options_fail_with_their_kind_and_without_a_request(
+    symbol: str, words: str, stub_exchange: StubExchange, exchanges_at: Callable[..., Exchanges]
+) -> None:
+    stub_exchange.markets_refusal = (500, b"no request was expected")
+    with pytest.raises(ExchangeFailure) as caught:
+        await exchanges_at(stub_exchange.base).collect("okx", symbol=symbol)
+    assert (caught.value.error_class, caught.value.retryable) == (ErrorClass.NOT_SUPPORTED, False)
+    assert caught.value.message.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "hint"),
+    [
+        ("btc/usdt", "Did you mean BTC/USDT?"),
+        ("Btc/Usdt", "Did you mean BTC/USDT?"),
+        ("BTC/USDT:USD", "Did you mean BTC/USDT:USDT?"),
+    ],
+)
+async def test_a_symbol_that_differs_only_by_case_or_settle_currency_gets_a_hint(
+    symbol: str, hint: str, stub_exchange: StubExchange, exchanges_at: Callable[..., Exchanges]
+) -> None:
+    with pytest.raises(ExchangeFailure) as caught:
+        await exchanges_at(stub_exchange.base).collect("binance", symbol=symbol)
+    assert caught.value.error_class is ErrorClass.BAD_SYMBOL
+    assert hint in caught.value.message
+
+
+async def test_a_spot_symbol_that_only_exists_as_a_swap_gets_a_hint(
+    stub_exchange: StubExchange, exchanges_at: Callable[..., Exchanges]
+) -> None:
+    stub_exchange.markets["/api.binance.com/api/v3/exchangeInfo"] = {"symbols": [binance_market("ETH", "TRADING")]}
+    with pytest.raises(ExchangeFailure, match=r"Did you mean BTC/USDT:USDT\?"):
+        await exchanges_at(stub_exchange.base).collect("binance", symbol="BTC/USDT")
+
+
+async def test_a_market_that_the_exchange_stops_trading_gets_a_remark_at_the_next_silent_run(
+    stub_exchange: StubExchange, exchanges_at: Callable[..., Exchanges]
+) -> None:
+    clock = [0.0]
+    exchanges = exchanges_at(stub_exchange.base, monotonic=lambda: clock[0])
+    path = "/api.binance.com/api/v3/exchangeInfo"
+    stub_exchange.markets[path] = {"symbols": [binance_market("MATIC", "TRADING")]}
+    client = exchanges.clients.get("binance")
+    await client.require("MATIC/USDT", "1m")
+    deadline = asyncio.get_running_loop().time() + 20
+    assert await client.remark("MATIC/USDT", deadline) is None
+    stub_exchange.markets[path] = {"symbols": [binance_market("MATIC", "BREAK")]}
+    assert await client.remark("MATIC/USDT", deadline) is None
+    clock[0] += 901
+    assert await client.remark("MATIC/USDT", None) is None
+    assert "as not active" in (await client.remark("MATIC/USDT", deadline) or "")
+    stub_exchange.markets[path] = {"symbols": [binance_market("ETH", "TRADING")]}
+    clock[0] += 901
+    assert "no longer lists MATIC/USDT" in (await client.remark("MATIC/USDT", deadline) or "")
+    stub_exchange.respond_with([])
+    await client.require("MATIC/USDT", "1m")
+    assert (await client.fetch("MATIC/USDT", "1m", NOW_MS, 5)).rows == []
+
+
+def binance_market(base: str, status: str) -> dict[str, Any]:
+    filters = [{"filterType": "PRICE_FILTER", "minPrice": "0.1", "maxPrice": "100", "tickSize": "0.1"}]
+    return {
+        "symbol": f"{base}USDT",
+        "status": status,
+        "baseAsset": base,
+        "quoteAsset": "USDT",
+        "filters": filters,
+        "baseAssetPrecision": 8,
+        "quotePrecision": 8,
+        "isSpotTradingAllowed": True,
+        "permissions": ["SPOT"],
+    }

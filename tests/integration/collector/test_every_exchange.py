@@ -181,3 +181,41 @@ def empty_bodies(exchange: str, path: Path_) -> list[Any]:
     bodies = [placed(value, path) for value in ([], {}, None)]
     # ccxt's class of Bitbank refuses a response without data.
     return bodies + [placed(value, path[:1]) for value in ({}, None) if (exchange, value) != ("bitbank", None)]
+
+
+@pytest.mark.parametrize(("exchange", "kind"), SERIES)
+async def test_ccxt_neither_drops_nor_sorts_nor_adds_rows_after_they_were_parsed(
+    exchange: str, kind: str, server: Server, generator: Any
+) -> None:
+    """The rows are in the wrong order, one is before `since`, one is there twice, and one is missing."""
+    series = Series(server, generator, exchange, kind)
+    ccxt_client, _ = series.client._client_and_markets(series.symbol)
+    since = 1_764_000_000_000
+    rows = [[since + minute * 60_000, 1.0, 2.0, 0.5, 1.5, 3.0] for minute in (7, 5, -3, 6, 6, 9)]
+    ccxt_client.parse_ohlcvs = lambda *_args, **_kwargs: [list(row) for row in rows]
+    path = (paths_of(exchange, kind) or ((),))[0]
+    server.body = json.dumps({**placed([], path), **SUCCESS.get(exchange, {})} if path else []).encode()
+    try:
+        assert await ccxt_client.fetch_ohlcv(series.symbol, series.timeframe, since, 10) == rows
+    finally:
+        await series.client.close()
+
+
+async def test_no_candle_of_bitopro_is_invented(server: Server, generator: Any) -> None:
+    minute = 60_000
+    since = 1_764_000_000_000 // minute * minute
+    times = [since + 5 * minute, since - 2 * minute, since + 2 * minute]  # newest first, with a gap, one too old
+    numbers = {"open": "1", "high": "2", "low": "0.5", "close": "1.5", "volume": "3"}
+    series = Series(server, generator, "bitopro", "spot")
+    rows = await series.response_to({"data": [{"timestamp": at, **numbers} for at in times]})
+    await series.client.close()
+    assert rows == [[at, 1.0, 2.0, 0.5, 1.5, 3.0] for at in times]
+
+
+async def test_the_own_parser_of_btcturk_drops_no_row(server: Server, generator: Any) -> None:
+    series = Series(server, generator, "btcturk", "spot")
+    body = {"s": "ok", "t": [1_700_000_060, 1_700_000_000], **{column: [1, 2] for column in "ohlcv"}}
+    rows = await series.response_to(body)
+    await series.client.close()
+    assert isinstance(rows, list)
+    assert sorted(row[1] for row in rows) == [1.0, 2.0]

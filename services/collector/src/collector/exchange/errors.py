@@ -34,7 +34,7 @@ _BLOCKED_LOCATION: Final = 451
 _NO_SUCH_PATH: Final = frozenset({404, 405})
 _MAX_DETAIL_LENGTH: Final = 300
 
-_MAY_BE_BAN: Final = (ccxt.RateLimitExceeded, ccxt.DDoSProtection, ccxt.NetworkError, ccxt.PermissionDenied)
+_MAY_BE_BAN: Final = (ccxt.RateLimitExceeded, ccxt.DDoSProtection, ccxt.NetworkError, ccxt.AuthenticationError)
 _UNKNOWN_CODE: Final = frozenset({ccxt.ExchangeError, ccxt.OperationFailed})
 
 _CLASSES: Final[tuple[tuple[type[BaseException], ErrorClass, bool], ...]] = (

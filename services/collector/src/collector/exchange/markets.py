@@ -41,7 +41,8 @@ class Markets:
         self._loading: asyncio.Task[None] | None = None
         self._read_at: float | None = None
         self._last_listed: dict[str, datetime] = {}
-        """When a symbol was in the list for the last time, for symbols that are not in the current one."""
+        """The time of the last list with a symbol, for symbols that are not in the current one."""
+        self._listed_on = datetime.now(UTC)
 
     async def require(self, symbol: str) -> None:
         """Return when this symbol is known. Raises `ExchangeFailure`: `BAD_SYMBOL` if the exchange has no such market,
@@ -115,13 +116,13 @@ class Markets:
             raise ExchangeFailure(
                 ErrorClass.BAD_RESPONSE, f"{self._client.id} sent a list of markets without any market", retryable=True
             )
-        now, symbols = datetime.now(UTC), {each["symbol"] for each in listed}
+        symbols = {each["symbol"] for each in listed}
         before = self._client.markets if self._read_at is not None else {}
         missing = {symbol: market for symbol, market in before.items() if symbol not in symbols}
-        self._last_listed = {symbol: self._last_listed.get(symbol, now) for symbol in missing}
+        self._last_listed = {symbol: self._last_listed.get(symbol, self._listed_on) for symbol in missing}
         self._client.set_markets([*listed, *missing.values()])
         await self._client.load_markets()  # sends no request; later calls by ccxt itself then return at once
-        self._read_at = self._now()
+        self._read_at, self._listed_on = self._now(), datetime.now(UTC)
         self._on_loaded(len(symbols))
 
 
