@@ -72,10 +72,11 @@ format: $(STAMP) ## Format and apply safe fixes
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
-generate: $(STAMP) ## Rewrite what is generated: schemas, docs/events.md, docs/asyncapi.json, the exchange catalogue, docs/exchanges.md, .env.example
+generate: $(STAMP) ## Rewrite what is generated: schemas, docs/events.md, docs/asyncapi.json, the exchange catalogue, the places of candle lists, docs/exchanges.md, .env.example
 	@$(BIN)/python libs/contracts/generate.py
 	@$(BIN)/python -m collector.exchange.catalogue.generate
 	@$(BIN)/python -m collector.exchange.catalogue.page
+	@$(BIN)/python services/collector/generate_candle_lists.py
 	@$(BIN)/python -m admin_api openapi > services/admin-api/openapi.json
 	@$(BIN)/python -m local_stack.env_example
 	@$(BIN)/python -m local_stack.asyncapi_document

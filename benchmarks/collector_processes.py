@@ -17,7 +17,7 @@ import uvloop
 from typing_extensions import override
 
 from collector.app import build_worker
-from collector.exchange.clients import redirect_requests, restrict_markets
+from collector.exchange.ccxt_setup import redirect_requests, restrict_markets
 from collector.settings import CollectorSettings
 from runtime.process.worker import run
 

@@ -23,7 +23,7 @@ import httpx
 from benchmarks.report import Row, table
 from benchmarks.whole_system import running_system
 
-from collector.exchange.clients import redirect_requests, restrict_markets
+from collector.exchange.ccxt_setup import redirect_requests, restrict_markets
 from exchange_simulator.markets import list_markets
 from local_stack.api_client import client
 from local_stack.stack import Stack

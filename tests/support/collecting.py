@@ -48,6 +48,7 @@ class Exchanges:
         timeout: float = 5.0,
         probe_policy: ProbePolicy = FREQUENT_PROBES,
         allowed_exchanges: frozenset[str] = frozenset(),
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.registry = CollectorRegistry()
         self.metrics = CollectorMetrics(self.registry)
@@ -58,7 +59,7 @@ class Exchanges:
             probe_policy=probe_policy,
             allowed_exchanges=allowed_exchanges,
         )
-        self.clients = ExchangeClients(options, self.metrics, lambda: ExchangeClock(now))
+        self.clients = ExchangeClients(options, self.metrics, lambda: ExchangeClock(now, monotonic))
 
     async def warm_up(self, exchange: str) -> None:
         """Read the markets, so that the next request is for candles. It may need several attempts."""

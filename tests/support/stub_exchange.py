@@ -26,6 +26,8 @@ class StubExchange:
     headers: dict[str, str] = field(default_factory=dict)
     markets: dict[str, Any] = field(default_factory=dict)
     """Bodies by path, for exchanges that the simulator does not support."""
+    markets_refusal: tuple[int, bytes] | None = None
+    """Status and body of all responses to other requests than those for candles, without a Date header."""
     candle_requests: list[str] = field(default_factory=list)
     """Paths and queries of the requests for candles."""
 
@@ -47,6 +49,9 @@ async def serving(simulator: str) -> AsyncIterator[StubExchange]:
     stub = StubExchange()
 
     async def respond(request: web.Request) -> web.Response:
+        if stub.markets_refusal is not None and not request.path.endswith(_CANDLE_PATHS):
+            status, body = stub.markets_refusal
+            return web.Response(status=status, body=body, content_type="application/json", headers={"Date": ""})
         if request.path in stub.markets:
             return web.json_response(stub.markets[request.path])
         if request.path.endswith(_CANDLE_PATHS):

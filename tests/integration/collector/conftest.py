@@ -12,8 +12,8 @@ import pytest
 
 from collector.app import build_worker
 from collector.settings import CollectorSettings
-from contracts.ticks import TickDue
-from contracts.topics import CANDLES, DEAD_LETTERS, RUN_EVENTS, TICKS
+from contracts.event import Event
+from contracts.topics import CANDLES, DEAD_LETTERS, RUN_EVENTS, TICKS, Topic
 from exchange_simulator import SimulatorSettings, running
 from runtime.kafka.clients import build_broker
 from runtime.kafka.publisher import EventPublisher
@@ -67,10 +67,10 @@ async def publish(kafka_settings: KafkaSettings) -> AsyncIterator[Publish]:
     await broker.start()
     publisher = EventPublisher(broker, kafka_settings, "test")
 
-    async def publish_ticks(*ticks: TickDue) -> None:
-        await publisher.publish_many(TICKS, ticks)
+    async def publish_events(*events: Event, topic: Topic = TICKS) -> None:
+        await publisher.publish_many(topic, events)
 
-    yield publish_ticks
+    yield publish_events
     await broker.stop()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from collector.exchange.circuit_transitions import ProbePolicy
 from collector.exchange.failures import ExchangeFailure
 from collector.run.retry_policy import RetryPolicy
 from contracts.vocabulary import ErrorClass
@@ -15,6 +16,18 @@ from support.stub_exchange import StubExchange
 
 NO_RETRIES = RetryPolicy(max_retries=0, max_retries_by_class={})
 HTML = "<html><head><title>Attention Required!</title></head><body><h1>Sorry</h1></body></html>"
+CLOUDFRONT_COUNTRY = """<HTML><HEAD><TITLE>ERROR: The request could not be satisfied</TITLE></HEAD><BODY>
+<H1>403 ERROR</H1><H2>The request could not be satisfied.</H2>
+The Amazon CloudFront distribution is configured to block access from your country. We can't connect to the server for
+this app or website at this time. There might be too much traffic or a configuration error.</BODY></HTML>"""
+CLOUDFRONT_BLOCKED = """<HTML><BODY><H1>403 ERROR</H1>Request blocked. We can't connect to the server for this app or
+website at this time. There might be too much traffic or a configuration error.</BODY></HTML>"""
+CLOUDFLARE_COUNTRY = """<html><head><title>Access denied</title></head><body>Error 1009. The owner of this website
+(api.example.com) has banned the country or region your IP address is in (XX) from accessing it.</body></html>"""
+CHALLENGE = """<html><head><title>Just a moment...</title><style>#region {color: red}</style><script>
+window.location.reload(); var country = "restricted";</script></head><body>Enable JavaScript and cookies to continue
+</body></html>"""
+PAGES = (HTML, CLOUDFRONT_COUNTRY, CLOUDFRONT_BLOCKED, CLOUDFLARE_COUNTRY, CHALLENGE)
 NOW_MS = 1_748_865_630_000
 MINUTE_ROW = [NOW_MS // 60_000 * 60_000 - 60_000, "1.0", "2.0", "0.5", "1.5", "10"]
 
@@ -42,7 +55,21 @@ async def failure_from(exchange: str, exchanges: Exchanges) -> ExchangeFailure:
         (401, {"code": -2015, "msg": "Invalid API-key"}, ErrorClass.AUTHENTICATION, False),
         (503, {"code": -1008, "msg": "Server is currently overloaded"}, ErrorClass.UNAVAILABLE, True),
         (504, {"code": -1007, "msg": "Timeout waiting for response"}, ErrorClass.TIMEOUT, True),
-        (451, {"code": 0, "msg": "Service unavailable from a restricted location"}, ErrorClass.UNAVAILABLE, False),
+        (451, {"code": 0, "msg": "Service unavailable from a restricted location"}, ErrorClass.BLOCKED_LOCATION, False),
+        (451, HTML, ErrorClass.BLOCKED_LOCATION, False),
+        (403, CLOUDFRONT_COUNTRY, ErrorClass.BLOCKED_LOCATION, False),
+        (403, CLOUDFLARE_COUNTRY, ErrorClass.BLOCKED_LOCATION, False),
+        (403, {"error": "restricted_location"}, ErrorClass.BLOCKED_LOCATION, False),
+        (200, {"code": 7, "msg": "Our service is not available in your region"}, ErrorClass.BLOCKED_LOCATION, False),
+        (403, CLOUDFRONT_BLOCKED, ErrorClass.UNAVAILABLE, True),
+        (403, CHALLENGE, ErrorClass.UNAVAILABLE, True),
+        (403, {"msg": "IP is not in the whitelist: access restricted"}, ErrorClass.UNAVAILABLE, True),
+        (403, {"code": -1003, "msg": "Way too many requests; IP banned until 1748865690000."}, ErrorClass.BANNED, True),
+        (429, {"code": -1003, "msg": "Way too many requests; IP banned until 1748865690000."}, ErrorClass.BANNED, True),
+        (429, {"code": -1003, "msg": "Too many requests; you will be banned"}, ErrorClass.RATE_LIMITED, True),
+        (200, {"code": 4711, "msg": "Too many requests, slow down"}, ErrorClass.RATE_LIMITED, True),
+        (200, {"code": 4711, "msg": "The system is under maintenance"}, ErrorClass.MAINTENANCE, True),
+        (200, {"code": 4711, "msg": "Your IP address has been banned"}, ErrorClass.BANNED, True),
         (404, HTML, ErrorClass.BAD_REQUEST, False),
         (403, HTML, ErrorClass.UNAVAILABLE, True),
         (408, HTML, ErrorClass.TIMEOUT, True),
@@ -68,7 +95,7 @@ async def test_error_responses_of_binance(
     stub_exchange: StubExchange,
     exchanges_at: Callable[..., Exchanges],
 ) -> None:
-    stub_exchange.respond_with(body, status, content_type="text/html" if body == HTML else "application/json")
+    stub_exchange.respond_with(body, status, content_type="text/html" if body in PAGES else "application/json")
     exchanges = exchanges_at(stub_exchange.base)
     failure = await failure_from("binance", exchanges)
     assert (failure.error_class, failure.retryable) == (error_class, retryable), failure.message
@@ -95,6 +122,17 @@ async def test_a_truncated_body_that_makes_ccxt_raise_an_error_of_python(
         ("kraken", 200, {"error": [], "result": {}}, ErrorClass.BAD_RESPONSE, True),
         ("bybit", 200, {"retCode": 10001, "retMsg": "Not supported symbols"}, ErrorClass.BAD_SYMBOL, False),
         ("bybit", 403, {"retCode": 10006, "retMsg": "Too many visits"}, ErrorClass.RATE_LIMITED, True),
+        ("bybit", 403, "403, access too frequent", ErrorClass.RATE_LIMITED, True),
+        ("bybit", 403, CLOUDFRONT_COUNTRY, ErrorClass.BLOCKED_LOCATION, False),
+        ("bybit", 403, CLOUDFRONT_BLOCKED, ErrorClass.UNAVAILABLE, True),
+        ("bybit", 403, HTML, ErrorClass.UNAVAILABLE, True),
+        ("bybit", 403, {"retCode": 10024, "retMsg": "regulatory restrictions"}, ErrorClass.BLOCKED_LOCATION, False),
+        ("bybit", 200, {"retCode": 10009, "retMsg": "IP has been banned"}, ErrorClass.BANNED, True),
+        ("bybit", 200, {"retCode": 10016, "retMsg": "x", "result": {"list": []}}, ErrorClass.EXCHANGE_ERROR, True),
+        ("okx", 200, {"code": "50001", "msg": "system busy", "data": []}, ErrorClass.MAINTENANCE, True),
+        ("coinbase", 200, {"success": False, "candles": []}, ErrorClass.EXCHANGE_ERROR, True),
+        ("coinbase", 200, {"code": 50001, "msg": "system busy", "candles": []}, ErrorClass.EXCHANGE_ERROR, True),
+        ("coinbase", 200, {"message": "system busy", "candles": []}, ErrorClass.BAD_RESPONSE, True),
         ("bybit", 429, {"retCode": 10429, "retMsg": "System level frequency"}, ErrorClass.RATE_LIMITED, True),
         ("bybit", 200, {"retCode": 10016, "retMsg": "Service error"}, ErrorClass.EXCHANGE_ERROR, True),
         ("okx", 200, {"code": "51001", "msg": "Instrument does not exist"}, ErrorClass.BAD_SYMBOL, False),
@@ -160,6 +198,10 @@ async def test_an_unusable_response_never_counts_as_no_candles(
         ("binance", []),
         ("kraken", {"error": [], "result": {"XXBTZUSD": [], "last": 1}}),
         ("coinbase", {"candles": []}),
+        ("coinbase", {"candles": None}),
+        ("coinbase", {"candles": {}}),
+        ("bybit", {"retCode": 0, "retMsg": "OK", "result": {}}),
+        ("okx", {"code": "0", "msg": "", "data": None}),
         ("bybit", {"retCode": 0, "retMsg": "OK", "result": {"category": "spot", "symbol": "BTCUSDT", "list": []}}),
         ("okx", {"code": "0", "msg": "", "data": []}),
     ],
@@ -170,6 +212,75 @@ async def test_a_valid_response_without_candles_is_a_success(
     stub_exchange.respond_with(body)
     timeframe_run = await exchanges_at(stub_exchange.base).collect(exchange)
     assert (rows_of(timeframe_run), timeframe_run.failure) == ([], None)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "seconds"),
+    [
+        (429, {"code": -1003, "msg": f"IP banned until {NOW_MS + 90_000}. Please use"}, {}, 90.0),
+        (418, {"code": -1003, "msg": "IP banned until 2025-06-02 12:02:00"}, {"Retry_After": "5"}, 90.0),
+        (429, {"code": -1003, "msg": "Too many requests", "retryAfter": 30}, {}, 30.0),
+        (200, {"code": 4711, "msg": "Too many requests, retry after 30 s"}, {}, 30.0),
+        (429, HTML, {"Retry_After": "1748865690"}, 60.0),
+        (429, HTML, {"Retry_After": "1748865690000"}, 60.0),
+        (429, HTML, {"Retry_After": "4102444800"}, 86_400.0),
+        (429, HTML, {"Retry_After": "9" * 30}, None),
+        (429, HTML, {"X_RateLimit_Reset": "1748865690"}, 60.0),
+        (400, {"code": -1121, "msg": "Invalid symbol; it was listed until 2099-01-01 00:00:00"}, {}, None),
+    ],
+)
+async def test_the_time_that_a_refusal_names_is_kept_within_a_day(
+    status: int,
+    body: Any,
+    headers: dict[str, str],
+    seconds: float | None,
+    stub_exchange: StubExchange,
+    exchanges_at: Callable[..., Exchanges],
+) -> None:
+    exchanges = exchanges_at(stub_exchange.base)
+    await exchanges.warm_up("binance")
+    stub_exchange.respond_with(body, status, **headers)
+    failure = await failure_from("binance", exchanges)
+    assert failure.retry_after == pytest.approx(seconds, abs=1.0)
+    assert "defect" not in failure.message
+
+
+async def test_a_blocked_location_has_the_right_words_and_is_not_requested_again_and_again(
+    stub_exchange: StubExchange, exchanges_at: Callable[..., Exchanges]
+) -> None:
+    policy = ProbePolicy(initial_wait=0.05, max_wait=300, failure_limit=3)
+    exchanges = exchanges_at(stub_exchange.base, probe_policy=policy)
+    stub_exchange.respond_with(CLOUDFRONT_COUNTRY, 403, content_type="text/html")
+    messages = []
+    for _ in range(20):
+        with pytest.raises(ExchangeFailure) as caught:
+            await exchanges.collect("bybit")
+        messages.append(caught.value.message)
+        assert caught.value.error_class is ErrorClass.BLOCKED_LOCATION
+    assert len(stub_exchange.candle_requests) == 3
+    assert messages[0].startswith("bybit does not serve the location of this collector (HTTP 403)")
+    assert messages[-1].startswith("bybit does not serve the location of this collector; next probe at")
+    assert not any("too many" in message for message in messages)
+
+
+async def test_a_refusal_with_http_200_that_names_a_rate_limit_suspends_all_requests(
+    stub_exchange: StubExchange, exchanges_at: Callable[..., Exchanges]
+) -> None:
+    exchanges = exchanges_at(stub_exchange.base)
+    stub_exchange.respond_with({"success": False, "msg": "rate limit exceeded, retry after 300 s", "candles": []})
+    for _ in range(5):
+        assert (await failure_from("coinbase", exchanges)).error_class is ErrorClass.RATE_LIMITED
+    assert len(stub_exchange.candle_requests) == 1
+
+
+async def test_the_wait_of_a_refused_list_of_markets_may_be_an_instant(
+    stub_exchange: StubExchange, exchanges_at: Callable[..., Exchanges]
+) -> None:
+    exchanges = exchanges_at(stub_exchange.base)
+    stub_exchange.markets_refusal = (429, b'{"msg": "IP banned until 1748865690000"}')
+    failure = await failure_from("binance", exchanges)
+    assert failure.error_class is ErrorClass.BANNED
+    assert failure.retry_after == pytest.approx(60.0, abs=1.0)
 
 
 async def test_an_unreachable_server_is_a_network_failure(
@@ -244,3 +355,84 @@ async def test_one_row_that_no_candle_can_be_is_rejected_and_its_neighbour_is_co
     timeframe_run = await exchanges_at(stub_exchange.base).collect("binance")
     assert [each[0] for each in rows_of(timeframe_run)] == [MINUTE_ROW[0]]
     assert timeframe_run.result().rejected_count == 1
+
+
+@pytest.mark.parametrize(
+    ("symbol", "words"),
+    [
+        ("BTC/USD:BTC-240628", "BTC/USD:BTC-240628 is a dated future that expires on 2024-06-28"),
+        ("BTC/USD:BTC-240628-60000-C", "BTC/USD:BTC-240628-60000-C is an option that expires on 2024-06-28"),
+    ],
+)
+async def test_dated_futures_and_options_fail_with_their_kind_and_without_a_request(
+    symbol: str, words: str, stub_exchange: StubExchange, exchanges_at: Callable[..., Exchanges]
+) -> None:
+    stub_exchange.markets_refusal = (500, b"no request was expected")
+    with pytest.raises(ExchangeFailure) as caught:
+        await exchanges_at(stub_exchange.base).collect("okx", symbol=symbol)
+    assert (caught.value.error_class, caught.value.retryable) == (ErrorClass.NOT_SUPPORTED, False)
+    assert caught.value.message.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "hint"),
+    [
+        ("btc/usdt", "Did you mean BTC/USDT?"),
+        ("Btc/Usdt", "Did you mean BTC/USDT?"),
+        ("BTC/USDT:USD", "Did you mean BTC/USDT:USDT?"),
+    ],
+)
+async def test_a_symbol_that_differs_only_by_case_or_settle_currency_gets_a_hint(
+    symbol: str, hint: str, stub_exchange: StubExchange, exchanges_at: Callable[..., Exchanges]
+) -> None:
+    with pytest.raises(ExchangeFailure) as caught:
+        await exchanges_at(stub_exchange.base).collect("binance", symbol=symbol)
+    assert caught.value.error_class is ErrorClass.BAD_SYMBOL
+    assert hint in caught.value.message
+
+
+async def test_a_spot_symbol_that_only_exists_as_a_swap_gets_a_hint(
+    stub_exchange: StubExchange, exchanges_at: Callable[..., Exchanges]
+) -> None:
+    stub_exchange.markets["/api.binance.com/api/v3/exchangeInfo"] = {"symbols": [binance_market("ETH", "TRADING")]}
+    with pytest.raises(ExchangeFailure, match=r"Did you mean BTC/USDT:USDT\?"):
+        await exchanges_at(stub_exchange.base).collect("binance", symbol="BTC/USDT")
+
+
+async def test_a_market_that_the_exchange_stops_trading_gets_a_remark_at_the_next_silent_run(
+    stub_exchange: StubExchange, exchanges_at: Callable[..., Exchanges]
+) -> None:
+    clock = [0.0]
+    exchanges = exchanges_at(stub_exchange.base, monotonic=lambda: clock[0])
+    path = "/api.binance.com/api/v3/exchangeInfo"
+    stub_exchange.markets[path] = {"symbols": [binance_market("MATIC", "TRADING")]}
+    client = exchanges.clients.get("binance")
+    await client.require("MATIC/USDT", "1m")
+    deadline = asyncio.get_running_loop().time() + 20
+    assert await client.remark("MATIC/USDT", deadline) is None
+    stub_exchange.markets[path] = {"symbols": [binance_market("MATIC", "BREAK")]}
+    assert await client.remark("MATIC/USDT", deadline) is None
+    clock[0] += 901
+    assert await client.remark("MATIC/USDT", None) is None
+    assert "as not active" in (await client.remark("MATIC/USDT", deadline) or "")
+    stub_exchange.markets[path] = {"symbols": [binance_market("ETH", "TRADING")]}
+    clock[0] += 901
+    assert "no longer lists MATIC/USDT" in (await client.remark("MATIC/USDT", deadline) or "")
+    stub_exchange.respond_with([])
+    await client.require("MATIC/USDT", "1m")
+    assert (await client.fetch("MATIC/USDT", "1m", NOW_MS, 5)).rows == []
+
+
+def binance_market(base: str, status: str) -> dict[str, Any]:
+    filters = [{"filterType": "PRICE_FILTER", "minPrice": "0.1", "maxPrice": "100", "tickSize": "0.1"}]
+    return {
+        "symbol": f"{base}USDT",
+        "status": status,
+        "baseAsset": base,
+        "quoteAsset": "USDT",
+        "filters": filters,
+        "baseAssetPrecision": 8,
+        "quotePrecision": 8,
+        "isSpotTradingAllowed": True,
+        "permissions": ["SPOT"],
+    }

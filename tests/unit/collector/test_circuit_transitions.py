@@ -41,6 +41,24 @@ def test_the_wait_doubles_after_each_failed_probe_and_one_response_closes_the_ci
     assert after_response(circuit, circuit) is CLOSED
 
 
+def test_a_wait_of_zero_does_not_send_probe_after_probe() -> None:
+    circuit, waits = after(CLOSED, ErrorClass.RATE_LIMITED, 0), []
+    for _ in range(6):
+        circuit = after(circuit, ErrorClass.RATE_LIMITED, 0)
+        waits.append(circuit.until - NOW)
+    assert waits == [4, 8, 16, 32, 60, 60]
+    assert after(circuit, ErrorClass.RATE_LIMITED, 7200).until == NOW + 7200
+
+
+def test_several_blocked_locations_open_the_circuit_with_the_longest_wait_and_a_response_between_does_not() -> None:
+    circuit = after(after(CLOSED, ErrorClass.BLOCKED_LOCATION), ErrorClass.BLOCKED_LOCATION)
+    assert circuit.state is ExchangeState.OK
+    assert after_response(circuit, CLOSED) is CLOSED
+    blocked = after(circuit, ErrorClass.BLOCKED_LOCATION)
+    assert (blocked.state, blocked.until) == (ExchangeState.UNREACHABLE, NOW + 60)
+    assert after(blocked, ErrorClass.BLOCKED_LOCATION).until == NOW + 60
+
+
 def test_consecutive_requests_without_a_response_make_an_exchange_unreachable() -> None:
     circuit = CLOSED
     for error_class in (ErrorClass.NETWORK, ErrorClass.TIMEOUT):

@@ -43,6 +43,7 @@ class FakeExchange:
     rows_for: Callable[[str, int, int], list[list[float]]] = lambda _, since, limit: minutes_since(since, limit)
     exchange: str = "binance"
     as_of_ms: dict[str, int] = field(default_factory=dict)
+    remark_if_silent: str | None = None
 
     @property
     def traits(self) -> ExchangeTraits:
@@ -62,6 +63,9 @@ class FakeExchange:
 
     async def require(self, _symbol: str, _timeframe: str) -> None:
         return
+
+    async def remark(self, _symbol: str, refresh_until: float | None) -> str | None:
+        return self.remark_if_silent if refresh_until is not None else None
 
     async def fetch(self, _symbol: str, timeframe: str, since: int, limit: int, _until: int | None) -> CandleResponse:
         return CandleResponse(self.rows_for(timeframe, since, limit), self.as_of_ms.get(timeframe, NOW_MS), NOW)
@@ -124,6 +128,16 @@ async def test_a_run_reports_its_start_its_candles_and_its_end() -> None:
     assert (result.first_open, result.last_open) == (NOW.replace(second=0, minute=51, hour=11), candles_end(candles))
     whole = (Span(start=NOW.replace(second=0, minute=51, hour=11), end=NOW.replace(second=0)),)
     assert (result.verified, candles.verified) == (whole, whole)
+
+
+@pytest.mark.parametrize("is_silent", [True, False])
+async def test_the_remark_about_a_silent_market_is_in_the_result(is_silent: bool) -> None:
+    exchange = FakeExchange(remark_if_silent="binance lists MATIC/USDT as not active")
+    if is_silent:
+        exchange.rows_for = lambda _timeframe, _since, _limit: []
+    finished = await run(exchange, FakeKafka())
+    assert finished.status is RunStatus.SUCCESS
+    assert finished.results[0].note == ("binance lists MATIC/USDT as not active" if is_silent else None)
 
 
 async def test_a_step_of_the_wall_clock_during_a_run_does_not_change_its_duration() -> None:

@@ -1,15 +1,11 @@
-import email.utils
 from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 import ccxt
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
-from collector.exchange.errors import LONGEST_RETRY_AFTER, is_retry_after_too_long, translate_error
-from collector.exchange.strict_http import _with_http_details, date_header, retry_after
+from collector.exchange.errors import is_retry_after_too_long, translate_error
 from contracts.vocabulary import ErrorClass
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -33,7 +29,7 @@ def with_http_details(error: Any, status: int, after: float | None = None) -> Ex
         (ccxt.ArgumentsRequired("x"), ErrorClass.BAD_REQUEST, False),
         (ccxt.NotSupported("x"), ErrorClass.NOT_SUPPORTED, False),
         (ccxt.PermissionDenied("x"), ErrorClass.AUTHENTICATION, False),
-        (ccxt.RestrictedLocation("x"), ErrorClass.EXCHANGE_ERROR, False),
+        (ccxt.RestrictedLocation("x"), ErrorClass.BLOCKED_LOCATION, False),
         (ccxt.RateLimitExceeded("x"), ErrorClass.RATE_LIMITED, True),
         (with_http_details(ccxt.DDoSProtection("x"), 429), ErrorClass.RATE_LIMITED, True),
         (with_http_details(ccxt.DDoSProtection("x"), 418), ErrorClass.BANNED, True),
@@ -41,7 +37,7 @@ def with_http_details(error: Any, status: int, after: float | None = None) -> Ex
         (ccxt.OnMaintenance("x"), ErrorClass.MAINTENANCE, True),
         (with_http_details(ccxt.ExchangeNotAvailable("x"), 503), ErrorClass.UNAVAILABLE, True),
         (with_http_details(ccxt.ExchangeNotAvailable("x"), 404), ErrorClass.BAD_REQUEST, False),
-        (with_http_details(ccxt.ExchangeNotAvailable("x"), 451), ErrorClass.UNAVAILABLE, False),
+        (with_http_details(ccxt.ExchangeNotAvailable("x"), 451), ErrorClass.BLOCKED_LOCATION, False),
         (with_cause(ccxt.ExchangeNotAvailable("x"), aiohttp.ClientConnectionError()), ErrorClass.NETWORK, True),
         (with_cause(ccxt.ExchangeError("x"), aiohttp.ClientPayloadError()), ErrorClass.NETWORK, True),
         (with_cause(ccxt.RequestTimeout("x"), TimeoutError()), ErrorClass.TIMEOUT, True),
@@ -88,72 +84,9 @@ def test_the_message_contains_the_text_of_an_html_page_without_tags() -> None:
     assert len(message) < 400
 
 
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({"Retry-After": "30"}, 30.0),
-        ({"retry-after": "1.5"}, 1.5),
-        ({"Retry-After": "-3"}, 0.0),
-        ({}, None),
-        ({"Retry-After": "soon"}, None),
-        ({"RETRY-AFTER": "Mon, 04 May 2026 12:02:00 GMT", "Date": "Mon, 04 May 2026 12:00:00 GMT"}, 120.0),
-        ({"Retry-After": "Mon, 04 May 2026 12:02:00 GMT"}, None),
-    ],
-)
-def test_each_form_of_retry_after_is_read(headers: dict[str, str], seconds: float | None) -> None:
-    assert retry_after(headers) == seconds
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("1777896120", 120.0),
-        ("1777896120000", 120.0),
-        ("1000000000000", 0.0),
-        ("inf", None),
-        ("nan", None),
-        ("-inf", None),
-        ("1e999", None),
-        ("Mon, 04 May 9999999 12:02:00 GMT", None),
-        ("Mon, 04 May 2026 12:02:00 -0000", 120.0),
-    ],
-)
-def test_timestamps_are_read_and_invalid_values_are_ignored(value: str, seconds: float | None) -> None:
-    assert retry_after({"Retry-After": value, "Date": "Mon, 04 May 2026 12:00:00 GMT"}) == seconds
-    assert retry_after({"Retry-After": value}, NOON.timestamp()) == seconds
-
-
-HEADER_VALUES = st.one_of(
-    st.text(),
-    st.floats().map(str),
-    st.integers().map(str),
-    st.integers(10, 400).map(lambda digits: "9" * digits),
-    st.datetimes().map(email.utils.format_datetime),
-    st.from_regex(r"[A-Z][a-z]{2}, -?\d{1,3} [A-Z][a-z]{2} \d{1,12} \d{1,3}:\d{1,3}:\d{1,3} ([+-]\d{1,9}|GMT|\w*)"),
-    st.sampled_from(["1e12", "1e308", "-1e308", "Infinity", "60000", "Fri, 31 Dec 9999 23:59:59 GMT"]),
-)
-
-
-@settings(max_examples=500)
-@given(after=HEADER_VALUES, date=st.none() | HEADER_VALUES, status=st.sampled_from([400, 418, 429, 503]))
-@example(after="1e12", date=None, status=429)
-@example(after="inf", date=None, status=418)
-@example(after="1e300", date=None, status=418)
-def test_any_headers_give_no_wait_or_a_wait_between_zero_and_a_day(after: str, date: str | None, status: int) -> None:
-    headers = {"Retry-After": after} | ({} if date is None else {"Date": date})
-    error = _with_http_details(ccxt.ExchangeError("x"), status, headers, NOON.timestamp())
-    failure = translate_error(error, "kraken", NOON)
-    assert failure.retry_after is None or 0 <= failure.retry_after <= LONGEST_RETRY_AFTER
-
-
 @pytest.mark.parametrize("after", [60_000.0, float("inf"), float("nan"), -5.0, 1e300])
 def test_a_wait_that_is_too_long_is_shortened_to_the_limit(after: float) -> None:
     error = with_http_details(ccxt.DDoSProtection("x"), 418, after)
     failure = translate_error(error, "kraken", NOON, max_wait=3600)
     assert failure.retry_after == {-5.0: 0.0}.get(after, None if after != after else 3600)  # noqa: PLR0124 -- NaN
     assert is_retry_after_too_long(error, 3600) == (after > 3600)
-
-
-def test_the_date_header_is_read() -> None:
-    assert date_header({"Date": "Mon, 04 May 2026 12:00:00 GMT"}) == NOON.timestamp()
-    assert date_header({"date": "yesterday"}) is None

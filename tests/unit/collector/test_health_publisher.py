@@ -4,7 +4,7 @@ from typing import Any
 
 from collector.exchange.circuit_transitions import CLOSED, CircuitState
 from collector.exchange.failures import ExchangeFailure
-from collector.exchange.health_publisher import ExchangeHealthPublisher, health_event
+from collector.exchange.health_publisher import LANE, ExchangeHealthPublisher, health_event
 from contracts.exchanges import ExchangeHealthChanged
 from contracts.vocabulary import ErrorClass, ExchangeState
 from runtime.kafka.publisher import PublishFailed
@@ -55,7 +55,7 @@ async def test_only_the_newest_state_of_each_exchange_is_sent() -> None:
     }
 
 
-async def test_a_refused_state_is_sent_again_and_stopping_does_not_wait() -> None:
+async def test_a_refused_state_is_sent_again_and_stopping_waits_for_two_seconds_only() -> None:
     publisher = Publisher(refusals=1)
     health_publisher = ExchangeHealthPublisher(publisher, "here:1", lambda: 1000.0, lambda: NOW)  # type: ignore[arg-type]
     task = asyncio.create_task(health_publisher.run())
@@ -64,5 +64,31 @@ async def test_a_refused_state_is_sent_again_and_stopping_does_not_wait() -> Non
     publisher.refusals = 10**9
     health_publisher.report("binance", CLOSED)
     await health_publisher.stop()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(4):
         await task
+
+
+async def test_a_ban_that_was_reported_just_before_the_stop_is_sent() -> None:
+    publisher = Publisher()
+    health_publisher = ExchangeHealthPublisher(publisher, "here:1", lambda: 1000.0, lambda: NOW)  # type: ignore[arg-type]
+    task = asyncio.create_task(health_publisher.run())
+    health_publisher.report("binance", BANNED)
+    await health_publisher.stop()
+    await task
+    assert [each.state for each in publisher.events] == [ExchangeState.BANNED]
+
+
+async def test_the_states_of_two_lanes_of_an_exchange_are_kept_apart() -> None:
+    publisher = Publisher()
+    health_publisher = ExchangeHealthPublisher(publisher, "here:1", lambda: 1000.0, lambda: NOW)  # type: ignore[arg-type]
+    for lane, circuit in (("binance#0", BANNED), ("binance#1", CLOSED)):
+        LANE.set(lane)
+        health_publisher.report("binance", circuit)
+    LANE.set(None)
+    task = asyncio.create_task(health_publisher.run())
+    await health_publisher.stop()
+    await task
+    assert {(each.key(), each.exchange, each.state) for each in publisher.events} == {
+        ("binance#0", "binance", ExchangeState.BANNED),
+        ("binance#1", "binance", ExchangeState.OK),
+    }

@@ -25,7 +25,7 @@ class FakeExchange:
     """Sends a list of markets, and counts the requests."""
 
     def __init__(self, *symbols: str) -> None:
-        self.symbols: list[Any] = [{"symbol": symbol} for symbol in symbols]
+        self.symbols: list[Any] = [{"symbol": symbol, "spot": True, "type": "spot"} for symbol in symbols]
         self.requests = 0
         self.may_respond = asyncio.Event()
         self.may_respond.set()
@@ -99,3 +99,74 @@ async def test_an_invalid_list_at_a_refresh_does_not_replace_the_known_markets()
     with pytest.raises(ExchangeFailure):
         await markets.require("NEW/USDT")
     await markets.require("BTC/USDT")
+
+
+async def failure_of(markets: Markets, symbol: str) -> ExchangeFailure:
+    with pytest.raises(ExchangeFailure) as caught:
+        await markets.require(symbol)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("symbol", "question"),
+    [
+        ("btc/usdt", ". Did you mean BTC/USDT or BTC/USDT:USDT?"),
+        ("BTCU/SDT", ". Did you mean BTC/USDT or BTC/USDT:USDT?"),
+        ("ETH/USD", ". Did you mean ETH/USD:ETH?"),
+        ("ETH/USD:USD", ". Did you mean ETH/USD:ETH?"),
+        ("1inch/usd-t", ". Did you mean 1INCH/USDT?"),
+        ("DOGE/EUR", ""),
+    ],
+)
+async def test_an_unknown_symbol_gets_the_symbols_that_differ_only_by_case_separator_or_settle_currency(
+    symbol: str, question: str
+) -> None:
+    markets = FakeExchange("BTC/USDT", "BTC/USDT:USDT", "ETH/USD:ETH", "ETH/USD:ETH-240628", "1INCH/USDT").markets()
+    failure = await failure_of(markets, symbol)
+    assert failure.error_class is ErrorClass.BAD_SYMBOL
+    assert failure.message == f"binance has no market {symbol} among its 5 markets{question}"
+
+
+@pytest.mark.parametrize("kind", ["future", "option", "index", "prediction"])
+async def test_a_market_of_another_kind_is_not_supported_and_its_kind_is_named(kind: str) -> None:
+    exchange = FakeExchange()
+    exchange.symbols = [{"symbol": "BTC/USD", "type": kind, "spot": False, "swap": False}]
+    failure = await failure_of(exchange.markets(), "BTC/USD")
+    assert (failure.error_class, failure.retryable) == (ErrorClass.NOT_SUPPORTED, False)
+    assert f"a market of the type {kind}" in failure.message
+
+
+@pytest.mark.parametrize("market", [{}, {"type": None}, {"type": "margin"}, {"type": "linear", "swap": True}])
+async def test_a_market_without_a_known_kind_is_collected(market: dict[str, Any]) -> None:
+    exchange = FakeExchange()
+    exchange.symbols = [{"symbol": "BTC/USD", **market}]
+    await exchange.markets().require("BTC/USD")
+
+
+@pytest.mark.parametrize(("active", "has_remark"), [(False, True), (True, False), (None, False)])
+async def test_a_market_that_is_not_active_gets_a_remark(active: bool | None, has_remark: bool) -> None:
+    exchange = FakeExchange()
+    exchange.symbols = [{"symbol": "MATIC/USDT", "active": active}]
+    markets = exchange.markets()
+    await markets.require("MATIC/USDT")
+    remark = "binance lists MATIC/USDT as not active: it is delisted or suspended"
+    assert markets.remark("MATIC/USDT") == (remark if has_remark else None)
+
+
+async def test_a_market_that_vanishes_from_the_list_is_kept_and_gets_a_remark_until_it_is_back() -> None:
+    exchange = FakeExchange("BTC/USDT", "MATIC/USDT")
+    markets, listed = exchange.markets(), exchange.symbols
+    await markets.require("MATIC/USDT")
+    await markets.refresh()
+    assert exchange.requests == 1
+    exchange.time, exchange.symbols = 61.0, listed[:1]
+    await markets.refresh()
+    await markets.require("MATIC/USDT")
+    assert (markets.remark("MATIC/USDT") or "").startswith(
+        "binance no longer lists MATIC/USDT; it was in the list of 20"
+    )
+    assert markets.remark("BTC/USDT") is None
+    assert exchange.loaded_counts == [2, 1]
+    exchange.time, exchange.symbols = 122.0, listed
+    await markets.refresh()
+    assert markets.remark("MATIC/USDT") is None

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import fields
-from typing import Any
 
 import ccxt.async_support
 import pytest
@@ -10,8 +9,7 @@ import pytest
 from collector.exchange.catalogue.comparing import CandleCall, HttpRequest
 from collector.exchange.catalogue.generate import NOW
 from collector.exchange.catalogue.recording import RequestRecorder
-from collector.exchange.response_shape import is_list_of_candles
-from collector.exchange.traits import ANY_KEY, TRAITS, ExchangeTraits, traits_of
+from collector.exchange.traits import TRAITS, ExchangeTraits, traits_of
 from contracts.exchange_catalogue import MarketKind, RequestKind, RowOrder, load_catalogue
 from contracts.timeframes import floor_open, longest_length, shift
 
@@ -129,29 +127,3 @@ def check_coverage(recorder: RequestRecorder, traits: ExchangeTraits, timeframe:
     last_open = shift(timeframe, since, limit - 1) // 1000
     ends = [time for time in times if time not in starts]
     assert all(end >= last_open for end in ends), f"the request ends before {last_open}: {request}"
-
-
-@pytest.mark.parametrize(
-    ("path", "body", "found"),
-    [
-        ((), [], True),
-        ((), {"data": []}, False),
-        (("data",), {"data": []}, True),
-        (("data",), {"data": {}}, False),
-        (("data",), {"rows": []}, False),
-        (("data",), [], False),
-        (("result", "list"), {"result": {"list": [1]}}, True),
-        (("result", "list"), {"result": None}, False),
-        (("result", ANY_KEY), {"result": {"XBTUSDT": [], "last": 1}}, True),
-        (("result", ANY_KEY), {"result": {"last": 1}}, False),
-        (("result", ANY_KEY), {"result": []}, False),
-        (("result", ANY_KEY), {"error": ["EGeneral"]}, False),
-        (None, {"a": {"b": {"c": {"d": []}}}}, True),
-        (None, {"a": {"b": {"c": {"d": {"e": []}}}}}, False),
-        (None, {"unexpected": 1}, False),
-        (None, [], True),
-        ((), None, False),
-    ],
-)
-def test_the_list_of_candles_is_found_by_its_path(path: tuple[str, ...] | None, body: Any, found: bool) -> None:
-    assert is_list_of_candles(path, body) is found

@@ -1,4 +1,4 @@
-"""The health of exchanges. Topic `exchange-health`, compacted, keyed by exchange id."""
+"""The health of exchanges. Topic `exchange-health`, compacted, keyed by lane."""
 
 from typing import Literal
 
@@ -14,6 +14,11 @@ class ExchangeHealthChanged(Event):
 
     type: Literal["ExchangeHealthChanged"] = "ExchangeHealthChanged"
     exchange: ExchangeId
+    lane: str | None = Field(
+        default=None,
+        description="The lane whose request showed this state: the exchange id, plus #n if the exchange has several "
+        "lanes. Null in events of older collectors: the exchange id.",
+    )
     state: ExchangeState = Field(
         description="In every state but ok, the collector sends no requests except one probe at a time."
     )
@@ -28,4 +33,4 @@ class ExchangeHealthChanged(Event):
 
     @override
     def key(self) -> str:
-        return self.exchange
+        return self.lane or self.exchange

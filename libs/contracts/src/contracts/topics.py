@@ -109,14 +109,14 @@ CANDLES: Final = Topic(
 EXCHANGE_HEALTH: Final = Topic(
     name="exchange-health",
     events=(ExchangeHealthChanged,),
-    key="exchange id",
+    key="lane",
     cleanup=Cleanup.COMPACT,
     retention=None,
     partitions=3,
     producers=("collector",),
     consumers=("admin-api", "collector"),
-    why="The health of each exchange. The event stream shows when a ban begins and ends, and a collector that starts "
-    "restores it.",
+    why="The health of each exchange, as its lanes see it. The event stream shows when a ban begins and ends, and a "
+    "collector that starts restores it.",
 )
 
 DEAD_LETTERS: Final = Topic(

@@ -98,6 +98,8 @@ class ErrorClass(StrEnum):
     AUTHENTICATION = "authentication"
     RATE_LIMITED = "rate_limited"
     BANNED = "banned"
+    BLOCKED_LOCATION = "blocked_location"
+    """The exchange does not serve the country or region of the collector's address."""
     MAINTENANCE = "maintenance"
     UNAVAILABLE = "unavailable"
     TIMEOUT = "timeout"

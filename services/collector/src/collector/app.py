@@ -48,7 +48,8 @@ def build_worker(settings: CollectorSettings) -> Worker:
         _client_options(settings),
         metrics,
         report=health_publisher.report,
-        latest_published=health_reader.latest,
+        published=health_reader.published,
+        this_instance=this_instance,
     )
     outcomes = Outcomes(publisher, metrics, this_instance)
     collector = Collector(
@@ -65,7 +66,6 @@ def build_worker(settings: CollectorSettings) -> Worker:
         collector=collector,
         outcomes=outcomes,
         metrics=metrics,
-        this_instance=this_instance,
         wait_for_exchange_states=health_reader.wait_until_read,
     )
     consumer = ConcurrentConsumer(
@@ -90,7 +90,8 @@ def build_worker(settings: CollectorSettings) -> Worker:
         registry=registry,
         health=health,
         topics=(TICKS, RUN_EVENTS, CANDLES, EXCHANGE_HEALTH, DEAD_LETTERS),
-        backgrounds=(health_reader.background(), consumer.background(), health_publisher.background()),
+        # Stopped in reverse order: the last states of the runs in flight are published.
+        backgrounds=(health_reader.background(), health_publisher.background(), consumer.background()),
         resources=lambda: _closing(clients),
     )
 

@@ -13,6 +13,7 @@ from typing import assert_never
 from aiokafka import ConsumerRecord
 from structlog.contextvars import bound_contextvars
 
+from collector.exchange.health_publisher import LANE
 from collector.metrics import CollectorMetrics
 from collector.run.collector import Collector
 from collector.run.in_flight import AlreadyFinished, ConfigBusy, MayStart, Queued, RunsInFlight, SameRunInFlight
@@ -41,7 +42,6 @@ class TickHandler:
     outcomes: Outcomes
     metrics: CollectorMetrics
     runs_in_flight: RunsInFlight = field(default_factory=RunsInFlight)
-    this_instance: str = ""
     wait_for_exchange_states: Callable[[], Awaitable[None]] = _return_at_once
     """Returns when the published states of the exchanges have been read."""
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -50,8 +50,9 @@ class TickHandler:
         assert isinstance(tick, TickDue)  # noqa: S101 -- the topic has no other events
         config = tick.config
         await self.wait_for_exchange_states()
+        LANE.set(tick.lane)
         if tick.lane == config.exchange:
-            self.collector.clients.adopt_published_state(config.exchange, self.this_instance)
+            self.collector.clients.adopt_published_state(config.exchange)
         with bound_contextvars(
             run_id=str(tick.run_id), config_id=config.config_id, exchange=config.exchange, symbol=config.symbol
         ):

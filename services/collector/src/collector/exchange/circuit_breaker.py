@@ -160,6 +160,8 @@ class CircuitBreaker:
     def _deferral(self) -> RequestDeferred:
         error_class, reason = _REASONS[self._circuit.state]
         failure = self._circuit.last_failure
+        if failure is not None and failure.error_class is ErrorClass.BLOCKED_LOCATION:
+            error_class, reason = failure.error_class, "does not serve the location of this collector; next probe at"
         last_error = f" Last error: {failure.message}" if failure else ""
         return RequestDeferred(
             error_class,

@@ -37,7 +37,12 @@ class CircuitState:
 
 CLOSED: Final = CircuitState()
 
-_NO_RESPONSE: Final = frozenset({ErrorClass.UNAVAILABLE, ErrorClass.TIMEOUT, ErrorClass.NETWORK})
+_NO_RESPONSE: Final = frozenset(
+    {ErrorClass.UNAVAILABLE, ErrorClass.TIMEOUT, ErrorClass.NETWORK, ErrorClass.BLOCKED_LOCATION}
+)
+"""Several of these in a row open the circuit. A blocked location may apply to one kind of market only, so a single one
+does not suspend the others."""
+
 _STATES: Final = {
     ErrorClass.RATE_LIMITED: ExchangeState.THROTTLED,
     ErrorClass.BANNED: ExchangeState.BANNED,
@@ -118,8 +123,10 @@ def _state_after(
 
 
 def _wait(state: ExchangeState, failure: ExchangeFailure, failures: int, policy: ProbePolicy) -> float:
+    backoff = exponential_delay(policy.initial_wait, policy.max_wait, failures)
     if failure.retry_after is not None:
-        return failure.retry_after
-    if state is ExchangeState.BANNED:
-        return policy.max_wait  # each request during a ban may extend it
-    return exponential_delay(policy.initial_wait, policy.max_wait, failures)
+        # If a probe was refused, too, the time was too short: some exchanges send 0, or a time in the past.
+        return max(failure.retry_after, backoff) if failures else failure.retry_after
+    if state is ExchangeState.BANNED or failure.error_class is ErrorClass.BLOCKED_LOCATION:
+        return policy.max_wait  # each request during a ban may extend it, and a blocked location stays blocked
+    return backoff

@@ -1,30 +1,33 @@
 """One long-lived client per exchange. All its runs share the rate limit, the circuit, the clock and the markets."""
 
-import re
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 import ccxt.async_support as ccxt
 
+from collector.exchange.ccxt_setup import redirect_requests, restrict_markets
 from collector.exchange.circuit_breaker import CircuitBreaker
 from collector.exchange.circuit_transitions import CircuitState, ProbePolicy, circuit_from_event
 from collector.exchange.clock import ExchangeClock
 from collector.exchange.errors import LONGEST_RETRY_AFTER, is_retry_after_too_long, translate_error
 from collector.exchange.failures import ExchangeFailure
+from collector.exchange.health_publisher import LANE, host_of
 from collector.exchange.markets import Markets
 from collector.exchange.rate_limiter import RateLimiter
-from collector.exchange.response_shape import is_list_of_candles
-from collector.exchange.strict_http import LAST_REQUEST, RequestRecord, strict_class
+from collector.exchange.response_shape import NoCandles, Refusal, content_of, paths_of
+from collector.exchange.strict_http import LAST_REQUEST, RequestRecord, add_http_details, strict_class
+from collector.exchange.symbol_hints import did_you_mean
 from collector.exchange.traits import traits_of
 from collector.metrics import CollectorMetrics
 from contracts.exchange_catalogue import market_kind
 from contracts.exchanges import ExchangeHealthChanged
+from contracts.symbols import kind_of, reason_not_collected
 from contracts.vocabulary import ErrorClass
 from runtime.logs import log
-
-_CCXT_MARKET_TYPES: Final = {"spot": frozenset({"spot"}), "swap": frozenset({"swap", "linear", "inverse", "contract"})}
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,35 @@ class ExchangeClient:
                 f"the {timeframe} candles of {self.exchange} cannot be collected: {refusal.reason}",
                 retryable=False,
             )
-        _, markets = self._client_and_markets(symbol)
-        await markets.require(symbol)
+        if (reason := reason_not_collected(symbol)) is not None:
+            raise ExchangeFailure(ErrorClass.NOT_SUPPORTED, reason, retryable=False)
+        try:
+            await self._markets(symbol).require(symbol)
+        except ExchangeFailure as failure:
+            if failure.error_class is ErrorClass.BAD_SYMBOL and "Did you mean" not in failure.message:
+                hint = did_you_mean(symbol, await self._symbols_of_other_kind(symbol))
+                raise ExchangeFailure(failure.error_class, failure.message + hint, retryable=False) from failure
+            raise
+
+    async def remark(self, symbol: str, refresh_until: float | None) -> str | None:
+        """A remark about the market for the reader of the run log: it is not active, or is no longer listed. None if
+        the exchange says nothing of this. Call it if a run has found no candle with `refresh_until`, a time of the
+        event loop: the list of markets is then read again, if the last one is not too recent. If this fails, the
+        remark is that of the last list.
+        """
+        markets = self._markets(symbol)
+        if refresh_until is not None:
+            with suppress(ExchangeFailure, TimeoutError):
+                async with asyncio.timeout_at(refresh_until):
+                    await markets.refresh()
+        return markets.remark(symbol)
+
+    async def _symbols_of_other_kind(self, symbol: str) -> Collection[str]:
+        """The symbols of the swaps if `symbol` is that of a spot market, and the other way round."""
+        try:
+            return await self._markets("" if ":" in symbol else ":").symbols()
+        except ExchangeFailure:  # the hint is only a help
+            return ()
 
     async def fetch(
         self, symbol: str, timeframe: str, since: int, limit: int, until: int | None = None
@@ -129,20 +159,36 @@ class ExchangeClient:
         """
         client, _ = self._client_and_markets(symbol)
         since, limit = self.traits.ccxt_arguments(market_kind(symbol), timeframe, since, limit)
-        record = RequestRecord(sent_ms=self.now_ms())
-        LAST_REQUEST.set(record)
         params = {} if until is None else {"until": until}
-        rows = await self._call(lambda: client.fetch_ohlcv(symbol, timeframe, since, limit, params))
-        if not is_list_of_candles(self.traits.candle_list_path, record.body):
-            raise self._count_failure(
-                ExchangeFailure(
-                    ErrorClass.BAD_RESPONSE,
-                    f"{self.exchange} sent JSON without a list of candles: {record.body!r:.200}",
-                    retryable=True,
-                )
-            )
+
+        async def read() -> list[Any]:
+            return self._checked(symbol, await client.fetch_ohlcv(symbol, timeframe, since, limit, params))
+
+        rows = await self._call(read)
         self._ok.inc()
-        return CandleResponse(rows, record.as_of_ms, datetime.now(UTC))
+        return CandleResponse(rows, LAST_REQUEST.get().as_of_ms, datetime.now(UTC))
+
+    def _checked(self, symbol: str, rows: list[Any]) -> list[Any]:
+        """The rows that ccxt has read from the last response. Raises an error of ccxt if the response is a refusal, or
+        neither has candles nor says that there are none.
+        """
+        record, path = LAST_REQUEST.get(), self.traits.candle_list_path
+        paths = paths_of(self.exchange, kind_of(symbol)) if path is None else (path,)
+        error: ccxt.BaseError
+        try:
+            content = content_of(record.body, paths, always_a_list=self.traits.always_lists_candles)
+        except Refusal as refusal:
+            error = ccxt.ExchangeError(f"HTTP {record.status} with a refusal: {refusal}")
+        except NoCandles as problem:
+            error = ccxt.BadResponse(f"{problem}")
+        else:
+            if content == "none":
+                return []
+            if rows:
+                return rows
+            error = ccxt.BadResponse(f"ccxt reads no candle from this JSON: {record.body!r:.200}")
+        add_http_details(error, record.status, record.headers, record.text, record.body, record.sent_ms / 1000)
+        raise error
 
     async def close(self) -> None:
         for client, markets in self._by_kind.values():
@@ -152,6 +198,7 @@ class ExchangeClient:
 
     async def _call(self, send_request: Callable[[], Awaitable[Any]]) -> Any:
         """The result of `send_request`. Raises only `ExchangeFailure`."""
+        LAST_REQUEST.set(RequestRecord(sent_ms=self.now_ms()))
         with self._breaker.admit_request() as admitted_under:
             try:
                 result = await send_request()
@@ -191,8 +238,12 @@ class ExchangeClient:
         self._metrics.requests.labels(self.exchange, failure.error_class).inc()
         return failure
 
+    def _markets(self, symbol: str) -> Markets:
+        _, markets = self._client_and_markets(symbol)
+        return markets
+
     def _client_and_markets(self, symbol: str) -> tuple[Any, Markets]:
-        kind = _kind_of(symbol)
+        kind = kind_of(symbol)
         if kind not in self._by_kind:
             client = self._spot_client if kind == "spot" else self._build_client(kind)
 
@@ -249,13 +300,14 @@ class ExchangeClients:
         metrics: CollectorMetrics,
         make_clock: Callable[[], ExchangeClock] = ExchangeClock,
         report: Callable[[str, CircuitState], None] = lambda _exchange, _circuit: None,
-        latest_published: Callable[[str], ExchangeHealthChanged | None] = lambda _exchange: None,
+        published: Callable[[str], Sequence[ExchangeHealthChanged]] = lambda _exchange: (),
+        this_instance: str = "",
     ) -> None:
-        """`report`: see `CircuitBreaker`. `latest_published` returns the latest event about an exchange, from any
-        collector.
+        """`report`: see `CircuitBreaker`. `published` returns the latest event of each lane of an exchange, from any
+        collector. `this_instance` names this collector in such events, as host:pid.
         """
         self._options, self._metrics, self._make_clock, self._report = options, metrics, make_clock, report
-        self._latest_published = latest_published
+        self._published, self._this_instance = published, this_instance
         self._clients: dict[str, ExchangeClient] = {}
         self._adopted: dict[str, ExchangeHealthChanged] = {}
 
@@ -275,63 +327,34 @@ class ExchangeClients:
             self._clients[exchange] = ExchangeClient(
                 exchange, self._options, self._metrics, self._make_clock(), self._report
             )
-            self._adopt(exchange)
+            self._adopt_at_start(exchange, LANE.get() or exchange)
         return self._clients[exchange]
 
-    def adopt_published_state(self, exchange: str, this_instance: str) -> None:
+    def adopt_published_state(self, exchange: str) -> None:
         """Adopt a circuit state that another collector has published since the last call.
 
         Call it only if the exchange has one lane: the other collector has then owned this lane. If there are several
         lanes, each collector has its own IP address, and a ban applies to one address only.
         """
-        event = self._latest_published(exchange)
-        if exchange in self._clients and event is not None and event.collector != this_instance:
-            self._adopt(exchange)
+        event = next((each for each in self._published(exchange) if each.key() == exchange), None)
+        if exchange in self._clients and event is not None and event.collector != self._this_instance:
+            self._adopt(event)
 
-    def _adopt(self, exchange: str) -> None:
-        event = self._latest_published(exchange)
-        if event is not None and self._adopted.get(exchange) is not event:
-            self._adopted[exchange] = event
-            self._clients[exchange].adopt(event)
+    def _adopt_at_start(self, exchange: str, lane: str) -> None:
+        """Adopt the last state of the given lane, or a state from this host, because a restarted process may get other
+        lanes than before. If several apply, the one that ends last.
+        """
+        host = host_of(self._this_instance)
+        events = [each for each in self._published(exchange) if each.key() == lane or host_of(each.collector) == host]
+        if events:
+            self._adopt(max(events, key=lambda event: event.until or event.occurred_at))
+
+    def _adopt(self, event: ExchangeHealthChanged) -> None:
+        if self._adopted.get(event.exchange) is not event:
+            self._adopted[event.exchange] = event
+            self._clients[event.exchange].adopt(event)
 
     async def close(self) -> None:
         for client in self._clients.values():
             await client.close()
         self._clients.clear()
-
-
-def _kind_of(symbol: str) -> str:
-    return "swap" if ":" in symbol else "spot"
-
-
-def restrict_markets(client: Any, kind: str) -> None:
-    """Make ccxt read only the markets of this kind. To read all markets is expensive: three requests and 50 MB on
-    Binance, eleven requests on Bybit.
-    """
-    client.has["fetchCurrencies"] = False
-    options = client.options.get("fetchMarkets")
-    types = options.get("types") if isinstance(options, dict) else None
-    names = _CCXT_MARKET_TYPES[kind]
-    if isinstance(types, list):
-        selected: Any = [each for each in types if each in names]
-    elif isinstance(types, dict):
-        selected = {name: value if name in names else _disabled(value) for name, value in types.items()}
-    else:
-        return
-    if selected:
-        client.options["fetchMarkets"] = {**options, "types": selected}
-
-
-def _disabled(value: Any) -> Any:
-    return dict.fromkeys(value, False) if isinstance(value, dict) else False
-
-
-def redirect_requests(client: Any, base: str) -> None:
-    """Send all REST requests to another server. The exchange's own host becomes the first part of the path."""
-
-    def rewritten(urls: Any) -> Any:
-        if isinstance(urls, str):
-            return re.sub(r"^https?://", f"{base.rstrip('/')}/", urls)
-        return {name: rewritten(url) for name, url in urls.items()} if isinstance(urls, dict) else urls
-
-    client.urls["api"] = rewritten(client.urls["api"])

@@ -1,7 +1,8 @@
 """Translates the exceptions of ccxt and aiohttp to `ExchangeFailure`. This is the only place that does so.
 
 ccxt's classes do not show which requests may be retried. For example, a connection that breaks within the body is a
-plain `ExchangeError`, and a blocked location is `ExchangeNotAvailable`. So the cause and the HTTP status count, too.
+plain `ExchangeError`, and a blocked location is `ExchangeNotAvailable`. So the cause, the HTTP status and the words of
+the response count, too.
 """
 
 import math
@@ -13,6 +14,12 @@ import aiohttp
 from ccxt.base import errors as ccxt
 
 from collector.exchange.failures import ExchangeFailure
+from collector.exchange.refusal_words import (
+    names_ban,
+    names_maintenance,
+    names_place,
+    names_too_many_requests,
+)
 from collector.exchange.traits import traits_of
 from contracts.vocabulary import ErrorClass
 
@@ -21,9 +28,14 @@ LONGEST_RETRY_AFTER: Final = 86_400.0
 
 # These statuses are read in the same way for every exchange, so they are not in the table of traits.
 _BANNED: Final = 418
+_TOO_MANY_REQUESTS: Final = 429
+_FORBIDDEN: Final = 403
 _BLOCKED_LOCATION: Final = 451
 _NO_SUCH_PATH: Final = frozenset({404, 405})
 _MAX_DETAIL_LENGTH: Final = 300
+
+_MAY_BE_BAN: Final = (ccxt.RateLimitExceeded, ccxt.DDoSProtection, ccxt.NetworkError, ccxt.AuthenticationError)
+_UNKNOWN_CODE: Final = frozenset({ccxt.ExchangeError, ccxt.OperationFailed})
 
 _CLASSES: Final[tuple[tuple[type[BaseException], ErrorClass, bool], ...]] = (
     # The first match counts, so subclasses come before their bases. The flag: whether the request may be retried.
@@ -36,6 +48,7 @@ _CLASSES: Final[tuple[tuple[type[BaseException], ErrorClass, bool], ...]] = (
     (ccxt.NetworkError, ErrorClass.NETWORK, True),
     (ccxt.BadResponse, ErrorClass.BAD_RESPONSE, True),
     (ccxt.OperationFailed, ErrorClass.EXCHANGE_ERROR, True),
+    (ccxt.RestrictedLocation, ErrorClass.BLOCKED_LOCATION, False),
     (ccxt.AuthenticationError, ErrorClass.AUTHENTICATION, False),
     (ccxt.BadSymbol, ErrorClass.BAD_SYMBOL, False),
     (ccxt.BadRequest, ErrorClass.BAD_REQUEST, False),
@@ -51,6 +64,7 @@ _CLASSES: Final[tuple[tuple[type[BaseException], ErrorClass, bool], ...]] = (
 _REASONS: Final = {
     ErrorClass.RATE_LIMITED: "refused the request: too many requests",
     ErrorClass.BANNED: "has banned this IP address because of too many requests",
+    ErrorClass.BLOCKED_LOCATION: "does not serve the location of this collector",
     ErrorClass.MAINTENANCE: "is under maintenance",
     ErrorClass.UNAVAILABLE: "is not available",
     ErrorClass.TIMEOUT: "did not respond in time",
@@ -73,11 +87,17 @@ def translate_error(
     """
     error_class, retryable = _classify(error, exchange)
     wait = _limited(getattr(error, "retry_after", None), max_wait)
-    reason = _REASONS.get(error_class, "failed")
-    if getattr(error, "http_status", None) == _BLOCKED_LOCATION:
-        reason = "does not serve the location of this collector (HTTP 451)"
-    message = f"{exchange} {reason}{_retry_after_text(wait, now)}: {_detail(error)}"
+    message = f"{exchange} {_reason(error, error_class)}{_retry_after_text(wait, now)}: {_detail(error)}"
     return ExchangeFailure(error_class, message, retryable=retryable, retry_after=wait)
+
+
+def _reason(error: Exception, error_class: ErrorClass) -> str:
+    status = getattr(error, "http_status", None)
+    if error_class is ErrorClass.BLOCKED_LOCATION and status is not None:
+        return f"{_REASONS[error_class]} (HTTP {status})"
+    if error_class is ErrorClass.UNAVAILABLE and status == _FORBIDDEN:
+        return "refused the request (HTTP 403)"
+    return _REASONS.get(error_class, "failed")
 
 
 def is_retry_after_too_long(error: Exception, max_wait: float) -> bool:
@@ -99,7 +119,7 @@ def _retry_after_text(wait: float | None, now: datetime) -> str:
 
 
 def _classify(error: Exception, exchange: str) -> tuple[ErrorClass, bool]:
-    specific = _classify_by_status(error) or _classify_by_phrase(error, exchange)
+    specific = _classify_by_response(error) or _classify_by_phrase(error, exchange) or _classify_by_words(error)
     if specific is not None:
         return specific
     if isinstance(error.__cause__, aiohttp.ClientError | OSError) and not isinstance(error, ccxt.RequestTimeout):
@@ -111,15 +131,33 @@ def _classify(error: Exception, exchange: str) -> tuple[ErrorClass, bool]:
     return ErrorClass.BAD_RESPONSE, True
 
 
-def _classify_by_status(error: Exception) -> tuple[ErrorClass, bool] | None:
-    status = getattr(error, "http_status", None)
+def _classify_by_response(error: Exception) -> tuple[ErrorClass, bool] | None:
+    """The class that the status and the words of the response show, whatever class ccxt chose."""
+    status, words = getattr(error, "http_status", None), getattr(error, "words", "")
     if status == _BANNED:
         return ErrorClass.BANNED, True
-    if status == _BLOCKED_LOCATION:
-        return ErrorClass.UNAVAILABLE, False
+    is_forbidden = status in {_FORBIDDEN, _BLOCKED_LOCATION}
+    refused = isinstance(error, ccxt.RateLimitExceeded | ccxt.DDoSProtection)
+    if status == _BLOCKED_LOCATION or (
+        status != _TOO_MANY_REQUESTS and names_place(words, is_forbidden=is_forbidden and not refused)
+    ):
+        return ErrorClass.BLOCKED_LOCATION, False
+    may_be_ban = isinstance(error, _MAY_BE_BAN) or type(error) in _UNKNOWN_CODE
+    if may_be_ban and names_ban(words, is_refused=refused or is_forbidden):
+        return ErrorClass.BANNED, True
     if status in _NO_SUCH_PATH and type(error) is ccxt.ExchangeNotAvailable:
         return ErrorClass.BAD_REQUEST, False
     return None
+
+
+def _classify_by_words(error: Exception) -> tuple[ErrorClass, bool] | None:
+    """The class of an error whose code ccxt does not know."""
+    words = getattr(error, "words", "")
+    if type(error) not in _UNKNOWN_CODE or not words:
+        return None
+    if names_too_many_requests(words):
+        return ErrorClass.RATE_LIMITED, True
+    return (ErrorClass.MAINTENANCE, True) if names_maintenance(words) else None
 
 
 def _classify_by_phrase(error: Exception, exchange: str) -> tuple[ErrorClass, bool] | None:
@@ -137,5 +175,7 @@ def _detail(error: Any) -> str:
         text = f"{text} ({type(cause).__name__}: {cause})"
     if not isinstance(error, ccxt.BaseError):
         text = f"{type(error).__name__}: {text}"
+    # Postgres cannot store NUL, and JSON cannot contain half of a surrogate pair.
+    text = re.sub(r"[\x00-\x1f\x7f]", " ", text.encode(errors="replace").decode())
     plain = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", text)).strip()
     return plain if len(plain) <= _MAX_DETAIL_LENGTH else plain[: _MAX_DETAIL_LENGTH - 1] + "…"

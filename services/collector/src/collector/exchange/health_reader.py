@@ -1,6 +1,6 @@
 """Reads `exchange-health`, so that a ban survives a restart and a change of the lane's owner.
 
-It uses no consumer group. Every collector reads the whole compacted topic at its start (one message per exchange) and
+It uses no consumer group. Every collector reads the whole compacted topic at its start (one message per lane) and
 then continues to read new messages.
 """
 
@@ -27,7 +27,7 @@ _FIRST_READ_TIMEOUT_SECONDS: Final = 15.0
 
 
 class ExchangeHealthReader:
-    """Holds the latest event per exchange. After an outage of Kafka it reads the topic again."""
+    """Holds the latest event per lane. After an outage of Kafka it reads the topic again."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
@@ -37,8 +37,9 @@ class ExchangeHealthReader:
     def background(self) -> Background:
         return Background("exchange health reader", self.run, self._stop)
 
-    def latest(self, exchange: str) -> ExchangeHealthChanged | None:
-        return self._latest.get(exchange)
+    def published(self, exchange: str) -> list[ExchangeHealthChanged]:
+        """The latest event of each lane of this exchange."""
+        return [event for event in self._latest.values() if event.exchange == exchange]
 
     async def wait_until_read(self) -> None:
         """Return when all messages of the start have been read, or after 15 seconds."""
@@ -110,7 +111,7 @@ class ExchangeHealthReader:
             )
             return
         if isinstance(event, ExchangeHealthChanged):
-            self._latest[event.exchange] = event
+            self._latest[event.key()] = event
 
     async def _stop(self) -> None:
         self._stopping.set()

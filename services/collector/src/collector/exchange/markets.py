@@ -1,11 +1,14 @@
-"""The markets of an exchange: read once, shared by all waiting runs, and never replaced by an invalid list."""
+"""The markets of an exchange: shared by all waiting runs, and never replaced by an invalid list."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from datetime import UTC, datetime
 from typing import Any
 
 from collector.exchange.failures import ExchangeFailure
+from collector.exchange.symbol_hints import did_you_mean
+from contracts.symbols import reason_type_not_collected
 from contracts.vocabulary import ErrorClass
 
 
@@ -15,6 +18,9 @@ class Markets:
     ccxt's own loading is one task. If the first waiting caller is cancelled, the task is cancelled for all callers. It
     also stores the empty list that it parses from an HTML page. So this class reads the list itself, shields the
     reading from cancellation, and checks the result.
+
+    A market that a later list does not contain any more is kept: the list may be incomplete, and an exchange may still
+    have the candles. `remark` then says so.
     """
 
     def __init__(
@@ -34,29 +40,63 @@ class Markets:
         self._now = now
         self._loading: asyncio.Task[None] | None = None
         self._read_at: float | None = None
+        self._last_listed: dict[str, datetime] = {}
+        """The time of the last list with a symbol, for symbols that are not in the current one."""
+        self._listed_on = datetime.now(UTC)
 
     async def require(self, symbol: str) -> None:
-        """Return when this symbol is known. Raises `ExchangeFailure`, `BAD_SYMBOL` if the exchange has no such market.
+        """Return when this symbol is known. Raises `ExchangeFailure`: `BAD_SYMBOL` if the exchange has no such market,
+        `NOT_SUPPORTED` if it is neither a spot market nor a perpetual swap.
 
         The market may be new. So an unknown symbol causes another read, unless the last one was too recent.
         """
         if self._read_at is None:
             await self._load()
-        if symbol in self._client.markets:
-            return
-        if self._read_at is not None and self._now() - self._read_at >= self._refresh_seconds:
+        if symbol not in self._client.markets and self._may_refresh():
             await self._load()
-        if symbol not in self._client.markets:
+        market = self._client.markets.get(symbol)
+        if market is None:
             raise ExchangeFailure(
                 ErrorClass.BAD_SYMBOL,
-                f"{self._client.id} has no market {symbol} among its {len(self._client.markets)} markets",
+                f"{self._client.id} has no market {symbol} among its {len(self._client.markets)} markets"
+                f"{did_you_mean(symbol, self._client.markets)}",
                 retryable=False,
             )
+        kind = market.get("type")
+        if isinstance(kind, str) and kind not in {"", "spot", "margin", "swap"} and not _is_spot_or_swap(market):
+            raise ExchangeFailure(ErrorClass.NOT_SUPPORTED, reason_type_not_collected(symbol, kind), retryable=False)
+
+    async def symbols(self) -> Collection[str]:
+        """The known symbols; the first call reads them. Raises `ExchangeFailure`."""
+        if self._read_at is None:
+            await self._load()
+        symbols: Collection[str] = self._client.markets
+        return symbols
+
+    async def refresh(self) -> None:
+        """Read the list again, unless the last one is too recent. Raises `ExchangeFailure`."""
+        if self._may_refresh():
+            await self._load()
+
+    def remark(self, symbol: str) -> str | None:
+        """A remark about a known market that the exchange does not trade at present, or does not list any more. None
+        if nothing is known: many exchanges do not say whether a market is active.
+        """
+        exchange, since = self._client.id, self._last_listed.get(symbol)
+        if since is not None:
+            return f"{exchange} no longer lists {symbol}; it was in the list of {since:%Y-%m-%d %H:%M} UTC"
+        market = (self._client.markets or {}).get(symbol)
+        if market is not None and market.get("active") is False:
+            return f"{exchange} lists {symbol} as not active: it is delisted or suspended"
+        return None
 
     async def close(self) -> None:
         if self._loading is not None:
             self._loading.cancel()
             await asyncio.wait([self._loading])
+
+    def _may_refresh(self) -> bool:
+        return self._read_at is not None and self._now() - self._read_at >= self._refresh_seconds
 
     async def _load(self) -> None:
         if self._loading is None:
@@ -71,12 +111,20 @@ class Markets:
             loading.exception()  # marks the exception as retrieved, because all callers may have been cancelled
 
     async def _read_all(self) -> None:
-        markets = await self._read()
-        if not [market for market in markets if isinstance(market, dict) and market.get("symbol")]:
+        listed = [each for each in await self._read() if isinstance(each, dict) and each.get("symbol")]
+        if not listed:
             raise ExchangeFailure(
                 ErrorClass.BAD_RESPONSE, f"{self._client.id} sent a list of markets without any market", retryable=True
             )
-        self._client.set_markets(markets)
+        symbols = {each["symbol"] for each in listed}
+        before = self._client.markets if self._read_at is not None else {}
+        missing = {symbol: market for symbol, market in before.items() if symbol not in symbols}
+        self._last_listed = {symbol: self._last_listed.get(symbol, self._listed_on) for symbol in missing}
+        self._client.set_markets([*listed, *missing.values()])
         await self._client.load_markets()  # sends no request; later calls by ccxt itself then return at once
-        self._read_at = self._now()
-        self._on_loaded(len(self._client.markets))
+        self._read_at, self._listed_on = self._now(), datetime.now(UTC)
+        self._on_loaded(len(symbols))
+
+
+def _is_spot_or_swap(market: dict[str, Any]) -> bool:
+    return market.get("spot") is True or market.get("swap") is True

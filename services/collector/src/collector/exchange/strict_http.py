@@ -5,33 +5,34 @@ ccxt turns an HTML page, an incomplete body or an unknown status into invalid ro
 adds the status and Retry-After to errors. ccxt's `last_response_headers` may belong to another, concurrent request.
 """
 
-import email.utils
-import math
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
-from datetime import UTC
-from functools import cache, lru_cache
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
 from ccxt.base.errors import (
+    ArgumentsRequired,
+    BadRequest,
     BadResponse,
     BaseError,
     DDoSProtection,
     ExchangeError,
     ExchangeNotAvailable,
+    NotSupported,
     RateLimitExceeded,
 )
 from ccxt.base.exchange import BaseExchange
 
+from collector.exchange.refusal_words import names_too_many_requests, words_of
+from collector.exchange.waits import date_header, requested_wait, retry_after
+
 _TOO_MANY: Final = frozenset({418, 429})
+_FORBIDDEN: Final = 403
 _CLIENT_ERROR: Final = 400
 _SERVER_ERROR: Final = 500
-_FIRST_TIMESTAMP: Final = 1e9
-"""A Retry-After of at least this value is not a duration (31 years) but a time: seconds since the epoch."""
-
-_FIRST_TIMESTAMP_MS: Final = 1e12
-"""A Retry-After of at least this value is a time in milliseconds since the epoch."""
+_NOT_ABOUT_TIME: Final = (ArgumentsRequired, BadRequest, BadResponse, NotSupported)
+"""If a response with such an error names a time, that is not a time to wait: "the pair was listed until 2025-01-01"."""
 
 
 @dataclass
@@ -42,8 +43,11 @@ class RequestRecord:
     """The exchange's time when the request was sent."""
     response_date: float | None = None
     """The Date header of the response, seconds since the epoch."""
+    status: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    text: str = ""
     body: Any = None
-    """The parsed JSON of a usable response."""
+    """The parsed JSON of a usable response. The four fields are set by a usable response only."""
 
     @property
     def as_of_ms(self) -> int:
@@ -63,7 +67,8 @@ LAST_REQUEST: ContextVar[RequestRecord] = ContextVar("last_request")
 def strict_class(cls: Any) -> Any:
     """A subclass of a ccxt exchange class that refuses unusable responses.
 
-    Errors get the attributes `http_status` and `retry_after` (seconds or None). Set two hooks on each instance.
+    Errors get attributes, see `add_http_details`. All rows come as the exchange sent them: none is
+    dropped, and none is added. Set two hooks on each instance.
     `on_send` is called after the wait for the rate limit, just before a request is sent. It returns the exchange's time
     in milliseconds, or raises to stop the request. `on_date` is called with the date of every response, in seconds
     since the epoch.
@@ -84,6 +89,10 @@ def strict_class(cls: Any) -> Any:
                 return [self.parse_ohlcv(row, market) for row in ohlcvs or ()]
             return super().parse_ohlcvs(ohlcvs, market, timeframe)
 
+        def insert_missing_candles(self, candles: Any, *_: Any) -> Any:
+            # Bitopro's class copies rows into gaps, and takes the rows for sorted. A copy is no candle of the exchange.
+            return candles
+
         def handle_errors(  # noqa: PLR0913, PLR0917 -- ccxt's signature
             self,
             code: Any,
@@ -100,16 +109,18 @@ def strict_class(cls: Any) -> Any:
             record.response_date = date_header(headers)
             if record.response_date is not None:
                 self.on_date(record.response_date)
+            by_status = False
             try:
                 super().handle_errors(code, reason, url, method, headers, body, response, request_headers, request_body)
+                by_status = True
                 self.handle_http_status_code(code, reason, url, method, body)
                 _raise_if_unusable(code, body, response)
-            except BaseError as error:
-                raise _with_http_details(error, code, headers, record.sent_ms / 1000) from error.__cause__
-            except Exception as error:  # ccxt searches any JSON for codes and fails if it is not an object
-                unreadable = BadResponse(f"HTTP {code} with an unexpected body: {body!r:.200}")
-                raise _with_http_details(unreadable, code, headers, record.sent_ms / 1000) from error
-            record.body = response
+            except Exception as error:  # noqa: BLE001 -- ccxt's code fails in any way if a body is unexpected
+                failure = _error_of_ccxt(error, code, body)
+                failure = _with_corrected_class(failure, code, words_of(body or "", response), by_status=by_status)
+                add_http_details(failure, code, headers, body or "", response, record.sent_ms / 1000)
+                raise failure from failure.__cause__
+            record.status, record.headers, record.text, record.body = code, headers, body or "", response
 
     Strict.__name__ = cls.__name__
     return Strict
@@ -126,63 +137,45 @@ def _raise_if_unusable(code: int, body: str | None, response: Any) -> None:
         raise BadResponse(f"HTTP {code} with a body that is not JSON ({len(body or '')} characters)")
 
 
-def _with_http_details(error: BaseError, code: int, headers: Mapping[str, str], sent: float) -> BaseError:
-    """The error with the HTTP status and Retry-After.
+def _error_of_ccxt(error: Exception, code: int, body: str | None) -> BaseError:
+    """The error, if it is ccxt's. ccxt searches any JSON for codes, and fails with others if it is no object."""
+    if isinstance(error, BaseError):
+        return error
+    failure = BadResponse(f"HTTP {code} with an unexpected body: {body!r:.200}")
+    failure.__cause__ = error
+    return failure
+
+
+def _with_corrected_class(error: BaseError, code: int, words: str, *, by_status: bool) -> BaseError:
+    """The error with the class that its HTTP status means.
 
     If ccxt does not know the code in the body, it raises an error that looks permanent. Then a status of 418, 429 or
-    5xx decides the class of the error.
+    5xx decides the class of the error. And ccxt takes each 403 of some exchanges for a rate limit (`by_status`: the
+    status decided), but their content delivery network sends a 403 for other reasons, too.
     """
-    detailed = error
-    if code in _TOO_MANY and not isinstance(error, DDoSProtection | RateLimitExceeded):
-        detailed = RateLimitExceeded(str(error))
-    elif code >= _SERVER_ERROR and type(error) in {ExchangeError, BadResponse}:
-        detailed = ExchangeNotAvailable(str(error))
-    detailed.http_status = code
-    detailed.retry_after = retry_after(headers, sent)
-    return detailed
+    refused = isinstance(error, DDoSProtection | RateLimitExceeded)
+    is_unknown = type(error) in {ExchangeError, BadResponse}
+    is_other_403 = code == _FORBIDDEN and refused and by_status and not names_too_many_requests(words)
+    if code in _TOO_MANY and not refused:
+        corrected: BaseError = RateLimitExceeded(str(error))
+    elif (code >= _SERVER_ERROR and is_unknown) or is_other_403:
+        corrected = ExchangeNotAvailable(str(error))
+    else:
+        return error
+    corrected.__cause__ = error.__cause__
+    return corrected
 
 
-def retry_after(headers: Mapping[str, str], sent: float | None = None) -> float | None:
-    """The wait of a Retry-After header in seconds, finite and not negative. None if the header is missing or invalid.
-
-    The header may contain seconds, a date, or a time in seconds or milliseconds since the epoch. For times, the wait is
-    counted from the response's Date header. Without that header, it is counted from `sent`, the time of the request in
-    seconds since the epoch.
+def add_http_details(
+    error: BaseError, code: int, headers: Mapping[str, str], text: str, body: Any, sent: float
+) -> None:
+    """Add the attributes `http_status`, `retry_after` (seconds or None) and `words` to an error. `text` and `body`: the
+    response as text and as JSON. `sent`: when the request was sent, seconds since the epoch.
     """
-    value = _header(headers, "retry-after")
-    if value is None:
-        return None
-    number = _number(value)
-    if number is not None and number < _FIRST_TIMESTAMP:
-        return max(0.0, number)
-    until = _http_date(value) if number is None else number / 1000 if number >= _FIRST_TIMESTAMP_MS else number
-    since = date_header(headers) or sent
-    return max(0.0, until - since) if until is not None and since else None
-
-
-def _number(value: str) -> float | None:
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def date_header(headers: Mapping[str, str]) -> float | None:
-    """The Date header in seconds since the epoch. None if it is missing or invalid."""
-    value = _header(headers, "date")
-    return _http_date(value) if value is not None else None
-
-
-@lru_cache(maxsize=64)
-def _http_date(value: str) -> float | None:
-    """Cached, because all responses of one second have the same date, and parsing is slow."""
-    try:
-        date = email.utils.parsedate_to_datetime(value)
-        return (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError, TypeError, IndexError):  # invalid dates make the parser raise any of these
-        return None
-
-
-def _header(headers: Mapping[str, str] | None, name: str) -> str | None:
-    return next((value for key, value in (headers or {}).items() if key.lower() == name), None)
+    refused = code in _TOO_MANY or isinstance(error, DDoSProtection | RateLimitExceeded)
+    error.http_status = code
+    if refused or not isinstance(error, _NOT_ABOUT_TIME):
+        error.retry_after = requested_wait(headers, text, body, sent, refused=refused)
+    else:
+        error.retry_after = retry_after(headers, sent)
+    error.words = words_of(text, body)

@@ -68,8 +68,11 @@ class ExchangeTraits:
     """Timeframe to the reason why its candles cannot be read, although ccxt builds a request."""
 
     candle_list_path: tuple[str, ...] | None = None
-    """The keys that lead to the list of candles in the JSON response; `()` if the response is the list. None: unknown,
-    any list within the response is accepted."""
+    """The keys that lead to the list of candles in the JSON response; `()` if the response is the list. None: as in the
+    generated `candle_lists.json`."""
+
+    always_lists_candles: bool = False
+    """The exchange sends an empty list if it has no candles, never null or an empty object in its place."""
 
     error_phrases: tuple[ErrorPhrase, ...] = ()
     """Phrases in error messages, for errors that have no class in ccxt."""
@@ -243,6 +246,7 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
         utc_days=True,
         history_candles=720,
         candle_list_path=("result", ANY_KEY),
+        always_lists_candles=True,
         error_phrases=(
             ErrorPhrase(text="EQuery:Unknown asset pair", error_class=ErrorClass.BAD_SYMBOL, retryable=False),
         ),
@@ -253,6 +257,8 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
             "history_candles": "https://docs.kraken.com/api-reference/market-data/get-ohlc-data: "
             "up to 720 of the most recent entries, for any value of since",
             "candle_list_path": f"{_CCXT}, kraken.py, response quoted in fetch_ohlcv; recorded responses",
+            "always_lists_candles": "https://docs.kraken.com/api-reference/market-data/get-ohlc-data: "
+            "the result always has the pair with its array, and last",
             "error_phrases": "https://support.kraken.com/hc/en-us/articles/360001491786-API-error-messages; "
             f"{_CCXT}, kraken.py has no class for this error",
             "candle_lengths": "https://docs.kraken.com/api-reference/market-data/get-ohlc-data: the interval 21600 is "

@@ -73,6 +73,8 @@ class Collector:
             client = self.clients.get(tick.config.exchange)
             async with asyncio.timeout_at(deadline):
                 await collect_timeframe(client, timeframe_run, retrier, self.limits, salt=tick.run_id.int)
+            if remark := await client.remark(timeframe_run.symbol, None if timeframe_run.answers else deadline):
+                timeframe_run.notes.append(remark)
         except ExchangeFailure as failure:
             timeframe_run.failure = failure
         except TimeoutError:

@@ -1,0 +1,36 @@
+"""What ccxt's unified symbols say about the kind of a market. Pure."""
+
+import re
+from datetime import date
+from typing import Final
+
+_DATED: Final = re.compile(r"(?P<settle>[^-]+)-(?P<year>\d\d)(?P<month>\d\d)(?P<day>\d\d)(?P<option>-.+)?", re.ASCII)
+_COLLECTED: Final = "Candlekeep collects spot markets (BASE/QUOTE) and perpetual swaps (BASE/QUOTE:SETTLE)"
+
+
+def kind_of(symbol: str) -> str:
+    """`swap` if the symbol names a settle currency, otherwise `spot`."""
+    return "swap" if ":" in symbol else "spot"
+
+
+def reason_not_collected(symbol: str) -> str | None:
+    """Why no market with this symbol can be collected. None if the symbol is that of a spot market or perpetual swap.
+
+    `BTC/USD:BTC-240628` is a dated future, and `BTC/USD:BTC-240628-60000-C` an option.
+    """
+    settle = symbol.partition(":")[2]
+    dated = _DATED.fullmatch(settle)
+    if dated is None:
+        return None
+    kind = "an option" if dated["option"] else "a dated future"
+    try:
+        on = date(2000 + int(dated["year"]), int(dated["month"]), int(dated["day"]))
+        expiry = f" that expires on {on.isoformat()}"
+    except ValueError:  # 240299 is no date
+        expiry = ""
+    return f"{symbol} is {kind}{expiry}; {_COLLECTED}"
+
+
+def reason_type_not_collected(symbol: str, market_type: str) -> str:
+    """The reason for a market whose type only the exchange's list of markets shows, such as `index`."""
+    return f"{symbol} is a market of the type {market_type}; {_COLLECTED}"

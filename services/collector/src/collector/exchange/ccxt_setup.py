@@ -1,0 +1,39 @@
+"""Changes to the options of an instance of a ccxt class, before its first request."""
+
+import re
+from typing import Any, Final
+
+_CCXT_MARKET_TYPES: Final = {"spot": frozenset({"spot"}), "swap": frozenset({"swap", "linear", "inverse", "contract"})}
+
+
+def restrict_markets(client: Any, kind: str) -> None:
+    """Make ccxt read only the markets of this kind. To read all markets is expensive: three requests and 50 MB on
+    Binance, eleven requests on Bybit.
+    """
+    client.has["fetchCurrencies"] = False
+    options = client.options.get("fetchMarkets")
+    types = options.get("types") if isinstance(options, dict) else None
+    names = _CCXT_MARKET_TYPES[kind]
+    if isinstance(types, list):
+        selected: Any = [each for each in types if each in names]
+    elif isinstance(types, dict):
+        selected = {name: value if name in names else _disabled(value) for name, value in types.items()}
+    else:
+        return
+    if selected:
+        client.options["fetchMarkets"] = {**options, "types": selected}
+
+
+def _disabled(value: Any) -> Any:
+    return dict.fromkeys(value, False) if isinstance(value, dict) else False
+
+
+def redirect_requests(client: Any, base: str) -> None:
+    """Send all REST requests to another server. The exchange's own host becomes the first part of the path."""
+
+    def rewritten(urls: Any) -> Any:
+        if isinstance(urls, str):
+            return re.sub(r"^https?://", f"{base.rstrip('/')}/", urls)
+        return {name: rewritten(url) for name, url in urls.items()} if isinstance(urls, dict) else urls
+
+    client.urls["api"] = rewritten(client.urls["api"])
