@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Self, TypeVar
 
 from pydantic import BaseModel, Field
+from typing_extensions import override
 
 from admin_api.http.exchange_catalogue import Catalogue, duration_text
 from admin_api.http.input_types import Input
@@ -78,6 +79,7 @@ class ExchangeDetails(Exchange):
     cannot_collect: list[NotCollectable]
 
     @classmethod
+    @override
     def of(cls, catalogue: Catalogue, exchange: str) -> Self:
         entry = catalogue.exchanges[exchange]
         return cls(
