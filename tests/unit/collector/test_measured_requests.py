@@ -49,7 +49,7 @@ hashkey | start_only | start_only
 hibachi | start_only | start_only
 hitbtc | start_only | start_only
 hollaex | start_to_now | start_to_now
-htx | start_only | window 999
+htx | start_only | no_since
 hyperliquid | start_to_now | start_to_now
 indodax | start_to_now | start_to_now
 kraken | start_only | start_only
@@ -79,7 +79,8 @@ woo | start_only | start_only
 xt | start_only | start_only
 """
 """Exchange, then the request for spot markets and for linear swaps: its kind, and the number of candles in a window. A
-minus: ccxt builds no request. The lists contain markets that an exchange does not have; those are not compared."""
+minus: ccxt builds no request. Markets that an exchange does not have are not compared. HTX ignores the window in its
+requests for swaps, which counts as no start."""
 
 NO_MARKETS_WITHOUT_KEYS = {"alpaca"}
 """ccxt builds their requests for candles, but needs credentials for the list of markets."""

@@ -60,6 +60,7 @@ def test_an_exchange_without_a_row_gets_the_defaults() -> None:
         pytest.param("binance", INVERSE, "1m", RequestKind.WINDOW, 500, id="another request for inverse swaps"),
         pytest.param("kraken", SPOT, "1m", RequestKind.START_ONLY, 720, id="the page of ccxt's metadata"),
         pytest.param("bithumb", SPOT, "1m", RequestKind.NO_SINCE, 200, id="no start"),
+        pytest.param("htx", LINEAR, "1m", RequestKind.NO_SINCE, 1000, id="a start that the exchange ignores"),
         pytest.param("bitbank", SPOT, "1m", RequestKind.DAY_FILE, 1000, id="a file per day"),
         pytest.param("upbit", SPOT, "1m", RequestKind.END_ONLY, 200, id="an end without a start"),
         pytest.param("hyperliquid", LINEAR, "1m", RequestKind.START_TO_NOW, 1000, id="up to now"),

@@ -55,6 +55,10 @@ class ExchangeTraits:
     order: RowOrder = RowOrder.UNKNOWN
     """The rows that a request without an end gets."""
 
+    ignores_since: frozenset[MarketKind] = frozenset()
+    """The kinds of markets for which the exchange ignores the start and the end that ccxt sends. The catalogue then
+    states `no_since`."""
+
     fills_silence: bool | None = None
     """The exchange sends a candle for a time without trades (true) or leaves it out (false). None: unknown."""
 
@@ -233,6 +237,10 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
     "gate": ExchangeTraits(history_candles=10_000, sources={"history_candles": _LAST_10000}),
     "gateeu": ExchangeTraits(history_candles=10_000, sources={"history_candles": _LAST_10000}),
     "hitbtc": ExchangeTraits(order=RowOrder.NEWEST, sources={"order": _HITBTC_ORDER}),
+    "htx": ExchangeTraits(
+        ignores_since=frozenset({MarketKind.LINEAR, MarketKind.INVERSE}),
+        sources={"ignores_since": f"{_CCXT}, htx.py, fetch_ohlcv: if `size` is sent, `from` and `to` are ignored"},
+    ),
     "hyperliquid": ExchangeTraits(
         history_candles=5000,
         fills_silence=False,

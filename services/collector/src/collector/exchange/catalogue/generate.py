@@ -18,7 +18,7 @@ import contracts
 from collector.exchange.catalogue.comparing import candle_request
 from collector.exchange.catalogue.recording import RequestRecorder, markets_refusal
 from collector.exchange.traits import TRAITS, ExchangeTraits
-from contracts.exchange_catalogue import CATALOGUE_FILE, CandleRequest, CannotCollect, MarketKind, RowOrder
+from contracts.exchange_catalogue import CATALOGUE_FILE, CandleRequest, CannotCollect, MarketKind, RequestKind, RowOrder
 from contracts.timeframes import timeframe_order
 from contracts.vocabulary import Timeframe
 
@@ -52,8 +52,16 @@ def entry(cls: Any) -> dict[str, Any] | None:
             each: no_markets or refusals.get(each) or candle_request(request_of, each, NOW, claimed)
             for each in timeframes
         }
+        if kind in row.ignores_since:
+            found = {each: _without_since(request) for each, request in found.items()}
         requests[kind.value] = list(_groups(found))
     return {"name": exchange.name, **_known_facts(row), "requests": requests}
+
+
+def _without_since(request: CandleRequest | CannotCollect) -> CandleRequest | CannotCollect:
+    if isinstance(request, CannotCollect):
+        return request
+    return CandleRequest(RequestKind.NO_SINCE, request.limit, request.limit)
 
 
 def _known_facts(row: ExchangeTraits) -> dict[str, Any]:
