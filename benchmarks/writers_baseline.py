@@ -12,6 +12,7 @@ from uuid import uuid4
 import asyncpg
 
 from contracts.candles import Candle, CandlesCollected
+from contracts.coverage import span_of
 from contracts.runs import RunFinished, RunStarted, TimeframeResult
 from contracts.vocabulary import JOB_TYPE, RunStatus, Trigger
 from log_writer.runs import RunRow
@@ -68,7 +69,7 @@ def _end(start: RunStarted) -> RunFinished:
 
 
 def some_fetches(messages: int, candles: int) -> list[CandlesCollected]:
-    """Return messages with `candles` candles each. No candle occurs twice."""
+    """Return messages with `candles` candles each. No candle occurs twice. Each message vouches for its candles."""
     return [_fetch(number, candles) for number in range(messages)]
 
 
@@ -87,6 +88,7 @@ def _fetch(number: int, candles: int) -> CandlesCollected:
         timeframe="1m",
         fetched_at=at,
         rows=tuple(rows),
+        verified=(span_of((START_MS + first * 60_000, START_MS + (first + candles) * 60_000)),),
     )
 
 

@@ -13,11 +13,12 @@ import asyncio
 import contextlib
 import gc
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median
 from typing import Any
+from unittest import mock
 
 import asyncpg
 import uvloop
@@ -26,6 +27,7 @@ from benchmarks.infrastructure import a_database, a_kafka
 from benchmarks.report import Row, table
 from benchmarks.writers_baseline import (
     CANDLE_COLUMNS,
+    CONFIGS,
     LOG_COLUMNS,
     candle_records,
     copy_merge,
@@ -62,6 +64,9 @@ PAGE_BATCH = 20
 DRAIN_SECONDS = 120.0
 MIN_RATIO = 0.6
 MIN_RATIO_WITH_COUNTS = 0.9
+MIN_RATIO_WITH_LEDGER = 0.9
+MAX_LEDGER_BYTES = 200
+"""Per series."""
 
 Side = Callable[[], Awaitable[None]]
 
@@ -110,7 +115,8 @@ async def _compare(kafka: KafkaSettings, url: str, runs: int, rounds: int) -> li
         infra = Infrastructure(url, engine, raw, kafka)
         comparisons = [*await _log_comparisons(infra, runs), *await _candle_comparisons(infra, candles=runs * 6)]
         gc.freeze()  # garbage collections need not visit the prepared rows
-        return [await _measure(infra, each, rounds) for each in comparisons]
+        rows = [await _measure(infra, each, rounds) for each in comparisons]
+        return [*rows, await _ledger_size(infra, candles=runs * 6)]
     finally:
         await raw.close()
         await engine.dispose()
@@ -122,8 +128,7 @@ async def _measure(infra: Infrastructure, comparison: Comparison, rounds: int) -
     for number in range(rounds + 1):
         sides = [(ours, comparison.ours), (raw, comparison.raw)]
         for rates, carry_out in sides if number % 2 else reversed(sides):
-            await infra.raw.execute("TRUNCATE job_execution_logs, candles, series RESTART IDENTITY")
-            await make_series(infra.raw)
+            await _empty_tables(infra.raw)
             if comparison.prepare is not None:
                 await comparison.prepare()
             started = time.perf_counter()
@@ -133,6 +138,23 @@ async def _measure(infra: Infrastructure, comparison: Comparison, rounds: int) -
                 rates.append(rate)
     note = f"{comparison.note}, {rounds} rounds"
     return Row.compare(comparison.name, median(ours), median(raw), "rows/s", note, ratio_at_least=comparison.min_ratio)
+
+
+async def _empty_tables(connection: asyncpg.Connection) -> None:
+    await connection.execute("TRUNCATE job_execution_logs, candles, series RESTART IDENTITY CASCADE")
+    await make_series(connection)
+
+
+async def _ledger_size(infra: Infrastructure, candles: int) -> Row:
+    """The size after many batches. It does not grow with time, because each batch extends the span of its series."""
+    await _empty_tables(infra.raw)
+    series, batches = SeriesIds(infra.engine), list(in_batches(some_fetches(candles // 10, 10), CONFIGS))
+    for batch in batches:
+        await write_candles(infra.engine, series, batch)
+    size = await infra.raw.fetchval("SELECT pg_total_relation_size('coverage') + pg_total_relation_size('absences')")
+    note = f"{CONFIGS} series without outages, after {len(batches)} batches for each, with indexes, not vacuumed"
+    name = "ledger of candle-writer, size per series"
+    return Row.compare(name, size / CONFIGS, None, "bytes", note, ours_below=MAX_LEDGER_BYTES)
 
 
 # ---- what is compared ----
@@ -214,10 +236,23 @@ async def _candle_comparisons(infra: Infrastructure, candles: int) -> list[Compa
 
     write_pages, raw_pages = sides(pages, PAGE_BATCH)
     write_tails, raw_tails = sides(tails, CANDLE_BATCH)
+
+    async def write_without_ledger() -> None:
+        with _without_ledger():
+            await write_tails()
+
     daily = f"{candles} candles, 10 per message, {CANDLE_BATCH} messages per batch"
     backfill = f"{candles} candles, 1000 per message, {PAGE_BATCH} messages per batch"
     return [
         Comparison("candle-writer, write path", daily, candles, write_tails, raw_tails),
+        Comparison(
+            "- with its ledger, compared with none",
+            daily,
+            candles,
+            write_tails,
+            write_without_ledger,
+            min_ratio=MIN_RATIO_WITH_LEDGER,
+        ),
         Comparison("candle-writer, from Kafka", daily, candles, drain, raw_tails),
         Comparison("candle-writer, write of full pages", backfill, candles, write_pages, raw_pages),
     ]
@@ -232,6 +267,17 @@ async def _uncounted(connection: asyncpg.Connection) -> AsyncIterator[None]:
     await connection.execute("ALTER TABLE job_execution_logs DISABLE TRIGGER USER")
     yield
     await connection.execute("ALTER TABLE job_execution_logs ENABLE TRIGGER USER")
+
+
+@contextlib.contextmanager
+def _without_ledger() -> Iterator[None]:
+    """Write only candles, until the block ends. Locking the series still reads their verified spans."""
+
+    async def write_nothing(*_: object) -> None:
+        return
+
+    with mock.patch("candle_writer.write.write_ledger", write_nothing):
+        yield
 
 
 def _settings(infra: Infrastructure) -> dict[str, Any]:

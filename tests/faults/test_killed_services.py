@@ -31,6 +31,7 @@ async def system(kafka: KeptKafka, database_url: str, tmp_path: Path) -> AsyncIt
         ("log-writer", "log_writer.before_write=kill@3"),
         ("log-writer", "log_writer.after_write=kill@3"),
         ("candle-writer", "candle_writer.before_write=kill@3"),
+        ("candle-writer", "candle_writer.before_ledger=kill@3"),
         ("candle-writer", "candle_writer.after_write=kill@3"),
         ("admin-api", "admin_api.before_send=kill@1"),
         ("admin-api", "admin_api.after_send=kill@1"),

@@ -13,6 +13,14 @@ from support.faults.topic_records import read_records
 from support.polling import eventually
 
 _READERS: Mapping[str, Sequence[Topic]] = {"log-writer": (RUN_EVENTS, SCHEDULE_STATE), "candle-writer": (CANDLES,)}
+_TABLES = (
+    "SELECT * FROM job_execution_logs ORDER BY run_id",
+    "SELECT * FROM scheduled_jobs ORDER BY config_id",
+    "SELECT * FROM candles ORDER BY series_id, open_time",
+    "SELECT * FROM coverage ORDER BY series_id",
+    "SELECT * FROM absences ORDER BY series_id, starts_at",
+    'SELECT * FROM rejected_candles ORDER BY series_id, open_time, "row"',
+)
 
 
 async def replay_shuffled(system: RunningSystem, topic: Topic, seed: int) -> int:
@@ -69,12 +77,9 @@ async def wait_until_caught_up(system: RunningSystem, *, within: float = 40.0) -
 async def read_tables(database_url: str) -> list[object]:
     connection = await asyncpg.connect(database_url)
     try:
-        runs = await connection.fetch("SELECT * FROM job_execution_logs ORDER BY run_id")
-        jobs = await connection.fetch("SELECT * FROM scheduled_jobs ORDER BY config_id")
-        candles = await connection.fetch("SELECT * FROM candles ORDER BY series_id, open_time")
+        return [[dict(row) for row in await connection.fetch(sql)] for sql in _TABLES]
     finally:
         await connection.close()
-    return [[dict(row) for row in runs], [dict(row) for row in jobs], [tuple(row) for row in candles]]
 
 
 def partitions_of(system: RunningSystem, topic: Topic) -> list[TopicPartition]:

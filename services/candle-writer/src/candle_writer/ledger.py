@@ -13,7 +13,7 @@ from uuid import UUID
 
 from contracts import spans
 from contracts.candles import CandlesCollected
-from contracts.coverage import AbsenceClass
+from contracts.coverage import AbsenceClass, Span
 from contracts.spans import Interval, Intervals
 from contracts.timeframes import close_of, fixed_length
 
@@ -77,22 +77,30 @@ def claims_of(timeframe: str, opens: Sequence[int], events: Iterable[CandlesColl
     absences: list[AbsentSpan] = []
     rejections: list[Rejection] = []
     for event in events:
-        vouched += [span.milliseconds() for span in event.verified]
-        for absence in event.absences:
-            rank, evidence = _RANKS[absence.absence_class], _storable(absence.evidence)
-            check = Check(event.fetched_at, rank, evidence, event.run_id)
-            absences.append(AbsentSpan(*absence.milliseconds(), check, event.fetched_at))
-        rejections += [
-            Rejection(each.open_time, _storable(each.row), _storable(each.reason), event.fetched_at, event.run_id)
-            for each in event.rejected
-        ]
+        vouched += map(Span.milliseconds, event.verified)
+        if event.absences:
+            absences += _absences_of(event)
+        if event.rejected:
+            rejections += _rejections_of(event)
     verified = spans.union(vouched)
-    if opens and not _contains(verified, (opens[0], close_of(timeframe, opens[-1]))):
+    if opens and not _contains(verified, opens[0], close_of(timeframe, opens[-1])):
         verified = spans.union([*verified, *_slots(timeframe, opens)])
     return Claims(verified, absences, rejections)
 
 
-def remaining_absences(absences: Iterable[AbsentSpan], verified: Iterable[Interval]) -> list[AbsentSpan]:
+def _absences_of(event: CandlesCollected) -> Iterator[AbsentSpan]:
+    for each in event.absences:
+        check = Check(event.fetched_at, _RANKS[each.absence_class], _storable(each.evidence), event.run_id)
+        yield AbsentSpan(*each.milliseconds(), check, event.fetched_at)
+
+
+def _rejections_of(event: CandlesCollected) -> Iterator[Rejection]:
+    for each in event.rejected:
+        row, reason = _storable(each.row), _storable(each.reason)
+        yield Rejection(each.open_time, row, reason, event.fetched_at, event.run_id)
+
+
+def remaining_absences(absences: Iterable[AbsentSpan], verified: Sequence[Interval]) -> list[AbsentSpan]:
     """The absences without overlaps and without verified time, ascending. Neighbours with equal values are merged."""
     pieces: dict[tuple[Check, datetime], list[Interval]] = defaultdict(list)
     for interval, covering in _overlaps(absences):
@@ -130,8 +138,8 @@ def _slots(timeframe: str, opens: Sequence[int]) -> Iterator[Interval]:
     yield start, end
 
 
-def _contains(intervals: Intervals, interval: Interval) -> bool:
-    return any(start <= interval[0] and interval[1] <= end for start, end in intervals)
+def _contains(intervals: Intervals, start: int, end: int) -> bool:
+    return any(first <= start and end <= last for first, last in intervals)
 
 
 def _storable(text: str) -> str:

@@ -10,6 +10,7 @@ from log_writer.group_progress import caught_up_partitions
 from log_writer.handlers import build_router
 from log_writer.lost_runs import close_lost_runs
 from log_writer.metrics import LogWriterMetrics
+from log_writer.open_holes import COUNT_SECONDS, count_open_holes
 from log_writer.periodic_tasks import PeriodicTask
 from log_writer.retention import RETENTION_SECONDS, delete_expired
 from log_writer.settings import LogWriterSettings
@@ -67,9 +68,13 @@ def _periodic_tasks(settings: LogWriterSettings, engine: AsyncEngine, metrics: L
     async def settle_counts() -> None:
         metrics.counts_settled.inc(await settle(engine))
 
+    async def count_holes() -> None:
+        metrics.set_open_holes(await count_open_holes(engine))
+
     periodic_tasks = [
         PeriodicTask("lost runs", close_lost, settings.lost_run_check_seconds, metrics.periodic_task_failures),
         PeriodicTask("counts", settle_counts, SETTLE_SECONDS, metrics.periodic_task_failures),
+        PeriodicTask("open holes", count_holes, COUNT_SECONDS, metrics.periodic_task_failures),
     ]
     if settings.log_retention_days:
         periodic_tasks.append(

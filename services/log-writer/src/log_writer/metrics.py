@@ -5,6 +5,7 @@ from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from log_writer.open_holes import OpenHoles
 from log_writer.runs import RunRow
 from log_writer.schedule import ScheduleChanges
 
@@ -48,9 +49,17 @@ class LogWriterMetrics:
             "Run changes that were added to the hourly counts.",
             registry=registry,
         )
+        self.open_holes = Gauge(
+            "candlekeep_open_holes",
+            "Spans between the verified spans of a series, counted in the database once a minute, by exchange and by "
+            "class: the reason of the newest absence in the span, or unknown.",
+            ("exchange", "absence_class"),
+            registry=registry,
+        )
         self.periodic_task_failures = Counter(
             "candlekeep_log_periodic_task_failures",
-            "Failures of retention, of the lost-run check or of settling counts. Each is tried again at its next turn.",
+            "Failures of retention, of the lost-run check, of settling counts or of counting open holes. Each is tried "
+            "again at its next turn.",
             ("task",),
             registry=registry,
         )
@@ -61,6 +70,12 @@ class LogWriterMetrics:
         self.jobs.inc(len(changes.states))
         self.jobs_removed.inc(len(changes.removed))
         self.write_seconds.observe(seconds)
+
+    def set_open_holes(self, counts: OpenHoles) -> None:
+        """Replace all numbers of open holes."""
+        self.open_holes.clear()
+        for labels, holes in counts.items():
+            self.open_holes.labels(*labels).set(holes)
 
     def set_newest(self, newest: datetime | None, now: datetime) -> None:
         """Record the age of a written batch's newest event; None if the batch had only tombstones."""

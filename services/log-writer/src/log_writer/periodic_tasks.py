@@ -1,4 +1,4 @@
-"""Work that log-writer repeats: retention, the lost-run check and the settling of counts."""
+"""Work that log-writer repeats: retention, the lost-run check, and the counts of runs and of open holes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
