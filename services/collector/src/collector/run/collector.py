@@ -70,7 +70,9 @@ class Collector:
             async with asyncio.timeout_at(deadline):
                 await collect_timeframe(client, timeframe_run, tick.window_start, retrier, self.max_pages)
             remark = await client.remark(timeframe_run.symbol, None if timeframe_run.count else deadline)
-            timeframe_run.note = "; ".join(filter(None, (timeframe_run.note, remark))) or None
+            if remark is not None:
+                self.metrics.inactive_markets.labels(tick.config.exchange).inc()
+                timeframe_run.note = remark if timeframe_run.note is None else f"{timeframe_run.note}; {remark}"
         except ExchangeFailure as failure:
             timeframe_run.failure = failure
         except TimeoutError:
