@@ -72,17 +72,10 @@ class Collector:
         try:
             client = self.clients.get(tick.config.exchange)
             async with asyncio.timeout_at(deadline):
-<<<<<<< HEAD
                 await collect_timeframe(client, timeframe_run, retrier, self.limits, salt=tick.run_id.int)
             if remark := await client.remark(timeframe_run.symbol, None if timeframe_run.answers else deadline):
-                timeframe_run.notes.append(remark)
-=======
-                await collect_timeframe(client, timeframe_run, tick.window_start, retrier, self.max_pages)
-            remark = await client.remark(timeframe_run.symbol, None if timeframe_run.count else deadline)
-            if remark is not None:
                 self.metrics.inactive_markets.labels(tick.config.exchange).inc()
-                timeframe_run.note = remark if timeframe_run.note is None else f"{timeframe_run.note}; {remark}"
->>>>>>> refusals
+                timeframe_run.notes.append(remark)
         except ExchangeFailure as failure:
             timeframe_run.failure = failure
         except TimeoutError:
