@@ -10,6 +10,7 @@ from uuid import uuid4
 import aiohttp
 from prometheus_client import CollectorRegistry
 
+from collector.candles.reading import ReadingLimits
 from collector.exchange.circuit_transitions import ProbePolicy
 from collector.exchange.clients import ClientOptions, ExchangeClients
 from collector.exchange.clock import ExchangeClock
@@ -18,6 +19,7 @@ from collector.run.retry_policy import RetryPolicy
 from collector.run.retrying import Retrier
 from collector.run.timeframe_run import TimeframeRun, collect_timeframe
 from contracts.configs import CollectionConfig
+from contracts.coverage import SeriesProgress, progress_of_version_1
 from contracts.ticks import TickDue
 from contracts.vocabulary import Trigger
 
@@ -59,16 +61,20 @@ class Exchanges:
         self,
         exchange: str,
         timeframe: str = "1m",
-        window_start: datetime | None = None,
+        collected_until: datetime | None = None,
         *,
         symbol: str | None = None,
+        progress: SeriesProgress | None = None,
         policy: RetryPolicy = QUICK,
         max_pages: int = 100,
     ) -> TimeframeRun:
         """Collect a timeframe within 20 seconds. Raises the exceptions of `collect_timeframe`."""
-        timeframe_run = TimeframeRun(symbol or symbol_of(exchange), timeframe)
+        progress = progress or progress_until(collected_until, timeframe)[0]
+        timeframe_run = TimeframeRun(symbol or symbol_of(exchange), timeframe, progress)
         retrier = Retrier(exchange, policy, asyncio.get_running_loop().time() + 20, self.metrics)
-        await collect_timeframe(self.clients.get(exchange), timeframe_run, window_start, retrier, max_pages)
+        await collect_timeframe(
+            self.clients.get(exchange), timeframe_run, retrier, ReadingLimits(max_pages=max_pages), salt=1
+        )
         return timeframe_run
 
     def count(self, metric: str, **labels: str) -> float:
@@ -76,7 +82,14 @@ class Exchanges:
 
 
 def rows_of(timeframe_run: TimeframeRun) -> list[list[float]]:
-    return [list(candle) for _, candles in timeframe_run.batches for candle in candles]
+    return [list(candle) for answer in timeframe_run.answers for candle in answer.candles]
+
+
+def progress_until(collected_until: datetime | None, *timeframes: str) -> tuple[SeriesProgress, ...]:
+    """The progress of series whose candles are collected up to this time; without a candle if it is None."""
+    if collected_until is None:
+        return tuple(SeriesProgress(timeframe=timeframe) for timeframe in timeframes)
+    return progress_of_version_1(timeframes, collected_until)
 
 
 class Simulator:
@@ -137,7 +150,7 @@ def a_tick(config_id: int = 1, **changes: Any) -> TickDue:
         "config": config,
         "trigger": Trigger.MANUAL,
         "scheduled_for": now,
-        "window_start": None,
+        "progress": progress_until(changes.pop("collected_until", None), *config.timeframes),
         "deadline_seconds": 20,
         "lane": exchange,
     }

@@ -45,7 +45,6 @@ def a_tick(number: int = 1, *, lane: str = "binance") -> TickDue:
         config=a_config(number),
         trigger=Trigger.SCHEDULED,
         scheduled_for=NOON,
-        window_start=None,
         deadline_seconds=60,
         lane=lane,
     )

@@ -78,7 +78,6 @@ def a_state(config_id: int = 1, version: int = 1, seconds: int = 0) -> JobSchedu
         active=True,
         last_slot=at,
         next_fire_at=at + timedelta(minutes=10),
-        covered_until=None,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from contracts.candles import CandlesCollected
+from contracts.coverage import to_instant
 from contracts.exchanges import ExchangeHealthChanged
 from contracts.runs import RunFinished, RunStarted
 from contracts.ticks import TickDue
@@ -39,19 +40,20 @@ async def end_of(recorder: Recorder, tick: TickDue, within: float = 20) -> RunFi
 async def test_a_tick_becomes_candles_and_a_finished_run(
     start_in_process: Start, publish: Publish, recorder: Recorder, simulator: Simulator
 ) -> None:
-    tick = a_tick(7, exchange="coinbase", timeframes=("1m", "1h"), window_start=NOON - timedelta(hours=6))
+    tick = a_tick(7, exchange="coinbase", timeframes=("1m", "1h"), collected_until=NOON - timedelta(hours=6))
     async with start_in_process():
         await publish(tick)
         finished = await end_of(recorder, tick)
     [started] = [event for event in recorder.events(RunStarted) if event.run_id == tick.run_id]
     assert started.started_at <= finished.finished_at
     assert (finished.status, finished.error_class, finished.config_id) == (RunStatus.SUCCESS, None, 7)
-    assert finished.covered_until == NOON
-    for result, margin in zip(finished.results, (timedelta(minutes=1), timedelta(hours=1)), strict=True):
+    for result, length in zip(finished.results, (timedelta(minutes=1), timedelta(hours=1)), strict=True):
         events = [event for event in recorder.events(CandlesCollected) if event.timeframe == result.timeframe]
         assert {event.key() for event in events} == {f"coinbase|BTC/USD|{result.timeframe}"}
-        first = int((NOON - timedelta(hours=6) - margin).timestamp() * 1000)
-        assert [list(row) for event in events for row in event.rows] == await simulator.true_candles(
+        first = int(min(event.rows[0].open_ms for event in events if event.rows))
+        assert first <= int((NOON - timedelta(hours=6) - length).timestamp() * 1000)
+        assert [(span.start, span.end) for span in result.verified] == [(to_instant(first), NOON)]
+        assert sorted(list(row) for event in events for row in event.rows) == await simulator.true_candles(
             "coinbase", "BTC/USD", result.timeframe, start=first
         )
         assert result.candles == sum(len(event.rows) for event in events)
@@ -79,7 +81,6 @@ async def test_runs_of_every_exchange_succeed_and_permanent_errors_fail_at_once(
     assert counted == 1
     assert (partly.status, partly.error_class) == (RunStatus.FAILED, ErrorClass.NOT_SUPPORTED)
     assert [result.candles > 0 for result in partly.results] == [True, False]
-    assert partly.covered_until is None
 
 
 async def test_a_tick_whose_config_is_still_running_is_skipped(
@@ -176,7 +177,7 @@ async def test_a_run_ends_at_its_deadline_and_publishes_its_candles(
     start_in_process: Start, publish: Publish, recorder: Recorder, simulator: Simulator
 ) -> None:
     await simulator.add_mood("latency", path="candles", latency_ms=15_000, every=2)  # delays the second page
-    tick = a_tick(1, exchange="coinbase", window_start=NOON - timedelta(hours=10), deadline_seconds=2)
+    tick = a_tick(1, exchange="coinbase", collected_until=NOON - timedelta(hours=10), deadline_seconds=2)
     async with start_in_process():
         await publish(tick)
         finished = await end_of(recorder, tick)
@@ -254,7 +255,8 @@ async def test_runs_of_a_banned_exchange_end_as_banned_without_a_request_and_cov
         deferred = read("candlekeep_runs_deferred_total", {"exchange": "binance", "error_class": "banned"})
         changes = read("candlekeep_exchange_state_changes_total", {"exchange": "binance", "state": "banned"})
     for run in ended:
-        assert (run.status, run.error_class, run.covered_until) == (RunStatus.FAILED, ErrorClass.BANNED, None)
+        assert (run.status, run.error_class) == (RunStatus.FAILED, ErrorClass.BANNED)
+        assert [result.verified for result in run.results] == [()]
         assert "the next run collects what this one did not" in (run.error_message or "")
         assert (run.finished_at - run.started_at).total_seconds() < 5
     assert (deferred, changes) == (len(rest), 1)

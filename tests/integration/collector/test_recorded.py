@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from collector.candles.validation import read_page
+from collector.candles.pages import SeriesCalendar, read_page
 from collector.exchange.traits import traits_of
 from contracts.timeframes import close_of
 from support.collecting import Exchanges, rows_of
@@ -54,7 +54,9 @@ async def test_recorded_responses_are_parsed_as_ccxt_parsed_them(
     client = exchanges_responding_with(entry["httpResponse"], now_ms / 1000).clients.get(exchange)
     await client.require(symbol, timeframe)
     response = await client.fetch(symbol, timeframe, since, limit)
-    page = read_page(traits_of(exchange), timeframe, response.rows, since=since, now=now_ms)
+    traits = traits_of(exchange)
+    calendar = SeriesCalendar.of(traits, timeframe)
+    page = read_page(traits, calendar, response.rows, since=since, now=now_ms)
     # Kraken's recorded response has more than the three rows that were requested from ccxt.
     assert [list(candle) for candle in page.closed if candle.open_ms <= expected[-1][0]] == expected
 
@@ -74,8 +76,8 @@ async def test_recorded_responses_are_collected_completely(
         rows = body["result"]["XBTUSDT"]
         body["result"]["XBTUSDT"] = [row for row in rows if first <= row[0] * 1000 <= last]
     exchanges = exchanges_responding_with(body, close_of(timeframe, last) / 1000)
-    window_start = None if number == 2 else instant(first)
-    timeframe_run = await exchanges.collect(exchange, timeframe, window_start, symbol=symbol)
+    collected_until = None if number == 2 else instant(first)
+    timeframe_run = await exchanges.collect(exchange, timeframe, collected_until, symbol=symbol)
     assert rows_of(timeframe_run) == expected
     assert len(stub_exchange.candle_requests) == 1
 
@@ -110,7 +112,7 @@ async def test_all_closed_candles_of_a_page_of_720_are_collected_from_kraken(
     exchanges = exchanges_responding_with(body, rows[-1][0] / 1000 + 30)
     timeframe_run = await exchanges.collect("kraken", "1m", symbol="BTC/USD")
     assert rows_of(timeframe_run) == rows[:-1]
-    assert (timeframe_run.pages, timeframe_run.note) == (1, None)
+    assert (timeframe_run.result().pages, timeframe_run.result().notes) == (1, ())
 
 
 async def test_a_page_with_the_newest_candle_first_is_collected_from_coinbase_exchange(

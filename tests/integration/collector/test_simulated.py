@@ -10,6 +10,8 @@ import pytest
 
 from collector.exchange.failures import ExchangeFailure
 from collector.run.retry_policy import RetryPolicy
+from contracts.coverage import AbsenceClass, PendingSpan, SeriesProgress, to_instant
+from contracts.spans import subtract
 from contracts.vocabulary import ErrorClass
 from support.collecting import EXCHANGES, QUICK, Exchanges, Simulator, rows_of, symbol_of
 from support.polling import eventually
@@ -40,7 +42,7 @@ async def test_a_first_run_collects_one_page_of_closed_candles(
     timeframe_run = await exchanges.collect(exchange, timeframe)
     rows = rows_of(timeframe_run)
     assert rows == await expected_rows(simulator, exchange, timeframe, datetime.fromtimestamp(rows[0][0] / 1000, UTC))
-    assert (len(rows) > 250, timeframe_run.pages) == (True, 1)
+    assert (len(rows) > 250, timeframe_run.result().pages) == (True, 1)
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
@@ -49,11 +51,13 @@ async def test_a_window_of_many_pages_is_collected_completely(
 ) -> None:
     start = NOW - timedelta(hours=11, minutes=30)
     timeframe_run = await exchanges.collect(exchange, "1m", start)
-    assert rows_of(timeframe_run) == await expected_rows(
-        simulator, exchange, "1m", start.replace(second=0) - timedelta(minutes=1)
-    )
-    assert timeframe_run.read_until is not None
-    assert timeframe_run.note is None
+    rows = sorted(rows_of(timeframe_run))
+    first = to_instant(int(rows[0][0]))
+    assert first <= start.replace(second=0) - timedelta(minutes=1)
+    assert rows == await expected_rows(simulator, exchange, "1m", first)
+    result = timeframe_run.result()
+    assert [(span.start, span.end) for span in result.verified] == [(first, NOW.replace(second=0))]
+    assert (result.open_hole, result.notes) == (None, ())
 
 
 async def test_weeks_and_months_are_collected_by_the_calendar(simulator: Simulator, exchanges: Exchanges) -> None:
@@ -68,15 +72,20 @@ async def test_swaps_are_collected(exchange: str, simulator: Simulator, exchange
     start = NOW - timedelta(minutes=30)
     swap = rows_of(await exchanges.collect(exchange, "1m", start, symbol="BTC/USDT:USDT"))
     spot = rows_of(await exchanges.collect(exchange, "1m", start, symbol="BTC/USDT"))
-    first = start.replace(second=0) - timedelta(minutes=1)
+    first = start.replace(second=0) - timedelta(minutes=3)  # the anchor is one candle before, the request two more
     assert swap == await expected_rows(simulator, exchange, "1m", first, symbol="BTC/USDT:USDT")
     assert swap != spot
 
 
 async def test_candles_that_kraken_no_longer_has_are_noted(simulator: Simulator, exchanges: Exchanges) -> None:
     timeframe_run = await exchanges.collect("kraken", "1m", NOW - timedelta(hours=20))
-    assert timeframe_run.note is not None
-    assert "kraken no longer has candles from 2025-06-01 15:59 to 2025-06-02 00:01 UTC" in timeframe_run.note
+    result = timeframe_run.result()
+    hole = result.open_hole
+    assert hole is not None
+    assert hole.absence_class is AbsenceClass.LOST
+    assert (f"{hole.start:%d %H:%M}", f"{hole.end:%d %H:%M}") == ("01 16:00", "02 00:01")
+    assert [(span.start, span.end) for span in result.lost] == [(hole.start, hole.end)]
+    assert "not verified from 2025-06-01 16:00 to 2025-06-02 00:01 UTC (lost)" in result.notes[-1]
     assert rows_of(timeframe_run) == await expected_rows(
         simulator, "kraken", "1m", NOW - timedelta(minutes=719, seconds=30)
     )
@@ -205,16 +214,18 @@ async def test_requests_respect_the_exchanges_rate_limit(simulator: Simulator, e
     assert exchanges.count("candlekeep_rate_limit_wait_seconds_sum", exchange="kraken") > 1
 
 
-async def test_the_number_of_pages_is_limited_and_their_candles_are_kept(
+async def test_a_run_with_few_pages_reads_the_newest_ones_and_later_runs_read_the_rest(
     simulator: Simulator, exchanges: Exchanges
 ) -> None:
-    from collector.run.retrying import Retrier
-    from collector.run.timeframe_run import TimeframeRun, collect_timeframe
-
-    timeframe_run = TimeframeRun("BTC/USD", "1m")
-    client = exchanges.clients.get("coinbase")
-    retrier = Retrier("coinbase", QUICK, asyncio.get_running_loop().time() + 20, exchanges.metrics)
-    with pytest.raises(ExchangeFailure, match="not reached within 2 pages"):
-        await collect_timeframe(client, timeframe_run, NOW - timedelta(hours=20), retrier, max_pages=2)
-    assert (timeframe_run.pages, timeframe_run.read_until) == (2, None)
-    assert timeframe_run.count > 500
+    start = NOW - timedelta(hours=20)
+    first = (await exchanges.collect("coinbase", "1m", start, max_pages=2)).result()
+    assert first.pages == 2
+    assert first.verified[-1].end == NOW.replace(second=0)
+    hole = first.open_hole
+    assert hole is not None
+    assert (hole.absence_class, hole.end) == (AbsenceClass.UNREAD, first.verified[0].start)
+    pending = PendingSpan(start=hole.start, end=hole.end)
+    progress = SeriesProgress(timeframe="1m", anchor=first.anchor, pending=(pending,))
+    second = (await exchanges.collect("coinbase", "1m", progress=progress, max_pages=5)).result()
+    assert second.open_hole is None
+    assert subtract([hole.milliseconds()], [span.milliseconds() for span in second.verified]) == ()

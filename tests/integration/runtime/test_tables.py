@@ -109,7 +109,6 @@ def a_state(number: int) -> JobScheduled:
         active=True,
         last_slot=NOON,
         next_fire_at=NOON,
-        covered_until=None,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from collector.candles.reading import Proof, ReadingLimits
 from collector.exchange.clients import CandleResponse
 from collector.exchange.failures import ExchangeFailure, RequestDeferred
 from collector.exchange.traits import ExchangeTraits, traits_of
@@ -17,6 +18,7 @@ from collector.run.collector import Collector
 from collector.run.outcomes import Outcomes, Run
 from collector.run.retry_policy import RetryPolicy
 from contracts.candles import CandlesCollected
+from contracts.coverage import AbsenceClass, SeriesProgress, Span, to_instant
 from contracts.event import Event
 from contracts.runs import RunFinished, RunStarted
 from contracts.topics import CANDLES, RUN_EVENTS, Topic
@@ -52,13 +54,13 @@ class FakeExchange:
     def now_ms(self) -> int:
         return NOW_MS
 
-    def page_limit(self, _symbol: str) -> int:
+    def page_limit(self, _symbol: str, _timeframe: str) -> int:
         return 10
 
     async def require(self, _symbol: str, _timeframe: str) -> None:
         return
 
-    async def fetch(self, _symbol: str, timeframe: str, since: int, limit: int) -> CandleResponse:
+    async def fetch(self, _symbol: str, timeframe: str, since: int, limit: int, _until: int | None) -> CandleResponse:
         return CandleResponse(self.rows_for(timeframe, since, limit), self.as_of_ms.get(timeframe, NOW_MS), NOW)
 
 
@@ -82,11 +84,20 @@ class FakeKafka:
         return [event for event in self.events if isinstance(event, kind)]
 
 
-async def run(exchange: FakeExchange, kafka: FakeKafka, **tick: Any) -> RunFinished:
+async def run(
+    exchange: FakeExchange, kafka: FakeKafka, limits: ReadingLimits | None = None, **tick: Any
+) -> RunFinished:
     metrics = CollectorMetrics(CollectorRegistry())
     outcomes = Outcomes(kafka, metrics, "here:1")  # type: ignore[arg-type]
     policy = RetryPolicy(initial_wait=0.001, max_wait=0.002)
-    collector = Collector(clients=exchange, publisher=kafka, outcomes=outcomes, metrics=metrics, policy=policy)  # type: ignore[arg-type]
+    collector = Collector(
+        clients=exchange,  # type: ignore[arg-type]
+        publisher=kafka,  # type: ignore[arg-type]
+        outcomes=outcomes,
+        metrics=metrics,
+        policy=policy,
+        limits=limits or ReadingLimits(),
+    )
     await collector.collect(Run(a_tick(**tick), NOW))
     [finished] = kafka.of(RunFinished)
     assert kafka.events[-1] is finished
@@ -103,12 +114,13 @@ async def test_a_run_reports_its_start_its_candles_and_its_end() -> None:
         "here:1",
     )
     assert (finished.status, finished.records_collected) == (RunStatus.SUCCESS, 9)
-    assert finished.covered_until == NOW.replace(second=0)
     assert [candle.open_ms for candle in candles.rows] == [OPENING - n * MINUTE for n in range(9, 0, -1)]
     assert (candles.run_id, candles.fetched_at) == (finished.run_id, NOW)
     [result] = finished.results
     assert (result.candles, result.pages) == (9, 1)
     assert (result.first_open, result.last_open) == (NOW.replace(second=0, minute=51, hour=11), candles_end(candles))
+    whole = (Span(start=NOW.replace(second=0, minute=51, hour=11), end=NOW.replace(second=0)),)
+    assert (result.verified, candles.verified) == (whole, whole)
 
 
 async def test_a_step_of_the_wall_clock_during_a_run_does_not_change_its_duration() -> None:
@@ -121,12 +133,30 @@ def candles_end(candles: CandlesCollected) -> datetime:
     return datetime.fromtimestamp(candles.rows[-1].open_ms / 1000, UTC)
 
 
-async def test_overlapping_candles_of_pages_are_published_once() -> None:
+async def test_a_run_reads_from_its_anchor_to_now_and_publishes_each_candle_once() -> None:
     kafka = FakeKafka()
-    finished = await run(FakeExchange(), kafka, window_start=NOW - timedelta(minutes=30))
+    finished = await run(FakeExchange(), kafka, collected_until=NOW - timedelta(minutes=30))
     opens = [candle.open_ms for event in kafka.of(CandlesCollected) for candle in event.rows]
-    assert opens == [OPENING - n * MINUTE for n in range(31, 0, -1)]
-    assert (finished.records_collected, finished.results[0].pages) == (31, 4)
+    assert sorted(opens) == [OPENING - n * MINUTE for n in range(32, 0, -1)]
+    [result] = finished.results
+    assert finished.records_collected == 32
+    assert result.verified == (Span(start=NOW.replace(second=0, minute=28, hour=11), end=NOW.replace(second=0)),)
+    assert (result.open_hole, result.requested, result.notes) == (None, (), ())
+
+
+async def test_the_newest_page_is_read_first_and_the_rest_is_an_open_hole() -> None:
+    kafka = FakeKafka()
+    limits = ReadingLimits(max_pages=3)
+    finished = await run(FakeExchange(), kafka, limits=limits, collected_until=NOW - timedelta(hours=5))
+    [result] = finished.results
+    assert finished.status is RunStatus.SUCCESS
+    assert result.verified[-1].end == NOW.replace(second=0)
+    assert result.open_hole is not None
+    assert result.open_hole.end == result.verified[-1].start
+    assert (result.open_hole.absence_class, result.pages) == (AbsenceClass.UNREAD, 3)
+    [absence] = [absence for event in kafka.of(CandlesCollected) for absence in event.absences]
+    assert absence == result.open_hole
+    assert "not verified from 2026-11-22 07:00" in result.notes[-1]
 
 
 async def test_a_failed_timeframe_fails_the_run_and_not_the_other_timeframes() -> None:
@@ -140,46 +170,72 @@ async def test_a_failed_timeframe_fails_the_run_and_not_the_other_timeframes() -
     assert (finished.status, finished.error_class) == (RunStatus.FAILED, ErrorClass.NOT_SUPPORTED)
     assert finished.error_message == "1 of 2 timeframes failed. 1h: binance has no 1h candles"
     assert [result.candles for result in finished.results] == [9, 0]
-    assert finished.covered_until is None
+    assert [len(result.verified) for result in finished.results] == [1, 0]
     assert len(kafka.of(CandlesCollected)) == 1
 
 
-async def test_the_earliest_timeframe_decides_what_is_covered() -> None:
-    exchange = FakeExchange(lambda _timeframe, _since, _limit: [], as_of_ms={"1m": NOW_MS, "1h": NOW_MS - 2 * MINUTE})
-    finished = await run(exchange, FakeKafka(), timeframes=("1m", "1h"))
-    assert finished.covered_until == NOW.replace(second=0) - timedelta(minutes=2)
-
-
-async def test_a_window_from_the_future_covers_nothing() -> None:
-    finished = await run(FakeExchange(), FakeKafka(), window_start=NOW + timedelta(hours=1))
-    assert (finished.status, finished.covered_until) == (RunStatus.SUCCESS, None)
-
-
-async def test_a_page_with_invalid_rows_is_requested_again_and_not_stored() -> None:
+async def test_an_unusable_answer_is_requested_again_and_not_stored() -> None:
     requests = []
 
     def rows_for(_timeframe: str, since: int, limit: int) -> list[list[float]]:
         requests.append(since)
         rows = minutes_since(since, limit)
-        if len(requests) < 3:
-            rows[2][2] = 0.1  # high below low
-        return rows
+        return rows if len(requests) > 2 else [[at, 1.0, 0.1, 0.5, 1.5, 9.0] for at, *_ in rows]  # high below low
 
     kafka = FakeKafka()
     finished = await run(FakeExchange(rows_for), kafka)
     assert (finished.status, len(requests), finished.records_collected) == (RunStatus.SUCCESS, 3, 9)
 
 
-async def test_pages_before_a_failure_are_published() -> None:
+async def test_a_row_that_the_exchange_repeats_is_rejected_and_its_slot_is_an_open_hole() -> None:
+    bad = OPENING - 5 * MINUTE
+    anchor = OPENING - 8 * MINUTE
+
     def rows_for(_timeframe: str, since: int, limit: int) -> list[list[float]]:
-        if since > OPENING - 20 * MINUTE:
+        return [[*row[:2], 0.1 if row[0] == bad else row[2], *row[3:]] for row in minutes_since(since, limit)]
+
+    kafka = FakeKafka()
+    at = to_instant(anchor + MINUTE)
+    finished = await run(FakeExchange(rows_for), kafka, limits=ReadingLimits(settle_ms=0), collected_until=at)
+    [result] = finished.results
+    assert finished.status is RunStatus.SUCCESS
+    assert [row.open_time for row in result.rejected] == [to_instant(bad)]
+    assert result.open_hole is not None
+    assert (result.open_hole.start, result.open_hole.absence_class) == (to_instant(bad), AbsenceClass.REJECTED)
+    assert [row.reason for event in kafka.of(CandlesCollected) for row in event.rejected] == [result.rejected[0].reason]
+    assert bad not in {candle.open_ms for event in kafka.of(CandlesCollected) for candle in event.rows}
+
+
+async def test_a_row_that_is_right_when_it_is_read_again_is_a_candle() -> None:
+    requests = []
+
+    def rows_for(_timeframe: str, since: int, limit: int) -> list[list[float]]:
+        requests.append(since)
+        rows = minutes_since(since, limit)
+        if len(requests) == 1:
+            rows[2][2] = 0.1  # high below low
+        return rows
+
+    kafka = FakeKafka()
+    finished = await run(FakeExchange(rows_for), kafka)
+    assert (finished.results[0].rejected, finished.records_collected, len(requests)) == ((), 9, 2)
+    assert len(finished.results[0].verified) == 1
+
+
+async def test_pages_read_before_a_failure_counts() -> None:
+    def rows_for(_timeframe: str, since: int, limit: int) -> list[list[float]]:
+        if since < OPENING - 20 * MINUTE:
             raise ExchangeFailure(ErrorClass.BANNED, "banned", retryable=True, retry_after=3600)
         return minutes_since(since, limit)
 
     kafka = FakeKafka()
-    finished = await run(FakeExchange(rows_for), kafka, window_start=NOW - timedelta(minutes=30))
+    finished = await run(FakeExchange(rows_for), kafka, collected_until=NOW - timedelta(minutes=30))
     assert (finished.status, finished.error_class) == (RunStatus.FAILED, ErrorClass.BANNED)
     assert finished.records_collected == sum(len(event.rows) for event in kafka.of(CandlesCollected)) > 0
+    [result] = finished.results
+    assert result.verified[-1].end == NOW.replace(second=0)
+    assert result.open_hole is not None
+    assert result.open_hole.absence_class is AbsenceClass.UNREAD
 
 
 async def test_a_run_with_an_open_circuit_ends_at_once_with_the_reason_and_covers_nothing() -> None:
@@ -193,7 +249,7 @@ async def test_a_run_with_an_open_circuit_ends_at_once_with_the_reason_and_cover
     finished = await run(FakeExchange(rows_for), kafka, timeframes=("1m", "1h"))
     assert (finished.status, finished.error_class) == (RunStatus.FAILED, ErrorClass.BANNED)
     assert "until 12:31:05 UTC" in (finished.error_message or "")
-    assert (finished.covered_until, [result.pages for result in finished.results]) == (None, [0, 0])
+    assert [(result.pages, result.verified, result.anchor) for result in finished.results] == [(0, (), None)] * 2
     assert kafka.of(CandlesCollected) == []
 
 
@@ -243,7 +299,8 @@ async def test_candles_that_kafka_does_not_acknowledge_fail_the_run() -> None:
     finished = await run(FakeExchange(), kafka)
     assert (finished.status, finished.error_class) == (RunStatus.FAILED, ErrorClass.INTERNAL)
     assert "did not acknowledge the candles" in (finished.error_message or "")
-    assert (finished.records_collected, finished.covered_until) == (0, None)
+    [result] = finished.results
+    assert (finished.records_collected, result.verified, result.anchor) == (0, (), None)
 
 
 async def test_a_run_ends_once_if_kafka_first_refuses_its_start_and_its_end() -> None:
@@ -257,10 +314,13 @@ async def test_a_run_ends_once_if_kafka_first_refuses_its_start_and_its_end() ->
 async def test_a_page_larger_than_an_event_is_split(width: int) -> None:
     tick = a_tick()
     from collector.run.collector import candle_events
-    from collector.run.timeframe_run import TimeframeRun
+    from collector.run.timeframe_run import Answer, TimeframeRun
     from contracts.candles import MAX_CANDLES_PER_EVENT, Candle
 
     rows = tuple(Candle(n * MINUTE, 1.0, 2.0, 0.5, 1.5, 9.0) for n in range(MAX_CANDLES_PER_EVENT * width + 1))
-    events = list(candle_events(tick, TimeframeRun("BTC/USDT", "1m", batches=[(NOW, rows)])))
+    answer = Answer(NOW, rows, Proof(((0, MINUTE),), ()))
+    timeframe_run = TimeframeRun("BTC/USDT", "1m", SeriesProgress(timeframe="1m"), answers=[answer])
+    events = list(candle_events(tick, timeframe_run))
     assert [len(event.rows) for event in events] == [MAX_CANDLES_PER_EVENT] * width + [1]
+    assert [len(event.verified) for event in events] == [1] + [0] * width
     assert tuple(row for event in events for row in event.rows) == rows

@@ -37,6 +37,9 @@ class TimeframeResult(Model):
         default=(),
         description="Spans without a known candle for which the run asked, whether or not the answers vouch for them.",
     )
+    lost: tuple[Span, ...] = Field(
+        default=(), description="Spans that the exchange no longer offers. Later runs do not ask for them."
+    )
     open_hole: Absence | None = Field(
         default=None, description="The newest span before the end of `verified` that is not verified, with the reason."
     )

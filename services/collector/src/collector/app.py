@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+from collector.candles.reading import ReadingLimits
 from collector.exchange.circuit_transitions import ProbePolicy
 from collector.exchange.clients import ClientOptions, ExchangeClients
 from collector.exchange.health_publisher import ExchangeHealthPublisher
@@ -54,7 +55,9 @@ def build_worker(settings: CollectorSettings) -> Worker:
         outcomes=outcomes,
         metrics=metrics,
         policy=RetryPolicy(initial_wait=settings.retry_initial_wait_seconds, max_wait=settings.retry_max_wait_seconds),
-        max_pages=settings.max_pages_per_timeframe,
+        limits=ReadingLimits(
+            max_pages=settings.max_pages_per_timeframe, settle_ms=int(settings.settle_minutes * 60_000)
+        ),
     )
     tick_handler = TickHandler(
         collector=collector,

@@ -52,6 +52,12 @@ class CollectorMetrics:
         self.pages = Counter(
             "candlekeep_pages_read", "Pages of candles that were read and valid.", ("exchange",), registry=registry
         )
+        self.rejected_rows = Counter(
+            "candlekeep_rejected_rows",
+            "Rows that no candle can be and that the exchange sent twice, counted in each run that reads them.",
+            ("exchange", "timeframe"),
+            registry=registry,
+        )
         self.requests = Counter(
             "candlekeep_exchange_requests",
             "Requests to an exchange by outcome: ok, or the error class.",

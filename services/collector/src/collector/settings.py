@@ -51,8 +51,15 @@ class CollectorSettings(WorkerSettings):
     max_pages_per_timeframe: int = Field(
         default=100,
         ge=1,
-        description="Maximum number of pages (requests) per timeframe and run. At the limit the timeframe fails; the "
-        "candles of the pages are kept. Raise it if long windows fail for this reason.",
+        description="Maximum number of pages (requests) per timeframe and run. If the time since the last candle needs "
+        "more, the run reads the newest page first, and later runs read the rest. Raise it to catch up faster.",
+    )
+    settle_minutes: float = Field(
+        default=10.0,
+        ge=0,
+        le=1440,
+        description="Age in minutes from which silence between two candles counts as verified. Younger candles are "
+        "read again, because exchanges publish candles of quiet minutes late. Raise it for a slower exchange.",
     )
     request_timeout_seconds: float = Field(
         default=10.0,

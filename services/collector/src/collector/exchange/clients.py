@@ -91,7 +91,7 @@ class ExchangeClient:
         """The exchange's time in milliseconds since the epoch, as `ExchangeClock` estimates it."""
         return self._clock.now_ms()
 
-    def page_limit(self, symbol: str) -> int:
+    def page_limit(self, symbol: str, _timeframe: str) -> int:
         """The number of candles to request per page."""
         kind = _kind_of(symbol)
         features = self._spot_client.features.get(kind) or {}
@@ -116,15 +116,18 @@ class ExchangeClient:
         _, markets = self._client_and_markets(symbol)
         await markets.require(symbol)
 
-    async def fetch(self, symbol: str, timeframe: str, since: int, limit: int) -> CandleResponse:
-        """Request about `limit` candles that open at `since` (ms) or later.
+    async def fetch(
+        self, symbol: str, timeframe: str, since: int, limit: int, until: int | None = None
+    ) -> CandleResponse:
+        """Request about `limit` candles that open at `since` (ms) or later, and before `until` if it is given.
 
-        The response may contain more candles, and earlier ones. Call `require` before. Raises `ExchangeFailure`.
+        The response may contain other candles. Call `require` before. Raises `ExchangeFailure`.
         """
         client, _ = self._client_and_markets(symbol)
         record = RequestRecord(sent_ms=self.now_ms())
         LAST_REQUEST.set(record)
-        rows = await self._call(lambda: client.fetch_ohlcv(symbol, timeframe, since, limit))
+        params = {} if until is None else {"until": until}
+        rows = await self._call(lambda: client.fetch_ohlcv(symbol, timeframe, since, limit, params))
         if not is_list_of_candles(self.traits.candle_list_path, record.body):
             raise self._count_failure(
                 ExchangeFailure(

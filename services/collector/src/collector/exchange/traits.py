@@ -45,6 +45,15 @@ class ExchangeTraits:
     """The exchange sends as many rows as requested if they exist. If false, its page may be smaller than ccxt says. If
     a response ends before now, the next request then begins at its last row, so that no new candle is lost."""
 
+    honours_until: bool = False
+    """ccxt sends the end of the window (`until`) to the exchange."""
+
+    labels_close: bool = False
+    """The time in a row is the close of the candle, not its open."""
+
+    candle_lengths: Mapping[str, int] = field(default_factory=dict)
+    """Timeframe to the real length in milliseconds, where it differs from the name."""
+
     history_candles: int | None = None
     """The number of newest candles that can be read. If older ones are requested, the exchange sends these without an
     error. None: no such limit is known."""

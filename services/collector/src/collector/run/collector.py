@@ -3,18 +3,20 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
+from typing import Any
 from uuid import uuid4
 
-from collector.candles.paging import covered_until
+from collector.candles.reading import ReadingLimits
 from collector.exchange.clients import ExchangeClients
 from collector.exchange.failures import ExchangeFailure, RequestDeferred
 from collector.metrics import CollectorMetrics
 from collector.run.outcomes import Outcomes, Run, deadline_failure
 from collector.run.retry_policy import RetryPolicy
 from collector.run.retrying import Retrier
-from collector.run.timeframe_run import TimeframeRun, collect_timeframe
+from collector.run.timeframe_run import TimeframeRun, collect_timeframe, rejected_row
 from contracts.candles import MAX_CANDLES_PER_EVENT, CandlesCollected
+from contracts.coverage import span_of
 from contracts.ticks import TickDue
 from contracts.topics import CANDLES
 from contracts.vocabulary import ErrorClass
@@ -32,7 +34,7 @@ class Collector:
     outcomes: Outcomes
     metrics: CollectorMetrics
     policy: RetryPolicy = field(default_factory=RetryPolicy)
-    max_pages: int = 100
+    limits: ReadingLimits = field(default_factory=ReadingLimits)
 
     async def collect(self, run: Run) -> None:
         """Execute a run and report its end in every case, except when the call is cancelled."""
@@ -49,14 +51,16 @@ class Collector:
             await self.outcomes.report_finished(
                 run,
                 tuple(each.result() for each in timeframe_runs),
-                _covered_until(run.tick, timeframe_runs),
                 deferred=_all_deferred(timeframe_runs),
             )
 
     async def _collect_all(self, run: Run) -> list[TimeframeRun]:
         tick, loop = run.tick, asyncio.get_running_loop()
         deadline = loop.time() + tick.deadline_seconds
-        timeframe_runs = [TimeframeRun(tick.config.symbol, timeframe) for timeframe in tick.config.timeframes]
+        timeframe_runs = [
+            TimeframeRun(tick.config.symbol, timeframe, tick.progress_of(timeframe))
+            for timeframe in tick.config.timeframes
+        ]
         # All at the same time: the rate limiter delays the requests, and their latencies overlap.
         await asyncio.gather(*(self._collect_one(tick, each, deadline) for each in timeframe_runs))
         await self._publish(tick, timeframe_runs)
@@ -68,7 +72,7 @@ class Collector:
         try:
             client = self.clients.get(tick.config.exchange)
             async with asyncio.timeout_at(deadline):
-                await collect_timeframe(client, timeframe_run, tick.window_start, retrier, self.max_pages)
+                await collect_timeframe(client, timeframe_run, retrier, self.limits, salt=tick.run_id.int)
         except ExchangeFailure as failure:
             timeframe_run.failure = failure
         except TimeoutError:
@@ -83,9 +87,7 @@ class Collector:
             timeframe_run.failure = ExchangeFailure(ErrorClass.INTERNAL, message, retryable=False)
 
     async def _publish(self, tick: TickDue, timeframe_runs: list[TimeframeRun]) -> None:
-        """Publish all candles and wait for the acknowledgements. Without them the run fails, and the next run repeats
-        the window.
-        """
+        """Publish all answers and wait for the acknowledgements. Without them nothing of the run counts."""
         try:
             await self.publisher.publish_many(
                 CANDLES, [event for each in timeframe_runs for event in candle_events(tick, each)]
@@ -94,40 +96,43 @@ class Collector:
             message = f"Kafka did not acknowledge the candles: {failure}"
             for each in timeframe_runs:
                 each.failure = each.failure or ExchangeFailure(ErrorClass.INTERNAL, message, retryable=False)
-                each.batches.clear()
+                each.drop()
 
 
 def candle_events(tick: TickDue, timeframe_run: TimeframeRun) -> Iterable[CandlesCollected]:
-    """The candles of one timeframe as events, in order."""
-    for fetched_at, candles in timeframe_run.batches:
-        for start in range(0, len(candles), MAX_CANDLES_PER_EVENT):
-            # Not validated again, because the rows and the tick already are. It would double the cost.
-            yield CandlesCollected.model_construct(
-                event_id=uuid4(),
-                occurred_at=fetched_at,
-                run_id=tick.run_id,
-                exchange=tick.config.exchange,
-                symbol=tick.config.symbol,
-                timeframe=timeframe_run.timeframe,
-                fetched_at=fetched_at,
-                rows=candles[start : start + MAX_CANDLES_PER_EVENT],
+    """The answers of one timeframe as events, in order. The last event also carries what the run could not verify."""
+    for answer in timeframe_run.answers:
+        for start in range(0, max(1, len(answer.candles)), MAX_CANDLES_PER_EVENT):
+            is_first = start == 0
+            yield _event(
+                tick,
+                timeframe_run.timeframe,
+                answer.fetched_at,
+                rows=answer.candles[start : start + MAX_CANDLES_PER_EVENT],
+                verified=tuple(map(span_of, answer.proof.verified)) if is_first else (),
+                rejected=tuple(map(rejected_row, answer.proof.rejected)) if is_first else (),
             )
+    if absences := timeframe_run.absences():
+        read_at = timeframe_run.answers[-1].fetched_at if timeframe_run.answers else tick.occurred_at
+        yield _event(tick, timeframe_run.timeframe, read_at, absences=tuple(absences))
+
+
+def _event(tick: TickDue, timeframe: str, fetched_at: datetime, **content: Any) -> CandlesCollected:
+    # Not validated again, because the rows and the tick already are. It would double the cost.
+    defaults: dict[str, Any] = {"rows": (), "verified": (), "absences": (), "rejected": ()}
+    return CandlesCollected.model_construct(
+        event_id=uuid4(),
+        occurred_at=fetched_at,
+        run_id=tick.run_id,
+        exchange=tick.config.exchange,
+        symbol=tick.config.symbol,
+        timeframe=timeframe,
+        fetched_at=fetched_at,
+        **defaults | content,
+    )
 
 
 def _all_deferred(timeframe_runs: list[TimeframeRun]) -> bool:
     """Whether timeframes failed, and all of them only because the request was deferred."""
     failures = [each.failure for each in timeframe_runs if each.failure is not None]
     return bool(failures) and all(isinstance(failure, RequestDeferred) for failure in failures)
-
-
-def _covered_until(tick: TickDue, timeframe_runs: list[TimeframeRun]) -> datetime | None:
-    """The time until which all timeframes were read. None if one was not read to its end.
-
-    Also None if the window begins later than that time. The clock that set this window was ahead: the time before the
-    window was not read, and must not count as covered.
-    """
-    read_until = {each.timeframe: each.read_until for each in timeframe_runs if each.read_until is not None}
-    if len(read_until) < len(timeframe_runs):
-        return None
-    covered = datetime.fromtimestamp(covered_until(read_until) / 1000, UTC)
-    return None if tick.window_start is not None and tick.window_start > covered else covered

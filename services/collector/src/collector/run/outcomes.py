@@ -76,17 +76,15 @@ class Outcomes:
                 error=str(failure),
             )
 
-    async def report_finished(
-        self, run: Run, results: tuple[TimeframeResult, ...], covered_until: datetime | None, *, deferred: bool = False
-    ) -> None:
-        """Report a run that was executed. It succeeded if every timeframe did; `covered_until` is published only then.
+    async def report_finished(self, run: Run, results: tuple[TimeframeResult, ...], *, deferred: bool = False) -> None:
+        """Report a run that was executed. It succeeded if every timeframe did.
 
         `deferred`: timeframes failed only because the exchange's circuit is open. This is logged at debug level,
         because the change of the circuit was logged once for all runs.
         """
         error_class, message = run_error(results)
         if error_class is None:
-            await self._end(run, RunStatus.SUCCESS, None, None, results, covered_until)
+            await self._end(run, RunStatus.SUCCESS, None, None, results)
         else:
             if deferred:
                 self._metrics.runs_deferred.labels(run.tick.config.exchange, error_class).inc()
@@ -109,7 +107,6 @@ class Outcomes:
         error_class: ErrorClass | None,
         message: str | None,
         results: tuple[TimeframeResult, ...],
-        covered_until: datetime | None = None,
         *,
         log_as_debug: bool = False,
     ) -> None:
@@ -132,7 +129,6 @@ class Outcomes:
             error_class=error_class,
             error_message=message,
             results=results,
-            covered_until=covered_until,
         )
         await self._publish_until_acknowledged(event)
         self._update_metrics(event)
@@ -171,6 +167,8 @@ class Outcomes:
         for result in event.results:
             metrics.pages.labels(exchange).inc(result.pages)
             metrics.candles.labels(exchange, result.timeframe).inc(result.candles)
+            if result.rejected_count:
+                metrics.rejected_rows.labels(exchange, result.timeframe).inc(result.rejected_count)
 
 
 def run_error(results: tuple[TimeframeResult, ...]) -> tuple[ErrorClass | None, str | None]:

@@ -1,119 +1,138 @@
-"""Collects one timeframe of a run: page after page, until the present is reached or the exchange fails."""
+"""Collects one timeframe of a run: page after page, as its reader requests them, until the exchange fails."""
 
+import asyncio
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import partial
+from datetime import datetime
 
-from collector.candles.paging import (
-    BrokenContinuity,
-    PageRequest,
-    check_continuity,
-    first_request,
-    next_request,
-    oldest_available,
-)
-from collector.candles.validation import InvalidRow, Page, read_page
+from collector.candles.pages import BadRow, Page, UnusableAnswer, read_page
+from collector.candles.reading import PageRequest, Proof, ReadingLimits, SeriesReader
 from collector.exchange.clients import CandleResponse, ExchangeClient
 from collector.exchange.failures import ExchangeFailure
 from collector.run.retrying import Retrier
 from contracts.candles import Candle
+from contracts.coverage import (
+    MAX_REJECTED_ROWS_PER_RESULT,
+    Absence,
+    RejectedRow,
+    SeriesProgress,
+    span_of,
+    to_instant,
+)
 from contracts.runs import TimeframeResult
 from contracts.vocabulary import ErrorClass
 
 
+@dataclass(frozen=True)
+class Answer:
+    """The part of one answer that is published."""
+
+    fetched_at: datetime
+    candles: tuple[Candle, ...]
+    """The closed candles that no earlier answer of the run had with the same values. Ascending, without duplicates."""
+    proof: Proof
+
+
 @dataclass
 class TimeframeRun:
-    """Progress of one timeframe within a run. Its candles are published even if collecting fails later."""
+    """Progress of one timeframe within a run. It counts even if collecting fails later."""
 
     symbol: str
     timeframe: str
-    pages: int = 0
-    batches: list[tuple[datetime, tuple[Candle, ...]]] = field(default_factory=list)
-    """New candles per page, with the time of the response. Ascending, without duplicates."""
-    read_until: int | None = None
-    """All candles that were closed at this time of the exchange were read (ms). None: the window's end was not
-    reached."""
+    progress: SeriesProgress
+    answers: list[Answer] = field(default_factory=list)
+    reader: SeriesReader | None = None
+    """None before the first request."""
     failure: ExchangeFailure | None = None
-    note: str | None = None
-    """Information for the reader of the run log that is not a failure."""
+    notes: list[str] = field(default_factory=list)
+    """Remarks for the reader of the run log that are no failures."""
+    _collected: dict[int, Candle] = field(default_factory=dict)
 
-    @property
-    def count(self) -> int:
-        return sum(len(candles) for _, candles in self.batches)
+    def add(self, response: CandleResponse, page: Page, proof: Proof) -> None:
+        """Add the candles that are new or have other values than before: pages overlap."""
+        new = tuple(candle for candle in page.closed if self._collected.get(candle.open_ms) != candle)
+        self._collected |= {candle.open_ms: candle for candle in new}
+        if new or proof.verified or proof.rejected:
+            self.answers.append(Answer(response.fetched_at, new, proof))
 
-    def add(self, response: CandleResponse, page: Page) -> None:
-        """Add the candles of a page that are newer than the last one: pages overlap."""
-        self.pages += 1
-        last_open = self.batches[-1][1][-1].open_ms if self.batches else -1
-        if new := tuple(candle for candle in page.closed if candle.open_ms > last_open):
-            self.batches.append((response.fetched_at, new))
+    def drop(self) -> None:
+        """Forget all answers, because Kafka has not acknowledged them: nothing of them counts."""
+        self.answers.clear()
+        self._collected.clear()
+        self.reader = None
+
+    def absences(self) -> list[Absence]:
+        """The spans that the run could not verify, ascending."""
+        found = [] if self.reader is None else self.reader.absences()
+        return [
+            Absence(start=to_instant(start), end=to_instant(end), absence_class=absence_class, evidence=evidence)
+            for (start, end), absence_class, evidence in found
+        ]
 
     def result(self) -> TimeframeResult:
-        first = self.batches[0][1][0].open_ms if self.batches else None
-        last = self.batches[-1][1][-1].open_ms if self.batches else None
+        reader, collected = self.reader, self._collected
+        anchor = reader.anchor if reader is not None else None
+        absences = self.absences()
+        rejected = () if reader is None else tuple(sorted(reader.rejected.values(), key=lambda row: row.opens))
         return TimeframeResult(
             timeframe=self.timeframe,
-            candles=self.count,
-            pages=self.pages,
-            first_open=_instant(first),
-            last_open=_instant(last),
+            candles=len(collected),
+            pages=reader.pages if reader is not None else 0,
+            first_open=to_instant(min(collected)) if collected else None,
+            last_open=to_instant(max(collected)) if collected else None,
             error_class=self.failure.error_class if self.failure else None,
             error_message=self.failure.message if self.failure else None,
-            note=self.note,
+            notes=(*self.notes, *(_note(absence) for absence in absences[-1:])),
+            anchor=None if anchor is None else to_instant(anchor),
+            verified=tuple(map(span_of, reader.verified)) if reader is not None else (),
+            requested=tuple(map(span_of, reader.requested)) if reader is not None else (),
+            lost=tuple(map(span_of, reader.lost)) if reader is not None else (),
+            open_hole=absences[-1] if absences else None,
+            rejected=tuple(map(rejected_row, rejected[:MAX_REJECTED_ROWS_PER_RESULT])),
+            rejected_count=len(rejected),
         )
 
 
 async def collect_timeframe(
-    client: ExchangeClient, timeframe_run: TimeframeRun, window_start: datetime | None, retrier: Retrier, max_pages: int
+    client: ExchangeClient, timeframe_run: TimeframeRun, retrier: Retrier, limits: ReadingLimits, salt: int
 ) -> None:
-    """Read the candles from the window's start to now. Without a start, read one full page back.
+    """Read the series as far as the reader requests. Raises `ExchangeFailure` if the exchange fails.
 
-    Raises `ExchangeFailure` if the exchange fails; `timeframe_run` then contains all that was read before.
+    `salt`: a number that differs between runs, see `SeriesReader`.
     """
     symbol, timeframe = timeframe_run.symbol, timeframe_run.timeframe
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    available = max(0.001, retrier.deadline - started)
     await retrier.retry_until_deadline(lambda: client.require(symbol, timeframe))
-    start_ms = None if window_start is None else int(window_start.timestamp() * 1000)
-    request: PageRequest | None = first_request(
-        client.traits, timeframe, start_ms, client.now_ms(), client.page_limit(symbol)
+    page_limit = client.page_limit(symbol, timeframe)
+    reader = timeframe_run.reader = SeriesReader(
+        client.traits, timeframe_run.progress, page_limit, client.now_ms(), limits=limits, salt=salt
     )
-    last_open: int | None = None
-    while request is not None:
-        if timeframe_run.pages >= max_pages:
-            raise ExchangeFailure(
-                ErrorClass.EXCHANGE_ERROR,
-                f"the end of the window was not reached within {max_pages} pages (MAX_PAGES_PER_TIMEFRAME)",
-                retryable=False,
-            )
-        response, page = await retrier.retry_until_deadline(partial(_read, client, symbol, request, last_open))
-        timeframe_run.add(response, page)
-        if timeframe_run.pages == 1:
-            timeframe_run.note = _history_note(client, request, page, response)
-        last_open = page.opens[-1] if page.opens else last_open
-        request = next_request(request, page.opens, response.as_of_ms)
-        read_until = response.as_of_ms
-    timeframe_run.read_until = read_until
+    while (request := reader.next_request(client.now_ms(), (loop.time() - started) / available)) is not None:
+
+        async def read(request: PageRequest = request) -> tuple[CandleResponse, Page]:
+            return await _read(client, symbol, request, reader)
+
+        response, page = await retrier.retry_until_deadline(read)
+        timeframe_run.add(response, page, reader.receive(page, response.as_of_ms))
 
 
 async def _read(
-    client: ExchangeClient, symbol: str, request: PageRequest, last_open: int | None
+    client: ExchangeClient, symbol: str, request: PageRequest, reader: SeriesReader
 ) -> tuple[CandleResponse, Page]:
-    response = await client.fetch(symbol, request.timeframe, request.since, request.limit)
+    response = await client.fetch(symbol, request.timeframe, request.since, request.limit, request.until)
     try:
-        page = read_page(client.traits, request.timeframe, response.rows, since=request.since, now=response.as_of_ms)
-        check_continuity(request, page.opens, last_open)
-    except (InvalidRow, BrokenContinuity) as error:
+        page = read_page(client.traits, reader.calendar, response.rows, since=request.since, now=response.as_of_ms)
+    except UnusableAnswer as error:
         message = f"{client.exchange} sent invalid {request.timeframe} candles: {error}"
         raise ExchangeFailure(ErrorClass.INVALID_DATA, message, retryable=True) from error
     return response, page
 
 
-def _history_note(client: ExchangeClient, request: PageRequest, page: Page, response: CandleResponse) -> str | None:
-    oldest = oldest_available(client.traits, request, page.opens, response.as_of_ms)
-    if oldest is None:
-        return None
-    start, end = _instant(request.since), _instant(oldest)
-    return f"{client.exchange} no longer has candles from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
+def rejected_row(row: BadRow) -> RejectedRow:
+    return RejectedRow(open_time=to_instant(row.opens), reason=row.reason, row=row.row)
 
 
-def _instant(milliseconds: int | None) -> datetime | None:
-    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
+def _note(absence: Absence) -> str:
+    start, end = f"{absence.start:%Y-%m-%d %H:%M}", f"{absence.end:%Y-%m-%d %H:%M}"
+    return f"not verified from {start} to {end} UTC ({absence.absence_class}): {absence.evidence}"

@@ -1,0 +1,251 @@
+"""One answer of an exchange: which rows are candles, which are rejected, and what the answer proves. Pure.
+
+ccxt returns invalid rows without an error: rows of nulls, of NaN, or of the letters of an HTML page. Exchanges
+themselves send candles whose open is below their low. One such row must not stop a series, so it is rejected alone. But
+if most rows are invalid, the whole answer is unusable.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import inf
+from typing import Any, Final
+
+from collector.exchange.traits import ExchangeTraits
+from contracts.candles import Candle
+from contracts.spans import Intervals, subtract, union
+from contracts.timeframes import DAY_MS, HOUR_MS, close_of, floor_open, parse_timeframe, shift
+
+FUTURE_TOLERANCE_MS: Final = 60_000
+"""How far a candle's open time may be ahead of the estimated time of the exchange."""
+
+_WIDTH: Final = len(Candle._fields)
+_FEWEST_TO_REFUSE: Final = 3
+"""An answer with fewer rejected rows than this is usable, even if they are most of its rows."""
+
+_OFFSET_UNIT_MS: Final = HOUR_MS // 4
+"""Days of an exchange may begin at any quarter of an hour, as time zones do."""
+
+
+class UnusableAnswer(ValueError):  # noqa: N818 -- the name states the problem
+    """The rows as a whole are no candles of the requested timeframe."""
+
+
+@dataclass(frozen=True)
+class SeriesCalendar:
+    """When the candles of a series open and close. All times are milliseconds since the epoch."""
+
+    timeframe: str
+    nominal_ms: int
+    """The usual length of a candle."""
+    length_ms: int | None
+    """The length of every candle; None for calendar months and years."""
+
+    @classmethod
+    def of(cls, traits: ExchangeTraits, timeframe: str) -> "SeriesCalendar":
+        """Raises `ValueError` for a text that is no timeframe."""
+        parsed = parse_timeframe(timeframe)
+        length = traits.candle_lengths.get(timeframe, parsed.fixed_ms)
+        return cls(timeframe, length or parsed.nominal_ms, length)
+
+    def shift(self, opens: int, count: int) -> int:
+        """The open time `count` candles after the one that opens at `opens`; before it if `count` is negative."""
+        if self.length_ms is not None:
+            return opens + count * self.length_ms
+        return max(0, shift(self.timeframe, opens, count)) if opens > 0 else 0
+
+    def close_of(self, opens: int) -> int:
+        """The time at which the candle that opens at `opens` ends."""
+        return self.shift(opens, 1) if self.length_ms is not None else close_of(self.timeframe, opens)
+
+    def floor_open(self, instant: int) -> int:
+        """The open time of the candle that contains the instant, on the usual grid."""
+        return floor_open(self.timeframe, instant)
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that is no candle. `opens` is its open time, or the one that follows from its place in the answer."""
+
+    opens: int
+    reason: str
+    row: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """The content of one answer. All fields are ascending, without duplicates."""
+
+    opens: tuple[int, ...]
+    """Open times of all rows, including rejected ones and the open candle."""
+    closed: tuple[Candle, ...]
+    """The closed candles, which do not change any more. Only these are stored."""
+    rejected: tuple[BadRow, ...] = ()
+
+
+def read_page(
+    traits: ExchangeTraits, calendar: SeriesCalendar, rows: Iterable[object], *, since: int, now: int
+) -> Page:
+    """Read the answer to a request for candles from `since` on, sent at `now` on the exchange's clock.
+
+    Of the rows before `since`, only the last is kept: it shows that the answer begins early enough. Rows may be in any
+    order, and equal duplicates are allowed. The open candle needs a valid open time only. Raises `UnusableAnswer`.
+    """
+    timed, without_time = _with_open_times(rows, calendar, label_shift=_label_shift(traits, calendar))
+    opens = [at for at, _ in timed]
+    bad = [BadRow(at, "it has no open time", repr(row)[:500]) for at, row in without_time]
+    grid = _Grid.learnt(traits, calendar, opens)
+    candles: dict[int, set[Candle]] = {}
+    for at, row in timed:
+        candle = _candle(grid, at, row, now)
+        if isinstance(candle, str):
+            bad.append(BadRow(at, candle, _as_json(row)))
+        elif candle is not None:
+            candles.setdefault(at, set()).add(candle)
+    for at in [at for at, found in candles.items() if len(found) > 1]:
+        bad += [
+            BadRow(at, "another row of the same open time has other values", _as_json(each)) for each in candles.pop(at)
+        ]
+    _require_usable(bad, len(timed) + len(without_time), calendar)
+    _require_distance(sorted(set(opens)), calendar)
+    on_grid = sorted({at for at in opens if grid.has(at) and at <= now + FUTURE_TOLERANCE_MS})
+    return _from_since(on_grid, {at: found.pop() for at, found in candles.items()}, bad, since)
+
+
+def page_spans(calendar: SeriesCalendar, page: Page, *, settled_at: int) -> Intervals:
+    """The spans that the answer vouches for: from its first row to the close of its last closed row.
+
+    Silence between two rows is included if it is older than `settled_at`. The slots of rejected rows are not included.
+    """
+    if not page.closed:
+        return ()
+    stored = {candle.open_ms for candle in page.closed}
+    span = (page.opens[0], calendar.close_of(page.closed[-1].open_ms))
+    young = [
+        (calendar.close_of(before), after)
+        for before, after in pairwise(page.opens)
+        if after > settled_at and after > calendar.close_of(before)
+    ]
+    rejected = [(row.opens, calendar.close_of(row.opens)) for row in page.rejected if row.opens not in stored]
+    own = [(at, calendar.close_of(at)) for at in stored]
+    return union([*subtract([span], [*young, *rejected]), *own])
+
+
+def is_consistent(candle: Candle) -> bool:
+    """Whether prices are positive and finite, low <= open, close <= high, and the volume is not negative. False for any
+    NaN.
+    """
+    _, opening, high, low, close, volume = candle
+    return 0 < low <= opening <= high < inf and low <= close <= high and 0 <= volume < inf
+
+
+def _label_shift(traits: ExchangeTraits, calendar: SeriesCalendar) -> int:
+    return -1 if traits.labels_close and calendar.length_ms is not None else 0
+
+
+def _with_open_times(
+    rows: Iterable[object], calendar: SeriesCalendar, *, label_shift: int
+) -> tuple[list[tuple[int, Sequence[Any]]], list[tuple[int, object]]]:
+    """The rows with their open times, and those without one. The latter get the slot after the row before them."""
+    timed: list[tuple[int, Sequence[Any]]] = []
+    without: list[tuple[int, object]] = []
+    for row in rows:
+        if isinstance(row, list | tuple) and row and type(row[0]) is int and 0 <= row[0] < 1 << 53:
+            timed.append((calendar.shift(row[0], label_shift) if label_shift else row[0], row))
+        else:
+            without.append((len(timed), row))
+    if len(without) > len(timed) // 2:
+        raise UnusableAnswer(f"{len(without)} rows without an open time, such as {without[0][1]!r:.100}")
+    placed = [(calendar.shift(timed[max(0, at - 1)][0], 1 if at else -1), row) for at, row in without]
+    return timed, placed
+
+
+def _candle(grid: "_Grid", at: int, row: Sequence[Any], now: int) -> Candle | str | None:
+    """The candle of a row, or the reason why it is none. None for the open candle, which is not stored."""
+    if at > now + FUTURE_TOLERANCE_MS:
+        return f"it opens {(at - now) / 1000:.0f} s in the future"
+    if not grid.has(at):
+        return f"no {grid.calendar.timeframe} candle opens at this time"
+    return _closed_candle(at, row) if grid.calendar.close_of(at) <= now else None
+
+
+def _closed_candle(at: int, row: Sequence[Any]) -> Candle | str:
+    if len(row) < _WIDTH:
+        return f"it has fewer than {_WIDTH} values"
+    numbers = row[1:_WIDTH]
+    if any(type(number) is not float and type(number) is not int for number in numbers):  # excludes bool
+        return "a value is not a number"
+    try:
+        candle = Candle(at, *(float(number) for number in numbers))
+    except OverflowError:
+        return "a number is too large"
+    return candle if is_consistent(candle) else "its numbers are not finite or contradict each other"
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """The times at which candles may open: a constant offset for fixed lengths, calendar months otherwise."""
+
+    calendar: SeriesCalendar
+    offset: int
+    tolerance: int
+
+    @classmethod
+    def learnt(cls, traits: ExchangeTraits, calendar: SeriesCalendar, opens: Sequence[int]) -> "_Grid":
+        """The offset that most rows have. Timeframes that divide an hour are counted from the epoch everywhere."""
+        length = calendar.length_ms
+        if length is None:
+            return cls(calendar, 0, 0 if traits.utc_days else DAY_MS)
+        if length <= HOUR_MS and HOUR_MS % length == 0:
+            return cls(calendar, 0, 0)
+        if traits.utc_days and DAY_MS % length == 0:
+            return cls(calendar, 0, 0)
+        if traits.monday_weeks and length == 7 * DAY_MS:
+            return cls(calendar, floor_open("1w", 0) % length, 0)
+        offsets = Counter(at % length for at in opens if at % _OFFSET_UNIT_MS == 0)
+        offset = offsets.most_common(1)[0][0] if offsets else 0
+        return cls(calendar, offset, HOUR_MS if length >= DAY_MS and not traits.utc_days else 0)
+
+    def has(self, at: int) -> bool:
+        """Whether a candle may open at this time."""
+        length = self.calendar.length_ms
+        if length is None:
+            nearest = min(abs(at - self.calendar.floor_open(at)), abs(at - close_of("1M", floor_open("1M", at))))
+            return nearest <= self.tolerance
+        distance = (at - self.offset) % length
+        return min(distance, length - distance) in {0, self.tolerance}
+
+
+def _require_usable(bad: Sequence[BadRow], rows: int, calendar: SeriesCalendar) -> None:
+    if len(bad) >= _FEWEST_TO_REFUSE and len(bad) > rows // 2:
+        first = bad[0]
+        raise UnusableAnswer(
+            f"{len(bad)} of {rows} rows are no {calendar.timeframe} candles; the row of {first.opens}: {first.reason}"
+        )
+
+
+def _require_distance(opens: Sequence[int], calendar: SeriesCalendar) -> None:
+    """Raises `UnusableAnswer` if many rows are closer together than their length: they have another timeframe.
+
+    One row off the grid makes two such pairs, and is only rejected.
+    """
+    shortest = (calendar.length_ms or 28 * DAY_MS) - (2 * HOUR_MS if calendar.nominal_ms >= DAY_MS else 0)
+    close = [after - before for before, after in pairwise(opens) if after - before < shortest]
+    if len(close) > max(2, len(opens) // 4):
+        raise UnusableAnswer(f"rows are {min(close) / 1000:.0f} s apart: they are no {calendar.timeframe} candles")
+
+
+def _from_since(opens: list[int], candles: dict[int, Candle], bad: list[BadRow], since: int) -> Page:
+    first = max((at for at in opens if at <= since), default=since)
+    kept = sorted(at for at in candles if at >= first)
+    return Page(
+        tuple(at for at in opens if at >= first),
+        tuple(candles[at] for at in kept),
+        tuple(sorted((row for row in bad if row.opens >= first), key=lambda row: (row.opens, row.row))),
+    )
+
+
+def _as_json(row: Sequence[Any]) -> str:
+    return json.dumps(row, default=repr)[:500]

@@ -1,0 +1,362 @@
+"""How a run reads one series: which pages it requests, and what their answers prove. Pure: no I/O, time is an argument.
+
+A page vouches for the time between its first row and the close of its last closed row. Nothing else proves anything: an
+empty answer, the requested window and the clock do not. So a run reads on from a known candle (the anchor). If a page
+begins later, the time between is a hole. The reader never skips a hole without reporting it.
+
+Exchanges differ in ways that no table knows completely. They ignore `since`, send fewer rows than requested, begin
+after `since`, order newest first, or send one file per day. The rules hold for all of them; a wrong page only costs
+requests.
+"""
+
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from collector.candles.pages import BadRow, Page, SeriesCalendar, page_spans
+from collector.exchange.traits import ExchangeTraits
+from contracts.coverage import AbsenceClass, SeriesProgress, to_milliseconds
+from contracts.spans import Interval, Intervals, intersect, subtract, union
+
+EARLIEST_SINCE_MS: Final = 1_262_304_000_000
+"""2010-01-01: before the first exchange. A first page of `1M` would otherwise begin before 1970."""
+
+_MARGIN: Final = 2
+"""A page is requested from this number of candles before the anchor, because some exchanges exclude `since` itself."""
+
+
+_MAX_MISSES: Final = 3
+"""After this number of answers without a row in a hole, the next run continues there."""
+
+_END_OF_READING: Final = 0.85
+"""The share of a run's time after which no other page is requested."""
+
+
+@dataclass(frozen=True)
+class PageRequest:
+    """One request: candles that open at `since` (ms) or later, at most `limit`, and before `until` if it is given."""
+
+    timeframe: str
+    since: int
+    limit: int
+    until: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingLimits:
+    """Bounds of one run of one series."""
+
+    max_pages: int = 100
+    settle_ms: int = 600_000
+    """Silence that is younger than this is not verified, because exchanges publish candles of quiet minutes late."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The result of one answer."""
+
+    verified: Intervals
+    """The spans that the answer vouches for."""
+    rejected: tuple[BadRow, ...]
+    """Rows that no candle can be. The exchange has sent them twice."""
+
+
+class SeriesReader:
+    """Reads one series in one run. Alternate `next_request` and `receive`; stop at any time.
+
+    The results are complete after every page: a run that fails or is cut off keeps all that was read before.
+    """
+
+    def __init__(
+        self,
+        traits: ExchangeTraits,
+        progress: SeriesProgress,
+        page_limit: int,
+        now: int,
+        *,
+        limits: ReadingLimits | None = None,
+        salt: int = 0,
+    ) -> None:
+        """`now`: the exchange's time (ms). `salt`: any number that differs between runs, such as the run's id. It
+        varies the place at which the reader looks for newer candles if an exchange seems to have none.
+        """
+        self._traits = traits
+        self._limits = limits or ReadingLimits()
+        self._salt = salt
+        self._now = now
+        self._elapsed = 0.0
+        self.calendar = SeriesCalendar.of(traits, progress.timeframe)
+        self._limit = self._width = max(1, page_limit)
+        """`_width`: the number of candles that one page is known to reach; lowered when an answer proves less."""
+        self._anchor = None if progress.anchor is None else to_milliseconds(progress.anchor)
+        self._edge_start: int | None = self._anchor
+        """From here on, all time up to the newest candle must be verified or reported."""
+        self._pending = [
+            (each.milliseconds(), each.attempts, _milliseconds(each.retry_at)) for each in progress.pending
+        ]
+        self.pages = 0
+        self.verified: Intervals = ()
+        """The spans that the answers of this run vouch for."""
+        self.rejected: dict[tuple[int, str], BadRow] = {}
+        """By open time and row."""
+        self._requested: list[Interval] = []
+        self._opens: set[int] = set()
+        self._closed: set[int] = set()
+        self._unconfirmed: frozenset[tuple[int, str]] | None = None
+        self._steps: Generator[PageRequest, Page, None] = self._read()
+        self._request: PageRequest | None = None
+        self._is_started = False
+        self._is_silent = False
+        """The last answer reached the present. Only an exchange that sends all rows it has can prove this."""
+
+    # ---- the caller's side ----
+
+    def next_request(self, now: int, elapsed: float = 0.0) -> PageRequest | None:
+        """The next page to request. None: the run has read all that it should.
+
+        `elapsed`: the share of the run's time that is used, from 0 to 1. Reading ends in time.
+        """
+        self._now, self._elapsed = max(self._now, now), elapsed
+        if not self._is_started:
+            self._is_started = True
+            self._request = next(self._steps, None)
+        return self._request if self.pages < self._limits.max_pages else None
+
+    def receive(self, page: Page, now: int) -> Proof:
+        """Take the answer to the current request, which was sent at `now` on the exchange's clock."""
+        self.pages += 1
+        self._now = max(self._now, now)
+        spans = page_spans(self.calendar, page, settled_at=now - self._limits.settle_ms)
+        self.verified = union([*self.verified, *spans])
+        self._opens.update(page.opens)
+        self._closed.update(candle.open_ms for candle in page.closed)
+        self._learn_width(page)
+        found = frozenset((row.opens, row.row) for row in page.rejected)
+        if found - self.rejected.keys() and self._unconfirmed is None:
+            self._unconfirmed = found  # the same request again: a bad row counts when it is repeated
+            return Proof(spans, ())
+        confirmed = tuple(row for row in page.rejected if (row.opens, row.row) in (self._unconfirmed or ()))
+        self.rejected |= {(row.opens, row.row): row for row in confirmed}
+        self._unconfirmed = None
+        try:
+            self._request = self._steps.send(page)
+        except StopIteration:
+            self._request = None
+        return Proof(spans, confirmed)
+
+    @property
+    def anchor(self) -> int | None:
+        """The candle from which the next run reads on: the newest one that is older than the settle time."""
+        settled = self._now - self._limits.settle_ms
+        final = [at for at in self._closed if self.calendar.close_of(at) <= settled]
+        newest = max(final) if final else min(self._closed, default=None)
+        if self._anchor is None or newest is None:
+            return self._anchor if newest is None else newest
+        return max(self._anchor, newest)
+
+    @property
+    def requested(self) -> Intervals:
+        """Spans without a known candle that the run requested, whether or not the answers vouch for them."""
+        return union(self._requested)
+
+    def holes(self) -> Intervals:
+        """The spans between known candles that are not verified, ascending: new ones, and pending ones of before."""
+        return subtract([*self._pending_spans(), *self._edge()], self.verified)
+
+    def absences(self) -> list[tuple[Interval, AbsenceClass, str]]:
+        """The holes that this run has found or requested, ascending, with the reason and the evidence in words."""
+        untouched = subtract(self._pending_spans(), [*self.requested, *self._edge()])
+        holes = subtract(self.holes(), untouched)
+        rejected = union([(each.opens, self.calendar.close_of(each.opens)) for each in self.rejected.values()])
+        classes = (
+            (AbsenceClass.REJECTED, rejected, "the exchange repeats rows that no candle can be"),
+            (
+                AbsenceClass.LOST,
+                self.lost,
+                f"the exchange keeps the newest {self._traits.history_candles} candles only",
+            ),
+            (
+                AbsenceClass.UNPROVEN,
+                self.requested,
+                f"{self.pages} answers show no candles there, and no end of a silence",
+            ),
+            (AbsenceClass.UNREAD, holes, "the run read the newest candles first and had no pages or time left"),
+        )
+        found: list[tuple[Interval, AbsenceClass, str]] = []
+        for absence_class, spans, evidence in classes:
+            found += [(span, absence_class, evidence) for span in intersect(holes, spans)]
+            holes = subtract(holes, spans)
+        return sorted(found)
+
+    @property
+    def lost(self) -> Intervals:
+        """The holes, or parts of them, that are older than the oldest candle that the exchange still offers."""
+        return intersect(self.holes(), self._before_history())
+
+    def _before_history(self) -> Intervals:
+        history = self._traits.history_candles
+        if history is None:
+            return ()
+        return ((0, self.calendar.shift(self.calendar.floor_open(self._now), 1 - history)),)
+
+    def _pending_spans(self) -> list[Interval]:
+        return [span for span, _, _ in self._pending]
+
+    def _edge(self) -> Intervals:
+        """The time from the first known candle of this run to its anchor."""
+        anchor = self.anchor
+        if anchor is None or self._edge_start is None:
+            return ()
+        return union([(self.calendar.close_of(self._edge_start), anchor)])
+
+    # ---- which pages ----
+
+    def _read(self) -> Generator[PageRequest, Page, None]:
+        anchor = self._anchor
+        if anchor is None:
+            yield from self._read_newest([self._limit >> each for each in range(self._limit.bit_length())])
+            self._edge_start = min(self._closed, default=None)
+        else:
+            is_near = (self._now - anchor) // self.calendar.nominal_ms < self._limit
+            if is_near:
+                yield from self._read_forward(anchor)
+            if not self._is_recent() and not self._is_silent:
+                yield from self._read_newest(([] if is_near else [self._limit]) + self._another_width())
+            if not is_near and (not self._closed or max(self._closed) <= anchor):
+                yield from self._read_forward(anchor)
+        yield from self._read_holes()
+
+    def _read_forward(self, frontier: int) -> Generator[PageRequest, Page, None]:
+        """Page after page from a known candle, until no page brings a newer row or the budget is used up."""
+        while self._has_edge_budget():
+            newest = yield from self._read_after(frontier)
+            if newest is None or self._is_caught_up():
+                return
+            frontier = newest
+
+    def _read_after(self, frontier: int) -> Generator[PageRequest, Page, int | None]:
+        """The newest row after a known candle; None if no answer has one."""
+        following = self.calendar.close_of(frontier)
+        # Some exchanges exclude `since` itself, and a page may be too narrow to reach beyond the known candle.
+        for since in (self.calendar.shift(frontier, -_MARGIN), following):
+            page = yield from self._ask(since)
+            newer = [at for at in page.opens if at > frontier]
+            if newer:
+                if page.opens[0] > following and self._has_budget():
+                    yield from self._ask(frontier, until=self.calendar.shift(frontier, self._width))
+                return newer[-1]
+            if self._is_silent or self._is_recent() or not self._has_budget():
+                return None
+        return None
+
+    def _read_newest(self, widths: Iterable[int]) -> Generator[PageRequest, Page, None]:
+        """The newest page, then forward to the present. A page may be narrower than requested, so ask closer to now."""
+        for width in widths:
+            before = self._newest()
+            if not self._has_edge_budget(for_newest_page=True):
+                return
+            yield from self._ask(self.calendar.shift(self.calendar.floor_open(self._now), 1 - width))
+            newest = self._newest()
+            if newest is not None and newest != before and not self._is_caught_up():
+                yield from self._read_forward(newest)
+            if self._is_caught_up() or self._is_silent:
+                return
+
+    def _another_width(self) -> list[int]:
+        """One width below the page's, another one in each run: a page that is too narrow misses the newest candles."""
+        return [1 << self._salt % (self._limit - 1).bit_length()] if self._limit > 1 else [1]
+
+    def _read_holes(self) -> Generator[PageRequest, Page, None]:
+        """Pages inside the spans that are still to be read, newest first."""
+        for hole, attempts in self._due_holes():
+            yield from self._read_hole(hole, max(1, self._limit >> min(attempts, 16)))
+            if subtract([hole], self.verified) and self._has_budget():
+                yield from self._read_after(self.calendar.shift(hole[0], -1))
+
+    def _read_hole(self, hole: Interval, step: int) -> Generator[PageRequest, Page, None]:
+        """From the end of the hole to its start. `step`: the number of candles that an answer is expected to reach."""
+        cursor, misses = hole[1], 0
+        while cursor > hole[0] and misses < _MAX_MISSES and self._has_budget():
+            step = min(step, self._width)
+            since = max(self.calendar.shift(cursor, -step), self.calendar.shift(hole[0], -_MARGIN))
+            page = yield from self._ask(since, until=self.calendar.shift(cursor, _MARGIN))
+            self._requested.append((max(since, hole[0]), cursor))
+            inside = [at for at in page.opens if hole[0] <= at < cursor]
+            misses = 0 if inside or self._traits.exact_page_limit else misses + 1
+            while inside and self._has_budget() and subtract([(inside[-1], cursor)], self.verified):
+                page = yield from self._ask(inside[-1], until=self.calendar.shift(cursor, _MARGIN))
+                inside = [at for at in page.opens if inside[-1] < at < cursor]
+            left = subtract([(hole[0], cursor)], self.verified)
+            cursor = min(since, left[-1][1]) if left else hole[0]
+
+    def _due_holes(self) -> list[tuple[Interval, int]]:
+        """The spans to read with the number of earlier attempts: those without attempts first, newest first."""
+        lost = self._before_history()
+        new = subtract([*self.holes(), *self._silence_after_newest()], [*self._pending_spans(), *lost])
+        found = [(span, 0) for span in new]
+        for span, attempts, retry_at in self._pending:
+            if retry_at <= self._now:
+                found += [(each, attempts) for each in subtract([span], [*self.verified, *lost])]
+        return sorted(found, key=lambda each: (each[1] > 0, -each[0][1]))
+
+    def _silence_after_newest(self) -> Intervals:
+        """The time after the newest row that is not in a page's reach from this row or from now."""
+        newest = self._newest()
+        if newest is None or self._is_recent() or self._is_silent:
+            return ()
+        start = self.calendar.shift(newest, self._width)
+        end = self.calendar.floor_open(self._now)
+        return ((start, end),) if start < end else ()
+
+    def _ask(self, since: int, until: int | None = None) -> Generator[PageRequest, Page, Page]:
+        since = max(EARLIEST_SINCE_MS, min(since, self.calendar.floor_open(self._now)))
+        until = until if self._traits.honours_until else None
+        page = yield PageRequest(self.calendar.timeframe, since, self._limit, until)
+        if self._traits.exact_page_limit and until is None:
+            reaches_now = self.calendar.shift(since, self._limit) > self._now
+            self._is_silent = len(page.opens) < self._limit and reaches_now
+        return page
+
+    # ---- what is known ----
+
+    def _newest(self) -> int | None:
+        """The newest known candle, also if it is still open."""
+        known = [*self._opens, *([] if self._anchor is None else [self._anchor])]
+        return max(known, default=None)
+
+    def _is_caught_up(self) -> bool:
+        """Whether no candle that is closed now can follow the newest row."""
+        newest = self._newest()
+        return newest is not None and self.calendar.close_of(self.calendar.close_of(newest)) > self._now
+
+    def _is_recent(self) -> bool:
+        """Whether the newest row is caught up, or younger than the settle time: then the next run is early enough."""
+        newest = self._newest()
+        return newest is not None and (
+            self._is_caught_up() or self.calendar.close_of(newest) + self._limits.settle_ms > self._now
+        )
+
+    def _learn_width(self, page: Page) -> None:
+        """A known candle that the page should contain, but that is later than its last row, proves a narrow page."""
+        request = self._request
+        if request is None or not page.opens:
+            return
+        last, end = page.opens[-1], self.calendar.shift(request.since, self._width)
+        if any(last < at < end for at in self._opens):
+            self._width = max(1, (last - request.since) // self.calendar.nominal_ms + 1)
+
+    # ---- bounds ----
+
+    def _has_budget(self) -> bool:
+        return self.pages < self._limits.max_pages and self._elapsed < _END_OF_READING
+
+    def _has_edge_budget(self, *, for_newest_page: bool = False) -> bool:
+        """Half of the pages and of the time are for the way from the anchor, so that the newest page is always read."""
+        if for_newest_page:
+            return self._has_budget()
+        return self.pages < max(1, self._limits.max_pages // 2) and self._elapsed < _END_OF_READING / 2
+
+
+def _milliseconds(instant: datetime | None) -> int:
+    return 0 if instant is None else to_milliseconds(instant)
