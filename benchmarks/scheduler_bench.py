@@ -26,6 +26,7 @@ from benchmarks.infrastructure import a_kafka, a_postgres
 from benchmarks.report import Row, table
 
 from contracts.configs import CollectionConfig, ConfigChanged
+from contracts.coverage import progress_of_version_1
 from contracts.schedule import JobScheduled
 from contracts.topics import CONFIG_CHANGES, SCHEDULE_STATE
 from local_stack.ports import free_port
@@ -34,6 +35,7 @@ from runtime.kafka.publisher import EventPublisher
 from runtime.settings import KafkaSettings
 
 INTERVAL_MINUTES = 10
+TIMEFRAMES = ("1m", "5m", "1h")
 EXCHANGES = ("binance", "kraken", "coinbase", "bybit", "okx", "kucoin", "bitstamp", "bitget", "mexc", "htx")
 _TARGET_MS = 25
 _BATCH = 2000
@@ -119,7 +121,7 @@ def _config(config_id: int, now: datetime) -> ConfigChanged:
         version=1,
         exchange=exchange,
         symbol=symbol,
-        timeframes=("1m", "5m", "1h"),
+        timeframes=TIMEFRAMES,
         interval_minutes=INTERVAL_MINUTES,
         enabled=True,
         updated_at=now,
@@ -135,12 +137,12 @@ def _state(config_id: int, now: datetime) -> JobScheduled:
         config_version=1,
         exchange=exchange,
         symbol=symbol,
-        timeframes=("1m", "5m", "1h"),
+        timeframes=TIMEFRAMES,
         interval_minutes=INTERVAL_MINUTES,
         active=True,
         last_slot=now,
         next_fire_at=None,
-        covered_until=now,
+        progress=progress_of_version_1(TIMEFRAMES, now),
     )
 
 

@@ -63,7 +63,6 @@ def _end(start: RunStarted) -> RunFinished:
         status=RunStatus.SUCCESS,
         records_collected=30,
         results=tuple(results),
-        covered_until=at,
     )
 
 

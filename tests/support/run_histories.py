@@ -64,21 +64,22 @@ def a_result(timeframe: str = "1m", **changes: Any) -> TimeframeResult:
     return TimeframeResult(**values | changes)
 
 
-def a_state(config_id: int = 1, version: int = 1, seconds: int = 0) -> JobScheduled:
+def a_state(config_id: int = 1, version: int = 1, seconds: int = 0, **changes: Any) -> JobScheduled:
     """The schedule state at `seconds` after noon."""
     at = NOON + timedelta(seconds=seconds)
-    return JobScheduled(
-        occurred_at=at,
-        config_id=config_id,
-        config_version=version,
-        exchange="kraken",
-        symbol="BTC/EUR",
-        timeframes=("1m",),
-        interval_minutes=10,
-        active=True,
-        last_slot=at,
-        next_fire_at=at + timedelta(minutes=10),
-    )
+    values: dict[str, Any] = {
+        "occurred_at": at,
+        "config_id": config_id,
+        "config_version": version,
+        "exchange": "kraken",
+        "symbol": "BTC/EUR",
+        "timeframes": ("1m",),
+        "interval_minutes": 10,
+        "active": True,
+        "last_slot": at,
+        "next_fire_at": at + timedelta(minutes=10),
+    }
+    return JobScheduled(**values | changes)
 
 
 @st.composite

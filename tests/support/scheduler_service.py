@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from contracts.event import Event
 from contracts.schedule import JobScheduled
 from contracts.ticks import TickDue
-from contracts.topics import CONFIG_CHANGES, Topic
+from contracts.topics import CONFIG_CHANGES, RUN_EVENTS, Topic
 from runtime.kafka.publisher import PublishFailed
 from scheduler.book import Book
 from scheduler.due_queue import DueQueue
@@ -23,7 +23,7 @@ from scheduler.state_publisher import StatePublisher
 from scheduler.tick_publisher import TickPublisher
 from scheduler.ticker import Ticker
 from support.polling import eventually
-from support.schedules import HOUR_MS, NOON_MS, SPREAD_MS, a_change
+from support.schedules import HOUR_MS, NOON_MS, SPREAD_MS, a_change, the_run_of
 
 
 @dataclass
@@ -126,6 +126,11 @@ class Service:
     def change(self, **config: Any) -> None:
         event = a_change(**{"updated_at": to_instant(self.now), **config})
         self.handlers.on_record(0, CONFIG_CHANGES, event.key(), event)
+
+    def finish(self, tick: TickDue, **changes: Any) -> None:
+        """The run of the tick ends now; by default, it is successful."""
+        run = the_run_of(tick, ended=self.now, **changes)
+        self.handlers.on_record(0, RUN_EVENTS, run.key(), run)
 
     async def ticks(self, count: int) -> list[TickDue]:
         async def enough() -> list[TickDue]:

@@ -165,7 +165,7 @@ async def test_trigger_returns_202_with_the_published_run_id_also_of_a_disabled_
     topic, key, tick = (await announced(api))[-1]
     assert isinstance(tick, TickDue)
     assert (topic, key, str(tick.run_id)) == ("ticks", "binance", body["run_id"])
-    assert (tick.trigger, tick.window_start, tick.deadline_seconds) == ("manual", None, 120)
+    assert (tick.trigger, tick.progress, tick.deadline_seconds) == ("manual", (), 120)
     assert tick.config.config_id == config["id"]
 
 

@@ -3,6 +3,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from contracts.coverage import SeriesProgress
 from contracts.schedule import JobScheduled
 from contracts.topics import SCHEDULE_STATE
 from log_writer.schedule import fold
@@ -37,11 +38,13 @@ async def test_the_table_follows_the_state_and_the_tombstone(engine: AsyncEngine
 
 
 async def test_every_column_is_stored(engine: AsyncEngine, database_url: str) -> None:
-    state = a_state(5, version=3)
+    anchors = {"1m": NOON, "1h": NOON - timedelta(hours=2), "1d": NOON - timedelta(days=9)}
+    progress = tuple(SeriesProgress(timeframe=timeframe, anchor=anchor) for timeframe, anchor in anchors.items())
+    state = a_state(5, version=3, timeframes=("1m", "1h"), progress=progress)
     await apply(engine, state)
     columns = "job_name, exchange, symbol, interval_minutes, active, last_slot, covered_until, updated_at"
     assert await query(database_url, f"SELECT {columns} FROM scheduled_jobs") == [
-        ("collect_data_5", "kraken", "BTC/EUR", 10, True, state.last_slot, state.covered_until, state.occurred_at)
+        ("collect_data_5", "kraken", "BTC/EUR", 10, True, state.last_slot, anchors["1h"], state.occurred_at)
     ]
 
 

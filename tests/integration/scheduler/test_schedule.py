@@ -1,5 +1,6 @@
 """One scheduler with a real Kafka and a settable clock."""
 
+import json
 import time
 from datetime import UTC, datetime
 
@@ -15,7 +16,7 @@ from scheduler.grid import MINUTE_MS, grid_of, to_instant, to_ms
 from scheduler.settings import SchedulerSettings
 from support.kafka import read_topic
 from support.polling import eventually
-from support.schedules import SPREAD_MS, an_entry, the_run_of
+from support.schedules import SPREAD_MS, an_entry, newest_closed, the_run_of
 from support.scheduling import World
 
 pytestmark = pytest.mark.kafka
@@ -27,13 +28,26 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def anchors_of(event: TickDue | JobScheduled) -> dict[str, datetime | None]:
+    return {series.timeframe: series.anchor for series in event.progress}
+
+
+async def collected(world: World, tick: TickDue) -> dict[str, datetime | None]:
+    """End the first run of a config. Returns the anchors that the scheduler publishes at once."""
+    await world.publish(RUN_EVENTS, [the_run_of(tick, ended=world.clock())])
+    states = await world.seen.await_events(JobScheduled, 1, lambda state: bool(state.progress))
+    found = anchors_of(states[0])
+    assert found == {each: to_instant(newest_closed(each, to_ms(states[0].occurred_at))) for each in ("1m", "1h")}
+    return found
+
+
 async def test_a_new_config_gets_a_tick_within_a_second_and_then_follows_its_grid(world: World) -> None:
     async with world.scheduler():
         await world.change(updated_at=now())
         before = time.monotonic()
         tick = await world.tick(1)
         assert time.monotonic() - before < 1
-        assert (tick.trigger, tick.run_id, tick.window_start) == (Trigger.INITIAL, initial_run_id(1, 1), None)
+        assert (tick.trigger, tick.run_id, tick.progress) == (Trigger.INITIAL, initial_run_id(1, 1), ())
         state = await world.state(1)
         slot = GRID.slot_after(to_ms(state.last_slot or now()))
         assert state.next_fire_at == to_instant(slot)
@@ -122,7 +136,7 @@ async def test_changes_while_no_scheduler_ran_take_effect_after_the_restart(worl
     await world.change(config_id=3, version=2, symbol="ETH/USDT", updated_at=now())
     async with world.scheduler():
         tick = await world.tick(4)
-        assert (tick.run_id, tick.config.symbol, tick.window_start) == (initial_run_id(3, 2), "ETH/USDT", None)
+        assert (tick.run_id, tick.config.symbol, tick.progress) == (initial_run_id(3, 2), "ETH/USDT", ())
         await eventually(lambda: world.tombstones(SCHEDULE_STATE) == ["2"])
         states = await world.seen.await_events(JobScheduled, 5)
         assert {(state.config_id, state.active) for state in states[3:]} == {(1, False), (3, True)}
@@ -138,31 +152,48 @@ async def test_states_without_a_config_get_a_tombstone_and_configs_without_a_sta
         await eventually(lambda: world.tombstones(SCHEDULE_STATE) == ["9"])
 
 
-async def test_the_run_after_a_failed_one_collects_its_window_too(world: World) -> None:
+async def test_runs_after_a_failed_one_read_on_from_the_same_anchors(world: World) -> None:
     async with world.scheduler():
         await world.change(updated_at=now())
         first = await world.tick(1)
-        covered = world.clock()
-        await world.publish(RUN_EVENTS, [the_run_of(first, ended=covered)])
-        state = (await world.seen.await_events(JobScheduled, 1, lambda state: state.covered_until is not None))[0]
-        assert state.covered_until == to_instant(covered)
+        anchors = await collected(world, first)
         for number in (2, 3):
             world.clock.set_to(GRID.slot_after(world.clock()))
             tick = await world.tick(number)
-            assert tick.window_start == to_instant(covered)
+            assert anchors_of(tick) == anchors
             await world.publish(RUN_EVENTS, [the_run_of(tick, ended=world.clock(), status=RunStatus.FAILED)])
 
 
-async def test_the_covered_time_survives_a_restart(world: World) -> None:
+async def test_a_new_timeframe_changes_no_anchor_of_the_others(world: World) -> None:
     async with world.scheduler():
         await world.change(updated_at=now())
-        first = await world.tick(1)
-        covered = world.clock()
-        await world.publish(RUN_EVENTS, [the_run_of(first, ended=covered)])
-        await world.seen.await_events(JobScheduled, 1, lambda state: state.covered_until is not None)
+        anchors = await collected(world, await world.tick(1))
+        await world.change(version=2, updated_at=now(), timeframes=("1m", "1h", "1d"))
+        tick = await world.tick(2)
+        assert (tick.trigger, anchors_of(tick)) == (Trigger.INITIAL, anchors)
+
+
+async def test_the_progress_survives_a_restart(world: World) -> None:
+    async with world.scheduler():
+        await world.change(updated_at=now())
+        anchors = await collected(world, await world.tick(1))
     world.clock.set_to(GRID.slot_after(world.clock()))
     async with world.scheduler():
-        assert (await world.tick(2)).window_start == to_instant(covered)
+        assert anchors_of(await world.tick(2)) == anchors
+
+
+async def test_a_state_of_the_previous_release_is_restored(world: World) -> None:
+    """It has one covered time for all timeframes. Everything before the candle that contains it was read."""
+    noon = datetime(2026, 5, 4, 12, tzinfo=UTC)
+    world.clock.set_to(to_ms(noon))
+    document = state_of(an_entry(settled=to_ms(noon)), to_ms(noon)).model_dump(mode="json", exclude={"progress"})
+    document |= {"schema_version": 1, "covered_until": "2026-05-04T11:30:00Z"}
+    await world.publisher.publish_raw(SCHEDULE_STATE, key="1", value=json.dumps(document).encode(), headers={})
+    await world.change(updated_at=noon)
+    world.clock.set_to(GRID.slot_after(to_ms(noon)))
+    async with world.scheduler():
+        expected = {"1m": noon.replace(hour=11, minute=29), "1h": noon.replace(hour=10)}
+        assert anchors_of(await world.tick(1)) == expected
 
 
 async def test_an_unreadable_change_becomes_a_dead_letter_and_others_take_effect(world: World) -> None:

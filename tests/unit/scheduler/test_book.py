@@ -6,7 +6,7 @@ from contracts.configs import ConfigRemoved
 from scheduler.book import Book, ScheduleChange
 from scheduler.entry import state_of
 from scheduler.grid import to_instant
-from support.schedules import HOUR_MS, NOON, NOON_MS, SPREAD_MS, a_change, a_config, a_run, an_entry
+from support.schedules import HOUR_MS, NOON, NOON_MS, SPREAD_MS, a_change, a_config, a_run, an_entry, anchors
 
 LATER = NOON_MS + HOUR_MS
 END = NOON + timedelta(minutes=35)
@@ -58,7 +58,7 @@ def test_a_tombstone_alone_removes_a_config(book: Book) -> None:
 
 
 def test_a_restore_accepts_events_in_any_order() -> None:
-    state = state_of(an_entry(settled=NOON_MS, covered=NOON_MS), NOON_MS)
+    state = state_of(an_entry(settled=NOON_MS, anchor=NOON_MS), NOON_MS)
     for states_first in (True, False):
         book = Book(SPREAD_MS, 24 * HOUR_MS)
         if states_first:
@@ -69,7 +69,7 @@ def test_a_restore_accepts_events_in_any_order() -> None:
         assert book.live_entry(1) is None
         restored = book.go_live(0, LATER)
         assert (restored.config_ids, restored.changes, restored.orphans) == ((1,), (), ())
-        assert (book.live_entry(1).settled, book.live_entry(1).covered) == (NOON_MS, NOON_MS)
+        assert (book.live_entry(1).settled, anchors(book.live_entry(1))) == (NOON_MS, {"1m": NOON_MS, "1h": NOON_MS})
 
 
 def test_a_restore_reports_configs_that_changed_since_their_state() -> None:
@@ -147,9 +147,9 @@ def test_a_state_with_a_tombstone_is_not_restored() -> None:
 
 def test_a_state_of_this_instance_changes_nothing_on_a_live_partition(book: Book) -> None:
     book.config_changed(0, a_change(), NOON_MS)
-    book.put(an_entry(settled=NOON_MS, covered=NOON_MS), NOON_MS)
+    book.put(an_entry(settled=NOON_MS, anchor=NOON_MS), NOON_MS)
     before = book.get(1)
-    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS - 1, covered=NOON_MS), NOON_MS), LATER)
+    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS - 1, anchor=NOON_MS), NOON_MS), LATER)
     book.state_read(0, 1, None, LATER)
     assert book.get(1) is before
 
@@ -157,33 +157,33 @@ def test_a_state_of_this_instance_changes_nothing_on_a_live_partition(book: Book
 def test_slots_that_another_owner_settled_are_not_due_again(book: Book) -> None:
     book.config_changed(0, a_change(), NOON_MS)
     book.pause(0)
-    book.state_read(0, 1, state_of(an_entry(settled=LATER, covered=LATER), LATER), LATER)
+    book.state_read(0, 1, state_of(an_entry(settled=LATER, anchor=LATER), LATER), LATER)
     book.go_live(0, LATER)
     assert book.live_entry(1).due_at() == an_entry(settled=LATER).due_at()
-    assert book.live_entry(1).covered == LATER
+    assert anchors(book.live_entry(1)) == {"1m": LATER, "1h": LATER}
 
 
 def test_a_restored_state_with_times_in_the_future_is_corrected() -> None:
     book = Book(SPREAD_MS, 24 * HOUR_MS)
     book.config_changed(0, a_change(), NOON_MS)
-    book.state_read(0, 1, state_of(an_entry(settled=LATER, covered=LATER), LATER), NOON_MS)
+    book.state_read(0, 1, state_of(an_entry(settled=LATER, anchor=LATER), LATER), NOON_MS)
     assert book.go_live(0, NOON_MS).clamped == (1,)
     assert book.live_entry(1).due_at() == an_entry(settled=NOON_MS).due_at()
 
 
 def test_a_state_from_before_the_clock_was_set_back_is_ignored(book: Book) -> None:
     book.config_changed(0, a_change(), NOON_MS)
-    book.put(an_entry(settled=LATER, covered=NOON_MS), LATER)
+    book.put(an_entry(settled=LATER, anchor=NOON_MS), LATER)
     assert book.clamp_to_now(NOON_MS) == (1,)
     before = book.get(1)
-    book.state_read(0, 1, state_of(an_entry(settled=LATER, covered=NOON_MS), LATER), NOON_MS + 10)
+    book.state_read(0, 1, state_of(an_entry(settled=LATER, anchor=NOON_MS), LATER), NOON_MS + 10)
     assert book.get(1) is before
     assert book.clamp_to_now(NOON_MS) == ()
 
 
 def test_a_tick_that_is_acknowledged_after_the_clock_was_set_back_stores_no_time_in_the_future(book: Book) -> None:
     book.config_changed(0, a_change(), NOON_MS)
-    book.put(an_entry(settled=LATER, covered=NOON_MS), NOON_MS)
+    book.put(an_entry(settled=LATER, anchor=NOON_MS), NOON_MS)
     assert book.get(1).settled == NOON_MS
 
 
@@ -213,11 +213,11 @@ def test_dropping_a_partition_removes_only_its_configs(book: Book) -> None:
     assert book.counts_by_state() == {"enabled": 0, "disabled": 1}
 
 
-def test_only_the_state_of_the_first_success_is_published_at_once(book: Book) -> None:
+def test_only_the_state_with_the_first_anchors_is_published_at_once(book: Book) -> None:
     book.config_changed(0, a_change(), NOON_MS)
     assert book.run_finished(0, a_run(ended=NOON_MS, config=a_config()), LATER)
     assert not book.run_finished(0, a_run(ended=NOON_MS + 60_000, config=a_config()), LATER)
-    assert book.get(1).covered == NOON_MS + 60_000
+    assert anchors(book.get(1)) == {"1m": NOON_MS, "1h": NOON_MS - HOUR_MS}
 
 
 def test_the_end_of_a_run_of_an_unknown_config_changes_nothing(book: Book) -> None:

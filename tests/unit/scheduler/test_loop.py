@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from contracts.configs import ConfigRemoved
-from contracts.topics import CONFIG_CHANGES, RUN_EVENTS, SCHEDULE_STATE, TICKS
+from contracts.timeframes import floor_open
+from contracts.topics import CONFIG_CHANGES, SCHEDULE_STATE, TICKS
 from contracts.vocabulary import RunStatus, Trigger
 from scheduler.entry import state_of
 from scheduler.grid import to_instant
 from support.polling import eventually
 from support.scheduler_service import Service, running
-from support.schedules import HOUR_MS, NOON_MS, a_change, an_entry, the_run_of
+from support.schedules import HOUR_MS, NOON_MS, a_change, a_result, an_entry, newest_closed
 
 MINUTE_MS = 60_000
 
@@ -126,26 +127,55 @@ async def test_no_state_is_published_while_the_initial_tick_is_pending(service: 
     assert service.kafka.states() == []
 
 
-async def test_the_state_after_the_first_success_is_published_at_once(service: Service) -> None:
+async def test_the_state_with_the_first_anchors_is_published_at_once(service: Service) -> None:
     service.change()
     (tick,) = await service.ticks(1)
     service.now += 1000
-    run = the_run_of(tick, ended=service.now)
-    service.handlers.on_record(0, RUN_EVENTS, run.key(), run)
+    service.finish(tick)
     await service.state_publisher.flush(1)
-    assert service.kafka.states()[-1].covered_until == to_instant(service.now)
+    anchors = {each.timeframe: each.anchor for each in service.kafka.states()[-1].progress}
+    assert anchors == {each: to_instant(newest_closed(each, service.now)) for each in ("1m", "1h")}
 
 
-async def test_the_window_after_a_failed_run_starts_where_the_last_success_ended(service: Service) -> None:
+async def test_the_state_with_the_first_requests_of_a_failing_series_is_published_at_once(service: Service) -> None:
+    service.change()
+    (tick,) = await service.ticks(1)
+    result = a_result("1m", requested=[(NOON_MS - HOUR_MS, NOON_MS)])
+    published = []
+    for _ in range(2):
+        service.now += MINUTE_MS
+        service.finish(tick, status=RunStatus.FAILED, results=(result,))
+        await service.state_publisher.flush(1)
+        published.append(len(service.kafka.states()))
+    assert published == [2, 2], "not again if only the number of attempts has changed"
+    assert service.kafka.states()[-1].progress[0].pending[0].end == to_instant(NOON_MS)
+
+
+async def test_runs_after_a_failed_run_read_on_from_the_last_anchor(service: Service) -> None:
     service.change()
     (first,) = await service.ticks(1)
-    covered = service.now
+    anchor = to_instant(newest_closed("1m", service.now))
     for tick, status in ((first, RunStatus.SUCCESS), (None, RunStatus.FAILED), (None, RunStatus.FAILED)):
-        run = the_run_of(tick or service.kafka.ticks()[-1], ended=service.now, status=status)
-        service.handlers.on_record(0, RUN_EVENTS, run.key(), run)
+        service.finish(tick or service.kafka.ticks()[-1], status=status)
         service.now = service.book.due_at(1)
         await service.ticks(len(service.kafka.ticks()) + 1)
-    assert [tick.window_start for tick in service.kafka.ticks()] == [None, *[to_instant(covered)] * 3]
+    assert [tick.progress_of("1m").anchor for tick in service.kafka.ticks()] == [None, *[anchor] * 3]
+
+
+async def test_a_failed_timeframe_does_not_hold_back_the_others(service: Service) -> None:
+    service.change()
+    (tick,) = await service.ticks(1)
+    service.finish(tick)
+    anchor = service.book.get(1).progress.of("1h").anchor
+    service.now = service.book.due_at(1)
+    (_, tick) = await service.ticks(2)
+    failed = a_result("1h", error_class="network", error_message="no response")
+    read = a_result("1m", anchor=newest_closed("1m", service.now), verified=[(NOON_MS - HOUR_MS, service.now)])
+    service.finish(tick, status=RunStatus.FAILED, results=(read, failed))
+    service.now = service.book.due_at(1)
+    tick = (await service.ticks(3))[2]
+    assert tick.progress_of("1m").anchor == read.anchor
+    assert tick.progress_of("1h").anchor == to_instant(anchor)
 
 
 async def test_a_stop_finishes_the_batches_in_flight_and_starts_no_others() -> None:
@@ -175,14 +205,22 @@ async def test_a_restart_continues_from_the_published_states(service: Service) -
     assert (SCHEDULE_STATE, "8", None) in service.kafka.log, "a state without a config gets a tombstone"
 
 
-async def test_windows_that_the_catch_up_limit_truncates_are_counted(service: Service) -> None:
-    service.change()
+async def test_anchors_beyond_the_catch_up_limit_are_counted_and_logged_once(
+    service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.change(timeframes=("1m",))
     (tick,) = await service.ticks(1)
-    run = the_run_of(tick, ended=service.now)
-    service.handlers.on_record(0, RUN_EVENTS, run.key(), run)
+    service.finish(tick)
+    anchor = newest_closed("1m", service.now)
     service.now += 72 * HOUR_MS
-    assert (await service.ticks(2))[1].window_start == to_instant(service.now - 24 * HOUR_MS - MINUTE_MS)
-    assert service.metric("windows_truncated_total") == 1
+    for count in (2, 3):
+        tick = (await service.ticks(count))[-1]
+        assert tick.progress_of("1m").anchor is None
+        (pending,) = tick.progress_of("1m").pending
+        assert pending.milliseconds() == (anchor + MINUTE_MS, floor_open("1m", service.now))
+        service.now = service.book.due_at(1)
+    assert service.metric("series_behind_total") >= 2
+    assert capsys.readouterr().out.count("catch_up_limit_exceeded") == 1
 
 
 def test_the_ticker_is_live_until_it_gets_stuck() -> None:
@@ -193,20 +231,19 @@ def test_the_ticker_is_live_until_it_gets_stuck() -> None:
 
 
 @pytest.mark.parametrize("reason", ["removal", "tombstone", "another owner"])
-async def test_the_reported_gap_of_a_config_is_removed_with_it(service: Service, reason: str) -> None:
+async def test_the_reported_anchors_of_a_config_are_removed_with_it(service: Service, reason: str) -> None:
     service.change()
     (tick,) = await service.ticks(1)
-    run = the_run_of(tick, ended=service.now)
-    service.handlers.on_record(0, RUN_EVENTS, run.key(), run)
+    service.finish(tick)
     service.now += 72 * HOUR_MS
     await service.ticks(2)
-    assert len(service.tick_publisher._reported_gaps) == 1
+    assert len(service.tick_publisher._reported_behind) == 1
     if reason == "another owner":
         service.handlers.on_dropped({0})
     else:
         removed = ConfigRemoved(occurred_at=to_instant(service.now), config_id=1, version=2)
         service.handlers.on_record(0, CONFIG_CHANGES, "1", removed if reason == "removal" else None)
-    assert service.tick_publisher._reported_gaps == {}
+    assert service.tick_publisher._reported_behind == {}
 
 
 async def test_a_thousand_tombstones_are_published_in_one_request(service: Service) -> None:

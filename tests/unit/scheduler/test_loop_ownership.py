@@ -9,12 +9,12 @@ import pytest
 
 from contracts.topics import CONFIG_CHANGES, RUN_EVENTS, SCHEDULE_STATE, TICKS
 from scheduler.entry import state_of
-from scheduler.grid import to_instant
+from scheduler.grid import to_instant, to_ms
 from scheduler.handlers import TableEvent
 from support.consuming import a_tick
 from support.polling import eventually
 from support.scheduler_service import Service, running
-from support.schedules import HOUR_MS, NOON_MS, an_entry, the_run_of
+from support.schedules import HOUR_MS, NOON_MS, a_change, a_result, an_entry, newest_closed
 
 MINUTE_MS = 60_000
 
@@ -139,10 +139,59 @@ async def test_a_hand_over_reports_whether_kafka_has_acknowledged_all_states(ser
     assert await service.handlers.on_revoked({0})
     service.handlers.on_live(0)
     service.kafka.answering.clear()
-    run = the_run_of(tick, ended=service.now)
-    service.handlers.on_record(0, RUN_EVENTS, run.key(), run)
-    assert not await service.handlers.on_revoked({0}), "the first success is not published"
+    service.finish(tick)
+    assert not await service.handlers.on_revoked({0}), "the first anchors are not published"
     service.kafka.answering.set()
+
+
+async def test_a_hand_over_is_not_complete_while_a_pending_initial_tick_holds_back_the_first_anchors(
+    service: Service,
+) -> None:
+    service.change()
+    (tick,) = await service.ticks(1)
+    service.kafka.refused_topics.add(TICKS.name)
+    service.change(version=2, timeframes=("1m", "1h", "1d"))
+    service.finish(tick)
+    assert not await service.handlers.on_revoked({0}), "the next owner must read the end of the run again"
+    service.kafka.refused_topics.clear()
+    service.handlers.on_live(0)
+    await service.ticks(2)
+    assert await service.handlers.on_revoked({0})
+    anchors = {each.timeframe: each.anchor for each in service.kafka.states()[-1].progress}
+    assert anchors == {each: to_instant(newest_closed(each, service.now)) for each in ("1m", "1h")}
+
+
+async def test_a_removed_config_does_not_hold_up_a_hand_over(service: Service) -> None:
+    service.change()
+    (tick,) = await service.ticks(1)
+    service.kafka.refused_topics.add(TICKS.name)
+    service.change(version=2, timeframes=("1m", "1h", "1d"))
+    service.finish(tick)
+    service.handlers.on_record(0, CONFIG_CHANGES, "1", None)
+    assert await service.handlers.on_revoked({0})
+
+
+async def test_progress_after_the_first_anchor_may_be_lost_in_a_hand_over(service: Service) -> None:
+    """The next owner reads on from the earlier anchor, so it asks for more and forgets nothing."""
+    service.change(timeframes=("1m",))
+    (tick,) = await service.ticks(1)
+    service.finish(tick)
+    await service.state_publisher.flush(1)
+    stored = service.kafka.states()[-1]
+    service.now = service.book.due_at(1) + HOUR_MS
+    (_, tick) = await service.ticks(2)
+    state = service.kafka.states()[-1]
+    page = (service.now - 2 * MINUTE_MS, service.now)
+    service.finish(tick, results=(a_result("1m", anchor=newest_closed("1m", service.now), verified=[page]),))
+    hole = service.book.get(1).progress.of("1m").pending
+    assert len(hole) == 1
+    other = Service()
+    other.now = service.now
+    change = a_change(timeframes=("1m",), updated_at=to_instant(NOON_MS))
+    other.handlers.on_record(0, CONFIG_CHANGES, "1", change)
+    other.handlers.on_record(0, SCHEDULE_STATE, "1", state)
+    other.handlers.on_live(0)
+    assert other.book.get(1).progress.of("1m").anchor == to_ms(stored.progress[0].anchor) < hole[0].start
 
 
 async def test_a_hand_over_of_a_replaced_instance_that_stops_is_not_acknowledged() -> None:
@@ -152,8 +201,7 @@ async def test_a_hand_over_of_a_replaced_instance_that_stops_is_not_acknowledged
         service.change()
         (tick,) = await service.ticks(1)
         service.replaced = True
-        run = the_run_of(tick, ended=service.now)
-        service.handlers.on_record(0, RUN_EVENTS, run.key(), run)
+        service.finish(tick)
         await eventually(lambda: service.state_publisher.backlog() == 0)
         assert not await service.handlers.on_revoked({0}), "the state waits until the group confirms this instance"
     assert not await service.handlers.on_revoked({0}), "the state was never published"

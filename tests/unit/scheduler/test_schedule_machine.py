@@ -1,7 +1,5 @@
 """The schedule of a few configs under all kinds of events, compared with a model that counts each slot."""
 
-from dataclasses import dataclass, field
-from datetime import datetime
 from uuid import UUID
 
 from hypothesis import settings
@@ -9,52 +7,34 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from contracts.configs import CollectionConfig, ConfigChanged, ConfigRemoved
+from contracts.coverage import SeriesProgress
+from contracts.runs import TimeframeResult
 from contracts.schedule import JobScheduled
+from contracts.spans import subtract, union
 from contracts.ticks import TickDue
+from contracts.timeframes import DAY_MS, close_of, floor_open
 from contracts.vocabulary import RunStatus, Trigger
 from scheduler.book import Book, ScheduleChange
 from scheduler.due import acknowledged, decide, tick_of
-from scheduler.entry import CLOCK_TOLERANCE_MS, state_of
-from scheduler.grid import Grid, grid_of, to_instant, to_ms
-from support.schedules import NOON_MS, SPREAD_MS, a_config, a_policy, the_run_of
+from scheduler.entry import state_of
+from scheduler.grid import to_instant, to_ms
+from support.schedule_model import ConfigModel
+from support.schedules import (
+    NOON_MS,
+    SPREAD_MS,
+    a_config,
+    a_policy,
+    a_result,
+    everything_for,
+    newest_candles,
+    the_run_of,
+)
 
 MINUTE = 60_000
 CATCH_UP = 30 * MINUTE
 POLICY = a_policy(catch_up_limit_ms=CATCH_UP)
 IDS = st.sampled_from([1, 2])
 INTERVALS = st.sampled_from([1, 2, 7])
-
-
-@dataclass
-class ConfigModel:
-    """One config, in the simplest way: slot by slot."""
-
-    config: CollectionConfig
-    settled: int | None = None
-    """Every slot up to here has its tick or was reported as missed."""
-    initial_pending: bool = True
-    covered: int | None = None
-    ticks: list[TickDue] = field(default_factory=list)
-    unfinished: list[TickDue] = field(default_factory=list)
-
-    @property
-    def grid(self) -> Grid:
-        return grid_of(self.config.config_id, self.config.interval_minutes, SPREAD_MS)
-
-    def clamp_to_now(self, now: int) -> None:
-        """Times in the future become now."""
-        if max(self.settled or 0, self.covered or 0) <= now + CLOCK_TOLERANCE_MS:
-            return
-        self.settled = None if self.settled is None else min(self.settled, now)
-        self.covered = now - CATCH_UP if (self.covered or 0) > now + CLOCK_TOLERANCE_MS else self.covered
-
-    def slots(self, until: int) -> list[int]:
-        assert self.settled is not None
-        slots, slot = [], self.grid.slot_after(self.settled)
-        while slot <= until:
-            slots.append(slot)
-            slot += self.grid.interval_ms
-        return slots
 
 
 class Schedule(RuleBasedStateMachine):
@@ -86,10 +66,10 @@ class Schedule(RuleBasedStateMachine):
     @rule(minutes=st.integers(1, 90))
     def the_clock_is_set_back(self, minutes: int) -> None:
         self.now -= minutes * MINUTE
+        for config_id, model in self.models.items():
+            model.clamp_to_now(self.now, self.book.get(config_id).progress.latest_anchor())
         for config_id in self.book.clamp_to_now(self.now):
             self.publish_state_of(config_id)
-        for model in self.models.values():
-            model.clamp_to_now(self.now)
         self.may_repeat |= {tick.run_id for tick in self.all_ticks() if to_ms(tick.scheduled_for) > self.now}
         self.turn()
 
@@ -106,6 +86,11 @@ class Schedule(RuleBasedStateMachine):
     def an_operator_changes_what_is_collected(self, config_id: int, timeframes: tuple[str, ...]) -> None:
         if config_id in self.models:
             self.change_config(config_id, timeframes=timeframes)
+
+    @rule(config_id=IDS, symbol=st.sampled_from(["BTC/USDT", "ETH/USDT"]))
+    def an_operator_changes_the_symbol(self, config_id: int, symbol: str) -> None:
+        if config_id in self.models:
+            self.change_config(config_id, symbol=symbol)
 
     @rule(config_id=IDS)
     def an_operator_deletes(self, config_id: int) -> None:
@@ -124,21 +109,51 @@ class Schedule(RuleBasedStateMachine):
             event = ConfigChanged(occurred_at=old.updated_at, config=old)
             assert self.book.config_changed(0, event, self.now) is None
 
-    @rule(data=st.data(), status=st.sampled_from([RunStatus.SUCCESS, RunStatus.FAILED]))
-    def a_run_ends(self, data: st.DataObject, status: RunStatus) -> None:
+    @rule(data=st.data(), again=st.booleans())
+    def a_run_ends(self, data: st.DataObject, again: bool) -> None:
         running = [tick for model in self.models.values() for tick in model.unfinished]
         if not running:
             return
         tick = data.draw(st.sampled_from(running))
-        run = the_run_of(tick, ended=max(self.now, 0), status=status)
-        first = self.book.run_finished(0, run, self.now)
+        results = [self.draw_result(data, tick.progress_of(timeframe)) for timeframe in tick.config.timeframes]
+        failed = any(result.error_class for result in results)
+        run = the_run_of(
+            tick, ended=self.now, status=RunStatus.FAILED if failed else RunStatus.SUCCESS, results=results
+        )
         model = self.models[tick.config.config_id]
-        model.unfinished.remove(tick)
-        if status is RunStatus.SUCCESS and set(model.config.timeframes) <= set(tick.config.timeframes):
-            assert first == (model.covered is None)
-            model.covered = max(model.covered or 0, self.now)
-        if first:
+        if not again:
+            model.unfinished.remove(tick)
+        known = self.book.get(tick.config.config_id).progress
+        publish_now = self.book.run_finished(0, run, self.now)
+        if run.symbol == model.config.symbol:
+            new = {each.timeframe for each in results if each.anchor and known.of(each.timeframe).anchor is None}
+            assert publish_now or not new, "the first anchor must be published at once"
+            self.note_results(model, results, new)
+        if publish_now:
             self.publish_state_of(tick.config.config_id)
+
+    def draw_result(self, data: st.DataObject, known: SeriesProgress) -> TimeframeResult:
+        """What a run found: everything, the newest page, nothing for its requests, or an error."""
+        kind, timeframe = data.draw(st.sampled_from(["everything", "page", "nothing", "error"])), known.timeframe
+        if kind == "everything":
+            return everything_for(known, self.now)
+        if kind == "page":
+            return newest_candles(timeframe, self.now, page=5)
+        requested = [span.milliseconds() for span in known.pending if data.draw(st.booleans())]
+        anchor = None if known.anchor is None else to_ms(known.anchor)
+        if kind == "nothing":
+            return a_result(timeframe, anchor=anchor, requested=requested)
+        return a_result(timeframe, requested=requested, error_class="network", error_message="no response")
+
+    def note_results(self, model: ConfigModel, results: list[TimeframeResult], new: set[str]) -> None:
+        for result in results:
+            series = model.config.symbol, result.timeframe
+            spans = [span.milliseconds() for span in result.verified]
+            model.verified[series] = union([*model.verified.get(series, ()), *spans])
+            if result.timeframe in new:
+                model.first[result.timeframe] = to_ms(result.anchor)
+                if self.book.get(model.config.config_id).initial is not None:
+                    model.not_stored.add(result.timeframe)
 
     @rule(seconds=st.integers(0, 1200))
     def the_scheduler_crashes_between_ticks_and_states(self, seconds: int) -> None:
@@ -194,6 +209,7 @@ class Schedule(RuleBasedStateMachine):
         entry = self.book.get(config_id)
         if entry is not None and entry.initial is None:
             self.states[config_id] = state_of(entry, self.now)
+            self.models[config_id].not_stored.clear()
 
     def restart(self) -> None:
         self.book = Book(SPREAD_MS, CATCH_UP)
@@ -215,12 +231,13 @@ class Schedule(RuleBasedStateMachine):
         """After a restart, only the published state is known."""
         if state is None or state.config_version < model.config.version:
             model.initial_pending = model.config.enabled
-        if state is None:
-            model.settled, model.covered = None, None
-            return
-        model.settled = None if state.last_slot is None else to_ms(state.last_slot)
-        model.covered = None if state.covered_until is None else to_ms(state.covered_until)
-        model.clamp_to_now(self.now)
+        for timeframe in model.not_stored:
+            model.first.pop(timeframe, None)
+        model.not_stored.clear()
+        model.settled = None
+        if state is not None and state.last_slot is not None:
+            model.settled = to_ms(state.last_slot)
+            model.clamp_to_now(self.now, max((to_ms(each.anchor) for each in state.progress if each.anchor), default=0))
 
     def check_change(self, old: ConfigModel | None, config: CollectionConfig, change: ScheduleChange | None) -> None:
         assert change is not None
@@ -229,10 +246,12 @@ class Schedule(RuleBasedStateMachine):
         if old is None:
             return
         model.ticks, model.unfinished = old.ticks, old.unfinished
-        model.settled, model.covered = old.settled, old.covered
-        subset = set(config.timeframes) <= set(old.config.timeframes)
-        if not subset:
-            model.covered = None
+        model.settled, model.verified, model.not_stored = old.settled, old.verified, old.not_stored
+        subset = set(config.timeframes) <= set(old.config.timeframes) and config.symbol == old.config.symbol
+        if config.symbol == old.config.symbol:
+            model.first = old.first
+        else:
+            model.not_stored = set()
         model.initial_pending = config.enabled and (old.initial_pending or not old.config.enabled or not subset)
         new_grid = old.config.interval_minutes != config.interval_minutes
         if old.config.enabled and not old.initial_pending and (new_grid or not config.enabled):
@@ -261,21 +280,25 @@ class Schedule(RuleBasedStateMachine):
             due = model.slots(self.now)
             assert [to_ms(tick.scheduled_for), tick.missed_slots] == [due[-1], len(due) - 1]
             model.settled = due[-1]
-        self.check_window(model, tick)
+        self.check_progress(model, tick)
         model.ticks.append(tick)
         model.unfinished.append(tick)
 
-    def check_window(self, model: ConfigModel, tick: TickDue) -> None:
-        if model.covered is None:
-            assert tick.window_start is None
-            return
-        assert tick.window_start is not None
-        end = to_instant(self.now) if tick.trigger is Trigger.INITIAL else tick.scheduled_for
-        assert tick.window_start <= end
-        shortest = MINUTE if "1m" in model.config.timeframes else 60 * MINUTE
-        oldest = self.now - max(CATCH_UP, 2 * model.grid.interval_ms) - shortest
-        expected: datetime = to_instant(max(model.covered, oldest))
-        assert tick.window_start == min(expected, end), "a gap, or more than the limit"
+    def check_progress(self, model: ConfigModel, tick: TickDue) -> None:
+        """The tick asks for everything that is unread and need not wait."""
+        limit = max(CATCH_UP, 2 * model.grid.interval_ms)
+        entry = self.book.get(model.config.config_id)
+        for timeframe in model.config.timeframes:
+            carried, known = tick.progress_of(timeframe), entry.progress.of(timeframe)
+            asked = [span.milliseconds() for span in carried.pending]
+            if carried.anchor is not None:
+                asked.append((close_of(timeframe, to_ms(carried.anchor)), self.now + 100 * DAY_MS))
+            elif known.anchor is not None:
+                assert known.anchor < self.now - limit, "the run could read on from the anchor"
+            waiting = [each.interval for each in known.pending if each.retry_at and each.retry_at > self.now]
+            until = floor_open(timeframe, self.now)
+            forgotten = subtract(model.unread(timeframe, until), [*asked, *waiting])
+            assert not forgotten, f"{timeframe}: neither requested nor waiting"
 
     def all_ticks(self) -> list[TickDue]:
         return [tick for model in self.models.values() for tick in model.ticks]
@@ -283,6 +306,15 @@ class Schedule(RuleBasedStateMachine):
     @invariant()
     def the_book_contains_exactly_the_existing_configs(self) -> None:
         assert sum(self.book.counts_by_state().values()) == len(self.models)
+
+    @invariant()
+    def no_time_is_forgotten(self) -> None:
+        for config_id, model in self.models.items():
+            for timeframe in model.first:
+                series = self.book.get(config_id).progress.of(timeframe)
+                assert series.anchor is not None, "the first anchor is lost"
+                unread = model.unread(timeframe, close_of(timeframe, series.anchor))
+                assert not subtract(unread, [each.interval for each in series.pending])
 
     @invariant()
     def a_disabled_config_is_never_due(self) -> None:

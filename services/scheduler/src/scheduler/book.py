@@ -221,18 +221,16 @@ class Book:
                 self._entries[config_id] = merged_with_state(entry, published)
 
     def run_finished(self, partition: int, run: RunFinished, now: int) -> bool:
-        """Returns whether this was the config's first success. Its state must be published at once; later successes are
-        published with the next tick.
+        """Returns whether the config's state must be published at once. Otherwise it is published with the next tick.
 
-        If a later success is lost, the next run only collects an overlap. If the first one were lost, a gap could
-        remain, because an interval may be longer than one page.
+        It must be if a series got its first anchor: without it, no later run would read what lies between this run and
+        the next one. Later progress may be lost: the next run then reads on from the earlier anchor.
         """
         entry = self._entries.get(run.config_id)
         if entry is None or entry.partition != partition:
             return False
-        updated = after_run(entry, run, now)
-        self._entries[run.config_id] = updated
-        return entry.covered is None and updated.covered is not None
+        self._entries[run.config_id], publish_now = after_run(entry, run, now)
+        return publish_now
 
     # ---- inside ----
 

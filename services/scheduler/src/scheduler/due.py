@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from contracts.ticks import TickDue, initial_run_id, lane_of, slot_run_id
-from contracts.timeframes import longest_length
 from contracts.vocabulary import Trigger
 from scheduler.entry import Entry, config_of
 from scheduler.grid import to_instant
+from scheduler.progress import UNKNOWN, Series, for_tick, to_event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,15 +20,6 @@ class Policy:
     lanes: Mapping[str, int]
 
 
-class Window(NamedTuple):
-    """The start of the time range that a run collects. It always collects up to now."""
-
-    start: int | None
-    """None: nothing is covered yet, so the run collects one full page."""
-    truncated_from: int | None = None
-    """The start without the catch-up limit, if the limit truncated the window."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
     """A due tick, for the entry at the time of the decision."""
@@ -40,7 +30,10 @@ class Due:
     settles: int
     """When the tick is acknowledged, all slots up to this instant are settled."""
     missed_slots: int
-    window: Window
+    progress: tuple[tuple[str, Series], ...]
+    """By timeframe of the plan, as the tick contains it."""
+    behind: tuple[tuple[str, int], ...]
+    """Timeframes whose anchor is further back than the catch-up limit, with the anchor."""
 
 
 def decide(entry: Entry, now: int, policy: Policy) -> Due | None:
@@ -48,6 +41,7 @@ def decide(entry: Entry, now: int, policy: Policy) -> Due | None:
     due_at = entry.due_at()
     if due_at is None or due_at > now:
         return None
+    progress, behind = _progress(entry, now, policy)
     if entry.initial is not None or entry.settled is None:
         settles = now if entry.settled is None else max(now, entry.settled)
         return Due(
@@ -56,7 +50,8 @@ def decide(entry: Entry, now: int, policy: Policy) -> Due | None:
             scheduled_for=entry.plan.updated_at,
             settles=settles,
             missed_slots=0 if entry.settled is None else entry.grid.slots_between(entry.settled, now),
-            window=_window(entry, now, now, policy),
+            progress=progress,
+            behind=behind,
         )
     slot = entry.grid.slot_at(now)
     return Due(
@@ -65,7 +60,8 @@ def decide(entry: Entry, now: int, policy: Policy) -> Due | None:
         scheduled_for=slot,
         settles=slot,
         missed_slots=entry.grid.slots_between(entry.settled, slot) - 1,
-        window=_window(entry, slot, now, policy),
+        progress=progress,
+        behind=behind,
     )
 
 
@@ -91,31 +87,29 @@ def tick_of(due: Due, now: int, policy: Policy) -> TickDue:
         config=config_of(plan),
         trigger=due.trigger,
         scheduled_for=to_instant(due.scheduled_for),
-        window_start=None if due.window.start is None else to_instant(due.window.start),
+        progress=tuple(to_event(timeframe, series) for timeframe, series in due.progress),
         deadline_seconds=policy.deadline_seconds,
         lane=lane_of(plan.exchange, plan.config_id, policy.lanes),
         missed_slots=due.missed_slots,
     )
 
 
-def _window(entry: Entry, end: int, now: int, policy: Policy) -> Window:
-    """Starts at the end of the last successful run, but not before the catch-up limit.
+def _progress(
+    entry: Entry, now: int, policy: Policy
+) -> tuple[tuple[tuple[str, Series], ...], tuple[tuple[str, int], ...]]:
+    """The values of `Due.progress` and `Due.behind`.
 
-    The limit is at least two intervals, so that it does not shorten the window of a weekly config after a failed run.
-    One candle is added, because a run covers only up to the last boundary of its shortest timeframe, which may be a
-    month ago for `1M`.
+    The limit is at least two intervals, so that a weekly config reads on from its anchor after a failed run.
     """
-    if entry.covered is None:
-        return Window(None)
-    limit = max(policy.catch_up_limit_ms, 2 * entry.grid.interval_ms)
-    if entry.covered < now - limit and entry.covered < (earliest := now - limit - _candle_ms(entry)):
-        return Window(min(earliest, end), truncated_from=entry.covered)
-    return Window(min(entry.covered, end))
-
-
-def _candle_ms(entry: Entry) -> int:
-    """The length of the config's shortest candle in milliseconds. Months and years count with their greatest length."""
-    return min(map(longest_length, entry.plan.timeframes))
+    limit_ms = max(policy.catch_up_limit_ms, 2 * entry.grid.interval_ms)
+    progress, behind = [], []
+    for timeframe in entry.plan.timeframes:
+        found = for_tick(timeframe, entry.progress.of(timeframe), now=now, limit_ms=limit_ms)
+        if found.series != UNKNOWN:
+            progress.append((timeframe, found.series))
+        if found.behind_since is not None:
+            behind.append((timeframe, found.behind_since))
+    return tuple(progress), tuple(behind)
 
 
 def _later(settled: int | None, instant: int) -> int:

@@ -10,11 +10,18 @@ from typing import NamedTuple
 from contracts.configs import CollectionConfig
 from contracts.runs import RunFinished
 from contracts.schedule import JobScheduled
-from contracts.vocabulary import RunStatus, Trigger
 from scheduler.grid import Grid, grid_of, to_instant, to_ms
-
-CLOCK_TOLERANCE_MS = 5_000
-"""Times from other machines may be ahead of the own clock by up to this much."""
+from scheduler.progress import (
+    CLOCK_TOLERANCE_MS,
+    NO_PROGRESS,
+    Progress,
+    after_result,
+    from_events,
+    must_be_stored,
+    shared,
+    to_event,
+    without_future,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +47,8 @@ class Entry:
     grid: Grid
     settled: int | None = None
     """Every slot up to this instant has its tick or was counted as missed. None before the first tick."""
-    covered: int | None = None
-    """Successful runs have collected everything up to this instant. None: nothing yet."""
+    progress: Progress = NO_PROGRESS
+    """Also of timeframes that the plan no longer has."""
     initial: int | None = None
     """The version whose initial tick is pending."""
 
@@ -61,13 +68,20 @@ class Changed(NamedTuple):
     skipped_slots: int
 
 
+class AfterRun(NamedTuple):
+    """The entry after a run, and whether its state must be published at once."""
+
+    entry: Entry
+    publish_now: bool
+
+
 def plan_of(config: CollectionConfig) -> Plan:
     return Plan(
         config_id=config.config_id,
         version=config.version,
         exchange=intern(config.exchange),
         symbol=intern(config.symbol),
-        timeframes=tuple(intern(timeframe) for timeframe in config.timeframes),
+        timeframes=shared(config.timeframes),
         interval_minutes=config.interval_minutes,
         enabled=config.enabled,
         updated_at=to_ms(config.updated_at),
@@ -105,7 +119,7 @@ def entry_from_state(state: JobScheduled, partition: int, spread_ms: int) -> Ent
         version=state.config_version,
         exchange=intern(state.exchange),
         symbol=intern(state.symbol),
-        timeframes=tuple(intern(timeframe) for timeframe in state.timeframes),
+        timeframes=shared(state.timeframes),
         interval_minutes=state.interval_minutes,
         enabled=state.active,
         updated_at=settled or 0,
@@ -115,21 +129,22 @@ def entry_from_state(state: JobScheduled, partition: int, spread_ms: int) -> Ent
         partition=partition,
         grid=grid_of(state.config_id, state.interval_minutes, spread_ms),
         settled=settled,
-        covered=None if state.covered_until is None else to_ms(state.covered_until),
+        progress=from_events(state.progress),
     )
 
 
 def changed(entry: Entry, plan: Plan, now: int, spread_ms: int) -> Changed:
     """Apply another version of the config. The caller decides that it is newer.
 
-    If the config is enabled again or collects something new, an initial tick becomes pending. After a change of the
-    interval, the old grid counts until the change and the new one from then on. A change with a time in the future
-    counts from now.
+    If the config is enabled again or collects something new, an initial tick becomes pending. Only another exchange or
+    symbol resets the progress; a timeframe that is added again continues. After a change of the interval, the old grid
+    counts until the change and the new one from then on. A change with a time in the future counts from now.
     """
     before, since = entry.plan, min(plan.updated_at, now)
     grid = grid_of(plan.config_id, plan.interval_minutes, spread_ms)
-    known = covers(before.exchange, before.symbol, before.timeframes, plan)
-    after = replace(entry, plan=plan, grid=grid, covered=entry.covered if known else None)
+    same_market = is_of_market(plan, before.exchange, before.symbol)
+    known = same_market and set(plan.timeframes) <= set(before.timeframes)
+    after = replace(entry, plan=plan, grid=grid, progress=entry.progress if same_market else NO_PROGRESS)
     if not plan.enabled:
         return Changed(replace(after, initial=None), pending_slots(entry, since))
     if not before.enabled:
@@ -141,56 +156,60 @@ def changed(entry: Entry, plan: Plan, now: int, spread_ms: int) -> Changed:
     return Changed(replace(after, settled=max(entry.settled, since)), pending_slots(entry, since))
 
 
-def after_run(entry: Entry, run: RunFinished, now: int) -> Entry:
-    """The entry with the time that the run covered; the same entry if that changes nothing.
+def after_run(entry: Entry, run: RunFinished, now: int) -> AfterRun:
+    """The entry with the progress that the run's results prove; the same entry if that changes nothing.
 
-    Only a successful run counts, and only if it collected all that the current plan orders. A manual run collects only
-    one page back from now, so it leaves a gap after an older `covered` and does not count. Times in the future count as
-    now, because the collector's clock may be ahead.
+    A failed run counts like a successful one, and a manual run like any other. A run of another market does not count.
     """
-    if run.status is not RunStatus.SUCCESS or run.covered_until is None:
-        return entry
-    if not covers(run.exchange, run.symbol, run.timeframes, entry.plan):
-        return entry
-    if run.trigger is Trigger.MANUAL and entry.covered is not None:
-        return entry
-    until = min(to_ms(run.covered_until), now)
-    return entry if entry.covered is not None and until <= entry.covered else replace(entry, covered=until)
+    if not is_of_market(entry.plan, run.exchange, run.symbol):
+        return AfterRun(entry, publish_now=False)
+    finished_at, progress, publish_now = to_ms(run.finished_at), entry.progress, False
+    for result in run.results:
+        before = progress.of(result.timeframe)
+        after = after_result(before, result, finished_at=finished_at, now=now, interval_ms=entry.grid.interval_ms)
+        publish_now |= must_be_stored(before, after)
+        progress = progress.updated({result.timeframe: after})
+    return AfterRun(entry if progress is entry.progress else replace(entry, progress=progress), publish_now)
 
 
 def merged_with_state(entry: Entry, state: Entry) -> Entry:
     """The entry with the progress of a published state; the same entry if that changes nothing."""
     if entry.initial is not None and state.plan.version < entry.initial:
         return entry
-    settled, covered = _later(entry.settled, state.settled), entry.covered
-    if covers(state.plan.exchange, state.plan.symbol, state.plan.timeframes, entry.plan):
-        covered = _later(covered, state.covered)
-    if (settled, covered, None) == (entry.settled, entry.covered, entry.initial):
+    settled, progress = _later(entry.settled, state.settled), entry.progress
+    if is_of_market(entry.plan, state.plan.exchange, state.plan.symbol):
+        progress = progress.updated(
+            {timeframe: series for timeframe, series in state.progress if series.is_later_than(progress.of(timeframe))}
+        )
+    if (settled, None) == (entry.settled, entry.initial) and progress is entry.progress:
         return entry
-    return replace(entry, settled=settled, covered=covered, initial=None)
+    return replace(entry, settled=settled, progress=progress, initial=None)
 
 
 def is_ahead(entry: Entry, now: int) -> bool:
     """Whether the entry has times in the future, because a clock is or was wrong."""
-    return max(entry.settled or 0, entry.covered or 0) > now + CLOCK_TOLERANCE_MS
+    return max(entry.settled or 0, entry.progress.latest_anchor()) > now + CLOCK_TOLERANCE_MS
 
 
 def clamped(entry: Entry, now: int, catch_up_limit_ms: int) -> Entry:
     """The entry without times in the future; the same entry if it has none.
 
     Its slots count from now on, on the same grid. A slot that got a tick under the wrong clock gets the same run_id
-    again when it is due. The real covered time is unknown, so the catch-up limit is collected again.
+    again when it is due. The real anchors are unknown, so the catch-up limit is collected again.
     """
     if not is_ahead(entry, now):
         return entry
     settled = None if entry.settled is None else min(entry.settled, now)
-    covered = now - catch_up_limit_ms if (entry.covered or 0) > now + CLOCK_TOLERANCE_MS else entry.covered
-    return replace(entry, settled=settled, covered=covered)
+    corrected = {
+        timeframe: without_future(timeframe, series, now=now, limit_ms=catch_up_limit_ms)
+        for timeframe, series in entry.progress
+    }
+    return replace(entry, settled=settled, progress=entry.progress.updated(corrected))
 
 
-def covers(exchange: str, symbol: str, timeframes: tuple[str, ...], plan: Plan) -> bool:
-    """Whether these timeframes of this market include all that the plan orders."""
-    return (exchange, symbol) == (plan.exchange, plan.symbol) and set(plan.timeframes) <= set(timeframes)
+def is_of_market(plan: Plan, exchange: str, symbol: str) -> bool:
+    """Whether the plan collects this symbol of this exchange."""
+    return (exchange, symbol) == (plan.exchange, plan.symbol)
 
 
 def state_of(entry: Entry, now: int) -> JobScheduled:
@@ -209,7 +228,7 @@ def state_of(entry: Entry, now: int) -> JobScheduled:
         active=plan.enabled,
         last_slot=None if entry.settled is None else to_instant(entry.settled),
         next_fire_at=None if next_fire is None else to_instant(next_fire),
-        covered_until=None if entry.covered is None else to_instant(entry.covered),
+        progress=tuple(to_event(timeframe, series) for timeframe, series in entry.progress),
     )
 
 

@@ -56,7 +56,7 @@ class Handlers:
                 self._book.state_read(partition, subscribed.config_id, subscribed, self._clock())
             case RunFinished():
                 if self._book.run_finished(partition, subscribed, self._clock()):
-                    self._state_publisher.queue_state(subscribed.config_id)
+                    self._state_publisher.queue_state(subscribed.config_id, required=True)
             case RunStarted():
                 pass  # it does not change a schedule
             case _:

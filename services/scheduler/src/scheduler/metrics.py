@@ -41,9 +41,10 @@ class SchedulerMetrics:
             "Pending slots that get no tick, because their config was disabled, deleted or got another interval.",
             registry=registry,
         )
-        self.truncated_windows = Counter(
-            "candlekeep_scheduler_windows_truncated",
-            "Ticks whose window was shortened to the catch-up limit. The time before it is not collected.",
+        self.behind = Counter(
+            "candlekeep_scheduler_series_behind",
+            "Series in ticks whose newest candle is older than the catch-up limit. The run reads the newest page "
+            "first, and the time in between stays pending.",
             registry=registry,
         )
         self.restore_seconds = Histogram(

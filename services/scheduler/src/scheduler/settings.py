@@ -21,9 +21,10 @@ class SchedulerSettings(WorkerSettings, TickSettings):
     catch_up_limit_hours: float = Field(
         default=24,
         gt=0,
-        description="How far back the first run after downtime collects, in hours. If two intervals of the config are "
-        "longer, it goes back two intervals. It always collects one extra candle. If this leaves a gap, the gap is "
-        "logged and counted.",
+        description="Age of a series' newest candle, in hours, up to which a run reads on from it. If two intervals "
+        "of the config are longer, they count. Beyond it, for example after downtime, the run reads the newest page "
+        "first, and the time in between stays pending until runs have read it. Nothing is left out. Raise the value "
+        "if runs can read more than a day within their deadline.",
     )
     tick_batch_size: int = Field(
         default=500,

@@ -49,6 +49,8 @@ class StatePublisher:
         """By config id, in order of arrival: whether to publish a tombstone instead of the state."""
         self._paused: set[int] = set()
         """Ids whose partition is not live, so another instance may know a newer state."""
+        self._required: set[int] = set()
+        """Ids whose state must be published before their partition is handed over."""
         self._handing_over = False
         self._has_work = asyncio.Event()
         self._flushed = asyncio.Event()
@@ -56,7 +58,12 @@ class StatePublisher:
         self._stopping = asyncio.Event()
         self._ended = False
 
-    def queue_state(self, config_id: int) -> None:
+    def queue_state(self, config_id: int, *, required: bool = False) -> None:
+        """`required`: the state has knowledge that no later state would have. A hand-over without it is not complete,
+        even if the state cannot be published because its initial tick is pending.
+        """
+        if required:
+            self._required.add(config_id)
         self._add(config_id, tombstone=False)
 
     def queue_tombstone(self, config_id: int) -> None:
@@ -105,8 +112,13 @@ class StatePublisher:
     async def flush(self, seconds: float) -> bool:
         """Wait until all states are acknowledged, at most `seconds`. Returns whether they are."""
         if self._ended or self._replaced():
-            return self._flushed.is_set()
-        return await wait_for_event(self._flushed, seconds)
+            return self._flushed.is_set() and not self._missing()
+        return await wait_for_event(self._flushed, seconds) and not self._missing()
+
+    def _missing(self) -> set[int]:
+        """Required states that are not published, of configs that are still in the book."""
+        self._required = {each for each in self._required if self._book.get(each) is not None}
+        return self._required
 
     def _add(self, config_id: int, *, tombstone: bool) -> None:
         self._queue.pop(config_id, None)
@@ -150,6 +162,7 @@ class StatePublisher:
             self._paused |= {entry.plan.config_id for entry in ready if not self._is_live(entry)}
             ready = [entry for entry in ready if self._is_live(entry)]
         await self._publisher.publish_many(SCHEDULE_STATE, [state_of(entry, now) for entry in ready])
+        self._required -= {entry.plan.config_id for entry in ready} - self._queue.keys()
         await self._publisher.tombstones(SCHEDULE_STATE, [str(each) for each, tombstone in batch.items() if tombstone])
 
     def _is_live(self, entry: Entry) -> bool:

@@ -62,8 +62,8 @@ class TickPublisher:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closing = asyncio.Event()
-        self._reported_gaps: dict[int, int] = {}
-        """By config id: the start of the gap that was logged last."""
+        self._reported_behind: dict[int, frozenset[tuple[str, int]]] = {}
+        """By config id: the timeframes with an old anchor that were logged last, with the anchor."""
 
     def enqueue(self, config_id: int, tasks: asyncio.TaskGroup) -> None:
         """Publish the config's tick soon, if it is still due then. New lanes start their workers in `tasks`."""
@@ -83,7 +83,7 @@ class TickPublisher:
     def remove(self, config_ids: Iterable[int]) -> None:
         """Drop what is stored about configs that are no longer in the book."""
         for config_id in config_ids:
-            self._reported_gaps.pop(config_id, None)
+            self._reported_behind.pop(config_id, None)
 
     def close(self) -> None:
         """Finish the batches in flight, and start no others."""
@@ -154,25 +154,24 @@ class TickPublisher:
                 self._metrics.lateness.observe(max(0, now - due.scheduled_for) / 1000)
             if due.missed_slots:
                 self._metrics.coalesced.inc(due.missed_slots)
-            self._report_gap(due)
+            self._report_behind(due)
 
-    def _report_gap(self, due: Due) -> None:
-        """Log each gap once: all runs until the next success have the same gap."""
-        config_id, gap_start = due.entry.plan.config_id, due.window.truncated_from
-        if gap_start is None:
-            self._reported_gaps.pop(config_id, None)
-            return
-        self._metrics.truncated_windows.inc()
-        if self._book.get(config_id) is None:
-            return  # the config was deleted meanwhile
-        if self._reported_gaps.get(config_id) != gap_start and due.window.start is not None:
-            self._reported_gaps[config_id] = gap_start
+    def _report_behind(self, due: Due) -> None:
+        """Log each old anchor once: all runs until the next newer candle have the same one."""
+        config_id, behind = due.entry.plan.config_id, frozenset(due.behind)
+        reported = self._reported_behind.pop(config_id, frozenset())
+        self._metrics.behind.inc(len(behind))
+        if not behind or self._book.get(config_id) is None:
+            return  # nothing to remember, or the config was deleted meanwhile
+        self._reported_behind[config_id] = behind
+        for timeframe, anchor in sorted(behind - reported):
             log.warning(
-                "A window was shortened to the catch-up limit: the time before it is not collected",
-                action="window_truncated",
+                "The newest candle is older than the catch-up limit: the run reads the newest page first, and the "
+                "time in between is read later",
+                action="catch_up_limit_exceeded",
                 config_id=config_id,
                 exchange=due.entry.plan.exchange,
                 symbol=due.entry.plan.symbol,
-                missing_from=to_instant(gap_start).isoformat(),
-                missing_until=to_instant(due.window.start).isoformat(),
+                timeframe=timeframe,
+                newest_candle=to_instant(anchor).isoformat(),
             )

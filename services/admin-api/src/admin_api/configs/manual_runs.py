@@ -63,7 +63,6 @@ class ManualRuns:
             config=snapshot(config),
             trigger=Trigger.MANUAL,
             scheduled_for=run.asked_at,
-            window_start=None,
             deadline_seconds=self.run_deadline_seconds,
             lane=lane_of(config.exchange, config.id, self.lanes),
         )

@@ -1,0 +1,279 @@
+"""The progress of series: where the next run of a timeframe continues, and what is still to be read before. Pure.
+
+Instants are milliseconds since the epoch, in UTC. One rule holds after every function: from the first anchor up to the
+current one, every instant is verified by an answer or lies in a pending span. From the close of the anchor on, nothing
+is known. So progress that is lost together with its anchor costs requests, but loses no candle.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from sys import intern
+from typing import Final, NamedTuple, Self
+
+from contracts.coverage import MAX_PENDING_SPANS, PendingSpan, SeriesProgress
+from contracts.runs import TimeframeResult
+from contracts.spans import Interval, intersect, subtract
+from contracts.timeframes import DAY_MS, close_of, floor_open, longest_length
+from scheduler.grid import to_instant, to_ms
+
+CLOCK_TOLERANCE_MS: Final = 5_000
+"""Times from other machines may be ahead of the own clock by up to this much."""
+MAX_RETRY_WAIT_MS: Final = DAY_MS
+_MAX_DOUBLINGS: Final = 11
+"""One minute, the shortest interval, doubled this often is longer than a day."""
+
+
+class Pending(NamedTuple):
+    """A span that is still to be read."""
+
+    start: int
+    end: int
+    attempts: int = 0
+    """The number of runs that asked for it without a result."""
+    retry_at: int | None = None
+    """No run asks for it before. None: the next run asks."""
+
+    @property
+    def interval(self) -> Interval:
+        return self.start, self.end
+
+    def is_due(self, now: int) -> bool:
+        """A time further ahead than any wait was written by a wrong clock, so it does not count."""
+        return self.retry_at is None or not now < self.retry_at <= now + MAX_RETRY_WAIT_MS
+
+
+class Series(NamedTuple):
+    """The progress of one timeframe of a config."""
+
+    anchor: int | None = None
+    """Open time of a collected candle, from which the next run reads on. None: no candle is known."""
+    pending: tuple[Pending, ...] = ()
+    """Ascending, without overlaps, at most `MAX_PENDING_SPANS`."""
+
+    def is_later_than(self, other: Self) -> bool:
+        return self.anchor is not None and (other.anchor is None or self.anchor > other.anchor)
+
+
+UNKNOWN: Final = Series()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The series of one config by timeframe. Timeframes that the config no longer has are kept.
+
+    The values are in parallel tuples, because an instance may own a hundred thousand configs, and nearly all of their
+    series have no pending span. Build it with `progress_of`.
+    """
+
+    timeframes: tuple[str, ...] = ()
+    anchors: tuple[int | None, ...] = ()
+    pending: tuple[tuple[Pending, ...], ...] = ()
+    """Empty if no series has a pending span."""
+
+    def __iter__(self) -> Iterator[tuple[str, Series]]:
+        for index, timeframe in enumerate(self.timeframes):
+            yield timeframe, self._series(index)
+
+    def of(self, timeframe: str) -> Series:
+        return self._series(self.timeframes.index(timeframe)) if timeframe in self.timeframes else UNKNOWN
+
+    def updated(self, series: Mapping[str, Series]) -> "Progress":
+        """With other values of these timeframes; the same object if that changes nothing."""
+        changes = {timeframe: value for timeframe, value in series.items() if value != self.of(timeframe)}
+        return progress_of({**dict(self), **changes}) if changes else self
+
+    def latest_anchor(self) -> int:
+        """0 without any."""
+        return max((anchor or 0 for anchor in self.anchors), default=0)
+
+    def _series(self, index: int) -> Series:
+        return Series(self.anchors[index], self.pending[index] if self.pending else ())
+
+
+NO_PROGRESS: Final = Progress()
+
+
+@lru_cache(maxsize=4096)
+def shared(timeframes: tuple[str, ...]) -> tuple[str, ...]:
+    """One object for all equal tuples: most configs have one of a few combinations of timeframes."""
+    return tuple(map(intern, timeframes))
+
+
+def progress_of(series: Mapping[str, Series]) -> Progress:
+    known = sorted((timeframe, value) for timeframe, value in series.items() if value != UNKNOWN)
+    if not known:
+        return NO_PROGRESS
+    pending = tuple(value.pending for _, value in known)
+    return Progress(
+        timeframes=shared(tuple(timeframe for timeframe, _ in known)),
+        anchors=tuple(value.anchor for _, value in known),
+        pending=pending if any(pending) else (),
+    )
+
+
+# ---- after a result ----
+
+
+def after_result(series: Series, result: TimeframeResult, *, finished_at: int, now: int, interval_ms: int) -> Series:
+    """The progress after a run's result, successful or failed, in any order and any number of times.
+
+    The anchor only moves forward, and the time that it passes becomes pending unless the answers vouch for it. A
+    requested span that is already known is not pending again: known means before the anchor and not pending.
+    """
+    timeframe, before = result.timeframe, series.anchor
+    anchor = _later_anchor(series, result, now)
+    verified = [span.milliseconds() for span in result.verified]
+    if anchor is not None and result.anchor is not None and to_ms(result.anchor) <= anchor:
+        verified.append((to_ms(result.anchor), close_of(timeframe, to_ms(result.anchor))))  # its candle was collected
+    requested = intersect([span.milliseconds() for span in result.requested], [(0, now)])
+    unread = [each.interval for each in series.pending]
+    if before is None:
+        unread += requested
+    elif result.anchor is None:
+        unread += subtract(requested, [(0, close_of(timeframe, before))])
+    if anchor is not None and anchor != before:
+        passed_from = anchor if before is None else close_of(timeframe, before)
+        unread.append((passed_from, close_of(timeframe, anchor)))
+        unread = list(intersect(unread, [(0, close_of(timeframe, anchor))]))  # the next run reads on from there
+    pieces = _pieces(subtract(unread, verified), series.pending, requested)
+    tried_at = min(finished_at, now)
+    return Series(anchor, bounded(_tried(piece, tried_at, interval_ms) if asked else piece for piece, asked in pieces))
+
+
+def _later_anchor(series: Series, result: TimeframeResult, now: int) -> int | None:
+    """A reported anchor in the future counts as the candle of now, because a clock is wrong. That candle need not be
+    verified.
+    """
+    if result.anchor is None:
+        return series.anchor
+    reported = to_ms(result.anchor)
+    reported = reported if reported <= now else floor_open(result.timeframe, now)
+    return reported if series.anchor is None else max(series.anchor, reported)
+
+
+def must_be_stored(before: Series, after: Series) -> bool:
+    """Whether the loss of this progress would forget time that no later run reads.
+
+    Not if there was an anchor: all time after it counts as unread, so the new pending spans may be lost with the new
+    anchor. Without one, no other record says that the time since the first candle or request is to be read.
+    """
+    if before.anchor is not None:
+        return False
+    new_spans = subtract([each.interval for each in after.pending], [each.interval for each in before.pending])
+    return after.anchor is not None or bool(new_spans)
+
+
+def bounded(spans: Iterable[Pending]) -> tuple[Pending, ...]:
+    """Ascending and at most `MAX_PENDING_SPANS`: the closest neighbours become one span, with the time in between."""
+    pieces: list[Pending] = []
+    for piece in sorted(spans, key=lambda each: each.start):
+        if pieces and pieces[-1].end == piece.start and pieces[-1][2:] == piece[2:]:
+            pieces[-1] = pieces[-1]._replace(end=piece.end)
+        else:
+            pieces.append(piece)
+    while len(pieces) > MAX_PENDING_SPANS:
+        index = min(range(len(pieces) - 1), key=lambda each: pieces[each + 1].start - pieces[each].end)
+        one, other = pieces[index : index + 2]
+        sooner = min(one, other, key=lambda piece: (piece.attempts, piece.retry_at or 0))
+        pieces[index : index + 2] = [sooner._replace(start=one.start, end=other.end)]
+    return tuple(pieces)
+
+
+def _pieces(
+    spans: Iterable[Interval], known: Iterable[Pending], requested: Iterable[Interval]
+) -> Iterator[tuple[Pending, bool]]:
+    """The spans, divided where their number of attempts may differ, and whether each piece was requested."""
+    edges = sorted({edge for span in (*(each.interval for each in known), *requested) for edge in span})
+    for start, end in spans:
+        for one, other in pairwise([start, *(edge for edge in edges if start < edge < end), end]):
+            source = next((each for each in known if each.start <= one and other <= each.end), Pending(one, other))
+            yield source._replace(start=one, end=other), any(a <= one and other <= b for a, b in requested)
+
+
+def _tried(piece: Pending, at: int, interval_ms: int) -> Pending:
+    """After one more attempt. A repeated or late result is not one: its attempt is counted."""
+    if piece.retry_at is not None and at <= piece.retry_at - _wait_ms(piece.attempts, interval_ms):
+        return piece
+    attempts = piece.attempts + 1
+    return piece._replace(attempts=attempts, retry_at=at + _wait_ms(attempts, interval_ms))
+
+
+def _wait_ms(attempts: int, interval_ms: int) -> int:
+    return min(interval_ms << min(attempts, _MAX_DOUBLINGS), MAX_RETRY_WAIT_MS)
+
+
+# ---- before a run ----
+
+
+class ForTick(NamedTuple):
+    """The progress that a tick carries."""
+
+    series: Series
+    behind_since: int | None = None
+    """The anchor, if it is too old to read on from it."""
+
+
+def for_tick(timeframe: str, series: Series, *, now: int, limit_ms: int) -> ForTick:
+    """The anchor and the pending spans that are due.
+
+    If the anchor is further back than the limit, the tick has none, so that the run reads the newest page first. All
+    time after it is then pending. The stored series does not change until a result has a newer anchor.
+    """
+    anchor, pending = without_future(timeframe, series, now=now, limit_ms=limit_ms)
+    due = [each for each in pending if each.is_due(now)]
+    if anchor is None:
+        return ForTick(Series(None, tuple(due)))
+    if not is_behind(timeframe, anchor, now=now, limit_ms=limit_ms) and anchor == series.anchor:
+        return ForTick(Series(anchor, tuple(each for each in due if each.start <= anchor)))
+    unread = [(close_of(timeframe, anchor), floor_open(timeframe, now))]
+    due += [Pending(*span) for span in subtract(unread, [each.interval for each in pending])]
+    return ForTick(Series(None, bounded(due)), anchor)
+
+
+def is_behind(timeframe: str, anchor: int, *, now: int, limit_ms: int) -> bool:
+    """Whether the anchor's candle closed longer ago than the limit. One candle is added, because the newest closed
+    candle may have opened two candles ago.
+    """
+    return close_of(timeframe, anchor) < now - limit_ms - longest_length(timeframe)
+
+
+def without_future(timeframe: str, series: Series, *, now: int, limit_ms: int) -> Series:
+    """The series without an anchor in the future. Then a clock was wrong, so the real position is unknown, and the time
+    of the limit is read again.
+    """
+    if series.anchor is None or series.anchor <= now + CLOCK_TOLERANCE_MS:
+        return series
+    return series._replace(anchor=floor_open(timeframe, now - limit_ms))
+
+
+# ---- events ----
+
+
+def from_events(events: Iterable[SeriesProgress]) -> Progress:
+    return progress_of({event.timeframe: _from_event(event) for event in events})
+
+
+def to_event(timeframe: str, series: Series) -> SeriesProgress:
+    return SeriesProgress(
+        timeframe=timeframe,
+        anchor=None if series.anchor is None else to_instant(series.anchor),
+        pending=tuple(
+            PendingSpan(
+                start=to_instant(each.start),
+                end=to_instant(each.end),
+                attempts=each.attempts,
+                retry_at=None if each.retry_at is None else to_instant(each.retry_at),
+            )
+            for each in series.pending
+        ),
+    )
+
+
+def _from_event(event: SeriesProgress) -> Series:
+    pending = bounded(
+        Pending(*each.milliseconds(), each.attempts, None if each.retry_at is None else to_ms(each.retry_at))
+        for each in event.pending
+    )
+    return Series(None if event.anchor is None else to_ms(event.anchor), pending)

@@ -1,0 +1,341 @@
+"""The progress of one series: what remains to be read after any results, and what a tick carries."""
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts.coverage import MAX_PENDING_SPANS
+from contracts.runs import TimeframeResult
+from contracts.spans import intersect
+from contracts.timeframes import DAY_MS, floor_open, shift
+from scheduler.progress import (
+    NO_PROGRESS,
+    UNKNOWN,
+    Pending,
+    Series,
+    after_result,
+    bounded,
+    for_tick,
+    from_events,
+    must_be_stored,
+    progress_of,
+    shared,
+    to_event,
+)
+from support.schedules import HOUR_MS, NOON_MS, a_result
+
+MINUTE = 60_000
+INTERVAL = 10 * MINUTE
+NOW = NOON_MS + 2 * HOUR_MS
+
+
+def at(minutes: float) -> int:
+    """Minutes after noon, in milliseconds."""
+    return NOON_MS + int(minutes * MINUTE)
+
+
+def after(series: Series, *results: TimeframeResult, finished_at: int = NOON_MS, now: int = NOW) -> Series:
+    for result in results:
+        series = after_result(series, result, finished_at=finished_at, now=now, interval_ms=INTERVAL)
+    return series
+
+
+# ---- the anchor ----
+
+
+def test_the_first_result_sets_the_anchor() -> None:
+    assert after(UNKNOWN, a_result(anchor=at(5), verified=[(at(0), at(6))])) == Series(at(5))
+
+
+def test_time_that_the_anchor_passes_without_evidence_becomes_pending() -> None:
+    result = a_result(anchor=at(60), verified=[(at(50), at(61))])
+    assert after(Series(at(0)), result) == Series(at(60), (Pending(at(1), at(50)),))
+
+
+def test_silence_inside_a_page_is_not_pending() -> None:
+    assert after(Series(at(0)), a_result(anchor=at(60), verified=[(at(0), at(61))])) == Series(at(60))
+
+
+def test_a_late_or_repeated_result_changes_nothing() -> None:
+    first = a_result(anchor=at(5), verified=[(at(0), at(6))], requested=[(at(-9), at(0))])
+    second = a_result(anchor=at(20), verified=[(at(5), at(21)), (at(-9), at(0))])
+    series = after(UNKNOWN, first, second)
+    assert series == Series(at(20))
+    assert after(series, first, second, first) == series
+
+
+def test_a_verified_span_of_a_late_result_is_no_longer_pending() -> None:
+    series = Series(at(60), (Pending(at(1), at(50)),))
+    assert after(series, a_result(anchor=at(30), verified=[(at(10), at(31))])).pending == (
+        Pending(at(1), at(10)),
+        Pending(at(31), at(50)),
+    )
+
+
+def test_an_anchor_in_the_future_counts_as_now_and_hides_nothing() -> None:
+    ahead = a_result(anchor=NOW + DAY_MS, verified=[(NOW + DAY_MS - HOUR_MS, NOW + DAY_MS + MINUTE)])
+    assert after(Series(at(0)), ahead) == Series(NOW, (Pending(at(1), NOW + MINUTE),))
+    assert after(UNKNOWN, ahead) == Series(NOW, (Pending(NOW, NOW + MINUTE),)), "no answer vouches for this candle"
+
+
+def test_an_anchor_at_the_end_of_the_calendar_is_no_error() -> None:
+    far = 253_402_300_799_000  # 9999-12-31
+    assert after(Series(at(0)), a_result("1y", anchor=far)).anchor <= NOW
+    assert after(Series(at(0)), a_result("1m", requested=[(at(1), far)])).pending[0].end == NOW
+
+
+# ---- attempts ----
+
+
+def test_a_requested_span_without_evidence_waits_longer_after_each_attempt() -> None:
+    series, finished_at, waits = Series(at(-10), (Pending(at(-60), at(-30)),)), NOON_MS, []
+    for _ in range(10):
+        result = a_result(anchor=at(-10), requested=[(at(-60), at(-30))])
+        series = after(series, result, finished_at=finished_at, now=finished_at)
+        waits.append((series.pending[0].retry_at - finished_at) // INTERVAL)
+        finished_at = series.pending[0].retry_at
+    assert waits == [2, 4, 8, 16, 32, 64, 128, 144, 144, 144], "at most one day"
+    assert series.pending[0].attempts == 10
+
+
+def test_only_the_requested_part_of_a_span_waits() -> None:
+    series = after(Series(at(60), (Pending(at(0), at(50), 1),)), a_result(anchor=at(60), requested=[(at(40), at(50))]))
+    assert series.pending == (Pending(at(0), at(40), 1), Pending(at(40), at(50), 2, NOON_MS + 4 * INTERVAL))
+
+
+def test_the_rest_of_a_partly_verified_span_keeps_its_attempts() -> None:
+    series = after(Series(at(60), (Pending(at(0), at(50), 3, NOW),)), a_result(verified=[(at(10), at(20))]))
+    assert series.pending == (Pending(at(0), at(10), 3, NOW), Pending(at(20), at(50), 3, NOW))
+
+
+def test_a_repeated_result_does_not_count_as_another_attempt() -> None:
+    failed = a_result(anchor=at(60), requested=[(at(0), at(30))])
+    once = after(Series(at(60), (Pending(at(0), at(30)),)), failed)
+    assert after(once, failed) == once
+
+
+def test_the_first_requests_of_a_series_without_candles_are_pending() -> None:
+    series = after(UNKNOWN, a_result(requested=[(at(0), at(30))]))
+    assert series == Series(None, (Pending(at(0), at(30), 1, NOON_MS + 2 * INTERVAL),))
+
+
+def test_a_requested_span_before_the_anchor_that_is_not_pending_stays_verified() -> None:
+    assert after(Series(at(60)), a_result(anchor=at(60), requested=[(at(0), at(30))])) == Series(at(60))
+    assert after(Series(at(60)), a_result(requested=[(at(0), at(30))])) == Series(at(60))
+
+
+def test_a_run_that_found_no_candle_after_an_old_anchor_remembers_its_requests() -> None:
+    series = after(Series(at(0)), a_result(requested=[(at(-5), at(30))]))
+    assert series == Series(at(0), (Pending(at(1), at(30), 1, NOON_MS + 2 * INTERVAL),))
+    found = after(series, a_result(anchor=at(20), verified=[(at(15), at(21))]))
+    assert found == Series(at(20), (Pending(at(1), at(15), 1, NOON_MS + 2 * INTERVAL),)), "read on from the anchor"
+
+
+# ---- bounds ----
+
+
+def test_the_closest_neighbours_become_one_span_with_the_lower_attempts() -> None:
+    spans = [Pending(at(10 * number), at(10 * number + 1), 5, NOW) for number in range(MAX_PENDING_SPANS)]
+    close = Pending(spans[3].end + MINUTE, spans[3].end + 2 * MINUTE, 2, NOW + 1)
+    found = bounded([close, *spans])
+    assert len(found) == MAX_PENDING_SPANS
+    assert found[3] == Pending(spans[3].start, close.end, 2, NOW + 1)
+    assert (*found[:3], *found[4:]) == (*spans[:3], *spans[4:])
+
+
+def test_touching_spans_with_equal_attempts_are_one() -> None:
+    assert bounded([Pending(2, 3), Pending(1, 2), Pending(3, 4, 1)]) == (Pending(1, 3), Pending(3, 4, 1))
+
+
+# ---- what a tick carries ----
+
+
+def tick(series: Series, now: int = NOW, limit: int = HOUR_MS) -> tuple[Series, int | None]:
+    return for_tick("1m", series, now=now, limit_ms=limit)
+
+
+def test_a_tick_carries_the_anchor_and_the_spans_that_are_due() -> None:
+    due = (Pending(at(0), at(1)), Pending(at(2), at(3), 1, NOW))
+    waiting = Pending(at(4), at(5), 1, NOW + 1)
+    assert tick(Series(at(90), (*due, waiting))) == (Series(at(90), due), None)
+
+
+def test_a_wait_that_a_wrong_clock_wrote_is_over() -> None:
+    pending = (Pending(at(0), at(1), 9, NOW + DAY_MS + 1),)
+    assert tick(Series(at(90), pending))[0].pending == pending
+
+
+def test_spans_after_the_anchor_are_not_in_the_tick_because_the_run_reads_on_from_there() -> None:
+    assert tick(Series(at(90), (Pending(at(91), at(99)),)))[0] == Series(at(90))
+
+
+def test_an_anchor_beyond_the_limit_is_not_in_the_tick_and_the_time_after_it_is_pending() -> None:
+    series = Series(at(0), (Pending(at(-9), at(-5)),))
+    assert tick(series) == (Series(None, (Pending(at(-9), at(-5)), Pending(at(1), NOW))), at(0))
+    assert tick(series, limit=2 * HOUR_MS - 2 * MINUTE) == (Series(at(0), (Pending(at(-9), at(-5)),)), None)
+
+
+def test_the_time_after_an_old_anchor_that_waits_is_not_in_the_tick() -> None:
+    series = Series(at(0), (Pending(at(1), at(50), 3, NOW + 1), Pending(at(50), at(60), 1, NOW)))
+    assert tick(series)[0].pending == (Pending(at(50), at(60), 1, NOW), Pending(at(60), NOW))
+
+
+def test_an_anchor_in_the_future_is_not_in_the_tick_and_the_limit_is_pending() -> None:
+    assert tick(Series(NOW + DAY_MS))[0] == Series(None, (Pending(NOW - HOUR_MS + MINUTE, NOW),))
+
+
+def test_an_anchor_a_few_seconds_ahead_is_in_the_tick() -> None:
+    assert tick(Series(NOW), now=NOW - 5000)[0] == Series(NOW)
+
+
+@pytest.mark.parametrize("timeframe", ["1m", "1h", "1d", "1w", "1M", "1y"])
+def test_the_anchor_of_a_regular_run_is_never_beyond_the_limit(timeframe: str) -> None:
+    """A weekly config, one failed run: the newest closed candle of two weeks ago."""
+    week = 7 * DAY_MS
+    for now in range(NOON_MS, NOON_MS + 800 * DAY_MS, 13 * DAY_MS):
+        anchor = shift(timeframe, floor_open(timeframe, now - 2 * week), -1)
+        assert for_tick(timeframe, Series(anchor), now=now, limit_ms=2 * week).series.anchor == anchor
+
+
+# ---- storage ----
+
+
+def test_the_first_anchor_or_request_must_be_stored_at_once_and_later_ones_need_not() -> None:
+    pending = (Pending(at(0), at(30), 1, NOW),)
+    assert must_be_stored(UNKNOWN, Series(at(5)))
+    assert must_be_stored(UNKNOWN, Series(None, pending))
+    assert must_be_stored(Series(None, pending), Series(at(5)))
+    assert not must_be_stored(Series(None, pending), Series(None, (pending[0]._replace(attempts=2),)))
+    assert not must_be_stored(Series(at(0)), Series(at(60), pending))
+    assert not must_be_stored(UNKNOWN, UNKNOWN)
+
+
+def test_progress_without_pending_spans_shares_its_timeframes_and_stores_no_spans() -> None:
+    one, other = (progress_of({"1m": Series(number), "1h": Series(number)}) for number in (1, 2))
+    assert one.timeframes is other.timeframes
+    assert one.pending == ()
+    assert shared(("1m", "1h")) is shared(tuple(["1m", "1h"]))  # noqa: C409 -- equal tuples that are not one object
+
+
+def test_an_update_without_a_change_returns_the_same_progress() -> None:
+    progress = progress_of({"1m": Series(1), "1h": UNKNOWN})
+    assert progress.updated({"1m": Series(1), "1h": UNKNOWN, "1d": UNKNOWN}) is progress
+    assert progress.updated({"1d": Series(2)}).of("1m") == Series(1)
+    assert progress_of({"1m": UNKNOWN}) is NO_PROGRESS
+
+
+# ---- any results in any order ----
+
+SLOTS = 60
+"""The property tests play on the slots 0 to 59 of one-minute candles after noon."""
+
+
+@dataclass
+class Model:
+    """Which slots must not be forgotten, slot by slot."""
+
+    first: int | None = None
+    newest: int | None = None
+    verified: set[int] = field(default_factory=set)
+
+    def result(self, anchor: int | None, verified: set[int]) -> None:
+        self.verified |= verified
+        if anchor is not None:
+            self.verified.add(anchor)
+            self.first = anchor if self.first is None else self.first
+            self.newest = max(anchor, self.newest or 0)
+
+    def must_be_pending(self) -> set[int]:
+        if self.first is None or self.newest is None:
+            return set()
+        return set(range(self.first, self.newest + 1)) - self.verified
+
+
+spans = st.lists(st.tuples(st.integers(0, SLOTS - 1), st.integers(1, 20)), max_size=3).map(
+    lambda pairs: [(at(start), at(min(start + width, SLOTS))) for start, width in pairs]
+)
+
+
+@st.composite
+def results(draw: st.DrawFn) -> TimeframeResult:
+    anchor = draw(st.none() | st.integers(0, SLOTS - 1))
+    verified = draw(spans) if anchor is not None else []
+    return a_result(
+        anchor=None if anchor is None else at(anchor),
+        verified=intersect(verified, [(at(0), at(SLOTS))]),
+        requested=intersect(draw(spans), [(at(0), at(SLOTS))]),
+    )
+
+
+def slots(spans_: list[tuple[int, int]]) -> set[int]:
+    found: set[int] = set()
+    for start, end in spans_:
+        found |= set(range(max(0, -((NOON_MS - start) // MINUTE)), min(SLOTS, -((NOON_MS - end) // MINUTE))))
+    return found
+
+
+def play(model: Model, series: Series, result: TimeframeResult, finished_at: int) -> Series:
+    found = after(series, result, finished_at=finished_at)
+    anchor = None if result.anchor is None else (int(result.anchor.timestamp() * 1000) - NOON_MS) // MINUTE
+    model.result(anchor, slots([span.milliseconds() for span in result.verified]))
+    assert found.anchor == (None if model.newest is None else at(model.newest)), "the newest anchor"
+    assert len(found.pending) <= MAX_PENDING_SPANS
+    assert all(one.end <= other.start for one, other in pairwise(found.pending))
+    assert all(each.start < each.end for each in found.pending)
+    forgotten = model.must_be_pending() - slots([each.interval for each in found.pending])
+    assert not forgotten, "neither verified nor pending"
+    return found
+
+
+@given(history=st.lists(st.tuples(results(), st.integers(0, 50)), max_size=12), data=st.data())
+@settings(max_examples=300, deadline=None)
+def test_nothing_between_the_first_and_the_newest_anchor_is_forgotten(
+    history: list[tuple[TimeframeResult, int]], data: st.DataObject
+) -> None:
+    model, series = Model(), UNKNOWN
+    for result, minute in history:
+        series = play(model, series, result, at(minute))
+    before = slots([each.interval for each in series.pending])
+    if model.newest is None or not history:
+        return
+    for result, minute in data.draw(st.lists(st.sampled_from(history), max_size=12)):
+        series = play(model, series, result, at(minute))
+        now_pending = slots([each.interval for each in series.pending])
+        after_anchor = set(range(model.newest + 1, SLOTS))
+        assert now_pending - before <= after_anchor, "a repeated result brought a span back"
+
+
+@given(history=st.lists(st.tuples(results(), st.integers(0, 50)), min_size=1, max_size=8), data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_the_order_of_results_forgets_nothing(history: list[tuple[TimeframeResult, int]], data: st.DataObject) -> None:
+    model, series = Model(), UNKNOWN
+    for result, minute in data.draw(st.permutations(history)):
+        series = play(model, series, result, at(minute))
+
+
+@given(history=st.lists(st.tuples(results(), st.integers(0, 50)), max_size=8), now=st.integers(SLOTS, 3 * SLOTS))
+@settings(max_examples=150, deadline=None)
+def test_a_tick_asks_for_everything_that_is_unread_and_due(
+    history: list[tuple[TimeframeResult, int]], now: int
+) -> None:
+    model, series = Model(), UNKNOWN
+    for result, minute in history:
+        series = play(model, series, result, at(minute))
+    found, behind_since = for_tick("1m", series, now=at(now), limit_ms=HOUR_MS)
+    waiting = slots([each.interval for each in series.pending if not each.is_due(at(now))])
+    unread = model.must_be_pending() | set(range((model.newest or 0) + 1 if model.newest is not None else SLOTS, SLOTS))
+    read_on = slots([(found.anchor, at(SLOTS))]) if found.anchor is not None else set()
+    assert unread - waiting <= slots([each.interval for each in found.pending]) | read_on
+    assert (behind_since is None) == (found.anchor is not None or series.anchor is None)
+
+
+@given(history=st.lists(st.tuples(results(), st.integers(0, 50)), max_size=8))
+@settings(max_examples=50, deadline=None)
+def test_a_stored_series_is_restored_as_it_was(history: list[tuple[TimeframeResult, int]]) -> None:
+    model, series = Model(), UNKNOWN
+    for result, minute in history:
+        series = play(model, series, result, at(minute))
+    assert from_events([to_event("1m", series)]).of("1m") == series
