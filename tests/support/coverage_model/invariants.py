@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from support.coverage_model.world import Scheduler
 
 
+_FOREVER = 1 << 60
+
+
 class Disagreement(AssertionError):
     """The code believes something that is not true."""
 
@@ -37,7 +40,7 @@ def check_message(truth: SeriesTruth, ledger: Ledger, message: Collected, settle
                 raise Disagreement(f"{_span((start, end))} was verified, but the candle of {_at(at)} is not stored")
 
 
-def check_series(truth: SeriesTruth, ledger: Ledger, scheduler: "Scheduler", now: int) -> None:
+def check_series(truth: SeriesTruth, ledger: Ledger, scheduler: "Scheduler") -> None:
     """No hole is forgotten, and no unfinished candle is kept: a later run reads both."""
     series = scheduler.progress.of(truth.timeframe)
     pending = [each.interval for each in series.pending]
@@ -48,7 +51,7 @@ def check_series(truth: SeriesTruth, ledger: Ledger, scheduler: "Scheduler", now
         forgotten = subtract([(known_from, series.anchor)], [*ledger.verified, *pending])
         if forgotten:
             raise Disagreement(f"{_span(forgotten[0])} is not verified, and no run will read it")
-    to_read = union([*pending, (series.anchor or 0, now)])
+    to_read = union([*pending, (series.anchor or 0, _FOREVER)])
     for at in ledger.unfinished:
         if at >= known_from and subtract([(at, truth.close_of(at))], to_read):
             raise Disagreement(f"the candle of {_at(at)} was stored unfinished, and no run will read it again")

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from collector.candles.pages import SeriesCalendar, UnusableAnswer, read_page
+from collector.candles.pages import UnusableAnswer, read_page
 from collector.candles.reading import ReadingLimits, SeriesReader
+from collector.exchange.clients import CandleResponse
 from collector.exchange.traits import ExchangeTraits
-from contracts.coverage import SeriesProgress, span_of, to_instant
+from collector.run.timeframe_run import Answer, TimeframeRun
+from contracts.coverage import SeriesProgress, to_instant, to_milliseconds
 from contracts.runs import TimeframeResult
 from contracts.timeframes import shift
 from scheduler.progress import NO_PROGRESS, Progress, after_result, for_tick, from_events, must_be_stored, to_event
@@ -38,7 +40,6 @@ class SeriesRun:
 
     result: TimeframeResult
     collected: tuple[Collected, ...]
-    requests: int
     finished_at: int
 
 
@@ -120,7 +121,7 @@ class World:
     def play(self, step: Step) -> None:
         self._change(step)
         progress = self._tick(step)
-        runs = [self._run(each, progress[each], step.weather, step.cut_after) for each in self.timeframes]
+        runs = [self._run(each, progress[each], step) for each in self.timeframes]
         self.runs += 1
         held, self.held = self.held, []
         match step.fate:
@@ -139,7 +140,7 @@ class World:
         self._store(held)
         self._deliver(held, step)
         for timeframe, ledger in self.ledgers.items():
-            check_series(self.exchange.series[timeframe], ledger, self.scheduler, self.now)
+            check_series(self.exchange.series[timeframe], ledger, self.scheduler)
 
     def _change(self, step: Step) -> None:
         self.now += step.wait_minutes * 60_000
@@ -158,19 +159,19 @@ class World:
         self.last_tick = {**self.last_tick, **fresh}
         return tick
 
-    def _run(self, timeframe: str, progress: SeriesProgress, weather: Weather, cut_after: int | None) -> SeriesRun:
-        history, started = self.history, self.now
-        reader = self.rules.reader(
+    def _run(self, timeframe: str, progress: SeriesProgress, step: Step) -> SeriesRun:
+        history, weather, now = self.history, step.weather, self.now
+        run = TimeframeRun("BTC/USDT", timeframe, progress)
+        run.reader = reader = self.rules.reader(
             self.traits,
             progress,
             history.page_limit,
-            started,
+            now,
             limits=ReadingLimits(max_pages=history.max_pages, settle_ms=SETTLE_MS),
             salt=self.runs,
         )
-        collected: list[Collected] = []
-        requests, failures, now = 0, 0, started
-        while (request := reader.next_request(now)) is not None and requests != cut_after and failures < _ATTEMPTS:
+        requests, failures = 0, 0
+        while requests != step.cut_after and failures < _ATTEMPTS and (request := reader.next_request(now)) is not None:
             requests += 1
             check_bound(requests, history.max_pages)
             try:
@@ -178,22 +179,12 @@ class World:
                 page = read_page(self.traits, reader.calendar, rows, since=request.since, now=now)
             except (RequestFailed, UnusableAnswer):
                 failures += 1
-                now += history.request_ms
-                continue
-            failures = 0
-            proof = reader.receive(page, now)
-            collected.append(
-                Collected(
-                    timeframe=timeframe,
-                    fetched_at=now,
-                    candles=page.closed,
-                    verified=proof.verified,
-                    rejected=frozenset((row.opens, row.row) for row in proof.rejected),
-                    lag_ms=weather.lag_minutes * 60_000,
-                )
-            )
+            else:
+                failures = 0
+                run.add(CandleResponse(rows, now, to_instant(now)), page, reader.receive(page, now))
             now += history.request_ms
-        return SeriesRun(_result(timeframe, reader), tuple(collected), requests, now)
+        messages = tuple(_message(timeframe, answer, weather) for answer in run.answers)
+        return SeriesRun(run.result(), messages, now)
 
     def _store(self, runs: list[SeriesRun]) -> None:
         for run in runs:
@@ -222,12 +213,12 @@ def _truth(history: History, timeframe: str, index: int, end: int) -> SeriesTrut
     return truth_of(timeframe, start, end, history.tradings[index % len(history.tradings)])
 
 
-def _result(timeframe: str, reader: SeriesReader) -> TimeframeResult:
-    return TimeframeResult(
+def _message(timeframe: str, answer: Answer, weather: Weather) -> Collected:
+    return Collected(
         timeframe=timeframe,
-        candles=0,
-        pages=reader.pages,
-        anchor=None if reader.anchor is None else to_instant(reader.anchor),
-        verified=tuple(span_of(each) for each in reader.verified),
-        requested=tuple(span_of(each) for each in reader.requested),
+        fetched_at=to_milliseconds(answer.fetched_at),
+        candles=answer.candles,
+        verified=answer.proof.verified,
+        rejected=frozenset((row.opens, row.row) for row in answer.proof.rejected),
+        lag_ms=weather.lag_minutes * 60_000,
     )

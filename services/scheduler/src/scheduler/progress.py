@@ -124,7 +124,9 @@ def after_result(series: Series, result: TimeframeResult, *, finished_at: int, n
     """
     timeframe, before = result.timeframe, series.anchor
     anchor = _later_anchor(series, result, now)
-    verified = [span.milliseconds() for span in result.verified]
+    # Candles after the reported anchor may have been unfinished, so they are read again.
+    settled = 0 if result.anchor is None else close_of(timeframe, to_ms(result.anchor))
+    verified = list(intersect([span.milliseconds() for span in result.verified], [(0, settled)]))
     if anchor is not None and result.anchor is not None and to_ms(result.anchor) <= anchor:
         verified.append((to_ms(result.anchor), close_of(timeframe, to_ms(result.anchor))))  # its candle was collected
     requested = intersect([span.milliseconds() for span in result.requested], [(0, now)])
@@ -134,8 +136,8 @@ def after_result(series: Series, result: TimeframeResult, *, finished_at: int, n
     elif result.anchor is None:
         unread += subtract(requested, [(0, close_of(timeframe, before))])
     if anchor is not None and anchor != before:
-        passed_from = anchor if before is None else close_of(timeframe, before)
-        unread.append((passed_from, close_of(timeframe, anchor)))
+        # The first anchor may be an unfinished candle, so it counts as unread, too.
+        unread.append((anchor if before is None else before, close_of(timeframe, anchor)))
         unread = list(intersect(unread, [(0, close_of(timeframe, anchor))]))  # the next run reads on from there
     pieces = _pieces(subtract(unread, verified), series.pending, requested)
     tried_at = min(finished_at, now)
