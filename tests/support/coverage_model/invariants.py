@@ -57,6 +57,11 @@ def check_series(truth: SeriesTruth, ledger: Ledger, scheduler: "Scheduler") -> 
             raise Disagreement(f"the candle of {_at(at)} was stored unfinished, and no run will read it again")
 
 
+def describe(missing: dict[str, list[int]]) -> str:
+    """The number of missing candles by timeframe, and the first of them."""
+    return ", ".join(f"{len(opens)} of {each} from {_at(opens[0])}" for each, opens in missing.items() if opens)
+
+
 def _span(span: Interval) -> str:
     return f"[{_at(span[0])}, {_at(span[1])})"
 

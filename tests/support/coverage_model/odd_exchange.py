@@ -100,11 +100,13 @@ class OddExchange:
         return self._rows(timeframe, self._selected(kind, self.series[timeframe], since, limit, until, as_of), as_of)
 
     def offered(self, timeframe: str, limit: int, now: int) -> Sequence[int]:
-        """The candles that a client can still get at `now`: closed, and with valid values."""
-        truth, kind = self.series[timeframe], self.behaviour.kind
+        """The candles that a client can still get at `now` by any request: closed, and with valid values."""
+        truth, behaviour = self.series[timeframe], self.behaviour
         visible = self._visible(truth, 0, now + 1, now)
-        if kind is Kind.NEWEST or (kind is Kind.NEWEST_FIRST and not self.behaviour.honours_until):
-            visible = visible[-min(limit, self.behaviour.width) :]
+        if behaviour.kind is Kind.NEWEST or (behaviour.kind is Kind.NEWEST_FIRST and not behaviour.honours_until):
+            visible = visible[-min(limit, behaviour.width) :]
+        elif behaviour.clips_since and behaviour.kind in {Kind.FIRST, Kind.WINDOW, Kind.END_ONLY}:
+            visible = ()  # no request reaches the candles in the middle of a file
         return [at for at in visible if truth.close_of(at) <= now and not truth.is_bad(at, now)]
 
     # ---- selection ----

@@ -11,15 +11,19 @@ from collector.exchange.traits import ExchangeTraits
 from collector.run.timeframe_run import Answer, TimeframeRun
 from contracts.coverage import SeriesProgress, to_instant, to_milliseconds
 from contracts.runs import TimeframeResult
-from contracts.timeframes import shift
+from contracts.timeframes import shift, shortest_length
 from scheduler.progress import NO_PROGRESS, Progress, after_result, for_tick, from_events, must_be_stored, to_event
 from support.coverage_model.histories import START_MS, Fate, History, Step
-from support.coverage_model.invariants import check_bound, check_message, check_series
+from support.coverage_model.invariants import Disagreement, check_bound, check_message, check_series, describe
 from support.coverage_model.ledger import Collected, Ledger
 from support.coverage_model.odd_exchange import OddExchange, RequestFailed, Weather
 from support.coverage_model.truth import SeriesTruth, truth_of
 
 HOUR_MS: Final = 3_600_000
+DAY_MINUTES: Final = 1440
+RECOVERY_PAGES: Final = 40
+RECOVERY_LAG_RUNS: Final = 6
+"""After the history, a candle must be stored by the run that is this number of runs after its close."""
 SETTLE_MS: Final = 600_000
 _ATTEMPTS: Final = 2
 """The collector's retries of one request within a run."""
@@ -94,6 +98,7 @@ class World:
     scheduler: Scheduler
     timeframes: tuple[str, ...]
     ledgers: dict[str, Ledger]
+    max_pages: int
     now: int = START_MS
     runs: int = 0
     last_tick: dict[str, SeriesProgress] = field(default_factory=dict)
@@ -102,7 +107,9 @@ class World:
 
     @classmethod
     def of(cls, history: History, rules: Rules) -> "World":
-        end = START_MS + 60_000 * (sum(step.wait_minutes for step in history.steps) + 1)
+        end = START_MS + 60_000 * (
+            sum(step.wait_minutes for step in history.steps) + recovery_interval(history) * recovery_runs(history) + 1
+        )
         series = {
             timeframe: _truth(history, timeframe, index, end) for index, timeframe in enumerate(history.all_timeframes)
         }
@@ -113,8 +120,41 @@ class World:
             traits=ExchangeTraits(honours_until=history.knows_until),
             scheduler=Scheduler(rules, history.interval_minutes, history.catch_up_hours * HOUR_MS),
             timeframes=history.timeframes,
+            max_pages=history.max_pages,
             ledgers={timeframe: Ledger() for timeframe in history.all_timeframes},
         )
+
+    # ---- after the history ----
+
+    def recover(self) -> int:
+        """Play regular runs without disturbances until all offered candles are stored. Returns the number of runs.
+
+        Raises `Disagreement` if this takes longer than the bound.
+        """
+        interval = recovery_interval(self.history)
+        started = self.now
+        self.scheduler.interval_minutes, self.max_pages = interval, max(self.history.max_pages, RECOVERY_PAGES)
+        for run in range(1, recovery_runs(self.history) + 1):
+            self.play(Step(wait_minutes=interval))
+            closed_by = min(self.now - SETTLE_MS, max(started, self.now - RECOVERY_LAG_RUNS * interval * 60_000))
+            missing = {each: self._missing(each, closed_by) for each in self.timeframes}
+            if not any(missing.values()):
+                return run
+        raise Disagreement(f"still missing after {run} runs: {describe(missing)}")
+
+    def _missing(self, timeframe: str, closed_by: int) -> list[int]:
+        """The candles that were closed at this time, that the exchange still offers, and that are not stored."""
+        truth, ledger = self.exchange.series[timeframe], self.ledgers[timeframe]
+        known_from = self.scheduler.known_from.get(timeframe, self.now)
+        offered = self.exchange.offered(timeframe, self.history.page_limit, self.now)
+        return [
+            at
+            for at in offered
+            if known_from <= at
+            and truth.close_of(at) <= closed_by
+            and truth.late.get(at, 0) <= SETTLE_MS
+            and (at not in ledger.stored or at in ledger.unfinished)
+        ]
 
     # ---- one step ----
 
@@ -167,13 +207,13 @@ class World:
             progress,
             history.page_limit,
             now,
-            limits=ReadingLimits(max_pages=history.max_pages, settle_ms=SETTLE_MS),
+            limits=ReadingLimits(max_pages=self.max_pages, settle_ms=SETTLE_MS),
             salt=self.runs,
         )
         requests, failures = 0, 0
         while requests != step.cut_after and failures < _ATTEMPTS and (request := reader.next_request(now)) is not None:
             requests += 1
-            check_bound(requests, history.max_pages)
+            check_bound(requests, self.max_pages)
             try:
                 rows = self.exchange.answer(timeframe, request.since, request.limit, request.until, now, weather)
                 page = read_page(self.traits, reader.calendar, rows, since=request.since, now=now)
@@ -204,7 +244,18 @@ def play(history: History, rules: Rules = Rules()) -> World:  # noqa: B008 -- fr
     world = World.of(history, rules)
     for step in history.steps:
         world.play(step)
+    world.recover()
     return world
+
+
+def recovery_interval(history: History) -> int:
+    """Minutes between the runs after the history: at most half a page of the shortest timeframe, so that runs keep up."""
+    shortest = min(shortest_length(each) for each in history.all_timeframes) // 60_000
+    return shortest * min(60, max(5, history.behaviour.width // 2))
+
+
+def recovery_runs(history: History) -> int:
+    return 20 + 2 * DAY_MINUTES // recovery_interval(history)
 
 
 def _truth(history: History, timeframe: str, index: int, end: int) -> SeriesTruth:
