@@ -37,7 +37,7 @@ class ConfigModel:
             self.settled = min(self.settled, now)
 
     def unread(self, timeframe: str, until: int) -> Intervals:
-        """What no answer has verified since the first anchor."""
+        """The time since the first anchor that no answer has verified."""
         if timeframe not in self.first:
             return ()
         return subtract([(self.first[timeframe], until)], self.verified.get((self.config.symbol, timeframe), ()))

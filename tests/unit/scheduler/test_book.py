@@ -6,6 +6,7 @@ from contracts.configs import ConfigRemoved
 from scheduler.book import Book, ScheduleChange
 from scheduler.entry import state_of
 from scheduler.grid import to_instant
+from scheduler.progress import Pending, Series
 from support.schedules import HOUR_MS, NOON, NOON_MS, SPREAD_MS, a_change, a_config, a_run, an_entry, anchors
 
 LATER = NOON_MS + HOUR_MS
@@ -163,6 +164,32 @@ def test_slots_that_another_owner_settled_are_not_due_again(book: Book) -> None:
     assert anchors(book.live_entry(1)) == {"1m": LATER, "1h": LATER}
 
 
+def test_an_older_state_does_not_move_the_progress_back(book: Book) -> None:
+    pending = (Pending(NOON_MS - 2 * HOUR_MS, NOON_MS - HOUR_MS),)
+    book.config_changed(0, a_change(), NOON_MS)
+    book.put(an_entry(settled=NOON_MS, progress={"1m": Series(NOON_MS, pending), "1h": Series(NOON_MS)}), NOON_MS)
+    before = book.get(1)
+    for anchor in (NOON_MS - HOUR_MS, NOON_MS):
+        book.state_read(0, 1, state_of(an_entry(settled=NOON_MS, anchor=anchor), NOON_MS), LATER)
+        assert book.get(1) is before
+
+
+def test_the_progress_of_another_owner_is_adopted_with_its_pending_spans(book: Book) -> None:
+    theirs = Series(LATER, (Pending(NOON_MS + 60_000, LATER - 60_000, 1, LATER),))
+    book.config_changed(0, a_change(), NOON_MS)
+    book.put(an_entry(settled=NOON_MS, anchor=NOON_MS), NOON_MS)
+    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS, progress={"1m": theirs}), LATER), LATER)
+    assert book.get(1).progress.of("1m") == theirs
+    assert book.get(1).progress.of("1h") == Series(NOON_MS)
+
+
+def test_the_progress_of_the_old_symbol_is_not_adopted(book: Book) -> None:
+    book.config_changed(0, a_change(), NOON_MS)
+    book.put(an_entry(settled=NOON_MS), NOON_MS)
+    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS, anchor=NOON_MS, symbol="ETH/USDT"), NOON_MS), LATER)
+    assert anchors(book.get(1)) == {"1m": None, "1h": None}
+
+
 def test_a_restored_state_with_times_in_the_future_is_corrected() -> None:
     book = Book(SPREAD_MS, 24 * HOUR_MS)
     book.config_changed(0, a_change(), NOON_MS)
@@ -189,8 +216,9 @@ def test_a_tick_that_is_acknowledged_after_the_clock_was_set_back_stores_no_time
 
 def test_a_state_of_an_older_version_does_not_settle_a_pending_initial_tick(book: Book) -> None:
     book.config_changed(0, a_change(version=2), NOON_MS)
-    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS), NOON_MS), LATER)
+    book.state_read(0, 1, state_of(an_entry(settled=NOON_MS, anchor=NOON_MS), NOON_MS), LATER)
     assert book.get(1).due_at() == 0
+    assert anchors(book.get(1)) == {"1m": NOON_MS, "1h": NOON_MS}, "but its progress counts"
 
 
 def test_a_paused_partition_has_no_due_ticks_and_accepts_changes(book: Book) -> None:

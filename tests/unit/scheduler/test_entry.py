@@ -223,6 +223,13 @@ def test_an_entry_with_times_in_the_future_continues_from_now_and_collects_the_c
     assert anchors(entry) == {"1m": NOON_MS - 24 * HOUR_MS, "1h": NOON_MS - 24 * HOUR_MS}
 
 
+def test_an_anchor_in_the_future_alone_is_corrected_and_its_pending_spans_are_kept() -> None:
+    pending = (Pending(NOON_MS - 48 * HOUR_MS, NOON_MS - 47 * HOUR_MS, 1, NOON_MS),)
+    entry = an_entry(settled=NOON_MS, progress={"1m": Series(LATER, pending), "1h": Series(NOON_MS)})
+    after = clamped(entry, NOON_MS, 24 * HOUR_MS)
+    assert dict(after.progress) == {"1m": Series(NOON_MS - 24 * HOUR_MS, pending), "1h": Series(NOON_MS)}
+
+
 def test_a_correction_keeps_an_anchor_that_is_not_in_the_future() -> None:
     entry = clamped(an_entry(settled=LATER, anchor=NOON_MS - 60_000), NOON_MS, 24 * HOUR_MS)
     assert (entry.settled, entry.progress.of("1m")) == (NOON_MS, Series(NOON_MS - 60_000))

@@ -1,4 +1,4 @@
-"""The progress of one series: what remains to be read after any results, and what a tick carries."""
+"""The progress of one series: the time that is unread after any results, and the contents of a tick."""
 
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -101,6 +101,12 @@ def test_a_requested_span_without_evidence_waits_longer_after_each_attempt() -> 
     assert series.pending[0].attempts == 10
 
 
+def test_a_run_that_ended_in_the_future_of_a_wrong_clock_waits_from_now() -> None:
+    series = Series(at(60), (Pending(at(0), at(30)),))
+    asked = a_result(anchor=at(60), requested=[(at(0), at(30))])
+    assert after(series, asked, finished_at=NOW + DAY_MS).pending[0].retry_at == NOW + 2 * INTERVAL
+
+
 def test_only_the_requested_part_of_a_span_waits() -> None:
     series = after(Series(at(60), (Pending(at(0), at(50), 1),)), a_result(anchor=at(60), requested=[(at(40), at(50))]))
     assert series.pending == (Pending(at(0), at(40), 1), Pending(at(40), at(50), 2, NOON_MS + 4 * INTERVAL))
@@ -150,7 +156,7 @@ def test_touching_spans_with_equal_attempts_are_one() -> None:
     assert bounded([Pending(2, 3), Pending(1, 2), Pending(3, 4, 1)]) == (Pending(1, 3), Pending(3, 4, 1))
 
 
-# ---- what a tick carries ----
+# ---- the contents of a tick ----
 
 
 def tick(series: Series, now: int = NOW, limit: int = HOUR_MS) -> tuple[Series, int | None]:

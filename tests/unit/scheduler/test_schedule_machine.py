@@ -133,7 +133,7 @@ class Schedule(RuleBasedStateMachine):
             self.publish_state_of(tick.config.config_id)
 
     def draw_result(self, data: st.DataObject, known: SeriesProgress) -> TimeframeResult:
-        """What a run found: everything, the newest page, nothing for its requests, or an error."""
+        """A run finds everything, the newest page, nothing for its requests, or an error."""
         kind, timeframe = data.draw(st.sampled_from(["everything", "page", "nothing", "error"])), known.timeframe
         if kind == "everything":
             return everything_for(known, self.now)

@@ -91,7 +91,7 @@ RUN_EVENTS: Final = Topic(
     partitions=12,
     producers=("collector",),
     consumers=("log-writer", "scheduler", "admin-api"),
-    why="The start and the end of each run, for the run log, and for the covered time of each config in the scheduler.",
+    why="The start and the end of each run, for the run log, and for the progress of each series in the scheduler.",
 )
 
 CANDLES: Final = Topic(

@@ -173,17 +173,20 @@ def after_run(entry: Entry, run: RunFinished, now: int) -> AfterRun:
 
 
 def merged_with_state(entry: Entry, state: Entry) -> Entry:
-    """The entry with the progress of a published state; the same entry if that changes nothing."""
+    """The entry with the slots and the progress of a published state; the same entry if that changes nothing.
+
+    A state of an older version does not settle a pending initial tick, but its progress counts.
+    """
+    settled, initial, progress = _later(entry.settled, state.settled), None, entry.progress
     if entry.initial is not None and state.plan.version < entry.initial:
-        return entry
-    settled, progress = _later(entry.settled, state.settled), entry.progress
+        settled, initial = entry.settled, entry.initial
     if is_of_market(entry.plan, state.plan.exchange, state.plan.symbol):
         progress = progress.updated(
             {timeframe: series for timeframe, series in state.progress if series.is_later_than(progress.of(timeframe))}
         )
-    if (settled, None) == (entry.settled, entry.initial) and progress is entry.progress:
+    if (settled, initial) == (entry.settled, entry.initial) and progress is entry.progress:
         return entry
-    return replace(entry, settled=settled, progress=progress, initial=None)
+    return replace(entry, settled=settled, progress=progress, initial=initial)
 
 
 def is_ahead(entry: Entry, now: int) -> bool:

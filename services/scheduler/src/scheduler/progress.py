@@ -238,7 +238,8 @@ def is_behind(timeframe: str, anchor: int, *, now: int, limit_ms: int) -> bool:
     """Whether the anchor's candle closed longer ago than the limit. One candle is added, because the newest closed
     candle may have opened two candles ago.
     """
-    return close_of(timeframe, anchor) < now - limit_ms - longest_length(timeframe)
+    oldest = now - limit_ms
+    return anchor < oldest and close_of(timeframe, anchor) < oldest - longest_length(timeframe)
 
 
 def without_future(timeframe: str, series: Series, *, now: int, limit_ms: int) -> Series:
@@ -257,6 +258,7 @@ def from_events(events: Iterable[SeriesProgress]) -> Progress:
     return progress_of({event.timeframe: _from_event(event) for event in events})
 
 
+@lru_cache(maxsize=4096)
 def to_event(timeframe: str, series: Series) -> SeriesProgress:
     return SeriesProgress(
         timeframe=timeframe,
