@@ -10,7 +10,7 @@ import pytest
 from collector.exchange.failures import ExchangeFailure
 from collector.run.retry_policy import RetryPolicy
 from contracts.vocabulary import ErrorClass
-from support.collecting import EXCHANGES, Exchanges, symbol_of
+from support.collecting import EXCHANGES, Exchanges, rows_of, symbol_of
 from support.stub_exchange import StubExchange
 
 NO_RETRIES = RetryPolicy(max_retries=0, max_retries_by_class={})
@@ -58,8 +58,6 @@ async def failure_from(exchange: str, exchanges: Exchanges) -> ExchangeFailure:
         (200, {"unexpected": []}, ErrorClass.BAD_RESPONSE, True),
         (200, [[None] * 6], ErrorClass.INVALID_DATA, True),
         (200, [["NaN"] * 6], ErrorClass.INVALID_DATA, True),
-        (200, [MINUTE_ROW, [MINUTE_ROW[0] - 60_000, "NaN", "inf", "abc", None, "1"]], ErrorClass.INVALID_DATA, True),
-        (200, [MINUTE_ROW, [MINUTE_ROW[0] - 1, "1", "2", "0.5", "1.5", "1"]], ErrorClass.INVALID_DATA, True),
     ],
 )
 async def test_error_responses_of_binance(
@@ -171,7 +169,7 @@ async def test_a_valid_response_without_candles_is_a_success(
 ) -> None:
     stub_exchange.respond_with(body)
     timeframe_run = await exchanges_at(stub_exchange.base).collect(exchange)
-    assert (timeframe_run.count, timeframe_run.read_until is not None) == (0, True)
+    assert (rows_of(timeframe_run), timeframe_run.failure) == ([], None)
 
 
 async def test_an_unreachable_server_is_a_network_failure(
@@ -181,7 +179,7 @@ async def test_an_unreachable_server_is_a_network_failure(
     assert (failure.error_class, failure.retryable) == (ErrorClass.NETWORK, True)
 
 
-@pytest.mark.parametrize(("exchange", "timeframe"), [("coinbase", "4h"), ("kraken", "3m"), ("okx", "foo")])
+@pytest.mark.parametrize(("exchange", "timeframe"), [("coinbase", "4h"), ("kraken", "3m"), ("okx", "7m")])
 async def test_an_unsupported_timeframe_fails_without_a_request(
     exchange: str, timeframe: str, stub_exchange: StubExchange, exchanges_at: Callable[..., Exchanges]
 ) -> None:
@@ -234,3 +232,15 @@ async def test_the_markets_of_swaps_are_read_only_for_symbols_of_swaps(
     assert exchanges.count("candlekeep_markets_loaded", exchange="binance", kind="swap") > 10
     assert ["/fapi." in url for url in stub_exchange.candle_requests] == [False, True]
     assert symbol_of("binance") == "BTC/USDT"
+
+
+@pytest.mark.parametrize(
+    "row", [[MINUTE_ROW[0] - 60_000, "NaN", "inf", "abc", None, "1"], [MINUTE_ROW[0] - 1, "1", "2", "0.5", "1.5", "1"]]
+)
+async def test_one_row_that_no_candle_can_be_is_rejected_and_its_neighbour_is_collected(
+    row: list[Any], stub_exchange: StubExchange, exchanges_at: Callable[..., Exchanges]
+) -> None:
+    stub_exchange.respond_with([MINUTE_ROW, row])
+    timeframe_run = await exchanges_at(stub_exchange.base).collect("binance")
+    assert [each[0] for each in rows_of(timeframe_run)] == [MINUTE_ROW[0]]
+    assert timeframe_run.result().rejected_count == 1
