@@ -11,7 +11,7 @@ from collector.exchange.traits import ExchangeTraits
 from collector.run.timeframe_run import Answer, TimeframeRun
 from contracts.coverage import SeriesProgress, to_instant, to_milliseconds
 from contracts.runs import TimeframeResult
-from contracts.timeframes import shift, shortest_length
+from contracts.timeframes import floor_open, shift, shortest_length
 from scheduler.progress import NO_PROGRESS, Progress, after_result, for_tick, from_events, must_be_stored, to_event
 from support.coverage_model.histories import START_MS, Fate, History, Step
 from support.coverage_model.invariants import Disagreement, check_bound, check_message, check_series, describe
@@ -145,8 +145,11 @@ class World:
     def _missing(self, timeframe: str, closed_by: int) -> list[int]:
         """The candles that were closed at this time, that the exchange still offers, and that are not stored."""
         truth, ledger = self.exchange.series[timeframe], self.ledgers[timeframe]
-        known_from = self.scheduler.known_from.get(timeframe, self.now)
         offered = self.exchange.offered(timeframe, self.history.page_limit, self.now)
+        known_from = self.scheduler.known_from.get(timeframe)
+        if known_from is None:  # the first run must find at least the newest candle, if it is within its page
+            newest = shift(timeframe, floor_open(timeframe, self.now), -(self.history.behaviour.width // 2))
+            known_from = max([newest, *offered])
         return [
             at
             for at in offered
