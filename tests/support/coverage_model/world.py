@@ -117,7 +117,7 @@ class World:
             history=history,
             rules=rules,
             exchange=OddExchange(history.behaviour, series),
-            traits=ExchangeTraits(honours_until=history.knows_until),
+            traits=ExchangeTraits(),
             scheduler=Scheduler(rules, history.interval_minutes, history.catch_up_hours * HOUR_MS),
             timeframes=history.timeframes,
             max_pages=history.max_pages,
@@ -211,6 +211,7 @@ class World:
             history.page_limit,
             now,
             limits=ReadingLimits(max_pages=self.max_pages, settle_ms=SETTLE_MS),
+            honours_until=self.history.knows_until,
             salt=self.runs,
         )
         requests, failures = 0, 0
