@@ -31,6 +31,8 @@ from runtime.logs import log
 MAX_PAGE: Final = 1000
 """Rows per page. Some exchanges send more per request, but a page of this size fits into one event."""
 
+_HINT_SECONDS: Final = 1.0
+
 
 @dataclass(frozen=True)
 class CandleResponse:
@@ -140,11 +142,13 @@ class ExchangeClient:
         return markets.remark(symbol)
 
     async def _symbols_of_other_kind(self, symbol: str) -> Collection[str]:
-        """The symbols of the swaps if `symbol` is that of a spot market, and the other way round."""
-        try:
-            return await self._markets("" if ":" in symbol else ":").symbols()
-        except ExchangeFailure:  # the hint is only a help
-            return ()
+        """The symbols of the swaps if `symbol` is that of a spot market, and the other way round. Empty if they are
+        not read within a second: the hint must not delay a run, and the next one has it.
+        """
+        with suppress(ExchangeFailure, TimeoutError):
+            async with asyncio.timeout(_HINT_SECONDS):
+                return await self._markets("" if ":" in symbol else ":").symbols()
+        return ()
 
     async def fetch(self, symbol: str, timeframe: str, since: int, limit: int) -> CandleResponse:
         """Request about `limit` candles that open at `since` (ms) or later.
