@@ -11,7 +11,7 @@ from typing import Any, Final
 _LONGEST_TEXT: Final = 20_000
 _SEARCH_DEPTH: Final = 5
 
-_PLACE: Final = r"(?:location|country|countries|region|jurisdiction|territory|territories|geograph\w*|residence)"
+_PLACE: Final = r"(?:location|country|countries|region|jurisdiction|territory|territories|geograph\w*|residence|area)"
 _DENIED: Final = (
     r"(?:block\w*|restrict\w*|prohibit\w*|unsupported|not (?:\w+ ){0,3}?(?:supported|available|allowed|permitted|"
     r"eligible|served|accessible|offered)|unavailable|ineligible|forbidden|den(?:y|ies|ied)|banned|sanction\w*|"
@@ -23,7 +23,7 @@ _PLACE_IS_BLOCKED: Final = re.compile(
 )
 _ANY_PLACE: Final = re.compile(
     rf"\b{_PLACE}s?\b|\bgeo\W?\w*\b|\bsanction\w*|\brestricted\b|\bregulatory restriction|\bnot available in your\b"
-    r"|\bu\.?s\.? (?:person|user|ip)s?\b",
+    r"|\bunited states\b|\bu\.?s\.? (?:person|user|ip)s?\b",
     re.IGNORECASE,
 )
 _CREDENTIALS: Final = re.compile(r"white\W?list|permission|api\W?key|credential|log\W?in|signature", re.IGNORECASE)
