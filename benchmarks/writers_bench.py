@@ -48,6 +48,7 @@ from candle_writer.series import SeriesIds
 from candle_writer.settings import CandleWriterSettings
 from candle_writer.write import write_candles
 from contracts.event import Event
+from contracts.spans import Interval
 from contracts.timeframes import DAY_MS
 from contracts.topics import CANDLES, RUN_EVENTS, Topic
 from log_writer.runs import fold
@@ -283,12 +284,18 @@ async def _uncounted(connection: asyncpg.Connection) -> AsyncIterator[None]:
 
 @contextlib.contextmanager
 def _without_ledger() -> Iterator[None]:
-    """Write only candles, until the block ends. Locking the series still reads their verified spans."""
+    """Write only candles, until the block ends. The statement that locks the series still reads their spans."""
 
     async def write_nothing(*_: object) -> None:
         return
 
-    with mock.patch("candle_writer.write.write_ledger", write_nothing):
+    async def read_nothing(*_: object) -> dict[int, list[Interval]]:
+        return {}
+
+    with (
+        mock.patch.multiple("candle_writer.write", write_ledger=write_nothing, stored_spans=read_nothing),
+        mock.patch("candle_writer.fold.claims_of", return_value=Claims((), [], [])),
+    ):
         yield
 
 
