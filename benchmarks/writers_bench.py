@@ -48,6 +48,7 @@ from candle_writer.series import SeriesIds
 from candle_writer.settings import CandleWriterSettings
 from candle_writer.write import write_candles
 from contracts.event import Event
+from contracts.spans import Interval
 from contracts.timeframes import DAY_MS
 from contracts.topics import CANDLES, RUN_EVENTS, Topic
 from log_writer.runs import fold
@@ -72,6 +73,11 @@ MIN_RATIO_WITH_LEDGER = 0.9
 MAX_LEDGER_BYTES = 200
 """Per series."""
 LEDGER_SERIES = 20_000
+
+_EMPTY_TABLES = "TRUNCATE job_execution_logs, candles, series RESTART IDENTITY CASCADE"
+_ADD_SERIES = """
+INSERT INTO series (exchange, symbol, timeframe) SELECT 'bybit', n, '1m' FROM generate_series(1, $1) AS n RETURNING id
+"""
 
 Side = Callable[[], Awaitable[None]]
 
@@ -133,7 +139,8 @@ async def _measure(infra: Infrastructure, comparison: Comparison, rounds: int) -
     for number in range(rounds + 1):
         sides = [(ours, comparison.ours), (raw, comparison.raw)]
         for rates, carry_out in sides if number % 2 else reversed(sides):
-            await _empty_tables(infra.raw)
+            await infra.raw.execute(_EMPTY_TABLES)
+            await make_series(infra.raw)
             if comparison.prepare is not None:
                 await comparison.prepare()
             started = time.perf_counter()
@@ -145,19 +152,10 @@ async def _measure(infra: Infrastructure, comparison: Comparison, rounds: int) -
     return Row.compare(comparison.name, median(ours), median(raw), "rows/s", note, ratio_at_least=comparison.min_ratio)
 
 
-async def _empty_tables(connection: asyncpg.Connection) -> None:
-    await connection.execute("TRUNCATE job_execution_logs, candles, series RESTART IDENTITY CASCADE")
-    await make_series(connection)
-
-
 async def _ledger_size(infra: Infrastructure) -> Row:
     """The size after many batches. It does not grow with time, because each batch extends the span of its series."""
-    await _empty_tables(infra.raw)
-    await infra.raw.execute(
-        "INSERT INTO series (exchange, symbol, timeframe) SELECT 'bybit', n, '1m' FROM generate_series(1, $1) AS n",
-        LEDGER_SERIES,
-    )
-    ids = [row["id"] for row in await infra.raw.fetch("SELECT id FROM series WHERE exchange = 'bybit'")]
+    await infra.raw.execute(_EMPTY_TABLES)
+    ids = [row["id"] for row in await infra.raw.fetch(_ADD_SERIES, LEDGER_SERIES)]
     for day in range(1, 31):
         claims = Claims(((START_MS, START_MS + day * DAY_MS),), [], [])
         for part in in_batches(ids, CONFIGS):
@@ -283,12 +281,18 @@ async def _uncounted(connection: asyncpg.Connection) -> AsyncIterator[None]:
 
 @contextlib.contextmanager
 def _without_ledger() -> Iterator[None]:
-    """Write only candles, until the block ends. Locking the series still reads their verified spans."""
+    """Write only candles, until the block ends. The statement that locks the series still reads their spans."""
 
     async def write_nothing(*_: object) -> None:
         return
 
-    with mock.patch("candle_writer.write.write_ledger", write_nothing):
+    async def read_nothing(*_: object) -> dict[int, list[Interval]]:
+        return {}
+
+    with (
+        mock.patch.multiple("candle_writer.write", write_ledger=write_nothing, stored_spans=read_nothing),
+        mock.patch("candle_writer.fold.claims_of", return_value=Claims((), [], [])),
+    ):
         yield
 
 
