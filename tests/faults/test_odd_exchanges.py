@@ -1,0 +1,113 @@
+"""Exchanges send valid replies that prove less than they seem to, each market in its own way, all at the same time."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from contracts.coverage import to_instant
+from local_stack.keeper import KeptKafka
+from support.faults.evidence import Evidence
+from support.faults.history import now
+from support.faults.system import MARKETS, RunningSystem, running_system
+from support.whole_system import system_options
+
+pytestmark = [pytest.mark.faults, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(400)]
+SEED = 20_261_127
+MARKETS_USED = 25
+ODD_SECONDS = 75
+COLLECTED_WITHIN = 20
+PAGES: Mapping[tuple[str, str], Mapping[str, Any]] = {
+    ("okx", "BTC/USDT"): {"window_candles": 3},
+    ("okx", "ETH/USDT"): {"max_rows": 2, "repeat_borders": True},
+    ("okx", "SOL/USDT"): {"lag_minutes": 3, "lag_partial": True},
+    ("okx", "XRP/USDT"): {"lag_minutes": 15},
+    ("okx", "DOGE/USDT"): {"late_minutes": 3, "late_share": 0.5},
+    ("bybit", "BTC/USDT"): {"since": "ignored", "max_rows": 4},
+    ("bybit", "ETH/USDT"): {"since": "exclusive", "max_rows": 3},
+    ("bybit", "SOL/USDT"): {"horizon": 30},
+    ("bybit", "XRP/USDT"): {"files": True, "order": "shuffled"},
+    ("bybit", "DOGE/USDT"): {"newest_rows": True, "max_rows": 3, "order": "reversed"},
+    ("binance", "BTC/USDT"): {"impossible": "mixed", "impossible_share": 0.1},
+    ("binance", "ETH/USDT"): {"impossible": "open_below_low", "impossible_share": 0.3, "max_rows": 10},
+    ("kraken", "BTC/USD"): {"lag_minutes": 5, "impossible": "zeros", "impossible_share": 0.1},
+    ("kraken", "ETH/USD"): {"since": "ignored", "overlap": 2, "order": "shuffled"},
+}
+"""The page mood of a market."""
+REPLIES: Mapping[tuple[str, str], Mapping[str, Any]] = {
+    ("binance", "XRP/USDT"): {"kind": "no_candles", "chance": 0.7},
+    ("binance", "DOGE/USDT"): {"kind": "refusal", "every": 3},
+    ("kraken", "SOL/USD"): {"kind": "refusal", "every": 2},
+}
+"""The other mood of a market."""
+HIDDEN = ("binance", "SOL/USDT")
+"""Its newest candles are hidden, and later ones are sent."""
+ONE_MINUTE, ONE_HOUR = 60, 3600
+SILENCES: Mapping[tuple[str, str], tuple[int, int]] = {
+    ("coinbase", "BTC/USD"): (-40 * ONE_HOUR, -5 * ONE_MINUTE),
+    ("coinbase", "ETH/USD"): (-40 * ONE_HOUR, 2 * ONE_MINUTE),
+    ("kraken", "XRP/USD"): (-40 * ONE_HOUR, ONE_MINUTE),
+}
+"""The silence of a market, without flat candles, in seconds from the start of the test."""
+
+
+async def test_odd_exchanges_hide_no_candle_and_all_that_they_offer_is_collected_later(
+    kafka: KeptKafka, database_url: str, tmp_path: Path
+) -> None:
+    async with running_system(system_options(kafka, database_url, tmp_path), seed=SEED) as system:
+        await set_histories(system)
+        await set_moods(system)
+        await system.create(MARKETS_USED)
+        await asyncio.sleep(ODD_SECONDS)
+        await all_moods_were_applied(system)
+        odd = await system.evidence(now())
+        assert_oddities_were_seen(odd)
+        await system.mood("ok")
+        system.rules = replace(system.rules, healthy_since=now(), collected_within=COLLECTED_WITHIN)
+        await asyncio.sleep(ONE_MINUTE + COLLECTED_WITHIN)
+        evidence = await system.judge()
+    series = {(*market, "1m") for market in MARKETS[:MARKETS_USED]}
+    assert evidence.ledger.keys() == series
+    newest = {name[:2]: known.verified[-1][1] / 1000 for name, known in evidence.ledger.items()}
+    behind = {market: end for market, end in newest.items() if end < evidence.until - 3 * ONE_MINUTE}
+    assert behind == {}, "the newest verified candle is older than three minutes"
+
+
+async def set_moods(system: RunningSystem) -> None:
+    for (exchange, symbol), page in PAGES.items():
+        await system.mood("page", exchange=exchange, symbol=symbol, page=page)
+    for (exchange, symbol), mood in REPLIES.items():
+        await system.mood(**mood, exchange=exchange, symbol=symbol, candles=True)
+    hidden = [time_text(-3 * ONE_MINUTE), time_text(ONE_MINUTE / 2)]
+    await system.mood("page", exchange=HIDDEN[0], symbol=HIDDEN[1], page={"hidden": [hidden]})
+
+
+async def set_histories(system: RunningSystem) -> None:
+    for (exchange, symbol), (start, end) in SILENCES.items():
+        silence = [time_text(start), time_text(end)]
+        await system.set_history({"exchange": exchange, "symbol": symbol, "fills": False, "silences": [silence]})
+    new = {"exchange": "coinbase", "symbol": "SOL/USD", "listed": time_text(-2 * ONE_HOUR), "silent_share": 0.5}
+    await system.set_history(new)
+
+
+def time_text(seconds: float) -> str:
+    """The time so many seconds from now."""
+    return to_instant(round((now() + seconds) * 1000)).isoformat()
+
+
+async def all_moods_were_applied(system: RunningSystem) -> None:
+    async with httpx.AsyncClient(base_url=system.stack.simulator_url or "") as simulator:
+        moods = (await simulator.get("/control/moods")).json()
+    assert len(moods) == len(PAGES) + len(REPLIES) + 1
+    assert [mood for mood in moods if not mood["met"]] == [], "moods that no request has met"
+
+
+def assert_oddities_were_seen(evidence: Evidence) -> None:
+    """The checker has to judge open holes, rejected rows, and candles that the exchanges have not offered yet."""
+    holes = [name for name, known in evidence.ledger.items() if len(known.verified) > 1]
+    assert holes, "no series has an open hole"
+    assert any(known.rejected for known in evidence.ledger.values()), "no row was rejected"
