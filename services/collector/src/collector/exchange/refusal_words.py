@@ -34,10 +34,21 @@ _BANNED_ADDRESS: Final = re.compile(
     rf"|{_CONDITIONAL}\bbanned\b.{{0,40}}?\b(?:ip|address|until|temporar\w*|for \d+)\b",
     re.IGNORECASE,
 )
+_REQUESTS: Final = r"(?:requests?|visits|calls|attempts|connections|queries|weight)"
 _TOO_MANY: Final = re.compile(
-    r"\btoo (?:many|much) (?:\w+ ){0,3}?(?:requests?|visits|calls|attempts|connections|queries|weight)\b"
-    r"|\btoo frequent|\brate\W?limit|\brequest (?:rate|frequency|limit)|\bfrequency limit|\bthrottl|\bslow down\b"
-    r"|\bexceed\w* (?:\w+ ){0,5}?(?:rate|frequency|requests)\b|\brequested? too (?:often|quickly|fast)\b",
+    "|".join(
+        (
+            rf"\btoo (?:many|much) (?:\w+ ){{0,3}}?{_REQUESTS}\b",
+            r"\btoo frequent",
+            r"\brate\W?limit",
+            r"\brequest (?:rate|frequency|limit)",
+            r"\bfrequency limit",
+            r"\bthrottl",
+            r"\bslow down\b",
+            r"\bexceed\w* (?:\w+ ){0,5}?(?:rate|frequency|requests)\b",
+            r"\brequested? too (?:often|quickly|fast)\b",
+        )
+    ),
     re.IGNORECASE,
 )
 _MAINTENANCE: Final = re.compile(r"\b(?:under|in|for|scheduled|system) maintenance\b|\bmaintaining\b", re.IGNORECASE)

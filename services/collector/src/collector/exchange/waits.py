@@ -33,7 +33,6 @@ _RESET_HEADERS: Final[Mapping[str, float]] = {
     "x-ratelimit-reset-after": 1.0,  # seconds
     "gw-ratelimit-reset": 1e3,  # KuCoin, "Request Rate Limit": milliseconds until the quota is reset
     "x-bapi-limit-reset-timestamp": 1.0,  # Bybit, "Rate Limit": milliseconds since the epoch
-    "x-gate-ratelimit-reset-timestamp": 1.0,  # Gate, "Frequency limit rule": seconds since the epoch
     "bitvavo-ratelimit-resetat": 1.0,  # Bitvavo, "Rate limiting": milliseconds since the epoch
 }
 """They say when the quota of requests is full again. Read only if a response refuses and gives no other time."""
