@@ -1,4 +1,7 @@
-"""Exchanges send valid replies that prove less than they seem to, each market in its own way, all at the same time."""
+"""Exchanges send valid replies that prove less than they seem to, each market in its own way, all at the same time.
+
+At first, all exchanges lag by an hour. So the runs that meet the odd replies have an hour to read.
+"""
 
 import asyncio
 from collections.abc import Mapping
@@ -11,15 +14,19 @@ import pytest
 
 from contracts.coverage import to_instant
 from local_stack.keeper import KeptKafka
+from support.faults import series_rules
 from support.faults.evidence import Evidence
 from support.faults.history import now
 from support.faults.system import MARKETS, RunningSystem, running_system
+from support.faults.violations import Kind
+from support.polling import eventually
 from support.whole_system import system_options
 
 pytestmark = [pytest.mark.faults, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(400)]
 SEED = 20_261_127
 MARKETS_USED = 25
-ODD_SECONDS = 75
+ODD_SECONDS = 70
+LAG_MINUTES = 60
 COLLECTED_WITHIN = 20
 PAGES: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("okx", "BTC/USDT"): {"window_candles": 3},
@@ -38,6 +45,8 @@ PAGES: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("kraken", "ETH/USD"): {"since": "ignored", "overlap": 2, "order": "shuffled"},
 }
 """The page mood of a market."""
+NARROW = (("bybit", "BTC/USDT"), ("bybit", "DOGE/USDT"))
+"""They send the newest rows for any request, so the hour stays an open hole while the moods last."""
 REPLIES: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("binance", "XRP/USDT"): {"kind": "no_candles", "chance": 0.7},
     ("binance", "DOGE/USDT"): {"kind": "refusal", "every": 3},
@@ -60,21 +69,20 @@ async def test_odd_exchanges_hide_no_candle_and_all_that_they_offer_is_collected
 ) -> None:
     async with running_system(system_options(kafka, database_url, tmp_path), seed=SEED) as system:
         await set_histories(system)
-        await set_moods(system)
+        await system.mood("page", page={"lag_minutes": LAG_MINUTES})
         await system.create(MARKETS_USED)
+        await eventually(lambda: first_runs_succeeded(system), within=60, every=1)
+        await system.mood("ok")
+        await set_moods(system)
         await asyncio.sleep(ODD_SECONDS)
         await all_moods_were_applied(system)
-        odd = await system.evidence(now())
-        assert_oddities_were_seen(odd)
+        judge_during_moods(await system.evidence(now()))
         await system.mood("ok")
         system.rules = replace(system.rules, healthy_since=now(), collected_within=COLLECTED_WITHIN)
         await asyncio.sleep(ONE_MINUTE + COLLECTED_WITHIN)
         evidence = await system.judge()
-    series = {(*market, "1m") for market in MARKETS[:MARKETS_USED]}
-    assert evidence.ledger.keys() == series
-    newest = {name[:2]: known.verified[-1][1] / 1000 for name, known in evidence.ledger.items()}
-    behind = {market: end for market, end in newest.items() if end < evidence.until - 3 * ONE_MINUTE}
-    assert behind == {}, "the newest verified candle is older than three minutes"
+    assert evidence.ledger.keys() == {(*market, "1m") for market in MARKETS[:MARKETS_USED]}
+    assert behind(evidence) == {}
 
 
 async def set_moods(system: RunningSystem) -> None:
@@ -106,8 +114,27 @@ async def all_moods_were_applied(system: RunningSystem) -> None:
     assert [mood for mood in moods if not mood["met"]] == [], "moods that no request has met"
 
 
-def assert_oddities_were_seen(evidence: Evidence) -> None:
-    """The checker has to judge open holes, rejected rows, and candles that the exchanges have not offered yet."""
-    holes = [name for name, known in evidence.ledger.items() if len(known.verified) > 1]
-    assert holes, "no series has an open hole"
-    assert any(known.rejected for known in evidence.ledger.values()), "no row was rejected"
+def judge_during_moods(evidence: Evidence) -> None:
+    """The ledger claims nothing wrong. It has open holes and rejected rows, or the test would prove nothing."""
+    claims = [*series_rules.candles(evidence), *series_rules.ledger(evidence), *series_rules.rejected_rows(evidence)]
+    # An exchange that lags may send a candle before it is final, which the next runs correct.
+    assert [each for each in claims if each.kind is not Kind.CANDLE_WRONG] == []
+    for market in NARROW:
+        assert len(evidence.ledger[*market, "1m"].verified) > 1, f"{market} has no open hole"
+    for market, page in PAGES.items():
+        if "impossible" in page:
+            assert evidence.ledger[*market, "1m"].rejected, f"no row of {market} was rejected"
+    assert behind(evidence).keys().isdisjoint(NARROW)
+
+
+async def first_runs_succeeded(system: RunningSystem) -> bool:
+    evidence = await system.schedule_evidence(now())
+    succeeded = {run.config_id for run in evidence.runs if run.status == "success"}
+    assert succeeded == {*system.config_ids}, f"{len(succeeded)} configs have collected"
+    return True
+
+
+def behind(evidence: Evidence) -> dict[tuple[str, str], float]:
+    """The markets whose newest verified candle is older than three minutes, and its age in seconds."""
+    ages = {name[:2]: evidence.until - known.verified[-1][1] / 1000 for name, known in evidence.ledger.items()}
+    return {market: age for market, age in ages.items() if age > 3 * ONE_MINUTE}
