@@ -71,7 +71,7 @@ async def test_odd_exchanges_hide_no_candle_and_all_that_they_offer_is_collected
         await set_histories(system)
         await system.mood("page", page={"lag_minutes": LAG_MINUTES})
         await system.create(MARKETS_USED)
-        await eventually(lambda: first_runs_succeeded(system), within=60, every=1)
+        await eventually(lambda: first_runs_have_ended(system), within=60, every=1)
         await system.mood("ok")
         await set_moods(system)
         await asyncio.sleep(ODD_SECONDS)
@@ -128,10 +128,10 @@ def judge_during_moods(evidence: Evidence) -> None:
     assert behind(evidence).keys().isdisjoint(NARROW)
 
 
-async def first_runs_succeeded(system: RunningSystem) -> bool:
+async def first_runs_have_ended(system: RunningSystem) -> bool:
     evidence = await system.schedule_evidence(now())
-    succeeded = {run.config_id for run in evidence.runs if run.status == "success"}
-    assert succeeded == {*system.config_ids}, f"{len(succeeded)} configs have collected"
+    ended = {run.config_id for run in evidence.runs if run.status != "running"}
+    assert ended == {*system.config_ids}, f"{len(ended)} configs have had a run"
     return True
 
 
