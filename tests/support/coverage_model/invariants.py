@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _FOREVER = 1 << 60
 
 
-class Disagreement(AssertionError):
+class Disagreement(AssertionError):  # noqa: N818 -- the name states the problem
     """The code believes something that is not true."""
 
 

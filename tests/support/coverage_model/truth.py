@@ -91,8 +91,8 @@ def truth_of(timeframe: str, start: int, end: int, trading: Trading) -> SeriesTr
         busy, silent = next(pairs)
         traded += slots[position : min(position + busy, last)]
         position += max(1, busy + silent)
-    late = {at: trading.late_minutes * MINUTE_MS for at in _every(traded, trading.late_every)}
-    bad = {at: trading.bad for at in _every(traded[1:], trading.bad_every)}
+    late = dict.fromkeys(_every(traded, trading.late_every), trading.late_minutes * MINUTE_MS)
+    bad = dict.fromkeys(_every(traded[1:], trading.bad_every), trading.bad)
     mended = trading.mended_after
     bad_ms = None if mended is None else mended * (slots[1] - slots[0] if len(slots) > 1 else 0)
     return SeriesTruth(timeframe, traded, late, bad, bad_ms)

@@ -114,7 +114,9 @@ class NeverReadsTheNewestPage(SeriesReader):
         return None if behind else request
 
 
-def _without_pending(series: Series, result: TimeframeResult, *, finished_at: int, now: int, interval_ms: int) -> Series:
+def _without_pending(
+    series: Series, result: TimeframeResult, *, finished_at: int, now: int, interval_ms: int
+) -> Series:
     """Time between the old and the new anchor is forgotten."""
     after = after_result(series, result, finished_at=finished_at, now=now, interval_ms=interval_ms)
     return Series(after.anchor, ())

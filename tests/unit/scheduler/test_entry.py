@@ -1,6 +1,5 @@
 from typing import Any
 
-from contracts.timeframes import close_of
 from contracts.vocabulary import RunStatus, Trigger
 from scheduler.entry import (
     Changed,
@@ -175,7 +174,7 @@ def test_a_manual_run_counts_and_leaves_the_time_before_its_page_pending() -> No
     page = (LATER - HOUR_MS, LATER)
     result = a_result("1m", anchor=LATER - 60_000, verified=[page])
     series = after(entry, ended=LATER, results=(result,), trigger=Trigger.MANUAL).progress.of("1m")
-    assert series == Series(LATER - 60_000, (Pending(close_of("1m", NOON_MS - 24 * HOUR_MS), page[0]),))
+    assert series == Series(LATER - 60_000, (Pending(NOON_MS - 24 * HOUR_MS, page[0]),))
 
 
 def test_an_anchor_of_a_wrong_clock_is_never_in_the_future() -> None:

@@ -52,7 +52,20 @@ def test_the_first_result_sets_the_anchor() -> None:
 
 def test_time_that_the_anchor_passes_without_evidence_becomes_pending() -> None:
     result = a_result(anchor=at(60), verified=[(at(50), at(61))])
-    assert after(Series(at(0)), result) == Series(at(60), (Pending(at(1), at(50)),))
+    assert after(Series(at(0)), result) == Series(at(60), (Pending(at(0), at(50)),))
+
+
+def test_candles_after_the_anchor_of_a_late_result_may_be_unfinished_and_stay_pending() -> None:
+    series = Series(at(60), (Pending(at(1), at(50)),))
+    late = a_result(anchor=at(10), verified=[(at(1), at(14))])
+    assert after(series, late).pending == (Pending(at(11), at(50)),)
+
+
+def test_spans_that_were_never_read_are_not_merged_with_spans_without_a_result() -> None:
+    tried = [Pending(at(2 * index + 1), at(2 * index + 2), 1, NOW) for index in range(MAX_PENDING_SPANS)]
+    spans = bounded([Pending(at(-1000), at(0)), *tried])
+    assert spans[0] == Pending(at(-1000), at(0)), "runs would read its end again and again"
+    assert len(spans) == MAX_PENDING_SPANS
 
 
 def test_silence_inside_a_page_is_not_pending() -> None:
@@ -77,7 +90,7 @@ def test_a_verified_span_of_a_late_result_is_no_longer_pending() -> None:
 
 def test_an_anchor_in_the_future_counts_as_now_and_hides_nothing() -> None:
     ahead = a_result(anchor=NOW + DAY_MS, verified=[(NOW + DAY_MS - HOUR_MS, NOW + DAY_MS + MINUTE)])
-    assert after(Series(at(0)), ahead) == Series(NOW, (Pending(at(1), NOW + MINUTE),))
+    assert after(Series(at(0)), ahead) == Series(NOW, (Pending(at(0), NOW + MINUTE),))
     assert after(UNKNOWN, ahead) == Series(NOW, (Pending(NOW, NOW + MINUTE),)), "no answer vouches for this candle"
 
 
@@ -137,7 +150,8 @@ def test_a_run_that_found_no_candle_after_an_old_anchor_remembers_its_requests()
     series = after(Series(at(0)), a_result(requested=[(at(-5), at(30))]))
     assert series == Series(at(0), (Pending(at(1), at(30), 1, NOON_MS + 2 * INTERVAL),))
     found = after(series, a_result(anchor=at(20), verified=[(at(15), at(21))]))
-    assert found == Series(at(20), (Pending(at(1), at(15), 1, NOON_MS + 2 * INTERVAL),)), "read on from the anchor"
+    unread = (Pending(at(0), at(1)), Pending(at(1), at(15), 1, NOON_MS + 2 * INTERVAL))
+    assert found == Series(at(20), unread), "read on from the anchor"
 
 
 # ---- bounds ----

@@ -124,9 +124,10 @@ def after_result(series: Series, result: TimeframeResult, *, finished_at: int, n
     """
     timeframe, before = result.timeframe, series.anchor
     anchor = _later_anchor(series, result, now)
-    # Candles after the reported anchor may have been unfinished, so they are read again.
-    settled = 0 if result.anchor is None else close_of(timeframe, to_ms(result.anchor))
-    verified = list(intersect([span.milliseconds() for span in result.verified], [(0, settled)]))
+    verified = [span.milliseconds() for span in result.verified]
+    if result.anchor is not None and to_ms(result.anchor) <= now:
+        # Candles after the reported anchor may have been unfinished, so they are read again.
+        verified = list(intersect(verified, [(0, close_of(timeframe, to_ms(result.anchor)))]))
     if anchor is not None and result.anchor is not None and to_ms(result.anchor) <= anchor:
         verified.append((to_ms(result.anchor), close_of(timeframe, to_ms(result.anchor))))  # its candle was collected
     requested = intersect([span.milliseconds() for span in result.requested], [(0, now)])
