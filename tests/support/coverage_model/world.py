@@ -22,6 +22,8 @@ from support.coverage_model.truth import MINUTE_MS, SeriesTruth, truth_of
 HOUR_MS: Final = 3_600_000
 DAY_MINUTES: Final = 1440
 RECOVERY_PAGES: Final = 100
+NARROWEST_PAGE: Final = 3
+"""Runs do not keep up with pages of fewer candles, because pages overlap by one or two. They only lose nothing."""
 RECOVERY_LAG_RUNS: Final = 6
 """After the history, a candle must be stored by the run that is this number of runs after its close."""
 SETTLE_MS: Final = 600_000
@@ -146,6 +148,8 @@ class World:
         """The candles that were closed at this time, that the exchange still offers, and that are not stored."""
         truth, ledger, history = self.exchange.series[timeframe], self.ledgers[timeframe], self.history
         known_from = self.scheduler.known_from.get(timeframe)
+        if history.behaviour.width < NARROWEST_PAGE:
+            return []
         if known_from is None:  # the first run must find at least the newest candle, if it is within its page
             known_from = shift(timeframe, floor_open(timeframe, self.now), -(history.behaviour.width // 2))
         offered = self.exchange.offered(

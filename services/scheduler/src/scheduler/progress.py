@@ -179,8 +179,10 @@ def bounded(spans: Iterable[Pending]) -> tuple[Pending, ...]:
     while len(pieces) > MAX_PENDING_SPANS:
         index = min(range(len(pieces) - 1), key=lambda each: _cost_of_merging(*pieces[each : each + 2]))
         one, other = pieces[index : index + 2]
-        sooner = min(one, other, key=lambda piece: (piece.attempts, piece.retry_at or 0))
-        pieces[index : index + 2] = [sooner._replace(start=one.start, end=other.end)]
+        # The attempts never fall while neighbours are merged: each one halves the step of the next.
+        choose = min if 0 in {one.attempts, other.attempts} else max
+        kept = choose(one, other, key=lambda piece: (piece.attempts, piece.retry_at or 0))
+        pieces[index : index + 2] = [kept._replace(start=one.start, end=other.end)]
     return tuple(pieces)
 
 
