@@ -26,6 +26,10 @@ class Fate(StrEnum):
     """The collector dies before it publishes anything."""
 
 
+WELL_BEHAVED = Behaviour()
+ALWAYS = Trading()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """One run, and the events before it."""
@@ -48,26 +52,29 @@ class Step:
     fate: Fate = Fate.DELIVERED
 
 
+USUAL_RUN = Step()
+
+
 @dataclass(frozen=True, kw_only=True)
 class History:
     """An exchange, a config, and all that happens."""
 
-    behaviour: Behaviour
-    tradings: tuple[Trading, ...]
+    behaviour: Behaviour = WELL_BEHAVED
+    tradings: tuple[Trading, ...] = (ALWAYS,)
     """Of the series, in order of their timeframes; repeated."""
-    timeframes: tuple[str, ...]
-    all_timeframes: tuple[str, ...]
+    timeframes: tuple[str, ...] = ("1m",)
+    all_timeframes: tuple[str, ...] = ("1m", "5m")
     """All that the config may have at any time."""
-    page_limit: int
+    page_limit: int = 10
     """The page that ccxt claims. The true width is at most this."""
-    max_pages: int
-    interval_minutes: int
-    catch_up_hours: int
-    request_ms: int
+    max_pages: int = 12
+    interval_minutes: int = 10
+    catch_up_hours: int = 24
+    request_ms: int = 0
     """Each request takes this time."""
-    knows_until: bool
+    knows_until: bool = False
     """The traits say that the exchange honours `until`."""
-    steps: tuple[Step, ...]
+    steps: tuple[Step, ...] = (USUAL_RUN,)
 
 
 @dataclass(frozen=True)

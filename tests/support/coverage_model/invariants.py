@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _FOREVER = 1 << 60
 
 
-class Disagreement(AssertionError):
+class Disagreement(AssertionError):  # noqa: N818 -- the name states the problem
     """The code believes something that is not true."""
 
 
@@ -53,7 +53,8 @@ def check_series(truth: SeriesTruth, ledger: Ledger, scheduler: "Scheduler") -> 
             raise Disagreement(f"{_span(forgotten[0])} is not verified, and no run will read it")
     to_read = union([*pending, (series.anchor or 0, _FOREVER)])
     for at in ledger.unfinished:
-        if at >= known_from and subtract([(at, truth.close_of(at))], to_read):
+        is_sent_again = at not in truth.bad
+        if is_sent_again and at >= known_from and subtract([(at, truth.close_of(at))], to_read):
             raise Disagreement(f"the candle of {_at(at)} was stored unfinished, and no run will read it again")
 
 

@@ -99,11 +99,14 @@ class OddExchange:
         kind = Kind.NEWEST if weather.ignores_since else self.behaviour.kind
         return self._rows(timeframe, self._selected(kind, self.series[timeframe], since, limit, until, as_of), as_of)
 
-    def offered(self, timeframe: str, limit: int, now: int) -> Sequence[int]:
-        """The candles that a client can still get at `now` by any request: closed, and with valid values."""
+    def offered(self, timeframe: str, start: int, limit: int, now: int, *, knows_until: bool) -> Sequence[int]:
+        """The candles from `start` on that a client can still get at `now` by any request: closed, with valid values.
+
+        `knows_until`: the client's requests have an end.
+        """
         truth, behaviour = self.series[timeframe], self.behaviour
-        visible = self._visible(truth, 0, now + 1, now)
-        if behaviour.kind is Kind.NEWEST or (behaviour.kind is Kind.NEWEST_FIRST and not behaviour.honours_until):
+        visible = self._visible(truth, start, now + 1, now)
+        if behaviour.kind is Kind.NEWEST or (behaviour.kind is Kind.NEWEST_FIRST and not knows_until):
             visible = visible[-min(limit, behaviour.width) :]
         elif behaviour.clips_since and behaviour.kind in {Kind.FIRST, Kind.WINDOW, Kind.END_ONLY}:
             visible = ()  # no request reaches the candles in the middle of a file
@@ -122,22 +125,18 @@ class OddExchange:
         end = as_of + 1
         if until is not None and self.behaviour.honours_until:
             end = min(end, until)
-        match kind:
-            case Kind.FIRST:
-                return self._visible(truth, since, end, as_of)[:width]
-            case Kind.WINDOW:
-                return self._visible(truth, since, min(end, shift(timeframe, since, width)), as_of)[-width:]
-            case Kind.TO_NOW:
-                return self._visible(truth, since, end, as_of)
-            case Kind.NEWEST:
-                return self._visible(truth, 0, end, as_of)[-width:]
-            case Kind.NEWEST_FIRST:
-                return self._visible(truth, since, end, as_of)[-width:]
-            case Kind.FILE:
-                start, file_end = _file_of(timeframe, since)
-                return self._visible(truth, start, min(end, file_end), as_of)
-            case Kind.END_ONLY:
-                return self._visible(truth, 0, min(end, shift(timeframe, since, width)), as_of)[-width:]
+        ahead = min(end, shift(timeframe, since, width))
+        file_start, file_end = _file_of(timeframe, since)
+        start, end = {
+            Kind.WINDOW: (since, ahead),
+            Kind.NEWEST: (0, end),
+            Kind.FILE: (file_start, min(end, file_end)),
+            Kind.END_ONLY: (0, ahead),
+        }.get(kind, (since, end))
+        rows = self._visible(truth, start, end, as_of)
+        if kind is Kind.FIRST:
+            return rows[:width]
+        return rows if kind in {Kind.TO_NOW, Kind.FILE} else rows[-width:]
 
     def _visible(self, truth: SeriesTruth, start: int, end: int, as_of: int) -> Sequence[int]:
         """The candles that open in the range and are published at `as_of`."""

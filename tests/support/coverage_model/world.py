@@ -17,11 +17,13 @@ from support.coverage_model.histories import START_MS, Fate, History, Step
 from support.coverage_model.invariants import Disagreement, check_bound, check_message, check_series, describe
 from support.coverage_model.ledger import Collected, Ledger
 from support.coverage_model.odd_exchange import OddExchange, RequestFailed, Weather
-from support.coverage_model.truth import SeriesTruth, truth_of
+from support.coverage_model.truth import MINUTE_MS, SeriesTruth, truth_of
 
 HOUR_MS: Final = 3_600_000
 DAY_MINUTES: Final = 1440
-RECOVERY_PAGES: Final = 40
+RECOVERY_PAGES: Final = 100
+NARROWEST_PAGE: Final = 3
+"""Runs do not keep up with pages of fewer candles, because pages overlap by one or two. They only lose nothing."""
 RECOVERY_LAG_RUNS: Final = 6
 """After the history, a candle must be stored by the run that is this number of runs after its close."""
 SETTLE_MS: Final = 600_000
@@ -71,7 +73,7 @@ class Scheduler:
     def finished(self, run: SeriesRun, now: int) -> None:
         timeframe, before = run.result.timeframe, self.progress.of(run.result.timeframe)
         after = self.rules.after_result(
-            before, run.result, finished_at=run.finished_at, now=now, interval_ms=self.interval_minutes * 60_000
+            before, run.result, finished_at=run.finished_at, now=now, interval_ms=self.interval_minutes * MINUTE_MS
         )
         self.progress = self.progress.updated({timeframe: after})
         if after.anchor is not None:
@@ -107,7 +109,7 @@ class World:
 
     @classmethod
     def of(cls, history: History, rules: Rules) -> "World":
-        end = START_MS + 60_000 * (
+        end = START_MS + MINUTE_MS * (
             sum(step.wait_minutes for step in history.steps) + recovery_interval(history) * recovery_runs(history) + 1
         )
         series = {
@@ -136,7 +138,7 @@ class World:
         self.scheduler.interval_minutes, self.max_pages = interval, max(self.history.max_pages, RECOVERY_PAGES)
         for run in range(1, recovery_runs(self.history) + 1):
             self.play(Step(wait_minutes=interval))
-            closed_by = min(self.now - SETTLE_MS, max(started, self.now - RECOVERY_LAG_RUNS * interval * 60_000))
+            closed_by = min(self.now - SETTLE_MS, max(started, self.now - RECOVERY_LAG_RUNS * interval * MINUTE_MS))
             missing = {each: self._missing(each, closed_by) for each in self.timeframes}
             if not any(missing.values()):
                 return run
@@ -144,17 +146,19 @@ class World:
 
     def _missing(self, timeframe: str, closed_by: int) -> list[int]:
         """The candles that were closed at this time, that the exchange still offers, and that are not stored."""
-        truth, ledger = self.exchange.series[timeframe], self.ledgers[timeframe]
-        offered = self.exchange.offered(timeframe, self.history.page_limit, self.now)
+        truth, ledger, history = self.exchange.series[timeframe], self.ledgers[timeframe], self.history
         known_from = self.scheduler.known_from.get(timeframe)
+        if history.behaviour.width < NARROWEST_PAGE:
+            return []
         if known_from is None:  # the first run must find at least the newest candle, if it is within its page
-            newest = shift(timeframe, floor_open(timeframe, self.now), -(self.history.behaviour.width // 2))
-            known_from = max([newest, *offered])
+            known_from = shift(timeframe, floor_open(timeframe, self.now), -(history.behaviour.width // 2))
+        offered = self.exchange.offered(
+            timeframe, known_from, history.page_limit, self.now, knows_until=history.knows_until
+        )
         return [
             at
             for at in offered
-            if known_from <= at
-            and truth.close_of(at) <= closed_by
+            if truth.close_of(at) <= closed_by
             and truth.late.get(at, 0) <= SETTLE_MS
             and (at not in ledger.stored or at in ledger.unfinished)
         ]
@@ -186,7 +190,7 @@ class World:
             check_series(self.exchange.series[timeframe], ledger, self.scheduler)
 
     def _change(self, step: Step) -> None:
-        self.now += step.wait_minutes * 60_000
+        self.now += step.wait_minutes * MINUTE_MS
         if step.restart:
             self.scheduler.restart()
         if step.timeframes is not None:
@@ -195,7 +199,7 @@ class World:
             self.scheduler.interval_minutes = step.interval_minutes
 
     def _tick(self, step: Step) -> dict[str, SeriesProgress]:
-        fresh = self.scheduler.tick(self.timeframes, self.now + step.clock_error_minutes * 60_000)
+        fresh = self.scheduler.tick(self.timeframes, self.now + step.clock_error_minutes * MINUTE_MS)
         if step.manual:
             return {each: SeriesProgress(timeframe=each) for each in self.timeframes}
         tick = {each: self.last_tick.get(each, fresh[each]) for each in fresh} if step.stale else fresh
@@ -240,7 +244,7 @@ class World:
     def _deliver(self, runs: list[SeriesRun], step: Step) -> None:
         self._store(runs)
         for run in runs:
-            self.scheduler.finished(run, max(self.now, run.finished_at) + step.clock_error_minutes * 60_000)
+            self.scheduler.finished(run, max(self.now, run.finished_at) + step.clock_error_minutes * MINUTE_MS)
 
 
 def play(history: History, rules: Rules = Rules()) -> World:
@@ -253,9 +257,9 @@ def play(history: History, rules: Rules = Rules()) -> World:
 
 
 def recovery_interval(history: History) -> int:
-    """Minutes between the runs after the history: at most half a page of the shortest timeframe, so that runs keep up."""
-    shortest = min(shortest_length(each) for each in history.all_timeframes) // 60_000
-    return shortest * min(60, max(5, history.behaviour.width // 2))
+    """Minutes between the runs after the history: at least 30 candles of the shortest timeframe."""
+    shortest = min(shortest_length(each) for each in history.all_timeframes) // MINUTE_MS
+    return shortest * min(60, max(30, history.behaviour.width // 2))
 
 
 def recovery_runs(history: History) -> int:
@@ -275,5 +279,5 @@ def _message(timeframe: str, answer: Answer, weather: Weather) -> Collected:
         candles=answer.candles,
         verified=answer.proof.verified,
         rejected=frozenset((row.opens, row.row) for row in answer.proof.rejected),
-        lag_ms=weather.lag_minutes * 60_000,
+        lag_ms=weather.lag_minutes * MINUTE_MS,
     )

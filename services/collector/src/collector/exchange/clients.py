@@ -29,7 +29,6 @@ from contracts.symbols import kind_of, reason_not_collected
 from contracts.vocabulary import ErrorClass
 from runtime.logs import log
 
-
 _HINT_SECONDS: Final = 1.0
 
 
