@@ -219,7 +219,7 @@ async def test_a_valid_response_without_candles_is_a_success(
     ("status", "body", "headers", "seconds"),
     [
         (429, {"code": -1003, "msg": f"IP banned until {NOW_MS + 90_000}. Please use"}, {}, 90.0),
-        (418, {"code": -1003, "msg": "IP banned until 2025-06-02 12:02:00"}, {"Retry_After": "0"}, 90.0),
+        (418, {"code": -1003, "msg": "IP banned until 2025-06-02 12:02:00"}, {"Retry_After": "soon"}, 90.0),
         (418, {"code": -1003, "msg": "IP banned until 2025-06-02 12:02:00"}, {"Retry_After": "5"}, 5.0),
         (429, {"code": -1003, "msg": "Too many requests", "retryAfter": 30}, {}, 30.0),
         (200, {"code": 4711, "msg": "Too many requests, retry after 30 s"}, {}, 30.0),

@@ -17,14 +17,15 @@ BANNED = CircuitState(ExchangeState.BANNED, 1120.0, 0, ExchangeFailure(ErrorClas
 class Publisher:
     """Stores events; the first `refusals` publications fail."""
 
-    def __init__(self, refusals: int = 0) -> None:
-        self.refusals = refusals
+    def __init__(self, refusals: int = 0, acknowledges_after: float = 0.0) -> None:
+        self.refusals, self.acknowledges_after = refusals, acknowledges_after
         self.events: list[Any] = []
 
     async def publish(self, topic: Any, event: ExchangeHealthChanged) -> None:
         if self.refusals:
             self.refusals -= 1
             raise PublishFailed("no acknowledgement in time")
+        await asyncio.sleep(self.acknowledges_after)
         self.events.append(event)
 
 
@@ -69,7 +70,7 @@ async def test_a_refused_state_is_sent_again_and_stopping_waits_for_two_seconds_
 
 
 async def test_a_ban_that_was_reported_just_before_the_stop_is_sent() -> None:
-    publisher = Publisher()
+    publisher = Publisher(acknowledges_after=0.1)
     health_publisher = ExchangeHealthPublisher(publisher, "here:1", lambda: 1000.0, lambda: NOW)  # type: ignore[arg-type]
     task = asyncio.create_task(health_publisher.run())
     health_publisher.report("binance", BANNED)

@@ -77,13 +77,13 @@ def requested_wait(
     """
     now = _now(headers, sent)
     by_header = retry_after(headers, sent)
-    if by_header:  # zero is no answer
+    if by_header is not None:
         return by_header
     waits = [*_waits_of_fields(body, now), *_waits_in_text(text[:_LONGEST_TEXT], now)]
     known = [wait for wait in waits if wait is not None]
-    if not known and by_header is None and refused:
+    if not known and refused:
         known = list(_waits_until_reset(headers, now))
-    return max(known, default=by_header)
+    return max(known, default=None)
 
 
 def retry_after(headers: Mapping[str, str] | None, sent: float | None = None) -> float | None:
