@@ -1,4 +1,7 @@
-"""Worlds and their events: what Hypothesis generates. Every value shrinks towards a well-behaved exchange."""
+"""The generated histories: an exchange, a config and the events of its runs.
+
+Every value shrinks towards a well-behaved exchange.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +16,7 @@ START_MS = 1_767_139_200_000
 
 
 class Fate(StrEnum):
-    """What happens to the messages of a run."""
+    """The delivery of the messages of a run."""
 
     DELIVERED = "delivered"
     LOST = "lost"

@@ -1,4 +1,4 @@
-"""What must hold after every message and every run. Each check raises `Disagreement` with the details."""
+"""The conditions after every message and every run. Each check raises `Disagreement` with the details."""
 
 from typing import TYPE_CHECKING
 

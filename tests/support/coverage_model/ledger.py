@@ -23,7 +23,7 @@ class Collected:
 
 @dataclass
 class Ledger:
-    """What is stored about one series."""
+    """The stored facts about one series."""
 
     stored: dict[int, tuple[Candle, int]] = field(default_factory=dict)
     """Open time to the candle and the time of its fetch."""

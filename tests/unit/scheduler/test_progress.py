@@ -55,6 +55,24 @@ def test_time_that_the_anchor_passes_without_evidence_becomes_pending() -> None:
     assert after(Series(at(0)), result) == Series(at(60), (Pending(at(0), at(50)),)), "with the old anchor's candle"
 
 
+def test_candles_after_the_anchor_of_a_late_result_may_be_unfinished_and_stay_pending() -> None:
+    series = Series(at(60), (Pending(at(1), at(50)),))
+    late = a_result(anchor=at(10), verified=[(at(1), at(14))])
+    assert after(series, late).pending == (Pending(at(11), at(50)),)
+
+
+def test_spans_that_were_never_read_are_not_merged_with_spans_without_a_result() -> None:
+    tried = [Pending(at(2 * index + 1), at(2 * index + 2), 1, NOW) for index in range(MAX_PENDING_SPANS)]
+    spans = bounded([Pending(at(-1000), at(0)), *tried])
+    assert spans[0] == Pending(at(-1000), at(0)), "runs would read its end again and again"
+    assert len(spans) == MAX_PENDING_SPANS
+
+
+def test_merged_spans_without_a_result_keep_the_larger_number_of_attempts() -> None:
+    spans = [Pending(at(2 * index), at(2 * index + 1), index % 2 + 1, NOW) for index in range(2 * MAX_PENDING_SPANS)]
+    assert bounded(spans)[0].attempts == 2, "the step of the requests halves with each attempt"
+
+
 def test_silence_inside_a_page_is_not_pending() -> None:
     assert after(Series(at(0)), a_result(anchor=at(60), verified=[(at(0), at(61))])) == Series(at(60))
 
