@@ -48,9 +48,9 @@ PAGES: Mapping[tuple[str, str], Mapping[str, Any]] = {
 NARROW = (("bybit", "BTC/USDT"), ("bybit", "DOGE/USDT"))
 """They send the newest rows for any request, so the hour stays an open hole while the moods last."""
 REPLIES: Mapping[tuple[str, str], Mapping[str, Any]] = {
-    ("binance", "XRP/USDT"): {"kind": "no_candles", "chance": 0.7},
+    ("binance", "XRP/USDT"): {"kind": "no_candles"},
     ("binance", "DOGE/USDT"): {"kind": "refusal"},
-    ("kraken", "SOL/USD"): {"kind": "refusal", "chance": 0.7},
+    ("kraken", "SOL/USD"): {"kind": "refusal"},
 }
 """The other mood of a market."""
 HIDDEN = ("binance", "SOL/USDT")
