@@ -281,7 +281,7 @@ class SeriesReader:
         """From the end of the hole to its start. `step`: the number of candles that an answer is expected to reach."""
         cursor, misses = hole[1], 0
         while cursor > hole[0] and misses < _MAX_MISSES and self._has_budget():
-            step = max(1, min(step, self._width - _MARGIN))
+            step = min(step, self._width)
             since = max(self.calendar.shift(cursor, -step), self.calendar.shift(hole[0], -_MARGIN))
             page = yield from self._ask(since, until=self.calendar.shift(cursor, _MARGIN))
             self._requested.append((max(since, hole[0]), cursor))
