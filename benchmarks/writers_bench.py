@@ -29,6 +29,7 @@ from benchmarks.writers_baseline import (
     CANDLE_COLUMNS,
     CONFIGS,
     LOG_COLUMNS,
+    START_MS,
     candle_records,
     copy_merge,
     in_batches,
@@ -41,16 +42,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 import candle_writer.app
 import log_writer.app
+from candle_writer.ledger import Claims
+from candle_writer.ledger_tables import write_ledger
 from candle_writer.series import SeriesIds
 from candle_writer.settings import CandleWriterSettings
 from candle_writer.write import write_candles
 from contracts.event import Event
+from contracts.spans import Interval
+from contracts.timeframes import DAY_MS
 from contracts.topics import CANDLES, RUN_EVENTS, Topic
 from log_writer.runs import fold
 from log_writer.schedule import ScheduleChanges
 from log_writer.settings import LogWriterSettings
 from log_writer.write import write_batch
-from runtime.database import build_engine
+from runtime.database import build_engine, driver_transaction
 from runtime.kafka.clients import build_broker, build_consumer, topic_name
 from runtime.kafka.publisher import EventPublisher
 from runtime.logs import configure_logging
@@ -67,6 +72,12 @@ MIN_RATIO_WITH_COUNTS = 0.9
 MIN_RATIO_WITH_LEDGER = 0.9
 MAX_LEDGER_BYTES = 200
 """Per series."""
+LEDGER_SERIES = 20_000
+
+_EMPTY_TABLES = "TRUNCATE job_execution_logs, candles, series RESTART IDENTITY CASCADE"
+_ADD_SERIES = """
+INSERT INTO series (exchange, symbol, timeframe) SELECT 'bybit', n, '1m' FROM generate_series(1, $1) AS n RETURNING id
+"""
 
 Side = Callable[[], Awaitable[None]]
 
@@ -116,7 +127,7 @@ async def _compare(kafka: KafkaSettings, url: str, runs: int, rounds: int) -> li
         comparisons = [*await _log_comparisons(infra, runs), *await _candle_comparisons(infra, candles=runs * 6)]
         gc.freeze()  # garbage collections need not visit the prepared rows
         rows = [await _measure(infra, each, rounds) for each in comparisons]
-        return [*rows, await _ledger_size(infra, candles=runs * 6)]
+        return [*rows, await _ledger_size(infra)]
     finally:
         await raw.close()
         await engine.dispose()
@@ -128,7 +139,8 @@ async def _measure(infra: Infrastructure, comparison: Comparison, rounds: int) -
     for number in range(rounds + 1):
         sides = [(ours, comparison.ours), (raw, comparison.raw)]
         for rates, carry_out in sides if number % 2 else reversed(sides):
-            await _empty_tables(infra.raw)
+            await infra.raw.execute(_EMPTY_TABLES)
+            await make_series(infra.raw)
             if comparison.prepare is not None:
                 await comparison.prepare()
             started = time.perf_counter()
@@ -140,21 +152,19 @@ async def _measure(infra: Infrastructure, comparison: Comparison, rounds: int) -
     return Row.compare(comparison.name, median(ours), median(raw), "rows/s", note, ratio_at_least=comparison.min_ratio)
 
 
-async def _empty_tables(connection: asyncpg.Connection) -> None:
-    await connection.execute("TRUNCATE job_execution_logs, candles, series RESTART IDENTITY CASCADE")
-    await make_series(connection)
-
-
-async def _ledger_size(infra: Infrastructure, candles: int) -> Row:
+async def _ledger_size(infra: Infrastructure) -> Row:
     """The size after many batches. It does not grow with time, because each batch extends the span of its series."""
-    await _empty_tables(infra.raw)
-    series, batches = SeriesIds(infra.engine), list(in_batches(some_fetches(candles // 10, 10), CONFIGS))
-    for batch in batches:
-        await write_candles(infra.engine, series, batch)
+    await infra.raw.execute(_EMPTY_TABLES)
+    ids = [row["id"] for row in await infra.raw.fetch(_ADD_SERIES, LEDGER_SERIES)]
+    for day in range(1, 31):
+        claims = Claims(((START_MS, START_MS + day * DAY_MS),), [], [])
+        for part in in_batches(ids, CONFIGS):
+            async with driver_transaction(infra.engine) as connection:
+                await write_ledger(connection, dict.fromkeys(part, claims))
     size = await infra.raw.fetchval("SELECT pg_total_relation_size('coverage') + pg_total_relation_size('absences')")
-    note = f"{CONFIGS} series without outages, after {len(batches)} batches for each, with indexes, not vacuumed"
+    note = f"{LEDGER_SERIES} series without outages, extended 30 times, with indexes"
     name = "ledger of candle-writer, size per series"
-    return Row.compare(name, size / CONFIGS, None, "bytes", note, ours_below=MAX_LEDGER_BYTES)
+    return Row.compare(name, size / LEDGER_SERIES, None, "bytes", note, ours_below=MAX_LEDGER_BYTES)
 
 
 # ---- what is compared ----
@@ -271,12 +281,18 @@ async def _uncounted(connection: asyncpg.Connection) -> AsyncIterator[None]:
 
 @contextlib.contextmanager
 def _without_ledger() -> Iterator[None]:
-    """Write only candles, until the block ends. Locking the series still reads their verified spans."""
+    """Write only candles, until the block ends. The statement that locks the series still reads their spans."""
 
     async def write_nothing(*_: object) -> None:
         return
 
-    with mock.patch("candle_writer.write.write_ledger", write_nothing):
+    async def read_nothing(*_: object) -> dict[int, list[Interval]]:
+        return {}
+
+    with (
+        mock.patch.multiple("candle_writer.write", write_ledger=write_nothing, stored_spans=read_nothing),
+        mock.patch("candle_writer.fold.claims_of", return_value=Claims((), [], [])),
+    ):
         yield
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import ccxt.async_support as ccxt
 from ccxt.base.exchange import BaseExchange
+from typing_extensions import override
 
 from collector.exchange.response_shape import CANDLE_LISTS, Path_
 from collector.exchange.traits import ANY_KEY
@@ -36,15 +37,19 @@ class RecordingObject(dict[str, Any]):
         super().__init__()
         self.path = path
 
+    @override
     def __getitem__(self, key: Any) -> Any:
         return RecordingObject((*self.path, key))
 
+    @override
     def get(self, key: Any, _default: Any = None) -> Any:
         return self[key]
 
+    @override
     def __contains__(self, key: object) -> bool:
         return True
 
+    @override
     def __len__(self) -> int:
         return 1
 
@@ -56,9 +61,11 @@ class RecordingList(list[Any]):
         super().__init__()
         self.path = path
 
+    @override
     def __getitem__(self, index: Any) -> Any:
         return RecordingObject((*self.path, index))
 
+    @override
     def __len__(self) -> int:
         return 1
 

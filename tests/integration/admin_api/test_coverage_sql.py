@@ -17,6 +17,7 @@ pytestmark = pytest.mark.postgres
 
 PAGE = Path(__file__).parents[3] / "docs/coverage.md"
 EXAMPLES = dict(re.findall(r"sql\n-- ([a-z-]+): [^\n]*\n(.+?);\n", PAGE.read_text(encoding="utf-8"), re.DOTALL))
+RUNBOOK = (PAGE.parent / "runbook.md").read_text(encoding="utf-8").partition("## An open hole")[2]
 XRP = {"exchange": "kraken", "symbol": "XRP/USDT", "timeframe": "1m"}
 MIDNIGHT = datetime(2026, 11, 22, tzinfo=UTC)
 START, END = "2026-11-22T00:00:00Z", "2026-11-23T04:00:00Z"
@@ -79,6 +80,17 @@ async def test_open_holes_by_exchange_and_class(client: httpx.AsyncClient, datab
         ("kraken", "lost", 1, timedelta(hours=4)),
         ("kraken", "rejected", 1, timedelta(hours=1)),
         ("kraken", "unknown", 2, timedelta(hours=2)),
+    ]
+
+
+@pytest.mark.usefixtures("ledger_of_the_page")
+async def test_the_query_of_the_runbook_shows_the_holes_with_the_newest_first(database_url: str) -> None:
+    [sql] = re.findall(r"sql\n(SELECT .+?;)\n", RUNBOOK.partition("\n## ")[0], re.DOTALL)
+    rows = await query(database_url, sql)
+    assert [(row[0], iso(row[3]), row[4]) for row in rows] == [
+        ("XRP/USDT", "2026-11-22T21:00:00Z", None),
+        ("XRP/USDT", "2026-11-22T12:00:00Z", "lost"),
+        ("XRP/USDT", "2026-11-22T12:00:00Z", "rejected"),
     ]
 
 

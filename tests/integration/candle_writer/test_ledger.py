@@ -14,11 +14,14 @@ import asyncpg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from candle_writer.ledger import Claims
+from candle_writer.ledger_tables import write_ledger
 from candle_writer.series import SeriesIds
 from candle_writer.write import Outcome, write_candles
 from contracts.candles import CandlesCollected
 from contracts.coverage import Absence, AbsenceClass, RejectedRow, Span
-from support.fetches import NOON, a_candle, a_fetch
+from runtime.database import driver_transaction
+from support.fetches import MINUTE_MS, NOON, NOON_MS, a_candle, a_fetch
 from support.ledgers import (
     DISAGREEMENTS,
     SeriesHistory,
@@ -33,6 +36,8 @@ pytestmark = pytest.mark.postgres
 
 MINUTE = timedelta(minutes=1)
 HISTORIES = 1000
+MAX_BYTES = 200
+"""Size of the ledger per series without outages, with indexes."""
 VERIFIED = "SELECT lower(span), upper(span) FROM coverage, unnest(verified) AS span ORDER BY 1"
 ABSENCES = "SELECT starts_at, ends_at, absence_class FROM absences ORDER BY 1"
 
@@ -140,7 +145,10 @@ async def test_two_writers_of_the_same_series_give_the_same_ledger(engine: Async
     ],
 )
 async def test_a_contradiction_is_noticed(engine: AsyncEngine, database_url: str, spoil: str, problem: str) -> None:
-    values = {"verified": (span(0, 6),), "absences": (an_absence(6, 8), an_absence(8, 9, AbsenceClass.LOST))}
+    values: dict[str, Any] = {
+        "verified": (span(0, 6),),
+        "absences": (an_absence(6, 8), an_absence(8, 9, AbsenceClass.LOST)),
+    }
     await write_candles(engine, SeriesIds(engine), [a_fetch(*map(a_candle, range(6)), symbol="FILLS/USDT", **values)])
     assert await query(database_url, DISAGREEMENTS) == []
     await query(database_url, spoil)
@@ -218,6 +226,23 @@ async def test_a_ledger_that_does_not_change_is_not_written(engine: AsyncEngine,
     await write_candles(engine, SeriesIds(engine), [event, event])
     assert await query(database_url, versions) == before
     assert len(before) == 3
+
+
+async def test_the_ledger_of_a_series_without_outages_stays_small_however_many_batches_extend_it(
+    engine: AsyncEngine, database_url: str
+) -> None:
+    """No vacuum runs meanwhile: Postgres reuses the space of old versions of the rows on their pages."""
+    await query(database_url, "ALTER TABLE coverage SET (autovacuum_enabled = false)")
+    await query(database_url, "INSERT INTO series (exchange, symbol, timeframe) SELECT 'a', n, '1m' FROM "
+                              "generate_series(1, 12000) AS n")  # fmt: skip
+    series = [row[0] for row in await query(database_url, "SELECT id FROM series")]
+    for batch in range(12):
+        claims = Claims(((NOON_MS, NOON_MS + batch * MINUTE_MS + MINUTE_MS),), [], [])
+        async with driver_transaction(engine) as connection:
+            await write_ledger(connection, dict.fromkeys(series, claims))
+    assert await query(database_url, VERIFIED + " DESC LIMIT 1") == times((0, 12))
+    size = "SELECT pg_total_relation_size('coverage') + pg_total_relation_size('absences')"
+    assert (await query(database_url, size))[0][0] / len(series) < MAX_BYTES
 
 
 async def test_a_rejected_row_counts_runs_not_messages(engine: AsyncEngine, database_url: str) -> None:

@@ -14,7 +14,6 @@ import collector
 from collector.exchange.clients import ClientOptions, ExchangeClient
 from collector.exchange.clock import ExchangeClock
 from collector.exchange.failures import ExchangeFailure
-from collector.exchange.rate_limiter import RateLimiter
 from collector.exchange.response_shape import CANDLE_LISTS, Path_, paths_of
 from collector.exchange.traits import ANY_KEY, traits_of
 from collector.metrics import CollectorMetrics
@@ -34,8 +33,8 @@ NO_REQUEST = {
 
 
 SUCCESS: dict[str, dict[str, Any]] = {
-    # What the exchange sends beside the list if a request succeeds: ccxt 4.5.90, responses quoted in fetch_ohlcv, and
-    # the recorded responses.
+    # The fields beside the list if a request succeeds: ccxt 4.5.90, responses quoted in fetch_ohlcv, and the recorded
+    # responses.
     "bigone": {"code": 0},
     "bitbank": {"success": 1},
     "bitget": {"code": "00000", "msg": "success", "requestTime": 1703762122517},
@@ -127,7 +126,8 @@ class Series:
         self.client = ExchangeClient(exchange, options, metrics, ExchangeClock(), lambda _exchange, _circuit: None)
         ccxt_client, _ = self.client._client_and_markets(self.symbol)
         ccxt_client.set_markets([generator.market_of(ccxt_client, self.symbol)])
-        ccxt_client.throttler = RateLimiter(0, lambda _seconds: None)  # the rates of ninety exchanges take minutes
+        assert self.client._rate_limiter is not None
+        self.client._rate_limiter._rate = 0.0  # with the rates of ninety exchanges the tests would take minutes
         self.timeframe = "1m" if "1m" in ccxt_client.timeframes else next(iter(ccxt_client.timeframes))
 
     async def response_to(self, body: Any, status: int = 200) -> list[Any] | ExchangeFailure:

@@ -3,8 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
-from scheduler.grid import to_instant
-from support.faults import request_rules, run_rules
+from support.faults import request_rules, run_rules, series_rules
 from support.faults.evidence import DeadLetterEntry, Evidence
 from support.faults.history import Call
 from support.faults.violations import Kind, Violation
@@ -13,36 +12,6 @@ from support.faults.violations import Kind, Violation
 def check(evidence: Evidence) -> list[Violation]:
     """Return all violations. If the list is empty, the guarantees held."""
     return [violation for rule in _RULES for violation in rule(evidence)]
-
-
-def _candles(evidence: Evidence) -> Iterator[Violation]:
-    """All true candles in the windows of successful runs are stored, and all stored candles are true."""
-    covered: dict[tuple[str, str, str], tuple[int, int]] = {}
-    for run in evidence.runs:
-        for series, (first, last) in run.collected.items() if run.status == "success" else ():
-            known = covered.get(series, (first, last))
-            covered[series] = (min(known[0], first), max(known[1], last))
-    for series in covered.keys() | evidence.candles.keys():
-        truth, stored = evidence.truth.get(series, {}), evidence.candles.get(series, {})
-        first, last = covered.get(series, (0, -1))
-        name = "|".join(series)
-        if missing := [open_ms for open_ms in truth if first <= open_ms <= last and open_ms not in stored]:
-            yield Violation(Kind.CANDLE_MISSING, name, f"{len(missing)}, the first at {to_instant(min(missing))}")
-        if extra := [open_ms for open_ms in stored if open_ms not in truth]:
-            yield Violation(Kind.CANDLE_EXTRA, name, f"{len(extra)}, the first at {to_instant(min(extra))}")
-        if wrong := [open_ms for open_ms in stored.keys() & truth.keys() if stored[open_ms] != truth[open_ms]]:
-            yield Violation(Kind.CANDLE_WRONG, name, f"{len(wrong)}, the first at {to_instant(min(wrong))}")
-
-
-def _stale_candles(evidence: Evidence) -> Iterator[Violation]:
-    for series, newest in evidence.published.items():
-        stored = evidence.fetched_at.get(series, {})
-        stale = [open_ms for open_ms, fetched in newest.items() if open_ms in stored and stored[open_ms] < fetched]
-        gone = [open_ms for open_ms in newest if open_ms not in stored]
-        if stale:
-            yield Violation(Kind.CANDLE_STALE, "|".join(series), f"{len(stale)}, first at {to_instant(min(stale))}")
-        if gone:
-            yield Violation(Kind.CANDLE_MISSING, "|".join(series), f"{len(gone)} that Kafka acknowledged")
 
 
 def _changes(evidence: Evidence) -> Iterator[Violation]:
@@ -117,8 +86,12 @@ _RULES: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     run_rules.late,
     run_rules.reordered,
     run_rules.superseded_by_nothing,
-    _candles,
-    _stale_candles,
+    series_rules.candles,
+    series_rules.stale_candles,
+    series_rules.ledger,
+    series_rules.spans,
+    series_rules.rejected_rows,
+    series_rules.collected_again,
     request_rules.requests,
     _changes,
     _dead_letters,

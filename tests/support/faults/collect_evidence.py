@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,18 @@ import asyncpg
 import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from contracts.candles import CandlesCollected
 from contracts.dead_letters import DeadLetter
 from contracts.event import Event
+from contracts.spans import union
 from contracts.ticks import TickDue
 from contracts.topics import CANDLES, DEAD_LETTERS, TICKS, Topic
 from contracts.vocabulary import ErrorClass
 from local_stack.stack import Stack
 from runtime.kafka.codec import UnreadableMessage, decode
-from support.faults.evidence import Candle, DeadLetterEntry, Evidence, Request, Rules, Run, Series, StoredConfig, Tick
+from support.faults.collect_series import newest_fetches, published_spans, read_candles, read_ledger, read_truths
+from support.faults.evidence import DeadLetterEntry, Evidence, Request, Rules, Run, StoredConfig, Tick
 from support.faults.history import History, now
 from support.faults.scheduler_reports import read_scheduler_reports
-
-_MINUTE_MS = 60_000
 
 
 async def collect_schedule_evidence(
@@ -68,18 +67,23 @@ async def collect_evidence(
     schedule = await collect_schedule_evidence(stack, database_url, history, rules, until=until)
     connection = await asyncpg.connect(database_url, timeout=5, command_timeout=10)
     try:
-        candles, fetched_at = await _candles(connection)
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            candles, fetched_at = await read_candles(connection)
+            ledger = await read_ledger(connection)
     finally:
         connection.terminate()
     prefix = stack.options.topic_prefix
     dead_letters = await read_events(stack.kafka, prefix, DEAD_LETTERS)
+    published = await read_events(stack.kafka, prefix, CANDLES)
     return replace(
         schedule,
         scheduler_reports=await read_scheduler_reports(stack),
         candles=candles,
         fetched_at=fetched_at,
-        published=_newest(await read_events(stack.kafka, prefix, CANDLES)),
-        truth=await _truth(stack, candles),
+        published=newest_fetches(published),
+        published_spans=published_spans(published),
+        ledger=ledger,
+        truth=await read_truths(stack, candles, ledger),
         dead_letters=tuple(_dead_letter(event, prefix) for event in dead_letters if isinstance(event, DeadLetter)),
         unreadable=frozenset(unreadable or ()),
         unreadable_sent_at={place: at for place, at in (unreadable or {}).items() if at is not None},
@@ -119,11 +123,12 @@ def _readable(topic: Topic, records: Iterable[Any]) -> list[Event]:
 
 
 def _run(row: Any) -> Run:
-    collected: dict[Series, tuple[int, int]] = {}
-    for result in json.loads(row["metadata"]).get("results", ()):
-        if result["from"] and result["to"] and not result["error_class"]:
-            series = (row["exchange"], row["symbol"], result["timeframe"])
-            collected[series] = (_open_ms(result["from"]), _open_ms(result["to"]))
+    verified = {
+        (row["exchange"], row["symbol"], result["timeframe"]): union(
+            (_text_ms(span["start"]), _text_ms(span["end"])) for span in result["verified"]
+        )
+        for result in json.loads(row["metadata"]).get("results", ())
+    }
     return Run(
         run_id=str(row["run_id"]),
         config_id=row["config_id"],
@@ -135,7 +140,7 @@ def _run(row: Any) -> Run:
         deadline_at=None if row["deadline_at"] is None else row["deadline_at"].timestamp(),
         error_class=row["error_class"],
         superseded_by=_newer_run(row["error_message"]) if row["error_class"] == ErrorClass.SUPERSEDED else None,
-        collected=collected,
+        verified=verified,
     )
 
 
@@ -168,7 +173,7 @@ def _dead_letter(event: DeadLetter, prefix: str) -> DeadLetterEntry:
 
 async def _configs(connection: Any) -> dict[int, StoredConfig]:
     rows = await connection.fetch(
-        "SELECT c.id, c.version, c.enabled, c.exchange || '|' || c.symbol AS subject, s.config_version, s.active"
+        "SELECT c.*, c.exchange || '|' || c.symbol AS subject, s.config_version, s.active"
         " FROM data_collection_configs AS c LEFT JOIN scheduled_jobs AS s ON s.config_id = c.id"
     )
     return {
@@ -178,51 +183,12 @@ async def _configs(connection: Any) -> dict[int, StoredConfig]:
             subject=row["subject"],
             scheduled_version=row["config_version"],
             scheduled_active=row["active"],
+            timeframes=tuple(row["timeframes"]),
+            interval_minutes=row["interval_minutes"],
+            changed_at=row["updated_at"].timestamp(),
         )
         for row in rows
     }
-
-
-async def _candles(connection: Any) -> tuple[dict[Series, dict[int, Candle]], dict[Series, dict[int, int]]]:
-    candles: dict[Series, dict[int, Candle]] = {}
-    fetched: dict[Series, dict[int, int]] = {}
-    for row in await connection.fetch(
-        "SELECT exchange, symbol, timeframe, open_time, open, high, low, close, volume, fetched_at"
-        " FROM candles JOIN series ON series.id = series_id"
-    ):
-        series: Series = (row["exchange"], row["symbol"], row["timeframe"])
-        open_ms = round(row["open_time"].timestamp() * 1000)
-        values = (row["open"], row["high"], row["low"], row["close"], row["volume"])
-        candles.setdefault(series, {})[open_ms] = values
-        fetched.setdefault(series, {})[open_ms] = _micros(row["fetched_at"])
-    return candles, fetched
-
-
-def _newest(events: Iterable[Event]) -> dict[Series, dict[int, int]]:
-    newest: dict[Series, dict[int, int]] = {}
-    for event in events:
-        if isinstance(event, CandlesCollected):
-            known = newest.setdefault((event.exchange, event.symbol, event.timeframe), {})
-            for row in event.rows:
-                known[row[0]] = max(known.get(row[0], 0), _micros(event.fetched_at))
-    return newest
-
-
-async def _truth(stack: Stack, candles: Mapping[Series, Mapping[int, Any]]) -> dict[Series, dict[int, Candle]]:
-    truth: dict[Series, dict[int, Candle]] = {}
-    async with httpx.AsyncClient(base_url=stack.simulator_url or "", timeout=20) as simulator:
-        for series, stored in candles.items():
-            exchange, symbol, timeframe = series
-            query = {
-                "exchange": exchange,
-                "symbol": symbol,
-                "timeframe": timeframe,
-                "start": str(min(stored)),
-                "end": str(max(stored) + 10 * _MINUTE_MS),
-            }
-            response = await simulator.get("/control/truth", params=query)
-            truth[series] = {int(opened): (o, h, low, c, v) for opened, o, h, low, c, v in response.json()}
-    return truth
 
 
 async def _requests(stack: Stack, retry_after_by_mood: Mapping[str, float]) -> tuple[Request, ...]:
@@ -250,9 +216,5 @@ def _skipped_slots(logs: Iterable[Path]) -> dict[int, int]:
     return skipped
 
 
-def _open_ms(text: str) -> int:
+def _text_ms(text: str) -> int:
     return round(datetime.fromisoformat(text).timestamp() * 1000)
-
-
-def _micros(instant: datetime) -> int:
-    return round((instant - datetime.fromtimestamp(0, UTC)).total_seconds() * 1_000_000)

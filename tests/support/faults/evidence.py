@@ -7,6 +7,7 @@ evidence by hand.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from contracts.spans import Interval, Intervals
 from support.faults.history import History
 
 Series = tuple[str, str, str]
@@ -29,8 +30,8 @@ class Run:
     error_class: str | None = None
     superseded_by: str | None = None
     """The run whose tick took this run's place, if the run was superseded."""
-    collected: Mapping[Series, tuple[int, int]] = field(default_factory=dict)
-    """The first and last open_ms of the collected candles per series, if the run succeeded."""
+    verified: Mapping[Series, Intervals] = field(default_factory=dict)
+    """The spans per series that the answers vouch for, as the run log shows them, also if the run failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,43 @@ class StoredConfig:
     subject: str
     scheduled_version: int | None
     scheduled_active: bool | None
+    timeframes: tuple[str, ...] = ("1m",)
+    interval_minutes: int = 1
+    changed_at: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbsentSpan:
+    """A row of the table `absences`."""
+
+    span: Interval
+    absence_class: str
+    first_seen: float
+    last_checked: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesLedger:
+    """The rows of one series in the tables `coverage`, `absences` and `rejected_candles`."""
+
+    verified: Intervals = ()
+    absences: tuple[AbsentSpan, ...] = ()
+    rejected: frozenset[int] = frozenset()
+    """The open times of the rejected rows, in milliseconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesTruth:
+    """The truth of the simulated exchange about closed candles, by open time in milliseconds."""
+
+    candles: Mapping[int, Candle] = field(default_factory=dict)
+    """All candles that exist."""
+    offered: frozenset[int] = frozenset()
+    """Those that the exchange would send now in reply to the right requests."""
+    impossible: frozenset[int] = frozenset()
+    """Those for which it always sends an impossible row now."""
+    impossible_shown: frozenset[int] = frozenset()
+    """Those for which it has sent an impossible row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +138,10 @@ class Rules:
     """After a fault, delays within this time are allowed."""
     max_per_second: Mapping[str, int] = field(default_factory=dict)
     """The maximum number of requests per second, by exchange."""
+    healthy_since: float | None = None
+    """From this time on, the exchanges send all that they offer. None: it is not checked if this is collected."""
+    collected_within: float = 30.0
+    """The tolerance for a run that is due at this time, its requests and the writing of its candles."""
     in_flight_seconds: float = 0.1
     """A request that was sent before the refusal arrived may reach the exchange within this time."""
 
@@ -126,7 +168,10 @@ class Evidence:
     """The stored values, in microseconds since the epoch."""
     published: Mapping[Series, Mapping[int, int]] = field(default_factory=dict)
     """The newest `fetched_at` of each candle in the topic, in microseconds since the epoch."""
-    truth: Mapping[Series, Mapping[int, Candle]] = field(default_factory=dict)
+    published_spans: Mapping[Series, Intervals] = field(default_factory=dict)
+    """The spans that the messages of the topic `candles` call verified, including the slot of each candle."""
+    ledger: Mapping[Series, SeriesLedger] = field(default_factory=dict)
+    truth: Mapping[Series, SeriesTruth] = field(default_factory=dict)
     dead_letters: tuple[DeadLetterEntry, ...] = ()
     unreadable: frozenset[tuple[str, int, int]] = frozenset()
     """(topic, partition, offset) of unreadable messages. Exactly these must become dead letters."""

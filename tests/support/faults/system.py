@@ -182,6 +182,11 @@ class RunningSystem:
                 response = await simulator.post("/control/moods", json=mood)
             response.raise_for_status()
 
+    async def set_history(self, history: Mapping[str, Any]) -> None:
+        """Set the facts about a simulated market, before its candles are read. They are no fault."""
+        async with httpx.AsyncClient(base_url=self.stack.simulator_url or "") as simulator:
+            (await simulator.put("/control/histories", json=history)).raise_for_status()
+
     def record_fault(self, kind: str, target: str, until: float | None = None) -> None:
         self.history.record(Fault(at=now(), kind=kind, target=target, until=until))
 

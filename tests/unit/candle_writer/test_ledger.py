@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -26,10 +26,10 @@ checks = st.builds(
     st.sampled_from(["deadline", "empty"]),
     st.integers(0, 2),
 )
-absences = st.builds(lambda span, check: AbsentSpan(*span, check, check.at), intervals, checks)
+absences = st.builds(lambda span, check: AbsentSpan(span[0], span[1], check, check.at), intervals, checks)
 
 
-def instant_by_instant(absent: Iterable[AbsentSpan], verified: Iterable[Interval]) -> dict[int, tuple[object, ...]]:
+def instant_by_instant(absent: Iterable[AbsentSpan], verified: Iterable[Interval]) -> dict[int, tuple[Check, datetime]]:
     """The check that counts and the first one, for each instant that is absent."""
     found = {}
     absent, verified = list(absent), list(verified)

@@ -137,7 +137,7 @@ async def test_the_remark_about_a_silent_market_is_in_the_result(is_silent: bool
         exchange.rows_for = lambda _timeframe, _since, _limit: []
     finished = await run(exchange, FakeKafka())
     assert finished.status is RunStatus.SUCCESS
-    assert finished.results[0].note == ("binance lists MATIC/USDT as not active" if is_silent else None)
+    assert finished.results[0].notes == (("binance lists MATIC/USDT as not active",) if is_silent else ())
 
 
 async def test_a_step_of_the_wall_clock_during_a_run_does_not_change_its_duration() -> None:
@@ -158,7 +158,8 @@ async def test_a_run_reads_from_its_anchor_to_now_and_publishes_each_candle_once
     [result] = finished.results
     assert finished.records_collected == 32
     assert result.verified == (Span(start=NOW.replace(second=0, minute=28, hour=11), end=NOW.replace(second=0)),)
-    assert (result.open_hole, result.requested, result.notes) == (None, (), ())
+    assert (result.open_hole, result.notes) == (None, ())
+    assert result.requested == (Span(start=NOW.replace(second=0, minute=30, hour=11), end=result.requested[0].end),)
 
 
 async def test_the_newest_page_is_read_first_and_the_rest_is_an_open_hole() -> None:

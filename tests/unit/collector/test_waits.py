@@ -90,6 +90,8 @@ def test_a_date_header_before_the_first_candles_is_ignored() -> None:
         ("banned until 2026/05/04 12:02:00 UTC", 120.0),
         ("banned until 2026-05-04 14:02:00 +02:00", 120.0),
         ("banned until: Mon, 04 May 2026 12:02:00 GMT", 120.0),
+        ("You are banned. Unban at 2026-05-04T12:02:00Z", 120.0),
+        ("retry-after 2026-05-04 12:02:00", 120.0),
         ("retry after 30 s", 30.0),
         ("Too many requests, retry after 30", 30.0),
         ("Retry-After: 1777896120000", 120.0),
@@ -136,9 +138,11 @@ def test_a_wait_in_a_field_is_read(body: Any, seconds: float | None) -> None:
     assert requested_wait({}, "", body, NOW, refused=True) == pytest.approx(seconds)
 
 
-def test_the_longest_of_several_waits_counts() -> None:
-    text = "IP banned until 1777896120000"
-    assert requested_wait({"Retry-After": "5", **DATE}, text, {"retryAfter": 30}, NOW, refused=True) == 120.0
+def test_the_header_counts_before_the_body_unless_it_is_zero_or_invalid() -> None:
+    text, body = "IP banned until 1777896120000", {"retryAfter": 30}
+    for value, seconds in (("5", 5.0), ("0", 120.0), ("-1", 120.0), ("1771404540", 120.0), ("soon", 120.0)):
+        assert requested_wait({"Retry-After": value, **DATE}, text, body, NOW, refused=True) == seconds
+    assert requested_wait({"Retry-After": "0"}, "", None, NOW, refused=True) == 0.0
 
 
 @pytest.mark.parametrize(

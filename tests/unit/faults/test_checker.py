@@ -7,17 +7,19 @@ from pathlib import Path
 import pytest
 
 from contracts.ticks import initial_run_id
+from support.faults.bad_series import BAD_SERIES
 from support.faults.checker import check
 from support.faults.evidence import DeadLetterEntry, Evidence
 from support.faults.history import Fault, History, StatusChange
 from support.faults.sample_histories import (
-    CANDLE,
     CONFIG,
-    OPENS,
+    HOLE,
+    OLD,
     REFUSED_AT,
     SERIES,
     SLOTS,
     START,
+    TAIL,
     a_call,
     a_request,
     good_evidence,
@@ -115,32 +117,7 @@ BAD: list[tuple[str, Kind, Callable[[Evidence], Evidence]]] = [
             e, history=history(StatusChange(at=SLOTS[1], run_id=run_id(SLOTS[0]), status="failed", presumed=True))
         ),
     ),
-    (
-        "a gap in the candles",
-        Kind.CANDLE_MISSING,
-        lambda e: replace(e, candles={SERIES: dict.fromkeys(OPENS[:2] + OPENS[3:], CANDLE)}),
-    ),
-    ("an empty series", Kind.CANDLE_MISSING, lambda e: replace(e, candles={})),
-    (
-        "a candle in Kafka that is not in the table",
-        Kind.CANDLE_MISSING,
-        lambda e: replace(e, published={SERIES: {OPENS[-1] + 60_000: 300}}),
-    ),
-    (
-        "a candle that does not exist",
-        Kind.CANDLE_EXTRA,
-        lambda e: replace(e, candles={SERIES: dict.fromkeys([*OPENS, OPENS[-1] + 600_000], CANDLE)}),
-    ),
-    (
-        "a candle with another price",
-        Kind.CANDLE_WRONG,
-        lambda e: replace(e, candles={SERIES: dict.fromkeys(OPENS, CANDLE) | {OPENS[1]: (9.0, *CANDLE[1:])}}),
-    ),
-    (
-        "a candle of an older fetch",
-        Kind.CANDLE_STALE,
-        lambda e: replace(e, fetched_at={SERIES: dict.fromkeys(OPENS, 200) | {OPENS[1]: 199}}),
-    ),
+    *BAD_SERIES,
     ("four requests in a second", Kind.OVER_RATE, lambda e: with_requests(e, a_request(START + 0.95))),
     (
         "a request before Retry-After ends",
@@ -350,3 +327,30 @@ def test_a_history_is_read_as_it_was_written(tmp_path: Path) -> None:
     for entry in history().entries:
         written.record(entry)
     assert History.read(tmp_path / "history.jsonl").entries == written.entries == history().entries
+
+
+def test_candles_before_the_first_and_after_the_last_verified_instant_and_in_open_holes_may_be_missing() -> None:
+    evidence = good_evidence()
+    (truth,) = evidence.truth.values()
+    missing = sorted(truth.candles.keys() - evidence.candles[SERIES].keys())
+    assert missing == [OLD - 60_000, *range(*HOLE, 60_000), TAIL]
+    assert check(evidence) == []
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in BAD_SERIES if case[1] is Kind.NOT_COLLECTED], ids=lambda case: case[0]
+)
+def test_what_a_disabled_config_or_an_unhealthy_exchange_does_not_deliver_is_not_owed(
+    case: tuple[str, Kind, Callable[[Evidence], Evidence]],
+) -> None:
+    evidence = case[2](good_evidence())
+    (truth,) = evidence.truth.values()
+    excuses = [
+        replace(evidence, rules=replace(evidence.rules, healthy_since=None)),
+        replace(evidence, rules=replace(evidence.rules, healthy_since=evidence.until - 60)),
+        replace(evidence, truth={SERIES: replace(truth, offered=frozenset())}),
+        replace(evidence, truth={SERIES: replace(truth, impossible=truth.offered)}),
+        with_config(evidence, timeframes=("5m",)),
+        with_config(evidence, changed_at=evidence.until - 60),
+    ]
+    assert [check(each) for each in excuses] == [[]] * len(excuses)

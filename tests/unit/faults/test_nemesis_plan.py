@@ -5,8 +5,12 @@ from itertools import pairwise
 
 import pytest
 
+from exchange_simulator.history import HISTORIES
+from exchange_simulator.moods import parse_mood
 from runtime.failpoints import FAILPOINTS, arm_failpoints
-from support.faults.nemesis.plan import PAUSE_BETWEEN_FAULTS, FaultKind, PlannedFault, Targets, overlaps, plan
+from support.faults.nemesis.fault_actions import MOOD_REQUESTS
+from support.faults.nemesis.histories import plan_histories
+from support.faults.nemesis.plan import MOODS, PAUSE_BETWEEN_FAULTS, FaultKind, PlannedFault, Targets, overlaps, plan
 
 ROLES = ("admin-api", "scheduler", "collector", "log-writer", "candle-writer")
 TARGETS = Targets(
@@ -62,6 +66,24 @@ def test_every_kind_every_process_and_every_failpoint_is_planned(plans: list[tup
     assert {fault.target for fault in faults} == {*TARGETS.processes, *TARGETS.exchanges, "postgres", "kafka"}
     armed = {fault.how.partition("=")[0] for fault in faults if fault.kind is FaultKind.FAILPOINT}
     assert armed == set(FAILPOINTS)
+    moods = {fault.how for fault in faults if fault.kind is FaultKind.MOOD}
+    assert moods == set(MOODS) == set(MOOD_REQUESTS)
+
+
+@pytest.mark.parametrize("mood", MOODS)
+def test_the_simulator_knows_every_mood(mood: str) -> None:
+    assert parse_mood({**MOOD_REQUESTS[mood], "exchange": "okx", "for_seconds": 9.5}).exchange == "okx"
+
+
+def test_the_same_seed_gives_the_same_histories_and_the_simulator_knows_their_fields() -> None:
+    markets = [("okx", f"A{number}/USDT") for number in range(60)]
+    planned = list(plan_histories(3, markets, 1_800_000_000_000))
+    assert planned == list(plan_histories(3, markets, 1_800_000_000_000))
+    assert planned != list(plan_histories(4, markets, 1_800_000_000_000))
+    facts = [{name: each[name] for name in each if name not in {"exchange", "symbol"}} for each in planned]
+    assert {next(iter(each)) for each in facts} == {"listed", "silences", "silent_share"}
+    for each in facts:
+        HISTORIES.validate_python(each)
 
 
 def test_failpoints_are_valid_and_belong_to_their_process(plans: list[tuple[PlannedFault, ...]]) -> None:

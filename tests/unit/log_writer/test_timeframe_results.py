@@ -65,6 +65,7 @@ def test_spans_notes_rejected_rows_the_open_hole_and_the_anchor_are_stored() -> 
         "verified_count": 2,
         "requested": [{"start": "2026-11-22T12:05:00Z", "end": "2026-11-22T12:07:00Z"}],
         "requested_count": 1,
+        "lost": [],
         "open_hole": {
             "start": "2026-11-22T12:05:00Z",
             "end": "2026-11-22T12:07:00Z",

@@ -149,13 +149,19 @@ def test_a_run_that_found_no_candle_after_an_old_anchor_remembers_its_requests()
 # ---- bounds ----
 
 
-def test_the_closest_neighbours_become_one_span_with_the_lower_attempts() -> None:
+def test_the_closest_neighbours_become_one_span_with_the_higher_attempts() -> None:
     spans = [Pending(at(10 * number), at(10 * number + 1), 5, NOW) for number in range(MAX_PENDING_SPANS)]
     close = Pending(spans[3].end + MINUTE, spans[3].end + 2 * MINUTE, 2, NOW + 1)
     found = bounded([close, *spans])
     assert len(found) == MAX_PENDING_SPANS
-    assert found[3] == Pending(spans[3].start, close.end, 2, NOW + 1)
+    assert found[3] == Pending(spans[3].start, close.end, 5, NOW)
     assert (*found[:3], *found[4:]) == (*spans[:3], *spans[4:])
+
+
+def test_a_span_that_no_run_has_read_stays_apart_from_those_without_a_result() -> None:
+    tried = [Pending(at(10 * number), at(10 * number + 1), 5, NOW) for number in range(MAX_PENDING_SPANS)]
+    unread = Pending(tried[3].end, tried[3].end + MINUTE)
+    assert unread in bounded([unread, *tried])
 
 
 def test_touching_spans_with_equal_attempts_are_one() -> None:

@@ -1,4 +1,4 @@
-"""What ccxt's unified symbols say about the kind of a market. Pure."""
+"""The kind of a market, from its unified symbol in ccxt. Pure."""
 
 import re
 from datetime import date

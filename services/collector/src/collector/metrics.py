@@ -90,6 +90,13 @@ class CollectorMetrics:
             ("exchange", "error_class"),
             registry=registry,
         )
+        self.inactive_markets = Counter(
+            "candlekeep_inactive_market_timeframes",
+            "Timeframes that were collected although the exchange says that the market is not active, or no longer "
+            "lists it. Their notes in the run log name the market.",
+            ("exchange",),
+            registry=registry,
+        )
         self.rate_limit_wait = Histogram(
             "candlekeep_rate_limit_wait_seconds",
             "Seconds that a request waited because of the exchange's rate limit.",

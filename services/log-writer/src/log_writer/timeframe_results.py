@@ -33,6 +33,7 @@ def stored_result(result: TimeframeResult) -> dict[str, Any]:
         "verified_count": len(result.verified),
         "requested": _spans(result.requested),
         "requested_count": len(result.requested),
+        "lost": _spans(result.lost),
         "open_hole": None if result.open_hole is None else _absence(result.open_hole),
         "rejected": [_row(row) for row in result.rejected],
         "rejected_count": max(result.rejected_count, len(result.rejected)),

@@ -126,7 +126,11 @@ def after_result(series: Series, result: TimeframeResult, *, finished_at: int, n
     """
     timeframe, before = result.timeframe, series.anchor
     anchor = _later_anchor(series, result, now)
-    verified = [span.milliseconds() for span in (*result.verified, *result.lost)]
+    verified = [span.milliseconds() for span in result.verified]
+    if result.anchor is not None and to_ms(result.anchor) <= now:
+        # Candles after the reported anchor may have been unfinished, so they are read again.
+        verified = list(intersect(verified, [(0, close_of(timeframe, to_ms(result.anchor)))]))
+    verified += [span.milliseconds() for span in result.lost]
     if anchor is not None and result.anchor is not None and to_ms(result.anchor) <= anchor:
         verified.append((to_ms(result.anchor), close_of(timeframe, to_ms(result.anchor))))  # its candle was collected
     requested = intersect([span.milliseconds() for span in result.requested], [(0, now)])
@@ -173,11 +177,20 @@ def bounded(spans: Iterable[Pending]) -> tuple[Pending, ...]:
         else:
             pieces.append(piece)
     while len(pieces) > MAX_PENDING_SPANS:
-        index = min(range(len(pieces) - 1), key=lambda each: pieces[each + 1].start - pieces[each].end)
+        index = min(range(len(pieces) - 1), key=lambda each: _cost_of_merging(*pieces[each : each + 2]))
         one, other = pieces[index : index + 2]
-        sooner = min(one, other, key=lambda piece: (piece.attempts, piece.retry_at or 0))
-        pieces[index : index + 2] = [sooner._replace(start=one.start, end=other.end)]
+        # The attempts never fall while neighbours are merged: each one halves the step of the next.
+        choose = min if 0 in {one.attempts, other.attempts} else max
+        kept = choose(one, other, key=lambda piece: (piece.attempts, piece.retry_at or 0))
+        pieces[index : index + 2] = [kept._replace(start=one.start, end=other.end)]
     return tuple(pieces)
+
+
+def _cost_of_merging(one: Pending, other: Pending) -> tuple[bool, int]:
+    """A span that no run has read yet stays apart from those without a result: otherwise runs would read the end of the
+    merged span again and again, and never reach its start.
+    """
+    return (one.attempts == 0) != (other.attempts == 0), other.start - one.end
 
 
 def _pieces(

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 from contracts.topics import CANDLES, RUN_EVENTS, TICKS, Topic
 from local_stack.errors import StackError
 from support.faults.history import now
-from support.faults.nemesis.plan import FaultKind, PlannedFault
+from support.faults.nemesis.plan import PAGE_MOODS, FaultKind, PlannedFault
 from support.faults.proxy import Mode, Proxy
 from support.faults.system import RunningSystem
 from support.faults.topic_records import read_records
@@ -29,13 +29,16 @@ _REPLAYED = 400
 _LONGEST_OUTAGE = 180.0
 _MAX_OVERRUN = _LONGEST_OUTAGE + 5
 """Seconds that a fault may last longer than planned. On a busy machine a broker needs a minute to start."""
-_MOODS: dict[str, dict[str, Any]] = {
+MOOD_REQUESTS: dict[str, dict[str, Any]] = {
     "rate_limit": {"kind": "rate_limit", "retry_after": RETRY_AFTER},
     "503": {"kind": "error", "status": 503},
     "slow": {"kind": "latency", "latency_ms": 4000},
     "unreachable": {"kind": "reset"},
     "maintenance": {"kind": "maintenance"},
     "truncated": {"kind": "truncated"},
+    "refusal": {"kind": "refusal"},
+    "no candles": {"kind": "no_candles"},
+    **{name: {"kind": "page", "page": page} for name, page in PAGE_MOODS.items()},
 }
 _MODES: dict[str, Mode] = {
     "delay": "delay",
@@ -101,7 +104,7 @@ class FaultRunner:
                 await _set_mode(self.kafka, _MODES[fault.how], over)
             case FaultKind.MOOD:
                 lasts = fault.ends - fault.begins
-                await self.system.set_mood(_MOODS[fault.how] | {"exchange": fault.target, "for_seconds": lasts})
+                await self.system.set_mood(MOOD_REQUESTS[fault.how] | {"exchange": fault.target, "for_seconds": lasts})
             case FaultKind.UNREADABLE:
                 await self._send_unreadable()
             case FaultKind.REPLAY:

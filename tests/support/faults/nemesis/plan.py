@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from runtime.failpoints import FAILPOINTS
 
@@ -87,7 +87,32 @@ def _role(process: str) -> str:
     return process.rstrip("0123456789").rstrip("-").replace("-", "_")
 
 
-MOODS = ("rate_limit", "503", "slow", "unreachable", "maintenance", "truncated")
+PAGE_MOODS: Mapping[str, Mapping[str, Any]] = {
+    "narrow pages": {"max_rows": 2},
+    "narrow windows": {"window_candles": 3},
+    "since ignored": {"since": "ignored", "max_rows": 5},
+    "since exclusive": {"since": "exclusive"},
+    "short history": {"horizon": 30},
+    "day files": {"files": True},
+    "newest first": {"newest_rows": True, "max_rows": 3, "order": "reversed"},
+    "unordered": {"order": "shuffled", "repeat_borders": True},
+    "lag": {"lag_minutes": 3, "lag_partial": True},
+    "long lag": {"lag_minutes": 15},
+    "late candles": {"late_minutes": 3, "late_share": 0.3},
+    "impossible rows": {"impossible": "mixed", "impossible_share": 0.05},
+}
+"""Valid replies that prove less than they seem to: the page moods of the exchange simulator."""
+MOODS = (
+    "rate_limit",
+    "503",
+    "slow",
+    "unreachable",
+    "maintenance",
+    "truncated",
+    "refusal",
+    "no candles",
+    *PAGE_MOODS,
+)
 
 # A restart takes about eight seconds on a busy machine. The fault counts as active for this long.
 _CHOICES: Mapping[FaultKind, _Choice] = {
@@ -102,7 +127,7 @@ _CHOICES: Mapping[FaultKind, _Choice] = {
     FaultKind.KAFKA_CONNECTION: _Choice(
         6, 5, 15, _only("kafka"), _one_of("delay", "black hole", "reset", "drop responses")
     ),
-    FaultKind.MOOD: _Choice(12, 8, 20, lambda targets: targets.exchanges, _one_of(*MOODS)),
+    FaultKind.MOOD: _Choice(20, 8, 20, lambda targets: targets.exchanges, _one_of(*MOODS)),
     # These faults need a working Kafka, so Kafka is their target and has no other fault at the same time.
     FaultKind.UNREADABLE: _Choice(5, 3, 3, _only("kafka")),
     FaultKind.REPLAY: _Choice(2, 8, 8, _only("kafka")),

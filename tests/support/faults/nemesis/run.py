@@ -20,6 +20,7 @@ from support.faults.evidence import Evidence
 from support.faults.history import now
 from support.faults.kafka_detour import kafka_detour, with_own_kafka
 from support.faults.nemesis.fault_actions import UNREADABLE_KEY, FaultRunner
+from support.faults.nemesis.histories import plan_histories
 from support.faults.nemesis.operator import Operator
 from support.faults.nemesis.plan import PlannedFault, Targets, plan
 from support.faults.proxy import Proxy, proxying
@@ -33,7 +34,8 @@ INSTANCES = {"admin-api": 2, "scheduler": 3, "collector": 3, "log-writer": 2, "c
 CONFIGS = 200
 RECOVERED_WITHIN = 60.0
 SETTLED_WITHIN = 90.0
-LONGEST_RECOVERY = 120.0
+LONGEST_RECOVERY = 180.0
+COLLECTED_WITHIN = 30.0
 _SECONDS_BEFORE_FAULTS = 20.0
 """Within this time every config's first run has begun. Kraken allows one request a second."""
 _QUOTES = {"binance": "USDT", "bybit": "USDT", "coinbase": "USD", "okx": "USDT", "kraken": "USD"}
@@ -88,6 +90,8 @@ async def run(
         system, postgres, kafka = await resources.enter_async_context(_system(folder, seed))
         apis = [await resources.enter_async_context(_api(system, name)) for name in ("admin-api", "admin-api-2")]
         system.rules = replace(system.rules, max_per_second=_MOST_PER_SECOND)
+        for history in plan_histories(seed, [*first, *spare], round(now() * 1000)):
+            await system.set_history(history)
         await system.create(len(first), first)
         log(f"{len(system.config_ids)} configs; the faults begin in {_SECONDS_BEFORE_FAULTS:g} s")
         await asyncio.sleep(_SECONDS_BEFORE_FAULTS)
@@ -110,7 +114,7 @@ async def run(
                 log(f"{faults_ended_at - began:6.1f} s  the last fault is over")
                 recovered = await _recovered(system, faults_ended_at)
             await asyncio.sleep(max(began + seconds, faults_ended_at + recovery_of(seconds)) - now())
-            evidence, violations = await _check(system, faults_ended_at)
+            evidence, violations = await _check(system, faults_ended_at, recovered)
         finally:
             summaries.cancel()
         return NemesisResult(
@@ -133,8 +137,15 @@ async def _recovered(system: RunningSystem, faults_ended_at: float) -> float | N
     return None
 
 
-async def _check(system: RunningSystem, faults_ended_at: float) -> tuple[Evidence, list[Violation]]:
-    system.rules = replace(system.rules, on_time_from=faults_ended_at + RECOVERED_WITHIN)
+async def _check(
+    system: RunningSystem, faults_ended_at: float, recovered_after: float | None
+) -> tuple[Evidence, list[Violation]]:
+    system.rules = replace(
+        system.rules,
+        on_time_from=faults_ended_at + RECOVERED_WITHIN,
+        healthy_since=faults_ended_at + (recovered_after or RECOVERED_WITHIN),
+        collected_within=COLLECTED_WITHIN,
+    )
     await eventually(lambda: _find_unreadable(system), within=SETTLED_WITHIN)
     return await system.stop_and_check(now() - system.rules.late_after, SETTLED_WITHIN)
 

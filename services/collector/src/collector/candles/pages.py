@@ -213,7 +213,7 @@ class _Grid:
         length = self.calendar.length_ms
         if length is None:
             nearest = min(abs(at - self.calendar.floor_open(at)), abs(at - close_of("1M", floor_open("1M", at))))
-            return nearest <= self.tolerance
+            return nearest <= self.tolerance and at % _OFFSET_UNIT_MS == 0
         distance = (at - self.offset) % length
         return min(distance, length - distance) in {0, self.tolerance}
 

@@ -248,7 +248,8 @@ class SeriesReader:
                 if page.opens[0] > following and self._has_budget():
                     yield from self._ask(frontier, until=self.calendar.shift(frontier, self._width))
                 return newer[-1]
-            if self._is_silent or self._is_recent() or not self._has_budget():
+            nothing_can_follow = self._is_silent or (frontier == self._newest() and self._is_recent())
+            if nothing_can_follow or not self._has_budget():
                 return None
         return None
 

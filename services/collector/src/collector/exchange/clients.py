@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import ccxt.async_support as ccxt
 
@@ -28,6 +28,8 @@ from contracts.exchanges import ExchangeHealthChanged
 from contracts.symbols import kind_of, reason_not_collected
 from contracts.vocabulary import ErrorClass
 from runtime.logs import log
+
+_HINT_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -144,11 +146,13 @@ class ExchangeClient:
         return markets.remark(symbol)
 
     async def _symbols_of_other_kind(self, symbol: str) -> Collection[str]:
-        """The symbols of the swaps if `symbol` is that of a spot market, and the other way round."""
-        try:
-            return await self._markets("" if ":" in symbol else ":").symbols()
-        except ExchangeFailure:  # the hint is only a help
-            return ()
+        """The symbols of the swaps if `symbol` is that of a spot market, and the other way round. Empty if they are
+        not read within a second: the hint must not delay a run, and the next one has it.
+        """
+        with suppress(ExchangeFailure, TimeoutError):
+            async with asyncio.timeout(_HINT_SECONDS):
+                return await self._markets("" if ":" in symbol else ":").symbols()
+        return ()
 
     async def fetch(
         self, symbol: str, timeframe: str, since: int, limit: int, until: int | None = None

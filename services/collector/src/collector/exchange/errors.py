@@ -132,7 +132,7 @@ def _classify(error: Exception, exchange: str) -> tuple[ErrorClass, bool]:
 
 
 def _classify_by_response(error: Exception) -> tuple[ErrorClass, bool] | None:
-    """The class that the status and the words of the response show, whatever class ccxt chose."""
+    """The class according to the status and the words of the response. It has priority over ccxt's class."""
     status, words = getattr(error, "http_status", None), getattr(error, "words", "")
     if status == _BANNED:
         return ErrorClass.BANNED, True

@@ -11,7 +11,7 @@ from typing import Any, Final
 _LONGEST_TEXT: Final = 20_000
 _SEARCH_DEPTH: Final = 5
 
-_PLACE: Final = r"(?:location|country|countries|region|jurisdiction|territory|territories|geograph\w*|residence)"
+_PLACE: Final = r"(?:location|country|countries|region|jurisdiction|territory|territories|geograph\w*|residence|area)"
 _DENIED: Final = (
     r"(?:block\w*|restrict\w*|prohibit\w*|unsupported|not (?:\w+ ){0,3}?(?:supported|available|allowed|permitted|"
     r"eligible|served|accessible|offered)|unavailable|ineligible|forbidden|den(?:y|ies|ied)|banned|sanction\w*|"
@@ -23,7 +23,7 @@ _PLACE_IS_BLOCKED: Final = re.compile(
 )
 _ANY_PLACE: Final = re.compile(
     rf"\b{_PLACE}s?\b|\bgeo\W?\w*\b|\bsanction\w*|\brestricted\b|\bregulatory restriction|\bnot available in your\b"
-    r"|\bu\.?s\.? (?:person|user|ip)s?\b",
+    r"|\bunited states\b|\bu\.?s\.? (?:person|user|ip)s?\b",
     re.IGNORECASE,
 )
 _CREDENTIALS: Final = re.compile(r"white\W?list|permission|api\W?key|credential|log\W?in|signature", re.IGNORECASE)
@@ -34,10 +34,21 @@ _BANNED_ADDRESS: Final = re.compile(
     rf"|{_CONDITIONAL}\bbanned\b.{{0,40}}?\b(?:ip|address|until|temporar\w*|for \d+)\b",
     re.IGNORECASE,
 )
+_REQUESTS: Final = r"(?:requests?|visits|calls|attempts|connections|queries|weight)"
 _TOO_MANY: Final = re.compile(
-    r"\btoo (?:many|much) (?:\w+ ){0,3}?(?:requests?|visits|calls|attempts|connections|queries|weight)\b"
-    r"|\btoo frequent|\brate\W?limit|\brequest (?:rate|frequency|limit)|\bfrequency limit|\bthrottl|\bslow down\b"
-    r"|\bexceed\w* (?:\w+ ){0,5}?(?:rate|frequency|requests)\b|\brequested? too (?:often|quickly|fast)\b",
+    "|".join(
+        (
+            rf"\btoo (?:many|much) (?:\w+ ){{0,3}}?{_REQUESTS}\b",
+            r"\btoo frequent",
+            r"\brate\W?limit",
+            r"\brequest (?:rate|frequency|limit)",
+            r"\bfrequency limit",
+            r"\bthrottl",
+            r"\bslow down\b",
+            r"\bexceed\w* (?:\w+ ){0,5}?(?:rate|frequency|requests)\b",
+            r"\brequested? too (?:often|quickly|fast)\b",
+        )
+    ),
     re.IGNORECASE,
 )
 _MAINTENANCE: Final = re.compile(r"\b(?:under|in|for|scheduled|system) maintenance\b|\bmaintaining\b", re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""What the JSON of a response to a request for candles is: candles, no candles, a refusal, or something else. Pure.
+"""Decides whether JSON is candles, "no candles", a refusal, or something else. Pure.
 
 ccxt reads a missing field as an empty list. So its result is the same for `{"unexpected": 1}`, `{"candles": []}` and
 `{"code": 50001, "msg": "system busy", "candles": []}`.

@@ -33,7 +33,6 @@ _RESET_HEADERS: Final[Mapping[str, float]] = {
     "x-ratelimit-reset-after": 1.0,  # seconds
     "gw-ratelimit-reset": 1e3,  # KuCoin, "Request Rate Limit": milliseconds until the quota is reset
     "x-bapi-limit-reset-timestamp": 1.0,  # Bybit, "Rate Limit": milliseconds since the epoch
-    "x-gate-ratelimit-reset-timestamp": 1.0,  # Gate, "Frequency limit rule": seconds since the epoch
     "bitvavo-ratelimit-resetat": 1.0,  # Bitvavo, "Rate limiting": milliseconds since the epoch
 }
 """They say when the quota of requests is full again. Read only if a response refuses and gives no other time."""
@@ -46,7 +45,8 @@ _NUMBER: Final = re.compile(r"[+-]?\d{1,400}(?:\.\d{0,20})?(?:e[+-]?\d{1,3})?", 
 _AMOUNT: Final = re.compile(rf"(?P<number>\d{{1,20}}(?:\.\d{{1,20}})?)\s{{0,3}}{_UNIT}", re.ASCII | re.IGNORECASE)
 _ISO: Final = r"\d{4}[-/]\d\d[-/]\d\d(?:[T ]{1,2}\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?\s{0,2}(?:Z|[+-]\d\d:?\d\d)?"
 _UNTIL: Final = re.compile(
-    rf"\b(?:until|till|unban\w*|(?:retry|again|available|expires?|ends?|lifted) (?:at|on|after))[\s:=\"']{{0,4}}"
+    rf"\b(?:until|till|unban\w*(?: (?:at|on|time|date))?|(?:retry|again|available|expires?|ends?|lifted)[ _-]"
+    rf"(?:at|on|after))[\s:=\"']{{0,4}}"
     rf"(?P<instant>{_ISO}|\d{{10,19}}(?!\d)|[a-z]{{3}}, \d\d [a-z]{{3}} \d{{4}} [\d:]{{8}} \w{{3}})",
     re.ASCII | re.IGNORECASE,
 )
@@ -56,7 +56,7 @@ _FOR: Final = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _RETRY_AFTER_NUMBER: Final = re.compile(
-    r"\bretry[\s_-]?after[\s:=\"']{0,4}(?P<number>\d{1,20})", re.ASCII | re.IGNORECASE
+    r"\bretry[\s_-]?after[\s:=\"']{0,4}(?P<number>\d{1,20})(?![\d/-])", re.ASCII | re.IGNORECASE
 )
 _FIELD: Final = re.compile(
     r"(?:(?:retry|try|wait)(?:again)?(?:after|in|at|time|until|seconds|secs?|ms)"
@@ -68,19 +68,22 @@ _FIELD: Final = re.compile(
 def requested_wait(
     headers: Mapping[str, str] | None, text: str, body: Any, sent: float | None, *, refused: bool
 ) -> float | None:
-    """Seconds to wait according to a response: the longest wait of its Retry-After header, the fields of its JSON
-    `body` and its `text`. None if it names no wait.
+    """Seconds to wait according to a response: its Retry-After header, or the longest wait in the fields of its JSON
+    `body` and in its `text`. None if it names no wait.
 
     `sent`: when the request was sent, seconds since the epoch on the exchange's clock. Instants are counted from the
     response's Date header, or from `sent` if that is missing or invalid. `refused`: the response says that we sent too
     many requests, so the headers with the reset of the quota count, too.
     """
     now = _now(headers, sent)
-    waits = [retry_after(headers, sent), *_waits_of_fields(body, now), *_waits_in_text(text[:_LONGEST_TEXT], now)]
+    by_header = retry_after(headers, sent)
+    if by_header:  # zero is no answer
+        return by_header
+    waits = [*_waits_of_fields(body, now), *_waits_in_text(text[:_LONGEST_TEXT], now)]
     known = [wait for wait in waits if wait is not None]
-    if not known and refused:
+    if not known and by_header is None and refused:
         known = list(_waits_until_reset(headers, now))
-    return max(known, default=None)
+    return max(known, default=by_header)
 
 
 def retry_after(headers: Mapping[str, str] | None, sent: float | None = None) -> float | None:

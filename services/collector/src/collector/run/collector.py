@@ -74,6 +74,7 @@ class Collector:
             async with asyncio.timeout_at(deadline):
                 await collect_timeframe(client, timeframe_run, retrier, self.limits, salt=tick.run_id.int)
             if remark := await client.remark(timeframe_run.symbol, None if timeframe_run.answers else deadline):
+                self.metrics.inactive_markets.labels(tick.config.exchange).inc()
                 timeframe_run.notes.append(remark)
         except ExchangeFailure as failure:
             timeframe_run.failure = failure

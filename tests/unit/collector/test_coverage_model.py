@@ -1,0 +1,64 @@
+"""The collector's decisions, the scheduler's progress and a ledger against an exchange that behaves in every odd way.
+
+`python -m support.coverage_model` plays many more histories: docs/faults.md.
+"""
+
+import pytest
+from hypothesis import given
+
+from support.coverage_model.histories import Fate, History, Step, histories
+from support.coverage_model.invariants import Disagreement
+from support.coverage_model.odd_exchange import Behaviour, Kind, Weather
+from support.coverage_model.playing import hypothesis_settings, search
+from support.coverage_model.truth import BadKind, Trading
+from support.coverage_model.world import Rules, play
+from support.coverage_model.wrong_rules import WRONG_RULES
+
+_HISTORIES = 2_000
+
+FOUND = {
+    "the first anchor was an unfinished candle, and the next run had no anchor": History(
+        steps=(Step(wait_minutes=5, weather=Weather(lag_minutes=3)), Step(wait_minutes=5, stale=True)),
+        page_limit=4,
+        max_pages=2,
+    ),
+    "a late result verified a candle that it had stored unfinished": History(
+        page_limit=20,
+        steps=(Step(), Step(wait_minutes=2, weather=Weather(lag_minutes=8), fate=Fate.LATE), Step(wait_minutes=181)),
+    ),
+    "a month that opens some seconds late was stored": History(
+        tradings=(Trading(bad_every=3, bad=BadKind.OFF_GRID),),
+        timeframes=("1M",),
+        all_timeframes=("1d", "1w", "1M"),
+    ),
+    "more rejected rows than pending spans kept a run from reading an unread span to its start": History(
+        tradings=(Trading(bad_every=17, bad=BadKind.ZEROS),),
+        page_limit=100,
+        steps=(Step(wait_minutes=18), Step(wait_minutes=1252)),
+    ),
+    "the first candle of a file was never requested after an outage": History(
+        behaviour=Behaviour(kind=Kind.FILE, width=79, clips_since=True, sends_open_candle=False),
+        page_limit=100,
+        request_ms=20_000,
+        steps=(Step(wait_minutes=161), Step(wait_minutes=1375)),
+    ),
+}
+"""Faults that the model found, with the smallest history that shows each."""
+
+
+@pytest.mark.parametrize("history", FOUND.values(), ids=FOUND)
+def test_a_fault_that_was_found_stays_mended(history: History) -> None:
+    play(history)
+
+
+@hypothesis_settings(_HISTORIES)
+@given(histories())
+def test_no_history_loses_a_candle_silently(history: History) -> None:
+    play(history)
+
+
+@pytest.mark.parametrize("name", WRONG_RULES)
+def test_the_model_disagrees_with_each_wrong_rule(name: str) -> None:
+    rules: Rules = WRONG_RULES[name]
+    with pytest.raises(Disagreement):
+        search(rules, number=1, count=_HISTORIES)
