@@ -19,10 +19,11 @@ import psutil
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from benchmarks.collector_processes import EXCHANGE, Round
 
-from collector.candles.paging import first_request
+from collector.candles.reading import SeriesReader
 from collector.exchange.traits import traits_of
 from collector.settings import CollectorSettings
 from contracts.configs import CollectionConfig
+from contracts.coverage import SeriesProgress, progress_of_version_1
 from contracts.runs import RunFinished
 from contracts.ticks import TickDue
 from contracts.topics import RUN_EVENTS, TICKS
@@ -86,8 +87,16 @@ def _symbols() -> list[str]:
     return [market.symbol for market in list_markets(EXCHANGE).of_kind("spot")]
 
 
-def _window_start(now: datetime) -> datetime:
-    return now - timedelta(minutes=INTERVAL_MINUTES)
+def _progress(now: datetime) -> tuple[SeriesProgress, ...]:
+    """The progress after a run one interval ago."""
+    return progress_of_version_1(TIMEFRAMES, now - timedelta(minutes=INTERVAL_MINUTES))
+
+
+def _first_since(progress: SeriesProgress, now_ms: int) -> int:
+    """The start of the first page that the collector requests, in milliseconds."""
+    request = SeriesReader(traits_of(EXCHANGE), progress, PAGE, now_ms).next_request(now_ms)
+    assert request is not None
+    return request.since
 
 
 # ---- ours ----
@@ -171,7 +180,7 @@ def _tick(config_id: int, symbol: str, now: datetime) -> TickDue:
         config=config,
         trigger=Trigger.SCHEDULED,
         scheduled_for=now,
-        window_start=_window_start(now),
+        progress=_progress(now),
         deadline_seconds=120,
         lane=EXCHANGE,
     )
@@ -204,8 +213,8 @@ class BareLoop:
 
     async def carry_out(self, runs: int) -> float:
         now = datetime.now(UTC)
-        begin, now_ms = (int(instant.timestamp() * 1000) for instant in (_window_start(now), now))
-        since = {frame: first_request(traits_of(EXCHANGE), frame, begin, now_ms, PAGE).since for frame in TIMEFRAMES}
+        now_ms = int(now.timestamp() * 1000)
+        since = {each.timeframe: _first_since(each, now_ms) for each in _progress(now)}
         order = Round(_symbols(), runs, CONCURRENCY, since, PAGE)
         started = time.perf_counter()
         self.orders.write(order.to_json().encode() + b"\n")
