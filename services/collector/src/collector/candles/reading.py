@@ -1,7 +1,7 @@
 """How a run reads one series: which pages it requests, and what their answers prove. Pure: no I/O, time is an argument.
 
 A page vouches for the time between its first row and the close of its last closed row. Nothing else proves anything: an
-empty answer, the requested window and the clock do not. So a run reads on from a known candle (the anchor). If a page
+empty answer, the requested range and the clock do not. So a run reads on from a known candle (the anchor). If a page
 begins later, the time between is a hole. The reader never skips a hole without reporting it.
 
 Exchanges differ in ways that no table knows completely. They ignore `since`, send fewer rows than requested, begin
