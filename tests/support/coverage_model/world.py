@@ -87,7 +87,8 @@ class Scheduler:
         )
         self.progress = self.progress.updated({timeframe: after})
         if after.anchor is not None:
-            self.known_from.setdefault(timeframe, after.anchor)
+            reported = run.result.anchor  # later than the scheduler's anchor if its clock is behind
+            self.known_from.setdefault(timeframe, max(after.anchor, to_milliseconds(reported or to_instant(0))))
         if must_be_stored(before, after):
             self._store()
 
@@ -262,7 +263,8 @@ def play(history: History, rules: Rules = Rules()) -> World:
     world = World.of(history, rules)
     for step in history.steps:
         world.play(step)
-    world.recover()
+    if history.recovers:
+        world.recover()
     return world
 
 
