@@ -281,7 +281,7 @@ class SeriesReader:
         """From the end of the hole to its start. `step`: the number of candles that an answer is expected to reach."""
         cursor, misses = hole[1], 0
         while cursor > hole[0] and misses < _MAX_MISSES and self._has_budget():
-            step = min(step, self._width)
+            step = max(1, min(step, self._width - _MARGIN))
             since = max(self.calendar.shift(cursor, -step), self.calendar.shift(hole[0], -_MARGIN))
             page = yield from self._ask(since, until=self.calendar.shift(cursor, _MARGIN))
             self._requested.append((max(since, hole[0]), cursor))
@@ -314,7 +314,8 @@ class SeriesReader:
 
     def _ask(self, since: int, until: int | None = None) -> Generator[PageRequest, Page, Page]:
         since = max(EARLIEST_SINCE_MS, min(since, self.calendar.floor_open(self._now)))
-        until = until if self._honours_until else None
+        # Some exchanges refuse a request that is wider than a page.
+        until = min(until, self.calendar.shift(since, self._limit)) if until and self._honours_until else None
         page = yield PageRequest(self.calendar.timeframe, since, self._limit, until)
         if self._traits.exact_page_limit and until is None:
             reaches_now = self.calendar.shift(since, self._limit) > self._now
