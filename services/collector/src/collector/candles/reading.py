@@ -169,8 +169,11 @@ class SeriesReader:
     def absences(self) -> list[tuple[Interval, AbsenceClass, str]]:
         """The holes that this run has found or requested, ascending, with the reason and the evidence in words."""
         untouched = subtract(self._pending_spans(), [*self.requested, *self._edge()])
-        holes = subtract(self.holes(), untouched)
         rejected = union([(each.opens, self.calendar.close_of(each.opens)) for each in self.rejected.values()])
+        # After the anchor, only rejected rows are reported: silence there is requested again by each run.
+        after_anchor = [] if self.anchor is None else [(self.anchor, max(self._closed, default=self.anchor))]
+        young = intersect(subtract(after_anchor, self.verified), rejected)
+        holes = union([*subtract(self.holes(), untouched), *young])
         classes = (
             (AbsenceClass.REJECTED, rejected, "the exchange repeats rows that no candle can be"),
             (
