@@ -58,7 +58,7 @@ def test_a_fault_that_was_found_stays_mended(history: History) -> None:
     play(history)
 
 
-@hypothesis_settings(_HISTORIES)
+@hypothesis_settings(_HISTORIES, derandomize=True)
 @given(histories())
 def test_no_history_loses_a_candle_silently(history: History) -> None:
     play(history)

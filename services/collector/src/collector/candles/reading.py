@@ -220,7 +220,8 @@ class SeriesReader:
     def _read(self) -> Generator[PageRequest, Page, None]:
         anchor = self._anchor
         if anchor is None:
-            yield from self._read_newest([self._limit >> each for each in range(self._limit.bit_length())])
+            eighths = [self._limit >> each for each in range(0, self._limit.bit_length(), 3)]
+            yield from self._read_newest(dict.fromkeys([*eighths, 1]))
             self._edge_start = min(self._closed, default=None)
         else:
             is_near = (self._now - anchor) // self.calendar.nominal_ms < self._limit
