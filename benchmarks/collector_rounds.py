@@ -19,10 +19,11 @@ import psutil
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from benchmarks.collector_processes import EXCHANGE, Round
 
-from collector.candles.paging import first_request
+from collector.candles.reading import SeriesReader
 from collector.exchange.traits import traits_of
 from collector.settings import CollectorSettings
 from contracts.configs import CollectionConfig
+from contracts.coverage import SeriesProgress, progress_of_version_1, to_milliseconds
 from contracts.runs import RunFinished
 from contracts.ticks import TickDue
 from contracts.topics import RUN_EVENTS, TICKS
@@ -86,8 +87,9 @@ def _symbols() -> list[str]:
     return [market.symbol for market in list_markets(EXCHANGE).of_kind("spot")]
 
 
-def _window_start(now: datetime) -> datetime:
-    return now - timedelta(minutes=INTERVAL_MINUTES)
+def _progress(now: datetime) -> tuple[SeriesProgress, ...]:
+    """The progress of a config whose last run was one interval ago."""
+    return progress_of_version_1(TIMEFRAMES, now - timedelta(minutes=INTERVAL_MINUTES))
 
 
 # ---- ours ----
@@ -171,7 +173,7 @@ def _tick(config_id: int, symbol: str, now: datetime) -> TickDue:
         config=config,
         trigger=Trigger.SCHEDULED,
         scheduled_for=now,
-        window_start=_window_start(now),
+        progress=_progress(now),
         deadline_seconds=120,
         lane=EXCHANGE,
     )
@@ -204,8 +206,7 @@ class BareLoop:
 
     async def carry_out(self, runs: int) -> float:
         now = datetime.now(UTC)
-        begin, now_ms = (int(instant.timestamp() * 1000) for instant in (_window_start(now), now))
-        since = {frame: first_request(traits_of(EXCHANGE), frame, begin, now_ms, PAGE).since for frame in TIMEFRAMES}
+        since = {each.timeframe: _first_since(each, to_milliseconds(now)) for each in _progress(now)}
         order = Round(_symbols(), runs, CONCURRENCY, since, PAGE)
         started = time.perf_counter()
         self.orders.write(order.to_json().encode() + b"\n")
@@ -215,3 +216,10 @@ class BareLoop:
         if not response or int(response) < runs * len(TIMEFRAMES):
             raise AssertionError(f"the bare loop sent an invalid response: {response!r}")
         return seconds
+
+
+def _first_since(progress: SeriesProgress, now: int) -> int:
+    """The start of the first request of a run, in milliseconds since the epoch."""
+    request = SeriesReader(traits_of(EXCHANGE), progress, PAGE, now).next_request(now)
+    assert request is not None  # a run sends at least one request
+    return request.since

@@ -311,6 +311,7 @@ async def test_without_a_database_every_data_route_is_503_and_the_process_stays_
     bodies["/configs/apply"] = {"configs": []}
     bodies["/bulk/create"] = {"configs": [a_config()]}
     bodies |= {f"/bulk/{verb}": {"select": {"ids": [1]}} for verb in ("enable", "disable", "trigger", "delete")}
+    of_a_series = {"exchange": "a", "symbol": "b", "timeframe": "c"}
     async with client_of(api, base="") as client:
         for method, path in guarded:
             body = next((body for end, body in bodies.items() if path.endswith(end)), {"enabled": True})
@@ -318,7 +319,7 @@ async def test_without_a_database_every_data_route_is_503_and_the_process_stays_
                 method,
                 path.format_map(AN_ID),
                 json=body if method in {"POST", "PUT"} else None,
-                params={"exchange": "a", "symbol": "b", "timeframe": "c"} if path.endswith("candles") else None,
+                params=of_a_series if path.endswith(("candles", "coverage")) else None,
             )
             assert_problem(answer, 503)
             assert int(answer.headers["Retry-After"]) > 0

@@ -93,7 +93,7 @@ async def test_candles_that_kraken_no_longer_has_are_noted(simulator: Simulator,
 
 TEMPORARY_MOODS: list[dict[str, Any]] = [
     {"kind": "rate_limit"},
-    {"kind": "ban"},
+    {"kind": "ban", "retry_after": 0.1},
     {"kind": "error", "status": 500},
     {"kind": "error", "status": 524},
     {"kind": "html"},

@@ -184,3 +184,13 @@ async def test_a_taken_port_is_reported_before_anything_starts(tmp_path: Path) -
         with pytest.raises(StackError, match=expected):
             await stack.start()
     assert stack.processes == {}
+
+
+async def test_an_invalid_setting_of_the_exchanges_is_reported_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EXCHANGE_URL_OVERRIDES", '{"krakn": "http://127.0.0.1:1"}')
+    stack = Stack(a_stack(tmp_path, live=False))
+    with pytest.raises(StackError, match=r"^EXCHANGE_URL_OVERRIDES is not valid: .* did you mean kraken"):
+        await stack.start()
+    assert stack.processes == {}

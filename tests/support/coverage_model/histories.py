@@ -78,6 +78,8 @@ class History:
     knows_until: bool = False
     """The traits say that the exchange honours `until`."""
     steps: tuple[Step, ...] = (USUAL_RUN,)
+    recovers: bool = True
+    """Whether runs without disturbances follow. They take most of the time of a history."""
 
 
 @dataclass(frozen=True)
@@ -199,4 +201,5 @@ def histories(draw: st.DrawFn) -> History:
         request_ms=draw(st.sampled_from((200, 0, 5_000, 20_000))),
         knows_until=behaviour.honours_until and draw(st.booleans()),
         steps=tuple(draw(st.lists(steps(scale, interval), min_size=1, max_size=scale.steps))),
+        recovers=draw(st.sampled_from((True, False, False))),
     )

@@ -6,13 +6,16 @@ from support.coverage_model.histories import History, histories
 from support.coverage_model.world import Rules, play
 
 
-def hypothesis_settings(count: int, *, shrinks: bool = True) -> settings:
-    """No deadline per history, because a loaded machine is slow. A history is large on purpose."""
+def hypothesis_settings(count: int, *, shrinks: bool = True, derandomize: bool = False) -> settings:
+    """No deadline per history, because a loaded machine is slow. A history is large on purpose. `derandomize`: the same
+    histories in every run.
+    """
     phases = (Phase.generate, Phase.shrink) if shrinks else (Phase.generate,)
     return settings(
         max_examples=count,
         deadline=None,
         database=None,
+        derandomize=derandomize,
         phases=phases,
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),

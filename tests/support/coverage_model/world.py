@@ -12,7 +12,17 @@ from collector.run.timeframe_run import Answer, TimeframeRun
 from contracts.coverage import SeriesProgress, to_instant, to_milliseconds
 from contracts.runs import TimeframeResult
 from contracts.timeframes import floor_open, shift, shortest_length
-from scheduler.progress import NO_PROGRESS, Progress, after_result, for_tick, from_events, must_be_stored, to_event
+from scheduler.progress import (
+    NO_PROGRESS,
+    ForTick,
+    Progress,
+    Series,
+    after_result,
+    for_tick,
+    from_events,
+    must_be_stored,
+    to_event,
+)
 from support.coverage_model.histories import START_MS, Fate, History, Step
 from support.coverage_model.invariants import Disagreement, check_bound, check_message, check_series, describe
 from support.coverage_model.ledger import Collected, Ledger
@@ -36,8 +46,8 @@ class Rules:
     """The code under test. A test of the model replaces a part by a wrong one."""
 
     reader: type[SeriesReader] = SeriesReader
-    after_result: Callable[..., object] = after_result
-    for_tick: Callable[..., object] = for_tick
+    after_result: Callable[..., Series] = after_result
+    for_tick: Callable[..., ForTick] = for_tick
 
 
 @dataclass(frozen=True)
@@ -77,7 +87,8 @@ class Scheduler:
         )
         self.progress = self.progress.updated({timeframe: after})
         if after.anchor is not None:
-            self.known_from.setdefault(timeframe, after.anchor)
+            reported = run.result.anchor  # later than the scheduler's anchor if its clock is behind
+            self.known_from.setdefault(timeframe, max(after.anchor, to_milliseconds(reported or to_instant(0))))
         if must_be_stored(before, after):
             self._store()
 
@@ -252,7 +263,8 @@ def play(history: History, rules: Rules = Rules()) -> World:
     world = World.of(history, rules)
     for step in history.steps:
         world.play(step)
-    world.recover()
+    if history.recovers:
+        world.recover()
     return world
 
 

@@ -205,7 +205,8 @@ async def test_an_unusable_answer_is_requested_again_and_not_stored() -> None:
     assert (finished.status, len(requests), finished.records_collected) == (RunStatus.SUCCESS, 3, 9)
 
 
-async def test_a_row_that_the_exchange_repeats_is_rejected_and_its_slot_is_an_open_hole() -> None:
+@pytest.mark.parametrize("settle_ms", [0, 600_000])
+async def test_a_row_that_the_exchange_repeats_is_rejected_and_its_slot_is_an_open_hole(settle_ms: int) -> None:
     bad = OPENING - 5 * MINUTE
     anchor = OPENING - 8 * MINUTE
 
@@ -214,12 +215,13 @@ async def test_a_row_that_the_exchange_repeats_is_rejected_and_its_slot_is_an_op
 
     kafka = FakeKafka()
     at = to_instant(anchor + MINUTE)
-    finished = await run(FakeExchange(rows_for), kafka, limits=ReadingLimits(settle_ms=0), collected_until=at)
+    finished = await run(FakeExchange(rows_for), kafka, limits=ReadingLimits(settle_ms=settle_ms), collected_until=at)
     [result] = finished.results
     assert finished.status is RunStatus.SUCCESS
     assert [row.open_time for row in result.rejected] == [to_instant(bad)]
     assert result.open_hole is not None
     assert (result.open_hole.start, result.open_hole.absence_class) == (to_instant(bad), AbsenceClass.REJECTED)
+    assert [each for event in kafka.of(CandlesCollected) for each in event.absences] == [result.open_hole]
     assert [row.reason for event in kafka.of(CandlesCollected) for row in event.rejected] == [result.rejected[0].reason]
     assert bad not in {candle.open_ms for event in kafka.of(CandlesCollected) for candle in event.rows}
 

@@ -255,3 +255,10 @@ def test_a_candle_with_an_unusual_length_closes_at_its_real_end() -> None:
     opens = MONDAY // fifteen_days * fifteen_days
     assert read_as(traits, [row(opens)], "2w", now=opens + 14 * DAY_MS).closed == ()
     assert len(read_as(traits, [row(opens)], "2w", now=opens + fifteen_days).closed) == 1
+
+
+def test_bad_rows_that_the_answer_repeats_count_once() -> None:
+    bad = [row(OPEN - index * MINUTE, 10.0, 9.0, 12.0, 11.0, 1.0) for index in (1, 4, 7)]
+    good = [row(OPEN - index * MINUTE) for index in (2, 3, 5, 6)]
+    page = read([bad[0], *bad, *good, bad[2]])
+    assert len(page.closed) == 4, "three of seven candles are bad, in five of nine rows"

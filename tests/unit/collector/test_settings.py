@@ -15,7 +15,14 @@ def test_base_urls_can_be_set_per_exchange(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
-    "value", ["127.0.0.1:9900", '{"binance": "127.0.0.1:9900"}', '{"BIN ANCE": "http://x"}', '["http://x"]']
+    "value",
+    [
+        "127.0.0.1:9900",
+        '{"binance": "127.0.0.1:9900"}',
+        '{"BIN ANCE": "http://x"}',
+        '["http://x"]',
+        '{"binanc": "http://x"}',
+    ],
 )
 def test_an_invalid_override_gives_one_line_with_the_name_of_the_variable(
     value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -80,10 +80,20 @@ def test_only_services_that_need_the_database_or_the_token_get_it() -> None:
     } == {ADMIN_API.name: "t" * 24}
 
 
-def test_exchange_urls_are_overridden_only_with_the_simulator() -> None:
-    urls = json.loads(the_environment_of("collector")["EXCHANGE_URL_OVERRIDES"])
-    assert urls == dict.fromkeys(SIMULATED_EXCHANGES, "http://127.0.0.1:8010")
-    assert "EXCHANGE_URL_OVERRIDES" not in the_environment_of("collector", simulator_url=None)
+def test_requests_are_kept_on_this_machine_only_with_the_simulator() -> None:
+    for service in ("admin-api", "collector"):
+        environment = the_environment_of(service)
+        assert json.loads(environment["EXCHANGE_URL_OVERRIDES"]) == dict.fromkeys(
+            SIMULATED_EXCHANGES, "http://127.0.0.1:8010"
+        )
+        assert environment["EXCHANGES_ALLOWED"] == ",".join(SIMULATED_EXCHANGES)
+
+
+def test_live_services_get_the_exchange_settings_of_the_operator_only() -> None:
+    variables = {"EXCHANGE_URL_OVERRIDES": '{"kraken": "http://127.0.0.1:9999"}', "EXCHANGES_ALLOWED": "kraken"}
+    assert not variables.keys() & the_environment_of("collector", simulator_url=None).keys()
+    environment = the_environment_of("collector", simulator_url=None, inherited=variables)
+    assert variables.items() <= environment.items()
 
 
 def test_services_inherit_variables_except_the_addresses_of_the_stack() -> None:

@@ -7,6 +7,7 @@ import difflib
 import json
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -35,13 +36,35 @@ def _bootstrap_servers(value: str) -> str:
 
 def _exchange_ids(value: str) -> str:
     ids = list(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+    _require_known(ids)
+    return ",".join(ids)
+
+
+def _require_known(exchanges: Iterable[str]) -> None:
     known = load_catalogue().exchanges
-    for exchange in ids:
+    for exchange in exchanges:
         if exchange not in known:
             close = difflib.get_close_matches(exchange.lower(), known, n=1)
             hint = f"did you mean {close[0]}?" if close else "use ccxt's ids, such as binance,kraken"
             raise ValueError(f"{exchange!r} is not an exchange that offers candles through ccxt; {hint}")
-    return ",".join(ids)
+
+
+def _base_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
+        raise ValueError(f"{value!r} is not a base URL such as http://127.0.0.1:9900")
+    return value.rstrip("/")
+
+
+def _known_exchanges(urls: dict[str, str]) -> dict[str, str]:
+    _require_known(urls)
+    return urls
+
+
+ExchangeList = Annotated[str, AfterValidator(_exchange_ids)]
+"""Exchange ids, separated by commas."""
+ExchangeUrls = Annotated[dict[ExchangeId, Annotated[str, AfterValidator(_base_url)]], AfterValidator(_known_exchanges)]
+"""Exchange id to base URL."""
 
 
 def _postgres_url(value: SecretStr) -> SecretStr:
@@ -155,7 +178,7 @@ class AllowedExchangesSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    exchanges_allowed: Annotated[str, AfterValidator(_exchange_ids)] = Field(
+    exchanges_allowed: ExchangeList = Field(
         default="",
         description="ccxt's ids of the exchanges that may be collected, separated by commas, such as binance,kraken. "
         "If empty, all exchanges are allowed. admin-api refuses configs of other exchanges, and the collector sends "

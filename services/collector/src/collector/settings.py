@@ -1,22 +1,8 @@
 """Settings of the collector. Each field is an environment variable in upper case."""
 
-from typing import Annotated
-from urllib.parse import urlsplit
+from pydantic import Field
 
-from pydantic import AfterValidator, Field
-
-from contracts.vocabulary import ExchangeId
-from runtime.settings import AllowedExchangesSettings, WorkerSettings
-
-
-def _base_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
-        raise ValueError(f"{value!r} is not a base URL such as http://127.0.0.1:9900")
-    return value.rstrip("/")
-
-
-BaseUrl = Annotated[str, AfterValidator(_base_url)]
+from runtime.settings import AllowedExchangesSettings, ExchangeUrls, WorkerSettings
 
 
 class CollectorSettings(WorkerSettings, AllowedExchangesSettings):
@@ -112,7 +98,7 @@ class CollectorSettings(WorkerSettings, AllowedExchangesSettings):
         description="Minimum time between two reads of an exchange's list of markets, in minutes. An unknown symbol "
         "causes a read. Lower it if newly listed symbols must be found earlier.",
     )
-    exchange_url_overrides: dict[ExchangeId, BaseUrl] = Field(
+    exchange_url_overrides: ExchangeUrls = Field(
         default_factory=dict,
         description="JSON object, exchange id to base URL: send the exchange's requests to this URL. The exchange's "
         "own host becomes the first part of the path. Set it only for a simulator or a proxy.",

@@ -1,7 +1,7 @@
 """The demo's requests to the public API: it creates example configs and reads finished runs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from local_stack.errors import StackError
 BASE = "/api/v1/admin/data-collection"
 POLL_SECONDS = 1.0
 PAGE = 200
-CREATED, CONFLICT = 201, 409
+CREATED, CONFLICT, REFUSED = 201, 409, 422
 
 EXAMPLES = (
     ("BTC/USDT", "binance", "Bitcoin"),
@@ -47,8 +47,10 @@ def client(api_url: str, token: str) -> httpx.AsyncClient:
     )
 
 
-async def create_examples(api: httpx.AsyncClient) -> int:
-    """Create the missing example configs. Returns the id of one config, for the example commands."""
+async def create_examples(api: httpx.AsyncClient, report: Callable[[str], None]) -> dict[str, Any] | None:
+    """Create the missing example configs, and report those that are refused, for example because EXCHANGES_ALLOWED does
+    not permit the exchange. Returns one config for the example commands, or None if there is none.
+    """
     for symbol, exchange, description in EXAMPLES:
         config = {
             "symbol": symbol,
@@ -58,10 +60,12 @@ async def create_examples(api: httpx.AsyncClient) -> int:
             "description": description,
         }
         response = await api.post("/configs", json=config)
-        if response.status_code not in {CREATED, CONFLICT}:  # a conflict: an earlier start created it
+        if response.status_code == REFUSED:
+            report(f"no example of {exchange}: {response.json()['detail']}")
+        elif response.status_code not in {CREATED, CONFLICT}:  # a conflict: an earlier start created it
             raise StackError(f"the API refused the example config {symbol} on {exchange}: {response.text[:300]}")
-    configs = (await api.get("/configs")).raise_for_status().json()
-    return int(configs[0]["id"])
+    configs = (await api.get("/configs", params={"limit": 1})).raise_for_status().json()
+    return next(iter(configs), None)
 
 
 async def finished_runs(api: httpx.AsyncClient) -> AsyncIterator[FinishedRun]:

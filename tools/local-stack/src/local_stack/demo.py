@@ -6,10 +6,10 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from local_stack.errors import StackError
 from local_stack.plan import DEFAULT_PORT, Ports
@@ -118,20 +118,21 @@ async def _show(stack: Stack, printer: ProgressPrinter, options: DemoOptions) ->
 
     async with client(stack.api_url, stack.token) as api:
         runs = finished_runs(api)
-        config_id = await create_examples(api)
+        config = await create_examples(api, printer.progress)
         printer.progress("ready")
-        printer.print(welcome(stack, config_id, live=options.live))
+        printer.print(welcome(stack, config, live=options.live))
         async for run in runs:
             printer.print(run.line())
 
 
-def welcome(stack: Stack, config_id: int, *, live: bool) -> str:
-    from local_stack.api_client import BASE, EXAMPLES  # noqa: PLC0415 -- see _show
+def welcome(stack: Stack, config: Mapping[str, Any] | None, *, live: bool) -> str:
+    """The addresses, and commands to copy. `config` is the one that the commands use; None if there is no config."""
+    from local_stack.api_client import BASE  # noqa: PLC0415 -- see _show
 
-    symbol, exchange, _ = EXAMPLES[0]
     base = f"{stack.api_url}{BASE}"
     curl = f"curl -s -H 'Authorization: Bearer {stack.token}'"
-    source = "the real exchanges" if live else f"simulated exchanges at {stack.simulator_url}"
+    simulated = f"simulated exchanges at {stack.simulator_url}; others are refused (LIVE=1: the real exchanges)"
+    source = "the real exchanges" if live else simulated
     return f"""
   API        {base}
   API docs   {stack.api_url}/docs
@@ -144,12 +145,20 @@ def welcome(stack: Stack, config_id: int, *, live: bool) -> str:
 
   List the configs:
     {curl} {base}/configs
-  Start a run now:
-    {curl} -X POST {base}/configs/{config_id}/trigger
-  Read the newest candles:
-    {curl} '{base}/candles?exchange={exchange}&symbol={symbol}&timeframe=1m&limit=5'
-  Do the same with the command:
-    export CANDLEKEEP_URL={stack.api_url} CANDLEKEEP_TOKEN=$(cat {stack.folder.path / "token"})
-    .venv/bin/candlekeep configs trigger {config_id} --wait
-
+{"" if config is None else _commands_for(config, stack, base, curl)}
   Runs as they finish (UTC):"""
+
+
+def _commands_for(config: Mapping[str, Any], stack: Stack, base: str, curl: str) -> str:
+    exchange, symbol, timeframe = config["exchange"], config["symbol"], config["timeframes"][0]
+    series = f"exchange={exchange}&symbol={symbol}&timeframe={timeframe}"
+    return f"""\
+  Start a run now:
+    {curl} -X POST {base}/configs/{config["id"]}/trigger
+  Read the newest candles:
+    {curl} '{base}/candles?{series}&limit=5'
+  Do the same with the command, and see what is missing:
+    export CANDLEKEEP_URL={stack.api_url} CANDLEKEEP_TOKEN=$(cat {stack.folder.path / "token"})
+    .venv/bin/candlekeep configs trigger {config["id"]} --wait
+    .venv/bin/candlekeep coverage {exchange} {symbol} {timeframe}
+"""

@@ -1,10 +1,10 @@
 """The processes of the stack, with their ports and environments. This module starts nothing."""
 
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from local_stack.exchanges import exchange_environment
 from local_stack.kafka_properties import KafkaPorts
 from local_stack.ports import LOOPBACK, free_port
 
@@ -116,9 +116,10 @@ def service_environment(
     service: Service, addresses: Addresses, inherited: Mapping[str, str], overrides: Mapping[str, Mapping[str, str]]
 ) -> dict[str, str]:
     """The environment of a service. The keys of `overrides` are "*" for all, a role or a service name; the most
-    specific one wins. Only services that need the database or the token get them.
+    specific one wins. Only services that need the database or the token get them. Raises StackError if the inherited
+    settings of the exchanges are not valid.
     """
-    known = ("DATABASE_URL", "CANDLEKEEP_ADMIN_TOKEN", "KAFKA_TOPIC_PREFIX", "EXCHANGE_URL_OVERRIDES")
+    known = ("DATABASE_URL", "CANDLEKEEP_ADMIN_TOKEN", "KAFKA_TOPIC_PREFIX")
     environment = {"LOG_FORMAT": "console", "SHUTDOWN_GRACE_SECONDS": str(SERVICE_GRACE_SECONDS)}
     environment |= {name: value for name, value in inherited.items() if name not in known}
     environment |= {
@@ -133,9 +134,16 @@ def service_environment(
         environment["DATABASE_URL"] = addresses.database_url
     if service.role.name == ADMIN_API.name:
         environment["CANDLEKEEP_ADMIN_TOKEN"] = addresses.token
-    if addresses.simulator_url is not None:
-        urls = dict.fromkeys(SIMULATED_EXCHANGES, addresses.simulator_url)
-        environment["EXCHANGE_URL_OVERRIDES"] = json.dumps(urls)
+    environment |= simulated_environment(addresses.simulator_url, inherited)
     for key in ("*", service.role.name, service.name):
         environment |= overrides.get(key, {})
     return environment
+
+
+def simulated_environment(simulator_url: str | None, inherited: Mapping[str, str]) -> dict[str, str]:
+    """The variables that keep the requests on this machine; see `exchange_environment`. Empty without a simulator: the
+    services then inherit the operator's variables.
+    """
+    if simulator_url is None:
+        return {}
+    return exchange_environment(dict.fromkeys(SIMULATED_EXCHANGES, simulator_url), inherited)

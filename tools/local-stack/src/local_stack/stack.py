@@ -40,6 +40,7 @@ from local_stack.plan import (
     Service,
     plan_services,
     service_environment,
+    simulated_environment,
 )
 from local_stack.ports import free_port, require_free
 from local_stack.postgres import ExistingPostgres, Postgres, PostgresPlace, start_postgres
@@ -130,6 +131,7 @@ class Stack:
 
     async def start(self) -> None:
         """Start everything and wait until all services are ready. After a StackError, the caller must call `stop`."""
+        simulated_environment(self.simulator_url, self._environment)  # reports an invalid value before anything starts
         self.folder.prepare()
         if leftovers := await stop_leftovers(self.folder.run):
             self._report(f"stopped processes of an earlier run: {', '.join(leftovers)}")

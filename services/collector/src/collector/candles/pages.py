@@ -108,7 +108,7 @@ def read_page(
         bad += [
             BadRow(at, "another row of the same open time has other values", _as_json(each)) for each in candles.pop(at)
         ]
-    _require_usable(bad, len(timed) + len(without_time), calendar)
+    _require_usable(bad, len(set(opens)) + len(without_time), calendar)
     _require_distance(sorted(set(opens)), calendar)
     on_grid = sorted({at for at in opens if grid.has(at) and at <= now + FUTURE_TOLERANCE_MS})
     return _from_since(on_grid, {at: found.pop() for at, found in candles.items()}, bad, since)
@@ -219,10 +219,11 @@ class _Grid:
 
 
 def _require_usable(bad: Sequence[BadRow], rows: int, calendar: SeriesCalendar) -> None:
-    if len(bad) >= _FEWEST_TO_REFUSE and len(bad) > rows // 2:
+    slots = len({row.opens for row in bad})  # repeated rows, and several of one slot, count once
+    if slots >= _FEWEST_TO_REFUSE and slots > rows // 2:
         first = bad[0]
         raise UnusableAnswer(
-            f"{len(bad)} of {rows} rows are no {calendar.timeframe} candles; the row of {first.opens}: {first.reason}"
+            f"{slots} of {rows} rows are no {calendar.timeframe} candles; the row of {first.opens}: {first.reason}"
         )
 
 

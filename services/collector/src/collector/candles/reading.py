@@ -1,7 +1,7 @@
 """How a run reads one series: which pages it requests, and what their answers prove. Pure: no I/O, time is an argument.
 
 A page vouches for the time between its first row and the close of its last closed row. Nothing else proves anything: an
-empty answer, the requested window and the clock do not. So a run reads on from a known candle (the anchor). If a page
+empty answer, the requested range and the clock do not. So a run reads on from a known candle (the anchor). If a page
 begins later, the time between is a hole. The reader never skips a hole without reporting it.
 
 Exchanges differ in ways that no table knows completely. They ignore `since`, send fewer rows than requested, begin
@@ -169,8 +169,11 @@ class SeriesReader:
     def absences(self) -> list[tuple[Interval, AbsenceClass, str]]:
         """The holes that this run has found or requested, ascending, with the reason and the evidence in words."""
         untouched = subtract(self._pending_spans(), [*self.requested, *self._edge()])
-        holes = subtract(self.holes(), untouched)
         rejected = union([(each.opens, self.calendar.close_of(each.opens)) for each in self.rejected.values()])
+        # After the anchor, only rejected rows are reported: silence there is requested again by each run.
+        after_anchor = [] if self.anchor is None else [(self.anchor, max(self._closed, default=self.anchor))]
+        young = intersect(subtract(after_anchor, self.verified), rejected)
+        holes = union([*subtract(self.holes(), untouched), *young])
         classes = (
             (AbsenceClass.REJECTED, rejected, "the exchange repeats rows that no candle can be"),
             (
@@ -217,7 +220,8 @@ class SeriesReader:
     def _read(self) -> Generator[PageRequest, Page, None]:
         anchor = self._anchor
         if anchor is None:
-            yield from self._read_newest([self._limit >> each for each in range(self._limit.bit_length())])
+            eighths = [self._limit >> each for each in range(0, self._limit.bit_length(), 3)]
+            yield from self._read_newest(dict.fromkeys([*eighths, 1]))
             self._edge_start = min(self._closed, default=None)
         else:
             is_near = (self._now - anchor) // self.calendar.nominal_ms < self._limit

@@ -29,11 +29,14 @@ def _disabled(value: Any) -> Any:
 
 
 def redirect_requests(client: Any, base: str) -> None:
-    """Send all REST requests to another server. The exchange's own host becomes the first part of the path."""
+    """Send all REST requests to another server. The exchange's own host becomes the first part of the path.
 
-    def rewritten(urls: Any) -> Any:
-        if isinstance(urls, str):
-            return re.sub(r"^https?://", f"{base.rstrip('/')}/", urls)
-        return {name: rewritten(url) for name, url in urls.items()} if isinstance(urls, dict) else urls
+    Every request of ccxt passes `fetch`. To rewrite the URLs of the class instead would miss some: `urls` has a form of
+    its own in each class, and some methods take hosts from elsewhere.
+    """
+    send = client.fetch
 
-    client.urls["api"] = rewritten(client.urls["api"])
+    async def redirected(url: str, *args: Any, **kwargs: Any) -> Any:
+        return await send(re.sub(r"^https?://", f"{base.rstrip('/')}/", url), *args, **kwargs)
+
+    client.fetch = redirected

@@ -1,6 +1,6 @@
 """Facts about exchanges: their answers in one table with a source for every fact, ccxt's requests from the catalogue.
 
-This module does not import ccxt, so that the pure code (paging, validation) can take an `ExchangeTraits` as an
+This module does not import ccxt, so that the pure code (pages, reading) can take an `ExchangeTraits` as an
 argument. An exchange without a row gets the defaults. These are safe for every exchange, at the cost of weaker checks
 or more requests. The requests are not written by hand: `contracts.exchange_catalogue` has those that ccxt builds.
 """

@@ -66,7 +66,7 @@ class Retrier:
         """Wait until a request may be sent; this does not count as a retry. Raises the deferral if the run cannot wait.
 
         If the exchange gave no end time, the wait is limited to `policy.max_wait`. Otherwise many runs would wait for
-        the end of an outage and form a backlog. The next run collects the window instead.
+        the end of an outage and form a backlog. The next run reads the same time instead.
         """
         loop = asyncio.get_running_loop()
         wait_end = self.deadline - _REPORT_SECONDS
