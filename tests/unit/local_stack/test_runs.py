@@ -1,4 +1,9 @@
-from local_stack.api_client import EXAMPLES, new_runs
+import json
+from typing import Any
+
+import httpx
+
+from local_stack.api_client import EXAMPLES, create_examples, new_runs
 from local_stack.plan import SIMULATED_EXCHANGES
 
 
@@ -35,3 +40,23 @@ def test_a_failed_run_is_one_line_with_the_first_line_of_its_error() -> None:
 def test_the_examples_are_four_symbols_on_simulated_exchanges() -> None:
     assert [symbol for symbol, *_ in EXAMPLES] == ["BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT"]
     assert {exchange for _, exchange, _ in EXAMPLES} <= set(SIMULATED_EXCHANGES)
+
+
+async def test_a_refused_example_is_reported_and_the_others_are_created() -> None:
+    created: list[dict[str, Any]] = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, json=created[:1])
+        config = json.loads(request.content)
+        if config["exchange"] != "kraken":
+            return httpx.Response(422, json={"detail": "not allowed here"})
+        created.append(config)
+        return httpx.Response(201, json=config)
+
+    reports: list[str] = []
+    async with httpx.AsyncClient(transport=httpx.MockTransport(respond), base_url="http://api") as api:
+        config = await create_examples(api, reports.append)
+    assert config is not None
+    assert config["exchange"] == "kraken"
+    assert reports == [f"no example of {each}: not allowed here" for each in ("binance", "bybit", "okx")]

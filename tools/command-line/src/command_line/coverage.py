@@ -87,7 +87,9 @@ def _span(found: dict[str, Any], start: str = "start", end: str = "end") -> str:
 
 
 def _outside(span: dict[str, Any] | None) -> str:
-    return "nothing" if span is None else f"{_span(span)}, {span['periods']} periods"
+    if span is None:
+        return "nothing"
+    return f"{_span(span)}, {span['periods']} period{'' if span['periods'] == 1 else 's'}"
 
 
 def _percent(share: float | None) -> str | None:
