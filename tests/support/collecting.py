@@ -10,9 +10,10 @@ from uuid import uuid4
 import aiohttp
 from prometheus_client import CollectorRegistry
 
-from collector.candles.reading import ReadingLimits
+from collector.candles.page_requests import ReadingLimits
 from collector.exchange.circuit_transitions import ProbePolicy
-from collector.exchange.clients import ClientOptions, ExchangeClients
+from collector.exchange.client import ClientOptions
+from collector.exchange.clients import ExchangeClients
 from collector.exchange.clock import ExchangeClock
 from collector.metrics import CollectorMetrics
 from collector.run.retry_policy import RetryPolicy

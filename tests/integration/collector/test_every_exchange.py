@@ -11,7 +11,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 import collector
-from collector.exchange.clients import ClientOptions, ExchangeClient
+from collector.exchange.client import ClientOptions, ExchangeClient
 from collector.exchange.clock import ExchangeClock
 from collector.exchange.failures import ExchangeFailure
 from collector.exchange.response_shape import CANDLE_LISTS, Path_, paths_of

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from collector.candles.page_requests import ReadingLimits
 from collector.candles.pages import UnusableAnswer, read_page
-from collector.candles.reading import ReadingLimits, SeriesReader
-from collector.exchange.clients import CandleResponse
+from collector.candles.reading import SeriesReader
+from collector.exchange.client import CandleResponse
 from collector.exchange.traits import ExchangeTraits
 from collector.run.timeframe_run import Answer, TimeframeRun
 from contracts.coverage import SeriesProgress, to_instant, to_milliseconds

@@ -5,8 +5,9 @@ from typing import Final
 
 from typing_extensions import override
 
+from collector.candles.page_requests import PageRequest, Proof, ReadingLimits
 from collector.candles.pages import Page
-from collector.candles.reading import PageRequest, Proof, ReadingLimits, SeriesReader
+from collector.candles.reading import SeriesReader
 from contracts.runs import TimeframeResult
 from contracts.spans import Interval, union
 from scheduler.grid import to_ms

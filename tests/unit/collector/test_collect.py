@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from collector.candles.reading import Proof, ReadingLimits
-from collector.exchange.clients import CandleResponse
+from collector.candles.page_requests import Proof, ReadingLimits
+from collector.exchange.client import CandleResponse
 from collector.exchange.failures import ExchangeFailure, RequestDeferred
 from collector.exchange.traits import ExchangeTraits, traits_of
 from collector.metrics import CollectorMetrics

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from collector.candles.reading import ReadingLimits
+from collector.candles.page_requests import ReadingLimits
 from collector.exchange.circuit_transitions import ProbePolicy
-from collector.exchange.clients import ClientOptions, ExchangeClients
+from collector.exchange.client import ClientOptions
+from collector.exchange.clients import ExchangeClients
 from collector.exchange.health_publisher import ExchangeHealthPublisher
 from collector.exchange.health_reader import ExchangeHealthReader
 from collector.handlers import TickHandler, is_manual

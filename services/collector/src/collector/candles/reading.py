@@ -10,10 +10,10 @@ requests.
 """
 
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from collector.candles.page_requests import PageRequest, Proof, ReadingLimits
 from collector.candles.pages import BadRow, Page, SeriesCalendar, page_spans
 from collector.exchange.traits import ExchangeTraits
 from contracts.coverage import AbsenceClass, SeriesProgress, to_milliseconds
@@ -31,35 +31,6 @@ _MAX_MISSES: Final = 3
 
 _END_OF_READING: Final = 0.85
 """The share of a run's time after which no other page is requested."""
-
-
-@dataclass(frozen=True)
-class PageRequest:
-    """One request: candles that open at `since` (ms) or later, at most `limit`, and before `until` if it is given."""
-
-    timeframe: str
-    since: int
-    limit: int
-    until: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadingLimits:
-    """Bounds of one run of one series."""
-
-    max_pages: int = 100
-    settle_ms: int = 600_000
-    """Silence that is younger than this is not verified, because exchanges publish candles of quiet minutes late."""
-
-
-@dataclass(frozen=True)
-class Proof:
-    """The result of one answer."""
-
-    verified: Intervals
-    """The spans that the answer vouches for."""
-    rejected: tuple[BadRow, ...]
-    """Rows that no candle can be. The exchange has sent them twice."""
 
 
 class SeriesReader:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from collector.candles.reading import ReadingLimits
+from collector.candles.page_requests import ReadingLimits
 from collector.exchange.clients import ExchangeClients
 from collector.exchange.failures import ExchangeFailure, RequestDeferred
 from collector.metrics import CollectorMetrics

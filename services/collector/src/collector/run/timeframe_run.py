@@ -4,9 +4,10 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from collector.candles.page_requests import PageRequest, Proof, ReadingLimits
 from collector.candles.pages import BadRow, Page, UnusableAnswer, read_page
-from collector.candles.reading import PageRequest, Proof, ReadingLimits, SeriesReader
-from collector.exchange.clients import CandleResponse, ExchangeClient
+from collector.candles.reading import SeriesReader
+from collector.exchange.client import CandleResponse, ExchangeClient
 from collector.exchange.failures import ExchangeFailure
 from collector.run.retrying import Retrier
 from contracts.candles import Candle

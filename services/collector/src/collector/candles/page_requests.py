@@ -1,0 +1,35 @@
+"""The requests of a run for pages, its limits, and the result of one answer."""
+
+from dataclasses import dataclass
+
+from collector.candles.pages import BadRow
+from contracts.spans import Intervals
+
+
+@dataclass(frozen=True)
+class PageRequest:
+    """One request: candles that open at `since` (ms) or later, at most `limit`, and before `until` if it is given."""
+
+    timeframe: str
+    since: int
+    limit: int
+    until: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingLimits:
+    """Bounds of one run of one series."""
+
+    max_pages: int = 100
+    settle_ms: int = 600_000
+    """Silence that is younger than this is not verified, because exchanges publish candles of quiet minutes late."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The result of one answer."""
+
+    verified: Intervals
+    """The spans that the answer vouches for."""
+    rejected: tuple[BadRow, ...]
+    """Rows that no candle can be. The exchange has sent them twice."""

@@ -1,0 +1,294 @@
+"""The client of one exchange. All its runs share the rate limit, the circuit, the clock and the markets."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import ccxt.async_support as ccxt
+
+from collector.exchange.ccxt_setup import redirect_requests, restrict_markets
+from collector.exchange.circuit_breaker import CircuitBreaker
+from collector.exchange.circuit_transitions import CircuitState, ProbePolicy, circuit_from_event
+from collector.exchange.clock import ExchangeClock
+from collector.exchange.errors import LONGEST_RETRY_AFTER, is_retry_after_too_long, translate_error
+from collector.exchange.failures import ExchangeFailure
+from collector.exchange.markets import Markets
+from collector.exchange.rate_limiter import RateLimiter
+from collector.exchange.response_shape import NoCandles, Refusal, content_of, paths_of
+from collector.exchange.strict_http import LAST_REQUEST, RequestRecord, add_http_details, strict_class
+from collector.exchange.symbol_hints import did_you_mean
+from collector.exchange.traits import traits_of
+from collector.metrics import CollectorMetrics
+from contracts.exchange_catalogue import market_kind
+from contracts.exchanges import ExchangeHealthChanged
+from contracts.symbols import kind_of, reason_not_collected
+from contracts.vocabulary import ErrorClass
+from runtime.logs import log
+
+_HINT_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True)
+class CandleResponse:
+    """An exchange's response to a request for candles, not validated yet."""
+
+    rows: list[Any]
+    """As ccxt parsed them; they may be invalid."""
+    as_of_ms: int
+    """The exchange's time when the request was sent. Candles that were closed then are final."""
+    fetched_at: datetime
+
+
+@dataclass(frozen=True)
+class ClientOptions:
+    """Options that apply to the clients of all exchanges."""
+
+    request_timeout_seconds: float = 10.0
+    markets_refresh_seconds: float = 900.0
+    url_overrides: Mapping[str, str] | None = None
+    """Exchange id to base URL; see `redirect_requests`."""
+    probe_policy: ProbePolicy = field(default_factory=ProbePolicy)
+    longest_retry_after_seconds: float = LONGEST_RETRY_AFTER
+    allowed_exchanges: frozenset[str] = frozenset()
+    """Requests are sent only to these exchanges; empty: to all."""
+
+
+class ExchangeClient:
+    """The client of one exchange.
+
+    Spot and swap markets are two ccxt instances with one rate limit. Each is built when it is needed.
+    """
+
+    def __init__(
+        self,
+        exchange: str,
+        options: ClientOptions,
+        metrics: CollectorMetrics,
+        clock: ExchangeClock,
+        report: Callable[[str, CircuitState], None],
+    ) -> None:
+        """Raises `ExchangeFailure` if ccxt does not know the exchange, or cannot read its candles."""
+        self.exchange = exchange
+        self.traits = traits_of(exchange)
+        self._options, self._metrics, self._clock = options, metrics, clock
+        self._ok = metrics.requests.labels(exchange, "ok")
+        metrics.clock_skew.labels(exchange).set_function(clock.skew)
+        self._by_kind: dict[str, tuple[Any, Markets]] = {}
+        """Kind of market (spot or swap) to the ccxt instance and its markets."""
+        self._rate_limiter: RateLimiter | None = None
+        self._breaker = CircuitBreaker(exchange, options.probe_policy, metrics, clock.monotonic, report)
+        self._spot_client = self._build_client("spot")
+        if not self._spot_client.has.get("fetchOHLCV"):
+            raise ExchangeFailure(
+                ErrorClass.NOT_SUPPORTED, f"{exchange} has no candles that ccxt can read", retryable=False
+            )
+
+    def adopt(self, event: ExchangeHealthChanged) -> None:
+        """Adopt the circuit state of this exchange that another collector has published."""
+        now, max_wait = datetime.now(UTC), self._options.longest_retry_after_seconds
+        self._breaker.adopt(circuit_from_event(event, now, self._clock.monotonic(), max_wait))
+
+    def now_ms(self) -> int:
+        """The exchange's time in milliseconds since the epoch, as `ExchangeClock` estimates it."""
+        return self._clock.now_ms()
+
+    def page_limit(self, symbol: str, timeframe: str) -> int:
+        """The number of candles to request per page, so that one request covers all of them."""
+        return self.traits.page_limit(market_kind(symbol), timeframe)
+
+    def honours_until(self, symbol: str) -> bool:
+        """Whether a request can have an end, for every timeframe of this kind of market."""
+        return self.traits.honours_until(market_kind(symbol))
+
+    async def require(self, symbol: str, timeframe: str) -> None:
+        """Return if the exchange has this symbol and timeframe; otherwise raise `ExchangeFailure`.
+
+        The first call reads the markets.
+        """
+        if timeframe not in (self._spot_client.timeframes or {}):
+            available = ", ".join(self._spot_client.timeframes or {})
+            raise ExchangeFailure(
+                ErrorClass.NOT_SUPPORTED,
+                f"{self.exchange} has no {timeframe} candles, only {available}",
+                retryable=False,
+            )
+        if (refusal := self.traits.refusal(market_kind(symbol), timeframe)) is not None:
+            raise ExchangeFailure(
+                ErrorClass.AUTHENTICATION if refusal.needs_credentials else ErrorClass.NOT_SUPPORTED,
+                f"the {timeframe} candles of {self.exchange} cannot be collected: {refusal.reason}",
+                retryable=False,
+            )
+        if (reason := reason_not_collected(symbol)) is not None:
+            raise ExchangeFailure(ErrorClass.NOT_SUPPORTED, reason, retryable=False)
+        try:
+            await self._markets(symbol).require(symbol)
+        except ExchangeFailure as failure:
+            if failure.error_class is ErrorClass.BAD_SYMBOL and "Did you mean" not in failure.message:
+                hint = did_you_mean(symbol, await self._symbols_of_other_kind(symbol))
+                raise ExchangeFailure(failure.error_class, failure.message + hint, retryable=False) from failure
+            raise
+
+    async def remark(self, symbol: str, refresh_until: float | None) -> str | None:
+        """A remark about the market for the reader of the run log: it is not active, or is no longer listed. None if
+        the exchange says nothing of this. Call it if a run has found no candle with `refresh_until`, a time of the
+        event loop: the list of markets is then read again, if the last one is not too recent. If this fails, the
+        remark is that of the last list.
+        """
+        markets = self._markets(symbol)
+        if refresh_until is not None:
+            with suppress(ExchangeFailure, TimeoutError):
+                async with asyncio.timeout_at(refresh_until):
+                    await markets.refresh()
+        return markets.remark(symbol)
+
+    async def _symbols_of_other_kind(self, symbol: str) -> Collection[str]:
+        """The symbols of the swaps if `symbol` is that of a spot market, and the other way round. Empty if they are
+        not read within a second: the hint must not delay a run, and the next one has it.
+        """
+        with suppress(ExchangeFailure, TimeoutError):
+            async with asyncio.timeout(_HINT_SECONDS):
+                return await self._markets("" if ":" in symbol else ":").symbols()
+        return ()
+
+    async def fetch(
+        self, symbol: str, timeframe: str, since: int, limit: int, until: int | None = None
+    ) -> CandleResponse:
+        """Request about `limit` candles that open at `since` (ms) or later, and before `until` if it is given.
+
+        The response may contain other candles. Call `require` before. Raises `ExchangeFailure`.
+        """
+        client, _ = self._client_and_markets(symbol)
+        since, limit = self.traits.ccxt_arguments(market_kind(symbol), timeframe, since, limit)
+        params = {} if until is None else {"until": until}
+
+        async def read() -> list[Any]:
+            return self._checked(symbol, await client.fetch_ohlcv(symbol, timeframe, since, limit, params))
+
+        rows = await self._call(read)
+        self._ok.inc()
+        return CandleResponse(rows, LAST_REQUEST.get().as_of_ms, datetime.now(UTC))
+
+    def _checked(self, symbol: str, rows: list[Any]) -> list[Any]:
+        """The rows that ccxt has read from the last response. Raises an error of ccxt if the response is a refusal, or
+        neither has candles nor says that there are none.
+        """
+        record, path = LAST_REQUEST.get(), self.traits.candle_list_path
+        paths = paths_of(self.exchange, kind_of(symbol)) if path is None else (path,)
+        error: ccxt.BaseError
+        try:
+            content = content_of(record.body, paths, always_a_list=self.traits.always_lists_candles)
+        except Refusal as refusal:
+            error = ccxt.ExchangeError(f"HTTP {record.status} with a refusal: {refusal}")
+        except NoCandles as problem:
+            error = ccxt.BadResponse(f"{problem}")
+        else:
+            if content == "none":
+                return []
+            if rows:
+                return rows
+            error = ccxt.BadResponse(f"ccxt reads no candle from this JSON: {record.body!r:.200}")
+        add_http_details(error, record.status, record.headers, record.text, record.body, record.sent_ms / 1000)
+        raise error
+
+    async def close(self) -> None:
+        for client, markets in self._by_kind.values():
+            await markets.close()
+            await client.close()
+        self._by_kind.clear()
+
+    async def _call(self, send_request: Callable[[], Awaitable[Any]]) -> Any:
+        """The result of `send_request`. Raises only `ExchangeFailure`."""
+        LAST_REQUEST.set(RequestRecord(sent_ms=self.now_ms()))
+        with self._breaker.admit_request() as admitted_under:
+            try:
+                result = await send_request()
+            except ExchangeFailure:
+                raise
+            except Exception as error:
+                if not isinstance(error, ccxt.BaseError | OSError):
+                    log.warning(
+                        f"ccxt could not process a response of {self.exchange}; the request counts as failed",
+                        action="unexpected_answer",
+                        exc_info=error,
+                    )
+                failure = self._count_failure(self._translate(error))
+                self._breaker.record_failure(failure, admitted_under)
+                raise failure from error
+            self._breaker.record_response(admitted_under)
+            return result
+
+    def _translate(self, error: Exception) -> ExchangeFailure:
+        max_wait = self._options.longest_retry_after_seconds
+        failure = translate_error(error, self.exchange, datetime.now(UTC), max_wait)
+        if is_retry_after_too_long(error, max_wait):
+            log.warning(
+                f"{self.exchange} sent a Retry-After above LONGEST_RETRY_AFTER_SECONDS; it is shortened to this limit",
+                action="retry_after_shortened",
+                exchange=self.exchange,
+                retry_after=getattr(error, "retry_after", None),
+                maximum_seconds=max_wait,
+            )
+        return failure
+
+    def _on_send(self) -> int:
+        self._breaker.check()
+        return self._clock.now_ms()
+
+    def _count_failure(self, failure: ExchangeFailure) -> ExchangeFailure:
+        self._metrics.requests.labels(self.exchange, failure.error_class).inc()
+        return failure
+
+    def _markets(self, symbol: str) -> Markets:
+        _, markets = self._client_and_markets(symbol)
+        return markets
+
+    def _client_and_markets(self, symbol: str) -> tuple[Any, Markets]:
+        kind = kind_of(symbol)
+        if kind not in self._by_kind:
+            client = self._spot_client if kind == "spot" else self._build_client(kind)
+
+            async def read() -> list[Any]:
+                markets: list[Any] = await self._call(client.fetch_markets)
+                self._ok.inc()
+                return markets
+
+            self._by_kind[kind] = (
+                client,
+                Markets(
+                    client,
+                    read,
+                    refresh_seconds=self._options.markets_refresh_seconds,
+                    on_loaded=self._metrics.markets.labels(self.exchange, kind).set,
+                    now=self._clock.monotonic,
+                ),
+            )
+        return self._by_kind[kind]
+
+    def _build_client(self, kind: str) -> Any:
+        if self.exchange not in ccxt.exchanges:
+            raise ExchangeFailure(
+                ErrorClass.NOT_SUPPORTED,
+                f"ccxt {ccxt.__version__} does not support the exchange {self.exchange}",
+                retryable=False,
+            )
+        client = strict_class(getattr(ccxt, self.exchange))(
+            {"timeout": int(self._options.request_timeout_seconds * 1000)}
+        )
+        client.timeout_on_exit = 0
+        client.enableLastHttpResponse = client.enableLastJsonResponse = client.enableLastResponseHeaders = False
+        restrict_markets(client, kind)
+        if (base := (self._options.url_overrides or {}).get(self.exchange)) is not None:
+            redirect_requests(client, base)
+        if self._rate_limiter is None:
+            self._rate_limiter = RateLimiter(
+                client.rateLimit,
+                self._metrics.rate_limit_wait.labels(self.exchange).observe,
+                self._clock.monotonic,
+                check=self._breaker.check,
+            )
+        client.throttler = self._rate_limiter
+        client.on_send, client.on_date = self._on_send, self._clock.observe
+        return client
