@@ -134,9 +134,9 @@ class ExchangeClient:
 
     async def remark(self, symbol: str, refresh_until: float | None) -> str | None:
         """A remark about the market for the reader of the run log: it is not active, or is no longer listed. None if
-        the exchange says nothing of this. Call it if a run has found no candle with `refresh_until`, a time of the
-        event loop: the list of markets is then read again, if the last one is not too recent. If this fails, the
-        remark is that of the last list.
+        the exchange does not report this. Call it if a run has found no candle with `refresh_until`, a time of the
+        event loop: the list of markets is then read again, if the last one is not too recent. If this fails, the remark
+        is that of the last list.
         """
         markets = self._markets(symbol)
         if refresh_until is not None:
