@@ -1,4 +1,4 @@
-"""Rules about series: what the ledger claims is true, and what exchanges offer is collected.
+"""Rules about series: the ledger is correct, and the candles that exchanges offer are collected.
 
 For each series, the tables are compared with the truth of the simulated exchange. A candle that exists is stored, or it
 opens in a hole that the ledger shows as open, or before the first or after the last verified instant.

@@ -40,7 +40,7 @@ class Pending(NamedTuple):
         return self.start, self.end
 
     def without_future(self, now: int) -> "Pending":
-        """The span. It is due at once if its retry time is further ahead than the longest wait: a wrong clock set it."""
+        """The span. It is due at once if its retry time is further ahead than the longest wait: a clock was wrong."""
         is_wrong = self.retry_at is not None and self.retry_at > now + MAX_RETRY_WAIT_MS
         return self._replace(retry_at=None) if is_wrong else self
 
@@ -158,7 +158,7 @@ def _later_anchor(series: Series, result: TimeframeResult, now: int) -> int | No
 
 
 def must_be_stored(before: Series, after: Series) -> bool:
-    """Whether the loss of this progress would forget time that no later run reads.
+    """Whether time would never be read if this progress were lost.
 
     False if there was an anchor before: all time after it counts as unread, so the new anchor and its pending spans may
     be lost together. Without an anchor, nothing else records that the time since the first candle or request must be

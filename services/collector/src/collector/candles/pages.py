@@ -151,7 +151,7 @@ def _label_shift(traits: ExchangeTraits, calendar: SeriesCalendar) -> int:
 def _with_open_times(
     rows: Iterable[object], calendar: SeriesCalendar, *, label_shift: int
 ) -> tuple[list[tuple[int, Sequence[Any]]], list[tuple[int, object]]]:
-    """The rows with their open times, and the rows without one. A row without one gets the open time that follows the
+    """The rows with a valid open time, and the other rows. Each of the other rows gets the open time that follows the
     previous row.
     """
     timed: list[tuple[int, Sequence[Any]]] = []

@@ -60,7 +60,7 @@ class ClientOptions:
 class ExchangeClient:
     """The client of one exchange.
 
-    Spot and swap markets are two ccxt instances with one rate limit. Each is built when it is needed.
+    Spot and swap markets are two ccxt instances with one rate limit. Each instance is built when it is needed.
     """
 
     def __init__(
