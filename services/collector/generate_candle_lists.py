@@ -24,7 +24,8 @@ SYMBOLS = {"spot": ("BTC/USDT",), "swap": ("BTC/USDT:USDT", "BTC/USD:BTC")}
 SINCE = 1_700_000_000_000
 
 BY_HAND: dict[str, dict[str, list[list[str | int]]]] = {
-    # Candles that ccxt cannot request as the collector does. The path is in the response quoted in `fetch_ohlcv`.
+    # Exchanges whose candles ccxt cannot request in the way of the collector. The path is in the response quoted in
+    # `fetch_ohlcv`.
     "cex": {"spot": [["data"]]},
     "zebpay": {"spot": [["data"]]},
 }
@@ -70,7 +71,7 @@ class RecordingList(list[Any]):
         return 1
 
 
-class Parsed(Exception):  # noqa: N818 -- it is no error
+class Parsed(Exception):  # noqa: N818 -- it is not an error
     """ccxt has given this value to its parser of candles."""
 
     def __init__(self, value: Any) -> None:

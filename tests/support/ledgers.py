@@ -1,4 +1,4 @@
-"""Random histories of a series, their ledger computed slot by slot, and the ledger that is stored."""
+"""Random histories of a series, their ledger computed period by period, and the stored ledger."""
 
 import itertools
 import json

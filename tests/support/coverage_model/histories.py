@@ -60,14 +60,14 @@ USUAL_RUN = Step()
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """An exchange, a config, and all that happens."""
+    """An exchange, a config, and all events."""
 
     behaviour: Behaviour = WELL_BEHAVED
     tradings: tuple[Trading, ...] = (ALWAYS,)
-    """Of the series, in order of their timeframes; repeated."""
+    """The trading of each series, in the order of the timeframes; repeated if there are more series."""
     timeframes: tuple[str, ...] = ("1m",)
     all_timeframes: tuple[str, ...] = ("1m", "5m")
-    """All that the config may have at any time."""
+    """All timeframes that the config may have at any time."""
     page_limit: int = 10
     """The page that ccxt claims. The true width is at most this."""
     max_pages: int = 12

@@ -14,7 +14,7 @@ _FOREVER = 1 << 60
 
 
 class Disagreement(AssertionError):  # noqa: N818 -- the name states the problem
-    """The code believes something that is not true."""
+    """The code reported something that is not true."""
 
 
 def check_bound(requests: int, max_pages: int) -> None:

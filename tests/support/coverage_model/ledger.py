@@ -16,7 +16,7 @@ class Collected:
     candles: tuple[Candle, ...]
     verified: Intervals
     rejected: frozenset[tuple[int, str]]
-    """Open time and text of rows that no candle can be."""
+    """Open time and text of rows that cannot be candles."""
     lag_ms: int
     """How old the answer was. The collector does not know this."""
 

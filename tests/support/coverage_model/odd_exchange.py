@@ -22,7 +22,7 @@ class Kind(StrEnum):
     NEWEST = "newest"
     """The newest n candles, for any `since`, as Bithumb sends."""
     NEWEST_FIRST = "newest first"
-    """Of the candles from `since` on, the newest n, as HitBTC sends."""
+    """The newest n of the candles from `since` on, as HitBTC sends."""
     FILE = "file"
     """All candles of the file that contains `since`, as Bitbank sends: one file per day, per year for long candles."""
     END_ONLY = "end only"
@@ -41,7 +41,7 @@ class Behaviour:
 
     kind: Kind = Kind.FIRST
     width: int = 10
-    """The most candles that one answer has or covers, also if more are requested."""
+    """The largest number of candles that one answer has or covers, also if more are requested."""
     honours_until: bool = False
     excludes_since: bool = False
     """A candle that opens exactly at `since` is not sent."""
@@ -183,7 +183,7 @@ class OddExchange:
 
 
 def _file_of(timeframe: str, since: int) -> tuple[int, int]:
-    """Files of 1m are shorter than a real day, so that histories of a few hours have several."""
+    """Files of 1m are shorter than a day, so that a history of a few hours contains several files."""
     unit = {"m": "2h", "h": "1d"}.get(timeframe[-1], "1y")
     start = floor_open(unit, since)
     return start, close_of(unit, start)

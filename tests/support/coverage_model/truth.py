@@ -1,4 +1,4 @@
-"""The candles that exist in one series, when the exchange publishes them, and the rows that are no candles."""
+"""The candles that exist in one series, the times of their publication, and the rows that are not candles."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ _UNFINISHED_VOLUME = 4.0
 
 
 class BadKind(StrEnum):
-    """How a row is no candle."""
+    """Why a row is not a candle."""
 
     INVERTED = "inverted"
     """The high is below the low."""
     ZEROS = "zeros"
     NULLS = "nulls"
     TWO_ROWS = "two rows"
-    """Two rows of one slot have different values."""
+    """Two rows with the same open time have different values."""
     OFF_GRID = "off grid"
-    """It opens some seconds after its slot."""
+    """It opens some seconds after a regular open time."""
     ONCE = "once"
     """It is bad in the first answer only."""
 
@@ -40,10 +40,10 @@ class Trading:
     delisted: int | None = None
     """The number of candles after which trading ends."""
     late_every: int = 0
-    """Every so many candles, one is published late. 0: none."""
+    """If n, every n-th candle is published late. 0: none."""
     late_minutes: int = 0
     bad_every: int = 0
-    """Every so many candles, one is sent as a row that no candle can be. 0: none."""
+    """If n, every n-th candle is sent as a row that cannot be a candle. 0: none."""
     bad: BadKind = BadKind.INVERTED
     mended_after: int | None = None
     """The bad rows are correct when they are this number of candles old. None: never."""

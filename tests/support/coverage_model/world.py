@@ -34,7 +34,7 @@ HOUR_MS: Final = 3_600_000
 DAY_MINUTES: Final = 1440
 RECOVERY_PAGES: Final = 100
 NARROWEST_PAGE: Final = 3
-"""Runs do not keep up with pages of fewer candles, because pages overlap by one or two. They only lose nothing."""
+"""With narrower pages, runs do not keep up, because pages overlap by one or two candles. They still lose no candle."""
 RECOVERY_LAG_RUNS: Final = 6
 """After the history, a candle must be stored by the run that is this number of runs after its close."""
 SETTLE_MS: Final = 600_000
@@ -44,7 +44,7 @@ _ATTEMPTS: Final = 2
 
 @dataclass(frozen=True)
 class Rules:
-    """The code under test. A test of the model replaces a part by a wrong one."""
+    """The code under test. A test of the model replaces a part of it by a wrong one."""
 
     reader: type[SeriesReader] = SeriesReader
     after_result: Callable[..., Series] = after_result
@@ -62,7 +62,7 @@ class SeriesRun:
 
 @dataclass
 class Scheduler:
-    """The progress of one config. It survives restarts as its last stored state only."""
+    """The progress of one config. A restart restores the last stored state."""
 
     rules: Rules
     interval_minutes: int

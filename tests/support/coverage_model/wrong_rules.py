@@ -57,7 +57,7 @@ class BelievesInTheClock(_ClaimsMore):
 
 
 class BelievesInItsAnchor(_ClaimsMore):
-    """A page that does not contain the anchor is taken for one that does."""
+    """A page that does not contain the anchor is treated as if it did."""
 
     @override
     def more(self, request: PageRequest, page: Page, now: int) -> Interval:
@@ -67,7 +67,7 @@ class BelievesInItsAnchor(_ClaimsMore):
 
 
 class BelievesRejectedRows(_ClaimsMore):
-    """The slot of a row that no candle can be counts as read."""
+    """The period of a rejected row counts as read."""
 
     @override
     def more(self, request: PageRequest, page: Page, now: int) -> Interval:

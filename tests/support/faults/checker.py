@@ -67,7 +67,9 @@ def _dead_letters(evidence: Evidence) -> Iterator[Violation]:
 
 
 def _late_dead_letter(evidence: Evidence, position: str, sent_at: float, stored_at: float) -> Iterator[Violation]:
-    """Faults of exchanges are no excuse. After another fault, the reader of the topic may have to restart first."""
+    """Faults of exchanges do not change the limit. After another fault, the reader of the topic may have to restart
+    first.
+    """
     faults = [fault.at for fault in evidence.history.faults if not fault.kind.startswith("mood")]
     excuse = max((at for at in faults if sent_at - evidence.rules.recovery_seconds < at < stored_at), default=None)
     late = stored_at - max(sent_at, excuse or sent_at)

@@ -71,7 +71,7 @@ def newest_fetches(events: Iterable[Event]) -> dict[Series, dict[int, int]]:
 
 
 def published_spans(events: Iterable[Event]) -> dict[Series, Intervals]:
-    """The time that the messages of the topic call verified. Each candle verifies its own slot."""
+    """The spans that the messages of the topic report as verified. Each candle verifies its own period."""
     found: dict[Series, list[Interval]] = {}
     for event in events:
         if isinstance(event, CandlesCollected):

@@ -50,7 +50,7 @@ class CandlesCollected(Event):
         default=(), description="Spans that the run could not verify, with the reason and the evidence."
     )
     rejected: tuple[RejectedRow, ...] = Field(
-        default=(), description="Rows that no candle can be and that the exchange repeated."
+        default=(), description="Rows that cannot be candles and that the exchange repeated."
     )
 
     @model_validator(mode="after")

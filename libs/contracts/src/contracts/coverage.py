@@ -52,7 +52,7 @@ class AbsenceClass(StrEnum):
     UNPROVEN = "unproven"
     """Requested, but the answers do not show whether candles exist there: they were empty or began later."""
     REJECTED = "rejected"
-    """The exchange repeats rows that no candle can be."""
+    """The exchange repeats rows that cannot be candles."""
     LOST = "lost"
     """The exchange no longer offers candles of this age. This is known from its documentation."""
 
@@ -67,9 +67,9 @@ class Absence(Span):
 class PendingSpan(Span):
     """A span of a series that is still to be read."""
 
-    attempts: int = Field(default=0, ge=0, description="The number of runs that asked for it without a result.")
+    attempts: int = Field(default=0, ge=0, description="The number of runs that requested it without a result.")
     retry_at: Instant | None = Field(
-        default=None, description="Runs do not ask for it again before this time. Null: the next run asks."
+        default=None, description="Runs do not request it before this time. Null: the next run requests it."
     )
 
 
@@ -88,10 +88,10 @@ class SeriesProgress(Model):
 
 
 class RejectedRow(Model):
-    """A row of an answer that no candle can be. The exchange sent it more than once."""
+    """A row that cannot be a candle. The exchange sent it more than once."""
 
     open_time: Instant = Field(description="The open time in the row.")
-    reason: str = Field(min_length=1, max_length=300, description="The reason why it is no candle, in words.")
+    reason: str = Field(min_length=1, max_length=300, description="The reason why it is not a candle, in words.")
     row: str = Field(max_length=500, description="The row as ccxt parsed it, as JSON.")
 
 
@@ -113,7 +113,7 @@ def span_of(interval: Interval) -> Span:
 def progress_of_version_1(timeframes: Iterable[str], covered_until: datetime | str) -> tuple[SeriesProgress, ...]:
     """The progress of a schedule whose events of version 1 had one covered time for all timeframes.
 
-    Version 1 had read every candle that opened before the candle that contains this time. Raises `ValueError` for
+    In version 1, all candles before the one that contains this time had been read. Raises `ValueError` for
     values that are no timeframes or no time.
     """
     covered = to_milliseconds(_INSTANT.validate_python(covered_until))

@@ -60,7 +60,7 @@ class RequestKind(StrEnum):
 
 
 class RowOrder(StrEnum):
-    """The rows that an exchange sends if more rows than the limit follow `since`."""
+    """Which rows an exchange sends if there are more rows after `since` than the limit allows."""
 
     OLDEST = "oldest"
     """The first rows after `since`."""

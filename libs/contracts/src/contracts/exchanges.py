@@ -10,7 +10,7 @@ from contracts.vocabulary import ErrorClass, ExchangeId, ExchangeState
 
 
 class ExchangeHealthChanged(Event):
-    """The state of an exchange changed, or its expected end changed, as one collector sees it."""
+    """A collector reports that the state of an exchange changed, or the expected end of this state."""
 
     type: Literal["ExchangeHealthChanged"] = "ExchangeHealthChanged"
     exchange: ExchangeId

@@ -35,10 +35,10 @@ class TimeframeResult(Model):
     )
     requested: tuple[Span, ...] = Field(
         default=(),
-        description="Spans without a known candle for which the run asked, whether or not the answers vouch for them.",
+        description="Spans without a known candle that the run requested, whether or not the answers vouch for them.",
     )
     lost: tuple[Span, ...] = Field(
-        default=(), description="Spans that the exchange no longer offers. Later runs do not ask for them."
+        default=(), description="Spans that the exchange no longer offers. Later runs do not request them."
     )
     open_hole: Absence | None = Field(
         default=None, description="The newest span before the end of `verified` that is not verified, with the reason."
@@ -46,7 +46,7 @@ class TimeframeResult(Model):
     rejected: tuple[RejectedRow, ...] = Field(
         default=(),
         max_length=MAX_REJECTED_ROWS_PER_RESULT,
-        description="Rows that no candle can be and that the exchange repeated. The first ones, if there are many.",
+        description="Rows that cannot be candles and that the exchange repeated. The first ones, if there are many.",
     )
     rejected_count: int = Field(default=0, ge=0, description="The number of all such rows.")
 
@@ -64,7 +64,7 @@ class RunStarted(Event):
     scheduled_for: Instant = Field(description="The slot. For a manual or initial run: when it was requested.")
     started_at: Instant = Field(description="When the collector started the run.")
     deadline_at: Instant = Field(
-        description="The run ends by itself at this time. A run that is open for longer has lost its collector."
+        description="The run ends by itself at this time. If it is open for longer, its collector has vanished."
     )
     collector: str = Field(description="The instance that does the run.")
 

@@ -153,7 +153,7 @@ class DatabaseSettings(BaseSettings):
         default=5,
         ge=1,
         le=100,
-        description="Largest number of connections in the pool of one process. Work waits while all are in use.",
+        description="Largest number of connections in the pool of one process. If all are in use, queries wait.",
     )
     database_command_timeout_seconds: float = Field(
         default=30.0, gt=0, description="Time limit of one SQL statement, in seconds."
@@ -212,8 +212,9 @@ class DeadLetterSettings(BaseSettings):
     dead_letters_max_consecutive_at_start: int = Field(
         default=10,
         ge=1,
-        description="The same limit after a start, until the first message was handled. It is lower, so that a "
-        "consumer that is restarted again and again does not turn its whole topic into dead letters.",
+        description="Largest number of messages after a start that may become dead letters before the first message "
+        "is handled. It is lower than DEAD_LETTERS_MAX_CONSECUTIVE, so that a consumer that is restarted again and "
+        "again does not turn its whole topic into dead letters.",
     )
 
 

@@ -239,7 +239,7 @@ rejected_candles = sa.Table(
         nullable=False,
         comment="The runs that times counts, so that a replayed message is not counted again.",
     ),
-    comment="Rows of exchanges that no candle can be, repeated by the exchange. Written by candle-writer.",
+    comment="Rows that cannot be candles and that the exchange repeated. Written by candle-writer.",
 )
 
 api_tokens = sa.Table(

@@ -52,7 +52,7 @@ class AuthSettings(BaseSettings):
         ge=1,
         le=100_000,
         description="Failed authentications per minute and address before further ones are answered with 429. "
-        "Credentials that were valid before are still admitted.",
+        "Requests with credentials that were accepted before still succeed.",
     )
     oidc_issuer: str = Field(
         default="",
@@ -148,8 +148,8 @@ class AdminApiSettings(WorkerSettings, DatabaseSettings, TickSettings, AllowedEx
     triggers_per_minute: int = Field(
         default=120,
         ge=1,
-        description="Manual runs per minute that one caller may start at one instance. Each run of a bulk trigger "
-        "counts.",
+        description="Manual runs per minute that one caller may start at one instance. A bulk trigger "
+        "counts once per run.",
     )
     max_event_streams: int = Field(
         default=500,

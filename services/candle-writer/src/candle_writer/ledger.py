@@ -1,7 +1,7 @@
 """The arithmetic of the ledger: which spans the events of a series verify, and which absences remain. Pure.
 
 The ledger does not depend on the order of the events, and repeated events do not change it. Verified spans only grow.
-At each instant that is not verified, the latest check that reported an absence counts.
+Each instant that is not verified gets the absence of its latest check.
 """
 
 import itertools
@@ -21,7 +21,9 @@ _RANKS: Final = {each: rank for rank, each in enumerate(AbsenceClass)}
 
 
 class Check(NamedTuple):
-    """A check that found an absence. Of several checks of an instant, the greatest counts, field by field."""
+    """A check that found an absence. If several checks cover an instant, the greatest one counts. They are compared
+    field by field.
+    """
 
     at: datetime
     """When the exchange responded."""
@@ -46,7 +48,7 @@ class AbsentSpan(NamedTuple):
 
 
 class Rejection(NamedTuple):
-    """A row that no candle can be, as one run saw it."""
+    """A row that cannot be a candle, as one run saw it."""
 
     open_time: datetime
     row: str
@@ -71,7 +73,8 @@ class Claims(NamedTuple):
 def claims_of(timeframe: str, opens: Sequence[int], events: Iterable[CandlesCollected]) -> Claims:
     """The claims of a series' events, whose rows open at `opens` (milliseconds since the epoch, ascending).
 
-    A row outside of the spans that its event vouches for verifies its own slot. Events of version 1 have no such spans.
+    A candle that lies outside the verified spans of its event verifies its own period. Events of version 1 have no
+    verified spans.
     """
     vouched: list[Interval] = []
     absences: list[AbsentSpan] = []
@@ -127,7 +130,7 @@ def _overlaps(absences: Iterable[AbsentSpan]) -> Iterator[tuple[Interval, list[A
 
 
 def _slots(timeframe: str, opens: Sequence[int]) -> Iterator[Interval]:
-    """The slots of candles that open at these times (ascending). Neighbours are merged."""
+    """The periods of the candles that open at these times (ascending). Neighbours are merged."""
     length = fixed_length(timeframe)
     start = end = opens[0]
     for each in opens:
@@ -143,5 +146,7 @@ def _contains(intervals: Intervals, start: int, end: int) -> bool:
 
 
 def _storable(text: str) -> str:
-    """Postgres stores no NUL characters. An exchange's text must not prevent that its candles are stored."""
+    """Replace NUL characters, which Postgres cannot store, so that the text of an exchange cannot prevent the storing
+    of its candles.
+    """
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")

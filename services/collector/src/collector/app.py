@@ -91,7 +91,7 @@ def build_worker(settings: CollectorSettings) -> Worker:
         registry=registry,
         health=health,
         topics=(TICKS, RUN_EVENTS, CANDLES, EXCHANGE_HEALTH, DEAD_LETTERS),
-        # Stopped in reverse order: the last states of the runs in flight are published.
+        # They are stopped in reverse order, so that the last states of the runs in flight are published.
         backgrounds=(health_reader.background(), health_publisher.background(), consumer.background()),
         resources=lambda: _closing(clients),
     )

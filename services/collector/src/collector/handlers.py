@@ -59,7 +59,9 @@ class TickHandler:
             await self._handle(tick)
 
     async def on_superseded(self, tick: Event, newer: Event) -> None:
-        """End the run of a tick whose place another tick took while it waited. A duplicate is no run of its own."""
+        """End the run of a tick that a newer tick superseded while it waited. A duplicate tick does not start a run of
+        its own.
+        """
         assert isinstance(tick, TickDue)  # noqa: S101 -- the topic has no other events
         assert isinstance(newer, TickDue)  # noqa: S101
         config = tick.config

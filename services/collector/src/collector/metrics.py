@@ -54,7 +54,7 @@ class CollectorMetrics:
         )
         self.rejected_rows = Counter(
             "candlekeep_rejected_rows",
-            "Rows that no candle can be and that the exchange sent twice, counted in each run that reads them.",
+            "Rows that cannot be candles and that the exchange sent twice, counted in each run that reads them.",
             ("exchange", "timeframe"),
             registry=registry,
         )

@@ -38,14 +38,15 @@ class CollectorSettings(WorkerSettings, AllowedExchangesSettings):
         default=100,
         ge=1,
         description="Maximum number of pages (requests) per timeframe and run. If the time since the last candle needs "
-        "more, the run reads the newest page first, and later runs read the rest. Raise it to catch up faster.",
+        "more pages, the run reads the newest page first, and later runs read the rest. Raise it to catch up faster.",
     )
     settle_minutes: float = Field(
         default=10.0,
         ge=0,
         le=1440,
-        description="Age in minutes from which silence between two candles counts as verified. Younger candles are "
-        "read again, because exchanges publish candles of quiet minutes late. Raise it for a slower exchange.",
+        description="Age in minutes at which a run trusts that a missing candle between two others does not exist. "
+        "Runs read younger candles again, because exchanges publish candles of quiet minutes late. Raise it for a "
+        "slower exchange.",
     )
     request_timeout_seconds: float = Field(
         default=10.0,
@@ -63,8 +64,8 @@ class CollectorSettings(WorkerSettings, AllowedExchangesSettings):
     retry_max_wait_seconds: float = Field(
         default=20.0,
         gt=0,
-        description="Maximum wait between two retries, in seconds; also how long a run waits for a probe of a failing "
-        "exchange that gave no retry time. A longer Retry-After is still respected. Keep it well below "
+        description="Maximum wait between two retries, in seconds. It also limits how long a run waits for a probe of "
+        "a failing exchange that gave no retry time. A longer Retry-After is still respected. Keep it well below "
         "RUN_DEADLINE_SECONDS.",
     )
     probe_initial_wait_seconds: float = Field(
@@ -76,8 +77,8 @@ class CollectorSettings(WorkerSettings, AllowedExchangesSettings):
     probe_max_wait_seconds: float = Field(
         default=60.0,
         gt=0,
-        description="Maximum wait between two such probes, in seconds; also the wait after a ban without an end. Lower "
-        "it to notice the end of an outage earlier.",
+        description="Maximum wait between two such probes, in seconds. After a ban without an end time, the first "
+        "probe also waits for this time. Lower it to notice the end of an outage earlier.",
     )
     unreachable_after_failures: int = Field(
         default=5,
@@ -95,8 +96,9 @@ class CollectorSettings(WorkerSettings, AllowedExchangesSettings):
     markets_refresh_minutes: float = Field(
         default=15.0,
         gt=0,
-        description="Minimum time between two reads of an exchange's list of markets, in minutes. An unknown symbol "
-        "causes a read. Lower it if newly listed symbols must be found earlier.",
+        description="Minimum time between two reads of an exchange's list of markets, in minutes. If a run has "
+        "an unknown symbol, the collector reads the list again. Lower it if newly listed symbols must be found "
+        "earlier.",
     )
     exchange_url_overrides: ExchangeUrls = Field(
         default_factory=dict,

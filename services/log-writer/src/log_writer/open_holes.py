@@ -1,4 +1,5 @@
-"""Counts the open holes of all series, for a gauge: candle-writer knows only the series of its own partitions.
+"""Counts the open holes of all series, for a gauge. candle-writer cannot do this, because each instance knows only the
+series of its own partitions.
 
 An open hole is a span between the verified spans of a series. Its class is that of the newest absence in it, or
 `unknown` if no run has reported one.

@@ -206,8 +206,8 @@ class Book:
 
     def state_read(self, partition: int, config_id: int, state: JobScheduled | None, now: int) -> None:
         """Handle a message of schedule-state. During a restore, it is the stored state. Afterwards, it is a state that
-        this instance published itself, or another one that owned the partition for a time. A state with times in the
-        future, from before the clock was set back, is ignored.
+        this instance published, or that another instance published while it owned the partition. A state with times in
+        the future, from before the clock was set back, is ignored.
         """
         owned = self._partition(partition)
         entry = self._entries.get(config_id)
@@ -221,10 +221,11 @@ class Book:
                 self._entries[config_id] = merged_with_state(entry, published)
 
     def run_finished(self, partition: int, run: RunFinished, now: int) -> bool:
-        """Returns whether the config's state must be published at once. Otherwise it is published with the next tick.
+        """Returns whether the config's state must be published at once, and not only with the next tick.
 
-        It must be if a series got its first anchor: without it, no later run would read what lies between this run and
-        the next one. Later progress may be lost: the next run then reads on from the earlier anchor.
+        This is necessary if a series got its first anchor. Without a stored anchor, no later run would read the time
+        between this run and the next one. Later progress may be lost: the next run then reads on from the earlier
+        anchor.
         """
         entry = self._entries.get(run.config_id)
         if entry is None or entry.partition != partition:

@@ -197,7 +197,7 @@ def is_ahead(entry: Entry, now: int) -> bool:
 def clamped(entry: Entry, now: int, catch_up_limit_ms: int) -> Entry:
     """The entry without times in the future; the same entry if it has none.
 
-    Its slots count from now on, on the same grid. A slot that got a tick under the wrong clock gets the same run_id
+    Its slots count from now on, on the same grid. If a slot got a tick under the wrong clock, it gets the same run_id
     again when it is due. The real anchors are unknown, so the catch-up limit is collected again.
     """
     if not is_ahead(entry, now):

@@ -58,7 +58,7 @@ class Handlers:
                 if self._book.run_finished(partition, subscribed, self._clock()):
                     self._state_publisher.queue_state(subscribed.config_id, required=True)
             case RunStarted():
-                pass  # it does not change a schedule
+                pass  # the start of a run does not change a schedule
             case _:
                 assert_never(subscribed)
 
@@ -76,7 +76,7 @@ class Handlers:
         self._state_publisher.resume()
         self._metrics.restore_seconds.observe(seconds)
         log.info(
-            "Partition live",
+            "A partition is live: this scheduler publishes its ticks",
             action="partition_live",
             partition=partition,
             configs=len(restored.config_ids),

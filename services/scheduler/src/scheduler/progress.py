@@ -31,16 +31,16 @@ class Pending(NamedTuple):
     start: int
     end: int
     attempts: int = 0
-    """The number of runs that asked for it without a result."""
+    """The number of runs that requested it without a result."""
     retry_at: int | None = None
-    """No run asks for it before. None: the next run asks."""
+    """No run requests the span before this time. None: the next run requests it."""
 
     @property
     def interval(self) -> Interval:
         return self.start, self.end
 
     def without_future(self, now: int) -> "Pending":
-        """A time further ahead than any wait was written by a wrong clock, so the span is due."""
+        """The span. It is due at once if its retry time is further ahead than the longest wait: a clock was wrong."""
         is_wrong = self.retry_at is not None and self.retry_at > now + MAX_RETRY_WAIT_MS
         return self._replace(retry_at=None) if is_wrong else self
 
@@ -86,7 +86,7 @@ class Progress:
         return progress_of({**dict(self), **changes}) if changes else self
 
     def latest_anchor(self) -> int:
-        """0 without any."""
+        """0 if no timeframe has an anchor."""
         return max((anchor or 0 for anchor in self.anchors), default=0)
 
     def _series(self, index: int) -> Series:
@@ -98,7 +98,7 @@ NO_PROGRESS: Final = Progress()
 
 @lru_cache(maxsize=4096)
 def shared(timeframes: tuple[str, ...]) -> tuple[str, ...]:
-    """One object for all equal tuples: most configs have one of a few combinations of timeframes."""
+    """The same object for equal tuples, to save memory: most configs use one of a few combinations of timeframes."""
     return tuple(map(intern, timeframes))
 
 
@@ -118,17 +118,18 @@ def progress_of(series: Mapping[str, Series]) -> Progress:
 
 
 def after_result(series: Series, result: TimeframeResult, *, finished_at: int, now: int, interval_ms: int) -> Series:
-    """The progress after a run's result, successful or failed, in any order and any number of times.
+    """The progress after the result of a run, successful or failed. Results may arrive in any order, and more than
+    once.
 
-    The anchor only moves forward, and the time that it passes becomes pending unless the answers vouch for it. Time
-    after the anchor becomes pending if it was requested: the next run need not ask for it at once. Before the anchor, a
-    span is known unless it is pending already.
+    The anchor only moves forward, and the time that it passes becomes pending unless the answers vouch for it.
+    Requested time after the anchor becomes pending, so that the next run need not request it at once. All time before
+    the old anchor is known, except for pending spans.
     """
     timeframe, before = result.timeframe, series.anchor
     anchor = _later_anchor(series, result, now)
     verified = [span.milliseconds() for span in result.verified]
     if result.anchor is not None and to_ms(result.anchor) <= now:
-        # Candles after the reported anchor may have been unfinished, so they are read again.
+        # Candles after the reported anchor may have been unfinished, so runs read them again.
         verified = list(intersect(verified, [(0, close_of(timeframe, to_ms(result.anchor)))]))
     verified += [span.milliseconds() for span in result.lost]
     if anchor is not None and result.anchor is not None and to_ms(result.anchor) <= anchor:
@@ -146,8 +147,8 @@ def after_result(series: Series, result: TimeframeResult, *, finished_at: int, n
 
 
 def _later_anchor(series: Series, result: TimeframeResult, now: int) -> int | None:
-    """A reported anchor in the future counts as the candle of now, because a clock is wrong. That candle need not be
-    verified.
+    """The later one of the stored and the reported anchor. If the reported anchor is in the future, a clock is wrong:
+    then the current candle replaces it, which need not be verified.
     """
     if result.anchor is None:
         return series.anchor
@@ -157,10 +158,11 @@ def _later_anchor(series: Series, result: TimeframeResult, now: int) -> int | No
 
 
 def must_be_stored(before: Series, after: Series) -> bool:
-    """Whether the loss of this progress would forget time that no later run reads.
+    """Whether time would never be read if this progress were lost.
 
-    Not if there was an anchor: all time after it counts as unread, so the new pending spans may be lost with the new
-    anchor. Without one, no other record says that the time since the first candle or request is to be read.
+    False if there was an anchor before: all time after it counts as unread, so the new anchor and its pending spans may
+    be lost together. Without an anchor, nothing else records that the time since the first candle or request must be
+    read.
     """
     if before.anchor is not None:
         return False
@@ -179,7 +181,8 @@ def bounded(spans: Iterable[Pending]) -> tuple[Pending, ...]:
     while len(pieces) > MAX_PENDING_SPANS:
         index = min(range(len(pieces) - 1), key=lambda each: _cost_of_merging(*pieces[each : each + 2]))
         one, other = pieces[index : index + 2]
-        # The attempts never fall while neighbours are merged: each one halves the step of the next.
+        # A merge of two tried spans must not lower the number of attempts, because each attempt halves the step of the
+        # next one.
         choose = min if 0 in {one.attempts, other.attempts} else max
         kept = choose(one, other, key=lambda piece: (piece.attempts, piece.retry_at or 0))
         pieces[index : index + 2] = [kept._replace(start=one.start, end=other.end)]
@@ -187,8 +190,8 @@ def bounded(spans: Iterable[Pending]) -> tuple[Pending, ...]:
 
 
 def _cost_of_merging(one: Pending, other: Pending) -> tuple[bool, int]:
-    """A span that no run has read yet stays apart from those without a result: otherwise runs would read the end of the
-    merged span again and again, and never reach its start.
+    """Sort key of a merge. A span that no run has requested is merged with a tried span only if no other merge is
+    possible. Otherwise runs would read the end of the merged span again and again, and never reach its start.
     """
     return (one.attempts == 0) != (other.attempts == 0), other.start - one.end
 
@@ -205,7 +208,9 @@ def _pieces(
 
 
 def _tried(piece: Pending, at: int, interval_ms: int) -> Pending:
-    """After one more attempt. A repeated or late result is not one: its attempt is counted."""
+    """The span after one more attempt. A repeated or late result does not count, because its attempt was counted
+    before.
+    """
     if piece.retry_at is not None and at <= piece.retry_at - _wait_ms(piece.attempts, interval_ms):
         return piece
     attempts = piece.attempts + 1
@@ -228,10 +233,11 @@ class ForTick(NamedTuple):
 
 
 def for_tick(timeframe: str, series: Series, *, now: int, limit_ms: int) -> ForTick:
-    """The anchor and all pending spans. The run asks for those that are due, and does not count the others as unread.
+    """The anchor and all pending spans. The run requests the spans that are due, and does not count the others as
+    unread.
 
     If the anchor is further back than the limit, the tick has none, so that the run reads the newest page first. All
-    time after it is then pending. The stored series does not change until a result has a newer anchor.
+    time after the anchor is then pending. The stored series does not change until a result has a newer anchor.
     """
     anchor, pending = without_future(timeframe, series, now=now, limit_ms=limit_ms)
     carried = [each.without_future(now) for each in pending]
@@ -253,8 +259,8 @@ def is_behind(timeframe: str, anchor: int, *, now: int, limit_ms: int) -> bool:
 
 
 def without_future(timeframe: str, series: Series, *, now: int, limit_ms: int) -> Series:
-    """The series without an anchor in the future. Then a clock was wrong, so the real position is unknown, and the time
-    of the limit is read again.
+    """The series without an anchor in the future. A wrong clock caused such an anchor, and the real position is
+    unknown. So the anchor becomes the time `limit_ms` before now, and runs read from there again.
     """
     if series.anchor is None or series.anchor <= now + CLOCK_TOLERANCE_MS:
         return series

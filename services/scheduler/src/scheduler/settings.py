@@ -21,10 +21,10 @@ class SchedulerSettings(WorkerSettings, TickSettings):
     catch_up_limit_hours: float = Field(
         default=24,
         gt=0,
-        description="Age of a series' newest candle, in hours, up to which a run reads on from it. If two intervals "
-        "of the config are longer, they count. Beyond it, for example after downtime, the run reads the newest page "
-        "first, and the time in between stays pending until runs have read it. Nothing is left out. Raise the value "
-        "if runs can read more than a day within their deadline.",
+        description="Maximum age in hours of the newest candle of a series, so that a run continues from it. Two "
+        "intervals of the config are always allowed. If the candle is older, for example after downtime, the run "
+        "reads the newest page first, and later runs read the time in between. Raise the value if runs can read more "
+        "than a day within their deadline.",
     )
     tick_batch_size: int = Field(
         default=500,

@@ -59,8 +59,8 @@ class StatePublisher:
         self._ended = False
 
     def queue_state(self, config_id: int, *, required: bool = False) -> None:
-        """`required`: the state has knowledge that no later state would have. A hand-over without it is not complete,
-        even if the state cannot be published because its initial tick is pending.
+        """`required`: the state contains progress that no later state would contain. A hand-over without it is not
+        complete, even if the state cannot be published because its initial tick is pending.
         """
         if required:
             self._required.add(config_id)

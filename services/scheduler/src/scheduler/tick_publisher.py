@@ -1,8 +1,8 @@
 """Publishes ticks with one queue per lane, and advances a schedule when Kafka has acknowledged its tick.
 
 Delivery: at least once, with the same run_id. A lane publishes a few batches at the same time and reads the book again
-before each attempt. So if Kafka does not accept the ticks of a lane, this lane needs memory for ids only and delays no
-other lane. When Kafka accepts the ticks again there is no burst, because all missed slots of a config are one tick.
+before each attempt. If Kafka does not accept the ticks of a lane, this lane only stores ids, and it does not delay
+other lanes. When Kafka accepts the ticks again there is no burst, because all missed slots of a config are one tick.
 """
 
 import asyncio
@@ -157,7 +157,7 @@ class TickPublisher:
             self._report_behind(due)
 
     def _report_behind(self, due: Due) -> None:
-        """Log each old anchor once: all runs until the next newer candle have the same one."""
+        """Log each old anchor once: all runs have the same anchor until a newer candle is collected."""
         config_id, behind = due.entry.plan.config_id, frozenset(due.behind)
         reported = self._reported_behind.pop(config_id, frozenset())
         self._metrics.behind.inc(len(behind))

@@ -1,4 +1,4 @@
-"""Rows that no candle can be, as exchanges have sent them."""
+"""Rows that cannot be candles, as exchanges have sent them."""
 
 from collections.abc import Callable
 from decimal import Decimal

@@ -1,6 +1,6 @@
 """The history of a market: when it was listed, when it was silent. It decides which candles exist.
 
-A history is a fact and no fault: it stays when the moods are deleted, and the truth follows it.
+A history is a fact, not a fault: it stays when the moods are deleted, and `/control/truth` takes it into account.
 """
 
 from dataclasses import fields, replace

@@ -47,7 +47,7 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Page:
-    """How an exchange answers requests for candles. Every field can be combined with every other."""
+    """How an exchange answers requests for candles. All fields can be combined."""
 
     max_rows: Count | None = None
     """A reply has at most this number of rows, although the request and the documentation name more."""
@@ -76,7 +76,7 @@ class Page:
     hidden: tuple[tuple[Instant, Instant], ...] = ()
     """Candles that open in these ranges [start, end) are not sent, although they exist."""
     impossible: Variant | None = None
-    """Some rows are replaced by rows that no candle can be. The next three fields choose these rows."""
+    """Some rows are replaced by rows that cannot be candles. The next three fields choose these rows."""
     impossible_share: Share = 0.0
     """The share of candles, chosen by the seed and the time of the candle, so that each reply has the same ones."""
     impossible_at: tuple[Instant, ...] = ()

@@ -49,7 +49,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
 
     A lane never delays the reading of its partition: all messages are read at once and wait in memory. If there are
     rules for `superseding`, a newer message replaces the waiting one with the same key, so that the memory is bounded
-    by the number of keys. A superseded message is finished when its end is reported.
+    by the number of keys. A superseded message is finished when `superseding.report` has returned.
     """
 
     def __init__(  # noqa: PLR0913 -- each argument is an independent part
@@ -253,8 +253,8 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         return sum(len(records) for records in batches.values())
 
     def _admit(self, tracker: PartitionTracker, partition: TopicPartition, record: ConsumerRecord) -> None:
-        """An unreadable message becomes a dead letter at once, without a place in its lane. Others start, or wait for a
-        place.
+        """An unreadable message becomes a dead letter at once, without a place in its lane. A readable message starts,
+        or waits for a place.
         """
         try:
             event = decode(self._topic, record.value)

@@ -66,7 +66,7 @@ class InFlightMessages:
                 task.cancel()
 
     async def finish_dead_letters(self, dead_letters: DeadLetters) -> None:
-        """Before a stop: a person who is alarmed by a dead-letter limit must find the dead letters in the topic."""
+        """Before a stop: an operator who is alerted by a dead-letter limit must find the dead letters in the topic."""
         sending = dead_letters.is_sending
         if tasks := [task for task, each in self._tasks.items() if sending(each.partition, each.offset)]:
             await asyncio.wait(tasks, timeout=_CANCEL_SECONDS)

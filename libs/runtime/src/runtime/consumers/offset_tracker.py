@@ -24,7 +24,7 @@ class PartitionTracker:
     def __init__(self) -> None:
         self._unfinished: OrderedDict[int, None] = OrderedDict()  # in ascending order
         self._position: int | None = None
-        self._restored_from, self._restored = 0, b""  # a bit set: finished by an earlier owner
+        self._restored_from, self._restored = 0, b""  # the offsets that an earlier owner has finished, as a bit set
 
     @property
     def unfinished(self) -> int:
@@ -79,7 +79,7 @@ class PartitionTracker:
             bits[byte] &= ~(1 << bit)
         restored, distance = int.from_bytes(self._restored, "little"), self._restored_from - watermark
         restored = restored << distance if distance >= 0 else restored >> -distance
-        return int.from_bytes(bits, "little") | restored >> read << read  # those above the position are not read yet
+        return int.from_bytes(bits, "little") | restored >> read << read  # without the bits below the position
 
 
 def _pack(bits: int) -> str:

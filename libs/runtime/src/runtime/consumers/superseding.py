@@ -1,4 +1,4 @@
-"""Replaces a waiting message by a newer one that does its work as well. No I/O.
+"""Replaces a waiting message by a newer message that also does its work. No I/O.
 
 So the number of waiting messages is bounded by the number of their keys. A consumer can then read a partition to its
 end although nothing of one lane finishes.
@@ -70,7 +70,7 @@ def supersede(
     """Let the newer of two messages with the same key replace the other one. `read` decodes the value of a record.
 
     A superseded message may end at once only if the remaining messages in Kafka contain all of its work, because a
-    crash loses the merged event. `merged` has no message that could be left out, so it stays short.
+    crash loses the merged event. `merged` contains only messages that are necessary, so it stays short.
     """
     waiting_event = read(waiting.record)
     newer, event, older, older_event = waiting, waiting_event, arrived, arrived_event

@@ -22,8 +22,8 @@ class DeadLetterLimiter:
     partition full of unreadable ones be emptied. Failed messages are reported after their handling, not in the order of
     a partition, so they are counted together.
 
-    After a start the limit is lower: repeated restarts of a consumer that cannot read its topic must not dead-letter as
-    many messages each time.
+    After a start the limit is lower. Otherwise a consumer that cannot read its topic would turn many messages into dead
+    letters at each restart.
     """
 
     def __init__(self, limits: DeadLetterSettings) -> None:

@@ -84,8 +84,9 @@ class DeadLetters:
         """Store a readable message that cannot be handled. The returned coroutine ends when Kafka has acknowledged the
         dead letter; only then may the message's offset be committed. Several may be awaited together.
 
-        If Kafka does not accept the dead letter, it is tried again indefinitely: a message must not be lost. It may be
-        cancelled; the message is then read again. This call itself, not the coroutine, raises `TooManyDeadLetters`.
+        If Kafka does not accept the dead letter, it is tried again indefinitely: a message must not be lost. The
+        coroutine may be cancelled; the message is then read again. This call itself, not the coroutine, raises
+        `TooManyDeadLetters`.
         """
         self._check(self._limiter.failed(), record, error)
         return self._start(record, error, attempts)

@@ -1,4 +1,4 @@
-"""AsyncAPI documents of what services send and receive, made by FastStream's generator.
+"""AsyncAPI documents of the messages that services send and receive, made by FastStream's generator.
 
 FastStream reads the subscribers and publishers of brokers. log-writer and candle-writer subscribe with FastStream, so
 their part of a document comes from their handlers. The other hops use aiokafka and `EventPublisher`. They are declared

@@ -67,8 +67,9 @@ async def abandon_producer(producer: AIOKafkaProducer) -> None:
 async def close_in_time(closing: Coroutine[Any, Any, None], message: str, *, action: str) -> bool:
     """Await `closing` for up to three seconds. Returns True if it succeeded. Otherwise it logs `message`.
 
-    `closing` runs in a task of its own: while it closes, aiokafka cancels its fetches. During an outage it may raise
-    CancelledError from them, which the caller would take for its own cancellation.
+    `closing` runs in a task of its own: while it closes, aiokafka cancels its fetches. During an outage, a cancelled
+    fetch may raise CancelledError out of `closing`. Without a separate task, the caller would treat this as its own
+    cancellation.
     """
     task = asyncio.ensure_future(closing)
     try:

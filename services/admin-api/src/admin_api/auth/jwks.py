@@ -116,7 +116,7 @@ def parse_keys(document: bytes) -> dict[str, Key]:
         raise ValueError("the response is nested too deeply") from error
     entries = parsed.get("keys") if isinstance(parsed, dict) else None
     if not isinstance(entries, list):
-        raise ValueError("the response is not a JSON Web Key Set")  # noqa: TRY004 -- a bad value from outside
+        raise ValueError("the response is not a JSON Web Key Set")  # noqa: TRY004 -- the value comes from outside
     keys: dict[str, Key] = {}
     for entry in entries[:_MAX_KEYS]:
         if not isinstance(entry, dict) or not isinstance(kid := entry.get("kid"), str):

@@ -64,7 +64,7 @@ async def get_config(connection: AsyncConnection, config_id: int) -> Config:
 
 
 async def lock_for_update(connection: AsyncConnection, config_id: int) -> Config:
-    """Lock the config's row until the commit. So its outbox ids are in the order of its versions.
+    """Lock the config's row until the commit. So the outbox ids of a config's events are in the order of its versions.
 
     Raises `NotFound`.
     """

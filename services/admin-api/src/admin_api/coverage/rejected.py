@@ -19,7 +19,7 @@ from store.tables import rejected_candles
 
 
 class RejectedCandle(BaseModel):
-    """A row of an exchange's answers that no candle can be. The exchange sent it more than once."""
+    """A row that cannot be a candle. The exchange sent it more than once."""
 
     model_config = ConfigDict(from_attributes=True)
 

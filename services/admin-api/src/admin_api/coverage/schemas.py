@@ -65,7 +65,7 @@ class ClassifiedSpan(CoverageSpan):
     absence_class: str = Field(
         examples=[*(each.value for each in AbsenceClass), UNKNOWN],
         description="`unread`: not requested yet. `unproven`: requested, but the answers do not show whether candles "
-        "exist. `rejected`: the exchange repeats rows that no candle can be. `lost`: the exchange no longer offers "
+        "exist. `rejected`: the exchange repeats rows that cannot be candles. `lost`: the exchange no longer offers "
         "candles of this age. `unknown`: no run has reported this span.",
     )
     evidence: str | None = Field(
@@ -83,7 +83,7 @@ class ClassifiedSpan(CoverageSpan):
 class RejectedCount(BaseModel):
     """The rejected rows in the range."""
 
-    count: int = Field(description="The number of different rows that open in the asked range.")
+    count: int = Field(description="The number of different rows that open in the requested range.")
     link: str = Field(
         description="The list of these rows: path and query of `GET /rejected-candles`.",
         examples=["/api/v1/admin/data-collection/rejected-candles?exchange=binance&symbol=BTC%2FUSDT&timeframe=1m"],
@@ -101,12 +101,12 @@ class Coverage(BaseModel):
     symbol: str = Field(examples=["BTC/USDT"])
     timeframe: str = Field(examples=["1m"])
     start: datetime | None = Field(
-        description="The start of the range: the first period that begins at the asked start or later. If no start is "
-        "given, it is the first known instant of the series. Null if the range contains no closed period."
+        description="The start of the range: the first period that begins at the requested start or later. If no start "
+        "is given, it is the first known instant of the series. Null if the range contains no closed period."
     )
     end: datetime | None = Field(
-        description="The end of the range: the close of the last period that begins before the asked end and that has "
-        "ended. Null like `start`."
+        description="The end of the range: the close of the last period that begins before the requested end and that "
+        "has ended. Null like `start`."
     )
     verified_from: datetime | None = Field(description="The first verified instant of the whole series.")
     verified_until: datetime | None = Field(description="The end of the last verified span of the whole series.")

@@ -12,7 +12,7 @@ Window = tuple[datetime, datetime]
 
 @dataclass(frozen=True)
 class Extent:
-    """The times of a series that are known. None: there is no such instant."""
+    """The times of a series that are known. None if there is no such instant."""
 
     first_open: datetime | None = None
     last_open: datetime | None = None
@@ -33,7 +33,7 @@ def grid_of(timeframe: str, extent: Extent) -> PeriodGrid:
 def closed_window(
     start: datetime | None, end: datetime | None, extent: Extent, grid: PeriodGrid, now: datetime
 ) -> Window | None:
-    """The closed periods that begin at `start` or later and before `end`. None if there are none.
+    """The closed periods that begin at `start` or later and before `end`. None if there are no such periods.
 
     Without `start`: from the first known instant of the series. Without `end`: up to the latest period that has ended.
     """

@@ -17,7 +17,9 @@ T = TypeVar("T", CandleRequest, CannotCollect)
 class ExchangeFilters(Input):
     """The query parameters of the list of exchanges."""
 
-    allowed: bool | None = Field(default=None, description="Only exchanges that EXCHANGES_ALLOWED permits, or not.")
+    allowed: bool | None = Field(
+        default=None, description="True: only exchanges that EXCHANGES_ALLOWED permits. False: only the others."
+    )
 
 
 class CandleRequests(BaseModel):
@@ -132,7 +134,7 @@ def _not_collectable(entry: CatalogueEntry) -> Iterator[NotCollectable]:
 
 
 def _grouped(items: Iterable[tuple[str, T]]) -> Iterator[tuple[T, list[str]]]:
-    """Equal facts with their timeframes, in the order of the first timeframe."""
+    """Groups of timeframes with equal facts, in the order of the first timeframe of each group."""
     groups: dict[T, list[str]] = {}
     for timeframe, facts in items:
         groups.setdefault(facts, []).append(timeframe)

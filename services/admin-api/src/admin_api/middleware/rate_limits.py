@@ -17,7 +17,8 @@ _TRIGGERS: Final = ("/trigger",)
 
 
 class RateLimitMiddleware:
-    """Middleware inside the authentication middleware: a limit is per caller, not per address, which many may share.
+    """Limits the requests of each caller. It runs inside the authentication middleware, because many callers may share
+    one address.
 
     The headers of every response say how much is left. A bulk route raises its cost by `request.state.cost`.
     """

@@ -33,7 +33,7 @@ async def get_coverage(
 @router.get(
     _REJECTED,
     responses={200: {"headers": PAGE_HEADERS}, **problems(404, 422)},
-    summary="List the rows of one series that no candle can be",
+    summary="List the rejected rows of one series",
 )
 async def list_rejected_candles(
     engine: EngineDep, filters: Annotated[RejectedFilters, Query()], request: Request, response: Response

@@ -87,7 +87,7 @@ async def apply_configs(
     cost: CostDep,
 ) -> Response:
     """Creates missing configs, changes those that differ and, with `remove=true`, removes those that are not in the
-    file. All of it is one transaction. With `dry_run=true`, the response is the same and nothing is changed.
+    file. All changes are one transaction. With `dry_run=true`, the response is the same and nothing is changed.
     """
     file = await asyncio.to_thread(parse_manifest, await request.body(), request.headers.get("content-type", ""))
 

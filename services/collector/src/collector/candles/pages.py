@@ -30,7 +30,7 @@ _OFFSET_UNIT_MS: Final = HOUR_MS // 4
 
 
 class UnusableAnswer(ValueError):  # noqa: N818 -- the name states the problem
-    """The rows as a whole are no candles of the requested timeframe."""
+    """The answer as a whole does not contain candles of the requested timeframe."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,9 @@ class SeriesCalendar:
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that is no candle. `opens` is its open time, or the one that follows from its place in the answer."""
+    """A row that is not a valid candle. `opens` is its open time. If the row has none, the place of the row in the
+    answer gives the open time.
+    """
 
     opens: int
     reason: str
@@ -90,7 +92,7 @@ def read_page(
 ) -> Page:
     """Read the answer to a request for candles from `since` on, sent at `now` on the exchange's clock.
 
-    Of the rows before `since`, only the last is kept: it shows that the answer begins early enough. Rows may be in any
+    Only the last of the rows before `since` is kept: it shows that the answer begins early enough. Rows may be in any
     order, and equal duplicates are allowed. The open candle needs a valid open time only. Raises `UnusableAnswer`.
     """
     timed, without_time = _with_open_times(rows, calendar, label_shift=_label_shift(traits, calendar))
@@ -117,7 +119,8 @@ def read_page(
 def page_spans(calendar: SeriesCalendar, page: Page, *, settled_at: int) -> Intervals:
     """The spans that the answer vouches for: from its first row to the close of its last closed row.
 
-    Silence between two rows is included if it is older than `settled_at`. The slots of rejected rows are not included.
+    Silence between two rows is included if it is older than `settled_at`. The periods of rejected rows are not
+    included.
     """
     if not page.closed:
         return ()
@@ -148,7 +151,9 @@ def _label_shift(traits: ExchangeTraits, calendar: SeriesCalendar) -> int:
 def _with_open_times(
     rows: Iterable[object], calendar: SeriesCalendar, *, label_shift: int
 ) -> tuple[list[tuple[int, Sequence[Any]]], list[tuple[int, object]]]:
-    """The rows with their open times, and those without one. The latter get the slot after the row before them."""
+    """The rows with a valid open time, and the other rows. Each of the other rows gets the open time that follows the
+    previous row.
+    """
     timed: list[tuple[int, Sequence[Any]]] = []
     without: list[tuple[int, object]] = []
     for row in rows:
@@ -163,7 +168,7 @@ def _with_open_times(
 
 
 def _candle(grid: "_Grid", at: int, row: Sequence[Any], now: int) -> Candle | str | None:
-    """The candle of a row, or the reason why it is none. None for the open candle, which is not stored."""
+    """The candle of a row, or the reason why the row is not a candle. None for the open candle, which is not stored."""
     if at > now + FUTURE_TOLERANCE_MS:
         return f"it opens {(at - now) / 1000:.0f} s in the future"
     if not grid.has(at):
@@ -194,7 +199,9 @@ class _Grid:
 
     @classmethod
     def learnt(cls, traits: ExchangeTraits, calendar: SeriesCalendar, opens: Sequence[int]) -> "_Grid":
-        """The offset that most rows have. Timeframes that divide an hour are counted from the epoch everywhere."""
+        """A grid with the offset that most rows have. The grid of a timeframe that divides an hour begins at the epoch
+        on every exchange.
+        """
         length = calendar.length_ms
         if length is None:
             return cls(calendar, 0, 0 if traits.utc_days else DAY_MS)
@@ -219,7 +226,7 @@ class _Grid:
 
 
 def _require_usable(bad: Sequence[BadRow], rows: int, calendar: SeriesCalendar) -> None:
-    slots = len({row.opens for row in bad})  # repeated rows, and several of one slot, count once
+    slots = len({row.opens for row in bad})  # rows with the same open time count once
     if slots >= _FEWEST_TO_REFUSE and slots > rows // 2:
         first = bad[0]
         raise UnusableAnswer(
@@ -230,7 +237,7 @@ def _require_usable(bad: Sequence[BadRow], rows: int, calendar: SeriesCalendar) 
 def _require_distance(opens: Sequence[int], calendar: SeriesCalendar) -> None:
     """Raises `UnusableAnswer` if many rows are closer together than their length: they have another timeframe.
 
-    One row off the grid makes two such pairs, and is only rejected.
+    A single row off the grid makes two such pairs. This row is rejected, and the answer stays usable.
     """
     shortest = (calendar.length_ms or 28 * DAY_MS) - (2 * HOUR_MS if calendar.nominal_ms >= DAY_MS else 0)
     close = [after - before for before, after in pairwise(opens) if after - before < shortest]

@@ -4,9 +4,9 @@ A page vouches for the time between its first row and the close of its last clos
 empty answer, the requested range and the clock do not. So a run reads on from a known candle (the anchor). If a page
 begins later, the time between is a hole. The reader never skips a hole without reporting it.
 
-Exchanges differ in ways that no table knows completely. They ignore `since`, send fewer rows than requested, begin
-after `since`, order newest first, or send one file per day. The rules hold for all of them; a wrong page only costs
-requests.
+No table can list all differences between exchanges. They ignore `since`, send fewer rows than requested, begin
+after `since`, order newest first, or send one file per day. The rules are correct for all of them; a wrong assumption
+about pages only costs requests.
 """
 
 from collections.abc import Generator, Iterable
@@ -36,7 +36,7 @@ _END_OF_READING: Final = 0.85
 class SeriesReader:
     """Reads one series in one run. Alternate `next_request` and `receive`; stop at any time.
 
-    The results are complete after every page: a run that fails or is cut off keeps all that was read before.
+    The results are complete after every page: if a run fails or is stopped, all that was read before counts.
     """
 
     def __init__(
@@ -86,9 +86,9 @@ class SeriesReader:
     # ---- the caller's side ----
 
     def next_request(self, now: int, elapsed: float = 0.0) -> PageRequest | None:
-        """The next page to request. None: the run has read all that it should.
+        """The next page to request. None if the run has nothing left to request.
 
-        `elapsed`: the share of the run's time that is used, from 0 to 1. Reading ends in time.
+        `elapsed`: the share of the run's time that is used, from 0 to 1. Reading ends before the deadline.
         """
         self._now, self._elapsed = max(self._now, now), elapsed
         if not self._is_started:
@@ -107,7 +107,7 @@ class SeriesReader:
         self._learn_width(page)
         found = frozenset((row.opens, row.row) for row in page.rejected)
         if found - self.rejected.keys() and self._unconfirmed is None:
-            self._unconfirmed = found  # the same request again: a bad row counts when it is repeated
+            self._unconfirmed = found  # repeat the request, because a bad row counts only if the exchange repeats it
             return Proof(spans, ())
         confirmed = tuple(row for row in page.rejected if (row.opens, row.row) in (self._unconfirmed or ()))
         self.rejected |= {(row.opens, row.row): row for row in confirmed}
@@ -134,7 +134,9 @@ class SeriesReader:
         return union(self._requested)
 
     def holes(self) -> Intervals:
-        """The spans between known candles that are not verified, ascending: new ones, and pending ones of before."""
+        """The unverified spans between known candles, ascending: spans that this run found, and pending spans from
+        earlier runs.
+        """
         return subtract([*self._pending_spans(), *self._edge()], self.verified)
 
     def absences(self) -> list[tuple[Interval, AbsenceClass, str]]:
@@ -146,7 +148,7 @@ class SeriesReader:
         young = intersect(subtract(after_anchor, self.verified), rejected)
         holes = union([*subtract(self.holes(), untouched), *young])
         classes = (
-            (AbsenceClass.REJECTED, rejected, "the exchange repeats rows that no candle can be"),
+            (AbsenceClass.REJECTED, rejected, "the exchange repeats rows that cannot be candles"),
             (
                 AbsenceClass.LOST,
                 self.lost,
@@ -155,7 +157,7 @@ class SeriesReader:
             (
                 AbsenceClass.UNPROVEN,
                 self.requested,
-                f"{self.pages} answers show no candles there, and no end of a silence",
+                f"{self.pages} answers show no candles there, and no later candle that would prove silence",
             ),
             (AbsenceClass.UNREAD, holes, "the run read the newest candles first and had no pages or time left"),
         )
@@ -205,7 +207,7 @@ class SeriesReader:
         yield from self._read_holes()
 
     def _read_forward(self, frontier: int) -> Generator[PageRequest, Page, None]:
-        """Page after page from a known candle, until no page brings a newer row or the budget is used up."""
+        """Read page after page from a known candle, until no page has a newer row or the budget is used up."""
         while self._has_edge_budget():
             newest = yield from self._read_after(frontier)
             if newest is None or self._is_caught_up():
@@ -229,7 +231,9 @@ class SeriesReader:
         return None
 
     def _read_newest(self, widths: Iterable[int]) -> Generator[PageRequest, Page, None]:
-        """The newest page, then forward to the present. A page may be narrower than requested, so ask closer to now."""
+        """Read the newest page, then forward to the present. A page may be narrower than requested, so later requests
+        begin closer to now.
+        """
         for width in widths:
             before = self._newest()
             if not self._has_edge_budget(for_newest_page=True):
@@ -242,18 +246,20 @@ class SeriesReader:
                 return
 
     def _another_width(self) -> list[int]:
-        """One width below the page's, another one in each run: a page that is too narrow misses the newest candles."""
+        """One smaller width, which differs between runs: if the page is narrower than requested, the newest candles may
+        need it.
+        """
         return [1 << self._salt % (self._limit - 1).bit_length()] if self._limit > 1 else [1]
 
     def _read_holes(self) -> Generator[PageRequest, Page, None]:
-        """Pages inside the spans that are still to be read, newest first."""
+        """Read the holes that are due, newest first."""
         for hole, attempts in self._due_holes():
             yield from self._read_hole(hole, max(1, self._limit >> min(attempts, 16)))
             if subtract([hole], self.verified) and self._has_budget():
                 yield from self._read_after(self.calendar.shift(hole[0], -1))
 
     def _read_hole(self, hole: Interval, step: int) -> Generator[PageRequest, Page, None]:
-        """From the end of the hole to its start. `step`: the number of candles that an answer is expected to reach."""
+        """Read a hole from its end to its start. `step`: the expected number of candles per answer."""
         cursor, misses = hole[1], 0
         while cursor > hole[0] and misses < _MAX_MISSES and self._has_budget():
             step = min(step, self._width)
@@ -269,7 +275,9 @@ class SeriesReader:
             cursor = min(since, left[-1][1]) if left else hole[0]
 
     def _due_holes(self) -> list[tuple[Interval, int]]:
-        """The spans to read with the number of earlier attempts: those without attempts first, newest first."""
+        """The spans to read, each with the number of earlier attempts. Spans without attempts come first, the newest of
+        them first.
+        """
         lost = self._before_history()
         new = subtract([*self.holes(), *self._silence_after_newest()], [*self._pending_spans(), *lost])
         found = [(span, 0) for span in new]
@@ -279,7 +287,7 @@ class SeriesReader:
         return sorted(found, key=lambda each: (each[1] > 0, -each[0][1]))
 
     def _silence_after_newest(self) -> Intervals:
-        """The time after the newest row that is not in a page's reach from this row or from now."""
+        """The time from one page after the newest row to the candle that is open now."""
         newest = self._newest()
         if newest is None or self._is_recent() or self._is_silent:
             return ()
@@ -305,19 +313,21 @@ class SeriesReader:
         return max(known, default=None)
 
     def _is_caught_up(self) -> bool:
-        """Whether no candle that is closed now can follow the newest row."""
+        """Whether the newest row is the last closed candle, or later."""
         newest = self._newest()
         return newest is not None and self.calendar.close_of(self.calendar.close_of(newest)) > self._now
 
     def _is_recent(self) -> bool:
-        """Whether the newest row is caught up, or younger than the settle time: then the next run is early enough."""
+        """Whether the newest row is the last closed candle, or closed within the settle time. Then the next run may
+        read the rest.
+        """
         newest = self._newest()
         return newest is not None and (
             self._is_caught_up() or self.calendar.close_of(newest) + self._limits.settle_ms > self._now
         )
 
     def _learn_width(self, page: Page) -> None:
-        """A known candle that the page should contain, but that is later than its last row, proves a narrow page."""
+        """Lower the width if a known candle should be in the page but is later than its last row."""
         request = self._request
         if request is None or not page.opens:
             return
@@ -331,7 +341,9 @@ class SeriesReader:
         return self.pages < self._limits.max_pages and self._elapsed < _END_OF_READING
 
     def _has_edge_budget(self, *, for_newest_page: bool = False) -> bool:
-        """Half of the pages and of the time are for the way from the anchor, so that the newest page is always read."""
+        """Whether reading from the anchor may continue: it gets half of the pages and half of the time, so that the run
+        always reads the newest page.
+        """
         if for_newest_page:
             return self._has_budget()
         return self.pages < max(1, self._limits.max_pages // 2) and self._elapsed < _END_OF_READING / 2

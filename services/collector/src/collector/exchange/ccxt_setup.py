@@ -31,8 +31,8 @@ def _disabled(value: Any) -> Any:
 def redirect_requests(client: Any, base: str) -> None:
     """Send all REST requests to another server. The exchange's own host becomes the first part of the path.
 
-    Every request of ccxt passes `fetch`. To rewrite the URLs of the class instead would miss some: `urls` has a form of
-    its own in each class, and some methods take hosts from elsewhere.
+    Every request of ccxt passes `fetch`. A change of `urls` would miss some requests: its form differs between classes,
+    and some methods take hosts from elsewhere.
     """
     send = client.fetch
 

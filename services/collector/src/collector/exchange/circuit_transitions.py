@@ -72,8 +72,8 @@ def circuit_from_event(event: ExchangeHealthChanged, now: datetime, monotonic: f
 def after_response(circuit: CircuitState, admitted_under: CircuitState) -> CircuitState:
     """The state after a response. `admitted_under`: the state when the request was admitted.
 
-    A response to a request from before a ban does not end the ban. But any response shows that an exchange is not
-    unreachable, if that state was only an estimate.
+    A response to a request from before a ban does not end the ban. But any response ends the state `unreachable` if the
+    exchange gave no end time.
     """
     is_estimate = (
         circuit.state is ExchangeState.UNREACHABLE

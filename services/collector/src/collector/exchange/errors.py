@@ -1,8 +1,8 @@
 """Translates the exceptions of ccxt and aiohttp to `ExchangeFailure`. This is the only place that does so.
 
-ccxt's classes do not show which requests may be retried. For example, a connection that breaks within the body is a
-plain `ExchangeError`, and a blocked location is `ExchangeNotAvailable`. So the cause, the HTTP status and the words of
-the response count, too.
+The classes of ccxt do not show which requests may be retried. For example, a connection that breaks within the body is
+a plain `ExchangeError`, and a blocked location is `ExchangeNotAvailable`. So the cause, the HTTP status and the words
+of the response count, too.
 """
 
 import math

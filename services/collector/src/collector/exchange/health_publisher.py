@@ -23,7 +23,9 @@ LANE: ContextVar[str | None] = ContextVar("lane", default=None)
 
 
 class ExchangeHealthPublisher:
-    """Publishes the newest state of each lane. A state that is replaced before it was sent is never sent."""
+    """Publishes the newest state of each lane. If a newer state replaces a state that is not sent yet, only the newer
+    one is sent.
+    """
 
     def __init__(
         self,

@@ -55,8 +55,8 @@ _MAINTENANCE: Final = re.compile(r"\b(?:under|in|for|scheduled|system) maintenan
 
 
 def words_of(text: str, body: Any = None) -> str:
-    """The words of a response that a person reads: the values of its JSON `body`, or its `text` without HTML, scripts
-    and styles. Underscores and capital letters separate words, so that `RESTRICTED_LOCATION` is two words.
+    """The words of a response that are meant for persons: the values of its JSON `body`, or its `text` without HTML,
+    scripts and styles. Underscores and capital letters separate words, so that `RESTRICTED_LOCATION` is two words.
     """
     if isinstance(body, dict | list):
         plain = " ".join(_strings(body, _SEARCH_DEPTH))

@@ -1,4 +1,4 @@
-"""Decides whether JSON is candles, "no candles", a refusal, or something else. Pure.
+"""Decides whether JSON contains candles, says that there are none, is a refusal, or has an unknown form. Pure.
 
 ccxt reads a missing field as an empty list. So its result is the same for `{"unexpected": 1}`, `{"candles": []}` and
 `{"code": 50001, "msg": "system busy", "candles": []}`.
@@ -65,8 +65,9 @@ class Refusal(NoCandles):
 def content_of(body: Any, paths: tuple[Path_, ...] | None, *, always_a_list: bool = False) -> Content:
     """Whether the JSON `body` has candles, or says that there are none. Raises `Refusal` and `NoCandles`.
 
-    `paths`: the possible places of the list, see `paths_of`. None: unknown, any list within the body counts.
-    `always_a_list`: the exchange sends an empty list if there are no candles, never null or an empty object.
+    `paths`: the possible places of the list, see `paths_of`. None if the places are unknown: then any list within the
+    body counts. `always_a_list`: the exchange sends an empty list if there are no candles, never null or an empty
+    object.
     """
     found = _found(body, paths)
     objects = list(_objects(body, paths or ()))
@@ -175,8 +176,8 @@ def _refusing_list(body: Any) -> str | None:
 
 
 def _unknown_code(objects: list[dict[str, Any]]) -> str | None:
-    """A code that is no known code of success, in a response without candles. A flag or a message of success is
-    stronger: BTSE sends `{"code": 1, "msg": "Success", "success": true}`.
+    """A code that is not a known code of success, in a response without candles. A flag or a message of success has
+    priority: BTSE sends `{"code": 1, "msg": "Success", "success": true}`.
     """
     for fields in objects:
         if _says_success(fields):
@@ -199,7 +200,7 @@ def _message_without_code(objects: list[dict[str, Any]]) -> str | None:
 
 
 def _says_success(fields: dict[str, Any]) -> bool:
-    """Whether a flag or a message says so, and no message says something else."""
+    """Whether a flag or a message reports success, and no message contradicts it."""
     messages = [message for message in _messages(fields) if message.strip()]
     flag = any(_is_true(value) for key, value in fields.items() if key in _FLAGS)
     return (flag or bool(messages)) and all(_is_success(message) for message in messages)

@@ -51,8 +51,8 @@ class RequestRecord:
 
     @property
     def as_of_ms(self) -> int:
-        """Candles that were closed at this time of the exchange are final in the response: the time of sending, but not
-        later than the response's date.
+        """A time of the exchange: candles that closed before it are final in the response. It is the time of sending,
+        but at most the response's date.
         """
         if self.response_date is None:
             return self.sent_ms
@@ -90,7 +90,8 @@ def strict_class(cls: Any) -> Any:
             return super().parse_ohlcvs(ohlcvs, market, timeframe)
 
         def insert_missing_candles(self, candles: Any, *_: Any) -> Any:
-            # Bitopro's class copies rows into gaps, and takes the rows for sorted. A copy is no candle of the exchange.
+            # Bitopro's class fills gaps with copies of rows, and assumes that the rows are sorted. A copy is not a
+            # candle of the exchange.
             return candles
 
         def handle_errors(  # noqa: PLR0913, PLR0917 -- ccxt's signature
@@ -138,7 +139,9 @@ def _raise_if_unusable(code: int, body: str | None, response: Any) -> None:
 
 
 def _error_of_ccxt(error: Exception, code: int, body: str | None) -> BaseError:
-    """The error, if it is ccxt's. ccxt searches any JSON for codes, and fails with others if it is no object."""
+    """The error if it is one of ccxt's, otherwise a `BadResponse`. ccxt searches every JSON for codes, and raises
+    errors of Python if the JSON is not an object.
+    """
     if isinstance(error, BaseError):
         return error
     failure = BadResponse(f"HTTP {code} with an unexpected body: {body!r:.200}")
@@ -147,11 +150,11 @@ def _error_of_ccxt(error: Exception, code: int, body: str | None) -> BaseError:
 
 
 def _with_corrected_class(error: BaseError, code: int, words: str, *, by_status: bool) -> BaseError:
-    """The error with the class that its HTTP status means.
+    """The error, with another ccxt class if the HTTP status contradicts its class.
 
     If ccxt does not know the code in the body, it raises an error that looks permanent. Then a status of 418, 429 or
-    5xx decides the class of the error. And ccxt takes each 403 of some exchanges for a rate limit (`by_status`: the
-    status decided), but their content delivery network sends a 403 for other reasons, too.
+    5xx decides the class of the error. For some exchanges ccxt treats every 403 as a rate limit (`by_status`: the
+    status decided), although their content delivery network also sends a 403 for other reasons.
     """
     refused = isinstance(error, DDoSProtection | RateLimitExceeded)
     is_unknown = type(error) in {ExchangeError, BadResponse}

@@ -2,7 +2,7 @@
 
 A value from an exchange may be a number of seconds, a number with a unit, an instant in seconds to nanoseconds since
 the epoch, or a date. An instant becomes a wait only with a current time. The results are finite and not negative; the
-caller limits them.
+caller applies an upper limit.
 """
 
 import email.utils
@@ -134,7 +134,9 @@ def _now(headers: Mapping[str, str] | None, sent: float | None) -> float | None:
 
 
 def _wait_of(value: object, now: float | None, unit: float = 1.0) -> float | None:
-    """The wait that a header or a JSON field gives. `unit`: seconds per unit, if the value is a duration."""
+    """The wait according to the value of a header or of a JSON field. `unit`: seconds per unit, if the value is a
+    duration.
+    """
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _wait_of_number(float(value) if abs(value) < _END_OF_INSTANTS * 1e9 else math.inf, now, unit)
     return _wait_of_text(value.strip()[:200], now, unit) if isinstance(value, str) else None

@@ -90,7 +90,9 @@ class Collector:
             timeframe_run.failure = ExchangeFailure(ErrorClass.INTERNAL, message, retryable=False)
 
     async def _publish(self, tick: TickDue, timeframe_runs: list[TimeframeRun]) -> None:
-        """Publish all answers and wait for the acknowledgements. Without them nothing of the run counts."""
+        """Publish all answers and wait for the acknowledgements. Without the acknowledgements, no answer of the run
+        counts.
+        """
         try:
             await self.publisher.publish_many(
                 CANDLES, [event for each in timeframe_runs for event in candle_events(tick, each)]
@@ -103,7 +105,9 @@ class Collector:
 
 
 def candle_events(tick: TickDue, timeframe_run: TimeframeRun) -> Iterable[CandlesCollected]:
-    """The answers of one timeframe as events, in order. The last event also carries what the run could not verify."""
+    """The answers of one timeframe as events, in order. The last event also contains the spans that the run could not
+    verify.
+    """
     for answer in timeframe_run.answers:
         for start in range(0, max(1, len(answer.candles)), MAX_CANDLES_PER_EVENT):
             is_first = start == 0
@@ -121,7 +125,7 @@ def candle_events(tick: TickDue, timeframe_run: TimeframeRun) -> Iterable[Candle
 
 
 def _event(tick: TickDue, timeframe: str, fetched_at: datetime, **content: Any) -> CandlesCollected:
-    # Not validated again, because the rows and the tick already are. It would double the cost.
+    # Skip the validation, which would double the cost: the rows and the tick are validated already.
     defaults: dict[str, Any] = {"rows": (), "verified": (), "absences": (), "rejected": ()}
     return CandlesCollected.model_construct(
         event_id=uuid4(),

@@ -102,7 +102,7 @@ class Outcomes:
 
     async def report_superseded(self, run: Run, newer_run: UUID) -> None:
         """Report a tick that waited for its lane until the tick of `newer_run` took its place. This is logged at debug
-        level, because every slot of an exchange that does not respond may end so.
+        level, because every slot may end like this while an exchange does not respond.
         """
         message = f"the run waited for its lane until run {newer_run} of the same config took its place"
         await self._end(run, RunStatus.SKIPPED, ErrorClass.SUPERSEDED, message, (), log_as_debug=True)

@@ -1,7 +1,7 @@
 """Which waiting ticks a newer tick of the same config can replace.
 
-A run collects up to now, and a newer tick carries progress that is at least as complete. So of several waiting ticks of
-a config one run collects the same candles.
+A run collects up to now, and a newer tick carries progress that is at least as complete. So if several ticks of a
+config wait, one run collects the candles of all.
 """
 
 from collections.abc import Hashable
@@ -21,15 +21,15 @@ def superseding_key(tick: Event) -> Hashable | None:
 
 
 def is_newer_tick(tick: Event, than: Event) -> bool:
-    """Ticks may arrive twice and in another order, so their slots decide."""
+    """Compares the slots, because ticks may arrive twice and in another order."""
     assert isinstance(tick, TickDue)  # noqa: S101 -- as above
     assert isinstance(than, TickDue)  # noqa: S101
     return tick.scheduled_for > than.scheduled_for
 
 
 def merged_tick(newer: Event, older: Event) -> Event:
-    """The newer tick. A series for which it knows no candle, although the older tick does, continues as the older one
-    says: a scheduler that restored an old state may have published it.
+    """The newer tick. If it has no progress of a series, the progress of the older tick is used. A scheduler that
+    restored an old state may have published such a tick.
     """
     assert isinstance(newer, TickDue)  # noqa: S101 -- as above
     assert isinstance(older, TickDue)  # noqa: S101

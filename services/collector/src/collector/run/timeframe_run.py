@@ -56,7 +56,7 @@ class TimeframeRun:
             self.answers.append(Answer(response.fetched_at, new, proof))
 
     def drop(self) -> None:
-        """Forget all answers, because Kafka has not acknowledged them: nothing of them counts."""
+        """Drop all answers, because Kafka has not acknowledged them."""
         self.answers.clear()
         self._collected.clear()
         self.reader = None

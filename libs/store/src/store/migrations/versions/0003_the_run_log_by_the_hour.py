@@ -1,7 +1,8 @@
 """Hourly counts of the run log
 
 Triggers record every change of the run log in run_changes, also those of the previous release and of an operator.
-log-writer adds the changes up every few seconds. A reader adds the remaining ones. docs/decisions/0009 has the reasons.
+log-writer adds the changes up every few seconds. A query adds the changes that log-writer has not added yet.
+docs/decisions/0009 has the reasons.
 
 Revision ID: 0003
 Revises: 0002

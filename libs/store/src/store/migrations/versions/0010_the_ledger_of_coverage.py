@@ -1,6 +1,6 @@
 """The ledger of coverage: verified spans, absences and rejected rows of each series
 
-The ledger starts from the stored candles. Each candle verifies its own slot, and slots without a gap merge. The time
+The ledger starts from the stored candles. Each candle verifies its own period, and adjoining periods merge. The time
 between two stored candles is not claimed: nothing shows today whether the exchange had candles there.
 
 Revision ID: 0010
@@ -22,7 +22,7 @@ thousands of gaps a year. As a row, they would be rewritten by every batch. Cand
 the hull of the verified spans begins later. 64 spans take about 1.3 KB, so the row needs no TOAST.
 """
 
-# The spans of the stored candles from `since` on, at most so many, the newest. A candle's slot ends as
+# The spans of the stored candles from `since` on: the newest ones, at most `spans`. A candle ends as
 # `contracts.timeframes.shift` computes it: months and years follow the calendar of UTC. Reads the candles backwards in
 # pieces, so that it stops early in a series with many gaps and needs little memory.
 STORED_SPANS = """
@@ -157,7 +157,7 @@ def _make_tables() -> None:
         ),
         sa.ForeignKeyConstraint(["series_id"], ["series.id"], name=op.f("fk_rejected_candles_series_id")),
         sa.PrimaryKeyConstraint("series_id", "open_time", "row", name=op.f("pk_rejected_candles")),
-        comment="Rows of exchanges that no candle can be, repeated by the exchange. Written by candle-writer.",
+        comment="Rows that cannot be candles and that the exchange repeated. Written by candle-writer.",
         if_not_exists=True,
     )
 

@@ -1,7 +1,7 @@
-"""Finds out by comparison how a request for candles depends on its arguments. Pure: the requests are made elsewhere.
+"""Finds out by comparison how a request for candles depends on its arguments. Pure: `recording` makes the requests.
 
-One request shows nothing: a number in it may be a time, a count or a name. Requests that differ in one argument show
-which part contains the start, which the end and which the number of candles.
+A single request is not enough: a number in it may be a time, a count or a name. Requests that differ in one argument
+show which part contains the start, which the end and which the number of candles.
 """
 
 import json
@@ -83,12 +83,12 @@ def candle_request(request_of: RequestOf, timeframe: str, now: int, claimed: int
     limit = _smallest(limits, lambda limit: covered(limit) >= page)
     starts_late = any(start > call.since for call in calls for start in _since_parts(request_of, call).starts)
     until = all(_honours_until(request_of, call) for call in calls)
-    # A correction of a late start begins one candle earlier, so that one candle less follows.
+    # If the start is late, the corrected request begins one candle earlier. So it covers one candle less after `since`.
     return CandleRequest(kind, page - 1 if starts_late else page, limit, until=until, starts_late=starts_late)
 
 
 def _smallest(limits: list[int], is_enough: Callable[[int], bool]) -> int:
-    """The smallest limit that is enough, by bisection between two of `limits`."""
+    """The smallest limit that is sufficient, found by bisection between two of `limits`."""
     enough = next(limit for limit in limits if is_enough(limit))
     too_small = max((limit for limit in limits if limit < enough), default=0)
     while enough - too_small > 1:

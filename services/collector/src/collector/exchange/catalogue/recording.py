@@ -38,7 +38,7 @@ def recording_class(cls: Any) -> Any:
             return self.markets
 
         async def throttle(self, _cost: Any = None) -> None:
-            """Nothing is sent, so nothing has to wait."""
+            """Does not wait for the rate limit, because nothing is sent."""
 
         def milliseconds(self) -> int:
             return self.fixed_time
@@ -95,7 +95,7 @@ def _first_request(
         nonlocal refusal
         try:
             await call()
-        except Exception as error:  # noqa: BLE001 -- any error of ccxt is the fact to record
+        except Exception as error:  # noqa: BLE001 -- the error of ccxt is the result to record
             refusal = CannotCollect(str(error) or type(error).__name__, isinstance(error, AuthenticationError))
 
     execute(run())
