@@ -265,12 +265,16 @@ class SeriesReader:
             step = min(step, self._width)
             since = max(self.calendar.shift(cursor, -step), self.calendar.shift(hole[0], -_MARGIN))
             page = yield from self._ask(since, until=self.calendar.shift(cursor, _MARGIN))
-            self._requested.append((max(since, hole[0]), cursor))
             inside = [at for at in page.opens if hole[0] <= at < cursor]
             misses = 0 if inside or self._traits.exact_page_limit else misses + 1
-            while inside and self._has_budget() and subtract([(inside[-1], cursor)], self.verified):
+            requested_until = cursor
+            while inside and subtract([(inside[-1], cursor)], self.verified):
+                if not self._has_budget():
+                    requested_until = self.calendar.close_of(inside[-1])  # later runs request the rest
+                    break
                 page = yield from self._ask(inside[-1], until=self.calendar.shift(cursor, _MARGIN))
                 inside = [at for at in page.opens if inside[-1] < at < cursor]
+            self._requested.append((max(since, hole[0]), requested_until))
             left = subtract([(hole[0], cursor)], self.verified)
             cursor = min(since, left[-1][1]) if left else hole[0]
 
