@@ -260,6 +260,10 @@ class SeriesReader:
             since = max(self.calendar.shift(cursor, -step), self.calendar.shift(hole[0], -_MARGIN))
             page = yield from self._ask(since, until=self.calendar.shift(cursor, _MARGIN))
             self._requested.append((max(since, hole[0]), cursor))
+            if self._honours_until and page.opens and page.opens[0] >= cursor and self._has_budget():
+                page = yield from self._ask(
+                    since, until=cursor
+                )  # a page of the newest rows had room for the margin only
             inside = [at for at in page.opens if hole[0] <= at < cursor]
             misses = 0 if inside or self._traits.exact_page_limit else misses + 1
             while inside and self._has_budget() and subtract([(inside[-1], cursor)], self.verified):
