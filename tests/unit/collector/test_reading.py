@@ -29,7 +29,6 @@ def test_a_hole_is_read_from_an_exchange_that_sends_the_newest_rows_before_the_e
     reader = SeriesReader(traits, progress, PAGE_LIMIT, NOW, honours_until=True)
     calendar = SeriesCalendar.of(traits, "1m")
     while (request := reader.next_request(NOW)) is not None:
-        assert request.until is None or request.until <= request.since + PAGE_LIMIT * MINUTE
         reader.receive(read_page(traits, calendar, newest_rows(request, width), since=request.since, now=NOW), NOW)
     assert subtract([hole], reader.verified) == ()
 

@@ -293,8 +293,9 @@ class SeriesReader:
 
     def _ask(self, since: int, until: int | None = None) -> Generator[PageRequest, Page, Page]:
         since = max(EARLIEST_SINCE_MS, min(since, self.calendar.floor_open(self._now)))
-        # Some exchanges refuse a request that is wider than a page.
-        until = min(until, self.calendar.shift(since, self._limit)) if until and self._honours_until else None
+        until = until if self._honours_until else None
+        if until is not None and self._traits.exact_page_limit:  # they may refuse a request that is wider than a page
+            until = min(until, self.calendar.shift(since, self._limit))
         page = yield PageRequest(self.calendar.timeframe, since, self._limit, until)
         if self._traits.exact_page_limit and until is None:
             reaches_now = self.calendar.shift(since, self._limit) > self._now
