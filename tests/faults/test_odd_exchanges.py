@@ -137,7 +137,11 @@ async def first_runs_have_ended(system: RunningSystem) -> bool:
     return True
 
 
-def behind(evidence: Evidence) -> dict[tuple[str, str], float]:
-    """The markets whose newest verified candle is older than three minutes, and its age in seconds."""
-    ages = {name[:2]: evidence.until - known.verified[-1][1] / 1000 for name, known in evidence.ledger.items()}
-    return {market: age for market, age in ages.items() if age > 3 * ONE_MINUTE}
+def behind(evidence: Evidence) -> dict[tuple[str, str], int]:
+    """The markets with offered candles that are older than three minutes and newer than all verified time."""
+    old = round((evidence.until - 3 * ONE_MINUTE) * 1000)
+    newer = {
+        name[:2]: sum(known.verified[-1][1] <= at < old for at in evidence.truth[name].offered)
+        for name, known in evidence.ledger.items()
+    }
+    return {market: count for market, count in newer.items() if count}

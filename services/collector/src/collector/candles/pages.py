@@ -131,7 +131,11 @@ def page_spans(calendar: SeriesCalendar, page: Page, *, settled_at: int) -> Inte
         for before, after in pairwise(page.opens)
         if after > settled_at and after > calendar.close_of(before)
     ]
-    rejected = [(row.opens, calendar.close_of(row.opens)) for row in page.rejected if row.opens not in stored]
+    rejected = [
+        (calendar.floor_open(row.opens), calendar.close_of(row.opens))
+        for row in page.rejected
+        if row.opens not in stored
+    ]
     own = [(at, calendar.close_of(at)) for at in stored]
     return union([*subtract([span], [*young, *rejected]), *own])
 

@@ -265,6 +265,9 @@ class SeriesReader:
             step = min(step, self._width)
             since = max(self.calendar.shift(cursor, -step), self.calendar.shift(hole[0], -_MARGIN))
             page = yield from self._ask(since, until=self.calendar.shift(cursor, _MARGIN))
+            if self._honours_until and page.opens and page.opens[0] >= cursor and self._has_budget():
+                # A page of the newest rows before the end had room for the margin only.
+                page = yield from self._ask(since, until=cursor)
             inside = [at for at in page.opens if hole[0] <= at < cursor]
             misses = 0 if inside or self._traits.exact_page_limit else misses + 1
             requested_until = cursor
@@ -301,8 +304,9 @@ class SeriesReader:
 
     def _ask(self, since: int, until: int | None = None) -> Generator[PageRequest, Page, Page]:
         since = max(EARLIEST_SINCE_MS, min(since, self.calendar.floor_open(self._now)))
-        # Some exchanges refuse a request that is wider than a page.
-        until = min(until, self.calendar.shift(since, self._limit)) if until and self._honours_until else None
+        until = until if self._honours_until else None
+        if until is not None and self._traits.exact_page_limit:  # they may refuse a request that is wider than a page
+            until = min(until, self.calendar.shift(since, self._limit))
         page = yield PageRequest(self.calendar.timeframe, since, self._limit, until)
         if self._traits.exact_page_limit and until is None:
             reaches_now = self.calendar.shift(since, self._limit) > self._now
