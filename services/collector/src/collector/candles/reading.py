@@ -13,10 +13,11 @@ from collections.abc import Generator, Iterable
 from datetime import datetime
 from typing import Final
 
+from collector.candles.absences import AbsentSpan, classified
 from collector.candles.page_requests import PageRequest, Proof, ReadingLimits
 from collector.candles.pages import BadRow, Page, SeriesCalendar, page_spans
 from collector.exchange.traits import ExchangeTraits
-from contracts.coverage import AbsenceClass, SeriesProgress, to_milliseconds
+from contracts.coverage import SeriesProgress, to_milliseconds
 from contracts.spans import Interval, Intervals, intersect, subtract, union
 
 EARLIEST_SINCE_MS: Final = 1_262_304_000_000
@@ -139,33 +140,21 @@ class SeriesReader:
         """
         return subtract([*self._pending_spans(), *self._edge()], self.verified)
 
-    def absences(self) -> list[tuple[Interval, AbsenceClass, str]]:
+    def absences(self) -> list[AbsentSpan]:
         """The holes that this run has found or requested, ascending, with the reason and the evidence in words."""
         untouched = subtract(self._pending_spans(), [*self.requested, *self._edge()])
         rejected = union([(each.opens, self.calendar.close_of(each.opens)) for each in self.rejected.values()])
         # After the anchor, only rejected rows are reported: silence there is requested again by each run.
         after_anchor = [] if self.anchor is None else [(self.anchor, max(self._closed, default=self.anchor))]
         young = intersect(subtract(after_anchor, self.verified), rejected)
-        holes = union([*subtract(self.holes(), untouched), *young])
-        classes = (
-            (AbsenceClass.REJECTED, rejected, "the exchange repeats rows that cannot be candles"),
-            (
-                AbsenceClass.LOST,
-                self.lost,
-                f"the exchange keeps the newest {self._traits.history_candles} candles only",
-            ),
-            (
-                AbsenceClass.UNPROVEN,
-                self.requested,
-                f"{self.pages} answers show no candles there, and no later candle that would prove silence",
-            ),
-            (AbsenceClass.UNREAD, holes, "the run read the newest candles first and had no pages or time left"),
+        return classified(
+            union([*subtract(self.holes(), untouched), *young]),
+            rejected=rejected,
+            lost=self.lost,
+            requested=self.requested,
+            pages=self.pages,
+            kept=self._traits.history_candles,
         )
-        found: list[tuple[Interval, AbsenceClass, str]] = []
-        for absence_class, spans, evidence in classes:
-            found += [(span, absence_class, evidence) for span in intersect(holes, spans)]
-            holes = subtract(holes, spans)
-        return sorted(found)
 
     @property
     def lost(self) -> Intervals:

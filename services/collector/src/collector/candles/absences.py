@@ -1,0 +1,33 @@
+"""The classes of the spans that a run could not verify. Pure."""
+
+from contracts.coverage import AbsenceClass
+from contracts.spans import Interval, Intervals, intersect, subtract
+
+AbsentSpan = tuple[Interval, AbsenceClass, str]
+"""A span in milliseconds since the epoch, the reason, and the evidence in words."""
+
+
+def classified(
+    holes: Intervals, *, rejected: Intervals, lost: Intervals, requested: Intervals, pages: int, kept: int | None
+) -> list[AbsentSpan]:
+    """The holes of a run by class, ascending. If two classes fit, the one that says more counts.
+
+    `rejected`: the periods of rejected rows. `lost`: the time before the history that the exchange keeps. `requested`:
+    the spans that the run requested. `pages`: the number of answers that the run read. `kept`: the number of newest
+    candles that the exchange offers; None without a limit.
+    """
+    classes = (
+        (AbsenceClass.REJECTED, rejected, "the exchange repeats rows that cannot be candles"),
+        (AbsenceClass.LOST, lost, f"the exchange keeps the newest {kept} candles only"),
+        (
+            AbsenceClass.UNPROVEN,
+            requested,
+            f"{pages} answers show no candles there, and no later candle that would prove silence",
+        ),
+        (AbsenceClass.UNREAD, holes, "the run read the newest candles first and had no pages or time left"),
+    )
+    found: list[AbsentSpan] = []
+    for absence_class, spans, evidence in classes:
+        found += [(span, absence_class, evidence) for span in intersect(holes, spans)]
+        holes = subtract(holes, spans)
+    return sorted(found)
