@@ -42,7 +42,7 @@ PLACES_OF_OLD_WORDS = {
     "docs/glossary.md": re.compile(r"Not used:.*|^\|.*", re.MULTILINE),
     "CHANGELOG.md": re.compile(r"^\|.*", re.MULTILINE),
     "CONTRIBUTING.md": re.compile(r"^\|.*", re.MULTILINE),
-    "services/collector/src/collector/exchange/clients.py": re.compile(r"client\.throttler"),  # ccxt's own name
+    "services/collector/src/collector/exchange/client.py": re.compile(r"client\.throttler"),  # ccxt's own name
     "docs/exchanges.md": re.compile(r"`gate`"),  # an exchange
     "services/collector/src/collector/exchange/traits.py": re.compile(r'"gate"|gate\.(py|com)'),  # an exchange
 }
