@@ -35,10 +35,6 @@ DAY_MINUTES: Final = 1440
 RECOVERY_PAGES: Final = 100
 NARROWEST_PAGE: Final = 3
 """With narrower pages, runs do not keep up, because pages overlap by one or two candles. They still lose no candle."""
-RECOVERY_WIDTH: Final = 20
-"""With narrower pages, the spans that a run has requested without a result are merged and wait for up to a day each. So
-the bound of runs does not hold for them. Their missing candles stay pending, which is checked for every history.
-"""
 RECOVERY_LAG_RUNS: Final = 6
 """After the history, a candle must be stored by the run that is this number of runs after its close."""
 SETTLE_MS: Final = 600_000
@@ -268,7 +264,7 @@ def play(history: History, rules: Rules = Rules()) -> World:
     world = World.of(history, rules)
     for step in history.steps:
         world.play(step)
-    if history.recovers and min(history.behaviour.width, history.page_limit) >= RECOVERY_WIDTH:
+    if history.recovers:
         world.recover()
     return world
 
