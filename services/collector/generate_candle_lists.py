@@ -14,8 +14,7 @@ import ccxt.async_support as ccxt
 from ccxt.base.exchange import BaseExchange
 from typing_extensions import override
 
-from collector.exchange.response_shape import CANDLE_LISTS, Path_
-from collector.exchange.traits import ANY_KEY
+from collector.exchange.response_shape import ANY_KEY, CANDLE_LISTS, Path_
 
 MARKET_ID = "77"
 """The market's id; some classes need a number. In a path it is replaced by `ANY_KEY`."""

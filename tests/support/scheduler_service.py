@@ -8,6 +8,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from contracts.coverage import to_instant
 from contracts.event import Event
 from contracts.schedule import JobScheduled
 from contracts.ticks import TickDue
@@ -15,7 +16,6 @@ from contracts.topics import CONFIG_CHANGES, RUN_EVENTS, Topic
 from runtime.kafka.publisher import PublishFailed
 from scheduler.book import Book
 from scheduler.due_queue import DueQueue
-from scheduler.grid import to_instant
 from scheduler.handlers import Handlers
 from scheduler.metrics import SchedulerMetrics
 from scheduler.settings import SchedulerSettings

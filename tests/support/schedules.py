@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from contracts.configs import CollectionConfig, ConfigChanged
-from contracts.coverage import SeriesProgress, Span, span_of
+from contracts.coverage import SeriesProgress, Span, span_of, to_instant, to_milliseconds
 from contracts.runs import RunFinished, TimeframeResult
 from contracts.spans import Interval
 from contracts.ticks import TickDue
@@ -15,7 +15,6 @@ from contracts.timeframes import close_of, floor_open, shift
 from contracts.vocabulary import ErrorClass, RunStatus, Trigger
 from scheduler.due import Policy
 from scheduler.entry import Entry, created, plan_of
-from scheduler.grid import to_instant, to_ms
 from scheduler.progress import Series, progress_of
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -157,6 +156,6 @@ def the_run_of(
 
 def everything_for(known: SeriesProgress, ended: int) -> TimeframeResult:
     """All candles since the anchor, and all pending spans."""
-    found = newest_candles(known.timeframe, ended, None if known.anchor is None else to_ms(known.anchor))
+    found = newest_candles(known.timeframe, ended, None if known.anchor is None else to_milliseconds(known.anchor))
     pending = tuple(Span(start=span.start, end=span.end) for span in known.pending)
     return found.model_copy(update={"verified": (*pending, *found.verified)})

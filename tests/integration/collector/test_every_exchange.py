@@ -14,8 +14,8 @@ import collector
 from collector.exchange.client import ClientOptions, ExchangeClient
 from collector.exchange.clock import ExchangeClock
 from collector.exchange.failures import ExchangeFailure
-from collector.exchange.response_shape import CANDLE_LISTS, Path_, paths_of
-from collector.exchange.traits import ANY_KEY, traits_of
+from collector.exchange.response_shape import ANY_KEY, CANDLE_LISTS, Path_, paths_of
+from collector.exchange.traits import traits_of
 from collector.metrics import CollectorMetrics
 from contracts.vocabulary import ErrorClass
 

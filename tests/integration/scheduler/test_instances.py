@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from contracts.coverage import to_milliseconds
 from contracts.schedule import JobScheduled
 from contracts.ticks import TickDue
 from contracts.topics import CONFIG_CHANGES, SCHEDULE_STATE
 from scheduler.clock import wall_clock
 from scheduler.entry import state_of
-from scheduler.grid import MINUTE_MS, grid_of, to_ms
+from scheduler.grid import MINUTE_MS, grid_of
 from support.polling import eventually
 from support.schedules import a_change, an_entry
 from support.scheduling import Instance, World, an_instance
@@ -50,7 +51,7 @@ def lost_slots(world: World, settled: int, until: int) -> dict[int, int]:
     """The number of slots in (settled, until] that no tick covers, by config. Empty if no slot is lost."""
     published: dict[int, dict[int, int]] = defaultdict(dict)
     for tick in world.seen.events(TickDue):
-        slot = to_ms(tick.scheduled_for)
+        slot = to_milliseconds(tick.scheduled_for)
         missed = max(tick.missed_slots, published[tick.config.config_id].get(slot, 0))
         published[tick.config.config_id][slot] = missed
     lost = {}

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 import pytest
 
 from contracts.configs import ConfigRemoved
+from contracts.coverage import to_instant, to_milliseconds
 from contracts.schedule import JobScheduled
 from contracts.ticks import TickDue, initial_run_id, slot_run_id
 from contracts.topics import CONFIG_CHANGES, RUN_EVENTS, SCHEDULE_STATE
 from contracts.vocabulary import RunStatus, Trigger
 from scheduler.entry import state_of
-from scheduler.grid import MINUTE_MS, grid_of, to_instant, to_ms
+from scheduler.grid import MINUTE_MS, grid_of
 from scheduler.settings import SchedulerSettings
 from support.kafka import read_topic
 from support.polling import eventually
@@ -37,7 +38,9 @@ async def collected(world: World, tick: TickDue) -> dict[str, datetime | None]:
     await world.publish(RUN_EVENTS, [the_run_of(tick, ended=world.clock())])
     states = await world.seen.await_events(JobScheduled, 1, lambda state: bool(state.progress))
     found = anchors_of(states[0])
-    assert found == {each: to_instant(newest_closed(each, to_ms(states[0].occurred_at))) for each in ("1m", "1h")}
+    assert found == {
+        each: to_instant(newest_closed(each, to_milliseconds(states[0].occurred_at))) for each in ("1m", "1h")
+    }
     return found
 
 
@@ -49,7 +52,7 @@ async def test_a_new_config_gets_a_tick_within_a_second_and_then_follows_its_gri
         assert time.monotonic() - before < 1
         assert (tick.trigger, tick.run_id, tick.progress) == (Trigger.INITIAL, initial_run_id(1, 1), ())
         state = await world.state(1)
-        slot = GRID.slot_after(to_ms(state.last_slot or now()))
+        slot = GRID.slot_after(to_milliseconds(state.last_slot or now()))
         assert state.next_fire_at == to_instant(slot)
         world.clock.set_to(slot)
         tick = await world.tick(2)
@@ -67,7 +70,7 @@ async def test_a_change_of_the_interval_is_effective_within_a_second(world: Worl
         assert time.monotonic() - before < 1
         assert (state.interval_minutes, state.config_version) == (1, 2)
         assert state.next_fire_at is not None
-        world.clock.set_to(to_ms(state.next_fire_at))
+        world.clock.set_to(to_milliseconds(state.next_fire_at))
         tick = await world.tick(2)
         assert (tick.scheduled_for, tick.config.interval_minutes) == (state.next_fire_at, 1)
 
@@ -113,7 +116,7 @@ async def test_after_a_restart_one_tick_covers_all_missed_slots(world: World) ->
     async with world.scheduler():
         await world.change(updated_at=now())
         state = await world.state(1)
-    missed_until = GRID.slot_after(to_ms(state.last_slot or now())) + 5 * GRID.interval_ms
+    missed_until = GRID.slot_after(to_milliseconds(state.last_slot or now())) + 5 * GRID.interval_ms
     world.clock.set_to(missed_until)
     async with world.scheduler():
         tick = await world.tick(2)
@@ -185,12 +188,14 @@ async def test_the_progress_survives_a_restart(world: World) -> None:
 async def test_a_state_of_the_previous_release_is_restored(world: World) -> None:
     """It has one covered time for all timeframes. Everything before the candle that contains it was read."""
     noon = datetime(2026, 5, 4, 12, tzinfo=UTC)
-    world.clock.set_to(to_ms(noon))
-    document = state_of(an_entry(settled=to_ms(noon)), to_ms(noon)).model_dump(mode="json", exclude={"progress"})
+    world.clock.set_to(to_milliseconds(noon))
+    document = state_of(an_entry(settled=to_milliseconds(noon)), to_milliseconds(noon)).model_dump(
+        mode="json", exclude={"progress"}
+    )
     document |= {"schema_version": 1, "covered_until": "2026-05-04T11:30:00Z"}
     await world.publisher.publish_raw(SCHEDULE_STATE, key="1", value=json.dumps(document).encode(), headers={})
     await world.change(updated_at=noon)
-    world.clock.set_to(GRID.slot_after(to_ms(noon)))
+    world.clock.set_to(GRID.slot_after(to_milliseconds(noon)))
     async with world.scheduler():
         expected = {"1m": noon.replace(hour=11, minute=29), "1h": noon.replace(hour=10)}
         assert anchors_of(await world.tick(1)) == expected

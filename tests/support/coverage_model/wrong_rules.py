@@ -8,9 +8,9 @@ from typing_extensions import override
 from collector.candles.page_requests import PageRequest, Proof, ReadingLimits
 from collector.candles.pages import Page
 from collector.candles.reading import SeriesReader
+from contracts.coverage import to_milliseconds
 from contracts.runs import TimeframeResult
 from contracts.spans import Interval, union
-from scheduler.grid import to_ms
 from scheduler.progress import Series, after_result
 from support.coverage_model.world import Rules
 
@@ -128,7 +128,7 @@ def _from_the_last_verified(
 ) -> Series:
     """The next run begins after the last verified span, and does not read the settle time again."""
     after = after_result(series, result, finished_at=finished_at, now=now, interval_ms=interval_ms)
-    ends = [to_ms(span.end) for span in result.verified]
+    ends = [to_milliseconds(span.end) for span in result.verified]
     return after if after.anchor is None or not ends else Series(max(after.anchor, *ends), after.pending)
 
 
@@ -136,8 +136,8 @@ def _claiming_all_before_the_anchor(
     series: Series, result: TimeframeResult, *, finished_at: int, now: int, interval_ms: int
 ) -> Series:
     """A newer anchor counts as proof of all time before it."""
-    if result.anchor is not None and series.anchor is not None and to_ms(result.anchor) > series.anchor:
-        return Series(to_ms(result.anchor), series.pending)
+    if result.anchor is not None and series.anchor is not None and to_milliseconds(result.anchor) > series.anchor:
+        return Series(to_milliseconds(result.anchor), series.pending)
     return after_result(series, result, finished_at=finished_at, now=now, interval_ms=interval_ms)
 
 

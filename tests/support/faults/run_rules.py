@@ -5,9 +5,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from contracts.coverage import to_instant
 from contracts.ticks import slot_run_id
 from contracts.vocabulary import ErrorClass
-from scheduler.grid import Grid, grid_of, to_instant
+from scheduler.grid import Grid, grid_of
 from support.faults.evidence import Evidence, Run, Tick
 from support.faults.history import Call
 from support.faults.violations import Kind, Violation

@@ -3,9 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
+from contracts.coverage import to_instant
 from contracts.spans import Intervals, subtract
 from contracts.ticks import initial_run_id, slot_run_id
-from scheduler.grid import grid_of, to_instant
+from scheduler.grid import grid_of
 from support.faults.evidence import (
     AbsentSpan,
     DeadLetterEntry,

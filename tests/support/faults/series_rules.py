@@ -8,9 +8,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
+from contracts.coverage import to_instant
 from contracts.spans import Interval, Intervals, intersect, subtract, union
 from contracts.timeframes import close_of, floor_open
-from scheduler.grid import to_instant
 from support.faults.evidence import AbsentSpan, Candle, Evidence, Series, SeriesLedger, SeriesTruth, StoredConfig
 from support.faults.violations import Kind, Violation
 

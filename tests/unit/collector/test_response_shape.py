@@ -7,8 +7,15 @@ from typing import Any
 import pytest
 
 import collector
-from collector.exchange.response_shape import CANDLE_LISTS, NoCandles, Path_, Refusal, content_of, paths_of
-from collector.exchange.traits import ANY_KEY, TRAITS
+from collector.exchange.response_shape import (
+    ANY_KEY,
+    CANDLE_LISTS,
+    NoCandles,
+    Path_,
+    Refusal,
+    content_of,
+    paths_of,
+)
 
 ROW = [1, 2, 3]
 DATA: tuple[Path_, ...] = (("data",),)
@@ -25,10 +32,20 @@ def test_the_committed_places_are_those_of_the_installed_ccxt() -> None:
     assert CANDLE_LISTS.read_text() == module.candle_lists_text(), stale
 
 
-def test_the_places_by_hand_are_those_that_ccxt_reads() -> None:
-    for exchange, traits in TRAITS.items():
-        if traits.candle_list_path is not None:
-            assert (paths_of(exchange, "spot") or paths_of(exchange, "swap")) == (traits.candle_list_path,)
+RECORDED: dict[str, Path_] = {
+    "binance": (),
+    "bybit": ("result", "list"),
+    "coinbase": ("candles",),
+    "coinbaseexchange": (),
+    "kraken": ("result", ANY_KEY),
+    "okx": ("data",),
+}
+"""The places in recorded responses, and in those that ccxt quotes."""
+
+
+@pytest.mark.parametrize("exchange", RECORDED)
+def test_the_generated_places_are_those_of_recorded_responses(exchange: str) -> None:
+    assert (paths_of(exchange, "spot") or paths_of(exchange, "swap")) == (RECORDED[exchange],)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from contracts.configs import ConfigRemoved
+from contracts.coverage import to_instant
 from scheduler.book import Book, ScheduleChange
 from scheduler.entry import state_of
-from scheduler.grid import to_instant
 from scheduler.progress import Pending, Series
 from support.schedules import HOUR_MS, NOON, NOON_MS, SPREAD_MS, a_change, a_config, a_run, an_entry, anchors
 

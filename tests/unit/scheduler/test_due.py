@@ -1,8 +1,9 @@
+from contracts.coverage import to_instant
 from contracts.ticks import initial_run_id, slot_run_id
 from contracts.vocabulary import Trigger
 from scheduler.due import acknowledged, decide, tick_of
 from scheduler.entry import changed, plan_of
-from scheduler.grid import MINUTE_MS, to_instant
+from scheduler.grid import MINUTE_MS
 from scheduler.progress import Pending, Series, to_event
 from support.schedules import HOUR_MS, NOON_MS, SPREAD_MS, a_config, a_policy, an_entry
 

@@ -1,5 +1,6 @@
 from typing import Any
 
+from contracts.coverage import to_instant
 from contracts.vocabulary import RunStatus, Trigger
 from scheduler.entry import (
     Changed,
@@ -12,7 +13,7 @@ from scheduler.entry import (
     plan_of,
     state_of,
 )
-from scheduler.grid import grid_of, to_instant
+from scheduler.grid import grid_of
 from scheduler.progress import Pending, Series
 from support.schedules import (
     HOUR_MS,

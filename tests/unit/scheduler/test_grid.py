@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.grid import MINUTE_MS, Grid, grid_of, to_instant, to_ms
+from contracts.coverage import to_instant, to_milliseconds
+from scheduler.grid import MINUTE_MS, Grid, grid_of
 
 INSTANTS = st.integers(min_value=0, max_value=4_102_444_800_000)
 IDS = st.integers(min_value=1, max_value=2**62)
@@ -68,17 +69,19 @@ def test_the_slots_of_ten_thousand_configs_are_spread_over_many_seconds() -> Non
 
 
 def test_without_a_spread_all_slots_are_on_the_full_interval() -> None:
-    assert grid_of(7, 10, 0).slot_at(to_ms(datetime(2026, 1, 1, 10, 9, 59, tzinfo=UTC))) == to_ms(
+    assert grid_of(7, 10, 0).slot_at(to_milliseconds(datetime(2026, 1, 1, 10, 9, 59, tzinfo=UTC))) == to_milliseconds(
         datetime(2026, 1, 1, 10, 0, tzinfo=UTC)
     )
 
 
 @given(st.datetimes(timezones=st.just(UTC)).filter(lambda instant: instant.year > 1))
 def test_instants_are_equal_after_a_conversion_to_milliseconds_and_back(instant: datetime) -> None:
-    converted = to_instant(to_ms(instant))
+    converted = to_instant(to_milliseconds(instant))
     assert timedelta(0) <= instant - converted < timedelta(milliseconds=1)
 
 
 def test_milliseconds_do_not_depend_on_the_zone() -> None:
     zone = timezone(timedelta(hours=5, minutes=30))
-    assert to_ms(datetime(2026, 1, 1, 5, 30, tzinfo=zone)) == to_ms(datetime(2026, 1, 1, tzinfo=UTC))
+    assert to_milliseconds(datetime(2026, 1, 1, 5, 30, tzinfo=zone)) == to_milliseconds(
+        datetime(2026, 1, 1, tzinfo=UTC)
+    )

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from contracts.configs import ConfigRemoved
+from contracts.coverage import to_instant
 from contracts.timeframes import floor_open
 from contracts.topics import CONFIG_CHANGES, SCHEDULE_STATE, TICKS
 from contracts.vocabulary import RunStatus, Trigger
 from scheduler.entry import state_of
-from scheduler.grid import to_instant
 from support.polling import eventually
 from support.scheduler_service import Service, running
 from support.schedules import HOUR_MS, NOON_MS, a_change, a_result, an_entry, newest_closed

@@ -7,9 +7,9 @@ from typing import get_args
 
 import pytest
 
+from contracts.coverage import to_instant, to_milliseconds
 from contracts.topics import CONFIG_CHANGES, RUN_EVENTS, SCHEDULE_STATE, TICKS
 from scheduler.entry import state_of
-from scheduler.grid import to_instant, to_ms
 from scheduler.handlers import TableEvent
 from support.consuming import a_tick
 from support.polling import eventually
@@ -191,7 +191,7 @@ async def test_progress_after_the_first_anchor_may_be_lost_in_a_hand_over(servic
     other.handlers.on_record(0, CONFIG_CHANGES, "1", change)
     other.handlers.on_record(0, SCHEDULE_STATE, "1", state)
     other.handlers.on_live(0)
-    assert other.book.get(1).progress.of("1m").anchor == to_ms(stored.progress[0].anchor) <= hole[0].start
+    assert other.book.get(1).progress.of("1m").anchor == to_milliseconds(stored.progress[0].anchor) <= hole[0].start
 
 
 async def test_a_hand_over_of_a_replaced_instance_that_stops_is_not_acknowledged() -> None:

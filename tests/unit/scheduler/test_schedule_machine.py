@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from contracts.configs import CollectionConfig, ConfigChanged, ConfigRemoved
-from contracts.coverage import SeriesProgress
+from contracts.coverage import SeriesProgress, to_instant, to_milliseconds
 from contracts.runs import TimeframeResult
 from contracts.schedule import JobScheduled
 from contracts.spans import subtract, union
@@ -17,7 +17,6 @@ from contracts.vocabulary import RunStatus, Trigger
 from scheduler.book import Book, ScheduleChange
 from scheduler.due import acknowledged, decide, tick_of
 from scheduler.entry import state_of
-from scheduler.grid import to_instant, to_ms
 from support.schedule_model import ConfigModel
 from support.schedules import (
     NOON_MS,
@@ -70,7 +69,7 @@ class Schedule(RuleBasedStateMachine):
             model.clamp_to_now(self.now, self.book.get(config_id).progress.latest_anchor())
         for config_id in self.book.clamp_to_now(self.now):
             self.publish_state_of(config_id)
-        self.may_repeat |= {tick.run_id for tick in self.all_ticks() if to_ms(tick.scheduled_for) > self.now}
+        self.may_repeat |= {tick.run_id for tick in self.all_ticks() if to_milliseconds(tick.scheduled_for) > self.now}
         self.turn()
 
     @rule(hours=st.integers(1, 4))
@@ -140,7 +139,7 @@ class Schedule(RuleBasedStateMachine):
         if kind == "page":
             return newest_candles(timeframe, self.now, page=5)
         requested = [span.milliseconds() for span in known.pending if data.draw(st.booleans())]
-        anchor = None if known.anchor is None else to_ms(known.anchor)
+        anchor = None if known.anchor is None else to_milliseconds(known.anchor)
         if kind == "nothing":
             return a_result(timeframe, anchor=anchor, requested=requested)
         return a_result(timeframe, requested=requested, error_class="network", error_message="no response")
@@ -151,7 +150,7 @@ class Schedule(RuleBasedStateMachine):
             spans = [span.milliseconds() for span in result.verified]
             model.verified[series] = union([*model.verified.get(series, ()), *spans])
             if result.timeframe in new:
-                model.first[result.timeframe] = to_ms(result.anchor)
+                model.first[result.timeframe] = to_milliseconds(result.anchor)
                 if self.book.get(model.config.config_id).initial is not None:
                     model.not_stored.add(result.timeframe)
 
@@ -236,8 +235,10 @@ class Schedule(RuleBasedStateMachine):
         model.not_stored.clear()
         model.settled = None
         if state is not None and state.last_slot is not None:
-            model.settled = to_ms(state.last_slot)
-            model.clamp_to_now(self.now, max((to_ms(each.anchor) for each in state.progress if each.anchor), default=0))
+            model.settled = to_milliseconds(state.last_slot)
+            model.clamp_to_now(
+                self.now, max((to_milliseconds(each.anchor) for each in state.progress if each.anchor), default=0)
+            )
 
     def check_change(self, old: ConfigModel | None, config: CollectionConfig, change: ScheduleChange | None) -> None:
         assert change is not None
@@ -278,7 +279,7 @@ class Schedule(RuleBasedStateMachine):
         else:
             assert not model.initial_pending
             due = model.slots(self.now)
-            assert [to_ms(tick.scheduled_for), tick.missed_slots] == [due[-1], len(due) - 1]
+            assert [to_milliseconds(tick.scheduled_for), tick.missed_slots] == [due[-1], len(due) - 1]
             model.settled = due[-1]
         self.check_progress(model, tick)
         model.ticks.append(tick)
@@ -292,7 +293,7 @@ class Schedule(RuleBasedStateMachine):
             carried, known = tick.progress_of(timeframe), entry.progress.of(timeframe)
             asked = [span.milliseconds() for span in carried.pending]
             if carried.anchor is not None:
-                asked.append((close_of(timeframe, to_ms(carried.anchor)), self.now + 100 * DAY_MS))
+                asked.append((close_of(timeframe, to_milliseconds(carried.anchor)), self.now + 100 * DAY_MS))
             elif known.anchor is not None:
                 assert known.anchor < self.now - limit, "the run could read on from the anchor"
             waiting = [each.interval for each in known.pending if each.retry_at and each.retry_at > self.now]

@@ -1,6 +1,6 @@
 """Collected candles. Topic `candles`, keyed by exchange|symbol|timeframe."""
 
-from typing import Literal, NamedTuple, Self
+from typing import Final, Literal, NamedTuple, Self
 from uuid import UUID
 
 from pydantic import Field, model_validator
@@ -12,6 +12,11 @@ from contracts.vocabulary import ExchangeId, Symbol, Timeframe
 
 MAX_CANDLES_PER_EVENT = 1000
 """About 60 KB of JSON, well below Kafka's default limit of 1 MB per message."""
+
+
+MAX_SPANS_PER_EVENT: Final = 500
+MAX_REJECTED_ROWS_PER_EVENT: Final = 200
+"""A row and its reason have up to 800 characters, which JSON may double."""
 
 
 class Candle(NamedTuple):

@@ -23,6 +23,9 @@ _INSTANT: Final = TypeAdapter(Instant)
 MAX_PENDING_SPANS: Final = 16
 """The scheduler remembers at most this many spans to read per series. The ledger of candle-writer has no such limit."""
 
+MAX_SPANS_PER_RESULT: Final = 200
+"""A run's result names at most this number of spans per list and timeframe, so that it fits into a Kafka message."""
+
 MAX_REJECTED_ROWS_PER_RESULT: Final = 20
 """A run's result names at most this many rows. The event with the candles contains all of them."""
 

@@ -5,7 +5,6 @@ collector's table of traits. So a service that must not import ccxt has the same
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,11 +12,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
+from contracts.symbols import reason_not_collected
 from contracts.timeframes import timeframe_order
 
 CATALOGUE_FILE: Final = "exchange_catalogue.json"
-
-_DATED: Final = re.compile(r"-\d{6}(-|$)")
 
 
 class MarketKind(StrEnum):
@@ -35,7 +33,7 @@ def market_kind(symbol: str) -> MarketKind | None:
     base_quote, _, settle = symbol.partition(":")
     if not settle:
         return MarketKind.SPOT
-    if _DATED.search(settle):
+    if reason_not_collected(symbol) is not None:
         return None
     return MarketKind.LINEAR if base_quote.endswith(f"/{settle}") else MarketKind.INVERSE
 

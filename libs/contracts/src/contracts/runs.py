@@ -31,7 +31,7 @@ class TimeframeResult(Model):
     )
     verified: tuple[Span, ...] = Field(
         default=(),
-        description="The spans that the answers vouch for, ascending. They count even if the timeframe failed.",
+        description="The newest spans that the answers vouch for, ascending. They count even if the timeframe failed.",
     )
     requested: tuple[Span, ...] = Field(
         default=(),

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from contracts.configs import ConfigChanged, ConfigRemoved
+from contracts.coverage import to_milliseconds
 from contracts.runs import RunFinished
 from contracts.schedule import JobScheduled
 from scheduler.entry import (
@@ -25,7 +26,6 @@ from scheduler.entry import (
     pending_slots,
     plan_of,
 )
-from scheduler.grid import to_ms
 
 
 class ScheduleChange(NamedTuple):
@@ -188,7 +188,7 @@ class Book:
         known = self._plan(owned, config_id)
         if known is not None and event.version < known.version:
             return None
-        removal = _Removal(event.version, min(to_ms(event.occurred_at), now), now)
+        removal = _Removal(event.version, min(to_milliseconds(event.occurred_at), now), now)
         owned.removed[config_id] = max(removal, owned.removed.pop(config_id, removal))
         if owned.restored:
             owned.drop_old_removals(now)

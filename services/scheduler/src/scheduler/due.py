@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from contracts.coverage import to_instant
 from contracts.ticks import TickDue, initial_run_id, lane_of, slot_run_id
 from contracts.vocabulary import Trigger
 from scheduler.entry import Entry, config_of
-from scheduler.grid import to_instant
 from scheduler.progress import UNKNOWN, Series, for_tick, to_event
 
 

@@ -8,9 +8,10 @@ from sys import intern
 from typing import NamedTuple
 
 from contracts.configs import CollectionConfig
+from contracts.coverage import to_instant, to_milliseconds
 from contracts.runs import RunFinished
 from contracts.schedule import JobScheduled
-from scheduler.grid import Grid, grid_of, to_instant, to_ms
+from scheduler.grid import Grid, grid_of
 from scheduler.progress import (
     CLOCK_TOLERANCE_MS,
     NO_PROGRESS,
@@ -84,7 +85,7 @@ def plan_of(config: CollectionConfig) -> Plan:
         timeframes=shared(config.timeframes),
         interval_minutes=config.interval_minutes,
         enabled=config.enabled,
-        updated_at=to_ms(config.updated_at),
+        updated_at=to_milliseconds(config.updated_at),
     )
 
 
@@ -113,7 +114,7 @@ def created(plan: Plan, partition: int, spread_ms: int) -> Entry:
 
 def entry_from_state(state: JobScheduled, partition: int, spread_ms: int) -> Entry:
     """The entry at the time when its state was published. Apply the current config to it with `changed`."""
-    settled = None if state.last_slot is None else to_ms(state.last_slot)
+    settled = None if state.last_slot is None else to_milliseconds(state.last_slot)
     plan = Plan(
         config_id=state.config_id,
         version=state.config_version,
@@ -163,7 +164,7 @@ def after_run(entry: Entry, run: RunFinished, now: int) -> AfterRun:
     """
     if not is_of_market(entry.plan, run.exchange, run.symbol):
         return AfterRun(entry, publish_now=False)
-    finished_at, progress, publish_now = to_ms(run.finished_at), entry.progress, False
+    finished_at, progress, publish_now = to_milliseconds(run.finished_at), entry.progress, False
     for result in run.results:
         before = progress.of(result.timeframe)
         after = after_result(before, result, finished_at=finished_at, now=now, interval_ms=entry.grid.interval_ms)

@@ -3,12 +3,9 @@
 Inside the scheduler an instant is an integer: milliseconds since the epoch, UTC. Only events contain datetimes.
 """
 
-from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import NamedTuple
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 MINUTE_MS = 60_000
 
 
@@ -38,13 +35,3 @@ def grid_of(config_id: int, interval_minutes: int, spread_ms: int) -> Grid:
     interval_ms = interval_minutes * MINUTE_MS
     number = int.from_bytes(blake2b(str(config_id).encode(), digest_size=8).digest(), "big")
     return Grid(interval_ms, number % max(1, min(interval_ms, spread_ms)))
-
-
-def to_ms(instant: datetime) -> int:
-    """Milliseconds since the epoch, rounded down."""
-    return (instant - _EPOCH) // _MILLISECOND
-
-
-def to_instant(ms: int) -> datetime:
-    """The aware datetime, in UTC."""
-    return _EPOCH + timedelta(milliseconds=ms)

@@ -12,11 +12,10 @@ from itertools import pairwise
 from sys import intern
 from typing import Final, NamedTuple, Self
 
-from contracts.coverage import MAX_PENDING_SPANS, PendingSpan, SeriesProgress
+from contracts.coverage import MAX_PENDING_SPANS, PendingSpan, SeriesProgress, to_instant, to_milliseconds
 from contracts.runs import TimeframeResult
 from contracts.spans import Interval, intersect, subtract
 from contracts.timeframes import DAY_MS, close_of, floor_open, longest_length
-from scheduler.grid import to_instant, to_ms
 
 CLOCK_TOLERANCE_MS: Final = 5_000
 """Times from other machines may be ahead of the own clock by up to this much."""
@@ -126,14 +125,14 @@ def after_result(series: Series, result: TimeframeResult, *, finished_at: int, n
     the old anchor is known, except for pending spans.
     """
     timeframe, before = result.timeframe, series.anchor
+    reported = None if result.anchor is None else to_milliseconds(result.anchor)
     anchor = _later_anchor(series, result, now)
     verified = [span.milliseconds() for span in result.verified]
-    if result.anchor is not None and to_ms(result.anchor) <= now:
+    if reported is not None and reported <= now:
         # Candles after the reported anchor may have been unfinished, so runs read them again.
-        verified = list(intersect(verified, [(0, close_of(timeframe, to_ms(result.anchor)))]))
+        candle = (reported, close_of(timeframe, reported))
+        verified = [*intersect(verified, [(0, candle[1])]), candle]
     verified += [span.milliseconds() for span in result.lost]
-    if anchor is not None and result.anchor is not None and to_ms(result.anchor) <= anchor:
-        verified.append((to_ms(result.anchor), close_of(timeframe, to_ms(result.anchor))))  # its candle was collected
     requested = intersect([span.milliseconds() for span in result.requested], [(0, now)])
     unread = [each.interval for each in series.pending]
     unread += subtract(requested, [] if anchor is None else [(0, close_of(timeframe, anchor))])
@@ -152,7 +151,7 @@ def _later_anchor(series: Series, result: TimeframeResult, now: int) -> int | No
     """
     if result.anchor is None:
         return series.anchor
-    reported = to_ms(result.anchor)
+    reported = to_milliseconds(result.anchor)
     reported = reported if reported <= now else floor_open(result.timeframe, now)
     return reported if series.anchor is None else max(series.anchor, reported)
 
@@ -293,7 +292,7 @@ def to_event(timeframe: str, series: Series) -> SeriesProgress:
 
 def _from_event(event: SeriesProgress) -> Series:
     pending = bounded(
-        Pending(*each.milliseconds(), each.attempts, None if each.retry_at is None else to_ms(each.retry_at))
+        Pending(*each.milliseconds(), each.attempts, None if each.retry_at is None else to_milliseconds(each.retry_at))
         for each in event.pending
     )
-    return Series(None if event.anchor is None else to_ms(event.anchor), pending)
+    return Series(None if event.anchor is None else to_milliseconds(event.anchor), pending)

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from contracts.coverage import to_instant
 from contracts.ticks import lane_of
 from contracts.topics import TICKS
 from contracts.vocabulary import Trigger
@@ -21,7 +22,6 @@ from scheduler.book import Book
 from scheduler.clock import Clock
 from scheduler.due import Due, acknowledged, decide, tick_of
 from scheduler.due_queue import DueQueue
-from scheduler.grid import to_instant
 from scheduler.metrics import SchedulerMetrics
 from scheduler.settings import SchedulerSettings
 from scheduler.state_publisher import StatePublisher

@@ -8,6 +8,7 @@ from typing import Final
 from admin_api.http.errors import FieldError, InvalidInput
 from contracts import exchange_catalogue
 from contracts.exchange_catalogue import CannotCollect, CatalogueEntry, MarketKind, market_kind
+from contracts.symbols import reason_not_collected
 from contracts.timeframes import DAY_MS, HOUR_MS, shortest_length
 
 _EXAMPLES: Final = ("binance", "bybit", "coinbase", "kraken", "okx")
@@ -71,14 +72,9 @@ def _cannot_collect(exchange: str, timeframe: str, refusal: CannotCollect) -> st
 
 
 def _symbol_errors(exchange: str, entry: CatalogueEntry, symbol: str) -> Iterator[FieldError]:
-    kind = market_kind(symbol)
-    if kind is None:
-        yield FieldError(
-            "#/symbol",
-            f"{symbol} has an expiry date: futures and options cannot be collected; use a spot market such as "
-            "BTC/USDT or a perpetual swap such as BTC/USDT:USDT",
-        )
-    elif not entry.requests.keys() & _same_markets(kind):
+    if (reason := reason_not_collected(symbol)) is not None:
+        yield FieldError("#/symbol", reason)
+    elif (kind := market_kind(symbol)) is not None and not entry.requests.keys() & _same_markets(kind):
         market, other = ("spot markets", "swaps") if kind is MarketKind.SPOT else ("swaps", "spot markets")
         yield FieldError("#/symbol", f"{exchange} has no {market} in ccxt, only {other}")
 

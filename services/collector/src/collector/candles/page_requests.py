@@ -1,9 +1,13 @@
 """The requests of a run for pages, its limits, and the result of one answer."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from collector.candles.pages import BadRow
 from contracts.spans import Intervals
+
+EARLIEST_SINCE_MS: Final = 1_262_304_000_000
+"""2010-01-01: before the first exchange. A first page of `1M` would otherwise begin before 1970."""
 
 
 @dataclass(frozen=True)

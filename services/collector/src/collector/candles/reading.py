@@ -14,14 +14,11 @@ from datetime import datetime
 from typing import Final
 
 from collector.candles.absences import AbsentSpan, classified
-from collector.candles.page_requests import PageRequest, Proof, ReadingLimits
+from collector.candles.page_requests import EARLIEST_SINCE_MS, PageRequest, Proof, ReadingLimits
 from collector.candles.pages import BadRow, Page, SeriesCalendar, page_spans
 from collector.exchange.traits import ExchangeTraits
 from contracts.coverage import SeriesProgress, to_milliseconds
 from contracts.spans import Interval, Intervals, intersect, subtract, union
-
-EARLIEST_SINCE_MS: Final = 1_262_304_000_000
-"""2010-01-01: before the first exchange. A first page of `1M` would otherwise begin before 1970."""
 
 _MARGIN: Final = 2
 """A page is requested from this number of candles before the anchor, because some exchanges exclude `since` itself."""
@@ -57,9 +54,7 @@ class SeriesReader:
         """
         self._traits, self._honours_until = traits, honours_until
         self._limits = limits or ReadingLimits()
-        self._salt = salt
-        self._now = now
-        self._elapsed = 0.0
+        self._salt, self._now, self._elapsed = salt, now, 0.0
         self.calendar = SeriesCalendar.of(traits, progress.timeframe)
         self._limit = self._width = max(1, page_limit)
         """`_width`: the number of candles that one page is known to reach; lowered when an answer proves less."""
@@ -181,18 +176,20 @@ class SeriesReader:
 
     def _read(self) -> Generator[PageRequest, Page, None]:
         anchor = self._anchor
-        if anchor is None:
-            eighths = [self._limit >> each for each in range(0, self._limit.bit_length(), 3)]
+        is_near = anchor is not None and (self._now - anchor) // self.calendar.nominal_ms < self._limit
+        if anchor is not None and is_near:
+            yield from self._read_forward(anchor)
+        if not is_near and self._may_be_behind():
+            yield from self._read_newest([self._limit])
+        if not self._opens and anchor is None:
+            eighths = [self._limit >> each for each in range(3, self._limit.bit_length(), 3)]
             yield from self._read_newest(dict.fromkeys([*eighths, 1]))
+        elif self._may_be_behind():
+            yield from self._read_newest(self._another_width())
+        if anchor is None:
             self._edge_start = min(self._closed, default=None)
-        else:
-            is_near = (self._now - anchor) // self.calendar.nominal_ms < self._limit
-            if is_near:
-                yield from self._read_forward(anchor)
-            if not self._is_recent() and not self._is_silent:
-                yield from self._read_newest(([] if is_near else [self._limit]) + self._another_width())
-            if not is_near and (not self._closed or max(self._closed) <= anchor):
-                yield from self._read_forward(anchor)
+        elif not is_near and (not self._closed or max(self._closed) <= anchor):
+            yield from self._read_forward(anchor)
         yield from self._read_holes()
 
     def _read_forward(self, frontier: int) -> Generator[PageRequest, Page, None]:
@@ -285,7 +282,7 @@ class SeriesReader:
     def _silence_after_newest(self) -> Intervals:
         """The time from one page after the newest row to the candle that is open now."""
         newest = self._newest()
-        if newest is None or self._is_recent() or self._is_silent:
+        if newest is None or not self._may_be_behind():
             return ()
         start = self.calendar.shift(newest, self._width)
         end = self.calendar.floor_open(self._now)
@@ -322,6 +319,9 @@ class SeriesReader:
         return newest is not None and (
             self._is_caught_up() or self.calendar.close_of(newest) + self._limits.settle_ms > self._now
         )
+
+    def _may_be_behind(self) -> bool:
+        return not self._is_recent() and not self._is_silent
 
     def _learn_width(self, page: Page) -> None:
         """Lower the width if a known candle should be in the page but is later than its last row."""

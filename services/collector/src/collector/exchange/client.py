@@ -175,8 +175,7 @@ class ExchangeClient:
         """The rows that ccxt has read from the last response. Raises an error of ccxt if the response is a refusal, or
         neither has candles nor says that there are none.
         """
-        record, path = LAST_REQUEST.get(), self.traits.candle_list_path
-        paths = paths_of(self.exchange, kind_of(symbol)) if path is None else (path,)
+        record, paths = LAST_REQUEST.get(), paths_of(self.exchange, kind_of(symbol))
         error: ccxt.BaseError
         try:
             content = content_of(record.body, paths, always_a_list=self.traits.always_lists_candles)

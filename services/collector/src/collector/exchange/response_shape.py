@@ -14,7 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from collector.exchange.traits import ANY_KEY
+ANY_KEY: Final = "*"
+"""In a path: any key, because the exchange names it after the market."""
 
 CANDLE_LISTS: Final = Path(__file__).with_name("candle_lists.json")
 

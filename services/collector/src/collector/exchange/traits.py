@@ -14,9 +14,6 @@ from contracts.exchange_catalogue import CandleRequest, CannotCollect, MarketKin
 from contracts.timeframes import DAY_MS, longest_length
 from contracts.vocabulary import ErrorClass
 
-ANY_KEY: Final = "*"
-"""In `candle_list_path`: any key, because the exchange names it after the market."""
-
 ASSUMED: Final = "assumed, not confirmed by a document or a recorded response"
 """The source of a fact that is not confirmed."""
 
@@ -70,10 +67,6 @@ class ExchangeTraits:
 
     cannot_collect: Mapping[str, str] = field(default_factory=dict)
     """Timeframe to the reason why its candles cannot be read, although ccxt builds a request."""
-
-    candle_list_path: tuple[str, ...] | None = None
-    """The keys that lead to the list of candles in the JSON response; `()` if the response is the list. None: as in the
-    generated `candle_lists.json`."""
 
     always_lists_candles: bool = False
     """The exchange sends an empty list if it has no candles, never null or an empty object in its place."""
@@ -158,13 +151,11 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
     "binance": ExchangeTraits(
         utc_days=True,
         monday_weeks=True,
-        candle_list_path=(),
         order=RowOrder.OLDEST,
         fills_silence=True,
         sources={
             "utc_days": "Binance Spot REST API, GET /api/v3/klines: timeZone defaults to 0 (UTC)",
             "monday_weeks": "104 recorded weekly candles, which all open on a Monday",
-            "candle_list_path": f"{_CCXT}, binance.py, response quoted in fetch_ohlcv; recorded responses",
             "order": "Binance Spot REST API, GET /api/v3/klines: at most `limit` candles from startTime on",
             "fills_silence": "https://github.com/binance/binance-public-data/issues/153 and 169: a candle is made "
             "without trades, except while trading is suspended",
@@ -192,23 +183,19 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
     "bybit": ExchangeTraits(
         utc_days=True,
         monday_weeks=True,
-        candle_list_path=("result", "list"),
         sources={
             "utc_days": ASSUMED,
             "monday_weeks": ASSUMED,
-            "candle_list_path": f"{_CCXT}, bybit.py, response quoted in fetch_ohlcv; recorded response",
         },
     ),
     "coinbase": ExchangeTraits(
         utc_days=True,
         exact_page_limit=True,
-        candle_list_path=("candles",),
         error_phrases=(ErrorPhrase(text='"NOT_FOUND"', error_class=ErrorClass.BAD_SYMBOL, retryable=False),),
         fills_silence=False,
         sources={
             "utc_days": ASSUMED,
             "exact_page_limit": f"{ASSUMED}; {_CCXT}, coinbase.py, features, gives the limit 300",
-            "candle_list_path": f"{_CCXT}, coinbase.py, response quoted in fetch_ohlcv; recorded response",
             "error_phrases": f"{ASSUMED}; {_CCXT}, coinbase.py has no class for this error",
             "fills_silence": f"{ASSUMED}; as {_COINBASE_EXCHANGE_CANDLES}, and so in recorded responses",
         },
@@ -216,12 +203,10 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
     "coinbaseexchange": ExchangeTraits(
         utc_days=True,
         exact_page_limit=True,
-        candle_list_path=(),
         fills_silence=False,
         sources={
             "utc_days": ASSUMED,
             "exact_page_limit": f"{_COINBASE_EXCHANGE_CANDLES}: at most 300 candles per request",
-            "candle_list_path": f"{_CCXT}, coinbaseexchange.py, response quoted in fetch_ohlcv; recorded response",
             "fills_silence": f"{_COINBASE_EXCHANGE_CANDLES}: {_NEVER_FILLS}",
         },
     ),
@@ -252,8 +237,8 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
     ),
     "kraken": ExchangeTraits(
         utc_days=True,
+        exact_page_limit=True,
         history_candles=720,
-        candle_list_path=("result", ANY_KEY),
         always_lists_candles=True,
         error_phrases=(
             ErrorPhrase(text="EQuery:Unknown asset pair", error_class=ErrorClass.BAD_SYMBOL, retryable=False),
@@ -262,9 +247,10 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
         sources={
             "utc_days": ASSUMED,
             "monday_weeks": f"{ASSUMED}: weeks may be counted from the epoch, which was a Thursday",
+            "exact_page_limit": "https://docs.kraken.com/api-reference/market-data/get-ohlc-data: "
+            "all entries since the requested time, up to 720",
             "history_candles": "https://docs.kraken.com/api-reference/market-data/get-ohlc-data: "
             "up to 720 of the most recent entries, for any value of since",
-            "candle_list_path": f"{_CCXT}, kraken.py, response quoted in fetch_ohlcv; recorded responses",
             "always_lists_candles": "https://docs.kraken.com/api-reference/market-data/get-ohlc-data: "
             "the result always has the pair with its array, and last",
             "error_phrases": "https://support.kraken.com/hc/en-us/articles/360001491786-API-error-messages; "
@@ -285,11 +271,9 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
     "okx": ExchangeTraits(
         utc_days=True,
         monday_weeks=True,
-        candle_list_path=("data",),
         sources={
             "utc_days": f"{_CCXT}, okx.py, fetch_ohlcv requests 6Hutc, 1Dutc and so on, which are aligned to UTC",
             "monday_weeks": ASSUMED,
-            "candle_list_path": f"{_CCXT}, okx.py, response quoted in fetch_ohlcv",
         },
     ),
     "upbit": ExchangeTraits(

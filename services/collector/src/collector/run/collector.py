@@ -1,10 +1,12 @@
 """One run: collect every timeframe of a config from its exchange, publish the candles, then report the result."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from functools import partial
+from itertools import zip_longest
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from collector.candles.page_requests import ReadingLimits
@@ -15,7 +17,12 @@ from collector.run.outcomes import Outcomes, Run, deadline_failure
 from collector.run.retry_policy import RetryPolicy
 from collector.run.retrying import Retrier
 from collector.run.timeframe_run import TimeframeRun, collect_timeframe, rejected_row
-from contracts.candles import MAX_CANDLES_PER_EVENT, CandlesCollected
+from contracts.candles import (
+    MAX_CANDLES_PER_EVENT,
+    MAX_REJECTED_ROWS_PER_EVENT,
+    MAX_SPANS_PER_EVENT,
+    CandlesCollected,
+)
 from contracts.coverage import span_of
 from contracts.ticks import TickDue
 from contracts.topics import CANDLES
@@ -23,6 +30,8 @@ from contracts.vocabulary import ErrorClass
 from runtime.failpoints import failpoint
 from runtime.kafka.publisher import EventPublisher, PublishFailed
 from runtime.logs import log
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,24 +113,28 @@ class Collector:
                 each.drop()
 
 
-def candle_events(tick: TickDue, timeframe_run: TimeframeRun) -> Iterable[CandlesCollected]:
-    """The answers of one timeframe as events, in order. The last event also contains the spans that the run could not
-    verify.
+def candle_events(tick: TickDue, timeframe_run: TimeframeRun) -> Iterator[CandlesCollected]:
+    """The answers of one timeframe as events, in order, then the spans that the run could not verify.
+
+    No event is larger than a Kafka message. A span comes with or after the last rows of its answer, so that the ledger
+    never vouches for candles that are not stored.
     """
+    event = partial(_event, tick, timeframe_run.timeframe)
     for answer in timeframe_run.answers:
-        for start in range(0, max(1, len(answer.candles)), MAX_CANDLES_PER_EVENT):
-            is_first = start == 0
-            yield _event(
-                tick,
-                timeframe_run.timeframe,
-                answer.fetched_at,
-                rows=answer.candles[start : start + MAX_CANDLES_PER_EVENT],
-                verified=tuple(map(span_of, answer.proof.verified)) if is_first else (),
-                rejected=tuple(map(rejected_row, answer.proof.rejected)) if is_first else (),
-            )
-    if absences := timeframe_run.absences():
-        read_at = timeframe_run.answers[-1].fetched_at if timeframe_run.answers else tick.occurred_at
-        yield _event(tick, timeframe_run.timeframe, read_at, absences=tuple(absences))
+        *full, last = chunks(answer.candles, MAX_CANDLES_PER_EVENT) or [()]
+        for rows in full:
+            yield event(answer.fetched_at, rows=rows)
+        verified = chunks(tuple(map(span_of, answer.proof.verified)), MAX_SPANS_PER_EVENT)
+        rejected = chunks(tuple(map(rejected_row, answer.proof.rejected)), MAX_REJECTED_ROWS_PER_EVENT)
+        for rows, spans, bad_rows in zip_longest([last], verified, rejected, fillvalue=()):
+            yield event(answer.fetched_at, rows=rows, verified=spans, rejected=bad_rows)
+    read_at = timeframe_run.answers[-1].fetched_at if timeframe_run.answers else tick.occurred_at
+    for absences in chunks(tuple(timeframe_run.absences()), MAX_SPANS_PER_EVENT):
+        yield event(read_at, absences=absences)
+
+
+def chunks(values: tuple[T, ...], size: int) -> list[tuple[T, ...]]:
+    return [values[start : start + size] for start in range(0, len(values), size)]
 
 
 def _event(tick: TickDue, timeframe: str, fetched_at: datetime, **content: Any) -> CandlesCollected:

@@ -13,13 +13,16 @@ from collector.run.retrying import Retrier
 from contracts.candles import Candle
 from contracts.coverage import (
     MAX_REJECTED_ROWS_PER_RESULT,
+    MAX_SPANS_PER_RESULT,
     Absence,
     RejectedRow,
     SeriesProgress,
+    Span,
     span_of,
     to_instant,
 )
 from contracts.runs import TimeframeResult
+from contracts.spans import Intervals
 from contracts.vocabulary import ErrorClass
 
 
@@ -84,9 +87,9 @@ class TimeframeRun:
             error_message=self.failure.message if self.failure else None,
             notes=(*self.notes, *(_note(absence) for absence in absences[-1:])),
             anchor=None if anchor is None else to_instant(anchor),
-            verified=tuple(map(span_of, reader.verified)) if reader is not None else (),
-            requested=tuple(map(span_of, reader.requested)) if reader is not None else (),
-            lost=tuple(map(span_of, reader.lost)) if reader is not None else (),
+            verified=_newest(reader.verified) if reader is not None else (),
+            requested=_newest(reader.requested) if reader is not None else (),
+            lost=_newest(reader.lost) if reader is not None else (),
             open_hole=absences[-1] if absences else None,
             rejected=tuple(map(rejected_row, rejected[:MAX_REJECTED_ROWS_PER_RESULT])),
             rejected_count=len(rejected),
@@ -133,6 +136,11 @@ async def _read(
         message = f"{client.exchange} sent invalid {request.timeframe} candles: {error}"
         raise ExchangeFailure(ErrorClass.INVALID_DATA, message, retryable=True) from error
     return response, page
+
+
+def _newest(spans: Intervals) -> tuple[Span, ...]:
+    """The newest spans. Later runs read the time of the others again, which only costs requests."""
+    return tuple(map(span_of, spans[-MAX_SPANS_PER_RESULT:]))
 
 
 def rejected_row(row: BadRow) -> RejectedRow:
