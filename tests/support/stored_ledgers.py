@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,12 +10,25 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contracts.coverage import to_instant
+from contracts.coverage import to_instant, to_milliseconds
 from contracts.spans import Interval
 from store.tables import absences, coverage, rejected_candles, series
 
+NOON = to_milliseconds(datetime(2026, 11, 22, 12, tzinfo=UTC))
+MINUTE = 60_000
+BTC = {"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m"}
 RUN_ID = UUID("00000000-0000-0000-0000-00000000000a")
 CHECKED = datetime.fromisoformat("2026-11-22T12:00:00Z")
+
+
+def at(minutes: float) -> int:
+    """Minutes after noon, in milliseconds since the epoch."""
+    return NOON + int(minutes * MINUTE)
+
+
+def iso(milliseconds: int) -> str:
+    """The time as the API writes it."""
+    return to_instant(milliseconds).isoformat().replace("+00:00", "Z")
 
 
 @dataclass(frozen=True)

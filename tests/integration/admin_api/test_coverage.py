@@ -7,23 +7,11 @@ import httpx
 import pytest
 
 from admin_api.app import AdminApi
-from contracts.coverage import to_instant, to_milliseconds
+from contracts.coverage import to_milliseconds
 from support.api import BASE, client_of, created
-from support.stored_ledgers import RUN_ID, AbsentSpan, store_ledger, store_series
+from support.stored_ledgers import BTC, MINUTE, NOON, RUN_ID, AbsentSpan, at, iso, store_ledger, store_series
 
 pytestmark = pytest.mark.postgres
-
-NOON = to_milliseconds(datetime(2026, 11, 22, 12, tzinfo=UTC))
-MINUTE = 60_000
-BTC = {"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m"}
-
-
-def at(minutes: float) -> int:
-    return NOON + int(minutes * MINUTE)
-
-
-def iso(milliseconds: int) -> str:
-    return to_instant(milliseconds).isoformat().replace("+00:00", "Z")
 
 
 def minutes(spans: list[dict[str, Any]]) -> list[tuple[float, float]]:

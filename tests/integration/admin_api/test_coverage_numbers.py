@@ -20,21 +20,9 @@ from contracts.coverage import to_instant, to_milliseconds
 from contracts.spans import Interval, hull, intersect, subtract, union
 from contracts.timeframes import HOUR_MS, close_of, floor_open, shift
 from support.ledgers import EXCHANGE, a_history, expected_rejections, expected_slots
-from support.stored_ledgers import AbsentSpan, store_ledger, store_series
+from support.stored_ledgers import BTC, MINUTE, NOON, AbsentSpan, at, iso, store_ledger, store_series
 
 pytestmark = pytest.mark.postgres
-
-NOON = to_milliseconds(datetime(2026, 11, 22, 12, tzinfo=UTC))
-MINUTE = 60_000
-BTC = {"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m"}
-
-
-def at(minutes: float) -> int:
-    return NOON + int(minutes * MINUTE)
-
-
-def iso(milliseconds: int) -> str:
-    return to_instant(milliseconds).isoformat().replace("+00:00", "Z")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """GET /rejected-candles, and the count of these rows in GET /coverage."""
 
-from datetime import UTC, datetime
-
 import httpx
 import pytest
 
@@ -9,23 +7,10 @@ from admin_api.app import AdminApi
 from admin_api.coverage.ledger import rejected_between
 from admin_api.coverage.rejected import REJECTED, RejectedFilters
 from admin_api.http.pagination import explain, force_index_scans, select_page
-from contracts.coverage import to_instant, to_milliseconds
 from support.api import created
-from support.stored_ledgers import RUN_ID, store_rejected, store_series
+from support.stored_ledgers import BTC, RUN_ID, at, iso, store_rejected, store_series
 
 pytestmark = pytest.mark.postgres
-
-NOON = to_milliseconds(datetime(2026, 11, 22, 12, tzinfo=UTC))
-MINUTE = 60_000
-BTC = {"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m"}
-
-
-def at(minutes: float) -> int:
-    return NOON + int(minutes * MINUTE)
-
-
-def iso(milliseconds: int) -> str:
-    return to_instant(milliseconds).isoformat().replace("+00:00", "Z")
 
 
 @pytest.fixture

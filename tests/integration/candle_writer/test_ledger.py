@@ -4,8 +4,7 @@ import asyncio
 import itertools
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -21,6 +20,7 @@ from candle_writer.write import Outcome, write_candles
 from contracts.candles import CandlesCollected
 from contracts.coverage import Absence, AbsenceClass, RejectedRow, Span
 from runtime.database import driver_transaction
+from support.databases import connected
 from support.fetches import MINUTE_MS, NOON, NOON_MS, a_candle, a_fetch
 from support.ledgers import (
     DISAGREEMENTS,
@@ -57,15 +57,6 @@ def without_rows(second: float = 0, **values: Any) -> CandlesCollected:
 
 def times(*pairs: tuple[int, int]) -> list[tuple[Any, ...]]:
     return [(NOON + first * MINUTE, NOON + last * MINUTE) for first, last in pairs]
-
-
-@asynccontextmanager
-async def connected(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(database_url)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 # ---- random histories ----

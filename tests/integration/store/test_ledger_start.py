@@ -1,8 +1,7 @@
 """Migration 0010 on a database with candles: the ledger starts from the stored candles."""
 
 import random
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 
 import asyncpg
 import pytest
@@ -14,6 +13,7 @@ from contracts import spans
 from contracts.coverage import to_instant, to_milliseconds
 from contracts.timeframes import close_of, floor_open, shift
 from store.migrate import alembic_config, upgrade
+from support.databases import connected
 
 pytestmark = pytest.mark.postgres
 
@@ -22,15 +22,6 @@ MINUTE = 60_000
 HOUR = 60 * MINUTE
 MAX_SPANS = 64
 """The migration claims at most this many spans per series."""
-
-
-@asynccontextmanager
-async def connected(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(database_url)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """Migrations only add to the schema, so the previous release continues to work, and no session waits for long."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -13,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from store import migrate
 from store.migrate import alembic_config, head_revision, upgrade
+from support.databases import connected
 from support.later_release import LATER, a_later_release
 from support.locks import is_awaited
 from support.polling import eventually
@@ -30,15 +29,6 @@ RULES = """
     UNION SELECT indrelid::regclass::text || ': ' || pg_get_indexdef(indexrelid) FROM pg_index
     WHERE indisunique AND indrelid::regclass::text NOT LIKE 'pg\\_%'
 """
-
-
-@asynccontextmanager
-async def connected(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(database_url)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 @pytest.fixture
