@@ -21,6 +21,7 @@ from local_stack.keeper import KeptPostgres
 from store import migrate
 from store.migrate import alembic_config, head_revision, upgrade
 from store.statistics_tables import metadata
+from support.databases import connected
 from support.later_release import a_later_release
 from support.polling import eventually
 from support.shared_services import create_database, database_at, drop_database
@@ -90,15 +91,6 @@ def revisions() -> list[str]:
     """Oldest first."""
     found = ScriptDirectory.from_config(alembic_config()).walk_revisions()
     return [script.revision for script in found][::-1]
-
-
-@asynccontextmanager
-async def connected(database_url: str, **settings: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(database_url, server_settings=settings)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 @pytest.fixture
