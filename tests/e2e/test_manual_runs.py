@@ -22,6 +22,8 @@ pytestmark = [
 ]
 
 SYMBOL = "LTC/USDT"
+DAY_MINUTES = 24 * 60
+"""So rarely that no scheduled run comes between the runs of a test."""
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -31,7 +33,7 @@ async def slow_config(system: Stack, api: httpx.AsyncClient) -> AsyncIterator[di
     async with httpx.AsyncClient(base_url=str(system.simulator_url)) as simulator:
         assert (await simulator.post("/control/moods", json=mood)).status_code == 201
         await free_symbol(api, SYMBOL)
-        config = await new_config(api, symbol=SYMBOL, timeframes=["1m"], enabled=True)
+        config = await new_config(api, symbol=SYMBOL, timeframes=["1m"], interval_minutes=DAY_MINUTES, enabled=True)
         yield config
         await simulator.delete("/control/moods")
     await api.delete(f"/configs/{config['id']}")
@@ -54,7 +56,9 @@ async def test_a_trigger_right_after_the_creation_of_a_config_runs_after_the_ini
     run_ids = {await trigger(api, slow_config), await trigger(api, slow_config)}
     [run_id] = run_ids
     assert (await finished(api, run_id=run_id))["status"] == "success"
-    initial, manual = await runs(api, slow_config)
+    listed = await runs(api, slow_config)
+    assert [run["trigger"] for run in listed] == ["initial", "manual"]
+    initial, manual = listed
     assert (initial["trigger"], initial["status"], manual["run_id"]) == ("initial", "success", run_id)
     assert initial["finished_at"] <= manual["started_at"]
 
@@ -69,7 +73,9 @@ async def test_triggers_during_a_slow_run_wait_together_and_run_once_after_it(
     run_ids = set(await asyncio.gather(*(trigger(api, slow_config) for _ in range(20))))
     [run_id] = run_ids
     assert (await finished(api, run_id=run_id))["status"] == "success"
-    first, manual = await runs(api, slow_config)
+    listed = await runs(api, slow_config)
+    assert [run["trigger"] for run in listed] == ["initial", "manual"]
+    first, manual = listed
     assert (first["status"], manual["run_id"]) == ("success", run_id)
     assert first["finished_at"] <= manual["started_at"]
     after = await trigger(api, slow_config)
