@@ -139,6 +139,28 @@ def test_a_restore_reports_the_pending_slots_of_versions_between_state_and_newes
         assert book.get(1).due_at() is None
 
 
+def test_a_restore_reports_the_pending_slots_of_a_config_that_no_scheduler_has_known() -> None:
+    """It was created and deleted while no scheduler ran."""
+    book = Book(SPREAD_MS, 24 * HOUR_MS)
+    book.config_changed(0, a_change(updated_at=NOON), LATER)
+    book.config_removed(0, removal(2, at=END), LATER)
+    book.config_tombstone(0, 1)
+    assert book.go_live(0, LATER).orphans == (ScheduleChange(1, PENDING),)
+
+
+def test_a_restore_does_not_report_a_removed_config_again() -> None:
+    """The scheduler that reported it removed its state, so a tombstone is in the topic."""
+    for states_first in (True, False):
+        book = Book(SPREAD_MS, 24 * HOUR_MS)
+        if states_first:
+            book.state_read(0, 1, None, LATER)
+        book.config_changed(0, a_change(updated_at=NOON), LATER)
+        book.config_removed(0, removal(2, at=END), LATER)
+        if not states_first:
+            book.state_read(0, 1, None, LATER)
+        assert book.go_live(0, LATER).orphans == ()
+
+
 def test_a_state_with_a_tombstone_is_not_restored() -> None:
     book = Book(SPREAD_MS, 24 * HOUR_MS)
     book.state_read(0, 1, state_of(an_entry(settled=NOON_MS), NOON_MS), LATER)

@@ -43,7 +43,7 @@ class Restored(NamedTuple):
     changes: tuple[ScheduleChange, ...]
     """Configs that are new or changed since their state was published."""
     orphans: tuple[ScheduleChange, ...]
-    """Deleted configs whose state still exists and must be removed."""
+    """Deleted configs whose state still exists and must be removed, and those that no scheduler has known."""
     clamped: tuple[int, ...] = ()
     """Configs whose state had times in the future."""
 
@@ -69,6 +69,8 @@ class _Partition:
     removed_plans: dict[int, list[Plan]] = field(default_factory=dict)
     """The same for removed configs."""
     states: dict[int, Entry] = field(default_factory=dict)
+    stored: set[int] = field(default_factory=set)
+    """During the restore: the ids with a stored state or its tombstone. A scheduler knew these configs."""
     removed: dict[int, _Removal] = field(default_factory=dict)
     """By id, so that a repeated older version does not restore a deleted config. In the order of reading. Old ones are
     dropped; otherwise deleted configs would fill the memory.
@@ -163,9 +165,12 @@ class Book:
                 self._store(replace(state, plan=plans[-1]))
                 continue
             changes.append(self._schedule(_newer_than(plans, state), partition, state, now))
+        for config_id, plans in owned.removed_plans.items():
+            if plans and config_id not in owned.stored:
+                states[config_id] = created(plans[0], partition, self._spread_ms)
         orphans = [self._orphan(owned, state, now) for state in states.values()]
         restored = Restored(tuple(owned.plans), tuple(changes), tuple(orphans), tuple(ahead))
-        owned.plans, owned.removed_plans, owned.states = {}, {}, {}
+        owned.plans, owned.removed_plans, owned.states, owned.stored = {}, {}, {}, set()
         owned.drop_old_removals(now)
         return restored
 
@@ -213,6 +218,7 @@ class Book:
         entry = self._entries.get(config_id)
         if not owned.restored:
             owned.states.pop(config_id, None)
+            owned.stored.add(config_id)
             if state is not None:
                 owned.states[config_id] = entry_from_state(state, partition, self._spread_ms)
         elif entry is not None and state is not None:
