@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import pytest
@@ -31,8 +31,17 @@ EXPECTED_ANCHORS = {"1m": "09:59", "5m": "09:55", "1h": "09:00"}
 TOPICS = pytest.mark.parametrize("topic", ALL_TOPICS, ids=lambda topic: topic.name)
 
 
+E = TypeVar("E", bound=Event)
+
+
 def _example(name: str) -> dict[str, object]:
     return json.loads((EXAMPLES / name).read_text())
+
+
+def _of_version_1(kind: type[E], document: dict[str, Any]) -> E:
+    """Read a document as consumers do: it is valid, and then it gets the form of the current version."""
+    kind.model_validate(document)
+    return kind.model_validate(kind.upgraded(document))
 
 
 @pytest.fixture(scope="module")
@@ -103,19 +112,19 @@ def test_a_consumer_ignores_unknown_fields(path: Path) -> None:
 
 
 def test_a_tick_of_version_1_continues_one_candle_before_its_window() -> None:
-    tick = TickDue.model_validate(_example("TickDue/1/scheduled.json"))
+    tick = _of_version_1(TickDue, _example("TickDue/1/scheduled.json"))
     assert {each.timeframe: f"{each.anchor:%H:%M}" for each in tick.progress} == EXPECTED_ANCHORS
     assert TickDue.model_validate_json(tick.model_dump_json()) == tick
 
 
 def test_a_tick_of_version_1_without_a_window_knows_no_candle() -> None:
-    tick = TickDue.model_validate(_example("TickDue/1/manual-first-run.json"))
+    tick = _of_version_1(TickDue, _example("TickDue/1/manual-first-run.json"))
     assert tick.progress == ()
     assert tick.progress_of("1d") == SeriesProgress(timeframe="1d")
 
 
 def test_a_schedule_of_version_1_continues_before_its_covered_time() -> None:
-    state = JobScheduled.model_validate(_example("JobScheduled/1/active.json"))
+    state = _of_version_1(JobScheduled, _example("JobScheduled/1/active.json"))
     covered = datetime.fromisoformat(str(_example("JobScheduled/1/active.json")["covered_until"]))
     assert {each.timeframe for each in state.progress} == set(state.timeframes)
     assert all(each.anchor is not None and each.anchor < covered for each in state.progress)
@@ -124,7 +133,7 @@ def test_a_schedule_of_version_1_continues_before_its_covered_time() -> None:
 def test_a_result_of_version_1_has_its_note_and_its_last_candle_as_anchor() -> None:
     document = _example("RunFinished/1/success.json")
     results = cast("list[dict[str, Any]]", document["results"])
-    run = RunFinished.model_validate(document | {"results": [results[0] | {"note": "a remark"}, *results[1:]]})
+    run = _of_version_1(RunFinished, document | {"results": [results[0] | {"note": "a remark"}, *results[1:]]})
     assert run.results[0].notes == ("a remark",)
     assert [each.anchor for each in run.results] == [each.last_open for each in run.results]
 

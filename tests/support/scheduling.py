@@ -96,13 +96,16 @@ class Instance:
     port: int
 
     async def live_partitions(self) -> int:
+        return int(await self.metric("candlekeep_scheduler_partitions_live"))
+
+    async def metric(self, name: str) -> float:
+        """The value of a metric, by its name with its labels. 0 if there is no response or no such value."""
         try:
             async with httpx.AsyncClient() as http:
                 lines = (await http.get(f"http://127.0.0.1:{self.port}/metrics")).text.splitlines()
         except httpx.HTTPError:
             return 0
-        found = [line for line in lines if line.startswith("candlekeep_scheduler_partitions_live ")]
-        return int(float(found[0].split()[1]))
+        return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} ")), 0)
 
 
 @contextlib.asynccontextmanager

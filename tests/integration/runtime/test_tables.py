@@ -1,4 +1,5 @@
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from runtime.consumers.tables import CoPartitionedTables
 from runtime.kafka.publisher import EventPublisher
 from runtime.settings import KafkaSettings
 from support.consuming import NOON, Equipment, a_config, committed
-from support.kafka import delete_records, recording
+from support.kafka import delete_records, read_topic, recording
 from support.polling import eventually
 
 pytestmark = pytest.mark.kafka
@@ -37,6 +38,8 @@ class RecordingOwner:
     read_before_live: list[Event] = field(default_factory=list)
     may_commit: bool = True
     """The result of `on_revoked`."""
+    not_published: set[int] = field(default_factory=set)
+    """The result of `unpublished`."""
 
     def on_record(self, partition: int, topic: Topic, key: str, event: Event | None) -> None:
         self.read += 1
@@ -52,6 +55,9 @@ class RecordingOwner:
                 state.pop(key, None)
             else:
                 state[key] = event
+
+    def unpublished(self) -> set[int]:
+        return self.not_published
 
     def on_live(self, partition: int) -> None:
         self.live.add(partition)
@@ -143,13 +149,13 @@ async def test_tables_are_restored_before_a_partition_is_live_and_changes_follow
         assert owner.configs() == {str(number) for number in range(1, 301)} - {"7"}
         assert len(owner.states) == 300
         assert len(owner.read_before_live) == 601, "every table record came before its partition was live"
-        assert owner.runs == [], "messages of live topics from before the first commit are not read"
+        await eventually(lambda: len(owner.runs) == 1)  # without a commit, live topics are read from the beginning
         assert tables.ownership_confirmed()
         assert (tables.readiness(), tables.liveness()) == (None, None)
 
         await publisher.publish(RUN_EVENTS, a_run_start(2))
         await publisher.publish(CONFIG_CHANGES, changes(range(1000, 1001))[0])
-        await eventually(lambda: len(owner.runs) == 1)
+        await eventually(lambda: len(owner.runs) == 2)
         await eventually(lambda: "1000" in owner.configs())
     assert owner.live == set()
     assert owner.calls == ["revoked 12"]
@@ -282,6 +288,28 @@ async def test_an_unconfirmed_hand_over_commits_nothing_and_the_next_owner_reads
     async with running(tables_of(kafka_settings, Equipment(publisher), second)):
         await eventually(lambda: second.runs == first.runs, within=20)
     await committed_runs(kafka_settings, {0, 1})
+
+
+async def test_a_message_whose_effects_are_not_published_is_not_committed_and_others_are(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def offsets_are(expected: dict[int, int]) -> bool:
+        stored = await committed(kafka_settings, "scheduler", RUN_EVENTS)
+        assert {number: offset for number, (offset, _) in stored.items()} == expected
+        return True
+
+    monkeypatch.setattr("runtime.consumers.tables._COMMIT_SECONDS", 0.1)
+    owner = RecordingOwner()
+    async with running(tables_of(kafka_settings, equipment, owner)) as tables:
+        await eventually(lambda: tables.live_partitions == ALL, within=20)
+        await eventually(lambda: committed_runs(kafka_settings, {0}), within=20)
+        owner.not_published = set(range(6))
+        await publisher.publish_many(RUN_EVENTS, [a_run_start(number) for number in range(1, 61)])
+        await eventually(lambda: len(owner.runs) == 60)
+        ends = Counter(each.partition for each in await read_topic(kafka_settings, RUN_EVENTS))
+        await eventually(lambda: offsets_are({number: ends[number] if number >= 6 else 0 for number in ALL}))
+        owner.not_published = set()
+        await eventually(lambda: offsets_are({number: ends[number] for number in ALL}))
 
 
 async def committed_runs(settings: KafkaSettings, expected: set[int]) -> bool:

@@ -64,6 +64,9 @@ class Seen:
         assert event is not None
         self.handle(event)
 
+    def unpublished(self) -> set[int]:
+        return set()
+
     def on_live(self, partition: int) -> None: ...
 
     async def on_revoked(self, partitions: set[int]) -> bool:

@@ -3,19 +3,27 @@
 import asyncio
 import signal
 from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from contracts.coverage import to_milliseconds
 from contracts.schedule import JobScheduled
 from contracts.ticks import TickDue
-from contracts.topics import CONFIG_CHANGES, SCHEDULE_STATE
+from contracts.topics import CONFIG_CHANGES, RUN_EVENTS, SCHEDULE_STATE, Topic
+from runtime.kafka.clients import topic_name
+from runtime.kafka.topics import topic_configs
+from runtime.settings import KafkaSettings
 from scheduler.clock import wall_clock
 from scheduler.entry import state_of
 from scheduler.grid import MINUTE_MS, grid_of
+from support.consuming import committed
+from support.kafka import administration, read_topic
 from support.polling import eventually
-from support.schedules import a_change, an_entry
+from support.schedules import a_change, a_config, a_run, an_entry
 from support.scheduling import Instance, World, an_instance
 
 pytestmark = [pytest.mark.kafka, pytest.mark.real_kafka]
@@ -108,6 +116,50 @@ async def test_an_instance_that_joins_or_leaves_causes_no_tick_twice(world: Worl
     run_ids = [tick.run_id for tick in world.seen.events(TickDue)]
     assert len(run_ids) == len(set(run_ids)), "regular hand-overs repeat no tick"
     assert len(world.seen.events(JobScheduled)) >= len(run_ids) + CONFIGS
+
+
+@asynccontextmanager
+async def refusing(settings: KafkaSettings, topic: Topic) -> AsyncIterator[None]:
+    """Until the block ends, Kafka refuses every message to the topic: each is larger than the limit."""
+    name, declared = topic_name(settings, topic), topic_configs(topic, 1)
+
+    async def configure(configs: dict[str, str]) -> None:
+        async with administration(settings) as admin:
+            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs=configs)])
+
+    await configure({**declared, "max.message.bytes": "1"})
+    yield
+    await configure(declared)
+
+
+async def test_the_result_of_a_first_run_survives_a_crash_before_its_state_is_published(world: World) -> None:
+    first, other = a_config(config_id=1), a_config(config_id=2)
+    async with an_instance(world.settings) as killed:
+        await await_shares([12], killed)
+        await world.change(config_id=1, updated_at=datetime.now(UTC))
+        await world.state(1)
+        async with refusing(world.settings, SCHEDULE_STATE):
+            await world.publish(RUN_EVENTS, [a_run(ended=wall_clock(), config=first)])
+
+            async def state_is_refused() -> bool:
+                return await killed.metric('candlekeep_scheduler_publish_retries_total{topic="schedule-state"}') > 0
+
+            await eventually(state_is_refused, within=20)
+            await world.publish(RUN_EVENTS, [a_run(ended=wall_clock(), config=other)])
+            partitions = {each.key: each.partition for each in await read_topic(world.settings, RUN_EVENTS)}
+            assert partitions["1"] != partitions["2"]
+
+            async def committed_after_the_result() -> bool:
+                stored = await committed(world.settings, "scheduler", RUN_EVENTS)
+                assert stored.get(partitions["2"], (0, ""))[0] == 1
+                return True
+
+            await eventually(committed_after_the_result, within=20)
+            killed.process.send_signal(signal.SIGKILL)
+            await killed.process.wait()
+    assert not any(state.progress for state in world.seen.events(JobScheduled))
+    async with an_instance(world.settings):
+        await world.seen.await_events(JobScheduled, 1, lambda state: bool(state.progress), within=40)
 
 
 async def test_a_bad_setting_is_one_clear_line_and_exit_code_2(world: World) -> None:

@@ -11,9 +11,11 @@ from pydantic_core import to_json
 import contracts
 from contracts.coverage import MAX_REJECTED_ROWS_PER_RESULT, Absence, AbsenceClass, RejectedRow, Span
 from contracts.runs import RunFinished, TimeframeResult
+from contracts.topics import RUN_EVENTS
 from contracts.vocabulary import ErrorClass
 from log_writer.runs import row_of
 from log_writer.timeframe_results import MAX_NOTES, MAX_SPANS, MAX_TEXT, stored_result
+from runtime.kafka.codec import decode
 from support.run_histories import NOON, a_result
 
 EXAMPLES = Path(contracts.__file__).parents[2] / "examples/RunFinished"
@@ -90,7 +92,9 @@ def test_runs_of_both_schema_versions_are_read(version: str) -> None:
         document = json.loads(example.read_text(encoding="utf-8"))
         if document["results"]:
             document["results"][0]["note" if version == "1" else "notes"] = "a note" if version == "1" else ["a note"]
-        metadata = json.loads(row_of(RunFinished.model_validate(document)).metadata)
+        run = decode(RUN_EVENTS, json.dumps(document).encode())
+        assert isinstance(run, RunFinished)
+        metadata = json.loads(row_of(run).metadata)
         assert [each["timeframe"] for each in metadata["results"]] == [
             each["timeframe"] for each in document["results"]
         ]

@@ -1,6 +1,10 @@
+import json
+from datetime import UTC, datetime
+
 import pytest
 
 from contracts.configs import ConfigChanged, ConfigRemoved
+from contracts.ticks import TickDue
 from contracts.topics import CONFIG_CHANGES, TICKS
 from runtime.kafka.codec import UnreadableMessage, decode, encode
 from support.consuming import NOON, a_config, a_tick
@@ -32,9 +36,24 @@ def test_fields_of_a_newer_producer_are_ignored() -> None:
     assert decode(TICKS, value)
 
 
+def test_a_message_of_an_earlier_schema_version_gets_the_form_of_the_current_one() -> None:
+    tick = decode(TICKS, of_version_1(window_start="2026-05-04T11:00:30Z"))
+    assert isinstance(tick, TickDue)
+    assert [(each.timeframe, each.anchor) for each in tick.progress] == [
+        ("1m", datetime(2026, 5, 4, 10, 59, tzinfo=UTC))
+    ]
+
+
+def of_version_1(**fields: str) -> bytes:
+    document = a_tick().model_dump(mode="json", exclude={"progress"}) | {"schema_version": 1, **fields}
+    return json.dumps(document).encode()
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
+        (of_version_1(window_start="yesterday"), "not a valid TickDue: Input should be a valid datetime"),
+        (of_version_1(window_start="0001-01-01T00:00:00Z"), "not readable as an event of an earlier version: .*range"),
         (None, "no value"),
         (b"", "not a valid TickDue"),
         (b"\xff\xfe", "not a valid TickDue"),

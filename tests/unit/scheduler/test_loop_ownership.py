@@ -161,6 +161,25 @@ async def test_a_hand_over_is_not_complete_while_a_pending_initial_tick_holds_ba
     assert anchors == {each: to_instant(newest_closed(each, service.now)) for each in ("1m", "1h")}
 
 
+async def test_a_first_result_is_unpublished_until_kafka_has_acknowledged_its_state(service: Service) -> None:
+    service.change()
+    (tick,) = await service.ticks(1)
+    assert service.handlers.unpublished() == set()
+    service.kafka.refused_topics.add(SCHEDULE_STATE.name)
+    service.finish(tick)
+    assert service.handlers.unpublished() == {0}
+    refusals = service.kafka.refusals
+    await eventually(lambda: service.kafka.refusals > refusals)
+    assert service.handlers.unpublished() == {0}, "Kafka has refused the state"
+    service.kafka.refused_topics.clear()
+    await eventually(lambda: service.handlers.unpublished() == set())
+    assert service.kafka.states()[-1].progress
+    service.now = service.book.due_at(1)
+    (_, later) = await service.ticks(2)
+    service.finish(later)
+    assert service.handlers.unpublished() == set(), "without later progress, runs only read more than necessary"
+
+
 async def test_a_removed_config_does_not_hold_up_a_hand_over(service: Service) -> None:
     service.change()
     (tick,) = await service.ticks(1)

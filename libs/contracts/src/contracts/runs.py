@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from typing_extensions import override
 
 from contracts.coverage import MAX_REJECTED_ROWS_PER_RESULT, Absence, RejectedRow, Span
-from contracts.event import SCHEMA_VERSION_DESCRIPTION, Event, Instant, Model, is_version_1
+from contracts.event import SCHEMA_VERSION_DESCRIPTION, Event, Instant, Model
 from contracts.vocabulary import ErrorClass, ExchangeId, RunStatus, Symbol, Timeframe, Timeframes, Trigger
 
 
@@ -97,12 +97,10 @@ class RunFinished(Event):
     error_message: str | None = Field(default=None, description="The error in words, with the remedy if it is known.")
     results: tuple[TimeframeResult, ...] = Field(description="One result per timeframe. Empty for a skipped run.")
 
-    @model_validator(mode="before")
+    @override
     @classmethod
-    def _read_version_1(cls, document: Any) -> Any:
+    def upgraded(cls, document: dict[str, Any]) -> dict[str, Any]:
         """Version 1 had at most one note per timeframe, and its last candle was known to be stored."""
-        if not is_version_1(document, without="") or not isinstance(document.get("results"), list | tuple):
-            return document
         return {**document, "results": [_result_of_version_1(result) for result in document["results"]]}
 
     @model_validator(mode="after")
@@ -118,8 +116,8 @@ class RunFinished(Event):
         return str(self.config_id)
 
 
-def _result_of_version_1(result: Any) -> Any:
-    if not isinstance(result, dict) or "notes" in result:
+def _result_of_version_1(result: dict[str, Any]) -> dict[str, Any]:
+    if "notes" in result:
         return result
     note = result.get("note")
     return {**result, "notes": (note,) if note else (), "anchor": result.get("last_open")}

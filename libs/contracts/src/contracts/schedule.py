@@ -3,11 +3,11 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from typing_extensions import override
 
 from contracts.coverage import SeriesProgress, progress_of_version_1
-from contracts.event import SCHEMA_VERSION_DESCRIPTION, Event, Instant, is_version_1
+from contracts.event import SCHEMA_VERSION_DESCRIPTION, Event, Instant
 from contracts.vocabulary import ExchangeId, Symbol, Timeframes
 
 
@@ -36,14 +36,13 @@ class JobScheduled(Event):
         "continue if they are added again.",
     )
 
-    @model_validator(mode="before")
+    @override
     @classmethod
-    def _read_version_1(cls, document: Any) -> Any:
+    def upgraded(cls, document: dict[str, Any]) -> dict[str, Any]:
         """Version 1 had one `covered_until` for all timeframes."""
-        if is_version_1(document, without="progress") and document.get("covered_until"):
-            timeframes = document.get("timeframes", ())
-            return {**document, "progress": progress_of_version_1(timeframes, document["covered_until"])}
-        return document
+        if "progress" in document or not document.get("covered_until"):
+            return document
+        return {**document, "progress": progress_of_version_1(document["timeframes"], document["covered_until"])}
 
     @property
     def covered_until(self) -> datetime | None:

@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import UUID, uuid5
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from typing_extensions import override
 
 from contracts.configs import CollectionConfig
 from contracts.coverage import SeriesProgress, progress_of_version_1
-from contracts.event import SCHEMA_VERSION_DESCRIPTION, Event, Instant, is_version_1
+from contracts.event import SCHEMA_VERSION_DESCRIPTION, Event, Instant
 from contracts.vocabulary import Trigger
 
 _RUN_NAMESPACE = UUID("5b0f6d0e-5f43-4f0e-9a3c-0a8c1c9d7e11")
@@ -43,14 +43,14 @@ class TickDue(Event):
         default=0, ge=0, description="The number of earlier slots that this tick also covers, after downtime."
     )
 
-    @model_validator(mode="before")
+    @override
     @classmethod
-    def _read_version_1(cls, document: Any) -> Any:
+    def upgraded(cls, document: dict[str, Any]) -> dict[str, Any]:
         """Version 1 had one `window_start` for all timeframes."""
-        if is_version_1(document, without="progress") and document.get("window_start"):
-            timeframes = document.get("config", {}).get("timeframes", ())
-            return {**document, "progress": progress_of_version_1(timeframes, document["window_start"])}
-        return document
+        if "progress" in document or not document.get("window_start"):
+            return document
+        timeframes = document["config"]["timeframes"]
+        return {**document, "progress": progress_of_version_1(timeframes, document["window_start"])}
 
     def progress_of(self, timeframe: str) -> SeriesProgress:
         """Where to continue with the timeframe."""

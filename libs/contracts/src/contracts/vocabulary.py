@@ -35,11 +35,11 @@ Values = TypeVar("Values", bound=Sequence[Any])
 
 def each_once(values: Values) -> Values:
     """The values as they are. Raises `ValueError` with the values that occur more than once."""
+    if len(set(values)) == len(values):
+        return values
     repeated = [str(value) for value, count in Counter(values).items() if count > 1]
-    if repeated:
-        are = "is" if len(repeated) == 1 else "are"
-        raise ValueError(f"name each value once: {', '.join(repeated[:20])} {are} there more than once")
-    return values
+    are = "is" if len(repeated) == 1 else "are"
+    raise ValueError(f"name each value once: {', '.join(repeated[:20])} {are} there more than once")
 
 
 def _not_empty(timeframes: tuple[str, ...]) -> tuple[str, ...]:

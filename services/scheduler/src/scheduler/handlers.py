@@ -62,6 +62,11 @@ class Handlers:
             case _:
                 assert_never(subscribed)
 
+    def unpublished(self) -> set[int]:
+        """The partitions with a first result of a series whose state Kafka has not acknowledged."""
+        entries = [self._book.get(config_id) for config_id in self._state_publisher.missing()]
+        return {entry.partition for entry in entries if entry is not None}
+
     def on_live(self, partition: int) -> None:
         restored = self._book.go_live(partition, self._clock())
         now = time.monotonic()

@@ -102,15 +102,11 @@ def shared(timeframes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def progress_of(series: Mapping[str, Series]) -> Progress:
-    known = sorted((timeframe, value) for timeframe, value in series.items() if value != UNKNOWN)
+    known = {timeframe: series[timeframe] for timeframe in sorted(series) if series[timeframe] != UNKNOWN}
     if not known:
         return NO_PROGRESS
-    pending = tuple(value.pending for _, value in known)
-    return Progress(
-        timeframes=shared(tuple(timeframe for timeframe, _ in known)),
-        anchors=tuple(value.anchor for _, value in known),
-        pending=pending if any(pending) else (),
-    )
+    anchors, pending = zip(*known.values(), strict=True)
+    return Progress(timeframes=shared(tuple(known)), anchors=anchors, pending=pending if any(pending) else ())
 
 
 # ---- after a result ----
@@ -291,8 +287,11 @@ def to_event(timeframe: str, series: Series) -> SeriesProgress:
 
 
 def _from_event(event: SeriesProgress) -> Series:
+    anchor = None if event.anchor is None else to_milliseconds(event.anchor)
+    if not event.pending:
+        return Series(anchor)  # nearly all series: a restore reads one for each timeframe of each config
     pending = bounded(
         Pending(*each.milliseconds(), each.attempts, None if each.retry_at is None else to_milliseconds(each.retry_at))
         for each in event.pending
     )
-    return Series(None if event.anchor is None else to_milliseconds(event.anchor), pending)
+    return Series(anchor, pending)

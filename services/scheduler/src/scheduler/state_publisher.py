@@ -50,7 +50,7 @@ class StatePublisher:
         self._paused: set[int] = set()
         """Ids whose partition is not live, so another instance may know a newer state."""
         self._required: set[int] = set()
-        """Ids whose state must be published before their partition is handed over."""
+        """Ids whose state must be published before offsets of their partition are committed."""
         self._handing_over = False
         self._has_work = asyncio.Event()
         self._flushed = asyncio.Event()
@@ -59,8 +59,8 @@ class StatePublisher:
         self._ended = False
 
     def queue_state(self, config_id: int, *, required: bool = False) -> None:
-        """`required`: the state contains progress that no later state would contain. A hand-over without it is not
-        complete, even if the state cannot be published because its initial tick is pending.
+        """`required`: the state contains progress that no later state would contain. Without it, no offset is committed
+        and a hand-over is not complete, even if the state cannot be published because its initial tick is pending.
         """
         if required:
             self._required.add(config_id)
@@ -68,6 +68,11 @@ class StatePublisher:
 
     def queue_tombstone(self, config_id: int) -> None:
         self._add(config_id, tombstone=True)
+
+    def missing(self) -> set[int]:
+        """Ids of required states that are not published, of configs that are still in the book."""
+        self._required = {each for each in self._required if self._book.get(each) is not None}
+        return self._required
 
     def backlog(self) -> int:
         return len(self._queue)
@@ -112,13 +117,8 @@ class StatePublisher:
     async def flush(self, seconds: float) -> bool:
         """Wait until all states are acknowledged, at most `seconds`. Returns whether they are."""
         if self._ended or self._replaced():
-            return self._flushed.is_set() and not self._missing()
-        return await wait_for_event(self._flushed, seconds) and not self._missing()
-
-    def _missing(self) -> set[int]:
-        """Required states that are not published, of configs that are still in the book."""
-        self._required = {each for each in self._required if self._book.get(each) is not None}
-        return self._required
+            return self._flushed.is_set() and not self.missing()
+        return await wait_for_event(self._flushed, seconds) and not self.missing()
 
     def _add(self, config_id: int, *, tombstone: bool) -> None:
         self._queue.pop(config_id, None)

@@ -142,6 +142,8 @@ class TablePositions:
 
 
 def _live_start(partition: PartitionOffsets, own: int | None) -> int:
-    """The own position, else the group's commit, else the end. If the offset was deleted, the first one that exists."""
-    wanted = next((offset for offset in (own, partition.committed) if offset is not None), partition.end)
+    """The own position, else the group's commit, else the beginning, because an owner may have died before its first
+    commit. If the offset was deleted, the first one that exists.
+    """
+    wanted = next((offset for offset in (own, partition.committed) if offset is not None), partition.beginning)
     return min(max(wanted, partition.beginning), partition.end)

@@ -2,12 +2,11 @@
 
 An instance owns the same partition numbers of all topics. `tables` are compacted topics: after an assignment they are
 read from the beginning to the end, and only then is the partition live. `live` topics are read only while the partition
-is live: from the group's commit, or from the end if the group has none.
+is live: from the group's commit, or from the beginning if the group has none.
 
-Delivery: the tables are read **at least once**, in order per topic. `live` topics are **at most once** if the process
-crashes between two steps: the offset may be committed before the effects of the event are published. So they may only
-carry events that can be lost. In a hand-over they are **at least once**: offsets are committed only if the owner
-confirms that all effects are published.
+Delivery: **at least once**, in order per topic. An offset is committed only if all effects of the messages before it
+that must not be lost are published. The owner reports this, for each regular commit (`unpublished`) and in a hand-over
+(`on_revoked`).
 
 A rebalance revokes all partitions of all members. If a partition is assigned to this process again, it continues at its
 last position and does not read the tables again.
@@ -53,6 +52,11 @@ class PartitionOwner(Protocol):
     def on_record(self, partition: int, topic: Topic, key: str, event: Event | None) -> None:
         """Receives one message, in order per topic, possibly more than once. `event` is None for a tombstone. It is
         also called while the partition is restored, before `on_live(partition)`.
+        """
+
+    def unpublished(self) -> set[int]:
+        """The partitions with a message whose effects are not published yet, although they must not be lost. Their
+        offsets are not committed. If the process dies, the next owner reads these messages again.
         """
 
     def on_live(self, partition: int) -> None:
@@ -308,7 +312,7 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
     async def _commit_loop(self, consumer: AIOKafkaConsumer) -> None:
         while True:
             await asyncio.sleep(_COMMIT_SECONDS)
-            await self._commit(consumer, self._live)
+            await self._commit(consumer, self._live - self._owner.unpublished())
             self._monitor.report_lag()
 
     async def _commit(self, consumer: AIOKafkaConsumer, only: Collection[int], *, leaving: bool = False) -> None:

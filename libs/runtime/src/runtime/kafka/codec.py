@@ -6,7 +6,7 @@ from functools import cache
 from typing import Annotated, Any, Union
 
 from pydantic import Discriminator, TypeAdapter, ValidationError
-from pydantic_core import core_schema
+from pydantic_core import core_schema, from_json
 
 from contracts.event import Event, event_type
 from contracts.topics import Topic
@@ -56,9 +56,13 @@ def decode(topic: Topic, value: bytes | None) -> Event:
         raise UnreadableMessage("the message has no value")
     try:
         event = _adapter(topic.events).validate_json(value)
+        known = type(event).model_fields["schema_version"].default
+        if event.schema_version < known:
+            event = type(event).model_validate(event.upgraded(from_json(value)))
     except ValidationError as error:
         raise UnreadableMessage(_reason(topic, error)) from error
-    known = type(event).model_fields["schema_version"].default
+    except (ValueError, OverflowError) as error:
+        raise UnreadableMessage(f"not readable as an event of an earlier version: {error}") from error
     if event.schema_version > known:
         raise UnreadableMessage(f"schema_version {event.schema_version} is newer than this program knows ({known})")
     return event
