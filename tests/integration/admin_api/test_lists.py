@@ -266,7 +266,7 @@ async def test_series_are_listed_with_their_verified_time_and_the_number_of_open
     whole = await store_series(api.engine, noon, noon, symbol="A/USDT")
     await store_ledger(api.engine, whole, [(noon, noon + minute)])
     holes = await store_series(api.engine, noon, noon, symbol="B/USDT")
-    spans = [(noon + 10 * n * minute, noon + (10 * n + 5) * minute) for n in range(4)]
+    spans = [(noon + 10 * n * minute, noon + (10 * n + 5) * minute) for n in range(5)]
     await store_ledger(api.engine, holes, spans, [AbsentSpan(noon + 5 * minute, noon + 10 * minute)])
     without_candles = await store_series(api.engine, symbol="C/USDT")
     await store_ledger(api.engine, without_candles, [], [AbsentSpan(noon, noon + minute)])
@@ -275,7 +275,7 @@ async def test_series_are_listed_with_their_verified_time_and_the_number_of_open
     shown = {symbol: [row[name] for name in ("verified_from", "verified_until", "open_holes")] for symbol, row in listed.items()}  # fmt: skip  # noqa: E501
     assert shown == {
         "A/USDT": ["2026-11-22T12:00:00Z", "2026-11-22T12:01:00Z", 0],
-        "B/USDT": ["2026-11-22T12:00:00Z", "2026-11-22T12:35:00Z", 3],
+        "B/USDT": ["2026-11-22T12:00:00Z", "2026-11-22T12:45:00Z", 3],  # and one in the newest ten minutes
     }
     assert "id" not in listed["A/USDT"]
 

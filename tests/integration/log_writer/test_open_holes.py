@@ -18,7 +18,7 @@ pytestmark = pytest.mark.postgres
 HOUR = timedelta(hours=1)
 
 
-async def add_series(database_url: str, exchange: str, *verified: tuple[int, int]) -> int:
+async def add_series(database_url: str, exchange: str, *verified: tuple[float, float]) -> int:
     """A series with these verified hours after noon. Returns its id."""
     [(series,)] = await query(
         database_url,
@@ -58,6 +58,16 @@ async def test_open_holes_are_counted_by_exchange_and_by_the_class_of_their_newe
     assert await count_open_holes(engine) == {
         (exchange, kind): holes for exchange, by_class in expected.items() for kind, holes in by_class.items()
     }
+
+
+async def test_silence_in_the_newest_ten_minutes_does_not_count(engine: AsyncEngine, database_url: str) -> None:
+    """A quiet market nearly always has some, so an alert on its changes would fire without a reason."""
+    quiet = await add_series(database_url, "okx", (0, 1), (1.01, 1.02), (1.1, 1.15))
+    await add_absence(database_url, quiet, -2, -1, AbsenceClass.UNREAD)
+    await add_series(database_url, "okx", (0, 1), (1.01, 1.02), (1.1, 1.15))
+    assert sum((await count_open_holes(engine)).values()) == 0
+    await add_series(database_url, "okx", (0, 1), (1.1, 1.3), (1.31, 1.32))
+    assert (await count_open_holes(engine))["okx", "unknown"] == 1
 
 
 @pytest.mark.kafka

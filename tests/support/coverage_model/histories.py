@@ -81,6 +81,8 @@ class History:
     """Each request takes this time."""
     knows_until: bool = False
     """The traits say that the exchange honours `until`."""
+    knows_horizon: bool = False
+    """The traits say how many candles or periods the exchange keeps."""
     steps: tuple[Step, ...] = (USUAL_RUN,)
     recovers: bool = True
     """Whether runs without disturbances follow. They take most of the time of a history."""
@@ -134,6 +136,7 @@ def behaviours(draw: st.DrawFn, page_limit: int) -> Behaviour:
         honours_until=draw(st.booleans()),
         excludes_since=draw(st.sampled_from((False, False, False, True))),
         horizon=draw(st.one_of(st.none(), st.none(), st.integers(1, 4 * page_limit))),
+        horizon_by_time=draw(st.booleans()),
         clips_since=draw(st.sampled_from((False, False, False, False, True))),
         sends_open_candle=draw(st.booleans()),
         order=draw(st.sampled_from(list(Order))),
@@ -211,6 +214,7 @@ def histories(draw: st.DrawFn) -> History:
         catch_up_hours=draw(st.sampled_from((24, 1, 24 * 14))),
         request_ms=draw(st.sampled_from((200, 0, 5_000, 20_000))),
         knows_until=behaviour.honours_until and draw(st.booleans()),
+        knows_horizon=behaviour.horizon is not None and draw(st.booleans()),
         steps=tuple(draw(st.lists(steps(scale, interval), min_size=1, max_size=scale.steps))),
         recovers=draw(st.sampled_from((True, False, False))) and _has_a_bound(behaviour),
     )

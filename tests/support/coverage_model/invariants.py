@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from contracts.spans import Interval, subtract, union
+from contracts.spans import Interval, Intervals, subtract, union
 from support.coverage_model.ledger import Collected, Ledger
 from support.coverage_model.truth import SeriesTruth, candle_at, unfinished_row
 
@@ -40,18 +40,31 @@ def check_message(truth: SeriesTruth, ledger: Ledger, message: Collected, settle
                 raise Disagreement(f"{_span((start, end))} was verified, but the candle of {_at(at)} is not stored")
 
 
+def check_lost(truth: SeriesTruth, lost: Intervals, offered_from: int) -> None:
+    """A span is lost only if the exchange no longer offers candles of this age.
+
+    `offered_from`: the open time of the oldest candle that the exchange offers at the end of the run.
+    """
+    for start, end in lost:
+        offered = truth.between(max(start, offered_from), end)
+        if offered:
+            raise Disagreement(
+                f"{_span((start, end))} is lost, but the exchange offers the candle of {_at(offered[0])}"
+            )
+
+
 def check_series(truth: SeriesTruth, ledger: Ledger, scheduler: "Scheduler") -> None:
-    """No hole is forgotten, and no unfinished candle is kept: a later run reads both."""
+    """No hole is forgotten, and no unfinished candle is kept: a later run reads both, or they were reported as lost."""
     series = scheduler.progress.of(truth.timeframe)
     pending = [each.interval for each in series.pending]
     known_from = scheduler.known_from.get(truth.timeframe)
     if known_from is None:
         return
     if series.anchor is not None:
-        forgotten = subtract([(known_from, series.anchor)], [*ledger.verified, *pending])
+        forgotten = subtract([(known_from, series.anchor)], [*ledger.verified, *pending, *ledger.lost])
         if forgotten:
             raise Disagreement(f"{_span(forgotten[0])} is not verified, and no run will read it")
-    to_read = union([*pending, (series.anchor or 0, _FOREVER)])
+    to_read = union([*pending, (series.anchor or 0, _FOREVER), *ledger.lost])
     for at in ledger.unfinished:
         is_sent_again = at not in truth.bad
         if is_sent_again and at >= known_from and subtract([(at, truth.close_of(at))], to_read):

@@ -28,6 +28,8 @@ class Ledger:
     stored: dict[int, tuple[Candle, int]] = field(default_factory=dict)
     """Open time to the candle and the time of its fetch."""
     verified: Intervals = ()
+    lost: Intervals = ()
+    """The spans that runs have reported as lost."""
     rejected: set[tuple[int, str]] = field(default_factory=set)
     unfinished: set[int] = field(default_factory=set)
     """Candles that were stored with values from before their close, because the exchange lagged behind."""

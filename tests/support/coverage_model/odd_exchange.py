@@ -47,12 +47,16 @@ class Behaviour:
     """A candle that opens exactly at `since` is not sent."""
     horizon: int | None = None
     """Only this number of newest candles can be read."""
+    horizon_by_time: bool = False
+    """The horizon counts periods instead of candles."""
     clips_since: bool = False
     """`since` is moved back to the start of a file before the rows are selected."""
     sends_open_candle: bool = True
     order: Order = Order.ASCENDING
     repeats_rows: bool = False
     """Each answer has its first and last row twice."""
+    whole_days: bool = False
+    """Files of minutes have a whole day. If false, they are shorter, so that a history of a few hours has several."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +116,16 @@ class OddExchange:
             visible = ()  # no request reaches the candles in the middle of a file
         return [at for at in visible if truth.close_of(at) <= now and not truth.is_bad(at, now)]
 
+    def offered_from(self, timeframe: str, now: int) -> int:
+        """No candle that opens before this time can be read at `now` any more."""
+        horizon, opens = self.behaviour.horizon, self.series[timeframe].opens
+        if horizon is None:
+            return 0
+        if self.behaviour.horizon_by_time:
+            return shift(timeframe, floor_open(timeframe, now), 1 - horizon)
+        first = bisect_right(opens, now) - horizon
+        return opens[first] if first > 0 else 0
+
     # ---- selection ----
 
     def _selected(
@@ -119,14 +133,14 @@ class OddExchange:
     ) -> Sequence[int]:
         width, timeframe = min(limit, self.behaviour.width), truth.timeframe
         if self.behaviour.clips_since:
-            since = _file_of(timeframe, since)[0]
+            since = self._file_of(timeframe, since)[0]
         if self.behaviour.excludes_since:
             since += 1
         end = as_of + 1
         if until is not None and self.behaviour.honours_until:
             end = min(end, until)
         ahead = min(end, shift(timeframe, since, width))
-        file_start, file_end = _file_of(timeframe, since)
+        file_start, file_end = self._file_of(timeframe, since)
         start, end = {
             Kind.WINDOW: (since, ahead),
             Kind.NEWEST: (0, end),
@@ -142,14 +156,19 @@ class OddExchange:
         """The candles that open in the range and are published at `as_of`."""
         opens = truth.opens
         first, last = bisect_left(opens, start), bisect_left(opens, min(end, as_of + 1))
-        if self.behaviour.horizon is not None:
-            first = max(first, bisect_right(opens, as_of) - self.behaviour.horizon)
+        first = max(first, bisect_left(opens, self.offered_from(truth.timeframe, as_of)))
         found = opens[first:last] if first < last else ()
         if truth.late:
             found = [at for at in found if truth.published_at(at) <= as_of]
         if not self.behaviour.sends_open_candle and found and truth.close_of(found[-1]) > as_of:
             found = found[:-1]
         return found
+
+    def _file_of(self, timeframe: str, since: int) -> tuple[int, int]:
+        minutes = "1d" if self.behaviour.whole_days else "2h"
+        unit = {"m": minutes, "h": "1d"}.get(timeframe[-1], "1y")
+        start = floor_open(unit, since)
+        return start, close_of(unit, start)
 
     # ---- rows ----
 
@@ -180,10 +199,3 @@ class OddExchange:
                 return False
             self._sent_bad.add((truth.timeframe, at))
         return True
-
-
-def _file_of(timeframe: str, since: int) -> tuple[int, int]:
-    """Files of 1m are shorter than a day, so that a history of a few hours contains several files."""
-    unit = {"m": "2h", "h": "1d"}.get(timeframe[-1], "1y")
-    start = floor_open(unit, since)
-    return start, close_of(unit, start)

@@ -12,6 +12,7 @@ from collector.exchange.traits import ExchangeTraits
 from collector.run.timeframe_run import Answer, TimeframeRun
 from contracts.coverage import SeriesProgress, to_instant, to_milliseconds
 from contracts.runs import TimeframeResult
+from contracts.spans import union
 from contracts.timeframes import floor_open, shift, shortest_length
 from scheduler.progress import (
     NO_PROGRESS,
@@ -25,7 +26,14 @@ from scheduler.progress import (
     to_event,
 )
 from support.coverage_model.histories import START_MS, Fate, History, Step
-from support.coverage_model.invariants import Disagreement, check_bound, check_message, check_series, describe
+from support.coverage_model.invariants import (
+    Disagreement,
+    check_bound,
+    check_lost,
+    check_message,
+    check_series,
+    describe,
+)
 from support.coverage_model.ledger import Collected, Ledger
 from support.coverage_model.odd_exchange import OddExchange, RequestFailed, Weather
 from support.coverage_model.truth import MINUTE_MS, SeriesTruth, truth_of
@@ -121,9 +129,8 @@ class World:
 
     @classmethod
     def of(cls, history: History, rules: Rules) -> "World":
-        end = START_MS + MINUTE_MS * (
-            sum(step.wait_minutes for step in history.steps) + recovery_interval(history) * recovery_runs(history) + 1
-        )
+        recovery = recovery_interval(history) * recovery_runs(history) if history.recovers else 0
+        end = START_MS + MINUTE_MS * (sum(step.wait_minutes for step in history.steps) + recovery + 1)
         series = {
             timeframe: _truth(history, timeframe, index, end) for index, timeframe in enumerate(history.all_timeframes)
         }
@@ -131,7 +138,7 @@ class World:
             history=history,
             rules=rules,
             exchange=OddExchange(history.behaviour, series),
-            traits=ExchangeTraits(),
+            traits=_traits(history),
             scheduler=Scheduler(rules, history.interval_minutes, history.catch_up_hours * HOUR_MS),
             timeframes=history.timeframes,
             max_pages=history.max_pages,
@@ -244,6 +251,7 @@ class World:
                 run.add(CandleResponse(rows, now, to_instant(now)), page, reader.receive(page, now))
             now += history.request_ms
         messages = tuple(_message(timeframe, answer, weather) for answer in run.answers)
+        check_lost(self.exchange.series[timeframe], reader.lost, self.exchange.offered_from(timeframe, now))
         return SeriesRun(run.result(), messages, now)
 
     def _store(self, runs: list[SeriesRun]) -> None:
@@ -252,6 +260,8 @@ class World:
                 ledger = self.ledgers[message.timeframe]
                 ledger.apply(message)
                 check_message(self.exchange.series[message.timeframe], ledger, message, SETTLE_MS)
+            ledger = self.ledgers[run.result.timeframe]
+            ledger.lost = union([*ledger.lost, *(span.milliseconds() for span in run.result.lost)])
 
     def _deliver(self, runs: list[SeriesRun], step: Step) -> None:
         self._store(runs)
@@ -279,9 +289,20 @@ def recovery_runs(history: History) -> int:
     return 20 + 2 * DAY_MINUTES // recovery_interval(history)
 
 
+def _traits(history: History) -> ExchangeTraits:
+    if not history.knows_horizon:
+        return ExchangeTraits()
+    behaviour = history.behaviour
+    return ExchangeTraits(history_candles=behaviour.horizon, history_by_time=behaviour.horizon_by_time)
+
+
+def candles_before(history: History, timeframe: str) -> int:
+    """The number of periods before the start of the history in which candles may exist."""
+    return max(1500, 4 * history.page_limit) if timeframe[-1] in "smh" else 120
+
+
 def _truth(history: History, timeframe: str, index: int, end: int) -> SeriesTruth:
-    before = max(1500, 4 * history.page_limit) if timeframe[-1] in "mh" else 120
-    start = max(0, shift(timeframe, START_MS, -before))
+    start = max(0, shift(timeframe, START_MS, -candles_before(history, timeframe)))
     return truth_of(timeframe, start, end, history.tradings[index % len(history.tradings)])
 
 

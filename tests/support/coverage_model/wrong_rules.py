@@ -1,16 +1,18 @@
 """Wrong rules, each a fault that was found in a collector. The model must disagree with every one of them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from typing_extensions import override
 
+from collector.candles.absences import before_history
 from collector.candles.page_requests import PageRequest, Proof, ReadingLimits
 from collector.candles.pages import Page
 from collector.candles.reading import SeriesReader
 from contracts.coverage import to_milliseconds
 from contracts.runs import TimeframeResult
-from contracts.spans import Interval, union
+from contracts.spans import Interval, Intervals, union
 from scheduler.progress import Series, after_result
 from support.coverage_model.world import Rules
 
@@ -115,6 +117,23 @@ class NeverReadsTheNewestPage(SeriesReader):
         return None if behind else request
 
 
+class BelievesThatHistoryIsTime(SeriesReader):
+    """The newest candles reach further back than as many periods, if the exchange leaves out silence."""
+
+    @override
+    def _before_history(self) -> Intervals:
+        return before_history(replace(self._traits, history_by_time=True), self.calendar, (), self._now)
+
+
+class BelievesThatHistoryIsGone(SeriesReader):
+    """If an exchange keeps a limited history, everything that was not read counts as lost."""
+
+    @property
+    @override
+    def lost(self) -> Intervals:
+        return () if self._traits.history_candles is None else self.holes()
+
+
 def _without_pending(
     series: Series, result: TimeframeResult, *, finished_at: int, now: int, interval_ms: int
 ) -> Series:
@@ -149,6 +168,8 @@ WRONG_RULES: Final[Mapping[str, Rules]] = {
     "rejected rows count as read": Rules(reader=BelievesRejectedRows),
     "young silence is proved": Rules(reader=BelievesYoungSilence),
     "the anchor is the newest candle": Rules(reader=ContinuesAtTheNewestCandle),
+    "the newest candles are the newest periods": Rules(reader=BelievesThatHistoryIsTime),
+    "what was not read is lost": Rules(reader=BelievesThatHistoryIsGone),
     "a run has no limit": Rules(reader=HasNoPageLimit),
     "a run far behind does nothing": Rules(reader=NeverReadsTheNewestPage),
     "pending spans are dropped": Rules(after_result=_without_pending),

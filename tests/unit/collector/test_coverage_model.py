@@ -14,6 +14,8 @@ from support.coverage_model.truth import BadKind, Trading
 from support.coverage_model.world import Rules, play
 from support.coverage_model.wrong_rules import WRONG_RULES
 
+pytestmark = pytest.mark.timeout(900)  # for a machine that is busy with other tests
+
 _HISTORIES = 2_000
 
 FOUND = {
@@ -48,6 +50,23 @@ FOUND = {
         timeframes=("1h",),
         all_timeframes=("1h", "1d"),
         page_limit=60,
+    ),
+    "a late result proved an anchor that a wrong clock had set": History(
+        behaviour=Behaviour(kind=Kind.NEWEST, width=1),
+        tradings=(Trading(pattern=((1, 1), (3, 60)), listed=30, late_every=2, late_minutes=1),),
+        page_limit=1,
+        steps=(
+            *(Step(), Step(), Step(wait_minutes=5), Step(wait_minutes=1, clock_error_minutes=-30)),
+            *(Step(wait_minutes=1152, weather=Weather(empty=(True,))), Step(), Step(stale=True)),
+        ),
+    ),
+    "a run was so long that its first candles were old at its end, and became the anchor": History(
+        behaviour=Behaviour(kind=Kind.FILE, width=20),
+        page_limit=20,
+        max_pages=40,
+        interval_minutes=1,
+        request_ms=20_000,
+        steps=(Step(wait_minutes=1), Step(wait_minutes=139), Step(wait_minutes=1, weather=Weather(lag_minutes=3))),
     ),
 }
 """Faults that the model found, with the smallest history that shows each."""

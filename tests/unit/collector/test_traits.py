@@ -62,6 +62,7 @@ def test_an_exchange_without_a_row_gets_the_defaults() -> None:
         pytest.param("bithumb", SPOT, "1m", RequestKind.NO_SINCE, 200, id="no start"),
         pytest.param("htx", LINEAR, "1m", RequestKind.NO_SINCE, 1000, id="a start that the exchange ignores"),
         pytest.param("bitbank", SPOT, "1m", RequestKind.DAY_FILE, 1000, id="a file per day"),
+        pytest.param("bitbank", SPOT, "1h", RequestKind.DAY_FILE, 24, id="no more candles than a day has"),
         pytest.param("upbit", SPOT, "1m", RequestKind.END_ONLY, 200, id="an end without a start"),
         pytest.param("hyperliquid", LINEAR, "1m", RequestKind.START_TO_NOW, 1000, id="up to now"),
         pytest.param("kraken", LINEAR, "1m", RequestKind.UNKNOWN, 100, id="no such market"),

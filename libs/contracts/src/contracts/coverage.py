@@ -20,6 +20,11 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _INSTANT: Final = TypeAdapter(Instant)
 
+SETTLE_TIME: Final = timedelta(minutes=10)
+"""Silence that is younger than this is not verified yet, because exchanges publish candles of quiet minutes late. Each
+run reads it again. The collector's setting `settle_minutes` can change this.
+"""
+
 MAX_PENDING_SPANS: Final = 16
 """The scheduler remembers at most this many spans to read per series. The ledger of candle-writer has no such limit."""
 

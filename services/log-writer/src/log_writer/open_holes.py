@@ -2,7 +2,8 @@
 series of its own partitions.
 
 An open hole is a span between the verified spans of a series. Its class is that of the newest absence in it, or
-`unknown` if no run has reported one.
+`unknown` if no run has reported one. Holes in the newest `SETTLE_TIME` of the verified time do not count: a quiet
+market nearly always has some, because silence is verified only when it is older.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contracts.coverage import AbsenceClass
+from contracts.coverage import SETTLE_TIME, AbsenceClass
 
 COUNT_SECONDS: Final = 60.0
 """The pause between two counts. For 100,000 series without open holes, a count costs Postgres less than 0.1 s of
@@ -26,7 +27,10 @@ _EXCHANGES: Final = text("SELECT exchange FROM series JOIN coverage ON series_id
 # have no absences, so that their holes need no look-up.
 _COUNT: Final = text("""
     WITH gaps AS (
-      SELECT series_id, tstzmultirange(range_merge(verified)) - verified AS holes
+      SELECT series_id, (
+        SELECT range_agg(hole) FROM unnest(tstzmultirange(range_merge(verified)) - verified) AS hole
+        WHERE upper(hole) <= upper(verified) - CAST(:settle_time AS interval)
+      ) AS holes
       FROM coverage WHERE NOT verified @> range_merge(verified)
     ), reported AS (
       SELECT DISTINCT series_id FROM absences
@@ -54,6 +58,6 @@ async def count_open_holes(engine: AsyncEngine) -> OpenHoles:
     async with engine.connect() as connection:
         exchanges = (await connection.scalars(_EXCHANGES)).all()
         counts = {(exchange, kind): 0 for exchange in exchanges for kind in CLASSES}
-        for row in await connection.execute(_COUNT):
+        for row in await connection.execute(_COUNT, {"settle_time": SETTLE_TIME}):
             counts[row.exchange, row.absence_class] = row.holes
     return counts

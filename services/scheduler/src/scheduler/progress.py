@@ -125,9 +125,9 @@ def after_result(series: Series, result: TimeframeResult, *, finished_at: int, n
     anchor = _later_anchor(series, result, now)
     verified = [span.milliseconds() for span in result.verified]
     if reported is not None and reported <= now:
-        # Candles after the reported anchor may have been unfinished, so runs read them again.
-        candle = (reported, close_of(timeframe, reported))
-        verified = [*intersect(verified, [(0, candle[1])]), candle]
+        # Candles after the reported anchor may have been unfinished, so runs read them again. The anchor itself may be
+        # that of the tick, so only an answer proves it.
+        verified = [*intersect(verified, [(0, close_of(timeframe, reported))])]
     verified += [span.milliseconds() for span in result.lost]
     requested = intersect([span.milliseconds() for span in result.requested], [(0, now)])
     unread = [each.interval for each in series.pending]

@@ -1,5 +1,9 @@
 """The classes of the spans that a run could not verify. Pure."""
 
+from collections.abc import Collection
+
+from collector.candles.pages import SeriesCalendar
+from collector.exchange.traits import ExchangeTraits
 from contracts.coverage import AbsenceClass
 from contracts.spans import Interval, Intervals, intersect, subtract
 
@@ -31,3 +35,17 @@ def classified(
         found += [(span, absence_class, evidence) for span in intersect(holes, spans)]
         holes = subtract(holes, spans)
     return sorted(found)
+
+
+def before_history(traits: ExchangeTraits, calendar: SeriesCalendar, opens: Collection[int], now: int) -> Intervals:
+    """The time before the oldest candle that the exchange still offers; empty if that is not known.
+
+    `opens`: the open times of the candles that the run has seen. If the exchange counts candles and leaves out silence,
+    its newest candles reach further back than as many periods. So the run must have seen as many as the exchange keeps.
+    """
+    kept = traits.history_candles
+    if kept is None:
+        return ()
+    if traits.history_by_time:
+        return ((0, calendar.shift(calendar.floor_open(now), 1 - kept)),)
+    return ((0, sorted(opens)[-kept]),) if len(opens) >= kept else ()

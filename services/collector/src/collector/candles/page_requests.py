@@ -1,9 +1,11 @@
 """The requests of a run for pages, its limits, and the result of one answer."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from collector.candles.pages import BadRow
+from contracts.coverage import SETTLE_TIME
 from contracts.spans import Intervals
 
 EARLIEST_SINCE_MS: Final = 1_262_304_000_000
@@ -25,7 +27,7 @@ class ReadingLimits:
     """Bounds of one run of one series."""
 
     max_pages: int = 100
-    settle_ms: int = 600_000
+    settle_ms: int = SETTLE_TIME // timedelta(milliseconds=1)
     """Silence that is younger than this is not verified, because exchanges publish candles of quiet minutes late."""
 
 

@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterable
 from datetime import datetime
 from typing import Final
 
-from collector.candles.absences import AbsentSpan, classified
+from collector.candles.absences import AbsentSpan, before_history, classified
 from collector.candles.page_requests import EARLIEST_SINCE_MS, PageRequest, Proof, ReadingLimits
 from collector.candles.pages import BadRow, Page, SeriesCalendar, page_spans
 from collector.exchange.traits import ExchangeTraits
@@ -22,7 +22,6 @@ from contracts.spans import Interval, Intervals, intersect, subtract, union
 
 _MARGIN: Final = 2
 """A page is requested from this number of candles before the anchor, because some exchanges exclude `since` itself."""
-
 
 _MAX_MISSES: Final = 3
 """After this number of answers without a row in a hole, the next run continues there."""
@@ -72,6 +71,8 @@ class SeriesReader:
         self._requested: list[Interval] = []
         self._opens: set[int] = set()
         self._closed: set[int] = set()
+        self._settled: set[int] = set()
+        """The candles that were older than the settle time when they were read."""
         self._unconfirmed: frozenset[tuple[int, str]] | None = None
         self._steps: Generator[PageRequest, Page, None] = self._read()
         self._request: PageRequest | None = None
@@ -96,10 +97,12 @@ class SeriesReader:
         """Take the answer to the current request, which was sent at `now` on the exchange's clock."""
         self.pages += 1
         self._now = max(self._now, now)
-        spans = page_spans(self.calendar, page, settled_at=now - self._limits.settle_ms)
+        settled_at = now - self._limits.settle_ms
+        spans = page_spans(self.calendar, page, settled_at=settled_at)
         self.verified = union([*self.verified, *spans])
         self._opens.update(page.opens)
         self._closed.update(candle.open_ms for candle in page.closed)
+        self._settled.update(at for at, *_ in page.closed if self.calendar.close_of(at) <= settled_at)
         self._learn_width(page)
         found = frozenset((row.opens, row.row) for row in page.rejected)
         if found - self.rejected.keys() and self._unconfirmed is None:
@@ -116,10 +119,10 @@ class SeriesReader:
 
     @property
     def anchor(self) -> int | None:
-        """The candle from which the next run reads on: the newest one that is older than the settle time."""
-        settled = self._now - self._limits.settle_ms
-        final = [at for at in self._closed if self.calendar.close_of(at) <= settled]
-        newest = max(final) if final else min(self._closed, default=None)
+        """The candle from which the next run reads on: the newest one that was older than the settle time when it was
+        read.
+        """
+        newest = max(self._settled, default=min(self._closed, default=None))
         if self._anchor is None or newest is None:
             return self._anchor if newest is None else newest
         return max(self._anchor, newest)
@@ -157,10 +160,7 @@ class SeriesReader:
         return intersect(self.holes(), self._before_history())
 
     def _before_history(self) -> Intervals:
-        history = self._traits.history_candles
-        if history is None:
-            return ()
-        return ((0, self.calendar.shift(self.calendar.floor_open(self._now), 1 - history)),)
+        return before_history(self._traits, self.calendar, self._opens, self._now)
 
     def _pending_spans(self) -> list[Interval]:
         return [span for span, _, _ in self._pending]
@@ -264,7 +264,7 @@ class SeriesReader:
                 page = yield from self._ask(inside[-1], until=self.calendar.shift(cursor, _MARGIN))
                 inside = [at for at in page.opens if inside[-1] < at < cursor]
             self._requested.append((max(since, hole[0]), requested_until))
-            left = subtract([(hole[0], cursor)], self.verified)
+            left = subtract([(hole[0], cursor)], [*self.verified, *self._before_history()])
             cursor = min(since, left[-1][1]) if left else hole[0]
 
     def _due_holes(self) -> list[tuple[Interval, int]]:

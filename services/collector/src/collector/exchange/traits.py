@@ -49,6 +49,10 @@ class ExchangeTraits:
     """The number of newest candles that can be read. If older ones are requested, the exchange sends these without an
     error, or refuses the request. None: no such limit is known."""
 
+    history_by_time: bool = False
+    """`history_candles` counts the periods before now, with or without a candle. If false, it counts candles, the open
+    one included."""
+
     order: RowOrder = RowOrder.UNKNOWN
     """The rows that a request without an end gets."""
 
@@ -219,8 +223,16 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
         sources={"order": f"{ASSUMED}; {_CCXT}, dydx.py, the response quoted in fetch_ohlcv is newest first"},
     ),
     "fmfwio": ExchangeTraits(order=RowOrder.NEWEST, sources={"order": _HITBTC_ORDER}),
-    "gate": ExchangeTraits(history_candles=10_000, sources={"history_candles": _LAST_10000}),
-    "gateeu": ExchangeTraits(history_candles=10_000, sources={"history_candles": _LAST_10000}),
+    "gate": ExchangeTraits(
+        history_candles=10_000,
+        history_by_time=True,
+        sources={"history_candles": _LAST_10000, "history_by_time": _LAST_10000},
+    ),
+    "gateeu": ExchangeTraits(
+        history_candles=10_000,
+        history_by_time=True,
+        sources={"history_candles": _LAST_10000, "history_by_time": _LAST_10000},
+    ),
     "hitbtc": ExchangeTraits(order=RowOrder.NEWEST, sources={"order": _HITBTC_ORDER}),
     "htx": ExchangeTraits(
         ignores_since=frozenset({MarketKind.LINEAR, MarketKind.INVERSE}),

@@ -74,6 +74,8 @@ def candle_request(request_of: RequestOf, timeframe: str, now: int, claimed: int
         if isinstance(refused := request_of(call), CannotCollect):
             return refused
     kind = min((_kind(request_of, call) for call in calls), key=_RESTRICTIVE_FIRST.index)
+    if kind is RequestKind.DAY_FILE:  # a page that is wider than a file would leave time between two files
+        claimed = min(claimed, max(1, DAY_MS // parse_timeframe(timeframe).longest_ms))
     limits = sorted({claimed, *(limit for limit in _ASCENDING_LIMITS if limit < claimed)})
 
     def covered(limit: int) -> int:
