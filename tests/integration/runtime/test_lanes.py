@@ -1,5 +1,5 @@
-"""Messages that wait for a place in their lane: urgent and unreadable ones overtake them, the next owner handles them
-after a stop, and they never delay another lane of their partition.
+"""Messages that wait for a place in their lane. Requested ones start in turn with them, and unreadable ones overtake
+them. The next owner handles them after a stop, and they never delay another lane of their partition.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class Worker:
         self,
         settings: KafkaSettings,
         equipment: Equipment,
-        urgent: Callable[[Event], bool] = lambda _: False,
+        requested: Callable[[Event], bool] = lambda _: False,
         superseding: Superseding | None = None,
         limits: InFlightLimits = ONE_AT_A_TIME,
     ) -> AsyncIterator[ConcurrentConsumer]:
@@ -59,7 +59,7 @@ class Worker:
             dead_letters=equipment.dead_letters,
             metrics=equipment.metrics,
             limits=limits,
-            urgent=urgent,
+            requested=requested,
             superseding=superseding,
         )
         task = asyncio.create_task(consumer.run())
@@ -70,7 +70,7 @@ class Worker:
             await task
 
 
-async def test_an_urgent_message_is_the_next_to_start(
+async def test_requested_messages_start_in_turn_with_the_others(
     kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
 ) -> None:
     worker = Worker()
@@ -80,18 +80,19 @@ async def test_an_urgent_message_is_the_next_to_start(
         return equipment.registry.get_sample_value("candlekeep_consumer_waiting", {"consumer": "collector"}) or 0
 
     await publisher.publish_many(TICKS, ticks(range(1, 101)))
-    async with worker.consuming(kafka_settings, equipment, lambda event: number_of(event) == 500):
+    async with worker.consuming(kafka_settings, equipment, lambda event: number_of(event) >= 500):
         await eventually(lambda: waiting() == 99, within=20)
         lag = [
             equipment.registry.get_sample_value("candlekeep_consumer_lag", {**of_ticks, "partition": str(number)}) or 0
             for number in range(TICKS.partitions)
         ]
         assert sum(lag) == 100
-        await publisher.publish(TICKS, a_tick(500))
-        await eventually(lambda: waiting() == 100, within=20)
+        await publisher.publish_many(TICKS, ticks(range(500, 530)))
+        await eventually(lambda: waiting() == 129, within=20)
         worker.may_finish.set()
-        await eventually(lambda: len(worker.started) == 101, within=20)
-    assert worker.started == [1, 500, *range(2, 101)]
+        await eventually(lambda: len(worker.started) == 130, within=20)
+    in_turn = [number for pair in zip(range(500, 530), range(2, 32), strict=True) for number in pair]
+    assert worker.started == [1, *in_turn, *range(32, 101)]
 
 
 async def test_an_unreadable_message_does_not_wait_for_a_place_in_a_full_lane(

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from collector.exchange.rate_limiter import RateLimiter
+from collector.exchange.rate_limiter import REQUESTED, RateLimiter
 
 
 async def test_a_single_request_starts_at_once_also_after_an_idle_time() -> None:
@@ -45,3 +45,31 @@ async def test_cancelled_requests_use_no_units() -> None:
     assert time.monotonic() - began < 0.4
     with pytest.raises(asyncio.CancelledError):
         await cancelled[0]
+
+
+async def test_requests_of_scheduled_runs_take_turns_with_a_hundred_requests_of_requested_runs() -> None:
+    rate_limiter, order = RateLimiter(1.0, lambda _: None), []
+
+    async def request(name: str, *, requested: bool) -> None:
+        REQUESTED.set(requested)
+        await rate_limiter(1.0)
+        order.append(name)
+
+    requested = [asyncio.create_task(request(f"requested {number}", requested=True)) for number in range(100)]
+    await asyncio.sleep(0)
+    scheduled = [asyncio.create_task(request(f"scheduled {number}", requested=False)) for number in range(5)]
+    await asyncio.gather(*scheduled, *requested)
+    assert [name for name in order if name.startswith("requested")] == [f"requested {number}" for number in range(100)]
+    assert [name for name in order if name.startswith("scheduled")] == [f"scheduled {number}" for number in range(5)]
+    assert order.index("scheduled 4") <= 12  # at most two requests had their turn before
+
+
+async def test_a_turn_is_passed_on_if_its_request_is_cancelled() -> None:
+    rate_limiter = RateLimiter(1.0, lambda _: None)
+    holder, second, third = (asyncio.create_task(rate_limiter(20.0)) for _ in range(3))
+    await asyncio.sleep(0)
+    await holder
+    second.cancel()  # it has the turn, and did not run since
+    await asyncio.wait_for(third, 5)
+    await asyncio.wait_for(rate_limiter(1.0), 5)
+    assert second.cancelled()

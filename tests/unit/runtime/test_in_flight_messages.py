@@ -8,6 +8,7 @@ from typing_extensions import override
 from contracts.event import Event
 from contracts.topics import Topic
 from runtime.consumers.in_flight import InFlightMessage, InFlightMessages
+from runtime.consumers.lane_queue import Place
 from runtime.consumers.offset_tracker import PartitionTracker
 from runtime.dead_letters import DeadLetters
 from runtime.metrics import ConsumerMetrics
@@ -15,6 +16,8 @@ from support.polling import eventually
 from support.records import InMemoryPublisher, a_record
 
 ZERO, ONE = TopicPartition("ticks", 0), TopicPartition("ticks", 1)
+
+PLACE = Place("binance", requested=False)
 
 
 class Recorded:
@@ -28,7 +31,7 @@ class Recorded:
         self.tracker = PartitionTracker()
 
     def start(
-        self, offset: int, partition: TopicPartition = ZERO, *, lane: str | None = "binance", fails: bool = False
+        self, offset: int, partition: TopicPartition = ZERO, *, place: Place | None = PLACE, fails: bool = False
     ) -> None:
         async def handle() -> None:
             await self.may_finish.wait()
@@ -36,7 +39,7 @@ class Recorded:
                 raise RuntimeError("no dead letter either")
 
         self.tracker.start(offset)
-        self.messages.start(InFlightMessage(self.tracker, partition, offset, lane), handle())
+        self.messages.start(InFlightMessage(self.tracker, partition, offset, place), handle())
 
 
 @pytest.fixture
@@ -65,7 +68,7 @@ async def test_a_failed_task_is_reported_and_leaves_its_message_unfinished(recor
 async def test_only_messages_of_the_lost_partitions_are_cancelled_and_no_dead_letters(recorded: Recorded) -> None:
     recorded.start(1)
     recorded.start(2, ONE)
-    recorded.start(3, lane=None)
+    recorded.start(3, place=None)
     recorded.messages.cancel({ZERO})
     await eventually(lambda: recorded.ended == [1])
     assert (recorded.tracker.watermark, recorded.errors) == (1, [])
@@ -74,9 +77,9 @@ async def test_only_messages_of_the_lost_partitions_are_cancelled_and_no_dead_le
     assert recorded.tracker.unfinished == 1
 
 
-@pytest.mark.parametrize("lane", [None, "binance"], ids=["unreadable", "failed"])
+@pytest.mark.parametrize("place", [None, PLACE], ids=["unreadable", "failed"])
 async def test_a_dead_letter_that_is_being_sent_is_awaited_and_other_messages_are_not(
-    recorded: Recorded, lane: str | None
+    recorded: Recorded, place: Place | None
 ) -> None:
     class SlowPublisher(InMemoryPublisher):
         @override
@@ -90,7 +93,7 @@ async def test_a_dead_letter_that_is_being_sent_is_awaited_and_other_messages_ar
     await asyncio.wait_for(recorded.messages.finish_dead_letters(dead_letters), 5)
     record = a_record(offset=2)
     dead_letters.readable(record)
-    sending = InFlightMessage(recorded.tracker, ZERO, 2, lane)
+    sending = InFlightMessage(recorded.tracker, ZERO, 2, place)
     recorded.messages.start(sending, dead_letters.send(record, "failed"))
     finishing = asyncio.create_task(recorded.messages.finish_dead_letters(dead_letters))
     await asyncio.sleep(0)
@@ -103,7 +106,7 @@ async def test_a_dead_letter_that_is_being_sent_is_awaited_and_other_messages_ar
 
 async def test_cancelled_messages_stay_unfinished(recorded: Recorded) -> None:
     recorded.start(1)
-    recorded.start(2, lane=None)
+    recorded.start(2, place=None)
     await recorded.messages.cancel_all()
     assert len(recorded.messages) == 0
     assert (recorded.tracker.watermark, recorded.tracker.unfinished, recorded.errors) == (1, 2, [])

@@ -3,7 +3,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.consumers.lane_queue import LaneQueue
+from runtime.consumers.lane_queue import LaneQueue, Place
 
 
 def started(queue: LaneQueue[int]) -> list[int]:
@@ -13,16 +13,81 @@ def started(queue: LaneQueue[int]) -> list[int]:
     return items
 
 
-def test_an_urgent_item_overtakes_a_hundred_waiting_ones_of_its_lane() -> None:
+def scheduled(lane: str) -> Place:
+    return Place(lane, requested=False)
+
+
+def requested(lane: str) -> Place:
+    return Place(lane, requested=True)
+
+
+def test_requested_and_scheduled_items_of_a_lane_start_in_turn() -> None:
     queue = LaneQueue[int](shared=1, per_lane=1)
     for number in range(101):
         queue.add("kraken", number)
     assert started(queue) == [0]
-    queue.add("kraken", 1000, urgent=True)
-    queue.add("kraken", 1001, urgent=True)
-    for expected in (1000, 1001, 1):
-        queue.release("kraken")
-        assert started(queue) == [expected]
+    for number in range(1000, 1100):
+        queue.add("kraken", number, requested=True)
+    place, order = scheduled("kraken"), []
+    for _ in range(8):
+        queue.release(place)
+        next_item = queue.start_next()
+        assert next_item is not None
+        place, number = next_item
+        order.append(number)
+    assert order == [1000, 1, 1001, 2, 1002, 3, 1003, 4]
+
+
+def test_requested_items_leave_half_of_the_places_of_a_lane_to_scheduled_ones() -> None:
+    queue = LaneQueue[int](shared=100, per_lane=10)
+    for number in range(50):
+        queue.add("kraken", number, requested=True)
+    assert started(queue) == [0, 1, 2, 3, 4]
+    for number in range(100, 110):
+        queue.add("kraken", number)
+    assert started(queue) == [100, 101, 102, 103, 104]
+
+
+def test_requested_items_leave_half_of_the_reserved_places_to_scheduled_ones() -> None:
+    queue = LaneQueue[int](shared=3, per_lane=10, reserved=4)
+    for number in range(50):
+        queue.add("binance", number, requested=True)
+        queue.add("kraken", number, requested=True)
+    assert Counter(started(queue)) == Counter([0, 1, 2, 3, 0, 1, 2])  # three shared places and two of each lane
+    queue.add("kraken", 100)
+    queue.add("kraken", 101)
+    queue.add("kraken", 102)
+    assert started(queue) == [100, 101]
+
+
+def test_a_lane_with_one_place_serves_both_kinds() -> None:
+    queue = LaneQueue[int](shared=1, per_lane=1, reserved=1)
+    queue.add("kraken", 1, requested=True)
+    assert started(queue) == [1]
+    queue.release(requested("kraken"))
+    queue.add("kraken", 2)
+    assert started(queue) == [2]
+
+
+def test_a_scheduled_item_that_replaces_a_requested_one_does_not_wait_behind_other_requested_ones() -> None:
+    queue = LaneQueue[int](shared=1, per_lane=1)
+    for number in range(10):
+        queue.add("kraken", number, requested=True, key=number)
+    assert started(queue) == [0]
+    queue.replace("kraken", 9, 100, requested=False)
+    assert (queue.waiting("kraken", 9), len(queue)) == (100, 9)
+    queue.release(requested("kraken"))
+    assert started(queue) == [100]
+
+
+def test_a_requested_item_that_replaces_a_scheduled_one_keeps_its_place() -> None:
+    queue = LaneQueue[int](shared=1, per_lane=1)
+    for number in range(3):
+        queue.add("kraken", number, key=number)
+    assert started(queue) == [0]
+    queue.replace("kraken", 1, 100, requested=True)
+    queue.release(scheduled("kraken"))
+    assert started(queue) == [100]
 
 
 def test_stuck_lanes_cannot_take_the_reserved_places_of_another_lane() -> None:
@@ -35,7 +100,7 @@ def test_stuck_lanes_cannot_take_the_reserved_places_of_another_lane() -> None:
     queue.add("d", 8)
     queue.add("d", 9)
     assert started(queue) == [7, 8]
-    queue.release("a")
+    queue.release(scheduled("a"))
     assert len(started(queue)) == 1
 
 
@@ -51,41 +116,66 @@ def test_lanes_are_served_in_turn() -> None:
 def test_a_removed_item_does_not_start() -> None:
     queue = LaneQueue[int](shared=1, per_lane=1)
     for number in range(6):
-        queue.add("a", number, urgent=number == 5)
+        queue.add("a", number, requested=number == 5)
     queue.add("b", 7)
     queue.keep_only(lambda number: number in {3, 4})
     assert len(queue) == 2
     assert started(queue) == [3]
 
 
-@given(
-    st.integers(1, 5),
-    st.integers(1, 5),
-    st.integers(0, 3),
-    st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(["add", "urgent", "release"])), max_size=80),
+STEPS = st.tuples(
+    st.sampled_from("abc"), st.sampled_from(["schedule", "request", "request", "end scheduled", "end requested"])
 )
-def test_places_are_never_exceeded_and_never_left_free(
+
+
+@given(st.integers(1, 5), st.integers(1, 6), st.integers(0, 4), st.lists(STEPS, max_size=80))
+def test_the_limits_of_places_hold_and_scheduled_items_start_at_least_every_second_time(
     shared: int, per_lane: int, reserved: int, steps: list[tuple[str, str]]
 ) -> None:
-    queue, running, waiting = (
-        LaneQueue[int](shared=shared, per_lane=per_lane, reserved=reserved),
-        Counter[str](),
-        Counter[str](),
-    )
+    """The model counts the items of each kind and knows the limits, but not how the queue keeps them."""
+    queue = LaneQueue[int](shared=shared, per_lane=per_lane, reserved=reserved)
+    running, waiting = Counter[Place](), Counter[Place]()
+    only_scheduled, requested_in_a_row = min(reserved, per_lane) // 2, Counter[str]()
+
+    def shared_of(lane: str, more: Place | None = None) -> int:
+        others = min(reserved, per_lane) - only_scheduled
+        counts = running + Counter([] if more is None else [more])
+        return max(0, max(0, counts[scheduled(lane)] - only_scheduled) + counts[requested(lane)] - others)
+
     for lane, step in steps:
-        if step != "release":
-            queue.add(lane, 0, urgent=step == "urgent")
-            waiting[lane] += 1
-        elif running[lane]:
-            queue.release(lane)
-            running[lane] -= 1
+        ended = Place(lane, requested=step == "end requested")
+        if step in {"schedule", "request"}:
+            queue.add(lane, 0, requested=step == "request")
+            waiting[Place(lane, requested=step == "request")] += 1
+        elif running[ended]:
+            queue.release(ended)
+            running[ended] -= 1
         while (item := queue.start_next()) is not None:
-            running[str(item[0])] += 1
-            waiting[str(item[0])] -= 1
-        taken = sum(max(0, count - reserved) for count in running.values())
-        assert max(running.values(), default=0) <= per_lane
-        assert taken <= shared
+            place = item[0]
+            name = str(place.lane)
+            behind = place.requested and waiting[scheduled(name)]
+            requested_in_a_row[name] = requested_in_a_row[name] + 1 if behind else 0
+            assert requested_in_a_row[name] <= 1
+            running[place] += 1
+            waiting[place] -= 1
         assert len(queue) == waiting.total()
-        for each, count in waiting.items():
-            in_lane = running[each]
-            assert not count or in_lane == per_lane or (in_lane >= reserved and taken == shared)
+        taken = sum(map(shared_of, "abc"))
+        assert taken <= shared
+        for each in "abc":
+            in_lane = running[scheduled(each)] + running[requested(each)]
+            assert in_lane <= per_lane
+            assert running[requested(each)] <= max(1, per_lane // 2)
+            # No place is left free that a waiting item could take.
+            for place in (scheduled(each), requested(each)):
+                at_limit = place.requested and running[place] == max(1, per_lane // 2)
+                no_shared = taken == shared and shared_of(each, place) > shared_of(each)
+                assert not waiting[place] or in_lane == per_lane or at_limit or no_shared
+
+
+def test_idle_lanes_are_forgotten() -> None:
+    queue = LaneQueue[int](shared=5, per_lane=5)
+    for number in range(1000):
+        queue.add(number, number)
+        assert started(queue) == [number]
+        queue.release(Place(number, requested=False))
+    assert queue._lanes == {}

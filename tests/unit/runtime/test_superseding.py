@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from typing_extensions import override
 
 from contracts.event import Event
-from runtime.consumers.lane_queue import LaneQueue
+from runtime.consumers.lane_queue import LaneQueue, Place
 from runtime.consumers.offset_tracker import PartitionTracker
 from runtime.consumers.superseding import Superseded, Superseding, WaitingMessage, supersede
 from support.consuming import NOON, a_tick
@@ -180,7 +180,7 @@ class Lane(RuleBasedStateMachine):
         self.tracker.finish(message.record.offset)
         for each in message.merged:
             self.tracker.finish(each.record.offset)
-        self.queue.release("lane")
+        self.queue.release(Place("lane", requested=False))
         self.start_next()
 
     @precondition(lambda self: self.reports)
@@ -236,7 +236,7 @@ def test_a_replaced_item_keeps_its_place_so_that_frequent_replacements_delay_no_
         queue.replace("lane", "c", -number)
     starts = []
     while len(queue):
-        queue.release("lane")
+        queue.release(Place("lane", requested=False))
         starts.append((queue.start_next() or ("", 0))[1])
     assert starts == [49, 1, -49]
 

@@ -13,7 +13,7 @@ from collector.exchange.client import ClientOptions
 from collector.exchange.clients import ExchangeClients
 from collector.exchange.health_publisher import ExchangeHealthPublisher
 from collector.exchange.health_reader import ExchangeHealthReader
-from collector.handlers import TickHandler, is_manual
+from collector.handlers import TickHandler, is_requested
 from collector.metrics import CollectorMetrics
 from collector.run.collector import Collector
 from collector.run.outcomes import Outcomes
@@ -76,7 +76,7 @@ def build_worker(settings: CollectorSettings) -> Worker:
         handler=tick_handler.on_tick,
         dead_letters=DeadLetters(publisher, NAME, consumer_metrics, settings),
         metrics=consumer_metrics,
-        urgent=is_manual,
+        requested=is_requested,
         superseding=Superseding(
             key=superseding_key, is_newer=is_newer_tick, merge=merged_tick, report=tick_handler.on_superseded
         ),

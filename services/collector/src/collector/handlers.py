@@ -14,6 +14,7 @@ from aiokafka import ConsumerRecord
 from structlog.contextvars import bound_contextvars
 
 from collector.exchange.health_publisher import LANE
+from collector.exchange.rate_limiter import REQUESTED
 from collector.metrics import CollectorMetrics
 from collector.run.collector import Collector
 from collector.run.in_flight import AlreadyFinished, ConfigBusy, MayStart, Queued, RunsInFlight, SameRunInFlight
@@ -25,9 +26,11 @@ from runtime.failpoints import failpoint
 from runtime.logs import log
 
 
-def is_manual(tick: Event) -> bool:
-    """Whether a caller waits for the run. Such a tick starts before the scheduled ticks that wait in its lane."""
-    return isinstance(tick, TickDue) and tick.trigger is Trigger.MANUAL
+def is_requested(tick: Event) -> bool:
+    """Whether a caller has caused the run: by a trigger, or by creating or enabling its config. If many such ticks wait
+    in a lane, its scheduled ticks start in turn with them.
+    """
+    return isinstance(tick, TickDue) and tick.trigger is not Trigger.SCHEDULED
 
 
 async def _return_at_once() -> None:
@@ -51,6 +54,7 @@ class TickHandler:
         config = tick.config
         await self.wait_for_exchange_states()
         LANE.set(tick.lane)
+        REQUESTED.set(is_requested(tick))
         if tick.lane == config.exchange:
             self.collector.clients.adopt_published_state(config.exchange)
         with bound_contextvars(
@@ -76,8 +80,8 @@ class TickHandler:
             self.runs_in_flight.mark_finished(tick.run_id)
 
     async def _handle(self, tick: TickDue) -> None:
-        config_id, run_id = tick.config.config_id, tick.run_id
-        admission = self.runs_in_flight.admit(config_id, run_id, waits=is_manual(tick))
+        config_id, run_id, waits = tick.config.config_id, tick.run_id, tick.trigger is Trigger.MANUAL
+        admission = self.runs_in_flight.admit(config_id, run_id, waits=waits)
         while isinstance(admission, SameRunInFlight | Queued):
             if isinstance(admission, SameRunInFlight):
                 self.metrics.duplicate_ticks.inc()
@@ -88,7 +92,7 @@ class TickHandler:
                     behind=str(admission.current_run),
                 )
             await admission.ended.wait()
-            admission = self.runs_in_flight.admit(config_id, run_id, waits=is_manual(tick))
+            admission = self.runs_in_flight.admit(config_id, run_id, waits=waits)
         run = Run(tick, self.now())
         match admission:
             case MayStart():

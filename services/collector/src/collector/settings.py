@@ -26,13 +26,15 @@ class CollectorSettings(WorkerSettings, AllowedExchangesSettings):
         default=50,
         ge=1,
         description="Maximum number of runs in progress of one lane (an exchange), in reserved and shared places "
-        "together. Lower it if one slow exchange takes most of the shared places.",
+        "together. Requested runs (manual and initial) use at most half of them, so that scheduled runs always "
+        "find places. Lower it if one slow exchange takes most of the shared places.",
     )
     reserved_runs_per_lane: int = Field(
         default=10,
         ge=0,
         description="Number of places that each lane has in addition to the shared places. A lane can use them even "
-        "when slow exchanges fill all shared places. Raise it if runs of a fast exchange start late.",
+        "when slow exchanges fill all shared places. Half of them are only for scheduled runs. Raise it if runs of a "
+        "fast exchange start late.",
     )
     max_pages_per_timeframe: int = Field(
         default=100,

@@ -45,7 +45,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
 
     If a handler raises, it is called again; after the last attempt the message becomes a dead letter, so that a bug
     does not block a partition. If a handler is cancelled (at a stop), its message is not finished. The messages of a
-    lane start in order, except urgent ones: they overtake the waiting messages of their lane.
+    lane start in order. Requested ones have a queue of their own, and start in turn with the others; see `LaneQueue`.
 
     A lane never delays the reading of its partition: all messages are read at once and wait in memory. If there are
     rules for `superseding`, a newer message replaces the waiting one with the same key, so that the memory is bounded
@@ -62,7 +62,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         dead_letters: DeadLetters,
         metrics: ConsumerMetrics,
         limits: InFlightLimits | None = None,
-        urgent: Callable[[Event], bool] = lambda _: False,
+        requested: Callable[[Event], bool] = lambda _: False,
         superseding: Superseding | None = None,
     ) -> None:
         self._settings, self._topic, self._group = settings, topic, group
@@ -79,7 +79,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         self._metrics = metrics
         self._trackers: dict[TopicPartition, PartitionTracker] = {}
         self._messages = InFlightMessages(self._message_ended, self._message_failed)
-        self._urgent, self._superseding = urgent, superseding or Superseding()
+        self._requested, self._superseding = requested, superseding or Superseding()
         self._lanes = LaneQueue[WaitingMessage](
             shared=self._limits.in_flight, per_lane=self._limits.per_lane, reserved=self._limits.reserved_per_lane
         )
@@ -263,22 +263,22 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             self._messages.start(InFlightMessage(tracker, partition, record.offset, None), sending)
             return
         self._dead_letters.readable(record)
-        lane = record.key or partition
-        if self._lanes.has_place(lane):
-            self._lanes.add(lane, WaitingMessage(tracker, partition, record, event))
+        lane, requested = record.key or partition, self._requested(event)
+        if self._lanes.has_place(lane, requested=requested):
+            self._lanes.add(lane, WaitingMessage(tracker, partition, record, event), requested=requested)
         else:
-            self._queue(lane, WaitingMessage(tracker, partition, record, None), event)
+            self._queue(lane, WaitingMessage(tracker, partition, record, None), event, requested=requested)
         self._start_waiting()
 
-    def _queue(self, lane: Hashable, message: WaitingMessage, event: Event) -> None:
+    def _queue(self, lane: Hashable, message: WaitingMessage, event: Event, *, requested: bool) -> None:
         """Let the message wait in its lane. If one with the same key waits there, one of the two is superseded."""
         key = self._superseding.key(event)
         waiting = None if key is None else self._lanes.waiting(lane, key)
         if waiting is None:
-            self._lanes.add(lane, message, urgent=self._urgent(event), key=key)
+            self._lanes.add(lane, message, requested=requested, key=key)
             return
         remaining, newer, ended = supersede(waiting, message, event, self._superseding, self._read)
-        self._lanes.replace(lane, key, remaining)
+        self._lanes.replace(lane, key, remaining, requested=requested)
         for each, superseded in ended:
             report = self._report_superseded(superseded, each.record, newer)
             self._messages.start(InFlightMessage(each.tracker, each.partition, each.record.offset, None), report)
@@ -296,9 +296,9 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         while (
             self._commits.is_open and not self._stopping.is_set() and (started := self._lanes.start_next()) is not None
         ):
-            lane, (tracker, partition, record, event, merged) = started
+            place, (tracker, partition, record, event, merged) = started
             merged_offsets = tuple(each.record.offset for each in merged)
-            message = InFlightMessage(tracker, partition, record.offset, lane, merged_offsets)
+            message = InFlightMessage(tracker, partition, record.offset, place, merged_offsets)
             handling = self._handle(event or self._read(record), record, merged)
             self._messages.start(message, handling)
         self._metrics.in_flight.labels(self._group).set(len(self._messages))
@@ -309,8 +309,8 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             await self._report_superseded(self._read(each.record), each.record, event)
 
     def _message_ended(self, message: InFlightMessage) -> None:
-        if message.lane is not None:
-            self._lanes.release(message.lane)
+        if message.place is not None:
+            self._lanes.release(message.place)
         self._start_waiting()
         self._capacity_changed.set()
 

@@ -1,11 +1,12 @@
 """The messages that a concurrent consumer handles at the moment: one task for each."""
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Hashable
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
 
+from runtime.consumers.lane_queue import Place
 from runtime.consumers.offset_tracker import PartitionTracker
 from runtime.dead_letters import DeadLetters
 from runtime.logs import log
@@ -19,7 +20,7 @@ class InFlightMessage(NamedTuple):
     tracker: PartitionTracker
     partition: TopicPartition
     offset: int
-    lane: Hashable | None
+    place: Place | None
     """None for an unreadable or superseded message: it is only reported, and takes no place in a lane."""
     merged_offsets: tuple[int, ...] = ()
     """Older messages of the partition that are finished together with this one."""
@@ -49,7 +50,7 @@ class InFlightMessages:
         # The task is the coroutine itself. A wrapper that is cancelled before its first step would never await it.
         task = asyncio.create_task(handling)
         self._tasks[task] = message
-        self._reports += message.lane is None
+        self._reports += message.place is None
         task.add_done_callback(self._done)
 
     async def drain(self, partitions: Collection[TopicPartition], seconds: float) -> None:
@@ -62,7 +63,7 @@ class InFlightMessages:
         twice is better than losing it.
         """
         for task, message in self._tasks.items():
-            if message.partition in partitions and message.lane is not None:
+            if message.partition in partitions and message.place is not None:
                 task.cancel()
 
     async def finish_dead_letters(self, dead_letters: DeadLetters) -> None:
@@ -85,7 +86,7 @@ class InFlightMessages:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         message = self._tasks.pop(task)
-        self._reports -= message.lane is None
+        self._reports -= message.place is None
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is None:
             for offset in (message.offset, *message.merged_offsets):

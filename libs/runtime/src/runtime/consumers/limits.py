@@ -11,10 +11,11 @@ class InFlightLimits:
     """Size of the pool that all lanes share: how many messages are handled in it at the same time. The key of a message
     is its lane."""
     per_lane: int = 50
-    """How many messages of one lane are handled at the same time. So a slow lane does not fill the pool."""
+    """How many messages of one lane are handled at the same time. So a slow lane does not fill the pool. Requested
+    messages take at most half of these places."""
     reserved_per_lane: int = 0
     """How many places of `per_lane` are not in the shared pool: each lane has its own, and other lanes cannot take
-    them.
+    them. Requested messages cannot take half of them.
     """
     max_unfinished: int = 100_000
     """How many messages of one partition may be in memory. At the limit the partition is not read, so all its lanes

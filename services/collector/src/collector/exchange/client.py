@@ -16,7 +16,7 @@ from collector.exchange.clock import ExchangeClock
 from collector.exchange.errors import LONGEST_RETRY_AFTER, is_retry_after_too_long, translate_error
 from collector.exchange.failures import ExchangeFailure
 from collector.exchange.markets import Markets
-from collector.exchange.rate_limiter import RateLimiter
+from collector.exchange.rate_limiter import REQUESTED, RateLimiter
 from collector.exchange.response_shape import NoCandles, Refusal, content_of, paths_of
 from collector.exchange.strict_http import LAST_REQUEST, RequestRecord, add_http_details, strict_class
 from collector.exchange.symbol_hints import did_you_mean
@@ -250,6 +250,7 @@ class ExchangeClient:
             client = self._spot_client if kind == "spot" else self._build_client(kind)
 
             async def read() -> list[Any]:
+                REQUESTED.set(False)  # in a task of its own: scheduled runs wait for the markets, too
                 markets: list[Any] = await self._call(client.fetch_markets)
                 self._ok.inc()
                 return markets

@@ -1,0 +1,84 @@
+"""Many requested runs (manual and initial) wait in the lane of an exchange: its scheduled runs start on time."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from contracts.runs import RunFinished, RunStarted
+from contracts.ticks import TickDue
+from contracts.vocabulary import RunStatus, Trigger
+from support.collecting import Simulator, a_tick
+from support.kafka import Recorder
+
+pytestmark = pytest.mark.kafka
+
+Publish = Callable[..., Any]
+Start = Callable[..., AbstractAsyncContextManager[Any]]
+
+MAX_LATENESS_SECONDS = 2.0
+
+
+def requested_tick(config_id: int, **changes: Any) -> TickDue:
+    """The tick of a trigger, or of a config that was disabled and enabled again."""
+    trigger = Trigger.MANUAL if config_id % 2 else Trigger.INITIAL
+    return a_tick(config_id, trigger=trigger, deadline_seconds=120, **changes)
+
+
+def scheduled_tick(config_id: int) -> TickDue:
+    return a_tick(config_id, trigger=Trigger.SCHEDULED, deadline_seconds=120)
+
+
+async def schedule(publish: Publish, recorder: Recorder) -> list[TickDue]:
+    """Five configs are due, and the next five when their runs have ended. Returns the ticks of all."""
+    ticks: list[TickDue] = []
+    for turn in range(6):
+        due = [scheduled_tick(10_000 + 10 * turn + number) for number in range(5)]
+        await publish(*due)
+        for tick in due:
+            await recorder.await_event(RunFinished, partial(is_of, tick.run_id), within=30)
+        ticks += due
+    return ticks
+
+
+def is_of(run_id: UUID, event: RunFinished) -> bool:
+    return event.run_id == run_id
+
+
+def check_lateness(ticks: list[TickDue], recorder: Recorder) -> None:
+    started = {start.run_id: start.started_at for start in recorder.events(RunStarted)}
+    ended = {end.run_id: end for end in recorder.events(RunFinished)}
+    lateness = [(started[tick.run_id] - tick.scheduled_for).total_seconds() for tick in ticks]
+    assert max(lateness) < MAX_LATENESS_SECONDS, lateness
+    assert {ended[tick.run_id].status for tick in ticks} == {RunStatus.SUCCESS}
+
+
+async def test_fifty_bulk_triggers_and_cycles_of_disable_and_enable_do_not_delay_the_schedule(
+    start_process: Start, publish: Publish, recorder: Recorder
+) -> None:
+    """They are far more runs than the exchange's rate limit allows during the test."""
+    async with start_process():
+        for request in range(50):
+            await publish(*(requested_tick(1 + request * 40 + number) for number in range(40)))
+        await recorder.await_event(RunStarted, within=40)
+        ticks = await schedule(publish, recorder)
+        ends = [end for end in recorder.events(RunFinished) if end.trigger is not Trigger.SCHEDULED]
+        assert 0 < len(ends) < 1500  # the others still wait
+        check_lateness(ticks, recorder)
+        meanwhile = [start for start in recorder.events(RunStarted) if start.started_at > ticks[0].scheduled_for]
+        assert {start.trigger for start in meanwhile} == set(Trigger)  # requested runs start as well
+
+
+async def test_slow_requested_runs_do_not_fill_the_lane(
+    start_process: Start, publish: Publish, recorder: Recorder, simulator: Simulator
+) -> None:
+    await simulator.add_mood("latency", exchange="binance", symbol="ETH/USDT", latency_ms=100_000)
+    async with start_process(REQUEST_TIMEOUT_SECONDS="110"):
+        await publish(*(requested_tick(number, symbol="ETH/USDT") for number in range(1, 200)))
+        await recorder.await_events(RunStarted, 25, within=40)
+        ticks = await schedule(publish, recorder)
+        assert not [end for end in recorder.events(RunFinished) if end.trigger is not Trigger.SCHEDULED]
+        check_lateness(ticks, recorder)
