@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
 from typing import Any
 
 import httpx
 import pytest
 import structlog
 from asgi_correlation_id import CorrelationIdMiddleware
+from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry
 from starlette.types import Receive, Scope, Send
+from typing_extensions import override
 
 from admin_api.app import AdminApi, build_api
 from admin_api.auth.assembly import assemble
@@ -20,7 +23,7 @@ from admin_api.middleware.authentication import AuthenticationMiddleware
 from admin_api.middleware.rate_limits import RateLimitMiddleware
 from admin_api.writes.actors import Actor, Role
 from runtime.process.http_server import http_server
-from support.api import TOKEN, client_of, created
+from support.api import BASE, TOKEN, client_of, created
 
 pytestmark = pytest.mark.postgres
 
@@ -61,14 +64,48 @@ async def test_log_lines_of_a_request_contain_its_id(client: httpx.AsyncClient) 
     assert [line["request_id"] for line in lines if line["action"] == "config_created"] == ["find-me"]
 
 
-@pytest.mark.parametrize("path", ["/status", "/configs/999", "/no-such-path"])
-async def test_each_response_has_the_security_headers(client: httpx.AsyncClient, path: str) -> None:
-    headers = (await client.get(path)).headers
+@pytest.mark.parametrize(
+    ("method", "path", "options", "status"),
+    [
+        ("GET", "/status", {}, 200),
+        ("HEAD", "/status", {}, 200),
+        ("GET", "/events?seconds=1", {}, 200),
+        ("HEAD", "/events", {}, 200),
+        ("GET", "/configs/export", {}, 200),
+        ("GET", "/configs/1", {"headers": {"If-None-Match": "*"}}, 304),
+        ("GET", "/status", {"headers": {"Authorization": "Bearer wrong"}}, 401),
+        ("GET", "/configs/999", {}, 404),
+        ("HEAD", "/configs/999", {}, 404),
+        ("GET", "/no-such-path", {}, 404),
+        ("PATCH", "/status", {}, 405),
+        ("OPTIONS", "/status", {}, 405),
+        ("POST", "/configs", {"content": b"x" * 70_000}, 413),
+        ("POST", "/configs", {"content": b"{"}, 422),
+        ("GET", "/broken", {}, 500),
+        ("GET", "http://api/", {}, 200),
+        ("GET", "http://api/health/live", {}, 200),
+        ("GET", "http://api/metrics", {}, 200),
+        ("GET", "http://api/openapi.json", {}, 200),
+        ("GET", "http://api/docs-and-more", {}, 404),
+    ],
+)
+async def test_each_response_has_the_security_headers(
+    api: AdminApi, client: httpx.AsyncClient, method: str, path: str, options: dict[str, Any], status: int
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("a defect")
+
+    api.app.router.routes.insert(0, APIRoute(f"{BASE}/broken", broken))
+    await created(client)
+    answer = await client.request(method, path, **options)
+    headers = answer.headers
+    assert answer.status_code == status, answer.text
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["Referrer-Policy"] == "no-referrer"
-    assert headers["Content-Security-Policy"].startswith("default-src 'none'")
-    assert headers["Cache-Control"] == "no-store"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert headers.get_list("Cache-Control") == ["no-store"]
     assert "Strict-Transport-Security" not in headers
     assert "server" not in headers
 
@@ -85,11 +122,57 @@ async def test_responses_over_tls_have_the_hsts_header(api: AdminApi) -> None:
         assert (await client.get("/health/live")).headers["Strict-Transport-Security"] == "max-age=31536000"
 
 
-async def test_the_documentation_page_may_run_only_its_own_scripts(api: AdminApi) -> None:
-    async with client_of(api, token=None, base="") as client:
-        policy = (await client.get("/docs")).headers["Content-Security-Policy"]
-    assert "script-src 'self' 'unsafe-inline'" in policy
-    assert "http" not in policy
+class _Page(HTMLParser):
+    """The scripts of a page: addresses of files, and code inside the page, which includes event handlers."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.files: list[str] = []
+        self.inline: list[str] = []
+        self._in_script = False
+        self.feed(text)
+
+    @override
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self._in_script = tag == "script"
+        self.inline += [name for name, value in given.items() if name[:2] == "on" or "javascript:" in (value or "")]
+        self.files += [str(given[name]) for name in ("src", "href") if name in given]
+
+    @override
+    def handle_endtag(self, tag: str) -> None:
+        self._in_script = False
+
+    @override
+    def handle_data(self, data: str) -> None:
+        if self._in_script and data.strip():
+            self.inline.append(data)
+
+
+async def test_the_documentation_page_has_no_inline_script_and_its_policy_allows_none(api: AdminApi) -> None:
+    async with client_of(api, token=None, base="/") as client:
+        page = await client.get("docs")
+        policy = dict(part.strip().split(" ", 1) for part in page.headers["Content-Security-Policy"].split(";"))
+        parsed = _Page(page.text)
+        files = {name: await client.get(name) for name in parsed.files}
+    assert policy["script-src"] == "'self'"
+    assert (policy["default-src"], policy["connect-src"]) == ("'none'", "'self'")
+    assert "http" not in page.headers["Content-Security-Policy"]
+    assert parsed.inline == []
+    assert {name.rpartition("/")[2] for name in files} >= {"swagger-ui-bundle.js", "start.js", "swagger-ui.css"}
+    for name, file in files.items():
+        assert file.status_code == 200, name
+        assert file.headers["Cache-Control"] == page.headers["Cache-Control"] == "no-cache"
+        assert file.headers["Content-Security-Policy"] == page.headers["Content-Security-Policy"]
+    assert files["docs/start.js"].headers["Content-Type"].startswith("text/javascript")
+
+
+async def test_the_documentation_page_keeps_no_token_in_the_browser(api: AdminApi) -> None:
+    async with client_of(api, token=None, base="/") as client:
+        script = (await client.get("docs/start.js")).text
+    assert "persistAuthorization: false" in script
+    assert 'localStorage.removeItem("authorized")' in script, "tokens that an earlier release has kept are removed"
+    assert "setItem" not in script
 
 
 async def test_pages_of_other_origins_may_call_only_if_the_setting_lists_them(a_setting: Callable[..., Any]) -> None:
@@ -186,7 +269,6 @@ async def test_an_error_after_the_start_of_a_response_closes_the_connection(api:
         raise RuntimeError("and no more")
 
     from fastapi.responses import StreamingResponse
-    from fastapi.routing import APIRoute
 
     api.app.router.routes.insert(0, APIRoute("/half", lambda: StreamingResponse(half()), response_model=None))
     headers = {"Authorization": f"Bearer {TOKEN}"}

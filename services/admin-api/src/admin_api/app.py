@@ -33,6 +33,7 @@ from admin_api.routes import (
     configs,
     coverage,
     dependencies,
+    documentation,
     events,
     exchanges,
     manifests,
@@ -146,8 +147,8 @@ def _provide_values(api: AdminApi, auth: AuthComponents, manual_runs: ManualRuns
 
 
 def _build_fastapi() -> tuple[FastAPI, tuple[BaseRoute, ...]]:
-    # FastAPI's own documentation page loads its scripts from a CDN, which is not reachable from a closed network.
-    app = FastAPIOffline(
+    app = FastAPIOffline(  # serves the files of Swagger UI, because a closed network does not reach a CDN
+        docs_url=None,  # FastAPI's page has an inline script; `documentation` has none
         static_url="/docs/static",
         title="Candlekeep admin API",
         version="1.0.0",
@@ -155,7 +156,6 @@ def _build_fastapi() -> tuple[FastAPI, tuple[BaseRoute, ...]]:
         redoc_url=None,
         redirect_slashes=False,  # a redirect would repeat the Host header of the request, which a caller can forge
         generate_unique_id_function=_operation_id,
-        swagger_ui_parameters={"persistAuthorization": True},
     )
     modules = (
         bulk,
@@ -172,6 +172,7 @@ def _build_fastapi() -> tuple[FastAPI, tuple[BaseRoute, ...]]:
         sessions,
         audit,
         operations,
+        documentation,
     )
     routers = [module.router for module in modules]
     routes = tuple(route for router in routers for route in router.routes)

@@ -5,7 +5,7 @@ from typing import Final
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_DOCS: Final = ("/docs",)
+_DOCS: Final = "/docs"
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -14,15 +14,17 @@ _HEADERS: Final = {
 }
 _API_POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
 _DOCS_POLICY: Final = (
-    "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
-"""The documentation page starts with an inline script."""
+"""The documentation page: scripts only from files of this API. Swagger UI sets styles inline."""
 _HSTS: Final = "max-age=31536000"
 
 
 class SecurityHeadersMiddleware:
-    """Middleware. Responses are only for the caller: caches must not store them, unless a route allows it."""
+    """Middleware. Caches must not store a response, because it is only for its caller. The files of the documentation
+    page are the same for all callers: a browser may store them, but must ask whether they are current.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -30,7 +32,7 @@ class SecurityHeadersMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        docs = scope["path"].startswith(_DOCS)
+        docs = scope["path"] == _DOCS or scope["path"].startswith(f"{_DOCS}/")
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -38,8 +40,7 @@ class SecurityHeadersMiddleware:
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Content-Security-Policy", _DOCS_POLICY if docs else _API_POLICY)
-                if not docs:
-                    headers.setdefault("Cache-Control", "no-store")
+                headers["Cache-Control"] = "no-cache" if docs else "no-store"  # FastAPI sets no-cache for event streams
                 if scope["scheme"] == "https":
                     headers.setdefault("Strict-Transport-Security", _HSTS)
             await send(message)
