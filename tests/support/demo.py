@@ -13,6 +13,7 @@ import httpx
 from local_stack.api_client import client
 from local_stack.plan import SERVICES, SIMULATOR, Ports, plan_services
 from local_stack.ports import is_free
+from local_stack.processes import open_log
 from support.polling import eventually
 
 
@@ -31,7 +32,8 @@ class Demo:
     async def begin(self) -> None:
         environment = {name: value for name, value in os.environ.items() if name != "CANDLEKEEP_ADMIN_TOKEN"}
         argv = ("-m", "local_stack", "demo", "--folder", str(self.folder / "demo"), "--port", str(self.port))
-        with self.output.open("wb") as output:
+        self.output.unlink(missing_ok=True)
+        with open_log(self.output) as output:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *argv,

@@ -22,6 +22,7 @@ from typing import Any, Literal
 import asyncpg
 
 from local_stack.keeper import KeptKafka, KeptPostgres
+from local_stack.processes import open_log
 from store.migrate import upgrade
 
 RUN_FOLDER = "CANDLEKEEP_TEST_RUN"
@@ -109,7 +110,7 @@ class SharedServices:
             environment["CANDLEKEEP_KAFKA"] = "real"
         controller = (self.folder / "controller.pid").read_text()
         argv = [sys.executable, "-m", "local_stack.keeper", service, "--folder", str(self.folder)]
-        with (self.folder / "logs" / f"{service}-keeper.log").open("wb") as log:
+        with open_log(self.folder / "logs" / f"{service}-keeper.log") as log:
             return subprocess.Popen(
                 [*argv, "--while-pid", controller],
                 env=environment,

@@ -11,7 +11,7 @@ import pytest
 from local_stack.errors import StackError
 from local_stack.kafka_provider import ExistingKafka
 from local_stack.plan import Ports, Role
-from local_stack.processes import Child, Command, command_line, live_pid
+from local_stack.processes import Child, Command, command_line, live_pid, run_to_end
 from local_stack.readiness import is_ready
 from local_stack.stack import Stack, StackOptions, running_stack
 from support import dummy_service
@@ -124,6 +124,16 @@ async def test_a_process_that_ignores_sigterm_is_killed_after_its_grace_time(tmp
     await child.stop()
     assert child.exit_code == -signal.SIGKILL
     assert time.monotonic() - started < 5
+
+
+async def test_only_the_owner_can_read_log_files_also_those_of_an_earlier_release(tmp_path: Path) -> None:
+    (tmp_path / "old.log").write_text("an earlier line\n")
+    (tmp_path / "old.log").chmod(0o644)
+    for name in ("new.log", "old.log"):
+        command = Command(name="a command", argv=(sys.executable, "-c", "print('a line')"))
+        await run_to_end(command, log_file=tmp_path / name, pid_file=tmp_path / "pid")
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "old.log").read_text() == "an earlier line\na line\n"
 
 
 async def test_a_start_stops_the_processes_of_a_killed_stack(tmp_path: Path) -> None:

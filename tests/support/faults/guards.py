@@ -25,6 +25,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from local_stack.processes import open_log
+
 REPOSITORY = Path(__file__).parents[3]
 GUARDS = REPOSITORY / "tests" / "faults" / "guards"
 _LIMIT_SECONDS = 500.0
@@ -176,7 +178,8 @@ async def check(guard: Guard, log: Path) -> Verdict:
     with copy_repository(REPOSITORY) as copy:
         remove_guard(guard, copy)
         arguments = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", guard.test]
-        with log.open("wb") as output:
+        log.unlink(missing_ok=True)
+        with open_log(log) as output:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, *arguments, cwd=copy, env=environment_of(copy), stdout=output, stderr=output
             )

@@ -40,6 +40,7 @@ def build_engine(settings: DatabaseSettings, application_name: str = "candlekeep
         pool_timeout=_CONNECT_TIMEOUT_SECONDS,
         pool_pre_ping=True,
         pool_recycle=1800,
+        hide_parameters=True,  # errors go to the log, and parameters are the data of callers
         connect_args={
             "timeout": _CONNECT_TIMEOUT_SECONDS,
             "command_timeout": settings.database_command_timeout_seconds,

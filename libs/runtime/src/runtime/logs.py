@@ -6,11 +6,12 @@
 import logging
 import sys
 import time
+import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final, TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor
+from structlog.typing import EventDict, ExcInfo, Processor
 from typing_extensions import override
 
 from runtime.settings import LogSettings
@@ -19,15 +20,20 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger()
 
 _NOISY_LIBRARIES = ("aiokafka", "alembic", "faststream", "uvicorn", "asyncio", "ccxt", "sqlalchemy")
 _REPEAT_SECONDS = 30.0
+_MAX_FRAMES: Final = 50
+_MAX_TRACEBACK_CHARACTERS: Final = 20_000
 
 
 def configure_logging(settings: LogSettings, service: str) -> None:
     """Send the lines of structlog and of the standard library's logging to one handler on stderr."""
     shared = _shared_processors(service)
     renderer: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_write_traceback)]
         if settings.log_format == "console"
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+        else [
+            structlog.processors.ExceptionRenderer(format_traceback),
+            structlog.processors.JSONRenderer(default=str),
+        ]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -52,6 +58,23 @@ def configure_logging(settings: LogSettings, service: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def format_traceback(error: ExcInfo) -> str:
+    """A traceback without the values of local variables, because these contain credentials.
+
+    It is rendered on the event loop, so its size is limited. It has the innermost frames of each exception in the
+    chain. The middle of a long text is left out. structlog's default for the console (rich) took seconds.
+    """
+    text = "".join(traceback.format_exception(*error, limit=-_MAX_FRAMES)).removesuffix("\n")
+    if len(text) <= _MAX_TRACEBACK_CHARACTERS:
+        return text
+    half = _MAX_TRACEBACK_CHARACTERS // 2
+    return f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"
+
+
+def _write_traceback(target: TextIO, error: ExcInfo) -> None:
+    target.write(f"\n{format_traceback(error)}")
 
 
 def _shared_processors(service: str) -> list[Processor]:

@@ -15,6 +15,7 @@ from contracts.topics import CANDLES, RUN_EVENTS, TICKS
 from exchange_simulator.catalogue import ASSETS
 from local_stack.folder import Folder
 from local_stack.ports import LOOPBACK
+from local_stack.processes import open_log
 from local_stack.stack import StackOptions
 from support.faults.evidence import Evidence
 from support.faults.history import now
@@ -184,8 +185,8 @@ async def _system(folder: Path, seed: int) -> AsyncIterator[tuple[RunningSystem,
 
 def _log_to(file: Path) -> Callable[[str], None]:
     def write(line: str) -> None:
-        with file.open("a") as log:
-            log.write(f"{datetime.now(UTC):%H:%M:%S.%f} {line}\n")
+        with open_log(file) as log:
+            log.write(f"{datetime.now(UTC):%H:%M:%S.%f} {line}\n".encode())
 
     return write
 

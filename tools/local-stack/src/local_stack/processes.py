@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from local_stack.errors import StackError
 
@@ -45,7 +45,7 @@ class Child:
     async def start(cls, command: Command, *, log_file: Path, pid_file: Path) -> Self:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         pid_file.parent.mkdir(parents=True, exist_ok=True)
-        with log_file.open("ab") as log:
+        with open_log(log_file) as log:
             try:
                 process = await asyncio.create_subprocess_exec(
                     *command.argv,
@@ -96,6 +96,13 @@ class Child:
 
     def last_lines(self, count: int = 5) -> list[str]:
         return last_lines(self.log_file, count)
+
+
+def open_log(file: Path) -> BinaryIO:
+    """Open a log file to append to it. Only its owner can read it, also if an earlier release created it."""
+    log = open(file, "ab", opener=lambda path, flags: os.open(path, flags, 0o600))  # noqa: SIM115 -- for the caller
+    os.fchmod(log.fileno(), 0o600)
+    return log
 
 
 async def run_to_end(command: Command, *, log_file: Path, pid_file: Path) -> Child:

@@ -235,6 +235,7 @@ class Relay:
         engine = create_async_engine(
             async_url(self._settings.database_url.get_secret_value()),
             poolclass=NullPool,
+            hide_parameters=True,
             connect_args={"timeout": 10.0, "command_timeout": timeout, "server_settings": _SERVER_SETTINGS},
         )
         try:
