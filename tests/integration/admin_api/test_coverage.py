@@ -14,6 +14,23 @@ from support.stored_ledgers import BTC, MINUTE, NOON, RUN_ID, AbsentSpan, at, is
 pytestmark = pytest.mark.postgres
 
 
+async def test_the_coverage_of_kraken_knows_that_its_2w_candles_have_15_days(
+    api: AdminApi, client: httpx.AsyncClient
+) -> None:
+    """With 14 days, 14 days of the open candle would count as a period that is not verified."""
+    day = 1440 * MINUTE
+    now = to_milliseconds(datetime.now(UTC))
+    last_close = now - 14 * day - MINUTE
+    first = last_close - 4 * 15 * day
+    names = {"exchange": "kraken", "symbol": "XRP/USDT", "timeframe": "2w"}
+    series_id = await store_series(api.engine, first, last_close - 15 * day, **names)
+    await store_ledger(api.engine, series_id, [(first, last_close)])
+    found = await covered(client, **names)
+    assert (found["verified_periods"], found["closed_periods"], found["whole"]) == (4, 4, 1.0)
+    assert (found["end"], found["not_yet_verified"]) == (iso(last_close), None)
+    assert [span["periods"] for span in found["verified"]] == [4]
+
+
 def minutes(spans: list[dict[str, Any]]) -> list[tuple[float, float]]:
     """The spans in minutes after noon."""
     return [

@@ -36,6 +36,16 @@ def test_edges_and_counts_agree_with_the_list_of_all_periods(timeframe: str, dat
     assert grid.count(instant, other) == sum(instant <= start and end <= other for start, end in periods)
 
 
+@given(st.integers(-40 * DAY_MS, 40 * DAY_MS), st.integers(-40 * DAY_MS, 40 * DAY_MS))
+def test_periods_may_be_longer_than_the_name_of_the_timeframe_says(start: int, end: int) -> None:
+    grid = PeriodGrid("2w", NOON_MS, 15 * DAY_MS)
+    edges = [NOON_MS + 15 * DAY_MS * number for number in range(-5, 6)]
+    start, end = NOON_MS + start, NOON_MS + end
+    assert grid.at_or_before(start) == max(edge for edge in edges if edge <= start)
+    assert grid.at_or_after(start) == min(edge for edge in edges if edge >= start)
+    assert grid.count(start, end) == sum(start <= edge and edge + 15 * DAY_MS <= end for edge in edges)
+
+
 def test_the_usual_grid_begins_days_at_midnight_and_weeks_on_monday() -> None:
     assert PeriodGrid.usual("1d").at_or_before(NOON_MS) == NOON_MS - DAY_MS // 2
     assert PeriodGrid.usual("1w").at_or_before(NOON_MS) == NOON_MS - DAY_MS // 2 - 6 * DAY_MS

@@ -111,6 +111,8 @@ class CatalogueEntry:
     """The rows that a request without an end gets."""
     fills_silence: bool | None
     """Whether the exchange sends a candle for a time without trades. None: unknown."""
+    candle_lengths: Mapping[str, int]
+    """Timeframe to the real length of its candles in milliseconds, if it differs from the name."""
     known: bool
     """Whether facts about the answers of this exchange are known, beside the requests of ccxt."""
 
@@ -164,6 +166,7 @@ def _entry(raw: Mapping[str, Any]) -> CatalogueEntry:
         history_candles=raw.get("history_candles"),
         order=RowOrder(raw.get("order", RowOrder.UNKNOWN)),
         fills_silence=raw.get("fills_silence"),
+        candle_lengths=raw.get("candle_lengths", {}),
         known=bool(raw.get("known")),
     )
 

@@ -24,6 +24,8 @@ class PeriodGrid:
 
     timeframe: str
     anchor: int
+    length_ms: int | None = None
+    """The length of a period, if it differs from the name of the timeframe."""
 
     @classmethod
     def usual(cls, timeframe: str) -> "PeriodGrid":
@@ -32,11 +34,11 @@ class PeriodGrid:
 
     def at_or_before(self, instant: int) -> int:
         """The start of the period that contains `instant`."""
-        return shift(self.timeframe, self.anchor, self._number(instant))
+        return self._shift(self._number(instant))
 
     def at_or_after(self, instant: int) -> int:
         """The start of the first period that begins at `instant` or later."""
-        return shift(self.timeframe, self.anchor, self._number(instant - 1) + 1)
+        return self._shift(self._number(instant - 1) + 1)
 
     def count(self, start: int, end: int) -> int:
         """The number of periods that lie completely between `start` and `end`."""
@@ -51,9 +53,9 @@ class PeriodGrid:
 
     def sql_parameters(self) -> dict[str, Any]:
         """The values of the parameters that the expression of `sql_count` contains."""
+        if (length := self._fixed_ms) is not None:
+            return {"phase": float(self.anchor % length), "length": float(length)}
         parsed = parse_timeframe(self.timeframe)
-        if parsed.months is None:
-            return {"phase": float(self.anchor % parsed.shortest_ms), "length": float(parsed.shortest_ms)}
         return {
             "first_month": float(_month_of(self._anchor_month)),
             "months": float(parsed.months),
@@ -62,16 +64,26 @@ class PeriodGrid:
 
     def _number(self, instant: int) -> int:
         """The number of the period that contains `instant`. Number 0 contains the anchor."""
-        parsed = parse_timeframe(self.timeframe)
-        if parsed.months is None:
-            return (instant - self.anchor) // parsed.shortest_ms
-        return (_month_of(instant - self._offset) - _month_of(self._anchor_month)) // parsed.months
+        if (length := self._fixed_ms) is not None:
+            return (instant - self.anchor) // length
+        months = parse_timeframe(self.timeframe).months or 1
+        return (_month_of(instant - self._offset) - _month_of(self._anchor_month)) // months
 
     def _sql_number(self, instant: str, *, earlier: int) -> str:
         """The number of the period that contains `instant`, counted from any period; `earlier` is in milliseconds."""
-        if parse_timeframe(self.timeframe).months is None:
+        if self._fixed_ms is not None:
             return _FIXED.format(instant=instant, earlier=earlier)
         return _CALENDAR.format(moved=_MOVED.format(instant=instant, earlier=earlier))
+
+    def _shift(self, count: int) -> int:
+        """The start of the period that begins `count` periods after the anchor."""
+        length = self._fixed_ms
+        return shift(self.timeframe, self.anchor, count) if length is None else self.anchor + count * length
+
+    @property
+    def _fixed_ms(self) -> int | None:
+        """The length of every period; None for months and years."""
+        return self.length_ms or parse_timeframe(self.timeframe).fixed_ms
 
     @property
     def _anchor_month(self) -> int:

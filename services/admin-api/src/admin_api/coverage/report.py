@@ -57,7 +57,7 @@ async def coverage_of(
         if series_id is not None:
             extent = await ledger.extent_of(connection, series_id)
             rejected = await ledger.count_rejected(connection, series_id, query.start, query.end)
-        grid = grid_of(query.timeframe, extent)
+        grid = grid_of(query.exchange, query.timeframe, extent)
         window = closed_window(query.start, query.end, extent, grid, now)
         if series_id is not None and window is not None:
             counts = await ledger.count_periods(connection, series_id, window, grid)

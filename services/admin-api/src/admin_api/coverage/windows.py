@@ -5,6 +5,7 @@ from datetime import datetime
 
 from admin_api.coverage.periods import PeriodGrid
 from contracts.coverage import to_instant, to_milliseconds
+from contracts.exchange_catalogue import load_catalogue
 
 Window = tuple[datetime, datetime]
 """A half-open interval of time, not empty."""
@@ -21,13 +22,18 @@ class Extent:
     first_absence: datetime | None = None
 
 
-def grid_of(timeframe: str, extent: Extent) -> PeriodGrid:
+def grid_of(exchange: str, timeframe: str, extent: Extent) -> PeriodGrid:
     """The newest candle decides, because an exchange may have opened its oldest candles at irregular times.
 
-    Raises `ValueError` for a text that is no timeframe.
+    A few exchanges have candles of another length than the name of the timeframe says. Raises `ValueError` for a text
+    that is no timeframe.
     """
     anchor = extent.last_open or extent.verified_from or extent.first_absence
-    return PeriodGrid.usual(timeframe) if anchor is None else PeriodGrid(timeframe, to_milliseconds(anchor))
+    if anchor is None:
+        return PeriodGrid.usual(timeframe)
+    entry = load_catalogue().exchanges.get(exchange)
+    length = None if entry is None else entry.candle_lengths.get(timeframe)
+    return PeriodGrid(timeframe, to_milliseconds(anchor), length)
 
 
 def closed_window(

@@ -71,6 +71,7 @@ def _known_facts(row: ExchangeTraits) -> dict[str, Any]:
         "history_candles": row.history_candles,
         "order": None if row.order is RowOrder.UNKNOWN else row.order.value,
         "fills_silence": row.fills_silence,
+        "candle_lengths": dict(row.candle_lengths) or None,
     }
     return {name: value for name, value in facts.items() if value is not None}
 
