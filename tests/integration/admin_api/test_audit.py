@@ -7,12 +7,14 @@ import asyncpg
 import httpx
 import pytest
 import sqlalchemy as sa
+import structlog
+from fastapi.routing import APIRoute
 from pydantic import SecretStr
 
 from admin_api.app import AdminApi, build_api
 from admin_api.auth.token_format import mint
 from store.tables import audit_log
-from support.api import TOKEN, a_config, a_token, client_of, created
+from support.api import BASE, TOKEN, a_config, a_token, client_of, created
 
 pytestmark = pytest.mark.postgres
 
@@ -125,6 +127,40 @@ async def test_an_unusual_path_is_recorded_in_a_safe_form(api: AdminApi, client:
     recorded = await entries(client)
     assert len(recorded) == 4
     assert all(entry["after"]["path"].isascii() and len(entry["after"]["path"]) <= 200 for entry in recorded)
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator"])
+async def test_a_credential_in_the_path_is_neither_recorded_nor_logged(
+    api: AdminApi, client: httpx.AsyncClient, role: str
+) -> None:
+    def broken(rest: str) -> None:
+        raise RuntimeError("a defect")
+
+    api.app.router.routes.insert(0, APIRoute(f"{BASE}/broken/{{rest:path}}", broken))
+    token = (await a_token(client, role))["token"]
+    other = (await a_token(client, "admin", name="other"))["token"]
+    cookie = (await client.post("/sessions")).cookies["candlekeep-session"]
+    client.cookies.clear()
+    wrong = "no-token-" + "w" * 40
+    with structlog.testing.capture_logs() as lines:
+        async with client_of(api, token) as caller:
+            for secret in (token, other):
+                assert (await caller.delete(f"/tokens/{secret}")).status_code == 403
+                assert (await caller.get(f"/broken/{secret}/x")).status_code == 500
+        async with client_of(api, None) as browser:
+            headers = {"Cookie": f"candlekeep-session={cookie}"}
+            assert (await browser.delete(f"/sessions/{cookie}", headers=headers)).status_code == 403
+        async with client_of(api, wrong) as caller:
+            assert (await caller.get(f"/configs/{wrong}")).status_code == 401
+    recorded = await entries(client, outcome="refused")
+    assert len(recorded) == 4
+    assert [entry["after"]["path"].rpartition("/")[2] for entry in recorded][2:] == [
+        f"ck_{text[3:15]}_..." for text in (other, token)
+    ]
+    for secret in (token[16:], other[16:], cookie, wrong):
+        assert secret[:12] not in str(recorded)
+        assert secret[:12] not in str([line for line in lines if line.get("action") in {"refused", "request_failed"}])
+    assert sum(line.get("action") == "request_failed" for line in lines) == 2
 
 
 async def test_a_refusal_does_not_need_the_database(a_setting: Any) -> None:

@@ -4,13 +4,13 @@ import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
-from urllib.parse import quote
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import Scope
 
 from admin_api.auth.client_addresses import rate_limit_key
+from admin_api.http.recorded_paths import recorded_path
 from admin_api.http.request_cost import TokenBuckets
 from admin_api.metrics import Metrics
 from admin_api.writes import audit_log
@@ -21,7 +21,6 @@ from runtime.logs import log
 _TIMEOUT_SECONDS: Final = 2.0
 _BURST: Final = 60
 _PER_MINUTE: Final = 30
-_PATH_LENGTH: Final = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,5 +99,5 @@ def refused_request_of(scope: Scope) -> RefusedRequest:
         object_type=subject or "request",
         object_id=ids[0][:40] if ids and ids[0].isascii() and ids[0].isalnum() else None,
         method=scope["method"][:10],
-        path=quote(scope["path"])[:_PATH_LENGTH],
+        path=recorded_path(scope),
     )

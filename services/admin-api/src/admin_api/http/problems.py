@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Route
 
 from admin_api.http.errors import MAX_ERRORS, ApiError, FieldError, InvalidInput
+from admin_api.http.recorded_paths import recorded_path
 from admin_api.http.request_ids import current_request_id
 from runtime.logs import log
 
@@ -122,7 +123,9 @@ async def _on_api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)  # noqa: S101 -- the handler is registered for this class
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         cause = error.__cause__
-        log.warning(error.title, action=error.slug.replace("-", "_"), path=request.url.path, error=repr(cause))
+        log.warning(
+            error.title, action=error.slug.replace("-", "_"), path=recorded_path(request.scope), error=repr(cause)
+        )
     return response_of(error, request.url.path)
 
 

@@ -3,6 +3,7 @@
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from admin_api.http.problems import INTERNAL_ERROR, problem_response
+from admin_api.http.recorded_paths import recorded_path
 from runtime.logs import log
 
 
@@ -25,7 +26,7 @@ class UnexpectedErrorMiddleware:
         try:
             return await self._app(scope, receive, note_start)
         except Exception:  # any error that no handler expects
-            log.exception("A request failed unexpectedly", action="request_failed", path=scope["path"])
+            log.exception("A request failed unexpectedly", action="request_failed", path=recorded_path(scope))
             if response_started:
                 raise  # the connection is closed, so the client sees that the response is incomplete
             status, slug, title = INTERNAL_ERROR
