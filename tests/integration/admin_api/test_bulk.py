@@ -100,7 +100,7 @@ async def test_bulk_create_accepts_1000_configs_and_refuses_more(api: AdminApi, 
     result = await bulk(client, "create", configs=many[:1000])
     assert result["summary"]["done"] == 1000
     assert await rows(api) == [1000, 4000, 1000, 1000]
-    await created(client, symbol="ONE/MORE")
+    await created(client, symbol="ONE/MORE", enabled=False)
     refused = await client.post("/configs/bulk/disable", json={"select": {"symbol": "*"}})
     assert refused.status_code == 409
     assert "selects 1001 configs" in refused.json()["detail"]

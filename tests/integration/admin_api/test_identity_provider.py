@@ -78,7 +78,7 @@ async def test_callers_with_the_same_name_do_not_share_idempotency_keys(api: Adm
 @callers
 async def test_callers_with_the_same_name_do_not_share_rate_limits(api: AdminApi, caller: Any) -> None:
     async with caller(api, "one") as one, caller(api, "two") as two:
-        path = f"/configs/{(await created(one))['id']}/trigger"
+        path = f"/configs/{(await created(one, enabled=False))['id']}/trigger"
         assert [(await one.post(path)).status_code for _ in range(3)] == [202, 202, 429]
         assert (await two.post(path)).status_code == 202
 

@@ -200,9 +200,10 @@ class Lane(RuleBasedStateMachine):
     @invariant()
     def memory_is_bounded_by_keys(self) -> None:
         merged = defaultdict[Hashable, int](int)
-        for _, others in self.queue._waiting.values():
-            assert len(others) <= 3
-            for key, message in others.items():
+        for lane in self.queue._lanes.values():
+            assert not lane.waiting[True]
+            assert len(lane.waiting[False]) <= 3
+            for key, message in lane.waiting[False].items():
                 merged[key] += len(message.merged)
         assert all(count <= self.SERIES for count in merged.values())
         running = 0 if self.running is None else 1 + len(self.running[0].merged)

@@ -148,8 +148,9 @@ class AdminApiSettings(WorkerSettings, DatabaseSettings, TickSettings, AllowedEx
     triggers_per_minute: int = Field(
         default=120,
         ge=1,
-        description="Manual runs per minute that one caller may start at one instance. A bulk trigger "
-        "counts once per run.",
+        description="Runs per minute that one caller may start at one instance: manual runs, and the initial runs of "
+        "configs that the caller creates, enables or gives new timeframes. A bulk request counts each run. Further "
+        "requests that start runs are answered with 429.",
     )
     max_event_streams: int = Field(
         default=500,

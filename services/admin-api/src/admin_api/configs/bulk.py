@@ -18,7 +18,6 @@ from admin_api.configs.schemas import Config, NewConfig, warnings_about
 from admin_api.http.errors import ApiError, BulkRolledBack, InvalidInput, TimeframesTaken
 from admin_api.http.exchange_catalogue import Catalogue
 from admin_api.http.problems import Problem, response_of
-from admin_api.http.request_cost import RequestCost
 from admin_api.writes.unit_of_work import UnitOfWork
 
 _ATTEMPTS: Final = 3
@@ -30,16 +29,16 @@ class Bulk:
     """The operations on many configs. `path` is the path of the request, for the problems in the result.
 
     All raise `BulkRolledBack` if the selection is too large, or if an item of an all-or-nothing request fails.
-    Operations that start runs cost one request per config in the caller's rate limit. They raise `TooManyRequests`
-    before the first write.
+    `create` and `enable` cost one request per config in the caller's rate limit. All of them cost the runs that they
+    start. They raise `TooManyRequests` before the first write.
     """
 
     catalogue: Catalogue
     manual_runs: ManualRuns
 
-    async def create(self, unit: UnitOfWork, wanted: BulkCreate, path: str, cost: RequestCost) -> BulkResult:
+    async def create(self, unit: UnitOfWork, wanted: BulkCreate, path: str) -> BulkResult:
         """Create configs. If two items of the list contain the same timeframe, the later one fails."""
-        errors, created = await self._create(unit, wanted, cost)
+        errors, created = await self._create(unit, wanted)
         made = iter(created)
         items = []
         for index in range(len(wanted.configs)):
@@ -55,9 +54,7 @@ class Bulk:
                 )
         return _result(unit, "create", wanted, items)
 
-    async def _create(
-        self, unit: UnitOfWork, wanted: BulkCreate, cost: RequestCost
-    ) -> tuple[Mapping[int, ApiError], list[Config]]:
+    async def _create(self, unit: UnitOfWork, wanted: BulkCreate) -> tuple[Mapping[int, ApiError], list[Config]]:
         attempt = 0
         while True:
             held = await claim_holders(unit.connection, {(each.exchange, each.symbol) for each in wanted.configs})
@@ -65,8 +62,7 @@ class Bulk:
             if wanted.dry_run or (wanted.atomic and errors):
                 return errors, []
             accepted = [each for index, each in enumerate(wanted.configs) if index not in errors]
-            if attempt == 0:
-                cost.count_as(len(accepted))
+            unit.cost.count_requests(len(accepted))
             try:
                 async with unit.connection.begin_nested():
                     return errors, await write_configs(unit, create=accepted)
@@ -75,9 +71,7 @@ class Bulk:
                 if attempt == _ATTEMPTS:
                     raise
 
-    async def set_enabled(
-        self, unit: UnitOfWork, selection: BulkSelection, path: str, cost: RequestCost, *, enabled: bool
-    ) -> BulkResult:
+    async def set_enabled(self, unit: UnitOfWork, selection: BulkSelection, path: str, *, enabled: bool) -> BulkResult:
         selected = await select_configs(unit.connection, selection)
         changes = {
             config.id: change
@@ -86,7 +80,7 @@ class Bulk:
         }
         if _must_execute(selection, selected):
             if enabled:
-                cost.count_as(len(changes))
+                unit.cost.count_requests(len(changes))
             await write_configs(unit, change=list(changes.values()))
 
         def item_of(index: int, config: Config) -> BulkItem:
@@ -97,11 +91,10 @@ class Bulk:
         action: Action = "enable" if enabled else "disable"
         return _result(unit, action, selection, _items(selected, item_of, path))
 
-    async def trigger(self, unit: UnitOfWork, selection: BulkSelection, path: str, cost: RequestCost) -> BulkResult:
+    async def trigger(self, unit: UnitOfWork, selection: BulkSelection, path: str) -> BulkResult:
         selected = await select_configs(unit.connection, selection)
         run_ids = {}
         if _must_execute(selection, selected):
-            cost.count_as(len(selected.found))
             run_ids = {each.config_id: each.run_id for each in await self.manual_runs.trigger(unit, selected.found)}
 
         def item_of(index: int, config: Config) -> BulkItem:

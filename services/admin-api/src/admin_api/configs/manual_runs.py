@@ -47,8 +47,9 @@ class ManualRuns:
 
         If the config has a held run, the trigger joins it: the result has its run_id, and the run collects the config
         as it is now. The caller must hold the locks of the configs' rows, so that the second of two concurrent
-        triggers sees the run of the first.
+        triggers sees the run of the first. Raises `TooManyRequests`.
         """
+        unit.cost.count_runs(len(configs))
         config_ids = [config.id for config in configs]
         held = await held_runs(unit.connection, config_ids)
         runs = [(config, held.get(config.id) or Held(uuid4(), unit.now)) for config in configs]

@@ -47,6 +47,14 @@ class ConfigChange:
         return bool(self.fields & _CLAIM_FIELDS)
 
     @property
+    def starts_a_run(self) -> bool:
+        """Whether the scheduler starts an initial run: the config is enabled, or collects something new."""
+        before, after = self.before, self.after
+        same_market = (before.exchange, before.symbol) == (after.exchange, after.symbol)
+        is_known = same_market and set(after.timeframes) <= set(before.timeframes)
+        return after.enabled and not (before.enabled and is_known)
+
+    @property
     def action(self) -> str:
         """The action for the audit log. To enable or disable a config is a separate action in every endpoint."""
         if self.fields == {"enabled"}:
@@ -88,8 +96,9 @@ async def write_configs(
     """Write configs with their claims, events and audit entries. Returns the created configs, in order.
 
     The caller must have locked the configs in `change` and `remove`. Raises `TimeframesTaken`; then the caller must
-    roll back.
+    roll back. Raises `TooManyRequests` if the caller may not start the initial runs; then nothing was written.
     """
+    unit.cost.count_runs(sum(each.enabled for each in create) + sum(each.starts_a_run for each in change))
     await _delete(unit.connection, remove)
     await _update(unit.connection, change)
     created = await _insert(unit, create)

@@ -78,41 +78,84 @@ _WINDOW_SECONDS: Final = 60
 
 
 @dataclass(frozen=True)
-class RequestCost:
-    """The cost of one request. Every request costs one unit, which is taken before the request reaches its route."""
+class Quota:
+    """The limit of each caller per minute. A caller may use all of it at once."""
 
-    caller: str
-    quota_name: str
-    quota: int
+    name: str
+    limit: int
     buckets: TokenBuckets
-    monotonic: Callable[[], float]
 
-    def count_as(self, requests: int) -> None:
+    @classmethod
+    def of(cls, name: str, per_minute: int) -> "Quota":
+        return cls(name, per_minute, TokenBuckets(capacity=per_minute, per_minute=per_minute))
+
+
+class RequestCost:
+    """The cost of one request: at least one request, and each run that it starts.
+
+    If a part of the cost is counted again, for example in a second attempt, the new number replaces the earlier one.
+    """
+
+    def __init__(self, caller: str, requests: Quota, runs: Quota, monotonic: Callable[[], float]) -> None:
+        self._caller, self._requests, self._runs, self._monotonic = caller, requests, runs, monotonic
+        self._taken: dict[str, int] = {}
+        """By the name of the quota. It has an entry for each quota that this request needs."""
+
+    def count_requests(self, requests: int) -> None:
         """Count this request as `requests` requests, because it does the work of one request per config.
 
-        Raises `TooManyRequests` if fewer are left. Then the request costs nothing.
+        Raises `TooManyRequests` if fewer are left. Then the request costs one request.
         """
-        if requests <= 1:
-            return
-        now = self.monotonic()
-        self.buckets.give_back(self.caller, now)
-        if self.buckets.take(self.caller, now, requests):
-            return
-        left, wait = self.buckets.left(self.caller, now), self.retry_after(now, requests)
-        raise TooManyRequests(
-            f"This request counts as {requests} {self.quota_name}, and {left} of {self.quota} per minute are left. "
-            f"Nothing was changed. Try again in {wait} s, or select fewer configs.",
-            headers={"Retry-After": str(wait)},
-        )
+        self._count(self._requests, max(1, requests))
 
-    def retry_after(self, now: float, requests: int = 1) -> int:
-        """The seconds until `requests` are available, at least one."""
-        return max(1, self.buckets.seconds_until(self.caller, now, requests))
+    def count_runs(self, runs: int) -> None:
+        """Count the runs that this request starts: manual and initial ones. Call it before the first write.
 
-    def headers(self, now: float) -> dict[str, str]:
-        """The headers of draft-ietf-httpapi-ratelimit-headers."""
-        left, full = self.buckets.left(self.caller, now), self.buckets.seconds_until_full(self.caller, now)
+        Raises `TooManyRequests` if fewer are left. Then the request costs one request.
+        """
+        if runs:
+            self._count(self._runs, runs)
+
+    def cancel_runs(self) -> None:
+        """The request has failed and starts no run."""
+        self._give_back(self._runs)
+
+    def headers(self) -> dict[str, str]:
+        """The headers of draft-ietf-httpapi-ratelimit-headers, with each quota that this request needs."""
+        now, caller = self._monotonic(), self._caller
+        quotas = [quota for quota in (self._runs, self._requests) if quota.name in self._taken]
+        left = [(each, each.buckets.left(caller, now), each.buckets.seconds_until_full(caller, now)) for each in quotas]
         return {
-            "RateLimit-Policy": f'"{self.quota_name}";q={self.quota};w={_WINDOW_SECONDS}',
-            "RateLimit": f'"{self.quota_name}";r={left};t={full}',
+            "RateLimit-Policy": ", ".join(f'"{quota.name}";q={quota.limit};w={_WINDOW_SECONDS}' for quota in quotas),
+            "RateLimit": ", ".join(f'"{quota.name}";r={rest};t={full}' for quota, rest, full in left),
         }
+
+    def _count(self, quota: Quota, count: int) -> None:
+        now = self._monotonic()
+        self._give_back(quota)
+        if quota.buckets.take(self._caller, now, count):
+            self._taken[quota.name] = count
+            return
+        self._taken[quota.name] = 0
+        left, wait = quota.buckets.left(self._caller, now), quota.buckets.seconds_until(self._caller, now, count)
+        self._give_back(self._runs)
+        self._give_back(self._requests)
+        if self._requests.buckets.take(self._caller, now):
+            self._taken[self._requests.name] = 1
+        raise _refusal(quota, count, left, max(1, wait))
+
+    def _give_back(self, quota: Quota) -> None:
+        if quota.name in self._taken:
+            quota.buckets.give_back(self._caller, self._monotonic(), self._taken[quota.name])
+            self._taken[quota.name] = 0
+
+
+def _refusal(quota: Quota, count: int, left: int, wait: int) -> TooManyRequests:
+    if count == 1:
+        detail = f"This token has used up its {quota.limit} {quota.name} per minute; try again in {wait} s."
+    else:
+        detail = (
+            f"This request counts as {count} {quota.name}, and {left} of {quota.limit} per minute are left. "
+            f"Nothing was changed. Try again in {wait} s, or select fewer configs."
+        )
+    return TooManyRequests(detail, headers={"Retry-After": str(wait)})

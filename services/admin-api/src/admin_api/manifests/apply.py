@@ -10,7 +10,6 @@ from admin_api.configs.repository import ConfigChange, write_configs
 from admin_api.configs.schemas import Config, NewConfig, warnings_about
 from admin_api.http.errors import MAX_ERRORS, FieldError, InvalidInput, RemovalNotConfirmed
 from admin_api.http.exchange_catalogue import Catalogue
-from admin_api.http.request_cost import RequestCost
 from admin_api.manifests.diff import Diff, diff
 from admin_api.manifests.parser import ParsedManifest
 from admin_api.manifests.schemas import ApplyOptions, ApplyResult, ApplySummary, ConfigDifference, FieldChange, Value
@@ -27,12 +26,10 @@ async def all_configs(connection: AsyncConnection) -> list[Config]:
 class ManifestApplier:
     catalogue: Catalogue
 
-    async def apply(
-        self, work: UnitOfWork, file: ParsedManifest, options: ApplyOptions, cost: RequestCost
-    ) -> ApplyResult:
+    async def apply(self, work: UnitOfWork, file: ParsedManifest, options: ApplyOptions) -> ApplyResult:
         """Raises `InvalidInput`, `TimeframesTaken`, `RemovalNotConfirmed`, `TooManyRequests`; then nothing was changed.
 
-        Each config that is created or enabled counts as a request in the rate limit, because its first run starts.
+        Each config that is created or enabled counts as a request in the rate limit.
         """
         if not options.dry_run:
             # Changes of configs by others wait, so the compared rows are the changed rows. Reads do not wait.
@@ -48,7 +45,7 @@ class ManifestApplier:
             _require_confirmed(difference, options, confirmation_needed, len(existing))
             changes = difference.changed.values()
             enabled = [each for each in changes if each.after.enabled and not each.before.enabled]
-            cost.count_as(len(difference.added) + len(enabled))
+            work.cost.count_requests(len(difference.added) + len(enabled))
             created = await write_configs(
                 work,
                 create=list(difference.added.values()),

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from admin_api.configs.bulk import Bulk
 from admin_api.configs.bulk_schemas import BulkCreate, BulkResult, BulkSelection
 from admin_api.http.stored_response import StoredResponse
-from admin_api.routes.dependencies import PREFIX, CostDep, Provided, declared_token, needs, problems
+from admin_api.routes.dependencies import PREFIX, Provided, declared_token, needs, problems
 from admin_api.routes.writes import REPLAYED_HEADER, KeyedWriteRequestDep, WriteRequest
 from admin_api.writes.actors import Role
 from admin_api.writes.unit_of_work import UnitOfWork
@@ -37,31 +37,29 @@ async def _perform(write_request: WriteRequest, change: Callable[[UnitOfWork], A
     "/create", response_model=BulkResult, dependencies=_admin, responses=_RESPONSES, summary="Create up to 1000 configs"
 )
 async def bulk_create_configs(
-    request_body: BulkCreate, bulk: BulkDep, write_request: KeyedWriteRequestDep, cost: CostDep, request: Request
+    request_body: BulkCreate, bulk: BulkDep, write_request: KeyedWriteRequestDep, request: Request
 ) -> Response:
     """Answers 200 with the result of each. With `atomic`, answers 409 if one of them cannot be created."""
-    return await _perform(write_request, lambda work: bulk.create(work, request_body, request.url.path, cost))
+    return await _perform(write_request, lambda work: bulk.create(work, request_body, request.url.path))
 
 
 @router.post(
     "/enable", response_model=BulkResult, dependencies=_operator, responses=_RESPONSES, summary="Enable many configs"
 )
 async def bulk_enable_configs(
-    selection: BulkSelection, bulk: BulkDep, write_request: KeyedWriteRequestDep, cost: CostDep, request: Request
+    selection: BulkSelection, bulk: BulkDep, write_request: KeyedWriteRequestDep, request: Request
 ) -> Response:
-    return await _perform(
-        write_request, lambda work: bulk.set_enabled(work, selection, request.url.path, cost, enabled=True)
-    )
+    return await _perform(write_request, lambda work: bulk.set_enabled(work, selection, request.url.path, enabled=True))
 
 
 @router.post(
     "/disable", response_model=BulkResult, dependencies=_operator, responses=_RESPONSES, summary="Disable many configs"
 )
 async def bulk_disable_configs(
-    selection: BulkSelection, bulk: BulkDep, write_request: KeyedWriteRequestDep, cost: CostDep, request: Request
+    selection: BulkSelection, bulk: BulkDep, write_request: KeyedWriteRequestDep, request: Request
 ) -> Response:
     return await _perform(
-        write_request, lambda work: bulk.set_enabled(work, selection, request.url.path, cost, enabled=False)
+        write_request, lambda work: bulk.set_enabled(work, selection, request.url.path, enabled=False)
     )
 
 
@@ -73,14 +71,14 @@ async def bulk_disable_configs(
     summary="Start runs of many configs",
 )
 async def bulk_trigger_configs(
-    selection: BulkSelection, bulk: BulkDep, write_request: KeyedWriteRequestDep, cost: CostDep, request: Request
+    selection: BulkSelection, bulk: BulkDep, write_request: KeyedWriteRequestDep, request: Request
 ) -> Response:
     """Disabled configs are included. Each run appears in the execution logs with its `run_id`, and each counts in the
     rate limit for triggers.
 
     If a run of the config is in progress, the new run waits, as after `POST /configs/{config_id}/trigger`.
     """
-    return await _perform(write_request, lambda work: bulk.trigger(work, selection, request.url.path, cost))
+    return await _perform(write_request, lambda work: bulk.trigger(work, selection, request.url.path))
 
 
 @router.post(

@@ -14,7 +14,7 @@ from admin_api.manifests.apply import ManifestApplier, all_configs
 from admin_api.manifests.format import Manifest, as_entries, to_yaml
 from admin_api.manifests.parser import JSON, YAML, YAML_NAMES, parse_manifest
 from admin_api.manifests.schemas import ApplyQuery, ApplyResult
-from admin_api.routes.dependencies import PREFIX, CostDep, EngineDep, Provided, declared_token, needs, problems
+from admin_api.routes.dependencies import PREFIX, EngineDep, Provided, declared_token, needs, problems
 from admin_api.routes.writes import REPLAYED_HEADER, ConfigRoute, KeyedWriteRequestDep
 from admin_api.writes.actors import Role
 from admin_api.writes.transactions import reading
@@ -84,7 +84,6 @@ async def apply_configs(
     applier: ManifestApplierDep,
     options: ApplyQuery,
     write_request: KeyedWriteRequestDep,
-    cost: CostDep,
 ) -> Response:
     """Creates missing configs, changes those that differ and, with `remove=true`, removes those that are not in the
     file. All changes are one transaction. With `dry_run=true`, the response is the same and nothing is changed.
@@ -92,7 +91,7 @@ async def apply_configs(
     file = await asyncio.to_thread(parse_manifest, await request.body(), request.headers.get("content-type", ""))
 
     async def operation(work: UnitOfWork) -> StoredResponse:
-        return StoredResponse.of(await applier.apply(work, file, options, cost))
+        return StoredResponse.of(await applier.apply(work, file, options))
 
     return await write_request.perform(operation)
 

@@ -1,6 +1,7 @@
 """Shared parts of routes that change something: If-Match, Idempotency-Key, and the transaction of a request."""
 
 from datetime import datetime
+from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Header, Request, Response
@@ -11,10 +12,11 @@ from starlette.types import Scope
 from typing_extensions import override
 
 from admin_api.http import etags
-from admin_api.http.errors import FieldError, InvalidInput, WriteConflict
+from admin_api.http.errors import ApiError, FieldError, InvalidInput, OutcomeUnknown, WriteConflict
 from admin_api.http.etags import EntityTags, parse_tags
+from admin_api.http.request_cost import RequestCost
 from admin_api.http.stored_response import StoredResponse
-from admin_api.routes.dependencies import ActorDep, EngineDep, Now
+from admin_api.routes.dependencies import ActorDep, CostDep, EngineDep, Now
 from admin_api.writes import idempotency
 from admin_api.writes.actors import Actor
 from admin_api.writes.idempotency import KeyedRequest, Operation, keyed_request, run_once
@@ -51,30 +53,43 @@ class ConfigRoute(APIRoute):
 class WriteRequest:
     """The change of one request. `perform` runs it in a transaction, and once per Idempotency-Key if there is one."""
 
-    def __init__(self, engine: AsyncEngine, actor: Actor, now: datetime, request: KeyedRequest | None) -> None:
+    def __init__(
+        self, engine: AsyncEngine, actor: Actor, now: datetime, cost: RequestCost, request: KeyedRequest | None
+    ) -> None:
         self._engine = engine
         self._actor = actor
         self._now = now
+        self._cost = cost
         self._request = request
 
     async def perform(self, operation: Operation) -> Response:
-        """Run the operation. If Postgres rolled it back to end a deadlock, run it once more."""
+        """Run the operation. If Postgres rolled it back to end a deadlock, run it once more. An operation that fails
+        costs no runs.
+        """
         try:
-            stored = await self._attempt(operation)
-        except WriteConflict:
-            log.info("A transaction was rolled back because of a conflict and runs again", action="write_repeated")
-            stored = await self._attempt(operation)
+            try:
+                stored = await self._attempt(operation)
+            except WriteConflict:
+                log.info("A transaction was rolled back because of a conflict and runs again", action="write_repeated")
+                stored = await self._attempt(operation)
+        except OutcomeUnknown:
+            raise
+        except ApiError:
+            self._cost.cancel_runs()
+            raise
+        if stored.status >= HTTPStatus.BAD_REQUEST:
+            self._cost.cancel_runs()
         return stored.response()
 
     async def _attempt(self, operation: Operation) -> StoredResponse:
         if self._request is not None:
-            return await run_once(self._engine, self._request, self._actor, self._now, operation)
-        async with unit_of_work(self._engine, self._actor, self._now) as work:
+            return await run_once(self._engine, self._request, self._actor, self._now, self._cost, operation)
+        async with unit_of_work(self._engine, self._actor, self._now, self._cost) as work:
             return await operation(work)
 
 
-def _unkeyed(engine: EngineDep, actor: ActorDep, now: Now) -> WriteRequest:
-    return WriteRequest(engine, actor, now, None)
+def _unkeyed(engine: EngineDep, actor: ActorDep, now: Now, cost: CostDep) -> WriteRequest:
+    return WriteRequest(engine, actor, now, cost, None)
 
 
 async def _keyed(
@@ -82,6 +97,7 @@ async def _keyed(
     engine: EngineDep,
     actor: ActorDep,
     now: Now,
+    cost: CostDep,
     key: Annotated[
         str | None,
         Header(
@@ -93,13 +109,13 @@ async def _keyed(
     ] = None,
 ) -> WriteRequest:
     if key is None:
-        return WriteRequest(engine, actor, now, None)
+        return WriteRequest(engine, actor, now, cost, None)
     if len(request.headers.getlist(idempotency.HEADER)) > 1:
         raise InvalidInput.of([FieldError(f"#/{idempotency.HEADER}", "send it only once", "header")])
     headers = [repr(request.headers.getlist(name)).encode() for name in _FINGERPRINT_HEADERS]
     fingerprint = (request.url.query.encode(), await request.body(), *headers)
     keyed = keyed_request(key, actor, request.method, request.url.path, *fingerprint)
-    return WriteRequest(engine, actor, now, keyed)
+    return WriteRequest(engine, actor, now, cost, keyed)
 
 
 def _if_match(

@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from admin_api.http.errors import ApiError, KeyInUse, KeyReused, TooManyRequests
+from admin_api.http.request_cost import RequestCost
 from admin_api.http.stored_response import StoredResponse
 from admin_api.writes.actors import Actor
 from admin_api.writes.transactions import transaction
@@ -64,7 +65,7 @@ def _digest(*parts: bytes) -> bytes:
 
 
 async def run_once(
-    engine: AsyncEngine, request: KeyedRequest, actor: Actor, now: datetime, operation: Operation
+    engine: AsyncEngine, request: KeyedRequest, actor: Actor, now: datetime, cost: RequestCost, operation: Operation
 ) -> StoredResponse:
     """Run the operation and store its response, also if it is an error; or return the response that is stored.
 
@@ -74,7 +75,7 @@ async def run_once(
         stored = await _load(connection, request, now)
         if stored is not None:
             return stored.with_header(REPLAYED_HEADER, "true")
-        unit = UnitOfWork(connection, actor, now)
+        unit = UnitOfWork(connection, actor, now, cost)
         response = await _attempt(unit, operation, request.path)
         await _store(connection, request, response, now)
         await _purge(connection, now)

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from admin_api.http.request_cost import RequestCost
 from admin_api.writes import audit_log
 from admin_api.writes.actors import Actor
 from admin_api.writes.audit_log import AuditRecord
@@ -28,6 +29,8 @@ class UnitOfWork:
     connection: AsyncConnection
     actor: Actor
     now: datetime
+    cost: RequestCost
+    """Operations add the runs that they start, and the work of many requests."""
     _announcements: list[Announcement] = field(default_factory=list)
     _records: list[AuditRecord] = field(default_factory=list)
     _lines: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
@@ -64,10 +67,12 @@ class UnitOfWork:
 
 
 @asynccontextmanager
-async def unit_of_work(engine: AsyncEngine, actor: Actor, now: datetime) -> AsyncIterator[UnitOfWork]:
+async def unit_of_work(
+    engine: AsyncEngine, actor: Actor, now: datetime, cost: RequestCost
+) -> AsyncIterator[UnitOfWork]:
     """A unit of work in a new transaction, committed at the end of the block."""
     async with transaction(engine) as connection:
-        unit = UnitOfWork(connection, actor, now)
+        unit = UnitOfWork(connection, actor, now, cost)
         yield unit
         await unit.flush()
     unit.after_commit()
