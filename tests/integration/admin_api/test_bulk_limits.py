@@ -24,7 +24,7 @@ async def api(a_setting: Callable[..., Any]) -> AsyncIterator[AdminApi]:
     now = signature(RateLimitMiddleware).parameters["monotonic"].default()
     limits.kwargs["monotonic"] = lambda: now
     yield made
-    await made.engine.dispose()
+    await made.close()
 
 
 async def rows(api: AdminApi, table: sa.Table, *conditions: Any) -> int:

@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Header, Request, Response
-from fastapi.routing import APIRoute
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.routing import Match
 from starlette.types import Scope
@@ -14,6 +13,7 @@ from admin_api.http import etags
 from admin_api.http.errors import FieldError, InvalidInput, WriteConflict
 from admin_api.http.etags import EntityTags, parse_tags
 from admin_api.http.stored_response import StoredResponse
+from admin_api.routes.api_route import ApiRoute
 from admin_api.routes.dependencies import ActorDep, EngineDep, Now
 from admin_api.writes import idempotency
 from admin_api.writes.actors import Actor
@@ -35,7 +35,7 @@ REPLAYED_HEADER: Final[dict[str, Any]] = {
 }
 
 
-class ConfigRoute(APIRoute):
+class ConfigRoute(ApiRoute):
     """`/configs/export` is not the config with the id "export". Otherwise its other methods would be answered with 422
     instead of 405.
     """
@@ -73,7 +73,7 @@ class WriteRequest:
             return await operation(work)
 
 
-def _unkeyed(engine: EngineDep, actor: ActorDep, now: Now) -> WriteRequest:
+async def _unkeyed(engine: EngineDep, actor: ActorDep, now: Now) -> WriteRequest:
     return WriteRequest(engine, actor, now, None)
 
 
@@ -102,7 +102,7 @@ async def _keyed(
     return WriteRequest(engine, actor, now, keyed)
 
 
-def _if_match(
+async def _if_match(
     request: Request,
     if_match: Annotated[
         str | None,
@@ -118,7 +118,7 @@ def _if_match(
     return None if if_match is None else parse_tags(", ".join(request.headers.getlist("if-match")), "If-Match")
 
 
-def _if_none_match(
+async def _if_none_match(
     request: Request,
     if_none_match: Annotated[
         str | None,
