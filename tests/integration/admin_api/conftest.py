@@ -36,7 +36,7 @@ async def api(a_setting: Settings) -> AsyncIterator[AdminApi]:
     """The API without its relay."""
     api = build_api(a_setting())
     yield api
-    await api.engine.dispose()
+    await api.close()
 
 
 @pytest.fixture

@@ -117,7 +117,7 @@ async def test_many_refused_requests_do_not_fill_the_audit_log(a_setting: Any) -
         metrics = (await admin.get("http://api/metrics")).text
     assert 60 <= int(total) < 70
     assert f'refusals_recorded_total{{outcome="suppressed"}} {200 - int(total)}.0' in metrics
-    await api.engine.dispose()
+    await api.close()
 
 
 async def test_an_unusual_path_is_recorded_in_a_safe_form(api: AdminApi, client: httpx.AsyncClient) -> None:
@@ -169,7 +169,7 @@ async def test_a_refusal_does_not_need_the_database(a_setting: Any) -> None:
         assert (await caller.get("/me")).status_code == 401
         metrics = (await caller.get("http://api/metrics")).text
     assert 'refusals_recorded_total{outcome="lost"} 1.0' in metrics
-    await api.engine.dispose()
+    await api.close()
 
 
 async def test_the_audit_log_has_filters(api: AdminApi, client: httpx.AsyncClient) -> None:

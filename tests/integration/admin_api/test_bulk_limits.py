@@ -23,7 +23,7 @@ async def api(a_setting: Callable[..., Any]) -> AsyncIterator[AdminApi]:
     made = build_api(a_setting(requests_per_minute=30, triggers_per_minute=5))
     stop_the_clock(made)
     yield made
-    await made.engine.dispose()
+    await made.close()
 
 
 def stop_the_clock(api: AdminApi) -> None:

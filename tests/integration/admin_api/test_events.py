@@ -67,7 +67,7 @@ async def _serving(api: AdminApi) -> AsyncIterator[Served]:
         yield api, f"http://127.0.0.1:{port}"
         await background.stop()
         await running
-    await api.engine.dispose()
+    await api.close()
 
 
 class Connection:

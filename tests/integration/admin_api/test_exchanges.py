@@ -23,7 +23,7 @@ async def restricted(a_setting: Settings) -> AsyncIterator[httpx.AsyncClient]:
     api = build_api(a_setting(exchanges_allowed="binance, kraken"))
     async with client_of(api) as client:
         yield client
-    await api.engine.dispose()
+    await api.close()
 
 
 async def test_the_list_shows_every_exchange_with_its_traits(client: httpx.AsyncClient) -> None:

@@ -46,7 +46,7 @@ async def api(a_setting: Any) -> AsyncIterator[AdminApi]:
         )
         await api.feed.stop()  # otherwise an event stream would last for minutes
         yield api
-        await api.engine.dispose()
+        await api.close()
 
 
 async def respond(api: AdminApi, raw: Raw) -> tuple[int, dict[bytes, bytes], bytes]:

@@ -36,7 +36,7 @@ async def api(a_setting: Any, provider: KeyServer) -> AsyncIterator[AdminApi]:
         )
     )
     yield made
-    await made.engine.dispose()
+    await made.close()
 
 
 def a_person_named_ann(subject: str) -> str:
@@ -157,4 +157,4 @@ async def test_a_session_ends_at_the_latest_with_the_jwt_that_opened_it(api: Adm
 async def test_without_a_provider_a_jwt_is_refused(a_setting: Any) -> None:
     plain = build_api(a_setting())
     assert (await who(plain, a_jwt(KEY))).status_code == 401
-    await plain.engine.dispose()
+    await plain.close()

@@ -47,7 +47,7 @@ async def other_instance(a_setting: Settings) -> AsyncIterator[httpx.AsyncClient
     made = build_api(a_setting())
     async with client_of(made) as client:
         yield client
-    await made.engine.dispose()
+    await made.close()
 
 
 def in_progress(config: dict[str, Any]) -> dict[str, Any]:
@@ -302,5 +302,5 @@ async def test_two_instances_release_a_run_once(
     await end(api, running)
     other = build_api(a_setting())
     await asyncio.gather(*(release(each) for each in (api, other) for _ in range(3)))
-    await other.engine.dispose()
+    await other.close()
     assert await released(api) == [run_id]

@@ -185,7 +185,7 @@ async def test_pages_of_other_origins_may_call_only_if_the_setting_lists_them(a_
         assert asked.headers.get("Access-Control-Allow-Origin") == expected
         assert answer.headers.get("Access-Control-Allow-Origin") == expected
         assert "Access-Control-Allow-Credentials" not in answer.headers
-        await api.engine.dispose()
+        await api.close()
 
 
 @pytest.mark.parametrize("origin", ["*", "tools.example.com", "https://a/path", "https://"])
@@ -214,7 +214,7 @@ async def test_a_caller_over_its_rate_limit_gets_429_with_retry_after_and_others
     async with client_of(api, token=created_token.json()["token"]) as other:
         answer = await other.get("/status")
         assert (answer.status_code, answer.headers["RateLimit"][:14]) == (200, '"requests";r=6')
-    await api.engine.dispose()
+    await api.close()
 
 
 async def test_a_used_up_rate_limit_refills_with_time() -> None:
@@ -246,7 +246,7 @@ async def test_failed_authentications_expire_although_the_wall_clock_was_set_bac
     async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
         raise AssertionError("no request may be admitted")
 
-    auth = assemble(a_setting(failed_logins_per_minute=1), api.engine, metrics)
+    auth = assemble(a_setting(failed_logins_per_minute=1), api.engine, api.reserved_engine, metrics)
     authentication = AuthenticationMiddleware(
         unknown, auth=auth, metrics=metrics, clock=lambda: wall, monotonic=lambda: monotonic
     )

@@ -251,7 +251,7 @@ async def test_every_path_except_health_metrics_and_docs_needs_a_credential(a_se
                 answer = await anonymous.request(method, url, headers=headers, content=b"{not json")
             assert_problem(answer, 401)
             assert answer.headers["WWW-Authenticate"].startswith("Bearer")
-    await api.engine.dispose()
+    await api.close()
 
 
 async def test_two_authorization_headers_are_refused(api: AdminApi) -> None:
@@ -292,7 +292,8 @@ async def test_health_and_metrics_query_the_database_at_most_once_a_second(
 
     for once in (api.database_check.refresh, api.outbox_observer):
         monkeypatch.setattr(once, "_monotonic", lambda: now)
-    sa.event.listen(api.engine.sync_engine, "before_cursor_execute", count)
+    for engine in (api.engine, api.reserved_engine):
+        sa.event.listen(engine.sync_engine, "before_cursor_execute", count)
     async with client_of(api, token=None, base="") as anonymous:
         for path in ("/metrics", "/health/ready"):
             statements = 0
@@ -328,7 +329,7 @@ async def test_without_a_database_every_data_route_is_503_and_the_process_stays_
         assert ready.status_code == 503
         assert "database" in ready.json()["problems"]
         assert "candlekeep_outbox_backlog NaN" in (await client.get("/metrics")).text
-    await api.engine.dispose()
+    await api.close()
 
 
 async def test_a_busy_database_is_503_after_the_configured_timeout(api: AdminApi, a_setting: Any) -> None:
@@ -341,7 +342,7 @@ async def test_a_busy_database_is_503_after_the_configured_timeout(api: AdminApi
             assert_problem(await client.put(f"/configs/{config['id']}", json={"enabled": False}), 503)
             assert time.monotonic() - began < 3
         assert (await client.get(f"/configs/{config['id']}")).json() == config
-    await short_timeout.engine.dispose()
+    await short_timeout.close()
 
 
 async def test_an_unexpected_error_is_a_500_problem_without_internal_details(api: AdminApi) -> None:

@@ -55,7 +55,7 @@ def running(a_setting: Any) -> Start:
             await api.relay.stop()
             async with asyncio.timeout(15):
                 await task
-            await api.engine.dispose()
+            await api.close()
 
     return start
 

@@ -26,7 +26,7 @@ async def api(a_setting: Callable[..., Any]) -> AsyncIterator[AdminApi]:
     api = build_api(a_setting(**without_limits))
     await api.feed.stop()  # otherwise an event stream would last for minutes; now each ends at once
     yield api
-    await api.engine.dispose()
+    await api.close()
 
 
 @pytest.fixture

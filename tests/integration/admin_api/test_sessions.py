@@ -59,7 +59,7 @@ async def rows(api: AdminApi) -> list[sa.Row[Any]]:
 async def other_instance(a_setting: Any) -> AsyncIterator[AdminApi]:
     made = build_api(a_setting())
     yield made
-    await made.engine.dispose()
+    await made.close()
 
 
 async def test_a_session_has_the_identity_of_its_token(api: AdminApi, client: httpx.AsyncClient) -> None:
@@ -95,7 +95,7 @@ async def test_the_cookie_is_protected_from_scripts_and_other_sites(api: AdminAp
     async with browser(always, f"candlekeep-session={plain.value}") as client:
         assert (await client.get("/me")).status_code == 401
     for each in (behind, always):
-        await each.engine.dispose()
+        await each.close()
 
 
 async def test_a_change_needs_a_page_of_the_same_origin(api: AdminApi) -> None:
@@ -165,7 +165,7 @@ async def test_a_changed_bootstrap_token_ends_every_session(api: AdminApi, a_set
     changed = build_api(a_setting(candlekeep_admin_token=SecretStr("another-token-of-the-environment")))
     assert (await get_me(changed, cookie)).status_code == 401
     assert (await get_me(api, cookie)).status_code == 200
-    await changed.engine.dispose()
+    await changed.close()
 
 
 async def test_each_login_opens_a_new_session_and_ends_the_previous_one(api: AdminApi) -> None:
@@ -201,7 +201,7 @@ async def test_an_unknown_cookie_is_401_and_counts_as_a_failed_login(a_setting: 
     answers = [(await get_me(api, cookie)).status_code for _ in range(2)]
     assert answers == [401, 429]
     assert (await get_me(api, good)).status_code == 200
-    await api.engine.dispose()
+    await api.close()
 
 
 async def test_login_and_logout_are_audited_without_the_cookie(api: AdminApi, client: httpx.AsyncClient) -> None:

@@ -26,7 +26,7 @@ NOWHERE = SecretStr("postgresql://user@127.0.0.1:1/nothing")
 async def other_instance(a_setting: Any) -> AsyncIterator[AdminApi]:
     made = build_api(a_setting())
     yield made
-    await made.engine.dispose()
+    await made.close()
 
 
 async def who(api: AdminApi, token: str) -> httpx.Response:
@@ -76,7 +76,7 @@ async def test_the_bootstrap_token_has_the_role_admin_and_needs_no_database(a_se
     me = await who(without, TOKEN)
     assert (me.status_code, me.json()["kind"], me.json()["role"]) == (200, "bootstrap", "admin")
     assert (await who(without, mint().text)).status_code == 503
-    await without.engine.dispose()
+    await without.close()
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ async def test_a_malformed_token_is_refused_without_a_query(a_setting: Any, chan
     without = build_api(a_setting(database_url=NOWHERE))
     answer = await who(without, change(mint().text))
     assert (answer.status_code, answer.json()["type"]) == (401, "urn:candlekeep:problem:unauthorized")
-    await without.engine.dispose()
+    await without.close()
 
 
 async def test_a_token_with_a_known_id_and_a_wrong_secret_is_refused(api: AdminApi, client: httpx.AsyncClient) -> None:
@@ -228,7 +228,7 @@ async def test_failed_logins_are_limited_per_address_and_known_tokens_still_work
         metrics = (await admin.get("http://api/metrics")).text
     assert 'candlekeep_api_authentications_total{kind="unknown",outcome="throttled"} 3.0' in metrics
     assert 'candlekeep_api_authentications_total{kind="unknown",outcome="unknown"} 2.0' in metrics
-    await api.engine.dispose()
+    await api.close()
 
 
 async def test_only_a_trusted_proxy_sets_the_client_address_of_a_limit(a_setting: Any) -> None:
@@ -237,7 +237,7 @@ async def test_only_a_trusted_proxy_sets_the_client_address_of_a_limit(a_setting
         async with client_of(api, "guess") as caller:
             answers = [await caller.get("/me", headers={"X-Forwarded-For": f"203.0.113.{number}"}) for number in (1, 2)]
         assert [answer.status_code for answer in answers] == [401, second]
-        await api.engine.dispose()
+        await api.close()
 
 
 async def test_an_expired_token_does_not_count_as_a_failed_login(a_setting: Any) -> None:
@@ -248,7 +248,7 @@ async def test_an_expired_token_does_not_count_as_a_failed_login(a_setting: Any)
         assert {(await who(api, old["token"])).status_code for _ in range(5)} == {401}
         new = await a_token(admin, "viewer")
         assert (await who(api, new["token"])).status_code == 200
-    await api.engine.dispose()
+    await api.close()
 
 
 async def test_the_audit_log_names_the_token_of_a_change(api: AdminApi, client: httpx.AsyncClient) -> None:

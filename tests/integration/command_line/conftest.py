@@ -33,7 +33,7 @@ async def api(database_url: str) -> AsyncIterator[AdminApi]:
         )
     )
     yield made
-    await made.engine.dispose()
+    await made.close()
 
 
 @pytest.fixture

@@ -114,6 +114,25 @@ def test_the_identity_is_issuer_and_subject_and_not_the_name() -> None:
     assert (other.name, other.subject) == ("Ann", f"{ISSUER}#2")
 
 
+@pytest.mark.parametrize("part", [0, 1])
+def test_a_token_with_a_name_that_occurs_twice_is_refused(part: int) -> None:
+    parts = a_jwt(KEY, now=NOW).split(".")
+    decoded = base64.urlsafe_b64decode(parts[part] + "==")
+    name = b'"alg":"none",' if part == 0 else b'"roles":["markets-admins"],'
+    signed = [
+        *parts[:part],
+        base64.urlsafe_b64encode(b"{" + name + decoded[1:]).decode().rstrip("="),
+        *parts[part + 1 :],
+    ]
+    with pytest.raises(Unauthorized, match="cannot be read") as refused:
+        login(".".join(signed))
+    assert refused.value.reason == "malformed"
+
+
+def test_a_token_may_have_many_claims() -> None:
+    assert login(a_jwt(KEY, now=NOW, resource_access={f"program-{n}": {"roles": []} for n in range(100)})).name == "ann"
+
+
 def unsigned(header: dict[str, Any], text: str) -> str:
     """The token with another header and the old signature."""
     encoded = base64.urlsafe_b64encode(json.dumps(header).encode()).decode().rstrip("=")

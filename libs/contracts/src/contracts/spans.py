@@ -27,16 +27,19 @@ def subtract(spans: Iterable[Interval], removed: Iterable[Interval]) -> Interval
     """The time in `spans` that is not in `removed`."""
     cuts = union(removed)
     result: list[Interval] = []
+    first = 0
     for start, end in union(spans):
-        position = start
-        for cut_start, cut_end in cuts:
-            if cut_end <= position or cut_start >= end:
-                continue
-            if cut_start > position:
-                result.append((position, cut_start))
-            position = max(position, cut_end)
+        while first < len(cuts) and cuts[first][1] <= start:
+            first += 1  # it ends before this span, and so before all later spans
+        position, index = start, first
+        while index < len(cuts) and cuts[index][0] < end:
+            if cuts[index][0] > position:
+                result.append((position, cuts[index][0]))
+            position = cuts[index][1]
+            index += 1
         if position < end:
             result.append((position, end))
+        first = max(first, index - 1)  # the last of them may reach into the next span
     return tuple(result)
 
 

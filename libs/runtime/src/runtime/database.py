@@ -23,11 +23,13 @@ def async_url(database_url: str) -> URL:
     return url.set(drivername="postgresql+asyncpg")
 
 
-def build_engine(settings: DatabaseSettings, application_name: str = "candlekeep") -> AsyncEngine:
+def build_engine(
+    settings: DatabaseSettings, application_name: str = "candlekeep", pool_size: int | None = None
+) -> AsyncEngine:
     """An engine with time limits for connecting, for waiting for a connection, and for each statement.
 
     It connects when it is first used. Each connection is tested before use, so that a restart of Postgres causes no
-    failed statement. `application_name` appears in pg_stat_activity.
+    failed statement. `application_name` appears in pg_stat_activity. `pool_size` replaces the setting.
 
     Postgres ends a transaction, and releases its locks, if its client sends nothing for the time limit of a statement.
     Without this limit, a stalled process would hold its locks indefinitely.
@@ -35,7 +37,7 @@ def build_engine(settings: DatabaseSettings, application_name: str = "candlekeep
     idle_timeout_ms = str(int(settings.database_command_timeout_seconds * 1000))
     return create_async_engine(
         async_url(settings.database_url.get_secret_value()),
-        pool_size=settings.database_pool_size,
+        pool_size=settings.database_pool_size if pool_size is None else pool_size,
         max_overflow=0,
         pool_timeout=_CONNECT_TIMEOUT_SECONDS,
         pool_pre_ping=True,

@@ -153,7 +153,8 @@ class DatabaseSettings(BaseSettings):
         default=5,
         ge=1,
         le=100,
-        description="Largest number of connections in the pool of one process. If all are in use, queries wait.",
+        description="Largest number of connections in the pool of one process. If all are in use, queries wait. "
+        "admin-api has 2 more for authentication and health, and limits expensive requests by this number.",
     )
     database_command_timeout_seconds: float = Field(
         default=30.0, gt=0, description="Time limit of one SQL statement, in seconds."

@@ -1,6 +1,9 @@
 """The composition root of admin-api."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -21,11 +24,13 @@ from admin_api.events.feed import EventFeed
 from admin_api.events.stream import EventStreams
 from admin_api.http import problems
 from admin_api.http.exchange_catalogue import load_catalogue
+from admin_api.http.expensive_requests import ExpensiveRequests
 from admin_api.manifests.apply import ManifestApplier
 from admin_api.metrics import Metrics, observe_outbox
 from admin_api.middleware.stack import add_middleware
 from admin_api.relay.relay import Relay
 from admin_api.routes import (
+    api_route,
     audit,
     bulk,
     candles,
@@ -52,6 +57,7 @@ from runtime.process.worker import Worker
 from store.schema import using_current
 
 NAME = "admin-api"
+_RESERVED_CONNECTIONS: Final = 2
 
 _DESCRIPTION = """What to collect, what ran, and the candles.
 
@@ -71,12 +77,19 @@ class AdminApi:
     feed: EventFeed
     releaser: ManualRunReleaser
     engine: AsyncEngine
+    reserved_engine: AsyncEngine
+    """The connections for authentication and health. No other request can use them up."""
     health: Health
     registry: CollectorRegistry
     metrics: Metrics
     event_streams: EventStreams
     database_check: DatabaseCheck
     outbox_observer: OncePerSecond
+
+    async def close(self) -> None:
+        """Close the connections to the database."""
+        await self.engine.dispose()
+        await self.reserved_engine.dispose()
 
 
 def build_worker(settings: AdminApiSettings) -> Worker:
@@ -93,9 +106,18 @@ def build_worker(settings: AdminApiSettings) -> Worker:
             api.feed.background(),
             api.releaser.background(),
         ),
-        resources=lambda: using_current(api.engine),
+        resources=lambda: _using_database(api),
         end_streams=api.feed.stop,
     )
+
+
+@asynccontextmanager
+async def _using_database(api: AdminApi) -> AsyncIterator[None]:
+    try:
+        async with using_current(api.engine):
+            yield
+    finally:
+        await api.close()
 
 
 def build_api(settings: AdminApiSettings) -> AdminApi:
@@ -103,7 +125,8 @@ def build_api(settings: AdminApiSettings) -> AdminApi:
     registry, health = new_registry(), Health()
     metrics = Metrics(registry)
     engine = build_engine(settings, application_name=NAME)
-    database_check = DatabaseCheck(engine)
+    reserved_engine = build_engine(settings, application_name=f"{NAME}-login", pool_size=_RESERVED_CONNECTIONS)
+    database_check = DatabaseCheck(reserved_engine)
     health.readiness("database", database_check.problem)
     manual_runs = ManualRuns(settings.exchange_lanes, settings.run_deadline_seconds)
     feed = EventFeed(settings, metrics, EventBuffer())
@@ -116,6 +139,7 @@ def build_api(settings: AdminApiSettings) -> AdminApi:
         feed=feed,
         releaser=ManualRunReleaser(engine, manual_runs.max_hold),
         engine=engine,
+        reserved_engine=reserved_engine,
         health=health,
         registry=registry,
         metrics=metrics,
@@ -124,7 +148,7 @@ def build_api(settings: AdminApiSettings) -> AdminApi:
         # Separate from the database check: a slow count of a long backlog must not make the process unready.
         outbox_observer=OncePerSecond(lambda: observe_outbox(engine, metrics)),
     )
-    auth = assemble(settings, engine, metrics)
+    auth = assemble(settings, engine, reserved_engine, metrics)
     _provide_values(api, auth, manual_runs)
     add_middleware(app, settings, metrics, auth)
     return api
@@ -140,6 +164,7 @@ def _provide_values(api: AdminApi, auth: AuthComponents, manual_runs: ManualRuns
     manifests.MANIFEST_APPLIER.provide(api.app, ManifestApplier(catalogue))
     exchanges.CATALOGUE.provide(api.app, catalogue)
     events.EVENT_STREAMS.provide(api.app, api.event_streams)
+    api_route.EXPENSIVE_REQUESTS.provide(api.app, ExpensiveRequests.for_pool(api.settings.database_pool_size))
     operations.HEALTH.provide(api.app, api.health)
     operations.DATABASE_CHECK.provide(api.app, api.database_check)
     operations.OUTBOX_OBSERVER.provide(api.app, api.outbox_observer)

@@ -26,11 +26,14 @@ class AuthComponents:
     refusals: RefusalAudit
 
 
-def assemble(settings: AdminApiSettings, engine: AsyncEngine, metrics: Metrics) -> AuthComponents:
-    sessions = Sessions(engine, settings.candlekeep_admin_token)
+def assemble(
+    settings: AdminApiSettings, engine: AsyncEngine, reserved_engine: AsyncEngine, metrics: Metrics
+) -> AuthComponents:
+    """`reserved_engine` is for what each login needs. A list of tokens or an entry about a refusal does not."""
+    sessions = Sessions(reserved_engine, settings.candlekeep_admin_token)
     authenticator = Authenticator(
         settings.candlekeep_admin_token,
-        TokenLookup(engine),
+        TokenLookup(reserved_engine),
         sessions,
         _identity_provider(settings, metrics),
         TokenBuckets(capacity=settings.failed_logins_per_minute, per_minute=settings.failed_logins_per_minute),

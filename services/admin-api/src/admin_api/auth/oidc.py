@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from joserfc.jwk import Key
 
 from admin_api.auth.identity import Identity, IdentityProviderUnavailable, NotAdmitted, Unauthorized
 from admin_api.auth.jwks import Jwks
+from admin_api.http.json_text import parse_json
 from admin_api.settings import AuthSettings
 from admin_api.writes.actors import Role
 
@@ -152,14 +152,20 @@ def identity_of(claims: Mapping[str, Any], rules: JwtRules) -> Identity:
 
 
 def _header(text: str) -> dict[str, Any]:
-    first = text.split(".", 1)[0]
+    """The header. Raises `Unauthorized`, also if a name in the header or in the claims occurs twice."""
+    header, _ = (_part(part) for part in text.split(".")[:2])
+    return header
+
+
+def _part(encoded: str) -> dict[str, Any]:
     try:
-        header: Any = json.loads(base64.urlsafe_b64decode(first + "=" * (-len(first) % 4)))
+        decoded = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
+        part: Any = parse_json(decoded, max_members=MAX_BYTES)  # some providers list hundreds of programs
     except (binascii.Error, ValueError, RecursionError) as error:
         raise Unauthorized("malformed", "The token cannot be read.") from error
-    if not isinstance(header, dict):
+    if not isinstance(part, dict):
         raise Unauthorized("malformed", "The token cannot be read.")
-    return header
+    return part
 
 
 def _at_path(claims: Mapping[str, Any], path: str) -> Any:

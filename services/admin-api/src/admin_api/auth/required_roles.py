@@ -22,13 +22,19 @@ def is_public(path: str) -> bool:
 
 @dataclass(frozen=True)
 class RequiredRole:
-    """A FastAPI dependency that refuses callers without this role or a higher one."""
+    """A FastAPI dependency that refuses callers without this role or a higher one.
+
+    FastAPI parses the body before it calls dependencies. So `ApiRoute` checks the role before that.
+    """
 
     role: Role
 
-    def __call__(self, request: Request) -> None:
+    async def __call__(self, request: Request) -> None:
+        """Asynchronous, because FastAPI calls other functions in a thread. Raises `Forbidden`."""
+        self.require(request.state.actor)
+
+    def require(self, actor: Actor) -> None:
         """Raises `Forbidden`."""
-        actor: Actor = request.state.actor
         if not actor.role.includes(self.role):
             raise Forbidden(f"This requires the role {self.role}; {actor.name} has the role {actor.role}.")
 
@@ -38,6 +44,13 @@ def required_role(route: BaseRoute) -> Role | None:
     dependencies = route.dependencies if isinstance(route, APIRoute) else []
     declared = [each.dependency.role for each in dependencies if isinstance(each.dependency, RequiredRole)]
     return max(declared, key=list(Role).index, default=None)
+
+
+def check_roles(route: APIRoute, actor: Actor) -> None:
+    """Raises `Forbidden` if the route requires a higher role."""
+    for each in route.dependencies:
+        if isinstance(each.dependency, RequiredRole):
+            each.dependency.require(actor)
 
 
 def require_declared_roles(routes: Iterable[BaseRoute]) -> None:

@@ -165,3 +165,19 @@ class TooManyRequests(ApiError):  # noqa: N818
     status = 429
     slug = "too-many-requests"
     title = "Too many requests"
+
+
+class TooManyExpensiveRequests(ApiError):  # noqa: N818
+    """The caller has too many expensive requests in progress."""
+
+    status = 429
+    slug = "too-many-expensive-requests"
+    title = "Too many expensive requests at once"
+
+
+class Busy(ApiError):  # noqa: N818
+    """The expensive requests of other callers use all places of this instance."""
+
+    status = 503
+    slug = "busy"
+    title = "Too busy for an expensive request"

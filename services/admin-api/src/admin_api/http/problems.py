@@ -166,7 +166,8 @@ def field_error(detail: Mapping[str, Any]) -> FieldError:
     where, *path = detail["loc"]
     kind, message = detail["type"], str(detail["msg"])
     if kind == "json_invalid":
-        return FieldError("#", f"the body is not valid JSON: {detail['ctx']['error']} at character {path[0]}")
+        place = f" at character {path[0]}" if path[0] >= 0 else ""
+        return FieldError("#", f"the body is not valid JSON: {detail['ctx']['error']}{place}")
     if where == "body" and not path:
         if kind == "missing":
             return FieldError("#", "send a JSON object as the body, with the header Content-Type: application/json")

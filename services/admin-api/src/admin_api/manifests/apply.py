@@ -72,6 +72,8 @@ class ManifestApplier:
                 errors += [
                     FieldError(prefix + at.pointer[1:], f"{file.place(index)}: {at.detail}") for at in error.errors
                 ]
+                if len(errors) >= MAX_ERRORS:
+                    break
         if errors:
             raise InvalidInput.of(errors[:MAX_ERRORS])
 

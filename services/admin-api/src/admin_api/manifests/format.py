@@ -1,19 +1,26 @@
 """The manifest: all configs as one file, for example to keep them in git. Its model, and its YAML."""
 
-import io
-from collections.abc import Iterable
+import json
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
-from ruamel.yaml import YAML, nodes
-from ruamel.yaml.representer import SafeRepresenter
 from ruamel.yaml.resolver import implicit_resolvers
+from sqlalchemy import Row
 
 from admin_api.configs.schemas import Config, NewConfig
 from admin_api.http.input_types import INTEGRAL_NUMBER, StrictInput
 from contracts.timeframes import timeframe_order
 
 MAX_CONFIGS: Final = 10_000
+_BATCH: Final = 500
+"""Entries in one part of a file."""
+_SIMPLE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_/.-]*([ :][A-Za-z0-9_/.-]+)*")
+"""Text that YAML reads as it is, if it is not ambiguous: no indicator, no space at an end, no colon before a space."""
+_ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
+
 
 _HEADING: Final = (
     "# The configs of Candlekeep. Apply this file with POST /api/v1/admin/data-collection/configs/apply.\n"
@@ -27,7 +34,7 @@ class Manifest(StrictInput):
     configs: list[NewConfig] = Field(max_length=MAX_CONFIGS)
 
 
-def as_entries(configs: Iterable[Config]) -> list[dict[str, Any]]:
+def as_entries(configs: Iterable[Config | Row[Any]]) -> list[dict[str, Any]]:
     """Sorted by content and not by id, so that a file changes only where a config does."""
     entries = []
     for config in configs:
@@ -46,37 +53,56 @@ def _sort_key(entry: dict[str, Any]) -> tuple[Any, ...]:
     return (entry["exchange"], entry["symbol"], *map(timeframe_order, entry["timeframes"]))
 
 
-def to_yaml(configs: Iterable[Config]) -> str:
-    entries = [{**entry, "timeframes": _FlowList(entry["timeframes"])} for entry in as_entries(configs)]
-    writer = YAML(typ="safe")
-    writer.Representer = _Representer
-    writer.default_flow_style = False
-    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    writer.width = 120
-    text = io.StringIO()
-    writer.dump({"version": 1, "configs": entries}, text)
-    return _HEADING + text.getvalue()
+def json_parts(configs: Iterable[Config | Row[Any]]) -> Iterator[str]:
+    """The file as JSON, in parts. Call it outside the event loop."""
+    yield '{"version": 1, "configs": ['
+    for number, entries in enumerate(_batches(as_entries(configs))):
+        yield (", " if number else "") + json.dumps(entries)[1:-1]
+    yield "]}"
 
 
-class _FlowList(list[str]):
-    """Written on one line: `[1m, 5m]`."""
+def yaml_parts(configs: Iterable[Config | Row[Any]]) -> Iterator[str]:
+    """The file as YAML, in parts. Call it outside the event loop."""
+    entries = as_entries(configs)
+    yield _HEADING + ("version: 1\nconfigs:\n" if entries else "version: 1\nconfigs: []\n")
+    for batch in _batches(entries):
+        yield "".join(map(_entry_text, batch))
 
 
-class _Representer(SafeRepresenter):
-    """Writes YAML that has the same meaning in YAML 1.1 and YAML 1.2."""
+def _batches(entries: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    return (entries[start : start + _BATCH] for start in range(0, len(entries), _BATCH))
 
 
-def _represent_flow_list(representer: SafeRepresenter, value: _FlowList) -> nodes.Node:
-    return representer.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=True)
+def _entry_text(entry: dict[str, Any]) -> str:
+    """One entry. A YAML library needs a hundred times as long, and would block other requests meanwhile."""
+    lines = [
+        f"- exchange: {_scalar(entry['exchange'])}",
+        f"  symbol: {_scalar(entry['symbol'])}",
+        f"  timeframes: [{', '.join(map(_scalar, entry['timeframes']))}]",
+        f"  interval_minutes: {entry['interval_minutes']}",
+        f"  enabled: {str(entry['enabled']).lower()}",
+    ]
+    if "description" in entry:
+        lines.append(f"  description: {_scalar(entry['description'])}")
+    return "\n".join(lines) + "\n"
 
 
-def _represent_text(representer: SafeRepresenter, value: str) -> nodes.Node:
-    """Quotes text such as `yes` and `12:30`, because it is a string in YAML 1.2 but not in YAML 1.1."""
-    ambiguous = any(
-        pattern.match(value) for _versions, _tag, pattern, first in implicit_resolvers if value[:1] in first
-    )
-    return representer.represent_scalar("tag:yaml.org,2002:str", value, style="'" if ambiguous else None)
+@lru_cache(maxsize=1000)
+def _scalar(text: str) -> str:
+    """A text in YAML, with the same meaning in YAML 1.1 and YAML 1.2.
+
+    Text such as `yes` and `12:30` gets quotes, because it is a string in YAML 1.2 but not in YAML 1.1.
+    """
+    if _SIMPLE.fullmatch(text) and not _is_ambiguous(text):
+        return text
+    return f'"{"".join(map(_escaped, text))}"'
 
 
-_Representer.add_representer(_FlowList, _represent_flow_list)
-_Representer.add_representer(str, _represent_text)
+def _is_ambiguous(text: str) -> bool:
+    return any(pattern.match(text) for _versions, _tag, pattern, first in implicit_resolvers if text[:1] in first)
+
+
+def _escaped(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    return character if character.isprintable() else f"\\U{ord(character):08x}"

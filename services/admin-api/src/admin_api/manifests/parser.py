@@ -1,24 +1,23 @@
-"""Parses untrusted manifests: rejects tags, aliases and deep nesting, and reports every error with its line."""
+"""Parses untrusted manifests, and reports every error with its line."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from pydantic import ValidationError
-from ruamel import yaml
 
 from admin_api.configs.claims import ClaimKey, claim_keys
 from admin_api.configs.schemas import NewConfig
 from admin_api.http.errors import MAX_ERRORS, FieldError, InvalidInput, UnsupportedMedia
+from admin_api.http.json_text import parse_json, reason_of
 from admin_api.http.problems import field_error
-from admin_api.manifests.format import Manifest
+from admin_api.manifests.format import MAX_CONFIGS, Manifest
+from admin_api.manifests.yaml_text import RefusedYaml, read_yaml
 
 JSON: Final = "application/json"
 YAML: Final = "application/yaml"
 YAML_NAMES: Final = (YAML, "application/x-yaml", "text/yaml", "text/x-yaml", "text/vnd.yaml")
-_MAX_DEPTH: Final = 6
-"""More than a manifest needs: a mapping of a list of mappings of lists."""
 
 
 @dataclass(frozen=True)
@@ -43,87 +42,71 @@ def parse_manifest(body: bytes, content_type: str) -> ParsedManifest:
         data, lines = _from_yaml(body)
     else:
         raise UnsupportedMedia(f"Send the file with the header Content-Type: {YAML}, or as {JSON}.")
-    try:
-        manifest = Manifest.model_validate(data)
-    except ValidationError as error:
-        raise InvalidInput.of([_field_error(each, lines) for each in error.errors()[:MAX_ERRORS]]) from None
-    parsed = ParsedManifest(manifest.configs, lines)
-    if duplicates := list(_duplicates(parsed)):
-        raise InvalidInput.of(duplicates[:MAX_ERRORS])
+    parsed = ParsedManifest(_valid_entries(data, lines), lines)
+    if duplicates := list(islice(_duplicates(parsed), MAX_ERRORS)):
+        raise InvalidInput.of(duplicates)
     return parsed
 
 
 def _from_json(body: bytes) -> Any:
     try:
-        return json.loads(body, object_pairs_hook=_object)
-    except (ValueError, RecursionError) as error:
-        raise _unreadable(f"the body is not valid JSON: {error}") from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        names = [name for name, _ in pairs]
-        duplicate = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"an object contains {duplicate[:100]!r} twice")
-    return result
+        return parse_json(body)
+    except ValueError as error:
+        raise _unreadable(f"the body is not valid JSON: {reason_of(error)}") from None
+    except RecursionError:
+        raise _unreadable("the body is not valid JSON: it is nested too deeply") from None
 
 
 def _from_yaml(body: bytes) -> tuple[Any, list[int]]:
     try:
-        text = body.decode("utf-8-sig")
-        reader = yaml.YAML(typ="safe")  # uses libyaml if it is available, which is several times faster
-        _require_harmless(reader.parse(text))
-        node = reader.compose(text)
-        if node is None:
-            raise _unreadable("the file is empty; write `configs:` and a list")
-        data = reader.constructor.construct_document(node)
-        return data, [entry.start_mark.line + 1 for entry in _entries(node)]
-    except yaml.error.MarkedYAMLError as error:
-        where = f" on line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        problem = str(error.problem or error.context)
-        if isinstance(error, yaml.constructor.DuplicateKeyError):
-            problem = problem.partition(" with value ")[0]  # the values can be long
-        raise _unreadable(f"the body is not valid YAML{where}: {problem[:200]}") from None
-    except (yaml.error.YAMLError, ValueError, RecursionError) as error:
-        raise _unreadable(f"the body is not valid YAML: {str(error).splitlines()[0][:200]}") from None
+        return read_yaml(body.decode("utf-8-sig"), lines_of="configs")
+    except RefusedYaml as error:
+        raise _unreadable(str(error)) from None
+    except ValueError as error:
+        raise _unreadable(f"the body is not valid YAML: {str(error)[:200]}") from None
 
 
-def _require_harmless(parsed: Iterable[yaml.events.Event]) -> None:
-    """Checks the events before any object is built.
+def _valid_entries(data: Any, lines: Sequence[int]) -> list[NewConfig]:
+    """The entries of the manifest, validated one by one up to the entry with the last reported error.
 
-    A few bytes of aliases can expand to gigabytes, and deep nesting can overflow the stack.
+    So a large file of wrong entries costs little, and other threads run between the entries. Raises `InvalidInput`.
     """
-    depth = documents = 0
-    for event in parsed:
-        line = event.start_mark.line + 1 if event.start_mark else 0
-        if isinstance(event, yaml.events.AliasEvent) or getattr(event, "anchor", None):
-            raise _unreadable(
-                f"line {line} has an anchor or alias (& or *), which is not supported; repeat the value instead"
-            )
-        if getattr(event, "tag", None):
-            raise _unreadable(f"line {line} has a tag (!), which is not supported; leave it out")
-        depth += isinstance(event, yaml.events.CollectionStartEvent) - isinstance(event, yaml.events.CollectionEndEvent)
-        documents += isinstance(event, yaml.events.DocumentStartEvent)
-        if depth > _MAX_DEPTH:
-            raise _unreadable(f"line {line} is nested too deeply for a file of configs")
-        if documents > 1:
-            raise _unreadable(f"line {line} begins a second document; send only one")
+    entries = data.get("configs") if isinstance(data, dict) else None
+    if not isinstance(entries, list) or len(entries) > MAX_CONFIGS:
+        entries = []
+        errors = _errors(data)
+    else:
+        errors = _errors({**data, "configs": []})
+    configs: list[NewConfig] = []
+    for index, entry in enumerate(entries):
+        try:
+            configs.append(NewConfig.model_validate(entry))
+        except ValidationError as error:
+            errors += [{**detail, "loc": ("configs", index, *detail["loc"])} for detail in _details(error)]
+            if len(errors) >= MAX_ERRORS:
+                break
+    if errors:
+        raise InvalidInput.of([_field_error(each, lines) for each in errors[:MAX_ERRORS]])
+    return configs
 
 
-def _entries(node: yaml.nodes.Node) -> list[yaml.nodes.Node]:
-    if isinstance(node, yaml.nodes.MappingNode):
-        for key, value in node.value:
-            if key.value == "configs" and isinstance(value, yaml.nodes.SequenceNode):
-                return list(value.value)
+def _errors(data: Any) -> list[Mapping[str, Any]]:
+    try:
+        Manifest.model_validate(data)
+    except ValidationError as error:
+        return _details(error)
     return []
+
+
+def _details(error: ValidationError) -> list[Mapping[str, Any]]:
+    return list(error.errors(include_url=False, include_context=False, include_input=False))
 
 
 def _unreadable(detail: str) -> InvalidInput:
     return InvalidInput.of([FieldError("#", detail)])
 
 
-def _field_error(detail: Any, lines: Sequence[int]) -> FieldError:
+def _field_error(detail: Mapping[str, Any], lines: Sequence[int]) -> FieldError:
     loc = detail["loc"]
     if not loc:
         return FieldError("#", "the file must contain `configs:` and a list")

@@ -7,10 +7,13 @@ from fastapi import APIRouter, Query, Request, Response
 from admin_api.auth.audit_queries import AuditFilters, page_of_entries
 from admin_api.auth.schemas import AuditEntry
 from admin_api.http.pagination import PAGE_HEADERS, send
+from admin_api.routes.api_route import ExpensiveRoute
 from admin_api.routes.dependencies import PREFIX, EngineDep, declared_token, needs, problems
 from admin_api.writes.actors import Role
 
-router = APIRouter(prefix=PREFIX, tags=["access"], dependencies=[declared_token, needs(Role.ADMIN)])
+router = APIRouter(
+    prefix=PREFIX, tags=["access"], dependencies=[declared_token, needs(Role.ADMIN)], route_class=ExpensiveRoute
+)
 
 
 @router.get(

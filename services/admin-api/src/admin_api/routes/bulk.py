@@ -8,12 +8,15 @@ from fastapi import APIRouter, Depends, Request, Response
 from admin_api.configs.bulk import Bulk
 from admin_api.configs.bulk_schemas import BulkCreate, BulkResult, BulkSelection
 from admin_api.http.stored_response import StoredResponse
+from admin_api.routes.api_route import ExpensiveRoute
 from admin_api.routes.dependencies import PREFIX, Provided, declared_token, needs, problems
 from admin_api.routes.writes import REPLAYED_HEADER, KeyedWriteRequestDep, WriteRequest
 from admin_api.writes.actors import Role
 from admin_api.writes.unit_of_work import UnitOfWork
 
-router = APIRouter(prefix=f"{PREFIX}/configs/bulk", tags=["configs"], dependencies=[declared_token])
+router = APIRouter(
+    prefix=f"{PREFIX}/configs/bulk", tags=["configs"], dependencies=[declared_token], route_class=ExpensiveRoute
+)
 _operator = [needs(Role.OPERATOR)]
 _admin = [needs(Role.ADMIN)]
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {

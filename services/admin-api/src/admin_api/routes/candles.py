@@ -8,13 +8,16 @@ from admin_api.candles.queries import CandleQuery, CandleRow, read_candles, to_c
 from admin_api.candles.series import SeriesFilters, StoredSeries, page_of_series
 from admin_api.http.content_negotiation import VARY, preferred
 from admin_api.http.pagination import PAGE_HEADERS, send
+from admin_api.routes.api_route import ExpensiveRoute
 from admin_api.routes.dependencies import PREFIX, EngineDep, declared_token, needs, problems
 from admin_api.writes.actors import Role
 
 _JSON: Final = "application/json"
 _CSV: Final = "text/csv"
 
-router = APIRouter(prefix=PREFIX, tags=["candles"], dependencies=[declared_token, needs(Role.VIEWER)])
+router = APIRouter(
+    prefix=PREFIX, tags=["candles"], dependencies=[declared_token, needs(Role.VIEWER)], route_class=ExpensiveRoute
+)
 
 
 @router.get(

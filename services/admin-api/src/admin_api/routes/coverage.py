@@ -8,12 +8,15 @@ from admin_api.coverage.rejected import RejectedCandle, RejectedFilters, page_of
 from admin_api.coverage.report import coverage_of
 from admin_api.coverage.schemas import Coverage, CoverageQuery
 from admin_api.http.pagination import LINK_HEADER, PAGE_HEADERS, links, send
+from admin_api.routes.api_route import ExpensiveRoute
 from admin_api.routes.dependencies import PREFIX, EngineDep, Now, declared_token, needs, problems
 from admin_api.writes.actors import Role
 
 _REJECTED: Final = "/rejected-candles"
 
-router = APIRouter(prefix=PREFIX, tags=["coverage"], dependencies=[declared_token, needs(Role.VIEWER)])
+router = APIRouter(
+    prefix=PREFIX, tags=["coverage"], dependencies=[declared_token, needs(Role.VIEWER)], route_class=ExpensiveRoute
+)
 
 
 @router.get(

@@ -56,8 +56,12 @@ class Provided(Generic[T]):
 
     async def __call__(self, request: Request) -> T:
         """Asynchronous, because FastAPI calls other functions in a thread. Raises `LookupError`."""
+        return self.of(request.app)
+
+    def of(self, app: FastAPI) -> T:
+        """The value for this application. Raises `LookupError`."""
         try:
-            return self._values[request.app]
+            return self._values[app]
         except KeyError:
             raise LookupError(f"build_api provides no {self._name}") from None
 

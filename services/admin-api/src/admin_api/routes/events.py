@@ -10,10 +10,11 @@ from pydantic import Field
 from admin_api.events.stream import EventFilter, EventStream, EventStreams
 from admin_api.events.topics import Kind
 from admin_api.http.input_types import FilterText, Input, RowId
+from admin_api.routes.api_route import ApiRoute
 from admin_api.routes.dependencies import PREFIX, Provided, declared_token, needs, problems
 from admin_api.writes.actors import Role
 
-router = APIRouter(prefix=PREFIX, tags=["events"], dependencies=[declared_token])
+router = APIRouter(prefix=PREFIX, tags=["events"], dependencies=[declared_token], route_class=ApiRoute)
 
 _MAX_SECONDS: Final = 300
 _STREAM: Final[dict[str, Any]] = {

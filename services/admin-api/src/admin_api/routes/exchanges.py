@@ -11,13 +11,19 @@ from admin_api.http.errors import NotFound
 from admin_api.http.etags import EntityTags
 from admin_api.http.exchange_catalogue import Catalogue
 from admin_api.http.pagination import PAGE_HEADERS, Page, Total, send
+from admin_api.routes.api_route import ApiRoute
 from admin_api.routes.dependencies import PREFIX, Provided, declared_token, needs, problems
 from admin_api.routes.writes import IfNoneMatch
 from admin_api.writes.actors import Role
 
 CATALOGUE: Final = Provided[Catalogue]("exchange catalogue")
 
-router = APIRouter(prefix=f"{PREFIX}/exchanges", tags=["exchanges"], dependencies=[declared_token, needs(Role.VIEWER)])
+router = APIRouter(
+    prefix=f"{PREFIX}/exchanges",
+    tags=["exchanges"],
+    dependencies=[declared_token, needs(Role.VIEWER)],
+    route_class=ApiRoute,
+)
 _CatalogueDep = Annotated[Catalogue, Depends(CATALOGUE)]
 _ExchangeId = Annotated[str, Path(max_length=40, description="ccxt's id of the exchange.", examples=["kraken"])]
 _ETAG: Final[dict[str, Any]] = {

@@ -1,26 +1,31 @@
 """Export of all configs to a file, and import from a file."""
 
 import asyncio
-import json
 from typing import Annotated, Any, Final, Literal
 
+import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from admin_api.http.content_negotiation import VARY, preferred
 from admin_api.http.input_types import Input
 from admin_api.http.stored_response import StoredResponse
-from admin_api.manifests.apply import ManifestApplier, all_configs
-from admin_api.manifests.format import Manifest, as_entries, to_yaml
+from admin_api.manifests.apply import ManifestApplier
+from admin_api.manifests.format import Manifest, json_parts, yaml_parts
 from admin_api.manifests.parser import JSON, YAML, YAML_NAMES, parse_manifest
 from admin_api.manifests.schemas import ApplyQuery, ApplyResult
+from admin_api.routes.api_route import ExpensiveRoute
 from admin_api.routes.dependencies import PREFIX, EngineDep, Provided, declared_token, needs, problems
-from admin_api.routes.writes import REPLAYED_HEADER, ConfigRoute, KeyedWriteRequestDep
+from admin_api.routes.writes import REPLAYED_HEADER, KeyedWriteRequestDep
 from admin_api.writes.actors import Role
 from admin_api.writes.transactions import reading
 from admin_api.writes.unit_of_work import UnitOfWork
+from store.tables import configs
 
-router = APIRouter(prefix=f"{PREFIX}/configs", tags=["configs"], dependencies=[declared_token], route_class=ConfigRoute)
+router = APIRouter(
+    prefix=f"{PREFIX}/configs", tags=["configs"], dependencies=[declared_token], route_class=ExpensiveRoute
+)
 
 _SCHEMA: Final = {"$ref": f"#/components/schemas/{Manifest.__name__}"}
 _EXAMPLE: Final = """\
@@ -63,12 +68,17 @@ async def export_configs(
     """YAML, or JSON if `format` or the Accept header says so. The order depends only on the configs, so that the file
     can be stored in git.
     """
+    as_json = options.format == "json" or (
+        options.format is None and preferred(accept or "", (*YAML_NAMES, JSON)) == JSON
+    )
+    # A slow reader holds no connection to the database, because the rows are read before the response begins.
     async with reading(engine) as connection:
-        found = await all_configs(connection)
-    if options.format == "json" or (options.format is None and preferred(accept or "", (*YAML_NAMES, JSON)) == JSON):
-        content = await asyncio.to_thread(json.dumps, {"version": 1, "configs": as_entries(found)})
-        return _file(content, JSON, "configs.json")
-    return _file(await asyncio.to_thread(to_yaml, found), YAML, "configs.yaml")
+        rows = (await connection.execute(sa.select(configs).order_by(configs.c.id))).all()
+    parts, kind, name = (
+        (json_parts(rows), JSON, "configs.json") if as_json else (yaml_parts(rows), YAML, "configs.yaml")
+    )
+    headers = {"Content-Disposition": f'inline; filename="{name}"', **VARY}
+    return StreamingResponse(parts, media_type=kind, headers=headers)
 
 
 @router.post(
@@ -94,7 +104,3 @@ async def apply_configs(
         return StoredResponse.of(await applier.apply(work, file, options))
 
     return await write_request.perform(operation)
-
-
-def _file(content: str, kind: str, name: str) -> Response:
-    return Response(content, media_type=kind, headers={"Content-Disposition": f'inline; filename="{name}"', **VARY})

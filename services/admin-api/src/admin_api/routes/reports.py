@@ -5,12 +5,18 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from admin_api.http.pagination import PAGE_HEADERS, send
+from admin_api.routes.api_route import ExpensiveRoute
 from admin_api.routes.dependencies import PREFIX, EngineDep, Now, declared_token, needs, problems
 from admin_api.runs import reports
 from admin_api.runs.schemas import ExchangeReport, ExecutionLog, SymbolReport
 from admin_api.writes.actors import Role
 
-router = APIRouter(prefix=f"{PREFIX}/reports", tags=["reports"], dependencies=[declared_token, needs(Role.VIEWER)])
+router = APIRouter(
+    prefix=f"{PREFIX}/reports",
+    tags=["reports"],
+    dependencies=[declared_token, needs(Role.VIEWER)],
+    route_class=ExpensiveRoute,
+)
 
 
 @router.get("/top-symbols", responses=problems(422), summary="The symbols with the most records")

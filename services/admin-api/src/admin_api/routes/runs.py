@@ -8,12 +8,15 @@ from pydantic import Field
 
 from admin_api.http.input_types import FilterText, Input
 from admin_api.http.pagination import PAGE_HEADERS, send
+from admin_api.routes.api_route import ExpensiveRoute
 from admin_api.routes.dependencies import PREFIX, EngineDep, LogId, Now, declared_token, needs, problems
 from admin_api.runs import queries, statistics
 from admin_api.runs.schemas import ExecutionLog, Stats, Status
 from admin_api.writes.actors import Role
 
-router = APIRouter(prefix=PREFIX, tags=["runs"], dependencies=[declared_token, needs(Role.VIEWER)])
+router = APIRouter(
+    prefix=PREFIX, tags=["runs"], dependencies=[declared_token, needs(Role.VIEWER)], route_class=ExpensiveRoute
+)
 
 
 class StatsFilters(Input):

@@ -7,10 +7,11 @@ from admin_api.auth.csrf import HEADER
 from admin_api.auth.schemas import Me, Session
 from admin_api.auth.sessions import IDLE
 from admin_api.http.errors import Forbidden, NotFound
+from admin_api.routes.api_route import ApiRoute
 from admin_api.routes.dependencies import PREFIX, ActorDep, AuthDep, Now, declared_token, needs, problems
 from admin_api.writes.actors import Role
 
-router = APIRouter(prefix=PREFIX, tags=["access"], dependencies=[declared_token])
+router = APIRouter(prefix=PREFIX, tags=["access"], dependencies=[declared_token], route_class=ApiRoute)
 _any_role = [needs(Role.VIEWER)]
 
 

@@ -8,10 +8,13 @@ from fastapi import APIRouter, Body, Query, Request, Response
 from admin_api.auth.schemas import IssuedToken, NewToken, Rotation, Token
 from admin_api.auth.tokens import TokenFilters
 from admin_api.http.pagination import PAGE_HEADERS, send
+from admin_api.routes.api_route import ApiRoute
 from admin_api.routes.dependencies import PREFIX, ActorDep, AuthDep, Now, TokenId, declared_token, needs, problems
 from admin_api.writes.actors import Role
 
-router = APIRouter(prefix=f"{PREFIX}/tokens", tags=["access"], dependencies=[declared_token, needs(Role.ADMIN)])
+router = APIRouter(
+    prefix=f"{PREFIX}/tokens", tags=["access"], dependencies=[declared_token, needs(Role.ADMIN)], route_class=ApiRoute
+)
 _NO_STORE = {"Cache-Control": "no-store"}
 
 

@@ -5,7 +5,6 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Header, Request, Response
-from fastapi.routing import APIRoute
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.routing import Match
 from starlette.types import Scope
@@ -16,6 +15,7 @@ from admin_api.http.errors import ApiError, FieldError, InvalidInput, OutcomeUnk
 from admin_api.http.etags import EntityTags, parse_tags
 from admin_api.http.request_cost import RequestCost
 from admin_api.http.stored_response import StoredResponse
+from admin_api.routes.api_route import ApiRoute
 from admin_api.routes.dependencies import ActorDep, CostDep, EngineDep, Now
 from admin_api.writes import idempotency
 from admin_api.writes.actors import Actor
@@ -37,7 +37,7 @@ REPLAYED_HEADER: Final[dict[str, Any]] = {
 }
 
 
-class ConfigRoute(APIRoute):
+class ConfigRoute(ApiRoute):
     """`/configs/export` is not the config with the id "export". Otherwise its other methods would be answered with 422
     instead of 405.
     """
@@ -88,7 +88,7 @@ class WriteRequest:
             return await operation(work)
 
 
-def _unkeyed(engine: EngineDep, actor: ActorDep, now: Now, cost: CostDep) -> WriteRequest:
+async def _unkeyed(engine: EngineDep, actor: ActorDep, now: Now, cost: CostDep) -> WriteRequest:
     return WriteRequest(engine, actor, now, cost, None)
 
 
@@ -118,7 +118,7 @@ async def _keyed(
     return WriteRequest(engine, actor, now, cost, keyed)
 
 
-def _if_match(
+async def _if_match(
     request: Request,
     if_match: Annotated[
         str | None,
@@ -134,7 +134,7 @@ def _if_match(
     return None if if_match is None else parse_tags(", ".join(request.headers.getlist("if-match")), "If-Match")
 
 
-def _if_none_match(
+async def _if_none_match(
     request: Request,
     if_none_match: Annotated[
         str | None,

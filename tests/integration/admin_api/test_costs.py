@@ -1,0 +1,293 @@
+"""The cost of requests: none before the role is known, a limited one afterwards, and a share for each caller."""
+
+import asyncio
+import socket
+import statistics
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
+from inspect import isasyncgenfunction, iscoroutinefunction
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+
+from admin_api.app import AdminApi, build_api
+from admin_api.auth.required_roles import is_public, required_role
+from admin_api.http.expensive_requests import ExpensiveRequests
+from admin_api.routes import api_route
+from admin_api.routes.api_route import ExpensiveRoute
+from admin_api.writes.actors import Role
+from runtime.process.http_server import http_server
+from store.tables import configs
+from support.api import BASE, a_config, a_token, client_of, created
+from support.polling import eventually
+
+pytestmark = pytest.mark.postgres
+
+MIB = 1024 * 1024
+WITH_JSON = [
+    ("POST", "/configs"),
+    ("PUT", "/configs/1"),
+    ("POST", "/configs/bulk/create"),
+    ("POST", "/configs/bulk/enable"),
+    ("POST", "/configs/bulk/disable"),
+    ("POST", "/configs/bulk/trigger"),
+    ("POST", "/configs/bulk/delete"),
+    ("POST", "/configs/apply"),
+    ("POST", "/tokens"),
+    ("POST", "/tokens/1/rotate"),
+]
+
+
+def routes_above(role: Role, api: AdminApi) -> list[tuple[str, str]]:
+    found = []
+    for route in api.routes:
+        assert isinstance(route, APIRoute)
+        required = required_role(route)
+        if not is_public(route.path) and required is not None and not role.includes(required):
+            found += [(method, route.path) for method in route.methods]
+    return found
+
+
+async def test_no_body_is_read_before_the_role_is_checked(api: AdminApi, client: httpx.AsyncClient) -> None:
+    read: list[tuple[str, str]] = []
+
+    async def body(route: tuple[str, str]) -> AsyncIterator[bytes]:
+        read.append(route)
+        yield b"{" * MIB
+
+    for role, number in ((Role.VIEWER, 16), (Role.OPERATOR, 10)):
+        refused = routes_above(role, api)
+        assert len(refused) >= number
+        async with client_of(api, (await a_token(client, role))["token"], base="") as caller:
+            for method, path in refused:
+                answer = await caller.request(
+                    method,
+                    path.format(config_id=1, token_id=1),
+                    content=body((method, path)),
+                    headers={"Content-Type": "application/json"},
+                )
+                assert answer.status_code == 403, (method, path)
+    assert read == []
+
+
+async def test_ten_bodies_of_four_megabytes_of_a_viewer_cost_almost_nothing(
+    api: AdminApi, client: httpx.AsyncClient
+) -> None:
+    viewer = {"Authorization": f"Bearer {(await a_token(client, 'viewer'))['token']}"}
+    hostile = b'{"configs": [' + b"[]," * (MIB * 4 // 3 - 20) + b"[]]}"
+    async with (
+        http_server(api.app, "127.0.0.1", 0) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}{BASE}", headers=viewer, timeout=60) as caller,
+    ):
+        began = time.process_time()
+        sent = [
+            caller.post(f"/configs/{path}", content=hostile, headers={"Content-Type": "application/json"})
+            for path in ("bulk/create", "apply")
+            for _ in range(5)
+        ]
+        answers = await asyncio.gather(*sent)
+        # The client and the server are in this process. To parse one of these bodies takes half a second.
+        assert time.process_time() - began < 2.0
+    assert [answer.status_code for answer in answers] == [403] * 10
+
+
+def is_async(function: Any) -> bool:
+    return iscoroutinefunction(function) or isasyncgenfunction(function)
+
+
+def test_no_dependency_of_a_route_needs_a_thread(api: AdminApi) -> None:
+    def calls_of(dependant: Dependant) -> Iterator[Any]:
+        for each in dependant.dependencies:
+            yield each.call
+            yield from calls_of(each)
+
+    calls = {call for route in api.routes if isinstance(route, APIRoute) for call in calls_of(route.dependant)}
+    assert len(calls) > 10
+    in_a_thread = {call for call in calls if not any(map(is_async, (call, type(call).__call__)))}
+    assert not in_a_thread
+
+
+async def test_a_large_body_is_parsed_in_a_thread(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+    parse = api_route.parse_json
+
+    def noted(text: bytes) -> Any:
+        threads.append(threading.get_ident())
+        return parse(text)
+
+    monkeypatch.setattr(api_route, "parse_json", noted)
+    large = {"configs": [a_config(symbol=f"C{number}/USDT", description="x" * 400) for number in range(500)]}
+    assert (await client.post("/configs/bulk/create", json={**large, "dry_run": True})).status_code == 200
+    assert (await client.post("/configs", json=a_config())).status_code == 201
+    in_a_thread, in_the_loop = threads
+    assert in_a_thread != threading.get_ident() == in_the_loop
+
+
+@pytest.mark.parametrize(("method", "path"), WITH_JSON)
+async def test_a_name_that_occurs_twice_is_refused_on_every_route(
+    client: httpx.AsyncClient, method: str, path: str
+) -> None:
+    for body in ('{"role": "viewer", "role": "admin"}', '{"configs": [{"symbol": "A/B", "symbol": "C/D"}]}'):
+        answer = await client.request(method, path, content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 422
+        assert "twice" in answer.json()["detail"]
+
+
+def test_the_routes_with_a_json_body_are_all_in_the_list(api: AdminApi) -> None:
+    described = {
+        (method.upper(), path.removeprefix(BASE).replace("{config_id}", "1").replace("{token_id}", "1"))
+        for path, item in api.app.openapi()["paths"].items()
+        for method, operation in item.items()
+        if "requestBody" in operation
+    }
+    assert described == set(WITH_JSON)
+
+
+@pytest.fixture
+async def six_thousand_configs(api: AdminApi) -> None:
+    now = datetime.now(UTC)
+    row = {"exchange": "binance", "interval_minutes": 10, "enabled": False, "created_at": now, "updated_at": now}
+    rows = [
+        {**row, "symbol": f"C{number}/USDT", "timeframes": ["1m", "5m", "1h", "1d"], "description": "x" * 400}
+        for number in range(6000)
+    ]
+    async with api.engine.begin() as connection:
+        await connection.execute(sa.insert(configs), rows)
+
+
+@pytest.mark.usefixtures("six_thousand_configs")
+async def test_twenty_exports_at_once_leave_logins_and_other_requests_fast(
+    api: AdminApi, client: httpx.AsyncClient
+) -> None:
+    viewer = (await a_token(client, "viewer"))["token"]
+    other = (await a_token(client, "viewer"))["token"]
+    async with http_server(api.app, "127.0.0.1", 0) as port, asyncio.timeout(120):
+        url = f"http://127.0.0.1:{port}{BASE}"
+        limits = httpx.Limits(max_connections=50)
+        async with (
+            httpx.AsyncClient(base_url=url, headers=bearer(viewer), timeout=60, limits=limits) as hostile,
+            httpx.AsyncClient(base_url=url, headers=bearer(other), timeout=60) as caller,
+        ):
+            alone = [await seconds_of(caller, "GET", "/me") for _ in range(20)]
+            exports = asyncio.gather(*(hostile.get("/configs/export") for _ in range(20)))
+            beside: list[float] = []
+            while not exports.done():
+                beside.append(await seconds_of(caller, "GET", "/me"))
+                beside.append(await seconds_of(caller, "POST", "/sessions"))
+            answers = await exports
+    assert {answer.status_code for answer in answers} <= {200, 429}
+    complete = [answer for answer in answers if answer.status_code == 200]
+    assert len(complete) >= 2
+    assert {answer.text.count("- exchange: binance\n") for answer in complete} == {6000}
+    assert statistics.median(beside) < max(0.2, 20 * statistics.median(alone))
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def seconds_of(caller: httpx.AsyncClient, method: str, path: str) -> float:
+    began = time.monotonic()
+    answer = await caller.request(method, path)
+    assert answer.is_success, answer.text
+    return time.monotonic() - began
+
+
+EXPENSIVE = [
+    "/configs/export",
+    "/execution-logs",
+    "/stats",
+    "/status",
+    "/series",
+    "/candles?exchange=binance&symbol=BTC/USDT&timeframe=1m",
+    "/coverage?exchange=binance&symbol=BTC/USDT&timeframe=1m",
+    "/rejected-candles?exchange=binance&symbol=BTC/USDT&timeframe=1m",
+    "/reports/top-symbols",
+    "/reports/recent-failures",
+    "/reports/exchanges",
+    "/audit-log",
+]
+
+
+@pytest.fixture
+async def short_waits(a_setting: Callable[..., Any]) -> AsyncIterator[AdminApi]:
+    """An API with five connections, in which expensive requests wait only briefly for a place."""
+    made = build_api(a_setting())
+    api_route.EXPENSIVE_REQUESTS.provide(made.app, ExpensiveRequests.for_pool(5, wait_seconds=0.2))
+    async with client_of(made) as client:
+        await created(client)
+    yield made
+    await made.close()
+
+
+@pytest.mark.parametrize("path", EXPENSIVE)
+async def test_expensive_requests_of_one_caller_leave_places_for_others(short_waits: AdminApi, path: str) -> None:
+    api = short_waits
+    async with client_of(api) as admin:
+        callers = [client_of(api, (await a_token(admin, "admin", name=f"n{n}"))["token"]) for n in range(3)]
+        async with api.engine.connect() as blocker:
+            await blocker.exec_driver_sql("LOCK TABLE data_collection_configs IN ACCESS EXCLUSIVE MODE")
+            waiting = [asyncio.create_task(callers[0].get("/configs/export")) for _ in range(2)]
+            await eventually(lambda: waiting_exports(api, 2))
+            own = await callers[0].get(path)
+            assert (own.status_code, own.json()["type"]) == (
+                429,
+                "urn:candlekeep:problem:too-many-expensive-requests",
+            )
+            waiting.append(asyncio.create_task(callers[1].get("/configs/export")))
+            await eventually(lambda: waiting_exports(api, 3))
+            other = await callers[2].get(path)
+            assert (other.status_code, other.json()["type"]) == (503, "urn:candlekeep:problem:busy")
+            assert int(own.headers["Retry-After"]) > 0 < int(other.headers["Retry-After"])
+            for each in callers:
+                assert (await each.get("/me")).status_code == 200
+                assert (await each.post("/sessions")).status_code == 201
+                assert (await each.get("/tokens")).status_code == 200
+            assert (await callers[2].get("http://api/health/ready")).status_code == 200
+        assert [answer.status_code for answer in await asyncio.gather(*waiting)] == [200, 200, 200]
+        assert (await callers[0].get(path)).status_code in {200, 404}
+        for each in callers:
+            await each.aclose()
+
+
+async def waiting_exports(api: AdminApi, number: int) -> bool:
+    query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'data_collection_configs'::regclass"
+    async with api.reserved_engine.connect() as connection:
+        return bool((await connection.execute(sa.text(query))).scalar_one() == number)
+
+
+def test_every_list_of_unlimited_rows_is_an_expensive_route(api: AdminApi) -> None:
+    expensive = {route.path.removeprefix(BASE) for route in api.routes if isinstance(route, ExpensiveRoute)}
+    assert {path.partition("?")[0] for path in EXPENSIVE} <= expensive
+    assert {"/configs/apply", "/configs/bulk/create", "/configs/bulk/trigger"} <= expensive
+
+
+async def test_a_client_that_does_not_read_holds_its_own_place_and_no_other(
+    api: AdminApi, client: httpx.AsyncClient, six_thousand_configs: None
+) -> None:
+    del six_thousand_configs
+    api_route.EXPENSIVE_REQUESTS.provide(api.app, ExpensiveRequests(1, 1, wait_seconds=0.3))
+    slow, other = [(await a_token(client, "viewer", name=name))["token"] for name in ("slow", "other")]
+    async with http_server(api.app, "127.0.0.1", 0) as port, asyncio.timeout(60):
+        url = f"http://127.0.0.1:{port}{BASE}"
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", port))
+        reader, writer = await asyncio.open_connection(sock=connection, limit=1024)
+        request = f"GET {BASE}/configs/export HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {slow}\r\n\r\n"
+        writer.write(request.encode())
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        async with httpx.AsyncClient(base_url=url, timeout=30) as caller:
+
+            async def is_refused() -> bool:
+                return (await caller.get("/configs/export", headers=bearer(slow))).status_code == 429
+
+            await eventually(is_refused)
+            assert (await caller.get("/configs/export", headers=bearer(other))).status_code == 200
+        writer.transport.abort()
