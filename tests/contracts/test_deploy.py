@@ -6,11 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from contracts.topics import ALL_TOPICS, CONFIG_CHANGES
+from local_stack.database_logins import NAMES
+from runtime.settings import list_settings
+from store.roles import DEFAULT_PREFIX, role_name
+from store.settings import StoreSettings
 
 REPOSITORY = Path(__file__).parents[2]
 SERVICES = sorted(path.name for path in (REPOSITORY / "services").iterdir() if (path / "pyproject.toml").is_file())
@@ -60,7 +65,7 @@ def test_compose_builds_the_image_of_the_service(service: str) -> None:
 
 
 def test_the_jobs_of_compose_run_modules_that_exist() -> None:
-    for job in ("migrate", "topics"):
+    for job in ("roles", "migrate", "topics"):
         python, option, module, *_ = _compose()["services"][job]["command"]
         assert (python, option) == ("python", "-m")
         assert importlib.util.find_spec(module), module
@@ -70,6 +75,25 @@ def test_the_jobs_of_compose_run_modules_that_exist() -> None:
 def test_compose_sets_only_variables_that_the_service_knows(service: str) -> None:
     environment = set(_compose()["services"][service]["environment"])
     assert environment <= _known_variables(service)
+
+
+def test_every_process_connects_to_the_database_with_its_own_role() -> None:
+    services = _compose()["services"]
+    names = {name: name for name in SERVICES} | {"migrate": "migrations"}
+    urls = {name: services[name]["environment"].get("DATABASE_URL") for name in names}
+    users = {name: urlsplit(url).username for name, url in urls.items() if url}
+    assert users == {name: role_name(DEFAULT_PREFIX, names[name]) for name in users}
+    assert set(users) == {"admin-api", "log-writer", "candle-writer", "migrate"}
+
+
+def test_the_job_that_makes_the_roles_gets_the_passwords_that_the_services_use() -> None:
+    environment = _compose()["services"]["roles"]["environment"]
+    assert set(environment) <= {setting.variable for setting in list_settings(StoreSettings)}
+    assert {f"{name.replace('-', '_').upper()}_DATABASE_PASSWORD" for name in NAMES} <= set(environment)
+    example = (REPOSITORY / "deploy/.env.example").read_text()
+    for name, service in _compose()["services"].items():
+        for variable in re.findall(r"\$\{(\w+)", str(service.get("environment", ""))):
+            assert f"\n{variable}=\n" in example, (name, variable)
 
 
 @EACH_SERVICE

@@ -140,7 +140,11 @@ async def check_evidence(demo: Demo, since: float) -> Evidence:
     async def complete() -> Evidence:
         assert now() > until + 3
         evidence = await collect_evidence(
-            stack_of(demo), read_file(demo, "database_url"), history(configs), Rules(spread_ms=SPREAD_MS), until=until
+            stack_of(demo),
+            read_file(demo, "database_urls/superuser"),
+            history(configs),
+            Rules(spread_ms=SPREAD_MS),
+            until=until,
         )
         assert [run for run in evidence.runs if run.status == "running" and run.started_at < since] == []
         violations = check(evidence)

@@ -33,11 +33,13 @@ async def to_postgres(database_url: str) -> AsyncIterator[Proxy]:
 async def system(
     kafka: KeptKafka, database_url: str, to_postgres: Proxy, tmp_path: Path
 ) -> AsyncIterator[RunningSystem]:
-    server = urlsplit(database_url)
+    options = system_options(kafka, database_url, tmp_path)
+    assert options.database_logins is not None
+    direct = options.database_logins.url(database_url, FIRST)
+    server = urlsplit(direct)
     login = server.netloc.rpartition("@")[0]
     proxied = server._replace(netloc=f"{login}@127.0.0.1:{to_postgres.listens_on}").geturl()
-    database_urls = {FIRST: {"DATABASE_URL": proxied}, f"{FIRST}-2": {"DATABASE_URL": database_url}}
-    options = system_options(kafka, database_url, tmp_path)
+    database_urls = {FIRST: {"DATABASE_URL": proxied}, f"{FIRST}-2": {"DATABASE_URL": direct}}
     options = replace(options, overrides={**options.overrides, **database_urls})
     async with running_system(options, seed=SEED) as running:
         await running.create(10)

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -16,14 +17,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 import asyncpg
 
+from local_stack.database_logins import NAMES, DatabaseLogins
 from local_stack.keeper import KeptKafka, KeptPostgres
 from local_stack.processes import open_log
 from store.migrate import upgrade
+from store.role_setup import set_up_roles
+from store.roles import role_name
 
 RUN_FOLDER = "CANDLEKEEP_TEST_RUN"
 START_SECONDS = 170.0  # at the first start, Maven fills its cache
@@ -76,14 +81,22 @@ class SharedServices:
         with self._locked("template"):
             done = self.folder / "template.done"
             if not done.exists():
-                asyncio.run(_make_template(self.postgres().url, name))
+                logins = _new_logins(name)
+                asyncio.run(_make_template(self.postgres().url, name, logins))
+                (self.folder / "logins.json").write_text(json.dumps(asdict(logins)))
                 done.touch()
         return name
+
+    def database_logins(self) -> DatabaseLogins:
+        """The logins of the services, for the template database and its clones."""
+        self.template_database()
+        return DatabaseLogins(**json.loads((self.folder / "logins.json").read_text()))
 
     def stop(self) -> None:
         """Called once, by the controller."""
         if (self.folder / "template.done").exists() and os.environ.get("DATABASE_URL"):
             asyncio.run(drop_database(self.postgres().url, self.template_database()))
+            asyncio.run(_drop_roles(self.postgres().url, self.database_logins()))
         pids = [int(file.read_text()) for file in self.folder.glob("*.keeper")]
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
@@ -166,9 +179,26 @@ def _alive(pid: int) -> bool:
     return True
 
 
-async def _make_template(url: str, name: str) -> None:
+def _new_logins(template: str) -> DatabaseLogins:
+    """Roles belong to the whole server, so each run has its own."""
+    return DatabaseLogins(prefix=template, passwords={each: secrets.token_urlsafe(24) for each in NAMES})
+
+
+async def _make_template(url: str, name: str, logins: DatabaseLogins) -> None:
     await create_database(url, name)
-    await upgrade(database_at(url, name))
+    template = database_at(url, name)
+    await set_up_roles(template, logins.prefix, logins.passwords)
+    await upgrade(template, role_prefix=logins.prefix)
+
+
+async def _drop_roles(url: str, logins: DatabaseLogins) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        for name in (*NAMES, "owner"):
+            with contextlib.suppress(asyncpg.DependentObjectsStillExistError):
+                await connection.execute(f"DROP ROLE IF EXISTS {role_name(logins.prefix, name)}")
+    finally:
+        await connection.close()
 
 
 def database_at(url: str, name: str) -> str:

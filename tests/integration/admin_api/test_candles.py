@@ -1,12 +1,13 @@
 import csv
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_type_hints
 
 import httpx
 import pytest
 import sqlalchemy as sa
 
 from admin_api.app import AdminApi
+from admin_api.candles.queries import CandleRow
 from store.tables import candles, series
 from support.api import created
 
@@ -19,8 +20,12 @@ BTC = {"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m"}
 @pytest.fixture
 async def ten_minutes(api: AdminApi) -> None:
     """Stores ten candles of BTC/USDT 1m on binance, from noon on."""
+    await add_candles(api, BTC)
+
+
+async def add_candles(api: AdminApi, of_series: dict[str, str]) -> None:
     async with api.engine.begin() as connection:
-        inserted = await connection.execute(sa.insert(series).values(BTC).returning(series.c.id))
+        inserted = await connection.execute(sa.insert(series).values(of_series).returning(series.c.id))
         series_id = inserted.scalar_one()
         rows = [
             {
@@ -84,6 +89,19 @@ async def test_csv_contains_the_same_values_as_json(
     assert rows == as_json
     forced_json = await client.get("/candles", params=BTC | {"format": "json"}, headers={"Accept": "text/csv"})
     assert forced_json.json() == as_json
+
+
+async def test_csv_contains_no_formula_of_a_symbol_or_description(client: httpx.AsyncClient, api: AdminApi) -> None:
+    """A spreadsheet calculates a cell that begins with one of these characters."""
+    symbol = "=cmd()/USDT"
+    await created(client, symbol=symbol, description="=HYPERLINK(1)")
+    of_symbol = BTC | {"symbol": symbol}
+    await add_candles(api, of_symbol)
+    text = (await client.get("/candles", params=of_symbol | {"format": "csv"})).text
+    cells = [cell for row in csv.reader(text.splitlines()) for cell in row]
+    assert len(cells) == 11 * len(CandleRow.__annotations__)
+    assert [cell for cell in cells if cell[:1] in {"=", "+", "-", "@", "\t", "\r"}] == []
+    assert set(get_type_hints(CandleRow).values()) == {datetime, float}, "a column of text needs protection"
 
 
 async def test_a_collected_series_without_candles_is_empty(client: httpx.AsyncClient) -> None:

@@ -7,6 +7,7 @@ from local_stack.keeper import KeptKafka
 from local_stack.stack import StackOptions, running_stack
 from runtime.settings import KafkaSettings
 from support.polling import eventually
+from support.shared_services import SharedServices
 
 pytestmark = [pytest.mark.system, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(300)]
 
@@ -20,6 +21,7 @@ def options(tmp_path: Path, kafka: KeptKafka, kafka_settings: KafkaSettings, dat
         kafka=kafka.existing,
         topic_prefix=kafka_settings.kafka_topic_prefix,
         database_url=database_url,
+        database_logins=SharedServices.of_this_run().database_logins(),
         prepare=False,
     )
 

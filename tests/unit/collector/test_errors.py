@@ -6,6 +6,7 @@ import ccxt
 import pytest
 
 from collector.exchange.errors import is_retry_after_too_long, translate_error
+from collector.exchange.failures import ExchangeFailure
 from contracts.vocabulary import ErrorClass
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -82,6 +83,21 @@ def test_the_message_contains_the_text_of_an_html_page_without_tags() -> None:
     assert "502 Bad Gateway" in message
     assert "<" not in message
     assert len(message) < 400
+
+
+@pytest.mark.parametrize(
+    "character", ["\x00", "\x07", "\x1b", "\x7f", "\x85", "\x9b", "\u202e", "\u2028", "\ufeff", "\ud800"]
+)
+def test_the_message_has_no_characters_that_control_a_terminal(character: str) -> None:
+    text = f"too many requests{character}[31m"
+    for failure in (
+        translate_error(ccxt.ExchangeError(text), "okx", NOON),
+        translate_error(with_cause(ccxt.NetworkError("x"), OSError(text)), "okx", NOON),
+        ExchangeFailure(ErrorClass.BAD_SYMBOL, text, retryable=False),
+    ):
+        assert failure.message.isprintable()
+        assert str(failure).isprintable()
+        assert "too many requests [31m" in failure.message
 
 
 @pytest.mark.parametrize("after", [60_000.0, float("inf"), float("nan"), -5.0, 1e300])

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import Any
 
 import httpx
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from command_line.client import Api
 from command_line.failures import Refused, TimedOut, Unreachable
 from command_line.following import follow_runs
-from command_line.output import cell
+from command_line.output import cell, print_json, print_json_line, print_message
 from command_line.settings import Settings
 from command_line.waiting import wait_for_run
 
@@ -112,6 +113,23 @@ def test_a_refused_stream_ends() -> None:
 
 def test_control_characters_are_not_sent_to_the_terminal() -> None:
     assert cell("\x1b[2Jgone [bold]x").plain == " [2Jgone [bold]x"
+
+
+@pytest.mark.parametrize("show", [print_json, print_json_line])
+def test_json_has_no_control_characters_and_the_same_value(
+    show: Callable[[Any], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    value = {"error": "gone \x1b[2J\x9b31m \u202e \x7f \ud800 é 😀\nnext"}
+    show(value)
+    printed = capsys.readouterr().out
+    assert printed.replace("\n", "").isprintable()
+    assert "é 😀" in printed
+    assert json.loads(printed) == value
+
+
+def test_a_message_has_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    print_message("Not found:\n\x1b[2J\x9b31m")
+    assert capsys.readouterr().err == "Not found:\n [2J 31m\n"
 
 
 def test_objects_and_spans_are_printed_as_text() -> None:

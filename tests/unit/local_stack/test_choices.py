@@ -112,10 +112,22 @@ def test_only_the_owner_can_read_secrets_and_the_password_does_not_change(tmp_pa
     folder = Folder(tmp_path / "demo")
     folder.prepare()
     password = folder.postgres_password()
-    folder.publish(token="first", database_url="postgresql://a:b@c/d", kafka="127.0.0.1:19092")
-    folder.publish(token="second", database_url="postgresql://a:b@c/d", kafka="127.0.0.1:19092")
+    passwords = folder.database_passwords()
+    for token in ("first", "second"):
+        urls = {"reader": "postgresql://a:b@c/d", "tokens": "postgresql://e:f@c/d"}
+        folder.publish(token=token, database_urls=urls, kafka="127.0.0.1:19092")
     assert (folder.path / "token").read_text() == "second\n"
     assert (folder.path / "kafka").read_text() == "127.0.0.1:19092\n"
-    for secret in ("token", "database_url", "data/postgres.password"):
+    assert (folder.path / "database_url").read_text() == "postgresql://a:b@c/d\n"
+    secrets = (
+        "token",
+        "database_url",
+        "database_urls/tokens",
+        "data/postgres.password",
+        "data/database-passwords.json",
+    )
+    for secret in secrets:
         assert (folder.path / secret).stat().st_mode & 0o777 == 0o600
     assert Folder(tmp_path / "demo").postgres_password() == password
+    assert Folder(tmp_path / "demo").database_passwords() == passwords
+    assert len(set(passwords.values())) == len(passwords)

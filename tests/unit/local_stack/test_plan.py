@@ -21,7 +21,7 @@ def the_environment_of(role: str, *, inherited: dict[str, str] | None = None, **
     overrides = changes.pop("overrides", {})
     addresses = {
         "kafka": "127.0.0.1:19092",
-        "database_url": "postgresql://candlekeep:secret@127.0.0.1:15432/candlekeep",
+        "database_urls": {role.name: f"postgresql://{role.name}@127.0.0.1:15432/candlekeep" for role in SERVICES},
         "token": "t" * 24,
         "simulator_url": "http://127.0.0.1:8010",
     }
@@ -74,7 +74,8 @@ def test_only_services_that_need_the_database_or_the_token_get_it() -> None:
         "log-writer",
         "candle-writer",
     }
-    assert by_service["admin-api"]["DATABASE_URL"].endswith(":15432/candlekeep")
+    for name in ("admin-api", "log-writer", "candle-writer"):
+        assert by_service[name]["DATABASE_URL"] == f"postgresql://{name}@127.0.0.1:15432/candlekeep"
     assert {
         name: env["CANDLEKEEP_ADMIN_TOKEN"] for name, env in by_service.items() if "CANDLEKEEP_ADMIN_TOKEN" in env
     } == {ADMIN_API.name: "t" * 24}

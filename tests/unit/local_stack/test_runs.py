@@ -2,8 +2,10 @@ import json
 from typing import Any
 
 import httpx
+import pytest
 
 from local_stack.api_client import EXAMPLES, create_examples, new_runs
+from local_stack.demo import ProgressPrinter
 from local_stack.plan import SIMULATED_EXCHANGES
 
 
@@ -35,6 +37,30 @@ def test_a_failed_run_is_one_line_with_the_first_line_of_its_error() -> None:
     reason = "binance is under maintenance\nand more"
     (run,) = new_runs([a_row(1, status="failed", error_message=reason, duration_seconds=None)], frozenset())
     assert run.line() == "10:00:03  BTC/USDT   binance   failed     0.00 s  binance is under maintenance"
+
+
+@pytest.mark.parametrize(
+    "character", ["\x00", "\x07", "\x1b", "\x7f", "\x9b", "\u202e", "\u2028", "\ud800", "\r", "\n"]
+)
+def test_the_line_of_a_run_has_no_control_characters(character: str) -> None:
+    text = f"a{character}]0;title{character}b"
+    row = a_row(1, symbol=text, exchange=text, status=text, error_message=text)
+    (run,) = new_runs([row], frozenset())
+    assert run.line().isprintable()
+    assert "a" in run.line()
+
+
+@pytest.mark.parametrize("error", ["", "\n", "\x1c"])
+def test_an_error_without_a_first_line_is_shown(error: str) -> None:
+    (run,) = new_runs([a_row(1, status="failed", error_message=error)], frozenset())
+    assert run.line().startswith("10:00:03  BTC/USDT   binance   failed")
+
+
+def test_everything_that_the_demo_prints_is_free_of_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    ProgressPrinter().progress("log-writer ended:\n    | \x1b[2J\x9b31m \u202etxt.exe \x07")
+    printed = capsys.readouterr().out
+    assert printed.replace("\n", "").isprintable()
+    assert printed.endswith("\n    |  [2J 31m  txt.exe  \n")
 
 
 def test_the_examples_are_four_symbols_on_simulated_exchanges() -> None:

@@ -1,6 +1,8 @@
 """Runs Alembic from code, without alembic.ini and with asyncpg as the only driver."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -15,12 +17,10 @@ from sqlalchemy.pool import NullPool
 
 from runtime.database import async_url
 from runtime.logs import log
+from store.roles import DEFAULT_PREFIX, TABLE_IN_USE, become_owner, grant_rights
 
 _LOCK = 7_226_501_133
 """Advisory lock: two upgrades that are started at once run one after the other."""
-
-_TABLE_IN_USE: Final = ("55P03", "40P01")
-"""lock_not_available and deadlock_detected: another session uses a table that a migration changes."""
 
 _LOCK_WAIT: Final = "500ms"
 """While a migration waits for a table, readers of the table wait behind it. So the wait is short and is repeated."""
@@ -48,48 +48,67 @@ def head_revision() -> str:
     return head
 
 
-async def upgrade(database_url: str, revision: str = "head", config: Config | None = None) -> None:
-    """Migrate a database to a revision while services use it. Each migration is committed by itself.
+@asynccontextmanager
+async def schema_connection(database_url: str, application_name: str) -> AsyncIterator[AsyncConnection]:
+    """A connection that changes the schema or its roles, while no other such connection does.
 
-    `database_url` is a URL of Postgres; `config` is an Alembic configuration with further revisions. If a table is in
-    use, the migration is undone and retried for ten minutes. Then the `DBAPIError` is raised; the migrations before it
-    are kept. Raises `TimeoutError` if another upgrade does not end within an hour.
+    Raises `TimeoutError` if another one does not end within an hour.
     """
     limits = {
         "timeout": _CONNECT_SECONDS,
         "command_timeout": _STATEMENT_SECONDS,
-        "server_settings": {"application_name": "store-upgrade", "lock_timeout": _LOCK_WAIT},
+        "server_settings": {"application_name": application_name, "lock_timeout": _LOCK_WAIT},
     }
     engine = create_async_engine(async_url(database_url), poolclass=NullPool, connect_args=limits)
-    loop = asyncio.get_running_loop()
-    reached: str | None = "not known yet"
-    until = 0.0
     try:
         async with engine.connect() as connection:
             await _wait_for_turn(connection)
-            while True:
-                try:
-                    await connection.run_sync(_upgrade, revision, config or alembic_config())
-                    return
-                except PendingRollbackError as error:
-                    # The connection was lost during a concurrent build, and the clean-up of Alembic hides the error.
-                    raise error.__context__ or error from None
-                except DBAPIError as error:
-                    if getattr(error.orig, "sqlstate", None) not in _TABLE_IN_USE:
-                        raise
-                    await connection.rollback()
-                    before, reached = reached, await connection.run_sync(_current_revision)
-                    await connection.rollback()
-                    if reached != before:
-                        until = loop.time() + _RETRY_SECONDS
-                    elif loop.time() > until:
-                        raise
-                    log.warning(
-                        "A table is in use; the migration is retried", action="upgrade_waits", error=str(error.orig)
-                    )
-                await asyncio.sleep(_PAUSE_SECONDS)
+            yield connection
     finally:
         await engine.dispose()
+
+
+async def upgrade(
+    database_url: str, revision: str = "head", config: Config | None = None, role_prefix: str = DEFAULT_PREFIX
+) -> None:
+    """Migrate a database to a revision while services use it. Each migration is committed by itself.
+
+    `database_url` is a URL of Postgres; `config` is an Alembic configuration with further revisions. If a table is in
+    use, the migration is undone and retried for ten minutes. Then the `DBAPIError` is raised; the migrations before it
+    are kept. Raises `TimeoutError` if another upgrade does not end within an hour. If the roles of `role_prefix` exist,
+    their owner gets the new tables, and the services get their rights.
+    """
+    async with schema_connection(database_url, "store-upgrade") as connection:
+        has_roles = await become_owner(connection, role_prefix)
+        await _migrate(connection, revision, config or alembic_config())
+        if has_roles and revision == "head":
+            await grant_rights(connection, role_prefix)
+            await connection.commit()
+
+
+async def _migrate(connection: AsyncConnection, revision: str, config: Config) -> None:
+    loop = asyncio.get_running_loop()
+    reached: str | None = "not known yet"
+    until = 0.0
+    while True:
+        try:
+            await connection.run_sync(_upgrade, revision, config)
+            return
+        except PendingRollbackError as error:
+            # The connection was lost during a concurrent build, and the clean-up of Alembic hides the error.
+            raise error.__context__ or error from None
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in TABLE_IN_USE:
+                raise
+            await connection.rollback()
+            before, reached = reached, await connection.run_sync(_current_revision)
+            await connection.rollback()
+            if reached != before:
+                until = loop.time() + _RETRY_SECONDS
+            elif loop.time() > until:
+                raise
+            log.warning("A table is in use; the migration is retried", action="upgrade_waits", error=str(error.orig))
+        await asyncio.sleep(_PAUSE_SECONDS)
 
 
 async def _wait_for_turn(connection: AsyncConnection) -> None:

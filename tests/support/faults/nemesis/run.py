@@ -13,6 +13,7 @@ import httpx
 
 from contracts.topics import CANDLES, RUN_EVENTS, TICKS
 from exchange_simulator.catalogue import ASSETS
+from local_stack.database_logins import DatabaseLogins
 from local_stack.folder import Folder
 from local_stack.ports import LOOPBACK
 from local_stack.processes import open_log
@@ -172,12 +173,11 @@ async def _system(folder: Path, seed: int) -> AsyncIterator[tuple[RunningSystem,
         async with proxying(LOOPBACK, postgres_port) as to_postgres:
             place = Folder(folder.absolute())
             place.prepare()
-            address = (
-                f"postgresql://candlekeep:{place.postgres_password()}@{LOOPBACK}:{to_postgres.listens_on}/candlekeep"
-            )
+            logins = DatabaseLogins(passwords=place.database_passwords())
+            address = f"postgresql://{LOOPBACK}:{to_postgres.listens_on}/candlekeep"
             overrides = {name: dict(values) for name, values in options.overrides.items()}
             for role in ("admin-api", "log-writer", "candle-writer"):
-                overrides[role] = overrides.get(role, {}) | {"DATABASE_URL": address}
+                overrides[role] = overrides.get(role, {}) | {"DATABASE_URL": logins.url(address, role)}
             options = replace(options, overrides=overrides)
             async with running_system(options, seed=seed, instances=INSTANCES) as system:
                 yield system, to_postgres, to_kafka

@@ -19,12 +19,12 @@ Column = tuple[str, Callable[[dict[str, Any]], Any]]
 
 def print_json(value: Any) -> None:
     """Print indented JSON."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    typer.echo(_as_json(value, indent=2))
 
 
 def print_json_line(value: Any) -> None:
     """Print JSON in one line, for streams."""
-    typer.echo(json.dumps(value, ensure_ascii=False))
+    typer.echo(_as_json(value))
 
 
 def print_table(columns: Sequence[Column], rows: Iterable[dict[str, Any]], *, nothing: str) -> None:
@@ -50,7 +50,7 @@ def print_facts(facts: Iterable[tuple[str, Any]]) -> None:
 
 def print_message(message: str) -> None:
     """Print a message to standard error, because programs read standard output."""
-    typer.echo(message, err=True)
+    typer.echo("\n".join(_printable(line) for line in message.split("\n")), err=True)
 
 
 def console() -> Console:
@@ -73,8 +73,18 @@ def cell(value: Any) -> Text:
         return Text("; ".join(_parts(value)))
     if isinstance(value, float):
         return Text(f"{value:g}")
-    text = "".join(character if character.isprintable() else " " for character in str(value))
+    text = _printable(str(value))
     return Text(text, style=_STYLES.get(text, ""))
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _as_json(value: Any, indent: int | None = None) -> str:
+    """JSON that is safe on a terminal: the encoder escapes only the first 32 control characters."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return "".join(each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text)
 
 
 def _parts(value: dict[str, Any]) -> list[str]:

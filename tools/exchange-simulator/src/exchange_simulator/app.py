@@ -27,7 +27,7 @@ def build_app(settings: SimulatorSettings) -> web.Application:
     """The application. Raises replay.BadRecordingError if a recording cannot be read."""
     simulator = Simulator(settings)
     app = web.Application()
-    app.add_routes(control.routes(simulator))
+    app.add_routes(control.routes(simulator, settings.host))
     app.router.add_route("*", "/{host}/{path:.*}", Exchanges(simulator).handle)
     return app
 

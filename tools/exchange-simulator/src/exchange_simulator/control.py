@@ -1,4 +1,6 @@
-"""The control endpoints, for tests and demonstrations. Invalid input gets a 400 with the reason."""
+"""The control endpoints, for tests and demonstrations. Invalid input gets a 400 with the reason, and a page of another
+site a 403.
+"""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -7,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from exchange_simulator.browser_check import browser_problem
 from exchange_simulator.history import HISTORIES
 from exchange_simulator.markets import EXCHANGES
 from exchange_simulator.moods import parse_mood, validated
@@ -17,28 +20,35 @@ from exchange_simulator.venue import Venue
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def routes(simulator: Simulator) -> list[web.RouteDef]:
+def routes(simulator: Simulator, own_host: str) -> list[web.RouteDef]:
+    """`own_host` is the name or address that the simulator listens on."""
     control = Control(simulator)
+
+    def checked(handler: Handler) -> Handler:
+        return _checked(handler, own_host)
+
     return [
         web.get("/health", control.health),
-        web.get("/control/moods", _checked(control.list_moods)),
-        web.post("/control/moods", _checked(control.add_mood)),
-        web.delete("/control/moods", _checked(control.clear_moods)),
-        web.delete("/control/moods/{id}", _checked(control.remove_mood)),
-        web.get("/control/histories", _checked(control.list_histories)),
-        web.put("/control/histories", _checked(control.set_history)),
-        web.delete("/control/histories", _checked(control.clear_histories)),
-        web.get("/control/requests", _checked(control.list_requests)),
-        web.delete("/control/requests", _checked(control.clear_requests)),
-        web.get("/control/truth", _checked(control.truth)),
-        web.get("/control/series", _checked(control.series)),
-        web.get("/control/clock", _checked(control.show_clock)),
-        web.put("/control/clock", _checked(control.set_clock)),
+        web.get("/control/moods", checked(control.list_moods)),
+        web.post("/control/moods", checked(control.add_mood)),
+        web.delete("/control/moods", checked(control.clear_moods)),
+        web.delete("/control/moods/{id}", checked(control.remove_mood)),
+        web.get("/control/histories", checked(control.list_histories)),
+        web.put("/control/histories", checked(control.set_history)),
+        web.delete("/control/histories", checked(control.clear_histories)),
+        web.get("/control/requests", checked(control.list_requests)),
+        web.delete("/control/requests", checked(control.clear_requests)),
+        web.get("/control/truth", checked(control.truth)),
+        web.get("/control/series", checked(control.series)),
+        web.get("/control/clock", checked(control.show_clock)),
+        web.put("/control/clock", checked(control.set_clock)),
     ]
 
 
-def _checked(handler: Handler) -> Handler:
+def _checked(handler: Handler, own_host: str) -> Handler:
     async def checked(request: web.Request) -> web.StreamResponse:
+        if (problem := browser_problem(request.headers, own_host)) is not None:
+            return web.json_response({"error": problem}, status=403)
         try:
             return await handler(request)
         except ValueError as error:

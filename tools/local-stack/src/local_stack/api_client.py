@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from local_stack.errors import StackError
+from runtime.printable import printable
 
 BASE = "/api/v1/admin/data-collection"
 POLL_SECONDS = 1.0
@@ -36,9 +37,13 @@ class FinishedRun:
     error: str | None
 
     def line(self) -> str:
-        outcome = f"{self.records:>5} candles" if self.error is None else self.error.splitlines()[0][:90]
+        outcome = f"{self.records:>5} candles" if self.error is None else self._reason()[:90]
         clock = self.finished_at[11:19]
-        return f"{clock}  {self.symbol:<10} {self.exchange:<9} {self.status:<8} {self.seconds:6.2f} s  {outcome}"
+        line = f"{clock}  {self.symbol:<10} {self.exchange:<9} {self.status:<8} {self.seconds:6.2f} s  {outcome}"
+        return printable(line)
+
+    def _reason(self) -> str:
+        return next(iter((self.error or "").splitlines()), "")
 
 
 def client(api_url: str, token: str) -> httpx.AsyncClient:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from local_stack.errors import StackError
 from local_stack.plan import DEFAULT_PORT, Ports
 from local_stack.stack import Stack, StackOptions
+from runtime.printable import printable
 
 MIN_TOKEN_LENGTH = 24
 # Under make, one Ctrl-C can arrive twice, from the terminal and from make.
@@ -42,8 +43,9 @@ class ProgressPrinter:
         self.print(f"{self.seconds:6.1f} s  {text}")
 
     def print(self, text: str) -> None:
+        """Prints text that may come from exchanges or logs, so without control characters except line breaks."""
         with contextlib.suppress(OSError):
-            print(text, flush=True)
+            print(printable(text, kept="\n"), flush=True)
 
 
 def demo_token() -> str:

@@ -1,10 +1,13 @@
 """The stack's folder: the paths in it and their access rights."""
 
+import json
 import os
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from local_stack.database_logins import NAMES, READER
 from local_stack.errors import StackError
 from local_stack.processes import command_line, live_pid, record_pid
 
@@ -54,10 +57,24 @@ class Folder:
             write_secret(file, secrets.token_urlsafe(24))
         return file.read_text().strip()
 
-    def publish(self, *, token: str, database_url: str, kafka: str) -> None:
-        """Write the token and the two addresses to files, for people and scripts."""
+    def database_passwords(self) -> dict[str, str]:
+        """The passwords of the database roles, by the name of the login. Each is created once."""
+        file = self.path / "data" / "database-passwords.json"
+        known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+        if missing := set(NAMES) - known.keys():
+            known |= {name: secrets.token_urlsafe(24) for name in missing}
+            write_secret(file, json.dumps(known))
+        return known
+
+    def publish(self, *, token: str, database_urls: Mapping[str, str], kafka: str) -> None:
+        """Write the token and the addresses to files, for people and scripts. `database_url` is for reading only; the
+        folder `database_urls` has one file per login.
+        """
         write_secret(self.path / "token", f"{token}\n")
-        write_secret(self.path / "database_url", f"{database_url}\n")
+        write_secret(self.path / "database_url", f"{database_urls[READER]}\n")
+        (self.path / "database_urls").mkdir(mode=0o700, exist_ok=True)
+        for name, url in database_urls.items():
+            write_secret(self.path / "database_urls" / name, f"{url}\n")
         (self.path / "kafka").write_text(f"{kafka}\n")
 
 

@@ -104,7 +104,8 @@ class Addresses:
     """The addresses for the services. `simulator_url=None`: the real exchanges."""
 
     kafka: str
-    database_url: str
+    database_urls: Mapping[str, str]
+    """By role: each service connects with its own login."""
     token: str
     simulator_url: str | None
     topic_prefix: str = ""
@@ -131,7 +132,7 @@ def service_environment(
         **addresses.kafka_environment,
     }
     if service.role.uses_database:
-        environment["DATABASE_URL"] = addresses.database_url
+        environment["DATABASE_URL"] = addresses.database_urls[service.role.name]
     if service.role.name == ADMIN_API.name:
         environment["CANDLEKEEP_ADMIN_TOKEN"] = addresses.token
     environment |= simulated_environment(addresses.simulator_url, inherited)

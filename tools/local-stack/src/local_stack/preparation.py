@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from contracts.topics import ALL_TOPICS
+from local_stack.database_logins import DatabaseLogins
 from local_stack.errors import StackError
 from local_stack.folder import Folder
 from local_stack.kafka_provider import Kafka, command_memory_kafka
@@ -18,8 +19,13 @@ class Preparation:
     folder: Folder
     environment: Mapping[str, str]
 
-    async def migrate(self, database_url: str) -> None:
-        await self._run("migrate", ("store", "upgrade"), {"DATABASE_URL": database_url})
+    async def make_database_roles(self, database_url: str, logins: DatabaseLogins) -> None:
+        """Make the roles as the superuser, whose URL this is."""
+        await self._run("roles", ("store", "roles"), {"DATABASE_URL": database_url, **logins.environment()})
+
+    async def migrate(self, database_url: str, role_prefix: str) -> None:
+        addresses = {"DATABASE_URL": database_url, "DATABASE_ROLE_PREFIX": role_prefix}
+        await self._run("migrate", ("store", "upgrade"), addresses)
 
     async def provision_topics(self, kafka: Kafka, prefix: str) -> None:
         if kafka.control is not None:  # at its start, it creates the topics without a prefix

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from local_stack.database_logins import NAMES, DatabaseLogins
 from local_stack.errors import StackError
 from local_stack.folder import Folder
 from local_stack.kafka_provider import (
@@ -47,6 +48,7 @@ from local_stack.postgres import ExistingPostgres, Postgres, PostgresPlace, star
 from local_stack.preparation import Preparation
 from local_stack.processes import Child, Command, stop_leftovers
 from local_stack.readiness import wait_until_ready
+from store.roles import DEFAULT_PREFIX
 
 
 def _no_report(_: str) -> None:
@@ -57,7 +59,8 @@ def _no_report(_: str) -> None:
 class StackOptions:
     """The options of a stack. `kafka` and `database_url` name existing servers.
 
-    Their defaults are KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL; otherwise the stack starts its own. `postgres_data` is
+    Their defaults are KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL; otherwise the stack starts its own. `database_logins`
+    are those of an existing database; without them, all services use the login of its URL. `postgres_data` is
     the data folder of its own Postgres. `overrides` are variables by role or process name, or "*" for all.
     `prepare=False` skips the schema and the topics.
     """
@@ -72,6 +75,7 @@ class StackOptions:
     kafka: ExistingKafka | None = None
     topic_prefix: str = ""
     database_url: str | None = None
+    database_logins: DatabaseLogins | None = None
     postgres_data: Path | None = None
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     durable: bool = True
@@ -111,6 +115,18 @@ class Stack:
         return self._postgres.url
 
     @property
+    def database_urls(self) -> dict[str, str]:
+        """The URL for each login of the database, and for its superuser."""
+        logins, url = self._logins, self.database_url
+        return {"superuser": url} | {name: url if logins is None else logins.url(url, name) for name in NAMES}
+
+    @property
+    def _logins(self) -> DatabaseLogins | None:
+        if self._environment.get("DATABASE_URL"):
+            return self.options.database_logins
+        return DatabaseLogins(passwords=self.folder.database_passwords())
+
+    @property
     def api_url(self) -> str:
         return self.services[ADMIN_API.name].url
 
@@ -143,7 +159,7 @@ class Stack:
                 starting.create_task(self._start_postgres())
                 if not self.options.live:
                     starting.create_task(self._start_service(self.services[SIMULATOR.name]))
-            self.folder.publish(token=self.token, database_url=self.database_url, kafka=self.kafka)
+            self.folder.publish(token=self.token, database_urls=self.database_urls, kafka=self.kafka)
             async with asyncio.TaskGroup() as starting:
                 for service in self._our_services():
                     starting.create_task(self._start_service(service))
@@ -229,8 +245,15 @@ class Stack:
         postgres = await kept.start()
         self._report(f"{postgres.description} accepts connections")
         if self.options.prepare:
-            await self._preparation.migrate(postgres.url)
-            self._report("the database schema is current")
+            await self._prepare_database(postgres)
+
+    async def _prepare_database(self, postgres: Postgres | ExistingPostgres) -> None:
+        logins = self._logins
+        if logins is not None and isinstance(postgres, Postgres):
+            await self._preparation.make_database_roles(postgres.url, logins)
+        prefix = DEFAULT_PREFIX if logins is None else logins.prefix
+        await self._preparation.migrate(self.database_urls["migrations"], prefix)
+        self._report("the database schema is current")
 
     async def _start_service(self, service: Service) -> None:
         kept = SupervisedProcess(service.name, functools.partial(self._start_process, service), self._report)
@@ -256,7 +279,7 @@ class Stack:
             return dict(os.environ) | dict(self.options.overrides.get(SIMULATOR.name, {}))
         addresses = Addresses(
             kafka=self.kafka,
-            database_url=self.database_url,
+            database_urls=self.database_urls,
             token=self.token,
             simulator_url=self.simulator_url,
             topic_prefix=self.options.topic_prefix,
@@ -268,7 +291,7 @@ class Stack:
         """If Kafka started empty and the database did not, publish every config again."""
         if not self.options.prepare or not self._kafka.fresh or self._postgres.fresh:
             return
-        await self._preparation.publish_configs_again(self.database_url)
+        await self._preparation.publish_configs_again(self.database_urls[ADMIN_API.name])
         self._report("Kafka started empty: all configs were published again")
 
     async def _kafka_restarted(self, kafka: Kafka) -> None:

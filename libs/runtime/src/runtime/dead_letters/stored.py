@@ -11,10 +11,13 @@ from typing import Any
 from typing_extensions import override
 
 from contracts.dead_letters import DeadLetter
+from runtime.printable import printable
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LEAST_ERROR_WIDTH = 30
 _HEX_BYTES = 64
+_REPLACED = "\N{REPLACEMENT CHARACTER}"
+"""In place of a control character, so that a message cannot control the terminal."""
 
 
 @dataclass(frozen=True, order=True)
@@ -101,18 +104,13 @@ def _row(stored: StoredDeadLetter) -> tuple[str, ...]:
 
 
 def _cut(text: str, room: int) -> str:
-    line = _printable(" ".join(text.split()))
+    line = printable(" ".join(text.split()), _REPLACED)
     return line if len(line) <= room else line[: room - 1] + "…"
-
-
-def _printable(text: str) -> str:
-    """Replaces control characters, so that a message cannot control the terminal."""
-    return "".join(each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def description(stored: StoredDeadLetter) -> str:
     """All fields of one dead letter as text."""
-    return _printable("\n".join(_lines(stored)))
+    return printable("\n".join(_lines(stored)), _REPLACED, kept="\n")
 
 
 def _lines(stored: StoredDeadLetter) -> list[str]:

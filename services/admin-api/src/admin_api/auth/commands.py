@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import json
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -19,6 +20,7 @@ from admin_api.writes.actors import Actor, Role
 from admin_api.writes.transactions import reading
 from runtime.database import build_engine
 from runtime.logs import configure_logging
+from runtime.printable import printable
 from runtime.settings import DatabaseSettings, LogSettings, load_settings
 from store.schema import SchemaOutOfDate, ensure_current
 
@@ -55,12 +57,12 @@ def list_command(
     """List the tokens, newest first, without their secrets."""
     rows = _run(lambda tokens, _actor, now: _all(tokens, now, active=None if include_inactive else True))
     if as_json:
-        typer.echo("[" + ",\n ".join(row.model_dump_json() for row in rows) + "]")
+        typer.echo("[" + ",\n ".join(json.dumps(row.model_dump(mode="json")) for row in rows) + "]")
         return
     typer.echo(f"{'id':<5} {'name':<24} {'role':<9} {'status':<8} {'begins with':<17} {'expires':<17} last used")
     for row in rows:
         typer.echo(
-            f"{row.id:<5} {row.name:<24} {row.role:<9} {row.status:<8} {row.prefix:<17} "
+            f"{row.id:<5} {printable(row.name):<24} {row.role:<9} {row.status:<8} {row.prefix:<17} "
             f"{_instant(row.expires_at):<17} {_instant(row.last_used_at)}"
         )
 
@@ -128,10 +130,10 @@ def _user() -> str:
 
 
 def _print_issued(token: IssuedToken, *, as_json: bool) -> None:
-    typer.echo(token.model_dump_json(indent=2) if as_json else token.token)
+    typer.echo(json.dumps(token.model_dump(mode="json"), indent=2) if as_json else token.token)
     if not as_json:
         expires = f"until {_instant(token.expires_at)} UTC" if token.expires_at else "without an expiry time"
-        note = f"Token {token.id} ({token.name}, {token.role}) is valid {expires}. It is not shown again."
+        note = f"Token {token.id} ({printable(token.name)}, {token.role}) is valid {expires}. It is not shown again."
         typer.echo(note, err=True)  # to stderr, so that TOKEN=$(...) contains only the token
 
 

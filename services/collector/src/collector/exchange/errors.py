@@ -22,6 +22,7 @@ from collector.exchange.refusal_words import (
 )
 from collector.exchange.traits import traits_of
 from contracts.vocabulary import ErrorClass
+from runtime.printable import printable
 
 LONGEST_RETRY_AFTER: Final = 86_400.0
 """Seconds. Some exchanges send milliseconds, or dates in the far future: a longer wait is shortened to this."""
@@ -175,7 +176,5 @@ def _detail(error: Any) -> str:
         text = f"{text} ({type(cause).__name__}: {cause})"
     if not isinstance(error, ccxt.BaseError):
         text = f"{type(error).__name__}: {text}"
-    # Postgres cannot store NUL, and JSON cannot contain half of a surrogate pair.
-    text = re.sub(r"[\x00-\x1f\x7f]", " ", text.encode(errors="replace").decode())
-    plain = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", text)).strip()
+    plain = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", printable(text))).strip()
     return plain if len(plain) <= _MAX_DETAIL_LENGTH else plain[: _MAX_DETAIL_LENGTH - 1] + "…"

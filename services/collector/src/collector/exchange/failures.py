@@ -3,6 +3,7 @@
 import asyncio
 
 from contracts.vocabulary import ErrorClass
+from runtime.printable import printable
 
 
 class ExchangeFailure(Exception):  # noqa: N818 -- the name states the problem
@@ -11,10 +12,12 @@ class ExchangeFailure(Exception):  # noqa: N818 -- the name states the problem
     def __init__(
         self, error_class: ErrorClass, message: str, *, retryable: bool, retry_after: float | None = None
     ) -> None:
-        """`message` is shown to people. `retry_after`: the wait that the exchange requires, in seconds from now."""
-        super().__init__(message)
+        """`message` is shown to people, without control characters that an exchange may have sent. `retry_after`: the
+        wait that the exchange requires, in seconds from now.
+        """
+        self.message = printable(message)
+        super().__init__(self.message)
         self.error_class = error_class
-        self.message = message
         self.retryable = retryable
         self.retry_after = retry_after
 

@@ -1,0 +1,31 @@
+"""Sets up the roles of one database: makes them, hands the tables over, and sets the rights."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from store.migrate import head_revision, schema_connection
+from store.roles import grant_rights, hand_over, make_roles
+from store.schema import current_revision
+
+
+class RoleSetup(NamedTuple):
+    handed_over: int
+    """The number of tables, views and functions that got the owner role as their owner."""
+    granted: bool
+    """False: the schema is not that of this release. Then the next upgrade gives the rights."""
+
+
+async def set_up_roles(database_url: str, prefix: str, passwords: Mapping[str, str]) -> RoleSetup:
+    """Make the roles in the database of a user who may do so. `passwords` are by login; others are not changed.
+
+    Rights are only set if the schema is that of this release. Otherwise services of the previous release may be
+    running, and would lose the rights that they have. Raises `RolesNotPossible` and `DBAPIError`.
+    """
+    async with schema_connection(database_url, "store-roles") as connection:
+        await make_roles(connection, prefix, passwords)
+        handed_over = await hand_over(connection, prefix)
+        is_current = await connection.run_sync(current_revision) == head_revision()
+        if is_current:
+            await grant_rights(connection, prefix, exactly=True)
+        await connection.commit()
+        return RoleSetup(handed_over, is_current)
