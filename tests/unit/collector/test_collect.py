@@ -27,6 +27,7 @@ from contracts.runs import RunFinished, RunStarted
 from contracts.topics import CANDLES, RUN_EVENTS, Topic
 from contracts.vocabulary import ErrorClass, RunStatus
 from runtime.kafka.publisher import PublishFailed
+from scheduler.progress import Series, after_result
 from support.collecting import a_tick
 
 NOW = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
@@ -131,6 +132,15 @@ async def test_a_run_reports_its_start_its_candles_and_its_end() -> None:
     assert (result.first_open, result.last_open) == (NOW.replace(second=0, minute=51, hour=11), candles_end(candles))
     whole = (Span(start=NOW.replace(second=0, minute=51, hour=11), end=NOW.replace(second=0)),)
     assert (result.verified, candles.verified) == (whole, whole)
+
+
+async def test_a_first_run_that_sees_only_the_open_candle_says_so_and_the_next_one_reads_on_from_it() -> None:
+    exchange = FakeExchange(rows_for=lambda _timeframe, _since, _limit: minutes_since(OPENING, 1))
+    [result] = (await run(exchange, FakeKafka())).results
+    assert (result.candles, result.anchor) == (0, to_instant(OPENING))
+    assert result.notes == ("no candle of the newest page has closed yet: the next run reads on from its first candle",)
+    series = after_result(Series(), result, finished_at=NOW_MS, now=NOW_MS, interval_ms=MINUTE)
+    assert [pending.interval for pending in series.pending] == [(OPENING, OPENING + MINUTE)], "it is read again"
 
 
 @pytest.mark.parametrize("is_silent", [True, False])

@@ -120,12 +120,12 @@ class SeriesReader:
     @property
     def anchor(self) -> int | None:
         """The candle from which the next run reads on: the newest one that was older than the settle time when it was
-        read.
+        read. The first run of a series takes any candle, if need be an open one.
         """
         newest = max(self._settled, default=min(self._closed, default=None))
-        if self._anchor is None or newest is None:
-            return self._anchor if newest is None else newest
-        return max(self._anchor, newest)
+        if self._anchor is None:
+            return min(self._opens, default=None) if newest is None else newest
+        return self._anchor if newest is None else max(self._anchor, newest)
 
     @property
     def requested(self) -> Intervals:

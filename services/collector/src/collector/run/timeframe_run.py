@@ -1,6 +1,7 @@
 """Collects one timeframe of a run: page after page, as its reader requests them, until the exchange fails."""
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -72,6 +73,12 @@ class TimeframeRun:
             for (start, end), absence_class, evidence in found
         ]
 
+    def _notes_on_reading(self, absences: list[Absence]) -> Iterator[str]:
+        is_first = self.progress.anchor is None and self.reader is not None and self.reader.anchor is not None
+        if is_first and not self._collected:
+            yield "no candle of the newest page has closed yet: the next run reads on from its first candle"
+        yield from map(_note, absences[-1:])
+
     def result(self) -> TimeframeResult:
         reader, collected = self.reader, self._collected
         anchor = reader.anchor if reader is not None else None
@@ -85,7 +92,7 @@ class TimeframeRun:
             last_open=to_instant(max(collected)) if collected else None,
             error_class=self.failure.error_class if self.failure else None,
             error_message=self.failure.message if self.failure else None,
-            notes=(*self.notes, *(_note(absence) for absence in absences[-1:])),
+            notes=(*self.notes, *self._notes_on_reading(absences)),
             anchor=None if anchor is None else to_instant(anchor),
             verified=_newest(reader.verified) if reader is not None else (),
             requested=_newest(reader.requested) if reader is not None else (),
