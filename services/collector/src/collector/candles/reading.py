@@ -136,17 +136,21 @@ class SeriesReader:
         """The unverified spans between known candles, ascending: spans that this run found, and pending spans from
         earlier runs.
         """
-        return subtract([*self._pending_spans(), *self._edge()], self.verified)
+        spans = [*self._pending_spans(), *self._edge()]
+        return subtract(spans, self.verified) if spans else ()
 
     def absences(self) -> list[AbsentSpan]:
         """The holes that this run has found or requested, ascending, with the reason and the evidence in words."""
+        holes = self.holes()
+        if not holes and not self.rejected:
+            return []
         untouched = subtract(self._pending_spans(), [*self.requested, *self._edge()])
         rejected = union([(each.opens, self.calendar.close_of(each.opens)) for each in self.rejected.values()])
         # After the anchor, only rejected rows are reported: silence there is requested again by each run.
         after_anchor = [] if self.anchor is None else [(self.anchor, max(self._closed, default=self.anchor))]
         young = intersect(subtract(after_anchor, self.verified), rejected)
         return classified(
-            union([*subtract(self.holes(), untouched), *young]),
+            union([*subtract(holes, untouched), *young]),
             rejected=rejected,
             lost=self.lost,
             requested=self.requested,
@@ -157,7 +161,8 @@ class SeriesReader:
     @property
     def lost(self) -> Intervals:
         """The holes, or parts of them, that are older than the oldest candle that the exchange still offers."""
-        return intersect(self.holes(), self._before_history())
+        before_history = self._before_history()
+        return intersect(self.holes(), before_history) if before_history else ()
 
     def _before_history(self) -> Intervals:
         return before_history(self._traits, self.calendar, self._opens, self._now)
