@@ -213,21 +213,20 @@ async def test_an_invalid_token_request_is_422(client: httpx.AsyncClient, body: 
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
 
 
-async def test_failed_logins_are_limited_per_address_and_known_tokens_still_work(a_setting: Any) -> None:
+async def test_failed_logins_are_limited_per_address_and_valid_tokens_still_work(a_setting: Any) -> None:
     api = build_api(a_setting(failed_logins_per_minute=3))
     async with client_of(api) as admin:
         token = (await a_token(admin, "viewer"))["token"]
         fresh = (await a_token(admin, "viewer"))["token"]
         assert (await who(api, token)).status_code == 200
-        answers = [await who(api, wrong) for wrong in (mint().text, "guess", mint().text, mint().text, "guess")]
+        answers = [await who(api, mint().text) for _ in range(5)]
         assert [answer.status_code for answer in answers] == [401, 401, 401, 429, 429]
         assert 0 < int(answers[-1].headers["Retry-After"]) <= 20
-        assert (await who(api, TOKEN)).status_code == 200
-        assert (await who(api, token)).status_code == 200
-        assert (await who(api, fresh)).status_code == 429  # without a query it looks like a guess
+        for valid in (TOKEN, token, fresh):
+            assert (await who(api, valid)).status_code == 200
         metrics = (await admin.get("http://api/metrics")).text
-    assert 'candlekeep_api_authentications_total{kind="unknown",outcome="throttled"} 3.0' in metrics
-    assert 'candlekeep_api_authentications_total{kind="unknown",outcome="unknown"} 2.0' in metrics
+    assert 'candlekeep_api_authentications_total{kind="unknown",outcome="throttled"} 2.0' in metrics
+    assert 'candlekeep_api_authentications_total{kind="unknown",outcome="unknown"} 3.0' in metrics
     await api.close()
 
 

@@ -2,7 +2,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from admin_api.auth.client_addresses import address_of, rate_limit_key
-from admin_api.auth.credential_use import KnownCredentials
 from admin_api.http.request_cost import TokenBuckets
 
 NOW = 5_000.0
@@ -79,14 +78,6 @@ def test_the_number_of_keys_is_bounded_and_the_latest_key_is_kept() -> None:
         buckets.take(str(number), NOW)
     assert len(buckets) == 100
     assert not buckets.take("999", NOW)
-
-
-def test_the_number_of_known_credentials_is_bounded() -> None:
-    seen = KnownCredentials()
-    for number in range(10_001):
-        seen.add(number.to_bytes(4, "big"))
-    assert (0).to_bytes(4, "big") not in seen
-    assert (10_000).to_bytes(4, "big") in seen
 
 
 def test_all_addresses_of_an_ipv6_subscriber_have_the_same_key() -> None:

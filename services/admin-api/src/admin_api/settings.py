@@ -52,7 +52,7 @@ class AuthSettings(BaseSettings):
         ge=1,
         le=100_000,
         description="Failed authentications per minute and address before further ones are answered with 429. "
-        "Requests with credentials that were accepted before still succeed.",
+        "Malformed credentials and unknown ones have this limit each. Valid credentials are always accepted.",
     )
     oidc_issuer: str = Field(
         default="",

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.auth.authenticator import Authenticator
+from admin_api.auth.failed_logins import FailedLogins
 from admin_api.auth.jwks import Jwks
 from admin_api.auth.oidc import JwtRules, JwtVerifier
 from admin_api.auth.refusal_audit import RefusalAudit
 from admin_api.auth.sessions import Sessions
 from admin_api.auth.token_lookup import TokenLookup
 from admin_api.auth.tokens import Tokens
-from admin_api.http.request_cost import TokenBuckets
 from admin_api.metrics import Metrics
 from admin_api.settings import AdminApiSettings
 
@@ -36,7 +36,7 @@ def assemble(
         TokenLookup(reserved_engine),
         sessions,
         _identity_provider(settings, metrics),
-        TokenBuckets(capacity=settings.failed_logins_per_minute, per_minute=settings.failed_logins_per_minute),
+        FailedLogins.limited_to(settings.failed_logins_per_minute),
         always_secure=settings.session_cookie_secure,
     )
     return AuthComponents(

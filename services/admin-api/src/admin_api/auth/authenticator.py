@@ -1,7 +1,6 @@
 """Turns the credential of a request into an `Actor`, or raises the reason why it is refused."""
 
 import hmac
-from collections.abc import Callable
 from datetime import datetime
 
 from pydantic import SecretStr
@@ -11,12 +10,12 @@ from starlette.types import Scope
 from admin_api.auth.client_addresses import address_of, rate_limit_key
 from admin_api.auth.cookies import session_cookie
 from admin_api.auth.csrf import csrf_problem
-from admin_api.auth.identity import Identity, NotAdmitted, TooManyFailures, Unauthorized
+from admin_api.auth.failed_logins import FailedLogins
+from admin_api.auth.identity import Identity, NotAdmitted, Unauthorized
 from admin_api.auth.oidc import JwtVerifier, looks_like_jwt
 from admin_api.auth.sessions import Sessions
 from admin_api.auth.token_format import parse
 from admin_api.auth.token_lookup import TokenLookup
-from admin_api.http.request_cost import TokenBuckets
 from admin_api.http.request_ids import current_request_id
 from admin_api.writes.actors import Actor, Role
 
@@ -32,7 +31,7 @@ class Authenticator:
         tokens: TokenLookup,
         sessions: Sessions,
         oidc: JwtVerifier | None,
-        failed_logins: TokenBuckets,
+        failed_logins: FailedLogins,
         *,
         always_secure: bool,
     ) -> None:
@@ -50,18 +49,7 @@ class Authenticator:
         provider also `IdentityProviderUnavailable`.
         """
         address = address_of(scope)
-        bucket = rate_limit_key(address)
-
-        def check_failed_logins() -> None:
-            if wait := self._failed_logins.seconds_until_one(bucket, monotonic):
-                raise TooManyFailures(wait)
-
-        try:
-            identity = await self._identity(scope, now, check_failed_logins)
-        except Unauthorized as refusal:
-            if refusal.counts_as_failed_login and not self._failed_logins.take(bucket, monotonic):
-                raise TooManyFailures(self._failed_logins.seconds_until_one(bucket, monotonic)) from refusal
-            raise
+        identity = await self._identity(scope, now, rate_limit_key(address), monotonic)
         return Actor(
             kind=identity.kind,
             name=identity.name,
@@ -77,26 +65,28 @@ class Authenticator:
         """Whether the browser uses TLS. `scope` has the scheme that a trusted proxy reported."""
         return self._always_secure or scope.get("scheme") == "https"
 
-    async def _identity(self, scope: Scope, now: datetime, check_failed_logins: Callable[[], None]) -> Identity:
+    async def _identity(self, scope: Scope, now: datetime, address: str, monotonic: float) -> Identity:
         headers = Headers(scope=scope)
         authorization = headers.getlist("authorization")
         if authorization:
-            return await self._bearer_identity(authorization, now, check_failed_logins)
+            return await self._bearer_identity(authorization, now, address, monotonic)
         cookie = session_cookie(headers, secure=self.is_secure(scope))
         if cookie is None:
             raise Unauthorized(
                 "missing", "Send the header `Authorization: Bearer TOKEN` with an API token, or a session cookie."
             )
-        if not self._sessions.is_known(cookie):
-            check_failed_logins()
-        identity = await self._sessions.identity(cookie, now)
+
+        async def find(shared: bool) -> Identity:
+            return await self._sessions.identity(cookie, now, shared=shared)
+
+        identity = await self._failed_logins.look_up(find, address, monotonic)
         problem = csrf_problem(scope["method"], headers, scheme=scope.get("scheme", "http"))
         if problem is not None:
             raise NotAdmitted("cross_site", problem, identity=identity)
         return identity
 
     async def _bearer_identity(
-        self, authorization: list[str], now: datetime, check_failed_logins: Callable[[], None]
+        self, authorization: list[str], now: datetime, address: str, monotonic: float
     ) -> Identity:
         given = bearer_token(authorization)
         if given is None:
@@ -105,9 +95,17 @@ class Authenticator:
             return _BOOTSTRAP
         text = given.decode("latin-1")
         if (token := parse(text)) is not None:
-            if not self._tokens.is_known(token):
-                check_failed_logins()  # before the look-up, so that guesses cause no load on the database
-            return await self._tokens.identity(token, now)
+
+            async def find(shared: bool) -> Identity:
+                return await self._tokens.identity(token, now, shared=shared)
+
+            return await self._failed_logins.look_up(find, address, monotonic)
+        try:
+            return await self._identity_of_jwt(text, now)
+        except Unauthorized as refusal:
+            raise self._failed_logins.refused(refusal, address, monotonic) from None
+
+    async def _identity_of_jwt(self, text: str, now: datetime) -> Identity:
         if self._oidc is not None and looks_like_jwt(text):
             return await self._oidc.identity(text, now)
         raise Unauthorized("malformed", "This is neither an API token nor the value of CANDLEKEEP_ADMIN_TOKEN.")

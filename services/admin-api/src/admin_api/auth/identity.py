@@ -64,7 +64,7 @@ class NotAdmitted(ApiError):  # noqa: N818
 
 
 class TooManyFailures(ApiError):  # noqa: N818
-    """This address has too many failed logins, so its unknown credentials are refused for a while."""
+    """This address has too many failed logins, so further wrong credentials get this error for a while."""
 
     status = 429
     slug = "too-many-failed-logins"
@@ -73,8 +73,7 @@ class TooManyFailures(ApiError):  # noqa: N818
     def __init__(self, retry_after: int) -> None:
         headers: Mapping[str, str] = {"Retry-After": str(retry_after)}
         super().__init__(
-            f"This address sent too many wrong tokens; try again in {retry_after} seconds. "
-            "Tokens that this instance has verified before still work.",
+            f"This address sent too many wrong tokens; try again in {retry_after} seconds. Valid tokens still work.",
             headers=headers,
         )
         self.retry_after = retry_after

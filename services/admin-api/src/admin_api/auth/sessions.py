@@ -10,12 +10,13 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from admin_api.auth.credential_use import KnownCredentials, write_last_use
+from admin_api.auth.credential_use import write_last_use
 from admin_api.auth.identity import Identity, Unauthorized
 from admin_api.auth.schemas import status_of
+from admin_api.auth.shared_lookup import SharedLookup
 from admin_api.writes import audit_log
 from admin_api.writes.actors import Actor, Role
-from admin_api.writes.transactions import reading, transaction
+from admin_api.writes.transactions import transaction
 from runtime.logs import log
 from store.tables import api_tokens, sessions
 
@@ -23,6 +24,10 @@ IDLE: Final = timedelta(minutes=30)
 LIFETIME: Final = timedelta(hours=12)
 _RETENTION_AFTER_END: Final = timedelta(days=1)
 _PURGE_BATCH_SIZE: Final = 1000
+_WITH_TOKEN: Final = sa.select(
+    sessions, api_tokens.c.revoked_at.label("token_revoked"), api_tokens.c.expires_at.label("token_ends")
+).select_from(sessions.outerjoin(api_tokens, api_tokens.c.id == sessions.c.token_id))
+"""Sessions, with the end of the token that opened each."""
 
 
 class Sessions:
@@ -34,11 +39,7 @@ class Sessions:
     def __init__(self, engine: AsyncEngine, bootstrap_token: SecretStr) -> None:
         self._engine = engine
         self._key = bootstrap_token.get_secret_value().encode()
-        self._known = KnownCredentials()
-
-    def is_known(self, cookie: str) -> bool:
-        """Whether this instance has found this session before. Then the cookie is not a guess."""
-        return self._hash(cookie) in self._known
+        self._rows = SharedLookup[bytes](engine, _WITH_TOKEN, sessions.c.id_hash)
 
     async def open(self, actor: Actor, previous: str | None, now: datetime) -> tuple[str, datetime]:
         """The new cookie's value, and the end of the session, which is never later than the end of its token.
@@ -78,20 +79,11 @@ class Sessions:
                 await _audit(connection, actor, now, "session.close", id_hash, None)
         log.info("Session closed", action="session_closed", actor=actor.name)
 
-    async def identity(self, cookie: str, now: datetime) -> Identity:
-        """The owner of the session. Raises `Unauthorized`, `DatabaseUnavailable`."""
-        query = (
-            sa.select(
-                sessions, api_tokens.c.revoked_at.label("token_revoked"), api_tokens.c.expires_at.label("token_ends")
-            )
-            .select_from(sessions.outerjoin(api_tokens, api_tokens.c.id == sessions.c.token_id))
-            .where(sessions.c.id_hash == self._hash(cookie))
-        )
-        async with reading(self._engine) as connection:
-            row = (await connection.execute(query)).one_or_none()
+    async def identity(self, cookie: str, now: datetime, *, shared: bool) -> Identity:
+        """The owner of the session. `shared`: see `SharedLookup`. Raises `Unauthorized`, `DatabaseUnavailable`."""
+        row = await self._rows.row(self._hash(cookie), shared=shared)
         if row is None:
             raise Unauthorized("unknown", "This session does not exist; log in again.")
-        self._known.add(row.id_hash)
         identity = Identity(
             kind="session",
             name=row.actor,

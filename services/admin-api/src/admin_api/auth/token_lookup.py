@@ -1,4 +1,4 @@
-"""Finds the owner of an API token. Each request does one indexed query, so a revocation has effect at once."""
+"""Finds the owner of an API token. Each request waits for an indexed query, so a revocation has effect at once."""
 
 import hmac
 from datetime import datetime
@@ -7,12 +7,12 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from admin_api.auth.credential_use import KnownCredentials, write_last_use
+from admin_api.auth.credential_use import write_last_use
 from admin_api.auth.identity import Identity, Unauthorized
 from admin_api.auth.schemas import status_of
+from admin_api.auth.shared_lookup import SharedLookup
 from admin_api.auth.token_format import ParsedToken
 from admin_api.writes.actors import Role
-from admin_api.writes.transactions import reading
 from store.tables import api_tokens
 
 _NO_HASH: Final = bytes(32)
@@ -23,22 +23,15 @@ class TokenLookup:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._known = KnownCredentials()
+        self._rows = SharedLookup[str](engine, sa.select(api_tokens), api_tokens.c.public_id)
 
-    def is_known(self, token: ParsedToken) -> bool:
-        """Whether this instance has verified this token's secret before. Then it is not a guess."""
-        return token.secret_hash in self._known
-
-    async def identity(self, token: ParsedToken, now: datetime) -> Identity:
-        """The owner of the token. Raises `Unauthorized`, `DatabaseUnavailable`."""
-        query = sa.select(api_tokens).where(api_tokens.c.public_id == token.public_id)
-        async with reading(self._engine) as connection:
-            row = (await connection.execute(query)).one_or_none()
+    async def identity(self, token: ParsedToken, now: datetime, *, shared: bool) -> Identity:
+        """The owner of the token. `shared`: see `SharedLookup`. Raises `Unauthorized`, `DatabaseUnavailable`."""
+        row = await self._rows.row(token.public_id, shared=shared)
         # Compare also if there is no row, so that the response time does not reveal which ids exist.
         right = hmac.compare_digest(token.secret_hash, row.secret_hash if row is not None else _NO_HASH)
         if row is None or not right:
             raise Unauthorized("unknown", "This token does not exist.", public_id=token.public_id)
-        self._known.add(token.secret_hash)
         identity = Identity(
             kind="token", name=row.name, role=Role(row.role), token_id=row.id, expires_at=row.expires_at
         )
