@@ -1,6 +1,7 @@
 """The cost of requests: none before the role is known, a limited one afterwards, and a share for each caller."""
 
 import asyncio
+import json
 import socket
 import statistics
 import threading
@@ -147,6 +148,24 @@ def test_the_routes_with_a_json_body_are_all_in_the_list(api: AdminApi) -> None:
         if "requestBody" in operation
     }
     assert described == set(WITH_JSON)
+
+
+async def test_the_description_is_built_and_serialized_once(api: AdminApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    serialized: list[Any] = []
+    dumps = json.dumps
+
+    def counted(value: Any, **options: Any) -> str:
+        serialized.append(value)
+        return dumps(value, **options)
+
+    monkeypatch.setattr(json, "dumps", counted)
+    async with client_of(api, token=None, base="") as anyone:
+        answers = await asyncio.gather(*(anyone.get("/openapi.json") for _ in range(20)))
+        answers.append(await anyone.get("/openapi.json"))
+    assert len(serialized) == 1
+    assert {answer.content for answer in answers} == {answers[0].content}
+    assert answers[0].json() == api.app.openapi()
+    assert answers[0].headers["Content-Type"] == "application/json"
 
 
 @pytest.fixture

@@ -1,13 +1,42 @@
-"""Corrections of the OpenAPI description that FastAPI generates."""
+"""The OpenAPI description: corrections of the one that FastAPI generates, and its route."""
 
+import asyncio
+import json
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from starlette.routing import Route
 
 from admin_api.http.input_types import MAX_ID
 from admin_api.http.problems import FieldProblem, Problem
 from admin_api.manifests.format import Manifest
 
 _TEMPLATE: Final = "#/components/schemas/{model}"
+
+
+def serve_description(app: FastAPI) -> None:
+    """Build and serialize the description once, in a thread, at the first request.
+
+    FastAPI would serialize it on the event loop for each request, and these requests need no token.
+    """
+    generate = app.openapi
+    app.openapi = cache(lambda: complete_description(generate()))  # type: ignore[method-assign]  # FastAPI's documented way
+    content: list[bytes] = []
+    lock = asyncio.Lock()
+
+    def serialize() -> bytes:
+        return json.dumps(app.openapi(), ensure_ascii=False).encode()
+
+    async def openapi_json(_request: Request) -> Response:
+        async with lock:
+            if not content:
+                content.append(await asyncio.to_thread(serialize))
+        return Response(content[0], media_type="application/json")
+
+    own = Route(str(app.openapi_url), openapi_json, include_in_schema=False)
+    app.router.routes[:] = [own, *(each for each in app.router.routes if getattr(each, "path", None) != own.path)]
 
 
 def complete_description(schema: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.routing import BaseRoute
 
-from admin_api.api_description import complete_description
+from admin_api.api_description import serve_description
 from admin_api.auth.assembly import AuthComponents, assemble
 from admin_api.auth.required_roles import require_declared_roles
 from admin_api.configs.bulk import Bulk
@@ -205,8 +205,7 @@ def _build_fastapi() -> tuple[FastAPI, tuple[BaseRoute, ...]]:
     for router in routers:
         app.include_router(router)
     problems.install_error_handlers(app, routes)
-    generate = app.openapi
-    app.openapi = lambda: complete_description(generate())  # type: ignore[method-assign]  # FastAPI's documented way
+    serve_description(app)
     return app, routes
 
 

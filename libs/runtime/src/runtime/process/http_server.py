@@ -9,6 +9,8 @@ from typing import Any
 import uvicorn
 from typing_extensions import override
 
+from runtime.process.http_protocol import LimitedProtocol
+
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI application: scope, receive, send."""
 
@@ -37,6 +39,7 @@ async def http_server(
     listener = _listen(host, port)
     config = uvicorn.Config(
         app,
+        http=LimitedProtocol,
         lifespan="off",
         log_config=None,
         access_log=False,

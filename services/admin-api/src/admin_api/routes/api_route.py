@@ -37,7 +37,7 @@ class ApiRoute(APIRoute):
 
     @override
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] in self.methods:
+        if scope["method"] in (self.methods or ()):
             check_roles(self, scope["state"]["actor"])
         await super().handle(scope, receive, send)
 
@@ -60,7 +60,7 @@ class ExpensiveRoute(ApiRoute):
 
     @override
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] not in self.methods:
+        if scope["method"] not in (self.methods or ()):
             await super().handle(scope, receive, send)
             return
         actor: Actor = scope["state"]["actor"]
