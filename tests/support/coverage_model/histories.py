@@ -105,6 +105,7 @@ SCALES = (
     Scale(("1d", "1w", "1M"), (720, 1440, 7 * 1440), 90 * 1440, 10),
 )
 
+_EVERY_THIRD: Final = 3
 _BAD = st.sampled_from(list(BadKind))
 
 
@@ -114,7 +115,7 @@ def tradings(draw: st.DrawFn, width: int) -> Trading:
     silent = st.sampled_from((0, 1, 2, 9, width - 1, width, 3 * width, 60, 2400))
     pattern = draw(st.lists(st.tuples(busy, silent), min_size=1, max_size=4)) if draw(st.booleans()) else [(1, 0)]
     late_every = draw(st.sampled_from((0, 0, 0, 1, 2, 7)))
-    bad_every = draw(st.sampled_from((0, 0, 0, 3, 17, 200)))
+    bad_every = draw(st.sampled_from((0, 0, 0, _EVERY_THIRD, 17, 200)))
     return Trading(
         pattern=tuple(pattern),
         listed=draw(st.sampled_from((0, 0, 30, 300, 1000))),
@@ -189,11 +190,13 @@ def _subsets(timeframes: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...]]:
     )
 
 
-def _has_a_bound(behaviour: Behaviour) -> bool:
+def _has_a_bound(behaviour: Behaviour, of_series: list[Trading]) -> bool:
     """Whether the bound of runs holds. With narrow pages and with files, the spans that a run has requested without a
-    result are merged and wait for up to a day each. Their missing candles stay pending: every history checks this.
+    result are merged and wait for up to a day each. Their missing candles stay pending: every history checks this. If a
+    third of the rows are off the grid, every answer is refused, because it seems to have another timeframe.
     """
-    return behaviour.width >= RECOVERY_WIDTH and behaviour.kind is not Kind.FILE
+    is_refused = any(each.bad is BadKind.OFF_GRID and each.bad_every == _EVERY_THIRD for each in of_series)
+    return behaviour.width >= RECOVERY_WIDTH and behaviour.kind is not Kind.FILE and not is_refused
 
 
 @st.composite
@@ -203,9 +206,10 @@ def histories(draw: st.DrawFn) -> History:
     behaviour = draw(behaviours(page_limit))
     interval = draw(st.sampled_from(scale.interval_minutes))
     all_timeframes = scale.timeframes
+    of_series = [draw(tradings(behaviour.width)) for _ in range(draw(st.integers(1, 2)))]
     return History(
         behaviour=behaviour,
-        tradings=tuple(draw(tradings(behaviour.width)) for _ in range(draw(st.integers(1, 2)))),
+        tradings=tuple(of_series),
         timeframes=draw(_subsets(all_timeframes)),
         all_timeframes=all_timeframes,
         page_limit=page_limit,
@@ -216,5 +220,5 @@ def histories(draw: st.DrawFn) -> History:
         knows_until=behaviour.honours_until and draw(st.booleans()),
         knows_horizon=behaviour.horizon is not None and draw(st.booleans()),
         steps=tuple(draw(st.lists(steps(scale, interval), min_size=1, max_size=scale.steps))),
-        recovers=draw(st.sampled_from((True, False, False))) and _has_a_bound(behaviour),
+        recovers=draw(st.sampled_from((True, False, False))) and _has_a_bound(behaviour, of_series),
     )

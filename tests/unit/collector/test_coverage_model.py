@@ -68,6 +68,24 @@ FOUND = {
         request_ms=20_000,
         steps=(Step(wait_minutes=1), Step(wait_minutes=139), Step(wait_minutes=1, weather=Weather(lag_minutes=3))),
     ),
+    "a young candle became the anchor, and a lagging answer then counted as final": History(
+        behaviour=Behaviour(width=20, horizon=2),
+        page_limit=20,
+        interval_minutes=1,
+        request_ms=200,
+        steps=(*[Step(wait_minutes=1)] * 2, Step(wait_minutes=1, weather=Weather(lag_minutes=3))),
+    ),
+    "a repeated result proved its own anchor, which was unfinished": History(
+        behaviour=Behaviour(width=1, horizon=2),
+        page_limit=1,
+        interval_minutes=1,
+        request_ms=200,
+        steps=(
+            Step(wait_minutes=1, weather=Weather(lag_minutes=5, ignores_since=True), fate=Fate.TWICE),
+            Step(wait_minutes=1),
+        ),
+        recovers=False,
+    ),
 }
 """Faults that the model found, with the smallest history that shows each."""
 

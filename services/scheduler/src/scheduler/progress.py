@@ -123,11 +123,10 @@ def after_result(series: Series, result: TimeframeResult, *, finished_at: int, n
     timeframe, before = result.timeframe, series.anchor
     reported = None if result.anchor is None else to_milliseconds(result.anchor)
     anchor = _later_anchor(series, result, now)
-    verified = [span.milliseconds() for span in result.verified]
+    verified = [] if reported is None else [span.milliseconds() for span in result.verified]
     if reported is not None and reported <= now:
-        # Candles after the reported anchor may have been unfinished, so runs read them again. The anchor itself may be
-        # that of the tick, so only an answer proves it.
-        verified = [*intersect(verified, [(0, close_of(timeframe, reported))])]
+        # Candles from the reported anchor on may have been unfinished, so runs read them again.
+        verified = [*intersect(verified, [(0, reported)])]
     verified += [span.milliseconds() for span in result.lost]
     requested = intersect([span.milliseconds() for span in result.requested], [(0, now)])
     unread = [each.interval for each in series.pending]
@@ -135,7 +134,7 @@ def after_result(series: Series, result: TimeframeResult, *, finished_at: int, n
     if anchor is not None and anchor != before:
         # The old anchor itself is read again: an exchange that was late may have shown an unfinished candle.
         first = min(start for start, _ in [*verified, (anchor, anchor)]) if before is None else before
-        unread.append((first, close_of(timeframe, anchor)))
+        unread.append((first, anchor))
     pieces = _pieces(subtract(unread, verified), series.pending, requested)
     tried_at = min(finished_at, now)
     return Series(anchor, bounded(_tried(piece, tried_at, interval_ms) if asked else piece for piece, asked in pieces))
@@ -167,12 +166,7 @@ def must_be_stored(before: Series, after: Series) -> bool:
 
 def bounded(spans: Iterable[Pending]) -> tuple[Pending, ...]:
     """Ascending and at most `MAX_PENDING_SPANS`: the closest neighbours become one span, with the time in between."""
-    pieces: list[Pending] = []
-    for piece in sorted(spans, key=lambda each: each.start):
-        if pieces and pieces[-1].end == piece.start and pieces[-1][2:] == piece[2:]:
-            pieces[-1] = pieces[-1]._replace(end=piece.end)
-        else:
-            pieces.append(piece)
+    pieces = _joined(sorted(spans, key=lambda each: each.start))
     while len(pieces) > MAX_PENDING_SPANS:
         index = min(range(len(pieces) - 1), key=lambda each: _cost_of_merging(*pieces[each : each + 2]))
         one, other = pieces[index : index + 2]
@@ -181,7 +175,18 @@ def bounded(spans: Iterable[Pending]) -> tuple[Pending, ...]:
         choose = min if 0 in {one.attempts, other.attempts} else max
         kept = choose(one, other, key=lambda piece: (piece.attempts, piece.retry_at or 0))
         pieces[index : index + 2] = [kept._replace(start=one.start, end=other.end)]
-    return tuple(pieces)
+    return tuple(_joined(pieces))
+
+
+def _joined(spans: Iterable[Pending]) -> list[Pending]:
+    """The same ascending spans. Neighbours that touch and have equal attempts are one span."""
+    pieces: list[Pending] = []
+    for piece in spans:
+        if pieces and pieces[-1].end == piece.start and pieces[-1][2:] == piece[2:]:
+            pieces[-1] = pieces[-1]._replace(end=piece.end)
+        else:
+            pieces.append(piece)
+    return pieces
 
 
 def _cost_of_merging(one: Pending, other: Pending) -> tuple[bool, int]:

@@ -53,17 +53,18 @@ class SeriesReader:
         """
         self._traits, self._honours_until = traits, honours_until
         self._limits = limits or ReadingLimits()
-        self._salt, self._now, self._elapsed = salt, now, 0.0
+        self._salt, self._now, self._elapsed, self.pages = salt, now, 0.0, 0
         self.calendar = SeriesCalendar.of(traits, progress.timeframe)
         self._limit = self._width = max(1, page_limit)
         """`_width`: the number of candles that one page is known to reach; lowered when an answer proves less."""
         self._anchor = None if progress.anchor is None else to_milliseconds(progress.anchor)
+        settled_at = now - self._limits.settle_ms
+        self._is_anchor_settled = self._anchor is not None and self.calendar.close_of(self._anchor) <= settled_at
         self._edge_start: int | None = self._anchor
         """From here on, all time up to the newest candle must be verified or reported."""
         self._pending = [
             (each.milliseconds(), each.attempts, _milliseconds(each.retry_at)) for each in progress.pending
         ]
-        self.pages = 0
         self.verified: Intervals = ()
         """The spans that the answers of this run vouch for."""
         self.rejected: dict[tuple[int, str], BadRow] = {}
@@ -120,12 +121,12 @@ class SeriesReader:
     @property
     def anchor(self) -> int | None:
         """The candle from which the next run reads on: the newest one that was older than the settle time when it was
-        read. The first run of a series takes any candle, if need be an open one.
+        read. The first run of a series takes any candle, if need be an open one. None: the known anchor stays.
         """
-        newest = max(self._settled, default=min(self._closed, default=None))
+        known = max(self._settled, default=None)
         if self._anchor is None:
-            return min(self._opens, default=None) if newest is None else newest
-        return self._anchor if newest is None else max(self._anchor, newest)
+            return min(self._closed or self._opens, default=None) if known is None else known
+        return max(known or 0, self._anchor) if self._is_anchor_settled else known
 
     @property
     def requested(self) -> Intervals:
@@ -147,7 +148,8 @@ class SeriesReader:
         untouched = subtract(self._pending_spans(), [*self.requested, *self._edge()])
         rejected = union([(each.opens, self.calendar.close_of(each.opens)) for each in self.rejected.values()])
         # After the anchor, only rejected rows are reported: silence there is requested again by each run.
-        after_anchor = [] if self.anchor is None else [(self.anchor, max(self._closed, default=self.anchor))]
+        anchor = self.anchor or self._edge_start
+        after_anchor = [] if anchor is None else [(anchor, max(self._closed, default=anchor))]
         young = intersect(subtract(after_anchor, self.verified), rejected)
         return classified(
             union([*subtract(holes, untouched), *young]),
@@ -171,11 +173,9 @@ class SeriesReader:
         return [span for span, _, _ in self._pending]
 
     def _edge(self) -> Intervals:
-        """The time from the first known candle of this run to its anchor."""
-        anchor = self.anchor
-        if anchor is None or self._edge_start is None:
-            return ()
-        return union([(self.calendar.close_of(self._edge_start), anchor)])
+        """The time from the first known candle of this run to its newest settled one, or else to its first one."""
+        end = max(self._settled, default=min(self._closed, default=0))
+        return () if self._edge_start is None else union([(self.calendar.close_of(self._edge_start), end)])
 
     # ---- which pages ----
 
