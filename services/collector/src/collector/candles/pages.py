@@ -22,6 +22,8 @@ FUTURE_TOLERANCE_MS: Final = 60_000
 """How far a candle's open time may be ahead of the estimated time of the exchange."""
 
 _WIDTH: Final = len(Candle._fields)
+_NUMBERS: Final = frozenset({float, int})
+"""The types of the values of a row. A bool is no number."""
 _FEWEST_TO_REFUSE: Final = 3
 """An answer with fewer rejected rows than this is usable, even if they are most of its rows."""
 
@@ -96,9 +98,9 @@ def read_page(
     order, and equal duplicates are allowed. The open candle needs a valid open time only. Raises `UnusableAnswer`.
     """
     timed, without_time = _with_open_times(rows, calendar, label_shift=_label_shift(traits, calendar))
-    opens = [at for at, _ in timed]
+    opens = sorted({at for at, _ in timed})
     bad = [BadRow(at, "it has no open time", repr(row)[:500]) for at, row in without_time]
-    grid = _Grid.learnt(traits, calendar, opens)
+    grid = _Grid.learnt(traits, calendar, [at for at, _ in timed])
     candles: dict[int, set[Candle]] = {}
     for at, row in timed:
         candle = _candle(grid, at, row, now)
@@ -110,9 +112,9 @@ def read_page(
         bad += [
             BadRow(at, "another row of the same open time has other values", _as_json(each)) for each in candles.pop(at)
         ]
-    _require_usable(bad, len(set(opens)) + len(without_time), calendar)
-    _require_distance(sorted(set(opens)), calendar)
-    on_grid = sorted({at for at in opens if grid.has(at) and at <= now + FUTURE_TOLERANCE_MS})
+    _require_usable(bad, len(opens) + len(without_time), calendar)
+    _require_distance(opens, calendar)
+    on_grid = [at for at in opens if at <= now + FUTURE_TOLERANCE_MS and grid.has(at)]
     return _from_since(on_grid, {at: found.pop() for at, found in candles.items()}, bad, since)
 
 
@@ -136,6 +138,8 @@ def page_spans(calendar: SeriesCalendar, page: Page, *, settled_at: int) -> Inte
         for row in page.rejected
         if row.opens not in stored
     ]
+    if not young and not rejected:
+        return (span,)
     own = [(at, calendar.close_of(at)) for at in stored]
     return union([*subtract([span], [*young, *rejected]), *own])
 
@@ -184,10 +188,10 @@ def _closed_candle(at: int, row: Sequence[Any]) -> Candle | str:
     if len(row) < _WIDTH:
         return f"it has fewer than {_WIDTH} values"
     numbers = row[1:_WIDTH]
-    if any(type(number) is not float and type(number) is not int for number in numbers):  # excludes bool
+    if not _NUMBERS.issuperset(map(type, numbers)):
         return "a value is not a number"
     try:
-        candle = Candle(at, *(float(number) for number in numbers))
+        candle = Candle(at, *map(float, numbers))
     except OverflowError:
         return "a number is too large"
     return candle if is_consistent(candle) else "its numbers are not finite or contradict each other"
@@ -226,7 +230,7 @@ class _Grid:
             nearest = min(abs(at - self.calendar.floor_open(at)), abs(at - close_of("1M", floor_open("1M", at))))
             return nearest <= self.tolerance and at % _OFFSET_UNIT_MS == 0
         distance = (at - self.offset) % length
-        return min(distance, length - distance) in {0, self.tolerance}
+        return distance == 0 or min(distance, length - distance) == self.tolerance
 
 
 def _require_usable(bad: Sequence[BadRow], rows: int, calendar: SeriesCalendar) -> None:

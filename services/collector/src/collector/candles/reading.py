@@ -71,6 +71,8 @@ class SeriesReader:
         """By open time and row."""
         self._requested: list[Interval] = []
         self._opens: set[int] = set()
+        self._newest = self._anchor
+        """The newest known candle, also if it is still open."""
         self._closed: set[int] = set()
         self._settled: set[int] = set()
         """The candles that were older than the settle time when they were read."""
@@ -102,6 +104,8 @@ class SeriesReader:
         spans = page_spans(self.calendar, page, settled_at=settled_at)
         self.verified = union([*self.verified, *spans])
         self._opens.update(page.opens)
+        if page.opens and (self._newest is None or self._newest < page.opens[-1]):
+            self._newest = page.opens[-1]
         self._closed.update(candle.open_ms for candle in page.closed)
         self._settled.update(at for at, *_ in page.closed if self.calendar.close_of(at) <= settled_at)
         self._learn_width(page)
@@ -216,7 +220,7 @@ class SeriesReader:
                 if page.opens[0] > following and self._has_budget():
                     yield from self._ask(frontier, until=self.calendar.shift(frontier, self._width))
                 return newer[-1]
-            nothing_can_follow = self._is_silent or (frontier == self._newest() and self._is_recent())
+            nothing_can_follow = self._is_silent or (frontier == self._newest and self._is_recent())
             if nothing_can_follow or not self._has_budget():
                 return None
         return None
@@ -226,11 +230,11 @@ class SeriesReader:
         begin closer to now.
         """
         for width in widths:
-            before = self._newest()
+            before = self._newest
             if not self._has_edge_budget(for_newest_page=True):
                 return
             yield from self._ask(self.calendar.shift(self.calendar.floor_open(self._now), 1 - width))
-            newest = self._newest()
+            newest = self._newest
             if newest is not None and newest != before and not self._is_caught_up():
                 yield from self._read_forward(newest)
             if self._is_caught_up() or self._is_silent:
@@ -286,10 +290,9 @@ class SeriesReader:
 
     def _silence_after_newest(self) -> Intervals:
         """The time from one page after the newest row to the candle that is open now."""
-        newest = self._newest()
-        if newest is None or not self._may_be_behind():
+        if self._newest is None or not self._may_be_behind():
             return ()
-        start = self.calendar.shift(newest, self._width)
+        start = self.calendar.shift(self._newest, self._width)
         end = self.calendar.floor_open(self._now)
         return ((start, end),) if start < end else ()
 
@@ -306,23 +309,16 @@ class SeriesReader:
 
     # ---- what is known ----
 
-    def _newest(self) -> int | None:
-        """The newest known candle, also if it is still open."""
-        known = [*self._opens, *([] if self._anchor is None else [self._anchor])]
-        return max(known, default=None)
-
     def _is_caught_up(self) -> bool:
         """Whether the newest row is the last closed candle, or later."""
-        newest = self._newest()
-        return newest is not None and self.calendar.close_of(self.calendar.close_of(newest)) > self._now
+        return self._newest is not None and self.calendar.close_of(self.calendar.close_of(self._newest)) > self._now
 
     def _is_recent(self) -> bool:
         """Whether the newest row is the last closed candle, or closed within the settle time. Then the next run may
         read the rest.
         """
-        newest = self._newest()
-        return newest is not None and (
-            self._is_caught_up() or self.calendar.close_of(newest) + self._limits.settle_ms > self._now
+        return self._newest is not None and (
+            self._is_caught_up() or self.calendar.close_of(self._newest) + self._limits.settle_ms > self._now
         )
 
     def _may_be_behind(self) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from itertools import zip_longest
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import uuid4
 
 from collector.candles.page_requests import ReadingLimits
@@ -21,9 +21,10 @@ from contracts.candles import (
     MAX_CANDLES_PER_EVENT,
     MAX_REJECTED_ROWS_PER_EVENT,
     MAX_SPANS_PER_EVENT,
+    Candle,
     CandlesCollected,
 )
-from contracts.coverage import span_of
+from contracts.coverage import Absence, RejectedRow, Span, span_of
 from contracts.ticks import TickDue
 from contracts.topics import CANDLES
 from contracts.vocabulary import ErrorClass
@@ -137,9 +138,17 @@ def chunks(values: tuple[T, ...], size: int) -> list[tuple[T, ...]]:
     return [values[start : start + size] for start in range(0, len(values), size)]
 
 
-def _event(tick: TickDue, timeframe: str, fetched_at: datetime, **content: Any) -> CandlesCollected:
+def _event(
+    tick: TickDue,
+    timeframe: str,
+    fetched_at: datetime,
+    *,
+    rows: tuple[Candle, ...] = (),
+    verified: tuple[Span, ...] = (),
+    absences: tuple[Absence, ...] = (),
+    rejected: tuple[RejectedRow, ...] = (),
+) -> CandlesCollected:
     # Skip the validation, which would double the cost: the rows and the tick are validated already.
-    defaults: dict[str, Any] = {"rows": (), "verified": (), "absences": (), "rejected": ()}
     return CandlesCollected.model_construct(
         event_id=uuid4(),
         occurred_at=fetched_at,
@@ -148,7 +157,10 @@ def _event(tick: TickDue, timeframe: str, fetched_at: datetime, **content: Any) 
         symbol=tick.config.symbol,
         timeframe=timeframe,
         fetched_at=fetched_at,
-        **defaults | content,
+        rows=rows,
+        verified=verified,
+        absences=absences,
+        rejected=rejected,
     )
 
 
