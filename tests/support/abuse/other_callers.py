@@ -43,7 +43,7 @@ class OtherCallers:
     async def work(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as callers:
-            for sample, every in ((self._me, 0.1), (self._live, 0.1), (self._stream, 5.0), (self._new_token, 2.0)):
+            for sample, every in ((self._me, 0.2), (self._live, 0.2), (self._stream, 5.0), (self._new_token, 2.0)):
                 callers.create_task(self._repeat(sample, every))
 
     async def _repeat(self, sample: Callable[[], Awaitable[None]], every: float) -> None:

@@ -5,7 +5,7 @@ import asyncio
 from support.abuse.attack import Counts, Target
 
 _EXPORTS = 20
-_BURST = 200
+_BURST = 100
 _EXPENSIVE = (
     "/execution-logs?limit=1000",
     "/configs?limit=100",
