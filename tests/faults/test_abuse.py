@@ -251,6 +251,7 @@ def caller_figures(outcome: Outcome) -> list[Figure]:
             name="GET /me of another caller, p99", value=others.me.percentile(0.99), limit=0.5, unit="s", note=count
         ),
         Figure(name="GET /health/live, longest", value=others.live.percentile(1), limit=0.5, unit="s", note=count),
+        Figure(name="delay of the test itself, p99 (no limit)", value=p99(others.own_delays), limit=math.inf, unit="s"),
         wrong_answers("GET /me of another caller, other answers than 200", others.me),
         wrong_answers("GET /health/live, other answers than 200", others.live),
         wrong_answers("event streams of another caller that were refused", others.streams),

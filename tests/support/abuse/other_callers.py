@@ -36,13 +36,25 @@ class OtherCallers:
     live: Samples = field(default_factory=Samples)
     streams: Samples = field(default_factory=Samples)
     new_tokens: Samples = field(default_factory=Samples)
+    own_delays: list[float] = field(default_factory=list)
+    """Seconds by which this process itself was late. If they are long, the machine is overloaded by other programs."""
     tokens: list[str] = field(default_factory=list)
 
     async def work(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as callers:
-            for sample, every in ((self._me, 0.1), (self._live, 0.1), (self._stream, 5.0), (self._new_token, 2.0)):
-                callers.create_task(_repeat(sample, every))
+            for sample, every in ((self._me, 0.2), (self._live, 0.2), (self._stream, 5.0), (self._new_token, 2.0)):
+                callers.create_task(self._repeat(sample, every))
+
+    async def _repeat(self, sample: Callable[[], Awaitable[None]], every: float) -> None:
+        """Start a sample at fixed times, also while earlier ones wait: otherwise a stall would be one slow sample."""
+        async with asyncio.TaskGroup() as running:
+            next_at = time.monotonic()
+            while True:
+                self.own_delays.append(max(0.0, time.monotonic() - next_at))
+                running.create_task(_as_coroutine(sample))
+                next_at += every
+                await asyncio.sleep(max(0.0, next_at - time.monotonic()))
 
     async def _me(self) -> None:
         await _measure(self.me, lambda: self.api.get("/me", timeout=_TIMEOUT_SECONDS))
@@ -64,16 +76,6 @@ class OtherCallers:
             self.tokens.append(created.json()["token"])
             headers = {"Authorization": f"Bearer {self.tokens[-1]}"}
             await _measure(self.new_tokens, lambda: self.api.get("/me", headers=headers, timeout=_TIMEOUT_SECONDS))
-
-
-async def _repeat(sample: Callable[[], Awaitable[None]], every: float) -> None:
-    """Start a sample at fixed times, also while earlier ones wait: otherwise a stall would be one slow sample."""
-    async with asyncio.TaskGroup() as running:
-        next_at = time.monotonic()
-        while True:
-            running.create_task(_as_coroutine(sample))
-            next_at += every
-            await asyncio.sleep(max(0.0, next_at - time.monotonic()))
 
 
 async def _as_coroutine(sample: Callable[[], Awaitable[None]]) -> None:

@@ -5,10 +5,10 @@ import asyncio
 from support.abuse.attack import Counts, Target
 
 _EXPORTS = 20
-_BURST = 200
+_BURST = 100
 _EXPENSIVE = (
     "/execution-logs?limit=1000",
-    "/configs?limit=1000",
+    "/configs?limit=100",
     "/series?limit=1000",
     "/stats?hours=720",
     "/reports/top-symbols?hours=720",
