@@ -2,7 +2,7 @@
 
 import gc
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import hypothesis  # noqa: F401 -- otherwise its plugin imports it at the end, where CPython 3.11.7 can fail (gh-106905)
 import pytest
@@ -92,6 +92,13 @@ def postgres() -> KeptPostgres:
 @pytest.fixture(scope="session")
 def template_database(postgres: KeptPostgres) -> str:
     return SharedServices.of_this_run().template_database()
+
+
+@pytest.fixture
+def login_url(database_url: str, template_database: str) -> Callable[[str], str]:
+    """The URL of the test's database for the login of a service or command, such as `admin-api` or `tokens`."""
+    logins = SharedServices.of_this_run().database_logins()
+    return lambda name: logins.url(database_url, name)
 
 
 @pytest.fixture

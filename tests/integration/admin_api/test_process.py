@@ -22,6 +22,7 @@ pytestmark = pytest.mark.postgres
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 Process = asyncio.subprocess.Process
 Start = Callable[..., Awaitable[Process]]
+LoginUrl = Callable[[str], str]
 
 
 @pytest.fixture
@@ -64,10 +65,10 @@ async def response_of(url: str, status: int) -> httpx.Response:
 
 
 async def test_requests_are_served_while_kafka_is_unavailable_and_the_exit_code_after_sigterm_is_0(
-    start: Start, database_url: str
+    start: Start, login_url: LoginUrl
 ) -> None:
     port = free_port()
-    process = await start(DATABASE_URL=database_url, HTTP_PORT=str(port))
+    process = await start(DATABASE_URL=login_url("admin-api"), HTTP_PORT=str(port))
     await response_of(f"http://127.0.0.1:{port}/health/ready", 200)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers) as client:
@@ -100,22 +101,24 @@ async def test_the_start_is_refused_if_the_schema_is_older(start: Start, postgre
     assert "python -m store upgrade" in err
 
 
-async def test_a_port_in_use_is_named(start: Start, database_url: str) -> None:
+async def test_a_port_in_use_is_named(start: Start, login_url: LoginUrl) -> None:
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server:
-        code, _, err = await exit_of(await start(DATABASE_URL=database_url, HTTP_PORT=str(port)))
+        code, _, err = await exit_of(await start(DATABASE_URL=login_url("admin-api"), HTTP_PORT=str(port)))
     assert code == 1
     assert f"127.0.0.1:{port}" in err
 
 
 async def test_resync_prints_the_number_of_configs_and_needs_no_kafka_and_no_token(
-    start: Start, api: AdminApi, database_url: str
+    start: Start, api: AdminApi, login_url: LoginUrl
 ) -> None:
     async with client_of(api) as client:
         await created(client)
         await created(client, symbol="ETH/USDT")
-    process = await start("resync", DATABASE_URL=database_url, KAFKA_BOOTSTRAP_SERVERS="", CANDLEKEEP_ADMIN_TOKEN="")
+    process = await start(
+        "resync", DATABASE_URL=login_url("admin-api"), KAFKA_BOOTSTRAP_SERVERS="", CANDLEKEEP_ADMIN_TOKEN=""
+    )
     code, out, err = await exit_of(process)
     assert (code, err) == (0, "")
     assert out.startswith("Queued 2 configs")
@@ -130,10 +133,10 @@ async def test_resync_without_a_database_fails_with_one_line(start: Start, url: 
 
 
 async def test_a_request_in_flight_at_sigterm_is_answered_within_the_grace_period(
-    start: Start, api: AdminApi, database_url: str
+    start: Start, api: AdminApi, login_url: LoginUrl
 ) -> None:
     port = free_port()
-    process = await start(DATABASE_URL=database_url, HTTP_PORT=str(port), SHUTDOWN_GRACE_SECONDS="20")
+    process = await start(DATABASE_URL=login_url("admin-api"), HTTP_PORT=str(port), SHUTDOWN_GRACE_SECONDS="20")
     await response_of(f"http://127.0.0.1:{port}/health/ready", 200)
     manifest = {"version": 1, "configs": [a_config()]}
     async with (
@@ -159,9 +162,9 @@ async def is_waiting_for_a_lock(api: AdminApi) -> bool:
 
 
 @pytest.mark.parametrize("database", ["available", "unavailable"])
-async def test_event_streams_end_at_once_at_sigterm(start: Start, database_url: str, database: str) -> None:
+async def test_event_streams_end_at_once_at_sigterm(start: Start, login_url: LoginUrl, database: str) -> None:
     port = free_port()
-    url = database_url if database == "available" else "postgresql://user@127.0.0.1:1/nothing"
+    url = login_url("admin-api") if database == "available" else "postgresql://user@127.0.0.1:1/nothing"
     process = await start(DATABASE_URL=url, HTTP_PORT=str(port), SHUTDOWN_GRACE_SECONDS="60")
     await response_of(f"http://127.0.0.1:{port}/health/ready", 200 if database == "available" else 503)
     async with (

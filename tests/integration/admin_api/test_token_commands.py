@@ -18,8 +18,11 @@ Tokens = Callable[..., Awaitable[tuple[int, str, str]]]
 
 
 @pytest.fixture
-def tokens(database_url: str) -> Tokens:
-    async def run(*arguments: str, url: str = database_url) -> tuple[int, str, str]:
+def tokens(login_url: Callable[[str], str]) -> Tokens:
+    """Runs the command with its own login, which needs no other rights."""
+    own_login = login_url("tokens")
+
+    async def run(*arguments: str, url: str = own_login) -> tuple[int, str, str]:
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "admin_api", "tokens", *arguments,

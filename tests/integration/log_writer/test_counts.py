@@ -3,6 +3,7 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -238,12 +239,14 @@ async def test_the_migration_counts_existing_runs_during_writes(database_url: st
     await old.close()
 
 
-async def test_an_operator_can_rebuild_all_counts(engine: AsyncEngine, database_url: str) -> None:
+async def test_an_operator_can_rebuild_all_counts(
+    engine: AsyncEngine, database_url: str, login_url: Callable[[str], str]
+) -> None:
     await write_events(engine, an_ending(), a_start())
     await query(
         database_url, "TRUNCATE run_hours, run_durations, run_changes, run_exchange_hours, run_exchange_changes"
     )
-    code, output = await rebuild_stats(database_url)
+    code, output = await rebuild_stats(login_url("log-writer"))
     assert (code, output) == (0, "The run log is counted again.\n")
     assert await differences(engine) == []
     code, output = await rebuild_stats("postgresql://unknown@127.0.0.1:1/nothing")

@@ -99,7 +99,9 @@ def test_live_services_get_the_exchange_settings_of_the_operator_only() -> None:
 
 def test_services_inherit_variables_except_the_addresses_of_the_stack() -> None:
     inherited = {"RUN_DEADLINE_SECONDS": "30", "LOG_FORMAT": "json", "HTTP_PORT": "1", "KAFKA_BOOTSTRAP_SERVERS": "x:1"}
+    inherited["MIGRATIONS_DATABASE_PASSWORD"] = "of another role"
     environment = the_environment_of("collector", inherited=inherited)
+    assert "MIGRATIONS_DATABASE_PASSWORD" not in environment
     assert environment["RUN_DEADLINE_SECONDS"] == "30"
     assert environment["LOG_FORMAT"] == "json"
     assert environment["HTTP_PORT"] == "8002"

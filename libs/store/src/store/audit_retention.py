@@ -69,8 +69,18 @@ async def _write(driver: Any, before: datetime, archive: Path) -> str:
                 packed.write(row[0].encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
+    _sync_folder(archive.parent)
     with archive.open("rb") as written:
         return hashlib.file_digest(written, "sha256").hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the name of a new file survive a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -90,7 +90,7 @@ LOGINS: Final = (
         acts={
             "api_tokens": (f"SELECT ({_PUBLIC_COLUMNS})", "INSERT", "UPDATE (revoked_at)"),
             "sessions": ("SELECT (token_id, revoked_at)", "UPDATE (revoked_at)"),
-            "audit_log": ("INSERT",),
+            "audit_log": ("SELECT (id)", "INSERT"),
         },
     ),
     Login(name="reader", reads=("data_collection_configs", "config_timeframes", *_RUN_LOG, *_CANDLES, VIEW)),

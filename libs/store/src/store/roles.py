@@ -52,6 +52,13 @@ _FOREIGN_OBJECTS: Final = sa.text("""
     ORDER BY object
 """)
 
+_OWNED_OBJECTS: Final = sa.text("""
+    SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || oid::regclass FROM pg_class
+    WHERE relowner = to_regrole(:owner) AND relnamespace = current_schema()::regnamespace
+      AND relkind IN ('r', 'p', 'v', 'm', 'S')
+    ORDER BY oid
+""")
+
 _MAY_BECOME_OWNER: Final = sa.text("""
     SELECT pg_has_role(current_user, owner.oid, 'MEMBER')
       AND has_schema_privilege(owner.oid, current_schema(), 'CREATE')
@@ -87,10 +94,11 @@ async def become_owner(connection: AsyncConnection, prefix: str) -> bool:
 
 async def grant_rights(connection: AsyncConnection, prefix: str, *, exactly: bool = False) -> None:
     """Give each login its rights, in the open transaction. `exactly`: take all others away."""
-    schema = await _schema(connection)
     if exactly:
         roles = ", ".join(["PUBLIC", *(role_name(prefix, login.name) for login in LOGINS)])
-        await connection.exec_driver_sql(f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {roles}")
+        owned = await connection.scalars(_OWNED_OBJECTS, {"owner": role_name(prefix, "owner")})
+        for each in owned.all():
+            await connection.exec_driver_sql(f"REVOKE ALL ON {each} FROM {roles}")
     for login in LOGINS:
         for statement in grants(login, role_name(prefix, login.name)):
             await connection.exec_driver_sql(statement)

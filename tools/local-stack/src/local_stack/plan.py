@@ -122,7 +122,11 @@ def service_environment(
     """
     known = ("DATABASE_URL", "CANDLEKEEP_ADMIN_TOKEN", "KAFKA_TOPIC_PREFIX")
     environment = {"LOG_FORMAT": "console", "SHUTDOWN_GRACE_SECONDS": str(SERVICE_GRACE_SECONDS)}
-    environment |= {name: value for name, value in inherited.items() if name not in known}
+    environment |= {
+        name: value
+        for name, value in inherited.items()
+        if name not in known and not name.endswith("_DATABASE_PASSWORD")  # those of other roles
+    }
     environment |= {
         "HTTP_HOST": LOOPBACK,
         "HTTP_PORT": str(service.port),
