@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute
 
 from admin_api.api_description import complete_description
 from admin_api.auth.assembly import AuthComponents, assemble
+from admin_api.auth.refusal_audit import RefusalAudit
 from admin_api.auth.required_roles import require_declared_roles
 from admin_api.configs.bulk import Bulk
 from admin_api.configs.manual_runs import ManualRunReleaser, ManualRuns
@@ -69,6 +70,7 @@ class AdminApi:
     relay: Relay
     feed: EventFeed
     releaser: ManualRunReleaser
+    refusals: RefusalAudit
     engine: AsyncEngine
     health: Health
     registry: CollectorRegistry
@@ -91,6 +93,7 @@ def build_worker(settings: AdminApiSettings) -> Worker:
             Background("relay", api.relay.run, api.relay.stop),
             api.feed.background(),
             api.releaser.background(),
+            api.refusals.background(),
         ),
         resources=lambda: using_current(api.engine),
         end_streams=api.feed.stop,
@@ -107,6 +110,7 @@ def build_api(settings: AdminApiSettings) -> AdminApi:
     manual_runs = ManualRuns(settings.exchange_lanes, settings.run_deadline_seconds)
     feed = EventFeed(settings, metrics, EventBuffer())
     app, routes = _build_fastapi()
+    auth = assemble(settings, engine, metrics)
     api = AdminApi(
         settings=settings,
         app=app,
@@ -114,6 +118,7 @@ def build_api(settings: AdminApiSettings) -> AdminApi:
         relay=Relay(settings, metrics, engine),
         feed=feed,
         releaser=ManualRunReleaser(engine, manual_runs.max_hold),
+        refusals=auth.refusals,
         engine=engine,
         health=health,
         registry=registry,
@@ -123,9 +128,8 @@ def build_api(settings: AdminApiSettings) -> AdminApi:
         # Separate from the database check: a slow count of a long backlog must not make the process unready.
         outbox_observer=OncePerSecond(lambda: observe_outbox(engine, metrics)),
     )
-    auth = assemble(settings, engine, metrics)
     _provide_values(api, auth, manual_runs)
-    add_middleware(app, settings, metrics, auth)
+    add_middleware(app, settings, metrics, auth, routes)
     return api
 
 
