@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute
 
 from admin_api.api_description import serve_description
 from admin_api.auth.assembly import AuthComponents, assemble
+from admin_api.auth.refusal_audit import RefusalAudit
 from admin_api.auth.required_roles import require_declared_roles
 from admin_api.configs.bulk import Bulk
 from admin_api.configs.manual_runs import ManualRunReleaser, ManualRuns
@@ -76,6 +77,7 @@ class AdminApi:
     relay: Relay
     feed: EventFeed
     releaser: ManualRunReleaser
+    refusals: RefusalAudit
     engine: AsyncEngine
     reserved_engine: AsyncEngine
     """The connections for authentication and health. No other request can use them up."""
@@ -105,6 +107,7 @@ def build_worker(settings: AdminApiSettings) -> Worker:
             Background("relay", api.relay.run, api.relay.stop),
             api.feed.background(),
             api.releaser.background(),
+            api.refusals.background(),
         ),
         resources=lambda: _using_database(api),
         end_streams=api.feed.stop,
@@ -131,6 +134,7 @@ def build_api(settings: AdminApiSettings) -> AdminApi:
     manual_runs = ManualRuns(settings.exchange_lanes, settings.run_deadline_seconds)
     feed = EventFeed(settings, metrics, EventBuffer())
     app, routes = _build_fastapi()
+    auth = assemble(settings, engine, reserved_engine, metrics)
     api = AdminApi(
         settings=settings,
         app=app,
@@ -138,6 +142,7 @@ def build_api(settings: AdminApiSettings) -> AdminApi:
         relay=Relay(settings, metrics, engine),
         feed=feed,
         releaser=ManualRunReleaser(engine, manual_runs.max_hold),
+        refusals=auth.refusals,
         engine=engine,
         reserved_engine=reserved_engine,
         health=health,
@@ -148,9 +153,8 @@ def build_api(settings: AdminApiSettings) -> AdminApi:
         # Separate from the database check: a slow count of a long backlog must not make the process unready.
         outbox_observer=OncePerSecond(lambda: observe_outbox(engine, metrics)),
     )
-    auth = assemble(settings, engine, reserved_engine, metrics)
     _provide_values(api, auth, manual_runs)
-    add_middleware(app, settings, metrics, auth)
+    add_middleware(app, settings, metrics, auth, routes)
     return api
 
 

@@ -40,8 +40,8 @@ class Metrics:
         )
         self.refusals_recorded = Counter(
             "candlekeep_api_refusals_recorded",
-            "Refused requests by outcome of their audit entry: written, suppressed (too many from one address), or "
-            "lost (the database did not confirm it).",
+            "Refused requests by outcome of their audit entry: written, suppressed (too many of one kind; a later "
+            "entry summarises them), or lost (the database did not confirm it).",
             ("outcome",),
             registry=registry,
         )

@@ -57,6 +57,7 @@ class Authenticator:
             token_id=identity.token_id,
             subject=identity.subject,
             expires_at=identity.expires_at,
+            grants_until=identity.grants_until,
             request_id=current_request_id() or "",
             address=address,
         )

@@ -21,6 +21,8 @@ class Identity:
     """Issuer and subject of an identity provider's token, as `issuer#subject`. The name is only displayed."""
     expires_at: datetime | None = None
     """When the credential expires; None: never."""
+    grants_until: datetime | None = None
+    """For a session: the end of the credential that opened it; None: no end."""
 
 
 Reason = Literal[

@@ -28,7 +28,9 @@ class NewToken(Input):
     name: TokenName
     role: Role = Field(description="viewer reads; operator also triggers, enables and disables; admin does everything.")
     expires_in_days: Annotated[int, Field(ge=1, le=MAX_LIFETIME_DAYS, strict=True), INTEGRAL_NUMBER] | None = Field(
-        default=90, description="Lifetime in days. Null: the token never expires, so replace it regularly."
+        default=90,
+        description="Lifetime in days. Null: the token never expires, so replace it regularly. The "
+        "lifetime of a token that a session creates is limited by the credential that opened the session.",
     )
 
     model_config = ConfigDict(

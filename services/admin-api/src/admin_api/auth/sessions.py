@@ -91,6 +91,7 @@ class Sessions:
             token_id=row.token_id,
             subject=row.subject,
             expires_at=row.expires_at,
+            grants_until=_end_of_credential(row),
         )
         if (ended := end_reason(row, now)) is not None:
             raise Unauthorized("session_ended", f"The session {ended}; log in again.", identity=identity)
@@ -99,6 +100,15 @@ class Sessions:
 
     def _hash(self, cookie: str) -> bytes:
         return hmac.digest(self._key, cookie.encode(errors="surrogatepass"), hashlib.sha256)
+
+
+def _end_of_credential(row: Any) -> datetime | None:
+    """The end of the credential that opened the session; None: it has no end. The end of a JWT is not stored, but the
+    session ends with it or before.
+    """
+    if row.token_id is not None:
+        return min((end for end in (row.token_ends, row.token_revoked) if end is not None), default=None)
+    return None if row.actor_kind == "bootstrap" else row.expires_at
 
 
 def end_reason(row: Any, now: datetime) -> str | None:

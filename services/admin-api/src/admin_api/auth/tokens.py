@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from admin_api.auth.schemas import IssuedToken, NewToken, Token
 from admin_api.auth.token_format import MintedToken, mint
-from admin_api.http.errors import ApiError, NotFound
+from admin_api.http.errors import ApiError, FieldError, Forbidden, InvalidInput, NotFound
 from admin_api.http.pagination import Listing, Page, PageQuery, page_of
 from admin_api.writes import audit_log
 from admin_api.writes.actors import Actor
@@ -57,11 +57,17 @@ class Tokens:
         self._engine = engine
 
     async def create(self, wanted: NewToken, actor: Actor, now: datetime) -> IssuedToken:
-        """Create a token. Only this result contains its secret."""
+        """Create a token. Only this result contains its secret.
+
+        A token that a session creates has no higher role and no later end than the credential that opened the session.
+        If the request names no lifetime, the default is shortened. Raises `Forbidden`, `InvalidInput`.
+        """
+        expires_at = _end_of_new_token(wanted, actor, now)
         minted = mint()
         async with transaction(self._engine) as connection:
-            lifetime = timedelta(days=wanted.expires_in_days) if wanted.expires_in_days is not None else None
-            token = await _insert(connection, minted, actor, now, name=wanted.name, role=wanted.role, lifetime=lifetime)
+            token = await _insert(
+                connection, minted, actor, now, name=wanted.name, role=wanted.role, expires_at=expires_at
+            )
             await _audit(connection, actor, now, "token.create", after=token)
         log.info("Token created", action="token_created", token_id=token.id, name=token.name, role=token.role)
         return IssuedToken(**token.model_dump(), token=minted.text)
@@ -85,7 +91,8 @@ class Tokens:
     async def rotate(self, token_id: int, grace: timedelta, actor: Actor, now: datetime) -> IssuedToken:
         """Create a new token with the same name, role and lifetime. The old one ends after `grace`.
 
-        Raises `NotFound`, `TokenNotActive`.
+        Raises `NotFound`, `TokenNotActive`. Raises `Forbidden` if the new token would be valid for longer than the
+        credential that opened the session of this request.
         """
         minted = mint()
         async with transaction(self._engine) as connection:
@@ -94,30 +101,48 @@ class Tokens:
                 raise TokenNotActive(
                     f"Token {token_id} ({before.name}) is revoked, expired or already replaced; create a new one."
                 )
-            lifetime = before.expires_at - before.created_at if before.expires_at is not None else None
-            token = await _insert(connection, minted, actor, now, name=before.name, role=before.role, lifetime=lifetime)
+            expires_at = None if before.expires_at is None else now + (before.expires_at - before.created_at)
+            if _outlives(expires_at, actor):
+                raise Forbidden(
+                    f"The new token would be valid for longer than the credential that opened this session, which ends "
+                    f"at {actor.grants_until:%Y-%m-%dT%H:%M:%SZ}. Send a bearer token instead of the session."
+                )
+            token = await _insert(
+                connection, minted, actor, now, name=before.name, role=before.role, expires_at=expires_at
+            )
             await _end(connection, token_id, now, ends_at=now + grace)
             await _audit(connection, actor, now, "token.rotate", before=before, after=token)
         log.info("Token rotated", action="token_rotated", token_id=token_id, new_token_id=token.id, name=token.name)
         return IssuedToken(**token.model_dump(), token=minted.text)
 
 
-async def _insert(
-    connection: AsyncConnection,
-    minted: MintedToken,
-    actor: Actor,
-    now: datetime,
-    *,
-    lifetime: timedelta | None,
-    **given: Any,
-) -> Token:
+def _end_of_new_token(wanted: NewToken, actor: Actor, now: datetime) -> datetime | None:
+    if not actor.role.includes(wanted.role):
+        raise Forbidden(f"{actor.name} has the role {actor.role}, so it cannot create a token with a higher role.")
+    expires_at = None if wanted.expires_in_days is None else now + timedelta(days=wanted.expires_in_days)
+    if not _outlives(expires_at, actor):
+        return expires_at
+    if "expires_in_days" not in wanted.model_fields_set:
+        return actor.grants_until
+    detail = (
+        f"the credential that opened this session ends at {actor.grants_until:%Y-%m-%dT%H:%M:%SZ}, and no token of the "
+        "session may be valid for longer. Choose fewer days, leave the field out, or send a bearer token instead"
+    )
+    raise InvalidInput.of([FieldError("#/expires_in_days", detail)])
+
+
+def _outlives(expires_at: datetime | None, actor: Actor) -> bool:
+    """Whether a token with this end is valid for longer than the credential that opened the actor's session."""
+    return actor.grants_until is not None and (expires_at is None or expires_at > actor.grants_until)
+
+
+async def _insert(connection: AsyncConnection, minted: MintedToken, actor: Actor, now: datetime, **given: Any) -> Token:
     values = {
         **given,
         "public_id": minted.public_id,
         "secret_hash": minted.secret_hash,
         "created_at": now,
         "created_by": actor.name,
-        "expires_at": now + lifetime if lifetime is not None else None,
     }
     row = (await connection.execute(sa.insert(api_tokens).values(values).returning(*_COLUMNS))).one()
     return Token.of(row, now)

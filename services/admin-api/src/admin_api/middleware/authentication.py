@@ -1,11 +1,12 @@
 """Authentication of each request, before any other part of the application reads it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
 
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from admin_api.auth.assembly import AuthComponents
@@ -34,6 +35,7 @@ class AuthenticationMiddleware:
         *,
         auth: AuthComponents,
         metrics: Metrics,
+        routes: Sequence[BaseRoute] = (),
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -41,6 +43,7 @@ class AuthenticationMiddleware:
         self._authenticator = auth.authenticator
         self._refusals = auth.refusals
         self._logins = metrics.logins
+        self._routes = routes
         self._clock, self._monotonic = clock, monotonic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,5 +97,10 @@ class AuthenticationMiddleware:
 
     async def _record(self, actor: Actor, scope: Scope, now: datetime, status: int, reason: str) -> None:
         await self._refusals.record(
-            actor, refused_request_of(scope), now, monotonic=self._monotonic(), status=status, reason=reason
+            actor,
+            refused_request_of(scope, self._routes),
+            now,
+            monotonic=self._monotonic(),
+            status=status,
+            reason=reason,
         )

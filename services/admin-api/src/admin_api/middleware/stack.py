@@ -1,10 +1,12 @@
 """The middleware of the application, and its order."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import BaseRoute
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from admin_api.auth.assembly import AuthComponents
@@ -42,7 +44,9 @@ _RESPONSE_HEADERS: Final = (
 )
 
 
-def add_middleware(app: FastAPI, settings: AdminApiSettings, metrics: Metrics, auth: AuthComponents) -> None:
+def add_middleware(
+    app: FastAPI, settings: AdminApiSettings, metrics: Metrics, auth: AuthComponents, routes: Sequence[BaseRoute]
+) -> None:
     """The middleware that is added first is the innermost."""
     app.add_middleware(HeadRequestMiddleware)
     app.add_middleware(BodyLimitMiddleware)
@@ -53,7 +57,7 @@ def add_middleware(app: FastAPI, settings: AdminApiSettings, metrics: Metrics, a
         requests_per_minute=settings.requests_per_minute,
         triggers_per_minute=settings.triggers_per_minute,
     )
-    app.add_middleware(AuthenticationMiddleware, auth=auth, metrics=metrics)
+    app.add_middleware(AuthenticationMiddleware, auth=auth, metrics=metrics, routes=routes)
     if settings.cors_allowed_origins:  # outside of authentication: a browser sends preflight requests without a token
         app.add_middleware(
             CORSMiddleware,

@@ -38,6 +38,8 @@ class Actor:
     """Issuer and subject of an identity provider's token, as `issuer#subject`. A session keeps those of its token."""
     expires_at: datetime | None = None
     """When the credential expires; None: never."""
+    grants_until: datetime | None = None
+    """For a session: the end of the credential that opened it, and so of every token that it creates. None: no end."""
     address: str | None = None
     """The client's IP address; None if there is no network connection."""
 
