@@ -31,11 +31,14 @@ def the_next_commit(api: AdminApi, *statements: str) -> Iterator[None]:
             for statement in left.pop():
                 connection.exec_driver_sql(statement)
 
-    sa.event.listen(api.engine.sync_engine, "commit", at_commit)
+    engines = (api.engine.sync_engine, api.reserved_engine.sync_engine)
+    for engine in engines:
+        sa.event.listen(engine, "commit", at_commit)
     try:
         yield
     finally:
-        sa.event.remove(api.engine.sync_engine, "commit", at_commit)
+        for engine in engines:
+            sa.event.remove(engine, "commit", at_commit)
     assert not left, "nothing was committed"
 
 
