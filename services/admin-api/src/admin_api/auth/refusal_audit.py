@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import quote
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import Scope
 
@@ -75,7 +74,7 @@ class RefusalAudit:
                     outcome="refused",
                     after={"method": attempt.method, "path": attempt.path, "status": status, "reason": reason},
                 )
-        except (*DATABASE_PROBLEMS, TimeoutError, SQLAlchemyError) as error:
+        except (*DATABASE_PROBLEMS, TimeoutError) as error:
             self._recorded.labels("lost").inc()
             log.warning(
                 "Failed to confirm that a refused request is in the audit log; it may be only in this log",
