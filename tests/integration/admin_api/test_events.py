@@ -21,7 +21,7 @@ from runtime.kafka.clients import build_broker
 from runtime.kafka.publisher import EventPublisher
 from runtime.process.http_server import http_server
 from runtime.settings import KafkaSettings
-from support.api import BASE, TOKEN
+from support.api import BASE, TOKEN, a_token, client_of
 from support.kafka import create_topics, delete_topics
 from support.polling import eventually
 from support.run_histories import a_start
@@ -95,8 +95,10 @@ class Connection:
 
 
 @asynccontextmanager
-async def connected(url: str, last_event_id: str = "", **query: Any) -> AsyncIterator[Connection]:
-    headers = {"Authorization": f"Bearer {TOKEN}"} | ({"Last-Event-ID": last_event_id} if last_event_id else {})
+async def connected(
+    url: str, last_event_id: str = "", *, token: str = TOKEN, **query: Any
+) -> AsyncIterator[Connection]:
+    headers = {"Authorization": f"Bearer {token}"} | ({"Last-Event-ID": last_event_id} if last_event_id else {})
     async with (
         httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client,
         client.stream("GET", f"{BASE}/events", params=query) as response,
@@ -216,6 +218,36 @@ async def test_an_id_ahead_of_the_topics_leads_to_a_reset(serve: Callable[..., A
     forged = encode({partition: offset + 1_000 for partition, offset in api.feed.buffer.positions.items()}, 2**50)
     async with connected(url, forged) as connection:
         assert (await connection.next())[0] == "reset"
+
+
+async def test_a_returning_client_receives_a_reset_while_the_topic_that_was_created_again_is_still_empty(
+    serve: Callable[..., Any], publisher: EventPublisher, kafka: KeptKafka, kafka_settings: KafkaSettings
+) -> None:
+    _, url = await serve()
+    async with connected(url, kind="run") as leaving, connected(url, kind="run") as staying:
+        await publish(publisher, *(a_start(config_id=3) for _ in range(5)))
+        for _ in range(5):
+            await leaving.next()
+            await staying.next()
+        await recreate(kafka, kafka_settings, RUN_EVENTS)
+        assert (await staying.next(within=60))[0] == "reset"
+        async with connected(url, leaving.last_id, kind="run") as returned:
+            assert (await returned.next())[0] == "reset"
+
+
+async def test_one_caller_cannot_use_the_places_of_others(serve: Callable[..., Any]) -> None:
+    api, url = await serve(max_event_streams=4, max_event_streams_per_caller=2)
+    async with client_of(api) as admin:
+        other = (await a_token(admin, "viewer"))["token"]
+    async with connected(url), connected(url):
+        async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+            refused = await client.get(f"{BASE}/events")
+        assert (refused.status_code, refused.json()["type"]) == (429, "urn:candlekeep:problem:too-many-requests")
+        assert int(refused.headers["Retry-After"]) > 0
+        async with connected(url, token=other):
+            assert api.event_streams.count == 3
+    async with connected(url):
+        pass
 
 
 async def test_a_stop_of_the_api_ends_its_streams(serve: Callable[..., Any]) -> None:

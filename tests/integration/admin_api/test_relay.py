@@ -73,6 +73,32 @@ async def stoppable_kafka(tmp_path: Path) -> AsyncIterator[tuple[KafkaSettings, 
     await kafka.stop()
 
 
+async def test_the_relay_publishes_with_a_new_session_after_an_internal_error_of_the_driver(
+    running: Start, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(kafka_settings) as api:
+        await eventually(lambda: api.registry.get_sample_value("candlekeep_relay_active") == 1, within=30)
+        monkeypatch.setattr(asyncpg.Connection, "fetch", failing_once(asyncpg.Connection.fetch))
+        async with client_of(api) as client:
+            await created(client)
+        await until_outbox_is_empty(api, within=30)
+    assert api.registry.get_sample_value("candlekeep_relay_failures_total") == 1
+
+
+def failing_once(fetch: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """The driver's own error when it receives a message that it does not expect."""
+    failed = False
+
+    async def failing(connection: asyncpg.Connection, *arguments: Any, **options: Any) -> Any:
+        nonlocal failed
+        if not failed:
+            failed = True
+            raise asyncpg.InternalClientError("got result for unknown protocol state 3")
+        return await fetch(connection, *arguments, **options)
+
+    return failing
+
+
 async def backlog(api: AdminApi) -> int:
     async with api.engine.connect() as connection:
         return await connection.scalar(sa.select(sa.func.count()).select_from(outbox)) or 0

@@ -17,7 +17,7 @@ from admin_api.events.buffer import EventBuffer
 from admin_api.events.positions import Positions, encode
 from admin_api.events.stream import EventFilter, EventStreams
 from admin_api.events.topics import PARTITIONS, Kind, Partition, StreamedEvent
-from admin_api.http.errors import InvalidInput, TooManyEventStreams
+from admin_api.http.errors import InvalidInput, TooManyEventStreams, TooManyRequests
 from admin_api.metrics import Metrics
 
 RUN, OTHER_RUN, EXCHANGE = ("run-events", 3), ("run-events", 4), ("exchange-health", 0)
@@ -59,8 +59,10 @@ def a_buffer(events: Sequence[StreamedEvent] = (), **limits: int) -> EventBuffer
     return buffer
 
 
-def streams_of(buffer: EventBuffer, max_streams: int = 10, kafka_ends: Positions | None = None) -> EventStreams:
-    return EventStreams(Feed(buffer, kafka_ends), Metrics(CollectorRegistry()), max_streams)  # type: ignore[arg-type]
+def streams_of(
+    buffer: EventBuffer, max_streams: int = 10, max_per_caller: int = 10, kafka_ends: Positions | None = None
+) -> EventStreams:
+    return EventStreams(Feed(buffer, kafka_ends), Metrics(CollectorRegistry()), max_streams, max_per_caller)  # type: ignore[arg-type]
 
 
 async def received(
@@ -69,7 +71,7 @@ async def received(
     event_filter: EventFilter = EVERYTHING,
     kafka_ends: Positions | None = None,
 ) -> list[ServerSentEvent]:
-    with streams_of(buffer, kafka_ends=kafka_ends).admitted(event_filter, last_event_id) as event_stream:
+    with streams_of(buffer, kafka_ends=kafka_ends).admitted("me", event_filter, last_event_id) as event_stream:
         return [event async for event in event_stream.events(60)]
 
 
@@ -157,7 +159,7 @@ async def test_a_client_that_reads_too_slowly_receives_a_reset_and_the_stream_co
     for offset in range(250):
         buffer.add(an_event(RUN, offset))
     events: list[ServerSentEvent] = []
-    with streams_of(buffer).admitted(EVERYTHING, start) as event_stream:
+    with streams_of(buffer).admitted("me", EVERYTHING, start) as event_stream:
         async for event in event_stream.events(60):
             events.append(event)
             if event.raw_data == '"run-events/3/0"':  # many events arrive while the client handles the first one
@@ -189,8 +191,8 @@ async def test_a_connected_client_receives_a_reset_when_a_topic_is_created_again
         return False
 
     feed.wait_for_new_events = new_topic  # type: ignore[method-assign]
-    event_streams = EventStreams(feed, Metrics(CollectorRegistry()), 1)  # type: ignore[arg-type]
-    with event_streams.admitted(EVERYTHING, None) as event_stream:
+    event_streams = EventStreams(feed, Metrics(CollectorRegistry()), 1, 1)  # type: ignore[arg-type]
+    with event_streams.admitted("me", EVERYTHING, None) as event_stream:
         events = [event async for event in event_stream.events(60)]
     assert resets(events) == 1
     buffer.add(an_event(RUN, 3, timestamp_ms=5_003))
@@ -228,16 +230,29 @@ async def test_an_id_of_an_instance_that_has_read_further_is_accepted() -> None:
 
 async def test_the_number_of_streams_is_limited_and_a_closed_stream_frees_its_place() -> None:
     event_streams = streams_of(a_buffer(), max_streams=1)
-    with event_streams.admitted(EVERYTHING, None):
-        with pytest.raises(TooManyEventStreams) as refused, event_streams.admitted(EVERYTHING, None):
+    with event_streams.admitted("me", EVERYTHING, None):
+        with pytest.raises(TooManyEventStreams) as refused, event_streams.admitted("me", EVERYTHING, None):
             pass
         assert refused.value.headers["Retry-After"]
-    with event_streams.admitted(EVERYTHING, None):
+    with event_streams.admitted("me", EVERYTHING, None):
         pass
 
 
+async def test_a_caller_has_a_share_of_the_streams_and_gets_429_beyond_it() -> None:
+    event_streams = streams_of(a_buffer(), max_streams=3, max_per_caller=2)
+    with event_streams.admitted("me", EVERYTHING, None), event_streams.admitted("me", EVERYTHING, None):
+        with pytest.raises(TooManyRequests, match="MAX_EVENT_STREAMS_PER_CALLER") as refused:
+            event_streams.admitted("me", EVERYTHING, None).__enter__()
+        assert refused.value.headers["Retry-After"]
+        with event_streams.admitted("you", EVERYTHING, None), pytest.raises(TooManyEventStreams):
+            event_streams.admitted("she", EVERYTHING, None).__enter__()
+    assert event_streams.count == 0
+    with event_streams.admitted("me", EVERYTHING, None):
+        assert event_streams.count == 1
+
+
 def test_a_foreign_id_is_refused_before_the_stream_begins() -> None:
-    with pytest.raises(InvalidInput, match="leave it out"), streams_of(a_buffer()).admitted(EVERYTHING, "17"):
+    with pytest.raises(InvalidInput, match="leave it out"), streams_of(a_buffer()).admitted("me", EVERYTHING, "17"):
         pass
 
 
@@ -249,8 +264,8 @@ async def test_a_stream_waits_while_kafka_has_never_answered_and_ends_in_time() 
         return False
 
     feed.wait_for_new_events = no_events
-    with EventStreams(feed, Metrics(CollectorRegistry()), 1).admitted(
-        EVERYTHING, None, lambda: next(now)
+    with EventStreams(feed, Metrics(CollectorRegistry()), 1, 1).admitted(
+        "me", EVERYTHING, None, lambda: next(now)
     ) as event_stream:
         comments = [event.comment async for event in event_stream.events(60)]
     assert comments == ["connected", "waiting for Kafka"]

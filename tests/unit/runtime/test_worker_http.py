@@ -1,16 +1,19 @@
 """A worker that has its own HTTP application and no broker."""
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import pytest
 from prometheus_client import CollectorRegistry
 
 from local_stack.ports import free_port
 from runtime.lifecycle.health import Health
+from runtime.process.http_server import http_server
 from runtime.process.worker import Worker, serve
 from runtime.settings import WorkerSettings
 from support.polling import eventually
@@ -96,3 +99,43 @@ async def test_a_request_that_outlasts_the_grace_period_is_cancelled() -> None:
         assert time.monotonic() - stopped_at < 2.9
         await asyncio.wait([answer])
     assert "response" not in app.events
+
+
+class LargeResponse:
+    """Answers with more than the kernel buffers for a connection. Notes whether the connection was lost."""
+
+    def __init__(self) -> None:
+        self.lost = asyncio.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(300):
+            await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.lost.set()
+
+
+def receive(client: socket.socket, count: int) -> None:
+    while count > 0:
+        received = len(client.recv(count))
+        assert received, "the server has closed the connection"
+        count -= received
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_a_connection_whose_client_takes_nothing_is_closed_and_a_slow_client_is_served(
+    reads: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.process.http_server._STALLED_SECONDS", 0.5)
+    app = LargeResponse()
+    async with http_server(app, "127.0.0.1", 0) as port:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: api\r\n\r\n")
+            for _ in range(15 if reads else 0):  # three times as long as a client may take nothing
+                await asyncio.to_thread(receive, client, 1_500_000)
+                await asyncio.sleep(0.1)
+            assert not app.lost.is_set()
+            if not reads:
+                async with asyncio.timeout(20):
+                    await app.lost.wait()

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 import sqlalchemy.exc
@@ -12,6 +12,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from runtime.settings import DatabaseSettings
 
 _CONNECT_TIMEOUT_SECONDS = 10.0
+
+DRIVER_ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    sqlalchemy.exc.SQLAlchemyError,
+    sqlalchemy.exc.EmulatedDBAPIException,
+)
+"""All errors of asyncpg and SQLAlchemy. A background task that gets one starts again with a new connection. While
+Postgres cannot be reached, they also raise `OSError`, of which `TimeoutError` is a subclass.
+"""
 
 
 def async_url(database_url: str) -> URL:
@@ -74,5 +85,4 @@ def is_transient(error: Exception) -> bool:
     caused_by_data = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
     if isinstance(error, (*caused_by_data, ValueError, sqlalchemy.exc.DataError, sqlalchemy.exc.IntegrityError)):
         return False
-    database = (asyncpg.PostgresError, asyncpg.InterfaceError, sqlalchemy.exc.SQLAlchemyError)
-    return isinstance(error, (*database, OSError, TimeoutError))
+    return isinstance(error, (*DRIVER_ERRORS, OSError))

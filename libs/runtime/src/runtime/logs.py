@@ -60,21 +60,21 @@ def configure_logging(settings: LogSettings, service: str) -> None:
     )
 
 
-def format_traceback(error: ExcInfo) -> str:
+def format_traceback(exc_info: ExcInfo) -> str:
     """A traceback without the values of local variables, because these contain credentials.
 
     It is rendered on the event loop, so its size is limited. It has the innermost frames of each exception in the
     chain. The middle of a long text is left out. structlog's default for the console (rich) took seconds.
     """
-    text = "".join(traceback.format_exception(*error, limit=-_MAX_FRAMES)).removesuffix("\n")
+    text = "".join(traceback.format_exception(*exc_info, limit=-_MAX_FRAMES)).removesuffix("\n")
     if len(text) <= _MAX_TRACEBACK_CHARACTERS:
         return text
     half = _MAX_TRACEBACK_CHARACTERS // 2
     return f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"
 
 
-def _write_traceback(target: TextIO, error: ExcInfo) -> None:
-    target.write(f"\n{format_traceback(error)}")
+def _write_traceback(target: TextIO, exc_info: ExcInfo) -> None:
+    target.write(f"\n{format_traceback(exc_info)}")
 
 
 def _shared_processors(service: str) -> list[Processor]:

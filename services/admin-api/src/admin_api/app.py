@@ -148,7 +148,7 @@ def build_api(settings: AdminApiSettings) -> AdminApi:
         health=health,
         registry=registry,
         metrics=metrics,
-        event_streams=EventStreams(feed, metrics, settings.max_event_streams),
+        event_streams=EventStreams(feed, metrics, settings.max_event_streams, settings.max_event_streams_per_caller),
         database_check=database_check,
         # Separate from the database check: a slow count of a long backlog must not make the process unready.
         outbox_observer=OncePerSecond(lambda: observe_outbox(engine, metrics)),

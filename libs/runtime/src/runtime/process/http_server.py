@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 from typing_extensions import override
@@ -17,6 +17,74 @@ AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 class PortTaken(Exception):  # noqa: N818 -- the name states the problem
     """Another process listens on the port, or this process has no permission to."""
+
+
+ABORT: Final = "candlekeep.abort"
+"""The name of an ASGI extension: a function that closes the connection at once, without sending what is waiting."""
+
+_STALLED_SECONDS: Final = 30.0
+_MIN_BYTES: Final = 16 * 1024
+
+
+async def abort_connection(scope: Any, receive: Callable[[], Awaitable[Any]]) -> None:
+    """Close the connection of a request whose response cannot be completed. Returns when it is closed.
+
+    A normal close would wait until the client has read everything, so a client that never reads would keep it open.
+    """
+    abort = scope.get("extensions", {}).get(ABORT)
+    if abort is not None:
+        abort()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+
+class _Protocol(LimitedProtocol):
+    """Adds the extension `ABORT`. Aborts a connection whose client takes less than `_MIN_BYTES` in `_STALLED_SECONDS`
+    while more is waiting: otherwise such a client would keep its connection and the rest of a response indefinitely.
+    """
+
+    _check: asyncio.TimerHandle | None = None
+    _waiting_bytes = 0
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        app: Any = self.app
+
+        async def with_abort(scope: Any, receive: Any, send: Any) -> None:
+            scope.setdefault("extensions", {})[ABORT] = transport.abort
+            await app(scope, receive, send)
+
+        self.app = with_abort
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end_check()
+        super().connection_lost(exc)
+
+    @override
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._begin_check()
+
+    @override
+    def resume_writing(self) -> None:
+        self._end_check()
+        super().resume_writing()
+
+    def _begin_check(self) -> None:
+        self._waiting_bytes = self.transport.get_write_buffer_size()
+        self._check = self.loop.call_later(_STALLED_SECONDS, self._abort_if_stalled)
+
+    def _end_check(self) -> None:
+        if self._check is not None:
+            self._check.cancel()
+
+    def _abort_if_stalled(self) -> None:
+        if self.transport.get_write_buffer_size() > self._waiting_bytes - _MIN_BYTES:
+            self.transport.abort()
+        else:
+            self._begin_check()
 
 
 class _Server(uvicorn.Server):
@@ -39,7 +107,7 @@ async def http_server(
     listener = _listen(host, port)
     config = uvicorn.Config(
         app,
-        http=LimitedProtocol,
+        http=_Protocol,
         lifespan="off",
         log_config=None,
         access_log=False,

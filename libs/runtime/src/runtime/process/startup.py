@@ -113,5 +113,6 @@ def is_outage(error: Exception) -> bool:
             "asyncpg.CannotConnectNowError",
             "asyncpg.PostgresConnectionError",
             "asyncpg.InterfaceError",
+            "asyncpg.InternalClientError",
         }
     )

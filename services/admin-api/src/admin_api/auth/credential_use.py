@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.writes.transactions import DATABASE_PROBLEMS, transaction
@@ -29,7 +28,7 @@ async def write_last_use(
     try:
         async with transaction(engine) as connection:
             await connection.execute(note)
-    except (*DATABASE_PROBLEMS, SQLAlchemyError) as error:
+    except DATABASE_PROBLEMS as error:
         log.warning(
             "Failed to store the time of the last use of a token or session",
             action="last_use_not_written",

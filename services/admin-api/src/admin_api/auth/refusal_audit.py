@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
@@ -75,7 +74,7 @@ class _EntryWriter:
             async with asyncio.timeout(_TIMEOUT_SECONDS), transaction(self._engine) as connection:
                 for actor, record, at in entries:
                     await audit_log.record_many(connection, actor, at, [record], outcome="refused")
-        except (*DATABASE_PROBLEMS, TimeoutError, SQLAlchemyError) as error:
+        except (*DATABASE_PROBLEMS, TimeoutError) as error:
             log.warning(
                 "Failed to confirm that refused requests are in the audit log; they may be only in this log",
                 action="refusal_audit_failed",

@@ -10,16 +10,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.configs.manual_run_queue import INITIAL_RUN_WITHIN, Held, delete_ended, held_runs, hold, release, resend
 from admin_api.configs.repository import snapshot
 from admin_api.configs.schemas import Config, TriggerAccepted
-from admin_api.http.errors import ApiError
 from admin_api.writes.audit_log import AuditRecord
 from admin_api.writes.outbox import announcement, append
-from admin_api.writes.transactions import transaction
+from admin_api.writes.transactions import DATABASE_PROBLEMS, transaction
 from admin_api.writes.unit_of_work import UnitOfWork
 from contracts.ticks import TickDue, initial_run_id, lane_of
 from contracts.topics import TICKS
@@ -112,7 +110,7 @@ class ManualRunReleaser:
             try:
                 await self.release_once(datetime.now(UTC))
                 failing = False
-            except (ApiError, DBAPIError) as error:  # the next round repeats everything that was not committed
+            except DATABASE_PROBLEMS as error:  # the next round repeats everything that was not committed
                 if not failing:
                     log.warning(
                         "Failed to release manual runs; they wait until Postgres is available",

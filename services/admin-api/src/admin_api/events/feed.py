@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import ConsumerStoppedError, IllegalOperation, KafkaError
 
 from admin_api.events.buffer import EventBuffer
 from admin_api.events.positions import Positions
@@ -29,7 +29,7 @@ _POLL_MS: Final = 1000
 _RETRY_SECONDS: Final = 2.0
 _LOG_INTERVAL_SECONDS: Final = 30.0
 _REQUEST_TIMEOUT_SECONDS: Final = 30.0
-_OUTAGE_ERRORS: Final = (KafkaError, TopicsNotReady, OSError)
+_OUTAGE_ERRORS: Final = (KafkaError, ConsumerStoppedError, IllegalOperation, TopicsNotReady, OSError)
 
 
 class EventFeed:
@@ -61,6 +61,10 @@ class EventFeed:
         """Wait until new events were read or the feed stops; False if the timeout expires first."""
         return await wait_for_event(self._new_events, timeout_seconds)
 
+    async def wait_for_stop(self, timeout_seconds: float) -> bool:
+        """Wait until the feed stops; False if the timeout expires first."""
+        return await wait_for_event(self._stopping, timeout_seconds)
+
     async def run(self) -> None:
         logged_at = float("-inf")
         while not self._stopping.is_set():
@@ -77,7 +81,10 @@ class EventFeed:
                 await wait_for_event(self._stopping, _RETRY_SECONDS)
 
     async def _read_until_stopped(self) -> None:
-        build = lambda: build_consumer(self._settings, group="live", client_id="admin-api-live", group_id=None)  # noqa: E731
+        # Without a reset, the consumer reports at once that Kafka no longer has its position, also of an empty topic.
+        build = lambda: build_consumer(  # noqa: E731
+            self._settings, group="live", client_id="admin-api-live", group_id=None, auto_offset_reset="none"
+        )
         consumer = await start_consumer(build, self._stopping, group="live")
         if consumer is None:
             return

@@ -1,6 +1,7 @@
 """One event stream: its filter, its position, and the server-sent events that it sends."""
 
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from fastapi.sse import ServerSentEvent
 from admin_api.events.feed import EventFeed
 from admin_api.events.positions import NotAPosition, Positions, decode, encode
 from admin_api.events.topics import Kind, StreamedEvent
-from admin_api.http.errors import FieldError, InvalidInput, TooManyEventStreams
+from admin_api.http.errors import FieldError, InvalidInput, TooManyEventStreams, TooManyRequests
 from admin_api.metrics import Metrics
 
 KEEP_ALIVE_SECONDS: Final = 10.0
@@ -37,31 +38,57 @@ class EventFilter:
 
 
 class EventStreams:
-    """Limits the number of event streams that are open at once, because each holds a connection."""
+    """Limits the number of event streams that are open at once, because each holds a connection. One caller cannot use
+    the places of all others.
+    """
 
-    def __init__(self, feed: EventFeed, metrics: Metrics, max_streams: int) -> None:
-        self._feed, self._metrics, self._max_streams = feed, metrics, max_streams
-        self.count = 0
+    def __init__(self, feed: EventFeed, metrics: Metrics, max_streams: int, max_per_caller: int) -> None:
+        self._feed, self._metrics = feed, metrics
+        self._max_streams, self._max_per_caller = max_streams, max_per_caller
+        self._open: Counter[str] = Counter()
+
+    @property
+    def count(self) -> int:
+        """The number of open streams."""
+        return self._open.total()
 
     @contextmanager
     def admitted(
-        self, event_filter: EventFilter, last_event_id: str | None, clock: Callable[[], float] = time.monotonic
+        self,
+        caller: str,
+        event_filter: EventFilter,
+        last_event_id: str | None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> Iterator["EventStream"]:
-        """Raises `InvalidInput` if the id is not an event id of this API, and `TooManyEventStreams`."""
+        """`caller` is the key of the actor.
+
+        Raises `InvalidInput` if the id is not an event id of this API, `TooManyRequests` and `TooManyEventStreams`.
+        """
         last_seen = _decoded(last_event_id)
-        if self.count >= self._max_streams:
-            raise TooManyEventStreams(
-                f"This instance already serves {self._max_streams} event streams. "
-                "Try again later, or raise MAX_EVENT_STREAMS.",
-                headers={"Retry-After": str(_RETRY_AFTER_SECONDS)},
-            )
-        self.count += 1
+        self._require_a_place(caller)
+        self._open[caller] += 1
         self._metrics.event_streams_open.set(self.count)
         try:
             yield EventStream(self._feed, self._metrics, event_filter, last_seen, clock)
         finally:
-            self.count -= 1
+            self._open[caller] -= 1
+            self._open += Counter()  # drops callers without streams
             self._metrics.event_streams_open.set(self.count)
+
+    def _require_a_place(self, caller: str) -> None:
+        retry_after = {"Retry-After": str(_RETRY_AFTER_SECONDS)}
+        if self._open[caller] >= self._max_per_caller:
+            raise TooManyRequests(
+                f"This caller already has {self._max_per_caller} open event streams at this instance. Close one of "
+                "them, or raise MAX_EVENT_STREAMS_PER_CALLER.",
+                headers=retry_after,
+            )
+        if self.count >= self._max_streams:
+            raise TooManyEventStreams(
+                f"This instance already serves {self._max_streams} event streams. "
+                "Try again later, or raise MAX_EVENT_STREAMS.",
+                headers=retry_after,
+            )
 
 
 class EventStream:
@@ -80,6 +107,10 @@ class EventStream:
         self._positions: Positions = {}
         self._latest_ms = 0
         self._number = 0
+
+    async def wait_for_stop(self, timeout_seconds: float) -> None:
+        """Wait until the API stops, at most this long."""
+        await self._feed.wait_for_stop(timeout_seconds)
 
     async def events(self, seconds: float) -> AsyncIterator[ServerSentEvent]:
         """Ends after `seconds`, or when the API stops. When the client reconnects, its credential is checked again."""

@@ -24,7 +24,6 @@ from typing import Any, Final
 import asyncpg
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -76,16 +75,8 @@ _ACK_TIMEOUT_SECONDS = 10.0
 _INITIAL_WAIT_SECONDS = 0.2
 _MAX_WAIT_SECONDS = 3.0
 _LOG_INTERVAL_SECONDS = 30.0
-_OUTAGE_ERRORS = (
-    KafkaError,
-    TopicsNotReady,
-    *DATABASE_PROBLEMS,
-    OSError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    DBAPIError,
-)
-"""Kafka or Postgres is not available. `TimeoutError` is an `OSError`."""
+_OUTAGE_ERRORS = (KafkaError, TopicsNotReady, *DATABASE_PROBLEMS, OSError)
+"""Kafka or Postgres is not available, or a driver failed. A new session helps. `TimeoutError` is an `OSError`."""
 
 _SESSION_PING_SECONDS = 2.0
 _SERVER_SETTINGS = {

@@ -3,15 +3,15 @@
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Header, Query
-from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi import APIRouter, Depends, Header, Query, Response
 from pydantic import Field
 
+from admin_api.events.response import EventStreamResponse
 from admin_api.events.stream import EventFilter, EventStream, EventStreams
 from admin_api.events.topics import Kind
 from admin_api.http.input_types import FilterText, Input, RowId
 from admin_api.routes.api_route import ApiRoute
-from admin_api.routes.dependencies import PREFIX, Provided, declared_token, needs, problems
+from admin_api.routes.dependencies import PREFIX, ActorDep, Provided, declared_token, needs, problems
 from admin_api.writes.actors import Role
 
 router = APIRouter(prefix=PREFIX, tags=["events"], dependencies=[declared_token], route_class=ApiRoute)
@@ -21,6 +21,15 @@ _STREAM: Final[dict[str, Any]] = {
     "description": "A stream of server-sent events.",
     "content": {
         "text/event-stream": {
+            "itemSchema": {
+                "type": "object",
+                "properties": {
+                    "data": {"type": "string"},
+                    "event": {"type": "string"},
+                    "id": {"type": "string"},
+                    "retry": {"type": "integer", "minimum": 0},
+                },
+            },
             "examples": {
                 "a run has ended": {
                     "value": 'event: run\nid: x5oBAgAD…\ndata: {"type":"RunFinished","config_id":1,…}\n\n'
@@ -54,26 +63,27 @@ EVENT_STREAMS: Final = Provided[EventStreams]("event streams")
 
 async def _admitted(
     event_streams: Annotated[EventStreams, Depends(EVENT_STREAMS)],
+    actor: ActorDep,
     query: Annotated[EventsQuery, Query()],
     last_event_id: Annotated[
         str | None, Header(max_length=2000, description="Resume after the event with this id.")
     ] = None,
 ) -> AsyncIterator[EventStream]:
     event_filter = EventFilter(kinds=frozenset(query.kind) or None, exchange=query.exchange, config_id=query.config_id)
-    with event_streams.admitted(event_filter, last_event_id) as event_stream:
+    with event_streams.admitted(actor.key, event_filter, last_event_id) as event_stream:
         yield event_stream
 
 
 @router.get(
     "/events",
-    response_class=EventSourceResponse,
+    response_class=Response,
     responses={200: _STREAM, **problems(422)},
     dependencies=[needs(Role.VIEWER)],
     summary="Stream events of runs, configs, jobs and exchanges",
 )
 async def stream_events(
     event_stream: Annotated[EventStream, Depends(_admitted)], query: Annotated[EventsQuery, Query()]
-) -> AsyncIterator[ServerSentEvent]:
+) -> EventStreamResponse:
     """Server-sent events named `run`, `config`, `job` and `exchange`. Their data is the event as it is in Kafka, which
     `docs/events.md` describes. A new stream first sends the state of each exchange, then new events.
 
@@ -82,5 +92,4 @@ async def stream_events(
     are too old, a topic in Kafka was created again, or the id is ahead of the topics. Then read the state from the
     other endpoints, and continue to read the stream.
     """
-    async for event in event_stream.events(query.seconds):
-        yield event
+    return EventStreamResponse(event_stream, query.seconds)

@@ -10,9 +10,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from admin_api.http.errors import ApiError, DatabaseUnavailable, OutcomeUnknown, WriteConflict
+from runtime.database import DRIVER_ERRORS
 
-DATABASE_PROBLEMS: Final = (DatabaseUnavailable, OutcomeUnknown, WriteConflict)
-"""The errors that `transaction` raises if Postgres is the cause, and not the request."""
+DATABASE_PROBLEMS: Final = (DatabaseUnavailable, OutcomeUnknown, WriteConflict, *DRIVER_ERRORS)
+"""All errors of the database that `transaction` and `reading` raise, for work that no request waits for. Errors of the
+driver are among them only if a statement is at fault, or the right to execute it is missing.
+"""
 
 _RETRY_AFTER: Final = {"Retry-After": "2"}
 _RETRYABLE: Final = ("08", "53", "57", "58")
@@ -21,7 +24,14 @@ _ROLLBACK: Final = "40"
 """SQLSTATE class: deadlocks and serialization failures."""
 _ROLLBACK_AT_COMMIT: Final = (_ROLLBACK, "23")
 """Includes deferred constraints. After any other failure of COMMIT, Postgres may have committed."""
-_ERRORS: Final = (OSError, PoolTimeout, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_ERRORS: Final = (
+    OSError,
+    PoolTimeout,
+    DBAPIError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 
 
 @asynccontextmanager
