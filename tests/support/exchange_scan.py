@@ -108,8 +108,8 @@ def behaviours(traits: ExchangeTraits, kind: MarketKind, timeframe: str) -> Iter
 
 
 class _Facts(NamedTuple):
-    """The traits that the reader uses, without those that the model does not have: its rows are labelled with the open
-    time, and its candles are as long as the name of their timeframe says.
+    """The traits that the reader uses. The model does not have the others: its rows are labelled with the open time, and
+    its candles are as long as the name of their timeframe says.
     """
 
     utc_days: bool
@@ -203,7 +203,7 @@ def _names(group: list[Series], every: list[Series]) -> str:
         timeframes = [each.timeframe for each in group if each.kind is kind]
         if timeframes:
             is_whole_kind = len(timeframes) == sum(each.kind is kind for each in every)
-            names.append(kind.value if is_whole_kind else f"{kind.value} {' '.join(timeframes)}")
+            names.append(kind.value if is_whole_kind else f"{kind.value} `{' '.join(timeframes)}`")
     return "; ".join(names)
 
 

@@ -51,7 +51,7 @@ class LogWriterMetrics:
         )
         self.open_holes = Gauge(
             "candlekeep_open_holes",
-            "Spans between the verified spans of a series, without its newest ten minutes, counted in the database "
+            "Spans between the verified spans of a series, without its newest ten minutes. The database counts them "
             "once a minute, by exchange and by class: the reason of the newest absence in the span, or unknown.",
             ("exchange", "absence_class"),
             registry=registry,
