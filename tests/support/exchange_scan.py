@@ -108,8 +108,8 @@ def behaviours(traits: ExchangeTraits, kind: MarketKind, timeframe: str) -> Iter
 
 
 class _Facts(NamedTuple):
-    """The traits that the reader uses. The model does not have the others: its rows are labelled with the open time, and
-    its candles are as long as the name of their timeframe says.
+    """The traits that the reader uses. The model does not have the others: its rows are labelled with the open time,
+    and its candles are as long as the name of their timeframe says.
     """
 
     utc_days: bool
