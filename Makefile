@@ -76,6 +76,7 @@ generate: $(STAMP) ## Rewrite what is generated: schemas, docs/events.md, docs/a
 	@$(BIN)/python libs/contracts/generate.py
 	@$(BIN)/python -m collector.exchange.catalogue.generate
 	@$(BIN)/python -m collector.exchange.catalogue.page
+	@PYTHONPATH=tests $(BIN)/python -m support.exchange_scan
 	@$(BIN)/python services/collector/generate_candle_lists.py
 	@$(BIN)/python -m admin_api openapi > services/admin-api/openapi.json
 	@$(BIN)/python -m local_stack.env_example

@@ -23,6 +23,14 @@ def is_controller(config: pytest.Config) -> bool:
     return not hasattr(config, "workerinput")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--all-exchanges",
+        action="store_true",
+        help="play all exchanges of the catalogue against their models, not a sample",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if is_controller(config):
         SharedServices.create()

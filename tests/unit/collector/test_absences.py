@@ -23,5 +23,5 @@ def test_kraken_offers_720_candles_however_old_they_are() -> None:
     assert before_history(traits_of("kraken"), CALENDAR, EVERY_SECOND_MINUTE[:-1], NOW) == ()
 
 
-def test_gateio_offers_10000_periods_with_or_without_candles() -> None:
-    assert before_history(traits_of("gate"), CALENDAR, (), NOW) == ((0, NEWEST - 9_999 * MINUTE),)
+def test_gateeu_offers_10000_periods_with_or_without_candles() -> None:
+    assert before_history(traits_of("gateeu"), CALENDAR, (), NOW) == ((0, NEWEST - 9_999 * MINUTE),)

@@ -51,8 +51,8 @@ class LogWriterMetrics:
         )
         self.open_holes = Gauge(
             "candlekeep_open_holes",
-            "Spans between the verified spans of a series, without its newest ten minutes, by exchange and class. "
-            "The class is that of the newest absence in the span, or unknown. Counted once a minute.",
+            "Spans between the verified spans of a series, without its newest ten minutes. The database counts them "
+            "once a minute, by exchange and by class: the reason of the newest absence in the span, or unknown.",
             ("exchange", "absence_class"),
             registry=registry,
         )
