@@ -23,10 +23,12 @@ class Processes:
 
     system: RunningSystem
     at_start: dict[str, int] = field(init=False)
+    scheduled_at_start: tuple[int, int] = field(init=False)
     resident: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.at_start = self._pids()
+        self.scheduled_at_start = self._scheduled()
         self._sample()
 
     async def watch_memory(self) -> None:
@@ -34,6 +36,11 @@ class Processes:
         while True:
             self._sample()
             await asyncio.sleep(0.25)
+
+    def waited_share(self) -> float:
+        """The share of its ready time since the start in which admin-api had to wait for a processor."""
+        used, waited = (now - before for now, before in zip(self._scheduled(), self.scheduled_at_start, strict=True))
+        return waited / (used + waited) if used + waited else 0.0
 
     def growth_mib(self) -> float:
         """The highest growth since the start."""
@@ -53,6 +60,12 @@ class Processes:
             self.resident.append(psutil.Process(self._pids()["admin-api"]).memory_info().rss)
         except psutil.NoSuchProcess:
             return  # `restarted` reports it
+
+    def _scheduled(self) -> tuple[int, int]:
+        """Nanoseconds for which the threads of admin-api ran, and waited while they were ready to run."""
+        threads = Path(f"/proc/{self.at_start['admin-api']}/task").glob("*/schedstat")
+        times = [file.read_text().split() for file in threads]
+        return sum(int(used) for used, _, _ in times), sum(int(waited) for _, waited, _ in times)
 
     def _pids(self) -> dict[str, int]:
         keepers = {name: self.system.stack.processes[name] for name in self.system.stack.services}

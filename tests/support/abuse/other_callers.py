@@ -36,8 +36,6 @@ class OtherCallers:
     live: Samples = field(default_factory=Samples)
     streams: Samples = field(default_factory=Samples)
     new_tokens: Samples = field(default_factory=Samples)
-    own_delays: list[float] = field(default_factory=list)
-    """Seconds by which this process itself was late. If they are long, the machine is overloaded by other programs."""
     tokens: list[str] = field(default_factory=list)
 
     async def work(self) -> None:
@@ -51,7 +49,6 @@ class OtherCallers:
         async with asyncio.TaskGroup() as running:
             next_at = time.monotonic()
             while True:
-                self.own_delays.append(max(0.0, time.monotonic() - next_at))
                 running.create_task(_as_coroutine(sample))
                 next_at += every
                 await asyncio.sleep(max(0.0, next_at - time.monotonic()))
