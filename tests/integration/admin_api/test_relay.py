@@ -87,13 +87,11 @@ async def test_the_relay_publishes_with_a_new_session_after_an_internal_error_of
 
 def failing_once(fetch: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     """The driver's own error when it receives a message that it does not expect."""
-    failed = False
+    errors = iter([asyncpg.InternalClientError("got result for unknown protocol state 3")])
 
     async def failing(connection: asyncpg.Connection, *arguments: Any, **options: Any) -> Any:
-        nonlocal failed
-        if not failed:
-            failed = True
-            raise asyncpg.InternalClientError("got result for unknown protocol state 3")
+        for error in errors:
+            raise error
         return await fetch(connection, *arguments, **options)
 
     return failing
