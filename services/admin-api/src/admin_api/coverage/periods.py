@@ -55,10 +55,9 @@ class PeriodGrid:
         """The values of the parameters that the expression of `sql_count` contains."""
         if (length := self._fixed_ms) is not None:
             return {"phase": float(self.anchor % length), "length": float(length)}
-        parsed = parse_timeframe(self.timeframe)
         return {
             "first_month": float(_month_of(self._anchor_month)),
-            "months": float(parsed.months),
+            "months": float(self._months),
             "offset": timedelta(milliseconds=self._offset),
         }
 
@@ -66,8 +65,7 @@ class PeriodGrid:
         """The number of the period that contains `instant`. Number 0 contains the anchor."""
         if (length := self._fixed_ms) is not None:
             return (instant - self.anchor) // length
-        months = parse_timeframe(self.timeframe).months or 1
-        return (_month_of(instant - self._offset) - _month_of(self._anchor_month)) // months
+        return (_month_of(instant - self._offset) - _month_of(self._anchor_month)) // self._months
 
     def _sql_number(self, instant: str, *, earlier: int) -> str:
         """The number of the period that contains `instant`, counted from any period; `earlier` is in milliseconds."""
@@ -84,6 +82,11 @@ class PeriodGrid:
     def _fixed_ms(self) -> int | None:
         """The length of every period; None for months and years."""
         return self.length_ms or parse_timeframe(self.timeframe).fixed_ms
+
+    @property
+    def _months(self) -> int:
+        """The length of a period in calendar months. Only for periods without a fixed length."""
+        return parse_timeframe(self.timeframe).months or 1
 
     @property
     def _anchor_month(self) -> int:
