@@ -12,6 +12,8 @@ from enum import StrEnum
 from functools import cache
 from typing import Final, NamedTuple
 
+from typing_extensions import override
+
 from collector.exchange.catalogue.page import PAGE, with_section
 from collector.exchange.traits import ExchangeTraits, traits_of
 from contracts.exchange_catalogue import MarketKind, RequestKind, RowOrder, load_catalogue
@@ -59,6 +61,8 @@ class Outcome:
     silence_is_open: bool = False
     """Every candle is stored, but a time without candles is not verified."""
 
+    @override
+    @override
     def __str__(self) -> str:
         shares = [(self.lost_percent, "lost"), (self.open_percent, "in an open hole")]
         missing = ", ".join(f"{percent} % {state}" for percent, state in shares if percent)

@@ -85,7 +85,7 @@ class PeriodGrid:
 
     @property
     def _months(self) -> int:
-        """The length of a calendar period in months."""
+        """The length of a period in calendar months. Only for periods without a fixed length."""
         return parse_timeframe(self.timeframe).months or 1
 
     @property
