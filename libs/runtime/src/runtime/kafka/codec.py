@@ -58,6 +58,9 @@ def decode(topic: Topic, value: bytes | None) -> Event:
         event = _adapter(topic.events).validate_json(value)
     except ValidationError as error:
         raise UnreadableMessage(_reason(topic, error)) from error
+    except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
+        # A validator of a contract did not expect such a value. This must not stop the consumer.
+        raise UnreadableMessage(f"cannot be validated: {error!r:.500}") from error
     known = type(event).model_fields["schema_version"].default
     if event.schema_version > known:
         raise UnreadableMessage(f"schema_version {event.schema_version} is newer than this program knows ({known})")

@@ -1,6 +1,7 @@
 """Parses untrusted manifests: rejects tags, aliases and deep nesting, and reports every error with its line."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,6 +20,8 @@ YAML: Final = "application/yaml"
 YAML_NAMES: Final = (YAML, "application/x-yaml", "text/yaml", "text/x-yaml", "text/vnd.yaml")
 _MAX_DEPTH: Final = 6
 """More than a manifest needs: a mapping of a list of mappings of lists."""
+_OLD_NUMBER: Final = re.compile(r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]*_[0-9a-fA-F_]*|[0-9]+_[0-9_.]*)", re.ASCII)
+"""Numbers in YAML 1.1 that are texts in YAML 1.2, although the parser would read them as numbers."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,12 @@ def _require_harmless(parsed: Iterable[yaml.events.Event]) -> None:
             )
         if getattr(event, "tag", None):
             raise _unreadable(f"line {line} has a tag (!), which is not supported; leave it out")
+        if getattr(event, "version", None) not in {None, (1, 2)}:
+            raise _unreadable(f"line {line} selects another version of YAML; leave out %YAML, or write %YAML 1.2")
+        if isinstance(event, yaml.events.ScalarEvent) and event.implicit[0] and _OLD_NUMBER.fullmatch(event.value):
+            raise _unreadable(
+                f"line {line} has {event.value[:50]!r}, a number of YAML 1.1; write plain digits, or quote a text"
+            )
         depth += isinstance(event, yaml.events.CollectionStartEvent) - isinstance(event, yaml.events.CollectionEndEvent)
         documents += isinstance(event, yaml.events.DocumentStartEvent)
         if depth > _MAX_DEPTH:
