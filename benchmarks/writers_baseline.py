@@ -78,7 +78,7 @@ def _fetch(number: int, candles: int) -> CandlesCollected:
         Candle(START_MS + minute * 60_000, 41_234.5, 41_300.25, 41_200.5, 41_250.75 + minute, 12.3456)
         for minute in range(first, first + candles)
     )
-    at = START + timedelta(seconds=number)
+    at = START + timedelta(days=300, seconds=number)  # after the candles of the longest run
     return CandlesCollected(
         occurred_at=at,
         run_id=uuid4(),

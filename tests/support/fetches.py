@@ -29,3 +29,8 @@ def a_fetch(*rows: Candle, second: float = 0, **changes: Any) -> CandlesCollecte
         "rows": rows or (a_candle(),),
     }
     return CandlesCollected(**values | changes)
+
+
+def a_fetch_beyond_the_contract(*rows: Candle, open_ms: int) -> CandlesCollected:
+    """These candles and one more at a time that the contract refuses. No message contains such an event."""
+    return a_fetch().model_copy(update={"rows": (*rows, a_candle()._replace(open_ms=open_ms))})

@@ -15,11 +15,12 @@ import asyncpg
 from contracts.candles import Candle, CandlesCollected
 from contracts.coverage import Absence, AbsenceClass, RejectedRow, Span, span_of, to_instant, to_milliseconds
 from contracts.timeframes import floor_open, shift
-from support.fetches import NOON_MS
 
 SLOTS = 40
 """Number of slots of a history."""
-CHECKS_BEGIN = datetime(2027, 6, 1, tzinfo=UTC)
+FIRST_OPEN_MS = to_milliseconds(datetime(2021, 3, 1, 12, tzinfo=UTC))
+CHECKS_BEGIN = datetime(2026, 6, 1, tzinfo=UTC)
+"""After the last slot of every timeframe, and in the past: candle-writer refuses fetches of the future."""
 EXCHANGE = "binance"
 
 
@@ -57,7 +58,7 @@ class SeriesHistory:
 def a_history(rng: random.Random, number: int) -> SeriesHistory:
     """Fetches of every kind: pages, revisions, failures, rejected rows, events of version 1 and rows without a span."""
     timeframe, fills = rng.choice(("1m", "1m", "4h", "1w", "1M")), rng.random() < 0.5
-    first = floor_open(timeframe, NOON_MS)
+    first = floor_open(timeframe, FIRST_OPEN_MS)
     opens = tuple(shift(timeframe, first, count) for count in range(SLOTS + 1))
     history = SeriesHistory(f"{'FILLS' if fills else 'OMITS'}{number}/USDT", timeframe, fills, opens)
     bad = set(rng.sample(range(SLOTS), rng.randint(0, 2)))

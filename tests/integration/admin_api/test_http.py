@@ -126,3 +126,62 @@ async def test_the_start_page_is_the_same_for_every_caller(api: AdminApi, client
     before = await page_for()
     await created(client)
     assert await page_for(**BEARER) == await page_for(Host="evil.example") == before
+
+
+@pytest.mark.parametrize("wrong", ["1_0", "+1", "01", "%D9%A1", "%EF%BC%91", "1.0", "1e0", "%201", "0x1", "-0", "1%00"])
+async def test_an_id_has_one_form(wrong: str, client: httpx.AsyncClient) -> None:
+    one = await created(client, **a_config())
+    assert one["id"] == 1
+    for method, path in (
+        ("GET", f"/configs/{wrong}"),
+        ("PUT", f"/configs/{wrong}"),
+        ("DELETE", f"/configs/{wrong}"),
+        ("POST", f"/configs/{wrong}/disable"),
+        ("POST", f"/configs/{wrong}/trigger"),
+        ("GET", f"/execution-logs/{wrong}"),
+        ("DELETE", f"/tokens/{wrong}"),
+        ("POST", f"/tokens/{wrong}/rotate"),
+        ("GET", f"/execution-logs?config_id={wrong.replace('+', '%2B')}"),
+        ("GET", f"/configs?limit={wrong.replace('+', '%2B')}"),
+        ("GET", f"/stats?hours={wrong.replace('+', '%2B')}"),
+    ):
+        answer = await client.request(method, path, json={} if method in {"PUT", "POST"} else None)
+        assert answer.status_code in {404, 422}, f"{method} {path}: {answer.status_code}"
+    assert (await client.get("/configs/1")).json() == one
+
+
+async def raw_get(api: AdminApi, path: str, query: bytes) -> tuple[int, Any]:
+    """Status and body of a request whose query may have any bytes."""
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": BASE + path,
+        "raw_path": (BASE + path).encode(),
+        "query_string": query,
+        "root_path": "",
+        "headers": [(b"host", b"api"), (b"authorization", BEARER["Authorization"].encode())],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 80),
+    }
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await api.app(scope, receive, send)
+    return sent[0]["status"], json.loads(b"".join(each.get("body", b"") for each in sent[1:]))
+
+
+@pytest.mark.parametrize("query", [b"symbol=%ff", b"symbol=\xff", b"%fe=1", b"symbol=%ed%a0%80", b"x=%c3", b"\xc3\x28"])
+async def test_a_query_that_is_not_utf_8_is_refused(query: bytes, api: AdminApi) -> None:
+    for path in ("/configs", "/execution-logs", "/candles", "/audit-log", "/configs/1"):
+        status, problem = await raw_get(api, path, query)
+        assert status == 422, path
+        assert "not UTF-8" in problem["errors"][0]["detail"]
+    assert await raw_get(api, "/configs", "exchange=é".encode() + b"%E2%82%AC") == (200, [])

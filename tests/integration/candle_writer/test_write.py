@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from candle_writer.series import SeriesIds
 from candle_writer.write import Outcome, write_candles
 from runtime.database import is_transient
-from support.fetches import NOON_MS, a_candle, a_fetch
+from support.fetches import NOON_MS, a_candle, a_fetch, a_fetch_beyond_the_contract
 from support.writers import query
 
 pytestmark = pytest.mark.postgres
@@ -104,9 +104,9 @@ async def test_any_order_of_any_batches_gives_the_same_table(engine: AsyncEngine
 async def test_a_batch_is_written_completely_or_not_at_all(engine: AsyncEngine, database_url: str) -> None:
     series = SeriesIds(engine)
     assert await write_candles(engine, series, [a_fetch(*(a_candle(minute) for minute in range(8)))]) == Outcome(new=8)
-    beyond_time = a_candle(7)._replace(open_ms=10**17)
+    beyond_time = a_fetch_beyond_the_contract(*(a_candle(m) for m in range(10, 17)), open_ms=10**17)
     with pytest.raises(asyncpg.DataError):
-        await write_candles(engine, series, [a_fetch(*(a_candle(m) for m in range(10, 17)), beyond_time)])
+        await write_candles(engine, series, [beyond_time])
     assert await query(database_url, "SELECT count(*) FROM candles") == [(8,)]
 
 
@@ -114,7 +114,7 @@ async def test_a_batch_is_written_completely_or_not_at_all(engine: AsyncEngine, 
 async def test_a_candle_that_cannot_be_stored_is_no_outage(engine: AsyncEngine, open_ms: int) -> None:
     series = SeriesIds(engine)
     with pytest.raises((asyncpg.DataError, OverflowError)) as caught:
-        await write_candles(engine, series, [a_fetch(a_candle()._replace(open_ms=open_ms))])
+        await write_candles(engine, series, [a_fetch_beyond_the_contract(open_ms=open_ms)])
     assert not is_transient(caught.value)
     assert await write_candles(engine, series, [a_fetch()]) == Outcome(new=1)
 
@@ -149,7 +149,10 @@ async def test_a_series_has_its_number_of_candles_and_its_first_and_last_open_ti
 
 
 async def test_concurrent_writers_of_the_same_candles_count_them_once(engine: AsyncEngine, database_url: str) -> None:
-    fetches = [a_fetch(*map(a_candle, range(first, first + 300)), symbol=f"S{first % 3}/USDT") for first in range(20)]
+    fetches = [
+        a_fetch(*map(a_candle, range(first, first + 300)), symbol=f"S{first % 3}/USDT", second=20_000)
+        for first in range(20)
+    ]
     await asyncio.gather(*(write_candles(engine, SeriesIds(engine), fetches) for _ in range(4)))
     assert await query(database_url, MISCOUNTED) == []
     assert await query(database_url, "SELECT count(*) FROM candles") != [(0,)]
@@ -157,7 +160,7 @@ async def test_concurrent_writers_of_the_same_candles_count_them_once(engine: As
 
 async def test_a_batch_that_fails_is_not_counted(engine: AsyncEngine, database_url: str) -> None:
     with pytest.raises(asyncpg.DataError):
-        await write_candles(engine, SeriesIds(engine), [a_fetch(a_candle(1), a_candle()._replace(open_ms=10**17))])
+        await write_candles(engine, SeriesIds(engine), [a_fetch_beyond_the_contract(a_candle(1), open_ms=10**17)])
     assert await query(database_url, "SELECT candle_count, first_open FROM series") == [(0, None)]
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from collector.exchange.circuit_transitions import ProbePolicy
 from collector.exchange.failures import ExchangeFailure
+from collector.exchange.strict_http import MAX_CANDLES_BODY_BYTES
 from collector.run.retry_policy import RetryPolicy
 from contracts.vocabulary import ErrorClass
 from support.collecting import EXCHANGES, Exchanges, rows_of, symbol_of
@@ -228,6 +229,8 @@ async def test_a_valid_response_without_candles_is_a_success(
         (429, HTML, {"Retry_After": "4102444800"}, 86_400.0),
         (429, HTML, {"Retry_After": "9" * 30}, None),
         (429, HTML, {"X_RateLimit_Reset": "1748865690"}, 60.0),
+        (418, HTML, {"Retry_After": "60000"}, 60_000.0),
+        (429, HTML, {"Retry_After": "60000", "X_RateLimit_Reset": "58"}, 60.0),
         (400, {"code": -1121, "msg": "Invalid symbol; it was listed until 2099-01-01 00:00:00"}, {}, None),
     ],
 )
@@ -283,6 +286,20 @@ async def test_the_wait_of_a_refused_list_of_markets_may_be_an_instant(
     failure = await failure_from("binance", exchanges)
     assert failure.error_class is ErrorClass.BANNED
     assert failure.retry_after == pytest.approx(60.0, abs=1.0)
+
+
+@pytest.mark.parametrize("status", [200, 503])
+async def test_a_body_without_end_is_not_read_to_its_end_and_not_requested_again(
+    status: int, stub_exchange: StubExchange, exchanges_at: Callable[..., Exchanges]
+) -> None:
+    exchanges = exchanges_at(stub_exchange.base)
+    await exchanges.warm_up("binance")
+    stub_exchange.respond_with(b"[" + b" " * MAX_CANDLES_BODY_BYTES + b"]", status)
+    failure = await failure_from("binance", exchanges)
+    assert (failure.error_class, failure.retryable) == (ErrorClass.BAD_RESPONSE, False)
+    assert f"HTTP {status} with a body of more than {MAX_CANDLES_BODY_BYTES} bytes" in failure.message
+    stub_exchange.respond_with([MINUTE_ROW])
+    assert rows_of(await exchanges.collect("binance")), "the next request gets a usable response"
 
 
 async def test_an_unreachable_server_is_a_network_failure(

@@ -233,6 +233,32 @@ def test_text_that_yaml_1_1_reads_as_another_type_is_written_in_quotes() -> None
         assert yaml.safe_load(to_yaml([stored(1, description=text)]))["configs"][0]["description"] == text
 
 
+@pytest.mark.parametrize("number", ["1_0", "0b101", "-1_0", "1_0.5", "0x1_F"])
+def test_numbers_that_only_yaml_1_1_has_are_refused_with_their_line(number: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_manifest(
+            ONE.replace("timeframes", f"interval_minutes: {number}, timeframes").encode(), "application/yaml"
+        )
+    assert f"'{number}', a number of YAML 1.1" in caught.value.errors[0].detail
+
+
+@pytest.mark.parametrize("text", ["1:40", "190:20:30"])
+def test_numbers_to_the_base_60_are_texts(text: str) -> None:
+    block = "configs:\n- exchange: binance\n  symbol: BTC/USDT\n  timeframes: [1m]\n  {}: " + text + "\n"
+    with pytest.raises(InvalidInput) as caught:
+        parse_manifest(block.format("interval_minutes").encode(), "application/yaml")
+    assert caught.value.errors[0].pointer == "#/configs/0/interval_minutes"
+    described = parse_manifest(block.format("description").encode(), "application/yaml")
+    assert described.configs[0].description == text
+
+
+def test_another_version_of_yaml_is_refused() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_manifest(b"%YAML 1.1\n---\n" + ONE.encode(), "application/yaml")
+    assert "another version of YAML" in caught.value.errors[0].detail
+    assert len(parse_manifest(b"%YAML 1.2\n---\n" + ONE.encode(), "application/yaml").configs) == 1
+
+
 def test_numbers_are_read_as_yaml_1_2_reads_them() -> None:
     read = parse_manifest(ONE.replace("timeframes", "interval_minutes: 010, timeframes").encode(), "application/yaml")
     assert read.configs[0].interval_minutes == 10, "YAML 1.1 takes 010 for the octal number 8"

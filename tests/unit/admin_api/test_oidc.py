@@ -311,7 +311,9 @@ def test_unsafe_settings_are_errors(bad: dict[str, Any]) -> None:
         settings(**(WHOLE | bad))
 
 
-@pytest.mark.parametrize("bad", ["proxy.example.org", "10.0.0.0/33", "*", "10.0.0.1,everybody"])
+@pytest.mark.parametrize(
+    "bad", ["proxy.example.org", "10.0.0.0/33", "*", "10.0.0.1,everybody", "fe80::1%eth0", "fe80::%1/64"]
+)
 def test_trusted_proxies_must_be_addresses(bad: str) -> None:
     assert settings(trusted_proxies=" 10.0.0.1 , 192.168.0.0/16,").trusted_proxies == "10.0.0.1,192.168.0.0/16"
     with pytest.raises(ValidationError):

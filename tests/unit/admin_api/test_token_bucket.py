@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -85,6 +86,12 @@ def test_all_addresses_of_an_ipv6_subscriber_have_the_same_key() -> None:
     assert rate_limit_key("2001:db8:1:3::1") != rate_limit_key("2001:db8:1:2::1")
     assert rate_limit_key("::ffff:192.0.2.1") == "192.0.2.1" == rate_limit_key("192.0.2.1")
     assert rate_limit_key(None) == "unknown"
+
+
+@pytest.mark.parametrize("zone", ["eth0", "<script>", "x" * 10_000, "\0", "\ud800"])
+def test_the_zone_of_an_address_is_cut(zone: str) -> None:
+    assert address_of({"type": "http", "client": (f"fe80::1%{zone}", 5)}) == "fe80::1"
+    assert address_of({"type": "http", "client": (f"192.0.2.1%{zone}", 5)}) == "192.0.2.1"
 
 
 def test_a_client_without_an_ip_address_has_no_address() -> None:

@@ -79,7 +79,8 @@ def test_rows_outside_of_verified_spans_verify_their_own_slots(
     first = floor_open(timeframe, NOON_MS)
     times = sorted(shift(timeframe, first, count) for count in opens)
     spans = [(shift(timeframe, first, start), shift(timeframe, first, end)) for start, end in vouched]
-    event = a_fetch(verified=tuple(Span(start=to_instant(start), end=to_instant(end)) for start, end in spans))
+    verified = tuple(Span(start=to_instant(start), end=to_instant(end)) for start, end in spans)
+    event = a_fetch(verified=verified, fetched_at=to_instant(shift(timeframe, first, 60)))
     slots = [(each, close_of(timeframe, each)) for each in times]
     assert claims_of(timeframe, times, [event]).verified == union([*spans, *slots])
 

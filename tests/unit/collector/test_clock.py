@@ -22,6 +22,16 @@ class World:
         clock.observe(date)
 
 
+def test_a_wall_clock_that_is_hours_ahead_does_not_make_a_fetch_the_newest_one_for_hours() -> None:
+    world = World(error=23.5 * 3600)
+    clock = world.clock()
+    assert clock.fetch_time().timestamp() == world.true + world.error, "nothing shows that the clock is wrong"
+    world.respond(clock, 0.1)
+    assert abs(clock.fetch_time().timestamp() - world.true) <= 601
+    world.error = 2.0
+    assert clock.fetch_time().timestamp() == world.true + 2.0
+
+
 def test_without_a_date_our_own_clock_is_used() -> None:
     world = World(error=3.0)
     assert world.clock().now() == world.true + 3.0

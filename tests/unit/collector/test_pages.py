@@ -16,6 +16,8 @@ from collector.candles.pages import (
     read_page,
 )
 from collector.exchange.traits import ExchangeTraits, traits_of
+from collector.run.timeframe_run import rejected_row
+from contracts.bounds import END_OF_MILLISECONDS, FIRST_INSTANT
 from contracts.candles import Candle
 from contracts.timeframes import DAY_MS, close_of, floor_open, shift
 
@@ -262,3 +264,22 @@ def test_bad_rows_that_the_answer_repeats_count_once() -> None:
     good = [row(OPEN - index * MINUTE) for index in (2, 3, 5, 6)]
     page = read([bad[0], *bad, *good, bad[2]])
     assert len(page.closed) == 4, "three of seven candles are bad, in five of nine rows"
+
+
+@pytest.mark.parametrize("timeframe", ["1s", "1m", "1h", "1w", "1M"])
+@pytest.mark.parametrize("opens", [-1, END_OF_MILLISECONDS, 253_402_300_800_000, (1 << 53) - 1, 1 << 70])
+def test_a_row_at_a_time_that_no_event_can_carry_is_rejected_alone(opens: int, timeframe: str) -> None:
+    first = floor_open(timeframe, ms("2026-01-05"))
+    good = [row(shift(timeframe, first, number)) for number in range(4)]
+    page = read([*good, row(opens)], timeframe, now=ms("2027-01-01"))
+    assert [candle.open_ms for candle in page.closed] == [each[0] for each in good]
+    [rejected] = map(rejected_row, page.rejected)
+    assert rejected.reason == "it has no open time"
+
+
+def test_a_row_whose_close_is_the_first_instant_does_not_open_before_it() -> None:
+    rows = [[0, 1.0, 1.0, 1.0, 1.0, 1.0], row(OPEN), row(OPEN + MINUTE)]
+    page = read_as(ExchangeTraits(labels_close=True), rows)
+    [rejected] = map(rejected_row, page.rejected)
+    assert rejected.open_time >= FIRST_INSTANT
+    assert [candle.open_ms for candle in page.closed] == [OPEN - MINUTE]

@@ -146,6 +146,17 @@ def test_the_header_counts_before_the_body_unless_it_is_invalid() -> None:
 
 
 @pytest.mark.parametrize(
+    ("reset", "seconds"),
+    [("58", 60.0), ("60", 60.0), ("1777896050", 60.0), ("61", 60_000.0), ("1777896120", 60_000.0), ("soon", 60_000.0)],
+)
+def test_a_retry_after_in_thousands_is_milliseconds_only_if_the_quota_is_reset_within_that_time(
+    reset: str, seconds: float
+) -> None:
+    assert retry_after({"Retry-After": "60000", "X-RateLimit-Reset": reset, **DATE}) == seconds
+    assert retry_after({"Retry-After": "61", "X-RateLimit-Reset": reset, **DATE}) == 61.0
+
+
+@pytest.mark.parametrize(
     ("headers", "seconds"),
     [
         ({"X-RateLimit-Reset": "1777896120"}, 120.0),

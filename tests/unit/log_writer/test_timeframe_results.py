@@ -9,7 +9,15 @@ import pytest
 from pydantic_core import to_json
 
 import contracts
-from contracts.coverage import MAX_REJECTED_ROWS_PER_RESULT, Absence, AbsenceClass, RejectedRow, Span
+from contracts.bounds import MAX_MESSAGE_LENGTH, MAX_NOTE_LENGTH
+from contracts.coverage import (
+    MAX_REJECTED_ROWS_PER_RESULT,
+    MAX_SPANS_PER_RESULT,
+    Absence,
+    AbsenceClass,
+    RejectedRow,
+    Span,
+)
 from contracts.runs import RunFinished, TimeframeResult
 from contracts.topics import RUN_EVENTS
 from contracts.vocabulary import ErrorClass
@@ -105,12 +113,12 @@ def test_runs_of_both_schema_versions_are_read(version: str) -> None:
 
 
 def test_a_result_of_any_length_has_a_bounded_size_and_keeps_the_newest_spans() -> None:
-    spans = tuple(a_span(10 * n, 10 * n + 5) for n in range(5000))
-    text = "x" * 100_000
+    spans = tuple(a_span(10 * n, 10 * n + 5) for n in range(MAX_SPANS_PER_RESULT))
+    text, note = "x" * MAX_MESSAGE_LENGTH, "y" * MAX_NOTE_LENGTH
     result = a_result(
         verified=spans,
         requested=spans,
-        notes=(text,) * 500,
+        notes=(note,) * 100,
         error_class=ErrorClass.BAD_RESPONSE,
         error_message=text,
         rejected=(RejectedRow(open_time=NOON, reason="y" * 300, row="z" * 500),) * MAX_REJECTED_ROWS_PER_RESULT,
@@ -120,9 +128,11 @@ def test_a_result_of_any_length_has_a_bounded_size_and_keeps_the_newest_spans() 
     assert len(to_json(found)) < 100_000
     newest = [{"start": f"{span.start:%Y-%m-%dT%H:%M:%SZ}", "end": f"{span.end:%Y-%m-%dT%H:%M:%SZ}"} for span in spans]
     assert found["verified"] == found["requested"] == newest[-MAX_SPANS:]
-    assert (found["verified_count"], found["requested_count"], found["rejected_count"]) == (5000, 5000, 9000)
+    assert (found["verified_count"], found["requested_count"], found["rejected_count"]) == (
+        *(MAX_SPANS_PER_RESULT, MAX_SPANS_PER_RESULT, 9000),
+    )
     assert len(found["error"]) == len(found["notes"][0]) == MAX_TEXT
-    assert found["notes"][MAX_NOTES:] == ["480 more notes are not stored."]
+    assert found["notes"][MAX_NOTES:] == ["80 more notes are not stored."]
     assert len(found["rejected"]) == MAX_REJECTED_ROWS_PER_RESULT
 
 

@@ -62,7 +62,11 @@ def of_version_1(**fields: str) -> bytes:
         (encode(a_tick())[0].replace(b'"deadline_seconds":60', b'"deadline_seconds":-1'), "deadline_seconds"),
         (encode(a_tick())[0].replace(b'"schema_version":2', b'"schema_version":3'), "newer than this program knows"),
         (encode(a_tick())[0].replace(b'"TickDue"', b'"TockDue"'), "type"),
-        (encode(a_tick())[0].replace(b"2026-05-04T12:00:00Z", b"0001-01-01T00:00:00+14:00"), "cannot be given in UTC"),
+        (
+            encode(a_tick())[0].replace(b"2026-05-04T12:00:00Z", b"0001-01-01T00:00:00+14:00"),
+            "than or equal to 1970",
+        ),
+        (encode(a_tick())[0].replace(b"2026-05-04T12:00:00Z", b"9999-12-31T23:59:59-14:00"), "less than 2200"),
         (b"[" * 100_000, "not a valid TickDue"),
     ],
 )

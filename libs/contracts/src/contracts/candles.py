@@ -1,18 +1,22 @@
 """Collected candles. Topic `candles`, keyed by exchange|symbol|timeframe."""
 
-from typing import Final, Literal, NamedTuple, Self
+from operator import itemgetter
+from typing import Annotated, Final, Literal, NamedTuple, Self
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import override
 
-from contracts.coverage import Absence, RejectedRow, Span
-from contracts.event import SCHEMA_VERSION_DESCRIPTION, Event, Instant
+from contracts.bounds import END_OF_MILLISECONDS, FIRST_INSTANT, MAX_CLOCK_DIFFERENCE
+from contracts.coverage import Absence, RejectedRow, Span, to_instant
+from contracts.event import SCHEMA_VERSION_DESCRIPTION, Event, Instant, SchemaVersion
 from contracts.vocabulary import ExchangeId, Symbol, Timeframe
 
 MAX_CANDLES_PER_EVENT = 1000
 """About 60 KB of JSON, well below Kafka's default limit of 1 MB per message."""
 
+
+_open_ms: Final = itemgetter(0)
 
 MAX_SPANS_PER_EVENT: Final = 500
 MAX_REJECTED_ROWS_PER_EVENT: Final = 200
@@ -22,19 +26,19 @@ MAX_REJECTED_ROWS_PER_EVENT: Final = 200
 class Candle(NamedTuple):
     """One closed candle, in ccxt's order. Prices are in the quote currency, the volume usually in the base currency."""
 
-    open_ms: int
+    open_ms: Annotated[int, Field(ge=0, lt=END_OF_MILLISECONDS)]
     """Open time, milliseconds since the epoch, UTC."""
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
+    open: FiniteFloat
+    high: FiniteFloat
+    low: FiniteFloat
+    close: FiniteFloat
+    volume: FiniteFloat
 
 
 class CandlesCollected(Event):
     """A collector read an answer about one series: its closed candles, and the spans that it vouches for."""
 
-    schema_version: int = Field(default=2, description=SCHEMA_VERSION_DESCRIPTION)
+    schema_version: SchemaVersion = Field(default=2, description=SCHEMA_VERSION_DESCRIPTION)
     type: Literal["CandlesCollected"] = "CandlesCollected"
     run_id: UUID = Field(description="The run that fetched them.")
     exchange: ExchangeId
@@ -49,19 +53,34 @@ class CandlesCollected(Event):
     )
     verified: tuple[Span, ...] = Field(
         default=(),
+        max_length=MAX_SPANS_PER_EVENT,
         description="The spans that the answer vouches for: all candles in them are stored, by this event or before.",
     )
     absences: tuple[Absence, ...] = Field(
-        default=(), description="Spans that the run could not verify, with the reason and the evidence."
+        default=(),
+        max_length=MAX_SPANS_PER_EVENT,
+        description="Spans that the run could not verify, with the reason and the evidence.",
     )
     rejected: tuple[RejectedRow, ...] = Field(
-        default=(), description="Rows that cannot be candles and that the exchange repeated."
+        default=(),
+        max_length=MAX_REJECTED_ROWS_PER_EVENT,
+        description="Rows that cannot be candles and that the exchange repeated.",
     )
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
         if not (self.rows or self.verified or self.absences or self.rejected):
             raise ValueError("the event has neither candles nor spans nor rejected rows")
+        return self
+
+    @model_validator(mode="after")
+    def _candles_are_not_after_the_fetch(self) -> Self:
+        """Otherwise one wrong candle would be the newest one of its series indefinitely."""
+        latest = max((span.end for span in self.verified), default=FIRST_INSTANT)
+        if self.rows:
+            latest = max(latest, to_instant(max(map(_open_ms, self.rows))))
+        if latest > self.fetched_at + MAX_CLOCK_DIFFERENCE:
+            raise ValueError(f"a candle or a verified span ({latest}) is later than fetched_at")
         return self
 
     @override

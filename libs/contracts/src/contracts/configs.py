@@ -5,21 +5,23 @@ from typing import Literal
 from pydantic import Field
 from typing_extensions import override
 
+from contracts.bounds import RowId, Version
 from contracts.event import Event, Instant, Model
-from contracts.vocabulary import ExchangeId, Symbol, Timeframes
+from contracts.vocabulary import ExchangeId, IntervalMinutes, Symbol, Timeframes
 
 
 class CollectionConfig(Model):
     """The full state of a config at one version."""
 
-    config_id: int = Field(gt=0, description="The config's id in the API and in data_collection_configs.")
-    version: int = Field(
-        gt=0, description="Every change raises it. Consumers ignore versions older than the one that they have."
+    config_id: RowId = Field(description="The config's id in the API and in data_collection_configs.")
+    version: Version = Field(
+        description="Every change raises it. Consumers ignore versions older than the one that they have, unless "
+        "theirs is implausibly high."
     )
     exchange: ExchangeId
     symbol: Symbol
     timeframes: Timeframes
-    interval_minutes: int = Field(ge=1, le=10080, description="The number of minutes between two runs.")
+    interval_minutes: IntervalMinutes = Field(description="The number of minutes between two runs.")
     enabled: bool = Field(description="Whether the scheduler publishes ticks for the config.")
     updated_at: Instant = Field(
         description="When this version was written. On a new grid, slots before this time are ignored."
@@ -41,8 +43,8 @@ class ConfigRemoved(Event):
     """A config was deleted. A tombstone under the same key follows, so that compaction removes it."""
 
     type: Literal["ConfigRemoved"] = "ConfigRemoved"
-    config_id: int = Field(gt=0, description="The config that was deleted.")
-    version: int = Field(gt=0, description="One more than the last published version.")
+    config_id: RowId = Field(description="The config that was deleted.")
+    version: Version = Field(description="One more than the last published version.")
 
     @override
     def key(self) -> str:

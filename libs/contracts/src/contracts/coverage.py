@@ -4,13 +4,13 @@ A series is one timeframe of one symbol on one exchange. Only answers prove cove
 do not. An answer vouches for the time from a known candle up to the close of its last closed candle.
 """
 
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Final, Self
+from typing import Annotated, Final, Self
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import Field, StringConstraints, TypeAdapter, model_validator
 
+from contracts.bounds import STORABLE, Count
 from contracts.event import Instant, Model
 from contracts.spans import Interval
 from contracts.timeframes import floor_open, shift
@@ -69,13 +69,15 @@ class Absence(Span):
     """A span that could not be verified, with the reason and the evidence."""
 
     absence_class: AbsenceClass = Field(description="The reason why the span is not verified.")
-    evidence: str = Field(min_length=1, max_length=500, description="The answers or limits behind it, in words.")
+    evidence: Annotated[str, STORABLE, StringConstraints(min_length=1, max_length=500)] = Field(
+        description="The answers or limits behind it, in words."
+    )
 
 
 class PendingSpan(Span):
     """A span of a series that is still to be read."""
 
-    attempts: int = Field(default=0, ge=0, description="The number of runs that requested it without a result.")
+    attempts: Count = Field(default=0, description="The number of runs that requested it without a result.")
     retry_at: Instant | None = Field(
         default=None, description="Runs do not request it before this time. Null: the next run requests it."
     )
@@ -91,6 +93,7 @@ class SeriesProgress(Model):
     )
     pending: tuple[PendingSpan, ...] = Field(
         default=(),
+        max_length=MAX_PENDING_SPANS,
         description="Spans that are still to be read, in ascending order. The newest of them comes first in a run.",
     )
 
@@ -99,8 +102,12 @@ class RejectedRow(Model):
     """A row that cannot be a candle. The exchange sent it more than once."""
 
     open_time: Instant = Field(description="The open time in the row.")
-    reason: str = Field(min_length=1, max_length=300, description="The reason why it is not a candle, in words.")
-    row: str = Field(max_length=500, description="The row as ccxt parsed it, as JSON.")
+    reason: Annotated[str, STORABLE, StringConstraints(min_length=1, max_length=300)] = Field(
+        description="The reason why it is not a candle, in words."
+    )
+    row: Annotated[str, STORABLE, StringConstraints(max_length=500)] = Field(
+        description="The row as ccxt parsed it, as JSON."
+    )
 
 
 def to_milliseconds(instant: datetime) -> int:
@@ -118,12 +125,14 @@ def span_of(interval: Interval) -> Span:
     return Span(start=to_instant(interval[0]), end=to_instant(interval[1]))
 
 
-def progress_of_version_1(timeframes: Iterable[str], covered_until: datetime | str) -> tuple[SeriesProgress, ...]:
+def progress_of_version_1(timeframes: object, covered_until: object) -> tuple[SeriesProgress, ...]:
     """The progress of a schedule whose events of version 1 had one covered time for all timeframes.
 
     In version 1, all candles before the one that contains this time had been read. Raises `ValueError` for
     values that are no timeframes or no time.
     """
+    if not isinstance(timeframes, list | tuple) or not all(isinstance(each, str) for each in timeframes):
+        raise ValueError("timeframes is not a list of texts")
     covered = to_milliseconds(_INSTANT.validate_python(covered_until))
     return tuple(
         SeriesProgress(timeframe=each, anchor=to_instant(shift(each, floor_open(each, covered), -1)))

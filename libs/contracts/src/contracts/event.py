@@ -6,18 +6,18 @@ from uuid import UUID, uuid4
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
+from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT, MAX_INT
+
 
 def _to_utc(instant: datetime) -> datetime:
-    try:
-        return instant.astimezone(UTC)
-    except OverflowError as error:  # pydantic reports only a ValueError as invalid input
-        raise ValueError("the time cannot be given in UTC") from error
+    return instant.astimezone(UTC)
 
 
-Instant = Annotated[AwareDatetime, AfterValidator(_to_utc)]
-"""A point in time with a zone, always UTC in memory and on the wire."""
+Instant = Annotated[AwareDatetime, Field(ge=FIRST_INSTANT, lt=END_OF_INSTANTS), AfterValidator(_to_utc)]
+"""A point in time with a zone, from 1970 to 2199. Always UTC in memory and on the wire."""
 
 
+SchemaVersion = Annotated[int, Field(ge=1, le=MAX_INT)]
 SCHEMA_VERSION_DESCRIPTION: Final = "Raised if the meaning of a field changes. New fields do not raise it."
 
 
@@ -30,7 +30,7 @@ class Model(BaseModel):
 class Event(Model):
     """A fact that a service publishes. A consumer needs no other data to handle it. Its name is in the past tense."""
 
-    schema_version: int = Field(default=1, description=SCHEMA_VERSION_DESCRIPTION)
+    schema_version: SchemaVersion = Field(default=1, description=SCHEMA_VERSION_DESCRIPTION)
     event_id: UUID = Field(default_factory=uuid4, description="Unique per event. It is also the CloudEvents id.")
     occurred_at: Instant = Field(description="When it happened, by the producer's clock, in UTC.")
 

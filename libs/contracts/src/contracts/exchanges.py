@@ -5,8 +5,9 @@ from typing import Literal
 from pydantic import Field
 from typing_extensions import override
 
+from contracts.bounds import Message, Name
 from contracts.event import Event, Instant
-from contracts.vocabulary import ErrorClass, ExchangeId, ExchangeState
+from contracts.vocabulary import ErrorClass, ExchangeId, ExchangeState, Lane
 
 
 class ExchangeHealthChanged(Event):
@@ -14,7 +15,7 @@ class ExchangeHealthChanged(Event):
 
     type: Literal["ExchangeHealthChanged"] = "ExchangeHealthChanged"
     exchange: ExchangeId
-    lane: str | None = Field(
+    lane: Lane | None = Field(
         default=None,
         description="The lane whose request showed this state: the exchange id, plus #n if the exchange has several "
         "lanes. Null in events of older collectors: the exchange id.",
@@ -26,8 +27,8 @@ class ExchangeHealthChanged(Event):
         description="The collector sends no request before this time. Null if the state is ok."
     )
     error_class: ErrorClass | None = Field(description="The error class of the last failure. Null if the state is ok.")
-    reason: str | None = Field(description="The last error message of the exchange. Null if the state is ok.")
-    collector: str = Field(
+    reason: Message | None = Field(description="The last error message of the exchange. Null if the state is ok.")
+    collector: Name = Field(
         description="The collector that reports this, as host:pid. Several collectors of an exchange report separately."
     )
 

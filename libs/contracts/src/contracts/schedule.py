@@ -1,14 +1,18 @@
 """The state of each config's schedule. Topic `schedule-state`, compacted, keyed by config id."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 from typing_extensions import override
 
+from contracts.bounds import RowId, Version
 from contracts.coverage import SeriesProgress, progress_of_version_1
-from contracts.event import SCHEMA_VERSION_DESCRIPTION, Event, Instant
-from contracts.vocabulary import ExchangeId, Symbol, Timeframes
+from contracts.event import SCHEMA_VERSION_DESCRIPTION, Event, Instant, SchemaVersion
+from contracts.vocabulary import ExchangeId, IntervalMinutes, Symbol, Timeframes
+
+MAX_PROGRESS: Final = 200
+"""A config may have had more timeframes than it has now."""
 
 
 class JobScheduled(Event):
@@ -17,14 +21,14 @@ class JobScheduled(Event):
     A tombstone under the same key means that the config was deleted.
     """
 
-    schema_version: int = Field(default=2, description=SCHEMA_VERSION_DESCRIPTION)
+    schema_version: SchemaVersion = Field(default=2, description=SCHEMA_VERSION_DESCRIPTION)
     type: Literal["JobScheduled"] = "JobScheduled"
-    config_id: int = Field(gt=0, description="The config of the schedule.")
-    config_version: int = Field(gt=0, description="The version of the config on which this state is based.")
+    config_id: RowId = Field(description="The config of the schedule.")
+    config_version: Version = Field(description="The version of the config on which this state is based.")
     exchange: ExchangeId
     symbol: Symbol
     timeframes: Timeframes = Field(description="With exchange and symbol: the series that the config collects.")
-    interval_minutes: int = Field(ge=1, description="The interval of the grid of last_slot and next_fire_at.")
+    interval_minutes: IntervalMinutes = Field(description="The interval of the grid of last_slot and next_fire_at.")
     active: bool = Field(description="False if the config is disabled. No tick will be published.")
     last_slot: Instant | None = Field(
         description="The latest slot with a published tick. Without one: the time after which slots count."
@@ -32,6 +36,7 @@ class JobScheduled(Event):
     next_fire_at: Instant | None = Field(description="The next slot. Null if the schedule is not active.")
     progress: tuple[SeriesProgress, ...] = Field(
         default=(),
+        max_length=MAX_PROGRESS,
         description="The progress per timeframe. It also holds timeframes that the config no longer has, so that they "
         "continue if they are added again.",
     )

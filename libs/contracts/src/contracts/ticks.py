@@ -8,10 +8,11 @@ from uuid import UUID, uuid5
 from pydantic import Field
 from typing_extensions import override
 
+from contracts.bounds import MAX_DEADLINE, MAX_TIMEFRAMES, Count
 from contracts.configs import CollectionConfig
 from contracts.coverage import SeriesProgress, progress_of_version_1
-from contracts.event import SCHEMA_VERSION_DESCRIPTION, Event, Instant
-from contracts.vocabulary import Trigger
+from contracts.event import SCHEMA_VERSION_DESCRIPTION, Event, Instant, SchemaVersion
+from contracts.vocabulary import Lane, Trigger
 
 _RUN_NAMESPACE = UUID("5b0f6d0e-5f43-4f0e-9a3c-0a8c1c9d7e11")
 
@@ -19,7 +20,7 @@ _RUN_NAMESPACE = UUID("5b0f6d0e-5f43-4f0e-9a3c-0a8c1c9d7e11")
 class TickDue(Event):
     """A run is due. The event contains all that a collector needs for the run."""
 
-    schema_version: int = Field(default=2, description=SCHEMA_VERSION_DESCRIPTION)
+    schema_version: SchemaVersion = Field(default=2, description=SCHEMA_VERSION_DESCRIPTION)
     type: Literal["TickDue"] = "TickDue"
     run_id: UUID = Field(
         description="Computed from config and slot: the same slot gives the same id in every scheduler. For a "
@@ -32,15 +33,18 @@ class TickDue(Event):
     )
     progress: tuple[SeriesProgress, ...] = Field(
         default=(),
+        max_length=MAX_TIMEFRAMES,
         description="Where to continue, per timeframe. A timeframe without an entry has no known candle: the run "
         "collects the newest page.",
     )
     deadline_seconds: int = Field(
-        gt=0, description="The longest time that the run may take after its start, in seconds."
+        gt=0,
+        le=int(MAX_DEADLINE.total_seconds()),
+        description="The longest time that the run may take after its start, in seconds.",
     )
-    lane: str = Field(min_length=1, description="The exchange id, plus #n if the exchange has more than one lane.")
-    missed_slots: int = Field(
-        default=0, ge=0, description="The number of earlier slots that this tick also covers, after downtime."
+    lane: Lane = Field(description="The exchange id, plus #n if the exchange has more than one lane.")
+    missed_slots: Count = Field(
+        default=0, description="The number of earlier slots that this tick also covers, after downtime."
     )
 
     @override

@@ -16,8 +16,8 @@ from functools import cache
 from math import inf
 from typing import Final
 
-TIMEFRAME_PATTERN: Final = r"^[1-9][0-9]{0,2}[smhdwMy]$"
-"""Regular expression of a timeframe: an amount from 1 to 999 and a unit. ASCII digits only."""
+TIMEFRAME_PATTERN: Final = r"^([1-9][0-9]{0,2}[smhdw]|[1-9][0-9]?M|[1-9]y)$"
+"""Regular expression of a timeframe: an amount and a unit, at most 20 years. ASCII digits only."""
 
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS

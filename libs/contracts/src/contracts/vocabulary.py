@@ -7,9 +7,12 @@ from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from contracts.bounds import MAX_TIMEFRAMES
 from contracts.timeframes import TIMEFRAME_PATTERN
 
 JOB_TYPE: Final = "data_collection"
+
+_PART: Final = r"[^\s/:|\x00-\x1f\x7f]{1,40}"
 
 ExchangeId = Annotated[
     str,
@@ -19,7 +22,7 @@ ExchangeId = Annotated[
 
 Symbol = Annotated[
     str,
-    StringConstraints(pattern=r"^[^\s/:|]{1,40}/[^\s/:|]{1,40}(:[^\s/:|]{1,40})?$"),
+    StringConstraints(pattern=f"^{_PART}/{_PART}(:{_PART})?$"),
     Field(description="ccxt's unified symbol, `BASE/QUOTE` or `BASE/QUOTE:SETTLE`. Case matters on some exchanges."),
 ]
 
@@ -52,8 +55,14 @@ Timeframes = Annotated[
     tuple[Timeframe, ...],
     AfterValidator(_not_empty),
     AfterValidator(each_once),
-    Field(description="The timeframes that the config collects; at least one, none twice."),
+    Field(max_length=MAX_TIMEFRAMES, description="The timeframes that the config collects; at least one, none twice."),
 ]
+
+IntervalMinutes = Annotated[int, Field(ge=1, le=10_080)]
+"""From a minute to a week."""
+
+Lane = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,60}$")]
+"""The exchange id, plus #n if the exchange has several lanes."""
 
 
 class RunStatus(StrEnum):

@@ -75,6 +75,11 @@ async def driver_transaction(engine: AsyncEngine) -> AsyncIterator[Any]:
             yield driver
 
 
+def _driver_error(error: sqlalchemy.exc.DBAPIError) -> BaseException | None:
+    """The error of asyncpg. SQLAlchemy's class alone does not show whether the data is the cause."""
+    return error.orig.__cause__ if error.orig is not None else None
+
+
 def is_transient(error: Exception) -> bool:
     """Whether the same write may succeed later, for `BatchSubscription`.
 
@@ -82,6 +87,8 @@ def is_transient(error: Exception) -> bool:
     constraint. True for every other database error (unavailable, full, read-only, locked, not migrated): it passes, or
     a person repairs it. False for errors that do not come from the database: they are bugs, and waiting does not help.
     """
+    if isinstance(error, sqlalchemy.exc.DBAPIError) and isinstance(driver := _driver_error(error), Exception):
+        error = driver
     caused_by_data = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
     if isinstance(error, (*caused_by_data, ValueError, sqlalchemy.exc.DataError, sqlalchemy.exc.IntegrityError)):
         return False

@@ -171,7 +171,9 @@ class TickSettings(BaseSettings):
         description='Number of lanes per exchange as JSON, such as {"binance": 2}; 1 for other exchanges. '
         "One collector handles a lane, with its own rate limit. Must be equal in all services.",
     )
-    run_deadline_seconds: int = Field(default=120, ge=1, description="Time limit of a run, in seconds from its start.")
+    run_deadline_seconds: int = Field(
+        default=120, ge=1, le=86_400, description="Time limit of a run, in seconds from its start."
+    )
 
 
 class AllowedExchangesSettings(BaseSettings):

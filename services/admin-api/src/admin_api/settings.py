@@ -19,6 +19,8 @@ def _networks(value: str) -> str:
     parts = [part.strip() for part in value.split(",") if part.strip()]
     for part in parts:
         try:
+            if "%" in part:
+                raise ValueError("it has a zone")
             ip_network(part)
         except ValueError as error:
             raise ValueError(f"{part!r} is neither an IP address nor a network such as 10.0.0.0/8") from error

@@ -1,6 +1,7 @@
 """The subscription of candle-writer: batches of fetched candles."""
 
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from faststream import AckPolicy
@@ -12,6 +13,7 @@ from candle_writer.metrics import CandleWriterMetrics
 from candle_writer.series import SeriesIds
 from candle_writer.settings import CandleWriterSettings
 from candle_writer.write import write_candles
+from contracts.bounds import MAX_CLOCK_DIFFERENCE
 from contracts.candles import CandlesCollected
 from contracts.topics import CANDLES
 from runtime.consumers.batch import BatchSubscription
@@ -41,6 +43,7 @@ def build_router(
         **batches.options,
     )
     async def store_candles(events: list[CandlesCollected]) -> None:
+        require_believable(events, datetime.now(UTC))
         failpoint("candle_writer.before_write")
         started = time.perf_counter()
         outcome = await write_candles(engine, series, events)
@@ -49,3 +52,13 @@ def build_router(
         metrics.add_batch(outcome, newest, datetime.now(UTC), time.perf_counter() - started)
 
     return router
+
+
+def require_believable(events: Iterable[CandlesCollected], now: datetime) -> None:
+    """Raises `ValueError` if a fetch is more than an hour in the future: its collector's clock is wrong.
+
+    The newest fetch of a candle counts, so no later fetch could correct these candles until then.
+    """
+    for event in events:
+        if event.fetched_at > now + MAX_CLOCK_DIFFERENCE:
+            raise ValueError(f"fetched_at is {event.fetched_at}, more than an hour after {now}")

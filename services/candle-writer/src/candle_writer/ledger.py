@@ -93,14 +93,13 @@ def claims_of(timeframe: str, opens: Sequence[int], events: Iterable[CandlesColl
 
 def _absences_of(event: CandlesCollected) -> Iterator[AbsentSpan]:
     for each in event.absences:
-        check = Check(event.fetched_at, _RANKS[each.absence_class], _storable(each.evidence), event.run_id)
+        check = Check(event.fetched_at, _RANKS[each.absence_class], each.evidence, event.run_id)
         yield AbsentSpan(*each.milliseconds(), check, event.fetched_at)
 
 
 def _rejections_of(event: CandlesCollected) -> Iterator[Rejection]:
     for each in event.rejected:
-        row, reason = _storable(each.row), _storable(each.reason)
-        yield Rejection(each.open_time, row, reason, event.fetched_at, event.run_id)
+        yield Rejection(each.open_time, each.row, each.reason, event.fetched_at, event.run_id)
 
 
 def remaining_absences(absences: Iterable[AbsentSpan], verified: Sequence[Interval]) -> list[AbsentSpan]:
@@ -143,10 +142,3 @@ def _slots(timeframe: str, opens: Sequence[int]) -> Iterator[Interval]:
 
 def _contains(intervals: Intervals, start: int, end: int) -> bool:
     return any(first <= start and end <= last for first, last in intervals)
-
-
-def _storable(text: str) -> str:
-    """Replace NUL characters, which Postgres cannot store, so that the text of an exchange cannot prevent the storing
-    of its candles.
-    """
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from candle_writer.ledger import AbsentSpan, Check, Claims, remaining_absences
+from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
 from contracts.coverage import AbsenceClass, to_instant, to_milliseconds
 from contracts.spans import Interval, hull
 
@@ -16,7 +17,9 @@ _STORED: Final = """
 SELECT series_id, lower(span) AS start, upper(span) AS until
 FROM unnest($1::int[], $2::timestamptz[]) AS behind (series_id, since),
   unnest(stored_spans(series_id, since, $3)) AS span
+WHERE lower(span) >= $4 AND upper(span) < $5
 """
+# A candle from an earlier release may be at a time that neither Python nor the contract knows.
 
 _VERIFY: Final = """
 WITH claimed AS MATERIALIZED (
@@ -40,7 +43,8 @@ WHERE lower(spans) < (
 # starts before the end of the claim also ends last.
 
 _ABSENCES: Final = """
-SELECT series_id, starts_at, ends_at, absence_class, evidence, first_seen, last_checked, run_id
+SELECT series_id, starts_at, ends_at, absence_class, evidence, first_seen,
+       CASE WHEN last_checked > now() + interval '1 hour' THEN now() ELSE last_checked END AS last_checked, run_id
 FROM unnest($1::int[], $2::timestamptz[], $3::timestamptz[]) AS changed (series_id, start, until)
 JOIN absences USING (series_id)
 WHERE starts_at <= until AND ends_at >= start
@@ -75,7 +79,8 @@ GROUP BY series_id, open_time, "row" ORDER BY series_id, open_time, "row"
 ON CONFLICT (series_id, open_time, "row") DO UPDATE SET
   first_seen = least(stored.first_seen, excluded.first_seen),
   (last_seen, run_id, reason) = (
-    SELECT * FROM (VALUES (stored.last_seen, stored.run_id, stored.reason),
+    SELECT * FROM (VALUES (CASE WHEN stored.last_seen > now() + interval '1 hour' THEN '-infinity'
+                                ELSE stored.last_seen END, stored.run_id, stored.reason),
                           (excluded.last_seen, excluded.run_id, excluded.reason)) AS sights (seen, run, why)
     ORDER BY seen DESC, run DESC, why DESC LIMIT 1
   ),
@@ -85,8 +90,11 @@ ON CONFLICT (series_id, open_time, "row") DO UPDATE SET
   )
 WHERE excluded.first_seen < stored.first_seen
   OR (excluded.last_seen, excluded.run_id, excluded.reason) > (stored.last_seen, stored.run_id, stored.reason)
+  OR stored.last_seen > now() + interval '1 hour'
   OR (stored.times < 100 AND NOT stored.run_ids @> excluded.run_ids)
 """
+# A stored time that is more than an hour ahead comes from a wrong clock.
+#
 # A hundred ids show a replayed message. Further runs are not counted, so that the row has a limited size.
 
 Ledgers = Mapping[int, Claims]
@@ -98,7 +106,9 @@ async def stored_spans(connection: Any, behind: Iterable[tuple[int, datetime]]) 
     pairs = list(behind)
     if not pairs:
         return {}
-    return _by_series(await connection.fetch(_STORED, *zip(*pairs, strict=True), _MAX_STORED_SPANS))
+    return _by_series(
+        await connection.fetch(_STORED, *zip(*pairs, strict=True), _MAX_STORED_SPANS, FIRST_INSTANT, END_OF_INSTANTS)
+    )
 
 
 async def write_ledger(connection: Any, ledgers: Ledgers) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from candle_writer.fold import fold
 from candle_writer.ledger_tables import stored_spans, write_ledger
 from candle_writer.series import SeriesIds
+from contracts.bounds import END_OF_INSTANTS
 from contracts.candles import CandlesCollected
 from runtime.database import driver_transaction
 from runtime.failpoints import failpoint
@@ -30,7 +31,8 @@ WITH locked AS MATERIALIZED (
   FROM series LEFT JOIN coverage ON coverage.series_id = series.id
   WHERE id = ANY($1::int[]) ORDER BY id FOR NO KEY UPDATE OF series
 )
-SELECT id, coalesce(verified_until, '-infinity') AS verified_until FROM locked
+SELECT id, CASE WHEN verified_until IS NULL THEN '-infinity' ELSE least(verified_until, $2) END AS verified_until
+FROM locked
 WHERE last_open IS NOT NULL AND (verified_until IS NULL OR verified_until <= last_open)
 """
 # During a rebalance, two writers may handle the same series for a moment. The second writer waits for this lock until
@@ -47,7 +49,9 @@ WITH incoming AS (
            IS DISTINCT FROM (stored.open, stored.high, stored.low, stored.close, stored.volume) AS differs
   -- OFFSET 0 forces a look-up by key for each row: the planner has no statistics of the temporary table.
   FROM incoming LEFT JOIN LATERAL (
-    SELECT * FROM candles AS c WHERE c.series_id = incoming.series_id AND c.open_time = incoming.open_time OFFSET 0
+    SELECT open, high, low, close, volume,
+           CASE WHEN c.fetched_at > now() + interval '1 hour' THEN '-infinity' ELSE c.fetched_at END AS fetched_at
+    FROM candles AS c WHERE c.series_id = incoming.series_id AND c.open_time = incoming.open_time OFFSET 0
   ) AS stored ON true
 ), upserted AS (
   INSERT INTO candles AS stored (series_id, open_time, open, high, low, close, volume, fetched_at)
@@ -56,7 +60,7 @@ WITH incoming AS (
   ON CONFLICT (series_id, open_time) DO UPDATE SET
     open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume,
     fetched_at = excluded.fetched_at
-  WHERE excluded.fetched_at >= stored.fetched_at
+  WHERE excluded.fetched_at >= stored.fetched_at OR stored.fetched_at > now() + interval '1 hour'
 ), extended AS (
   UPDATE series SET
     candle_count = candle_count + more.candles,
@@ -74,6 +78,8 @@ SELECT count(*) FILTER (WHERE stored_fetched_at IS NULL) AS new,
        count(*) FILTER (WHERE fetched_at < stored_fetched_at) AS stale
 FROM judged
 """
+# A stored fetch time that is more than an hour ahead comes from a wrong clock: any fetch replaces it.
+#
 # An unchanged candle gets the newer `fetched_at`. Otherwise a late event with a fetch time between the two would count
 # as the newest.
 
@@ -97,7 +103,7 @@ async def write_candles(engine: AsyncEngine, series: SeriesIds, events: Iterable
         by_id = sorted((ids[key], batch) for key, batch in batches.items())
         rows = [(series_id, *candle, at) for series_id, batch in by_id for candle, at in batch.candles]
         async with driver_transaction(engine) as connection:
-            behind = await connection.fetch(_LOCK, [series_id for series_id, _ in by_id])
+            behind = await connection.fetch(_LOCK, [series_id for series_id, _ in by_id], END_OF_INSTANTS)
             stored = await stored_spans(connection, behind)
             outcome = await _upsert(connection, rows)
             failpoint("candle_writer.before_ledger")

@@ -1,6 +1,7 @@
 """The subscription of log-writer: batches of run events and schedule states."""
 
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from faststream import AckPolicy
@@ -8,6 +9,7 @@ from faststream.kafka import KafkaRouter
 from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from contracts.bounds import MAX_RUN_AHEAD
 from contracts.runs import RunFinished, RunStarted
 from contracts.schedule import JobScheduled
 from contracts.topics import RUN_EVENTS, SCHEDULE_STATE
@@ -43,7 +45,9 @@ def build_router(
     )
     async def store_events(events: list[RunStarted | RunFinished | JobScheduled | Tombstone]) -> None:
         now = datetime.now(UTC)
-        rows = runs.fold(each for each in events if isinstance(each, RunStarted | RunFinished))
+        run_events = [each for each in events if isinstance(each, RunStarted | RunFinished)]
+        require_believable(run_events, now)
+        rows = runs.fold(run_events)
         changes = schedule.fold((each for each in events if isinstance(each, JobScheduled | Tombstone)), now)
         failpoint("log_writer.before_write")
         started = time.perf_counter()
@@ -54,3 +58,13 @@ def build_router(
         metrics.set_newest(newest, datetime.now(UTC))
 
     return router
+
+
+def require_believable(events: Iterable[RunStarted | RunFinished], now: datetime) -> None:
+    """Raises `ValueError` if a run starts more than a day in the future: its collector's clock is wrong.
+
+    Retention would never delete such a run, and it would be the first one of every list.
+    """
+    for event in events:
+        if event.started_at > now + MAX_RUN_AHEAD:
+            raise ValueError(f"run {event.run_id} starts at {event.started_at}, more than a day after {now}")

@@ -4,9 +4,10 @@ If a row is still "running" after its deadline, log-writer may also be behind: t
 is closed only when all messages of its partition are written.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Final
+from uuid import UUID
 
 from aiokafka.partitioner import murmur2
 from sqlalchemy import text
@@ -14,12 +15,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.topics import RUN_EVENTS
 from contracts.vocabulary import ErrorClass
+from log_writer.row_by_row import in_parts
 
-_MAX_RUNS_PER_CHECK: Final = 1000
+_RUNS_AT_ONCE: Final = 1000
 
 _OVERDUE = "status = 'running' AND deadline_at < now() - cast(:grace AS interval)"
 
-_FIND = text(f"SELECT run_id, config_id FROM job_execution_logs WHERE {_OVERDUE} ORDER BY deadline_at LIMIT :most")  # noqa: S608 -- _OVERDUE is a constant
+_FIND = text(f"""
+    SELECT run_id, config_id FROM job_execution_logs WHERE {_OVERDUE} AND run_id <> ALL(:seen)
+    ORDER BY deadline_at LIMIT :most
+""")  # noqa: S608 -- _OVERDUE is a constant
 
 _CLOSE = text(f"""
     UPDATE job_execution_logs SET
@@ -29,7 +34,8 @@ _CLOSE = text(f"""
         || ' by ' || to_char(deadline_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')
         || ': it has probably crashed. The next run collects what this one did not.',
       finished_at = greatest(now(), started_at),
-      duration_seconds = extract(epoch FROM greatest(now(), started_at) - started_at),
+      duration_seconds = CASE WHEN isfinite(started_at)
+        THEN extract(epoch FROM greatest(now(), started_at) - started_at) END,
       closed_by_sweep = true
     WHERE id IN (
       SELECT id FROM job_execution_logs WHERE run_id = ANY(:runs) AND {_OVERDUE} FOR UPDATE SKIP LOCKED)
@@ -41,18 +47,27 @@ CaughtUp = Callable[[], Awaitable[frozenset[int]]]
 
 async def close_lost_runs(engine: AsyncEngine, caught_up: CaughtUp, grace: timedelta) -> int:
     """Close lost runs and return their number. The database's clock counts. A real end that arrives later replaces the
-    presumed one.
+    presumed one. Runs that cannot be closed are logged, and prevent no others from being closed.
     """
-    async with engine.connect() as connection:
-        overdue = (await connection.execute(_FIND, {"grace": grace, "most": _MAX_RUNS_PER_CHECK})).all()
-    if not overdue:
-        return 0
-    partitions = await caught_up()
-    lost = [run.run_id for run in overdue if partition_of(run.config_id) in partitions]
-    if not lost:
-        return 0
-    async with engine.begin() as connection:
-        return (await connection.execute(_CLOSE, {"grace": grace, "runs": lost})).rowcount
+
+    async def close(runs: Sequence[UUID]) -> int:
+        async with engine.begin() as connection:
+            return (await connection.execute(_CLOSE, {"grace": grace, "runs": list(runs)})).rowcount
+
+    closed, seen = 0, list[UUID]()
+    partitions: frozenset[int] | None = None
+    while True:
+        async with engine.connect() as connection:
+            values = {"grace": grace, "most": _RUNS_AT_ONCE, "seen": seen}
+            overdue = (await connection.execute(_FIND, values)).all()
+        if not overdue:
+            return closed
+        partitions = await caught_up() if partitions is None else partitions
+        lost = [run.run_id for run in overdue if partition_of(run.config_id) in partitions]
+        closed += (await in_parts(lost, close, "lost runs that cannot be closed")).changed
+        if len(overdue) < _RUNS_AT_ONCE:
+            return closed
+        seen += [run.run_id for run in overdue]
 
 
 def partition_of(config_id: int) -> int:

@@ -19,7 +19,7 @@ from pydantic_core import to_json
 
 from contracts.runs import RunFinished, RunStarted
 from contracts.vocabulary import RunStatus, job_name
-from log_writer.timeframe_results import storable, stored_result
+from log_writer.timeframe_results import stored_result
 
 RunEvent = RunStarted | RunFinished
 
@@ -112,7 +112,7 @@ def _row_of_start(event: RunStarted) -> RunRow:
         "timeframes_collected": 0,
         "timeframes_failed": 0,
         "timeframes": event.timeframes,
-        "collector": storable(event.collector),
+        "collector": event.collector,
         "event_id": event.event_id,
     }
     return RunRow(
@@ -159,7 +159,7 @@ def _row_of_end(event: RunFinished) -> RunRow:
         deadline_at=None,
         records_collected=event.records_collected,
         error_class=None if event.error_class is None else event.error_class.value,
-        error_message=None if event.error_message is None else storable(event.error_message),
+        error_message=event.error_message,
         metadata=to_json(metadata).decode(),
         closed_by_sweep=False,
         event_id=event.event_id,

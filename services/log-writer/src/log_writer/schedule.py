@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from contracts.bounds import MAX_VERSION_STEP, is_outdated, row_id_of
 from contracts.schedule import JobScheduled
 from contracts.vocabulary import job_name
 from runtime.kafka.codec import Tombstone
@@ -24,7 +25,9 @@ ON CONFLICT (config_id) DO UPDATE SET
   updated_at = excluded.updated_at
 WHERE (excluded.config_version, excluded.updated_at) > (job.config_version, job.updated_at)
    OR (excluded.config_version = job.config_version AND job.updated_at > $12::timestamptz)
+   OR excluded.config_version <= job.config_version - $13::bigint
 """
+# The last condition is that of `is_outdated`: a stored version that is implausibly high is replaced.
 
 _MAX_CLOCK_AHEAD: Final = timedelta(minutes=1)
 """A state with a timestamp further in the future comes from a wrong clock. The next state replaces it."""
@@ -51,8 +54,9 @@ def fold(messages: Iterable[JobScheduled | Tombstone], now: datetime) -> Schedul
     states: dict[int, JobScheduled] = {}
     for message in messages:
         if isinstance(message, Tombstone):
-            removed.add(int(message.key))
-            states.pop(int(message.key), None)
+            config_id = row_id_of(message.key)
+            removed.add(config_id)
+            states.pop(config_id, None)
         elif message.config_id not in states or _replaces(message, states[message.config_id], now):
             states[message.config_id] = message
     return ScheduleChanges(
@@ -65,12 +69,13 @@ async def apply_changes(connection: Any, changes: ScheduleChanges) -> None:
     if changes.removed:
         await connection.execute(_REMOVE, changes.removed)
     if changes.states:
-        await connection.execute(_UPSERT, *zip(*map(_row, changes.states), strict=True), changes.believed_until)
+        columns = zip(*map(_row, changes.states), strict=True)
+        await connection.execute(_UPSERT, *columns, changes.believed_until, MAX_VERSION_STEP)
 
 
 def _replaces(state: JobScheduled, known: JobScheduled, now: datetime) -> bool:
     if state.config_version != known.config_version:
-        return state.config_version > known.config_version
+        return not is_outdated(state.config_version, known.config_version)
     return state.occurred_at > known.occurred_at or known.occurred_at > now + _MAX_CLOCK_AHEAD
 
 

@@ -7,6 +7,7 @@ size; then `verified_count` and `requested_count` give the whole number of spans
 from collections.abc import Sequence
 from typing import Any, Final
 
+from contracts.bounds import shortened
 from contracts.coverage import Absence, RejectedRow, Span
 from contracts.runs import TimeframeResult
 
@@ -14,18 +15,18 @@ MAX_SPANS: Final = 50
 """The newest spans are stored if a result has more. A run that reads on from the last one verifies one or two."""
 MAX_NOTES: Final = 20
 MAX_TEXT: Final = 2000
-"""The longest note or error message, in characters."""
+"""The longest error message of a timeframe, in characters."""
 
 
 def stored_result(result: TimeframeResult) -> dict[str, Any]:
-    """The stored form, without NUL characters. The keys are part of the API: `docs/api.md` describes them."""
+    """The stored form. The keys are part of the API: `docs/api.md` describes them."""
     return {
         "timeframe": result.timeframe,
         "candles": result.candles,
         "pages": result.pages,
         "from": result.first_open,
         "to": result.last_open,
-        "error": None if result.error_message is None else _short(result.error_message),
+        "error": None if result.error_message is None else shortened(result.error_message, MAX_TEXT),
         "error_class": result.error_class,
         "notes": _notes(result.notes),
         "anchor": result.anchor,
@@ -40,19 +41,10 @@ def stored_result(result: TimeframeResult) -> dict[str, Any]:
     }
 
 
-def storable(text: str) -> str:
-    """Replace NUL characters, which Postgres cannot store in text. An exchange may send them in a message or a row."""
-    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
-
-
-def _short(text: str) -> str:
-    kept = storable(text)
-    return kept if len(kept) <= MAX_TEXT else f"{kept[: MAX_TEXT - 1]}…"
-
-
 def _notes(notes: Sequence[str]) -> list[str]:
     left_out = len(notes) - MAX_NOTES
-    return [*map(_short, notes[:MAX_NOTES]), *([f"{left_out} more notes are not stored."] if left_out > 0 else [])]
+    kept = [*notes[:MAX_NOTES]]
+    return [*kept, f"{left_out} more notes are not stored."] if left_out > 0 else kept
 
 
 def _spans(spans: Sequence[Span]) -> list[dict[str, Any]]:
@@ -65,9 +57,9 @@ def _absence(absence: Absence) -> dict[str, Any]:
         "start": absence.start,
         "end": absence.end,
         "absence_class": absence.absence_class,
-        "evidence": storable(absence.evidence),
+        "evidence": absence.evidence,
     }
 
 
 def _row(row: RejectedRow) -> dict[str, Any]:
-    return {"open_time": row.open_time, "reason": storable(row.reason), "row": storable(row.row)}
+    return {"open_time": row.open_time, "reason": row.reason, "row": row.row}

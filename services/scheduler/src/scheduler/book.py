@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import NamedTuple
 
+from contracts.bounds import is_outdated
 from contracts.configs import ConfigChanged, ConfigRemoved
 from contracts.coverage import to_milliseconds
 from contracts.runs import RunFinished
@@ -180,7 +181,8 @@ class Book:
         """None if the event is old, or if the partition is being restored."""
         owned, plan = self._partition(partition), plan_of(event.config)
         known = self._plan(owned, plan.config_id)
-        if plan.version <= max(known.version if known else 0, owned.removed.get(plan.config_id, _NO_REMOVAL).version):
+        removed = owned.removed.get(plan.config_id, _NO_REMOVAL)
+        if is_outdated(plan.version, max(known.version if known else 0, removed.version)):
             return None
         if not owned.restored:
             owned.plans.setdefault(plan.config_id, []).append(plan)
@@ -191,7 +193,7 @@ class Book:
         """None if the book has no such config, or if the event is old."""
         owned, config_id = self._partition(partition), event.config_id
         known = self._plan(owned, config_id)
-        if known is not None and event.version < known.version:
+        if known is not None and is_outdated(event.version, known.version - 1):
             return None
         removal = _Removal(event.version, min(to_milliseconds(event.occurred_at), now), now)
         owned.removed[config_id] = max(removal, owned.removed.pop(config_id, removal))

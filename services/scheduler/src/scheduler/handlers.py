@@ -3,6 +3,7 @@
 import time
 from typing import assert_never, cast
 
+from contracts.bounds import row_id_of
 from contracts.configs import ConfigChanged, ConfigRemoved
 from contracts.event import Event
 from contracts.runs import RunFinished, RunStarted
@@ -42,7 +43,7 @@ class Handlers:
     def on_record(self, partition: int, topic: Topic, key: str, event: Event | None) -> None:
         self._restoring_since.setdefault(partition, time.monotonic())
         if event is None:
-            self._on_tombstone(partition, topic, int(key))
+            self._on_tombstone(partition, topic, row_id_of(key))
             return
         subscribed = cast("TableEvent", event)
         match subscribed:

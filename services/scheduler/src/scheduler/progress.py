@@ -12,6 +12,7 @@ from itertools import pairwise
 from sys import intern
 from typing import Final, NamedTuple, Self
 
+from contracts.bounds import MAX_INT
 from contracts.coverage import MAX_PENDING_SPANS, PendingSpan, SeriesProgress, to_instant, to_milliseconds
 from contracts.runs import TimeframeResult
 from contracts.spans import Interval, intersect, subtract
@@ -213,7 +214,7 @@ def _tried(piece: Pending, at: int, interval_ms: int) -> Pending:
     """
     if piece.retry_at is not None and at <= piece.retry_at - _wait_ms(piece.attempts, interval_ms):
         return piece
-    attempts = piece.attempts + 1
+    attempts = min(piece.attempts + 1, MAX_INT)
     return piece._replace(attempts=attempts, retry_at=at + _wait_ms(attempts, interval_ms))
 
 

@@ -21,6 +21,7 @@ class SchedulerSettings(WorkerSettings, TickSettings):
     catch_up_limit_hours: float = Field(
         default=24,
         gt=0,
+        le=87_600,
         description="Maximum age in hours of the newest candle of a series, so that a run continues from it. Two "
         "intervals of the config are always allowed. If the candle is older, for example after downtime, the run "
         "reads the newest page first, and later runs read the time in between. Raise the value if runs can read more "

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from itertools import islice
 
+from contracts.schedule import JobScheduled
 from contracts.topics import SCHEDULE_STATE
 from runtime.kafka.publisher import EventPublisher, PublishFailed
 from runtime.logs import log
@@ -161,9 +162,23 @@ class StatePublisher:
         if not self._handing_over:
             self._paused |= {entry.plan.config_id for entry in ready if not self._is_live(entry)}
             ready = [entry for entry in ready if self._is_live(entry)]
-        await self._publisher.publish_many(SCHEDULE_STATE, [state_of(entry, now) for entry in ready])
+        states = [state for entry in ready if (state := _state_of(entry, now)) is not None]
+        await self._publisher.publish_many(SCHEDULE_STATE, states)
         self._required -= {entry.plan.config_id for entry in ready} - self._queue.keys()
         await self._publisher.tombstones(SCHEDULE_STATE, [str(each) for each, tombstone in batch.items() if tombstone])
 
     def _is_live(self, entry: Entry) -> bool:
         return self._book.live_entry(entry.plan.config_id) is not None
+
+
+def _state_of(entry: Entry, now: int) -> JobScheduled | None:
+    """None, and a log entry, if the state cannot be built: it must not stop the states of other configs."""
+    try:
+        return state_of(entry, now)
+    except (ValueError, OverflowError):
+        log.exception(
+            "The state of a schedule cannot be published. The runbook says how to reset the schedule",
+            action="state_impossible",
+            config_id=entry.plan.config_id,
+        )
+        return None

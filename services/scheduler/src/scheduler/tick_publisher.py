@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from contracts.coverage import to_instant
-from contracts.ticks import lane_of
+from contracts.ticks import TickDue, lane_of
 from contracts.topics import TICKS
 from contracts.vocabulary import Trigger
 from runtime.failpoints import failpoint
@@ -62,6 +62,8 @@ class TickPublisher:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closing = asyncio.Event()
+        self._failed: set[int] = set()
+        """Ids whose tick could not be built. They are not in the due queue until the config changes."""
         self._reported_behind: dict[int, frozenset[tuple[str, int]]] = {}
         """By config id: the timeframes with an old anchor that were logged last, with the anchor."""
 
@@ -84,6 +86,7 @@ class TickPublisher:
         """Drop what is stored about configs that are no longer in the book."""
         for config_id in config_ids:
             self._reported_behind.pop(config_id, None)
+            self._failed.discard(config_id)
 
     def close(self) -> None:
         """Finish the batches in flight, and start no others."""
@@ -108,34 +111,51 @@ class TickPublisher:
         backoff = Backoff(_RETRY_INITIAL_WAIT_SECONDS, self._settings.publish_retry_max_wait_seconds, jitter=True)
         while True:
             now = self._clock()
-            dues = [] if self._state_publisher.replaced() else self._decide(config_ids, now)
-            if not dues or await self._publish(dues, now) or self._closing.is_set():
+            ticks = [] if self._state_publisher.replaced() else self._decide(config_ids, now)
+            if not ticks or await self._publish(ticks) or self._closing.is_set():
                 break
             await backoff.sleep_unless(self._closing)
         for config_id in config_ids:
             self._in_flight.discard(config_id)
-            self._due_queue.add(config_id)
+            if config_id not in self._failed:
+                self._due_queue.add(config_id)
 
-    def _decide(self, config_ids: Iterable[int], now: int) -> list[Due]:
-        entries = [self._book.live_entry(config_id) for config_id in config_ids]
-        dues = [decide(entry, now, self._policy) for entry in entries if entry is not None]
-        return [due for due in dues if due is not None]
+    def _decide(self, config_ids: Iterable[int], now: int) -> list[tuple[Due, TickDue]]:
+        """The due ticks. A config whose tick cannot be built is logged and left out until it changes, so that it does
+        not stop the other configs.
+        """
+        ticks = []
+        for config_id in config_ids:
+            self._failed.discard(config_id)
+            try:
+                entry = self._book.live_entry(config_id)
+                if entry is not None and (due := decide(entry, now, self._policy)) is not None:
+                    ticks.append((due, tick_of(due, now, self._policy)))
+            except Exception:  # noqa: BLE001 -- one config must not stop the others
+                self._failed.add(config_id)
+                log.exception(
+                    "No tick can be built for a config, so it is not collected until it changes. The runbook says how "
+                    "to reset its schedule",
+                    action="tick_impossible",
+                    config_id=config_id,
+                )
+        return ticks
 
-    async def _publish(self, dues: list[Due], now: int) -> bool:
+    async def _publish(self, ticks: list[tuple[Due, TickDue]]) -> bool:
         self._publishing += 1
         self._idle.clear()
         try:
             failpoint("scheduler.before_ticks")
-            await self._publisher.publish_many(TICKS, [tick_of(due, now, self._policy) for due in dues])
+            await self._publisher.publish_many(TICKS, [tick for _, tick in ticks])
         except PublishFailed as error:
             self._metrics.retries.labels(TICKS.name).inc()
             log.warning(
-                "Kafka did not acknowledge ticks, trying again", action="tick_retry", ticks=len(dues), error=str(error)
+                "Kafka did not acknowledge ticks, trying again", action="tick_retry", ticks=len(ticks), error=str(error)
             )
             return False
         else:
             failpoint("scheduler.after_ticks")
-            self._advance(dues, self._clock())
+            self._advance([due for due, _ in ticks], self._clock())
             return True
         finally:
             self._publishing -= 1

@@ -61,8 +61,9 @@ def decode(topic: Topic, value: bytes | None) -> Event:
             event = type(event).model_validate(event.upgraded(from_json(value)))
     except ValidationError as error:
         raise UnreadableMessage(_reason(topic, error)) from error
-    except (ValueError, OverflowError) as error:
-        raise UnreadableMessage(f"not readable as an event of an earlier version: {error}") from error
+    except (ValueError, ArithmeticError, AttributeError, LookupError, TypeError) as error:
+        # A validator or a conversion of a contract did not expect such a value. This must not stop the consumer.
+        raise UnreadableMessage(f"cannot be validated: {error!r:.500}") from error
     if event.schema_version > known:
         raise UnreadableMessage(f"schema_version {event.schema_version} is newer than this program knows ({known})")
     return event

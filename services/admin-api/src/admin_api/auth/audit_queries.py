@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.auth.schemas import AuditEntry
 from admin_api.http.errors import FieldError, InvalidInput
-from admin_api.http.input_types import FilterText, QueryInstant
+from admin_api.http.input_types import FilterText, QueryInstant, QueryInteger
 from admin_api.http.pagination import Listing, Page, PageQuery, page_of
 from admin_api.writes.transactions import reading
 from store.tables import audit_log
@@ -39,7 +39,7 @@ class AuditFilters(PageQuery):
         description="Entries before this time; UTC if it has no time zone.",
         examples=["2025-01-16T10:00:00Z"],
     )
-    limit: int = Field(default=100, ge=1, le=1000)
+    limit: QueryInteger = Field(default=100, ge=1, le=1000)
     sort: Literal["-at", "at"] = Field(default="-at", description="`-at`: latest first; `at`: oldest first.")
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:

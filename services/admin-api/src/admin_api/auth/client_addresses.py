@@ -7,10 +7,13 @@ from starlette.types import Scope
 
 
 def address_of(scope: Scope) -> str | None:
-    """The client's IP address; None if there is none, for example on a Unix socket."""
+    """The client's IP address; None if there is none, for example on a Unix socket.
+
+    It has no zone (`%eth0`): a zone is any text, and a proxy may pass it on from the client.
+    """
     client: Any = scope.get("client")
     try:
-        return str(ip_address(client[0])) if client else None
+        return str(ip_address(str(client[0]).partition("%")[0])) if client else None
     except ValueError:
         return None
 

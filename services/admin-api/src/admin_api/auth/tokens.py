@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from admin_api.auth.schemas import IssuedToken, NewToken, Token
 from admin_api.auth.token_format import MintedToken, mint
 from admin_api.http.errors import ApiError, FieldError, Forbidden, InvalidInput, NotFound
+from admin_api.http.input_types import QueryInteger
 from admin_api.http.pagination import Listing, Page, PageQuery, page_of
 from admin_api.writes import audit_log
 from admin_api.writes.actors import Actor
@@ -27,7 +28,7 @@ class TokenFilters(PageQuery):
     active: bool | None = Field(
         default=None, description="true: only active tokens; false: only revoked or expired tokens."
     )
-    limit: int = Field(default=100, ge=1, le=100)
+    limit: QueryInteger = Field(default=100, ge=1, le=100)
     sort: Literal["-id", "id"] = Field(default="-id", description="`-id`: newest first; `id`: oldest first.")
 
     def conditions(self, now: datetime) -> list[sa.ColumnElement[bool]]:

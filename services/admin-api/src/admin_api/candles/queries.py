@@ -13,8 +13,9 @@ from typing_extensions import TypedDict
 
 from admin_api.candles.series_lookup import SeriesName, find_series
 from admin_api.http.errors import FieldError, InvalidInput
-from admin_api.http.input_types import QueryInstant
+from admin_api.http.input_types import QueryInstant, QueryInteger
 from admin_api.writes.transactions import reading
+from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
 from store.tables import candles
 
 
@@ -45,7 +46,7 @@ class CandleQuery(SeriesName):
     end: QueryInstant | None = Field(
         default=None, description="Only open times before this time.", examples=["2025-01-16T10:00:00Z"]
     )
-    limit: int = Field(
+    limit: QueryInteger = Field(
         default=1000, ge=1, le=10_000, description="The maximum number of candles. They are always in ascending order."
     )
     format: Literal["json", "csv"] | None = Field(default=None, description="Takes precedence over the Accept header.")
@@ -62,11 +63,14 @@ async def read_candles(engine: AsyncEngine, query: CandleQuery) -> list[CandleRo
         series_id = await find_series(connection, query)
         if series_id is None:
             return []
-        statement = sa.select(*(candles.c[name] for name in _columns)).where(candles.c.series_id == series_id)
-        if query.start is not None:
-            statement = statement.where(candles.c.open_time >= query.start)
-        if query.end is not None:
-            statement = statement.where(candles.c.open_time < query.end)
+        # An earlier release may have stored candles at times that Python cannot represent.
+        start, end = (
+            max(query.start or FIRST_INSTANT, FIRST_INSTANT),
+            min(query.end or END_OF_INSTANTS, END_OF_INSTANTS),
+        )
+        statement = sa.select(*(candles.c[name] for name in _columns)).where(
+            candles.c.series_id == series_id, candles.c.open_time >= start, candles.c.open_time < end
+        )
         order = candles.c.open_time.desc() if query.start is None else candles.c.open_time.asc()
         found = (await connection.execute(statement.order_by(order).limit(query.limit))).all()
     ascending: Iterable[sa.Row[tuple[object, ...]]] = reversed(found) if query.start is None else found

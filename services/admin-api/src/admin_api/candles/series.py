@@ -11,9 +11,10 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from admin_api.http.input_types import FilterText
+from admin_api.http.input_types import FilterText, QueryInteger
 from admin_api.http.pagination import Listing, Page, PageQuery, page_of
 from admin_api.writes.transactions import reading
+from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
 from contracts.coverage import SETTLE_TIME
 from store.tables import series
 
@@ -46,12 +47,20 @@ class StoredSeries(BaseModel):
 
 _COVERAGE: Final = sa.text(
     """
-SELECT series_id, lower(verified) AS verified_from, upper(verified) AS verified_until,
-       (SELECT greatest(count(*) - 1, 0) FROM unnest(verified) AS span
-        WHERE lower(span) <= upper(verified) - CAST(:settle_time AS interval)) AS open_holes
-FROM coverage WHERE series_id = ANY(:series_ids)
+SELECT series_id, lower(known) AS verified_from, upper(known) AS verified_until,
+       (SELECT greatest(count(*) - 1, 0) FROM unnest(known) AS span
+        WHERE lower(span) <= upper(known) - CAST(:settle_time AS interval)) AS open_holes
+FROM coverage, LATERAL (SELECT verified * tstzmultirange(tstzrange(:first, :end)) AS known) AS clipped
+WHERE series_id = ANY(:series_ids)
 """
 )
+
+
+def _within_bounds(instant: sa.Column[datetime]) -> sa.ColumnElement[datetime]:
+    """The column, or the limit if an earlier release stored a time that Python cannot represent."""
+    return sa.func.greatest(sa.func.least(instant, END_OF_INSTANTS), FIRST_INSTANT)
+
+
 SERIES: Final = Listing(
     name="series",
     shown=[
@@ -60,8 +69,8 @@ SERIES: Final = Listing(
         series.c.symbol,
         series.c.timeframe,
         series.c.candle_count.label("candles"),
-        series.c.first_open.label("first_open_time"),
-        series.c.last_open.label("last_open_time"),
+        _within_bounds(series.c.first_open).label("first_open_time"),
+        _within_bounds(series.c.last_open).label("last_open_time"),
     ],
     orders={
         "exchange": (series.c.exchange, series.c.symbol, series.c.timeframe),
@@ -76,7 +85,7 @@ class SeriesFilters(PageQuery):
     exchange: FilterText | None = Field(default=None, examples=["binance"])
     symbol: FilterText | None = Field(default=None, examples=["BTC/USDT"])
     timeframe: FilterText | None = Field(default=None, examples=["1m"])
-    limit: int = Field(default=100, ge=1, le=1000)
+    limit: QueryInteger = Field(default=100, ge=1, le=1000)
     sort: Literal["exchange", "-exchange", "symbol", "-symbol"] = Field(
         default="exchange",
         description="`exchange`: by exchange, symbol and timeframe. `symbol`: by symbol, exchange and timeframe.",
@@ -99,5 +108,11 @@ async def page_of_series(engine: AsyncEngine, filters: SeriesFilters) -> Page[St
 
 async def _coverage_of(connection: AsyncConnection, series_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
     """The fields of each series that has verified spans."""
-    rows = (await connection.execute(_COVERAGE, {"series_ids": series_ids, "settle_time": SETTLE_TIME})).all()
+    values = {
+        "series_ids": series_ids,
+        "settle_time": SETTLE_TIME,
+        "first": FIRST_INSTANT,
+        "end": END_OF_INSTANTS,
+    }
+    rows = (await connection.execute(_COVERAGE, values)).all()
     return {row.series_id: dict(row._mapping) for row in rows}  # noqa: SLF001 -- SQLAlchemy's public name

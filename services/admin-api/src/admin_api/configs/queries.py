@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from admin_api.configs.bulk_schemas import MAX_ITEMS, BulkSelection, Selector
 from admin_api.configs.schemas import Config
 from admin_api.http.errors import BulkRolledBack
-from admin_api.http.input_types import FilterText
+from admin_api.http.input_types import FilterText, QueryInteger
 from admin_api.http.pagination import Listing, Page, PageQuery, page_of
 from admin_api.writes.transactions import reading
 from store.tables import configs
@@ -30,7 +30,7 @@ class ConfigFilters(PageQuery):
     enabled: bool | None = None
     exchange: FilterText | None = Field(default=None, examples=["binance"])
     symbol: FilterText | None = Field(default=None, examples=["BTC/USDT"])
-    limit: int = Field(default=100, ge=1, le=100)
+    limit: QueryInteger = Field(default=100, ge=1, le=100)
     sort: Literal[
         "id", "-id", "symbol", "-symbol", "exchange", "-exchange",
         "created_at", "-created_at", "updated_at", "-updated_at",

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin_api.coverage.periods import PeriodGrid
 from admin_api.coverage.windows import Extent, Window
+from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
 from contracts.coverage import AbsenceClass
 from store.tables import absences, rejected_candles
 
@@ -27,11 +28,19 @@ class Counts:
 
 _EXTENT: Final = sa.text(
     """
-SELECT first_open, last_open, lower(verified) AS verified_from, upper(verified) AS verified_until,
-       (SELECT min(starts_at) FROM absences WHERE series_id = series.id) AS first_absence
-FROM series LEFT JOIN coverage ON series_id = series.id WHERE series.id = :series_id
+SELECT CASE WHEN first_open < :first THEN :first ELSE first_open END AS first_open,
+       CASE WHEN last_open < :end THEN last_open ELSE (
+         SELECT max(open_time) FROM candles WHERE series_id = series.id AND open_time < :end
+       ) END AS last_open,
+       lower(known) AS verified_from, upper(known) AS verified_until,
+       (SELECT CASE WHEN min(starts_at) < :first THEN :first ELSE min(starts_at) END
+        FROM absences WHERE series_id = series.id) AS first_absence
+FROM series LEFT JOIN coverage ON series_id = series.id,
+  LATERAL (SELECT verified * tstzmultirange(tstzrange(:first, :end)) AS known) AS clipped
+WHERE series.id = :series_id
 """
 )
+# An earlier release may have stored times that Python cannot represent. They must not prevent the reading of the rest.
 
 _COUNTS: Final = """
 WITH of_series AS (
@@ -71,7 +80,8 @@ SELECT lower(span) AS start, upper(span) AS end FROM (
 
 async def extent_of(connection: AsyncConnection, series_id: int) -> Extent:
     """The known times of a series that has a row in `series`."""
-    return Extent(*(await connection.execute(_EXTENT, {"series_id": series_id})).one())
+    values = {"series_id": series_id, "first": FIRST_INSTANT, "end": END_OF_INSTANTS}
+    return Extent(*(await connection.execute(_EXTENT, values)).one())
 
 
 async def count_periods(connection: AsyncConnection, series_id: int, window: Window, grid: PeriodGrid) -> Counts:

@@ -12,7 +12,7 @@ from admin_api.candles.series_lookup import SeriesName, find_series
 from admin_api.coverage.ledger import rejected_between
 from admin_api.coverage.schemas import CoverageQuery
 from admin_api.http.errors import FieldError, InvalidInput
-from admin_api.http.input_types import QueryInstant
+from admin_api.http.input_types import QueryInstant, QueryInteger
 from admin_api.http.pagination import Listing, Page, PageQuery, Total, page_of
 from admin_api.writes.transactions import reading
 from store.tables import rejected_candles
@@ -51,7 +51,7 @@ class RejectedFilters(PageQuery, SeriesName):
     end: QueryInstant | None = Field(
         default=None, description="Only rows that open before this time.", examples=["2025-01-16T10:00:00Z"]
     )
-    limit: int = Field(default=100, ge=1, le=1000)
+    limit: QueryInteger = Field(default=100, ge=1, le=1000)
     sort: Literal["open_time", "-open_time"] = Field(
         default="open_time", description="`open_time`: the earliest first; `-open_time`: the latest first."
     )

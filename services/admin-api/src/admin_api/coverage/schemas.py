@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from admin_api.candles.series_lookup import SeriesName
 from admin_api.http.cursors import MAX_LENGTH
-from admin_api.http.input_types import QueryInstant
+from admin_api.http.input_types import QueryInstant, QueryInteger
 from contracts.coverage import AbsenceClass
 
 _PERIOD = "A period is the time range of one candle, by the calendar for months and years."
@@ -31,7 +31,7 @@ class CoverageQuery(SeriesName):
         description="Only candles that open before this time. If it is left out, up to the latest closed candle.",
         examples=["2025-01-16T10:00:00Z"],
     )
-    limit: int = Field(
+    limit: QueryInteger = Field(
         default=100,
         ge=1,
         le=1000,

@@ -17,6 +17,7 @@ _PART = r"[^\s/:|\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\u
 _SYMBOL = re.compile(f"{_PART}/{_PART}(:{_PART})?")
 """Like the symbol in `contracts`, but without invisible characters."""
 _NUMBER = re.compile(r"[+-]?[\d_.]+([eE][+-]?\d+)?")
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 _SPACE_FOR_PLUS = re.compile(r"(T[\d:.]+) (\d\d:?\d\d)$")
 _STORABLE_PATTERN: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f]*$"
 """Like `_storable`, but allows surrogates: a JavaScript pattern would match them in every emoji."""
@@ -87,6 +88,17 @@ def _to_utc(instant: datetime) -> datetime:
         raise ValueError("use a year from 2 to 9998") from error
 
 
+def _digits(value: object) -> object:
+    """Refuses other forms of integers in paths and queries: `+1`, `01`, `1_0`, and digits that are not ASCII. Each id
+    has one form, so that logs, caches and rules of proxies see the same text for it.
+    """
+    if isinstance(value, str) and not _INTEGER.fullmatch(value):
+        raise ValueError("write an integer in decimal digits, such as 12")
+    return value
+
+
+DIGITS: Final = BeforeValidator(_digits)
+"""For integers in paths and queries."""
 INTEGRAL_NUMBER: Final = BeforeValidator(_integral)
 """For integers in bodies with strict types: accepts also 10.0."""
 SymbolText = Annotated[
@@ -136,7 +148,8 @@ Description = Annotated[
 FilterText = Annotated[
     str, Field(max_length=200, json_schema_extra={"pattern": _STORABLE_PATTERN}), AfterValidator(_storable)
 ]
-RowId = Annotated[int, Field(ge=1, le=MAX_ID)]
+QueryInteger = Annotated[int, DIGITS]
+RowId = Annotated[int, Field(ge=1, le=MAX_ID), DIGITS]
 QueryInstant = Annotated[
     datetime,
     BeforeValidator(_iso_text),

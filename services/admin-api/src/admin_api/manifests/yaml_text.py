@@ -31,6 +31,8 @@ _PLAIN: Final[tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...]] = (
     (re.compile(r"\.(nan|NaN|NAN)"), lambda _text: math.nan),
 )
 """The types of scalars without quotes, and their conversions. All other scalars are strings."""
+_OLD_NUMBER: Final = re.compile(r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]*_[0-9a-fA-F_]*|[0-9]+_[0-9_.]*)")
+"""Numbers in YAML 1.1 that are texts in YAML 1.2."""
 _FIRST_OF_OTHER_TYPES: Final = frozenset("~nNtTfF-+.0123456789")
 
 
@@ -62,8 +64,13 @@ class _Reader:
 
     def document(self) -> Any:
         next(self._events)  # the start of the stream
-        if not isinstance(next(self._events), events.DocumentStartEvent):
+        start = next(self._events)
+        if not isinstance(start, events.DocumentStartEvent):
             raise RefusedYaml("the file is empty; write `configs:` and a list")
+        if start.version not in {None, (1, 2)}:
+            raise RefusedYaml(
+                f"line {_line(start)} selects another version of YAML; leave out %YAML, or write %YAML 1.2"
+            )
         data = self._value(self._next(), 0)
         next(self._events)  # the end of the document
         if isinstance(second := next(self._events), events.DocumentStartEvent):
@@ -120,6 +127,10 @@ def _scalar(event: events.ScalarEvent) -> Any:
         for pattern, convert in _PLAIN:
             if pattern.fullmatch(text):
                 return convert(text)
+        if _OLD_NUMBER.fullmatch(text):
+            raise RefusedYaml(
+                f"line {_line(event)} has {text[:50]!r}, a number of YAML 1.1; write plain digits, or quote a text"
+            )
     return text
 
 

@@ -1,28 +1,36 @@
-"""Encodings of requests: normalizes those of the query, and refuses encoded bodies."""
+"""Encodings of requests: refuses queries that are not UTF-8, and encoded bodies."""
 
-from urllib.parse import quote_from_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from admin_api.http.errors import UnsupportedMedia
+from admin_api.http.errors import FieldError, InvalidInput, UnsupportedMedia
 from admin_api.http.problems import response_of
 
 _SAFE = bytes(range(0x21, 0x7F)).decode()
 
 
 class QueryEncodingMiddleware:
-    """Middleware: percent-encodes bytes of the query that the client should have encoded. Starlette decodes every URL
-    as UTF-8, which may fail for such bytes.
+    """Middleware: 422 for a query that is not UTF-8. Starlette would fail, or replace the bytes and filter by a text
+    that the client has not sent.
+
+    Bytes of UTF-8 that the client should have percent-encoded are encoded here.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            scope["query_string"] = quote_from_bytes(scope["query_string"], safe=_SAFE).encode("ascii")
-        await self._app(scope, receive, send)
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        try:
+            unquote_to_bytes(scope["query_string"]).decode()
+        except UnicodeDecodeError:
+            fault = FieldError("#", "is not UTF-8; percent-encode the bytes of its UTF-8 form", where="query")
+            return await response_of(InvalidInput.of([fault]), scope["path"])(scope, receive, send)
+        scope["query_string"] = quote_from_bytes(scope["query_string"], safe=_SAFE).encode("ascii")
+        return await self._app(scope, receive, send)
 
 
 class ContentEncodingMiddleware:

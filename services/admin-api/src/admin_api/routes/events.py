@@ -9,7 +9,7 @@ from pydantic import Field
 from admin_api.events.response import EventStreamResponse
 from admin_api.events.stream import EventFilter, EventStream, EventStreams
 from admin_api.events.topics import Kind
-from admin_api.http.input_types import FilterText, Input, RowId
+from admin_api.http.input_types import FilterText, Input, QueryInteger, RowId
 from admin_api.routes.api_route import ApiRoute
 from admin_api.routes.dependencies import PREFIX, ActorDep, Provided, declared_token, needs, problems
 from admin_api.writes.actors import Role
@@ -53,7 +53,7 @@ class EventsQuery(Input):
     config_id: RowId | None = Field(
         default=None, description="Only events of this config; without events of exchanges."
     )
-    seconds: int = Field(
+    seconds: QueryInteger = Field(
         default=_MAX_SECONDS, ge=1, le=_MAX_SECONDS, description="The stream ends after this time, in seconds."
     )
 

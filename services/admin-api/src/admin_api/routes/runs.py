@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from admin_api.http.input_types import FilterText, Input
+from admin_api.http.input_types import FilterText, Input, QueryInteger
 from admin_api.http.pagination import PAGE_HEADERS, send
 from admin_api.routes.api_route import ExpensiveRoute
 from admin_api.routes.dependencies import PREFIX, EngineDep, LogId, Now, declared_token, needs, problems
@@ -23,7 +23,7 @@ class StatsFilters(Input):
     """The query of the statistics. Unknown parameters are refused."""
 
     job_type: FilterText | None = Field(default=None, examples=["data_collection"])
-    hours: int = Field(
+    hours: QueryInteger = Field(
         default=24, ge=1, le=720, description="Only runs that started in this number of hours before now."
     )
 

@@ -46,7 +46,7 @@ async def counts_of(connection: AsyncConnection, since: datetime, job_type: str 
     """The counts of the runs that started at or after `since`; of all job types if `job_type` is None."""
     values = {"since": since, "first_hour": round_up(since, HOUR), "job_type": job_type}
     rows = await connection.execute(_query(of_type=job_type is not None), values)
-    return [Count._make(row) for row in rows.all()]
+    return [Count(*row[:3], *map(int, row[3:])) for row in rows.all()]
 
 
 def average_duration(counts: Sequence[Count]) -> float | None:
@@ -92,7 +92,7 @@ def _query(*, of_type: bool) -> sa.Select[Any]:
     ).where(changes.hour >= _FIRST_HOUR, *job_type_filter(changes, of_type=of_type))
     parts = sa.union_all(from_hours, from_changes, _before_the_first_hour(of_type=of_type)).subquery()
     names = ("runs", "timed_runs", "duration_microseconds", "records")
-    sums = (sa.cast(sa.func.sum(parts.c[name]), sa.BigInteger) for name in names)
+    sums = (sa.func.sum(parts.c[name]) for name in names)  # of type numeric: a sum may be too large for bigint
     keys = (parts.c.status, parts.c.error_class, parts.c.bucket)
     return sa.select(*keys, *sums).group_by(*keys)
 
@@ -151,7 +151,7 @@ def exchange_totals(since: datetime | None, job_type: str) -> sa.Select[Any]:
         )
     part = sa.union_all(*parts).subquery()
     sums = (
-        sa.cast(sa.func.sum(part.c[name]), sa.BigInteger).label(name)
+        sa.func.sum(part.c[name]).label(name)  # as above
         for name in ("runs", "duration_microseconds", "records")
     )
     return (

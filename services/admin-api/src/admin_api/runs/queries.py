@@ -8,7 +8,7 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from admin_api.http.errors import FieldError, InvalidInput, NotFound
-from admin_api.http.input_types import FilterText, QueryInstant, RowId
+from admin_api.http.input_types import FilterText, QueryInstant, QueryInteger, RowId
 from admin_api.http.pagination import Listing, Page, PageQuery, page_of
 from admin_api.runs.schemas import ExecutionLog
 from admin_api.writes.transactions import reading
@@ -43,7 +43,7 @@ class RunFilters(PageQuery):
         description="Only runs that started before this time; UTC if it has no time zone.",
         examples=["2025-01-16T10:00:00Z"],
     )
-    limit: int = Field(default=100, ge=1, le=1000)
+    limit: QueryInteger = Field(default=100, ge=1, le=1000)
     sort: Literal["-started_at", "started_at"] = Field(
         default="-started_at", description="`-started_at`: the latest run first."
     )

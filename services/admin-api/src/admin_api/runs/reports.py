@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from admin_api.http.input_types import Input
+from admin_api.http.input_types import Input, QueryInteger
 from admin_api.http.pagination import Listing, Page, PageQuery, page_of
 from admin_api.runs.hourly_counts import exchange_totals
 from admin_api.runs.queries import RUNS
@@ -27,14 +27,16 @@ _records: Final = sa.func.sum(_logs.records_collected).label("total_records")
 class TopSymbolsQuery(Input):
     """Unknown parameters are refused."""
 
-    hours: int = Field(default=168, ge=1, le=MAX_HOURS, description="Only runs that started in the last `hours` hours.")
-    limit: int = Field(default=10, ge=1, le=100)
+    hours: QueryInteger = Field(
+        default=168, ge=1, le=MAX_HOURS, description="Only runs that started in the last `hours` hours."
+    )
+    limit: QueryInteger = Field(default=10, ge=1, le=100)
 
 
 class ExchangesQuery(Input):
     """Unknown parameters are refused."""
 
-    hours: int | None = Field(
+    hours: QueryInteger | None = Field(
         default=None,
         ge=1,
         le=MAX_HOURS,
@@ -45,8 +47,10 @@ class ExchangesQuery(Input):
 class FailuresQuery(PageQuery):
     """The query parameters of the list of failures."""
 
-    hours: int = Field(default=24, ge=1, le=MAX_HOURS, description="Only runs that started in the last `hours` hours.")
-    limit: int = Field(default=100, ge=1, le=1000)
+    hours: QueryInteger = Field(
+        default=24, ge=1, le=MAX_HOURS, description="Only runs that started in the last `hours` hours."
+    )
+    limit: QueryInteger = Field(default=100, ge=1, le=1000)
     sort: Literal["-started_at", "started_at"] = Field(
         default="-started_at", description="`-started_at`: the latest run first."
     )
@@ -88,8 +92,8 @@ async def exchanges(engine: AsyncEngine, query: ExchangesQuery, now: datetime) -
     return [
         ExchangeReport(
             exchange=row.exchange,
-            avg_duration=row.duration_microseconds / (row.runs * 1_000_000),
-            total_records=row.records,
+            avg_duration=int(row.duration_microseconds) / (int(row.runs) * 1_000_000),
+            total_records=int(row.records),
         )
         for row in await _rows(engine, exchange_totals(since, JOB_TYPE))
     ]

@@ -14,6 +14,7 @@ from math import inf
 from typing import Any, Final
 
 from collector.exchange.traits import ExchangeTraits
+from contracts.bounds import END_OF_MILLISECONDS
 from contracts.candles import Candle
 from contracts.spans import Intervals, subtract, union
 from contracts.timeframes import DAY_MS, HOUR_MS, close_of, floor_open, parse_timeframe, shift
@@ -159,20 +160,26 @@ def _label_shift(traits: ExchangeTraits, calendar: SeriesCalendar) -> int:
 def _with_open_times(
     rows: Iterable[object], calendar: SeriesCalendar, *, label_shift: int
 ) -> tuple[list[tuple[int, Sequence[Any]]], list[tuple[int, object]]]:
-    """The rows with a valid open time, and the other rows. Each of the other rows gets the open time that follows the
-    previous row.
+    """The rows with an open time from 1970 to 2199, and the other rows. Each of the other rows gets the open time that
+    follows the previous row.
     """
     timed: list[tuple[int, Sequence[Any]]] = []
     without: list[tuple[int, object]] = []
     for row in rows:
-        if isinstance(row, list | tuple) and row and type(row[0]) is int and 0 <= row[0] < 1 << 53:
-            timed.append((calendar.shift(row[0], label_shift) if label_shift else row[0], row))
+        opens = row[0] if isinstance(row, list | tuple) and row and type(row[0]) is int else -1
+        if label_shift and 0 <= opens < END_OF_MILLISECONDS:
+            opens = calendar.shift(opens, label_shift)
+        if 0 <= opens < END_OF_MILLISECONDS:
+            assert isinstance(row, list | tuple)  # noqa: S101 -- for the type checker
+            timed.append((opens, row))
         else:
             without.append((len(timed), row))
     if len(without) > len(timed) // 2:
         raise UnusableAnswer(f"{len(without)} rows without an open time, such as {without[0][1]!r:.100}")
-    placed = [(calendar.shift(timed[max(0, at - 1)][0], 1 if at else -1), row) for at, row in without]
-    return timed, placed
+    places = [calendar.shift(timed[max(0, at - 1)][0], 1 if at else -1) for at, _ in without]
+    return timed, [
+        (min(max(0, place), END_OF_MILLISECONDS - 1), row) for place, (_, row) in zip(places, without, strict=True)
+    ]
 
 
 def _candle(grid: "_Grid", at: int, row: Sequence[Any], now: int) -> Candle | str | None:

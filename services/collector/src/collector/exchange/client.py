@@ -18,7 +18,14 @@ from collector.exchange.failures import ExchangeFailure
 from collector.exchange.markets import Markets
 from collector.exchange.rate_limiter import REQUESTED, RateLimiter
 from collector.exchange.response_shape import NoCandles, Refusal, content_of, paths_of
-from collector.exchange.strict_http import LAST_REQUEST, RequestRecord, add_http_details, strict_class
+from collector.exchange.strict_http import (
+    LAST_REQUEST,
+    MAX_BODY_BYTES,
+    MAX_CANDLES_BODY_BYTES,
+    RequestRecord,
+    add_http_details,
+    strict_class,
+)
 from collector.exchange.symbol_hints import did_you_mean
 from collector.exchange.traits import traits_of
 from collector.metrics import CollectorMetrics
@@ -167,9 +174,9 @@ class ExchangeClient:
         async def read() -> list[Any]:
             return self._checked(symbol, await client.fetch_ohlcv(symbol, timeframe, since, limit, params))
 
-        rows = await self._call(read)
+        rows = await self._call(read, MAX_CANDLES_BODY_BYTES)
         self._ok.inc()
-        return CandleResponse(rows, LAST_REQUEST.get().as_of_ms, datetime.now(UTC))
+        return CandleResponse(rows, LAST_REQUEST.get().as_of_ms, self._clock.fetch_time())
 
     def _checked(self, symbol: str, rows: list[Any]) -> list[Any]:
         """The rows that ccxt has read from the last response. Raises an error of ccxt if the response is a refusal, or
@@ -198,9 +205,9 @@ class ExchangeClient:
             await client.close()
         self._by_kind.clear()
 
-    async def _call(self, send_request: Callable[[], Awaitable[Any]]) -> Any:
+    async def _call(self, send_request: Callable[[], Awaitable[Any]], max_body_bytes: int = MAX_BODY_BYTES) -> Any:
         """The result of `send_request`. Raises only `ExchangeFailure`."""
-        LAST_REQUEST.set(RequestRecord(sent_ms=self.now_ms()))
+        LAST_REQUEST.set(RequestRecord(sent_ms=self.now_ms(), max_body_bytes=max_body_bytes))
         with self._breaker.admit_request() as admitted_under:
             try:
                 result = await send_request()

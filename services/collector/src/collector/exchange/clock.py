@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Final
 
 _MAX_BOUNDS: Final = 50
@@ -45,6 +46,13 @@ class ExchangeClock:
             return wall
         estimate = self.monotonic() + max(self._bounds)
         return min(estimate, wall + _MAX_LEAD_SECONDS)
+
+    def fetch_time(self) -> datetime:
+        """Our wall clock, but at most `_MAX_LEAD_SECONDS` ahead of the exchange's time.
+
+        The newest fetch of a candle counts. So if our wall clock is hours ahead, it must not hide all later fetches.
+        """
+        return datetime.fromtimestamp(min(self._wall(), self.now() + _MAX_LEAD_SECONDS), UTC)
 
     def now_ms(self) -> int:
         return int(self.now() * 1000)

@@ -20,6 +20,7 @@ from collector.exchange.refusal_words import (
     names_place,
     names_too_many_requests,
 )
+from collector.exchange.strict_http import ResponseTooLarge
 from collector.exchange.traits import traits_of
 from contracts.vocabulary import ErrorClass
 from runtime.printable import printable
@@ -47,6 +48,7 @@ _CLASSES: Final[tuple[tuple[type[BaseException], ErrorClass, bool], ...]] = (
     (ccxt.ExchangeNotAvailable, ErrorClass.UNAVAILABLE, True),
     (ccxt.InvalidNonce, ErrorClass.EXCHANGE_ERROR, True),
     (ccxt.NetworkError, ErrorClass.NETWORK, True),
+    (ResponseTooLarge, ErrorClass.BAD_RESPONSE, False),
     (ccxt.BadResponse, ErrorClass.BAD_RESPONSE, True),
     (ccxt.OperationFailed, ErrorClass.EXCHANGE_ERROR, True),
     (ccxt.RestrictedLocation, ErrorClass.BLOCKED_LOCATION, False),

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from collector.exchange.circuit_transitions import CircuitState
+from contracts.bounds import shortened
 from contracts.exchanges import ExchangeHealthChanged
 from contracts.topics import EXCHANGE_HEALTH
 from contracts.vocabulary import ExchangeState
@@ -101,7 +102,7 @@ def health_event(
         state=circuit.state,
         until=None if is_closed else now + timedelta(seconds=max(0.0, circuit.until - monotonic)),
         error_class=failure.error_class if failure else None,
-        reason=failure.message if failure else None,
+        reason=shortened(failure.message) if failure else None,
         collector=collector,
     )
 

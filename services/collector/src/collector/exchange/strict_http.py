@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
+import aiohttp
 from ccxt.base.errors import (
     ArgumentsRequired,
     BadRequest,
@@ -23,6 +24,7 @@ from ccxt.base.errors import (
     RateLimitExceeded,
 )
 from ccxt.base.exchange import BaseExchange
+from typing_extensions import override
 
 from collector.exchange.refusal_words import names_too_many_requests, words_of
 from collector.exchange.waits import date_header, requested_wait, retry_after
@@ -33,6 +35,34 @@ _CLIENT_ERROR: Final = 400
 _SERVER_ERROR: Final = 500
 _NOT_ABOUT_TIME: Final = (ArgumentsRequired, BadRequest, BadResponse, NotSupported)
 """If a response with such an error names a time, that is not a time to wait: "the pair was listed until 2025-01-01"."""
+
+
+MAX_BODY_BYTES: Final = 64 * 1024 * 1024
+"""The longest list of markets. The largest one known is Binance's, with about 20 MB."""
+MAX_CANDLES_BODY_BYTES: Final = 16 * 1024 * 1024
+"""The longest answer with candles. A page of 5000 candles has about 1 MB."""
+
+
+class ResponseTooLarge(BadResponse):
+    """The body is larger than the limit. The request is not repeated, because the answer would be as large again."""
+
+
+class LimitedResponse(aiohttp.ClientResponse):
+    """Reads the body up to the limit of the current request. The limit applies to the decompressed body."""
+
+    @override
+    async def read(self) -> bytes:
+        """Raises `ResponseTooLarge`."""
+        if self._body is None:
+            limit, size, chunks = _last_request().max_body_bytes, 0, []
+            async for chunk in self.content.iter_any():
+                size += len(chunk)
+                if size > limit:
+                    self.close()
+                    raise ResponseTooLarge(f"HTTP {self.status} with a body of more than {limit} bytes")
+                chunks.append(chunk)
+            self._body = b"".join(chunks)
+        return self._body
 
 
 @dataclass
@@ -48,6 +78,8 @@ class RequestRecord:
     text: str = ""
     body: Any = None
     """The parsed JSON of a usable response. The four fields are set by a usable response only."""
+    max_body_bytes: int = MAX_BODY_BYTES
+    """A longer body is not read to its end."""
 
     @property
     def as_of_ms(self) -> int:
@@ -77,6 +109,15 @@ def strict_class(cls: Any) -> Any:
     class Strict(cls):  # type: ignore[misc] # ccxt's classes are chosen at run time
         on_send: Callable[[], int]
         on_date: Callable[[float], None]
+
+        def open(self, *args: Any, **kwargs: Any) -> None:
+            before = self.session
+            super().open(*args, **kwargs)
+            if self.session is not before and self.session is not None:
+                self.session.detach()  # the new session uses its connector
+                self.session = aiohttp.ClientSession(
+                    connector=self.tcp_connector, trust_env=self.aiohttp_trust_env, response_class=LimitedResponse
+                )
 
         async def fetch(self, *args: Any, **kwargs: Any) -> Any:
             _last_request().sent_ms = self.on_send()

@@ -87,9 +87,21 @@ def requested_wait(
 
 
 def retry_after(headers: Mapping[str, str] | None, sent: float | None = None) -> float | None:
-    """The wait of a Retry-After header in seconds. None if the header is missing or invalid."""
+    """The wait of a Retry-After header in seconds. None if the header is missing or invalid.
+
+    A number counts as seconds (RFC 9110): Binance bans for up to three days, so 60000 may be true. It counts as
+    milliseconds only if the response itself shows it: whole thousands, and a quota that is reset within a thousandth of
+    this time. So did fastify-rate-limit (issue 301): `retry-after: 60000` with `x-ratelimit-reset: 58`.
+    """
     value = header(headers, "retry-after")
-    return None if value is None else _wait_of(value, _now(headers, sent))
+    if value is None:
+        return None
+    now = _now(headers, sent)
+    wait = _wait_of(value, now)
+    if wait and wait % 1000 == 0 and value.strip().isdecimal():
+        reset = max(_waits_until_reset(headers, now), default=math.inf)
+        return wait / 1000 if reset <= wait / 1000 else wait
+    return wait
 
 
 def date_header(headers: Mapping[str, str] | None) -> float | None:

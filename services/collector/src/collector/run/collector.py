@@ -129,7 +129,8 @@ def candle_events(tick: TickDue, timeframe_run: TimeframeRun) -> Iterator[Candle
         rejected = chunks(tuple(map(rejected_row, answer.proof.rejected)), MAX_REJECTED_ROWS_PER_EVENT)
         for rows, spans, bad_rows in zip_longest([last], verified, rejected, fillvalue=()):
             yield event(answer.fetched_at, rows=rows, verified=spans, rejected=bad_rows)
-    read_at = timeframe_run.answers[-1].fetched_at if timeframe_run.answers else tick.occurred_at
+    checked_at = timeframe_run.checked_at or tick.occurred_at
+    read_at = timeframe_run.answers[-1].fetched_at if timeframe_run.answers else checked_at
     for absences in chunks(tuple(timeframe_run.absences()), MAX_SPANS_PER_EVENT):
         yield event(read_at, absences=absences)
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from collector.exchange.failures import ExchangeFailure
 from collector.metrics import CollectorMetrics
+from contracts.bounds import MAX_RUN_DURATION, shortened
 from contracts.runs import RunFinished, RunStarted, TimeframeResult
 from contracts.ticks import TickDue
 from contracts.topics import RUN_EVENTS
@@ -119,7 +120,8 @@ class Outcomes:
     ) -> None:
         tick, config = run.tick, run.tick.config
         # Measured with the monotonic clock, so that a step of the wall clock does not change the duration.
-        finished_at = run.started_at + timedelta(seconds=self._monotonic() - run.started_monotonic)
+        duration = timedelta(seconds=self._monotonic() - run.started_monotonic)
+        finished_at = run.started_at + min(duration, MAX_RUN_DURATION)
         event = RunFinished(
             occurred_at=finished_at,
             run_id=tick.run_id,
@@ -134,7 +136,7 @@ class Outcomes:
             status=status,
             records_collected=sum(result.candles for result in results),
             error_class=error_class,
-            error_message=message,
+            error_message=None if message is None else shortened(message),
             results=results,
         )
         await self._publish_until_acknowledged(event)

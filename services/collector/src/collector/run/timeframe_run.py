@@ -11,6 +11,7 @@ from collector.candles.reading import SeriesReader
 from collector.exchange.client import CandleResponse, ExchangeClient
 from collector.exchange.failures import ExchangeFailure
 from collector.run.retrying import Retrier
+from contracts.bounds import MAX_NOTE_LENGTH, shortened
 from contracts.candles import Candle
 from contracts.coverage import (
     MAX_REJECTED_ROWS_PER_RESULT,
@@ -22,7 +23,7 @@ from contracts.coverage import (
     span_of,
     to_instant,
 )
-from contracts.runs import TimeframeResult
+from contracts.runs import MAX_NOTES, TimeframeResult
 from contracts.spans import Intervals
 from contracts.vocabulary import ErrorClass
 
@@ -47,6 +48,8 @@ class TimeframeRun:
     answers: list[Answer] = field(default_factory=list)
     reader: SeriesReader | None = None
     """None before the first request."""
+    checked_at: datetime | None = None
+    """The start of the reading. None before the first request."""
     failure: ExchangeFailure | None = None
     notes: list[str] = field(default_factory=list)
     """Remarks for the reader of the run log that are no failures."""
@@ -83,6 +86,7 @@ class TimeframeRun:
         reader, collected = self.reader, self._collected
         anchor = reader.anchor if reader is not None else None
         absences = self.absences()
+        notes = [*self.notes, *self._notes_on_reading(absences)]
         rejected = () if reader is None else tuple(sorted(reader.rejected.values(), key=lambda row: row.opens))
         return TimeframeResult(
             timeframe=self.timeframe,
@@ -91,8 +95,8 @@ class TimeframeRun:
             first_open=to_instant(min(collected)) if collected else None,
             last_open=to_instant(max(collected)) if collected else None,
             error_class=self.failure.error_class if self.failure else None,
-            error_message=self.failure.message if self.failure else None,
-            notes=(*self.notes, *self._notes_on_reading(absences)),
+            error_message=shortened(self.failure.message) if self.failure else None,
+            notes=tuple(shortened(note, MAX_NOTE_LENGTH) for note in notes[-MAX_NOTES:]),
             anchor=None if anchor is None else to_instant(anchor),
             verified=_newest(reader.verified) if reader is not None else (),
             requested=_newest(reader.requested) if reader is not None else (),
@@ -115,6 +119,7 @@ async def collect_timeframe(
     started = loop.time()
     available = max(0.001, retrier.deadline - started)
     await retrier.retry_until_deadline(lambda: client.require(symbol, timeframe))
+    timeframe_run.checked_at = to_instant(client.now_ms())
     reader = timeframe_run.reader = SeriesReader(
         client.traits,
         timeframe_run.progress,
