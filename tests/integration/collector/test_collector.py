@@ -297,7 +297,7 @@ async def test_a_slow_exchange_does_not_delay_the_others(
     start_in_process: Start, publish: Publish, recorder: Recorder, simulator: Simulator
 ) -> None:
     await simulator.add_mood("latency", exchange="kraken", latency_ms=6000)
-    slow = [a_tick(number, exchange="kraken") for number in range(1, 9)]
+    slow = [a_tick(number, exchange="kraken", trigger=Trigger.SCHEDULED) for number in range(1, 9)]
     quick = a_tick(20, exchange="okx")
     async with start_in_process(MAX_SHARED_RUNS="6", MAX_RUNS_PER_LANE="3"):
         await publish(*slow)
@@ -312,7 +312,10 @@ async def test_a_run_starts_within_a_second_even_if_slow_exchanges_fill_the_shar
 ) -> None:
     for exchange in ("kraken", "bybit"):
         await simulator.add_mood("latency", exchange=exchange, latency_ms=20_000)
-    slow = [a_tick(number, exchange=("kraken", "bybit")[number % 2], deadline_seconds=60) for number in range(1, 201)]
+    slow = [
+        a_tick(number, exchange=("kraken", "bybit")[number % 2], trigger=Trigger.SCHEDULED, deadline_seconds=60)
+        for number in range(1, 201)
+    ]
     quick = a_tick(1000, exchange="okx")
     async with start_in_process(
         MAX_SHARED_RUNS="6", MAX_RUNS_PER_LANE="5", RESERVED_RUNS_PER_LANE="1", SHUTDOWN_GRACE_SECONDS="6"
