@@ -7,9 +7,11 @@ import statistics
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -24,7 +26,7 @@ from admin_api.routes import api_route
 from admin_api.routes.api_route import ExpensiveRoute
 from admin_api.writes.actors import Role
 from runtime.process.http_server import http_server
-from store.tables import configs
+from store.tables import configs, execution_logs
 from support.api import BASE, a_config, a_token, client_of, created
 from support.polling import eventually
 
@@ -287,10 +289,37 @@ def test_every_list_of_unlimited_rows_is_an_expensive_route(api: AdminApi) -> No
     assert {"/configs/apply", "/configs/bulk/create", "/configs/bulk/trigger"} <= expensive
 
 
-async def test_a_client_that_does_not_read_holds_its_own_place_and_no_other(
-    api: AdminApi, client: httpx.AsyncClient, six_thousand_configs: None
+async def test_authentication_and_health_work_while_all_other_connections_are_in_use(
+    api: AdminApi, client: httpx.AsyncClient
 ) -> None:
-    del six_thousand_configs
+    token = (await a_token(client, "viewer"))["token"]
+    async with client_of(api, token) as caller, asyncio.timeout(8), AsyncExitStack() as held:
+        for _ in range(api.settings.database_pool_size):
+            await held.enter_async_context(api.engine.connect())
+        assert (await caller.get("/me")).status_code == 200
+        login = await caller.post("/sessions")
+        assert login.status_code == 201
+        async with client_of(api, token=None) as browser:
+            assert (await browser.get("/me", headers={"Cookie": login.headers["Set-Cookie"]})).status_code == 200
+        assert (await caller.get("http://api/health/ready")).status_code == 200
+
+
+@pytest.fixture
+async def a_thousand_runs(api: AdminApi) -> None:
+    now = datetime.now(UTC)
+    row = {"job_name": "collect_data_1", "job_type": "data_collection", "symbol": "A/B", "exchange": "binance"}
+    row |= {"status": "failed", "records_collected": 0, "error_message": "x" * 5000, "error_class": "timeout"}
+    row |= {"metadata": {}, "config_id": 1, "trigger": "scheduled"}
+    times = {"started_at": now, "finished_at": now, "duration_seconds": 0.0, "scheduled_for": now}
+    async with api.engine.begin() as connection:
+        await connection.execute(sa.insert(execution_logs), [{**row, **times, "run_id": uuid4()} for _ in range(1000)])
+
+
+@pytest.mark.usefixtures("six_thousand_configs", "a_thousand_runs")
+@pytest.mark.parametrize("path", ["/configs/export", "/execution-logs?limit=1000"])
+async def test_a_client_that_does_not_read_holds_its_own_place_and_no_other(
+    api: AdminApi, client: httpx.AsyncClient, path: str
+) -> None:
     api_route.EXPENSIVE_REQUESTS.provide(api.app, ExpensiveRequests(1, 1, wait_seconds=0.3))
     slow, other = [(await a_token(client, "viewer", name=name))["token"] for name in ("slow", "other")]
     async with http_server(api.app, "127.0.0.1", 0) as port, asyncio.timeout(60):
@@ -299,14 +328,14 @@ async def test_a_client_that_does_not_read_holds_its_own_place_and_no_other(
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(("127.0.0.1", port))
         reader, writer = await asyncio.open_connection(sock=connection, limit=1024)
-        request = f"GET {BASE}/configs/export HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {slow}\r\n\r\n"
+        request = f"GET {BASE}{path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {slow}\r\n\r\n"
         writer.write(request.encode())
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
         async with httpx.AsyncClient(base_url=url, timeout=30) as caller:
 
             async def is_refused() -> bool:
-                return (await caller.get("/configs/export", headers=bearer(slow))).status_code == 429
+                return (await caller.get(path, headers=bearer(slow))).status_code == 429
 
             await eventually(is_refused)
-            assert (await caller.get("/configs/export", headers=bearer(other))).status_code == 200
+            assert (await caller.get(path, headers=bearer(other))).status_code == 200
         writer.transport.abort()
