@@ -24,7 +24,7 @@ TEXTS: Final = (
     *("", "\0", "a\0b", "\ud800", "\U0001f512", "\u202e", "x" * 100_000, "\n\t", "A\0/B", "A/B", "A\x7f/\u0085"),
     *("99M", "9y", "999w", "999y", "999M", "1_0", "+1", "01", "\u0661m", "\u0661", "' OR 1=1 --", "binance#64"),
 )
-OTHERS: Final = (None, True, False, [], {}, [[]], {"a": 1})
+OTHERS: Final[tuple[Any, ...]] = (None, True, False, [], {}, [[]], {"a": 1})
 VALUES: Final = (*INSTANTS, *INTEGERS, *FLOATS, *TEXTS, *OTHERS)
 
 Place = tuple[str | int, ...]

@@ -105,7 +105,7 @@ async def assert_all_reads_answer(client: httpx.AsyncClient, database_url: str) 
             assert answer.status_code == 200, f"{path} {series}: {answer.text}"
 
 
-async def test_extreme_values_of_runs_and_schedules_stop_no_write_no_sweep_and_no_read(
+async def test_extreme_values_of_runs_and_schedules_stop_no_write_no_periodic_task_and_no_read(
     kafka_settings: KafkaSettings, database_url: str, client: httpx.AsyncClient
 ) -> None:
     settings = worker_settings(

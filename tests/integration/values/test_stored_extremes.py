@@ -1,4 +1,4 @@
-"""Rows of an earlier release, at times that the contracts refuse now, break neither reads nor writes nor sweeps."""
+"""Rows of an earlier release, at times that the contracts refuse now, break no read, write or periodic task."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta

@@ -36,12 +36,12 @@ async def in_parts(keys: Sequence[T], change: Callable[[Sequence[T]], Awaitable[
                 middle = len(part) // 2
                 parts += [part[middle:], part[:middle]]
     if failures:
-        key, error = failures[0]
+        key, first_error = failures[0]
         log.error(
             f"Some rows were left out: {what}. The runbook says how to correct them",
             action="rows_left_out",
             rows=len(failures),
             first=str(key),
-            error=repr(error)[:500],
+            error=repr(first_error)[:500],
         )
     return Parts(changed, len(failures))

@@ -43,7 +43,7 @@ MAX_CANDLES_BODY_BYTES: Final = 16 * 1024 * 1024
 """The longest answer with candles. A page of 5000 candles has about 1 MB."""
 
 
-class ResponseTooLarge(BadResponse):
+class ResponseTooLarge(BadResponse):  # type: ignore[misc] # ccxt has no types
     """The body is larger than the limit. The request is not repeated, because the answer would be as large again."""
 
 
@@ -109,6 +109,7 @@ def strict_class(cls: Any) -> Any:
     class Strict(cls):  # type: ignore[misc] # ccxt's classes are chosen at run time
         on_send: Callable[[], int]
         on_date: Callable[[float], None]
+        session: Any
 
         def open(self, *args: Any, **kwargs: Any) -> None:
             before = self.session
