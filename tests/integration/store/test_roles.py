@@ -122,6 +122,9 @@ async def test_no_service_can_change_the_audit_log_run_programs_or_gain_rights(
         )
         allowed = [each for each in attempts if not await is_refused(connection, each)]
         assert allowed == []
+        # The trigger refuses changes, too. The rights alone must be enough.
+        rights = await rights_in(superuser, role_name(logins.prefix, name))
+        assert {right for table, right in rights if table == "audit_log"} <= {"SELECT", "INSERT"}
         assert await superuser.fetchval("SELECT count(*) FROM audit_log WHERE actor = 'ann'") == 1
 
 
