@@ -94,7 +94,7 @@ class ContinuesAtTheNewestCandle(SeriesReader):
     @property
     @override
     def anchor(self) -> int | None:
-        known = [*self._closed, *([] if self._anchor is None else [self._anchor])]
+        known = [each for each in (self._known.newest_closed, self._anchor) if each is not None]
         return max(known, default=None)
 
 

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Final
 
 from collector.candles.absences import AbsentSpan, before_history, classified
+from collector.candles.known_candles import KnownCandles
 from collector.candles.page_requests import EARLIEST_SINCE_MS, PageRequest, Proof, ReadingLimits
 from collector.candles.pages import BadRow, Page, SeriesCalendar, page_spans
 from collector.exchange.traits import ExchangeTraits
@@ -70,12 +71,7 @@ class SeriesReader:
         self.rejected: dict[tuple[int, str], BadRow] = {}
         """By open time and row."""
         self._requested: list[Interval] = []
-        self._opens: set[int] = set()
-        self._newest = self._anchor
-        """The newest known candle, also if it is still open."""
-        self._closed: set[int] = set()
-        self._settled: set[int] = set()
-        """The candles that were older than the settle time when they were read."""
+        self._known = KnownCandles(newest=self._anchor)
         self._unconfirmed: frozenset[tuple[int, str]] | None = None
         self._steps: Generator[PageRequest, Page, None] = self._read()
         self._request: PageRequest | None = None
@@ -103,11 +99,7 @@ class SeriesReader:
         settled_at = now - self._limits.settle_ms
         spans = page_spans(self.calendar, page, settled_at=settled_at)
         self.verified = union([*self.verified, *spans])
-        self._opens.update(page.opens)
-        if page.opens and (self._newest is None or self._newest < page.opens[-1]):
-            self._newest = page.opens[-1]
-        self._closed.update(candle.open_ms for candle in page.closed)
-        self._settled.update(at for at, *_ in page.closed if self.calendar.close_of(at) <= settled_at)
+        self._known.add(page, self.calendar, settled_at)
         self._learn_width(page)
         found = frozenset((row.opens, row.row) for row in page.rejected)
         if found - self.rejected.keys() and self._unconfirmed is None:
@@ -127,10 +119,12 @@ class SeriesReader:
         """The candle from which the next run reads on: the newest one that was older than the settle time when it was
         read. The first run of a series takes any candle, if need be an open one. None: the known anchor stays.
         """
-        known = max(self._settled, default=None)
-        if self._anchor is None:
-            return min(self._closed or self._opens, default=None) if known is None else known
-        return max(known or 0, self._anchor) if self._is_anchor_settled else known
+        newest, oldest = self._known.newest_settled, self._known.oldest_closed
+        if self._anchor is not None:
+            return max(newest or 0, self._anchor) if self._is_anchor_settled else newest
+        if newest is not None or oldest is not None:
+            return oldest if newest is None else newest
+        return min(self._known.opens, default=None)
 
     @property
     def requested(self) -> Intervals:
@@ -153,7 +147,7 @@ class SeriesReader:
         rejected = union([(each.opens, self.calendar.close_of(each.opens)) for each in self.rejected.values()])
         # After the anchor, only rejected rows are reported: silence there is requested again by each run.
         anchor = self.anchor or self._edge_start
-        after_anchor = [] if anchor is None else [(anchor, max(self._closed, default=anchor))]
+        after_anchor = [] if anchor is None else [(anchor, self._known.newest_closed or anchor)]
         young = intersect(subtract(after_anchor, self.verified), rejected)
         return classified(
             union([*subtract(holes, untouched), *young]),
@@ -171,14 +165,14 @@ class SeriesReader:
         return intersect(self.holes(), before_history) if before_history else ()
 
     def _before_history(self) -> Intervals:
-        return before_history(self._traits, self.calendar, self._opens, self._now)
+        return before_history(self._traits, self.calendar, self._known.opens, self._now)
 
     def _pending_spans(self) -> list[Interval]:
         return [span for span, _, _ in self._pending]
 
     def _edge(self) -> Intervals:
         """The time from the first known candle of this run to its newest settled one, or else to its first one."""
-        end = max(self._settled, default=min(self._closed, default=0))
+        end = self._known.newest_settled or self._known.oldest_closed or 0
         return () if self._edge_start is None else union([(self.calendar.close_of(self._edge_start), end)])
 
     # ---- which pages ----
@@ -190,14 +184,14 @@ class SeriesReader:
             yield from self._read_forward(anchor)
         if not is_near and self._may_be_behind():
             yield from self._read_newest([self._limit])
-        if not self._opens and anchor is None:
+        if not self._known.opens and anchor is None:
             eighths = [self._limit >> each for each in range(3, self._limit.bit_length(), 3)]
             yield from self._read_newest(dict.fromkeys([*eighths, 1]))
         elif self._may_be_behind():
             yield from self._read_newest(self._another_width())
         if anchor is None:
-            self._edge_start = min(self._closed, default=None)
-        elif not is_near and (not self._closed or max(self._closed) <= anchor):
+            self._edge_start = self._known.oldest_closed
+        elif not is_near and (self._known.newest_closed or anchor) <= anchor:
             yield from self._read_forward(anchor)
         yield from self._read_holes()
 
@@ -220,7 +214,7 @@ class SeriesReader:
                 if page.opens[0] > following and self._has_budget():
                     yield from self._ask(frontier, until=self.calendar.shift(frontier, self._width))
                 return newer[-1]
-            nothing_can_follow = self._is_silent or (frontier == self._newest and self._is_recent())
+            nothing_can_follow = self._is_silent or (frontier == self._known.newest and self._is_recent())
             if nothing_can_follow or not self._has_budget():
                 return None
         return None
@@ -230,11 +224,11 @@ class SeriesReader:
         begin closer to now.
         """
         for width in widths:
-            before = self._newest
+            before = self._known.newest
             if not self._has_edge_budget(for_newest_page=True):
                 return
             yield from self._ask(self.calendar.shift(self.calendar.floor_open(self._now), 1 - width))
-            newest = self._newest
+            newest = self._known.newest
             if newest is not None and newest != before and not self._is_caught_up():
                 yield from self._read_forward(newest)
             if self._is_caught_up() or self._is_silent:
@@ -290,9 +284,9 @@ class SeriesReader:
 
     def _silence_after_newest(self) -> Intervals:
         """The time from one page after the newest row to the candle that is open now."""
-        if self._newest is None or not self._may_be_behind():
+        if self._known.newest is None or not self._may_be_behind():
             return ()
-        start = self.calendar.shift(self._newest, self._width)
+        start = self.calendar.shift(self._known.newest, self._width)
         end = self.calendar.floor_open(self._now)
         return ((start, end),) if start < end else ()
 
@@ -311,14 +305,16 @@ class SeriesReader:
 
     def _is_caught_up(self) -> bool:
         """Whether the newest row is the last closed candle, or later."""
-        return self._newest is not None and self.calendar.close_of(self.calendar.close_of(self._newest)) > self._now
+        newest = self._known.newest
+        return newest is not None and self.calendar.close_of(self.calendar.close_of(newest)) > self._now
 
     def _is_recent(self) -> bool:
         """Whether the newest row is the last closed candle, or closed within the settle time. Then the next run may
         read the rest.
         """
-        return self._newest is not None and (
-            self._is_caught_up() or self.calendar.close_of(self._newest) + self._limits.settle_ms > self._now
+        newest = self._known.newest
+        return newest is not None and (
+            self._is_caught_up() or self.calendar.close_of(newest) + self._limits.settle_ms > self._now
         )
 
     def _may_be_behind(self) -> bool:
@@ -330,7 +326,7 @@ class SeriesReader:
         if request is None or not page.opens:
             return
         last, end = page.opens[-1], self.calendar.shift(request.since, self._width)
-        if any(last < at < end for at in self._opens):
+        if any(last < at < end for at in self._known.opens):
             self._width = max(1, (last - request.since) // self.calendar.nominal_ms + 1)
 
     # ---- bounds ----
