@@ -28,6 +28,14 @@ from support.api import BASE, TOKEN, client_of, created
 pytestmark = pytest.mark.postgres
 
 PAGE = "https://tools.example.com"
+SECURITY_HEADERS = {
+    "cache-control",
+    "content-security-policy",
+    "cross-origin-resource-policy",
+    "referrer-policy",
+    "x-content-type-options",
+    "x-frame-options",
+}
 
 
 async def test_a_request_id_of_the_caller_is_kept_if_it_is_valid(client: httpx.AsyncClient) -> None:
@@ -108,6 +116,30 @@ async def test_each_response_has_the_security_headers(
     assert headers.get_list("Cache-Control") == ["no-store"]
     assert "Strict-Transport-Security" not in headers
     assert "server" not in headers
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"NOT HTTP AT ALL\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 100_000,
+    ],
+)
+async def test_refusals_of_the_server_itself_have_the_security_headers(api: AdminApi, request_bytes: bytes) -> None:
+    async with http_server(api.app, "127.0.0.1", 0) as port, httpx.AsyncClient() as client:
+        usual = (await client.get(f"http://127.0.0.1:{port}/health/live")).headers
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request_bytes)
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        writer.close()
+    status, *lines = answer.decode().splitlines()
+    headers = dict(line.split(": ", 1) for line in lines if line)
+    assert status.startswith("HTTP/1.1 400 ")
+    expected = {name: value for name, value in usual.items() if name in SECURITY_HEADERS}
+    assert expected.keys() == SECURITY_HEADERS
+    assert {name: value for name, value in headers.items() if name in SECURITY_HEADERS} == expected
 
 
 async def test_refused_requests_are_answered_with_the_same_headers(api: AdminApi) -> None:

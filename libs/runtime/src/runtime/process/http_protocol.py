@@ -25,6 +25,18 @@ _PIECE_BYTES: Final = 1024
 _MAX_DISCARDED_BYTES: Final = 8 * 1024 * 1024
 """The rest of a body is discarded after an early response, so that the client can send its next request."""
 
+_REFUSAL_HEADERS: Final = [
+    (b"content-type", b"text/plain; charset=utf-8"),
+    (b"connection", b"close"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+]
+"""The application and its middleware do not see this response, so they cannot add headers to it."""
+
 
 class _Connection(h11.Connection):
     """Raises `h11.RemoteProtocolError` also for valid requests that are ambiguous or too expensive."""
@@ -124,8 +136,7 @@ class LimitedProtocol(H11Protocol):
         if self.cycle is not None:
             self.cycle.disconnected = True  # the application can no longer send a response
             self.cycle.message_event.set()
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
-        response = h11.Response(status_code=status, headers=headers, reason=status.phrase.encode())
+        response = h11.Response(status_code=status, headers=_REFUSAL_HEADERS, reason=status.phrase.encode())
         for event in (response, h11.Data(data=message.encode()), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
         self._refused = True
