@@ -235,8 +235,9 @@ async def test_a_returning_client_receives_a_reset_while_the_topic_that_was_crea
             assert (await returned.next())[0] == "reset"
 
 
-async def test_one_caller_cannot_use_the_places_of_others(serve: Callable[..., Any]) -> None:
-    api, url = await serve(max_event_streams=4, max_event_streams_per_caller=2)
+@pytest.mark.parametrize("per_caller", [2, 50])
+async def test_one_caller_cannot_use_the_places_of_others(per_caller: int, serve: Callable[..., Any]) -> None:
+    api, url = await serve(max_event_streams=4, max_event_streams_per_caller=per_caller)
     async with client_of(api) as admin:
         other = (await a_token(admin, "viewer"))["token"]
     async with connected(url), connected(url):

@@ -44,7 +44,8 @@ class EventStreams:
 
     def __init__(self, feed: EventFeed, metrics: Metrics, max_streams: int, max_per_caller: int) -> None:
         self._feed, self._metrics = feed, metrics
-        self._max_streams, self._max_per_caller = max_streams, max_per_caller
+        self._max_streams = max_streams
+        self._max_per_caller = min(max_per_caller, max(1, max_streams // 2))
         self._open: Counter[str] = Counter()
 
     @property
@@ -80,7 +81,7 @@ class EventStreams:
         if self._open[caller] >= self._max_per_caller:
             raise TooManyRequests(
                 f"This caller already has {self._max_per_caller} open event streams at this instance. Close one of "
-                "them, or raise MAX_EVENT_STREAMS_PER_CALLER.",
+                "them, or raise MAX_EVENT_STREAMS_PER_CALLER and MAX_EVENT_STREAMS.",
                 headers=retry_after,
             )
         if self.count >= self._max_streams:
