@@ -16,7 +16,8 @@ async def test_each_service_connects_with_its_own_role(system: Stack, api: httpx
     logins = system.options.database_logins
     assert logins is not None
     expected = {name: role_name(logins.prefix, name) for name in ("admin-api", "log-writer", "candle-writer")}
-    expected["admin-api-relay"] = expected["admin-api"]
+    for other_connections in ("admin-api-relay", "admin-api-login"):
+        expected[other_connections] = expected["admin-api"]
     database = await asyncpg.connect(system.database_url)
 
     async def every_role_is_used() -> bool:

@@ -129,7 +129,7 @@ async def test_each_config_that_is_created_or_enabled_in_bulk_counts(a_setting: 
         assert (refused.status_code, await rows(api, configs)) == (429, 10)
         disabled = await client.post("/configs/bulk/disable", json={"select": {"symbol": "*"}})
         assert quotas(disabled) == {"requests": 7}  # disabling starts no runs
-    await api.engine.dispose()
+    await api.close()
 
 
 async def test_each_config_that_a_manifest_creates_or_enables_counts(a_setting: Callable[..., Any]) -> None:
@@ -147,7 +147,7 @@ async def test_each_config_that_a_manifest_creates_or_enables_counts(a_setting: 
         more = some(20, exchange="kraken")["configs"]
         refused = await client.post("/configs/apply", json={"version": 1, "configs": more})
         assert (refused.status_code, await rows(api, configs)) == (429, 10)
-    await api.engine.dispose()
+    await api.close()
 
 
 async def test_each_initial_run_counts(api: AdminApi, client: httpx.AsyncClient) -> None:

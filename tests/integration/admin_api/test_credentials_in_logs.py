@@ -125,7 +125,7 @@ async def attacked(a_setting: Any) -> AsyncIterator[Attacked]:
             ) as client,
         ):
             yield Attacked(client, {TOKEN})
-        await api.engine.dispose()
+        await api.close()
 
 
 async def test_an_exception_in_any_layer_writes_no_part_of_a_credential_to_the_log(attacked: Attacked) -> None:

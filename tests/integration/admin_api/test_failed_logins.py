@@ -29,7 +29,7 @@ async def restarted(a_setting: Any) -> AsyncIterator[tuple[AdminApi, httpx.Async
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}{BASE}", timeout=30) as caller,
     ):
         yield api, caller
-    await api.engine.dispose()
+    await api.close()
 
 
 async def status(caller: httpx.AsyncClient, token: str) -> int:
@@ -99,7 +99,7 @@ async def test_guesses_over_the_limit_share_their_queries(a_setting: Any) -> Non
         statuses = await asyncio.gather(*(status(caller, mint().text) for _ in range(300)))
     assert sorted(statuses) == [HTTPStatus.UNAUTHORIZED] * LIMIT + [HTTPStatus.TOO_MANY_REQUESTS] * (300 - LIMIT)
     assert sum("FROM api_tokens" in each for each in queries) < 20
-    await api.engine.dispose()
+    await api.close()
 
 
 async def test_a_failed_shared_query_is_an_error_of_each_caller_and_the_next_query_succeeds(
@@ -109,7 +109,7 @@ async def test_a_failed_shared_query_is_an_error_of_each_caller_and_the_next_que
     api = build_api(a_setting(failed_logins_per_minute=LIMIT))
     failing = False
 
-    @sa.event.listens_for(api.engine.sync_engine, "before_cursor_execute")
+    @sa.event.listens_for(api.reserved_engine.sync_engine, "before_cursor_execute")
     def fail(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if failing and "FROM api_tokens" in statement:
             raise OSError("the connection is lost")
@@ -121,4 +121,4 @@ async def test_a_failed_shared_query_is_an_error_of_each_caller_and_the_next_que
         assert answers == [HTTPStatus.SERVICE_UNAVAILABLE] * 2
         failing = False
         assert await status(caller, token) == HTTPStatus.OK
-    await api.engine.dispose()
+    await api.close()

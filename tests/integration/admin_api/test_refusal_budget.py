@@ -72,7 +72,7 @@ async def test_many_malformed_credentials_do_not_hide_an_unknown_one(a_setting: 
     async with client_of(api, mint().text) as caller:
         await refuse(caller, 1)
     assert (await entries(client))[0]["after"]["reason"] == "unknown"
-    await api.engine.dispose()
+    await api.close()
 
 
 async def test_attempts_of_another_page_are_named_and_do_not_hide_each_other(

@@ -95,4 +95,4 @@ async def test_a_session_of_an_identity_provider_creates_no_token_beyond_its_own
             assert (await create(session, expires_in_days=1)).status_code == 422
             made = await create(session)
             assert end_of(made.json()) <= end_of((await session.get("/me")).json())
-        await api.engine.dispose()
+        await api.close()

@@ -35,7 +35,7 @@ async def test_the_demo_collects_stops_cleanly_and_keeps_its_data(folder: Path, 
         assert [(config["symbol"], config["exchange"]) for config in configs] == [
             (symbol, exchange) for symbol, exchange, _ in EXAMPLES
         ]
-        logs_of_others = {file.name for file in folder.rglob("*.log") if file.stat().st_mode & 0o077}
+        logs_of_others = {file.name for file in folder.rglob("logs/*.log") if file.stat().st_mode & 0o077}
         assert logs_of_others == set(), "others than the owner can read these logs"
         pids = demo.pids()
         assert set(pids) >= {"kafka", "postgres", "stack", SIMULATOR.name, *(role.name for role in SERVICES)}

@@ -136,7 +136,7 @@ async def test_a_repeated_write_changes_nothing(engine: AsyncEngine, database_ur
 
 async def test_a_batch_is_written_completely_or_not_at_all(engine: AsyncEngine, database_url: str) -> None:
     await write_events(engine, [an_ending() for _ in range(8)])
-    too_many = an_ending(run_id=UUID(int=2**128 - 1), records_collected=3_000_000_000)
+    too_many = an_ending(run_id=UUID(int=2**128 - 1)).model_copy(update={"records_collected": 3_000_000_000})
     with pytest.raises(asyncpg.DataError) as caught:
         await write_events(engine, [*(an_ending() for _ in range(8)), too_many])
     assert not is_transient(caught.value)

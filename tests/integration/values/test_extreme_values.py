@@ -67,7 +67,7 @@ async def client(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
     api = build_api(settings)
     async with client_of(api) as client:
         yield client
-    await api.engine.dispose()
+    await api.close()
 
 
 async def publish_mutants(settings: KafkaSettings, topic: Topic, *kinds: type[Event]) -> int:

@@ -50,7 +50,7 @@ async def client(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
     api = build_api(settings)
     async with client_of(api) as client:
         yield client
-    await api.engine.dispose()
+    await api.close()
 
 
 @pytest.mark.parametrize("ledger", [True, False], ids=["with a ledger", "from before the ledger"])

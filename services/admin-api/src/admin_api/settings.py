@@ -163,7 +163,8 @@ class AdminApiSettings(WorkerSettings, DatabaseSettings, TickSettings, AllowedEx
         default=50,
         ge=1,
         description="Largest number of open event streams of one caller per instance, and never more than half of "
-        "MAX_EVENT_STREAMS. Further requests are answered with 429. Raise it if many programs or browser tabs share one token.",
+        "MAX_EVENT_STREAMS. Further requests are answered with 429. Raise it if many programs or browser tabs share "
+        "one token.",
     )
     candlekeep_admin_token: Annotated[SecretStr, Field(min_length=24), AfterValidator(_sendable)] = Field(
         description="Bearer token of the first admin, who creates other tokens with it. At least 24 characters; create "

@@ -16,7 +16,7 @@ from sqlalchemy.ext.compiler import compiles
 
 from admin_api.http.cursors import MAX_LENGTH, InvalidCursor, decode, encode, fingerprint
 from admin_api.http.errors import FieldError, InvalidInput
-from admin_api.http.input_types import Input, QueryInteger
+from admin_api.http.input_types import DIGITS, Input, QueryInteger
 
 MAX_SKIP: Final = 100_000
 MAX_EXACT_TOTAL: Final = 10_000
@@ -44,7 +44,8 @@ class PageQuery(Input):
     Unknown parameters are errors, because a misspelt filter would otherwise return all rows.
     """
 
-    skip: Annotated[QueryInteger, Field(ge=0, json_schema_extra={"maximum": MAX_SKIP}), AfterValidator(_check_skip)] = 0
+    # The limit comes before DIGITS, because the description would not show it otherwise.
+    skip: Annotated[int, Field(ge=0, json_schema_extra={"maximum": MAX_SKIP}), DIGITS, AfterValidator(_check_skip)] = 0
     limit: QueryInteger = 100
     sort: str = ""
     cursor: str | None = Field(

@@ -1,13 +1,13 @@
 """Reports on the run log: the SQL queries of the operator's guide as endpoints."""
 
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import sqlalchemy as sa
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from admin_api.http.input_types import Input, QueryInteger
+from admin_api.http.input_types import DIGITS, Input, QueryInteger
 from admin_api.http.pagination import Listing, Page, PageQuery, page_of
 from admin_api.runs.hourly_counts import exchange_totals
 from admin_api.runs.queries import RUNS
@@ -36,10 +36,8 @@ class TopSymbolsQuery(Input):
 class ExchangesQuery(Input):
     """Unknown parameters are refused."""
 
-    hours: QueryInteger | None = Field(
+    hours: Annotated[int, Field(ge=1, le=MAX_HOURS), DIGITS] | None = Field(
         default=None,
-        ge=1,
-        le=MAX_HOURS,
         description="Only runs that started in the last `hours` hours. If it is left out, all runs of the log.",
     )
 
