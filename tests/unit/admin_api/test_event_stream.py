@@ -231,7 +231,7 @@ async def test_an_id_of_an_instance_that_has_read_further_is_accepted() -> None:
 async def test_the_number_of_streams_is_limited_and_a_closed_stream_frees_its_place() -> None:
     event_streams = streams_of(a_buffer(), max_streams=1)
     with event_streams.admitted("me", EVERYTHING, None):
-        with pytest.raises(TooManyEventStreams) as refused, event_streams.admitted("me", EVERYTHING, None):
+        with pytest.raises(TooManyEventStreams) as refused, event_streams.admitted("you", EVERYTHING, None):
             pass
         assert refused.value.headers["Retry-After"]
     with event_streams.admitted("me", EVERYTHING, None):

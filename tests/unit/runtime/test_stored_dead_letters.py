@@ -178,7 +178,7 @@ def test_a_message_that_failed_again_names_its_last_dead_letter() -> None:
         {"source_topic": "other"},
         {"source_partition": 24},
         {"complete": False},
-        {"source_value": "?"},
+        {"source_value": "A"},
         {"source_key": None, "source_value": None},
     ],
 )

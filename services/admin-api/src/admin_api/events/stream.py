@@ -45,7 +45,7 @@ class EventStreams:
     def __init__(self, feed: EventFeed, metrics: Metrics, max_streams: int, max_per_caller: int) -> None:
         self._feed, self._metrics = feed, metrics
         self._max_streams = max_streams
-        self._max_per_caller = min(max_per_caller, max(1, max_streams // 2))
+        self._max_per_caller = min(max_per_caller, (max_streams + 1) // 2)
         self._open: Counter[str] = Counter()
 
     @property

@@ -14,7 +14,7 @@ from admin_api.auth.cookies import PLAIN_NAME, SECURE_NAME
 from admin_api.auth.csrf import HEADER as CSRF_HEADER
 from admin_api.auth.required_roles import RequiredRole
 from admin_api.configs.service import ConfigService
-from admin_api.http.input_types import DIGITS, MAX_ID
+from admin_api.http.input_types import RowId
 from admin_api.http.problems import MEDIA_TYPE, Problem
 from admin_api.http.request_cost import RequestCost
 from admin_api.writes.actors import Actor, Role
@@ -97,9 +97,9 @@ AuthDep = Annotated[AuthComponents, Depends(AUTH)]
 ActorDep = Annotated[Actor, Depends(_actor)]
 CostDep = Annotated[RequestCost, Depends(_cost)]
 Now = Annotated[datetime, Depends(_now)]
-ConfigId = Annotated[int, DIGITS, Path(ge=1, le=MAX_ID, description="The config's id.", examples=[1])]
-TokenId = Annotated[int, DIGITS, Path(ge=1, le=MAX_ID, description="The token's id.", examples=[1])]
-LogId = Annotated[int, DIGITS, Path(ge=1, le=MAX_ID, description="The log's id.", examples=[1234])]
+ConfigId = Annotated[RowId, Path(description="The config's id.", examples=[1])]
+TokenId = Annotated[RowId, Path(description="The token's id.", examples=[1])]
+LogId = Annotated[RowId, Path(description="The log's id.", examples=[1234])]
 
 _DESCRIPTIONS = {
     401: "No valid bearer token or session.",
