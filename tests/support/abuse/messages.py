@@ -58,7 +58,7 @@ def _messages(config_id: int) -> Iterator[_Message]:
         status=RunStatus.FAILED,
         records_collected=0,
         error_class="timeout",
-        error_message="x" * 900_000,
+        error_message="forged",
         results=(),
     )
     candles = CandlesCollected(
@@ -67,7 +67,7 @@ def _messages(config_id: int) -> Iterator[_Message]:
     config = CollectionConfig(
         **_SERIES,
         config_id=config_id,
-        version=2**62,
+        version=1,
         timeframes=("1m",),
         interval_minutes=1,
         enabled=True,
@@ -84,10 +84,11 @@ def _messages(config_id: int) -> Iterator[_Message]:
     )
     yield _message(RUN_EVENTS, started, scheduled_for=_YEAR_1, started_at=_YEAR_1, deadline_at=_YEAR_1)
     yield _message(RUN_EVENTS, started, run_id=str(uuid4()), deadline_at="9999-12-31T23:59:59Z")
-    yield _message(RUN_EVENTS, finished)
+    yield _message(RUN_EVENTS, finished, error_message="x" * 900_000)
     yield _message(CANDLES, candles, rows=[[_YEAR_9999_MS + 1000, 1, 1, 1, 1, 1]])
     yield _message(CANDLES, candles, fetched_at=(now + timedelta(days=3650)).isoformat())
-    yield _message(CONFIG_CHANGES, ConfigChanged(occurred_at=now, config=config))
+    far_ahead = config.model_dump(mode="json") | {"version": 2**62}
+    yield _message(CONFIG_CHANGES, ConfigChanged(occurred_at=now, config=config), config=far_ahead)
     yield _message(TICKS, tick, scheduled_for=_YEAR_1)
 
 
