@@ -186,19 +186,22 @@ async def recreate(kafka: KeptKafka, settings: KafkaSettings, topic: Topic) -> N
     await eventually(created, within=30)
 
 
+async def publish_and_read(publisher: EventPublisher, *connections: Connection) -> None:
+    await publish(publisher, *(a_start(config_id=3) for _ in range(5)))
+    for connection in connections:
+        for _ in range(5):
+            await connection.next()
+
+
 async def test_connected_and_returning_clients_receive_a_reset_after_a_topic_was_created_again(
     serve: Callable[..., Any], publisher: EventPublisher, kafka: KeptKafka, kafka_settings: KafkaSettings
 ) -> None:
     _, url = await serve()
     async with connected(url, kind="run") as leaving, connected(url, kind="run") as staying:
-        await publish(publisher, *(a_start(config_id=3) for _ in range(5)))
-        for _ in range(5):
-            await leaving.next()
-            await staying.next()
+        await publish_and_read(publisher, leaving, staying)
         await recreate(kafka, kafka_settings, RUN_EVENTS)
-        async with publishing(
-            kafka_settings
-        ) as later:  # the sequence numbers of an idempotent producer are valid for one topic only
+        # The sequence numbers of an idempotent producer are valid for one topic only.
+        async with publishing(kafka_settings) as later:
             await publish(later, a_start(config_id=3))
             assert (await staying.next(within=60))[0] == "reset"
             async with connected(url, leaving.last_id, kind="run") as returned:
@@ -225,10 +228,7 @@ async def test_a_returning_client_receives_a_reset_while_the_topic_that_was_crea
 ) -> None:
     _, url = await serve()
     async with connected(url, kind="run") as leaving, connected(url, kind="run") as staying:
-        await publish(publisher, *(a_start(config_id=3) for _ in range(5)))
-        for _ in range(5):
-            await leaving.next()
-            await staying.next()
+        await publish_and_read(publisher, leaving, staying)
         await recreate(kafka, kafka_settings, RUN_EVENTS)
         assert (await staying.next(within=60))[0] == "reset"
         async with connected(url, leaving.last_id, kind="run") as returned:

@@ -4,16 +4,12 @@ Each field of each event gets extreme values. Afterwards the writers, their peri
 of the API must still do their work, and nothing but the refused messages may be missing.
 """
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
-from admin_api.app import build_api
-from admin_api.settings import AdminApiSettings
 from candle_writer.app import NAME as CANDLE_WRITER
 from candle_writer.app import build_worker as build_candle_writer
 from candle_writer.settings import CandleWriterSettings
@@ -33,7 +29,6 @@ from runtime.settings import KafkaSettings
 from scheduler.app import NAME as SCHEDULER
 from scheduler.app import build_worker as build_scheduler
 from scheduler.settings import SchedulerSettings
-from support.api import TOKEN, client_of
 from support.extreme_values import mutants_of
 from support.fetches import a_fetch
 from support.kafka import read_topic
@@ -55,19 +50,6 @@ READS = (
 )
 GOOD = 900_001
 """The id of the config whose events are all valid."""
-
-
-@pytest.fixture
-async def client(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    settings = AdminApiSettings(
-        database_url=SecretStr(database_url),
-        kafka_bootstrap_servers="127.0.0.1:1",
-        candlekeep_admin_token=SecretStr(TOKEN),
-    )
-    api = build_api(settings)
-    async with client_of(api) as client:
-        yield client
-    await api.close()
 
 
 async def publish_mutants(settings: KafkaSettings, topic: Topic, *kinds: type[Event]) -> int:

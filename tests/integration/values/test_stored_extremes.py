@@ -6,18 +6,14 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from admin_api.app import build_api
-from admin_api.settings import AdminApiSettings
 from candle_writer.series import SeriesIds
 from candle_writer.write import Outcome, write_candles
 from contracts.topics import RUN_EVENTS
 from log_writer.lost_runs import close_lost_runs
 from log_writer.retention import delete_expired
 from log_writer.statistics import settle
-from support.api import TOKEN, client_of
 from support.fetches import a_candle, a_fetch
 from support.writers import an_engine, query
 
@@ -38,19 +34,6 @@ CANDLE = "INSERT INTO candles SELECT 1, $1::text::timestamptz, 1, 1, 1, 1, 1, no
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
     async with an_engine(database_url) as engine:
         yield engine
-
-
-@pytest.fixture
-async def client(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    settings = AdminApiSettings(
-        database_url=SecretStr(database_url),
-        kafka_bootstrap_servers="127.0.0.1:1",
-        candlekeep_admin_token=SecretStr(TOKEN),
-    )
-    api = build_api(settings)
-    async with client_of(api) as client:
-        yield client
-    await api.close()
 
 
 @pytest.mark.parametrize("ledger", [True, False], ids=["with a ledger", "from before the ledger"])

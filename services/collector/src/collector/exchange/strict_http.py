@@ -99,11 +99,10 @@ LAST_REQUEST: ContextVar[RequestRecord] = ContextVar("last_request")
 def strict_class(cls: Any) -> Any:
     """A subclass of a ccxt exchange class that refuses unusable responses.
 
-    Errors get attributes, see `add_http_details`. All rows come as the exchange sent them: none is
-    dropped, and none is added. Set two hooks on each instance.
-    `on_send` is called after the wait for the rate limit, just before a request is sent. It returns the exchange's time
-    in milliseconds, or raises to stop the request. `on_date` is called with the date of every response, in seconds
-    since the epoch.
+    Errors get attributes, see `add_http_details`. All rows come as the exchange sent them: none is dropped, and none is
+    added. Set two hooks on each instance. `on_send` is called after the wait for the rate limit, just before a request
+    is sent. It returns the exchange's time in milliseconds, or raises to stop the request. `on_date` is called with the
+    date of every response, in seconds since the epoch.
     """
 
     class Strict(cls):  # type: ignore[misc] # ccxt's classes are chosen at run time
@@ -136,25 +135,15 @@ def strict_class(cls: Any) -> Any:
             # candle of the exchange.
             return candles
 
-        def handle_errors(  # noqa: PLR0913, PLR0917 -- ccxt's signature
-            self,
-            code: Any,
-            reason: Any,
-            url: Any,
-            method: Any,
-            headers: Any,
-            body: Any,
-            response: Any,
-            request_headers: Any,
-            request_body: Any,
-        ) -> None:
+        def handle_errors(self, *values: Any) -> None:
+            code, reason, url, method, headers, body, response, *_request = values
             record = _last_request()
             record.response_date = date_header(headers)
             if record.response_date is not None:
                 self.on_date(record.response_date)
             by_status = False
             try:
-                super().handle_errors(code, reason, url, method, headers, body, response, request_headers, request_body)
+                super().handle_errors(*values)
                 by_status = True
                 self.handle_http_status_code(code, reason, url, method, body)
                 _raise_if_unusable(code, body, response)
