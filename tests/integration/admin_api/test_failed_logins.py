@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 from admin_api.app import AdminApi, build_api
 from admin_api.auth.token_format import mint
 from runtime.process.http_server import http_server
+from store.tables import sessions
 from support.api import BASE, a_token, client_of
 
 pytestmark = pytest.mark.postgres
@@ -29,6 +31,21 @@ async def restarted(a_setting: Any) -> AsyncIterator[tuple[AdminApi, httpx.Async
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}{BASE}", timeout=30) as caller,
     ):
         yield api, caller
+    await api.close()
+
+
+@asynccontextmanager
+async def counted(a_setting: Any) -> AsyncIterator[tuple[list[str], httpx.AsyncClient]]:
+    """The statements of a new instance on its connections for authentication, and a client without a credential."""
+    api = build_api(a_setting(failed_logins_per_minute=LIMIT))
+    statements: list[str] = []
+
+    @sa.event.listens_for(api.reserved_engine.sync_engine, "before_cursor_execute")
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    async with client_of(api, None) as caller:
+        yield statements, caller
     await api.close()
 
 
@@ -88,18 +105,36 @@ async def test_a_revoked_token_is_refused_at_once_while_its_address_guesses(
 
 
 async def test_guesses_over_the_limit_share_their_queries(a_setting: Any) -> None:
-    api = build_api(a_setting(failed_logins_per_minute=LIMIT))
-    queries: list[str] = []
-
-    @sa.event.listens_for(api.engine.sync_engine, "before_cursor_execute")
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        queries.append(statement)
-
-    async with client_of(api, None) as caller:
+    async with counted(a_setting) as (queries, caller):
         statuses = await asyncio.gather(*(status(caller, mint().text) for _ in range(300)))
     assert sorted(statuses) == [HTTPStatus.UNAUTHORIZED] * LIMIT + [HTTPStatus.TOO_MANY_REQUESTS] * (300 - LIMIT)
-    assert sum("FROM api_tokens" in each for each in queries) < 20
-    await api.close()
+    assert 0 < sum("FROM api_tokens" in each for each in queries) < 20
+
+
+async def test_valid_credentials_share_their_queries_and_the_write_of_their_last_use(
+    client: httpx.AsyncClient, a_setting: Any
+) -> None:
+    """Otherwise a burst of one caller fills the connections for authentication, and the next caller waits for it."""
+    token = (await a_token(client, "viewer"))["token"]
+    async with counted(a_setting) as (queries, caller):
+        statuses = await asyncio.gather(*(status(caller, token) for _ in range(100)))
+    assert set(statuses) == {HTTPStatus.OK}
+    assert 0 < sum(each.startswith("SELECT") and "FROM api_tokens" in each for each in queries) < 20
+    assert 0 < sum(each.startswith("UPDATE api_tokens") for each in queries) < 10
+
+
+async def test_sessions_share_their_queries_and_the_write_of_their_last_use(
+    client: httpx.AsyncClient, api: AdminApi, a_setting: Any
+) -> None:
+    opened = await client.post("/sessions")
+    cookie = {"Cookie": opened.headers["Set-Cookie"].split(";")[0]}
+    async with api.engine.begin() as connection:
+        await connection.execute(sa.update(sessions).values(last_seen_at=datetime.now(UTC) - timedelta(minutes=2)))
+    async with counted(a_setting) as (queries, caller):
+        answers = await asyncio.gather(*(caller.get("/me", headers=cookie) for _ in range(100)))
+    assert {each.status_code for each in answers} == {HTTPStatus.OK}
+    assert 0 < sum(each.startswith("SELECT") and "FROM sessions" in each for each in queries) < 20
+    assert 0 < sum(each.startswith("UPDATE sessions") for each in queries) < 10
 
 
 async def test_a_failed_shared_query_is_an_error_of_each_caller_and_the_next_query_succeeds(

@@ -77,8 +77,8 @@ class Authenticator:
                 "missing", "Send the header `Authorization: Bearer TOKEN` with an API token, or a session cookie."
             )
 
-        async def find(shared: bool) -> Identity:
-            return await self._sessions.identity(cookie, now, shared=shared)
+        async def find() -> Identity:
+            return await self._sessions.identity(cookie, now)
 
         identity = await self._failed_logins.look_up(find, address, monotonic)
         problem = csrf_problem(scope["method"], headers, scheme=scope.get("scheme", "http"))
@@ -97,8 +97,8 @@ class Authenticator:
         text = given.decode("latin-1")
         if (token := parse(text)) is not None:
 
-            async def find(shared: bool) -> Identity:
-                return await self._tokens.identity(token, now, shared=shared)
+            async def find() -> Identity:
+                return await self._tokens.identity(token, now)
 
             return await self._failed_logins.look_up(find, address, monotonic)
         try:

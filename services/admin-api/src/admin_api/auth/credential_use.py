@@ -1,5 +1,6 @@
 """Stores when each credential was last used."""
 
+from collections.abc import Hashable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -12,26 +13,40 @@ from runtime.logs import log
 _INTERVAL: Final = timedelta(minutes=1)
 
 
-async def write_last_use(
-    engine: AsyncEngine, column: sa.Column[Any], key: object, previous: datetime | None, now: datetime
-) -> None:
-    """Set `column` to `now` in the row with the primary key `key`, at most once a minute.
+class LastUse:
+    """Writes `column`, the time of the last use, at most once a minute for each row.
 
-    `previous` is the column's current value. If another transaction has locked the row, nothing is written. Database
-    errors are logged and not raised.
+    One request at a time writes a row. Otherwise many requests at once with one credential would each take a
+    connection that authentication needs.
     """
-    if previous is not None and previous > now - _INTERVAL:
-        return
-    [primary_key] = column.table.primary_key
-    free = sa.select(primary_key).where(primary_key == key).with_for_update(skip_locked=True)
-    note = sa.update(column.table).where(primary_key == free.scalar_subquery()).values({column: now})
-    try:
-        async with transaction(engine) as connection:
-            await connection.execute(note)
-    except DATABASE_PROBLEMS as error:
-        log.warning(
-            "Failed to store the time of the last use of a token or session",
-            action="last_use_not_written",
-            table=column.table.name,
-            error=repr(error),
-        )
+
+    def __init__(self, engine: AsyncEngine, column: sa.Column[Any]) -> None:
+        self._engine, self._column = engine, column
+        self._writing: set[Hashable] = set()
+
+    async def write(self, key: Hashable, previous: datetime | None, now: datetime) -> None:
+        """Set the column to `now` in the row with the primary key `key`. `previous` is its value.
+
+        If another request or transaction writes the row, nothing is written. Database errors are logged and not raised.
+        """
+        if key in self._writing or (previous is not None and previous > now - _INTERVAL):
+            return
+        self._writing.add(key)
+        try:
+            async with transaction(self._engine) as connection:
+                await connection.execute(self._statement(key, now))
+        except DATABASE_PROBLEMS as error:
+            log.warning(
+                "Failed to store the time of the last use of a token or session",
+                action="last_use_not_written",
+                table=self._column.table.name,
+                error=repr(error),
+            )
+        finally:
+            self._writing.discard(key)
+
+    def _statement(self, key: Hashable, now: datetime) -> sa.Update:
+        table = self._column.table
+        [primary_key] = table.primary_key
+        free = sa.select(primary_key).where(primary_key == key).with_for_update(skip_locked=True)
+        return sa.update(table).where(primary_key == free.scalar_subquery()).values({self._column: now})

@@ -29,17 +29,16 @@ class FailedLogins:
             TokenBuckets(capacity=per_minute, per_minute=per_minute),
         )
 
-    async def look_up(self, find: Callable[[bool], Awaitable[Identity]], address: str, monotonic: float) -> Identity:
+    async def look_up(self, find: Callable[[], Awaitable[Identity]], address: str, monotonic: float) -> Identity:
         """The owner of a credential, as `find` returns it.
 
-        The argument of `find` says whether the address is over its limit, so that the look-up must share a query with
-        others. A valid credential counts for nothing, and is found in both cases. Raises the errors of `find`, and
+        A valid credential counts for nothing, and is found in both cases. Raises the errors of `find`, and
         `TooManyFailures` instead of `Unauthorized` for a guess over the limit.
         """
         within_limit = self.unknown.take(address, monotonic)
         is_guess = False
         try:
-            return await find(not within_limit)
+            return await find()
         except Unauthorized as refusal:
             is_guess = refusal.counts_as_failed_login
             if is_guess and not within_limit:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from admin_api.auth.credential_use import write_last_use
+from admin_api.auth.credential_use import LastUse
 from admin_api.auth.identity import Identity, Unauthorized
 from admin_api.auth.schemas import status_of
 from admin_api.auth.shared_lookup import SharedLookup
@@ -40,6 +40,7 @@ class Sessions:
         self._engine = engine
         self._key = bootstrap_token.get_secret_value().encode()
         self._rows = SharedLookup[bytes](engine, _WITH_TOKEN, sessions.c.id_hash)
+        self._last_use = LastUse(engine, sessions.c.last_seen_at)
 
     async def open(self, actor: Actor, previous: str | None, now: datetime) -> tuple[str, datetime]:
         """The new cookie's value, and the end of the session, which is never later than the end of its token.
@@ -79,9 +80,9 @@ class Sessions:
                 await _audit(connection, actor, now, "session.close", id_hash, None)
         log.info("Session closed", action="session_closed", actor=actor.name)
 
-    async def identity(self, cookie: str, now: datetime, *, shared: bool) -> Identity:
-        """The owner of the session. `shared`: see `SharedLookup`. Raises `Unauthorized`, `DatabaseUnavailable`."""
-        row = await self._rows.row(self._hash(cookie), shared=shared)
+    async def identity(self, cookie: str, now: datetime) -> Identity:
+        """The owner of the session. Raises `Unauthorized`, `DatabaseUnavailable`."""
+        row = await self._rows.row(self._hash(cookie))
         if row is None:
             raise Unauthorized("unknown", "This session does not exist; log in again.")
         identity = Identity(
@@ -95,7 +96,7 @@ class Sessions:
         )
         if (ended := end_reason(row, now)) is not None:
             raise Unauthorized("session_ended", f"The session {ended}; log in again.", identity=identity)
-        await write_last_use(self._engine, sessions.c.last_seen_at, row.id_hash, row.last_seen_at, now)
+        await self._last_use.write(row.id_hash, row.last_seen_at, now)
         return identity
 
     def _hash(self, cookie: str) -> bytes:

@@ -1,7 +1,7 @@
-"""Looks up credentials of addresses that are over their limit of failed logins.
+"""Looks up credentials in the database. The look-ups that wait at the same time share a query.
 
-One query at a time looks up all credentials that wait. So any number of guesses uses one connection, and a valid
-credential among them waits for two queries at most, or a few more if thousands wait.
+One query at a time looks up all credentials that wait. So any number of requests uses one connection, and each waits
+for two queries at most, or a few more if thousands of credentials wait.
 """
 
 import asyncio
@@ -28,10 +28,8 @@ class SharedLookup(Generic[K]):
         self._waiting: dict[K, asyncio.Future[sa.Row[Any] | None]] = {}
         self._serving: asyncio.Task[None] | None = None
 
-    async def row(self, key: K, *, shared: bool) -> sa.Row[Any] | None:
-        """The row with this key, as it is now. `shared`: share a query with others. Raises `DatabaseUnavailable`."""
-        if not shared:
-            return (await self._rows([key])).get(key)
+    async def row(self, key: K) -> sa.Row[Any] | None:
+        """The row with this key, as it is now. Raises `DatabaseUnavailable`."""
         # The query starts later, so its result is as new as that of an own query. A revocation has effect at once.
         found = self._waiting.setdefault(key, asyncio.get_running_loop().create_future())
         if self._serving is None:

@@ -1,4 +1,4 @@
-"""Finds the owner of an API token. Each request waits for an indexed query, so a revocation has effect at once."""
+"""Finds the owner of an API token. Each request waits for a query that starts later, so a revocation acts at once."""
 
 import hmac
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from admin_api.auth.credential_use import write_last_use
+from admin_api.auth.credential_use import LastUse
 from admin_api.auth.identity import Identity, Unauthorized
 from admin_api.auth.schemas import status_of
 from admin_api.auth.shared_lookup import SharedLookup
@@ -22,12 +22,12 @@ class TokenLookup:
     """Looks up tokens in the table `api_tokens`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
         self._rows = SharedLookup[str](engine, sa.select(api_tokens), api_tokens.c.public_id)
+        self._last_use = LastUse(engine, api_tokens.c.last_used_at)
 
-    async def identity(self, token: ParsedToken, now: datetime, *, shared: bool) -> Identity:
-        """The owner of the token. `shared`: see `SharedLookup`. Raises `Unauthorized`, `DatabaseUnavailable`."""
-        row = await self._rows.row(token.public_id, shared=shared)
+    async def identity(self, token: ParsedToken, now: datetime) -> Identity:
+        """The owner of the token. Raises `Unauthorized`, `DatabaseUnavailable`."""
+        row = await self._rows.row(token.public_id)
         # Compare also if there is no row, so that the response time does not reveal which ids exist.
         right = hmac.compare_digest(token.secret_hash, row.secret_hash if row is not None else _NO_HASH)
         if row is None or not right:
@@ -44,5 +44,5 @@ class TokenLookup:
                 identity=identity,
                 public_id=row.public_id,
             )
-        await write_last_use(self._engine, api_tokens.c.last_used_at, row.id, row.last_used_at, now)
+        await self._last_use.write(row.id, row.last_used_at, now)
         return identity
