@@ -1,7 +1,10 @@
 """A worker that has its own HTTP application and no broker."""
 
 import asyncio
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -139,3 +142,32 @@ async def test_a_connection_whose_client_takes_nothing_is_closed_and_a_slow_clie
             if not reads:
                 async with asyncio.timeout(20):
                     await app.lost.wait()
+
+
+_PROCESS = """
+import os, signal, sys
+from contextlib import asynccontextmanager
+from runtime.lifecycle.health import Health
+from runtime.metrics import new_registry
+from runtime.process.worker import Worker, run
+from runtime.settings import WorkerSettings
+
+@asynccontextmanager
+async def resources():
+    print(sys.getswitchinterval())
+    os.kill(os.getpid(), signal.SIGTERM)
+    yield
+
+run("tiny", WorkerSettings, lambda settings: Worker(
+    name="tiny", settings=settings, registry=new_registry(), health=Health(), resources=resources
+))
+"""
+
+
+def test_a_thread_that_computes_gives_the_interpreter_back_to_the_event_loop_after_a_millisecond() -> None:
+    """In a process of its own, because it changes the whole interpreter."""
+    environment = os.environ | {"KAFKA_BOOTSTRAP_SERVERS": "nowhere:1", "HTTP_PORT": str(free_port())}
+    process = subprocess.run(
+        [sys.executable, "-c", _PROCESS], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert float(process.stdout) == pytest.approx(0.001)

@@ -51,6 +51,10 @@ _GARBAGE_THRESHOLDS = (10_000, 20, 50)
 """Python's defaults are (700, 10, 10): new objects before a collection of the youngest generation, and how many
 collections of a generation come before one of the next older generation.
 """
+_SWITCH_SECONDS = 0.001
+"""How long a thread keeps the interpreter while the event loop waits for it. Python's default is 0.005. The event loop
+may wait after each access to a socket, so with many connections a thread that parses a large file would delay it long.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +118,7 @@ def run(name: str, settings_type: type[S], build: Callable[[S], Worker]) -> None
         _stop_on_signals(stop)
         worker = build(settings)
         _reduce_garbage_collection()
+        sys.setswitchinterval(_SWITCH_SECONDS)
         return await serve(worker, stop)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
