@@ -9,6 +9,7 @@ from typing import Final
 
 from hypothesis import strategies as st
 
+from contracts.coverage import MAX_PENDING_SPANS
 from support.coverage_model.odd_exchange import GOOD_WEATHER, Behaviour, Kind, Order, Weather
 from support.coverage_model.truth import BadKind, Trading
 
@@ -106,6 +107,8 @@ SCALES = (
 )
 
 _EVERY_THIRD: Final = 3
+_RECOVERY_CANDLES: Final = 3_500
+"""The runs after a history read at most about this number of candles."""
 _BAD = st.sampled_from(list(BadKind))
 
 
@@ -191,12 +194,28 @@ def _subsets(timeframes: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...]]:
 
 
 def _has_a_bound(behaviour: Behaviour, of_series: list[Trading]) -> bool:
-    """Whether the bound of runs holds. With narrow pages and with files, the spans that a run has requested without a
-    result are merged and wait for up to a day each. Their missing candles stay pending: every history checks this. If a
-    third of the rows are off the grid, every answer is refused, because it seems to have another timeframe.
+    """Whether the bound of runs holds. Otherwise the missing candles stay pending: every history checks this.
+
+    - With narrow pages and with files, the spans that a run has requested without a result are merged and wait for up
+      to a day each.
+    - If a third of the rows are off the grid, every answer is refused, because it seems to have another timeframe.
+    - If a third of the rows are bad until they are old, each run finds more spans than it can read again.
+    - If no page shows both ends of a silence, nothing proves it. If it recurs often, its spans displace others.
     """
     is_refused = any(each.bad is BadKind.OFF_GRID and each.bad_every == _EVERY_THIRD for each in of_series)
-    return behaviour.width >= RECOVERY_WIDTH and behaviour.kind is not Kind.FILE and not is_refused
+    is_mended_late = any(
+        each.bad_every == _EVERY_THIRD and (each.mended_after or 0) > behaviour.width for each in of_series
+    )
+    is_unprovable = any(_has_unprovable_silences(each, behaviour.width) for each in of_series)
+    is_narrow = behaviour.width < RECOVERY_WIDTH or behaviour.kind is Kind.FILE
+    return not (is_narrow or is_refused or is_mended_late or is_unprovable)
+
+
+def _has_unprovable_silences(trading: Trading, width: int) -> bool:
+    """Whether the market is often silent for so long that no page of this width has the candles before and after."""
+    unprovable = sum(silent + 2 > width for _, silent in trading.pattern if silent)
+    period = sum(busy + silent for busy, silent in trading.pattern)
+    return unprovable * _RECOVERY_CANDLES > MAX_PENDING_SPANS * period
 
 
 @st.composite

@@ -166,6 +166,7 @@ class World:
     def _missing(self, timeframe: str, closed_by: int) -> list[int]:
         """The candles that were closed at this time, that the exchange still offers, and that are not stored."""
         truth, ledger, history = self.exchange.series[timeframe], self.ledgers[timeframe], self.history
+        longest_lag = max(step.weather.lag_minutes for step in history.steps) * MINUTE_MS
         known_from = self.scheduler.known_from.get(timeframe)
         if history.behaviour.width < NARROWEST_PAGE:
             return []
@@ -178,7 +179,7 @@ class World:
             at
             for at in offered
             if truth.close_of(at) <= closed_by
-            and truth.late.get(at, 0) <= SETTLE_MS
+            and truth.late.get(at, 0) + longest_lag <= SETTLE_MS
             and (at not in ledger.stored or at in ledger.unfinished)
         ]
 
