@@ -6,7 +6,7 @@ for two queries at most, or a few more if thousands of credentials wait.
 
 import asyncio
 from collections.abc import Collection, Hashable
-from itertools import islice
+from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 import sqlalchemy as sa
@@ -20,38 +20,39 @@ _MAX_KEYS: Final = 1000
 """Maximum number of credentials in one query."""
 
 
+@dataclass
+class _Batch(Generic[K]):
+    """The keys of one query. Until it starts, more can be added."""
+
+    keys: set[K] = field(default_factory=set)
+    started: bool = False
+
+
 class SharedLookup(Generic[K]):
     """Finds rows by a unique key: those that `query` selects, with the column `key`."""
 
     def __init__(self, engine: AsyncEngine, query: sa.Select[Any], key: sa.Column[K]) -> None:
         self._engine, self._query, self._key = engine, query, key
-        self._waiting: dict[K, asyncio.Future[sa.Row[Any] | None]] = {}
-        self._serving: asyncio.Task[None] | None = None
+        self._batch: _Batch[K] = _Batch()
+        self._rows_of_batch: asyncio.Task[dict[K, sa.Row[Any]]] | None = None
 
     async def row(self, key: K) -> sa.Row[Any] | None:
         """The row with this key, as it is now. Raises `DatabaseUnavailable`."""
         # The query starts later, so its result is as new as that of an own query. A revocation has effect at once.
-        found = self._waiting.setdefault(key, asyncio.get_running_loop().create_future())
-        if self._serving is None:
-            self._serving = asyncio.create_task(self._serve(), name="shared look-up of credentials")
-        return await asyncio.shield(found)  # others may wait for the same key
+        rows = self._rows_of_batch
+        if rows is None or rows.done() or self._batch.started or len(self._batch.keys) == _MAX_KEYS:
+            self._batch = _Batch()
+            rows = asyncio.create_task(self._serve(self._batch, rows), name="shared look-up of credentials")
+            self._rows_of_batch = rows
+        self._batch.keys.add(key)
+        return (await asyncio.shield(rows)).get(key)  # others may wait for the same query
 
-    async def _serve(self) -> None:
-        try:
-            while self._waiting:
-                keys = list(islice(self._waiting, _MAX_KEYS))
-                futures = {key: self._waiting.pop(key) for key in keys}
-                try:
-                    rows = await self._rows(keys)
-                except Exception as error:  # noqa: BLE001 -- each caller that waits raises it
-                    for future in futures.values():
-                        future.set_exception(error)
-                        future.exception()  # marks it as retrieved, because all callers may have been cancelled
-                else:
-                    for key, future in futures.items():
-                        future.set_result(rows.get(key))
-        finally:
-            self._serving = None
+    async def _serve(self, batch: _Batch[K], previous: asyncio.Task[Any] | None) -> dict[K, sa.Row[Any]]:
+        """The rows of a batch, queried after the previous query. Each caller that waits raises its errors."""
+        if previous is not None:
+            await asyncio.wait([previous])
+        batch.started = True
+        return await self._rows(batch.keys)
 
     async def _rows(self, keys: Collection[K]) -> dict[K, sa.Row[Any]]:
         async with reading(self._engine) as connection:
