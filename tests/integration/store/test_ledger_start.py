@@ -1,11 +1,12 @@
 """Migration 0010 on a database with candles: the ledger starts from the stored candles."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import asyncpg
 import pytest
 from alembic import command
+from alembic.config import Config
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -27,17 +28,20 @@ MAX_SPANS = 64
 @pytest.fixture
 async def old_database(database_url: str) -> str:
     """A database of the release before the ledger."""
+    await migrate(database_url, command.downgrade, "0009")
+    return database_url
 
-    def down(connection: Connection) -> None:
+
+async def migrate(database_url: str, run: Callable[[Config, str], None], revision: str) -> None:
+    def on_connection(connection: Connection) -> None:
         config = alembic_config()
         config.attributes["connection"] = connection
-        command.downgrade(config, "0009")
+        run(config, revision)
 
     engine = create_async_engine(database_url.replace("postgresql://", "postgresql+asyncpg://", 1))
     async with engine.connect() as connection:
-        await connection.run_sync(down)
+        await connection.run_sync(on_connection)
     await engine.dispose()
-    return database_url
 
 
 async def store(connection: asyncpg.Connection, timeframe: str, opens: Iterable[int]) -> int:
@@ -107,7 +111,7 @@ async def test_a_series_with_many_gaps_claims_only_its_newest_spans(old_database
 async def test_an_upgrade_that_was_interrupted_continues_with_the_other_series(old_database: str) -> None:
     async with connected(old_database) as connection:
         one, two = [await store(connection, "1m", [NOON, NOON + MINUTE]) for _ in range(2)]
-        await upgrade(old_database)
+        await migrate(old_database, command.upgrade, "0010")
         await connection.execute("UPDATE alembic_version SET version_num = '0009'")
         await connection.execute("DELETE FROM coverage WHERE series_id = $1", two)
         await upgrade(old_database)

@@ -196,11 +196,10 @@ def _subsets(timeframes: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...]]:
 def _has_a_bound(behaviour: Behaviour, of_series: list[Trading]) -> bool:
     """Whether the bound of runs holds. Otherwise the missing candles stay pending: every history checks this.
 
-    - With narrow pages and with files, the spans that a run has requested without a result are merged and wait for up
-      to a day each.
-    - If a third of the rows are off the grid, every answer is refused, because it seems to have another timeframe.
-    - If a third of the rows are bad until they are old, each run finds more spans than it can read again.
-    - If no page shows both ends of a silence, nothing proves it. If it recurs often, its spans displace others.
+    With narrow pages and with files, the spans that a run has requested without a result are merged. They wait for up
+    to a day each. If a third of the rows are off the grid, every answer is refused, because it seems to have another
+    timeframe. If a third of the rows are bad until they are old, each run finds more spans than it can read again. If
+    no page shows both ends of a silence, nothing proves it. If it recurs often, its spans displace others.
     """
     is_refused = any(each.bad is BadKind.OFF_GRID and each.bad_every == _EVERY_THIRD for each in of_series)
     is_mended_late = any(
