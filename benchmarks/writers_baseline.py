@@ -14,7 +14,7 @@ import asyncpg
 from contracts.candles import Candle, CandlesCollected
 from contracts.coverage import span_of
 from contracts.runs import RunFinished, RunStarted, TimeframeResult
-from contracts.vocabulary import JOB_TYPE, RunStatus, Trigger
+from contracts.vocabulary import JobType, RunStatus, Trigger
 from log_writer.runs import RunRow
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -93,7 +93,7 @@ def _fetch(number: int, candles: int) -> CandlesCollected:
 
 def log_records(rows: Sequence[RunRow]) -> list[tuple[Any, ...]]:
     """Return the rows for the baseline, in the order of LOG_COLUMNS."""
-    return [(*row[: len(RunRow._fields) - 1], JOB_TYPE, row.duration_seconds) for row in rows]
+    return [(*row[: len(RunRow._fields) - 1], JobType.DATA_COLLECTION, row.duration_seconds) for row in rows]
 
 
 def candle_records(fetches: Sequence[CandlesCollected]) -> list[tuple[Any, ...]]:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.coverage import Absence, AbsenceClass, RejectedRow, Span
 from contracts.runs import RunFinished
-from contracts.vocabulary import JOB_TYPE, RunStatus
+from contracts.vocabulary import JobType, RunStatus
 from log_writer.runs import RunEvent, RunRow, fold, merge
 from log_writer.schedule import ScheduleChanges
 from log_writer.write import upsert_runs, write_batch
@@ -40,7 +40,7 @@ async def stored_rows(engine: AsyncEngine) -> dict[UUID, RunRow]:
         fields = dict(zip([each for each in RunRow._fields if each != "event_id"], values, strict=True))
         metadata = json.loads(fields.pop("metadata"))
         row = RunRow(**fields, metadata=json.dumps(metadata, sort_keys=True), event_id=UUID(metadata["event_id"]))
-        assert (row.duration_seconds, JOB_TYPE) == (duration, job_type)
+        assert (row.duration_seconds, JobType.DATA_COLLECTION) == (duration, job_type)
         rows[row.run_id] = row
     return rows
 

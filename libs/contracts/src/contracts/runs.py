@@ -18,7 +18,7 @@ from contracts.bounds import (
 )
 from contracts.coverage import MAX_REJECTED_ROWS_PER_RESULT, MAX_SPANS_PER_RESULT, Absence, RejectedRow, Span
 from contracts.event import SCHEMA_VERSION_DESCRIPTION, Event, Instant, Model, SchemaVersion
-from contracts.vocabulary import ErrorClass, ExchangeId, RunStatus, Symbol, Timeframe, Timeframes, Trigger
+from contracts.vocabulary import ErrorClass, ExchangeId, JobType, RunStatus, Symbol, Timeframe, Timeframes, Trigger
 
 MAX_NOTES: Final = 100
 """A result has at most this number of remarks."""
@@ -78,8 +78,9 @@ class RunStarted(Event):
     exchange: ExchangeId
     symbol: Symbol
     timeframes: Timeframes
+    job_type: JobType = Field(default=JobType.DATA_COLLECTION, description="The kind of run.")
     trigger: Trigger = Field(description="The reason for the run.")
-    scheduled_for: Instant = Field(description="The slot. For a manual or initial run: when it was requested.")
+    scheduled_for: Instant = Field(description="The slot. For another run: when it was requested.")
     started_at: Instant = Field(description="When the collector started the run.")
     deadline_at: Instant = Field(
         description="The run ends by itself at this time. If it is open for longer, its collector has vanished."
@@ -107,8 +108,9 @@ class RunFinished(Event):
     exchange: ExchangeId
     symbol: Symbol
     timeframes: Timeframes
+    job_type: JobType = Field(default=JobType.DATA_COLLECTION, description="The kind of run.")
     trigger: Trigger = Field(description="The reason for the run.")
-    scheduled_for: Instant = Field(description="The slot. For a manual or initial run: when it was requested.")
+    scheduled_for: Instant = Field(description="The slot. For another run: when it was requested.")
     started_at: Instant = Field(description="When the collector started the run.")
     finished_at: Instant = Field(description="When the run ended, by the same clock as started_at.")
     status: Literal[RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.SKIPPED] = Field(

@@ -13,6 +13,7 @@ from contracts.configs import ConfigChanged, ConfigRemoved
 from contracts.dead_letters import DeadLetter
 from contracts.event import Event
 from contracts.exchanges import ExchangeHealthChanged
+from contracts.ranges import RangeDue
 from contracts.runs import RunFinished, RunStarted
 from contracts.schedule import JobScheduled
 from contracts.ticks import TickDue
@@ -82,6 +83,18 @@ TICKS: Final = Topic(
     why="Runs that are due. One collector at a time handles a lane, so it owns the rate limit of the exchange.",
 )
 
+RANGE_REQUESTS: Final = Topic(
+    name="range-requests",
+    events=(RangeDue,),
+    key="lane (exchange id, plus #n if the exchange has several lanes)",
+    cleanup=Cleanup.DELETE,
+    retention=timedelta(days=1),
+    partitions=24,
+    producers=("backfiller",),
+    consumers=("collector",),
+    why="Spans of history and holes to read. Co-partitioned with ticks: the collector that owns a lane reads both.",
+)
+
 RUN_EVENTS: Final = Topic(
     name="run-events",
     events=(RunStarted, RunFinished),
@@ -90,7 +103,7 @@ RUN_EVENTS: Final = Topic(
     retention=timedelta(days=7),
     partitions=12,
     producers=("collector",),
-    consumers=("log-writer", "scheduler", "admin-api"),
+    consumers=("log-writer", "scheduler", "backfiller", "admin-api"),
     why="The start and the end of each run, for the run log, and for the progress of each series in the scheduler.",
 )
 
@@ -126,9 +139,18 @@ DEAD_LETTERS: Final = Topic(
     cleanup=Cleanup.DELETE,
     retention=timedelta(days=30),
     partitions=3,
-    producers=("scheduler", "collector", "log-writer", "candle-writer"),
+    producers=("scheduler", "collector", "log-writer", "candle-writer", "backfiller"),
     consumers=(),
     why="Messages that a consumer could not read or handle, with the reason. A person can inspect and replay them.",
 )
 
-ALL_TOPICS: Final = (CONFIG_CHANGES, SCHEDULE_STATE, TICKS, RUN_EVENTS, CANDLES, EXCHANGE_HEALTH, DEAD_LETTERS)
+ALL_TOPICS: Final = (
+    CONFIG_CHANGES,
+    SCHEDULE_STATE,
+    TICKS,
+    RANGE_REQUESTS,
+    RUN_EVENTS,
+    CANDLES,
+    EXCHANGE_HEALTH,
+    DEAD_LETTERS,
+)

@@ -10,8 +10,6 @@ from pydantic import AfterValidator, Field, StringConstraints
 from contracts.bounds import MAX_TIMEFRAMES
 from contracts.timeframes import TIMEFRAME_PATTERN
 
-JOB_TYPE: Final = "data_collection"
-
 _PART: Final = r"[^\s/:|\x00-\x1f\x7f]{1,40}"
 
 ExchangeId = Annotated[
@@ -74,6 +72,17 @@ class RunStatus(StrEnum):
     SKIPPED = "skipped"
 
 
+class JobType(StrEnum):
+    """The kind of a run in the run log. The guide's statistics count `data_collection` only."""
+
+    DATA_COLLECTION = "data_collection"
+    """The newest candles of a config, at its interval or on request."""
+    BACKFILL = "backfill"
+    """A span of history that a start date or a backfill asked for."""
+    REPAIR = "repair"
+    """A span that was read before: a hole, young candles, evidence, or an audit."""
+
+
 class Trigger(StrEnum):
     """The reason for a run."""
 
@@ -83,6 +92,8 @@ class Trigger(StrEnum):
     """The config was created or enabled: collect at once, then follow the grid."""
     MANUAL = "manual"
     """A person or a program requested it."""
+    RANGE = "range"
+    """The backfiller requested a span of one series."""
 
 
 class ExchangeState(StrEnum):

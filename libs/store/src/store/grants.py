@@ -29,13 +29,18 @@ _NARROWED: Final[Mapping[str, Rights]] = {
         "SELECT",
         "INSERT",
         "DELETE",
-        "UPDATE (symbol, exchange, timeframes, interval_minutes, enabled, description, version, updated_at)",
+        (
+            "UPDATE (symbol, exchange, timeframes, interval_minutes, start_date, enabled, description, version, "
+            "updated_at)"
+        ),
     ),
     "config_timeframes": ("SELECT", "INSERT", "DELETE"),
     "outbox": ("SELECT", "INSERT", "DELETE"),
     "api_tokens": ("SELECT", "INSERT", "UPDATE (last_used_at, revoked_at)"),
     "sessions": ("SELECT", "INSERT", "DELETE", "UPDATE (last_seen_at, revoked_at)"),
     "audit_log": ("SELECT", "INSERT"),
+    "backfills": ("SELECT", "INSERT", "UPDATE (state, description, updated_at, version)"),
+    "backfill_series": ("SELECT", "INSERT"),
     "run_changes": ("SELECT", "INSERT", "DELETE"),
     "run_exchange_changes": ("SELECT", "INSERT", "DELETE"),
     "series": ("SELECT", "INSERT", "UPDATE (candle_count, first_open, last_open)"),
@@ -60,6 +65,7 @@ _RUN_LOG: Final = (
     "run_exchange_changes",
 )
 _CANDLES: Final = ("series", "candles", "coverage", "absences", "rejected_candles")
+_PLANS: Final = ("series_plans", "backfill_chunks")
 _PUBLIC_COLUMNS: Final = "id, name, role, public_id, created_at, created_by, expires_at, last_used_at, revoked_at"
 
 
@@ -81,9 +87,13 @@ class Login:
 
 LOGINS: Final = (
     Login(name="migrations", owns=True),
-    Login(name="admin-api", reads=(*_RUN_LOG, *_CANDLES)),
+    Login(name="admin-api", reads=(*_RUN_LOG, *_CANDLES, *_PLANS)),
     Login(name="log-writer", reads=("series", "coverage", "absences"), makes_temporary_tables=True),
     Login(name="candle-writer", makes_temporary_tables=True),
+    Login(
+        name="backfiller",
+        reads=("data_collection_configs", "config_timeframes", "backfills", "backfill_series", *_CANDLES),
+    ),
     Login(
         name="tokens",
         acts_for="admin-api",
@@ -93,7 +103,7 @@ LOGINS: Final = (
             "audit_log": ("SELECT (id)", "INSERT"),
         },
     ),
-    Login(name="reader", reads=("data_collection_configs", "config_timeframes", *_RUN_LOG, *_CANDLES, VIEW)),
+    Login(name="reader", reads=("data_collection_configs", "config_timeframes", *_RUN_LOG, *_CANDLES, *_PLANS, VIEW)),
 )
 """The scheduler and the collector use no database. Metrics of the database are those of admin-api and log-writer.
 `reader` is for people and dashboards; it reads no credentials and no audit log.

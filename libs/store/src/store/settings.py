@@ -43,6 +43,9 @@ class StoreSettings(DatabaseSettings):
     candle_writer_database_password: Password = Field(
         default=None, description="Password of the database role of candle-writer, as above."
     )
+    backfiller_database_password: Password = Field(
+        default=None, description="Password of the database role of backfiller, as above."
+    )
     tokens_database_password: Password = Field(
         default=None, description="Password of the database role for `python -m admin_api tokens`, as above."
     )

@@ -33,6 +33,12 @@ configs = sa.Table(
     sa.Column("version", sa.BigInteger, nullable=False, server_default="1"),
     sa.Column("created_at", _instant, nullable=False, server_default=sa.func.now()),
     sa.Column("updated_at", _instant, nullable=False, server_default=sa.func.now()),
+    sa.Column(
+        "start_date",
+        sa.Text,
+        comment="The day (YYYY-MM-DD, UTC) from which the history is kept complete, or listing. Null: from the first "
+        "run.",
+    ),
     sa.CheckConstraint("interval_minutes BETWEEN 1 AND 10080", name="interval_minutes"),
     sa.CheckConstraint("cardinality(timeframes) > 0", name="timeframes"),
     sa.Index(None, "exchange", "symbol"),
@@ -240,6 +246,90 @@ rejected_candles = sa.Table(
         comment="The runs that times counts, so that a replayed message is not counted again.",
     ),
     comment="Rows that cannot be candles and that the exchange repeated. Written by candle-writer.",
+)
+
+backfills = sa.Table(
+    "backfills",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("selector", JSONB, nullable=False, comment="The selection of configs or series, as it was requested."),
+    sa.Column("starts_at", _instant, comment="Null: the listing of each symbol."),
+    sa.Column("ends_at", _instant, nullable=False),
+    sa.Column("mode", sa.Text, nullable=False, comment="missing: the time that is not verified. all: the whole range."),
+    sa.Column("state", sa.Text, nullable=False, server_default="active"),
+    sa.Column("description", sa.Text),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("created_at", _instant, nullable=False, server_default=sa.func.now()),
+    sa.Column("updated_at", _instant, nullable=False, server_default=sa.func.now()),
+    sa.Column("version", sa.BigInteger, nullable=False, server_default="1"),
+    sa.CheckConstraint("starts_at < ends_at", name="span"),
+    sa.CheckConstraint("mode IN ('missing', 'all')", name="mode"),
+    sa.CheckConstraint("state IN ('active', 'paused', 'cancelled')", name="state"),
+    comment="The backfills that people requested. Written by admin-api.",
+)
+
+backfill_series = sa.Table(
+    "backfill_series",
+    metadata,
+    sa.Column("backfill_id", sa.BigInteger, sa.ForeignKey(backfills.c.id, ondelete="CASCADE"), primary_key=True),
+    sa.Column("exchange", sa.Text, primary_key=True),
+    sa.Column("symbol", sa.Text, primary_key=True),
+    sa.Column("timeframe", sa.Text, primary_key=True),
+    sa.Column("config_id", sa.BigInteger, nullable=False, comment="No foreign key: a backfill outlives its config."),
+    sa.Index(None, "exchange", "symbol", "timeframe"),
+    comment="The series of each backfill, found when it was created. Written by admin-api.",
+)
+
+series_plans = sa.Table(
+    "series_plans",
+    metadata,
+    sa.Column("series_id", sa.Integer, sa.ForeignKey(series.c.id), primary_key=True, autoincrement=False),
+    sa.Column("planned_at", _instant, comment="When the holes of the series were last compared with its chunks."),
+    sa.Column("next_plan_at", _instant, nullable=False, comment="A backfiller plans the series at this time or later."),
+    sa.Index(None, "next_plan_at"),
+    comment="The plan of each series. A backfiller locks the row while it plans the series. Written by backfiller.",
+)
+
+backfill_chunks = sa.Table(
+    "backfill_chunks",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("series_id", sa.Integer, sa.ForeignKey(series.c.id), nullable=False),
+    sa.Column("config_id", sa.BigInteger, nullable=False, comment="No foreign key: a chunk outlives its config."),
+    sa.Column("exchange", sa.Text, nullable=False),
+    sa.Column("purpose", sa.Text, nullable=False),
+    sa.Column("backfill_id", sa.BigInteger, comment="Null: for the start date of the config, or for a hole."),
+    sa.Column("starts_at", _instant, nullable=False),
+    sa.Column("ends_at", _instant, nullable=False),
+    sa.Column("state", sa.Text, nullable=False, server_default="waiting"),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("next_attempt_at", _instant, nullable=False, comment="A waiting chunk is requested then, or later."),
+    sa.Column("loss_at", _instant, comment="When the exchange stops offering its oldest candle. Null: unknown."),
+    sa.Column("run_id", UUID(as_uuid=True), comment="The run of the latest attempt."),
+    sa.Column("requested_at", _instant, comment="When the latest attempt was published."),
+    sa.Column("deadline_at", _instant, comment="A requested chunk without a result is requested again after this."),
+    sa.Column("reason", sa.Text, comment="The result of the latest attempt, or what the chunk waits for, in words."),
+    sa.Column("error_class", sa.Text, comment="The error class of the latest attempt. Null: it succeeded."),
+    sa.Column("created_at", _instant, nullable=False, server_default=sa.func.now()),
+    sa.Column("ended_at", _instant, comment="When it became verified, classified, or cancelled."),
+    sa.CheckConstraint("starts_at < ends_at", name="span"),
+    sa.CheckConstraint(
+        "state IN ('waiting', 'requested', 'verified', 'classified', 'failed', 'cancelled')", name="state"
+    ),
+    sa.Index("uq_backfill_chunks_run_id", "run_id", unique=True),
+    sa.Index(
+        "ix_backfill_chunks_waiting",
+        *("exchange", "next_attempt_at"),
+        postgresql_where=sa.text("state = 'waiting'"),
+    ),
+    sa.Index("ix_backfill_chunks_requested", "deadline_at", postgresql_where=sa.text("state = 'requested'")),
+    sa.Index(
+        "ix_backfill_chunks_open",
+        *("series_id", "starts_at"),
+        postgresql_where=sa.text("state IN ('waiting', 'requested')"),
+    ),
+    sa.Index(None, "backfill_id", "id"),
+    comment="The spans that are requested from the exchanges, one run each. Written by backfiller.",
 )
 
 api_tokens = sa.Table(

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contracts.vocabulary import JOB_TYPE
+from contracts.vocabulary import JobType
 from log_writer.runs import RunRow
 from log_writer.schedule import ScheduleChanges, apply_changes
 from runtime.database import driver_transaction
@@ -64,7 +64,7 @@ WHERE {wins}
    OR excluded.started_at < log.started_at
    OR excluded.deadline_at > coalesce(log.deadline_at, '-infinity')
 """.format(
-    job_type=JOB_TYPE,
+    job_type=JobType.DATA_COLLECTION,
     columns=", ".join(_COLUMNS),
     casts=", ".join(
         {"records_collected": "records_collected::int", "metadata": "metadata::jsonb"}.get(column, column)

@@ -14,7 +14,7 @@ from admin_api.runs.queries import RUNS
 from admin_api.runs.schemas import ExchangeReport, ExecutionLog, SymbolReport
 from admin_api.runs.statistics import success_rate
 from admin_api.writes.transactions import reading
-from contracts.vocabulary import JOB_TYPE, RunStatus
+from contracts.vocabulary import JobType, RunStatus
 from store.tables import execution_logs
 
 MAX_HOURS: Final = 720
@@ -67,7 +67,7 @@ async def top_symbols(engine: AsyncEngine, query: TopSymbolsQuery, now: datetime
             successful,
             failed,
         )
-        .where(_logs.job_type == JOB_TYPE, _logs.started_at >= now - timedelta(hours=query.hours))
+        .where(_logs.job_type == JobType.DATA_COLLECTION, _logs.started_at >= now - timedelta(hours=query.hours))
         .group_by(_logs.symbol)
         .order_by(_records.desc(), _logs.symbol)
         .limit(query.limit)
@@ -93,7 +93,7 @@ async def exchanges(engine: AsyncEngine, query: ExchangesQuery, now: datetime) -
             avg_duration=int(row.duration_microseconds) / (int(row.runs) * 1_000_000),
             total_records=int(row.records),
         )
-        for row in await _rows(engine, exchange_totals(since, JOB_TYPE))
+        for row in await _rows(engine, exchange_totals(since, JobType.DATA_COLLECTION))
     ]
 
 
