@@ -14,7 +14,7 @@ import asyncpg
 from contracts.candles import Candle, CandlesCollected
 from contracts.coverage import span_of
 from contracts.runs import RunFinished, RunStarted, TimeframeResult
-from contracts.vocabulary import JobType, RunStatus, Trigger
+from contracts.vocabulary import RunStatus, Trigger
 from log_writer.runs import RunRow
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -22,7 +22,7 @@ START_MS = int(START.timestamp() * 1000)
 TIMEFRAMES = ("1m", "5m", "1h")
 CONFIGS = 500
 
-LOG_COLUMNS = (*(field for field in RunRow._fields if field != "event_id"), "job_type", "duration_seconds")
+LOG_COLUMNS = (*(field for field in RunRow._fields if field != "event_id"), "duration_seconds")
 CANDLE_COLUMNS = ("series_id", "open_time", "open", "high", "low", "close", "volume", "fetched_at")
 
 
@@ -93,7 +93,7 @@ def _fetch(number: int, candles: int) -> CandlesCollected:
 
 def log_records(rows: Sequence[RunRow]) -> list[tuple[Any, ...]]:
     """Return the rows for the baseline, in the order of LOG_COLUMNS."""
-    return [(*row[: len(RunRow._fields) - 1], JobType.DATA_COLLECTION, row.duration_seconds) for row in rows]
+    return [(*row[: len(RunRow._fields) - 1], row.duration_seconds) for row in rows]
 
 
 def candle_records(fetches: Sequence[CandlesCollected]) -> list[tuple[Any, ...]]:

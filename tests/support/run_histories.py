@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from contracts.runs import RunFinished, RunStarted, TimeframeResult
 from contracts.schedule import JobScheduled
-from contracts.vocabulary import ErrorClass, RunStatus, Trigger
+from contracts.vocabulary import ErrorClass, JobType, RunStatus, Trigger
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -86,6 +86,7 @@ def a_state(config_id: int = 1, version: int = 1, seconds: int = 0, **changes: A
 def histories(draw: st.DrawFn) -> History:
     """All events of one run with several attempts. The values are chosen from few, so that ties are frequent."""
     run_id = draw(st.uuids(version=4))
+    job_type = draw(st.sampled_from(JobType))
     moments = st.integers(0, 3).map(lambda step: NOON + timedelta(seconds=step))
 
     def start() -> RunStarted:
@@ -96,6 +97,7 @@ def histories(draw: st.DrawFn) -> History:
             started_at=started_at,
             deadline_at=started_at + timedelta(seconds=draw(st.integers(1, 2))),
             symbol=draw(st.sampled_from(["BTC/USDT", "ETH/USDT"])),
+            job_type=job_type,
             collector=draw(st.sampled_from(["a", "b"])),
         )
 
@@ -108,6 +110,7 @@ def histories(draw: st.DrawFn) -> History:
             finished_at=started_at + timedelta(seconds=draw(st.integers(0, 2))),
             status=draw(st.sampled_from([RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.SKIPPED])),
             symbol=draw(st.sampled_from(["BTC/USDT", "ETH/USDT"])),
+            job_type=job_type,
         )
 
     attempts: list[Callable[[], RunStarted | RunFinished]] = [start, ending]

@@ -96,6 +96,15 @@ async def test_a_trigger_of_an_idle_config_is_released_at_once(
     assert await released(api) == [run_id]
 
 
+async def test_a_trigger_does_not_wait_for_runs_of_ranges(
+    api: AdminApi, client: httpx.AsyncClient, config: dict[str, Any], add_run: AddRun
+) -> None:
+    for job_type in ("backfill", "repair"):
+        await add_run(**in_progress(config), job_type=job_type, trigger="range")
+    run_id = await trigger(client, config)
+    assert await released(api) == [run_id]
+
+
 async def test_triggers_during_a_run_join_one_run_that_is_released_after_it(
     api: AdminApi,
     client: httpx.AsyncClient,

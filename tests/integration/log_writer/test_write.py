@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.coverage import Absence, AbsenceClass, RejectedRow, Span
 from contracts.runs import RunFinished
-from contracts.vocabulary import JobType, RunStatus
+from contracts.vocabulary import JobType, RunStatus, Trigger
 from log_writer.runs import RunEvent, RunRow, fold, merge
 from log_writer.schedule import ScheduleChanges
 from log_writer.write import upsert_runs, write_batch
@@ -33,14 +33,14 @@ async def stored_rows(engine: AsyncEngine) -> dict[UUID, RunRow]:
     """The rows of the table as `RunRow`s. Also checks the derived columns."""
     columns = ", ".join(field for field in RunRow._fields if field != "event_id").replace("metadata", "metadata::text")
     async with driver_transaction(engine) as connection:
-        records = await connection.fetch(f"SELECT {columns}, job_type, duration_seconds FROM job_execution_logs")
+        records = await connection.fetch(f"SELECT {columns}, duration_seconds FROM job_execution_logs")
     rows = {}
     for record in records:
-        *values, job_type, duration = record
+        *values, duration = record
         fields = dict(zip([each for each in RunRow._fields if each != "event_id"], values, strict=True))
         metadata = json.loads(fields.pop("metadata"))
         row = RunRow(**fields, metadata=json.dumps(metadata, sort_keys=True), event_id=UUID(metadata["event_id"]))
-        assert (row.duration_seconds, JobType.DATA_COLLECTION) == (duration, job_type)
+        assert row.duration_seconds == duration
         rows[row.run_id] = row
     return rows
 
@@ -83,6 +83,19 @@ async def test_postgres_and_python_merge_presumed_ends_equally(
             await upsert_runs(connection, [row])
         merged = merge(merged, row)
     assert await stored_rows(engine) == expected_rows([merged])
+
+
+async def test_a_run_keeps_the_job_type_of_its_events(engine: AsyncEngine, database_url: str) -> None:
+    start = a_start(job_type=JobType.REPAIR, trigger=Trigger.RANGE)
+    end = an_ending(run_id=start.run_id, job_type=JobType.REPAIR, trigger=Trigger.RANGE)
+    old = an_ending()  # the events of the release before have no job type
+    for event in (start, end, start, old):
+        await write_events(engine, [event])
+        log = await query(database_url, "SELECT run_id, job_type, trigger FROM job_execution_logs ORDER BY id")
+        assert log[0] == (start.run_id, "repair", "range")
+    assert log[1:] == [(old.run_id, "data_collection", "scheduled")]
+    counted = "SELECT job_type, sum(runs) FROM run_changes GROUP BY 1 HAVING sum(runs) <> 0 ORDER BY 1"
+    assert await query(database_url, counted) == [("data_collection", 1), ("repair", 1)]
 
 
 async def query_all(engine: AsyncEngine, sql: str) -> None:

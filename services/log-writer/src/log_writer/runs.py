@@ -32,6 +32,7 @@ class RunRow(NamedTuple):
 
     run_id: UUID
     job_name: str
+    job_type: str
     config_id: int
     exchange: str
     symbol: str
@@ -118,6 +119,7 @@ def _row_of_start(event: RunStarted) -> RunRow:
     return RunRow(
         run_id=event.run_id,
         job_name=job_name(event.config_id),
+        job_type=event.job_type.value,
         config_id=event.config_id,
         exchange=event.exchange,
         symbol=event.symbol,
@@ -148,6 +150,7 @@ def _row_of_end(event: RunFinished) -> RunRow:
     return RunRow(
         run_id=event.run_id,
         job_name=job_name(event.config_id),
+        job_type=event.job_type.value,
         config_id=event.config_id,
         exchange=event.exchange,
         symbol=event.symbol,

@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contracts.vocabulary import JobType
 from log_writer.runs import RunRow
 from log_writer.schedule import ScheduleChanges, apply_changes
 from runtime.database import driver_transaction
@@ -13,6 +12,7 @@ from runtime.database import driver_transaction
 _COLUMNS: Final = {
     "run_id": "uuid",
     "job_name": "text",
+    "job_type": "text",
     "config_id": "bigint",
     "exchange": "text",
     "symbol": "text",
@@ -51,8 +51,8 @@ _WINS: Final = (
 _DECIDED: Final = [column for column in _COLUMNS if column not in {"run_id", "started_at", "deadline_at"}]
 
 UPSERT_RUNS: Final = """
-INSERT INTO job_execution_logs AS log (job_type, duration_seconds, {columns})
-SELECT '{job_type}', extract(epoch FROM finished_at - started_at), {casts}
+INSERT INTO job_execution_logs AS log (duration_seconds, {columns})
+SELECT extract(epoch FROM finished_at - started_at), {casts}
 FROM incoming_runs
 ON CONFLICT (run_id) DO UPDATE SET
   {decided},
@@ -64,7 +64,6 @@ WHERE {wins}
    OR excluded.started_at < log.started_at
    OR excluded.deadline_at > coalesce(log.deadline_at, '-infinity')
 """.format(
-    job_type=JobType.DATA_COLLECTION,
     columns=", ".join(_COLUMNS),
     casts=", ".join(
         {"records_collected": "records_collected::int", "metadata": "metadata::jsonb"}.get(column, column)

@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin_api.writes.outbox import Announcement
 from contracts.topics import TICKS
+from contracts.vocabulary import JobType
 from store.tables import manual_runs
 
 INITIAL_RUN_WITHIN: Final = timedelta(seconds=3)
@@ -41,6 +42,7 @@ _CONFIG_IS_BUSY: Final = f"""
     EXISTS (
       SELECT FROM job_execution_logs run
       WHERE run.status = 'running' AND run.deadline_at > :now AND run.config_id = held.config_id
+        AND run.job_type = '{JobType.DATA_COLLECTION}'
         AND (run.started_at <= held.asked_at OR run.run_id = held.initial_run_id))
     OR EXISTS (
       SELECT FROM manual_runs other
@@ -51,7 +53,7 @@ _CONFIG_IS_BUSY: Final = f"""
         AND NOT {_LOGGED.format("held.initial_run_id")})
 """  # noqa: S608 -- constants
 """The config has another run in progress. Runs that started after the trigger do not count; otherwise a config with
-frequent runs would hold its manual run forever."""
+frequent runs would hold its manual run forever. Nor do runs of ranges: they run beside the other runs of a config."""
 
 _RELEASE: Final = """
     UPDATE manual_runs SET released_at = :now

@@ -79,7 +79,8 @@ async def one_run(engine: AsyncEngine, log_id: int) -> ExecutionLog:
     return ExecutionLog.model_validate(row)
 
 
-async def latest(connection: AsyncConnection, limit: int) -> list[ExecutionLog]:
-    """The runs with the latest start, read in the caller's transaction."""
-    query = sa.select(*_columns).order_by(*RUNS.order("-started_at").by()).limit(limit)
+async def latest(connection: AsyncConnection, limit: int, job_type: str) -> list[ExecutionLog]:
+    """The runs of this type with the latest start, read in the caller's transaction."""
+    of_type = execution_logs.c.job_type == job_type
+    query = sa.select(*_columns).where(of_type).order_by(*RUNS.order("-started_at").by()).limit(limit)
     return [ExecutionLog.model_validate(row) for row in (await connection.execute(query)).all()]

@@ -72,8 +72,8 @@ class Status(BaseModel):
     enabled_configs: int
     disabled_configs: int
     active_jobs: int = Field(description="The number of jobs that the scheduler has.")
-    recent_executions: list[ExecutionLog] = Field(description="The latest 10 runs.")
-    stats: Stats = Field(description="Statistics of the last 24 hours.")
+    recent_executions: list[ExecutionLog] = Field(description="The latest 10 runs of the type `data_collection`.")
+    stats: Stats = Field(description="Statistics of these runs of the last 24 hours.")
 
 
 class SymbolReport(BaseModel):

@@ -10,7 +10,7 @@ from admin_api.runs.hourly_counts import average_duration, counts_of, errors_by_
 from admin_api.runs.percentiles import p50_and_p95
 from admin_api.runs.schemas import Stats, Status
 from admin_api.writes.transactions import reading
-from contracts.vocabulary import RunStatus
+from contracts.vocabulary import JobType, RunStatus
 from store.tables import configs, execution_logs, scheduled_jobs
 
 _STATUS_HOURS = 24
@@ -24,7 +24,7 @@ async def stats_of(engine: AsyncEngine, *, since: datetime, job_type: str | None
 
 
 async def overview(engine: AsyncEngine, now: datetime) -> Status:
-    """Configs, jobs, the latest runs and the statistics of the last day."""
+    """Configs, jobs, the latest runs of `data_collection` and their statistics of the last day."""
     count = sa.func.count
     async with reading(_with_snapshot(engine)) as connection:
         total, enabled = (
@@ -36,8 +36,8 @@ async def overview(engine: AsyncEngine, now: datetime) -> Status:
             enabled_configs=enabled,
             disabled_configs=total - enabled,
             active_jobs=active or 0,
-            recent_executions=await queries.latest(connection, _STATUS_RUNS),
-            stats=await _stats(connection, now - timedelta(hours=_STATUS_HOURS), None),
+            recent_executions=await queries.latest(connection, _STATUS_RUNS, JobType.DATA_COLLECTION),
+            stats=await _stats(connection, now - timedelta(hours=_STATUS_HOURS), JobType.DATA_COLLECTION),
         )
 
 
