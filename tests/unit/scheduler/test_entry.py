@@ -1,7 +1,7 @@
 from typing import Any
 
 from contracts.coverage import to_instant
-from contracts.vocabulary import RunStatus, Trigger
+from contracts.vocabulary import JobType, RunStatus, Trigger
 from scheduler.entry import (
     Changed,
     Entry,
@@ -176,6 +176,18 @@ def test_a_manual_run_counts_and_leaves_the_time_before_its_page_pending() -> No
     result = a_result("1m", anchor=LATER - 60_000, verified=[page])
     series = after(entry, ended=LATER, results=(result,), trigger=Trigger.MANUAL).progress.of("1m")
     assert series == Series(LATER - 60_000, (Pending(NOON_MS - 24 * HOUR_MS, page[0]),))
+
+
+def test_a_run_of_a_range_removes_pending_time_and_leaves_the_anchor_and_other_series() -> None:
+    pending = (Pending(NOON_MS - 3 * HOUR_MS, NOON_MS - HOUR_MS),)
+    entry = an_entry(settled=NOON_MS, progress={"1m": Series(NOON_MS, pending), "1h": Series(NOON_MS)})
+    read = a_result("1m", anchor=LATER, verified=[(NOON_MS - 2 * HOUR_MS, NOON_MS - HOUR_MS)])
+    change = {"ended": LATER, "results": (read,), "trigger": Trigger.RANGE, "job_type": JobType.BACKFILL}
+    found = after(entry, **change).progress
+    assert found.of("1m") == Series(NOON_MS, (Pending(NOON_MS - 3 * HOUR_MS, NOON_MS - 2 * HOUR_MS),))
+    assert found.of("1h") == Series(NOON_MS)
+    first = an_entry(settled=NOON_MS)
+    assert after(first, **change) is first, "a range never gives a series its first anchor"
 
 
 def test_an_anchor_of_a_wrong_clock_is_never_in_the_future() -> None:

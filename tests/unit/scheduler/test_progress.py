@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.bounds import END_OF_MILLISECONDS
-from contracts.coverage import MAX_PENDING_SPANS
+from contracts.coverage import MAX_PENDING_SPANS, span_of
 from contracts.runs import TimeframeResult
 from contracts.spans import intersect
 from contracts.timeframes import DAY_MS, floor_open, shift
@@ -17,6 +17,7 @@ from scheduler.progress import (
     UNKNOWN,
     Pending,
     Series,
+    after_range,
     after_result,
     bounded,
     for_tick,
@@ -268,6 +269,33 @@ def test_an_update_without_a_change_returns_the_same_progress() -> None:
     assert progress_of({"1m": UNKNOWN}) is NO_PROGRESS
 
 
+# ---- runs of ranges ----
+
+
+def after_a_range(series: Series, result: TimeframeResult, finished_at: int = NOW) -> Series:
+    return after_range(series, result, finished_at=finished_at, now=NOW)
+
+
+def test_a_range_removes_what_it_verified_or_found_to_be_lost_and_nothing_else_changes() -> None:
+    series = Series(at(60), (Pending(at(0), at(20), 2, at(90)), Pending(at(30), at(50))))
+    lost = {"lost": (span_of((at(30), at(35))),), "anchor": None}
+    result = a_result(verified=[(at(5), at(10))], requested=[(at(0), at(50))], **lost)
+    kept = (Pending(at(0), at(5), 2, at(90)), Pending(at(10), at(20), 2, at(90)), Pending(at(35), at(50)))
+    assert after_a_range(series, result) == Series(at(60), kept)
+
+
+def test_the_anchor_and_the_requests_of_a_range_do_not_count() -> None:
+    result = a_result(anchor=at(110), verified=[(at(0), at(10))], requested=[(at(-60), at(119))])
+    for series in (UNKNOWN, Series(at(60)), Series(at(60), (Pending(at(20), at(30)),))):
+        assert after_a_range(series, result) == series
+
+
+def test_candles_that_a_range_read_before_the_settle_time_are_read_again() -> None:
+    series = Series(at(60), (Pending(at(61), at(119)),))
+    result = a_result(verified=[(at(61), at(100))])
+    assert after_a_range(series, result, at(100)) == Series(at(60), (Pending(at(90), at(119)),))
+
+
 # ---- any results in any order ----
 
 SLOTS = 60
@@ -355,6 +383,22 @@ def test_the_order_of_results_forgets_nothing(history: list[tuple[TimeframeResul
     model, series = Model(), UNKNOWN
     for result, minute in data.draw(st.permutations(history)):
         series = play(model, series, result, at(minute))
+
+
+@given(history=st.lists(st.tuples(results(), st.integers(0, 50)), max_size=8), ranges=st.lists(results(), max_size=4))
+@settings(max_examples=150, deadline=None)
+def test_a_range_only_removes_pending_time_that_it_verified(
+    history: list[tuple[TimeframeResult, int]], ranges: list[TimeframeResult]
+) -> None:
+    model, series = Model(), UNKNOWN
+    for result, minute in history:
+        series = play(model, series, result, at(minute))
+    for result in ranges:
+        before, series = series, after_a_range(series, result)
+        verified = slots([span.milliseconds() for span in result.verified])
+        was, left = (slots([each.interval for each in each_series.pending]) for each_series in (before, series))
+        assert series.anchor == before.anchor
+        assert was - verified <= left <= was
 
 
 @given(history=st.lists(st.tuples(results(), st.integers(0, 50)), max_size=8), now=st.integers(SLOTS, 3 * SLOTS))

@@ -11,11 +11,13 @@ from contracts.configs import CollectionConfig
 from contracts.coverage import to_instant, to_milliseconds
 from contracts.runs import RunFinished
 from contracts.schedule import JobScheduled
+from contracts.vocabulary import Trigger
 from scheduler.grid import Grid, grid_of
 from scheduler.progress import (
     CLOCK_TOLERANCE_MS,
     NO_PROGRESS,
     Progress,
+    after_range,
     after_result,
     from_events,
     must_be_stored,
@@ -160,14 +162,18 @@ def changed(entry: Entry, plan: Plan, now: int, spread_ms: int) -> Changed:
 def after_run(entry: Entry, run: RunFinished, now: int) -> AfterRun:
     """The entry with the progress that the run's results prove; the same entry if that changes nothing.
 
-    A failed run counts like a successful one, and a manual run like any other. A run of another market does not count.
+    A failed run counts like a successful one, and a manual run like any other. A run of a range only removes pending
+    time. A run of another market does not count.
     """
     if not is_of_market(entry.plan, run.exchange, run.symbol):
         return AfterRun(entry, publish_now=False)
     finished_at, progress, publish_now = to_milliseconds(run.finished_at), entry.progress, False
     for result in run.results:
         before = progress.of(result.timeframe)
-        after = after_result(before, result, finished_at=finished_at, now=now, interval_ms=entry.grid.interval_ms)
+        if run.trigger is Trigger.RANGE:
+            after = after_range(before, result, finished_at=finished_at, now=now)
+        else:
+            after = after_result(before, result, finished_at=finished_at, now=now, interval_ms=entry.grid.interval_ms)
         publish_now |= must_be_stored(before, after)
         progress = progress.updated({result.timeframe: after})
     return AfterRun(entry if progress is entry.progress else replace(entry, progress=progress), publish_now)

@@ -7,13 +7,21 @@ is known. So progress that is lost together with its anchor costs requests, but 
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 from itertools import pairwise
 from sys import intern
 from typing import Final, NamedTuple, Self
 
 from contracts.bounds import MAX_INT
-from contracts.coverage import MAX_PENDING_SPANS, PendingSpan, SeriesProgress, to_instant, to_milliseconds
+from contracts.coverage import (
+    MAX_PENDING_SPANS,
+    SETTLE_TIME,
+    PendingSpan,
+    SeriesProgress,
+    to_instant,
+    to_milliseconds,
+)
 from contracts.runs import TimeframeResult
 from contracts.spans import Interval, intersect, subtract
 from contracts.timeframes import DAY_MS, close_of, floor_open, longest_length
@@ -21,6 +29,7 @@ from contracts.timeframes import DAY_MS, close_of, floor_open, longest_length
 CLOCK_TOLERANCE_MS: Final = 5_000
 """Times from other machines may be ahead of the own clock by up to this much."""
 MAX_RETRY_WAIT_MS: Final = DAY_MS
+_SETTLE_MS: Final = SETTLE_TIME // timedelta(milliseconds=1)
 _MAX_DOUBLINGS: Final = 11
 """One minute, the shortest interval, doubled this often is longer than a day."""
 
@@ -139,6 +148,22 @@ def after_result(series: Series, result: TimeframeResult, *, finished_at: int, n
     pieces = _pieces(subtract(unread, verified), series.pending, requested)
     tried_at = min(finished_at, now)
     return Series(anchor, bounded(_tried(piece, tried_at, interval_ms) if asked else piece for piece, asked in pieces))
+
+
+def after_range(series: Series, result: TimeframeResult, *, finished_at: int, now: int) -> Series:
+    """The progress after the result of a run of a range, successful or failed, in any order and more than once.
+
+    Such a run reads a part of the history, so it only removes time from the pending spans: the time that its answers
+    vouch for, and the time that the exchange no longer offers. The anchor, the attempts and their retry times stay.
+    Candles that were younger than the settle time may have been unfinished, so runs of the config read them again.
+    """
+    if not series.pending:
+        return series
+    settled = (0, min(finished_at, now) - _SETTLE_MS)
+    known = [*intersect([span.milliseconds() for span in result.verified], [settled])]
+    known += [span.milliseconds() for span in result.lost]
+    left = subtract([each.interval for each in series.pending], known)
+    return series._replace(pending=bounded(piece for piece, _ in _pieces(left, series.pending, ())))
 
 
 def _later_anchor(series: Series, result: TimeframeResult, now: int) -> int | None:
