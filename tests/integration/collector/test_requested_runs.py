@@ -1,4 +1,4 @@
-"""Many requested runs (manual and initial) wait in the lane of an exchange: its scheduled runs start on time."""
+"""Many manual or initial runs wait in the lane of an exchange: its scheduled runs start on time."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -20,24 +20,27 @@ Publish = Callable[..., Any]
 Start = Callable[..., AbstractAsyncContextManager[Any]]
 
 MAX_LATENESS_SECONDS = 5.0
-"""Much more than on an idle machine, and much less than the minutes for which requested runs wait."""
+"""Much more than on an idle machine, and much less than the minutes for which the other runs wait."""
+
+MAX_DELAY_BY_INITIAL_RUNS_SECONDS = 2.0
+"""From the slot to the end of a scheduled run, beyond the time without initial runs."""
 
 
-def requested_tick(config_id: int, **changes: Any) -> TickDue:
-    """The tick of a trigger, or of a config that was disabled and enabled again."""
+def caused_tick(config_id: int, **changes: Any) -> TickDue:
+    """The tick of a trigger, or of a config that was created, or disabled and enabled again."""
     trigger = Trigger.MANUAL if config_id % 2 else Trigger.INITIAL
-    return a_tick(config_id, trigger=trigger, deadline_seconds=120, **changes)
+    return a_tick(config_id, **{"trigger": trigger, "deadline_seconds": 120, **changes})
 
 
 def scheduled_tick(config_id: int) -> TickDue:
     return a_tick(config_id, trigger=Trigger.SCHEDULED, deadline_seconds=120)
 
 
-async def schedule(publish: Publish, recorder: Recorder) -> list[TickDue]:
+async def schedule(publish: Publish, recorder: Recorder, first_config: int = 10_000) -> list[TickDue]:
     """Five configs are due, and the next five when their runs have ended. Returns the ticks of all."""
     ticks: list[TickDue] = []
     for turn in range(6):
-        due = [scheduled_tick(10_000 + 10 * turn + number) for number in range(5)]
+        due = [scheduled_tick(first_config + 10 * turn + number) for number in range(5)]
         await publish(*due)
         for tick in due:
             await recorder.await_event(RunFinished, partial(is_of, tick.run_id), within=30)
@@ -47,6 +50,12 @@ async def schedule(publish: Publish, recorder: Recorder) -> list[TickDue]:
 
 def is_of(run_id: UUID, event: RunFinished) -> bool:
     return event.run_id == run_id
+
+
+def longest_delay(ticks: list[TickDue], recorder: Recorder) -> float:
+    """Seconds from the slot to the end of the run."""
+    ended = {end.run_id: end.finished_at for end in recorder.events(RunFinished)}
+    return max((ended[tick.run_id] - tick.scheduled_for).total_seconds() for tick in ticks)
 
 
 def check_lateness(ticks: list[TickDue], recorder: Recorder) -> None:
@@ -63,23 +72,39 @@ async def test_fifty_bulk_triggers_and_cycles_of_disable_and_enable_do_not_delay
     """They are far more runs than the exchange's rate limit allows during the test."""
     async with start_process():
         for request in range(50):
-            await publish(*(requested_tick(1 + request * 40 + number) for number in range(40)))
+            await publish(*(caused_tick(1 + request * 40 + number) for number in range(40)))
         await recorder.await_event(RunStarted, within=40)
         ticks = await schedule(publish, recorder)
         ends = [end for end in recorder.events(RunFinished) if end.trigger is not Trigger.SCHEDULED]
         assert 0 < len(ends) < 1500  # the others still wait
         check_lateness(ticks, recorder)
         meanwhile = [start for start in recorder.events(RunStarted) if start.started_at > ticks[0].scheduled_for]
-        assert {start.trigger for start in meanwhile} == set(Trigger)  # requested runs start as well
+        assert {start.trigger for start in meanwhile} == {Trigger.SCHEDULED, Trigger.MANUAL, Trigger.INITIAL}
 
 
+async def test_two_thousand_configs_that_are_created_at_once_do_not_delay_the_other_configs_of_their_exchange(
+    start_process: Start, publish: Publish, recorder: Recorder
+) -> None:
+    async with start_process():
+        before = await schedule(publish, recorder)
+        await publish(*(caused_tick(1 + number, trigger=Trigger.INITIAL) for number in range(2000)))
+        await recorder.await_event(RunStarted, lambda start: start.trigger is Trigger.INITIAL, within=40)
+        meanwhile = await schedule(publish, recorder, first_config=20_000)
+        initial = [end for end in recorder.events(RunFinished) if end.trigger is Trigger.INITIAL]
+        assert 0 < len(initial) < 1900  # the others still wait
+        check_lateness(meanwhile, recorder)
+        delay = longest_delay(meanwhile, recorder) - longest_delay(before, recorder)
+        assert delay < MAX_DELAY_BY_INITIAL_RUNS_SECONDS
+
+
+@pytest.mark.parametrize(("trigger", "places"), [(Trigger.MANUAL, 25), (Trigger.INITIAL, 4)])
 async def test_slow_requested_runs_do_not_fill_the_lane(
-    start_process: Start, publish: Publish, recorder: Recorder, simulator: Simulator
+    trigger: Trigger, places: int, start_process: Start, publish: Publish, recorder: Recorder, simulator: Simulator
 ) -> None:
     await simulator.add_mood("latency", exchange="binance", symbol="ETH/USDT", latency_ms=100_000)
     async with start_process(REQUEST_TIMEOUT_SECONDS="110"):
-        await publish(*(requested_tick(number, symbol="ETH/USDT") for number in range(1, 200)))
-        await recorder.await_events(RunStarted, 25, within=40)
+        await publish(*(caused_tick(number, trigger=trigger, symbol="ETH/USDT") for number in range(1, 200)))
+        await recorder.await_events(RunStarted, places, within=40)
         ticks = await schedule(publish, recorder)
         assert not [end for end in recorder.events(RunFinished) if end.trigger is not Trigger.SCHEDULED]
         check_lateness(ticks, recorder)

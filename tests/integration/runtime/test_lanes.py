@@ -18,6 +18,7 @@ from contracts.topics import DEAD_LETTERS, TICKS
 from runtime.consumers.concurrent import ConcurrentConsumer
 from runtime.consumers.limits import InFlightLimits
 from runtime.consumers.superseding import Superseding
+from runtime.consumers.work_class import WorkClass
 from runtime.dead_letters import DeadLetters
 from runtime.kafka.clients import topic_name
 from runtime.kafka.publisher import EventPublisher
@@ -47,7 +48,7 @@ class Worker:
         self,
         settings: KafkaSettings,
         equipment: Equipment,
-        requested: Callable[[Event], bool] = lambda _: False,
+        work_class_of: Callable[[Event], WorkClass] = lambda _: WorkClass.SCHEDULED,
         superseding: Superseding | None = None,
         limits: InFlightLimits = ONE_AT_A_TIME,
     ) -> AsyncIterator[ConcurrentConsumer]:
@@ -59,7 +60,7 @@ class Worker:
             dead_letters=equipment.dead_letters,
             metrics=equipment.metrics,
             limits=limits,
-            requested=requested,
+            work_class_of=work_class_of,
             superseding=superseding,
         )
         task = asyncio.create_task(consumer.run())
@@ -80,7 +81,11 @@ async def test_requested_messages_start_in_turn_with_the_others(
         return equipment.registry.get_sample_value("candlekeep_consumer_waiting", {"consumer": "collector"}) or 0
 
     await publisher.publish_many(TICKS, ticks(range(1, 101)))
-    async with worker.consuming(kafka_settings, equipment, lambda event: number_of(event) >= 500):
+
+    def work_class_of(event: Event) -> WorkClass:
+        return WorkClass.REQUESTED if number_of(event) >= 500 else WorkClass.SCHEDULED
+
+    async with worker.consuming(kafka_settings, equipment, work_class_of):
         await eventually(lambda: waiting() == 99, within=20)
         lag = [
             equipment.registry.get_sample_value("candlekeep_consumer_lag", {**of_ticks, "partition": str(number)}) or 0

@@ -3,7 +3,8 @@ import time
 
 import pytest
 
-from collector.exchange.rate_limiter import REQUESTED, RateLimiter
+from collector.exchange.rate_limiter import WORK_CLASS, RateLimiter
+from runtime.consumers.work_class import WorkClass
 
 
 async def test_a_single_request_starts_at_once_also_after_an_idle_time() -> None:
@@ -50,14 +51,14 @@ async def test_cancelled_requests_use_no_units() -> None:
 async def test_requests_of_scheduled_runs_take_turns_with_a_hundred_requests_of_requested_runs() -> None:
     rate_limiter, order = RateLimiter(1.0, lambda _: None), []
 
-    async def request(name: str, *, requested: bool) -> None:
-        REQUESTED.set(requested)
+    async def request(name: str, work_class: WorkClass) -> None:
+        WORK_CLASS.set(work_class)
         await rate_limiter(1.0)
         order.append(name)
 
-    requested = [asyncio.create_task(request(f"requested {number}", requested=True)) for number in range(100)]
+    requested = [asyncio.create_task(request(f"requested {number}", WorkClass.REQUESTED)) for number in range(100)]
     await asyncio.sleep(0)
-    scheduled = [asyncio.create_task(request(f"scheduled {number}", requested=False)) for number in range(5)]
+    scheduled = [asyncio.create_task(request(f"scheduled {number}", WorkClass.SCHEDULED)) for number in range(5)]
     await asyncio.gather(*scheduled, *requested)
     assert [name for name in order if name.startswith("requested")] == [f"requested {number}" for number in range(100)]
     assert [name for name in order if name.startswith("scheduled")] == [f"scheduled {number}" for number in range(5)]
@@ -73,3 +74,41 @@ async def test_a_turn_is_passed_on_if_its_request_is_cancelled() -> None:
     await asyncio.wait_for(third, 5)
     await asyncio.wait_for(rate_limiter(1.0), 5)
     assert second.cancelled()
+
+
+async def test_a_live_request_goes_before_the_background_requests_that_wait_for_the_rate() -> None:
+    """It is chosen when the exchange accepts another request, not when the last one was sent."""
+    rate_limiter, order = RateLimiter(50.0, lambda _: None), []
+
+    async def request(name: str, work_class: WorkClass) -> None:
+        WORK_CLASS.set(work_class)
+        await rate_limiter(1.0)
+        order.append(name)
+
+    waiting = [asyncio.create_task(request(f"background {number}", WorkClass.BACKGROUND)) for number in range(5)]
+    await asyncio.sleep(0.01)
+    assert order == ["background 0", "background 1"]  # an idle exchange accepts two
+    waiting.append(asyncio.create_task(request("scheduled", WorkClass.SCHEDULED)))
+    await asyncio.gather(*waiting)
+    assert order.index("scheduled") == 2
+
+
+async def test_a_request_that_may_not_be_sent_uses_no_units_and_lets_the_next_one_pass() -> None:
+    allowed = {"value": True}
+
+    def check() -> None:
+        if not allowed["value"]:
+            raise RuntimeError("the circuit is open")
+
+    rate_limiter = RateLimiter(100.0, lambda _: None, check=check)
+    for _ in range(2):
+        await rate_limiter(1.0)
+    waiting = [asyncio.create_task(rate_limiter(1.0)) for _ in range(20)]
+    await asyncio.sleep(0)
+    allowed["value"] = False
+    ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {str(each) for each in ended} == {"the circuit is open"}
+    allowed["value"] = True
+    began = time.monotonic()
+    await rate_limiter(1.0)
+    assert time.monotonic() - began < 0.3

@@ -10,6 +10,7 @@ from contracts.topics import Topic
 from runtime.consumers.in_flight import InFlightMessage, InFlightMessages
 from runtime.consumers.lane_queue import Place
 from runtime.consumers.offset_tracker import PartitionTracker
+from runtime.consumers.work_class import WorkClass
 from runtime.dead_letters import DeadLetters
 from runtime.metrics import ConsumerMetrics
 from support.polling import eventually
@@ -17,7 +18,7 @@ from support.records import InMemoryPublisher, a_record
 
 ZERO, ONE = TopicPartition("ticks", 0), TopicPartition("ticks", 1)
 
-PLACE = Place("binance", requested=False)
+PLACE = Place("binance", WorkClass.SCHEDULED)
 
 
 class Recorded:

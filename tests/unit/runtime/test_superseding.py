@@ -13,6 +13,7 @@ from contracts.event import Event
 from runtime.consumers.lane_queue import LaneQueue, Place
 from runtime.consumers.offset_tracker import PartitionTracker
 from runtime.consumers.superseding import Superseded, Superseding, WaitingMessage, supersede
+from runtime.consumers.work_class import WorkClass
 from support.consuming import NOON, a_tick
 from support.records import a_record
 
@@ -180,7 +181,7 @@ class Lane(RuleBasedStateMachine):
         self.tracker.finish(message.record.offset)
         for each in message.merged:
             self.tracker.finish(each.record.offset)
-        self.queue.release(Place("lane", requested=False))
+        self.queue.release(Place("lane", WorkClass.SCHEDULED))
         self.start_next()
 
     @precondition(lambda self: self.reports)
@@ -201,9 +202,9 @@ class Lane(RuleBasedStateMachine):
     def memory_is_bounded_by_keys(self) -> None:
         merged = defaultdict[Hashable, int](int)
         for lane in self.queue._lanes.values():
-            assert not lane.waiting[True]
-            assert len(lane.waiting[False]) <= 3
-            for key, message in lane.waiting[False].items():
+            assert not lane.waiting[WorkClass.REQUESTED]
+            assert len(lane.waiting[WorkClass.SCHEDULED]) <= 3
+            for key, message in lane.waiting[WorkClass.SCHEDULED].items():
                 merged[key] += len(message.merged)
         assert all(count <= self.SERIES for count in merged.values())
         running = 0 if self.running is None else 1 + len(self.running[0].merged)
@@ -237,7 +238,7 @@ def test_a_replaced_item_keeps_its_place_so_that_frequent_replacements_delay_no_
         queue.replace("lane", "c", -number)
     starts = []
     while len(queue):
-        queue.release(Place("lane", requested=False))
+        queue.release(Place("lane", WorkClass.SCHEDULED))
         starts.append((queue.start_next() or ("", 0))[1])
     assert starts == [49, 1, -49]
 

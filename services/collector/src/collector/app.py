@@ -13,7 +13,7 @@ from collector.exchange.client import ClientOptions
 from collector.exchange.clients import ExchangeClients
 from collector.exchange.health_publisher import ExchangeHealthPublisher
 from collector.exchange.health_reader import ExchangeHealthReader
-from collector.handlers import TickHandler, is_requested
+from collector.handlers import TickHandler, work_class_of
 from collector.metrics import CollectorMetrics
 from collector.run.collector import Collector
 from collector.run.outcomes import Outcomes
@@ -76,7 +76,7 @@ def build_worker(settings: CollectorSettings) -> Worker:
         handler=tick_handler.on_tick,
         dead_letters=DeadLetters(publisher, NAME, consumer_metrics, settings),
         metrics=consumer_metrics,
-        requested=is_requested,
+        work_class_of=work_class_of,
         superseding=Superseding(
             key=superseding_key, is_newer=is_newer_tick, merge=merged_tick, report=tick_handler.on_superseded
         ),
@@ -104,6 +104,7 @@ def _client_options(settings: CollectorSettings) -> ClientOptions:
         url_overrides=settings.exchange_url_overrides,
         longest_retry_after_seconds=settings.longest_retry_after_seconds,
         allowed_exchanges=settings.allowed_exchanges,
+        background_share=settings.range_share,
         probe_policy=ProbePolicy(
             initial_wait=settings.probe_initial_wait_seconds,
             max_wait=settings.probe_max_wait_seconds,
@@ -117,6 +118,7 @@ def _limits(settings: CollectorSettings) -> InFlightLimits:
         in_flight=settings.max_shared_runs,
         per_lane=settings.max_runs_per_lane,
         reserved_per_lane=settings.reserved_runs_per_lane,
+        background_per_lane=settings.max_range_runs_per_lane,
         drain_on_stop=max(1.0, settings.shutdown_grace_seconds - _COMMIT_SECONDS),
     )
 

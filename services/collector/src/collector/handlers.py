@@ -8,13 +8,13 @@ one superseded is finished when Kafka has acknowledged this end of its run.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import assert_never
+from typing import Final, assert_never
 
 from aiokafka import ConsumerRecord
 from structlog.contextvars import bound_contextvars
 
 from collector.exchange.health_publisher import LANE
-from collector.exchange.rate_limiter import REQUESTED
+from collector.exchange.rate_limiter import WORK_CLASS
 from collector.metrics import CollectorMetrics
 from collector.run.collector import Collector
 from collector.run.in_flight import AlreadyFinished, ConfigBusy, MayStart, Queued, RunsInFlight, SameRunInFlight
@@ -22,15 +22,19 @@ from collector.run.outcomes import Outcomes, Run
 from contracts.event import Event
 from contracts.ticks import TickDue
 from contracts.vocabulary import Trigger
+from runtime.consumers.work_class import WorkClass
 from runtime.failpoints import failpoint
 from runtime.logs import log
 
+_WORK_CLASSES: Final = {Trigger.SCHEDULED: WorkClass.SCHEDULED, Trigger.MANUAL: WorkClass.REQUESTED}
 
-def is_requested(tick: Event) -> bool:
-    """Whether a caller has caused the run: by a trigger, or by creating or enabling its config. If many such ticks wait
-    in a lane, its scheduled ticks start in turn with them.
+
+def work_class_of(event: Event) -> WorkClass:
+    """The class of the run in its lane. The first run of a config is in the background, like runs of ranges: thousands
+    of configs may be created or enabled at once, and their history is not urgent.
     """
-    return isinstance(tick, TickDue) and tick.trigger is not Trigger.SCHEDULED
+    assert isinstance(event, TickDue)  # noqa: S101 -- the topic has no other events
+    return _WORK_CLASSES.get(event.trigger, WorkClass.BACKGROUND)
 
 
 async def _return_at_once() -> None:
@@ -54,7 +58,7 @@ class TickHandler:
         config = tick.config
         await self.wait_for_exchange_states()
         LANE.set(tick.lane)
-        REQUESTED.set(is_requested(tick))
+        WORK_CLASS.set(work_class_of(tick))
         if tick.lane == config.exchange:
             self.collector.clients.adopt_published_state(config.exchange)
         with bound_contextvars(

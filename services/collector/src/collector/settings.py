@@ -26,8 +26,8 @@ class CollectorSettings(WorkerSettings, AllowedExchangesSettings):
         default=50,
         ge=1,
         description="Maximum number of runs in progress of one lane (an exchange), in reserved and shared places "
-        "together. Requested runs (manual and initial) use at most half of them, so that scheduled runs always "
-        "find places. Lower it if one slow exchange takes most of the shared places.",
+        "together. Manual runs use at most half of them, so that scheduled runs always find places. Lower it if one "
+        "slow exchange takes most of the shared places.",
     )
     reserved_runs_per_lane: int = Field(
         default=10,
@@ -35,6 +35,22 @@ class CollectorSettings(WorkerSettings, AllowedExchangesSettings):
         description="Number of places that each lane has in addition to the shared places. A lane can use them even "
         "when slow exchanges fill all shared places. Half of them are only for scheduled runs. Raise it if runs of a "
         "fast exchange start late.",
+    )
+    max_range_runs_per_lane: int = Field(
+        default=4,
+        ge=1,
+        le=100,
+        description="Number of places of each lane for runs of ranges and for initial runs, in addition to "
+        "MAX_RUNS_PER_LANE. Raise it if an exchange responds slowly and its history is read too slowly; each run uses "
+        "memory.",
+    )
+    range_share: float = Field(
+        default=0.2,
+        gt=0,
+        le=1,
+        description="Maximum share of an exchange's rate limit that runs of ranges and initial runs use while requests "
+        "of scheduled or manual runs wait. While none waits, they use all of it. Raise it to read history faster, "
+        "lower it if live runs take too long.",
     )
     max_pages_per_timeframe: int = Field(
         default=100,

@@ -25,6 +25,7 @@ from runtime.consumers.monitor import ConsumerMonitor
 from runtime.consumers.offset_tracker import PartitionTracker
 from runtime.consumers.retention_check import RetentionCheck
 from runtime.consumers.superseding import Superseding, WaitingMessage, supersede
+from runtime.consumers.work_class import WorkClass
 from runtime.dead_letters import DeadLetters
 from runtime.kafka.aiokafka_internals import NOTHING, coordinator_problem
 from runtime.kafka.client_lifecycle import ConsumerDied, close_consumer, start_consumer
@@ -45,7 +46,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
 
     If a handler raises, it is called again; after the last attempt the message becomes a dead letter, so that a bug
     does not block a partition. If a handler is cancelled (at a stop), its message is not finished. The messages of a
-    lane start in order. Requested ones have a queue of their own, and start in turn with the others; see `LaneQueue`.
+    lane start in order within their class; `LaneQueue` has the rules between the classes.
 
     A lane never delays the reading of its partition: all messages are read at once and wait in memory. If there are
     rules for `superseding`, a newer message replaces the waiting one with the same key, so that the memory is bounded
@@ -62,7 +63,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         dead_letters: DeadLetters,
         metrics: ConsumerMetrics,
         limits: InFlightLimits | None = None,
-        requested: Callable[[Event], bool] = lambda _: False,
+        work_class_of: Callable[[Event], WorkClass] = lambda _: WorkClass.SCHEDULED,
         superseding: Superseding | None = None,
     ) -> None:
         self._settings, self._topic, self._group = settings, topic, group
@@ -79,9 +80,12 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         self._metrics = metrics
         self._trackers: dict[TopicPartition, PartitionTracker] = {}
         self._messages = InFlightMessages(self._message_ended, self._message_failed)
-        self._requested, self._superseding = requested, superseding or Superseding()
+        self._work_class_of, self._superseding = work_class_of, superseding or Superseding()
         self._lanes = LaneQueue[WaitingMessage](
-            shared=self._limits.in_flight, per_lane=self._limits.per_lane, reserved=self._limits.reserved_per_lane
+            shared=self._limits.in_flight,
+            per_lane=self._limits.per_lane,
+            reserved=self._limits.reserved_per_lane,
+            background=self._limits.background_per_lane,
         )
         self._capacity_changed = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -263,22 +267,22 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             self._messages.start(InFlightMessage(tracker, partition, record.offset, None), sending)
             return
         self._dead_letters.readable(record)
-        lane, requested = record.key or partition, self._requested(event)
-        if self._lanes.has_place(lane, requested=requested):
-            self._lanes.add(lane, WaitingMessage(tracker, partition, record, event), requested=requested)
+        lane, work_class = record.key or partition, self._work_class_of(event)
+        if self._lanes.has_place(lane, work_class):
+            self._lanes.add(lane, WaitingMessage(tracker, partition, record, event), work_class)
         else:
-            self._queue(lane, WaitingMessage(tracker, partition, record, None), event, requested=requested)
+            self._queue(lane, WaitingMessage(tracker, partition, record, None), event, work_class)
         self._start_waiting()
 
-    def _queue(self, lane: Hashable, message: WaitingMessage, event: Event, *, requested: bool) -> None:
+    def _queue(self, lane: Hashable, message: WaitingMessage, event: Event, work_class: WorkClass) -> None:
         """Let the message wait in its lane. If one with the same key waits there, one of the two is superseded."""
         key = self._superseding.key(event)
         waiting = None if key is None else self._lanes.waiting(lane, key)
         if waiting is None:
-            self._lanes.add(lane, message, requested=requested, key=key)
+            self._lanes.add(lane, message, work_class, key=key)
             return
         remaining, newer, ended = supersede(waiting, message, event, self._superseding, self._read)
-        self._lanes.replace(lane, key, remaining, requested=requested)
+        self._lanes.replace(lane, key, remaining, self._work_class_of(newer))
         for each, superseded in ended:
             report = self._report_superseded(superseded, each.record, newer)
             self._messages.start(InFlightMessage(each.tracker, each.partition, each.record.offset, None), report)

@@ -17,6 +17,8 @@ class InFlightLimits:
     """How many places of `per_lane` are not in the shared pool: each lane has its own, and other lanes cannot take
     them. Requested messages cannot take half of them.
     """
+    background_per_lane: int = 4
+    """How many background messages of one lane are handled at the same time, in addition to `per_lane`."""
     max_unfinished: int = 100_000
     """How many messages of one partition may be in memory. At the limit the partition is not read, so all its lanes
     wait. It only protects the memory: if newer messages supersede waiting ones, their number is bounded by the number

@@ -16,7 +16,7 @@ from collector.exchange.clock import ExchangeClock
 from collector.exchange.errors import LONGEST_RETRY_AFTER, is_retry_after_too_long, translate_error
 from collector.exchange.failures import ExchangeFailure
 from collector.exchange.markets import Markets
-from collector.exchange.rate_limiter import REQUESTED, RateLimiter
+from collector.exchange.rate_limiter import DEFAULT_BACKGROUND_SHARE, WORK_CLASS, RateLimiter
 from collector.exchange.response_shape import NoCandles, Refusal, content_of, paths_of
 from collector.exchange.strict_http import (
     LAST_REQUEST,
@@ -33,6 +33,7 @@ from contracts.exchange_catalogue import market_kind
 from contracts.exchanges import ExchangeHealthChanged
 from contracts.symbols import kind_of, reason_not_collected
 from contracts.vocabulary import ErrorClass
+from runtime.consumers.work_class import WorkClass
 from runtime.logs import log
 
 _HINT_SECONDS: Final = 1.0
@@ -61,6 +62,8 @@ class ClientOptions:
     longest_retry_after_seconds: float = LONGEST_RETRY_AFTER
     allowed_exchanges: frozenset[str] = frozenset()
     """Requests are sent only to these exchanges; empty: to all."""
+    background_share: float = DEFAULT_BACKGROUND_SHARE
+    """See `RequestQueue`."""
 
 
 class ExchangeClient:
@@ -257,7 +260,7 @@ class ExchangeClient:
             client = self._spot_client if kind == "spot" else self._build_client(kind)
 
             async def read() -> list[Any]:
-                REQUESTED.set(False)  # in a task of its own: scheduled runs wait for the markets, too
+                WORK_CLASS.set(WorkClass.SCHEDULED)  # in a task of its own: scheduled runs wait for the markets, too
                 markets: list[Any] = await self._call(client.fetch_markets)
                 self._ok.inc()
                 return markets
@@ -295,6 +298,7 @@ class ExchangeClient:
                 self._metrics.rate_limit_wait.labels(self.exchange).observe,
                 self._clock.monotonic,
                 check=self._breaker.check,
+                background_share=self._options.background_share,
             )
         client.throttler = self._rate_limiter
         client.on_send, client.on_date = self._on_send, self._clock.observe
