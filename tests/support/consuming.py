@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +10,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from prometheus_client import CollectorRegistry
 
 from contracts.configs import CollectionConfig
+from contracts.coverage import Span
 from contracts.event import Event
+from contracts.ranges import Purpose, RangeDue, range_run_id
 from contracts.ticks import TickDue
 from contracts.topics import Topic
 from contracts.vocabulary import Trigger
@@ -50,13 +52,33 @@ def a_tick(number: int = 1, *, lane: str = "binance") -> TickDue:
     )
 
 
+def a_range(number: int = 1, *, lane: str = "binance") -> RangeDue:
+    return RangeDue(
+        occurred_at=NOON,
+        run_id=range_run_id(number, 0),
+        chunk_id=number,
+        attempt=0,
+        config_id=number,
+        exchange="binance",
+        symbol="BTC/USDT",
+        timeframe="1m",
+        span=Span(start=NOON - timedelta(hours=2), end=NOON - timedelta(hours=1)),
+        purpose=Purpose.BACKFILL,
+        requested_at=NOON,
+        deadline_seconds=60,
+        lane=lane,
+    )
+
+
 def ticks(numbers: Iterable[int], *, lanes: int = 1) -> Iterator[TickDue]:
     for number in numbers:
         yield a_tick(number, lane="binance" if lanes == 1 else f"binance#{number % lanes}")
 
 
 def number_of(event: Event) -> int:
-    """The number that `a_tick` was given."""
+    """The number that `a_tick` or `a_range` was given."""
+    if isinstance(event, RangeDue):
+        return event.chunk_id
     assert isinstance(event, TickDue)
     return event.config.config_id
 

@@ -1,4 +1,4 @@
-"""Handles many messages of one topic at the same time, each at least once.
+"""Handles many messages at the same time, each at least once.
 
 FastStream offers either concurrency without guarantees or one message at a time per partition, so this module uses
 aiokafka directly. Delivery: **at least once**. The offset of a message is committed only when the message and all
@@ -6,17 +6,17 @@ earlier ones of its partition are finished: handled, or acknowledged as a dead l
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
 from typing_extensions import override
 
 from contracts.event import Event
 from contracts.topics import Topic
 from runtime.consumers.attempts import Attempts, Handler
+from runtime.consumers.co_partitioned import assignor_of, co_partitioned, owned_of
 from runtime.consumers.commits import RebalanceSafeCommits
 from runtime.consumers.in_flight import InFlightMessage, InFlightMessages
 from runtime.consumers.lane_queue import LaneQueue
@@ -29,7 +29,7 @@ from runtime.consumers.work_class import WorkClass
 from runtime.dead_letters import DeadLetters
 from runtime.kafka.aiokafka_internals import NOTHING, coordinator_problem
 from runtime.kafka.client_lifecycle import ConsumerDied, close_consumer, start_consumer
-from runtime.kafka.clients import build_consumer, topic_name
+from runtime.kafka.clients import build_consumer
 from runtime.kafka.codec import UnreadableMessage, decode
 from runtime.lifecycle.background import Background
 from runtime.logs import log
@@ -42,7 +42,10 @@ _READ_AT_ONCE = 200
 
 
 class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    """Gives the messages of one topic to `handler`, many at the same time; see the module for the guarantee.
+    """Gives the messages of a topic to `handler`, many at the same time; see the module for the guarantee.
+
+    The member that owns a partition of the topic owns the same partition of its `followers`, which have the same keys.
+    So one process at a time handles all messages of a lane.
 
     If a handler raises, it is called again; after the last attempt the message becomes a dead letter, so that a bug
     does not block a partition. If a handler is cancelled (at a stop), its message is not finished. The messages of a
@@ -58,6 +61,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         settings: KafkaSettings,
         topic: Topic,
         *,
+        followers: Sequence[Topic] = (),
         group: str,
         handler: Handler,
         dead_letters: DeadLetters,
@@ -67,6 +71,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         superseding: Superseding | None = None,
     ) -> None:
         self._settings, self._topic, self._group = settings, topic, group
+        self._topics = co_partitioned(settings, (topic, *followers))
         self._limits, self._dead_letters = limits or InFlightLimits(), dead_letters
         self._attempts = Attempts(
             handler,
@@ -87,8 +92,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             reserved=self._limits.reserved_per_lane,
             background=self._limits.background_per_lane,
         )
-        self._capacity_changed = asyncio.Event()
-        self._stopping = asyncio.Event()
+        self._capacity_changed, self._stopping = asyncio.Event(), asyncio.Event()
         self._commits = RebalanceSafeCommits()
         self._turn = 0
         self._consumer: AIOKafkaConsumer | None = None
@@ -116,7 +120,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             return
         self._consumer = consumer
         self._monitor.attach(consumer)
-        consumer.subscribe([topic_name(self._settings, self._topic)], listener=self)
+        consumer.subscribe(list(self._topics), listener=self)
         polling = asyncio.create_task(self._poll_loop(consumer), name=f"poll {self._topic.name}")
         committing = asyncio.create_task(self._commit_loop(consumer), name=f"commit {self._topic.name}")
         stopping = asyncio.create_task(self._stopping.wait())
@@ -156,6 +160,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         """Continue with partitions that were assigned again. Drop those that another member owns now: it handles their
         messages again, and both must not do so at the same time.
         """
+        assigned = owned_of(assigned, self._topics)
         self._drop_partitions(self._trackers.keys() - assigned)
         assert self._consumer is not None  # noqa: S101 -- the consumer calls this method
         if (stored := await self._commits.stored(self._consumer, assigned)) is not None:
@@ -192,10 +197,12 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
 
     def _build(self) -> AIOKafkaConsumer:
         # The sticky assignor moves only some partitions to a new member. The others keep their exchange clients and
-        # rate budgets. aiokafka stores the assignor's state in class attributes, hence one class per consumer.
-        assignor: Any = type("Sticky", (StickyPartitionAssignor,), {})
+        # rate budgets.
         return build_consumer(
-            self._settings, group=self._group, client_id=self._group, partition_assignment_strategy=(assignor,)
+            self._settings,
+            group=self._group,
+            client_id=self._group,
+            partition_assignment_strategy=(assignor_of(self._topics),),
         )
 
     async def _poll_loop(self, consumer: AIOKafkaConsumer) -> None:
@@ -219,7 +226,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         if not self._commits.is_open:
             await consumer.getmany(NOTHING, timeout_ms=10)
             return
-        assigned = sorted(consumer.assignment())
+        assigned = sorted(owned_of(consumer.assignment(), self._topics))
         capacities = {partition: free for partition in assigned if (free := self._capacity_of(partition)) > 0}
         if not assigned or not capacities:
             await consumer.getmany(NOTHING, timeout_ms=0 if assigned else 200)
@@ -261,7 +268,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         or waits for a place.
         """
         try:
-            event = decode(self._topic, record.value)
+            event = self._read(record)
         except UnreadableMessage as unreadable:
             sending = self._dead_letters.send_unreadable(record, unreadable.reason)
             self._messages.start(InFlightMessage(tracker, partition, record.offset, None), sending)
@@ -291,7 +298,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         return self._attempts.handle(superseded, record, lambda event, _: self._superseding.report(event, newer))
 
     def _read(self, record: ConsumerRecord) -> Event:
-        return decode(self._topic, record.value)
+        return decode(self._topics[record.topic], record.value)
 
     # -- messages ----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,90 @@
+"""Assigns equal partition numbers of several topics to one member of a consumer group, and moves few of them.
+
+The first topic leads: aiokafka's sticky assignor assigns its partitions. Each member gets the same numbers of the other
+topics. During a rolling upgrade, a member of the release before may compute the assignment, without this rule. So
+each member also ignores partitions whose partner of the first topic it does not own.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
+from typing_extensions import override
+
+from contracts.topics import Topic
+from runtime.kafka.clients import topic_name
+from runtime.settings import KafkaSettings
+
+
+def co_partitioned(settings: KafkaSettings, topics: Sequence[Topic]) -> dict[str, Topic]:
+    """The topics by name, the leading one first. Raises `ValueError` if their numbers of partitions differ."""
+    if len({topic.partitions for topic in topics}) != 1:
+        raise ValueError("co-partitioned topics must have the same number of partitions")
+    return {topic_name(settings, topic): topic for topic in topics}
+
+
+def owned_of(assigned: Collection[TopicPartition], topics: Iterable[str]) -> set[TopicPartition]:
+    """The partitions whose number is also assigned for the first topic."""
+    lead = next(iter(topics))
+    numbers = {each.partition for each in assigned if each.topic == lead}
+    return {each for each in assigned if each.partition in numbers}
+
+
+def assignor_of(topics: Iterable[str]) -> Any:
+    """The assignor of one consumer that subscribes to these topics, the leading one first.
+
+    Members that do not subscribe to all topics, such as those of the release before, get the others only. The name of
+    the protocol is that of the sticky assignor, so both releases can be in one group.
+    """
+    # aiokafka stores the assignor's state in class attributes, hence one class per consumer.
+    return type("CoPartitioned", (_CoPartitioned,), {"topics": tuple(topics)})
+
+
+class _CoPartitioned(StickyPartitionAssignor):  # type: ignore[misc]  # aiokafka has no types
+    topics: tuple[str, ...]
+
+    @classmethod
+    @override
+    def assign(
+        cls, cluster: Any, members: Mapping[str, ConsumerProtocolMemberMetadata]
+    ) -> dict[str, ConsumerProtocolMemberAssignment]:
+        leading = super().assign(_OneTopic(cluster, cls.topics[0]), members)
+        return {
+            member: cls._with_the_other_topics(assignment, members[member].subscription)
+            for member, assignment in leading.items()
+        }
+
+    @classmethod
+    @override
+    def parse_member_metadata(cls, metadata: ConsumerProtocolMemberMetadata) -> Any:
+        """The member's subscription and its previous partitions, of the leading topic only."""
+        parsed, lead = super().parse_member_metadata(metadata), cls.topics[0]
+        return parsed._replace(
+            subscription=[topic for topic in parsed.subscription if topic == lead],
+            partitions=[each for each in parsed.partitions if each.topic == lead],
+        )
+
+    @classmethod
+    def _with_the_other_topics(
+        cls, assignment: ConsumerProtocolMemberAssignment, subscription: Collection[str]
+    ) -> ConsumerProtocolMemberAssignment:
+        numbers = [each.partition for each in assignment.partitions()]
+        topics = sorted(set(cls.topics) & set(subscription)) if numbers else []
+        return ConsumerProtocolMemberAssignment(cls.version, [(topic, numbers) for topic in topics], b"")
+
+
+class _OneTopic:
+    """The metadata of a cluster as if it had one topic. The sticky assignor also looks at topics without subscribers,
+    and would then use its slower rules for unequal subscriptions.
+    """
+
+    def __init__(self, cluster: Any, topic: str) -> None:
+        self._cluster, self._topic = cluster, topic
+
+    def topics(self) -> set[str]:
+        return {self._topic}
+
+    def partitions_for_topic(self, topic: str) -> set[int] | None:
+        return self._cluster.partitions_for_topic(topic) if topic == self._topic else None
