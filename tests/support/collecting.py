@@ -20,7 +20,8 @@ from collector.run.retry_policy import RetryPolicy
 from collector.run.retrying import Retrier
 from collector.run.timeframe_run import TimeframeRun, collect_timeframe
 from contracts.configs import CollectionConfig
-from contracts.coverage import SeriesProgress, progress_of_version_1
+from contracts.coverage import SeriesProgress, Span, progress_of_version_1
+from contracts.ranges import Purpose, RangeDue, range_run_id
 from contracts.ticks import TickDue
 from contracts.vocabulary import Trigger
 
@@ -138,6 +139,28 @@ class Simulator:
         async with self._http.get(self.base + path, params=query) as response:
             assert response.status == 200, await response.text()
             return await response.json()
+
+
+def a_range(start: datetime, end: datetime, chunk_id: int = 1, **changes: Any) -> RangeDue:
+    """A request of the backfiller that is due now, for config 1."""
+    now = datetime.now(UTC)
+    exchange, attempt = changes.get("exchange", "binance"), changes.get("attempt", 0)
+    values = {
+        "occurred_at": now,
+        "run_id": range_run_id(chunk_id, attempt),
+        "chunk_id": chunk_id,
+        "attempt": attempt,
+        "config_id": 1,
+        "exchange": exchange,
+        "symbol": symbol_of(exchange),
+        "timeframe": "1m",
+        "span": Span(start=start, end=end),
+        "purpose": Purpose.BACKFILL,
+        "requested_at": now,
+        "deadline_seconds": 20,
+        "lane": exchange,
+    }
+    return RangeDue(**values | changes)
 
 
 def a_tick(config_id: int = 1, **changes: Any) -> TickDue:

@@ -17,18 +17,20 @@ from collector.exchange.failures import ExchangeFailure, RequestDeferred
 from collector.exchange.traits import ExchangeTraits, traits_of
 from collector.metrics import CollectorMetrics
 from collector.run.collector import Collector, candle_events
-from collector.run.outcomes import Outcomes, Run
+from collector.run.outcomes import Outcomes
 from collector.run.retry_policy import RetryPolicy
+from collector.run.run import Due, Run
 from collector.run.timeframe_run import Answer, TimeframeRun
 from contracts.candles import CandlesCollected
 from contracts.coverage import AbsenceClass, SeriesProgress, Span, to_instant
 from contracts.event import Event
+from contracts.ranges import Purpose
 from contracts.runs import RunFinished, RunStarted
 from contracts.topics import CANDLES, RUN_EVENTS, Topic
-from contracts.vocabulary import ErrorClass, RunStatus
+from contracts.vocabulary import ErrorClass, JobType, RunStatus, Trigger
 from runtime.kafka.publisher import PublishFailed
 from scheduler.progress import Series, after_result
-from support.collecting import a_tick
+from support.collecting import a_range, a_tick
 
 NOW = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
@@ -96,7 +98,7 @@ class FakeKafka:
 
 
 async def run(
-    exchange: FakeExchange, kafka: FakeKafka, limits: ReadingLimits | None = None, **tick: Any
+    exchange: FakeExchange, kafka: FakeKafka, limits: ReadingLimits | None = None, due: Due | None = None, **tick: Any
 ) -> RunFinished:
     metrics = CollectorMetrics(CollectorRegistry())
     outcomes = Outcomes(kafka, metrics, "here:1")  # type: ignore[arg-type]
@@ -109,7 +111,7 @@ async def run(
         policy=policy,
         limits=limits or ReadingLimits(),
     )
-    await collector.collect(Run(a_tick(**tick), NOW))
+    await collector.collect(Run(due or a_tick(**tick), NOW))
     [finished] = kafka.of(RunFinished)
     assert kafka.events[-1] is finished
     return finished
@@ -392,3 +394,58 @@ def test_no_event_vouches_for_candles_that_come_later() -> None:
         sent |= {candle.open_ms for candle in event.rows}
         for start, end in (span.milliseconds() for span in event.verified):
             assert not {at for at in timeframe_run._collected if start <= at < end} - sent
+
+
+# ---- runs of ranges ----
+
+
+async def test_a_run_of_a_range_reads_its_span_only_and_reports_no_anchor() -> None:
+    asked: list[int] = []
+
+    def rows_for(_timeframe: str, since: int, limit: int) -> list[list[float]]:
+        asked.append(since)
+        return minutes_since(since, limit)
+
+    kafka, start = FakeKafka(), NOW.replace(second=0) - timedelta(hours=5)
+    due = a_range(start, start + timedelta(minutes=25), purpose=Purpose.REPAIR, config_id=42)
+    finished = await run(FakeExchange(rows_for), kafka, due=due)
+    [started] = kafka.of(RunStarted)
+    for event in (started, finished):
+        assert (event.run_id, event.config_id, event.timeframes) == (due.run_id, 42, ("1m",))
+        assert (event.job_type, event.trigger, event.scheduled_for) == (JobType.REPAIR, Trigger.RANGE, due.requested_at)
+    [result] = finished.results
+    assert (finished.status, result.anchor, result.open_hole, result.lost) == (RunStatus.SUCCESS, None, None, ())
+    assert [(span.start, span.end) for span in result.requested] == [(due.span.start, due.span.end)]
+    [verified] = result.verified
+    assert verified.start <= due.span.start
+    assert verified.end >= due.span.end
+    events = kafka.of(CandlesCollected)
+    assert {(event.run_id, event.exchange, event.symbol) for event in events} == {(due.run_id, "binance", "BTC/USDT")}
+    start_ms, end_ms = due.span.milliseconds()
+    assert all(start_ms - 2 * MINUTE <= since < end_ms for since in asked)
+    assert asked[0] > asked[-1], "the newest part first"
+
+
+async def test_a_run_of_a_range_does_not_wait_for_an_open_circuit() -> None:
+    """A run of a tick would wait for the probe."""
+
+    def refuse(*_: object) -> list[list[float]]:
+        raise RequestDeferred(
+            ErrorClass.BANNED, "banned until noon", wait=0.001, until_is_known=True, circuit_changed=asyncio.Event()
+        )
+
+    kafka, start = FakeKafka(), NOW - timedelta(hours=5)
+    finished = await run(FakeExchange(refuse), kafka, due=a_range(start, start + timedelta(hours=1)))
+    assert (finished.status, finished.error_class) == (RunStatus.FAILED, ErrorClass.BANNED)
+    [event] = kafka.of(CandlesCollected)
+    assert [absence.absence_class for absence in event.absences] == [AbsenceClass.UNREAD]
+
+
+async def test_a_silent_span_does_not_make_a_run_read_the_markets_again() -> None:
+    exchange = FakeExchange(lambda *_: [], remark_if_silent="the market is not active")
+    start = NOW - timedelta(hours=5)
+    finished = await run(exchange, FakeKafka(), due=a_range(start, start + timedelta(minutes=10)))
+    [result] = finished.results
+    assert result.open_hole is not None
+    assert result.open_hole.absence_class is AbsenceClass.UNPROVEN
+    assert not any("not active" in note for note in result.notes)

@@ -39,6 +39,18 @@ def test_a_duplicate_tick_waits_for_a_run_in_flight_and_is_dropped_after_a_finis
     assert runs.admit(1, RUN) == AlreadyFinished()
 
 
+def test_runs_without_a_config_of_their_own_start_beside_all_others() -> None:
+    runs, another = RunsInFlight(), uuid.uuid4()
+    with runs.track(None, RUN):
+        assert runs.admit(None, OTHER) == MayStart()
+        assert runs.admit(1, OTHER) == MayStart()
+        assert isinstance(runs.admit(None, RUN), SameRunInFlight)
+        with runs.track(1, OTHER):
+            assert runs.admit(None, another) == MayStart()
+            assert runs.admit(1, another) == ConfigBusy(OTHER)
+    assert runs.admit(None, RUN) == AlreadyFinished()
+
+
 def test_a_run_that_raised_may_start_again() -> None:
     runs = RunsInFlight()
     admission = None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from typing_extensions import override
 
-from collector.handlers import TickHandler
+from collector.handlers import RunHandler, work_class_of
 from collector.metrics import CollectorMetrics
 from collector.run.outcomes import Outcomes
 from collector.run.superseding import is_newer_tick, merged_tick, superseding_key
@@ -20,9 +20,10 @@ from contracts.runs import RunFinished
 from contracts.ticks import TickDue
 from contracts.topics import RUN_EVENTS, Topic
 from contracts.vocabulary import ErrorClass, RunStatus, Trigger
+from runtime.consumers.work_class import WorkClass
 from runtime.kafka.publisher import EventPublisher
 from runtime.settings import KafkaSettings
-from support.collecting import a_tick
+from support.collecting import a_range, a_tick
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 anchors = st.none() | st.integers(-10, 10).map(lambda minutes: NOON + timedelta(minutes=minutes))
@@ -49,6 +50,7 @@ def test_initial_and_scheduled_ticks_of_any_version_supersede_each_other_and_man
     initial = scheduled.model_copy(update={"trigger": Trigger.INITIAL, "config": newer})
     assert superseding_key(initial) == superseding_key(scheduled) is not None
     assert superseding_key(waiting(trigger=Trigger.MANUAL)) is None
+    assert superseding_key(a_range(NOON, NOON + timedelta(hours=1))) is None
 
 
 def test_the_later_slot_is_newer_and_a_duplicate_is_not() -> None:
@@ -70,6 +72,20 @@ def test_the_remaining_tick_continues_as_the_newer_one_says_unless_it_knows_noth
     assert merged.progress == (older if newer_until is None else newer).progress
 
 
+@pytest.mark.parametrize(
+    ("trigger", "expected"),
+    [
+        (Trigger.SCHEDULED, WorkClass.SCHEDULED),
+        (Trigger.MANUAL, WorkClass.REQUESTED),
+        (Trigger.INITIAL, WorkClass.BACKGROUND),
+        (Trigger.RANGE, WorkClass.BACKGROUND),
+    ],
+)
+def test_the_class_of_a_run_follows_from_its_trigger(trigger: Trigger, expected: WorkClass) -> None:
+    due = a_range(NOON, NOON + timedelta(hours=1)) if trigger is Trigger.RANGE else waiting(trigger=trigger)
+    assert work_class_of(due) is expected
+
+
 class RecordingPublisher(EventPublisher):
     def __init__(self) -> None:
         super().__init__(KafkaBroker("nowhere:1"), KafkaSettings(kafka_bootstrap_servers="nowhere:1"), "test")
@@ -89,7 +105,7 @@ class Handling:
         self.publisher, self.registry = RecordingPublisher(), CollectorRegistry()
         metrics = CollectorMetrics(self.registry)
         outcomes = Outcomes(self.publisher, metrics, "this")
-        self.handler = TickHandler(collector=None, outcomes=outcomes, metrics=metrics)  # type: ignore[arg-type]
+        self.handler = RunHandler(collector=None, outcomes=outcomes, metrics=metrics)  # type: ignore[arg-type]
 
     @property
     def duplicates(self) -> float:

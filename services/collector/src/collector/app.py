@@ -13,14 +13,14 @@ from collector.exchange.client import ClientOptions
 from collector.exchange.clients import ExchangeClients
 from collector.exchange.health_publisher import ExchangeHealthPublisher
 from collector.exchange.health_reader import ExchangeHealthReader
-from collector.handlers import TickHandler, work_class_of
+from collector.handlers import RunHandler, work_class_of
 from collector.metrics import CollectorMetrics
 from collector.run.collector import Collector
 from collector.run.outcomes import Outcomes
 from collector.run.retry_policy import RetryPolicy
 from collector.run.superseding import is_newer_tick, merged_tick, superseding_key
 from collector.settings import CollectorSettings
-from contracts.topics import CANDLES, DEAD_LETTERS, EXCHANGE_HEALTH, RUN_EVENTS, TICKS
+from contracts.topics import CANDLES, DEAD_LETTERS, EXCHANGE_HEALTH, RANGE_REQUESTS, RUN_EVENTS, TICKS
 from runtime.consumers.concurrent import ConcurrentConsumer
 from runtime.consumers.limits import InFlightLimits
 from runtime.consumers.superseding import Superseding
@@ -63,7 +63,7 @@ def build_worker(settings: CollectorSettings) -> Worker:
             max_pages=settings.max_pages_per_timeframe, settle_ms=int(settings.settle_minutes * 60_000)
         ),
     )
-    tick_handler = TickHandler(
+    run_handler = RunHandler(
         collector=collector,
         outcomes=outcomes,
         metrics=metrics,
@@ -72,13 +72,14 @@ def build_worker(settings: CollectorSettings) -> Worker:
     consumer = ConcurrentConsumer(
         settings,
         TICKS,
+        followers=(RANGE_REQUESTS,),
         group=NAME,
-        handler=tick_handler.on_tick,
+        handler=run_handler.on_due,
         dead_letters=DeadLetters(publisher, NAME, consumer_metrics, settings),
         metrics=consumer_metrics,
         work_class_of=work_class_of,
         superseding=Superseding(
-            key=superseding_key, is_newer=is_newer_tick, merge=merged_tick, report=tick_handler.on_superseded
+            key=superseding_key, is_newer=is_newer_tick, merge=merged_tick, report=run_handler.on_superseded
         ),
         limits=_limits(settings),
     )
@@ -90,7 +91,7 @@ def build_worker(settings: CollectorSettings) -> Worker:
         broker=broker,
         registry=registry,
         health=health,
-        topics=(TICKS, RUN_EVENTS, CANDLES, EXCHANGE_HEALTH, DEAD_LETTERS),
+        topics=(TICKS, RANGE_REQUESTS, RUN_EVENTS, CANDLES, EXCHANGE_HEALTH, DEAD_LETTERS),
         # They are stopped in reverse order, so that the last states of the runs in flight are published.
         backgrounds=(health_reader.background(), health_publisher.background(), consumer.background()),
         resources=lambda: _closing(clients),

@@ -1,11 +1,12 @@
-"""Entry point of the collector: the handler of ticks.
+"""Entry point of the collector: the handler of ticks and range requests.
 
-Delivery: at least once. A tick's offset is committed after its run has ended and Kafka has acknowledged the end. If a
-stop or a crash interrupts a run, the next owner of the partition repeats it under the same run id. A tick that a newer
-one superseded is finished when Kafka has acknowledged this end of its run.
+Delivery: at least once. The offset is committed after the run has ended and Kafka has acknowledged the end. If a stop
+or a crash interrupts a run, the next owner of the partition repeats it under the same run id. A tick that a newer one
+superseded is finished when Kafka has acknowledged this end of its run.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, assert_never
@@ -18,8 +19,10 @@ from collector.exchange.rate_limiter import WORK_CLASS
 from collector.metrics import CollectorMetrics
 from collector.run.collector import Collector
 from collector.run.in_flight import AlreadyFinished, ConfigBusy, MayStart, Queued, RunsInFlight, SameRunInFlight
-from collector.run.outcomes import Outcomes, Run
+from collector.run.outcomes import Outcomes
+from collector.run.run import Due, Run, config_id_of, market_of
 from contracts.event import Event
+from contracts.ranges import RangeDue
 from contracts.ticks import TickDue
 from contracts.vocabulary import Trigger
 from runtime.consumers.work_class import WorkClass
@@ -33,8 +36,8 @@ def work_class_of(event: Event) -> WorkClass:
     """The class of the run in its lane. The first run of a config is in the background, like runs of ranges: thousands
     of configs may be created or enabled at once, and their history is not urgent.
     """
-    assert isinstance(event, TickDue)  # noqa: S101 -- the topic has no other events
-    return _WORK_CLASSES.get(event.trigger, WorkClass.BACKGROUND)
+    trigger = event.trigger if isinstance(event, TickDue) else Trigger.RANGE
+    return _WORK_CLASSES.get(trigger, WorkClass.BACKGROUND)
 
 
 async def _return_at_once() -> None:
@@ -42,8 +45,8 @@ async def _return_at_once() -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TickHandler:
-    """Gives every tick to one run, once."""
+class RunHandler:
+    """Gives every tick and every range request to one run, once."""
 
     collector: Collector
     outcomes: Outcomes
@@ -53,38 +56,35 @@ class TickHandler:
     """Returns when the published states of the exchanges have been read."""
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
-    async def on_tick(self, tick: Event, _record: ConsumerRecord) -> None:
-        assert isinstance(tick, TickDue)  # noqa: S101 -- the topic has no other events
-        config = tick.config
+    async def on_due(self, due: Event, _record: ConsumerRecord) -> None:
+        assert isinstance(due, TickDue | RangeDue)  # noqa: S101 -- the topics have no other events
+        exchange, _ = market_of(due)
         await self.wait_for_exchange_states()
-        LANE.set(tick.lane)
-        WORK_CLASS.set(work_class_of(tick))
-        if tick.lane == config.exchange:
-            self.collector.clients.adopt_published_state(config.exchange)
-        with bound_contextvars(
-            run_id=str(tick.run_id), config_id=config.config_id, exchange=config.exchange, symbol=config.symbol
-        ):
-            await self._handle(tick)
+        LANE.set(due.lane)
+        WORK_CLASS.set(work_class_of(due))
+        if due.lane == exchange:
+            self.collector.clients.adopt_published_state(exchange)
+        with _log_context(due):
+            await self._handle(due)
 
     async def on_superseded(self, tick: Event, newer: Event) -> None:
         """End the run of a tick that a newer tick superseded while it waited. A duplicate tick does not start a run of
         its own.
         """
-        assert isinstance(tick, TickDue)  # noqa: S101 -- the topic has no other events
+        assert isinstance(tick, TickDue)  # noqa: S101 -- range requests are not superseded
         assert isinstance(newer, TickDue)  # noqa: S101
-        config = tick.config
-        with bound_contextvars(
-            run_id=str(tick.run_id), config_id=config.config_id, exchange=config.exchange, symbol=config.symbol
-        ):
-            admission = self.runs_in_flight.admit(config.config_id, tick.run_id)
+        with _log_context(tick):
+            admission = self.runs_in_flight.admit(tick.config.config_id, tick.run_id)
             if tick.run_id == newer.run_id or isinstance(admission, SameRunInFlight | AlreadyFinished):
                 self.metrics.duplicate_ticks.inc()
                 return
             await self.outcomes.report_superseded(Run(tick, self.now()), newer.run_id)
             self.runs_in_flight.mark_finished(tick.run_id)
 
-    async def _handle(self, tick: TickDue) -> None:
-        config_id, run_id, waits = tick.config.config_id, tick.run_id, tick.trigger is Trigger.MANUAL
+    async def _handle(self, due: Due) -> None:
+        run_id, config_id, waits = due.run_id, None, False
+        if isinstance(due, TickDue):  # a run of a range does not keep its config from its other runs
+            config_id, waits = due.config.config_id, due.trigger is Trigger.MANUAL
         admission = self.runs_in_flight.admit(config_id, run_id, waits=waits)
         while isinstance(admission, SameRunInFlight | Queued):
             if isinstance(admission, SameRunInFlight):
@@ -97,7 +97,7 @@ class TickHandler:
                 )
             await admission.ended.wait()
             admission = self.runs_in_flight.admit(config_id, run_id, waits=waits)
-        run = Run(tick, self.now())
+        run = Run(due, self.now())
         match admission:
             case MayStart():
                 with self.metrics.runs_in_flight.track_inprogress(), self.runs_in_flight.track(config_id, run_id):
@@ -108,6 +108,11 @@ class TickHandler:
                 self.runs_in_flight.mark_finished(run_id)
             case AlreadyFinished():
                 self.metrics.duplicate_ticks.inc()
-                log.info("Ignored a duplicate tick: its run has already finished", action="duplicate_tick")
+                log.info("Ignored a duplicate message: its run has already finished", action="duplicate_tick")
             case _:
                 assert_never(admission)
+
+
+def _log_context(due: Due) -> AbstractContextManager[None]:
+    exchange, symbol = market_of(due)
+    return bound_contextvars(run_id=str(due.run_id), config_id=config_id_of(due), exchange=exchange, symbol=symbol)

@@ -25,7 +25,8 @@ class CollectorMetrics:
         )
         self.run_duration = Histogram(
             "candlekeep_run_duration_seconds",
-            "Seconds from the start of a run to its end, including retries and waits for the rate limit.",
+            "Seconds from the start of a run to its end, including retries and waits for the rate limit. Runs of "
+            "ranges do not count.",
             ("exchange",),
             buckets=_RUN_SECONDS,
             registry=registry,
@@ -37,10 +38,17 @@ class CollectorMetrics:
             buckets=_LATE_SECONDS,
             registry=registry,
         )
+        self.range_wait = Histogram(
+            "candlekeep_range_wait_seconds",
+            "Seconds from the request of a range to the start of its run.",
+            ("exchange",),
+            buckets=_LATE_SECONDS,
+            registry=registry,
+        )
         self.runs_in_flight = Gauge("candlekeep_runs_in_flight", "Runs in progress.", registry=registry)
         self.duplicate_ticks = Counter(
             "candlekeep_duplicate_ticks",
-            "Ticks whose run was already in progress or finished in this process.",
+            "Ticks and range requests whose run was already in progress or finished in this process.",
             registry=registry,
         )
         self.candles = Counter(

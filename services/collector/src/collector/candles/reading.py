@@ -10,7 +10,7 @@ about pages only costs requests.
 """
 
 from collections.abc import Generator, Iterable
-from datetime import datetime
+from math import inf
 from typing import Final
 
 from collector.candles.absences import AbsentSpan, before_history, classified
@@ -21,11 +21,8 @@ from collector.exchange.traits import ExchangeTraits
 from contracts.coverage import SeriesProgress, to_milliseconds
 from contracts.spans import Interval, Intervals, intersect, subtract, union
 
-_MARGIN: Final = 2
+MARGIN: Final = 2
 """A page is requested from this number of candles before the anchor, because some exchanges exclude `since` itself."""
-
-_MAX_MISSES: Final = 3
-"""After this number of answers without a row in a hole, the next run continues there."""
 
 _END_OF_READING: Final = 0.85
 """The share of a run's time after which no other page is requested."""
@@ -36,6 +33,9 @@ class SeriesReader:
 
     The results are complete after every page: if a run fails or is stopped, all that was read before counts.
     """
+
+    _max_misses: float = 3
+    """After this number of answers without a row in a hole, the next run continues there."""
 
     def __init__(
         self,
@@ -64,7 +64,8 @@ class SeriesReader:
         self._edge_start: int | None = self._anchor
         """From here on, all time up to the newest candle must be verified or reported."""
         self._pending = [
-            (each.milliseconds(), each.attempts, _milliseconds(each.retry_at)) for each in progress.pending
+            (each.milliseconds(), each.attempts, 0 if each.retry_at is None else to_milliseconds(each.retry_at))
+            for each in progress.pending
         ]
         self.verified: Intervals = ()
         """The spans that the answers of this run vouch for."""
@@ -143,7 +144,7 @@ class SeriesReader:
         holes = self.holes()
         if not holes and not self.rejected:
             return []
-        untouched = subtract(self._pending_spans(), [*self.requested, *self._edge()])
+        untouched = self._untouched()
         rejected = union([(each.opens, self.calendar.close_of(each.opens)) for each in self.rejected.values()])
         # After the anchor, only rejected rows are reported: silence there is requested again by each run.
         anchor = self.anchor or self._edge_start
@@ -167,8 +168,12 @@ class SeriesReader:
     def _before_history(self) -> Intervals:
         return before_history(self._traits, self.calendar, self._known.opens, self._now)
 
-    def _pending_spans(self) -> list[Interval]:
+    def _pending_spans(self) -> Iterable[Interval]:
         return [span for span, _, _ in self._pending]
+
+    def _untouched(self) -> Intervals:
+        """The pending time that this run has not requested. Its reasons are known from earlier runs."""
+        return subtract(self._pending_spans(), [*self.requested, *self._edge()])
 
     def _edge(self) -> Intervals:
         """The time from the first known candle of this run to its newest settled one, or else to its first one."""
@@ -207,7 +212,7 @@ class SeriesReader:
         """The newest row after a known candle; None if no answer has one."""
         following = self.calendar.close_of(frontier)
         # Some exchanges exclude `since` itself, and a page may be too narrow to reach beyond the known candle.
-        for since in (self.calendar.shift(frontier, -_MARGIN), following):
+        for since in (self.calendar.shift(frontier, -MARGIN), following):
             page = yield from self._ask(since)
             newer = [at for at in page.opens if at > frontier]
             if newer:
@@ -250,25 +255,26 @@ class SeriesReader:
     def _read_hole(self, hole: Interval, step: int) -> Generator[PageRequest, Page, None]:
         """Read a hole from its end to its start. `step`: the expected number of candles per answer."""
         cursor, misses = hole[1], 0
-        while cursor > hole[0] and misses < _MAX_MISSES and self._has_budget():
+        while cursor > hole[0] and misses < self._max_misses and self._has_budget():
             step = min(step, self._width)
-            since = max(self.calendar.shift(cursor, -step), self.calendar.shift(hole[0], -_MARGIN))
-            page = yield from self._ask(since, until=self.calendar.shift(cursor, _MARGIN))
+            since = max(self.calendar.shift(cursor, -step), self.calendar.shift(hole[0], -MARGIN))
+            page = yield from self._ask(since, until=self.calendar.shift(cursor, MARGIN))
             if self._honours_until and page.opens and page.opens[0] >= cursor and self._has_budget():
                 # A page of the newest rows before the end had room for the margin only.
                 page = yield from self._ask(since, until=cursor)
             inside = [at for at in page.opens if hole[0] <= at < cursor]
             misses = 0 if inside or self._traits.exact_page_limit else misses + 1
-            requested_until = cursor
+            first, requested_until = inside[0] if inside else since, cursor
             while inside and subtract([(inside[-1], cursor)], self.verified):
                 if not self._has_budget():
                     requested_until = self.calendar.close_of(inside[-1])  # later runs request the rest
                     break
-                page = yield from self._ask(inside[-1], until=self.calendar.shift(cursor, _MARGIN))
+                page = yield from self._ask(inside[-1], until=self.calendar.shift(cursor, MARGIN))
                 inside = [at for at in page.opens if inside[-1] < at < cursor]
             self._requested.append((max(since, hole[0]), requested_until))
-            left = subtract([(hole[0], cursor)], [*self.verified, *self._before_history()])
-            cursor = min(since, left[-1][1]) if left else hole[0]
+            # The next page ends behind a row of this one, so that rows on both sides prove silence between them.
+            left = subtract([(hole[0], first)], [*self.verified, *self._before_history()])
+            cursor = left[-1][1] if left else hole[0]
 
     def _due_holes(self) -> list[tuple[Interval, int]]:
         """The spans to read, each with the number of earlier attempts. Spans without attempts come first, the newest of
@@ -325,7 +331,7 @@ class SeriesReader:
         request = self._request
         if request is None or not page.opens:
             return
-        last, end = page.opens[-1], self.calendar.shift(request.since, self._width)
+        last, end = page.opens[-1], min(self.calendar.shift(request.since, self._width), request.until or inf)
         if any(last < at < end for at in self._known.opens):
             self._width = max(1, (last - request.since) // self.calendar.nominal_ms + 1)
 
@@ -341,7 +347,3 @@ class SeriesReader:
         if for_newest_page:
             return self._has_budget()
         return self.pages < max(1, self._limits.max_pages // 2) and self._elapsed < _END_OF_READING / 2
-
-
-def _milliseconds(instant: datetime | None) -> int:
-    return 0 if instant is None else to_milliseconds(instant)

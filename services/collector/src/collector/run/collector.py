@@ -13,9 +13,10 @@ from collector.candles.page_requests import ReadingLimits
 from collector.exchange.clients import ExchangeClients
 from collector.exchange.failures import ExchangeFailure, RequestDeferred
 from collector.metrics import CollectorMetrics
-from collector.run.outcomes import Outcomes, Run, deadline_failure
+from collector.run.outcomes import Outcomes, deadline_failure
 from collector.run.retry_policy import RetryPolicy
 from collector.run.retrying import Retrier
+from collector.run.run import Due, Run, market_of
 from collector.run.timeframe_run import TimeframeRun, collect_timeframe, rejected_row
 from contracts.candles import (
     MAX_CANDLES_PER_EVENT,
@@ -25,7 +26,6 @@ from contracts.candles import (
     CandlesCollected,
 )
 from contracts.coverage import Absence, RejectedRow, Span, span_of
-from contracts.ticks import TickDue
 from contracts.topics import CANDLES
 from contracts.vocabulary import ErrorClass
 from runtime.failpoints import failpoint
@@ -65,31 +65,31 @@ class Collector:
             )
 
     async def _collect_all(self, run: Run) -> list[TimeframeRun]:
-        tick, loop = run.tick, asyncio.get_running_loop()
-        deadline = loop.time() + tick.deadline_seconds
+        deadline = asyncio.get_running_loop().time() + run.due.deadline_seconds
         timeframe_runs = [
-            TimeframeRun(tick.config.symbol, timeframe, tick.progress_of(timeframe))
-            for timeframe in tick.config.timeframes
+            TimeframeRun(run.symbol, timeframe, run.progress_of(timeframe), is_range=run.is_range)
+            for timeframe in run.timeframes
         ]
         # All at the same time: the rate limiter delays the requests, and their latencies overlap.
-        await asyncio.gather(*(self._collect_one(tick, each, deadline) for each in timeframe_runs))
-        await self._publish(tick, timeframe_runs)
+        await asyncio.gather(*(self._collect_one(run, each, deadline) for each in timeframe_runs))
+        await self._publish(run, timeframe_runs)
         return timeframe_runs
 
-    async def _collect_one(self, tick: TickDue, timeframe_run: TimeframeRun, deadline: float) -> None:
+    async def _collect_one(self, run: Run, timeframe_run: TimeframeRun, deadline: float) -> None:
         """Collect one timeframe. Any failure is stored in `timeframe_run` and does not stop the other timeframes."""
-        retrier = Retrier(tick.config.exchange, self.policy, deadline, self.metrics)
+        retrier = Retrier(run.exchange, self.policy, deadline, self.metrics, waits_for_exchange=not run.is_range)
         try:
-            client = self.clients.get(tick.config.exchange)
+            client = self.clients.get(run.exchange)
             async with asyncio.timeout_at(deadline):
-                await collect_timeframe(client, timeframe_run, retrier, self.limits, salt=tick.run_id.int)
-            if remark := await client.remark(timeframe_run.symbol, None if timeframe_run.answers else deadline):
-                self.metrics.inactive_markets.labels(tick.config.exchange).inc()
+                await collect_timeframe(client, timeframe_run, retrier, self.limits, salt=run.due.run_id.int)
+            is_silent = not timeframe_run.answers and not run.is_range  # a range may be older than its market
+            if remark := await client.remark(timeframe_run.symbol, deadline if is_silent else None):
+                self.metrics.inactive_markets.labels(run.exchange).inc()
                 timeframe_run.notes.append(remark)
         except ExchangeFailure as failure:
             timeframe_run.failure = failure
         except TimeoutError:
-            timeframe_run.failure = deadline_failure(tick.deadline_seconds, retrier.last_failure)
+            timeframe_run.failure = deadline_failure(run.due.deadline_seconds, retrier.last_failure)
         except Exception as error:  # noqa: BLE001 -- a defect must not stop the other timeframes
             log.exception(
                 "Collecting a timeframe crashed because of a defect: report it with this stack trace",
@@ -99,13 +99,13 @@ class Collector:
             message = f"a defect in the collector: {error!r:.300}"
             timeframe_run.failure = ExchangeFailure(ErrorClass.INTERNAL, message, retryable=False)
 
-    async def _publish(self, tick: TickDue, timeframe_runs: list[TimeframeRun]) -> None:
+    async def _publish(self, run: Run, timeframe_runs: list[TimeframeRun]) -> None:
         """Publish all answers and wait for the acknowledgements. Without the acknowledgements, no answer of the run
         counts.
         """
         try:
             await self.publisher.publish_many(
-                CANDLES, [event for each in timeframe_runs for event in candle_events(tick, each)]
+                CANDLES, [event for each in timeframe_runs for event in candle_events(run.due, each)]
             )
         except PublishFailed as failure:
             message = f"Kafka did not acknowledge the candles: {failure}"
@@ -114,13 +114,13 @@ class Collector:
                 each.drop()
 
 
-def candle_events(tick: TickDue, timeframe_run: TimeframeRun) -> Iterator[CandlesCollected]:
+def candle_events(due: Due, timeframe_run: TimeframeRun) -> Iterator[CandlesCollected]:
     """The answers of one timeframe as events, in order, then the spans that the run could not verify.
 
     No event is larger than a Kafka message. A span comes with or after the last rows of its answer, so that the ledger
     never vouches for candles that are not stored.
     """
-    event = partial(_event, tick, timeframe_run.timeframe)
+    event = partial(_event, due, timeframe_run.timeframe)
     for answer in timeframe_run.answers:
         *full, last = chunks(answer.candles, MAX_CANDLES_PER_EVENT) or [()]
         for rows in full:
@@ -129,7 +129,7 @@ def candle_events(tick: TickDue, timeframe_run: TimeframeRun) -> Iterator[Candle
         rejected = chunks(tuple(map(rejected_row, answer.proof.rejected)), MAX_REJECTED_ROWS_PER_EVENT)
         for rows, spans, bad_rows in zip_longest([last], verified, rejected, fillvalue=()):
             yield event(answer.fetched_at, rows=rows, verified=spans, rejected=bad_rows)
-    checked_at = timeframe_run.checked_at or tick.occurred_at
+    checked_at = timeframe_run.checked_at or due.occurred_at
     read_at = timeframe_run.answers[-1].fetched_at if timeframe_run.answers else checked_at
     for absences in chunks(tuple(timeframe_run.absences()), MAX_SPANS_PER_EVENT):
         yield event(read_at, absences=absences)
@@ -140,7 +140,7 @@ def chunks(values: tuple[T, ...], size: int) -> list[tuple[T, ...]]:
 
 
 def _event(
-    tick: TickDue,
+    due: Due,
     timeframe: str,
     fetched_at: datetime,
     *,
@@ -149,13 +149,14 @@ def _event(
     absences: tuple[Absence, ...] = (),
     rejected: tuple[RejectedRow, ...] = (),
 ) -> CandlesCollected:
+    exchange, symbol = market_of(due)
     # Skip the validation, which would double the cost: the rows and the tick are validated already.
     return CandlesCollected.model_construct(
         event_id=uuid4(),
         occurred_at=fetched_at,
-        run_id=tick.run_id,
-        exchange=tick.config.exchange,
-        symbol=tick.config.symbol,
+        run_id=due.run_id,
+        exchange=exchange,
+        symbol=symbol,
         timeframe=timeframe,
         fetched_at=fetched_at,
         rows=rows,

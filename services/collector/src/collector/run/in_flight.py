@@ -61,8 +61,9 @@ class RunsInFlight:
     def __len__(self) -> int:
         return len(self._ended)
 
-    def admit(self, config_id: int, run_id: UUID, *, waits: bool = False) -> Admission:
-        """`waits`: the run waits until another run of its config has ended. A run that does not wait is skipped.
+    def admit(self, config_id: int | None, run_id: UUID, *, waits: bool = False) -> Admission:
+        """`config_id`: None if the run may start while others of its config are in progress, and they beside it.
+        `waits`: the run waits until another run of its config has ended. A run that does not wait is skipped.
 
         After `SameRunInFlight` or `Queued`, call it again when the other run has ended: several ticks may wait for the
         same end, and only one of them may start.
@@ -71,20 +72,23 @@ class RunsInFlight:
             return AlreadyFinished()
         if (ended := self._ended.get(run_id)) is not None:
             return SameRunInFlight(ended)
-        if (current_run := self._by_config.get(config_id)) is not None:
+        if config_id is not None and (current_run := self._by_config.get(config_id)) is not None:
             return Queued(current_run, self._ended[current_run]) if waits else ConfigBusy(current_run)
         return MayStart()
 
     @contextmanager
-    def track(self, config_id: int, run_id: UUID) -> Iterator[None]:
+    def track(self, config_id: int | None, run_id: UUID) -> Iterator[None]:
         """The run is in flight within the block. If the block raises nothing, the run then counts as finished."""
         ended = self._ended[run_id] = asyncio.Event()
-        self._by_config[config_id] = run_id
+        if config_id is not None:
+            self._by_config[config_id] = run_id
         try:
             yield
             self.mark_finished(run_id)
         finally:
-            del self._ended[run_id], self._by_config[config_id]
+            del self._ended[run_id]
+            if config_id is not None:
+                del self._by_config[config_id]
             ended.set()
 
     def mark_finished(self, run_id: UUID) -> None:

@@ -2,18 +2,17 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final, Literal
 from uuid import UUID
 
 from collector.exchange.failures import ExchangeFailure
 from collector.metrics import CollectorMetrics
+from collector.run.run import Run
 from contracts.bounds import MAX_RUN_DURATION, shortened
 from contracts.runs import RunFinished, RunStarted, TimeframeResult
-from contracts.ticks import TickDue
 from contracts.topics import RUN_EVENTS
-from contracts.vocabulary import ErrorClass, RunStatus
+from contracts.vocabulary import ErrorClass, RunStatus, Trigger
 from runtime.kafka.publisher import EventPublisher, PublishFailed
 from runtime.logs import log
 from runtime.waiting import Backoff
@@ -21,20 +20,6 @@ from runtime.waiting import Backoff
 _MAX_PUBLISH_WAIT_SECONDS: Final = 15.0
 
 FinalStatus = Literal[RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.SKIPPED]
-
-
-@dataclass(frozen=True)
-class Run:
-    """A tick whose run has started."""
-
-    tick: TickDue
-    started_at: datetime
-    started_monotonic: float = field(default_factory=time.monotonic)
-    """The same time in seconds of the monotonic clock."""
-
-    @property
-    def deadline_at(self) -> datetime:
-        return self.started_at + timedelta(seconds=self.tick.deadline_seconds)
 
 
 class Outcomes:
@@ -52,18 +37,21 @@ class Outcomes:
 
     async def report_started(self, run: Run) -> None:
         """Does not raise if Kafka is unavailable: the event of the run's end contains the same facts."""
-        tick, config = run.tick, run.tick.config
-        lateness = (run.started_at - tick.scheduled_for).total_seconds()
-        self._metrics.tick_lateness.labels(tick.trigger).observe(max(0.0, lateness))
+        lateness = max(0.0, (run.started_at - run.scheduled_for).total_seconds())
+        if run.is_range:
+            self._metrics.range_wait.labels(run.exchange).observe(lateness)
+        else:
+            self._metrics.tick_lateness.labels(run.trigger).observe(lateness)
         event = RunStarted(
             occurred_at=run.started_at,
-            run_id=tick.run_id,
-            config_id=config.config_id,
-            exchange=config.exchange,
-            symbol=config.symbol,
-            timeframes=config.timeframes,
-            trigger=tick.trigger,
-            scheduled_for=tick.scheduled_for,
+            run_id=run.due.run_id,
+            config_id=run.config_id,
+            exchange=run.exchange,
+            symbol=run.symbol,
+            timeframes=run.timeframes,
+            job_type=run.job_type,
+            trigger=run.trigger,
+            scheduled_for=run.scheduled_for,
             started_at=run.started_at,
             deadline_at=run.deadline_at,
             collector=self._collector,
@@ -88,7 +76,7 @@ class Outcomes:
             await self._end(run, RunStatus.SUCCESS, None, None, results)
         else:
             if deferred:
-                self._metrics.runs_deferred.labels(run.tick.config.exchange, error_class).inc()
+                self._metrics.runs_deferred.labels(run.exchange, error_class).inc()
             await self._end(run, RunStatus.FAILED, error_class, message, results, log_as_debug=deferred)
 
     async def report_crashed(self, run: Run, error: Exception) -> None:
@@ -118,19 +106,19 @@ class Outcomes:
         *,
         log_as_debug: bool = False,
     ) -> None:
-        tick, config = run.tick, run.tick.config
         # Measured with the monotonic clock, so that a step of the wall clock does not change the duration.
         duration = timedelta(seconds=self._monotonic() - run.started_monotonic)
         finished_at = run.started_at + min(duration, MAX_RUN_DURATION)
         event = RunFinished(
             occurred_at=finished_at,
-            run_id=tick.run_id,
-            config_id=config.config_id,
-            exchange=config.exchange,
-            symbol=config.symbol,
-            timeframes=config.timeframes,
-            trigger=tick.trigger,
-            scheduled_for=tick.scheduled_for,
+            run_id=run.due.run_id,
+            config_id=run.config_id,
+            exchange=run.exchange,
+            symbol=run.symbol,
+            timeframes=run.timeframes,
+            job_type=run.job_type,
+            trigger=run.trigger,
+            scheduled_for=run.scheduled_for,
             started_at=run.started_at,
             finished_at=finished_at,
             status=status,
@@ -171,7 +159,7 @@ class Outcomes:
         metrics.runs.labels(exchange, event.status, event.trigger).inc()
         if event.error_class is not None:
             metrics.run_errors.labels(exchange, event.error_class).inc()
-        if event.status is not RunStatus.SKIPPED:
+        if event.status is not RunStatus.SKIPPED and event.trigger is not Trigger.RANGE:
             metrics.run_duration.labels(exchange).observe((event.finished_at - event.started_at).total_seconds())
         for result in event.results:
             metrics.pages.labels(exchange).inc(result.pages)

@@ -27,6 +27,8 @@ class Retrier:
     deadline: float
     """On the event loop's clock."""
     metrics: CollectorMetrics
+    waits_for_exchange: bool = True
+    """Whether the run waits while the exchange's circuit is open. Otherwise it ends at once."""
     last_failure: ExchangeFailure | None = None
 
     async def retry_until_deadline(self, operation: Callable[[], Awaitable[T]]) -> T:
@@ -72,7 +74,7 @@ class Retrier:
         wait_end = self.deadline - _REPORT_SECONDS
         remaining, wait = wait_end - loop.time(), deferral.retry_after
         limit = remaining if deferral.until_is_known else min(remaining, self.policy.max_wait)
-        if remaining <= 0 or (wait is not None and wait >= limit):
+        if not self.waits_for_exchange or remaining <= 0 or (wait is not None and wait >= limit):
             raise deferral
         changed = await wait_for_event(deferral.circuit_changed, remaining if wait is None else wait)
         if not changed and loop.time() >= wait_end:

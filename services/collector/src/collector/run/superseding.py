@@ -12,9 +12,10 @@ from contracts.vocabulary import Trigger
 
 
 def superseding_key(tick: Event) -> Hashable | None:
-    """Equal for ticks of a config that collect the same series. None for a manual tick: a caller waits for its run."""
-    assert isinstance(tick, TickDue)  # noqa: S101 -- the topic has no other events
-    if tick.trigger is Trigger.MANUAL:
+    """Equal for ticks of a config that collect the same series. None for a manual tick, because a caller waits for its
+    run, and for a range request, because no other run reads its span.
+    """
+    if not isinstance(tick, TickDue) or tick.trigger is Trigger.MANUAL:
         return None
     config = tick.config
     return config.config_id, config.exchange, config.symbol, frozenset(config.timeframes)
@@ -22,7 +23,7 @@ def superseding_key(tick: Event) -> Hashable | None:
 
 def is_newer_tick(tick: Event, than: Event) -> bool:
     """Compares the slots, because ticks may arrive twice and in another order."""
-    assert isinstance(tick, TickDue)  # noqa: S101 -- as above
+    assert isinstance(tick, TickDue)  # noqa: S101 -- others have no key
     assert isinstance(than, TickDue)  # noqa: S101
     return tick.scheduled_for > than.scheduled_for
 
@@ -31,7 +32,7 @@ def merged_tick(newer: Event, older: Event) -> Event:
     """The newer tick. If it has no progress of a series, the progress of the older tick is used. A scheduler that
     restored an old state may have published such a tick.
     """
-    assert isinstance(newer, TickDue)  # noqa: S101 -- as above
+    assert isinstance(newer, TickDue)  # noqa: S101 -- others have no key
     assert isinstance(older, TickDue)  # noqa: S101
     progress = []
     for timeframe in newer.config.timeframes:

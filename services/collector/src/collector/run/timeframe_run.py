@@ -7,6 +7,7 @@ from datetime import datetime
 
 from collector.candles.page_requests import PageRequest, Proof, ReadingLimits
 from collector.candles.pages import BadRow, Page, UnusableAnswer, read_page
+from collector.candles.range_reading import RangeReader
 from collector.candles.reading import SeriesReader
 from collector.exchange.client import CandleResponse, ExchangeClient
 from collector.exchange.failures import ExchangeFailure
@@ -51,6 +52,8 @@ class TimeframeRun:
     checked_at: datetime | None = None
     """The start of the reading. None before the first request."""
     failure: ExchangeFailure | None = None
+    is_range: bool = False
+    """The run reads the pending spans of the progress and nothing else."""
     notes: list[str] = field(default_factory=list)
     """Remarks for the reader of the run log that are no failures."""
     _collected: dict[int, Candle] = field(default_factory=dict)
@@ -120,7 +123,8 @@ async def collect_timeframe(
     available = max(0.001, retrier.deadline - started)
     await retrier.retry_until_deadline(lambda: client.require(symbol, timeframe))
     timeframe_run.checked_at = to_instant(client.now_ms())
-    reader = timeframe_run.reader = SeriesReader(
+    reader_of = RangeReader if timeframe_run.is_range else SeriesReader
+    reader = timeframe_run.reader = reader_of(
         client.traits,
         timeframe_run.progress,
         client.page_limit(symbol, timeframe),

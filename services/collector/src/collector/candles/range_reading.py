@@ -1,0 +1,63 @@
+"""How a run reads a span of history. Pure: no I/O, time is an argument."""
+
+from collections.abc import Generator
+from math import inf
+
+from typing_extensions import override
+
+from collector.candles.page_requests import PageRequest
+from collector.candles.pages import Page
+from collector.candles.reading import MARGIN, SeriesReader
+from contracts.spans import Interval, Intervals, intersect, subtract
+
+
+class RangeReader(SeriesReader):
+    """Reads the pending span of its progress and nothing else, newest part first.
+
+    It requests neither the newest page nor the time after the span, and reports no anchor. All time of the span is
+    verified or has a reason at the end. Use it as its parent.
+    """
+
+    _max_misses = inf
+    """The run reads all of its span: the next attempt would begin at its end again."""
+
+    @property
+    @override
+    def anchor(self) -> None:
+        return None
+
+    @override
+    def _pending_spans(self) -> Intervals:
+        """The span up to the candle that is open now: later candles do not exist yet."""
+        return intersect(super()._pending_spans(), [(0, self.calendar.floor_open(self._now))])
+
+    @override
+    def _untouched(self) -> Intervals:
+        return ()
+
+    @override
+    def _read(self) -> Generator[PageRequest, Page, None]:
+        """Read the span. Then read again what is left of it in smaller steps, as long as this finds something."""
+        before: Intervals = ()
+        narrowed = max((attempts for _, attempts, _ in self._pending), default=0)
+        while (left := self._left()) and left != before and self._has_budget():
+            for hole in reversed(left):
+                yield from self._read_hole(hole, self._step(hole, narrowed))
+                if subtract([hole], self.verified) and self._has_budget():
+                    yield from self._read_after(self.calendar.shift(hole[0], -1))
+            before, narrowed = left, narrowed + 1
+
+    def _left(self) -> Intervals:
+        """The time that requests may still verify."""
+        rejected = [(row.opens, self.calendar.close_of(row.opens)) for row in self.rejected.values()]
+        return subtract(self._pending_spans(), [*self.verified, *rejected, *self._before_history()])
+
+    def _step(self, hole: Interval, narrowed: int) -> int:
+        """The number of candles per request: halved with each attempt, but never so small that the hole would need more
+        than half of the run's pages.
+        """
+        step = self._limit
+        if self._honours_until and not self._traits.exact_page_limit:
+            step -= MARGIN  # a page may have the newest rows before the end, which is behind the hole by the margin
+        fitting = 2 * (hole[1] - hole[0]) // (self.calendar.nominal_ms * self._limits.max_pages)
+        return max(1, step >> min(narrowed, 16), min(step, fitting))
