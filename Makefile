@@ -85,5 +85,5 @@ generate: $(STAMP) ## Rewrite what is generated: schemas, docs/events.md, docs/a
 lock: ## Resolve again and rewrite requirements.lock and each service's own lock
 	@$(BIN)/uv lock --quiet
 	@$(BIN)/uv export --quiet --all-packages --all-groups --no-emit-workspace --no-annotate --no-header > requirements.lock
-	@for s in admin-api scheduler collector log-writer candle-writer; do \
+	@for s in admin-api scheduler collector log-writer candle-writer backfiller; do \
 	  $(BIN)/uv export --quiet --package candlekeep-$$s --no-dev --no-emit-workspace --no-annotate --no-header > services/$$s/requirements.lock; done

@@ -92,6 +92,7 @@ def test_the_schema_of_each_event_has_its_descriptions(document: dict[str, Any],
     [
         ("log-writer", {"RunStarted", "RunFinished", "JobScheduled"}),
         ("candle-writer", {"CandlesCollected"}),
+        ("backfiller", {"RunStarted", "RunFinished", "ExchangeHealthChanged"}),
     ],
 )
 def test_the_writers_part_comes_from_their_typed_handlers(

@@ -83,7 +83,7 @@ def test_every_process_connects_to_the_database_with_its_own_role() -> None:
     urls = {name: services[name]["environment"].get("DATABASE_URL") for name in names}
     users = {name: urlsplit(url).username for name, url in urls.items() if url}
     assert users == {name: role_name(DEFAULT_PREFIX, names[name]) for name in users}
-    assert set(users) == {"admin-api", "log-writer", "candle-writer", "migrate"}
+    assert set(users) == {"admin-api", "log-writer", "candle-writer", "backfiller", "migrate"}
 
 
 def test_the_job_that_makes_the_roles_gets_the_passwords_that_the_services_use() -> None:

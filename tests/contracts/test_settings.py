@@ -20,5 +20,5 @@ def test_every_setting_has_a_description(service: str) -> None:
 
 def test_services_that_publish_ticks_have_the_same_settings_for_lanes_and_deadlines() -> None:
     for variable in ("EXCHANGE_LANES", "RUN_DEADLINE_SECONDS"):
-        publishers = {"admin-api", "scheduler"}
+        publishers = {"admin-api", "scheduler", "backfiller"}
         assert len({setting for name in publishers for setting in SERVICES[name] if setting.variable == variable}) == 1

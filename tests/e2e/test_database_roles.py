@@ -15,7 +15,9 @@ async def test_each_service_connects_with_its_own_role(system: Stack, api: httpx
     (await api.get("/configs")).raise_for_status()
     logins = system.options.database_logins
     assert logins is not None
-    expected = {name: role_name(logins.prefix, name) for name in ("admin-api", "log-writer", "candle-writer")}
+    expected = {
+        name: role_name(logins.prefix, name) for name in ("admin-api", "log-writer", "candle-writer", "backfiller")
+    }
     for other_connections in ("admin-api-relay", "admin-api-login"):
         expected[other_connections] = expected["admin-api"]
     database = await asyncpg.connect(system.database_url)

@@ -1,12 +1,11 @@
 """Migration 0010 on a database with candles: the ledger starts from the stored candles."""
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import asyncpg
 import pytest
 from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -28,20 +27,17 @@ MAX_SPANS = 64
 @pytest.fixture
 async def old_database(database_url: str) -> str:
     """A database of the release before the ledger."""
-    await migrate(database_url, command.downgrade, "0009")
-    return database_url
 
-
-async def migrate(database_url: str, run: Callable[[Config, str], None], revision: str) -> None:
-    def on_connection(connection: Connection) -> None:
+    def down(connection: Connection) -> None:
         config = alembic_config()
         config.attributes["connection"] = connection
-        run(config, revision)
+        command.downgrade(config, "0009")
 
     engine = create_async_engine(database_url.replace("postgresql://", "postgresql+asyncpg://", 1))
     async with engine.connect() as connection:
-        await connection.run_sync(on_connection)
+        await connection.run_sync(down)
     await engine.dispose()
+    return database_url
 
 
 async def store(connection: asyncpg.Connection, timeframe: str, opens: Iterable[int]) -> int:
@@ -111,8 +107,8 @@ async def test_a_series_with_many_gaps_claims_only_its_newest_spans(old_database
 async def test_an_upgrade_that_was_interrupted_continues_with_the_other_series(old_database: str) -> None:
     async with connected(old_database) as connection:
         one, two = [await store(connection, "1m", [NOON, NOON + MINUTE]) for _ in range(2)]
-        await migrate(old_database, command.upgrade, "0010")
+        await upgrade(old_database, "0010")
         await connection.execute("UPDATE alembic_version SET version_num = '0009'")
         await connection.execute("DELETE FROM coverage WHERE series_id = $1", two)
-        await upgrade(old_database)
+        await upgrade(old_database, "0010")
         assert await ledger(connection) == dict.fromkeys((one, two), ((NOON, NOON + 2 * MINUTE),))

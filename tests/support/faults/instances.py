@@ -19,7 +19,7 @@ from support.faults.collect_evidence import read_events
 from support.faults.system import RunningSystem
 from support.polling import eventually
 
-INSTANCE_COUNTS = {"admin-api": 2, "scheduler": 3, "collector": 3, "log-writer": 2, "candle-writer": 2}
+INSTANCE_COUNTS = {"admin-api": 2, "scheduler": 3, "collector": 3, "log-writer": 2, "candle-writer": 2, "backfiller": 2}
 """Several of every service; three of those that exchange partitions with each other."""
 
 _RELAY = "candlekeep_relay_active"

@@ -17,8 +17,8 @@ from admin_api.metrics import Metrics
 from admin_api.relay.relay import Relay
 from admin_api.settings import AdminApiSettings
 from admin_api.writes.transactions import reading, transaction
-from log_writer.periodic_tasks import PeriodicTask
 from runtime.database import DRIVER_ERRORS, is_transient
+from runtime.lifecycle.periodic_tasks import PeriodicTask
 from runtime.process.startup import is_outage
 
 ERRORS: list[Exception] = [

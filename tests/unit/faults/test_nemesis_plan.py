@@ -12,7 +12,7 @@ from support.faults.nemesis.fault_actions import MOOD_REQUESTS
 from support.faults.nemesis.histories import plan_histories
 from support.faults.nemesis.plan import MOODS, PAUSE_BETWEEN_FAULTS, FaultKind, PlannedFault, Targets, overlaps, plan
 
-ROLES = ("admin-api", "scheduler", "collector", "log-writer", "candle-writer")
+ROLES = ("admin-api", "scheduler", "collector", "log-writer", "candle-writer", "backfiller")
 TARGETS = Targets(
     processes=tuple(f"{role}{number}" for role in ROLES for number in ("", "-2")),
     exchanges=("binance", "bybit", "coinbase", "kraken", "okx"),

@@ -46,6 +46,7 @@ def test_the_default_ports_are_the_documented_ones() -> None:
         "collector": 8002,
         "log-writer": 8003,
         "candle-writer": 8004,
+        "backfiller": 8005,
         "exchange-simulator": 8010,
     }
 
@@ -73,8 +74,9 @@ def test_only_services_that_need_the_database_or_the_token_get_it() -> None:
         "admin-api",
         "log-writer",
         "candle-writer",
+        "backfiller",
     }
-    for name in ("admin-api", "log-writer", "candle-writer"):
+    for name in ("admin-api", "log-writer", "candle-writer", "backfiller"):
         assert by_service[name]["DATABASE_URL"] == f"postgresql://{name}@127.0.0.1:15432/candlekeep"
     assert {
         name: env["CANDLEKEEP_ADMIN_TOKEN"] for name, env in by_service.items() if "CANDLEKEEP_ADMIN_TOKEN" in env

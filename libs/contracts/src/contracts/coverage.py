@@ -65,6 +65,10 @@ class AbsenceClass(StrEnum):
     """The exchange no longer offers candles of this age. This is known from its documentation."""
 
 
+FINAL_ABSENCES: Final = frozenset({AbsenceClass.LOST})
+"""The classes that answer what is in a span, so that no run requests it again."""
+
+
 class Absence(Span):
     """A span that could not be verified, with the reason and the evidence."""
 

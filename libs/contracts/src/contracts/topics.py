@@ -127,9 +127,9 @@ EXCHANGE_HEALTH: Final = Topic(
     retention=None,
     partitions=3,
     producers=("collector",),
-    consumers=("admin-api", "collector"),
+    consumers=("admin-api", "collector", "backfiller"),
     why="The health of each exchange, as its lanes see it. The event stream shows when a ban begins and ends, and a "
-    "collector that starts restores it.",
+    "collector that starts restores it. The backfiller requests no ranges of a lane that cannot read them.",
 )
 
 DEAD_LETTERS: Final = Topic(

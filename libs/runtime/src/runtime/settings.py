@@ -162,7 +162,9 @@ class DatabaseSettings(BaseSettings):
 
 
 class TickSettings(BaseSettings):
-    """Settings that must be equal in all services that publish ticks: the scheduler, and admin-api for manual runs."""
+    """Settings that must be equal in all services that publish ticks: the scheduler, and admin-api for manual runs. The
+    backfiller requests ranges with the same lanes and deadline.
+    """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 

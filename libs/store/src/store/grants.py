@@ -65,7 +65,7 @@ _RUN_LOG: Final = (
     "run_exchange_changes",
 )
 _CANDLES: Final = ("series", "candles", "coverage", "absences", "rejected_candles")
-_PLANS: Final = ("series_plans", "backfill_chunks")
+_PLANS: Final = ("series_plans", "backfill_chunks", "lane_pauses")
 _PUBLIC_COLUMNS: Final = "id, name, role, public_id, created_at, created_by, expires_at, last_used_at, revoked_at"
 
 

@@ -297,17 +297,37 @@ backfill_chunks = sa.Table(
     sa.Column("series_id", sa.Integer, sa.ForeignKey(series.c.id), nullable=False),
     sa.Column("config_id", sa.BigInteger, nullable=False, comment="No foreign key: a chunk outlives its config."),
     sa.Column("exchange", sa.Text, nullable=False),
+    sa.Column("lane", sa.Text, comment="The lane of the latest attempt."),
     sa.Column("purpose", sa.Text, nullable=False),
     sa.Column("backfill_id", sa.BigInteger, comment="Null: for the start date of the config, or for a hole."),
-    sa.Column("starts_at", _instant, nullable=False),
+    sa.Column("starts_at", _instant, nullable=False, comment="Later than at first if the older part was verified."),
     sa.Column("ends_at", _instant, nullable=False),
     sa.Column("state", sa.Text, nullable=False, server_default="waiting"),
-    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0", comment="The attempts that have ended."),
+    sa.Column(
+        "retries",
+        sa.Integer,
+        nullable=False,
+        server_default="0",
+        comment="The attempts since the last one that verified a part of the chunk.",
+    ),
     sa.Column("next_attempt_at", _instant, nullable=False, comment="A waiting chunk is requested then, or later."),
     sa.Column("loss_at", _instant, comment="When the exchange stops offering its oldest candle. Null: unknown."),
     sa.Column("run_id", UUID(as_uuid=True), comment="The run of the latest attempt."),
+    sa.Column(
+        "claimed_until",
+        _instant,
+        comment="A backfiller publishes the request until then. Null: none does. If it is past, the backfiller has "
+        "probably crashed, and another one publishes the same request.",
+    ),
     sa.Column("requested_at", _instant, comment="When the latest attempt was published."),
-    sa.Column("deadline_at", _instant, comment="A requested chunk without a result is requested again after this."),
+    sa.Column(
+        "answered_at",
+        _instant,
+        comment="When the run of the latest attempt ended. The chunk then waits for its candles in the ledger. Null: "
+        "the run has not ended, or the chunk does not wait for the ledger.",
+    ),
+    sa.Column("deadline_at", _instant, comment="The wait for the run or for the ledger ends at this time."),
     sa.Column("reason", sa.Text, comment="The result of the latest attempt, or what the chunk waits for, in words."),
     sa.Column("error_class", sa.Text, comment="The error class of the latest attempt. Null: it succeeded."),
     sa.Column("created_at", _instant, nullable=False, server_default=sa.func.now()),
@@ -317,19 +337,37 @@ backfill_chunks = sa.Table(
         "state IN ('waiting', 'requested', 'verified', 'classified', 'failed', 'cancelled')", name="state"
     ),
     sa.Index("uq_backfill_chunks_run_id", "run_id", unique=True),
+    # The order in which new chunks are requested, and the one of retries.
     sa.Index(
         "ix_backfill_chunks_waiting",
-        *("exchange", "next_attempt_at"),
-        postgresql_where=sa.text("state = 'waiting'"),
+        *("exchange", "loss_at", sa.text("starts_at DESC")),
+        postgresql_where=sa.text("state IN ('waiting', 'failed') AND claimed_until IS NULL AND retries = 0"),
     ),
+    sa.Index(
+        "ix_backfill_chunks_retries",
+        *("exchange", "next_attempt_at"),
+        postgresql_where=sa.text("state IN ('waiting', 'failed') AND claimed_until IS NULL AND retries > 0"),
+    ),
+    sa.Index("ix_backfill_chunks_claimed", "claimed_until", postgresql_where=sa.text("claimed_until IS NOT NULL")),
     sa.Index("ix_backfill_chunks_requested", "deadline_at", postgresql_where=sa.text("state = 'requested'")),
     sa.Index(
         "ix_backfill_chunks_open",
         *("series_id", "starts_at"),
-        postgresql_where=sa.text("state IN ('waiting', 'requested')"),
+        postgresql_where=sa.text("state IN ('waiting', 'requested', 'failed')"),
     ),
     sa.Index(None, "backfill_id", "id"),
+    sa.Index(None, "series_id", "backfill_id", postgresql_where=sa.text("backfill_id IS NOT NULL")),
     comment="The spans that are requested from the exchanges, one run each. Written by backfiller.",
+)
+
+lane_pauses = sa.Table(
+    "lane_pauses",
+    metadata,
+    sa.Column("lane", sa.Text, primary_key=True, comment="The exchange id, plus #n if it has several lanes."),
+    sa.Column("paused_until", _instant, nullable=False, comment="No chunk of the lane is requested before this time."),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("reported_at", _instant, nullable=False, comment="When a collector reported the state of the exchange."),
+    comment="The exchanges that are throttled, banned or unreachable. Written by backfiller.",
 )
 
 api_tokens = sa.Table(

@@ -11,7 +11,6 @@ from log_writer.handlers import build_router
 from log_writer.lost_runs import close_lost_runs
 from log_writer.metrics import LogWriterMetrics
 from log_writer.open_holes import COUNT_SECONDS, count_open_holes
-from log_writer.periodic_tasks import PeriodicTask
 from log_writer.retention import RETENTION_SECONDS, delete_expired
 from log_writer.settings import LogWriterSettings
 from log_writer.statistics import SETTLE_SECONDS, settle
@@ -21,6 +20,7 @@ from runtime.dead_letters import DeadLetters
 from runtime.kafka.clients import build_broker
 from runtime.kafka.publisher import EventPublisher
 from runtime.lifecycle.health import Health
+from runtime.lifecycle.periodic_tasks import PeriodicTask
 from runtime.metrics import ConsumerMetrics, PublisherMetrics, new_registry
 from runtime.process.worker import Worker
 from store.schema import using_current

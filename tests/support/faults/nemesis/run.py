@@ -32,7 +32,7 @@ from support.faults.violations import Violation
 from support.polling import eventually
 from support.whole_system import EVERY_SERVICE
 
-INSTANCES = {"admin-api": 2, "scheduler": 3, "collector": 3, "log-writer": 2, "candle-writer": 2}
+INSTANCES = {"admin-api": 2, "scheduler": 3, "collector": 3, "log-writer": 2, "candle-writer": 2, "backfiller": 2}
 CONFIGS = 200
 RECOVERED_WITHIN = 60.0
 SETTLED_WITHIN = 90.0
@@ -176,7 +176,7 @@ async def _system(folder: Path, seed: int) -> AsyncIterator[tuple[RunningSystem,
             logins = DatabaseLogins(passwords=place.database_passwords())
             address = f"postgresql://{LOOPBACK}:{to_postgres.listens_on}/candlekeep"
             overrides = {name: dict(values) for name, values in options.overrides.items()}
-            for role in ("admin-api", "log-writer", "candle-writer"):
+            for role in ("admin-api", "log-writer", "candle-writer", "backfiller"):
                 overrides[role] = overrides.get(role, {}) | {"DATABASE_URL": logins.url(address, role)}
             options = replace(options, overrides=overrides)
             async with running_system(options, seed=seed, instances=INSTANCES) as system:

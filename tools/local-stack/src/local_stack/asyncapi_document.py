@@ -1,14 +1,17 @@
 """`python -m local_stack.asyncapi_document`: writes docs/asyncapi.json, with what every service sends and receives.
 
-The subscriptions of log-writer and candle-writer come from their FastStream brokers, the rest from the contracts.
+The subscriptions of log-writer, candle-writer and the backfiller come from their FastStream brokers, the rest from the
+contracts.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
+import backfiller.app
 import candle_writer.app
 import log_writer.app
+from backfiller.settings import BackfillerSettings
 from candle_writer.settings import CandleWriterSettings
 from contracts.topics import ALL_TOPICS
 from log_writer.settings import LogWriterSettings
@@ -25,6 +28,7 @@ def text() -> str:
     workers = (
         log_writer.app.build_worker(LogWriterSettings(kafka_bootstrap_servers=_KAFKA, database_url=_DATABASE)),
         candle_writer.app.build_worker(CandleWriterSettings(kafka_bootstrap_servers=_KAFKA, database_url=_DATABASE)),
+        backfiller.app.build_worker(BackfillerSettings(kafka_bootstrap_servers=_KAFKA, database_url=_DATABASE)),
     )
     brokers = [
         each

@@ -38,6 +38,7 @@ SERVICES = (
     Role(name="scheduler", argv=_module("scheduler"), port_offset=1, stop_phase=0),
     Role(name="collector", argv=_module("collector"), port_offset=2, stop_phase=1),
     Role(name="log-writer", argv=_module("log_writer"), port_offset=3, stop_phase=2, uses_database=True),
+    Role(name="backfiller", argv=_module("backfiller"), port_offset=5, stop_phase=0, uses_database=True),
     Role(name="candle-writer", argv=_module("candle_writer"), port_offset=4, stop_phase=2, uses_database=True),
 )
 SIMULATOR = Role(

@@ -1,4 +1,4 @@
-"""Work that log-writer repeats: retention, the lost-run check, and the counts of runs and of open holes."""
+"""Work that a worker repeats beside its main work, such as counts for metrics."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

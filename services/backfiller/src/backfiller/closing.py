@@ -1,0 +1,189 @@
+"""Decides what becomes of a chunk whose run has ended, or has not ended in time. Pure.
+
+The ledger decides, not the event: a chunk ends when its span is verified there, or when the rest has a final class. The
+result of a run only says why a rest is left, and whether another attempt makes sense.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from backfiller.chunks import Chunk, ChunkState
+from contracts import spans
+from contracts.coverage import to_instant
+from contracts.ranges import Purpose
+from contracts.spans import Interval, Intervals
+from contracts.timeframes import shortest_length
+from contracts.vocabulary import ErrorClass
+from runtime.waiting import exponential_delay
+
+PERMANENT: Final = frozenset(
+    {
+        ErrorClass.BAD_SYMBOL,
+        ErrorClass.BAD_REQUEST,
+        ErrorClass.NOT_SUPPORTED,
+        ErrorClass.AUTHENTICATION,
+        ErrorClass.BLOCKED_LOCATION,
+    }
+)
+"""A person must change something first: the config, the keys, or the place of the collector."""
+
+EXCHANGE_WIDE: Final = frozenset({ErrorClass.RATE_LIMITED, ErrorClass.BANNED, ErrorClass.MAINTENANCE})
+"""The exchange refuses all requests for a while, so that the number of attempts says nothing about the chunk."""
+
+SKIPPED: Final = frozenset({ErrorClass.ALREADY_RUNNING, ErrorClass.SUPERSEDED})
+"""The run did not send a request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosingPolicy:
+    """The numbers behind the decisions."""
+
+    first_delay: timedelta
+    """The pause before the first retry. It doubles with each further one."""
+    longest_delay: timedelta
+    failed_delay: timedelta
+    """The pause after a permanent error."""
+    ledger_wait: timedelta
+    """How long the candles of a run may take to the ledger."""
+
+
+class Outcome(NamedTuple):
+    """The end of a run."""
+
+    run_id: UUID
+    error_class: ErrorClass | None
+    message: str | None
+    proved: Intervals
+    """The spans that the ledger will contain because of this run: verified and lost ones."""
+
+
+class LedgerView(NamedTuple):
+    """The ledger within the span of a chunk."""
+
+    verified: Intervals = ()
+    final: Intervals = ()
+    """Absences of a final class."""
+    note: str | None = None
+    """The newest other absence, with its evidence."""
+
+
+def remaining(timeframe: str, span: Interval, ledger: LedgerView) -> Intervals:
+    """The time of the span without an answer. Pieces that are shorter than a candle contain no candle."""
+    open_spans = spans.subtract([span], [*ledger.verified, *ledger.final])
+    shortest = shortest_length(timeframe)
+    return tuple((start, end) for start, end in open_spans if end - start >= shortest)
+
+
+def after_result(chunk: Chunk, outcome: Outcome, ledger: LedgerView, now: datetime, policy: ClosingPolicy) -> Chunk:
+    """The chunk after a run of it has ended. Results that come twice, or late, change nothing that is wrong."""
+    if not chunk.is_open or chunk.run_id != outcome.run_id or chunk.answered_at is not None:
+        return chunk
+    if not chunk.in_flight:  # the wait for this result was over, and the next attempt has not begun
+        return _completed(chunk, ledger, now) or chunk
+    answered = replace(
+        chunk,
+        state=ChunkState.REQUESTED,
+        claimed_until=None,
+        answered_at=now,
+        deadline_at=now + policy.ledger_wait,
+        error_class=outcome.error_class,
+        reason=outcome.message or "The run has ended. Its candles are not in the ledger yet.",
+    )
+    return _settled(answered, ledger, now, policy, caught_up=_contains(ledger, chunk.span, outcome.proved))
+
+
+def after_check(chunk: Chunk, ledger: LedgerView, now: datetime, policy: ClosingPolicy) -> Chunk:
+    """The chunk after another look at the ledger and at the clock."""
+    if chunk.answered_at is not None:
+        return _settled(chunk, ledger, now, policy, caught_up=False)
+    if not chunk.in_flight or chunk.deadline_at is None or now <= chunk.deadline_at:
+        return chunk
+    if (completed := _completed(chunk, ledger, now)) is not None and chunk.purpose is not Purpose.REREAD:
+        return completed
+    until = f"{chunk.deadline_at:%Y-%m-%d %H:%M:%S} UTC"
+    reason = f"No result arrived until {until}: the collector has probably crashed."
+    return _again(replace(chunk, error_class=ErrorClass.COLLECTOR_LOST, reason=reason), ledger, now, policy)
+
+
+def _settled(chunk: Chunk, ledger: LedgerView, now: datetime, policy: ClosingPolicy, *, caught_up: bool) -> Chunk:
+    """The chunk after its run: ended, waiting for the ledger, or waiting for the next attempt."""
+    was_read = chunk.purpose is not Purpose.REREAD or chunk.error_class is None
+    if was_read and (completed := _completed(chunk, ledger, now)) is not None:
+        return completed
+    if not caught_up and chunk.deadline_at is not None and now <= chunk.deadline_at:
+        return chunk
+    return _again(chunk, ledger, now, policy)
+
+
+def _completed(chunk: Chunk, ledger: LedgerView, now: datetime) -> Chunk | None:
+    if remaining(chunk.timeframe, chunk.span, ledger):
+        return None
+    absent = spans.intersect([chunk.span], ledger.final)
+    return replace(
+        chunk,
+        state=ChunkState.CLASSIFIED if absent else ChunkState.VERIFIED,
+        claimed_until=None,
+        answered_at=None,
+        deadline_at=None,
+        error_class=None,
+        reason=_of_absences(absent) if absent else None,
+        ended_at=now,
+    )
+
+
+def _again(chunk: Chunk, ledger: LedgerView, now: datetime, policy: ClosingPolicy) -> Chunk:
+    """The chunk with another attempt ahead, without the parts at its ends that are verified now."""
+    error = None if chunk.error_class is None else ErrorClass(chunk.error_class)
+    rest = spans.hull(remaining(chunk.timeframe, chunk.span, ledger)) or (chunk.span,)
+    span = chunk.span if chunk.purpose is Purpose.REREAD else rest[0]
+    progress = span != chunk.span
+    of_chunk = error not in EXCHANGE_WIDE and error not in SKIPPED
+    retries = 0 if progress else chunk.retries + of_chunk
+    again = replace(
+        chunk,
+        span=span,
+        state=ChunkState.FAILED if error in PERMANENT else ChunkState.WAITING,
+        attempts=chunk.attempts + 1,
+        retries=retries,
+        claimed_until=None,
+        answered_at=None,
+        deadline_at=None,
+    )
+    if error is None:
+        again = replace(again, reason=_of_rest(chunk.timeframe, rest[0], ledger))
+    delay = _delay(error, retries, policy)
+    if chunk.loss_at is not None and chunk.loss_at > now and error not in PERMANENT:
+        delay = min(delay, max(policy.first_delay, (chunk.loss_at - now) / 2))  # retries must not let it be lost
+    return replace(again, next_attempt_at=now + delay)
+
+
+def _delay(error: ErrorClass | None, retries: int, policy: ClosingPolicy) -> timedelta:
+    if error in PERMANENT:
+        return policy.failed_delay
+    if error in EXCHANGE_WIDE or error in SKIPPED:
+        return policy.first_delay
+    if retries == 0:
+        return timedelta()
+    first, longest = policy.first_delay.total_seconds(), policy.longest_delay.total_seconds()
+    return timedelta(seconds=exponential_delay(first, longest, retries - 1))
+
+
+def _contains(ledger: LedgerView, span: Interval, proved: Intervals) -> bool:
+    """Whether the ledger has all that the run proved within the span."""
+    expected = spans.intersect([span], proved)
+    return not spans.subtract(expected, [*ledger.verified, *ledger.final])
+
+
+def _of_rest(timeframe: str, rest: Interval, ledger: LedgerView) -> str:
+    count = (rest[1] - rest[0]) // shortest_length(timeframe)
+    candles = "1 candle" if count == 1 else f"up to {count} candles"
+    known = f" ({ledger.note})" if ledger.note else ""
+    start = to_instant(rest[0])
+    return f"The exchange answered, but nothing proves {candles} from {start:%Y-%m-%d %H:%M} UTC on{known}."
+
+
+def _of_absences(absent: Intervals) -> str:
+    first, last = to_instant(absent[0][0]), to_instant(absent[-1][1])
+    return f"The exchange no longer offers candles from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC."

@@ -1,0 +1,85 @@
+"""The loop of the backfiller: check chunks in flight, plan series, request chunks, pause."""
+
+import asyncio
+import time
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from backfiller.metrics import BackfillerMetrics
+from backfiller.plans import SERIES_AT_ONCE, plan_due_series, register_series
+from backfiller.requests import request_due_chunks
+from backfiller.results import check_again
+from backfiller.settings import BackfillerSettings
+from runtime.database import DRIVER_ERRORS
+from runtime.kafka.publisher import EventPublisher, PublishFailed
+from runtime.lifecycle.background import Background
+from runtime.logs import log
+from runtime.waiting import Backoff, wait_for_event
+
+_RETRY_INITIAL_WAIT_SECONDS = 0.5
+_RETRY_MAX_WAIT_SECONDS = 10.0
+_REGISTER_SECONDS = 5.0
+
+
+class BackfillLoop:
+    """Each turn is safe to repeat and to interrupt: it consists of transactions, and of requests whose run id is
+    determined. An outage of Postgres or Kafka ends a turn; the next one follows after a pause that grows.
+    """
+
+    def __init__(
+        self, settings: BackfillerSettings, engine: AsyncEngine, publisher: EventPublisher, metrics: BackfillerMetrics
+    ) -> None:
+        self._settings, self._engine, self._publisher, self._metrics = settings, engine, publisher, metrics
+        self._stopping, self._woken = asyncio.Event(), asyncio.Event()
+        self._registered_at: float | None = None
+        self._problem: str | None = None
+
+    def background(self) -> Background:
+        """The task for the worker."""
+        return Background("backfill loop", self.run, self.stop, readiness=self.readiness)
+
+    def wake(self) -> None:
+        """End the current pause, because a chunk has changed."""
+        self._woken.set()
+
+    async def stop(self) -> None:
+        self._stopping.set()
+        self._woken.set()
+
+    def readiness(self) -> str | None:
+        """The outage that ended the last turn. None: the last turn was complete."""
+        return self._problem
+
+    async def run(self) -> None:
+        """Turn until stopped. Raises the error of a turn that is no outage."""
+        backoff = Backoff(_RETRY_INITIAL_WAIT_SECONDS, _RETRY_MAX_WAIT_SECONDS, jitter=True)
+        while not self._stopping.is_set():
+            self._woken.clear()
+            try:
+                more = await self._turn()
+            except (*DRIVER_ERRORS, OSError, PublishFailed) as error:
+                self._problem = f"a turn failed, trying again: {error!r}"[:500]
+                log.warning("A turn failed, trying again", action="turn_failed", error=repr(error)[:500])
+                await backoff.sleep_unless(self._stopping)
+                continue
+            self._problem = None
+            backoff.reset()
+            if not more and not self._stopping.is_set():
+                await wait_for_event(self._woken, self._settings.turn_seconds)
+
+    async def _turn(self) -> bool:
+        """Returns whether more series are due already."""
+        self._metrics.add_changed(await check_again(self._engine, self._settings.closing()))
+        await self._register()
+        started = time.perf_counter()
+        planned = await plan_due_series(self._engine, self._settings.plan(), self._settings.plan_times())
+        self._metrics.add_plan(planned, time.perf_counter() - started)
+        requested = await request_due_chunks(self._engine, self._publisher, self._settings.requests())
+        self._metrics.requested.inc(len(requested))
+        return planned.series == SERIES_AT_ONCE
+
+    async def _register(self) -> None:
+        now = time.monotonic()
+        if self._registered_at is None or now - self._registered_at >= _REGISTER_SECONDS:
+            await register_series(self._engine)
+            self._registered_at = now

@@ -1,0 +1,230 @@
+"""Decides which spans of a series become chunks, and which waiting chunks no demand contains any more. Pure.
+
+Times are in milliseconds since the epoch.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, NamedTuple
+
+from backfiller.chunks import Chunk, ChunkState
+from contracts import spans
+from contracts.bounds import END_OF_MILLISECONDS
+from contracts.exchange_catalogue import CandleRequest, load_catalogue, market_kind
+from contracts.ranges import Purpose
+from contracts.spans import Interval, Intervals
+from contracts.timeframes import floor_open, parse_timeframe, shift, shortest_length
+
+_UNKNOWN_PAGE: Final = 100
+"""Candles per request, if the exchange catalogue has no entry."""
+_MARGIN: Final = 2
+"""Candles that a page reads beside its own: the one before, which shows that no candle is missing at the start, and the
+one after, which shows the same for the end.
+"""
+_MAX_DOUBLINGS: Final = 12
+
+
+class Series(NamedTuple):
+    """A series, and what the exchange catalogue says about reading it."""
+
+    id: int
+    exchange: str
+    symbol: str
+    timeframe: str
+    page: int
+    """The candles that one request covers, at least 1."""
+    newest_readable: int | None
+    """The number of newest candles that can be read. None: no limit is known."""
+
+
+class Demand(NamedTuple):
+    """The range of a series that a config or a backfill wants."""
+
+    config_id: int
+    backfill_id: int | None
+    """None: the config wants it."""
+    active: bool
+    """False: the backfill is paused."""
+    reread: bool
+    target: Interval
+    missing: Intervals
+    """The newest spans of the target that are neither answered nor part of an open chunk."""
+    verified_from: int | None
+    """The first verified instant of the series. None: nothing is verified."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewChunk:
+    """A chunk to create."""
+
+    config_id: int
+    backfill_id: int | None
+    purpose: Purpose
+    span: Interval
+    loss_at: int | None
+    """When the exchange stops offering its oldest candle. None: unknown, or it is past."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanPolicy:
+    """The numbers behind the decisions."""
+
+    pages: int
+    """The largest number of requests for one chunk."""
+    fresh_chunks: int
+    """The largest number of chunks of a series that were not tried yet."""
+    open_chunks: int
+    """The largest number of all open chunks of a series."""
+
+
+def describe(series_id: int, exchange: str, symbol: str, timeframe: str) -> Series:
+    """The series with the numbers of the exchange catalogue."""
+    entry = load_catalogue().exchanges.get(exchange)
+    kind = market_kind(symbol)
+    request = None if entry is None else entry.request(kind, timeframe)
+    page = request.page if isinstance(request, CandleRequest) else _UNKNOWN_PAGE
+    readable = None if entry is None else entry.newest_readable(kind, timeframe)
+    return Series(series_id, exchange, symbol, timeframe, page, readable)
+
+
+def plan(
+    series: Series, demands: Sequence[Demand], open_chunks: Sequence[Chunk], now: int, policy: PlanPolicy
+) -> list[NewChunk]:
+    """The chunks to create now, the most urgent first. The rest is planned when some of these have ended.
+
+    A series with a failed chunk gets no others: the exchange would refuse them for the same reason.
+    """
+    if any(each.state is ChunkState.FAILED for each in open_chunks):
+        return []
+    fresh = sum(1 for each in open_chunks if each.retries == 0)
+    places = min(policy.fresh_chunks - fresh, policy.open_chunks - len(open_chunks))
+    created: list[NewChunk] = []
+    for demand in demands:
+        if not demand.active or places <= len(created):
+            continue
+        free = demand._replace(missing=spans.subtract(demand.missing, [each.span for each in created]))
+        created += islice(_chunks_of(series, free, open_chunks, now, policy), places - len(created))
+    return created
+
+
+def unwanted(demands: Sequence[Demand], open_chunks: Iterable[Chunk]) -> list[tuple[Chunk, str]]:
+    """The waiting chunks that no config or backfill wants any more, each with the reason in words."""
+    return [
+        (chunk, reason)
+        for chunk in open_chunks
+        if not chunk.in_flight and (reason := _reason_to_cancel(demands, chunk)) is not None
+    ]
+
+
+def _reason_to_cancel(demands: Sequence[Demand], chunk: Chunk) -> str | None:
+    of_config = [each for each in demands if each.backfill_id is None and spans.intersect([each.target], [chunk.span])]
+    if chunk.backfill_id is None:
+        return None if of_config else "No enabled config has a start date before the end of this span."
+    demand = next((each for each in demands if each.backfill_id == chunk.backfill_id), None)
+    if demand is None:
+        return "The backfill was cancelled."
+    if not demand.active and of_config:
+        return "The backfill is paused, and the start date of the config asks for the same span."
+    return None
+
+
+def _chunks_of(
+    series: Series, demand: Demand, open_chunks: Sequence[Chunk], now: int, policy: PlanPolicy
+) -> Iterator[NewChunk]:
+    horizon = _horizon(series, now)
+    beyond = [(0, horizon)] if horizon is not None else []
+    readable = _grouped(series, spans.subtract(demand.missing, beyond), policy.pages)
+    if horizon is None:
+        before = () if demand.verified_from is None else ((0, demand.verified_from),)
+        yield from _of_spans(series, demand, _grouped(series, spans.subtract(demand.missing, before), policy.pages))
+        pages = policy.pages << _doublings(open_chunks, demand.verified_from)
+        yield from _of_spans(series, demand, _grouped(series, spans.intersect(demand.missing, before), pages))
+        return
+    # There are few: the exchange keeps a limited number of candles.
+    yield from sorted(_of_spans(series, demand, readable), key=lambda each: (each.loss_at or 0, -each.span[0]))
+    # A collector answers these without a request: they are lost.
+    lost = reversed(spans.intersect(demand.missing, beyond))
+    for chunk in _of_spans(series, demand, lost):
+        yield NewChunk(chunk.config_id, chunk.backfill_id, chunk.purpose, chunk.span, None)
+
+
+def _of_spans(series: Series, demand: Demand, intervals: Iterable[Interval]) -> Iterator[NewChunk]:
+    shortest = shortest_length(series.timeframe)
+    for span in intervals:
+        if span[1] - span[0] < shortest:
+            continue  # no candle fits: the exchange has another grid than ours
+        loss_at = None
+        if series.newest_readable is not None:
+            loss_at = _shifted(series.timeframe, span[0], series.newest_readable)
+        yield NewChunk(demand.config_id, demand.backfill_id, _purpose(demand, span), span, loss_at)
+
+
+def _purpose(demand: Demand, span: Interval) -> Purpose:
+    if demand.reread:
+        return Purpose.REREAD
+    within = demand.verified_from is not None and span[0] >= demand.verified_from
+    return Purpose.REPAIR if within and demand.backfill_id is None else Purpose.BACKFILL
+
+
+def _horizon(series: Series, now: int) -> int | None:
+    """The open time of the oldest candle that can be read. None: no limit is known."""
+    if series.newest_readable is None:
+        return None
+    return _shifted(series.timeframe, floor_open(series.timeframe, now), 1 - series.newest_readable)
+
+
+def _doublings(open_chunks: Iterable[Chunk], verified_from: int | None) -> int:
+    """How often the width of a chunk before the first verified instant is doubled: once for each that the exchange has
+    answered without a candle. So the search for the listing of a market needs few requests.
+    """
+    if verified_from is None:
+        return 0
+    empty = sum(1 for each in open_chunks if _is_empty(each) and each.span[1] <= verified_from)
+    return min(empty, _MAX_DOUBLINGS)
+
+
+def _is_empty(chunk: Chunk) -> bool:
+    return chunk.retries > 0 and chunk.error_class is None
+
+
+def _grouped(series: Series, missing: Intervals, pages: int) -> Iterator[Interval]:
+    """Spans of at most `pages` requests, the newest first: neighbouring pages of one hole are read in one run."""
+    group: Interval | None = None
+    size = 0
+    for start, end in _pages(series, missing):
+        if group is not None and end == group[0] and size < pages:
+            group, size = (start, group[1]), size + 1
+            continue
+        if group is not None:
+            yield group
+        group, size = (start, end), 1
+    if group is not None:
+        yield group
+
+
+def _pages(series: Series, missing: Intervals) -> Iterator[Interval]:
+    """The smallest number of pages that contain all missing time, the newest first. Holes that fit into one page are
+    read together. Pages are counted from the end of a hole, which is the edge of a candle on the exchange's own grid.
+    """
+    width = max(1, series.page - _MARGIN)
+    left = list(missing)
+    while left:
+        end = left[-1][1]
+        first = _shifted(series.timeframe, end, -width)
+        start = end
+        while left and left[-1][1] > first:
+            piece = left.pop()
+            start = max(piece[0], first)
+            if piece[0] < first:
+                left.append((piece[0], first))
+                break
+        yield start, end
+
+
+def _shifted(timeframe: str, opens: int, count: int) -> int:
+    """`shift` within the times that events may contain."""
+    nominal = opens + count * parse_timeframe(timeframe).nominal_ms
+    if nominal <= 0 or nominal >= END_OF_MILLISECONDS - 1:
+        return 0 if nominal <= 0 else END_OF_MILLISECONDS - 1
+    return max(0, shift(timeframe, opens, count))

@@ -1,0 +1,176 @@
+"""Requests chunks: claims them, publishes `RangeDue`, and marks them as requested.
+
+Delivery: at least once, with the same run id. The claim is committed first. A backfiller that dies before the
+acknowledgement leaves the claim, and when it has expired another one publishes the same request.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from backfiller.chunks import Chunk, claimed, requested
+from backfiller.limits import DueChunk, choose, free_places
+from backfiller.tables import CHUNK_COLUMNS, database_now, to_chunk, update_chunks
+from contracts.coverage import span_of
+from contracts.ranges import RangeDue, range_run_id
+from contracts.ticks import lane_of
+from contracts.topics import RANGE_REQUESTS
+from runtime.database import driver_transaction
+from runtime.failpoints import failpoint
+from runtime.kafka.publisher import EventPublisher
+
+_CLAIM_LOCK: Final = 7_226_501_141
+"""Advisory lock: one instance at a time claims chunks, so that the limits hold for all instances together."""
+
+_TRY_LOCK: Final = "SELECT pg_try_advisory_xact_lock($1)"
+
+_OUTSTANDING: Final = """
+SELECT coalesce(lane, exchange) AS lane, count(*) AS chunks FROM backfill_chunks AS chunk
+WHERE (state = 'requested' AND answered_at IS NULL) OR claimed_until IS NOT NULL GROUP BY 1
+"""
+
+_PAUSED: Final = "SELECT lane FROM lane_pauses WHERE paused_until > $1"
+
+_DUE_EXCHANGES: Final = """
+SELECT DISTINCT exchange FROM backfill_chunks
+WHERE state IN ('waiting', 'failed') AND claimed_until IS NULL AND next_attempt_at <= $1
+"""
+
+_ACTIVE: Final = """
+NOT EXISTS (SELECT FROM backfills WHERE backfills.id = chunk.backfill_id AND backfills.state <> 'active')
+"""
+
+_MAY_BE_CLAIMED: Final = f"""
+chunk.exchange = place.exchange AND state IN ('waiting', 'failed') AND claimed_until IS NULL AND next_attempt_at <= $6
+  AND config_id % place.lanes = place.remainder AND {_ACTIVE}
+"""
+
+# Retries come in the order in which they became due, so that no chunk that proves nothing keeps others from a retry.
+_DUE: Final = f"""
+SELECT place.lane, due.id, due.is_retry FROM unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::int[])
+  AS place (lane, exchange, lanes, remainder, places)
+CROSS JOIN LATERAL (
+  (SELECT id, false AS is_retry, row_number() OVER (ORDER BY loss_at, starts_at DESC) AS turn
+   FROM backfill_chunks AS chunk WHERE {_MAY_BE_CLAIMED} AND retries = 0
+   ORDER BY loss_at, starts_at DESC LIMIT place.places)
+  UNION ALL
+  (SELECT id, true, row_number() OVER (ORDER BY next_attempt_at) FROM backfill_chunks AS chunk
+   WHERE {_MAY_BE_CLAIMED} AND retries > 0 ORDER BY next_attempt_at LIMIT place.places)
+) AS due
+ORDER BY due.turn
+"""  # noqa: S608 -- a constant
+
+_LOCK_CHUNKS: Final = f"""
+SELECT {CHUNK_COLUMNS} FROM backfill_chunks AS chunk JOIN series ON series.id = chunk.series_id
+WHERE chunk.id = ANY($1::bigint[]) AND state IN ('waiting', 'failed') AND claimed_until IS NULL
+ORDER BY array_position($1::bigint[], chunk.id) FOR UPDATE OF chunk SKIP LOCKED
+"""  # noqa: S608 -- a constant
+
+_EXPIRED: Final = f"""
+SELECT {CHUNK_COLUMNS} FROM backfill_chunks AS chunk JOIN series ON series.id = chunk.series_id
+WHERE claimed_until <= $1 AND state IN ('waiting', 'failed') AND coalesce(lane, chunk.exchange) <> ALL($2::text[])
+  AND {_ACTIVE}
+FOR UPDATE OF chunk SKIP LOCKED
+"""  # noqa: S608 -- a constant
+
+_LOCK_CLAIMED: Final = f"""
+SELECT {CHUNK_COLUMNS} FROM backfill_chunks AS chunk JOIN series ON series.id = chunk.series_id
+WHERE chunk.id = ANY($1::bigint[]) ORDER BY chunk.id FOR UPDATE OF chunk
+"""  # noqa: S608 -- a constant
+
+
+class RequestPolicy(NamedTuple):
+    """The numbers behind the requests."""
+
+    lanes: Mapping[str, int]
+    """Exchange id to its number of lanes."""
+    per_lane: int
+    total: int
+    lease: timedelta
+    start_wait: timedelta
+    deadline_seconds: int
+
+
+async def request_due_chunks(engine: AsyncEngine, publisher: EventPublisher, policy: RequestPolicy) -> list[Chunk]:
+    """Request due chunks within the limits. Returns those that were requested. Raises `PublishFailed` if Kafka does not
+    acknowledge: the claims then expire, and the same requests are published again.
+    """
+    claims, now = await claim_due_chunks(engine, policy)
+    if not claims:
+        return []
+    failpoint("backfiller.before_ranges")
+    await publisher.publish_many(RANGE_REQUESTS, [range_due(chunk, now, policy) for chunk in claims])
+    failpoint("backfiller.after_ranges")
+    return await _mark_requested(engine, claims, policy.start_wait)
+
+
+async def claim_due_chunks(engine: AsyncEngine, policy: RequestPolicy) -> tuple[list[Chunk], datetime]:
+    """Claim the chunks to request now; none while another instance claims. Expired claims come first: they have a place
+    already.
+    """
+    async with driver_transaction(engine) as connection:
+        now = await database_now(connection)
+        if not await connection.fetchval(_TRY_LOCK, _CLAIM_LOCK):
+            return [], now
+        paused = [row["lane"] for row in await connection.fetch(_PAUSED, now)]
+        outstanding = Counter({row["lane"]: row["chunks"] for row in await connection.fetch(_OUTSTANDING)})
+        rows = [*await connection.fetch(_EXPIRED, now, paused)]
+        if ids := await _due(connection, outstanding, paused, now, policy):
+            rows += await connection.fetch(_LOCK_CHUNKS, ids)
+        before = [to_chunk(row) for row in rows]
+        after = [_claimed(chunk, now, policy) for chunk in before]
+        await update_chunks(connection, before, after)
+        return after, now
+
+
+def range_due(chunk: Chunk, now: datetime, policy: RequestPolicy) -> RangeDue:
+    """The request of a claimed chunk."""
+    return RangeDue(
+        occurred_at=now,
+        run_id=range_run_id(chunk.id, chunk.attempts),
+        chunk_id=chunk.id,
+        attempt=chunk.attempts,
+        config_id=chunk.config_id,
+        exchange=chunk.exchange,
+        symbol=chunk.symbol,
+        timeframe=chunk.timeframe,
+        span=span_of(chunk.span),
+        purpose=chunk.purpose,
+        requested_at=now,
+        deadline_seconds=policy.deadline_seconds,
+        lane=lane_of(chunk.exchange, chunk.config_id, policy.lanes),
+    )
+
+
+def _claimed(chunk: Chunk, now: datetime, policy: RequestPolicy) -> Chunk:
+    lane = lane_of(chunk.exchange, chunk.config_id, policy.lanes)
+    return claimed(chunk, lane, now, policy.lease, policy.start_wait)
+
+
+async def _due(
+    connection: Any, outstanding: Counter[str], paused: Sequence[str], now: datetime, policy: RequestPolicy
+) -> list[int]:
+    total = policy.total - outstanding.total()
+    if total <= 0:
+        return []
+    exchanges = [row["exchange"] for row in await connection.fetch(_DUE_EXCHANGES, now)]
+    places = free_places(exchanges, outstanding, paused, policy.lanes, policy.per_lane)
+    if not places:
+        return []
+    rows = await connection.fetch(_DUE, *zip(*places, strict=True), now)
+    return choose([DueChunk(row["id"], row["lane"], row["is_retry"]) for row in rows], places, total)
+
+
+async def _mark_requested(engine: AsyncEngine, claims: Sequence[Chunk], wait: timedelta) -> list[Chunk]:
+    runs = {chunk.id: chunk.run_id for chunk in claims}
+    async with driver_transaction(engine) as connection:
+        now = await database_now(connection)
+        before = [to_chunk(row) for row in await connection.fetch(_LOCK_CLAIMED, sorted(runs))]
+        marked = [(each, run) for each in before if (run := runs[each.id]) is not None]
+        await update_chunks(
+            connection, (each for each, _ in marked), (requested(each, run, now, wait) for each, run in marked)
+        )
+    return list(claims)

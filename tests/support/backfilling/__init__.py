@@ -1,0 +1,1 @@
+"""Chunks, demands and a world of exchanges for tests of the backfiller."""

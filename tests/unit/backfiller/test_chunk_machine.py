@@ -1,0 +1,302 @@
+"""Chunks as a state machine: two backfillers, collectors that fail in every way, lost, late and repeated results, and a
+ledger that lags. The model counts minutes one by one and shares no code with the planner.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from backfiller.chunks import Chunk, ChunkState, claimed, requested, started
+from backfiller.closing import LedgerView, Outcome, after_check, after_result
+from backfiller.limits import DueChunk, choose, free_places
+from backfiller.planning import Demand, PlanPolicy, plan, unwanted
+from contracts.spans import Intervals, intersect, subtract, union
+from contracts.vocabulary import ErrorClass
+from support.backfilling.chunks import CLOSING, LEASE, MINUTE, NOON, NOW, WAIT, a_chunk, a_demand, a_series, minutes
+
+LENGTH = 60
+"""Minutes of the target."""
+PER_LANE, TOTAL = 3, 4
+POLICY = PlanPolicy(pages=2, fresh_chunks=5, open_chunks=12)
+SERIES = (1, 2)
+"""Two series of two configs, each in a lane of its own."""
+LANES = {"binance": 2}
+ERRORS = st.sampled_from([*ErrorClass])
+
+
+class Run(NamedTuple):
+    """A published request."""
+
+    run_id: UUID
+    series_id: int
+    minutes: frozenset[int]
+
+
+class Result(NamedTuple):
+    run_id: UUID
+    error: ErrorClass | None
+    proved: Intervals
+
+
+@dataclass
+class Truth:
+    """One series, minute by minute after the start of the target."""
+
+    provable: set[int]
+    lost: set[int]
+    stored: set[int] = field(default_factory=set)
+    stored_lost: set[int] = field(default_factory=set)
+    wanted_from: int = 0
+    enabled: bool = True
+
+
+def to_spans(numbers: set[int] | frozenset[int]) -> Intervals:
+    return union(minutes(number, number + 1) for number in numbers)
+
+
+def to_minutes(chunk: Chunk) -> frozenset[int]:
+    return frozenset(range((chunk.span[0] - NOON) // MINUTE, (chunk.span[1] - NOON) // MINUTE))
+
+
+class Chunks(RuleBasedStateMachine):
+    """The rules are the steps of the service; each one is a transaction or a message."""
+
+    @initialize(provable=st.sets(st.integers(0, LENGTH - 1)), lost=st.sets(st.integers(0, 15)))
+    def begin(self, provable: set[int], lost: set[int]) -> None:
+        self.now = NOW
+        self.truth = {number: Truth(set(provable) - lost, set(lost)) for number in SERIES}
+        self.chunks: dict[int, Chunk] = {}
+        self.publishing: dict[str, list[Chunk]] = {"one": [], "two": []}
+        self.requests: list[Run] = []
+        self.results: list[Result] = []
+        self.ledger_waits: list[tuple[int, frozenset[int], frozenset[int]]] = []
+
+    # -- planning ----------------------------------------------------------------------------------------------------
+
+    @rule(number=st.sampled_from(SERIES))
+    def plan_series(self, number: int) -> None:
+        truth, open_chunks = self.truth[number], self.open_of(number)
+        wanted = [self.demand(number)] if truth.enabled else []
+        for chunk, reason in unwanted(wanted, open_chunks):
+            self.chunks[chunk.id] = replace(chunk, state=ChunkState.CANCELLED, reason=reason, ended_at=self.now)
+        for new in plan(a_series(page=12)._replace(id=number), wanted, open_chunks, NOON + LENGTH * MINUTE, POLICY):
+            chunk = a_chunk(new.span, id=len(self.chunks) + 1, series_id=number, config_id=new.config_id)
+            self.chunks[chunk.id] = replace(chunk, next_attempt_at=self.now)
+
+    @rule(number=st.sampled_from(SERIES), enabled=st.booleans(), wanted_from=st.integers(0, LENGTH // 2))
+    def change_the_config(self, number: int, enabled: bool, wanted_from: int) -> None:
+        self.truth[number].enabled, self.truth[number].wanted_from = enabled, wanted_from
+
+    def demand(self, number: int) -> Demand:
+        truth = self.truth[number]
+        target = minutes(truth.wanted_from, LENGTH)
+        known = [*to_spans(truth.stored), *to_spans(truth.stored_lost), *(each.span for each in self.open_of(number))]
+        return a_demand(target, subtract([target], known), None, config_id=number)
+
+    def open_of(self, number: int) -> list[Chunk]:
+        return [each for each in self.chunks.values() if each.series_id == number and each.is_open]
+
+    # -- requesting --------------------------------------------------------------------------------------------------
+
+    @rule(instance=st.sampled_from(["one", "two"]), paused=st.sets(st.sampled_from(["binance#0", "binance#1"])))
+    def claim(self, instance: str, paused: set[str]) -> None:
+        outstanding = Counter(each.lane or "" for each in self.chunks.values() if each.outstanding)
+        expired = [each for each in self.chunks.values() if each.claimed_until and each.claimed_until <= self.now]
+        places = free_places({"binance"}, outstanding, paused, LANES, PER_LANE)
+        new = [each for each in self.due_chunks() if each.retries == 0]
+        retried = sorted((each for each in self.due_chunks() if each.retries), key=lambda each: each.next_attempt_at)
+        due = [DueChunk(each.id, f"binance#{each.config_id % 2}", each.retries > 0) for each in [*new, *retried]]
+        chosen = [self.chunks[number] for number in choose(due, places, TOTAL - outstanding.total())]
+        for chunk in [*(each for each in expired if each.lane not in paused), *chosen]:
+            lane = f"binance#{chunk.config_id % 2}"
+            self.chunks[chunk.id] = claimed(chunk, lane, self.now, LEASE, WAIT)
+            self.publishing[instance].append(self.chunks[chunk.id])
+
+    def due_chunks(self) -> list[Chunk]:
+        waiting = [each for each in self.chunks.values() if each.is_open and not each.in_flight]
+        return sorted((each for each in waiting if each.next_attempt_at <= self.now), key=lambda each: -each.span[0])
+
+    @rule(instance=st.sampled_from(["one", "two"]))
+    def publish(self, instance: str) -> None:
+        """Kafka acknowledges; the mark follows in another step, or never."""
+        for chunk in self.publishing[instance]:
+            assert chunk.run_id is not None
+            self.requests.append(Run(chunk.run_id, chunk.series_id, to_minutes(chunk)))
+
+    @rule(instance=st.sampled_from(["one", "two"]))
+    def publish_and_mark(self, instance: str) -> None:
+        self.publish(instance)
+        for chunk in self.publishing[instance]:
+            assert chunk.run_id is not None
+            self.chunks[chunk.id] = requested(self.chunks[chunk.id], chunk.run_id, self.now, WAIT)
+        self.publishing[instance] = []
+
+    @rule(instance=st.sampled_from(["one", "two"]))
+    def crash(self, instance: str) -> None:
+        self.publishing[instance] = []
+
+    # -- runs --------------------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.requests)
+    @rule(data=st.data(), error=st.none() | ERRORS)
+    def run(self, data: st.DataObject, error: ErrorClass | None) -> None:
+        """A collector runs a request, also one that has run before. It may stop in the middle."""
+        request = data.draw(st.sampled_from(self.requests))
+        truth = self.truth[request.series_id]
+        upto = data.draw(st.integers(0, LENGTH)) if error is not None else 0
+        read = {number for number in request.minutes if number >= upto}
+        proved = frozenset(read & truth.provable), frozenset(read & truth.lost)
+        self.ledger_waits.append((request.series_id, *proved))
+        self.results.append(Result(request.run_id, error, to_spans(proved[0] | proved[1])))
+
+    @precondition(lambda self: self.requests)
+    @rule(data=st.data())
+    def lose_a_request(self, data: st.DataObject) -> None:
+        self.requests.remove(data.draw(st.sampled_from(self.requests)))
+
+    @precondition(lambda self: self.requests)
+    @rule(data=st.data())
+    def start(self, data: st.DataObject) -> None:
+        run_id = data.draw(st.sampled_from(self.requests)).run_id
+        self.change(run_id, lambda chunk: started(chunk, run_id, self.now + LEASE, LEASE))
+
+    @precondition(lambda self: self.ledger_waits)
+    @rule(data=st.data())
+    def store(self, data: st.DataObject) -> None:
+        number, proved, lost = self.ledger_waits.pop(data.draw(st.integers(0, len(self.ledger_waits) - 1)))
+        self.truth[number].stored |= proved
+        self.truth[number].stored_lost |= lost
+
+    @precondition(lambda self: self.results)
+    @rule(data=st.data(), again=st.booleans())
+    def deliver(self, data: st.DataObject, again: bool) -> None:
+        result = data.draw(st.sampled_from(self.results))
+        if not again:
+            self.results.remove(result)
+        outcome = Outcome(result.run_id, result.error, result.error and f"because of {result.error}", result.proved)
+        self.change(result.run_id, lambda chunk: after_result(chunk, outcome, self.view(chunk), self.now, CLOSING))
+
+    @precondition(lambda self: self.results)
+    @rule(data=st.data())
+    def lose_a_result(self, data: st.DataObject) -> None:
+        self.results.remove(data.draw(st.sampled_from(self.results)))
+
+    # -- time --------------------------------------------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from([1, 25, 70, 1000, 30_000, 90_000]))
+    def wait(self, seconds: int) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    @rule()
+    def check(self) -> None:
+        for chunk in list(self.chunks.values()):
+            self.chunks[chunk.id] = after_check(chunk, self.view(chunk), self.now, CLOSING)
+
+    def change(self, run_id: UUID, decide: object) -> None:
+        for chunk in list(self.chunks.values()):
+            if chunk.run_id == run_id:
+                self.chunks[chunk.id] = decide(chunk)  # type: ignore[operator]
+
+    def view(self, chunk: Chunk) -> LedgerView:
+        truth = self.truth[chunk.series_id]
+        return LedgerView(
+            intersect([chunk.span], to_spans(truth.stored)), intersect([chunk.span], to_spans(truth.stored_lost))
+        )
+
+    # -- promises ----------------------------------------------------------------------------------------------------
+
+    @invariant()
+    def no_minute_has_two_owners(self) -> None:
+        owners = Counter(
+            (each.series_id, number) for each in self.chunks.values() if each.is_open for number in to_minutes(each)
+        )
+        assert max(owners.values(), default=1) == 1
+
+    @invariant()
+    def the_limits_hold(self) -> None:
+        outstanding = Counter(each.lane for each in self.chunks.values() if each.outstanding)
+        assert outstanding.total() <= TOTAL
+        assert max(outstanding.values(), default=0) <= PER_LANE
+
+    @invariant()
+    def a_closed_chunk_is_in_the_ledger(self) -> None:
+        for chunk in self.chunks.values():
+            truth = self.truth[chunk.series_id]
+            if chunk.state is ChunkState.VERIFIED:
+                assert to_minutes(chunk) <= truth.stored
+            if chunk.state is ChunkState.CLASSIFIED:
+                assert to_minutes(chunk) <= truth.stored | truth.stored_lost
+                assert to_minutes(chunk) & truth.stored_lost
+
+    @invariant()
+    def a_chunk_that_was_tried_says_why_it_waits(self) -> None:
+        for chunk in self.chunks.values():
+            if chunk.is_open and chunk.attempts:
+                assert chunk.reason
+            if chunk.state is ChunkState.FAILED:
+                assert chunk.error_class
+            if chunk.in_flight:
+                assert chunk.deadline_at is not None
+            if not chunk.is_open:
+                assert chunk.ended_at is not None
+                assert not chunk.in_flight
+
+    @invariant()
+    def each_run_belongs_to_one_chunk(self) -> None:
+        runs = Counter(each.run_id for each in self.chunks.values() if each.run_id is not None)
+        assert max(runs.values(), default=1) == 1
+
+    def teardown(self) -> None:
+        """When everything works again, all that can be proved is proved, and the rest waits with a reason."""
+        if not hasattr(self, "truth"):
+            return
+        for truth in self.truth.values():
+            truth.enabled = True
+        for _ in range(100):
+            self.one_good_turn()
+            if self.finished():
+                return
+        raise AssertionError(f"not finished: {self.chunks}")
+
+    def one_good_turn(self) -> None:
+        self.now += timedelta(days=1, minutes=1)
+        self.check()
+        for number in SERIES:
+            self.plan_series(number)
+        self.claim("one", set())
+        self.publish_and_mark("one")
+        for request in self.requests:
+            truth = self.truth[request.series_id]
+            truth.stored |= request.minutes & truth.provable
+            truth.stored_lost |= request.minutes & truth.lost
+            outcome = Outcome(request.run_id, None, None, to_spans(request.minutes & (truth.stored | truth.lost)))
+            for chunk in list(self.chunks.values()):
+                if chunk.run_id == request.run_id:
+                    self.chunks[chunk.id] = after_result(chunk, outcome, self.view(chunk), self.now, CLOSING)
+        self.requests.clear()
+
+    def finished(self) -> bool:
+        """Every wanted minute is stored, or lost, or in a chunk that waits although the exchange has answered."""
+        for number, truth in self.truth.items():
+            wanted = set(range(truth.wanted_from, LENGTH))
+            waiting = {
+                minute
+                for chunk in self.open_of(number)
+                if chunk.reason and "nothing proves" in chunk.reason
+                for minute in to_minutes(chunk)
+            }
+            if wanted & (truth.provable | truth.lost) - truth.stored - truth.stored_lost:
+                return False
+            if wanted - truth.stored - truth.stored_lost - waiting and len(self.open_of(number)) < POLICY.open_chunks:
+                return False
+        return True
+
+
+TestChunks = Chunks.TestCase
+TestChunks.settings = settings(max_examples=400, stateful_step_count=50, deadline=None)
