@@ -26,6 +26,9 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
     for name in ("If-Match", "If-None-Match"):
         if headers.get(name) == "":
             headers.pop(name)
+    # An item that was not created has no id. schemathesis follows it nevertheless, to the path /configs/None.
+    if (ids := case.path_parameters or {}).get("config_id") in {None, "None"} and "config_id" in ids:
+        ids["config_id"] = 1
     # The start of a period must be before its end.
     for begin, end in (("start", "end"), ("start_date", "end_date")):
         if begin in query:
@@ -34,6 +37,15 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
     if key and is_used:
         headers["Idempotency-Key"] = uuid4().hex
     _use_offered_timeframes(case.body)
+    _use_earlier_start_dates(case.body)
+
+
+def _use_earlier_start_dates(body: Any) -> None:
+    """A start date must be a day that exists and that is not in the future."""
+    configs = body.get("configs") if isinstance(body, dict) else None
+    for config in [body, *(configs if isinstance(configs, list) else [])]:
+        if isinstance(config, dict) and str(config.get("start_date")).startswith("20"):
+            config["start_date"] = "2024-02-29"
 
 
 def _use_offered_timeframes(body: Any) -> None:

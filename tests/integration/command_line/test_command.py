@@ -228,3 +228,13 @@ async def test_exchanges_are_listed_and_one_is_shown_with_its_requests(candlekee
     kraken = await candlekeep("exchanges", "kraken")
     assert "newest 720 candles" in kraken.err
     assert (await candlekeep("exchanges", "krakn")).code == 1
+
+
+async def test_the_start_date_of_a_config_is_set_changed_and_removed(candlekeep: Candlekeep) -> None:
+    added = await candlekeep(*ADD, "--start-date", "2024-01-15", "--json")
+    config = json.loads(added.out)
+    assert config["start_date"] == "2024-01-15"
+    assert "2024-01-15" in (await candlekeep("configs", "list")).out
+    change = ("configs", "set", str(config["id"]), "--json", "--start-date")
+    assert json.loads((await candlekeep(*change, "listing")).out)["start_date"] == "listing"
+    assert json.loads((await candlekeep(*change, "")).out)["start_date"] is None

@@ -30,7 +30,7 @@ GUIDE = {
 
 
 def test_the_example_of_the_guide_is_accepted_unchanged() -> None:
-    assert NewConfig.model_validate(GUIDE).model_dump() == GUIDE
+    assert NewConfig.model_validate(GUIDE).model_dump(exclude={"start_date"}) == GUIDE
 
 
 def test_a_partial_update_contains_only_the_sent_fields() -> None:

@@ -18,8 +18,8 @@ FINAL: Final = sorted(each.value for each in FINAL_ABSENCES)
 CHUNK_COLUMNS: Final = """
   chunk.id, chunk.series_id, chunk.config_id, chunk.exchange, series.symbol, series.timeframe, chunk.purpose,
   chunk.backfill_id, chunk.starts_at, chunk.ends_at, chunk.loss_at, chunk.state, chunk.attempts, chunk.retries,
-  chunk.next_attempt_at, chunk.lane, chunk.run_id, chunk.claimed_until, chunk.requested_at, chunk.answered_at, chunk.deadline_at,
-  chunk.reason, chunk.error_class, chunk.ended_at
+  chunk.next_attempt_at, chunk.lane, chunk.run_id, chunk.claimed_until, chunk.requested_at, chunk.answered_at,
+  chunk.deadline_at, chunk.reason, chunk.error_class, chunk.ended_at
 """
 
 _UPDATE: Final = """

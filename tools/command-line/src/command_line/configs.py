@@ -18,6 +18,7 @@ _COLUMNS: Final[tuple[Column, ...]] = (
     ("TIMEFRAMES", lambda config: config["timeframes"]),
     ("EVERY", lambda config: f"{config['interval_minutes']} min"),
     ("ENABLED", lambda config: config["enabled"]),
+    ("START DATE", lambda config: config.get("start_date")),
     ("DESCRIPTION", lambda config: config["description"]),
 )
 _PAGE: Final = 100
@@ -61,6 +62,9 @@ def add_config(
     every: Every = 10,
     enabled: Annotated[bool, typer.Option("--enabled/--disabled", help="Whether collection starts now.")] = True,
     description: Annotated[str | None, typer.Option(help="A description for people.")] = None,
+    start_date: Annotated[
+        str | None, typer.Option(help="Keep the history complete from this day (YYYY-MM-DD, UTC), or from listing.")
+    ] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -73,6 +77,8 @@ def add_config(
         "enabled": enabled,
         "description": description,
     }
+    if start_date is not None:  # an older API does not know the field
+        body["start_date"] = start_date
     _show(api_of(context).request("POST", "/configs", json=body).json(), as_json=as_json)
 
 
@@ -87,6 +93,10 @@ def set_config(
     exchange: Annotated[str | None, typer.Option(help="ccxt's exchange id.")] = None,
     symbol: Annotated[str | None, typer.Option(help="ccxt's symbol.")] = None,
     description: Annotated[str | None, typer.Option(help="A description for people. An empty text removes it.")] = None,
+    start_date: Annotated[
+        str | None,
+        typer.Option(help="Keep the history complete from this day, or from listing. An empty text removes it."),
+    ] = None,
     if_version: Annotated[
         int | None, typer.Option(help="Change nothing if the config has another version than this.", min=1)
     ] = None,
@@ -99,6 +109,8 @@ def set_config(
     changes = {name: value for name, value in changes.items() if value is not None}
     if description is not None:
         changes["description"] = description or None
+    if start_date is not None:
+        changes["start_date"] = start_date or None
     if not changes:
         raise typer.BadParameter("Name at least one thing to change, such as --every 5.")
     headers = {} if if_version is None else {"If-Match": f'"{if_version}"'}

@@ -7,6 +7,7 @@ thousand configs need about ten statements.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Literal
 
 from admin_api.configs.bulk_schemas import Action, BulkCreate, BulkItem, BulkResult, BulkSelection, BulkSummary
@@ -15,6 +16,7 @@ from admin_api.configs.manual_runs import ManualRuns
 from admin_api.configs.queries import SelectedConfigs, select_configs
 from admin_api.configs.repository import ConfigChange, not_found, write_configs
 from admin_api.configs.schemas import Config, NewConfig, warnings_about
+from admin_api.configs.start_dates import require_not_future
 from admin_api.http.errors import ApiError, BulkRolledBack, InvalidInput, TimeframesTaken
 from admin_api.http.exchange_catalogue import Catalogue
 from admin_api.http.problems import Problem, response_of
@@ -58,7 +60,7 @@ class Bulk:
         attempt = 0
         while True:
             held = await claim_holders(unit.connection, {(each.exchange, each.symbol) for each in wanted.configs})
-            errors = creation_errors(self.catalogue, wanted.configs, held)
+            errors = creation_errors(self.catalogue, wanted.configs, held, unit.now)
             if wanted.dry_run or (wanted.atomic and errors):
                 return errors, []
             accepted = [each for index, each in enumerate(wanted.configs) if index not in errors]
@@ -121,7 +123,7 @@ class Bulk:
 
 
 def creation_errors(
-    catalogue: Catalogue, wanted: Sequence[NewConfig], held: Mapping[ClaimKey, int]
+    catalogue: Catalogue, wanted: Sequence[NewConfig], held: Mapping[ClaimKey, int], now: datetime
 ) -> dict[int, InvalidInput | TimeframesTaken]:
     """The configs that cannot be created, by index in `wanted`. `held` are the existing claims and their configs."""
     errors: dict[int, InvalidInput | TimeframesTaken] = {}
@@ -129,6 +131,7 @@ def creation_errors(
     for index, each in enumerate(wanted):
         try:
             catalogue.require_collectable(each.exchange, each.symbol, each.timeframes)
+            require_not_future(each.start_date, now)
         except InvalidInput as error:
             errors[index] = error
             continue

@@ -1,7 +1,7 @@
 """The request and response bodies of configs. The guide's fields come first, then our additional fields."""
 
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
@@ -11,12 +11,15 @@ from admin_api.http.input_types import (
     Description,
     ExchangeText,
     IntervalMinutes,
+    StartDate,
     StrictInput,
     SymbolText,
     TimeframeTexts,
 )
 
 RECOMMENDED_INTERVAL_MINUTES = 5
+_NULLABLE: Final = frozenset({"description", "start_date"})
+"""The fields of a config that can be null."""
 
 
 class NewConfig(StrictInput):
@@ -28,6 +31,7 @@ class NewConfig(StrictInput):
     interval_minutes: IntervalMinutes = 10
     enabled: bool = True
     description: Description | None = None
+    start_date: StartDate | None = None
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -49,13 +53,15 @@ def _optional_but_not_null(schema: dict[str, Any]) -> None:
     """The rule of the validator `_null_is_not_a_value`, as JSON Schema."""
     for name, field in schema["properties"].items():
         del field["default"]
-        if name != "description":
+        if name not in _NULLABLE:
             (kind, _null) = field.pop("anyOf")
             field.update(kind)
 
 
 class ConfigChanges(StrictInput):
-    """A partial update: omitted fields keep their values. Only `description` can be set to null."""
+    """A partial update: omitted fields keep their values. Only `description` and `start_date` can be
+    set to null.
+    """
 
     symbol: SymbolText | None = None
     exchange: ExchangeText | None = None
@@ -63,12 +69,13 @@ class ConfigChanges(StrictInput):
     interval_minutes: IntervalMinutes | None = None
     enabled: bool | None = None
     description: Description | None = None
+    start_date: StartDate | None = None
 
     model_config = ConfigDict(json_schema_extra=_optional_but_not_null)
 
     @model_validator(mode="after")
     def _null_is_not_a_value(self) -> Self:
-        nulls = [name for name in self.model_fields_set if name != "description" and getattr(self, name) is None]
+        nulls = [name for name in self.model_fields_set if name not in _NULLABLE and getattr(self, name) is None]
         if nulls:
             raise ValueError(f"null is not allowed for {', '.join(sorted(nulls))}; to keep a value, omit its field")
         return self
@@ -92,6 +99,11 @@ class Config(BaseModel):
     job_id: str = Field(description="The job name in the run log.", examples=["collect_data_1"])
     created_at: datetime
     description: str | None
+    start_date: str | None = Field(
+        default=None,
+        description="The day (YYYY-MM-DD, UTC) from which the history is kept complete, or `listing`. Null: from the "
+        "first run.",
+    )
     version: int = Field(description="Every change raises it.")
     updated_at: datetime
 

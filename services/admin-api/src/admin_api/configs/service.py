@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from admin_api.configs.manual_runs import ManualRuns
 from admin_api.configs.repository import ConfigChange, change_announcement, get_config, lock_for_update, write_configs
 from admin_api.configs.schemas import Config, NewConfig, TriggerAccepted
+from admin_api.configs.start_dates import require_not_future
 from admin_api.http.etags import EntityTags, require_match
 from admin_api.http.exchange_catalogue import Catalogue
 from admin_api.writes.outbox import append, tombstone
@@ -31,6 +32,7 @@ class ConfigService:
     async def create(self, unit: UnitOfWork, wanted: NewConfig) -> Config:
         """Raises `InvalidInput`, `TimeframesTaken`."""
         self._catalogue.require_collectable(wanted.exchange, wanted.symbol, wanted.timeframes)
+        require_not_future(wanted.start_date, unit.now)
         [config] = await write_configs(unit, create=[wanted])
         unit.log_after_commit("Config created", action="config_created", config_id=config.id, **_describe(config))
         return config
@@ -50,6 +52,8 @@ class ConfigService:
         if change.changes_claims:
             after = change.after
             self._catalogue.require_collectable(after.exchange, after.symbol, after.timeframes)
+        if "start_date" in change.fields:
+            require_not_future(change.after.start_date, unit.now)
         await write_configs(unit, change=[change])
         unit.log_after_commit(
             "Config changed", action="config_changed", config_id=config_id, changed=sorted(change.fields)

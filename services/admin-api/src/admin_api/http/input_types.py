@@ -1,7 +1,7 @@
 """The types of input values: their limits, and the error messages for invalid values."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -12,6 +12,11 @@ from contracts.vocabulary import each_once
 
 MAX_ID: Final = 2**63 - 1
 """The maximum of Postgres' bigint."""
+
+LISTING: Final = "listing"
+"""The start date of a history that begins with the first candle of the market."""
+_FIRST_START_DATE: Final = date(2010, 1, 1)
+_START_DATE_PATTERN: Final = r"^(listing|20[1-9][0-9]-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))$"
 
 _PART = r"[^\s/:|\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]{1,40}"
 _SYMBOL = re.compile(f"{_PART}/{_PART}(:{_PART})?")
@@ -65,6 +70,18 @@ def _symbol(value: str) -> str:
     if not _SYMBOL.fullmatch(value):
         raise ValueError("use ccxt's notation: BASE/QUOTE such as BTC/USDT, or BASE/QUOTE:SETTLE for a swap")
     return _storable(value)
+
+
+def _start_date(value: str) -> str:
+    if value == LISTING:
+        return value
+    try:
+        day = date.fromisoformat(value)
+    except ValueError as error:
+        raise ValueError(f"write a day that exists, such as 2024-01-15, or {LISTING}") from error
+    if day.isoformat() != value or day < _FIRST_START_DATE:
+        raise ValueError(f"write a day from {_FIRST_START_DATE} on as YYYY-MM-DD, or {LISTING}")
+    return value
 
 
 def _iso_text(value: object) -> object:
@@ -144,6 +161,17 @@ Description = Annotated[
         json_schema_extra={"pattern": _STORABLE_PATTERN},
     ),
     AfterValidator(_storable),
+]
+StartDate = Annotated[
+    str,
+    Field(
+        max_length=10,
+        description="The day (YYYY-MM-DD, UTC, from 2010 on, not in the future) from which the history is kept "
+        "complete, or `listing` for the first candle of the market. Null: from the first run.",
+        examples=["2024-01-15"],
+        json_schema_extra={"pattern": _START_DATE_PATTERN},
+    ),
+    AfterValidator(_start_date),
 ]
 FilterText = Annotated[
     str, Field(max_length=200, json_schema_extra={"pattern": _STORABLE_PATTERN}), AfterValidator(_storable)

@@ -1,6 +1,7 @@
 """Applies a manifest: compares it with the database and makes all changes in one transaction, or none."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -8,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from admin_api.configs.claims import claim_keys, timeframes_taken
 from admin_api.configs.repository import ConfigChange, write_configs
 from admin_api.configs.schemas import Config, NewConfig, warnings_about
+from admin_api.configs.start_dates import require_not_future
 from admin_api.http.errors import MAX_ERRORS, FieldError, InvalidInput, RemovalNotConfirmed
 from admin_api.http.exchange_catalogue import Catalogue
 from admin_api.manifests.diff import Diff, diff
@@ -36,7 +38,7 @@ class ManifestApplier:
             await work.connection.execute(sa.text(f"LOCK TABLE {configs.name} IN EXCLUSIVE MODE"))
         existing = await all_configs(work.connection)
         difference = diff(existing, file.configs, work.now)
-        self._require_collectable(difference, file)
+        self._require_valid(difference, file, work.now)
         if not options.remove:
             _require_no_overlap(difference, file)
         confirmation_needed = len(difference.not_in_file) if 2 * len(difference.not_in_file) > len(existing) else None
@@ -59,14 +61,19 @@ class ManifestApplier:
             )
         return result
 
-    def _require_collectable(self, difference: Diff, file: ParsedManifest) -> None:
+    def _require_valid(self, difference: Diff, file: ParsedManifest, now: datetime) -> None:
         """Checks only changed entries. A config may stay as it is if its exchange no longer offers its timeframes."""
         checked: dict[int, NewConfig | Config] = dict(difference.added)
-        checked |= {index: each.after for index, each in difference.changed.items() if each.changes_claims}
+        checked |= {
+            index: each.after
+            for index, each in difference.changed.items()
+            if each.changes_claims or "start_date" in each.fields
+        }
         errors: list[FieldError] = []
         for index, each in sorted(checked.items()):
             try:
                 self.catalogue.require_collectable(each.exchange, each.symbol, each.timeframes)
+                require_not_future(each.start_date, now)
             except InvalidInput as error:
                 prefix = f"#/configs/{index}"
                 errors += [

@@ -45,7 +45,8 @@ def as_entries(configs: Iterable[Config | Row[Any]]) -> list[dict[str, Any]]:
             "interval_minutes": config.interval_minutes,
             "enabled": config.enabled,
         }
-        entries.append(entry if config.description is None else {**entry, "description": config.description})
+        optional = {"description": config.description, "start_date": config.start_date}
+        entries.append(entry | {name: value for name, value in optional.items() if value is not None})
     return sorted(entries, key=_sort_key)
 
 
@@ -82,8 +83,7 @@ def _entry_text(entry: dict[str, Any]) -> str:
         f"  interval_minutes: {entry['interval_minutes']}",
         f"  enabled: {str(entry['enabled']).lower()}",
     ]
-    if "description" in entry:
-        lines.append(f"  description: {_scalar(entry['description'])}")
+    lines += [f"  {name}: {_scalar(entry[name])}" for name in ("description", "start_date") if name in entry]
     return "\n".join(lines) + "\n"
 
 
