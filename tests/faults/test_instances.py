@@ -71,7 +71,7 @@ async def test_when_one_instance_of_each_service_is_killed_the_others_continue(s
 
 
 async def test_adding_and_removing_instances_under_load_fails_no_run(start_system: StartSystem) -> None:
-    roles = ("scheduler", "collector", "log-writer", "candle-writer", "admin-api")
+    roles = ("scheduler", "collector", "log-writer", "candle-writer", "backfiller", "admin-api")
     async with start_system({}) as system, watch_offsets(system, *GROUPS) as offsets:
         added = {role: await add_instance(system, role) for role in roles}
         await wait_for_partitions(system, 6, 6)

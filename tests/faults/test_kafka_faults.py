@@ -31,7 +31,7 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 SEED = 20_261_122
-SERVICES = ("admin-api", "scheduler", "collector", "log-writer", "candle-writer")
+SERVICES = ("admin-api", "scheduler", "collector", "log-writer", "candle-writer", "backfiller")
 MAX_GROWTH_MIB = 50.0
 """A service may grow by this much in half a minute without Kafka. Observed: 12 to 18, in the collector."""
 

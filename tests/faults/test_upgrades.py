@@ -20,7 +20,7 @@ from support.whole_system import system_options
 
 pytestmark = [pytest.mark.faults, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(300)]
 SEED = 20_261_122
-SERVICES = ("scheduler", "collector", "log-writer", "candle-writer", "admin-api")
+SERVICES = ("scheduler", "collector", "log-writer", "candle-writer", "backfiller", "admin-api")
 
 
 @pytest.fixture

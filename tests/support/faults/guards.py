@@ -32,7 +32,10 @@ GUARDS = REPOSITORY / "tests" / "faults" / "guards"
 _LIMIT_SECONDS = 500.0
 _TESTS_FAILED = 1
 """Pytest's exit code for failed tests. Other codes mean that pytest could not run them."""
-_PACKAGES = ("contracts", "runtime", "store", "admin_api", "scheduler", "collector", "log_writer", "candle_writer")
+_PACKAGES = (
+    *("contracts", "runtime", "store"),
+    *("admin_api", "scheduler", "collector", "log_writer", "candle_writer", "backfiller"),
+)
 
 
 class Edit(BaseModel):
