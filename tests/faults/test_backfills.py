@@ -60,7 +60,8 @@ async def want_history(system: RunningSystem) -> datetime:
 async def query(system: RunningSystem, sql: str, *values: Any) -> list[Mapping[str, Any]]:
     connection = await asyncpg.connect(system.database_url)
     try:
-        return await connection.fetch(sql, *values)
+        rows: list[Mapping[str, Any]] = await connection.fetch(sql, *values)
+        return rows
     finally:
         await connection.close()
 

@@ -37,12 +37,18 @@ from support.writers import database_away, measured, publish, query, running, wo
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
 
 NOW = datetime.now(UTC).replace(second=0, microsecond=0)
-NOW_MS = to_milliseconds(NOW)
+"""The minute in which the test starts, see `current_minute`."""
 DAY = 1440
 
 
+@pytest.fixture(autouse=True)
+def current_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests of a long session start long after this module was imported."""
+    monkeypatch.setitem(globals(), "NOW", datetime.now(UTC).replace(second=0, microsecond=0))
+
+
 def minutes_ago(minutes: float) -> int:
-    return NOW_MS - int(minutes * MINUTE)
+    return to_milliseconds(NOW) - int(minutes * MINUTE)
 
 
 def start_date(days: int) -> str:
