@@ -68,6 +68,8 @@ async def test_candles_ascend_from_start_inclusive_to_end_exclusive(client: http
         "close": 1e-8,
         "volume": 0.0,
         "fetched_at": "2025-01-15T13:00:00Z",
+        "trades": None,
+        "quote_volume": None,
     }
 
 
@@ -83,12 +85,18 @@ async def test_csv_contains_the_same_values_as_json(
     response = await client.get("/candles", params=BTC | params, headers=headers)
     assert response.headers["content-type"] == "text/csv; charset=utf-8"
     rows = [
-        {name: value if name.endswith(("time", "_at")) else float(value) for name, value in row.items()}
+        {name: _value_of_cell(name, value) for name, value in row.items()}
         for row in csv.DictReader(response.text.splitlines())
     ]
     assert rows == as_json
     forced_json = await client.get("/candles", params=BTC | {"format": "json"}, headers={"Accept": "text/csv"})
     assert forced_json.json() == as_json
+
+
+def _value_of_cell(name: str, value: str) -> str | float | None:
+    if name.endswith(("time", "_at")):
+        return value
+    return float(value) if value else None
 
 
 async def test_csv_contains_no_formula_of_a_symbol_or_description(client: httpx.AsyncClient, api: AdminApi) -> None:
@@ -101,7 +109,8 @@ async def test_csv_contains_no_formula_of_a_symbol_or_description(client: httpx.
     cells = [cell for row in csv.reader(text.splitlines()) for cell in row]
     assert len(cells) == 11 * len(CandleRow.__annotations__)
     assert [cell for cell in cells if cell[:1] in {"=", "+", "-", "@", "\t", "\r"}] == []
-    assert set(get_type_hints(CandleRow).values()) == {datetime, float}, "a column of text needs protection"
+    types = {datetime, float, int | None, float | None}
+    assert set(get_type_hints(CandleRow).values()) == types, "a column of text needs protection"
 
 
 async def test_a_collected_series_without_candles_is_empty(client: httpx.AsyncClient) -> None:
@@ -109,7 +118,7 @@ async def test_a_collected_series_without_candles_is_empty(client: httpx.AsyncCl
     response = await client.get("/candles", params=BTC)
     assert (response.status_code, response.json()) == (200, [])
     as_csv = await client.get("/candles", params=BTC | {"format": "csv"})
-    assert as_csv.text == "open_time,open,high,low,close,volume,fetched_at\n"
+    assert as_csv.text == "open_time,open,high,low,close,volume,fetched_at,trades,quote_volume\n"
 
 
 @pytest.mark.usefixtures("ten_minutes")

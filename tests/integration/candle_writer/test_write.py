@@ -185,3 +185,21 @@ async def test_deleted_series_are_created_again(engine: AsyncEngine, database_ur
     with pytest.raises(asyncpg.ForeignKeyViolationError):
         await write_candles(engine, series, [a_fetch()])
     assert await write_candles(engine, series, [a_fetch()]) == Outcome(new=1)
+
+
+async def test_trades_and_quote_volume_are_stored_and_survive_a_fetch_without_them(
+    engine: AsyncEngine, database_url: str
+) -> None:
+    series, activity = SeriesIds(engine), "SELECT trades, quote_volume FROM ohlcv ORDER BY open_time"
+    plain = [a_candle(0), a_candle(1)]
+    await write_candles(engine, series, [a_fetch(*plain, second=1)])
+    known = a_fetch(*plain, second=2, trades=(7, None), quote_volumes=(70.0, None))
+    assert await write_candles(engine, series, [known]) == Outcome(unchanged=2), "a completed candle is not revised"
+    assert await query(database_url, activity) == [(7, 70.0), (None, None)]
+    assert await write_candles(engine, series, [a_fetch(*plain, second=3)]) == Outcome(unchanged=2)
+    assert await query(database_url, activity) == [(7, 70.0), (None, None)]
+    more = a_fetch(*plain, second=4, trades=(8, 0))
+    assert await write_candles(engine, series, [more]) == Outcome(revised=1, unchanged=1)
+    assert await query(database_url, activity) == [(8, 70.0), (0, None)]
+    assert await write_candles(engine, series, [a_fetch(a_candle(close=99.5), second=5)]) == Outcome(revised=1)
+    assert await query(database_url, activity) == [(None, None), (0, None)]

@@ -10,6 +10,7 @@ import pytest
 
 from collector.exchange.failures import ExchangeFailure
 from collector.run.retry_policy import RetryPolicy
+from contracts.candles import NO_ACTIVITY
 from contracts.coverage import AbsenceClass, PendingSpan, SeriesProgress, to_instant
 from contracts.spans import subtract
 from contracts.vocabulary import ErrorClass
@@ -43,6 +44,29 @@ async def test_a_first_run_collects_one_page_of_closed_candles(
     rows = rows_of(timeframe_run)
     assert rows == await expected_rows(simulator, exchange, timeframe, datetime.fromtimestamp(rows[0][0] / 1000, UTC))
     assert (len(rows) > 250, timeframe_run.result().pages) == (True, 1)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "has_trades", "has_quote_volume"),
+    [
+        ("binance", True, True),
+        ("bybit", False, True),
+        ("coinbase", False, False),
+        ("kraken", True, False),
+        ("okx", False, True),
+    ],
+)
+async def test_candles_have_the_trade_count_and_the_quote_volume_that_the_exchange_sends(
+    exchange: str, has_trades: bool, has_quote_volume: bool, exchanges: Exchanges
+) -> None:
+    [answer] = (await exchanges.collect(exchange, "1m")).answers
+    assert len(answer.candles) > 250
+    for candle in answer.candles:
+        trades, quote_volume = answer.activity.get(candle.open_ms, NO_ACTIVITY)
+        assert (trades is not None, quote_volume is not None) == (has_trades, has_quote_volume)
+        assert trades is None or (trades > 0) == (candle.volume > 0)
+        if quote_volume is not None:  # rounded by the exchange
+            assert candle.low * 0.999 <= quote_volume / candle.volume <= candle.high * 1.001
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)

@@ -4,14 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from candle_writer.fold import SeriesKey, fold
-from contracts.candles import CandlesCollected
+from contracts.candles import Activity, CandlesCollected
 from support.fetches import NOON_MS, a_candle, a_fetch
 
 BTC = SeriesKey("binance", "BTC/USDT", "1m")
 
 
 def closes(events: list[CandlesCollected], key: SeriesKey = BTC) -> list[float]:
-    return [candle.close for candle, _ in fold(events)[key].candles]
+    return [candle.close for candle, *_ in fold(events)[key].candles]
 
 
 def test_the_newest_fetch_of_a_candle_counts_at_any_place_in_the_batch() -> None:
@@ -57,5 +57,12 @@ def test_any_order_and_any_duplicates_give_the_same_candles(
     newest = {minute: second for second, minutes in sorted(fetches) for minute in minutes}
     delivered = events * 2
     rng.shuffle(delivered)
-    rows = [(candle.open_ms, candle.close) for candle, _ in fold(delivered)[BTC].candles]
+    rows = [(candle.open_ms, candle.close) for candle, *_ in fold(delivered)[BTC].candles]
     assert rows == [(NOON_MS + minute * 60_000, float(second)) for minute, second in sorted(newest.items())]
+
+
+def test_a_newer_fetch_without_trades_keeps_those_of_the_same_candle() -> None:
+    known = a_fetch(a_candle(), second=1, trades=(7,), quote_volumes=(70.0,))
+    assert fold([known, a_fetch(a_candle(), second=2)])[BTC].candles[0][2] == Activity(7, 70.0)
+    other = a_fetch(a_candle(close=99.5), second=2)
+    assert fold([known, other])[BTC].candles[0][2] == Activity()

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import override
 
-from contracts.bounds import END_OF_MILLISECONDS, FIRST_INSTANT, MAX_CLOCK_DIFFERENCE
+from contracts.bounds import END_OF_MILLISECONDS, FIRST_INSTANT, MAX_BIGINT, MAX_CLOCK_DIFFERENCE
 from contracts.coverage import Absence, RejectedRow, Span, to_instant
 from contracts.event import SCHEMA_VERSION_DESCRIPTION, Event, Instant, SchemaVersion
 from contracts.vocabulary import ExchangeId, Symbol, Timeframe
@@ -35,6 +35,21 @@ class Candle(NamedTuple):
     volume: FiniteFloat
 
 
+class Activity(NamedTuple):
+    """The values of a candle that only some exchanges send. None: not sent, or not valid."""
+
+    trades: int | None = None
+    """The number of trades in the candle."""
+    quote_volume: float | None = None
+    """The traded volume in the quote currency."""
+
+
+NO_ACTIVITY: Final = Activity()
+
+TradeCount = Annotated[int, Field(ge=0, le=MAX_BIGINT)]
+QuoteVolume = Annotated[FiniteFloat, Field(ge=0)]
+
+
 class CandlesCollected(Event):
     """A collector read an answer about one series: its closed candles, and the spans that it vouches for."""
 
@@ -50,6 +65,17 @@ class CandlesCollected(Event):
         max_length=MAX_CANDLES_PER_EVENT,
         description="[open time in ms, open, high, low, close, volume], in ascending order, without duplicates. May be "
         "empty.",
+    )
+    trades: tuple[TradeCount | None, ...] = Field(
+        default=(),
+        max_length=MAX_CANDLES_PER_EVENT,
+        description="The number of trades of each row, in the order of `rows`. Null: not known. Empty: for none.",
+    )
+    quote_volumes: tuple[QuoteVolume | None, ...] = Field(
+        default=(),
+        max_length=MAX_CANDLES_PER_EVENT,
+        description="The volume of each row in the quote currency, in the order of `rows`. Null: not known. Empty: for "
+        "none.",
     )
     verified: tuple[Span, ...] = Field(
         default=(),
@@ -71,6 +97,14 @@ class CandlesCollected(Event):
     def _says_something(self) -> Self:
         if not (self.rows or self.verified or self.absences or self.rejected):
             raise ValueError("the event has neither candles nor spans nor rejected rows")
+        return self
+
+    @model_validator(mode="after")
+    def _every_row_has_its_values(self) -> Self:
+        """The values are beside the rows, so that a release that knows only rows of six values can read them."""
+        for values in (self.trades, self.quote_volumes):
+            if values and len(values) != len(self.rows):
+                raise ValueError("trades and quote_volumes must be empty or have one value for each row")
         return self
 
     @model_validator(mode="after")

@@ -44,7 +44,7 @@ _NARROWED: Final[Mapping[str, Rights]] = {
     "run_changes": ("SELECT", "INSERT", "DELETE"),
     "run_exchange_changes": ("SELECT", "INSERT", "DELETE"),
     "series": ("SELECT", "INSERT", "UPDATE (candle_count, first_open, last_open)"),
-    "candles": ("SELECT", "INSERT", "UPDATE (open, high, low, close, volume, fetched_at)"),
+    "candles": ("SELECT", "INSERT", "UPDATE (open, high, low, close, volume, fetched_at, trades, quote_volume)"),
     "coverage": ("SELECT", "INSERT", "UPDATE (verified, updated_at)"),
     "absences": ("SELECT", "INSERT", "DELETE"),
     "rejected_candles": (

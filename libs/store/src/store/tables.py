@@ -195,6 +195,12 @@ candles = sa.Table(
     sa.Column("close", DOUBLE_PRECISION, nullable=False),
     sa.Column("volume", DOUBLE_PRECISION, nullable=False),
     sa.Column("fetched_at", _instant, nullable=False, comment="An older fetch never overwrites a newer one."),
+    sa.Column("trades", sa.BigInteger, comment="The number of trades. Null: the exchange did not send it."),
+    sa.Column(
+        "quote_volume",
+        DOUBLE_PRECISION,
+        comment="The volume in the quote currency. Null: the exchange did not send it.",
+    ),
     comment="Closed candles. Written by candle-writer. Read them through the view ohlcv.",
 )
 

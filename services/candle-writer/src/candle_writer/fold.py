@@ -7,7 +7,7 @@ from itertools import repeat
 from typing import NamedTuple
 
 from candle_writer.ledger import Claims, claims_of
-from contracts.candles import Candle, CandlesCollected
+from contracts.candles import NO_ACTIVITY, Candle, CandlesCollected
 
 
 class SeriesKey(NamedTuple):
@@ -18,8 +18,11 @@ class SeriesKey(NamedTuple):
     timeframe: str
 
 
-Fetched = tuple[Candle, datetime]
-"""A candle and the time of its fetch."""
+KnownActivity = tuple[int | None, float | None]
+"""The values of an `Activity`. A plain tuple is faster to make, and there is one per candle."""
+
+Fetched = tuple[Candle, datetime, KnownActivity]
+"""A candle, the time of its fetch, and its trades and volume in the quote currency."""
 
 
 class SeriesBatch(NamedTuple):
@@ -43,8 +46,30 @@ def fold(events: Iterable[CandlesCollected]) -> dict[SeriesKey, SeriesBatch]:
 def _fold_series(timeframe: str, fetches: list[CandlesCollected]) -> SeriesBatch:
     candles: dict[int, Fetched] = {}
     for event in sorted(fetches, key=lambda each: each.fetched_at):
-        candles.update(
-            zip((row.open_ms for row in event.rows), zip(event.rows, repeat(event.fetched_at)), strict=False)
-        )
+        opens_of_event = [row.open_ms for row in event.rows]
+        fetched = zip(event.rows, repeat(event.fetched_at), _activity_of(event), strict=False)
+        if candles.keys().isdisjoint(opens_of_event):
+            candles.update(zip(opens_of_event, fetched, strict=False))
+        else:
+            for open_ms, newer in zip(opens_of_event, fetched, strict=False):
+                candles[open_ms] = _completed(newer, candles.get(open_ms))
     opens = sorted(candles)
     return SeriesBatch([candles[open_ms] for open_ms in opens], claims_of(timeframe, opens, fetches))
+
+
+def _activity_of(event: CandlesCollected) -> Iterable[KnownActivity]:
+    if not event.trades and not event.quote_volumes:
+        return repeat(NO_ACTIVITY)
+    return zip(event.trades or repeat(None), event.quote_volumes or repeat(None), strict=False)
+
+
+def _completed(newer: Fetched, older: Fetched | None) -> Fetched:
+    """The newer fetch. It keeps the known values of the older one that it does not have, if the candle is the same."""
+    if older is None or newer[0] != older[0]:
+        return newer
+    (trades, quote_volume), (known_trades, known_volume) = newer[2], older[2]
+    return (
+        newer[0],
+        newer[1],
+        (known_trades if trades is None else trades, known_volume if quote_volume is None else quote_volume),
+    )

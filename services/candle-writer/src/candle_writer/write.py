@@ -14,13 +14,13 @@ from contracts.candles import CandlesCollected
 from runtime.database import driver_transaction
 from runtime.failpoints import failpoint
 
-Row = tuple[int, int, float, float, float, float, float, datetime]
-"""(series id, open ms, open, high, low, close, volume, fetched at)"""
+Row = tuple[int, int, float, float, float, float, float, datetime, int | None, float | None]
+"""(series id, open ms, open, high, low, close, volume, fetched at, trades, quote volume)"""
 
 _INCOMING: Final = """
 CREATE TEMP TABLE IF NOT EXISTS incoming_candles (
   series_id int, open_ms bigint, open float8, high float8, low float8, close float8, volume float8,
-  fetched_at timestamptz
+  fetched_at timestamptz, trades bigint, quote_volume float8
 ) ON COMMIT DELETE ROWS
 """
 # Arrays (unnest) are faster in Postgres for the smallest sets, but with arrays the driver takes three times as long.
@@ -43,23 +43,34 @@ WHERE last_open IS NOT NULL AND (verified_until IS NULL OR verified_until <= las
 _UPSERT: Final = """
 WITH incoming AS (
   SELECT *, 'epoch'::timestamptz + open_ms * interval '1 millisecond' AS open_time FROM incoming_candles
-), judged AS MATERIALIZED (
+), compared AS MATERIALIZED (
   SELECT incoming.*, stored.fetched_at AS stored_fetched_at,
+         stored.trades AS stored_trades, stored.quote_volume AS stored_quote_volume,
          (incoming.open, incoming.high, incoming.low, incoming.close, incoming.volume)
-           IS DISTINCT FROM (stored.open, stored.high, stored.low, stored.close, stored.volume) AS differs
+           IS DISTINCT FROM (stored.open, stored.high, stored.low, stored.close, stored.volume) AS moved
   -- OFFSET 0 forces a look-up by key for each row: the planner has no statistics of the temporary table.
   FROM incoming LEFT JOIN LATERAL (
-    SELECT open, high, low, close, volume,
+    SELECT open, high, low, close, volume, trades, quote_volume,
            CASE WHEN c.fetched_at > now() + interval '1 hour' THEN '-infinity' ELSE c.fetched_at END AS fetched_at
     FROM candles AS c WHERE c.series_id = incoming.series_id AND c.open_time = incoming.open_time OFFSET 0
   ) AS stored ON true
+), judged AS MATERIALIZED (
+  SELECT series_id, open_time, open, high, low, close, volume, fetched_at, stored_fetched_at,
+         CASE WHEN moved THEN trades ELSE coalesce(trades, stored_trades) END AS trades,
+         CASE WHEN moved THEN quote_volume ELSE coalesce(quote_volume, stored_quote_volume) END AS quote_volume,
+         moved OR trades <> stored_trades IS TRUE OR quote_volume <> stored_quote_volume IS TRUE AS differs,
+         (trades IS NOT NULL AND stored_trades IS NULL)
+           OR (quote_volume IS NOT NULL AND stored_quote_volume IS NULL) AS completes
+  FROM compared
 ), upserted AS (
-  INSERT INTO candles AS stored (series_id, open_time, open, high, low, close, volume, fetched_at)
-  SELECT series_id, open_time, open, high, low, close, volume, fetched_at FROM judged
-  WHERE stored_fetched_at IS NULL OR fetched_at > stored_fetched_at OR (fetched_at = stored_fetched_at AND differs)
+  INSERT INTO candles AS stored
+    (series_id, open_time, open, high, low, close, volume, fetched_at, trades, quote_volume)
+  SELECT series_id, open_time, open, high, low, close, volume, fetched_at, trades, quote_volume FROM judged
+  WHERE stored_fetched_at IS NULL OR fetched_at > stored_fetched_at
+    OR (fetched_at = stored_fetched_at AND (differs OR completes))
   ON CONFLICT (series_id, open_time) DO UPDATE SET
     open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume,
-    fetched_at = excluded.fetched_at
+    fetched_at = excluded.fetched_at, trades = excluded.trades, quote_volume = excluded.quote_volume
   WHERE excluded.fetched_at >= stored.fetched_at OR stored.fetched_at > now() + interval '1 hour'
 ), extended AS (
   UPDATE series SET
@@ -79,6 +90,10 @@ SELECT count(*) FILTER (WHERE stored_fetched_at IS NULL) AS new,
 FROM judged
 """
 # A stored fetch time that is more than an hour ahead comes from a wrong clock: any fetch replaces it.
+#
+# A newer fetch of the same prices and volume without trades or quote volume keeps the known ones: a collector of an
+# earlier release does not send them. If the prices or the volume differ, the known ones are of other values, and are
+# replaced, by null too. Values that were not known before are no revision.
 #
 # An unchanged candle gets the newer `fetched_at`. Otherwise a late event with a fetch time between the two would count
 # as the newest.
@@ -101,7 +116,9 @@ async def write_candles(engine: AsyncEngine, series: SeriesIds, events: Iterable
     try:
         ids = await series.of(batches.keys())
         by_id = sorted((ids[key], batch) for key, batch in batches.items())
-        rows = [(series_id, *candle, at) for series_id, batch in by_id for candle, at in batch.candles]
+        rows = [
+            (series_id, *candle, at, *activity) for series_id, batch in by_id for candle, at, activity in batch.candles
+        ]
         async with driver_transaction(engine) as connection:
             behind = await connection.fetch(_LOCK, [series_id for series_id, _ in by_id], END_OF_INSTANTS)
             stored = await stored_spans(connection, behind)

@@ -60,6 +60,12 @@ class CollectorMetrics:
         self.pages = Counter(
             "candlekeep_pages_read", "Pages of candles that were read and valid.", ("exchange",), registry=registry
         )
+        self.invalid_activity = Counter(
+            "candlekeep_invalid_activity",
+            "Trade counts and quote volumes of exchanges that are no such numbers. The candle is stored without them.",
+            ("exchange", "field"),
+            registry=registry,
+        )
         self.rejected_rows = Counter(
             "candlekeep_rejected_rows",
             "Rows that cannot be candles and that the exchange sent twice, counted in each run that reads them.",

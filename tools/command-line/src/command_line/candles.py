@@ -10,6 +10,8 @@ from command_line.output import AsJson, Column, format_time, print_json, print_t
 _COLUMNS: Final[tuple[Column, ...]] = (
     ("OPEN TIME (UTC)", lambda row: format_time(row["open_time"])),
     *((name.upper(), lambda row, name=name: row[name]) for name in ("open", "high", "low", "close", "volume")),
+    ("TRADES", lambda row: row.get("trades")),
+    ("QUOTE VOLUME", lambda row: row.get("quote_volume")),
 )
 
 

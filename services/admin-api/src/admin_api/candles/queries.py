@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import sqlalchemy as sa
 from pydantic import Field, TypeAdapter
@@ -29,6 +29,10 @@ class CandleRow(TypedDict):
     close: float
     volume: float
     fetched_at: datetime
+    trades: Annotated[int | None, Field(description="The number of trades. Null if the exchange does not send it.")]
+    quote_volume: Annotated[
+        float | None, Field(description="The volume in the quote currency. Null if the exchange does not send it.")
+    ]
 
 
 _columns: Final = tuple(CandleRow.__annotations__)

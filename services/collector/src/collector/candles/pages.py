@@ -7,15 +7,15 @@ if most rows are invalid, the whole answer is unusable.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from math import inf
 from typing import Any, Final
 
 from collector.exchange.traits import ExchangeTraits
 from contracts.bounds import END_OF_MILLISECONDS
-from contracts.candles import Candle
+from contracts.candles import NO_ACTIVITY, Activity, Candle
 from contracts.spans import Intervals, subtract, union
 from contracts.timeframes import DAY_MS, HOUR_MS, close_of, floor_open, parse_timeframe, shift
 
@@ -23,6 +23,7 @@ FUTURE_TOLERANCE_MS: Final = 60_000
 """How far a candle's open time may be ahead of the estimated time of the exchange."""
 
 _WIDTH: Final = len(Candle._fields)
+_WITH_ACTIVITY: Final = _WIDTH + len(Activity._fields)
 _NUMBERS: Final = frozenset({float, int})
 """The types of the values of a row. A bool is no number."""
 _FEWEST_TO_REFUSE: Final = 3
@@ -88,6 +89,8 @@ class Page:
     closed: tuple[Candle, ...]
     """The closed candles, which do not change any more. Only these are stored."""
     rejected: tuple[BadRow, ...] = ()
+    activity: Mapping[int, Activity] = field(default_factory=dict)
+    """Open time to the trades and the quote volume, for closed candles whose row has one of them."""
 
 
 def read_page(
@@ -116,7 +119,8 @@ def read_page(
     _require_usable(bad, len(opens) + len(without_time), calendar)
     _require_distance(opens, calendar)
     on_grid = [at for at in opens if at <= now + FUTURE_TOLERANCE_MS and grid.has(at)]
-    return _from_since(on_grid, {at: found.pop() for at, found in candles.items()}, bad, since)
+    activity = {at: Activity(*row[_WIDTH:]) for at, row in timed if len(row) == _WITH_ACTIVITY and at in candles}
+    return _from_since(on_grid, {at: found.pop() for at, found in candles.items()}, bad, since, activity)
 
 
 def page_spans(calendar: SeriesCalendar, page: Page, *, settled_at: int) -> Intervals:
@@ -260,13 +264,16 @@ def _require_distance(opens: Sequence[int], calendar: SeriesCalendar) -> None:
         raise UnusableAnswer(f"rows are {min(close) / 1000:.0f} s apart: they are no {calendar.timeframe} candles")
 
 
-def _from_since(opens: list[int], candles: dict[int, Candle], bad: list[BadRow], since: int) -> Page:
+def _from_since(
+    opens: list[int], candles: dict[int, Candle], bad: list[BadRow], since: int, activity: Mapping[int, Activity]
+) -> Page:
     first = max((at for at in opens if at <= since), default=since)
     kept = sorted(at for at in candles if at >= first)
     return Page(
         tuple(at for at in opens if at >= first),
         tuple(candles[at] for at in kept),
         tuple(sorted((row for row in bad if row.opens >= first), key=lambda row: (row.opens, row.row))),
+        {at: activity[at] for at in kept if activity.get(at, NO_ACTIVITY) != NO_ACTIVITY} if activity else {},
     )
 
 

@@ -1,8 +1,10 @@
 """Changes to the options of an instance of a ccxt class, before its first request."""
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
+_VALUES_OF_CCXT: Final = 6
 _CCXT_MARKET_TYPES: Final = {"spot": frozenset({"spot"}), "swap": frozenset({"swap", "linear", "inverse", "contract"})}
 
 
@@ -40,3 +42,18 @@ def redirect_requests(client: Any, base: str) -> None:
         return await send(re.sub(r"^https?://", f"{base.rstrip('/')}/", url), *args, **kwargs)
 
     client.fetch = redirected
+
+
+def keep_activity(client: Any, read: Callable[[object, Any], tuple[int | None, float | None]]) -> None:
+    """Append the trade count and the quote volume to each row of candles, which ccxt drops. `read` gets the raw row and
+    ccxt's market.
+    """
+    parse = client.parse_ohlcv
+
+    def parse_ohlcv(ohlcv: object, market: Any = None) -> Any:
+        row = parse(ohlcv, market)
+        if not isinstance(row, list) or len(row) != _VALUES_OF_CCXT:
+            return row
+        return [*row, *read(ohlcv, market)]
+
+    client.parse_ohlcv = parse_ohlcv

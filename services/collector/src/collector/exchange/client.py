@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import ccxt.async_support as ccxt
 
-from collector.exchange.ccxt_setup import redirect_requests, restrict_markets
+from collector.exchange.activity import ActivityReader
+from collector.exchange.ccxt_setup import keep_activity, redirect_requests, restrict_markets
 from collector.exchange.circuit_breaker import CircuitBreaker
 from collector.exchange.circuit_transitions import CircuitState, ProbePolicy, circuit_from_event
 from collector.exchange.clock import ExchangeClock
@@ -29,7 +30,7 @@ from collector.exchange.strict_http import (
 from collector.exchange.symbol_hints import did_you_mean
 from collector.exchange.traits import traits_of
 from collector.metrics import CollectorMetrics
-from contracts.exchange_catalogue import market_kind
+from contracts.exchange_catalogue import MarketKind, market_kind
 from contracts.exchanges import ExchangeHealthChanged
 from contracts.symbols import kind_of, reason_not_collected
 from contracts.vocabulary import ErrorClass
@@ -277,6 +278,26 @@ class ExchangeClient:
             )
         return self._by_kind[kind]
 
+    def _activity_reader(self) -> Callable[[object, Any], tuple[int | None, float | None]] | None:
+        """Reads the trade count and the quote volume of a raw row. None if the exchange sends neither."""
+        traits, count = self.traits, self._metrics.invalid_activity
+        if not traits.raw_trades and not traits.raw_quote_volume:
+            return None
+        readers = {
+            kind: ActivityReader(
+                traits.raw_trades.get(kind),
+                traits.raw_quote_volume.get(kind),
+                lambda field: count.labels(self.exchange, field).inc(),
+            )
+            for kind in MarketKind
+        }
+
+        def read(row: object, market: Any) -> tuple[int | None, float | None]:
+            kind = market_kind(market["symbol"]) if isinstance(market, dict) else None
+            return (None, None) if kind is None else readers[kind].read(row)
+
+        return read
+
     def _build_client(self, kind: str) -> Any:
         if self.exchange not in ccxt.exchanges:
             raise ExchangeFailure(
@@ -301,5 +322,7 @@ class ExchangeClient:
                 background_share=self._options.background_share,
             )
         client.throttler = self._rate_limiter
+        if (read_activity := self._activity_reader()) is not None:
+            keep_activity(client, read_activity)
         client.on_send, client.on_date = self._on_send, self._clock.observe
         return client

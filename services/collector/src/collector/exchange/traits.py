@@ -75,6 +75,13 @@ class ExchangeTraits:
     always_lists_candles: bool = False
     """The exchange sends an empty list if it has no candles, never null or an empty object in its place."""
 
+    raw_trades: Mapping[MarketKind, int | str] = field(default_factory=dict)
+    """Kind of market to the index or key of the number of trades in a raw row."""
+
+    raw_quote_volume: Mapping[MarketKind, int | str] = field(default_factory=dict)
+    """Kind of market to the index or key of the volume in the quote currency in a raw row. Inverse contracts often
+    swap the volumes: then it differs from that of spot markets, or does not exist."""
+
     error_phrases: tuple[ErrorPhrase, ...] = ()
     """Phrases in error messages, for errors that have no class in ccxt."""
 
@@ -150,14 +157,27 @@ _COINBASE_EXCHANGE_CANDLES: Final = (
     "https://docs.cdp.coinbase.com/api-reference/exchange-api/rest-api/products/get-product-candles"
 )
 
+_SPOT, _LINEAR, _INVERSE = MarketKind.SPOT, MarketKind.LINEAR, MarketKind.INVERSE
+_ALL: Final = (_SPOT, _LINEAR, _INVERSE)
+
+
+def _row_in_ccxt(file: str) -> str:
+    return f"{_CCXT}, {file}.py, the row quoted in parse_ohlcv"
+
+
 TRAITS: Final[Mapping[str, ExchangeTraits]] = {
     "bequant": ExchangeTraits(order=RowOrder.NEWEST, sources={"order": _HITBTC_ORDER}),
     "binance": ExchangeTraits(
+        raw_trades=dict.fromkeys(_ALL, 8),
+        raw_quote_volume={_SPOT: 7, _LINEAR: 7},
         utc_days=True,
         monday_weeks=True,
         order=RowOrder.OLDEST,
         fills_silence=True,
         sources={
+            "raw_trades": _row_in_ccxt("binance"),
+            "raw_quote_volume": f"{_row_in_ccxt('binance')}: index 7 is the base "
+            "volume of inverse contracts, whose index 5 counts contracts",
             "utc_days": "Binance Spot REST API, GET /api/v3/klines: timeZone defaults to 0 (UTC)",
             "monday_weeks": "104 recorded weekly candles, which all open on a Monday",
             "order": "Binance Spot REST API, GET /api/v3/klines: at most `limit` candles from startTime on",
@@ -185,9 +205,12 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
         sources={"fills_silence": f"https://docs.bitvavo.com/docs/rest-api/get-candlestick-data: {_NEVER_FILLS}"},
     ),
     "bybit": ExchangeTraits(
+        raw_quote_volume={_SPOT: 6, _LINEAR: 6, _INVERSE: 5},
         utc_days=True,
         monday_weeks=True,
         sources={
+            "raw_quote_volume": f"{ASSUMED}; {_CCXT}, bybit.py, parse_ohlcv reads the base "
+            "volume of inverse contracts from index 6, so that index 5 is the quote volume there",
             "utc_days": ASSUMED,
             "monday_weeks": ASSUMED,
         },
@@ -224,30 +247,50 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
     ),
     "fmfwio": ExchangeTraits(order=RowOrder.NEWEST, sources={"order": _HITBTC_ORDER}),
     "gate": ExchangeTraits(
+        raw_quote_volume={_SPOT: 1},
         history_candles=10_000,
         history_by_time=True,
-        sources={"history_candles": _LAST_10000, "history_by_time": _LAST_10000},
+        sources={
+            "raw_quote_volume": _row_in_ccxt("gate"),
+            "history_candles": _LAST_10000,
+            "history_by_time": _LAST_10000,
+        },
     ),
     "gateeu": ExchangeTraits(
+        raw_quote_volume={_SPOT: 1},
         history_candles=10_000,
         history_by_time=True,
-        sources={"history_candles": _LAST_10000, "history_by_time": _LAST_10000},
+        sources={
+            "raw_quote_volume": _row_in_ccxt("gate"),
+            "history_candles": _LAST_10000,
+            "history_by_time": _LAST_10000,
+        },
     ),
     "hitbtc": ExchangeTraits(order=RowOrder.NEWEST, sources={"order": _HITBTC_ORDER}),
     "htx": ExchangeTraits(
+        raw_trades={_SPOT: "count"},
+        raw_quote_volume={_SPOT: "vol"},
         ignores_since=frozenset({MarketKind.LINEAR, MarketKind.INVERSE}),
-        sources={"ignores_since": f"{_CCXT}, htx.py, fetch_ohlcv: if `size` is sent, `from` and `to` are ignored"},
+        sources={
+            "raw_trades": _row_in_ccxt("htx"),
+            "raw_quote_volume": f"{_row_in_ccxt('htx')}: amount is the base volume "
+            "and vol the quote volume of spot markets",
+            "ignores_since": f"{_CCXT}, htx.py, fetch_ohlcv: if `size` is sent, `from` and `to` are ignored",
+        },
     ),
     "hyperliquid": ExchangeTraits(
+        raw_trades={_SPOT: "n", _LINEAR: "n"},
         history_candles=5000,
         fills_silence=False,
         sources={
+            "raw_trades": f"{ASSUMED}; {_row_in_ccxt('hyperliquid')} has a number named n",
             "history_candles": "https://hyperliquid.gitbook.io/hyperliquid-docs/for-developers/api/info-endpoint: "
             "only the most recent 5000 candles are available; https://github.com/freqtrade/freqtrade/issues/11270",
             "fills_silence": f"{ASSUMED}; users report missing minutes",
         },
     ),
     "kraken": ExchangeTraits(
+        raw_trades={_SPOT: 7},
         utc_days=True,
         exact_page_limit=True,
         history_candles=720,
@@ -257,6 +300,7 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
         ),
         candle_lengths={"2w": 15 * DAY_MS},
         sources={
+            "raw_trades": f"{ASSUMED}; {_row_in_ccxt('kraken')} ends with a whole number",
             "utc_days": ASSUMED,
             "monday_weeks": f"{ASSUMED}: weeks may be counted from the epoch, which was a Thursday",
             "exact_page_limit": "https://docs.kraken.com/api-reference/market-data/get-ohlc-data: "
@@ -271,7 +315,11 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
             "15 days; ccxt names it 2w",
         },
     ),
-    "kucoin": ExchangeTraits(fills_silence=False, sources={"fills_silence": _KUCOIN_SILENCE}),
+    "kucoin": ExchangeTraits(
+        raw_quote_volume={_SPOT: 6},
+        fills_silence=False,
+        sources={"raw_quote_volume": _row_in_ccxt("kucoin"), "fills_silence": _KUCOIN_SILENCE},
+    ),
     "kucoinfutures": ExchangeTraits(fills_silence=False, sources={"fills_silence": _KUCOIN_SILENCE}),
     "ndax": ExchangeTraits(
         labels_close=True,
@@ -281,9 +329,11 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
         },
     ),
     "okx": ExchangeTraits(
+        raw_quote_volume=dict.fromkeys(_ALL, 7),
         utc_days=True,
         monday_weeks=True,
         sources={
+            "raw_quote_volume": _row_in_ccxt("okx"),
             "utc_days": f"{_CCXT}, okx.py, fetch_ohlcv requests 6Hutc, 1Dutc and so on, which are aligned to UTC",
             "monday_weeks": ASSUMED,
         },

@@ -1,7 +1,7 @@
 """One run: collect every timeframe of a config from its exchange, publish the candles, then report the result."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -22,6 +22,8 @@ from contracts.candles import (
     MAX_CANDLES_PER_EVENT,
     MAX_REJECTED_ROWS_PER_EVENT,
     MAX_SPANS_PER_EVENT,
+    NO_ACTIVITY,
+    Activity,
     Candle,
     CandlesCollected,
 )
@@ -124,11 +126,12 @@ def candle_events(due: Due, timeframe_run: TimeframeRun) -> Iterator[CandlesColl
     for answer in timeframe_run.answers:
         *full, last = chunks(answer.candles, MAX_CANDLES_PER_EVENT) or [()]
         for rows in full:
-            yield event(answer.fetched_at, rows=rows)
+            yield _with_activity(event(answer.fetched_at, rows=rows), answer.activity)
         verified = chunks(tuple(map(span_of, answer.proof.verified)), MAX_SPANS_PER_EVENT)
         rejected = chunks(tuple(map(rejected_row, answer.proof.rejected)), MAX_REJECTED_ROWS_PER_EVENT)
         for rows, spans, bad_rows in zip_longest([last], verified, rejected, fillvalue=()):
-            yield event(answer.fetched_at, rows=rows, verified=spans, rejected=bad_rows)
+            verdict = event(answer.fetched_at, rows=rows, verified=spans, rejected=bad_rows)
+            yield _with_activity(verdict, answer.activity)
     checked_at = timeframe_run.checked_at or due.occurred_at
     read_at = timeframe_run.answers[-1].fetched_at if timeframe_run.answers else checked_at
     for absences in chunks(tuple(timeframe_run.absences()), MAX_SPANS_PER_EVENT):
@@ -163,6 +166,20 @@ def _event(
         verified=verified,
         absences=absences,
         rejected=rejected,
+    )
+
+
+def _with_activity(event: CandlesCollected, activity: Mapping[int, Activity]) -> CandlesCollected:
+    """The event with the trades and the quote volumes of its rows. A list without any known value stays empty."""
+    if not activity:
+        return event
+    known = [activity.get(row.open_ms, NO_ACTIVITY) for row in event.rows]
+    values = {
+        "trades": tuple(each.trades for each in known),
+        "quote_volumes": tuple(each.quote_volume for each in known),
+    }
+    return event.model_copy(
+        update={name: column for name, column in values.items() if any(each is not None for each in column)}
     )
 
 

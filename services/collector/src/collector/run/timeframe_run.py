@@ -1,7 +1,7 @@
 """Collects one timeframe of a run: page after page, as its reader requests them, until the exchange fails."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -13,7 +13,7 @@ from collector.exchange.client import CandleResponse, ExchangeClient
 from collector.exchange.failures import ExchangeFailure
 from collector.run.retrying import Retrier
 from contracts.bounds import MAX_NOTE_LENGTH, shortened
-from contracts.candles import Candle
+from contracts.candles import Activity, Candle
 from contracts.coverage import (
     MAX_REJECTED_ROWS_PER_RESULT,
     MAX_SPANS_PER_RESULT,
@@ -37,6 +37,8 @@ class Answer:
     candles: tuple[Candle, ...]
     """The closed candles that no earlier answer of the run had with the same values. Ascending, without duplicates."""
     proof: Proof
+    activity: Mapping[int, Activity] = field(default_factory=dict)
+    """As in `Page`."""
 
 
 @dataclass
@@ -63,7 +65,7 @@ class TimeframeRun:
         new = tuple(candle for candle in page.closed if self._collected.get(candle.open_ms) != candle)
         self._collected |= {candle.open_ms: candle for candle in new}
         if new or proof.verified or proof.rejected:
-            self.answers.append(Answer(response.fetched_at, new, proof))
+            self.answers.append(Answer(response.fetched_at, new, proof, page.activity))
 
     def drop(self) -> None:
         """Drop all answers, because Kafka has not acknowledged them."""

@@ -1,0 +1,69 @@
+"""The trade count and the quote volume of an exchange's raw row, which ccxt drops. Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isfinite, nan
+from typing import Any
+
+from contracts.bounds import MAX_BIGINT
+
+Key = int | str
+"""The place of a value in a raw row: an index of a list, or a key of an object."""
+
+
+def parse_trades(value: object) -> int | None:
+    """The number of trades. None without a value. Raises `ValueError` if it is no count."""
+    if value is None:
+        return None
+    count = _number(value)
+    if not (isfinite(count) and count >= 0 and count.is_integer() and count <= MAX_BIGINT // 2):
+        raise ValueError(f"{value!r:.50} is no count of trades")
+    return int(count)
+
+
+def parse_quote_volume(value: object) -> float | None:
+    """The volume in the quote currency. None without a value. Raises `ValueError` if it is no volume."""
+    if value is None:
+        return None
+    volume = _number(value)
+    if not (isfinite(volume) and volume >= 0):
+        raise ValueError(f"{value!r:.50} is no volume")
+    return volume
+
+
+@dataclass(frozen=True)
+class ActivityReader:
+    """Reads both values of a raw row. A missing or invalid value is None, and never an error."""
+
+    trades: Key | None
+    quote_volume: Key | None
+    on_invalid: Callable[[str], None]
+    """Called with the name of a field whose value is invalid."""
+
+    def read(self, row: object) -> tuple[int | None, float | None]:
+        return (
+            self._parsed("trades", parse_trades, _value(row, self.trades)),
+            self._parsed("quote_volume", parse_quote_volume, _value(row, self.quote_volume)),
+        )
+
+    def _parsed(self, name: str, parse: Callable[[object], Any], value: object) -> Any:
+        try:
+            return parse(value)
+        except ValueError:
+            self.on_invalid(name)
+            return None
+
+
+def _value(row: object, key: Key | None) -> object:
+    if isinstance(key, int) and isinstance(row, list | tuple):
+        return row[key] if key < len(row) else None
+    if isinstance(key, str) and isinstance(row, dict):
+        return row.get(key)
+    return None
+
+
+def _number(value: object) -> float:
+    try:
+        return nan if isinstance(value, bool) or not isinstance(value, int | float | str) else float(value)
+    except (ValueError, OverflowError):
+        return nan
