@@ -1,4 +1,4 @@
-"""Random histories of a series, their ledger computed period by period, and the stored ledger."""
+"""Random histories of a series, their ledger and daily counts computed period by period, and the stored ledger."""
 
 import itertools
 import json
@@ -6,14 +6,24 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
 
 from contracts.candles import Candle, CandlesCollected
-from contracts.coverage import Absence, AbsenceClass, RejectedRow, Span, span_of, to_instant, to_milliseconds
+from contracts.coverage import (
+    ANSWERED_CLASSES,
+    WHOLE_CLASSES,
+    Absence,
+    AbsenceClass,
+    RejectedRow,
+    Span,
+    span_of,
+    to_instant,
+    to_milliseconds,
+)
 from contracts.timeframes import floor_open, shift
 
 SLOTS = 40
@@ -151,6 +161,24 @@ def _expected_slot(history: SeriesHistory, slot: int, events: Sequence[CandlesCo
     return SlotState(None, False, (list(AbsenceClass)[rank].value, evidence, min(checks)[0], at, run_id))
 
 
+DailyCounts = dict[date, tuple[int, int, int]]
+"""The periods that are unverified between the first and the last verified one, whole, and answered, by day."""
+
+
+def expected_days(history: SeriesHistory, slots: Sequence[SlotState]) -> DailyCounts:
+    """The days on which something is missing."""
+    found: dict[date, list[int]] = defaultdict(lambda: [0, 0, 0])
+    known = [number for number, slot in enumerate(slots) if slot.verified]
+    for number, slot in enumerate(slots):
+        kind = slot.absence and slot.absence[0]
+        if not slot.verified:
+            counts = found[to_instant(history.opens[number]).date()]
+            counts[0] += bool(known) and known[0] < number < known[-1]
+            counts[1] += kind in WHOLE_CLASSES
+            counts[2] += kind in ANSWERED_CLASSES
+    return {day: (one, two, three) for day, (one, two, three) in found.items() if one or two or three}
+
+
 def expected_rejections(events: Iterable[CandlesCollected]) -> Rejected:
     sights: dict[tuple[datetime, str], set[tuple[datetime, UUID, str]]] = defaultdict(set)
     for event in events:
@@ -175,6 +203,8 @@ _TABLES = {
     "coverage": "SELECT series_id, verified FROM coverage",
     "absences": "SELECT * FROM absences ORDER BY series_id, starts_at",
     "rejected": "SELECT * FROM rejected_candles",
+    "days": "SELECT * FROM series_days",
+    "counts": "SELECT * FROM series_counts",
 }
 
 
@@ -207,6 +237,19 @@ class StoredLedger:
             states.append(SlotState(closes.get(opens), verified, absent))
         return states
 
+    def days(self, history: SeriesHistory) -> DailyCounts:
+        """The daily counts. Raises AssertionError if the sums of the series are others, or if there is no row."""
+        days = {row["day"]: (row["unverified"], row["whole"], row["answered"]) for row in self._of("days", history)}
+        (sums,) = self._of("counts", history)
+        assert (sums["unverified"], sums["whole"], sums["answered"]) == (
+            *(sum(counts[column] for counts in days.values()) for column in range(3)),
+        ), history.symbol
+        absences = self._of("absences", history)
+        assert sums["first_absence"] == min((row["starts_at"] for row in absences), default=None)
+        final = [row["ends_at"] for row in absences if row["absence_class"] in ANSWERED_CLASSES]
+        assert sums["answered_until"] == max(final, default=None)
+        return days
+
     def rejections(self, history: SeriesHistory) -> Rejected:
         return {
             (row["open_time"], row["row"]): (
@@ -230,7 +273,8 @@ def _absence(row: asyncpg.Record) -> tuple[Any, ...]:
     return row["absence_class"], row["evidence"], row["first_seen"], row["last_checked"], row["run_id"]
 
 
-DISAGREEMENTS = """
+_FINAL = ", ".join(f"'{each.value}'" for each in sorted(ANSWERED_CLASSES))
+DISAGREEMENTS = f"""
 SELECT 'stored, but not verified' AS problem, exchange, symbol, open_time AS at
 FROM candles JOIN series ON series.id = candles.series_id LEFT JOIN coverage USING (series_id)
 WHERE verified IS NULL OR NOT verified @> open_time
@@ -248,5 +292,19 @@ UNION ALL
 SELECT 'absent twice', exchange, symbol, one.starts_at
 FROM absences AS one JOIN absences AS two USING (series_id) JOIN series ON series.id = series_id
 WHERE one.starts_at < two.starts_at AND two.starts_at < one.ends_at
+UNION ALL
+SELECT 'not in the daily counts', exchange, symbol, NULL
+FROM series LEFT JOIN coverage ON coverage.series_id = series.id LEFT JOIN series_counts AS counts
+  ON counts.series_id = series.id,
+LATERAL (
+  SELECT coalesce(sum(upper(hole) - lower(hole)), interval '0') AS open
+  FROM unnest(tstzmultirange(range_merge(verified)) - verified) AS hole
+) AS holes,
+LATERAL (
+  SELECT coalesce(sum(ends_at - starts_at) FILTER (WHERE absence_class IN ({_FINAL})), interval '0') AS answered,
+    count(*) AS number
+  FROM absences WHERE absences.series_id = series.id
+) AS absent
+WHERE (verified IS NOT NULL OR absent.number > 0) AND missing IS DISTINCT FROM holes.open + absent.answered
 """
 """Contradictions between rows and ledger, in one snapshot. Exchanges have a candle in each slot of symbols FILLS..."""

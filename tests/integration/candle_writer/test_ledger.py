@@ -27,6 +27,7 @@ from support.ledgers import (
     SeriesHistory,
     StoredLedger,
     a_history,
+    expected_days,
     expected_rejections,
     expected_slots,
 )
@@ -89,7 +90,9 @@ async def test_the_ledger_equals_one_computed_slot_by_slot(engine: AsyncEngine, 
                 stored = await StoredLedger.read(connection)
                 for symbol in {event.symbol for event in batch}:
                     history = by_symbol[symbol]
-                    assert stored.slots(history) == expected_slots(history, delivered[symbol]), symbol
+                    slots = expected_slots(history, delivered[symbol])
+                    assert stored.slots(history) == slots, symbol
+                    assert stored.days(history) == expected_days(history, slots), symbol
         await assert_everything_is_stored(connection, histories)
 
 
@@ -97,7 +100,9 @@ async def assert_everything_is_stored(connection: asyncpg.Connection, histories:
     assert await connection.fetch(DISAGREEMENTS) == []
     stored = await StoredLedger.read(connection)
     for history in histories:
-        assert stored.slots(history) == expected_slots(history, history.events), history.symbol
+        slots = expected_slots(history, history.events)
+        assert stored.slots(history) == slots, history.symbol
+        assert stored.days(history) == expected_days(history, slots), history.symbol
         assert stored.rejections(history) == expected_rejections(history.events), history.symbol
 
 
@@ -145,8 +150,25 @@ async def test_a_contradiction_is_noticed(engine: AsyncEngine, database_url: str
     assert await query(database_url, DISAGREEMENTS) == []
     await query(database_url, spoil)
     found = await query(database_url, DISAGREEMENTS)
-    assert found
-    assert all(row[0].startswith(problem) for row in found)
+    problems = {row[0] for row in found} - {"not in the daily counts"}
+    assert problems
+    assert all(each.startswith(problem) for each in problems)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "DELETE FROM series_counts",
+        "UPDATE absences SET ends_at = ends_at + interval '1 minute' WHERE absence_class = 'lost'",
+        "UPDATE coverage SET verified = verified + '{[2026-11-22 12:30Z, 2026-11-22 12:31Z)}'",
+    ],
+)
+async def test_a_ledger_that_is_not_counted_is_noticed(engine: AsyncEngine, database_url: str, spoil: str) -> None:
+    absences = (an_absence(6, 8), an_absence(8, 9, AbsenceClass.LOST))
+    await write_candles(engine, SeriesIds(engine), [a_fetch(verified=(span(0, 6),), absences=absences)])
+    assert await query(database_url, DISAGREEMENTS) == []
+    await query(database_url, spoil)
+    assert [row[0] for row in await query(database_url, DISAGREEMENTS)] == ["not in the daily counts"]
 
 
 # ---- single rules ----
@@ -212,12 +234,13 @@ async def test_a_ledger_that_does_not_change_is_not_written(engine: AsyncEngine,
     versions = (
         "SELECT 'coverage', ctid::text, xmin::text FROM coverage UNION SELECT 'absences', ctid::text, xmin::text "
     )
-    versions += "FROM absences UNION SELECT 'rejected', ctid::text, xmin::text FROM rejected_candles ORDER BY 1"
+    versions += "FROM absences UNION SELECT 'rejected', ctid::text, xmin::text FROM rejected_candles "
+    versions += "UNION SELECT 'counts', ctid::text, xmin::text FROM series_counts ORDER BY 1"
     await write_candles(engine, SeriesIds(engine), [event])
     before = await query(database_url, versions)
     await write_candles(engine, SeriesIds(engine), [event, event])
     assert await query(database_url, versions) == before
-    assert len(before) == 3
+    assert len(before) == 4
 
 
 async def test_the_ledger_of_a_series_without_outages_stays_small_however_many_batches_extend_it(
@@ -231,6 +254,7 @@ async def test_the_ledger_of_a_series_without_outages_stays_small_however_many_b
     """
     await query(database_url, "ALTER TABLE coverage SET (autovacuum_enabled = false)")
     await query(database_url, "ALTER TABLE series SET (autovacuum_enabled = false)")
+    await query(database_url, "ALTER TABLE series_counts SET (autovacuum_enabled = false)")
     await query(database_url, "INSERT INTO series (exchange, symbol, timeframe) SELECT 'a', n, '1m' FROM "
                               "generate_series(1, 12000) AS n")  # fmt: skip
     series = [row[0] for row in await query(database_url, "SELECT id FROM series")]

@@ -65,8 +65,15 @@ class AbsenceClass(StrEnum):
     """The exchange no longer offers candles of this age. This is known from its documentation."""
 
 
-FINAL_ABSENCES: Final = frozenset({AbsenceClass.LOST})
-"""The classes that answer what is in a span, so that no run requests it again."""
+WHOLE_CLASSES: Final[frozenset[AbsenceClass]] = frozenset()
+"""No candle of these spans exists, so that a series with them is whole."""
+
+ANSWERED_CLASSES: Final = WHOLE_CLASSES | {AbsenceClass.LOST}
+"""The final classes: the exchange can add nothing. Rejected rows are not final, because the exchange can correct them.
+
+The daily counts of candle-writer contain these two sets. If a release changes them, its migration empties
+`series_counts`, so that all series are counted again.
+"""
 
 
 class Absence(Span):

@@ -47,6 +47,12 @@ _NARROWED: Final[Mapping[str, Rights]] = {
     "candles": ("SELECT", "INSERT", "UPDATE (open, high, low, close, volume, fetched_at, trades, quote_volume)"),
     "coverage": ("SELECT", "INSERT", "UPDATE (verified, updated_at)"),
     "absences": ("SELECT", "INSERT", "DELETE"),
+    "series_days": ("SELECT", "INSERT", "DELETE", "UPDATE (unverified, whole, answered)"),
+    "series_counts": (
+        "SELECT",
+        "INSERT",
+        "UPDATE (anchor, first_absence, answered_until, unverified, whole, answered, missing)",
+    ),
     "rejected_candles": (
         "SELECT",
         "INSERT",
@@ -64,7 +70,15 @@ _RUN_LOG: Final = (
     "run_exchange_hours",
     "run_exchange_changes",
 )
-_CANDLES: Final = ("series", "candles", "coverage", "absences", "rejected_candles")
+_CANDLES: Final = (
+    "series",
+    "candles",
+    "coverage",
+    "absences",
+    "rejected_candles",
+    "series_days",
+    "series_counts",
+)
 _PLANS: Final = ("series_plans", "backfill_chunks", "lane_pauses")
 _PUBLIC_COLUMNS: Final = "id, name, role, public_id, created_at, created_by, expires_at, last_used_at, revoked_at"
 

@@ -254,6 +254,53 @@ rejected_candles = sa.Table(
     comment="Rows that cannot be candles and that the exchange repeated. Written by candle-writer.",
 )
 
+series_days = sa.Table(
+    "series_days",
+    metadata,
+    sa.Column("series_id", sa.Integer, sa.ForeignKey(series.c.id), primary_key=True, autoincrement=False),
+    sa.Column("day", sa.Date, primary_key=True, comment="UTC. A period belongs to the day in which it opens."),
+    sa.Column(
+        "unverified",
+        sa.Integer,
+        nullable=False,
+        comment="The periods between the first and the last verified instant that are not verified.",
+    ),
+    sa.Column(
+        "whole", sa.Integer, nullable=False, comment="The periods that are not verified, and whole by their absences."
+    ),
+    sa.Column(
+        "answered",
+        sa.Integer,
+        nullable=False,
+        comment="The periods that are not verified, and answered by their absences. Includes those that are whole.",
+    ),
+    sa.Index(None, "day"),
+    comment="The days of a series on which something is missing. A day without a row is verified between the first and "
+    "the last verified instant of its series, and not answered outside. Written by candle-writer in the transaction of "
+    "the ledger.",
+)
+
+series_counts = sa.Table(
+    "series_counts",
+    metadata,
+    sa.Column("series_id", sa.Integer, sa.ForeignKey(series.c.id), primary_key=True, autoincrement=False),
+    sa.Column("anchor", _instant, nullable=False, comment="An edge of the periods with which the days were counted."),
+    sa.Column("first_absence", _instant, comment="The start of the first absence. Null: there is none."),
+    sa.Column("answered_until", _instant, comment="The end of the last absence of a final class. Null: none."),
+    sa.Column("unverified", sa.BigInteger, nullable=False, comment="The sum over series_days, like the next columns."),
+    sa.Column("whole", sa.BigInteger, nullable=False),
+    sa.Column("answered", sa.BigInteger, nullable=False),
+    sa.Column(
+        "missing",
+        sa.Interval,
+        nullable=False,
+        comment="The time in open holes and in absences of a final class. If it differs from the ledger, the series "
+        "must be counted again.",
+    ),
+    comment="The sums over the days of each series. A series of an earlier release has no row until it is counted. "
+    "Written by candle-writer in the transaction of the ledger.",
+)
+
 backfills = sa.Table(
     "backfills",
     metadata,

@@ -4,6 +4,7 @@ import socket
 
 from candle_writer.handlers import build_router
 from candle_writer.metrics import CandleWriterMetrics
+from candle_writer.recount import RECOUNT_SECONDS, recount_outdated
 from candle_writer.settings import CandleWriterSettings
 from contracts.topics import CANDLES, DEAD_LETTERS
 from runtime.consumers.batch import BatchSubscription
@@ -12,6 +13,7 @@ from runtime.dead_letters import DeadLetters
 from runtime.kafka.clients import build_broker
 from runtime.kafka.publisher import EventPublisher
 from runtime.lifecycle.health import Health
+from runtime.lifecycle.periodic_tasks import PeriodicTask
 from runtime.metrics import ConsumerMetrics, PublisherMetrics, new_registry
 from runtime.process.worker import Worker
 from store.schema import using_current
@@ -35,7 +37,13 @@ def build_worker(settings: CandleWriterSettings) -> Worker:
         metrics=consumer_metrics,
         is_transient=is_transient,
     )
-    broker.include_router(build_router(settings, batches, registry, engine, CandleWriterMetrics(registry)))
+    metrics = CandleWriterMetrics(registry)
+    broker.include_router(build_router(settings, batches, registry, engine, metrics))
+
+    async def recount() -> None:
+        await recount_outdated(engine, metrics.series_recounted.inc)
+
+    recounts = PeriodicTask("daily counts", recount, RECOUNT_SECONDS, metrics.periodic_task_failures)
     return Worker(
         name=NAME,
         settings=settings,
@@ -43,6 +51,6 @@ def build_worker(settings: CandleWriterSettings) -> Worker:
         registry=registry,
         health=Health(),
         topics=(CANDLES, DEAD_LETTERS),
-        backgrounds=(batches.background(),),
+        backgrounds=(batches.background(), recounts.background()),
         resources=lambda: using_current(engine),
     )

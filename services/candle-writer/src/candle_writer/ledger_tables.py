@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from candle_writer.day_tables import write_days
 from candle_writer.ledger import AbsentSpan, Check, Claims, remaining_absences
 from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
 from contracts.coverage import AbsenceClass, to_instant, to_milliseconds
@@ -32,15 +33,52 @@ WITH claimed AS MATERIALIZED (
   ON CONFLICT (series_id) DO UPDATE SET
     verified = stored.verified + excluded.verified, updated_at = excluded.updated_at
   WHERE NOT stored.verified @> excluded.verified
+  RETURNING series_id, verified
 )
-SELECT series_id FROM claimed
-WHERE lower(spans) < (
-  SELECT ends_at FROM absences
-  WHERE absences.series_id = claimed.series_id AND starts_at < upper(spans) ORDER BY starts_at DESC LIMIT 1
-)
+SELECT series_id, meets_absence, is_counted, greatest(least(lower(spans), upper(before)), $4) AS start,
+       least(greatest(upper(spans), lower(before)), $5) AS until
+FROM (
+  SELECT series_id, spans, extended.verified AS known, extended.verified @> range_merge(extended.verified) AS is_one,
+         lower(spans) < (
+    SELECT ends_at FROM absences
+    WHERE absences.series_id = claimed.series_id AND starts_at < upper(spans) ORDER BY starts_at DESC LIMIT 1
+  ) AS meets_absence
+  FROM claimed LEFT JOIN extended USING (series_id)
+) AS changed
+LEFT JOIN LATERAL (
+  SELECT anchor, unverified = 0 AND answered = 0 AND (known IS NULL OR is_one) AS is_complete
+  FROM series_counts WHERE series_counts.series_id = changed.series_id OFFSET 0
+) AS counts ON true
+LEFT JOIN LATERAL (
+  SELECT verified AS before FROM coverage
+  WHERE coverage.series_id = changed.series_id AND NOT is_complete OFFSET 0
+) AS stored ON true
+LEFT JOIN LATERAL (
+  SELECT (date_part('epoch', coalesce(last_open, lower(known), anchor) - anchor) * 1000)::bigint % length = 0 AND (
+           known IS NULL OR (before @> (near * range_merge(before)) AND known @> (near * range_merge(known)))
+         ) AS is_clear
+  FROM series, LATERAL (
+    SELECT left(timeframe, -1)::bigint * CASE right(timeframe, 1) WHEN 's' THEN 1000 WHEN 'm' THEN 60000
+      WHEN 'h' THEN 3600000 WHEN 'd' THEN 86400000 WHEN 'w' THEN 604800000 WHEN 'M' THEN 2678400000
+      ELSE 31622400000 END AS length
+  ) AS periods, LATERAL (
+    SELECT tstzrange(greatest(least(lower(spans), upper(before)), $4) - 2 * length * interval '1 millisecond',
+                     least(greatest(upper(spans), lower(before)), $5) + 2 * length * interval '1 millisecond') AS near
+  ) AS around
+  WHERE series.id = changed.series_id AND before IS NOT NULL OFFSET 0
+) AS gaps ON true
+CROSS JOIN LATERAL (
+  SELECT coalesce(is_complete, false) OR coalesce(is_clear, false) AS is_counted
+) AS judged
+WHERE meets_absence OR NOT is_counted
 """
 # Returns the series with absences that may be verified now. Absences of a series do not overlap, so the last one that
 # starts before the end of the claim also ends last.
+#
+# Also returns the series whose daily counts may change. Those of a series that never had an open hole do not. For the
+# others, the time from the verified spans to the claim must have no open hole, before and after this statement. The
+# search includes two periods more, because a period at the edge may be partly missing. `before` is the ledger before
+# this statement.
 
 _ABSENCES: Final = """
 SELECT series_id, starts_at, ends_at, absence_class, evidence, first_seen,
@@ -112,15 +150,24 @@ async def stored_spans(connection: Any, behind: Iterable[tuple[int, datetime]]) 
 
 
 async def write_ledger(connection: Any, ledgers: Ledgers) -> None:
-    """Merge the claims with the ledger. `connection` is asyncpg's, in a transaction that has locked the series."""
+    """Merge the claims with the ledger, and keep the daily counts. `connection` is asyncpg's, in a transaction that has
+    locked the series and stored their candles.
+    """
     spans = [(series, *span) for series, claims in ledgers.items() for span in claims.verified]
     changed = {series for series, claims in ledgers.items() if claims.absences}
+    recounted: dict[int, Interval] = {}
     if spans:
-        changed |= {row["series_id"] for row in await connection.fetch(_VERIFY, *zip(*spans, strict=True))}
+        rows = await connection.fetch(_VERIFY, *zip(*spans, strict=True), FIRST_INSTANT, END_OF_INSTANTS)
+        changed |= {row["series_id"] for row in rows if row["meets_absence"]}
+        recounted = {row["series_id"]: _interval(row) for row in rows}
     if changed:
         await _write_absences(connection, {series: ledgers[series] for series in sorted(changed)})
     if rejections := [(series, *each) for series, claims in ledgers.items() for each in claims.rejections]:
         await connection.execute(_REJECT, *zip(*rejections, strict=True))
+    for series in changed:
+        recounted[series] = _hull_of(ledgers[series], recounted.get(series))
+    if recounted:
+        await write_days(connection, recounted)
 
 
 async def _write_absences(connection: Any, ledgers: Ledgers) -> None:
@@ -144,12 +191,17 @@ async def _write_absences(connection: Any, ledgers: Ledgers) -> None:
 def _by_series(rows: Iterable[Mapping[str, Any]]) -> dict[int, list[Interval]]:
     spans: dict[int, list[Interval]] = defaultdict(list)
     for row in rows:
-        spans[row["series_id"]].append((to_milliseconds(row["start"]), to_milliseconds(row["until"])))
+        spans[row["series_id"]].append(_interval(row))
     return spans
 
 
-def _hull_of(claims: Claims) -> Interval:
-    return hull([*claims.verified, *((each.start, each.end) for each in claims.absences)])[0]
+def _interval(row: Mapping[str, Any]) -> Interval:
+    return to_milliseconds(row["start"]), to_milliseconds(row["until"])
+
+
+def _hull_of(claims: Claims, other: Interval | None = None) -> Interval:
+    others = () if other is None else (other,)
+    return hull([*claims.verified, *((each.start, each.end) for each in claims.absences), *others])[0]
 
 
 def _absent_span(row: Mapping[str, Any]) -> AbsentSpan:

@@ -42,6 +42,17 @@ class CandleWriterMetrics:
             "Time from the newest fetch of the last batch to its write.",
             registry=registry,
         )
+        self.series_recounted = Counter(
+            "candlekeep_series_recounted",
+            "Series whose daily counts were missing or differed from the ledger, and were counted again.",
+            registry=registry,
+        )
+        self.periodic_task_failures = Counter(
+            "candlekeep_candle_periodic_task_failures",
+            "Failed attempts of a periodic task of candle-writer. It is tried again at its next turn.",
+            ["task"],
+            registry=registry,
+        )
 
     def add_batch(self, outcome: Outcome, newest: datetime, now: datetime, seconds: float) -> None:
         """Count a batch that was written; `newest` is the time of its latest fetch."""

@@ -11,10 +11,10 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin_api.coverage.periods import PeriodGrid
 from admin_api.coverage.windows import Extent, Window
 from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
 from contracts.coverage import AbsenceClass
+from store.periods import PeriodGrid
 from store.tables import absences, rejected_candles
 
 

@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from admin_api.candles.series_lookup import find_series
 from admin_api.coverage import ledger
-from admin_api.coverage.periods import PeriodGrid
 from admin_api.coverage.rejected import link_to_rejected
 from admin_api.coverage.schemas import UNKNOWN, ClassifiedSpan, Coverage, CoverageQuery, CoverageSpan, RejectedCount
 from admin_api.coverage.windows import (
@@ -27,6 +26,7 @@ from admin_api.coverage.windows import (
 from admin_api.http.cursors import InvalidCursor, decode, encode, fingerprint
 from admin_api.http.errors import FieldError, InvalidInput
 from admin_api.writes.transactions import reading
+from store.periods import PeriodGrid
 
 S = TypeVar("S", bound=CoverageSpan)
 

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from admin_api.coverage.periods import PeriodGrid
 from contracts.coverage import to_instant, to_milliseconds
-from contracts.exchange_catalogue import load_catalogue
+from store.periods import PeriodGrid
 
 Window = tuple[datetime, datetime]
 """A half-open interval of time, not empty."""
@@ -25,15 +24,10 @@ class Extent:
 def grid_of(exchange: str, timeframe: str, extent: Extent) -> PeriodGrid:
     """The newest candle decides, because an exchange may have opened its oldest candles at irregular times.
 
-    A few exchanges have candles of another length than the name of the timeframe says. Raises `ValueError` for a text
-    that is no timeframe.
+    Raises `ValueError` for a text that is no timeframe.
     """
     anchor = extent.last_open or extent.verified_from or extent.first_absence
-    if anchor is None:
-        return PeriodGrid.usual(timeframe)
-    entry = load_catalogue().exchanges.get(exchange)
-    length = None if entry is None else entry.candle_lengths.get(timeframe)
-    return PeriodGrid(timeframe, to_milliseconds(anchor), length)
+    return PeriodGrid.of_series(exchange, timeframe, None if anchor is None else to_milliseconds(anchor))
 
 
 def closed_window(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from contracts.exchange_catalogue import load_catalogue
 from contracts.timeframes import DAY_MS, floor_open, parse_timeframe, shift
 
 _FIXED: Final = "floor((round(date_part('epoch', {instant}) * 1000) - {earlier} - :phase) / :length)"
@@ -31,6 +32,25 @@ class PeriodGrid:
     def usual(cls, timeframe: str) -> "PeriodGrid":
         """The grid of a series without a known candle: days begin at midnight UTC and weeks on Monday."""
         return cls(timeframe, floor_open(timeframe, 0))
+
+    @classmethod
+    def of_series(cls, exchange: str, timeframe: str, anchor: int | None) -> "PeriodGrid":
+        """The grid of a series. `anchor` is its newest candle, or another known edge; None if nothing is known.
+
+        A few exchanges have candles of another length than the name of the timeframe says. Raises `ValueError` for a
+        text that is no timeframe.
+        """
+        if anchor is None:
+            return cls.usual(timeframe)
+        entry = load_catalogue().exchanges.get(exchange)
+        return cls(timeframe, anchor, None if entry is None else entry.candle_lengths.get(timeframe))
+
+    @property
+    def phase(self) -> tuple[int, ...]:
+        """Two grids of the same timeframe have the same periods if their phases are equal."""
+        if (length := self._fixed_ms) is not None:
+            return length, self.anchor % length
+        return self._months, self._offset, _month_of(self._anchor_month) % self._months
 
     def at_or_before(self, instant: int) -> int:
         """The start of the period that contains `instant`."""

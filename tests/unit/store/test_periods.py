@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin_api.coverage.periods import PeriodGrid
 from contracts.timeframes import DAY_MS, HOUR_MS, close_of, floor_open, shift
+from store.periods import PeriodGrid
 
 NOON_MS = 1_795_348_800_000
 """2026-11-22T12:00:00Z."""
