@@ -228,6 +228,7 @@ EXPENSIVE = [
     "/series",
     "/candles?exchange=binance&symbol=BTC/USDT&timeframe=1m",
     "/coverage?exchange=binance&symbol=BTC/USDT&timeframe=1m",
+    "/completeness",
     "/rejected-candles?exchange=binance&symbol=BTC/USDT&timeframe=1m",
     "/reports/top-symbols",
     "/reports/recent-failures",

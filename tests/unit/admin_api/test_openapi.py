@@ -59,6 +59,7 @@ def test_operation_ids_are_stable(schema: dict[str, Any]) -> None:
         "get_status",
         "get_candles",
         "list_series",
+        "get_completeness",
         "get_coverage",
         "list_exchanges",
         "get_exchange",

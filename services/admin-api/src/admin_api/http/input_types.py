@@ -22,6 +22,7 @@ _PART = r"[^\s/:|\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\u
 _SYMBOL = re.compile(f"{_PART}/{_PART}(:{_PART})?")
 """Like the symbol in `contracts`, but without invisible characters."""
 _NUMBER = re.compile(r"[+-]?[\d_.]+([eE][+-]?\d+)?")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 _SPACE_FOR_PLUS = re.compile(r"(T[\d:.]+) (\d\d:?\d\d)$")
 _STORABLE_PATTERN: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f]*$"
@@ -94,6 +95,13 @@ def _iso_text(value: object) -> object:
     if _NUMBER.fullmatch(value.strip()):
         raise ValueError("write date and time, such as 2025-01-15T10:00:00Z")
     return _SPACE_FOR_PLUS.sub(r"\1+\2", value)
+
+
+def _date_text(value: object) -> object:
+    """Refuses other forms, which Pydantic would read as seconds since 1970 or as midnight of a day."""
+    if isinstance(value, str) and not _DATE.fullmatch(value):
+        raise ValueError("write a day as YYYY-MM-DD, such as 2025-01-15")
+    return value
 
 
 def _to_utc(instant: datetime) -> datetime:
@@ -185,3 +193,6 @@ QueryInstant = Annotated[
     Field(examples=["2025-01-15T10:00:00Z"]),
 ]
 """An ISO 8601 date and time; UTC if it has no time zone."""
+
+QueryDate = Annotated[date, BeforeValidator(_date_text), Field(examples=["2025-01-15"])]
+"""A day in the form YYYY-MM-DD."""
