@@ -11,7 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from admin_api.app import AdminApi
+from candle_writer.recount import recount_outdated
 from contracts.coverage import to_milliseconds
+from contracts.timeframes import DAY_MS
 from store.tables import candles, execution_logs, series
 from support.api import TOKEN
 from support.stored_ledgers import AbsentSpan, store_ledger, store_series
@@ -161,6 +163,26 @@ async def test_coverage_is_printed_and_its_exit_code_says_if_the_range_is_whole(
     assert (await candlekeep(*names, "--start", "2026-03-01T11:00")).code == 6, "nothing there is verified"
     assert (await candlekeep(*names, "--start", "2999-01-01")).code == 6, "nothing there has closed"
     assert (await candlekeep("coverage", "okx", "BTC/USDT", "1m")).code == 1, "there is no such series"
+
+
+async def test_completeness_is_printed_in_total_in_groups_and_by_day(candlekeep: Candlekeep, api: AdminApi) -> None:
+    midnight = to_milliseconds(datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0))
+    for exchange, verified_days in (("binance", [(-3, -1)]), ("kraken", [(-3, -2), (-1, 0)])):
+        series_id = await store_series(api.engine, exchange=exchange, timeframe="1h")
+        await store_ledger(api.engine, series_id, [tuple(midnight + day * DAY_MS for day in d) for d in verified_days])
+    assert "No series yet." not in (await candlekeep("completeness")).err
+    await recount_outdated(api.engine, lambda _: None)
+
+    total = await candlekeep("completeness")
+    assert (total.code, total.out.splitlines()[1].split()[:5]) == (0, ["2", "80.00", "%", "80.00", "%"])
+    by_exchange = await candlekeep("completeness", "--by", "exchange", "--days", "5")
+    assert [line.split()[0] for line in by_exchange.out.splitlines()] == ["EXCHANGE", "binance", "kraken"]
+    assert [line[-5:] for line in by_exchange.out.splitlines()[1:]] == [" ██  ", " █▁█ "]
+    as_json = await candlekeep("completeness", "--by", "series", "--exchange", "kraken", "--days", "5", "--json")
+    [row] = json.loads(as_json.out)
+    assert (row["symbol"], [each["verified_periods"] for each in row["days"]]) == ("BTC/USDT", [24, 0, 24])
+    assert (await candlekeep("completeness", "--days", "5", "--start", "2026-01-01")).code == 2
+    assert "No series matches" in (await candlekeep("completeness", "--exchange", "okx")).err
 
 
 async def test_settings_are_read_from_a_file(candlekeep: Candlekeep, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ async def test_the_demo_collects_stops_cleanly_and_keeps_its_data(folder: Path, 
     await demo.start()
     try:
         await eventually(lambda: all(f"{symbol} " in demo.output_text() for symbol, *_ in EXAMPLES), within=60)
+        await eventually(lambda: "% whole, " in demo.output_text(), within=60)
         async with demo.api() as api:
             configs = (await api.get("/configs")).json()
             logs = (await api.get("/execution-logs")).json()

@@ -4,7 +4,7 @@ from typing import Any
 import httpx
 import pytest
 
-from local_stack.api_client import EXAMPLES, create_examples, new_runs
+from local_stack.api_client import EXAMPLES, create_examples, headline, new_runs
 from local_stack.demo import ProgressPrinter
 from local_stack.plan import SIMULATED_EXCHANGES
 
@@ -54,6 +54,18 @@ def test_the_line_of_a_run_has_no_control_characters(character: str) -> None:
 def test_an_error_without_a_first_line_is_shown(error: str) -> None:
     (run,) = new_runs([a_row(1, status="failed", error_message=error)], frozenset())
     assert run.line().startswith("10:00:03  BTC/USDT   binance   failed")
+
+
+def test_the_headline_is_one_line_if_there_are_periods() -> None:
+    total = {
+        "series": 12,
+        "whole_percent": 99.99,
+        "answered_percent": 100.0,
+        "verified_periods": 8990,
+        "closed_periods": 8991,
+    }
+    assert headline(total) == "99.99 % whole, 100.00 % answered: 12 series, 8990 of 8991 periods verified"
+    assert headline(total | {"whole_percent": None, "answered_percent": None}) is None
 
 
 def test_everything_that_the_demo_prints_is_free_of_control_characters(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@
 
 import typer
 
-from command_line import candles, configs, coverage, exchanges, runs
+from command_line import candles, completeness, configs, coverage, exchanges, runs
 from command_line.context import SettingsFile, Token, Url, store_options
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app.command("stats")(runs.stats)
 app.command("status")(runs.status)
 app.command("candles")(candles.candles)
 app.command("coverage")(coverage.coverage)
+app.command("completeness")(completeness.completeness)
 app.command("exchanges")(exchanges.exchanges)
 
 

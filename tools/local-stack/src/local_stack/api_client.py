@@ -1,8 +1,10 @@
 """The demo's requests to the public API: it creates example configs and reads finished runs."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -12,6 +14,8 @@ from runtime.printable import printable
 
 BASE = "/api/v1/admin/data-collection"
 POLL_SECONDS = 1.0
+FIRST_HEADLINE_SECONDS = 15.0
+HEADLINE_SECONDS = 60.0
 PAGE = 200
 CREATED, CONFLICT, REFUSED = 201, 409, 422
 
@@ -89,6 +93,30 @@ async def finished_runs(api: httpx.AsyncClient) -> AsyncIterator[FinishedRun]:
                 yield run
         seen = frozenset(row["id"] for row in finished)
         await asyncio.sleep(POLL_SECONDS)
+
+
+async def headlines(api: httpx.AsyncClient) -> AsyncIterator[str]:
+    """How complete all series are, in one line, each minute in which it changes."""
+    before: str | None = None
+    await asyncio.sleep(FIRST_HEADLINE_SECONDS)
+    while True:
+        with contextlib.suppress(httpx.HTTPError):  # the API may be restarting
+            response = await api.get("/completeness")
+            (total,) = response.raise_for_status().json()
+            if (line := headline(total)) not in {before, None}:
+                before = line
+                yield f"{datetime.now(UTC):%H:%M:%S}  {line}"
+        await asyncio.sleep(HEADLINE_SECONDS)
+
+
+def headline(total: dict[str, Any]) -> str | None:
+    """None if there are no periods yet."""
+    if total["whole_percent"] is None:
+        return None
+    return (
+        f"{total['whole_percent']:.2f} % whole, {total['answered_percent']:.2f} % answered: "
+        f"{total['series']} series, {total['verified_periods']} of {total['closed_periods']} periods verified"
+    )
 
 
 def new_runs(finished: Sequence[dict[str, Any]], seen: frozenset[int]) -> Iterator[FinishedRun]:

@@ -116,15 +116,22 @@ async def _unless_stopped(work: Awaitable[None], stop: asyncio.Event) -> bool:
 
 
 async def _show(stack: Stack, printer: ProgressPrinter, options: DemoOptions) -> None:
-    from local_stack.api_client import client, create_examples, finished_runs  # noqa: PLC0415 -- importing httpx takes half a second
+    from local_stack.api_client import client, create_examples, finished_runs, headlines  # noqa: PLC0415 -- importing httpx takes half a second
 
     async with client(stack.api_url, stack.token) as api:
         runs = finished_runs(api)
         config = await create_examples(api, printer.progress)
         printer.progress("ready")
         printer.print(welcome(stack, config, live=options.live))
-        async for run in runs:
-            printer.print(run.line())
+
+        async def show_headlines() -> None:
+            async for line in headlines(api):
+                printer.print(line)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(show_headlines())
+            async for run in runs:
+                printer.print(run.line())
 
 
 def welcome(stack: Stack, config: Mapping[str, Any] | None, *, live: bool) -> str:
@@ -163,4 +170,5 @@ def _commands_for(config: Mapping[str, Any], stack: Stack, base: str, curl: str)
     export CANDLEKEEP_URL={stack.api_url} CANDLEKEEP_TOKEN=$(cat {stack.folder.path / "token"})
     .venv/bin/candlekeep configs trigger {config["id"]} --wait
     .venv/bin/candlekeep coverage {exchange} {symbol} {timeframe}
+    .venv/bin/candlekeep completeness --by exchange
 """
