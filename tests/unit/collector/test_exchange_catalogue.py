@@ -279,3 +279,27 @@ def test_every_exchange_and_timeframe_has_a_request_or_a_reason() -> None:
                     assert request.kind is not RequestKind.UNKNOWN, exchange
                 else:
                     assert request.reason, exchange
+
+
+@pytest.mark.parametrize(
+    ("exchange", "kind", "limit", "weight"),
+    [
+        ("binance", MarketKind.SPOT, 1000, 0.4),
+        ("binance", MarketKind.LINEAR, 500, 5.0),
+        ("kraken", MarketKind.SPOT, 720, 1.2),
+    ],
+)
+def test_the_weight_of_a_request_is_that_of_the_class_of_ccxt(
+    exchange: str, kind: MarketKind, limit: int, weight: float
+) -> None:
+    recorder = RequestRecorder(getattr(ccxt.async_support, exchange), kind)
+    call = CandleCall("1m", NOW, floor_open("1m", NOW) - limit * 60_000, limit)
+    assert recorder.weight_of(call) == pytest.approx(weight)
+    request = load_catalogue().exchanges[exchange].request(kind, "1m")
+    assert isinstance(request, CandleRequest)
+    assert request.weight == pytest.approx(weight)
+
+
+def test_every_exchange_has_the_rate_limit_of_ccxt() -> None:
+    for exchange, entry in load_catalogue().exchanges.items():
+        assert entry.rate_limit_ms == getattr(ccxt.async_support, exchange)().rateLimit, exchange

@@ -81,6 +81,8 @@ class CandleRequest:
     starts_late: bool = False
     """The start of the request is later than `since`, by less than one candle: ccxt rounds it up to a grid of its own.
     Without a correction the first candle is missing."""
+    weight: float = 1.0
+    """What one request uses of the rate limit: it takes `weight` times `rate_limit_ms`."""
 
     @property
     def honours_since(self) -> bool:
@@ -113,6 +115,8 @@ class CatalogueEntry:
     """Whether the exchange sends a candle for a time without trades. None: unknown."""
     candle_lengths: Mapping[str, int]
     """Timeframe to the real length of its candles in milliseconds, if it differs from the name."""
+    rate_limit_ms: float | None
+    """ccxt's time between two requests of weight 1, in milliseconds. None: unknown."""
     known: bool
     """Whether facts about the answers of this exchange are known, beside the requests of ccxt."""
 
@@ -167,6 +171,7 @@ def _entry(raw: Mapping[str, Any]) -> CatalogueEntry:
         order=RowOrder(raw.get("order", RowOrder.UNKNOWN)),
         fills_silence=raw.get("fills_silence"),
         candle_lengths=raw.get("candle_lengths", {}),
+        rate_limit_ms=raw.get("rate_limit_ms"),
         known=bool(raw.get("known")),
     )
 
@@ -176,4 +181,6 @@ def _request(group: Mapping[str, Any]) -> CandleRequest | CannotCollect:
         return CannotCollect(reason, bool(group.get("needs_credentials")))
     page = group["page"]
     flags = (bool(group.get("until")), bool(group.get("starts_late")))
-    return CandleRequest(RequestKind(group["request"]), page, group.get("limit", page), *flags)
+    return CandleRequest(
+        RequestKind(group["request"]), page, group.get("limit", page), *flags, group.get("weight", 1.0)
+    )

@@ -33,6 +33,7 @@ class CandleRequests(BaseModel):
     )
     page_limit: int = Field(description="The largest number of candles that one request covers.")
     honours_since: bool = Field(description="Whether the request contains the start of the wanted candles.")
+    weight: float = Field(description="What one request uses of the rate limit: `weight` times `rate_limit_ms`.")
     newest_readable: int | None = Field(description="Only this many newest candles can be read; null: no known limit.")
 
 
@@ -58,6 +59,9 @@ class Exchange(BaseModel):
     )
     history_candles: int | None = Field(
         description="The exchange keeps only this many newest candles per timeframe; null: no known limit."
+    )
+    rate_limit_ms: float | None = Field(
+        description="The time between two requests of weight 1 in milliseconds, by ccxt; null: unknown."
     )
     honours_since: bool = Field(description="Whether all requests contain the start of the wanted candles.")
     fills_silence: bool | None = Field(
@@ -102,6 +106,7 @@ def _facts(catalogue: Catalogue, exchange: str) -> dict[str, object]:
         "timeframes": list(entry.timeframes),
         "page_limit": max((each.page for each in requests), default=None),
         "history_candles": entry.history_candles,
+        "rate_limit_ms": entry.rate_limit_ms,
         "honours_since": bool(requests) and all(each.honours_since for each in requests),
         "fills_silence": entry.fills_silence,
         "needs_credentials": entry.needs_credentials,
@@ -120,6 +125,7 @@ def _requests(entry: CatalogueEntry) -> Iterator[CandleRequests]:
                 request=request.kind,
                 page_limit=request.page,
                 honours_since=request.honours_since,
+                weight=request.weight,
                 newest_readable=entry.newest_readable(kind, timeframes[0]),
             )
 

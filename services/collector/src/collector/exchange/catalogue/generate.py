@@ -6,6 +6,7 @@ Run it after every update of ccxt and every change of the traits: `make generate
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -15,11 +16,11 @@ import ccxt.async_support
 from pydantic import TypeAdapter, ValidationError
 
 import contracts
-from collector.exchange.catalogue.comparing import candle_request
+from collector.exchange.catalogue.comparing import CandleCall, candle_request
 from collector.exchange.catalogue.recording import RequestRecorder, markets_refusal
 from collector.exchange.traits import TRAITS, ExchangeTraits
 from contracts.exchange_catalogue import CATALOGUE_FILE, CandleRequest, CannotCollect, MarketKind, RequestKind, RowOrder
-from contracts.timeframes import timeframe_order
+from contracts.timeframes import floor_open, shift, timeframe_order
 from contracts.vocabulary import Timeframe
 
 CATALOGUE: Final = Path(contracts.__file__).with_name(CATALOGUE_FILE)
@@ -45,7 +46,8 @@ def entry(cls: Any) -> dict[str, Any] | None:
     no_markets = markets_refusal(cls, NOW)
     requests = {}
     for kind in offered_kinds(exchange):
-        request_of = RequestRecorder(cls, kind).request_of
+        recorder = RequestRecorder(cls, kind)
+        request_of = recorder.request_of
         claimed = min(LARGEST_PAGE, claimed_page(exchange, kind) or row.default_page_limit)
         refusals = {each: CannotCollect(reason) for each, reason in row.cannot_collect.items()}
         found = {
@@ -54,8 +56,18 @@ def entry(cls: Any) -> dict[str, Any] | None:
         }
         if kind in row.ignores_since:
             found = {each: _without_since(request) for each, request in found.items()}
+        found = {each: _with_weight(recorder, each, request) for each, request in found.items()}
         requests[kind.value] = list(_groups(found))
-    return {"name": exchange.name, **_known_facts(row), "requests": requests}
+    return {"name": exchange.name, **_known_facts(row), "rate_limit_ms": exchange.rateLimit, "requests": requests}
+
+
+def _with_weight(
+    recorder: RequestRecorder, timeframe: str, request: CandleRequest | CannotCollect
+) -> CandleRequest | CannotCollect:
+    if isinstance(request, CannotCollect):
+        return request
+    since = shift(timeframe, floor_open(timeframe, NOW), -request.page)
+    return replace(request, weight=recorder.weight_of(CandleCall(timeframe, NOW, since, request.limit)))
 
 
 def _without_since(request: CandleRequest | CannotCollect) -> CandleRequest | CannotCollect:
@@ -124,6 +136,8 @@ def _facts(request: CandleRequest | CannotCollect) -> dict[str, Any]:
     facts: dict[str, Any] = {"request": request.kind.value, "page": request.page}
     if request.limit != request.page:
         facts["limit"] = request.limit
+    if request.weight != 1:
+        facts["weight"] = round(request.weight, 6)
     return facts | {name: True for name in ("until", "starts_late") if getattr(request, name)}
 
 

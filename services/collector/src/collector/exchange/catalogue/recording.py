@@ -29,6 +29,7 @@ def recording_class(cls: Any) -> Any:
     class Recording(cls):  # type: ignore[misc] # ccxt's classes are chosen at run time
         sent: list[HttpRequest]
         fixed_time: int
+        weight: float
 
         async def fetch(self, url: str, _method: str = "GET", _headers: Any = None, body: str | None = None) -> Any:
             self.sent.append(HttpRequest(url, body))
@@ -37,8 +38,9 @@ def recording_class(cls: Any) -> Any:
         async def load_markets(self, _reload: bool = False, _params: Any = None) -> Any:
             return self.markets
 
-        async def throttle(self, _cost: Any = None) -> None:
-            """Does not wait for the rate limit, because nothing is sent."""
+        async def throttle(self, cost: Any = None) -> None:
+            """Records the cost. Does not wait for the rate limit, because nothing is sent."""
+            self.weight = 1.0 if cost is None else float(cost)
 
         def milliseconds(self) -> int:
             return self.fixed_time
@@ -75,6 +77,16 @@ class RequestRecorder:
             if isinstance(outcome, HttpRequest):
                 break
         return outcome
+
+    def weight_of(self, call: CandleCall) -> float:
+        """The weight of the call's request in ccxt's rate limit. A request of weight 1 takes ccxt's `rateLimit`."""
+        for client, symbol in self._clients:
+            client.weight = 1.0
+            arguments = (symbol, call.timeframe, call.since, call.limit)
+            outcome = _first_request(client, partial(client.fetch_ohlcv, *arguments), call.now, _run_at_once)
+            if isinstance(outcome, HttpRequest):
+                return float(client.weight)
+        return 1.0
 
 
 def markets_refusal(cls: Any, now: int) -> CannotCollect | None:
