@@ -42,6 +42,7 @@ WITH_JSON = [
     ("POST", "/configs/bulk/trigger"),
     ("POST", "/configs/bulk/delete"),
     ("POST", "/configs/apply"),
+    ("POST", "/backfills"),
     ("POST", "/tokens"),
     ("POST", "/tokens/1/rotate"),
 ]
@@ -71,7 +72,7 @@ async def test_no_body_is_read_before_the_role_is_checked(api: AdminApi, client:
             for method, path in refused:
                 answer = await caller.request(
                     method,
-                    path.format(config_id=1, token_id=1),
+                    path.format(config_id=1, token_id=1, backfill_id=1),
                     content=body((method, path)),
                     headers={"Content-Type": "application/json"},
                 )
@@ -287,7 +288,7 @@ async def waiting_exports(api: AdminApi, number: int) -> bool:
 def test_every_list_of_unlimited_rows_is_an_expensive_route(api: AdminApi) -> None:
     expensive = {route.path.removeprefix(BASE) for route in api.routes if isinstance(route, ExpensiveRoute)}
     assert {path.partition("?")[0] for path in EXPENSIVE} <= expensive
-    assert {"/configs/apply", "/configs/bulk/create", "/configs/bulk/trigger"} <= expensive
+    assert {"/configs/apply", "/configs/bulk/create", "/configs/bulk/trigger", "/backfills"} <= expensive
 
 
 async def test_authentication_and_health_work_while_all_other_connections_are_in_use(

@@ -38,6 +38,12 @@ def test_the_committed_description_is_current(schema: dict[str, Any]) -> None:
 
 def test_operation_ids_are_stable(schema: dict[str, Any]) -> None:
     assert set(operations(schema)) == {
+        "list_backfills",
+        "create_backfill",
+        "get_backfill",
+        "pause_backfill",
+        "resume_backfill",
+        "cancel_backfill",
         "list_configs",
         "create_config",
         "get_config",

@@ -82,7 +82,7 @@ class CandleRequest:
     """The start of the request is later than `since`, by less than one candle: ccxt rounds it up to a grid of its own.
     Without a correction the first candle is missing."""
     weight: float = 1.0
-    """What one request uses of the rate limit: it takes `weight` times `rate_limit_ms`."""
+    """The share of one request in the rate limit: it takes `weight` times `rate_limit_ms`."""
 
     @property
     def honours_since(self) -> bool:

@@ -33,6 +33,7 @@ from admin_api.relay.relay import Relay
 from admin_api.routes import (
     api_route,
     audit,
+    backfills,
     bulk,
     candles,
     completeness,
@@ -197,6 +198,7 @@ def _build_fastapi() -> tuple[FastAPI, tuple[BaseRoute, ...]]:
         candles,
         coverage,
         completeness,
+        backfills,
         exchanges,
         events,
         tokens,

@@ -67,12 +67,14 @@ class SelectedConfigs:
 async def select_configs(connection: AsyncConnection, selection: BulkSelection) -> SelectedConfigs:
     """Selects the configs and locks them in the order of ids, so that concurrent requests cannot deadlock."""
     selector = selection.select
-    query = sa.select(configs).where(*_matches(selector)).order_by(configs.c.id).limit(MAX_ITEMS + 1)
+    query = sa.select(configs).where(*config_conditions(selector)).order_by(configs.c.id).limit(MAX_ITEMS + 1)
     if not selection.dry_run:
         query = query.with_for_update()
     rows = [Config.model_validate(row) for row in (await connection.execute(query)).all()]
     if len(rows) > MAX_ITEMS:
-        count = await connection.scalar(sa.select(sa.func.count()).select_from(configs).where(*_matches(selector)))
+        count = await connection.scalar(
+            sa.select(sa.func.count()).select_from(configs).where(*config_conditions(selector))
+        )
         # Not `InvalidInput`: the same request is valid if fewer configs match.
         raise BulkRolledBack(
             f"The request selects {count} configs, and at most {MAX_ITEMS} can be changed at once; select fewer."
@@ -83,7 +85,8 @@ async def select_configs(connection: AsyncConnection, selection: BulkSelection) 
     return SelectedConfigs([by_id.get(config_id, config_id) for config_id in selector.ids])
 
 
-def _matches(selector: Selector) -> Iterable[sa.ColumnElement[bool]]:
+def config_conditions(selector: Selector) -> Iterable[sa.ColumnElement[bool]]:
+    """The selector as SQL conditions on the table of configs."""
     if selector.ids is not None:
         yield configs.c.id.in_(selector.ids)
     if selector.exchange is not None:

@@ -33,7 +33,7 @@ class CandleRequests(BaseModel):
     )
     page_limit: int = Field(description="The largest number of candles that one request covers.")
     honours_since: bool = Field(description="Whether the request contains the start of the wanted candles.")
-    weight: float = Field(description="What one request uses of the rate limit: `weight` times `rate_limit_ms`.")
+    weight: float = Field(description="One request takes `weight` times `rate_limit_ms` of the rate limit.")
     newest_readable: int | None = Field(description="Only this many newest candles can be read; null: no known limit.")
 
 

@@ -116,7 +116,7 @@ class VersionMismatch(ApiError):  # noqa: N818
 
     status = 412
     slug = "stale"
-    title = "The config has changed since it was read"
+    title = "The object has changed since it was read"
 
 
 class KeyInUse(ApiError):  # noqa: N818
@@ -141,6 +141,14 @@ class BulkRolledBack(ApiError):  # noqa: N818
     status = 409
     slug = "nothing-done"
     title = "Bulk request rolled back"
+
+
+class BackfillCancelled(ApiError):  # noqa: N818
+    """The backfill is cancelled, so it cannot be paused or resumed."""
+
+    status = 409
+    slug = "backfill-cancelled"
+    title = "The backfill is cancelled"
 
 
 class UnsupportedMedia(ApiError):  # noqa: N818

@@ -33,7 +33,7 @@ class EntityTags:
 
 
 def etag(version: int) -> str:
-    """The strong entity tag of a config. Every change raises its version."""
+    """The strong entity tag of a config or backfill. Every change raises its version."""
     return f'"{version}"'
 
 
@@ -56,7 +56,7 @@ def require_match(expected: EntityTags | None, version: int) -> None:
     if expected is None or expected.match_strongly(etag(version)):
         return
     raise VersionMismatch(
-        f"The config has changed: its version is now {version}. Read it again before you change it.",
+        f"Changed since it was read: the version is now {version}. Read it again before you change it.",
         extensions={"version": version},
         headers={"ETag": etag(version)},
     )

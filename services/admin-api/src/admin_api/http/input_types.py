@@ -104,6 +104,12 @@ def _date_text(value: object) -> object:
     return value
 
 
+def _iso_body(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("write date and time as a text, such as 2025-01-15T10:00:00Z")  # noqa: TRY004 -- for Pydantic
+    return _iso_text(value)
+
+
 def _to_utc(instant: datetime) -> datetime:
     if instant.tzinfo is None:
         return instant.replace(tzinfo=UTC)
@@ -193,6 +199,13 @@ QueryInstant = Annotated[
     Field(examples=["2025-01-15T10:00:00Z"]),
 ]
 """An ISO 8601 date and time; UTC if it has no time zone."""
+BodyInstant = Annotated[
+    datetime,
+    Field(strict=False, examples=["2025-01-15T10:00:00Z"]),
+    BeforeValidator(_iso_body),
+    AfterValidator(_to_utc),
+]
+"""Like `QueryInstant`, in a body with strict types."""
 
 QueryDate = Annotated[date, BeforeValidator(_date_text), Field(examples=["2025-01-15"])]
 """A day in the form YYYY-MM-DD."""

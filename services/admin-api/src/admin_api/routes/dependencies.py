@@ -105,9 +105,10 @@ _DESCRIPTIONS = {
     401: "No valid bearer token or session.",
     403: "The caller's role does not allow this, or a page of another site made the request.",
     404: "There is no such resource.",
-    409: "Another config already collects one of these timeframes; `config_id` and `timeframes` name it. Or the first "
-    "request with this Idempotency-Key is still in progress.",
-    412: "The config is not at the version of If-Match. The ETag header has the current version.",
+    409: "The state of the object does not allow this; `type` and `detail` say why. For example, another "
+    "config already collects one of these timeframes; `config_id` and `timeframes` name it. Or the first request with "
+    "this Idempotency-Key is still in progress.",
+    412: "The object is not at the version of If-Match. The ETag header has the current version.",
     413: "The body is too large.",
     415: "The body has a Content-Encoding, or a Content-Type that is not supported.",
     422: "An input is not valid. `errors` says which one, and what to change.",

@@ -27,7 +27,7 @@ _NOT_AN_ID: Final = frozenset({"apply", "bulk", "export"})
 _FINGERPRINT_HEADERS: Final = ("content-type", "if-match")
 
 ETAG_HEADER: Final[dict[str, Any]] = {
-    "ETag": {"description": "The config's version, for If-Match.", "schema": {"type": "string"}, "example": '"3"'}
+    "ETag": {"description": "The version of the object, for If-Match.", "schema": {"type": "string"}, "example": '"3"'}
 }
 REPLAYED_HEADER: Final[dict[str, Any]] = {
     idempotency.REPLAYED_HEADER: {
@@ -124,7 +124,7 @@ async def _if_match(
         str | None,
         Header(
             alias="If-Match",
-            description="Change the config only if it is still at this version: its ETag, several ETags, or `*`. "
+            description="Change the object only if it is still at this version: its ETag, several ETags, or `*`. "
             f"{etags.MAX_LENGTH} characters at most.",
             examples=['"3"'],
             json_schema_extra={"pattern": etags.PATTERN},

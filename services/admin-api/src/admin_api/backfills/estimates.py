@@ -1,0 +1,194 @@
+"""Estimates the cost of missing time, and finds what can never be had. Pure; times in milliseconds since the epoch."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from admin_api.backfills.schemas import Estimate, ExchangeEstimate, NeverAvailable
+from contracts import spans
+from contracts.coverage import to_instant
+from contracts.exchange_catalogue import CandleRequest, load_catalogue, market_kind
+from contracts.spans import Interval, Intervals
+from contracts.timeframes import floor_open, parse_timeframe, shift, shortest_length
+
+BYTES_PER_CANDLE: Final = 140
+"""A row of `candles` with its entry in the primary key."""
+BEYOND_HORIZON: Final = "beyond_horizon"
+_MARGIN: Final = 2
+"""Candles of a page that join it with its neighbours. The backfiller plans pages with the same margin."""
+_UNKNOWN_PAGE: Final = 100
+"""Candles per request, if the exchange catalogue has no entry. The same number as in the backfiller."""
+
+
+class FinalAbsence(NamedTuple):
+    """A span that the ledger explains for good."""
+
+    absence_class: str
+    evidence: str
+    span: Interval
+
+
+@dataclass(frozen=True)
+class Target:
+    """The range of one series that is wanted, and what the ledger says about it."""
+
+    exchange: str
+    symbol: str
+    timeframe: str
+    span: Interval | None
+    """None: the range contains nothing that could be collected yet."""
+    missing: Intervals = ()
+    """The part of the range that is not answered."""
+    verified_from: int | None = None
+    absences: tuple[FinalAbsence, ...] = ()
+
+    @property
+    def candles(self) -> int:
+        return 0 if self.span is None else candles_in(self.timeframe, [self.span])
+
+    @property
+    def missing_candles(self) -> int:
+        return candles_in(self.timeframe, self.missing)
+
+
+class _Reading(NamedTuple):
+    """The facts of the exchange catalogue about reading a series."""
+
+    page: int
+    weight: float
+    rate_limit_ms: float | None
+    horizon: int | None
+    """The open time of the oldest candle that can be read. None: no limit is known."""
+    newest_readable: int | None
+
+
+def candles_in(timeframe: str, intervals: Iterable[Interval]) -> int:
+    """The number of whole candles, for months and years by their mean length."""
+    length = parse_timeframe(timeframe).nominal_ms
+    return sum((end - start) // length for start, end in intervals)
+
+
+def requests_for(timeframe: str, page: int, missing: Intervals) -> int:
+    """The number of requests that read all missing time. Holes that fit into one page are read together.
+
+    Pages are counted from the newest end, like those of the backfiller.
+    """
+    width = max(1, page - _MARGIN) * parse_timeframe(timeframe).nominal_ms
+    requests, first = 0, None
+    for start, hole_end in reversed(missing):
+        end = hole_end if first is None else min(hole_end, first)
+        if end - start < (shortest_length(timeframe) if end == hole_end else 1):
+            continue  # no candle fits, or an earlier page contains it
+        pages = math.ceil((end - start) / width)
+        requests += pages
+        first = end - pages * width
+    return requests
+
+
+def estimate(targets: Sequence[Target], now: int) -> Estimate:
+    """The cost of the missing time of all targets."""
+    by_exchange: dict[str, list[tuple[Target, _Reading, Intervals]]] = defaultdict(list)
+    for target in targets:
+        reading = _reading_of(target, now)
+        by_exchange[target.exchange].append((target, reading, _readable(target, reading)))
+    exchanges = [_of_exchange(exchange, items) for exchange, items in sorted(by_exchange.items())]
+    durations = [each.duration_seconds for each in exchanges]
+    known = [each for each in durations if each is not None]
+    candles = sum(each.candles for each in exchanges)
+    return Estimate(
+        series=len(targets),
+        candles=candles,
+        requests=sum(each.requests for each in exchanges),
+        weight=round(sum(each.weight for each in exchanges), 3),
+        duration_seconds=max(known, default=0.0) if len(known) == len(durations) else None,
+        disk_bytes=candles * BYTES_PER_CANDLE,
+        is_upper_bound=any(_may_precede_listing(*each) for items in by_exchange.values() for each in items),
+        exchanges=exchanges,
+        never_available=_never_available(targets, now),
+    )
+
+
+def _of_exchange(exchange: str, items: Sequence[tuple[Target, _Reading, Intervals]]) -> ExchangeEstimate:
+    requests, candles, weight = 0, 0, 0.0
+    for target, reading, readable in items:
+        count = requests_for(target.timeframe, reading.page, readable)
+        requests += count
+        weight += count * reading.weight
+        candles += candles_in(target.timeframe, readable)
+    rate = items[0][1].rate_limit_ms
+    return ExchangeEstimate(
+        exchange=exchange,
+        series=len(items),
+        candles=candles,
+        requests=requests,
+        weight=round(weight, 3),
+        rate_limit_ms=rate,
+        duration_seconds=None if rate is None else round(weight * rate / 1000, 3),
+    )
+
+
+def _reading_of(target: Target, now: int) -> _Reading:
+    entry, kind = load_catalogue().exchanges.get(target.exchange), market_kind(target.symbol)
+    if entry is None:
+        return _Reading(_UNKNOWN_PAGE, 1.0, None, None, None)
+    request = entry.request(kind, target.timeframe)
+    page, weight = (request.page, request.weight) if isinstance(request, CandleRequest) else (_UNKNOWN_PAGE, 1.0)
+    readable = entry.newest_readable(kind, target.timeframe)
+    return _Reading(page, weight, entry.rate_limit_ms, horizon_of(target.timeframe, readable, now), readable)
+
+
+def horizon_of(timeframe: str, newest_readable: int | None, now: int) -> int | None:
+    """The open time of the oldest candle that can be read. None: no limit is known."""
+    if newest_readable is None:
+        return None
+    if newest_readable * parse_timeframe(timeframe).longest_ms >= now:
+        return 0
+    return shift(timeframe, floor_open(timeframe, now), 1 - newest_readable)
+
+
+def _readable(target: Target, reading: _Reading) -> Intervals:
+    """The missing time that a request can still get."""
+    missing = spans.subtract(target.missing, [each.span for each in target.absences])
+    return missing if reading.horizon is None else spans.subtract(missing, [(0, reading.horizon)])
+
+
+def _may_precede_listing(target: Target, reading: _Reading, readable: Intervals) -> bool:
+    if reading.horizon is not None or not readable:
+        return False
+    return target.verified_from is None or readable[0][0] < target.verified_from
+
+
+def _never_available(targets: Sequence[Target], now: int) -> list[NeverAvailable]:
+    """One entry per exchange, timeframe and class of absence."""
+    found: dict[tuple[str, str, str], list[tuple[str, Intervals]]] = defaultdict(list)
+    for target in targets:
+        reading = _reading_of(target, now)
+        by_class: dict[str, list[FinalAbsence]] = defaultdict(list)
+        for absence in target.absences:
+            by_class[absence.absence_class].append(absence)
+        for absence_class, absences in by_class.items():
+            of_class = spans.union(each.span for each in absences)
+            found[target.exchange, target.timeframe, absence_class].append((absences[0].evidence, of_class))
+        explained = [each.span for each in target.absences]
+        if reading.horizon is not None and (
+            beyond := spans.subtract(spans.intersect(target.missing, [(0, reading.horizon)]), explained)
+        ):
+            reason = f"{target.exchange} sends only the newest {reading.newest_readable} candles of {target.timeframe}."
+            found[target.exchange, target.timeframe, BEYOND_HORIZON].append((reason, beyond))
+    return [_entry(*key, items) for key, items in sorted(found.items())]
+
+
+def _entry(exchange: str, timeframe: str, absence_class: str, items: Sequence[tuple[str, Intervals]]) -> NeverAvailable:
+    intervals = [each for _, of_series in items for each in of_series]
+    return NeverAvailable(
+        exchange=exchange,
+        timeframe=timeframe,
+        absence_class=absence_class,
+        reason=items[0][0],
+        series=len(items),
+        candles=candles_in(timeframe, intervals),
+        start=to_instant(min(start for start, _ in intervals)),
+        end=to_instant(max(end for _, end in intervals)),
+    )

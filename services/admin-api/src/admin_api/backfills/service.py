@@ -1,0 +1,85 @@
+"""Creates, pauses, resumes and cancels backfills, in the caller's unit of work."""
+
+from typing import Final, Literal
+
+import sqlalchemy as sa
+
+from admin_api.backfills.estimates import estimate
+from admin_api.backfills.queries import fetch_backfill
+from admin_api.backfills.schemas import Backfill, DryRun, NewBackfill, State
+from admin_api.backfills.selection import select_series
+from admin_api.backfills.targets import EARLIEST, WantedRange, read_targets
+from admin_api.http.errors import BackfillCancelled, FieldError, InvalidInput
+from admin_api.http.etags import EntityTags, require_match
+from admin_api.writes.audit_log import AuditRecord
+from admin_api.writes.unit_of_work import UnitOfWork
+from contracts.coverage import to_milliseconds
+from store.tables import backfill_series, backfills
+
+Action = Literal["pause", "resume", "cancel"]
+_STATES: Final[dict[Action, State]] = {"pause": "paused", "resume": "active", "cancel": "cancelled"}
+
+
+async def create_backfill(unit: UnitOfWork, wanted: NewBackfill) -> Backfill | DryRun:
+    """Raises `InvalidInput`, `NotFound`, `BulkRolledBack`."""
+    end = unit.now if wanted.end is None else min(wanted.end, unit.now)
+    if end <= EARLIEST:
+        detail = f"must be after {EARLIEST:%Y-%m-%d}: no exchange has older candles"
+        raise InvalidInput.of([FieldError("#/end", detail)])
+    if wanted.start is not None and wanted.start >= end:
+        raise InvalidInput.of([FieldError("#/start", f"must be before the end, {end:%Y-%m-%dT%H:%M:%SZ}")])
+    series = await select_series(unit.connection, wanted)
+    if wanted.dry_run:
+        targets = await read_targets(unit.connection, series, WantedRange(wanted.start, end, wanted.mode), unit.now)
+        found = estimate(targets, to_milliseconds(unit.now))
+        return DryRun(start=wanted.start, end=end, mode=wanted.mode, estimate=found)
+    row = {
+        "selector": wanted.selector(),
+        "starts_at": wanted.start,
+        "ends_at": end,
+        "mode": wanted.mode,
+        "description": wanted.description,
+        "created_by": unit.actor.name,
+        "created_at": unit.now,
+        "updated_at": unit.now,
+    }
+    insert = sa.insert(backfills).values(row).returning(backfills.c.id)
+    backfill_id = (await unit.connection.execute(insert)).scalar_one()
+    rows = [{"backfill_id": backfill_id, **each._asdict()} for each in series]
+    await unit.connection.execute(sa.insert(backfill_series), rows)
+    backfill = await fetch_backfill(unit.connection, backfill_id)
+    unit.record(_audit_record("create", None, backfill))
+    unit.log_after_commit(
+        "Backfill created", action="backfill_created", backfill_id=backfill_id, series=len(series), mode=wanted.mode
+    )
+    return backfill
+
+
+async def change_state(unit: UnitOfWork, backfill_id: int, action: Action, expected: EntityTags | None) -> Backfill:
+    """If the backfill has the state already, nothing changes. The backfiller plans the series again after a change.
+
+    Raises `NotFound`, `VersionMismatch`, `BackfillCancelled`.
+    """
+    before = await fetch_backfill(unit.connection, backfill_id, lock=True)
+    require_match(expected, before.version)
+    state = _STATES[action]
+    if before.state == state:
+        return before
+    if before.state == "cancelled":
+        raise BackfillCancelled(f"Backfill {backfill_id} is cancelled; create another one for the same range.")
+    values = {"state": state, "version": before.version + 1, "updated_at": unit.now}
+    await unit.connection.execute(sa.update(backfills).where(backfills.c.id == backfill_id).values(values))
+    after = before.model_copy(update=values)
+    unit.record(_audit_record(action, before, after))
+    unit.log_after_commit("Backfill changed", action="backfill_changed", backfill_id=backfill_id, state=state)
+    return after
+
+
+def _audit_record(action: str, before: Backfill | None, after: Backfill) -> AuditRecord:
+    return AuditRecord(
+        action=f"backfill.{action}",
+        object_type="backfill",
+        object_id=str(after.id),
+        before=before.model_dump(mode="json") if before else None,
+        after=after.model_dump(mode="json"),
+    )

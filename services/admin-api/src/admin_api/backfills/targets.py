@@ -1,0 +1,124 @@
+"""Reads what is missing of series in a range from the ledger. The backfiller compares the same two sides."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from admin_api.backfills.estimates import FinalAbsence, Target
+from admin_api.backfills.schemas import Mode
+from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
+from contracts.coverage import FINAL_ABSENCES, to_milliseconds
+
+EARLIEST: Final = datetime(2010, 1, 1, tzinfo=UTC)
+"""No history before this is requested. The backfiller and the collector have the same limit."""
+
+_WANTED: Final = """
+WITH wanted AS (
+  SELECT * FROM unnest(CAST(:exchanges AS text[]), CAST(:symbols AS text[]), CAST(:timeframes AS text[]))
+    WITH ORDINALITY AS w (exchange, symbol, timeframe, number)
+)
+"""
+
+_TARGETS: Final = sa.text(f"""{_WANTED}
+, known AS (
+  SELECT wanted.*, series.id AS series_id,
+         coalesce(verified, '{{}}') * tstzmultirange(tstzrange(:first, :last)) AS verified,
+         coalesce((SELECT range_agg(tstzrange(starts_at, ends_at)) FROM absences
+                   WHERE absences.series_id = series.id AND absence_class = ANY(CAST(:final AS text[]))), '{{}}')
+           AS final
+  FROM wanted LEFT JOIN series USING (exchange, symbol, timeframe) LEFT JOIN coverage ON coverage.series_id = series.id
+), targets AS (
+  SELECT known.*, greatest(CAST(:start AS timestamptz), CAST(:earliest AS timestamptz)) AS target_start,
+         least(CAST(:end AS timestamptz), upper(verified), CAST(:now AS timestamptz)) AS target_end
+  FROM known
+), compared AS (
+  SELECT targets.*, tstzmultirange(tstzrange(target_start, target_end)) - CASE
+    WHEN NOT CAST(:reread AS boolean) THEN verified + final
+    ELSE coalesce((SELECT range_agg(tstzrange(starts_at, ends_at)) FROM backfill_chunks AS chunk
+                   WHERE chunk.series_id = targets.series_id AND chunk.backfill_id = CAST(:backfill_id AS bigint)
+                     AND state IN ('verified', 'classified')), '{{}}') END AS missing
+  FROM targets WHERE target_start < target_end
+)
+SELECT number, target_start, target_end, lower(verified) AS verified_from,
+       (SELECT array_agg(lower(hole) ORDER BY hole) FROM unnest(missing) AS hole) AS starts,
+       (SELECT array_agg(upper(hole) ORDER BY hole) FROM unnest(missing) AS hole) AS ends
+FROM compared
+""")  # noqa: S608 -- constants
+
+_ABSENCES: Final = sa.text(f"""{_WANTED}
+SELECT number, absence_class, evidence, greatest(starts_at, first) AS starts_at,
+       least(ends_at, CAST(:end AS timestamptz)) AS ends_at
+FROM wanted JOIN series USING (exchange, symbol, timeframe) JOIN absences ON absences.series_id = series.id
+  CROSS JOIN greatest(CAST(:start AS timestamptz), CAST(:earliest AS timestamptz)) AS first
+WHERE absence_class = ANY(CAST(:final AS text[])) AND ends_at > first
+  AND starts_at < CAST(:end AS timestamptz)
+ORDER BY number, absences.starts_at
+""")  # noqa: S608 -- constants
+
+
+class SeriesNames(NamedTuple):
+    """A series of a backfill."""
+
+    exchange: str
+    symbol: str
+    timeframe: str
+    config_id: int
+
+
+@dataclass(frozen=True)
+class WantedRange:
+    """The range of a backfill."""
+
+    start: datetime | None
+    """None: the listing of each market."""
+    end: datetime
+    mode: Mode
+    backfill_id: int | None = None
+    """None: it does not exist yet."""
+
+
+async def read_targets(
+    connection: AsyncConnection, series: Sequence[SeriesNames], wanted: WantedRange, now: datetime
+) -> list[Target]:
+    """One target per series, in order."""
+    values: dict[str, Any] = {
+        "exchanges": [each.exchange for each in series],
+        "symbols": [each.symbol for each in series],
+        "timeframes": [each.timeframe for each in series],
+        "final": sorted(each.value for each in FINAL_ABSENCES),
+        "start": wanted.start,
+        "end": wanted.end,
+        "earliest": EARLIEST,
+    }
+    absences: dict[int, list[FinalAbsence]] = defaultdict(list)
+    for row in (await connection.execute(_ABSENCES, values)).all():
+        span = to_milliseconds(row.starts_at), to_milliseconds(row.ends_at)
+        absences[row.number].append(FinalAbsence(row.absence_class, row.evidence, span))
+    more = {
+        "first": FIRST_INSTANT,
+        "last": END_OF_INSTANTS,
+        "now": now,
+        "reread": wanted.mode == "all",
+        "backfill_id": wanted.backfill_id,
+    }
+    found = {row.number: row for row in (await connection.execute(_TARGETS, values | more)).all()}
+    return [_target(each, found.get(number), absences[number]) for number, each in enumerate(series, 1)]
+
+
+def _target(series: SeriesNames, row: sa.Row[Any] | None, absences: Sequence[FinalAbsence]) -> Target:
+    names = (series.exchange, series.symbol, series.timeframe)
+    if row is None:
+        return Target(*names, None)
+    holes = zip(row.starts or (), row.ends or (), strict=True)
+    return Target(
+        *names,
+        span=(to_milliseconds(row.target_start), to_milliseconds(row.target_end)),
+        missing=tuple((to_milliseconds(start), to_milliseconds(end)) for start, end in holes),
+        verified_from=None if row.verified_from is None else to_milliseconds(row.verified_from),
+        absences=tuple(absences),
+    )
