@@ -147,7 +147,6 @@ async def test_the_progress_follows_the_ledger_and_the_chunks(api: AdminApi, cli
         api.engine,
         series_id,
         [(NOW - 5 * DAY, NOW - 4 * DAY)],
-        backfill_id=backfill_id,
         config_id=config["id"],
         **waits,
     )

@@ -231,6 +231,7 @@ EXPENSIVE = [
     "/coverage?exchange=binance&symbol=BTC/USDT&timeframe=1m",
     "/completeness",
     "/rejected-candles?exchange=binance&symbol=BTC/USDT&timeframe=1m",
+    "/backfills",
     "/reports/top-symbols",
     "/reports/recent-failures",
     "/reports/exchanges",

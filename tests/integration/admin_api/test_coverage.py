@@ -81,6 +81,7 @@ async def test_a_range_has_verified_spans_open_holes_absences_and_the_rest(clien
         "first_seen": "2026-11-22T12:00:00Z",
         "last_checked": "2026-11-22T12:00:00Z",
         "run_id": str(RUN_ID),
+        "repair": None,
     }
     assert {found["open_holes"][2][name] for name in ("evidence", "first_seen", "last_checked", "run_id")} == {None}
     assert minutes(found["absences"]) == [(-5, -3), (31, 32)]

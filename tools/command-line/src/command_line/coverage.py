@@ -14,7 +14,9 @@ _HOLES: Final[tuple[Column, ...]] = (
     ("PERIODS", lambda hole: hole["periods"]),
     ("CLASS", lambda hole: hole["absence_class"]),
     ("LAST CHECKED (UTC)", lambda hole: format_time(hole["last_checked"])),
-    ("EVIDENCE", lambda hole: hole["evidence"]),
+    ("ATTEMPTS", lambda hole: _repair(hole, "attempts")),
+    ("NEXT ATTEMPT (UTC)", lambda hole: format_time(_repair(hole, "next_attempt_at"))),
+    ("EVIDENCE", lambda hole: _repair(hole, "reason") or hole["evidence"]),
 )
 
 
@@ -95,3 +97,8 @@ def _outside(span: dict[str, Any] | None) -> str:
 def _percent(share: float | None) -> str | None:
     """Rounded down, so that only a whole range is 100 %."""
     return None if share is None else f"{int(share * 1_000_000) / 10_000:.4f} %"
+
+
+def _repair(hole: dict[str, Any], name: str) -> Any:
+    """A fact about the repair of a hole. None: none is planned, or the API is older."""
+    return (hole.get("repair") or {}).get(name)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from admin_api.backfills.estimates import FinalAbsence, Target
 from admin_api.backfills.schemas import Mode
 from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
-from contracts.coverage import FINAL_ABSENCES, to_milliseconds
+from contracts.coverage import ANSWERED_CLASSES, to_milliseconds
 
 EARLIEST: Final = datetime(2010, 1, 1, tzinfo=UTC)
 """No history before this is requested. The backfiller and the collector have the same limit."""
@@ -90,7 +90,7 @@ async def read_targets(
         "exchanges": [each.exchange for each in series],
         "symbols": [each.symbol for each in series],
         "timeframes": [each.timeframe for each in series],
-        "final": sorted(each.value for each in FINAL_ABSENCES),
+        "final": sorted(each.value for each in ANSWERED_CLASSES),
         "start": wanted.start,
         "end": wanted.end,
         "earliest": EARLIEST,

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from admin_api.candles.series_lookup import find_series
 from admin_api.coverage import ledger
 from admin_api.coverage.rejected import link_to_rejected
+from admin_api.coverage.repairs import open_chunks, repair_of
 from admin_api.coverage.schemas import UNKNOWN, ClassifiedSpan, Coverage, CoverageQuery, CoverageSpan, RejectedCount
 from admin_api.coverage.windows import (
     Extent,
@@ -120,6 +121,9 @@ async def _page_of_spans(
     for outside in (before_hull(window, extent), after_hull(window, extent)):
         if outside is not None:
             absences += _classified(await ledger.absent_spans(*of_series, outside, limit + 1), grid)
+    chunks = await open_chunks(*of_series, *window) if holes or absences else []
+    for span in (*holes, *absences):
+        span.repair = repair_of(span.start, span.end, chunks)
     starts = sorted(span.start for spans in (verified, holes, absences) for span in spans)
     next_start = starts[limit] if len(starts) > limit else None
     return _Spans(

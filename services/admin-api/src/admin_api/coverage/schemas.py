@@ -59,6 +59,26 @@ class CoverageSpan(BaseModel):
     periods: int = Field(description=f"The number of whole periods in it. {_PERIOD}", examples=[20])
 
 
+class Repair(BaseModel):
+    """The requests of the backfiller for a span, all chunks of it together."""
+
+    state: str = Field(
+        description="`requested`: a run reads it, or its candles are being stored. `waiting`: it is requested at "
+        "`next_attempt_at` or later. `failed`: the exchange refuses it; it is tried again rarely.",
+        examples=["waiting"],
+    )
+    chunks: int = Field(description="The number of chunks that contain a part of the span.")
+    attempts: int = Field(description="The attempts of the chunk with most of them.")
+    next_attempt_at: datetime | None = Field(description="The next request. Null: it is requested now.")
+    reason: str | None = Field(
+        description="The result of the latest attempt, or the reason of the wait, in words. Null: no attempt yet."
+    )
+    error_class: str | None = Field(description="The error class of the latest attempt. Null: none, or it succeeded.")
+    loss_at: datetime | None = Field(
+        description="When the exchange stops offering the oldest candle. Null: no limit is known."
+    )
+
+
 class ClassifiedSpan(CoverageSpan):
     """A span that is not verified, with the latest check of it."""
 
@@ -78,6 +98,9 @@ class ClassifiedSpan(CoverageSpan):
     )
     last_checked: datetime | None = Field(default=None, description="The latest check. Null for `unknown`.")
     run_id: UUID | None = Field(default=None, description="The run of the latest check. Null for `unknown`.")
+    repair: Repair | None = Field(
+        default=None, description="The attempts to read it. Null: the backfiller has planned none."
+    )
 
 
 class RejectedCount(BaseModel):
