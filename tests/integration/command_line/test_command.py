@@ -260,3 +260,40 @@ async def test_the_start_date_of_a_config_is_set_changed_and_removed(candlekeep:
     change = ("configs", "set", str(config["id"]), "--json", "--start-date")
     assert json.loads((await candlekeep(*change, "listing")).out)["start_date"] == "listing"
     assert json.loads((await candlekeep(*change, "")).out)["start_date"] is None
+
+
+async def test_a_backfill_is_estimated_created_listed_changed_and_awaited(
+    candlekeep: Candlekeep, api: AdminApi
+) -> None:
+    await candlekeep(*ADD)
+    wanted = ("backfills", "create", "--exchange", "binance", "--timeframes", "1m", "--start", "2026-01-01")
+    until = ("--end", "2026-01-11")
+    estimated = await candlekeep(*wanted, *until, "--dry-run")
+    assert estimated.code == 0, estimated.err
+    assert "at most 14400" in estimated.out
+    assert "at most 15" in estimated.out
+    assert (await candlekeep("backfills", "list")).out == ""
+    made = await candlekeep(*wanted, *until, "--json")
+    assert (made.code, json.loads(made.out)["series"]) == (0, 1)
+    assert "2026-01-11" in (await candlekeep("backfills", "list")).out
+    paused = await candlekeep("backfills", "pause", "1", "--if-version", "1")
+    assert (paused.code, paused.err.strip()) == (0, "Backfill 1 is paused.")
+    assert (await candlekeep("backfills", "resume", "1", "--if-version", "1")).code == 1
+    assert (await candlekeep("backfills", "resume", "1")).code == 0
+    late = await candlekeep("backfills", "show", "1", "--wait", "--timeout", "1")
+    assert (late.code, "not whole within 1 s" in late.err) == (5, True)
+    start, end = (to_milliseconds(datetime(2026, 1, day, tzinfo=UTC)) for day in (1, 11))
+    await store_ledger(api.engine, await store_series(api.engine, start, end - 60_000), [(start, end)])
+    whole = await candlekeep("backfills", "show", "1", "--wait", "--json")
+    assert (whole.code, json.loads(whole.out)["progress"]["is_whole"]) == (0, True)
+    assert "100%" in whole.err
+    assert "cancelled" in (await candlekeep("backfills", "cancel", "1")).err
+    assert (await candlekeep("backfills", "resume", "1")).code == 1
+
+
+async def test_a_backfill_of_a_lost_range_says_so_and_needs_a_selection(candlekeep: Candlekeep) -> None:
+    await candlekeep("configs", "add", "kraken", "BTC/USD", "--timeframes", "1m")
+    estimated = await candlekeep("backfills", "create", "--symbol", "*", "--start", "2026-01-01", "--dry-run")
+    assert "beyond_horizon" in estimated.out
+    assert "only the newest 720 candles" in estimated.out
+    assert (await candlekeep("backfills", "create", "--start", "2026-01-01")).code == 2

@@ -2,7 +2,7 @@
 
 import typer
 
-from command_line import candles, completeness, configs, coverage, exchanges, runs
+from command_line import backfills, candles, completeness, configs, coverage, exchanges, runs
 from command_line.context import SettingsFile, Token, Url, store_options
 
 app = typer.Typer(
@@ -11,9 +11,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Manage what Candlekeep collects, and read its runs, candles and coverage.",
     epilog="Exit codes: 0 done; 1 refused by the API; 2 wrong usage or settings; 3 no response, or unhealthy; "
-    "4 the run failed; 5 timeout; 6 the range of a series is not whole.",
+    "4 the run failed; 5 timeout of --wait; 6 the range of a series is not whole.",
 )
 app.add_typer(configs.app, name="configs")
+app.add_typer(backfills.app, name="backfills")
 app.add_typer(runs.app, name="logs")
 app.command("stats")(runs.stats)
 app.command("status")(runs.status)
