@@ -41,6 +41,7 @@ REQUIRED_ROLES: dict[tuple[str, str], Role] = {
     ("GET", "/candles"): VIEWER,
     ("GET", "/series"): VIEWER,
     ("GET", "/coverage"): VIEWER,
+    ("GET", "/completeness"): VIEWER,
     ("GET", "/rejected-candles"): VIEWER,
     ("GET", "/backfills"): VIEWER,
     ("POST", "/backfills"): OPERATOR,
