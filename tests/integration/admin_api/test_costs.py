@@ -42,6 +42,7 @@ WITH_JSON = [
     ("POST", "/configs/bulk/trigger"),
     ("POST", "/configs/bulk/delete"),
     ("POST", "/configs/apply"),
+    ("POST", "/configs/preflight"),
     ("POST", "/backfills"),
     ("POST", "/tokens"),
     ("POST", "/tokens/1/rotate"),

@@ -29,6 +29,7 @@ REQUIRED_ROLES: dict[tuple[str, str], Role] = {
     ("POST", "/configs/{config_id}/trigger"): OPERATOR,
     ("GET", "/configs/export"): VIEWER,
     ("POST", "/configs/apply"): ADMIN,
+    ("POST", "/configs/preflight"): OPERATOR,
     ("POST", "/configs/bulk/create"): ADMIN,
     ("POST", "/configs/bulk/enable"): OPERATOR,
     ("POST", "/configs/bulk/disable"): OPERATOR,

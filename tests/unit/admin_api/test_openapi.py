@@ -38,6 +38,7 @@ def test_the_committed_description_is_current(schema: dict[str, Any]) -> None:
 
 def test_operation_ids_are_stable(schema: dict[str, Any]) -> None:
     assert set(operations(schema)) == {
+        "preflight_config",
         "list_backfills",
         "create_backfill",
         "get_backfill",

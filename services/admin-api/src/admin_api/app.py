@@ -19,6 +19,7 @@ from admin_api.auth.required_roles import require_declared_roles
 from admin_api.configs.bulk import Bulk
 from admin_api.configs.manual_runs import ManualRunReleaser, ManualRuns
 from admin_api.configs.service import ConfigService
+from admin_api.coverage.loss_metrics import INTERVAL_SECONDS, observe_losses
 from admin_api.database_check import DatabaseCheck, OncePerSecond
 from admin_api.events.buffer import EventBuffer
 from admin_api.events.feed import EventFeed
@@ -46,6 +47,7 @@ from admin_api.routes import (
     exchanges,
     manifests,
     operations,
+    preflight,
     reports,
     runs,
     sessions,
@@ -89,6 +91,7 @@ class AdminApi:
     event_streams: EventStreams
     database_check: DatabaseCheck
     outbox_observer: OncePerSecond
+    loss_observer: OncePerSecond
 
     async def close(self) -> None:
         """Close the connections to the database."""
@@ -154,6 +157,7 @@ def build_api(settings: AdminApiSettings) -> AdminApi:
         database_check=database_check,
         # Separate from the database check: a slow count of a long backlog must not make the process unready.
         outbox_observer=OncePerSecond(lambda: observe_outbox(engine, metrics)),
+        loss_observer=OncePerSecond(lambda: observe_losses(engine, metrics), interval_seconds=INTERVAL_SECONDS),
     )
     _provide_values(api, auth, manual_runs)
     add_middleware(app, settings, metrics, auth, routes)
@@ -174,6 +178,7 @@ def _provide_values(api: AdminApi, auth: AuthComponents, manual_runs: ManualRuns
     operations.HEALTH.provide(api.app, api.health)
     operations.DATABASE_CHECK.provide(api.app, api.database_check)
     operations.OUTBOX_OBSERVER.provide(api.app, api.outbox_observer)
+    operations.LOSS_OBSERVER.provide(api.app, api.loss_observer)
     operations.REGISTRY.provide(api.app, api.registry)
 
 
@@ -191,6 +196,7 @@ def _build_fastapi() -> tuple[FastAPI, tuple[BaseRoute, ...]]:
     modules = (
         bulk,
         manifests,
+        preflight,
         configs,
         config_changes,
         runs,

@@ -15,16 +15,25 @@ _TIMEOUT_SECONDS: Final = 2.0
 
 
 class OncePerSecond:
-    """Runs a query at most once a second, no matter how many requests need its result. For routes without a token."""
+    """Runs a query at most once a second, no matter how many requests need its result. For routes without a token.
 
-    def __init__(self, query: Callable[[], Awaitable[None]], monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._query, self._monotonic = query, monotonic
+    A more expensive query has a longer `interval_seconds`.
+    """
+
+    def __init__(
+        self,
+        query: Callable[[], Awaitable[None]],
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        interval_seconds: float = _INTERVAL_SECONDS,
+    ) -> None:
+        self._query, self._monotonic, self._interval_seconds = query, monotonic, interval_seconds
         self._last_query_at = float("-inf")
         self._lock = asyncio.Lock()
 
     async def __call__(self) -> None:
         async with self._lock:
-            if self._monotonic() - self._last_query_at < _INTERVAL_SECONDS:
+            if self._monotonic() - self._last_query_at < self._interval_seconds:
                 return
             await self._query()
             self._last_query_at = self._monotonic()

@@ -83,6 +83,20 @@ class Metrics:
             buckets=(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30, 300, 3600),
             registry=registry,
         )
+        self.next_loss_seconds = Gauge(
+            "candlekeep_next_loss_seconds",
+            "Time until an exchange stops offering a candle of an enabled config that is not verified, in seconds. "
+            "Exchanges without a known limit are missing.",
+            ("exchange",),
+            registry=registry,
+        )
+        self.next_loss_margin_seconds = Gauge(
+            "candlekeep_next_loss_margin_seconds",
+            "Time until two intervals of the config before such a loss, in seconds. Negative: fewer than two scheduled "
+            "runs can still read the candle.",
+            ("exchange",),
+            registry=registry,
+        )
         self.event_stream_events = Counter(
             "candlekeep_event_stream_events", "Events that were read for event streams.", ("topic",), registry=registry
         )

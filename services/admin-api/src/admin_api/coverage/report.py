@@ -10,9 +10,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from admin_api.candles.series_lookup import find_series
 from admin_api.coverage import ledger
+from admin_api.coverage.loss import describe, limited, next_losses
 from admin_api.coverage.rejected import link_to_rejected
 from admin_api.coverage.repairs import open_chunks, repair_of
-from admin_api.coverage.schemas import UNKNOWN, ClassifiedSpan, Coverage, CoverageQuery, CoverageSpan, RejectedCount
+from admin_api.coverage.schemas import (
+    UNKNOWN,
+    ClassifiedSpan,
+    Coverage,
+    CoverageQuery,
+    CoverageSpan,
+    NextLoss,
+    RejectedCount,
+)
 from admin_api.coverage.windows import (
     Extent,
     Window,
@@ -27,6 +36,7 @@ from admin_api.coverage.windows import (
 from admin_api.http.cursors import InvalidCursor, decode, encode, fingerprint
 from admin_api.http.errors import FieldError, InvalidInput
 from admin_api.writes.transactions import reading
+from contracts.coverage import to_milliseconds
 from store.periods import PeriodGrid
 
 S = TypeVar("S", bound=CoverageSpan)
@@ -52,12 +62,14 @@ async def coverage_of(
     """
     position = _checked_position(query)
     extent, window, counts, spans, rejected = Extent(), None, ledger.Counts(), _Spans(), 0
+    next_loss: NextLoss | None = None
     # One snapshot: the numbers and the spans agree although candle-writer changes the ledger meanwhile.
     async with reading(engine.execution_options(isolation_level="REPEATABLE READ")) as connection:
         series_id = await find_series(connection, query)
         if series_id is not None:
             extent = await ledger.extent_of(connection, series_id)
             rejected = await ledger.count_rejected(connection, series_id, query.start, query.end)
+            next_loss = await _next_loss(connection, query, to_milliseconds(now))
         grid = grid_of(query.exchange, query.timeframe, extent)
         window = closed_window(query.start, query.end, extent, grid, now)
         if series_id is not None and window is not None:
@@ -84,9 +96,18 @@ async def coverage_of(
         absences=spans.absences,
         not_yet_verified=_span(window and after_hull(window, extent), grid),
         rejected_candles=RejectedCount(count=rejected, link=link_to_rejected(rejected_path, query)),
+        next_loss=next_loss,
         truncated=spans.next_start is not None,
     )
     return coverage, None if spans.next_start is None else encode(_fingerprint(query), [spans.next_start])
+
+
+async def _next_loss(connection: AsyncConnection, query: CoverageQuery, now: int) -> NextLoss | None:
+    series = limited(query.exchange, query.symbol, query.timeframe)
+    if series is None:
+        return None
+    [loss] = await next_losses(connection, [series], now)
+    return None if loss is None else describe(loss, now)
 
 
 def _checked_position(query: CoverageQuery) -> datetime | None:

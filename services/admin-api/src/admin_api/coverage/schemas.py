@@ -103,6 +103,15 @@ class ClassifiedSpan(CoverageSpan):
     )
 
 
+class NextLoss(BaseModel):
+    """The first missing span that the exchange still offers, and when it stops."""
+
+    start: datetime
+    end: datetime
+    lost_at: datetime = Field(description="When the exchange stops offering the first candle of the span.")
+    text: str = Field(examples=["2026-11-22 09:00 to 2026-11-22 09:12 UTC begins to be lost forever in 3 h 12 min"])
+
+
 class RejectedCount(BaseModel):
     """The rejected rows in the range."""
 
@@ -169,6 +178,11 @@ class Coverage(BaseModel):
         description="The part of the range after the last verified instant. Usually the next run verifies it."
     )
     rejected_candles: RejectedCount
+    next_loss: NextLoss | None = Field(
+        default=None,
+        description="The next candles that can be lost, in the whole series and not only in the range. They are lost "
+        "if no run reads them before. Null: the exchange has no known limit, or nothing is missing.",
+    )
     truncated: bool = Field(
         description='More spans follow on the next page, whose address is in the Link header (rel="next"). The numbers '
         "are always those of the whole range."

@@ -24,7 +24,7 @@ router = APIRouter(
     dependencies=[declared_token, needs(Role.VIEWER)],
     route_class=ApiRoute,
 )
-_CatalogueDep = Annotated[Catalogue, Depends(CATALOGUE)]
+CatalogueDep = Annotated[Catalogue, Depends(CATALOGUE)]
 _ExchangeId = Annotated[str, Path(max_length=40, description="ccxt's id of the exchange.", examples=["kraken"])]
 _ETAG: Final[dict[str, Any]] = {
     "ETag": {"description": "Changes with the content. Send it as If-None-Match.", "schema": {"type": "string"}}
@@ -42,7 +42,7 @@ _LIST: Final = TypeAdapter(list[Exchange])
     summary="List the exchanges, by id",
 )
 async def list_exchanges(
-    catalogue: _CatalogueDep,
+    catalogue: CatalogueDep,
     filters: Annotated[ExchangeFilters, Query()],
     if_none_match: IfNoneMatch,
     request: Request,
@@ -61,7 +61,7 @@ async def list_exchanges(
     responses={200: {"headers": _ETAG}, **_NOT_MODIFIED, **problems(404, 422)},
     summary="One exchange with its requests",
 )
-async def get_exchange(exchange: _ExchangeId, catalogue: _CatalogueDep, if_none_match: IfNoneMatch) -> Response:
+async def get_exchange(exchange: _ExchangeId, catalogue: CatalogueDep, if_none_match: IfNoneMatch) -> Response:
     """The requests for candles by kind of market, the candles that cannot be collected, and warnings."""
     if exchange not in catalogue.exchanges:
         raise NotFound(catalogue.unknown_exchange(exchange))

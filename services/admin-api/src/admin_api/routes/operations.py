@@ -15,6 +15,7 @@ router = APIRouter(tags=["operations"])
 HEALTH: Final = Provided[Health]("health checks")
 DATABASE_CHECK: Final = Provided[DatabaseCheck]("database check")
 OUTBOX_OBSERVER: Final = Provided[OncePerSecond]("outbox observer")
+LOSS_OBSERVER: Final = Provided[OncePerSecond]("loss observer")
 REGISTRY: Final = Provided[CollectorRegistry]("metrics registry")
 HealthDep = Annotated[Health, Depends(HEALTH)]
 
@@ -71,8 +72,10 @@ async def health_ready(
 )
 async def metrics(
     observe_outbox: Annotated[OncePerSecond, Depends(OUTBOX_OBSERVER)],
+    observe_losses: Annotated[OncePerSecond, Depends(LOSS_OBSERVER)],
     registry: Annotated[CollectorRegistry, Depends(REGISTRY)],
 ) -> Response:
-    """The outbox is counted at most once a second, no matter how many requests arrive."""
+    """The outbox is counted at most once a second, and losses every 30 s, no matter how many requests arrive."""
     await observe_outbox()
+    await observe_losses()
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

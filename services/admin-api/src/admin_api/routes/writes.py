@@ -23,7 +23,7 @@ from admin_api.writes.idempotency import KeyedRequest, Operation, keyed_request,
 from admin_api.writes.unit_of_work import unit_of_work
 from runtime.logs import log
 
-_NOT_AN_ID: Final = frozenset({"apply", "bulk", "export"})
+_NOT_AN_ID: Final = frozenset({"apply", "bulk", "export", "preflight"})
 _FINGERPRINT_HEADERS: Final = ("content-type", "if-match")
 
 ETAG_HEADER: Final[dict[str, Any]] = {
