@@ -1,7 +1,7 @@
 """The consequences of a config before it is created: its rate, its history, and the candles that are lost already."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -166,5 +166,5 @@ async def _weight_of_others(connection: AsyncConnection, exchange: str) -> float
     query = sa.select(columns.symbol, columns.timeframes, columns.interval_minutes).where(
         columns.exchange == exchange, columns.enabled.is_(True)
     )
-    rows: Sequence[sa.Row[tuple[str, list[str], int]]] = (await connection.execute(query)).all()
-    return sum(load_of(exchange, *row)[1] for row in rows)
+    rows = (await connection.execute(query)).all()
+    return sum(load_of(exchange, row.symbol, row.timeframes, row.interval_minutes)[1] for row in rows)
