@@ -86,6 +86,15 @@ FOUND = {
         ),
         recovers=False,
     ),
+    "each run's new holes put off the retry of the older ones, so that they were never read again": History(
+        behaviour=Behaviour(kind=Kind.FIRST, width=100),
+        tradings=(Trading(bad_every=3, bad=BadKind.INVERTED, mended_after=100),),
+        page_limit=100,
+        max_pages=1,
+        interval_minutes=60,
+        request_ms=200,
+        steps=(Step(wait_minutes=60), Step(wait_minutes=60)),
+    ),
 }
 """Faults that the model found, with the smallest history that shows each."""
 

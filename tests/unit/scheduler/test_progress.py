@@ -82,6 +82,17 @@ def test_merged_spans_without_a_result_keep_the_larger_number_of_attempts() -> N
     assert bounded(spans)[0].attempts == 2, "the step of the requests halves with each attempt"
 
 
+def test_a_merge_keeps_the_earlier_retry_so_that_new_holes_do_not_put_off_the_older_ones() -> None:
+    holes = [Pending(at(3 * number), at(3 * number + 1), 1, at(100 + number)) for number in range(40)]
+    found = bounded(holes)
+    assert found[0].retry_at == at(100)
+    for hole in holes:
+        [merged] = [each for each in found if each.start <= hole.start and hole.end <= each.end]
+        assert merged.retry_at is not None
+        assert hole.retry_at is not None
+        assert merged.retry_at <= hole.retry_at
+
+
 def test_silence_inside_a_page_is_not_pending() -> None:
     assert after(Series(at(0)), a_result(anchor=at(60), verified=[(at(0), at(61))])) == Series(at(60))
 

@@ -196,12 +196,20 @@ def bounded(spans: Iterable[Pending]) -> tuple[Pending, ...]:
     while len(pieces) > MAX_PENDING_SPANS:
         index = min(range(len(pieces) - 1), key=lambda each: _cost_of_merging(*pieces[each : each + 2]))
         one, other = pieces[index : index + 2]
-        # A merge of two tried spans must not lower the number of attempts, because each attempt halves the step of the
-        # next one.
-        choose = min if 0 in {one.attempts, other.attempts} else max
-        kept = choose(one, other, key=lambda piece: (piece.attempts, piece.retry_at or 0))
-        pieces[index : index + 2] = [kept._replace(start=one.start, end=other.end)]
+        pieces[index : index + 2] = [_merged(one, other)]
     return tuple(_joined(pieces))
+
+
+def _merged(one: Pending, other: Pending) -> Pending:
+    """Both spans and the time in between. If a part was not requested yet, the next run requests all of it.
+
+    Of two tried spans, the larger number of attempts stays, because each attempt halves the step of the next one. The
+    earlier retry stays: otherwise new holes, merged run after run, would put off the retry of the older ones forever.
+    """
+    if one.attempts == 0 or other.attempts == 0:
+        return Pending(one.start, other.end)
+    retries = [each.retry_at for each in (one, other) if each.retry_at is not None]
+    return Pending(one.start, other.end, max(one.attempts, other.attempts), min(retries, default=None))
 
 
 def _joined(spans: Iterable[Pending]) -> list[Pending]:
