@@ -266,6 +266,17 @@ async def test_a_wrong_request_is_refused_and_says_where(
     assert (await client.get("/backfills")).json() == []
 
 
+async def test_the_largest_list_of_series_fits_into_a_request(client: httpx.AsyncClient) -> None:
+    configs = [
+        {"exchange": "binance", "symbol": f"ANASSETWITHALONGNAME{number}/USDT", "timeframes": ["1m"], "enabled": False}
+        for number in range(1000)
+    ]
+    made = await client.post("/configs/bulk/create", json={"configs": configs})
+    assert made.json()["summary"]["done"] == 1000, made.text
+    series = [{"exchange": "binance", "symbol": each["symbol"], "timeframe": "1m"} for each in configs]
+    assert (await estimated(client, select=None, series=series))["series"] == 1000
+
+
 async def test_a_later_end_than_now_means_now(client: httpx.AsyncClient) -> None:
     await created(client)
     made = await ordered(client, end=iso(NOW + 30 * DAY))

@@ -9,8 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 MAX_BODY_BYTES: Final = 64 * 1024
 """A config has a few hundred bytes."""
 MAX_BULK_BODY_BYTES: Final = 4 * 1024 * 1024
-"""For requests with many configs: enough for ten thousand."""
-_BULK_PATHS: Final = ("/configs/bulk/create", "/configs/apply")
+"""For requests with many configs or series: enough for ten thousand."""
+_BULK_PATHS: Final = ("/configs/bulk/create", "/configs/apply", "/backfills")
 
 
 def limit_of(path: str) -> int:
