@@ -3,6 +3,7 @@
 Only requests that the API should accept are changed. Requests that are invalid on purpose are sent as they are.
 """
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -33,6 +34,10 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
     for begin, end in (("start", "end"), ("start_date", "end_date")):
         if begin in query:
             query.pop(end, None)
+    # Days are shown for at most 366 days, whose start must be given.
+    if "per_day" in query:
+        query["start"] = f"{datetime.now(UTC) - timedelta(days=30):%Y-%m-%d}"
+        query.pop("end", None)
     _use_earlier_starts_of_backfills(case.body)
     # An idempotency key may be used for one request only; quotes do not make it another key.
     if key and is_used:

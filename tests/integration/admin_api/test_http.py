@@ -44,7 +44,7 @@ async def test_head_is_answered_on_each_path_with_get_with_the_same_headers_and_
     assert len(paths) >= 20
     params = {"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m"}
     for path in paths:
-        url = path.format(config_id=config["id"], log_id=1, exchange="kraken")
+        url = path.format(config_id=config["id"], log_id=1, exchange="kraken", backfill_id=1)
         query = params if path.endswith("candles") else None
         got = await served.get(url, params=query, headers=BEARER)
         head = await served.head(url, params=query, headers=BEARER)
