@@ -23,7 +23,7 @@ from support.backfilling.chunks import CLOSING, LEASE, MINUTE, NOON, NOW, WAIT, 
 LENGTH = 60
 """Minutes of the target."""
 PER_LANE, TOTAL = 3, 4
-POLICY = PlanPolicy(pages=2, fresh_chunks=5, open_chunks=12)
+POLICY = PlanPolicy(pages=2, fresh_chunks=5, open_chunks=3)
 SERIES = (1, 2)
 """Two series of two configs, each in a lane of its own."""
 LANES = {"binance": 2}
@@ -293,7 +293,7 @@ class Chunks(RuleBasedStateMachine):
             }
             if wanted & (truth.provable | truth.lost) - truth.stored - truth.stored_lost:
                 return False
-            if wanted - truth.stored - truth.stored_lost - waiting and len(self.open_of(number)) < POLICY.open_chunks:
+            if wanted - truth.stored - truth.stored_lost - waiting:
                 return False
         return True
 

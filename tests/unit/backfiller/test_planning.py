@@ -54,7 +54,13 @@ def test_a_huge_history_is_planned_step_by_step() -> None:
     assert len(plan(a_series(), [demand], fresh, NOON, PLAN)) == 2
     tried = [a_chunk(minutes(-500, 0), retries=1) for _ in range(6)]
     assert len(plan(a_series(), [demand], tried, NOON, PLAN)) == PLAN.fresh_chunks
-    assert plan(a_series(), [demand], [a_chunk(ALL, retries=1)] * PLAN.open_chunks, NOON, PLAN) == []
+
+
+def test_chunks_that_nothing_proves_do_not_stop_the_rest_of_the_history() -> None:
+    demand = a_demand(ALL, (ALL,))
+    unproven = [a_chunk(minutes(-500, 0), retries=1)] * PLAN.open_chunks
+    assert len(plan(a_series(), [demand], unproven, NOON, PLAN)) == 1
+    assert plan(a_series(), [demand], [*unproven, a_chunk(minutes(-900, -500))], NOON, PLAN) == []
 
 
 def test_a_series_with_a_permanent_error_gets_no_further_chunks() -> None:

@@ -12,8 +12,7 @@ COUNT_SECONDS: Final = 15.0
 _COUNT: Final = text("""
     SELECT exchange, state, count(*) AS chunks,
            extract(epoch FROM sum(ends_at - starts_at))::float8 AS open_seconds,
-           extract(epoch FROM now() - min(created_at))::float8 AS oldest_seconds,
-           extract(epoch FROM min(loss_at) FILTER (WHERE loss_at > now()) - now())::float8 AS loss_seconds
+           extract(epoch FROM now() - min(created_at))::float8 AS oldest_seconds
     FROM backfill_chunks WHERE state IN ('waiting', 'requested', 'failed') GROUP BY 1, 2
 """)
 
@@ -25,19 +24,14 @@ class ChunkCounts(NamedTuple):
     """By exchange and state."""
     open_seconds: Mapping[str, float]
     oldest_seconds: Mapping[str, float]
-    loss_seconds: Mapping[str, float]
-    """Until the next loss. Exchanges without a known limit are missing."""
 
 
 async def count_chunks(engine: AsyncEngine) -> ChunkCounts:
     async with engine.connect() as connection:
         rows = (await connection.execute(_COUNT)).all()
-    chunks, open_seconds = {}, dict[str, float]()
-    oldest, loss = dict[str, float](), dict[str, float]()
+    chunks, open_seconds, oldest = {}, dict[str, float](), dict[str, float]()
     for row in rows:
         chunks[row.exchange, row.state] = row.chunks
         open_seconds[row.exchange] = open_seconds.get(row.exchange, 0.0) + row.open_seconds
         oldest[row.exchange] = max(oldest.get(row.exchange, 0.0), row.oldest_seconds)
-        if row.loss_seconds is not None:
-            loss[row.exchange] = min(loss.get(row.exchange, row.loss_seconds), row.loss_seconds)
-    return ChunkCounts(chunks, open_seconds, oldest, loss)
+    return ChunkCounts(chunks, open_seconds, oldest)

@@ -56,13 +56,6 @@ class BackfillerMetrics:
             ("exchange",),
             registry=registry,
         )
-        self.loss_seconds = Gauge(
-            "candlekeep_backfill_next_loss_seconds",
-            "Time until the exchange stops offering the oldest candle of a chunk that has not ended, in seconds. "
-            "Exchanges without a known limit are missing.",
-            ("exchange",),
-            registry=registry,
-        )
         self.periodic_task_failures = Counter(
             "candlekeep_backfill_periodic_task_failures",
             "Failures of counting chunks. It is tried again at its next turn.",
@@ -85,14 +78,10 @@ class BackfillerMetrics:
 
     def set_counts(self, counts: ChunkCounts) -> None:
         """Replace all numbers of chunks."""
-        for gauge in (self.chunks, self.open_seconds, self.oldest_seconds, self.loss_seconds):
+        for gauge in (self.chunks, self.open_seconds, self.oldest_seconds):
             gauge.clear()
         for labels, chunks in counts.chunks.items():
             self.chunks.labels(*labels).set(chunks)
-        for gauge, values in (
-            (self.open_seconds, counts.open_seconds),
-            (self.oldest_seconds, counts.oldest_seconds),
-            (self.loss_seconds, counts.loss_seconds),
-        ):
+        for gauge, values in ((self.open_seconds, counts.open_seconds), (self.oldest_seconds, counts.oldest_seconds)):
             for exchange, seconds in values.items():
                 gauge.labels(exchange).set(seconds)

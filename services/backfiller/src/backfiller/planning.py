@@ -75,7 +75,7 @@ class PlanPolicy:
     fresh_chunks: int
     """The largest number of chunks of a series that were not tried yet."""
     open_chunks: int
-    """The largest number of all open chunks of a series."""
+    """From this number of open chunks of a series on, one new chunk at a time is created."""
 
 
 def describe(series_id: int, exchange: str, symbol: str, timeframe: str) -> Series:
@@ -98,7 +98,8 @@ def plan(
     if any(each.state is ChunkState.FAILED for each in open_chunks):
         return []
     fresh = sum(1 for each in open_chunks if each.retries == 0)
-    places = min(policy.fresh_chunks - fresh, policy.open_chunks - len(open_chunks))
+    # Chunks that no answer proves stay open, possibly forever, and must not keep the rest of the history waiting.
+    places = min(policy.fresh_chunks - fresh, max(policy.open_chunks - len(open_chunks), 1 - fresh))
     created: list[NewChunk] = []
     for demand in demands:
         if not demand.active or places <= len(created):

@@ -52,7 +52,10 @@ class BackfillerSettings(WorkerSettings, DatabaseSettings, TickSettings):
         "planned when these have ended.",
     )
     open_chunks_per_series: int = Field(
-        default=200, ge=1, le=10_000, description="Largest number of chunks of a series that have not ended."
+        default=200,
+        ge=1,
+        le=10_000,
+        description="A series with this number of chunks that have not ended gets new ones one at a time.",
     )
     ranges_per_lane: int = Field(
         default=4,
