@@ -3,12 +3,9 @@
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from admin_api.backfills.estimates import FinalAbsence, Target, candles_in, estimate, horizon_of, requests_for
+from admin_api.backfills.estimates import FinalAbsence, Target, estimate
 from admin_api.backfills.progress import ChunkFacts, progress_of
-from contracts import spans
 from contracts.coverage import to_instant, to_milliseconds
 from contracts.spans import Intervals
 
@@ -20,30 +17,6 @@ NOW = to_milliseconds(datetime.fromisoformat("2026-11-27T12:00:00+00:00"))
 def a_target(missing: Intervals, exchange: str = "binance", timeframe: str = "1m", **more: object) -> Target:
     first = min((start for start, _ in missing), default=NOW - DAY)
     return Target(exchange, "BTC/USDT", timeframe, (first, NOW), missing, **more)  # type: ignore[arg-type]
-
-
-def pages_one_by_one(page: int, minutes: set[int]) -> int:
-    """A page begins at the newest missing minute that no page contains yet."""
-    pages, left = 0, set(minutes)
-    while left:
-        newest = max(left)
-        left -= set(range(newest - max(1, page - 2) + 1, newest + 1))
-        pages += 1
-    return pages
-
-
-@given(page=st.integers(1, 12), minutes=st.sets(st.integers(1000, 1080)))
-def test_the_requests_are_the_pages_that_contain_each_missing_candle(page: int, minutes: set[int]) -> None:
-    missing = spans.union((each * MINUTE, (each + 1) * MINUTE) for each in minutes)
-    assert requests_for("1m", page, missing) == pages_one_by_one(page, minutes)
-
-
-@given(st.lists(st.tuples(st.integers(0, 400), st.integers(1, 50)), max_size=8), st.integers(3, 60))
-def test_more_missing_time_never_needs_fewer_requests(holes: list[tuple[int, int]], page: int) -> None:
-    missing = spans.union((start * MINUTE, (start + length) * MINUTE) for start, length in holes)
-    whole = spans.hull(missing)
-    assert requests_for("1m", page, missing) <= requests_for("1m", page, whole)
-    assert candles_in("1m", missing) <= requests_for("1m", page, missing) * (page - 2)
 
 
 def test_a_year_of_minutes_on_binance_takes_pages_of_998_candles() -> None:
@@ -86,13 +59,6 @@ def test_exchanges_work_side_by_side_and_an_unknown_rate_makes_the_duration_unkn
     unknown = estimate([a_target(missing), a_target(missing, exchange="no-such-exchange")], NOW)
     assert unknown.duration_seconds is None
     assert [each.duration_seconds is None for each in unknown.exchanges] == [False, True]
-
-
-@given(st.sampled_from(["1s", "1m", "1h", "1d", "1w", "1M", "1y"]), st.integers(1, 100_000))
-def test_the_horizon_is_not_negative_and_not_in_the_future(timeframe: str, newest_readable: int) -> None:
-    horizon = horizon_of(timeframe, newest_readable, NOW)
-    assert horizon is not None
-    assert 0 <= horizon <= NOW
 
 
 def test_nothing_missing_costs_nothing() -> None:

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin_api.backfills.estimates import horizon_of
 from admin_api.coverage.loss import Loss, describe, limited, loss_of
 from admin_api.coverage.loss_metrics import soonest
 from contracts.coverage import to_instant, to_milliseconds
+from contracts.pages import horizon_of
 from contracts.timeframes import shift
 
 MINUTE = 60_000

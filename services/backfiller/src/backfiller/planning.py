@@ -10,18 +10,12 @@ from typing import Final, NamedTuple
 
 from backfiller.chunks import Chunk, ChunkState
 from contracts import spans
-from contracts.bounds import END_OF_MILLISECONDS
 from contracts.exchange_catalogue import CandleRequest, load_catalogue, market_kind
+from contracts.pages import UNKNOWN_PAGE, horizon_of, pages_of, shifted
 from contracts.ranges import Purpose
 from contracts.spans import Interval, Intervals
-from contracts.timeframes import floor_open, parse_timeframe, shift, shortest_length
+from contracts.timeframes import shortest_length
 
-_UNKNOWN_PAGE: Final = 100
-"""Candles per request, if the exchange catalogue has no entry."""
-_MARGIN: Final = 2
-"""Candles that a page reads beside its own: the one before, which shows that no candle is missing at the start, and the
-one after, which shows the same for the end.
-"""
 _MAX_DOUBLINGS: Final = 12
 
 
@@ -83,7 +77,7 @@ def describe(series_id: int, exchange: str, symbol: str, timeframe: str) -> Seri
     entry = load_catalogue().exchanges.get(exchange)
     kind = market_kind(symbol)
     request = None if entry is None else entry.request(kind, timeframe)
-    page = request.page if isinstance(request, CandleRequest) else _UNKNOWN_PAGE
+    page = request.page if isinstance(request, CandleRequest) else UNKNOWN_PAGE
     readable = None if entry is None else entry.newest_readable(kind, timeframe)
     return Series(series_id, exchange, symbol, timeframe, page, readable)
 
@@ -133,7 +127,7 @@ def _reason_to_cancel(demands: Sequence[Demand], chunk: Chunk) -> str | None:
 def _chunks_of(
     series: Series, demand: Demand, open_chunks: Sequence[Chunk], now: int, policy: PlanPolicy
 ) -> Iterator[NewChunk]:
-    horizon = _horizon(series, now)
+    horizon = horizon_of(series.timeframe, series.newest_readable, now)
     beyond = [(0, horizon)] if horizon is not None else []
     readable = _grouped(series, spans.subtract(demand.missing, beyond), policy.pages)
     if horizon is None:
@@ -157,7 +151,7 @@ def _of_spans(series: Series, demand: Demand, intervals: Iterable[Interval]) -> 
             continue  # no candle fits: the exchange has another grid than ours
         loss_at = None
         if series.newest_readable is not None:
-            loss_at = _shifted(series.timeframe, span[0], series.newest_readable)
+            loss_at = shifted(series.timeframe, span[0], series.newest_readable)
         yield NewChunk(demand.config_id, demand.backfill_id, _purpose(demand, span), span, loss_at)
 
 
@@ -166,13 +160,6 @@ def _purpose(demand: Demand, span: Interval) -> Purpose:
         return Purpose.REREAD
     within = demand.verified_from is not None and span[0] >= demand.verified_from
     return Purpose.REPAIR if within and demand.backfill_id is None else Purpose.BACKFILL
-
-
-def _horizon(series: Series, now: int) -> int | None:
-    """The open time of the oldest candle that can be read. None: no limit is known."""
-    if series.newest_readable is None:
-        return None
-    return _shifted(series.timeframe, floor_open(series.timeframe, now), 1 - series.newest_readable)
 
 
 def _doublings(open_chunks: Iterable[Chunk], verified_from: int | None) -> int:
@@ -193,7 +180,7 @@ def _grouped(series: Series, missing: Intervals, pages: int) -> Iterator[Interva
     """Spans of at most `pages` requests, the newest first: neighbouring pages of one hole are read in one run."""
     group: Interval | None = None
     size = 0
-    for start, end in _pages(series, missing):
+    for start, end in pages_of(series.timeframe, series.page, missing):
         if group is not None and end == group[0] and size < pages:
             group, size = (start, group[1]), size + 1
             continue
@@ -202,30 +189,3 @@ def _grouped(series: Series, missing: Intervals, pages: int) -> Iterator[Interva
         group, size = (start, end), 1
     if group is not None:
         yield group
-
-
-def _pages(series: Series, missing: Intervals) -> Iterator[Interval]:
-    """The smallest number of pages that contain all missing time, the newest first. Holes that fit into one page are
-    read together. Pages are counted from the end of a hole, which is the edge of a candle on the exchange's own grid.
-    """
-    width = max(1, series.page - _MARGIN)
-    left = list(missing)
-    while left:
-        end = left[-1][1]
-        first = _shifted(series.timeframe, end, -width)
-        start = end
-        while left and left[-1][1] > first:
-            piece = left.pop()
-            start = max(piece[0], first)
-            if piece[0] < first:
-                left.append((piece[0], first))
-                break
-        yield start, end
-
-
-def _shifted(timeframe: str, opens: int, count: int) -> int:
-    """`shift` within the times that events may contain."""
-    nominal = opens + count * parse_timeframe(timeframe).nominal_ms
-    if nominal <= 0 or nominal >= END_OF_MILLISECONDS - 1:
-        return 0 if nominal <= 0 else END_OF_MILLISECONDS - 1
-    return max(0, shift(timeframe, opens, count))

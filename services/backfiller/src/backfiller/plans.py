@@ -6,7 +6,7 @@ the same time, and no span gets two chunks.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -16,11 +16,9 @@ from backfiller.planning import Demand, NewChunk, PlanPolicy, Series, describe, 
 from backfiller.tables import CHUNK_COLUMNS, FINAL, database_now, to_chunk
 from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
 from contracts.coverage import to_instant, to_milliseconds
+from contracts.pages import EARLIEST
 from runtime.database import driver_transaction
 from runtime.logs import log
-
-EARLIEST: Final = datetime(2010, 1, 1, tzinfo=UTC)
-"""No history before this is requested: the collector has the same limit."""
 
 SERIES_AT_ONCE: Final = 500
 _HOLES_AT_ONCE: Final = 200

@@ -1,6 +1,5 @@
 """Estimates the cost of missing time, and finds what can never be had. Pure; times in milliseconds since the epoch."""
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,16 +9,13 @@ from admin_api.backfills.schemas import Estimate, ExchangeEstimate, NeverAvailab
 from contracts import spans
 from contracts.coverage import to_instant
 from contracts.exchange_catalogue import CandleRequest, load_catalogue, market_kind
+from contracts.pages import UNKNOWN_PAGE, count_pages, horizon_of
 from contracts.spans import Interval, Intervals
-from contracts.timeframes import floor_open, parse_timeframe, shift, shortest_length
+from contracts.timeframes import parse_timeframe
 
 BYTES_PER_CANDLE: Final = 140
 """A row of `candles` with its entry in the primary key."""
 BEYOND_HORIZON: Final = "beyond_horizon"
-_MARGIN: Final = 2
-"""Candles of a page that join it with its neighbours. The backfiller plans pages with the same margin."""
-_UNKNOWN_PAGE: Final = 100
-"""Candles per request, if the exchange catalogue has no entry. The same number as in the backfiller."""
 
 
 class FinalAbsence(NamedTuple):
@@ -70,23 +66,6 @@ def candles_in(timeframe: str, intervals: Iterable[Interval]) -> int:
     return sum((end - start) // length for start, end in intervals)
 
 
-def requests_for(timeframe: str, page: int, missing: Intervals) -> int:
-    """The number of requests that read all missing time. Holes that fit into one page are read together.
-
-    Pages are counted from the newest end, like those of the backfiller.
-    """
-    width = max(1, page - _MARGIN) * parse_timeframe(timeframe).nominal_ms
-    requests, first = 0, None
-    for start, hole_end in reversed(missing):
-        end = hole_end if first is None else min(hole_end, first)
-        if end - start < (shortest_length(timeframe) if end == hole_end else 1):
-            continue  # no candle fits, or an earlier page contains it
-        pages = math.ceil((end - start) / width)
-        requests += pages
-        first = end - pages * width
-    return requests
-
-
 def estimate(targets: Sequence[Target], now: int) -> Estimate:
     """The cost of the missing time of all targets."""
     by_exchange: dict[str, list[tuple[Target, _Reading, Intervals]]] = defaultdict(list)
@@ -113,7 +92,7 @@ def estimate(targets: Sequence[Target], now: int) -> Estimate:
 def _of_exchange(exchange: str, items: Sequence[tuple[Target, _Reading, Intervals]]) -> ExchangeEstimate:
     requests, candles, weight = 0, 0, 0.0
     for target, reading, readable in items:
-        count = requests_for(target.timeframe, reading.page, readable)
+        count = count_pages(target.timeframe, reading.page, readable)
         requests += count
         weight += count * reading.weight
         candles += candles_in(target.timeframe, readable)
@@ -132,20 +111,11 @@ def _of_exchange(exchange: str, items: Sequence[tuple[Target, _Reading, Interval
 def _reading_of(target: Target, now: int) -> _Reading:
     entry, kind = load_catalogue().exchanges.get(target.exchange), market_kind(target.symbol)
     if entry is None:
-        return _Reading(_UNKNOWN_PAGE, 1.0, None, None, None)
+        return _Reading(UNKNOWN_PAGE, 1.0, None, None, None)
     request = entry.request(kind, target.timeframe)
-    page, weight = (request.page, request.weight) if isinstance(request, CandleRequest) else (_UNKNOWN_PAGE, 1.0)
+    page, weight = (request.page, request.weight) if isinstance(request, CandleRequest) else (UNKNOWN_PAGE, 1.0)
     readable = entry.newest_readable(kind, target.timeframe)
     return _Reading(page, weight, entry.rate_limit_ms, horizon_of(target.timeframe, readable, now), readable)
-
-
-def horizon_of(timeframe: str, newest_readable: int | None, now: int) -> int | None:
-    """The open time of the oldest candle that can be read. None: no limit is known."""
-    if newest_readable is None:
-        return None
-    if newest_readable * parse_timeframe(timeframe).longest_ms >= now:
-        return 0
-    return shift(timeframe, floor_open(timeframe, now), 1 - newest_readable)
 
 
 def _readable(target: Target, reading: _Reading) -> Intervals:

@@ -8,12 +8,13 @@ from admin_api.backfills.estimates import estimate
 from admin_api.backfills.queries import fetch_backfill
 from admin_api.backfills.schemas import Backfill, DryRun, NewBackfill, State
 from admin_api.backfills.selection import select_series
-from admin_api.backfills.targets import EARLIEST, WantedRange, read_targets
+from admin_api.backfills.targets import WantedRange, read_targets
 from admin_api.http.errors import BackfillCancelled, FieldError, InvalidInput
 from admin_api.http.etags import EntityTags, require_match
 from admin_api.writes.audit_log import AuditRecord
 from admin_api.writes.unit_of_work import UnitOfWork
 from contracts.coverage import to_milliseconds
+from contracts.pages import EARLIEST
 from store.tables import backfill_series, backfills
 
 Action = Literal["pause", "resume", "cancel"]

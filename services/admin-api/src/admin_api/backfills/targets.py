@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -13,9 +13,7 @@ from admin_api.backfills.estimates import FinalAbsence, Target
 from admin_api.backfills.schemas import Mode
 from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
 from contracts.coverage import ANSWERED_CLASSES, to_milliseconds
-
-EARLIEST: Final = datetime(2010, 1, 1, tzinfo=UTC)
-"""No history before this is requested. The backfiller and the collector have the same limit."""
+from contracts.pages import EARLIEST
 
 _WANTED: Final = """
 WITH wanted AS (

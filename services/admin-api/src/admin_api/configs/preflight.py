@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from admin_api.backfills.estimates import estimate, horizon_of
+from admin_api.backfills.estimates import estimate
 from admin_api.backfills.schemas import Estimate
 from admin_api.backfills.targets import SeriesNames, WantedRange, read_targets
 from admin_api.configs.bulk import creation_errors
@@ -20,6 +20,7 @@ from admin_api.http.input_types import LISTING
 from admin_api.writes.transactions import reading
 from contracts.coverage import to_instant, to_milliseconds
 from contracts.exchange_catalogue import CandleRequest, load_catalogue, market_kind
+from contracts.pages import horizon_of
 from contracts.timeframes import parse_timeframe
 from store.tables import configs, series
 

@@ -10,11 +10,11 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin_api.backfills.estimates import horizon_of
 from admin_api.coverage.schemas import NextLoss
 from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
 from contracts.coverage import ANSWERED_CLASSES, to_instant, to_milliseconds
 from contracts.exchange_catalogue import load_catalogue, market_kind
+from contracts.pages import horizon_of
 from contracts.spans import Interval
 from contracts.timeframes import DAY_MS, HOUR_MS, shift
 

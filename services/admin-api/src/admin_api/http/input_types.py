@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.config import JsonDict, JsonValue
 
 from contracts.exchange_catalogue import load_catalogue
+from contracts.pages import EARLIEST
 from contracts.vocabulary import each_once
 
 MAX_ID: Final = 2**63 - 1
@@ -15,7 +16,6 @@ MAX_ID: Final = 2**63 - 1
 
 LISTING: Final = "listing"
 """The start date of a history that begins with the first candle of the market."""
-_FIRST_START_DATE: Final = date(2010, 1, 1)
 _START_DATE_PATTERN: Final = r"^(listing|20[1-9][0-9]-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))$"
 
 _PART = r"[^\s/:|\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]{1,40}"
@@ -80,8 +80,8 @@ def _start_date(value: str) -> str:
         day = date.fromisoformat(value)
     except ValueError as error:
         raise ValueError(f"write a day that exists, such as 2024-01-15, or {LISTING}") from error
-    if day.isoformat() != value or day < _FIRST_START_DATE:
-        raise ValueError(f"write a day from {_FIRST_START_DATE} on as YYYY-MM-DD, or {LISTING}")
+    if day.isoformat() != value or day < EARLIEST.date():
+        raise ValueError(f"write a day from {EARLIEST:%Y-%m-%d} on as YYYY-MM-DD, or {LISTING}")
     return value
 
 
