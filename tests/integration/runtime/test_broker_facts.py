@@ -1,6 +1,7 @@
 """The behaviour of a real broker on which our guarantees depend. `pytest -s` prints the figures of decision 8."""
 
 import asyncio
+import contextlib
 import itertools
 import os
 import signal
@@ -158,15 +159,18 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(self, settings: KafkaSettings, name: str) -> None:
         self.consumer: AIOKafkaConsumer = build_consumer(settings, group="facts", client_id=name)
         self.owns = asyncio.Event()
-        self.lingers = 0.0
+        self.may_join = asyncio.Event()
+        """Until it is set, the member does not answer a rebalance. Then it commits before it joins."""
+        self.may_join.set()
         self.committing_late: str | None = None
         self.place = TopicPartition(topic_name(settings, TICKS), 0)
 
     @override
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         self.owns.clear()
-        await asyncio.sleep(self.lingers)
-        if revoked and self.lingers:
+        was_held = not self.may_join.is_set()
+        await self.may_join.wait()
+        if revoked and was_held:
             self.committing_late = await self.commit(min(revoked))
 
     @override
@@ -207,20 +211,31 @@ async def member(settings: KafkaSettings, name: str) -> AsyncIterator[Member]:
 async def test_a_commit_is_accepted_before_the_join_and_causes_a_rebalance_after_it(
     kafka_settings: KafkaSettings,
 ) -> None:
-    async with member(kafka_settings, "one") as one, member(kafka_settings, "two") as two:
-        await eventually(lambda: one.generation == two.generation > 0 and one.owns.is_set(), within=20)
-        generation = one.generation
-        two.lingers = 2.0  # meanwhile `one` has sent its JoinGroup and waits
-        async with member(kafka_settings, "three") as three:
-            await eventually(lambda: not one.owns.is_set(), within=20)
-            await asyncio.sleep(0.5)
-            began = time.monotonic()
-            late = await one.commit(one.place)
-            waited = time.monotonic() - began
-            two.lingers = 0.0
-            await eventually(lambda: one.generation == two.generation == three.generation, within=20)
-            await eventually(lambda: one.generation == generation + 2, within=20)
-    print(f"while revoking: {two.committing_late}; after asking to join: {late}, answered after {waited:.1f} s")
-    assert two.committing_late == "accepted"
-    assert late == "refused", "the commit is queued after the join and answered under the next generation"
-    assert waited > 1
+    """After the join, the response to SyncGroup and the refusal of the commit arrive at almost the same time. In some
+    orders, the client does not join again. Then the attempt is repeated.
+    """
+
+    async def commit_after_the_join() -> bool:
+        async with member(kafka_settings, "one") as one, member(kafka_settings, "two") as two:
+            await eventually(lambda: one.generation == two.generation > 0 and one.owns.is_set(), within=20)
+            generation = one.generation
+            two.may_join.clear()  # so `one` sends its JoinGroup and waits, even if `two` learns of the rebalance first
+            async with member(kafka_settings, "three") as three:
+                await eventually(lambda: not one.owns.is_set() and not two.owns.is_set(), within=20)
+                await asyncio.sleep(0.5)
+                began = time.monotonic()
+                committing = asyncio.create_task(one.commit(one.place))
+                await asyncio.sleep(1.5)
+                two.may_join.set()
+                late = await committing
+                waited = time.monotonic() - began
+                await eventually(lambda: one.generation == two.generation == three.generation, within=20)
+                print(f"while revoking: {two.committing_late}; after asking to join: {late}, after {waited:.1f} s")
+                assert two.committing_late == "accepted"
+                assert late == "refused", "the commit is queued after the join and answered under the next generation"
+                assert waited > 1
+                with contextlib.suppress(AssertionError):
+                    return await eventually(lambda: one.generation == generation + 2, within=5)
+                return False
+
+    await until_forced("a refused commit causes another rebalance", commit_after_the_join)
