@@ -26,10 +26,13 @@ $(STAMP): requirements.lock pyproject.toml $(wildcard libs/*/pyproject.toml serv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(addprefix -e ./,$(MEMBERS))
 	@touch $@
 
-.PHONY: demo migrate
+.PHONY: demo dashboard migrate
 demo: $(STAMP) ## Run everything here until Ctrl-C: PORT=8001 for another port, LIVE=1 for the real exchanges
 	@$(PACKAGES_FOR) demo
 	@$(BIN)/python -m local_stack demo --port $(or $(PORT),8000) $(if $(LIVE),--live)
+
+dashboard: $(STAMP) ## Build the dashboard if it has changed, with this machine's Node or one from a Python wheel
+	@$(BIN)/python -m local_stack dashboard
 
 migrate: $(STAMP) ## Bring the database of DATABASE_URL up to this release
 	@$(BIN)/python -m store upgrade
@@ -72,13 +75,14 @@ format: $(STAMP) ## Format and apply safe fixes
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
-generate: $(STAMP) ## Rewrite what is generated: schemas, docs/events.md, docs/asyncapi.json, the exchange catalogue, the places of candle lists, docs/exchanges.md, .env.example
+generate: $(STAMP) ## Rewrite what is generated: the client of the dashboard, schemas, docs/events.md, docs/asyncapi.json, the exchange catalogue, the places of candle lists, docs/exchanges.md, .env.example
 	@$(BIN)/python libs/contracts/generate.py
 	@$(BIN)/python -m collector.exchange.catalogue.generate
 	@$(BIN)/python -m collector.exchange.catalogue.page
 	@PYTHONPATH=tests $(BIN)/python -m support.exchange_scan
 	@$(BIN)/python services/collector/generate_candle_lists.py
 	@$(BIN)/python -m admin_api openapi > services/admin-api/openapi.json
+	@$(BIN)/python -m local_stack dashboard-client
 	@$(BIN)/python -m local_stack.env_example
 	@$(BIN)/python -m local_stack.asyncapi_document
 

@@ -2,18 +2,21 @@
 python -m admin_api resync     publish every config again, for example to a new Kafka cluster
 python -m admin_api tokens     create, list, revoke and replace API tokens
 python -m admin_api openapi    print the OpenAPI description
+python -m admin_api sign-in-link    print the path of a link that signs a browser in once
 """
 
 import asyncio
 import json
 import sys
 from datetime import UTC, datetime
+from typing import Annotated
 
 import typer
 from pydantic import SecretStr
 
 from admin_api.app import NAME, build_api, build_worker
 from admin_api.auth import commands
+from admin_api.auth.sign_in_links import link_path, new_code
 from admin_api.configs.service import resync
 from admin_api.settings import AdminApiSettings
 from admin_api.writes.transactions import DATABASE_PROBLEMS, reading
@@ -50,6 +53,14 @@ async def _resync(settings: DatabaseSettings) -> int:
         sys.exit(f"{NAME}: {error.__cause__ or error}")
     finally:
         await engine.dispose()
+
+
+@app.command("sign-in-link")
+def sign_in_link_command(
+    bootstrap_token: Annotated[str, typer.Option(envvar="CANDLEKEEP_ADMIN_TOKEN", show_envvar=True)],
+) -> None:
+    """Print the path of a link that signs a browser in as the bootstrap admin: once, within ten minutes."""
+    typer.echo(link_path(new_code(bootstrap_token, datetime.now(UTC))))
 
 
 @app.command("openapi")

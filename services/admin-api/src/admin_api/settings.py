@@ -2,6 +2,7 @@
 
 import re
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -135,6 +136,10 @@ class AdminApiSettings(WorkerSettings, DatabaseSettings, TickSettings, AllowedEx
 
     http_port: int = Field(
         default=8000, ge=0, le=65535, description="Port that the HTTP server listens on; 0 takes a free port."
+    )
+    dashboard_folder: Path = Field(
+        default=Path("dashboard/dist"),
+        description="Folder of the built dashboard, which `make dashboard` writes. The API works without it.",
     )
     cors_allowed_origins: Annotated[str, AfterValidator(_origins)] = Field(
         default="",

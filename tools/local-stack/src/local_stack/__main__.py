@@ -1,4 +1,4 @@
-"""The command `python -m local_stack demo`."""
+"""The commands `python -m local_stack demo` and `python -m local_stack dashboard`."""
 
 import argparse
 import asyncio
@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from local_stack.dashboard import build_if_changed, generate_client
 from local_stack.demo import DemoOptions, run_demo
 from local_stack.errors import StackError
 from local_stack.plan import DEFAULT_PORT
@@ -13,7 +14,7 @@ from local_stack.plan import DEFAULT_PORT
 
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m local_stack", description="Candlekeep on one machine.")
-    commands = arguments.add_subparsers(required=True)
+    commands = arguments.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="run everything until Ctrl-C")
     demo.add_argument(
         "--port",
@@ -25,11 +26,24 @@ def main() -> None:
     demo.add_argument(
         "--folder", type=Path, default=Path(os.environ.get("DEMO_DIR", ".demo")), help="the folder for data and logs"
     )
+    commands.add_parser("dashboard", help="build the dashboard if it has changed")
+    commands.add_parser("dashboard-client", help="generate the dashboard's client of the API")
     chosen = arguments.parse_args()
     try:
-        asyncio.run(run_demo(DemoOptions(folder=chosen.folder, port=chosen.port, live=chosen.live)))
+        if chosen.command == "dashboard":
+            build_dashboard()
+        elif chosen.command == "dashboard-client":
+            asyncio.run(generate_client(lambda line: print(line, flush=True)))
+        else:
+            asyncio.run(run_demo(DemoOptions(folder=chosen.folder, port=chosen.port, live=chosen.live)))
     except StackError as error:
-        sys.exit(f"make demo: {error}")
+        sys.exit(f"make {chosen.command}: {error}")
+
+
+def build_dashboard() -> None:
+    """Raises `StackError`."""
+    if not asyncio.run(build_if_changed(lambda line: print(line, flush=True))):
+        print("dashboard: nothing has changed since the last build")
 
 
 if __name__ == "__main__":

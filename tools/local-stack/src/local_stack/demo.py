@@ -8,9 +8,12 @@ import signal
 import time
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from admin_api.auth.sign_in_links import link_path, new_code
+from local_stack.dashboard import build_if_changed
 from local_stack.errors import StackError
 from local_stack.plan import DEFAULT_PORT, Ports
 from local_stack.stack import Stack, StackOptions
@@ -70,7 +73,7 @@ async def run_demo(options: DemoOptions) -> None:
     printer.progress(f"starting Candlekeep in {stack.folder.path} (Ctrl-C stops everything)")
     stop = _stop_event(stack, printer)
     try:
-        if await _unless_stopped(stack.start(), stop):
+        if await _unless_stopped(_build_dashboard(printer), stop) and await _unless_stopped(stack.start(), stop):
             await _unless_stopped(_show(stack, printer, options), stop)
     finally:
         stopping_at, has_started = printer.seconds, bool(stack.processes)
@@ -115,6 +118,14 @@ async def _unless_stopped(work: Awaitable[None], stop: asyncio.Event) -> bool:
     return False
 
 
+async def _build_dashboard(printer: ProgressPrinter) -> None:
+    """The demo works without it, for example on a machine that reaches no package registry."""
+    try:
+        await build_if_changed(printer.progress)
+    except StackError as error:
+        printer.progress(f"the demo has no dashboard, because {error}")
+
+
 async def _show(stack: Stack, printer: ProgressPrinter, options: DemoOptions) -> None:
     from local_stack.api_client import client, create_examples, finished_runs, headlines  # noqa: PLC0415 -- importing httpx takes half a second
 
@@ -142,7 +153,10 @@ def welcome(stack: Stack, config: Mapping[str, Any] | None, *, live: bool) -> st
     curl = f"curl -s -H 'Authorization: Bearer {stack.token}'"
     simulated = f"simulated exchanges at {stack.simulator_url}; others are refused (LIVE=1: the real exchanges)"
     source = "the real exchanges" if live else simulated
+    link = link_path(new_code(stack.token, datetime.now(UTC)))
     return f"""
+  Dashboard  {stack.api_url}{link}
+             (this link signs you in once, within ten minutes; later, sign in with the token)
   API        {base}
   API docs   {stack.api_url}/docs
   Token      {stack.token}

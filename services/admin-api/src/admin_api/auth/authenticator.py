@@ -14,6 +14,8 @@ from admin_api.auth.failed_logins import FailedLogins
 from admin_api.auth.identity import Identity, NotAdmitted, Unauthorized
 from admin_api.auth.oidc import JwtVerifier, looks_like_jwt
 from admin_api.auth.sessions import Sessions
+from admin_api.auth.sign_in_links import PREFIX as LINK_PREFIX
+from admin_api.auth.sign_in_links import check_code
 from admin_api.auth.token_format import parse
 from admin_api.auth.token_lookup import TokenLookup
 from admin_api.http.request_ids import current_request_id
@@ -70,7 +72,10 @@ class Authenticator:
         headers = Headers(scope=scope)
         authorization = headers.getlist("authorization")
         if authorization:
-            return await self._bearer_identity(authorization, now, address, monotonic)
+            identity = await self._bearer_identity(authorization, now, address, monotonic)
+            if sign_in_code(headers) is not None and not _opens_session(scope):
+                raise NotAdmitted("malformed", "A sign-in link can only open a session.", identity=identity)
+            return identity
         cookie = session_cookie(headers, secure=self.is_secure(scope))
         if cookie is None:
             raise Unauthorized(
@@ -95,6 +100,8 @@ class Authenticator:
         if hmac.compare_digest(given, self._bootstrap):
             return _BOOTSTRAP
         text = given.decode("latin-1")
+        if text.startswith(LINK_PREFIX):
+            return self._identity_of_link(text, now, address, monotonic)
         if (token := parse(text)) is not None:
 
             async def find() -> Identity:
@@ -106,10 +113,28 @@ class Authenticator:
         except Unauthorized as refusal:
             raise self._failed_logins.refused(refusal, address, monotonic) from None
 
+    def _identity_of_link(self, code: str, now: datetime, address: str, monotonic: float) -> Identity:
+        try:
+            check_code(code, self._bootstrap.decode(), now)
+        except Unauthorized as refusal:
+            raise self._failed_logins.refused(refusal, address, monotonic) from None
+        return _BOOTSTRAP
+
     async def _identity_of_jwt(self, text: str, now: datetime) -> Identity:
         if self._oidc is not None and looks_like_jwt(text):
             return await self._oidc.identity(text, now)
         raise Unauthorized("malformed", "This is neither an API token nor the value of CANDLEKEEP_ADMIN_TOKEN.")
+
+
+def sign_in_code(headers: Headers) -> str | None:
+    """The code of a sign-in link, if the request has one as its bearer token."""
+    given = bearer_token(headers.getlist("authorization"))
+    text = None if given is None else given.decode("latin-1")
+    return text if text is not None and text.startswith(LINK_PREFIX) else None
+
+
+def _opens_session(scope: Scope) -> bool:
+    return scope["method"] == "POST" and scope["path"].endswith("/sessions")
 
 
 def bearer_token(authorization: list[str]) -> bytes | None:

@@ -26,7 +26,16 @@ class Identity:
 
 
 Reason = Literal[
-    "missing", "malformed", "unknown", "expired", "revoked", "session_ended", "no_role", "cross_site", "throttled"
+    "missing",
+    "malformed",
+    "unknown",
+    "expired",
+    "revoked",
+    "used",
+    "session_ended",
+    "no_role",
+    "cross_site",
+    "throttled",
 ]
 """Why authentication failed: a metric label, also stored in the audit log."""
 

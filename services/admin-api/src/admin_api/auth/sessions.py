@@ -8,12 +8,14 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from pydantic import SecretStr
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from admin_api.auth.credential_use import LastUse
 from admin_api.auth.identity import Identity, Unauthorized
 from admin_api.auth.schemas import status_of
 from admin_api.auth.shared_lookup import SharedLookup
+from admin_api.auth.sign_in_links import cookie_of
 from admin_api.writes import audit_log
 from admin_api.writes.actors import Actor, Role
 from admin_api.writes.transactions import transaction
@@ -42,12 +44,16 @@ class Sessions:
         self._rows = SharedLookup[bytes](engine, _WITH_TOKEN, sessions.c.id_hash)
         self._last_use = LastUse(engine, sessions.c.last_seen_at)
 
-    async def open(self, actor: Actor, previous: str | None, now: datetime) -> tuple[str, datetime]:
+    async def open(
+        self, actor: Actor, previous: str | None, now: datetime, *, link_code: str | None = None
+    ) -> tuple[str, datetime]:
         """The new cookie's value, and the end of the session, which is never later than the end of its token.
 
-        Closes the browser's previous session, because a login must always change the session identifier.
+        Closes the browser's previous session, because a login must always change the session identifier. `link_code` is
+        that of a sign-in link. Raises `Unauthorized` if it was used before.
         """
-        cookie, expires_at = secrets.token_urlsafe(32), now + LIFETIME
+        cookie = secrets.token_urlsafe(32) if link_code is None else cookie_of(link_code, self._key.decode())
+        expires_at = now + LIFETIME
         if actor.expires_at is not None:
             expires_at = min(expires_at, actor.expires_at)
         id_hash = self._hash(cookie)
@@ -67,7 +73,11 @@ class Sessions:
             await _purge(connection, now)
             if previous is not None:
                 await _revoke(connection, self._hash(previous), now)
-            await connection.execute(sa.insert(sessions).values(row))
+            added = await connection.execute(insert(sessions).values(row).on_conflict_do_nothing())
+            if added.rowcount == 0:
+                raise Unauthorized(
+                    "used", "This sign-in link was used before. Sign in with a token, or make a new link."
+                )
             await _audit(connection, actor, now, "session.open", id_hash, {"expires_at": expires_at.isoformat()})
         log.info("Session opened", action="session_opened", actor=actor.name, role=actor.role)
         return cookie, expires_at

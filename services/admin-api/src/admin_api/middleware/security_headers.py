@@ -5,6 +5,8 @@ from typing import Final
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from admin_api.middleware.dashboard import IMMUTABLE
+
 _DOCS: Final = "/docs"
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -23,7 +25,8 @@ _HSTS: Final = "max-age=31536000"
 
 class SecurityHeadersMiddleware:
     """Middleware. Caches must not store a response, because it is only for its caller. The files of the documentation
-    page are the same for all callers: a browser may store them, but must ask whether they are current.
+    page are the same for all callers: a browser may store them, but must ask whether they are current. A file of the
+    dashboard never changes under its name.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -40,7 +43,8 @@ class SecurityHeadersMiddleware:
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Content-Security-Policy", _DOCS_POLICY if docs else _API_POLICY)
-                headers["Cache-Control"] = "no-cache" if docs else "no-store"  # FastAPI sets no-cache for event streams
+                if headers.get("Cache-Control") != IMMUTABLE:  # FastAPI sets no-cache for event streams
+                    headers["Cache-Control"] = "no-cache" if docs else "no-store"
                 if scope["scheme"] == "https":
                     headers.setdefault("Strict-Transport-Security", _HSTS)
             await send(message)

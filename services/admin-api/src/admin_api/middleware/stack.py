@@ -10,10 +10,12 @@ from starlette.routing import BaseRoute
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from admin_api.auth.assembly import AuthComponents
+from admin_api.dashboard.files import CurrentDashboard
 from admin_api.http import request_ids
 from admin_api.metrics import Metrics, RequestMetricsMiddleware
 from admin_api.middleware.authentication import AuthenticationMiddleware
 from admin_api.middleware.body_limit import BodyLimitMiddleware
+from admin_api.middleware.dashboard import DashboardMiddleware
 from admin_api.middleware.head_requests import HeadRequestMiddleware
 from admin_api.middleware.rate_limits import RateLimitMiddleware
 from admin_api.middleware.request_encoding import ContentEncodingMiddleware, QueryEncodingMiddleware
@@ -58,6 +60,7 @@ def add_middleware(
         triggers_per_minute=settings.triggers_per_minute,
     )
     app.add_middleware(AuthenticationMiddleware, auth=auth, metrics=metrics, routes=routes)
+    app.add_middleware(DashboardMiddleware, dashboard=CurrentDashboard(settings.dashboard_folder))
     if settings.cors_allowed_origins:  # outside of authentication: a browser sends preflight requests without a token
         app.add_middleware(
             CORSMiddleware,

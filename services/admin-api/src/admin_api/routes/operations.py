@@ -25,7 +25,8 @@ _START_PAGE: Final = """<!DOCTYPE html>
 <head><meta charset="utf-8"><title>Candlekeep admin API</title></head>
 <body>
 <h1>Candlekeep admin API</h1>
-<p>This address serves an API. A program calls it with a token.</p>
+<p>This address serves an API. A program calls it with a token. A browser gets the dashboard here, if it is built:
+<code>make dashboard</code>.</p>
 <ul>
 <li><a href="docs">Documentation of the API</a>, where each request can be tried</li>
 <li><a href="openapi.json">OpenAPI description</a>, for programs</li>

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
+from admin_api.auth.authenticator import sign_in_code
 from admin_api.auth.cookies import clear_session_cookie, session_cookie, set_session_cookie
 from admin_api.auth.csrf import HEADER
 from admin_api.auth.schemas import Me, Session
@@ -30,12 +31,13 @@ async def get_me(actor: ActorDep) -> Me:
 async def open_session(auth: AuthDep, actor: ActorDep, now: Now, request: Request, response: Response) -> Session:
     """For browsers: send the token once as a bearer token, and do not store it. Scripts cannot read the cookie, and it
     is sent only to this origin. It ends 30 minutes after the last request, 12 hours after the login, or with the token.
+    The code of a sign-in link takes the place of the token, once.
     """
     if actor.kind == "session":
         raise Forbidden("A session cannot create another session. Send a bearer token.")
     secure = auth.authenticator.is_secure(request.scope)
     previous = session_cookie(request.headers, secure=secure)
-    cookie, expires_at = await auth.sessions.open(actor, previous, now)
+    cookie, expires_at = await auth.sessions.open(actor, previous, now, link_code=sign_in_code(request.headers))
     set_session_cookie(response, cookie, secure=secure, now=now, expires_at=expires_at)
     response.headers["Cache-Control"] = "no-store"
     return Session(

@@ -1,0 +1,15 @@
+/** The keys of all queries. A key is the prefix of the keys of its group, so a group is marked as outdated at once. */
+const all = ["api"] as const;
+
+export const keys = {
+  all,
+  me: ["me"] as const,
+  runs: [...all, "runs"] as const,
+  status: [...all, "status"] as const,
+  configs: [...all, "configs"] as const,
+  /** The last runs and the next run of each config. */
+  activity: [...all, "activity"] as const,
+  completeness: [...all, "completeness"] as const,
+  exchanges: [...all, "exchanges"] as const,
+  reports: [...all, "reports"] as const,
+};

@@ -1,0 +1,3 @@
+export function ConfigsPage() {
+  return null;
+}

@@ -1,0 +1,67 @@
+import { createContext, type ReactNode, useContext, useEffect, useMemo, useState } from "react";
+import { en, type Messages } from "./en";
+import { it } from "./it";
+
+export type Language = "en" | "it";
+const KEY = "candlekeep-language";
+const MESSAGES: Record<Language, Messages> = { en, it };
+
+/** The language that the person chose, otherwise the first of the browser's languages that exists here. */
+function initialLanguage(): Language {
+  const chosen = localStorage.getItem(KEY);
+  if (chosen === "en" || chosen === "it") return chosen;
+  const preferred = navigator.languages.map((each) => each.slice(0, 2)).find((each) => each === "en" || each === "it");
+  return preferred === "it" ? "it" : "en";
+}
+
+interface LanguageValue {
+  language: Language;
+  messages: Messages;
+  setLanguage: (language: Language) => void;
+}
+
+const LanguageContext = createContext<LanguageValue | null>(null);
+
+export function LanguageProvider({ children }: { children: ReactNode }) {
+  const [language, setLanguage] = useState<Language>(initialLanguage);
+  useEffect(() => {
+    document.documentElement.lang = language;
+  }, [language]);
+  const value = useMemo(
+    () => ({
+      language,
+      messages: MESSAGES[language],
+      setLanguage(next: Language) {
+        localStorage.setItem(KEY, next);
+        setLanguage(next);
+      },
+    }),
+    [language],
+  );
+  return <LanguageContext value={value}>{children}</LanguageContext>;
+}
+
+export function useLanguage(): LanguageValue {
+  const value = useContext(LanguageContext);
+  if (value === null) throw new Error("LanguageProvider is missing");
+  return value;
+}
+
+export function useMessages(): Messages {
+  return useLanguage().messages;
+}
+
+/** Numbers in the person's language. */
+export function useNumbers() {
+  const { language } = useLanguage();
+  return useMemo(() => {
+    const whole = new Intl.NumberFormat(language);
+    const compact = new Intl.NumberFormat(language, { notation: "compact", maximumFractionDigits: 1 });
+    const percent = new Intl.NumberFormat(language, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+    return {
+      whole: (value: number) => whole.format(value),
+      compact: (value: number) => compact.format(value),
+      percent: (value: number) => `${percent.format(value)} %`,
+    };
+  }, [language]);
+}

@@ -1,0 +1,67 @@
+import { useQueryClient } from "@tanstack/react-query";
+import { createContext, type ReactNode, useContext, useEffect, useMemo, useState } from "react";
+import { keys } from "../api/keys";
+import { type ExchangeHealth, type LiveState, openEvents } from "./events";
+
+const LiveContext = createContext<{ state: LiveState; exchanges: ReadonlyMap<string, ExchangeHealth> } | null>(null);
+
+/** log-writer stores a run shortly after its event, so the state is read again a moment later. */
+const READ_AFTER_MS = 700;
+const POLL_MS = 5000;
+
+/** Calls `work` once, a moment after the first of several calls. */
+function coalesced(work: () => void, milliseconds: number): { call: () => void; cancel: () => void } {
+  let timer: number | undefined;
+  return {
+    call() {
+      timer ??= window.setTimeout(() => {
+        timer = undefined;
+        work();
+      }, milliseconds);
+    },
+    cancel: () => window.clearTimeout(timer),
+  };
+}
+
+/** Reads the event stream and marks the affected queries as outdated. While there is no stream, it polls. */
+export function LiveProvider({ children }: { children: ReactNode }) {
+  const queries = useQueryClient();
+  const [state, setState] = useState<LiveState>("connecting");
+  const [exchanges, setExchanges] = useState<ReadonlyMap<string, ExchangeHealth>>(new Map());
+
+  useEffect(() => {
+    const refresh = (...groups: readonly (readonly string[])[]) => {
+      for (const queryKey of groups) void queries.invalidateQueries({ queryKey });
+    };
+    const runs = coalesced(() => refresh(keys.runs, keys.activity, keys.status), READ_AFTER_MS);
+    const configs = coalesced(() => refresh(keys.configs, keys.status), READ_AFTER_MS);
+    const jobs = coalesced(() => refresh(keys.activity), READ_AFTER_MS);
+    const close = openEvents({
+      onState: setState,
+      onRun: runs.call,
+      onConfig: configs.call,
+      onJob: jobs.call,
+      onExchange: (health) => setExchanges((before) => new Map(before).set(health.exchange, health)),
+      onReset: () => refresh(keys.all),
+    });
+    return () => {
+      close();
+      for (const each of [runs, configs, jobs]) each.cancel();
+    };
+  }, [queries]);
+
+  useEffect(() => {
+    if (state !== "polling") return;
+    const timer = window.setInterval(() => void queries.invalidateQueries({ queryKey: keys.all }), POLL_MS);
+    return () => window.clearInterval(timer);
+  }, [state, queries]);
+
+  const value = useMemo(() => ({ state, exchanges }), [state, exchanges]);
+  return <LiveContext value={value}>{children}</LiveContext>;
+}
+
+export function useLive() {
+  const value = useContext(LiveContext);
+  if (value === null) throw new Error("LiveProvider is missing");
+  return value;
+}

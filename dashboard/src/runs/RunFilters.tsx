@@ -1,0 +1,88 @@
+import { Button, Group, NativeSelect, TextInput } from "@mantine/core";
+import { useDebouncedCallback } from "@mantine/hooks";
+import { IconSearch, IconX } from "@tabler/icons-react";
+import { useEffect, useState } from "react";
+import { useExchangeNames } from "../exchanges/queries";
+import { useMessages } from "../i18n";
+import type { RunsSearch, Since, Status } from "./search";
+
+const TYPING_MS = 350;
+
+/** The search without the fields that are undefined. */
+function compact(search: { [Name in keyof RunsSearch]: RunsSearch[Name] | undefined }): RunsSearch {
+  return Object.fromEntries(Object.entries(search).filter(([, value]) => value !== undefined)) as RunsSearch;
+}
+
+export function RunFilters({ search, onChange }: { search: RunsSearch; onChange: (search: RunsSearch) => void }) {
+  const { runs: text, status: words } = useMessages();
+  const exchanges = useExchangeNames();
+  const [symbol, setSymbol] = useState(search.symbol ?? "");
+  useEffect(() => setSymbol(search.symbol ?? ""), [search.symbol]);
+  const apply = (changes: { [Name in keyof RunsSearch]?: RunsSearch[Name] | undefined }) =>
+    onChange(compact({ ...search, ...changes }));
+  const applySymbol = useDebouncedCallback((value: string) => {
+    apply({ symbol: value.trim().toUpperCase() || undefined });
+  }, TYPING_MS);
+
+  return (
+    <Group gap="xs" mb="md" align="flex-end">
+      <NativeSelect
+        label={text.status}
+        size="xs"
+        value={search.status ?? ""}
+        onChange={(event) => apply({ status: (event.currentTarget.value || undefined) as Status | undefined })}
+        data={[
+          { value: "", label: text.anyStatus },
+          ...(["running", "success", "failed", "skipped"] as const).map((value) => ({ value, label: words[value] })),
+        ]}
+      />
+      <NativeSelect
+        label={text.exchange}
+        size="xs"
+        value={search.exchange ?? ""}
+        onChange={(event) => apply({ exchange: event.currentTarget.value || undefined })}
+        data={[{ value: "", label: text.anyExchange }, ...exchanges]}
+      />
+      <NativeSelect
+        label={text.since}
+        size="xs"
+        value={search.since ?? ""}
+        onChange={(event) => apply({ since: (event.currentTarget.value || undefined) as Since | undefined })}
+        data={[
+          { value: "", label: text.anyTime },
+          { value: "1h", label: text.lastHour },
+          { value: "24h", label: text.lastDay },
+          { value: "7d", label: text.lastWeek },
+        ]}
+      />
+      <TextInput
+        label={text.symbol}
+        size="xs"
+        w={170}
+        placeholder="BTC/USDT"
+        data-search
+        leftSection={<IconSearch size={14} aria-hidden />}
+        value={symbol}
+        onChange={(event) => {
+          setSymbol(event.currentTarget.value);
+          applySymbol(event.currentTarget.value);
+        }}
+      />
+      {search.config_id !== undefined && (
+        <Button
+          size="xs"
+          variant="light"
+          rightSection={<IconX size={14} aria-hidden />}
+          onClick={() => apply({ config_id: undefined })}
+        >
+          {text.config} {search.config_id}
+        </Button>
+      )}
+      {Object.keys(search).length > 0 && (
+        <Button size="xs" variant="subtle" onClick={() => onChange({})}>
+          {text.clear}
+        </Button>
+      )}
+    </Group>
+  );
+}

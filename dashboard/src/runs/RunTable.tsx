@@ -1,0 +1,161 @@
+import { Loader, Skeleton, Text } from "@mantine/core";
+import { useMediaQuery } from "@mantine/hooks";
+import { Link } from "@tanstack/react-router";
+import { useWindowVirtualizer } from "@tanstack/react-virtual";
+import { useEffect, useLayoutEffect, useRef, useState } from "react";
+import type { Run } from "../api/client";
+import { durationText, Time, useNow } from "../app/time";
+import { StatusMark } from "../components/StatusMark";
+import { useLanguage, useNumbers } from "../i18n";
+import classes from "./RunTable.module.css";
+
+const ROW = 44;
+const NARROW_ROW = 84;
+const LOAD_AHEAD_ROWS = 20;
+const SKELETON_ROWS = 12;
+
+interface Props {
+  runs: readonly Run[];
+  isLoading?: boolean;
+  hasMore?: boolean;
+  isLoadingMore?: boolean;
+  onMore?: () => void;
+}
+
+/** Runs as rows. Only the rows on the screen exist in the page, so any number of runs scrolls smoothly. */
+export function RunTable({ runs, isLoading = false, hasMore = false, isLoadingMore = false, onMore }: Props) {
+  const { messages } = useLanguage();
+  const { runs: text } = messages;
+  const body = useRef<HTMLDivElement>(null);
+  const [top, setTop] = useState(0);
+  const narrow = useMediaQuery("(max-width: 760px)") ?? false;
+  const height = narrow ? NARROW_ROW : ROW;
+  useLayoutEffect(() => setTop(body.current?.offsetTop ?? 0), []);
+  const rows = useWindowVirtualizer({
+    count: runs.length,
+    estimateSize: () => height,
+    overscan: 8,
+    scrollMargin: top,
+    getItemKey: (index) => runs[index]?.id ?? index,
+  });
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the heights change with the layout.
+  useEffect(() => rows.measure(), [height]);
+  const visible = rows.getVirtualItems();
+  const last = visible.at(-1)?.index ?? 0;
+  useEffect(() => {
+    if (hasMore && !isLoadingMore && last >= runs.length - LOAD_AHEAD_ROWS) onMore?.();
+  }, [hasMore, isLoadingMore, last, runs.length, onMore]);
+
+  return (
+    <div className={classes.frame}>
+      <div role="table" aria-label={text.title} aria-rowcount={hasMore ? -1 : runs.length + 1} aria-busy={isLoading}>
+        <div role="rowgroup" className={classes.head}>
+          <div role="row" className={classes.columns} aria-rowindex={1}>
+            {[text.result, text.symbol, text.exchange, text.started, text.duration, text.candles, text.reason].map(
+              (title) => (
+                <div role="columnheader" key={title}>
+                  {title}
+                </div>
+              ),
+            )}
+          </div>
+        </div>
+        <div
+          role="rowgroup"
+          ref={body}
+          className={classes.body}
+          style={{ height: isLoading ? undefined : rows.getTotalSize() }}
+        >
+          {isLoading && <Placeholders label={messages.states.loading} />}
+          {visible.map((row) => {
+            const run = runs[row.index];
+            if (run === undefined) return null;
+            return (
+              <RunRow
+                key={row.key}
+                run={run}
+                index={row.index}
+                offset={row.start - rows.options.scrollMargin}
+                height={height}
+              />
+            );
+          })}
+        </div>
+      </div>
+      {isLoadingMore && (
+        <div className={classes.foot}>
+          <Loader size="xs" /> {text.loadingMore}
+        </div>
+      )}
+      {!isLoading && !hasMore && onMore !== undefined && <div className={classes.foot}>{text.end}</div>}
+    </div>
+  );
+}
+
+function RunRow({ run, index, offset, height }: { run: Run; index: number; offset: number; height: number }) {
+  const { messages } = useLanguage();
+  const numbers = useNumbers();
+  return (
+    <div
+      role="row"
+      aria-rowindex={index + 2}
+      className={`${classes.columns} ${classes.row}`}
+      style={{ height, transform: `translateY(${offset}px)` }}
+    >
+      <div role="cell" className={classes.status}>
+        <StatusMark status={run.status} />
+      </div>
+      <div role="cell" className={classes.symbol}>
+        <Link to="/runs/$logId" params={{ logId: String(run.id) }} className={classes.link}>
+          {run.symbol}
+        </Link>
+      </div>
+      <div role="cell" className={classes.exchange}>
+        {run.exchange}
+      </div>
+      <div role="cell" className={classes.started}>
+        <Time value={run.started_at} />
+      </div>
+      <div role="cell" className={classes.number}>
+        <RunDuration run={run} />
+      </div>
+      <div
+        role="cell"
+        className={`${classes.number} ${classes.candles}`}
+        data-unit={messages.runs.candles.toLowerCase()}
+      >
+        {numbers.whole(run.records_collected)}
+      </div>
+      <div role="cell" className={classes.reason} title={run.error_message ?? undefined}>
+        {run.error_message ?? messages.trigger[run.trigger] ?? run.trigger}
+      </div>
+    </div>
+  );
+}
+
+/** The duration of a run; while it runs, the time since its start. */
+export function RunDuration({ run }: { run: Run }) {
+  const { language } = useLanguage();
+  if (run.duration_seconds !== null) return durationText(run.duration_seconds, language);
+  if (run.status !== "running") return "–";
+  return <Growing since={Date.parse(run.started_at)} language={language} />;
+}
+
+function Growing({ since, language }: { since: number; language: string }) {
+  const now = useNow();
+  return <span>{durationText(Math.max(0, Math.floor((now - since) / 1000)), language)}</span>;
+}
+
+function Placeholders({ label }: { label: string }) {
+  return (
+    <div role="row">
+      <div role="cell" className={classes.placeholders}>
+        <Text className="visually-hidden">{label}</Text>
+        {Array.from({ length: SKELETON_ROWS }, (_, index) => (
+          // biome-ignore lint/suspicious/noArrayIndexKey: placeholders have no identity.
+          <Skeleton key={index} height={16} radius="sm" />
+        ))}
+      </div>
+    </div>
+  );
+}

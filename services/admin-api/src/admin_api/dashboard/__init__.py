@@ -1,0 +1,1 @@
+"""The built dashboard: its files, and which requests get them."""
