@@ -400,6 +400,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/admin/data-collection/reports/config-activity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The last runs and the next run of some configs
+         * @description One entry per requested config, in the order of the request. An unknown config has no runs.
+         */
+        get: operations["report_config_activity"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/admin/data-collection/candles": {
         parameters: {
             query?: never;
@@ -1562,6 +1582,24 @@ export interface components {
              * @description Warnings about this config; empty if there are none.
              */
             readonly warnings: string[];
+        };
+        /**
+         * ConfigActivity
+         * @description The last runs and the next run of one config.
+         */
+        ConfigActivity: {
+            /** Config Id */
+            config_id: number;
+            /**
+             * Next Run At
+             * @description When the scheduler starts the next run. Null if the config is disabled, or not scheduled yet.
+             */
+            next_run_at: string | null;
+            /**
+             * Runs
+             * @description The latest runs of all kinds, the oldest first.
+             */
+            runs: components["schemas"]["RunMark"][];
         };
         /**
          * ConfigChanges
@@ -2743,6 +2781,55 @@ export interface components {
              * @default 0
              */
             grace_minutes: number;
+        };
+        /**
+         * RunMark
+         * @description The part of a run that a strip of runs shows.
+         */
+        RunMark: {
+            /** Id */
+            id: number;
+            status: components["schemas"]["RunStatus"];
+            /**
+             * Trigger
+             * @example scheduled
+             * @example initial
+             * @example manual
+             * @example range
+             */
+            trigger: string;
+            /**
+             * Started At
+             * Format: date-time
+             */
+            started_at: string;
+            /** Duration Seconds */
+            duration_seconds: number | null;
+            /** Records Collected */
+            records_collected: number;
+            /**
+             * Error Class
+             * @example bad_symbol
+             * @example bad_request
+             * @example not_supported
+             * @example authentication
+             * @example rate_limited
+             * @example banned
+             * @example blocked_location
+             * @example maintenance
+             * @example unavailable
+             * @example timeout
+             * @example network
+             * @example bad_response
+             * @example invalid_data
+             * @example exchange_error
+             * @example deadline_exceeded
+             * @example already_running
+             * @example superseded
+             * @example collector_lost
+             * @example internal
+             */
+            error_class: string | null;
         };
         /**
          * RunStatus
@@ -5189,6 +5276,76 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ExchangeReport"][];
+                };
+            };
+            /** @description No valid bearer token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller's role does not allow this, or a page of another site made the request. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An input is not valid. `errors` says which one, and what to change. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller has used up its requests per minute, or its address has too many failed authentications. Retry-After says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or another change conflicted with this one: nothing was changed. If the type is `outcome-unknown`, the commit was not confirmed: repeat the request with the same Idempotency-Key, or read the current state before you try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    report_config_activity: {
+        parameters: {
+            query: {
+                /** @description Repeat the parameter for several configs. */
+                config_id: number[];
+                /** @description The largest number of runs of each config. */
+                runs?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfigActivity"][];
                 };
             };
             /** @description No valid bearer token or session. */

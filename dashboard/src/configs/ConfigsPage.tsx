@@ -1,3 +1,127 @@
+import { Button, NativeSelect, SegmentedControl, Skeleton, TextInput, Tooltip } from "@mantine/core";
+import { useDebouncedCallback } from "@mantine/hooks";
+import { IconPlus, IconSearch } from "@tabler/icons-react";
+import { useNavigate, useSearch } from "@tanstack/react-router";
+import { useEffect, useMemo, useState } from "react";
+import { PageHeader } from "../components/PageHeader";
+import { EmptyState, ErrorState } from "../components/states";
+import { useMessages } from "../i18n";
+import { useCan, useSession } from "../sessions/session";
+import { ConfigDrawer } from "./ConfigDrawer";
+import classes from "./ConfigsPage.module.css";
+import { ConfigTable } from "./ConfigTable";
+import { matching, rowOf, sorted } from "./figures";
+import { useActivity, useConfigs, useWholePercent } from "./queries";
+import type { ConfigsSearch } from "./search";
+
+const TYPING_MS = 200;
+
+type Changes = { [Name in keyof ConfigsSearch]?: ConfigsSearch[Name] | undefined };
+
+/** The table of configs. Search, filters, sorting and the open drawer are in the address. */
 export function ConfigsPage() {
-  return null;
+  const search = useSearch({ from: "/configs" });
+  const navigate = useNavigate({ from: "/configs" });
+  const { configs: text } = useMessages();
+  const list = useConfigs();
+  const ids = useMemo(() => list.data?.map((config) => config.id) ?? [], [list.data]);
+  const activity = useActivity(ids);
+  const whole = useWholePercent();
+  const rows = useMemo(
+    () => list.data?.map((each) => rowOf(each, activity.get(each.id), whole.data?.get(each.id) ?? null)) ?? [],
+    [list.data, activity, whole.data],
+  );
+  const shown = useMemo(() => sorted(matching(rows, search), search), [rows, search]);
+  const exchanges = useMemo(() => [...new Set(rows.map((row) => row.config.exchange))].sort(), [rows]);
+  const apply = (changes: Changes, replace = true) => {
+    const next = Object.entries({ ...search, ...changes }).filter(([, value]) => value !== undefined);
+    void navigate({ search: Object.fromEntries(next) as ConfigsSearch, replace });
+  };
+  const openDrawer = (edit: number | "new") => apply({ edit }, false);
+
+  return (
+    <>
+      <PageHeader title={text.title} note={list.data && text.total(list.data.length)}>
+        <CreateButton onClick={() => openDrawer("new")} />
+      </PageHeader>
+      <Filters search={search} exchanges={exchanges} apply={apply} />
+      {list.error !== null ? (
+        <ErrorState error={list.error} onRetry={() => void list.refetch()} />
+      ) : list.data === undefined ? (
+        <Skeleton height={320} radius="md" />
+      ) : shown.length === 0 ? (
+        <EmptyState
+          title={rows.length === 0 ? text.none : text.empty}
+          hint={rows.length === 0 ? text.noneHint : text.emptyHint}
+          action={rows.length === 0 && <CreateButton onClick={() => openDrawer("new")} />}
+        />
+      ) : (
+        <ConfigTable rows={shown} search={search} apply={apply} onEdit={openDrawer} />
+      )}
+      <ConfigDrawer edit={search.edit} onClose={() => apply({ edit: undefined })} />
+    </>
+  );
+}
+
+function CreateButton({ onClick }: { onClick: () => void }) {
+  const { configs: text, states, settings } = useMessages();
+  const { me } = useSession();
+  const allowed = useCan("admin");
+  return (
+    <Tooltip label={states.needsRole(settings.role.admin, settings.role[me.role])} disabled={allowed}>
+      <Button
+        leftSection={<IconPlus size={16} aria-hidden />}
+        data-disabled={!allowed}
+        aria-disabled={!allowed}
+        onClick={() => allowed && onClick()}
+      >
+        {text.create}
+      </Button>
+    </Tooltip>
+  );
+}
+
+interface FilterProps {
+  search: ConfigsSearch;
+  exchanges: readonly string[];
+  apply: (changes: Changes) => void;
+}
+
+function Filters({ search, exchanges, apply }: FilterProps) {
+  const { configs: text, runs } = useMessages();
+  const [typed, setTyped] = useState(search.q ?? "");
+  useEffect(() => setTyped(search.q ?? ""), [search.q]);
+  const applyText = useDebouncedCallback((q: string) => apply({ q: q.trim() || undefined }), TYPING_MS);
+  return (
+    <div className={classes.filters}>
+      <TextInput
+        className={classes.search}
+        aria-label={text.search}
+        placeholder={text.search}
+        data-search
+        leftSection={<IconSearch size={16} aria-hidden />}
+        value={typed}
+        onChange={(event) => {
+          setTyped(event.currentTarget.value);
+          applyText(event.currentTarget.value);
+        }}
+      />
+      <NativeSelect
+        aria-label={runs.exchange}
+        value={search.exchange ?? ""}
+        onChange={(event) => apply({ exchange: event.currentTarget.value || undefined })}
+        data={[{ value: "", label: runs.anyExchange }, ...exchanges]}
+      />
+      <SegmentedControl
+        aria-label={text.enabled}
+        value={search.shown ?? "all"}
+        onChange={(value) => apply({ shown: value === "all" ? undefined : (value as "enabled" | "disabled") })}
+        data={[
+          { value: "all", label: text.all },
+          { value: "enabled", label: text.enabled },
+          { value: "disabled", label: text.disabled },
+        ]}
+      />
+    </div>
+  );
 }

@@ -212,8 +212,7 @@ export const en = {
     fillsSilence: "Sends a candle for a time without trades.",
     checkTitle: "What this would mean",
     checking: "Checking",
-    requests: "Requests per run",
-    perDay: "Runs per day",
+    rate: (perMinute: string) => `Its runs send ${perMinute} requests per minute on average.`,
   },
   overview: {
     title: "Overview",

@@ -214,8 +214,7 @@ export const it: Messages = {
     fillsSilence: "Invia una candela anche senza scambi.",
     checkTitle: "Che cosa comporta",
     checking: "Verifica in corso",
-    requests: "Richieste per esecuzione",
-    perDay: "Esecuzioni al giorno",
+    rate: (perMinute) => `Le sue esecuzioni inviano in media ${perMinute} richieste al minuto.`,
   },
   overview: {
     title: "Panoramica",

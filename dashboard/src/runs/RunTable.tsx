@@ -1,11 +1,11 @@
 import { Loader, Skeleton, Text } from "@mantine/core";
 import { useMediaQuery } from "@mantine/hooks";
 import { Link } from "@tanstack/react-router";
-import { useWindowVirtualizer } from "@tanstack/react-virtual";
-import { useEffect, useLayoutEffect, useRef, useState } from "react";
+import { useEffect } from "react";
 import type { Run } from "../api/client";
 import { durationText, Time, useNow } from "../app/time";
 import { StatusMark } from "../components/StatusMark";
+import { useWindowRows } from "../components/windowRows";
 import { useLanguage, useNumbers } from "../i18n";
 import classes from "./RunTable.module.css";
 
@@ -20,35 +20,29 @@ interface Props {
   hasMore?: boolean;
   isLoadingMore?: boolean;
   onMore?: () => void;
+  /** The name of the table; without it, that of all runs. */
+  label?: string;
 }
 
 /** Runs as rows. Only the rows on the screen exist in the page, so any number of runs scrolls smoothly. */
-export function RunTable({ runs, isLoading = false, hasMore = false, isLoadingMore = false, onMore }: Props) {
+export function RunTable({ runs, isLoading = false, hasMore = false, isLoadingMore = false, onMore, label }: Props) {
   const { messages } = useLanguage();
   const { runs: text } = messages;
-  const body = useRef<HTMLDivElement>(null);
-  const [top, setTop] = useState(0);
   const narrow = useMediaQuery("(max-width: 760px)") ?? false;
   const height = narrow ? NARROW_ROW : ROW;
-  useLayoutEffect(() => setTop(body.current?.offsetTop ?? 0), []);
-  const rows = useWindowVirtualizer({
-    count: runs.length,
-    estimateSize: () => height,
-    overscan: 8,
-    scrollMargin: top,
-    getItemKey: (index) => runs[index]?.id ?? index,
-  });
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the heights change with the layout.
-  useEffect(() => rows.measure(), [height]);
-  const visible = rows.getVirtualItems();
-  const last = visible.at(-1)?.index ?? 0;
+  const { body, visible, totalHeight, last } = useWindowRows(runs.length, height, (index) => runs[index]?.id ?? index);
   useEffect(() => {
     if (hasMore && !isLoadingMore && last >= runs.length - LOAD_AHEAD_ROWS) onMore?.();
   }, [hasMore, isLoadingMore, last, runs.length, onMore]);
 
   return (
     <div className={classes.frame}>
-      <div role="table" aria-label={text.title} aria-rowcount={hasMore ? -1 : runs.length + 1} aria-busy={isLoading}>
+      <div
+        role="table"
+        aria-label={label ?? text.title}
+        aria-rowcount={hasMore ? -1 : runs.length + 1}
+        aria-busy={isLoading}
+      >
         <div role="rowgroup" className={classes.head}>
           <div role="row" className={classes.columns} aria-rowindex={1}>
             {[text.result, text.symbol, text.exchange, text.started, text.duration, text.candles, text.reason].map(
@@ -64,21 +58,13 @@ export function RunTable({ runs, isLoading = false, hasMore = false, isLoadingMo
           role="rowgroup"
           ref={body}
           className={classes.body}
-          style={{ height: isLoading ? undefined : rows.getTotalSize() }}
+          style={{ height: isLoading ? undefined : totalHeight }}
         >
           {isLoading && <Placeholders label={messages.states.loading} />}
           {visible.map((row) => {
             const run = runs[row.index];
             if (run === undefined) return null;
-            return (
-              <RunRow
-                key={row.key}
-                run={run}
-                index={row.index}
-                offset={row.start - rows.options.scrollMargin}
-                height={height}
-              />
-            );
+            return <RunRow key={row.key} run={run} index={row.index} offset={row.offset} height={height} />;
           })}
         </div>
       </div>

@@ -236,6 +236,7 @@ EXPENSIVE = [
     "/reports/top-symbols",
     "/reports/recent-failures",
     "/reports/exchanges",
+    "/reports/config-activity?config_id=1",
     "/audit-log",
 ]
 

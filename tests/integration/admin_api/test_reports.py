@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from admin_api.app import AdminApi
 from admin_api.runs import reports
 from admin_api.runs.hourly_counts import exchange_totals
+from store.tables import scheduled_jobs
 from support.api import BASE
 from support.shared_data import shared_file
 
@@ -213,3 +214,30 @@ async def test_unknown_or_invalid_parameters_of_a_report_are_refused(
     refused = await client.get(f"/reports/{report}", params=params)
     assert refused.status_code == 422
     assert refused.json()["errors"][0]["pointer"].removeprefix("#/") in params
+
+
+async def test_the_activity_of_configs_has_the_latest_runs_of_each_the_oldest_first(
+    api: AdminApi, client: httpx.AsyncClient, add_run: AddRun
+) -> None:
+    ids = [await add_run(config_id=7, minutes_ago=60 - number, status="success") for number in range(4)]
+    running = await add_run(config_id=7, minutes_ago=0, status="running")
+    await add_run(config_id=8, status="failed")
+    next_run = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=3)
+    job = {"exchange": "binance", "symbol": "BTC/USDT", "interval_minutes": 5, "config_version": 1}
+    async with api.engine.begin() as connection:
+        for config_id, active in ((7, True), (8, False)):
+            row = {"config_id": config_id, "job_name": f"collect_data_{config_id}", "active": active}
+            row |= job | {"next_fire_at": next_run, "updated_at": next_run}
+            await connection.execute(sa.insert(scheduled_jobs).values(row))
+    answer = await client.get("/reports/config-activity", params={"config_id": [9, 7, 8, 7], "runs": 3})
+    unknown, seven, eight = answer.json()
+    assert unknown == {"config_id": 9, "next_run_at": None, "runs": []}
+    assert [run["id"] for run in seven["runs"]] == [*ids[2:], running]
+    assert datetime.fromisoformat(seven["next_run_at"]) == next_run
+    assert [(run["status"], run["error_class"]) for run in eight["runs"]] == [("failed", "timeout")]
+    assert eight["next_run_at"] is None  # it is disabled
+
+
+@pytest.mark.parametrize("query", ["", "?config_id=0", "?config_id=1&runs=51", "?" + "&".join(["config_id=1"] * 101)])
+async def test_the_activity_of_too_many_or_no_configs_is_refused(client: httpx.AsyncClient, query: str) -> None:
+    assert (await client.get(f"/reports/config-activity{query}")).status_code == 422

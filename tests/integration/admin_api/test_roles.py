@@ -55,6 +55,7 @@ REQUIRED_ROLES: dict[tuple[str, str], Role] = {
     ("GET", "/reports/top-symbols"): VIEWER,
     ("GET", "/reports/recent-failures"): VIEWER,
     ("GET", "/reports/exchanges"): VIEWER,
+    ("GET", "/reports/config-activity"): VIEWER,
     ("GET", "/events"): VIEWER,
     ("GET", "/me"): VIEWER,
     ("POST", "/sessions"): VIEWER,

@@ -116,7 +116,14 @@ async def test_durations_that_are_too_long_for_a_sum_stop_neither_the_counts_nor
     assert await settle(engine) == 0, "the hours that cannot be added stay"
     left = await query(database_url, "SELECT DISTINCT hour FROM run_changes ORDER BY 1")
     assert left == [(datetime(1, 1, 2, tzinfo=UTC),), (start,)]
-    for path in ("/stats?hours=24", "/reports/exchanges", "/reports/exchanges?hours=24", "/status", "/execution-logs"):
+    for path in (
+        "/stats?hours=24",
+        "/reports/exchanges",
+        "/reports/exchanges?hours=24",
+        "/reports/config-activity?config_id=1",
+        "/status",
+        "/execution-logs",
+    ):
         answer = await client.get(path)
         assert answer.status_code == 200, f"{path}: {answer.text}"
     assert (await client.get("/stats?hours=24")).json()["total_executions"] == 41

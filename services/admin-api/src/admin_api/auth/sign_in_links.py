@@ -1,6 +1,6 @@
 """Sign-in links: a person opens one in a browser and is signed in, once and within minutes.
 
-The code of a link is signed with the bootstrap token, so whoever makes one has the bootstrap token already, and nothing
+The code of a link is signed with the bootstrap token, so only an owner of that token can make one, and nothing
 is stored before it is used. The session that it opens has an id that is computed from the code. So a second use would
 open the same session again, and is refused because that session exists.
 """

@@ -8,7 +8,8 @@ from admin_api.http.pagination import PAGE_HEADERS, send
 from admin_api.routes.api_route import ExpensiveRoute
 from admin_api.routes.dependencies import PREFIX, EngineDep, Now, declared_token, needs, problems
 from admin_api.runs import reports
-from admin_api.runs.schemas import ExchangeReport, ExecutionLog, SymbolReport
+from admin_api.runs.activity import ActivityQuery, activity_of
+from admin_api.runs.schemas import ConfigActivity, ExchangeReport, ExecutionLog, SymbolReport
 from admin_api.writes.actors import Role
 
 router = APIRouter(
@@ -49,3 +50,9 @@ async def report_exchanges(
 ) -> list[ExchangeReport]:
     """Only of finished runs. The report reads hourly counts, so it is fast and exact, also without `hours`."""
     return await reports.exchanges(engine, query, now)
+
+
+@router.get("/config-activity", responses=problems(422), summary="The last runs and the next run of some configs")
+async def report_config_activity(engine: EngineDep, query: Annotated[ActivityQuery, Query()]) -> list[ConfigActivity]:
+    """One entry per requested config, in the order of the request. An unknown config has no runs."""
+    return await activity_of(engine, query)

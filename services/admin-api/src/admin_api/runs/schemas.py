@@ -76,6 +76,30 @@ class Status(BaseModel):
     stats: Stats = Field(description="Statistics of these runs of the last 24 hours.")
 
 
+class RunMark(BaseModel):
+    """The part of a run that a strip of runs shows."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    status: RunStatus
+    trigger: str = Field(examples=[each.value for each in Trigger])
+    started_at: datetime
+    duration_seconds: float | None
+    records_collected: int
+    error_class: str | None = Field(examples=[each.value for each in ErrorClass])
+
+
+class ConfigActivity(BaseModel):
+    """The last runs and the next run of one config."""
+
+    config_id: int
+    next_run_at: datetime | None = Field(
+        description="When the scheduler starts the next run. Null if the config is disabled, or not scheduled yet."
+    )
+    runs: list[RunMark] = Field(description="The latest runs of all kinds, the oldest first.")
+
+
 class SymbolReport(BaseModel):
     """The runs of one symbol on all exchanges together."""
 
