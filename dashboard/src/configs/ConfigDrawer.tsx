@@ -53,9 +53,11 @@ interface Loaded {
   values: FormValues;
 }
 
-function ConfigForm({ loaded, onClose }: { loaded: Loaded | null; onClose: () => void }) {
+function ConfigForm({ loaded: current, onClose }: { loaded: Loaded | null; onClose: () => void }) {
   const { configs, form: text } = useMessages();
   const queries = useQueryClient();
+  /** The version on which the form is based. It stays, so that a change by another person is noticed. */
+  const [loaded] = useState(current);
   const mayChange = useCan("admin");
   const [values, setValues] = useState<FormValues>(loaded?.values ?? EMPTY);
   /** The version that another person saved meanwhile. */

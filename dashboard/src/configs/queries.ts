@@ -67,10 +67,11 @@ export function useWholePercent() {
 /** One config and its ETag, for a safe change. */
 export function useConfig(id: number | null) {
   return useQuery({
-    queryKey: [...keys.configs, "one", id],
+    queryKey: ["config-form", id],
     queryFn: () => readConfig(id ?? 0),
     enabled: id !== null,
-    staleTime: Number.POSITIVE_INFINITY, // a change by another person must not change the form
+    // Not read again: a change by another person must not change the form, nor the version that it is based on.
+    staleTime: Number.POSITIVE_INFINITY,
     gcTime: 0,
   });
 }
@@ -82,10 +83,8 @@ export async function readConfig(id: number): Promise<{ config: Config; etag: st
 
 /** Creates or changes a config. `etag` is that of the version which the person has seen. */
 export async function saveConfig(values: NewConfig, existing: { id: number; etag: string } | null): Promise<Config> {
-  if (existing === null) {
-    const header = { "Idempotency-Key": `"${crypto.randomUUID()}"` };
-    return bodyOf(await api.POST(`${BASE}/configs`, { body: values, params: { header } }));
-  }
+  // A second request for the same series is refused with 409, so a repeated creation needs no Idempotency-Key.
+  if (existing === null) return bodyOf(await api.POST(`${BASE}/configs`, { body: values }));
   const params = { path: { config_id: existing.id }, header: { "If-Match": existing.etag } };
   return bodyOf(await api.PUT(`${BASE}/configs/{config_id}`, { body: values, params }));
 }

@@ -202,6 +202,8 @@ function CopyButton({ label, value, icon = false }: { label: string; value: stri
   const { runs: text } = useMessages();
   const [copied, setCopied] = useState(false);
   const Icon = copied ? IconCheck : IconCopy;
+  // Browsers offer the clipboard only to pages with TLS or on this machine.
+  if (navigator.clipboard === undefined) return null;
   const copy = () => {
     void navigator.clipboard.writeText(value).then(() => {
       setCopied(true);
