@@ -28,6 +28,7 @@ import type { ConfigsSearch, Sort } from "./search";
 const ROW = 60;
 const NARROW_ROW = 128;
 const GOOD_SUCCESS = 95;
+const SHOWN_TIMEFRAMES = 6;
 
 interface Props {
   rows: readonly Row[];
@@ -125,6 +126,7 @@ function Cells({ row, onEdit, onAsk }: { row: Row; onEdit: (id: number) => void;
   const { language } = useLanguage();
   const numbers = useNumbers();
   const { config } = row;
+  const more = config.timeframes.length - SHOWN_TIMEFRAMES;
   return (
     <>
       <div role="cell" className={classes.name}>
@@ -135,12 +137,13 @@ function Cells({ row, onEdit, onAsk }: { row: Row; onEdit: (id: number) => void;
           {config.exchange} · {text.everyMinutes(config.interval_minutes)}
         </span>
       </div>
-      <div role="cell" className={classes.timeframes}>
-        {config.timeframes.map((each) => (
+      <div role="cell" className={classes.timeframes} title={config.timeframes.join(", ")}>
+        {config.timeframes.slice(0, SHOWN_TIMEFRAMES).map((each) => (
           <Badge key={each} variant="default" size="sm" radius="sm" tt="none">
             {each}
           </Badge>
         ))}
+        {more > 0 && <span className={classes.under}>+{more}</span>}
       </div>
       <div role="cell" className={classes.strip}>
         <RunStrip runs={row.runs} />
