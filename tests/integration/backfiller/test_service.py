@@ -291,7 +291,7 @@ async def test_two_instances_share_the_work_and_keep_the_limits(
     assert all(a[0] != b[0] or a[2] <= b[1] for a, b in pairwise(spans)), "a span was read twice"
 
 
-@pytest.mark.parametrize("failpoint", ["backfiller.before_ranges", "backfiller.after_ranges", "backfiller.after_close"])
+@pytest.mark.parametrize("failpoint", ["backfiller.before_ranges", "backfiller.after_close"])
 async def test_a_killed_backfiller_loses_no_chunk(
     kafka_settings: KafkaSettings,
     database_url: str,
@@ -303,18 +303,44 @@ async def test_a_killed_backfiller_loses_no_chunk(
     await a_covered_series(engine, (minutes_ago(1000), minutes_ago(1)))
     await store_config(engine, start_date(9))
     async with collecting(kafka_settings, engine) as collector:
-        process = _a_process(kafka_settings, login_url("backfiller"), failpoint)
-        try:
-            await eventually(lambda: process.poll() is not None, within=60)
-        finally:
-            process.kill()
-        assert process.returncode == -signal.SIGKILL
+        await _run_until_killed(kafka_settings, login_url("backfiller"), failpoint)
         async with running(a_worker(claim_seconds=0.5)):
-            await eventually(lambda: whole(database_url, first_minute(9), NOW - timedelta(minutes=1)), within=60)
-            await eventually(lambda: _none_open(database_url), within=60)
+            await _until_whole(database_url)
     assert {each.attempt for each in collector.requests} == {0}
-    if failpoint == "backfiller.after_ranges":
-        assert collector.repeated_runs(), "the requests of the killed process were not published again"
+
+
+async def test_the_requests_of_a_killed_backfiller_are_published_again_as_the_same_runs(
+    kafka_settings: KafkaSettings,
+    database_url: str,
+    login_url: Callable[[str], str],
+    engine: AsyncEngine,
+    a_worker: Callable[..., Worker],
+) -> None:
+    await a_covered_series(engine, (minutes_ago(1000), minutes_ago(1)))
+    await store_config(engine, start_date(9))
+    await _run_until_killed(kafka_settings, login_url("backfiller"), "backfiller.after_ranges")
+    assert not await chunks(database_url, "id", "state = 'requested'")
+    async with running(a_worker(claim_seconds=0.5)):
+        await eventually(lambda: chunks(database_url, "id", "state = 'requested'"), within=60)
+        async with collecting(kafka_settings, engine) as collector:
+            await _until_whole(database_url)
+    assert {each.attempt for each in collector.requests} == {0}
+    assert collector.repeated_runs(), "the requests of the killed process were not published again"
+
+
+async def _run_until_killed(kafka: KafkaSettings, database_url: str, failpoint: str) -> None:
+    """Run a backfiller that kills itself at the failpoint."""
+    process = _a_process(kafka, database_url, failpoint)
+    try:
+        await eventually(lambda: process.poll() is not None, within=60)
+    finally:
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+
+
+async def _until_whole(database_url: str) -> None:
+    await eventually(lambda: whole(database_url, first_minute(9), NOW - timedelta(minutes=1)), within=60)
+    await eventually(lambda: _none_open(database_url), within=60)
 
 
 def _a_process(kafka: KafkaSettings, database_url: str, failpoint: str) -> subprocess.Popen[bytes]:

@@ -192,8 +192,10 @@ async def test_settings_are_read_from_a_file(candlekeep: Candlekeep, tmp_path: P
 
 
 async def test_shell_completion_is_available(candlekeep: Candlekeep) -> None:
-    script = await candlekeep("--show-completion", "bash")
-    assert "_COMPLETE" in script.out + script.err
+    # Otherwise typer prints the script for the shell that started the tests.
+    named_shell = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    script = await candlekeep("--show-completion", "bash", **named_shell)
+    assert "_COMPLETE=complete_bash" in script.out, script.err
 
 
 async def test_configs_are_exported_to_a_file_and_applied_from_it(candlekeep: Candlekeep, tmp_path: Path) -> None:
