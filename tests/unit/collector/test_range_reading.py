@@ -229,6 +229,16 @@ def test_a_span_before_the_horizon_is_lost_and_a_documented_horizon_needs_no_req
     assert reading.requests == []
 
 
+@pytest.mark.parametrize("span", [(100, 300), (575, 590), (582, 590)])
+def test_an_exchange_that_sends_all_that_it_keeps_is_requested_once_to_prove_a_loss(span: tuple[int, int]) -> None:
+    """Its oldest candle, that of minute 582, begins the answer. The span lies before it, around it, or after it."""
+    behaviour = Behaviour(width=PAGE, horizon=PAGE - 1, clips_since=True)
+    reading = Reading(behaviour, span=span, traits=ExchangeTraits(history_candles=PAGE - 1))
+    assert len(reading.requests) == 1
+    lost = max(0, min(span[1], 582) - span[0])
+    assert reading.classes() == ({AbsenceClass.LOST: lost} if lost else {})
+
+
 def test_the_budget_of_pages_leaves_the_oldest_part_unread_and_the_next_attempt_fits() -> None:
     reading = Reading(max_pages=4)
     assert subtract([reading.interval], reading.reader.verified) == ((at(100), at(220)),)

@@ -43,7 +43,7 @@ class RangeReader(SeriesReader):
         while (left := self._left()) and left != before and self._has_budget():
             for hole in reversed(left):
                 yield from self._read_hole(hole, self._step(hole, narrowed))
-                if subtract([hole], self.verified) and self._has_budget():
+                if subtract([hole], [*self.verified, *self._before_history()]) and self._has_budget():
                     yield from self._read_after(self.calendar.shift(hole[0], -1))
             before, narrowed = left, narrowed + 1
 
