@@ -239,6 +239,12 @@ def test_an_exchange_that_sends_all_that_it_keeps_is_requested_once_to_prove_a_l
     assert reading.classes() == ({AbsenceClass.LOST: lost} if lost else {})
 
 
+def test_young_silence_is_requested_once_because_only_a_later_run_can_verify_it() -> None:
+    reading = Reading(trading=Trading(pattern=((20, 5),)), span=(560, 600))
+    assert reading.reader.verified[-1][1] == at(595)
+    assert len(reading.requests) <= 40 // PAGE + 1
+
+
 def test_the_budget_of_pages_leaves_the_oldest_part_unread_and_the_next_attempt_fits() -> None:
     reading = Reading(max_pages=4)
     assert subtract([reading.interval], reading.reader.verified) == ((at(100), at(220)),)
