@@ -49,6 +49,7 @@ class Reading:
     max_pages: int = 60
     traits: ExchangeTraits = field(default_factory=ExchangeTraits)
     knows_until: bool = False
+    seconds_per_request: float = 0
     requests: list[PageRequest] = field(default_factory=list)
     stored: set[int] = field(default_factory=set)
     """The open times of the candles that the run would publish."""
@@ -65,19 +66,21 @@ class Reading:
             honours_until=self.knows_until,
         )
         failures = 0
-        while failures < 4 and (request := self.reader.next_request(NOW)) is not None:
+        now = NOW
+        while failures < 4 and (request := self.reader.next_request(now)) is not None:
             self.requests.append(request)
+            now += int(1000 * self.seconds_per_request)
             try:
                 rows: list[Any] = self.exchange.answer(
-                    "1m", request.since, request.limit, request.until, NOW, self.weather
+                    "1m", request.since, request.limit, request.until, now, self.weather
                 )
-                page = read_page(self.traits, self.reader.calendar, rows, since=request.since, now=NOW)
+                page = read_page(self.traits, self.reader.calendar, rows, since=request.since, now=now)
             except (RequestFailed, UnusableAnswer):
                 failures += 1
                 continue
             failures = 0
             self.stored |= {candle.open_ms for candle in page.closed}
-            self.reader.receive(page, NOW)
+            self.reader.receive(page, now)
 
     @property
     def interval(self) -> Interval:
@@ -239,10 +242,12 @@ def test_an_exchange_that_sends_all_that_it_keeps_is_requested_once_to_prove_a_l
     assert reading.classes() == ({AbsenceClass.LOST: lost} if lost else {})
 
 
-def test_young_silence_is_requested_once_because_only_a_later_run_can_verify_it() -> None:
-    reading = Reading(trading=Trading(pattern=((20, 5),)), span=(560, 600))
-    assert reading.reader.verified[-1][1] == at(595)
-    assert len(reading.requests) <= 40 // PAGE + 1
+@pytest.mark.parametrize("span", [(560, 600), (560, 591), (560, 590)])
+def test_young_silence_needs_few_requests_because_only_a_later_run_can_verify_it(span: tuple[int, int]) -> None:
+    """Minutes 587 to 594 are silent. Silence is young from minute 590 and a half on. Each answer takes a second."""
+    reading = Reading(trading=Trading(pattern=((587, 8),)), span=span, seconds_per_request=1)
+    assert subtract([(at(560), at(587))], reading.reader.verified) == ()
+    assert len(reading.requests) <= 40 // PAGE + 4
 
 
 def test_the_budget_of_pages_leaves_the_oldest_part_unread_and_the_next_attempt_fits() -> None:
