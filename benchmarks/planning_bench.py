@@ -132,7 +132,7 @@ async def _milliseconds(process: psutil.Process, call: Callable[[], Awaitable[An
     before = process.cpu_times()
     await call()
     after = process.cpu_times()
-    return (after.user + after.system - before.user - before.system) * 1000
+    return float(after.user + after.system - before.user - before.system) * 1000
 
 
 if __name__ == "__main__":

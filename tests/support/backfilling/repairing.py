@@ -48,12 +48,12 @@ async def repairing(kafka: KafkaSettings, login_url: Callable[[str], str], **cha
             **kafka.model_dump(), http_port=0, exchange_url_overrides=overrides, request_timeout_seconds=20
         )
         await stack.enter_async_context(running(build_collector(collector)))
-        for build, kind, name, values in (
-            (build_candle_writer, CandleWriterSettings, "candle-writer", {}),
-            (build_backfiller, BackfillerSettings, "backfiller", {"turn_seconds": 0.2} | changes),
-        ):
-            settings = worker_settings(kind, kafka, login_url(name), **values)
-            await stack.enter_async_context(running(build(settings)))
+        writer = worker_settings(CandleWriterSettings, kafka, login_url("candle-writer"))
+        await stack.enter_async_context(running(build_candle_writer(writer)))
+        backfiller = worker_settings(
+            BackfillerSettings, kafka, login_url("backfiller"), **({"turn_seconds": 0.2} | changes)
+        )
+        await stack.enter_async_context(running(build_backfiller(backfiller)))
         yield Repairing(Simulator(base, http))
 
 
