@@ -9,8 +9,11 @@ import sqlalchemy as sa
 
 from admin_api.app import AdminApi
 from admin_api.backfills.estimates import BYTES_PER_CANDLE
+from contracts.backfills import BackfillChange, BackfillChanged
 from contracts.coverage import to_instant, to_milliseconds
-from store.tables import backfill_series, backfills, candles
+from contracts.topics import BACKFILL_EVENTS
+from runtime.kafka.codec import decode
+from store.tables import backfill_series, backfills, candles, outbox
 from support.api import a_token, client_of, created
 from support.stored_backfills import store_chunks
 from support.stored_ledgers import MINUTE, AbsentSpan, iso, store_ledger, store_series
@@ -290,3 +293,23 @@ async def test_the_backfill_survives_its_config(api: AdminApi, client: httpx.Asy
     assert (await details(client, made["id"]))["series"] == 2
     async with api.engine.connect() as connection:
         assert await connection.scalar(sa.select(sa.func.count()).select_from(backfills)) == 1
+
+
+async def test_each_change_is_announced_in_its_transaction(api: AdminApi, client: httpx.AsyncClient) -> None:
+    await created(client)
+    backfill_id = (await ordered(client))["id"]
+    await estimated(client)
+    for action in ("pause", "pause", "resume", "cancel"):
+        assert (await client.post(f"/backfills/{backfill_id}/{action}")).status_code == 200
+    assert (await client.post(f"/backfills/{backfill_id}/resume")).status_code == 409
+    select = sa.select(outbox.c.key, outbox.c.value).where(outbox.c.topic == BACKFILL_EVENTS.name)
+    async with api.engine.connect() as connection:
+        rows = (await connection.execute(select.order_by(outbox.c.id))).all()
+    events = [decode(BACKFILL_EVENTS, row.value) for row in rows]
+    assert {row.key for row in rows} == {str(backfill_id)}
+    assert [(each.change, each.version) for each in events if isinstance(each, BackfillChanged)] == [
+        (BackfillChange.CREATED, 1),
+        (BackfillChange.PAUSED, 2),
+        (BackfillChange.RESUMED, 3),
+        (BackfillChange.CANCELLED, 4),
+    ]

@@ -196,3 +196,10 @@ def fewest_requests(missing: Intervals, width: int) -> int:
         uncovered = {each for each in uncovered if each + MINUTE <= newest + MINUTE - width}
         pages += 1
     return pages
+
+
+def test_all_holes_of_an_exchange_that_sends_all_that_it_keeps_are_one_request() -> None:
+    series = describe(7, "kraken", "BTC/USD", "1m")
+    holes = (minutes(-719, -718), minutes(-300, -200), minutes(-20, -18))
+    [chunk] = plan(series, [a_demand(minutes(-719, 0), holes, verified_from=minutes(-800, 0)[0])], [], NOON, PLAN)
+    assert chunk.span == minutes(-719, -18)

@@ -49,6 +49,7 @@ class Reading:
     max_pages: int = 60
     traits: ExchangeTraits = field(default_factory=ExchangeTraits)
     knows_until: bool = False
+    seconds_per_request: float = 0
     requests: list[PageRequest] = field(default_factory=list)
     stored: set[int] = field(default_factory=set)
     """The open times of the candles that the run would publish."""
@@ -65,19 +66,21 @@ class Reading:
             honours_until=self.knows_until,
         )
         failures = 0
-        while failures < 4 and (request := self.reader.next_request(NOW)) is not None:
+        now = NOW
+        while failures < 4 and (request := self.reader.next_request(now)) is not None:
             self.requests.append(request)
+            now += int(1000 * self.seconds_per_request)
             try:
                 rows: list[Any] = self.exchange.answer(
-                    "1m", request.since, request.limit, request.until, NOW, self.weather
+                    "1m", request.since, request.limit, request.until, now, self.weather
                 )
-                page = read_page(self.traits, self.reader.calendar, rows, since=request.since, now=NOW)
+                page = read_page(self.traits, self.reader.calendar, rows, since=request.since, now=now)
             except (RequestFailed, UnusableAnswer):
                 failures += 1
                 continue
             failures = 0
             self.stored |= {candle.open_ms for candle in page.closed}
-            self.reader.receive(page, NOW)
+            self.reader.receive(page, now)
 
     @property
     def interval(self) -> Interval:
@@ -227,6 +230,24 @@ def test_a_span_before_the_horizon_is_lost_and_a_documented_horizon_needs_no_req
     reading = Reading(behaviour, traits=ExchangeTraits(history_candles=100, history_by_time=True))
     assert reading.classes() == {AbsenceClass.LOST: 200}
     assert reading.requests == []
+
+
+@pytest.mark.parametrize("span", [(100, 300), (575, 590), (582, 590)])
+def test_an_exchange_that_sends_all_that_it_keeps_is_requested_once_to_prove_a_loss(span: tuple[int, int]) -> None:
+    """Its oldest candle, that of minute 582, begins the answer. The span lies before it, around it, or after it."""
+    behaviour = Behaviour(width=PAGE, horizon=PAGE - 1, clips_since=True)
+    reading = Reading(behaviour, span=span, traits=ExchangeTraits(history_candles=PAGE - 1))
+    assert len(reading.requests) == 1
+    lost = max(0, min(span[1], 582) - span[0])
+    assert reading.classes() == ({AbsenceClass.LOST: lost} if lost else {})
+
+
+@pytest.mark.parametrize("span", [(560, 600), (560, 591), (560, 590)])
+def test_young_silence_needs_few_requests_because_only_a_later_run_can_verify_it(span: tuple[int, int]) -> None:
+    """Minutes 587 to 594 are silent. Silence is young from minute 590 and a half on. Each answer takes a second."""
+    reading = Reading(trading=Trading(pattern=((587, 8),)), span=span, seconds_per_request=1)
+    assert subtract([(at(560), at(587))], reading.reader.verified) == ()
+    assert len(reading.requests) <= 40 // PAGE + 4
 
 
 def test_the_budget_of_pages_leaves_the_oldest_part_unread_and_the_next_attempt_fits() -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
+from contracts.backfills import BackfillChanged, BackfillProgressed
 from contracts.candles import CandlesCollected
 from contracts.configs import ConfigChanged, ConfigRemoved
 from contracts.dead_letters import DeadLetter
@@ -95,6 +96,18 @@ RANGE_REQUESTS: Final = Topic(
     why="Spans of history and holes to read. Co-partitioned with ticks: the collector that owns a lane reads both.",
 )
 
+BACKFILL_EVENTS: Final = Topic(
+    name="backfill-events",
+    events=(BackfillChanged, BackfillProgressed),
+    key="backfill id",
+    cleanup=Cleanup.DELETE,
+    retention=timedelta(days=1),
+    partitions=3,
+    producers=("admin-api", "backfiller"),
+    consumers=("admin-api",),
+    why="The changes and the progress of each backfill, for the event stream.",
+)
+
 RUN_EVENTS: Final = Topic(
     name="run-events",
     events=(RunStarted, RunFinished),
@@ -149,6 +162,7 @@ ALL_TOPICS: Final = (
     SCHEDULE_STATE,
     TICKS,
     RANGE_REQUESTS,
+    BACKFILL_EVENTS,
     RUN_EVENTS,
     CANDLES,
     EXCHANGE_HEALTH,

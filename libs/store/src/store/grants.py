@@ -79,7 +79,7 @@ _CANDLES: Final = (
     "series_days",
     "series_counts",
 )
-_PLANS: Final = ("series_plans", "backfill_chunks", "lane_pauses")
+_PLANS: Final = ("series_plans", "backfill_chunks", "backfill_progress", "lane_pauses")
 _PUBLIC_COLUMNS: Final = "id, name, role, public_id, created_at, created_by, expires_at, last_used_at, revoked_at"
 
 

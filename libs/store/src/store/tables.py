@@ -333,6 +333,16 @@ backfill_series = sa.Table(
     comment="The series of each backfill, found when it was created. Written by admin-api.",
 )
 
+backfill_progress = sa.Table(
+    "backfill_progress",
+    metadata,
+    sa.Column("backfill_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("claimed_at", _instant, nullable=False, comment="When a backfiller last compared it with the ledger."),
+    sa.Column("missing_candles", sa.BigInteger, comment="As in the last announcement. Null: there was none."),
+    sa.Column("is_whole", sa.Boolean, nullable=False, server_default=sa.false(), comment="No announcement follows."),
+    comment="The announced progress of each backfill. Written by backfiller.",
+)
+
 series_plans = sa.Table(
     "series_plans",
     metadata,

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from backfiller.chunks import Chunk, ChunkState
 from contracts import spans
 from contracts.exchange_catalogue import CandleRequest, load_catalogue, market_kind
-from contracts.pages import UNKNOWN_PAGE, horizon_of, pages_of, shifted
+from contracts.pages import UNKNOWN_PAGE, horizon_of, page_without_joins, pages_of, shifted
 from contracts.ranges import Purpose
 from contracts.spans import Interval, Intervals
 from contracts.timeframes import shortest_length
@@ -79,7 +79,7 @@ def describe(series_id: int, exchange: str, symbol: str, timeframe: str) -> Seri
     request = None if entry is None else entry.request(kind, timeframe)
     page = request.page if isinstance(request, CandleRequest) else UNKNOWN_PAGE
     readable = None if entry is None else entry.newest_readable(kind, timeframe)
-    return Series(series_id, exchange, symbol, timeframe, page, readable)
+    return Series(series_id, exchange, symbol, timeframe, page_without_joins(page, readable), readable)
 
 
 def plan(
@@ -138,7 +138,7 @@ def _chunks_of(
         return
     # There are few: the exchange keeps a limited number of candles.
     yield from sorted(_of_spans(series, demand, readable), key=lambda each: (each.loss_at or 0, -each.span[0]))
-    # A collector answers these without a request: they are lost.
+    # They are lost. One request proves it, however long they are.
     lost = reversed(spans.intersect(demand.missing, beyond))
     for chunk in _of_spans(series, demand, lost):
         yield NewChunk(chunk.config_id, chunk.backfill_id, chunk.purpose, chunk.span, None)

@@ -104,7 +104,7 @@ SELECT series_id, exchange, symbol, timeframe, config_id, backfill_id, active, r
        lower(verified) AS verified_from, holes.starts, holes.ends
 FROM missing CROSS JOIN LATERAL (
   SELECT array_agg(lower(hole)) AS starts, array_agg(upper(hole)) AS ends
-  FROM (SELECT hole FROM unnest(spans) AS hole WHERE upper(hole) <= $7 ORDER BY hole DESC LIMIT $8) AS newest
+  FROM (SELECT hole FROM unnest(spans) AS hole WHERE reread OR upper(hole) <= $7 ORDER BY hole DESC LIMIT $8) AS newest
 ) AS holes
 ORDER BY series_id, backfill_id NULLS FIRST
 """

@@ -9,7 +9,7 @@ from admin_api.backfills.schemas import Estimate, ExchangeEstimate, NeverAvailab
 from contracts import spans
 from contracts.coverage import to_instant
 from contracts.exchange_catalogue import CandleRequest, load_catalogue, market_kind
-from contracts.pages import UNKNOWN_PAGE, count_pages, horizon_of
+from contracts.pages import UNKNOWN_PAGE, count_pages, horizon_of, page_without_joins
 from contracts.spans import Interval, Intervals
 from contracts.timeframes import parse_timeframe
 
@@ -92,7 +92,7 @@ def estimate(targets: Sequence[Target], now: int) -> Estimate:
 def _of_exchange(exchange: str, items: Sequence[tuple[Target, _Reading, Intervals]]) -> ExchangeEstimate:
     requests, candles, weight = 0, 0, 0.0
     for target, reading, readable in items:
-        count = count_pages(target.timeframe, reading.page, readable)
+        count = count_pages(target.timeframe, reading.page, readable) + _lost_spans(target, reading)
         requests += count
         weight += count * reading.weight
         candles += candles_in(target.timeframe, readable)
@@ -115,13 +115,27 @@ def _reading_of(target: Target, now: int) -> _Reading:
     request = entry.request(kind, target.timeframe)
     page, weight = (request.page, request.weight) if isinstance(request, CandleRequest) else (UNKNOWN_PAGE, 1.0)
     readable = entry.newest_readable(kind, target.timeframe)
-    return _Reading(page, weight, entry.rate_limit_ms, horizon_of(target.timeframe, readable, now), readable)
+    horizon = horizon_of(target.timeframe, readable, now)
+    return _Reading(page_without_joins(page, readable), weight, entry.rate_limit_ms, horizon, readable)
 
 
 def _readable(target: Target, reading: _Reading) -> Intervals:
     """The missing time that a request can still get."""
     missing = spans.subtract(target.missing, [each.span for each in target.absences])
     return missing if reading.horizon is None else spans.subtract(missing, [(0, reading.horizon)])
+
+
+def _beyond_horizon(target: Target, reading: _Reading) -> Intervals:
+    """The missing time that the ledger does not explain, and that no request can get."""
+    if reading.horizon is None:
+        return ()
+    beyond = spans.intersect(target.missing, [(0, reading.horizon)])
+    return spans.subtract(beyond, [each.span for each in target.absences])
+
+
+def _lost_spans(target: Target, reading: _Reading) -> int:
+    """The number of spans that are lost. A request proves the loss of each."""
+    return sum(1 for each in _beyond_horizon(target, reading) if candles_in(target.timeframe, [each]))
 
 
 def _may_precede_listing(target: Target, reading: _Reading, readable: Intervals) -> bool:
@@ -141,10 +155,7 @@ def _never_available(targets: Sequence[Target], now: int) -> list[NeverAvailable
         for absence_class, absences in by_class.items():
             of_class = spans.union(each.span for each in absences)
             found[target.exchange, target.timeframe, absence_class].append((absences[0].evidence, of_class))
-        explained = [each.span for each in target.absences]
-        if reading.horizon is not None and (
-            beyond := spans.subtract(spans.intersect(target.missing, [(0, reading.horizon)]), explained)
-        ):
+        if beyond := _beyond_horizon(target, reading):
             reason = f"{target.exchange} sends only the newest {reading.newest_readable} candles of {target.timeframe}."
             found[target.exchange, target.timeframe, BEYOND_HORIZON].append((reason, beyond))
     return [_entry(*key, items) for key, items in sorted(found.items())]

@@ -128,7 +128,10 @@ class Estimate(BaseModel):
 
     series: int
     candles: int = Field(description="The candles of the missing time. Quiet markets have fewer.")
-    requests: int = Field(description="Each covers one page of the exchange, less two candles that join the pages.")
+    requests: int = Field(
+        description="Each covers one page of the exchange, less two candles that join the pages. One more for each "
+        "missing span that the exchange no longer offers: its answer proves the loss."
+    )
     weight: float
     duration_seconds: float | None = Field(
         description="The longest duration of an exchange: exchanges work side by side. Null: one of them is unknown."

@@ -12,13 +12,21 @@ from admin_api.backfills.targets import WantedRange, read_targets
 from admin_api.http.errors import BackfillCancelled, FieldError, InvalidInput
 from admin_api.http.etags import EntityTags, require_match
 from admin_api.writes.audit_log import AuditRecord
+from admin_api.writes.outbox import Announcement, announcement
 from admin_api.writes.unit_of_work import UnitOfWork
+from contracts.backfills import BackfillChange, BackfillChanged
 from contracts.coverage import to_milliseconds
 from contracts.pages import EARLIEST
+from contracts.topics import BACKFILL_EVENTS
 from store.tables import backfill_series, backfills
 
 Action = Literal["pause", "resume", "cancel"]
 _STATES: Final[dict[Action, State]] = {"pause": "paused", "resume": "active", "cancel": "cancelled"}
+_CHANGES: Final[dict[Action, BackfillChange]] = {
+    "pause": BackfillChange.PAUSED,
+    "resume": BackfillChange.RESUMED,
+    "cancel": BackfillChange.CANCELLED,
+}
 
 
 async def create_backfill(unit: UnitOfWork, wanted: NewBackfill) -> Backfill | DryRun:
@@ -49,6 +57,7 @@ async def create_backfill(unit: UnitOfWork, wanted: NewBackfill) -> Backfill | D
     rows = [{"backfill_id": backfill_id, **each._asdict()} for each in series]
     await unit.connection.execute(sa.insert(backfill_series), rows)
     backfill = await fetch_backfill(unit.connection, backfill_id)
+    unit.announce(_announcement(backfill, BackfillChange.CREATED))
     unit.record(_audit_record("create", None, backfill))
     unit.log_after_commit(
         "Backfill created", action="backfill_created", backfill_id=backfill_id, series=len(series), mode=wanted.mode
@@ -71,9 +80,17 @@ async def change_state(unit: UnitOfWork, backfill_id: int, action: Action, expec
     values = {"state": state, "version": before.version + 1, "updated_at": unit.now}
     await unit.connection.execute(sa.update(backfills).where(backfills.c.id == backfill_id).values(values))
     after = before.model_copy(update=values)
+    unit.announce(_announcement(after, _CHANGES[action]))
     unit.record(_audit_record(action, before, after))
     unit.log_after_commit("Backfill changed", action="backfill_changed", backfill_id=backfill_id, state=state)
     return after
+
+
+def _announcement(backfill: Backfill, change: BackfillChange) -> Announcement:
+    event = BackfillChanged(
+        occurred_at=backfill.updated_at, backfill_id=backfill.id, change=change, version=backfill.version
+    )
+    return announcement(BACKFILL_EVENTS, event)
 
 
 def _audit_record(action: str, before: Backfill | None, after: Backfill) -> AuditRecord:
