@@ -8,11 +8,11 @@ from typing import Any, Final
 from backfiller.chunks import Chunk, ChunkState
 from backfiller.closing import LedgerView
 from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
-from contracts.coverage import ANSWERED_CLASSES, to_instant, to_milliseconds
+from contracts.coverage import ANSWERED_CLASSES, names_of, to_instant, to_milliseconds
 from contracts.ranges import Purpose
 from contracts.spans import Interval
 
-FINAL: Final = sorted(each.value for each in ANSWERED_CLASSES)
+FINAL: Final = names_of(ANSWERED_CLASSES)
 """For SQL."""
 
 CHUNK_COLUMNS: Final = """
