@@ -239,7 +239,7 @@ def test_an_exchange_that_sends_all_that_it_keeps_is_requested_once_to_prove_a_l
     reading = Reading(behaviour, span=span, traits=ExchangeTraits(history_candles=PAGE - 1))
     assert len(reading.requests) == 1
     lost = max(0, min(span[1], 582) - span[0])
-    assert reading.classes() == ({AbsenceClass.LOST: lost} if lost else {})
+    assert reading.classes() == ({AbsenceClass.BEYOND_HORIZON: lost} if lost else {})
 
 
 @pytest.mark.parametrize("span", [(560, 600), (560, 591), (560, 590)])
