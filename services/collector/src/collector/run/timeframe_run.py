@@ -56,6 +56,9 @@ class TimeframeRun:
     failure: ExchangeFailure | None = None
     is_range: bool = False
     """The run reads the pending spans of the progress and nothing else."""
+    found: list[Absence] = field(default_factory=list)
+    """Absences with evidence, in any order. Only a run for evidence has them."""
+    evidence_requests: int = 0
     notes: list[str] = field(default_factory=list)
     """Remarks for the reader of the run log that are no failures."""
     _collected: dict[int, Candle] = field(default_factory=dict)
@@ -71,10 +74,13 @@ class TimeframeRun:
         """Drop all answers, because Kafka has not acknowledged them."""
         self.answers.clear()
         self._collected.clear()
+        self.found.clear()
         self.reader = None
 
     def absences(self) -> list[Absence]:
         """The spans that the run could not verify, ascending."""
+        if self.found:
+            return sorted(self.found, key=lambda absence: absence.start)
         found = [] if self.reader is None else self.reader.absences()
         return [
             Absence(start=to_instant(start), end=to_instant(end), absence_class=absence_class, evidence=evidence)
@@ -96,7 +102,7 @@ class TimeframeRun:
         return TimeframeResult(
             timeframe=self.timeframe,
             candles=len(collected),
-            pages=reader.pages if reader is not None else 0,
+            pages=reader.pages if reader is not None else self.evidence_requests,
             first_open=to_instant(min(collected)) if collected else None,
             last_open=to_instant(max(collected)) if collected else None,
             error_class=self.failure.error_class if self.failure else None,
