@@ -29,7 +29,7 @@ async def with_markets(connection: AsyncConnection, shown: Sequence[Config]) -> 
         "symbols": [each.symbol for each in shown],
         "kinds": [kind_of(each.symbol) for each in shown],
     }
-    rows = {row.number: row._mapping for row in (await connection.execute(_STATUS, values)).all()}  # noqa: SLF001
+    rows = {row["number"]: dict(row) for row in (await connection.execute(_STATUS, values)).mappings()}
     return [
         each.model_copy(update={"market": status_of(each.exchange, each.symbol, rows[number])})
         for number, each in enumerate(shown, 1)

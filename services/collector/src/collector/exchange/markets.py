@@ -62,7 +62,7 @@ class Markets:
         if self._read_at is None:
             await self._load()
         elif self._is_old():
-            self._start_loading()
+            _ = self._start_loading()
         if symbol not in self._client.markets and self._may_refresh():
             await self._load()
         market = self._client.markets.get(symbol)
