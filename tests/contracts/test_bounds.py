@@ -24,6 +24,7 @@ from contracts.candles import CandlesCollected
 from contracts.coverage import to_instant, to_milliseconds
 from contracts.event import Event, Instant, event_type
 from contracts.topics import ALL_TOPICS
+from runtime.kafka.clients import MAX_MESSAGE_BYTES
 from runtime.kafka.codec import UnreadableMessage, decode
 from support.extreme_values import examples_of, mutants_of
 
@@ -66,7 +67,7 @@ def test_each_value_that_a_contract_accepts_is_within_the_limits_and_survives_js
         accepted += 1
         assert all(map(is_within_limits, leaves(read.model_dump()))), mutant.name
         assert decode(topic, read.model_dump_json().encode()) == read, mutant.name
-        assert len(read.model_dump_json()) < 200_000, mutant.name
+        assert len(read.model_dump_json()) < MAX_MESSAGE_BYTES, mutant.name
     assert accepted > 10
     assert refused > accepted, "most extreme values are refused"
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from collector.exchange.failures import ExchangeFailure
-from collector.exchange.markets import Markets
+from collector.exchange.markets import _ADVICE, Markets
 from contracts.vocabulary import ErrorClass
 
 
@@ -40,7 +40,12 @@ class FakeExchange:
 
     def markets(self) -> Markets:
         return Markets(
-            self.client, self.read, refresh_seconds=60, on_loaded=self.loaded_counts.append, now=lambda: self.time
+            self.client,
+            self.read,
+            refresh_seconds=60,
+            check_seconds=3600,
+            on_loaded=lambda markets: self.loaded_counts.append(len(markets)),
+            now=lambda: self.time,
         )
 
 
@@ -115,7 +120,10 @@ async def failure_of(markets: Markets, symbol: str) -> ExchangeFailure:
         ("ETH/USD", ". Did you mean ETH/USD:ETH?"),
         ("ETH/USD:USD", ". Did you mean ETH/USD:ETH?"),
         ("1inch/usd-t", ". Did you mean 1INCH/USDT?"),
-        ("DOGE/EUR", ""),
+        (
+            "DOGE/EUR",
+            _ADVICE,
+        ),
     ],
 )
 async def test_an_unknown_symbol_gets_the_symbols_that_differ_only_by_case_separator_or_settle_currency(
@@ -170,3 +178,24 @@ async def test_a_market_that_vanishes_from_the_list_is_kept_and_gets_a_remark_un
     exchange.time, exchange.symbols = 122.0, listed
     await markets.refresh()
     assert markets.remark("MATIC/USDT") is None
+
+
+async def test_an_old_list_is_read_again_in_the_background_and_a_failure_is_not_repeated_at_each_run() -> None:
+    exchange = FakeExchange("BTC/USDT")
+    markets = exchange.markets()
+    await markets.require("BTC/USDT")
+    exchange.time, listed, exchange.symbols = 3600.0, exchange.symbols, []
+    exchange.may_respond.clear()
+    for _ in range(3):
+        await markets.require("BTC/USDT")  # does not wait for the new list
+        await asyncio.sleep(0)
+    assert exchange.requests == 2
+    exchange.may_respond.set()
+    await asyncio.sleep(0.01)
+    await markets.require("BTC/USDT")
+    await asyncio.sleep(0.01)
+    assert (exchange.requests, exchange.loaded_counts) == (2, [1])
+    exchange.time, exchange.symbols = 7200.0, listed
+    await markets.require("BTC/USDT")
+    await asyncio.sleep(0.01)
+    assert (exchange.requests, exchange.loaded_counts) == (3, [1, 1])

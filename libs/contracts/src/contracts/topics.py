@@ -14,6 +14,7 @@ from contracts.configs import ConfigChanged, ConfigRemoved
 from contracts.dead_letters import DeadLetter
 from contracts.event import Event
 from contracts.exchanges import ExchangeHealthChanged
+from contracts.markets import MarketsListed
 from contracts.ranges import RangeDue
 from contracts.runs import RunFinished, RunStarted
 from contracts.schedule import JobScheduled
@@ -145,6 +146,19 @@ EXCHANGE_HEALTH: Final = Topic(
     "collector that starts restores it. The backfiller requests no ranges of a lane that cannot read them.",
 )
 
+MARKET_LISTS: Final = Topic(
+    name="market-lists",
+    events=(MarketsListed,),
+    key="exchange|kind of market",
+    cleanup=Cleanup.COMPACT,
+    retention=None,
+    partitions=3,
+    producers=("collector",),
+    consumers=("log-writer",),
+    why="The markets that each exchange lists. log-writer compares each list with the earlier ones: a market can be "
+    "new, suspended, renamed, delisted or listed again.",
+)
+
 DEAD_LETTERS: Final = Topic(
     name="dead-letters",
     events=(DeadLetter,),
@@ -166,5 +180,6 @@ ALL_TOPICS: Final = (
     RUN_EVENTS,
     CANDLES,
     EXCHANGE_HEALTH,
+    MARKET_LISTS,
     DEAD_LETTERS,
 )

@@ -70,6 +70,7 @@ _RUN_LOG: Final = (
     "run_exchange_hours",
     "run_exchange_changes",
 )
+_MARKETS: Final = ("markets", "market_lists")
 _CANDLES: Final = (
     "series",
     "candles",
@@ -101,7 +102,7 @@ class Login:
 
 LOGINS: Final = (
     Login(name="migrations", owns=True),
-    Login(name="admin-api", reads=(*_RUN_LOG, *_CANDLES, *_PLANS)),
+    Login(name="admin-api", reads=(*_RUN_LOG, *_MARKETS, *_CANDLES, *_PLANS)),
     Login(name="log-writer", reads=("series", "coverage", "absences"), makes_temporary_tables=True),
     Login(name="candle-writer", makes_temporary_tables=True),
     Login(
@@ -117,7 +118,10 @@ LOGINS: Final = (
             "audit_log": ("SELECT (id)", "INSERT"),
         },
     ),
-    Login(name="reader", reads=("data_collection_configs", "config_timeframes", *_RUN_LOG, *_CANDLES, *_PLANS, VIEW)),
+    Login(
+        name="reader",
+        reads=("data_collection_configs", "config_timeframes", *_RUN_LOG, *_MARKETS, *_CANDLES, *_PLANS, VIEW),
+    ),
 )
 """The scheduler and the collector use no database. Metrics of the database are those of admin-api and log-writer.
 `reader` is for people and dashboards; it reads no credentials and no audit log.

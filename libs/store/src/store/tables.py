@@ -162,6 +162,48 @@ scheduled_jobs = sa.Table(
     comment="The latest state of each schedule. Written by log-writer from schedule-state.",
 )
 
+markets = sa.Table(
+    "markets",
+    metadata,
+    sa.Column("exchange", sa.Text, primary_key=True),
+    sa.Column("symbol", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False, comment="spot or swap: the list that has the market."),
+    sa.Column("market_id", sa.Text, nullable=False, comment="The exchange's own name of the market."),
+    sa.Column("state", sa.Text, nullable=False, comment="listed, suspended, renamed or delisted."),
+    sa.Column("since", _instant, nullable=False, comment="The time of the first list that shows this state."),
+    sa.Column("evidence", sa.Text, nullable=False, comment="The lists behind the state, in words."),
+    sa.Column(
+        "frozen_at", _instant, comment="The last time at which the market may have been traded. Null: it is listed."
+    ),
+    sa.Column(
+        "missing_since", _instant, comment="The time of the first list without it. Null: it is in the last list."
+    ),
+    sa.Column(
+        "missing_lists", sa.Integer, nullable=False, comment="The number of complete lists without it since then."
+    ),
+    sa.Column("last_listed", _instant, comment="The time of the last list with it. Null: it is in the last list."),
+    sa.Column("renamed_to", sa.Text, comment="The symbol under which the exchange lists its id."),
+    sa.Column("created_at", _instant, comment="The time that the exchange gives. It proves nothing."),
+    sa.Index("ix_markets_frozen", "exchange", "symbol", postgresql_where=sa.text("frozen_at IS NOT NULL")),
+    comment="The markets of the exchanges, as their lists show them. Written by log-writer.",
+)
+
+market_lists = sa.Table(
+    "market_lists",
+    metadata,
+    sa.Column("exchange", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True, comment="spot or swap."),
+    sa.Column("read_at", _instant, nullable=False),
+    sa.Column("markets", sa.Integer, nullable=False, comment="The number of markets in the list."),
+    sa.Column(
+        "incomplete_since",
+        _instant,
+        comment="The time of the first of the newest lists that all lack a large part of the known markets. Null: the "
+        "last list is complete.",
+    ),
+    comment="The last list of markets of each exchange. Written by log-writer.",
+)
+
 series = sa.Table(
     "series",
     metadata,

@@ -58,6 +58,7 @@ class ClientOptions:
 
     request_timeout_seconds: float = 10.0
     markets_refresh_seconds: float = 900.0
+    markets_check_seconds: float = 3600.0
     url_overrides: Mapping[str, str] | None = None
     """Exchange id to base URL; see `redirect_requests`."""
     probe_policy: ProbePolicy = field(default_factory=ProbePolicy)
@@ -81,11 +82,17 @@ class ExchangeClient:
         metrics: CollectorMetrics,
         clock: ExchangeClock,
         report: Callable[[str, CircuitState], None],
+        report_markets: Callable[[str, str, Collection[Mapping[str, Any]]], None] = lambda _exchange, _kind, _list: (
+            None
+        ),
     ) -> None:
-        """Raises `ExchangeFailure` if ccxt does not know the exchange, or cannot read its candles."""
+        """`report_markets` is called with the exchange, the kind and each list of markets that was read.
+
+        Raises `ExchangeFailure` if ccxt does not know the exchange, or cannot read its candles.
+        """
         self.exchange = exchange
         self.traits = traits_of(exchange)
-        self._options, self._metrics, self._clock = options, metrics, clock
+        self._options, self._metrics, self._clock, self._report_markets = options, metrics, clock, report_markets
         self._ok = metrics.requests.labels(exchange, "ok")
         self.statements = StatusStatements()
         metrics.clock_skew.labels(exchange).set_function(clock.skew)
@@ -293,13 +300,18 @@ class ExchangeClient:
                 self._ok.inc()
                 return markets
 
+            def on_loaded(markets: Collection[Mapping[str, Any]]) -> None:
+                self._metrics.markets.labels(self.exchange, kind).set(len({each["symbol"] for each in markets}))
+                self._report_markets(self.exchange, kind, markets)
+
             self._by_kind[kind] = (
                 client,
                 Markets(
                     client,
                     read,
                     refresh_seconds=self._options.markets_refresh_seconds,
-                    on_loaded=self._metrics.markets.labels(self.exchange, kind).set,
+                    check_seconds=self._options.markets_check_seconds,
+                    on_loaded=on_loaded,
                     now=self._clock.monotonic,
                 ),
             )
