@@ -109,6 +109,15 @@ class ExchangeState(StrEnum):
     """Several requests in a row got no usable response."""
 
 
+class CandleSource(StrEnum):
+    """The origin of a candle."""
+
+    EXCHANGE = "exchange"
+    """The exchange's own candle."""
+    TRADES = "trades"
+    """Built from all trades of its period, because the exchange does not offer its own candle any more."""
+
+
 class ErrorClass(StrEnum):
     """The reason why a run, or one timeframe of it, did not collect. Used in the run log, in metrics and in alerts."""
 
