@@ -216,7 +216,8 @@ def test_equal_candles_prove_the_trades(page: Page) -> None:
 
 @pytest.mark.parametrize("field", Candle._fields[1:])
 def test_every_field_is_compared(field: str) -> None:
-    comparison = compared(own_page(OWN._replace(**{field: 10.5})))
+    values = OWN._asdict() | {field: 10.5}
+    comparison = compared(own_page(Candle(**values)))
     assert not comparison.proves
     assert comparison.difference is not None
     assert field in comparison.difference

@@ -76,6 +76,10 @@ The daily counts of candle-writer contain these two sets. If a release changes t
 """
 
 
+GONE_CLASSES: Final = frozenset({AbsenceClass.LOST})
+"""The exchange has no candles of these spans, but it may have trades."""
+
+
 class Absence(Span):
     """A span that could not be verified, with the reason and the evidence."""
 

@@ -135,6 +135,8 @@ class ErrorClass(StrEnum):
     NETWORK = "network"
     BAD_RESPONSE = "bad_response"
     INVALID_DATA = "invalid_data"
+    UNPROVEN_TRADES = "unproven_trades"
+    """Candles from trades differ from the exchange's own candles, or there are none to compare."""
     EXCHANGE_ERROR = "exchange_error"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     ALREADY_RUNNING = "already_running"

@@ -8,12 +8,15 @@ from typing import Any, Final
 from backfiller.chunks import Chunk, ChunkState
 from backfiller.closing import LedgerView
 from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
-from contracts.coverage import ANSWERED_CLASSES, to_instant, to_milliseconds
+from contracts.coverage import ANSWERED_CLASSES, GONE_CLASSES, to_instant, to_milliseconds
 from contracts.ranges import Purpose
 from contracts.spans import Interval
 
 FINAL: Final = sorted(each.value for each in ANSWERED_CLASSES)
 """For SQL."""
+
+GONE: Final = sorted(each.value for each in GONE_CLASSES)
+"""For SQL. Time of these classes is built from trades if a backfill wants this."""
 
 CHUNK_COLUMNS: Final = """
   chunk.id, chunk.series_id, chunk.config_id, chunk.exchange, series.symbol, series.timeframe, chunk.purpose,
@@ -97,10 +100,11 @@ async def ledgers_of(connection: Any, chunks: Collection[Chunk]) -> dict[int, Le
     verified: dict[int, list[Interval]] = defaultdict(list)
     final: dict[int, list[Interval]] = defaultdict(list)
     notes: dict[int, str] = {}
+    from_trades = {each.id for each in chunks if each.purpose is Purpose.TRADES}
     for row in await connection.fetch(_VERIFIED, *wanted):
         verified[row["id"]].append((to_milliseconds(row["start"]), to_milliseconds(row["until"])))
     for row in await connection.fetch(_ABSENCES, *wanted):
-        if row["absence_class"] in FINAL:
+        if row["absence_class"] in FINAL and not (row["id"] in from_trades and row["absence_class"] in GONE):
             final[row["id"]].append(_clipped(row["starts_at"], row["ends_at"]))
         else:
             notes[row["id"]] = f"{row['absence_class']}: {row['evidence']}"

@@ -19,6 +19,7 @@ from collector.exchange.failures import ExchangeFailure
 from collector.exchange.markets import Markets
 from collector.exchange.rate_limiter import DEFAULT_BACKGROUND_SHARE, WORK_CLASS, RateLimiter
 from collector.exchange.response_shape import NoCandles, Refusal, content_of, paths_of
+from collector.exchange.status_statements import StatusStatement, StatusStatements
 from collector.exchange.strict_http import (
     LAST_REQUEST,
     MAX_BODY_BYTES,
@@ -86,6 +87,7 @@ class ExchangeClient:
         self.traits = traits_of(exchange)
         self._options, self._metrics, self._clock = options, metrics, clock
         self._ok = metrics.requests.labels(exchange, "ok")
+        self.statements = StatusStatements()
         metrics.clock_skew.labels(exchange).set_function(clock.skew)
         self._by_kind: dict[str, tuple[Any, Markets]] = {}
         """Kind of market (spot or swap) to the ccxt instance and its markets."""
@@ -181,6 +183,31 @@ class ExchangeClient:
         rows = await self._call(read, MAX_CANDLES_BODY_BYTES)
         self._ok.inc()
         return CandleResponse(rows, LAST_REQUEST.get().as_of_ms, self._clock.fetch_time())
+
+    async def fetch_trades(self, symbol: str, since: int, until: int, limit: int) -> list[dict[str, Any]]:
+        """Request about `limit` trades from `since` (ms) on, as ccxt returns them. Only an exchange that needs an end
+        gets `until`. Call `require` before. Raises `ExchangeFailure`.
+        """
+        client, _ = self._client_and_markets(symbol)
+        params = {"until": until} if self.traits.trades_need_end else {}
+        trades: list[dict[str, Any]] = await self._call(
+            lambda: client.fetch_trades(symbol, since, limit, params), MAX_CANDLES_BODY_BYTES
+        )
+        self._ok.inc()
+        return trades
+
+    async def fetch_status(self) -> StatusStatement | None:
+        """The exchange's statement about itself now. None if none can be had. Raises `ExchangeFailure`."""
+        if not self.traits.status_is_current:
+            return None
+        status = await self._call(self._spot_client.fetch_status)
+        self._ok.inc()
+        word = str(status.get("status")) if isinstance(status, dict) else ""
+        return self.statements.add(StatusStatement(LAST_REQUEST.get().as_of_ms, word))
+
+    async def symbols(self, symbol: str) -> Collection[str]:
+        """The symbols of the markets of the same kind. Raises `ExchangeFailure`."""
+        return await self._markets(symbol).symbols()
 
     def _checked(self, symbol: str, rows: list[Any]) -> list[Any]:
         """The rows that ccxt has read from the last response. Raises an error of ccxt if the response is a refusal, or

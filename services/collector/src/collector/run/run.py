@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from contracts.coverage import PendingSpan, SeriesProgress
-from contracts.ranges import RangeDue
+from contracts.ranges import Purpose, RangeDue
 from contracts.ticks import TickDue
 from contracts.vocabulary import JobType, Timeframes, Trigger
 
@@ -24,6 +24,10 @@ class Run:
     @property
     def is_range(self) -> bool:
         return isinstance(self.due, RangeDue)
+
+    @property
+    def is_from_trades(self) -> bool:
+        return isinstance(self.due, RangeDue) and self.due.purpose is Purpose.TRADES
 
     @property
     def config_id(self) -> int:

@@ -24,7 +24,7 @@ class TapeTrade(NamedTuple):
     at: int
     price: Decimal
     amount: Decimal
-    count: int = 1
+    stands_for: int = 1
     """The number of trades that it stands for: an aggregate trade has several."""
 
 
@@ -132,7 +132,7 @@ def _candle(opens: int, trades: Sequence[TapeTrade]) -> BuiltCandle | None:
     prices = [each.price for each in trades]
     volume = sum((each.amount for each in trades), Decimal(0))
     numbers = map(float, (first.price, max(prices), min(prices), last.price, volume))
-    return BuiltCandle(Candle(opens, *numbers), sum(each.count for each in trades))
+    return BuiltCandle(Candle(opens, *numbers), sum(each.stands_for for each in trades))
 
 
 def _decimal(value: object) -> Decimal | None:
