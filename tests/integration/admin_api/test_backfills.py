@@ -64,7 +64,7 @@ async def test_a_dry_run_answers_the_cost_and_creates_nothing(api: AdminApi, cli
     assert (found["weight"], found["duration_seconds"]) == (pytest.approx(3.6), pytest.approx(0.18))
     assert (found["disk_bytes"], found["is_upper_bound"]) == (8640 * BYTES_PER_CANDLE, False)
     [never] = found["never_available"]
-    assert (never["absence_class"], never["reason"], never["candles"]) == ("lost", "evidence for lost", 1440)
+    assert (never["absence_class"], never["reason"], never["candles"]) == ("beyond_horizon", "evidence for lost", 1440)
     again = await estimated(client, timeframes=["1m"], mode="all")
     assert again["candles"] == 10 * 1440 - 1440
     assert (await client.get("/backfills")).json() == []

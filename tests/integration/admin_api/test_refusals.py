@@ -322,7 +322,7 @@ async def test_without_a_database_every_data_route_is_503_and_the_process_stays_
                 method,
                 path.format_map(AN_ID),
                 json=body if method in {"POST", "PUT"} else None,
-                params=of_a_series if path.endswith(("candles", "coverage")) else None,
+                params=of_a_series if path.endswith(("candles", "coverage", "incidents")) else None,
             )
             assert_problem(answer, 503)
             assert int(answer.headers["Retry-After"]) > 0

@@ -165,7 +165,7 @@ def _unproven(request: RangeDue) -> Absence:
     return Absence(
         start=request.span.start,
         end=request.span.end,
-        absence_class=AbsenceClass.UNPROVEN,
+        absence_class=AbsenceClass.UNKNOWN,
         evidence="the answer was empty",
     )
 
@@ -230,7 +230,7 @@ async def test_a_chunk_that_waits_says_why_and_until_when(
         assert [row[:3] for row in sorted(rows)] == [("binance", "waiting", None), ("bybit", "failed", "bad_symbol")]
         unproven, failed = (row[3] for row in sorted(rows))
         assert "nothing proves up to 100 candles from" in unproven
-        assert "(unproven: the answer was empty)" in unproven
+        assert "(unknown: the answer was empty)" in unproven
         assert failed == "the exchange says bad_symbol"
         return True
 
@@ -249,7 +249,7 @@ async def test_lost_time_is_classified(
         lost = Absence(
             start=request.span.start,
             end=request.span.end,
-            absence_class=AbsenceClass.LOST,
+            absence_class=AbsenceClass.BEYOND_HORIZON,
             evidence="the exchange keeps 720 candles",
         )
         return Answer(absences=(lost,))

@@ -106,10 +106,10 @@ async def test_candles_that_kraken_no_longer_has_are_noted(simulator: Simulator,
     result = timeframe_run.result()
     hole = result.open_hole
     assert hole is not None
-    assert hole.absence_class is AbsenceClass.LOST
+    assert hole.absence_class is AbsenceClass.BEYOND_HORIZON
     assert (f"{hole.start:%d %H:%M}", f"{hole.end:%d %H:%M}") == ("01 16:00", "02 00:01")
     assert [(span.start, span.end) for span in result.lost] == [(hole.start, hole.end)]
-    assert "not verified from 2025-06-01 16:00 to 2025-06-02 00:01 UTC (lost)" in result.notes[-1]
+    assert "not verified from 2025-06-01 16:00 to 2025-06-02 00:01 UTC (beyond_horizon)" in result.notes[-1]
     assert rows_of(timeframe_run) == await expected_rows(
         simulator, "kraken", "1m", NOW - timedelta(minutes=719, seconds=30)
     )

@@ -447,5 +447,5 @@ async def test_a_silent_span_does_not_make_a_run_read_the_markets_again() -> Non
     finished = await run(exchange, FakeKafka(), due=a_range(start, start + timedelta(minutes=10)))
     [result] = finished.results
     assert result.open_hole is not None
-    assert result.open_hole.absence_class is AbsenceClass.UNPROVEN
+    assert result.open_hole.absence_class is AbsenceClass.UNKNOWN
     assert not any("not active" in note for note in result.notes)

@@ -157,7 +157,7 @@ def test_each_instant_of_a_range_is_verified_with_its_candles_or_has_a_reason(
     for request in reading.requests:
         assert start - 3 * MINUTE <= request.since < end, "a request outside of the span"
     lost = sum((min(b, end) - max(a, start)) // MINUTE for a, b in reader.lost)
-    assert lost == reading.classes().get(AbsenceClass.LOST, 0)
+    assert lost == reading.classes().get(AbsenceClass.BEYOND_HORIZON, 0)
 
 
 @pytest.mark.parametrize(
@@ -212,20 +212,20 @@ def test_pages_that_are_empty_by_mistake_are_requested_again_within_the_same_run
 
 def test_a_span_without_answers_is_read_whole_once_and_stays_unproven() -> None:
     reading = Reading(weather=Weather(empty=(True,)))
-    assert reading.classes() == {AbsenceClass.UNPROVEN: 200}
+    assert reading.classes() == {AbsenceClass.UNKNOWN: 200}
     assert len(reading.requests) <= 200 // PAGE + 2
 
 
 def test_a_span_before_the_listing_is_unproven_and_its_later_part_is_verified() -> None:
     reading = Reading(trading=Trading(listed=250))
     assert intersect([reading.interval], reading.reader.verified) == ((at(250), at(300)),)
-    assert reading.classes() == {AbsenceClass.UNPROVEN: 150}
+    assert reading.classes() == {AbsenceClass.UNKNOWN: 150}
 
 
 def test_a_span_before_the_horizon_is_lost_and_a_documented_horizon_needs_no_request() -> None:
     behaviour = Behaviour(width=PAGE, horizon=100, horizon_by_time=True)
     reading = Reading(behaviour, traits=ExchangeTraits(history_candles=100, history_by_time=True))
-    assert reading.classes() == {AbsenceClass.LOST: 200}
+    assert reading.classes() == {AbsenceClass.BEYOND_HORIZON: 200}
     assert reading.requests == []
 
 

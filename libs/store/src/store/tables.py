@@ -230,11 +230,21 @@ absences = sa.Table(
     sa.Column("series_id", sa.Integer, sa.ForeignKey(series.c.id), primary_key=True, autoincrement=False),
     sa.Column("starts_at", _instant, primary_key=True),
     sa.Column("ends_at", _instant, nullable=False),
-    sa.Column("absence_class", sa.Text, nullable=False, comment="unread, unproven, rejected or lost."),
+    sa.Column(
+        "absence_class",
+        sa.Text,
+        nullable=False,
+        comment="A value of AbsenceClass. Earlier releases wrote unproven (unknown) and lost (beyond_horizon).",
+    ),
     sa.Column("evidence", sa.Text, nullable=False),
     sa.Column("first_seen", _instant, nullable=False, comment="The first check that reported this span, of any class."),
     sa.Column("last_checked", _instant, nullable=False, comment="The check that counts: the latest of this span."),
     sa.Column("run_id", UUID(as_uuid=True), nullable=False, comment="The run of the latest check."),
+    sa.Column(
+        "level", sa.SmallInteger, nullable=False, server_default="0", comment="The level of the evidence, 0 to 7."
+    ),
+    sa.Column("proof", JSONB, comment="The requests and answers: level, kind, asked, answered, at, run_ids."),
+    sa.Column("recheck_at", _instant, comment="When the span is checked again. Null: at no certain time."),
     sa.CheckConstraint("starts_at < ends_at", name="span"),
     comment="Spans that could not be verified, with the reason. They overlap neither each other nor the verified spans "
     "of their series. Written by candle-writer in the transaction of the candles.",

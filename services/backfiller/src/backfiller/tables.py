@@ -8,14 +8,14 @@ from typing import Any, Final
 from backfiller.chunks import Chunk, ChunkState
 from backfiller.closing import LedgerView
 from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
-from contracts.coverage import ANSWERED_CLASSES, GONE_CLASSES, to_instant, to_milliseconds
+from contracts.coverage import ANSWERED_CLASSES, GONE_CLASSES, names_of, to_instant, to_milliseconds
 from contracts.ranges import Purpose
 from contracts.spans import Interval
 
-FINAL: Final = sorted(each.value for each in ANSWERED_CLASSES)
+FINAL: Final = names_of(ANSWERED_CLASSES)
 """For SQL."""
 
-GONE: Final = sorted(each.value for each in GONE_CLASSES)
+GONE: Final = names_of(GONE_CLASSES)
 """For SQL. Time of these classes is built from trades if a backfill wants this."""
 
 CHUNK_COLUMNS: Final = """

@@ -1,19 +1,21 @@
 """The arithmetic of the ledger: which spans the events of a series verify, and which absences remain. Pure.
 
 The ledger does not depend on the order of the events, and repeated events do not change it. Verified spans only grow.
-Each instant that is not verified gets the absence of its latest check.
+Each instant that is not verified gets the absence of the check that counts: a final class with the highest level of
+evidence, and the latest of several. Without evidence, the latest check counts.
 """
 
 import itertools
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from contracts import spans
 from contracts.candles import CandlesCollected
-from contracts.coverage import AbsenceClass, Span
+from contracts.coverage import ANSWERED_CLASSES, AbsenceClass, Span, to_milliseconds
 from contracts.spans import Interval, Intervals
 from contracts.timeframes import close_of, fixed_length
 from contracts.vocabulary import CandleSource
@@ -22,9 +24,7 @@ _RANKS: Final = {each: rank for rank, each in enumerate(AbsenceClass)}
 
 
 class Check(NamedTuple):
-    """A check that found an absence. If several checks cover an instant, the greatest one counts. They are compared
-    field by field.
-    """
+    """A check that found an absence. Of several checks of an instant, the one with the greatest precedence counts."""
 
     at: datetime
     """When the exchange responded."""
@@ -32,6 +32,16 @@ class Check(NamedTuple):
     """The place in `AbsenceClass`: of two classes from the same moment, the later one in that list says more."""
     evidence: str
     run_id: UUID
+    level: int = 0
+    """The level of the evidence, from 0 to 7."""
+    proof: str = ""
+    """The requests and answers as JSON, in the form of `canonical`. Empty: none."""
+    recheck_ms: int = 0
+    """When the span is checked again, in milliseconds since the epoch. 0: at no certain time."""
+
+    def precedence(self) -> tuple[object, ...]:
+        """First the level of a final class. So later checks of runs, which have no evidence, do not replace a proof."""
+        return (self.level if self.absence_class in ANSWERED_CLASSES else 0, *self)
 
     @property
     def absence_class(self) -> AbsenceClass:
@@ -108,7 +118,10 @@ def claims_of(timeframe: str, opens: Sequence[int], events: Iterable[CandlesColl
 
 def _absences_of(event: CandlesCollected) -> Iterator[AbsentSpan]:
     for each in event.absences:
-        check = Check(event.fetched_at, _RANKS[each.absence_class], each.evidence, event.run_id)
+        proof = canonical([one.model_dump(mode="json") for one in each.proof])
+        again = 0 if each.recheck_at is None else to_milliseconds(each.recheck_at)
+        rank = _RANKS[each.absence_class]
+        check = Check(event.fetched_at, rank, each.evidence, event.run_id, each.level, proof, again)
         yield AbsentSpan(*each.milliseconds(), check, event.fetched_at)
 
 
@@ -117,11 +130,16 @@ def _rejections_of(event: CandlesCollected) -> Iterator[Rejection]:
         yield Rejection(each.open_time, each.row, each.reason, event.fetched_at, event.run_id)
 
 
+def canonical(proof: list[dict[str, Any]]) -> str:
+    """The proof as JSON with sorted keys, so that equal proofs are equal texts. Empty for no proof."""
+    return json.dumps(proof, sort_keys=True, separators=(",", ":"), ensure_ascii=False) if proof else ""
+
+
 def remaining_absences(absences: Iterable[AbsentSpan], verified: Sequence[Interval]) -> list[AbsentSpan]:
     """The absences without overlaps and without verified time, ascending. Neighbours with equal values are merged."""
     pieces: dict[tuple[Check, datetime], list[Interval]] = defaultdict(list)
     for interval, covering in _overlaps(absences):
-        latest = max(each.check for each in covering)
+        latest = max((each.check for each in covering), key=Check.precedence)
         pieces[latest, min(each.first_seen for each in covering)].append(interval)
     return sorted(
         AbsentSpan(start, end, check, first_seen)

@@ -1,12 +1,13 @@
 """Writes the ledger to Postgres: sets of rows, in the transaction that stores the candles and locks their series."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from candle_writer.day_tables import write_days
-from candle_writer.ledger import AbsentSpan, Check, Claims, remaining_absences
+from candle_writer.ledger import AbsentSpan, Check, Claims, canonical, remaining_absences
 from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
 from contracts.coverage import AbsenceClass, to_instant, to_milliseconds
 from contracts.spans import Interval, hull
@@ -92,7 +93,8 @@ WHERE meets_absence OR NOT is_counted
 
 _ABSENCES: Final = """
 SELECT series_id, starts_at, ends_at, absence_class, evidence, first_seen,
-       CASE WHEN last_checked > now() + interval '1 hour' THEN now() ELSE last_checked END AS last_checked, run_id
+       CASE WHEN last_checked > now() + interval '1 hour' THEN now() ELSE last_checked END AS last_checked, run_id,
+       level, proof::text AS proof, recheck_at
 FROM unnest($1::int[], $2::timestamptz[], $3::timestamptz[]) AS changed (series_id, start, until)
 JOIN absences USING (series_id)
 WHERE starts_at <= until AND ends_at >= start
@@ -110,9 +112,14 @@ WHERE absences.series_id = removed.series_id AND absences.starts_at = removed.st
 """
 
 _ADD_ABSENCES: Final = """
-INSERT INTO absences (series_id, starts_at, ends_at, absence_class, evidence, first_seen, last_checked, run_id)
-SELECT * FROM unnest($1::int[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[], $6::timestamptz[],
-                     $7::timestamptz[], $8::uuid[])
+INSERT INTO absences (series_id, starts_at, ends_at, absence_class, evidence, first_seen, last_checked, run_id,
+                      level, proof, recheck_at)
+SELECT series_id, starts_at, ends_at, absence_class, evidence, first_seen, last_checked, run_id, level, proof::jsonb,
+  recheck_at
+FROM unnest($1::int[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[], $6::timestamptz[],
+            $7::timestamptz[], $8::uuid[], $9::smallint[], $10::text[], $11::timestamptz[])
+  AS added (series_id, starts_at, ends_at, absence_class, evidence, first_seen, last_checked, run_id, level, proof,
+            recheck_at)
 """
 
 _REJECT: Final = """
@@ -217,11 +224,15 @@ def _hull_of(claims: Claims, other: Interval | None = None) -> Interval:
 
 def _absent_span(row: Mapping[str, Any]) -> AbsentSpan:
     rank = list(AbsenceClass).index(AbsenceClass(row["absence_class"]))
-    check = Check(row["last_checked"], rank, row["evidence"], row["run_id"])
+    proof = canonical(json.loads(row["proof"])) if row["proof"] else ""
+    again = 0 if row["recheck_at"] is None else to_milliseconds(row["recheck_at"])
+    check = Check(row["last_checked"], rank, row["evidence"], row["run_id"], row["level"], proof, again)
     return AbsentSpan(to_milliseconds(row["starts_at"]), to_milliseconds(row["ends_at"]), check, row["first_seen"])
 
 
 def _absence_row(series: int, absence: AbsentSpan) -> tuple[Any, ...]:
     check = absence.check
     start, end = to_instant(absence.start), to_instant(absence.end)
-    return series, start, end, check.absence_class.value, check.evidence, absence.first_seen, check.at, check.run_id
+    known = series, start, end, check.absence_class.value, check.evidence, absence.first_seen, check.at, check.run_id
+    again = to_instant(check.recheck_ms) if check.recheck_ms else None
+    return *known, check.level, check.proof or None, again

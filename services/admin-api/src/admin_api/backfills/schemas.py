@@ -113,7 +113,7 @@ class NeverAvailable(BaseModel):
     timeframe: str
     absence_class: str = Field(
         description="`beyond_horizon`: the exchange keeps only the newest candles. Otherwise the class of absence in "
-        "the ledger, such as `lost`.",
+        "the ledger, such as `delisted`.",
         examples=["beyond_horizon"],
     )
     reason: str = Field(description="The reason in words.")

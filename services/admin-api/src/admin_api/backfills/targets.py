@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from admin_api.backfills.estimates import FinalAbsence, Target
 from admin_api.backfills.schemas import Mode, Source
 from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
-from contracts.coverage import ANSWERED_CLASSES, GONE_CLASSES, to_milliseconds
+from contracts.coverage import ANSWERED_CLASSES, GONE_CLASSES, AbsenceClass, names_of, to_milliseconds
 from contracts.pages import EARLIEST
 from contracts.trade_pages import RATE_CANDLES
 
@@ -99,7 +99,7 @@ async def read_targets(
         "exchanges": [each.exchange for each in series],
         "symbols": [each.symbol for each in series],
         "timeframes": [each.timeframe for each in series],
-        "final": sorted(each.value for each in ANSWERED_CLASSES - (GONE_CLASSES if from_trades else frozenset())),
+        "final": names_of(ANSWERED_CLASSES - (GONE_CLASSES if from_trades else frozenset())),
         "start": wanted.start,
         "end": wanted.end,
         "earliest": EARLIEST,
@@ -107,7 +107,7 @@ async def read_targets(
     absences: dict[int, list[FinalAbsence]] = defaultdict(list)
     for row in (await connection.execute(_ABSENCES, values)).all():
         span = to_milliseconds(row.starts_at), to_milliseconds(row.ends_at)
-        absences[row.number].append(FinalAbsence(row.absence_class, row.evidence, span))
+        absences[row.number].append(FinalAbsence(AbsenceClass(row.absence_class).value, row.evidence, span))
     more = {
         "first": FIRST_INSTANT,
         "last": END_OF_INSTANTS,

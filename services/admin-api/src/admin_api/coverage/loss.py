@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin_api.coverage.schemas import NextLoss
 from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
-from contracts.coverage import ANSWERED_CLASSES, to_instant, to_milliseconds
+from contracts.coverage import ANSWERED_CLASSES, names_of, to_instant, to_milliseconds
 from contracts.exchange_catalogue import load_catalogue, market_kind
 from contracts.pages import horizon_of
 from contracts.spans import Interval
@@ -83,7 +83,7 @@ async def next_losses(connection: AsyncConnection, series: Sequence[Limited], no
         "first": FIRST_INSTANT,
         "last": END_OF_INSTANTS,
         "now": to_instant(now),
-        "final": sorted(each.value for each in ANSWERED_CLASSES),
+        "final": names_of(ANSWERED_CLASSES),
     }
     found = {row.number: row for row in (await connection.execute(_FIRST_MISSING, values)).all()}
     losses: list[Loss | None] = []

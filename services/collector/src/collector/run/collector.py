@@ -13,6 +13,7 @@ from collector.candles.page_requests import ReadingLimits
 from collector.exchange.clients import ExchangeClients
 from collector.exchange.failures import ExchangeFailure, RequestDeferred
 from collector.metrics import CollectorMetrics
+from collector.run.evidence_run import collect_evidence
 from collector.run.outcomes import Outcomes, deadline_failure
 from collector.run.retry_policy import RetryPolicy
 from collector.run.retrying import Retrier
@@ -86,6 +87,8 @@ class Collector:
             async with asyncio.timeout_at(deadline):
                 if run.is_from_trades:
                     await collect_from_trades(client, timeframe_run, retrier, self.limits)
+                elif run.is_for_evidence:
+                    await collect_evidence(client, timeframe_run, retrier, run.due.run_id)
                 else:
                     await collect_timeframe(client, timeframe_run, retrier, self.limits, salt=run.due.run_id.int)
             is_silent = not timeframe_run.answers and not run.is_range  # a range may be older than its market

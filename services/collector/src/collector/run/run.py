@@ -30,6 +30,10 @@ class Run:
         return isinstance(self.due, RangeDue) and self.due.purpose is Purpose.TRADES
 
     @property
+    def is_for_evidence(self) -> bool:
+        return isinstance(self.due, RangeDue) and self.due.purpose is Purpose.EVIDENCE
+
+    @property
     def config_id(self) -> int:
         return config_id_of(self.due)
 

@@ -61,6 +61,9 @@ class TimeframeRun:
     built: Intervals = ()
     """The time that trades prove. Only a run that reads trades has it."""
     trade_pages: int = 0
+    found: list[Absence] = field(default_factory=list)
+    """Absences with evidence, in any order. Only a run for evidence has them."""
+    evidence_requests: int = 0
     notes: list[str] = field(default_factory=list)
     """Remarks for the reader of the run log that are no failures."""
     _collected: dict[int, Candle] = field(default_factory=dict)
@@ -76,10 +79,13 @@ class TimeframeRun:
         """Drop all answers, because Kafka has not acknowledged them."""
         self.answers.clear()
         self._collected.clear()
+        self.found.clear()
         self.reader, self.built = None, ()
 
     def absences(self) -> list[Absence]:
         """The spans that the run could not verify, ascending."""
+        if self.found:
+            return sorted(self.found, key=lambda absence: absence.start)
         found = [] if self.reader is None else self.reader.absences()
         return [
             Absence(start=to_instant(start), end=to_instant(end), absence_class=absence_class, evidence=evidence)
@@ -101,7 +107,7 @@ class TimeframeRun:
         return TimeframeResult(
             timeframe=self.timeframe,
             candles=len(collected),
-            pages=reader.pages if reader is not None else self.trade_pages,
+            pages=self.evidence_requests + self.trade_pages if reader is None else reader.pages,
             first_open=to_instant(min(collected)) if collected else None,
             last_open=to_instant(max(collected)) if collected else None,
             error_class=self.failure.error_class if self.failure else None,

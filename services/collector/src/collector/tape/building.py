@@ -10,6 +10,7 @@ from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
 from collector.candles.pages import SeriesCalendar
+from collector.evidence.sources import trade_of, whole_periods
 from contracts.candles import Candle
 from contracts.spans import Interval, Intervals, subtract, union
 
@@ -49,11 +50,10 @@ class Built:
 
 def read_trade(row: dict[str, Any]) -> TapeTrade | None:
     """A trade as ccxt returns it. None if its id is no whole number, or if it has no time, price or amount."""
-    number, at = str(row.get("id") or ""), row.get("timestamp")
-    price, amount = _decimal(row.get("price")), _decimal(row.get("amount"))
-    if not (number.isdecimal() and number.isascii() and isinstance(at, int) and price and amount):
+    trade, price, amount = trade_of(row), _decimal(row.get("price")), _decimal(row.get("amount"))
+    if trade is None or price is None or amount is None:
         return None
-    return TapeTrade(int(number), at, price, amount, _count(row.get("info")))
+    return TapeTrade(trade.id, trade.at, price, amount, _count(row.get("info")))
 
 
 def build(span: Interval, trades: Iterable[TapeTrade], calendar: SeriesCalendar) -> Built:
@@ -112,13 +112,11 @@ def _by_period(tape: Iterable[TapeTrade], calendar: SeriesCalendar) -> dict[int,
 
 
 def _whole_periods(proved: Interval, span: Interval, calendar: SeriesCalendar) -> Iterable[Interval]:
-    start, end = max(proved[0], span[0]), min(proved[1], span[1])
-    opens = calendar.floor_open(start)
-    if opens < start:
-        opens = calendar.close_of(opens)
-    while (closes := calendar.close_of(opens)) <= end:
-        yield opens, closes
-        opens = closes
+    for start, end in whole_periods(proved, span, calendar):
+        opens = start
+        while opens < end:
+            yield opens, calendar.close_of(opens)
+            opens = calendar.close_of(opens)
 
 
 def _candle(opens: int, trades: Sequence[TapeTrade]) -> BuiltCandle | None:

@@ -1,0 +1,101 @@
+"""A run that requests evidence: why a span of one series has no candles."""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+from uuid import UUID
+
+from collector.candles.pages import SeriesCalendar
+from collector.evidence.gather import MAX_PERIODS, EvidenceRequest, gather_evidence
+from collector.evidence.other_symbols import other_symbols
+from collector.exchange.client import ExchangeClient
+from collector.exchange.failures import ExchangeFailure
+from collector.run.retrying import Retrier
+from collector.run.timeframe_run import TimeframeRun
+from contracts.coverage import to_instant
+from contracts.spans import Interval, Intervals
+
+T = TypeVar("T")
+
+_STATUS_AGE_MS = 60_000
+"""The status is requested again after this time."""
+
+
+@dataclass
+class ClientSource:
+    """Requests evidence through the client of the exchange, with retries. Counts the requests that succeeded."""
+
+    client: ExchangeClient
+    retrier: Retrier
+    requests: int = 0
+    _status_at: int | None = None
+
+    async def candles(self, symbol: str, timeframe: str, since: int, limit: int) -> Sequence[Sequence[Any]]:
+        """Follows pages: an exchange may send fewer rows than requested."""
+        until = since + limit * SeriesCalendar.of(self.client.traits, timeframe).nominal_ms
+        page = self.client.page_limit(symbol, timeframe)
+        end = until if self.client.honours_until(symbol) else None
+        rows: list[Sequence[Any]] = []
+        while limit > 0:
+            size = min(limit, page)
+            response = await self._count(partial(self.client.fetch, symbol, timeframe, since, size, end))
+            rows += response.rows
+            calendar = SeriesCalendar.of(self.client.traits, timeframe)
+            since, limit = calendar.shift(since, size), limit - size
+        return rows
+
+    async def trades(self, symbol: str, since: int, until: int, limit: int) -> Sequence[dict[str, Any]]:
+        return await self._count(lambda: self.client.fetch_trades(symbol, since, until, limit))
+
+    async def closed(self) -> Intervals:
+        now = self.client.now_ms()
+        if self._status_at is None or now - self._status_at >= _STATUS_AGE_MS:
+            self._status_at = now
+            with suppress(ExchangeFailure):  # without a statement, the other evidence still counts
+                self.requests += await self.client.fetch_status() is not None
+        return self.client.statements.closed()
+
+    async def _count(self, request: Callable[[], Awaitable[T]]) -> T:
+        found = await self.retrier.retry_until_deadline(request)
+        self.requests += 1
+        return found
+
+
+async def collect_evidence(client: ExchangeClient, timeframe_run: TimeframeRun, retrier: Retrier, run_id: UUID) -> None:
+    """Find the reason for every part of the span that has no candle now.
+
+    Raises `ExchangeFailure` if the exchange fails. The absences of earlier pieces then stay in `timeframe_run`.
+    """
+    symbol, timeframe = timeframe_run.symbol, timeframe_run.timeframe
+    await retrier.retry_until_deadline(lambda: client.require(symbol, timeframe))
+    listed = await retrier.retry_until_deadline(lambda: client.symbols(symbol))
+    calendar = SeriesCalendar.of(client.traits, timeframe)
+    source = ClientSource(client, retrier)
+    [span] = timeframe_run.progress.pending
+    for hole in pieces(span.milliseconds(), calendar, client.now_ms()):
+        request = EvidenceRequest(
+            symbol=symbol,
+            timeframe=timeframe,
+            hole=hole,
+            other_symbols=other_symbols(symbol, listed),
+            run_id=run_id,
+        )
+        try:
+            found = await gather_evidence(source, client.traits, request, lambda: to_instant(client.now_ms()))
+        finally:
+            timeframe_run.evidence_requests = source.requests
+        timeframe_run.found += found
+        timeframe_run.checked_at = to_instant(client.now_ms())
+
+
+def pieces(span: Interval, calendar: SeriesCalendar, now: int) -> Iterator[Interval]:
+    """The closed periods of the span in pieces of at most `MAX_PERIODS` periods. The oldest come first, because the
+    oldest trades are the first that an exchange no longer offers.
+    """
+    start, end = calendar.floor_open(span[0]), calendar.floor_open(min(span[1], now))
+    while start < end:
+        following = min(end, calendar.shift(start, MAX_PERIODS))
+        yield start, following
+        start = following
