@@ -84,6 +84,59 @@ async def test_a_dry_run_says_what_is_beyond_the_horizon(client: httpx.AsyncClie
     assert found["requests"] < 5
 
 
+async def test_candles_from_trades_have_their_cost_in_the_dry_run_and_are_ordered_explicitly(
+    api: AdminApi, client: httpx.AsyncClient
+) -> None:
+    """Lost time is wanted again. The mean number of trades is that of the stored candles."""
+    await created(client, exchange="kraken", symbol="BTC/USD", timeframes=["1m"])
+    series_id = await store_series(api.engine, exchange="kraken", symbol="BTC/USD")
+    until = to_milliseconds(datetime.now(UTC)) // MINUTE * MINUTE
+    await store_ledger(
+        api.engine,
+        series_id,
+        [(until - 700 * MINUTE, until)],
+        [AbsentSpan(until - 5 * DAY, until - 720 * MINUTE, "lost")],
+    )
+    wanted = {"start": iso(until - 2 * DAY), "end": iso(until), "source": "trades"}
+    unknown = (await estimated(client, **wanted))["exchanges"][0]
+    assert unknown["from_trades"]["series_of_unknown_cost"] == 1
+    assert unknown["duration_seconds"] is None
+    row = {"series_id": series_id, "open": 1, "high": 1, "low": 1, "close": 1, "volume": 1, "trades": 50}
+    async with api.engine.begin() as connection:
+        times = {"open_time": to_instant(until - 5 * MINUTE), "fetched_at": to_instant(until)}
+        await connection.execute(sa.insert(candles).values(row | times))
+    found = await estimated(client, **wanted)
+    [kraken] = found["exchanges"]
+    # 2161 candles of 50 trades: 109 pages, in 6 runs of 400 candles with 6 more requests each.
+    assert kraken["from_trades"]["requests"] == pytest.approx(109 + 36, abs=1)
+    assert kraken["duration_seconds"] == pytest.approx(kraken["weight"])
+    assert found["never_available"] == []
+    assert (await estimated(client, **wanted | {"source": "candles"}))["never_available"] != []
+
+    made = await ordered(client, **wanted)
+    assert made["source"] == "trades"
+    shown = await details(client, made["id"])
+    assert shown["progress"]["missing_candles"] == 2880 - 700
+    assert (await ordered(client))["source"] == "candles", "the default"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "binance, kraken"),
+        ({"mode": "all"}, "leave out `mode: all`"),
+        ({"start": None}, "needs a `start`"),
+    ],
+)
+async def test_candles_from_trades_are_refused_where_nothing_could_prove_them(
+    client: httpx.AsyncClient, changes: dict[str, Any], words: str
+) -> None:
+    await created(client, exchange="okx")
+    answer = await client.post("/backfills", json=a_backfill(source="trades", **changes))
+    assert answer.status_code == 422
+    assert words in answer.json()["detail"]
+
+
 async def test_the_size_of_a_candle_is_that_of_the_table(api: AdminApi) -> None:
     series_id, count = await store_series(api.engine), 20_000
     rows = sa.select(

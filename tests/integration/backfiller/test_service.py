@@ -28,10 +28,11 @@ from support.backfilling.tables import (
     OVERLAPS,
     chunks,
     chunks_by_state,
+    store_backfill,
     store_config,
 )
 from support.polling import eventually
-from support.stored_ledgers import MINUTE, store_ledger, store_series
+from support.stored_ledgers import MINUTE, AbsentSpan, store_ledger, store_series
 from support.writers import database_away, measured, publish, query, running, worker_settings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
@@ -167,6 +168,46 @@ def _unproven(request: RangeDue) -> Absence:
         absence_class=AbsenceClass.UNKNOWN,
         evidence="the answer was empty",
     )
+
+
+async def test_candles_from_trades_end_with_a_reason_or_verify_the_time_that_the_exchange_lost(
+    kafka_settings: KafkaSettings, database_url: str, engine: AsyncEngine, a_worker: Callable[..., Worker]
+) -> None:
+    """The ledger has all of it as lost, which is final for every other request. The first series is refused."""
+    names = {"exchange": "kraken", "timeframe": "1m"}
+    for symbol in ("BTC/USD", "ETH/USD"):
+        series_id = await store_series(engine, symbol=symbol, **names)
+        lost = [AbsentSpan(minutes_ago(3000), minutes_ago(730), "lost")]
+        await store_ledger(engine, series_id, [(minutes_ago(730), minutes_ago(1))], lost)
+        config_id = await store_config(engine, symbol=symbol, **names)
+        start = NOW - timedelta(minutes=2000)
+        await store_backfill(engine, start, NOW, source="trades", symbol=symbol, config_id=config_id, **names)
+    problem = ErrorClass.UNPROVEN_TRADES
+
+    def script(request: RangeDue) -> Answer:
+        return Answer(error=problem) if request.symbol == "BTC/USD" else everything(request)
+
+    async with collecting(kafka_settings, engine, script) as collector, running(a_worker()):
+        await eventually(lambda: _no_chunk_waits(database_url), within=60)
+        states = await _chunk_states(database_url)
+    assert {each.purpose for each in collector.requests} == {Purpose.TRADES}
+    assert {each.span.start for each in collector.requests} >= {NOW - timedelta(minutes=2000)}
+    assert max(each.span.end for each in collector.requests) == NOW - timedelta(minutes=730)
+    assert states["verified"] == {"ETH/USD"}
+    assert states["failed"] == {"BTC/USD"}
+    [(left,)] = await query(database_url, OPEN_MINUTES, NOW - timedelta(minutes=2000), NOW - timedelta(minutes=1))
+    assert left == 1270, "all of one series"
+
+
+async def _chunk_states(database_url: str) -> dict[str, set[str]]:
+    """State to the symbols of its chunks."""
+    statement = "SELECT state, array_agg(symbol) FROM backfill_chunks JOIN series ON series.id = series_id GROUP BY 1"
+    return {state: set(symbols) for state, symbols in await query(database_url, statement)}
+
+
+async def _no_chunk_waits(database_url: str) -> bool:
+    """And one series has failed, and the other one has ended."""
+    return (await _chunk_states(database_url)).keys() == {"failed", "verified"}
 
 
 async def test_a_chunk_that_waits_says_why_and_until_when(

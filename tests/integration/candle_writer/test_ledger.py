@@ -363,3 +363,29 @@ async def test_candles_that_the_release_before_stored_are_added(engine: AsyncEng
     assert await query(database_url, verified, 2) == times((0, 2))
     assert await query(database_url, ABSENCES) == [(*times((6, 8))[0], "unread")]
     assert await query(database_url, DISAGREEMENTS) == []
+
+
+async def test_the_ledger_knows_the_time_that_only_trades_vouch_for(engine: AsyncEngine, database_url: str) -> None:
+    """It equals a computation slot by slot, in any order and any division into batches."""
+    rng = random.Random(7)
+    from_trades = "SELECT lower(span), upper(span) FROM coverage, unnest(from_trades) AS span ORDER BY 1"
+    for _ in range(30):
+        await query(database_url, "TRUNCATE series CASCADE")
+        series, own, built = SeriesIds(engine), set(), set()
+        batch: list[CandlesCollected] = []
+        for _ in range(rng.randint(1, 8)):
+            first = rng.randint(0, 15)
+            claimed = range(first, first + rng.randint(1, 6))
+            source = rng.choice(["exchange", "trades"])
+            (own if source == "exchange" else built).update(claimed)
+            batch.append(without_rows(verified=[span(claimed[0], claimed[-1] + 1)], source=source))
+            if rng.random() < 0.5:
+                await write_candles(engine, series, batch)
+                batch = []
+        await write_candles(engine, series, batch)
+        minutes = [
+            minute
+            for start, end in await query(database_url, from_trades)
+            for minute in range((start - NOON) // MINUTE, (end - NOON) // MINUTE)
+        ]
+        assert minutes == sorted(built - own)

@@ -75,6 +75,30 @@ def test_time_that_is_lost_soon_comes_first_and_lost_time_last() -> None:
     assert [each.loss_at for each in chunks] == [NOON + MINUTE, NOON + 210 * MINUTE, None]
 
 
+def test_trades_are_wanted_only_for_time_before_the_horizon() -> None:
+    demand = a_demand(ALL, (minutes(-2000, -10),), from_trades=True, trades_per_candle=40.0)
+    chunks = planned(demand, newest_readable=720)
+    by_purpose = {purpose: [each.span for each in chunks if each.purpose is purpose] for purpose in Purpose}
+    assert spans.union(by_purpose[Purpose.BACKFILL]) == (minutes(-719, -10),)
+    # 20 pages of 1000 trades are 500 candles.
+    assert by_purpose[Purpose.TRADES] == [minutes(-1219, -719), minutes(-1719, -1219), minutes(-2000, -1719)]
+    assert len(chunks) == sum(map(len, by_purpose.values()))
+
+
+def test_without_a_horizon_all_missing_time_is_built_from_trades() -> None:
+    demand = a_demand(ALL, (minutes(-100, -10),), from_trades=True)
+    chunks = planned(demand)
+    assert spans_of(chunks) == [minutes(-70, -10), minutes(-100, -70)]
+    assert {each.purpose for each in chunks} == {Purpose.TRADES}
+
+
+def test_refused_candles_from_trades_stop_only_those_from_trades() -> None:
+    failed = a_chunk(minutes(-900, -800), state=ChunkState.FAILED, purpose=Purpose.TRADES)
+    wanted = a_demand(ALL, (minutes(-2000, -1000),), from_trades=True, backfill_id=1)
+    assert plan(a_series(), [wanted], [failed], NOON, PLAN) == []
+    assert plan(a_series(), [a_demand(ALL, (minutes(-50, 0),))], [failed], NOON, PLAN)
+
+
 def test_pieces_without_room_for_a_candle_are_no_holes() -> None:
     """An exchange that opens its days at 16:00 UTC leaves a piece at the start of the target."""
     assert planned(a_demand(ALL, (minutes(-10, -9.5),))) == []

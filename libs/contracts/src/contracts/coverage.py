@@ -174,6 +174,10 @@ class Evidence(Model):
     run_ids: tuple[UUID, ...] = Field(default=(), max_length=20, description="The runs that asked.")
 
 
+GONE_CLASSES: Final = frozenset({AbsenceClass.BEYOND_HORIZON, AbsenceClass.LOST_AT_SOURCE})
+"""The exchange has no candles of these spans, but it may have trades."""
+
+
 class Absence(Span):
     """A span that could not be verified, with the reason and the evidence."""
 

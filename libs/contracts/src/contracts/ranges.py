@@ -30,11 +30,13 @@ class Purpose(StrEnum):
     """Evidence for the absence of candles in the span."""
     AUDIT = "audit"
     """Stored candles, compared with the exchange again."""
+    TRADES = "trades"
+    """History of which the exchange has no candles any more, built from its trades. A person asked for it."""
 
     @property
     def job_type(self) -> JobType:
         """The job type of its runs in the run log."""
-        return JobType.BACKFILL if self is Purpose.BACKFILL else JobType.REPAIR
+        return JobType.BACKFILL if self in {Purpose.BACKFILL, Purpose.TRADES} else JobType.REPAIR
 
 
 class RangeDue(Event):

@@ -44,8 +44,12 @@ _NARROWED: Final[Mapping[str, Rights]] = {
     "run_changes": ("SELECT", "INSERT", "DELETE"),
     "run_exchange_changes": ("SELECT", "INSERT", "DELETE"),
     "series": ("SELECT", "INSERT", "UPDATE (candle_count, first_open, last_open)"),
-    "candles": ("SELECT", "INSERT", "UPDATE (open, high, low, close, volume, fetched_at, trades, quote_volume)"),
-    "coverage": ("SELECT", "INSERT", "UPDATE (verified, updated_at)"),
+    "candles": (
+        "SELECT",
+        "INSERT",
+        "UPDATE (open, high, low, close, volume, fetched_at, trades, quote_volume, source)",
+    ),
+    "coverage": ("SELECT", "INSERT", "UPDATE (verified, updated_at, from_trades)"),
     "absences": ("SELECT", "INSERT", "DELETE"),
     "series_days": ("SELECT", "INSERT", "DELETE", "UPDATE (unverified, whole, answered)"),
     "series_counts": (

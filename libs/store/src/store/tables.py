@@ -243,6 +243,7 @@ candles = sa.Table(
         DOUBLE_PRECISION,
         comment="The volume in the quote currency. Null: the exchange did not send it.",
     ),
+    sa.Column("source", sa.Text, comment="trades: built from trades. Null: the exchange's own candle."),
     comment="Closed candles. Written by candle-writer. Read them through the view ohlcv.",
 )
 
@@ -257,6 +258,11 @@ coverage = sa.Table(
         comment="The spans that answers vouch for: all candles in them are stored. Never empty.",
     ),
     sa.Column("updated_at", _instant, nullable=False, comment="When the verified spans last grew."),
+    sa.Column(
+        "from_trades",
+        TSTZMULTIRANGE,
+        comment="The part of the verified spans that only candles from trades vouch for. Null: none.",
+    ),
     comment="The verified spans of each series. Written by candle-writer in the transaction of the candles.",
 )
 
@@ -367,6 +373,13 @@ backfills = sa.Table(
     sa.Column("created_at", _instant, nullable=False, server_default=sa.func.now()),
     sa.Column("updated_at", _instant, nullable=False, server_default=sa.func.now()),
     sa.Column("version", sa.BigInteger, nullable=False, server_default="1"),
+    sa.Column(
+        "source",
+        sa.Text,
+        nullable=False,
+        server_default="candles",
+        comment="trades: time without candles of the exchange is built from its trades. candles: it is not.",
+    ),
     sa.CheckConstraint("starts_at < ends_at", name="span"),
     sa.CheckConstraint("mode IN ('missing', 'all')", name="mode"),
     sa.CheckConstraint("state IN ('active', 'paused', 'cancelled')", name="state"),

@@ -25,6 +25,7 @@ PERMANENT: Final = frozenset(
         ErrorClass.NOT_SUPPORTED,
         ErrorClass.AUTHENTICATION,
         ErrorClass.BLOCKED_LOCATION,
+        ErrorClass.UNPROVEN_TRADES,
     }
 )
 """A person must change something first: the config, the keys, or the place of the collector."""

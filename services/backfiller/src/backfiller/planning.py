@@ -15,6 +15,7 @@ from contracts.pages import UNKNOWN_PAGE, horizon_of, page_without_joins, pages_
 from contracts.ranges import Purpose
 from contracts.spans import Interval, Intervals
 from contracts.timeframes import shortest_length
+from contracts.trade_pages import trade_runs
 
 _MAX_DOUBLINGS: Final = 12
 
@@ -46,6 +47,10 @@ class Demand(NamedTuple):
     """The newest spans of the target that are neither answered nor part of an open chunk."""
     verified_from: int | None
     """The first verified instant of the series. None: nothing is verified."""
+    from_trades: bool = False
+    """Time of which the exchange has no candles is built from its trades."""
+    trades_per_candle: float | None = None
+    """The mean number of trades. None: unknown, or not needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +92,18 @@ def plan(
 ) -> list[NewChunk]:
     """The chunks to create now, the most urgent first. The rest is planned when some of these have ended.
 
-    A series with a failed chunk gets no others: the exchange would refuse them for the same reason.
+    A series with a failed chunk gets no others: the exchange would refuse them for the same reason. If candles from
+    trades were refused, it gets no others from trades.
     """
-    if any(each.state is ChunkState.FAILED for each in open_chunks):
+    failed = {each.purpose is Purpose.TRADES for each in open_chunks if each.state is ChunkState.FAILED}
+    if False in failed:
         return []
     fresh = sum(1 for each in open_chunks if each.retries == 0)
     # Chunks that no answer proves stay open, possibly forever, and must not keep the rest of the history waiting.
     places = min(policy.fresh_chunks - fresh, max(policy.open_chunks - len(open_chunks), 1 - fresh))
     created: list[NewChunk] = []
     for demand in demands:
-        if not demand.active or places <= len(created):
+        if not demand.active or places <= len(created) or (demand.from_trades and failed):
             continue
         free = demand._replace(missing=spans.subtract(demand.missing, [each.span for each in created]))
         created += islice(_chunks_of(series, free, open_chunks, now, policy), places - len(created))
@@ -129,6 +136,13 @@ def _chunks_of(
 ) -> Iterator[NewChunk]:
     horizon = horizon_of(series.timeframe, series.newest_readable, now)
     beyond = [(0, horizon)] if horizon is not None else []
+    if demand.from_trades:
+        gone = spans.intersect(demand.missing, beyond) if beyond else demand.missing
+        readable = _grouped(series, spans.subtract(demand.missing, gone), policy.pages)
+        yield from _of_spans(series, demand, readable)
+        for span in trade_runs(series.timeframe, gone, demand.trades_per_candle):
+            yield NewChunk(demand.config_id, demand.backfill_id, Purpose.TRADES, span, None)
+        return
     readable = _grouped(series, spans.subtract(demand.missing, beyond), policy.pages)
     if horizon is None:
         before = () if demand.verified_from is None else ((0, demand.verified_from),)

@@ -9,12 +9,15 @@ from backfiller.chunks import Chunk, ChunkState
 from backfiller.closing import LedgerView
 from contracts import spans
 from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
-from contracts.coverage import ANSWERED_CLASSES, AbsenceClass, names_of, to_instant, to_milliseconds
+from contracts.coverage import ANSWERED_CLASSES, GONE_CLASSES, AbsenceClass, names_of, to_instant, to_milliseconds
 from contracts.ranges import Purpose
 from contracts.spans import Interval
 
 FINAL: Final = names_of(ANSWERED_CLASSES)
 """For SQL."""
+
+GONE: Final = names_of(GONE_CLASSES)
+"""For SQL. Time of these classes is built from trades if a backfill wants this."""
 
 _UNKNOWN: Final = names_of([AbsenceClass.UNKNOWN])
 
@@ -103,11 +106,12 @@ async def ledgers_of(connection: Any, chunks: Collection[Chunk]) -> dict[int, Le
     unproved: dict[int, list[Interval]] = defaultdict(list)
     notes: dict[int, str] = {}
     final_notes: dict[int, str] = {}
+    from_trades = {each.id for each in chunks if each.purpose is Purpose.TRADES}
     for row in await connection.fetch(_VERIFIED, *wanted):
         verified[row["id"]].append((to_milliseconds(row["start"]), to_milliseconds(row["until"])))
     for row in await connection.fetch(_ABSENCES, *wanted):
         note = f"{AbsenceClass(row['absence_class']).value}: {row['evidence']}"
-        if row["absence_class"] in FINAL:
+        if row["absence_class"] in FINAL and not (row["id"] in from_trades and row["absence_class"] in GONE):
             final[row["id"]].append(_clipped(row["starts_at"], row["ends_at"]))
             final_notes[row["id"]] = note
             continue

@@ -18,6 +18,7 @@ from contracts.candles import CandlesCollected
 from contracts.coverage import ANSWERED_CLASSES, AbsenceClass, Span, to_milliseconds
 from contracts.spans import Interval, Intervals
 from contracts.timeframes import close_of, fixed_length
+from contracts.vocabulary import CandleSource
 
 _RANKS: Final = {each: rank for rank, each in enumerate(AbsenceClass)}
 
@@ -74,10 +75,22 @@ class Claims(NamedTuple):
     absences: list[AbsentSpan]
     """They may overlap."""
     rejections: list[Rejection]
+    from_trades: Intervals = ()
+    """The part of `verified` that only candles from trades vouch for."""
 
     def adding(self, verified: Sequence[Interval]) -> "Claims":
         """These claims and further verified spans."""
-        return self._replace(verified=spans.union([*self.verified, *verified])) if verified else self
+        if not verified:
+            return self
+        own = spans.subtract(self.from_trades, verified)
+        return self._replace(verified=spans.union([*self.verified, *verified]), from_trades=own)
+
+    def by_source(self) -> Iterator[tuple[Interval, bool]]:
+        """The verified spans, and whether only candles from trades vouch for them."""
+        for span in spans.subtract(self.verified, self.from_trades):
+            yield span, False
+        for span in self.from_trades:
+            yield span, True
 
 
 def claims_of(timeframe: str, opens: Sequence[int], events: Iterable[CandlesCollected]) -> Claims:
@@ -87,18 +100,20 @@ def claims_of(timeframe: str, opens: Sequence[int], events: Iterable[CandlesColl
     verified spans.
     """
     vouched: list[Interval] = []
+    built: list[Interval] = []
     absences: list[AbsentSpan] = []
     rejections: list[Rejection] = []
     for event in events:
-        vouched += map(Span.milliseconds, event.verified)
+        (built if event.source is CandleSource.TRADES else vouched).extend(map(Span.milliseconds, event.verified))
         if event.absences:
             absences += _absences_of(event)
         if event.rejected:
             rejections += _rejections_of(event)
-    verified = spans.union(vouched)
+    from_trades = spans.subtract(built, vouched) if built else ()
+    verified = spans.union([*vouched, *built])
     if opens and not _contains(verified, opens[0], close_of(timeframe, opens[-1])):
         verified = spans.union([*verified, *_slots(timeframe, opens)])
-    return Claims(verified, absences, rejections)
+    return Claims(verified, absences, rejections, from_trades)
 
 
 def _absences_of(event: CandlesCollected) -> Iterator[AbsentSpan]:

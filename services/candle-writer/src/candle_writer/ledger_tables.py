@@ -26,14 +26,22 @@ WHERE lower(span) >= $4 AND upper(span) < $5
 _VERIFY: Final = """
 WITH claimed AS MATERIALIZED (
   SELECT series_id, range_agg(tstzrange('epoch'::timestamptz + start_ms * interval '1 millisecond',
-                                        'epoch'::timestamptz + end_ms * interval '1 millisecond')) AS spans
-  FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS claims (series_id, start_ms, end_ms) GROUP BY series_id
+                                        'epoch'::timestamptz + end_ms * interval '1 millisecond')) AS spans,
+         range_agg(tstzrange('epoch'::timestamptz + start_ms * interval '1 millisecond',
+                             'epoch'::timestamptz + end_ms * interval '1 millisecond'))
+           FILTER (WHERE is_built) AS built
+  FROM unnest($1::int[], $2::bigint[], $3::bigint[], $6::boolean[]) AS claims (series_id, start_ms, end_ms, is_built)
+  GROUP BY series_id
 ), extended AS (
-  INSERT INTO coverage AS stored (series_id, verified, updated_at)
-  SELECT series_id, spans, now() FROM claimed ORDER BY series_id
+  INSERT INTO coverage AS stored (series_id, verified, from_trades, updated_at)
+  SELECT series_id, spans, built, now() FROM claimed ORDER BY series_id
   ON CONFLICT (series_id) DO UPDATE SET
-    verified = stored.verified + excluded.verified, updated_at = excluded.updated_at
+    verified = stored.verified + excluded.verified, updated_at = excluded.updated_at,
+    from_trades = nullif(
+      coalesce(stored.from_trades, '{}') + (coalesce(excluded.from_trades, '{}') - stored.verified)
+        - (excluded.verified - coalesce(excluded.from_trades, '{}')), '{}')
   WHERE NOT stored.verified @> excluded.verified
+    OR stored.from_trades && (excluded.verified - coalesce(excluded.from_trades, '{}'))
   RETURNING series_id, verified
 )
 SELECT series_id, meets_absence, is_counted, greatest(least(lower(spans), upper(before)), $4) AS start,
@@ -73,6 +81,8 @@ CROSS JOIN LATERAL (
 ) AS judged
 WHERE meets_absence OR NOT is_counted
 """
+# `from_trades` is the verified time that no own candle of the exchange has vouched for yet.
+#
 # Returns the series with absences that may be verified now. Absences of a series do not overlap, so the last one that
 # starts before the end of the claim also ends last.
 #
@@ -160,11 +170,12 @@ async def write_ledger(connection: Any, ledgers: Ledgers) -> None:
     """Merge the claims with the ledger, and keep the daily counts. `connection` is asyncpg's, in a transaction that has
     locked the series and stored their candles.
     """
-    spans = [(series, *span) for series, claims in ledgers.items() for span in claims.verified]
+    spans = [(series, *span, built) for series, claims in ledgers.items() for span, built in claims.by_source()]
     changed = {series for series, claims in ledgers.items() if claims.absences}
     recounted: dict[int, Interval] = {}
     if spans:
-        rows = await connection.fetch(_VERIFY, *zip(*spans, strict=True), FIRST_INSTANT, END_OF_INSTANTS)
+        *columns, built = zip(*spans, strict=True)
+        rows = await connection.fetch(_VERIFY, *columns, FIRST_INSTANT, END_OF_INSTANTS, built)
         changed |= {row["series_id"] for row in rows if row["meets_absence"]}
         recounted = {row["series_id"]: _interval(row) for row in rows}
     if changed:

@@ -90,6 +90,8 @@ class Page:
     """The first and the last row are sent twice."""
     missing_trades: tuple[int, ...] = ()
     """The ids of trades that replies with trades leave out."""
+    falsified_trades: tuple[int, ...] = ()
+    """The ids of trades that have a wrong price, a tick too high."""
     rows_of: str | None = None
     """The rows have this timeframe instead of the requested one."""
 

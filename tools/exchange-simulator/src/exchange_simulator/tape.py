@@ -45,6 +45,11 @@ class Tape:
             at += DAY
         return found[:limit]
 
+    def count(self, start_ms: int, stop_ms: int, now_ms: int) -> int:
+        """The number of trades in [start, stop), which are whole minutes."""
+        minutes = self._series.candles(_MINUTES, start_ms, min(stop_ms, _MINUTES.floor(now_ms)), now_ms)
+        return sum(min(_PER_MINUTE, candle.volume) for candle in minutes)
+
     def _trades_of_day(self, day_ms: int, now_ms: int) -> list[TapeTrade]:
         month_ms = _MONTHS.floor(day_ms)
         number = (month_ms // DAY) * _MOST_PER_MONTH

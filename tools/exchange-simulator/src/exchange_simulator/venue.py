@@ -60,11 +60,22 @@ class Venue:
 
     def trades(self, market: Market, asked: Span, limit: int, now_ms: int, page: Page) -> list[TapeTrade]:
         """The oldest trades in [start, stop), ascending, without those that a mood leaves out."""
+        start, stop = asked
+        shown = self._tape(market).trades(start, stop, now_ms, limit)
+        return [
+            each._replace(price=each.price + (each.id in page.falsified_trades))
+            for each in shown
+            if each.id not in page.missing_trades
+        ]
+
+    def count_trades(self, market: Market, span: Span, now_ms: int) -> int:
+        """The number of trades in a range of whole minutes."""
+        return self._tape(market).count(*span, now_ms)
+
+    def _tape(self, market: Market) -> Tape:
         if market.symbol not in self._tapes:
             self._tapes[market.symbol] = Tape(self.series(market))
-        start, stop = asked
-        shown = self._tapes[market.symbol].trades(start, stop, now_ms, limit)
-        return [each for each in shown if each.id not in page.missing_trades]
+        return self._tapes[market.symbol]
 
     def key(self, market: Market, frame: Frame) -> int:
         """The seed of all random choices about the replies for one series."""

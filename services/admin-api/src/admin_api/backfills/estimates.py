@@ -5,13 +5,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from admin_api.backfills.schemas import Estimate, ExchangeEstimate, NeverAvailable
+from admin_api.backfills.schemas import Estimate, ExchangeEstimate, NeverAvailable, TradesEstimate
 from contracts import spans
 from contracts.coverage import to_instant
 from contracts.exchange_catalogue import CandleRequest, load_catalogue, market_kind
 from contracts.pages import UNKNOWN_PAGE, count_pages, horizon_of, page_without_joins
 from contracts.spans import Interval, Intervals
 from contracts.timeframes import parse_timeframe
+from contracts.trade_pages import RATE_CANDLES, TRADES_PER_PAGE, trade_requests
 
 BYTES_PER_CANDLE: Final = 140
 """A row of `candles` with its entry in the primary key."""
@@ -39,6 +40,10 @@ class Target:
     """The part of the range that is not answered."""
     verified_from: int | None = None
     absences: tuple[FinalAbsence, ...] = ()
+    from_trades: bool = False
+    """Candles that the exchange no longer has are built from its trades."""
+    trades_per_candle: float | None = None
+    """The mean number of trades. None: unknown, or not needed."""
 
     @property
     def candles(self) -> int:
@@ -97,15 +102,56 @@ def _of_exchange(exchange: str, items: Sequence[tuple[Target, _Reading, Interval
         weight += count * reading.weight
         candles += candles_in(target.timeframe, readable)
     rate = items[0][1].rate_limit_ms
+    if (tape := _from_trades(exchange, items)) is not None:
+        requests, candles, weight = requests + tape.requests, candles + tape.candles, weight + tape.weight
+        rate = None if tape.series_of_unknown_cost else rate
     return ExchangeEstimate(
         exchange=exchange,
         series=len(items),
         candles=candles,
         requests=requests,
         weight=round(weight, 3),
-        rate_limit_ms=rate,
+        rate_limit_ms=items[0][1].rate_limit_ms,
         duration_seconds=None if rate is None else round(weight * rate / 1000, 3),
+        from_trades=tape,
     )
+
+
+def _from_trades(exchange: str, items: Sequence[tuple[Target, _Reading, Intervals]]) -> TradesEstimate | None:
+    """The cost of the time of which the exchange has no candles. None: nothing is built from trades."""
+    entry = load_catalogue().exchanges.get(exchange)
+    series = candles = requests = unknown = 0
+    weight = 0.0
+    for target, reading, _ in items:
+        gone = gone_time(target, reading.horizon)
+        if not (count := candles_in(target.timeframe, gone)):
+            continue
+        series, candles = series + 1, candles + count
+        kind = market_kind(target.symbol)
+        each = None if entry is None or kind is None else entry.tape_weight.get(kind)
+        if each is None or target.trades_per_candle is None:
+            unknown += 1
+            continue
+        of_target = trade_requests(target.timeframe, gone, target.trades_per_candle)
+        requests, weight = requests + of_target, weight + of_target * each
+    if not series:
+        return None
+    return TradesEstimate(
+        series=series,
+        candles=candles,
+        requests=requests,
+        weight=round(weight, 3),
+        series_of_unknown_cost=unknown,
+        basis=f"The mean number of trades of the newest {RATE_CANDLES} stored candles of each series, and "
+        f"{TRADES_PER_PAGE} trades per request. Older time may have more trades, or fewer.",
+    )
+
+
+def gone_time(target: Target, horizon: int | None) -> Intervals:
+    """The missing time that is built from trades: all before the horizon, or all if the exchange has no horizon."""
+    if not target.from_trades:
+        return ()
+    return target.missing if horizon is None else spans.intersect(target.missing, [(0, horizon)])
 
 
 def _reading_of(target: Target, now: int) -> _Reading:
@@ -122,12 +168,14 @@ def _reading_of(target: Target, now: int) -> _Reading:
 def _readable(target: Target, reading: _Reading) -> Intervals:
     """The missing time that a request can still get."""
     missing = spans.subtract(target.missing, [each.span for each in target.absences])
+    if target.from_trades:
+        return spans.subtract(missing, gone_time(target, reading.horizon))
     return missing if reading.horizon is None else spans.subtract(missing, [(0, reading.horizon)])
 
 
 def _beyond_horizon(target: Target, reading: _Reading) -> Intervals:
     """The missing time that the ledger does not explain, and that no request can get."""
-    if reading.horizon is None:
+    if reading.horizon is None or target.from_trades:
         return ()
     beyond = spans.intersect(target.missing, [(0, reading.horizon)])
     return spans.subtract(beyond, [each.span for each in target.absences])
@@ -139,7 +187,11 @@ def _lost_spans(target: Target, reading: _Reading) -> int:
 
 
 def _may_precede_listing(target: Target, reading: _Reading, readable: Intervals) -> bool:
-    if reading.horizon is not None or not readable:
+    if target.from_trades:
+        readable = spans.union([*readable, *gone_time(target, reading.horizon)])
+    elif reading.horizon is not None:
+        return False
+    if not readable:
         return False
     return target.verified_from is None or readable[0][0] < target.verified_from
 

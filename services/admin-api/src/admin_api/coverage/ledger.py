@@ -25,6 +25,7 @@ class Counts:
     verified: int = 0
     whole: int = 0
     answered: int = 0
+    from_trades: int = 0
 
 
 _EXTENT: Final = sa.text(
@@ -47,6 +48,8 @@ _COUNTS: Final = """
 WITH of_series AS (
   SELECT coalesce((SELECT verified FROM coverage WHERE series_id = :series_id), '{{}}')
            * tstzmultirange(tstzrange(:start, :end)) AS verified,
+         coalesce((SELECT from_trades FROM coverage WHERE series_id = :series_id), '{{}}')
+           * tstzmultirange(tstzrange(:start, :end)) AS from_trades,
          final.*
   FROM (
     SELECT coalesce(range_agg(tstzrange(starts_at, ends_at)), '{{}}')
@@ -61,7 +64,8 @@ SELECT (SELECT sum({periods}) FROM unnest(verified) AS span) AS verified,
        CASE WHEN NOT isempty(tradeless) THEN (SELECT sum({periods}) FROM unnest(verified + tradeless) AS span)
        END AS whole,
        CASE WHEN NOT isempty(answered) THEN (SELECT sum({periods}) FROM unnest(verified + answered) AS span)
-       END AS answered
+       END AS answered,
+       (SELECT sum({periods}) FROM unnest(from_trades) AS span) AS from_trades
 FROM of_series
 """
 
@@ -69,6 +73,15 @@ _VERIFIED: Final = sa.text(
     """
 SELECT lower(span) AS start, upper(span) AS end FROM (
   SELECT unnest(verified * tstzmultirange(tstzrange(:start, :end))) AS span
+  FROM coverage WHERE series_id = :series_id LIMIT :limit
+) AS spans
+"""
+)
+
+_FROM_TRADES: Final = sa.text(
+    """
+SELECT lower(span) AS start, upper(span) AS end FROM (
+  SELECT unnest(from_trades * tstzmultirange(tstzrange(:start, :end))) AS span
   FROM coverage WHERE series_id = :series_id LIMIT :limit
 ) AS spans
 """
@@ -104,6 +117,7 @@ async def count_periods(connection: AsyncConnection, series_id: int, window: Win
         verified,
         verified if row.whole is None else int(row.whole),
         verified if row.answered is None else int(row.answered),
+        int(row.from_trades or 0),
     )
 
 
@@ -112,6 +126,13 @@ async def verified_spans(
 ) -> Sequence[sa.Row[Any]]:
     """The first `limit` verified spans in the window, clipped to it: rows with `start` and `end`."""
     return (await connection.execute(_VERIFIED, _parameters(series_id, window) | {"limit": limit})).all()
+
+
+async def spans_from_trades(
+    connection: AsyncConnection, series_id: int, window: Window, limit: int
+) -> Sequence[sa.Row[Any]]:
+    """The first `limit` spans in the window that only candles from trades vouch for: rows with `start` and `end`."""
+    return (await connection.execute(_FROM_TRADES, _parameters(series_id, window) | {"limit": limit})).all()
 
 
 async def unexplained_spans(

@@ -194,6 +194,12 @@ class Coverage(BaseModel):
         description="The part of the range before the first verified instant of the series."
     )
     verified: list[CoverageSpan] = Field(description="The spans that answers of the exchange vouch for, ascending.")
+    periods_from_trades: int = Field(
+        default=0, description="The verified periods that are built from trades, and not the exchange's own candles."
+    )
+    from_trades: list[CoverageSpan] = Field(
+        default=[], description="The parts of the verified spans that are built from trades, ascending."
+    )
     open_holes: list[ClassifiedSpan] = Field(
         description="The spans between the first and the last verified instant that are not verified, ascending."
     )

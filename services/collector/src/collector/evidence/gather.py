@@ -14,7 +14,7 @@ from uuid import UUID
 from collector.candles.pages import SeriesCalendar
 from collector.evidence.decide import Answer, CoarserCandle, Gathered, Tape, findings, to_absence
 from collector.evidence.incidents import Statement, Witness, incidents
-from collector.evidence.sources import Amounts, Trade, traded_periods, whole_periods
+from collector.evidence.sources import Amounts, Trade, trade_of, traded_periods, whole_periods
 from collector.exchange.traits import ExchangeTraits
 from contracts.coverage import SETTLE_TIME, Absence, Evidence, EvidenceKind, to_instant
 from contracts.spans import Interval, Intervals, subtract, union
@@ -163,7 +163,7 @@ class _Gatherer:
         """
         for _ in range(MAX_TAPE_PAGES):
             rows = await self.source.trades(self.request.symbol, since, until, MAX_TRADES)
-            trades = {trade for row in rows if (trade := _trade(row)) is not None}
+            trades = {trade for row in rows if (trade := trade_of(row)) is not None}
             tape |= trades
             latest = max((each.at for each in trades), default=since)
             if latest >= self.request.hole[1] or since >= until:
@@ -214,9 +214,3 @@ def _opens(calendar: SeriesCalendar, span: Interval) -> Sequence[int]:
 
 def _is_row(row: Sequence[Any]) -> bool:
     return len(row) > _VOLUME and type(row[0]) is int and type(row[_VOLUME]) in {int, float}
-
-
-def _trade(row: dict[str, Any]) -> Trade | None:
-    """None for a trade without a number as its id, or without a time."""
-    number, at = str(row.get("id") or ""), row.get("timestamp")
-    return Trade(int(number), at) if number.isdecimal() and number.isascii() and isinstance(at, int) else None

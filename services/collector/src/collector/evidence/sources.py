@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import accumulate, pairwise
 from sys import float_info
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from collector.candles.pages import SeriesCalendar
 from contracts.spans import Interval, Intervals, intersect, subtract, union
@@ -33,6 +33,12 @@ class Trade(NamedTuple):
 
     id: int
     at: int
+
+
+def trade_of(row: dict[str, Any]) -> Trade | None:
+    """None for a trade without a number as its id, or without a time."""
+    number, at = str(row.get("id") or ""), row.get("timestamp")
+    return Trade(int(number), at) if number.isdecimal() and number.isascii() and isinstance(at, int) else None
 
 
 def silent_between_neighbours(

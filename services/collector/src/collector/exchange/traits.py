@@ -63,6 +63,10 @@ class ExchangeTraits:
     fills_silence: bool | None = None
     """The exchange sends a candle for a time without trades (true) or leaves it out (false). None: unknown."""
 
+    tape_weight: Mapping[MarketKind, float] = field(default_factory=dict)
+    """Kind of market to the weight of one request for 1000 trades, in units of ccxt's rate limit. Only for exchanges
+    that send the trades of any time, from a start on, with sequential ids: candles can be built from these."""
+
     sequential_trade_ids: bool = False
     """Trades have ids that grow by one per trade. Contiguous ids then prove that no trade is missing between them."""
 
@@ -187,9 +191,11 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
         monday_weeks=True,
         order=RowOrder.OLDEST,
         fills_silence=True,
+        tape_weight={_SPOT: 0.4},
         sequential_trade_ids=True,
         status_is_current=True,
         sources={
+            "tape_weight": f"Binance Spot REST API, GET /api/v3/aggTrades: from startTime on; {_CCXT}, binance.py",
             "raw_trades": _row_in_ccxt("binance"),
             "raw_quote_volume": f"{_row_in_ccxt('binance')}: index 7 is the base "
             "volume of inverse contracts, whose index 5 counts contracts",
@@ -319,6 +325,7 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
         exact_page_limit=True,
         history_candles=720,
         always_lists_candles=True,
+        tape_weight={_SPOT: 1.2},
         error_phrases=(
             ErrorPhrase(text="EQuery:Unknown asset pair", error_class=ErrorClass.BAD_SYMBOL, retryable=False),
         ),
@@ -336,6 +343,8 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
             "all entries since the requested time, up to 720",
             "history_candles": "https://docs.kraken.com/api-reference/market-data/get-ohlc-data: "
             "up to 720 of the most recent entries, for any value of since",
+            "tape_weight": "https://docs.kraken.com/api-reference/market-data/get-recent-trades: up to 1000 trades "
+            f"since a time, with trade ids; {_CCXT}, kraken.py, cost",
             "always_lists_candles": "https://docs.kraken.com/api-reference/market-data/get-ohlc-data: "
             "the result always has the pair with its array, and last",
             "error_phrases": "https://support.kraken.com/hc/en-us/articles/360001491786-API-error-messages; "

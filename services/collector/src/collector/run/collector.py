@@ -18,6 +18,7 @@ from collector.run.outcomes import Outcomes, deadline_failure
 from collector.run.retry_policy import RetryPolicy
 from collector.run.retrying import Retrier
 from collector.run.run import Due, Run, market_of
+from collector.run.tape_run import collect_from_trades
 from collector.run.timeframe_run import TimeframeRun, collect_timeframe, rejected_row
 from contracts.candles import (
     MAX_CANDLES_PER_EVENT,
@@ -84,7 +85,9 @@ class Collector:
         try:
             client = self.clients.get(run.exchange)
             async with asyncio.timeout_at(deadline):
-                if run.is_for_evidence:
+                if run.is_from_trades:
+                    await collect_from_trades(client, timeframe_run, retrier, self.limits)
+                elif run.is_for_evidence:
                     await collect_evidence(client, timeframe_run, retrier, run.due.run_id)
                 else:
                     await collect_timeframe(client, timeframe_run, retrier, self.limits, salt=run.due.run_id.int)
@@ -126,7 +129,7 @@ def candle_events(due: Due, timeframe_run: TimeframeRun) -> Iterator[CandlesColl
     No event is larger than a Kafka message. A span comes with or after the last rows of its answer, so that the ledger
     never vouches for candles that are not stored.
     """
-    event = partial(_event, due, timeframe_run.timeframe)
+    event = partial(_event, due, timeframe_run)
     for answer in timeframe_run.answers:
         *full, last = chunks(answer.candles, MAX_CANDLES_PER_EVENT) or [()]
         for rows in full:
@@ -148,7 +151,7 @@ def chunks(values: tuple[T, ...], size: int) -> list[tuple[T, ...]]:
 
 def _event(
     due: Due,
-    timeframe: str,
+    timeframe_run: TimeframeRun,
     fetched_at: datetime,
     *,
     rows: tuple[Candle, ...] = (),
@@ -164,8 +167,9 @@ def _event(
         run_id=due.run_id,
         exchange=exchange,
         symbol=symbol,
-        timeframe=timeframe,
+        timeframe=timeframe_run.timeframe,
         fetched_at=fetched_at,
+        source=timeframe_run.source,
         rows=rows,
         verified=verified,
         absences=absences,

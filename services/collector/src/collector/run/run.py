@@ -26,6 +26,10 @@ class Run:
         return isinstance(self.due, RangeDue)
 
     @property
+    def is_from_trades(self) -> bool:
+        return isinstance(self.due, RangeDue) and self.due.purpose is Purpose.TRADES
+
+    @property
     def is_for_evidence(self) -> bool:
         return isinstance(self.due, RangeDue) and self.due.purpose is Purpose.EVIDENCE
 

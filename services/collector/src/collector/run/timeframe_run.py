@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from collector.candles.page_requests import PageRequest, Proof, ReadingLimits
-from collector.candles.pages import BadRow, Page, UnusableAnswer, read_page
+from collector.candles.pages import BadRow, Page, SeriesCalendar, UnusableAnswer, read_page
 from collector.candles.range_reading import RangeReader
 from collector.candles.reading import SeriesReader
 from collector.exchange.client import CandleResponse, ExchangeClient
@@ -26,7 +26,7 @@ from contracts.coverage import (
 )
 from contracts.runs import MAX_NOTES, TimeframeResult
 from contracts.spans import Intervals
-from contracts.vocabulary import ErrorClass
+from contracts.vocabulary import CandleSource, ErrorClass
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,11 @@ class TimeframeRun:
     failure: ExchangeFailure | None = None
     is_range: bool = False
     """The run reads the pending spans of the progress and nothing else."""
+    source: CandleSource = CandleSource.EXCHANGE
+    """The origin of all candles of the run."""
+    built: Intervals = ()
+    """The time that trades prove. Only a run that reads trades has it."""
+    trade_pages: int = 0
     found: list[Absence] = field(default_factory=list)
     """Absences with evidence, in any order. Only a run for evidence has them."""
     evidence_requests: int = 0
@@ -75,7 +80,7 @@ class TimeframeRun:
         self.answers.clear()
         self._collected.clear()
         self.found.clear()
-        self.reader = None
+        self.reader, self.built = None, ()
 
     def absences(self) -> list[Absence]:
         """The spans that the run could not verify, ascending."""
@@ -102,14 +107,14 @@ class TimeframeRun:
         return TimeframeResult(
             timeframe=self.timeframe,
             candles=len(collected),
-            pages=reader.pages if reader is not None else self.evidence_requests,
+            pages=self.evidence_requests + self.trade_pages if reader is None else reader.pages,
             first_open=to_instant(min(collected)) if collected else None,
             last_open=to_instant(max(collected)) if collected else None,
             error_class=self.failure.error_class if self.failure else None,
             error_message=shortened(self.failure.message) if self.failure else None,
             notes=tuple(shortened(note, MAX_NOTE_LENGTH) for note in notes[-MAX_NOTES:]),
             anchor=None if anchor is None else to_instant(anchor),
-            verified=_newest(reader.verified) if reader is not None else (),
+            verified=_newest(reader.verified if reader is not None else self.built),
             requested=_newest(reader.requested) if reader is not None else (),
             lost=_newest(reader.lost) if reader is not None else (),
             open_hole=absences[-1] if absences else None,
@@ -144,18 +149,19 @@ async def collect_timeframe(
     while (request := reader.next_request(client.now_ms(), (loop.time() - started) / available)) is not None:
 
         async def read(request: PageRequest = request) -> tuple[CandleResponse, Page]:
-            return await _read(client, symbol, request, reader)
+            return await read_candles(client, symbol, request, reader.calendar)
 
         response, page = await retrier.retry_until_deadline(read)
         timeframe_run.add(response, page, reader.receive(page, response.as_of_ms))
 
 
-async def _read(
-    client: ExchangeClient, symbol: str, request: PageRequest, reader: SeriesReader
+async def read_candles(
+    client: ExchangeClient, symbol: str, request: PageRequest, calendar: SeriesCalendar
 ) -> tuple[CandleResponse, Page]:
+    """One page of candles. Raises `ExchangeFailure`."""
     response = await client.fetch(symbol, request.timeframe, request.since, request.limit, request.until)
     try:
-        page = read_page(client.traits, reader.calendar, response.rows, since=request.since, now=response.as_of_ms)
+        page = read_page(client.traits, calendar, response.rows, since=request.since, now=response.as_of_ms)
     except UnusableAnswer as error:
         message = f"{client.exchange} sent invalid {request.timeframe} candles: {error}"
         raise ExchangeFailure(ErrorClass.INVALID_DATA, message, retryable=True) from error

@@ -23,7 +23,7 @@ from exchange_simulator.dialects.dialect import (
 )
 from exchange_simulator.markets import Market, kraken_altname, kraken_asset
 from exchange_simulator.series import Row, Window
-from exchange_simulator.timeframes import DAY, FRAMES, SECOND
+from exchange_simulator.timeframes import DAY, FRAMES, HOUR, SECOND, Frame
 from exchange_simulator.venue import HORIZONS, Venue
 
 _INTERVALS = {
@@ -99,8 +99,14 @@ class Kraken:
         window = Window(start, FAR_FUTURE_MS, _MAX_ROWS, True, request.now_ms, "since" in request.query)
         rows = self._venue.rows(market, frame, window, request.page, (fixed, fixed))
         last = max([row.open_ms for row in rows if row.open_ms < open_now], default=frame.plus(open_now, -1)) // SECOND
-        result = {market.id: [_row(row, market) for row in rows], "last": last}
-        return as_json({"error": [], "result": result})
+        shown = [_row(row, market, self._count(market, frame, row.open_ms, request.now_ms)) for row in rows]
+        return as_json({"error": [], "result": {market.id: shown, "last": last}})
+
+    def _count(self, market: Market, frame: Frame, open_ms: int, now_ms: int) -> int:
+        """The number of trades in a candle. That of candles longer than an hour is made up: counting takes too long."""
+        if frame.months or frame.shortest_ms > HOUR:
+            return open_ms // SECOND % 89 + 1
+        return self._venue.count_trades(market, (open_ms, frame.plus(open_ms, 1)), now_ms)
 
     def _trades(self, request: ExchangeRequest) -> Reply:
         market = self._venue.existing(self._names.get(request.query.get("pair", "")))
@@ -169,11 +175,11 @@ class Kraken:
         }
 
 
-def _row(row: Row, market: Market) -> list[Any]:
+def _row(row: Row, market: Market, trades: int) -> list[Any]:
     """Seconds, open, high, low, close, volume-weighted price (here the close), volume, number of trades."""
     silent = row.volume is not None and not row.volume.strip("0.")
     weighted = fixed(0, market.price_decimals) if silent else row.close
-    trades = 0 if silent else row.open_ms // SECOND % 89 + 1
+    trades = 0 if silent else trades
     return [row.open_ms // SECOND, row.open, row.high, row.low, row.close, weighted, row.volume, trades]
 
 
