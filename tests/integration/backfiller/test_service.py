@@ -260,8 +260,49 @@ async def test_lost_time_is_classified(
         await eventually(lambda: _none_open(database_url), within=60)
     assert set(await chunks_by_state(database_url)) == {"classified"}
     assert len(collector.requests) <= 3  # all time that is lost already is one chunk
-    [(reason,)] = set(await chunks(database_url, "left(reason, 45)"))
-    assert reason == "The exchange no longer offers candles from " + reason[43:]
+    for (reason,) in await chunks(database_url, "reason"):
+        assert reason.startswith("No more candles can be collected from ")
+        assert reason.endswith(" UTC (beyond_horizon: the exchange keeps 720 candles).")
+
+
+async def test_evidence_is_requested_for_what_an_answer_leaves_unknown(
+    kafka_settings: KafkaSettings, database_url: str, engine: AsyncEngine, a_worker: Callable[..., Worker]
+) -> None:
+    """Reading proves nothing of the holes. The evidence proves the silence of one hole and leaves the other unknown."""
+
+    def script(request: RangeDue) -> Answer:
+        span = {"start": request.span.start, "end": request.span.end}
+        if request.purpose is not Purpose.EVIDENCE:
+            return Answer(absences=(Absence(**span, absence_class=AbsenceClass.UNKNOWN, evidence="an empty answer"),))
+        if to_milliseconds(request.span.end) <= minutes_ago(500):
+            tape = Absence(**span, absence_class=AbsenceClass.NO_TRADE, evidence="contiguous ids", level=5)
+            return Answer(absences=(tape,))
+        later = NOW + timedelta(days=1)
+        unknown = Absence(**span, absence_class=AbsenceClass.UNKNOWN, evidence="no witness", recheck_at=later)
+        return Answer(absences=(unknown,))
+
+    verified = ((5000, 4000), (3600, 400), (390, 1))
+    await a_covered_series(engine, *((minutes_ago(start), minutes_ago(end)) for start, end in verified))
+    await store_config(engine)
+    async with collecting(kafka_settings, engine, script) as collector, running(a_worker()):
+        await eventually(lambda: _is_classified(database_url), within=60)
+        await eventually(lambda: _has_attempts(database_url, 4), within=60)
+    asked = [each for each in collector.requests if each.purpose is Purpose.EVIDENCE]
+    spans = {(to_milliseconds(each.span.start), to_milliseconds(each.span.end)) for each in asked}
+    # 400 minutes are two requests, because 300 periods are the most for one run.
+    silent = {(minutes_ago(4000), minutes_ago(3700)), (minutes_ago(3700), minutes_ago(3600))}
+    assert spans == {*silent, (minutes_ago(400), minutes_ago(390))}
+    assert {each.deadline_seconds >= 90 for each in asked} == {True}
+    assert len({each.run_id for each in asked}) == 3, "an absence with a later check is not asked about again"
+    assert await query(database_url, OVERLAPS) == []
+
+
+async def _is_classified(database_url: str) -> bool:
+    return ("classified",) in await chunks(database_url, "state")
+
+
+async def _has_attempts(database_url: str, attempts: int) -> bool:
+    return any(found >= attempts for (found,) in await chunks(database_url, "attempts"))
 
 
 async def test_a_dead_collectors_chunk_is_requested_again(

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from backfiller.chunks import Chunk, ChunkState, claimed, requested, started
-from backfiller.closing import LedgerView, Outcome, after_check, after_result
+from backfiller.closing import LedgerView, Outcome, after_check, after_result, evidence_span
 from backfiller.limits import DueChunk, choose, free_places
 from backfiller.planning import Demand, PlanPolicy, plan, unwanted
-from contracts.spans import Intervals, intersect, subtract, union
+from contracts.ranges import Purpose
+from contracts.spans import Interval, Intervals, intersect, subtract, union
 from contracts.vocabulary import ErrorClass
 from support.backfilling.chunks import CLOSING, LEASE, MINUTE, NOON, NOW, WAIT, a_chunk, a_demand, a_series, minutes
 
@@ -36,6 +37,7 @@ class Run(NamedTuple):
     run_id: UUID
     series_id: int
     minutes: frozenset[int]
+    for_evidence: bool
 
 
 class Result(NamedTuple):
@@ -50,6 +52,10 @@ class Truth:
 
     provable: set[int]
     lost: set[int]
+    silent: set[int] = field(default_factory=set)
+    """Only evidence proves that these have no candle."""
+    unknown: set[int] = field(default_factory=set)
+    """Stored as unknown, and not asked for evidence yet."""
     stored: set[int] = field(default_factory=set)
     stored_lost: set[int] = field(default_factory=set)
     wanted_from: int = 0
@@ -61,21 +67,29 @@ def to_spans(numbers: set[int] | frozenset[int]) -> Intervals:
 
 
 def to_minutes(chunk: Chunk) -> frozenset[int]:
-    return frozenset(range((chunk.span[0] - NOON) // MINUTE, (chunk.span[1] - NOON) // MINUTE))
+    return minutes_of(chunk.span)
+
+
+def minutes_of(span: Interval) -> frozenset[int]:
+    return frozenset(range((span[0] - NOON) // MINUTE, (span[1] - NOON) // MINUTE))
 
 
 class Chunks(RuleBasedStateMachine):
     """The rules are the steps of the service; each one is a transaction or a message."""
 
-    @initialize(provable=st.sets(st.integers(0, LENGTH - 1)), lost=st.sets(st.integers(0, 15)))
-    def begin(self, provable: set[int], lost: set[int]) -> None:
+    @initialize(
+        provable=st.sets(st.integers(0, LENGTH - 1)),
+        lost=st.sets(st.integers(0, 15)),
+        silent=st.sets(st.integers(0, LENGTH - 1)),
+    )
+    def begin(self, provable: set[int], lost: set[int], silent: set[int]) -> None:
         self.now = NOW
-        self.truth = {number: Truth(set(provable) - lost, set(lost)) for number in SERIES}
+        self.truth = {number: Truth(set(provable) - lost, set(lost), silent - provable - lost) for number in SERIES}
         self.chunks: dict[int, Chunk] = {}
         self.publishing: dict[str, list[Chunk]] = {"one": [], "two": []}
         self.requests: list[Run] = []
         self.results: list[Result] = []
-        self.ledger_waits: list[tuple[int, frozenset[int], frozenset[int]]] = []
+        self.ledger_waits: list[tuple[int, frozenset[int], frozenset[int], frozenset[int]]] = []
 
     # -- planning ----------------------------------------------------------------------------------------------------
 
@@ -127,7 +141,14 @@ class Chunks(RuleBasedStateMachine):
         """Kafka acknowledges; the mark follows in another step, or never."""
         for chunk in self.publishing[instance]:
             assert chunk.run_id is not None
-            self.requests.append(Run(chunk.run_id, chunk.series_id, to_minutes(chunk)))
+            self.requests.append(self.request_of(chunk))
+
+    def request_of(self, chunk: Chunk) -> Run:
+        assert chunk.run_id is not None
+        for_evidence = chunk.purpose is Purpose.EVIDENCE
+        asked = minutes_of(evidence_span(chunk, self.view(chunk))) if for_evidence else to_minutes(chunk)
+        assert asked <= to_minutes(chunk), "a request never leaves its chunk"
+        return Run(chunk.run_id, chunk.series_id, asked, for_evidence)
 
     @rule(instance=st.sampled_from(["one", "two"]))
     def publish_and_mark(self, instance: str) -> None:
@@ -151,8 +172,12 @@ class Chunks(RuleBasedStateMachine):
         truth = self.truth[request.series_id]
         upto = data.draw(st.integers(0, LENGTH)) if error is not None else 0
         read = {number for number in request.minutes if number >= upto}
+        if request.for_evidence:
+            self.ledger_waits.append((request.series_id, frozenset(), frozenset(read & truth.silent), frozenset()))
+            self.results.append(Result(request.run_id, error, ()))
+            return
         proved = frozenset(read & truth.provable), frozenset(read & truth.lost)
-        self.ledger_waits.append((request.series_id, *proved))
+        self.ledger_waits.append((request.series_id, *proved, frozenset(read - proved[0] - proved[1])))
         self.results.append(Result(request.run_id, error, to_spans(proved[0] | proved[1])))
 
     @precondition(lambda self: self.requests)
@@ -169,9 +194,10 @@ class Chunks(RuleBasedStateMachine):
     @precondition(lambda self: self.ledger_waits)
     @rule(data=st.data())
     def store(self, data: st.DataObject) -> None:
-        number, proved, lost = self.ledger_waits.pop(data.draw(st.integers(0, len(self.ledger_waits) - 1)))
+        number, proved, lost, unknown = self.ledger_waits.pop(data.draw(st.integers(0, len(self.ledger_waits) - 1)))
         self.truth[number].stored |= proved
         self.truth[number].stored_lost |= lost
+        self.truth[number].unknown |= unknown
 
     @precondition(lambda self: self.results)
     @rule(data=st.data(), again=st.booleans())
@@ -206,7 +232,9 @@ class Chunks(RuleBasedStateMachine):
     def view(self, chunk: Chunk) -> LedgerView:
         truth = self.truth[chunk.series_id]
         return LedgerView(
-            intersect([chunk.span], to_spans(truth.stored)), intersect([chunk.span], to_spans(truth.stored_lost))
+            intersect([chunk.span], to_spans(truth.stored)),
+            intersect([chunk.span], to_spans(truth.stored_lost)),
+            unproved=intersect([chunk.span], to_spans(truth.unknown - truth.stored - truth.stored_lost)),
         )
 
     # -- promises ----------------------------------------------------------------------------------------------------
@@ -273,8 +301,13 @@ class Chunks(RuleBasedStateMachine):
         self.publish_and_mark("one")
         for request in self.requests:
             truth = self.truth[request.series_id]
-            truth.stored |= request.minutes & truth.provable
-            truth.stored_lost |= request.minutes & truth.lost
+            if request.for_evidence:
+                truth.stored_lost |= request.minutes & truth.silent
+                truth.unknown -= request.minutes  # the answer says when to check it again
+            else:
+                truth.stored |= request.minutes & truth.provable
+                truth.stored_lost |= request.minutes & truth.lost
+                truth.unknown |= request.minutes & truth.silent
             outcome = Outcome(request.run_id, None, None, to_spans(request.minutes & (truth.stored | truth.lost)))
             for chunk in list(self.chunks.values()):
                 if chunk.run_id == request.run_id:
@@ -282,7 +315,9 @@ class Chunks(RuleBasedStateMachine):
         self.requests.clear()
 
     def finished(self) -> bool:
-        """Every wanted minute is stored, or lost, or in a chunk that waits although the exchange has answered."""
+        """Every wanted minute is stored, lost, proved to be silent, or in a chunk that waits although the exchange has
+        answered.
+        """
         for number, truth in self.truth.items():
             wanted = set(range(truth.wanted_from, LENGTH))
             waiting = {
@@ -291,7 +326,7 @@ class Chunks(RuleBasedStateMachine):
                 if chunk.reason and "nothing proves" in chunk.reason
                 for minute in to_minutes(chunk)
             }
-            if wanted & (truth.provable | truth.lost) - truth.stored - truth.stored_lost:
+            if wanted & (truth.provable | truth.lost | truth.silent) - truth.stored - truth.stored_lost:
                 return False
             if wanted - truth.stored - truth.stored_lost - waiting:
                 return False
