@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from collector.candles.pages import Page, SeriesCalendar
 from collector.exchange.traits import traits_of
-from collector.tape.building import Built, TapeTrade, build, contiguous, read_trade
+from collector.tape.building import Built, TapeTrade, build, contiguous, read_trade, reason_unproved
 from collector.tape.overlap import OVERLAP_TRADES, Comparison, compare, in_words, overlap_of
 from collector.tape.reading import LEADS_MS, TapeReader
 from contracts.candles import Activity, Candle
@@ -119,6 +119,20 @@ def test_a_candle_whose_open_depends_on_the_order_is_not_proved() -> None:
 
     assert not built.candles
     assert built.unproved == ((START, START + MINUTE),)
+
+
+@pytest.mark.parametrize(
+    ("tape", "words"),
+    [
+        ([a_trade(2, 5), a_trade(3, MINUTE)], "no trade before them"),
+        ([a_trade(1, -1), a_trade(3, 5), a_trade(4, MINUTE)], "missing between the ids 1 and 3"),
+        ([a_trade(1, -1), a_trade(2, 9_000), a_trade(3, 1), a_trade(4, MINUTE)], "not in the order of their ids"),
+    ],
+)
+def test_time_that_is_not_proved_has_a_reason(tape: list[TapeTrade], words: str) -> None:
+    built = build((START, START + MINUTE), tape, CALENDAR)
+    assert built.unproved
+    assert words in reason_unproved(built, tape)
 
 
 def test_sums_are_exact() -> None:

@@ -15,7 +15,7 @@ from collector.exchange.client import CandleResponse, ExchangeClient
 from collector.exchange.failures import ExchangeFailure
 from collector.run.retrying import Retrier
 from collector.run.timeframe_run import TimeframeRun, read_candles
-from collector.tape.building import Built, build, contiguous, read_trade
+from collector.tape.building import Built, build, read_trade, reason_unproved
 from collector.tape.overlap import activity_of, compare, in_words, overlap_of
 from collector.tape.reading import PAGE_TRADES, TapeReader
 from contracts.coverage import to_instant
@@ -70,8 +70,8 @@ class _TapeRun:
         reader = await self._read(span, self.limits.max_pages)
         built = build(span, reader.trades, self.calendar)
         self._add(response, built, span)
-        if built.unproved and reader.stopped is None and (problem := _missing_ids(reader, built)) is not None:
-            raise ExchangeFailure(ErrorClass.INVALID_DATA, problem, retryable=False)
+        if built.unproved and reader.stopped is None:
+            raise ExchangeFailure(ErrorClass.INVALID_DATA, reason_unproved(built, reader.trades), retryable=False)
         if built.unproved and reader.stopped is not None:
             self.timeframe_run.notes.append(f"the trades do not reach across the span: {reader.stopped}")
 
@@ -85,6 +85,8 @@ class _TapeRun:
         comparison = compare(build(overlap, reader.trades, self.calendar), own, overlap, self.calendar)
         words = in_words(comparison, overlap)
         if comparison.difference is None and not comparison.equal:
+            if asyncio.get_running_loop().time() > self.stop_at:
+                raise ExchangeFailure(ErrorClass.DEADLINE_EXCEEDED, "the run had no time to compare", retryable=False)
             more = f" ({reader.stopped})" if reader.stopped else ""
             words = f"no trades could be compared with the exchange's own candles{more}"
         if not comparison.proves:
@@ -123,16 +125,3 @@ class _TapeRun:
 
     def _unproven(self, words: str) -> ExchangeFailure:
         return ExchangeFailure(ErrorClass.UNPROVEN_TRADES, f"{self.client.exchange}: {words}", retryable=False)
-
-
-def _missing_ids(reader: TapeReader, built: Built) -> str | None:
-    """The first hole in the ids of the trades, in words."""
-    groups = contiguous(reader.trades)
-    start = to_instant(built.unproved[0][0])
-    if len(groups) < 2:  # noqa: PLR2004 -- two groups have one hole
-        return f"the exchange sends no trade before {start:%Y-%m-%d %H:%M} UTC, so that one may be missing"
-    last, following = groups[0][-1], groups[1][0]
-    return (
-        f"trades are missing, first between the ids {last.id} and {following.id}, so that candles from "
-        f"{start:%Y-%m-%d %H:%M} UTC on are not proved"
-    )

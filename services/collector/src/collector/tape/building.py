@@ -6,12 +6,13 @@ Times are milliseconds since the epoch. Sums are exact: amounts are decimals.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal, InvalidOperation, localcontext
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, Final, NamedTuple
 
 from collector.candles.pages import SeriesCalendar
 from collector.evidence.sources import trade_of, whole_periods
 from contracts.candles import Candle
+from contracts.coverage import to_instant
 from contracts.spans import Interval, Intervals, subtract, union
 
 _EXACT: Final = Context(prec=200)
@@ -91,6 +92,19 @@ def contiguous(trades: Iterable[TapeTrade]) -> list[list[TapeTrade]]:
         groups[-1].append(trade)
         previous = number
     return groups
+
+
+def reason_unproved(built: Built, trades: Iterable[TapeTrade]) -> str:
+    """Why the first unproved time of the span is not proved, in words. The trades reach behind the span."""
+    start, end = built.unproved[0]
+    where = f"candles from {to_instant(start):%Y-%m-%d %H:%M} UTC on are not proved"
+    groups = contiguous(trades)
+    if not groups or groups[0][0].at >= start:
+        return f"{where}: the exchange sends no trade before them, so that their first trades may be missing"
+    for one, two in pairwise(groups):
+        if one[-1].at < end and two[0].at >= start:
+            return f"{where}: trades are missing between the ids {one[-1].id} and {two[0].id}"
+    return f"{where}: their trades are not in the order of their ids"
 
 
 def _proved_by(tape: Sequence[TapeTrade]) -> Interval:
