@@ -227,3 +227,10 @@ def test_all_holes_of_an_exchange_that_sends_all_that_it_keeps_are_one_request()
     holes = (minutes(-719, -718), minutes(-300, -200), minutes(-20, -18))
     [chunk] = plan(series, [a_demand(minutes(-719, 0), holes, verified_from=minutes(-800, 0)[0])], [], NOON, PLAN)
     assert chunk.span == minutes(-719, -18)
+
+
+def test_holes_with_an_open_chunk_between_them_are_read_apart() -> None:
+    holes = (minutes(-30, -20), minutes(-10, -5))
+    between = a_chunk(minutes(-20, -10), retries=1)
+    created = plan(a_series(), [a_demand(ALL, holes)], [between], NOON, UNLIMITED)
+    assert spans_of(created) == [minutes(-10, -5), minutes(-30, -20)]

@@ -97,7 +97,8 @@ def after_result(chunk: Chunk, outcome: Outcome, ledger: LedgerView, now: dateti
     if not chunk.is_open or chunk.run_id != outcome.run_id or chunk.answered_at is not None:
         return chunk
     if not chunk.in_flight:  # the wait for this result was over, and the next attempt has not begun
-        return _completed(chunk, ledger, now) or chunk
+        was_read = chunk.purpose is not Purpose.REREAD or outcome.error_class is None
+        return (_completed(chunk, ledger, now) if was_read else None) or chunk
     answered = replace(
         chunk,
         state=ChunkState.REQUESTED,

@@ -105,8 +105,9 @@ def plan(
     for demand in demands:
         if not demand.active or places <= len(created) or (demand.from_trades and failed):
             continue
-        free = demand._replace(missing=spans.subtract(demand.missing, [each.span for each in created]))
-        created += islice(_chunks_of(series, free, open_chunks, now, policy), places - len(created))
+        owned = spans.union([*(each.span for each in open_chunks), *(each.span for each in created)])
+        free = demand._replace(missing=spans.subtract(demand.missing, owned))
+        created += islice(_chunks_of(series, free, open_chunks, owned, now, policy), places - len(created))
     return created
 
 
@@ -132,23 +133,25 @@ def _reason_to_cancel(demands: Sequence[Demand], chunk: Chunk) -> str | None:
 
 
 def _chunks_of(
-    series: Series, demand: Demand, open_chunks: Sequence[Chunk], now: int, policy: PlanPolicy
+    series: Series, demand: Demand, open_chunks: Sequence[Chunk], owned: Intervals, now: int, policy: PlanPolicy
 ) -> Iterator[NewChunk]:
+    """`owned`: the spans of other chunks."""
     horizon = horizon_of(series.timeframe, series.newest_readable, now)
     beyond = [(0, horizon)] if horizon is not None else []
     if demand.from_trades:
         gone = spans.intersect(demand.missing, beyond) if beyond else demand.missing
-        readable = _grouped(series, spans.subtract(demand.missing, gone), policy.pages)
+        readable = _grouped(series, spans.subtract(demand.missing, gone), owned, policy.pages)
         yield from _of_spans(series, demand, readable)
         for span in trade_runs(series.timeframe, gone, demand.trades_per_candle):
             yield NewChunk(demand.config_id, demand.backfill_id, Purpose.TRADES, span, None)
         return
-    readable = _grouped(series, spans.subtract(demand.missing, beyond), policy.pages)
+    readable = _grouped(series, spans.subtract(demand.missing, beyond), owned, policy.pages)
     if horizon is None:
         before = () if demand.verified_from is None else ((0, demand.verified_from),)
-        yield from _of_spans(series, demand, _grouped(series, spans.subtract(demand.missing, before), policy.pages))
+        known = _grouped(series, spans.subtract(demand.missing, before), owned, policy.pages)
+        yield from _of_spans(series, demand, known)
         pages = policy.pages << _doublings(open_chunks, demand.verified_from)
-        yield from _of_spans(series, demand, _grouped(series, spans.intersect(demand.missing, before), pages))
+        yield from _of_spans(series, demand, _grouped(series, spans.intersect(demand.missing, before), owned, pages))
         return
     # There are few: the exchange keeps a limited number of candles.
     yield from sorted(_of_spans(series, demand, readable), key=lambda each: (each.loss_at or 0, -each.span[0]))
@@ -190,8 +193,21 @@ def _is_empty(chunk: Chunk) -> bool:
     return chunk.retries > 0 and chunk.error_class is None
 
 
-def _grouped(series: Series, missing: Intervals, pages: int) -> Iterator[Interval]:
-    """Spans of at most `pages` requests, the newest first: neighbouring pages of one hole are read in one run."""
+def _grouped(series: Series, missing: Intervals, owned: Intervals, pages: int) -> Iterator[Interval]:
+    """Spans of at most `pages` requests, the newest first: neighbouring pages of one hole are read in one run. Holes
+    with another chunk between them are read apart, because no two chunks overlap.
+    """
+    apart: list[list[Interval]] = []
+    for hole in missing:
+        if apart and not spans.intersect([(apart[-1][-1][1], hole[0])], owned):
+            apart[-1].append(hole)
+        else:
+            apart.append([hole])
+    for neighbours in reversed(apart):
+        yield from _runs(series, tuple(neighbours), pages)
+
+
+def _runs(series: Series, missing: Intervals, pages: int) -> Iterator[Interval]:
     group: Interval | None = None
     size = 0
     for start, end in pages_of(series.timeframe, series.page, missing):
