@@ -75,7 +75,8 @@ WITH planned AS (
   SELECT series.id AS series_id, exchange, symbol, timeframe,
          coalesce(verified, '{}') * tstzmultirange(tstzrange($2, $3)) AS verified,
          coalesce((SELECT range_agg(tstzrange(starts_at, ends_at)) FROM absences
-                   WHERE absences.series_id = series.id AND absence_class = ANY($4::text[])), '{}') AS final,
+                   WHERE absences.series_id = series.id AND absence_class = ANY($4::text[])
+                     AND (recheck_at IS NULL OR recheck_at > clock_timestamp())), '{}') AS final,
          coalesce((SELECT range_agg(tstzrange(starts_at, ends_at)) FROM absences
                    WHERE absences.series_id = series.id AND absence_class = ANY($9::text[])), '{}') AS gone,
          coalesce((SELECT range_agg(tstzrange(starts_at, ends_at)) FROM backfill_chunks AS chunk
