@@ -101,6 +101,11 @@ class Markets:
             return f"{exchange} lists {symbol} as not active: it is delisted or suspended"
         return None
 
+    def created(self, symbol: str) -> int | None:
+        """When a known market was created, in milliseconds, as the exchange says. None if it does not say."""
+        created = ((self._client.markets or {}).get(symbol) or {}).get("created")
+        return created if isinstance(created, int) and created > 0 else None
+
     async def close(self) -> None:
         if self._loading is not None:
             self._loading.cancel()

@@ -85,7 +85,7 @@ class Collector:
             client = self.clients.get(run.exchange)
             async with asyncio.timeout_at(deadline):
                 if run.is_for_evidence:
-                    await collect_evidence(client, timeframe_run, retrier, run.due.run_id)
+                    await collect_evidence(client, timeframe_run, retrier, run.due.run_id, run.verified_from)
                 else:
                     await collect_timeframe(client, timeframe_run, retrier, self.limits, salt=run.due.run_id.int)
             is_silent = not timeframe_run.answers and not run.is_range  # a range may be older than its market
