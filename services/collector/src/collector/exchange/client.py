@@ -217,6 +217,10 @@ class ExchangeClient:
         """The timeframes of the exchange, as ccxt knows them."""
         return frozenset(self._spot_client.timeframes or {})
 
+    def not_traded_since(self, symbol: str) -> datetime | None:
+        """Since when lists of markets show that a known market is not traded. None: it may be traded."""
+        return self._markets(symbol).not_traded_since(symbol)
+
     def created(self, symbol: str) -> int | None:
         """When the exchange says that a known market was created, in milliseconds. None if it does not say."""
         return self._markets(symbol).created(symbol)
