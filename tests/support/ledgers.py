@@ -173,6 +173,7 @@ def _expected_slot(history: SeriesHistory, slot: int, events: Sequence[CandlesCo
     checks = [
         (
             each.level if each.absence_class in ANSWERED_CLASSES else 0,
+            event.fetched_at - timedelta(days=each.absence_class in ("unread", "unknown") and each.level == 0),
             event.fetched_at,
             list(AbsenceClass).index(each.absence_class),
             _stored(each.evidence),
@@ -187,8 +188,8 @@ def _expected_slot(history: SeriesHistory, slot: int, events: Sequence[CandlesCo
     ]
     if not checks:
         return SlotState(None, verified=False, absence=None)
-    _, at, rank, evidence, run_id, level, proof, again = max(checks)
-    first_seen = min(check[1] for check in checks)
+    _, _, at, rank, evidence, run_id, level, proof, again = max(checks)
+    first_seen = min(check[2] for check in checks)
     name = list(AbsenceClass)[rank].value
     return SlotState(None, False, (name, evidence, first_seen, at, run_id, level, proof, again))
 

@@ -31,7 +31,7 @@ from support.backfilling.tables import (
     store_config,
 )
 from support.polling import eventually
-from support.stored_ledgers import MINUTE, store_ledger, store_series
+from support.stored_ledgers import MINUTE, AbsentSpan, store_ledger, store_series
 from support.writers import database_away, measured, publish, query, running, worker_settings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
@@ -284,6 +284,34 @@ async def test_a_proved_listing_ends_the_search_for_older_candles(
     assert all(each.verified_from is None for each in collector.requests if each.purpose is not Purpose.EVIDENCE)
     created = await chunks(database_url, "starts_at")
     assert len(created) < 20, "the rest of the history is not planned"
+
+
+async def test_a_provisional_class_is_checked_again_when_it_is_due(
+    kafka_settings: KafkaSettings, database_url: str, engine: AsyncEngine, a_worker: Callable[..., Worker]
+) -> None:
+    """Two holes are provisionally tradeless. The next check of one of them is due; a trade id proves its silence."""
+
+    def script(request: RangeDue) -> Answer:
+        span = {"start": request.span.start, "end": request.span.end}
+        if request.purpose is not Purpose.EVIDENCE:
+            return Answer(absences=(Absence(**span, absence_class=AbsenceClass.UNKNOWN, evidence="an empty answer"),))
+        tape = Absence(**span, absence_class=AbsenceClass.NO_TRADE, evidence="contiguous ids", level=5)
+        return Answer(absences=(tape,))
+
+    holes = ((4000, 3990), (3000, 2990))
+    series = await store_series(engine)
+    verified = ((5000, 4000), (3990, 3000), (2990, 1))
+    absent = [AbsentSpan(minutes_ago(start), minutes_ago(end), "no_trade") for start, end in holes]
+    await store_ledger(engine, series, [(minutes_ago(start), minutes_ago(end)) for start, end in verified], absent)
+    times = "now() + CASE WHEN starts_at < $1 THEN -1 ELSE 1 END * interval '1 hour'"
+    await query(database_url, f"UPDATE absences SET level = 3, recheck_at = {times}", NOW - timedelta(minutes=3500))
+    await store_config(engine)
+    async with collecting(kafka_settings, engine, script) as collector, running(a_worker()):
+        await eventually(lambda: _is_classified(database_url), within=60)
+    assert {to_milliseconds(each.span.start) for each in collector.requests} == {minutes_ago(4000)}
+    assert [each.purpose for each in collector.requests][-1] is Purpose.EVIDENCE
+    stored = "SELECT level, recheck_at IS NULL FROM absences ORDER BY starts_at"
+    assert await query(database_url, stored) == [(5, True), (3, False)]
 
 
 async def _is_classified(database_url: str) -> bool:

@@ -15,7 +15,7 @@ from contracts.runs import RunFinished
 from contracts.spans import Interval, Intervals, subtract, union
 from contracts.topics import RANGE_REQUESTS
 from contracts.vocabulary import ErrorClass, JobType, RunStatus
-from support.collecting import Simulator, a_range
+from support.collecting import Simulator, a_range, symbol_of
 from support.kafka import Recorder
 
 pytestmark = pytest.mark.kafka
@@ -56,15 +56,27 @@ async def silence_of(simulator: Simulator, due: RangeDue) -> Intervals:
     return subtract([(start, end)], [(int(row[0]), int(row[0]) + MINUTE) for row in truth if row[5] > 0])
 
 
-async def quiet_market(simulator: Simulator) -> None:
-    await simulator.set_history("binance", "BTC/USDT", fills=False, silent_share=0.4)
+async def quiet_market(simulator: Simulator, exchange: str = "binance") -> None:
+    await simulator.set_history(exchange, symbol_of(exchange), fills=False, silent_share=0.4)
 
 
+@pytest.mark.parametrize(
+    ("exchange", "expected_paths"),
+    [
+        ("binance", {"/api/v3/aggTrades", "/api/v3/klines", "/sapi/v1/system/status"}),
+        ("coinbase", {"/api/v3/brokerage/market/products/BTC-USD/ticker"}),
+    ],
+)
 async def test_the_gaps_of_a_quiet_market_are_proved_tradeless_by_its_trades(
-    start_in_process: Start, publish: Publish, recorder: Recorder, simulator: Simulator
+    exchange: str,
+    expected_paths: set[str],
+    start_in_process: Start,
+    publish: Publish,
+    recorder: Recorder,
+    simulator: Simulator,
 ) -> None:
-    await quiet_market(simulator)
-    due = a_question(4, 3)
+    await quiet_market(simulator, exchange)
+    due = a_question(4, 3, exchange=exchange)
     async with start_in_process():
         await publish(due, topic=RANGE_REQUESTS)
         finished = await end_of(recorder, due.run_id)
@@ -78,8 +90,7 @@ async def test_the_gaps_of_a_quiet_market_are_proved_tradeless_by_its_trades(
         assert (proof.kind, proof.run_ids) == (EvidenceKind.TRADE_IDS, (due.run_id,))
         assert proof.asked.startswith("trades from 2025-06-02T")
         assert "trades, ids" in proof.answered
-    paths = {each["path"] for each in await simulator.all_requests("binance")}
-    assert {"/api/v3/aggTrades", "/api/v3/klines", "/sapi/v1/system/status"} <= paths
+    assert expected_paths <= {each["path"] for each in await simulator.all_requests(exchange)}
     assert finished.results[0].pages > 2
 
 

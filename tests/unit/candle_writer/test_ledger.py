@@ -38,10 +38,15 @@ FINAL = {"no_trade", "outage", "before_listing", "delisted", "lost_at_source", "
 
 
 def counting(checks: list[Check]) -> Check:
-    """A final class with evidence counts before all others, by its level; then the latest check."""
+    """A final class with evidence counts before all others, by its level; then the latest check. Without evidence,
+    unread and unknown count as a day older.
+    """
     proved = [each for each in checks if each.absence_class.value in FINAL and each.level > 0]
     highest = max((each.level for each in proved), default=0)
-    return max([each for each in proved if each.level == highest] or checks)
+    if proved:
+        return max(each for each in proved if each.level == highest)
+    says_little = {each: each.absence_class.value in {"unread", "unknown"} and each.level == 0 for each in checks}
+    return max(checks, key=lambda each: (each.at - timedelta(days=says_little[each]), each))
 
 
 def instant_by_instant(absent: Iterable[AbsentSpan], verified: Iterable[Interval]) -> dict[int, tuple[Check, datetime]]:
@@ -84,6 +89,24 @@ def test_of_two_classes_from_the_same_moment_the_more_precise_one_counts() -> No
     claims = claims_of("1m", [], [a_fetch(absences=both)])
     (left,) = remaining_absences(claims.absences, ())
     assert left.check.absence_class is AbsenceClass.REJECTED
+
+
+def test_the_answers_behind_an_unknown_absence_stay_for_a_day_of_readings_in_vain() -> None:
+    def after(hours: float, kind: AbsenceClass, level: int) -> Check:
+        rank, at = list(AbsenceClass).index(kind), NOON + timedelta(hours=hours)
+        return Check(at, rank, "words", UUID(int=0), level)
+
+    evidence = after(0, AbsenceClass.UNKNOWN, 1)
+    for later, counts in (
+        (after(23, AbsenceClass.UNKNOWN, 0), evidence),
+        (after(23, AbsenceClass.UNREAD, 0), evidence),
+        (after(25, AbsenceClass.UNKNOWN, 0), None),
+        (after(1, AbsenceClass.UNKNOWN, 1), None),
+        (after(1, AbsenceClass.REJECTED, 0), None),
+        (after(1, AbsenceClass.BEYOND_HORIZON, 0), None),
+    ):
+        [found] = remaining_absences([AbsentSpan(0, 9, each, NOON) for each in (later, evidence)], ())
+        assert found.check == (counts or later)
 
 
 def test_a_proof_is_replaced_by_verified_spans_and_by_later_evidence_of_its_level_only() -> None:

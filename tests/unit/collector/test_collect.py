@@ -14,6 +14,7 @@ from collector.candles.pages import read_page
 from collector.candles.reading import SeriesReader
 from collector.exchange.client import CandleResponse
 from collector.exchange.failures import ExchangeFailure, RequestDeferred
+from collector.exchange.status_statements import StatusStatements
 from collector.exchange.traits import ExchangeTraits, traits_of
 from collector.metrics import CollectorMetrics
 from collector.run.collector import Collector, candle_events
@@ -51,6 +52,7 @@ class FakeExchange:
     as_of_ms: dict[str, int] = field(default_factory=dict)
     remark_if_silent: str | None = None
     inactive_since: datetime | None = None
+    statements: StatusStatements = field(default_factory=StatusStatements)
 
     @property
     def traits(self) -> ExchangeTraits:
@@ -76,6 +78,9 @@ class FakeExchange:
 
     async def remark(self, _symbol: str, refresh_until: float | None) -> str | None:
         return self.remark_if_silent if refresh_until is not None else None
+
+    async def fetch_status(self) -> None:
+        return
 
     async def fetch(self, _symbol: str, timeframe: str, since: int, limit: int, _until: int | None) -> CandleResponse:
         return CandleResponse(self.rows_for(timeframe, since, limit), self.as_of_ms.get(timeframe, NOW_MS), NOW)

@@ -5,9 +5,10 @@ import itertools
 from collector.candles.pages import SeriesCalendar
 from collector.evidence.gather import MAX_PERIODS
 from collector.evidence.other_symbols import other_symbols
-from collector.exchange.status_statements import LONGEST_GAP_MS, StatusStatement, StatusStatements
+from collector.exchange.status_statements import LONGEST_GAP_MS, STATUS_AGE_MS, StatusStatement, StatusStatements
 from collector.exchange.traits import ExchangeTraits
 from collector.run.evidence_run import pieces
+from collector.run.status_watch import lacks_recent_candles
 from contracts.spans import Intervals
 from support.made_exchange import MINUTE, START, minute
 
@@ -43,3 +44,15 @@ def test_pieces_are_closed_periods_that_cover_the_span_once() -> None:
     assert all(one[1] == two[0] for one, two in itertools.pairwise(found))
     assert max(end - start for start, end in found) == MAX_PERIODS * MINUTE
     assert list(pieces((minute(5), minute(9)), calendar, minute(3))) == []
+
+
+def test_the_status_is_due_once_a_minute() -> None:
+    known = StatusStatements()
+    assert [known.is_due(at) for at in (0, STATUS_AGE_MS - 1, STATUS_AGE_MS, 0)] == [True, False, True, True]
+
+
+def test_candles_are_missing_when_the_next_one_has_ended_more_than_two_minutes_ago() -> None:
+    assert lacks_recent_candles("1m", None, minute(0))
+    assert not lacks_recent_candles("1m", minute(0), minute(4))
+    assert lacks_recent_candles("1m", minute(0), minute(4) + 1)
+    assert not lacks_recent_candles("1h", minute(0), minute(120))

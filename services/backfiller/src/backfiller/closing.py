@@ -68,11 +68,13 @@ class LedgerView(NamedTuple):
 
     verified: Intervals = ()
     final: Intervals = ()
-    """Absences of a final class."""
+    """Absences of a final class, without provisional ones that are to be checked again now."""
     note: str | None = None
     """The newest other absence, with its evidence."""
     unproved: Intervals = ()
-    """Absences of the class `unknown` that may be checked now: requests for evidence come next."""
+    """Absences of the class `unknown` that may be checked now, and provisional ones that are due: requests for evidence
+    come next.
+    """
     final_note: str | None = None
     """The newest absence of a final class, with its evidence."""
 

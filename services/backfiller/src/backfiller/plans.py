@@ -76,6 +76,7 @@ UPDATE backfill_chunks SET state = 'classified', ended_at = $2, error_class = NU
   SELECT chunk.id FROM backfill_chunks AS chunk
   JOIN absences ON absences.series_id = chunk.series_id AND absences.starts_at <= chunk.starts_at
     AND absences.ends_at >= chunk.ends_at AND absence_class = ANY($3::text[])
+    AND (recheck_at IS NULL OR recheck_at > $2)
   WHERE chunk.series_id = ANY($1::int[]) AND state IN ('waiting', 'failed') AND claimed_until IS NULL
     AND purpose <> 'reread'
   FOR UPDATE OF chunk SKIP LOCKED)
@@ -86,7 +87,8 @@ WITH planned AS (
   SELECT series.id AS series_id, exchange, symbol, timeframe,
          coalesce(verified, '{}') * tstzmultirange(tstzrange($2, $3)) AS verified,
          coalesce((SELECT range_agg(tstzrange(starts_at, ends_at)) FROM absences
-                   WHERE absences.series_id = series.id AND absence_class = ANY($4::text[])), '{}') AS final,
+                   WHERE absences.series_id = series.id AND absence_class = ANY($4::text[])
+                     AND (recheck_at IS NULL OR recheck_at > clock_timestamp())), '{}') AS final,
          coalesce((SELECT range_agg(tstzrange(starts_at, ends_at)) FROM backfill_chunks AS chunk
                    WHERE chunk.series_id = series.id AND state IN ('waiting', 'requested', 'failed')), '{}') AS open
   FROM series LEFT JOIN coverage ON coverage.series_id = series.id WHERE series.id = ANY($1::int[])

@@ -57,7 +57,8 @@ CROSS JOIN LATERAL unnest(verified * tstzmultirange(tstzrange(starts_at, ends_at
 
 _ABSENCES: Final = """
 SELECT wanted.id, absences.starts_at, absences.ends_at, absence_class, evidence,
-  coalesce(recheck_at > clock_timestamp(), false) AS is_early
+  coalesce(recheck_at > clock_timestamp(), false) AS is_early,
+  coalesce(recheck_at <= clock_timestamp(), false) AS is_due
 FROM unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::timestamptz[]) AS wanted (id, series_id, starts_at, ends_at)
 JOIN absences ON absences.series_id = wanted.series_id
   AND absences.starts_at < wanted.ends_at AND absences.ends_at > wanted.starts_at
@@ -107,12 +108,12 @@ async def ledgers_of(connection: Any, chunks: Collection[Chunk]) -> dict[int, Le
         verified[row["id"]].append((to_milliseconds(row["start"]), to_milliseconds(row["until"])))
     for row in await connection.fetch(_ABSENCES, *wanted):
         note = f"{AbsenceClass(row['absence_class']).value}: {row['evidence']}"
-        if row["absence_class"] in FINAL:
+        if row["absence_class"] in FINAL and not row["is_due"]:
             final[row["id"]].append(_clipped(row["starts_at"], row["ends_at"]))
             final_notes[row["id"]] = note
             continue
         notes[row["id"]] = note
-        if row["absence_class"] in _UNKNOWN and not row["is_early"]:
+        if row["is_due"] or (row["absence_class"] in _UNKNOWN and not row["is_early"]):
             unproved[row["id"]].append(_clipped(row["starts_at"], row["ends_at"]))
     return {
         each.id: LedgerView(

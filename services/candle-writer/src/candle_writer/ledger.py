@@ -2,14 +2,16 @@
 
 The ledger does not depend on the order of the events, and repeated events do not change it. Verified spans only grow.
 Each instant that is not verified gets the absence of the check that counts: a final class with the highest level of
-evidence, and the latest of several. Without evidence, the latest check counts.
+evidence, and the latest of several. Without evidence, the latest check counts. A check that only says "unread" or
+"unknown", without evidence, counts as one that is a day older. So the answers behind an unknown absence stay when the
+next run reads it in vain.
 """
 
 import itertools
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -18,6 +20,11 @@ from contracts.candles import CandlesCollected
 from contracts.coverage import ANSWERED_CLASSES, AbsenceClass, Span, to_milliseconds
 from contracts.spans import Interval, Intervals
 from contracts.timeframes import close_of, fixed_length
+
+EVIDENCE_LASTS: Final = timedelta(days=1)
+"""As long as the evidence for an unknown absence counts: it is requested again after this time."""
+
+_UNDECIDED: Final = (AbsenceClass.UNREAD, AbsenceClass.UNKNOWN)
 
 _RANKS: Final = {each: rank for rank, each in enumerate(AbsenceClass)}
 
@@ -40,7 +47,9 @@ class Check(NamedTuple):
 
     def precedence(self) -> tuple[object, ...]:
         """First the level of a final class. So later checks of runs, which have no evidence, do not replace a proof."""
-        return (self.level if self.absence_class in ANSWERED_CLASSES else 0, *self)
+        says_little = self.absence_class in _UNDECIDED and self.level == 0
+        counts_from = self.at - EVIDENCE_LASTS if says_little else self.at
+        return (self.level if self.absence_class in ANSWERED_CLASSES else 0, counts_from, *self)
 
     @property
     def absence_class(self) -> AbsenceClass:

@@ -16,7 +16,7 @@ from exchange_simulator.timeframes import FRAMES
 
 _T = TypeVar("_T")
 
-_TRADE_PATHS = ("/aggTrades", "/Trades")
+_TRADE_PATHS = ("/aggTrades", "/Trades", "/ticker")
 
 
 class Kind(StrEnum):

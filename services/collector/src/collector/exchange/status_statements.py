@@ -9,6 +9,9 @@ from contracts.spans import Intervals, union
 LONGEST_GAP_MS: Final = 10 * 60_000
 """Two statements that are further apart say nothing about the time between them."""
 
+STATUS_AGE_MS: Final = 60_000
+"""The status is requested again after this time."""
+
 _KEPT: Final = 1000
 _CLOSED: Final = frozenset({"maintenance", "shutdown"})
 
@@ -32,6 +35,16 @@ class StatusStatements:
 
     def __init__(self) -> None:
         self._statements: deque[StatusStatement] = deque(maxlen=_KEPT)
+        self._requested_at: int | None = None
+
+    def is_due(self, now: int) -> bool:
+        """Whether the status may be requested now (ms since the epoch): once a minute. A true answer counts as the
+        request.
+        """
+        if self._requested_at is not None and 0 <= now - self._requested_at < STATUS_AGE_MS:
+            return False
+        self._requested_at = now
+        return True
 
     def add(self, statement: StatusStatement) -> StatusStatement:
         self._statements.append(statement)

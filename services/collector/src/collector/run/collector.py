@@ -18,6 +18,7 @@ from collector.run.outcomes import Outcomes, deadline_failure
 from collector.run.retry_policy import RetryPolicy
 from collector.run.retrying import Retrier
 from collector.run.run import Due, Run, market_of
+from collector.run.status_watch import watch_status
 from collector.run.timeframe_run import TimeframeRun, collect_timeframe, rejected_row
 from contracts.candles import (
     MAX_CANDLES_PER_EVENT,
@@ -88,6 +89,8 @@ class Collector:
                     await collect_evidence(client, timeframe_run, retrier, run.due.run_id, run.verified_from)
                 else:
                     await collect_timeframe(client, timeframe_run, retrier, self.limits, salt=run.due.run_id.int)
+            if not run.is_range:
+                await watch_status(client, timeframe_run, deadline)
             is_silent = not timeframe_run.answers and not run.is_range  # a range may be older than its market
             if remark := await client.remark(timeframe_run.symbol, deadline if is_silent else None):
                 self.metrics.inactive_markets.labels(run.exchange).inc()

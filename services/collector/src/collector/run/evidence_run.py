@@ -1,7 +1,6 @@
 """A run that requests evidence: why a span of one series has no candles."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -13,16 +12,13 @@ from collector.evidence.gather import MAX_PERIODS, EvidenceRequest, gather_evide
 from collector.evidence.other_symbols import other_symbols
 from collector.evidence.prove_listing import ListingRequest, prove_listing
 from collector.exchange.client import ExchangeClient
-from collector.exchange.failures import ExchangeFailure
 from collector.run.retrying import Retrier
+from collector.run.status_watch import refresh_status
 from collector.run.timeframe_run import TimeframeRun
 from contracts.coverage import Absence, to_instant, to_milliseconds
 from contracts.spans import Interval, Intervals
 
 T = TypeVar("T")
-
-_STATUS_AGE_MS = 60_000
-"""The status is requested again after this time."""
 
 
 @dataclass
@@ -32,7 +28,6 @@ class ClientSource:
     client: ExchangeClient
     retrier: Retrier
     requests: int = 0
-    _status_at: int | None = None
 
     async def candles(self, symbol: str, timeframe: str, since: int, limit: int) -> Sequence[Sequence[Any]]:
         """Follows pages: an exchange may send fewer rows than requested."""
@@ -52,11 +47,7 @@ class ClientSource:
         return await self._count(lambda: self.client.fetch_trades(symbol, since, until, limit))
 
     async def closed(self) -> Intervals:
-        now = self.client.now_ms()
-        if self._status_at is None or now - self._status_at >= _STATUS_AGE_MS:
-            self._status_at = now
-            with suppress(ExchangeFailure):  # without a statement, the other evidence still counts
-                self.requests += await self.client.fetch_status() is not None
+        self.requests += await refresh_status(self.client)
         return self.client.statements.closed()
 
     async def _count(self, request: Callable[[], Awaitable[T]]) -> T:

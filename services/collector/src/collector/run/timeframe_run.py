@@ -125,6 +125,11 @@ class TimeframeRun:
             yield "no candle of the newest page has closed yet: the next run reads on from its first candle"
         yield from map(_note, absences[-1:])
 
+    @property
+    def newest_open(self) -> int | None:
+        """The open time of the newest collected candle, in milliseconds. None if there is none."""
+        return max(self._collected, default=None)
+
     def result(self) -> TimeframeResult:
         reader, collected = self.reader, self._collected
         anchor = reader.anchor if reader is not None else None
