@@ -297,6 +297,36 @@ async def test_evidence_is_requested_for_what_an_answer_leaves_unknown(
     assert await query(database_url, OVERLAPS) == []
 
 
+async def test_a_proved_listing_ends_the_search_for_older_candles(
+    kafka_settings: KafkaSettings, database_url: str, engine: AsyncEngine, a_worker: Callable[..., Worker]
+) -> None:
+    """The request for evidence names the first verified instant. All chunks before it end with one proof."""
+
+    def script(request: RangeDue) -> Answer:
+        if request.purpose is not Purpose.EVIDENCE:
+            return Answer(absences=(_unproven(request),))
+        assert request.verified_from is not None
+        before = Absence(
+            start=datetime(2010, 1, 1, tzinfo=UTC),
+            end=request.verified_from,
+            absence_class=AbsenceClass.BEFORE_LISTING,
+            evidence="the market was listed then",
+            level=3,
+        )
+        return Answer(absences=(before,))
+
+    await a_covered_series(engine, (minutes_ago(900), minutes_ago(1)))
+    await store_config(engine, "listing")
+    async with collecting(kafka_settings, engine, script) as collector, running(a_worker()):
+        await eventually(lambda: _is_classified(database_url), within=60)
+        await eventually(lambda: _none_open(database_url), within=60)
+    proofs = [each for each in collector.requests if each.purpose is Purpose.EVIDENCE]
+    assert {to_milliseconds(each.verified_from) for each in proofs if each.verified_from} == {minutes_ago(900)}
+    assert all(each.verified_from is None for each in collector.requests if each.purpose is not Purpose.EVIDENCE)
+    created = await chunks(database_url, "starts_at")
+    assert len(created) < 20, "the rest of the history is not planned"
+
+
 async def test_a_provisional_class_is_checked_again_when_it_is_due(
     kafka_settings: KafkaSettings, database_url: str, engine: AsyncEngine, a_worker: Callable[..., Worker]
 ) -> None:

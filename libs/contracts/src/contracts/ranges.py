@@ -52,6 +52,11 @@ class RangeDue(Event):
     timeframe: Timeframe
     span: Span = Field(description="The span to read.")
     purpose: Purpose = Field(description="The reason for the request.")
+    verified_from: Instant | None = Field(
+        default=None,
+        description="The first verified instant of the series. If a span for evidence ends at or before it, the market "
+        "may have been listed then. Null: it is not known.",
+    )
     requested_at: Instant = Field(description="When the backfiller requested this attempt.")
     deadline_seconds: int = Field(
         gt=0,

@@ -70,6 +70,19 @@ UPDATE backfill_chunks SET state = 'verified', ended_at = $2, error_class = NULL
   FOR UPDATE OF chunk SKIP LOCKED)
 """
 
+# Chunks whose span has a final absence meanwhile, such as all time before a listing.
+_CLOSE_CLASSIFIED: Final = """
+UPDATE backfill_chunks SET state = 'classified', ended_at = $2, error_class = NULL,
+  reason = 'Another run has found the reason of the absence.' WHERE id IN (
+  SELECT chunk.id FROM backfill_chunks AS chunk
+  JOIN absences ON absences.series_id = chunk.series_id AND absences.starts_at <= chunk.starts_at
+    AND absences.ends_at >= chunk.ends_at AND absence_class = ANY($3::text[])
+    AND (recheck_at IS NULL OR recheck_at > $2)
+  WHERE chunk.series_id = ANY($1::int[]) AND state IN ('waiting', 'failed') AND claimed_until IS NULL
+    AND purpose <> 'reread'
+  FOR UPDATE OF chunk SKIP LOCKED)
+"""
+
 DEMANDS: Final = r"""
 WITH planned AS (
   SELECT series.id AS series_id, exchange, symbol, timeframe,
@@ -178,6 +191,7 @@ async def plan_due_series(engine: AsyncEngine, policy: PlanPolicy, times: PlanTi
         if not ids:
             return Planned()
         await connection.execute(_CLOSE_VERIFIED, ids, now)
+        await connection.execute(_CLOSE_CLASSIFIED, ids, now, FINAL)
         demands = await _demands(connection, ids, now, times.hole_min_age)
         open_chunks = await _open_chunks(connection, ids)
         created: list[tuple[Series, NewChunk]] = []

@@ -16,6 +16,7 @@ from backfiller.chunks import Chunk, claimed, requested
 from backfiller.closing import evidence_span
 from backfiller.limits import DueChunk, choose, free_places
 from backfiller.tables import CHUNK_COLUMNS, database_now, ledgers_of, to_chunk, update_chunks
+from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
 from contracts.coverage import span_of
 from contracts.ranges import Purpose, RangeDue, range_run_id
 from contracts.ticks import lane_of
@@ -84,6 +85,11 @@ WHERE chunk.id = ANY($1::bigint[]) ORDER BY chunk.id FOR UPDATE OF chunk
 """  # noqa: S608 -- a constant
 
 
+_VERIFIED_FROM: Final = """
+SELECT series_id, lower(verified * tstzmultirange(tstzrange($2, $3))) AS start FROM coverage
+WHERE series_id = ANY($1::int[])
+"""
+
 EVIDENCE_SECONDS: Final = 90
 """The shortest deadline of a run that requests evidence: it needs many small requests."""
 
@@ -108,7 +114,10 @@ async def request_due_chunks(engine: AsyncEngine, publisher: EventPublisher, pol
     if not claims:
         return []
     failpoint("backfiller.before_ranges")
-    await publisher.publish_many(RANGE_REQUESTS, [range_due(chunk, now, policy) for chunk in claims])
+    starts = await _verified_from(engine, claims)
+    await publisher.publish_many(
+        RANGE_REQUESTS, [range_due(chunk, now, policy, starts.get(chunk.series_id)) for chunk in claims]
+    )
     failpoint("backfiller.after_ranges")
     return await _mark_requested(engine, claims, policy.start_wait)
 
@@ -135,8 +144,8 @@ async def claim_due_chunks(engine: AsyncEngine, policy: RequestPolicy) -> tuple[
         ], now
 
 
-def range_due(chunk: Chunk, now: datetime, policy: RequestPolicy) -> RangeDue:
-    """The request of a claimed chunk."""
+def range_due(chunk: Chunk, now: datetime, policy: RequestPolicy, verified_from: datetime | None = None) -> RangeDue:
+    """The request of a claimed chunk. `verified_from`: see `RangeDue`."""
     shortest = EVIDENCE_SECONDS if chunk.purpose is Purpose.EVIDENCE else 0
     return RangeDue(
         occurred_at=now,
@@ -149,10 +158,21 @@ def range_due(chunk: Chunk, now: datetime, policy: RequestPolicy) -> RangeDue:
         timeframe=chunk.timeframe,
         span=span_of(chunk.span),
         purpose=chunk.purpose,
+        verified_from=verified_from,
         requested_at=now,
         deadline_seconds=max(policy.deadline_seconds, shortest),
         lane=lane_of(chunk.exchange, chunk.config_id, policy.lanes),
     )
+
+
+async def _verified_from(engine: AsyncEngine, claims: Sequence[Chunk]) -> dict[int, datetime]:
+    """The first verified instant of each series of which evidence is requested."""
+    series = sorted({each.series_id for each in claims if each.purpose is Purpose.EVIDENCE})
+    if not series:
+        return {}
+    async with driver_transaction(engine) as connection:
+        rows = await connection.fetch(_VERIFIED_FROM, series, FIRST_INSTANT, END_OF_INSTANTS)
+        return {row["series_id"]: row["start"] for row in rows if row["start"] is not None}
 
 
 def _claimed(chunk: Chunk, now: datetime, policy: RequestPolicy) -> Chunk:

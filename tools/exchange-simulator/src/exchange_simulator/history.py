@@ -46,6 +46,10 @@ class History:
     utc_offset_hours: Annotated[int, Field(ge=-23, le=23)] = 0
     """Candles longer than an hour open by this time zone: with 8, days open at 16:00 UTC."""
     status: Status = Status.TRADING
+    renamed_to: Annotated[str, Field(pattern=r"^[A-Z0-9]{1,20}$")] | None = None
+    """The base asset that the list of markets shows for the market, whose id stays the same. Not on Kraken and swaps of
+    OKX, whose ids contain the asset.
+    """
 
     @model_validator(mode="after")
     def _check(self) -> Self:

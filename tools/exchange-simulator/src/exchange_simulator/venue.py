@@ -19,6 +19,9 @@ from exchange_simulator.timeframes import Frame
 _OMITS_SILENT = {"coinbase": True, "kraken": False}
 """The exchanges with simulated minutes without trades, and whether they omit them."""
 
+_BASE_FIELDS = ("baseAsset", "baseCoin", "baseCcy", "base_currency_id")
+"""The field of the base asset in a list of markets, on Binance, Bybit, OKX and Coinbase."""
+
 HORIZONS = {"kraken": 720}
 """The exchanges that keep only the newest rows, and their number."""
 
@@ -115,7 +118,8 @@ class Venue:
         if not self.histories:
             return [entry for _, entry in entries]
         return [
-            entry | inactive if self.history(market).status is Status.INACTIVE else entry
+            _renamed(entry, self.history(market).renamed_to)
+            | (inactive if self.history(market).status is Status.INACTIVE else {})
             for market, entry in entries
             if self.existing(market)
         ]
@@ -133,6 +137,11 @@ class Venue:
             SeriesParameters(self._settings.seed, market, share, omits), self._caches
         )
         return LivedSeries(series, history, fills=not omits) if history.changes_trades else series
+
+
+def _renamed(entry: dict[str, Any], base: str | None) -> dict[str, Any]:
+    """The entry of a list of markets with another base asset."""
+    return entry if base is None else {name: base if name in _BASE_FIELDS else value for name, value in entry.items()}
 
 
 def _write_row(candle: Candle, price: Writer, volume: Writer, tick: int, lot: int) -> Row:

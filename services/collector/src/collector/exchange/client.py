@@ -212,6 +212,19 @@ class ExchangeClient:
         word = str(status.get("status")) if isinstance(status, dict) else ""
         return self.statements.add(StatusStatement(LAST_REQUEST.get().as_of_ms, word))
 
+    @property
+    def timeframes(self) -> Collection[str]:
+        """The timeframes of the exchange, as ccxt knows them."""
+        return frozenset(self._spot_client.timeframes or {})
+
+    def not_traded_since(self, symbol: str) -> datetime | None:
+        """Since when lists of markets show that a known market is not traded. None: it may be traded."""
+        return self._markets(symbol).not_traded_since(symbol)
+
+    def created(self, symbol: str) -> int | None:
+        """When the exchange says that a known market was created, in milliseconds. None if it does not say."""
+        return self._markets(symbol).created(symbol)
+
     async def symbols(self, symbol: str) -> Collection[str]:
         """The symbols of the markets of the same kind. Raises `ExchangeFailure`."""
         return await self._markets(symbol).symbols()

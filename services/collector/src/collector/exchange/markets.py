@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from collector.exchange.failures import ExchangeFailure
@@ -35,10 +35,12 @@ class Markets:
         refresh_seconds: float,
         on_loaded: Callable[[Collection[dict[str, Any]]], None],
         check_seconds: float = float("inf"),
+        absent_for: timedelta = timedelta(hours=6),
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`read` sends the request and raises `ExchangeFailure`. `on_loaded` is called with the markets of each list
-        that was read. After `check_seconds`, the list is read again in the background.
+        that was read. After `check_seconds`, the list is read again in the background. `absent_for`: see
+        `not_traded_since`.
         """
         self._client = client
         self._read = read
@@ -52,6 +54,9 @@ class Markets:
         self._last_listed: dict[str, datetime] = {}
         """The time of the last list with a symbol, for symbols that are not in the current one."""
         self._listed_on = datetime.now(UTC)
+        self._absent_for = absent_for
+        self._inactive_since: dict[str, datetime] = {}
+        """The time of the first list of this process that has a market as not active."""
 
     async def require(self, symbol: str) -> None:
         """Return when this symbol is known. Raises `ExchangeFailure`: `BAD_SYMBOL` if the exchange has no such market,
@@ -101,6 +106,20 @@ class Markets:
             return f"{exchange} lists {symbol} as not active: it is delisted or suspended"
         return None
 
+    def not_traded_since(self, symbol: str) -> datetime | None:
+        """The time of the first list of this process that has a known market as not active. For a market that no list
+        has had for `absent_for`: the time of the last list with it. None: it may be traded.
+        """
+        last_listed = self._last_listed.get(symbol)
+        if last_listed is not None:
+            return last_listed if self._listed_on - last_listed >= self._absent_for else None
+        return self._inactive_since.get(symbol)
+
+    def created(self, symbol: str) -> int | None:
+        """When a known market was created, in milliseconds, as the exchange says. None if it does not say."""
+        created = ((self._client.markets or {}).get(symbol) or {}).get("created")
+        return created if isinstance(created, int) and created > 0 else None
+
     async def close(self) -> None:
         if self._loading is not None:
             self._loading.cancel()
@@ -144,6 +163,8 @@ class Markets:
         self._client.set_markets([*listed, *missing.values()])
         await self._client.load_markets()  # sends no request; later calls by ccxt itself then return at once
         self._read_at, self._listed_on = self._now(), datetime.now(UTC)
+        inactive = {each["symbol"] for each in listed if each.get("active") is False}
+        self._inactive_since = {each: self._inactive_since.get(each, self._listed_on) for each in inactive}
         self._on_loaded(listed)
 
 

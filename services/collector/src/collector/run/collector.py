@@ -89,7 +89,7 @@ class Collector:
                 if run.is_from_trades:
                     await collect_from_trades(client, timeframe_run, retrier, self.limits)
                 elif run.is_for_evidence:
-                    await collect_evidence(client, timeframe_run, retrier, run.due.run_id)
+                    await collect_evidence(client, timeframe_run, retrier, run.due.run_id, run.verified_from)
                 else:
                     await collect_timeframe(client, timeframe_run, retrier, self.limits, salt=run.due.run_id.int)
             if not run.is_range:

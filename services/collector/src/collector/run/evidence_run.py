@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
@@ -9,11 +10,12 @@ from uuid import UUID
 from collector.candles.pages import SeriesCalendar
 from collector.evidence.gather import MAX_PERIODS, EvidenceRequest, gather_evidence
 from collector.evidence.other_symbols import other_symbols
+from collector.evidence.prove_listing import ListingRequest, prove_listing
 from collector.exchange.client import ExchangeClient
 from collector.run.retrying import Retrier
 from collector.run.status_watch import refresh_status
 from collector.run.timeframe_run import TimeframeRun
-from contracts.coverage import to_instant
+from contracts.coverage import Absence, to_instant, to_milliseconds
 from contracts.spans import Interval, Intervals
 
 T = TypeVar("T")
@@ -54,8 +56,15 @@ class ClientSource:
         return found
 
 
-async def collect_evidence(client: ExchangeClient, timeframe_run: TimeframeRun, retrier: Retrier, run_id: UUID) -> None:
-    """Find the reason for every part of the span that has no candle now.
+async def collect_evidence(
+    client: ExchangeClient,
+    timeframe_run: TimeframeRun,
+    retrier: Retrier,
+    run_id: UUID,
+    verified_from: datetime | None = None,
+) -> None:
+    """Find the reason for every part of the span that has no candle now. If the span ends before the first verified
+    instant, it may be from before the listing of the market; this is asked first.
 
     Raises `ExchangeFailure` if the exchange fails. The absences of earlier pieces then stay in `timeframe_run`.
     """
@@ -65,6 +74,16 @@ async def collect_evidence(client: ExchangeClient, timeframe_run: TimeframeRun, 
     calendar = SeriesCalendar.of(client.traits, timeframe)
     source = ClientSource(client, retrier)
     [span] = timeframe_run.progress.pending
+    if verified_from is not None and span.end <= verified_from:
+        others = other_symbols(symbol, listed)
+        try:
+            absence = await _before_listing(source, timeframe_run, others, run_id, to_milliseconds(verified_from))
+        finally:
+            timeframe_run.evidence_requests = source.requests
+        if absence is not None:
+            timeframe_run.found.append(absence)
+            timeframe_run.checked_at = to_instant(client.now_ms())
+            return
     for hole in pieces(span.milliseconds(), calendar, client.now_ms()):
         request = EvidenceRequest(
             symbol=symbol,
@@ -79,6 +98,30 @@ async def collect_evidence(client: ExchangeClient, timeframe_run: TimeframeRun, 
             timeframe_run.evidence_requests = source.requests
         timeframe_run.found += found
         timeframe_run.checked_at = to_instant(client.now_ms())
+
+
+async def _before_listing(
+    source: ClientSource, timeframe_run: TimeframeRun, others: Sequence[str], run_id: UUID, first: int
+) -> Absence | None:
+    """The absence of all time before the listing. None if it is not proved; the run log then has the reason."""
+    client, symbol, timeframe = source.client, timeframe_run.symbol, timeframe_run.timeframe
+    request = ListingRequest(
+        symbol=symbol,
+        timeframe=timeframe,
+        first=first,
+        timeframes=client.timeframes,
+        page=client.page_limit(symbol, timeframe),
+        other_symbols=others,
+        created=client.created(symbol),
+        run_id=run_id,
+    )
+    found = await prove_listing(source, client.traits, request, lambda: to_instant(client.now_ms()))
+    if isinstance(found, Absence):
+        return found
+    timeframe_run.notes.append(
+        f"not proved that the market was listed at {to_instant(first):%Y-%m-%d %H:%M} UTC: {found}"
+    )
+    return None
 
 
 def pieces(span: Interval, calendar: SeriesCalendar, now: int) -> Iterator[Interval]:

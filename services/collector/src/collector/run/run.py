@@ -34,6 +34,11 @@ class Run:
         return isinstance(self.due, RangeDue) and self.due.purpose is Purpose.EVIDENCE
 
     @property
+    def verified_from(self) -> datetime | None:
+        """The first verified instant of the series of a range. None: it is not known."""
+        return self.due.verified_from if isinstance(self.due, RangeDue) else None
+
+    @property
     def config_id(self) -> int:
         return config_id_of(self.due)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from collector.candles.invented_rows import without_invented_rows
 from collector.candles.page_requests import PageRequest, Proof, ReadingLimits
 from collector.candles.pages import BadRow, Page, SeriesCalendar, UnusableAnswer, read_page
 from collector.candles.range_reading import RangeReader
@@ -18,14 +19,18 @@ from contracts.coverage import (
     MAX_REJECTED_ROWS_PER_RESULT,
     MAX_SPANS_PER_RESULT,
     Absence,
+    AbsenceClass,
+    Evidence,
+    EvidenceKind,
     RejectedRow,
     SeriesProgress,
     Span,
     span_of,
     to_instant,
+    to_milliseconds,
 )
 from contracts.runs import MAX_NOTES, TimeframeResult
-from contracts.spans import Intervals
+from contracts.spans import Interval, Intervals, subtract, union
 from contracts.vocabulary import CandleSource, ErrorClass
 
 
@@ -64,6 +69,9 @@ class TimeframeRun:
     found: list[Absence] = field(default_factory=list)
     """Absences with evidence, in any order. Only a run for evidence has them."""
     evidence_requests: int = 0
+    invented: list[Interval] = field(default_factory=list)
+    """The time of rows without a trade, of a market that is no longer traded. They are not stored."""
+    not_traded_since: datetime | None = None
     notes: list[str] = field(default_factory=list)
     """Remarks for the reader of the run log that are no failures."""
     _collected: dict[int, Candle] = field(default_factory=dict)
@@ -80,6 +88,7 @@ class TimeframeRun:
         self.answers.clear()
         self._collected.clear()
         self.found.clear()
+        self.invented.clear()
         self.reader, self.built = None, ()
 
     def absences(self) -> list[Absence]:
@@ -87,10 +96,33 @@ class TimeframeRun:
         if self.found:
             return sorted(self.found, key=lambda absence: absence.start)
         found = [] if self.reader is None else self.reader.absences()
-        return [
+        absences = [
             Absence(start=to_instant(start), end=to_instant(end), absence_class=absence_class, evidence=evidence)
-            for (start, end), absence_class, evidence in found
+            for span, absence_class, evidence in found
+            for start, end in subtract([span], self.invented)
         ]
+        return sorted([*absences, *self._delisted()], key=lambda absence: absence.start)
+
+    def _delisted(self) -> Iterator[Absence]:
+        """The time in which the exchange sent rows although the market was not traded."""
+        if self.not_traded_since is None or self.checked_at is None:
+            return
+        evidence = Evidence(
+            level=3,
+            kind=EvidenceKind.MARKETS,
+            asked="the list of markets",
+            answered=f"{self.symbol} is not traded, since {self.not_traded_since:%Y-%m-%d %H:%M} UTC or earlier",
+            at=self.checked_at,
+        )
+        for start, end in union(self.invented):
+            yield Absence(
+                start=to_instant(start),
+                end=to_instant(end),
+                absence_class=AbsenceClass.DELISTED,
+                evidence="the exchange sends rows without a trade of a market that it no longer trades",
+                level=evidence.level,
+                proof=(evidence,),
+            )
 
     def _notes_on_reading(self, absences: list[Absence]) -> Iterator[str]:
         is_first = self.progress.anchor is None and self.reader is not None and self.reader.anchor is not None
@@ -106,7 +138,7 @@ class TimeframeRun:
     def result(self) -> TimeframeResult:
         reader, collected = self.reader, self._collected
         anchor = reader.anchor if reader is not None else None
-        absences = self.absences()
+        absences = [each for each in self.absences() if each.absence_class is not AbsenceClass.DELISTED]
         notes = [*self.notes, *self._notes_on_reading(absences)]
         rejected = () if reader is None else tuple(sorted(reader.rejected.values(), key=lambda row: row.opens))
         return TimeframeResult(
@@ -157,6 +189,9 @@ async def collect_timeframe(
             return await read_candles(client, symbol, request, reader.calendar)
 
         response, page = await retrier.retry_until_deadline(read)
+        timeframe_run.not_traded_since = since = client.not_traded_since(symbol)
+        page, invented = without_invented_rows(page, reader.calendar, None if since is None else to_milliseconds(since))
+        timeframe_run.invented += [] if invented is None else [invented]
         timeframe_run.add(response, page, reader.receive(page, response.as_of_ms))
 
 
