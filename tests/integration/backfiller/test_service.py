@@ -174,7 +174,7 @@ async def test_candles_from_trades_end_with_a_reason_or_verify_the_time_that_the
     kafka_settings: KafkaSettings, database_url: str, engine: AsyncEngine, a_worker: Callable[..., Worker]
 ) -> None:
     """The ledger has all of it as lost, which is final for every other request. The first series is refused."""
-    names = {"exchange": "kraken", "timeframe": "1m"}
+    names: dict[str, Any] = {"exchange": "kraken", "timeframe": "1m"}
     for symbol in ("BTC/USD", "ETH/USD"):
         series_id = await store_series(engine, symbol=symbol, **names)
         lost = [AbsentSpan(minutes_ago(3000), minutes_ago(730), "lost")]

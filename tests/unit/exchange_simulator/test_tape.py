@@ -50,3 +50,21 @@ def test_ids_follow_each_other_also_across_silences_and_days_and_do_not_depend_o
     assert later == tape[7:17]
     left_out = venue.trades(market, (long_ago, NOW), 10, NOW, Page(missing_trades=(tape[3].id,)))
     assert left_out == [*tape[:3], *tape[4:10]]
+
+
+def test_the_number_of_trades_of_a_candle_is_that_of_its_tape() -> None:
+    venue = a_venue()
+    market = venue.listing.by_symbol["BTC/USDT"]
+    for length in (MINUTE, 5 * MINUTE, HOUR):
+        span = (NOON - 2 * HOUR, NOON - 2 * HOUR + length)
+        assert venue.count_trades(market, span, NOW) == len(venue.trades(market, span, 1000, NOW, AS_USUAL))
+    assert venue.count_trades(market, (NOON, NOON + MINUTE), NOW) == 0, "the open minute has no trades yet"
+
+
+def test_a_falsified_trade_has_a_price_that_is_a_tick_too_high() -> None:
+    venue = a_venue()
+    market = venue.listing.by_symbol["BTC/USDT"]
+    asked = (NOON - 2 * HOUR, NOW)
+    tape = venue.trades(market, asked, 10, NOW, AS_USUAL)
+    falsified = venue.trades(market, asked, 10, NOW, Page(falsified_trades=(tape[3].id,)))
+    assert falsified == [*tape[:3], tape[3]._replace(price=tape[3].price + 1), *tape[4:]]
