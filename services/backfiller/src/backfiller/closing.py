@@ -156,6 +156,8 @@ def _completed(chunk: Chunk, ledger: LedgerView, now: datetime) -> Chunk | None:
 
 def _again(chunk: Chunk, ledger: LedgerView, now: datetime, policy: ClosingPolicy) -> Chunk:
     """The chunk with another attempt ahead, without the parts at its ends that are verified now."""
+    if chunk.purpose is Purpose.REREAD and chunk.error_class is None:
+        chunk = replace(chunk, purpose=Purpose.BACKFILL)  # it was read, so its rest is a hole like any other
     error = None if chunk.error_class is None else ErrorClass(chunk.error_class)
     rest = spans.hull(remaining(chunk.timeframe, chunk.span, ledger)) or (chunk.span,)
     span = chunk.span if chunk.purpose is Purpose.REREAD else rest[0]
