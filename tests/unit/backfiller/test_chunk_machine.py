@@ -359,4 +359,4 @@ class Chunks(RuleBasedStateMachine):
 
 
 TestChunks = Chunks.TestCase
-TestChunks.settings = settings(max_examples=400, stateful_step_count=50, deadline=None)
+TestChunks.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)

@@ -234,3 +234,11 @@ def test_holes_with_an_open_chunk_between_them_are_read_apart() -> None:
     between = a_chunk(minutes(-20, -10), retries=1)
     created = plan(a_series(), [a_demand(ALL, holes)], [between], NOON, UNLIMITED)
     assert spans_of(created) == [minutes(-10, -5), minutes(-30, -20)]
+
+
+def test_chunks_of_a_paused_backfill_do_not_keep_the_config_waiting() -> None:
+    paused = a_demand(minutes(-9000, -5000), (), backfill_id=3, active=False)
+    waiting = [a_chunk(minutes(-6000 - 100 * n, -5900 - 100 * n), id=n, backfill_id=3) for n in range(8)]
+    waiting.append(a_chunk(minutes(-8000, -7900), id=9, backfill_id=3, state=ChunkState.FAILED))
+    config = a_demand(minutes(-1000, 0), (minutes(-10, -5),))
+    assert spans_of(plan(a_series(), [config, paused], waiting, NOON, PLAN)) == [minutes(-10, -5)]

@@ -95,12 +95,15 @@ def plan(
     A series with a failed chunk gets no others: the exchange would refuse them for the same reason. If candles from
     trades were refused, it gets no others from trades.
     """
-    failed = {each.purpose is Purpose.TRADES for each in open_chunks if each.state is ChunkState.FAILED}
+    paused = {each.backfill_id for each in demands if not each.active}
+    # Chunks of paused backfills are not requested, and must not take the places of others.
+    working = [each for each in open_chunks if each.in_flight or each.backfill_id not in paused]
+    failed = {each.purpose is Purpose.TRADES for each in working if each.state is ChunkState.FAILED}
     if False in failed:
         return []
-    fresh = sum(1 for each in open_chunks if each.retries == 0)
+    fresh = sum(1 for each in working if each.retries == 0)
     # Chunks that no answer proves stay open, possibly forever, and must not keep the rest of the history waiting.
-    places = min(policy.fresh_chunks - fresh, max(policy.open_chunks - len(open_chunks), 1 - fresh))
+    places = min(policy.fresh_chunks - fresh, max(policy.open_chunks - len(working), 1 - fresh))
     created: list[NewChunk] = []
     for demand in demands:
         if not demand.active or places <= len(created) or (demand.from_trades and failed):
