@@ -50,7 +50,9 @@ async def _measure(configs: int, seconds: float, turns: int) -> list[Row]:
         await _create(api, configs)
         await asyncio.sleep(65)  # the first runs, and a minute of slots
         backfill = await _order(api)
-        alone, beside, chunks = [], [], 0
+        alone: list[list[float]] = []
+        beside: list[list[float]] = []
+        chunks = 0
         for _ in range(turns):
             for action, figures in (("pause", alone), ("resume", beside)):
                 (await api.post(f"/backfills/{backfill}/{action}")).raise_for_status()
