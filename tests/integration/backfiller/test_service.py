@@ -278,7 +278,8 @@ async def test_evidence_is_requested_for_what_an_answer_leaves_unknown(
             tape = Absence(**span, absence_class=AbsenceClass.NO_TRADE, evidence="contiguous ids", level=5)
             return Answer(absences=(tape,))
         later = NOW + timedelta(days=1)
-        unknown = Absence(**span, absence_class=AbsenceClass.UNKNOWN, evidence="no witness", recheck_at=later)
+        known = {"evidence": "no witness", "level": 1, "recheck_at": later}
+        unknown = Absence(**span, absence_class=AbsenceClass.UNKNOWN, **known)
         return Answer(absences=(unknown,))
 
     verified = ((5000, 4000), (3600, 400), (390, 1))
