@@ -131,6 +131,8 @@ class LivedSeries:
             if begin >= end_ms or begin > now_ms:
                 break
             if end > open_ms and (piece := self._between(max(begin, open_ms), min(end, end_ms), now_ms)):
+                if not self._fills and not piece.volume:
+                    continue  # its minutes are omitted, so their price belongs to no candle
                 if self._fills and begin > open_ms and (flat := self._before(begin)):
                     pieces.append(flat)
                 pieces.append(piece)
