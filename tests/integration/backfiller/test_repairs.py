@@ -174,6 +174,6 @@ async def test_repairs_and_backfills_need_few_requests_and_dry_runs_foretell_the
     assert sum(needed[0].values()) <= 1.3 * sum(fewest.values()), (needed[0], fewest)
     assert losses == sorted(losses), "the chunks that are lost first were not requested first"
     assert absent == []
-    assert absent_later == [("kraken", "lost")]
+    assert absent_later == [("kraken", "beyond_horizon")]
     for promise, count in zip(promises, needed, strict=True):
         assert_close(promise, count)

@@ -70,7 +70,8 @@ UPDATE backfill_chunks SET state = 'verified', ended_at = $2, error_class = NULL
   FOR UPDATE OF chunk SKIP LOCKED)
 """
 
-# Chunks whose span has a final absence meanwhile, such as all time before a listing.
+# Chunks whose span has a final absence meanwhile, such as all time before a listing. Trades may fill what the exchange
+# no longer has as candles ($4).
 _CLOSE_CLASSIFIED: Final = """
 UPDATE backfill_chunks SET state = 'classified', ended_at = $2, error_class = NULL,
   reason = 'Another run has found the reason of the absence.' WHERE id IN (
@@ -79,7 +80,7 @@ UPDATE backfill_chunks SET state = 'classified', ended_at = $2, error_class = NU
     AND absences.ends_at >= chunk.ends_at AND absence_class = ANY($3::text[])
     AND (recheck_at IS NULL OR recheck_at > $2)
   WHERE chunk.series_id = ANY($1::int[]) AND state IN ('waiting', 'failed') AND claimed_until IS NULL
-    AND purpose <> 'reread'
+    AND purpose <> 'reread' AND NOT (purpose = 'trades' AND absence_class = ANY($4::text[]))
   FOR UPDATE OF chunk SKIP LOCKED)
 """
 
@@ -191,7 +192,7 @@ async def plan_due_series(engine: AsyncEngine, policy: PlanPolicy, times: PlanTi
         if not ids:
             return Planned()
         await connection.execute(_CLOSE_VERIFIED, ids, now)
-        await connection.execute(_CLOSE_CLASSIFIED, ids, now, FINAL)
+        await connection.execute(_CLOSE_CLASSIFIED, ids, now, FINAL, GONE)
         demands = await _demands(connection, ids, now, times.hole_min_age)
         open_chunks = await _open_chunks(connection, ids)
         created: list[tuple[Series, NewChunk]] = []

@@ -116,7 +116,7 @@ async def request_due_chunks(engine: AsyncEngine, publisher: EventPublisher, pol
     failpoint("backfiller.before_ranges")
     starts = await _verified_from(engine, claims)
     await publisher.publish_many(
-        RANGE_REQUESTS, [range_due(chunk, now, policy, starts.get(chunk.series_id)) for chunk in claims]
+        RANGE_REQUESTS, [range_due(chunk, now, policy, starts.get(chunk.id)) for chunk in claims]
     )
     failpoint("backfiller.after_ranges")
     return await _mark_requested(engine, claims, policy.start_wait)
@@ -166,13 +166,15 @@ def range_due(chunk: Chunk, now: datetime, policy: RequestPolicy, verified_from:
 
 
 async def _verified_from(engine: AsyncEngine, claims: Sequence[Chunk]) -> dict[int, datetime]:
-    """The first verified instant of each series of which evidence is requested."""
-    series = sorted({each.series_id for each in claims if each.purpose is Purpose.EVIDENCE})
-    if not series:
+    """Chunk id to the first verified instant of its series, for the chunks for evidence."""
+    for_evidence = [each for each in claims if each.purpose is Purpose.EVIDENCE]
+    if not for_evidence:
         return {}
+    series = sorted({each.series_id for each in for_evidence})
     async with driver_transaction(engine) as connection:
         rows = await connection.fetch(_VERIFIED_FROM, series, FIRST_INSTANT, END_OF_INSTANTS)
-        return {row["series_id"]: row["start"] for row in rows if row["start"] is not None}
+        starts = {row["series_id"]: row["start"] for row in rows if row["start"] is not None}
+        return {each.id: starts[each.series_id] for each in for_evidence if each.series_id in starts}
 
 
 def _claimed(chunk: Chunk, now: datetime, policy: RequestPolicy) -> Chunk:
