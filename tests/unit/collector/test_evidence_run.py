@@ -48,7 +48,7 @@ def test_pieces_are_closed_periods_that_cover_the_span_once() -> None:
 
 def test_the_status_is_due_once_a_minute() -> None:
     known = StatusStatements()
-    assert [known.is_due(at) for at in (0, STATUS_AGE_MS - 1, STATUS_AGE_MS, 0)] == [True, False, True, True]
+    assert [known.start_request(at) for at in (0, STATUS_AGE_MS - 1, STATUS_AGE_MS, 0)] == [True, False, True, True]
 
 
 def test_candles_are_missing_when_the_next_one_has_ended_more_than_two_minutes_ago() -> None:

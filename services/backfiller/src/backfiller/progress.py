@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from backfiller.chunks import Chunk
-from backfiller.tables import FINAL, database_now
+from backfiller.tables import FINAL, GONE, database_now
 from contracts.backfills import BackfillProgressed
 from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
 from contracts.pages import EARLIEST
@@ -55,6 +55,7 @@ _TIMEFRAMES: Final = "SELECT DISTINCT timeframe FROM backfill_series WHERE backf
 _NUMBERS: Final = """
 WITH wanted AS (
   SELECT backfill.id AS backfill_id, series.id AS series_id, length, mode = 'all' AS reread,
+         source = 'trades' AS from_trades,
          coalesce(verified, '{}') * tstzmultirange(tstzrange($4, $5)) AS verified,
          greatest(backfill.starts_at, $6) AS target_start, backfill.ends_at
   FROM backfills AS backfill
@@ -77,6 +78,7 @@ FROM targets CROSS JOIN LATERAL (
   ) ELSE verified + (
     SELECT coalesce(range_agg(tstzrange(starts_at, ends_at)), '{}') FROM absences
     WHERE absences.series_id = targets.series_id AND absence_class = ANY($8::text[])
+      AND NOT (from_trades AND absence_class = ANY($9::text[]))
   ) END AS answered
 ) AS answers
 GROUP BY backfill_id
@@ -163,7 +165,7 @@ class ProgressAnnouncer:
         async with driver_transaction(self._engine) as connection:
             timeframes = [row["timeframe"] for row in await connection.fetch(_TIMEFRAMES, ids)]
             lengths = [parse_timeframe(each).nominal_ms / 1000 for each in timeframes]
-            values = (FIRST_INSTANT, END_OF_INSTANTS, EARLIEST, claims.now, FINAL)
+            values = (FIRST_INSTANT, END_OF_INSTANTS, EARLIEST, claims.now, FINAL, GONE)
             numbers = await connection.fetch(_NUMBERS, ids, timeframes, lengths, *values)
             counts = {row["backfill_id"]: row for row in await connection.fetch(_COUNTS, ids)}
         return [_progress(row, counts.get(row["backfill_id"]), claims.now) for row in numbers]

@@ -37,10 +37,8 @@ class StatusStatements:
         self._statements: deque[StatusStatement] = deque(maxlen=_KEPT)
         self._requested_at: int | None = None
 
-    def is_due(self, now: int) -> bool:
-        """Whether the status may be requested now (ms since the epoch): once a minute. A true answer counts as the
-        request.
-        """
+    def start_request(self, now: int) -> bool:
+        """Whether the status may be requested now (ms since the epoch): once a minute. If so, request it."""
         if self._requested_at is not None and 0 <= now - self._requested_at < STATUS_AGE_MS:
             return False
         self._requested_at = now

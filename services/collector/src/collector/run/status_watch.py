@@ -35,7 +35,7 @@ async def refresh_status(client: ExchangeClient) -> bool:
     """Request the status, unless it was requested within the last minute. Returns whether it was answered. A failure
     says nothing about the exchange, so it is not raised.
     """
-    if not client.statements.is_due(client.now_ms()):
+    if not client.statements.start_request(client.now_ms()):
         return False
     with suppress(ExchangeFailure):
         return await client.fetch_status() is not None

@@ -70,10 +70,11 @@ class _TapeRun:
         reader = await self._read(span, self.limits.max_pages)
         built = build(span, reader.trades, self.calendar)
         self._add(response, built, span)
-        if built.unproved and reader.stopped is None:
+        if not built.unproved:
+            return
+        if reader.stopped is None:
             raise ExchangeFailure(ErrorClass.INVALID_DATA, reason_unproved(built, reader.trades), retryable=False)
-        if built.unproved and reader.stopped is not None:
-            self.timeframe_run.notes.append(f"the trades do not reach across the span: {reader.stopped}")
+        self.timeframe_run.notes.append(f"the trades do not reach across the span: {reader.stopped}")
 
     async def _prove(self, now: int) -> CandleResponse:
         """Compare the overlap. Returns the answer with the exchange's own candles."""
