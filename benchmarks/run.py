@@ -18,9 +18,12 @@ from collections.abc import Iterator, Sequence
 from benchmarks.report import Row, table
 
 BENCHMARKS = {
+    "backfill": "candles per second of a backfill, compared with a bare ccxt loop of the same pages",
     "collector": "runs per second, compared with a bare loop of the same ccxt calls",
     "completeness": "completeness of 10,000 series over 90 days, compared with plain SQL over the ledger",
+    "lateness": "lateness of scheduled runs beside backfills, compared with paused backfills",
     "latency": "waiting time for a triggered run, and for the first run of a new config",
+    "planning": "holes of 10,000 series found and planned, compared with plain SQL over the ledger",
     "lists": "pages and reports of ten million runs, compared with OFFSET and count(*)",
     "scheduler": "lateness and cost of many configs, compared with APScheduler 3",
     "stats": "statistics over ten million runs, compared with plain SQL",

@@ -90,7 +90,7 @@ def test_the_schema_of_each_event_has_its_descriptions(document: dict[str, Any],
 @pytest.mark.parametrize(
     ("service", "events"),
     [
-        ("log-writer", {"RunStarted", "RunFinished", "JobScheduled"}),
+        ("log-writer", {"RunStarted", "RunFinished", "JobScheduled", "MarketsListed"}),
         ("candle-writer", {"CandlesCollected"}),
         ("backfiller", {"RunStarted", "RunFinished", "ExchangeHealthChanged"}),
     ],

@@ -141,7 +141,7 @@ async def test_log_filters_pages_and_stats(api: httpx.AsyncClient) -> None:
     span = {"start": times[0], "end": times[2], "exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m"}
     assert (await api.get("/candles", params=span)).json() == rows[:2]
     as_csv = await api.get("/candles", params={**span, "format": "csv"})
-    assert as_csv.text.splitlines()[0] == "open_time,open,high,low,close,volume,fetched_at,trades,quote_volume"
+    assert as_csv.text.splitlines()[0] == "open_time,open,high,low,close,volume,fetched_at,trades,quote_volume,source"
     assert (await api.get("/candles", params=span, headers={"Accept": "text/csv"})).text == as_csv.text
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from contracts.coverage import ANSWERED_CLASSES
+from contracts.coverage import ANSWERED_CLASSES, names_of
 from local_stack.keeper import KeptKafka
 from support.faults.system import MARKETS, RunningSystem, errors_as_assertions, running_system
 from support.polling import eventually
@@ -81,7 +81,7 @@ async def wait_for_chunks(system: RunningSystem, count: int) -> None:
 async def wait_until_whole(system: RunningSystem, start: datetime) -> None:
     """Wait until every instant is verified, or absent for a final reason. Scheduled runs read the newest hour."""
     until = datetime.now(UTC) - timedelta(hours=1)
-    final = sorted(each.value for each in ANSWERED_CLASSES)
+    final = names_of(ANSWERED_CLASSES)
 
     async def whole() -> bool:
         with errors_as_assertions():

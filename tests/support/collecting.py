@@ -118,6 +118,18 @@ class Simulator:
         async with self._http.post(f"{self.base}/control/moods", json={"kind": kind, **mood}) as response:
             assert response.status == 201, await response.text()
 
+    async def set_history(self, exchange: str, symbol: str | None = None, **facts: Any) -> None:
+        """Facts about a market, or about all markets of the exchange."""
+        history = {"exchange": exchange, **({} if symbol is None else {"symbol": symbol}), **facts}
+        async with self._http.put(f"{self.base}/control/histories", json=history) as response:
+            assert response.status < 300, await response.text()
+
+    async def trades(self, symbol_id: str, since: int, until: int) -> list[tuple[int, int]]:
+        """The ids and times of Binance's trades, at most a thousand."""
+        query = {"symbol": symbol_id, "startTime": str(since), "endTime": str(until), "limit": "1000"}
+        found = await self._get("/api.binance.com/api/v3/aggTrades", query)
+        return [(each["a"], each["T"]) for each in found]
+
     async def clear_moods(self) -> None:
         async with self._http.delete(f"{self.base}/control/moods") as response:
             assert response.status == 200

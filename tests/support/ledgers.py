@@ -15,11 +15,15 @@ import asyncpg
 from contracts.candles import Candle, CandlesCollected
 from contracts.coverage import (
     ANSWERED_CLASSES,
+    MINIMUM_LEVELS,
     WHOLE_CLASSES,
     Absence,
     AbsenceClass,
+    Evidence,
+    EvidenceKind,
     RejectedRow,
     Span,
+    names_of,
     span_of,
     to_instant,
     to_milliseconds,
@@ -41,7 +45,7 @@ class SlotState(NamedTuple):
     """The stored value; None: no candle is stored."""
     verified: bool
     absence: tuple[Any, ...] | None
-    """Class, evidence, first seen, last checked and run id."""
+    """Class, evidence, first seen, last checked, run id, level, proof and the time of the next check."""
 
 
 Rejected = dict[tuple[datetime, str], tuple[Any, ...]]
@@ -123,7 +127,24 @@ def _an_absence(rng: random.Random, history: SeriesHistory) -> Absence:
     first = rng.randrange(SLOTS - 1)
     span = history.span(first, rng.randint(first + 1, SLOTS))
     kind, evidence = rng.choice(list(AbsenceClass)), rng.choice(("empty answer", "deadline", "NUL \0 in the answer"))
-    return Absence(start=span.start, end=span.end, absence_class=kind, evidence=evidence)
+    level = rng.randint(MINIMUM_LEVELS[kind], 7)
+    proof = tuple(_a_proof(rng, level) for _ in range(rng.randrange(3)))
+    again = rng.choice((None, CHECKS_BEGIN + timedelta(days=rng.randrange(3))))
+    return Absence(
+        start=span.start,
+        end=span.end,
+        absence_class=kind,
+        evidence=evidence,
+        level=level,
+        proof=proof,
+        recheck_at=again,
+    )
+
+
+def _a_proof(rng: random.Random, level: int) -> Evidence:
+    kind = rng.choice(list(EvidenceKind))
+    runs = tuple(UUID(int=rng.getrandbits(128)) for _ in range(rng.randrange(3)))
+    return Evidence(level=level, kind=kind, asked="1m, 12:00", answered='[] "NUL \0', at=CHECKS_BEGIN, run_ids=runs)
 
 
 def _a_rejected_row(rng: random.Random, history: SeriesHistory, slot: int) -> RejectedRow:
@@ -150,15 +171,32 @@ def _expected_slot(history: SeriesHistory, slot: int, events: Sequence[CandlesCo
     if rows or any(span.start <= opens and closes <= span.end for span in spans):
         return SlotState(max(rows)[1] if rows else None, verified=True, absence=None)
     checks = [
-        (event.fetched_at, list(AbsenceClass).index(each.absence_class), _stored(each.evidence), event.run_id)
+        (
+            each.level if each.absence_class in ANSWERED_CLASSES else 0,
+            event.fetched_at - timedelta(days=each.absence_class in ("unread", "unknown") and each.level == 0),
+            event.fetched_at,
+            list(AbsenceClass).index(each.absence_class),
+            _stored(each.evidence),
+            event.run_id,
+            each.level,
+            _proof_of(each),
+            to_milliseconds(each.recheck_at) if each.recheck_at else 0,
+        )
         for event in events
         for each in event.absences
         if each.start <= opens and closes <= each.end
     ]
     if not checks:
         return SlotState(None, verified=False, absence=None)
-    at, rank, evidence, run_id = max(checks)
-    return SlotState(None, False, (list(AbsenceClass)[rank].value, evidence, min(checks)[0], at, run_id))
+    _, _, at, rank, evidence, run_id, level, proof, again = max(checks)
+    first_seen = min(check[2] for check in checks)
+    name = list(AbsenceClass)[rank].value
+    return SlotState(None, False, (name, evidence, first_seen, at, run_id, level, proof, again))
+
+
+def _proof_of(absence: Absence) -> str:
+    documents = [each.model_dump(mode="json") for each in absence.proof]
+    return json.dumps(documents, sort_keys=True, separators=(",", ":"), ensure_ascii=False) if documents else ""
 
 
 DailyCounts = dict[date, tuple[int, int, int]]
@@ -270,10 +308,14 @@ class StoredLedger:
 
 
 def _absence(row: asyncpg.Record) -> tuple[Any, ...]:
-    return row["absence_class"], row["evidence"], row["first_seen"], row["last_checked"], row["run_id"]
+    proof = json.loads(row["proof"]) if row["proof"] else None
+    canonical = json.dumps(proof, sort_keys=True, separators=(",", ":"), ensure_ascii=False) if proof else ""
+    again = to_milliseconds(row["recheck_at"]) if row["recheck_at"] else 0
+    known = row["absence_class"], row["evidence"], row["first_seen"], row["last_checked"], row["run_id"]
+    return *known, row["level"], canonical, again
 
 
-_FINAL = ", ".join(f"'{each.value}'" for each in sorted(ANSWERED_CLASSES))
+_FINAL = ", ".join(f"'{name}'" for name in names_of(ANSWERED_CLASSES))
 DISAGREEMENTS = f"""
 SELECT 'stored, but not verified' AS problem, exchange, symbol, open_time AS at
 FROM candles JOIN series ON series.id = candles.series_id LEFT JOIN coverage USING (series_id)

@@ -9,8 +9,11 @@ import sqlalchemy as sa
 
 from admin_api.app import AdminApi
 from admin_api.backfills.estimates import BYTES_PER_CANDLE
+from contracts.backfills import BackfillChange, BackfillChanged
 from contracts.coverage import to_instant, to_milliseconds
-from store.tables import backfill_series, backfills, candles
+from contracts.topics import BACKFILL_EVENTS
+from runtime.kafka.codec import decode
+from store.tables import backfill_series, backfills, candles, outbox
 from support.api import a_token, client_of, created
 from support.stored_backfills import store_chunks
 from support.stored_ledgers import MINUTE, AbsentSpan, iso, store_ledger, store_series
@@ -64,7 +67,7 @@ async def test_a_dry_run_answers_the_cost_and_creates_nothing(api: AdminApi, cli
     assert (found["weight"], found["duration_seconds"]) == (pytest.approx(3.6), pytest.approx(0.18))
     assert (found["disk_bytes"], found["is_upper_bound"]) == (8640 * BYTES_PER_CANDLE, False)
     [never] = found["never_available"]
-    assert (never["absence_class"], never["reason"], never["candles"]) == ("lost", "evidence for lost", 1440)
+    assert (never["absence_class"], never["reason"], never["candles"]) == ("beyond_horizon", "evidence for lost", 1440)
     again = await estimated(client, timeframes=["1m"], mode="all")
     assert again["candles"] == 10 * 1440 - 1440
     assert (await client.get("/backfills")).json() == []
@@ -79,6 +82,59 @@ async def test_a_dry_run_says_what_is_beyond_the_horizon(client: httpx.AsyncClie
     assert by_timeframe["1m"]["absence_class"] == "beyond_horizon"
     assert by_timeframe["1m"]["candles"] > 12_000
     assert found["requests"] < 5
+
+
+async def test_candles_from_trades_have_their_cost_in_the_dry_run_and_are_ordered_explicitly(
+    api: AdminApi, client: httpx.AsyncClient
+) -> None:
+    """Lost time is wanted again. The mean number of trades is that of the stored candles."""
+    await created(client, exchange="kraken", symbol="BTC/USD", timeframes=["1m"])
+    series_id = await store_series(api.engine, exchange="kraken", symbol="BTC/USD")
+    until = to_milliseconds(datetime.now(UTC)) // MINUTE * MINUTE
+    await store_ledger(
+        api.engine,
+        series_id,
+        [(until - 700 * MINUTE, until)],
+        [AbsentSpan(until - 5 * DAY, until - 720 * MINUTE, "lost")],
+    )
+    wanted = {"start": iso(until - 2 * DAY), "end": iso(until), "source": "trades"}
+    unknown = (await estimated(client, **wanted))["exchanges"][0]
+    assert unknown["from_trades"]["series_of_unknown_cost"] == 1
+    assert unknown["duration_seconds"] is None
+    row = {"series_id": series_id, "open": 1, "high": 1, "low": 1, "close": 1, "volume": 1, "trades": 50}
+    async with api.engine.begin() as connection:
+        times = {"open_time": to_instant(until - 5 * MINUTE), "fetched_at": to_instant(until)}
+        await connection.execute(sa.insert(candles).values(row | times))
+    found = await estimated(client, **wanted)
+    [kraken] = found["exchanges"]
+    # 2161 candles of 50 trades: 109 pages, in 6 runs of 400 candles with 6 more requests each.
+    assert kraken["from_trades"]["requests"] == pytest.approx(109 + 36, abs=1)
+    assert kraken["duration_seconds"] == pytest.approx(kraken["weight"])
+    assert found["never_available"] == []
+    assert (await estimated(client, **wanted | {"source": "candles"}))["never_available"] != []
+
+    made = await ordered(client, **wanted)
+    assert made["source"] == "trades"
+    shown = await details(client, made["id"])
+    assert shown["progress"]["missing_candles"] == 2880 - 700
+    assert (await ordered(client))["source"] == "candles", "the default"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "binance, kraken"),
+        ({"mode": "all"}, "leave out `mode: all`"),
+        ({"start": None}, "needs a `start`"),
+    ],
+)
+async def test_candles_from_trades_are_refused_where_nothing_could_prove_them(
+    client: httpx.AsyncClient, changes: dict[str, Any], words: str
+) -> None:
+    await created(client, exchange="okx")
+    answer = await client.post("/backfills", json=a_backfill(source="trades", **changes))
+    assert answer.status_code == 422
+    assert words in answer.json()["detail"]
 
 
 async def test_the_size_of_a_candle_is_that_of_the_table(api: AdminApi) -> None:
@@ -290,3 +346,23 @@ async def test_the_backfill_survives_its_config(api: AdminApi, client: httpx.Asy
     assert (await details(client, made["id"]))["series"] == 2
     async with api.engine.connect() as connection:
         assert await connection.scalar(sa.select(sa.func.count()).select_from(backfills)) == 1
+
+
+async def test_each_change_is_announced_in_its_transaction(api: AdminApi, client: httpx.AsyncClient) -> None:
+    await created(client)
+    backfill_id = (await ordered(client))["id"]
+    await estimated(client)
+    for action in ("pause", "pause", "resume", "cancel"):
+        assert (await client.post(f"/backfills/{backfill_id}/{action}")).status_code == 200
+    assert (await client.post(f"/backfills/{backfill_id}/resume")).status_code == 409
+    select = sa.select(outbox.c.key, outbox.c.value).where(outbox.c.topic == BACKFILL_EVENTS.name)
+    async with api.engine.connect() as connection:
+        rows = (await connection.execute(select.order_by(outbox.c.id))).all()
+    events = [decode(BACKFILL_EVENTS, row.value) for row in rows]
+    assert {row.key for row in rows} == {str(backfill_id)}
+    assert [(each.change, each.version) for each in events if isinstance(each, BackfillChanged)] == [
+        (BackfillChange.CREATED, 1),
+        (BackfillChange.PAUSED, 2),
+        (BackfillChange.RESUMED, 3),
+        (BackfillChange.CANCELLED, 4),
+    ]

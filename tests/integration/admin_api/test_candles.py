@@ -1,6 +1,6 @@
 import csv
 from datetime import UTC, datetime, timedelta
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import httpx
 import pytest
@@ -70,6 +70,7 @@ async def test_candles_ascend_from_start_inclusive_to_end_exclusive(client: http
         "fetched_at": "2025-01-15T13:00:00Z",
         "trades": None,
         "quote_volume": None,
+        "source": "exchange",
     }
 
 
@@ -94,7 +95,7 @@ async def test_csv_contains_the_same_values_as_json(
 
 
 def _value_of_cell(name: str, value: str) -> str | float | None:
-    if name.endswith(("time", "_at")):
+    if name.endswith(("time", "_at", "source")):
         return value
     return float(value) if value else None
 
@@ -109,7 +110,7 @@ async def test_csv_contains_no_formula_of_a_symbol_or_description(client: httpx.
     cells = [cell for row in csv.reader(text.splitlines()) for cell in row]
     assert len(cells) == 11 * len(CandleRow.__annotations__)
     assert [cell for cell in cells if cell[:1] in {"=", "+", "-", "@", "\t", "\r"}] == []
-    types = {datetime, float, int | None, float | None}
+    types = {datetime, float, int | None, float | None, Literal["exchange", "trades"]}
     assert set(get_type_hints(CandleRow).values()) == types, "a column of text needs protection"
 
 
@@ -118,7 +119,7 @@ async def test_a_collected_series_without_candles_is_empty(client: httpx.AsyncCl
     response = await client.get("/candles", params=BTC)
     assert (response.status_code, response.json()) == (200, [])
     as_csv = await client.get("/candles", params=BTC | {"format": "csv"})
-    assert as_csv.text == "open_time,open,high,low,close,volume,fetched_at,trades,quote_volume\n"
+    assert as_csv.text == "open_time,open,high,low,close,volume,fetched_at,trades,quote_volume,source\n"
 
 
 @pytest.mark.usefixtures("ten_minutes")

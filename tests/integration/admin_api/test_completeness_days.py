@@ -56,7 +56,7 @@ class MinuteByMinute:
         for _ in range(rng.randrange(6)):
             self._fill(rng, "verified")
         for _ in range(rng.randrange(4)):
-            self._fill(rng, rng.choice([*AbsenceClass, *ANSWERED_CLASSES]))
+            self._fill(rng, rng.choice([*AbsenceClass, *sorted(ANSWERED_CLASSES)]))
         known = [number for number, kind in enumerate(self.minutes) if kind is not None]
         verified = [number for number in known if self.minutes[number] == "verified"]
         timeframe = self.names["timeframe"]

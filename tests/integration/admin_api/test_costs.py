@@ -233,6 +233,7 @@ EXPENSIVE = [
     "/completeness",
     "/rejected-candles?exchange=binance&symbol=BTC/USDT&timeframe=1m",
     "/backfills",
+    "/incidents?exchange=binance",
     "/reports/top-symbols",
     "/reports/recent-failures",
     "/reports/exchanges",

@@ -48,12 +48,12 @@ async def covered(client: httpx.AsyncClient, **params: Any) -> dict[str, Any]:
 
 @pytest.fixture
 async def half_an_hour(api: AdminApi) -> int:
-    """Verified from 12:00 to 12:10 and from 12:20 to 12:30. Between: 4 minutes unproven, 2 lost, 4 without a class."""
+    """Verified from 12:00 to 12:10 and from 12:20 to 12:30. Between: 4 unknown, 2 beyond the horizon, 4 unreported."""
     series_id = await store_series(api.engine, at(0), at(29))
     absent = [
-        AbsentSpan(at(-5), at(-3), "lost"),
-        AbsentSpan(at(10), at(14), "unproven"),
-        AbsentSpan(at(14), at(16), "lost"),
+        AbsentSpan(at(-5), at(-3), "beyond_horizon"),
+        AbsentSpan(at(10), at(14), "unknown"),
+        AbsentSpan(at(14), at(16), "beyond_horizon"),
         AbsentSpan(at(31), at(32), "unread"),
     ]
     await store_ledger(api.engine, series_id, [(at(0), at(10)), (at(20), at(30))], absent)
@@ -70,22 +70,25 @@ async def test_a_range_has_verified_spans_open_holes_absences_and_the_rest(clien
     assert (found["verified_from"], found["verified_until"]) == (iso(at(0)), iso(at(30)))
     assert minutes(found["verified"]) == [(0, 10), (20, 30)]
     assert minutes(found["open_holes"]) == [(10, 14), (14, 16), (16, 20)]
-    assert [hole["absence_class"] for hole in found["open_holes"]] == ["unproven", "lost", "unknown"]
+    assert [hole["absence_class"] for hole in found["open_holes"]] == ["unknown", "beyond_horizon", "unknown"]
     assert [hole["periods"] for hole in found["open_holes"]] == [4, 2, 4]
     assert found["open_holes"][0] | {"start": None, "end": None} == {
         "start": None,
         "end": None,
         "periods": 4,
-        "absence_class": "unproven",
-        "evidence": "evidence for unproven",
+        "absence_class": "unknown",
+        "evidence": "evidence for unknown",
         "first_seen": "2026-11-22T12:00:00Z",
         "last_checked": "2026-11-22T12:00:00Z",
         "run_id": str(RUN_ID),
         "repair": None,
+        "level": 0,
+        "proof": [],
+        "recheck_at": None,
     }
     assert {found["open_holes"][2][name] for name in ("evidence", "first_seen", "last_checked", "run_id")} == {None}
     assert minutes(found["absences"]) == [(-5, -3), (31, 32)]
-    assert [each["absence_class"] for each in found["absences"]] == ["lost", "unread"]
+    assert [each["absence_class"] for each in found["absences"]] == ["beyond_horizon", "unread"]
     assert minutes([found["before_first_verified"], found["not_yet_verified"]]) == [(-10, 0), (30, 40)]
     assert [found[f"{name}_periods"] for name in ("closed", "verified", "answered")] == [50, 20, 24]
     assert (found["whole"], found["answered"], found["truncated"]) == (20 / 50, 24 / 50, False)
@@ -140,7 +143,7 @@ async def test_a_collected_series_about_which_nothing_is_known_is_not_yet_verifi
     asked = await covered(client, start=iso(at(0)), end=iso(at(5)))
     assert (minutes([asked["not_yet_verified"]]), asked["whole"], asked["closed_periods"]) == ([(0, 5)], 0.0, 5)
     series_id = await store_series(api.engine)
-    await store_ledger(api.engine, series_id, [], [AbsentSpan(at(1), at(3), "lost")])
+    await store_ledger(api.engine, series_id, [], [AbsentSpan(at(1), at(3), "beyond_horizon")])
     found = await covered(client, end=iso(at(5)))
     assert (found["start"], minutes(found["absences"])) == (iso(at(1)), [(1, 3)])
     assert (found["open_holes"], found["whole"], found["answered"]) == ([], 0.0, 0.5)

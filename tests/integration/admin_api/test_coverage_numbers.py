@@ -24,6 +24,11 @@ from support.stored_ledgers import BTC, MINUTE, NOON, AbsentSpan, at, iso, store
 
 pytestmark = pytest.mark.postgres
 
+NOT_FINAL = ("unread", "unknown", "rejected")
+FINAL = ("no_trade", "outage", "before_listing", "delisted", "lost_at_source", "beyond_horizon", "lost")
+"""`lost` and `unproven` are names of earlier releases."""
+NEW_NAMES = {"unproven": "unknown", "lost": "beyond_horizon"}
+
 
 @dataclass(frozen=True)
 class Ledger:
@@ -52,7 +57,7 @@ def a_ledger(rng: random.Random) -> Ledger:
     absent: list[AbsentSpan] = []
     for _ in range(rng.randrange(6)):
         free = subtract([sorted(rng.sample(edges, 2))], [*verified, *((each.start, each.end) for each in absent)])  # type: ignore[list-item]
-        kind = rng.choice(["unread", "unproven", "rejected", "lost", "lost"])
+        kind = rng.choice([*NOT_FINAL, *FINAL, "no_trade", "unproven", "lost"])
         absent += [AbsentSpan(start, end, kind) for start, end in free]
     start, end = sorted(rng.sample([edge + rng.choice([0, 0, -1, 1, 997]) for edge in edges], 2))
     now = rng.choice(edges[10:]) + rng.choice([0, 1, 500])
@@ -111,14 +116,16 @@ async def test_numbers_and_spans_of_random_ledgers_equal_a_count_of_all_periods(
 def check_answer(found: dict[str, Any], ledger: Ledger) -> None:
     periods = periods_in_range(ledger, min(known_instants(ledger), default=None))
     verified = [each for each in periods if subtract([each], ledger.verified) == ()]
-    lost = [(each.start, each.end) for each in ledger.absent if each.absence_class == "lost"]
-    answered = [each for each in periods if subtract([each], [*ledger.verified, *lost]) == ()]
-    expected = [len(periods), len(verified), len(answered)]
-    assert [found[f"{name}_periods"] for name in ("closed", "verified", "answered")] == expected, ledger
+    final = [(each.start, each.end) for each in ledger.absent if each.absence_class in FINAL]
+    tradeless = [(each.start, each.end) for each in ledger.absent if each.absence_class in {"no_trade", "outage"}]
+    answered = [each for each in periods if subtract([each], [*ledger.verified, *final]) == ()]
+    whole = [each for each in periods if subtract([each], [*ledger.verified, *tradeless]) == ()]
+    expected = [len(periods), len(verified), len(whole), len(answered)]
+    assert [found[f"{name}_periods"] for name in ("closed", "verified", "whole", "answered")] == expected, ledger
     if not periods:
         assert (found["start"], found["whole"], found["answered"]) == (None, None, None)
         return
-    assert (found["whole"], found["answered"]) == (len(verified) / len(periods), len(answered) / len(periods))
+    assert (found["whole"], found["answered"]) == (len(whole) / len(periods), len(answered) / len(periods))
     asked = union(periods)
     parts = seen_spans(found, "before_first_verified", "verified", "open_holes", "not_yet_verified")
     assert union(parts) == asked, "together they are the whole range"
@@ -132,8 +139,13 @@ def check_answer(found: dict[str, Any], ledger: Ledger) -> None:
     )
     for span in [*found["open_holes"], *found["absences"]]:
         interval = to_milliseconds(span["start"]), to_milliseconds(span["end"])
-        classes = {each.absence_class for each in ledger.absent if intersect([interval], [(each.start, each.end)])}
-        assert classes == ({span["absence_class"]} - {"unknown"}), span
+        classes = {
+            NEW_NAMES.get(each.absence_class, each.absence_class)
+            for each in ledger.absent
+            if intersect([interval], [(each.start, each.end)])
+        }
+        assert classes | {"unknown"} == {span["absence_class"], "unknown"}, span
+        assert (span["run_id"] is None) == (not classes)
         assert span["periods"] == sum(subtract([period], [interval]) == () for period in periods)
 
 
@@ -148,12 +160,12 @@ async def test_the_numbers_equal_the_slots_that_candle_writer_has_stored(api: Ad
         query = CoverageQuery(**names, start=start, end=end, limit=1000)
         answer, _ = await coverage_of(api.engine, query, end, "/rejected")
         kinds = [slot.absence and slot.absence[0] for slot in slots]
-        lost = sum(kind == "lost" for kind in kinds)
+        final = sum(kind in FINAL for kind in kinds)
         verified = sum(slot.verified for slot in slots)
         assert [answer.closed_periods, answer.verified_periods, answer.answered_periods] == [
             len(slots),
             verified,
-            verified + lost,
+            verified + final,
         ]
         for hole in [*answer.open_holes, *answer.absences]:
             covered_slots = [
@@ -161,7 +173,7 @@ async def test_the_numbers_equal_the_slots_that_candle_writer_has_stored(api: Ad
                 for kind, opens in zip(kinds, history.opens, strict=False)
                 if hole.start <= to_instant(opens) < hole.end
             ]
-            assert set(covered_slots) == {None if hole.absence_class == "unknown" else hole.absence_class}
+            assert set(covered_slots) == {None if hole.run_id is None else hole.absence_class}
         assert answer.rejected_candles.count == len(expected_rejections(history.events))
 
 
@@ -197,7 +209,7 @@ async def test_a_ledger_of_61_000_spans_over_ten_years_is_read_in_bounded_time(
         api.engine,
         series_id,
         [(start, start + 80 * MINUTE) for start in starts],
-        [AbsentSpan(start + 80 * MINUTE, start + 85 * MINUTE, "lost") for start in starts[:-1:2]],
+        [AbsentSpan(start + 80 * MINUTE, start + 85 * MINUTE, "beyond_horizon") for start in starts[:-1:2]],
     )
     begun = time.monotonic()
     limits = {"start": iso(starts[0]), "end": iso(NOON), "limit": "1000"}

@@ -33,8 +33,8 @@ async def ledger_of_the_page(api: AdminApi) -> None:
     series_id = await store_series(api.engine, at(2), at(25), **XRP)
     verified = [(at(2), at(6)), (at(12), at(20)), (at(21), at(26))]
     absent = [
-        AbsentSpan(at(1), at(1.5), "unproven"),
-        AbsentSpan(at(6), at(10), "lost"),
+        AbsentSpan(at(1), at(1.5), "unknown"),
+        AbsentSpan(at(6), at(10), "beyond_horizon"),
         AbsentSpan(at(11), at(12), "rejected"),
         AbsentSpan(at(26), at(27), "unread"),
     ]
@@ -68,16 +68,16 @@ async def test_what_is_missing_is_the_target_minus_the_verified_spans(
         ("2026-11-22T20:00:00Z", "2026-11-22T21:00:00Z"),
         (outside[1]["start"], outside[1]["end"]),
     ]
-    assert [row[2] for row in rows] == ["unproven", "lost", "rejected", None, "unread"]
-    assert rows[1][3] == "evidence for lost"
+    assert [row[2] for row in rows] == ["unknown", "beyond_horizon", "rejected", None, "unread"]
+    assert rows[1][3] == "evidence for beyond_horizon"
 
 
 @pytest.mark.usefixtures("ledger_of_the_page")
 async def test_open_holes_by_exchange_and_class(client: httpx.AsyncClient, database_url: str) -> None:
     _, holes = await holes_of_the_api(client)
-    assert [kind for *_, kind in holes] == ["lost", "unknown", "rejected", "unknown"]
+    assert [kind for *_, kind in holes] == ["beyond_horizon", "unknown", "rejected", "unknown"]
     assert await query(database_url, EXAMPLES["holes-by-class"]) == [
-        ("kraken", "lost", 1, timedelta(hours=4)),
+        ("kraken", "beyond_horizon", 1, timedelta(hours=4)),
         ("kraken", "rejected", 1, timedelta(hours=1)),
         ("kraken", "unknown", 2, timedelta(hours=2)),
     ]
@@ -89,7 +89,7 @@ async def test_the_query_of_the_runbook_shows_the_holes_with_the_newest_first(da
     rows = await query(database_url, sql)
     assert [(row[0], iso(row[3]), row[4]) for row in rows] == [
         ("XRP/USDT", "2026-11-22T21:00:00Z", None),
-        ("XRP/USDT", "2026-11-22T12:00:00Z", "lost"),
+        ("XRP/USDT", "2026-11-22T12:00:00Z", "beyond_horizon"),
         ("XRP/USDT", "2026-11-22T12:00:00Z", "rejected"),
     ]
 

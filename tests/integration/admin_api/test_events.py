@@ -12,9 +12,10 @@ import pytest
 
 from admin_api.app import AdminApi, build_api
 from admin_api.events.positions import encode
+from contracts.backfills import BackfillProgressed
 from contracts.event import Event
 from contracts.exchanges import ExchangeHealthChanged
-from contracts.topics import CONFIG_CHANGES, EXCHANGE_HEALTH, RUN_EVENTS, Topic
+from contracts.topics import BACKFILL_EVENTS, CONFIG_CHANGES, EXCHANGE_HEALTH, RUN_EVENTS, Topic
 from contracts.vocabulary import ExchangeState
 from local_stack.keeper import KeptKafka
 from runtime.kafka.clients import build_broker
@@ -132,6 +133,18 @@ async def test_a_new_client_receives_exchange_states_and_then_new_runs(
         (sent,) = await publish(publisher, a_start(config_id=3))
         name, data = await connection.next()
         assert (name, data["event_id"], data["config_id"]) == ("run", sent, 3)
+
+
+async def test_a_page_follows_the_progress_of_backfills(serve: Callable[..., Any], publisher: EventPublisher) -> None:
+    numbers = {"candles": 100, "missing_candles": 40, "waiting": 1, "requested": 1, "failed": 0, "ended": 3}
+    progress = BackfillProgressed(occurred_at=datetime.now(UTC), backfill_id=3, is_whole=False, **numbers)
+    _, url = await serve()
+    async with connected(url, kind="backfill", exchange="binance") as connection:
+        await publish(publisher, a_start(config_id=3))
+        (sent,) = await publish(publisher, progress, topic=BACKFILL_EVENTS)
+        name, data = await connection.next()
+        assert (name, data["event_id"], data["backfill_id"]) == ("backfill", sent, 3)
+        assert {name: data[name] for name in numbers} == numbers
 
 
 async def test_a_client_resumes_at_another_instance_without_loss_or_repetition(

@@ -50,6 +50,7 @@ REQUIRED_ROLES: dict[tuple[str, str], Role] = {
     ("POST", "/backfills/{backfill_id}/pause"): OPERATOR,
     ("POST", "/backfills/{backfill_id}/resume"): OPERATOR,
     ("POST", "/backfills/{backfill_id}/cancel"): OPERATOR,
+    ("GET", "/incidents"): VIEWER,
     ("GET", "/exchanges"): VIEWER,
     ("GET", "/exchanges/{exchange}"): VIEWER,
     ("GET", "/reports/top-symbols"): VIEWER,

@@ -28,10 +28,11 @@ from support.backfilling.tables import (
     OVERLAPS,
     chunks,
     chunks_by_state,
+    store_backfill,
     store_config,
 )
 from support.polling import eventually
-from support.stored_ledgers import MINUTE, store_ledger, store_series
+from support.stored_ledgers import MINUTE, AbsentSpan, store_ledger, store_series
 from support.writers import database_away, measured, publish, query, running, worker_settings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
@@ -164,9 +165,49 @@ def _unproven(request: RangeDue) -> Absence:
     return Absence(
         start=request.span.start,
         end=request.span.end,
-        absence_class=AbsenceClass.UNPROVEN,
+        absence_class=AbsenceClass.UNKNOWN,
         evidence="the answer was empty",
     )
+
+
+async def test_candles_from_trades_end_with_a_reason_or_verify_the_time_that_the_exchange_lost(
+    kafka_settings: KafkaSettings, database_url: str, engine: AsyncEngine, a_worker: Callable[..., Worker]
+) -> None:
+    """The ledger has all of it as lost, which is final for every other request. The first series is refused."""
+    names: dict[str, Any] = {"exchange": "kraken", "timeframe": "1m"}
+    for symbol in ("BTC/USD", "ETH/USD"):
+        series_id = await store_series(engine, symbol=symbol, **names)
+        lost = [AbsentSpan(minutes_ago(3000), minutes_ago(730), "lost")]
+        await store_ledger(engine, series_id, [(minutes_ago(730), minutes_ago(1))], lost)
+        config_id = await store_config(engine, symbol=symbol, **names)
+        start = NOW - timedelta(minutes=2000)
+        await store_backfill(engine, start, NOW, source="trades", symbol=symbol, config_id=config_id, **names)
+    problem = ErrorClass.UNPROVEN_TRADES
+
+    def script(request: RangeDue) -> Answer:
+        return Answer(error=problem) if request.symbol == "BTC/USD" else everything(request)
+
+    async with collecting(kafka_settings, engine, script) as collector, running(a_worker()):
+        await eventually(lambda: _no_chunk_waits(database_url), within=60)
+        states = await _chunk_states(database_url)
+    assert {each.purpose for each in collector.requests} == {Purpose.TRADES}
+    assert {each.span.start for each in collector.requests} >= {NOW - timedelta(minutes=2000)}
+    assert max(each.span.end for each in collector.requests) == NOW - timedelta(minutes=730)
+    assert states["verified"] == {"ETH/USD"}
+    assert states["failed"] == {"BTC/USD"}
+    [(left,)] = await query(database_url, OPEN_MINUTES, NOW - timedelta(minutes=2000), NOW - timedelta(minutes=1))
+    assert left == 1270, "all of one series"
+
+
+async def _chunk_states(database_url: str) -> dict[str, set[str]]:
+    """State to the symbols of its chunks."""
+    statement = "SELECT state, array_agg(symbol) FROM backfill_chunks JOIN series ON series.id = series_id GROUP BY 1"
+    return {state: set(symbols) for state, symbols in await query(database_url, statement)}
+
+
+async def _no_chunk_waits(database_url: str) -> bool:
+    """And one series has failed, and the other one has ended."""
+    return (await _chunk_states(database_url)).keys() == {"failed", "verified"}
 
 
 async def test_a_chunk_that_waits_says_why_and_until_when(
@@ -189,7 +230,7 @@ async def test_a_chunk_that_waits_says_why_and_until_when(
         assert [row[:3] for row in sorted(rows)] == [("binance", "waiting", None), ("bybit", "failed", "bad_symbol")]
         unproven, failed = (row[3] for row in sorted(rows))
         assert "nothing proves up to 100 candles from" in unproven
-        assert "(unproven: the answer was empty)" in unproven
+        assert "(unknown: the answer was empty)" in unproven
         assert failed == "the exchange says bad_symbol"
         return True
 
@@ -208,7 +249,7 @@ async def test_lost_time_is_classified(
         lost = Absence(
             start=request.span.start,
             end=request.span.end,
-            absence_class=AbsenceClass.LOST,
+            absence_class=AbsenceClass.BEYOND_HORIZON,
             evidence="the exchange keeps 720 candles",
         )
         return Answer(absences=(lost,))
@@ -219,8 +260,108 @@ async def test_lost_time_is_classified(
         await eventually(lambda: _none_open(database_url), within=60)
     assert set(await chunks_by_state(database_url)) == {"classified"}
     assert len(collector.requests) <= 3  # all time that is lost already is one chunk
-    [(reason,)] = set(await chunks(database_url, "left(reason, 45)"))
-    assert reason == "The exchange no longer offers candles from " + reason[43:]
+    for (reason,) in await chunks(database_url, "reason"):
+        assert reason.startswith("No more candles can be collected from ")
+        assert reason.endswith(" UTC (beyond_horizon: the exchange keeps 720 candles).")
+
+
+async def test_evidence_is_requested_for_what_an_answer_leaves_unknown(
+    kafka_settings: KafkaSettings, database_url: str, engine: AsyncEngine, a_worker: Callable[..., Worker]
+) -> None:
+    """Reading proves nothing of the holes. The evidence proves the silence of one hole and leaves the other unknown."""
+
+    def script(request: RangeDue) -> Answer:
+        span = {"start": request.span.start, "end": request.span.end}
+        if request.purpose is not Purpose.EVIDENCE:
+            return Answer(absences=(Absence(**span, absence_class=AbsenceClass.UNKNOWN, evidence="an empty answer"),))
+        if to_milliseconds(request.span.end) <= minutes_ago(500):
+            tape = Absence(**span, absence_class=AbsenceClass.NO_TRADE, evidence="contiguous ids", level=5)
+            return Answer(absences=(tape,))
+        later = NOW + timedelta(days=1)
+        known = {"evidence": "no witness", "level": 1, "recheck_at": later}
+        unknown = Absence(**span, absence_class=AbsenceClass.UNKNOWN, **known)
+        return Answer(absences=(unknown,))
+
+    verified = ((5000, 4000), (3600, 400), (390, 1))
+    await a_covered_series(engine, *((minutes_ago(start), minutes_ago(end)) for start, end in verified))
+    await store_config(engine)
+    async with collecting(kafka_settings, engine, script) as collector, running(a_worker()):
+        await eventually(lambda: _is_classified(database_url), within=60)
+        await eventually(lambda: _has_attempts(database_url, 4), within=60)
+    asked = [each for each in collector.requests if each.purpose is Purpose.EVIDENCE]
+    spans = {(to_milliseconds(each.span.start), to_milliseconds(each.span.end)) for each in asked}
+    # 400 minutes are two requests, because 300 periods are the most for one run.
+    silent = {(minutes_ago(4000), minutes_ago(3700)), (minutes_ago(3700), minutes_ago(3600))}
+    assert spans == {*silent, (minutes_ago(400), minutes_ago(390))}
+    assert {each.deadline_seconds >= 90 for each in asked} == {True}
+    assert len({each.run_id for each in asked}) == 3, "an absence with a later check is not asked about again"
+    assert await query(database_url, OVERLAPS) == [(0,)]
+
+
+async def test_a_proved_listing_ends_the_search_for_older_candles(
+    kafka_settings: KafkaSettings, database_url: str, engine: AsyncEngine, a_worker: Callable[..., Worker]
+) -> None:
+    """The request for evidence names the first verified instant. All chunks before it end with one proof."""
+
+    def script(request: RangeDue) -> Answer:
+        if request.purpose is not Purpose.EVIDENCE:
+            return Answer(absences=(_unproven(request),))
+        assert request.verified_from is not None
+        before = Absence(
+            start=datetime(2010, 1, 1, tzinfo=UTC),
+            end=request.verified_from,
+            absence_class=AbsenceClass.BEFORE_LISTING,
+            evidence="the market was listed then",
+            level=3,
+        )
+        return Answer(absences=(before,))
+
+    await a_covered_series(engine, (minutes_ago(900), minutes_ago(1)))
+    await store_config(engine, "listing")
+    async with collecting(kafka_settings, engine, script) as collector, running(a_worker()):
+        await eventually(lambda: _is_classified(database_url), within=60)
+        await eventually(lambda: _none_open(database_url), within=60)
+    proofs = [each for each in collector.requests if each.purpose is Purpose.EVIDENCE]
+    assert {to_milliseconds(each.verified_from) for each in proofs if each.verified_from} == {minutes_ago(900)}
+    assert all(each.verified_from is None for each in collector.requests if each.purpose is not Purpose.EVIDENCE)
+    created = await chunks(database_url, "starts_at")
+    assert len(created) < 20, "the rest of the history is not planned"
+
+
+async def test_a_provisional_class_is_checked_again_when_it_is_due(
+    kafka_settings: KafkaSettings, database_url: str, engine: AsyncEngine, a_worker: Callable[..., Worker]
+) -> None:
+    """Two holes are provisionally tradeless. The next check of one of them is due; a trade id proves its silence."""
+
+    def script(request: RangeDue) -> Answer:
+        span = {"start": request.span.start, "end": request.span.end}
+        if request.purpose is not Purpose.EVIDENCE:
+            return Answer(absences=(Absence(**span, absence_class=AbsenceClass.UNKNOWN, evidence="an empty answer"),))
+        tape = Absence(**span, absence_class=AbsenceClass.NO_TRADE, evidence="contiguous ids", level=5)
+        return Answer(absences=(tape,))
+
+    holes = ((4000, 3990), (3000, 2990))
+    series = await store_series(engine)
+    verified = ((5000, 4000), (3990, 3000), (2990, 1))
+    absent = [AbsentSpan(minutes_ago(start), minutes_ago(end), "no_trade") for start, end in holes]
+    await store_ledger(engine, series, [(minutes_ago(start), minutes_ago(end)) for start, end in verified], absent)
+    times = "now() + CASE WHEN starts_at < $1 THEN -1 ELSE 1 END * interval '1 hour'"
+    await query(database_url, f"UPDATE absences SET level = 3, recheck_at = {times}", NOW - timedelta(minutes=3500))
+    await store_config(engine)
+    async with collecting(kafka_settings, engine, script) as collector, running(a_worker()):
+        await eventually(lambda: _is_classified(database_url), within=60)
+    assert {to_milliseconds(each.span.start) for each in collector.requests} == {minutes_ago(4000)}
+    assert [each.purpose for each in collector.requests][-1] is Purpose.EVIDENCE
+    stored = "SELECT level, recheck_at IS NULL FROM absences ORDER BY starts_at"
+    assert await query(database_url, stored) == [(5, True), (3, False)]
+
+
+async def _is_classified(database_url: str) -> bool:
+    return ("classified",) in await chunks(database_url, "state")
+
+
+async def _has_attempts(database_url: str, attempts: int) -> bool:
+    return any(found >= attempts for (found,) in await chunks(database_url, "attempts"))
 
 
 async def test_a_dead_collectors_chunk_is_requested_again(
@@ -291,7 +432,7 @@ async def test_two_instances_share_the_work_and_keep_the_limits(
     assert all(a[0] != b[0] or a[2] <= b[1] for a, b in pairwise(spans)), "a span was read twice"
 
 
-@pytest.mark.parametrize("failpoint", ["backfiller.before_ranges", "backfiller.after_ranges", "backfiller.after_close"])
+@pytest.mark.parametrize("failpoint", ["backfiller.before_ranges", "backfiller.after_close"])
 async def test_a_killed_backfiller_loses_no_chunk(
     kafka_settings: KafkaSettings,
     database_url: str,
@@ -303,18 +444,44 @@ async def test_a_killed_backfiller_loses_no_chunk(
     await a_covered_series(engine, (minutes_ago(1000), minutes_ago(1)))
     await store_config(engine, start_date(9))
     async with collecting(kafka_settings, engine) as collector:
-        process = _a_process(kafka_settings, login_url("backfiller"), failpoint)
-        try:
-            await eventually(lambda: process.poll() is not None, within=60)
-        finally:
-            process.kill()
-        assert process.returncode == -signal.SIGKILL
+        await _run_until_killed(kafka_settings, login_url("backfiller"), failpoint)
         async with running(a_worker(claim_seconds=0.5)):
-            await eventually(lambda: whole(database_url, first_minute(9), NOW - timedelta(minutes=1)), within=60)
-            await eventually(lambda: _none_open(database_url), within=60)
+            await _until_whole(database_url)
     assert {each.attempt for each in collector.requests} == {0}
-    if failpoint == "backfiller.after_ranges":
-        assert collector.repeated_runs(), "the requests of the killed process were not published again"
+
+
+async def test_the_requests_of_a_killed_backfiller_are_published_again_as_the_same_runs(
+    kafka_settings: KafkaSettings,
+    database_url: str,
+    login_url: Callable[[str], str],
+    engine: AsyncEngine,
+    a_worker: Callable[..., Worker],
+) -> None:
+    await a_covered_series(engine, (minutes_ago(1000), minutes_ago(1)))
+    await store_config(engine, start_date(9))
+    await _run_until_killed(kafka_settings, login_url("backfiller"), "backfiller.after_ranges")
+    assert not await chunks(database_url, "id", "state = 'requested'")
+    async with running(a_worker(claim_seconds=0.5)):
+        await eventually(lambda: chunks(database_url, "id", "state = 'requested'"), within=60)
+        async with collecting(kafka_settings, engine) as collector:
+            await _until_whole(database_url)
+    assert {each.attempt for each in collector.requests} == {0}
+    assert collector.repeated_runs(), "the requests of the killed process were not published again"
+
+
+async def _run_until_killed(kafka: KafkaSettings, database_url: str, failpoint: str) -> None:
+    """Run a backfiller that kills itself at the failpoint."""
+    process = _a_process(kafka, database_url, failpoint)
+    try:
+        await eventually(lambda: process.poll() is not None, within=60)
+    finally:
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+
+
+async def _until_whole(database_url: str) -> None:
+    await eventually(lambda: whole(database_url, first_minute(9), NOW - timedelta(minutes=1)), within=60)
+    await eventually(lambda: _none_open(database_url), within=60)
 
 
 def _a_process(kafka: KafkaSettings, database_url: str, failpoint: str) -> subprocess.Popen[bytes]:

@@ -14,7 +14,7 @@ from candle_writer.recount import recount_outdated
 from candle_writer.series import SeriesIds
 from candle_writer.write import write_candles
 from contracts.candles import Candle, CandlesCollected
-from contracts.coverage import ANSWERED_CLASSES, WHOLE_CLASSES, Absence, AbsenceClass, Span, span_of, to_instant
+from contracts.coverage import MINIMUM_LEVELS, Absence, AbsenceClass, Span, span_of, to_instant
 from contracts.timeframes import DAY_MS, HOUR_MS, floor_open, shift
 from runtime.database import driver_transaction
 from support.databases import connected
@@ -24,7 +24,7 @@ from support.writers import query
 pytestmark = pytest.mark.postgres
 
 MIDNIGHT = NOON_MS - 12 * HOUR_MS
-FINAL = max(ANSWERED_CLASSES - WHOLE_CLASSES)
+FINAL = AbsenceClass.BEYOND_HORIZON
 CHECKED = datetime(2026, 12, 20, tzinfo=UTC)
 DAYS = "SELECT day::text, unverified, whole, answered FROM series_days ORDER BY series_id, day"
 SUMS = "SELECT unverified, whole, answered FROM series_counts ORDER BY series_id"
@@ -47,7 +47,8 @@ def an_event(second: float = 0, **values: Any) -> CandlesCollected:
 
 def an_absence(first: float, last: float, kind: AbsenceClass = FINAL) -> Absence:
     found = span(first, last)
-    return Absence(start=found.start, end=found.end, absence_class=kind, evidence="720 candles only")
+    level = MINIMUM_LEVELS[kind]
+    return Absence(start=found.start, end=found.end, absence_class=kind, evidence="720 candles only", level=level)
 
 
 async def write(engine: AsyncEngine, *events: CandlesCollected) -> None:
@@ -77,10 +78,9 @@ def a_random_event(rng: random.Random, timeframe: str, second: int) -> CandlesCo
         values["rows"] = (Candle(opens, 1.0, 9.0, 0.5, 2.0, 3.0),)
     if rng.random() < 0.4 or values.keys() == {"timeframe", "symbol"}:
         start, end = a_span()
-        kind = rng.choice((FINAL, *AbsenceClass))
-        values["absences"] = (
-            Absence(start=to_instant(start), end=to_instant(end), absence_class=kind, evidence="an answer"),
-        )
+        kind = rng.choice((FINAL, AbsenceClass.NO_TRADE, *AbsenceClass))
+        level, times = MINIMUM_LEVELS[kind], {"start": to_instant(start), "end": to_instant(end)}
+        values["absences"] = (Absence(**times, absence_class=kind, evidence="an answer", level=level),)
     return an_event(second, **values)
 
 
@@ -132,6 +132,14 @@ async def test_a_period_belongs_to_the_day_in_which_it_opens(engine: AsyncEngine
     await write(engine, an_event(2, verified=(span(-5, 50),), timeframe="1h"))
     assert await query(database_url, DAYS) == []
     assert await query(database_url, SUMS) == [(0, 0, 0)]
+
+
+async def test_only_silence_and_outages_are_whole(engine: AsyncEngine, database_url: str) -> None:
+    kinds = (AbsenceClass.NO_TRADE, AbsenceClass.OUTAGE, AbsenceClass.DELISTED, AbsenceClass.UNKNOWN)
+    absences = tuple(an_absence(1 + number, 2 + number, kind) for number, kind in enumerate(kinds))
+    await write(engine, an_event(verified=(span(0, 1), span(5, 6)), absences=absences, timeframe="1h"))
+    assert await query(database_url, DAYS) == [("2026-11-22", 4, 2, 3)]
+    assert await query(database_url, SUMS) == [(4, 2, 3)]
 
 
 async def test_a_month_counts_on_its_first_day(engine: AsyncEngine, database_url: str) -> None:
@@ -209,6 +217,15 @@ async def test_stored_ledgers_are_counted_in_the_background(engine: AsyncEngine,
     assert await query(database_url, EVERYTHING) == expected
     await recount_outdated(engine, counted.append)
     assert sum(counted) == 3, "nothing differs any more"
+
+
+async def test_names_of_the_release_before_count_as_those_of_now(engine: AsyncEngine, database_url: str) -> None:
+    await a_stored_ledger(engine)
+    expected = await query(database_url, EVERYTHING)
+    await query(database_url, "UPDATE absences SET absence_class = 'lost'")
+    await query(database_url, "TRUNCATE series_days, series_counts")
+    await recount_outdated(engine, lambda _: None)
+    assert await query(database_url, EVERYTHING) == expected
 
 
 async def test_changes_by_the_release_before_are_found(engine: AsyncEngine, database_url: str) -> None:

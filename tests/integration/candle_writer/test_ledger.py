@@ -18,7 +18,7 @@ from candle_writer.ledger_tables import write_ledger
 from candle_writer.series import SeriesIds
 from candle_writer.write import Outcome, write_candles
 from contracts.candles import CandlesCollected
-from contracts.coverage import Absence, AbsenceClass, RejectedRow, Span
+from contracts.coverage import Absence, AbsenceClass, Evidence, EvidenceKind, RejectedRow, Span
 from runtime.database import driver_transaction
 from support.databases import connected
 from support.fetches import MINUTE_MS, NOON, NOON_MS, a_candle, a_fetch
@@ -144,7 +144,7 @@ async def test_two_writers_of_the_same_series_give_the_same_ledger(engine: Async
 async def test_a_contradiction_is_noticed(engine: AsyncEngine, database_url: str, spoil: str, problem: str) -> None:
     values: dict[str, Any] = {
         "verified": (span(0, 6),),
-        "absences": (an_absence(6, 8), an_absence(8, 9, AbsenceClass.LOST)),
+        "absences": (an_absence(6, 8), an_absence(8, 9, AbsenceClass.BEYOND_HORIZON)),
     }
     await write_candles(engine, SeriesIds(engine), [a_fetch(*map(a_candle, range(6)), symbol="FILLS/USDT", **values)])
     assert await query(database_url, DISAGREEMENTS) == []
@@ -159,12 +159,12 @@ async def test_a_contradiction_is_noticed(engine: AsyncEngine, database_url: str
     "spoil",
     [
         "DELETE FROM series_counts",
-        "UPDATE absences SET ends_at = ends_at + interval '1 minute' WHERE absence_class = 'lost'",
+        "UPDATE absences SET ends_at = ends_at + interval '1 minute' WHERE absence_class = 'beyond_horizon'",
         "UPDATE coverage SET verified = verified + '{[2026-11-22 12:30Z, 2026-11-22 12:31Z)}'",
     ],
 )
 async def test_a_ledger_that_is_not_counted_is_noticed(engine: AsyncEngine, database_url: str, spoil: str) -> None:
-    absences = (an_absence(6, 8), an_absence(8, 9, AbsenceClass.LOST))
+    absences = (an_absence(6, 8), an_absence(8, 9, AbsenceClass.BEYOND_HORIZON))
     await write_candles(engine, SeriesIds(engine), [a_fetch(verified=(span(0, 6),), absences=absences)])
     assert await query(database_url, DISAGREEMENTS) == []
     await query(database_url, spoil)
@@ -203,8 +203,14 @@ async def test_verified_time_removes_absences_and_the_rest_of_them_stays(
     await write_candles(engine, series, [without_rows(absences=(an_absence(0, 9), an_absence(20, 22)))])
     await write_candles(engine, series, [without_rows(second=1, verified=(span(3, 5), span(19, 23)))])
     assert await query(database_url, ABSENCES) == [(*pair, "unread") for pair in times((0, 3), (5, 9))]
-    await write_candles(engine, series, [without_rows(second=2, absences=(an_absence(4, 21, AbsenceClass.LOST),))])
-    kinds = ("unread", "lost", "lost")  # two spans of the class lost, because one of them was seen earlier
+    await write_candles(
+        engine, series, [without_rows(second=2, absences=(an_absence(4, 21, AbsenceClass.BEYOND_HORIZON),))]
+    )
+    kinds = (
+        "unread",
+        "beyond_horizon",
+        "beyond_horizon",
+    )  # two spans of the class beyond_horizon, because one of them was seen earlier
     assert await query(database_url, ABSENCES) == [
         (*pair, kind) for pair, kind in zip(times((0, 3), (5, 9), (9, 19)), kinds, strict=True)
     ]
@@ -214,14 +220,50 @@ async def test_of_two_checks_the_latest_counts_and_the_first_is_remembered(
     engine: AsyncEngine, database_url: str
 ) -> None:
     series = SeriesIds(engine)
-    late = without_rows(second=9, absences=(an_absence(0, 5, AbsenceClass.UNPROVEN, "empty answer"),))
+    late = without_rows(second=9, absences=(an_absence(0, 5, AbsenceClass.UNKNOWN, "empty answer"),))
     early = without_rows(second=1, absences=(an_absence(0, 5),))
     for event in (late, early, late):
         await write_candles(engine, series, [event])
     found = await query(
         database_url, "SELECT absence_class, evidence, first_seen, last_checked, run_id::text FROM absences"
     )
-    assert found == [("unproven", "empty answer", early.fetched_at, late.fetched_at, str(late.run_id))]
+    assert found == [("unknown", "empty answer", early.fetched_at, late.fetched_at, str(late.run_id))]
+
+
+async def test_rows_of_earlier_releases_are_read_and_get_the_new_names_when_they_change(
+    engine: AsyncEngine, database_url: str
+) -> None:
+    series = SeriesIds(engine)
+    await write_candles(engine, series, [without_rows(absences=(an_absence(0, 5), an_absence(10, 15)))])
+    for start, name in ((0, "unproven"), (10, "lost")):
+        await query(
+            database_url, f"UPDATE absences SET absence_class = '{name}' WHERE starts_at = $1", times((start, 1))[0][0]
+        )
+    await write_candles(engine, series, [without_rows(second=1, verified=(span(4, 11),))])
+    kinds = ("unknown", "beyond_horizon")
+    assert await query(database_url, ABSENCES) == [
+        (*pair, kind) for pair, kind in zip(times((0, 4), (11, 15)), kinds, strict=True)
+    ]
+
+
+async def test_later_checks_without_evidence_do_not_replace_a_proof(engine: AsyncEngine, database_url: str) -> None:
+    series = SeriesIds(engine)
+    proof = Evidence(
+        level=5,
+        kind=EvidenceKind.TRADE_IDS,
+        asked="trades from 12:00",
+        answered="ids 7 and 8",
+        at=a_fetch(a_candle()).fetched_at,
+    )
+    values = an_absence(0, 5, AbsenceClass.UNKNOWN).model_dump()
+    proved = Absence(**values | {"absence_class": AbsenceClass.NO_TRADE, "level": 5, "proof": (proof,)})
+    later = [without_rows(second=each, absences=(an_absence(0, 5),)) for each in (7, 9)]
+    for event in (later[0], without_rows(second=8, absences=(proved,)), later[1]):
+        await write_candles(engine, series, [event])
+    stored = "SELECT absence_class, level, proof->0->>'answered', recheck_at FROM absences"
+    assert await query(database_url, stored) == [("no_trade", 5, "ids 7 and 8", None)]
+    await write_candles(engine, series, [without_rows(second=3, verified=(span(0, 5),))])
+    assert await query(database_url, stored) == []
 
 
 async def test_a_ledger_that_does_not_change_is_not_written(engine: AsyncEngine, database_url: str) -> None:
@@ -321,3 +363,29 @@ async def test_candles_that_the_release_before_stored_are_added(engine: AsyncEng
     assert await query(database_url, verified, 2) == times((0, 2))
     assert await query(database_url, ABSENCES) == [(*times((6, 8))[0], "unread")]
     assert await query(database_url, DISAGREEMENTS) == []
+
+
+async def test_the_ledger_knows_the_time_that_only_trades_vouch_for(engine: AsyncEngine, database_url: str) -> None:
+    """It equals a computation slot by slot, in any order and any division into batches."""
+    rng = random.Random(7)
+    from_trades = "SELECT lower(span), upper(span) FROM coverage, unnest(from_trades) AS span ORDER BY 1"
+    for _ in range(30):
+        await query(database_url, "TRUNCATE series CASCADE")
+        series, own, built = SeriesIds(engine), set(), set()
+        batch: list[CandlesCollected] = []
+        for _ in range(rng.randint(1, 8)):
+            first = rng.randint(0, 15)
+            claimed = range(first, first + rng.randint(1, 6))
+            source = rng.choice(["exchange", "trades"])
+            (own if source == "exchange" else built).update(claimed)
+            batch.append(without_rows(verified=[span(claimed[0], claimed[-1] + 1)], source=source))
+            if rng.random() < 0.5:
+                await write_candles(engine, series, batch)
+                batch = []
+        await write_candles(engine, series, batch)
+        minutes = [
+            minute
+            for start, end in await query(database_url, from_trades)
+            for minute in range((start - NOON) // MINUTE, (end - NOON) // MINUTE)
+        ]
+        assert minutes == sorted(built - own)

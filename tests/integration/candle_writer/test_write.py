@@ -203,3 +203,25 @@ async def test_trades_and_quote_volume_are_stored_and_survive_a_fetch_without_th
     assert await query(database_url, activity) == [(8, 70.0), (0, None)]
     assert await write_candles(engine, series, [a_fetch(a_candle(close=99.5), second=5)]) == Outcome(revised=1)
     assert await query(database_url, activity) == [(None, None), (0, None)]
+
+
+async def test_the_exchanges_own_candle_replaces_one_from_trades_and_never_the_reverse(
+    engine: AsyncEngine, database_url: str
+) -> None:
+    """In both orders, in one batch and in two, whenever they were fetched."""
+    stored = "SELECT close, source FROM ohlcv"
+    own, built = a_fetch(a_candle(close=100.5), second=1), a_fetch(a_candle(close=99.5), second=5, source="trades")
+    for batches in ([[own], [built]], [[built], [own]], [[own, built]], [[built, own]]):
+        await query(database_url, "TRUNCATE series CASCADE")
+        series = SeriesIds(engine)
+        outcomes = [await write_candles(engine, series, batch) for batch in batches]
+        assert await query(database_url, stored) == [(100.5, "exchange")]
+        assert outcomes[0].new == 1
+        assert len(batches) == 1 or outcomes[1] == (Outcome(stale=1) if batches[0] == [own] else Outcome(revised=1))
+
+
+async def test_a_newer_build_from_trades_replaces_an_older_one(engine: AsyncEngine, database_url: str) -> None:
+    series = SeriesIds(engine)
+    for second, close in ((5, 99.5), (6, 100.0), (4, 99.0)):
+        await write_candles(engine, series, [a_fetch(a_candle(close=close), second=second, source="trades")])
+    assert await query(database_url, "SELECT close, source FROM ohlcv") == [(100.0, "trades")]

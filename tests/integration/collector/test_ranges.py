@@ -73,7 +73,7 @@ async def test_a_span_before_the_horizon_is_lost(start_in_process: Start, publis
         await publish(due, topic=RANGE_REQUESTS)
         finished = await end_of(recorder, due.run_id)
     [absence] = absences_of(recorder, due.run_id)
-    assert absence.absence_class is AbsenceClass.LOST
+    assert absence.absence_class is AbsenceClass.BEYOND_HORIZON
     assert (absence.start, absence.end) == (due.span.start, due.span.end)
     assert "the exchange keeps the newest 720 candles only" in absence.evidence
     [result] = finished.results
@@ -92,7 +92,7 @@ async def test_empty_answers_prove_nothing(
         await publish(due, topic=RANGE_REQUESTS)
         finished = await end_of(recorder, due.run_id)
     [absence] = absences_of(recorder, due.run_id)
-    assert absence.absence_class is AbsenceClass.UNPROVEN
+    assert absence.absence_class is AbsenceClass.UNKNOWN
     assert (absence.start, absence.end) == (due.span.start, due.span.end), "also after several misses"
     [result] = finished.results
     assert finished.status is RunStatus.SUCCESS

@@ -19,11 +19,12 @@ pytestmark = pytest.mark.kafka
 Publish = Callable[..., Any]
 Start = Callable[..., AbstractAsyncContextManager[Any]]
 
-MAX_LATENESS_SECONDS = 5.0
-"""Much more than on an idle machine, and much less than the minutes for which the other runs wait."""
+MAX_LATENESS_SECONDS = 15.0
+"""Much more than on an idle machine, and less than half of the 40 s that the rate limit needs for the other runs."""
 
-MAX_DELAY_BY_INITIAL_RUNS_SECONDS = 2.0
-"""From the slot to the end of a scheduled run, beyond the time without initial runs."""
+MAX_INITIAL_RUNS_MEANWHILE = 70
+"""Binance's rate limit allows one page of candles every 20 ms, so 70 pages delay a scheduled run by 1.4 s. The share of
+background requests allows 40 pages beside 160 scheduled ones. If both took turns, more than 100 would go meanwhile."""
 
 
 def caused_tick(config_id: int, **changes: Any) -> TickDue:
@@ -54,10 +55,13 @@ def is_of(run_id: UUID, event: RunFinished) -> bool:
     return event.run_id == run_id
 
 
-def longest_delay(ticks: list[TickDue], recorder: Recorder) -> float:
-    """Seconds from the slot to the end of the run."""
-    ended = {end.run_id: end.finished_at for end in recorder.events(RunFinished)}
-    return max((ended[tick.run_id] - tick.scheduled_for).total_seconds() for tick in ticks)
+def initial_runs_meanwhile(ticks: list[TickDue], recorder: Recorder) -> int:
+    """Number of initial runs that started between the slot of these ticks and the end of the last of their runs."""
+    run_ids = {tick.run_id for tick in ticks}
+    ended = max(end.finished_at for end in recorder.events(RunFinished) if end.run_id in run_ids)
+    due = min(tick.scheduled_for for tick in ticks)
+    starts = [start.started_at for start in recorder.events(RunStarted) if start.trigger is Trigger.INITIAL]
+    return sum(due <= start <= ended for start in starts)
 
 
 def check_lateness(ticks: list[TickDue], recorder: Recorder) -> None:
@@ -87,20 +91,18 @@ async def test_fifty_bulk_triggers_and_cycles_of_disable_and_enable_do_not_delay
 async def test_two_thousand_configs_that_are_created_at_once_do_not_delay_the_other_configs_of_their_exchange(
     start_process: Start, publish: Publish, recorder: Recorder
 ) -> None:
-    """Many configs are due at once. Their requests need some seconds of the exchange's rate. If they took turns with
-    the requests of initial runs, they would need twice the time.
+    """Many configs are due at once. The test counts the initial runs that go before them, because their delay in
+    seconds depends also on the speed of the machine.
     """
     async with start_process():
         await schedule(publish, recorder, turns=1)  # the first run reads the markets
-        before = await schedule(publish, recorder, turns=1, configs=160, first_config=20_000)
         await publish(*(caused_tick(1 + number, trigger=Trigger.INITIAL) for number in range(2000)))
         await recorder.await_event(RunStarted, lambda start: start.trigger is Trigger.INITIAL, within=40)
-        meanwhile = await schedule(publish, recorder, turns=1, configs=160, first_config=30_000)
+        ticks = await schedule(publish, recorder, turns=1, configs=160)
         initial = [end for end in recorder.events(RunFinished) if end.trigger is Trigger.INITIAL]
         assert 0 < len(initial) < 1900  # the others still wait
         assert {end.status for end in recorder.events(RunFinished)} == {RunStatus.SUCCESS}
-        delay = longest_delay(meanwhile, recorder) - longest_delay(before, recorder)
-        assert delay < MAX_DELAY_BY_INITIAL_RUNS_SECONDS, (delay, longest_delay(before, recorder))
+        assert initial_runs_meanwhile(ticks, recorder) <= MAX_INITIAL_RUNS_MEANWHILE
 
 
 @pytest.mark.parametrize(("trigger", "places"), [(Trigger.MANUAL, 25), (Trigger.INITIAL, 4)])

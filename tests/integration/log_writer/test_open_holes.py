@@ -47,14 +47,25 @@ async def test_open_holes_are_counted_by_exchange_and_by_the_class_of_their_newe
     engine: AsyncEngine, database_url: str
 ) -> None:
     first = await add_series(database_url, "kraken", (0, 1), (2, 3), (5, 6), (8, 9))
-    for start, end, kind in ((-3, 0, "lost"), (1, 2, "lost"), (5, 6, "unread"), (6, 7, "unread"), (7, 8, "rejected")):
+    for start, end, kind in (
+        (-3, 0, "beyond_horizon"),
+        (1, 2, "beyond_horizon"),
+        (5, 6, "unread"),
+        (6, 7, "unread"),
+        (7, 8, "rejected"),
+    ):
         await add_absence(database_url, first, start, end, AbsenceClass(kind))
+    await query(
+        database_url,
+        "UPDATE absences SET absence_class = 'lost' WHERE absence_class = 'beyond_horizon' AND starts_at = $1",
+        NOON + HOUR,
+    )  # the name in earlier releases
     await add_series(database_url, "kraken", (0, 1), (3, 4))
     whole = await add_series(database_url, "okx", (0, 9))
     await add_absence(database_url, whole, 9, 12, AbsenceClass.UNREAD)
     await add_series(database_url, "bybit")
     none = dict.fromkeys(CLASSES, 0)
-    expected = {"kraken": none | {"lost": 1, "rejected": 1, "unknown": 2}, "okx": none}
+    expected = {"kraken": none | {"beyond_horizon": 1, "rejected": 1, "unknown": 2}, "okx": none}
     assert await count_open_holes(engine) == {
         (exchange, kind): holes for exchange, by_class in expected.items() for kind, holes in by_class.items()
     }

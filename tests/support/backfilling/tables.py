@@ -18,8 +18,8 @@ _TIMEFRAME: Final = text("""
     VALUES (:exchange, :symbol, :timeframe, :config_id)
 """)
 _BACKFILL: Final = text("""
-    INSERT INTO backfills (selector, starts_at, ends_at, mode, created_by)
-    VALUES ('{}', :starts_at, :ends_at, :mode, 'test') RETURNING id
+    INSERT INTO backfills (selector, starts_at, ends_at, mode, source, created_by)
+    VALUES ('{}', :starts_at, :ends_at, :mode, :source, 'test') RETURNING id
 """)
 _BACKFILL_SERIES: Final = text("""
     INSERT INTO backfill_series (backfill_id, exchange, symbol, timeframe, config_id)
@@ -54,9 +54,10 @@ async def store_backfill(
     engine: AsyncEngine, starts_at: datetime | None, ends_at: datetime, mode: str = "missing", **changes: Any
 ) -> int:
     """A backfill of one series. Returns its id."""
+    source = changes.pop("source", "candles")
     names = {"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m", "config_id": 1} | changes
     async with engine.begin() as connection:
-        values = {"starts_at": starts_at, "ends_at": ends_at, "mode": mode}
+        values = {"starts_at": starts_at, "ends_at": ends_at, "mode": mode, "source": source}
         backfill_id = int((await connection.execute(_BACKFILL, values)).scalar_one())
         await connection.execute(_BACKFILL_SERIES, names | {"backfill_id": backfill_id})
     return backfill_id

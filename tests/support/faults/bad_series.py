@@ -85,7 +85,7 @@ BAD_SERIES: list[tuple[str, Kind, Callable[[Evidence], Evidence]]] = [
         Kind.GOOD_ROW_REJECTED,
         lambda e: with_ledger(e, rejected=frozenset({HOLE[0], HOLE[0] + 60_000})),
     ),
-    ("an offered candle in a lost span", Kind.OFFERED_BUT_LOST, lambda e: _absent(e, absence_class="lost")),
+    ("an offered candle in a lost span", Kind.OFFERED_BUT_LOST, lambda e: _absent(e, absence_class="beyond_horizon")),
     ("a hole without a reason", Kind.NOT_COLLECTED, lambda e: with_ledger(e, absences=())),
     (
         "a hole that was not requested again in time",

@@ -106,7 +106,7 @@ def _not_collected(evidence: Evidence, series: Series, config: StoredConfig, sin
         for at in truth.offered - truth.impossible
         if at >= first and at not in stored and not _contains(known.verified, at)
     ]
-    lost = {at for at in owed if (reason := _absence_at(known, at)) and reason.absence_class == "lost"}
+    lost = {at for at in owed if (reason := _absence_at(known, at)) and reason.absence_class == "beyond_horizon"}
     yield from _violations(Kind.OFFERED_BUT_LOST, series, lost)
     overdue = (at for at in owed if at not in lost and _is_overdue(evidence, series, config, since, at))
     yield from _violations(Kind.NOT_COLLECTED, series, overdue, f"offered since {to_instant(round(since * 1000))}")

@@ -43,6 +43,31 @@ def test_kraken_keeps_720_candles_so_the_rest_can_never_be_had() -> None:
     assert "only the newest 720 candles of 1h" in never.reason
 
 
+def test_candles_from_trades_cost_as_many_requests_as_their_trades_need() -> None:
+    """29 days less 720 candles of 1m, 10 trades each: 411 pages, in 21 runs of 2000 candles with 6 more requests."""
+    missing = ((NOW - 29 * DAY, NOW),)
+    target = a_target(missing, exchange="kraken", from_trades=True, trades_per_candle=10.0)
+    found = estimate([target], NOW)
+    [kraken] = found.exchanges
+    assert kraken.from_trades is not None
+    assert kraken.from_trades.candles == 29 * 1440 - 719
+    assert kraken.from_trades.requests == 411 + 21 * 6
+    assert kraken.from_trades.weight == pytest.approx(1.2 * kraken.from_trades.requests)
+    own = estimate([a_target(((NOW - 719 * MINUTE, NOW),), exchange="kraken")], NOW)
+    assert found.requests == own.requests + kraken.from_trades.requests
+    assert found.candles == 29 * 1440
+    assert found.duration_seconds == pytest.approx(found.weight)
+    assert found.never_available == []
+
+
+def test_the_cost_of_unknown_trades_is_unknown() -> None:
+    found = estimate([a_target(((NOW - 29 * DAY, NOW),), exchange="kraken", from_trades=True)], NOW)
+    [kraken] = found.exchanges
+    assert kraken.from_trades is not None
+    assert (kraken.from_trades.series_of_unknown_cost, kraken.from_trades.requests) == (1, 0)
+    assert (kraken.duration_seconds, found.duration_seconds) == (None, None)
+
+
 def test_absences_of_a_final_class_cost_no_request_and_are_listed_with_their_evidence() -> None:
     gone = FinalAbsence("lost", "the exchange keeps 10 days", (NOW - 20 * DAY, NOW - 10 * DAY))
     found = estimate([a_target(((NOW - 20 * DAY, NOW),), verified_from=NOW - 30 * DAY, absences=(gone,))] * 2, NOW)

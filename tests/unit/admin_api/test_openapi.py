@@ -70,6 +70,7 @@ def test_operation_ids_are_stable(schema: dict[str, Any]) -> None:
         "get_coverage",
         "list_exchanges",
         "get_exchange",
+        "list_incidents",
         "list_rejected_candles",
         "report_top_symbols",
         "report_recent_failures",

@@ -1,11 +1,11 @@
-"""Chunks as a state machine: two backfillers, collectors that fail in every way, lost, late and repeated results, and a
-ledger that lags. The model counts minutes one by one and shares no code with the planner.
+"""Chunks as a state machine: two backfillers, collectors that fail in every way, lost, late and repeated results, a
+ledger that lags, and backfills of the same time that people pause and cancel. The model counts minutes one by one and
+shares no code with the planner.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import NamedTuple
 from uuid import UUID
 
 from hypothesis import settings
@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from backfiller.chunks import Chunk, ChunkState, claimed, requested, started
-from backfiller.closing import LedgerView, Outcome, after_check, after_result
+from backfiller.closing import LedgerView, Outcome, after_check, after_result, evidence_span
 from backfiller.limits import DueChunk, choose, free_places
 from backfiller.planning import Demand, PlanPolicy, plan, unwanted
-from contracts.spans import Intervals, intersect, subtract, union
+from contracts.ranges import Purpose
+from contracts.spans import Intervals, intersect, subtract
 from contracts.vocabulary import ErrorClass
+from support.backfilling.chunk_truth import Result, Run, Truth, minutes_in, minutes_of, to_minutes, to_spans
 from support.backfilling.chunks import CLOSING, LEASE, MINUTE, NOON, NOW, WAIT, a_chunk, a_demand, a_series, minutes
 
 LENGTH = 60
@@ -30,52 +32,28 @@ LANES = {"binance": 2}
 ERRORS = st.sampled_from([*ErrorClass])
 
 
-class Run(NamedTuple):
-    """A published request."""
-
-    run_id: UUID
-    series_id: int
-    minutes: frozenset[int]
-
-
-class Result(NamedTuple):
-    run_id: UUID
-    error: ErrorClass | None
-    proved: Intervals
-
-
-@dataclass
-class Truth:
-    """One series, minute by minute after the start of the target."""
-
-    provable: set[int]
-    lost: set[int]
-    stored: set[int] = field(default_factory=set)
-    stored_lost: set[int] = field(default_factory=set)
-    wanted_from: int = 0
-    enabled: bool = True
-
-
-def to_spans(numbers: set[int] | frozenset[int]) -> Intervals:
-    return union(minutes(number, number + 1) for number in numbers)
-
-
-def to_minutes(chunk: Chunk) -> frozenset[int]:
-    return frozenset(range((chunk.span[0] - NOON) // MINUTE, (chunk.span[1] - NOON) // MINUTE))
-
-
 class Chunks(RuleBasedStateMachine):
     """The rules are the steps of the service; each one is a transaction or a message."""
 
-    @initialize(provable=st.sets(st.integers(0, LENGTH - 1)), lost=st.sets(st.integers(0, 15)))
-    def begin(self, provable: set[int], lost: set[int]) -> None:
+    @initialize(
+        provable=st.sets(st.integers(0, LENGTH - 1)) | st.just(set(range(LENGTH))),
+        lost=st.sets(st.integers(0, 15)),
+        silent=st.sets(st.integers(0, LENGTH - 1)),
+        stored=st.booleans(),
+    )
+    def begin(self, provable: set[int], lost: set[int], silent: set[int], stored: bool) -> None:
+        """`stored`: the ledger has everything already, as for a range that is read again."""
         self.now = NOW
-        self.truth = {number: Truth(set(provable) - lost, set(lost)) for number in SERIES}
+        self.truth = {number: Truth(set(provable) - lost, set(lost), silent - provable - lost) for number in SERIES}
+        for truth in self.truth.values():
+            truth.stored |= truth.provable if stored else set()
         self.chunks: dict[int, Chunk] = {}
+        self.read_runs: set[UUID] = set()
+        """The runs that have read their whole span at least once."""
         self.publishing: dict[str, list[Chunk]] = {"one": [], "two": []}
         self.requests: list[Run] = []
         self.results: list[Result] = []
-        self.ledger_waits: list[tuple[int, frozenset[int], frozenset[int]]] = []
+        self.ledger_waits: list[tuple[int, frozenset[int], frozenset[int], frozenset[int]]] = []
 
     # -- planning ----------------------------------------------------------------------------------------------------
 
@@ -83,15 +61,59 @@ class Chunks(RuleBasedStateMachine):
     def plan_series(self, number: int) -> None:
         truth, open_chunks = self.truth[number], self.open_of(number)
         wanted = [self.demand(number)] if truth.enabled else []
+        wanted += [self.demand_of_backfill(number)] if truth.backfill_state != "cancelled" else []
         for chunk, reason in unwanted(wanted, open_chunks):
             self.chunks[chunk.id] = replace(chunk, state=ChunkState.CANCELLED, reason=reason, ended_at=self.now)
         for new in plan(a_series(page=12)._replace(id=number), wanted, open_chunks, NOON + LENGTH * MINUTE, POLICY):
-            chunk = a_chunk(new.span, id=len(self.chunks) + 1, series_id=number, config_id=new.config_id)
+            names = {"id": len(self.chunks) + 1, "series_id": number, "config_id": new.config_id}
+            chunk = a_chunk(new.span, **names, backfill_id=new.backfill_id, purpose=new.purpose)
             self.chunks[chunk.id] = replace(chunk, next_attempt_at=self.now)
 
     @rule(number=st.sampled_from(SERIES), enabled=st.booleans(), wanted_from=st.integers(0, LENGTH // 2))
     def change_the_config(self, number: int, enabled: bool, wanted_from: int) -> None:
         self.truth[number].enabled, self.truth[number].wanted_from = enabled, wanted_from
+
+    @rule(
+        number=st.sampled_from(SERIES),
+        span=st.tuples(st.integers(0, LENGTH - 1), st.integers(1, LENGTH)).filter(lambda span: span[0] < span[1]),
+        reread=st.booleans(),
+    )
+    def order_a_backfill(self, number: int, span: tuple[int, int], reread: bool) -> None:
+        """It replaces the one before, which is cancelled."""
+        truth = self.truth[number]
+        truth.backfill, truth.backfill_id, truth.reread = span, truth.backfill_id + 10 + number, reread
+        truth.backfill_state = "active"
+
+    @rule(number=st.sampled_from(SERIES), state=st.sampled_from(["active", "paused", "cancelled"]))
+    def change_the_backfill(self, number: int, state: str) -> None:
+        if self.truth[number].backfill_state != "cancelled":
+            self.truth[number].backfill_state = state
+
+    def demand_of_backfill(self, number: int) -> Demand:
+        truth = self.truth[number]
+        target = minutes(*truth.backfill)
+        known: list[Intervals] = [to_spans(truth.stored), to_spans(truth.stored_lost)]
+        if truth.reread:
+            known = [(each.span,) for each in self.ended_of_backfill(number)]
+        missing = subtract([target], [*(span for each in known for span in each), *self.open_spans(number)])
+        state = {"backfill_id": truth.backfill_id, "active": truth.backfill_state == "active", "reread": truth.reread}
+        return a_demand(target, missing, None, config_id=number, **state)
+
+    def ended_of_backfill(self, number: int) -> list[Chunk]:
+        ended = ChunkState.VERIFIED, ChunkState.CLASSIFIED
+        backfill_id = self.truth[number].backfill_id
+        return [each for each in self.chunks.values() if each.backfill_id == backfill_id and each.state in ended]
+
+    def open_spans(self, number: int) -> Intervals:
+        return tuple(each.span for each in self.open_of(number))
+
+    def rests(self, chunk: Chunk) -> bool:
+        """Whether its backfill is paused or cancelled. Such a chunk is not requested."""
+        truth = self.truth[chunk.series_id]
+        return chunk.backfill_id is not None and (chunk.backfill_id, "active") != (
+            truth.backfill_id,
+            truth.backfill_state,
+        )
 
     def demand(self, number: int) -> Demand:
         truth = self.truth[number]
@@ -107,7 +129,10 @@ class Chunks(RuleBasedStateMachine):
     @rule(instance=st.sampled_from(["one", "two"]), paused=st.sets(st.sampled_from(["binance#0", "binance#1"])))
     def claim(self, instance: str, paused: set[str]) -> None:
         outstanding = Counter(each.lane or "" for each in self.chunks.values() if each.outstanding)
-        expired = [each for each in self.chunks.values() if each.claimed_until and each.claimed_until <= self.now]
+        claimed_before = (
+            each for each in self.chunks.values() if each.claimed_until and each.claimed_until <= self.now
+        )
+        expired = [each for each in claimed_before if not self.rests(each)]
         places = free_places({"binance"}, outstanding, paused, LANES, PER_LANE)
         new = [each for each in self.due_chunks() if each.retries == 0]
         retried = sorted((each for each in self.due_chunks() if each.retries), key=lambda each: each.next_attempt_at)
@@ -119,7 +144,8 @@ class Chunks(RuleBasedStateMachine):
             self.publishing[instance].append(self.chunks[chunk.id])
 
     def due_chunks(self) -> list[Chunk]:
-        waiting = [each for each in self.chunks.values() if each.is_open and not each.in_flight]
+        open_chunks = (each for each in self.chunks.values() if each.is_open and not each.in_flight)
+        waiting = [each for each in open_chunks if not self.rests(each)]
         return sorted((each for each in waiting if each.next_attempt_at <= self.now), key=lambda each: -each.span[0])
 
     @rule(instance=st.sampled_from(["one", "two"]))
@@ -127,7 +153,14 @@ class Chunks(RuleBasedStateMachine):
         """Kafka acknowledges; the mark follows in another step, or never."""
         for chunk in self.publishing[instance]:
             assert chunk.run_id is not None
-            self.requests.append(Run(chunk.run_id, chunk.series_id, to_minutes(chunk)))
+            self.requests.append(self.request_of(chunk))
+
+    def request_of(self, chunk: Chunk) -> Run:
+        assert chunk.run_id is not None
+        for_evidence = chunk.purpose is Purpose.EVIDENCE
+        asked = minutes_in(evidence_span(chunk, self.view(chunk))) if for_evidence else to_minutes(chunk)
+        assert asked <= to_minutes(chunk), "a request never leaves its chunk"
+        return Run(chunk.run_id, chunk.series_id, asked, for_evidence)
 
     @rule(instance=st.sampled_from(["one", "two"]))
     def publish_and_mark(self, instance: str) -> None:
@@ -151,8 +184,13 @@ class Chunks(RuleBasedStateMachine):
         truth = self.truth[request.series_id]
         upto = data.draw(st.integers(0, LENGTH)) if error is not None else 0
         read = {number for number in request.minutes if number >= upto}
+        if request.for_evidence:
+            self.ledger_waits.append((request.series_id, frozenset(), frozenset(read & truth.silent), frozenset()))
+            self.results.append(Result(request.run_id, error, ()))
+            return
         proved = frozenset(read & truth.provable), frozenset(read & truth.lost)
-        self.ledger_waits.append((request.series_id, *proved))
+        self.ledger_waits.append((request.series_id, *proved, frozenset(read - proved[0] - proved[1])))
+        self.read_runs |= {request.run_id} if error is None else set()
         self.results.append(Result(request.run_id, error, to_spans(proved[0] | proved[1])))
 
     @precondition(lambda self: self.requests)
@@ -169,9 +207,10 @@ class Chunks(RuleBasedStateMachine):
     @precondition(lambda self: self.ledger_waits)
     @rule(data=st.data())
     def store(self, data: st.DataObject) -> None:
-        number, proved, lost = self.ledger_waits.pop(data.draw(st.integers(0, len(self.ledger_waits) - 1)))
+        number, proved, lost, unknown = self.ledger_waits.pop(data.draw(st.integers(0, len(self.ledger_waits) - 1)))
         self.truth[number].stored |= proved
         self.truth[number].stored_lost |= lost
+        self.truth[number].unknown |= unknown
 
     @precondition(lambda self: self.results)
     @rule(data=st.data(), again=st.booleans())
@@ -206,7 +245,9 @@ class Chunks(RuleBasedStateMachine):
     def view(self, chunk: Chunk) -> LedgerView:
         truth = self.truth[chunk.series_id]
         return LedgerView(
-            intersect([chunk.span], to_spans(truth.stored)), intersect([chunk.span], to_spans(truth.stored_lost))
+            intersect([chunk.span], to_spans(truth.stored)),
+            intersect([chunk.span], to_spans(truth.stored_lost)),
+            unproved=intersect([chunk.span], to_spans(truth.unknown - truth.stored - truth.stored_lost)),
         )
 
     # -- promises ----------------------------------------------------------------------------------------------------
@@ -233,6 +274,12 @@ class Chunks(RuleBasedStateMachine):
             if chunk.state is ChunkState.CLASSIFIED:
                 assert to_minutes(chunk) <= truth.stored | truth.stored_lost
                 assert to_minutes(chunk) & truth.stored_lost
+
+    @invariant()
+    def a_range_that_is_read_again_was_read(self) -> None:
+        for chunk in self.chunks.values():
+            if chunk.purpose is Purpose.REREAD and chunk.state in (ChunkState.VERIFIED, ChunkState.CLASSIFIED):
+                assert chunk.run_id in self.read_runs
 
     @invariant()
     def a_chunk_that_was_tried_says_why_it_waits(self) -> None:
@@ -273,8 +320,14 @@ class Chunks(RuleBasedStateMachine):
         self.publish_and_mark("one")
         for request in self.requests:
             truth = self.truth[request.series_id]
-            truth.stored |= request.minutes & truth.provable
-            truth.stored_lost |= request.minutes & truth.lost
+            self.read_runs.add(request.run_id)
+            if request.for_evidence:
+                truth.stored_lost |= request.minutes & truth.silent
+                truth.unknown -= request.minutes  # the answer says when to check it again
+            else:
+                truth.stored |= request.minutes & truth.provable
+                truth.stored_lost |= request.minutes & truth.lost
+                truth.unknown |= request.minutes & truth.silent
             outcome = Outcome(request.run_id, None, None, to_spans(request.minutes & (truth.stored | truth.lost)))
             for chunk in list(self.chunks.values()):
                 if chunk.run_id == request.run_id:
@@ -282,21 +335,28 @@ class Chunks(RuleBasedStateMachine):
         self.requests.clear()
 
     def finished(self) -> bool:
-        """Every wanted minute is stored, or lost, or in a chunk that waits although the exchange has answered."""
+        """Every wanted minute is stored, lost, proved to be silent, or in a chunk that waits although the exchange has
+        answered.
+        """
         for number, truth in self.truth.items():
             wanted = set(range(truth.wanted_from, LENGTH))
+            if truth.backfill_state == "active":
+                wanted |= set(range(*truth.backfill))
             waiting = {
                 minute
                 for chunk in self.open_of(number)
                 if chunk.reason and "nothing proves" in chunk.reason
                 for minute in to_minutes(chunk)
             }
-            if wanted & (truth.provable | truth.lost) - truth.stored - truth.stored_lost:
+            if wanted & (truth.provable | truth.lost | truth.silent) - truth.stored - truth.stored_lost:
                 return False
             if wanted - truth.stored - truth.stored_lost - waiting:
+                return False
+            again = set(range(*truth.backfill)) if truth.reread and truth.backfill_state == "active" else set()
+            if again - waiting - minutes_of(self.ended_of_backfill(number)):
                 return False
         return True
 
 
 TestChunks = Chunks.TestCase
-TestChunks.settings = settings(max_examples=400, stateful_step_count=50, deadline=None)
+TestChunks.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)

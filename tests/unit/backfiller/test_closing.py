@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from backfiller.chunks import Chunk, ChunkState, claimed, requested, started
-from backfiller.closing import LedgerView, Outcome, after_check, after_result
+from backfiller.closing import EVIDENCE_PERIODS, LedgerView, Outcome, after_check, after_result, evidence_span
 from contracts.ranges import Purpose, range_run_id
 from contracts.spans import Interval
 from contracts.vocabulary import ErrorClass
@@ -27,8 +27,13 @@ def an_outcome(error: ErrorClass | None = None, *proved: Interval) -> Outcome:
     return Outcome(RUN, error, None if error is None else f"because of {error.value}", proved)
 
 
-def ledger(*verified: Interval, final: tuple[Interval, ...] = (), note: str | None = None) -> LedgerView:
-    return LedgerView(verified, final, note)
+def ledger(
+    *verified: Interval,
+    final: tuple[Interval, ...] = (),
+    note: str | None = None,
+    unproved: tuple[Interval, ...] = (),
+) -> LedgerView:
+    return LedgerView(verified, final, note, unproved, "no_trade: contiguous ids" if final else None)
 
 
 def closed(chunk: Chunk, outcome: Outcome, view: LedgerView) -> Chunk:
@@ -53,7 +58,9 @@ def test_a_success_alone_closes_nothing_until_the_candles_are_stored() -> None:
 def test_a_rest_of_a_final_class_makes_it_classified() -> None:
     chunk = closed(a_requested(), an_outcome(None, SPAN), ledger(minutes(40, 100), final=(minutes(-5, 40),)))
     assert chunk.state is ChunkState.CLASSIFIED
-    assert chunk.reason == "The exchange no longer offers candles from 2026-11-22 12:00 to 2026-11-22 12:40 UTC."
+    assert chunk.reason == (
+        "No more candles can be collected from 2026-11-22 12:00 to 2026-11-22 12:40 UTC (no_trade: contiguous ids)."
+    )
 
 
 def test_an_answer_that_proves_nothing_comes_again_with_the_reason() -> None:
@@ -64,6 +71,55 @@ def test_an_answer_that_proves_nothing_comes_again_with_the_reason() -> None:
         "The exchange answered, but nothing proves up to 100 candles from 2026-11-22 12:00 UTC on "
         "(unproven: the answer was empty)."
     )
+
+
+def test_evidence_follows_an_answer_that_proves_nothing_and_a_reading_follows_the_evidence() -> None:
+    view = ledger(unproved=(minutes(20, 30),))
+    chunk = closed(a_requested(), an_outcome(), view)
+    assert (chunk.purpose, chunk.next_attempt_at) == (Purpose.EVIDENCE, NOW + timedelta(seconds=30))
+    waiting = closed(a_requested(purpose=Purpose.EVIDENCE), an_outcome(), view)
+    assert waiting.answered_at == NOW, "the classes may not be in the ledger yet"
+    after = after_check(waiting, view, NOW + CLOSING.ledger_wait + SECOND, CLOSING)
+    assert (after.purpose, after.retries) == (Purpose.REPAIR, 1)
+    of_backfill = closed(a_requested(purpose=Purpose.EVIDENCE, backfill_id=3), an_outcome(ErrorClass.TIMEOUT), view)
+    again = after_check(of_backfill, view, NOW + CLOSING.ledger_wait + SECOND, CLOSING)
+    assert again.purpose is Purpose.BACKFILL
+
+
+@pytest.mark.parametrize("error", [None, ErrorClass.TIMEOUT])
+def test_no_evidence_is_requested_after_an_error_or_before_the_next_check(error: ErrorClass | None) -> None:
+    for view in (ledger(), ledger(minutes(0, 10), unproved=(minutes(20, 30),))) if error is None else (ledger(),):
+        assert closed(a_requested(), an_outcome(error), view).purpose is Purpose.BACKFILL
+    if error is not None:
+        failed = closed(a_requested(), an_outcome(error), ledger(unproved=(SPAN,)))
+        assert failed.purpose is Purpose.BACKFILL
+
+
+def test_evidence_about_a_part_is_followed_at_once_by_evidence_about_the_next() -> None:
+    view = ledger(final=(minutes(0, 40),), unproved=(minutes(40, 100),))
+    waiting = closed(a_requested(purpose=Purpose.EVIDENCE), an_outcome(), view)
+    chunk = after_check(waiting, view, NOW + CLOSING.ledger_wait + SECOND, CLOSING)
+    assert (chunk.span, chunk.purpose, chunk.retries) == (minutes(40, 100), Purpose.EVIDENCE, 0)
+
+
+def test_a_hole_with_evidence_closes_its_chunk() -> None:
+    chunk = closed(a_requested(purpose=Purpose.EVIDENCE), an_outcome(), ledger(final=(SPAN,)))
+    assert chunk.state is ChunkState.CLASSIFIED
+
+
+def test_an_error_that_only_the_evidence_meets_does_not_fail_the_chunk() -> None:
+    waiting = closed(a_requested(purpose=Purpose.EVIDENCE), an_outcome(ErrorClass.NOT_SUPPORTED), ledger())
+    chunk = after_check(waiting, ledger(), NOW + CLOSING.ledger_wait + SECOND, CLOSING)
+    assert (chunk.state, chunk.purpose) == (ChunkState.WAITING, Purpose.REPAIR)
+
+
+def test_evidence_is_requested_for_the_first_part_that_may_be_checked() -> None:
+    wide = a_chunk(minutes(0, 5000))
+    assert evidence_span(wide, ledger(unproved=(minutes(100, 110),))) == minutes(100, 110)
+    unproved = (minutes(40, 5000),)
+    assert evidence_span(wide, ledger(unproved=unproved)) == minutes(40, 40 + EVIDENCE_PERIODS)
+    assert evidence_span(wide, ledger(minutes(0, 50), unproved=unproved)) == minutes(50, 50 + EVIDENCE_PERIODS)
+    assert evidence_span(wide, ledger()) == minutes(0, EVIDENCE_PERIODS)
 
 
 def test_progress_leaves_the_rest_and_is_continued_at_once() -> None:

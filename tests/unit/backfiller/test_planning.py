@@ -75,6 +75,30 @@ def test_time_that_is_lost_soon_comes_first_and_lost_time_last() -> None:
     assert [each.loss_at for each in chunks] == [NOON + MINUTE, NOON + 210 * MINUTE, None]
 
 
+def test_trades_are_wanted_only_for_time_before_the_horizon() -> None:
+    demand = a_demand(ALL, (minutes(-2000, -10),), from_trades=True, trades_per_candle=40.0)
+    chunks = planned(demand, newest_readable=720)
+    by_purpose = {purpose: [each.span for each in chunks if each.purpose is purpose] for purpose in Purpose}
+    assert spans.union(by_purpose[Purpose.BACKFILL]) == (minutes(-719, -10),)
+    # 20 pages of 1000 trades are 500 candles.
+    assert by_purpose[Purpose.TRADES] == [minutes(-1219, -719), minutes(-1719, -1219), minutes(-2000, -1719)]
+    assert len(chunks) == sum(map(len, by_purpose.values()))
+
+
+def test_without_a_horizon_all_missing_time_is_built_from_trades() -> None:
+    demand = a_demand(ALL, (minutes(-100, -10),), from_trades=True)
+    chunks = planned(demand)
+    assert spans_of(chunks) == [minutes(-70, -10), minutes(-100, -70)]
+    assert {each.purpose for each in chunks} == {Purpose.TRADES}
+
+
+def test_refused_candles_from_trades_stop_only_those_from_trades() -> None:
+    failed = a_chunk(minutes(-900, -800), state=ChunkState.FAILED, purpose=Purpose.TRADES)
+    wanted = a_demand(ALL, (minutes(-2000, -1000),), from_trades=True, backfill_id=1)
+    assert plan(a_series(), [wanted], [failed], NOON, PLAN) == []
+    assert plan(a_series(), [a_demand(ALL, (minutes(-50, 0),))], [failed], NOON, PLAN)
+
+
 def test_pieces_without_room_for_a_candle_are_no_holes() -> None:
     """An exchange that opens its days at 16:00 UTC leaves a piece at the start of the target."""
     assert planned(a_demand(ALL, (minutes(-10, -9.5),))) == []
@@ -196,3 +220,25 @@ def fewest_requests(missing: Intervals, width: int) -> int:
         uncovered = {each for each in uncovered if each + MINUTE <= newest + MINUTE - width}
         pages += 1
     return pages
+
+
+def test_all_holes_of_an_exchange_that_sends_all_that_it_keeps_are_one_request() -> None:
+    series = describe(7, "kraken", "BTC/USD", "1m")
+    holes = (minutes(-719, -718), minutes(-300, -200), minutes(-20, -18))
+    [chunk] = plan(series, [a_demand(minutes(-719, 0), holes, verified_from=minutes(-800, 0)[0])], [], NOON, PLAN)
+    assert chunk.span == minutes(-719, -18)
+
+
+def test_holes_with_an_open_chunk_between_them_are_read_apart() -> None:
+    holes = (minutes(-30, -20), minutes(-10, -5))
+    between = a_chunk(minutes(-20, -10), retries=1)
+    created = plan(a_series(), [a_demand(ALL, holes)], [between], NOON, UNLIMITED)
+    assert spans_of(created) == [minutes(-10, -5), minutes(-30, -20)]
+
+
+def test_chunks_of_a_paused_backfill_do_not_keep_the_config_waiting() -> None:
+    paused = a_demand(minutes(-9000, -5000), (), backfill_id=3, active=False)
+    waiting = [a_chunk(minutes(-6000 - 100 * n, -5900 - 100 * n), id=n, backfill_id=3) for n in range(8)]
+    waiting.append(a_chunk(minutes(-8000, -7900), id=9, backfill_id=3, state=ChunkState.FAILED))
+    config = a_demand(minutes(-1000, 0), (minutes(-10, -5),))
+    assert spans_of(plan(a_series(), [config, paused], waiting, NOON, PLAN)) == [minutes(-10, -5)]

@@ -20,13 +20,33 @@ END = 24
 
 intervals = st.tuples(st.integers(0, END - 1), st.integers(1, 9)).map(lambda pair: (pair[0], min(END, sum(pair))))
 checks = st.builds(
-    lambda second, rank, evidence, run: Check(NOON + timedelta(seconds=second), rank, evidence, UUID(int=run)),
+    lambda second, rank, evidence, run, *rest: Check(
+        NOON + timedelta(seconds=second), rank, evidence, UUID(int=run), *rest
+    ),
     st.integers(0, 3),
     st.integers(0, len(AbsenceClass) - 1),
     st.sampled_from(["deadline", "empty"]),
     st.integers(0, 2),
+    st.integers(0, 7),
+    st.sampled_from(["", "[1]"]),
+    st.integers(0, 1),
 )
 absences = st.builds(lambda span, check: AbsentSpan(span[0], span[1], check, check.at), intervals, checks)
+
+
+FINAL = {"no_trade", "outage", "before_listing", "delisted", "lost_at_source", "beyond_horizon"}
+
+
+def counting(checks: list[Check]) -> Check:
+    """A final class with evidence counts before all others, by its level; then the latest check. Without evidence,
+    unread and unknown count as a day older.
+    """
+    proved = [each for each in checks if each.absence_class.value in FINAL and each.level > 0]
+    highest = max((each.level for each in proved), default=0)
+    if proved:
+        return max(each for each in proved if each.level == highest)
+    says_little = {each: each.absence_class.value in {"unread", "unknown"} and each.level == 0 for each in checks}
+    return max(checks, key=lambda each: (each.at - timedelta(days=says_little[each]), each))
 
 
 def instant_by_instant(absent: Iterable[AbsentSpan], verified: Iterable[Interval]) -> dict[int, tuple[Check, datetime]]:
@@ -36,7 +56,7 @@ def instant_by_instant(absent: Iterable[AbsentSpan], verified: Iterable[Interval
     for instant in range(END):
         covering = [each for each in absent if each.start <= instant < each.end]
         if covering and not any(start <= instant < end for start, end in verified):
-            found[instant] = (max(each.check for each in covering), min(each.first_seen for each in covering))
+            found[instant] = (counting([each.check for each in covering]), min(each.first_seen for each in covering))
     return found
 
 
@@ -69,6 +89,45 @@ def test_of_two_classes_from_the_same_moment_the_more_precise_one_counts() -> No
     claims = claims_of("1m", [], [a_fetch(absences=both)])
     (left,) = remaining_absences(claims.absences, ())
     assert left.check.absence_class is AbsenceClass.REJECTED
+
+
+def test_the_answers_behind_an_unknown_absence_stay_for_a_day_of_readings_in_vain() -> None:
+    def after(hours: float, kind: AbsenceClass, level: int) -> Check:
+        rank, at = list(AbsenceClass).index(kind), NOON + timedelta(hours=hours)
+        return Check(at, rank, "words", UUID(int=0), level)
+
+    evidence = after(0, AbsenceClass.UNKNOWN, 1)
+    for later, counts in (
+        (after(23, AbsenceClass.UNKNOWN, 0), evidence),
+        (after(23, AbsenceClass.UNREAD, 0), evidence),
+        (after(25, AbsenceClass.UNKNOWN, 0), None),
+        (after(1, AbsenceClass.UNKNOWN, 1), None),
+        (after(1, AbsenceClass.REJECTED, 0), None),
+        (after(1, AbsenceClass.BEYOND_HORIZON, 0), None),
+    ):
+        [found] = remaining_absences([AbsentSpan(0, 9, each, NOON) for each in (later, evidence)], ())
+        assert found.check == (counts or later)
+
+
+def test_a_proof_is_replaced_by_verified_spans_and_by_later_evidence_of_its_level_only() -> None:
+    def after(second: int, kind: AbsenceClass, level: int) -> AbsentSpan:
+        at = NOON + timedelta(seconds=second)
+        rank = list(AbsenceClass).index(kind)
+        return AbsentSpan(0, 5, Check(at, rank, "answer", UUID(int=second), level), at)
+
+    def counts(*absent: AbsentSpan) -> AbsenceClass:
+        [left] = remaining_absences(absent, ())
+        assert remaining_absences(absent[::-1], ()) == [left]
+        return left.check.absence_class
+
+    proved = after(1, AbsenceClass.NO_TRADE, 5)
+    assert counts(proved, after(9, AbsenceClass.UNKNOWN, 1), after(8, AbsenceClass.UNREAD, 0)) == "no_trade"
+    assert counts(proved, after(9, AbsenceClass.DELISTED, 4)) == "no_trade"
+    assert counts(proved, after(9, AbsenceClass.DELISTED, 5)) == "delisted"
+    assert (
+        counts(proved, after(9, AbsenceClass.LOST_AT_SOURCE, 7), after(0, AbsenceClass.OUTAGE, 6)) == "lost_at_source"
+    )
+    assert remaining_absences([proved], [(0, 5)]) == []
 
 
 @pytest.mark.parametrize("timeframe", ["1s", "1m", "4h", "1w", "1M", "3M", "1y"])

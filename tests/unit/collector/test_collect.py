@@ -14,6 +14,7 @@ from collector.candles.pages import read_page
 from collector.candles.reading import SeriesReader
 from collector.exchange.client import CandleResponse
 from collector.exchange.failures import ExchangeFailure, RequestDeferred
+from collector.exchange.status_statements import StatusStatements
 from collector.exchange.traits import ExchangeTraits, traits_of
 from collector.metrics import CollectorMetrics
 from collector.run.collector import Collector, candle_events
@@ -22,7 +23,7 @@ from collector.run.retry_policy import RetryPolicy
 from collector.run.run import Due, Run
 from collector.run.timeframe_run import Answer, TimeframeRun
 from contracts.candles import CandlesCollected
-from contracts.coverage import AbsenceClass, SeriesProgress, Span, to_instant
+from contracts.coverage import AbsenceClass, EvidenceKind, SeriesProgress, Span, to_instant, to_milliseconds
 from contracts.event import Event
 from contracts.ranges import Purpose
 from contracts.runs import RunFinished, RunStarted
@@ -50,6 +51,8 @@ class FakeExchange:
     exchange: str = "binance"
     as_of_ms: dict[str, int] = field(default_factory=dict)
     remark_if_silent: str | None = None
+    inactive_since: datetime | None = None
+    statements: StatusStatements = field(default_factory=StatusStatements)
 
     @property
     def traits(self) -> ExchangeTraits:
@@ -70,8 +73,14 @@ class FakeExchange:
     async def require(self, _symbol: str, _timeframe: str) -> None:
         return
 
+    def not_traded_since(self, _symbol: str) -> datetime | None:
+        return self.inactive_since
+
     async def remark(self, _symbol: str, refresh_until: float | None) -> str | None:
         return self.remark_if_silent if refresh_until is not None else None
+
+    async def fetch_status(self) -> None:
+        return
 
     async def fetch(self, _symbol: str, timeframe: str, since: int, limit: int, _until: int | None) -> CandleResponse:
         return CandleResponse(self.rows_for(timeframe, since, limit), self.as_of_ms.get(timeframe, NOW_MS), NOW)
@@ -153,6 +162,29 @@ async def test_the_remark_about_a_silent_market_is_in_the_result(is_silent: bool
     finished = await run(exchange, FakeKafka())
     assert finished.status is RunStatus.SUCCESS
     assert finished.results[0].notes == (("binance lists MATIC/USDT as not active",) if is_silent else ())
+
+
+async def test_rows_that_an_exchange_invents_after_a_delisting_are_no_candles() -> None:
+    """The last rows are flat and without volume. The market is not traded for five minutes."""
+
+    def rows(_timeframe: str, since: int, limit: int) -> list[list[float]]:
+        found = minutes_since(since, limit)
+        return [[row[0], 2, 2, 2, 2, 0] if row[0] >= OPENING - 8 * MINUTE else row for row in found]
+
+    kafka = FakeKafka()
+    since = to_instant(OPENING - 5 * MINUTE)
+    finished = await run(FakeExchange(rows, inactive_since=since), kafka, collected_until=NOW - timedelta(minutes=30))
+    events = kafka.of(CandlesCollected)
+    assert max(row.open_ms for event in events for row in event.rows) == OPENING - 6 * MINUTE
+    assert max(to_milliseconds(span.end) for event in events for span in event.verified) == OPENING - 5 * MINUTE
+    [absence] = [each for event in events for each in event.absences]
+    assert (absence.absence_class, absence.level) == (AbsenceClass.DELISTED, 3)
+    assert absence.milliseconds() == (OPENING - 5 * MINUTE, OPENING)
+    assert absence.proof[0].kind is EvidenceKind.MARKETS
+    [result] = finished.results
+    assert (finished.status, result.open_hole) == (RunStatus.SUCCESS, None)
+    assert result.anchor is not None
+    assert to_milliseconds(result.anchor) < OPENING - 5 * MINUTE
 
 
 async def test_a_step_of_the_wall_clock_during_a_run_does_not_change_its_duration() -> None:
@@ -447,5 +479,5 @@ async def test_a_silent_span_does_not_make_a_run_read_the_markets_again() -> Non
     finished = await run(exchange, FakeKafka(), due=a_range(start, start + timedelta(minutes=10)))
     [result] = finished.results
     assert result.open_hole is not None
-    assert result.open_hole.absence_class is AbsenceClass.UNPROVEN
+    assert result.open_hole.absence_class is AbsenceClass.UNKNOWN
     assert not any("not active" in note for note in result.notes)

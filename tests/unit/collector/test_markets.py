@@ -1,10 +1,11 @@
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from collector.exchange.failures import ExchangeFailure
-from collector.exchange.markets import Markets
+from collector.exchange.markets import _ADVICE, Markets
 from contracts.vocabulary import ErrorClass
 
 
@@ -32,6 +33,7 @@ class FakeExchange:
         self.time = 0.0
         self.client = FakeClient()
         self.loaded_counts: list[int] = []
+        self.absent_for = timedelta(0)
 
     async def read(self) -> list[Any]:
         self.requests += 1
@@ -40,7 +42,13 @@ class FakeExchange:
 
     def markets(self) -> Markets:
         return Markets(
-            self.client, self.read, refresh_seconds=60, on_loaded=self.loaded_counts.append, now=lambda: self.time
+            self.client,
+            self.read,
+            refresh_seconds=60,
+            check_seconds=3600,
+            on_loaded=lambda markets: self.loaded_counts.append(len(markets)),
+            absent_for=self.absent_for,
+            now=lambda: self.time,
         )
 
 
@@ -115,7 +123,10 @@ async def failure_of(markets: Markets, symbol: str) -> ExchangeFailure:
         ("ETH/USD", ". Did you mean ETH/USD:ETH?"),
         ("ETH/USD:USD", ". Did you mean ETH/USD:ETH?"),
         ("1inch/usd-t", ". Did you mean 1INCH/USDT?"),
-        ("DOGE/EUR", ""),
+        (
+            "DOGE/EUR",
+            _ADVICE,
+        ),
     ],
 )
 async def test_an_unknown_symbol_gets_the_symbols_that_differ_only_by_case_separator_or_settle_currency(
@@ -170,3 +181,56 @@ async def test_a_market_that_vanishes_from_the_list_is_kept_and_gets_a_remark_un
     exchange.time, exchange.symbols = 122.0, listed
     await markets.refresh()
     assert markets.remark("MATIC/USDT") is None
+
+
+async def test_an_old_list_is_read_again_in_the_background_and_a_failure_is_not_repeated_at_each_run() -> None:
+    exchange = FakeExchange("BTC/USDT")
+    markets = exchange.markets()
+    await markets.require("BTC/USDT")
+    exchange.time, listed, exchange.symbols = 3600.0, exchange.symbols, []
+    exchange.may_respond.clear()
+    for _ in range(3):
+        await markets.require("BTC/USDT")  # does not wait for the new list
+        await asyncio.sleep(0)
+    assert exchange.requests == 2
+    exchange.may_respond.set()
+    await asyncio.sleep(0.01)
+    await markets.require("BTC/USDT")
+    await asyncio.sleep(0.01)
+    assert (exchange.requests, exchange.loaded_counts) == (2, [1])
+    exchange.time, exchange.symbols = 7200.0, listed
+    await markets.require("BTC/USDT")
+    await asyncio.sleep(0.01)
+    assert (exchange.requests, exchange.loaded_counts) == (3, [1, 1])
+
+
+async def test_a_market_is_not_traded_from_the_first_list_that_has_it_as_inactive() -> None:
+    exchange = FakeExchange("BTC/USDT", "ETH/USDT")
+    markets = exchange.markets()
+    await markets.require("BTC/USDT")
+    assert markets.not_traded_since("BTC/USDT") is None
+    before, listed = datetime.now(UTC), exchange.symbols
+    exchange.symbols = [{**each, "active": each["symbol"] != "BTC/USDT"} for each in listed]
+    for minute in (1, 2):
+        exchange.time = minute * 60.0
+        await markets.refresh()
+        since = markets.not_traded_since("BTC/USDT")
+        assert since is not None
+        assert before <= since
+        before = since
+        assert markets.not_traded_since("BTC/USDT") == before, "a later list does not change the time"
+    exchange.time, exchange.symbols = 180.0, listed
+    await markets.refresh()
+    assert markets.not_traded_since("BTC/USDT") is None
+
+
+@pytest.mark.parametrize("hours", [0, 6])
+async def test_an_absent_market_is_not_traded_since_its_last_list_only_after_some_hours(hours: int) -> None:
+    exchange = FakeExchange("BTC/USDT", "ETH/USDT")
+    exchange.absent_for = timedelta(hours=hours)
+    markets = exchange.markets()
+    await markets.require("BTC/USDT")
+    exchange.time, exchange.symbols = 60.0, exchange.symbols[1:]
+    await markets.refresh()
+    assert (markets.not_traded_since("BTC/USDT") is None) == (hours == 6)
+    assert markets.not_traded_since("ETH/USDT") is None

@@ -49,6 +49,7 @@ class Reading:
     max_pages: int = 60
     traits: ExchangeTraits = field(default_factory=ExchangeTraits)
     knows_until: bool = False
+    seconds_per_request: float = 0
     requests: list[PageRequest] = field(default_factory=list)
     stored: set[int] = field(default_factory=set)
     """The open times of the candles that the run would publish."""
@@ -65,19 +66,21 @@ class Reading:
             honours_until=self.knows_until,
         )
         failures = 0
-        while failures < 4 and (request := self.reader.next_request(NOW)) is not None:
+        now = NOW
+        while failures < 4 and (request := self.reader.next_request(now)) is not None:
             self.requests.append(request)
+            now += int(1000 * self.seconds_per_request)
             try:
                 rows: list[Any] = self.exchange.answer(
-                    "1m", request.since, request.limit, request.until, NOW, self.weather
+                    "1m", request.since, request.limit, request.until, now, self.weather
                 )
-                page = read_page(self.traits, self.reader.calendar, rows, since=request.since, now=NOW)
+                page = read_page(self.traits, self.reader.calendar, rows, since=request.since, now=now)
             except (RequestFailed, UnusableAnswer):
                 failures += 1
                 continue
             failures = 0
             self.stored |= {candle.open_ms for candle in page.closed}
-            self.reader.receive(page, NOW)
+            self.reader.receive(page, now)
 
     @property
     def interval(self) -> Interval:
@@ -157,7 +160,7 @@ def test_each_instant_of_a_range_is_verified_with_its_candles_or_has_a_reason(
     for request in reading.requests:
         assert start - 3 * MINUTE <= request.since < end, "a request outside of the span"
     lost = sum((min(b, end) - max(a, start)) // MINUTE for a, b in reader.lost)
-    assert lost == reading.classes().get(AbsenceClass.LOST, 0)
+    assert lost == reading.classes().get(AbsenceClass.BEYOND_HORIZON, 0)
 
 
 @pytest.mark.parametrize(
@@ -212,21 +215,39 @@ def test_pages_that_are_empty_by_mistake_are_requested_again_within_the_same_run
 
 def test_a_span_without_answers_is_read_whole_once_and_stays_unproven() -> None:
     reading = Reading(weather=Weather(empty=(True,)))
-    assert reading.classes() == {AbsenceClass.UNPROVEN: 200}
+    assert reading.classes() == {AbsenceClass.UNKNOWN: 200}
     assert len(reading.requests) <= 200 // PAGE + 2
 
 
 def test_a_span_before_the_listing_is_unproven_and_its_later_part_is_verified() -> None:
     reading = Reading(trading=Trading(listed=250))
     assert intersect([reading.interval], reading.reader.verified) == ((at(250), at(300)),)
-    assert reading.classes() == {AbsenceClass.UNPROVEN: 150}
+    assert reading.classes() == {AbsenceClass.UNKNOWN: 150}
 
 
 def test_a_span_before_the_horizon_is_lost_and_a_documented_horizon_needs_no_request() -> None:
     behaviour = Behaviour(width=PAGE, horizon=100, horizon_by_time=True)
     reading = Reading(behaviour, traits=ExchangeTraits(history_candles=100, history_by_time=True))
-    assert reading.classes() == {AbsenceClass.LOST: 200}
+    assert reading.classes() == {AbsenceClass.BEYOND_HORIZON: 200}
     assert reading.requests == []
+
+
+@pytest.mark.parametrize("span", [(100, 300), (575, 590), (582, 590)])
+def test_an_exchange_that_sends_all_that_it_keeps_is_requested_once_to_prove_a_loss(span: tuple[int, int]) -> None:
+    """Its oldest candle, that of minute 582, begins the answer. The span lies before it, around it, or after it."""
+    behaviour = Behaviour(width=PAGE, horizon=PAGE - 1, clips_since=True)
+    reading = Reading(behaviour, span=span, traits=ExchangeTraits(history_candles=PAGE - 1))
+    assert len(reading.requests) == 1
+    lost = max(0, min(span[1], 582) - span[0])
+    assert reading.classes() == ({AbsenceClass.BEYOND_HORIZON: lost} if lost else {})
+
+
+@pytest.mark.parametrize("span", [(560, 600), (560, 591), (560, 590)])
+def test_young_silence_needs_few_requests_because_only_a_later_run_can_verify_it(span: tuple[int, int]) -> None:
+    """Minutes 587 to 594 are silent. Silence is young from minute 590 and a half on. Each answer takes a second."""
+    reading = Reading(trading=Trading(pattern=((587, 8),)), span=span, seconds_per_request=1)
+    assert subtract([(at(560), at(587))], reading.reader.verified) == ()
+    assert len(reading.requests) <= 40 // PAGE + 4
 
 
 def test_the_budget_of_pages_leaves_the_oldest_part_unread_and_the_next_attempt_fits() -> None:

@@ -18,6 +18,7 @@ async def test_the_worker_serves_its_asyncapi_document_with_the_subscription_of_
     assert (response.status_code, response.headers["content-type"]) == (200, "application/json")
     document = response.json()
     assert {name: channel["address"] for name, channel in document["channels"].items()} == {
+        "log-writer:receive:test.market-lists": "test.market-lists",
         "log-writer:receive:test.run-events": "test.run-events",
         "log-writer:receive:test.schedule-state": "test.schedule-state",
         "log-writer:send:test.dead-letters": "test.dead-letters",
@@ -27,6 +28,7 @@ async def test_the_worker_serves_its_asyncapi_document_with_the_subscription_of_
         "#/components/schemas/RunStarted",
         "#/components/schemas/RunFinished",
         "#/components/schemas/JobScheduled",
+        "#/components/schemas/MarketsListed",
         "null",
     ]
 

@@ -49,7 +49,7 @@ WITH_A_HOLE = a_result(
     anchor=at(9),
     verified=(a_span(0, 5), a_span(7, 10)),
     requested=(a_span(5, 7),),
-    open_hole=Absence(start=at(5), end=at(7), absence_class=AbsenceClass.UNPROVEN, evidence="two pages began at 12:07"),
+    open_hole=Absence(start=at(5), end=at(7), absence_class=AbsenceClass.UNKNOWN, evidence="two pages began at 12:07"),
     rejected=(RejectedRow(open_time=at(6), reason="the high is below the low", row="[1,2,1,2,1,0]"),),
     rejected_count=3,
     error_class=ErrorClass.TIMEOUT,
@@ -79,7 +79,7 @@ def test_spans_notes_rejected_rows_the_open_hole_and_the_anchor_are_stored() -> 
         "open_hole": {
             "start": "2026-11-22T12:05:00Z",
             "end": "2026-11-22T12:07:00Z",
-            "absence_class": "unproven",
+            "absence_class": "unknown",
             "evidence": "two pages began at 12:07",
         },
         "rejected": [

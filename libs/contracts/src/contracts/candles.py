@@ -10,7 +10,7 @@ from typing_extensions import override
 from contracts.bounds import END_OF_MILLISECONDS, FIRST_INSTANT, MAX_BIGINT, MAX_CLOCK_DIFFERENCE
 from contracts.coverage import Absence, RejectedRow, Span, to_instant
 from contracts.event import SCHEMA_VERSION_DESCRIPTION, Event, Instant, SchemaVersion
-from contracts.vocabulary import ExchangeId, Symbol, Timeframe
+from contracts.vocabulary import CandleSource, ExchangeId, Symbol, Timeframe
 
 MAX_CANDLES_PER_EVENT = 1000
 """About 60 KB of JSON, well below Kafka's default limit of 1 MB per message."""
@@ -60,6 +60,11 @@ class CandlesCollected(Event):
     symbol: Symbol
     timeframe: Timeframe
     fetched_at: Instant = Field(description="When the exchange responded. An older fetch never overwrites a newer one.")
+    source: CandleSource = Field(
+        default=CandleSource.EXCHANGE,
+        description="The origin of the rows and of the verified spans. The exchange's own candle replaces one from "
+        "trades, never the reverse.",
+    )
     rows: tuple[Candle, ...] = Field(
         default=(),
         max_length=MAX_CANDLES_PER_EVENT,

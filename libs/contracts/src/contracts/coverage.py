@@ -4,11 +4,17 @@ A series is one timeframe of one symbol on one exchange. Only answers prove cove
 do not. An answer vouches for the time from a known candle up to the close of its last closed candle.
 """
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Annotated, Final, Self
+from uuid import UUID
 
-from pydantic import Field, StringConstraints, TypeAdapter, model_validator
+from pydantic import Field, GetJsonSchemaHandler, StringConstraints, TypeAdapter, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+from typing_extensions import override
 
 from contracts.bounds import STORABLE, Count
 from contracts.event import Instant, Model
@@ -53,27 +59,123 @@ class Span(Model):
 
 
 class AbsenceClass(StrEnum):
-    """The reason why a span is not verified."""
+    """The reason why a span has no candles. The order of the list counts: see `candle_writer.ledger.Check`."""
 
     UNREAD = "unread"
     """Not requested yet: the run reached its limit of pages or its deadline, or the exchange failed."""
-    UNPROVEN = "unproven"
-    """Requested, but the answers do not show whether candles exist there: they were empty or began later."""
+    UNKNOWN = "unknown"
+    """Requested, but nothing proves whether candles exist there: the answers were empty or began later."""
     REJECTED = "rejected"
     """The exchange repeats rows that cannot be candles."""
-    LOST = "lost"
+    BEYOND_HORIZON = "beyond_horizon"
     """The exchange no longer offers candles of this age. This is known from its documentation."""
+    BEFORE_LISTING = "before_listing"
+    """The exchange did not trade the symbol yet."""
+    DELISTED = "delisted"
+    """The exchange no longer traded the symbol."""
+    NO_TRADE = "no_trade"
+    """The exchange traded, and there was no trade of this symbol."""
+    OUTAGE = "outage"
+    """The exchange did not trade any symbol."""
+    LOST_AT_SOURCE = "lost_at_source"
+    """The exchange traded, but it has no candles of this time."""
+
+    @classmethod
+    @override
+    def _missing_(cls, value: object) -> "AbsenceClass | None":
+        """The class of a name that earlier releases wrote into events and into the ledger."""
+        return _EARLIER_NAMES.get(value) if isinstance(value, str) else None
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema also accepts events of earlier releases."""
+        document = handler.resolve_ref_schema(handler(schema))
+        document["enum"] = [*(each.value for each in cls), *_EARLIER_NAMES]
+        return document
 
 
-WHOLE_CLASSES: Final[frozenset[AbsenceClass]] = frozenset()
+_EARLIER_NAMES: Final = {"unproven": AbsenceClass.UNKNOWN, "lost": AbsenceClass.BEYOND_HORIZON}
+
+WHOLE_CLASSES: Final = frozenset({AbsenceClass.NO_TRADE, AbsenceClass.OUTAGE})
 """No candle of these spans exists, so that a series with them is whole."""
 
-ANSWERED_CLASSES: Final = WHOLE_CLASSES | {AbsenceClass.LOST}
-"""The final classes: the exchange can add nothing. Rejected rows are not final, because the exchange can correct them.
+ANSWERED_CLASSES: Final = WHOLE_CLASSES | {
+    AbsenceClass.BEFORE_LISTING,
+    AbsenceClass.DELISTED,
+    AbsenceClass.LOST_AT_SOURCE,
+    AbsenceClass.BEYOND_HORIZON,
+}
+"""The final classes: the exchange can add nothing, so these spans are not requested again. Rejected rows are not final,
+because the exchange can correct them.
 
 The daily counts of candle-writer contain these two sets. If a release changes them, its migration empties
 `series_counts`, so that all series are counted again.
 """
+
+MINIMUM_LEVELS: Final = MappingProxyType(
+    {
+        AbsenceClass.UNREAD: 0,
+        AbsenceClass.UNKNOWN: 0,
+        AbsenceClass.REJECTED: 0,
+        AbsenceClass.BEYOND_HORIZON: 0,
+        AbsenceClass.BEFORE_LISTING: 3,
+        AbsenceClass.DELISTED: 3,
+        AbsenceClass.NO_TRADE: 3,
+        AbsenceClass.OUTAGE: 6,
+        AbsenceClass.LOST_AT_SOURCE: 7,
+    }
+)
+"""The lowest level of evidence that each class needs. See `Evidence` for the levels."""
+
+Level = Annotated[int, Field(ge=0, le=7)]
+
+
+def names_of(classes: Collection[AbsenceClass]) -> list[str]:
+    """The names of these classes in the ledger, also those of earlier releases, ascending."""
+    earlier = [name for name, each in _EARLIER_NAMES.items() if each in classes]
+    return sorted([*(each.value for each in classes), *earlier])
+
+
+class EvidenceKind(StrEnum):
+    """The source of a piece of evidence."""
+
+    ANSWER = "answer"
+    """An answer of the candle endpoint, such as an empty list."""
+    NEIGHBOURS = "neighbours"
+    """Candles on both sides in one answer of an exchange that omits minutes without trades."""
+    COARSER_CANDLE = "coarser_candle"
+    """The candle of the next coarser timeframe, compared with the sum of the finer ones."""
+    TRADE_IDS = "trade_ids"
+    """The trades around the span, by their ids."""
+    ALL_SYMBOLS = "all_symbols"
+    """The candles of the other symbols of the exchange."""
+    WITNESS = "witness"
+    """A source outside the candle endpoint: the exchange's status, or another exchange."""
+    MARKETS = "markets"
+    """The exchange's list of markets."""
+
+
+class Evidence(Model):
+    """One request and its answer, which show whether candles of a span exist.
+
+    Levels: 0: not asked. 1: asked, and the answer had no rows, however often. 2: asked again with other borders of the
+    page. 3: rows on both sides in one answer, or a statement of the exchange about the symbol. 4: the next coarser
+    candle equals the sum of the finer ones. 5: contiguous trade ids. 6: all symbols are silent, and a witness says
+    that the exchange was closed. 7: all symbols are silent, and a witness shows that the exchange traded.
+    """
+
+    level: Level = Field(description="The level on the ladder of evidence, from 0 to 7.")
+    kind: EvidenceKind = Field(description="The source.")
+    asked: Annotated[str, STORABLE, StringConstraints(max_length=300)] = Field(description="The request, in words.")
+    answered: Annotated[str, STORABLE, StringConstraints(max_length=300)] = Field(
+        description="The answer, in words and numbers."
+    )
+    at: Instant = Field(description="The time of the answer.")
+    run_ids: tuple[UUID, ...] = Field(default=(), max_length=20, description="The runs that asked.")
+
+
+GONE_CLASSES: Final = frozenset({AbsenceClass.BEYOND_HORIZON, AbsenceClass.LOST_AT_SOURCE})
+"""The exchange has no candles of these spans, but it may have trades."""
 
 
 class Absence(Span):
@@ -83,6 +185,17 @@ class Absence(Span):
     evidence: Annotated[str, STORABLE, StringConstraints(min_length=1, max_length=500)] = Field(
         description="The answers or limits behind it, in words."
     )
+    level: Level = Field(default=0, description="The level of the evidence. Each class needs a minimum level.")
+    proof: tuple[Evidence, ...] = Field(default=(), max_length=8, description="The requests and answers behind it.")
+    recheck_at: Instant | None = Field(
+        default=None, description="When the span is to be checked again. Null: at no certain time."
+    )
+
+    @model_validator(mode="after")
+    def _the_class_has_its_minimum_level(self) -> Self:
+        if self.level < (needed := MINIMUM_LEVELS[self.absence_class]):
+            raise ValueError(f"{self.absence_class.value} needs evidence of level {needed} or higher")
+        return self
 
 
 class PendingSpan(Span):

@@ -117,6 +117,9 @@ class CatalogueEntry:
     """Timeframe to the real length of its candles in milliseconds, if it differs from the name."""
     rate_limit_ms: float | None
     """ccxt's time between two requests of weight 1, in milliseconds. None: unknown."""
+    tape_weight: Mapping[MarketKind, float]
+    """Kind of market to the weight of one request for 1000 trades from any time on, if the trades have sequential ids.
+    """
     known: bool
     """Whether facts about the answers of this exchange are known, beside the requests of ccxt."""
 
@@ -172,6 +175,7 @@ def _entry(raw: Mapping[str, Any]) -> CatalogueEntry:
         fills_silence=raw.get("fills_silence"),
         candle_lengths=raw.get("candle_lengths", {}),
         rate_limit_ms=raw.get("rate_limit_ms"),
+        tape_weight={MarketKind(kind): weight for kind, weight in raw.get("tape_weight", {}).items()},
         known=bool(raw.get("known")),
     )
 

@@ -22,6 +22,13 @@ one after, which shows the same for the end.
 """
 
 
+def page_without_joins(page: int, newest_readable: int | None) -> int:
+    """The `page` of an exchange for the functions below. If each answer has all candles that the exchange keeps, there
+    are no pages to join.
+    """
+    return page + _MARGIN if newest_readable is not None and newest_readable <= page else page
+
+
 def pages_of(timeframe: str, page: int, missing: Intervals) -> Iterator[Interval]:
     """The smallest number of pages that contain all missing time, the newest first. Holes that fit into one page are
     read together. Pages are counted from the end of a hole, which is the edge of a candle on the exchange's own grid.

@@ -30,11 +30,13 @@ class Purpose(StrEnum):
     """Evidence for the absence of candles in the span."""
     AUDIT = "audit"
     """Stored candles, compared with the exchange again."""
+    TRADES = "trades"
+    """History of which the exchange has no candles any more, built from its trades. A person asked for it."""
 
     @property
     def job_type(self) -> JobType:
         """The job type of its runs in the run log."""
-        return JobType.BACKFILL if self is Purpose.BACKFILL else JobType.REPAIR
+        return JobType.BACKFILL if self in {Purpose.BACKFILL, Purpose.TRADES} else JobType.REPAIR
 
 
 class RangeDue(Event):
@@ -50,6 +52,11 @@ class RangeDue(Event):
     timeframe: Timeframe
     span: Span = Field(description="The span to read.")
     purpose: Purpose = Field(description="The reason for the request.")
+    verified_from: Instant | None = Field(
+        default=None,
+        description="The first verified instant of the series. If a span for evidence ends at or before it, the market "
+        "may have been listed then. Null: it is not known.",
+    )
     requested_at: Instant = Field(description="When the backfiller requested this attempt.")
     deadline_seconds: int = Field(
         gt=0,

@@ -8,11 +8,13 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
+from contracts.backfills import BackfillChanged, BackfillProgressed
 from contracts.candles import CandlesCollected
 from contracts.configs import ConfigChanged, ConfigRemoved
 from contracts.dead_letters import DeadLetter
 from contracts.event import Event
 from contracts.exchanges import ExchangeHealthChanged
+from contracts.markets import MarketsListed
 from contracts.ranges import RangeDue
 from contracts.runs import RunFinished, RunStarted
 from contracts.schedule import JobScheduled
@@ -95,6 +97,18 @@ RANGE_REQUESTS: Final = Topic(
     why="Spans of history and holes to read. Co-partitioned with ticks: the collector that owns a lane reads both.",
 )
 
+BACKFILL_EVENTS: Final = Topic(
+    name="backfill-events",
+    events=(BackfillChanged, BackfillProgressed),
+    key="backfill id",
+    cleanup=Cleanup.DELETE,
+    retention=timedelta(days=1),
+    partitions=3,
+    producers=("admin-api", "backfiller"),
+    consumers=("admin-api",),
+    why="The changes and the progress of each backfill, for the event stream.",
+)
+
 RUN_EVENTS: Final = Topic(
     name="run-events",
     events=(RunStarted, RunFinished),
@@ -132,6 +146,19 @@ EXCHANGE_HEALTH: Final = Topic(
     "collector that starts restores it. The backfiller requests no ranges of a lane that cannot read them.",
 )
 
+MARKET_LISTS: Final = Topic(
+    name="market-lists",
+    events=(MarketsListed,),
+    key="exchange|kind of market",
+    cleanup=Cleanup.COMPACT,
+    retention=None,
+    partitions=3,
+    producers=("collector",),
+    consumers=("log-writer",),
+    why="The markets that each exchange lists. log-writer compares each list with the earlier ones: a market can be "
+    "new, suspended, renamed, delisted or listed again.",
+)
+
 DEAD_LETTERS: Final = Topic(
     name="dead-letters",
     events=(DeadLetter,),
@@ -149,8 +176,10 @@ ALL_TOPICS: Final = (
     SCHEDULE_STATE,
     TICKS,
     RANGE_REQUESTS,
+    BACKFILL_EVENTS,
     RUN_EVENTS,
     CANDLES,
     EXCHANGE_HEALTH,
+    MARKET_LISTS,
     DEAD_LETTERS,
 )

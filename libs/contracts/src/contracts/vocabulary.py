@@ -109,6 +109,15 @@ class ExchangeState(StrEnum):
     """Several requests in a row got no usable response."""
 
 
+class CandleSource(StrEnum):
+    """The origin of a candle."""
+
+    EXCHANGE = "exchange"
+    """The exchange's own candle."""
+    TRADES = "trades"
+    """Built from all trades of its period, because the exchange does not offer its own candle any more."""
+
+
 class ErrorClass(StrEnum):
     """The reason why a run, or one timeframe of it, did not collect. Used in the run log, in metrics and in alerts."""
 
@@ -126,6 +135,8 @@ class ErrorClass(StrEnum):
     NETWORK = "network"
     BAD_RESPONSE = "bad_response"
     INVALID_DATA = "invalid_data"
+    UNPROVEN_TRADES = "unproven_trades"
+    """Candles from trades differ from the exchange's own candles, or there are none to compare."""
     EXCHANGE_ERROR = "exchange_error"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     ALREADY_RUNNING = "already_running"

@@ -44,8 +44,12 @@ _NARROWED: Final[Mapping[str, Rights]] = {
     "run_changes": ("SELECT", "INSERT", "DELETE"),
     "run_exchange_changes": ("SELECT", "INSERT", "DELETE"),
     "series": ("SELECT", "INSERT", "UPDATE (candle_count, first_open, last_open)"),
-    "candles": ("SELECT", "INSERT", "UPDATE (open, high, low, close, volume, fetched_at, trades, quote_volume)"),
-    "coverage": ("SELECT", "INSERT", "UPDATE (verified, updated_at)"),
+    "candles": (
+        "SELECT",
+        "INSERT",
+        "UPDATE (open, high, low, close, volume, fetched_at, trades, quote_volume, source)",
+    ),
+    "coverage": ("SELECT", "INSERT", "UPDATE (verified, updated_at, from_trades)"),
     "absences": ("SELECT", "INSERT", "DELETE"),
     "series_days": ("SELECT", "INSERT", "DELETE", "UPDATE (unverified, whole, answered)"),
     "series_counts": (
@@ -70,6 +74,7 @@ _RUN_LOG: Final = (
     "run_exchange_hours",
     "run_exchange_changes",
 )
+_MARKETS: Final = ("markets", "market_lists")
 _CANDLES: Final = (
     "series",
     "candles",
@@ -79,7 +84,7 @@ _CANDLES: Final = (
     "series_days",
     "series_counts",
 )
-_PLANS: Final = ("series_plans", "backfill_chunks", "lane_pauses")
+_PLANS: Final = ("series_plans", "backfill_chunks", "backfill_progress", "lane_pauses")
 _PUBLIC_COLUMNS: Final = "id, name, role, public_id, created_at, created_by, expires_at, last_used_at, revoked_at"
 
 
@@ -101,7 +106,7 @@ class Login:
 
 LOGINS: Final = (
     Login(name="migrations", owns=True),
-    Login(name="admin-api", reads=(*_RUN_LOG, *_CANDLES, *_PLANS)),
+    Login(name="admin-api", reads=(*_RUN_LOG, *_MARKETS, *_CANDLES, *_PLANS)),
     Login(name="log-writer", reads=("series", "coverage", "absences"), makes_temporary_tables=True),
     Login(name="candle-writer", makes_temporary_tables=True),
     Login(
@@ -117,7 +122,10 @@ LOGINS: Final = (
             "audit_log": ("SELECT (id)", "INSERT"),
         },
     ),
-    Login(name="reader", reads=("data_collection_configs", "config_timeframes", *_RUN_LOG, *_CANDLES, *_PLANS, VIEW)),
+    Login(
+        name="reader",
+        reads=("data_collection_configs", "config_timeframes", *_RUN_LOG, *_MARKETS, *_CANDLES, *_PLANS, VIEW),
+    ),
 )
 """The scheduler and the collector use no database. Metrics of the database are those of admin-api and log-writer.
 `reader` is for people and dashboards; it reads no credentials and no audit log.

@@ -1,13 +1,16 @@
 """The parts of the backfiller and how they are connected."""
 
 import socket
+from collections.abc import Sequence
 
+from backfiller.chunks import Chunk
 from backfiller.counts import COUNT_SECONDS, count_chunks
 from backfiller.handlers import build_router
 from backfiller.loop import BackfillLoop
 from backfiller.metrics import BackfillerMetrics
+from backfiller.progress import ANNOUNCE_SECONDS, ProgressAnnouncer
 from backfiller.settings import BackfillerSettings
-from contracts.topics import DEAD_LETTERS, EXCHANGE_HEALTH, RANGE_REQUESTS, RUN_EVENTS
+from contracts.topics import BACKFILL_EVENTS, DEAD_LETTERS, EXCHANGE_HEALTH, RANGE_REQUESTS, RUN_EVENTS
 from runtime.consumers.batch import BatchSubscription
 from runtime.database import build_engine, is_transient
 from runtime.dead_letters import DeadLetters
@@ -29,7 +32,8 @@ def build_worker(settings: BackfillerSettings) -> Worker:
     broker = build_broker(settings, f"{NAME}-{socket.gethostname()}")
     publisher = EventPublisher(broker, settings, NAME, PublisherMetrics(registry))
     engine = build_engine(settings, NAME)
-    loop = BackfillLoop(settings, engine, publisher, metrics)
+    announcer = ProgressAnnouncer(engine, publisher)
+    loop = BackfillLoop(settings, engine, publisher, metrics, announcer.note)
     batches = BatchSubscription(
         broker,
         settings,
@@ -39,19 +43,25 @@ def build_worker(settings: BackfillerSettings) -> Worker:
         metrics=consumer_metrics,
         is_transient=is_transient,
     )
-    broker.include_router(build_router(settings, batches, registry, engine, metrics, loop.wake))
+
+    def note(changed: Sequence[Chunk]) -> None:
+        announcer.note(changed)
+        loop.wake()  # so that the next chunks are requested at once
+
+    broker.include_router(build_router(settings, batches, registry, engine, metrics, note))
 
     async def count() -> None:
         metrics.set_counts(await count_chunks(engine))
 
     counting = PeriodicTask("chunks", count, COUNT_SECONDS, metrics.periodic_task_failures)
+    announcing = PeriodicTask("progress", announcer.announce, ANNOUNCE_SECONDS, metrics.periodic_task_failures)
     return Worker(
         name=NAME,
         settings=settings,
         broker=broker,
         registry=registry,
         health=Health(),
-        topics=(RUN_EVENTS, EXCHANGE_HEALTH, RANGE_REQUESTS, DEAD_LETTERS),
-        backgrounds=(batches.background(), counting.background(), loop.background()),
+        topics=(RUN_EVENTS, EXCHANGE_HEALTH, RANGE_REQUESTS, BACKFILL_EVENTS, DEAD_LETTERS),
+        backgrounds=(batches.background(), counting.background(), announcing.background(), loop.background()),
         resources=lambda: using_current(engine),
     )

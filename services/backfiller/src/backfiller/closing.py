@@ -14,7 +14,7 @@ from contracts import spans
 from contracts.coverage import to_instant
 from contracts.ranges import Purpose
 from contracts.spans import Interval, Intervals
-from contracts.timeframes import shortest_length
+from contracts.timeframes import shift, shortest_length
 from contracts.vocabulary import ErrorClass
 from runtime.waiting import exponential_delay
 
@@ -25,6 +25,7 @@ PERMANENT: Final = frozenset(
         ErrorClass.NOT_SUPPORTED,
         ErrorClass.AUTHENTICATION,
         ErrorClass.BLOCKED_LOCATION,
+        ErrorClass.UNPROVEN_TRADES,
     }
 )
 """A person must change something first: the config, the keys, or the place of the collector."""
@@ -34,6 +35,10 @@ EXCHANGE_WIDE: Final = frozenset({ErrorClass.RATE_LIMITED, ErrorClass.BANNED, Er
 
 SKIPPED: Final = frozenset({ErrorClass.ALREADY_RUNNING, ErrorClass.SUPERSEDED})
 """The run did not send a request."""
+
+
+EVIDENCE_PERIODS: Final = 300
+"""The longest span for which one run requests evidence, in periods. Each period needs more requests than its candle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +69,15 @@ class LedgerView(NamedTuple):
 
     verified: Intervals = ()
     final: Intervals = ()
-    """Absences of a final class."""
+    """Absences of a final class, without provisional ones that are to be checked again now."""
     note: str | None = None
     """The newest other absence, with its evidence."""
+    unproved: Intervals = ()
+    """Absences of the class `unknown` that may be checked now, and provisional ones that are due: requests for evidence
+    come next.
+    """
+    final_note: str | None = None
+    """The newest absence of a final class, with its evidence."""
 
 
 def remaining(timeframe: str, span: Interval, ledger: LedgerView) -> Intervals:
@@ -76,12 +87,20 @@ def remaining(timeframe: str, span: Interval, ledger: LedgerView) -> Intervals:
     return tuple((start, end) for start, end in open_spans if end - start >= shortest)
 
 
+def evidence_span(chunk: Chunk, ledger: LedgerView) -> Interval:
+    """The part of the chunk for which its next run requests evidence: the first that nothing proves."""
+    rest = remaining(chunk.timeframe, chunk.span, ledger)
+    start, end = next(iter((*spans.intersect(rest, ledger.unproved), *rest, chunk.span)))
+    return start, min(end, shift(chunk.timeframe, start, EVIDENCE_PERIODS))
+
+
 def after_result(chunk: Chunk, outcome: Outcome, ledger: LedgerView, now: datetime, policy: ClosingPolicy) -> Chunk:
     """The chunk after a run of it has ended. Results that come twice, or late, change nothing that is wrong."""
     if not chunk.is_open or chunk.run_id != outcome.run_id or chunk.answered_at is not None:
         return chunk
     if not chunk.in_flight:  # the wait for this result was over, and the next attempt has not begun
-        return _completed(chunk, ledger, now) or chunk
+        was_read = chunk.purpose is not Purpose.REREAD or outcome.error_class is None
+        return (_completed(chunk, ledger, now) if was_read else None) or chunk
     answered = replace(
         chunk,
         state=ChunkState.REQUESTED,
@@ -91,7 +110,9 @@ def after_result(chunk: Chunk, outcome: Outcome, ledger: LedgerView, now: dateti
         error_class=outcome.error_class,
         reason=outcome.message or "The run has ended. Its candles are not in the ledger yet.",
     )
-    return _settled(answered, ledger, now, policy, caught_up=_contains(ledger, chunk.span, outcome.proved))
+    # The event of a run for evidence does not say what the ledger will contain.
+    caught_up = chunk.purpose is not Purpose.EVIDENCE and _contains(ledger, chunk.span, outcome.proved)
+    return _settled(answered, ledger, now, policy, caught_up=caught_up)
 
 
 def after_check(chunk: Chunk, ledger: LedgerView, now: datetime, policy: ClosingPolicy) -> Chunk:
@@ -128,23 +149,28 @@ def _completed(chunk: Chunk, ledger: LedgerView, now: datetime) -> Chunk | None:
         answered_at=None,
         deadline_at=None,
         error_class=None,
-        reason=_of_absences(absent) if absent else None,
+        reason=_of_absences(absent, ledger.final_note) if absent else None,
         ended_at=now,
     )
 
 
 def _again(chunk: Chunk, ledger: LedgerView, now: datetime, policy: ClosingPolicy) -> Chunk:
     """The chunk with another attempt ahead, without the parts at its ends that are verified now."""
+    if chunk.purpose is Purpose.REREAD and chunk.error_class is None:
+        chunk = replace(chunk, purpose=Purpose.BACKFILL)  # it was read, so its rest is a hole like any other
     error = None if chunk.error_class is None else ErrorClass(chunk.error_class)
     rest = spans.hull(remaining(chunk.timeframe, chunk.span, ledger)) or (chunk.span,)
     span = chunk.span if chunk.purpose is Purpose.REREAD else rest[0]
     progress = span != chunk.span
     of_chunk = error not in EXCHANGE_WIDE and error not in SKIPPED
     retries = 0 if progress else chunk.retries + of_chunk
+    # The exchange may refuse requests that only evidence needs. The next reading shows if it refuses candles, too.
+    permanent = error in PERMANENT and chunk.purpose is not Purpose.EVIDENCE
     again = replace(
         chunk,
         span=span,
-        state=ChunkState.FAILED if error in PERMANENT else ChunkState.WAITING,
+        purpose=_next_purpose(chunk, rest, ledger, progress=progress),
+        state=ChunkState.FAILED if permanent else ChunkState.WAITING,
         attempts=chunk.attempts + 1,
         retries=retries,
         claimed_until=None,
@@ -153,15 +179,25 @@ def _again(chunk: Chunk, ledger: LedgerView, now: datetime, policy: ClosingPolic
     )
     if error is None:
         again = replace(again, reason=_of_rest(chunk.timeframe, rest[0], ledger))
-    delay = _delay(error, retries, policy)
-    if chunk.loss_at is not None and chunk.loss_at > now and error not in PERMANENT:
+    delay = policy.failed_delay if permanent else _delay(error, retries, policy)
+    if chunk.loss_at is not None and chunk.loss_at > now and not permanent:
         delay = min(delay, max(policy.first_delay, (chunk.loss_at - now) / 2))  # retries must not let it be lost
     return replace(again, next_attempt_at=now + delay)
 
 
+def _next_purpose(chunk: Chunk, rest: Intervals, ledger: LedgerView, *, progress: bool) -> Purpose:
+    """Evidence after a reading that answered and proved nothing. Then a reading again: candles may have come."""
+    if chunk.purpose not in (Purpose.BACKFILL, Purpose.REPAIR, Purpose.EVIDENCE):
+        return chunk.purpose
+    asked = chunk.purpose is Purpose.EVIDENCE
+    open_spans = remaining(chunk.timeframe, rest[0], ledger)
+    if chunk.error_class is None and asked == progress and spans.intersect(open_spans, ledger.unproved):
+        return Purpose.EVIDENCE
+    reading = Purpose.REPAIR if chunk.backfill_id is None else Purpose.BACKFILL
+    return reading if asked else chunk.purpose
+
+
 def _delay(error: ErrorClass | None, retries: int, policy: ClosingPolicy) -> timedelta:
-    if error in PERMANENT:
-        return policy.failed_delay
     if error in EXCHANGE_WIDE or error in SKIPPED:
         return policy.first_delay
     if retries == 0:
@@ -184,6 +220,7 @@ def _of_rest(timeframe: str, rest: Interval, ledger: LedgerView) -> str:
     return f"The exchange answered, but nothing proves {candles} from {start:%Y-%m-%d %H:%M} UTC on{known}."
 
 
-def _of_absences(absent: Intervals) -> str:
+def _of_absences(absent: Intervals, note: str | None) -> str:
     first, last = to_instant(absent[0][0]), to_instant(absent[-1][1])
-    return f"The exchange no longer offers candles from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC."
+    known = f" ({note})" if note else ""
+    return f"No more candles can be collected from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC{known}."

@@ -1,12 +1,13 @@
 """The subscription of the backfiller: the runs of its chunks, and the health of the exchanges."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from faststream import AckPolicy
 from faststream.kafka import KafkaRouter
 from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from backfiller.chunks import Chunk
 from backfiller.metrics import BackfillerMetrics
 from backfiller.pauses import pauses_of, store_pauses
 from backfiller.results import apply_run_events
@@ -26,10 +27,10 @@ def build_router(
     registry: CollectorRegistry,
     engine: AsyncEngine,
     metrics: BackfillerMetrics,
-    wake: Callable[[], None],
+    note: Callable[[Sequence[Chunk]], None],
 ) -> KafkaRouter:
-    """Delivery: at least once, in any order. An event that comes again changes nothing. `wake` is called after a batch
-    that changed chunks, so that the next ones are requested at once.
+    """Delivery: at least once, in any order. An event that comes again changes nothing. `note` is called with the
+    chunks that a batch has changed.
     """
     router = batches.build_router(registry)
 
@@ -48,7 +49,7 @@ def build_router(
         failpoint("backfiller.after_close")
         metrics.add_changed(changed)
         if changed:
-            wake()
+            note(changed)
 
     return router
 

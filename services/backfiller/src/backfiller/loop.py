@@ -2,9 +2,11 @@
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from backfiller.chunks import Chunk
 from backfiller.metrics import BackfillerMetrics
 from backfiller.plans import SERIES_AT_ONCE, plan_due_series, register_series
 from backfiller.requests import request_due_chunks
@@ -27,9 +29,16 @@ class BackfillLoop:
     """
 
     def __init__(
-        self, settings: BackfillerSettings, engine: AsyncEngine, publisher: EventPublisher, metrics: BackfillerMetrics
+        self,
+        settings: BackfillerSettings,
+        engine: AsyncEngine,
+        publisher: EventPublisher,
+        metrics: BackfillerMetrics,
+        note: Callable[[Sequence[Chunk]], None],
     ) -> None:
+        """`note` is called with chunks that were requested or have changed."""
         self._settings, self._engine, self._publisher, self._metrics = settings, engine, publisher, metrics
+        self._note = note
         self._stopping, self._woken = asyncio.Event(), asyncio.Event()
         self._registered_at: float | None = None
         self._problem: str | None = None
@@ -69,13 +78,15 @@ class BackfillLoop:
 
     async def _turn(self) -> bool:
         """Returns whether more series are due already."""
-        self._metrics.add_changed(await check_again(self._engine, self._settings.closing()))
+        changed = await check_again(self._engine, self._settings.closing())
+        self._metrics.add_changed(changed)
         await self._register()
         started = time.perf_counter()
         planned = await plan_due_series(self._engine, self._settings.plan(), self._settings.plan_times())
         self._metrics.add_plan(planned, time.perf_counter() - started)
         requested = await request_due_chunks(self._engine, self._publisher, self._settings.requests())
         self._metrics.requested.inc(len(requested))
+        self._note([*changed, *requested])
         return planned.series == SERIES_AT_ONCE
 
     async def _register(self) -> None:

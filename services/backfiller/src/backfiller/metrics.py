@@ -58,7 +58,7 @@ class BackfillerMetrics:
         )
         self.periodic_task_failures = Counter(
             "candlekeep_backfill_periodic_task_failures",
-            "Failures of counting chunks. It is tried again at its next turn.",
+            "Failures of counting chunks and of announcing progress. They are tried again at their next turn.",
             ("task",),
             registry=registry,
         )

@@ -11,10 +11,11 @@ from typing import Final, NamedTuple
 from backfiller.chunks import Chunk, ChunkState
 from contracts import spans
 from contracts.exchange_catalogue import CandleRequest, load_catalogue, market_kind
-from contracts.pages import UNKNOWN_PAGE, horizon_of, pages_of, shifted
+from contracts.pages import UNKNOWN_PAGE, horizon_of, page_without_joins, pages_of, shifted
 from contracts.ranges import Purpose
 from contracts.spans import Interval, Intervals
 from contracts.timeframes import shortest_length
+from contracts.trade_pages import trade_runs
 
 _MAX_DOUBLINGS: Final = 12
 
@@ -46,6 +47,10 @@ class Demand(NamedTuple):
     """The newest spans of the target that are neither answered nor part of an open chunk."""
     verified_from: int | None
     """The first verified instant of the series. None: nothing is verified."""
+    from_trades: bool = False
+    """Time of which the exchange has no candles is built from its trades."""
+    trades_per_candle: float | None = None
+    """The mean number of trades. None: unknown, or not needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,7 @@ def describe(series_id: int, exchange: str, symbol: str, timeframe: str) -> Seri
     request = None if entry is None else entry.request(kind, timeframe)
     page = request.page if isinstance(request, CandleRequest) else UNKNOWN_PAGE
     readable = None if entry is None else entry.newest_readable(kind, timeframe)
-    return Series(series_id, exchange, symbol, timeframe, page, readable)
+    return Series(series_id, exchange, symbol, timeframe, page_without_joins(page, readable), readable)
 
 
 def plan(
@@ -87,19 +92,25 @@ def plan(
 ) -> list[NewChunk]:
     """The chunks to create now, the most urgent first. The rest is planned when some of these have ended.
 
-    A series with a failed chunk gets no others: the exchange would refuse them for the same reason.
+    A series with a failed chunk gets no others: the exchange would refuse them for the same reason. If candles from
+    trades were refused, it gets no others from trades.
     """
-    if any(each.state is ChunkState.FAILED for each in open_chunks):
+    paused = {each.backfill_id for each in demands if not each.active}
+    # Chunks of paused backfills are not requested, and must not take the places of others.
+    working = [each for each in open_chunks if each.in_flight or each.backfill_id not in paused]
+    failed = {each.purpose is Purpose.TRADES for each in working if each.state is ChunkState.FAILED}
+    if False in failed:
         return []
-    fresh = sum(1 for each in open_chunks if each.retries == 0)
+    fresh = sum(1 for each in working if each.retries == 0)
     # Chunks that no answer proves stay open, possibly forever, and must not keep the rest of the history waiting.
-    places = min(policy.fresh_chunks - fresh, max(policy.open_chunks - len(open_chunks), 1 - fresh))
+    places = min(policy.fresh_chunks - fresh, max(policy.open_chunks - len(working), 1 - fresh))
     created: list[NewChunk] = []
     for demand in demands:
-        if not demand.active or places <= len(created):
+        if not demand.active or places <= len(created) or (demand.from_trades and failed):
             continue
-        free = demand._replace(missing=spans.subtract(demand.missing, [each.span for each in created]))
-        created += islice(_chunks_of(series, free, open_chunks, now, policy), places - len(created))
+        owned = spans.union([*(each.span for each in open_chunks), *(each.span for each in created)])
+        free = demand._replace(missing=spans.subtract(demand.missing, owned))
+        created += islice(_chunks_of(series, free, open_chunks, owned, now, policy), places - len(created))
     return created
 
 
@@ -125,20 +136,29 @@ def _reason_to_cancel(demands: Sequence[Demand], chunk: Chunk) -> str | None:
 
 
 def _chunks_of(
-    series: Series, demand: Demand, open_chunks: Sequence[Chunk], now: int, policy: PlanPolicy
+    series: Series, demand: Demand, open_chunks: Sequence[Chunk], owned: Intervals, now: int, policy: PlanPolicy
 ) -> Iterator[NewChunk]:
+    """`owned`: the spans of other chunks."""
     horizon = horizon_of(series.timeframe, series.newest_readable, now)
     beyond = [(0, horizon)] if horizon is not None else []
-    readable = _grouped(series, spans.subtract(demand.missing, beyond), policy.pages)
+    if demand.from_trades:
+        gone = spans.intersect(demand.missing, beyond) if beyond else demand.missing
+        readable = _grouped(series, spans.subtract(demand.missing, gone), owned, policy.pages)
+        yield from _of_spans(series, demand, readable)
+        for span in trade_runs(series.timeframe, gone, demand.trades_per_candle):
+            yield NewChunk(demand.config_id, demand.backfill_id, Purpose.TRADES, span, None)
+        return
+    readable = _grouped(series, spans.subtract(demand.missing, beyond), owned, policy.pages)
     if horizon is None:
         before = () if demand.verified_from is None else ((0, demand.verified_from),)
-        yield from _of_spans(series, demand, _grouped(series, spans.subtract(demand.missing, before), policy.pages))
+        known = _grouped(series, spans.subtract(demand.missing, before), owned, policy.pages)
+        yield from _of_spans(series, demand, known)
         pages = policy.pages << _doublings(open_chunks, demand.verified_from)
-        yield from _of_spans(series, demand, _grouped(series, spans.intersect(demand.missing, before), pages))
+        yield from _of_spans(series, demand, _grouped(series, spans.intersect(demand.missing, before), owned, pages))
         return
     # There are few: the exchange keeps a limited number of candles.
     yield from sorted(_of_spans(series, demand, readable), key=lambda each: (each.loss_at or 0, -each.span[0]))
-    # A collector answers these without a request: they are lost.
+    # They are lost. One request proves it, however long they are.
     lost = reversed(spans.intersect(demand.missing, beyond))
     for chunk in _of_spans(series, demand, lost):
         yield NewChunk(chunk.config_id, chunk.backfill_id, chunk.purpose, chunk.span, None)
@@ -176,8 +196,21 @@ def _is_empty(chunk: Chunk) -> bool:
     return chunk.retries > 0 and chunk.error_class is None
 
 
-def _grouped(series: Series, missing: Intervals, pages: int) -> Iterator[Interval]:
-    """Spans of at most `pages` requests, the newest first: neighbouring pages of one hole are read in one run."""
+def _grouped(series: Series, missing: Intervals, owned: Intervals, pages: int) -> Iterator[Interval]:
+    """Spans of at most `pages` requests, the newest first: neighbouring pages of one hole are read in one run. Holes
+    with another chunk between them are read apart, because no two chunks overlap.
+    """
+    apart: list[list[Interval]] = []
+    for hole in missing:
+        if apart and not spans.intersect([(apart[-1][-1][1], hole[0])], owned):
+            apart[-1].append(hole)
+        else:
+            apart.append([hole])
+    for neighbours in reversed(apart):
+        yield from _runs(series, tuple(neighbours), pages)
+
+
+def _runs(series: Series, missing: Intervals, pages: int) -> Iterator[Interval]:
     group: Interval | None = None
     size = 0
     for start, end in pages_of(series.timeframe, series.page, missing):

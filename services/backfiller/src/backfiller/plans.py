@@ -5,7 +5,7 @@ the same time, and no span gets two chunks.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -13,10 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from backfiller.chunks import Chunk
 from backfiller.planning import Demand, NewChunk, PlanPolicy, Series, describe, plan, unwanted
-from backfiller.tables import CHUNK_COLUMNS, FINAL, database_now, to_chunk
+from backfiller.tables import CHUNK_COLUMNS, FINAL, GONE, database_now, to_chunk
 from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
 from contracts.coverage import to_instant, to_milliseconds
 from contracts.pages import EARLIEST
+from contracts.trade_pages import RATE_CANDLES
 from runtime.database import driver_transaction
 from runtime.logs import log
 
@@ -69,17 +70,35 @@ UPDATE backfill_chunks SET state = 'verified', ended_at = $2, error_class = NULL
   FOR UPDATE OF chunk SKIP LOCKED)
 """
 
+# Chunks whose span has a final absence meanwhile, such as all time before a listing. Trades may fill what the exchange
+# no longer has as candles ($4).
+_CLOSE_CLASSIFIED: Final = """
+UPDATE backfill_chunks SET state = 'classified', ended_at = $2, error_class = NULL,
+  reason = 'Another run has found the reason of the absence.' WHERE id IN (
+  SELECT chunk.id FROM backfill_chunks AS chunk
+  JOIN absences ON absences.series_id = chunk.series_id AND absences.starts_at <= chunk.starts_at
+    AND absences.ends_at >= chunk.ends_at AND absence_class = ANY($3::text[])
+    AND (recheck_at IS NULL OR recheck_at > $2)
+  WHERE chunk.series_id = ANY($1::int[]) AND state IN ('waiting', 'failed') AND claimed_until IS NULL
+    AND purpose <> 'reread' AND NOT (purpose = 'trades' AND absence_class = ANY($4::text[]))
+  FOR UPDATE OF chunk SKIP LOCKED)
+"""
+
 DEMANDS: Final = r"""
 WITH planned AS (
   SELECT series.id AS series_id, exchange, symbol, timeframe,
          coalesce(verified, '{}') * tstzmultirange(tstzrange($2, $3)) AS verified,
          coalesce((SELECT range_agg(tstzrange(starts_at, ends_at)) FROM absences
-                   WHERE absences.series_id = series.id AND absence_class = ANY($4::text[])), '{}') AS final,
+                   WHERE absences.series_id = series.id AND absence_class = ANY($4::text[])
+                     AND (recheck_at IS NULL OR recheck_at > clock_timestamp())), '{}') AS final,
+         coalesce((SELECT range_agg(tstzrange(starts_at, ends_at)) FROM absences
+                   WHERE absences.series_id = series.id AND absence_class = ANY($9::text[])), '{}') AS gone,
          coalesce((SELECT range_agg(tstzrange(starts_at, ends_at)) FROM backfill_chunks AS chunk
                    WHERE chunk.series_id = series.id AND state IN ('waiting', 'requested', 'failed')), '{}') AS open
   FROM series LEFT JOIN coverage ON coverage.series_id = series.id WHERE series.id = ANY($1::int[])
 ), demands AS (
   SELECT planned.*, config.id AS config_id, NULL::bigint AS backfill_id, true AS active, false AS reread,
+         false AS from_trades,
          CASE WHEN start_date = 'listing' THEN $5
               WHEN start_date ~ '^[12]\d{3}-(0[1-9]|1[0-2])-\d{2}$' THEN greatest($5,
                 (substr(start_date, 1, 8) || '01')::timestamp AT TIME ZONE 'UTC'
@@ -89,27 +108,36 @@ WITH planned AS (
   FROM planned JOIN config_timeframes USING (exchange, symbol, timeframe)
   JOIN data_collection_configs AS config ON config.id = config_id AND config.enabled
   UNION ALL
-  SELECT planned.*, wanted.config_id, backfill.id, backfill.state = 'active', mode = 'all',
+  SELECT planned.*, wanted.config_id, backfill.id, backfill.state = 'active', mode = 'all', source = 'trades',
          greatest(backfill.starts_at, $5), least(backfill.ends_at, upper(verified), $6)
   FROM planned JOIN backfill_series AS wanted USING (exchange, symbol, timeframe)
   JOIN backfills AS backfill ON backfill.id = backfill_id AND backfill.state <> 'cancelled'
 ), missing AS (
-  SELECT *, tstzmultirange(tstzrange(target_start, target_end)) - open - CASE WHEN NOT reread THEN verified + final
+  SELECT *, tstzmultirange(tstzrange(target_start, target_end)) - open - CASE
+    WHEN from_trades THEN verified + (final - gone)
+    WHEN NOT reread THEN verified + final
     ELSE coalesce((SELECT range_agg(tstzrange(starts_at, ends_at)) FROM backfill_chunks AS chunk
                    WHERE chunk.series_id = demands.series_id AND chunk.backfill_id = demands.backfill_id
                      AND state IN ('verified', 'classified')), '{}') END AS spans
   FROM demands WHERE target_start < target_end
 )
-SELECT series_id, exchange, symbol, timeframe, config_id, backfill_id, active, reread, target_start, target_end,
-       lower(verified) AS verified_from, holes.starts, holes.ends
+SELECT series_id, exchange, symbol, timeframe, config_id, backfill_id, active, reread, from_trades, target_start,
+       target_end, lower(verified) AS verified_from, holes.starts, holes.ends
 FROM missing CROSS JOIN LATERAL (
   SELECT array_agg(lower(hole)) AS starts, array_agg(upper(hole)) AS ends
-  FROM (SELECT hole FROM unnest(spans) AS hole WHERE upper(hole) <= $7 ORDER BY hole DESC LIMIT $8) AS newest
+  FROM (SELECT hole FROM unnest(spans) AS hole WHERE reread OR upper(hole) <= $7 ORDER BY hole DESC LIMIT $8) AS newest
 ) AS holes
 ORDER BY series_id, backfill_id NULLS FIRST
 """
 # `greatest` and `least` ignore null: a backfill without a start begins at $5, and a series without verified time ends
 # at $6.
+
+_TRADE_RATES: Final = """
+SELECT series_id, (SELECT avg(trades) FROM (
+  SELECT trades FROM candles WHERE candles.series_id = wanted.series_id ORDER BY open_time DESC LIMIT $2
+) AS newest) AS trades
+FROM unnest($1::int[]) AS wanted (series_id)
+"""
 
 _OPEN_CHUNKS: Final = f"""
 SELECT {CHUNK_COLUMNS} FROM backfill_chunks AS chunk JOIN series ON series.id = chunk.series_id
@@ -164,6 +192,7 @@ async def plan_due_series(engine: AsyncEngine, policy: PlanPolicy, times: PlanTi
         if not ids:
             return Planned()
         await connection.execute(_CLOSE_VERIFIED, ids, now)
+        await connection.execute(_CLOSE_CLASSIFIED, ids, now, FINAL, GONE)
         demands = await _demands(connection, ids, now, times.hole_min_age)
         open_chunks = await _open_chunks(connection, ids)
         created: list[tuple[Series, NewChunk]] = []
@@ -204,8 +233,9 @@ async def _demands(
     connection: Any, ids: list[int], now: datetime, hole_min_age: timedelta
 ) -> Mapping[int, list[tuple[Series, Demand]]]:
     rows = await connection.fetch(
-        DEMANDS, ids, FIRST_INSTANT, END_OF_INSTANTS, FINAL, EARLIEST, now, now - hole_min_age, _HOLES_AT_ONCE
+        DEMANDS, ids, FIRST_INSTANT, END_OF_INSTANTS, FINAL, EARLIEST, now, now - hole_min_age, _HOLES_AT_ONCE, GONE
     )
+    rates = await _trade_rates(connection, {row["series_id"] for row in rows if row["from_trades"]})
     demands: dict[int, list[tuple[Series, Demand]]] = defaultdict(list)
     for row in rows:
         series = describe(row["series_id"], row["exchange"], row["symbol"], row["timeframe"])
@@ -218,9 +248,17 @@ async def _demands(
             target=(to_milliseconds(row["target_start"]), to_milliseconds(row["target_end"])),
             missing=tuple(sorted((to_milliseconds(start), to_milliseconds(end)) for start, end in holes)),
             verified_from=None if row["verified_from"] is None else to_milliseconds(row["verified_from"]),
+            from_trades=row["from_trades"],
+            trades_per_candle=rates.get(row["series_id"]),
         )
         demands[series.id].append((series, demand))
     return demands
+
+
+async def _trade_rates(connection: Any, ids: Collection[int]) -> Mapping[int, float]:
+    """The mean number of trades per candle, by series id. Series without any known number are left out."""
+    rows = await connection.fetch(_TRADE_RATES, sorted(ids), RATE_CANDLES) if ids else []
+    return {row["series_id"]: float(row["trades"]) for row in rows if row["trades"] is not None}
 
 
 async def _open_chunks(connection: Any, ids: list[int]) -> Mapping[int, list[Chunk]]:

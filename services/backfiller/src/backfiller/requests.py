@@ -6,16 +6,19 @@ acknowledgement leaves the claim, and when it has expired another one publishes 
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from backfiller.chunks import Chunk, claimed, requested
+from backfiller.closing import evidence_span
 from backfiller.limits import DueChunk, choose, free_places
-from backfiller.tables import CHUNK_COLUMNS, database_now, to_chunk, update_chunks
+from backfiller.tables import CHUNK_COLUMNS, database_now, ledgers_of, to_chunk, update_chunks
+from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
 from contracts.coverage import span_of
-from contracts.ranges import RangeDue, range_run_id
+from contracts.ranges import Purpose, RangeDue, range_run_id
 from contracts.ticks import lane_of
 from contracts.topics import RANGE_REQUESTS
 from runtime.database import driver_transaction
@@ -82,6 +85,15 @@ WHERE chunk.id = ANY($1::bigint[]) ORDER BY chunk.id FOR UPDATE OF chunk
 """  # noqa: S608 -- a constant
 
 
+_VERIFIED_FROM: Final = """
+SELECT series_id, lower(verified * tstzmultirange(tstzrange($2, $3))) AS start FROM coverage
+WHERE series_id = ANY($1::int[])
+"""
+
+EVIDENCE_SECONDS: Final = 90
+"""The shortest deadline of a run that requests evidence: it needs many small requests."""
+
+
 class RequestPolicy(NamedTuple):
     """The numbers behind the requests."""
 
@@ -102,14 +114,17 @@ async def request_due_chunks(engine: AsyncEngine, publisher: EventPublisher, pol
     if not claims:
         return []
     failpoint("backfiller.before_ranges")
-    await publisher.publish_many(RANGE_REQUESTS, [range_due(chunk, now, policy) for chunk in claims])
+    starts = await _verified_from(engine, claims)
+    await publisher.publish_many(
+        RANGE_REQUESTS, [range_due(chunk, now, policy, starts.get(chunk.id)) for chunk in claims]
+    )
     failpoint("backfiller.after_ranges")
     return await _mark_requested(engine, claims, policy.start_wait)
 
 
 async def claim_due_chunks(engine: AsyncEngine, policy: RequestPolicy) -> tuple[list[Chunk], datetime]:
     """Claim the chunks to request now; none while another instance claims. Expired claims come first: they have a place
-    already.
+    already. The span of a chunk for evidence is the part that is requested; the chunk keeps its whole span.
     """
     async with driver_transaction(engine) as connection:
         now = await database_now(connection)
@@ -123,11 +138,15 @@ async def claim_due_chunks(engine: AsyncEngine, policy: RequestPolicy) -> tuple[
         before = [to_chunk(row) for row in rows]
         after = [_claimed(chunk, now, policy) for chunk in before]
         await update_chunks(connection, before, after)
-        return after, now
+        ledgers = await ledgers_of(connection, [each for each in after if each.purpose is Purpose.EVIDENCE])
+        return [
+            replace(each, span=evidence_span(each, ledgers[each.id])) if each.id in ledgers else each for each in after
+        ], now
 
 
-def range_due(chunk: Chunk, now: datetime, policy: RequestPolicy) -> RangeDue:
-    """The request of a claimed chunk."""
+def range_due(chunk: Chunk, now: datetime, policy: RequestPolicy, verified_from: datetime | None = None) -> RangeDue:
+    """The request of a claimed chunk. `verified_from`: see `RangeDue`."""
+    shortest = EVIDENCE_SECONDS if chunk.purpose is Purpose.EVIDENCE else 0
     return RangeDue(
         occurred_at=now,
         run_id=range_run_id(chunk.id, chunk.attempts),
@@ -139,10 +158,23 @@ def range_due(chunk: Chunk, now: datetime, policy: RequestPolicy) -> RangeDue:
         timeframe=chunk.timeframe,
         span=span_of(chunk.span),
         purpose=chunk.purpose,
+        verified_from=verified_from,
         requested_at=now,
-        deadline_seconds=policy.deadline_seconds,
+        deadline_seconds=max(policy.deadline_seconds, shortest),
         lane=lane_of(chunk.exchange, chunk.config_id, policy.lanes),
     )
+
+
+async def _verified_from(engine: AsyncEngine, claims: Sequence[Chunk]) -> dict[int, datetime]:
+    """Chunk id to the first verified instant of its series, for the chunks for evidence."""
+    for_evidence = [each for each in claims if each.purpose is Purpose.EVIDENCE]
+    if not for_evidence:
+        return {}
+    series = sorted({each.series_id for each in for_evidence})
+    async with driver_transaction(engine) as connection:
+        rows = await connection.fetch(_VERIFIED_FROM, series, FIRST_INSTANT, END_OF_INSTANTS)
+        starts = {row["series_id"]: row["start"] for row in rows if row["start"] is not None}
+        return {each.id: starts[each.series_id] for each in for_evidence if each.series_id in starts}
 
 
 def _claimed(chunk: Chunk, now: datetime, policy: RequestPolicy) -> Chunk:

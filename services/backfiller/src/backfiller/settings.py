@@ -35,7 +35,7 @@ class BackfillerSettings(WorkerSettings, DatabaseSettings, TickSettings):
         default=15.0,
         ge=0,
         description="Holes whose end is younger than this are left to the scheduled runs, which read new holes "
-        "themselves.",
+        "themselves. A backfill that reads its whole range again does not wait.",
     )
     chunk_pages: int = Field(
         default=5,

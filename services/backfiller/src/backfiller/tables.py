@@ -7,13 +7,19 @@ from typing import Any, Final
 
 from backfiller.chunks import Chunk, ChunkState
 from backfiller.closing import LedgerView
+from contracts import spans
 from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
-from contracts.coverage import ANSWERED_CLASSES, to_instant, to_milliseconds
+from contracts.coverage import ANSWERED_CLASSES, GONE_CLASSES, AbsenceClass, names_of, to_instant, to_milliseconds
 from contracts.ranges import Purpose
 from contracts.spans import Interval
 
-FINAL: Final = sorted(each.value for each in ANSWERED_CLASSES)
+FINAL: Final = names_of(ANSWERED_CLASSES)
 """For SQL."""
+
+GONE: Final = names_of(GONE_CLASSES)
+"""For SQL. Time of these classes is built from trades if a backfill wants this."""
+
+_UNKNOWN: Final = names_of([AbsenceClass.UNKNOWN])
 
 CHUNK_COLUMNS: Final = """
   chunk.id, chunk.series_id, chunk.config_id, chunk.exchange, series.symbol, series.timeframe, chunk.purpose,
@@ -27,14 +33,14 @@ UPDATE backfill_chunks AS chunk SET
   starts_at = new.starts_at, ends_at = new.ends_at, state = new.state, attempts = new.attempts, retries = new.retries,
   next_attempt_at = new.next_attempt_at, lane = new.lane, run_id = new.run_id, claimed_until = new.claimed_until,
   requested_at = new.requested_at, answered_at = new.answered_at, deadline_at = new.deadline_at, reason = new.reason,
-  error_class = new.error_class, ended_at = new.ended_at
+  error_class = new.error_class, ended_at = new.ended_at, purpose = new.purpose
 FROM unnest(
   $1::bigint[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::int[], $6::int[], $7::timestamptz[], $8::text[],
   $9::uuid[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[], $14::text[], $15::text[],
-  $16::timestamptz[]
+  $16::timestamptz[], $17::text[]
 ) AS new (
   id, starts_at, ends_at, state, attempts, retries, next_attempt_at, lane, run_id, claimed_until, requested_at,
-  answered_at, deadline_at, reason, error_class, ended_at
+  answered_at, deadline_at, reason, error_class, ended_at, purpose
 )
 WHERE chunk.id = new.id
 """
@@ -53,7 +59,9 @@ CROSS JOIN LATERAL unnest(verified * tstzmultirange(tstzrange(starts_at, ends_at
 """
 
 _ABSENCES: Final = """
-SELECT wanted.id, absences.starts_at, absences.ends_at, absence_class, evidence
+SELECT wanted.id, absences.starts_at, absences.ends_at, absence_class, evidence,
+  coalesce(recheck_at > clock_timestamp(), false) AS is_early,
+  coalesce(recheck_at <= clock_timestamp(), false) AS is_due
 FROM unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::timestamptz[]) AS wanted (id, series_id, starts_at, ends_at)
 JOIN absences ON absences.series_id = wanted.series_id
   AND absences.starts_at < wanted.ends_at AND absences.ends_at > wanted.starts_at
@@ -96,15 +104,32 @@ async def ledgers_of(connection: Any, chunks: Collection[Chunk]) -> dict[int, Le
     wanted = list(zip(*((each.id, each.series_id, *map(to_instant, each.span)) for each in chunks), strict=True))
     verified: dict[int, list[Interval]] = defaultdict(list)
     final: dict[int, list[Interval]] = defaultdict(list)
+    unproved: dict[int, list[Interval]] = defaultdict(list)
     notes: dict[int, str] = {}
+    final_notes: dict[int, str] = {}
+    from_trades = {each.id for each in chunks if each.purpose is Purpose.TRADES}
     for row in await connection.fetch(_VERIFIED, *wanted):
         verified[row["id"]].append((to_milliseconds(row["start"]), to_milliseconds(row["until"])))
     for row in await connection.fetch(_ABSENCES, *wanted):
-        if row["absence_class"] in FINAL:
+        note = f"{AbsenceClass(row['absence_class']).value}: {row['evidence']}"
+        from_tape = row["id"] in from_trades and row["absence_class"] in GONE
+        if row["absence_class"] in FINAL and not row["is_due"] and not from_tape:
             final[row["id"]].append(_clipped(row["starts_at"], row["ends_at"]))
-        else:
-            notes[row["id"]] = f"{row['absence_class']}: {row['evidence']}"
-    return {each.id: LedgerView(tuple(verified[each.id]), tuple(final[each.id]), notes.get(each.id)) for each in chunks}
+            final_notes[row["id"]] = note
+            continue
+        notes[row["id"]] = note
+        if row["is_due"] or (row["absence_class"] in _UNKNOWN and not row["is_early"]):
+            unproved[row["id"]].append(_clipped(row["starts_at"], row["ends_at"]))
+    return {
+        each.id: LedgerView(
+            tuple(verified[each.id]),
+            tuple(final[each.id]),
+            notes.get(each.id),
+            spans.union(unproved[each.id]),
+            final_notes.get(each.id),
+        )
+        for each in chunks
+    }
 
 
 def _clipped(start: datetime, end: datetime) -> Interval:
@@ -128,4 +153,5 @@ def _row(chunk: Chunk) -> tuple[Any, ...]:
         chunk.reason,
         chunk.error_class,
         chunk.ended_at,
+        chunk.purpose.value,
     )

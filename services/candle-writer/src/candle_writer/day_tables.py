@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from candle_writer.days import DayCounts, PartOfLedger, changes, count_days, days_of, range_of
 from contracts.bounds import END_OF_INSTANTS, END_OF_MILLISECONDS, FIRST_INSTANT
-from contracts.coverage import ANSWERED_CLASSES, WHOLE_CLASSES, to_instant, to_milliseconds
+from contracts.coverage import ANSWERED_CLASSES, WHOLE_CLASSES, names_of, to_instant, to_milliseconds
 from contracts.spans import Interval, union
 from store.periods import PeriodGrid
 
@@ -86,8 +86,8 @@ ON CONFLICT (series_id) DO UPDATE SET
   missing = excluded.missing, unverified = excluded.unverified, whole = excluded.whole, answered = excluded.answered
 """
 
-ANSWERED: Final = sorted(each.value for each in ANSWERED_CLASSES)
-_WHOLE: Final = sorted(each.value for each in WHOLE_CLASSES)
+ANSWERED: Final = names_of(ANSWERED_CLASSES)
+_WHOLE: Final = names_of(WHOLE_CLASSES)
 
 
 class _Task(NamedTuple):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from candle_writer.ledger import Claims, claims_of
 from contracts.candles import NO_ACTIVITY, Candle, CandlesCollected
+from contracts.vocabulary import CandleSource
 
 
 class SeriesKey(NamedTuple):
@@ -21,8 +22,8 @@ class SeriesKey(NamedTuple):
 KnownActivity = tuple[int | None, float | None]
 """The values of an `Activity`. A plain tuple is faster to make, and there is one per candle."""
 
-Fetched = tuple[Candle, datetime, KnownActivity]
-"""A candle, the time of its fetch, and its trades and volume in the quote currency."""
+Fetched = tuple[Candle, datetime, KnownActivity, str | None]
+"""A candle, the time of its fetch, its trades and volume in the quote currency, and its source as the table has it."""
 
 
 class SeriesBatch(NamedTuple):
@@ -34,8 +35,8 @@ class SeriesBatch(NamedTuple):
 
 
 def fold(events: Iterable[CandlesCollected]) -> dict[SeriesKey, SeriesBatch]:
-    """The candles and the claims of each series. The newest fetch of a candle counts. If two fetches have the same
-    time, the later one in `events` counts.
+    """The candles and the claims of each series. The newest fetch of a candle counts, but the exchange's own candle
+    before one from trades. If two fetches have the same time, the later one in `events` counts.
     """
     fetches: dict[SeriesKey, list[CandlesCollected]] = defaultdict(list)
     for event in events:
@@ -45,9 +46,10 @@ def fold(events: Iterable[CandlesCollected]) -> dict[SeriesKey, SeriesBatch]:
 
 def _fold_series(timeframe: str, fetches: list[CandlesCollected]) -> SeriesBatch:
     candles: dict[int, Fetched] = {}
-    for event in sorted(fetches, key=lambda each: each.fetched_at):
+    for event in sorted(fetches, key=lambda each: (each.source is CandleSource.EXCHANGE, each.fetched_at)):
         opens_of_event = [row.open_ms for row in event.rows]
-        fetched = zip(event.rows, repeat(event.fetched_at), _activity_of(event), strict=False)
+        source = None if event.source is CandleSource.EXCHANGE else event.source.value
+        fetched = zip(event.rows, repeat(event.fetched_at), _activity_of(event), repeat(source), strict=False)
         if candles.keys().isdisjoint(opens_of_event):
             candles.update(zip(opens_of_event, fetched, strict=False))
         else:
@@ -72,4 +74,5 @@ def _completed(newer: Fetched, older: Fetched | None) -> Fetched:
         newer[0],
         newer[1],
         (known_trades if trades is None else trades, known_volume if quote_volume is None else quote_volume),
+        newer[3],
     )

@@ -1,29 +1,37 @@
 """The arithmetic of the ledger: which spans the events of a series verify, and which absences remain. Pure.
 
 The ledger does not depend on the order of the events, and repeated events do not change it. Verified spans only grow.
-Each instant that is not verified gets the absence of its latest check.
+Each instant that is not verified gets the absence of the check that counts: a final class with the highest level of
+evidence, and the latest of several. Without evidence, the latest check counts. A check that only says "unread" or
+"unknown", without evidence, counts as one that is a day older. So the answers behind an unknown absence stay when the
+next run reads it in vain.
 """
 
 import itertools
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
-from typing import Final, NamedTuple
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from contracts import spans
 from contracts.candles import CandlesCollected
-from contracts.coverage import AbsenceClass, Span
+from contracts.coverage import ANSWERED_CLASSES, AbsenceClass, Span, to_milliseconds
 from contracts.spans import Interval, Intervals
 from contracts.timeframes import close_of, fixed_length
+from contracts.vocabulary import CandleSource
+
+EVIDENCE_LASTS: Final = timedelta(days=1)
+"""As long as the evidence for an unknown absence counts: it is requested again after this time."""
+
+_UNDECIDED: Final = (AbsenceClass.UNREAD, AbsenceClass.UNKNOWN)
 
 _RANKS: Final = {each: rank for rank, each in enumerate(AbsenceClass)}
 
 
 class Check(NamedTuple):
-    """A check that found an absence. If several checks cover an instant, the greatest one counts. They are compared
-    field by field.
-    """
+    """A check that found an absence. Of several checks of an instant, the one with the greatest precedence counts."""
 
     at: datetime
     """When the exchange responded."""
@@ -31,6 +39,18 @@ class Check(NamedTuple):
     """The place in `AbsenceClass`: of two classes from the same moment, the later one in that list says more."""
     evidence: str
     run_id: UUID
+    level: int = 0
+    """The level of the evidence, from 0 to 7."""
+    proof: str = ""
+    """The requests and answers as JSON, in the form of `canonical`. Empty: none."""
+    recheck_ms: int = 0
+    """When the span is checked again, in milliseconds since the epoch. 0: at no certain time."""
+
+    def precedence(self) -> tuple[object, ...]:
+        """First the level of a final class. So later checks of runs, which have no evidence, do not replace a proof."""
+        says_little = self.absence_class in _UNDECIDED and self.level == 0
+        counts_from = self.at - EVIDENCE_LASTS if says_little else self.at
+        return (self.level if self.absence_class in ANSWERED_CLASSES else 0, counts_from, *self)
 
     @property
     def absence_class(self) -> AbsenceClass:
@@ -64,10 +84,22 @@ class Claims(NamedTuple):
     absences: list[AbsentSpan]
     """They may overlap."""
     rejections: list[Rejection]
+    from_trades: Intervals = ()
+    """The part of `verified` that only candles from trades vouch for."""
 
     def adding(self, verified: Sequence[Interval]) -> "Claims":
         """These claims and further verified spans."""
-        return self._replace(verified=spans.union([*self.verified, *verified])) if verified else self
+        if not verified:
+            return self
+        own = spans.subtract(self.from_trades, verified)
+        return self._replace(verified=spans.union([*self.verified, *verified]), from_trades=own)
+
+    def by_source(self) -> Iterator[tuple[Interval, bool]]:
+        """The verified spans, and whether only candles from trades vouch for them."""
+        for span in spans.subtract(self.verified, self.from_trades):
+            yield span, False
+        for span in self.from_trades:
+            yield span, True
 
 
 def claims_of(timeframe: str, opens: Sequence[int], events: Iterable[CandlesCollected]) -> Claims:
@@ -77,23 +109,28 @@ def claims_of(timeframe: str, opens: Sequence[int], events: Iterable[CandlesColl
     verified spans.
     """
     vouched: list[Interval] = []
+    built: list[Interval] = []
     absences: list[AbsentSpan] = []
     rejections: list[Rejection] = []
     for event in events:
-        vouched += map(Span.milliseconds, event.verified)
+        (built if event.source is CandleSource.TRADES else vouched).extend(map(Span.milliseconds, event.verified))
         if event.absences:
             absences += _absences_of(event)
         if event.rejected:
             rejections += _rejections_of(event)
-    verified = spans.union(vouched)
+    from_trades = spans.subtract(built, vouched) if built else ()
+    verified = spans.union([*vouched, *built])
     if opens and not _contains(verified, opens[0], close_of(timeframe, opens[-1])):
         verified = spans.union([*verified, *_slots(timeframe, opens)])
-    return Claims(verified, absences, rejections)
+    return Claims(verified, absences, rejections, from_trades)
 
 
 def _absences_of(event: CandlesCollected) -> Iterator[AbsentSpan]:
     for each in event.absences:
-        check = Check(event.fetched_at, _RANKS[each.absence_class], each.evidence, event.run_id)
+        proof = canonical([one.model_dump(mode="json") for one in each.proof])
+        again = 0 if each.recheck_at is None else to_milliseconds(each.recheck_at)
+        rank = _RANKS[each.absence_class]
+        check = Check(event.fetched_at, rank, each.evidence, event.run_id, each.level, proof, again)
         yield AbsentSpan(*each.milliseconds(), check, event.fetched_at)
 
 
@@ -102,11 +139,16 @@ def _rejections_of(event: CandlesCollected) -> Iterator[Rejection]:
         yield Rejection(each.open_time, each.row, each.reason, event.fetched_at, event.run_id)
 
 
+def canonical(proof: list[dict[str, Any]]) -> str:
+    """The proof as JSON with sorted keys, so that equal proofs are equal texts. Empty for no proof."""
+    return json.dumps(proof, sort_keys=True, separators=(",", ":"), ensure_ascii=False) if proof else ""
+
+
 def remaining_absences(absences: Iterable[AbsentSpan], verified: Sequence[Interval]) -> list[AbsentSpan]:
     """The absences without overlaps and without verified time, ascending. Neighbours with equal values are merged."""
     pieces: dict[tuple[Check, datetime], list[Interval]] = defaultdict(list)
     for interval, covering in _overlaps(absences):
-        latest = max(each.check for each in covering)
+        latest = max((each.check for each in covering), key=Check.precedence)
         pieces[latest, min(each.first_seen for each in covering)].append(interval)
     return sorted(
         AbsentSpan(start, end, check, first_seen)

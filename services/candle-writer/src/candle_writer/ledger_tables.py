@@ -1,12 +1,13 @@
 """Writes the ledger to Postgres: sets of rows, in the transaction that stores the candles and locks their series."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from candle_writer.day_tables import write_days
-from candle_writer.ledger import AbsentSpan, Check, Claims, remaining_absences
+from candle_writer.ledger import AbsentSpan, Check, Claims, canonical, remaining_absences
 from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
 from contracts.coverage import AbsenceClass, to_instant, to_milliseconds
 from contracts.spans import Interval, hull
@@ -25,14 +26,22 @@ WHERE lower(span) >= $4 AND upper(span) < $5
 _VERIFY: Final = """
 WITH claimed AS MATERIALIZED (
   SELECT series_id, range_agg(tstzrange('epoch'::timestamptz + start_ms * interval '1 millisecond',
-                                        'epoch'::timestamptz + end_ms * interval '1 millisecond')) AS spans
-  FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS claims (series_id, start_ms, end_ms) GROUP BY series_id
+                                        'epoch'::timestamptz + end_ms * interval '1 millisecond')) AS spans,
+         range_agg(tstzrange('epoch'::timestamptz + start_ms * interval '1 millisecond',
+                             'epoch'::timestamptz + end_ms * interval '1 millisecond'))
+           FILTER (WHERE is_built) AS built
+  FROM unnest($1::int[], $2::bigint[], $3::bigint[], $6::boolean[]) AS claims (series_id, start_ms, end_ms, is_built)
+  GROUP BY series_id
 ), extended AS (
-  INSERT INTO coverage AS stored (series_id, verified, updated_at)
-  SELECT series_id, spans, now() FROM claimed ORDER BY series_id
+  INSERT INTO coverage AS stored (series_id, verified, from_trades, updated_at)
+  SELECT series_id, spans, built, now() FROM claimed ORDER BY series_id
   ON CONFLICT (series_id) DO UPDATE SET
-    verified = stored.verified + excluded.verified, updated_at = excluded.updated_at
+    verified = stored.verified + excluded.verified, updated_at = excluded.updated_at,
+    from_trades = nullif(
+      coalesce(stored.from_trades, '{}') + (coalesce(excluded.from_trades, '{}') - stored.verified)
+        - (excluded.verified - coalesce(excluded.from_trades, '{}')), '{}')
   WHERE NOT stored.verified @> excluded.verified
+    OR stored.from_trades && (excluded.verified - coalesce(excluded.from_trades, '{}'))
   RETURNING series_id, verified
 )
 SELECT series_id, meets_absence, is_counted, greatest(least(lower(spans), upper(before)), $4) AS start,
@@ -72,6 +81,8 @@ CROSS JOIN LATERAL (
 ) AS judged
 WHERE meets_absence OR NOT is_counted
 """
+# `from_trades` is the verified time that no own candle of the exchange has vouched for yet.
+#
 # Returns the series with absences that may be verified now. Absences of a series do not overlap, so the last one that
 # starts before the end of the claim also ends last.
 #
@@ -82,7 +93,8 @@ WHERE meets_absence OR NOT is_counted
 
 _ABSENCES: Final = """
 SELECT series_id, starts_at, ends_at, absence_class, evidence, first_seen,
-       CASE WHEN last_checked > now() + interval '1 hour' THEN now() ELSE last_checked END AS last_checked, run_id
+       CASE WHEN last_checked > now() + interval '1 hour' THEN now() ELSE last_checked END AS last_checked, run_id,
+       level, proof::text AS proof, recheck_at
 FROM unnest($1::int[], $2::timestamptz[], $3::timestamptz[]) AS changed (series_id, start, until)
 JOIN absences USING (series_id)
 WHERE starts_at <= until AND ends_at >= start
@@ -100,9 +112,14 @@ WHERE absences.series_id = removed.series_id AND absences.starts_at = removed.st
 """
 
 _ADD_ABSENCES: Final = """
-INSERT INTO absences (series_id, starts_at, ends_at, absence_class, evidence, first_seen, last_checked, run_id)
-SELECT * FROM unnest($1::int[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[], $6::timestamptz[],
-                     $7::timestamptz[], $8::uuid[])
+INSERT INTO absences (series_id, starts_at, ends_at, absence_class, evidence, first_seen, last_checked, run_id,
+                      level, proof, recheck_at)
+SELECT series_id, starts_at, ends_at, absence_class, evidence, first_seen, last_checked, run_id, level, proof::jsonb,
+  recheck_at
+FROM unnest($1::int[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[], $6::timestamptz[],
+            $7::timestamptz[], $8::uuid[], $9::smallint[], $10::text[], $11::timestamptz[])
+  AS added (series_id, starts_at, ends_at, absence_class, evidence, first_seen, last_checked, run_id, level, proof,
+            recheck_at)
 """
 
 _REJECT: Final = """
@@ -153,11 +170,12 @@ async def write_ledger(connection: Any, ledgers: Ledgers) -> None:
     """Merge the claims with the ledger, and keep the daily counts. `connection` is asyncpg's, in a transaction that has
     locked the series and stored their candles.
     """
-    spans = [(series, *span) for series, claims in ledgers.items() for span in claims.verified]
+    spans = [(series, *span, built) for series, claims in ledgers.items() for span, built in claims.by_source()]
     changed = {series for series, claims in ledgers.items() if claims.absences}
     recounted: dict[int, Interval] = {}
     if spans:
-        rows = await connection.fetch(_VERIFY, *zip(*spans, strict=True), FIRST_INSTANT, END_OF_INSTANTS)
+        *columns, built = zip(*spans, strict=True)
+        rows = await connection.fetch(_VERIFY, *columns, FIRST_INSTANT, END_OF_INSTANTS, built)
         changed |= {row["series_id"] for row in rows if row["meets_absence"]}
         recounted = {row["series_id"]: _interval(row) for row in rows}
     if changed:
@@ -206,11 +224,15 @@ def _hull_of(claims: Claims, other: Interval | None = None) -> Interval:
 
 def _absent_span(row: Mapping[str, Any]) -> AbsentSpan:
     rank = list(AbsenceClass).index(AbsenceClass(row["absence_class"]))
-    check = Check(row["last_checked"], rank, row["evidence"], row["run_id"])
+    proof = canonical(json.loads(row["proof"])) if row["proof"] else ""
+    again = 0 if row["recheck_at"] is None else to_milliseconds(row["recheck_at"])
+    check = Check(row["last_checked"], rank, row["evidence"], row["run_id"], row["level"], proof, again)
     return AbsentSpan(to_milliseconds(row["starts_at"]), to_milliseconds(row["ends_at"]), check, row["first_seen"])
 
 
 def _absence_row(series: int, absence: AbsentSpan) -> tuple[Any, ...]:
     check = absence.check
     start, end = to_instant(absence.start), to_instant(absence.end)
-    return series, start, end, check.absence_class.value, check.evidence, absence.first_seen, check.at, check.run_id
+    known = series, start, end, check.absence_class.value, check.evidence, absence.first_seen, check.at, check.run_id
+    again = to_instant(check.recheck_ms) if check.recheck_ms else None
+    return *known, check.level, check.proof or None, again

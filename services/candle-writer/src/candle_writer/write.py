@@ -14,13 +14,13 @@ from contracts.candles import CandlesCollected
 from runtime.database import driver_transaction
 from runtime.failpoints import failpoint
 
-Row = tuple[int, int, float, float, float, float, float, datetime, int | None, float | None]
-"""(series id, open ms, open, high, low, close, volume, fetched at, trades, quote volume)"""
+Row = tuple[int, int, float, float, float, float, float, datetime, int | None, float | None, str | None]
+"""(series id, open ms, open, high, low, close, volume, fetched at, trades, quote volume, source)"""
 
 _INCOMING: Final = """
 CREATE TEMP TABLE IF NOT EXISTS incoming_candles (
   series_id int, open_ms bigint, open float8, high float8, low float8, close float8, volume float8,
-  fetched_at timestamptz, trades bigint, quote_volume float8
+  fetched_at timestamptz, trades bigint, quote_volume float8, source text
 ) ON COMMIT DELETE ROWS
 """
 # Arrays (unnest) are faster in Postgres for the smallest sets, but with arrays the driver takes three times as long.
@@ -51,11 +51,13 @@ WITH incoming AS (
   -- OFFSET 0 forces a look-up by key for each row: the planner has no statistics of the temporary table.
   FROM incoming LEFT JOIN LATERAL (
     SELECT open, high, low, close, volume, trades, quote_volume,
-           CASE WHEN c.fetched_at > now() + interval '1 hour' THEN '-infinity' ELSE c.fetched_at END AS fetched_at
+           CASE WHEN incoming.source IS NULL AND c.source IS NOT NULL THEN '-infinity'
+                WHEN incoming.source IS NOT NULL AND c.source IS NULL THEN 'infinity'
+                WHEN c.fetched_at > now() + interval '1 hour' THEN '-infinity' ELSE c.fetched_at END AS fetched_at
     FROM candles AS c WHERE c.series_id = incoming.series_id AND c.open_time = incoming.open_time OFFSET 0
   ) AS stored ON true
 ), judged AS MATERIALIZED (
-  SELECT series_id, open_time, open, high, low, close, volume, fetched_at, stored_fetched_at,
+  SELECT series_id, open_time, open, high, low, close, volume, fetched_at, source, stored_fetched_at,
          CASE WHEN moved THEN trades ELSE coalesce(trades, stored_trades) END AS trades,
          CASE WHEN moved THEN quote_volume ELSE coalesce(quote_volume, stored_quote_volume) END AS quote_volume,
          moved OR trades <> stored_trades IS TRUE OR quote_volume <> stored_quote_volume IS TRUE AS differs,
@@ -64,14 +66,17 @@ WITH incoming AS (
   FROM compared
 ), upserted AS (
   INSERT INTO candles AS stored
-    (series_id, open_time, open, high, low, close, volume, fetched_at, trades, quote_volume)
-  SELECT series_id, open_time, open, high, low, close, volume, fetched_at, trades, quote_volume FROM judged
+    (series_id, open_time, open, high, low, close, volume, fetched_at, trades, quote_volume, source)
+  SELECT series_id, open_time, open, high, low, close, volume, fetched_at, trades, quote_volume, source FROM judged
   WHERE stored_fetched_at IS NULL OR fetched_at > stored_fetched_at
     OR (fetched_at = stored_fetched_at AND (differs OR completes))
   ON CONFLICT (series_id, open_time) DO UPDATE SET
     open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume,
-    fetched_at = excluded.fetched_at, trades = excluded.trades, quote_volume = excluded.quote_volume
-  WHERE excluded.fetched_at >= stored.fetched_at OR stored.fetched_at > now() + interval '1 hour'
+    fetched_at = excluded.fetched_at, trades = excluded.trades, quote_volume = excluded.quote_volume,
+    source = excluded.source
+  WHERE CASE WHEN (excluded.source IS NULL) = (stored.source IS NULL)
+    THEN excluded.fetched_at >= stored.fetched_at OR stored.fetched_at > now() + interval '1 hour'
+    ELSE excluded.source IS NULL END
 ), extended AS (
   UPDATE series SET
     candle_count = candle_count + more.candles,
@@ -89,6 +94,8 @@ SELECT count(*) FILTER (WHERE stored_fetched_at IS NULL) AS new,
        count(*) FILTER (WHERE fetched_at < stored_fetched_at) AS stale
 FROM judged
 """
+# The exchange's own candle (source null) replaces one from trades, and never the reverse, whenever they were fetched.
+#
 # A stored fetch time that is more than an hour ahead comes from a wrong clock: any fetch replaces it.
 #
 # A newer fetch of the same prices and volume without trades or quote volume keeps the known ones: a collector of an
@@ -117,7 +124,9 @@ async def write_candles(engine: AsyncEngine, series: SeriesIds, events: Iterable
         ids = await series.of(batches.keys())
         by_id = sorted((ids[key], batch) for key, batch in batches.items())
         rows = [
-            (series_id, *candle, at, *activity) for series_id, batch in by_id for candle, at, activity in batch.candles
+            (series_id, *candle, at, *activity, source)
+            for series_id, batch in by_id
+            for candle, at, activity, source in batch.candles
         ]
         async with driver_transaction(engine) as connection:
             behind = await connection.fetch(_LOCK, [series_id for series_id, _ in by_id], END_OF_INSTANTS)

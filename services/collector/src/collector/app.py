@@ -13,6 +13,7 @@ from collector.exchange.client import ClientOptions
 from collector.exchange.clients import ExchangeClients
 from collector.exchange.health_publisher import ExchangeHealthPublisher
 from collector.exchange.health_reader import ExchangeHealthReader
+from collector.exchange.market_lists import MarketListPublisher
 from collector.handlers import RunHandler, work_class_of
 from collector.metrics import CollectorMetrics
 from collector.run.collector import Collector
@@ -20,7 +21,7 @@ from collector.run.outcomes import Outcomes
 from collector.run.retry_policy import RetryPolicy
 from collector.run.superseding import is_newer_tick, merged_tick, superseding_key
 from collector.settings import CollectorSettings
-from contracts.topics import CANDLES, DEAD_LETTERS, EXCHANGE_HEALTH, RANGE_REQUESTS, RUN_EVENTS, TICKS
+from contracts.topics import CANDLES, DEAD_LETTERS, EXCHANGE_HEALTH, MARKET_LISTS, RANGE_REQUESTS, RUN_EVENTS, TICKS
 from runtime.consumers.concurrent import ConcurrentConsumer
 from runtime.consumers.limits import InFlightLimits
 from runtime.consumers.superseding import Superseding
@@ -44,6 +45,7 @@ def build_worker(settings: CollectorSettings) -> Worker:
     publisher = EventPublisher(broker, settings, NAME, PublisherMetrics(registry))
     this_instance = f"{socket.gethostname()}:{os.getpid()}"
     health_publisher = ExchangeHealthPublisher(publisher, this_instance, time.monotonic)
+    market_lists = MarketListPublisher(publisher, this_instance)
     health_reader = ExchangeHealthReader(settings)
     clients = ExchangeClients(
         _client_options(settings),
@@ -51,6 +53,7 @@ def build_worker(settings: CollectorSettings) -> Worker:
         report=health_publisher.report,
         published=health_reader.published,
         this_instance=this_instance,
+        report_markets=market_lists.report,
     )
     outcomes = Outcomes(publisher, metrics, this_instance)
     collector = Collector(
@@ -91,9 +94,14 @@ def build_worker(settings: CollectorSettings) -> Worker:
         broker=broker,
         registry=registry,
         health=health,
-        topics=(TICKS, RANGE_REQUESTS, RUN_EVENTS, CANDLES, EXCHANGE_HEALTH, DEAD_LETTERS),
+        topics=(TICKS, RANGE_REQUESTS, RUN_EVENTS, CANDLES, EXCHANGE_HEALTH, MARKET_LISTS, DEAD_LETTERS),
         # They are stopped in reverse order, so that the last states of the runs in flight are published.
-        backgrounds=(health_reader.background(), health_publisher.background(), consumer.background()),
+        backgrounds=(
+            health_reader.background(),
+            health_publisher.background(),
+            market_lists.background(),
+            consumer.background(),
+        ),
         resources=lambda: _closing(clients),
     )
 
@@ -102,6 +110,7 @@ def _client_options(settings: CollectorSettings) -> ClientOptions:
     return ClientOptions(
         request_timeout_seconds=settings.request_timeout_seconds,
         markets_refresh_seconds=settings.markets_refresh_minutes * 60,
+        markets_check_seconds=settings.markets_check_minutes * 60,
         url_overrides=settings.exchange_url_overrides,
         longest_retry_after_seconds=settings.longest_retry_after_seconds,
         allowed_exchanges=settings.allowed_exchanges,

@@ -118,6 +118,12 @@ class CollectorSettings(WorkerSettings, AllowedExchangesSettings):
         "an unknown symbol, the collector reads the list again. Lower it if newly listed symbols must be found "
         "earlier.",
     )
+    markets_check_minutes: float = Field(
+        default=60.0,
+        gt=0,
+        description="Age in minutes at which a run reads an exchange's list of markets again, to find markets that "
+        "were listed, suspended, renamed or delisted. Lower it to find them earlier; each list is one request or more.",
+    )
     exchange_url_overrides: ExchangeUrls = Field(
         default_factory=dict,
         description="JSON object, exchange id to base URL: send the exchange's requests to this URL. The exchange's "

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contracts.topics import DEAD_LETTERS, RUN_EVENTS, SCHEDULE_STATE
+from contracts.topics import DEAD_LETTERS, MARKET_LISTS, RUN_EVENTS, SCHEDULE_STATE
 from log_writer.group_progress import caught_up_partitions
 from log_writer.handlers import build_router
 from log_writer.lost_runs import close_lost_runs
@@ -38,7 +38,7 @@ def build_worker(settings: LogWriterSettings) -> Worker:
     batches = BatchSubscription(
         broker,
         settings,
-        (RUN_EVENTS, SCHEDULE_STATE),
+        (RUN_EVENTS, SCHEDULE_STATE, MARKET_LISTS),
         group=NAME,
         dead_letters=DeadLetters(publisher, NAME, consumer_metrics, settings),
         metrics=consumer_metrics,
@@ -51,7 +51,7 @@ def build_worker(settings: LogWriterSettings) -> Worker:
         broker=broker,
         registry=registry,
         health=Health(),
-        topics=(RUN_EVENTS, SCHEDULE_STATE, DEAD_LETTERS),
+        topics=(RUN_EVENTS, SCHEDULE_STATE, MARKET_LISTS, DEAD_LETTERS),
         backgrounds=(batches.background(), *(each.background() for each in _periodic_tasks(settings, engine, metrics))),
         resources=lambda: using_current(engine),
     )

@@ -1,4 +1,4 @@
-"""The subscription of log-writer: batches of run events and schedule states."""
+"""The subscription of log-writer: batches of run events, schedule states and lists of markets."""
 
 import time
 from collections.abc import Iterable
@@ -10,10 +10,11 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.bounds import MAX_RUN_AHEAD
+from contracts.markets import MarketsListed
 from contracts.runs import RunFinished, RunStarted
 from contracts.schedule import JobScheduled
-from contracts.topics import RUN_EVENTS, SCHEDULE_STATE
-from log_writer import runs, schedule
+from contracts.topics import MARKET_LISTS, RUN_EVENTS, SCHEDULE_STATE
+from log_writer import market_tables, runs, schedule
 from log_writer.metrics import LogWriterMetrics
 from log_writer.settings import LogWriterSettings
 from log_writer.write import write_batch
@@ -37,14 +38,17 @@ def build_router(
     @router.subscriber(
         topic_name(settings, RUN_EVENTS),
         topic_name(settings, SCHEDULE_STATE),
+        topic_name(settings, MARKET_LISTS),
         group_id=group_name(settings, batches.group),
         batch=True,
         max_records=settings.batch_max_records,
         ack_policy=AckPolicy.MANUAL,  # `batches` commits after the handler has returned
         **batches.options,
     )
-    async def store_events(events: list[RunStarted | RunFinished | JobScheduled | Tombstone]) -> None:
+    async def store_events(events: list[RunStarted | RunFinished | JobScheduled | MarketsListed | Tombstone]) -> None:
         now = datetime.now(UTC)
+        lists = [each for each in events if isinstance(each, MarketsListed)]
+        market_tables.require_believable(lists, now)
         run_events = [each for each in events if isinstance(each, RunStarted | RunFinished)]
         require_believable(run_events, now)
         rows = runs.fold(run_events)
@@ -53,6 +57,7 @@ def build_router(
         started = time.perf_counter()
         await write_batch(engine, rows, changes)
         failpoint("log_writer.after_write")
+        metrics.add_market_changes(await market_tables.apply_lists(engine, lists, settings.lifecycle()))
         metrics.add_batch(rows, changes, time.perf_counter() - started)
         newest = max((each.occurred_at for each in events if not isinstance(each, Tombstone)), default=None)
         metrics.set_newest(newest, datetime.now(UTC))

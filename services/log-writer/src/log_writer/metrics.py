@@ -1,13 +1,16 @@
 """The metrics of log-writer. `runtime.metrics` has those of consumers and dead letters; FastStream adds its own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from contracts.markets import MarketsListed
+from log_writer.lifecycle import Change, Comparison
 from log_writer.open_holes import OpenHoles
 from log_writer.runs import RunRow
 from log_writer.schedule import ScheduleChanges
+from runtime.logs import log
 
 
 class LogWriterMetrics:
@@ -56,6 +59,12 @@ class LogWriterMetrics:
             ("exchange", "absence_class"),
             registry=registry,
         )
+        self.market_changes = Counter(
+            "candlekeep_market_changes",
+            "Differences between lists of markets, such as a market that is new, suspended, missing or delisted.",
+            ("exchange", "change"),
+            registry=registry,
+        )
         self.periodic_task_failures = Counter(
             "candlekeep_log_periodic_task_failures",
             "Failures of retention, of the lost-run check, of settling counts or of counting open holes. Each is tried "
@@ -76,6 +85,23 @@ class LogWriterMetrics:
         self.open_holes.clear()
         for labels, holes in counts.items():
             self.open_holes.labels(*labels).set(holes)
+
+    def add_market_changes(self, comparisons: Iterable[tuple[MarketsListed, Comparison]]) -> None:
+        """Count and log the differences of the lists that were applied."""
+        for listed, comparison in comparisons:
+            symbols: dict[Change, list[str]] = {}
+            for change, symbol in comparison.changes:
+                self.market_changes.labels(listed.exchange, change).inc()
+                symbols.setdefault(change, []).append(symbol)
+            for change, changed in symbols.items():
+                log.info(
+                    f"The list of {listed.kind} markets of {listed.exchange} shows a difference: {change}",
+                    action="markets_changed",
+                    exchange=listed.exchange,
+                    change=change.value,
+                    markets=len(changed),
+                    symbols=changed[:20],
+                )
 
     def set_newest(self, newest: datetime | None, now: datetime) -> None:
         """Record the age of a written batch's newest event; None if the batch had only tombstones."""

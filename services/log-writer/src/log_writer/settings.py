@@ -1,7 +1,10 @@
 """The settings of log-writer."""
 
+from datetime import timedelta
+
 from pydantic import Field
 
+from log_writer.lifecycle import LifecyclePolicy
 from runtime.settings import DatabaseSettings, WorkerSettings
 
 
@@ -24,3 +27,30 @@ class LogWriterSettings(WorkerSettings, DatabaseSettings):
     batch_max_records: int = Field(
         default=1000, ge=1, le=20_000, description="Maximum number of events in one transaction."
     )
+    delisted_after_lists: int = Field(
+        default=3,
+        ge=1,
+        le=1000,
+        description="Number of lists of an exchange's markets without a market before it counts as delisted. Raise it "
+        "for an exchange whose lists are often incomplete.",
+    )
+    delisted_after_hours: float = Field(
+        default=6.0,
+        ge=0,
+        le=720,
+        description="Time in hours between the first and the last of these lists. Until then, the market is missing.",
+    )
+    incomplete_list_hours: float = Field(
+        default=72.0,
+        ge=0,
+        le=8760,
+        description="A list without a large part of the known markets counts as incomplete, and no market is delisted "
+        "because of it. If the lists of an exchange stay like that for this time in hours, they count as complete.",
+    )
+
+    def lifecycle(self) -> LifecyclePolicy:
+        return LifecyclePolicy(
+            min_lists=self.delisted_after_lists,
+            min_time=timedelta(hours=self.delisted_after_hours),
+            incomplete_time=timedelta(hours=self.incomplete_list_hours),
+        )

@@ -14,6 +14,7 @@ _COLUMNS: Final[tuple[Column, ...]] = (
     ("ID", lambda each: each["id"]),
     ("STATE", lambda each: each["state"]),
     ("MODE", lambda each: each["mode"]),
+    ("SOURCE", lambda each: each["source"]),
     ("SERIES", lambda each: each["series"]),
     ("START (UTC)", lambda each: format_time(each["start"]) or "listing"),
     ("END (UTC)", lambda each: format_time(each["end"])),
@@ -55,6 +56,9 @@ def create_backfill(
     start: Annotated[str | None, typer.Option(help="The start of the range, UTC. Default: the listing.")] = None,
     end: Annotated[str | None, typer.Option(help="The end of the range, UTC. Default: now.")] = None,
     reread: Annotated[bool, typer.Option("--all", help="Read the whole range again, not only missing time.")] = False,
+    source: Annotated[
+        str, typer.Option(help="trades: build the candles that the exchange no longer has from its trades.")
+    ] = "candles",
     description: Annotated[str | None, typer.Option(help="A description for people.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the cost; create nothing.")] = False,
     wait: Wait = False,
@@ -69,6 +73,8 @@ def create_backfill(
         raise typer.BadParameter("Select configs with --config, --exchange or --symbol; --symbol '*' selects all.")
     body: dict[str, Any] = {"select": selected, "start": start, "end": end, "dry_run": dry_run}
     body |= {"mode": "all" if reread else "missing", "description": description}
+    if source != "candles":
+        body["source"] = source
     if timeframes is not None:
         body["timeframes"] = [each.strip() for each in timeframes.split(",") if each.strip()]
     made = api_of(context).request("POST", "/backfills", json=body).json()
@@ -167,8 +173,20 @@ def _print_estimate(estimate: dict[str, Any]) -> None:
             ("disk", f"{most}{_size(estimate['disk_bytes'])}"),
         ]
     )
+    for each in estimate["exchanges"]:
+        if (tape := each.get("from_trades")) is not None:
+            print_facts(_facts_of_tape(each["exchange"], tape))
     if estimate["never_available"]:
         print_table(_NEVER, estimate["never_available"], nothing="")
+
+
+def _facts_of_tape(exchange: str, tape: dict[str, Any]) -> list[tuple[str, Any]]:
+    unknown = tape["series_of_unknown_cost"]
+    return [
+        (f"{exchange} from trades", f"{tape['candles']} candles, about {tape['requests']} requests"),
+        ("cost unknown of", f"{unknown} series, without a known number of trades" if unknown else None),
+        ("estimated from", tape["basis"]),
+    ]
 
 
 def _duration(seconds: float) -> str:

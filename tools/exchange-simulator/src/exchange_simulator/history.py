@@ -46,6 +46,10 @@ class History:
     utc_offset_hours: Annotated[int, Field(ge=-23, le=23)] = 0
     """Candles longer than an hour open by this time zone: with 8, days open at 16:00 UTC."""
     status: Status = Status.TRADING
+    renamed_to: Annotated[str, Field(pattern=r"^[A-Z0-9]{1,20}$")] | None = None
+    """The base asset that the list of markets shows for the market, whose id stays the same. Not on Kraken and swaps of
+    OKX, whose ids contain the asset.
+    """
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -127,6 +131,8 @@ class LivedSeries:
             if begin >= end_ms or begin > now_ms:
                 break
             if end > open_ms and (piece := self._between(max(begin, open_ms), min(end, end_ms), now_ms)):
+                if not self._fills and not piece.volume:
+                    continue  # its minutes are omitted, so their price belongs to no candle
                 if self._fills and begin > open_ms and (flat := self._before(begin)):
                     pieces.append(flat)
                 pieces.append(piece)

@@ -16,6 +16,8 @@ from exchange_simulator.timeframes import FRAMES
 
 _T = TypeVar("_T")
 
+_TRADE_PATHS = ("/aggTrades", "/Trades", "/ticker")
+
 
 class Kind(StrEnum):
     """The effect of a mood on a request. `latency_ms` delays the response in all cases."""
@@ -102,7 +104,7 @@ class Mood:
             and self.timeframe in (None, target.timeframe)
             and self.candles in (None, for_candles)
             and (self.path is None or self.path in target.path)
-            and (for_candles or self.kind is not Kind.PAGE)
+            and (for_candles or target.is_for_trades or self.kind is not Kind.PAGE)
         )
 
     def effect_on_rows(self) -> Page:
@@ -122,6 +124,10 @@ class Target(NamedTuple):
     timeframe: str | None = None
     """None if it is not a request for candles."""
     path: str = "/"
+
+    @property
+    def is_for_trades(self) -> bool:
+        return self.path.endswith(_TRADE_PATHS)
 
 
 class Moods(NamedTuple):

@@ -47,7 +47,7 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Page:
-    """How an exchange answers requests for candles. All fields can be combined."""
+    """How an exchange answers requests for candles, and which trades it leaves out. All fields can be combined."""
 
     max_rows: Count | None = None
     """A reply has at most this number of rows, although the request and the documentation name more."""
@@ -88,6 +88,10 @@ class Page:
     order: Order = Order.USUAL
     repeat_borders: bool = False
     """The first and the last row are sent twice."""
+    missing_trades: tuple[int, ...] = ()
+    """The ids of trades that replies with trades leave out."""
+    falsified_trades: tuple[int, ...] = ()
+    """The ids of trades that have a wrong price, a tick too high."""
     rows_of: str | None = None
     """The rows have this timeframe instead of the requested one."""
 

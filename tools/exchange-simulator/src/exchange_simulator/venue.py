@@ -10,13 +10,17 @@ from exchange_simulator.aggregate import Candle
 from exchange_simulator.history import NO_HISTORY, History, LivedSeries, Status, joined
 from exchange_simulator.markets import Kind, Listing, Market, list_markets
 from exchange_simulator.pages import Page, show
-from exchange_simulator.series import Row, Series, Window, Writer
+from exchange_simulator.series import Row, Series, Span, Window, Writer
 from exchange_simulator.settings import SimulatorSettings
 from exchange_simulator.synthetic import Caches, SeriesParameters, SyntheticSeries, hash_text
+from exchange_simulator.tape import Tape, TapeTrade
 from exchange_simulator.timeframes import Frame
 
 _OMITS_SILENT = {"coinbase": True, "kraken": False}
 """The exchanges with simulated minutes without trades, and whether they omit them."""
+
+_BASE_FIELDS = ("baseAsset", "baseCoin", "baseCcy", "base_currency_id")
+"""The field of the base asset in a list of markets, on Binance, Bybit, OKX and Coinbase."""
 
 HORIZONS = {"kraken": 720}
 """The exchanges that keep only the newest rows, and their number."""
@@ -34,6 +38,7 @@ class Venue:
         self.listing: Listing = list_markets(exchange, tuple(item.symbol for item in replays))
         self._recorded: dict[str, Series] = {item.symbol: replay.load(item, settings.shift_to_ms) for item in replays}
         self._series: dict[str, Series] = {}
+        self._tapes: dict[str, Tape] = {}
         self.histories: dict[str | None, History] = {}
         """By symbol; None: for all markets."""
         self.impossible_shown: dict[tuple[str, str], Counter[int]] = {}
@@ -56,6 +61,25 @@ class Venue:
             self.impossible_shown.setdefault((market.symbol, frame.name), Counter()).update(shown.impossible)
         return shown.rows
 
+    def trades(self, market: Market, asked: Span, limit: int, now_ms: int, page: Page) -> list[TapeTrade]:
+        """The oldest trades in [start, stop), ascending, without those that a mood leaves out."""
+        start, stop = asked
+        shown = self._tape(market).trades(start, stop, now_ms, limit)
+        return [
+            each._replace(price=each.price + (each.id in page.falsified_trades))
+            for each in shown
+            if each.id not in page.missing_trades
+        ]
+
+    def count_trades(self, market: Market, span: Span, now_ms: int) -> int:
+        """The number of trades in a range of whole minutes."""
+        return self._tape(market).count(*span, now_ms)
+
+    def _tape(self, market: Market) -> Tape:
+        if market.symbol not in self._tapes:
+            self._tapes[market.symbol] = Tape(self.series(market))
+        return self._tapes[market.symbol]
+
     def key(self, market: Market, frame: Frame) -> int:
         """The seed of all random choices about the replies for one series."""
         return hash_text(f"{self._settings.seed}|{self.exchange}|{market.symbol}|{frame.name}")
@@ -72,6 +96,7 @@ class Venue:
         if history is not None:
             self.histories[symbol] = history
         self._series.clear()
+        self._tapes.clear()
 
     def frame(self, market: Market, frame: Frame) -> Frame:
         """The grid on which this exchange opens the candles of a timeframe."""
@@ -93,7 +118,8 @@ class Venue:
         if not self.histories:
             return [entry for _, entry in entries]
         return [
-            entry | inactive if self.history(market).status is Status.INACTIVE else entry
+            _renamed(entry, self.history(market).renamed_to)
+            | (inactive if self.history(market).status is Status.INACTIVE else {})
             for market, entry in entries
             if self.existing(market)
         ]
@@ -111,6 +137,11 @@ class Venue:
             SeriesParameters(self._settings.seed, market, share, omits), self._caches
         )
         return LivedSeries(series, history, fills=not omits) if history.changes_trades else series
+
+
+def _renamed(entry: dict[str, Any], base: str | None) -> dict[str, Any]:
+    """The entry of a list of markets with another base asset."""
+    return entry if base is None else {name: base if name in _BASE_FIELDS else value for name, value in entry.items()}
 
 
 def _write_row(candle: Candle, price: Writer, volume: Writer, tick: int, lot: int) -> Row:

@@ -5,13 +5,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from admin_api.backfills.schemas import Estimate, ExchangeEstimate, NeverAvailable
+from admin_api.backfills.schemas import Estimate, ExchangeEstimate, NeverAvailable, TradesEstimate
 from contracts import spans
 from contracts.coverage import to_instant
 from contracts.exchange_catalogue import CandleRequest, load_catalogue, market_kind
-from contracts.pages import UNKNOWN_PAGE, count_pages, horizon_of
+from contracts.pages import UNKNOWN_PAGE, count_pages, horizon_of, page_without_joins
 from contracts.spans import Interval, Intervals
 from contracts.timeframes import parse_timeframe
+from contracts.trade_pages import RATE_CANDLES, TRADES_PER_PAGE, trade_requests
 
 BYTES_PER_CANDLE: Final = 140
 """A row of `candles` with its entry in the primary key."""
@@ -39,6 +40,10 @@ class Target:
     """The part of the range that is not answered."""
     verified_from: int | None = None
     absences: tuple[FinalAbsence, ...] = ()
+    from_trades: bool = False
+    """Candles that the exchange no longer has are built from its trades."""
+    trades_per_candle: float | None = None
+    """The mean number of trades. None: unknown, or not needed."""
 
     @property
     def candles(self) -> int:
@@ -92,20 +97,61 @@ def estimate(targets: Sequence[Target], now: int) -> Estimate:
 def _of_exchange(exchange: str, items: Sequence[tuple[Target, _Reading, Intervals]]) -> ExchangeEstimate:
     requests, candles, weight = 0, 0, 0.0
     for target, reading, readable in items:
-        count = count_pages(target.timeframe, reading.page, readable)
+        count = count_pages(target.timeframe, reading.page, readable) + _lost_spans(target, reading)
         requests += count
         weight += count * reading.weight
         candles += candles_in(target.timeframe, readable)
     rate = items[0][1].rate_limit_ms
+    if (tape := _from_trades(exchange, items)) is not None:
+        requests, candles, weight = requests + tape.requests, candles + tape.candles, weight + tape.weight
+        rate = None if tape.series_of_unknown_cost else rate
     return ExchangeEstimate(
         exchange=exchange,
         series=len(items),
         candles=candles,
         requests=requests,
         weight=round(weight, 3),
-        rate_limit_ms=rate,
+        rate_limit_ms=items[0][1].rate_limit_ms,
         duration_seconds=None if rate is None else round(weight * rate / 1000, 3),
+        from_trades=tape,
     )
+
+
+def _from_trades(exchange: str, items: Sequence[tuple[Target, _Reading, Intervals]]) -> TradesEstimate | None:
+    """The cost of the time of which the exchange has no candles. None: nothing is built from trades."""
+    entry = load_catalogue().exchanges.get(exchange)
+    series = candles = requests = unknown = 0
+    weight = 0.0
+    for target, reading, _ in items:
+        gone = gone_time(target, reading.horizon)
+        if not (count := candles_in(target.timeframe, gone)):
+            continue
+        series, candles = series + 1, candles + count
+        kind = market_kind(target.symbol)
+        each = None if entry is None or kind is None else entry.tape_weight.get(kind)
+        if each is None or target.trades_per_candle is None:
+            unknown += 1
+            continue
+        of_target = trade_requests(target.timeframe, gone, target.trades_per_candle)
+        requests, weight = requests + of_target, weight + of_target * each
+    if not series:
+        return None
+    return TradesEstimate(
+        series=series,
+        candles=candles,
+        requests=requests,
+        weight=round(weight, 3),
+        series_of_unknown_cost=unknown,
+        basis=f"The mean number of trades of the newest {RATE_CANDLES} stored candles of each series, and "
+        f"{TRADES_PER_PAGE} trades per request. Older time may have more trades, or fewer.",
+    )
+
+
+def gone_time(target: Target, horizon: int | None) -> Intervals:
+    """The missing time that is built from trades: all before the horizon, or all if the exchange has no horizon."""
+    if not target.from_trades:
+        return ()
+    return target.missing if horizon is None else spans.intersect(target.missing, [(0, horizon)])
 
 
 def _reading_of(target: Target, now: int) -> _Reading:
@@ -115,17 +161,37 @@ def _reading_of(target: Target, now: int) -> _Reading:
     request = entry.request(kind, target.timeframe)
     page, weight = (request.page, request.weight) if isinstance(request, CandleRequest) else (UNKNOWN_PAGE, 1.0)
     readable = entry.newest_readable(kind, target.timeframe)
-    return _Reading(page, weight, entry.rate_limit_ms, horizon_of(target.timeframe, readable, now), readable)
+    horizon = horizon_of(target.timeframe, readable, now)
+    return _Reading(page_without_joins(page, readable), weight, entry.rate_limit_ms, horizon, readable)
 
 
 def _readable(target: Target, reading: _Reading) -> Intervals:
     """The missing time that a request can still get."""
     missing = spans.subtract(target.missing, [each.span for each in target.absences])
+    if target.from_trades:
+        return spans.subtract(missing, gone_time(target, reading.horizon))
     return missing if reading.horizon is None else spans.subtract(missing, [(0, reading.horizon)])
 
 
+def _beyond_horizon(target: Target, reading: _Reading) -> Intervals:
+    """The missing time that the ledger does not explain, and that no request can get."""
+    if reading.horizon is None or target.from_trades:
+        return ()
+    beyond = spans.intersect(target.missing, [(0, reading.horizon)])
+    return spans.subtract(beyond, [each.span for each in target.absences])
+
+
+def _lost_spans(target: Target, reading: _Reading) -> int:
+    """The number of spans that are lost. A request proves the loss of each."""
+    return sum(1 for each in _beyond_horizon(target, reading) if candles_in(target.timeframe, [each]))
+
+
 def _may_precede_listing(target: Target, reading: _Reading, readable: Intervals) -> bool:
-    if reading.horizon is not None or not readable:
+    if target.from_trades:
+        readable = spans.union([*readable, *gone_time(target, reading.horizon)])
+    elif reading.horizon is not None:
+        return False
+    if not readable:
         return False
     return target.verified_from is None or readable[0][0] < target.verified_from
 
@@ -141,10 +207,7 @@ def _never_available(targets: Sequence[Target], now: int) -> list[NeverAvailable
         for absence_class, absences in by_class.items():
             of_class = spans.union(each.span for each in absences)
             found[target.exchange, target.timeframe, absence_class].append((absences[0].evidence, of_class))
-        explained = [each.span for each in target.absences]
-        if reading.horizon is not None and (
-            beyond := spans.subtract(spans.intersect(target.missing, [(0, reading.horizon)]), explained)
-        ):
+        if beyond := _beyond_horizon(target, reading):
             reason = f"{target.exchange} sends only the newest {reading.newest_readable} candles of {target.timeframe}."
             found[target.exchange, target.timeframe, BEYOND_HORIZON].append((reason, beyond))
     return [_entry(*key, items) for key, items in sorted(found.items())]

@@ -67,7 +67,7 @@ async def get_details(engine: AsyncEngine, backfill_id: int, now: datetime) -> B
     async with reading(engine.execution_options(isolation_level="REPEATABLE READ")) as connection:
         backfill = await fetch_backfill(connection, backfill_id)
         series = [SeriesNames(*row) for row in (await connection.execute(query)).all()]
-        wanted = WantedRange(backfill.start, backfill.end, backfill.mode, backfill_id)
+        wanted = WantedRange(backfill.start, backfill.end, backfill.mode, backfill.source, backfill_id)
         targets = await read_targets(connection, series, wanted, now)
         chunks = await read_chunks(connection, backfill_id, now)
     return BackfillDetails(

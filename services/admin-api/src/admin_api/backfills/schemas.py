@@ -22,6 +22,11 @@ _SELECT_OR_SERIES: Final[JsonDict] = {
 
 Mode = Literal["missing", "all"]
 State = Literal["active", "paused", "cancelled"]
+Source = Literal["candles", "trades"]
+_SOURCE: Final = (
+    "`candles`: the exchange's own candles. `trades`: where the exchange has no candles any more, they are built from "
+    "its trades. They count only if the candles from trades equal the exchange's own candles where it has both."
+)
 
 
 class SeriesKey(StrictInput):
@@ -51,6 +56,7 @@ class NewBackfill(StrictInput):
         default="missing",
         description="`missing`: the time that is not verified. `all`: the whole range is read again.",
     )
+    source: Source = Field(default="candles", description=_SOURCE)
     description: Description | None = None
     dry_run: bool = Field(default=False, description="Only answer the estimate; create nothing.")
 
@@ -67,6 +73,14 @@ class NewBackfill(StrictInput):
             raise ValueError("name either `select` (configs) or `series`")
         return self
 
+    @model_validator(mode="after")
+    def _trades_have_a_start(self) -> Self:
+        if self.source == "trades" and self.mode == "all":
+            raise ValueError("`source: trades` builds missing candles only; leave out `mode: all`")
+        if self.source == "trades" and self.start is None:
+            raise ValueError("`source: trades` needs a `start`: time before the listing would cost many requests")
+        return self
+
     def selector(self) -> dict[str, Any]:
         """The selection as it was requested, as JSON."""
         return self.model_dump(mode="json", include={"select", "series", "timeframes"}, exclude_none=True)
@@ -80,6 +94,7 @@ class Backfill(BaseModel):
     id: int
     state: State = Field(description="A paused backfill gets no new chunks. `cancelled` is final.")
     mode: Mode
+    source: Source = Field(description=_SOURCE)
     selector: dict[str, Any] = Field(description="The selection as it was requested.")
     start: datetime | None = Field(description="Null: the listing of each market.")
     end: datetime
@@ -98,7 +113,7 @@ class NeverAvailable(BaseModel):
     timeframe: str
     absence_class: str = Field(
         description="`beyond_horizon`: the exchange keeps only the newest candles. Otherwise the class of absence in "
-        "the ledger, such as `lost`.",
+        "the ledger, such as `delisted`.",
         examples=["beyond_horizon"],
     )
     reason: str = Field(description="The reason in words.")
@@ -106,6 +121,21 @@ class NeverAvailable(BaseModel):
     candles: int
     start: datetime = Field(description="The start of the first of these spans.")
     end: datetime = Field(description="The end of the last of these spans.")
+
+
+class TradesEstimate(BaseModel):
+    """The part of the cost for candles that are built from trades. The other numbers contain it."""
+
+    series: int = Field(description="The series with time of which the exchange has no candles.")
+    candles: int = Field(description="The candles of this time. Quiet markets have fewer.")
+    requests: int = Field(
+        description="The requests for trades, and for comparing them with the exchange's own candles."
+    )
+    weight: float
+    series_of_unknown_cost: int = Field(
+        description="Series without a known number of trades. Their requests and weight are unknown and not included."
+    )
+    basis: str = Field(description="How the numbers are estimated.")
 
 
 class ExchangeEstimate(BaseModel):
@@ -121,6 +151,9 @@ class ExchangeEstimate(BaseModel):
         description="`weight` times `rate_limit_ms`: the duration if the exchange answers at once and no other work "
         "waits. Null: unknown."
     )
+    from_trades: TradesEstimate | None = Field(
+        default=None, description="Null: nothing is built from trades. If its cost is unknown, the duration is too."
+    )
 
 
 class Estimate(BaseModel):
@@ -128,7 +161,10 @@ class Estimate(BaseModel):
 
     series: int
     candles: int = Field(description="The candles of the missing time. Quiet markets have fewer.")
-    requests: int = Field(description="Each covers one page of the exchange, less two candles that join the pages.")
+    requests: int = Field(
+        description="Each covers one page of the exchange, less two candles that join the pages. One more for each "
+        "missing span that the exchange no longer offers: its answer proves the loss."
+    )
     weight: float
     duration_seconds: float | None = Field(
         description="The longest duration of an exchange: exchanges work side by side. Null: one of them is unknown."
@@ -149,6 +185,7 @@ class DryRun(BaseModel):
     start: datetime | None
     end: datetime
     mode: Mode
+    source: Source
     estimate: Estimate
 
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -10,10 +10,11 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin_api.backfills.estimates import FinalAbsence, Target
-from admin_api.backfills.schemas import Mode
+from admin_api.backfills.schemas import Mode, Source
 from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
-from contracts.coverage import ANSWERED_CLASSES, to_milliseconds
+from contracts.coverage import ANSWERED_CLASSES, GONE_CLASSES, AbsenceClass, names_of, to_milliseconds
 from contracts.pages import EARLIEST
+from contracts.trade_pages import RATE_CANDLES
 
 _WANTED: Final = """
 WITH wanted AS (
@@ -59,6 +60,14 @@ ORDER BY number, absences.starts_at
 """)  # noqa: S608 -- constants
 
 
+_TRADE_RATES: Final = sa.text(f"""{_WANTED}
+SELECT number, (SELECT avg(trades) FROM (
+  SELECT trades FROM candles WHERE candles.series_id = series.id ORDER BY open_time DESC LIMIT :most
+) AS newest) AS trades
+FROM wanted JOIN series USING (exchange, symbol, timeframe)
+""")  # noqa: S608 -- constants
+
+
 class SeriesNames(NamedTuple):
     """A series of a backfill."""
 
@@ -76,6 +85,7 @@ class WantedRange:
     """None: the listing of each market."""
     end: datetime
     mode: Mode
+    source: Source = "candles"
     backfill_id: int | None = None
     """None: it does not exist yet."""
 
@@ -84,11 +94,12 @@ async def read_targets(
     connection: AsyncConnection, series: Sequence[SeriesNames], wanted: WantedRange, now: datetime
 ) -> list[Target]:
     """One target per series, in order."""
+    from_trades = wanted.source == "trades"
     values: dict[str, Any] = {
         "exchanges": [each.exchange for each in series],
         "symbols": [each.symbol for each in series],
         "timeframes": [each.timeframe for each in series],
-        "final": sorted(each.value for each in ANSWERED_CLASSES),
+        "final": names_of(ANSWERED_CLASSES - (GONE_CLASSES if from_trades else frozenset())),
         "start": wanted.start,
         "end": wanted.end,
         "earliest": EARLIEST,
@@ -96,7 +107,7 @@ async def read_targets(
     absences: dict[int, list[FinalAbsence]] = defaultdict(list)
     for row in (await connection.execute(_ABSENCES, values)).all():
         span = to_milliseconds(row.starts_at), to_milliseconds(row.ends_at)
-        absences[row.number].append(FinalAbsence(row.absence_class, row.evidence, span))
+        absences[row.number].append(FinalAbsence(AbsenceClass(row.absence_class).value, row.evidence, span))
     more = {
         "first": FIRST_INSTANT,
         "last": END_OF_INSTANTS,
@@ -105,7 +116,15 @@ async def read_targets(
         "backfill_id": wanted.backfill_id,
     }
     found = {row.number: row for row in (await connection.execute(_TARGETS, values | more)).all()}
-    return [_target(each, found.get(number), absences[number]) for number, each in enumerate(series, 1)]
+    rates: dict[int, float] = {}
+    if from_trades:
+        rows = (await connection.execute(_TRADE_RATES, values | {"most": RATE_CANDLES})).all()
+        rates = {row.number: float(row.trades) for row in rows if row.trades is not None}
+    targets = [_target(each, found.get(number), absences[number]) for number, each in enumerate(series, 1)]
+    return [
+        replace(each, from_trades=from_trades, trades_per_candle=rates.get(number))
+        for number, each in enumerate(targets, 1)
+    ]
 
 
 def _target(series: SeriesNames, row: sa.Row[Any] | None, absences: Sequence[FinalAbsence]) -> Target:

@@ -16,6 +16,7 @@ from admin_api.http.errors import FieldError, InvalidInput
 from admin_api.http.input_types import QueryInstant, QueryInteger
 from admin_api.writes.transactions import reading
 from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
+from contracts.vocabulary import CandleSource
 from store.tables import candles
 
 
@@ -33,9 +34,20 @@ class CandleRow(TypedDict):
     quote_volume: Annotated[
         float | None, Field(description="The volume in the quote currency. Null if the exchange does not send it.")
     ]
+    source: Annotated[
+        Literal["exchange", "trades"],
+        Field(
+            description="`exchange`: the exchange's own candle. `trades`: built from all trades of its period, by a "
+            "backfill with `source: trades`."
+        ),
+    ]
 
 
 _columns: Final = tuple(CandleRow.__annotations__)
+_selected: Final = [
+    sa.func.coalesce(candles.c.source, CandleSource.EXCHANGE.value).label(name) if name == "source" else candles.c[name]
+    for name in _columns
+]
 _rows = TypeAdapter(list[CandleRow])
 
 
@@ -72,7 +84,7 @@ async def read_candles(engine: AsyncEngine, query: CandleQuery) -> list[CandleRo
             max(query.start or FIRST_INSTANT, FIRST_INSTANT),
             min(query.end or END_OF_INSTANTS, END_OF_INSTANTS),
         )
-        statement = sa.select(*(candles.c[name] for name in _columns)).where(
+        statement = sa.select(*_selected).where(
             candles.c.series_id == series_id, candles.c.open_time >= start, candles.c.open_time < end
         )
         order = candles.c.open_time.desc() if query.start is None else candles.c.open_time.asc()

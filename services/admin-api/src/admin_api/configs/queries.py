@@ -9,6 +9,7 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from admin_api.configs.bulk_schemas import MAX_ITEMS, BulkSelection, Selector
+from admin_api.configs.market_status import with_markets
 from admin_api.configs.schemas import Config
 from admin_api.http.errors import BulkRolledBack
 from admin_api.http.input_types import FilterText, QueryInteger
@@ -46,7 +47,8 @@ class ConfigFilters(PageQuery):
 async def page_of_configs(engine: AsyncEngine, filters: ConfigFilters) -> Page[Config]:
     """One page of the list. Raises `InvalidInput`."""
     async with reading(engine) as connection:
-        return (await page_of(connection, CONFIGS, filters, filters.conditions())).map(Config.model_validate)
+        page = (await page_of(connection, CONFIGS, filters, filters.conditions())).map(Config.model_validate)
+        return Page(await with_markets(connection, page.rows), page.total, page.next_cursor)
 
 
 @dataclass(frozen=True)

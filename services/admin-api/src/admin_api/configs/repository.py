@@ -148,8 +148,8 @@ def _audit_record(
         action=action,
         object_type="config",
         object_id=str(config_id),
-        before=before.model_dump(mode="json") if before else None,
-        after=after.model_dump(mode="json") if after else None,
+        before=before.model_dump(mode="json", exclude={"market"}) if before else None,
+        after=after.model_dump(mode="json", exclude={"market"}) if after else None,
     )
 
 

@@ -85,6 +85,19 @@ class ConfigChanges(StrictInput):
         return self.model_dump(exclude_unset=True)
 
 
+class MarketStatus(BaseModel):
+    """The state of the market of a config, from the lists of markets of its exchange."""
+
+    state: Literal["listed", "missing", "suspended", "renamed", "delisted", "not_listed"] = Field(
+        description="`missing`: absent from the last list, which is not confirmed yet. `not_listed`: in no list of the "
+        "exchange until now."
+    )
+    since: datetime = Field(description="The time of the first list that shows this state.")
+    message: str = Field(description="The state, its consequence, and what to do, in words.")
+    evidence: str = Field(description="The lists behind it, in words.")
+    renamed_to: str | None = Field(default=None, description="The symbol under which the exchange lists the market.")
+
+
 class Config(BaseModel):
     """A collection config."""
 
@@ -106,6 +119,11 @@ class Config(BaseModel):
     )
     version: int = Field(description="Every change raises it.")
     updated_at: datetime
+    market: MarketStatus | None = Field(
+        default=None,
+        description="The state of the market. Null: no list of the markets of this exchange was read yet. Also null in "
+        "responses to changes. The ETag does not cover it.",
+    )
 
     @computed_field(description="Warnings about this config; empty if there are none.")  # type: ignore[prop-decorator]
     @property

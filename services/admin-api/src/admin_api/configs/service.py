@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.configs.manual_runs import ManualRuns
+from admin_api.configs.market_status import with_markets
 from admin_api.configs.repository import ConfigChange, change_announcement, get_config, lock_for_update, write_configs
 from admin_api.configs.schemas import Config, NewConfig, TriggerAccepted
 from admin_api.configs.start_dates import require_not_future
@@ -77,7 +78,8 @@ class ConfigService:
     async def get(self, config_id: int) -> Config:
         """Raises `NotFound`."""
         async with reading(self._engine) as connection:
-            return await get_config(connection, config_id)
+            [shown] = await with_markets(connection, [await get_config(connection, config_id)])
+            return shown
 
 
 async def resync(engine: AsyncEngine, now: datetime, batch: int = 500) -> int:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin_api.coverage.windows import Extent, Window
 from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
-from contracts.coverage import AbsenceClass
+from contracts.coverage import ANSWERED_CLASSES, WHOLE_CLASSES, names_of
 from store.periods import PeriodGrid
 from store.tables import absences, rejected_candles
 
@@ -23,7 +23,9 @@ class Counts:
     """The numbers of periods in a range."""
 
     verified: int = 0
+    whole: int = 0
     answered: int = 0
+    from_trades: int = 0
 
 
 _EXTENT: Final = sa.text(
@@ -46,13 +48,24 @@ _COUNTS: Final = """
 WITH of_series AS (
   SELECT coalesce((SELECT verified FROM coverage WHERE series_id = :series_id), '{{}}')
            * tstzmultirange(tstzrange(:start, :end)) AS verified,
-         coalesce((
-           SELECT range_agg(tstzrange(starts_at, ends_at)) FROM absences
-           WHERE series_id = :series_id AND absence_class = :lost AND starts_at < :end AND ends_at > :start
-         ), '{{}}') * tstzmultirange(tstzrange(:start, :end)) AS lost
+         coalesce((SELECT from_trades FROM coverage WHERE series_id = :series_id), '{{}}')
+           * tstzmultirange(tstzrange(:start, :end)) AS from_trades,
+         final.*
+  FROM (
+    SELECT coalesce(range_agg(tstzrange(starts_at, ends_at)), '{{}}')
+             * tstzmultirange(tstzrange(:start, :end)) AS answered,
+           coalesce(range_agg(tstzrange(starts_at, ends_at)) FILTER (WHERE absence_class = ANY(:whole_classes)), '{{}}')
+             * tstzmultirange(tstzrange(:start, :end)) AS tradeless
+    FROM absences
+    WHERE series_id = :series_id AND absence_class = ANY(:answered_classes) AND starts_at < :end AND ends_at > :start
+  ) AS final
 )
 SELECT (SELECT sum({periods}) FROM unnest(verified) AS span) AS verified,
-       CASE WHEN NOT isempty(lost) THEN (SELECT sum({periods}) FROM unnest(verified + lost) AS span) END AS answered
+       CASE WHEN NOT isempty(tradeless) THEN (SELECT sum({periods}) FROM unnest(verified + tradeless) AS span)
+       END AS whole,
+       CASE WHEN NOT isempty(answered) THEN (SELECT sum({periods}) FROM unnest(verified + answered) AS span)
+       END AS answered,
+       (SELECT sum({periods}) FROM unnest(from_trades) AS span) AS from_trades
 FROM of_series
 """
 
@@ -60,6 +73,15 @@ _VERIFIED: Final = sa.text(
     """
 SELECT lower(span) AS start, upper(span) AS end FROM (
   SELECT unnest(verified * tstzmultirange(tstzrange(:start, :end))) AS span
+  FROM coverage WHERE series_id = :series_id LIMIT :limit
+) AS spans
+"""
+)
+
+_FROM_TRADES: Final = sa.text(
+    """
+SELECT lower(span) AS start, upper(span) AS end FROM (
+  SELECT unnest(from_trades * tstzmultirange(tstzrange(:start, :end))) AS span
   FROM coverage WHERE series_id = :series_id LIMIT :limit
 ) AS spans
 """
@@ -85,12 +107,18 @@ async def extent_of(connection: AsyncConnection, series_id: int) -> Extent:
 
 
 async def count_periods(connection: AsyncConnection, series_id: int, window: Window, grid: PeriodGrid) -> Counts:
-    """The verified and the answered periods in the window, whose edges are edges of periods."""
+    """The verified, the whole and the answered periods in the window, whose edges are edges of periods."""
     statement = sa.text(_COUNTS.format(periods=grid.sql_count("lower(span)", "upper(span)")))
-    values = {"lost": AbsenceClass.LOST.value} | grid.sql_parameters()
+    classes = {"whole_classes": names_of(WHOLE_CLASSES), "answered_classes": names_of(ANSWERED_CLASSES)}
+    values = classes | grid.sql_parameters()
     row = (await connection.execute(statement, _parameters(series_id, window) | values)).one()
     verified = int(row.verified or 0)
-    return Counts(verified, verified if row.answered is None else int(row.answered))
+    return Counts(
+        verified,
+        verified if row.whole is None else int(row.whole),
+        verified if row.answered is None else int(row.answered),
+        int(row.from_trades or 0),
+    )
 
 
 async def verified_spans(
@@ -98,6 +126,13 @@ async def verified_spans(
 ) -> Sequence[sa.Row[Any]]:
     """The first `limit` verified spans in the window, clipped to it: rows with `start` and `end`."""
     return (await connection.execute(_VERIFIED, _parameters(series_id, window) | {"limit": limit})).all()
+
+
+async def spans_from_trades(
+    connection: AsyncConnection, series_id: int, window: Window, limit: int
+) -> Sequence[sa.Row[Any]]:
+    """The first `limit` spans in the window that only candles from trades vouch for: rows with `start` and `end`."""
+    return (await connection.execute(_FROM_TRADES, _parameters(series_id, window) | {"limit": limit})).all()
 
 
 async def unexplained_spans(
@@ -122,6 +157,9 @@ async def absent_spans(
             columns.first_seen,
             columns.last_checked,
             columns.run_id,
+            columns.level,
+            columns.proof,
+            columns.recheck_at,
         )
         .where(columns.series_id == series_id, columns.starts_at < end, columns.ends_at > start)
         .order_by(columns.starts_at)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin_api.coverage.schemas import NextLoss
 from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
-from contracts.coverage import ANSWERED_CLASSES, to_instant, to_milliseconds
+from contracts.coverage import ANSWERED_CLASSES, names_of, to_instant, to_milliseconds
 from contracts.exchange_catalogue import load_catalogue, market_kind
 from contracts.pages import horizon_of
 from contracts.spans import Interval
@@ -21,21 +21,27 @@ from contracts.timeframes import DAY_MS, HOUR_MS, shift
 _MINUTE_MS: Final = 60_000
 
 # The first span of each series that is readable, not verified, and not absent for a final reason. Nothing before the
-# first verified instant counts, because no config asks for it.
+# first verified instant counts, because no config asks for it. A market that is no longer traded has no candles after
+# its last ones.
 _FIRST_MISSING: Final = sa.text("""
 SELECT wanted.number, lower(missing.span) AS starts, upper(missing.span) AS ends
 FROM unnest(CAST(:exchanges AS text[]), CAST(:symbols AS text[]), CAST(:timeframes AS text[]),
             CAST(:horizons AS timestamptz[])) WITH ORDINALITY AS wanted (exchange, symbol, timeframe, horizon, number)
 JOIN series USING (exchange, symbol, timeframe) JOIN coverage ON coverage.series_id = series.id
 CROSS JOIN LATERAL (SELECT verified * tstzmultirange(tstzrange(:first, :last)) AS verified) AS known
+LEFT JOIN markets USING (exchange, symbol)
+CROSS JOIN LATERAL (
+  SELECT least(CAST(:now AS timestamptz), CASE WHEN frozen_at IS NOT NULL
+                                               THEN greatest(frozen_at, upper(known.verified)) END) AS until
+) AS traded
 CROSS JOIN LATERAL (
   SELECT span FROM unnest(
-    tstzmultirange(tstzrange(greatest(horizon, lower(known.verified)), CAST(:now AS timestamptz))) - known.verified
+    tstzmultirange(tstzrange(greatest(horizon, lower(known.verified)), traded.until)) - known.verified
     - coalesce((SELECT range_agg(tstzrange(starts_at, ends_at)) FROM absences
                 WHERE absences.series_id = series.id AND absence_class = ANY(CAST(:final AS text[]))), '{}')
   ) AS span ORDER BY span LIMIT 1
 ) AS missing
-WHERE greatest(horizon, lower(known.verified)) < CAST(:now AS timestamptz)
+WHERE greatest(horizon, lower(known.verified)) < traded.until
 """)
 
 
@@ -83,7 +89,7 @@ async def next_losses(connection: AsyncConnection, series: Sequence[Limited], no
         "first": FIRST_INSTANT,
         "last": END_OF_INSTANTS,
         "now": to_instant(now),
-        "final": sorted(each.value for each in ANSWERED_CLASSES),
+        "final": names_of(ANSWERED_CLASSES),
     }
     found = {row.number: row for row in (await connection.execute(_FIRST_MISSING, values)).all()}
     losses: list[Loss | None] = []

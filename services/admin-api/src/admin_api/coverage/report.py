@@ -49,6 +49,7 @@ class _Spans:
     verified: list[CoverageSpan] = field(default_factory=list)
     open_holes: list[ClassifiedSpan] = field(default_factory=list)
     absences: list[ClassifiedSpan] = field(default_factory=list)
+    from_trades: list[CoverageSpan] = field(default_factory=list)
     next_start: datetime | None = None
     """The start of the first span of the next page."""
 
@@ -87,11 +88,14 @@ async def coverage_of(
         verified_until=extent.verified_until,
         closed_periods=closed,
         verified_periods=counts.verified,
+        whole_periods=counts.whole,
         answered_periods=counts.answered,
         answered=counts.answered / closed if closed else None,
-        whole=counts.verified / closed if closed else None,
+        whole=counts.whole / closed if closed else None,
         before_first_verified=_span(window and before_hull(window, extent), grid),
         verified=spans.verified,
+        periods_from_trades=counts.from_trades,
+        from_trades=spans.from_trades,
         open_holes=spans.open_holes,
         absences=spans.absences,
         not_yet_verified=_span(window and after_hull(window, extent), grid),
@@ -130,13 +134,17 @@ def _fingerprint(query: CoverageQuery) -> str:
 async def _page_of_spans(
     connection: AsyncConnection, series_id: int, window: Window, extent: Extent, grid: PeriodGrid, limit: int
 ) -> _Spans:
-    """The first `limit` spans of the window. They do not overlap, so each has its own start."""
+    """The first `limit` spans of the window. They do not overlap, so each has its own start. Those from trades are
+    parts of verified spans.
+    """
     verified: list[CoverageSpan] = []
+    from_trades: list[CoverageSpan] = []
     holes: list[ClassifiedSpan] = []
     absences: list[ClassifiedSpan] = []
     of_series = (connection, series_id)
     if (hull := within_hull(window, extent)) is not None:
         verified = _verified(await ledger.verified_spans(*of_series, hull, limit + 1), grid)
+        from_trades = _verified(await ledger.spans_from_trades(*of_series, hull, limit + 1), grid)
         holes = _classified(await ledger.absent_spans(*of_series, hull, limit + 1), grid)
         holes += _unexplained(await ledger.unexplained_spans(*of_series, hull, limit + 1), grid)
     for outside in (before_hull(window, extent), after_hull(window, extent)):
@@ -145,10 +153,14 @@ async def _page_of_spans(
     chunks = await open_chunks(*of_series, *window) if holes or absences else []
     for span in (*holes, *absences):
         span.repair = repair_of(span.start, span.end, chunks)
-    starts = sorted(span.start for spans in (verified, holes, absences) for span in spans)
+    starts = sorted({span.start for spans in (verified, holes, absences, from_trades) for span in spans})
     next_start = starts[limit] if len(starts) > limit else None
     return _Spans(
-        _ordered(verified, next_start), _ordered(holes, next_start), _ordered(absences, next_start), next_start
+        _ordered(verified, next_start),
+        _ordered(holes, next_start),
+        _ordered(absences, next_start),
+        _ordered(from_trades, next_start),
+        next_start,
     )
 
 

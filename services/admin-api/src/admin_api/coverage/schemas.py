@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from admin_api.candles.series_lookup import SeriesName
 from admin_api.http.cursors import MAX_LENGTH
@@ -14,8 +14,8 @@ from contracts.coverage import AbsenceClass
 _PERIOD = "A period is the time range of one candle, by the calendar for months and years."
 
 
-UNKNOWN: Final = "unknown"
-"""The class of an open hole that no run has reported."""
+UNKNOWN: Final = AbsenceClass.UNKNOWN.value
+"""Also the class of an open hole that no run has reported."""
 
 
 class CoverageQuery(SeriesName):
@@ -83,24 +83,46 @@ class ClassifiedSpan(CoverageSpan):
     """A span that is not verified, with the latest check of it."""
 
     absence_class: str = Field(
-        examples=[*(each.value for each in AbsenceClass), UNKNOWN],
-        description="`unread`: not requested yet. `unproven`: requested, but the answers do not show whether candles "
-        "exist. `rejected`: the exchange repeats rows that cannot be candles. `lost`: the exchange no longer offers "
-        "candles of this age. `unknown`: no run has reported this span.",
+        examples=[each.value for each in AbsenceClass],
+        description="`unread`: not requested yet. `unknown`: nothing proves whether candles exist; without evidence, "
+        "no run has reported it. `rejected`: the exchange repeats rows that cannot be candles. `beyond_horizon`: the "
+        "exchange no longer offers candles of this age. `before_listing`, `delisted`: the symbol was not traded yet, "
+        "or no longer. `no_trade`: no trade of this symbol. `outage`: the exchange did not trade. `lost_at_source`: "
+        "the exchange traded, but it has no candles of this time.",
     )
     evidence: str | None = Field(
         default=None,
-        description="The answers or limits behind it, in words. Null for `unknown`.",
+        description="The answers or limits behind it, in words. Null if no run has reported it.",
         examples=["2 answers began at 12:20 instead of 12:00"],
     )
     first_seen: datetime | None = Field(
-        default=None, description="The first check that reported it. Null for `unknown`."
+        default=None, description="The first check that reported it. Null if no run has reported it."
     )
-    last_checked: datetime | None = Field(default=None, description="The latest check. Null for `unknown`.")
-    run_id: UUID | None = Field(default=None, description="The run of the latest check. Null for `unknown`.")
+    last_checked: datetime | None = Field(default=None, description="The latest check. Null if no run has reported it.")
+    run_id: UUID | None = Field(
+        default=None, description="The run of the latest check. Null if no run has reported it."
+    )
+    level: int = Field(default=0, ge=0, le=7, description="The level of the evidence. 0: none beyond the words.")
+    proof: list[dict[str, Any]] = Field(
+        default_factory=list, description="The requests and answers: level, kind, asked, answered, at and run_ids."
+    )
+    recheck_at: datetime | None = Field(
+        default=None, description="When the span is checked again. Null: at no certain time."
+    )
     repair: Repair | None = Field(
         default=None, description="The attempts to read it. Null: the backfiller has planned none."
     )
+
+    @field_validator("absence_class")
+    @classmethod
+    def _current_name(cls, value: str) -> str:
+        """Rows of earlier releases have names that are no longer used."""
+        return AbsenceClass(value).value
+
+    @field_validator("proof", mode="before")
+    @classmethod
+    def _no_proof(cls, value: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+        return value or []
 
 
 class NextLoss(BaseModel):
@@ -148,7 +170,11 @@ class Coverage(BaseModel):
         "count like the others."
     )
     answered_periods: int = Field(
-        description="The periods that lie completely in verified spans and spans of the class `lost`."
+        description="The periods that lie completely in verified spans and in spans of a final class: `no_trade`, "
+        "`outage`, `before_listing`, `delisted`, `lost_at_source` and `beyond_horizon`."
+    )
+    whole_periods: int = Field(
+        description="The periods that lie completely in verified spans and in spans of `no_trade` and `outage`."
     )
     answered: float | None = Field(
         ge=0,
@@ -160,7 +186,7 @@ class Coverage(BaseModel):
     whole: float | None = Field(
         ge=0,
         le=1,
-        description="`verified_periods` / `closed_periods`, not rounded. 1: every candle that exists in the range is "
+        description="`whole_periods` / `closed_periods`, not rounded. 1: every candle that exists in the range is "
         "stored. Null if the range contains no closed period.",
         examples=[0.9861111111111112],
     )
@@ -168,6 +194,12 @@ class Coverage(BaseModel):
         description="The part of the range before the first verified instant of the series."
     )
     verified: list[CoverageSpan] = Field(description="The spans that answers of the exchange vouch for, ascending.")
+    periods_from_trades: int = Field(
+        default=0, description="The verified periods that are built from trades, and not the exchange's own candles."
+    )
+    from_trades: list[CoverageSpan] = Field(
+        default=[], description="The parts of the verified spans that are built from trades, ascending."
+    )
     open_holes: list[ClassifiedSpan] = Field(
         description="The spans between the first and the last verified instant that are not verified, ascending."
     )

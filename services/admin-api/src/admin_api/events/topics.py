@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from contracts.backfills import BackfillChanged, BackfillProgressed
 from contracts.configs import ConfigChanged, ConfigRemoved
 from contracts.event import Event
 from contracts.exchanges import ExchangeHealthChanged
 from contracts.runs import RunFinished, RunStarted
 from contracts.schedule import JobScheduled
-from contracts.topics import CONFIG_CHANGES, EXCHANGE_HEALTH, RUN_EVENTS, SCHEDULE_STATE, Topic
+from contracts.topics import BACKFILL_EVENTS, CONFIG_CHANGES, EXCHANGE_HEALTH, RUN_EVENTS, SCHEDULE_STATE, Topic
 
-STREAMED_TOPICS: Final = (RUN_EVENTS, CONFIG_CHANGES, SCHEDULE_STATE, EXCHANGE_HEALTH)
+STREAMED_TOPICS: Final = (RUN_EVENTS, CONFIG_CHANGES, SCHEDULE_STATE, EXCHANGE_HEALTH, BACKFILL_EVENTS)
 
 Partition = tuple[str, int]
 """The name of a topic, without the topic prefix, and the number of a partition."""
@@ -29,6 +30,7 @@ class Kind(StrEnum):
     CONFIG = "config"
     JOB = "job"
     EXCHANGE = "exchange"
+    BACKFILL = "backfill"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,9 @@ class StreamedEvent:
     data: str
     """The published event, as JSON."""
     exchange: str | None
-    """None if the event does not contain it: the event of a removed config."""
+    """None if the event does not contain it: the event of a removed config, or of a backfill."""
     config_id: int | None
-    """None for events of exchanges."""
+    """None for events of exchanges and backfills."""
 
 
 def streamed_event(event: Event, data: str, partition: Partition, offset: int, timestamp_ms: int) -> StreamedEvent:
@@ -74,5 +76,7 @@ def _attributes(event: Event) -> tuple[Kind, str | None, int | None]:
             return Kind.JOB, event.exchange, event.config_id
         case ExchangeHealthChanged():
             return Kind.EXCHANGE, event.exchange, None
+        case BackfillChanged() | BackfillProgressed():
+            return Kind.BACKFILL, None, None
         case _:
             raise TypeError(f"{type(event).__name__} is not an event of a streamed topic")

@@ -32,7 +32,7 @@ from admin_api.metrics import Metrics
 from admin_api.settings import AdminApiSettings
 from admin_api.writes.outbox import CHANNEL
 from admin_api.writes.transactions import DATABASE_PROBLEMS
-from contracts.topics import CONFIG_CHANGES, TICKS, Topic
+from contracts.topics import BACKFILL_EVENTS, CONFIG_CHANGES, TICKS, Topic
 from runtime.database import async_url
 from runtime.failpoints import failpoint
 from runtime.kafka.client_lifecycle import abandon_producer, start_producer
@@ -68,7 +68,7 @@ async def producing(settings: AdminApiSettings, topics: tuple[Topic, ...]) -> As
 LOCK: Final = 7_226_501_134
 """The key of the advisory lock. The instance that holds it publishes the outbox."""
 
-_TOPICS: Final = {topic.name: topic for topic in (CONFIG_CHANGES, TICKS)}
+_TOPICS: Final = {topic.name: topic for topic in (CONFIG_CHANGES, TICKS, BACKFILL_EVENTS)}
 _BATCH = 500
 _POLL_SECONDS = 1.0
 _ACK_TIMEOUT_SECONDS = 10.0

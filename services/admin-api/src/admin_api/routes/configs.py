@@ -36,7 +36,10 @@ async def list_configs(
     dependencies=_viewer,
     responses={
         200: {"headers": ETAG_HEADER},
-        304: {"description": "The config is still at the version of If-None-Match.", "headers": ETAG_HEADER},
+        304: {
+            "description": "The config is still at the version of If-None-Match. Its market may have changed.",
+            "headers": ETAG_HEADER,
+        },
         **problems(404, 422),
     },
     summary="One config",

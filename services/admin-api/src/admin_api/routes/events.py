@@ -51,7 +51,7 @@ class EventsQuery(Input):
     )
     exchange: FilterText | None = Field(default=None, examples=["binance"])
     config_id: RowId | None = Field(
-        default=None, description="Only events of this config; without events of exchanges."
+        default=None, description="Only events of this config; without events of exchanges and backfills."
     )
     seconds: QueryInteger = Field(
         default=_MAX_SECONDS, ge=1, le=_MAX_SECONDS, description="The stream ends after this time, in seconds."
@@ -79,13 +79,16 @@ async def _admitted(
     response_class=Response,
     responses={200: _STREAM, **problems(422)},
     dependencies=[needs(Role.VIEWER)],
-    summary="Stream events of runs, configs, jobs and exchanges",
+    summary="Stream events of runs, configs, jobs, exchanges and backfills",
 )
 async def stream_events(
     event_stream: Annotated[EventStream, Depends(_admitted)], query: Annotated[EventsQuery, Query()]
 ) -> EventStreamResponse:
-    """Server-sent events named `run`, `config`, `job` and `exchange`. Their data is the event as it is in Kafka, which
-    `docs/events.md` describes. A new stream first sends the state of each exchange, then new events.
+    """Server-sent events named `run`, `config`, `job`, `exchange` and `backfill`. Their data is the event as it is in
+    Kafka, which `docs/events.md` describes. A new stream first sends the state of each exchange, then new events.
+
+    Events of a backfill say that it was created, paused, resumed or cancelled, and report its progress: at most once a
+    second while its chunks end, and once more when it is whole. A filter by exchange does not leave them out.
 
     A stream ends after five minutes at most. Connect again with the header `Last-Event-ID`, as browsers do
     automatically: no event is missed or repeated, at any instance. An event `reset` says that events were missed: they

@@ -36,7 +36,9 @@ class UnitOfWork:
     _lines: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
 
     def announce(self, *announcements: Announcement) -> None:
-        """Add messages to the outbox, in order. The config's row must be new or locked by this transaction."""
+        """Add messages to the outbox, in order. The row of the config or backfill must be new or locked
+        by this transaction.
+        """
         self._announcements.extend(announcements)
 
     def record(self, record: AuditRecord) -> None:

@@ -22,9 +22,9 @@ def classified(
     """
     classes = (
         (AbsenceClass.REJECTED, rejected, "the exchange repeats rows that cannot be candles"),
-        (AbsenceClass.LOST, lost, f"the exchange keeps the newest {kept} candles only"),
+        (AbsenceClass.BEYOND_HORIZON, lost, f"the exchange keeps the newest {kept} candles only"),
         (
-            AbsenceClass.UNPROVEN,
+            AbsenceClass.UNKNOWN,
             requested,
             f"{pages} answers show no candles there, and no later candle that would prove silence",
         ),

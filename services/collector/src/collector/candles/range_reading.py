@@ -40,17 +40,21 @@ class RangeReader(SeriesReader):
         """Read the span. Then read again what is left of it in smaller steps, as long as this finds something."""
         before: Intervals = ()
         narrowed = max((attempts for _, attempts, _ in self._pending), default=0)
-        while (left := self._left()) and left != before and self._has_budget():
+        # Silence that is younger needs another run, not another request. The limit stays the same during the run.
+        settled = [(0, self.calendar.floor_open(self._now - self._limits.settle_ms))]
+        left = self._left(self._pending_spans())
+        while left and left != before and self._has_budget():
             for hole in reversed(left):
                 yield from self._read_hole(hole, self._step(hole, narrowed))
-                if subtract([hole], self.verified) and self._has_budget():
+                if self._left(intersect([hole], settled)) and self._has_budget():
                     yield from self._read_after(self.calendar.shift(hole[0], -1))
-            before, narrowed = left, narrowed + 1
+            before, left = left, self._left(intersect(self._pending_spans(), settled))
+            narrowed += 1
 
-    def _left(self) -> Intervals:
-        """The time that requests may still verify."""
+    def _left(self, wanted: Intervals) -> Intervals:
+        """The part of the wanted time that requests may still verify."""
         rejected = [(row.opens, self.calendar.close_of(row.opens)) for row in self.rejected.values()]
-        return subtract(self._pending_spans(), [*self.verified, *rejected, *self._before_history()])
+        return subtract(wanted, [*self.verified, *rejected, *self._before_history()])
 
     def _step(self, hole: Interval, narrowed: int) -> int:
         """The number of candles per request: halved with each attempt, but never so small that the hole would need more

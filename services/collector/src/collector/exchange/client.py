@@ -19,6 +19,7 @@ from collector.exchange.failures import ExchangeFailure
 from collector.exchange.markets import Markets
 from collector.exchange.rate_limiter import DEFAULT_BACKGROUND_SHARE, WORK_CLASS, RateLimiter
 from collector.exchange.response_shape import NoCandles, Refusal, content_of, paths_of
+from collector.exchange.status_statements import StatusStatement, StatusStatements
 from collector.exchange.strict_http import (
     LAST_REQUEST,
     MAX_BODY_BYTES,
@@ -57,6 +58,7 @@ class ClientOptions:
 
     request_timeout_seconds: float = 10.0
     markets_refresh_seconds: float = 900.0
+    markets_check_seconds: float = 3600.0
     url_overrides: Mapping[str, str] | None = None
     """Exchange id to base URL; see `redirect_requests`."""
     probe_policy: ProbePolicy = field(default_factory=ProbePolicy)
@@ -80,12 +82,19 @@ class ExchangeClient:
         metrics: CollectorMetrics,
         clock: ExchangeClock,
         report: Callable[[str, CircuitState], None],
+        report_markets: Callable[[str, str, Collection[Mapping[str, Any]]], None] = lambda _exchange, _kind, _list: (
+            None
+        ),
     ) -> None:
-        """Raises `ExchangeFailure` if ccxt does not know the exchange, or cannot read its candles."""
+        """`report_markets` is called with the exchange, the kind and each list of markets that was read.
+
+        Raises `ExchangeFailure` if ccxt does not know the exchange, or cannot read its candles.
+        """
         self.exchange = exchange
         self.traits = traits_of(exchange)
-        self._options, self._metrics, self._clock = options, metrics, clock
+        self._options, self._metrics, self._clock, self._report_markets = options, metrics, clock, report_markets
         self._ok = metrics.requests.labels(exchange, "ok")
+        self.statements = StatusStatements()
         metrics.clock_skew.labels(exchange).set_function(clock.skew)
         self._by_kind: dict[str, tuple[Any, Markets]] = {}
         """Kind of market (spot or swap) to the ccxt instance and its markets."""
@@ -182,6 +191,44 @@ class ExchangeClient:
         self._ok.inc()
         return CandleResponse(rows, LAST_REQUEST.get().as_of_ms, self._clock.fetch_time())
 
+    async def fetch_trades(self, symbol: str, since: int, until: int, limit: int) -> list[dict[str, Any]]:
+        """Request about `limit` trades from `since` (ms) on, as ccxt returns them. Only an exchange that needs an end
+        gets `until`. Call `require` before. Raises `ExchangeFailure`.
+        """
+        client, _ = self._client_and_markets(symbol)
+        params = {"until": until} if self.traits.trades_need_end else {}
+        trades: list[dict[str, Any]] = await self._call(
+            lambda: client.fetch_trades(symbol, since, limit, params), MAX_CANDLES_BODY_BYTES
+        )
+        self._ok.inc()
+        return trades
+
+    async def fetch_status(self) -> StatusStatement | None:
+        """The exchange's statement about itself now. None if none can be had. Raises `ExchangeFailure`."""
+        if not self.traits.status_is_current:
+            return None
+        status = await self._call(self._spot_client.fetch_status)
+        self._ok.inc()
+        word = str(status.get("status")) if isinstance(status, dict) else ""
+        return self.statements.add(StatusStatement(LAST_REQUEST.get().as_of_ms, word))
+
+    @property
+    def timeframes(self) -> Collection[str]:
+        """The timeframes of the exchange, as ccxt knows them."""
+        return frozenset(self._spot_client.timeframes or {})
+
+    def not_traded_since(self, symbol: str) -> datetime | None:
+        """Since when lists of markets show that a known market is not traded. None: it may be traded."""
+        return self._markets(symbol).not_traded_since(symbol)
+
+    def created(self, symbol: str) -> int | None:
+        """When the exchange says that a known market was created, in milliseconds. None if it does not say."""
+        return self._markets(symbol).created(symbol)
+
+    async def symbols(self, symbol: str) -> Collection[str]:
+        """The symbols of the markets of the same kind. Raises `ExchangeFailure`."""
+        return await self._markets(symbol).symbols()
+
     def _checked(self, symbol: str, rows: list[Any]) -> list[Any]:
         """The rows that ccxt has read from the last response. Raises an error of ccxt if the response is a refusal, or
         neither has candles nor says that there are none.
@@ -266,13 +313,18 @@ class ExchangeClient:
                 self._ok.inc()
                 return markets
 
+            def on_loaded(markets: Collection[Mapping[str, Any]]) -> None:
+                self._metrics.markets.labels(self.exchange, kind).set(len({each["symbol"] for each in markets}))
+                self._report_markets(self.exchange, kind, markets)
+
             self._by_kind[kind] = (
                 client,
                 Markets(
                     client,
                     read,
                     refresh_seconds=self._options.markets_refresh_seconds,
-                    on_loaded=self._metrics.markets.labels(self.exchange, kind).set,
+                    check_seconds=self._options.markets_check_seconds,
+                    on_loaded=on_loaded,
                     now=self._clock.monotonic,
                 ),
             )

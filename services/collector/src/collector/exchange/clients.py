@@ -1,6 +1,7 @@
 """One long-lived client per exchange."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from collector.exchange.circuit_transitions import CircuitState
 from collector.exchange.client import ClientOptions, ExchangeClient
@@ -23,12 +24,17 @@ class ExchangeClients:
         report: Callable[[str, CircuitState], None] = lambda _exchange, _circuit: None,
         published: Callable[[str], Sequence[ExchangeHealthChanged]] = lambda _exchange: (),
         this_instance: str = "",
+        report_markets: Callable[[str, str, Collection[Mapping[str, Any]]], None] = lambda _exchange, _kind, _list: (
+            None
+        ),
     ) -> None:
-        """`report`: see `CircuitBreaker`. `published` returns the latest event of each lane of an exchange, from any
-        collector. `this_instance` names this collector in such events, as host:pid.
+        """`report`: see `CircuitBreaker`. `report_markets`: see `ExchangeClient`. `published` returns the latest event
+        of each lane of an exchange, from any collector. `this_instance` names this collector in such events, as
+        host:pid.
         """
         self._options, self._metrics, self._make_clock, self._report = options, metrics, make_clock, report
         self._published, self._this_instance = published, this_instance
+        self._report_markets = report_markets
         self._clients: dict[str, ExchangeClient] = {}
         self._adopted: dict[str, ExchangeHealthChanged] = {}
 
@@ -46,7 +52,7 @@ class ExchangeClients:
             )
         if exchange not in self._clients:
             self._clients[exchange] = ExchangeClient(
-                exchange, self._options, self._metrics, self._make_clock(), self._report
+                exchange, self._options, self._metrics, self._make_clock(), self._report, self._report_markets
             )
             self._adopt_at_start(exchange, LANE.get() or exchange)
         return self._clients[exchange]

@@ -3,13 +3,17 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 from collector.exchange.failures import ExchangeFailure
 from collector.exchange.symbol_hints import did_you_mean
 from contracts.symbols import reason_type_not_collected
 from contracts.vocabulary import ErrorClass
+
+_ADVICE: Final = (
+    ". If it was delisted or renamed, disable its config; the field market of GET /configs/{id} shows since when"
+)
 
 
 class Markets:
@@ -29,20 +33,30 @@ class Markets:
         read: Callable[[], Awaitable[list[Any]]],
         *,
         refresh_seconds: float,
-        on_loaded: Callable[[int], None],
+        on_loaded: Callable[[Collection[dict[str, Any]]], None],
+        check_seconds: float = float("inf"),
+        absent_for: timedelta = timedelta(hours=6),
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`read` sends the request and raises `ExchangeFailure`. `on_loaded` is called with the number of markets."""
+        """`read` sends the request and raises `ExchangeFailure`. `on_loaded` is called with the markets of each list
+        that was read. After `check_seconds`, the list is read again in the background. `absent_for`: see
+        `not_traded_since`.
+        """
         self._client = client
         self._read = read
         self._refresh_seconds = refresh_seconds
+        self._check_seconds = check_seconds
         self._on_loaded = on_loaded
         self._now = now
         self._loading: asyncio.Task[None] | None = None
         self._read_at: float | None = None
+        self._tried_at = float("-inf")
         self._last_listed: dict[str, datetime] = {}
         """The time of the last list with a symbol, for symbols that are not in the current one."""
         self._listed_on = datetime.now(UTC)
+        self._absent_for = absent_for
+        self._inactive_since: dict[str, datetime] = {}
+        """The time of the first list of this process that has a market as not active."""
 
     async def require(self, symbol: str) -> None:
         """Return when this symbol is known. Raises `ExchangeFailure`: `BAD_SYMBOL` if the exchange has no such market,
@@ -52,6 +66,8 @@ class Markets:
         """
         if self._read_at is None:
             await self._load()
+        elif self._is_old():
+            _ = self._start_loading()
         if symbol not in self._client.markets and self._may_refresh():
             await self._load()
         market = self._client.markets.get(symbol)
@@ -59,7 +75,7 @@ class Markets:
             raise ExchangeFailure(
                 ErrorClass.BAD_SYMBOL,
                 f"{self._client.id} has no market {symbol} among its {len(self._client.markets)} markets"
-                f"{did_you_mean(symbol, self._client.markets)}",
+                f"{did_you_mean(symbol, self._client.markets) or _ADVICE}",
                 retryable=False,
             )
         kind = market.get("type")
@@ -90,6 +106,20 @@ class Markets:
             return f"{exchange} lists {symbol} as not active: it is delisted or suspended"
         return None
 
+    def not_traded_since(self, symbol: str) -> datetime | None:
+        """The time of the first list of this process that has a known market as not active. For a market that no list
+        has had for `absent_for`: the time of the last list with it. None: it may be traded.
+        """
+        last_listed = self._last_listed.get(symbol)
+        if last_listed is not None:
+            return last_listed if self._listed_on - last_listed >= self._absent_for else None
+        return self._inactive_since.get(symbol)
+
+    def created(self, symbol: str) -> int | None:
+        """When a known market was created, in milliseconds, as the exchange says. None if it does not say."""
+        created = ((self._client.markets or {}).get(symbol) or {}).get("created")
+        return created if isinstance(created, int) and created > 0 else None
+
     async def close(self) -> None:
         if self._loading is not None:
             self._loading.cancel()
@@ -98,12 +128,22 @@ class Markets:
     def _may_refresh(self) -> bool:
         return self._read_at is not None and self._now() - self._read_at >= self._refresh_seconds
 
+    def _is_old(self) -> bool:
+        """Whether the list is to be compared with a new one. A failed attempt counts, too: it must not be repeated at
+        each run.
+        """
+        return self._now() - max(self._read_at or 0.0, self._tried_at) >= self._check_seconds
+
     async def _load(self) -> None:
+        # If a caller is cancelled at its deadline, the reading continues for the others.
+        await asyncio.shield(self._start_loading())
+
+    def _start_loading(self) -> asyncio.Task[None]:
         if self._loading is None:
+            self._tried_at = self._now()
             self._loading = asyncio.create_task(self._read_all(), name=f"markets of {self._client.id}")
             self._loading.add_done_callback(self._on_done)
-        # If a caller is cancelled at its deadline, the reading continues for the others.
-        await asyncio.shield(self._loading)
+        return self._loading
 
     def _on_done(self, loading: asyncio.Task[None]) -> None:
         self._loading = None
@@ -123,7 +163,9 @@ class Markets:
         self._client.set_markets([*listed, *missing.values()])
         await self._client.load_markets()  # sends no request; later calls by ccxt itself then return at once
         self._read_at, self._listed_on = self._now(), datetime.now(UTC)
-        self._on_loaded(len(symbols))
+        inactive = {each["symbol"] for each in listed if each.get("active") is False}
+        self._inactive_since = {each: self._inactive_since.get(each, self._listed_on) for each in inactive}
+        self._on_loaded(listed)
 
 
 def _is_spot_or_swap(market: dict[str, Any]) -> bool:

@@ -63,6 +63,20 @@ class ExchangeTraits:
     fills_silence: bool | None = None
     """The exchange sends a candle for a time without trades (true) or leaves it out (false). None: unknown."""
 
+    tape_weight: Mapping[MarketKind, float] = field(default_factory=dict)
+    """Kind of market to the weight of one request for 1000 trades, in units of ccxt's rate limit. Only for exchanges
+    that send the trades of any time, from a start on, with sequential ids: candles can be built from these."""
+
+    sequential_trade_ids: bool = False
+    """Trades have ids that grow by one per trade. Contiguous ids then prove that no trade is missing between them."""
+
+    trades_need_end: bool = False
+    """ccxt refuses a request for trades from a time on without its end."""
+
+    status_is_current: bool = False
+    """ccxt's `fetch_status` says whether the exchange trades now. Of other exchanges it can be about an announced time,
+    or about something else than trading."""
+
     labels_close: bool = False
     """The time in a row is the close of the candle, not its open."""
 
@@ -153,6 +167,9 @@ _NEVER_FILLS: Final = "no candle for an interval without trades"
 _YEAR_FILE: Final = (
     "the exchange has yearly files for this timeframe, but ccxt requests a daily file, which does not exist"
 )
+_TRADE_IDS: Final = (
+    "https://koinju.io/blog, provable completeness of trades: ids of Coinbase, Kraken and Bitstamp are sequential"
+)
 _COINBASE_EXCHANGE_CANDLES: Final = (
     "https://docs.cdp.coinbase.com/api-reference/exchange-api/rest-api/products/get-product-candles"
 )
@@ -174,10 +191,18 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
         monday_weeks=True,
         order=RowOrder.OLDEST,
         fills_silence=True,
+        tape_weight={_SPOT: 0.4},
+        sequential_trade_ids=True,
+        status_is_current=True,
         sources={
+            "tape_weight": f"Binance Spot REST API, GET /api/v3/aggTrades: from startTime on; {_CCXT}, binance.py",
             "raw_trades": _row_in_ccxt("binance"),
             "raw_quote_volume": f"{_row_in_ccxt('binance')}: index 7 is the base "
             "volume of inverse contracts, whose index 5 counts contracts",
+            "status_is_current": "https://developers.binance.com/docs/wallet/others/system-status: 0 is normal, 1 is "
+            "system maintenance",
+            "sequential_trade_ids": "12,477 recorded aggregate trades of XRP/ETH with contiguous ids; "
+            "https://github.com/binance/binance-public-data/issues/28",
             "utc_days": "Binance Spot REST API, GET /api/v3/klines: timeZone defaults to 0 (UTC)",
             "monday_weeks": "104 recorded weekly candles, which all open on a Monday",
             "order": "Binance Spot REST API, GET /api/v3/klines: at most `limit` candles from startTime on",
@@ -200,6 +225,7 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
             "fills_silence": f"https://github.com/bitfinexcom/bitfinex-api-py/issues/198: {_NEVER_FILLS}",
         },
     ),
+    "bitstamp": ExchangeTraits(sequential_trade_ids=True, sources={"sequential_trade_ids": _TRADE_IDS}),
     "bitvavo": ExchangeTraits(
         fills_silence=False,
         sources={"fills_silence": f"https://docs.bitvavo.com/docs/rest-api/get-candlestick-data: {_NEVER_FILLS}"},
@@ -220,7 +246,11 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
         exact_page_limit=True,
         error_phrases=(ErrorPhrase(text='"NOT_FOUND"', error_class=ErrorClass.BAD_SYMBOL, retryable=False),),
         fills_silence=False,
+        sequential_trade_ids=True,
+        trades_need_end=True,
         sources={
+            "sequential_trade_ids": _TRADE_IDS,
+            "trades_need_end": f"{_CCXT}, coinbase.py, fetch_trades: `since` requires `until`",
             "utc_days": ASSUMED,
             "exact_page_limit": f"{ASSUMED}; {_CCXT}, coinbase.py, features, gives the limit 300",
             "error_phrases": f"{ASSUMED}; {_CCXT}, coinbase.py has no class for this error",
@@ -295,18 +325,26 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
         exact_page_limit=True,
         history_candles=720,
         always_lists_candles=True,
+        tape_weight={_SPOT: 1.2},
         error_phrases=(
             ErrorPhrase(text="EQuery:Unknown asset pair", error_class=ErrorClass.BAD_SYMBOL, retryable=False),
         ),
         candle_lengths={"2w": 15 * DAY_MS},
+        sequential_trade_ids=True,
+        status_is_current=True,
         sources={
             "raw_trades": f"{ASSUMED}; {_row_in_ccxt('kraken')} ends with a whole number",
+            "status_is_current": "https://docs.kraken.com/api-reference/market-data/get-system-status: the current "
+            f"status; {_CCXT}, kraken.py, fetch_status calls everything but `online` maintenance",
+            "sequential_trade_ids": _TRADE_IDS,
             "utc_days": ASSUMED,
             "monday_weeks": f"{ASSUMED}: weeks may be counted from the epoch, which was a Thursday",
             "exact_page_limit": "https://docs.kraken.com/api-reference/market-data/get-ohlc-data: "
             "all entries since the requested time, up to 720",
             "history_candles": "https://docs.kraken.com/api-reference/market-data/get-ohlc-data: "
             "up to 720 of the most recent entries, for any value of since",
+            "tape_weight": "https://docs.kraken.com/api-reference/market-data/get-recent-trades: up to 1000 trades "
+            f"since a time, with trade ids; {_CCXT}, kraken.py, cost",
             "always_lists_candles": "https://docs.kraken.com/api-reference/market-data/get-ohlc-data: "
             "the result always has the pair with its array, and last",
             "error_phrases": "https://support.kraken.com/hc/en-us/articles/360001491786-API-error-messages; "

@@ -13,10 +13,13 @@ from collector.candles.page_requests import ReadingLimits
 from collector.exchange.clients import ExchangeClients
 from collector.exchange.failures import ExchangeFailure, RequestDeferred
 from collector.metrics import CollectorMetrics
+from collector.run.evidence_run import collect_evidence
 from collector.run.outcomes import Outcomes, deadline_failure
 from collector.run.retry_policy import RetryPolicy
 from collector.run.retrying import Retrier
 from collector.run.run import Due, Run, market_of
+from collector.run.status_watch import watch_status
+from collector.run.tape_run import collect_from_trades
 from collector.run.timeframe_run import TimeframeRun, collect_timeframe, rejected_row
 from contracts.candles import (
     MAX_CANDLES_PER_EVENT,
@@ -83,7 +86,14 @@ class Collector:
         try:
             client = self.clients.get(run.exchange)
             async with asyncio.timeout_at(deadline):
-                await collect_timeframe(client, timeframe_run, retrier, self.limits, salt=run.due.run_id.int)
+                if run.is_from_trades:
+                    await collect_from_trades(client, timeframe_run, retrier, self.limits)
+                elif run.is_for_evidence:
+                    await collect_evidence(client, timeframe_run, retrier, run.due.run_id, run.verified_from)
+                else:
+                    await collect_timeframe(client, timeframe_run, retrier, self.limits, salt=run.due.run_id.int)
+            if not run.is_range:
+                await watch_status(client, timeframe_run, deadline)
             is_silent = not timeframe_run.answers and not run.is_range  # a range may be older than its market
             if remark := await client.remark(timeframe_run.symbol, deadline if is_silent else None):
                 self.metrics.inactive_markets.labels(run.exchange).inc()
@@ -122,7 +132,7 @@ def candle_events(due: Due, timeframe_run: TimeframeRun) -> Iterator[CandlesColl
     No event is larger than a Kafka message. A span comes with or after the last rows of its answer, so that the ledger
     never vouches for candles that are not stored.
     """
-    event = partial(_event, due, timeframe_run.timeframe)
+    event = partial(_event, due, timeframe_run)
     for answer in timeframe_run.answers:
         *full, last = chunks(answer.candles, MAX_CANDLES_PER_EVENT) or [()]
         for rows in full:
@@ -144,7 +154,7 @@ def chunks(values: tuple[T, ...], size: int) -> list[tuple[T, ...]]:
 
 def _event(
     due: Due,
-    timeframe: str,
+    timeframe_run: TimeframeRun,
     fetched_at: datetime,
     *,
     rows: tuple[Candle, ...] = (),
@@ -160,8 +170,9 @@ def _event(
         run_id=due.run_id,
         exchange=exchange,
         symbol=symbol,
-        timeframe=timeframe,
+        timeframe=timeframe_run.timeframe,
         fetched_at=fetched_at,
+        source=timeframe_run.source,
         rows=rows,
         verified=verified,
         absences=absences,

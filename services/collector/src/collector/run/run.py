@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from contracts.coverage import PendingSpan, SeriesProgress
-from contracts.ranges import RangeDue
+from contracts.ranges import Purpose, RangeDue
 from contracts.ticks import TickDue
 from contracts.vocabulary import JobType, Timeframes, Trigger
 
@@ -24,6 +24,19 @@ class Run:
     @property
     def is_range(self) -> bool:
         return isinstance(self.due, RangeDue)
+
+    @property
+    def is_from_trades(self) -> bool:
+        return isinstance(self.due, RangeDue) and self.due.purpose is Purpose.TRADES
+
+    @property
+    def is_for_evidence(self) -> bool:
+        return isinstance(self.due, RangeDue) and self.due.purpose is Purpose.EVIDENCE
+
+    @property
+    def verified_from(self) -> datetime | None:
+        """The first verified instant of the series of a range. None: it is not known."""
+        return self.due.verified_from if isinstance(self.due, RangeDue) else None
 
     @property
     def config_id(self) -> int:

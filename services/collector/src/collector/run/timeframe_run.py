@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from collector.candles.invented_rows import without_invented_rows
 from collector.candles.page_requests import PageRequest, Proof, ReadingLimits
-from collector.candles.pages import BadRow, Page, UnusableAnswer, read_page
+from collector.candles.pages import BadRow, Page, SeriesCalendar, UnusableAnswer, read_page
 from collector.candles.range_reading import RangeReader
 from collector.candles.reading import SeriesReader
 from collector.exchange.client import CandleResponse, ExchangeClient
@@ -18,15 +19,19 @@ from contracts.coverage import (
     MAX_REJECTED_ROWS_PER_RESULT,
     MAX_SPANS_PER_RESULT,
     Absence,
+    AbsenceClass,
+    Evidence,
+    EvidenceKind,
     RejectedRow,
     SeriesProgress,
     Span,
     span_of,
     to_instant,
+    to_milliseconds,
 )
 from contracts.runs import MAX_NOTES, TimeframeResult
-from contracts.spans import Intervals
-from contracts.vocabulary import ErrorClass
+from contracts.spans import Interval, Intervals, subtract, union
+from contracts.vocabulary import CandleSource, ErrorClass
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,17 @@ class TimeframeRun:
     failure: ExchangeFailure | None = None
     is_range: bool = False
     """The run reads the pending spans of the progress and nothing else."""
+    source: CandleSource = CandleSource.EXCHANGE
+    """The origin of all candles of the run."""
+    built: Intervals = ()
+    """The time that trades prove. Only a run that reads trades has it."""
+    trade_pages: int = 0
+    found: list[Absence] = field(default_factory=list)
+    """Absences with evidence, in any order. Only a run for evidence has them."""
+    evidence_requests: int = 0
+    invented: list[Interval] = field(default_factory=list)
+    """The time of rows without a trade, of a market that is no longer traded. They are not stored."""
+    not_traded_since: datetime | None = None
     notes: list[str] = field(default_factory=list)
     """Remarks for the reader of the run log that are no failures."""
     _collected: dict[int, Candle] = field(default_factory=dict)
@@ -71,15 +87,42 @@ class TimeframeRun:
         """Drop all answers, because Kafka has not acknowledged them."""
         self.answers.clear()
         self._collected.clear()
-        self.reader = None
+        self.found.clear()
+        self.invented.clear()
+        self.reader, self.built = None, ()
 
     def absences(self) -> list[Absence]:
         """The spans that the run could not verify, ascending."""
+        if self.found:
+            return sorted(self.found, key=lambda absence: absence.start)
         found = [] if self.reader is None else self.reader.absences()
-        return [
+        absences = [
             Absence(start=to_instant(start), end=to_instant(end), absence_class=absence_class, evidence=evidence)
-            for (start, end), absence_class, evidence in found
+            for span, absence_class, evidence in found
+            for start, end in subtract([span], self.invented)
         ]
+        return sorted([*absences, *self._delisted()], key=lambda absence: absence.start)
+
+    def _delisted(self) -> Iterator[Absence]:
+        """The time in which the exchange sent rows although the market was not traded."""
+        if self.not_traded_since is None or self.checked_at is None:
+            return
+        evidence = Evidence(
+            level=3,
+            kind=EvidenceKind.MARKETS,
+            asked="the list of markets",
+            answered=f"{self.symbol} is not traded, since {self.not_traded_since:%Y-%m-%d %H:%M} UTC or earlier",
+            at=self.checked_at,
+        )
+        for start, end in union(self.invented):
+            yield Absence(
+                start=to_instant(start),
+                end=to_instant(end),
+                absence_class=AbsenceClass.DELISTED,
+                evidence="the exchange sends rows without a trade of a market that it no longer trades",
+                level=evidence.level,
+                proof=(evidence,),
+            )
 
     def _notes_on_reading(self, absences: list[Absence]) -> Iterator[str]:
         is_first = self.progress.anchor is None and self.reader is not None and self.reader.anchor is not None
@@ -87,23 +130,28 @@ class TimeframeRun:
             yield "no candle of the newest page has closed yet: the next run reads on from its first candle"
         yield from map(_note, absences[-1:])
 
+    @property
+    def newest_open(self) -> int | None:
+        """The open time of the newest collected candle, in milliseconds. None if there is none."""
+        return max(self._collected, default=None)
+
     def result(self) -> TimeframeResult:
         reader, collected = self.reader, self._collected
         anchor = reader.anchor if reader is not None else None
-        absences = self.absences()
+        absences = [each for each in self.absences() if each.absence_class is not AbsenceClass.DELISTED]
         notes = [*self.notes, *self._notes_on_reading(absences)]
         rejected = () if reader is None else tuple(sorted(reader.rejected.values(), key=lambda row: row.opens))
         return TimeframeResult(
             timeframe=self.timeframe,
             candles=len(collected),
-            pages=reader.pages if reader is not None else 0,
+            pages=self.evidence_requests + self.trade_pages if reader is None else reader.pages,
             first_open=to_instant(min(collected)) if collected else None,
             last_open=to_instant(max(collected)) if collected else None,
             error_class=self.failure.error_class if self.failure else None,
             error_message=shortened(self.failure.message) if self.failure else None,
             notes=tuple(shortened(note, MAX_NOTE_LENGTH) for note in notes[-MAX_NOTES:]),
             anchor=None if anchor is None else to_instant(anchor),
-            verified=_newest(reader.verified) if reader is not None else (),
+            verified=_newest(reader.verified if reader is not None else self.built),
             requested=_newest(reader.requested) if reader is not None else (),
             lost=_newest(reader.lost) if reader is not None else (),
             open_hole=absences[-1] if absences else None,
@@ -138,18 +186,22 @@ async def collect_timeframe(
     while (request := reader.next_request(client.now_ms(), (loop.time() - started) / available)) is not None:
 
         async def read(request: PageRequest = request) -> tuple[CandleResponse, Page]:
-            return await _read(client, symbol, request, reader)
+            return await read_candles(client, symbol, request, reader.calendar)
 
         response, page = await retrier.retry_until_deadline(read)
+        timeframe_run.not_traded_since = since = client.not_traded_since(symbol)
+        page, invented = without_invented_rows(page, reader.calendar, None if since is None else to_milliseconds(since))
+        timeframe_run.invented += [] if invented is None else [invented]
         timeframe_run.add(response, page, reader.receive(page, response.as_of_ms))
 
 
-async def _read(
-    client: ExchangeClient, symbol: str, request: PageRequest, reader: SeriesReader
+async def read_candles(
+    client: ExchangeClient, symbol: str, request: PageRequest, calendar: SeriesCalendar
 ) -> tuple[CandleResponse, Page]:
+    """One page of candles. Raises `ExchangeFailure`."""
     response = await client.fetch(symbol, request.timeframe, request.since, request.limit, request.until)
     try:
-        page = read_page(client.traits, reader.calendar, response.rows, since=request.since, now=response.as_of_ms)
+        page = read_page(client.traits, calendar, response.rows, since=request.since, now=response.as_of_ms)
     except UnusableAnswer as error:
         message = f"{client.exchange} sent invalid {request.timeframe} candles: {error}"
         raise ExchangeFailure(ErrorClass.INVALID_DATA, message, retryable=True) from error

@@ -31,6 +31,9 @@ SPOT_HOST, SWAP_HOST, COIN_HOST = "api.binance.com", "fapi.binance.com", "dapi.b
 _INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M")
 _DEFAULT_LIMIT = 500
 _MAX_ROWS = {"spot": 1_000, "swap": 1_500}
+_MAX_TRADES = 1_000
+_NORMAL = {"status": 0, "msg": "normal"}
+"""The reply about the status of the system."""
 _NEVER_DELIVERED_MS = 4_133_404_800_000
 
 
@@ -59,12 +62,13 @@ class Binance:
         match endpoint:
             case "klines":
                 return self._klines(request)
+            case "aggTrades":
+                return self._trades(request)
             case "exchangeInfo":
                 return self._exchange_info(request)
-            case "time":
-                return as_json({"serverTime": request.now_ms})
-            case "ping":
-                return as_json({})
+            case "time" | "ping" | "status":
+                replies = {"time": {"serverTime": request.now_ms}, "ping": {}, "status": _NORMAL}
+                return as_json(replies[endpoint])
             case _:
                 return _error(-1000, f"Path {request.path} is not simulated.", 404)
 
@@ -108,6 +112,30 @@ class Binance:
         write = eight_decimals if market.kind == "spot" else fixed
         rows = self._venue.rows(market, frame, window, request.page, (write, write))
         return as_json([self._kline(row, frame) for row in rows], weight=2)
+
+    def _trades(self, request: ExchangeRequest) -> Reply:
+        market = self._market(request)
+        series = self._venue.series(market)
+        start = instant(request.query, "startTime", 0, _illegal("startTime"))
+        end = instant(request.query, "endTime", FAR_FUTURE_MS, _illegal("endTime"))
+        if "fromId" in request.query or "startTime" not in request.query:
+            raise RefusedError(_error(-1100, "The simulator sends trades from startTime on only."))
+        limit = min(non_negative_integer(request.query, "limit", _DEFAULT_LIMIT, _illegal("limit")), _MAX_TRADES)
+        found = self._venue.trades(market, (start, end + 1), limit, request.now_ms, request.page)
+        trades = [
+            {
+                "a": each.id,
+                "p": eight_decimals(each.price, series.price_decimals),
+                "q": eight_decimals(each.amount, series.volume_decimals),
+                "f": each.id,
+                "l": each.id,
+                "T": each.at_ms,
+                "m": False,
+                "M": True,
+            }
+            for each in found
+        ]
+        return as_json(trades, weight=4)
 
     def _market(self, request: ExchangeRequest) -> Market:
         if "symbol" not in request.query:

@@ -1,14 +1,14 @@
 """Coinbase Advanced (ccxt's `coinbase`): spot, newest row first, times in seconds as text.
 
 `start` and `end` are inclusive and required. A window of more than 300 candles is an error. The reply has no open
-candle and no minutes without trades.
+candle and no minutes without trades. Trades have sequential ids.
 """
 
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from exchange_simulator.aggregate import trimmed
+from exchange_simulator.aggregate import fixed, trimmed
 from exchange_simulator.catalogue import is_currency
 from exchange_simulator.dialects.dialect import (
     ExchangeRequest,
@@ -25,7 +25,7 @@ from exchange_simulator.dialects.dialect import (
 )
 from exchange_simulator.markets import Market
 from exchange_simulator.series import Row, Window
-from exchange_simulator.timeframes import FRAMES, SECOND, Frame
+from exchange_simulator.timeframes import DAY, FRAMES, SECOND, Frame
 from exchange_simulator.venue import Venue
 
 _GRANULARITIES = {
@@ -33,6 +33,8 @@ _GRANULARITIES = {
     "ONE_HOUR": "1h", "TWO_HOUR": "2h", "SIX_HOUR": "6h", "ONE_DAY": "1d",
 }  # fmt: skip
 _MAX_ROWS = 300
+_MAX_TRADES = 1_000
+_ALL = 10**9
 _PRODUCTS = "/api/v3/brokerage/market/products"
 _INACTIVE = {"status": "delisted", "trading_disabled": True, "is_disabled": True}
 
@@ -116,6 +118,8 @@ class Coinbase:
             raise RefusedError(_error("NOT_FOUND", "valid product_id is required", 404))
         if request.path.endswith("/candles"):
             return self._candles(request, market)
+        if request.path.endswith("/ticker"):
+            return self._trades(request, market)
         return as_json(self._venue.listed([(market, _product(market))], _INACTIVE)[0])
 
     def _candles(self, request: ExchangeRequest, market: Market) -> Reply:
@@ -143,6 +147,30 @@ class Coinbase:
         rows = self._venue.rows(market, frame, window, request.page, (trimmed, trimmed))
         return as_json({"candles": [_candle(row) for row in rows]})
 
+    def _trades(self, request: ExchangeRequest, market: Market) -> Reply:
+        """The newest trades of the window, the newest first."""
+        refusal = _invalid("start and end argument is invalid")
+        start = instant(request.query, "start", request.now_ms - DAY, refusal, unit_ms=SECOND)
+        end = instant(request.query, "end", request.now_ms, refusal, unit_ms=SECOND)
+        limit = non_negative_integer(request.query, "limit", _MAX_TRADES, _invalid("limit argument is invalid"))
+        found = self._venue.trades(market, (start, end + 1), _ALL, request.now_ms, request.page)
+        newest = found[-min(limit, _MAX_TRADES) :] if limit else []
+        series = self._venue.series(market)
+        trades = [
+            {
+                "trade_id": str(each.id),
+                "product_id": market.id,
+                "price": fixed(each.price, series.price_decimals),
+                "size": fixed(each.amount, series.volume_decimals),
+                "time": _iso_with_milliseconds(each.at_ms),
+                "side": "BUY",
+                "bid": "",
+                "ask": "",
+            }
+            for each in reversed(newest)
+        ]
+        return as_json({"trades": trades, "best_bid": "", "best_ask": ""})
+
     def _frame(self, request: ExchangeRequest) -> Frame:
         name = request.query.get("granularity", "")
         if name not in _GRANULARITIES:
@@ -164,6 +192,10 @@ def _product_id(request: ExchangeRequest) -> str:
 
 def _iso(now_ms: int) -> str:
     return datetime.fromtimestamp(now_ms / SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _iso_with_milliseconds(at_ms: int) -> str:
+    return f"{_iso(at_ms)[:-1]}.{at_ms % SECOND:03}Z"
 
 
 def _money(name: str) -> dict[str, Any]:

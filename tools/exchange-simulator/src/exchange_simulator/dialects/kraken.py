@@ -19,16 +19,19 @@ from exchange_simulator.dialects.dialect import (
     as_text,
     ban_message,
     instant,
+    non_negative_integer,
 )
 from exchange_simulator.markets import Market, kraken_altname, kraken_asset
 from exchange_simulator.series import Row, Window
-from exchange_simulator.timeframes import FRAMES, SECOND
+from exchange_simulator.timeframes import DAY, FRAMES, HOUR, SECOND, Frame
 from exchange_simulator.venue import HORIZONS, Venue
 
 _INTERVALS = {
     "1": "1m", "5": "5m", "15": "15m", "30": "30m", "60": "1h", "240": "4h", "1440": "1d", "10080": "1w", "21600": "2w",
 }  # fmt: skip
 _MAX_ROWS = HORIZONS["kraken"]
+_MAX_TRADES = 1_000
+_ONLINE = {"status": "online", "timestamp": ""}
 
 
 def _error(*codes: str) -> Reply:
@@ -49,14 +52,15 @@ class Kraken:
         match request.path.removeprefix("/0/public/"):
             case "OHLC":
                 return self._ohlc(request)
+            case "Trades":
+                return self._trades(request)
             case "AssetPairs":
                 return self._asset_pairs(request)
             case "Assets":
                 return as_json({"error": [], "result": self._assets})
-            case "Time":
-                return as_json({"error": [], "result": {"unixtime": request.now_ms // SECOND, "rfc1123": ""}})
-            case "SystemStatus":
-                return as_json({"error": [], "result": {"status": "online", "timestamp": ""}})
+            case "Time" | "SystemStatus" as name:
+                time = {"unixtime": request.now_ms // SECOND, "rfc1123": ""}
+                return as_json({"error": [], "result": time if name == "Time" else _ONLINE})
             case _:
                 return _error("EGeneral:Unknown method")
 
@@ -95,8 +99,38 @@ class Kraken:
         window = Window(start, FAR_FUTURE_MS, _MAX_ROWS, True, request.now_ms, "since" in request.query)
         rows = self._venue.rows(market, frame, window, request.page, (fixed, fixed))
         last = max([row.open_ms for row in rows if row.open_ms < open_now], default=frame.plus(open_now, -1)) // SECOND
-        result = {market.id: [_row(row, market) for row in rows], "last": last}
-        return as_json({"error": [], "result": result})
+        shown = [_row(row, market, self._count(market, frame, row.open_ms, request.now_ms)) for row in rows]
+        return as_json({"error": [], "result": {market.id: shown, "last": last}})
+
+    def _count(self, market: Market, frame: Frame, open_ms: int, now_ms: int) -> int:
+        """The number of trades in a candle. That of candles longer than an hour is made up: counting takes too long."""
+        if frame.months or frame.shortest_ms > HOUR:
+            return open_ms // SECOND % 89 + 1
+        return self._venue.count_trades(market, (open_ms, frame.plus(open_ms, 1)), now_ms)
+
+    def _trades(self, request: ExchangeRequest) -> Reply:
+        market = self._venue.existing(self._names.get(request.query.get("pair", "")))
+        if market is None:
+            raise RefusedError(_error("EQuery:Unknown asset pair"))
+        series = self._venue.series(market)
+        since = instant(request.query, "since", 0, _INVALID, unit_ms=SECOND)
+        limit = min(non_negative_integer(request.query, "count", _MAX_TRADES, _INVALID), _MAX_TRADES)
+        asked = (since, FAR_FUTURE_MS) if since else (request.now_ms - DAY, FAR_FUTURE_MS)
+        found = self._venue.trades(market, asked, limit, request.now_ms, request.page)
+        trades = [
+            [
+                fixed(each.price, series.price_decimals),
+                fixed(each.amount, series.volume_decimals),
+                each.at_ms / SECOND,
+                "b",
+                "l",
+                "",
+                each.id,
+            ]
+            for each in found
+        ]
+        last = str((found[-1].at_ms if found else since) * 1_000_000)
+        return as_json({"error": [], "result": {market.id: trades, "last": last}})
 
     def _asset_pairs(self, request: ExchangeRequest) -> Reply:
         requested = request.query.get("pair")
@@ -141,11 +175,11 @@ class Kraken:
         }
 
 
-def _row(row: Row, market: Market) -> list[Any]:
+def _row(row: Row, market: Market, trades: int) -> list[Any]:
     """Seconds, open, high, low, close, volume-weighted price (here the close), volume, number of trades."""
     silent = row.volume is not None and not row.volume.strip("0.")
     weighted = fixed(0, market.price_decimals) if silent else row.close
-    trades = 0 if silent else row.open_ms // SECOND % 89 + 1
+    trades = 0 if silent else trades
     return [row.open_ms // SECOND, row.open, row.high, row.low, row.close, weighted, row.volume, trades]
 
 

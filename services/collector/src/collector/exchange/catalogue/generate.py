@@ -84,6 +84,7 @@ def _known_facts(row: ExchangeTraits) -> dict[str, Any]:
         "order": None if row.order is RowOrder.UNKNOWN else row.order.value,
         "fills_silence": row.fills_silence,
         "candle_lengths": dict(row.candle_lengths) or None,
+        "tape_weight": {kind.value: weight for kind, weight in row.tape_weight.items()} or None,
     }
     return {name: value for name, value in facts.items() if value is not None}
 

@@ -1,0 +1,188 @@
+"""Announces the progress of backfills, so that a page can follow it without polling.
+
+One instance at a time announces a backfill, at most once a second: the row in `backfill_progress` is the claim.
+Delivery: at least once. The row is marked after the acknowledgement. An instance that dies before leaves the numbers as
+they were, and a later comparison announces them.
+"""
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from backfiller.chunks import Chunk
+from backfiller.tables import FINAL, GONE, database_now
+from contracts.backfills import BackfillProgressed
+from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
+from contracts.pages import EARLIEST
+from contracts.timeframes import parse_timeframe
+from contracts.topics import BACKFILL_EVENTS
+from runtime.database import driver_transaction
+from runtime.kafka.publisher import EventPublisher
+
+ANNOUNCE_SECONDS: Final = 0.5
+_PAUSE: Final = timedelta(seconds=1)
+"""Between two announcements of a backfill."""
+_COMPARE_ALL_SECONDS: Final = 15.0
+"""The pause between two comparisons of all backfills that are not whole. Chunks of configs answer their time, too."""
+_AT_ONCE: Final = 20
+_SHARE: Final = 10
+"""After a comparison, the next one follows after this many times its duration. So large backfills cost little."""
+
+_UNFINISHED: Final = """
+SELECT id FROM backfills WHERE state = 'active'
+  AND NOT EXISTS (SELECT FROM backfill_progress WHERE backfill_id = id AND is_whole) ORDER BY id
+"""
+
+# The rows are locked in order, so that two instances that claim the same backfills do not deadlock.
+_CLAIM: Final = """
+INSERT INTO backfill_progress AS progress (backfill_id, claimed_at)
+SELECT id, $2 FROM backfills WHERE id = ANY($1::bigint[]) AND state <> 'cancelled' ORDER BY id
+ON CONFLICT (backfill_id) DO UPDATE SET claimed_at = excluded.claimed_at
+WHERE NOT progress.is_whole AND progress.claimed_at <= excluded.claimed_at - $3::interval
+RETURNING backfill_id, missing_candles
+"""
+
+_STILL_DUE: Final = """
+SELECT backfill_id FROM backfill_progress WHERE backfill_id = ANY($1::bigint[]) AND NOT is_whole AND claimed_at > $2
+"""
+
+_TIMEFRAMES: Final = "SELECT DISTINCT timeframe FROM backfill_series WHERE backfill_id = ANY($1::bigint[])"
+
+# The same comparison as in `plans.DEMANDS`, but time in open chunks is missing, too.
+_NUMBERS: Final = """
+WITH wanted AS (
+  SELECT backfill.id AS backfill_id, series.id AS series_id, length, mode = 'all' AS reread,
+         source = 'trades' AS from_trades,
+         coalesce(verified, '{}') * tstzmultirange(tstzrange($4, $5)) AS verified,
+         greatest(backfill.starts_at, $6) AS target_start, backfill.ends_at
+  FROM backfills AS backfill
+  JOIN backfill_series AS of_backfill ON of_backfill.backfill_id = backfill.id
+  JOIN unnest($2::text[], $3::float8[]) AS lengths (timeframe, length) USING (timeframe)
+  JOIN series USING (exchange, symbol, timeframe) LEFT JOIN coverage ON coverage.series_id = series.id
+  WHERE backfill.id = ANY($1::bigint[])
+), targets AS (
+  SELECT *, tstzrange(target_start, least(ends_at, upper(verified), $7)) AS target FROM wanted
+  WHERE target_start < least(ends_at, upper(verified), $7)
+)
+SELECT backfill_id, sum(floor(extract(epoch FROM upper(target) - lower(target)) / length))::bigint AS candles,
+       sum((SELECT coalesce(sum(floor(extract(epoch FROM upper(hole) - lower(hole)) / length)), 0)
+            FROM unnest(tstzmultirange(target) - answered) AS hole))::bigint AS missing
+FROM targets CROSS JOIN LATERAL (
+  SELECT CASE WHEN reread THEN (
+    SELECT coalesce(range_agg(tstzrange(starts_at, ends_at)), '{}') FROM backfill_chunks AS chunk
+    WHERE chunk.series_id = targets.series_id AND chunk.backfill_id = targets.backfill_id
+      AND state IN ('verified', 'classified')
+  ) ELSE verified + (
+    SELECT coalesce(range_agg(tstzrange(starts_at, ends_at)), '{}') FROM absences
+    WHERE absences.series_id = targets.series_id AND absence_class = ANY($8::text[])
+      AND NOT (from_trades AND absence_class = ANY($9::text[]))
+  ) END AS answered
+) AS answers
+GROUP BY backfill_id
+"""
+
+_COUNTS: Final = """
+SELECT backfill_id, count(*) FILTER (WHERE state = 'waiting') AS waiting,
+       count(*) FILTER (WHERE state = 'requested') AS requested, count(*) FILTER (WHERE state = 'failed') AS failed,
+       count(*) FILTER (WHERE state IN ('verified', 'classified', 'cancelled')) AS ended
+FROM backfill_chunks WHERE backfill_id = ANY($1::bigint[]) GROUP BY backfill_id
+"""
+
+_MARK: Final = """
+UPDATE backfill_progress AS progress SET missing_candles = new.missing, is_whole = new.is_whole
+FROM unnest($1::bigint[], $2::bigint[], $3::boolean[]) AS new (backfill_id, missing, is_whole)
+WHERE progress.backfill_id = new.backfill_id
+"""
+
+
+class _Claims(NamedTuple):
+    now: datetime
+    known: Mapping[int, int | None]
+    """By backfill id: the missing candles of the last announcement; None before the first one."""
+    still_due: frozenset[int]
+    """The backfills that were announced less than a second ago."""
+
+    def differs(self, progress: BackfillProgressed) -> bool:
+        """Whether other candles are missing than at the last announcement."""
+        return progress.missing_candles != self.known[progress.backfill_id]
+
+
+class ProgressAnnouncer:
+    """Call `note` with changed chunks, and `announce` every `ANNOUNCE_SECONDS`."""
+
+    def __init__(self, engine: AsyncEngine, publisher: EventPublisher) -> None:
+        self._engine, self._publisher = engine, publisher
+        self._changed: set[int] = set()
+        self._compare_all_at, self._next_at = 0.0, 0.0
+
+    def note(self, chunks: Collection[Chunk]) -> None:
+        """These chunks have changed, so the progress of their backfills has, too."""
+        self._changed.update(each.backfill_id for each in chunks if each.backfill_id is not None)
+
+    async def announce(self) -> None:
+        """Publish the progress of backfills that has changed. Raises `PublishFailed` if Kafka does not acknowledge."""
+        started = time.monotonic()
+        compares_all = started >= self._compare_all_at
+        if started < self._next_at or not (self._changed or compares_all):
+            return
+        changed = set(sorted(self._changed)[:_AT_ONCE])
+        self._changed -= changed
+        try:
+            self._changed |= await self._announce(changed, compares_all=compares_all)
+        except BaseException:
+            self._changed |= changed
+            raise
+        if compares_all:
+            self._compare_all_at = started + _COMPARE_ALL_SECONDS
+        self._next_at = started + _SHARE * (time.monotonic() - started)
+
+    async def _announce(self, changed: Collection[int], *, compares_all: bool) -> frozenset[int]:
+        """Returns the changed backfills that were announced too recently."""
+        claims = await self._claim(changed, compares_all=compares_all)
+        found = await self._compare(claims) if claims.known else []
+        reports = [each for each in found if each.backfill_id in changed or claims.differs(each)]
+        if reports:
+            await self._publisher.publish_many(BACKFILL_EVENTS, reports)
+            await self._mark(reports)
+        return claims.still_due
+
+    async def _claim(self, changed: Collection[int], *, compares_all: bool) -> _Claims:
+        async with driver_transaction(self._engine) as connection:
+            now = await database_now(connection)
+            ids = set(changed)
+            if compares_all:
+                ids |= {row["id"] for row in await connection.fetch(_UNFINISHED)}
+            rows = await connection.fetch(_CLAIM, sorted(ids), now, _PAUSE)
+            known = {row["backfill_id"]: row["missing_candles"] for row in rows}
+            due = await connection.fetch(_STILL_DUE, sorted(set(changed) - known.keys()), now - _PAUSE)
+            return _Claims(now, known, frozenset(row["backfill_id"] for row in due))
+
+    async def _compare(self, claims: _Claims) -> list[BackfillProgressed]:
+        ids = sorted(claims.known)
+        async with driver_transaction(self._engine) as connection:
+            timeframes = [row["timeframe"] for row in await connection.fetch(_TIMEFRAMES, ids)]
+            lengths = [parse_timeframe(each).nominal_ms / 1000 for each in timeframes]
+            values = (FIRST_INSTANT, END_OF_INSTANTS, EARLIEST, claims.now, FINAL, GONE)
+            numbers = await connection.fetch(_NUMBERS, ids, timeframes, lengths, *values)
+            counts = {row["backfill_id"]: row for row in await connection.fetch(_COUNTS, ids)}
+        return [_progress(row, counts.get(row["backfill_id"]), claims.now) for row in numbers]
+
+    async def _mark(self, reports: Sequence[BackfillProgressed]) -> None:
+        rows = [(each.backfill_id, each.missing_candles, each.is_whole) for each in reports]
+        async with driver_transaction(self._engine) as connection:
+            await connection.execute(_MARK, *zip(*rows, strict=True))
+
+
+def _progress(numbers: Any, counts: Any | None, now: datetime) -> BackfillProgressed:
+    names = ("waiting", "requested", "failed", "ended")
+    return BackfillProgressed(
+        occurred_at=now,
+        backfill_id=numbers["backfill_id"],
+        candles=numbers["candles"],
+        missing_candles=numbers["missing"],
+        is_whole=numbers["candles"] > 0 and numbers["missing"] == 0,
+        **{name: 0 if counts is None else counts[name] for name in names},
+    )

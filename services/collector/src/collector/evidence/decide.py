@@ -1,0 +1,212 @@
+"""The class of each part of a hole, from all evidence about it. Pure: the time is an argument.
+
+A class is never given below its minimum level. An empty answer is level 1, however often it comes.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from collector.candles.pages import SeriesCalendar
+from collector.evidence.incidents import Incident
+from collector.evidence.sources import (
+    Amounts,
+    Trade,
+    jumps,
+    silent_beside_coarser_candle,
+    silent_between_neighbours,
+    silent_between_trades,
+    traded_periods,
+    whole_periods,
+)
+from contracts.bounds import END_OF_MILLISECONDS
+from contracts.coverage import (
+    ANSWERED_CLASSES,
+    MINIMUM_LEVELS,
+    Absence,
+    AbsenceClass,
+    Evidence,
+    EvidenceKind,
+    span_of,
+)
+from contracts.spans import Interval, Intervals, intersect, subtract, union
+
+CHECK_AGAIN_AFTER: Final = timedelta(days=1)
+"""Provisional and unknown absences are checked again after this time."""
+
+PROVED_LEVEL: Final = 4
+"""Below this level, a final class is provisional."""
+
+
+class Answer(NamedTuple):
+    """One answer of the candle endpoint for the series."""
+
+    opens: tuple[int, ...]
+    """The open times of its candles, in milliseconds."""
+    evidence: Evidence
+
+
+class CoarserCandle(NamedTuple):
+    """A candle of a coarser timeframe, and the finer candles of the series inside it."""
+
+    candle: Amounts
+    bucket: Interval
+    finer: tuple[Amounts, ...]
+    evidence: Evidence
+
+
+class Tape(NamedTuple):
+    """Trades around the hole, from an exchange whose ids are sequential."""
+
+    trades: tuple[Trade, ...]
+    evidence: Evidence
+
+
+class Boundary(NamedTuple):
+    """When the exchange began or stopped to trade the symbol, and the proof of it."""
+
+    at: int
+    """In milliseconds since the epoch."""
+    proof: tuple[Evidence, ...]
+    """Such as the exchange's statement in its list of markets, of level 3."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gathered:
+    """All that was asked and answered about a hole of one series."""
+
+    omits: bool = False
+    """It is documented that the exchange leaves out periods without trades."""
+    answers: Sequence[Answer] = ()
+    coarser: Sequence[CoarserCandle] = ()
+    tapes: Sequence[Tape] = ()
+    incidents: Sequence[Incident] = ()
+    others_traded: Intervals = ()
+    """Time in which another symbol of the exchange has candles. Only there is the candle endpoint known to work."""
+    listed: Boundary | None = None
+    delisted: Boundary | None = None
+    """The last delisting. None if the symbol was listed again, or if nothing is known."""
+    traded: Intervals = ()
+    """Time in which the symbol was traded for certain, such as the periods of candles with volume."""
+
+
+class Finding(NamedTuple):
+    """A part of a hole with one class."""
+
+    span: Interval
+    absence_class: AbsenceClass
+    level: int
+    proof: tuple[Evidence, ...]
+
+
+def findings(hole: Interval, gathered: Gathered, calendar: SeriesCalendar) -> list[Finding]:
+    """The parts of the hole by class, ascending. They cover the whole hole."""
+    found: list[Finding] = []
+    open_time: Intervals = (hole,)
+    for span, absence_class, proof in _by_strength(hole, gathered, calendar):
+        for part in intersect(open_time, [span]):
+            finding = _finding(part, absence_class, proof)
+            if finding.absence_class is absence_class:
+                found.append(finding)
+                open_time = subtract(open_time, [part])
+    asked = tuple(each.evidence for each in gathered.answers)
+    found += [_finding(part, AbsenceClass.UNKNOWN, asked) for part in open_time]
+    return sorted(found)
+
+
+_Claim = tuple[Interval, AbsenceClass, tuple[Evidence, ...]]
+
+
+def _by_strength(hole: Interval, gathered: Gathered, calendar: SeriesCalendar) -> Iterable[_Claim]:
+    """The claims of all sources, the strongest source first. Time with a trade is never tradeless."""
+    traded = union(each for tape in gathered.tapes for each in traded_periods(hole, tape.trades, calendar))
+    for incident in gathered.incidents:
+        for piece in incident.pieces:
+            if piece.absence_class is AbsenceClass.OUTAGE:
+                yield from _claims(subtract([piece.span], traded), piece.absence_class, piece.proof)
+            elif piece.absence_class in ANSWERED_CLASSES:
+                yield piece.span, piece.absence_class, piece.proof
+    for tape in gathered.tapes:
+        silent = subtract(silent_between_trades(hole, tape.trades, calendar), traded)
+        yield from _claims(silent, AbsenceClass.NO_TRADE, (_at_level(tape.evidence, 5),))
+    yield from _claims_about_life(hole, gathered, calendar)
+    # Somewhere in a jump of ids there was a trade, or an id without a trade. A coarser candle can lack the same trade.
+    traded = union([*traded, *(span for tape in gathered.tapes for span in jumps(hole, tape.trades, calendar))])
+    for coarser in gathered.coarser:
+        silent = silent_beside_coarser_candle(hole, coarser.candle, coarser.bucket, coarser.finer, calendar)
+        silent = _while_others_traded(subtract(silent, traded), gathered.others_traded)
+        yield from _claims(silent, AbsenceClass.NO_TRADE, (_at_level(coarser.evidence, 4),))
+    for answer in gathered.answers:
+        silent = silent_between_neighbours(hole, answer.opens, calendar, omits=gathered.omits)
+        silent = _while_others_traded(subtract(silent, traded), gathered.others_traded)
+        evidence = answer.evidence.model_copy(update={"kind": EvidenceKind.NEIGHBOURS, "level": 3})
+        yield from _claims(silent, AbsenceClass.NO_TRADE, (evidence,))
+
+
+def _claims_about_life(hole: Interval, gathered: Gathered, calendar: SeriesCalendar) -> Iterable[_Claim]:
+    all_time = (0, END_OF_MILLISECONDS)
+    on_tape = [each for tape in gathered.tapes for each in traded_periods(all_time, tape.trades, calendar)]
+    traded = union([*gathered.traded, *on_tape])
+    if (listed := gathered.listed) is not None:
+        yield from _claims(before_listing(hole, listed, traded, calendar), AbsenceClass.BEFORE_LISTING, listed.proof)
+    if (delisted := gathered.delisted) is not None:
+        yield from _claims(after_delisting(hole, delisted, traded, calendar), AbsenceClass.DELISTED, delisted.proof)
+
+
+def before_listing(hole: Interval, listed: Boundary, traded: Intervals, calendar: SeriesCalendar) -> Intervals:
+    """The periods of the hole that ended before the symbol was listed. None if it was traded earlier: then the date is
+    that of a later listing, and says nothing about the time before.
+    """
+    if any(start < calendar.floor_open(listed.at) for start, _ in traded):
+        return ()
+    return whole_periods((hole[0], min(hole[1], listed.at)), hole, calendar)
+
+
+def after_delisting(hole: Interval, delisted: Boundary, traded: Intervals, calendar: SeriesCalendar) -> Intervals:
+    """The periods of the hole that began after the symbol was delisted. None if it was traded later: then the date is
+    wrong, or the symbol was listed again.
+    """
+    closed = calendar.floor_open(delisted.at)
+    ended = closed if closed == delisted.at else calendar.close_of(closed)
+    if any(end > ended for _, end in traded):
+        return ()
+    return whole_periods((max(hole[0], delisted.at), hole[1]), hole, calendar)
+
+
+def _while_others_traded(silent: Intervals, others: Intervals) -> Intervals:
+    """The time in which another symbol has candles. If the exchange loses candles of all symbols, its coarser candles
+    can lack the same trades, and its answers go on behind the lost stretch.
+    """
+    return intersect(silent, others)
+
+
+def _claims(spans: Intervals, absence_class: AbsenceClass, proof: tuple[Evidence, ...]) -> Iterable[_Claim]:
+    return ((span, absence_class, proof) for span in spans)
+
+
+def _at_level(evidence: Evidence, level: int) -> Evidence:
+    return evidence.model_copy(update={"level": level})
+
+
+def _finding(span: Interval, absence_class: AbsenceClass, proof: tuple[Evidence, ...]) -> Finding:
+    """Unknown if the evidence is below the minimum level of the class."""
+    level = max((each.level for each in proof), default=0)
+    if level < MINIMUM_LEVELS[absence_class]:
+        absence_class = AbsenceClass.UNKNOWN
+    return Finding(span, absence_class, level, proof)
+
+
+def to_absence(finding: Finding, now: datetime) -> Absence:
+    """The absence as an event states it."""
+    span, words = span_of(finding.span), "; ".join(f"{each.asked}: {each.answered}" for each in finding.proof)
+    final = finding.absence_class in ANSWERED_CLASSES and finding.level >= PROVED_LEVEL
+    return Absence(
+        start=span.start,
+        end=span.end,
+        absence_class=finding.absence_class,
+        evidence=words[:500] or "nothing was asked",
+        level=finding.level,
+        proof=finding.proof[:8],
+        recheck_at=None if final else now + CHECK_AGAIN_AFTER,
+    )

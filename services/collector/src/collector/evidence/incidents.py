@@ -1,0 +1,90 @@
+"""Silence of all symbols of an exchange at the same time: one incident. Pure.
+
+The candle endpoint alone cannot tell an outage from candles that the exchange has lost: both are empty answers, however
+often one asks. Only a witness can. Another exchange that traded is no witness of either: it traded in both cases.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from functools import reduce
+from typing import Final, NamedTuple
+
+from contracts.coverage import AbsenceClass, Evidence
+from contracts.spans import Interval, Intervals, intersect, subtract, union
+
+FEWEST_SYMBOLS: Final = 3
+"""The silence of fewer symbols is no silence of an exchange."""
+
+
+class Statement(StrEnum):
+    """The statement of a witness about an exchange."""
+
+    CLOSED = "closed"
+    """It did not trade: its status said so, or its trade ids follow each other across the time."""
+    TRADED = "traded"
+    """It traded: there are trades, or a coarser candle with volume."""
+    OTHERS_TRADED = "others_traded"
+    """Another exchange traded the pair. This shows that the silence is no lack of interest, and nothing more."""
+
+
+class Witness(NamedTuple):
+    """A source outside the candle endpoint, and the time about which it speaks."""
+
+    statement: Statement
+    span: Interval
+    """`TRADED`: the periods with trades only."""
+    evidence: Evidence
+
+
+class Piece(NamedTuple):
+    """A part of an incident with one class."""
+
+    span: Interval
+    absence_class: AbsenceClass
+    proof: tuple[Evidence, ...]
+
+
+class Incident(NamedTuple):
+    """One stretch of silence of all symbols."""
+
+    span: Interval
+    symbols: tuple[str, ...]
+    pieces: tuple[Piece, ...]
+    """They cover the whole span, ascending. Neighbours differ."""
+
+
+def incidents(silences: Mapping[str, Intervals], witnesses: Iterable[Witness], silence: Evidence) -> list[Incident]:
+    """The stretches in which every symbol is silent, ascending.
+
+    `silences`: for each symbol of the exchange, the time for which the candle endpoint was asked and sent no rows.
+    `silence`: the evidence for it, of level 1.
+    """
+    if len(silences) < FEWEST_SYMBOLS:
+        return []
+    together = reduce(intersect, silences.values())
+    witnesses = list(witnesses)
+    symbols = tuple(sorted(silences))
+    return [Incident(each, symbols, _pieces(each, witnesses, silence)) for each in together]
+
+
+def _pieces(span: Interval, witnesses: list[Witness], silence: Evidence) -> tuple[Piece, ...]:
+    """A witness of trades refutes a witness of a closed exchange."""
+    traded = _said(Statement.TRADED, span, witnesses)
+    closed = subtract(_said(Statement.CLOSED, span, witnesses), traded)
+    open_time = subtract([span], [*traded, *closed])
+    pieces = [
+        *(Piece(each, AbsenceClass.LOST_AT_SOURCE, _proof(7, Statement.TRADED, each, witnesses)) for each in traded),
+        *(Piece(each, AbsenceClass.OUTAGE, _proof(6, Statement.CLOSED, each, witnesses)) for each in closed),
+        *(Piece(each, AbsenceClass.UNKNOWN, (silence,)) for each in open_time),
+    ]
+    return tuple(sorted(pieces, key=lambda piece: piece.span))
+
+
+def _said(statement: Statement, span: Interval, witnesses: list[Witness]) -> Intervals:
+    return intersect([span], union(each.span for each in witnesses if each.statement is statement))
+
+
+def _proof(level: int, statement: Statement, span: Interval, witnesses: list[Witness]) -> tuple[Evidence, ...]:
+    """At most four witnesses; the absence has room for eight pieces of evidence."""
+    said = [each for each in witnesses if each.statement is statement and intersect([each.span], [span])]
+    return tuple(each.evidence.model_copy(update={"level": level}) for each in said[:4])

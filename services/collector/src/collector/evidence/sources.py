@@ -1,0 +1,135 @@
+"""The proofs that single sources give about the silence of one series. Pure.
+
+Times are milliseconds since the epoch. Each function returns only time that the source proves; the rest stays open.
+"""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from itertools import accumulate, pairwise
+from sys import float_info
+from typing import Any, Final, NamedTuple
+
+from collector.candles.pages import SeriesCalendar
+from contracts.spans import Interval, Intervals, intersect, subtract, union
+
+_DECIMAL_DIGITS: Final = 15
+"""A decimal number with up to this many digits is the same number as text and as a float."""
+
+_LONGER_SILENCES: Final = 2
+"""Silence counts only if an answer has this number of other silences that are at least as long."""
+
+
+class Amounts(NamedTuple):
+    """The traded amounts of one candle."""
+
+    opens: int
+    volume: float
+    trades: int | None = None
+    """The number of trades. None: the exchange does not send it."""
+
+
+class Trade(NamedTuple):
+    """One trade of an exchange whose ids are sequential per symbol."""
+
+    id: int
+    at: int
+
+
+def trade_of(row: dict[str, Any]) -> Trade | None:
+    """None for a trade without a number as its id, or without a time."""
+    number, at = str(row.get("id") or ""), row.get("timestamp")
+    return Trade(int(number), at) if number.isdecimal() and number.isascii() and isinstance(at, int) else None
+
+
+def silent_between_neighbours(
+    hole: Interval, opens: Sequence[int], calendar: SeriesCalendar, *, omits: bool
+) -> Intervals:
+    """The silence of the hole that one answer shows between two of its candles, which open at `opens`.
+
+    `omits`: it is documented that the exchange leaves out periods without trades. Silence that is longer than two
+    others of the answer proves nothing: a lost stretch looks the same.
+    """
+    if not omits:
+        return ()
+    silences = [(calendar.close_of(one), two) for one, two in pairwise(sorted(set(opens)))]
+    silences = [each for each in silences if each[0] < each[1]]
+    lengths = sorted((end - start for start, end in silences), reverse=True)
+    if len(lengths) <= _LONGER_SILENCES:
+        return ()
+    return intersect([hole], [each for each in silences if each[1] - each[0] <= lengths[_LONGER_SILENCES]])
+
+
+def silent_beside_coarser_candle(
+    hole: Interval, coarser: Amounts, bucket: Interval, finer: Iterable[Amounts], calendar: SeriesCalendar
+) -> Intervals:
+    """The time of the hole without trades, because the finer candles of the bucket are all of the coarser candle.
+
+    A coarser candle without volume proves nothing, because exchanges invent flat rows.
+    """
+    inside = [each for each in finer if bucket[0] <= each.opens and calendar.close_of(each.opens) <= bucket[1]]
+    if coarser.opens != bucket[0] or len({each.opens for each in inside}) != len(inside):
+        return ()
+    if not coarser.volume > 0 or not _equal(coarser, inside):
+        return ()
+    present = [(each.opens, calendar.close_of(each.opens)) for each in inside]
+    return subtract(intersect([hole], [bucket]), present)
+
+
+def _equal(coarser: Amounts, finer: Sequence[Amounts]) -> bool:
+    """Whether the finer amounts sum to the coarser one: counts of trades exactly, and volumes as decimals.
+
+    Volumes with up to 15 digits are summed exactly. Longer ones were rounded to floats before they came: each may
+    differ by half a unit in the last place, so that the sums may differ by one unit per number.
+    """
+    counts = [each.trades for each in (coarser, *finer)]
+    known = [count for count in counts if count is not None]
+    if len(known) == len(counts) and known[0] != sum(known[1:]):
+        return False
+    volumes = [Decimal(repr(float(each.volume))) for each in (coarser, *finer)]
+    difference = abs(volumes[0] - sum(volumes[1:], Decimal(0)))
+    if all(len(each.normalize().as_tuple().digits) <= _DECIMAL_DIGITS for each in volumes):
+        return difference == 0
+    unit = Decimal(float_info.epsilon) * max(volumes)
+    return difference <= unit * len(volumes)
+
+
+def silent_between_trades(hole: Interval, trades: Iterable[Trade], calendar: SeriesCalendar) -> Intervals:
+    """The periods of the hole that lie between two trades whose ids follow each other. A jump of ids proves nothing.
+
+    A trade whose time is earlier than that of a trade before it shortens the silence around it.
+    """
+    tape = sorted(set(trades))
+    if len({each.id for each in tape}) != len(tape):
+        return ()
+    latest_before = list(accumulate((each.at for each in tape), max))
+    earliest_after = list(accumulate((each.at for each in reversed(tape)), min))[::-1]
+    silent: list[Interval] = []
+    for index, (one, two) in enumerate(pairwise(tape)):
+        start, end = latest_before[index] + 1, earliest_after[index + 1]
+        if two.id == one.id + 1 and start < end and hole[0] < end and start < hole[1]:
+            silent += whole_periods((start, end), hole, calendar)
+    return union(silent)
+
+
+def jumps(hole: Interval, trades: Iterable[Trade], calendar: SeriesCalendar) -> Intervals:
+    """The periods of the hole that touch the time between two trades whose ids do not follow each other."""
+    return union(
+        (max(hole[0], calendar.floor_open(one.at)), min(hole[1], calendar.close_of(calendar.floor_open(two.at))))
+        for one, two in pairwise(sorted(set(trades)))
+        if two.id != one.id + 1 and one.at < hole[1] and two.at >= hole[0]
+    )
+
+
+def traded_periods(hole: Interval, trades: Iterable[Trade], calendar: SeriesCalendar) -> Intervals:
+    """The periods of the hole in which there is a trade."""
+    opens = {calendar.floor_open(each.at) for each in trades if hole[0] <= each.at < hole[1]}
+    return union((each, calendar.close_of(each)) for each in opens)
+
+
+def whole_periods(span: Interval, hole: Interval, calendar: SeriesCalendar) -> Intervals:
+    """The periods of the hole that lie completely in the span. The hole begins and ends between periods."""
+    first = calendar.floor_open(max(span[0], hole[0]))
+    if first < max(span[0], hole[0]):
+        first = calendar.close_of(first)
+    last = calendar.floor_open(min(span[1], hole[1]))
+    return ((first, last),) if first < last else ()
