@@ -623,6 +623,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/admin/data-collection/incidents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the times in which all symbols of an exchange were silent
+         * @description One incident stands for the holes of all symbols. It is an `outage` only if a witness outside the candle endpoint
+         *     says that the exchange was closed.
+         */
+        get: operations["list_incidents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/admin/data-collection/exchanges": {
         parameters: {
             query?: never;
@@ -671,9 +692,12 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Stream events of runs, configs, jobs and exchanges
-         * @description Server-sent events named `run`, `config`, `job` and `exchange`. Their data is the event as it is in Kafka, which
-         *     `docs/events.md` describes. A new stream first sends the state of each exchange, then new events.
+         * Stream events of runs, configs, jobs, exchanges and backfills
+         * @description Server-sent events named `run`, `config`, `job`, `exchange` and `backfill`. Their data is the event as it is in
+         *     Kafka, which `docs/events.md` describes. A new stream first sends the state of each exchange, then new events.
+         *
+         *     Events of a backfill say that it was created, paused, resumed or cancelled, and report its progress: at most once a
+         *     second while its chunks end, and once more when it is whole. A filter by exchange does not leave them out.
          *
          *     A stream ends after five minutes at most. Connect again with the header `Last-Event-ID`, as browsers do
          *     automatically: no event is missed or repeated, at any instance. An event `reset` says that events were missed: they
@@ -895,6 +919,12 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * AbsenceClass
+         * @description The reason why a span has no candles. The order of the list counts: see `candle_writer.ledger.Check`.
+         * @enum {string}
+         */
+        AbsenceClass: "unread" | "unknown" | "rejected" | "beyond_horizon" | "before_listing" | "delisted" | "no_trade" | "outage" | "lost_at_source" | "unproven" | "lost";
+        /**
          * ApplyResult
          * @description The difference between the file and the database, and whether it was applied.
          */
@@ -1017,6 +1047,12 @@ export interface components {
              */
             mode: "missing" | "all";
             /**
+             * Source
+             * @description `candles`: the exchange's own candles. `trades`: where the exchange has no candles any more, they are built from its trades. They count only if the candles from trades equal the exchange's own candles where it has both.
+             * @enum {string}
+             */
+            source: "candles" | "trades";
+            /**
              * Selector
              * @description The selection as it was requested.
              */
@@ -1076,6 +1112,12 @@ export interface components {
              * @enum {string}
              */
             mode: "missing" | "all";
+            /**
+             * Source
+             * @description `candles`: the exchange's own candles. `trades`: where the exchange has no candles any more, they are built from its trades. They count only if the candles from trades equal the exchange's own candles where it has both.
+             * @enum {string}
+             */
+            source: "candles" | "trades";
             /**
              * Selector
              * @description The selection as it was requested.
@@ -1330,6 +1372,12 @@ export interface components {
              * @description The volume in the quote currency. Null if the exchange does not send it.
              */
             quote_volume: number | null;
+            /**
+             * Source
+             * @description `exchange`: the exchange's own candle. `trades`: built from all trades of its period, by a backfill with `source: trades`.
+             * @enum {string}
+             */
+            source: "exchange" | "trades";
         };
         /**
          * ChunkCounts
@@ -1392,35 +1440,57 @@ export interface components {
             periods: number;
             /**
              * Absence Class
-             * @description `unread`: not requested yet. `unproven`: requested, but the answers do not show whether candles exist. `rejected`: the exchange repeats rows that cannot be candles. `lost`: the exchange no longer offers candles of this age. `unknown`: no run has reported this span.
+             * @description `unread`: not requested yet. `unknown`: nothing proves whether candles exist; without evidence, no run has reported it. `rejected`: the exchange repeats rows that cannot be candles. `beyond_horizon`: the exchange no longer offers candles of this age. `before_listing`, `delisted`: the symbol was not traded yet, or no longer. `no_trade`: no trade of this symbol. `outage`: the exchange did not trade. `lost_at_source`: the exchange traded, but it has no candles of this time.
              * @example unread
-             * @example unproven
-             * @example rejected
-             * @example lost
              * @example unknown
+             * @example rejected
+             * @example beyond_horizon
+             * @example before_listing
+             * @example delisted
+             * @example no_trade
+             * @example outage
+             * @example lost_at_source
              */
             absence_class: string;
             /**
              * Evidence
-             * @description The answers or limits behind it, in words. Null for `unknown`.
+             * @description The answers or limits behind it, in words. Null if no run has reported it.
              * @example 2 answers began at 12:20 instead of 12:00
              */
             evidence?: string | null;
             /**
              * First Seen
-             * @description The first check that reported it. Null for `unknown`.
+             * @description The first check that reported it. Null if no run has reported it.
              */
             first_seen?: string | null;
             /**
              * Last Checked
-             * @description The latest check. Null for `unknown`.
+             * @description The latest check. Null if no run has reported it.
              */
             last_checked?: string | null;
             /**
              * Run Id
-             * @description The run of the latest check. Null for `unknown`.
+             * @description The run of the latest check. Null if no run has reported it.
              */
             run_id?: string | null;
+            /**
+             * Level
+             * @description The level of the evidence. 0: none beyond the words.
+             * @default 0
+             */
+            level: number;
+            /**
+             * Proof
+             * @description The requests and answers: level, kind, asked, answered, at and run_ids.
+             */
+            proof?: {
+                [key: string]: unknown;
+            }[];
+            /**
+             * Recheck At
+             * @description When the span is checked again. Null: at no certain time.
+             */
+            recheck_at?: string | null;
             /** @description The attempts to read it. Null: the backfiller has planned none. */
             repair?: components["schemas"]["Repair"] | null;
         };
@@ -1577,6 +1647,8 @@ export interface components {
              * Format: date-time
              */
             updated_at: string;
+            /** @description The state of the market. Null: no list of the markets of this exchange was read yet. Also null in responses to changes. The ETag does not cover it. */
+            market?: components["schemas"]["MarketStatus"] | null;
             /**
              * Warnings
              * @description Warnings about this config; empty if there are none.
@@ -1732,9 +1804,14 @@ export interface components {
             verified_periods: number;
             /**
              * Answered Periods
-             * @description The periods that lie completely in verified spans and spans of the class `lost`.
+             * @description The periods that lie completely in verified spans and in spans of a final class: `no_trade`, `outage`, `before_listing`, `delisted`, `lost_at_source` and `beyond_horizon`.
              */
             answered_periods: number;
+            /**
+             * Whole Periods
+             * @description The periods that lie completely in verified spans and in spans of `no_trade` and `outage`.
+             */
+            whole_periods: number;
             /**
              * Answered
              * @description `answered_periods` / `closed_periods`, not rounded. 1: nothing is unknown, and nothing can be repaired. Null if the range contains no closed period.
@@ -1743,7 +1820,7 @@ export interface components {
             answered: number | null;
             /**
              * Whole
-             * @description `verified_periods` / `closed_periods`, not rounded. 1: every candle that exists in the range is stored. Null if the range contains no closed period.
+             * @description `whole_periods` / `closed_periods`, not rounded. 1: every candle that exists in the range is stored. Null if the range contains no closed period.
              * @example 0.9861111111111112
              */
             whole: number | null;
@@ -1754,6 +1831,18 @@ export interface components {
              * @description The spans that answers of the exchange vouch for, ascending.
              */
             verified: components["schemas"]["CoverageSpan"][];
+            /**
+             * Periods From Trades
+             * @description The verified periods that are built from trades, and not the exchange's own candles.
+             * @default 0
+             */
+            periods_from_trades: number;
+            /**
+             * From Trades
+             * @description The parts of the verified spans that are built from trades, ascending.
+             * @default []
+             */
+            from_trades: components["schemas"]["CoverageSpan"][];
             /**
              * Open Holes
              * @description The spans between the first and the last verified instant that are not verified, ascending.
@@ -1855,6 +1944,11 @@ export interface components {
              * @enum {string}
              */
             mode: "missing" | "all";
+            /**
+             * Source
+             * @enum {string}
+             */
+            source: "candles" | "trades";
             estimate: components["schemas"]["Estimate"];
         };
         /**
@@ -1871,7 +1965,7 @@ export interface components {
             candles: number;
             /**
              * Requests
-             * @description Each covers one page of the exchange, less two candles that join the pages.
+             * @description Each covers one page of the exchange, less two candles that join the pages. One more for each missing span that the exchange no longer offers: its answer proves the loss.
              */
             requests: number;
             /** Weight */
@@ -2062,6 +2156,8 @@ export interface components {
              * @description `weight` times `rate_limit_ms`: the duration if the exchange answers at once and no other work waits. Null: unknown.
              */
             duration_seconds: number | null;
+            /** @description Null: nothing is built from trades. If its cost is unknown, the duration is too. */
+            from_trades?: components["schemas"]["TradesEstimate"] | null;
         };
         /**
          * ExchangeReport
@@ -2161,6 +2257,7 @@ export interface components {
              * @example network
              * @example bad_response
              * @example invalid_data
+             * @example unproven_trades
              * @example exchange_error
              * @example deadline_exceeded
              * @example already_running
@@ -2203,6 +2300,75 @@ export interface components {
          * @enum {string}
          */
         GroupBy: "total" | "exchange" | "config" | "series";
+        /**
+         * Incident
+         * @description A stretch in which no symbol of the exchange has a candle.
+         */
+        Incident: {
+            /** Exchange */
+            exchange: string;
+            /** Timeframe */
+            timeframe: string;
+            /**
+             * Start
+             * Format: date-time
+             * @description The first silent instant in the requested range.
+             */
+            start: string;
+            /**
+             * End
+             * Format: date-time
+             * @description The first instant after the silence, or the end of the range.
+             */
+            end: string;
+            /**
+             * Symbols
+             * @description The largest number of symbols that were silent at the same time.
+             */
+            symbols: number;
+            /**
+             * Examples
+             * @description At most 20 of these symbols.
+             */
+            examples: string[];
+            /** @description The class of all pieces; `unknown` if they differ. */
+            absence_class: components["schemas"]["AbsenceClass"];
+            /**
+             * Pieces
+             * @description The parts of the incident, ascending.
+             */
+            pieces: components["schemas"]["IncidentPiece"][];
+        };
+        /**
+         * IncidentPiece
+         * @description A part of an incident with one class.
+         */
+        IncidentPiece: {
+            /**
+             * Start
+             * Format: date-time
+             */
+            start: string;
+            /**
+             * End
+             * Format: date-time
+             */
+            end: string;
+            /** @description `outage`: a witness says that the exchange was closed. `lost_at_source`: a witness shows that it traded. `unknown`: no witness. */
+            absence_class: components["schemas"]["AbsenceClass"];
+            /**
+             * Level
+             * @description The level of the evidence.
+             */
+            level: number;
+            /**
+             * Proof
+             * @description The requests and answers of the witness.
+             */
+            proof: {
+                [key: string]: unknown;
+            }[];
+        };
         /**
          * IssuedToken
          * @description A new token. Only this response contains its secret.
@@ -2257,13 +2423,46 @@ export interface components {
          * @description The name of a server-sent event.
          * @enum {string}
          */
-        Kind: "run" | "config" | "job" | "exchange";
+        Kind: "run" | "config" | "job" | "exchange" | "backfill";
         /**
          * MarketKind
          * @description A kind of market. ccxt has other endpoints and other limits for each.
          * @enum {string}
          */
         MarketKind: "spot" | "linear" | "inverse";
+        /**
+         * MarketStatus
+         * @description The state of the market of a config, from the lists of markets of its exchange.
+         */
+        MarketStatus: {
+            /**
+             * State
+             * @description `missing`: absent from the last list, which is not confirmed yet. `not_listed`: in no list of the exchange until now.
+             * @enum {string}
+             */
+            state: "listed" | "missing" | "suspended" | "renamed" | "delisted" | "not_listed";
+            /**
+             * Since
+             * Format: date-time
+             * @description The time of the first list that shows this state.
+             */
+            since: string;
+            /**
+             * Message
+             * @description The state, its consequence, and what to do, in words.
+             */
+            message: string;
+            /**
+             * Evidence
+             * @description The lists behind it, in words.
+             */
+            evidence: string;
+            /**
+             * Renamed To
+             * @description The symbol under which the exchange lists the market.
+             */
+            renamed_to?: string | null;
+        };
         /**
          * Me
          * @description The caller of the request.
@@ -2300,7 +2499,7 @@ export interface components {
             timeframe: string;
             /**
              * Absence Class
-             * @description `beyond_horizon`: the exchange keeps only the newest candles. Otherwise the class of absence in the ledger, such as `lost`.
+             * @description `beyond_horizon`: the exchange keeps only the newest candles. Otherwise the class of absence in the ledger, such as `delisted`.
              * @example beyond_horizon
              */
             absence_class: string;
@@ -2370,6 +2569,13 @@ export interface components {
              * @enum {string}
              */
             mode: "missing" | "all";
+            /**
+             * Source
+             * @description `candles`: the exchange's own candles. `trades`: where the exchange has no candles any more, they are built from its trades. They count only if the candles from trades equal the exchange's own candles where it has both.
+             * @default candles
+             * @enum {string}
+             */
+            source: "candles" | "trades";
             /** Description */
             description?: string | null;
             /**
@@ -2822,6 +3028,7 @@ export interface components {
              * @example network
              * @example bad_response
              * @example invalid_data
+             * @example unproven_trades
              * @example exchange_error
              * @example deadline_exceeded
              * @example already_running
@@ -3129,6 +3336,39 @@ export interface components {
              * @description A time in the future means: replaced, and still valid until then.
              */
             revoked_at: string | null;
+        };
+        /**
+         * TradesEstimate
+         * @description The part of the cost for candles that are built from trades. The other numbers contain it.
+         */
+        TradesEstimate: {
+            /**
+             * Series
+             * @description The series with time of which the exchange has no candles.
+             */
+            series: number;
+            /**
+             * Candles
+             * @description The candles of this time. Quiet markets have fewer.
+             */
+            candles: number;
+            /**
+             * Requests
+             * @description The requests for trades, and for comparing them with the exchange's own candles.
+             */
+            requests: number;
+            /** Weight */
+            weight: number;
+            /**
+             * Series Of Unknown Cost
+             * @description Series without a known number of trades. Their requests and weight are unknown and not included.
+             */
+            series_of_unknown_cost: number;
+            /**
+             * Basis
+             * @description How the numbers are estimated.
+             */
+            basis: string;
         };
         /**
          * TriggerAccepted
@@ -4220,7 +4460,7 @@ export interface operations {
                     "application/json": components["schemas"]["Config"];
                 };
             };
-            /** @description The config is still at the version of If-None-Match. */
+            /** @description The config is still at the version of If-None-Match. Its market may have changed. */
             304: {
                 headers: {
                     /**
@@ -6449,6 +6689,87 @@ export interface operations {
             };
         };
     };
+    list_incidents: {
+        parameters: {
+            query: {
+                exchange: string;
+                /** @description The series of this timeframe are compared. */
+                timeframe?: string;
+                /** @description Only time from here on. If it is left out, 30 days before the end. */
+                start?: string;
+                /** @description Only time before this. If it is left out, up to now. */
+                end?: string;
+                /** @description Only incidents in which at least this number of symbols was silent. Raise it for an exchange with quiet symbols. */
+                min_symbols?: number;
+                /** @description The maximum number of stretches to read. */
+                limit?: number;
+                /** @description The start of the page, from the Link header (rel="next") of the previous page. The other parameters except `limit` must stay the same. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    /** @description RFC 8288. `rel="first"` is the first page of this query. `rel="next"` is the next page, if there is one; it is equally fast at any depth. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Incident"][];
+                };
+            };
+            /** @description No valid bearer token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller's role does not allow this, or a page of another site made the request. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An input is not valid. `errors` says which one, and what to change. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller has used up its requests per minute, or its address has too many failed authentications. Retry-After says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or another change conflicted with this one: nothing was changed. If the type is `outcome-unknown`, the commit was not confirmed: repeat the request with the same Idempotency-Key, or read the current state before you try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_exchanges: {
         parameters: {
             query?: {
@@ -6634,7 +6955,7 @@ export interface operations {
                 /** @description Only events of this kind. Repeat the parameter for several kinds. */
                 kind?: components["schemas"]["Kind"][];
                 exchange?: string;
-                /** @description Only events of this config; without events of exchanges. */
+                /** @description Only events of this config; without events of exchanges and backfills. */
                 config_id?: number;
                 /** @description The stream ends after this time, in seconds. */
                 seconds?: number;
