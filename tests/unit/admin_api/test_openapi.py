@@ -75,6 +75,7 @@ def test_operation_ids_are_stable(schema: dict[str, Any]) -> None:
         "report_top_symbols",
         "report_recent_failures",
         "report_exchanges",
+        "report_config_activity",
         "get_me",
         "open_session",
         "close_session",
