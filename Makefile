@@ -59,11 +59,12 @@ test-fast: $(STAMP) ## Only the tests that need neither Kafka nor Postgres
 	@$(BIN)/pytest -n 2 tests/contracts tests/unit
 
 .PHONY: lint
-lint: $(STAMP) ## ruff, mypy, import-linter
+lint: $(STAMP) ## ruff, mypy, import-linter; style and types of the dashboard
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy $(wildcard libs/*/src services/*/src tools/*/src) libs/contracts/generate.py tests/support tests/faults benchmarks
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m local_stack dashboard-lint
 
 .PHONY: bench
 bench: $(STAMP) ## Compare with the baselines and print one table, about 15 minutes: QUICK=1 for a short trial

@@ -20,7 +20,7 @@ _STAMP: Final = Path("dist/.built-from")
 _INSTALLED: Final = Path("node_modules/.installed-from")
 """The digest of the lock file of the installed packages."""
 _NODE_WHEEL: Final = Path("requirements-node.txt")
-_OLDEST_NODE: Final = (20, 19)
+_SUPPORTED_NODE: Final = "20.19 or later 20, or 22.12 or newer"
 _LOCK: Final = ".build-lock"
 _NOT_SOURCES: Final = frozenset({"node_modules", "dist", _LOCK})
 _LAST_LINES: Final = 15
@@ -30,7 +30,7 @@ async def build_if_changed(report: Callable[[str], None], folder: Path = FOLDER)
     """Whether it was built now. Says on `report` what it does. Raises `StackError` if a step fails."""
     folder = folder.resolve()
     with _one_at_a_time(folder):
-        digest = digest_of(sources(folder))
+        digest = digest_of(folder, sources(folder))
         if _text(folder / _STAMP) == digest:
             return False
         environment = await _installed(report, folder)
@@ -48,10 +48,19 @@ async def generate_client(report: Callable[[str], None], folder: Path = FOLDER) 
         await _run(("npm", "run", "--silent", "generate"), folder, await _installed(report, folder))
 
 
+async def check_sources(report: Callable[[str], None], folder: Path = FOLDER) -> None:
+    """Style, types, and whether the client is the one of the API. Raises `StackError` with what is wrong."""
+    folder = folder.resolve()
+    with _one_at_a_time(folder):
+        environment = await _installed(report, folder)
+        for script in ("lint", "types", "check-client"):
+            await _run(("npm", "run", "--silent", script), folder, environment)
+
+
 async def _installed(report: Callable[[str], None], folder: Path) -> Mapping[str, str]:
     """Installs the locked packages if they have changed. Returns the environment for `npm`."""
     environment = await _node_environment(report, folder)
-    packages = digest_of([folder / "package-lock.json"])
+    packages = digest_of(folder, [folder / "package-lock.json"])
     if _text(folder / _INSTALLED) != packages:
         report("dashboard: installing its packages (npm ci, about half a minute the first time)")
         await _run(("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"), folder, environment)
@@ -68,11 +77,12 @@ def sources(folder: Path) -> list[Path]:
     return found
 
 
-def digest_of(files: list[Path]) -> str:
+def digest_of(folder: Path, files: list[Path]) -> str:
+    """One digest of the contents of the files and of their places in the folder."""
     digest = hashlib.sha256()
     for file in files:
         body = file.read_bytes()
-        digest.update(f"{file.name} {len(body)}\n".encode() + body)
+        digest.update(f"{file.relative_to(folder)} {len(body)}\n".encode() + body)
     return digest.hexdigest()
 
 
@@ -86,23 +96,27 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 
 async def _node_environment(report: Callable[[str], None], folder: Path) -> Mapping[str, str]:
     """The environment in which `npm` and a Node that is new enough are found first."""
-    if await _node_is_new_enough(os.environ):
+    if await _node_is_supported(os.environ):
         return os.environ
     scripts = Path(sys.executable).parent
     with_wheel = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}"}
     if not (scripts / "npm").exists():
-        oldest = ".".join(map(str, _OLDEST_NODE))
-        report(f"dashboard: this machine has no Node {oldest} or newer: installing one from a Python wheel (60 MB)")
+        report(f"dashboard: this machine has no Node {_SUPPORTED_NODE}: installing one from a Python wheel (60 MB)")
         pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes")
         await _run((*pip, "-r", str(folder / _NODE_WHEEL)), folder, os.environ)
     return with_wheel
 
 
-async def _node_is_new_enough(environment: Mapping[str, str]) -> bool:
+async def _node_is_supported(environment: Mapping[str, str]) -> bool:
     path = environment.get("PATH")
     if shutil.which("node", path=path) is None or shutil.which("npm", path=path) is None:
         return False
-    return version_of(await _run(("node", "--version"), Path.cwd(), environment)) >= _OLDEST_NODE
+    return is_supported(version_of(await _run(("node", "--version"), Path.cwd(), environment)))
+
+
+def is_supported(version: tuple[int, ...]) -> bool:
+    """Whether the build tools run on this Node; `engines` in package.json says the same to npm."""
+    return (20, 19) <= version < (21,) or version >= (22, 12)
 
 
 def version_of(text: str) -> tuple[int, ...]:
