@@ -66,6 +66,11 @@ lint: $(STAMP) ## ruff, mypy, import-linter
 bench: $(STAMP) ## Compare with the baselines and print one table, about 15 minutes: QUICK=1 for a short trial
 	@$(BIN)/python -m benchmarks.run $(if $(QUICK),--quick) $(ONLY)
 
+##@ Deploy it
+.PHONY: images
+images: ## The container images of all services: IMAGE_PREFIX, IMAGE_TAG, PYTHON_IMAGE, BUILD_OPTIONS; see deploy/build-images
+	@deploy/build-images $(ONLY)
+
 ##@ Keep it
 .PHONY: format generate lock
 format: $(STAMP) ## Format and apply safe fixes
@@ -87,3 +92,4 @@ lock: ## Resolve again and rewrite requirements.lock and each service's own lock
 	@$(BIN)/uv export --quiet --all-packages --all-groups --no-emit-workspace --no-annotate --no-header > requirements.lock
 	@for s in admin-api scheduler collector log-writer candle-writer backfiller; do \
 	  $(BIN)/uv export --quiet --package candlekeep-$$s --no-dev --no-emit-workspace --no-annotate --no-header > services/$$s/requirements.lock; done
+	@$(BIN)/uv export --quiet --package candlekeep-exchange-simulator --no-dev --no-emit-workspace --no-annotate --no-header > tools/exchange-simulator/requirements.lock

@@ -55,13 +55,19 @@ def test_the_image_copies_the_packages_that_the_service_depends_on(service: str)
     libraries = {path.name for path in (REPOSITORY / "libs").iterdir() if f'"candlekeep-{path.name}"' in manifest}
     assert libraries >= {"contracts", "runtime"}
     [copied] = re.findall(r"^COPY (.+) /opt/candlekeep/$", DOCKERFILE, flags=re.MULTILINE)
-    assert {f"libs/{library}/src" for library in libraries} | {"services/${SERVICE}/src"} <= set(copied.split())
+    assert {f"libs/{library}/src" for library in libraries} | {"${FOLDER}/${SERVICE}/src"} <= set(copied.split())
 
 
 @EACH_SERVICE
 def test_compose_builds_the_image_of_the_service(service: str) -> None:
     build = _compose()["services"][service]["build"]
     assert build == {"context": "..", "dockerfile": "deploy/Dockerfile", "args": {"SERVICE": service}}
+
+
+def test_every_service_has_an_image() -> None:
+    script = (REPOSITORY / "deploy/build-images").read_text()
+    [names] = re.findall(r"^names=\$\{\*:-(.+)\}$", script, flags=re.MULTILINE)
+    assert sorted(names.split()) == sorted([*SERVICES, "exchange-simulator"])
 
 
 def test_the_jobs_of_compose_run_modules_that_exist() -> None:
@@ -146,8 +152,8 @@ def test_services_wait_for_the_jobs_that_they_need() -> None:
 
 @EACH_SERVICE
 def test_lock_files_contain_hashes_and_no_urls(service: str) -> None:
-    for lock in (REPOSITORY / f"services/{service}/requirements.lock", REPOSITORY / "requirements.lock"):
-        text = lock.read_text()
+    for folder in (f"services/{service}", "tools/exchange-simulator", "."):
+        text = (REPOSITORY / folder / "requirements.lock").read_text()
         assert "--hash=sha256:" in text
         assert "://" not in text
         assert "index-url" not in text
