@@ -71,6 +71,19 @@ bench: $(STAMP) ## Compare with the baselines and print one table, about 15 minu
 images: ## The container images of all services: IMAGE_PREFIX, IMAGE_TAG, PYTHON_IMAGE, BUILD_OPTIONS; see deploy/build-images
 	@deploy/build-images $(ONLY)
 
+COMPOSE ?= docker compose
+COMPOSED := $(COMPOSE) -f deploy/compose.yaml $(foreach overlay,$(WITH),-f deploy/compose.$(overlay).yaml)
+.PHONY: up down logs
+up: ## Start the images with compose and wait until all are healthy: WITH="simulator scale" adds overlays
+	@deploy/make-secrets
+	@$(COMPOSED) up --detach --wait
+
+down: ## Stop them, with the same WITH. The data stays; DATA=delete removes it
+	@$(COMPOSED) down --remove-orphans $(if $(filter delete,$(DATA)),--volumes)
+
+logs: ## Follow their logs: ONLY="collector scheduler"
+	@$(COMPOSED) logs --follow --tail 100 $(ONLY)
+
 ##@ Keep it
 .PHONY: format generate lock
 format: $(STAMP) ## Format and apply safe fixes
