@@ -70,6 +70,24 @@ lint: $(STAMP) ## ruff, mypy, import-linter; style and types of the dashboard
 bench: $(STAMP) ## Compare with the baselines and print one table, about 15 minutes: QUICK=1 for a short trial
 	@$(BIN)/python -m benchmarks.run $(if $(QUICK),--quick) $(ONLY)
 
+##@ Deploy it
+.PHONY: images
+images: ## The container images of all services: IMAGE_PREFIX, IMAGE_TAG, PYTHON_IMAGE, BUILD_OPTIONS; see deploy/build-images
+	@deploy/build-images $(ONLY)
+
+COMPOSE ?= docker compose
+COMPOSED := $(COMPOSE) -f deploy/compose.yaml $(foreach overlay,$(WITH),-f deploy/compose.$(overlay).yaml)
+.PHONY: up down logs
+up: ## Start the images with compose and wait until all are healthy: WITH="simulator scale" adds overlays
+	@deploy/make-secrets
+	@$(COMPOSED) up --detach --wait
+
+down: ## Stop them, with the same WITH. The data stays; DATA=delete removes it
+	@$(COMPOSED) down --remove-orphans $(if $(filter delete,$(DATA)),--volumes)
+
+logs: ## Follow their logs: ONLY="collector scheduler"
+	@$(COMPOSED) logs --follow --tail 100 $(ONLY)
+
 ##@ Keep it
 .PHONY: format generate lock
 format: $(STAMP) ## Format and apply safe fixes
@@ -92,3 +110,4 @@ lock: ## Resolve again and rewrite requirements.lock and each service's own lock
 	@$(BIN)/uv export --quiet --all-packages --all-groups --no-emit-workspace --no-annotate --no-header > requirements.lock
 	@for s in admin-api scheduler collector log-writer candle-writer backfiller; do \
 	  $(BIN)/uv export --quiet --package candlekeep-$$s --no-dev --no-emit-workspace --no-annotate --no-header > services/$$s/requirements.lock; done
+	@$(BIN)/uv export --quiet --package candlekeep-exchange-simulator --no-dev --no-emit-workspace --no-annotate --no-header > tools/exchange-simulator/requirements.lock
