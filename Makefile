@@ -37,14 +37,16 @@ migrate: $(STAMP) ## Bring the database of DATABASE_URL up to this release
 	@$(BIN)/python -m store upgrade
 
 ##@ Check it
+# Tests of timeouts and failovers wait most of their time, so three workers keep two cores busy.
+WORKERS ?= 3
 .PHONY: test test-deep test-fast faults nemesis guards
-test: $(STAMP) ## Every test, on a Kafka and a Postgres of their own; says which Kafka at the end
+test: $(STAMP) ## Every test, on a Kafka and a Postgres of their own; says which Kafka at the end; WORKERS=3
 	@$(PACKAGES_FOR) test
-	@$(BIN)/pytest -n 2 --dist worksteal -m "not faults or faults_short"
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not faults or faults_short"
 
 test-deep: $(STAMP) ## The tests with random or many inputs again, with many more of them: about 20 minutes
 	@$(PACKAGES_FOR) test
-	@TEST_DEPTH=deep $(BIN)/pytest -n 2 --dist worksteal -m deep
+	@TEST_DEPTH=deep $(BIN)/pytest -n $(WORKERS) --dist worksteal -m deep
 
 faults: $(STAMP) ## Break the whole system in every way we know and judge what it holds afterwards
 	@$(PACKAGES_FOR) faults
