@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 MEMBERS := $(sort $(wildcard libs/* services/* tools/*))
 STAMP := $(VENV)/.installed
+# Every test run starts hundreds of Python processes. Without cached bytecode, each would compile this code again.
+unexport PYTHONDONTWRITEBYTECODE
 # Root on Debian installs the system packages that a target lacks; others are told which to install.
 PACKAGES_FOR := $(BIN)/python -m local_stack.system_packages
 
@@ -38,10 +40,16 @@ migrate: $(STAMP) ## Bring the database of DATABASE_URL up to this release
 	@$(BIN)/python -m store upgrade
 
 ##@ Check it
-.PHONY: test test-fast faults nemesis guards
-test: $(STAMP) ## Every test, on a Kafka and a Postgres of their own; says which Kafka at the end
+# Tests of timeouts and failovers wait most of their time, so three workers keep two cores busy.
+WORKERS ?= 3
+.PHONY: test test-deep test-fast faults nemesis guards
+test: $(STAMP) ## Every test, on a Kafka and a Postgres of their own; says which Kafka at the end; WORKERS=3
 	@$(PACKAGES_FOR) test
-	@$(BIN)/pytest -n 2 -m "not faults or faults_short"
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not faults or faults_short"
+
+test-deep: $(STAMP) ## The tests with random or many inputs again, with many more of them: about 20 minutes
+	@$(PACKAGES_FOR) test
+	@TEST_DEPTH=deep $(BIN)/pytest -n $(WORKERS) --dist worksteal -m deep
 
 faults: $(STAMP) ## Break the whole system in every way we know and judge what it holds afterwards
 	@$(PACKAGES_FOR) faults

@@ -17,6 +17,7 @@ from collector.evidence.incidents import FEWEST_SYMBOLS, Incident, Piece, Statem
 from collector.evidence.sources import Amounts, Trade, silent_beside_coarser_candle, silent_between_trades
 from contracts.coverage import MINIMUM_LEVELS, AbsenceClass, EvidenceKind, to_milliseconds
 from contracts.spans import Interval, Intervals, intersect, subtract, union
+from support.depth import tries
 from support.made_exchange import (
     ASKED_AT,
     MINUTE,
@@ -74,8 +75,9 @@ def play(seeds: range) -> tuple[Counter[str], list[Finding]]:
     return called, wrong
 
 
+@pytest.mark.deep
 def test_no_stretch_of_made_histories_is_called_tradeless_or_an_outage_against_the_truth() -> None:
-    called, wrong = play(range(500))
+    called, wrong = play(range(tries(150, deep=3_000)))
     assert wrong == []
     assert min(called[kind] for kind in ("no_trade", "outage", "lost_at_source", "unknown")) > 200, called
 
@@ -108,7 +110,7 @@ def test_the_made_histories_find_each_missing_rule(rule: str, monkeypatch: pytes
             monkeypatch.setitem(globals(), "findings", silence_of_all)
         case _:
             monkeypatch.setitem(globals(), "findings", repeated)
-    assert play(range(300))[1], "the made histories do not notice it"
+    assert play(range(100))[1], "the made histories do not notice it"
 
 
 # ---- single sources ----

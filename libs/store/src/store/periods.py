@@ -8,6 +8,7 @@ weeks or months at another time than midnight UTC. Instants are in milliseconds 
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, Final
 
 from contracts.exchange_catalogue import load_catalogue
@@ -98,22 +99,22 @@ class PeriodGrid:
         length = self._fixed_ms
         return shift(self.timeframe, self.anchor, count) if length is None else self.anchor + count * length
 
-    @property
+    @cached_property
     def _fixed_ms(self) -> int | None:
         """The length of every period; None for months and years."""
         return self.length_ms or parse_timeframe(self.timeframe).fixed_ms
 
-    @property
+    @cached_property
     def _months(self) -> int:
         """The length of a period in calendar months. Only for periods without a fixed length."""
         return parse_timeframe(self.timeframe).months or 1
 
-    @property
+    @cached_property
     def _anchor_month(self) -> int:
         """The start of the month to which the anchor belongs. See `contracts.timeframes.shift`."""
         return floor_open("1M", self.anchor + DAY_MS)
 
-    @property
+    @cached_property
     def _offset(self) -> int:
         """The time from midnight UTC on the first of a month to the open time of its candle. Never negative."""
         return max(0, self.anchor - self._anchor_month)
