@@ -7,6 +7,7 @@ import {
   Link,
   lazyRouteComponent,
 } from "@tanstack/react-router";
+import { backfillSearch, backfillsSearch } from "../backfills/search";
 import { EmptyState, ErrorState } from "../components/states";
 import { configsSearch } from "../configs/search";
 import { useMessages } from "../i18n";
@@ -60,6 +61,20 @@ const run = createRoute({
   component: lazyRouteComponent(() => import("../runs/RunPage"), "RunPage"),
 });
 
+const backfills = createRoute({
+  getParentRoute: () => root,
+  path: "/backfills",
+  validateSearch: backfillsSearch,
+  component: lazyRouteComponent(() => import("../backfills/BackfillsPage"), "BackfillsPage"),
+});
+
+const backfill = createRoute({
+  getParentRoute: () => root,
+  path: "/backfills/$backfillId",
+  validateSearch: backfillSearch,
+  component: lazyRouteComponent(() => import("../backfills/BackfillPage"), "BackfillPage"),
+});
+
 /** The address holds plain text values: `?status=failed`, not JSON. */
 function stringifySearch(search: Record<string, unknown>): string {
   const entries = Object.entries(search).filter(([, value]) => value !== undefined && value !== "");
@@ -68,7 +83,7 @@ function stringifySearch(search: Record<string, unknown>): string {
 }
 
 export const router = createRouter({
-  routeTree: root.addChildren([overview, configs, runs, run]),
+  routeTree: root.addChildren([overview, configs, runs, run, backfills, backfill]),
   parseSearch: (text) => Object.fromEntries(new URLSearchParams(text)),
   stringifySearch,
   defaultPreload: "intent",
