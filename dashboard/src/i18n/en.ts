@@ -1,4 +1,5 @@
 import { backfills } from "./en/backfills";
+import { reports } from "./en/reports";
 
 /** A number in the language of the messages. */
 const n = (value: number) => value.toLocaleString("en");
@@ -249,6 +250,7 @@ export const en = {
     nothingWrong: "No run failed in the last 24 hours.",
   },
   backfills,
+  reports,
 };
 
 export type Messages = typeof en;

@@ -1,5 +1,6 @@
 import type { Messages } from "./en";
 import { backfills } from "./it/backfills";
+import { reports } from "./it/reports";
 
 const n = (value: number) => value.toLocaleString("it");
 const plural = (count: number, one: string, many: string) => `${n(count)} ${count === 1 ? one : many}`;
@@ -250,4 +251,5 @@ export const it: Messages = {
     nothingWrong: "Nessuna esecuzione è fallita nelle ultime 24 ore.",
   },
   backfills,
+  reports,
 };
