@@ -12,4 +12,5 @@ export const keys = {
   completeness: [...all, "completeness"] as const,
   exchanges: [...all, "exchanges"] as const,
   reports: [...all, "reports"] as const,
+  backfills: [...all, "backfills"] as const,
 };

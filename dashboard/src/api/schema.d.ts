@@ -289,6 +289,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/admin/data-collection/execution-logs/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Runs as CSV, latest first
+         * @description With the filters of the list. The response is sent in parts while the rows are read. A text that a spreadsheet
+         *     would execute as a formula begins with an apostrophe.
+         */
+        get: operations["export_execution_logs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/admin/data-collection/execution-logs/{log_id}": {
         parameters: {
             query?: never;
@@ -412,6 +433,27 @@ export interface paths {
          * @description One entry per requested config, in the order of the request. An unknown config has no runs.
          */
         get: operations["report_config_activity"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/data-collection/reports/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The runs by hour or day
+         * @description The oldest first, also hours and days without runs. The first entry is whole, so it may begin before `hours`. The
+         *     report reads hourly counts, so it is fast and exact, except for the percentiles.
+         */
+        get: operations["report_history"];
         put?: never;
         post?: never;
         delete?: never;
@@ -558,6 +600,46 @@ export interface paths {
          * @description The ETag changes with the state, not with the progress.
          */
         get: operations["get_backfill"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/data-collection/backfills/{backfill_id}/series": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The series of a backfill, each with its progress
+         * @description One page. The Link header contains the next one.
+         */
+        get: operations["list_backfill_series"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/data-collection/backfills/{backfill_id}/chunks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The chunks of a backfill, each with its state and reason
+         * @description One page. The backfiller makes chunks while it works, so a young backfill has few.
+         */
+        get: operations["list_backfill_chunks"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1095,6 +1177,77 @@ export interface components {
             version: number;
         };
         /**
+         * BackfillChunk
+         * @description A span of one series that the backfiller requests in one run.
+         */
+        BackfillChunk: {
+            /** Id */
+            id: number;
+            /** Exchange */
+            exchange: string;
+            /** Symbol */
+            symbol: string;
+            /** Timeframe */
+            timeframe: string;
+            /**
+             * Start
+             * Format: date-time
+             */
+            start: string;
+            /**
+             * End
+             * Format: date-time
+             */
+            end: string;
+            /**
+             * State
+             * @description `verified` and `classified` are answered. `failed`: the exchange refuses it; it is tried again.
+             * @enum {string}
+             */
+            state: "waiting" | "requested" | "failed" | "verified" | "classified" | "cancelled";
+            /**
+             * Attempts
+             * @description The attempts that have ended.
+             */
+            attempts: number;
+            /**
+             * Next Attempt At
+             * Format: date-time
+             * @description A waiting or failed chunk is requested then, or later.
+             */
+            next_attempt_at: string;
+            /**
+             * Requested At
+             * @description When the latest attempt was requested.
+             */
+            requested_at: string | null;
+            /**
+             * Ended At
+             * @description When it became verified, classified or cancelled.
+             */
+            ended_at: string | null;
+            /**
+             * Loss At
+             * @description When the exchange stops offering its oldest candle. Null: unknown.
+             */
+            loss_at: string | null;
+            /**
+             * Run Id
+             * @description The run of the latest attempt, as in `/execution-logs?run_id=`.
+             */
+            run_id: string | null;
+            /**
+             * Reason
+             * @description The result of the latest attempt, or what the chunk waits for, in words.
+             */
+            reason: string | null;
+            /**
+             * Error Class
+             * @description The error class of the latest attempt. Null: it succeeded.
+             */
+            error_class: string | null;
+        };
+        /**
          * BackfillDetails
          * @description A backfill with its progress.
          */
@@ -1162,6 +1315,40 @@ export interface components {
             progress: components["schemas"]["Progress"];
             /** @description The cost of collecting the rest. */
             remaining: components["schemas"]["Estimate"];
+        };
+        /**
+         * BackfillSeries
+         * @description One series of a backfill, with its part of the progress.
+         */
+        BackfillSeries: {
+            /** Exchange */
+            exchange: string;
+            /** Symbol */
+            symbol: string;
+            /** Timeframe */
+            timeframe: string;
+            /**
+             * Config Id
+             * @description The config that collected the series when the backfill was created.
+             */
+            config_id: number;
+            /**
+             * Candles
+             * @description The candles of the range.
+             */
+            candles: number;
+            /** Missing Candles */
+            missing_candles: number;
+            /**
+             * Percent
+             * @description The answered part of the range, rounded down. Null: it contains no closed candle.
+             */
+            percent: number | null;
+            /**
+             * Is Whole
+             * @description Each candle of the range is verified, or is absent for a final reason.
+             */
+            is_whole: boolean;
         };
         /**
          * Budget
@@ -3044,6 +3231,63 @@ export interface components {
          * @enum {string}
          */
         RunStatus: "running" | "success" | "failed" | "skipped";
+        /**
+         * RunsOfSpan
+         * @description The runs that started in one UTC hour or day.
+         */
+        RunsOfSpan: {
+            /**
+             * Begins
+             * Format: date-time
+             */
+            begins: string;
+            /**
+             * Executions
+             * @description The number of runs with any status.
+             */
+            executions: number;
+            /** Successful */
+            successful: number;
+            /** Failed */
+            failed: number;
+            /** Skipped */
+            skipped: number;
+            /** Running */
+            running: number;
+            /**
+             * Success Rate
+             * @description Successful runs in percent of the runs that succeeded or failed; 0 if there are none.
+             * @example 98.61
+             */
+            success_rate: number;
+            /**
+             * Avg Duration
+             * @description In seconds, of the runs that succeeded or failed; null: none did.
+             */
+            avg_duration: number | null;
+            /**
+             * P50 Duration
+             * @description The median, with an error of at most 1 %; null: no run has one.
+             */
+            p50_duration: number | null;
+            /**
+             * P95 Duration
+             * @description The 95th percentile, with the same accuracy.
+             */
+            p95_duration: number | null;
+            /** Total Records */
+            total_records: number;
+            /**
+             * Errors By Class
+             * @description The number of failed runs by error class, the most frequent first.
+             * @example {
+             *       "timeout": 2
+             *     }
+             */
+            errors_by_class: {
+                [key: string]: number;
+            };
+        };
         /**
          * Selector
          * @description Selects configs by a list of ids, or all configs that match every given filter.
@@ -5146,6 +5390,88 @@ export interface operations {
             };
         };
     };
+    export_execution_logs: {
+        parameters: {
+            query?: {
+                job_name?: string;
+                job_type?: string;
+                symbol?: string;
+                exchange?: string;
+                status?: components["schemas"]["RunStatus"];
+                config_id?: number;
+                /** @description The run id that the trigger request returned. */
+                run_id?: string;
+                /** @description Only runs that started at or after this time; UTC if it has no time zone. */
+                start_date?: string;
+                /** @description Only runs that started before this time; UTC if it has no time zone. */
+                end_date?: string;
+                /** @description The maximum number of runs, the latest first. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A header line, then one line per run. */
+            200: {
+                headers: {
+                    /** @description A name for the file. */
+                    "Content-Disposition"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description No valid bearer token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller's role does not allow this, or a page of another site made the request. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An input is not valid. `errors` says which one, and what to change. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller has used up its requests per minute, or its address has too many failed authentications. Retry-After says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or another change conflicted with this one: nothing was changed. If the type is `outcome-unknown`, the commit was not confirmed: repeat the request with the same Idempotency-Key, or read the current state before you try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_execution_log: {
         parameters: {
             query?: never;
@@ -5586,6 +5912,76 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ConfigActivity"][];
+                };
+            };
+            /** @description No valid bearer token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller's role does not allow this, or a page of another site made the request. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An input is not valid. `errors` says which one, and what to change. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller has used up its requests per minute, or its address has too many failed authentications. Retry-After says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or another change conflicted with this one: nothing was changed. If the type is `outcome-unknown`, the commit was not confirmed: repeat the request with the same Idempotency-Key, or read the current state before you try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    report_history: {
+        parameters: {
+            query?: {
+                /** @description The whole hours or days since `hours` hours ago, and the current one. */
+                hours?: number;
+                /** @description `hour`: one entry per UTC hour; `day`: per UTC day. */
+                span?: "hour" | "day";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunsOfSpan"][];
                 };
             };
             /** @description No valid bearer token or session. */
@@ -6310,6 +6706,187 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["BackfillDetails"];
+                };
+            };
+            /** @description No valid bearer token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller's role does not allow this, or a page of another site made the request. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such resource. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An input is not valid. `errors` says which one, and what to change. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller has used up its requests per minute, or its address has too many failed authentications. Retry-After says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or another change conflicted with this one: nothing was changed. If the type is `outcome-unknown`, the commit was not confirmed: repeat the request with the same Idempotency-Key, or read the current state before you try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_backfill_series: {
+        parameters: {
+            query?: {
+                skip?: number;
+                limit?: number;
+                /** @description `exchange`: by exchange, then symbol, then timeframe. */
+                sort?: "exchange" | "-exchange";
+                /** @description The start of the page, from the Link header (rel="next") of the previous page. Filters and sorting must stay the same. Cannot be combined with `skip`. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The backfill's id. */
+                backfill_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    /** @description The number of rows in all pages; above 10000 it is an estimate. */
+                    "X-Total-Count"?: number;
+                    /** @description Whether the total was counted (`true`) or estimated (`false`). */
+                    "X-Total-Count-Exact"?: "true" | "false";
+                    /** @description RFC 8288. `rel="first"` is the first page of this query. `rel="next"` is the next page, if there is one; it is equally fast at any depth. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BackfillSeries"][];
+                };
+            };
+            /** @description No valid bearer token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller's role does not allow this, or a page of another site made the request. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such resource. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An input is not valid. `errors` says which one, and what to change. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller has used up its requests per minute, or its address has too many failed authentications. Retry-After says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or another change conflicted with this one: nothing was changed. If the type is `outcome-unknown`, the commit was not confirmed: repeat the request with the same Idempotency-Key, or read the current state before you try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_backfill_chunks: {
+        parameters: {
+            query?: {
+                skip?: number;
+                limit?: number;
+                /** @description `id`: in the order of their creation; `-id`: the latest first. */
+                sort?: "-id" | "id";
+                /** @description The start of the page, from the Link header (rel="next") of the previous page. Filters and sorting must stay the same. Cannot be combined with `skip`. */
+                cursor?: string;
+                state?: "waiting" | "requested" | "failed" | "verified" | "classified" | "cancelled";
+            };
+            header?: never;
+            path: {
+                /** @description The backfill's id. */
+                backfill_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    /** @description The number of rows in all pages; above 10000 it is an estimate. */
+                    "X-Total-Count"?: number;
+                    /** @description Whether the total was counted (`true`) or estimated (`false`). */
+                    "X-Total-Count-Exact"?: "true" | "false";
+                    /** @description RFC 8288. `rel="first"` is the first page of this query. `rel="next"` is the next page, if there is one; it is equally fast at any depth. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BackfillChunk"][];
                 };
             };
             /** @description No valid bearer token or session. */

@@ -1,6 +1,6 @@
 import { AppShell, Burger } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import { IconApi, IconGauge, IconListDetails, IconPlayerPlay } from "@tabler/icons-react";
+import { IconApi, IconChartLine, IconGauge, IconHistory, IconListDetails, IconPlayerPlay } from "@tabler/icons-react";
 import { Link, Outlet } from "@tanstack/react-router";
 import { useMessages } from "../i18n";
 import { ConnectionState } from "../live/ConnectionState";
@@ -13,7 +13,7 @@ const ICON = { size: 18, stroke: 1.7, "aria-hidden": true } as const;
 
 /** The frame of every page: the header with the state of the connection, the navigation, and the content. */
 export function Shell() {
-  const { app } = useMessages();
+  const { app, backfills, reports } = useMessages();
   const [opened, navigation] = useDisclosure(false);
   return (
     <LiveProvider>
@@ -44,6 +44,12 @@ export function Shell() {
           </Link>
           <Link to="/runs" className={classes.link} onClick={navigation.close}>
             <IconPlayerPlay {...ICON} /> {app.runs}
+          </Link>
+          <Link to="/backfills" className={classes.link} onClick={navigation.close}>
+            <IconHistory {...ICON} /> {backfills.title}
+          </Link>
+          <Link to="/reports" className={classes.link} onClick={navigation.close}>
+            <IconChartLine {...ICON} /> {reports.title}
           </Link>
           <div className={classes.spacer} />
           <a href="/docs" className={classes.link}>

@@ -7,9 +7,11 @@ import {
   Link,
   lazyRouteComponent,
 } from "@tanstack/react-router";
+import { backfillSearch, backfillsSearch } from "../backfills/search";
 import { EmptyState, ErrorState } from "../components/states";
 import { configsSearch } from "../configs/search";
 import { useMessages } from "../i18n";
+import { reportsSearch } from "../reports/search";
 import { runsSearch } from "../runs/search";
 import { Shell } from "./Shell";
 
@@ -60,6 +62,27 @@ const run = createRoute({
   component: lazyRouteComponent(() => import("../runs/RunPage"), "RunPage"),
 });
 
+const backfills = createRoute({
+  getParentRoute: () => root,
+  path: "/backfills",
+  validateSearch: backfillsSearch,
+  component: lazyRouteComponent(() => import("../backfills/BackfillsPage"), "BackfillsPage"),
+});
+
+const backfill = createRoute({
+  getParentRoute: () => root,
+  path: "/backfills/$backfillId",
+  validateSearch: backfillSearch,
+  component: lazyRouteComponent(() => import("../backfills/BackfillPage"), "BackfillPage"),
+});
+
+const reports = createRoute({
+  getParentRoute: () => root,
+  path: "/reports",
+  validateSearch: reportsSearch,
+  component: lazyRouteComponent(() => import("../reports/ReportsPage"), "ReportsPage"),
+});
+
 /** The address holds plain text values: `?status=failed`, not JSON. */
 function stringifySearch(search: Record<string, unknown>): string {
   const entries = Object.entries(search).filter(([, value]) => value !== undefined && value !== "");
@@ -68,7 +91,7 @@ function stringifySearch(search: Record<string, unknown>): string {
 }
 
 export const router = createRouter({
-  routeTree: root.addChildren([overview, configs, runs, run]),
+  routeTree: root.addChildren([overview, configs, runs, run, backfills, backfill, reports]),
   parseSearch: (text) => Object.fromEntries(new URLSearchParams(text)),
   stringifySearch,
   defaultPreload: "intent",

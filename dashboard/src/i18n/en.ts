@@ -1,3 +1,6 @@
+import { backfills } from "./en/backfills";
+import { reports } from "./en/reports";
+
 /** A number in the language of the messages. */
 const n = (value: number) => value.toLocaleString("en");
 const plural = (count: number, one: string, many: string) => `${n(count)} ${count === 1 ? one : many}`;
@@ -246,6 +249,8 @@ export const en = {
     failed24: (count: number) => plural(count, "failed run in 24 hours", "failed runs in 24 hours"),
     nothingWrong: "No run failed in the last 24 hours.",
   },
+  backfills,
+  reports,
 };
 
 export type Messages = typeof en;

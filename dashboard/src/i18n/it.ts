@@ -1,4 +1,6 @@
 import type { Messages } from "./en";
+import { backfills } from "./it/backfills";
+import { reports } from "./it/reports";
 
 const n = (value: number) => value.toLocaleString("it");
 const plural = (count: number, one: string, many: string) => `${n(count)} ${count === 1 ? one : many}`;
@@ -248,4 +250,6 @@ export const it: Messages = {
     failed24: (count) => plural(count, "esecuzione fallita in 24 ore", "esecuzioni fallite in 24 ore"),
     nothingWrong: "Nessuna esecuzione è fallita nelle ultime 24 ore.",
   },
+  backfills,
+  reports,
 };

@@ -7,6 +7,8 @@ const LiveContext = createContext<{ state: LiveState; exchanges: ReadonlyMap<str
 
 /** log-writer stores a run shortly after its event, so the state is read again a moment later. */
 const READ_AFTER_MS = 700;
+/** Reading the progress of a large backfill takes some time, and events come each second. */
+const BACKFILLS_AFTER_MS = 2000;
 const POLL_MS = 5000;
 
 /** Calls `work` once, a moment after the first of several calls. */
@@ -30,23 +32,33 @@ export function LiveProvider({ children }: { children: ReactNode }) {
   const [exchanges, setExchanges] = useState<ReadonlyMap<string, ExchangeHealth>>(new Map());
 
   useEffect(() => {
-    const refresh = (...groups: readonly (readonly string[])[]) => {
+    const refresh = (...groups: readonly (readonly (string | number)[])[]) => {
       for (const queryKey of groups) void queries.invalidateQueries({ queryKey });
     };
     const runs = coalesced(() => refresh(keys.runs, keys.activity, keys.status), READ_AFTER_MS);
     const configs = coalesced(() => refresh(keys.configs, keys.status), READ_AFTER_MS);
     const jobs = coalesced(() => refresh(keys.activity), READ_AFTER_MS);
+    const progressed = new Set<number>();
+    const backfills = coalesced(() => {
+      for (const id of progressed) refresh([...keys.backfills, "one", id]);
+      progressed.clear();
+    }, BACKFILLS_AFTER_MS);
     const close = openEvents({
       onState: setState,
       onRun: runs.call,
       onConfig: configs.call,
       onJob: jobs.call,
+      onBackfill({ type, backfill_id }) {
+        if (type === "BackfillChanged") refresh(keys.backfills);
+        progressed.add(backfill_id);
+        backfills.call();
+      },
       onExchange: (health) => setExchanges((before) => new Map(before).set(health.exchange, health)),
       onReset: () => refresh(keys.all),
     });
     return () => {
       close();
-      for (const each of [runs, configs, jobs]) each.cancel();
+      for (const each of [runs, configs, jobs, backfills]) each.cancel();
     };
   }, [queries]);
 

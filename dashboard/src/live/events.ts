@@ -14,11 +14,18 @@ export interface ExchangeHealth {
 /** The start or the end of a run, as docs/events.md describes it. */
 export type RunEvent = Pick<Run, "run_id" | "config_id" | "exchange" | "symbol" | "started_at"> & { type: string };
 
+/** A person changed a backfill, or it made progress. */
+export interface BackfillEvent {
+  type: "BackfillChanged" | "BackfillProgressed";
+  backfill_id: number;
+}
+
 export interface Handlers {
   onState: (state: LiveState) => void;
   onRun: (event: RunEvent) => void;
   onConfig: () => void;
   onJob: () => void;
+  onBackfill: (event: BackfillEvent) => void;
   onExchange: (health: ExchangeHealth) => void;
   /** Events may have been missed: the state must be read again. */
   onReset: () => void;
@@ -67,6 +74,7 @@ export function openEvents(handlers: Handlers): () => void {
     on<RunEvent>(stream, "run", handlers.onRun);
     on<unknown>(stream, "config", handlers.onConfig);
     on<unknown>(stream, "job", handlers.onJob);
+    on<BackfillEvent>(stream, "backfill", handlers.onBackfill);
     on<ExchangeHealth>(stream, "exchange", handlers.onExchange);
     on<unknown>(stream, "reset", handlers.onReset);
   };

@@ -78,6 +78,16 @@ export function RunFilters({ search, onChange }: { search: RunsSearch; onChange:
           {text.config} {search.config_id}
         </Button>
       )}
+      {search.run_id !== undefined && (
+        <Button
+          size="xs"
+          variant="light"
+          rightSection={<IconX size={14} aria-hidden />}
+          onClick={() => apply({ run_id: undefined })}
+        >
+          {text.runId} {search.run_id.slice(0, 8)}
+        </Button>
+      )}
       {Object.keys(search).length > 0 && (
         <Button size="xs" variant="subtle" onClick={() => onChange({})}>
           {text.clear}

@@ -1,5 +1,6 @@
 const STATUSES = ["running", "success", "failed", "skipped"] as const;
 const SINCE = ["1h", "24h", "7d"] as const;
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 export type Status = (typeof STATUSES)[number];
 export type Since = (typeof SINCE)[number];
 
@@ -9,6 +10,7 @@ export interface RunsSearch {
   exchange?: string;
   symbol?: string;
   config_id?: number;
+  run_id?: string;
   since?: Since;
 }
 
@@ -22,6 +24,7 @@ export function runsSearch(raw: Record<string, unknown>): RunsSearch {
     ...(typeof raw.exchange === "string" && raw.exchange !== "" && { exchange: raw.exchange }),
     ...(typeof raw.symbol === "string" && raw.symbol !== "" && { symbol: raw.symbol }),
     ...(Number.isSafeInteger(configId) && configId > 0 && { config_id: configId }),
+    ...(typeof raw.run_id === "string" && UUID.test(raw.run_id) && { run_id: raw.run_id }),
     ...(since && { since }),
   };
 }

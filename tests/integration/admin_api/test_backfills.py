@@ -366,3 +366,40 @@ async def test_each_change_is_announced_in_its_transaction(api: AdminApi, client
         (BackfillChange.RESUMED, 3),
         (BackfillChange.CANCELLED, 4),
     ]
+
+
+async def test_the_series_of_a_backfill_have_their_own_progress(api: AdminApi, client: httpx.AsyncClient) -> None:
+    config = await created(client, timeframes=["1m"])
+    await created(client, symbol="ETH/USDT", timeframes=["1m"])
+    series_id = await store_series(api.engine, NOW - 20 * DAY, NOW - MINUTE)
+    await store_ledger(api.engine, series_id, [(NOW - 4 * DAY, NOW)])
+    backfill_id = (await ordered(client))["id"]
+    first = await client.get(f"/backfills/{backfill_id}/series?limit=1")
+    assert first.headers["x-total-count"] == "2"
+    names = {"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m", "config_id": config["id"]}
+    counts = {"candles": 14_400, "missing_candles": 8640, "percent": 40.0, "is_whole": False}
+    assert first.json() == [names | counts]
+    [second] = (await client.get(f"http://api{first.links['next']['url']}")).json()
+    assert (second["symbol"], second["candles"], second["percent"]) == ("ETH/USDT", 14_400, 0.0)
+    assert (await client.get("/backfills/999/series")).status_code == 404
+
+
+async def test_the_chunks_of_a_backfill_have_pages_states_and_reasons(api: AdminApi, client: httpx.AsyncClient) -> None:
+    await created(client, timeframes=["1m"])
+    series_id = await store_series(api.engine, NOW - 20 * DAY, NOW - MINUTE)
+    backfill_id = (await ordered(client))["id"]
+    of_it, other = {"backfill_id": backfill_id}, {"backfill_id": backfill_id + 1}
+    refused = {"state": "failed", "reason": "okx answered HTTP 400", "error_class": "invalid_request", "attempts": 3}
+    await store_chunks(api.engine, series_id, [(NOW - 2 * DAY, NOW - DAY), (NOW - 3 * DAY, NOW - 2 * DAY)], **of_it)
+    await store_chunks(api.engine, series_id, [(NOW - 4 * DAY, NOW - 3 * DAY)], **of_it, **refused)
+    await store_chunks(api.engine, series_id, [(NOW - 9 * DAY, NOW - 8 * DAY)], **other, **refused)
+    first = await client.get(f"/backfills/{backfill_id}/chunks?limit=2")
+    assert first.headers["x-total-count"] == "3"
+    rest = await client.get(f"http://api{first.links['next']['url']}")
+    chunks = [*first.json(), *rest.json()]
+    assert [each["end"] for each in chunks] == [iso(NOW - DAY), iso(NOW - 2 * DAY), iso(NOW - 3 * DAY)]
+    assert {(each["symbol"], each["timeframe"]) for each in chunks} == {("BTC/USDT", "1m")}
+    failed = (await client.get(f"/backfills/{backfill_id}/chunks?state=failed&sort=-id")).json()
+    assert failed == chunks[2:]
+    assert failed[0].items() >= refused.items()
+    assert (await client.get("/backfills/999/chunks")).status_code == 404

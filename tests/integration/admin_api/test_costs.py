@@ -238,6 +238,8 @@ EXPENSIVE = [
     "/reports/recent-failures",
     "/reports/exchanges",
     "/reports/config-activity?config_id=1",
+    "/reports/history",
+    "/execution-logs/export",
     "/audit-log",
 ]
 
@@ -293,6 +295,7 @@ def test_every_list_of_unlimited_rows_is_an_expensive_route(api: AdminApi) -> No
     expensive = {route.path.removeprefix(BASE) for route in api.routes if isinstance(route, ExpensiveRoute)}
     assert {path.partition("?")[0] for path in EXPENSIVE} <= expensive
     assert {"/configs/apply", "/configs/bulk/create", "/configs/bulk/trigger", "/backfills"} <= expensive
+    assert {"/backfills/{backfill_id}/series", "/backfills/{backfill_id}/chunks"} <= expensive
 
 
 async def test_authentication_and_health_work_while_all_other_connections_are_in_use(

@@ -206,10 +206,12 @@ async def test_reports_without_runs_are_empty(client: httpx.AsyncClient) -> None
         ("recent-failures", {"status": "success"}),
         ("exchanges", {"hours": 0}),
         ("exchanges", {"limit": 1}),
+        ("history", {"hours": 721}),
+        ("history", {"span": "week"}),
     ],
 )
 async def test_unknown_or_invalid_parameters_of_a_report_are_refused(
-    client: httpx.AsyncClient, report: str, params: dict[str, int]
+    client: httpx.AsyncClient, report: str, params: dict[str, Any]
 ) -> None:
     refused = await client.get(f"/reports/{report}", params=params)
     assert refused.status_code == 422
@@ -241,3 +243,50 @@ async def test_the_activity_of_configs_has_the_latest_runs_of_each_the_oldest_fi
 @pytest.mark.parametrize("query", ["", "?config_id=0", "?config_id=1&runs=51", "?" + "&".join(["config_id=1"] * 101)])
 async def test_the_activity_of_too_many_or_no_configs_is_refused(client: httpx.AsyncClient, query: str) -> None:
     assert (await client.get(f"/reports/config-activity{query}")).status_code == 422
+
+
+async def history(client: httpx.AsyncClient, **params: Any) -> list[dict[str, Any]]:
+    answer = await client.get("/reports/history", params=params)
+    assert answer.status_code == 200, answer.text
+    rows: list[dict[str, Any]] = answer.json()
+    return rows
+
+
+async def test_the_history_has_each_hour_and_day_from_counts_and_changes(
+    api: AdminApi, client: httpx.AsyncClient, add_run: AddRun
+) -> None:
+    """Half of the runs are settled, half are changes. The percentiles equal the log's within 1 %."""
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
+    for number in range(40):
+        status = "failed" if number % 4 == 0 else "success"
+        await add_run(started_at=hour, status=status, duration_seconds=1.0 + number, records_collected=number)
+        if number == 19:
+            async with api.engine.begin() as connection:
+                await connection.execute(sa.text("SELECT settle_run_changes()"))
+    await add_run(started_at=hour + timedelta(hours=1), status="skipped", duration_seconds=0.0)
+    await add_run(started_at=hour, job_type="backfill")
+    rows = await history(client, hours=3)
+    assert len(rows) == 4
+    empty, full, skipped, current = rows
+    assert [datetime.fromisoformat(each["begins"]) - hour for each in rows] == [
+        timedelta(hours=number) for number in (-1, 0, 1, 2)
+    ]
+    assert (full["executions"], full["successful"], full["failed"], full["success_rate"]) == (40, 30, 10, 75.0)
+    assert (full["avg_duration"], full["total_records"]) == (20.5, sum(range(40)))
+    assert (full["p50_duration"], full["p95_duration"]) == (pytest.approx(20, rel=0.01), pytest.approx(38, rel=0.01))
+    assert full["errors_by_class"] == {"timeout": 10}
+    assert (empty["executions"], empty["avg_duration"], empty["p95_duration"], current["executions"]) == (
+        0,
+        None,
+        None,
+        0,
+    )
+    assert (skipped["executions"], skipped["skipped"], skipped["success_rate"]) == (1, 1, 0.0)
+    days = await history(client, hours=3, span="day")
+    assert sum(each["executions"] for each in days) == 41
+    [of_the_day] = [each for each in days if each["successful"]]
+    assert of_the_day["p95_duration"] == pytest.approx(38, rel=0.01)
+    assert datetime.fromisoformat(of_the_day["begins"]) == hour.replace(hour=0)
+    async with api.engine.begin() as connection:
+        await connection.execute(sa.text("TRUNCATE run_hours, run_durations, run_changes"))
+    assert {each["executions"] for each in await history(client)} == {0}, "the log is not read"

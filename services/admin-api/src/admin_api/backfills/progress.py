@@ -77,7 +77,7 @@ def progress_of(targets: Sequence[Target], chunks: ChunkFacts, now: datetime, *,
         # A date after the year 9999 cannot be written.
         eta = now + timedelta(seconds=seconds) if seconds < timedelta(days=365_000).total_seconds() else None
     return Progress(
-        percent=math.floor(10_000 * (total - missing) / total) / 100 if total else None,
+        percent=percent_of(total, missing),
         is_whole=bool(total) and not missing,
         candles=total,
         missing_candles=missing,
@@ -88,6 +88,11 @@ def progress_of(targets: Sequence[Target], chunks: ChunkFacts, now: datetime, *,
         next_attempt_at=chunks.next_attempt_at,
         reasons=list(chunks.reasons),
     )
+
+
+def percent_of(candles: int, missing: int) -> float | None:
+    """The answered part with two decimals, rounded down; None without candles."""
+    return math.floor(10_000 * (candles - missing) / candles) / 100 if candles else None
 
 
 def _rate(chunks: ChunkFacts, now: datetime) -> float | None:

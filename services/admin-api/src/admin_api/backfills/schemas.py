@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Self
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
@@ -23,6 +24,7 @@ _SELECT_OR_SERIES: Final[JsonDict] = {
 Mode = Literal["missing", "all"]
 State = Literal["active", "paused", "cancelled"]
 Source = Literal["candles", "trades"]
+ChunkState = Literal["waiting", "requested", "failed", "verified", "classified", "cancelled"]
 _SOURCE: Final = (
     "`candles`: the exchange's own candles. `trades`: where the exchange has no candles any more, they are built from "
     "its trades. They count only if the candles from trades equal the exchange's own candles where it has both."
@@ -241,3 +243,42 @@ class BackfillDetails(Backfill):
 
     progress: Progress
     remaining: Estimate = Field(description="The cost of collecting the rest.")
+
+
+class BackfillSeries(BaseModel):
+    """One series of a backfill, with its part of the progress."""
+
+    exchange: str
+    symbol: str
+    timeframe: str
+    config_id: int = Field(description="The config that collected the series when the backfill was created.")
+    candles: int = Field(description="The candles of the range.")
+    missing_candles: int
+    percent: float | None = Field(
+        ge=0, le=100, description="The answered part of the range, rounded down. Null: it contains no closed candle."
+    )
+    is_whole: bool = Field(description="Each candle of the range is verified, or is absent for a final reason.")
+
+
+class BackfillChunk(BaseModel):
+    """A span of one series that the backfiller requests in one run."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    exchange: str
+    symbol: str
+    timeframe: str
+    start: datetime
+    end: datetime
+    state: ChunkState = Field(
+        description="`verified` and `classified` are answered. `failed`: the exchange refuses it; it is tried again."
+    )
+    attempts: int = Field(description="The attempts that have ended.")
+    next_attempt_at: datetime = Field(description="A waiting or failed chunk is requested then, or later.")
+    requested_at: datetime | None = Field(description="When the latest attempt was requested.")
+    ended_at: datetime | None = Field(description="When it became verified, classified or cancelled.")
+    loss_at: datetime | None = Field(description="When the exchange stops offering its oldest candle. Null: unknown.")
+    run_id: UUID | None = Field(description="The run of the latest attempt, as in `/execution-logs?run_id=`.")
+    reason: str | None = Field(description="The result of the latest attempt, or what the chunk waits for, in words.")
+    error_class: str | None = Field(description="The error class of the latest attempt. Null: it succeeded.")

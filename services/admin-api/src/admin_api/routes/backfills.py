@@ -4,8 +4,14 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from admin_api.backfills.parts import (
+    BackfillChunksQuery,
+    BackfillSeriesQuery,
+    page_of_backfill_chunks,
+    page_of_backfill_series,
+)
 from admin_api.backfills.queries import BackfillFilters, get_details, page_of_backfills
-from admin_api.backfills.schemas import Backfill, BackfillDetails, DryRun, NewBackfill
+from admin_api.backfills.schemas import Backfill, BackfillChunk, BackfillDetails, BackfillSeries, DryRun, NewBackfill
 from admin_api.backfills.service import Action, change_state
 from admin_api.backfills.service import create_backfill as create
 from admin_api.http.etags import EntityTags, etag
@@ -84,6 +90,41 @@ async def get_backfill(backfill_id: _BackfillId, engine: EngineDep, now: Now, re
     details = await get_details(engine, backfill_id, now)
     response.headers["ETag"] = etag(details.version)
     return details
+
+
+@router.get(
+    "/{backfill_id}/series",
+    dependencies=_viewer,
+    responses={200: {"headers": PAGE_HEADERS}, **problems(404, 422)},
+    summary="The series of a backfill, each with its progress",
+)
+async def list_backfill_series(
+    backfill_id: _BackfillId,
+    engine: EngineDep,
+    query: Annotated[BackfillSeriesQuery, Query()],
+    now: Now,
+    request: Request,
+    response: Response,
+) -> list[BackfillSeries]:
+    """One page. The Link header contains the next one."""
+    return send(await page_of_backfill_series(engine, backfill_id, query, now), request, response)
+
+
+@router.get(
+    "/{backfill_id}/chunks",
+    dependencies=_viewer,
+    responses={200: {"headers": PAGE_HEADERS}, **problems(404, 422)},
+    summary="The chunks of a backfill, each with its state and reason",
+)
+async def list_backfill_chunks(
+    backfill_id: _BackfillId,
+    engine: EngineDep,
+    query: Annotated[BackfillChunksQuery, Query()],
+    request: Request,
+    response: Response,
+) -> list[BackfillChunk]:
+    """One page. The backfiller makes chunks while it works, so a young backfill has few."""
+    return send(await page_of_backfill_chunks(engine, backfill_id, query), request, response)
 
 
 @router.post(

@@ -9,7 +9,8 @@ from admin_api.routes.api_route import ExpensiveRoute
 from admin_api.routes.dependencies import PREFIX, EngineDep, Now, declared_token, needs, problems
 from admin_api.runs import reports
 from admin_api.runs.activity import ActivityQuery, activity_of
-from admin_api.runs.schemas import ConfigActivity, ExchangeReport, ExecutionLog, SymbolReport
+from admin_api.runs.history import HistoryQuery, history
+from admin_api.runs.schemas import ConfigActivity, ExchangeReport, ExecutionLog, RunsOfSpan, SymbolReport
 from admin_api.writes.actors import Role
 
 router = APIRouter(
@@ -56,3 +57,11 @@ async def report_exchanges(
 async def report_config_activity(engine: EngineDep, query: Annotated[ActivityQuery, Query()]) -> list[ConfigActivity]:
     """One entry per requested config, in the order of the request. An unknown config has no runs."""
     return await activity_of(engine, query)
+
+
+@router.get("/history", responses=problems(422), summary="The runs by hour or day")
+async def report_history(engine: EngineDep, query: Annotated[HistoryQuery, Query()], now: Now) -> list[RunsOfSpan]:
+    """The oldest first, also hours and days without runs. The first entry is whole, so it may begin before `hours`. The
+    report reads hourly counts, so it is fast and exact, except for the percentiles.
+    """
+    return await history(engine, query, now)

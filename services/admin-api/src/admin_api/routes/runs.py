@@ -1,9 +1,10 @@
 """Runs: the execution logs, statistics, and the overview."""
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from admin_api.http.input_types import FilterText, Input, QueryInteger
@@ -11,12 +12,19 @@ from admin_api.http.pagination import PAGE_HEADERS, send
 from admin_api.routes.api_route import ExpensiveRoute
 from admin_api.routes.dependencies import PREFIX, EngineDep, LogId, Now, declared_token, needs, problems
 from admin_api.runs import queries, statistics
+from admin_api.runs.export import ExportQuery, export_runs
 from admin_api.runs.schemas import ExecutionLog, Stats, Status
 from admin_api.writes.actors import Role
 
 router = APIRouter(
     prefix=PREFIX, tags=["runs"], dependencies=[declared_token, needs(Role.VIEWER)], route_class=ExpensiveRoute
 )
+
+_CSV: Final[dict[str, Any]] = {
+    "description": "A header line, then one line per run.",
+    "headers": {"Content-Disposition": {"description": "A name for the file.", "schema": {"type": "string"}}},
+    "content": {"text/csv": {"schema": {"type": "string"}}},
+}
 
 
 class StatsFilters(Input):
@@ -36,6 +44,20 @@ async def list_execution_logs(
 ) -> list[ExecutionLog]:
     """One page. The Link header contains the next one. Every page is equally fast."""
     return send(await queries.page_of_runs(engine, filters), request, response)
+
+
+@router.get(
+    "/execution-logs/export",
+    response_class=Response,
+    responses={200: _CSV, **problems(422)},
+    summary="Runs as CSV, latest first",
+)
+async def export_execution_logs(engine: EngineDep, query: Annotated[ExportQuery, Query()]) -> StreamingResponse:
+    """With the filters of the list. The response is sent in parts while the rows are read. A text that a spreadsheet
+    would execute as a formula begins with an apostrophe.
+    """
+    headers = {"Content-Disposition": 'attachment; filename="candlekeep-runs.csv"'}
+    return StreamingResponse(await export_runs(engine, query), media_type="text/csv; charset=utf-8", headers=headers)
 
 
 @router.get("/execution-logs/{log_id}", responses=problems(404, 422), summary="One run")

@@ -54,7 +54,9 @@ async def p50_and_p95(
 def from_buckets(runs: Mapping[int, int]) -> Percentiles:
     """Percentiles of a histogram (runs by bucket); both are None if it contains no runs."""
     total = sum(runs.values())
-    p50, p95 = (_seconds(_bucket_at(runs, math.ceil(share * total))) if total > 0 else None for share in _SHARES)
+    p50, p95 = (
+        middle_of_bucket(_bucket_at(runs, math.ceil(share * total))) if total > 0 else None for share in _SHARES
+    )
     return p50, p95
 
 
@@ -68,8 +70,8 @@ def _bucket_at(runs: Mapping[int, int], rank: int) -> int:
     raise ValueError(f"there is no rank {rank} among {seen} runs")
 
 
-def _seconds(bucket: int) -> float:
-    """The middle of a bucket. Its relative distance to both borders is the same."""
+def middle_of_bucket(bucket: int) -> float:
+    """The middle of a bucket, in seconds. Its relative distance to both borders is the same."""
     return round(2 * _GROWTH**bucket / (_GROWTH + 1) / _MICROSECONDS, 6) if bucket else 0.0
 
 

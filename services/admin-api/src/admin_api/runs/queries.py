@@ -8,7 +8,7 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from admin_api.http.errors import FieldError, InvalidInput, NotFound
-from admin_api.http.input_types import FilterText, QueryInstant, QueryInteger, RowId
+from admin_api.http.input_types import FilterText, Input, QueryInstant, QueryInteger, RowId
 from admin_api.http.pagination import Listing, Page, PageQuery, page_of
 from admin_api.runs.schemas import ExecutionLog
 from admin_api.writes.transactions import reading
@@ -25,8 +25,8 @@ RUNS: Final = Listing(
 """All runs, also those in progress, by the time of their start."""
 
 
-class RunFilters(PageQuery):
-    """The query parameters of the list of runs."""
+class RunConditions(Input):
+    """The filters of the run log. Unknown parameters are refused."""
 
     job_name: FilterText | None = Field(default=None, examples=["collect_data_1"])
     job_type: FilterText | None = Field(default=None, examples=["data_collection"])
@@ -43,13 +43,11 @@ class RunFilters(PageQuery):
         description="Only runs that started before this time; UTC if it has no time zone.",
         examples=["2025-01-16T10:00:00Z"],
     )
-    limit: QueryInteger = Field(default=100, ge=1, le=1000)
-    sort: Literal["-started_at", "started_at"] = Field(
-        default="-started_at", description="`-started_at`: the latest run first."
-    )
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
-        """SQL conditions on the table of runs."""
+        """SQL conditions on the table of runs. Raises `InvalidInput`."""
+        if self.start_date is not None and self.end_date is not None and self.start_date >= self.end_date:
+            raise InvalidInput.of([FieldError("#/start_date", "must be before end_date", where="query")])
         equal = ("job_name", "job_type", "symbol", "exchange", "status", "run_id")
         matches = [execution_logs.c[name] == value for name in equal if (value := getattr(self, name)) is not None]
         if self.config_id is not None:
@@ -62,12 +60,20 @@ class RunFilters(PageQuery):
         return matches
 
 
+class RunFilters(RunConditions, PageQuery):
+    """The query parameters of the list of runs."""
+
+    limit: QueryInteger = Field(default=100, ge=1, le=1000)
+    sort: Literal["-started_at", "started_at"] = Field(
+        default="-started_at", description="`-started_at`: the latest run first."
+    )
+
+
 async def page_of_runs(engine: AsyncEngine, filters: RunFilters) -> Page[ExecutionLog]:
     """Raises `InvalidInput`."""
-    if filters.start_date is not None and filters.end_date is not None and filters.start_date >= filters.end_date:
-        raise InvalidInput.of([FieldError("#/start_date", "must be before end_date", where="query")])
+    conditions = filters.conditions()
     async with reading(engine) as connection:
-        return (await page_of(connection, RUNS, filters, filters.conditions())).map(ExecutionLog.model_validate)
+        return (await page_of(connection, RUNS, filters, conditions)).map(ExecutionLog.model_validate)
 
 
 async def one_run(engine: AsyncEngine, log_id: int) -> ExecutionLog:

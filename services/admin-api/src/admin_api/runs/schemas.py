@@ -100,6 +100,25 @@ class ConfigActivity(BaseModel):
     runs: list[RunMark] = Field(description="The latest runs of all kinds, the oldest first.")
 
 
+class RunsOfSpan(BaseModel):
+    """The runs that started in one UTC hour or day."""
+
+    begins: datetime
+    executions: int = Field(description="The number of runs with any status.")
+    successful: int
+    failed: int
+    skipped: int
+    running: int
+    success_rate: float = Field(description=_SUCCESS_RATE, examples=[98.61])
+    avg_duration: float | None = Field(description="In seconds, of the runs that succeeded or failed; null: none did.")
+    p50_duration: float | None = Field(description="The median, with an error of at most 1 %; null: no run has one.")
+    p95_duration: float | None = Field(description="The 95th percentile, with the same accuracy.")
+    total_records: int
+    errors_by_class: dict[str, int] = Field(
+        description="The number of failed runs by error class, the most frequent first.", examples=[{"timeout": 2}]
+    )
+
+
 class SymbolReport(BaseModel):
     """The runs of one symbol on all exchanges together."""
 

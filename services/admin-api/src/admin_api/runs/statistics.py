@@ -19,14 +19,14 @@ _STATUS_RUNS = 10
 
 async def stats_of(engine: AsyncEngine, *, since: datetime, job_type: str | None) -> Stats:
     """Statistics of the runs that started at or after `since`; of all job types if `job_type` is None."""
-    async with reading(_with_snapshot(engine)) as connection:
+    async with reading(with_snapshot(engine)) as connection:
         return await _stats(connection, since, job_type)
 
 
 async def overview(engine: AsyncEngine, now: datetime) -> Status:
     """Configs, jobs, the latest runs of `data_collection` and their statistics of the last day."""
     count = sa.func.count
-    async with reading(_with_snapshot(engine)) as connection:
+    async with reading(with_snapshot(engine)) as connection:
         total, enabled = (
             await connection.execute(sa.select(count(), count().filter(configs.c.enabled)).select_from(configs))
         ).one()
@@ -47,7 +47,7 @@ def success_rate(successful: int, failed: int) -> float:
     return round(successful / finished * 100, 2) if finished else 0.0
 
 
-def _with_snapshot(engine: AsyncEngine) -> AsyncEngine:
+def with_snapshot(engine: AsyncEngine) -> AsyncEngine:
     """The engine with transactions that read one snapshot.
 
     Otherwise a transaction could see a run change twice or not at all while log-writer adds it to the hourly counts.
