@@ -40,10 +40,10 @@ migrate: $(STAMP) ## Bring the database of DATABASE_URL up to this release
 	@$(BIN)/python -m store upgrade
 
 ##@ Check it
-# Tests of timeouts and failovers wait most of their time, so three workers keep two cores busy.
-WORKERS ?= 3
+# Tests of timeouts and failovers wait most of their time, so four workers keep two cores busy.
+WORKERS ?= 4
 .PHONY: test test-deep test-fast faults nemesis guards
-test: $(STAMP) ## Every test, on a Kafka and a Postgres of their own; says which Kafka at the end; WORKERS=3
+test: $(STAMP) ## Every test, on a Kafka and a Postgres of their own; says which Kafka at the end; WORKERS=4
 	@$(PACKAGES_FOR) test
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not faults or faults_short"
 
