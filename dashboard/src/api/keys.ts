@@ -13,4 +13,6 @@ export const keys = {
   exchanges: [...all, "exchanges"] as const,
   reports: [...all, "reports"] as const,
   backfills: [...all, "backfills"] as const,
+  audit: [...all, "audit"] as const,
+  tokens: [...all, "tokens"] as const,
 };

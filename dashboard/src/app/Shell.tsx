@@ -1,6 +1,15 @@
 import { AppShell, Burger } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import { IconApi, IconChartLine, IconGauge, IconHistory, IconListDetails, IconPlayerPlay } from "@tabler/icons-react";
+import {
+  IconApi,
+  IconChartLine,
+  IconFileSearch,
+  IconGauge,
+  IconHistory,
+  IconListDetails,
+  IconPlayerPlay,
+  IconSettings,
+} from "@tabler/icons-react";
 import { Link, Outlet } from "@tanstack/react-router";
 import { useMessages } from "../i18n";
 import { ConnectionState } from "../live/ConnectionState";
@@ -13,7 +22,7 @@ const ICON = { size: 18, stroke: 1.7, "aria-hidden": true } as const;
 
 /** The frame of every page: the header with the state of the connection, the navigation, and the content. */
 export function Shell() {
-  const { app, backfills, reports } = useMessages();
+  const { app, audit, backfills, reports, settings } = useMessages();
   const [opened, navigation] = useDisclosure(false);
   return (
     <LiveProvider>
@@ -51,7 +60,13 @@ export function Shell() {
           <Link to="/reports" className={classes.link} onClick={navigation.close}>
             <IconChartLine {...ICON} /> {reports.title}
           </Link>
+          <Link to="/audit" className={classes.link} onClick={navigation.close}>
+            <IconFileSearch {...ICON} /> {audit.title}
+          </Link>
           <div className={classes.spacer} />
+          <Link to="/settings" className={classes.link} onClick={navigation.close}>
+            <IconSettings {...ICON} /> {settings.title}
+          </Link>
           <a href="/docs" className={classes.link}>
             <IconApi {...ICON} /> {app.apiDocs}
           </a>

@@ -7,6 +7,7 @@ import {
   Link,
   lazyRouteComponent,
 } from "@tanstack/react-router";
+import { auditSearch } from "../audit/search";
 import { backfillSearch, backfillsSearch } from "../backfills/search";
 import { EmptyState, ErrorState } from "../components/states";
 import { configsSearch } from "../configs/search";
@@ -83,6 +84,19 @@ const reports = createRoute({
   component: lazyRouteComponent(() => import("../reports/ReportsPage"), "ReportsPage"),
 });
 
+const audit = createRoute({
+  getParentRoute: () => root,
+  path: "/audit",
+  validateSearch: auditSearch,
+  component: lazyRouteComponent(() => import("../audit/AuditPage"), "AuditPage"),
+});
+
+const settings = createRoute({
+  getParentRoute: () => root,
+  path: "/settings",
+  component: lazyRouteComponent(() => import("../settings/SettingsPage"), "SettingsPage"),
+});
+
 /** The address holds plain text values: `?status=failed`, not JSON. */
 function stringifySearch(search: Record<string, unknown>): string {
   const entries = Object.entries(search).filter(([, value]) => value !== undefined && value !== "");
@@ -91,7 +105,7 @@ function stringifySearch(search: Record<string, unknown>): string {
 }
 
 export const router = createRouter({
-  routeTree: root.addChildren([overview, configs, runs, run, backfills, backfill, reports]),
+  routeTree: root.addChildren([overview, configs, runs, run, backfills, backfill, reports, audit, settings]),
   parseSearch: (text) => Object.fromEntries(new URLSearchParams(text)),
   stringifySearch,
   defaultPreload: "intent",

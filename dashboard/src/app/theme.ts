@@ -26,10 +26,24 @@ const dark: MantineColorsTuple = [
   "#10131b",
 ];
 
+/** Deeper than Mantine's own red, on which white text has too little contrast. */
+const red: MantineColorsTuple = [
+  "#fff0ee",
+  "#fbdcd8",
+  "#f5b5ae",
+  "#ef8d83",
+  "#e2675c",
+  "#c8433a",
+  "#bf362c",
+  "#b3261e",
+  "#9a1f18",
+  "#811811",
+];
+
 export const theme = createTheme({
   primaryColor: "night",
   primaryShade: { light: 7, dark: 5 },
-  colors: { night, dark },
+  colors: { night, dark, red },
   autoContrast: true,
   defaultRadius: "md",
   cursorType: "pointer",
@@ -37,6 +51,8 @@ export const theme = createTheme({
   fontFamily: "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
   fontFamilyMonospace: "ui-monospace, SFMono-Regular, Menlo, Consolas, 'Liberation Mono', monospace",
   headings: { fontWeight: "650" },
+  // Each dialog has a button with a word that closes it. The cross would be a button without a name.
+  components: { Modal: { defaultProps: { withCloseButton: false } } },
 });
 
 /** Colours with a contrast of at least 4.5 : 1 on their backgrounds. Mantine's own dimmed text has less. */

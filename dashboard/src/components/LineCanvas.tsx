@@ -6,7 +6,7 @@ import { absoluteTime } from "../app/time";
 import type { Line } from "./LineChart";
 import classes from "./LineChart.module.css";
 
-const HEIGHT = 230;
+const HEIGHT = 220;
 const AXIS_FONT = "12px system-ui, sans-serif";
 const DAY_SECONDS = 86_400;
 const FILL_OPACITY = "1f";
@@ -17,14 +17,13 @@ export interface CanvasProps {
   lines: readonly Line[];
   format: (value: number) => string;
   utc: boolean;
-  language: string;
   timeLabel: string;
   min: number;
   max?: number | undefined;
 }
 
 /** The lines on a canvas, with the values at the pointer below. In a file of its own, so that uPlot loads on demand. */
-export default function LineCanvas({ times, lines, format, utc, language, timeLabel, min, max }: CanvasProps) {
+export default function LineCanvas({ times, lines, format, utc, timeLabel, min, max }: CanvasProps) {
   const frame = useRef<HTMLDivElement>(null);
   const chart = useRef<uPlot>(null);
   const scheme = useComputedColorScheme();
@@ -48,15 +47,11 @@ export default function LineCanvas({ times, lines, format, utc, language, timeLa
       font: AXIS_FONT,
       grid: { stroke: colour("--line"), width: 1 },
     };
+    const timeOf = (seconds: number) => absoluteTime(seconds * 1000, utc ? "utc" : "local");
     const tick = (seconds: number, step: number) => {
-      const text = absoluteTime(seconds * 1000, utc ? "utc" : "local");
+      const text = timeOf(seconds);
       return step >= DAY_SECONDS || text.slice(11, 16) === "00:00" ? text.slice(5, 10) : text.slice(11, 16);
     };
-    const time = new Intl.DateTimeFormat(language, {
-      dateStyle: "medium",
-      timeStyle: "short",
-      ...(utc && { timeZone: "UTC" }),
-    });
     const drawn = new uPlot(
       {
         width: node.clientWidth,
@@ -67,6 +62,7 @@ export default function LineCanvas({ times, lines, format, utc, language, timeLa
           {
             ...axis,
             ticks: { show: false },
+            size: 28,
             values: (_, ticks, __, ___, step) => ticks.map((each) => tick(each, step)),
           },
           {
@@ -79,7 +75,7 @@ export default function LineCanvas({ times, lines, format, utc, language, timeLa
         series: [
           {
             label: timeLabel,
-            value: (_, seconds: number | null) => (seconds === null ? "–" : time.format(seconds * 1000)),
+            value: (_, seconds: number | null) => (seconds === null ? "–" : timeOf(seconds).slice(0, 16)),
           },
           ...lines.map((line) => ({
             label: line.label,
@@ -104,7 +100,7 @@ export default function LineCanvas({ times, lines, format, utc, language, timeLa
       drawn.destroy();
       chart.current = null;
     };
-  }, [names, utc, language, scheme, min, max]);
+  }, [names, utc, scheme, min, max]);
 
   useEffect(() => chart.current?.setData(data), [data]);
 

@@ -27,7 +27,7 @@ interface Props {
 
 /** Lines over time, and the same numbers as a table for those who cannot or do not want to read the chart. */
 export function LineChart({ title, hint, times, lines, format, min = 0, max }: Props) {
-  const { messages, language } = useLanguage();
+  const { messages } = useLanguage();
   const { style } = useTimeStyle();
   const { reports: text } = messages;
   const [shown, setShown] = useState<"chart" | "table">("chart");
@@ -61,7 +61,6 @@ export function LineChart({ title, hint, times, lines, format, min = 0, max }: P
               lines={lines}
               format={format}
               utc={style !== "local"}
-              language={language}
               timeLabel={text.begins}
               min={min}
               max={max}

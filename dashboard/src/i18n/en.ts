@@ -1,5 +1,7 @@
+import { audit } from "./en/audit";
 import { backfills } from "./en/backfills";
 import { reports } from "./en/reports";
+import { preferences, tokens } from "./en/tokens";
 
 /** A number in the language of the messages. */
 const n = (value: number) => value.toLocaleString("en");
@@ -120,6 +122,7 @@ export const en = {
     runId: "Run id",
     copy: "Copy",
     copied: "Copied",
+    exportCsv: "Export as CSV",
     copyJson: "Copy as JSON",
     error: "Error",
     perTimeframe: "Result per timeframe",
@@ -251,6 +254,9 @@ export const en = {
   },
   backfills,
   reports,
+  audit,
+  tokens,
+  preferences,
 };
 
 export type Messages = typeof en;

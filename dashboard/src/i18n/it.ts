@@ -1,6 +1,8 @@
 import type { Messages } from "./en";
+import { audit } from "./it/audit";
 import { backfills } from "./it/backfills";
 import { reports } from "./it/reports";
+import { preferences, tokens } from "./it/tokens";
 
 const n = (value: number) => value.toLocaleString("it");
 const plural = (count: number, one: string, many: string) => `${n(count)} ${count === 1 ? one : many}`;
@@ -120,6 +122,7 @@ export const it: Messages = {
     runId: "Id esecuzione",
     copy: "Copia",
     copied: "Copiato",
+    exportCsv: "Esporta in CSV",
     copyJson: "Copia come JSON",
     error: "Errore",
     perTimeframe: "Esito per timeframe",
@@ -252,4 +255,7 @@ export const it: Messages = {
   },
   backfills,
   reports,
+  audit,
+  tokens,
+  preferences,
 };

@@ -1,5 +1,5 @@
 import { Button } from "@mantine/core";
-import { IconArrowUp } from "@tabler/icons-react";
+import { IconArrowUp, IconDownload } from "@tabler/icons-react";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { PageHeader } from "../components/PageHeader";
 import { EmptyState, ErrorState } from "../components/states";
@@ -8,7 +8,7 @@ import { useRuns } from "./queries";
 import { RunFilters } from "./RunFilters";
 import classes from "./RunsPage.module.css";
 import { RunTable } from "./RunTable";
-import type { RunsSearch } from "./search";
+import { exportUrl, type RunsSearch } from "./search";
 
 /** The list of runs, latest first. Its filters are in the address. */
 export function RunsPage() {
@@ -21,7 +21,18 @@ export function RunsPage() {
 
   return (
     <>
-      <PageHeader title={text.title} note={list.total && text.total(list.total.rows, list.total.exact)} />
+      <PageHeader title={text.title} note={list.total && text.total(list.total.rows, list.total.exact)}>
+        <Button
+          component="a"
+          href={exportUrl(search, Date.now())}
+          size="xs"
+          variant="default"
+          leftSection={<IconDownload size={15} aria-hidden />}
+          download
+        >
+          {text.exportCsv}
+        </Button>
+      </PageHeader>
       <RunFilters search={search} onChange={setSearch} />
       <div className={classes.newRuns} aria-live="polite">
         {list.waiting > 0 && (

@@ -1,3 +1,5 @@
+import { BASE } from "../api/client";
+
 const STATUSES = ["running", "success", "failed", "skipped"] as const;
 const SINCE = ["1h", "24h", "7d"] as const;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -38,4 +40,11 @@ export function runsQuery({ since, ...filters }: RunsSearch, now: number) {
     ...filters,
     ...(since && { start_date: new Date(now - HOURS[since] * HOUR_MS).toISOString() }),
   };
+}
+
+/** The address of the filtered list as CSV. The browser saves it while it arrives, so no page holds it. */
+export function exportUrl(search: RunsSearch, now: number): string {
+  const filters = Object.entries(runsQuery(search, now)).map(([name, value]) => [name, String(value)]);
+  const query = new URLSearchParams(filters).toString();
+  return `${BASE}/execution-logs/export${query === "" ? "" : `?${query}`}`;
 }

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -27,8 +28,9 @@ async def test_the_export_has_all_runs_of_the_filtered_list_in_its_order(
 ) -> None:
     """More than one page of the query, with equal times of the start at the border of two pages."""
     monkeypatch.setattr(export, "_PAGE", 3)
+    now = datetime.now(UTC)
     for number in range(11):
-        await add_run(minutes_ago=number // 4, status="failed" if number % 5 == 0 else "success")
+        await add_run(started_at=now - timedelta(minutes=number // 4), status="failed" if number % 5 == 0 else "success")
     listed = (await client.get("/execution-logs")).json()
     rows = await exported(client)
     assert [row["id"] for row in rows] == [str(each["id"]) for each in listed]

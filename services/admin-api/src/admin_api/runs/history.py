@@ -34,15 +34,15 @@ FROM (
 ) AS counted GROUP BY 1, status, error_class
 """)
 
-# The bucket of the run in the middle, and of the run that is not faster than 95 of 100.
+# The bucket of the run in the middle, and of the run that is not faster than 95 of 100. A rank contains all rows of its
+# bucket, counts and changes. Sums of float8 are exact for these numbers, and several times faster than numeric.
 _PERCENTILES: Final = sa.text("""
 WITH counted AS (
-  SELECT begins, bucket, sum(runs) AS runs FROM (
-    SELECT begins, bucket, runs FROM run_durations WHERE span = :span AND begins >= :first AND job_type = :job_type
-    UNION ALL
-    SELECT date_trunc(:span, hour, 'UTC'), bucket, runs FROM run_changes
-    WHERE hour >= :first AND job_type = :job_type AND bucket IS NOT NULL AND status IN ('success', 'failed')
-  ) AS parts GROUP BY begins, bucket
+  SELECT begins, bucket, runs::float8 AS runs FROM run_durations
+  WHERE span = :span AND begins >= :first AND job_type = :job_type
+  UNION ALL
+  SELECT date_trunc(:span, hour, 'UTC'), bucket, runs::float8 FROM run_changes
+  WHERE hour >= :first AND job_type = :job_type AND bucket IS NOT NULL AND status IN ('success', 'failed')
 ), ranked AS (
   SELECT begins, bucket, sum(runs) OVER (PARTITION BY begins ORDER BY bucket) AS rank,
          sum(runs) OVER (PARTITION BY begins) AS total

@@ -1,0 +1,45 @@
+import type { tokens as english, preferences as englishPreferences } from "../en/tokens";
+
+export const tokens: typeof english = {
+  title: "Token dell'API",
+  hint: "Un token permette a un programma di usare l'API con un ruolo. Il segreto si vede una volta, alla creazione.",
+  create: "Crea un token",
+  name: "Nome",
+  nameHint: "La persona o il programma che lo usa. Il registro mostra questo nome.",
+  role: "Ruolo",
+  roleHint:
+    "Gli osservatori leggono. Gli operatori avviano, attivano, disattivano e ordinano recuperi. Gli amministratori fanno tutto.",
+  status: "Stato",
+  statuses: { active: "Attivo", expired: "Scaduto", revoked: "Revocato" },
+  lifetime: "Durata",
+  lifetimeHint: "Un token creato da una sessione finisce al più tardi con il token della sessione.",
+  days: (count) => `${count} giorni`,
+  unlimited: "Senza fine",
+  expires: "Finisce",
+  never: "mai",
+  lastUsed: "Ultimo uso",
+  actions: "Azioni",
+  rotate: "Sostituisci",
+  revoke: "Revoca",
+  cancel: "Annulla",
+  confirmRotate: (name) => `Sostituire il token ${name}?`,
+  confirmRotateText: "Un nuovo token con lo stesso nome, ruolo e durata prende il suo posto.",
+  grace: "Il vecchio token funziona ancora per",
+  graces: { 0: "nessun tempo", 60: "1 ora", 1440: "1 giorno", 10080: "7 giorni" },
+  confirmRevoke: (name) => `Revocare il token ${name}?`,
+  confirmRevokeText: "Smette subito, con le sessioni che ha aperto. Un token revocato resta revocato.",
+  isRevoked: (name) => `Il token ${name} è revocato.`,
+  secretTitle: "Copia il token adesso",
+  secretText: "Non si vedrà più. Mettilo dove il programma legge i suoi segreti, non in una chat o in un ticket.",
+  stored: "L'ho salvato",
+};
+
+export const preferences: typeof englishPreferences = {
+  display: "Aspetto",
+  displayHint: "Salvato in questo browser, per questo indirizzo.",
+  example: (time) => `Adesso: ${time}`,
+  session: "Sessione",
+  name: "Nome",
+  role: "Ruolo",
+  ends: "Finisce al più tardi",
+};
