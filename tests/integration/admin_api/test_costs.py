@@ -238,6 +238,7 @@ EXPENSIVE = [
     "/reports/recent-failures",
     "/reports/exchanges",
     "/reports/config-activity?config_id=1",
+    "/reports/next-losses",
     "/audit-log",
 ]
 

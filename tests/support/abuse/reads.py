@@ -14,6 +14,8 @@ _EXPENSIVE = (
     "/reports/top-symbols?hours=720",
     "/reports/exchanges?hours=720",
     "/reports/config-activity?config_id=1&runs=50",
+    "/reports/next-losses?limit=100",
+    "/services",
     "/exchanges",
     "/candles?exchange=binance&symbol=BTC/USDT&timeframe=1m&limit=10000&format=csv",
     "/coverage?exchange=binance&symbol=BTC/USDT&timeframe=1m&start=2000-01-01T00:00:00Z&end=2026-01-01T00:00:00Z",
