@@ -15,6 +15,7 @@ import { useMessages } from "../i18n";
 import { ConnectionState } from "../live/ConnectionState";
 import { LiveProvider } from "../live/LiveProvider";
 import icon from "./icon.svg";
+import { Shortcuts } from "./keyboard/Shortcuts";
 import { SettingsMenu } from "./SettingsMenu";
 import classes from "./Shell.module.css";
 
@@ -42,6 +43,7 @@ export function Shell() {
           </Link>
           <div className={classes.spacer} />
           <ConnectionState />
+          <Shortcuts />
           <SettingsMenu />
         </AppShell.Header>
         <AppShell.Navbar className={classes.navbar} aria-label={app.menu}>

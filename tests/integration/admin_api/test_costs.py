@@ -240,6 +240,7 @@ EXPENSIVE = [
     "/reports/config-activity?config_id=1",
     "/reports/history",
     "/execution-logs/export",
+    "/reports/next-losses",
     "/audit-log",
 ]
 

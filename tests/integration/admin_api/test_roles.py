@@ -61,6 +61,8 @@ REQUIRED_ROLES: dict[tuple[str, str], Role] = {
     ("GET", "/reports/exchanges"): VIEWER,
     ("GET", "/reports/config-activity"): VIEWER,
     ("GET", "/reports/history"): VIEWER,
+    ("GET", "/reports/next-losses"): VIEWER,
+    ("GET", "/services"): VIEWER,
     ("GET", "/events"): VIEWER,
     ("GET", "/me"): VIEWER,
     ("POST", "/sessions"): VIEWER,
