@@ -1,4 +1,4 @@
-"""CSV: what a spreadsheet would execute, and what a program reads back."""
+"""CSV: a spreadsheet executes no cell, and a program reads each value back."""
 
 import csv
 import io

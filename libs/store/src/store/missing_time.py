@@ -2,9 +2,9 @@
 
 A target is the range of a series that a backfill wants. Its missing time is the part that is not answered:
 
-- Mode `missing`: verified spans answer it, and absences of a final class that are not due for another check. Time that
-  the exchange no longer has as candles is missing, too, if a backfill builds candles from trades.
-- Mode `all`: the chunks of this backfill answer it that have ended as verified or classified.
+- Mode `missing`: verified spans answer it, and absences of a final class that are not due for another check. A
+  backfill from trades also misses time that the exchange no longer has.
+- Mode `all`: its chunks that ended as verified or classified answer it.
 
 All arguments are SQL expressions. Write `verified` with `VERIFIED_SPANS`, so that times that Python cannot read are
 left out.
