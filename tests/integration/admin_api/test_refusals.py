@@ -219,6 +219,7 @@ NEEDS_NO_DATABASE = {
     ("DELETE", f"{BASE}/sessions/current"),
     ("GET", f"{BASE}/exchanges"),
     ("GET", f"{BASE}/exchanges/{{exchange}}"),
+    ("GET", f"{BASE}/services"),
 }
 
 

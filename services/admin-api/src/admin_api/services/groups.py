@@ -66,9 +66,13 @@ async def _committed(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartit
 
 
 async def _described(admin: AIOKafkaAdminClient, groups: list[str]) -> dict[str, tuple[int | None, bool | None]]:
-    """The number of members, and whether each has its partitions. Empty if this Kafka cannot describe groups."""
+    """The number of members, and whether each has its partitions. Empty if this Kafka cannot describe groups.
+
+    One request per group: aiokafka decodes version 3 of the response without its last field, so it cannot read a
+    second group.
+    """
     try:
-        answers: list[Any] = await admin.describe_consumer_groups(groups)
+        answers: list[Any] = [one for group in groups for one in await admin.describe_consumer_groups([group])]
     except KafkaError:
         return {}
     found: dict[str, tuple[int | None, bool | None]] = {}
