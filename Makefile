@@ -35,10 +35,14 @@ migrate: $(STAMP) ## Bring the database of DATABASE_URL up to this release
 	@$(BIN)/python -m store upgrade
 
 ##@ Check it
-.PHONY: test test-fast faults nemesis guards
+.PHONY: test test-deploy test-fast faults nemesis guards
 test: $(STAMP) ## Every test, on a Kafka and a Postgres of their own; says which Kafka at the end
 	@$(PACKAGES_FOR) test
-	@$(BIN)/pytest -n 2 -m "not faults or faults_short"
+	@$(BIN)/pytest -n 2 -m "not faults or faults_short" --ignore=tests/deploy
+
+test-deploy: $(STAMP) ## Build every image, start compose with the simulator, and test both; needs Docker, or root to start it
+	@$(PACKAGES_FOR) test-deploy
+	@$(BIN)/pytest -o timeout=900 tests/deploy
 
 faults: $(STAMP) ## Break the whole system in every way we know and judge what it holds afterwards
 	@$(PACKAGES_FOR) faults
