@@ -42,14 +42,18 @@ migrate: $(STAMP) ## Bring the database of DATABASE_URL up to this release
 ##@ Check it
 # Tests of timeouts and failovers wait most of their time, so four workers keep two cores busy.
 WORKERS ?= 4
-.PHONY: test test-deep test-fast faults nemesis guards
+.PHONY: test test-deep test-deploy test-fast faults nemesis guards
 test: $(STAMP) ## Every test, on a Kafka and a Postgres of their own; says which Kafka at the end; WORKERS=4
 	@$(PACKAGES_FOR) test
-	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not faults or faults_short"
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not faults or faults_short" --ignore=tests/deploy
 
 test-deep: $(STAMP) ## The tests with random or many inputs again, with many more of them: about 20 minutes
 	@$(PACKAGES_FOR) test
-	@TEST_DEPTH=deep $(BIN)/pytest -n $(WORKERS) --dist worksteal -m deep
+	@TEST_DEPTH=deep $(BIN)/pytest -n $(WORKERS) --dist worksteal -m deep --ignore=tests/deploy
+
+test-deploy: $(STAMP) ## Build every image, start compose with the simulator, and test both; needs Docker, or root to start it
+	@$(PACKAGES_FOR) test-deploy
+	@$(BIN)/pytest -o timeout=900 tests/deploy
 
 faults: $(STAMP) ## Break the whole system in every way we know and judge what it holds afterwards
 	@$(PACKAGES_FOR) faults
