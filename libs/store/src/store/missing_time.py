@@ -2,9 +2,9 @@
 
 A target is the range of a series that a backfill wants. Its missing time is the part that is not answered:
 
-- Mode `missing`: verified spans answer it, and absences of a final class that are not due for another check. Time that
-  the exchange no longer has as candles is missing, too, if a backfill builds candles from trades.
-- Mode `all`: the chunks of this backfill answer it that have ended as verified or classified.
+In the mode `missing`, verified spans answer it, and absences of a final class that are not due for another check. If a
+backfill builds candles from trades, time of which the exchange has no candles any more is missing, too. In the mode
+`all`, those chunks of the backfill answer it that have ended as verified or classified.
 
 All arguments are SQL expressions. Write `verified` with `VERIFIED_SPANS`, so that times that Python cannot read are
 left out.
