@@ -143,7 +143,7 @@ async def test_all_readers_find_the_same_missing_time_in_random_ledgers(engine: 
 
 
 async def dry_run(engine: AsyncEngine, case: Case, backfill_id: int) -> Intervals:
-    """The missing time in the API. Time that the target can never have does not overlap it."""
+    """The missing time in the API. The absences that it shows as final do not overlap it."""
     start = None if case.start is None else to_instant(case.start)
     wanted = WantedRange(start, to_instant(case.end), case.mode, case.source, backfill_id)
     async with engine.connect() as connection:

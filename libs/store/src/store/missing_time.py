@@ -2,9 +2,9 @@
 
 A target is the range of a series that a backfill wants. Its missing time is the part that is not answered:
 
-- Mode `missing`: verified spans answer it, and absences of a final class that are not due for another check. A
-  backfill from trades also misses time that the exchange no longer has.
-- Mode `all`: its chunks that ended as verified or classified answer it.
+In the mode `missing`, verified spans answer it, and absences of a final class that are not due for another check. If a
+backfill builds candles from trades, time of which the exchange has no candles any more is missing, too. In the mode
+`all`, those chunks of the backfill answer it that have ended as verified or classified.
 
 All arguments are SQL expressions. Write `verified` with `VERIFIED_SPANS`, so that times that Python cannot read are
 left out.
