@@ -1,4 +1,4 @@
-"""CSV: what a spreadsheet would execute, and what a program reads back."""
+"""CSV: no cell is a formula, and programs read the same texts back."""
 
 import csv
 import io
