@@ -1,4 +1,4 @@
-"""CSV: a spreadsheet executes no cell, and a program reads each value back."""
+"""CSV: no cell is a formula, and programs read the same texts back."""
 
 import csv
 import io

@@ -29,6 +29,8 @@ export const audit = {
   kinds: {
     session: "browser session",
     token: "token",
+    bootstrap: "first admin token",
+    command: "command on the server",
     oidc: "identity provider",
     anonymous: "no valid credential",
   } as Record<string, string>,

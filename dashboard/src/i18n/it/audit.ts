@@ -31,6 +31,8 @@ export const audit: typeof english = {
   kinds: {
     session: "sessione del browser",
     token: "token",
+    bootstrap: "primo token di amministratore",
+    command: "comando sul server",
     oidc: "provider di identità",
     anonymous: "nessuna credenziale valida",
   },
