@@ -1,6 +1,6 @@
 import { AppShell, Burger } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import { IconApi, IconGauge, IconListDetails, IconPlayerPlay } from "@tabler/icons-react";
+import { IconApi, IconChartCandle, IconGauge, IconListDetails, IconPlayerPlay } from "@tabler/icons-react";
 import { Link, Outlet } from "@tanstack/react-router";
 import { useMessages } from "../i18n";
 import { ConnectionState } from "../live/ConnectionState";
@@ -13,7 +13,7 @@ const ICON = { size: 18, stroke: 1.7, "aria-hidden": true } as const;
 
 /** The frame of every page: the header with the state of the connection, the navigation, and the content. */
 export function Shell() {
-  const { app } = useMessages();
+  const { app, series } = useMessages();
   const [opened, navigation] = useDisclosure(false);
   return (
     <LiveProvider>
@@ -41,6 +41,9 @@ export function Shell() {
           </Link>
           <Link to="/configs" className={classes.link} onClick={navigation.close}>
             <IconListDetails {...ICON} /> {app.configs}
+          </Link>
+          <Link to="/series" className={classes.link} onClick={navigation.close}>
+            <IconChartCandle {...ICON} /> {series.title}
           </Link>
           <Link to="/runs" className={classes.link} onClick={navigation.close}>
             <IconPlayerPlay {...ICON} /> {app.runs}

@@ -11,6 +11,7 @@ import { EmptyState, ErrorState } from "../components/states";
 import { configsSearch } from "../configs/search";
 import { useMessages } from "../i18n";
 import { runsSearch } from "../runs/search";
+import { chartSearch, seriesSearch } from "../series/search";
 import { Shell } from "./Shell";
 
 function NotFound() {
@@ -60,6 +61,20 @@ const run = createRoute({
   component: lazyRouteComponent(() => import("../runs/RunPage"), "RunPage"),
 });
 
+const seriesList = createRoute({
+  getParentRoute: () => root,
+  path: "/series",
+  validateSearch: seriesSearch,
+  component: lazyRouteComponent(() => import("../series/SeriesListPage"), "SeriesListPage"),
+});
+
+const oneSeries = createRoute({
+  getParentRoute: () => root,
+  path: "/series/$exchange/$",
+  validateSearch: chartSearch,
+  component: lazyRouteComponent(() => import("../series/SeriesPage"), "SeriesPage"),
+});
+
 /** The address holds plain text values: `?status=failed`, not JSON. */
 function stringifySearch(search: Record<string, unknown>): string {
   const entries = Object.entries(search).filter(([, value]) => value !== undefined && value !== "");
@@ -68,7 +83,7 @@ function stringifySearch(search: Record<string, unknown>): string {
 }
 
 export const router = createRouter({
-  routeTree: root.addChildren([overview, configs, runs, run]),
+  routeTree: root.addChildren([overview, configs, runs, run, seriesList, oneSeries]),
   parseSearch: (text) => Object.fromEntries(new URLSearchParams(text)),
   stringifySearch,
   defaultPreload: "intent",

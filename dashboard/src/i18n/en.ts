@@ -1,3 +1,5 @@
+import { series } from "./en/series";
+
 /** A number in the language of the messages. */
 const n = (value: number) => value.toLocaleString("en");
 const plural = (count: number, one: string, many: string) => `${n(count)} ${count === 1 ? one : many}`;
@@ -246,6 +248,7 @@ export const en = {
     failed24: (count: number) => plural(count, "failed run in 24 hours", "failed runs in 24 hours"),
     nothingWrong: "No run failed in the last 24 hours.",
   },
+  series,
 };
 
 export type Messages = typeof en;

@@ -1,4 +1,5 @@
 import type { Messages } from "./en";
+import { series } from "./it/series";
 
 const n = (value: number) => value.toLocaleString("it");
 const plural = (count: number, one: string, many: string) => `${n(count)} ${count === 1 ? one : many}`;
@@ -248,4 +249,5 @@ export const it: Messages = {
     failed24: (count) => plural(count, "esecuzione fallita in 24 ore", "esecuzioni fallite in 24 ore"),
     nothingWrong: "Nessuna esecuzione è fallita nelle ultime 24 ore.",
   },
+  series,
 };
