@@ -503,6 +503,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/admin/data-collection/candles/chart": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A range of one series, at the resolution of a screen
+         * @description At most `points` points. Each joins the same number of candles, so any zoom has about the same size.
+         */
+        get: operations["get_chart"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/admin/data-collection/series": {
         parameters: {
             query?: never;
@@ -1607,6 +1627,87 @@ export interface components {
              * @enum {string}
              */
             source: "exchange" | "trades";
+        };
+        /**
+         * Chart
+         * @description A range of a series in points of equal length.
+         */
+        Chart: {
+            /**
+             * Exchange
+             * @example binance
+             */
+            exchange: string;
+            /**
+             * Symbol
+             * @example BTC/USDT
+             */
+            symbol: string;
+            /**
+             * Timeframe
+             * @example 1m
+             */
+            timeframe: string;
+            /**
+             * First Open Time
+             * @description The open time of the earliest candle. Null: no candles.
+             */
+            first_open_time: string | null;
+            /**
+             * Last Open Time
+             * @description The open time of the latest candle.
+             */
+            last_open_time: string | null;
+            /**
+             * Start
+             * @description The start of the first point. The range is limited to the stored candles and widened to whole points. Null if it contains no stored candles.
+             */
+            start: string | null;
+            /**
+             * End
+             * @description The end of the last point. Null like `start`.
+             */
+            end: string | null;
+            /**
+             * Periods
+             * @description The number of periods of each point. 1: the points are the candles themselves.
+             * @example 60
+             */
+            periods: number;
+            /**
+             * Length Seconds
+             * @description The length of each point. Null for months and years, whose length differs.
+             * @example 3600
+             */
+            length_seconds: number | null;
+            /**
+             * Points
+             * @description Ascending. `open` is that of the first candle and `close` that of the last one; `high`, `low` and `volume` are those of all. A point without candles is left out.
+             */
+            points: components["schemas"]["ChartPoint"][];
+        };
+        /**
+         * ChartPoint
+         * @description The candles that open in one point, joined into one.
+         */
+        ChartPoint: {
+            /**
+             * Open Time
+             * Format: date-time
+             */
+            open_time: string;
+            /** Open */
+            open: number;
+            /** High */
+            high: number;
+            /** Low */
+            low: number;
+            /** Close */
+            close: number;
+            /** Volume */
+            volume: number;
+            /** Candles */
+            candles: number;
         };
         /**
          * ChunkCounts
@@ -6244,6 +6345,90 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["CandleRow"][];
                     "text/csv": string;
+                };
+            };
+            /** @description No valid bearer token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller's role does not allow this, or a page of another site made the request. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such resource. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An input is not valid. `errors` says which one, and what to change. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller has used up its requests per minute, or its address has too many failed authentications. Retry-After says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or another change conflicted with this one: nothing was changed. If the type is `outcome-unknown`, the commit was not confirmed: repeat the request with the same Idempotency-Key, or read the current state before you try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_chart: {
+        parameters: {
+            query: {
+                exchange: string;
+                symbol: string;
+                timeframe: string;
+                /** @description The start of the range; UTC if it has no time zone. If it is left out, the first candle. */
+                start?: string;
+                /** @description The end of the range. If it is left out, the end of the last candle. */
+                end?: string;
+                /** @description The maximum number of points. The API chooses the shortest points that are not more. */
+                points?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Chart"];
                 };
             };
             /** @description No valid bearer token or session. */

@@ -1,6 +1,7 @@
 import { audit } from "./en/audit";
 import { backfills } from "./en/backfills";
 import { reports } from "./en/reports";
+import { series } from "./en/series";
 import { preferences, tokens } from "./en/tokens";
 
 /** A number in the language of the messages. */
@@ -314,6 +315,7 @@ export const en = {
     more: (shown: number, all: number) => `The first ${n(shown)} of ${n(all)} enabled configs.`,
     none: "No config is enabled.",
   },
+  series,
 };
 
 export type Messages = typeof en;

@@ -2,6 +2,7 @@ import type { Messages } from "./en";
 import { audit } from "./it/audit";
 import { backfills } from "./it/backfills";
 import { reports } from "./it/reports";
+import { series } from "./it/series";
 import { preferences, tokens } from "./it/tokens";
 
 const n = (value: number) => value.toLocaleString("it");
@@ -314,4 +315,5 @@ export const it: Messages = {
     more: (shown, all) => `Le prime ${n(shown)} di ${n(all)} configurazioni attive.`,
     none: "Nessuna configurazione è attiva.",
   },
+  series,
 };

@@ -316,7 +316,9 @@ async def test_without_a_database_every_data_route_is_503_and_the_process_stays_
     bodies["/backfills"] = {"select": {"symbol": "*"}, "start": "2025-01-01T00:00:00Z", "end": "2025-02-01T00:00:00Z"}
     bodies |= {f"/bulk/{verb}": {"select": {"ids": [1]}} for verb in ("enable", "disable", "trigger", "delete")}
     of_a_series = {"exchange": "a", "symbol": "b", "timeframe": "c"}
-    queries: dict[str, dict[str, str]] = dict.fromkeys(("candles", "coverage", "rejected-candles"), of_a_series)
+    queries: dict[str, dict[str, str]] = dict.fromkeys(
+        ("candles", "chart", "coverage", "rejected-candles"), of_a_series
+    )
     queries |= {"incidents": {"exchange": "a"}, "config-activity": {"config_id": "1"}}
     async with client_of(api, base="") as client:
         for method, path in guarded:

@@ -41,6 +41,7 @@ REQUIRED_ROLES: dict[tuple[str, str], Role] = {
     ("GET", "/stats"): VIEWER,
     ("GET", "/status"): VIEWER,
     ("GET", "/candles"): VIEWER,
+    ("GET", "/candles/chart"): VIEWER,
     ("GET", "/series"): VIEWER,
     ("GET", "/coverage"): VIEWER,
     ("GET", "/completeness"): VIEWER,

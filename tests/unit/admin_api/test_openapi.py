@@ -39,6 +39,8 @@ def test_the_committed_description_is_current(schema: dict[str, Any]) -> None:
 def test_operation_ids_are_stable(schema: dict[str, Any]) -> None:
     assert set(operations(schema)) == {
         "preflight_config",
+        "report_config_activity",
+        "get_chart",
         "list_backfills",
         "create_backfill",
         "get_backfill",
@@ -75,7 +77,6 @@ def test_operation_ids_are_stable(schema: dict[str, Any]) -> None:
         "report_top_symbols",
         "report_recent_failures",
         "report_exchanges",
-        "report_config_activity",
         "report_history",
         "report_next_losses",
         "list_services",

@@ -49,7 +49,7 @@ class PeriodGrid:
     @property
     def phase(self) -> tuple[int, ...]:
         """Two grids of the same timeframe have the same periods if their phases are equal."""
-        if (length := self._fixed_ms) is not None:
+        if (length := self.fixed_ms) is not None:
             return length, self.anchor % length
         return self._months, self._offset, _month_of(self._anchor_month) % self._months
 
@@ -74,7 +74,7 @@ class PeriodGrid:
 
     def sql_parameters(self) -> dict[str, Any]:
         """The values of the parameters that the expression of `sql_count` contains."""
-        if (length := self._fixed_ms) is not None:
+        if (length := self.fixed_ms) is not None:
             return {"phase": float(self.anchor % length), "length": float(length)}
         return {
             "first_month": float(_month_of(self._anchor_month)),
@@ -84,23 +84,23 @@ class PeriodGrid:
 
     def _number(self, instant: int) -> int:
         """The number of the period that contains `instant`. Number 0 contains the anchor."""
-        if (length := self._fixed_ms) is not None:
+        if (length := self.fixed_ms) is not None:
             return (instant - self.anchor) // length
         return (_month_of(instant - self._offset) - _month_of(self._anchor_month)) // self._months
 
     def _sql_number(self, instant: str, *, earlier: int) -> str:
         """The number of the period that contains `instant`, counted from any period; `earlier` is in milliseconds."""
-        if self._fixed_ms is not None:
+        if self.fixed_ms is not None:
             return _FIXED.format(instant=instant, earlier=earlier)
         return _CALENDAR.format(moved=_MOVED.format(instant=instant, earlier=earlier))
 
     def _shift(self, count: int) -> int:
         """The start of the period that begins `count` periods after the anchor."""
-        length = self._fixed_ms
+        length = self.fixed_ms
         return shift(self.timeframe, self.anchor, count) if length is None else self.anchor + count * length
 
     @cached_property
-    def _fixed_ms(self) -> int | None:
+    def fixed_ms(self) -> int | None:
         """The length of every period; None for months and years."""
         return self.length_ms or parse_timeframe(self.timeframe).fixed_ms
 
