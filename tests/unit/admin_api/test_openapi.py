@@ -79,7 +79,6 @@ def test_operation_ids_are_stable(schema: dict[str, Any]) -> None:
         "report_exchanges",
         "report_history",
         "report_next_losses",
-        "get_chart",
         "list_services",
         "list_backfill_series",
         "list_backfill_chunks",
