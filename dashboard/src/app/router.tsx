@@ -61,6 +61,12 @@ const run = createRoute({
   component: lazyRouteComponent(() => import("../runs/RunPage"), "RunPage"),
 });
 
+const config = createRoute({
+  getParentRoute: () => root,
+  path: "/configs/$configId",
+  component: lazyRouteComponent(() => import("../configs/ConfigPage"), "ConfigPage"),
+});
+
 const seriesList = createRoute({
   getParentRoute: () => root,
   path: "/series",
@@ -83,7 +89,7 @@ function stringifySearch(search: Record<string, unknown>): string {
 }
 
 export const router = createRouter({
-  routeTree: root.addChildren([overview, configs, runs, run, seriesList, oneSeries]),
+  routeTree: root.addChildren([overview, configs, runs, run, seriesList, oneSeries, config]),
   parseSearch: (text) => Object.fromEntries(new URLSearchParams(text)),
   stringifySearch,
   defaultPreload: "intent",

@@ -1,3 +1,4 @@
+import { configPage } from "./en/configPage";
 import { series } from "./en/series";
 
 /** A number in the language of the messages. */
@@ -249,6 +250,7 @@ export const en = {
     nothingWrong: "No run failed in the last 24 hours.",
   },
   series,
+  configPage,
 };
 
 export type Messages = typeof en;

@@ -1,4 +1,5 @@
 import type { Messages } from "./en";
+import { configPage } from "./it/configPage";
 import { series } from "./it/series";
 
 const n = (value: number) => value.toLocaleString("it");
@@ -250,4 +251,5 @@ export const it: Messages = {
     nothingWrong: "Nessuna esecuzione è fallita nelle ultime 24 ore.",
   },
   series,
+  configPage,
 };
