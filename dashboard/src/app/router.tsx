@@ -98,6 +98,12 @@ const settings = createRoute({
   component: lazyRouteComponent(() => import("../settings/SettingsPage"), "SettingsPage"),
 });
 
+const config = createRoute({
+  getParentRoute: () => root,
+  path: "/configs/$configId",
+  component: lazyRouteComponent(() => import("../configs/ConfigPage"), "ConfigPage"),
+});
+
 const seriesList = createRoute({
   getParentRoute: () => root,
   path: "/series",
@@ -132,6 +138,7 @@ export const router = createRouter({
     settings,
     seriesList,
     oneSeries,
+    config,
   ]),
   parseSearch: (text) => Object.fromEntries(new URLSearchParams(text)),
   stringifySearch,

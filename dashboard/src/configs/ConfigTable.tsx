@@ -2,6 +2,7 @@ import { ActionIcon, Badge, Checkbox, Menu, Tooltip, UnstyledButton } from "@man
 import { useMediaQuery } from "@mantine/hooks";
 import {
   IconArrowDown,
+  IconArrowRight,
   IconArrowUp,
   IconDotsVertical,
   IconHistory,
@@ -260,7 +261,7 @@ function ActionsMenu({
   onEdit: (id: number) => void;
   onAsk: (action: Action) => void;
 }) {
-  const { configs: text, runs, states, settings } = useMessages();
+  const { configs: text, configPage, runs, states, settings } = useMessages();
   const { me } = useSession();
   const navigate = useNavigate();
   const may: Record<Role, boolean> = { viewer: true, operator: useCan("operator"), admin: useCan("admin") };
@@ -284,6 +285,12 @@ function ActionsMenu({
         </ActionIcon>
       </Menu.Target>
       <Menu.Dropdown>
+        <Menu.Item
+          leftSection={<IconArrowRight size={16} aria-hidden />}
+          onClick={() => void navigate({ to: "/configs/$configId", params: { configId: String(config.id) } })}
+        >
+          {configPage.open}
+        </Menu.Item>
         {item("operator", text.trigger, IconPlayerPlay, () => onAsk("trigger"))}
         {config.enabled
           ? item("operator", text.disable, IconPlayerPause, () => onAsk("disable"))

@@ -1,5 +1,6 @@
 import { audit } from "./en/audit";
 import { backfills } from "./en/backfills";
+import { configPage } from "./en/configPage";
 import { reports } from "./en/reports";
 import { series } from "./en/series";
 import { preferences, tokens } from "./en/tokens";
@@ -316,6 +317,7 @@ export const en = {
     none: "No config is enabled.",
   },
   series,
+  configPage,
 };
 
 export type Messages = typeof en;

@@ -1,6 +1,7 @@
 import type { Messages } from "./en";
 import { audit } from "./it/audit";
 import { backfills } from "./it/backfills";
+import { configPage } from "./it/configPage";
 import { reports } from "./it/reports";
 import { series } from "./it/series";
 import { preferences, tokens } from "./it/tokens";
@@ -316,4 +317,5 @@ export const it: Messages = {
     none: "Nessuna configurazione è attiva.",
   },
   series,
+  configPage,
 };

@@ -9,6 +9,7 @@ import { EmptyState, ErrorState } from "../components/states";
 import { useWindowRows } from "../components/windowRows";
 import { useExchangeNames } from "../exchanges/queries";
 import { useMessages, useNumbers } from "../i18n";
+import { Percent } from "./Percent";
 import { type SeriesRow, useSeriesList } from "./queries";
 import classes from "./SeriesListPage.module.css";
 import { paramsOf, pathOf, type SeriesSearch, TIMEFRAMES } from "./search";
@@ -164,7 +165,7 @@ function SeriesTable({ rows, hasMore, isLoadingMore, onMore }: TableProps) {
   );
 }
 
-export function Cells({ row }: { row: SeriesRow }) {
+function Cells({ row }: { row: SeriesRow }) {
   const { series: text } = useMessages();
   const numbers = useNumbers();
   const { completeness, stored } = row;
@@ -198,24 +199,5 @@ export function Cells({ row }: { row: SeriesRow }) {
         {stored === undefined ? text.noCandles : timeText(Date.parse(stored.last_open_time))}
       </div>
     </>
-  );
-}
-
-const BAR_WIDTH = 64;
-
-/** A percentage, rounded down by the API: 100 means all. */
-export function Percent({ value, bar = false }: { value: number | null; bar?: boolean }) {
-  const numbers = useNumbers();
-  if (value === null) return <span className={classes.unknown}>–</span>;
-  return (
-    <span className={classes.percent} data-low={value < 100 || undefined}>
-      {bar && (
-        <svg width={BAR_WIDTH} height={6} aria-hidden="true">
-          <rect className={classes.track} width={BAR_WIDTH} height={6} rx={3} />
-          <rect className={classes.part} width={(BAR_WIDTH * value) / 100} height={6} rx={3} />
-        </svg>
-      )}
-      {numbers.percent(value)}
-    </span>
   );
 }
