@@ -58,7 +58,7 @@ def deployment(
     begin = time.monotonic()
     try:
         try:
-            deployed.compose("up", "--detach", "--wait", seconds=400)
+            deployed.compose("up", "--detach", "--wait", seconds=600)
         except AssertionError as error:
             pytest.fail(f"{error}\n{deployed.all_logs()}", pytrace=False)
         version = deployed.compose("version", "--short").strip()

@@ -1,51 +1,57 @@
-"""Compose 2: the plugin of the docker command, or a program that is built once from its Go module.
+"""Compose 2: the plugin of the docker command, or the program in the package of Debian, which is fetched once.
 
-Operators run compose 2, so the tests do, too. Debian's docker-compose 1.29 refuses `name`, and podman-compose ignores
-the conditions of `depends_on` where health checks do not run by themselves.
+Operators run compose 2, so the tests do, too. Debian 12's docker-compose 1.29 refuses `name` and knows no `up --wait`.
+podman-compose ignores the conditions of `depends_on` where health checks do not run by themselves. To build compose 2
+from its Go module takes minutes.
 """
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
-from support.deploying.engine import Docker, EngineUnavailable, cache_folder, run
+from support.deploying.engine import Docker, EngineUnavailable, cache_folder
+from support.deploying.images import DEBIAN, debian_image
 
-VERSION = "2.40.3"
-SOURCE = Path(__file__).parents[2] / "deploy/compose_v2/main.go"
-_GO_MOD = f"""\
-module candlekeep.invalid/compose
-
-go 1.24
-
-require github.com/docker/compose/v2 v{VERSION}
+_FETCH = """
+cd /tmp && apt-get update -q >&2 && apt-get download -q docker-compose >&2
+dpkg-deb --fsys-tarfile docker-compose_*.deb | tar -xO ./usr/libexec/docker/cli-plugins/docker-compose
 """
-_BUILD_SECONDS = 900.0
+_FETCH_SECONDS = 300.0
 
 
 def compose_command(docker: Docker) -> tuple[str, ...]:
-    """Raises `EngineUnavailable` if there is neither the plugin nor Go."""
-    plugin = ("docker", "compose", "version")
-    if subprocess.run(plugin, env=dict(docker.environment), capture_output=True, check=False).returncode == 0:
-        return ("docker", "compose")
-    program = cache_folder() / f"docker-compose-{VERSION}"
+    """Raises `EngineUnavailable` if there is neither the plugin nor Debian's package."""
+    plugin = ("docker", "compose")
+    if _works(docker, plugin):
+        return plugin
+    program = cache_folder() / f"docker-compose-{DEBIAN}"
     if not program.exists():
-        _build(program)
+        _fetch(docker, program)
+    if not _works(docker, (str(program),)):
+        raise EngineUnavailable(f"{program} does not run here: install the plugin docker-compose-plugin")
     return (str(program),)
 
 
-def _build(program: Path) -> None:
-    if shutil.which("go") is None:
-        raise EngineUnavailable(
-            "there is no `docker compose`: install the plugin docker-compose-plugin, or Go to build it"
+def _works(docker: Docker, command: tuple[str, ...]) -> bool:
+    version = subprocess.run((*command, "version"), env=dict(docker.environment), capture_output=True, check=False)
+    return version.returncode == 0
+
+
+def _fetch(docker: Docker, program: Path) -> None:
+    part = program.with_suffix(f".part-{os.getpid()}")
+    command = ("docker", "run", "--rm", "--network", "host", debian_image(docker), "sh", "-ec", _FETCH)
+    with part.open("wb") as file:
+        done = subprocess.run(
+            command,
+            env=dict(docker.environment),
+            stdout=file,
+            stderr=subprocess.PIPE,
+            timeout=_FETCH_SECONDS,
+            check=False,
         )
-    folder = cache_folder() / "compose-source"
-    folder.mkdir(exist_ok=True)
-    (folder / "go.mod").write_text(_GO_MOD)
-    shutil.copy(SOURCE, folder / "main.go")
-    environment = {**os.environ, "CGO_ENABLED": "0"}
-    run(("go", "mod", "tidy"), environment=environment, seconds=_BUILD_SECONDS, cwd=folder)
-    output = program.with_suffix(".part")
-    build = ("go", "build", "-trimpath", "-ldflags=-s -w", "-o", str(output), ".")
-    run(build, environment=environment, seconds=_BUILD_SECONDS, cwd=folder)
-    output.rename(program)
+    if done.returncode != 0 or part.stat().st_size == 0:
+        part.unlink()
+        reason = (done.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
+        raise EngineUnavailable(f"there is no `docker compose`, and Debian's package cannot be fetched: {reason}")
+    part.chmod(0o755)
+    part.rename(program)

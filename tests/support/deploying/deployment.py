@@ -119,6 +119,10 @@ def remove(deployment: Deployment) -> None:
     try:
         deployment.down()
     except (AssertionError, subprocess.TimeoutExpired):
-        if ids := deployment.leftovers()["containers"]:
-            deployment.docker.run("rm", "--force", "--volumes", *ids)
+        found = deployment.leftovers()
+        for kind, command in (("containers", ("rm", "--force", "--volumes")), ("volumes", ("volume", "rm"))):
+            if found[kind]:
+                deployment.docker.run(*command, *found[kind])
+        if found["networks"]:
+            deployment.docker.run("network", "rm", *found["networks"])
         raise

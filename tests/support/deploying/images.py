@@ -71,7 +71,7 @@ def _stand_in(docker: Docker, name: str) -> str:
     image = f"{_PREFIX}/{name}:{digest}"
     if docker.has_image(image):
         return image
-    debian = _debian(docker)
+    debian = debian_image(docker)
     with tempfile.TemporaryDirectory() as folder:
         context = Path(folder)
         for path in files:
@@ -101,7 +101,7 @@ async def _jar_folder() -> Path:
     return found[0].parent
 
 
-def _debian(docker: Docker) -> str:
+def debian_image(docker: Docker) -> str:
     """A small Debian with the certificates that this machine trusts."""
     image = f"{_PREFIX}/debian:{DEBIAN}"
     if docker.has_image(image):
