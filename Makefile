@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 MEMBERS := $(sort $(wildcard libs/* services/* tools/*))
 STAMP := $(VENV)/.installed
+# Every test run starts hundreds of Python processes. Without cached bytecode, each would compile this code again.
+unexport PYTHONDONTWRITEBYTECODE
 # Root on Debian installs the system packages that a target lacks; others are told which to install.
 PACKAGES_FOR := $(BIN)/python -m local_stack.system_packages
 
@@ -38,10 +40,20 @@ migrate: $(STAMP) ## Bring the database of DATABASE_URL up to this release
 	@$(BIN)/python -m store upgrade
 
 ##@ Check it
-.PHONY: test test-fast faults nemesis guards
-test: $(STAMP) ## Every test, on a Kafka and a Postgres of their own; says which Kafka at the end
+# Tests of timeouts and failovers wait most of their time, so four workers keep two cores busy.
+WORKERS ?= 4
+.PHONY: test test-deep test-deploy test-fast faults nemesis guards
+test: $(STAMP) ## Every test, on a Kafka and a Postgres of their own; says which Kafka at the end; WORKERS=4
 	@$(PACKAGES_FOR) test
-	@$(BIN)/pytest -n 2 -m "not faults or faults_short"
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not faults or faults_short" --ignore=tests/deploy
+
+test-deep: $(STAMP) ## The tests with random or many inputs again, with many more of them: about 20 minutes
+	@$(PACKAGES_FOR) test
+	@TEST_DEPTH=deep $(BIN)/pytest -n $(WORKERS) --dist worksteal -m deep --ignore=tests/deploy
+
+test-deploy: $(STAMP) ## Build every image, start compose with the simulator, and test both; needs Docker, or root to start it
+	@$(PACKAGES_FOR) test-deploy
+	@$(BIN)/pytest -o timeout=900 tests/deploy
 
 faults: $(STAMP) ## Break the whole system in every way we know and judge what it holds afterwards
 	@$(PACKAGES_FOR) faults
@@ -59,15 +71,34 @@ test-fast: $(STAMP) ## Only the tests that need neither Kafka nor Postgres
 	@$(BIN)/pytest -n 2 tests/contracts tests/unit
 
 .PHONY: lint
-lint: $(STAMP) ## ruff, mypy, import-linter
+lint: $(STAMP) ## ruff, mypy, import-linter; style and types of the dashboard
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy $(wildcard libs/*/src services/*/src tools/*/src) libs/contracts/generate.py tests/support tests/faults benchmarks
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m local_stack dashboard-lint
 
 .PHONY: bench
 bench: $(STAMP) ## Compare with the baselines and print one table, about 15 minutes: QUICK=1 for a short trial
 	@$(BIN)/python -m benchmarks.run $(if $(QUICK),--quick) $(ONLY)
+
+##@ Deploy it
+.PHONY: images
+images: ## The container images of all services: IMAGE_PREFIX, IMAGE_TAG, PYTHON_IMAGE, BUILD_OPTIONS; see deploy/build-images
+	@deploy/build-images $(ONLY)
+
+COMPOSE ?= docker compose
+COMPOSED := $(COMPOSE) -f deploy/compose.yaml $(foreach overlay,$(WITH),-f deploy/compose.$(overlay).yaml)
+.PHONY: up down logs
+up: ## Start the images with compose and wait until all are healthy: WITH="simulator scale" adds overlays
+	@deploy/make-secrets
+	@$(COMPOSED) up --detach --wait
+
+down: ## Stop them, with the same WITH. The data stays; DATA=delete removes it
+	@$(COMPOSED) down --remove-orphans $(if $(filter delete,$(DATA)),--volumes)
+
+logs: ## Follow their logs: ONLY="collector scheduler"
+	@$(COMPOSED) logs --follow --tail 100 $(ONLY)
 
 ##@ Keep it
 .PHONY: format generate lock
@@ -91,3 +122,4 @@ lock: ## Resolve again and rewrite requirements.lock and each service's own lock
 	@$(BIN)/uv export --quiet --all-packages --all-groups --no-emit-workspace --no-annotate --no-header > requirements.lock
 	@for s in admin-api scheduler collector log-writer candle-writer backfiller; do \
 	  $(BIN)/uv export --quiet --package candlekeep-$$s --no-dev --no-emit-workspace --no-annotate --no-header > services/$$s/requirements.lock; done
+	@$(BIN)/uv export --quiet --package candlekeep-exchange-simulator --no-dev --no-emit-workspace --no-annotate --no-header > tools/exchange-simulator/requirements.lock

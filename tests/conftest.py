@@ -1,6 +1,7 @@
 """Real Kafka and Postgres for all tests, started when the first test needs them and shared by the workers."""
 
 import gc
+import os
 import uuid
 from collections.abc import AsyncIterator, Callable
 
@@ -10,6 +11,7 @@ import pytest
 from local_stack.keeper import KeptKafka, KeptPostgres
 from runtime.settings import KafkaSettings
 from support.kafka import create_topics, delete_topics
+from support.running_order import long_ones_first
 from support.shared_services import (
     ServiceUnavailable,
     SharedServices,
@@ -34,6 +36,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if is_controller(config):
         SharedServices.create()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests first if there are several workers. One worker runs them in the order of the files."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        items[:] = long_ones_first(items, workers)
 
 
 @pytest.hookimpl(tryfirst=True)

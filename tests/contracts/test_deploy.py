@@ -4,6 +4,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,13 +14,17 @@ import yaml
 
 from contracts.topics import ALL_TOPICS, CONFIG_CHANGES
 from local_stack.database_logins import NAMES
-from runtime.settings import list_settings
+from runtime.secret_files import SUFFIX
+from runtime.settings import Setting, list_settings
 from store.roles import DEFAULT_PREFIX, role_name
 from store.settings import StoreSettings
 
 REPOSITORY = Path(__file__).parents[2]
 SERVICES = sorted(path.name for path in (REPOSITORY / "services").iterdir() if (path / "pyproject.toml").is_file())
 DOCKERFILE = (REPOSITORY / "deploy/Dockerfile").read_text()
+VERSION = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+THIRD_PARTY = {"kafka", "postgres", "prometheus"}
+OVERLAYS = sorted((REPOSITORY / "deploy").glob("compose.*.yaml"))
 EACH_SERVICE = pytest.mark.parametrize("service", SERVICES)
 
 
@@ -32,13 +37,19 @@ def _tool(name: str) -> str:
 
 
 def _known_variables(service: str) -> set[str]:
+    """Its settings, and the files of those that are secrets."""
     settings = importlib.import_module(f"{service.replace('-', '_')}.settings")
     classes = [value for value in vars(settings).values() if isinstance(value, type) and hasattr(value, "model_fields")]
-    return {name.upper() for cls in classes for name in cls.model_fields}
+    return {name for cls in classes for setting in list_settings(cls) for name in _names(setting)}
 
 
-def test_the_compose_file_is_valid() -> None:
-    command = [_tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", "deploy/compose.yaml"]
+def _names(setting: Setting) -> set[str]:
+    return {setting.variable, setting.variable + SUFFIX} if setting.secret else {setting.variable}
+
+
+def test_the_compose_files_are_valid() -> None:
+    files = [REPOSITORY / "deploy/compose.yaml", *OVERLAYS]
+    command = [_tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", *map(str, files)]
     checked = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout
 
@@ -55,13 +66,21 @@ def test_the_image_copies_the_packages_that_the_service_depends_on(service: str)
     libraries = {path.name for path in (REPOSITORY / "libs").iterdir() if f'"candlekeep-{path.name}"' in manifest}
     assert libraries >= {"contracts", "runtime"}
     [copied] = re.findall(r"^COPY (.+) /opt/candlekeep/$", DOCKERFILE, flags=re.MULTILINE)
-    assert {f"libs/{library}/src" for library in libraries} | {"services/${SERVICE}/src"} <= set(copied.split())
+    assert {f"libs/{library}/src" for library in libraries} | {"${FOLDER}/${SERVICE}/src"} <= set(copied.split())
 
 
 @EACH_SERVICE
-def test_compose_builds_the_image_of_the_service(service: str) -> None:
-    build = _compose()["services"][service]["build"]
-    assert build == {"context": "..", "dockerfile": "deploy/Dockerfile", "args": {"SERVICE": service}}
+def test_compose_runs_the_image_of_the_service(service: str) -> None:
+    assert (
+        _compose()["services"][service]["image"]
+        == f"${{IMAGE_PREFIX:-localhost/candlekeep/}}{service}:${{IMAGE_TAG:-{VERSION}}}"
+    )
+
+
+def test_every_service_has_an_image() -> None:
+    script = (REPOSITORY / "deploy/build-images").read_text()
+    [names] = re.findall(r"^names=\$\{\*:-(.+)\}$", script, flags=re.MULTILINE)
+    assert sorted(names.split()) == sorted([*SERVICES, "exchange-simulator"])
 
 
 def test_the_jobs_of_compose_run_modules_that_exist() -> None:
@@ -88,20 +107,39 @@ def test_every_process_connects_to_the_database_with_its_own_role() -> None:
 
 def test_the_job_that_makes_the_roles_gets_the_passwords_that_the_services_use() -> None:
     environment = _compose()["services"]["roles"]["environment"]
-    assert set(environment) <= {setting.variable for setting in list_settings(StoreSettings)}
-    assert {f"{name.replace('-', '_').upper()}_DATABASE_PASSWORD" for name in NAMES} <= set(environment)
-    example = (REPOSITORY / "deploy/.env.example").read_text()
+    known = {name for setting in list_settings(StoreSettings) for name in _names(setting)}
+    assert set(environment) <= known
+    files = {f"{name.replace('-', '_')}_database_password" for name in NAMES}
+    assert files | {"postgres_password"} == set(_compose()["services"]["roles"]["secrets"])
+    assert {f"/run/secrets/{file}" for file in files} <= set(environment.values())
+
+
+def test_every_secret_comes_from_a_file_that_the_script_writes(tmp_path: Path) -> None:
+    subprocess.run([REPOSITORY / "deploy/make-secrets", tmp_path], check=True, capture_output=True)
+    assert {path.name for path in tmp_path.iterdir()} == set(_compose()["secrets"])
+    written = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert len(set(written.values())) == len(written)
+    assert {len(value) for value in written.values()} == {64}
+    subprocess.run([REPOSITORY / "deploy/make-secrets", tmp_path], check=True, capture_output=True)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == written
     for name, service in _compose()["services"].items():
-        for variable in re.findall(r"\$\{(\w+)", str(service.get("environment", ""))):
-            assert f"\n{variable}=\n" in example, (name, variable)
+        files = [value for key, value in service.get("environment", {}).items() if key.endswith(SUFFIX)]
+        assert sorted(files) == sorted(f"/run/secrets/{secret}" for secret in service.get("secrets", [])), name
 
 
 @EACH_SERVICE
 def test_ports_agree_between_compose_the_image_and_prometheus(service: str) -> None:
     port = _compose()["services"][service]["environment"]["HTTP_PORT"]
     assert "'http://127.0.0.1:' + os.environ['HTTP_PORT'] + '/health/live'" in DOCKERFILE
-    scrape = yaml.safe_load((REPOSITORY / "deploy/prometheus/prometheus.yml").read_text())
-    assert f"{service}:{port}" in scrape["scrape_configs"][0]["static_configs"][0]["targets"]
+    [job] = yaml.safe_load((REPOSITORY / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
+    [target] = [config for config in job["dns_sd_configs"] if config["names"] == [service]]
+    assert (target["type"], target["port"]) == ("A", port)
+
+
+@EACH_SERVICE
+def test_an_alert_fires_for_a_service_without_containers(service: str) -> None:
+    [rule] = [rule for rule in _alerts() if rule["alert"] == "CandlekeepTargetDown"]
+    assert f'absent(up{{job="candlekeep", service="{service}"}})' in rule["expr"]
 
 
 def _alerts() -> list[dict[str, Any]]:
@@ -131,8 +169,48 @@ def test_every_service_of_a_topic_is_deployed_and_none_runs_as_root() -> None:
     deployed = set(_compose()["services"])
     assert {name for topic in ALL_TOPICS for name in (*topic.producers, *topic.consumers)} <= deployed
     assert "\nUSER 65532:65532\n" in DOCKERFILE
-    for service in SERVICES:
-        assert _compose()["services"][service]["read_only"] is True
+
+
+def test_the_example_has_every_variable_of_the_compose_files_with_its_default() -> None:
+    example = (REPOSITORY / "deploy/.env.example").read_text()
+    text = "".join(path.read_text() for path in [REPOSITORY / "deploy/compose.yaml", *OVERLAYS])
+    used = set(re.findall(r"\$\{(\w+):-([^}]*)\}", text))
+    assert len(used) >= 10
+    assert {f"{name}={default}" for name, default in used} | {"EXCHANGE_LANES={}"} == set(
+        re.findall(r"^# ([A-Z_]+=.*)$", example, flags=re.MULTILINE)
+    )
+
+
+@pytest.mark.parametrize("file", [REPOSITORY / "deploy/compose.yaml", *OVERLAYS], ids=lambda file: file.name)
+def test_every_container_is_limited(file: Path) -> None:
+    for name, service in yaml.safe_load(file.read_text())["services"].items():
+        if "image" not in service:
+            continue  # an overlay that changes a service of compose.yaml
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert {"mem_limit", "pids_limit", "restart", "logging", "healthcheck"} <= set(service), name
+        assert ("user" in service) == (name in THIRD_PARTY), name
+        assert not {"privileged", "cap_add", "network_mode", "pid", "build"} & set(service), name
+
+
+def test_the_collector_shares_networks_only_with_kafka_and_prometheus() -> None:
+    """Prometheus is there to read its metrics, and listens on another network only."""
+    compose = _compose()
+    members = {name: set(service["networks"]) for name, service in compose["services"].items()}
+    neighbours = {name for name, networks in members.items() if networks & members["collector"]} - {"collector"}
+    assert neighbours == {"kafka", "prometheus"}
+    assert not compose["networks"]["exchanges"]  # not internal: the way to the exchanges
+    internal = {name for name, network in compose["networks"].items() if network and network["internal"]}
+    assert set(compose["networks"]) - internal == {"exchanges", "published"}
+    published = compose["services"]["prometheus"]["networks"]["published"]["aliases"]
+    assert f"--web.listen-address={published[0]}:9090" in compose["services"]["prometheus"]["command"]
+
+
+def test_the_database_is_reached_by_its_clients_only() -> None:
+    services = _compose()["services"]
+    clients = {name for name, service in services.items() if "DATABASE_URL" in service.get("environment", {})}
+    assert {name for name, service in services.items() if "database" in service["networks"]} == clients | {"postgres"}
 
 
 def test_services_wait_for_the_jobs_that_they_need() -> None:
@@ -146,8 +224,8 @@ def test_services_wait_for_the_jobs_that_they_need() -> None:
 
 @EACH_SERVICE
 def test_lock_files_contain_hashes_and_no_urls(service: str) -> None:
-    for lock in (REPOSITORY / f"services/{service}/requirements.lock", REPOSITORY / "requirements.lock"):
-        text = lock.read_text()
+    for folder in (f"services/{service}", "tools/exchange-simulator", "."):
+        text = (REPOSITORY / folder / "requirements.lock").read_text()
         assert "--hash=sha256:" in text
         assert "://" not in text
         assert "index-url" not in text

@@ -26,7 +26,7 @@ async def system(kafka: KeptKafka, database_url: str, tmp_path: Path) -> AsyncIt
         yield running
 
 
-@pytest.mark.parametrize("writer", [pytest.param("log-writer", marks=pytest.mark.faults_short), "candle-writer"])
+@pytest.mark.parametrize("writer", ["log-writer", "candle-writer"])
 async def test_a_writer_that_dies_with_a_backlog_in_flight_loses_no_message(system: RunningSystem, writer: str) -> None:
     await system.stack.processes[writer].stop()
     system.record_fault("stopped", writer)

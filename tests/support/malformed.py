@@ -3,35 +3,44 @@
 import base64
 import json
 import random
+import re
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from support.api import BASE, TOKEN, a_config
 
 Headers = list[tuple[bytes, bytes]]
 
-_UNKNOWN_ID = 10**15
-"""An id that does not exist."""
-_READS = (
-    *("/configs", "/configs/1", f"/configs/{_UNKNOWN_ID}", "/configs/export", "/execution-logs", "/execution-logs/1"),
-    *("/stats", "/status", "/candles", "/series", "/reports/top-symbols", "/reports/recent-failures"),
-    *("/reports/exchanges", "/events", "/me", "/tokens", "/audit-log"),
-)
-_CHANGES_OF_ONE = (
-    *(("PUT", "/configs/1"), ("DELETE", "/configs/1"), ("POST", "/configs/1/enable"), ("POST", "/configs/1/disable")),
-    ("POST", "/configs/1/trigger"),
-)
-_WITH_A_BODY = (
-    *(("POST", "/configs"), ("PUT", "/configs/1"), ("POST", "/configs/apply"), ("POST", "/tokens")),
-    *(("POST", f"/configs/bulk/{verb}") for verb in ("create", "enable", "disable", "trigger", "delete")),
-    ("POST", f"/tokens/{_UNKNOWN_ID}/rotate"),
-)
-_PARAMETERS = (
-    *("skip", "limit", "sort", "cursor", "enabled", "exchange", "symbol", "status", "config_id", "run_id", "hours"),
-    *("start_date", "end_date", "start", "end", "timeframe", "format", "kind", "seconds", "job_type", "active", "x"),
-)
+_DESCRIPTION: Any = json.loads((Path(__file__).parents[2] / "services/admin-api/openapi.json").read_text())
+"""All operations of the API, so that each new one gets malformed requests too."""
+_IDS = ("1", str(10**15), "kraken")
+"""Values of parameters in paths: an id that may exist, an id that does not exist, and a name."""
+
+
+def _operations() -> list[tuple[str, str, Any]]:
+    """Method, path below `BASE`, and description, for each operation and each of `_IDS`."""
+    return [
+        (method.upper(), path, operation)
+        for template, methods in _DESCRIPTION["paths"].items()
+        if template.startswith(BASE)
+        for path in dict.fromkeys(re.sub(r"\{\w+\}", each, template.removeprefix(BASE)) for each in _IDS)
+        for method, operation in methods.items()
+    ]
+
+
+def _parameters(operation: Any, place: str) -> list[str]:
+    return [each["name"] for each in operation.get("parameters", []) if each["in"] == place]
+
+
+_READS = [path for method, path, _ in _operations() if method == "GET"]
+_CHANGES_OF_ONE = [
+    (method, path) for method, path, operation in _operations() if "If-Match" in _parameters(operation, "header")
+]
+_WITH_A_BODY = [(method, path) for method, path, operation in _operations() if "requestBody" in operation]
+_PARAMETERS = sorted({name for _, _, operation in _operations() for name in _parameters(operation, "query")} | {"x"})
 _LAST = "\u00e9\u00ff\u0080 \t\"'\\;,=%&#<>{}[]()*"
 
 

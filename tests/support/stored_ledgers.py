@@ -38,6 +38,7 @@ class AbsentSpan:
     start: int
     end: int
     absence_class: str = "unread"
+    recheck_at: int | None = None
 
 
 async def store_series(engine: AsyncEngine, first: int | None = None, last: int | None = None, **names: str) -> int:
@@ -64,6 +65,7 @@ async def store_ledger(
             "first_seen": CHECKED,
             "last_checked": CHECKED,
             "run_id": RUN_ID,
+            "recheck_at": None if each.recheck_at is None else to_instant(each.recheck_at),
         }
         for each in absent
     ]

@@ -11,7 +11,7 @@ export type Me = Schemas["Me"];
 export type Role = Me["role"];
 
 export const BASE = "/api/v1/admin/data-collection";
-/** Changing requests need it: a page of another site cannot send it. See docs/security.md. */
+/** Changing requests need it over plain HTTP: a page of another site cannot send it. See docs/security.md. */
 const CSRF_HEADER = "X-CSRF-Protection";
 
 const errorsAsProblems: Middleware = {

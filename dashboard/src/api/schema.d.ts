@@ -462,6 +462,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/admin/data-collection/reports/next-losses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The series that lose candles next
+         * @description Only series of enabled configs on exchanges that send the newest candles only. Those at risk come first, then
+         *     those with the earliest loss. Empty: no exchange limits them, or nothing is missing.
+         */
+        get: operations["report_next_losses"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/admin/data-collection/candles": {
         parameters: {
             query?: never;
@@ -474,6 +495,26 @@ export interface paths {
          * @description From `start` on, or the newest `limit` candles. JSON, or CSV with `format=csv` or `Accept: text/csv`.
          */
         get: operations["get_candles"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/data-collection/candles/chart": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A range of one series, at the resolution of a screen
+         * @description At most `points` points. Each joins the same number of candles, so any zoom has about the same size.
+         */
+        get: operations["get_chart"];
         put?: never;
         post?: never;
         delete?: never;
@@ -928,6 +969,27 @@ export interface paths {
          *     or of an outdated precondition. Entries are never changed or removed.
          */
         get: operations["list_audit_log"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/data-collection/services": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Whether each service works, and its lag
+         * @description From the consumer groups in Kafka, read at most every five seconds. This API itself is not in the list, because
+         *     its response shows that it works.
+         */
+        get: operations["list_services"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1567,6 +1629,87 @@ export interface components {
             source: "exchange" | "trades";
         };
         /**
+         * Chart
+         * @description A range of a series in points of equal length.
+         */
+        Chart: {
+            /**
+             * Exchange
+             * @example binance
+             */
+            exchange: string;
+            /**
+             * Symbol
+             * @example BTC/USDT
+             */
+            symbol: string;
+            /**
+             * Timeframe
+             * @example 1m
+             */
+            timeframe: string;
+            /**
+             * First Open Time
+             * @description The open time of the earliest candle. Null: no candles.
+             */
+            first_open_time: string | null;
+            /**
+             * Last Open Time
+             * @description The open time of the latest candle.
+             */
+            last_open_time: string | null;
+            /**
+             * Start
+             * @description The start of the first point. The range is limited to the stored candles and widened to whole points. Null if it contains no stored candles.
+             */
+            start: string | null;
+            /**
+             * End
+             * @description The end of the last point. Null like `start`.
+             */
+            end: string | null;
+            /**
+             * Periods
+             * @description The number of periods of each point. 1: the points are the candles themselves.
+             * @example 60
+             */
+            periods: number;
+            /**
+             * Length Seconds
+             * @description The length of each point. Null for months and years, whose length differs.
+             * @example 3600
+             */
+            length_seconds: number | null;
+            /**
+             * Points
+             * @description Ascending. `open` is that of the first candle and `close` that of the last one; `high`, `low` and `volume` are those of all. A point without candles is left out.
+             */
+            points: components["schemas"]["ChartPoint"][];
+        };
+        /**
+         * ChartPoint
+         * @description The candles that open in one point, joined into one.
+         */
+        ChartPoint: {
+            /**
+             * Open Time
+             * Format: date-time
+             */
+            open_time: string;
+            /** Open */
+            open: number;
+            /** High */
+            high: number;
+            /** Low */
+            low: number;
+            /** Close */
+            close: number;
+            /** Volume */
+            volume: number;
+            /** Candles */
+            candles: number;
+        };
+        /**
          * ChunkCounts
          * @description The chunks of the backfill, by state.
          */
@@ -1834,7 +1977,7 @@ export interface components {
              * Format: date-time
              */
             updated_at: string;
-            /** @description The state of the market. Null: no list of the markets of this exchange was read yet. Also null in responses to changes. The ETag does not cover it. */
+            /** @description The state of the market. Null: no list of the markets of this exchange was read yet. Also null in responses to changes. */
             market?: components["schemas"]["MarketStatus"] | null;
             /**
              * Warnings
@@ -3346,6 +3489,81 @@ export interface components {
             timeframe: string;
         };
         /**
+         * SeriesLoss
+         * @description The next loss of one series.
+         */
+        SeriesLoss: {
+            /**
+             * Start
+             * Format: date-time
+             */
+            start: string;
+            /**
+             * End
+             * Format: date-time
+             */
+            end: string;
+            /**
+             * Lost At
+             * Format: date-time
+             * @description When the exchange stops offering the first candle of the span.
+             */
+            lost_at: string;
+            /**
+             * Text
+             * @example 2026-11-22 09:00 to 2026-11-22 09:12 UTC begins to be lost forever in 3 h 12 min
+             */
+            text: string;
+            /** Exchange */
+            exchange: string;
+            /** Symbol */
+            symbol: string;
+            /** Timeframe */
+            timeframe: string;
+            /**
+             * At Risk
+             * @description Fewer than two intervals of the config are left before the loss. Otherwise, scheduled runs read the candles long before.
+             */
+            at_risk: boolean;
+        };
+        /**
+         * ServiceState
+         * @description One service as Kafka sees it.
+         */
+        ServiceState: {
+            /**
+             * Service
+             * @example collector
+             */
+            service: string;
+            /**
+             * State
+             * @description `working`: at least one instance has its partitions. `rebalancing`: instances are dividing the partitions, which takes seconds. `stopped`: no instance is connected. A process that was killed counts until its session in Kafka ends (KAFKA_SESSION_TIMEOUT_MS). `unknown`: Kafka did not say; see `detail`.
+             * @enum {string}
+             */
+            state: "working" | "rebalancing" | "stopped" | "unknown";
+            /**
+             * Instances
+             * @description The number of connected consumers. Null if it is unknown.
+             */
+            instances: number | null;
+            /**
+             * Lag
+             * @description Messages that the service has not handled yet, over all its topics. Null if it is unknown.
+             */
+            lag: number | null;
+            /**
+             * Checked At
+             * Format: date-time
+             */
+            checked_at: string;
+            /**
+             * Detail
+             * @description Why the state is unknown.
+             */
+            detail?: string | null;
+        };
+        /**
          * Session
          * @description A browser's session. Only the cookie contains its identifier.
          */
@@ -4704,7 +4922,7 @@ export interface operations {
                     "application/json": components["schemas"]["Config"];
                 };
             };
-            /** @description The config is still at the version of If-None-Match. Its market may have changed. */
+            /** @description The config and the state of its market are still those of If-None-Match. */
             304: {
                 headers: {
                     /**
@@ -6031,6 +6249,73 @@ export interface operations {
             };
         };
     };
+    report_next_losses: {
+        parameters: {
+            query?: {
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SeriesLoss"][];
+                };
+            };
+            /** @description No valid bearer token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller's role does not allow this, or a page of another site made the request. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An input is not valid. `errors` says which one, and what to change. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller has used up its requests per minute, or its address has too many failed authentications. Retry-After says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or another change conflicted with this one: nothing was changed. If the type is `outcome-unknown`, the commit was not confirmed: repeat the request with the same Idempotency-Key, or read the current state before you try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_candles: {
         parameters: {
             query: {
@@ -6060,6 +6345,90 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["CandleRow"][];
                     "text/csv": string;
+                };
+            };
+            /** @description No valid bearer token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller's role does not allow this, or a page of another site made the request. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such resource. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An input is not valid. `errors` says which one, and what to change. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller has used up its requests per minute, or its address has too many failed authentications. Retry-After says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or another change conflicted with this one: nothing was changed. If the type is `outcome-unknown`, the commit was not confirmed: repeat the request with the same Idempotency-Key, or read the current state before you try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_chart: {
+        parameters: {
+            query: {
+                exchange: string;
+                symbol: string;
+                timeframe: string;
+                /** @description The start of the range; UTC if it has no time zone. If it is left out, the first candle. */
+                start?: string;
+                /** @description The end of the range. If it is left out, the end of the last candle. */
+                end?: string;
+                /** @description The maximum number of points. The API chooses the shortest points that are not more. */
+                points?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Chart"];
                 };
             };
             /** @description No valid bearer token or session. */
@@ -8190,6 +8559,62 @@ export interface operations {
             };
             /** @description An input is not valid. `errors` says which one, and what to change. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller has used up its requests per minute, or its address has too many failed authentications. Retry-After says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or another change conflicted with this one: nothing was changed. If the type is `outcome-unknown`, the commit was not confirmed: repeat the request with the same Idempotency-Key, or read the current state before you try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_services: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServiceState"][];
+                };
+            };
+            /** @description No valid bearer token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller's role does not allow this, or a page of another site made the request. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -2,6 +2,7 @@ import { AppShell, Burger } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import {
   IconApi,
+  IconChartCandle,
   IconChartLine,
   IconFileSearch,
   IconGauge,
@@ -15,6 +16,7 @@ import { useMessages } from "../i18n";
 import { ConnectionState } from "../live/ConnectionState";
 import { LiveProvider } from "../live/LiveProvider";
 import icon from "./icon.svg";
+import { Shortcuts } from "./keyboard/Shortcuts";
 import { SettingsMenu } from "./SettingsMenu";
 import classes from "./Shell.module.css";
 
@@ -22,7 +24,7 @@ const ICON = { size: 18, stroke: 1.7, "aria-hidden": true } as const;
 
 /** The frame of every page: the header with the state of the connection, the navigation, and the content. */
 export function Shell() {
-  const { app, audit, backfills, reports, settings } = useMessages();
+  const { app, audit, backfills, reports, series, settings } = useMessages();
   const [opened, navigation] = useDisclosure(false);
   return (
     <LiveProvider>
@@ -42,6 +44,7 @@ export function Shell() {
           </Link>
           <div className={classes.spacer} />
           <ConnectionState />
+          <Shortcuts />
           <SettingsMenu />
         </AppShell.Header>
         <AppShell.Navbar className={classes.navbar} aria-label={app.menu}>
@@ -50,6 +53,9 @@ export function Shell() {
           </Link>
           <Link to="/configs" className={classes.link} onClick={navigation.close}>
             <IconListDetails {...ICON} /> {app.configs}
+          </Link>
+          <Link to="/series" className={classes.link} onClick={navigation.close}>
+            <IconChartCandle {...ICON} /> {series.title}
           </Link>
           <Link to="/runs" className={classes.link} onClick={navigation.close}>
             <IconPlayerPlay {...ICON} /> {app.runs}

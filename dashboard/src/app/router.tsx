@@ -14,6 +14,7 @@ import { configsSearch } from "../configs/search";
 import { useMessages } from "../i18n";
 import { reportsSearch } from "../reports/search";
 import { runsSearch } from "../runs/search";
+import { chartSearch, seriesSearch } from "../series/search";
 import { Shell } from "./Shell";
 
 function NotFound() {
@@ -97,6 +98,26 @@ const settings = createRoute({
   component: lazyRouteComponent(() => import("../settings/SettingsPage"), "SettingsPage"),
 });
 
+const config = createRoute({
+  getParentRoute: () => root,
+  path: "/configs/$configId",
+  component: lazyRouteComponent(() => import("../configs/ConfigPage"), "ConfigPage"),
+});
+
+const seriesList = createRoute({
+  getParentRoute: () => root,
+  path: "/series",
+  validateSearch: seriesSearch,
+  component: lazyRouteComponent(() => import("../series/SeriesListPage"), "SeriesListPage"),
+});
+
+const oneSeries = createRoute({
+  getParentRoute: () => root,
+  path: "/series/$exchange/$",
+  validateSearch: chartSearch,
+  component: lazyRouteComponent(() => import("../series/SeriesPage"), "SeriesPage"),
+});
+
 /** The address holds plain text values: `?status=failed`, not JSON. */
 function stringifySearch(search: Record<string, unknown>): string {
   const entries = Object.entries(search).filter(([, value]) => value !== undefined && value !== "");
@@ -105,7 +126,20 @@ function stringifySearch(search: Record<string, unknown>): string {
 }
 
 export const router = createRouter({
-  routeTree: root.addChildren([overview, configs, runs, run, backfills, backfill, reports, audit, settings]),
+  routeTree: root.addChildren([
+    overview,
+    configs,
+    runs,
+    run,
+    backfills,
+    backfill,
+    reports,
+    audit,
+    settings,
+    seriesList,
+    oneSeries,
+    config,
+  ]),
   parseSearch: (text) => Object.fromEntries(new URLSearchParams(text)),
   stringifySearch,
   defaultPreload: "intent",

@@ -1,7 +1,8 @@
-import { ActionIcon, Badge, Menu, Tooltip, UnstyledButton } from "@mantine/core";
+import { ActionIcon, Badge, Checkbox, Menu, Tooltip, UnstyledButton } from "@mantine/core";
 import { useMediaQuery } from "@mantine/hooks";
 import {
   IconArrowDown,
+  IconArrowRight,
   IconArrowUp,
   IconDotsVertical,
   IconHistory,
@@ -12,13 +13,15 @@ import {
   IconTrash,
 } from "@tabler/icons-react";
 import { useNavigate } from "@tanstack/react-router";
-import { useState } from "react";
+import { type KeyboardEvent, useMemo, useState } from "react";
 import type { Role } from "../api/client";
+import { shortcutOf } from "../app/keyboard/shortcuts";
 import { absoluteTime, durationText, spanText, useNow, useTimeStyle } from "../app/time";
 import { RunStrip } from "../components/RunStrip";
 import { useWindowRows } from "../components/windowRows";
 import { useLanguage, useMessages, useNumbers } from "../i18n";
 import { useCan, useSession } from "../sessions/session";
+import { BulkActions } from "./BulkActions";
 import classes from "./ConfigTable.module.css";
 import { ConfirmAction } from "./ConfirmAction";
 import type { Row } from "./figures";
@@ -26,7 +29,7 @@ import type { Action } from "./queries";
 import type { ConfigsSearch, Sort } from "./search";
 
 const ROW = 60;
-const NARROW_ROW = 128;
+const NARROW_ROW = 140;
 const GOOD_SUCCESS = 95;
 const SHOWN_TIMEFRAMES = 6;
 
@@ -39,53 +42,82 @@ interface Props {
 
 /** The configs as rows. A column title sorts; a second click reverses the order. */
 export function ConfigTable({ rows, search, apply, onEdit }: Props) {
-  const { configs: text } = useMessages();
+  const { configs: text, bulk } = useMessages();
   const [asked, setAsked] = useState<{ action: Action; row: Row } | null>(null);
   const narrow = useMediaQuery("(max-width: 860px)") ?? false;
   const height = narrow ? NARROW_ROW : ROW;
   const { body, visible, totalHeight } = useWindowRows(rows.length, height, (index) => rows[index]?.config.id ?? index);
+  const [marked, setMarked] = useState<ReadonlySet<number>>(new Set());
+  // Rows that a filter hides, or that were deleted meanwhile, are not selected.
+  const selected = useMemo(() => rows.filter((row) => marked.has(row.config.id)), [rows, marked]);
+  const mark = (id: number) =>
+    setMarked((before) => {
+      const after = new Set(before);
+      if (!after.delete(id)) after.add(id);
+      return after;
+    });
+  const all = selected.length === rows.length;
   const title = (label: string, sort?: Sort, hint?: string) => (
     <Title label={label} sort={sort} hint={hint} search={search} apply={apply} />
   );
   return (
-    <div className={classes.frame}>
-      <div role="table" aria-label={text.title} aria-rowcount={rows.length + 1}>
-        <div role="rowgroup" className={classes.head}>
-          <div role="row" aria-rowindex={1} className={classes.columns}>
-            {title(text.symbol, "symbol")}
-            {title(text.timeframes)}
-            {title(text.lastRuns)}
-            {title(text.successRate, "success")}
-            {title(text.p95, "duration", text.p95Hint)}
-            {title(text.records, undefined, text.recordsHint)}
-            {title(text.whole, "whole", text.wholeHint)}
-            {title(text.nextRun, "next")}
-            <div role="columnheader">
-              <span className="visually-hidden">{text.actions}</span>
+    <>
+      <div className={classes.frame}>
+        <div role="table" aria-label={text.title} aria-rowcount={rows.length + 1}>
+          <div role="rowgroup" className={classes.head}>
+            <div role="row" aria-rowindex={1} className={classes.columns}>
+              <div role="columnheader">
+                <Checkbox
+                  size="xs"
+                  aria-label={bulk.selectAll}
+                  checked={all}
+                  indeterminate={!all && selected.length > 0}
+                  onChange={() => setMarked(all ? new Set() : new Set(rows.map((row) => row.config.id)))}
+                />
+              </div>
+              {title(text.symbol, "symbol")}
+              {title(text.timeframes)}
+              {title(text.lastRuns)}
+              {title(text.successRate, "success")}
+              {title(text.p95, "duration", text.p95Hint)}
+              {title(text.records, undefined, text.recordsHint)}
+              {title(text.whole, "whole", text.wholeHint)}
+              {title(text.nextRun, "next")}
+              <div role="columnheader">
+                <span className="visually-hidden">{text.actions}</span>
+              </div>
             </div>
           </div>
+          <div role="rowgroup" ref={body} className={classes.body} style={{ height: totalHeight }}>
+            {visible.map(({ key, index, offset }) => {
+              const row = rows[index];
+              if (row === undefined) return null;
+              return (
+                <div
+                  key={key}
+                  role="row"
+                  aria-rowindex={index + 2}
+                  className={`${classes.columns} ${classes.row}`}
+                  data-disabled={!row.config.enabled || undefined}
+                  data-selected={marked.has(row.config.id) || undefined}
+                  style={{ height, transform: `translateY(${offset}px)` }}
+                >
+                  <Cells
+                    row={row}
+                    selected={marked.has(row.config.id)}
+                    onSelect={() => mark(row.config.id)}
+                    onEdit={onEdit}
+                    onAsk={(action) => setAsked({ action, row })}
+                  />
+                </div>
+              );
+            })}
+          </div>
         </div>
-        <div role="rowgroup" ref={body} className={classes.body} style={{ height: totalHeight }}>
-          {visible.map(({ key, index, offset }) => {
-            const row = rows[index];
-            if (row === undefined) return null;
-            return (
-              <div
-                key={key}
-                role="row"
-                aria-rowindex={index + 2}
-                className={`${classes.columns} ${classes.row}`}
-                data-disabled={!row.config.enabled || undefined}
-                style={{ height, transform: `translateY(${offset}px)` }}
-              >
-                <Cells row={row} onEdit={onEdit} onAsk={(action) => setAsked({ action, row })} />
-              </div>
-            );
-          })}
-        </div>
+        <ConfirmAction asked={asked} onClose={() => setAsked(null)} />
       </div>
-      <ConfirmAction asked={asked} onClose={() => setAsked(null)} />
-    </div>
+      <BulkActions selected={selected} onClear={() => setMarked(new Set())} />
+    </>
   );
 }
 
@@ -121,16 +153,43 @@ function Title({ label, sort, hint, search, apply }: TitleProps) {
   );
 }
 
-function Cells({ row, onEdit, onAsk }: { row: Row; onEdit: (id: number) => void; onAsk: (action: Action) => void }) {
-  const { configs: text } = useMessages();
+interface CellsProps {
+  row: Row;
+  selected: boolean;
+  onSelect: () => void;
+  onEdit: (id: number) => void;
+  onAsk: (action: Action) => void;
+}
+
+function Cells({ row, selected, onSelect, onEdit, onAsk }: CellsProps) {
+  const { configs: text, bulk } = useMessages();
+  const mayTrigger = useCan("operator");
   const { language } = useLanguage();
   const numbers = useNumbers();
   const { config } = row;
   const more = config.timeframes.length - SHOWN_TIMEFRAMES;
+  const onKeyDown = (event: KeyboardEvent) => {
+    const key = shortcutOf(event.nativeEvent);
+    if (key === "t" && mayTrigger) onAsk("trigger");
+    else if (key === "x") onSelect();
+  };
   return (
     <>
+      <div role="cell" className={classes.select}>
+        <Checkbox
+          size="xs"
+          aria-label={bulk.select(`${config.symbol} ${config.exchange}`)}
+          checked={selected}
+          onChange={onSelect}
+        />
+      </div>
       <div role="cell" className={classes.name}>
-        <UnstyledButton className={classes.symbol} onClick={() => onEdit(config.id)}>
+        <UnstyledButton
+          className={classes.symbol}
+          data-row-link
+          onKeyDown={onKeyDown}
+          onClick={() => onEdit(config.id)}
+        >
           {config.symbol}
         </UnstyledButton>
         <span className={classes.under}>
@@ -202,7 +261,7 @@ function ActionsMenu({
   onEdit: (id: number) => void;
   onAsk: (action: Action) => void;
 }) {
-  const { configs: text, runs, states, settings } = useMessages();
+  const { configs: text, configPage, runs, states, settings } = useMessages();
   const { me } = useSession();
   const navigate = useNavigate();
   const may: Record<Role, boolean> = { viewer: true, operator: useCan("operator"), admin: useCan("admin") };
@@ -226,6 +285,12 @@ function ActionsMenu({
         </ActionIcon>
       </Menu.Target>
       <Menu.Dropdown>
+        <Menu.Item
+          leftSection={<IconArrowRight size={16} aria-hidden />}
+          onClick={() => void navigate({ to: "/configs/$configId", params: { configId: String(config.id) } })}
+        >
+          {configPage.open}
+        </Menu.Item>
         {item("operator", text.trigger, IconPlayerPlay, () => onAsk("trigger"))}
         {config.enabled
           ? item("operator", text.disable, IconPlayerPause, () => onAsk("disable"))

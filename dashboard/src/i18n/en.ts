@@ -1,6 +1,8 @@
 import { audit } from "./en/audit";
 import { backfills } from "./en/backfills";
+import { configPage } from "./en/configPage";
 import { reports } from "./en/reports";
+import { series } from "./en/series";
 import { preferences, tokens } from "./en/tokens";
 
 /** A number in the language of the messages. */
@@ -229,9 +231,6 @@ export const en = {
     series: (count: number) => plural(count, "series", "series"),
     periods: (verified: number, closed: number) => `${n(verified)} of ${n(closed)} periods verified`,
     noSeries: "There is nothing to measure yet. The first candles appear after the first run.",
-    losing: "Candles are about to be lost",
-    lostUntil: (time: string) => `First loss at ${time}`,
-    nothingLost: "Nothing is about to be lost.",
     activeConfigs: "Active configs",
     ofConfigs: (count: number) => `of ${n(count)}`,
     activeJobs: "Active jobs",
@@ -257,6 +256,68 @@ export const en = {
   audit,
   tokens,
   preferences,
+  bulk: {
+    title: "Actions for the selected configs",
+    selectAll: "Select all configs in the table",
+    select: (name: string) => `Select ${name}`,
+    selected: (count: number) => `${n(count)} selected`,
+    clear: "Clear the selection",
+    confirm: (action: string, count: number) => `${action}: ${plural(count, "config", "configs")}?`,
+    allDone: (action: string, count: number) => `${action}: done for ${plural(count, "config", "configs")}.`,
+    resultTitle: (action: string) => `Result: ${action}`,
+    summary: (done: number, unchanged: number, failed: number) =>
+      `${n(done)} done, ${n(unchanged)} unchanged, ${n(failed)} failed`,
+    outcome: { done: "Done", would_be_done: "Would be done", unchanged: "Unchanged", failed: "Failed" },
+  },
+  keyboard: {
+    palette: "Command palette",
+    paletteHint: "Search pages, configs and actions (Ctrl K)",
+    placeholder: "Search pages, configs and actions",
+    nothing: "Nothing matches.",
+    pages: "Pages",
+    actions: "Actions",
+    failedRuns: "Failed runs",
+    switchTheme: "Switch between light and dark",
+    help: "Keyboard shortcuts",
+    openPalette: "Search pages, configs and actions",
+    search: "Search in the page",
+    nextRow: "Next row",
+    previousRow: "Previous row",
+    openRow: "Open the row",
+    triggerRow: "Run the config of the row now",
+    selectRow: "Select the config of the row",
+    closeDialog: "Close a dialog",
+    singleKeys: "Single keys are shortcuts",
+    singleKeysHint: "Switch this off if you use speech input, or press keys by mistake.",
+  },
+  health: {
+    services: "Services",
+    service: {
+      scheduler: "starts the runs",
+      collector: "reads the exchanges",
+      "log-writer": "writes the run log",
+      "candle-writer": "writes the candles",
+      backfiller: "plans the history",
+    } as Record<string, string>,
+    state: { working: "Working", rebalancing: "Rebalancing", stopped: "Stopped", unknown: "Unknown" },
+    upToDate: "up to date",
+    waiting: (count: number) => `${plural(count, "message waits", "messages wait")}`,
+    instances: (count: number) => plural(count, "instance", "instances"),
+    noRisk: "Nothing is about to be lost.",
+    risk: "Candles are about to be lost",
+    nextLimit: (series: string, time: string) => `Next limit: ${series}, ${time}`,
+  },
+  timeline: {
+    title: "Timeline",
+    lane: (name: string, runs: string) => `${name}: ${runs}`,
+    coming: (count: number) => `${n(count)} planned`,
+    now: "now",
+    legend: "Bars are runs, hatched marks are planned runs.",
+    more: (shown: number, all: number) => `The first ${n(shown)} of ${n(all)} enabled configs.`,
+    none: "No config is enabled.",
+  },
+  series,
+  configPage,
 };
 
 export type Messages = typeof en;

@@ -58,11 +58,14 @@ export function useNumbers() {
     const whole = new Intl.NumberFormat(language);
     const compact = new Intl.NumberFormat(language, { notation: "compact", maximumFractionDigits: 1 });
     const short = new Intl.NumberFormat(language, { maximumSignificantDigits: 2 });
+    const price = new Intl.NumberFormat(language, { maximumSignificantDigits: 12 });
     const percent = new Intl.NumberFormat(language, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
     return {
       whole: (value: number) => whole.format(value),
       compact: (value: number) => compact.format(value),
       short: (value: number) => short.format(value),
+      /** A price with all of its digits. */
+      price: (value: number) => price.format(value),
       percent: (value: number) => `${percent.format(value)} %`,
     };
   }, [language]);

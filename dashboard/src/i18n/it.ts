@@ -1,7 +1,9 @@
 import type { Messages } from "./en";
 import { audit } from "./it/audit";
 import { backfills } from "./it/backfills";
+import { configPage } from "./it/configPage";
 import { reports } from "./it/reports";
+import { series } from "./it/series";
 import { preferences, tokens } from "./it/tokens";
 
 const n = (value: number) => value.toLocaleString("it");
@@ -230,9 +232,6 @@ export const it: Messages = {
     series: (count) => plural(count, "serie", "serie"),
     periods: (verified, closed) => `${n(verified)} di ${n(closed)} periodi verificati`,
     noSeries: "Non c'è ancora niente da misurare. Le prime candele arrivano dopo la prima esecuzione.",
-    losing: "Alcune candele stanno per andare perse",
-    lostUntil: (time) => `Prima perdita alle ${time}`,
-    nothingLost: "Niente sta per andare perso.",
     activeConfigs: "Configurazioni attive",
     ofConfigs: (count) => `su ${n(count)}`,
     activeJobs: "Job attivi",
@@ -258,4 +257,65 @@ export const it: Messages = {
   audit,
   tokens,
   preferences,
+  bulk: {
+    title: "Azioni per le configurazioni selezionate",
+    selectAll: "Seleziona tutte le configurazioni della tabella",
+    select: (name) => `Seleziona ${name}`,
+    selected: (count) => plural(count, "selezionata", "selezionate"),
+    clear: "Annulla la selezione",
+    confirm: (action, count) => `${action}: ${plural(count, "configurazione", "configurazioni")}?`,
+    allDone: (action, count) => `${action}: fatto per ${plural(count, "configurazione", "configurazioni")}.`,
+    resultTitle: (action) => `Esito: ${action}`,
+    summary: (done, unchanged, failed) => `${n(done)} fatte, ${n(unchanged)} invariate, ${n(failed)} fallite`,
+    outcome: { done: "Fatta", would_be_done: "Da fare", unchanged: "Invariata", failed: "Fallita" },
+  },
+  keyboard: {
+    palette: "Ricerca comandi",
+    paletteHint: "Cerca pagine, configurazioni e azioni (Ctrl K)",
+    placeholder: "Cerca pagine, configurazioni e azioni",
+    nothing: "Nessun risultato.",
+    pages: "Pagine",
+    actions: "Azioni",
+    failedRuns: "Esecuzioni fallite",
+    switchTheme: "Passa da chiaro a scuro o viceversa",
+    help: "Scorciatoie da tastiera",
+    openPalette: "Cerca pagine, configurazioni e azioni",
+    search: "Cerca nella pagina",
+    nextRow: "Riga successiva",
+    previousRow: "Riga precedente",
+    openRow: "Apri la riga",
+    triggerRow: "Esegui ora la configurazione della riga",
+    selectRow: "Seleziona la configurazione della riga",
+    closeDialog: "Chiudi una finestra",
+    singleKeys: "I singoli tasti sono scorciatoie",
+    singleKeysHint: "Disattiva se usi la dettatura o se premi tasti per errore.",
+  },
+  health: {
+    services: "Servizi",
+    service: {
+      scheduler: "avvia le esecuzioni",
+      collector: "legge gli exchange",
+      "log-writer": "scrive il registro",
+      "candle-writer": "scrive le candele",
+      backfiller: "pianifica lo storico",
+    },
+    state: { working: "Attivo", rebalancing: "In ripartizione", stopped: "Fermo", unknown: "Sconosciuto" },
+    upToDate: "in pari",
+    waiting: (count) => plural(count, "messaggio in attesa", "messaggi in attesa"),
+    instances: (count) => plural(count, "istanza", "istanze"),
+    noRisk: "Niente sta per andare perso.",
+    risk: "Alcune candele stanno per andare perse",
+    nextLimit: (series, time) => `Prossimo limite: ${series}, ${time}`,
+  },
+  timeline: {
+    title: "Linea del tempo",
+    lane: (name, runs) => `${name}: ${runs}`,
+    coming: (count) => plural(count, "prevista", "previste"),
+    now: "adesso",
+    legend: "Le barre sono esecuzioni, i segni tratteggiati sono esecuzioni previste.",
+    more: (shown, all) => `Le prime ${n(shown)} di ${n(all)} configurazioni attive.`,
+    none: "Nessuna configurazione è attiva.",
+  },
+  series,
+  configPage,
 };

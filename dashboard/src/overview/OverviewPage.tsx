@@ -11,6 +11,8 @@ import { Exchanges } from "./Exchanges";
 import { Headline } from "./Headline";
 import classes from "./OverviewPage.module.css";
 import { useFailures, useStatus } from "./queries";
+import { Services } from "./Services";
+import { Timeline } from "./Timeline";
 
 const FAILURES = 5;
 
@@ -27,6 +29,8 @@ export function OverviewPage() {
       <Attention />
       <h2 className={classes.heading}>{text.exchanges}</h2>
       <Exchanges />
+      <Services />
+      <Timeline />
       <LastRuns />
     </>
   );

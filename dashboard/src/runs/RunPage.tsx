@@ -86,7 +86,7 @@ function Details({ run }: { run: Run }) {
           <Time value={run.scheduled_for} />
         </Fact>
         <Fact label={text.config}>
-          <Link to="/runs" search={{ config_id: run.config_id }}>
+          <Link to="/configs/$configId" params={{ configId: String(run.config_id) }}>
             {run.config_id}
           </Link>
         </Fact>

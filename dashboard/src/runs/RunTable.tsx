@@ -92,7 +92,7 @@ function RunRow({ run, index, offset, height }: { run: Run; index: number; offse
         <StatusMark status={run.status} />
       </div>
       <div role="cell" className={classes.symbol}>
-        <Link to="/runs/$logId" params={{ logId: String(run.id) }} className={classes.link}>
+        <Link to="/runs/$logId" params={{ logId: String(run.id) }} className={classes.link} data-row-link>
           {run.symbol}
         </Link>
       </div>

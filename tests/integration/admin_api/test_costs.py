@@ -229,6 +229,7 @@ EXPENSIVE = [
     "/status",
     "/series",
     "/candles?exchange=binance&symbol=BTC/USDT&timeframe=1m",
+    "/candles/chart?exchange=binance&symbol=BTC/USDT&timeframe=1m",
     "/coverage?exchange=binance&symbol=BTC/USDT&timeframe=1m",
     "/completeness",
     "/rejected-candles?exchange=binance&symbol=BTC/USDT&timeframe=1m",
@@ -240,6 +241,7 @@ EXPENSIVE = [
     "/reports/config-activity?config_id=1",
     "/reports/history",
     "/execution-logs/export",
+    "/reports/next-losses",
     "/audit-log",
 ]
 

@@ -30,7 +30,9 @@ async def test_the_export_has_all_runs_of_the_filtered_list_in_its_order(
     monkeypatch.setattr(export, "_PAGE", 3)
     now = datetime.now(UTC)
     for number in range(11):
-        await add_run(started_at=now - timedelta(minutes=number // 4), status="failed" if number % 5 == 0 else "success")
+        await add_run(
+            started_at=now - timedelta(minutes=number // 4), status="failed" if number % 5 == 0 else "success"
+        )
     listed = (await client.get("/execution-logs")).json()
     rows = await exported(client)
     assert [row["id"] for row in rows] == [str(each["id"]) for each in listed]

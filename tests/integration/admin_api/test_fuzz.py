@@ -16,14 +16,15 @@ from admin_api.app import AdminApi, build_api
 from runtime.process.http_server import http_server
 from store.tables import metadata
 from support.api import BASE, TOKEN, a_token, client_of, created
+from support.depth import tries
 from support.identity_provider import AUDIENCE, ISSUER, a_jwt, a_key, key_server
 from support.malformed import Malformed, Raw
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(1800)]
 
-PARTS = 4
+PARTS = tries(1, deep=4)
 """Two test processes share the parts."""
-REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "20000")) // PARTS
+REQUESTS = int(os.environ.get("FUZZ_REQUESTS") or tries(5_000, deep=40_000)) // PARTS
 SEED = int(os.environ.get("FUZZ_SEED", "20261122"))
 CHANGED_BY_REFUSALS = {"audit_log"}
 """Tables in which refused requests may add rows. The number of rows is limited per address."""
@@ -110,6 +111,7 @@ def faults_of(raw: Raw, status: int, headers: dict[bytes, bytes], body: bytes) -
     return [fault for fault, found in faults.items() if found]
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("seed", range(SEED, SEED + PARTS))
 async def test_malformed_requests_are_refused_as_problems_and_change_nothing(api: AdminApi, seed: int) -> None:
     async with client_of(api) as admin:

@@ -46,6 +46,8 @@ async def test_the_first_missing_candle_that_is_still_offered_has_a_clock(
     assert (found["start"], found["end"]) == (iso(now - 490 * MINUTE), iso(now - 480 * MINUTE))
     assert found["lost_at"] == iso(now + 230 * MINUTE)
     assert "begins to be lost forever in 3 h" in found["text"]
+    listed = (await client.get("/reports/next-losses")).json()
+    assert listed == [found | KRAKEN | {"text": listed[0]["text"], "at_risk": False}]
     measured = await metrics_of(client)
     assert measured["candlekeep_next_loss_seconds", "kraken"] == pytest.approx(230 * 60, abs=120)
     assert measured["candlekeep_next_loss_margin_seconds", "kraken"] == pytest.approx(210 * 60, abs=120)

@@ -73,6 +73,23 @@ async def test_the_config_says_the_state_of_its_market(
     assert market["renamed_to"] == values.get("renamed_to")
 
 
+async def test_the_etag_changes_with_the_state_of_the_market(api: AdminApi, client: httpx.AsyncClient) -> None:
+    path = f"/configs/{(await created(client))['id']}"
+    tags = [(await client.get(path)).headers["ETag"]]
+    await store_market(api)
+    for state in ("listed", "delisted"):
+        async with api.engine.begin() as connection:
+            await connection.execute(sa.update(markets).values(state=state))
+        changed = await client.get(path, headers={"If-None-Match": tags[-1]})
+        assert (changed.status_code, changed.json()["market"]["state"]) == (200, state)
+        tags.append(changed.headers["ETag"])
+        unchanged = await client.get(path, headers={"If-None-Match": tags[-1]})
+        assert (unchanged.status_code, unchanged.headers["ETag"]) == (304, tags[-1])
+    written = await client.put(path, json={"interval_minutes": 30}, headers={"If-Match": tags[1]})
+    assert written.status_code == 200, "the config was not changed, only its market was"
+    assert (await client.put(path, json={"interval_minutes": 20}, headers={"If-Match": tags[1]})).status_code == 412
+
+
 async def test_an_absence_that_is_not_confirmed_is_shown_as_such(api: AdminApi, client: httpx.AsyncClient) -> None:
     config = await created(client)
     await store_market(api, missing_since=READ_AT, missing_lists=1, last_listed=SINCE)

@@ -219,6 +219,7 @@ NEEDS_NO_DATABASE = {
     ("DELETE", f"{BASE}/sessions/current"),
     ("GET", f"{BASE}/exchanges"),
     ("GET", f"{BASE}/exchanges/{{exchange}}"),
+    ("GET", f"{BASE}/services"),
 }
 
 
@@ -315,7 +316,10 @@ async def test_without_a_database_every_data_route_is_503_and_the_process_stays_
     bodies["/backfills"] = {"select": {"symbol": "*"}, "start": "2025-01-01T00:00:00Z", "end": "2025-02-01T00:00:00Z"}
     bodies |= {f"/bulk/{verb}": {"select": {"ids": [1]}} for verb in ("enable", "disable", "trigger", "delete")}
     of_a_series = {"exchange": "a", "symbol": "b", "timeframe": "c"}
-    queries = dict.fromkeys(("candles", "coverage", "rejected-candles"), of_a_series) | {"incidents": {"exchange": "a"}}
+    queries: dict[str, dict[str, str]] = dict.fromkeys(
+        ("candles", "chart", "coverage", "rejected-candles"), of_a_series
+    )
+    queries |= {"incidents": {"exchange": "a"}, "config-activity": {"config_id": "1"}}
     async with client_of(api, base="") as client:
         for method, path in guarded:
             body = next((body for end, body in bodies.items() if path.endswith(end)), {"enabled": True})

@@ -13,6 +13,7 @@ import pytest
 from admin_api.app import AdminApi, build_api
 from runtime.process.http_server import http_server
 from support.api import TOKEN, created
+from support.depth import tries
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(1200)]
 
@@ -59,7 +60,11 @@ async def schemathesis(url: str, folder: Path, *arguments: str) -> tuple[int, st
     return process.returncode, output.decode()
 
 
-@pytest.mark.parametrize(("phases", "examples"), [("examples,coverage", 1), ("fuzzing", 12), ("stateful", 12)])
+@pytest.mark.deep
+@pytest.mark.parametrize(
+    ("phases", "examples"),
+    [("examples,coverage", 1), ("fuzzing", tries(10, deep=100)), ("stateful", tries(12, deep=100))],
+)
 async def test_the_api_conforms_to_its_description(url: str, tmp_path: Path, phases: str, examples: int) -> None:
     code, output = await schemathesis(url, tmp_path, "--phases", phases, "--max-examples", str(examples))
     assert code == 0, output

@@ -1,9 +1,7 @@
 """The command `python -m admin_api tokens`."""
 
-import asyncio
 import json
 import os
-import sys
 from collections.abc import Awaitable, Callable
 
 import httpx
@@ -11,6 +9,7 @@ import pytest
 
 from admin_api.app import AdminApi
 from support.api import client_of
+from support.forked_commands import run_forked
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(300)]
 
@@ -23,18 +22,8 @@ def tokens(login_url: Callable[[str], str]) -> Tokens:
     own_login = login_url("tokens")
 
     async def run(*arguments: str, url: str = own_login) -> tuple[int, str, str]:
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "admin_api", "tokens", *arguments,
-            env={**os.environ, "DATABASE_URL": url}, stdout=pipe, stderr=pipe,
-        )  # fmt: skip
-        try:
-            async with asyncio.timeout(90):
-                out, err = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-        return process.returncode or 0, out.decode(), err.decode()
+        ended = await run_forked("admin_api", ("tokens", *arguments), {**os.environ, "DATABASE_URL": url})
+        return ended.code or 0, ended.out, ended.err
 
     return run
 

@@ -18,6 +18,7 @@ from contracts.coverage import MINIMUM_LEVELS, Absence, AbsenceClass, Span, span
 from contracts.timeframes import DAY_MS, HOUR_MS, floor_open, shift
 from runtime.database import driver_transaction
 from support.databases import connected
+from support.depth import tries
 from support.fetches import NOON_MS, a_fetch
 from support.writers import query
 
@@ -84,7 +85,8 @@ def a_random_event(rng: random.Random, timeframe: str, second: int) -> CandlesCo
     return an_event(second, **values)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.deep
+@pytest.mark.parametrize("seed", range(tries(2, deep=12)))
 async def test_counts_after_each_batch_equal_those_from_scratch(
     engine: AsyncEngine, database_url: str, seed: int
 ) -> None:

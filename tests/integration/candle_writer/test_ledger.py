@@ -21,6 +21,7 @@ from contracts.candles import CandlesCollected
 from contracts.coverage import Absence, AbsenceClass, Evidence, EvidenceKind, RejectedRow, Span
 from runtime.database import driver_transaction
 from support.databases import connected
+from support.depth import tries
 from support.fetches import MINUTE_MS, NOON, NOON_MS, a_candle, a_fetch
 from support.ledgers import (
     DISAGREEMENTS,
@@ -36,7 +37,8 @@ from support.writers import query
 pytestmark = pytest.mark.postgres
 
 MINUTE = timedelta(minutes=1)
-HISTORIES = 1000
+HISTORIES = 250
+"""For each seed."""
 MAX_BYTES = 200
 """Size of the ledger per series without outages, with indexes."""
 WINDOW, MAX_BATCHES = 12, 100
@@ -74,10 +76,11 @@ def deliveries(rng: random.Random, histories: list[SeriesHistory]) -> Iterator[l
         events = events[size:]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.deep
+@pytest.mark.parametrize("seed", range(tries(1, deep=8)))
 async def test_the_ledger_equals_one_computed_slot_by_slot(engine: AsyncEngine, database_url: str, seed: int) -> None:
     rng = random.Random(seed)
-    histories = [a_history(rng, number) for number in range(HISTORIES // 4)]
+    histories = [a_history(rng, number) for number in range(HISTORIES)]
     by_symbol = {history.symbol: history for history in histories}
     delivered: dict[str, list[CandlesCollected]] = defaultdict(list)
     async with connected(database_url) as connection:

@@ -1,6 +1,7 @@
 """Silence of all symbols, from the live runs during it to the evidence after it. The exchanges are simulated."""
 
 import itertools
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -46,7 +47,8 @@ class Lab:
 
     def __init__(self, simulator: Simulator, exchanges_at: Callable[..., Exchanges]) -> None:
         self._simulator, self._now = simulator, NOON.timestamp()
-        exchanges = exchanges_at(simulator.base, now=lambda: self._now, monotonic=lambda: self._now)
+        # With a clock that stands still, every request would wait for the turns of all requests before it.
+        exchanges = exchanges_at(simulator.base, now=lambda: self._now, monotonic=lambda: self._now + time.monotonic())
         self._published, self._chunks = Published(), itertools.count(1)
         self._collector = Collector(
             clients=exchanges.clients,

@@ -1,8 +1,5 @@
-import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 
 import pytest
 from pydantic import SecretStr
@@ -11,14 +8,7 @@ from admin_api.app import AdminApi, build_api
 from admin_api.settings import AdminApiSettings
 from runtime.process.http_server import http_server
 from support.api import TOKEN
-
-
-@dataclass(frozen=True)
-class Ended:
-    code: int | None
-    out: str
-    err: str
-
+from support.forked_commands import Ended, run_forked
 
 Candlekeep = Callable[..., Awaitable[Ended]]
 
@@ -43,19 +33,7 @@ async def candlekeep(api: AdminApi) -> AsyncIterator[Candlekeep]:
         defaults = {"CANDLEKEEP_URL": f"http://127.0.0.1:{port}", "CANDLEKEEP_TOKEN": TOKEN, "NO_COLOR": "1"}
 
         async def run(*arguments: str, typed: str = "", **variables: str) -> Ended:
-            pipe = asyncio.subprocess.PIPE
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "command_line",
-                *arguments,
-                env={**os.environ, **defaults, **variables},
-                stdin=pipe,
-                stdout=pipe,
-                stderr=pipe,
-            )
-            async with asyncio.timeout(30):
-                out, err = await process.communicate(typed.encode())
-            return Ended(process.returncode, out.decode(), err.decode())
+            environment = {**os.environ, **defaults, **variables}
+            return await run_forked("command_line", arguments, environment, typed=typed, within=30)
 
         yield run

@@ -1,7 +1,9 @@
 """`candlekeep` against the API over HTTP: its tables, its JSON and its exit codes."""
 
+import asyncio
 import csv
 import json
+import sys
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -183,6 +185,15 @@ async def test_completeness_is_printed_in_total_in_groups_and_by_day(candlekeep:
     assert (row["symbol"], [each["verified_periods"] for each in row["days"]]) == ("BTC/USDT", [24, 0, 24])
     assert (await candlekeep("completeness", "--days", "5", "--start", "2026-01-01")).code == 2
     assert "No series matches" in (await candlekeep("completeness", "--exchange", "okx")).err
+
+
+async def test_it_starts_as_a_module_and_refuses_an_unknown_option() -> None:
+    """The other tests fork the command from a process that has imported it."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "command_line", "--ours", stderr=asyncio.subprocess.PIPE
+    )
+    _, err = await process.communicate()
+    assert (process.returncode, b"No such option" in err) == (2, True), err
 
 
 async def test_settings_are_read_from_a_file(candlekeep: Candlekeep, tmp_path: Path) -> None:

@@ -1,12 +1,9 @@
 """An admin may remove old entries of the audit log by a command of the owner. A new entry reports it."""
 
-import asyncio
 import gzip
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import asyncpg
 import pytest
 
 from support.databases import connected
+from support.forked_commands import run_forked
 from support.shared_services import SharedServices
 
 pytestmark = pytest.mark.postgres
@@ -41,12 +39,8 @@ def trim(audited: str) -> Trim:
 
     async def run(*arguments: str, login: str = "migrations") -> tuple[int, str]:
         url = SharedServices.of_this_run().database_logins().url(audited, login)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "store", "trim-audit-log", *arguments,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "DATABASE_URL": url},
-        )  # fmt: skip
-        output, _ = await process.communicate()
-        return process.returncode or 0, output.decode()
+        ended = await run_forked("store", ("trim-audit-log", *arguments), {**os.environ, "DATABASE_URL": url})
+        return ended.code or 0, ended.out + ended.err
 
     return run
 

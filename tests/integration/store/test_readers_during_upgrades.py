@@ -47,6 +47,10 @@ INSERT INTO data_collection_configs (symbol, exchange, timeframes, interval_minu
 SELECT 'C' || n || '/USDT', 'binance', ARRAY['1m'], 10, true FROM generate_series(1, 2000) AS n;
 ANALYZE
 """
+UPGRADE_WAITS = """
+SELECT count(*) > 0 FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'store-upgrade' AND wait_event_type = 'Lock'
+"""
 INVALID_INDEXES = "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid"
 
 OLD_FORM_OF_0005_AND_0006 = """
@@ -117,6 +121,7 @@ async def readers(database_url: str) -> AsyncIterator[None]:
         async with connected(database_url, lock_timeout=LONGEST_WAIT) as connection:
             while not done.is_set():
                 await connection.fetch(query)
+                await asyncio.sleep(0.01)
 
     reading = [asyncio.create_task(read(query)) for query in READ.values()]
     try:
@@ -128,21 +133,32 @@ async def readers(database_url: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def slow_users(database_url: str) -> AsyncIterator[None]:
-    """A report and a batch of candles take their time, twice, while the upgrade begins."""
+    """A report and a batch of candles run when the upgrade begins. They take their time if it waits for them."""
+    upgraded = asyncio.Event()
 
-    async def work(statement: str) -> None:
-        async with connected(database_url) as connection:
+    async def work(statement: str, began: asyncio.Event) -> None:
+        async with connected(database_url) as connection, connected(database_url) as look:
+
+            async def is_awaited_or_not_needed() -> bool:
+                return upgraded.is_set() or bool(await look.fetchval(UPGRADE_WAITS))
+
             for _ in range(2):
                 async with connection.transaction():
                     await connection.execute(statement)
-                    await connection.execute("SELECT pg_sleep(1.5)")
+                    began.set()
+                    await eventually(is_awaited_or_not_needed, within=120)
+                    if not upgraded.is_set():
+                        await connection.execute("SELECT pg_sleep(1.5)")
 
     tables = ", ".join(f"(SELECT FROM {table} LIMIT 1) AS {table}" for table in READ)
     statements = (f"SELECT FROM {tables}", "UPDATE candles SET close = 1 WHERE series_id = 1 AND open = 0")
-    working = [asyncio.create_task(work(statement)) for statement in statements]
+    begun = [asyncio.Event() for _ in statements]
+    working = [asyncio.create_task(work(*each)) for each in zip(statements, begun, strict=True)]
     try:
+        await asyncio.gather(*(event.wait() for event in begun))
         yield
     finally:
+        upgraded.set()
         await asyncio.gather(*working)
 
 

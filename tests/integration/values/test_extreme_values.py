@@ -81,7 +81,7 @@ async def assert_all_reads_answer(client: httpx.AsyncClient, database_url: str) 
             answer = await client.get(following)
             assert answer.status_code == 200, f"{following}: {answer.text}"
             following = answer.links.get("next", {}).get("url")
-    for path in ("/candles", "/coverage", "/rejected-candles"):
+    for path in ("/candles", "/candles/chart", "/coverage", "/rejected-candles"):
         for series in parameters:
             answer = await client.get(path, params=series)
             assert answer.status_code == 200, f"{path} {series}: {answer.text}"

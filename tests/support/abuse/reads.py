@@ -16,6 +16,8 @@ _EXPENSIVE = (
     "/reports/config-activity?config_id=1&runs=50",
     "/reports/history?hours=720",
     "/execution-logs/export",
+    "/reports/next-losses?limit=100",
+    "/services",
     "/exchanges",
     "/candles?exchange=binance&symbol=BTC/USDT&timeframe=1m&limit=10000&format=csv",
     "/coverage?exchange=binance&symbol=BTC/USDT&timeframe=1m&start=2000-01-01T00:00:00Z&end=2026-01-01T00:00:00Z",

@@ -26,8 +26,18 @@ from admin_api.http.etags import PATTERN, etag, parse_tags, require_match
 )
 def test_header_values_that_match_version_3(header: str, strong: bool, weak: bool) -> None:
     tags = parse_tags(header, "If-Match")
-    assert tags.match_strongly(etag(3)) is strong
+    assert tags.match_version(3) is strong
     assert tags.match_weakly(etag(3)) is weak
+
+
+def test_values_that_are_not_part_of_the_version_count_for_if_none_match_only() -> None:
+    listed, delisted = etag(3, "listed"), etag(3, "delisted")
+    assert len({listed, delisted, etag(3), etag(33, "listed")}) == 4
+    assert parse_tags(listed, "If-None-Match").match_weakly(listed)
+    assert not parse_tags(f"{listed}, {etag(3)}", "If-None-Match").match_weakly(delisted)
+    assert parse_tags(listed, "If-Match").match_version(3)
+    assert not parse_tags(etag(33, "listed"), "If-Match").match_version(3)
+    assert not parse_tags('".3", "x.3", "3.", "03"', "If-Match").match_version(4)
 
 
 @pytest.mark.parametrize(

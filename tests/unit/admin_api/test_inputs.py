@@ -1,7 +1,5 @@
 """Types of input values and pure functions, without a server or a database."""
 
-import subprocess
-import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +16,7 @@ from admin_api.http.input_types import FilterText, QueryInstant, SymbolText
 from admin_api.http.problems import field_error
 from admin_api.runs.statistics import success_rate
 from contracts.vocabulary import Symbol
+from support.forked_commands import run_forked
 
 GUIDE = {
     "symbol": "ETH/USDT",
@@ -184,14 +183,12 @@ VALID = {
         ({"RUN_DEADLINE_SECONDS": "0"}, "RUN_DEADLINE_SECONDS"),
     ],
 )
-def test_an_invalid_setting_ends_the_process_with_one_line_and_code_2(
+async def test_an_invalid_setting_ends_the_process_with_one_line_and_code_2(
     fault: dict[str, str | None], variable: str
 ) -> None:
     environment = {name: value for name, value in (VALID | fault).items() if value is not None}
-    result = subprocess.run(
-        [sys.executable, "-m", "admin_api"], env=environment, capture_output=True, text=True, check=False, timeout=60
-    )
-    assert result.returncode == 2
-    assert result.stderr.count("\n") == 1
-    assert result.stderr.startswith(variable)
-    assert "xxxx" not in result.stderr
+    ended = await run_forked("admin_api", (), environment)
+    assert ended.code == 2
+    assert ended.err.count("\n") == 1
+    assert ended.err.startswith(variable)
+    assert "xxxx" not in ended.err

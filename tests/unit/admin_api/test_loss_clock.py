@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from admin_api.coverage.loss import Loss, describe, limited, loss_of
 from admin_api.coverage.loss_metrics import soonest
+from admin_api.coverage.next_losses import soonest_first
 from contracts.coverage import to_instant, to_milliseconds
 from contracts.pages import horizon_of
 from contracts.timeframes import shift
@@ -57,3 +58,18 @@ def test_the_margin_ends_two_intervals_before_the_loss_and_the_smallest_counts()
     assert soonest([(kraken, 10, near), (hours, 60, far)], NINE) == {"kraken": (3600.0, -1800.0)}
     assert soonest([(kraken, 10, near)], NINE) == {"kraken": (3600.0, 2400.0)}
     assert soonest([], NINE) == {}
+
+
+def test_losses_at_risk_come_first_then_the_earliest() -> None:
+    kraken, hours = limited("kraken", "BTC/USD", "1m"), limited("kraken", "BTC/USD", "1h")
+    assert kraken is not None
+    assert hours is not None
+    early = Loss((NINE, NINE + MINUTE), NINE + 60 * MINUTE)
+    late = Loss((NINE, NINE + MINUTE), NINE + 90 * MINUTE)
+    listed = soonest_first([(kraken, 10, late), (kraken, 10, early), (hours, 60, late)], NINE)
+    assert [(each.timeframe, each.at_risk, each.lost_at) for each in listed] == [
+        ("1h", True, to_instant(late.at)),
+        ("1m", False, to_instant(early.at)),
+        ("1m", False, to_instant(late.at)),
+    ]
+    assert "2026-11-27 09:00 to 2026-11-27 09:01 UTC" in listed[0].text

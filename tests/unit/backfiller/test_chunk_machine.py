@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -21,6 +22,7 @@ from contracts.spans import Intervals, intersect, subtract
 from contracts.vocabulary import ErrorClass
 from support.backfilling.chunk_truth import Result, Run, Truth, minutes_in, minutes_of, to_minutes, to_spans
 from support.backfilling.chunks import CLOSING, LEASE, MINUTE, NOON, NOW, WAIT, a_chunk, a_demand, a_series, minutes
+from support.depth import tries
 
 LENGTH = 60
 """Minutes of the target."""
@@ -358,5 +360,5 @@ class Chunks(RuleBasedStateMachine):
         return True
 
 
-TestChunks = Chunks.TestCase
-TestChunks.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
+TestChunks = pytest.mark.deep(Chunks.TestCase)
+TestChunks.settings = settings(max_examples=tries(150, deep=3_000), stateful_step_count=50, deadline=None)

@@ -4,6 +4,7 @@ import itertools
 from collections import defaultdict
 from datetime import date
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from candle_writer.days import DayCounts, PartOfLedger, changes, count_days, day
 from contracts.spans import Interval, hull, intersect, subtract, union
 from contracts.timeframes import DAY_MS, HOUR_MS, close_of, floor_open
 from store.periods import PeriodGrid
+from support.depth import tries
 
 START = 1_795_305_600_000
 """2026-11-22T00:00:00Z."""
@@ -44,7 +46,8 @@ def one_by_one(edges: list[int], verified: list[Interval], whole: list[Interval]
     return {day: DayCounts(*counts) for day, counts in found.items() if any(counts)}
 
 
-@settings(max_examples=500)
+@pytest.mark.deep
+@settings(max_examples=tries(100, deep=3_000))
 @given(ledgers(), st.data())
 def test_the_counts_equal_those_of_all_periods_one_by_one(
     ledger: tuple[PeriodGrid, list[int], tuple[list[Interval], list[Interval], list[Interval]]], data: st.DataObject

@@ -13,6 +13,7 @@ from candle_writer.ledger import AbsentSpan, Check, claims_of, remaining_absence
 from contracts.coverage import Absence, AbsenceClass, Span, to_instant
 from contracts.spans import Interval, union
 from contracts.timeframes import close_of, floor_open, shift
+from support.depth import tries
 from support.fetches import MINUTE_MS, NOON, NOON_MS, a_candle, a_fetch
 
 END = 24
@@ -60,7 +61,8 @@ def instant_by_instant(absent: Iterable[AbsentSpan], verified: Iterable[Interval
     return found
 
 
-@settings(max_examples=1000)
+@pytest.mark.deep
+@settings(max_examples=tries(200, deep=5_000))
 @given(st.lists(absences, max_size=8), st.lists(intervals, max_size=4))
 def test_remaining_absences_equal_a_computation_instant_by_instant(
     absent: list[AbsentSpan], verified: list[Interval]

@@ -1,6 +1,7 @@
 """The redirection of requests, through every class of ccxt and each of its public endpoints."""
 
 import re
+import ssl
 from contextlib import suppress
 from typing import Any
 
@@ -49,3 +50,14 @@ async def test_every_request_of_every_class_is_redirected(exchange: str, request
     assert {str(url.origin()) for url in requested} == {BASE}
     hosts = {url.path.split("/")[1] for url in requested}
     assert all(re.fullmatch(r"[\w-]+(\.[\w-]+)+(:\d+)?", host) for host in hosts), hosts
+
+
+async def test_all_exchanges_share_one_set_of_trusted_certificates() -> None:
+    contexts = set()
+    for each in (ccxt.binance, ccxt.kraken):
+        client = strict_class(each)()
+        client.open()
+        contexts.add(client.ssl_context)
+        await client.close()
+    [context] = contexts
+    assert context.verify_mode is ssl.CERT_REQUIRED

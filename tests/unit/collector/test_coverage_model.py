@@ -1,6 +1,6 @@
 """The collector's decisions, the scheduler's progress and a ledger against an exchange that behaves in every odd way.
 
-`python -m support.coverage_model` plays many more histories: docs/faults.md.
+`make test-deep` and `python -m support.coverage_model` play many more histories: docs/faults.md.
 """
 
 import pytest
@@ -13,10 +13,11 @@ from support.coverage_model.playing import hypothesis_settings, search
 from support.coverage_model.truth import BadKind, Trading
 from support.coverage_model.world import Rules, play
 from support.coverage_model.wrong_rules import WRONG_RULES
+from support.depth import tries
 
 pytestmark = pytest.mark.timeout(900)  # for a machine that is busy with other tests
 
-_HISTORIES = 2_000
+_HISTORIES = tries(500, deep=5_000)
 
 FOUND = {
     "the first anchor was an unfinished candle, and the next run had no anchor": History(
@@ -113,7 +114,20 @@ FAR_BEHIND = History(
 )
 """An outage that is longer than a page. Random histories contain it rarely together with a recovery."""
 
+SHORT_HISTORY = History(
+    behaviour=Behaviour(width=20, honours_until=True, horizon=2, sends_open_candle=False),
+    tradings=(Trading(delisted=400, bad_every=3),),
+    page_limit=20,
+    interval_minutes=1,
+    catch_up_hours=1,
+    request_ms=200,
+    knows_horizon=True,
+    steps=(Step(wait_minutes=1, weather=Weather(ignores_since=True)),),
+)
+"""An exchange that keeps two candles, which may be hours apart. One of a thousand random histories shows a fault."""
 
+
+@pytest.mark.deep
 @hypothesis_settings(_HISTORIES, derandomize=True)
 @given(histories())
 def test_no_history_loses_a_candle_silently(history: History) -> None:
@@ -128,6 +142,6 @@ def test_the_model_disagrees_with_each_wrong_rule(name: str) -> None:
 
 
 def _find(rules: Rules) -> None:
-    for history in (FAR_BEHIND, *FOUND.values()):
+    for history in (FAR_BEHIND, SHORT_HISTORY, *FOUND.values()):
         play(history, rules)
     search(rules, number=1, count=_HISTORIES)

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.evidence import decide
-from collector.evidence.decide import Answer, Boundary, CoarserCandle, Finding, Gathered, Tape, findings, to_absence
-from collector.evidence.incidents import FEWEST_SYMBOLS, Statement, Witness, incidents
+from collector.evidence.decide import Answer, CoarserCandle, Finding, Gathered, Tape, findings, to_absence
+from collector.evidence.incidents import FEWEST_SYMBOLS, Incident, Piece, Statement, Witness, incidents
 from collector.evidence.sources import Amounts, Trade, silent_beside_coarser_candle, silent_between_trades
 from contracts.coverage import MINIMUM_LEVELS, AbsenceClass, EvidenceKind, to_milliseconds
 from contracts.spans import Interval, Intervals, intersect, subtract, union
+from support.depth import tries
 from support.made_exchange import (
     ASKED_AT,
     MINUTE,
@@ -74,8 +75,9 @@ def play(seeds: range) -> tuple[Counter[str], list[Finding]]:
     return called, wrong
 
 
+@pytest.mark.deep
 def test_no_stretch_of_made_histories_is_called_tradeless_or_an_outage_against_the_truth() -> None:
-    called, wrong = play(range(500))
+    called, wrong = play(range(tries(150, deep=3_000)))
     assert wrong == []
     assert min(called[kind] for kind in ("no_trade", "outage", "lost_at_source", "unknown")) > 200, called
 
@@ -108,7 +110,7 @@ def test_the_made_histories_find_each_missing_rule(rule: str, monkeypatch: pytes
             monkeypatch.setitem(globals(), "findings", silence_of_all)
         case _:
             monkeypatch.setitem(globals(), "findings", repeated)
-    assert play(range(300))[1], "the made histories do not notice it"
+    assert play(range(100))[1], "the made histories do not notice it"
 
 
 # ---- single sources ----
@@ -211,55 +213,13 @@ def test_trades_during_a_stated_closure_refute_it() -> None:
     assert incidents(silences, witnesses, evidence) == [], "too few symbols"
 
 
-# ---- listing and delisting ----
-
-
-def a_boundary(number: float, level: int = 3) -> Boundary:
-    return Boundary(START + int(number * MINUTE), (some_evidence(EvidenceKind.MARKETS, level),))
-
-
-def classes(gathered: Gathered, first: int = 0, last: int = 10) -> list[tuple[AbsenceClass, Interval]]:
-    found = findings((minute(first), minute(last)), gathered, MINUTE_CALENDAR)
-    return [(each.absence_class, each.span) for each in found]
-
-
-def test_only_whole_periods_before_the_listing_and_after_the_delisting_have_a_class() -> None:
-    """The exchange lists the symbol in minute 3 and delists it in minute 7."""
-    answers = [EMPTY]
-    found = classes(Gathered(answers=answers, listed=a_boundary(3.5), delisted=a_boundary(7.5)))
-    assert found == [
-        (AbsenceClass.BEFORE_LISTING, (minute(0), minute(3))),
-        (AbsenceClass.UNKNOWN, (minute(3), minute(8))),
-        (AbsenceClass.DELISTED, (minute(8), minute(10))),
-    ]
-    assert classes(Gathered(delisted=a_boundary(0))) == [(AbsenceClass.DELISTED, (minute(0), minute(10)))]
-
-
-@pytest.mark.parametrize("level", [0, 1, 2])
-def test_an_answer_without_rows_proves_neither_a_listing_nor_a_delisting(level: int) -> None:
-    for gathered in (Gathered(listed=a_boundary(10, level)), Gathered(delisted=a_boundary(0, level))):
-        assert classes(gathered) == [(AbsenceClass.UNKNOWN, (minute(0), minute(10)))]
-
-
-def test_trades_on_the_other_side_refute_a_listing_and_a_delisting() -> None:
-    """The dates are those of another listing of the same symbol."""
-    earlier, later = ((minute(-5), minute(-4)),), ((minute(20), minute(21)),)
-    unknown = [(AbsenceClass.UNKNOWN, (minute(0), minute(10)))]
-    assert classes(Gathered(listed=a_boundary(10), traded=earlier)) == unknown
-    assert classes(Gathered(delisted=a_boundary(0), traded=later)) == unknown
-    assert classes(Gathered(listed=a_boundary(10), traded=later)) != unknown
-    assert classes(Gathered(delisted=a_boundary(0), traded=earlier)) != unknown
-    tape = Tape((Trade(1, minute(-9)), Trade(5, minute(30))), some_evidence(EvidenceKind.TRADE_IDS))
-    for gathered in (Gathered(listed=a_boundary(10), tapes=[tape]), Gathered(delisted=a_boundary(0), tapes=[tape])):
-        assert AbsenceClass.UNKNOWN in dict(classes(gathered))
-        assert not {AbsenceClass.BEFORE_LISTING, AbsenceClass.DELISTED} & set(dict(classes(gathered)))
-
-
-def test_the_listing_in_the_middle_of_the_period_of_a_candle_is_no_contradiction() -> None:
-    gathered = Gathered(listed=a_boundary(3.5), traded=((minute(3), minute(4)),))
-    assert classes(gathered, 0, 3) == [(AbsenceClass.BEFORE_LISTING, (minute(0), minute(3)))]
-    gathered = Gathered(delisted=a_boundary(3.5), traded=((minute(3), minute(4)),))
-    assert classes(gathered, 4, 9) == [(AbsenceClass.DELISTED, (minute(4), minute(9)))]
+@pytest.mark.parametrize("absence_class", [AbsenceClass.OUTAGE, AbsenceClass.LOST_AT_SOURCE])
+def test_a_proof_below_the_minimum_level_gives_no_class(absence_class: AbsenceClass) -> None:
+    hole = (START, minute(10))
+    for level, given_class in ((5, AbsenceClass.UNKNOWN), (7, absence_class)):
+        piece = Piece(hole, absence_class, (some_evidence(EvidenceKind.WITNESS, level),))
+        gathered = Gathered(answers=[EMPTY], incidents=[Incident(hole, ("S0",), (piece,))])
+        assert [each.absence_class for each in findings(hole, gathered, MINUTE_CALENDAR)] == [given_class]
 
 
 # ---- recorded trades and outages ----

@@ -131,6 +131,6 @@ def test_no_java_is_needed_when_the_in_memory_kafka_is_asked_for(
 
 def test_every_target_of_a_package_is_provided_for_by_the_makefile() -> None:
     calls = re.findall(
-        r"(?:\$\(PACKAGES_FOR\)|-m local_stack\.system_packages) (\w+)", (REPOSITORY / "Makefile").read_text()
+        r"(?:\$\(PACKAGES_FOR\)|-m local_stack\.system_packages) ([\w-]+)", (REPOSITORY / "Makefile").read_text()
     )
     assert set(calls) == {target for package in PACKAGES for target in package.targets}

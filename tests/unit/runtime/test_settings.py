@@ -1,7 +1,9 @@
 import json
+from pathlib import Path
 
 import pytest
 from pydantic import Field, SecretStr
+from sqlalchemy.engine import make_url
 
 from runtime.settings import (
     AllowedExchangesSettings,
@@ -126,3 +128,68 @@ def test_an_unknown_exchange_in_the_list_is_an_error(
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("EXCHANGES_ALLOWED is not valid: ")
     assert hint in line
+
+
+def test_a_secret_is_read_from_a_file_without_the_line_break_at_its_end(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("from the file \r\n")
+    environment.delenv("TOKEN")
+    environment.setenv("TOKEN_FILE", str(tmp_path / "token"))
+    assert load_settings(Example).token.get_secret_value() == "from the file "
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [(None, "(No such file or directory)"), (b"\n", "is empty"), (b"\xff\xfe", "is not text in UTF-8")],
+)
+def test_a_file_without_a_secret_is_explained_in_one_line(
+    environment: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    content: bytes | None,
+    expected: str,
+) -> None:
+    if content is not None:
+        (tmp_path / "token").write_bytes(content)
+    environment.delenv("TOKEN")
+    environment.setenv("TOKEN_FILE", str(tmp_path / "token"))
+    (line,) = error_lines(capsys)
+    assert line.startswith("TOKEN_FILE is not valid: ")
+    assert expected in line
+
+
+def test_a_secret_must_not_come_from_a_variable_and_a_file(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    environment.setenv("TOKEN_FILE", str(tmp_path / "token"))
+    assert error_lines(capsys) == ["TOKEN_FILE is not valid: TOKEN is set, too. Unset one of them"]
+
+
+def test_only_secrets_are_read_from_files(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "level").write_text("DEBUG")
+    environment.setenv("LOG_LEVEL_FILE", str(tmp_path / "level"))
+    assert load_settings(Example).log_level == "INFO"
+
+
+def test_the_password_is_added_to_the_url_of_the_database(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("DATABASE_URL", "postgresql://u@h:5432/d?sslmode=require")
+    environment.setenv("DATABASE_PASSWORD", "p@ss:/wörd")
+    url = make_url(load_settings(Example).database_url.get_secret_value())
+    assert (url.username, url.password, url.host, url.port) == ("u", "p@ss:/wörd", "h", 5432)
+    assert (url.database, url.query) == ("d", {"sslmode": "require"})
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [("postgresql://u:hunter2@h/d", "has a password"), ("postgresql://h/d", "has no user for DATABASE_PASSWORD")],
+)
+def test_a_password_that_does_not_fit_the_url_is_refused(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str, expected: str
+) -> None:
+    environment.setenv("DATABASE_URL", url)
+    environment.setenv("DATABASE_PASSWORD", "hunter2")
+    (line,) = error_lines(capsys)
+    assert line.startswith("DATABASE_URL is not valid")
+    assert expected in line
+    assert "hunter2" not in line

@@ -5,14 +5,15 @@ A service composes its settings from these classes: `class CollectorSettings(Log
 
 import difflib
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -20,6 +21,7 @@ from pydantic_settings.exceptions import SettingsError
 
 from contracts.exchange_catalogue import load_catalogue
 from contracts.vocabulary import ExchangeId
+from runtime.secret_files import SecretFileError, read_secret_files
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -65,6 +67,16 @@ ExchangeList = Annotated[str, AfterValidator(_exchange_ids)]
 """Exchange ids, separated by commas."""
 ExchangeUrls = Annotated[dict[ExchangeId, Annotated[str, AfterValidator(_base_url)]], AfterValidator(_known_exchanges)]
 """Exchange id to base URL."""
+
+
+def _with_password(url: str, password: str) -> str:
+    parts = urlsplit(url)
+    if parts.password is not None:
+        raise ValueError("has a password, and DATABASE_PASSWORD is set, too. Remove one of them")
+    user, at, host = parts.netloc.rpartition("@")
+    if not at:
+        raise ValueError("has no user for DATABASE_PASSWORD; write postgresql://user@host:port/name")
+    return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}"))
 
 
 def _postgres_url(value: SecretStr) -> SecretStr:
@@ -141,10 +153,14 @@ class KafkaSettings(BaseSettings):
 
 
 class DatabaseSettings(BaseSettings):
-    """The address of Postgres, and the limits of its connections."""
+    """The address of Postgres, and the limits of its connections. `database_url` contains the password."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
+    # Before `database_url`, whose validator uses it.
+    database_password: SecretStr | None = Field(
+        default=None, description="Password for DATABASE_URL, if the URL contains none."
+    )
     database_url: Annotated[SecretStr, AfterValidator(_postgres_url)] = Field(
         description="Address of Postgres: postgresql://user:password@host:port/name, "
         "or with a socket postgresql://user@/name?host=/path."
@@ -159,6 +175,14 @@ class DatabaseSettings(BaseSettings):
     database_command_timeout_seconds: float = Field(
         default=30.0, gt=0, description="Time limit of one SQL statement, in seconds."
     )
+
+    @field_validator("database_url")
+    @classmethod
+    def _add_password(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        password: SecretStr | None = info.data.get("database_password")
+        if password is None or not password.get_secret_value():
+            return value
+        return SecretStr(_with_password(value.get_secret_value(), password.get_secret_value()))
 
 
 class TickSettings(BaseSettings):
@@ -259,20 +283,28 @@ def list_settings(settings_type: type[BaseSettings]) -> list[Setting]:
 
 
 def load_settings(settings_type: type[S]) -> S:
-    """Settings from the environment. If values are not valid, it prints one line per variable to stderr and exits
-    with code 2.
+    """Settings from the environment, and secrets also from files (`runtime.secret_files`). If values are not valid, it
+    prints one line per variable to stderr and exits with code 2.
     """
     try:
-        return settings_type()
+        return settings_type(**_from_files(settings_type))
     except ValidationError as error:
         lines = [
             _error_line(settings_type, detail) for detail in error.errors(include_url=False, include_context=False)
         ]
+    except SecretFileError as error:
+        lines = [str(error)]
     except SettingsError as error:  # a value that is not valid JSON
         named = re.search(r'field "(\w+)"', str(error))
         lines = [f"{named.group(1).upper() if named else 'A setting'} is not valid JSON"]
     sys.stderr.write("".join(f"{line}\n" for line in dict.fromkeys(lines)))
     raise SystemExit(2)
+
+
+def _from_files(settings_type: type[BaseSettings]) -> dict[str, Any]:
+    """The arguments of the class that come from files."""
+    secrets = {_variable(name, field): name for name, field in settings_type.model_fields.items() if _is_secret(field)}
+    return {secrets[variable]: value for variable, value in read_secret_files(secrets, os.environ).items()}
 
 
 def _error_line(settings_type: type[BaseSettings], detail: ErrorDetails) -> str:

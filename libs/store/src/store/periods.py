@@ -8,6 +8,7 @@ weeks or months at another time than midnight UTC. Instants are in milliseconds 
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, Final
 
 from contracts.exchange_catalogue import load_catalogue
@@ -48,7 +49,7 @@ class PeriodGrid:
     @property
     def phase(self) -> tuple[int, ...]:
         """Two grids of the same timeframe have the same periods if their phases are equal."""
-        if (length := self._fixed_ms) is not None:
+        if (length := self.fixed_ms) is not None:
             return length, self.anchor % length
         return self._months, self._offset, _month_of(self._anchor_month) % self._months
 
@@ -73,7 +74,7 @@ class PeriodGrid:
 
     def sql_parameters(self) -> dict[str, Any]:
         """The values of the parameters that the expression of `sql_count` contains."""
-        if (length := self._fixed_ms) is not None:
+        if (length := self.fixed_ms) is not None:
             return {"phase": float(self.anchor % length), "length": float(length)}
         return {
             "first_month": float(_month_of(self._anchor_month)),
@@ -83,37 +84,37 @@ class PeriodGrid:
 
     def _number(self, instant: int) -> int:
         """The number of the period that contains `instant`. Number 0 contains the anchor."""
-        if (length := self._fixed_ms) is not None:
+        if (length := self.fixed_ms) is not None:
             return (instant - self.anchor) // length
         return (_month_of(instant - self._offset) - _month_of(self._anchor_month)) // self._months
 
     def _sql_number(self, instant: str, *, earlier: int) -> str:
         """The number of the period that contains `instant`, counted from any period; `earlier` is in milliseconds."""
-        if self._fixed_ms is not None:
+        if self.fixed_ms is not None:
             return _FIXED.format(instant=instant, earlier=earlier)
         return _CALENDAR.format(moved=_MOVED.format(instant=instant, earlier=earlier))
 
     def _shift(self, count: int) -> int:
         """The start of the period that begins `count` periods after the anchor."""
-        length = self._fixed_ms
+        length = self.fixed_ms
         return shift(self.timeframe, self.anchor, count) if length is None else self.anchor + count * length
 
-    @property
-    def _fixed_ms(self) -> int | None:
+    @cached_property
+    def fixed_ms(self) -> int | None:
         """The length of every period; None for months and years."""
         return self.length_ms or parse_timeframe(self.timeframe).fixed_ms
 
-    @property
+    @cached_property
     def _months(self) -> int:
         """The length of a period in calendar months. Only for periods without a fixed length."""
         return parse_timeframe(self.timeframe).months or 1
 
-    @property
+    @cached_property
     def _anchor_month(self) -> int:
         """The start of the month to which the anchor belongs. See `contracts.timeframes.shift`."""
         return floor_open("1M", self.anchor + DAY_MS)
 
-    @property
+    @cached_property
     def _offset(self) -> int:
         """The time from midnight UTC on the first of a month to the open time of its candle. Never negative."""
         return max(0, self.anchor - self._anchor_month)

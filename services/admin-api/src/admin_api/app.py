@@ -51,9 +51,12 @@ from admin_api.routes import (
     preflight,
     reports,
     runs,
+    services,
     sessions,
     tokens,
 )
+from admin_api.services.groups import read_groups
+from admin_api.services.monitor import ServiceMonitor
 from admin_api.settings import AdminApiSettings
 from runtime.database import build_engine
 from runtime.lifecycle.background import Background
@@ -93,6 +96,7 @@ class AdminApi:
     database_check: DatabaseCheck
     outbox_observer: OncePerSecond
     loss_observer: OncePerSecond
+    services: ServiceMonitor
 
     async def close(self) -> None:
         """Close the connections to the database."""
@@ -159,6 +163,7 @@ def build_api(settings: AdminApiSettings) -> AdminApi:
         # Separate from the database check: a slow count of a long backlog must not make the process unready.
         outbox_observer=OncePerSecond(lambda: observe_outbox(engine, metrics)),
         loss_observer=OncePerSecond(lambda: observe_losses(engine, metrics), interval_seconds=INTERVAL_SECONDS),
+        services=ServiceMonitor(lambda names: read_groups(settings, names)),
     )
     _provide_values(api, auth, manual_runs)
     add_middleware(app, settings, metrics, auth, routes)
@@ -174,6 +179,7 @@ def _provide_values(api: AdminApi, auth: AuthComponents, manual_runs: ManualRuns
     bulk.BULK.provide(api.app, Bulk(catalogue, manual_runs))
     manifests.MANIFEST_APPLIER.provide(api.app, ManifestApplier(catalogue))
     exchanges.CATALOGUE.provide(api.app, catalogue)
+    services.SERVICE_MONITOR.provide(api.app, api.services)
     events.EVENT_STREAMS.provide(api.app, api.event_streams)
     api_route.EXPENSIVE_REQUESTS.provide(api.app, ExpensiveRequests.for_pool(api.settings.database_pool_size))
     operations.HEALTH.provide(api.app, api.health)
@@ -212,6 +218,7 @@ def _build_fastapi() -> tuple[FastAPI, tuple[BaseRoute, ...]]:
         tokens,
         sessions,
         audit,
+        services,
         operations,
         documentation,
     )

@@ -13,13 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from backfiller.chunks import Chunk
 from backfiller.planning import Demand, NewChunk, PlanPolicy, Series, describe, plan, unwanted
-from backfiller.tables import CHUNK_COLUMNS, FINAL, GONE, database_now, to_chunk
-from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
+from backfiller.tables import CHUNK_COLUMNS, database_now, to_chunk
 from contracts.coverage import to_instant, to_milliseconds
 from contracts.pages import EARLIEST
 from contracts.trade_pages import RATE_CANDLES
 from runtime.database import driver_transaction
 from runtime.logs import log
+from store.missing_time import VERIFIED_SPANS, is_final, missing_time, target_bounds
 
 SERIES_AT_ONCE: Final = 500
 _HOLES_AT_ONCE: Final = 200
@@ -71,36 +71,40 @@ UPDATE backfill_chunks SET state = 'verified', ended_at = $2, error_class = NULL
 """
 
 # Chunks whose span has a final absence meanwhile, such as all time before a listing. Trades may fill what the exchange
-# no longer has as candles ($4).
-_CLOSE_CLASSIFIED: Final = """
+# no longer has as candles.
+_CLOSE_CLASSIFIED: Final = f"""
 UPDATE backfill_chunks SET state = 'classified', ended_at = $2, error_class = NULL,
   reason = 'Another run has found the reason of the absence.' WHERE id IN (
   SELECT chunk.id FROM backfill_chunks AS chunk
   JOIN absences ON absences.series_id = chunk.series_id AND absences.starts_at <= chunk.starts_at
-    AND absences.ends_at >= chunk.ends_at AND absence_class = ANY($3::text[])
-    AND (recheck_at IS NULL OR recheck_at > $2)
+    AND absences.ends_at >= chunk.ends_at AND {is_final(now="$2", from_trades="(purpose = 'trades')")}
   WHERE chunk.series_id = ANY($1::int[]) AND state IN ('waiting', 'failed') AND claimed_until IS NULL
-    AND purpose <> 'reread' AND NOT (purpose = 'trades' AND absence_class = ANY($4::text[]))
+    AND purpose <> 'reread'
   FOR UPDATE OF chunk SKIP LOCKED)
-"""
+"""  # noqa: S608 -- constants
 
-DEMANDS: Final = r"""
+_TARGET: Final = target_bounds("backfill.starts_at", "backfill.ends_at", verified="verified", now="$2")
+_MISSING: Final = missing_time(
+    "tstzrange(target_start, target_end)",
+    series_id="demands.series_id",
+    verified="verified",
+    reread="reread",
+    from_trades="from_trades",
+    backfill_id="demands.backfill_id",
+    now="$2",
+)
+
+DEMANDS: Final = rf"""
 WITH planned AS (
-  SELECT series.id AS series_id, exchange, symbol, timeframe,
-         coalesce(verified, '{}') * tstzmultirange(tstzrange($2, $3)) AS verified,
-         coalesce((SELECT range_agg(tstzrange(starts_at, ends_at)) FROM absences
-                   WHERE absences.series_id = series.id AND absence_class = ANY($4::text[])
-                     AND (recheck_at IS NULL OR recheck_at > clock_timestamp())), '{}') AS final,
-         coalesce((SELECT range_agg(tstzrange(starts_at, ends_at)) FROM absences
-                   WHERE absences.series_id = series.id AND absence_class = ANY($9::text[])), '{}') AS gone,
+  SELECT series.id AS series_id, exchange, symbol, timeframe, {VERIFIED_SPANS} AS verified,
          coalesce((SELECT range_agg(tstzrange(starts_at, ends_at)) FROM backfill_chunks AS chunk
-                   WHERE chunk.series_id = series.id AND state IN ('waiting', 'requested', 'failed')), '{}') AS open
+                   WHERE chunk.series_id = series.id AND state IN ('waiting', 'requested', 'failed')), '{{}}') AS open
   FROM series LEFT JOIN coverage ON coverage.series_id = series.id WHERE series.id = ANY($1::int[])
 ), demands AS (
   SELECT planned.*, config.id AS config_id, NULL::bigint AS backfill_id, true AS active, false AS reread,
          false AS from_trades,
-         CASE WHEN start_date = 'listing' THEN $5
-              WHEN start_date ~ '^[12]\d{3}-(0[1-9]|1[0-2])-\d{2}$' THEN greatest($5,
+         CASE WHEN start_date = 'listing' THEN $3
+              WHEN start_date ~ '^[12]\d{{3}}-(0[1-9]|1[0-2])-\d{{2}}$' THEN greatest($3,
                 (substr(start_date, 1, 8) || '01')::timestamp AT TIME ZONE 'UTC'
                 + (substr(start_date, 9)::int - 1) * interval '1 day')
               ELSE lower(verified) END AS target_start,
@@ -109,28 +113,20 @@ WITH planned AS (
   JOIN data_collection_configs AS config ON config.id = config_id AND config.enabled
   UNION ALL
   SELECT planned.*, wanted.config_id, backfill.id, backfill.state = 'active', mode = 'all', source = 'trades',
-         greatest(backfill.starts_at, $5), least(backfill.ends_at, upper(verified), $6)
+         {_TARGET.start}, {_TARGET.end}
   FROM planned JOIN backfill_series AS wanted USING (exchange, symbol, timeframe)
   JOIN backfills AS backfill ON backfill.id = backfill_id AND backfill.state <> 'cancelled'
 ), missing AS (
-  SELECT *, tstzmultirange(tstzrange(target_start, target_end)) - open - CASE
-    WHEN from_trades THEN verified + (final - gone)
-    WHEN NOT reread THEN verified + final
-    ELSE coalesce((SELECT range_agg(tstzrange(starts_at, ends_at)) FROM backfill_chunks AS chunk
-                   WHERE chunk.series_id = demands.series_id AND chunk.backfill_id = demands.backfill_id
-                     AND state IN ('verified', 'classified')), '{}') END AS spans
-  FROM demands WHERE target_start < target_end
+  SELECT *, {_MISSING} - open AS spans FROM demands WHERE target_start < target_end
 )
 SELECT series_id, exchange, symbol, timeframe, config_id, backfill_id, active, reread, from_trades, target_start,
        target_end, lower(verified) AS verified_from, holes.starts, holes.ends
 FROM missing CROSS JOIN LATERAL (
   SELECT array_agg(lower(hole)) AS starts, array_agg(upper(hole)) AS ends
-  FROM (SELECT hole FROM unnest(spans) AS hole WHERE reread OR upper(hole) <= $7 ORDER BY hole DESC LIMIT $8) AS newest
+  FROM (SELECT hole FROM unnest(spans) AS hole WHERE reread OR upper(hole) <= $4 ORDER BY hole DESC LIMIT $5) AS newest
 ) AS holes
 ORDER BY series_id, backfill_id NULLS FIRST
-"""
-# `greatest` and `least` ignore null: a backfill without a start begins at $5, and a series without verified time ends
-# at $6.
+"""  # noqa: S608 -- constants
 
 _TRADE_RATES: Final = """
 SELECT series_id, (SELECT avg(trades) FROM (
@@ -192,8 +188,8 @@ async def plan_due_series(engine: AsyncEngine, policy: PlanPolicy, times: PlanTi
         if not ids:
             return Planned()
         await connection.execute(_CLOSE_VERIFIED, ids, now)
-        await connection.execute(_CLOSE_CLASSIFIED, ids, now, FINAL, GONE)
-        demands = await _demands(connection, ids, now, times.hole_min_age)
+        await connection.execute(_CLOSE_CLASSIFIED, ids, now)
+        demands = await read_demands(connection, ids, now, times.hole_min_age)
         open_chunks = await _open_chunks(connection, ids)
         created: list[tuple[Series, NewChunk]] = []
         cancelled: list[tuple[Chunk, str]] = []
@@ -229,12 +225,13 @@ def _planned(
         return []
 
 
-async def _demands(
+async def read_demands(
     connection: Any, ids: list[int], now: datetime, hole_min_age: timedelta
 ) -> Mapping[int, list[tuple[Series, Demand]]]:
-    rows = await connection.fetch(
-        DEMANDS, ids, FIRST_INSTANT, END_OF_INSTANTS, FINAL, EARLIEST, now, now - hole_min_age, _HOLES_AT_ONCE, GONE
-    )
+    """The demands of these series with their missing time, by series id. Holes that end later than `hole_min_age` ago
+    are left to the live runs.
+    """
+    rows = await connection.fetch(DEMANDS, ids, now, EARLIEST, now - hole_min_age, _HOLES_AT_ONCE)
     rates = await _trade_rates(connection, {row["series_id"] for row in rows if row["from_trades"]})
     demands: dict[int, list[tuple[Series, Demand]]] = defaultdict(list)
     for row in rows:

@@ -13,14 +13,13 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from backfiller.chunks import Chunk
-from backfiller.tables import FINAL, GONE, database_now
+from backfiller.tables import database_now
 from contracts.backfills import BackfillProgressed
-from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
-from contracts.pages import EARLIEST
 from contracts.timeframes import parse_timeframe
 from contracts.topics import BACKFILL_EVENTS
 from runtime.database import driver_transaction
 from runtime.kafka.publisher import EventPublisher
+from store.missing_time import VERIFIED_SPANS, missing_time, target_bounds
 
 ANNOUNCE_SECONDS: Final = 0.5
 _PAUSE: Final = timedelta(seconds=1)
@@ -51,38 +50,35 @@ SELECT backfill_id FROM backfill_progress WHERE backfill_id = ANY($1::bigint[]) 
 
 _TIMEFRAMES: Final = "SELECT DISTINCT timeframe FROM backfill_series WHERE backfill_id = ANY($1::bigint[])"
 
-# The same comparison as in `plans.DEMANDS`, but time in open chunks is missing, too.
-_NUMBERS: Final = """
+_TARGET: Final = target_bounds("wanted.starts_at", "wanted.ends_at", verified="verified", now="$4")
+_MISSING: Final = missing_time(
+    "target",
+    series_id="targets.series_id",
+    verified="verified",
+    reread="reread",
+    from_trades="from_trades",
+    backfill_id="backfill_id",
+    now="$4",
+)
+
+# A series without a row has never been read, so all of its target is missing.
+_NUMBERS: Final = f"""
 WITH wanted AS (
   SELECT backfill.id AS backfill_id, series.id AS series_id, length, mode = 'all' AS reread,
-         source = 'trades' AS from_trades,
-         coalesce(verified, '{}') * tstzmultirange(tstzrange($4, $5)) AS verified,
-         greatest(backfill.starts_at, $6) AS target_start, backfill.ends_at
+         source = 'trades' AS from_trades, {VERIFIED_SPANS} AS verified, starts_at, ends_at
   FROM backfills AS backfill
   JOIN backfill_series AS of_backfill ON of_backfill.backfill_id = backfill.id
   JOIN unnest($2::text[], $3::float8[]) AS lengths (timeframe, length) USING (timeframe)
-  JOIN series USING (exchange, symbol, timeframe) LEFT JOIN coverage ON coverage.series_id = series.id
+  LEFT JOIN series USING (exchange, symbol, timeframe) LEFT JOIN coverage ON coverage.series_id = series.id
   WHERE backfill.id = ANY($1::bigint[])
 ), targets AS (
-  SELECT *, tstzrange(target_start, least(ends_at, upper(verified), $7)) AS target FROM wanted
-  WHERE target_start < least(ends_at, upper(verified), $7)
+  SELECT *, tstzrange({_TARGET.start}, {_TARGET.end}) AS target FROM wanted WHERE {_TARGET.start} < {_TARGET.end}
 )
 SELECT backfill_id, sum(floor(extract(epoch FROM upper(target) - lower(target)) / length))::bigint AS candles,
        sum((SELECT coalesce(sum(floor(extract(epoch FROM upper(hole) - lower(hole)) / length)), 0)
-            FROM unnest(tstzmultirange(target) - answered) AS hole))::bigint AS missing
-FROM targets CROSS JOIN LATERAL (
-  SELECT CASE WHEN reread THEN (
-    SELECT coalesce(range_agg(tstzrange(starts_at, ends_at)), '{}') FROM backfill_chunks AS chunk
-    WHERE chunk.series_id = targets.series_id AND chunk.backfill_id = targets.backfill_id
-      AND state IN ('verified', 'classified')
-  ) ELSE verified + (
-    SELECT coalesce(range_agg(tstzrange(starts_at, ends_at)), '{}') FROM absences
-    WHERE absences.series_id = targets.series_id AND absence_class = ANY($8::text[])
-      AND NOT (from_trades AND absence_class = ANY($9::text[]))
-  ) END AS answered
-) AS answers
-GROUP BY backfill_id
-"""
+            FROM unnest({_MISSING}) AS hole))::bigint AS missing
+FROM targets GROUP BY backfill_id
+"""  # noqa: S608 -- constants
 
 _COUNTS: Final = """
 SELECT backfill_id, count(*) FILTER (WHERE state = 'waiting') AS waiting,
@@ -161,19 +157,22 @@ class ProgressAnnouncer:
             return _Claims(now, known, frozenset(row["backfill_id"] for row in due))
 
     async def _compare(self, claims: _Claims) -> list[BackfillProgressed]:
-        ids = sorted(claims.known)
         async with driver_transaction(self._engine) as connection:
-            timeframes = [row["timeframe"] for row in await connection.fetch(_TIMEFRAMES, ids)]
-            lengths = [parse_timeframe(each).nominal_ms / 1000 for each in timeframes]
-            values = (FIRST_INSTANT, END_OF_INSTANTS, EARLIEST, claims.now, FINAL, GONE)
-            numbers = await connection.fetch(_NUMBERS, ids, timeframes, lengths, *values)
-            counts = {row["backfill_id"]: row for row in await connection.fetch(_COUNTS, ids)}
-        return [_progress(row, counts.get(row["backfill_id"]), claims.now) for row in numbers]
+            return await read_progress(connection, sorted(claims.known), claims.now)
 
     async def _mark(self, reports: Sequence[BackfillProgressed]) -> None:
         rows = [(each.backfill_id, each.missing_candles, each.is_whole) for each in reports]
         async with driver_transaction(self._engine) as connection:
             await connection.execute(_MARK, *zip(*rows, strict=True))
+
+
+async def read_progress(connection: Any, ids: Sequence[int], now: datetime) -> list[BackfillProgressed]:
+    """The progress of these backfills. Those of which nothing can be collected yet are left out."""
+    timeframes = [row["timeframe"] for row in await connection.fetch(_TIMEFRAMES, ids)]
+    lengths = [parse_timeframe(each).nominal_ms / 1000 for each in timeframes]
+    numbers = await connection.fetch(_NUMBERS, ids, timeframes, lengths, now)
+    counts = {row["backfill_id"]: row for row in await connection.fetch(_COUNTS, ids)}
+    return [_progress(row, counts.get(row["backfill_id"]), now) for row in numbers]
 
 
 def _progress(numbers: Any, counts: Any | None, now: datetime) -> BackfillProgressed:

@@ -138,7 +138,7 @@ async def claim_due_chunks(engine: AsyncEngine, policy: RequestPolicy) -> tuple[
         before = [to_chunk(row) for row in rows]
         after = [_claimed(chunk, now, policy) for chunk in before]
         await update_chunks(connection, before, after)
-        ledgers = await ledgers_of(connection, [each for each in after if each.purpose is Purpose.EVIDENCE])
+        ledgers = await ledgers_of(connection, [each for each in after if each.purpose is Purpose.EVIDENCE], now)
         return [
             replace(each, span=evidence_span(each, ledgers[each.id])) if each.id in ledgers else each for each in after
         ], now

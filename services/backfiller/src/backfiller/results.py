@@ -91,7 +91,8 @@ async def _apply(connection: Any, rows: Sequence[Any], decide: Decide) -> list[C
     before = [to_chunk(row) for row in rows]
     if not before:
         return []
-    now, ledgers = await database_now(connection), await ledgers_of(connection, before)
+    now = await database_now(connection)
+    ledgers = await ledgers_of(connection, before, now)
     changed = await update_chunks(connection, before, [decide(each, ledgers[each.id], now) for each in before])
     await wake_series(connection, {each.series_id for each in changed if not each.in_flight}, now)
     return changed

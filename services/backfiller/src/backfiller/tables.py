@@ -9,15 +9,10 @@ from backfiller.chunks import Chunk, ChunkState
 from backfiller.closing import LedgerView
 from contracts import spans
 from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
-from contracts.coverage import ANSWERED_CLASSES, GONE_CLASSES, AbsenceClass, names_of, to_instant, to_milliseconds
+from contracts.coverage import AbsenceClass, names_of, to_instant, to_milliseconds
 from contracts.ranges import Purpose
 from contracts.spans import Interval
-
-FINAL: Final = names_of(ANSWERED_CLASSES)
-"""For SQL."""
-
-GONE: Final = names_of(GONE_CLASSES)
-"""For SQL. Time of these classes is built from trades if a backfill wants this."""
+from store.missing_time import is_final
 
 _UNKNOWN: Final = names_of([AbsenceClass.UNKNOWN])
 
@@ -58,15 +53,16 @@ JOIN coverage USING (series_id)
 CROSS JOIN LATERAL unnest(verified * tstzmultirange(tstzrange(starts_at, ends_at))) AS span
 """
 
-_ABSENCES: Final = """
+_ABSENCES: Final = f"""
 SELECT wanted.id, absences.starts_at, absences.ends_at, absence_class, evidence,
-  coalesce(recheck_at > clock_timestamp(), false) AS is_early,
-  coalesce(recheck_at <= clock_timestamp(), false) AS is_due
-FROM unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::timestamptz[]) AS wanted (id, series_id, starts_at, ends_at)
+  {is_final(now="$6", from_trades="from_trades")} AS is_final,
+  coalesce(recheck_at > $6, false) AS is_early, coalesce(recheck_at <= $6, false) AS is_due
+FROM unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::timestamptz[], $5::boolean[])
+  AS wanted (id, series_id, starts_at, ends_at, from_trades)
 JOIN absences ON absences.series_id = wanted.series_id
   AND absences.starts_at < wanted.ends_at AND absences.ends_at > wanted.starts_at
 ORDER BY absences.last_checked, absences.starts_at
-"""
+"""  # noqa: S608 -- constants
 
 
 async def database_now(connection: Any) -> datetime:
@@ -97,8 +93,8 @@ async def wake_series(connection: Any, series_ids: Collection[int], now: datetim
         await connection.execute(_WAKE, sorted(series_ids), now)
 
 
-async def ledgers_of(connection: Any, chunks: Collection[Chunk]) -> dict[int, LedgerView]:
-    """The ledger within the span of each chunk, by chunk id."""
+async def ledgers_of(connection: Any, chunks: Collection[Chunk], now: datetime) -> dict[int, LedgerView]:
+    """The ledger within the span of each chunk, by chunk id. `now` decides which absences are due for a check."""
     if not chunks:
         return {}
     wanted = list(zip(*((each.id, each.series_id, *map(to_instant, each.span)) for each in chunks), strict=True))
@@ -107,13 +103,12 @@ async def ledgers_of(connection: Any, chunks: Collection[Chunk]) -> dict[int, Le
     unproved: dict[int, list[Interval]] = defaultdict(list)
     notes: dict[int, str] = {}
     final_notes: dict[int, str] = {}
-    from_trades = {each.id for each in chunks if each.purpose is Purpose.TRADES}
+    from_trades = [each.purpose is Purpose.TRADES for each in chunks]
     for row in await connection.fetch(_VERIFIED, *wanted):
         verified[row["id"]].append((to_milliseconds(row["start"]), to_milliseconds(row["until"])))
-    for row in await connection.fetch(_ABSENCES, *wanted):
+    for row in await connection.fetch(_ABSENCES, *wanted, from_trades, now):
         note = f"{AbsenceClass(row['absence_class']).value}: {row['evidence']}"
-        from_tape = row["id"] in from_trades and row["absence_class"] in GONE
-        if row["absence_class"] in FINAL and not row["is_due"] and not from_tape:
+        if row["is_final"]:
             final[row["id"]].append(_clipped(row["starts_at"], row["ends_at"]))
             final_notes[row["id"]] = note
             continue

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Literal
 
 from exchange_simulator import catalogue
@@ -68,6 +68,7 @@ def size(decimals: int) -> str:
     return f"{10.0**-decimals:.{decimals}f}"
 
 
+@cache
 def list_markets(exchange: str, extra_symbols: tuple[str, ...] = ()) -> Listing:
     """The markets of an exchange in the catalogue, and the symbols of recordings."""
     markets = {market.symbol: market for market in _catalogue_markets(exchange)}

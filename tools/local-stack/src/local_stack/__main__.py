@@ -1,4 +1,4 @@
-"""The commands `python -m local_stack demo` and `python -m local_stack dashboard`."""
+"""The commands of `python -m local_stack`: the demo, and the build and checks of the dashboard."""
 
 import argparse
 import asyncio
@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from local_stack.dashboard import build_if_changed, generate_client
+from local_stack.dashboard import build_if_changed, check_sources, generate_client
 from local_stack.demo import DemoOptions, run_demo
 from local_stack.errors import StackError
 from local_stack.plan import DEFAULT_PORT
@@ -28,12 +28,15 @@ def main() -> None:
     )
     commands.add_parser("dashboard", help="build the dashboard if it has changed")
     commands.add_parser("dashboard-client", help="generate the dashboard's client of the API")
+    commands.add_parser("dashboard-lint", help="check the sources of the dashboard")
     chosen = arguments.parse_args()
     try:
         if chosen.command == "dashboard":
             build_dashboard()
         elif chosen.command == "dashboard-client":
             asyncio.run(generate_client(lambda line: print(line, flush=True)))
+        elif chosen.command == "dashboard-lint":
+            asyncio.run(check_sources(lambda line: print(line, flush=True)))
         else:
             asyncio.run(run_demo(DemoOptions(folder=chosen.folder, port=chosen.port, live=chosen.live)))
     except StackError as error:

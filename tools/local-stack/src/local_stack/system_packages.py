@@ -89,6 +89,19 @@ PACKAGES = (
         without_it="the repository cannot be copied, so guards cannot be taken away",
     ),
     SystemPackage(
+        name="docker.io",
+        targets=frozenset({"test-deploy"}),
+        required_by=frozenset({"test-deploy"}),
+        is_present=lambda: shutil.which("docker") is not None,
+        without_it="no image can be built and no container started",
+    ),
+    SystemPackage(
+        name="debootstrap",
+        targets=frozenset({"test-deploy"}),
+        is_present=lambda: shutil.which("debootstrap") is not None,
+        without_it="images that cannot be pulled cannot be replaced by stand-ins",
+    ),
+    SystemPackage(
         name="curl",
         targets=frozenset({"test"}),
         is_present=lambda: shutil.which("curl") is not None,

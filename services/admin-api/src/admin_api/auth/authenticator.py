@@ -134,7 +134,9 @@ def sign_in_code(headers: Headers) -> str | None:
 
 
 def _opens_session(scope: Scope) -> bool:
-    return scope["method"] == "POST" and scope["path"].endswith("/sessions")
+    method: str = scope["method"]
+    path: str = scope["path"]
+    return method == "POST" and path.endswith("/sessions")
 
 
 def bearer_token(authorization: list[str]) -> bytes | None:

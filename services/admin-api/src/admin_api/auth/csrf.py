@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 
 HEADER: Final = "X-CSRF-Protection"
-"""Any value is accepted. A page of another site can send it only after a CORS preflight for an allowed origin."""
+"""Needed without Sec-Fetch-Site. Any value is accepted. A page of another site can send it only after a CORS preflight
+for an allowed origin."""
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -14,12 +15,13 @@ def csrf_problem(method: str, headers: Headers, *, scheme: str) -> str | None:
     """The reason why a request with a session cookie is refused; None if it is allowed."""
     if method in _SAFE:
         return None
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        # Only the browser can set this header, so it needs no second one.
+        return None if site == "same-origin" else f"The request comes from a page of another site ({site[:20]})."
     if not headers.get(HEADER):
         return f"A changing request with a session cookie needs the header {HEADER}: 1."
     origin = headers.get("origin")
-    site = headers.get("sec-fetch-site")
-    if site is not None:
-        return None if site == "same-origin" else f"The request comes from a page of another site ({site[:20]})."
     if origin is None:
         return "The request has neither Sec-Fetch-Site nor Origin, so its page is unknown; use a bearer token."
     # The browser is too old for Sec-Fetch-Site, so compare the requested host with the page's origin.

@@ -63,7 +63,7 @@ async def page_of_backfill_series(
     async with reading(engine.execution_options(isolation_level="REPEATABLE READ")) as connection:
         backfill = await fetch_backfill(connection, backfill_id)
         page = await page_of(connection, _SERIES, query, [backfill_series.c.backfill_id == backfill_id])
-        names = [SeriesNames(*row) for row in page.rows]
+        names = [SeriesNames._make(row) for row in page.rows]
         wanted = WantedRange(backfill.start, backfill.end, backfill.mode, backfill.source, backfill_id)
         targets = await read_targets(connection, names, wanted, now)
     rows = [_series_of(each, target) for each, target in zip(names, targets, strict=True)]

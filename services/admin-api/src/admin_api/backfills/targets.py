@@ -1,4 +1,4 @@
-"""Reads what is missing of series in a range from the ledger. The backfiller compares the same two sides."""
+"""Reads the missing time of series in a range from the ledger."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin_api.backfills.estimates import FinalAbsence, Target
 from admin_api.backfills.schemas import Mode, Source
-from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
-from contracts.coverage import ANSWERED_CLASSES, GONE_CLASSES, AbsenceClass, names_of, to_milliseconds
+from contracts.coverage import AbsenceClass, to_milliseconds
 from contracts.pages import EARLIEST
 from contracts.trade_pages import RATE_CANDLES
+from store.missing_time import VERIFIED_SPANS, is_final, missing_time, target_bounds
 
 _WANTED: Final = """
 WITH wanted AS (
@@ -23,25 +23,30 @@ WITH wanted AS (
 )
 """
 
+_TARGET: Final = target_bounds(
+    "CAST(:start AS timestamptz)",
+    "CAST(:end AS timestamptz)",
+    verified="verified",
+    now="CAST(:now AS timestamptz)",
+)
+_MISSING: Final = missing_time(
+    "tstzrange(target_start, target_end)",
+    series_id="targets.series_id",
+    verified="verified",
+    reread="CAST(:reread AS boolean)",
+    from_trades="CAST(:from_trades AS boolean)",
+    backfill_id="CAST(:backfill_id AS bigint)",
+    now="CAST(:now AS timestamptz)",
+)
+
 _TARGETS: Final = sa.text(f"""{_WANTED}
 , known AS (
-  SELECT wanted.*, series.id AS series_id,
-         coalesce(verified, '{{}}') * tstzmultirange(tstzrange(:first, :last)) AS verified,
-         coalesce((SELECT range_agg(tstzrange(starts_at, ends_at)) FROM absences
-                   WHERE absences.series_id = series.id AND absence_class = ANY(CAST(:final AS text[]))), '{{}}')
-           AS final
+  SELECT wanted.*, series.id AS series_id, {VERIFIED_SPANS} AS verified
   FROM wanted LEFT JOIN series USING (exchange, symbol, timeframe) LEFT JOIN coverage ON coverage.series_id = series.id
 ), targets AS (
-  SELECT known.*, greatest(CAST(:start AS timestamptz), CAST(:earliest AS timestamptz)) AS target_start,
-         least(CAST(:end AS timestamptz), upper(verified), CAST(:now AS timestamptz)) AS target_end
-  FROM known
+  SELECT known.*, {_TARGET.start} AS target_start, {_TARGET.end} AS target_end FROM known
 ), compared AS (
-  SELECT targets.*, tstzmultirange(tstzrange(target_start, target_end)) - CASE
-    WHEN NOT CAST(:reread AS boolean) THEN verified + final
-    ELSE coalesce((SELECT range_agg(tstzrange(starts_at, ends_at)) FROM backfill_chunks AS chunk
-                   WHERE chunk.series_id = targets.series_id AND chunk.backfill_id = CAST(:backfill_id AS bigint)
-                     AND state IN ('verified', 'classified')), '{{}}') END AS missing
-  FROM targets WHERE target_start < target_end
+  SELECT targets.*, {_MISSING} AS missing FROM targets WHERE target_start < target_end
 )
 SELECT number, target_start, target_end, lower(verified) AS verified_from,
        (SELECT array_agg(lower(hole) ORDER BY hole) FROM unnest(missing) AS hole) AS starts,
@@ -49,12 +54,14 @@ SELECT number, target_start, target_end, lower(verified) AS verified_from,
 FROM compared
 """)  # noqa: S608 -- constants
 
+_IS_FINAL: Final = is_final(now="CAST(:now AS timestamptz)", from_trades="CAST(:from_trades AS boolean)")
+
 _ABSENCES: Final = sa.text(f"""{_WANTED}
 SELECT number, absence_class, evidence, greatest(starts_at, first) AS starts_at,
        least(ends_at, CAST(:end AS timestamptz)) AS ends_at
 FROM wanted JOIN series USING (exchange, symbol, timeframe) JOIN absences ON absences.series_id = series.id
   CROSS JOIN greatest(CAST(:start AS timestamptz), CAST(:earliest AS timestamptz)) AS first
-WHERE absence_class = ANY(CAST(:final AS text[])) AND ends_at > first
+WHERE {_IS_FINAL} AND ends_at > first
   AND starts_at < CAST(:end AS timestamptz)
 ORDER BY number, absences.starts_at
 """)  # noqa: S608 -- constants
@@ -99,22 +106,17 @@ async def read_targets(
         "exchanges": [each.exchange for each in series],
         "symbols": [each.symbol for each in series],
         "timeframes": [each.timeframe for each in series],
-        "final": names_of(ANSWERED_CLASSES - (GONE_CLASSES if from_trades else frozenset())),
+        "from_trades": from_trades,
         "start": wanted.start,
         "end": wanted.end,
         "earliest": EARLIEST,
+        "now": now,
     }
     absences: dict[int, list[FinalAbsence]] = defaultdict(list)
     for row in (await connection.execute(_ABSENCES, values)).all():
         span = to_milliseconds(row.starts_at), to_milliseconds(row.ends_at)
         absences[row.number].append(FinalAbsence(AbsenceClass(row.absence_class).value, row.evidence, span))
-    more = {
-        "first": FIRST_INSTANT,
-        "last": END_OF_INSTANTS,
-        "now": now,
-        "reread": wanted.mode == "all",
-        "backfill_id": wanted.backfill_id,
-    }
+    more = {"reread": wanted.mode == "all", "backfill_id": wanted.backfill_id}
     found = {row.number: row for row in (await connection.execute(_TARGETS, values | more)).all()}
     rates: dict[int, float] = {}
     if from_trades:

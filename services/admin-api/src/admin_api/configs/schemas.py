@@ -122,7 +122,7 @@ class Config(BaseModel):
     market: MarketStatus | None = Field(
         default=None,
         description="The state of the market. Null: no list of the markets of this exchange was read yet. Also null in "
-        "responses to changes. The ETag does not cover it.",
+        "responses to changes.",
     )
 
     @computed_field(description="Warnings about this config; empty if there are none.")  # type: ignore[prop-decorator]

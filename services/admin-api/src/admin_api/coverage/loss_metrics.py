@@ -29,17 +29,23 @@ async def observe_losses(engine: AsyncEngine, metrics: Metrics) -> None:
     metrics.next_loss_seconds.clear()
     metrics.next_loss_margin_seconds.clear()
     try:
-        async with asyncio.timeout(_TIMEOUT_SECONDS), reading(engine) as connection:
-            rows = (await connection.execute(_collected())).all()
-            found = [(limited(row.exchange, row.symbol, row.timeframe), row.interval_minutes) for row in rows]
-            known = [(series, interval) for series, interval in found if series is not None]
-            losses = await next_losses(connection, [series for series, _ in known], now)
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
+            losses = await losses_of_configs(engine, now)
     except (*DATABASE_PROBLEMS, TimeoutError):
         return
-    pairs = [(*each, loss) for each, loss in zip(known, losses, strict=True) if loss is not None]
-    for exchange, (seconds, margin) in soonest(pairs, now).items():
+    for exchange, (seconds, margin) in soonest(losses, now).items():
         metrics.next_loss_seconds.labels(exchange).set(seconds)
         metrics.next_loss_margin_seconds.labels(exchange).set(margin)
+
+
+async def losses_of_configs(engine: AsyncEngine, now: int) -> list[tuple[Limited, int, Loss]]:
+    """The next loss of each series of enabled configs, with the interval of the config in minutes."""
+    async with reading(engine) as connection:
+        rows = (await connection.execute(_collected())).all()
+        found = [(limited(row.exchange, row.symbol, row.timeframe), row.interval_minutes) for row in rows]
+        known = [(series, interval) for series, interval in found if series is not None]
+        losses = await next_losses(connection, [series for series, _ in known], now)
+    return [(*each, loss) for each, loss in zip(known, losses, strict=True) if loss is not None]
 
 
 def soonest(losses: Iterable[tuple[Limited, int, Loss]], now: int) -> dict[str, tuple[float, float]]:
@@ -49,11 +55,15 @@ def soonest(losses: Iterable[tuple[Limited, int, Loss]], now: int) -> dict[str, 
     """
     found: dict[str, tuple[float, float]] = {}
     for series, interval, loss in losses:
-        seconds = (loss.at - now) / 1000
-        margin = seconds - _INTERVALS * interval * _MINUTE_MS / 1000
+        seconds, margin = (loss.at - now) / 1000, margin_seconds(loss, interval, now)
         before = found.get(series.exchange, (seconds, margin))
         found[series.exchange] = (min(before[0], seconds), min(before[1], margin))
     return found
+
+
+def margin_seconds(loss: Loss, interval_minutes: int, now: int) -> float:
+    """The time until too few scheduled runs are left before the loss; negative afterwards. Pure."""
+    return (loss.at - now - _INTERVALS * interval_minutes * _MINUTE_MS) / 1000
 
 
 def _collected() -> sa.Select[tuple[str, str, str, int]]:

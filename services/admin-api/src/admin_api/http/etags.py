@@ -1,7 +1,12 @@
-"""Entity tags (RFC 9110, 8.8 and 13) for optimistic locking: a caller changes only the version that it has read."""
+"""Entity tags (RFC 9110, 8.8 and 13) for optimistic locking: a caller changes only the version that it has read.
+
+A tag is the version, such as `"3"`, or the version with a digest, such as `"3.5f2a"`, if the response also has values
+that change without a new version.
+"""
 
 import re
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
 from admin_api.http.errors import FieldError, InvalidInput, VersionMismatch
@@ -23,18 +28,22 @@ class EntityTags:
     any_version: bool = False
     """The header was `*`."""
 
-    def match_strongly(self, tag: str) -> bool:
-        """The comparison of If-Match: weak tags never match."""
-        return self.any_version or tag in self.strong
+    def match_version(self, version: int) -> bool:
+        """The comparison of If-Match: weak tags never match. Values that are not part of the version do not count,
+        because a change by the caller neither reads nor replaces them.
+        """
+        return self.any_version or any(tag.strip('"').partition(".")[0] == str(version) for tag in self.strong)
 
     def match_weakly(self, tag: str) -> bool:
         """The comparison of If-None-Match: weak tags also match."""
         return self.any_version or tag in self.strong | self.weak
 
 
-def etag(version: int) -> str:
-    """The strong entity tag of a config or backfill. Every change raises its version."""
-    return f'"{version}"'
+def etag(version: int, other: str | None = None) -> str:
+    """The strong entity tag of a config or backfill. Every change raises its version. `other`: the values of the
+    response that change without a new version, as text.
+    """
+    return f'"{version}"' if other is None else f'"{version}.{sha256(other.encode()).hexdigest()[:16]}"'
 
 
 def parse_tags(header: str, name: str) -> EntityTags:
@@ -53,7 +62,7 @@ def parse_tags(header: str, name: str) -> EntityTags:
 
 def require_match(expected: EntityTags | None, version: int) -> None:
     """Raises `VersionMismatch` if `expected` is given and does not contain this version."""
-    if expected is None or expected.match_strongly(etag(version)):
+    if expected is None or expected.match_version(version):
         return
     raise VersionMismatch(
         f"Changed since it was read: the version is now {version}. Read it again before you change it.",

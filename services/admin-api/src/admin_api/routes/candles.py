@@ -4,6 +4,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
+from admin_api.candles.chart import Chart, ChartQuery, chart_of
 from admin_api.candles.queries import CandleQuery, CandleRow, read_candles, to_csv, to_json
 from admin_api.candles.series import SeriesFilters, StoredSeries, page_of_series
 from admin_api.http.content_negotiation import VARY, preferred
@@ -33,6 +34,17 @@ async def get_candles(engine: EngineDep, query: Annotated[CandleQuery, Query()],
     if query.format == "csv" or (query.format is None and preferred(accept, (_JSON, _CSV)) == _CSV):
         return Response(to_csv(rows), media_type=f"{_CSV}; charset=utf-8", headers=VARY)
     return Response(to_json(rows), media_type=_JSON, headers=VARY)
+
+
+@router.get(
+    "/candles/chart",
+    response_model=Chart,
+    responses=problems(404, 422),
+    summary="A range of one series, at the resolution of a screen",
+)
+async def get_chart(engine: EngineDep, query: Annotated[ChartQuery, Query()]) -> Response:
+    """At most `points` points. Each joins the same number of candles, so any zoom has about the same size."""
+    return Response((await chart_of(engine, query)).model_dump_json(), media_type=_JSON)
 
 
 @router.get("/series", responses={200: {"headers": PAGE_HEADERS}, **problems(422)}, summary="List the stored series")

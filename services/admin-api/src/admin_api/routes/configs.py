@@ -37,7 +37,7 @@ async def list_configs(
     responses={
         200: {"headers": ETAG_HEADER},
         304: {
-            "description": "The config is still at the version of If-None-Match. Its market may have changed.",
+            "description": "The config and the state of its market are still those of If-None-Match.",
             "headers": ETAG_HEADER,
         },
         **problems(404, 422),
@@ -46,7 +46,7 @@ async def list_configs(
 )
 async def get_config(config_id: ConfigId, configs: ConfigServiceDep, if_none_match: IfNoneMatch) -> Response:
     config = await configs.get(config_id)
-    tag = etag(config.version)
+    tag = etag(config.version, None if config.market is None else config.market.model_dump_json())
     if if_none_match is not None and if_none_match.match_weakly(tag):
         return Response(status_code=304, headers={"ETag": tag})
     return StoredResponse.of(config, headers={"ETag": tag}).response()

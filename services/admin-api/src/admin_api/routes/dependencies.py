@@ -23,7 +23,8 @@ PREFIX: Final = "/api/v1/admin/data-collection"
 _BEARER: Final = "An API token (ck_…), the value of CANDLEKEEP_ADMIN_TOKEN, or a JWT of the identity provider."
 _COOKIE: Final = (
     f"The session of a browser, from POST {PREFIX}/sessions. Over plain HTTP its name is {PLAIN_NAME}. Requests that "
-    f"change something also need the header {CSRF_HEADER} and must come from a page of the same origin."
+    "change something must come from a page of the same origin. From browsers that do not send Sec-Fetch-Site, they "
+    f"also need the header {CSRF_HEADER}."
 )
 
 

@@ -1,9 +1,10 @@
-"""Reports on the run log."""
+"""Reports on the run log, and on the next losses."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from admin_api.coverage.next_losses import LossesQuery, SeriesLoss, next_losses_of_configs
 from admin_api.http.pagination import PAGE_HEADERS, send
 from admin_api.routes.api_route import ExpensiveRoute
 from admin_api.routes.dependencies import PREFIX, EngineDep, Now, declared_token, needs, problems
@@ -65,3 +66,11 @@ async def report_history(engine: EngineDep, query: Annotated[HistoryQuery, Query
     report reads hourly counts, so it is fast and exact, except for the percentiles.
     """
     return await history(engine, query, now)
+
+
+@router.get("/next-losses", responses=problems(422), summary="The series that lose candles next")
+async def report_next_losses(engine: EngineDep, query: Annotated[LossesQuery, Query()], now: Now) -> list[SeriesLoss]:
+    """Only series of enabled configs on exchanges that send the newest candles only. Those at risk come first, then
+    those with the earliest loss. Empty: no exchange limits them, or nothing is missing.
+    """
+    return await next_losses_of_configs(engine, query, now)

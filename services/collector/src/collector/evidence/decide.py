@@ -1,6 +1,7 @@
 """The class of each part of a hole, from all evidence about it. Pure: the time is an argument.
 
-A class is never given below its minimum level. An empty answer is level 1, however often it comes.
+A class is never given below its minimum level. An empty answer is level 1, however often it comes. This module never
+gives `before_listing` or `delisted`: see `prove_listing`, and the lists of markets.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,9 +19,7 @@ from collector.evidence.sources import (
     silent_between_neighbours,
     silent_between_trades,
     traded_periods,
-    whole_periods,
 )
-from contracts.bounds import END_OF_MILLISECONDS
 from contracts.coverage import (
     ANSWERED_CLASSES,
     MINIMUM_LEVELS,
@@ -63,15 +62,6 @@ class Tape(NamedTuple):
     evidence: Evidence
 
 
-class Boundary(NamedTuple):
-    """When the exchange began or stopped to trade the symbol, and the proof of it."""
-
-    at: int
-    """In milliseconds since the epoch."""
-    proof: tuple[Evidence, ...]
-    """Such as the exchange's statement in its list of markets, of level 3."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Gathered:
     """All that was asked and answered about a hole of one series."""
@@ -84,11 +74,6 @@ class Gathered:
     incidents: Sequence[Incident] = ()
     others_traded: Intervals = ()
     """Time in which another symbol of the exchange has candles. Only there is the candle endpoint known to work."""
-    listed: Boundary | None = None
-    delisted: Boundary | None = None
-    """The last delisting. None if the symbol was listed again, or if nothing is known."""
-    traded: Intervals = ()
-    """Time in which the symbol was traded for certain, such as the periods of candles with volume."""
 
 
 class Finding(NamedTuple):
@@ -130,7 +115,6 @@ def _by_strength(hole: Interval, gathered: Gathered, calendar: SeriesCalendar) -
     for tape in gathered.tapes:
         silent = subtract(silent_between_trades(hole, tape.trades, calendar), traded)
         yield from _claims(silent, AbsenceClass.NO_TRADE, (_at_level(tape.evidence, 5),))
-    yield from _claims_about_life(hole, gathered, calendar)
     # Somewhere in a jump of ids there was a trade, or an id without a trade. A coarser candle can lack the same trade.
     traded = union([*traded, *(span for tape in gathered.tapes for span in jumps(hole, tape.trades, calendar))])
     for coarser in gathered.coarser:
@@ -142,36 +126,6 @@ def _by_strength(hole: Interval, gathered: Gathered, calendar: SeriesCalendar) -
         silent = _while_others_traded(subtract(silent, traded), gathered.others_traded)
         evidence = answer.evidence.model_copy(update={"kind": EvidenceKind.NEIGHBOURS, "level": 3})
         yield from _claims(silent, AbsenceClass.NO_TRADE, (evidence,))
-
-
-def _claims_about_life(hole: Interval, gathered: Gathered, calendar: SeriesCalendar) -> Iterable[_Claim]:
-    all_time = (0, END_OF_MILLISECONDS)
-    on_tape = [each for tape in gathered.tapes for each in traded_periods(all_time, tape.trades, calendar)]
-    traded = union([*gathered.traded, *on_tape])
-    if (listed := gathered.listed) is not None:
-        yield from _claims(before_listing(hole, listed, traded, calendar), AbsenceClass.BEFORE_LISTING, listed.proof)
-    if (delisted := gathered.delisted) is not None:
-        yield from _claims(after_delisting(hole, delisted, traded, calendar), AbsenceClass.DELISTED, delisted.proof)
-
-
-def before_listing(hole: Interval, listed: Boundary, traded: Intervals, calendar: SeriesCalendar) -> Intervals:
-    """The periods of the hole that ended before the symbol was listed. None if it was traded earlier: then the date is
-    that of a later listing, and says nothing about the time before.
-    """
-    if any(start < calendar.floor_open(listed.at) for start, _ in traded):
-        return ()
-    return whole_periods((hole[0], min(hole[1], listed.at)), hole, calendar)
-
-
-def after_delisting(hole: Interval, delisted: Boundary, traded: Intervals, calendar: SeriesCalendar) -> Intervals:
-    """The periods of the hole that began after the symbol was delisted. None if it was traded later: then the date is
-    wrong, or the symbol was listed again.
-    """
-    closed = calendar.floor_open(delisted.at)
-    ended = closed if closed == delisted.at else calendar.close_of(closed)
-    if any(end > ended for _, end in traded):
-        return ()
-    return whole_periods((max(hole[0], delisted.at), hole[1]), hole, calendar)
 
 
 def _while_others_traded(silent: Intervals, others: Intervals) -> Intervals:

@@ -5,6 +5,7 @@ ccxt turns an HTML page, an incomplete body or an unknown status into invalid ro
 adds the status and Retry-After to errors. ccxt's `last_response_headers` may belong to another, concurrent request.
 """
 
+import ssl
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -95,6 +96,17 @@ LAST_REQUEST: ContextVar[RequestRecord] = ContextVar("last_request")
 """The caller sets an empty record, and the strict class fills it in. Each concurrent request has its own record."""
 
 
+def _share_certificates(client: Any) -> None:
+    if client.ssl_context is None and client.verify and not client.options.get("include_OS_certificates"):
+        client.ssl_context = _trusting(client.cafile)
+
+
+@cache
+def _trusting(file: str) -> ssl.SSLContext:
+    """One for all exchanges, because loading the certificates takes 20 ms."""
+    return ssl.create_default_context(cafile=file)
+
+
 @cache
 def strict_class(cls: Any) -> Any:
     """A subclass of a ccxt exchange class that refuses unusable responses.
@@ -112,6 +124,7 @@ def strict_class(cls: Any) -> Any:
 
         def open(self, *args: Any, **kwargs: Any) -> None:
             before = self.session
+            _share_certificates(self)
             super().open(*args, **kwargs)
             if self.session is not before and self.session is not None:
                 self.session.detach()  # the new session uses its connector

@@ -78,21 +78,24 @@ def candle_request(request_of: RequestOf, timeframe: str, now: int, claimed: int
         claimed = min(claimed, max(1, DAY_MS // parse_timeframe(timeframe).longest_ms))
     limits = sorted({claimed, *(limit for limit in _ASCENDING_LIMITS if limit < claimed)})
 
+    @cache
     def covered(limit: int) -> int:
         return min(_covered(request_of, _call(timeframe, now, limit, years)) for years in _YEARS_BACK)
 
     page = max(covered(limit) for limit in limits)
-    limit = _smallest(limits, lambda limit: covered(limit) >= page)
+    limit = _smallest(limits, page, lambda limit: covered(limit) >= page)
     starts_late = any(start > call.since for call in calls for start in _since_parts(request_of, call).starts)
     until = all(_honours_until(request_of, call) for call in calls)
     # If the start is late, the corrected request begins one candle earlier. So it covers one candle less after `since`.
     return CandleRequest(kind, page - 1 if starts_late else page, limit, until=until, starts_late=starts_late)
 
 
-def _smallest(limits: list[int], is_enough: Callable[[int], bool]) -> int:
-    """The smallest limit that is sufficient, found by bisection between two of `limits`."""
-    enough = next(limit for limit in limits if is_enough(limit))
-    too_small = max((limit for limit in limits if limit < enough), default=0)
+def _smallest(limits: list[int], page: int, is_enough: Callable[[int], bool]) -> int:
+    """The smallest limit that is sufficient, found by bisection between two of `limits`. None below `page` is, because
+    no request covers more candles than its limit.
+    """
+    enough = next(limit for limit in limits if limit >= page and is_enough(limit))
+    too_small = max([page - 1, *(limit for limit in limits if limit < enough)])
     while enough - too_small > 1:
         middle = (enough + too_small) // 2
         enough, too_small = (middle, too_small) if is_enough(middle) else (enough, middle)

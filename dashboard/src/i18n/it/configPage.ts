@@ -1,0 +1,32 @@
+import type { configPage as english } from "../en/configPage";
+
+export const configPage: typeof english = {
+  all: "Tutte le configurazioni",
+  open: "Apri",
+  notFound: "Questa configurazione non esiste",
+  notFoundHint: "Forse è stata eliminata. Le sue candele e le sue esecuzioni ci sono ancora.",
+  enabled: "attiva",
+  disabled: "disattivata",
+  completeFrom: "Completa dal",
+  firstRun: "la prima esecuzione",
+  changed: "Ultima modifica",
+  series: "Serie",
+  runs: "Ultime esecuzioni",
+  allRuns: "Tutte le esecuzioni",
+  history: "Modifiche",
+  noHistory: "Il registro non ha voci su questa configurazione.",
+  moreHistory: (count) => `Sono mostrate le ultime ${count}.`,
+  when: "Orario",
+  who: "Da",
+  what: "Azione",
+  changes: "Modificato",
+  refused: "rifiutata",
+  actions: {
+    "config.create": "Creata",
+    "config.update": "Modificata",
+    "config.delete": "Eliminata",
+    "config.enable": "Attivata",
+    "config.disable": "Disattivata",
+    "config.trigger": "Esecuzione avviata",
+  },
+};

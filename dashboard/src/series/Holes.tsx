@@ -1,0 +1,129 @@
+import { Button, Table, Tooltip } from "@mantine/core";
+import { notifications } from "@mantine/notifications";
+import { IconBandage } from "@tabler/icons-react";
+import { isProblem } from "../api/problem";
+import { useMessages, useNumbers } from "../i18n";
+import { useCan, useSession } from "../sessions/session";
+import { ClassMark } from "./ClassMark";
+import { kindOf } from "./classes";
+import { type Span, useFill } from "./queries";
+import classes from "./SeriesPage.module.css";
+import type { SeriesName } from "./search";
+import { timeText } from "./times";
+import type { Window } from "./windows";
+
+const SHOWN = 100;
+
+interface Props {
+  name: SeriesName;
+  spans: readonly Span[];
+  truncated: boolean;
+  onShow: (span: Window) => void;
+}
+
+/** The spans without candles, the newest first: why, with which evidence, and what is done about it. */
+export function Holes({ name, spans, truncated, onShow }: Props) {
+  const { series: text } = useMessages();
+  if (spans.length === 0) return <p className={classes.nothing}>{text.noHoles}</p>;
+  const newest = [...spans].reverse().slice(0, SHOWN);
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable with the keyboard.
+    <section className={classes.table} tabIndex={0} aria-label={text.holes}>
+      <Table verticalSpacing="xs" horizontalSpacing="sm">
+        <Table.Thead>
+          <Table.Tr>
+            {[text.from, text.until, text.periods, text.reason, text.evidence, text.repair].map((title) => (
+              <Table.Th key={title}>{title}</Table.Th>
+            ))}
+            <Table.Th>
+              <span className="visually-hidden">{text.action}</span>
+            </Table.Th>
+          </Table.Tr>
+        </Table.Thead>
+        <Table.Tbody>
+          {newest.map((span) => (
+            <HoleRow key={span.start} name={name} span={span} onShow={onShow} />
+          ))}
+        </Table.Tbody>
+      </Table>
+      {(truncated || spans.length > SHOWN) && <p className={classes.more}>{text.moreHoles(SHOWN)}</p>}
+    </section>
+  );
+}
+
+function HoleRow({ name, span, onShow }: { name: SeriesName; span: Span; onShow: Props["onShow"] }) {
+  const { series: text } = useMessages();
+  const numbers = useNumbers();
+  const [from, to] = [Date.parse(span.start), Date.parse(span.end)];
+  const { repair } = span;
+  return (
+    <Table.Tr>
+      <Table.Td className={classes.time}>
+        <button type="button" className={classes.show} onClick={() => onShow({ from, to })} title={text.showInChart}>
+          {timeText(from)}
+        </button>
+      </Table.Td>
+      <Table.Td className={classes.time}>{timeText(to)}</Table.Td>
+      <Table.Td>{numbers.whole(span.periods)}</Table.Td>
+      <Table.Td>
+        <ClassMark absenceClass={span.absence_class} />
+      </Table.Td>
+      <Table.Td className={`${classes.words} ${classes.wide}`}>
+        {span.evidence ?? text.noEvidence}
+        {span.level > 0 && ` · ${text.level(span.level)}`}
+        {typeof span.last_checked === "string" && ` · ${text.checkedAt(timeText(Date.parse(span.last_checked)))}`}
+        {typeof span.recheck_at === "string" && ` · ${text.recheckAt(timeText(Date.parse(span.recheck_at)))}`}
+      </Table.Td>
+      <Table.Td className={classes.words}>
+        {repair ? (repair.reason ?? text.repairState[repair.state] ?? repair.state) : "–"}
+      </Table.Td>
+      <Table.Td>
+        {kindOf(span.absence_class) === "open" ? (
+          <FillButton name={name} span={span} />
+        ) : (
+          <span className={classes.final} title={text.cannotFill}>
+            {text.final}
+          </span>
+        )}
+      </Table.Td>
+    </Table.Tr>
+  );
+}
+
+/** Orders a backfill of the span. */
+export function FillButton({ name, span }: { name: SeriesName; span: Span }) {
+  const { series: text, states, settings } = useMessages();
+  const { me } = useSession();
+  const allowed = useCan("operator");
+  const fill = useFill(name);
+  const reason = allowed ? null : states.needsRole(settings.role.operator, settings.role[me.role]);
+  const act = () =>
+    fill.mutate(
+      { span, description: text.fillDescription },
+      {
+        onSuccess: (backfill) => notifications.show({ message: text.filling(backfill.id), color: "teal" }),
+        onError: (error) =>
+          notifications.show({
+            title: text.notFilled,
+            message: isProblem(error) ? error.detail : String(error),
+            color: "red",
+            autoClose: false,
+          }),
+      },
+    );
+  return (
+    <Tooltip label={reason} disabled={reason === null} multiline w={240}>
+      <Button
+        size="compact-sm"
+        variant="default"
+        leftSection={<IconBandage size={14} aria-hidden />}
+        data-disabled={reason !== null}
+        aria-disabled={reason !== null}
+        loading={fill.isPending}
+        onClick={() => reason === null && act()}
+      >
+        {text.fill}
+      </Button>
+    </Tooltip>
+  );
+}

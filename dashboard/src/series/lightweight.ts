@@ -1,0 +1,45 @@
+export type {
+  IChartApi,
+  ISeriesApi,
+  ISeriesPrimitive,
+  MouseEventParams,
+  SeriesAttachedParameter,
+  Time,
+  UTCTimestamp,
+} from "lightweight-charts";
+
+import {
+  CandlestickSeries,
+  type ChartOptions,
+  createChart,
+  type DeepPartial,
+  HistogramSeries,
+} from "lightweight-charts";
+
+export { CandlestickSeries, HistogramSeries };
+
+/** The canvas that a primitive draws on. The library does not export the type. */
+export interface CanvasRenderingTarget2D {
+  useMediaCoordinateSpace<T>(
+    draw: (scope: { context: CanvasRenderingContext2D; mediaSize: { width: number; height: number } }) => T,
+  ): T;
+}
+
+/**
+ * A chart whose style element has the nonce of the page: its policy blocks other style elements. The library adds one
+ * for the logo of TradingView, which its license asks to show.
+ */
+export function createChartWithNonce(container: HTMLElement, options: DeepPartial<ChartOptions>) {
+  const nonce = document.querySelector<HTMLMetaElement>('meta[property="csp-nonce"]')?.nonce ?? "";
+  const create = document.createElement;
+  document.createElement = ((name: string, settings?: ElementCreationOptions) => {
+    const element = create.call(document, name, settings);
+    if (name === "style") element.nonce = nonce;
+    return element;
+  }) as typeof document.createElement;
+  try {
+    return createChart(container, options);
+  } finally {
+    document.createElement = create;
+  }
+}

@@ -1,0 +1,162 @@
+"""Candles of a series at the resolution of a screen: each point joins a whole number of periods."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+from pydantic import BaseModel, Field
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from typing_extensions import TypedDict
+
+from admin_api.candles.chart_points import ChartPoints, chart_points
+from admin_api.candles.series_lookup import SeriesName, find_series
+from admin_api.http.errors import FieldError, InvalidInput
+from admin_api.http.input_types import QueryInstant, QueryInteger
+from admin_api.writes.transactions import reading
+from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
+from contracts.coverage import to_instant, to_milliseconds
+from store.periods import PeriodGrid
+from store.tables import series
+
+MAX_POINTS: Final = 2_000
+
+
+class ChartQuery(SeriesName):
+    """The query parameters of the chart. Unknown parameters are refused."""
+
+    start: QueryInstant | None = Field(
+        default=None,
+        description="The start of the range; UTC if it has no time zone. If it is left out, the first candle.",
+    )
+    end: QueryInstant | None = Field(
+        default=None,
+        description="The end of the range. If it is left out, the end of the last candle.",
+        examples=["2025-01-16T10:00:00Z"],
+    )
+    points: QueryInteger = Field(
+        default=500,
+        ge=2,
+        le=MAX_POINTS,
+        description="The maximum number of points. The API chooses the shortest points that are not more.",
+    )
+
+
+class ChartPoint(TypedDict):
+    """The candles that open in one point, joined into one."""
+
+    open_time: datetime
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    candles: int
+
+
+class Chart(BaseModel):
+    """A range of a series in points of equal length."""
+
+    exchange: str = Field(examples=["binance"])
+    symbol: str = Field(examples=["BTC/USDT"])
+    timeframe: str = Field(examples=["1m"])
+    first_open_time: datetime | None = Field(description="The open time of the earliest candle. Null: no candles.")
+    last_open_time: datetime | None = Field(description="The open time of the latest candle.")
+    start: datetime | None = Field(
+        description="The start of the first point. The range is limited to the stored candles and widened to whole "
+        "points. Null if it contains no stored candles."
+    )
+    end: datetime | None = Field(description="The end of the last point. Null like `start`.")
+    periods: int = Field(
+        description="The number of periods of each point. 1: the points are the candles themselves.", examples=[60]
+    )
+    length_seconds: float | None = Field(
+        description="The length of each point. Null for months and years, whose length differs.", examples=[3600.0]
+    )
+    points: list[ChartPoint] = Field(
+        description="Ascending. `open` is that of the first candle and `close` that of the last one; `high`, `low` and "
+        "`volume` are those of all. A point without candles is left out."
+    )
+
+
+class _Extent(NamedTuple):
+    """The open times of the first and the last candle. None: there is no candle."""
+
+    first: datetime | None = None
+    last: datetime | None = None
+
+
+_CANDLES: Final = """
+SELECT point AS open_time, (SELECT open FROM candles WHERE series_id = :series_id AND open_time = first_open) AS open,
+       high, low, (SELECT close FROM candles WHERE series_id = :series_id AND open_time = last_open) AS close,
+       volume, candles
+FROM (
+  SELECT {start} AS point, min(open_time) AS first_open, max(open_time) AS last_open,
+         max(high) AS high, min(low) AS low, sum(least(volume, 1e290)) AS volume, count(*) AS candles
+  FROM candles WHERE series_id = :series_id AND open_time >= :start AND open_time < :end
+  GROUP BY 1
+) AS points
+ORDER BY 1
+"""
+# Look-ups of the first and the last candle are faster than sorted arrays of all. The limit of a volume keeps the sum of
+# impossible values within the range of a float.
+
+
+async def chart_of(engine: AsyncEngine, query: ChartQuery) -> Chart:
+    """Raises `InvalidInput`, and `NotFound` for a series that no config collects and that has no candles."""
+    if query.start is not None and query.end is not None and query.start >= query.end:
+        raise InvalidInput.of([FieldError("#/start", "must be before end", where="query")])
+    extent, points, rows = _Extent(), None, []
+    async with reading(engine) as connection:
+        series_id = await find_series(connection, query)
+        if series_id is not None:
+            extent = await _extent_of(connection, series_id)
+            points = _points_of(query, extent)
+            if points is not None:
+                rows = await _read(connection, series_id, points)
+    return Chart(
+        exchange=query.exchange,
+        symbol=query.symbol,
+        timeframe=query.timeframe,
+        first_open_time=extent.first,
+        last_open_time=extent.last,
+        start=points and to_instant(points.start),
+        end=points and to_instant(points.end),
+        periods=points.periods if points else 1,
+        length_seconds=None if points is None or points.length_ms is None else points.length_ms / 1000,
+        points=rows,
+    )
+
+
+async def _extent_of(connection: AsyncConnection, series_id: int) -> _Extent:
+    """An earlier release may have stored candles at times that Python cannot represent."""
+    columns = (series.c.first_open, series.c.last_open)
+    limited = [sa.func.greatest(sa.func.least(each, END_OF_INSTANTS), FIRST_INSTANT) for each in columns]
+    query = sa.select(*limited).where(series.c.id == series_id, series.c.last_open.is_not(None))
+    row = (await connection.execute(query)).first()
+    return _Extent() if row is None else _Extent(*row)
+
+
+def _points_of(query: ChartQuery, extent: _Extent) -> ChartPoints | None:
+    """The points of the part of the range that has candles. None if it has none."""
+    if extent.first is None or extent.last is None:
+        return None
+    start = max(query.start or extent.first, extent.first)
+    after_last = extent.last + timedelta(milliseconds=1)
+    end = min(query.end or after_last, after_last, END_OF_INSTANTS)
+    if start >= end:
+        return None
+    # The newest candle decides, because an exchange may have opened its oldest candles at irregular times.
+    grid = PeriodGrid.of_series(query.exchange, query.timeframe, to_milliseconds(extent.last))
+    return chart_points(grid, to_milliseconds(start), to_milliseconds(end), query.points)
+
+
+async def _read(connection: AsyncConnection, series_id: int, points: ChartPoints) -> list[ChartPoint]:
+    await connection.execute(sa.text("SET LOCAL jit = off"))  # it would take longer than the query
+    values: dict[str, Any] = {
+        "series_id": series_id,
+        "start": to_instant(points.start),
+        "end": min(to_instant(points.end), END_OF_INSTANTS),
+    }
+    statement = sa.text(_CANDLES.format(start=points.sql_start("open_time")))
+    rows = (await connection.execute(statement, values | points.sql_parameters())).all()
+    return [ChartPoint(**row._mapping) for row in rows]  # type: ignore[typeddict-item]  # noqa: SLF001 -- SQLAlchemy's public name

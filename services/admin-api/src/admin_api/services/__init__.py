@@ -1,0 +1,1 @@
+"""The state of the other services, as Kafka sees their consumer groups."""

@@ -1,0 +1,68 @@
+"""An engine, the images and one deployment for the tests of this folder. `make test-deploy` runs them."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from support.deploying.compose_command import compose_command
+from support.deploying.deployment import SERVICES, SIMULATOR, Deployment, remove
+from support.deploying.engine import Docker, EngineUnavailable, running_engine
+from support.deploying.images import build_images, provide_images
+from support.deploying.report import LINES, say
+
+PREFIX, TAG = "localhost/candlekeep-test/", "test-deploy"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if LINES:
+        terminalreporter.section("deployment")
+        for line in LINES:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Docker]:
+    try:
+        with running_engine() as docker:
+            say(f"engine: {docker.run('version', '--format', '{{.Server.Version}}').strip()}, {docker.description}")
+            yield docker
+    except EngineUnavailable as error:
+        pytest.fail(f"no deployment can be tested: {error}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def images(engine: Docker) -> dict[str, str]:
+    """The variables of compose that name images. All images are built."""
+    try:
+        provided = provide_images(engine, say)
+    except EngineUnavailable as error:
+        pytest.fail(f"no images: {error}", pytrace=False)
+    for name in (*SERVICES, SIMULATOR):
+        begin = time.monotonic()
+        build_images(engine, provided, PREFIX, TAG, (name,))
+        say(f"built {name} in {time.monotonic() - begin:.0f} s")
+    return provided | {"IMAGE_PREFIX": PREFIX, "IMAGE_TAG": TAG}
+
+
+@pytest.fixture(scope="session")
+def deployment(
+    engine: Docker, images: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """A running deployment with the simulator, all of whose containers are healthy."""
+    try:
+        compose = compose_command(engine)
+    except EngineUnavailable as error:
+        pytest.fail(f"no compose: {error}", pytrace=False)
+    deployed = Deployment(engine, compose, images, tmp_path_factory.mktemp("deployment"))
+    begin = time.monotonic()
+    try:
+        try:
+            deployed.compose("up", "--detach", "--wait", seconds=400)
+        except AssertionError as error:
+            pytest.fail(f"{error}\n{deployed.all_logs()}", pytrace=False)
+        version = deployed.compose("version", "--short").strip()
+        say(f"compose {version}: all healthy {time.monotonic() - begin:.0f} s after `up`")
+        yield deployed
+    finally:
+        remove(deployed)

@@ -1,0 +1,18 @@
+#!/bin/sh
+# Makes the cluster at the first start, as the real image does, and then becomes the server.
+set -eu
+if [ "$1" = postgres ] && [ ! -s "$PGDATA/PG_VERSION" ]; then
+  mkdir -p "$PGDATA"
+  chmod 700 "$PGDATA"
+  password=${POSTGRES_PASSWORD_FILE:-/tmp/password}
+  [ -n "${POSTGRES_PASSWORD_FILE:-}" ] || printf '%s' "$POSTGRES_PASSWORD" > "$password"
+  initdb --pgdata "$PGDATA" --username "${POSTGRES_USER:-postgres}" --pwfile "$password" \
+    --auth-local trust --auth-host scram-sha-256
+  echo 'host all all all scram-sha-256' >> "$PGDATA/pg_hba.conf"
+  echo "listen_addresses = '*'" >> "$PGDATA/postgresql.conf"
+  # Without TCP, so that health checks over TCP fail until the database exists.
+  pg_ctl --pgdata "$PGDATA" -o "-c listen_addresses=''" --wait start
+  createdb --username "${POSTGRES_USER:-postgres}" "${POSTGRES_DB:-postgres}" || [ "${POSTGRES_DB:-postgres}" = postgres ]
+  pg_ctl --pgdata "$PGDATA" --wait --mode fast stop
+fi
+exec "$@"

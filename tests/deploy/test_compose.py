@@ -1,0 +1,181 @@
+"""A running deployment: its limits, its networks, its work, and its end. The tests run in this order."""
+
+import os
+import re
+import signal
+from datetime import datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from support.deploying.deployment import JOBS, SERVICES, SIMULATOR, Container, Deployment
+from support.deploying.report import say
+from support.polling import eventually
+
+PORTS = {"kafka": (9092, 9093), "postgres": (5432,), "prometheus": (9090,)} | {
+    name: (8000 + number,) for number, name in enumerate(SERVICES)
+}
+START_SECONDS = 3.0
+PROBE = """
+import concurrent.futures, socket, sys
+
+def is_open(address):
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), 2).close()
+    except OSError:
+        return False
+    return True
+
+# At the same time, because an unknown name and a blocked address cost seconds each.
+with concurrent.futures.ThreadPoolExecutor(50) as threads:
+    found = list(threads.map(is_open, sys.argv[1:]))
+print(*(address for address, is_one in zip(sys.argv[1:], found) if is_one))
+"""
+
+
+def _seconds(time: str) -> float:
+    """Since the epoch. The engine writes nanoseconds, which Python 3.11 does not read."""
+    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", time)).timestamp()
+
+
+async def _start_of(deployment: Deployment, service: str) -> tuple[float, float]:
+    """Restarts a service. Returns the seconds until it accepts requests, and the processor time that it used."""
+    deployment.docker.run("restart", deployment.container(service).id, seconds=120)
+    state = deployment.container(service).state
+
+    def accepted() -> str | None:
+        lines = deployment.logs(service, "--timestamps", "--since", state["StartedAt"]).splitlines()
+        return next((line.split()[0] for line in lines if "http_up" in line or " at http://" in line), None)
+
+    at = await eventually(accepted, within=60, every=0.3)
+    fields = deployment.execute(service, "cat", "/proc/1/stat").rpartition(")")[2].split()
+    processor = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return _seconds(at) - _seconds(state["StartedAt"]), processor
+
+
+def _running(deployment: Deployment) -> list[Container]:
+    return [container for container in deployment.containers() if container.service not in JOBS]
+
+
+def test_all_containers_are_healthy_and_all_jobs_succeeded(deployment: Deployment) -> None:
+    assert {container.service for container in _running(deployment)} == {*PORTS, SIMULATOR}
+    assert all(container.is_healthy for container in _running(deployment))
+    assert [job.state["ExitCode"] for job in deployment.containers(*JOBS)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("service", [*PORTS, SIMULATOR])
+def test_a_process_has_no_rights_that_it_does_not_need(deployment: Deployment, service: str) -> None:
+    lines = deployment.execute(service, "cat", "/proc/1/status").splitlines()
+    status = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
+    assert "0" not in status["Uid"]
+    assert {*status["CapEff"], *status["CapPrm"], *status["CapBnd"]} == {"0" * 16}
+    assert status["NoNewPrivs"] == ["1"]
+    mounts = [line.split() for line in deployment.execute(service, "cat", "/proc/mounts").splitlines()]
+    [root] = [options.split(",") for _, path, _, options, *_ in mounts if path == "/"]
+    assert "ro" in root
+    limits = deployment.container(service).description["HostConfig"]
+    assert 0 < limits["Memory"] <= 2 * 1024**3
+    assert 0 < limits["PidsLimit"] <= 1000
+    assert limits["LogConfig"]["Config"] == {"max-file": "5", "max-size": "10m"}
+
+
+def _open_addresses(deployment: Deployment, service: str) -> set[str]:
+    """The ports of other containers that the service can open, as `container:port`, by name or by any address."""
+    targets = {
+        f"{host}:{port}": f"{name}:{port}"
+        for name, ports in PORTS.items()
+        if name != service
+        for host in (name, *deployment.addresses(name))
+        for port in ports
+    }
+    return {targets[line] for line in deployment.execute(service, "python", "-c", PROBE, *targets).split()}
+
+
+def test_the_collector_reaches_kafka_and_no_other_container(deployment: Deployment) -> None:
+    assert _open_addresses(deployment, "collector") == {"kafka:9092"}
+
+
+def test_only_clients_of_the_database_reach_it(deployment: Deployment) -> None:
+    """The second service shows that the first result can differ."""
+    assert "postgres:5432" not in _open_addresses(deployment, "scheduler")
+    assert "postgres:5432" in _open_addresses(deployment, "candle-writer")
+
+
+def test_no_secret_is_in_the_description_of_a_container(deployment: Deployment) -> None:
+    secrets = {path.read_text() for path in deployment.secrets.iterdir()}
+    description = str([container.description for container in deployment.containers()])
+    assert not [secret for secret in secrets if secret in description]
+
+
+async def _runs(api: httpx.AsyncClient, symbol: str) -> list[dict[str, Any]]:
+    runs: list[dict[str, Any]] = (await api.get("/execution-logs", params={"symbol": symbol})).raise_for_status().json()
+    return runs
+
+
+async def _succeeded(api: httpx.AsyncClient, symbol: str, number: int, within: float) -> None:
+    async def enough() -> bool:
+        return sum(run["status"] == "success" for run in await _runs(api, symbol)) >= number
+
+    await eventually(enough, within=within, every=0.5)
+
+
+async def test_a_new_config_is_collected_at_once(deployment: Deployment) -> None:
+    body = {"symbol": "BTC/USDT", "exchange": "binance", "timeframes": ["1m"], "interval_minutes": 1}
+    async with deployment.api() as api:
+        response = await api.post("/configs", json=body)
+        assert response.status_code == 201, response.text
+        await _succeeded(api, "BTC/USDT", 1, within=60)
+        series = {"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m", "limit": 5}
+
+        async def candles() -> list[dict[str, Any]]:
+            return list((await api.get("/candles", params=series)).raise_for_status().json())
+
+        assert len(await eventually(candles, within=30, every=0.5)) == 5
+
+
+async def test_a_killed_collector_comes_back_and_collects(deployment: Deployment) -> None:
+    """`docker kill` counts as a wish to stop it, after which the engine does not start it again."""
+    before = deployment.container("collector")
+    os.kill(before.state["Pid"], signal.SIGKILL)
+
+    def is_back() -> bool:
+        now = deployment.container("collector")
+        return now.description["RestartCount"] == 1 and now.is_healthy
+
+    await eventually(is_back, within=120, every=0.5)
+    async with deployment.api() as api:
+        done = sum(run["status"] == "success" for run in await _runs(api, "BTC/USDT"))
+        [config] = (await api.get("/configs")).raise_for_status().json()
+        assert (await api.post(f"/configs/{config['id']}/trigger")).status_code == 202
+        await _succeeded(api, "BTC/USDT", done + 1, within=90)
+
+
+async def test_prometheus_scrapes_every_service(deployment: Deployment) -> None:
+    async def up() -> bool:
+        address = f"http://127.0.0.1:{deployment.prometheus_port}/api/v1/query"
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = (await client.get(address, params={"query": "up"})).raise_for_status().json()
+        found = {series["metric"]["service"]: series["value"][1] for series in answer["data"]["result"]}
+        assert found == dict.fromkeys(SERVICES, "1")
+        return True
+
+    await eventually(up, within=60, every=1)
+
+
+@pytest.mark.parametrize("service", [*SERVICES, SIMULATOR])
+async def test_a_service_starts_within_three_seconds(deployment: Deployment, service: str) -> None:
+    """On a busy machine a start takes longer, so the processor time is the measure there."""
+    seconds, processor = await _start_of(deployment, service)
+    is_busy = os.getloadavg()[0] > (os.cpu_count() or 1)
+    note = " on a busy machine" if is_busy else ""
+    say(f"start of {service}: {seconds:.1f} s{note}, {processor:.1f} s of processor time")
+    assert processor < START_SECONDS
+    assert is_busy or seconds < START_SECONDS
+
+
+def test_down_leaves_nothing(deployment: Deployment) -> None:
+    assert all(deployment.leftovers().values())
+    deployment.down()
+    assert deployment.leftovers() == {"containers": [], "volumes": [], "networks": []}

@@ -1,0 +1,1 @@
+"""A container engine, images and a deployment with compose, for the tests of deploy/."""
