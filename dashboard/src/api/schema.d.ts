@@ -154,7 +154,7 @@ export interface paths {
         put?: never;
         /**
          * Show the consequences of a config
-         * @description The body is that of the creation, with the same errors. Creates nothing.
+         * @description The body is that of the creation, with the same errors. Creates and changes nothing.
          */
         post: operations["preflight_config"];
         delete?: never;
@@ -4610,7 +4610,10 @@ export interface operations {
     };
     preflight_config: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The config to change. Its own timeframes are not taken, and its own runs do not count as those of others. Without it, the body is a config to create. */
+                config_id?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;

@@ -105,7 +105,7 @@ function ConfigForm({ loaded: current, onClose }: { loaded: Loaded | null; onClo
           />
         )}
         <ConfigFields values={values} errors={errors} isNew={loaded === null} onChange={setValues} />
-        <Preflight values={values} />
+        <Preflight values={values} id={loaded?.id} />
         {shownError &&
           (isProblem(save.error, GONE) ? (
             <Alert color="red" title={configs.gone} role="alert" />

@@ -33,6 +33,8 @@ export function ConfigFields({ values, errors, isNew, onChange }: Props) {
         description={text.exchangeHint}
         searchable
         required
+        withScrollArea={false}
+        styles={{ options: { overflowY: "auto", maxHeight: 220 } }}
         data-autofocus={isNew}
         data={exchanges.data?.map(({ id, name }) => ({ value: id, label: name })) ?? []}
         value={values.exchange || null}

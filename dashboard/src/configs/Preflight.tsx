@@ -10,15 +10,18 @@ import { bodyOfForm, type FormValues, isComplete } from "./form";
 
 const TYPING_MS = 500;
 
-/** What the API says about the config while a person types: its cost and its risks. */
-export function Preflight({ values }: { values: FormValues }) {
+/** What the API says about the config while a person types: its cost and its risks. `id`: the config to change. */
+export function Preflight({ values, id }: { values: FormValues; id: number | undefined }) {
   const { form: text } = useMessages();
   const numbers = useNumbers();
   const allowed = useCan("operator");
   const [settled] = useDebouncedValue(values, TYPING_MS);
   const check = useQuery({
-    queryKey: ["preflight", bodyOfForm(settled)],
-    queryFn: async () => bodyOf(await api.POST(`${BASE}/configs/preflight`, { body: bodyOfForm(settled) })),
+    queryKey: ["preflight", id, bodyOfForm(settled)],
+    queryFn: async () => {
+      const query = id === undefined ? {} : { config_id: id };
+      return bodyOf(await api.POST(`${BASE}/configs/preflight`, { params: { query }, body: bodyOfForm(settled) }));
+    },
     enabled: allowed && isComplete(settled),
     retry: false,
   });

@@ -55,3 +55,15 @@ async def test_it_refuses_what_the_creation_refuses(client: httpx.AsyncClient) -
     without = await checked(client, symbol="ETH/USDT")
     assert (without["history"], without["whole_at"]) == (None, None)
     assert (await client.get("/configs/preflight")).status_code == 405
+
+
+async def test_a_config_to_change_does_not_conflict_with_itself(client: httpx.AsyncClient) -> None:
+    wanted = {"exchange": "kraken", "symbol": "BTC/USD", "timeframes": ["1m"], "interval_minutes": 1}
+    mine = await created(client, **wanted)
+    other = await created(client, **wanted | {"timeframes": ["1h"]})
+    path = f"/configs/preflight?config_id={mine['id']}"
+    found = (await client.post(path, json=a_config(**wanted | {"interval_minutes": 5}))).json()
+    alone = (await client.post("/configs/preflight", json=a_config(**wanted | {"symbol": "ETH/USD"}))).json()
+    assert found["budget"]["other_configs"] < alone["budget"]["other_configs"]
+    conflict = await client.post(path, json=a_config(**wanted | {"timeframes": ["1m", "1h"]}))
+    assert (conflict.status_code, conflict.json()["config_id"]) == (409, other["id"])

@@ -16,7 +16,7 @@ from admin_api.configs.bulk import creation_errors
 from admin_api.configs.claims import claim_holders
 from admin_api.configs.schemas import NewConfig, warnings_about
 from admin_api.http.exchange_catalogue import Catalogue, loss_warnings
-from admin_api.http.input_types import LISTING
+from admin_api.http.input_types import LISTING, Input, RowId
 from admin_api.writes.transactions import reading
 from contracts.coverage import to_instant, to_milliseconds
 from contracts.exchange_catalogue import CandleRequest, load_catalogue, market_kind
@@ -26,6 +26,16 @@ from store.tables import configs, series
 
 _MINUTE_MS: Final = 60_000
 _LONGEST: Final = timedelta(days=36_500)
+
+
+class PreflightQuery(Input):
+    """Unknown parameters are refused."""
+
+    config_id: RowId | None = Field(
+        default=None,
+        description="The config to change. Its own timeframes are not taken, and its own runs do not count as those of "
+        "others. Without it, the body is a config to create.",
+    )
 
 
 class PreflightSeries(BaseModel):
@@ -70,16 +80,21 @@ class Preflight(BaseModel):
     warnings: list[str]
 
 
-async def preflight(engine: AsyncEngine, catalogue: Catalogue, wanted: NewConfig, now: datetime) -> Preflight:
-    """Raises the same errors as the creation: `InvalidInput`, `TimeframesTaken`."""
+async def preflight(
+    engine: AsyncEngine, catalogue: Catalogue, wanted: NewConfig, now: datetime, *, config_id: int | None = None
+) -> Preflight:
+    """`config_id` is the config to change, None for a new one. Raises the same errors as the creation: `InvalidInput`,
+    `TimeframesTaken`.
+    """
     names = [SeriesNames(wanted.exchange, wanted.symbol, each, 0) for each in wanted.timeframes]
     history = None
     async with reading(engine) as connection:
-        held = await claim_holders(connection, {(wanted.exchange, wanted.symbol)})
+        claims = await claim_holders(connection, {(wanted.exchange, wanted.symbol)})
+        held = {claim: holder for claim, holder in claims.items() if holder != config_id}
         for error in creation_errors(catalogue, [wanted], held, now).values():
             raise error
         first_candles = await _first_candles(connection, wanted)
-        others = await _weight_of_others(connection, wanted.exchange)
+        others = await _weight_of_others(connection, wanted.exchange, config_id)
         if wanted.start_date is not None:
             target = WantedRange(_start_of(wanted.start_date), now, "missing")
             history = estimate(await read_targets(connection, names, target, now), to_milliseconds(now))
@@ -161,11 +176,11 @@ async def _first_candles(connection: AsyncConnection, wanted: NewConfig) -> Mapp
     return {row.timeframe: row.first_open for row in (await connection.execute(query)).all()}
 
 
-async def _weight_of_others(connection: AsyncConnection, exchange: str) -> float:
-    """The weight per minute of all enabled configs of the exchange."""
+async def _weight_of_others(connection: AsyncConnection, exchange: str, config_id: int | None) -> float:
+    """The weight per minute of all enabled configs of the exchange but this one."""
     columns = configs.c
     query = sa.select(columns.symbol, columns.timeframes, columns.interval_minutes).where(
-        columns.exchange == exchange, columns.enabled.is_(True)
+        columns.exchange == exchange, columns.enabled.is_(True), columns.id.is_distinct_from(config_id)
     )
     rows = (await connection.execute(query)).all()
     return sum(load_of(exchange, row.symbol, row.timeframes, row.interval_minutes)[1] for row in rows)

@@ -1,8 +1,10 @@
 """The preflight of a config. It comes before `/{config_id}/…`, which matches the same path."""
 
-from fastapi import APIRouter
+from typing import Annotated
 
-from admin_api.configs.preflight import Preflight, preflight
+from fastapi import APIRouter, Query
+
+from admin_api.configs.preflight import Preflight, PreflightQuery, preflight
 from admin_api.configs.schemas import NewConfig
 from admin_api.routes.api_route import ExpensiveRoute
 from admin_api.routes.dependencies import PREFIX, EngineDep, Now, declared_token, needs, problems
@@ -18,6 +20,12 @@ router = APIRouter(
 
 
 @router.post("", responses=problems(409, 413, 415, 422), summary="Show the consequences of a config")
-async def preflight_config(new_config: NewConfig, engine: EngineDep, catalogue: CatalogueDep, now: Now) -> Preflight:
-    """The body is that of the creation, with the same errors. Creates nothing."""
-    return await preflight(engine, catalogue, new_config, now)
+async def preflight_config(
+    new_config: NewConfig,
+    query: Annotated[PreflightQuery, Query()],
+    engine: EngineDep,
+    catalogue: CatalogueDep,
+    now: Now,
+) -> Preflight:
+    """The body is that of the creation, with the same errors. Creates and changes nothing."""
+    return await preflight(engine, catalogue, new_config, now, config_id=query.config_id)
