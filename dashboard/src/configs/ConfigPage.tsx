@@ -169,7 +169,7 @@ function Actions({ row, onAsk }: { row: Row; onAsk: (action: Action) => void }) 
 
 /** The series that the config collects, with their completeness. */
 function SeriesOf({ configId }: { configId: number }) {
-  const { series: text } = useMessages();
+  const { series: text, runs } = useMessages();
   const series = useQuery({
     queryKey: [...keys.completeness, "config", configId],
     queryFn: async () => {
@@ -186,7 +186,7 @@ function SeriesOf({ configId }: { configId: number }) {
       <Table verticalSpacing="xs" horizontalSpacing="md">
         <Table.Thead>
           <Table.Tr>
-            {[text.timeframe, text.whole, text.answered, text.periods, text.from, text.until].map((title) => (
+            {[text.timeframe, text.whole, text.answered, text.periods, runs.from, runs.until].map((title) => (
               <Table.Th key={title}>{title}</Table.Th>
             ))}
           </Table.Tr>
