@@ -47,7 +47,7 @@ class Lab:
 
     def __init__(self, simulator: Simulator, exchanges_at: Callable[..., Exchanges]) -> None:
         self._simulator, self._now = simulator, NOON.timestamp()
-        # With a clock that stands still, every request would wait for the turns of all requests before it.
+        # With a clock that never advances, every request would wait for the turns of all requests before it.
         exchanges = exchanges_at(simulator.base, now=lambda: self._now, monotonic=lambda: self._now + time.monotonic())
         self._published, self._chunks = Published(), itertools.count(1)
         self._collector = Collector(
