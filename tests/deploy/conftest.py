@@ -1,7 +1,9 @@
 """An engine, the images and one deployment for the tests of this folder. `make test-deploy` runs them."""
 
+import os
 import time
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 
@@ -11,6 +13,8 @@ from support.deploying.engine import Docker, EngineUnavailable, running_engine
 from support.deploying.images import build_images, provide_images
 from support.deploying.report import LINES, say
 
+OPTIONAL = "TEST_DEPLOY_OPTIONAL"
+"""If this variable is set, the tests are skipped on machines that can have no engine or no images."""
 PREFIX, TAG = "localhost/candlekeep-test/", "test-deploy"
 
 
@@ -21,6 +25,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(line)
 
 
+def unavailable(reason: str) -> NoReturn:
+    """Ends the test, because the machine lacks something for it."""
+    say(f"not tested: {reason}")
+    if os.environ.get(OPTIONAL):
+        pytest.skip(reason)
+    pytest.fail(reason, pytrace=False)
+
+
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Docker]:
     try:
@@ -28,7 +40,7 @@ def engine() -> Iterator[Docker]:
             say(f"engine: {docker.run('version', '--format', '{{.Server.Version}}').strip()}, {docker.description}")
             yield docker
     except EngineUnavailable as error:
-        pytest.fail(f"no deployment can be tested: {error}", pytrace=False)
+        unavailable(f"no deployment can be tested: {error}")
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +49,7 @@ def images(engine: Docker) -> dict[str, str]:
     try:
         provided = provide_images(engine, say)
     except EngineUnavailable as error:
-        pytest.fail(f"no images: {error}", pytrace=False)
+        unavailable(f"no images: {error}")
     for name in (*SERVICES, SIMULATOR):
         begin = time.monotonic()
         build_images(engine, provided, PREFIX, TAG, (name,))
@@ -53,7 +65,7 @@ def deployment(
     try:
         compose = compose_command(engine)
     except EngineUnavailable as error:
-        pytest.fail(f"no compose: {error}", pytrace=False)
+        unavailable(f"no compose: {error}")
     deployed = Deployment(engine, compose, images, tmp_path_factory.mktemp("deployment"))
     begin = time.monotonic()
     try:

@@ -63,6 +63,12 @@ def _has_maven_or_jars() -> bool:
     return _wants_no_real_kafka() or shutil.which("mvn") is not None or any((cache_folder() / "libs").glob("*.jar"))
 
 
+def _has_docker() -> bool:
+    """The command alone is not enough: an engine must run, or there must be one to start."""
+    has_engine = "DOCKER_HOST" in os.environ or Path("/var/run/docker.sock").exists()
+    return shutil.which("docker") is not None and (has_engine or shutil.which("dockerd") is not None)
+
+
 _WITH_KAFKA = frozenset({"demo", "test", "faults", "nemesis", "guards"})
 _NO_KAFKA = "an in-memory Kafka is used, and tests that need the real Apache Kafka are skipped"
 PACKAGES = (
@@ -92,7 +98,7 @@ PACKAGES = (
         name="docker.io",
         targets=frozenset({"test-deploy"}),
         required_by=frozenset({"test-deploy"}),
-        is_present=lambda: shutil.which("docker") is not None,
+        is_present=_has_docker,
         without_it="no image can be built and no container started",
     ),
     SystemPackage(
