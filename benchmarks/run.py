@@ -1,6 +1,6 @@
 """Runs the benchmarks one after another, and prints one table.
 
-    python -m benchmarks.run [--quick] [collector] [completeness] [latency] [lists] [scheduler] [stats] [writers]
+    python -m benchmarks.run [--quick] [backfill] [chart] [collector] [completeness] [latency] [lists] [stats] ...
 
 Writes only to temporary folders. The exit code is 1 if a benchmark could not run. A missed target is only shown in the
 table.
@@ -19,6 +19,7 @@ from benchmarks.report import Row, table
 
 BENCHMARKS = {
     "backfill": "candles per second of a backfill, compared with a bare ccxt loop of the same pages",
+    "chart": "the chart of a series of two million candles, compared with sorted arrays in SQL",
     "collector": "runs per second, compared with a bare loop of the same ccxt calls",
     "completeness": "completeness of 10,000 series over 90 days, compared with plain SQL over the ledger",
     "lateness": "lateness of scheduled runs beside backfills, compared with paused backfills",

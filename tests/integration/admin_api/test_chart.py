@@ -16,7 +16,6 @@ pytestmark = pytest.mark.postgres
 
 START = datetime(2025, 1, 15, 12, 7, tzinfo=UTC)
 BTC = {"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m"}
-NUMBERS = ("open", "high", "low", "close", "volume")
 
 
 async def store(api: AdminApi, of_series: dict[str, str], opens: Sequence[datetime]) -> list[dict[str, Any]]:

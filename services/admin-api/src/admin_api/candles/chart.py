@@ -105,7 +105,9 @@ async def chart_of(engine: AsyncEngine, query: ChartQuery) -> Chart:
     """Raises `InvalidInput`, and `NotFound` for a series that no config collects and that has no candles."""
     if query.start is not None and query.end is not None and query.start >= query.end:
         raise InvalidInput.of([FieldError("#/start", "must be before end", where="query")])
-    extent, points, rows = _Extent(), None, []
+    extent = _Extent()
+    points: ChartPoints | None = None
+    rows: list[ChartPoint] = []
     async with reading(engine) as connection:
         series_id = await find_series(connection, query)
         if series_id is not None:
