@@ -32,7 +32,7 @@ class Container:
 
     @property
     def is_healthy(self) -> bool:
-        return self.state["Running"] and self.state.get("Health", {}).get("Status") == "healthy"
+        return bool(self.state["Running"]) and self.state.get("Health", {}).get("Status") == "healthy"
 
 
 class Deployment:
