@@ -89,15 +89,18 @@ images: ## The container images of all services: IMAGE_PREFIX, IMAGE_TAG, PYTHON
 
 COMPOSE ?= docker compose
 COMPOSED := $(COMPOSE) -f deploy/compose.yaml $(foreach overlay,$(WITH),-f deploy/compose.$(overlay).yaml)
-.PHONY: up down logs
-up: ## Start the images with compose and wait until all are healthy: WITH="simulator scale" adds overlays
+.PHONY: up down logs has-compose
+has-compose:
+	@$(COMPOSE) version >/dev/null 2>&1 || { echo "there is no \`$(COMPOSE)\`: install Docker's plugin for compose 2, or call make with COMPOSE=/path/to/docker-compose"; exit 1; }
+
+up: has-compose ## Start the images with compose and wait until all are healthy: WITH="simulator scale" adds overlays
 	@deploy/make-secrets
 	@$(COMPOSED) up --detach --wait
 
-down: ## Stop them, with the same WITH. The data stays; DATA=delete removes it
+down: has-compose ## Stop them, with the same WITH. The data stays; DATA=delete removes it
 	@$(COMPOSED) down --remove-orphans $(if $(filter delete,$(DATA)),--volumes)
 
-logs: ## Follow their logs: ONLY="collector scheduler"
+logs: has-compose ## Follow their logs: ONLY="collector scheduler"
 	@$(COMPOSED) logs --follow --tail 100 $(ONLY)
 
 ##@ Keep it
