@@ -1,5 +1,5 @@
 import { Button } from "@mantine/core";
-import { IconCircleCheck, IconCircleX } from "@tabler/icons-react";
+import { IconCircleCheck, IconCircleX, IconRefresh } from "@tabler/icons-react";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useMemo } from "react";
 import { Time } from "../app/time";
@@ -42,7 +42,17 @@ export function AuditPage() {
   }
   return (
     <>
-      <PageHeader title={text.title} note={total && text.total(total.rows, total.exact)} />
+      <PageHeader title={text.title} note={total && text.total(total.rows, total.exact)}>
+        <Button
+          size="xs"
+          variant="default"
+          leftSection={<IconRefresh size={15} aria-hidden />}
+          loading={list.isRefetching && !list.isFetchingNextPage}
+          onClick={() => void list.refetch()}
+        >
+          {text.refresh}
+        </Button>
+      </PageHeader>
       <AuditFilters search={filters} onChange={go} />
       {list.error !== null ? (
         <ErrorState error={list.error} onRetry={() => void list.refetch()} />

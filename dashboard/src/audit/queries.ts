@@ -7,11 +7,14 @@ export type AuditEntry = Schemas["AuditEntry"];
 const PAGE = 100;
 const ENTRIES_OF_A_REQUEST = 1000;
 
-/** The audit log, latest first, page by page. A cursor belongs to its filters, so its page starts at the same time. */
+/**
+ * The audit log, latest first, page by page. A cursor belongs to its filters, so its page starts at the same time. It is
+ * read again only when a person asks for it, so that no row moves.
+ */
 export function useAuditLog(search: AuditSearch, enabled: boolean) {
   const { request: _, ...filters } = search;
   return useInfiniteQuery({
-    queryKey: [...keys.audit, "list", filters],
+    queryKey: ["audit-list", filters],
     queryFn: async ({ pageParam }) => {
       const now = pageParam?.now ?? Date.now();
       const cursor = pageParam && { cursor: pageParam.cursor };
@@ -27,6 +30,8 @@ export function useAuditLog(search: AuditSearch, enabled: boolean) {
     initialPageParam: null as { cursor: string; now: number } | null,
     getNextPageParam: (last) => last.next,
     enabled,
+    refetchOnWindowFocus: false,
+    refetchOnReconnect: false,
   });
 }
 

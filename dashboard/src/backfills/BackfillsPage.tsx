@@ -1,7 +1,7 @@
-import { SegmentedControl } from "@mantine/core";
-import { IconPlus } from "@tabler/icons-react";
+import { Button, SegmentedControl } from "@mantine/core";
+import { IconArrowUp, IconPlus } from "@tabler/icons-react";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
-import { useMemo } from "react";
+import { useEffect, useMemo, useState } from "react";
 import { Time } from "../app/time";
 import { type Column, dimmed, GridTable, rowLink } from "../components/GridTable";
 import { PageHeader } from "../components/PageHeader";
@@ -21,7 +21,8 @@ export function BackfillsPage() {
   const navigate = useNavigate({ from: "/backfills" });
   const { backfills: text } = useMessages();
   const list = useBackfills(search.state);
-  const rows = useMemo(() => list.data?.pages.flatMap((page) => page.rows) ?? [], [list.data]);
+  const loaded = useMemo(() => list.data?.pages.flatMap((page) => page.rows) ?? [], [list.data]);
+  const { rows, waiting, showNew } = useHeldRows(loaded, list.isFetching, search.state);
   const total = list.data?.pages[0]?.total;
   const columns = useColumns();
   const go = (next: BackfillsSearch, replace = true) => void navigate({ search: next, replace });
@@ -48,6 +49,13 @@ export function BackfillsPage() {
           data={[{ value: "all", label: text.all }, ...STATES.map((value) => ({ value, label: text.states[value] }))]}
         />
       </div>
+      <div className={classes.newRows} aria-live="polite">
+        {waiting > 0 && (
+          <Button size="compact-sm" radius="xl" leftSection={<IconArrowUp size={14} aria-hidden />} onClick={showNew}>
+            {text.showNew(waiting)}
+          </Button>
+        )}
+      </div>
       {list.error !== null ? (
         <ErrorState error={list.error} onRetry={() => void list.refetch()} />
       ) : !list.isPending && rows.length === 0 ? (
@@ -72,6 +80,18 @@ export function BackfillsPage() {
       <BackfillDrawer opened={search.create === true} search={search} onClose={() => go({ ...ofState })} />
     </>
   );
+}
+
+/** New backfills wait until a person asks for them, so that no row moves under the pointer. */
+function useHeldRows(loaded: readonly Backfill[], isFetching: boolean, filter: State | undefined) {
+  const [newest, setNewest] = useState<{ id: number; filter: State | undefined } | null>(null);
+  const latest = loaded[0]?.id ?? 0;
+  const held = newest !== null && newest.filter === filter ? newest.id : null;
+  useEffect(() => {
+    if (held === null && !isFetching) setNewest({ id: latest, filter });
+  }, [held, isFetching, latest, filter]);
+  const rows = useMemo(() => (held ? loaded.filter((row) => row.id <= held) : [...loaded]), [loaded, held]);
+  return { rows, waiting: loaded.length - rows.length, showNew: () => setNewest({ id: latest, filter }) };
 }
 
 function useColumns(): Column<Backfill>[] {

@@ -5,7 +5,14 @@ import { useEffect, useLayoutEffect, useRef, useState } from "react";
 export function useWindowRows(count: number, height: number, keyOf: (index: number) => string | number) {
   const body = useRef<HTMLDivElement>(null);
   const [top, setTop] = useState(0);
-  useLayoutEffect(() => setTop(body.current?.offsetTop ?? 0), []);
+  useLayoutEffect(() => {
+    const measure = () => setTop(Math.round((body.current?.getBoundingClientRect().top ?? 0) + window.scrollY));
+    measure();
+    // The table moves when something above it appears or grows.
+    const observer = new ResizeObserver(measure);
+    observer.observe(document.body);
+    return () => observer.disconnect();
+  }, []);
   const rows = useWindowVirtualizer({
     count,
     estimateSize: () => height,

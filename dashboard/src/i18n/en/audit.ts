@@ -18,6 +18,7 @@ export const audit = {
   lastDay: "Last 24 hours",
   lastWeek: "Last 7 days",
   lastMonth: "Last 30 days",
+  refresh: "Refresh",
   clear: "Clear filters",
   none: "There are no entries yet",
   noneHint: "Each change and each refused request makes an entry.",

@@ -4,6 +4,7 @@ const plural = (count: number, one: string, many: string) => `${n(count)} ${coun
 export const backfills = {
   title: "Backfills",
   total: (count: number) => plural(count, "backfill", "backfills"),
+  showNew: (count: number) => `Show ${plural(count, "new backfill", "new backfills")}`,
   create: "New backfill",
   createTitle: "New backfill",
   start: "Start",

@@ -20,6 +20,7 @@ export const audit: typeof english = {
   lastDay: "Ultime 24 ore",
   lastWeek: "Ultimi 7 giorni",
   lastMonth: "Ultimi 30 giorni",
+  refresh: "Aggiorna",
   clear: "Togli i filtri",
   none: "Non ci sono ancora voci",
   noneHint: "Ogni modifica e ogni richiesta rifiutata crea una voce.",

@@ -6,6 +6,7 @@ const plural = (count: number, one: string, many: string) => `${n(count)} ${coun
 export const backfills: typeof english = {
   title: "Recuperi",
   total: (count) => plural(count, "recupero", "recuperi"),
+  showNew: (count) => `Mostra ${plural(count, "nuovo recupero", "nuovi recuperi")}`,
   create: "Nuovo recupero",
   createTitle: "Nuovo recupero",
   start: "Avvia",
