@@ -217,6 +217,7 @@ function Legend({ pointed }: { pointed: Pointed | null }) {
           <ClassMark absenceClass={span.absence_class} /> {timeText(Date.parse(span.start))} –{" "}
           {timeText(Date.parse(span.end))} · {span.evidence ?? text.noEvidence}
           {span.level > 0 && ` · ${text.level(span.level)}`}
+          {(span.proof ?? []).length > 0 && ` · ${text.proof((span.proof ?? []).length)}`}
           {typeof span.recheck_at === "string" && ` · ${text.recheckAt(timeText(Date.parse(span.recheck_at)))}`}
         </span>
       )}

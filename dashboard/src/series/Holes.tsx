@@ -73,6 +73,7 @@ function HoleRow({ name, span, onShow }: { name: SeriesName; span: Span; onShow:
         {span.level > 0 && ` · ${text.level(span.level)}`}
         {typeof span.last_checked === "string" && ` · ${text.checkedAt(timeText(Date.parse(span.last_checked)))}`}
         {typeof span.recheck_at === "string" && ` · ${text.recheckAt(timeText(Date.parse(span.recheck_at)))}`}
+        <ProofOf span={span} />
       </Table.Td>
       <Table.Td className={classes.words}>
         {repair ? (repair.reason ?? text.repairState[repair.state] ?? repair.state) : "–"}
@@ -87,6 +88,27 @@ function HoleRow({ name, span, onShow }: { name: SeriesName; span: Span; onShow:
         )}
       </Table.Td>
     </Table.Tr>
+  );
+}
+
+/** The requests and answers behind a class. The API passes them on as they were stored, so each field is checked. */
+function ProofOf({ span }: { span: Span }) {
+  const { series: text } = useMessages();
+  const proof = span.proof ?? [];
+  if (proof.length === 0) return null;
+  const shown = (value: unknown) => (typeof value === "string" ? value : JSON.stringify(value ?? null));
+  return (
+    <details className={classes.proof}>
+      <summary>{text.proof(proof.length)}</summary>
+      <ul>
+        {proof.map((each) => (
+          <li key={JSON.stringify(each)}>
+            <b>{shown(each.kind)}</b>: {shown(each.asked)} → {shown(each.answered)}
+            {typeof each.at === "string" && ` (${timeText(Date.parse(each.at))})`}
+          </li>
+        ))}
+      </ul>
+    </details>
   );
 }
 

@@ -51,6 +51,7 @@ export const series = {
   evidence: "Evidence",
   noEvidence: "No run has reported it yet.",
   level: (level: number) => `evidence of level ${level} of 7`,
+  proof: (count: number) => `Proof: ${count} ${count === 1 ? "answer" : "answers"}`,
   checkedAt: (time: string) => `checked ${time}`,
   recheckAt: (time: string) => `checked again ${time}`,
   repair: "Repair",

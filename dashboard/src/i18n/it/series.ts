@@ -53,6 +53,7 @@ export const series: typeof english = {
   evidence: "Prova",
   noEvidence: "Nessuna esecuzione lo ha ancora segnalato.",
   level: (level) => `prova di livello ${level} su 7`,
+  proof: (count) => `Prova: ${count} ${count === 1 ? "risposta" : "risposte"}`,
   checkedAt: (time) => `controllato ${time}`,
   recheckAt: (time) => `nuovo controllo ${time}`,
   repair: "Riparazione",
