@@ -22,6 +22,12 @@ export interface CanvasProps {
   max?: number | undefined;
 }
 
+/** The places of values between two gaps: a line through them would not be visible, so they are drawn as points. */
+function isolated(values: ArrayLike<number | null | undefined>): number[] {
+  const has = (index: number) => values[index] !== null && values[index] !== undefined;
+  return Array.from(values, (_, index) => index).filter((index) => has(index) && !has(index - 1) && !has(index + 1));
+}
+
 /** The lines on a canvas, with the values at the pointer below. In a file of its own, so that uPlot loads on demand. */
 export default function LineCanvas({ times, lines, format, utc, timeLabel, min, max }: CanvasProps) {
   const frame = useRef<HTMLDivElement>(null);
@@ -82,6 +88,7 @@ export default function LineCanvas({ times, lines, format, utc, timeLabel, min, 
             stroke: colour(`--${line.tone}`),
             width: 2,
             value: shown,
+            points: { show: true, size: 6, filter: (chart: uPlot, index: number) => isolated(chart.data[index] ?? []) },
             ...(line.dash && { dash: [6, 4] }),
             ...(lines.length === 1 && { fill: `${colour(`--${line.tone}`)}${FILL_OPACITY}` }),
           })),

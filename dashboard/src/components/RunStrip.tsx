@@ -14,7 +14,7 @@ const LEAST = 5;
  * The last runs of a config, the oldest at the left. The height is the duration, and the outcome has a shape besides its
  * colour: a failed run has a cross above its bar, a skipped run is an outline, and a running one is hatched.
  */
-export function RunStrip({ runs }: { runs: readonly RunMark[] }) {
+export function RunStrip({ runs, align = "right" }: { runs: readonly RunMark[]; align?: "left" | "right" }) {
   const { messages, language } = useLanguage();
   const longest = Math.max(...runs.map((run) => run.duration_seconds ?? 0), 0.001);
   const counts = (["success", "failed", "running", "skipped"] as const)
@@ -23,7 +23,7 @@ export function RunStrip({ runs }: { runs: readonly RunMark[] }) {
     .map(([word, count]) => `${count} ${word.toLowerCase()}`)
     .join(", ");
   const label = messages.configs.stripLabel(counts || messages.configs.noRuns);
-  const shift = COLUMNS - runs.length;
+  const shift = align === "right" ? COLUMNS - runs.length : 0;
   const last = runs.at(-1);
   return (
     <span className={classes.strip}>

@@ -97,7 +97,7 @@ function Details({ row }: { row: Row }) {
         <Fact label={configs.successRate}>{row.success === null ? "–" : `${Math.floor(row.success)} %`}</Fact>
         <Fact label={configs.p95}>{row.p95 === null ? "–" : durationText(row.p95, language)}</Fact>
         <Fact label={configs.lastRuns}>
-          <RunStrip runs={row.runs} />
+          <RunStrip runs={row.runs} align="left" />
         </Fact>
         <Fact label={text.changed}>
           <Time value={config.updated_at} />

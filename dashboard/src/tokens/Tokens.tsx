@@ -42,6 +42,8 @@ export function Tokens() {
       </div>
       {list.error !== null ? (
         <ErrorState error={list.error} onRetry={() => void list.refetch()} />
+      ) : list.data !== undefined && rows.length === 0 ? (
+        <p className={classes.none}>{text.empty}</p>
       ) : (
         <GridTable
           label={text.title}

@@ -1,6 +1,7 @@
 export const tokens = {
   title: "API tokens",
   hint: "A token lets a program use the API with a role. Its secret is shown once, when it is created.",
+  empty: "There are no API tokens yet. You are signed in with the token of the installation, or with a link.",
   create: "Create a token",
   name: "Name",
   nameHint: "The person or program that uses it. The audit log shows this name.",

@@ -3,6 +3,7 @@ import type { tokens as english, preferences as englishPreferences } from "../en
 export const tokens: typeof english = {
   title: "Token dell'API",
   hint: "Un token permette a un programma di usare l'API con un ruolo. Il segreto si vede una volta, alla creazione.",
+  empty: "Non ci sono ancora token dell'API. L'accesso è con il token dell'installazione o con un link.",
   create: "Crea un token",
   name: "Nome",
   nameHint: "La persona o il programma che lo usa. Il registro mostra questo nome.",
