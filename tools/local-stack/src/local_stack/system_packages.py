@@ -44,6 +44,11 @@ def faketime_library() -> Path | None:
     return next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
 
 
+def browser() -> str | None:
+    """The command of Chromium or Chrome, None if neither is installed."""
+    return next((found for name in _BROWSERS if (found := shutil.which(name)) is not None), None)
+
+
 def _wants_no_real_kafka() -> bool:
     return os.environ.get("CANDLEKEEP_KAFKA") == "memory"
 
@@ -63,6 +68,7 @@ def _has_maven_or_jars() -> bool:
     return _wants_no_real_kafka() or shutil.which("mvn") is not None or any((cache_folder() / "libs").glob("*.jar"))
 
 
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _WITH_KAFKA = frozenset({"demo", "test", "faults", "nemesis", "guards"})
 _NO_KAFKA = "an in-memory Kafka is used, and tests that need the real Apache Kafka are skipped"
 PACKAGES = (
@@ -87,6 +93,13 @@ PACKAGES = (
         required_by=frozenset({"guards"}),
         is_present=lambda: shutil.which("git") is not None,
         without_it="the repository cannot be copied, so guards cannot be taken away",
+    ),
+    SystemPackage(
+        name="chromium",
+        targets=frozenset({"test", "screenshots"}),
+        required_by=frozenset({"screenshots"}),
+        is_present=lambda: browser() is not None,
+        without_it="the tests of the dashboard are skipped",
     ),
     SystemPackage(
         name="curl",
