@@ -104,7 +104,7 @@ logs: has-compose ## Follow their logs: ONLY="collector scheduler"
 	@$(COMPOSED) logs --follow --tail 100 $(ONLY)
 
 ##@ Keep it
-.PHONY: format generate lock
+.PHONY: format generate lock screenshots
 format: $(STAMP) ## Format and apply safe fixes
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
@@ -119,6 +119,10 @@ generate: $(STAMP) ## Rewrite what is generated: the client of the dashboard, sc
 	@$(BIN)/python -m local_stack dashboard-client
 	@$(BIN)/python -m local_stack.env_example
 	@$(BIN)/python -m local_stack.asyncapi_document
+
+screenshots: $(STAMP) ## Take docs/images/ from a running `make demo`: PORT=8001 if the demo has another port
+	@$(PACKAGES_FOR) screenshots
+	@PYTHONPATH=tests $(BIN)/python -m support.screenshots --port $(or $(PORT),8000) --folder $(or $(DEMO_DIR),.demo)
 
 lock: ## Resolve again and rewrite requirements.lock and each service's own lock
 	@$(BIN)/uv lock --quiet

@@ -10,6 +10,8 @@ import { SignIn } from "./SignIn";
 import { SessionContext } from "./session";
 
 const UNAUTHORIZED = 401;
+/** Drawers and dialogs of the page have 200. */
+const ABOVE_DRAWERS = 400;
 
 async function readMe(): Promise<Me> {
   return bodyOf(await api.GET(`${BASE}/me`));
@@ -68,7 +70,14 @@ export function SessionGate({ children }: { children: ReactNode }) {
     return (
       <SessionContext value={session}>
         {children}
-        <Modal opened={ended} onClose={() => {}} withCloseButton={false} title={signIn.expiredTitle} centered>
+        <Modal
+          opened={ended}
+          onClose={() => {}}
+          withCloseButton={false}
+          title={signIn.expiredTitle}
+          zIndex={ABOVE_DRAWERS}
+          centered
+        >
           <SignIn reason={signIn.expired} onSignedIn={signedIn} />
         </Modal>
       </SessionContext>

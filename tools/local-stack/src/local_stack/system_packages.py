@@ -44,6 +44,11 @@ def faketime_library() -> Path | None:
     return next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
 
 
+def browser() -> str | None:
+    """The command of Chromium or Chrome, None if neither is installed."""
+    return next((found for name in _BROWSERS if (found := shutil.which(name)) is not None), None)
+
+
 def _wants_no_real_kafka() -> bool:
     return os.environ.get("CANDLEKEEP_KAFKA") == "memory"
 
@@ -69,6 +74,7 @@ def _has_docker() -> bool:
     return shutil.which("docker") is not None and (has_engine or shutil.which("dockerd") is not None)
 
 
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _WITH_KAFKA = frozenset({"demo", "test", "faults", "nemesis", "guards"})
 _NO_KAFKA = "an in-memory Kafka is used, and tests that need the real Apache Kafka are skipped"
 PACKAGES = (
@@ -106,6 +112,13 @@ PACKAGES = (
         targets=frozenset({"test-deploy"}),
         is_present=lambda: shutil.which("debootstrap") is not None,
         without_it="images that cannot be pulled cannot be replaced by stand-ins",
+    ),
+    SystemPackage(
+        name="chromium",
+        targets=frozenset({"test", "screenshots"}),
+        required_by=frozenset({"screenshots"}),
+        is_present=lambda: browser() is not None,
+        without_it="the tests of the dashboard are skipped",
     ),
     SystemPackage(
         name="curl",
