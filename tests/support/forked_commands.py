@@ -11,6 +11,7 @@ import runpy
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -31,6 +32,7 @@ async def run_forked(
     module: str, arguments: Sequence[str], environment: Mapping[str, str], *, typed: str = "", within: float = 90
 ) -> Ended:
     """Runs `python -m module`. `typed` is its input. Raises `TimeoutError` if it does not end `within` seconds."""
+    await asyncio.to_thread(_import_commands)
     with TemporaryDirectory() as folder:
         streams = [Path(folder) / name for name in ("in", "out", "err")]
         streams[0].write_text(typed)
@@ -44,6 +46,19 @@ async def run_forked(
             raise TimeoutError(f"{module} {' '.join(arguments)} has not ended")
         process.close()
         return Ended(code, streams[1].read_text(), streams[2].read_text())
+
+
+@cache
+def _import_commands() -> None:
+    """Waits until the process for forks has imported them, because that time is not the command's."""
+    process = _FORKS.Process(target=_do_nothing, daemon=True)
+    process.start()
+    process.join()
+    process.close()
+
+
+def _do_nothing() -> None:
+    pass
 
 
 def _run(module: str, arguments: list[str], environment: dict[str, str], streams: list[Path]) -> None:
