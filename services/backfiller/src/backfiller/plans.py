@@ -16,6 +16,7 @@ from backfiller.planning import Demand, NewChunk, PlanPolicy, Series, describe, 
 from backfiller.tables import CHUNK_COLUMNS, database_now, to_chunk
 from contracts.coverage import to_instant, to_milliseconds
 from contracts.pages import EARLIEST
+from contracts.timeframes import shortest_length
 from contracts.trade_pages import RATE_CANDLES
 from runtime.database import driver_transaction
 from runtime.logs import log
@@ -23,7 +24,9 @@ from store.missing_time import VERIFIED_SPANS, is_final, missing_time, target_bo
 
 SERIES_AT_ONCE: Final = 500
 _HOLES_AT_ONCE: Final = 200
-"""The newest holes of a series and demand that one plan reads."""
+"""The newest holes of a series and demand that one plan reads. Holes that are shorter than a candle do not count: no
+chunk is ever created for them, so that they would keep the older ones waiting forever.
+"""
 
 _REGISTER: Final = """
 INSERT INTO series_plans (series_id, next_plan_at)
@@ -83,6 +86,8 @@ UPDATE backfill_chunks SET state = 'classified', ended_at = $2, error_class = NU
   FOR UPDATE OF chunk SKIP LOCKED)
 """  # noqa: S608 -- constants
 
+_TIMEFRAMES: Final = "SELECT DISTINCT timeframe FROM series WHERE id = ANY($1::int[])"
+
 _TARGET: Final = target_bounds("backfill.starts_at", "backfill.ends_at", verified="verified", now="$2")
 _MISSING: Final = missing_time(
     "tstzrange(target_start, target_end)",
@@ -96,10 +101,11 @@ _MISSING: Final = missing_time(
 
 DEMANDS: Final = rf"""
 WITH planned AS (
-  SELECT series.id AS series_id, exchange, symbol, timeframe, {VERIFIED_SPANS} AS verified,
+  SELECT series.id AS series_id, exchange, symbol, timeframe, shortest, {VERIFIED_SPANS} AS verified,
          coalesce((SELECT range_agg(tstzrange(starts_at, ends_at)) FROM backfill_chunks AS chunk
                    WHERE chunk.series_id = series.id AND state IN ('waiting', 'requested', 'failed')), '{{}}') AS open
-  FROM series LEFT JOIN coverage ON coverage.series_id = series.id WHERE series.id = ANY($1::int[])
+  FROM series JOIN unnest($6::text[], $7::interval[]) AS lengths (timeframe, shortest) USING (timeframe)
+  LEFT JOIN coverage ON coverage.series_id = series.id WHERE series.id = ANY($1::int[])
 ), demands AS (
   SELECT planned.*, config.id AS config_id, NULL::bigint AS backfill_id, true AS active, false AS reread,
          false AS from_trades,
@@ -123,7 +129,9 @@ SELECT series_id, exchange, symbol, timeframe, config_id, backfill_id, active, r
        target_end, lower(verified) AS verified_from, holes.starts, holes.ends
 FROM missing CROSS JOIN LATERAL (
   SELECT array_agg(lower(hole)) AS starts, array_agg(upper(hole)) AS ends
-  FROM (SELECT hole FROM unnest(spans) AS hole WHERE reread OR upper(hole) <= $4 ORDER BY hole DESC LIMIT $5) AS newest
+  FROM (SELECT hole FROM unnest(spans) AS hole
+        WHERE (reread OR upper(hole) <= $4) AND upper(hole) - lower(hole) >= shortest
+        ORDER BY hole DESC LIMIT $5) AS newest
 ) AS holes
 ORDER BY series_id, backfill_id NULLS FIRST
 """  # noqa: S608 -- constants
@@ -231,7 +239,10 @@ async def read_demands(
     """The demands of these series with their missing time, by series id. Holes that end later than `hole_min_age` ago
     are left to the live runs.
     """
-    rows = await connection.fetch(DEMANDS, ids, now, EARLIEST, now - hole_min_age, _HOLES_AT_ONCE)
+    timeframes = [row["timeframe"] for row in await connection.fetch(_TIMEFRAMES, ids)]
+    lengths = [timedelta(milliseconds=shortest_length(each)) for each in timeframes]
+    values = (now, EARLIEST, now - hole_min_age, _HOLES_AT_ONCE, timeframes, lengths)
+    rows = await connection.fetch(DEMANDS, ids, *values)
     rates = await _trade_rates(connection, {row["series_id"] for row in rows if row["from_trades"]})
     demands: dict[int, list[tuple[Series, Demand]]] = defaultdict(list)
     for row in rows:
