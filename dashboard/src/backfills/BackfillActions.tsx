@@ -1,6 +1,7 @@
 import { notifications } from "@mantine/notifications";
 import { IconPlayerPause, IconPlayerPlay, IconX } from "@tabler/icons-react";
 import { useState } from "react";
+import { answered } from "../api/answered";
 import { isProblem } from "../api/problem";
 import { Confirm } from "../components/Confirm";
 import { RoleButton } from "../components/RoleButton";
@@ -13,22 +14,19 @@ const CHANGED = 412;
 export function BackfillActions({ backfill, isWhole }: { backfill: Backfill; isWhole: boolean }) {
   const { backfills: text } = useMessages();
   const [asked, setAsked] = useState(false);
-  const { mutate, isPending } = useBackfillAction();
+  const { mutateAsync, isPending } = useBackfillAction();
   const act = (action: Action) =>
-    mutate(
-      { backfill, action },
-      {
-        onSuccess: () => notifications.show({ message: text.done[action], color: "teal" }),
-        onError: (error) =>
-          notifications.show({
-            title: text.notDone,
-            message: isProblem(error, CHANGED) ? text.changed : isProblem(error) ? error.detail : String(error),
-            color: "red",
-            autoClose: false,
-          }),
-        onSettled: () => setAsked(false),
-      },
-    );
+    answered(mutateAsync({ backfill, action }), {
+      onSuccess: () => notifications.show({ message: text.done[action], color: "teal" }),
+      onError: (error) =>
+        notifications.show({
+          title: text.notDone,
+          message: isProblem(error, CHANGED) ? text.changed : isProblem(error) ? error.detail : String(error),
+          color: "red",
+          autoClose: false,
+        }),
+      onSettled: () => setAsked(false),
+    });
   if (backfill.state === "cancelled") return null;
   const paused = backfill.state === "paused";
   const Icon = paused ? IconPlayerPlay : IconPlayerPause;

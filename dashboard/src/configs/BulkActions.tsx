@@ -2,6 +2,7 @@ import { Button, Group, Modal, ScrollArea, Text, Tooltip } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { IconCircleCheck, IconCircleMinus, IconCircleX } from "@tabler/icons-react";
 import { useState } from "react";
+import { answered } from "../api/answered";
 import type { Role } from "../api/client";
 import { isProblem } from "../api/problem";
 import { useMessages } from "../i18n";
@@ -30,31 +31,28 @@ const nameOf = ({ config }: Row) => `${config.symbol} · ${config.exchange}`;
 /** What can be done with the selected configs. The result of each is shown unless all are done. */
 export function BulkActions({ selected, onClear }: { selected: readonly Row[]; onClear: () => void }) {
   const { bulk: text, configs: words } = useMessages();
-  const { mutate, isPending } = useBulkAction();
+  const { mutateAsync, isPending } = useBulkAction();
   const [asked, setAsked] = useState<Action | null>(null);
   const [result, setResult] = useState<Result | null>(null);
 
   const act = (action: Action) => {
     const names = new Map(selected.map((row) => [row.config.id, nameOf(row)]));
-    mutate(
-      { action, ids: [...names.keys()] },
-      {
-        onSuccess: (items) => {
-          onClear();
-          if (items.every((item) => item.outcome === "done")) {
-            notifications.show({ message: text.allDone(words[action], items.length), color: "teal" });
-          } else setResult({ action, items, names });
-        },
-        onError: (error) =>
-          notifications.show({
-            title: words.failed(words[action]),
-            message: isProblem(error) ? error.detail : String(error),
-            color: "red",
-            autoClose: false,
-          }),
-        onSettled: () => setAsked(null),
+    answered(mutateAsync({ action, ids: [...names.keys()] }), {
+      onSuccess: (items) => {
+        onClear();
+        if (items.every((item) => item.outcome === "done")) {
+          notifications.show({ message: text.allDone(words[action], items.length), color: "teal" });
+        } else setResult({ action, items, names });
       },
-    );
+      onError: (error) =>
+        notifications.show({
+          title: words.failed(words[action]),
+          message: isProblem(error) ? error.detail : String(error),
+          color: "red",
+          autoClose: false,
+        }),
+      onSettled: () => setAsked(null),
+    });
   };
   return (
     <>

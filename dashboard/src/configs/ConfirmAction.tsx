@@ -1,6 +1,7 @@
 import { Button, Group, Modal, Text } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useEffect } from "react";
+import { answered } from "../api/answered";
 import { isProblem } from "../api/problem";
 import { useMessages } from "../i18n";
 import type { Row } from "./figures";
@@ -9,7 +10,7 @@ import { type Action, useConfigAction } from "./queries";
 /** Actions that take something away are confirmed. The others happen at once. */
 export function ConfirmAction({ asked, onClose }: { asked: { action: Action; row: Row } | null; onClose: () => void }) {
   const { configs: text } = useMessages();
-  const { mutate, isPending } = useConfigAction();
+  const { mutateAsync, isPending } = useConfigAction();
   const action = asked?.action;
   const needsAnswer = action === "disable" || action === "delete";
   const name = asked === null ? "" : `${asked.row.config.symbol} · ${asked.row.config.exchange}`;
@@ -17,20 +18,17 @@ export function ConfirmAction({ asked, onClose }: { asked: { action: Action; row
   const act = () => {
     if (asked === null) return;
     const done = { trigger: text.triggered, enable: text.isEnabled, disable: text.isDisabled, delete: text.isDeleted };
-    mutate(
-      { action: asked.action, id: asked.row.config.id },
-      {
-        onSuccess: () => notifications.show({ message: done[asked.action](name), color: "teal" }),
-        onError: (error) =>
-          notifications.show({
-            title: text.failed(text[asked.action]),
-            message: isProblem(error) ? error.detail : String(error),
-            color: "red",
-            autoClose: false,
-          }),
-        onSettled: onClose,
-      },
-    );
+    answered(mutateAsync({ action: asked.action, id: asked.row.config.id }), {
+      onSuccess: () => notifications.show({ message: done[asked.action](name), color: "teal" }),
+      onError: (error) =>
+        notifications.show({
+          title: text.failed(text[asked.action]),
+          message: isProblem(error) ? error.detail : String(error),
+          color: "red",
+          autoClose: false,
+        }),
+      onSettled: onClose,
+    });
   };
   // biome-ignore lint/correctness/useExhaustiveDependencies: it acts once per question.
   useEffect(() => {

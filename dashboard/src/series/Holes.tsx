@@ -1,6 +1,7 @@
 import { Button, Table, Tooltip } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { IconBandage } from "@tabler/icons-react";
+import { answered } from "../api/answered";
 import { isProblem } from "../api/problem";
 import { useMessages, useNumbers } from "../i18n";
 import { useCan, useSession } from "../sessions/session";
@@ -120,19 +121,16 @@ export function FillButton({ name, span }: { name: SeriesName; span: Span }) {
   const fill = useFill(name);
   const reason = allowed ? null : states.needsRole(settings.role.operator, settings.role[me.role]);
   const act = () =>
-    fill.mutate(
-      { span, description: text.fillDescription },
-      {
-        onSuccess: (backfill) => notifications.show({ message: text.filling(backfill.id), color: "teal" }),
-        onError: (error) =>
-          notifications.show({
-            title: text.notFilled,
-            message: isProblem(error) ? error.detail : String(error),
-            color: "red",
-            autoClose: false,
-          }),
-      },
-    );
+    answered(fill.mutateAsync({ span, description: text.fillDescription }), {
+      onSuccess: (backfill) => notifications.show({ message: text.filling(backfill.id), color: "teal" }),
+      onError: (error) =>
+        notifications.show({
+          title: text.notFilled,
+          message: isProblem(error) ? error.detail : String(error),
+          color: "red",
+          autoClose: false,
+        }),
+    });
   return (
     <Tooltip label={reason} disabled={reason === null} multiline w={240}>
       <Button

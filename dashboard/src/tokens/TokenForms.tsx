@@ -1,5 +1,6 @@
 import { Button, Group, Modal, NativeSelect, Stack, Text, TextInput } from "@mantine/core";
 import { type FormEvent, useState } from "react";
+import { answered } from "../api/answered";
 import type { Role } from "../api/client";
 import { isProblem } from "../api/problem";
 import { ErrorState } from "../components/states";
@@ -37,7 +38,9 @@ function NewTokenForm({ onClose, onIssued }: Omit<NewProps, "opened">) {
   const submit = (event: FormEvent) => {
     event.preventDefault();
     const expires_in_days = days === "" ? null : Number(days);
-    create.mutate({ name: name.trim(), role, expires_in_days }, { onSuccess: ({ token }) => onIssued(token) });
+    answered(create.mutateAsync({ name: name.trim(), role, expires_in_days }), {
+      onSuccess: ({ token }) => onIssued(token),
+    });
   };
   return (
     <form onSubmit={submit}>
@@ -113,10 +116,9 @@ export function RotateModal({ token, onClose, onIssued }: RotateProps) {
             loading={rotate.isPending}
             onClick={() =>
               token !== null &&
-              rotate.mutate(
-                { id: token.id, graceMinutes: Number(grace) },
-                { onSuccess: (issued) => onIssued(issued.token) },
-              )
+              answered(rotate.mutateAsync({ id: token.id, graceMinutes: Number(grace) }), {
+                onSuccess: (issued) => onIssued(issued.token),
+              })
             }
           >
             {text.rotate}

@@ -2,6 +2,7 @@ import { Button } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { IconCircleCheck, IconCircleMinus, IconClockX, IconKey, IconReload, IconTrash } from "@tabler/icons-react";
 import { useMemo, useState } from "react";
+import { answered } from "../api/answered";
 import { isProblem } from "../api/problem";
 import { Time } from "../app/time";
 import { Confirm } from "../components/Confirm";
@@ -72,7 +73,7 @@ export function Tokens() {
         onClose={() => setAsked(null)}
         onConfirm={() => {
           if (ofToken === null) return;
-          revoke.mutate(ofToken.token.id, {
+          answered(revoke.mutateAsync(ofToken.token.id), {
             onSuccess: () => notifications.show({ message: text.isRevoked(ofToken.token.name), color: "teal" }),
             onError: (error) =>
               notifications.show({

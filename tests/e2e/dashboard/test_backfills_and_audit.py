@@ -23,7 +23,7 @@ async def test_a_backfill_goes_from_its_dry_run_to_whole(page: Page, config: dic
     await form.get_by_label("From (UTC)").fill("2026-01-01")
     await form.get_by_label("Until (UTC)").fill("2026-01-05 12:00")
     cost = form.get_by_role("region", name="What this would cost")
-    await expect(cost.get_by_text("Requests")).to_be_visible()
+    await expect(cost.get_by_text("Requests", exact=True)).to_be_visible()
     await form.get_by_role("button", name="Start").click()
     await expect(page.get_by_role("heading", name=f"{config['symbol']} · binance · 1h")).to_be_visible()
     await expect(page.get_by_text("Whole", exact=True).first).to_be_visible(timeout=WHOLE_MS)

@@ -3,6 +3,7 @@ import { notifications } from "@mantine/notifications";
 import { IconSearch } from "@tabler/icons-react";
 import { useNavigate, useRouter } from "@tanstack/react-router";
 import { type KeyboardEvent, useEffect, useId, useMemo, useRef, useState } from "react";
+import { answered } from "../../api/answered";
 import { isProblem } from "../../api/problem";
 import { useConfigAction, useConfigs } from "../../configs/queries";
 import { useMessages } from "../../i18n";
@@ -106,7 +107,7 @@ function useCommands(onHelp: () => void): Command[] {
   const mayTrigger = useCan("operator");
   const mayCreate = useCan("admin");
   const list = useConfigs();
-  const { mutate } = useConfigAction();
+  const { mutateAsync } = useConfigAction();
   const { colorScheme, setColorScheme } = useMantineColorScheme();
 
   const pages = pageLinks().map((link) => {
@@ -131,19 +132,16 @@ function useCommands(onHelp: () => void): Command[] {
     act: () => void navigate({ to: "/configs", search: { edit: id } }),
   }));
   const trigger = (id: number, name: string) =>
-    mutate(
-      { action: "trigger", id },
-      {
-        onSuccess: () => notifications.show({ message: words.triggered(name), color: "teal" }),
-        onError: (error) =>
-          notifications.show({
-            title: words.failed(words.trigger),
-            message: isProblem(error) ? error.detail : String(error),
-            color: "red",
-            autoClose: false,
-          }),
-      },
-    );
+    answered(mutateAsync({ action: "trigger", id }), {
+      onSuccess: () => notifications.show({ message: words.triggered(name), color: "teal" }),
+      onError: (error) =>
+        notifications.show({
+          title: words.failed(words.trigger),
+          message: isProblem(error) ? error.detail : String(error),
+          color: "red",
+          autoClose: false,
+        }),
+    });
   const triggers = mayTrigger
     ? named.map(({ id, name }) => ({
         id: `run ${id}`,
