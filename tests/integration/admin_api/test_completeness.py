@@ -2,16 +2,19 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from admin_api.app import AdminApi
-from admin_api.coverage.completeness import completeness_of, percent
+from admin_api.coverage.completeness import completeness_of, parameters_of, percent
+from admin_api.coverage.completeness_days_sql import days_statement
 from admin_api.coverage.completeness_schemas import Completeness, CompletenessQuery, GroupBy
+from admin_api.coverage.completeness_sql import Shape, statement
 from admin_api.coverage.report import coverage_of
 from admin_api.coverage.schemas import CoverageQuery
 from candle_writer.recount import recount_outdated
@@ -231,6 +234,33 @@ async def test_counts_that_are_not_corrected_yet_give_no_impossible_numbers(api:
     assert [getattr(found, name) for name in NUMBERS] == [180, 180, 180]
     await sql(database_url, "DELETE FROM coverage")
     assert [getattr((await read(api))[0], name) for name in NUMBERS] == [60, 0, 60]
+
+
+@pytest.mark.parametrize("of_statement", [statement, days_statement])
+async def test_a_request_about_one_series_reads_no_days_of_others(
+    api: AdminApi, database_url: str, of_statement: Callable[[Shape], str]
+) -> None:
+    days = "generate_series(DATE '2026-01-01', DATE '2026-10-01', INTERVAL '1 day') AS day"
+    series = "SELECT 'okx', 'S' || number || '/USDT', '1m' FROM generate_series(1, 100) AS number"
+    await sql(database_url, f"INSERT INTO series (exchange, symbol, timeframe) {series}")
+    verified = "'{[2026-01-01 00:00Z, 2026-11-01 00:00Z)}'"
+    ledger = f"SELECT id, {verified}, now() FROM series"
+    await sql(database_url, f"INSERT INTO coverage (series_id, verified, updated_at) {ledger}")
+    await counted(api)
+    await sql(database_url, f"INSERT INTO series_days SELECT id, day, 5, 0, 0 FROM series, {days}")
+    await sql(database_url, "ANALYZE series, series_days")
+    query = CompletenessQuery(symbol="S7/USDT", start=date(2026, 1, 1), end=date(2026, 11, 1))
+    plan = f"EXPLAIN (ANALYZE, FORMAT JSON) {of_statement(Shape(filters=('symbol',), some_days=True))}"
+    async with api.engine.connect() as connection:
+        values = parameters_of(query, NOW) | {"limit": 1}
+        [top] = (await connection.execute(text(plan), values)).scalar_one()
+    assert 0 < days_read(top["Plan"]) <= 2 * 274
+
+
+def days_read(node: dict[str, Any]) -> int:
+    """The rows of `series_days` that a plan reads."""
+    of_node = node["Actual Rows"] * node["Actual Loops"] if node.get("Relation Name") == "series_days" else 0
+    return int(of_node) + sum(map(days_read, node.get("Plans", ())))
 
 
 # ---- requests ----
