@@ -67,7 +67,7 @@ SELECT exchange, symbol, timeframe, config_id, series.id AS series_id,
        CASE WHEN first_open < :first THEN :first ELSE first_open END AS first_open,
        CASE WHEN lower(verified) < :first THEN lower({_CLIPPED}) ELSE lower(verified) END AS verified_from,
        CASE WHEN upper(verified) > :last THEN upper({_CLIPPED}) ELSE upper(verified) END AS verified_until,
-       first_absence, answered_until, enabled, frozen_at, counts.unverified AS all_unverified,
+       first_absence, answered_until, listed_at, enabled, frozen_at, counts.unverified AS all_unverified,
        counts.whole AS all_whole, counts.answered AS all_answered,
        CASE WHEN start_date LIKE '____-__-__' THEN (start_date || ' 00:00Z')::timestamptz END AS wanted_from
 FROM (SELECT * FROM series WHERE {{matches}}) AS series
@@ -90,7 +90,7 @@ _TIMED: Final = f"""
 SELECT known.*, {_FIXED_MS} AS length,
        {_ms("coalesce(last_open, verified_from, first_absence)")} AS anchor,
        {_ms("verified_from")} AS hull_from, {_ms("verified_until")} AS hull_until,
-       {_ms("least(first_open, verified_from, first_absence, wanted_from)")} AS known_from,
+       {_ms("coalesce(listed_at, least(first_open, verified_from, first_absence, wanted_from))")} AS known_from,
        {_ms(f"greatest(verified_until, answered_until, CASE WHEN enabled THEN {_SETTLED} END)")} AS known_until
 FROM known
 """
