@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Any
+from unittest import mock
 
 import asyncpg
 from benchmarks.infrastructure import a_database
@@ -19,6 +20,7 @@ from benchmarks.large_run_log import EXCHANGES
 from benchmarks.report import Row, table
 from benchmarks.timing import milliseconds, spread
 
+from admin_api.coverage import completeness_sql
 from admin_api.coverage.completeness import completeness_of
 from admin_api.coverage.completeness_schemas import Completeness, CompletenessQuery
 from candle_writer.recount import recount_outdated
@@ -60,6 +62,20 @@ INSERT INTO absences (series_id, starts_at, ends_at, absence_class, evidence, fi
 SELECT series_id, starts_at, ends_at, absence_class, 'an answer', now(), now(), gen_random_uuid()
 FROM gaps WHERE absence_class IS NOT NULL;
 ANALYZE series, coverage, absences, data_collection_configs, config_timeframes
+"""
+
+_LONG_HOLE = """
+INSERT INTO series (exchange, symbol, timeframe) VALUES ('binance', 'LONG/USDT', '1m');
+INSERT INTO coverage (series_id, verified, updated_at)
+SELECT id, tstzmultirange(tstzrange(now() - interval '6 years', now() - interval '2191 days'),
+                          tstzrange(now() - interval '1 day', now())), now()
+FROM series WHERE symbol = 'LONG/USDT'
+"""
+# Every third series of the others, on every day of a year.
+_MORE_DAYS = """
+INSERT INTO series_days (series_id, day, unverified, whole, answered)
+SELECT id, day, 5, 0, 0 FROM series, generate_series(now()::date - 365, now()::date, interval '1 day') AS day
+WHERE id % 3 = 0 ON CONFLICT DO NOTHING
 """
 
 _PLAIN_SERIES = """
@@ -112,7 +128,7 @@ async def _measure(series: int) -> list[Row]:
         raw = await asyncpg.connect(url)
         try:
             await _fill(raw, engine, series)
-            return await _rows(engine, raw, series)
+            return [*await _rows(engine, raw, series), *await _one_series(engine, raw)]
         finally:
             await raw.close()
             await engine.dispose()
@@ -151,6 +167,25 @@ async def _rows(engine: Any, raw: asyncpg.Connection, series: int) -> list[Row]:
         target = TARGET_MS if not query.per_day else None
         found.append(Row.compare(f"/completeness, {name}", median(ours), baseline, "ms", note, ours_below=target))
     return found
+
+
+async def _one_series(engine: Any, raw: asyncpg.Connection) -> list[Row]:
+    """A series with a hole of six years, among many others with holes on each day."""
+    await raw.execute(_LONG_HOLE)
+    await recount_outdated(engine, lambda _: None)
+    await raw.execute(_MORE_DAYS)
+    await raw.execute("VACUUM (ANALYZE) series, series_days, series_counts, coverage")
+    now = datetime.now(UTC)
+    query = CompletenessQuery(symbol="LONG/USDT", per_day=True, start=now.date() - timedelta(days=365))
+    days = await raw.fetchval("SELECT count(*) FROM series_days")
+    ours, (one, _) = await milliseconds(lambda: completeness_of(engine, query, now), _ROUNDS)
+    with mock.patch.object(completeness_sql, "ONLY_KNOWN", ""):
+        baseline, (same, _) = await milliseconds(lambda: completeness_of(engine, query, now), _PLAIN_ROUNDS)
+    if one != same:
+        raise AssertionError("the days of other series change the numbers")
+    note = f"{spread(ours)}; {days:,} days with holes; baseline: the days of all series are added up"
+    name = "/completeness, one series by day, a year"
+    return [Row.compare(name, median(ours), median(baseline), "ms", note, ours_below=TARGET_MS)]
 
 
 def _check_equal(page: Sequence[Completeness], rows: Sequence[Any]) -> None:

@@ -203,13 +203,25 @@ DailyCounts = dict[date, tuple[int, int, int]]
 """The periods that are unverified between the first and the last verified one, whole, and answered, by day."""
 
 
+def before_listing(slots: Sequence[SlotState]) -> range:
+    """The slots of the first absence, if it is before a proved listing: no slot before it is verified."""
+    first = next((number for number, slot in enumerate(slots) if slot.verified or slot.absence), len(slots))
+    end = first
+    while end < len(slots) and (found := slots[end].absence) is not None and found == slots[first].absence:
+        if found[0] != "before_listing":
+            break
+        end += 1
+    return range(first, end)
+
+
 def expected_days(history: SeriesHistory, slots: Sequence[SlotState]) -> DailyCounts:
     """The days on which something is missing."""
+    not_listed = before_listing(slots)
     found: dict[date, list[int]] = defaultdict(lambda: [0, 0, 0])
     known = [number for number, slot in enumerate(slots) if slot.verified]
     for number, slot in enumerate(slots):
         kind = slot.absence and slot.absence[0]
-        if not slot.verified:
+        if not slot.verified and number not in not_listed:
             counts = found[to_instant(history.opens[number]).date()]
             counts[0] += bool(known) and known[0] < number < known[-1]
             counts[1] += kind in WHOLE_CLASSES
@@ -343,9 +355,12 @@ LATERAL (
   FROM unnest(tstzmultirange(range_merge(verified)) - verified) AS hole
 ) AS holes,
 LATERAL (
-  SELECT coalesce(sum(ends_at - starts_at) FILTER (WHERE absence_class IN ({_FINAL})), interval '0') AS answered,
-    count(*) AS number
-  FROM absences WHERE absences.series_id = series.id
+  SELECT coalesce(sum(ends_at - starts_at) FILTER (
+      WHERE absence_class IN ({_FINAL}) AND NOT (absence_class = 'before_listing' AND number = 1
+        AND (verified IS NULL OR starts_at < lower(verified)))
+    ), interval '0') AS answered, count(*) AS number
+  FROM (SELECT *, row_number() OVER (ORDER BY starts_at) AS number
+        FROM absences WHERE absences.series_id = series.id) AS of_series
 ) AS absent
 WHERE (verified IS NOT NULL OR absent.number > 0) AND missing IS DISTINCT FROM holes.open + absent.answered
 """

@@ -2,16 +2,19 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from admin_api.app import AdminApi
-from admin_api.coverage.completeness import completeness_of, percent
+from admin_api.coverage.completeness import completeness_of, parameters_of, percent
+from admin_api.coverage.completeness_days_sql import days_statement
 from admin_api.coverage.completeness_schemas import Completeness, CompletenessQuery, GroupBy
+from admin_api.coverage.completeness_sql import Shape, statement
 from admin_api.coverage.report import coverage_of
 from admin_api.coverage.schemas import CoverageQuery
 from candle_writer.recount import recount_outdated
@@ -21,7 +24,7 @@ from contracts.coverage import ANSWERED_CLASSES, SETTLE_TIME, WHOLE_CLASSES, to_
 from contracts.spans import subtract, union
 from contracts.timeframes import DAY_MS, HOUR_MS, close_of, floor_open, shift
 from support.api import created
-from support.ledgers import EXCHANGE, SlotState, a_history, expected_slots
+from support.ledgers import EXCHANGE, SlotState, a_history, before_listing, expected_slots
 from support.stored_ledgers import AbsentSpan, store_ledger, store_series
 from support.writers import query as sql
 
@@ -56,8 +59,16 @@ def hours(*spans: tuple[float, float]) -> list[tuple[int, int]]:
 # ---- random ledgers ----
 
 
-CLASSES = ("unread", "unproven", "unknown", "rejected", "lost", "beyond_horizon", "no_trade", "outage", "delisted")
+CLASSES = ("unread", "unproven", "unknown", "rejected", "lost", "beyond_horizon", "no_trade", "outage", "delisted",
+           "before_listing", "before_listing")  # fmt: skip
 """Also the names of the release before."""
+
+
+FIRST_ABSENCE = text("""
+SELECT starts_at, ends_at, absence_class, lower(verified) AS verified_from
+FROM series JOIN absences ON absences.series_id = series.id LEFT JOIN coverage ON coverage.series_id = series.id
+WHERE exchange = :exchange AND symbol = :symbol AND timeframe = :timeframe ORDER BY starts_at LIMIT 1
+""")
 
 
 async def store_random(api: AdminApi, rng: random.Random, number: int) -> None:
@@ -101,21 +112,31 @@ async def check_against_coverage(api: AdminApi, row: Completeness, **limits: dat
     names = {name: getattr(row, name) for name in ("exchange", "symbol", "timeframe")}
     instants = {name: datetime(each.year, each.month, each.day, tzinfo=UTC) for name, each in limits.items()}
     all_time, _ = await coverage_of(api.engine, CoverageQuery(**names, **instants), NOW, "/rejected")
+    listed_at = await listing_of(api, names)
     if row.closed_periods:
-        assert row.start == max(
-            each for each in (all_time.start, (await known_from(api, names))) if each is not None
-        ), names
+        begins = [all_time.start, await known_from(api, names), await known_from(api, names, start=listed_at)]
+        assert row.start == max(each for each in begins if each is not None), names
         of_range = CoverageQuery(**names, start=row.start, end=row.end)
         same, _ = await coverage_of(api.engine, of_range, NOW, "/rejected")
         assert [getattr(row, name) for name in NUMBERS] == [getattr(same, name) for name in NUMBERS], (row, same)
         assert (row.whole, row.answered) == (same.whole, same.answered)
-        assert [all_time.verified_periods, all_time.answered_periods] == [row.verified_periods, row.answered_periods]
-    else:
-        assert [all_time.verified_periods, all_time.answered_periods] == [0, 0]
+    assert all_time.verified_periods == row.verified_periods
+    if listed_at is None:
+        assert all_time.answered_periods == row.answered_periods
 
 
-async def known_from(api: AdminApi, names: dict[str, Any]) -> datetime | None:
-    return (await coverage_of(api.engine, CoverageQuery(**names), NOW, "/rejected"))[0].start
+async def known_from(api: AdminApi, names: dict[str, Any], **limits: datetime | None) -> datetime | None:
+    return (await coverage_of(api.engine, CoverageQuery(**names, **limits), NOW, "/rejected"))[0].start
+
+
+async def listing_of(api: AdminApi, names: dict[str, Any]) -> datetime | None:
+    """The end of the first absence, if it is before a proved listing."""
+    async with api.engine.connect() as connection:
+        row = (await connection.execute(FIRST_ABSENCE, names)).one_or_none()
+    if row is None or row.absence_class != "before_listing":
+        return None
+    is_refuted = row.verified_from is not None and row.verified_from < row.starts_at
+    return None if is_refuted else row.ends_at
 
 
 async def check_groups(api: AdminApi, rows: list[Completeness], **limits: date) -> None:
@@ -143,15 +164,18 @@ async def test_the_numbers_are_those_of_the_slots_that_candle_writer_has_stored(
         await write_candles(api.engine, SeriesIds(api.engine), events[start : start + 30])
     for history in histories:
         slots = expected_slots(history, history.events)
+        not_listed = before_listing(slots)
+        slots = [each._replace(absence=None) if number in not_listed else each for number, each in enumerate(slots)]
         [found] = await read(api, exchange=EXCHANGE, symbol=history.symbol)
         verified = sum(slot.verified for slot in slots)
         assert found.verified_periods == verified
         assert found.whole_periods == verified + sum(is_of(slot, WHOLE_CLASSES) for slot in slots)
         assert found.answered_periods == verified + sum(is_of(slot, ANSWERED_CLASSES) for slot in slots)
         known = [number for number, slot in enumerate(slots) if slot.verified or slot.absence]
-        assert found.start == to_instant(history.opens[known[0]])
+        first = not_listed.stop if not_listed else known[0]
         final = [number for number in known if slots[number].verified or is_of(slots[number], ANSWERED_CLASSES)]
-        assert found.closed_periods == (final[-1] + 1 - known[0] if final else 0)
+        assert found.closed_periods == (final[-1] + 1 - first if final else 0)
+        assert found.start == (to_instant(history.opens[first]) if found.closed_periods else None)
 
 
 # ---- the target of a series ----
@@ -209,6 +233,24 @@ async def test_the_target_begins_with_the_start_date_of_the_config(
     assert [row.closed_periods for row in await read(api, group_by="series")] == [0, 0, 710, 0]
 
 
+async def test_the_target_begins_with_a_proved_listing(
+    api: AdminApi, client: httpx.AsyncClient, database_url: str
+) -> None:
+    """Also if the start date is earlier. The time before is answered, and no candle of it is missing."""
+    await created(client, timeframes=["1m"])
+    series_id = await store_series(api.engine)
+    await store_ledger(api.engine, series_id, hours((2, 12)), [AbsentSpan(*hours((-100_000, 2))[0], "before_listing")])
+    await counted(api)
+    for start_date in ("listing", "2020-01-01", None):
+        await sql(database_url, "UPDATE data_collection_configs SET start_date = $1", start_date)
+        for limits in ({}, {"start": date(2019, 1, 1)}):
+            [found] = await read(api, **limits)
+            assert (found.closed_periods, found.whole, found.answered) == (600, 1.0, 1.0)
+            assert found.start == to_instant(hours((2, 3))[0][0])
+    [by_day] = await read(api, per_day=True, start=date(2026, 11, 20))
+    assert [(each.day.day, each.closed_periods, each.whole) for each in by_day.days or ()] == [(22, 600, 1.0)]
+
+
 async def test_series_that_are_not_counted_yet_are_named_and_not_in_the_numbers(api: AdminApi) -> None:
     for symbol in ("A/USDT", "B/USDT"):
         await store_ledger(api.engine, await store_series(api.engine, symbol=symbol), hours((0, 1), (2, 3)))
@@ -231,6 +273,33 @@ async def test_counts_that_are_not_corrected_yet_give_no_impossible_numbers(api:
     assert [getattr(found, name) for name in NUMBERS] == [180, 180, 180]
     await sql(database_url, "DELETE FROM coverage")
     assert [getattr((await read(api))[0], name) for name in NUMBERS] == [60, 0, 60]
+
+
+@pytest.mark.parametrize("of_statement", [statement, days_statement])
+async def test_a_request_about_one_series_reads_no_days_of_others(
+    api: AdminApi, database_url: str, of_statement: Callable[[Shape], str]
+) -> None:
+    days = "generate_series(DATE '2026-01-01', DATE '2026-10-01', INTERVAL '1 day') AS day"
+    series = "SELECT 'okx', 'S' || number || '/USDT', '1m' FROM generate_series(1, 100) AS number"
+    await sql(database_url, f"INSERT INTO series (exchange, symbol, timeframe) {series}")
+    verified = "'{[2026-01-01 00:00Z, 2026-11-01 00:00Z)}'"
+    ledger = f"SELECT id, {verified}, now() FROM series"
+    await sql(database_url, f"INSERT INTO coverage (series_id, verified, updated_at) {ledger}")
+    await counted(api)
+    await sql(database_url, f"INSERT INTO series_days SELECT id, day, 5, 0, 0 FROM series, {days}")
+    await sql(database_url, "ANALYZE series, series_days")
+    query = CompletenessQuery(symbol="S7/USDT", start=date(2026, 1, 1), end=date(2026, 11, 1))
+    plan = f"EXPLAIN (ANALYZE, FORMAT JSON) {of_statement(Shape(filters=('symbol',), some_days=True))}"
+    async with api.engine.connect() as connection:
+        values = parameters_of(query, NOW) | {"limit": 1}
+        [top] = (await connection.execute(text(plan), values)).scalar_one()
+    assert 0 < days_read(top["Plan"]) <= 2 * 274
+
+
+def days_read(node: dict[str, Any]) -> int:
+    """The rows of `series_days` that a plan reads."""
+    of_node = node["Actual Rows"] * node["Actual Loops"] if node.get("Relation Name") == "series_days" else 0
+    return int(of_node) + sum(map(days_read, node.get("Plans", ())))
 
 
 # ---- requests ----

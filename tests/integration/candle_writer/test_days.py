@@ -30,8 +30,9 @@ CHECKED = datetime(2026, 12, 20, tzinfo=UTC)
 DAYS = "SELECT day::text, unverified, whole, answered FROM series_days ORDER BY series_id, day"
 SUMS = "SELECT unverified, whole, answered FROM series_counts ORDER BY series_id"
 EVERYTHING = """
-SELECT 'day', series_id, day::text, unverified, whole, answered, NULL, NULL, NULL FROM series_days UNION ALL
-SELECT 'sums', series_id, NULL, unverified, whole, answered, first_absence, answered_until, missing FROM series_counts
+SELECT 'day', series_id, day::text, unverified, whole, answered, NULL, NULL, NULL, NULL FROM series_days UNION ALL
+SELECT 'sums', series_id, NULL, unverified, whole, answered, first_absence, answered_until, missing, listed_at
+FROM series_counts
 ORDER BY 1, 2, 3
 """
 
@@ -142,6 +143,42 @@ async def test_only_silence_and_outages_are_whole(engine: AsyncEngine, database_
     await write(engine, an_event(verified=(span(0, 1), span(5, 6)), absences=absences, timeframe="1h"))
     assert await query(database_url, DAYS) == [("2026-11-22", 4, 2, 3)]
     assert await query(database_url, SUMS) == [(4, 2, 3)]
+
+
+async def test_time_before_a_proved_listing_has_no_counts(engine: AsyncEngine, database_url: str) -> None:
+    listed = "SELECT listed_at, missing FROM series_counts"
+    kind = AbsenceClass.BEFORE_LISTING
+    absences = (an_absence(0, 30, kind), an_absence(31, 32, kind), an_absence(33, 34))
+    await write(engine, an_event(verified=(span(30, 31), span(32, 33)), absences=absences, timeframe="1h"))
+    assert await query(database_url, listed) == [(span(30, 31).start, timedelta(hours=3))]
+    assert await query(database_url, DAYS) == [("2026-11-23", 1, 0, 2)], "only the first absence counts as such"
+    lost = an_absence(0, 24, AbsenceClass.LOST_AT_SOURCE)
+    await write(engine, an_event(1, absences=(lost,), timeframe="1h"))
+    assert await query(database_url, listed) == [(None, timedelta(hours=33))], "the listing is not proved any more"
+    assert await query(database_url, DAYS) == [("2026-11-22", 0, 0, 24), ("2026-11-23", 1, 0, 8)]
+
+
+async def test_verified_time_from_before_the_listing_refutes_it(engine: AsyncEngine, database_url: str) -> None:
+    absent = an_absence(0, 30, AbsenceClass.BEFORE_LISTING)
+    await write(engine, an_event(absences=(absent,), timeframe="1h"))
+    await write(engine, an_event(1, verified=(span(30, 31),), timeframe="1h"))
+    assert await query(database_url, SUMS) == [(0, 0, 0)]
+    await write(engine, an_event(2, verified=(span(-3, -2),), timeframe="1h"))
+    assert await query(database_url, "SELECT listed_at FROM series_counts") == [(None,)]
+    assert await query(database_url, DAYS) == [("2026-11-21", 2, 0, 0), ("2026-11-22", 24, 0, 24),
+                                               ("2026-11-23", 6, 0, 6)]  # fmt: skip
+
+
+async def test_counts_of_the_release_before_with_time_before_a_listing_are_found(
+    engine: AsyncEngine, database_url: str
+) -> None:
+    absent = an_absence(0, 30, AbsenceClass.BEFORE_LISTING)
+    await write(engine, an_event(verified=(span(30, 31),), absences=(absent,), timeframe="1h"))
+    expected = await query(database_url, EVERYTHING)
+    await query(database_url, "INSERT INTO series_days VALUES (1, '2026-11-22', 0, 0, 24), (1, '2026-11-23', 0, 0, 6)")
+    await query(database_url, "UPDATE series_counts SET answered = 30, missing = '30 hours', listed_at = NULL")
+    await recount_outdated(engine, lambda _: None)
+    assert await query(database_url, EVERYTHING) == expected
 
 
 async def test_a_month_counts_on_its_first_day(engine: AsyncEngine, database_url: str) -> None:

@@ -55,7 +55,7 @@ _NARROWED: Final[Mapping[str, Rights]] = {
     "series_counts": (
         "SELECT",
         "INSERT",
-        "UPDATE (anchor, first_absence, answered_until, unverified, whole, answered, missing)",
+        "UPDATE (anchor, first_absence, answered_until, unverified, whole, answered, missing, listed_at)",
     ),
     "rejected_candles": (
         "SELECT",

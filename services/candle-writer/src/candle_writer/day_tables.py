@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from candle_writer.days import DayCounts, PartOfLedger, changes, count_days, days_of, range_of
 from contracts.bounds import END_OF_INSTANTS, END_OF_MILLISECONDS, FIRST_INSTANT
-from contracts.coverage import ANSWERED_CLASSES, WHOLE_CLASSES, names_of, to_instant, to_milliseconds
+from contracts.coverage import ANSWERED_CLASSES, WHOLE_CLASSES, AbsenceClass, names_of, to_instant, to_milliseconds
 from contracts.spans import Interval, union
 from store.periods import PeriodGrid
 
@@ -20,11 +20,19 @@ ALL_TIME: Final[Interval] = (0, END_OF_MILLISECONDS)
 MISSING: Final = """
 coalesce((SELECT sum(upper(hole) - lower(hole)) FROM unnest(tstzmultirange(range_merge(known)) - known) AS hole),
          interval '0') + absent.answered"""
-"""The time in open holes and in absences of a final class."""
-ABSENT: Final = """
-SELECT min(starts_at) AS first_absence, max(ends_at) FILTER (WHERE absence_class = ANY($3)) AS answered_until,
-       coalesce(sum(ends_at - starts_at) FILTER (WHERE absence_class = ANY($3)), interval '0') AS answered
-FROM absences WHERE absences.series_id = series.id"""
+"""The time in open holes and in absences of a final class, but not before a proved listing."""
+ABSENT: Final = f"""
+SELECT listed_at, min(starts_at) AS first_absence,
+       max(ends_at) FILTER (WHERE absence_class = ANY($3)) AS answered_until,
+       coalesce(sum(ends_at - starts_at) FILTER (
+         WHERE absence_class = ANY($3) AND (listed_at IS NULL OR starts_at >= listed_at)
+       ), interval '0') AS answered
+FROM (
+  SELECT (SELECT CASE WHEN absence_class = '{AbsenceClass.BEFORE_LISTING.value}'
+                        AND (verified IS NULL OR starts_at < lower(verified)) THEN ends_at END
+          FROM absences WHERE absences.series_id = series.id ORDER BY starts_at LIMIT 1) AS listed_at
+) AS listing LEFT JOIN absences ON absences.series_id = series.id GROUP BY listed_at"""  # noqa: S608 -- constants
+"""The listing is proved if the first absence is `before_listing` and nothing is verified before it."""
 
 _STATE: Final = f"""
 SELECT series.id, exchange, timeframe,
@@ -35,8 +43,8 @@ SELECT series.id, exchange, timeframe,
        CASE WHEN absent.first_absence < $1 THEN $1 ELSE absent.first_absence END AS first_absence,
        CASE WHEN absent.answered_until > $2 THEN $2 ELSE absent.answered_until END AS answered_until,
        {MISSING} AS missing,
-       counts.anchor, counts.unverified, counts.whole, counts.answered,
-       (counts.first_absence, counts.answered_until, counts.missing) AS others
+       absent.listed_at, counts.anchor, counts.unverified, counts.whole, counts.answered,
+       (counts.first_absence, counts.answered_until, counts.missing, counts.listed_at) AS others
 FROM series LEFT JOIN coverage ON coverage.series_id = series.id
   LEFT JOIN series_counts AS counts ON counts.series_id = series.id,
   LATERAL (SELECT verified * tstzmultirange(tstzrange($1, $2)) AS known) AS clipped,
@@ -54,9 +62,11 @@ JOIN coverage USING (series_id), unnest(verified * tstzmultirange(tstzrange(star
 
 _ABSENT: Final = """
 SELECT series_id, greatest(starts_at, start) AS start, least(ends_at, until) AS until, absence_class = ANY($5) AS whole
-FROM unnest($1::int[], $2::timestamptz[], $3::timestamptz[]) AS counted (series_id, start, until)
+FROM unnest($1::int[], $2::timestamptz[], $3::timestamptz[], $6::timestamptz[])
+  AS counted (series_id, start, until, listed_at)
 JOIN absences USING (series_id)
 WHERE absence_class = ANY($4) AND starts_at < until AND ends_at > start
+  AND (listed_at IS NULL OR starts_at >= listed_at)
 """
 
 _STORED: Final = """
@@ -78,12 +88,14 @@ ON CONFLICT (series_id, day) DO UPDATE SET
 """
 
 _WRITE_SUMS: Final = """
-INSERT INTO series_counts (series_id, anchor, first_absence, answered_until, missing, unverified, whole, answered)
-SELECT * FROM unnest($1::int[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::interval[], $6::bigint[],
-                     $7::bigint[], $8::bigint[])
+INSERT INTO series_counts
+  (series_id, anchor, first_absence, answered_until, missing, listed_at, unverified, whole, answered)
+SELECT * FROM unnest($1::int[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::interval[],
+                     $6::timestamptz[], $7::bigint[], $8::bigint[], $9::bigint[])
 ON CONFLICT (series_id) DO UPDATE SET
   anchor = excluded.anchor, first_absence = excluded.first_absence, answered_until = excluded.answered_until,
-  missing = excluded.missing, unverified = excluded.unverified, whole = excluded.whole, answered = excluded.answered
+  missing = excluded.missing, listed_at = excluded.listed_at, unverified = excluded.unverified,
+  whole = excluded.whole, answered = excluded.answered
 """
 
 ANSWERED: Final = names_of(ANSWERED_CLASSES)
@@ -132,11 +144,15 @@ async def write_days(connection: Any, changed: Mapping[int, Interval]) -> None:
 
 
 def _task(state: Mapping[str, Any], changed: Interval) -> _Task:
-    """All days are counted if the series was never counted, or if its periods open at other times than before."""
+    """All days are counted if the series was never counted, if its periods open at other times than before, or if
+    another listing is proved.
+    """
     grid, before = _grid(state), None
     if state["anchor"] is not None:
         before = PeriodGrid.of_series(state["exchange"], state["timeframe"], to_milliseconds(state["anchor"]))
-    all_days = changed == ALL_TIME or before is None or before.phase != grid.phase
+    *_, listed_before = state["others"]
+    has_other_listing = listed_before != state["listed_at"]
+    all_days = changed == ALL_TIME or before is None or before.phase != grid.phase or has_other_listing
     return _Task(state, grid, all_days, *days_of(ALL_TIME if all_days else changed, grid))
 
 
@@ -156,7 +172,8 @@ async def _parts_of_ledger(connection: Any, tasks: Mapping[int, _Task]) -> dict[
         columns = list(zip(*windows, strict=True))
         for row in await connection.fetch(_VERIFIED, *columns):
             verified[row["series_id"]].append(_interval(row["start"], row["until"]))
-        for row in await connection.fetch(_ABSENT, *columns, ANSWERED, _WHOLE):
+        listed = [tasks[series].state["listed_at"] for series, *_ in windows]
+        for row in await connection.fetch(_ABSENT, *columns, ANSWERED, _WHOLE, listed):
             for spans in (answered, whole) if row["whole"] else (answered,):
                 spans[row["series_id"]].append(_interval(row["start"], row["until"]))
     return {
@@ -193,6 +210,6 @@ def _changed_sums(
     else:
         counts = before.plus(difference)
     anchor = to_instant(task.grid.anchor) if task.all_days or before is None else state["anchor"]
-    others = (state["first_absence"], state["answered_until"], state["missing"])
+    others = (state["first_absence"], state["answered_until"], state["missing"], state["listed_at"])
     if (anchor, counts, others) != (state["anchor"], before, tuple(state["others"])):
         yield series, anchor, *others, *counts

@@ -55,7 +55,8 @@ FROM (
   FROM claimed LEFT JOIN extended USING (series_id)
 ) AS changed
 LEFT JOIN LATERAL (
-  SELECT anchor, unverified = 0 AND answered = 0 AND (known IS NULL OR is_one) AS is_complete
+  SELECT anchor, unverified = 0 AND answered = 0 AND (known IS NULL OR is_one)
+           AND (listed_at IS NULL OR lower(spans) >= listed_at) AS is_complete
   FROM series_counts WHERE series_counts.series_id = changed.series_id OFFSET 0
 ) AS counts ON true
 LEFT JOIN LATERAL (

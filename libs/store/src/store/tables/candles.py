@@ -153,8 +153,14 @@ series_counts = sa.Table(
         "missing",
         sa.Interval,
         nullable=False,
-        comment="The time in open holes and in absences of a final class. If it differs from the ledger, the series "
-        "must be counted again.",
+        comment="The time in open holes and in absences of a final class, but not before a proved listing. If it "
+        "differs from the ledger, the series must be counted again.",
+    ),
+    sa.Column(
+        "listed_at",
+        INSTANT,
+        comment="The end of the first absence, if it is before a proved listing. The target begins here, and the days "
+        "before have no counts. Null: no listing is proved.",
     ),
     comment="The sums over the days of each series. A series of an earlier release has no row until it is counted. "
     "Written by candle-writer in the transaction of the ledger.",

@@ -52,7 +52,7 @@ async def completeness_of(
         key=key,
         continued=position is not None,
     )
-    values = _parameters(query, now)
+    values = parameters_of(query, now)
     limit = _page_size(query)
     after = {f"after_{index}": value for index, value in enumerate(position or ())}
     async with reading(engine) as connection:
@@ -111,7 +111,8 @@ def _page_size(query: CompletenessQuery) -> int:
     return min(query.limit, max(1, _DAYS_PER_PAGE // max(1, (end - first).days)))
 
 
-def _parameters(query: CompletenessQuery, now: datetime) -> dict[str, Any]:
+def parameters_of(query: CompletenessQuery, now: datetime) -> dict[str, Any]:
+    """The values for the statements, without those that depend on the page."""
     start, end = _range_of(query)
     odd = [
         (exchange, timeframe, length)

@@ -67,7 +67,7 @@ SELECT exchange, symbol, timeframe, config_id, series.id AS series_id,
        CASE WHEN first_open < :first THEN :first ELSE first_open END AS first_open,
        CASE WHEN lower(verified) < :first THEN lower({_CLIPPED}) ELSE lower(verified) END AS verified_from,
        CASE WHEN upper(verified) > :last THEN upper({_CLIPPED}) ELSE upper(verified) END AS verified_until,
-       first_absence, answered_until, enabled, frozen_at, counts.unverified AS all_unverified,
+       first_absence, answered_until, listed_at, enabled, frozen_at, counts.unverified AS all_unverified,
        counts.whole AS all_whole, counts.answered AS all_answered,
        CASE WHEN start_date LIKE '____-__-__' THEN (start_date || ' 00:00Z')::timestamptz END AS wanted_from
 FROM (SELECT * FROM series WHERE {{matches}}) AS series
@@ -90,7 +90,7 @@ _TIMED: Final = f"""
 SELECT known.*, {_FIXED_MS} AS length,
        {_ms("coalesce(last_open, verified_from, first_absence)")} AS anchor,
        {_ms("verified_from")} AS hull_from, {_ms("verified_until")} AS hull_until,
-       {_ms("least(first_open, verified_from, first_absence, wanted_from)")} AS known_from,
+       {_ms("coalesce(listed_at, least(first_open, verified_from, first_absence, wanted_from))")} AS known_from,
        {_ms(f"greatest(verified_until, answered_until, CASE WHEN enabled THEN {_SETTLED} END)")} AS known_until
 FROM known
 """
@@ -133,9 +133,13 @@ _SOME_DAYS: Final = """
 SELECT phased.*, CAST(:start AS bigint) AS range_from, CAST(:end AS bigint) AS range_until, unverified, whole, answered
 FROM phased LEFT JOIN (
   SELECT series_id, sum(unverified) AS unverified, sum(whole) AS whole, sum(answered) AS answered
-  FROM series_days WHERE day >= CAST(:start_day AS date) AND day < CAST(:end_day AS date) GROUP BY series_id
+  FROM series_days
+  WHERE day >= CAST(:start_day AS date) AND day < CAST(:end_day AS date){of_series} GROUP BY series_id
 ) AS days USING (series_id)
 """
+
+ONLY_KNOWN: Final = " AND series_id IN (SELECT series_id FROM known)"
+"""Otherwise Postgres adds up the days of all series, also for a request about one."""
 
 # While an instance of the release before changes a ledger, its counts may be too high until they are corrected. So they
 # have limits here.
@@ -174,6 +178,11 @@ class Shape:
     """Only groups after the parameters `after_0`, `after_1` and so on."""
     on_page: bool = False
     """Only the groups in the parameters `group_0`, `group_1` and so on: an array for each column of the key."""
+
+    @property
+    def is_restricted(self) -> bool:
+        """Only some series are read."""
+        return bool(self.filters) or self.of_config or (self.on_page and bool(self.key))
 
     def conditions(self, table: str) -> str:
         """The condition on the columns of series in a table."""
@@ -214,6 +223,7 @@ def statement(shape: Shape) -> str:
 
 def numbered(shape: Shape) -> str:
     """WITH and the tables from `known` to `numbered`, which has a row for each series."""
+    some_days = _SOME_DAYS.format(of_series=ONLY_KNOWN if shape.is_restricted else "")
     parts = {
         "known": _KNOWN.format(
             matches=shape.conditions("series"),
@@ -222,7 +232,7 @@ def numbered(shape: Shape) -> str:
         ),
         "timed": _TIMED,
         "phased": _PHASED,
-        "ranged": _SOME_DAYS if shape.some_days else _ALL_DAYS,
+        "ranged": some_days if shape.some_days else _ALL_DAYS,
         "numbered": _NUMBERED,
     }
     # OFFSET 0: otherwise Postgres inserts the expressions of each table into those of the next one, again and again.
