@@ -1829,9 +1829,9 @@ export interface components {
          * @description The completeness of a group of series in a range.
          *
          *     A period is the time range of one candle. It belongs to the day (UTC) in which it opens. The range of a series
-         *     begins with its first known instant, or with the start date of its config if that is earlier. It ends ten minutes
-         *     before now, or with its last verified instant if that is later. For series that no enabled config collects, it ends
-         *     with the last instant that is verified or finally absent.
+         *     begins with its first known instant, or with the start date of its config if that is earlier. If a listing is
+         *     proved, it begins with the listing. It ends ten minutes before now, or with its last verified instant if that is
+         *     later. For series that no enabled config collects, it ends with the last instant that is verified or finally absent.
          */
         Completeness: {
             /**

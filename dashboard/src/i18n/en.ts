@@ -218,7 +218,7 @@ export const en = {
     keepsNewest: (count: number) => `Keeps only the newest ${n(count)} candles of each timeframe.`,
     pageLimit: (count: number) => `Up to ${n(count)} candles per request.`,
     fillsSilence: "Sends a candle for a time without trades.",
-    checkTitle: "What this would mean",
+    checkTitle: "Consequences",
     checking: "Checking",
     rate: (perMinute: string) => `Its runs send ${perMinute} requests per minute on average.`,
   },

@@ -22,7 +22,7 @@ async def test_a_backfill_goes_from_its_dry_run_to_whole(page: Page, config: dic
     await expect(form.get_by_text("Write a day")).to_be_visible()
     await form.get_by_label("From (UTC)").fill("2026-01-01")
     await form.get_by_label("Until (UTC)").fill("2026-01-05 12:00")
-    cost = form.get_by_role("region", name="What this would cost")
+    cost = form.get_by_role("region", name="Expected cost")
     await expect(cost.get_by_text("Requests", exact=True)).to_be_visible()
     await form.get_by_role("button", name="Start").click()
     await expect(page.get_by_role("heading", name=f"{config['symbol']} · binance · 1h")).to_be_visible()
