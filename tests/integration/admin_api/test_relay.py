@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 import sqlalchemy as sa
+from asyncpg.prepared_stmt import PreparedStatement
 
 from admin_api.app import AdminApi, build_api
 from admin_api.configs.service import resync
@@ -30,6 +31,8 @@ from support.polling import eventually
 
 pytestmark = [pytest.mark.postgres, pytest.mark.kafka]
 
+FLUSH = b"H\x00\x00\x00\x04"
+"""The end of a request that prepares a statement. Its execution is the next request."""
 Start = Callable[..., AbstractAsyncContextManager[AdminApi]]
 Command = Callable[[str], Awaitable[None]]
 
@@ -78,7 +81,7 @@ async def test_the_relay_publishes_with_a_new_session_after_an_internal_error_of
 ) -> None:
     async with running(kafka_settings) as api:
         await eventually(lambda: api.registry.get_sample_value("candlekeep_relay_active") == 1, within=30)
-        monkeypatch.setattr(asyncpg.Connection, "fetch", failing_once(asyncpg.Connection.fetch))
+        monkeypatch.setattr(PreparedStatement, "fetch", failing_once(PreparedStatement.fetch))
         async with client_of(api) as client:
             await created(client)
         await until_outbox_is_empty(api, within=30)
@@ -89,10 +92,11 @@ def failing_once(fetch: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitabl
     """The driver's own error when it receives a message that it does not expect."""
     errors = iter([asyncpg.InternalClientError("got result for unknown protocol state 3")])
 
-    async def failing(connection: asyncpg.Connection, *arguments: Any, **options: Any) -> Any:
-        for error in errors:
-            raise error
-        return await fetch(connection, *arguments, **options)
+    async def failing(statement: PreparedStatement, *arguments: Any, **options: Any) -> Any:
+        if "FROM outbox ORDER BY id" in statement.get_query():  # other connections use prepared statements, too
+            for error in errors:
+                raise error
+        return await fetch(statement, *arguments, **options)
 
     return failing
 
@@ -213,6 +217,27 @@ async def test_a_relay_that_sends_nothing_over_an_open_connection_is_replaced_wi
                 proxy.set_mode("reset")
                 proxy.set_mode("pass")
                 await eventually(lambda: not active(stalled))
+
+
+async def test_no_request_of_the_active_relay_leaves_a_statement_unfinished(
+    running: Start, api: AdminApi, kafka_settings: KafkaSettings, database_url: str
+) -> None:
+    """Postgres ends no session in the middle of the preparation of a statement, so a relay that stalls there keeps the
+    lock.
+    """
+    server = urlsplit(database_url)
+    login = server.netloc.rpartition("@")[0]
+    async with proxying(server.hostname or "", server.port or 0) as proxy:
+        proxied = server._replace(netloc=f"{login}@127.0.0.1:{proxy.listens_on}").geturl()
+        async with running(kafka_settings, database_url=proxied) as relaying, client_of(api) as client:
+            await eventually(lambda: active(relaying))
+            before = list(proxy.requests)
+            proxy.requests.clear()
+            await created(client)
+            await until_outbox_is_empty(api)
+            assert [request for request in before if request.endswith(FLUSH)]  # statements are prepared
+            assert proxy.requests
+            assert not [request for request in proxy.requests if request.endswith(FLUSH)]
 
 
 async def test_rows_in_flight_that_another_instance_published_are_republished_in_their_current_state(

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ class Proxy:
     """Number of connections accepted so far."""
     dropped_bytes: int = 0
     """Bytes of lost responses so far."""
+    requests: deque[bytes] = field(default_factory=lambda: deque(maxlen=1_000))
+    """The latest pieces of requests that passed."""
     _incomplete: set[asyncio.StreamWriter] = field(default_factory=set)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -86,6 +89,8 @@ class Proxy:
                     self._incomplete.add(writer)
                     self.dropped_bytes += len(data)
                 else:
+                    if not responses:
+                        self.requests.append(data)
                     await self._forward(data, writer)
 
     async def _forward(self, data: bytes, writer: asyncio.StreamWriter) -> None:

@@ -6,12 +6,13 @@ late; then it is published later and is not lost. Two rows of one config cannot 
 of a config holds the config's row lock from before it takes an id until it commits. Rows of different keys have no
 order.
 
-Why one instance at a time. Two relays could interleave two versions of a config, and compaction would keep the older.
-A session-level advisory lock belongs to the connection that reads and deletes rows, so a relay without the lock cannot
+Why one instance at a time. Two relays could interleave two versions of a config, and compaction would keep the older. A
+session-level advisory lock belongs to the connection that reads and deletes rows, so a relay without the lock cannot
 continue to read. Postgres ends a session that is idle for some seconds. So a relay that is stalled, or whose machine
-vanished, is replaced soon. If anything fails, the producer is discarded with its unacknowledged messages. If another
-instance has published some of these rows meanwhile, this instance publishes the current state of their configs again.
-So the newest message about a config is never an older version.
+vanished, is replaced soon. A session is not idle while a statement is being prepared, because that takes two requests.
+So the relay prepares all statements before it has the lock. If anything fails, the producer is discarded with its
+unacknowledged messages. If another instance has published some of these rows meanwhile, this instance publishes the
+current state of their configs again. So the newest message about a config is never an older version.
 """
 
 import asyncio
@@ -19,11 +20,12 @@ import json
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from asyncpg.prepared_stmt import PreparedStatement
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -96,6 +98,20 @@ The query selects from `pg_settings` because Postgres 13 does not have the first
 """
 
 
+_OLDEST_ROWS = "SELECT id, topic, key, value, headers::text AS headers, created_at FROM outbox ORDER BY id LIMIT $1"
+_DELETE_ROWS = "DELETE FROM outbox WHERE id = ANY($1::bigint[])"
+
+
+class _Session(NamedTuple):
+    """A connection and its prepared statements. Each of their executions is one request, so a stall between two
+    requests leaves the session idle.
+    """
+
+    connection: asyncpg.Connection
+    oldest_rows: PreparedStatement
+    delete_rows: PreparedStatement
+
+
 class Relay:
     """`run` until `stop`. During an outage of Kafka or Postgres it retries."""
 
@@ -136,12 +152,16 @@ class Relay:
         """Connects to Kafka first: an instance without Kafka must not take the lock from one that can publish."""
         async with producing(self._settings, tuple(_TOPICS.values())) as producer, self._connection() as connection:
             await self._republish_taken_over_rows(connection)
+            session = _Session(
+                connection, await connection.prepare(_OLDEST_ROWS), await connection.prepare(_DELETE_ROWS)
+            )
+            await connection.add_listener(CHANNEL, lambda *_: self._woken.set())
             if not await self._wait_for_lock(connection):
                 return
             self._metrics.relay_active.set(1)
             log.info("This instance now publishes the outbox", action="relay_active")
             try:
-                await self._send_until_stopped(connection, producer)
+                await self._send_until_stopped(session, producer)
             finally:
                 self._metrics.relay_active.set(0)
 
@@ -153,30 +173,26 @@ class Relay:
             await self._sleep(_POLL_SECONDS)
         return False
 
-    async def _send_until_stopped(self, connection: asyncpg.Connection, producer: AIOKafkaProducer) -> None:
-        await connection.add_listener(CHANNEL, lambda *_: self._woken.set())
+    async def _send_until_stopped(self, session: _Session, producer: AIOKafkaProducer) -> None:
         while not self._stopping.is_set():
             self._woken.clear()
-            if await self._send_batch(connection, producer) < _BATCH:
+            if await self._send_batch(session, producer) < _BATCH:
                 # The timeout limits the delay to a second if a notification is lost.
                 await wait_for_event(self._woken, _POLL_SECONDS)
 
-    async def _send_batch(self, connection: asyncpg.Connection, producer: AIOKafkaProducer) -> int:
+    async def _send_batch(self, session: _Session, producer: AIOKafkaProducer) -> int:
         """Send the oldest rows and delete them when all are acknowledged. Returns their number.
 
         If one row fails, all are sent again: consumers drop versions and run ids that they know.
         """
-        rows = await connection.fetch(
-            "SELECT id, topic, key, value, headers::text AS headers, created_at FROM outbox ORDER BY id LIMIT $1",
-            _BATCH,
-        )
+        rows = await session.oldest_rows.fetch(_BATCH)
         if not rows:
             return 0
         self._in_flight = {row["id"]: row["key"] for row in rows if row["topic"] == CONFIG_CHANGES.name}
         async with asyncio.timeout(_ACK_TIMEOUT_SECONDS):
-            await _run_with_session_pings(connection, self._send(rows, producer))
+            await _run_with_session_pings(session.connection, self._send(rows, producer))
         failpoint("admin_api.after_send")
-        await connection.execute("DELETE FROM outbox WHERE id = ANY($1::bigint[])", [row["id"] for row in rows])
+        await session.delete_rows.fetch([row["id"] for row in rows])
         self._in_flight = {}
         now = datetime.now(UTC)
         for row in rows:
