@@ -135,6 +135,13 @@ async def test_a_new_config_is_collected_at_once(deployment: Deployment) -> None
         assert len(await eventually(candles, within=30, every=0.5)) == 5
 
 
+async def test_a_browser_gets_the_dashboard(deployment: Deployment) -> None:
+    async with deployment.api() as api:
+        page = await api.get(str(api.base_url.copy_with(path="/")), headers={"Accept": "text/html"})
+        [script] = re.findall(r'src="(/assets/index-[^"]+)"', page.text)
+        assert (await api.get(str(api.base_url.copy_with(path=script)))).status_code == 200
+
+
 async def test_a_killed_collector_comes_back_and_collects(deployment: Deployment) -> None:
     """`docker kill` counts as a wish to stop it, after which the engine does not start it again."""
     before = deployment.container("collector")

@@ -58,6 +58,14 @@ def test_an_image_has_bytecode_and_no_installer(engine: Docker, images: dict[str
     assert engine.run(*in_container, "import importlib.util; print(importlib.util.find_spec('pip'))").strip() == "None"
 
 
-def test_settings_of_pip_are_not_in_an_image(engine: Docker, images: dict[str, str]) -> None:
+def test_the_image_of_the_api_has_the_dashboard(engine: Docker, images: dict[str, str]) -> None:
+    read = "import os, pathlib; print((pathlib.Path(os.environ['DASHBOARD_FOLDER']) / 'index.html').read_text())"
+    in_container = ("run", "--rm", "--read-only", "--network", "none", _name(images, "admin-api"), "python", "-c")
+    assert "/assets/index-" in engine.run(*in_container, read)
+
+
+def test_settings_of_pip_and_npm_are_not_in_an_image(engine: Docker, images: dict[str, str]) -> None:
     for name in (*SERVICES, SIMULATOR):
-        assert "PIP_" not in engine.run("history", "--no-trunc", "--format", "{{.CreatedBy}}", _name(images, name))
+        history = engine.run("history", "--no-trunc", "--format", "{{.CreatedBy}}", _name(images, name))
+        assert "PIP_" not in history
+        assert "NPM_" not in history
