@@ -9,5 +9,6 @@ interface Callbacks<Data> {
  * `mutate` are not called in that case: the last row of a table was deleted, or a dialog was closed while it waited.
  */
 export function answered<Data>(change: Promise<Data>, { onSuccess, onError, onSettled }: Callbacks<Data>): void {
-  void change.then(onSuccess, onError).finally(onSettled);
+  // Without a callback, the mutation still has its error, and the component shows it.
+  void change.then(onSuccess, onError ?? (() => undefined)).finally(onSettled);
 }

@@ -104,7 +104,7 @@ function useColumns(search: AuditSearch): Column<AuditEntry>[] {
       title: text.action,
       width: "minmax(150px, 1fr)",
       cell: (row) => (
-        <Link to="/audit" search={{ ...search, request: row.request_id }} className={rowLink} resetScroll={false}>
+        <Link to="/audit" search={{ ...search, request: row.request_id }} {...rowLink} resetScroll={false}>
           {row.action}
         </Link>
       ),

@@ -1,9 +1,9 @@
-import { notifications } from "@mantine/notifications";
 import { IconPlayerPause, IconPlayerPlay, IconX } from "@tabler/icons-react";
 import { useState } from "react";
 import { answered } from "../api/answered";
 import { isProblem } from "../api/problem";
 import { Confirm } from "../components/Confirm";
+import { notifyDone, notifyFailed } from "../components/notify";
 import { RoleButton } from "../components/RoleButton";
 import { useMessages } from "../i18n";
 import { type Action, type Backfill, useBackfillAction } from "./queries";
@@ -17,14 +17,8 @@ export function BackfillActions({ backfill, isWhole }: { backfill: Backfill; isW
   const { mutateAsync, isPending } = useBackfillAction();
   const act = (action: Action) =>
     answered(mutateAsync({ backfill, action }), {
-      onSuccess: () => notifications.show({ message: text.done[action], color: "teal" }),
-      onError: (error) =>
-        notifications.show({
-          title: text.notDone,
-          message: isProblem(error, CHANGED) ? text.changed : isProblem(error) ? error.detail : String(error),
-          color: "red",
-          autoClose: false,
-        }),
+      onSuccess: () => notifyDone(text.done[action]),
+      onError: (error) => notifyFailed(text.notDone, isProblem(error, CHANGED) ? text.changed : error),
       onSettled: () => setAsked(false),
     });
   if (backfill.state === "cancelled") return null;

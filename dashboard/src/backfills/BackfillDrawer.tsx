@@ -1,9 +1,9 @@
 import { Button, Chip, Drawer, Group, Input, SegmentedControl, Select, Stack, TextInput } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
-import { notifications } from "@mantine/notifications";
 import { useNavigate } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import { isProblem } from "../api/problem";
+import { notifyDone } from "../components/notify";
 import { ErrorState } from "../components/states";
 import { fieldErrors } from "../configs/form";
 import { useConfigs } from "../configs/queries";
@@ -73,7 +73,7 @@ function BackfillForm({ initial, onClose }: { initial: FormValues; onClose: () =
       { body, key },
       {
         onSuccess: (made) => {
-          notifications.show({ message: text.isCreated(made.series), color: "teal" });
+          notifyDone(text.isCreated(made.series));
           void navigate({ to: "/backfills/$backfillId", params: { backfillId: String(made.id) } });
         },
       },

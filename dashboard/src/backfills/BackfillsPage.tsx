@@ -104,7 +104,7 @@ function useColumns(): Column<Backfill>[] {
       title: text.what,
       width: "minmax(200px, 1.4fr)",
       cell: (row) => (
-        <Link to="/backfills/$backfillId" params={{ backfillId: String(row.id) }} className={rowLink}>
+        <Link to="/backfills/$backfillId" params={{ backfillId: String(row.id) }} {...rowLink}>
           {selection(row)}
         </Link>
       ),

@@ -159,7 +159,7 @@ function ChunkName({ chunk }: { chunk: Chunk }) {
   const name = `${chunk.symbol} · ${chunk.exchange} · ${chunk.timeframe}`;
   if (chunk.run_id === null) return <strong>{name}</strong>;
   return (
-    <Link to="/runs" search={{ run_id: chunk.run_id }} className={rowLink}>
+    <Link to="/runs" search={{ run_id: chunk.run_id }} {...rowLink}>
       {name}
     </Link>
   );

@@ -36,7 +36,7 @@ interface Props<Row> {
 
 /**
  * Rows of a fixed height, of which only those on the screen exist. On narrow screens each row is a card: its first cell is
- * the title, and the others have their names beside them. A link with the class `rowLink` covers its row.
+ * the title, and the others have their names beside them. A link with the properties `rowLink` covers its row.
  */
 export function GridTable<Row>({ label, columns, rows, keyOf, height = ROW, ...more }: Props<Row>) {
   const { isLoading = false, hasMore = false, isLoadingMore = false, onMore } = more;
@@ -110,7 +110,7 @@ export function GridTable<Row>({ label, columns, rows, keyOf, height = ROW, ...m
   );
 }
 
-export const rowLink = classes.link ?? "";
+export const rowLink = { className: classes.link ?? "", "data-row-link": true } as const;
 /** For a control in a row that has a `rowLink`. */
 export const aboveLink = classes.above ?? "";
 /** For a text that may have two lines. */

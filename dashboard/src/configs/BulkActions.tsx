@@ -1,10 +1,9 @@
 import { Button, Group, Modal, ScrollArea, Text, Tooltip } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
 import { IconCircleCheck, IconCircleMinus, IconCircleX } from "@tabler/icons-react";
 import { useState } from "react";
 import { answered } from "../api/answered";
 import type { Role } from "../api/client";
-import { isProblem } from "../api/problem";
+import { notifyDone, notifyFailed } from "../components/notify";
 import { useMessages } from "../i18n";
 import { useCan, useSession } from "../sessions/session";
 import classes from "./BulkActions.module.css";
@@ -41,16 +40,10 @@ export function BulkActions({ selected, onClear }: { selected: readonly Row[]; o
       onSuccess: (items) => {
         onClear();
         if (items.every((item) => item.outcome === "done")) {
-          notifications.show({ message: text.allDone(words[action], items.length), color: "teal" });
+          notifyDone(text.allDone(words[action], items.length));
         } else setResult({ action, items, names });
       },
-      onError: (error) =>
-        notifications.show({
-          title: words.failed(words[action]),
-          message: isProblem(error) ? error.detail : String(error),
-          color: "red",
-          autoClose: false,
-        }),
+      onError: (error) => notifyFailed(words.failed(words[action]), error),
       onSettled: () => setAsked(null),
     });
   };

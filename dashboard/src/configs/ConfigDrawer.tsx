@@ -1,9 +1,9 @@
 import { Alert, Button, Drawer, Group, Skeleton, Stack, Table, Text } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { keys } from "../api/keys";
 import { isProblem } from "../api/problem";
+import { notifyDone } from "../components/notify";
 import { ErrorState } from "../components/states";
 import { useMessages } from "../i18n";
 import { useCan } from "../sessions/session";
@@ -68,7 +68,7 @@ function ConfigForm({ loaded: current, onClose }: { loaded: Loaded | null; onClo
     onSuccess: (config) => {
       const name = `${config.symbol} · ${config.exchange}`;
       const message = loaded === null ? configs.isCreated(name) : configs.isSaved(name);
-      notifications.show({ message, color: "teal" });
+      notifyDone(message);
       void queries.invalidateQueries({ queryKey: keys.all });
       onClose();
     },

@@ -1,8 +1,7 @@
 import { Button, Group, Modal, Text } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
 import { useEffect } from "react";
 import { answered } from "../api/answered";
-import { isProblem } from "../api/problem";
+import { notifyDone, notifyFailed } from "../components/notify";
 import { useMessages } from "../i18n";
 import type { Row } from "./figures";
 import { type Action, useConfigAction } from "./queries";
@@ -19,14 +18,8 @@ export function ConfirmAction({ asked, onClose }: { asked: { action: Action; row
     if (asked === null) return;
     const done = { trigger: text.triggered, enable: text.isEnabled, disable: text.isDisabled, delete: text.isDeleted };
     answered(mutateAsync({ action: asked.action, id: asked.row.config.id }), {
-      onSuccess: () => notifications.show({ message: done[asked.action](name), color: "teal" }),
-      onError: (error) =>
-        notifications.show({
-          title: text.failed(text[asked.action]),
-          message: isProblem(error) ? error.detail : String(error),
-          color: "red",
-          autoClose: false,
-        }),
+      onSuccess: () => notifyDone(done[asked.action](name)),
+      onError: (error) => notifyFailed(text.failed(text[asked.action]), error),
       onSettled: onClose,
     });
   };

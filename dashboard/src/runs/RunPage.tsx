@@ -1,5 +1,4 @@
 import { ActionIcon, Button, Skeleton, Table, Tooltip } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
 import { IconArrowLeft, IconCheck, IconCopy, IconReload } from "@tabler/icons-react";
 import { useMutation } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
@@ -7,6 +6,7 @@ import { type ReactNode, useState } from "react";
 import { api, BASE, type Run } from "../api/client";
 import { isProblem } from "../api/problem";
 import { spanText, Time } from "../app/time";
+import { notifyDone, notifyFailed } from "../components/notify";
 import { PageHeader } from "../components/PageHeader";
 import { StatusMark } from "../components/StatusMark";
 import { EmptyState, ErrorState } from "../components/states";
@@ -176,9 +176,8 @@ function RunAgain({ run }: { run: Run }) {
   const trigger = useMutation({
     mutationFn: () =>
       api.POST(`${BASE}/configs/{config_id}/trigger`, { params: { path: { config_id: run.config_id } } }),
-    onSuccess: () => notifications.show({ message: text.queued, color: "teal" }),
-    onError: (error) =>
-      notifications.show({ title: text.again, message: isProblem(error) ? error.detail : String(error), color: "red" }),
+    onSuccess: () => notifyDone(text.queued),
+    onError: (error) => notifyFailed(text.again, error),
   });
   return (
     <Tooltip label={states.needsRole(settings.role.operator, settings.role[me.role])} disabled={allowed}>

@@ -1,8 +1,7 @@
 import { Button, Table, Tooltip } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
 import { IconBandage } from "@tabler/icons-react";
 import { answered } from "../api/answered";
-import { isProblem } from "../api/problem";
+import { notifyDone, notifyFailed } from "../components/notify";
 import { useMessages, useNumbers } from "../i18n";
 import { useCan, useSession } from "../sessions/session";
 import { ClassMark } from "./ClassMark";
@@ -122,14 +121,8 @@ export function FillButton({ name, span }: { name: SeriesName; span: Span }) {
   const reason = allowed ? null : states.needsRole(settings.role.operator, settings.role[me.role]);
   const act = () =>
     answered(fill.mutateAsync({ span, description: text.fillDescription }), {
-      onSuccess: (backfill) => notifications.show({ message: text.filling(backfill.id), color: "teal" }),
-      onError: (error) =>
-        notifications.show({
-          title: text.notFilled,
-          message: isProblem(error) ? error.detail : String(error),
-          color: "red",
-          autoClose: false,
-        }),
+      onSuccess: (backfill) => notifyDone(text.filling(backfill.id)),
+      onError: (error) => notifyFailed(text.notFilled, error),
     });
   return (
     <Tooltip label={reason} disabled={reason === null} multiline w={240}>

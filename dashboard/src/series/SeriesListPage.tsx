@@ -1,12 +1,12 @@
-import { Button, Group, NativeSelect, Skeleton, TextInput } from "@mantine/core";
-import { useDebouncedCallback, useMediaQuery } from "@mantine/hooks";
+import { Button, Group, NativeSelect, TextInput } from "@mantine/core";
+import { useDebouncedCallback } from "@mantine/hooks";
 import { IconSearch } from "@tabler/icons-react";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
 import { isProblem } from "../api/problem";
+import { type Column, dimmed, GridTable, rowLink } from "../components/GridTable";
 import { PageHeader } from "../components/PageHeader";
 import { EmptyState, ErrorState } from "../components/states";
-import { useWindowRows } from "../components/windowRows";
 import { useExchangeNames } from "../exchanges/queries";
 import { useMessages, useNumbers } from "../i18n";
 import { Percent } from "./Percent";
@@ -15,9 +15,6 @@ import classes from "./SeriesListPage.module.css";
 import { paramsOf, pathOf, type SeriesSearch, TIMEFRAMES } from "./search";
 import { timeText } from "./times";
 
-const ROW = 46;
-const NARROW_ROW = 88;
-const LOAD_AHEAD_ROWS = 60;
 const TYPING_MS = 350;
 const NOT_FOUND = 404;
 
@@ -27,6 +24,7 @@ export function SeriesListPage() {
   const navigate = useNavigate({ from: "/series" });
   const { series: text, runs } = useMessages();
   const list = useSeriesList(search);
+  const columns = useColumns();
   const setSearch = (next: SeriesSearch) => void navigate({ search: next, replace: true });
   const isFiltered = Object.keys(search).length > 0;
   const nothing = isProblem(list.error, NOT_FOUND) || (list.isSuccess && list.rows.length === 0);
@@ -48,11 +46,13 @@ export function SeriesListPage() {
         />
       ) : list.error !== null ? (
         <ErrorState error={list.error} onRetry={() => void list.refetch()} />
-      ) : list.isPending ? (
-        <Skeleton height={360} radius="md" />
       ) : (
-        <SeriesTable
+        <GridTable
+          label={text.title}
+          columns={columns}
           rows={list.rows}
+          keyOf={pathOf}
+          isLoading={list.isPending}
           hasMore={list.hasNextPage}
           isLoadingMore={list.isFetchingNextPage}
           onMore={() => void list.fetchNextPage()}
@@ -111,93 +111,71 @@ function Filters({ search, onChange }: { search: SeriesSearch; onChange: (search
   );
 }
 
-interface TableProps {
-  rows: readonly SeriesRow[];
-  hasMore: boolean;
-  isLoadingMore: boolean;
-  onMore: () => void;
-}
-
-/** Series as rows. Only those on the screen exist in the page. */
-function SeriesTable({ rows, hasMore, isLoadingMore, onMore }: TableProps) {
-  const { series: text } = useMessages();
-  const narrow = useMediaQuery("(max-width: 860px)") ?? false;
-  const height = narrow ? NARROW_ROW : ROW;
-  const { body, visible, totalHeight, last } = useWindowRows(rows.length, height, (index) => {
-    const row = rows[index];
-    return row === undefined ? index : pathOf(row);
-  });
-  useEffect(() => {
-    if (hasMore && !isLoadingMore && last >= rows.length - LOAD_AHEAD_ROWS) onMore();
-  }, [hasMore, isLoadingMore, last, rows.length, onMore]);
-  const titles = [text.symbol, text.exchange, text.timeframe, text.whole, text.answered, text.openHoles, text.candles];
-  return (
-    <div className={classes.frame}>
-      <div role="table" aria-label={text.title} aria-rowcount={hasMore ? -1 : rows.length + 1}>
-        <div role="rowgroup" className={classes.head}>
-          <div role="row" aria-rowindex={1} className={classes.columns}>
-            {[...titles, text.lastCandle].map((title) => (
-              <div role="columnheader" key={title}>
-                {title}
-              </div>
-            ))}
-          </div>
-        </div>
-        <div role="rowgroup" ref={body} className={classes.body} style={{ height: totalHeight }}>
-          {visible.map(({ key, index, offset }) => {
-            const row = rows[index];
-            if (row === undefined) return null;
-            return (
-              <div
-                key={key}
-                role="row"
-                aria-rowindex={index + 2}
-                className={`${classes.columns} ${classes.row}`}
-                style={{ height, transform: `translateY(${offset}px)` }}
-              >
-                <Cells row={row} />
-              </div>
-            );
-          })}
-        </div>
-      </div>
-    </div>
-  );
-}
-
-function Cells({ row }: { row: SeriesRow }) {
+function useColumns(): Column<SeriesRow>[] {
   const { series: text } = useMessages();
   const numbers = useNumbers();
-  const { completeness, stored } = row;
-  const holes = stored?.open_holes ?? 0;
-  return (
-    <>
-      <div role="cell" className={classes.symbol}>
-        <Link to="/series/$exchange/$" params={paramsOf(row)} className={classes.link}>
+  return [
+    {
+      key: "symbol",
+      title: text.symbol,
+      width: "minmax(120px, 1.4fr)",
+      cell: (row) => (
+        <Link to="/series/$exchange/$" params={paramsOf(row)} {...rowLink}>
           {row.symbol}
         </Link>
-      </div>
-      <div role="cell" className={classes.exchange}>
-        {row.exchange}
-      </div>
-      <div role="cell" className={classes.timeframe}>
-        {row.timeframe}
-      </div>
-      <div role="cell" className={classes.whole} data-label={text.whole}>
-        <Percent value={completeness.whole_percent} bar />
-      </div>
-      <div role="cell" className={classes.number} data-label={text.answered}>
-        <Percent value={completeness.answered_percent} />
-      </div>
-      <div role="cell" className={classes.number} data-label={text.openHoles} data-low={holes > 0 || undefined}>
-        {numbers.whole(holes)}
-      </div>
-      <div role="cell" className={classes.number} data-label={text.candles}>
-        {numbers.whole(stored?.candles ?? 0)}
-      </div>
-      <div role="cell" className={classes.last}>
-        {stored === undefined ? text.noCandles : timeText(Date.parse(stored.last_open_time))}
-      </div>
-    </>
-  );
+      ),
+    },
+    {
+      key: "exchange",
+      title: text.exchange,
+      width: "minmax(80px, 1fr)",
+      cell: (row) => <span className={dimmed}>{row.exchange}</span>,
+    },
+    { key: "timeframe", title: text.timeframe, width: "84px", cell: (row) => row.timeframe },
+    {
+      key: "whole",
+      title: text.whole,
+      width: "160px",
+      number: true,
+      cell: ({ completeness }) => <Percent value={completeness.whole_percent} bar />,
+    },
+    {
+      key: "answered",
+      title: text.answered,
+      width: "96px",
+      number: true,
+      wideOnly: true,
+      cell: ({ completeness }) => <Percent value={completeness.answered_percent} />,
+    },
+    {
+      key: "holes",
+      title: text.openHoles,
+      width: "96px",
+      number: true,
+      cell: ({ stored }) => <Holes count={stored?.open_holes ?? 0} />,
+    },
+    {
+      key: "candles",
+      title: text.candles,
+      width: "104px",
+      number: true,
+      cell: ({ stored }) => numbers.whole(stored?.candles ?? 0),
+    },
+    {
+      key: "last",
+      title: text.lastCandle,
+      width: "150px",
+      number: true,
+      cell: ({ stored }) => (
+        <span className={dimmed}>
+          {stored === undefined ? text.noCandles : timeText(Date.parse(stored.last_open_time))}
+        </span>
+      ),
+    },
+  ];
+}
+
+function Holes({ count }: { count: number }) {
+  const numbers = useNumbers();
+  return <span className={count > 0 ? classes.open : undefined}>{numbers.whole(count)}</span>;
 }

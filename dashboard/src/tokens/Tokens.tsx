@@ -1,12 +1,11 @@
 import { Button } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
 import { IconCircleCheck, IconCircleMinus, IconClockX, IconKey, IconReload, IconTrash } from "@tabler/icons-react";
 import { useMemo, useState } from "react";
 import { answered } from "../api/answered";
-import { isProblem } from "../api/problem";
 import { Time } from "../app/time";
 import { Confirm } from "../components/Confirm";
 import { aboveLink, type Column, dimmed, GridTable } from "../components/GridTable";
+import { notifyDone, notifyFailed } from "../components/notify";
 import { ErrorState } from "../components/states";
 import { ToneMark } from "../components/ToneMark";
 import { useMessages } from "../i18n";
@@ -74,14 +73,8 @@ export function Tokens() {
         onConfirm={() => {
           if (ofToken === null) return;
           answered(revoke.mutateAsync(ofToken.token.id), {
-            onSuccess: () => notifications.show({ message: text.isRevoked(ofToken.token.name), color: "teal" }),
-            onError: (error) =>
-              notifications.show({
-                title: text.revoke,
-                message: isProblem(error) ? error.detail : String(error),
-                color: "red",
-                autoClose: false,
-              }),
+            onSuccess: () => notifyDone(text.isRevoked(ofToken.token.name)),
+            onError: (error) => notifyFailed(text.revoke, error),
             onSettled: () => setAsked(null),
           });
         }}

@@ -114,6 +114,21 @@ async def test_a_person_without_a_mouse_finds_triggers_and_opens_a_config_and_it
     await expect(page.get_by_role("heading", name=f"{symbol} · binance")).to_be_visible()
 
 
+async def test_a_key_moves_to_the_first_row_of_each_list(
+    page: Page, api: httpx.AsyncClient, config: dict[str, Any]
+) -> None:
+    await finished(api, job_name=config["job_id"])
+    body = {"select": {"ids": [config["id"]]}, "start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"}
+    (await api.post("/backfills", json=body | {"timeframes": ["1h"]})).raise_for_status()
+    for path in ("/configs", "/series", "/runs", "/backfills", "/audit"):
+        await page.goto(path)
+        await settled(page)
+        rows = page.locator("[data-row-link]")
+        await expect(rows.first).to_be_visible()
+        await page.keyboard.press("j")
+        await expect(rows.first, path).to_be_focused()
+
+
 async def test_the_palette_and_the_help_are_accessible_and_single_keys_can_be_switched_off(page: Page) -> None:
     await page.goto("/configs")
     await settled(page)

@@ -1,10 +1,9 @@
 import { Modal, Text, TextInput, useMantineColorScheme } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
 import { IconSearch } from "@tabler/icons-react";
 import { useNavigate, useRouter } from "@tanstack/react-router";
 import { type KeyboardEvent, useEffect, useId, useMemo, useRef, useState } from "react";
 import { answered } from "../../api/answered";
-import { isProblem } from "../../api/problem";
+import { notifyDone, notifyFailed } from "../../components/notify";
 import { useConfigAction, useConfigs } from "../../configs/queries";
 import { useMessages } from "../../i18n";
 import { useCan, useSession } from "../../sessions/session";
@@ -133,14 +132,8 @@ function useCommands(onHelp: () => void): Command[] {
   }));
   const trigger = (id: number, name: string) =>
     answered(mutateAsync({ action: "trigger", id }), {
-      onSuccess: () => notifications.show({ message: words.triggered(name), color: "teal" }),
-      onError: (error) =>
-        notifications.show({
-          title: words.failed(words.trigger),
-          message: isProblem(error) ? error.detail : String(error),
-          color: "red",
-          autoClose: false,
-        }),
+      onSuccess: () => notifyDone(words.triggered(name)),
+      onError: (error) => notifyFailed(words.failed(words.trigger), error),
     });
   const triggers = mayTrigger
     ? named.map(({ id, name }) => ({
