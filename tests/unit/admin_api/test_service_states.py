@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from aiokafka import TopicPartition
 
-from admin_api.services.groups import Group, KafkaSilent, lag_of
+from admin_api.services.groups import Group, KafkaUnavailable, lag_of
 from admin_api.services.monitor import INTERVAL_SECONDS, SERVICES, ServiceMonitor, state_of
 
 NOW = datetime(2026, 11, 27, 9, tzinfo=UTC)
@@ -40,7 +40,7 @@ async def test_kafka_is_asked_once_for_many_requests_and_its_silence_is_a_state(
         nonlocal asked
         asked += 1
         if silent:
-            raise KafkaSilent("no broker")
+            raise KafkaUnavailable("no broker")
         return {name: Group(1, True, 3) for name in names}
 
     monitor = ServiceMonitor(read, monotonic=lambda: now)

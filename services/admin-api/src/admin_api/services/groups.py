@@ -19,7 +19,7 @@ _NO_MEMBERS: Final = frozenset({"Empty", "Dead"})
 _STABLE: Final = "Stable"
 
 
-class KafkaSilent(Exception):  # noqa: N818 -- the name states the problem
+class KafkaUnavailable(Exception):  # noqa: N818 -- the name states the problem
     """Kafka does not answer in time, or refuses the request; the message says why."""
 
 
@@ -34,7 +34,7 @@ class Group:
 
 
 async def read_groups(settings: KafkaSettings, names: Sequence[str]) -> dict[str, Group]:
-    """The groups by name. Raises `KafkaSilent`."""
+    """The groups by name. Raises `KafkaUnavailable`."""
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS), AsyncExitStack() as stack:
             admin = build_admin(settings)
@@ -48,7 +48,7 @@ async def read_groups(settings: KafkaSettings, names: Sequence[str]) -> dict[str
             ends = await consumer.end_offsets(list(dict.fromkeys(partitions)))
             described = await _described(admin, [group_name(settings, name) for name in names])
     except (KafkaError, OSError, TimeoutError) as error:
-        raise KafkaSilent(str(error) or type(error).__name__) from error
+        raise KafkaUnavailable(str(error) or type(error).__name__) from error
     return {
         name: Group(*described.get(group_name(settings, name), (None, None)), lag_of(committed[name], ends))
         for name in names

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, Field
 
-from admin_api.services.groups import Group, KafkaSilent
+from admin_api.services.groups import Group, KafkaUnavailable
 
 SERVICES: Final = ("scheduler", "collector", "log-writer", "candle-writer", "backfiller")
 """Each has one consumer group of the same name."""
@@ -56,8 +56,8 @@ class ServiceMonitor:
         now = datetime.now(UTC)
         try:
             groups = await self._read_groups(SERVICES)
-        except KafkaSilent as silent:
-            detail = f"Kafka does not answer: {silent}"
+        except KafkaUnavailable as error:
+            detail = f"Kafka does not answer: {error}"
             return [
                 ServiceState(service=name, state="unknown", instances=None, lag=None, checked_at=now, detail=detail)
                 for name in SERVICES
