@@ -19,7 +19,7 @@ from support.polling import eventually
 from support.shared_data import shared_file
 from support.whole_system import system_options
 
-pytestmark = [pytest.mark.system, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.system, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(600)]
 
 MINUTE_MS = 60_000
 START = datetime(2026, 11, 1, tzinfo=UTC)
