@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from contracts.topics import ALL_TOPICS, CONFIG_CHANGES
+from contracts.topics import ALL_TOPICS
 from local_stack.database_logins import NAMES
 from runtime.secret_files import SUFFIX
 from runtime.settings import Setting, list_settings
@@ -134,35 +134,6 @@ def test_ports_agree_between_compose_the_image_and_prometheus(service: str) -> N
     [job] = yaml.safe_load((REPOSITORY / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
     [target] = [config for config in job["dns_sd_configs"] if config["names"] == [service]]
     assert (target["type"], target["port"]) == ("A", port)
-
-
-@EACH_SERVICE
-def test_an_alert_fires_for_a_service_without_containers(service: str) -> None:
-    [rule] = [rule for rule in _alerts() if rule["alert"] == "CandlekeepTargetDown"]
-    assert f'absent(up{{job="candlekeep", service="{service}"}})' in rule["expr"]
-
-
-def _alerts() -> list[dict[str, Any]]:
-    groups = yaml.safe_load((REPOSITORY / "deploy/prometheus/alerts.yml").read_text())["groups"]
-    return [rule for group in groups for rule in group["rules"]]
-
-
-def test_alerts_use_existing_metrics_and_link_to_existing_pages() -> None:
-    code = "".join(path.read_text() for path in REPOSITORY.glob("*/*/src/*/metrics.py"))
-    defined = set(re.findall(r'"(candlekeep_\w+)"', code))
-    headings = re.findall(r"^## (.+)$", (REPOSITORY / "docs/runbook.md").read_text(), flags=re.MULTILINE)
-    anchors = {heading.lower().replace(" ", "-") for heading in headings}
-    for rule in _alerts():
-        watched = {re.sub(r"_(total|bucket)$", "", name) for name in re.findall(r"candlekeep_\w+", rule["expr"])}
-        assert watched <= defined, rule["alert"]
-        assert watched or "up{" in rule["expr"], rule["alert"]
-        if page := rule["annotations"].get("runbook"):
-            assert page.partition("#")[2] in anchors, rule["alert"]
-
-
-def test_the_alert_about_ticks_expects_the_number_of_partitions() -> None:
-    [rule] = [rule for rule in _alerts() if rule["alert"] == "CandlekeepTicksNotPublished"]
-    assert rule["expr"].endswith(f"< {CONFIG_CHANGES.partitions}")
 
 
 def test_every_service_of_a_topic_is_deployed_and_none_runs_as_root() -> None:
