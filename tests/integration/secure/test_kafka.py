@@ -22,7 +22,7 @@ from runtime.settings import KafkaSettings
 from support.certificates import Authority
 from support.secure_services import USER, SecureKafka, secure_kafka
 
-pytestmark = [pytest.mark.real_kafka, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.real_kafka
 
 TOPIC = EXCHANGE_HEALTH
 LOGINS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "certificate")
@@ -117,25 +117,21 @@ MISTAKES = {
 
 def _with_mistake(kafka: SecureKafka, mistake: str, folder: Path) -> dict[str, str]:
     stranger = Authority(folder / "strangers", "strangers")
-    match mistake:
-        case "wrong authority":
-            return kafka.login | {"KAFKA_SSL_CA_FILE": str(stranger.file)}
-        case "wrong host name":
-            return kafka.login | {"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{kafka.login_port}"}
-        case "wrong password":
-            return kafka.login | {"KAFKA_SASL_PASSWORD": "hunter2"}
-        case "no TLS":
-            return {"KAFKA_BOOTSTRAP_SERVERS": kafka.login["KAFKA_BOOTSTRAP_SERVERS"]}
-        case "login at the port for certificates":
-            return kafka.login | {"KAFKA_BOOTSTRAP_SERVERS": kafka.mutual_tls["KAFKA_BOOTSTRAP_SERVERS"]}
-        case "no client certificate":
-            return {name: value for name, value in kafka.mutual_tls.items() if name.rpartition("_")[2] != "FILE"} | {
-                "KAFKA_SSL_CA_FILE": str(kafka.authority)
-            }
-        case _:
-            unknown = stranger.issue("stranger")
-            files = {"KAFKA_SSL_CERTIFICATE_FILE": str(unknown.certificate), "KAFKA_SSL_KEY_FILE": str(unknown.key)}
-            return kafka.mutual_tls | files
+    unknown = stranger.issue("stranger")
+    servers = {
+        name: each["KAFKA_BOOTSTRAP_SERVERS"] for name, each in (("login", kafka.login), ("tls", kafka.mutual_tls))
+    }
+    without_files = {"KAFKA_SSL_CERTIFICATE_FILE": "", "KAFKA_SSL_KEY_FILE": ""}
+    other_files = {"KAFKA_SSL_CERTIFICATE_FILE": str(unknown.certificate), "KAFKA_SSL_KEY_FILE": str(unknown.key)}
+    return {
+        "wrong authority": kafka.login | {"KAFKA_SSL_CA_FILE": str(stranger.file)},
+        "wrong host name": kafka.login | {"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{kafka.login_port}"},
+        "wrong password": kafka.login | {"KAFKA_SASL_PASSWORD": "hunter2"},
+        "no TLS": {"KAFKA_BOOTSTRAP_SERVERS": servers["login"]},
+        "login at the port for certificates": kafka.login | {"KAFKA_BOOTSTRAP_SERVERS": servers["tls"]},
+        "no client certificate": kafka.mutual_tls | without_files,
+        "certificate of a stranger": kafka.mutual_tls | other_files,
+    }[mistake]
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

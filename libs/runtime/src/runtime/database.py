@@ -1,5 +1,6 @@
 """The Postgres engine. Needs the extra `candlekeep-runtime[database]`, which services without a database omit."""
 
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -38,8 +39,22 @@ def open_engine(database_url: str, connect_args: Mapping[str, Any], **options: A
     """
     query = {name: value for name, value in make_url(database_url).query.items() if isinstance(value, str)}
     tls = tls_of(query).argument()
-    arguments = {**connect_args, **({} if tls is None else {"ssl": tls})}
+    arguments = {**connect_args, "async_creator_fn": _connect, **({} if tls is None else {"ssl": tls})}
     return create_async_engine(async_url(database_url), connect_args=arguments, **options)
+
+
+class ServerNotTrusted(ConnectionError):  # noqa: N818 -- the name states the problem
+    """The certificate of Postgres is refused. A service waits, as in an outage, and logs this message."""
+
+
+async def _connect(**arguments: Any) -> asyncpg.Connection:
+    try:
+        return await asyncpg.connect(**arguments)
+    except ssl.SSLCertVerificationError as error:
+        raise ServerNotTrusted(
+            f"the certificate of Postgres is refused ({error.verify_message}). DATABASE_SSL_CA_FILE must contain the "
+            "authority that signed it, and DATABASE_URL must have a host name of the certificate"
+        ) from error
 
 
 def build_engine(

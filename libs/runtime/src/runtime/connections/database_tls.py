@@ -85,14 +85,16 @@ def with_tls(url: str, values: Mapping[str, object]) -> str:
         if parameter in query:
             raise ValueError(f"contains {parameter}, and {setting.upper()} is set, too. Remove one of them")
         added[parameter] = text
-    _check(query | added, {parameter: _name(parameter, values) for parameter in _SETTINGS})
+    _check(query | added, _names(query))
     return urlunsplit(parts._replace(query=urlencode([*pairs, *added.items()]))) if added else url
 
 
-def _name(parameter: str, values: Mapping[str, object]) -> str:
-    """The name for messages: of the setting, or of the parameter of the URL."""
-    setting = _SETTINGS[parameter]
-    return setting.upper() if values.get(setting) else f"{parameter} in DATABASE_URL"
+def _names(query: Mapping[str, str]) -> dict[str, str]:
+    """The names for messages: of the setting, or of the parameter if the URL has it."""
+    return {
+        parameter: f"{parameter} in DATABASE_URL" if parameter in query else setting.upper()
+        for parameter, setting in _SETTINGS.items()
+    }
 
 
 def _check(query: Mapping[str, str], names: Mapping[str, str]) -> None:

@@ -93,7 +93,7 @@ def _refusal(settings: KafkaSettings, server: str, error: Exception) -> str | No
             return _untrusted(settings, server, error)
         case ssl.SSLError():
             return (
-                f"{server} and this client found no common TLS ({getattr(error, 'reason', None) or error}). Check that this port expects "
+                f"{server} and this client found no common TLS ({_reason(error)}). Check that this port expects "
                 f"KAFKA_SECURITY_PROTOCOL {settings.kafka_security_protocol}{_client_certificate_hint(settings)}."
             )
         case UnsupportedSaslMechanismError():
@@ -102,6 +102,10 @@ def _refusal(settings: KafkaSettings, server: str, error: Exception) -> str | No
             return _refused_login(settings, server)
         case _:
             return None
+
+
+def _reason(error: ssl.SSLError) -> str:
+    return getattr(error, "reason", None) or str(error)
 
 
 def _untrusted(settings: KafkaSettings, server: str, error: ssl.SSLCertVerificationError) -> str:
