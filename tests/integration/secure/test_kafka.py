@@ -4,38 +4,24 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from typer.testing import CliRunner
 
-from contracts.topics import ALL_TOPICS, EXCHANGE_HEALTH
-from local_stack.kafka_jars import NoRealKafka
+from contracts.topics import EXCHANGE_HEALTH
 from runtime.dead_letters.__main__ import app as dead_letters_app
 from runtime.kafka.clients import build_broker, build_consumer, build_producer, topic_name
 from runtime.kafka.topics import app as topics_app
-from runtime.kafka.topics import provision
 from runtime.settings import KafkaSettings
 from support.certificates import Authority
-from support.secure_services import USER, SecureKafka, secure_kafka
+from support.secure_services import USER, SecureKafka
 
 pytestmark = pytest.mark.real_kafka
 
 TOPIC = EXCHANGE_HEALTH
 LOGINS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "certificate")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SecureKafka]:
-    try:
-        async with secure_kafka(tmp_path_factory.mktemp("kafka")) as started:
-            await provision(_settings(started.login), ALL_TOPICS)
-            yield started
-    except NoRealKafka as error:
-        pytest.skip(f"needs the real Apache Kafka: {error}")
 
 
 def _settings(environment: dict[str, str]) -> KafkaSettings:

@@ -4,30 +4,19 @@ import os
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
 import pytest
-import pytest_asyncio
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from runtime.database import ServerNotTrusted, build_engine
 from runtime.settings import DatabaseSettings
 from support.certificates import Authority
-from support.secure_services import CERTIFIED_ROLE, SecurePostgres, secure_postgres
+from support.secure_services import CERTIFIED_ROLE, SecurePostgres
 
 pytestmark = pytest.mark.postgres
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SecurePostgres]:
-    folder = tmp_path_factory.mktemp("postgres")
-    for parent in (folder.parent, folder.parent.parent):
-        parent.chmod(0o711)  # Postgres runs as an unprivileged user
-    async with secure_postgres(folder) as started:
-        yield started
 
 
 async def _session(environment: dict[str, str]) -> tuple[str, bool]:
