@@ -36,12 +36,19 @@ class Container:
 
 
 class Deployment:
-    def __init__(self, docker: Docker, compose: tuple[str, ...], variables: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self,
+        docker: Docker,
+        compose: tuple[str, ...],
+        variables: Mapping[str, str],
+        folder: Path,
+        overlay: str = "simulator",
+    ) -> None:
         self.docker = docker
         self.project = f"candlekeep-test-{uuid.uuid4().hex[:8]}"
         self.secrets = folder / "secrets"
         self.api_port, self.prometheus_port = free_port(), free_port()
-        files = ("compose.yaml", "compose.simulator.yaml")
+        files = ("compose.yaml", f"compose.{overlay}.yaml")
         self._command = (*compose, "--project-name", self.project)
         self._command += tuple(part for file in files for part in ("--file", str(ROOT / "deploy" / file)))
         self._environment = {

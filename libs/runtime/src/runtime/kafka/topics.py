@@ -18,7 +18,8 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from contracts.topics import ALL_TOPICS, DEAD_LETTERS, Cleanup, Topic
 from runtime.kafka.client_lifecycle import close_in_time
-from runtime.kafka.clients import MAX_MESSAGE_BYTES, build_admin, topic_name
+from runtime.kafka.clients import MAX_MESSAGE_BYTES, build_admin, start_admin, topic_name
+from runtime.kafka.diagnosis import NoConnection
 from runtime.settings import KafkaSettings, load_settings
 
 _ADMIN_SECONDS = 30.0
@@ -119,7 +120,7 @@ async def _administering(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdmin
     client = build_admin(settings)
     try:
         async with asyncio.timeout(_ADMIN_SECONDS):
-            await client.start()
+            await start_admin(settings, client)
             yield client
     finally:
         await close_in_time(client.close(), "A client could not disconnect", action="admin_stop_failed")
@@ -209,6 +210,9 @@ def describe_command() -> None:
 def _run(work: Any) -> Any:
     try:
         return asyncio.run(work)
+    except NoConnection as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
     except (TopicMismatch, TopicsNotReady, NoTopicAdministration, KafkaError, OSError, TimeoutError) as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
         raise typer.Exit(1) from error
