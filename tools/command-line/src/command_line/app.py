@@ -2,7 +2,7 @@
 
 import typer
 
-from command_line import backfills, candles, completeness, configs, coverage, exchanges, runs
+from command_line import backfills, candles, completeness, configs, coverage, doctor, exchanges, runs
 from command_line.context import SettingsFile, Token, Url, store_options
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("candles")(candles.candles)
 app.command("coverage")(coverage.coverage)
 app.command("completeness")(completeness.completeness)
 app.command("exchanges")(exchanges.exchanges)
+app.command("doctor")(doctor.doctor)
 
 
 @app.callback()

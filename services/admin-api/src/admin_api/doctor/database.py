@@ -16,7 +16,9 @@ from store.migrate import head_revision
 from store.roles import DEFAULT_PREFIX, role_name
 from store.schema import SchemaOutOfDate, ensure_current
 
-_ROLES = sa.text("SELECT rolname, rolsuper OR rolcreaterole OR rolcreatedb AS powers FROM pg_roles WHERE rolname = ANY(:names)")
+_ROLES = sa.text(
+    "SELECT rolname, rolsuper OR rolcreaterole OR rolcreatedb AS powers FROM pg_roles WHERE rolname = ANY(:names)"
+)
 _OUTBOX = sa.text("SELECT count(*), min(created_at) FROM outbox")
 _SIZE = sa.text("SELECT pg_size_pretty(pg_database_size(current_database()))")
 
