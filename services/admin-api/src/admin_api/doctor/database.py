@@ -38,7 +38,7 @@ async def database_checks(settings: DatabaseSettings, prefix: str = DEFAULT_PREF
             return checks
         async with engine.connect() as connection:
             checks.append(await _outbox_check(connection))
-    except DATABASE_PROBLEMS as error:
+    except (*DATABASE_PROBLEMS, OSError) as error:
         return [
             failed(
                 "Postgres",
