@@ -209,7 +209,7 @@ async def test_a_backup_brings_a_destroyed_deployment_back(deployment: Deploymen
     await until_whole(deployment)
 
 
-async def test_a_restore_replaces_nothing_unless_it_is_told(deployment: Deployment, tmp_path: Path) -> None:
+async def test_a_restore_replaces_nothing_by_default(deployment: Deployment, tmp_path: Path) -> None:
     backup = tmp_path / "second.dump"
     deployment.script("backup", str(backup))
     with pytest.raises(AssertionError, match="REPLACE=yes"):

@@ -135,7 +135,7 @@ def _fetch_check(api: Api, config: Mapping[str, Any], wait: Callable[..., Mappin
 
 
 def own_checks(environment: Mapping[str, str]) -> list[Check]:
-    """What `python -m admin_api doctor` finds, or a line that says where to run it."""
+    """The checks of `python -m admin_api doctor`, or a line that says where to run it."""
     missing = [name for name in _NEEDED if not environment.get(name)]
     if missing or importlib.util.find_spec("admin_api") is None:
         reason = f"{' and '.join(missing)} not set" if missing else "the package of admin-api is not installed here"

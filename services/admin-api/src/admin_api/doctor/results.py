@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class State(StrEnum):
-    """`warning`: it works now, and will not for ever, or is not as safe as it can be."""
+    """`warning`: it works now, but it may fail later or is not safe."""
 
     OK = "ok"
     WARNING = "warning"
