@@ -89,7 +89,7 @@ images: ## The container images of all services: IMAGE_PREFIX, IMAGE_TAG, PYTHON
 
 COMPOSE ?= docker compose
 COMPOSED := $(COMPOSE) -f deploy/compose.yaml $(foreach overlay,$(WITH),-f deploy/compose.$(overlay).yaml)
-.PHONY: up down logs has-compose
+.PHONY: up down logs backup restore rebuild-kafka has-compose
 has-compose:
 	@$(COMPOSE) version >/dev/null 2>&1 || { echo "there is no \`$(COMPOSE)\`: install Docker's plugin for compose 2, or call make with COMPOSE=/path/to/docker-compose"; exit 1; }
 
@@ -102,6 +102,15 @@ down: has-compose ## Stop them, with the same WITH. The data stays; DATA=delete 
 
 logs: has-compose ## Follow their logs: ONLY="collector scheduler"
 	@$(COMPOSED) logs --follow --tail 100 $(ONLY)
+
+backup: has-compose ## Write a backup of the database while everything runs: FILE=backups/NAME.dump
+	@COMPOSED="$(COMPOSED)" deploy/backup $(FILE)
+
+restore: has-compose ## Bring a backup back and start everything: FILE=..., the same WITH as for up; REPLACE=yes deletes what is there
+	@COMPOSED="$(COMPOSED)" REPLACE="$(REPLACE)" deploy/restore $(FILE)
+
+rebuild-kafka: has-compose ## Replace Kafka by an empty one and fill it from the database, with the same WITH as for up
+	@COMPOSED="$(COMPOSED)" deploy/rebuild-kafka
 
 ##@ Keep it
 .PHONY: format generate lock screenshots

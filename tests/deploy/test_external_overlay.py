@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from support.deploying.compose_command import compose_command
-from support.deploying.deployment import JOBS, SERVICES, Deployment
+from support.deploying.deployment import DEPLOY, JOBS, SERVICES, Deployment
 from support.deploying.engine import Docker
 
 ADDRESSES = {"KAFKA_BOOTSTRAP_SERVERS": "kafka.example.org:9093", "POSTGRES_ADDRESS": "db.example.org:5432"}
 
 
 def _resolved(engine: Docker, folder: Path, variables: dict[str, str]) -> dict[str, Any]:
-    deployment = Deployment(engine, compose_command(engine), variables, folder, overlay="external")
+    deployment = Deployment(engine, compose_command(engine), variables, folder, overlays=(DEPLOY / "compose.external.yaml",))
     found: dict[str, Any] = json.loads(deployment.compose("config", "--format", "json"))
     return found
 

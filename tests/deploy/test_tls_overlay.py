@@ -11,7 +11,7 @@ import pytest
 from local_stack.ports import free_port
 from support.certificates import Authority
 from support.deploying.compose_command import compose_command
-from support.deploying.deployment import Deployment, remove
+from support.deploying.deployment import DEPLOY, Deployment, remove
 from support.deploying.engine import Docker
 
 API = "/api/v1/admin/data-collection"
@@ -45,7 +45,7 @@ def fronted(engine: Docker, images: dict[str, str], tmp_path_factory: pytest.Tem
         "TLS_PORT": str(port),
         "PROXIED_SUBNET": "172.31.253.16/29",
     }
-    deployment = Deployment(engine, compose_command(engine), variables, folder, overlay="tls")
+    deployment = Deployment(engine, compose_command(engine), variables, folder, overlays=(DEPLOY / "compose.tls.yaml",))
     try:
         deployment.compose("up", "--detach", "--wait", "proxy", seconds=400)
         yield Fronted(deployment, f"https://localhost:{port}", authority.file)

@@ -179,7 +179,8 @@ class Book:
 
     def config_changed(self, partition: int, event: ConfigChanged, now: int) -> ScheduleChange | None:
         """None if the event is old, or if the partition is being restored."""
-        owned, plan = self._partition(partition), plan_of(event.config)
+        resynced_at = to_milliseconds(event.occurred_at) if event.resynced else None
+        owned, plan = self._partition(partition), plan_of(event.config, resynced_at)
         known = self._plan(owned, plan.config_id)
         removed = owned.removed.get(plan.config_id, _NO_REMOVAL)
         if is_outdated(plan.version, max(known.version if known else 0, removed.version)):

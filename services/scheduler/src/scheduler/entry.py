@@ -3,7 +3,7 @@
 Entries are small frozen values, because an instance may own a hundred thousand of them.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from sys import intern
 from typing import NamedTuple
 
@@ -39,6 +39,8 @@ class Plan:
     interval_minutes: int
     enabled: bool
     updated_at: int
+    resynced_at: int | None = field(default=None, compare=False)
+    """If the config was read from a resync: the time of the resync."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,7 @@ class AfterRun(NamedTuple):
     publish_now: bool
 
 
-def plan_of(config: CollectionConfig) -> Plan:
+def plan_of(config: CollectionConfig, resynced_at: int | None = None) -> Plan:
     return Plan(
         config_id=config.config_id,
         version=config.version,
@@ -88,6 +90,7 @@ def plan_of(config: CollectionConfig) -> Plan:
         interval_minutes=config.interval_minutes,
         enabled=config.enabled,
         updated_at=to_milliseconds(config.updated_at),
+        resynced_at=resynced_at,
     )
 
 

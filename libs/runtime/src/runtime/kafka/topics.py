@@ -42,6 +42,23 @@ class NoTopicAdministration(Exception):  # noqa: N818 -- the name states the pro
 
 
 @dataclass(frozen=True)
+class ExistingTopic:
+    """A topic as the cluster has it."""
+
+    partitions: int
+    replicas: int
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ClusterReading:
+    """The number of brokers, and the declared topics that exist, by name."""
+
+    brokers: int
+    topics: Mapping[str, ExistingTopic]
+
+
+@dataclass(frozen=True)
 class _Cluster:
     brokers: int
     partitions: Mapping[str, int]
@@ -86,6 +103,23 @@ async def verify(settings: KafkaSettings, topics: Sequence[Topic]) -> None:
     problems += _mismatches(settings, topics, existing)
     if problems:
         raise TopicsNotReady(f"{'; '.join(problems)}. Run: python -m runtime.kafka.topics provision")
+
+
+async def read_cluster(settings: KafkaSettings, topics: Sequence[Topic]) -> ClusterReading:
+    """The existing ones of these topics, with all their settings."""
+    async with _administering(settings) as admin:
+        names = {topic_name(settings, topic) for topic in topics}
+        described = [each for each in await admin.describe_topics() if each["topic"] in names]
+        found = {
+            each["topic"]: ExistingTopic(
+                partitions=len(each["partitions"]),
+                replicas=min((len(one["replicas"]) for one in each["partitions"]), default=0),
+                settings=(await _configs(admin, each["topic"]))[0],
+            )
+            for each in described
+            if not each["error_code"]
+        }
+        return ClusterReading(len((await admin.describe_cluster())["brokers"]), found)
 
 
 def topic_configs(topic: Topic, replicas: int) -> dict[str, str]:
