@@ -76,6 +76,12 @@ def container_of(workload: Manifest) -> Manifest:
     return dict(container)
 
 
+def selects(selector: dict[str, str], workload: Manifest) -> bool:
+    """Whether a selector matches the pods of a workload."""
+    labels = workload["spec"]["template"]["metadata"]["labels"]
+    return bool(selector) and selector.items() <= labels.items()
+
+
 class Helm:
     """The program helm, on this chart."""
 

@@ -20,9 +20,22 @@ class GoTool:
     name: str
     module: str
     version: str
+    link: tuple[str, ...] = ()
+    """More options of the linker."""
 
 
-HELM = GoTool("helm", "helm.sh/helm/v3/cmd/helm", "v3.22.0")
+# Helm's own build sets these two. Otherwise helm believes that it renders for Kubernetes 1.20.
+HELM = GoTool(
+    "helm",
+    "helm.sh/helm/v3/cmd/helm",
+    "v3.22.0",
+    link=(
+        "-X=helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1",
+        "-X=helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=37",
+        "-X=helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1",
+        "-X=helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=37",
+    ),
+)
 KUBECONFORM = GoTool("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", "v0.8.0")
 
 
@@ -36,11 +49,9 @@ def provide_tool(tool: GoTool, say: Callable[[str], None]) -> Path:
     say(f"building {tool.name} {tool.version} with Go, which takes minutes the first time")
     begin = time.monotonic()
     folder = cache_folder() / f"build-{tool.name}-{os.getpid()}"
-    command = ("go", "install", "-ldflags=-s -w", f"{tool.module}@{tool.version}")
+    command = ("go", "install", f"-ldflags={' '.join(('-s', '-w', *tool.link))}", f"{tool.module}@{tool.version}")
     environment = {**os.environ, "GOBIN": str(folder)}
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=_BUILD_SECONDS, check=False
-    )
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_BUILD_SECONDS, check=False)
     if done.returncode != 0:
         raise EngineUnavailable(f"Go cannot build {tool.name}: {done.stderr.strip()[-300:]}")
     (folder / tool.name).rename(program)
