@@ -118,7 +118,7 @@ format: $(STAMP) ## Format and apply safe fixes
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
-generate: $(STAMP) ## Rewrite what is generated: the client of the dashboard, schemas, docs/events.md, docs/asyncapi.json, the exchange catalogue, the places of candle lists, docs/exchanges.md, .env.example
+generate: $(STAMP) ## Rewrite what is generated: the client of the dashboard, schemas, docs/events.md, docs/asyncapi.json, the exchange catalogue, the places of candle lists, docs/exchanges.md, .env.example, files of the Helm chart
 	@$(BIN)/python libs/contracts/generate.py
 	@$(BIN)/python -m collector.exchange.catalogue.generate
 	@$(BIN)/python -m collector.exchange.catalogue.page
@@ -128,6 +128,7 @@ generate: $(STAMP) ## Rewrite what is generated: the client of the dashboard, sc
 	@$(BIN)/python -m local_stack dashboard-client
 	@$(BIN)/python -m local_stack.env_example
 	@$(BIN)/python -m local_stack.asyncapi_document
+	@$(BIN)/python deploy/helm/generate.py
 
 screenshots: $(STAMP) ## Take docs/images/ from a running `make demo`: PORT=8001 if the demo has another port
 	@$(PACKAGES_FOR) screenshots

@@ -20,6 +20,8 @@ COVERED = [
     "docs/**/*.md",
     "benchmarks/README.md",
     "deploy/README.md",
+    "deploy/helm/*/README.md",
+    "deploy/helm/*.py",
     "libs/*/README.md",
     "services/*/README.md",
     "tools/*/README.md",
