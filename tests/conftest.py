@@ -65,8 +65,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if not is_controller(config):
         return
     services = SharedServices.of_this_run()
-    if (kafka := services.kafka_if_used()) is not None:
-        print(f"Kafka used by the tests: {kafka.description}", flush=True)
+    for name, description in services.descriptions().items():
+        print(f"{name.capitalize()} used by the tests: {description}", flush=True)
     services.stop()
 
 

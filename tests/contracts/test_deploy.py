@@ -3,7 +3,6 @@
 import importlib.util
 import re
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -32,10 +31,6 @@ def _compose() -> dict[str, Any]:
     return yaml.safe_load((REPOSITORY / "deploy/compose.yaml").read_text())
 
 
-def _tool(name: str) -> str:
-    return str(Path(sys.executable).with_name(name))
-
-
 def _known_variables(service: str) -> set[str]:
     """Its settings, and the files of those that are secrets."""
     settings = importlib.import_module(f"{service.replace('-', '_')}.settings")
@@ -45,19 +40,6 @@ def _known_variables(service: str) -> set[str]:
 
 def _names(setting: Setting) -> set[str]:
     return {setting.variable, setting.variable + SUFFIX} if setting.secret else {setting.variable}
-
-
-def test_the_compose_files_are_valid() -> None:
-    files = [REPOSITORY / "deploy/compose.yaml", *OVERLAYS]
-    command = [_tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", *map(str, files)]
-    checked = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stdout
-
-
-def test_the_dockerfile_passes_hadolint() -> None:
-    command = [_tool("hadolint"), "deploy/Dockerfile"]
-    checked = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stdout
 
 
 @EACH_SERVICE

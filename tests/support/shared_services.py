@@ -1,7 +1,8 @@
 """One Kafka and one Postgres per pytest run, shared by its xdist workers and always stopped at the end.
 
 The controller creates a folder and puts its path into the environment. The first worker that needs a service starts a
-keeper for it (`local_stack.keeper`). The keeper ends with the controller and not with the worker.
+keeper for it (`support.kept_services`), which runs it in a container or natively. The keeper ends with the controller
+and not with the worker.
 """
 
 import asyncio
@@ -19,12 +20,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import asyncpg
 
 from local_stack.database_logins import NAMES, DatabaseLogins
-from local_stack.keeper import KeptKafka, KeptPostgres
+from local_stack.keeper import KeptKafka, KeptPostgres, Service
 from local_stack.processes import open_log
 from store.migrate import upgrade
 from store.role_setup import set_up_roles
@@ -35,7 +36,7 @@ START_SECONDS = 170.0  # at the first start, Maven fills its cache
 STOP_SECONDS = 30.0
 ENOUGH_MEMORY = 4 * 1024**3
 
-Service = Literal["kafka", "postgres"]
+_TESTS = str(Path(__file__).parents[1])
 
 _KEEPERS: list[subprocess.Popen[bytes]] = []
 """The keepers that this process started. They run until the controller ends.
@@ -71,9 +72,10 @@ class SharedServices:
     def postgres(self) -> KeptPostgres:
         return KeptPostgres(**self._start("postgres"))
 
-    def kafka_if_used(self) -> KeptKafka | None:
-        announced = self._announced("kafka")
-        return KeptKafka(**announced) if announced else None
+    def descriptions(self) -> dict[str, str]:
+        """Of the services that were used."""
+        announced = {name: self._announced(name) for name in get_args(Service)}
+        return {name: found["description"] for name, found in announced.items() if found}
 
     def template_database(self) -> str:
         """The name of a migrated database to clone. A clone takes 50 ms per test, a migration much longer."""
@@ -118,11 +120,14 @@ class SharedServices:
 
     def _start_keeper(self, service: Service) -> subprocess.Popen[bytes]:
         (self.folder / "logs").mkdir(exist_ok=True)
-        environment = dict(os.environ)
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, [_TESTS, os.environ.get("PYTHONPATH")])),
+        }
         if environment.get("CANDLEKEEP_REQUIRE_REAL_KAFKA") == "1":
             environment["CANDLEKEEP_KAFKA"] = "real"
         controller = (self.folder / "controller.pid").read_text()
-        argv = [sys.executable, "-m", "local_stack.keeper", service, "--folder", str(self.folder)]
+        argv = [sys.executable, "-m", "support.kept_services", service, "--folder", str(self.folder)]
         with open_log(self.folder / "logs" / f"{service}-keeper.log") as log:
             return subprocess.Popen(
                 [*argv, "--while-pid", controller],

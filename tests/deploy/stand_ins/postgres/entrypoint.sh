@@ -6,7 +6,9 @@ if [ "$1" = postgres ] && [ ! -s "$PGDATA/PG_VERSION" ]; then
   chmod 700 "$PGDATA"
   password=${POSTGRES_PASSWORD_FILE:-/tmp/password}
   [ -n "${POSTGRES_PASSWORD_FILE:-}" ] || printf '%s' "$POSTGRES_PASSWORD" > "$password"
-  initdb --pgdata "$PGDATA" --username "${POSTGRES_USER:-postgres}" --pwfile "$password" \
+  # shellcheck disable=SC2086 # the arguments are several words
+  initdb --encoding UTF8 --locale C.UTF-8 ${POSTGRES_INITDB_ARGS:-} \
+    --pgdata "$PGDATA" --username "${POSTGRES_USER:-postgres}" --pwfile "$password" \
     --auth-local trust --auth-host scram-sha-256
   echo 'host all all all scram-sha-256' >> "$PGDATA/pg_hba.conf"
   echo "listen_addresses = '*'" >> "$PGDATA/postgresql.conf"

@@ -13,13 +13,14 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 from local_stack.errors import StackError
-from local_stack.kafka_provider import ExistingKafka, Kafka, KafkaPlace, start_kafka
-from local_stack.postgres import ExistingPostgres, Postgres, PostgresPlace, start_postgres
+from local_stack.kafka_provider import ExistingKafka, KafkaPlace, start_kafka
+from local_stack.postgres import PostgresPlace, start_postgres
 from local_stack.processes import command_line
 from runtime.waiting import wait_for_event
 
@@ -46,18 +47,24 @@ class KeptPostgres:
     description: str
 
 
-async def keep(what: Literal["kafka", "postgres"], folder: Path, watched_pid: int) -> None:
+Service = Literal["kafka", "postgres"]
+Started = tuple[KeptKafka | KeptPostgres, Callable[[], Awaitable[None]]]
+"""What is announced, and how to stop it."""
+Start = Callable[[Service, Path], Awaitable[Started]]
+
+
+async def keep(what: Service, folder: Path, watched_pid: int, start: Start) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     watched = command_line(watched_pid)
-    kept = await _start(what, folder)
+    kept, stop = await start(what, folder)
     try:
-        _announce(folder / f"{what}.json", _describe(kept))
+        _announce(folder / f"{what}.json", kept)
         while (is_alive := _is_alive(watched_pid, watched)) and not stopped.is_set():
             await wait_for_event(stopped, WATCH_SECONDS)
     finally:
-        await kept.stop()
+        await stop()
     if not is_alive:
         shutil.rmtree(folder, ignore_errors=True)  # the watched process can no longer do it
 
@@ -66,17 +73,15 @@ def _is_alive(pid: int, as_command: str | None) -> bool:
     return as_command is not None and command_line(pid) == as_command
 
 
-async def _start(what: Literal["kafka", "postgres"], folder: Path) -> Kafka | Postgres | ExistingPostgres:
+async def start_natively(what: Service, folder: Path) -> Started:
     data, logs, run = folder / f"{what}-data", folder / "logs", folder / "run"
     if what == "kafka":
-        return await start_kafka(KafkaPlace(data=data, logs=logs, run=run), print)
-    return await start_postgres(PostgresPlace(data=data, logs=logs, run=run, durable=False), print)
-
-
-def _describe(kept: Kafka | Postgres | ExistingPostgres) -> KeptKafka | KeptPostgres:
-    if isinstance(kept, Postgres | ExistingPostgres):
-        return KeptPostgres(url=kept.url, description=kept.description)
-    return KeptKafka(bootstrap=kept.bootstrap, is_real=kept.is_real, description=kept.description, control=kept.control)
+        kafka = await start_kafka(KafkaPlace(data=data, logs=logs, run=run), print)
+        address, control = kafka.bootstrap, kafka.control
+        kept = KeptKafka(bootstrap=address, is_real=kafka.is_real, description=kafka.description, control=control)
+        return kept, kafka.stop
+    postgres = await start_postgres(PostgresPlace(data=data, logs=logs, run=run, durable=False), print)
+    return KeptPostgres(url=postgres.url, description=postgres.description), postgres.stop
 
 
 def _announce(file: Path, kept: KeptKafka | KeptPostgres) -> None:
@@ -85,14 +90,14 @@ def _announce(file: Path, kept: KeptKafka | KeptPostgres) -> None:
     partial.rename(file)
 
 
-def main() -> None:
+def main(start: Start = start_natively) -> None:
     arguments = argparse.ArgumentParser(prog="python -m local_stack.keeper", description=__doc__)
     arguments.add_argument("what", choices=["kafka", "postgres"])
     arguments.add_argument("--folder", type=Path, required=True)
     arguments.add_argument("--while-pid", type=int, default=os.getppid())
     chosen = arguments.parse_args()
     try:
-        asyncio.run(keep(chosen.what, chosen.folder, chosen.while_pid))
+        asyncio.run(keep(chosen.what, chosen.folder, chosen.while_pid, start))
     except StackError as error:
         (chosen.folder / f"{chosen.what}.error").write_text(str(error))
         sys.exit(str(error))
