@@ -114,7 +114,7 @@ class Book:
         return None if entry is None else entry.due_at()
 
     def live_entry(self, config_id: int) -> Entry | None:
-        """The entry if its partition is live. Only then it may get a tick, and its state may be published."""
+        """The entry if its partition is live. Otherwise the entry gets no tick, and its state is not published."""
         entry = self._entries.get(config_id)
         if entry is None:
             return None

@@ -163,7 +163,7 @@ def changed(entry: Entry, plan: Plan, now: int, spread_ms: int) -> Changed:
 
 
 def after_run(entry: Entry, run: RunFinished, now: int) -> AfterRun:
-    """The entry with the progress that the run's results prove; the same entry if that changes nothing.
+    """The entry with the progress that the run's results prove. Returns the same entry if nothing changes.
 
     A failed run counts like a successful one, and a manual run like any other. A run of a range only removes pending
     time. A run of another market does not count.
@@ -183,7 +183,7 @@ def after_run(entry: Entry, run: RunFinished, now: int) -> AfterRun:
 
 
 def merged_with_state(entry: Entry, state: Entry) -> Entry:
-    """The entry with the slots and the progress of a published state; the same entry if that changes nothing.
+    """The entry with the slots and the progress of a published state. Returns the same entry if nothing changes.
 
     A state of an older version does not settle a pending initial tick, but its progress counts.
     """

@@ -219,7 +219,7 @@ class ExchangeClient:
         return self._markets(symbol).not_traded_since(symbol)
 
     def created(self, symbol: str) -> int | None:
-        """When the exchange says that a known market was created, in milliseconds. None if it does not say."""
+        """The creation time of a known market, in milliseconds. None if the exchange does not send it."""
         return self._markets(symbol).created(symbol)
 
     async def symbols(self, symbol: str) -> Collection[str]:
