@@ -14,7 +14,8 @@ ADDRESSES = {"KAFKA_BOOTSTRAP_SERVERS": "kafka.example.org:9093", "POSTGRES_ADDR
 
 
 def _resolved(engine: Docker, folder: Path, variables: dict[str, str]) -> dict[str, Any]:
-    deployment = Deployment(engine, compose_command(engine), variables, folder, overlays=(DEPLOY / "compose.external.yaml",))
+    overlays = (DEPLOY / "compose.external.yaml",)
+    deployment = Deployment(engine, compose_command(engine), variables, folder, overlays=overlays)
     found: dict[str, Any] = json.loads(deployment.compose("config", "--format", "json"))
     return found
 
