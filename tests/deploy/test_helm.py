@@ -27,6 +27,8 @@ from support.deploying.deployment import SERVICES
 from support.deploying.images import ROOT
 from support.deploying.report import say
 
+# The first test waits until Go has built helm and kubeconform.
+pytestmark = pytest.mark.timeout(2400)
 PORTS = {name: 8000 + number for number, name in enumerate(SERVICES)}
 LOGINS = {
     "admin-api": "admin-api",

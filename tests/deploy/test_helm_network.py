@@ -13,6 +13,8 @@ import pytest
 from support.deploying.chart import NAMESPACE, Helm, Manifest, Rendered, component_of
 from support.deploying.deployment import SERVICES
 
+# The first test waits until Go has built helm and kubeconform.
+pytestmark = pytest.mark.timeout(2400)
 PORTS = {name: 8000 + number for number, name in enumerate(SERVICES)}
 WORKERS = set(SERVICES) - {"admin-api"}
 DATABASE_CLIENTS = {"admin-api", "log-writer", "candle-writer", "backfiller", "roles", "migrate"}

@@ -11,6 +11,8 @@ from support.deploying.chart import CHART, VALUE_SETS, Helm, selects
 from support.deploying.deployment import SERVICES
 from support.deploying.images import ROOT
 
+# The first test waits until Go has built helm and kubeconform.
+pytestmark = pytest.mark.timeout(2400)
 SHARED_TOPICS = {"collector": "ticks", "log-writer": "run-events", "candle-writer": "candles"}
 EACH_SET = pytest.mark.parametrize("name", VALUE_SETS)
 
