@@ -42,7 +42,7 @@ migrate: $(STAMP) ## Bring the database of DATABASE_URL up to this release
 ##@ Check it
 # Tests of timeouts and failovers wait most of their time, so four workers keep two cores busy.
 WORKERS ?= 4
-.PHONY: test test-deep test-deploy test-fast faults nemesis guards
+.PHONY: test test-deep test-deploy test-operations test-fast faults nemesis guards
 test: $(STAMP) ## Every test, on a Kafka and a Postgres of their own; says which Kafka at the end; WORKERS=4
 	@$(PACKAGES_FOR) test
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not faults or faults_short" --ignore=tests/deploy
@@ -53,7 +53,11 @@ test-deep: $(STAMP) ## The tests with random or many inputs again, with many mor
 
 test-deploy: $(STAMP) ## Build every image, start compose with the simulator, and test both; needs Docker, or root to start it
 	@$(PACKAGES_FOR) test-deploy
-	@$(BIN)/pytest -o timeout=900 tests/deploy
+	@$(BIN)/pytest -o timeout=900 tests/deploy --ignore=tests/deploy/test_operations.py
+
+test-operations: $(STAMP) ## Scale, back up, restore and rebuild a compose stack; like test-deploy, and as long again
+	@$(PACKAGES_FOR) test-deploy
+	@$(BIN)/pytest -o timeout=1800 tests/deploy/test_operations.py
 
 faults: $(STAMP) ## Break the whole system in every way we know and judge what it holds afterwards
 	@$(PACKAGES_FOR) faults

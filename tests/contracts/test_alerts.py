@@ -55,7 +55,7 @@ def test_every_alert_fires_and_resolves() -> None:
 
 def test_a_wrong_expectation_fails(tmp_path: Path) -> None:
     text = (FOLDER / "alerts_test.yml").read_text()
-    wrong = text.replace("rule_files:\n- alerts.yml", f"rule_files:\n- {FOLDER}/alerts.yml").replace("90%", "91%")
+    wrong = text.replace("  - alerts.yml", f"  - {FOLDER}/alerts.yml").replace("90%", "91%")
     (tmp_path / "wrong.yml").write_text(wrong)
     assert "CandlekeepRetentionIsNear" in _promtool("test", "rules", str(tmp_path / "wrong.yml"))
 

@@ -49,7 +49,7 @@ class KeptPostgres:
 
 Service = Literal["kafka", "postgres"]
 Started = tuple[KeptKafka | KeptPostgres, Callable[[], Awaitable[None]]]
-"""What is announced, and how to stop it."""
+"""The announced address of the service, and the way to stop it."""
 Start = Callable[[Service, Path], Awaitable[Started]]
 
 

@@ -32,10 +32,9 @@ async def kafka_checks(settings: KafkaSettings) -> list[Check]:
             )
         ]
     host = servers.split(",")[0].rpartition(":")[0]
-    security = str(getattr(settings, "kafka_security_protocol", "PLAINTEXT"))
     return [
         ok("Kafka", f"{servers} answers, {cluster.brokers} brokers"),
-        encryption_check("Kafka", host, encrypted="SSL" in security),
+        encryption_check("Kafka", host, encrypted="SSL" in settings.kafka_security_protocol),
         *_topic_checks(settings, cluster),
         *await _group_checks(settings),
     ]
