@@ -153,7 +153,7 @@ async def _all_succeeded(database: Any, runs: int) -> None:
             pytest.fail(f"runs did not succeed: {unsuccessful[:3]}")
         return len(rows) == runs
 
-    await eventually(finished, within=60)
+    await eventually(finished, within=240)
 
 
 async def _equals(database: Any, recording: Recording, timeframe: str, expected: list[Row]) -> None:
