@@ -98,7 +98,8 @@ def test_the_job_that_makes_the_roles_gets_the_passwords_that_the_services_use()
 
 def test_every_secret_comes_from_a_file_that_the_script_writes(tmp_path: Path) -> None:
     subprocess.run([REPOSITORY / "deploy/make-secrets", tmp_path], check=True, capture_output=True)
-    assert {path.name for path in tmp_path.iterdir()} == set(_compose()["secrets"])
+    monitoring = yaml.safe_load((REPOSITORY / "deploy/compose.monitoring.yaml").read_text())["secrets"]
+    assert {path.name for path in tmp_path.iterdir()} == {*_compose()["secrets"], *monitoring}
     written = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert len(set(written.values())) == len(written)
     assert {len(value) for value in written.values()} == {64}
