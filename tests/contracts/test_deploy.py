@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).parents[2]
 SERVICES = sorted(path.name for path in (REPOSITORY / "services").iterdir() if (path / "pyproject.toml").is_file())
 DOCKERFILE = (REPOSITORY / "deploy/Dockerfile").read_text()
 VERSION = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
-THIRD_PARTY = {"kafka", "postgres", "prometheus", "proxy"}
+THIRD_PARTY = {"kafka", "postgres", "prometheus", "alertmanager", "grafana", "proxy"}
 OVERLAYS = sorted((REPOSITORY / "deploy").glob("compose.*.yaml"))
 EACH_SERVICE = pytest.mark.parametrize("service", SERVICES)
 
