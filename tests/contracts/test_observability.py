@@ -168,7 +168,7 @@ def test_grafana_reads_the_mounted_files_and_the_data_source_exists() -> None:
         }
 
 
-def test_nobody_uses_grafana_without_signing_in() -> None:
+def test_grafana_requires_a_login() -> None:
     environment = _monitoring()["grafana"]["environment"]
     assert environment["GF_AUTH_ANONYMOUS_ENABLED"] == environment["GF_USERS_ALLOW_SIGN_UP"] == "false"
     assert environment["GF_SECURITY_ADMIN_PASSWORD__FILE"] == "/run/secrets/grafana_admin_password"
