@@ -74,7 +74,7 @@ test-fast: $(STAMP) ## Only the tests that need neither Kafka nor Postgres
 lint: $(STAMP) ## ruff, mypy, import-linter; style and types of the dashboard
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy $(wildcard libs/*/src services/*/src tools/*/src) libs/contracts/generate.py tests/support tests/faults benchmarks
+	@$(BIN)/mypy $(wildcard libs/*/src services/*/src tools/*/src) libs/contracts/generate.py tests/support tests/faults benchmarks release
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m local_stack dashboard-lint
 
@@ -102,6 +102,14 @@ down: has-compose ## Stop them, with the same WITH. The data stays; DATA=delete 
 
 logs: has-compose ## Follow their logs: ONLY="collector scheduler"
 	@$(COMPOSED) logs --follow --tail 100 $(ONLY)
+
+##@ Release it
+.PHONY: version release
+version: $(STAMP) ## Print the version; VERSION=0.2.0 writes it to every place that has it
+	@$(BIN)/python -m release.version $(VERSION)
+
+release: $(STAMP) ## Wheels, images, SBOMs, licences, chart and checksums in dist/: TRIAL=1 skips the conditions, IMAGES=none the images
+	@$(BIN)/python -m release.build $(if $(TRIAL),--trial) $(if $(filter none,$(IMAGES)),--without-images)
 
 ##@ Keep it
 .PHONY: format generate lock screenshots
