@@ -1,4 +1,4 @@
-"""What must hold before a release is built."""
+"""The conditions of a release."""
 
 import re
 import subprocess

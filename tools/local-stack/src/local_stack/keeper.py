@@ -49,7 +49,7 @@ class KeptPostgres:
 
 Service = Literal["kafka", "postgres"]
 Started = tuple[KeptKafka | KeptPostgres, Callable[[], Awaitable[None]]]
-"""What is announced, and how to stop it."""
+"""The announcement, and a function that stops the service."""
 Start = Callable[[Service, Path], Awaitable[Started]]
 
 
