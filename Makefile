@@ -42,7 +42,7 @@ migrate: $(STAMP) ## Bring the database of DATABASE_URL up to this release
 ##@ Check it
 # Tests of timeouts and failovers wait most of their time, so four workers keep two cores busy.
 WORKERS ?= 4
-.PHONY: test test-deep test-deploy test-fast faults nemesis guards
+.PHONY: test test-deep test-deploy test-operations test-fast faults nemesis guards
 test: $(STAMP) ## Every test, on a Kafka and a Postgres of their own; says which Kafka at the end; WORKERS=4
 	@$(PACKAGES_FOR) test
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not faults or faults_short" --ignore=tests/deploy
@@ -53,7 +53,11 @@ test-deep: $(STAMP) ## The tests with random or many inputs again, with many mor
 
 test-deploy: $(STAMP) ## Build every image, start compose with the simulator, and test both; needs Docker, or root to start it
 	@$(PACKAGES_FOR) test-deploy
-	@$(BIN)/pytest -o timeout=900 tests/deploy
+	@$(BIN)/pytest -o timeout=900 tests/deploy --ignore=tests/deploy/test_operations.py
+
+test-operations: $(STAMP) ## Scale, back up, restore and rebuild a compose stack; like test-deploy, and as long again
+	@$(PACKAGES_FOR) test-deploy
+	@$(BIN)/pytest -o timeout=1800 tests/deploy/test_operations.py
 
 faults: $(STAMP) ## Break the whole system in every way we know and judge what it holds afterwards
 	@$(PACKAGES_FOR) faults
@@ -89,7 +93,7 @@ images: ## The container images of all services: IMAGE_PREFIX, IMAGE_TAG, PYTHON
 
 COMPOSE ?= docker compose
 COMPOSED := $(COMPOSE) -f deploy/compose.yaml $(foreach overlay,$(WITH),-f deploy/compose.$(overlay).yaml)
-.PHONY: up down logs has-compose
+.PHONY: up down logs backup restore rebuild-kafka has-compose
 has-compose:
 	@$(COMPOSE) version >/dev/null 2>&1 || { echo "there is no \`$(COMPOSE)\`: install Docker's plugin for compose 2, or call make with COMPOSE=/path/to/docker-compose"; exit 1; }
 
@@ -102,6 +106,15 @@ down: has-compose ## Stop them, with the same WITH. The data stays; DATA=delete 
 
 logs: has-compose ## Follow their logs: ONLY="collector scheduler"
 	@$(COMPOSED) logs --follow --tail 100 $(ONLY)
+
+backup: has-compose ## Write a backup of the database while everything runs: FILE=backups/NAME.dump
+	@COMPOSED="$(COMPOSED)" deploy/backup $(FILE)
+
+restore: has-compose ## Bring a backup back and start everything: FILE=..., the same WITH as for up; REPLACE=yes deletes what is there
+	@COMPOSED="$(COMPOSED)" REPLACE="$(REPLACE)" deploy/restore $(FILE)
+
+rebuild-kafka: has-compose ## Replace Kafka by an empty one and fill it from the database, with the same WITH as for up
+	@COMPOSED="$(COMPOSED)" deploy/rebuild-kafka
 
 ##@ Release it
 .PHONY: version release
@@ -117,7 +130,7 @@ format: $(STAMP) ## Format and apply safe fixes
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
-generate: $(STAMP) ## Rewrite what is generated: the client of the dashboard, schemas, docs/events.md, docs/asyncapi.json, the exchange catalogue, the places of candle lists, docs/exchanges.md, .env.example
+generate: $(STAMP) ## Rewrite what is generated: the client of the dashboard, schemas, docs/events.md, docs/asyncapi.json, the exchange catalogue, the places of candle lists, docs/exchanges.md, .env.example, files of the Helm chart
 	@$(BIN)/python libs/contracts/generate.py
 	@$(BIN)/python -m collector.exchange.catalogue.generate
 	@$(BIN)/python -m collector.exchange.catalogue.page
@@ -127,6 +140,7 @@ generate: $(STAMP) ## Rewrite what is generated: the client of the dashboard, sc
 	@$(BIN)/python -m local_stack dashboard-client
 	@$(BIN)/python -m local_stack.env_example
 	@$(BIN)/python -m local_stack.asyncapi_document
+	@$(BIN)/python deploy/helm/generate.py
 
 screenshots: $(STAMP) ## Take docs/images/ from a running `make demo`: PORT=8001 if the demo has another port
 	@$(PACKAGES_FOR) screenshots

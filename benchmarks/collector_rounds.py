@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from benchmarks.collector_processes import EXCHANGE, Round
 
 from collector.candles.reading import SeriesReader
-from collector.exchange.traits import traits_of
+from collector.exchange.traits_table import traits_of
 from collector.settings import CollectorSettings
 from contracts.configs import CollectionConfig
 from contracts.coverage import SeriesProgress, progress_of_version_1, to_milliseconds

@@ -5,7 +5,8 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Callable
 
-import hypothesis  # noqa: F401 -- otherwise its plugin imports it at the end, where CPython 3.11.7 can fail (gh-106905)
+# Imported here, because its plugin would import it at the end, where CPython 3.11.7 can fail (gh-106905).
+import hypothesis
 import pytest
 
 from local_stack.keeper import KeptKafka, KeptPostgres
@@ -34,6 +35,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # On a busy machine, the time of one example or of making it says nothing about the code.
+    too_slow = hypothesis.HealthCheck.too_slow
+    hypothesis.settings.register_profile("candlekeep", deadline=None, suppress_health_check=[too_slow])
+    hypothesis.settings.load_profile("candlekeep")
     if is_controller(config):
         SharedServices.create()
 

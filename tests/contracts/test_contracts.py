@@ -19,7 +19,7 @@ from contracts.coverage import SeriesProgress, Span
 from contracts.event import Event, event_type
 from contracts.runs import RunFinished
 from contracts.schedule import JobScheduled
-from contracts.ticks import TickDue, initial_run_id, lane_of, slot_run_id
+from contracts.ticks import TickDue, initial_run_id, lane_of, resync_run_id, slot_run_id
 from contracts.topics import ALL_TOPICS, Cleanup, Topic
 
 REPOSITORY = Path(__file__).parents[2]
@@ -203,8 +203,10 @@ def test_a_slot_has_the_same_run_id_in_every_process_and_zone() -> None:
         slot_run_id(8, slot),
         slot_run_id(7, slot + timedelta(minutes=1)),
         initial_run_id(7, 1),
+        resync_run_id(7, 1, slot),
+        resync_run_id(7, 1, slot + timedelta(minutes=1)),
     }
-    assert len(ids) == 4
+    assert len(ids) == 6
 
 
 def test_an_exchange_with_several_lanes_is_split_by_config_id() -> None:

@@ -20,6 +20,8 @@ COVERED = [
     "docs/**/*.md",
     "benchmarks/README.md",
     "deploy/README.md",
+    "deploy/helm/*/README.md",
+    "deploy/helm/*.py",
     "libs/*/README.md",
     "services/*/README.md",
     "tools/*/README.md",
@@ -46,7 +48,7 @@ PLACES_OF_OLD_WORDS = {
     "services/collector/src/collector/exchange/client.py": re.compile(r"client\.throttler"),  # ccxt's own name
     "docs/exchanges.md": re.compile(r"`gate`"),  # an exchange
     "tests/unit/collector/test_absences.py": re.compile(r'"gate"'),  # an exchange
-    "services/collector/src/collector/exchange/traits.py": re.compile(r'"gate"|gate\.(py|com)'),  # an exchange
+    "services/collector/src/collector/exchange/traits_table.py": re.compile(r'"gate"|gate\.(py|com)'),  # an exchange
 }
 """Text that must name old words: the lists themselves, the examples of what not to write, and names of libraries."""
 

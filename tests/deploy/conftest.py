@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import pytest
 
+from support.deploying.chart import Helm
 from support.deploying.compose_command import compose_command
 from support.deploying.deployment import SERVICES, SIMULATOR, Deployment, remove
 from support.deploying.engine import Docker, EngineUnavailable, running_engine
@@ -78,3 +79,12 @@ def deployment(
         yield deployed
     finally:
         remove(deployed)
+
+
+@pytest.fixture(scope="session")
+def helm() -> Helm:
+    """The program helm, which Go builds the first time. It needs no engine."""
+    try:
+        return Helm(say)
+    except EngineUnavailable as error:
+        unavailable(f"the chart: {error}")

@@ -32,6 +32,6 @@ async def system(
 @pytest_asyncio.fixture(loop_scope="session")
 async def api(system: Stack) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(
-        base_url=f"{system.api_url}{API}", headers={"Authorization": f"Bearer {system.token}"}, timeout=20
+        base_url=f"{system.api_url}{API}", headers={"Authorization": f"Bearer {system.token}"}, timeout=60
     ) as client:
         yield client

@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.system,
     pytest.mark.kafka,
     pytest.mark.postgres,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(600),
     pytest.mark.asyncio(loop_scope="session"),
 ]
 

@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.system,
     pytest.mark.kafka,
     pytest.mark.postgres,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(600),
     pytest.mark.asyncio(loop_scope="session"),
 ]
 
@@ -28,8 +28,8 @@ DAY_MINUTES = 24 * 60
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def slow_config(system: Stack, api: httpx.AsyncClient) -> AsyncIterator[dict[str, Any]]:
-    """A new, enabled config on an exchange that answers after three seconds."""
-    mood = {"kind": "latency", "exchange": "binance", "path": "klines", "latency_ms": 3000, "count": 2}
+    """A new, enabled config on an exchange that answers after eight seconds."""
+    mood = {"kind": "latency", "exchange": "binance", "path": "klines", "latency_ms": 8000, "count": 2}
     async with httpx.AsyncClient(base_url=str(system.simulator_url)) as simulator:
         assert (await simulator.post("/control/moods", json=mood)).status_code == 201
         await free_symbol(api, SYMBOL)

@@ -19,7 +19,7 @@ from support.polling import eventually
 from support.shared_data import shared_file
 from support.whole_system import system_options
 
-pytestmark = [pytest.mark.system, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.system, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(600)]
 
 MINUTE_MS = 60_000
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -153,7 +153,7 @@ async def _all_succeeded(database: Any, runs: int) -> None:
             pytest.fail(f"runs did not succeed: {unsuccessful[:3]}")
         return len(rows) == runs
 
-    await eventually(finished, within=60)
+    await eventually(finished, within=240)
 
 
 async def _equals(database: Any, recording: Recording, timeframe: str, expected: list[Row]) -> None:

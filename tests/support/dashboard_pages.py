@@ -17,7 +17,7 @@ from local_stack.dashboard import build_if_changed
 from local_stack.system_packages import browser as installed_browser
 
 FOLDER: Final = Path(__file__).parents[2] / "dashboard"
-WAIT_MS: Final = 30_000
+WAIT_MS: Final = 90_000
 SIZE: Final[ViewportSize] = {"width": 1440, "height": 900}
 AXE_TAGS: Final = ("wcag2a", "wcag2aa", "wcag21aa", "wcag22aa")
 

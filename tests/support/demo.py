@@ -26,7 +26,7 @@ class Demo:
     async def start(self) -> None:
         """Returns when the demo shows its runs."""
         await self.begin()
-        await eventually(lambda: self.ended() or "Runs as they finish" in self.output_text(), within=150)
+        await eventually(lambda: self.ended() or "Runs as they finish" in self.output_text(), within=400)
         assert not self.ended(), self.output_text()
 
     async def begin(self) -> None:

@@ -15,7 +15,8 @@ from typing import Final, NamedTuple
 from typing_extensions import override
 
 from collector.exchange.catalogue.page import PAGE, with_section
-from collector.exchange.traits import ExchangeTraits, traits_of
+from collector.exchange.traits import ExchangeTraits
+from collector.exchange.traits_table import traits_of
 from contracts.exchange_catalogue import MarketKind, RequestKind, RowOrder, load_catalogue
 from contracts.spans import subtract
 from contracts.timeframes import parse_timeframe, timeframe_order

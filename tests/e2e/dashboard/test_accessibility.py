@@ -10,7 +10,7 @@ from support.black_box import finished
 from support.dashboard_pages import ROUTES, SIZE, Watch, require_browser, settled, violations
 from support.polling import eventually
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="session")]
 require_browser()
 
 NARROW: ViewportSize = {"width": 360, "height": 800}

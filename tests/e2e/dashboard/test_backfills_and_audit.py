@@ -9,7 +9,7 @@ from playwright.async_api import Page, expect
 
 from support.dashboard_pages import require_browser
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="session")]
 require_browser()
 
 WHOLE_MS = 120_000

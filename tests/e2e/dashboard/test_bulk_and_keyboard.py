@@ -11,7 +11,7 @@ from playwright.async_api import Page, Route, expect
 from support.black_box import finished, new_config
 from support.dashboard_pages import require_browser, settled, violations
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="session")]
 require_browser()
 
 GROUP = "bulk-group"

@@ -9,7 +9,7 @@ from playwright.async_api import Page, expect
 from local_stack.stack import Stack
 from support.dashboard_pages import Watch, require_browser
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="session")]
 require_browser()
 
 

@@ -16,7 +16,7 @@ from support.dashboard_pages import FOLDER, require_browser
 from support.polling import eventually
 from support.shared_data import shared_file
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="session")]
 require_browser()
 
 MOUNT = """

@@ -11,7 +11,7 @@ from local_stack.stack import Stack
 from support.dashboard_pages import Watch, browsing, require_browser, sign_in, sign_in_path
 from support.faults.proxy import proxying
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="session")]
 require_browser()
 
 BANNED = "coinbase"

@@ -372,3 +372,4 @@ async def test_resync_publishes_the_current_state_of_every_config(
     by_id = {event.config.config_id: event.config for event in published}
     assert by_id.keys() == {config["id"] for config in configs} - {configs[1]["id"]}
     assert (by_id[configs[0]["id"]].version, by_id[configs[0]["id"]].enabled) == (2, False)
+    assert all(event.resynced for event in published)

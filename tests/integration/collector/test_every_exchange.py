@@ -15,7 +15,7 @@ from collector.exchange.client import ClientOptions, ExchangeClient
 from collector.exchange.clock import ExchangeClock
 from collector.exchange.failures import ExchangeFailure
 from collector.exchange.response_shape import ANY_KEY, CANDLE_LISTS, Path_, paths_of
-from collector.exchange.traits import traits_of
+from collector.exchange.traits_table import traits_of
 from collector.metrics import CollectorMetrics
 from contracts.vocabulary import ErrorClass
 

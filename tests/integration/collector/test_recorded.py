@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from collector.candles.pages import SeriesCalendar, read_page
-from collector.exchange.traits import traits_of
+from collector.exchange.traits_table import traits_of
 from contracts.timeframes import close_of
 from support.collecting import Exchanges, rows_of
 from support.shared_data import shared_file

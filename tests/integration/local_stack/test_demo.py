@@ -13,7 +13,7 @@ from local_stack.processes import command_line
 from support.demo import Demo
 from support.polling import eventually
 
-pytestmark = [pytest.mark.system, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.system, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ async def test_the_demo_collects_stops_cleanly_and_keeps_its_data(folder: Path, 
     demo = Demo(folder, kafka)
     await demo.start()
     try:
-        await eventually(lambda: all(f"{symbol} " in demo.output_text() for symbol, *_ in EXAMPLES), within=60)
-        await eventually(lambda: "% whole, " in demo.output_text(), within=60)
+        await eventually(lambda: all(f"{symbol} " in demo.output_text() for symbol, *_ in EXAMPLES), within=180)
+        await eventually(lambda: "% whole, " in demo.output_text(), within=180)
         async with demo.api() as api:
             configs = (await api.get("/configs")).json()
             logs = (await api.get("/execution-logs")).json()

@@ -51,7 +51,9 @@ async def kafka_behind_a_proxy(folder: Path) -> AsyncIterator[tuple[KafkaSetting
                 kafka_request_timeout_ms=int(REQUEST_SECONDS * 1000),
                 kafka_publish_timeout_seconds=PUBLISH_SECONDS,
             )
-            await provision(settings.model_copy(update={"kafka_bootstrap_servers": kafka.bootstrap}))
+            # Creating topics may take longer than the short request timeout of the tests.
+            patient = {"kafka_bootstrap_servers": kafka.bootstrap, "kafka_request_timeout_ms": 40_000}
+            await provision(settings.model_copy(update=patient))
             yield settings, proxy
         finally:
             await kafka.stop()

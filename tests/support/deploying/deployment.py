@@ -17,6 +17,7 @@ from support.deploying.images import ROOT
 
 SERVICES = ("admin-api", "scheduler", "collector", "log-writer", "candle-writer", "backfiller")
 SIMULATOR = "exchange-simulator"
+DEPLOY = ROOT / "deploy"
 JOBS = ("roles", "migrate", "topics")
 _LABEL = "com.docker.compose.project"
 
@@ -36,14 +37,23 @@ class Container:
 
 
 class Deployment:
-    def __init__(self, docker: Docker, compose: tuple[str, ...], variables: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self,
+        docker: Docker,
+        compose: tuple[str, ...],
+        variables: Mapping[str, str],
+        folder: Path,
+        *,
+        overlays: tuple[Path, ...] = (DEPLOY / "compose.simulator.yaml",),
+    ) -> None:
+        """`overlays`: compose files beside compose.yaml."""
         self.docker = docker
         self.project = f"candlekeep-test-{uuid.uuid4().hex[:8]}"
         self.secrets = folder / "secrets"
         self.api_port, self.prometheus_port = free_port(), free_port()
-        files = ("compose.yaml", "compose.simulator.yaml")
+        files = (DEPLOY / "compose.yaml", *overlays)
         self._command = (*compose, "--project-name", self.project)
-        self._command += tuple(part for file in files for part in ("--file", str(ROOT / "deploy" / file)))
+        self._command += tuple(part for file in files for part in ("--file", str(file)))
         self._environment = {
             **docker.environment,
             **variables,
@@ -55,6 +65,17 @@ class Deployment:
 
     def compose(self, *arguments: str, seconds: float = 120.0) -> str:
         return run((*self._command, *arguments), environment=self._environment, seconds=seconds)
+
+    def script(self, name: str, *arguments: str, seconds: float = 600.0, **variables: str) -> str:
+        """The output of a script of deploy/. Raises AssertionError with its messages if it fails."""
+        environment = {**self._environment, "COMPOSED": " ".join(self._command), **variables}
+        return run((str(DEPLOY / name), *arguments), environment=environment, seconds=seconds)
+
+    def query(self, statement: str) -> list[list[str]]:
+        """The rows of a query in the database of the deployment, as texts."""
+        options = ("--no-align", "--tuples-only", "--field-separator", "\x1f", "--command", statement)
+        command = ("psql", "--username", "candlekeep", "--dbname", "candlekeep", *options)
+        return [line.split("\x1f") for line in self.execute("postgres", *command).splitlines()]
 
     def down(self) -> None:
         self.compose("down", "--volumes", "--remove-orphans")
@@ -97,7 +118,10 @@ class Deployment:
 
     def logs(self, service: str, *options: str) -> str:
         """The lines of one container. Services write them to the standard error."""
-        command = ("docker", "logs", *options, self.container(service).id)
+        return "\n".join(self.log_lines(self.container(service), *options))
+
+    def log_lines(self, container: Container, *options: str) -> list[str]:
+        command = ("docker", "logs", *options, container.id)
         done = subprocess.run(
             command,
             env=dict(self.docker.environment),
@@ -107,7 +131,7 @@ class Deployment:
             check=True,
             timeout=60,
         )
-        return done.stdout
+        return done.stdout.splitlines()
 
     def addresses(self, service: str) -> list[str]:
         networks = self.container(service).description["NetworkSettings"]["Networks"].values()

@@ -25,6 +25,7 @@ NAMES = {
     "KAFKA_IMAGE": "kafka",
     "POSTGRES_IMAGE": "postgres",
     "PROMETHEUS_IMAGE": "prometheus",
+    "PROXY_IMAGE": "proxy",
 }
 DEBIAN = "trixie"
 _PREFIX = "localhost/candlekeep-stand-in"
@@ -35,7 +36,8 @@ _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 def default_images() -> dict[str, str]:
     """The image of each variable, as deploy/ names it."""
-    text = (ROOT / "deploy/Dockerfile").read_text() + (ROOT / "deploy/compose.yaml").read_text()
+    files = ("Dockerfile", "compose.yaml", "compose.tls.yaml")
+    text = "".join((ROOT / "deploy" / file).read_text() for file in files)
     found = dict(re.findall(r"(?:ARG |\$\{)(\w+_IMAGE)(?:=|:-)([^\s}]+)", text))
     assert set(found) == set(NAMES)
     return found

@@ -41,6 +41,7 @@ class Proxy:
     _incomplete: set[asyncio.StreamWriter] = field(default_factory=set)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _serving: set[asyncio.Task[None]] = field(default_factory=set)
 
     def set_mode(self, mode: Mode, seconds: float = 0.1) -> None:
         self.mode, self.seconds = mode, seconds
@@ -54,10 +55,24 @@ class Proxy:
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self._writers.add(writer)
-        with contextlib.suppress(OSError):
-            await self._serve(reader, writer)
-        self._writers.discard(writer)
-        writer.close()
+        if (task := asyncio.current_task()) is not None:
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
+        try:
+            with contextlib.suppress(OSError):
+                await self._serve(reader, writer)
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def close(self) -> None:
+        """Reset every connection, and wait until all are closed."""
+        self.set_mode("reset")
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._wait_while("black hole")
@@ -78,6 +93,8 @@ class Proxy:
             self._writers.discard(server_writer)
             self._incomplete.discard(writer)
             server_writer.close()
+            with contextlib.suppress(OSError):
+                await server_writer.wait_closed()
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, responses: bool = False
@@ -118,7 +135,7 @@ async def proxying(host: str, port: int) -> AsyncIterator[Proxy]:
         yield proxy
     finally:
         server.close()
-        proxy.set_mode("reset")
+        await proxy.close()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -4,7 +4,8 @@ import pytest
 
 from collector.candles.absences import before_history
 from collector.candles.pages import SeriesCalendar
-from collector.exchange.traits import ExchangeTraits, traits_of
+from collector.exchange.traits import ExchangeTraits
+from collector.exchange.traits_table import traits_of
 
 MINUTE = 60_000
 NOW = 1_800_000_000_000

@@ -9,7 +9,8 @@ from collector.candles.pages import SeriesCalendar, read_page
 from collector.exchange.activity import ActivityReader, parse_quote_volume, parse_trades
 from collector.exchange.ccxt_setup import keep_activity
 from collector.exchange.strict_http import strict_class
-from collector.exchange.traits import ExchangeTraits, traits_of
+from collector.exchange.traits import ExchangeTraits
+from collector.exchange.traits_table import traits_of
 from contracts.candles import Activity
 from contracts.exchange_catalogue import MarketKind
 

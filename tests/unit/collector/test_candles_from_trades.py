@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.candles.pages import Page, SeriesCalendar
-from collector.exchange.traits import traits_of
+from collector.exchange.traits_table import traits_of
 from collector.tape.building import Built, TapeTrade, build, contiguous, read_trade, reason_unproved
 from collector.tape.overlap import OVERLAP_TRADES, Comparison, compare, in_words, overlap_of
 from collector.tape.reading import LEADS_MS, TapeReader

@@ -15,7 +15,8 @@ from collector.candles.reading import SeriesReader
 from collector.exchange.client import CandleResponse
 from collector.exchange.failures import ExchangeFailure, RequestDeferred
 from collector.exchange.status_statements import StatusStatements
-from collector.exchange.traits import ExchangeTraits, traits_of
+from collector.exchange.traits import ExchangeTraits
+from collector.exchange.traits_table import traits_of
 from collector.metrics import CollectorMetrics
 from collector.run.collector import Collector, candle_events
 from collector.run.outcomes import Outcomes

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pytest
 
 from collector.exchange.catalogue.page import PAGE
-from collector.exchange.traits import traits_of
+from collector.exchange.traits_table import traits_of
 from contracts.exchange_catalogue import MarketKind, load_catalogue
 from support.coverage_model.invariants import Disagreement
 from support.coverage_model.wrong_rules import WRONG_RULES

@@ -9,7 +9,8 @@ import pytest
 from typing_extensions import override
 
 from collector.evidence.gather import MAX_PERIODS, EvidenceRequest, gather_evidence
-from collector.exchange.traits import ExchangeTraits, traits_of
+from collector.exchange.traits import ExchangeTraits
+from collector.exchange.traits_table import traits_of
 from contracts.coverage import Absence, to_instant, to_milliseconds
 from contracts.spans import Intervals
 from support.made_exchange import ASKED_AT, MINUTE, START, minute

@@ -15,7 +15,8 @@ from collector.candles.pages import (
     page_spans,
     read_page,
 )
-from collector.exchange.traits import ExchangeTraits, traits_of
+from collector.exchange.traits import ExchangeTraits
+from collector.exchange.traits_table import traits_of
 from collector.run.timeframe_run import rejected_row
 from contracts.bounds import END_OF_MILLISECONDS, FIRST_INSTANT
 from contracts.candles import Candle

@@ -9,7 +9,8 @@ import pytest
 from collector.exchange.catalogue.comparing import CandleCall, HttpRequest
 from collector.exchange.catalogue.generate import NOW
 from collector.exchange.catalogue.recording import RequestRecorder
-from collector.exchange.traits import TRAITS, ExchangeTraits, traits_of
+from collector.exchange.traits import ExchangeTraits
+from collector.exchange.traits_table import TRAITS, traits_of
 from contracts.exchange_catalogue import MarketKind, RequestKind, RowOrder, load_catalogue
 from contracts.timeframes import floor_open, longest_length, shift
 

@@ -3,6 +3,7 @@ import contextlib
 import logging
 
 import pytest
+from aiokafka.conn import create_conn
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState, TopicPartitionState
 from aiokafka.producer.sender import Sender
@@ -33,6 +34,9 @@ async def test_the_private_members_of_aiokafka_that_we_use_exist() -> None:
     assert isinstance(TopicPartitionState.has_valid_position, property)
     assert {"_pid_and_epoch", "_pid_waiter", "_sequence_numbers"} <= vars(TransactionManager(None, 1000)).keys()
     assert isinstance(Sender.sender_task, property)
+    assert {"security_protocol", "ssl_context", "sasl_mechanism", "sasl_oauth_token_provider"} <= set(
+        create_conn.__code__.co_varnames
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,7 +44,7 @@ async def test_the_private_members_of_aiokafka_that_we_use_exist() -> None:
     [
         ("postgres://u:p@h:5433/d", "postgresql+asyncpg://u:p@h:5433/d"),
         ("postgresql://u@/d?host=/tmp/socket", "postgresql+asyncpg://u@/d?host=%2Ftmp%2Fsocket"),
-        ("postgresql+asyncpg://h/d?sslmode=require", "postgresql+asyncpg://h/d?ssl=require"),
+        ("postgresql+asyncpg://h/d?sslmode=require", "postgresql+asyncpg://h/d"),
         ("postgresql://u:postgres://@h/d", "postgresql+asyncpg://u:postgres%3A%2F%2F@h/d"),
     ],
 )

@@ -1,8 +1,8 @@
 from contracts.coverage import to_instant
-from contracts.ticks import initial_run_id, slot_run_id
+from contracts.ticks import initial_run_id, resync_run_id, slot_run_id
 from contracts.vocabulary import Trigger
 from scheduler.due import acknowledged, decide, tick_of
-from scheduler.entry import changed, plan_of
+from scheduler.entry import changed, created, plan_of
 from scheduler.grid import MINUTE_MS
 from scheduler.progress import Pending, Series, to_event
 from support.schedules import HOUR_MS, NOON_MS, SPREAD_MS, a_config, a_policy, an_entry
@@ -47,6 +47,16 @@ def test_a_new_config_gets_an_initial_tick_with_an_id_of_its_version() -> None:
     assert tick.progress == ()
     after = acknowledged(entry, due)
     assert after.due_at() == entry.grid.slot_after(NOON_MS + 10)
+
+
+def test_a_config_of_a_resync_gets_a_run_that_the_log_does_not_contain_yet() -> None:
+    """Otherwise its result would be merged with the initial run of the same version, which ended long ago."""
+    entry = created(plan_of(a_config(version=3), resynced_at=NOON_MS), 0, SPREAD_MS)
+    tick = tick_of(decide(entry, NOON_MS + 10, POLICY), NOON_MS + 10, POLICY)
+    again = tick_of(decide(entry, NOON_MS + 20, POLICY), NOON_MS + 20, POLICY)
+    assert (tick.trigger, tick.run_id) == (Trigger.INITIAL, resync_run_id(1, 3, to_instant(NOON_MS)))
+    assert tick.run_id == again.run_id != initial_run_id(1, 3)
+    assert tick.scheduled_for == to_instant(NOON_MS), "a run for the time of the change would count as late"
 
 
 def test_missed_slots_are_one_tick_for_the_latest_of_them() -> None:

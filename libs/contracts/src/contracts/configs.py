@@ -33,6 +33,11 @@ class ConfigChanged(Event):
 
     type: Literal["ConfigChanged"] = "ConfigChanged"
     config: CollectionConfig = Field(description="The whole new state.")
+    resynced: bool = Field(
+        default=False,
+        description="Whether the config is published again without a change, for example to a new Kafka cluster. Its "
+        "run at this version may have ended long ago. So a scheduler without a state of it starts another run.",
+    )
 
     @override
     def key(self) -> str:

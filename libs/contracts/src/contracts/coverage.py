@@ -158,10 +158,10 @@ class EvidenceKind(StrEnum):
 class Evidence(Model):
     """One request and its answer, which show whether candles of a span exist.
 
-    Levels: 0: not asked. 1: asked, and the answer had no rows, however often. 2: asked again with other borders of the
-    page. 3: rows on both sides in one answer, or a statement of the exchange about the symbol. 4: the next coarser
-    candle equals the sum of the finer ones. 5: contiguous trade ids. 6: all symbols are silent, and a witness says
-    that the exchange was closed. 7: all symbols are silent, and a witness shows that the exchange traded.
+    Levels: 0: not requested. 1: one or more requests, and no answer had rows. 2: requested again with other borders
+    of the page. 3: rows on both sides in one answer, or a statement of the exchange about the symbol. 4: the next
+    coarser candle equals the sum of the finer ones. 5: contiguous trade ids. 6: all symbols are silent, and a witness
+    says that the exchange was closed. 7: all symbols are silent, and a witness shows that the exchange traded.
     """
 
     level: Level = Field(description="The level on the ladder of evidence, from 0 to 7.")

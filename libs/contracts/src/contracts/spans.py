@@ -39,7 +39,7 @@ def subtract(spans: Iterable[Interval], removed: Iterable[Interval]) -> Interval
             index += 1
         if position < end:
             result.append((position, end))
-        first = max(first, index - 1)  # the last of them may reach into the next span
+        first = max(first, index - 1)  # the last of these spans may overlap the next one
     return tuple(result)
 
 

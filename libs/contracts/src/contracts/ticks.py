@@ -76,6 +76,15 @@ def initial_run_id(config_id: int, version: int) -> UUID:
     return uuid5(_RUN_NAMESPACE, f"{config_id}#v{version}")
 
 
+def resync_run_id(config_id: int, version: int, resynced_at: datetime) -> UUID:
+    """The id of the run that starts at once if a resync brings the config to a Kafka cluster without its schedule.
+
+    The log may contain the initial run of this version already.
+    """
+    instant = resynced_at.astimezone(UTC).isoformat(timespec="microseconds")
+    return uuid5(_RUN_NAMESPACE, f"{config_id}#v{version}@{instant}")
+
+
 def lane_of(exchange: str, config_id: int, lanes: Mapping[str, int]) -> str:
     """The lane of a config. `lanes` maps an exchange id to its number of lanes; the default is 1."""
     count = lanes.get(exchange, 1)

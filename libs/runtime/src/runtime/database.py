@@ -1,6 +1,7 @@
 """The Postgres engine. Needs the extra `candlekeep-runtime[database]`, which services without a database omit."""
 
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ import sqlalchemy.exc
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from runtime.connections.database_tls import PARAMETERS, tls_of
 from runtime.settings import DatabaseSettings
 
 _CONNECT_TIMEOUT_SECONDS = 10.0
@@ -26,12 +28,33 @@ Postgres cannot be reached, they also raise `OSError`, of which `TimeoutError` i
 
 
 def async_url(database_url: str) -> URL:
-    """The URL for SQLAlchemy's asyncpg dialect. The parameter `sslmode` of libpq becomes `ssl` of asyncpg."""
-    url = make_url(database_url)
-    if "sslmode" in url.query:
-        mode = url.query["sslmode"]
-        url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
-    return url.set(drivername="postgresql+asyncpg")
+    """The URL for SQLAlchemy's asyncpg dialect, without libpq's parameters of TLS, which asyncpg does not take."""
+    return make_url(database_url).difference_update_query(PARAMETERS).set(drivername="postgresql+asyncpg")
+
+
+def open_engine(database_url: str, connect_args: Mapping[str, Any], **options: Any) -> AsyncEngine:
+    """The one place that makes an engine: with the TLS that the parameters of the URL ask for (`sslmode` and others).
+
+    Raises `OSError` or `ssl.SSLError` if a file of a certificate cannot be used.
+    """
+    query = {name: value for name, value in make_url(database_url).query.items() if isinstance(value, str)}
+    tls = tls_of(query).argument()
+    arguments = {**connect_args, "async_creator_fn": _connect, **({} if tls is None else {"ssl": tls})}
+    return create_async_engine(async_url(database_url), connect_args=arguments, **options)
+
+
+class ServerNotTrusted(ConnectionError):  # noqa: N818 -- the name states the problem
+    """The certificate of Postgres is refused. A service waits, as in an outage, and logs this message."""
+
+
+async def _connect(**arguments: Any) -> asyncpg.Connection:
+    try:
+        return await asyncpg.connect(**arguments)
+    except ssl.SSLCertVerificationError as error:
+        raise ServerNotTrusted(
+            f"the certificate of Postgres is refused ({error.verify_message}). DATABASE_SSL_CA_FILE must contain the "
+            "authority that signed it, and DATABASE_URL must have a host name of the certificate"
+        ) from error
 
 
 def build_engine(
@@ -46,8 +69,8 @@ def build_engine(
     Without this limit, a stalled process would hold its locks indefinitely.
     """
     idle_timeout_ms = str(int(settings.database_command_timeout_seconds * 1000))
-    return create_async_engine(
-        async_url(settings.database_url.get_secret_value()),
+    return open_engine(
+        settings.database_url.get_secret_value(),
         pool_size=settings.database_pool_size if pool_size is None else pool_size,
         max_overflow=0,
         pool_timeout=_CONNECT_TIMEOUT_SECONDS,

@@ -21,6 +21,8 @@ from pydantic_settings.exceptions import SettingsError
 
 from contracts.exchange_catalogue import load_catalogue
 from contracts.vocabulary import ExchangeId
+from runtime.connections.database_tls import DatabaseTlsSettings, with_tls
+from runtime.connections.kafka_security import KafkaSecuritySettings
 from runtime.secret_files import SecretFileError, read_secret_files
 
 S = TypeVar("S", bound=BaseSettings)
@@ -114,8 +116,8 @@ class HttpSettings(BaseSettings):
     )
 
 
-class KafkaSettings(BaseSettings):
-    """The address of Kafka and the time limits of its clients."""
+class KafkaSettings(KafkaSecuritySettings):
+    """The address of Kafka, the security settings, and the time limits of its clients."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
@@ -152,8 +154,10 @@ class KafkaSettings(BaseSettings):
     )
 
 
-class DatabaseSettings(BaseSettings):
-    """The address of Postgres, and the limits of its connections. `database_url` contains the password."""
+class DatabaseSettings(DatabaseTlsSettings):
+    """The address of Postgres, and the limits of its connections. `database_url` contains the password and the TLS
+    settings.
+    """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
@@ -183,6 +187,11 @@ class DatabaseSettings(BaseSettings):
         if password is None or not password.get_secret_value():
             return value
         return SecretStr(_with_password(value.get_secret_value(), password.get_secret_value()))
+
+    @field_validator("database_url")
+    @classmethod
+    def _add_tls(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        return SecretStr(with_tls(value.get_secret_value(), info.data))
 
 
 class TickSettings(BaseSettings):
@@ -289,9 +298,8 @@ def load_settings(settings_type: type[S]) -> S:
     try:
         return settings_type(**_from_files(settings_type))
     except ValidationError as error:
-        lines = [
-            _error_line(settings_type, detail) for detail in error.errors(include_url=False, include_context=False)
-        ]
+        details = error.errors(include_url=False, include_context=False)
+        lines = [line for detail in details for line in _error_line(settings_type, detail).splitlines()]
     except SecretFileError as error:
         lines = [str(error)]
     except SettingsError as error:  # a value that is not valid JSON

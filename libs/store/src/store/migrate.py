@@ -12,10 +12,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import NullPool
 
-from runtime.database import async_url
+from runtime.database import open_engine
 from runtime.logs import log
 from store.roles import DEFAULT_PREFIX, TABLE_IN_USE, become_owner, grant_rights
 
@@ -59,7 +59,7 @@ async def schema_connection(database_url: str, application_name: str) -> AsyncIt
         "command_timeout": _STATEMENT_SECONDS,
         "server_settings": {"application_name": application_name, "lock_timeout": _LOCK_WAIT},
     }
-    engine = create_async_engine(async_url(database_url), poolclass=NullPool, connect_args=limits)
+    engine = open_engine(database_url, limits, poolclass=NullPool)
     try:
         async with engine.connect() as connection:
             await _wait_for_turn(connection)

@@ -16,7 +16,8 @@ class RoleSetup(NamedTuple):
 
 
 async def set_up_roles(database_url: str, prefix: str, passwords: Mapping[str, str]) -> RoleSetup:
-    """Make the roles in the database of a user who may do so. `passwords` are by login; others are not changed.
+    """Make the roles. The user of `database_url` needs the right to do this. `passwords` maps logins to passwords; the
+    passwords of other logins are not changed.
 
     Rights are only set if the schema is that of this release. Otherwise services of the previous release may be
     running, and would lose the rights that they have. Raises `RolesNotPossible` and `DBAPIError`.

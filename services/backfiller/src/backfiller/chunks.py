@@ -98,7 +98,9 @@ def requested(chunk: Chunk, run_id: UUID, now: datetime, wait: timedelta) -> Chu
 
 
 def started(chunk: Chunk, run_id: UUID, deadline: datetime, grace: timedelta) -> Chunk:
-    """The chunk after its run has started. The run ends at `deadline`, or its collector has vanished."""
+    """Returns the chunk with the deadline of its run, which has started. If the run has not ended by then, its
+    collector has probably crashed.
+    """
     if chunk.state is not ChunkState.REQUESTED or chunk.run_id != run_id or chunk.answered_at is not None:
         return chunk
     return replace(chunk, deadline_at=deadline + grace)

@@ -164,7 +164,8 @@ def _again(chunk: Chunk, ledger: LedgerView, now: datetime, policy: ClosingPolic
     progress = span != chunk.span
     of_chunk = error not in EXCHANGE_WIDE and error not in SKIPPED
     retries = 0 if progress else chunk.retries + of_chunk
-    # The exchange may refuse requests that only evidence needs. The next reading shows if it refuses candles, too.
+    # The exchange may refuse a request that is only made for evidence. The next request for candles shows if it refuses
+    # these, too.
     permanent = error in PERMANENT and chunk.purpose is not Purpose.EVIDENCE
     again = replace(
         chunk,

@@ -24,8 +24,9 @@ _REGISTER_SECONDS = 5.0
 
 
 class BackfillLoop:
-    """Each turn is safe to repeat and to interrupt: it consists of transactions, and of requests whose run id is
-    determined. An outage of Postgres or Kafka ends a turn; the next one follows after a pause that grows.
+    """A turn is one pass of the loop. It can be repeated and interrupted safely: it consists of
+    transactions, and of requests whose run id is determined. An outage of Postgres or Kafka ends a turn; the next one
+    follows after a pause that grows.
     """
 
     def __init__(
@@ -67,8 +68,10 @@ class BackfillLoop:
             try:
                 more = await self._turn()
             except (*DRIVER_ERRORS, OSError, PublishFailed) as error:
-                self._problem = f"a turn failed, trying again: {error!r}"[:500]
-                log.warning("A turn failed, trying again", action="turn_failed", error=repr(error)[:500])
+                self._problem = f"a pass of the backfill loop failed, trying again: {error!r}"[:500]
+                log.warning(
+                    "A pass of the backfill loop failed, trying again", action="turn_failed", error=repr(error)[:500]
+                )
                 await backoff.sleep_unless(self._stopping)
                 continue
             self._problem = None

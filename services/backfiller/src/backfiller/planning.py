@@ -72,9 +72,9 @@ class PlanPolicy:
     pages: int
     """The largest number of requests for one chunk."""
     fresh_chunks: int
-    """The largest number of chunks of a series that were not tried yet."""
+    """The largest number of unfinished chunks per series that have had no retry."""
     open_chunks: int
-    """From this number of open chunks of a series on, one new chunk at a time is created."""
+    """If a series has this number of open chunks or more, new ones are created one at a time."""
 
 
 def describe(series_id: int, exchange: str, symbol: str, timeframe: str) -> Series:

@@ -107,7 +107,7 @@ class RequestPolicy(NamedTuple):
 
 
 async def request_due_chunks(engine: AsyncEngine, publisher: EventPublisher, policy: RequestPolicy) -> list[Chunk]:
-    """Request due chunks within the limits. Returns those that were requested. Raises `PublishFailed` if Kafka does not
+    """Request due chunks within the limits. Returns the requested chunks. Raises `PublishFailed` if Kafka does not
     acknowledge: the claims then expire, and the same requests are published again.
     """
     claims, now = await claim_due_chunks(engine, policy)

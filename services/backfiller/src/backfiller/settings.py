@@ -22,8 +22,8 @@ class BackfillerSettings(WorkerSettings, DatabaseSettings, TickSettings):
         default=1.0,
         gt=0,
         le=60,
-        description="Maximum pause in seconds between two looks for series to plan and chunks to request. The end of "
-        "a run ends the pause.",
+        description="Maximum pause in seconds between two searches for series to plan and chunks to request. When a "
+        "run ends, the pause ends.",
     )
     plan_interval_seconds: float = Field(
         default=60.0,
@@ -48,21 +48,21 @@ class BackfillerSettings(WorkerSettings, DatabaseSettings, TickSettings):
         default=8,
         ge=1,
         le=1000,
-        description="Largest number of chunks of a series that were not tried yet. The rest of a long history is "
-        "planned when these have ended.",
+        description="Largest number of unfinished chunks per series that have had no retry. The rest of a long "
+        "history is planned when these chunks have ended.",
     )
     open_chunks_per_series: int = Field(
         default=200,
         ge=1,
         le=10_000,
-        description="A series with this number of chunks that have not ended gets new ones one at a time.",
+        description="If a series has this number of unfinished chunks or more, new chunks are added one at a time.",
     )
     ranges_per_lane: int = Field(
         default=4,
         ge=1,
         le=1000,
-        description="Largest number of requested chunks per lane of an exchange. The collector decides how many "
-        "requests of them it sends beside live work.",
+        description="Largest number of requested chunks per lane of an exchange. While live runs also need the rate "
+        "limit, the collector limits the requests for these chunks.",
     )
     ranges_total: int = Field(
         default=400, ge=1, le=100_000, description="Largest number of requested chunks of all exchanges together."
@@ -77,8 +77,8 @@ class BackfillerSettings(WorkerSettings, DatabaseSettings, TickSettings):
     range_start_wait_seconds: float = Field(
         default=900.0,
         gt=0,
-        description="Time in seconds in which the run of a published request must start. After it, the chunk is "
-        "requested again. Live work comes first, so a busy lane may take minutes.",
+        description="Time in seconds in which the run of a published request must start. If it has not started by "
+        "then, the chunk is requested again. Live work comes first, so a busy lane may take minutes.",
     )
     range_grace_seconds: float = Field(
         default=60.0,
@@ -89,8 +89,8 @@ class BackfillerSettings(WorkerSettings, DatabaseSettings, TickSettings):
     ledger_wait_seconds: float = Field(
         default=20.0,
         gt=0,
-        description="Time in seconds that the candles of a run may take to the database. If a part of the chunk is "
-        "not verified after it, the chunk is requested again.",
+        description="Maximum time in seconds between the end of a run and the storage of its candles. If a part of "
+        "the chunk is not verified by then, the chunk is requested again.",
     )
     retry_initial_wait_seconds: float = Field(
         default=30.0, gt=0, description="Pause in seconds before a chunk is requested again. It doubles each time."

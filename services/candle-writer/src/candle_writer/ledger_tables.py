@@ -82,15 +82,15 @@ CROSS JOIN LATERAL (
 ) AS judged
 WHERE meets_absence OR NOT is_counted
 """
-# `from_trades` is the verified time that no own candle of the exchange has vouched for yet.
+# `from_trades` is the verified time for which there are only candles from trades, and none of the exchange's own.
 #
 # Returns the series with absences that may be verified now. Absences of a series do not overlap, so the last one that
 # starts before the end of the claim also ends last.
 #
-# Also returns the series whose daily counts may change. Those of a series that never had an open hole do not. For the
-# others, the time from the verified spans to the claim must have no open hole, before and after this statement. The
-# search includes two periods more, because a period at the edge may be partly missing. `before` is the ledger before
-# this statement.
+# Also returns the series whose daily counts may change. The counts of a series that never had an open hole do not
+# change. The counts of another series do not change if the time from the verified spans to the claim has no open hole,
+# neither before nor after this statement. The search includes two periods more, because a period at the edge may be
+# partly missing. `before` is the ledger before this statement.
 
 _ABSENCES: Final = """
 SELECT series_id, starts_at, ends_at, absence_class, evidence, first_seen,

@@ -37,8 +37,8 @@ WHERE last_open IS NOT NULL AND (verified_until IS NULL OR verified_until <= las
 """
 # During a rebalance, two writers may handle the same series for a moment. The second writer waits for this lock until
 # the first one commits. Then it sees the stored candles, and no candle is counted twice.
-# Returns the series whose newest candle is not in the ledger: the release before the ledger stored it. During a rolling
-# upgrade both releases store candles.
+# Returns the series whose newest candle is not in the ledger, because a release without the ledger stored the candle.
+# During a rolling upgrade both releases store candles.
 
 _UPSERT: Final = """
 WITH incoming AS (

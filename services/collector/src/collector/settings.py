@@ -49,7 +49,7 @@ class CollectorSettings(WorkerSettings, AllowedExchangesSettings):
         gt=0,
         le=1,
         description="Maximum share of an exchange's rate limit that runs of ranges and initial runs use while requests "
-        "of scheduled or manual runs wait. While none waits, they use all of it. Raise it to read history faster, "
+        "of scheduled or manual runs wait. Otherwise they may use all of it. Raise it to read history faster, "
         "lower it if live runs take too long.",
     )
     max_pages_per_timeframe: int = Field(

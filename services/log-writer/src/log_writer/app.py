@@ -6,11 +6,11 @@ from datetime import timedelta
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.topics import DEAD_LETTERS, MARKET_LISTS, RUN_EVENTS, SCHEDULE_STATE
+from log_writer import open_holes, run_health
 from log_writer.group_progress import caught_up_partitions
 from log_writer.handlers import build_router
 from log_writer.lost_runs import close_lost_runs
 from log_writer.metrics import LogWriterMetrics
-from log_writer.open_holes import COUNT_SECONDS, count_open_holes
 from log_writer.retention import RETENTION_SECONDS, delete_expired
 from log_writer.settings import LogWriterSettings
 from log_writer.statistics import SETTLE_SECONDS, settle
@@ -69,12 +69,16 @@ def _periodic_tasks(settings: LogWriterSettings, engine: AsyncEngine, metrics: L
         metrics.counts_settled.inc(await settle(engine))
 
     async def count_holes() -> None:
-        metrics.set_open_holes(await count_open_holes(engine))
+        metrics.set_open_holes(await open_holes.count_open_holes(engine))
+
+    async def count_unhealthy() -> None:
+        metrics.set_run_health(await run_health.count_run_health(engine))
 
     periodic_tasks = [
         PeriodicTask("lost runs", close_lost, settings.lost_run_check_seconds, metrics.periodic_task_failures),
         PeriodicTask("counts", settle_counts, SETTLE_SECONDS, metrics.periodic_task_failures),
-        PeriodicTask("open holes", count_holes, COUNT_SECONDS, metrics.periodic_task_failures),
+        PeriodicTask("open holes", count_holes, open_holes.COUNT_SECONDS, metrics.periodic_task_failures),
+        PeriodicTask("stuck runs", count_unhealthy, run_health.COUNT_SECONDS, metrics.periodic_task_failures),
     ]
     if settings.log_retention_days:
         periodic_tasks.append(

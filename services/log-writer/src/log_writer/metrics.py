@@ -1,6 +1,6 @@
 """The metrics of log-writer. `runtime.metrics` has those of consumers and dead letters; FastStream adds its own."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from contracts.markets import MarketsListed
 from log_writer.lifecycle import Change, Comparison
 from log_writer.open_holes import OpenHoles
+from log_writer.run_health import RunHealth
 from log_writer.runs import RunRow
 from log_writer.schedule import ScheduleChanges
 from runtime.logs import log
@@ -59,6 +60,19 @@ class LogWriterMetrics:
             ("exchange", "absence_class"),
             registry=registry,
         )
+        self.stuck_runs = Gauge(
+            "candlekeep_stuck_runs",
+            "Runs that have been running for more than 30 minutes. The database counts them once a minute.",
+            ("exchange",),
+            registry=registry,
+        )
+        self.configs_without_success = Gauge(
+            "candlekeep_configs_without_success",
+            "Enabled configs without a successful run in three of their intervals. The database counts them once a "
+            "minute.",
+            ("exchange",),
+            registry=registry,
+        )
         self.market_changes = Counter(
             "candlekeep_market_changes",
             "Differences between lists of markets, such as a market that is new, suspended, missing or delisted.",
@@ -67,8 +81,8 @@ class LogWriterMetrics:
         )
         self.periodic_task_failures = Counter(
             "candlekeep_log_periodic_task_failures",
-            "Failures of retention, of the lost-run check, of settling counts or of counting open holes. Each is tried "
-            "again at its next turn.",
+            "Failures of retention, of the lost-run check, of settling counts, or of counting open holes or stuck "
+            "runs. Each is tried again at its next turn.",
             ("task",),
             registry=registry,
         )
@@ -79,6 +93,14 @@ class LogWriterMetrics:
         self.jobs.inc(len(changes.states))
         self.jobs_removed.inc(len(changes.removed))
         self.write_seconds.observe(seconds)
+
+    def set_run_health(self, counts: Mapping[str, RunHealth]) -> None:
+        """Set the gauges of stuck runs and of configs without success. An exchange that is gone loses its series."""
+        self.stuck_runs.clear()
+        self.configs_without_success.clear()
+        for exchange, health in counts.items():
+            self.stuck_runs.labels(exchange).set(health.stuck_runs)
+            self.configs_without_success.labels(exchange).set(health.configs_without_success)
 
     def set_open_holes(self, counts: OpenHoles) -> None:
         """Replace all numbers of open holes."""

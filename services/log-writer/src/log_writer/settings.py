@@ -45,7 +45,7 @@ class LogWriterSettings(WorkerSettings, DatabaseSettings):
         ge=0,
         le=8760,
         description="A list without a large part of the known markets counts as incomplete, and no market is delisted "
-        "because of it. If the lists of an exchange stay like that for this time in hours, they count as complete.",
+        "because of it. If all lists of an exchange are incomplete for this time in hours, they count as complete.",
     )
 
     def lifecycle(self) -> LifecyclePolicy:

@@ -114,7 +114,7 @@ class Book:
         return None if entry is None else entry.due_at()
 
     def live_entry(self, config_id: int) -> Entry | None:
-        """The entry if its partition is live. Only then it may get a tick, and its state may be published."""
+        """The entry if its partition is live. Otherwise the entry gets no tick, and its state is not published."""
         entry = self._entries.get(config_id)
         if entry is None:
             return None
@@ -179,7 +179,8 @@ class Book:
 
     def config_changed(self, partition: int, event: ConfigChanged, now: int) -> ScheduleChange | None:
         """None if the event is old, or if the partition is being restored."""
-        owned, plan = self._partition(partition), plan_of(event.config)
+        resynced_at = to_milliseconds(event.occurred_at) if event.resynced else None
+        owned, plan = self._partition(partition), plan_of(event.config, resynced_at)
         known = self._plan(owned, plan.config_id)
         removed = owned.removed.get(plan.config_id, _NO_REMOVAL)
         if is_outdated(plan.version, max(known.version if known else 0, removed.version)):

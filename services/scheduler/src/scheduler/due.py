@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 from contracts.coverage import to_instant
-from contracts.ticks import TickDue, initial_run_id, lane_of, slot_run_id
+from contracts.ticks import TickDue, initial_run_id, lane_of, resync_run_id, slot_run_id
 from contracts.vocabulary import Trigger
 from scheduler.entry import Entry, config_of
 from scheduler.progress import UNKNOWN, Series, for_tick, to_event
@@ -47,7 +48,7 @@ def decide(entry: Entry, now: int, policy: Policy) -> Due | None:
         return Due(
             entry=entry,
             trigger=Trigger.INITIAL,
-            scheduled_for=entry.plan.updated_at,
+            scheduled_for=entry.plan.updated_at if entry.plan.resynced_at is None else entry.plan.resynced_at,
             settles=settles,
             missed_slots=0 if entry.settled is None else entry.grid.slots_between(entry.settled, now),
             progress=progress,
@@ -76,14 +77,9 @@ def acknowledged(entry: Entry, due: Due) -> Entry:
 
 def tick_of(due: Due, now: int, policy: Policy) -> TickDue:
     plan = due.entry.plan
-    run_id = (
-        initial_run_id(plan.config_id, due.entry.initial or plan.version)
-        if due.trigger is Trigger.INITIAL
-        else slot_run_id(plan.config_id, to_instant(due.scheduled_for))
-    )
     return TickDue(
         occurred_at=to_instant(now),
-        run_id=run_id,
+        run_id=_run_id(due),
         config=config_of(plan),
         trigger=due.trigger,
         scheduled_for=to_instant(due.scheduled_for),
@@ -92,6 +88,16 @@ def tick_of(due: Due, now: int, policy: Policy) -> TickDue:
         lane=lane_of(plan.exchange, plan.config_id, policy.lanes),
         missed_slots=due.missed_slots,
     )
+
+
+def _run_id(due: Due) -> UUID:
+    plan = due.entry.plan
+    if due.trigger is not Trigger.INITIAL:
+        return slot_run_id(plan.config_id, to_instant(due.scheduled_for))
+    version = due.entry.initial or plan.version
+    if plan.resynced_at is None:
+        return initial_run_id(plan.config_id, version)
+    return resync_run_id(plan.config_id, version, to_instant(plan.resynced_at))
 
 
 def _progress(

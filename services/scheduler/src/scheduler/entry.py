@@ -3,7 +3,7 @@
 Entries are small frozen values, because an instance may own a hundred thousand of them.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from sys import intern
 from typing import NamedTuple
 
@@ -39,6 +39,8 @@ class Plan:
     interval_minutes: int
     enabled: bool
     updated_at: int
+    resynced_at: int | None = field(default=None, compare=False)
+    """If the config was read from a resync: the time of the resync."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,7 @@ class AfterRun(NamedTuple):
     publish_now: bool
 
 
-def plan_of(config: CollectionConfig) -> Plan:
+def plan_of(config: CollectionConfig, resynced_at: int | None = None) -> Plan:
     return Plan(
         config_id=config.config_id,
         version=config.version,
@@ -88,6 +90,7 @@ def plan_of(config: CollectionConfig) -> Plan:
         interval_minutes=config.interval_minutes,
         enabled=config.enabled,
         updated_at=to_milliseconds(config.updated_at),
+        resynced_at=resynced_at,
     )
 
 
@@ -160,7 +163,7 @@ def changed(entry: Entry, plan: Plan, now: int, spread_ms: int) -> Changed:
 
 
 def after_run(entry: Entry, run: RunFinished, now: int) -> AfterRun:
-    """The entry with the progress that the run's results prove; the same entry if that changes nothing.
+    """The entry with the progress that the run's results prove. Returns the same entry if nothing changes.
 
     A failed run counts like a successful one, and a manual run like any other. A run of a range only removes pending
     time. A run of another market does not count.
@@ -180,7 +183,7 @@ def after_run(entry: Entry, run: RunFinished, now: int) -> AfterRun:
 
 
 def merged_with_state(entry: Entry, state: Entry) -> Entry:
-    """The entry with the slots and the progress of a published state; the same entry if that changes nothing.
+    """The entry with the slots and the progress of a published state. Returns the same entry if nothing changes.
 
     A state of an older version does not settle a pending initial tick, but its progress counts.
     """

@@ -90,7 +90,7 @@ class Progress:
         return self._series(self.timeframes.index(timeframe)) if timeframe in self.timeframes else UNKNOWN
 
     def updated(self, series: Mapping[str, Series]) -> "Progress":
-        """With other values of these timeframes; the same object if that changes nothing."""
+        """The progress with these values for these timeframes. Returns the same object if nothing changes."""
         changes = {timeframe: value for timeframe, value in series.items() if value != self.of(timeframe)}
         return progress_of({**dict(self), **changes}) if changes else self
 

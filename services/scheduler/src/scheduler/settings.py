@@ -22,9 +22,9 @@ class SchedulerSettings(WorkerSettings, TickSettings):
         default=24,
         gt=0,
         le=87_600,
-        description="Maximum age in hours of the newest candle of a series, so that a run continues from it. Two "
-        "intervals of the config are always allowed. If the candle is older, for example after downtime, the run "
-        "reads the newest page first, and later runs read the time in between. Raise the value if runs can read more "
+        description="Maximum age in hours of the newest candle from which a run of the series continues, at least "
+        "two intervals of the config. If the candle is older, for example after downtime, the run reads the newest "
+        "page first, and later runs read the time in between. Raise the value if runs can read more "
         "than a day within their deadline.",
     )
     tick_batch_size: int = Field(

@@ -2,7 +2,7 @@
 
 import typer
 
-from command_line import backfills, candles, completeness, configs, coverage, exchanges, runs
+from command_line import backfills, candles, completeness, configs, coverage, doctor, exchanges, runs
 from command_line.context import SettingsFile, Token, Url, store_options
 
 app = typer.Typer(
@@ -10,8 +10,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Manage what Candlekeep collects, and read its runs, candles and coverage.",
-    epilog="Exit codes: 0 done; 1 refused by the API; 2 wrong usage or settings; 3 no response, or unhealthy; "
-    "4 the run failed; 5 timeout of --wait; 6 the range of a series is not whole.",
+    epilog="Exit codes: 0 done; 1 refused by the API, or a failed check; 2 wrong usage or settings; 3 no response, or "
+    "unhealthy; 4 the run failed; 5 timeout of --wait; 6 the range of a series is not whole.",
 )
 app.add_typer(configs.app, name="configs")
 app.add_typer(backfills.app, name="backfills")
@@ -22,6 +22,7 @@ app.command("candles")(candles.candles)
 app.command("coverage")(coverage.coverage)
 app.command("completeness")(completeness.completeness)
 app.command("exchanges")(exchanges.exchanges)
+app.command("doctor")(doctor.doctor)
 
 
 @app.callback()

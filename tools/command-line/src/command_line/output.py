@@ -48,6 +48,11 @@ def print_facts(facts: Iterable[tuple[str, Any]]) -> None:
     console().print(table)
 
 
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines to standard output, without control characters."""
+    typer.echo("\n".join(map(_printable, lines)))
+
+
 def print_message(message: str) -> None:
     """Print a message to standard error, because programs read standard output."""
     typer.echo("\n".join(_printable(line) for line in message.split("\n")), err=True)

@@ -13,12 +13,13 @@ from typing import Self
 from local_stack.errors import StackError
 from local_stack.kafka_jars import Java, cache_folder, find_java, jars, kafka_version
 from local_stack.kafka_properties import KafkaPorts, Member, properties
+from local_stack.kafka_secure_listeners import SecureListeners, scram_options, secure_properties
 from local_stack.kafka_wire import answers
 from local_stack.ports import LOOPBACK, free_port
 from local_stack.processes import Child, Command, run_to_end
 
 STARTED = "Kafka Server started"
-START_SECONDS = 60.0
+START_SECONDS = 120.0  # about 6 s on a quiet machine
 STOP_SECONDS = 8.0
 PORT_ATTEMPTS = 3
 
@@ -38,7 +39,14 @@ class RealKafka:
 
     @classmethod
     async def start(
-        cls, *, data: Path, logs: Path, run: Path, ports: KafkaPorts | None = None, member: Member | None = None
+        cls,
+        *,
+        data: Path,
+        logs: Path,
+        run: Path,
+        ports: KafkaPorts | None = None,
+        member: Member | None = None,
+        secure: SecureListeners | None = None,
     ) -> Self:
         """Start a broker. `ports=None`: free ports, with further attempts if another process has taken one. Raises
         NoRealKafka if this machine cannot run Kafka, and StackError if Kafka did not start.
@@ -48,6 +56,7 @@ class RealKafka:
         class_path = await jars(cache)
         archive = cache / f"classes-java{java.version}.jsa"
         broker = _Broker(java, class_path, archive, data, logs, run, member)
+        broker.secure = secure
         for attempt in range(PORT_ATTEMPTS):
             chosen = ports or KafkaPorts(free_port(), free_port())
             try:
@@ -84,6 +93,7 @@ class _Broker:
         run: Path,
         member: Member | None = None,
     ) -> None:
+        self.secure: SecureListeners | None = None
         self._java, self._class_path, self._archive = java, class_path, archive
         self._data, self._logs, self._run, self._member = data, logs, run, member
         self._part = archive.with_name(f"{archive.name}.part-{uuid.uuid4().hex[:8]}")
@@ -94,7 +104,8 @@ class _Broker:
     async def start(self, ports: KafkaPorts) -> tuple[Child, bool]:
         self._data.mkdir(parents=True, exist_ok=True)
         file = self._data / "server.properties"
-        file.write_text(properties(ports, self._data / "logs", self._member))
+        content = properties(ports, self._data / "logs", self._member)
+        file.write_text(content + (secure_properties(self.secure, ports) if self.secure else ""))
         started = self._data / "format.begun"
         if started.exists():  # a format was started and then killed
             shutil.rmtree(self._data / "logs", ignore_errors=True)
@@ -130,7 +141,8 @@ class _Broker:
         cluster_id = self._member.cluster_id if self._member else new_cluster_id()
         tool = (*self._java_command(record=False), "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}")
         quorum = ("--standalone",) if self._member is None or self._member.number == 1 else ()
-        command = Command(name="Kafka's format", argv=(*tool, *quorum, "-c", str(file)))
+        users = scram_options(self.secure) if self.secure else ()
+        command = Command(name="Kafka's format", argv=(*tool, *quorum, *users, "-c", str(file)))
         log_file = self._logs / "kafka-format.log"
         child = await run_to_end(command, log_file=log_file, pid_file=self._run / "kafka-format.pid")
         if child.exit_code != 0:

@@ -49,7 +49,7 @@ class KeptPostgres:
 
 Service = Literal["kafka", "postgres"]
 Started = tuple[KeptKafka | KeptPostgres, Callable[[], Awaitable[None]]]
-"""The announcement, and a function that stops the service."""
+"""The announced address of the service, and the way to stop it."""
 Start = Callable[[Service, Path], Awaitable[Started]]
 
 

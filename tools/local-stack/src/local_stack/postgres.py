@@ -8,7 +8,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -48,7 +48,8 @@ class ExistingPostgres:
 @dataclass(frozen=True, kw_only=True)
 class PostgresPlace:
     """The folders for data, logs and pid file of a Postgres. `port=None`: a free port. `password=None`: no password
-    on loopback, for tests. `durable=False`: a power failure may destroy the data, also for tests.
+    on loopback, for tests. `durable=False`: a power failure may destroy the data, also for tests. `settings`: further
+    ones of the server.
     """
 
     data: Path
@@ -57,6 +58,7 @@ class PostgresPlace:
     port: int | None = None
     password: str | None = None
     durable: bool = True
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 class Postgres:
@@ -134,9 +136,15 @@ class _Server:
         partial.rename(self._data)
 
     async def start(self, port: int) -> Child:
-        settings = {"listen_addresses": LOOPBACK, "port": port, "unix_socket_directories": "", "max_connections": 200}
+        settings: dict[str, object] = {
+            "listen_addresses": LOOPBACK,
+            "port": port,
+            "unix_socket_directories": "",
+            "max_connections": 200,
+        }
         if not self._place.durable:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        settings |= self._place.settings
         argv = [str(self._binaries.folder / "postgres"), "-D", str(self._data)]
         for name, value in settings.items():
             argv += ["-c", f"{name}={value}"]

@@ -121,6 +121,12 @@ PACKAGES = (
         without_it="the tests of the dashboard are skipped",
     ),
     SystemPackage(
+        name="prometheus",
+        targets=frozenset({"test"}),
+        is_present=lambda: shutil.which("promtool") is not None,
+        without_it="the alerts are not tested",
+    ),
+    SystemPackage(
         name="curl",
         targets=frozenset({"test"}),
         is_present=lambda: shutil.which("curl") is not None,

@@ -1,7 +1,7 @@
 """Assigns equal partition numbers of several topics to one member of a consumer group, and moves few of them.
 
 The first topic leads: aiokafka's sticky assignor assigns its partitions. Each member gets the same numbers of the other
-topics. During a rolling upgrade, a member of the release before may compute the assignment, without this rule. So
+topics. During a rolling upgrade, a member of the previous release may compute the assignment, without this rule. So
 each member also ignores partitions whose partner of the first topic it does not own.
 """
 
@@ -35,7 +35,7 @@ def owned_of(assigned: Collection[TopicPartition], topics: Iterable[str]) -> set
 def assignor_of(topics: Iterable[str]) -> Any:
     """The assignor of one consumer that subscribes to these topics, the leading one first.
 
-    Members that do not subscribe to all topics, such as those of the release before, get the others only. The name of
+    Members that do not subscribe to all topics, such as those of the previous release, get the others only. The name of
     the protocol is that of the sticky assignor, so both releases can be in one group.
     """
     # aiokafka stores the assignor's state in class attributes, hence one class per consumer.

@@ -255,7 +255,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         await wait_for_event(self._capacity_changed, 1.0)
 
     def _dispatch(self, batches: dict[TopicPartition, list[ConsumerRecord]]) -> int:
-        """Start or queue each record that is not in flight yet. Returns the number of records, with known ones."""
+        """Start or queue each record that is not in flight yet. Returns the number of all records in `batches`."""
         for partition, records in batches.items():
             tracker = self._trackers.setdefault(partition, PartitionTracker())
             for record in records:

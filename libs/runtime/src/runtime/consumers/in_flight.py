@@ -59,8 +59,8 @@ class InFlightMessages:
             await asyncio.wait(tasks, timeout=seconds)
 
     def cancel(self, partitions: Collection[TopicPartition]) -> None:
-        """Stop handling messages of these partitions. A dead letter or report on its way may still arrive: storing one
-        twice is better than losing it.
+        """Stop handling messages of these partitions. Kafka may still store a dead letter or report that is in flight:
+        a duplicate is better than a loss.
         """
         for task, message in self._tasks.items():
             if message.partition in partitions and message.place is not None:

@@ -23,6 +23,7 @@ from runtime.dead_letters.stored import (
     parse_time,
     table,
 )
+from runtime.kafka.diagnosis import NoConnection
 from runtime.kafka.topics import NoTopicAdministration, TopicsNotReady, verify
 from runtime.settings import KafkaSettings, load_settings
 
@@ -219,6 +220,9 @@ def _refuse(reason: str) -> NoReturn:
 def _run(settings: KafkaSettings, work: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(work)
+    except NoConnection as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
     except KafkaConnectionError as error:
         typer.echo(f"Kafka does not respond at {settings.kafka_bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS).", err=True)
         raise typer.Exit(1) from error

@@ -14,7 +14,7 @@ from contracts.topics import DEAD_LETTERS
 from runtime.dead_letters.replays import Replay
 from runtime.dead_letters.stored import DeadLetterId, StoredDeadLetter
 from runtime.kafka.client_lifecycle import START_SECONDS, abandon_producer, close_consumer, start_producer
-from runtime.kafka.clients import MAX_MESSAGE_BYTES, bootstrap_list, topic_name
+from runtime.kafka.clients import MAX_MESSAGE_BYTES, build_consumer, build_producer, topic_name
 from runtime.kafka.codec import UnreadableMessage, decode
 from runtime.kafka.topics import verify
 from runtime.settings import KafkaSettings
@@ -115,15 +115,7 @@ async def open_reader(settings: KafkaSettings) -> AsyncIterator[DeadLetterReader
     """Raises `TopicsNotReady` if the topic does not exist yet, and `KafkaError` if Kafka cannot be reached."""
     await verify(settings, [DEAD_LETTERS])
     partitions = [TopicPartition(topic_name(settings, DEAD_LETTERS), each) for each in range(DEAD_LETTERS.partitions)]
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap_list(settings),
-        client_id="dead-letters",
-        group_id=None,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        request_timeout_ms=settings.kafka_request_timeout_ms,
-        fetch_max_wait_ms=settings.kafka_fetch_max_wait_ms,
-    )
+    consumer = build_consumer(settings, group="dead-letters", client_id="dead-letters", group_id=None)
     try:
         async with asyncio.timeout(START_SECONDS):
             await consumer.start()
@@ -138,14 +130,8 @@ async def open_reader(settings: KafkaSettings) -> AsyncIterator[DeadLetterReader
 @asynccontextmanager
 async def open_replayer(settings: KafkaSettings) -> AsyncIterator["Replayer"]:
     """Uses a separate producer, because the original bytes are published again, not events."""
-    producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap_list(settings),
-        client_id="dead-letters",
-        acks="all",
-        enable_idempotence=True,
-        compression_type="lz4",
-        max_request_size=MAX_MESSAGE_BYTES,
-        request_timeout_ms=settings.kafka_request_timeout_ms,
+    producer = build_producer(
+        settings, client_id="dead-letters", compression_type="lz4", max_request_size=MAX_MESSAGE_BYTES
     )
     try:
         await start_producer(producer)

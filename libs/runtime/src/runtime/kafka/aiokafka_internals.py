@@ -5,10 +5,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.conn import create_conn
 from aiokafka.producer.transaction_manager import NO_PRODUCER_EPOCH, NO_PRODUCER_ID, PidAndEpoch
 from faststream.kafka import KafkaBroker
 
@@ -124,3 +125,10 @@ def _state(consumer: AIOKafkaConsumer, partition: TopicPartition) -> Any:
     subscription = consumer._subscription.subscription  # noqa: SLF001
     assignment = None if subscription is None else subscription.assignment
     return None if assignment is None else assignment.state_value(partition)
+
+
+async def check_connection(server: str, security: Mapping[str, Any]) -> None:
+    """Connect to one broker, log in, and disconnect. Raises the error that aiokafka's clients only log."""
+    host, _, port = server.rpartition(":")
+    connection = await create_conn(host.strip("[]"), int(port), client_id="candlekeep-check", **security)
+    await connection.close()

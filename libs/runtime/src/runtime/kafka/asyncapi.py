@@ -59,7 +59,7 @@ def describing_broker(service: str, settings: KafkaSettings, subscribed: Iterabl
 
 
 def service_document(service: str, settings: KafkaSettings, broker: KafkaBroker) -> dict[str, Any]:
-    """The document of one service: the real subscriptions of its broker, and the rest as its contracts declare it."""
+    """The document of one service. Subscriptions come from its broker; other channels come from its contracts."""
     return document(specification(*brokers_of(service, settings, broker)))
 
 

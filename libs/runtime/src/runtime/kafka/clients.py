@@ -3,13 +3,15 @@
 import asyncio
 from typing import Any, Literal, TypedDict
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from faststream.kafka import KafkaBroker
 
 from contracts.topics import Topic
 from runtime.kafka.client_lifecycle import close_in_time
+from runtime.kafka.diagnosis import KafkaProblem, NoConnection, find_problem
+from runtime.kafka.security import broker_options, security_options
 from runtime.logs import log
 from runtime.settings import KafkaSettings
 from runtime.waiting import Backoff
@@ -59,6 +61,7 @@ def build_broker(settings: KafkaSettings, client_id: str, *, graceful_timeout: f
         graceful_timeout=graceful_timeout,
         logger=None,
         apply_types=False,
+        **broker_options(settings),
     )
 
 
@@ -96,7 +99,20 @@ def build_consumer(settings: KafkaSettings, *, group: str, client_id: str, **ove
         "metadata_max_age_ms": 60_000,
         **overrides,
     }
-    return AIOKafkaConsumer(bootstrap_servers=bootstrap_list(settings), **options)
+    return AIOKafkaConsumer(bootstrap_servers=bootstrap_list(settings), **security_options(settings), **options)
+
+
+def build_producer(settings: KafkaSettings, *, client_id: str, **overrides: Any) -> AIOKafkaProducer:
+    """An idempotent producer that waits for all in-sync replicas. Call it inside the event loop."""
+    return AIOKafkaProducer(
+        bootstrap_servers=bootstrap_list(settings),
+        client_id=client_id,
+        acks="all",
+        enable_idempotence=True,
+        request_timeout_ms=settings.kafka_request_timeout_ms,
+        **security_options(settings),
+        **overrides,
+    )
 
 
 def build_admin(settings: KafkaSettings) -> AIOKafkaAdminClient:
@@ -105,6 +121,7 @@ def build_admin(settings: KafkaSettings) -> AIOKafkaAdminClient:
         bootstrap_servers=bootstrap_list(settings),
         client_id="candlekeep-admin",
         request_timeout_ms=settings.kafka_request_timeout_ms,
+        **security_options(settings),
     )
 
 
@@ -116,24 +133,42 @@ async def wait_for_kafka(settings: KafkaSettings) -> None:
     while (problem := await _connect(settings)) is not None:
         if loop.time() - logged_at >= _LOG_INTERVAL_SECONDS:
             logged_at = loop.time()
-            log.warning(
-                "Kafka does not answer, waiting for it",
-                action="kafka_unreachable",
-                bootstrap_servers=settings.kafka_bootstrap_servers,
-                error=problem,
-                waited_seconds=round(loop.time() - started_at),
-            )
+            _log_problem(settings, problem, waited_seconds=round(loop.time() - started_at))
         await backoff.sleep()
 
 
-async def _connect(settings: KafkaSettings) -> str | None:
+def _log_problem(settings: KafkaSettings, problem: KafkaProblem, *, waited_seconds: int) -> None:
+    context = {
+        "bootstrap_servers": settings.kafka_bootstrap_servers,
+        "error": problem.sentence,
+        "waited_seconds": waited_seconds,
+    }
+    if problem.is_refusal:
+        log.error("Kafka cannot be used, waiting until this is repaired", action="kafka_refused", **context)
+    else:
+        log.warning("Kafka does not answer, waiting for it", action="kafka_unreachable", **context)
+
+
+async def _connect(settings: KafkaSettings) -> KafkaProblem | None:
     admin = build_admin(settings)
     try:
         async with asyncio.timeout(_ATTEMPT_SECONDS):
-            await admin.start()
+            await start_admin(settings, admin)
+    except NoConnection as error:
+        return error.problem
     except (KafkaError, OSError, TimeoutError) as error:
-        return str(error) or type(error).__name__
+        return KafkaProblem(str(error) or type(error).__name__, is_refusal=False)
     else:
         return None
     finally:
         await close_in_time(admin.close(), "A client could not disconnect", action="admin_stop_failed")
+
+
+async def start_admin(settings: KafkaSettings, admin: AIOKafkaAdminClient) -> None:
+    """Raises `NoConnection` with the reason if no broker accepts this client."""
+    try:
+        await admin.start()
+    except KafkaConnectionError as error:
+        if (problem := await find_problem(settings)) is None:
+            raise
+        raise NoConnection(problem) from error

@@ -18,7 +18,8 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from contracts.topics import ALL_TOPICS, DEAD_LETTERS, Cleanup, Topic
 from runtime.kafka.client_lifecycle import close_in_time
-from runtime.kafka.clients import MAX_MESSAGE_BYTES, build_admin, topic_name
+from runtime.kafka.clients import MAX_MESSAGE_BYTES, build_admin, start_admin, topic_name
+from runtime.kafka.diagnosis import NoConnection
 from runtime.settings import KafkaSettings, load_settings
 
 _ADMIN_SECONDS = 30.0
@@ -38,6 +39,23 @@ class TopicMismatch(Exception):  # noqa: N818 -- the name states the problem
 
 class NoTopicAdministration(Exception):  # noqa: N818 -- the name states the problem
     """This broker has no administration API. An example is librdkafka's in-memory cluster."""
+
+
+@dataclass(frozen=True)
+class ExistingTopic:
+    """A topic as the cluster has it."""
+
+    partitions: int
+    replicas: int
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ClusterReading:
+    """The number of brokers, and the declared topics that exist, by name."""
+
+    brokers: int
+    topics: Mapping[str, ExistingTopic]
 
 
 @dataclass(frozen=True)
@@ -87,6 +105,23 @@ async def verify(settings: KafkaSettings, topics: Sequence[Topic]) -> None:
         raise TopicsNotReady(f"{'; '.join(problems)}. Run: python -m runtime.kafka.topics provision")
 
 
+async def read_cluster(settings: KafkaSettings, topics: Sequence[Topic]) -> ClusterReading:
+    """The existing ones of these topics, with all their settings."""
+    async with _administering(settings) as admin:
+        names = {topic_name(settings, topic) for topic in topics}
+        described = [each for each in await admin.describe_topics() if each["topic"] in names]
+        found = {
+            each["topic"]: ExistingTopic(
+                partitions=len(each["partitions"]),
+                replicas=min((len(one["replicas"]) for one in each["partitions"]), default=0),
+                settings=(await _configs(admin, each["topic"]))[0],
+            )
+            for each in described
+            if not each["error_code"]
+        }
+        return ClusterReading(len((await admin.describe_cluster())["brokers"]), found)
+
+
 def topic_configs(topic: Topic, replicas: int) -> dict[str, str]:
     """Kafka's configuration of a declared topic."""
     configs = {
@@ -119,7 +154,7 @@ async def _administering(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdmin
     client = build_admin(settings)
     try:
         async with asyncio.timeout(_ADMIN_SECONDS):
-            await client.start()
+            await start_admin(settings, client)
             yield client
     finally:
         await close_in_time(client.close(), "A client could not disconnect", action="admin_stop_failed")
@@ -209,6 +244,9 @@ def describe_command() -> None:
 def _run(work: Any) -> Any:
     try:
         return asyncio.run(work)
+    except NoConnection as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
     except (TopicMismatch, TopicsNotReady, NoTopicAdministration, KafkaError, OSError, TimeoutError) as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
         raise typer.Exit(1) from error

@@ -112,7 +112,7 @@ backfill_chunks = sa.Table(
         "state IN ('waiting', 'requested', 'verified', 'classified', 'failed', 'cancelled')", name="state"
     ),
     sa.Index("uq_backfill_chunks_run_id", "run_id", unique=True),
-    # The order in which new chunks are requested, and the one of retries.
+    # The first index has the order of the requests for new chunks, the second one the order of retries.
     sa.Index(
         "ix_backfill_chunks_waiting",
         *("exchange", "loss_at", sa.text("starts_at DESC")),

@@ -17,7 +17,7 @@ def csrf_problem(method: str, headers: Headers, *, scheme: str) -> str | None:
         return None
     site = headers.get("sec-fetch-site")
     if site is not None:
-        # Only the browser can set this header, so it needs no second one.
+        # Only the browser can set this header, so no other header is checked.
         return None if site == "same-origin" else f"The request comes from a page of another site ({site[:20]})."
     if not headers.get(HEADER):
         return f"A changing request with a session cookie needs the header {HEADER}: 1."

@@ -41,7 +41,8 @@ Reason = Literal[
 
 
 class Unauthorized(ApiError):  # noqa: N818 -- these names state the problem
-    """No valid credential. `identity` is set if the secret was right, for example of an expired token.
+    """No valid credential. `identity` is set if the secret was right but the credential is not valid, for example if a
+    token has expired.
 
     `counts_as_failed_login`: the credential may be a guess, so the limit of failed logins counts it.
     """

@@ -140,7 +140,9 @@ def budget_of(exchange: str, others: float, mine: float) -> Budget:
 
 
 def whole_at(history: Estimate | None, budget: Budget, now: datetime) -> datetime | None:
-    """When all requests of the history are sent, if the rest of the rate limit is used for them. Pure."""
+    """The time at which the last request of the history is sent. Assumes that the requests use the whole unused part
+    of the rate limit. Pure.
+    """
     if history is None or budget.limit is None:
         return None
     left = budget.limit - budget.other_configs - budget.this_config

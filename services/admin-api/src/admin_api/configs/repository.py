@@ -167,5 +167,5 @@ def snapshot(config: Config) -> CollectionConfig:
     )
 
 
-def change_announcement(config: Config, now: datetime) -> Announcement:
-    return announcement(CONFIG_CHANGES, ConfigChanged(occurred_at=now, config=snapshot(config)))
+def change_announcement(config: Config, now: datetime, *, resynced: bool = False) -> Announcement:
+    return announcement(CONFIG_CHANGES, ConfigChanged(occurred_at=now, config=snapshot(config), resynced=resynced))

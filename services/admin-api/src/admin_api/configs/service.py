@@ -93,7 +93,7 @@ async def resync(engine: AsyncEngine, now: datetime, batch: int = 500) -> int:
         query = sa.select(configs).where(configs.c.id > last_id).order_by(configs.c.id).limit(batch).with_for_update()
         async with transaction(engine) as connection:
             found = [Config.model_validate(row) for row in (await connection.execute(query)).all()]
-            await append(connection, [change_announcement(config, now) for config in found])
+            await append(connection, [change_announcement(config, now, resynced=True) for config in found])
         if not found:
             return count
         last_id, count = found[-1].id, count + len(found)

@@ -141,8 +141,8 @@ FROM phased LEFT JOIN (
 ONLY_KNOWN: Final = " AND series_id IN (SELECT series_id FROM known)"
 """Otherwise Postgres adds up the days of all series, also for a request about one."""
 
-# While an instance of the release before changes a ledger, its counts may be too high until they are corrected. So they
-# have limits here.
+# If an instance of the previous release changes a ledger, the ledger's counts may be too high until they are
+# corrected. So this query limits them.
 _TOTALS: Final = """
 SELECT {key} count(*) AS series, count(*) FILTER (WHERE is_not_counted) AS series_not_counted,
        count(*) FILTER (WHERE is_unknown) AS series_without_answers,

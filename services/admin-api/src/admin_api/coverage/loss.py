@@ -56,7 +56,7 @@ class Limited(NamedTuple):
 
 @dataclass(frozen=True)
 class Loss:
-    """The next loss of a series, if nothing reads its first missing span before."""
+    """The next loss of a series. It happens unless a run reads the first missing span in time."""
 
     missing: Interval
     at: int

@@ -96,7 +96,9 @@ def incidents_in(
 
 
 def _piece(start: datetime, end: datetime, covering: Sequence[Silence]) -> Piece:
-    """A witness of trades counts more than one of a closed exchange. Silence of one symbol says nothing about all."""
+    """A witness that shows trades has priority over a witness that says that the exchange was closed. The silence of
+    one symbol proves nothing about the others.
+    """
     for decided in (AbsenceClass.LOST_AT_SOURCE, AbsenceClass.OUTAGE):
         said = [each for each in covering if each.absence_class is decided]
         if said:

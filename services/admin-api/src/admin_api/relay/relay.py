@@ -26,7 +26,7 @@ import asyncpg
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from asyncpg.prepared_stmt import PreparedStatement
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool
 
 from admin_api.configs.service import reannounce
@@ -35,10 +35,10 @@ from admin_api.settings import AdminApiSettings
 from admin_api.writes.outbox import CHANNEL
 from admin_api.writes.transactions import DATABASE_PROBLEMS
 from contracts.topics import BACKFILL_EVENTS, CONFIG_CHANGES, TICKS, Topic
-from runtime.database import async_url
+from runtime.database import open_engine
 from runtime.failpoints import failpoint
 from runtime.kafka.client_lifecycle import abandon_producer, start_producer
-from runtime.kafka.clients import bootstrap_list, topic_name
+from runtime.kafka.clients import build_producer, topic_name
 from runtime.kafka.topics import TopicsNotReady, verify
 from runtime.logs import log
 from runtime.waiting import Backoff, wait_for_event
@@ -52,14 +52,7 @@ async def producing(settings: AdminApiSettings, topics: tuple[Topic, ...]) -> As
     lasts as long as the outage.
     """
     await verify(settings, topics)  # a message to a missing topic could create the topic with one partition
-    producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap_list(settings),
-        client_id="admin-api-relay",
-        acks="all",
-        enable_idempotence=True,
-        request_timeout_ms=settings.kafka_request_timeout_ms,
-        metadata_max_age_ms=60_000,
-    )
+    producer = build_producer(settings, client_id="admin-api-relay", metadata_max_age_ms=60_000)
     try:
         await start_producer(producer)
         yield producer
@@ -239,8 +232,8 @@ class Relay:
     async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
         """A connection outside the pool, because the lock and the notifications belong to one session."""
         timeout = self._settings.database_command_timeout_seconds
-        engine = create_async_engine(
-            async_url(self._settings.database_url.get_secret_value()),
+        engine = open_engine(
+            self._settings.database_url.get_secret_value(),
             poolclass=NullPool,
             hide_parameters=True,
             connect_args={"timeout": 10.0, "command_timeout": timeout, "server_settings": _SERVER_SETTINGS},

@@ -43,7 +43,7 @@ async def read_groups(settings: KafkaSettings, names: Sequence[str]) -> dict[str
             consumer = build_consumer(settings, group="lag", client_id="admin-api-lag", group_id=None)
             stack.push_async_callback(close_consumer, consumer)
             await consumer.start()
-            committed = {name: await _committed(admin, group_name(settings, name)) for name in names}
+            committed = {name: await committed_offsets(admin, group_name(settings, name)) for name in names}
             partitions = [each for offsets in committed.values() for each in offsets]
             ends = await consumer.end_offsets(list(dict.fromkeys(partitions)))
             described = await _described(admin, [group_name(settings, name) for name in names])
@@ -60,7 +60,8 @@ def lag_of(committed: Mapping[TopicPartition, int], ends: Mapping[TopicPartition
     return sum(max(0, ends[partition] - offset) for partition, offset in committed.items())
 
 
-async def _committed(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartition, int]:
+async def committed_offsets(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartition, int]:
+    """Of the partitions of which the group has committed an offset. `group` is its name on the cluster."""
     offsets = await admin.list_consumer_group_offsets(group)
     return {partition: each.offset for partition, each in offsets.items() if each.offset >= 0}
 

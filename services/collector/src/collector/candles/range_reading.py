@@ -62,6 +62,7 @@ class RangeReader(SeriesReader):
         """
         step = self._limit
         if self._honours_until and not self._traits.exact_page_limit:
-            step -= MARGIN  # a page may have the newest rows before the end, which is behind the hole by the margin
+            # A page may contain the newest rows before the requested end, and this end is MARGIN after the hole.
+            step -= MARGIN
         fitting = 2 * (hole[1] - hole[0]) // (self.calendar.nominal_ms * self._limits.max_pages)
         return max(1, step >> min(narrowed, 16), min(step, fitting))

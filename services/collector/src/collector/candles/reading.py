@@ -146,7 +146,7 @@ class SeriesReader:
             return []
         untouched = self._untouched()
         rejected = union([(each.opens, self.calendar.close_of(each.opens)) for each in self.rejected.values()])
-        # After the anchor, only rejected rows are reported: silence there is requested again by each run.
+        # After the anchor, only rejected rows are reported. Each run requests the other holes after the anchor again.
         anchor = self.anchor or self._edge_start
         after_anchor = [] if anchor is None else [(anchor, self._known.newest_closed or anchor)]
         young = intersect(subtract(after_anchor, self.verified), rejected)

@@ -68,7 +68,7 @@ def incidents(silences: Mapping[str, Intervals], witnesses: Iterable[Witness], s
 
 
 def _pieces(span: Interval, witnesses: list[Witness], silence: Evidence) -> tuple[Piece, ...]:
-    """A witness of trades refutes a witness of a closed exchange."""
+    """If one witness shows trades and another one says that the exchange was closed, the trades count."""
     traded = _said(Statement.TRADED, span, witnesses)
     closed = subtract(_said(Statement.CLOSED, span, witnesses), traded)
     open_time = subtract([span], [*traded, *closed])

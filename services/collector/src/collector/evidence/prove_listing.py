@@ -93,7 +93,7 @@ class _Prover:
         )
 
     async def _opens(self, symbol: str, calendar: SeriesCalendar, span: Interval, *, traded: bool = False) -> list[int]:
-        """The open times of the candles of the span, ascending. `traded`: only of those with volume."""
+        """The open times of the candles of the span, ascending. `traded` omits candles without volume."""
         since = max(span[0], EARLIEST_SINCE_MS)
         limit = (span[1] - since) // calendar.nominal_ms + 1
         rows = await self.source.candles(symbol, calendar.timeframe, since, limit)

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from math import isfinite, nan
 from typing import Any
 
+from collector.exchange.traits import ExchangeTraits
 from contracts.bounds import MAX_BIGINT
+from contracts.exchange_catalogue import MarketKind, market_kind
 
 Key = int | str
 """The place of a value in a raw row: an index of a list, or a key of an object."""
@@ -67,3 +69,21 @@ def _number(value: object) -> float:
         return nan if isinstance(value, bool) or not isinstance(value, int | float | str) else float(value)
     except (ValueError, OverflowError):
         return nan
+
+
+def row_reader(
+    traits: ExchangeTraits, on_invalid: Callable[[str], None]
+) -> Callable[[object, Any], tuple[int | None, float | None]] | None:
+    """Reads both values of a raw row, given ccxt's market. None if the exchange sends neither value."""
+    if not traits.raw_trades and not traits.raw_quote_volume:
+        return None
+    readers = {
+        kind: ActivityReader(traits.raw_trades.get(kind), traits.raw_quote_volume.get(kind), on_invalid)
+        for kind in MarketKind
+    }
+
+    def read(row: object, market: Any) -> tuple[int | None, float | None]:
+        kind = market_kind(market["symbol"]) if isinstance(market, dict) else None
+        return (None, None) if kind is None else readers[kind].read(row)
+
+    return read

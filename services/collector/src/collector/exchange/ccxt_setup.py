@@ -1,11 +1,36 @@
-"""Changes to the options of an instance of a ccxt class, before its first request."""
+"""Instances of ccxt's classes, and the changes to them before their first request."""
 
 import re
 from collections.abc import Callable
 from typing import Any, Final
 
+import ccxt.async_support as ccxt
+
+from collector.exchange.failures import ExchangeFailure
+from collector.exchange.strict_http import strict_class
+from contracts.vocabulary import ErrorClass
+
 _VALUES_OF_CCXT: Final = 6
 _CCXT_MARKET_TYPES: Final = {"spot": frozenset({"spot"}), "swap": frozenset({"swap", "linear", "inverse", "contract"})}
+
+
+def build_ccxt_client(exchange: str, kind: str, *, timeout_ms: int, base_url: str | None) -> Any:
+    """An instance of ccxt's class for the markets of this kind (spot or swap). With `base_url`, all its requests go to
+    that server. Raises `ExchangeFailure` if ccxt does not know the exchange.
+    """
+    if exchange not in ccxt.exchanges:
+        raise ExchangeFailure(
+            ErrorClass.NOT_SUPPORTED,
+            f"ccxt {ccxt.__version__} does not support the exchange {exchange}",
+            retryable=False,
+        )
+    client = strict_class(getattr(ccxt, exchange))({"timeout": timeout_ms})
+    client.timeout_on_exit = 0
+    client.enableLastHttpResponse = client.enableLastJsonResponse = client.enableLastResponseHeaders = False
+    restrict_markets(client, kind)
+    if base_url is not None:
+        redirect_requests(client, base_url)
+    return client
 
 
 def restrict_markets(client: Any, kind: str) -> None:

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import ccxt.async_support as ccxt
 
-from collector.exchange.activity import ActivityReader
-from collector.exchange.ccxt_setup import keep_activity, redirect_requests, restrict_markets
+from collector.exchange.activity import row_reader
+from collector.exchange.ccxt_setup import build_ccxt_client, keep_activity
 from collector.exchange.circuit_breaker import CircuitBreaker
 from collector.exchange.circuit_transitions import CircuitState, ProbePolicy, circuit_from_event
 from collector.exchange.clock import ExchangeClock
@@ -26,12 +26,11 @@ from collector.exchange.strict_http import (
     MAX_CANDLES_BODY_BYTES,
     RequestRecord,
     add_http_details,
-    strict_class,
 )
 from collector.exchange.symbol_hints import did_you_mean
-from collector.exchange.traits import traits_of
+from collector.exchange.traits_table import traits_of
 from collector.metrics import CollectorMetrics
-from contracts.exchange_catalogue import MarketKind, market_kind
+from contracts.exchange_catalogue import market_kind
 from contracts.exchanges import ExchangeHealthChanged
 from contracts.symbols import kind_of, reason_not_collected
 from contracts.vocabulary import ErrorClass
@@ -82,9 +81,7 @@ class ExchangeClient:
         metrics: CollectorMetrics,
         clock: ExchangeClock,
         report: Callable[[str, CircuitState], None],
-        report_markets: Callable[[str, str, Collection[Mapping[str, Any]]], None] = lambda _exchange, _kind, _list: (
-            None
-        ),
+        report_markets: Callable[[str, str, Collection[Mapping[str, Any]]], None] = lambda *_: None,
     ) -> None:
         """`report_markets` is called with the exchange, the kind and each list of markets that was read.
 
@@ -222,7 +219,7 @@ class ExchangeClient:
         return self._markets(symbol).not_traded_since(symbol)
 
     def created(self, symbol: str) -> int | None:
-        """When the exchange says that a known market was created, in milliseconds. None if it does not say."""
+        """The creation time of a known market, in milliseconds. None if the exchange does not send it."""
         return self._markets(symbol).created(symbol)
 
     async def symbols(self, symbol: str) -> Collection[str]:
@@ -251,10 +248,10 @@ class ExchangeClient:
         raise error
 
     async def close(self) -> None:
-        for client, markets in self._by_kind.values():
+        while self._by_kind:
+            _, (client, markets) = self._by_kind.popitem()
             await markets.close()
             await client.close()
-        self._by_kind.clear()
 
     async def _call(self, send_request: Callable[[], Awaitable[Any]], max_body_bytes: int = MAX_BODY_BYTES) -> Any:
         """The result of `send_request`. Raises only `ExchangeFailure`."""
@@ -330,41 +327,13 @@ class ExchangeClient:
             )
         return self._by_kind[kind]
 
-    def _activity_reader(self) -> Callable[[object, Any], tuple[int | None, float | None]] | None:
-        """Reads the trade count and the quote volume of a raw row. None if the exchange sends neither."""
-        traits, count = self.traits, self._metrics.invalid_activity
-        if not traits.raw_trades and not traits.raw_quote_volume:
-            return None
-        readers = {
-            kind: ActivityReader(
-                traits.raw_trades.get(kind),
-                traits.raw_quote_volume.get(kind),
-                lambda field: count.labels(self.exchange, field).inc(),
-            )
-            for kind in MarketKind
-        }
-
-        def read(row: object, market: Any) -> tuple[int | None, float | None]:
-            kind = market_kind(market["symbol"]) if isinstance(market, dict) else None
-            return (None, None) if kind is None else readers[kind].read(row)
-
-        return read
-
     def _build_client(self, kind: str) -> Any:
-        if self.exchange not in ccxt.exchanges:
-            raise ExchangeFailure(
-                ErrorClass.NOT_SUPPORTED,
-                f"ccxt {ccxt.__version__} does not support the exchange {self.exchange}",
-                retryable=False,
-            )
-        client = strict_class(getattr(ccxt, self.exchange))(
-            {"timeout": int(self._options.request_timeout_seconds * 1000)}
+        client = build_ccxt_client(
+            self.exchange,
+            kind,
+            timeout_ms=int(self._options.request_timeout_seconds * 1000),
+            base_url=(self._options.url_overrides or {}).get(self.exchange),
         )
-        client.timeout_on_exit = 0
-        client.enableLastHttpResponse = client.enableLastJsonResponse = client.enableLastResponseHeaders = False
-        restrict_markets(client, kind)
-        if (base := (self._options.url_overrides or {}).get(self.exchange)) is not None:
-            redirect_requests(client, base)
         if self._rate_limiter is None:
             self._rate_limiter = RateLimiter(
                 client.rateLimit,
@@ -374,7 +343,9 @@ class ExchangeClient:
                 background_share=self._options.background_share,
             )
         client.throttler = self._rate_limiter
-        if (read_activity := self._activity_reader()) is not None:
+        invalid = self._metrics.invalid_activity
+        read_activity = row_reader(self.traits, lambda field: invalid.labels(self.exchange, field).inc())
+        if read_activity is not None:
             keep_activity(client, read_activity)
         client.on_send, client.on_date = self._on_send, self._clock.observe
         return client

@@ -21,7 +21,7 @@ from collector.exchange.refusal_words import (
     names_too_many_requests,
 )
 from collector.exchange.strict_http import ResponseTooLarge
-from collector.exchange.traits import traits_of
+from collector.exchange.traits_table import traits_of
 from contracts.vocabulary import ErrorClass
 from runtime.printable import printable
 

@@ -148,7 +148,7 @@ class Markets:
     def _on_done(self, loading: asyncio.Task[None]) -> None:
         self._loading = None
         if not loading.cancelled():
-            loading.exception()  # marks the exception as retrieved, because all callers may have been cancelled
+            loading.exception()  # prevents a warning by asyncio if all callers were cancelled
 
     async def _read_all(self) -> None:
         listed = [each for each in await self._read() if isinstance(each, dict) and each.get("symbol")]

@@ -73,7 +73,7 @@ class RateLimiter:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # this request was chosen in the same moment
+            if turn.done() and not turn.cancelled():  # this request was chosen just before the cancellation
                 self._pass_on()
             else:
                 self._queue.discard(turn, work_class)

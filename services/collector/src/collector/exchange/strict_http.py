@@ -127,7 +127,7 @@ def strict_class(cls: Any) -> Any:
             _share_certificates(self)
             super().open(*args, **kwargs)
             if self.session is not before and self.session is not None:
-                self.session.detach()  # the new session uses its connector
+                self.session.detach()  # the new session reuses the old session's connector
                 self.session = aiohttp.ClientSession(
                     connector=self.tcp_connector, trust_env=self.aiohttp_trust_env, response_class=LimitedResponse
                 )
@@ -160,7 +160,7 @@ def strict_class(cls: Any) -> Any:
                 by_status = True
                 self.handle_http_status_code(code, reason, url, method, body)
                 _raise_if_unusable(code, body, response)
-            except Exception as error:  # noqa: BLE001 -- ccxt's code fails in any way if a body is unexpected
+            except Exception as error:  # noqa: BLE001 -- ccxt can raise any exception for an unexpected body
                 failure = _error_of_ccxt(error, code, body)
                 failure = _with_corrected_class(failure, code, words_of(body or "", response), by_status=by_status)
                 add_http_details(failure, code, headers, body or "", response, record.sent_ms / 1000)

@@ -110,8 +110,8 @@ def reason_unproved(built: Built, trades: Iterable[TapeTrade]) -> str:
 def _proved_by(tape: Sequence[TapeTrade]) -> Interval:
     """The time of which a contiguous tape has all trades: after its first trade, up to its last one.
 
-    Ids do not always ascend with time. By as much as the tape shows of this, trades before or after it may lie within
-    its time, so the proved time is shorter by it at both ends.
+    The times of trades do not always ascend with their ids. A trade outside the tape may therefore have a time inside
+    the tape. The largest step back in time in the tape is removed from both ends of the proved time.
     """
     latest = accumulate((each.at for each in tape), max)
     disorder = max(before - each.at for before, each in zip(latest, tape, strict=True))

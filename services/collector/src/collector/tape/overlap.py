@@ -37,8 +37,9 @@ class Comparison:
 
 
 def overlap_of(page: Page, calendar: SeriesCalendar, settled_at: int) -> Interval | None:
-    """The part of the exchange's own candles to compare, from the oldest one on: it borders on the time without
-    candles. Only candles that closed until `settled_at` (ms) do not change any more. None without such candles.
+    """The time of the exchange's own candles that are compared. It starts at the oldest candle, because that one is
+    next to the time without candles. It contains only candles that closed until `settled_at` (ms), because later ones
+    may still change. None if there are no such candles.
     """
     settled = [each for each in page.closed if calendar.close_of(each.open_ms) <= settled_at]
     if not settled:

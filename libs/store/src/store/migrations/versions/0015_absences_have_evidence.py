@@ -1,7 +1,7 @@
 """Absences have a level of evidence, the requests and answers behind it, and a time of the next check
 
 The names of two classes change: unproven becomes unknown, lost becomes beyond_horizon. Stored rows keep their names,
-because candle-writers of the release before run on and cannot read others. Every reader knows both. A row gets the
+because candle-writers of the previous release still run and cannot read others. Every reader knows both. A row gets the
 new name when candle-writer writes it again.
 
 More classes are final now, so candle-writer counts the days of all series again, in the background.

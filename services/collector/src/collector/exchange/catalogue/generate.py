@@ -18,7 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 import contracts
 from collector.exchange.catalogue.comparing import CandleCall, candle_request
 from collector.exchange.catalogue.recording import RequestRecorder, markets_refusal
-from collector.exchange.traits import TRAITS, ExchangeTraits
+from collector.exchange.traits import ExchangeTraits
+from collector.exchange.traits_table import TRAITS
 from contracts.exchange_catalogue import CATALOGUE_FILE, CandleRequest, CannotCollect, MarketKind, RequestKind, RowOrder
 from contracts.timeframes import floor_open, shift, timeframe_order
 from contracts.vocabulary import Timeframe

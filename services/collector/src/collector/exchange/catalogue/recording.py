@@ -116,7 +116,7 @@ def _first_request(
 
 
 def _run_at_once(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine that never waits. An event loop per call would take most of the time."""
+    """Run a coroutine that never waits. An event loop for each call would be much slower."""
     with suppress(StopIteration):
         coroutine.send(None)
         raise RuntimeError("ccxt waited for something other than the request, so its request cannot be recorded")
