@@ -124,7 +124,7 @@ async def test_a_killed_collector_comes_back_and_collects(deployment: Deployment
 async def test_prometheus_scrapes_every_service(deployment: Deployment) -> None:
     async def up() -> bool:
         address = f"http://127.0.0.1:{deployment.prometheus_port}/api/v1/query"
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
             answer = (await client.get(address, params={"query": "up"})).raise_for_status().json()
         found = {series["metric"]["service"]: series["value"][1] for series in answer["data"]["result"]}
         assert found == dict.fromkeys(SERVICES, "1")
