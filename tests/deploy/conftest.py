@@ -12,6 +12,7 @@ from support.deploying.compose_command import compose_command
 from support.deploying.deployment import SERVICES, SIMULATOR, Deployment, remove
 from support.deploying.engine import Docker, EngineUnavailable, running_engine
 from support.deploying.images import build_images, provide_images
+from support.deploying.podman import Podman, running_podman
 from support.deploying.report import LINES, say
 
 OPTIONAL = "TEST_DEPLOY_OPTIONAL"
@@ -88,3 +89,14 @@ def helm() -> Helm:
         return Helm(say)
     except EngineUnavailable as error:
         unavailable(f"the chart: {error}")
+
+
+@pytest.fixture(scope="module")
+def podman() -> Iterator[Podman]:
+    """Runs the workloads of the chart. It leaves only its images."""
+    try:
+        with running_podman() as started:
+            say(f"podman: {started.run('version', '--format', '{{.Client.Version}}').strip()}")
+            yield started
+    except EngineUnavailable as error:
+        unavailable(f"the pods of the chart: {error}")

@@ -101,6 +101,12 @@ class Helm:
     def template(self, *options: str) -> "subprocess.CompletedProcess[str]":
         return self.run("template", "candlekeep", str(CHART), "--namespace", NAMESPACE, *options)
 
+    def rendered_with(self, name: str, path: Path, values: Mapping[str, Any]) -> Rendered:
+        """The objects with a set of values and those in a file above them."""
+        done = self.template("--values", str(CHART / f"ci/{name}-values.yaml"), "--values", str(path))
+        assert done.returncode == 0, done.stderr
+        return Rendered(name, merged(values_of(name), values), done.stdout)
+
     def rendered(self, name: str) -> Rendered:
         """The objects with a set of values. Each set is rendered once."""
         if name not in self._rendered:

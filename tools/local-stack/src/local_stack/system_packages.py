@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,6 +50,10 @@ def browser() -> str | None:
     return next((found for name in _BROWSERS if (found := shutil.which(name)) is not None), None)
 
 
+def _is_installed(program: str) -> bool:
+    return shutil.which(program) is not None
+
+
 def _wants_no_real_kafka() -> bool:
     return os.environ.get("CANDLEKEEP_KAFKA") == "memory"
 
@@ -76,6 +81,13 @@ def _has_docker() -> bool:
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _WITH_KAFKA = frozenset({"demo", "test", "faults", "nemesis", "guards"})
+_FOR_PODS = {
+    "podman": "podman",
+    "runc": "runc",
+    "netavark": "/usr/lib/podman/netavark",
+    "aardvark-dns": "/usr/lib/podman/aardvark-dns",
+    "catatonit": "catatonit",
+}
 _NO_KAFKA = "an in-memory Kafka is used, and tests that need the real Apache Kafka are skipped"
 PACKAGES = (
     SystemPackage(
@@ -106,6 +118,15 @@ PACKAGES = (
         required_by=frozenset({"test-deploy"}),
         is_present=_has_docker,
         without_it="no image can be built and no container started",
+    ),
+    *(
+        SystemPackage(
+            name=name,
+            targets=frozenset({"test-deploy"}),
+            is_present=partial(_is_installed, path),
+            without_it="the workloads of the Helm chart are rendered, but not started",
+        )
+        for name, path in _FOR_PODS.items()
     ),
     SystemPackage(
         name="debootstrap",
