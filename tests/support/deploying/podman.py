@@ -80,8 +80,8 @@ class Podman:
         files: Mapping[Path, str] | None = None,
         memory: str = "/tmp",
     ) -> None:
-        """A container that the pods reach by its name. `files` are mounted at the paths that they lead to. What it
-        writes into `memory`, a folder, is never written to a disk.
+        """A container that the pods reach by its name. `files` are mounted at the paths that they lead to. The
+        folder `memory` is kept in memory.
         """
         options = [f"--env={key}={value}" for key, value in (variables or {}).items()]
         options += [f"--volume={file}:{path}:ro" for file, path in (files or {}).items()]
@@ -171,7 +171,7 @@ def running_podman() -> Iterator[Podman]:
 
 
 def pod_objects(workload: Manifest, secrets: Mapping[str, str], name: str) -> tuple[list[Manifest], Pod]:
-    """What podman 4 plays for a deployment or a job: a pod with its template, and a ConfigMap with its secrets.
+    """The objects that podman 4 plays for a deployment or a job: a pod with its template, and a ConfigMap with its secrets.
 
     Podman has no jobs, no projected volumes and no named ports of probes, and it does not decode the values of a
     Secret. Their contents stay: the pod of a job is not restarted, each file of a projected volume is a key of one
