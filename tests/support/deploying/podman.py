@@ -85,18 +85,8 @@ class Podman:
         """
         options = [f"--env={key}={value}" for key, value in (variables or {}).items()]
         options += [f"--volume={file}:{path}:ro" for file, path in (files or {}).items()]
-        place = (
-            "--detach",
-            "--tmpfs",
-            memory,
-            "--name",
-            f"{self.network}-{name}",
-            "--network",
-            self.network,
-            "--network-alias",
-            name,
-        )
-        self.run("run", *place, *options, image, *command)
+        place = ("--name", f"{self.network}-{name}", "--network", self.network, "--network-alias", name)
+        self.run("run", "--detach", "--tmpfs", memory, *place, *options, image, *command)
 
     def wait_for(self, name: str, *command: str, seconds: float = 300.0) -> None:
         """Until the command succeeds in the container."""
@@ -171,7 +161,7 @@ def running_podman() -> Iterator[Podman]:
 
 
 def pod_objects(workload: Manifest, secrets: Mapping[str, str], name: str) -> tuple[list[Manifest], Pod]:
-    """The objects that podman 4 plays for a deployment or a job: a pod with its template, and a ConfigMap with its secrets.
+    """The objects for podman 4 of a deployment or a job: a pod with its template, and a ConfigMap with its secrets.
 
     Podman has no jobs, no projected volumes and no named ports of probes, and it does not decode the values of a
     Secret. Their contents stay: the pod of a job is not restarted, each file of a projected volume is a key of one
