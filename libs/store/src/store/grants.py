@@ -43,12 +43,18 @@ _NARROWED: Final[Mapping[str, Rights]] = {
     "backfill_series": ("SELECT", "INSERT"),
     "run_changes": ("SELECT", "INSERT", "DELETE"),
     "run_exchange_changes": ("SELECT", "INSERT", "DELETE"),
-    "series": ("SELECT", "INSERT", "UPDATE (candle_count, first_open, last_open)"),
+    "series": (
+        "SELECT",
+        "INSERT",
+        "UPDATE (candle_count, first_open, last_open, levels_from, levels_until, levels_seconds)",
+    ),
     "candles": (
         "SELECT",
         "INSERT",
         "UPDATE (open, high, low, close, volume, fetched_at, trades, quote_volume, source)",
     ),
+    "candle_levels": ("SELECT", "INSERT", "DELETE"),
+    "stale_levels": ("SELECT", "DELETE"),
     "coverage": ("SELECT", "INSERT", "UPDATE (verified, updated_at, from_trades)"),
     "absences": ("SELECT", "INSERT", "DELETE"),
     "series_days": ("SELECT", "INSERT", "DELETE", "UPDATE (unverified, whole, answered)"),
@@ -78,6 +84,8 @@ _MARKETS: Final = ("markets", "market_lists")
 _CANDLES: Final = (
     "series",
     "candles",
+    "candle_levels",
+    "stale_levels",
     "coverage",
     "absences",
     "rejected_candles",

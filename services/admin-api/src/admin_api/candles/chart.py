@@ -1,5 +1,6 @@
 """Candles of a series at the resolution of a screen: each point joins a whole number of periods."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -9,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from typing_extensions import TypedDict
 
 from admin_api.candles.chart_points import ChartPoints, chart_points
+from admin_api.candles.chart_sources import Levels, joined, sources_of
 from admin_api.candles.series_lookup import SeriesName, find_series
 from admin_api.http.errors import FieldError, InvalidInput
 from admin_api.http.input_types import QueryInstant, QueryInteger
@@ -16,7 +18,7 @@ from admin_api.writes.transactions import reading
 from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
 from contracts.coverage import to_instant, to_milliseconds
 from store.periods import PeriodGrid
-from store.tables import series
+from store.tables import series, stale_levels
 
 MAX_POINTS: Final = 2_000
 
@@ -85,20 +87,33 @@ class _Extent(NamedTuple):
     last: datetime | None = None
 
 
-_CANDLES: Final = """
-SELECT point AS open_time, (SELECT open FROM candles WHERE series_id = :series_id AND open_time = first_open) AS open,
-       high, low, (SELECT close FROM candles WHERE series_id = :series_id AND open_time = last_open) AS close,
-       volume, candles
+_READ: Final = """
+SELECT point, (SELECT open FROM {table} WHERE {key} AND {at} = first_row), high, low,
+       (SELECT close FROM {table} WHERE {key} AND {at} = last_row), volume, candles, first_row, last_row
 FROM (
-  SELECT {start} AS point, min(open_time) AS first_open, max(open_time) AS last_open,
-         max(high) AS high, min(low) AS low, sum(least(volume, 1e290)) AS volume, count(*) AS candles
-  FROM candles WHERE series_id = :series_id AND open_time >= :start AND open_time < :end
+  SELECT {start} AS point, min({at}) AS first_row, max({at}) AS last_row,
+         max(high) AS high, min(low) AS low, sum({volume}) AS volume, {count} AS candles
+  FROM unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[])) AS span (start, until)
+    JOIN {table} ON {key} AND {at} >= start AND {at} < until
   GROUP BY 1
 ) AS points
-ORDER BY 1
 """
-# Look-ups of the first and the last candle are faster than sorted arrays of all. The limit of a volume keeps the sum of
-# impossible values within the range of a float.
+# The columns are those of `Part`. Look-ups of the first and the last row are faster than sorted arrays. The limit
+# of a volume keeps the sum of impossible values within the range of a float. The levels have the same limit.
+_CANDLES: Final = {
+    "table": "candles",
+    "key": "series_id = :series_id",
+    "at": "open_time",
+    "volume": "least(volume, 1e290)",
+    "count": "count(*)",
+}
+_LEVEL: Final = {
+    "table": "candle_levels",
+    "key": "series_id = :series_id AND seconds = :seconds",
+    "at": "starts_at",
+    "volume": "volume",
+    "count": "sum(candles)",
+}
 
 
 async def chart_of(engine: AsyncEngine, query: ChartQuery) -> Chart:
@@ -108,13 +123,13 @@ async def chart_of(engine: AsyncEngine, query: ChartQuery) -> Chart:
     extent = _Extent()
     points: ChartPoints | None = None
     rows: list[ChartPoint] = []
-    async with reading(engine) as connection:
+    async with reading(engine.execution_options(isolation_level="REPEATABLE READ")) as connection:
         series_id = await find_series(connection, query)
         if series_id is not None:
-            extent = await _extent_of(connection, series_id)
+            extent, levels = await _state_of(connection, series_id)
             points = _points_of(query, extent)
             if points is not None:
-                rows = await _read(connection, series_id, points)
+                rows = await _read(connection, series_id, points, levels)
     return Chart(
         exchange=query.exchange,
         symbol=query.symbol,
@@ -129,13 +144,19 @@ async def chart_of(engine: AsyncEngine, query: ChartQuery) -> Chart:
     )
 
 
-async def _extent_of(connection: AsyncConnection, series_id: int) -> _Extent:
+async def _state_of(connection: AsyncConnection, series_id: int) -> tuple[_Extent, Levels | None]:
     """An earlier release may have stored candles at times that Python cannot represent."""
     columns = (series.c.first_open, series.c.last_open)
     limited = [sa.func.greatest(sa.func.least(each, END_OF_INSTANTS), FIRST_INSTANT) for each in columns]
-    query = sa.select(*limited).where(series.c.id == series_id, series.c.last_open.is_not(None))
-    row = (await connection.execute(query)).first()
-    return _Extent() if row is None else _Extent(*row)
+    query = sa.select(*limited, series.c.levels_from, series.c.levels_until, series.c.levels_seconds)
+    row = (await connection.execute(query.where(series.c.id == series_id, series.c.last_open.is_not(None)))).first()
+    if row is None:
+        return _Extent(), None
+    levels = None
+    if row.levels_from is not None:
+        start, until = to_milliseconds(row.levels_from), to_milliseconds(row.levels_until)
+        levels = Levels(start, until, tuple(row.levels_seconds))
+    return _Extent(row[0], row[1]), levels
 
 
 def _points_of(query: ChartQuery, extent: _Extent) -> ChartPoints | None:
@@ -152,13 +173,49 @@ def _points_of(query: ChartQuery, extent: _Extent) -> ChartPoints | None:
     return chart_points(grid, to_milliseconds(start), to_milliseconds(end), query.points)
 
 
-async def _read(connection: AsyncConnection, series_id: int, points: ChartPoints) -> list[ChartPoint]:
+async def _read(
+    connection: AsyncConnection, series_id: int, points: ChartPoints, levels: Levels | None
+) -> list[ChartPoint]:
     await connection.execute(sa.text("SET LOCAL jit = off"))  # it would take longer than the query
-    values: dict[str, Any] = {
-        "series_id": series_id,
-        "start": to_instant(points.start),
-        "end": min(to_instant(points.end), END_OF_INSTANTS),
+    stale = await _stale_units(connection, series_id, points, levels) if levels else ()
+    sources = sources_of(points, levels, stale)
+    rows: list[Sequence[Any]] = []
+    for source, spans in ((_CANDLES, sources.candles), (_LEVEL, sources.level)):
+        if spans:
+            starts, ends = zip(*spans, strict=True)
+            values = points.sql_parameters() | {
+                "series_id": series_id,
+                "starts": [to_instant(each) for each in starts],
+                "ends": [min(to_instant(each), END_OF_INSTANTS) for each in ends],
+            }
+            if source is _LEVEL:
+                values["seconds"] = sources.seconds
+            statement = sa.text(_READ.format(start=points.sql_start(source["at"]), **source))
+            rows += (await connection.execute(statement, values)).all()
+    return [_point(*row) for row in joined(rows)]
+
+
+async def _stale_units(
+    connection: AsyncConnection, series_id: int, points: ChartPoints, levels: Levels
+) -> Sequence[int]:
+    """The starts of the units in the range whose levels are stale."""
+    query = sa.select(stale_levels.c.starts_at).where(
+        stale_levels.c.series_id == series_id,
+        stale_levels.c.starts_at > to_instant(points.start - levels.unit_ms),
+        stale_levels.c.starts_at < min(to_instant(points.end), END_OF_INSTANTS),
+    )
+    return [to_milliseconds(start) for start in (await connection.execute(query)).scalars()]
+
+
+def _point(
+    open_time: datetime, opens: float, high: float, low: float, close: float, volume: float, candles: int, *_: datetime
+) -> ChartPoint:
+    return {
+        "open_time": open_time,
+        "open": opens,
+        "high": high,
+        "low": low,
+        "close": close,
+        "volume": volume,
+        "candles": candles,
     }
-    statement = sa.text(_CANDLES.format(start=points.sql_start("open_time")))
-    rows = (await connection.execute(statement, values | points.sql_parameters())).all()
-    return [ChartPoint(**row._mapping) for row in rows]  # type: ignore[typeddict-item]  # noqa: SLF001 -- SQLAlchemy's public name
