@@ -78,7 +78,7 @@ test-fast: $(STAMP) ## Only the tests that need neither Kafka nor Postgres
 lint: $(STAMP) ## ruff, mypy, import-linter; style and types of the dashboard
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy $(wildcard libs/*/src services/*/src tools/*/src) libs/contracts/generate.py tests/support tests/faults benchmarks
+	@$(BIN)/mypy $(wildcard libs/*/src services/*/src tools/*/src) libs/contracts/generate.py tests/support tests/faults benchmarks release
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m local_stack dashboard-lint
 
@@ -115,6 +115,14 @@ restore: has-compose ## Bring a backup back and start everything: FILE=..., the 
 
 rebuild-kafka: has-compose ## Replace Kafka by an empty one and fill it from the database, with the same WITH as for up
 	@COMPOSED="$(COMPOSED)" deploy/rebuild-kafka
+
+##@ Release it
+.PHONY: version release
+version: $(STAMP) ## Print the version; VERSION=0.2.0 writes it to every place that has it
+	@$(BIN)/python -m release.version $(VERSION)
+
+release: $(STAMP) ## Wheels, images, SBOMs, licences, chart and checksums in dist/: TRIAL=1 skips the conditions, IMAGES=none the images
+	@$(BIN)/python -m release.build $(if $(TRIAL),--trial) $(if $(filter none,$(IMAGES)),--without-images)
 
 ##@ Keep it
 .PHONY: format generate lock screenshots

@@ -32,6 +32,7 @@ COVERED = [
     "services/**/*.py",
     "tools/**/*.py",
     "benchmarks/**/*.py",
+    "release/**/*.py",
     "tests/**/*.py",
     "tests/faults/guards/*.toml",
 ]

@@ -5,7 +5,6 @@ import inspect
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import yaml
 from prometheus_client import CollectorRegistry, metrics
 
 from runtime.metrics import ConsumerMetrics, PublisherMetrics, new_registry
+from support.promql import dashboard_queries, family, grouping_labels, used_labels, used_names
 
 REPOSITORY = Path(__file__).parents[2]
 DEPLOY = REPOSITORY / "deploy"
@@ -43,38 +43,16 @@ def _series() -> dict[str, set[str]]:
     """The labels by the name of each series of a scrape."""
     found: dict[str, set[str]] = dict(OF_PROMETHEUS)
     for collector in _registry()._collector_to_names:
-        for family in collector.collect():
+        for metric in collector.collect():
             labels = set(collector._labelnames) if isinstance(collector, metrics.MetricWrapperBase) else set()
-            for suffix in SUFFIXES.get(family.type, ("",)):
+            for suffix in SUFFIXES.get(metric.type, ("",)):
                 more = {"le"} if suffix == "_bucket" else set()
-                found[family.name + suffix] = labels | more | OF_SCRAPES
+                found[metric.name + suffix] = labels | more | OF_SCRAPES
     return found
 
 
 def _dashboard(file: Path) -> dict[str, Any]:
     return dict(json.loads(file.read_text()))
-
-
-def _queries(file: Path) -> Iterator[tuple[str, str]]:
-    for panel in _dashboard(file)["panels"]:
-        for target in panel["targets"]:
-            yield panel["title"], target["expr"]
-
-
-def _used_names(query: str) -> set[str]:
-    """The names of series: no functions, keywords, labels or texts."""
-    bare = re.sub(r'"[^"]*"|\{[^}]*\}|\[[^]]*\]|\b(?:by|without|on|ignoring)\s*\([^)]*\)', " ", query)
-    words = set(re.findall(r"\b[a-zA-Z_:][\w:]*\b(?!\s*\()", bare))
-    return words - {"offset", "by", "and", "or", "unless", "sum", "max", "min", "d"} - {"1d"}
-
-
-def _used_labels(query: str) -> set[str]:
-    selected = re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", query)
-    return {*selected, *_grouped(query)}
-
-
-def _grouped(query: str) -> set[str]:
-    return {name for names in re.findall(r"\bby\s*\(([^)]*)\)", query) for name in re.split(r",\s*", names)}
 
 
 @pytest.mark.parametrize("name", ["alertmanager.yml", "example.yml"])
@@ -108,12 +86,12 @@ def test_the_title_of_a_panel_is_a_question(file: Path) -> None:
 @EACH_DASHBOARD
 def test_queries_use_existing_series_and_labels(file: Path) -> None:
     series = _series()
-    for title, query in _queries(file):
-        names = _used_names(query)
+    for title, query in dashboard_queries(file):
+        names = used_names(query)
         assert names, title
         assert names <= set(series), f"{title}: {names - set(series)}"
         labels = set.union(*(series[name] for name in names))
-        assert _used_labels(query) <= labels, f"{title}: {_used_labels(query) - labels}"
+        assert used_labels(query) <= labels, f"{title}: {used_labels(query) - labels}"
 
 
 @EACH_DASHBOARD
@@ -121,7 +99,7 @@ def test_legends_use_labels_that_the_query_keeps(file: Path) -> None:
     for panel in _dashboard(file)["panels"]:
         for target in panel["targets"]:
             used = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
-            kept = _grouped(target["expr"]) if " by " in target["expr"] else OF_SCRAPES
+            kept = grouping_labels(target["expr"]) if " by " in target["expr"] else OF_SCRAPES
             assert used <= kept, panel["title"]
 
 
@@ -134,17 +112,12 @@ def test_legends_use_labels_that_the_query_keeps(file: Path) -> None:
     ],
 )
 def test_the_check_notices_an_unknown_series(query: str) -> None:
-    assert not _used_names(query) <= set(_series())
+    assert not used_names(query) <= set(_series())
 
 
 def test_every_metric_of_a_service_is_on_a_dashboard() -> None:
     declared = {metric.name for metric in _registry().collect() if metric.name.startswith("candlekeep_")}
-    used = {
-        re.sub(r"_(total|bucket|sum|count)$", "", name)
-        for file in DASHBOARDS
-        for _, query in _queries(file)
-        for name in _used_names(query)
-    }
+    used = {family(name) for file in DASHBOARDS for _, query in dashboard_queries(file) for name in used_names(query)}
     assert declared - used == set()
 
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from support.deploying.deployment import JOBS, SERVICES, SIMULATOR, Container, Deployment
+from support.deploying.limits import assert_no_needless_rights, open_addresses
 from support.deploying.report import say
 from support.polling import eventually
 
@@ -17,22 +18,6 @@ PORTS = {"kafka": (9092, 9093), "postgres": (5432,), "prometheus": (9090,)} | {
     name: (8000 + number,) for number, name in enumerate(SERVICES)
 }
 START_SECONDS = 3.0
-PROBE = """
-import concurrent.futures, socket, sys
-
-def is_open(address):
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), 2).close()
-    except OSError:
-        return False
-    return True
-
-# At the same time, because an unknown name and a blocked address cost seconds each.
-with concurrent.futures.ThreadPoolExecutor(50) as threads:
-    found = list(threads.map(is_open, sys.argv[1:]))
-print(*(address for address, is_one in zip(sys.argv[1:], found) if is_one))
-"""
 
 
 def _seconds(time: str) -> float:
@@ -67,40 +52,17 @@ def test_all_containers_are_healthy_and_all_jobs_succeeded(deployment: Deploymen
 
 @pytest.mark.parametrize("service", [*PORTS, SIMULATOR])
 def test_a_process_has_no_rights_that_it_does_not_need(deployment: Deployment, service: str) -> None:
-    lines = deployment.execute(service, "cat", "/proc/1/status").splitlines()
-    status = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
-    assert "0" not in status["Uid"]
-    assert {*status["CapEff"], *status["CapPrm"], *status["CapBnd"]} == {"0" * 16}
-    assert status["NoNewPrivs"] == ["1"]
-    mounts = [line.split() for line in deployment.execute(service, "cat", "/proc/mounts").splitlines()]
-    [root] = [options.split(",") for _, path, _, options, *_ in mounts if path == "/"]
-    assert "ro" in root
-    limits = deployment.container(service).description["HostConfig"]
-    assert 0 < limits["Memory"] <= 2 * 1024**3
-    assert 0 < limits["PidsLimit"] <= 1000
-    assert limits["LogConfig"]["Config"] == {"max-file": "5", "max-size": "10m"}
-
-
-def _open_addresses(deployment: Deployment, service: str) -> set[str]:
-    """The ports of other containers that the service can open, as `container:port`, by name or by any address."""
-    targets = {
-        f"{host}:{port}": f"{name}:{port}"
-        for name, ports in PORTS.items()
-        if name != service
-        for host in (name, *deployment.addresses(name))
-        for port in ports
-    }
-    return {targets[line] for line in deployment.execute(service, "python", "-c", PROBE, *targets).split()}
+    assert_no_needless_rights(deployment, service)
 
 
 def test_the_collector_reaches_kafka_and_no_other_container(deployment: Deployment) -> None:
-    assert _open_addresses(deployment, "collector") == {"kafka:9092"}
+    assert open_addresses(deployment, "collector", PORTS) == {"kafka:9092"}
 
 
 def test_only_clients_of_the_database_reach_it(deployment: Deployment) -> None:
     """The second service shows that the first result can differ."""
-    assert "postgres:5432" not in _open_addresses(deployment, "scheduler")
-    assert "postgres:5432" in _open_addresses(deployment, "candle-writer")
+    assert "postgres:5432" not in open_addresses(deployment, "scheduler", PORTS)
+    assert "postgres:5432" in open_addresses(deployment, "candle-writer", PORTS)
 
 
 def test_no_secret_is_in_the_description_of_a_container(deployment: Deployment) -> None:
@@ -162,7 +124,7 @@ async def test_a_killed_collector_comes_back_and_collects(deployment: Deployment
 async def test_prometheus_scrapes_every_service(deployment: Deployment) -> None:
     async def up() -> bool:
         address = f"http://127.0.0.1:{deployment.prometheus_port}/api/v1/query"
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
             answer = (await client.get(address, params={"query": "up"})).raise_for_status().json()
         found = {series["metric"]["service"]: series["value"][1] for series in answer["data"]["result"]}
         assert found == dict.fromkeys(SERVICES, "1")

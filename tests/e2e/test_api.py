@@ -218,7 +218,7 @@ async def test_conflicts_name_the_config_and_missing_resources_are_404(api: http
 
 
 async def test_everything_except_health_metrics_and_docs_requires_the_token(system: Stack) -> None:
-    async with httpx.AsyncClient(base_url=system.api_url) as anonymous:
+    async with httpx.AsyncClient(base_url=system.api_url, timeout=60) as anonymous:
         for path in ("/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"):
             assert (await anonymous.get(path)).status_code == 200, path
         schema = (await anonymous.get("/openapi.json")).json()

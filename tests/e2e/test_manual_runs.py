@@ -30,7 +30,7 @@ DAY_MINUTES = 24 * 60
 async def slow_config(system: Stack, api: httpx.AsyncClient) -> AsyncIterator[dict[str, Any]]:
     """A new, enabled config on an exchange that answers after eight seconds."""
     mood = {"kind": "latency", "exchange": "binance", "path": "klines", "latency_ms": 8000, "count": 2}
-    async with httpx.AsyncClient(base_url=str(system.simulator_url)) as simulator:
+    async with httpx.AsyncClient(base_url=str(system.simulator_url), timeout=60) as simulator:
         assert (await simulator.post("/control/moods", json=mood)).status_code == 201
         await free_symbol(api, SYMBOL)
         config = await new_config(api, symbol=SYMBOL, timeframes=["1m"], interval_minutes=DAY_MINUTES, enabled=True)

@@ -139,7 +139,9 @@ async def target_of(system: RunningSystem, spare_ids: list[int]) -> AsyncIterato
     token = await new_token(system, "viewer")
     headers = {"Authorization": f"Bearer {token}"}
     limits = httpx.Limits(max_connections=None, keepalive_expiry=2)  # earlier than the server closes idle connections
-    async with httpx.AsyncClient(base_url=f"{target.api_url}{API_PATH}", headers=headers, limits=limits) as api:
+    async with httpx.AsyncClient(
+        base_url=f"{target.api_url}{API_PATH}", headers=headers, limits=limits, timeout=60
+    ) as api:
         others = OtherCallers(api=api, admin=system.api, live_url=f"{target.api_url}/health/live")
         others.tokens.append(token)
         yield target, others

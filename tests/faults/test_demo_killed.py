@@ -93,7 +93,7 @@ async def run_until(demo: Demo, kill: Kill, moments: random.Random) -> None:
     await demo.start()
     if kill.when == "collecting":
         await asyncio.sleep(moments.uniform(0, 5))
-        async with httpx.AsyncClient(base_url=simulator_url(demo)) as simulator:
+        async with httpx.AsyncClient(base_url=simulator_url(demo), timeout=60) as simulator:
             (await simulator.post("/control/moods", json={"kind": "latency", "latency_ms": 4000})).raise_for_status()
         async with demo.api() as api:
             for config in (await api.get("/configs")).json():

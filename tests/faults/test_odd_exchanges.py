@@ -110,7 +110,7 @@ def time_text(seconds: float) -> str:
 
 
 async def all_moods_were_applied(system: RunningSystem) -> None:
-    async with httpx.AsyncClient(base_url=system.stack.simulator_url or "") as simulator:
+    async with httpx.AsyncClient(base_url=system.stack.simulator_url or "", timeout=60) as simulator:
         moods = (await simulator.get("/control/moods")).json()
     assert len(moods) == len(PAGES) + len(REPLIES) + 1
     assert [mood for mood in moods if not mood["met"]] == [], "moods that no request has met"

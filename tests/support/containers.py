@@ -60,7 +60,7 @@ class Engine:
     def provide(self, image: str, seconds: float) -> None:
         """Pulls the image if it is not there. Raises `ContainersUnavailable`."""
         if not self.has(image) and not self._succeeds("pull", "--quiet", image, within=seconds):
-            raise ContainersUnavailable(f"the image {image} is not there and could not be pulled in {seconds:.0f} s")
+            raise ContainersUnavailable(f"the image {image} is not there and could not be pulled")
 
     def _succeeds(self, *arguments: str, within: float) -> bool:
         command = ("docker", *arguments)

@@ -101,7 +101,7 @@ class Instance:
     async def metric(self, name: str) -> float:
         """The value of a metric, by its name with its labels. 0 if there is no response or no such value."""
         try:
-            async with httpx.AsyncClient(verify=False) as http:  # loading the certificates takes 20 ms
+            async with httpx.AsyncClient(verify=False, timeout=60) as http:  # loading the certificates takes 20 ms
                 lines = (await http.get(f"http://127.0.0.1:{self.port}/metrics")).text.splitlines()
         except httpx.HTTPError:
             return 0

@@ -55,7 +55,7 @@ async png => {
 
 async def take(url: str, token: str) -> None:
     """Write all pictures. Raises `httpx.HTTPError` if the demo does not answer."""
-    async with httpx.AsyncClient(base_url=url + API, headers={"Authorization": f"Bearer {token}"}) as api:
+    async with httpx.AsyncClient(base_url=url + API, headers={"Authorization": f"Bearer {token}"}, timeout=60) as api:
         run, config = await _first(api, "/execution-logs", status="success"), await _first(api, "/configs")
     names = {"run_id": run["id"], "config_id": config["id"]} | {key: config[key] for key in ("exchange", "symbol")}
     IMAGES.mkdir(exist_ok=True)

@@ -78,7 +78,7 @@ async def test_a_banned_exchange_is_shown_with_the_reason_and_the_end_of_the_ban
     page: Page, system: Stack, api: httpx.AsyncClient
 ) -> None:
     ban = {"kind": "ban", "exchange": BANNED, "candles": True, "count": 1, "retry_after": BAN_SECONDS}
-    async with httpx.AsyncClient(base_url=str(system.simulator_url)) as simulator:
+    async with httpx.AsyncClient(base_url=str(system.simulator_url), timeout=60) as simulator:
         mood = (await simulator.post("/control/moods", json=ban)).raise_for_status().json()
         body = {"symbol": "BTC/USD", "exchange": BANNED, "timeframes": ["5m"], "interval_minutes": 60}
         made = (await api.post("/configs", json=body)).raise_for_status().json()

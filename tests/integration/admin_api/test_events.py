@@ -265,7 +265,7 @@ async def test_one_caller_cannot_use_the_places_of_others(per_caller: int, serve
     async with client_of(api) as admin:
         other = (await a_token(admin, "viewer"))["token"]
     async with connected(url), connected(url):
-        async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+        async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60) as client:
             refused = await client.get(f"{BASE}/events")
         assert (refused.status_code, refused.json()["type"]) == (429, "urn:candlekeep:problem:too-many-requests")
         assert int(refused.headers["Retry-After"]) > 0
@@ -290,7 +290,7 @@ async def test_a_stream_ends_after_the_requested_time_and_bad_ids_are_refused(se
     async with connected(url, seconds=1) as connection:
         with pytest.raises(AssertionError, match="ended"):
             await connection.next(within=10)
-    async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+    async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60) as client:
         refused = await client.get(f"{BASE}/events", headers={"Last-Event-ID": "17"})
         assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "#/last-event-id")
         assert (await client.get(f"{BASE}/events", params={"kind": "weather"})).status_code == 422

@@ -128,7 +128,7 @@ async def test_each_response_has_the_security_headers(
     ],
 )
 async def test_refusals_of_the_server_itself_have_the_security_headers(api: AdminApi, request_bytes: bytes) -> None:
-    async with http_server(api.app, "127.0.0.1", 0) as port, httpx.AsyncClient() as client:
+    async with http_server(api.app, "127.0.0.1", 0) as port, httpx.AsyncClient(timeout=60) as client:
         usual = (await client.get(f"http://127.0.0.1:{port}/health/live")).headers
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(request_bytes)

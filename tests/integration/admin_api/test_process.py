@@ -54,7 +54,9 @@ async def exit_of(process: Process) -> tuple[int | None, str, str]:
 
 async def response_of(url: str, status: int) -> httpx.Response:
     async def get() -> httpx.Response | None:
-        async with httpx.AsyncClient(verify=False) as client:  # loading the certificates takes 20 ms, often repeated
+        async with httpx.AsyncClient(
+            verify=False, timeout=60
+        ) as client:  # loading the certificates takes 20 ms, often repeated
             try:
                 answer = await client.get(url)
             except httpx.TransportError:
@@ -71,7 +73,7 @@ async def test_requests_are_served_while_kafka_is_unavailable_and_the_exit_code_
     process = await start(DATABASE_URL=login_url("admin-api"), HTTP_PORT=str(port))
     await response_of(f"http://127.0.0.1:{port}/health/ready", 200)
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers) as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as client:
         assert (await client.get("/api/v1/admin/data-collection/status")).json()["total_configs"] == 0
         assert (await client.get("/docs")).status_code == 200
     process.send_signal(signal.SIGTERM)

@@ -303,7 +303,7 @@ async def test_after_a_kill_between_commit_and_response_the_stored_response_is_s
     )
     try:
         headers = {"Authorization": f"Bearer {TOKEN}", **KEY}
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers) as caller:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as caller:
 
             async def ready() -> bool:
                 try:

@@ -1,4 +1,6 @@
 from collections.abc import AsyncIterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import pytest_asyncio
@@ -22,12 +24,13 @@ async def kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Secur
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="package")
-async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SecurePostgres]:
-    folder = tmp_path_factory.mktemp("postgres")
-    for parent in (folder.parent, folder.parent.parent):
-        parent.chmod(0o711)  # Postgres runs as an unprivileged user
-    async with secure_postgres(folder) as started:
-        yield started
+async def postgres() -> AsyncIterator[SecurePostgres]:
+    # Not in a folder of pytest: Postgres runs as an unprivileged user, who must not be able to enter those.
+    with TemporaryDirectory(prefix="candlekeep-secure-postgres-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        async with secure_postgres(folder) as started:
+            yield started
 
 
 def lower(environment: dict[str, str]) -> dict[str, str]:

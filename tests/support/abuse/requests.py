@@ -70,6 +70,6 @@ async def cross_origin_calls_of_the_simulator(target: Target, counts: Counts) ->
     """A page of another site sends a simple request to the simulator's control endpoint. The mood has no effect."""
     headers = {"Origin": "https://other.example", "Sec-Fetch-Site": "cross-site", "Content-Type": "text/plain"}
     mood = '{"kind": "latency", "exchange": "binance", "latency_ms": 1, "count": 1}'
-    async with httpx.AsyncClient(base_url=target.simulator_url, verify=False) as client:
+    async with httpx.AsyncClient(base_url=target.simulator_url, verify=False, timeout=60) as client:
         await counts.request(client, "POST", "/control/moods", content=mood, headers=headers)
         await counts.request(client, "DELETE", "/control/moods", headers=headers)

@@ -26,6 +26,8 @@ NAMES = {
     "POSTGRES_IMAGE": "postgres",
     "PROMETHEUS_IMAGE": "prometheus",
     "PROXY_IMAGE": "proxy",
+    "ALERTMANAGER_IMAGE": "alertmanager",
+    "GRAFANA_IMAGE": "grafana",
 }
 DEBIAN = "trixie"
 _PREFIX = "localhost/candlekeep-stand-in"
@@ -36,7 +38,7 @@ _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 def default_images() -> dict[str, str]:
     """The image of each variable, as deploy/ names it."""
-    files = ("Dockerfile", "compose.yaml", "compose.tls.yaml")
+    files = ("Dockerfile", "compose.yaml", "compose.tls.yaml", "compose.monitoring.yaml")
     text = "".join((ROOT / "deploy" / file).read_text() for file in files)
     found = dict(re.findall(r"(?:ARG |\$\{)(\w+_IMAGE)(?:=|:-)([^\s}]+)", text))
     assert set(found) == set(NAMES)

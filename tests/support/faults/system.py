@@ -175,7 +175,7 @@ class RunningSystem:
         """Set a mood without an entry in the history."""
         if "retry_after" in mood:
             self.retry_after_by_mood[mood["kind"]] = mood["retry_after"]
-        async with httpx.AsyncClient(base_url=self.stack.simulator_url or "") as simulator:
+        async with httpx.AsyncClient(base_url=self.stack.simulator_url or "", timeout=60) as simulator:
             if mood["kind"] == "ok":
                 response = await simulator.delete("/control/moods")
             else:
@@ -184,7 +184,7 @@ class RunningSystem:
 
     async def set_history(self, history: Mapping[str, Any]) -> None:
         """Set the facts about a simulated market, before its candles are read. They are no fault."""
-        async with httpx.AsyncClient(base_url=self.stack.simulator_url or "") as simulator:
+        async with httpx.AsyncClient(base_url=self.stack.simulator_url or "", timeout=60) as simulator:
             (await simulator.put("/control/histories", json=history)).raise_for_status()
 
     def record_fault(self, kind: str, target: str, until: float | None = None) -> None:

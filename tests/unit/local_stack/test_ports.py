@@ -1,4 +1,7 @@
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,9 +27,25 @@ def test_a_port_is_below_those_of_outgoing_connections() -> None:
 def test_taken_ports_are_ignored_until_none_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     taken, free = free_port(), free_port()
     monkeypatch.setattr(ports, "_CHOICE", range(min(taken, free), max(taken, free) + 1, abs(taken - free)))
-    monkeypatch.setattr(ports, "_given", set())
+    for port in (taken, free):
+        os.close(ports._given.pop(port))
     with socket.socket() as listener:
         listener.bind((LOOPBACK, taken))
         assert free_port() == free
         with pytest.raises(StackError, match="is free"):
             free_port()
+
+
+def test_no_two_processes_get_the_same_port() -> None:
+    """Each starts its servers some seconds later, so the port is still free when the other one looks."""
+    program = "from local_stack import ports; ports._CHOICE = range(28_990, 28_993); print(ports.free_port()); input()"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    try:
+        given = [process.stdout.readline().strip() for process in processes if process.stdout is not None]
+    finally:
+        for process in processes:
+            process.communicate("\n", timeout=30)
+    assert sorted(given) == ["28990", "28991", "28992"]

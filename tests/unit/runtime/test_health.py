@@ -90,7 +90,7 @@ async def test_a_worker_answers_head_wherever_it_answers_get() -> None:
     )
     async with (
         http_server(build_app(worker), "127.0.0.1", 0) as port,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
     ):
         for path in ("/health/live", "/health/ready", "/metrics"):
             got, head = await client.get(path), await client.head(path)

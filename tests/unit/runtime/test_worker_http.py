@@ -72,7 +72,7 @@ async def served(app: App, grace_seconds: float) -> AsyncIterator[tuple[str, asy
 
 
 async def test_it_needs_no_kafka_and_its_exit_code_is_0() -> None:
-    async with served(App(), 5) as (url, stop, serving), httpx.AsyncClient(base_url=url) as client:
+    async with served(App(), 5) as (url, stop, serving), httpx.AsyncClient(base_url=url, timeout=60) as client:
         assert (await client.get("/")).text == "done"
         stop.set()
         assert await asyncio.wait_for(serving, 5) == 0
@@ -80,7 +80,7 @@ async def test_it_needs_no_kafka_and_its_exit_code_is_0() -> None:
 
 async def test_a_request_in_flight_is_answered_before_resources_are_closed() -> None:
     app = App()
-    async with served(app, 20) as (url, stop, serving), httpx.AsyncClient(base_url=url) as client:
+    async with served(app, 20) as (url, stop, serving), httpx.AsyncClient(base_url=url, timeout=60) as client:
         answer = asyncio.create_task(client.get("/slow"))
         await eventually(lambda: app.events == ["request"])
         stop.set()
@@ -93,7 +93,7 @@ async def test_a_request_in_flight_is_answered_before_resources_are_closed() -> 
 
 async def test_a_request_that_outlasts_the_grace_period_is_cancelled() -> None:
     app = App()
-    async with served(app, 0.5) as (url, stop, serving), httpx.AsyncClient(base_url=url) as client:
+    async with served(app, 0.5) as (url, stop, serving), httpx.AsyncClient(base_url=url, timeout=60) as client:
         answer = asyncio.create_task(client.get("/slow"))
         await eventually(lambda: app.events == ["request"])
         stopped_at = time.monotonic()

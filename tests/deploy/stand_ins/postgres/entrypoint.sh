@@ -1,6 +1,9 @@
 #!/bin/sh
 # Makes the cluster at the first start, as the real image does, and then becomes the server.
 set -eu
+if [ "$(id -u)" = 0 ]; then
+  exec setpriv --reuid=postgres --regid=postgres --init-groups "$0" "$@"
+fi
 if [ "$1" = postgres ] && [ ! -s "$PGDATA/PG_VERSION" ]; then
   mkdir -p "$PGDATA"
   chmod 700 "$PGDATA"

@@ -1,10 +1,13 @@
 """TCP ports of this machine: finds free ports, and the process that uses a port."""
 
 import contextlib
+import fcntl
+import os
 import random
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -19,18 +22,32 @@ _CHOICE = range(21_000, 29_000)
 """Below the ports that the system gives to outgoing connections, which could take the port of a service during its
 restart. Between the default ports of the demo.
 """
-_given: set[int] = set()
+_given: dict[int, int] = {}
+"""The ports that `free_port` has returned, with the file descriptors that hold their locks."""
 
 
 def free_port() -> int:
-    """A port that is free now and that this function has not returned before. Another process may take it first, so the
-    caller must be able to try again. Raises `StackError` if there is none.
+    """A port that is free now and that this function has not returned before, in no process that still runs. A foreign
+    program may take it first, so the caller must be able to try again. Raises `StackError` if there is none.
     """
     for port in random.sample(_CHOICE, len(_CHOICE)):
-        if port not in _given and is_free(port):
-            _given.add(port)
+        if port not in _given and is_free(port) and (lock := _lock(port)) is not None:
+            _given[port] = lock
             return port
     raise StackError(f"no port from {_CHOICE.start} to {_CHOICE.stop - 1} is free")
+
+
+def _lock(port: int) -> int | None:
+    """The descriptor of the locked file of a port. None if another process has it. The lock ends with this process."""
+    folder = Path(tempfile.gettempdir()) / f"candlekeep-ports-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(folder / str(port), os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def is_free(port: int) -> bool:
