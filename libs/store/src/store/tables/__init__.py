@@ -22,6 +22,7 @@ from store.tables.candles import (
     series,
     series_counts,
     series_days,
+    series_levels,
     stale_levels,
 )
 from store.tables.configs import config_timeframes, configs, idempotency_keys, manual_runs, outbox
@@ -53,6 +54,7 @@ __all__ = [
     "series",
     "series_counts",
     "series_days",
+    "series_levels",
     "series_plans",
     "sessions",
     "stale_levels",

@@ -10,15 +10,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from typing_extensions import TypedDict
 
 from admin_api.candles.chart_points import ChartPoints, chart_points
-from admin_api.candles.chart_sources import Levels, joined, sources_of
+from admin_api.candles.chart_sources import Levels, sources_of
 from admin_api.candles.series_lookup import SeriesName, find_series
 from admin_api.http.errors import FieldError, InvalidInput
 from admin_api.http.input_types import QueryInstant, QueryInteger
 from admin_api.writes.transactions import reading
 from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
 from contracts.coverage import to_instant, to_milliseconds
+from contracts.spans import Intervals
+from store.chart_levels import EXACT_VOLUME
 from store.periods import PeriodGrid
-from store.tables import series, stale_levels
+from store.tables import series, series_levels, stale_levels
 
 MAX_POINTS: Final = 2_000
 
@@ -88,32 +90,21 @@ class _Extent(NamedTuple):
 
 
 _READ: Final = """
-SELECT point, (SELECT open FROM {table} WHERE {key} AND {at} = first_row), high, low,
-       (SELECT close FROM {table} WHERE {key} AND {at} = last_row), volume, candles, first_row, last_row
-FROM (
-  SELECT {start} AS point, min({at}) AS first_row, max({at}) AS last_row,
-         max(high) AS high, min(low) AS low, sum({volume}) AS volume, {count} AS candles
-  FROM unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[])) AS span (start, until)
-    JOIN {table} ON {key} AND {at} >= start AND {at} < until
-  GROUP BY 1
-) AS points
+SELECT point AS open_time, (array_agg(open))[1] AS open, max(high) AS high, min(low) AS low,
+       (array_agg(close))[count(*)] AS close, CAST(sum(volume) AS float8) AS volume, sum(candles) AS candles
+FROM (SELECT {start} AS point, * FROM ({rows}) AS unordered ORDER BY point, at) AS rows
+GROUP BY point ORDER BY point
 """
-# The columns are those of `Part`. Look-ups of the first and the last row are faster than sorted arrays. The limit
-# of a volume keeps the sum of impossible values within the range of a float. The levels have the same limit.
-_CANDLES: Final = {
-    "table": "candles",
-    "key": "series_id = :series_id",
-    "at": "open_time",
-    "volume": "least(volume, 1e290)",
-    "count": "count(*)",
-}
-_LEVEL: Final = {
-    "table": "candle_levels",
-    "key": "series_id = :series_id AND seconds = :seconds",
-    "at": "starts_at",
-    "volume": "volume",
-    "count": "sum(candles)",
-}
+_CANDLES: Final = f"""
+SELECT open_time AS at, open, high, low, close, {EXACT_VOLUME} AS volume, 1 AS candles
+FROM unnest(CAST(:candles_from AS timestamptz[]), CAST(:candles_until AS timestamptz[])) AS span (start, until)
+  JOIN candles ON series_id = :series_id AND open_time >= start AND open_time < until
+"""  # noqa: S608 -- a constant
+_LEVEL: Final = """
+SELECT starts_at AS at, open, high, low, close, volume, candles
+FROM unnest(CAST(:level_from AS timestamptz[]), CAST(:level_until AS timestamptz[])) AS span (start, until)
+  JOIN candle_levels ON series_id = :series_id AND seconds = :seconds AND starts_at >= start AND starts_at < until
+"""
 
 
 async def chart_of(engine: AsyncEngine, query: ChartQuery) -> Chart:
@@ -148,14 +139,17 @@ async def _state_of(connection: AsyncConnection, series_id: int) -> tuple[_Exten
     """An earlier release may have stored candles at times that Python cannot represent."""
     columns = (series.c.first_open, series.c.last_open)
     limited = [sa.func.greatest(sa.func.least(each, END_OF_INSTANTS), FIRST_INSTANT) for each in columns]
-    query = sa.select(*limited, series.c.levels_from, series.c.levels_until, series.c.levels_seconds)
-    row = (await connection.execute(query.where(series.c.id == series_id, series.c.last_open.is_not(None)))).first()
+    query = (
+        sa.select(*limited, series_levels.c.starts_at, series_levels.c.ends_at, series_levels.c.lengths)
+        .select_from(series.outerjoin(series_levels))
+        .where(series.c.id == series_id, series.c.last_open.is_not(None))
+    )
+    row = (await connection.execute(query)).first()
     if row is None:
         return _Extent(), None
     levels = None
-    if row.levels_from is not None:
-        start, until = to_milliseconds(row.levels_from), to_milliseconds(row.levels_until)
-        levels = Levels(start, until, tuple(row.levels_seconds))
+    if row.starts_at is not None:
+        levels = Levels(to_milliseconds(row.starts_at), to_milliseconds(row.ends_at), tuple(row.lengths))
     return _Extent(row[0], row[1]), levels
 
 
@@ -179,20 +173,25 @@ async def _read(
     await connection.execute(sa.text("SET LOCAL jit = off"))  # it would take longer than the query
     stale = await _stale_units(connection, series_id, points, levels) if levels else ()
     sources = sources_of(points, levels, stale)
-    rows: list[Sequence[Any]] = []
-    for source, spans in ((_CANDLES, sources.candles), (_LEVEL, sources.level)):
-        if spans:
-            starts, ends = zip(*spans, strict=True)
-            values = points.sql_parameters() | {
-                "series_id": series_id,
-                "starts": [to_instant(each) for each in starts],
-                "ends": [min(to_instant(each), END_OF_INSTANTS) for each in ends],
-            }
-            if source is _LEVEL:
-                values["seconds"] = sources.seconds
-            statement = sa.text(_READ.format(start=points.sql_start(source["at"]), **source))
-            rows += (await connection.execute(statement, values)).all()
-    return [_point(*row) for row in joined(rows)]
+    values: dict[str, Any] = points.sql_parameters() | {"series_id": series_id}
+    parts = []
+    if sources.candles:
+        parts.append(_CANDLES)
+        values |= _edges("candles", sources.candles)
+    if sources.level:
+        parts.append(_LEVEL)
+        values |= _edges("level", sources.level) | {"seconds": sources.seconds}
+    statement = sa.text(_READ.format(start=points.sql_start("at"), rows=" UNION ALL ".join(parts)))
+    rows = (await connection.execute(statement, values)).all()
+    return [ChartPoint(**row._mapping) for row in rows]  # type: ignore[typeddict-item]  # noqa: SLF001 -- SQLAlchemy's public name
+
+
+def _edges(name: str, spans: Intervals) -> dict[str, Any]:
+    """The parameters of the spans of a source."""
+    return {
+        f"{name}_from": [to_instant(start) for start, _ in spans],
+        f"{name}_until": [min(to_instant(end), END_OF_INSTANTS) for _, end in spans],
+    }
 
 
 async def _stale_units(
@@ -205,17 +204,3 @@ async def _stale_units(
         stale_levels.c.starts_at < min(to_instant(points.end), END_OF_INSTANTS),
     )
     return [to_milliseconds(start) for start in (await connection.execute(query)).scalars()]
-
-
-def _point(
-    open_time: datetime, opens: float, high: float, low: float, close: float, volume: float, candles: int, *_: datetime
-) -> ChartPoint:
-    return {
-        "open_time": open_time,
-        "open": opens,
-        "high": high,
-        "low": low,
-        "close": close,
-        "volume": volume,
-        "candles": candles,
-    }

@@ -18,24 +18,25 @@ depends_on = None
 _INSTANT = sa.TIMESTAMP(timezone=True)
 
 # The triggers also notice the candles that the earlier release writes, and changes by hand. They lock the series before
-# they read the time with levels, as candle-writer does before it fills levels. So one of two concurrent transactions
-# always sees the other one's work. Without the lock, a change by hand could miss levels that are being filled from the
-# candles before the change.
+# they read its levels, as candle-writer does before it fills levels. So one of two concurrent transactions always sees
+# the work of the other one. Without the lock, a change by hand could miss levels that are being filled meanwhile. The
+# two statements have a snapshot each, so the second one sees what was committed during the wait for the lock.
 #
-# SECURITY DEFINER: between the migration and the grants, candle-writer has no rights to the new table.
+# EXECUTE plans the statement each time, with the real number of changed rows. A kept plan of a batch with one candle
+# would be a nested loop, which takes seconds for a batch with thousands of series.
+#
+# SECURITY DEFINER: between the migration and the grants, candle-writer has no rights to the new tables.
 _NOTE = """
 CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
-  WITH locked AS MATERIALIZED (
-    SELECT id, levels_from, levels_until, make_interval(secs => levels_seconds[cardinality(levels_seconds)]) AS unit
-    FROM series
-    WHERE id IN ({series}) ORDER BY id FOR NO KEY UPDATE
-  )
-  INSERT INTO stale_levels (series_id, starts_at)
-  SELECT DISTINCT series_id, date_bin(unit, open_time, 'epoch')
-  FROM locked JOIN ({changed}) AS changed ON series_id = id
-  WHERE open_time >= levels_from AND open_time < levels_until
-  ON CONFLICT DO NOTHING;
+  PERFORM FROM series WHERE id IN ({series}) ORDER BY id FOR NO KEY UPDATE;
+  EXECUTE $statement$
+    INSERT INTO stale_levels (series_id, starts_at)
+    SELECT DISTINCT series_id, date_bin(make_interval(secs => lengths[cardinality(lengths)]), open_time, 'epoch')
+    FROM series_levels JOIN ({changed}) AS changed USING (series_id)
+    WHERE open_time >= starts_at AND open_time < ends_at
+    ON CONFLICT DO NOTHING
+  $statement$;
   RETURN NULL;
 END $$
 """
@@ -54,16 +55,13 @@ _TRIGGERS = {
 _FORGET = """
 CREATE FUNCTION forget_levels() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
-  UPDATE series SET levels_from = NULL, levels_until = NULL, levels_seconds = NULL WHERE levels_from IS NOT NULL;
-  DELETE FROM candle_levels;
-  DELETE FROM stale_levels;
+  DELETE FROM series_levels;
   RETURN NULL;
 END $$
 """
 
 
 def upgrade() -> None:
-    _add_columns()
     _add_tables()
     for name, (series, changed) in _FUNCTIONS.items():
         op.execute(_NOTE.format(name=name, series=series, changed=changed))
@@ -79,21 +77,25 @@ def upgrade() -> None:
     )
 
 
-def _add_columns() -> None:
-    # Nullable columns without a default: no row is rewritten.
-    for name, kind, comment in (
-        ("levels_from", _INSTANT, "The start of the time with levels for charts. Null: it has no levels."),
-        ("levels_until", _INSTANT, "The end of the time with levels. The current unit has none."),
-        (
-            "levels_seconds",
-            ARRAY(sa.Integer()),
-            "The lengths of the levels, ascending. Levels become stale in units of the last one.",
-        ),
-    ):
-        op.add_column("series", sa.Column(name, kind, nullable=True, comment=comment))
-
-
 def _add_tables() -> None:
+    op.create_table(
+        "series_levels",
+        sa.Column("series_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("starts_at", _INSTANT, nullable=False, comment="The start of the time with levels."),
+        sa.Column("ends_at", _INSTANT, nullable=False, comment="The end of the time with levels."),
+        sa.Column(
+            "lengths",
+            ARRAY(sa.Integer()),
+            nullable=False,
+            comment="The lengths of the levels in seconds, ascending. The last one is the unit of stale_levels.",
+        ),
+        sa.ForeignKeyConstraint(
+            ["series_id"], ["series.id"], name=op.f("fk_series_levels_series_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("series_id", name=op.f("pk_series_levels")),
+        comment="The series with levels for charts. Candle_levels is valid in this time, but not in the units of "
+        "stale_levels. Written by candle-writer in the background.",
+    )
     op.create_table(
         "candle_levels",
         sa.Column("series_id", sa.Integer(), autoincrement=False, nullable=False),
@@ -103,7 +105,9 @@ def _add_tables() -> None:
         sa.Column("high", DOUBLE_PRECISION(), nullable=False),
         sa.Column("low", DOUBLE_PRECISION(), nullable=False),
         sa.Column("close", DOUBLE_PRECISION(), nullable=False, comment="Of the last candle."),
-        sa.Column("volume", DOUBLE_PRECISION(), nullable=False),
+        sa.Column(
+            "volume", sa.Numeric(), nullable=False, comment="Exact, so that sums do not depend on their order."
+        ),
         sa.Column(
             "candles",
             sa.Integer(),
@@ -111,24 +115,28 @@ def _add_tables() -> None:
             comment="The number of candles. Time without candles has no row.",
         ),
         sa.ForeignKeyConstraint(
-            ["series_id"], ["series.id"], name=op.f("fk_candle_levels_series_id"), ondelete="CASCADE"
+            ["series_id"],
+            ["series_levels.series_id"],
+            name=op.f("fk_candle_levels_series_id"),
+            ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("series_id", "seconds", "starts_at", name=op.f("pk_candle_levels")),
-        comment="The candles of long series, joined for charts. Valid between levels_from and levels_until of the "
-        "series, but not in the units of stale_levels. Written by candle-writer in the background.",
+        comment="The candles of long series, joined for charts: see series_levels. Written by candle-writer in the "
+        "background.",
     )
     op.create_table(
         "stale_levels",
         sa.Column("series_id", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column(
-            "starts_at", _INSTANT, nullable=False, comment="The unit is as long as the longest level."
-        ),
+        sa.Column("starts_at", _INSTANT, nullable=False, comment="A unit is as long as the longest level."),
         sa.ForeignKeyConstraint(
-            ["series_id"], ["series.id"], name=op.f("fk_stale_levels_series_id"), ondelete="CASCADE"
+            ["series_id"],
+            ["series_levels.series_id"],
+            name=op.f("fk_stale_levels_series_id"),
+            ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("series_id", "starts_at", name=op.f("pk_stale_levels")),
         comment="The units whose candles changed after their levels were filled. Triggers of candles add them. "
-        "Written by candle-writer, which fills them again.",
+        "Written by candle-writer, which fills the levels again.",
     )
 
 
@@ -137,7 +145,5 @@ def downgrade() -> None:
         op.execute(f"DROP TRIGGER {name} ON candles")
     for name in (*_FUNCTIONS, "forget_levels"):
         op.execute(f"DROP FUNCTION {name}()")
-    op.drop_table("stale_levels")
-    op.drop_table("candle_levels")
-    for name in ("levels_seconds", "levels_until", "levels_from"):
-        op.drop_column("series", name)
+    for name in ("stale_levels", "candle_levels", "series_levels"):
+        op.drop_table(name)
