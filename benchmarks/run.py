@@ -19,11 +19,12 @@ from benchmarks.report import Row, table
 
 BENCHMARKS = {
     "backfill": "candles per second of a backfill, compared with a bare ccxt loop of the same pages",
-    "chart": "the chart of a series of two million candles, compared with sorted arrays in SQL",
+    "chart": "ten zooms of the chart of two million candles, with and without levels",
     "collector": "runs per second, compared with a bare loop of the same ccxt calls",
     "completeness": "completeness of 10,000 series over 90 days, compared with plain SQL over the ledger",
     "lateness": "lateness of scheduled runs beside backfills, compared with paused backfills",
     "latency": "waiting time for a triggered run, and for the first run of a new config",
+    "levels": "cost of the triggers for levels of charts, compared with writes without them",
     "planning": "holes of 10,000 series found and planned, compared with plain SQL over the ledger",
     "lists": "pages and reports of ten million runs, compared with OFFSET and count(*)",
     "scheduler": "lateness and cost of many configs, compared with APScheduler 3",

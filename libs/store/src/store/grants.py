@@ -49,6 +49,9 @@ _NARROWED: Final[Mapping[str, Rights]] = {
         "INSERT",
         "UPDATE (open, high, low, close, volume, fetched_at, trades, quote_volume, source)",
     ),
+    "series_levels": ("SELECT", "INSERT", "DELETE", "UPDATE (starts_at, ends_at)"),
+    "candle_levels": ("SELECT", "INSERT", "DELETE"),
+    "stale_levels": ("SELECT", "DELETE"),
     "coverage": ("SELECT", "INSERT", "UPDATE (verified, updated_at, from_trades)"),
     "absences": ("SELECT", "INSERT", "DELETE"),
     "series_days": ("SELECT", "INSERT", "DELETE", "UPDATE (unverified, whole, answered)"),
@@ -84,6 +87,7 @@ _CANDLES: Final = (
     "series_days",
     "series_counts",
 )
+_LEVELS: Final = ("series_levels", "candle_levels", "stale_levels")
 _PLANS: Final = ("series_plans", "backfill_chunks", "backfill_progress", "lane_pauses")
 _PUBLIC_COLUMNS: Final = "id, name, role, public_id, created_at, created_by, expires_at, last_used_at, revoked_at"
 
@@ -106,7 +110,7 @@ class Login:
 
 LOGINS: Final = (
     Login(name="migrations", owns=True),
-    Login(name="admin-api", reads=(*_RUN_LOG, *_MARKETS, *_CANDLES, *_PLANS)),
+    Login(name="admin-api", reads=(*_RUN_LOG, *_MARKETS, *_CANDLES, *_LEVELS, *_PLANS)),
     Login(name="log-writer", reads=("series", "coverage", "absences"), makes_temporary_tables=True),
     Login(name="candle-writer", makes_temporary_tables=True),
     Login(
@@ -124,7 +128,16 @@ LOGINS: Final = (
     ),
     Login(
         name="reader",
-        reads=("data_collection_configs", "config_timeframes", *_RUN_LOG, *_MARKETS, *_CANDLES, *_PLANS, VIEW),
+        reads=(
+            "data_collection_configs",
+            "config_timeframes",
+            *_RUN_LOG,
+            *_MARKETS,
+            *_CANDLES,
+            *_LEVELS,
+            *_PLANS,
+            VIEW,
+        ),
     ),
 )
 """The scheduler and the collector use no database. Metrics of the database are those of admin-api and log-writer.

@@ -3,6 +3,7 @@
 import socket
 
 from candle_writer.handlers import build_router
+from candle_writer.levels import LEVELS_SECONDS, fill_levels
 from candle_writer.metrics import CandleWriterMetrics
 from candle_writer.recount import RECOUNT_SECONDS, recount_outdated
 from candle_writer.settings import CandleWriterSettings
@@ -43,6 +44,10 @@ def build_worker(settings: CandleWriterSettings) -> Worker:
     async def recount() -> None:
         await recount_outdated(engine, metrics.series_recounted.inc)
 
+    async def fill() -> None:
+        await fill_levels(engine, metrics.levels_filled.inc)
+
+    levels = PeriodicTask("levels for charts", fill, LEVELS_SECONDS, metrics.periodic_task_failures)
     recounts = PeriodicTask("daily counts", recount, RECOUNT_SECONDS, metrics.periodic_task_failures)
     return Worker(
         name=NAME,
@@ -51,6 +56,6 @@ def build_worker(settings: CandleWriterSettings) -> Worker:
         registry=registry,
         health=Health(),
         topics=(CANDLES, DEAD_LETTERS),
-        backgrounds=(batches.background(), recounts.background()),
+        backgrounds=(batches.background(), recounts.background(), levels.background()),
         resources=lambda: using_current(engine),
     )

@@ -47,6 +47,11 @@ class CandleWriterMetrics:
             "Series whose daily counts were missing or differed from the ledger, and were counted again.",
             registry=registry,
         )
+        self.levels_filled = Counter(
+            "candlekeep_chart_level_units_filled",
+            "Units of levels for charts that were filled from the candles, for the first time or again.",
+            registry=registry,
+        )
         self.periodic_task_failures = Counter(
             "candlekeep_candle_periodic_task_failures",
             "Failed attempts of a periodic task of candle-writer. It is tried again at its next turn.",

@@ -13,7 +13,18 @@ from store.tables.backfills import (
     series_plans,
 )
 from store.tables.base import metadata
-from store.tables.candles import absences, candles, coverage, rejected_candles, series, series_counts, series_days
+from store.tables.candles import (
+    absences,
+    candle_levels,
+    candles,
+    coverage,
+    rejected_candles,
+    series,
+    series_counts,
+    series_days,
+    series_levels,
+    stale_levels,
+)
 from store.tables.configs import config_timeframes, configs, idempotency_keys, manual_runs, outbox
 from store.tables.runs import execution_logs, market_lists, markets, scheduled_jobs
 
@@ -25,6 +36,7 @@ __all__ = [
     "backfill_progress",
     "backfill_series",
     "backfills",
+    "candle_levels",
     "candles",
     "config_timeframes",
     "configs",
@@ -42,6 +54,8 @@ __all__ = [
     "series",
     "series_counts",
     "series_days",
+    "series_levels",
     "series_plans",
     "sessions",
+    "stale_levels",
 ]

@@ -48,6 +48,53 @@ candles = sa.Table(
     comment="Closed candles. Written by candle-writer. Read them through the view ohlcv.",
 )
 
+series_levels = sa.Table(
+    "series_levels",
+    metadata,
+    sa.Column(
+        "series_id",
+        sa.Integer,
+        sa.ForeignKey(series.c.id, ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("starts_at", INSTANT, nullable=False, comment="The start of the time with levels."),
+    sa.Column("ends_at", INSTANT, nullable=False, comment="The end of the time with levels."),
+    sa.Column(
+        "lengths",
+        ARRAY(sa.Integer),
+        nullable=False,
+        comment="The lengths of the levels in seconds, ascending. The last one is the unit of stale_levels.",
+    ),
+    comment="The series with levels for charts. Candle_levels is valid in this time, but not in the units of "
+    "stale_levels. Written by candle-writer in the background.",
+)
+
+candle_levels = sa.Table(
+    "candle_levels",
+    metadata,
+    sa.Column("series_id", sa.Integer, sa.ForeignKey(series_levels.c.series_id, ondelete="CASCADE"), primary_key=True),
+    sa.Column("seconds", sa.Integer, primary_key=True, comment="The length of the row. Each length is a level."),
+    sa.Column("starts_at", INSTANT, primary_key=True, comment="A multiple of the length since the epoch."),
+    sa.Column("open", DOUBLE_PRECISION, nullable=False, comment="Of the first candle."),
+    sa.Column("high", DOUBLE_PRECISION, nullable=False),
+    sa.Column("low", DOUBLE_PRECISION, nullable=False),
+    sa.Column("close", DOUBLE_PRECISION, nullable=False, comment="Of the last candle."),
+    sa.Column("volume", sa.Numeric, nullable=False, comment="Exact, so that sums do not depend on their order."),
+    sa.Column("candles", sa.Integer, nullable=False, comment="The number of candles. Time without candles has no row."),
+    comment="The candles of long series, joined for charts: see series_levels. Written by candle-writer in the "
+    "background.",
+)
+
+stale_levels = sa.Table(
+    "stale_levels",
+    metadata,
+    sa.Column("series_id", sa.Integer, sa.ForeignKey(series_levels.c.series_id, ondelete="CASCADE"), primary_key=True),
+    sa.Column("starts_at", INSTANT, primary_key=True, comment="A unit is as long as the longest level."),
+    comment="The units whose candles changed after their levels were filled. Triggers of candles add them. Written by "
+    "candle-writer, which fills the levels again.",
+)
+
 coverage = sa.Table(
     "coverage",
     metadata,

@@ -1,5 +1,6 @@
 """Candles of a series at the resolution of a screen: each point joins a whole number of periods."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -9,14 +10,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from typing_extensions import TypedDict
 
 from admin_api.candles.chart_points import ChartPoints, chart_points
+from admin_api.candles.chart_sources import Levels, sources_of
 from admin_api.candles.series_lookup import SeriesName, find_series
 from admin_api.http.errors import FieldError, InvalidInput
 from admin_api.http.input_types import QueryInstant, QueryInteger
 from admin_api.writes.transactions import reading
 from contracts.bounds import END_OF_INSTANTS, FIRST_INSTANT
 from contracts.coverage import to_instant, to_milliseconds
+from contracts.spans import Intervals
+from store.chart_levels import EXACT_VOLUME
 from store.periods import PeriodGrid
-from store.tables import series
+from store.tables import series, series_levels, stale_levels
 
 MAX_POINTS: Final = 2_000
 
@@ -85,20 +89,22 @@ class _Extent(NamedTuple):
     last: datetime | None = None
 
 
-_CANDLES: Final = """
-SELECT point AS open_time, (SELECT open FROM candles WHERE series_id = :series_id AND open_time = first_open) AS open,
-       high, low, (SELECT close FROM candles WHERE series_id = :series_id AND open_time = last_open) AS close,
-       volume, candles
-FROM (
-  SELECT {start} AS point, min(open_time) AS first_open, max(open_time) AS last_open,
-         max(high) AS high, min(low) AS low, sum(least(volume, 1e290)) AS volume, count(*) AS candles
-  FROM candles WHERE series_id = :series_id AND open_time >= :start AND open_time < :end
-  GROUP BY 1
-) AS points
-ORDER BY 1
+_READ: Final = """
+SELECT point AS open_time, (array_agg(open))[1] AS open, max(high) AS high, min(low) AS low,
+       (array_agg(close))[count(*)] AS close, CAST(sum(volume) AS float8) AS volume, sum(candles) AS candles
+FROM (SELECT {start} AS point, * FROM ({rows}) AS unordered ORDER BY point, at) AS rows
+GROUP BY point ORDER BY point
 """
-# Look-ups of the first and the last candle are faster than sorted arrays of all. The limit of a volume keeps the sum of
-# impossible values within the range of a float.
+_CANDLES: Final = f"""
+SELECT open_time AS at, open, high, low, close, {EXACT_VOLUME} AS volume, 1 AS candles
+FROM unnest(CAST(:candles_from AS timestamptz[]), CAST(:candles_until AS timestamptz[])) AS span (start, until)
+  JOIN candles ON series_id = :series_id AND open_time >= start AND open_time < until
+"""  # noqa: S608 -- a constant
+_LEVEL: Final = """
+SELECT starts_at AS at, open, high, low, close, volume, candles
+FROM unnest(CAST(:level_from AS timestamptz[]), CAST(:level_until AS timestamptz[])) AS span (start, until)
+  JOIN candle_levels ON series_id = :series_id AND seconds = :seconds AND starts_at >= start AND starts_at < until
+"""
 
 
 async def chart_of(engine: AsyncEngine, query: ChartQuery) -> Chart:
@@ -108,13 +114,13 @@ async def chart_of(engine: AsyncEngine, query: ChartQuery) -> Chart:
     extent = _Extent()
     points: ChartPoints | None = None
     rows: list[ChartPoint] = []
-    async with reading(engine) as connection:
+    async with reading(engine.execution_options(isolation_level="REPEATABLE READ")) as connection:
         series_id = await find_series(connection, query)
         if series_id is not None:
-            extent = await _extent_of(connection, series_id)
+            extent, levels = await _state_of(connection, series_id)
             points = _points_of(query, extent)
             if points is not None:
-                rows = await _read(connection, series_id, points)
+                rows = await _read(connection, series_id, points, levels)
     return Chart(
         exchange=query.exchange,
         symbol=query.symbol,
@@ -129,13 +135,22 @@ async def chart_of(engine: AsyncEngine, query: ChartQuery) -> Chart:
     )
 
 
-async def _extent_of(connection: AsyncConnection, series_id: int) -> _Extent:
+async def _state_of(connection: AsyncConnection, series_id: int) -> tuple[_Extent, Levels | None]:
     """An earlier release may have stored candles at times that Python cannot represent."""
     columns = (series.c.first_open, series.c.last_open)
     limited = [sa.func.greatest(sa.func.least(each, END_OF_INSTANTS), FIRST_INSTANT) for each in columns]
-    query = sa.select(*limited).where(series.c.id == series_id, series.c.last_open.is_not(None))
+    query = (
+        sa.select(*limited, series_levels.c.starts_at, series_levels.c.ends_at, series_levels.c.lengths)
+        .select_from(series.outerjoin(series_levels))
+        .where(series.c.id == series_id, series.c.last_open.is_not(None))
+    )
     row = (await connection.execute(query)).first()
-    return _Extent() if row is None else _Extent(*row)
+    if row is None:
+        return _Extent(), None
+    levels = None
+    if row.starts_at is not None:
+        levels = Levels(to_milliseconds(row.starts_at), to_milliseconds(row.ends_at), tuple(row.lengths))
+    return _Extent(row[0], row[1]), levels
 
 
 def _points_of(query: ChartQuery, extent: _Extent) -> ChartPoints | None:
@@ -152,13 +167,40 @@ def _points_of(query: ChartQuery, extent: _Extent) -> ChartPoints | None:
     return chart_points(grid, to_milliseconds(start), to_milliseconds(end), query.points)
 
 
-async def _read(connection: AsyncConnection, series_id: int, points: ChartPoints) -> list[ChartPoint]:
+async def _read(
+    connection: AsyncConnection, series_id: int, points: ChartPoints, levels: Levels | None
+) -> list[ChartPoint]:
     await connection.execute(sa.text("SET LOCAL jit = off"))  # it would take longer than the query
-    values: dict[str, Any] = {
-        "series_id": series_id,
-        "start": to_instant(points.start),
-        "end": min(to_instant(points.end), END_OF_INSTANTS),
-    }
-    statement = sa.text(_CANDLES.format(start=points.sql_start("open_time")))
-    rows = (await connection.execute(statement, values | points.sql_parameters())).all()
+    stale = await _stale_units(connection, series_id, points, levels) if levels else ()
+    sources = sources_of(points, levels, stale)
+    values: dict[str, Any] = points.sql_parameters() | {"series_id": series_id}
+    parts = []
+    if sources.candles:
+        parts.append(_CANDLES)
+        values |= _edges("candles", sources.candles)
+    if sources.level:
+        parts.append(_LEVEL)
+        values |= _edges("level", sources.level) | {"seconds": sources.seconds}
+    statement = sa.text(_READ.format(start=points.sql_start("at"), rows=" UNION ALL ".join(parts)))
+    rows = (await connection.execute(statement, values)).all()
     return [ChartPoint(**row._mapping) for row in rows]  # type: ignore[typeddict-item]  # noqa: SLF001 -- SQLAlchemy's public name
+
+
+def _edges(name: str, spans: Intervals) -> dict[str, Any]:
+    """The parameters of the spans of a source."""
+    return {
+        f"{name}_from": [to_instant(start) for start, _ in spans],
+        f"{name}_until": [min(to_instant(end), END_OF_INSTANTS) for _, end in spans],
+    }
+
+
+async def _stale_units(
+    connection: AsyncConnection, series_id: int, points: ChartPoints, levels: Levels
+) -> Sequence[int]:
+    """The starts of the units in the range whose levels are stale."""
+    query = sa.select(stale_levels.c.starts_at).where(
+        stale_levels.c.series_id == series_id,
+        stale_levels.c.starts_at > to_instant(points.start - levels.unit_ms),
+        stale_levels.c.starts_at < min(to_instant(points.end), END_OF_INSTANTS),
+    )
+    return [to_milliseconds(start) for start in (await connection.execute(query)).scalars()]
