@@ -66,9 +66,9 @@ class Texts:
         """One message about many problems, for example if the network is down, or after quiet hours."""
         kinds = [step.message for step in steps]
         over = sum(kind in {MessageKind.RESOLVED, MessageKind.PASSED} for kind in kinds)
-        counts = [f"{len(kinds) - over} problems"] * (len(kinds) > over) + [f"{over} over"] * (over > 0)
+        counts = [_counted(len(kinds) - over, "problem")] * (len(kinds) > over) + [f"{over} over"] * (over > 0)
         lines = [
-            f"- {_title(step.problem, step.message)}. {self._period(step, step.message, now)}."
+            f"- {_state(step.message)}{_short(step.problem)}. {self._period(step, step.message, now)}."
             for step in steps[:_MOST_LINES]
             if step.message is not None
         ]
@@ -104,16 +104,19 @@ def example_of(symbol: str, number: str, error: str | None) -> str:
 
 
 def _title(problem: Problem, kind: MessageKind) -> str:
-    text = _short(problem)
+    return f"Candlekeep: {_state(kind)}{_short(problem)}"
+
+
+def _state(kind: MessageKind) -> str:
     match kind:
         case MessageKind.OPENED:
-            return f"Candlekeep: {text}"
+            return ""
         case MessageKind.REPEATED:
-            return f"Candlekeep, still: {text}"
+            return "still: "
         case MessageKind.RESOLVED:
-            return f"Candlekeep, resolved: {text}"
+            return "resolved: "
         case MessageKind.PASSED:
-            return f"Candlekeep, already over: {text}"
+            return "already over: "
         case _:
             assert_never(kind)
 

@@ -5,7 +5,7 @@ the next active instance sends this message again.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -85,10 +85,16 @@ class Notifier:
     """`run` until `stop`. During an outage of Postgres it retries."""
 
     def __init__(
-        self, settings: AdminApiSettings, metrics: Metrics, engine: AsyncEngine, pace: Pace | None = None
+        self,
+        settings: AdminApiSettings,
+        metrics: Metrics,
+        engine: AsyncEngine,
+        *,
+        pace: Pace | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings, self._metrics, self._engine = settings, metrics, engine
-        self._pace = pace or Pace()
+        self._pace, self._clock = pace or Pace(), clock
         addresses = addresses_in(settings.notify_urls.get_secret_value())
         self._lines = [
             _Line(Receiver(each, settings.notify_timeout_seconds), metrics, self._pace) for each in addresses
@@ -147,7 +153,7 @@ class Notifier:
                 self._metrics.notifier_active.set(0)
 
     async def _round(self, connection: AsyncConnection) -> None:
-        now = datetime.now(UTC)
+        now = self._clock()
         problems = [each for each in await read_problems(self._engine, now) if each.group.cause.kind in self._kinds]
         notices = await load(connection, self._receiver_ids(), self._kinds)
         await connection.commit()

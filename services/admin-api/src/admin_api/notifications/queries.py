@@ -1,6 +1,5 @@
 """Reads the present problems from the database."""
 
-from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
@@ -16,13 +15,15 @@ from admin_api.receivers.settings import ProblemKind
 from admin_api.writes.transactions import reading
 from contracts.coverage import to_milliseconds
 from contracts.vocabulary import ErrorClass, JobType
+from store.tables import configs
 
 STUCK_AFTER: Final = timedelta(minutes=30)
 INTERVALS: Final = 3
 SHORTEST_SILENCE: Final = timedelta(minutes=15)
 """A config without a run in three of its intervals counts, but not before this time."""
 
-# Each config costs one look-up in the index of its runs. Runs of ranges do not count: the backfiller repeats them.
+# Each config costs two look-ups in the index of its runs. Runs of ranges do not count: the backfiller repeats them. A
+# config whose last run failed stays a failure if no further run follows: only a successful run ends it.
 _CONFIGS: Final = sa.text("""
 WITH config AS (
   SELECT id, exchange, symbol, job_id, updated_at,
@@ -44,11 +45,13 @@ WITH config AS (
     ORDER BY started_at DESC, run.id DESC LIMIT 1
   ) AS failure ON failure.status = 'failed'
 )
-SELECT exchange, is_silent, CASE WHEN is_silent THEN NULL ELSE error_class END AS error_class, count(*) AS configs,
-       min(CASE WHEN is_silent THEN silent ELSE at END) AS since,
-       (array_agg(symbol ORDER BY id))[1] AS symbol, min(id) AS id,
-       CASE WHEN is_silent THEN NULL ELSE (array_agg(error_message ORDER BY id))[1] END AS error
-FROM state GROUP BY 1, 2, 3
+SELECT exchange, NULL AS error_class, min(silent) AS since, count(*) AS configs, min(id) AS id,
+       (array_agg(symbol ORDER BY id))[1] AS symbol, NULL AS error
+FROM state WHERE is_silent GROUP BY exchange
+UNION ALL
+SELECT exchange, error_class, min(at), count(*), min(id),
+       (array_agg(symbol ORDER BY id))[1], (array_agg(error_message ORDER BY id))[1]
+FROM state WHERE error_class IS NOT NULL GROUP BY exchange, error_class
 """)
 
 _STUCK: Final = sa.text("""
@@ -76,14 +79,14 @@ async def _of_configs(connection: AsyncConnection, now: datetime) -> list[Proble
         "unknown": ErrorClass.INTERNAL,
     }
     rows = (await connection.execute(_CONFIGS, values)).all()
-    totals: Counter[str] = Counter()
-    for row in rows:
-        totals[row.exchange] += row.configs
+    enabled = sa.select(configs.c.exchange, sa.func.count().label("configs")).where(configs.c.enabled.is_(True))
+    counts = await connection.execute(enabled.group_by(configs.c.exchange))
+    totals = {row.exchange: row.configs for row in counts}
     return [
         Problem(
             group=Group(
                 row.exchange,
-                Cause(ProblemKind.NO_RUNS) if row.is_silent else Cause(ProblemKind.FAILED_RUNS, row.error_class),
+                Cause(ProblemKind.FAILED_RUNS, row.error_class) if row.error_class else Cause(ProblemKind.NO_RUNS),
             ),
             since=row.since,
             size=row.configs,
@@ -91,7 +94,6 @@ async def _of_configs(connection: AsyncConnection, now: datetime) -> list[Proble
             example=example_of(row.symbol, f"config {row.id}", row.error),
         )
         for row in rows
-        if row.is_silent or row.error_class is not None
     ]
 
 

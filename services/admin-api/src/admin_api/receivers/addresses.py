@@ -78,12 +78,14 @@ def service_of(url: str) -> "NotifyBase | None":
 
     _keep_out_of_the_log(_LIBRARIES)
 
-    # No file of the machine may extend Apprise or keep its state, and it sends one message after the other.
+    # No file of the machine may extend Apprise or keep its state. Without async_mode and its time limit, it sends in
+    # the calling thread. Its pool of threads would delay the end of the process while a receiver does not answer.
     asset = AppriseAsset(
         app_id="Candlekeep",
         app_desc="Candlekeep notifications",
         app_url="",
         async_mode=False,
+        service_timeout=0,
         plugin_paths=[],
         secure_logging=True,
     )

@@ -1,18 +1,14 @@
 """Sends a message to one receiver by Apprise: in a thread, and with a time limit."""
 
 import asyncio
-import logging
 import threading
 from enum import StrEnum
 from typing import Final
-
-from typing_extensions import override
 
 from admin_api.receivers.addresses import Address, UnknownAddress, service_of
 from runtime.printable import printable
 
 _LONGEST_REASON: Final = 300
-_APPRISE: Final = logging.getLogger("apprise")
 
 
 class MessageType(StrEnum):
@@ -75,31 +71,15 @@ class Receiver:
         """None if the receiver has accepted the message, otherwise the reason. Runs in the thread."""
         from apprise import Apprise, NotifyFormat  # noqa: PLC0415 -- see `service_of`
 
-        lines = _LinesOfThread()  # they become the reason
-        _APPRISE.addHandler(lines)
         try:
             sender = Apprise(asset=self._service.asset)
             sender.add(self._service)
-            sent = sender.notify(body=body, title=title, notify_type=message_type.value, body_format=NotifyFormat.TEXT)
+            result = sender.notify(
+                body=body, title=title, notify_type=message_type.value, body_format=NotifyFormat.TEXT
+            )
         except Exception as error:  # noqa: BLE001 -- a plugin may raise anything, and only this message is lost
             return f"Apprise failed with {type(error).__name__}"  # its text may contain the address
-        finally:
-            _APPRISE.removeHandler(lines)
-        return None if sent else self._address.redacted(lines.reason())[:_LONGEST_REASON]
-
-
-class _LinesOfThread(logging.Handler):
-    """The warnings of Apprise in the current thread."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._ident = threading.get_ident()
-        self._lines: list[str] = []
-
-    @override
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.thread == self._ident:
-            self._lines.append(record.getMessage())
-
-    def reason(self) -> str:
-        return printable(" / ".join(self._lines)) or "the receiver did not accept the message"
+        if result:
+            return None
+        warnings = printable(" / ".join(dict.fromkeys(entry.message for entry in result.logs())))
+        return self._address.redacted(warnings)[:_LONGEST_REASON] or "the receiver did not accept the message"

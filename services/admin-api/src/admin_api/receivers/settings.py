@@ -83,7 +83,7 @@ class NotificationSettings(BaseSettings):
     )
     notify_group_seconds: int = Field(
         default=120,
-        ge=10,
+        ge=0,
         le=3600,
         description="Time in seconds that a problem must last before its message is sent, so that one message has all "
         "affected configs. A problem is over if it is absent for the same time. Raise it if short problems disturb.",
