@@ -35,7 +35,7 @@ def a_step(
 
 def messages(*steps: Step) -> list[Message]:
     found = TEXTS.of(steps, NOON)
-    assert sorted(step for _, told in found for step in told) == sorted(steps)
+    assert sorted(step for _, reported in found for step in reported) == sorted(steps)
     return [message for message, _ in found]
 
 

@@ -111,7 +111,6 @@ notifications = sa.Table(
     sa.Column("example", sa.Text, nullable=False),
     sa.Column("first_seen", INSTANT, nullable=False),
     sa.Column("last_seen", INSTANT, nullable=False),
-    sa.Column("told_at", INSTANT, comment="When the receiver accepted the last message. Null: there was none yet."),
-    comment="The problems that receivers of notifications are told about, until they are resolved. Written by "
-    "admin-api.",
+    sa.Column("reported_at", INSTANT, comment="When the receiver accepted the last message. Null: there was none yet."),
+    comment="The problems that receivers of notifications know, until they are resolved. Written by admin-api.",
 )

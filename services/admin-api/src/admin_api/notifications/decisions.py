@@ -40,7 +40,7 @@ class Notice:
     """As it was last seen. The time is the earliest one, except that of a loss, which is in the future."""
     first_seen: datetime
     last_seen: datetime
-    told_at: datetime | None = None
+    reported_at: datetime | None = None
     """The time of the last message. None: there was none yet."""
 
 
@@ -93,7 +93,7 @@ def _step(group: Group, notice: Notice | None, problem: Problem | None, now: dat
     if problem is not None:
         seen = _seen(notice, problem, now)
         message, due = _message_about_present(seen, policy)
-        after: Notice | None = replace(seen, told_at=now)
+        after: Notice | None = replace(seen, reported_at=now)
     elif notice is not None and now - notice.last_seen >= policy.window:
         seen, after = notice, None
         message, due = _message_about_absent(notice, policy)
@@ -116,13 +116,13 @@ def _seen(notice: Notice | None, problem: Problem, now: datetime) -> Notice:
 
 def _message_about_present(seen: Notice, policy: Policy) -> tuple[MessageKind, datetime]:
     """The next message, and its time without quiet hours."""
-    if seen.told_at is None:
+    if seen.reported_at is None:
         return MessageKind.OPENED, seen.first_seen + policy.window
-    return MessageKind.REPEATED, seen.told_at + policy.repeat
+    return MessageKind.REPEATED, seen.reported_at + policy.repeat
 
 
 def _message_about_absent(notice: Notice, policy: Policy) -> tuple[MessageKind | None, datetime]:
     due = notice.last_seen + policy.window
-    if notice.told_at is not None:
+    if notice.reported_at is not None:
         return MessageKind.RESOLVED, due
     return (MessageKind.PASSED if notice.last_seen - notice.first_seen >= policy.window else None), due

@@ -177,10 +177,10 @@ class Notifier:
         steps = decide(notices, problems, now, self._policy)
         changed = [(step.group, step.waiting) for step in steps if step.waiting != notices.get(step.group)]
         await self._save(connection, line, changed)
-        for message, told in self._texts.of(steps, now):
+        for message, reported in self._texts.of(steps, now):
             if self._stopping.is_set() or not line.is_open or not await line.send(message):
                 return
-            await self._save(connection, line, _after(told))
+            await self._save(connection, line, _after(reported))
 
     async def _save(self, connection: AsyncConnection, line: _Line, changes: Changes) -> None:
         if not changes:

@@ -31,7 +31,7 @@ async def load(
         group = Group(row.exchange, cause)
         problem = Problem(group=group, since=row.since, size=row.size, total=row.total, example=row.example)
         found[row.receiver][group] = Notice(
-            problem=problem, first_seen=row.first_seen, last_seen=row.last_seen, told_at=row.told_at
+            problem=problem, first_seen=row.first_seen, last_seen=row.last_seen, reported_at=row.reported_at
         )
     return found
 
@@ -39,7 +39,7 @@ async def load(
 async def delete_unwanted(
     connection: AsyncConnection, receivers: Collection[str], kinds: Collection[ProblemKind]
 ) -> None:
-    """Remove the notices of receivers and kinds that are no longer in the settings. Nobody is told that they end."""
+    """Remove the notices of receivers and kinds that are no longer in the settings. No message reports their end."""
     kind = sa.func.split_part(_columns.cause, ":", 1)
     await connection.execute(
         sa.delete(notifications).where(sa.or_(_columns.receiver.not_in(receivers), kind.not_in(kinds)))
@@ -73,5 +73,5 @@ def _row(receiver: str, group: Group, notice: Notice) -> dict[str, object]:
         "example": problem.example,
         "first_seen": notice.first_seen,
         "last_seen": notice.last_seen,
-        "told_at": notice.told_at,
+        "reported_at": notice.reported_at,
     }

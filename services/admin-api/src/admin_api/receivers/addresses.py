@@ -93,7 +93,7 @@ def service_of(url: str) -> "NotifyBase | None":
 
 
 def _keep_out_of_the_log(libraries: Iterable[str]) -> None:
-    """Whatever LOG_LEVEL is. `sending` reports the reason of a failure."""
+    """At every LOG_LEVEL. `sending` reports the reason of a failure."""
     for name in libraries:
         library = logging.getLogger(name)
         library.propagate = False

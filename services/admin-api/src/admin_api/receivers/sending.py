@@ -54,7 +54,7 @@ class Receiver:
             reason = self._send(title, body, message_type)
             try:
                 loop.call_soon_threadsafe(report, reason)
-            except RuntimeError:  # the loop has ended, and nobody waits for the outcome
+            except RuntimeError:  # the loop has ended, so no task waits for the outcome
                 return
 
         self._thread = threading.Thread(target=work, name=f"notification to receiver {self.name}", daemon=True)

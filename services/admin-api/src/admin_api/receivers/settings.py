@@ -97,7 +97,7 @@ class NotificationSettings(BaseSettings):
     notify_quiet_hours: str = Field(
         default="",
         description="Times in which messages wait, separated by commas, such as 22:00-07:00, or with days: "
-        "Mon-Fri 22:00-07:00, Sat-Sun 00:00-24:00. Afterwards, one message per problem follows, also if it is over.",
+        "Mon-Fri 22:00-07:00, Sat-Sun 00:00-24:00. Afterwards, one summary follows, also about problems that are over.",
     )
     notify_critical_in_quiet_hours: bool = Field(
         default=False, description="Set true to receive messages about critical problems also in quiet hours."

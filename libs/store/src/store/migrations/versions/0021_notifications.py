@@ -34,13 +34,13 @@ def upgrade() -> None:
         sa.Column("first_seen", _INSTANT, nullable=False),
         sa.Column("last_seen", _INSTANT, nullable=False),
         sa.Column(
-            "told_at",
+            "reported_at",
             _INSTANT,
             nullable=True,
             comment="When the receiver accepted the last message. Null: there was none yet.",
         ),
         sa.PrimaryKeyConstraint("receiver", "exchange", "cause", name=op.f("pk_notifications")),
-        comment="The problems that receivers of notifications are told about, until they are resolved. Written by "
+        comment="The problems that receivers of notifications know, until they are resolved. Written by "
         "admin-api.",
     )
 
