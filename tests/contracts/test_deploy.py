@@ -110,6 +110,16 @@ def test_every_secret_comes_from_a_file_that_the_script_writes(tmp_path: Path) -
         assert sorted(files) == sorted(f"/run/secrets/{secret}" for secret in service.get("secrets", [])), name
 
 
+def test_the_overlay_for_notifications_sets_known_variables_and_reads_the_receivers_from_a_file() -> None:
+    overlay = yaml.safe_load((REPOSITORY / "deploy/compose.notifications.yaml").read_text())
+    assert set(overlay["services"]) == {"admin-api"}
+    environment = overlay["services"]["admin-api"]["environment"]
+    assert set(environment) <= _known_variables("admin-api")
+    [secret] = overlay["secrets"]
+    assert overlay["services"]["admin-api"]["secrets"] == [secret]
+    assert environment["NOTIFY_URLS_FILE"] == f"/run/secrets/{secret}"
+
+
 @EACH_SERVICE
 def test_ports_agree_between_compose_the_image_and_prometheus(service: str) -> None:
     port = _compose()["services"][service]["environment"]["HTTP_PORT"]

@@ -270,6 +270,9 @@ def test_secrets_are_files_and_each_process_gets_only_its_own(helm: Helm, name: 
     overrides, extra = rendered.values["secrets"]["overrides"], rendered.values["secrets"]["extra"]
     assert rendered.of_kind("Secret") == []
     composed = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
+    if rendered.values["notifications"]["enabled"]:
+        overlay = yaml.safe_load((ROOT / "deploy/compose.notifications.yaml").read_text())["services"]["admin-api"]
+        composed["admin-api"]["environment"] |= overlay["environment"]
     for component, workload in rendered.workloads().items():
         named = {
             key.removesuffix(SUFFIX): value for key, value in _environment(workload).items() if key.endswith(SUFFIX)

@@ -63,7 +63,7 @@ POSTGRES = {
     "external": (Endpoint("postgres", "203.0.113.32"), 6432),
     "everything": (Endpoint("postgres", "10.0.2.2", NAMESPACE, {"cnpg.io/cluster": "candlekeep-db"}), 5432),
 }
-PROBED = (53, 80, 443, 5432, 6432, 9090, 9092, 9093, 9094, 9095, 9096, *PORTS.values())
+PROBED = (53, 80, 443, 587, 5432, 6432, 9090, 9092, 9093, 9094, 9095, 9096, *PORTS.values())
 
 
 def _arrows(rendered: Rendered) -> set[tuple[str, str, int]]:
@@ -87,6 +87,8 @@ def _arrows(rendered: Rendered) -> set[tuple[str, str, int]]:
     if name == "everything":
         arrows.add(("admin-api", "identity-provider", 443))
         arrows.add(("collector", "identity-provider", 443))  # it is a public address
+        receivers = public | {"identity-provider"}
+        arrows |= {("admin-api", receiver, port) for receiver in receivers for port in (443, 587)}
     return arrows | {(client, "admin-api", 8000) for client in clients}
 
 

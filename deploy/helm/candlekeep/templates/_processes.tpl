@@ -1,20 +1,27 @@
 {{/*
 What each process needs, as YAML. `database` is the end of its login's name. `secrets`: the setting, and the key of the
-Secret that contains it. `port` is the one that the process listens on.
+Secret that contains it. `port` is the one that the process listens on, and `outside` are ports of public addresses that
+it connects to.
 */}}
 {{- define "candlekeep.processes" -}}
 admin-api:
   port: 8000
   kafka: true
   database: admin_api
-  secrets: { DATABASE_PASSWORD: admin_api_database_password, CANDLEKEEP_ADMIN_TOKEN: admin_token }
+  outside: {{ if .Values.notifications.enabled }}{{ toJson .Values.notifications.ports }}{{ else }}[]{{ end }}
+  secrets:
+    DATABASE_PASSWORD: admin_api_database_password
+    CANDLEKEEP_ADMIN_TOKEN: admin_token
+    {{- if .Values.notifications.enabled }}
+    NOTIFY_URLS: notify_urls
+    {{- end }}
 scheduler:
   port: 8001
   kafka: true
 collector:
   port: 8002
   kafka: true
-  exchanges: true
+  outside: [443]
 log-writer:
   port: 8003
   kafka: true

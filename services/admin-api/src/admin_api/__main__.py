@@ -3,6 +3,7 @@ python -m admin_api resync     publish every config again, for example to a new 
 python -m admin_api tokens     create, list, revoke and replace API tokens
 python -m admin_api openapi    print the OpenAPI description
 python -m admin_api doctor     check Kafka and Postgres, and say what to do
+python -m admin_api notify-test    send a test message to the receivers of NOTIFY_URLS
 python -m admin_api sign-in-link    print the path of a link that signs a browser in once
 """
 
@@ -20,6 +21,7 @@ from admin_api.auth import commands
 from admin_api.auth.sign_in_links import link_path, new_code
 from admin_api.configs.service import resync
 from admin_api.doctor.command import doctor
+from admin_api.notifications.command import notify_test
 from admin_api.settings import AdminApiSettings
 from admin_api.writes.transactions import DATABASE_PROBLEMS, reading
 from runtime.database import build_engine
@@ -30,6 +32,7 @@ from store.schema import SchemaOutOfDate, ensure_current
 app = typer.Typer(add_completion=False, help=__doc__)
 app.add_typer(commands.app, name="tokens")
 app.command("doctor")(doctor)
+app.command("notify-test")(notify_test)
 
 
 @app.callback(invoke_without_command=True)

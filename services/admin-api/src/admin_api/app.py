@@ -30,6 +30,7 @@ from admin_api.http.expensive_requests import ExpensiveRequests
 from admin_api.manifests.apply import ManifestApplier
 from admin_api.metrics import Metrics, observe_outbox
 from admin_api.middleware.stack import add_middleware
+from admin_api.notifications.notifier import Notifier
 from admin_api.relay.relay import Relay
 from admin_api.routes import (
     api_route,
@@ -86,6 +87,8 @@ class AdminApi:
     feed: EventFeed
     releaser: ManualRunReleaser
     refusals: RefusalAudit
+    notifier: Notifier | None
+    """None: no receivers are set."""
     engine: AsyncEngine
     reserved_engine: AsyncEngine
     """The connections for authentication and health. No other request can use them up."""
@@ -118,6 +121,7 @@ def build_worker(settings: AdminApiSettings) -> Worker:
             api.feed.background(),
             api.releaser.background(),
             api.refusals.background(),
+            *([api.notifier.background()] if api.notifier else []),
         ),
         resources=lambda: _using_database(api),
         end_streams=api.feed.stop,
@@ -153,6 +157,7 @@ def build_api(settings: AdminApiSettings) -> AdminApi:
         feed=feed,
         releaser=ManualRunReleaser(engine, manual_runs.max_hold),
         refusals=auth.refusals,
+        notifier=Notifier(settings, metrics, engine) if settings.notify_urls.get_secret_value().strip() else None,
         engine=engine,
         reserved_engine=reserved_engine,
         health=health,

@@ -97,6 +97,17 @@ class Metrics:
             ("exchange",),
             registry=registry,
         )
+        self.notifier_active = Gauge(
+            "candlekeep_notifier_active",
+            "1 on the instance that sends notifications, 0 on the others and if no receivers are set.",
+            registry=registry,
+        )
+        self.notifications = Counter(
+            "candlekeep_notifications",
+            "Attempts to send a message, by receiver and outcome: sent or failed. Failed ones are repeated.",
+            ("receiver", "outcome"),
+            registry=registry,
+        )
         self.event_stream_events = Counter(
             "candlekeep_event_stream_events", "Events that were read for event streams.", ("topic",), registry=registry
         )

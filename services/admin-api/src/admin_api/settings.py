@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from admin_api.receivers.settings import NotificationSettings
 from admin_api.writes.actors import Role
 from runtime.settings import AllowedExchangesSettings, DatabaseSettings, TickSettings, WorkerSettings
 
@@ -131,7 +132,9 @@ def _origins(value: str) -> str:
     return ",".join(origins)
 
 
-class AdminApiSettings(WorkerSettings, DatabaseSettings, TickSettings, AllowedExchangesSettings, AuthSettings):
+class AdminApiSettings(
+    WorkerSettings, DatabaseSettings, TickSettings, AllowedExchangesSettings, AuthSettings, NotificationSettings
+):
     """All settings of admin-api."""
 
     http_port: int = Field(

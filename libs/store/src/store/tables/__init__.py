@@ -25,7 +25,7 @@ from store.tables.candles import (
     series_levels,
     stale_levels,
 )
-from store.tables.configs import config_timeframes, configs, idempotency_keys, manual_runs, outbox
+from store.tables.configs import config_timeframes, configs, idempotency_keys, manual_runs, notifications, outbox
 from store.tables.runs import execution_logs, market_lists, markets, scheduled_jobs
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "market_lists",
     "markets",
     "metadata",
+    "notifications",
     "outbox",
     "rejected_candles",
     "scheduled_jobs",

@@ -98,3 +98,19 @@ idempotency_keys = sa.Table(
     comment="Stored responses, for requests that are sent again. Written by admin-api in the transaction of the "
     "change.",
 )
+
+notifications = sa.Table(
+    "notifications",
+    metadata,
+    sa.Column("receiver", sa.Text, primary_key=True, comment="Hash of the receiver's address without its secrets."),
+    sa.Column("exchange", sa.Text, primary_key=True),
+    sa.Column("cause", sa.Text, primary_key=True, comment="Such as failed_runs:banned or stuck_runs."),
+    sa.Column("since", INSTANT, nullable=False, comment="The first failure, or the time of the next loss."),
+    sa.Column("size", sa.BigInteger, nullable=False, comment="The number of configs, runs or series, as last seen."),
+    sa.Column("total", sa.BigInteger, nullable=False, comment="The number of configs of the exchange, or 0."),
+    sa.Column("example", sa.Text, nullable=False),
+    sa.Column("first_seen", INSTANT, nullable=False),
+    sa.Column("last_seen", INSTANT, nullable=False),
+    sa.Column("reported_at", INSTANT, comment="When the receiver accepted the last message. Null: there was none yet."),
+    comment="The problems that receivers of notifications know, until they are resolved. Written by admin-api.",
+)

@@ -27,15 +27,14 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from asyncpg.prepared_stmt import PreparedStatement
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.pool import NullPool
 
 from admin_api.configs.service import reannounce
 from admin_api.metrics import Metrics
 from admin_api.settings import AdminApiSettings
+from admin_api.writes.active_instance import driver_of, lockable_session, try_lock
 from admin_api.writes.outbox import CHANNEL
 from admin_api.writes.transactions import DATABASE_PROBLEMS
 from contracts.topics import BACKFILL_EVENTS, CONFIG_CHANGES, TICKS, Topic
-from runtime.database import open_engine
 from runtime.failpoints import failpoint
 from runtime.kafka.client_lifecycle import abandon_producer, start_producer
 from runtime.kafka.clients import build_producer, topic_name
@@ -52,7 +51,7 @@ async def producing(settings: AdminApiSettings, topics: tuple[Topic, ...]) -> As
     lasts as long as the outage.
     """
     await verify(settings, topics)  # a message to a missing topic could create the topic with one partition
-    producer = build_producer(settings, client_id="admin-api-relay", metadata_max_age_ms=60_000)
+    producer = build_producer(settings, client_id=_NAME, metadata_max_age_ms=60_000)
     try:
         await start_producer(producer)
         yield producer
@@ -74,22 +73,8 @@ _OUTAGE_ERRORS = (KafkaError, TopicsNotReady, *DATABASE_PROBLEMS, OSError)
 """Kafka or Postgres is not available, or a driver failed. A new session helps. `TimeoutError` is an `OSError`."""
 
 _SESSION_PING_SECONDS = 2.0
-_SERVER_SETTINGS = {
-    "application_name": "admin-api-relay",
-    # If the machine of a relay vanishes, Postgres releases its lock when it notices this: after 5 s instead of 2 h.
-    "tcp_keepalives_idle": "2",
-    "tcp_keepalives_interval": "1",
-    "tcp_keepalives_count": "3",
-    "tcp_user_timeout": "5000",
-}
-_END_IDLE_SESSION = (
-    "SELECT set_config(name, '6000', false) FROM pg_settings"
-    " WHERE name IN ('idle_session_timeout', 'idle_in_transaction_session_timeout')"
-)
-"""In milliseconds. The kernel answers keep-alives even if the process is stalled, so idle time must also end a session.
-The query selects from `pg_settings` because Postgres 13 does not have the first setting.
-"""
-
+_IDLE_SESSION_SECONDS = 6
+_NAME = "admin-api-relay"
 
 _OLDEST_ROWS = "SELECT id, topic, key, value, headers::text AS headers, created_at FROM outbox ORDER BY id LIMIT $1"
 _DELETE_ROWS = "DELETE FROM outbox WHERE id = ANY($1::bigint[])"
@@ -143,7 +128,11 @@ class Relay:
 
     async def _session(self) -> None:
         """Connects to Kafka first: an instance without Kafka must not take the lock from one that can publish."""
-        async with producing(self._settings, tuple(_TOPICS.values())) as producer, self._connection() as connection:
+        async with (
+            producing(self._settings, tuple(_TOPICS.values())) as producer,
+            lockable_session(self._settings, _NAME, idle_seconds=_IDLE_SESSION_SECONDS) as lockable,
+        ):
+            connection = await driver_of(lockable)
             await self._republish_taken_over_rows(connection)
             session = _Session(
                 connection, await connection.prepare(_OLDEST_ROWS), await connection.prepare(_DELETE_ROWS)
@@ -161,7 +150,7 @@ class Relay:
     async def _wait_for_lock(self, connection: asyncpg.Connection) -> bool:
         """False if the relay is stopped before it gets the lock."""
         while not self._stopping.is_set():
-            if await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+            if await try_lock(connection, LOCK):
                 return True
             await self._sleep(_POLL_SECONDS)
         return False
@@ -227,24 +216,6 @@ class Relay:
             )
         for acknowledgement in asyncio.as_completed(acknowledgements):
             await acknowledgement
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
-        """A connection outside the pool, because the lock and the notifications belong to one session."""
-        timeout = self._settings.database_command_timeout_seconds
-        engine = open_engine(
-            self._settings.database_url.get_secret_value(),
-            poolclass=NullPool,
-            hide_parameters=True,
-            connect_args={"timeout": 10.0, "command_timeout": timeout, "server_settings": _SERVER_SETTINGS},
-        )
-        try:
-            async with engine.connect() as connection:
-                driver: asyncpg.Connection = (await connection.get_raw_connection()).driver_connection
-                await driver.execute(_END_IDLE_SESSION)
-                yield driver
-        finally:
-            await engine.dispose()
 
     async def _sleep(self, seconds: float) -> None:
         await wait_for_event(self._stopping, seconds)
