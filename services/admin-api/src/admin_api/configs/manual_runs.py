@@ -24,6 +24,7 @@ from contracts.topics import TICKS
 from contracts.vocabulary import Trigger
 from runtime.lifecycle.background import Background
 from runtime.logs import log
+from runtime.tracing.spans import headers_of_call
 
 _ROUND_INTERVAL_SECONDS: Final = 0.5
 
@@ -73,7 +74,7 @@ class ManualRuns:
             "initial_run_id": _initial_run(config, now),
             "lane": message.key,
             "tick": message.value,
-            "headers": message.headers,
+            "headers": message.headers | headers_of_call(run.run_id),
         }
 
 
