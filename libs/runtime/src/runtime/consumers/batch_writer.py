@@ -9,7 +9,7 @@ from contracts.event import Event
 from runtime.dead_letters import DeadLetters
 from runtime.kafka.codec import Tombstone
 from runtime.logs import log
-from runtime.tracing.spans import now_ns, record_handled
+from runtime.tracing.spans import now_ns, record_stored
 from runtime.waiting import Backoff
 
 _INITIAL_WAIT_SECONDS = 0.2
@@ -110,10 +110,8 @@ class BatchWriter:
                 return None
 
     def _record(self, part: Batch, started_ns: int, failed: str = "") -> None:
-        if started_ns:  # a loop over each batch would cost something while tracing is off
-            record_handled(
-                ((f"store {record.topic}", item, record.headers) for item, record in part), started_ns, failed=failed
-            )
+        if started_ns:  # while tracing is off, a loop over each batch would cost something
+            record_stored(((item, record.headers) for item, record in part), started_ns, failed=failed)
 
     def _refuse(self, part: Batch, error: Exception) -> Exception:
         self.problem = None

@@ -31,6 +31,10 @@ STOP_SECONDS: Final = 2.0
 _NO_HEADERS: Final[dict[UUID | None, dict[str, str]]] = {}
 
 
+_FACTS: Final = ("config_id", "exchange", "symbol", "timeframe", "trigger", "status", "error_class")
+"""Fields of events that become attributes."""
+
+
 @dataclass
 class _Process:
     tracer: RunTracer | None = None
@@ -126,23 +130,21 @@ def now_ns() -> int:
     return 0 if (tracer := _process.tracer) is None else tracer.now_ns()
 
 
-def record_handled(
-    messages: Iterable[tuple[str, Any, Iterable[tuple[str, bytes | None]]]], started_ns: int, *, failed: str = ""
+def record_stored(
+    messages: Iterable[tuple[Any, Iterable[tuple[str, bytes | None]]]], started_ns: int, *, failed: str = ""
 ) -> None:
-    """One span per message of a batch that belongs to a run, from `started_ns` until now. `messages` are the name of
-    the span, the event, and the headers; `failed` is the class of the error.
+    """One span per message of a batch that belongs to a run, from `started_ns` until now. `messages` are events and
+    their headers; `failed` is the class of the error.
     """
     if (tracer := _process.tracer) is not None:
-        for name, event, headers in messages:
+        for event, headers in messages:
             if (run_id := getattr(event, "run_id", None)) is not None:
-                tracer.record(name, run_id, headers, facts_of(event), started_ns, failed)
+                name = f"store {type(event).__name__}"
+                tracer.record(name, run_id, headers, _facts_of(event), started_ns, failed)
 
 
-def facts_of(event: Any) -> dict[str, Value]:
-    """The attributes of a span about an event of a run."""
-    names = ("config_id", "exchange", "symbol", "timeframe", "trigger", "status", "error_class", "records_collected")
-    facts: dict[str, Value] = {name: value for name in names if (value := getattr(event, name, None)) is not None}
-    facts["event"] = type(event).__name__
+def _facts_of(event: Any) -> dict[str, Value]:
+    facts: dict[str, Value] = {name: value for name in _FACTS if (value := getattr(event, name, None)) is not None}
     if (rows := getattr(event, "rows", None)) is not None:
         facts["candles"] = len(rows)
     return facts

@@ -24,7 +24,6 @@ from contracts.topics import TICKS
 from contracts.vocabulary import Trigger
 from runtime.lifecycle.background import Background
 from runtime.logs import log
-from runtime.tracing.spans import headers_of_call
 
 _ROUND_INTERVAL_SECONDS: Final = 0.5
 
@@ -66,7 +65,7 @@ class ManualRuns:
             deadline_seconds=self.run_deadline_seconds,
             lane=lane_of(config.exchange, config.id, self.lanes),
         )
-        message = announcement(TICKS, tick)
+        message = announcement(TICKS, tick, starts=run.run_id)
         return {
             "run_id": run.run_id,
             "config_id": config.id,
@@ -74,7 +73,7 @@ class ManualRuns:
             "initial_run_id": _initial_run(config, now),
             "lane": message.key,
             "tick": message.value,
-            "headers": message.headers | headers_of_call(run.run_id),
+            "headers": message.headers,
         }
 
 
