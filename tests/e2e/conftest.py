@@ -1,7 +1,8 @@
 """The whole system as separate processes, with the Kafka of the run and its own database."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -11,20 +12,36 @@ import pytest_asyncio
 from local_stack.keeper import KeptKafka, KeptPostgres
 from local_stack.stack import Stack, running_stack
 from support.shared_services import create_database, database_at, drop_database
+from support.traces import TraceEndpoint, receiving_traces
 from support.whole_system import system_options
 
 API = "/api/v1/admin/data-collection"
 
 
+@pytest.fixture(scope="session")
+def traces() -> Iterator[TraceEndpoint]:
+    """The traces of the system."""
+    with receiving_traces() as endpoint:
+        yield endpoint
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def system(
-    kafka: KeptKafka, postgres: KeptPostgres, template_database: str, tmp_path_factory: pytest.TempPathFactory
+    kafka: KeptKafka,
+    postgres: KeptPostgres,
+    template_database: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    traces: TraceEndpoint,
 ) -> AsyncIterator[Stack]:
-    """One system for all black-box tests of a pytest worker. They must not assume that it is empty."""
+    """One system for all black-box tests of a pytest worker. They must not assume that it is empty. Its runs are
+    traced.
+    """
     name = f"system_{uuid.uuid4().hex[:12]}"
     await create_database(postgres.url, name, template_database)
     folder: Path = tmp_path_factory.mktemp("system")
-    async with running_stack(system_options(kafka, database_at(postgres.url, name), folder)) as stack:
+    options = system_options(kafka, database_at(postgres.url, name), folder)
+    tracing = {"*": options.overrides["*"] | {"OTEL_EXPORTER_OTLP_ENDPOINT": traces.url}}
+    async with running_stack(replace(options, overrides=tracing)) as stack:
         yield stack
     await drop_database(postgres.url, name)
 

@@ -15,10 +15,11 @@ from structlog.typing import EventDict, ExcInfo, Processor
 from typing_extensions import override
 
 from runtime.settings import LogSettings
+from runtime.tracing.spans import trace_id_of
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger()
 
-_NOISY_LIBRARIES = ("aiokafka", "alembic", "faststream", "uvicorn", "asyncio", "ccxt", "sqlalchemy")
+_NOISY_LIBRARIES = ("aiokafka", "alembic", "faststream", "uvicorn", "asyncio", "ccxt", "sqlalchemy", "opentelemetry")
 _REPEAT_SECONDS = 30.0
 _MAX_FRAMES: Final = 50
 _MAX_TRACEBACK_CHARACTERS: Final = 20_000
@@ -82,10 +83,16 @@ def _shared_processors(service: str) -> list[Processor]:
         event.setdefault("service", service)
         return event
 
+    def add_trace_id(_logger: Any, _method: str, event: EventDict) -> EventDict:
+        if (run_id := event.get("run_id")) is not None and (trace_id := trace_id_of(run_id)) is not None:
+            event["trace_id"] = trace_id
+        return event
+
     return [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(),
+        add_trace_id,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
         name_service,

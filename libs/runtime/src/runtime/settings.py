@@ -24,6 +24,7 @@ from contracts.vocabulary import ExchangeId
 from runtime.connections.database_tls import DatabaseTlsSettings, with_tls
 from runtime.connections.kafka_security import KafkaSecuritySettings
 from runtime.secret_files import SecretFileError, read_secret_files
+from runtime.tracing.settings import TracingSettings
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -256,7 +257,7 @@ class DeadLetterSettings(BaseSettings):
     )
 
 
-class WorkerSettings(LogSettings, HttpSettings, KafkaSettings, DeadLetterSettings):
+class WorkerSettings(LogSettings, HttpSettings, KafkaSettings, DeadLetterSettings, TracingSettings):
     """The settings of every worker. Each service adds others, and `DatabaseSettings` if it needs the database."""
 
     shutdown_grace_seconds: float = Field(

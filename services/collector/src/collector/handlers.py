@@ -28,6 +28,7 @@ from contracts.vocabulary import Trigger
 from runtime.consumers.work_class import WorkClass
 from runtime.failpoints import failpoint
 from runtime.logs import log
+from runtime.tracing.spans import run_span
 
 _WORK_CLASSES: Final = {Trigger.SCHEDULED: WorkClass.SCHEDULED, Trigger.MANUAL: WorkClass.REQUESTED}
 
@@ -56,7 +57,7 @@ class RunHandler:
     """Returns when the published states of the exchanges have been read."""
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
-    async def on_due(self, due: Event, _record: ConsumerRecord) -> None:
+    async def on_due(self, due: Event, record: ConsumerRecord) -> None:
         assert isinstance(due, TickDue | RangeDue)  # noqa: S101 -- the topics have no other events
         exchange, _ = market_of(due)
         await self.wait_for_exchange_states()
@@ -64,7 +65,7 @@ class RunHandler:
         WORK_CLASS.set(work_class_of(due))
         if due.lane == exchange:
             self.collector.clients.adopt_published_state(exchange)
-        with _log_context(due):
+        with _log_context(due), run_span("run", due.run_id, record.headers, **_facts(due)):
             await self._handle(due)
 
     async def on_superseded(self, tick: Event, newer: Event) -> None:
@@ -111,6 +112,19 @@ class RunHandler:
                 log.info("Ignored a duplicate message: its run has already finished", action="duplicate_tick")
             case _:
                 assert_never(admission)
+
+
+def _facts(due: Due) -> dict[str, str | int]:
+    """The attributes of the span of a run."""
+    exchange, symbol = market_of(due)
+    purpose = due.purpose if isinstance(due, RangeDue) else due.trigger
+    return {
+        "config_id": config_id_of(due),
+        "exchange": exchange,
+        "symbol": symbol,
+        "lane": due.lane,
+        "purpose": purpose,
+    }
 
 
 def _log_context(due: Due) -> AbstractContextManager[None]:

@@ -9,6 +9,7 @@ from contracts.event import Event
 from runtime.dead_letters import DeadLetters
 from runtime.kafka.codec import Tombstone
 from runtime.logs import log
+from runtime.tracing.spans import now_ns, record_stored
 from runtime.waiting import Backoff
 
 _INITIAL_WAIT_SECONDS = 0.2
@@ -94,17 +95,23 @@ class BatchWriter:
     async def _store(self, part: Batch, handler: Handler, keep_membership: KeepMembership) -> Exception | None:
         """None when stored, else the error for which a retry does not help."""
         items = [item for item, _ in part]
-        backoff = _backoff()
+        backoff, started = _backoff(), now_ns()
         while True:
             try:
                 await handler(items)
             except Exception as error:  # noqa: BLE001 -- `is_transient` selects the errors to retry
                 if not self._is_transient(error):
+                    self._record(part, started, type(error).__name__)
                     return self._refuse(part, error)
                 await self._wait(error, backoff, keep_membership)
             else:
                 self.problem = None
+                self._record(part, started)
                 return None
+
+    def _record(self, part: Batch, started_ns: int, failed: str = "") -> None:
+        if started_ns:  # while tracing is off, a loop over each batch would cost something
+            record_stored(((item, record.headers) for item, record in part), started_ns, failed=failed)
 
     def _refuse(self, part: Batch, error: Exception) -> Exception:
         self.problem = None

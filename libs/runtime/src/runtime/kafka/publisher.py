@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from aiokafka.errors import KafkaError
 from faststream.exceptions import IncorrectState
@@ -17,6 +18,7 @@ from runtime.kafka.codec import encode
 from runtime.logs import log
 from runtime.metrics import PublisherMetrics
 from runtime.settings import KafkaSettings
+from runtime.tracing.spans import sending
 
 
 class PublishFailed(Exception):  # noqa: N818 -- the name states the problem
@@ -28,6 +30,7 @@ class _Message:
     key: str
     value: bytes | None
     headers: Mapping[str, str] = field(default_factory=dict)
+    run_id: UUID | None = None
 
 
 class EventPublisher:
@@ -74,14 +77,15 @@ class EventPublisher:
 
     def _message(self, event: Event) -> _Message:
         value, headers = encode(event, self._source)
-        return _Message(event.key(), value, headers)
+        return _Message(event.key(), value, headers, getattr(event, "run_id", None))
 
     async def _send(self, topic: Topic, messages: list[_Message]) -> None:
         if not messages:
             return  # this shows nothing about Kafka, so readiness does not change
         try:
-            async with asyncio.timeout(self._settings.kafka_publish_timeout_seconds):
-                await self._send_all(topic_name(self._settings, topic), messages)
+            with sending(topic.name, (each.run_id for each in messages)) as trace_headers:
+                async with asyncio.timeout(self._settings.kafka_publish_timeout_seconds):
+                    await self._send_all(topic_name(self._settings, topic), messages, trace_headers)
         except (KafkaError, IncorrectState, OSError, TimeoutError) as error:
             reason = "no acknowledgement in time" if isinstance(error, TimeoutError) else repr(error)
             self._problem = f"{topic.name}: {reason}"
@@ -90,7 +94,9 @@ class EventPublisher:
             raise PublishFailed(f"{topic.name}: {reason}") from error
         self._problem = None
 
-    async def _send_all(self, name: str, messages: list[_Message]) -> None:
+    async def _send_all(
+        self, name: str, messages: list[_Message], trace_headers: Mapping[UUID | None, Mapping[str, str]]
+    ) -> None:
         acknowledged = _Acknowledgements()
         for message in messages:
             acknowledged.expect(
@@ -98,7 +104,7 @@ class EventPublisher:
                     message.value,
                     name,
                     key=message.key.encode(),
-                    headers=dict(message.headers),
+                    headers={**message.headers, **trace_headers.get(message.run_id, {})},
                     no_confirm=True,
                 )
             )

@@ -42,6 +42,7 @@ from runtime.process.producer_watch import ProducerWatch
 from runtime.process.startup import start_broker, start_resources, wait_for_topics
 from runtime.process.supervisor import Supervisor
 from runtime.settings import WorkerSettings, load_settings
+from runtime.tracing.spans import start_tracing, stop_tracing
 
 __all__ = ["Background", "StartupRefused", "Worker", "build_app", "run", "serve"]
 
@@ -112,6 +113,7 @@ def run(name: str, settings_type: type[S], build: Callable[[S], Worker]) -> None
     settings = load_settings(settings_type)
     configure_logging(settings, name)
     arm_failpoints()
+    _start_tracing(settings, name)
 
     async def main() -> int:
         stop = asyncio.Event()
@@ -123,7 +125,22 @@ def run(name: str, settings_type: type[S], build: Callable[[S], Worker]) -> None
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = runner.run(main())
+    if not stop_tracing():
+        log.warning(
+            "The last spans were not sent: the endpoint of OTEL_EXPORTER_OTLP_ENDPOINT did not answer in time",
+            action="spans_lost",
+        )
     sys.exit(code)
+
+
+def _start_tracing(settings: WorkerSettings, name: str) -> None:
+    if start_tracing(settings, name):
+        log.info(
+            "Runs are traced",
+            action="tracing_on",
+            endpoint=settings.otel_exporter_otlp_endpoint,
+            share=settings.otel_traces_sampler_arg,
+        )
 
 
 def build_app(worker: Worker) -> AsgiApp:

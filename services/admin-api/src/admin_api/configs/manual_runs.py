@@ -65,7 +65,7 @@ class ManualRuns:
             deadline_seconds=self.run_deadline_seconds,
             lane=lane_of(config.exchange, config.id, self.lanes),
         )
-        message = announcement(TICKS, tick)
+        message = announcement(TICKS, tick, starts=run.run_id)
         return {
             "run_id": run.run_id,
             "config_id": config.id,

@@ -15,6 +15,7 @@ from admin_api.writes.audit_log import AuditRecord
 from admin_api.writes.outbox import Announcement, announcement, tombstone
 from admin_api.writes.unit_of_work import UnitOfWork
 from contracts.configs import CollectionConfig, ConfigChanged, ConfigRemoved
+from contracts.ticks import initial_run_id
 from contracts.topics import CONFIG_CHANGES
 from store.tables import configs
 
@@ -110,10 +111,10 @@ async def write_configs(
         unit.announce(announcement(CONFIG_CHANGES, removed), tombstone(CONFIG_CHANGES, removed.key()))
         unit.record(_audit_record("config.delete", config.id, before=config))
     for each in change:
-        unit.announce(change_announcement(each.after, unit.now))
+        unit.announce(change_announcement(each.after, unit.now, starts_a_run=each.starts_a_run))
         unit.record(_audit_record(each.action, each.after.id, before=each.before, after=each.after))
     for config in created:
-        unit.announce(change_announcement(config, unit.now))
+        unit.announce(change_announcement(config, unit.now, starts_a_run=config.enabled))
         unit.record(_audit_record("config.create", config.id, after=config))
     return created
 
@@ -167,5 +168,11 @@ def snapshot(config: Config) -> CollectionConfig:
     )
 
 
-def change_announcement(config: Config, now: datetime, *, resynced: bool = False) -> Announcement:
-    return announcement(CONFIG_CHANGES, ConfigChanged(occurred_at=now, config=snapshot(config), resynced=resynced))
+def change_announcement(
+    config: Config, now: datetime, *, resynced: bool = False, starts_a_run: bool = False
+) -> Announcement:
+    """`starts_a_run`: the scheduler starts the initial run of this version."""
+    changed = ConfigChanged(occurred_at=now, config=snapshot(config), resynced=resynced)
+    return announcement(
+        CONFIG_CHANGES, changed, starts=initial_run_id(config.id, config.version) if starts_a_run else None
+    )

@@ -19,6 +19,7 @@ from admin_api.middleware.dashboard import DashboardMiddleware
 from admin_api.middleware.head_requests import HeadRequestMiddleware
 from admin_api.middleware.rate_limits import RateLimitMiddleware
 from admin_api.middleware.request_encoding import ContentEncodingMiddleware, QueryEncodingMiddleware
+from admin_api.middleware.run_traces import RunTraceMiddleware
 from admin_api.middleware.security_headers import SecurityHeadersMiddleware
 from admin_api.middleware.unexpected_errors import UnexpectedErrorMiddleware
 from admin_api.settings import AdminApiSettings
@@ -73,6 +74,8 @@ def add_middleware(
         RequestMetricsMiddleware, metrics=metrics
     )  # outside of authentication, to count refused requests too
     app.add_middleware(UnexpectedErrorMiddleware)
+    if settings.otel_exporter_otlp_endpoint:
+        app.add_middleware(RunTraceMiddleware)
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(CorrelationIdMiddleware, **request_ids.OPTIONS)
     if settings.trusted_proxies:  # outermost: all other middleware sees the address of the client

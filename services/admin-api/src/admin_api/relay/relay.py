@@ -40,6 +40,7 @@ from runtime.kafka.client_lifecycle import abandon_producer, start_producer
 from runtime.kafka.clients import build_producer, topic_name
 from runtime.kafka.topics import TopicsNotReady, verify
 from runtime.logs import log
+from runtime.tracing.spans import forwarding
 from runtime.waiting import Backoff, wait_for_event
 
 
@@ -205,17 +206,18 @@ class Relay:
         """Gives all rows to the producer, one by one to keep their order per partition, then awaits them together."""
         failpoint("admin_api.before_send")
         acknowledgements: list[asyncio.Future[Any]] = []
-        for row in rows:
-            acknowledgements.append(  # noqa: PERF401 -- the order of the side effects matters
-                await producer.send(
-                    topic_name(self._settings, _topic(row["topic"])),
-                    value=row["value"],
-                    key=row["key"].encode(),
-                    headers=[(name, value.encode()) for name, value in json.loads(row["headers"]).items()],
+        with forwarding([(row["topic"], json.loads(row["headers"])) for row in rows]) as headers_of_rows:
+            for row, headers in zip(rows, headers_of_rows, strict=True):
+                acknowledgements.append(
+                    await producer.send(
+                        topic_name(self._settings, _topic(row["topic"])),
+                        value=row["value"],
+                        key=row["key"].encode(),
+                        headers=[(name, value.encode()) for name, value in headers.items()],
+                    )
                 )
-            )
-        for acknowledgement in asyncio.as_completed(acknowledgements):
-            await acknowledgement
+            for acknowledgement in asyncio.as_completed(acknowledgements):
+                await acknowledgement
 
     async def _sleep(self, seconds: float) -> None:
         await wait_for_event(self._stopping, seconds)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -10,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from contracts.event import Event
 from contracts.topics import Topic
 from runtime.kafka.codec import encode
+from runtime.tracing.spans import headers_of_call
 from store.tables import outbox
 
 CHANNEL: Final = "candlekeep_outbox"
@@ -26,8 +28,11 @@ class Announcement:
     headers: dict[str, str]
 
 
-def announcement(topic: Topic, event: Event) -> Announcement:
+def announcement(topic: Topic, event: Event, *, starts: UUID | None = None) -> Announcement:
+    """`starts`: the run that the message starts. The current request is then the first span of its trace."""
     value, headers = encode(event, source="admin-api")
+    if starts is not None:
+        headers |= headers_of_call(starts)
     return Announcement(topic.name, event.key(), value, headers)
 
 

@@ -29,6 +29,7 @@ from typing_extensions import override
 
 from collector.exchange.refusal_words import names_too_many_requests, words_of
 from collector.exchange.waits import date_header, requested_wait, retry_after
+from runtime.tracing.spans import annotate, span
 
 _TOO_MANY: Final = frozenset({418, 429})
 _FORBIDDEN: Final = 403
@@ -134,7 +135,8 @@ def strict_class(cls: Any) -> Any:
 
         async def fetch(self, *args: Any, **kwargs: Any) -> Any:
             _last_request().sent_ms = self.on_send()
-            return await super().fetch(*args, **kwargs)
+            with span("exchange request", exchange=self.id):
+                return await super().fetch(*args, **kwargs)
 
         def parse_ohlcvs(self, ohlcvs: Any, market: Any = None, timeframe: str = "1m", *_since_limit_tail: Any) -> Any:
             # ccxt's filter by `since` would drop rows without a time: a response of such rows would look like "no
@@ -150,6 +152,7 @@ def strict_class(cls: Any) -> Any:
 
         def handle_errors(self, *values: Any) -> None:
             code, reason, url, method, headers, body, response, *_request = values
+            annotate(http_status=code)
             record = _last_request()
             record.response_date = date_header(headers)
             if record.response_date is not None:

@@ -36,6 +36,7 @@ from contracts.vocabulary import ErrorClass
 from runtime.failpoints import failpoint
 from runtime.kafka.publisher import EventPublisher, PublishFailed
 from runtime.logs import log
+from runtime.tracing.spans import annotate, is_tracing, span
 
 T = TypeVar("T")
 
@@ -76,9 +77,16 @@ class Collector:
             for timeframe in run.timeframes
         ]
         # All at the same time: the rate limiter delays the requests, and their latencies overlap.
-        await asyncio.gather(*(self._collect_one(run, each, deadline) for each in timeframe_runs))
+        await asyncio.gather(*(self._collect_traced(run, each, deadline) for each in timeframe_runs))
         await self._publish(run, timeframe_runs)
         return timeframe_runs
+
+    async def _collect_traced(self, run: Run, timeframe_run: TimeframeRun, deadline: float) -> None:
+        with span("timeframe", exchange=run.exchange, symbol=run.symbol, timeframe=timeframe_run.timeframe):
+            await self._collect_one(run, timeframe_run, deadline)
+            if is_tracing():
+                result = timeframe_run.result()
+                annotate(pages=result.pages, candles=result.candles, error_class=result.error_class)
 
     async def _collect_one(self, run: Run, timeframe_run: TimeframeRun, deadline: float) -> None:
         """Collect one timeframe. Any failure is stored in `timeframe_run` and does not stop the other timeframes."""

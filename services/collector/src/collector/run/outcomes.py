@@ -15,6 +15,7 @@ from contracts.topics import RUN_EVENTS
 from contracts.vocabulary import ErrorClass, RunStatus, Trigger
 from runtime.kafka.publisher import EventPublisher, PublishFailed
 from runtime.logs import log
+from runtime.tracing.spans import annotate
 from runtime.waiting import Backoff
 
 _MAX_PUBLISH_WAIT_SECONDS: Final = 15.0
@@ -128,6 +129,7 @@ class Outcomes:
             results=results,
         )
         await self._publish_until_acknowledged(event)
+        annotate(status=status, candles=event.records_collected, error_class=error_class)
         self._update_metrics(event)
         write_log = log.debug if log_as_debug else log.info if status is RunStatus.SUCCESS else log.warning
         write_log(
