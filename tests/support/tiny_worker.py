@@ -16,6 +16,7 @@ from aiokafka import ConsumerRecord
 from pydantic import Field
 
 from contracts.event import Event
+from contracts.ticks import TickDue
 from contracts.topics import DEAD_LETTERS, TICKS
 from runtime.consumers.concurrent import ConcurrentConsumer
 from runtime.consumers.limits import InFlightLimits
@@ -27,6 +28,7 @@ from runtime.lifecycle.startup_errors import StartupRefused
 from runtime.metrics import ConsumerMetrics, new_registry
 from runtime.process.worker import Worker, run
 from runtime.settings import WorkerSettings
+from runtime.tracing.spans import run_span
 from support.consuming import number_of
 
 
@@ -43,12 +45,14 @@ def build(settings: TinySettings) -> Worker:
     broker = build_broker(settings, "tiny")
     metrics = ConsumerMetrics(registry)
 
-    async def handle(event: Event, _record: ConsumerRecord) -> None:
+    async def handle(event: Event, record: ConsumerRecord) -> None:
+        assert isinstance(event, TickDue)
         if settings.started:
             with settings.started.open("a") as file:
                 file.write(f"{number_of(event)}\n")
         slow = settings.slow_seconds is not None and number_of(event) % 100 == 0
-        await asyncio.sleep((slow and settings.slow_seconds) or settings.handle_seconds)
+        with run_span("run", event.run_id, record.headers):
+            await asyncio.sleep((slow and settings.slow_seconds) or settings.handle_seconds)
         with settings.results.open("a") as file:
             file.write(f"{number_of(event)}\n")
 

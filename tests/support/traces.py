@@ -38,7 +38,7 @@ class ReceivedSpan:
 
 @dataclass
 class TraceEndpoint:
-    """What the endpoint has received."""
+    """The spans that the endpoint has received."""
 
     url: str = ""
     spans: list[ReceivedSpan] = field(default_factory=list)

@@ -122,6 +122,25 @@ async def test_at_sigterm_work_in_flight_is_finished_and_committed_and_the_exit_
     assert sum(offset for offset, _ in offsets.values()) == len(done)
 
 
+async def test_a_trace_endpoint_that_never_answers_delays_neither_the_work_nor_the_stop(
+    kafka_settings: KafkaSettings, publisher: EventPublisher, tmp_path: Path
+) -> None:
+    connections: list[asyncio.StreamWriter] = []
+    silent = await asyncio.start_server(lambda _, writer: connections.append(writer), "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+    async with tiny_worker(kafka_settings, tmp_path / "results", OTEL_EXPORTER_OTLP_ENDPOINT=url) as tiny:
+        await eventually(tiny.ready, within=30)
+        await publisher.publish_many(TICKS, ticks(range(1, 6001), lanes=40))
+        await eventually(lambda: len(tiny.numbers()) == 6000, within=60)
+        await eventually(lambda: connections, within=30)
+        await tiny.ready()
+        tiny.process.send_signal(signal.SIGTERM)
+        assert await tiny.exit_code() == 0
+        # It waited for the endpoint a short time only: otherwise the exporter would have ended by itself.
+        assert "The last spans were not sent" in tiny.output[-1]
+    silent.close()
+
+
 def tiny_has_work(tiny: Tiny) -> Callable[[], Awaitable[bool]]:
     async def check() -> bool:
         return 'candlekeep_consumer_in_flight{consumer="tiny"} 0.0' not in await tiny.metrics()

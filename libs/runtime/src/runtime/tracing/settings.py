@@ -13,7 +13,7 @@ _HEADER: Final = re.compile(r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=([\x20-\x7e]*)
 def _endpoint(value: str) -> str:
     parts = urlsplit(value)
     if value and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment):
-        raise ValueError("must be a base URL such as http://otel-collector:4318")
+        raise ValueError("must be a base URL such as http://otel.example.org:4318")
     if "@" in parts.netloc:
         raise ValueError("must not contain a user or a password: set OTEL_EXPORTER_OTLP_HEADERS")
     return value.rstrip("/")
@@ -45,7 +45,7 @@ class TracingSettings(BaseSettings):
     otel_exporter_otlp_endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(
         default="",
         description="Base URL of the OpenTelemetry endpoint that receives the traces of runs by OTLP over HTTP, such "
-        "as http://otel-collector:4318. If empty, nothing is traced.",
+        "as http://otel.example.org:4318. If empty, nothing is traced.",
     )
     otel_exporter_otlp_headers: Annotated[SecretStr | None, AfterValidator(_headers)] = Field(
         default=None,
