@@ -105,7 +105,7 @@ async def _write(engine: AsyncEngine, raw: asyncpg.Connection, batches: Sequence
 
 
 def _seconds_of(processes: Sequence[int]) -> float:
-    """Processor time of other processes, in user and system mode. Measured by the scheduler if it tells, else by ticks."""
+    """Processor time of other processes, from the scheduler of Linux if it has it, otherwise in ticks of the clock."""
     total = 0.0
     for process in processes:
         times = Path(f"/proc/{process}/schedstat")

@@ -16,6 +16,7 @@ from candle_writer.write import write_candles
 from contracts.candles import CandlesCollected
 from contracts.coverage import to_instant
 from runtime.database import driver_transaction
+from store.migrate import upgrade
 from support.chart_model import (
     SERIES,
     Candles,
@@ -29,6 +30,7 @@ from support.databases import connected
 from support.depth import tries
 from support.fetches import a_fetch
 from support.polling import eventually
+from support.writers import an_engine
 
 pytestmark = pytest.mark.postgres
 
@@ -68,9 +70,9 @@ class History:
 
     # ---- candle-writer ----
 
-    def collect(self, series: SeriesOfModel, longest: int = 400) -> CandlesCollected:
+    def collect(self, series: SeriesOfModel, longest: int = 400, first: int | None = None) -> CandlesCollected:
         """A fetch of neighbouring candles, some of them without trades, anywhere: new, late or revised."""
-        first = self.rng.randrange(series.periods)
+        first = self.rng.randrange(series.periods) if first is None else first
         opens = [series.opens(n) for n in range(first, min(series.periods, first + self.rng.randint(1, longest)))]
         rows = [a_random_candle(self.rng, each) for each in opens if each == opens[0] or self.rng.random() < 0.9]
         second = len(self.events)
@@ -152,9 +154,11 @@ class History:
 
     # ---- levels ----
 
-    async def fill_a_step(self) -> None:
-        async with driver_transaction(self.engine) as connection:
-            await fill_step(connection, self.ids[self.rng.choice(SERIES)], self.rng.choice((1, 500, 3000)))
+    async def fill_some_steps(self) -> None:
+        series, candles = self.rng.choice((BTC, BTC, *SERIES)), self.rng.choice((1, 1, 500, 3000))
+        for _ in range(self.rng.randint(1, 4)):
+            async with driver_transaction(self.engine) as connection:
+                await fill_step(connection, self.ids[series], candles)
 
     async def stop_in_the_middle_of_a_step(self) -> None:
         async with self.engine.connect() as pooled:
@@ -166,6 +170,10 @@ class History:
 
     async def fill_all(self) -> None:
         await fill_levels(self.engine, lambda _: None, self.rng.choice((0, 500)))
+
+    async def forget_levels(self) -> None:
+        """As after a load without triggers."""
+        await self.connection.execute("DELETE FROM series_levels")
 
     async def several_at_once(self) -> None:
         """Two candle-writers fill levels while a batch is written and somebody changes candles of another series."""
@@ -208,9 +216,10 @@ async def test_charts_equal_the_join_of_all_candles_after_each_step(history: His
         (2, history.delete_by_hand),
         (2, history.insert_by_hand),
         (1, history.move_by_hand),
-        (4, history.fill_a_step),
+        (6, history.fill_some_steps),
         (1, history.stop_in_the_middle_of_a_step),
-        (2, history.fill_all),
+        (1, history.fill_all),
+        (1, history.forget_levels),
         (1, history.several_at_once),
     ]
     weights, actions = zip(*steps, strict=True)
@@ -260,3 +269,31 @@ async def test_levels_wait_for_a_change_by_hand_that_is_not_committed(history: H
     await filling
     for series in SERIES:
         await history.check(series, points=50)
+
+
+async def test_the_database_roles_have_the_rights(history: History, login_url: Callable[[str], str]) -> None:
+    await store_all(history, BTC)
+    async with an_engine(login_url("candle-writer")) as writing, an_engine(login_url("admin-api")) as reading:
+        for _ in range(2):
+            await fill_levels(writing, lambda _: None, 0)
+            history.engine = writing
+            await history.deliver(history.collect(BTC, first=0))
+            assert await history.connection.fetchval("SELECT count(*) FROM stale_levels") > 0
+            history.engine = reading
+            await history.check(BTC, points=10)
+
+
+async def test_candles_of_the_release_before_get_levels_after_the_upgrade(
+    engine: AsyncEngine, database_url: str
+) -> None:
+    async with connected(database_url) as connection:
+        await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        await upgrade(database_url, "0019")
+        history = History(engine, connection, random.Random(0))
+        await history.begin()
+        await store_all(history, BTC)
+        await upgrade(database_url)
+        assert await connection.fetchval(LEVEL_ROWS) == 0
+        await fill(history)
+        assert await connection.fetchval(LEVEL_ROWS) > 7 * (48 + 12 + 1) - 1
+        await history.check(BTC, points=10)

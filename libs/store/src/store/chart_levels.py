@@ -30,8 +30,7 @@ LEVELS: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
 """The lengths of the levels by timeframe, in seconds, ascending. Each length is a multiple of the one before.
 
 Series of other timeframes have too few candles for levels. A chart has at most 2,000 points of the lengths that people
-can read (`admin_api.candles.chart_points`). With these levels, a point of up to a day joins at most 12 rows, or 24 for
-`1s`.
+can read (`admin_api.candles.chart_points`). With these levels, a chart reads at most 30,000 rows.
 """
 
 EXACT_VOLUME: Final = "CAST(CAST(least(volume, 1e290) AS text) AS numeric)"
