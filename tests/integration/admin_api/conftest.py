@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -11,7 +12,10 @@ from pydantic import SecretStr
 from admin_api.app import AdminApi, build_api
 from admin_api.settings import AdminApiSettings
 from store.tables import execution_logs
+from support.admin_api_processes import Start, starting_processes
 from support.api import TOKEN, client_of
+from support.notifying import Notify, Running, notifying
+from support.receivers import Mailbox, Webhook, mailbox, webhook
 
 UNUSED_ADDRESS = "127.0.0.1:1"
 
@@ -77,3 +81,33 @@ def add_run(api: AdminApi) -> Callable[..., Awaitable[int]]:
             return int(added.scalar_one())
 
     return add
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    """Start `python -m admin_api ARGUMENTS` with these variables set."""
+    async with starting_processes() as run:
+        yield run
+
+
+@pytest.fixture
+async def hook() -> AsyncIterator[Webhook]:
+    async with webhook() as made:
+        yield made
+
+
+@pytest.fixture
+async def mails() -> AsyncIterator[Mailbox]:
+    async with mailbox() as made:
+        yield made
+
+
+@pytest.fixture
+def notify(api: AdminApi, a_setting: Settings) -> Notify:
+    def run(
+        *urls: str, clock: Callable[[], datetime] | None = None, **settings: Any
+    ) -> AbstractAsyncContextManager[Running]:
+        values = {"notify_urls": SecretStr(" ".join(urls)), "notify_group_seconds": 0} | settings
+        return notifying(api.engine, a_setting(**values), clock)
+
+    return run

@@ -3,8 +3,7 @@
 import asyncio
 import os
 import signal
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -13,6 +12,7 @@ import sqlalchemy as sa
 from admin_api.app import AdminApi
 from local_stack.keeper import KeptPostgres
 from local_stack.ports import free_port
+from support.admin_api_processes import Start, exit_of, response_of
 from support.api import BASE, TOKEN, a_config, client_of, created
 from support.polling import eventually
 from support.shared_services import create_database, database_at, drop_database
@@ -20,50 +20,7 @@ from support.shared_services import create_database, database_at, drop_database
 pytestmark = pytest.mark.postgres
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-Process = asyncio.subprocess.Process
-Start = Callable[..., Awaitable[Process]]
 LoginUrl = Callable[[str], str]
-
-
-@pytest.fixture
-async def start() -> AsyncIterator[Start]:
-    """Start `python -m admin_api ARGUMENTS` with these variables set."""
-    started: list[Process] = []
-
-    async def run(*arguments: str, **variables: str) -> Process:
-        environment = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "CANDLEKEEP_ADMIN_TOKEN": TOKEN}
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "admin_api", *arguments, env=environment | variables, stdout=pipe, stderr=pipe
-        )
-        started.append(process)
-        return process
-
-    yield run
-    for process in started:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-
-
-async def exit_of(process: Process) -> tuple[int | None, str, str]:
-    async with asyncio.timeout(30):
-        out, err = await process.communicate()
-    return process.returncode, out.decode(), err.decode()
-
-
-async def response_of(url: str, status: int) -> httpx.Response:
-    async def get() -> httpx.Response | None:
-        async with httpx.AsyncClient(
-            verify=False, timeout=60
-        ) as client:  # loading the certificates takes 20 ms, often repeated
-            try:
-                answer = await client.get(url)
-            except httpx.TransportError:
-                return None
-        return answer if answer.status_code == status else None
-
-    return await eventually(get, within=30)
 
 
 async def test_requests_are_served_while_kafka_is_unavailable_and_the_exit_code_after_sigterm_is_0(
