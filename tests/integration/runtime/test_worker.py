@@ -129,13 +129,13 @@ async def test_a_trace_endpoint_that_never_answers_delays_neither_the_work_nor_t
     silent = await asyncio.start_server(lambda _, writer: connections.append(writer), "127.0.0.1", 0)
     url = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
     async with tiny_worker(kafka_settings, tmp_path / "results", OTEL_EXPORTER_OTLP_ENDPOINT=url) as tiny:
-        await eventually(tiny.ready, within=30)
+        await eventually(tiny.ready, within=120)
         await publisher.publish_many(TICKS, ticks(range(1, 6001), lanes=40))
-        await eventually(lambda: len(tiny.numbers()) == 6000, within=60)
-        await eventually(lambda: connections, within=30)
+        await eventually(lambda: len(tiny.numbers()) == 6000, within=150)
+        await eventually(lambda: connections, within=60)
         await tiny.ready()
         tiny.process.send_signal(signal.SIGTERM)
-        assert await tiny.exit_code() == 0
+        assert await tiny.exit_code(within=60) == 0
         # It waited for the endpoint a short time only: otherwise the exporter would have ended by itself.
         assert "The last spans were not sent" in tiny.output[-1]
     silent.close()

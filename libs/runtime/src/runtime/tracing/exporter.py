@@ -35,7 +35,7 @@ _PROPAGATOR: Final = TraceContextTextMapPropagator()
 _MAX_HEADER_LENGTH: Final = 200
 _TIMEOUT_SECONDS: Final = 5.0
 _QUEUE: Final = 4096
-"""Spans, each about 2 KB in memory."""
+"""Spans, each about 3 KB in memory."""
 _BATCH: Final = 512
 _MAX_ATTRIBUTE_LENGTH: Final = 200
 _INHERITED: Final = ("run_id", "exchange", "symbol", "timeframe")
