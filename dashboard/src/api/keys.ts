@@ -10,6 +10,8 @@ export const keys = {
   /** The last runs and the next run of each config. */
   activity: [...all, "activity"] as const,
   completeness: [...all, "completeness"] as const,
+  /** The chart, the holes and the numbers of the series on the screen. */
+  oneSeries: [...all, "completeness", "one"] as const,
   exchanges: [...all, "exchanges"] as const,
   reports: [...all, "reports"] as const,
   backfills: [...all, "backfills"] as const,

@@ -42,6 +42,7 @@ export function LiveProvider({ children }: { children: ReactNode }) {
     const backfills = coalesced(() => {
       for (const id of progressed) refresh([...keys.backfills, "one", id]);
       progressed.clear();
+      refresh(keys.oneSeries);
     }, BACKFILLS_AFTER_MS);
     const close = openEvents({
       onState: setState,

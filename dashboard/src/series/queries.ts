@@ -79,7 +79,7 @@ async function readSeries(search: SeriesSearch, cursors: Cursors) {
 /** The series of one market, in all its timeframes. */
 export function useMarket({ exchange, symbol }: SeriesName) {
   return useQuery({
-    queryKey: [...keys.completeness, "market", exchange, symbol],
+    queryKey: [...keys.oneSeries, "market", exchange, symbol],
     queryFn: async () => {
       const query = { exchange, symbol, limit: 100 };
       const [stored, numbers] = await Promise.all([
@@ -94,7 +94,7 @@ export function useMarket({ exchange, symbol }: SeriesName) {
 
 export function useChart(name: SeriesName, window: Window | null) {
   return useQuery({
-    queryKey: [...keys.completeness, "chart", pathOf(name), window],
+    queryKey: [...keys.oneSeries, "chart", pathOf(name), window],
     queryFn: async () => {
       const range = window === null ? {} : { start: iso(window.from), end: iso(window.to) };
       const query = { ...name, ...range, points: POINTS };
@@ -109,7 +109,7 @@ export function useChart(name: SeriesName, window: Window | null) {
 /** The open holes and the absences of a range, ascending; of the whole series without a range. */
 export function useHoles(name: SeriesName, window: Window | null, enabled = true) {
   return useQuery({
-    queryKey: [...keys.completeness, "holes", pathOf(name), window],
+    queryKey: [...keys.oneSeries, "holes", pathOf(name), window],
     queryFn: async () => {
       const range = window === null ? {} : { start: iso(window.from), end: iso(window.to) };
       const coverage = bodyOf(
@@ -132,7 +132,7 @@ const DAY_MS = 86_400_000;
 /** The completeness of each of the last 52 weeks' days. */
 export function useDays(name: SeriesName) {
   return useQuery({
-    queryKey: [...keys.completeness, "days", pathOf(name)],
+    queryKey: [...keys.oneSeries, "days", pathOf(name)],
     queryFn: async () => {
       const start = new Date(Date.now() - DAYS * DAY_MS).toISOString().slice(0, 10);
       const query = { ...name, group_by: "series" as const, per_day: true, start };
@@ -145,7 +145,7 @@ export function useDays(name: SeriesName) {
 
 export function useRejected(name: SeriesName) {
   return useQuery({
-    queryKey: [...keys.completeness, "rejected", pathOf(name)],
+    queryKey: [...keys.oneSeries, "rejected", pathOf(name)],
     queryFn: async () => {
       const query = { ...name, sort: "-open_time" as const, limit: 50 };
       return bodyOf(await api.GET(`${BASE}/rejected-candles`, { params: { query } }));
@@ -153,7 +153,7 @@ export function useRejected(name: SeriesName) {
   });
 }
 
-/** Orders a backfill of one span. The backfiller requests what is missing in it. */
+/** Orders a backfill of one span. It is read again in any case: a hole of the last minutes would wait otherwise. */
 export function useFill(name: SeriesName) {
   const queries = useQueryClient();
   return useMutation({
@@ -162,7 +162,7 @@ export function useFill(name: SeriesName) {
         series: [name],
         start: span.start,
         end: span.end,
-        mode: "missing" as const,
+        mode: "all" as const,
         source: "candles" as const,
         description,
         dry_run: false,

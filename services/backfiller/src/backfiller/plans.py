@@ -86,6 +86,21 @@ UPDATE backfill_chunks SET state = 'classified', ended_at = $2, error_class = NU
   FOR UPDATE OF chunk SKIP LOCKED)
 """  # noqa: S608 -- constants
 
+# A waiting chunk owns its span, so a new backfill gets no chunk for it. The person who ordered the backfill expects a
+# request now, not after the pause of the last attempt. Once per backfill: the next attempt has a later `requested_at`.
+_HASTEN: Final = """
+UPDATE backfill_chunks SET next_attempt_at = $2 WHERE id IN (
+  SELECT chunk.id FROM backfill_chunks AS chunk JOIN series ON series.id = chunk.series_id
+  JOIN backfill_series AS wanted ON (wanted.exchange, wanted.symbol, wanted.timeframe)
+    = (series.exchange, series.symbol, series.timeframe)
+  JOIN backfills AS backfill ON backfill.id = wanted.backfill_id AND backfill.state = 'active'
+    AND (backfill.starts_at IS NULL OR backfill.starts_at < chunk.ends_at) AND backfill.ends_at > chunk.starts_at
+    AND backfill.created_at > chunk.requested_at
+  WHERE chunk.series_id = ANY($1::int[]) AND chunk.state IN ('waiting', 'failed') AND chunk.claimed_until IS NULL
+    AND chunk.next_attempt_at > $2
+  FOR UPDATE OF chunk SKIP LOCKED)
+"""
+
 _TIMEFRAMES: Final = "SELECT DISTINCT timeframe FROM series WHERE id = ANY($1::int[])"
 
 _TARGET: Final = target_bounds("backfill.starts_at", "backfill.ends_at", verified="verified", now="$2")
@@ -197,6 +212,7 @@ async def plan_due_series(engine: AsyncEngine, policy: PlanPolicy, times: PlanTi
             return Planned()
         await connection.execute(_CLOSE_VERIFIED, ids, now)
         await connection.execute(_CLOSE_CLASSIFIED, ids, now)
+        await connection.execute(_HASTEN, ids, now)
         demands = await read_demands(connection, ids, now, times.hole_min_age)
         open_chunks = await _open_chunks(connection, ids)
         created: list[tuple[Series, NewChunk]] = []
