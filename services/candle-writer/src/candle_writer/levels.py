@@ -56,12 +56,13 @@ _EMPTY: Final = """
 DELETE FROM candle_levels USING unnest($3::timestamptz[], $4::timestamptz[]) AS filled (start, until)
 WHERE series_id = $1 AND seconds = $2 AND starts_at >= start AND starts_at < until
 """
+# OFFSET 0 forces a look-up by key for each window. Otherwise the plan that Postgres keeps reads the whole series.
 _FILL: Final = """
 INSERT INTO candle_levels (series_id, seconds, starts_at, open, high, low, close, volume, candles)
 SELECT $1::int, $2::int, date_bin(make_interval(secs => $2::int), at, 'epoch'),
        (array_agg(open ORDER BY at))[1], max(high), min(low), (array_agg(close ORDER BY at))[count(*)],
        sum(volume), sum(candles)
-FROM unnest($3::timestamptz[], $4::timestamptz[]) AS filled (start, until), LATERAL ({source}) AS source
+FROM unnest($3::timestamptz[], $4::timestamptz[]) AS filled (start, until), LATERAL ({source} OFFSET 0) AS source
 GROUP BY 3
 """
 _FILL_FROM_CANDLES: Final = _FILL.format(

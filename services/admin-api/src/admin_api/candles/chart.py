@@ -96,15 +96,23 @@ FROM (SELECT {start} AS point, * FROM ({rows}) AS unordered ORDER BY point, at) 
 GROUP BY point ORDER BY point
 """
 _CANDLES: Final = f"""
-SELECT open_time AS at, open, high, low, close, {EXACT_VOLUME} AS volume, 1 AS candles
-FROM unnest(CAST(:candles_from AS timestamptz[]), CAST(:candles_until AS timestamptz[])) AS span (start, until)
-  JOIN candles ON series_id = :series_id AND open_time >= start AND open_time < until
+SELECT read.*
+FROM unnest(CAST(:candles_from AS timestamptz[]), CAST(:candles_until AS timestamptz[])) AS span (start, until),
+  LATERAL (
+    SELECT open_time AS at, open, high, low, close, {EXACT_VOLUME} AS volume, 1 AS candles
+    FROM candles WHERE series_id = :series_id AND open_time >= start AND open_time < until OFFSET 0
+  ) AS read
 """  # noqa: S608 -- a constant
 _LEVEL: Final = """
-SELECT starts_at AS at, open, high, low, close, volume, candles
-FROM unnest(CAST(:level_from AS timestamptz[]), CAST(:level_until AS timestamptz[])) AS span (start, until)
-  JOIN candle_levels ON series_id = :series_id AND seconds = :seconds AND starts_at >= start AND starts_at < until
+SELECT read.*
+FROM unnest(CAST(:level_from AS timestamptz[]), CAST(:level_until AS timestamptz[])) AS span (start, until),
+  LATERAL (
+    SELECT starts_at AS at, open, high, low, close, volume, candles
+    FROM candle_levels
+    WHERE series_id = :series_id AND seconds = :seconds AND starts_at >= start AND starts_at < until OFFSET 0
+  ) AS read
 """
+# OFFSET 0 forces a look-up by key for each span. Otherwise the plan that Postgres keeps reads the whole series.
 
 
 async def chart_of(engine: AsyncEngine, query: ChartQuery) -> Chart:
