@@ -139,6 +139,9 @@ async def test_a_trace_endpoint_that_never_answers_delays_neither_the_work_nor_t
         # It waited for the endpoint a short time only: otherwise the exporter would have ended by itself.
         assert "The last spans were not sent" in tiny.output[-1]
     silent.close()
+    for connection in connections:
+        connection.close()
+        await connection.wait_closed()
 
 
 def tiny_has_work(tiny: Tiny) -> Callable[[], Awaitable[bool]]:
