@@ -421,6 +421,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/admin/data-collection/reports/exchange-use": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Success and rate use of each exchange
+         * @description Each exchange with an enabled config or with finished runs, in order of name. The rate use is that of the configs
+         *     as they are now. Backfills and manual runs come on top of it.
+         */
+        get: operations["report_exchange_use"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/admin/data-collection/reports/config-activity": {
         parameters: {
             query?: never;
@@ -2282,6 +2303,12 @@ export interface components {
             estimate: components["schemas"]["Estimate"];
         };
         /**
+         * ErrorClass
+         * @description The reason why a run, or one timeframe of it, did not collect. Used in the run log, in metrics and in alerts.
+         * @enum {string}
+         */
+        ErrorClass: "bad_symbol" | "bad_request" | "not_supported" | "authentication" | "rate_limited" | "banned" | "blocked_location" | "maintenance" | "unavailable" | "timeout" | "network" | "bad_response" | "invalid_data" | "unproven_trades" | "exchange_error" | "deadline_exceeded" | "already_running" | "superseded" | "collector_lost" | "internal";
+        /**
          * Estimate
          * @description The cost of collecting the missing time, and the candles that can never be had.
          */
@@ -2507,6 +2534,45 @@ export interface components {
             avg_duration: number;
             /** Total Records */
             total_records: number;
+        };
+        /**
+         * ExchangeUse
+         * @description One exchange that has an enabled config, or finished runs.
+         */
+        ExchangeUse: {
+            /**
+             * Exchange
+             * @example binance
+             */
+            exchange: string;
+            /** Successful */
+            successful: number;
+            /** Failed */
+            failed: number;
+            /**
+             * Success Rate
+             * @description Successful runs in percent of the runs that succeeded or failed; null if there are none.
+             * @example 98.61
+             */
+            success_rate: number | null;
+            /**
+             * Weight Per Minute
+             * @description The use of the rate limit by the scheduled runs of all enabled configs, on average.
+             * @example 12.5
+             */
+            weight_per_minute: number;
+            /**
+             * Limit Per Minute
+             * @description The rate limit of the exchange in the same unit. Null: unknown.
+             * @example 1200
+             */
+            limit_per_minute: number | null;
+            /**
+             * Rate Share
+             * @description The used share of the rate limit. More than 1: runs will be late. Null: the limit is unknown.
+             * @example 0.0104
+             */
+            rate_share: number | null;
         };
         /**
          * ExecutionLog
@@ -4719,6 +4785,8 @@ export interface operations {
                 enabled?: boolean;
                 exchange?: string;
                 symbol?: string;
+                /** @description Words, each of which must occur in the symbol, the exchange, a timeframe or the description. Upper and lower case are equal. */
+                q?: string;
             };
             header?: never;
             path?: never;
@@ -5534,7 +5602,11 @@ export interface operations {
                 job_type?: string;
                 symbol?: string;
                 exchange?: string;
+                /** @description Only runs of this timeframe, of configs that collect it now. Scheduled and manual runs have all timeframes of their config. */
+                timeframe?: string;
                 status?: components["schemas"]["RunStatus"];
+                /** @description Only runs that failed or were skipped with it. */
+                error_class?: components["schemas"]["ErrorClass"];
                 config_id?: number;
                 /** @description The run id that the trigger request returned. */
                 run_id?: string;
@@ -5618,7 +5690,11 @@ export interface operations {
                 job_type?: string;
                 symbol?: string;
                 exchange?: string;
+                /** @description Only runs of this timeframe, of configs that collect it now. Scheduled and manual runs have all timeframes of their config. */
+                timeframe?: string;
                 status?: components["schemas"]["RunStatus"];
+                /** @description Only runs that failed or were skipped with it. */
+                error_class?: components["schemas"]["ErrorClass"];
                 config_id?: number;
                 /** @description The run id that the trigger request returned. */
                 run_id?: string;
@@ -6063,6 +6139,74 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ExchangeReport"][];
+                };
+            };
+            /** @description No valid bearer token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller's role does not allow this, or a page of another site made the request. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An input is not valid. `errors` says which one, and what to change. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller has used up its requests per minute, or its address has too many failed authentications. Retry-After says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or another change conflicted with this one: nothing was changed. If the type is `outcome-unknown`, the commit was not confirmed: repeat the request with the same Idempotency-Key, or read the current state before you try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    report_exchange_use: {
+        parameters: {
+            query?: {
+                /** @description Only runs that started in the last `hours` hours count. */
+                hours?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExchangeUse"][];
                 };
             };
             /** @description No valid bearer token or session. */
@@ -6759,8 +6903,8 @@ export interface operations {
                 exchange?: string;
                 symbol?: string;
                 timeframe?: string;
-                /** @description Only the series that this config collects. */
-                config_id?: number;
+                /** @description Only the series that this config collects. Repeat the parameter for several configs. */
+                config_id?: number[];
                 /** @description Only periods that open on this day (UTC) or later. If it is left out, from the start of each series on. */
                 start?: string;
                 /** @description Only periods that open before this day (UTC). */

@@ -173,7 +173,7 @@ function SeriesOf({ configId }: { configId: number }) {
   const series = useQuery({
     queryKey: [...keys.completeness, "config", configId],
     queryFn: async () => {
-      const query = { config_id: configId, group_by: "series" as const };
+      const query = { config_id: [configId], group_by: "series" as const };
       return bodyOf(await api.GET(`${BASE}/completeness`, { params: { query } }));
     },
     refetchInterval: READ_EVERY_MS,

@@ -1,4 +1,4 @@
-import { ActionIcon, Badge, Checkbox, Menu, Tooltip, UnstyledButton } from "@mantine/core";
+import { ActionIcon, Badge, Checkbox, Loader, Menu, Tooltip, UnstyledButton } from "@mantine/core";
 import { useMediaQuery } from "@mantine/hooks";
 import {
   IconArrowDown,
@@ -13,7 +13,7 @@ import {
   IconTrash,
 } from "@tabler/icons-react";
 import { useNavigate } from "@tanstack/react-router";
-import { type KeyboardEvent, useMemo, useState } from "react";
+import { type KeyboardEvent, useEffect, useMemo, useState } from "react";
 import type { Role } from "../api/client";
 import { shortcutOf } from "../app/keyboard/shortcuts";
 import { absoluteTime, durationText, spanText, useNow, useTimeStyle } from "../app/time";
@@ -30,23 +30,34 @@ import type { ConfigsSearch, Sort } from "./search";
 
 const ROW = 60;
 const NARROW_ROW = 140;
+const LOAD_AHEAD_ROWS = 20;
 const GOOD_SUCCESS = 95;
 const SHOWN_TIMEFRAMES = 6;
 
 interface Props {
   rows: readonly Row[];
+  hasMore: boolean;
+  isLoadingMore: boolean;
+  onMore: () => void;
   search: ConfigsSearch;
   apply: (changes: { sort?: Sort | undefined; desc?: true | undefined }) => void;
   onEdit: (id: number) => void;
 }
 
 /** The configs as rows. A column title sorts; a second click reverses the order. */
-export function ConfigTable({ rows, search, apply, onEdit }: Props) {
-  const { configs: text, bulk } = useMessages();
+export function ConfigTable({ rows, hasMore, isLoadingMore, onMore, search, apply, onEdit }: Props) {
+  const { configs: text, bulk, states } = useMessages();
   const [asked, setAsked] = useState<{ action: Action; row: Row } | null>(null);
   const narrow = useMediaQuery("(max-width: 860px)") ?? false;
   const height = narrow ? NARROW_ROW : ROW;
-  const { body, visible, totalHeight } = useWindowRows(rows.length, height, (index) => rows[index]?.config.id ?? index);
+  const { body, visible, totalHeight, last } = useWindowRows(
+    rows.length,
+    height,
+    (index) => rows[index]?.config.id ?? index,
+  );
+  useEffect(() => {
+    if (hasMore && !isLoadingMore && last >= rows.length - LOAD_AHEAD_ROWS) onMore();
+  }, [hasMore, isLoadingMore, last, rows.length, onMore]);
   const [marked, setMarked] = useState<ReadonlySet<number>>(new Set());
   // Rows that a filter hides, or that were deleted meanwhile, are not selected.
   const selected = useMemo(() => rows.filter((row) => marked.has(row.config.id)), [rows, marked]);
@@ -63,13 +74,13 @@ export function ConfigTable({ rows, search, apply, onEdit }: Props) {
   return (
     <>
       <div className={classes.frame}>
-        <div role="table" aria-label={text.title} aria-rowcount={rows.length + 1}>
+        <div role="table" aria-label={text.title} aria-rowcount={hasMore ? -1 : rows.length + 1}>
           <div role="rowgroup" className={classes.head}>
             <div role="row" aria-rowindex={1} className={classes.columns}>
               <div role="columnheader">
                 <Checkbox
                   size="xs"
-                  aria-label={bulk.selectAll}
+                  aria-label={hasMore ? bulk.selectAllLoaded : bulk.selectAll}
                   checked={all}
                   indeterminate={!all && selected.length > 0}
                   onChange={() => setMarked(all ? new Set() : new Set(rows.map((row) => row.config.id)))}
@@ -114,6 +125,11 @@ export function ConfigTable({ rows, search, apply, onEdit }: Props) {
             })}
           </div>
         </div>
+        {isLoadingMore && (
+          <div className={classes.foot}>
+            <Loader size="xs" /> {states.loading}
+          </div>
+        )}
         <ConfirmAction asked={asked} onClose={() => setAsked(null)} />
       </div>
       <BulkActions selected={selected} onClear={() => setMarked(new Set())} />

@@ -1,17 +1,18 @@
-import { Button, NativeSelect, SegmentedControl, Skeleton, TextInput, Tooltip } from "@mantine/core";
+import { Button, Loader, NativeSelect, SegmentedControl, Skeleton, TextInput, Tooltip } from "@mantine/core";
 import { useDebouncedCallback } from "@mantine/hooks";
 import { IconPlus, IconSearch } from "@tabler/icons-react";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { useEffect, useMemo, useState } from "react";
 import { PageHeader } from "../components/PageHeader";
 import { EmptyState, ErrorState } from "../components/states";
+import { useExchangeUse } from "../exchanges/queries";
 import { useMessages } from "../i18n";
 import { useCan, useSession } from "../sessions/session";
 import { ConfigDrawer } from "./ConfigDrawer";
 import classes from "./ConfigsPage.module.css";
 import { ConfigTable } from "./ConfigTable";
-import { matching, rowOf, sorted } from "./figures";
-import { useActivity, useConfigs, useWholePercent } from "./queries";
+import { rowOf, sorted } from "./figures";
+import { useActivity, useConfigList, useWholePercent } from "./queries";
 import type { ConfigsSearch } from "./search";
 
 const TYPING_MS = 200;
@@ -23,16 +24,16 @@ export function ConfigsPage() {
   const search = useSearch({ from: "/configs" });
   const navigate = useNavigate({ from: "/configs" });
   const { configs: text } = useMessages();
-  const list = useConfigs();
-  const ids = useMemo(() => list.data?.map((config) => config.id) ?? [], [list.data]);
+  const list = useConfigList(search);
+  const ids = useMemo(() => list.configs?.map((config) => config.id) ?? [], [list.configs]);
   const activity = useActivity(ids);
-  const whole = useWholePercent();
+  const whole = useWholePercent(ids);
   const rows = useMemo(
-    () => list.data?.map((each) => rowOf(each, activity.get(each.id), whole.data?.get(each.id) ?? null)) ?? [],
-    [list.data, activity, whole.data],
+    () => list.configs?.map((each) => rowOf(each, activity.get(each.id), whole.get(each.id) ?? null)) ?? [],
+    [list.configs, activity, whole],
   );
-  const shown = useMemo(() => sorted(matching(rows, search), search), [rows, search]);
-  const exchanges = useMemo(() => [...new Set(rows.map((row) => row.config.exchange))].sort(), [rows]);
+  const shown = useMemo(() => sorted(rows, search), [rows, search]);
+  const isFiltered = search.q !== undefined || search.exchange !== undefined || search.shown !== undefined;
   const apply = (changes: Changes, replace = true) => {
     const next = Object.entries({ ...search, ...changes }).filter(([, value]) => value !== undefined);
     void navigate({ search: Object.fromEntries(next) as ConfigsSearch, replace });
@@ -41,22 +42,34 @@ export function ConfigsPage() {
 
   return (
     <>
-      <PageHeader title={text.title} note={list.data && text.total(list.data.length)}>
+      <PageHeader title={text.title} note={list.data && text.total(list.total)}>
         <CreateButton onClick={() => openDrawer("new")} />
       </PageHeader>
-      <Filters search={search} exchanges={exchanges} apply={apply} />
+      <Filters search={search} apply={apply} />
       {list.error !== null ? (
         <ErrorState error={list.error} onRetry={() => void list.refetch()} />
-      ) : list.data === undefined ? (
+      ) : list.configs === undefined ? (
         <Skeleton height={320} radius="md" />
       ) : shown.length === 0 ? (
         <EmptyState
-          title={rows.length === 0 ? text.none : text.empty}
-          hint={rows.length === 0 ? text.noneHint : text.emptyHint}
-          action={rows.length === 0 && <CreateButton onClick={() => openDrawer("new")} />}
+          title={isFiltered ? text.empty : text.none}
+          hint={isFiltered ? text.emptyHint : text.noneHint}
+          action={!isFiltered && <CreateButton onClick={() => openDrawer("new")} />}
         />
+      ) : list.readsAll ? (
+        <p className={classes.reading} role="status">
+          <Loader size="xs" /> {text.readingAll(rows.length, list.total)}
+        </p>
       ) : (
-        <ConfigTable rows={shown} search={search} apply={apply} onEdit={openDrawer} />
+        <ConfigTable
+          rows={shown}
+          hasMore={list.hasNextPage}
+          isLoadingMore={list.isFetchingNextPage}
+          onMore={() => void list.fetchNextPage()}
+          search={search}
+          apply={apply}
+          onEdit={openDrawer}
+        />
       )}
       <ConfigDrawer edit={search.edit} onClose={() => apply({ edit: undefined })} />
     </>
@@ -83,12 +96,18 @@ function CreateButton({ onClick }: { onClick: () => void }) {
 
 interface FilterProps {
   search: ConfigsSearch;
-  exchanges: readonly string[];
   apply: (changes: Changes) => void;
 }
 
-function Filters({ search, exchanges, apply }: FilterProps) {
+function Filters({ search, apply }: FilterProps) {
   const { configs: text, runs } = useMessages();
+  const use = useExchangeUse();
+  const exchanges = useMemo(
+    () => [
+      ...new Set([...(use.data ?? []).map((each) => each.exchange), ...(search.exchange ? [search.exchange] : [])]),
+    ],
+    [use.data, search.exchange],
+  );
   const [typed, setTyped] = useState(search.q ?? "");
   useEffect(() => setTyped(search.q ?? ""), [search.q]);
   const applyText = useDebouncedCallback((q: string) => apply({ q: q.trim() || undefined }), TYPING_MS);

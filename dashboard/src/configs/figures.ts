@@ -34,29 +34,20 @@ export function rowOf(config: Config, activity: Activity | undefined, whole: num
   };
 }
 
-/** The configs that the search finds. Each word must occur in symbol, exchange, timeframes or description. */
-export function matching(rows: readonly Row[], { q, exchange, shown }: ConfigsSearch): Row[] {
-  const words = (q ?? "").toLowerCase().split(/\s+/).filter(Boolean);
-  return rows.filter(({ config }) => {
-    if (exchange !== undefined && config.exchange !== exchange) return false;
-    if (shown !== undefined && config.enabled !== (shown === "enabled")) return false;
-    const text = `${config.symbol} ${config.exchange} ${config.timeframes.join(" ")} ${config.description ?? ""}`;
-    return words.every((word) => text.toLowerCase().includes(word));
-  });
-}
-
-const VALUES: Record<Sort, (row: Row) => string | number | null> = {
-  symbol: (row) => row.config.symbol,
-  exchange: (row) => row.config.exchange,
+const VALUES: Partial<Record<Sort, (row: Row) => number | null>> = {
   next: (row) => (row.nextRunAt === null ? null : Date.parse(row.nextRunAt)),
   success: (row) => row.success,
   duration: (row) => row.p95,
   whole: (row) => row.whole,
 };
 
-/** Rows without a value come last in both directions. Equal values are ordered by id, so rows do not jump. */
-export function sorted(rows: readonly Row[], { sort = "symbol", desc }: ConfigsSearch): Row[] {
+/**
+ * Rows in the order of a figure; the API has sorted them by names. Rows without a value come last in both directions.
+ * Equal values are ordered by id, so rows do not jump.
+ */
+export function sorted(rows: readonly Row[], { sort = "symbol", desc }: ConfigsSearch): readonly Row[] {
   const sortValue = VALUES[sort];
+  if (sortValue === undefined) return rows;
   const direction = desc ? -1 : 1;
   return [...rows].sort((a, b) => {
     const [x, y] = [sortValue(a), sortValue(b)];

@@ -1,16 +1,84 @@
-import { useMutation, useQueries, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useMemo } from "react";
-import { api, BASE, bodyOf, type Config, nextCursor, type Schemas } from "../api/client";
+import {
+  keepPreviousData,
+  useInfiniteQuery,
+  useMutation,
+  useQueries,
+  useQuery,
+  useQueryClient,
+} from "@tanstack/react-query";
+import { useEffect, useMemo } from "react";
+import { api, BASE, bodyOf, type Config, nextCursor, type Schemas, totalOf } from "../api/client";
 import { keys } from "../api/keys";
+import { isProblem } from "../api/problem";
+import { type ConfigsSearch, isServerSort } from "./search";
 
 export type Activity = Schemas["ConfigActivity"];
 export type RunMark = Schemas["RunMark"];
 export type NewConfig = Schemas["NewConfig"];
 
 const PAGE = 100;
+const NOT_FOUND = 404;
 const COMPLETENESS_EVERY_MS = 30_000;
 
-/** All configs. The table searches and sorts them in the browser, also by figures that the list does not have. */
+/**
+ * The configs that a search finds, page by page. The API searches, filters, and sorts by names. The figures in a row come
+ * from other lists, so only a sorting by a figure reads all pages.
+ */
+export function useConfigList(search: ConfigsSearch) {
+  const { q, exchange, shown, sort = "symbol", desc } = search;
+  const byName = isServerSort(sort);
+  const query = {
+    ...(q && { q }),
+    ...(exchange && { exchange }),
+    ...(shown && { enabled: shown === "enabled" }),
+    sort: byName ? (`${desc ? "-" : ""}${sort}` as const) : ("symbol" as const),
+    limit: PAGE,
+  };
+  const list = useInfiniteQuery({
+    queryKey: [...keys.configs, "list", query],
+    queryFn: async ({ pageParam }) => {
+      const result = await api.GET(`${BASE}/configs`, {
+        params: { query: { ...query, ...(pageParam !== "" && { cursor: pageParam }) } },
+      });
+      return { rows: bodyOf(result), total: totalOf(result.response).rows, next: nextCursor(result.response) };
+    },
+    initialPageParam: "",
+    getNextPageParam: (last) => last.next,
+    placeholderData: keepPreviousData,
+  });
+  const { hasNextPage, isFetchingNextPage, isPlaceholderData, fetchNextPage } = list;
+  const readsAll = !byName && hasNextPage && !isPlaceholderData;
+  useEffect(() => {
+    if (readsAll && !isFetchingNextPage) void fetchNextPage();
+  }, [readsAll, isFetchingNextPage, fetchNextPage]);
+  const configs = useMemo(() => list.data?.pages.flatMap((page) => page.rows), [list.data]);
+  return { ...list, configs, total: list.data?.pages[0]?.total ?? 0, readsAll };
+}
+
+/** The first enabled configs, and how many there are. */
+export function useEnabledConfigs(limit: number) {
+  return useQuery({
+    queryKey: [...keys.configs, "enabled", limit],
+    queryFn: async () => {
+      const result = await api.GET(`${BASE}/configs`, { params: { query: { enabled: true, limit } } });
+      return { configs: bodyOf(result), total: totalOf(result.response).rows };
+    },
+  });
+}
+
+/** Some configs that contain each of the words. */
+export function useFoundConfigs(q: string, limit: number) {
+  return useQuery({
+    queryKey: [...keys.configs, "found", q, limit],
+    queryFn: async () => {
+      const query = { ...(q !== "" && { q }), sort: "symbol" as const, limit };
+      return bodyOf(await api.GET(`${BASE}/configs`, { params: { query } }));
+    },
+    placeholderData: keepPreviousData,
+  });
+}
+
+/** All configs, for a form that selects some of them by a pattern. */
 export function useConfigs() {
   return useQuery({
     queryKey: [...keys.configs, "all"],
@@ -28,14 +96,17 @@ export function useConfigs() {
   });
 }
 
+/** The ids in parts of one request. A new page of the list does not change the parts before it. */
+function useParts(ids: readonly number[]) {
+  return useMemo(
+    () => Array.from({ length: Math.ceil(ids.length / PAGE) }, (_, part) => ids.slice(part * PAGE, (part + 1) * PAGE)),
+    [ids],
+  );
+}
+
 /** The last runs and the next run of these configs, by config id. */
 export function useActivity(ids: readonly number[]): ReadonlyMap<number, Activity> {
-  const parts = useMemo(() => {
-    const sorted = [...ids].sort((a, b) => a - b);
-    return Array.from({ length: Math.ceil(sorted.length / PAGE) }, (_, part) =>
-      sorted.slice(part * PAGE, (part + 1) * PAGE),
-    );
-  }, [ids]);
+  const parts = useParts(ids);
   return useQueries({
     queries: parts.map((part) => ({
       queryKey: [...keys.activity, part],
@@ -50,18 +121,34 @@ function byConfig(results: readonly { data: Activity[] | undefined }[]): Readonl
   return new Map(results.flatMap(({ data }) => data ?? []).map((each) => [each.config_id, each]));
 }
 
-/** The whole percentage of each config that has periods. */
-export function useWholePercent() {
-  return useQuery({
-    queryKey: [...keys.completeness, "config"],
-    queryFn: async () => {
-      const rows = bodyOf(
-        await api.GET(`${BASE}/completeness`, { params: { query: { group_by: "config", limit: 1000 } } }),
-      );
-      return new Map(rows.map((row) => [row.config_id, row.whole_percent]));
-    },
-    refetchInterval: COMPLETENESS_EVERY_MS,
+/** The whole percentage of those of these configs that have periods. */
+export function useWholePercent(ids: readonly number[]): ReadonlyMap<number, number | null> {
+  const parts = useParts(ids);
+  return useQueries({
+    queries: parts.map((part) => ({
+      queryKey: [...keys.completeness, "config", part],
+      queryFn: () => readWholePercent(part),
+      refetchInterval: COMPLETENESS_EVERY_MS,
+    })),
+    combine: byWholePercent,
   });
+}
+
+type Percent = readonly [number, number | null];
+
+async function readWholePercent(ids: readonly number[]): Promise<Percent[]> {
+  try {
+    const query = { group_by: "config" as const, config_id: [...ids], limit: PAGE };
+    const rows = bodyOf(await api.GET(`${BASE}/completeness`, { params: { query } }));
+    return rows.map((row) => [row.config_id ?? 0, row.whole_percent]);
+  } catch (error) {
+    if (isProblem(error, NOT_FOUND)) return []; // none of them has a series yet
+    throw error;
+  }
+}
+
+function byWholePercent(results: readonly { data: Percent[] | undefined }[]): ReadonlyMap<number, number | null> {
+  return new Map(results.flatMap(({ data }) => data ?? []));
 }
 
 /** One config and its ETag, for a safe change. */

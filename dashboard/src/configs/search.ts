@@ -2,6 +2,9 @@ const SHOWN = ["enabled", "disabled"] as const;
 const SORTS = ["symbol", "exchange", "next", "success", "duration", "whole"] as const;
 export type Sort = (typeof SORTS)[number];
 
+/** The API sorts by these; the browser by the others, which are figures. */
+export const isServerSort = (sort: Sort): sort is "symbol" | "exchange" => sort === "symbol" || sort === "exchange";
+
 /** Search, filters, sorting and the open drawer of the table of configs, as they are in the address. */
 export interface ConfigsSearch {
   q?: string;

@@ -24,6 +24,15 @@ export function useExchange(id: string | null) {
   });
 }
 
+/** The success of each exchange in 24 hours, and its rate use. Also exchanges whose configs had no run yet. */
+export function useExchangeUse() {
+  return useQuery({
+    queryKey: [...keys.reports, "exchange-use", 24],
+    queryFn: async () => bodyOf(await api.GET(`${BASE}/reports/exchange-use`, { params: { query: { hours: 24 } } })),
+    refetchInterval: 30_000,
+  });
+}
+
 /** The exchanges that have finished runs, for filters. */
 export function useExchangeNames(): string[] {
   const report = useExchangeReport();

@@ -7,6 +7,8 @@ const LiveContext = createContext<{ state: LiveState; exchanges: ReadonlyMap<str
 
 /** log-writer stores a run shortly after its event, so the state is read again a moment later. */
 const READ_AFTER_MS = 700;
+/** A busy log-writer takes longer, so the runs are read once more. */
+const READ_ONCE_MORE_MS = 6000;
 /** Reading the progress of a large backfill takes some time, and events come each second. */
 const BACKFILLS_AFTER_MS = 2000;
 const POLL_MS = 5000;
@@ -35,7 +37,9 @@ export function LiveProvider({ children }: { children: ReactNode }) {
     const refresh = (...groups: readonly (readonly (string | number)[])[]) => {
       for (const queryKey of groups) void queries.invalidateQueries({ queryKey });
     };
-    const runs = coalesced(() => refresh(keys.runs, keys.activity, keys.status), READ_AFTER_MS);
+    const readRuns = () => refresh(keys.runs, keys.activity, keys.status);
+    const runs = coalesced(readRuns, READ_AFTER_MS);
+    const runsOnceMore = coalesced(readRuns, READ_ONCE_MORE_MS);
     const configs = coalesced(() => refresh(keys.configs, keys.status), READ_AFTER_MS);
     const jobs = coalesced(() => refresh(keys.activity), READ_AFTER_MS);
     const progressed = new Set<number>();
@@ -46,7 +50,10 @@ export function LiveProvider({ children }: { children: ReactNode }) {
     }, BACKFILLS_AFTER_MS);
     const close = openEvents({
       onState: setState,
-      onRun: runs.call,
+      onRun() {
+        runs.call();
+        runsOnceMore.call();
+      },
       onConfig: configs.call,
       onJob: jobs.call,
       onBackfill({ type, backfill_id }) {
@@ -59,7 +66,7 @@ export function LiveProvider({ children }: { children: ReactNode }) {
     });
     return () => {
       close();
-      for (const each of [runs, configs, jobs, backfills]) each.cancel();
+      for (const each of [runs, runsOnceMore, configs, jobs, backfills]) each.cancel();
     };
   }, [queries]);
 

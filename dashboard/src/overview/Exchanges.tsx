@@ -1,27 +1,35 @@
 import { Skeleton } from "@mantine/core";
 import { IconCircleCheck, IconCircleX } from "@tabler/icons-react";
+import type { Schemas } from "../api/client";
 import { absoluteTime, durationText, useNow, useTimeStyle } from "../app/time";
 import { ErrorState } from "../components/states";
-import { useExchangeReport } from "../exchanges/queries";
+import { useExchangeReport, useExchangeUse } from "../exchanges/queries";
 import { useLanguage, useMessages, useNumbers } from "../i18n";
 import type { ExchangeHealth } from "../live/events";
 import { useLive } from "../live/LiveProvider";
 import classes from "./OverviewPage.module.css";
 import { useExchangeCompleteness } from "./queries";
 
-/** Each exchange with its health, as its collector reports it, and its figures of 24 hours. */
+type ExchangeUse = Schemas["ExchangeUse"];
+/** Above it, retries and backfills may not fit beside the scheduled runs. */
+const HIGH_SHARE = 0.8;
+const GOOD_SUCCESS = 95;
+
+/** Each exchange with its health, its rate use, as its collector reports it, and its figures of 24 hours. */
 export function Exchanges() {
   const { overview: text } = useMessages();
   const { language } = useLanguage();
   const numbers = useNumbers();
   const report = useExchangeReport();
+  const use = useExchangeUse();
   const whole = useExchangeCompleteness();
   const { exchanges: health } = useLive();
   if (report.error !== null) return <ErrorState error={report.error} onRetry={() => void report.refetch()} />;
-  if (report.data === undefined) return <Skeleton height={110} radius="md" />;
-  if (report.data.length === 0 && health.size === 0) return <p className={classes.nothing}>{text.noExchanges}</p>;
+  if (report.data === undefined || use.data === undefined) return <Skeleton height={110} radius="md" />;
+  if (use.data.length === 0 && health.size === 0) return <p className={classes.nothing}>{text.noExchanges}</p>;
   const figures = new Map(report.data.map((each) => [each.exchange, each]));
-  const names = [...new Set([...figures.keys(), ...health.keys()])].sort();
+  const uses = new Map(use.data.map((each) => [each.exchange, each]));
+  const names = [...new Set([...figures.keys(), ...uses.keys(), ...health.keys()])].sort();
   return (
     <ul className={classes.exchanges}>
       {names.map((name) => {
@@ -33,7 +41,9 @@ export function Exchanges() {
               <strong>{name}</strong>
               <Health health={health.get(name)} />
             </div>
+            <RateUse use={uses.get(name)} />
             <dl>
+              <Success use={uses.get(name)} />
               <dt>{text.whole}</dt>
               <dd>{percent === null ? "–" : numbers.percent(percent)}</dd>
               <dt>{text.candles24}</dt>
@@ -45,6 +55,48 @@ export function Exchanges() {
         );
       })}
     </ul>
+  );
+}
+
+/** The share of the rate limit that the scheduled runs use, as a bar and in words. */
+function RateUse({ use }: { use: ExchangeUse | undefined }) {
+  const { overview: text } = useMessages();
+  const numbers = useNumbers();
+  if (use === undefined) return null;
+  const { weight_per_minute: used, limit_per_minute: limit, rate_share: share } = use;
+  const high = share !== null && share > HIGH_SHARE;
+  return (
+    <div
+      className={classes.rate}
+      data-high={high || undefined}
+      title={limit === null ? undefined : text.rateUseHint(numbers.compact(used), numbers.compact(limit))}
+    >
+      <span>{text.rateUse}</span>
+      <span>{share === null ? text.rateUnknown : numbers.percent(100 * share)}</span>
+      <svg width="100%" height="6" aria-hidden>
+        <rect className={classes.track} width="100%" height="6" rx="3" />
+        {share !== null && share > 0 && (
+          <rect className={classes.used} width={`${Math.max(1, Math.min(100, 100 * share))}%`} height="6" rx="3" />
+        )}
+      </svg>
+    </div>
+  );
+}
+
+function Success({ use }: { use: ExchangeUse | undefined }) {
+  const { overview: text } = useMessages();
+  const numbers = useNumbers();
+  const rate = use?.success_rate ?? null;
+  return (
+    <>
+      <dt>{text.successRate}</dt>
+      <dd
+        data-low={(rate !== null && rate < GOOD_SUCCESS) || undefined}
+        title={use && text.runs24(use.successful, use.failed)}
+      >
+        {rate === null ? "–" : numbers.percent(rate)}
+      </dd>
+    </>
   );
 }
 

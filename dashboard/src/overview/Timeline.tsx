@@ -1,11 +1,11 @@
 import { Skeleton, Text } from "@mantine/core";
 import { useElementSize } from "@mantine/hooks";
-import { Link } from "@tanstack/react-router";
-import { useId, useMemo } from "react";
+import { Link, useNavigate } from "@tanstack/react-router";
+import { type KeyboardEvent, type MouseEvent, useId, useMemo, useRef, useState } from "react";
 import type { Config } from "../api/client";
-import { durationText, useNow } from "../app/time";
+import { absoluteTime, durationText, useNow, useTimeStyle } from "../app/time";
 import { ErrorState } from "../components/states";
-import { type Activity, type RunMark, useActivity, useConfigs } from "../configs/queries";
+import { type Activity, type RunMark, useActivity, useEnabledConfigs } from "../configs/queries";
 import { useLanguage, useMessages } from "../i18n";
 import { barOf, PAST_MS, plannedRuns, share } from "./lanes";
 import classes from "./Timeline.module.css";
@@ -13,16 +13,20 @@ import classes from "./Timeline.module.css";
 const LANES = 12;
 const HEIGHT = 22;
 const LEAST_BAR = 3;
-const MARK = 5;
+const MARK = 8;
+/** Thin bars are easier to hit than they look. */
+const LEAST_HIT = 11;
 const QUARTER_MS = 15 * 60_000;
 const QUARTERS = [-4, -3, -2, -1, 0, 1];
+
+const NONE: readonly Config[] = [];
 
 /** One lane per enabled config: its runs of the last hour, a running one as it grows, and the planned ones. */
 export function Timeline() {
   const { timeline: text } = useMessages();
-  const list = useConfigs();
-  const enabled = useMemo(() => list.data?.filter((config) => config.enabled) ?? [], [list.data]);
-  const shown = useMemo(() => enabled.slice(0, LANES), [enabled]);
+  const list = useEnabledConfigs(LANES);
+  const shown = list.data?.configs ?? NONE;
+  const total = list.data?.total ?? 0;
   const ids = useMemo(() => shown.map((config) => config.id), [shown]);
   const activity = useActivity(ids);
   return (
@@ -40,7 +44,7 @@ export function Timeline() {
         <Lanes configs={shown} activity={activity} />
       )}
       <Text size="xs" c="dimmed" mt={6}>
-        {text.legend} {enabled.length > shown.length && text.more(shown.length, enabled.length)}
+        {text.legend} {total > shown.length && text.more(shown.length, total)}
       </Text>
     </>
   );
@@ -55,7 +59,7 @@ function Lanes({ configs, activity }: { configs: readonly Config[]; activity: Re
     <div className={classes.frame}>
       <svg className={classes.patterns} width="0" height="0" aria-hidden>
         <pattern id={hatch} width="4" height="4" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
-          <rect width="2" height="4" className={classes.hatch} />
+          <rect width="1.6" height="4" className={classes.hatch} />
         </pattern>
       </svg>
       <ul className={classes.lanes}>
@@ -101,17 +105,40 @@ function Lane({ config, activity, now, width, hatch }: LaneProps) {
     .filter(([, count]) => count > 0)
     .map(([word, count]) => `${count} ${word.toLowerCase()}`);
   const label = [...counts, messages.timeline.coming(planned.length)].join(", ");
+  const bars = useRef<SVGGElement>(null);
+  const [focused, setFocused] = useState<number>();
+  // One stop of the Tab key per lane, at first its latest run. The arrow keys move to the others.
+  const stop = runs.some((run) => run.id === focused) ? focused : runs.at(-1)?.id;
+  const onKeyDown = (event: KeyboardEvent) => {
+    const links = [...(bars.current?.querySelectorAll<SVGAElement>("a") ?? [])];
+    const at = links.indexOf(document.activeElement as SVGAElement);
+    const targets: Record<string, number> = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: links.length - 1 };
+    const next = links[targets[event.key] ?? -1];
+    if (next === undefined) return;
+    event.preventDefault();
+    next.focus();
+  };
   return (
     <svg
       className={classes.track}
       width="100%"
       height={HEIGHT}
-      role="img"
+      role="group"
       aria-label={messages.timeline.lane(`${config.symbol} ${config.exchange}`, label)}
     >
-      {runs.map((run) => (
-        <RunBar key={run.id} run={run} now={now} width={width} />
-      ))}
+      <g ref={bars}>
+        {runs.map((run, index) => (
+          <RunBar
+            key={run.id}
+            run={run}
+            now={now}
+            width={width}
+            isStop={run.id === stop}
+            onFocus={() => setFocused(runs[index]?.id)}
+            onKeyDown={onKeyDown}
+          />
+        ))}
+      </g>
       {planned.map((bar) => (
         <rect
           key={bar.start}
@@ -128,17 +155,48 @@ function Lane({ config, activity, now, width, hatch }: LaneProps) {
   );
 }
 
-/** Besides its colour, a failed run has a cross, a skipped one is an outline, and a running one is dashed. */
-function RunBar({ run, now, width }: { run: RunMark; now: number; width: number }) {
+interface BarProps {
+  run: RunMark;
+  now: number;
+  width: number;
+  isStop: boolean;
+  onFocus: () => void;
+  onKeyDown: (event: KeyboardEvent) => void;
+}
+
+/**
+ * A link to the run. Besides its colour, a failed run has a cross, a skipped one is an outline, and a running one is
+ * dashed.
+ */
+function RunBar({ run, now, width, isStop, onFocus, onKeyDown }: BarProps) {
   const { messages, language } = useLanguage();
+  const { style } = useTimeStyle();
+  const navigate = useNavigate();
   const bar = barOf(run, now);
   if (bar === null) return null;
   const x = bar.start * width;
   const wide = Math.max(LEAST_BAR, bar.width * width);
+  const hit = Math.max(LEAST_HIT, wide);
   const duration = run.duration_seconds === null ? "…" : durationText(run.duration_seconds, language);
+  const label = messages.timeline.run(messages.status[run.status], absoluteTime(run.started_at, style), duration);
+  const open = (event: MouseEvent) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // the browser opens another tab or window
+    event.preventDefault();
+    void navigate({ to: "/runs/$logId", params: { logId: String(run.id) } });
+  };
   return (
-    <g className={classes.bar} data-status={run.status}>
-      <title>{`${messages.status[run.status]} · ${duration}`}</title>
+    <a
+      href={`/runs/${run.id}`}
+      className={classes.bar}
+      data-status={run.status}
+      aria-label={label}
+      tabIndex={isStop ? 0 : -1}
+      onFocus={onFocus}
+      onKeyDown={onKeyDown}
+      onClick={open}
+    >
+      <title>{label}</title>
+      <rect className={classes.hit} x={x + (wide - hit) / 2} width={hit} height={HEIGHT} />
       <rect
         x={x}
         y={run.status === "failed" ? 8 : 4}
@@ -146,6 +204,6 @@ function RunBar({ run, now, width }: { run: RunMark; now: number; width: number 
         height={HEIGHT - (run.status === "failed" ? 12 : 8)}
       />
       {run.status === "failed" && <path d={`M${x - 1} 1l5 5m0 -5l-5 5`} />}
-    </g>
+    </a>
   );
 }

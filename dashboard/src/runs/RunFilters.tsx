@@ -4,7 +4,8 @@ import { IconSearch, IconX } from "@tabler/icons-react";
 import { useEffect, useState } from "react";
 import { useExchangeNames } from "../exchanges/queries";
 import { useMessages } from "../i18n";
-import type { RunsSearch, Since, Status } from "./search";
+import { TIMEFRAMES } from "../series/search";
+import { ERROR_CLASSES, type ErrorClass, type RunsSearch, type Since, type Status } from "./search";
 
 const TYPING_MS = 350;
 
@@ -42,6 +43,20 @@ export function RunFilters({ search, onChange }: { search: RunsSearch; onChange:
         value={search.exchange ?? ""}
         onChange={(event) => apply({ exchange: event.currentTarget.value || undefined })}
         data={[{ value: "", label: text.anyExchange }, ...exchanges]}
+      />
+      <NativeSelect
+        label={text.timeframe}
+        size="xs"
+        value={search.timeframe ?? ""}
+        onChange={(event) => apply({ timeframe: event.currentTarget.value || undefined })}
+        data={[{ value: "", label: text.anyTimeframe }, ...TIMEFRAMES]}
+      />
+      <NativeSelect
+        label={text.errorClass}
+        size="xs"
+        value={search.error_class ?? ""}
+        onChange={(event) => apply({ error_class: (event.currentTarget.value || undefined) as ErrorClass | undefined })}
+        data={[{ value: "", label: text.anyErrorClass }, ...ERROR_CLASSES]}
       />
       <NativeSelect
         label={text.since}

@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from local_stack.stack import Stack
+from support.black_box import finished
 from support.dashboard_pages import Watch, browsing, require_browser, sign_in, sign_in_path
 from support.faults.proxy import proxying
 
@@ -130,5 +131,62 @@ async def test_the_overview_shows_the_services_the_losses_and_the_timeline(
         card = page.get_by_role("listitem").filter(has_text=service)
         await expect(card.get_by_text("Working" if can_describe else "Unknown")).to_be_visible()
     await expect(page.get_by_text("about to be lost")).to_be_visible()
-    lane = page.get_by_role("img", name=f"{config['symbol']} {config['exchange']}: 1 success")
+    lane = page.get_by_role("group", name=f"{config['symbol']} {config['exchange']}: 1 success")
     await expect(lane).to_be_visible()
+
+
+async def test_a_bar_of_the_timeline_opens_its_run_by_mouse_and_by_keyboard(
+    page: Page, api: httpx.AsyncClient, config: dict[str, Any]
+) -> None:
+    first = await finished(api, job_name=config["job_id"])
+    triggered = (await api.post(f"/configs/{config['id']}/trigger")).raise_for_status().json()
+    second = await finished(api, run_id=triggered["run_id"])
+    lane = page.get_by_role("group", name=f"{config['symbol']} {config['exchange']}: 2 success")
+    bars = lane.get_by_role("link", name="Success")
+    await expect(bars).to_have_count(2)
+    # One stop of the Tab key, the latest run; an arrow key moves to the one before.
+    await page.get_by_role("link", name=f"{config['symbol']} {config['exchange']}", exact=True).focus()
+    await page.keyboard.press("Tab")
+    await expect(bars.last).to_be_focused()
+    await page.keyboard.press("ArrowLeft")
+    await expect(bars.first).to_be_focused()
+    await page.keyboard.press("Enter")
+    await page.wait_for_url(f"**/runs/{first['id']}")
+    await page.go_back()
+    await expect(bars).to_have_count(2)
+    await page.mouse.move(0, 0)
+    await bars.last.click(position={"x": 8, "y": 11})
+    await page.wait_for_url(f"**/runs/{second['id']}")
+
+
+async def test_the_overview_shows_the_rate_use_and_the_success_of_an_exchange(
+    page: Page, api: httpx.AsyncClient, config: dict[str, Any]
+) -> None:
+    await finished(api, job_name=config["job_id"])
+    await page.reload()
+    uses = {each["exchange"]: each for each in (await api.get("/reports/exchange-use")).json()}
+    assert uses["binance"]["rate_share"] > 0
+    card = page.get_by_role("listitem").filter(has_text="binance").filter(has_text="Rate limit used")
+    await expect(card).to_be_visible()
+    await expect(card.locator("dl")).to_contain_text("Success rate")
+
+
+async def test_runs_are_filtered_by_timeframe_and_error_class(
+    page: Page, api: httpx.AsyncClient, config: dict[str, Any]
+) -> None:
+    await finished(api, job_name=config["job_id"])
+    await page.goto(f"/runs?config_id={config['id']}")
+    row = page.get_by_role("row").filter(has_text=config["symbol"])
+    await page.get_by_label("Timeframe").select_option("1h")
+    await page.wait_for_url("**/runs?*timeframe=1h*")
+    await expect(row.first).to_be_visible()
+    await page.get_by_label("Timeframe").select_option("3d")
+    await expect(page.get_by_text("No run matches these filters")).to_be_visible()
+    await page.get_by_label("Timeframe").select_option("1m")
+    await page.get_by_label("Error class").select_option("timeout")
+    await page.wait_for_url("**/runs?*error_class=timeout*")
+    await page.reload()
+    await expect(page.get_by_label("Error class")).to_have_value("timeout")
+    await expect(page.get_by_text("No run matches these filters")).to_be_visible()
+    await page.get_by_label("Error class").select_option("")
+    await expect(row.first).to_be_visible()

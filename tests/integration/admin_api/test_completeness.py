@@ -329,6 +329,9 @@ async def test_groups_filters_and_pages(client: httpx.AsyncClient, three_series:
     ]
     assert [row["symbol"] for row in await rows(group_by="series", symbol="C/USDT")] == ["C/USDT"]
     assert [row["series"] for row in await rows(config_id=three_series[0])] == [1]
+    found = await rows(group_by="config", config_id=[4711, three_series[1]])
+    assert [row["config_id"] for row in found] == [three_series[1]]
+    assert [row["series"] for row in await rows(config_id=three_series)] == [2]
     [yesterday] = await rows(start="2026-11-21", end="2026-11-22")
     assert [yesterday[name] for name in NUMBERS] == [48, 48, 48]
     assert (yesterday["start"], yesterday["end"]) == ("2026-11-21T00:00:00Z", "2026-11-22T00:00:00Z")

@@ -239,6 +239,7 @@ EXPENSIVE = [
     "/reports/recent-failures",
     "/reports/exchanges",
     "/reports/config-activity?config_id=1",
+    "/reports/exchange-use",
     "/reports/history",
     "/execution-logs/export",
     "/reports/next-losses",

@@ -307,15 +307,21 @@ FILTERS = {
     "symbol": "S7/USDT",
     "exchange": "okx",
     "status": "failed",
+    "error_class": "timeout",
+    "timeframe": "1h",
     "config_id": 7,
     "run_id": "00000000-0000-0000-0000-000000000007",
     "start_date": "2026-11-01T01:00:00Z",
     "end_date": "2026-11-01T02:00:00Z",
 }
+SORTED = {"run_id", "timeframe"}
+"""The rows of these are few, or the planner reads the index of the time instead."""
+JOBS = ["collect_data_7"]
+"""Of the configs that collect the timeframe of `FILTERS`."""
 PAIRS = [dict(pair) for pair in combinations(FILTERS.items(), 2)]
-COMPARED_IN_ROWS = {"job_type", "run_id", "config_id", "job_name"}
+COMPARED_IN_ROWS = {"job_type", "run_id", "config_id", "job_name", "error_class", "timeframe"}
 """Filters that are checked row by row next to another filter. They leave few rows: a config has one exchange and one
-symbol, and run ids are unique.
+symbol, run ids are unique, and few runs fail. The indexes of the status and of the jobs limit the last two.
 """
 
 
@@ -330,9 +336,10 @@ async def test_every_filter_and_every_pair_of_filters_reads_an_index_in_its_orde
         for filter_values in [{}, *({name: value} for name, value in FILTERS.items()), *PAIRS]:
             for sort in ("started_at", "-started_at"):
                 filters = RunFilters.model_validate({**filter_values, "sort": sort})
-                plan = nodes(await explain(connection, select_page(RUNS, filters, filters.conditions())))
+                plan = nodes(await explain(connection, select_page(RUNS, filters, filters.conditions(JOBS))))
                 kinds = {node["Node Type"] for node in plan}
-                assert kinds <= {"Limit", "Index Scan"} | ({"Sort"} if "run_id" in filter_values else set()), (
+                sorts = {"Sort"} if filter_values.keys() & SORTED else set()
+                assert kinds <= {"Limit", "Index Scan"} | sorts, (
                     filter_values,
                     plan,
                 )

@@ -12,7 +12,7 @@ from admin_api.app import AdminApi
 from admin_api.runs import reports
 from admin_api.runs.hourly_counts import exchange_totals
 from store.tables import scheduled_jobs
-from support.api import BASE
+from support.api import BASE, created
 from support.shared_data import shared_file
 
 pytestmark = pytest.mark.postgres
@@ -290,3 +290,27 @@ async def test_the_history_has_each_hour_and_day_from_counts_and_changes(
     async with api.engine.begin() as connection:
         await connection.execute(sa.text("TRUNCATE run_hours, run_durations, run_changes"))
     assert {each["executions"] for each in await history(client)} == {0}, "the log is not read"
+
+
+async def test_the_use_of_exchanges_has_their_success_and_the_share_of_the_rate_limit(
+    client: httpx.AsyncClient, add_run: AddRun
+) -> None:
+    body = {"timeframes": ["1m", "1h"], "interval_minutes": 10}
+    for symbol in ("BTC/USDT", "ETH/USDT", "BTC/USDT:USDT"):
+        await created(client, symbol=symbol, exchange="binance", **body)
+    await created(client, symbol="BTC/USD", exchange="kraken", enabled=False, **body)
+    preflight = await client.post("/configs/preflight", json={"symbol": "SOL/USDT", "exchange": "binance", **body})
+    budget = preflight.json()["budget"]
+    for minutes, status in [(10, "success"), (70, "success"), (70, "failed"), (75, "skipped"), (5, "running")]:
+        await add_run(minutes_ago=minutes, status=status)
+    await add_run(minutes_ago=3 * HOUR, status="failed")
+    await add_run(exchange="okx", status="failed")
+    binance, okx = (await client.get("/reports/exchange-use", params={"hours": 2})).json()
+    assert (binance["exchange"], binance["successful"], binance["failed"]) == ("binance", 2, 1)
+    assert binance["success_rate"] == 66.67
+    assert binance["weight_per_minute"] == budget["other_configs"] > 0
+    assert binance["limit_per_minute"] == budget["limit"]
+    assert binance["rate_share"] == pytest.approx(budget["other_configs"] / budget["limit"], rel=1e-3)
+    assert (okx["success_rate"], okx["weight_per_minute"], okx["rate_share"]) == (0, 0, 0)
+    fresh = (await client.get("/reports/exchange-use", params={"hours": 1})).json()
+    assert [(each["exchange"], each["success_rate"]) for each in fresh] == [("binance", 100), ("okx", 0)]

@@ -18,6 +18,8 @@ SAMPLES: dict[str, Any] = {
     "symbol": "BTC/USDT",
     "exchange": "binance",
     "status": "failed",
+    "error_class": "timeout",
+    "timeframe": "1h",
     "config_id": 1,
     "run_id": uuid4(),
     "start_date": "2026-11-22T10:00:00Z",
@@ -31,6 +33,6 @@ def test_every_filter_has_a_sample() -> None:
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_every_filter_of_the_run_log_uses_the_first_column_of_an_index(name: str) -> None:
-    (condition,) = RunFilters.model_validate({name: SAMPLES[name]}).conditions()
+    condition, *_ = RunFilters.model_validate({name: SAMPLES[name]}).conditions(["collect_data_1"])
     (column,) = [part.name for part in sa.sql.visitors.iterate(condition) if isinstance(part, sa.Column)]
     assert column in LEADING

@@ -40,6 +40,7 @@ def test_operation_ids_are_stable(schema: dict[str, Any]) -> None:
     assert set(operations(schema)) == {
         "preflight_config",
         "report_config_activity",
+        "report_exchange_use",
         "get_chart",
         "list_backfills",
         "create_backfill",

@@ -1,14 +1,17 @@
 import { Modal, Text, TextInput, useMantineColorScheme } from "@mantine/core";
+import { useDebouncedValue } from "@mantine/hooks";
 import { IconSearch } from "@tabler/icons-react";
 import { useNavigate, useRouter } from "@tanstack/react-router";
 import { type KeyboardEvent, useEffect, useId, useMemo, useRef, useState } from "react";
 import { answered } from "../../api/answered";
 import { notifyDone, notifyFailed } from "../../components/notify";
-import { useConfigAction, useConfigs } from "../../configs/queries";
+import { useConfigAction, useFoundConfigs } from "../../configs/queries";
 import { useMessages } from "../../i18n";
 import { useCan, useSession } from "../../sessions/session";
-import { type Command, found } from "./commands";
+import { type Command, found, PER_GROUP, searchOf } from "./commands";
 import classes from "./Palette.module.css";
+
+const TYPING_MS = 150;
 
 /** Finds pages, configs and actions by name. */
 export function Palette({ onClose, onHelp }: { onClose: () => void; onHelp: () => void }) {
@@ -17,7 +20,8 @@ export function Palette({ onClose, onHelp }: { onClose: () => void; onHelp: () =
   const [at, setAt] = useState(0);
   const id = useId();
   const list = useRef<HTMLDivElement>(null);
-  const commands = useCommands(onHelp);
+  const [settled] = useDebouncedValue(typed, TYPING_MS);
+  const commands = useCommands(settled, onHelp);
   const shown = useMemo(() => found(commands, typed), [commands, typed]);
   const active = Math.min(at, shown.length - 1);
   // biome-ignore lint/correctness/useExhaustiveDependencies: the active entry scrolls into view when it changes.
@@ -98,14 +102,14 @@ function pageLinks(): HTMLAnchorElement[] {
   return [...document.querySelectorAll<HTMLAnchorElement>("nav a[href^='/']")];
 }
 
-function useCommands(onHelp: () => void): Command[] {
+function useCommands(typed: string, onHelp: () => void): Command[] {
   const { keyboard: text, configs: words, settings } = useMessages();
   const navigate = useNavigate();
   const router = useRouter();
   const { signOut } = useSession();
   const mayTrigger = useCan("operator");
   const mayCreate = useCan("admin");
-  const list = useConfigs();
+  const list = useFoundConfigs(searchOf(typed, words.trigger), PER_GROUP);
   const { mutateAsync } = useConfigAction();
   const { colorScheme, setColorScheme } = useMantineColorScheme();
 

@@ -7,7 +7,7 @@ export interface Command {
 }
 
 /** So many entries of one group are listed. Typing finds the others. */
-const PER_GROUP = 6;
+export const PER_GROUP = 6;
 
 /** The commands that contain each typed word, in their order, and only the first ones of each group. */
 export function found(commands: readonly Command[], typed: string): Command[] {
@@ -20,4 +20,11 @@ export function found(commands: readonly Command[], typed: string): Command[] {
     counts.set(group, count);
     return count <= PER_GROUP;
   });
+}
+
+/** The typed words without those of an action, such as "Run now": the rest is the name of a config. */
+export function searchOf(typed: string, action: string): string {
+  const ofAction = action.toLowerCase().split(/\s+/);
+  const words = typed.toLowerCase().split(/[\s·:]+/);
+  return words.filter((word) => word !== "" && !ofAction.some((each) => each.startsWith(word))).join(" ");
 }

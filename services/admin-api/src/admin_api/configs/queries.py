@@ -24,6 +24,11 @@ CONFIGS: Final = Listing(
     orders={"id": (configs.c.id,), **{name: (configs.c[name], configs.c.id) for name in _SORT_COLUMNS}},
 )
 
+_timeframes: Final = sa.func.array_to_string(configs.c.timeframes, " ")
+_SEARCHED: Final = sa.func.lower(
+    sa.func.concat_ws(" ", configs.c.symbol, configs.c.exchange, _timeframes, configs.c.description)
+)
+
 
 class ConfigFilters(PageQuery):
     """The query parameters of the list of configs."""
@@ -31,6 +36,12 @@ class ConfigFilters(PageQuery):
     enabled: bool | None = None
     exchange: FilterText | None = Field(default=None, examples=["binance"])
     symbol: FilterText | None = Field(default=None, examples=["BTC/USDT"])
+    q: FilterText | None = Field(
+        default=None,
+        description="Words, each of which must occur in the symbol, the exchange, a timeframe or the description. "
+        "Upper and lower case are equal.",
+        examples=["btc kraken"],
+    )
     limit: QueryInteger = Field(default=100, ge=1, le=100)
     sort: Literal[
         "id", "-id", "symbol", "-symbol", "exchange", "-exchange",
@@ -41,7 +52,10 @@ class ConfigFilters(PageQuery):
         """The filters as SQL conditions."""
         equal = ("exchange", "symbol")
         matches = [configs.c[name] == value for name in equal if (value := getattr(self, name)) is not None]
-        return matches if self.enabled is None else [configs.c.enabled.is_(self.enabled), *matches]
+        if self.enabled is not None:
+            matches.insert(0, configs.c.enabled.is_(self.enabled))
+        matches += [sa.func.strpos(_SEARCHED, sa.func.lower(word)) > 0 for word in (self.q or "").split()]
+        return matches
 
 
 async def page_of_configs(engine: AsyncEngine, filters: ConfigFilters) -> Page[Config]:

@@ -2,12 +2,14 @@
 
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, Field
 
 from admin_api.http.cursors import MAX_LENGTH
 from admin_api.http.input_types import FilterText, Input, QueryDate, QueryInteger, RowId
+
+MAX_CONFIGS: Final = 100
 
 
 class GroupBy(StrEnum):
@@ -25,7 +27,10 @@ class CompletenessQuery(Input):
     exchange: FilterText | None = Field(default=None, examples=["binance"])
     symbol: FilterText | None = Field(default=None, examples=["BTC/USDT"])
     timeframe: FilterText | None = Field(default=None, examples=["1m"])
-    config_id: RowId | None = Field(default=None, description="Only the series that this config collects.")
+    config_id: Annotated[list[RowId], Field(max_length=MAX_CONFIGS)] | None = Field(
+        default=None,
+        description="Only the series that this config collects. Repeat the parameter for several configs.",
+    )
     start: QueryDate | None = Field(
         default=None,
         description="Only periods that open on this day (UTC) or later. If it is left out, from the start of each "

@@ -169,7 +169,7 @@ class Shape:
     filters: tuple[str, ...] = ()
     """The columns of a series that must be equal to the parameter of the same name."""
     of_config: bool = False
-    """Only the series of the config of the parameter `config_id`."""
+    """Only the series of the configs in the parameter `config_id`, an array."""
     some_days: bool = False
     """Only the days between the parameters `start_day` and `end_day`."""
     key: tuple[str, ...] = ()
@@ -197,7 +197,7 @@ class Shape:
         """The condition on the columns of `config_timeframes`."""
         found = [self.conditions("config_timeframes")]
         if self.of_config:
-            found.append("config_id = :config_id")
+            found.append("config_id = ANY(CAST(:config_id AS bigint[]))")
         if self.on_page and self.key == _CONFIG:
             found.append("config_id = ANY(CAST(:group_0 AS bigint[]))")
         return " AND ".join(found)

@@ -10,6 +10,7 @@ from admin_api.routes.api_route import ExpensiveRoute
 from admin_api.routes.dependencies import PREFIX, EngineDep, Now, declared_token, needs, problems
 from admin_api.runs import reports
 from admin_api.runs.activity import ActivityQuery, activity_of
+from admin_api.runs.exchange_use import ExchangeUse, ExchangeUseQuery, use_of_exchanges
 from admin_api.runs.history import HistoryQuery, history
 from admin_api.runs.schemas import ConfigActivity, ExchangeReport, ExecutionLog, RunsOfSpan, SymbolReport
 from admin_api.writes.actors import Role
@@ -52,6 +53,16 @@ async def report_exchanges(
 ) -> list[ExchangeReport]:
     """Only of finished runs. The report reads hourly counts, so it is fast and exact, also without `hours`."""
     return await reports.exchanges(engine, query, now)
+
+
+@router.get("/exchange-use", responses=problems(422), summary="Success and rate use of each exchange")
+async def report_exchange_use(
+    engine: EngineDep, query: Annotated[ExchangeUseQuery, Query()], now: Now
+) -> list[ExchangeUse]:
+    """Each exchange with an enabled config or with finished runs, in order of name. The rate use is that of the configs
+    as they are now. Backfills and manual runs come on top of it.
+    """
+    return await use_of_exchanges(engine, query, now)
 
 
 @router.get("/config-activity", responses=problems(422), summary="The last runs and the next run of some configs")

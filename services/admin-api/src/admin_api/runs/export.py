@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from admin_api.http.csv_text import csv_lines
 from admin_api.http.input_types import QueryInteger
 from admin_api.http.pagination import force_index_scans
-from admin_api.runs.queries import RUNS, RunConditions
+from admin_api.runs.queries import RUNS, RunConditions, conditions_of
 from admin_api.writes.transactions import reading
 from store.tables import execution_logs
 
@@ -38,7 +38,8 @@ async def export_runs(engine: AsyncEngine, query: ExportQuery) -> AsyncIterator[
 
     Raises `InvalidInput`.
     """
-    matches = query.conditions()
+    async with reading(engine) as connection:
+        matches = await conditions_of(connection, query)
     first = await _page(engine, matches, None, min(_PAGE, query.limit))
     return _parts(engine, matches, first, query.limit)
 

@@ -1,5 +1,6 @@
 """Reads the run log: lists of runs and single runs. log-writer writes the run log."""
 
+from collections.abc import Sequence
 from typing import Final, Literal
 from uuid import UUID
 
@@ -12,8 +13,8 @@ from admin_api.http.input_types import FilterText, Input, QueryInstant, QueryInt
 from admin_api.http.pagination import Listing, Page, PageQuery, page_of
 from admin_api.runs.schemas import ExecutionLog
 from admin_api.writes.transactions import reading
-from contracts.vocabulary import RunStatus, job_name
-from store.tables import execution_logs
+from contracts.vocabulary import ErrorClass, RunStatus, job_name
+from store.tables import config_timeframes, execution_logs
 
 _columns = [execution_logs.c[name] for name in ExecutionLog.model_fields]
 RUNS: Final = Listing(
@@ -24,6 +25,8 @@ RUNS: Final = Listing(
 )
 """All runs, also those in progress, by the time of their start."""
 
+_OF_SKIPPED: Final = frozenset({ErrorClass.ALREADY_RUNNING, ErrorClass.SUPERSEDED})
+
 
 class RunConditions(Input):
     """The filters of the run log. Unknown parameters are refused."""
@@ -32,7 +35,14 @@ class RunConditions(Input):
     job_type: FilterText | None = Field(default=None, examples=["data_collection"])
     symbol: FilterText | None = Field(default=None, examples=["BTC/USDT"])
     exchange: FilterText | None = Field(default=None, examples=["binance"])
+    timeframe: FilterText | None = Field(
+        default=None,
+        description="Only runs of this timeframe, of configs that collect it now. Scheduled and manual runs have all "
+        "timeframes of their config.",
+        examples=["1h"],
+    )
     status: RunStatus | None = None
+    error_class: ErrorClass | None = Field(default=None, description="Only runs that failed or were skipped with it.")
     config_id: RowId | None = None
     run_id: UUID | None = Field(default=None, description="The run id that the trigger request returned.")
     start_date: QueryInstant | None = Field(
@@ -44,8 +54,11 @@ class RunConditions(Input):
         examples=["2025-01-16T10:00:00Z"],
     )
 
-    def conditions(self) -> list[sa.ColumnElement[bool]]:
-        """SQL conditions on the table of runs. Raises `InvalidInput`."""
+    def conditions(self, jobs: Sequence[str] = ()) -> list[sa.ColumnElement[bool]]:
+        """SQL conditions on the table of runs. Raises `InvalidInput`.
+
+        `jobs` are the jobs of the configs that collect `timeframe`, if it is given.
+        """
         if self.start_date is not None and self.end_date is not None and self.start_date >= self.end_date:
             raise InvalidInput.of([FieldError("#/start_date", "must be before end_date", where="query")])
         equal = ("job_name", "job_type", "symbol", "exchange", "status", "run_id")
@@ -53,6 +66,16 @@ class RunConditions(Input):
         if self.config_id is not None:
             # Compares the job name instead, which is equivalent and has an index.
             matches.append(execution_logs.c.job_name == job_name(self.config_id))
+        if self.timeframe is not None:
+            # The planner sees the names. So it estimates their runs, and chooses their index or that of the time.
+            names = sa.literal([*jobs], sa.ARRAY(sa.Text))
+            matches.append(execution_logs.c.job_name == sa.any_(names))
+            matches.append(execution_logs.c.metadata.contains({"timeframes": [self.timeframe]}))
+        if self.error_class is not None:
+            # An error class belongs to one status, which has an index.
+            status = RunStatus.SKIPPED if self.error_class in _OF_SKIPPED else RunStatus.FAILED
+            matches.append(execution_logs.c.status == status)
+            matches.append(execution_logs.c.error_class == self.error_class)
         if self.start_date is not None:
             matches.append(execution_logs.c.started_at >= self.start_date)
         if self.end_date is not None:
@@ -69,10 +92,19 @@ class RunFilters(RunConditions, PageQuery):
     )
 
 
+async def conditions_of(connection: AsyncConnection, query: RunConditions) -> list[sa.ColumnElement[bool]]:
+    """The SQL conditions of the filters. Raises `InvalidInput`."""
+    if query.timeframe is None:
+        return query.conditions()
+    columns = config_timeframes.c
+    found = sa.select(columns.config_id).where(columns.timeframe == query.timeframe).distinct()
+    return query.conditions([job_name(each) for each in await connection.scalars(found)])
+
+
 async def page_of_runs(engine: AsyncEngine, filters: RunFilters) -> Page[ExecutionLog]:
     """Raises `InvalidInput`."""
-    conditions = filters.conditions()
     async with reading(engine) as connection:
+        conditions = await conditions_of(connection, filters)
         return (await page_of(connection, RUNS, filters, conditions)).map(ExecutionLog.model_validate)
 
 
