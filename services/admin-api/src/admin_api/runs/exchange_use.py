@@ -68,7 +68,7 @@ async def use_of_exchanges(engine: AsyncEngine, query: ExchangeUseQuery, now: da
 
 
 def _use(exchange: str, timed: int, unsuccessful: sa.Row[tuple[str, int, int]] | None, weight: float) -> ExchangeUse:
-    _, failed, timed_unsuccessful = unsuccessful or ("", 0, 0)
+    _, failed, timed_unsuccessful = tuple(unsuccessful) if unsuccessful else ("", 0, 0)
     successful = timed - timed_unsuccessful
     budget = budget_of(exchange, weight, 0)
     return ExchangeUse(
