@@ -1,4 +1,4 @@
-"""Traces of runs: one per run, whatever the headers of messages contain, and without any effect on the work."""
+"""Traces of runs: one trace per run, also if headers of messages are invalid, and without any effect on the work."""
 
 import asyncio
 import json
