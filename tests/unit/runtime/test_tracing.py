@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Traces of runs: one per run, also if headers of messages are invalid, and without any effect on the work."""
-=======
 """Traces of runs: one trace per run, also if headers of messages are invalid, and without any effect on the work."""
->>>>>>> tracing
 
 import asyncio
 import json

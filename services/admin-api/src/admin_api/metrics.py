@@ -29,7 +29,7 @@ class Metrics:
             "candlekeep_api_request_seconds",
             "Time from the headers of a request to the end of its response.",
             ("method", "route"),
-            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30),
+            buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30),
             registry=registry,
         )
         self.logins = Counter(

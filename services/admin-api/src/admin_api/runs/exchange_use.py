@@ -68,7 +68,7 @@ async def use_of_exchanges(engine: AsyncEngine, query: ExchangeUseQuery, now: da
 
 
 def _use(exchange: str, timed: int, unsuccessful: sa.Row[tuple[str, int, int]] | None, weight: float) -> ExchangeUse:
-    _, failed, timed_unsuccessful = tuple(unsuccessful) if unsuccessful else ("", 0, 0)
+    failed, timed_unsuccessful = (unsuccessful.failed, unsuccessful.timed) if unsuccessful else (0, 0)
     successful = timed - timed_unsuccessful
     budget = budget_of(exchange, weight, 0)
     return ExchangeUse(
@@ -88,8 +88,8 @@ def _unsuccessful(since: datetime) -> sa.Select[tuple[str, int, int]]:
     return (
         sa.select(
             _logs.exchange,
-            count().filter(_logs.status == RunStatus.FAILED),
-            count(_logs.duration_seconds),
+            count().filter(_logs.status == RunStatus.FAILED).label("failed"),
+            count(_logs.duration_seconds).label("timed"),
         )
         .where(
             _logs.status.in_(_UNSUCCESSFUL), _logs.started_at >= since, _logs.job_type == JobType.DATA_COLLECTION.value
