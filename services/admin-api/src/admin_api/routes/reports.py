@@ -6,11 +6,11 @@ from fastapi import APIRouter, Query, Request, Response
 
 from admin_api.coverage.next_losses import LossesQuery, SeriesLoss, next_losses_of_configs
 from admin_api.http.pagination import PAGE_HEADERS, send
+from admin_api.reports.exchange_use import ExchangeUse, ExchangeUseQuery, use_of_exchanges
 from admin_api.routes.api_route import ExpensiveRoute
 from admin_api.routes.dependencies import PREFIX, EngineDep, Now, declared_token, needs, problems
 from admin_api.runs import reports
 from admin_api.runs.activity import ActivityQuery, activity_of
-from admin_api.runs.exchange_use import ExchangeUse, ExchangeUseQuery, use_of_exchanges
 from admin_api.runs.history import HistoryQuery, history
 from admin_api.runs.schemas import ConfigActivity, ExchangeReport, ExecutionLog, RunsOfSpan, SymbolReport
 from admin_api.writes.actors import Role

@@ -1,0 +1,1 @@
+"""Reports that combine runs, configs and exchanges."""
