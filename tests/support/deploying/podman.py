@@ -65,8 +65,11 @@ class Podman:
         lacking = [name for name in names if self._image_id(name) != _image_id(docker, name)]
         if lacking:
             save = subprocess.Popen(("docker", "save", *lacking), env=dict(docker.environment), stdout=subprocess.PIPE)
-            subprocess.run((*self._command, "load"), env=self._environment, stdin=save.stdout, check=True, timeout=600)
-            assert save.wait(60) == 0
+            with save:
+                subprocess.run(
+                    (*self._command, "load"), env=self._environment, stdin=save.stdout, check=True, timeout=600
+                )
+            assert save.returncode == 0
 
     def _image_id(self, name: str) -> str:
         return self.run("image", "ls", "--no-trunc", "--format", "{{.ID}}", name).strip().removeprefix("sha256:")
