@@ -54,9 +54,8 @@ async def exit_of(process: Process) -> tuple[int | None, str, str]:
 
 async def response_of(url: str, status: int) -> httpx.Response:
     async def get() -> httpx.Response | None:
-        async with httpx.AsyncClient(
-            verify=False, timeout=60
-        ) as client:  # loading the certificates takes 20 ms, often repeated
+        # Loading the certificates takes 20 ms, often repeated.
+        async with httpx.AsyncClient(verify=False, timeout=60) as client:
             try:
                 answer = await client.get(url)
             except httpx.TransportError:

@@ -111,7 +111,7 @@ class Podman:
                 return
 
     def play(self, workload: Manifest, secrets: Mapping[str, str]) -> Pod:
-        """Runs a workload with the values of its secrets, and returns its pod. Waits until a job has ended."""
+        """Runs a workload with the values of its secrets, and returns its pod."""
         objects, pod = pod_objects(workload, secrets, self.network)
         path = cache_folder() / f"podman/{self.network}.yaml"
         path.touch(mode=0o600)
