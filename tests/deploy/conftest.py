@@ -17,6 +17,9 @@ from support.deploying.report import LINES, say
 
 OPTIONAL = "TEST_DEPLOY_OPTIONAL"
 """If this variable is set, the tests are skipped on machines that can have no engine or no images."""
+MINUTES = "TEST_DEPLOY_MINUTES"
+"""If this variable is set, tests that did not begin within so many minutes are skipped."""
+_BEGAN = time.monotonic()
 PREFIX, TAG = "localhost/candlekeep-test/", "test-deploy"
 
 
@@ -25,6 +28,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("deployment")
         for line in LINES:
             terminalreporter.write_line(line)
+
+
+def pytest_runtest_setup() -> None:
+    minutes = os.environ.get(MINUTES)
+    if minutes and time.monotonic() - _BEGAN > float(minutes) * 60:
+        line = f"not tested: the tests that had not begun after {minutes} minutes ({MINUTES})"
+        if line not in LINES:
+            say(line)
+        pytest.skip(line)
 
 
 def unavailable(reason: str) -> NoReturn:
@@ -92,11 +104,14 @@ def helm() -> Helm:
 
 
 @pytest.fixture(scope="module")
-def podman() -> Iterator[Podman]:
-    """Runs the workloads of the chart. It leaves only its images."""
+def podman(engine: Docker, images: dict[str, str]) -> Iterator[Podman]:
+    """Runs the workloads of the chart, and has the images for it. It leaves only these."""
+    ours = tuple(f"{images['IMAGE_PREFIX']}{name}:{images['IMAGE_TAG']}" for name in (*SERVICES, SIMULATOR))
     try:
         with running_podman() as started:
             say(f"podman: {started.run('version', '--format', '{{.Client.Version}}').strip()}")
+            started.copy_images(engine, *ours, images["KAFKA_IMAGE"], images["POSTGRES_IMAGE"])
+            started.probe(images["POSTGRES_IMAGE"])
             yield started
     except EngineUnavailable as error:
         unavailable(f"the pods of the chart: {error}")

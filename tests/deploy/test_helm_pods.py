@@ -44,7 +44,7 @@ def pods(
     run((str(DEPLOY / "make-secrets"), str(folder)), environment=engine.environment, seconds=30)
     secrets = {path.name: path.read_text() for path in folder.iterdir()}
     rendered = render(helm, images, folder)
-    start_others(podman, engine, images, folder)
+    start_others(podman, images, folder)
     started = {}
     for component, workload in in_order(rendered):
         started[component] = podman.play(workload, secrets)
@@ -76,9 +76,7 @@ def in_order(rendered: Rendered) -> list[tuple[str, Manifest]]:
     return [*ordered, *deployments.items()]
 
 
-def start_others(podman: Podman, engine: Docker, images: Mapping[str, str], secrets: Path) -> None:
-    ours = {name: f"{images['IMAGE_PREFIX']}{name}:{images['IMAGE_TAG']}" for name in (*SERVICES, SIMULATOR)}
-    podman.copy_images(engine, *ours.values(), images["KAFKA_IMAGE"], images["POSTGRES_IMAGE"])
+def start_others(podman: Podman, images: Mapping[str, str], secrets: Path) -> None:
     kafka, postgres = (COMPOSE["services"][name]["environment"] for name in ("kafka", "postgres"))
     podman.start("kafka", images["KAFKA_IMAGE"], variables=kafka)
     password = {secrets / "postgres_password": postgres["POSTGRES_PASSWORD_FILE"]}
@@ -86,7 +84,8 @@ def start_others(podman: Podman, engine: Docker, images: Mapping[str, str], secr
     podman.start("postgres", images["POSTGRES_IMAGE"], variables=postgres, files=password, memory=data)
     for name in ("postgres", "kafka"):
         podman.wait_for(name, *COMPOSE["services"][name]["healthcheck"]["test"][1:])
-    podman.start(SIMULATOR, ours[SIMULATOR], *SIMULATED[SIMULATOR]["command"])
+    simulator = f"{images['IMAGE_PREFIX']}{SIMULATOR}:{images['IMAGE_TAG']}"
+    podman.start(SIMULATOR, simulator, *SIMULATED[SIMULATOR]["command"])
 
 
 async def get(url: str) -> int:

@@ -121,7 +121,8 @@ async def attacked(a_setting: Any) -> AsyncIterator[Attacked]:
             httpx.AsyncClient(
                 base_url=f"http://127.0.0.1:{port}{BASE}",
                 headers={"Authorization": f"Bearer {TOKEN}"},
-                limits=httpx.Limits(max_keepalive_connections=0),  # a failure may close the connection, timeout=60
+                limits=httpx.Limits(max_keepalive_connections=0),  # a failure may close the connection
+                timeout=60,
             ) as client,
         ):
             yield Attacked(client, {TOKEN})

@@ -74,6 +74,13 @@ class Podman:
     def _image_id(self, name: str) -> str:
         return self.run("image", "ls", "--no-trunc", "--format", "{{.ID}}", name).strip().removeprefix("sha256:")
 
+    def probe(self, image: str) -> None:
+        """Raises `EngineUnavailable` if this machine lets podman run no container on its network."""
+        try:
+            self.run("run", "--rm", "--network", self.network, "--entrypoint", "true", image)
+        except AssertionError as error:
+            raise EngineUnavailable(f"podman cannot run a container here: {str(error)[-500:]}") from None
+
     def start(
         self,
         name: str,
@@ -104,7 +111,7 @@ class Podman:
                 return
 
     def play(self, workload: Manifest, secrets: Mapping[str, str]) -> Pod:
-        """Runs a workload with the values of its secrets, and returns its pod. Waits until a job has ended."""
+        """Runs a workload with the values of its secrets, and returns its pod."""
         objects, pod = pod_objects(workload, secrets, self.network)
         path = cache_folder() / f"podman/{self.network}.yaml"
         path.touch(mode=0o600)
@@ -156,7 +163,10 @@ class Podman:
 @contextlib.contextmanager
 def running_podman() -> Iterator[Podman]:
     podman = Podman()
-    podman.run("network", "create", podman.network)
+    try:
+        podman.run("network", "create", podman.network)
+    except AssertionError as error:
+        raise EngineUnavailable(f"podman cannot make a network here: {str(error)[-500:]}") from None
     try:
         yield podman
     finally:

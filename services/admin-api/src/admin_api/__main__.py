@@ -13,21 +13,24 @@ import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
-import typer
-from pydantic import SecretStr
+from runtime.imports import without_garbage_collection
 
-from admin_api.app import NAME, build_api, build_worker
-from admin_api.auth import commands
-from admin_api.auth.sign_in_links import link_path, new_code
-from admin_api.configs.service import resync
-from admin_api.doctor.command import doctor
-from admin_api.notifications.command import notify_test
-from admin_api.settings import AdminApiSettings
-from admin_api.writes.transactions import DATABASE_PROBLEMS, reading
-from runtime.database import build_engine
-from runtime.process.worker import run
-from runtime.settings import DatabaseSettings, load_settings
-from store.schema import SchemaOutOfDate, ensure_current
+with without_garbage_collection():  # it would take a quarter of the start
+    import typer
+    from pydantic import SecretStr
+
+    from admin_api.app import NAME, build_api, build_worker
+    from admin_api.auth import commands
+    from admin_api.auth.sign_in_links import link_path, new_code
+    from admin_api.configs.service import resync
+    from admin_api.doctor.command import doctor
+    from admin_api.notifications.command import notify_test
+    from admin_api.settings import AdminApiSettings
+    from admin_api.writes.transactions import DATABASE_PROBLEMS, reading
+    from runtime.database import build_engine
+    from runtime.process.worker import run
+    from runtime.settings import DatabaseSettings, load_settings
+    from store.schema import SchemaOutOfDate, ensure_current
 
 app = typer.Typer(add_completion=False, help=__doc__)
 app.add_typer(commands.app, name="tokens")
