@@ -10,6 +10,11 @@ TOKEN = "a-token-for-the-tests-of-the-api"
 BASE = "/api/v1/admin/data-collection"
 
 
+def stopped_clock() -> float:
+    """A clock for `build_api`: the rate limits are not refilled, no matter how long a test takes."""
+    return 0.0
+
+
 def client_of(api: AdminApi, token: str | None = TOKEN, base: str = BASE) -> httpx.AsyncClient:
     """A client of the application. An unexpected error is a 500 response, as with a real server, and is not raised."""
     transport = httpx.ASGITransport(app=api.app, raise_app_exceptions=False)

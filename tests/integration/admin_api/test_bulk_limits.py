@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import AsyncIterator, Callable
-from inspect import signature
 from typing import Any
 
 import httpx
@@ -10,9 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from admin_api.app import AdminApi, build_api
-from admin_api.middleware.rate_limits import RateLimitMiddleware
 from store.tables import configs, manual_runs
-from support.api import a_config, client_of, created
+from support.api import a_config, client_of, created, stopped_clock
 
 pytestmark = pytest.mark.postgres
 
@@ -20,16 +18,9 @@ pytestmark = pytest.mark.postgres
 @pytest.fixture
 async def api(a_setting: Callable[..., Any]) -> AsyncIterator[AdminApi]:
     """The rate limits have a stopped clock, so no token is refilled."""
-    made = build_api(a_setting(requests_per_minute=30, triggers_per_minute=5))
-    stop_the_clock(made)
+    made = build_api(a_setting(requests_per_minute=30, triggers_per_minute=5), monotonic=stopped_clock)
     yield made
     await made.close()
-
-
-def stop_the_clock(api: AdminApi) -> None:
-    [limits] = [each for each in api.app.user_middleware if each.cls is RateLimitMiddleware]
-    now = signature(RateLimitMiddleware).parameters["monotonic"].default()
-    limits.kwargs["monotonic"] = lambda: now
 
 
 async def rows(api: AdminApi, table: sa.Table, *conditions: Any) -> int:
@@ -114,8 +105,7 @@ async def test_a_429_response_is_not_stored_for_an_idempotency_key(api: AdminApi
 
 
 async def test_each_config_that_is_created_or_enabled_in_bulk_counts(a_setting: Callable[..., Any]) -> None:
-    api = build_api(a_setting(requests_per_minute=30, triggers_per_minute=100))
-    stop_the_clock(api)
+    api = build_api(a_setting(requests_per_minute=30, triggers_per_minute=100), monotonic=stopped_clock)
     async with client_of(api) as client:
         made = await client.post("/configs/bulk/create", json=some(10, enabled=False))
         assert made.headers["RateLimit-Policy"] == '"requests";q=30;w=60'
@@ -133,8 +123,7 @@ async def test_each_config_that_is_created_or_enabled_in_bulk_counts(a_setting: 
 
 
 async def test_each_config_that_a_manifest_creates_or_enables_counts(a_setting: Callable[..., Any]) -> None:
-    api = build_api(a_setting(requests_per_minute=30, triggers_per_minute=100))
-    stop_the_clock(api)
+    api = build_api(a_setting(requests_per_minute=30, triggers_per_minute=100), monotonic=stopped_clock)
     async with client_of(api) as client:
 
         async def apply(**change: Any) -> httpx.Response:

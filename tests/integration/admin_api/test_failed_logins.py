@@ -15,7 +15,7 @@ from admin_api.app import AdminApi, build_api
 from admin_api.auth.token_format import mint
 from runtime.process.http_server import http_server
 from store.tables import sessions
-from support.api import BASE, a_token, client_of
+from support.api import BASE, a_token, client_of, stopped_clock
 
 pytestmark = pytest.mark.postgres
 
@@ -25,7 +25,7 @@ LIMIT = 3
 @asynccontextmanager
 async def restarted(a_setting: Any) -> AsyncIterator[tuple[AdminApi, httpx.AsyncClient]]:
     """A new instance with its HTTP server, and a client without a credential. It has accepted no credential before."""
-    api = build_api(a_setting(failed_logins_per_minute=LIMIT))
+    api = build_api(a_setting(failed_logins_per_minute=LIMIT), monotonic=stopped_clock)
     async with (
         http_server(api.app, "127.0.0.1", 0) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}{BASE}", timeout=30) as caller,
@@ -37,7 +37,7 @@ async def restarted(a_setting: Any) -> AsyncIterator[tuple[AdminApi, httpx.Async
 @asynccontextmanager
 async def counted(a_setting: Any) -> AsyncIterator[tuple[list[str], httpx.AsyncClient]]:
     """The statements of a new instance on its connections for authentication, and a client without a credential."""
-    api = build_api(a_setting(failed_logins_per_minute=LIMIT))
+    api = build_api(a_setting(failed_logins_per_minute=LIMIT), monotonic=stopped_clock)
     statements: list[str] = []
 
     @sa.event.listens_for(api.reserved_engine.sync_engine, "before_cursor_execute")
@@ -141,7 +141,7 @@ async def test_a_failed_shared_query_is_an_error_of_each_caller_and_the_next_que
     client: httpx.AsyncClient, a_setting: Any
 ) -> None:
     token = (await a_token(client, "viewer"))["token"]
-    api = build_api(a_setting(failed_logins_per_minute=LIMIT))
+    api = build_api(a_setting(failed_logins_per_minute=LIMIT), monotonic=stopped_clock)
     failing = False
 
     @sa.event.listens_for(api.reserved_engine.sync_engine, "before_cursor_execute")

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from admin_api.app import AdminApi, build_api
-from support.api import TOKEN, a_config, client_of, created
+from support.api import TOKEN, a_config, client_of, created, stopped_clock
 from support.identity_provider import AUDIENCE, ISSUER, KeyServer, a_jwt, a_key, key_server
 
 pytestmark = pytest.mark.postgres
@@ -33,7 +33,8 @@ async def api(a_setting: Any, provider: KeyServer) -> AsyncIterator[AdminApi]:
             oidc_role_map={"markets-operators": "operator", "markets-admins": "admin"},
             oidc_name_claim="preferred_username",
             triggers_per_minute=2,
-        )
+        ),
+        monotonic=stopped_clock,
     )
     yield made
     await made.close()

@@ -23,7 +23,7 @@ from admin_api.middleware.authentication import AuthenticationMiddleware
 from admin_api.middleware.rate_limits import RateLimitMiddleware
 from admin_api.writes.actors import Actor, Role
 from runtime.process.http_server import http_server
-from support.api import BASE, TOKEN, client_of, created
+from support.api import BASE, TOKEN, client_of, created, stopped_clock
 
 pytestmark = pytest.mark.postgres
 
@@ -229,7 +229,7 @@ def test_an_invalid_origin_is_refused_at_the_start(a_setting: Callable[..., Any]
 async def test_a_caller_over_its_rate_limit_gets_429_with_retry_after_and_others_are_served(
     a_setting: Callable[..., Any],
 ) -> None:
-    api = build_api(a_setting(requests_per_minute=7, triggers_per_minute=3))
+    api = build_api(a_setting(requests_per_minute=7, triggers_per_minute=3), monotonic=stopped_clock)
     async with client_of(api) as client:
         config = await created(client)
         path = f"/configs/{config['id']}/trigger"

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from admin_api.app import AdminApi, build_api
 from store.tables import sessions
-from support.api import BASE, TOKEN, a_config, a_token, client_of
+from support.api import BASE, TOKEN, a_config, a_token, client_of, stopped_clock
 
 pytestmark = pytest.mark.postgres
 
@@ -195,7 +195,7 @@ async def test_a_login_deletes_old_sessions(api: AdminApi) -> None:
     "cookie", ["candlekeep-session=guess", "candlekeep-session=\u00e9", "candlekeep-session=" + "x" * 9000]
 )
 async def test_an_unknown_cookie_is_401_and_counts_as_a_failed_login(a_setting: Any, cookie: str) -> None:
-    api = build_api(a_setting(failed_logins_per_minute=1))
+    api = build_api(a_setting(failed_logins_per_minute=1), monotonic=stopped_clock)
     good = await cookie_of(api)
     assert (await get_me(api, good)).status_code == 200
     answers = [(await get_me(api, cookie)).status_code for _ in range(2)]

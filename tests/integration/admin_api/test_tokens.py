@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from admin_api.app import AdminApi, build_api
 from admin_api.auth.token_format import mint, parse
 from store.tables import api_tokens
-from support.api import TOKEN, a_config, a_token, client_of
+from support.api import TOKEN, a_config, a_token, client_of, stopped_clock
 
 pytestmark = pytest.mark.postgres
 
@@ -214,7 +214,7 @@ async def test_an_invalid_token_request_is_422(client: httpx.AsyncClient, body: 
 
 
 async def test_failed_logins_are_limited_per_address_and_valid_tokens_still_work(a_setting: Any) -> None:
-    api = build_api(a_setting(failed_logins_per_minute=3))
+    api = build_api(a_setting(failed_logins_per_minute=3), monotonic=stopped_clock)
     async with client_of(api) as admin:
         token = (await a_token(admin, "viewer"))["token"]
         fresh = (await a_token(admin, "viewer"))["token"]
@@ -232,7 +232,7 @@ async def test_failed_logins_are_limited_per_address_and_valid_tokens_still_work
 
 async def test_only_a_trusted_proxy_sets_the_client_address_of_a_limit(a_setting: Any) -> None:
     for trusted, second in (("", 429), ("127.0.0.0/8", 401)):
-        api = build_api(a_setting(failed_logins_per_minute=1, trusted_proxies=trusted))
+        api = build_api(a_setting(failed_logins_per_minute=1, trusted_proxies=trusted), monotonic=stopped_clock)
         async with client_of(api, "guess") as caller:
             answers = [await caller.get("/me", headers={"X-Forwarded-For": f"203.0.113.{number}"}) for number in (1, 2)]
         assert [answer.status_code for answer in answers] == [401, second]
@@ -240,7 +240,7 @@ async def test_only_a_trusted_proxy_sets_the_client_address_of_a_limit(a_setting
 
 
 async def test_an_expired_token_does_not_count_as_a_failed_login(a_setting: Any) -> None:
-    api = build_api(a_setting(failed_logins_per_minute=1))
+    api = build_api(a_setting(failed_logins_per_minute=1), monotonic=stopped_clock)
     async with client_of(api) as admin:
         old = await a_token(admin, "viewer")
         await admin.delete(f"/tokens/{old['id']}")

@@ -1,6 +1,7 @@
 """The composition root of admin-api."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -137,8 +138,8 @@ async def _using_database(api: AdminApi) -> AsyncIterator[None]:
         await api.close()
 
 
-def build_api(settings: AdminApiSettings) -> AdminApi:
-    """The parts of the service. Connects to nothing."""
+def build_api(settings: AdminApiSettings, *, monotonic: Callable[[], float] = time.monotonic) -> AdminApi:
+    """The parts of the service. Connects to nothing. `monotonic` is the clock of the rate limits, in seconds."""
     registry, health = new_registry(), Health()
     metrics = Metrics(registry)
     engine = build_engine(settings, application_name=NAME)
@@ -171,7 +172,7 @@ def build_api(settings: AdminApiSettings) -> AdminApi:
         services=ServiceMonitor(lambda names: read_groups(settings, names)),
     )
     _provide_values(api, auth, manual_runs)
-    add_middleware(app, settings, metrics, auth, routes)
+    add_middleware(app, settings, metrics, auth, routes, monotonic)
     return api
 
 

@@ -1,6 +1,6 @@
 """The middleware of the application, and its order."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from asgi_correlation_id import CorrelationIdMiddleware
@@ -48,9 +48,14 @@ _RESPONSE_HEADERS: Final = (
 
 
 def add_middleware(
-    app: FastAPI, settings: AdminApiSettings, metrics: Metrics, auth: AuthComponents, routes: Sequence[BaseRoute]
+    app: FastAPI,
+    settings: AdminApiSettings,
+    metrics: Metrics,
+    auth: AuthComponents,
+    routes: Sequence[BaseRoute],
+    monotonic: Callable[[], float],
 ) -> None:
-    """The middleware that is added first is the innermost."""
+    """The middleware that is added first is the innermost. `monotonic` is the clock of the rate limits."""
     app.add_middleware(HeadRequestMiddleware)
     app.add_middleware(BodyLimitMiddleware)
     app.add_middleware(ContentEncodingMiddleware)
@@ -59,8 +64,9 @@ def add_middleware(
         RateLimitMiddleware,
         requests_per_minute=settings.requests_per_minute,
         triggers_per_minute=settings.triggers_per_minute,
+        monotonic=monotonic,
     )
-    app.add_middleware(AuthenticationMiddleware, auth=auth, metrics=metrics, routes=routes)
+    app.add_middleware(AuthenticationMiddleware, auth=auth, metrics=metrics, routes=routes, monotonic=monotonic)
     app.add_middleware(DashboardMiddleware, dashboard=CurrentDashboard(settings.dashboard_folder))
     if settings.cors_allowed_origins:  # outside of authentication: a browser sends preflight requests without a token
         app.add_middleware(
