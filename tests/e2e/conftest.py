@@ -18,14 +18,14 @@ from support.whole_system import system_options
 API = "/api/v1/admin/data-collection"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def traces() -> Iterator[TraceEndpoint]:
     """The traces of the system."""
     with receiving_traces() as endpoint:
         yield endpoint
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def system(
     kafka: KeptKafka,
     postgres: KeptPostgres,
@@ -34,7 +34,7 @@ async def system(
     traces: TraceEndpoint,
 ) -> AsyncIterator[Stack]:
     """One system for all black-box tests of a pytest worker. They must not assume that it is empty. Its runs are
-    traced.
+    traced. It ends with the last of these tests, because it would need a fifth of a processor until the end of the run.
     """
     name = f"system_{uuid.uuid4().hex[:12]}"
     await create_database(postgres.url, name, template_database)

@@ -90,8 +90,12 @@ async def test_manual_and_scheduled_runs_are_one_trace_each(api: httpx.AsyncClie
         assert fetch.attributes["exchange"] == "binance"
         assert fetch.attributes["symbol"] == SYMBOL
         assert fetch.attributes["timeframe"] in {"1m", "5m"}
-    stored = [span for span in trace if span.name == "store CandlesCollected"]
-    assert sum(span.attributes["candles"] for span in stored) >= manual["records_collected"]
+
+    def all_candles_are_stored() -> bool:
+        stored = [span for span in traces.trace_of(manual["run_id"]) if span.name == "store CandlesCollected"]
+        return sum(span.attributes["candles"] for span in stored) >= manual["records_collected"]
+
+    await eventually(all_candles_are_stored, within=60)
 
     created = await trace_with(traces, initial["run_id"], COLLECTED | {"admin-api: send config-changes"})
     assert created[0].step == "admin-api: POST /api/v1/admin/data-collection/configs"

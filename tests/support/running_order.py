@@ -6,6 +6,7 @@ worker that has finished takes the last tests of another one. So all end togethe
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -29,9 +30,13 @@ def long_ones_first(items: Sequence[pytest.Item], workers: int) -> list[pytest.I
 
 
 def _by_folder(items: Iterable[pytest.Item]) -> Iterable[list[pytest.Item]]:
-    folders: dict[str, list[pytest.Item]] = {}
-    for item in items:
-        folders.setdefault(str(item.path.parent), []).append(item)
+    """The tests of each folder. Those of a folder inside another one are with the tests of the outer one."""
+    found = list(items)
+    paths = {item.path.parent for item in found}
+    folders: dict[Path, list[pytest.Item]] = {}
+    for item in found:
+        outermost = next(each for each in reversed((item.path.parent, *item.path.parent.parents)) if each in paths)
+        folders.setdefault(outermost, []).append(item)
     return folders.values()
 
 

@@ -14,7 +14,7 @@ from support.dashboard_pages import Watch, browsing, running_browser, sign_in
 SYMBOL = "LINK/USDT"
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """One browser for all tests of a pytest worker."""
     async with running_browser() as browser:

@@ -9,7 +9,7 @@ import pytest_asyncio
 from playwright.async_api import Page, Route, expect
 
 from support.black_box import finished, new_config
-from support.dashboard_pages import require_browser, settled, violations
+from support.dashboard_pages import Watch, require_browser, settled, violations
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="session")]
 require_browser()
@@ -53,8 +53,9 @@ async def test_a_bulk_trigger_shows_the_result_of_each_config_also_of_the_one_th
 
 
 async def test_selected_configs_are_enabled_disabled_and_deleted_together(
-    page: Page, api: httpx.AsyncClient, group: list[dict[str, Any]]
+    page: Page, api: httpx.AsyncClient, group: list[dict[str, Any]], watch: Watch
 ) -> None:
+    watch.expect(404)  # the page may ask for the completeness of the configs at the moment of their deletion
     await page.goto(f"/configs?q={GROUP}")
     actions = page.get_by_role("region", name="Actions for the selected configs")
     for button, enabled in (("Enable", True), ("Disable", False)):

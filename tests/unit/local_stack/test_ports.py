@@ -38,7 +38,7 @@ def test_taken_ports_are_ignored_until_none_is_left(monkeypatch: pytest.MonkeyPa
 
 def test_no_two_processes_get_the_same_port() -> None:
     """Each starts its servers some seconds later, so the port is still free when the other one looks."""
-    program = "from local_stack import ports; ports._CHOICE = range(28_990, 28_993); print(ports.free_port()); input()"
+    program = "from local_stack import ports; ports._CHOICE = range(30_500, 30_503); print(ports.free_port()); input()"
     processes = [
         subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(3)
@@ -48,4 +48,4 @@ def test_no_two_processes_get_the_same_port() -> None:
     finally:
         for process in processes:
             process.communicate("\n", timeout=30)
-    assert sorted(given) == ["28990", "28991", "28992"]
+    assert sorted(given) == ["30500", "30501", "30502"]

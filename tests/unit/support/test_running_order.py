@@ -30,3 +30,10 @@ def test_each_worker_begins_with_long_tests_and_ends_with_short_ones() -> None:
 def test_long_tests_of_one_folder_alone_are_not_lost() -> None:
     items = [a_test("e2e/test_a.py", marks=("system",)) for _ in range(5)]
     assert long_ones_first(items, 2) == items
+
+
+def test_long_tests_of_a_folder_and_its_subfolder_share_a_worker() -> None:
+    pages = [a_test(f"e2e/dashboard/test_{number}.py", marks=("system",)) for number in range(3)]
+    system = [a_test(f"e2e/test_{number}.py", marks=("system",)) for number in range(3)]
+    short = [a_test(f"unit/test_{number}.py") for number in range(20)]
+    assert long_ones_first([*pages, *system, *short], 2)[:6] == [*pages, *system]

@@ -1,0 +1,1 @@
+"""Tests of the whole system. A package, so that the system of its tests ends with the last of them."""
