@@ -19,6 +19,7 @@ import math
 import os
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
@@ -169,7 +170,13 @@ async def serve(worker: Worker, stop: asyncio.Event | None = None) -> int:
             watchdog,
             http_server(build_app(worker), settings.http_host, settings.http_port, life_cycle.drain_seconds) as port,
         ):
-            log.info("The HTTP server accepts requests", action="http_up", host=settings.http_host, port=port)
+            log.info(
+                "The HTTP server accepts requests",
+                action="http_up",
+                host=settings.http_host,
+                port=port,
+                processor_seconds=round(time.process_time(), 2),
+            )
             code = await life_cycle.run(resources)
     except PortTaken as error:
         log.critical(str(error), action="port_taken")
