@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).parents[2]
 SERVICES = sorted(path.name for path in (REPOSITORY / "services").iterdir() if (path / "pyproject.toml").is_file())
 DOCKERFILE = (REPOSITORY / "deploy/Dockerfile").read_text()
 VERSION = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
-THIRD_PARTY = {"kafka", "postgres", "prometheus", "alertmanager", "grafana", "proxy"}
+THIRD_PARTY = {"kafka", "postgres", "prometheus", "alertmanager", "grafana", "proxy", "jaeger"}
 OVERLAYS = sorted((REPOSITORY / "deploy").glob("compose.*.yaml"))
 EACH_SERVICE = pytest.mark.parametrize("service", SERVICES)
 
@@ -169,6 +169,31 @@ def test_the_collector_shares_networks_only_with_kafka_and_prometheus() -> None:
     assert set(compose["networks"]) - internal == {"exchanges", "published"}
     published = compose["services"]["prometheus"]["networks"]["published"]["aliases"]
     assert f"--web.listen-address={published[0]}:9090" in compose["services"]["prometheus"]["command"]
+
+
+@EACH_SERVICE
+def test_the_tracing_overlay_gives_every_service_the_endpoint_and_the_way_to_it(service: str) -> None:
+    overlay = yaml.safe_load((REPOSITORY / "deploy/compose.tracing.yaml").read_text())
+    environment = overlay["services"][service]["environment"]
+    assert set(environment) <= _known_variables(service)
+    endpoint = urlsplit(environment["OTEL_EXPORTER_OTLP_ENDPOINT"])
+    shared = set(overlay["services"][service]["networks"]) & set(overlay["services"][endpoint.hostname]["networks"])
+    assert len(shared) == 1
+    jaeger = yaml.safe_load((REPOSITORY / "deploy/tracing/jaeger.yaml").read_text())
+    assert jaeger["receivers"]["otlp"]["protocols"] == {"http": {"endpoint": f"0.0.0.0:{endpoint.port}"}}
+
+
+def test_the_tracing_overlay_opens_the_collector_only_the_port_of_the_endpoint() -> None:
+    overlay = yaml.safe_load((REPOSITORY / "deploy/compose.tracing.yaml").read_text())
+    assert all(network == {"internal": True} for network in overlay["networks"].values())
+    members = {name: set(service["networks"]) for name, service in overlay["services"].items()}
+    assert members["collector"] <= set(overlay["networks"])
+    assert {name for name, networks in members.items() if networks & members["collector"]} == {"collector", "jaeger"}
+    [published] = overlay["services"]["jaeger"]["networks"]["published"]["aliases"]
+    extensions = yaml.safe_load((REPOSITORY / "deploy/tracing/jaeger.yaml").read_text())["extensions"]
+    assert extensions["jaeger_query"]["http"]["endpoint"] == f"{published}:16686"
+    hidden = [extensions["jaeger_query"]["grpc"]["endpoint"], extensions["healthcheckv2"]["http"]["endpoint"]]
+    assert {endpoint.partition(":")[0] for endpoint in hidden} == {"localhost"}
 
 
 def test_the_database_is_reached_by_its_clients_only() -> None:

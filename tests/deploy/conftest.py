@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -11,6 +12,7 @@ from support.deploying.chart import Helm
 from support.deploying.compose_command import compose_command
 from support.deploying.deployment import SERVICES, SIMULATOR, Deployment, remove
 from support.deploying.engine import Docker, EngineUnavailable, running_engine
+from support.deploying.go_tools import ACTIONLINT, provide_tool
 from support.deploying.images import build_images, provide_images
 from support.deploying.podman import Podman, running_podman
 from support.deploying.report import LINES, say
@@ -115,3 +117,11 @@ def podman(engine: Docker, images: dict[str, str]) -> Iterator[Podman]:
             yield started
     except EngineUnavailable as error:
         unavailable(f"the pods of the chart: {error}")
+
+
+@pytest.fixture(scope="session")
+def actionlint() -> Path:
+    try:
+        return provide_tool(ACTIONLINT, say)
+    except EngineUnavailable as error:
+        unavailable(f"the workflows are not checked: {error}")

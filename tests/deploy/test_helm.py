@@ -236,6 +236,22 @@ def test_settings_of_the_values_arrive(helm: Helm) -> None:
 
 
 @EACH_SET
+def test_every_service_and_no_job_sends_traces_if_there_is_an_endpoint(helm: Helm, name: str) -> None:
+    rendered = helm.rendered(name)
+    tracing = rendered.values["tracing"]
+    variables = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER_ARG")
+    found = {
+        component: tuple(_environment(each)[variable] for variable in variables)
+        for component, each in rendered.workloads().items()
+        if set(variables) & set(_environment(each))
+    }
+    assert found == (
+        dict.fromkeys(SERVICES, (tracing["endpoint"], str(tracing["share"]))) if tracing["endpoint"] else {}
+    )
+    assert bool(found) == (name == "everything")
+
+
+@EACH_SET
 def test_every_process_connects_to_the_database_with_its_own_role(helm: Helm, name: str) -> None:
     rendered = helm.rendered(name)
     database = rendered.values["database"]

@@ -6,9 +6,11 @@ the policies of its source and those of its destination.
 
 import ipaddress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from support.deploying.chart import NAMESPACE, Helm, Manifest, Rendered, component_of
 from support.deploying.deployment import SERVICES
@@ -63,7 +65,8 @@ POSTGRES = {
     "external": (Endpoint("postgres", "203.0.113.32"), 6432),
     "everything": (Endpoint("postgres", "10.0.2.2", NAMESPACE, {"cnpg.io/cluster": "candlekeep-db"}), 5432),
 }
-PROBED = (53, 80, 443, 587, 5432, 6432, 9090, 9092, 9093, 9094, 9095, 9096, *PORTS.values())
+TRACES = Endpoint("traces", "10.0.2.3", "observability")
+PROBED = (53, 80, 443, 587, 4318, 5432, 6432, 9090, 9092, 9093, 9094, 9095, 9096, *PORTS.values())
 
 
 def _arrows(rendered: Rendered) -> set[tuple[str, str, int]]:
@@ -87,6 +90,7 @@ def _arrows(rendered: Rendered) -> set[tuple[str, str, int]]:
     if name == "everything":
         arrows.add(("admin-api", "identity-provider", 443))
         arrows.add(("collector", "identity-provider", 443))  # it is a public address
+        arrows |= {(service, "traces", 4318) for service in SERVICES}
         receivers = public | {"identity-provider"}
         arrows |= {("admin-api", receiver, port) for receiver in receivers for port in (443, 587)}
     return arrows | {(client, "admin-api", 8000) for client in clients}
@@ -149,7 +153,7 @@ def test_exactly_the_arrows_of_the_architecture_are_open(helm: Helm, name: str) 
     pods = _pods(rendered)
     others = [*OTHERS.values(), KAFKA[name][0], POSTGRES[name][0]]
     if name == "everything":
-        others.append(Endpoint("identity-provider", "198.51.100.7"))
+        others += [Endpoint("identity-provider", "198.51.100.7"), TRACES]
     policies = rendered.of_kind("NetworkPolicy")
     found = {
         (source.name, destination.name, port)
@@ -208,6 +212,32 @@ def test_only_the_collector_reaches_the_outside(helm: Helm) -> None:
         reached = {each.name for each in outside if _is_open(policies, pod, each, 443)}
         assert reached == ({each.name for each in outside} if pod.name == "collector" else set()), pod.name
         assert not [each.name for each in inside for port in (80, 443, 8000) if _is_open(policies, pod, each, port)]
+
+
+@pytest.mark.parametrize(
+    ("address", "port"),
+    [
+        ("http://tempo.data:4318", 4318),
+        ("https://traces.example.com", 443),
+        ("http://tempo.data/otlp", 80),
+        ("https://[fd00::1]:8443/api/otlp", 8443),
+    ],
+)
+def test_the_port_of_the_endpoint_for_traces_is_that_of_its_address(
+    helm: Helm, tmp_path: Path, address: str, port: int
+) -> None:
+    values = {"tracing": {"endpoint": address, "peers": [{"ipBlock": {"cidr": "203.0.113.64/32"}}]}}
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
+    rendered = helm.rendered_with("default", tmp_path / "values.yaml", values)
+    policies = rendered.of_kind("NetworkPolicy")
+    endpoint = Endpoint("traces", "203.0.113.64")
+    reached = {
+        (pod.name, each)
+        for pod in _pods(rendered)
+        for each in (80, 4318, 8443, port)
+        if _is_open(policies, pod, endpoint, each)
+    }
+    assert reached == {(service, port) for service in SERVICES}
 
 
 def test_without_network_policies_there_are_none(helm: Helm) -> None:

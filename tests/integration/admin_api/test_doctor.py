@@ -1,5 +1,7 @@
 """The doctor on a real Kafka and a real Postgres, on which things are broken on purpose."""
 
+import re
+
 import pytest
 import sqlalchemy as sa
 from aiokafka import TopicPartition
@@ -52,6 +54,9 @@ async def test_broken_topics_and_a_stopped_consumer_are_named(kafka_settings: Ka
 
     checks = await eventually(all_changes_are_seen, within=30, every=0.2)
     assert checks["Kafka"].state is State.OK
+    assert (checks["clock of Kafka"].state, "compared with" in checks["clock of Kafka"].found) == (State.OK, True)
+    [disk] = [check for name, check in checks.items() if name.startswith("disk of broker")]
+    assert re.search(r" of .+ \(\d+%\) free, .+ of messages", disk.found)
     assert checks[f"topic {ticks}"].state is State.FAILED
     assert "has 1 partitions, 24 are declared" in checks[f"topic {ticks}"].found
     assert checks[f"topic {missing}"].found == "is missing"
@@ -90,7 +95,7 @@ async def test_a_current_database_is_healthy_and_an_old_one_is_not(database_url:
     good = await database_checks(_settings(database_url))
     assert exit_code(good) == 0
     assert [check.name for check in good] == [
-        *("Postgres", "TLS to Postgres", "clock of Postgres", "database roles", "schema", "outbox")
+        *("Postgres", "TLS to Postgres", "clock of Postgres", "database roles", "schema", "outbox", "size of Postgres")
     ]
     engine = create_async_engine(async_url(database_url))
     async with engine.begin() as connection:

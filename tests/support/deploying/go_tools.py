@@ -37,6 +37,7 @@ HELM = GoTool(
     ),
 )
 KUBECONFORM = GoTool("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", "v0.8.0")
+ACTIONLINT = GoTool("actionlint", "github.com/rhysd/actionlint/cmd/actionlint", "v1.7.12")
 
 
 def provide_tool(tool: GoTool, say: Callable[[str], None]) -> Path:

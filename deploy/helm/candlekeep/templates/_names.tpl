@@ -52,3 +52,9 @@ postgresql://{{ index . 1 }}@{{ $database.host }}:{{ $database.port }}/{{ $datab
 {{- end -}}
 {{ $ports | uniq | toJson }}
 {{- end -}}
+
+{{/* The port of the endpoint for traces: that of its address, or the default of its scheme. */}}
+{{- define "candlekeep.tracingPort" -}}
+{{- $address := urlParse .Values.tracing.endpoint -}}
+{{ regexFind ":[0-9]+$" $address.host | trimPrefix ":" | default (ternary "443" "80" (eq $address.scheme "https")) }}
+{{- end -}}

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin_api.doctor.judging import clock_check, encryption_check, outbox_check, roles_check
 from admin_api.doctor.results import Check, failed, ok, warning
+from admin_api.doctor.space import database_size_check
 from admin_api.writes.transactions import DATABASE_PROBLEMS
 from runtime.database import build_engine
 from runtime.settings import DatabaseSettings
@@ -20,7 +21,11 @@ _ROLES = sa.text(
     "SELECT rolname, rolsuper OR rolcreaterole OR rolcreatedb AS powers FROM pg_roles WHERE rolname = ANY(:names)"
 )
 _OUTBOX = sa.text("SELECT count(*), min(created_at) FROM outbox")
-_SIZE = sa.text("SELECT pg_size_pretty(pg_database_size(current_database()))")
+_SIZE = sa.text(
+    "SELECT pg_database_size(current_database()) AS size, pg_total_relation_size('candles') AS candle_bytes,"
+    " (SELECT coalesce(sum(candle_count), 0)::bigint FROM series) AS candles,"
+    " (SELECT coalesce(sum(records), 0)::bigint FROM run_hours WHERE hour > now() - interval '1 day') AS records"
+)
 
 
 async def database_checks(settings: DatabaseSettings, prefix: str = DEFAULT_PREFIX) -> list[Check]:
@@ -37,7 +42,7 @@ async def database_checks(settings: DatabaseSettings, prefix: str = DEFAULT_PREF
             checks.append(failed("schema", str(error), "Run `python -m store upgrade` as candlekeep_migrations."))
             return checks
         async with engine.connect() as connection:
-            checks.append(await _outbox_check(connection))
+            checks += await _content_checks(connection)
     except (*DATABASE_PROBLEMS, OSError) as error:
         return [
             failed(
@@ -60,16 +65,23 @@ async def _server_checks(connection: AsyncConnection, host: str, prefix: str) ->
     names = [role_name(prefix, login.name) for login in LOGINS]
     rows = (await connection.execute(_ROLES, {"names": names})).all()
     return [
-        ok("Postgres", f"{host} answers, version {version}, {await connection.scalar(_SIZE)} of data"),
+        ok("Postgres", f"{host} answers, version {version}"),
         encryption_check("Postgres", host, encrypted=bool(encrypted)),
         clock_check("Postgres", theirs, before, after),
         roles_check({row.rolname: row.powers for row in rows}, names),
     ]
 
 
-async def _outbox_check(connection: AsyncConnection) -> Check:
-    allowed = await connection.scalar(sa.text("SELECT has_table_privilege('outbox', 'SELECT')"))
+async def _content_checks(connection: AsyncConnection) -> list[Check]:
+    allowed = await connection.scalar(
+        sa.text("SELECT bool_and(has_table_privilege(name, 'SELECT')) FROM unnest(CAST(:names AS text[])) AS name"),
+        {"names": ["outbox", "series", "run_hours"]},
+    )
     if not allowed:
-        return warning("outbox", "this role may not read it", "Use the DATABASE_URL of admin-api.")
+        return [warning("outbox", "this role may not read it", "Use the DATABASE_URL of admin-api.")]
     rows, oldest = (await connection.execute(_OUTBOX)).one()
-    return outbox_check(rows, oldest, datetime.now(UTC))
+    sizes = (await connection.execute(_SIZE)).one()
+    return [
+        outbox_check(rows, oldest, datetime.now(UTC)),
+        database_size_check(sizes.size, sizes.candles, sizes.candle_bytes, sizes.records),
+    ]

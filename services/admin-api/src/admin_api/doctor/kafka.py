@@ -1,4 +1,4 @@
-"""Checks a Kafka cluster: its address, the topics of `contracts`, and the consumer group of each service."""
+"""Checks a Kafka cluster: its address, brokers, the topics of `contracts`, and the consumer group of each service."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from aiokafka.errors import KafkaError
 
 from admin_api.doctor.judging import PartitionReading, TopicReading, encryption_check, group_check, topic_check
+from admin_api.doctor.kafka_brokers import broker_checks
 from admin_api.doctor.results import Check, failed, ok, warning
 from admin_api.services.groups import KafkaUnavailable, committed_offsets, read_groups
 from admin_api.services.monitor import SERVICES
@@ -35,6 +36,7 @@ async def kafka_checks(settings: KafkaSettings) -> list[Check]:
     return [
         ok("Kafka", f"{servers} answers, {cluster.brokers} brokers"),
         encryption_check("Kafka", host, encrypted="SSL" in settings.kafka_security_protocol),
+        *await broker_checks(settings),
         *_topic_checks(settings, cluster),
         *await _group_checks(settings),
     ]
