@@ -1,6 +1,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -11,14 +12,15 @@ from pydantic import SecretStr
 
 from admin_api.app import AdminApi, build_api
 from admin_api.settings import AdminApiSettings
+from runtime.settings import KafkaSettings
 from store.tables import execution_logs
 from support.admin_api_processes import Start, starting_processes
 from support.api import TOKEN, client_of
 from support.notifying import Notify, Running, notifying
 from support.receivers import Mailbox, Webhook, mailbox, webhook
+from support.relaying import Command, StartRelay, kafka_to_stop, relay_starter
 
 UNUSED_ADDRESS = "127.0.0.1:1"
-
 Settings = Callable[..., AdminApiSettings]
 
 
@@ -111,3 +113,16 @@ def notify(api: AdminApi, a_setting: Settings) -> Notify:
         return notifying(api.engine, a_setting(**values), clock)
 
     return run
+
+
+@pytest.fixture
+def running(a_setting: Settings) -> StartRelay:
+    """Starts an instance whose relay runs on the given Kafka."""
+    return relay_starter(a_setting)
+
+
+@pytest.fixture
+async def stoppable_kafka(tmp_path: Path) -> AsyncIterator[tuple[KafkaSettings, Command]]:
+    """A Kafka for one test. The commands `down 1` and `up 1` stop and restart its broker."""
+    async with kafka_to_stop(tmp_path) as made:
+        yield made

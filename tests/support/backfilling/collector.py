@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from candle_writer.series import SeriesIds
 from candle_writer.write import write_candles
 from contracts.candles import CandlesCollected
-from contracts.coverage import Absence, Span
+from contracts.coverage import Absence, AbsenceClass, Span
 from contracts.ranges import RangeDue
 from contracts.runs import RunFinished, RunStarted, TimeframeResult
 from contracts.topics import RANGE_REQUESTS, RUN_EVENTS
@@ -38,6 +38,15 @@ class Answer:
 def everything(request: RangeDue) -> Answer:
     """The whole span is verified."""
     return Answer((request.span,))
+
+
+def unproven(request: RangeDue) -> Absence:
+    return Absence(
+        start=request.span.start,
+        end=request.span.end,
+        absence_class=AbsenceClass.UNKNOWN,
+        evidence="the answer was empty",
+    )
 
 
 @dataclass

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from support.stored_ledgers import store_ledger, store_series
 from support.writers import query
 
 _CONFIG: Final = text("""
@@ -76,3 +77,25 @@ async def chunks(database_url: str, columns: str, where: str = "true") -> Sequen
 
 def days_before(instant: datetime, days: float) -> datetime:
     return instant - timedelta(days=days)
+
+
+async def a_covered_series(engine: AsyncEngine, *spans: tuple[int, int], **names: str) -> int:
+    series_id = await store_series(engine, **names)
+    await store_ledger(engine, series_id, spans)
+    return series_id
+
+
+async def whole(database_url: str, start: datetime, end: datetime) -> bool:
+    [(open_minutes,)] = await query(database_url, OPEN_MINUTES, start, end)
+    assert open_minutes == 0, f"{open_minutes} minutes are open"
+    return True
+
+
+async def none_open(database_url: str) -> bool:
+    states = await chunks_by_state(database_url)
+    assert set(states) in ({"verified"}, {"classified"}), states
+    return True
+
+
+async def is_classified(database_url: str) -> bool:
+    return ("classified",) in await chunks(database_url, "state")
