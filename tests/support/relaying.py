@@ -80,4 +80,4 @@ def versions(recorder: Recorder) -> list[int]:
 
 
 def active(api: AdminApi) -> bool:
-    return api.metrics.relay_active._value.get() == 1
+    return bool(api.metrics.relay_active._value.get() == 1)

@@ -79,7 +79,7 @@ def days_before(instant: datetime, days: float) -> datetime:
     return instant - timedelta(days=days)
 
 
-async def a_covered_series(engine: AsyncEngine, *spans: tuple[int, int], **names: str) -> int:
+async def a_covered_series(engine: AsyncEngine, *spans: tuple[int, int], **names: Any) -> int:
     series_id = await store_series(engine, **names)
     await store_ledger(engine, series_id, spans)
     return series_id
