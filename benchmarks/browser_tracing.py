@@ -54,6 +54,10 @@ class Trace:
         return max(self.tasks, key=lambda task: task.milliseconds)
 
     @property
+    def longest_processor_ms(self) -> float:
+        return max(task.processor_ms for task in self.tasks)
+
+    @property
     def long_tasks(self) -> int:
         return sum(task.milliseconds > LONG_MS for task in self.tasks)
 

@@ -155,10 +155,9 @@ def _loop_row(when: str, trace: Trace) -> Row:
 
 def _rows(step: Measured) -> Iterator[Row]:
     trace, longest = step.trace, step.trace.longest
-    in_processor = max(task.processor_ms for task in trace.tasks)
     note = (
         f"{trace.long_tasks} of {len(trace.tasks):,} tasks over {LONG_MS:.0f} ms; "
-        f"in processor time {trace.long_processor_tasks}, the longest {in_processor:.0f} ms; "
+        f"in processor time {trace.long_processor_tasks}, the longest {trace.longest_processor_ms:.0f} ms; "
         f"the longest is {longest.main_parts}; {step.requests:,} requests"
     )
     yield Row.compare(step.name, longest.milliseconds, None, "ms", note, ours_below=LONG_MS)

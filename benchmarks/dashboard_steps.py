@@ -1,4 +1,4 @@
-"""The walk through the dashboard of a large system: what a person does on each page."""
+"""The walk through the dashboard of a large system: the steps of a person on each page."""
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -55,7 +55,8 @@ class Walk:
             await self.settle()
         self.page.remove_listener("request", count)
         self.steps.append(measured)
-        print(f"  {name}: {trace.longest.milliseconds:.0f} ms", flush=True)
+        longest = trace.longest.milliseconds
+        print(f"  {name}: {longest:.0f} ms, in processor time {trace.longest_processor_ms:.0f} ms", flush=True)
 
     async def open(self, name: str, path: str) -> None:
         """Open a page as with a link from outside: everything is loaded and read again."""
