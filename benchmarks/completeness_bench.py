@@ -36,11 +36,14 @@ _TIMEFRAMES = ("1m", "5m", "1h", "1d")
 _ROUNDS = 40
 _PLAIN_ROUNDS = 5
 
-_FILL = """
+_CONFIGS = """
 SELECT setseed(0.42);
 INSERT INTO data_collection_configs (symbol, exchange, timeframes, interval_minutes, enabled)
 SELECT 'C' || n || '/USDT', ({exchanges})[1 + n % cardinality({exchanges})], {timeframes}, 10, true
-FROM generate_series(1, {series} / cardinality({timeframes})) AS n;
+FROM generate_series(1, {series} / cardinality({timeframes})) AS n
+"""
+
+LEDGERS = """
 INSERT INTO config_timeframes (exchange, symbol, timeframe, config_id)
 SELECT exchange, symbol, unnest(timeframes), id FROM data_collection_configs;
 INSERT INTO series (exchange, symbol, timeframe) SELECT exchange, symbol, timeframe FROM config_timeframes;
@@ -56,13 +59,14 @@ INSERT INTO coverage (series_id, verified, updated_at)
 SELECT id, tstzmultirange(tstzrange(
          date_trunc('day', now(), 'UTC') - (85 + floor(random() * 20)) * interval '1 day',
          date_trunc('minute', now()) - CASE WHEN random() < 0.02 THEN interval '3 hours' ELSE '5 minutes' END
-       )) - coalesce((SELECT range_agg(tstzrange(starts_at, ends_at)) FROM gaps WHERE series_id = id), '{{}}'), now()
+       )) - coalesce((SELECT range_agg(tstzrange(starts_at, ends_at)) FROM gaps WHERE series_id = id), '{}'), now()
 FROM series;
 INSERT INTO absences (series_id, starts_at, ends_at, absence_class, evidence, first_seen, last_checked, run_id)
 SELECT series_id, starts_at, ends_at, absence_class, 'an answer', now(), now(), gen_random_uuid()
 FROM gaps WHERE absence_class IS NOT NULL;
 ANALYZE series, coverage, absences, data_collection_configs, config_timeframes
 """
+"""The series of all configs, with their ledgers."""
 
 _LONG_HOLE = """
 INSERT INTO series (exchange, symbol, timeframe) VALUES ('binance', 'LONG/USDT', '1m');
@@ -138,7 +142,8 @@ async def _fill(raw: asyncpg.Connection, engine: Any, series: int) -> None:
     """The ledgers with SQL; their daily counts as candle-writer counts them."""
     arrays = {name: f"ARRAY{list(each)}" for name, each in (("exchanges", EXCHANGES), ("timeframes", _TIMEFRAMES))}
     await raw.execute("SET TIME ZONE 'UTC'")
-    await raw.execute(_FILL.format(series=series, **arrays))
+    await raw.execute(_CONFIGS.format(series=series, **arrays))
+    await raw.execute(LEDGERS)
     await recount_outdated(engine, lambda _: None)
     await raw.execute("VACUUM (ANALYZE) series_days, series_counts, coverage")
 

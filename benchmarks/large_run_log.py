@@ -77,21 +77,30 @@ async def a_run_log(rows: int = ROWS) -> AsyncIterator[str]:
         yield url
 
 
-async def fill(url: str, rows: int, until: datetime) -> float:
-    """Insert configs, and runs that started in the thirty days before `until`. Returns the time in seconds.
+async def fill(
+    url: str, rows: int, until: datetime, *, configs: int = CONFIGS, days: float = DAYS, in_last_hour: int = 0
+) -> float:
+    """Insert configs, and runs that started in the days before `until`. Returns the time in seconds.
 
-    Indexes are created afterwards. This is several times faster than updating them with each row.
+    `in_last_hour` of the runs started in the last hour, the others at the same rate before. Indexes are created
+    afterwards. This is several times faster than updating them with each row.
     """
+    hour = timedelta(hours=1 if in_last_hour else 0)
+    parts = [(0, rows - in_last_hour, timedelta(days=days) - hour), (rows - in_last_hour, in_last_hour, hour)]
     started = time.perf_counter()
     connection = await asyncpg.connect(url)
     try:
         await connection.execute("SET maintenance_work_mem = '512MB'; SET work_mem = '64MB'; SELECT setseed(0.42)")
-        await connection.execute(_CONFIGS_SQL, CONFIGS, EXCHANGES)
+        await connection.execute(_CONFIGS_SQL, configs, EXCHANGES)
         async with _without_indexes(connection, "job_execution_logs"):
-            for first in range(0, rows, _ROWS_PER_STATEMENT):
-                last = min(first + _ROWS_PER_STATEMENT, rows) - 1
-                span = (until - timedelta(days=DAYS), timedelta(days=DAYS), EXCHANGES, ERRORS, CONFIGS, rows, _RUNNING)
-                await connection.execute(_RUNS_SQL, first, last, *span)
+            for start, count, length in parts:
+                for first in range(start, start + count, _ROWS_PER_STATEMENT):
+                    last = min(first + _ROWS_PER_STATEMENT, start + count) - 1
+                    step = length / count
+                    # The time of row 0, if all rows were as far apart as those of this part.
+                    zero = until - (hour if start == 0 else timedelta()) - (start + count) * step
+                    values = (zero, step * rows, EXCHANGES, ERRORS, configs, rows, _RUNNING)
+                    await connection.execute(_RUNS_SQL, first, last, *values)
         await connection.execute("SELECT settle_run_changes()")
         await connection.execute("VACUUM (ANALYZE) job_execution_logs, run_hours, run_durations, run_changes")
         await connection.execute("VACUUM (ANALYZE) data_collection_configs")

@@ -1,6 +1,6 @@
 """Runs the benchmarks one after another, and prints one table.
 
-    python -m benchmarks.run [--quick] [backfill] [chart] [collector] [completeness] [latency] [lists] [stats] ...
+    python -m benchmarks.run [--quick] [backfill] [chart] [collector] [completeness] [dashboard] [lists] [stats] ...
 
 Writes only to temporary folders. The exit code is 1 if a benchmark could not run. A missed target is only shown in the
 table.
@@ -22,6 +22,7 @@ BENCHMARKS = {
     "chart": "ten zooms of the chart of two million candles, with and without levels",
     "collector": "runs per second, compared with a bare loop of the same ccxt calls",
     "completeness": "completeness of 10,000 series over 90 days, compared with plain SQL over the ledger",
+    "dashboard": "pauses of the dashboard in Chromium, with 5,000 configs, a million runs and two million candles",
     "lateness": "lateness of scheduled runs beside backfills, compared with paused backfills",
     "latency": "waiting time for a triggered run, and for the first run of a new config",
     "levels": "cost of the triggers for levels of charts, compared with writes without them",

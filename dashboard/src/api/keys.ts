@@ -9,6 +9,8 @@ export const keys = {
   configs: [...all, "configs"] as const,
   /** The last runs and the next run of each config. */
   activity: [...all, "activity"] as const,
+  /** The same of all configs, for a sorting. Events do not mark it as outdated. */
+  seldomActivity: [...all, "seldom-activity"] as const,
   completeness: [...all, "completeness"] as const,
   /** The chart, the holes and the numbers of the series on the screen. */
   oneSeries: [...all, "completeness", "one"] as const,

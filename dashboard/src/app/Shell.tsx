@@ -47,7 +47,7 @@ export function Shell() {
           <Shortcuts />
           <SettingsMenu />
         </AppShell.Header>
-        <AppShell.Navbar className={classes.navbar} aria-label={app.menu}>
+        <AppShell.Navbar className={classes.navbar} aria-label={app.menu} data-closed={!opened || undefined}>
           <Link to="/" className={classes.link} activeOptions={{ exact: true }} onClick={navigation.close}>
             <IconGauge {...ICON} /> {app.overview}
           </Link>

@@ -1,5 +1,5 @@
-import { Tooltip } from "@mantine/core";
 import { createContext, type ReactNode, useContext, useMemo, useState, useSyncExternalStore } from "react";
+import { LazyTooltip } from "../components/LazyTooltip";
 import { useLanguage } from "../i18n";
 
 /** How times are shown. `relative`: as a distance from now, with the exact time in the tooltip. */
@@ -75,9 +75,19 @@ export function spanText(milliseconds: number): string {
 /** A duration in seconds, as precise as a person needs it. */
 export function durationText(seconds: number, language: string): string {
   if (seconds >= 60) return spanText(seconds * 1000);
-  const digits = seconds < 10 ? 2 : 1;
-  const text = new Intl.NumberFormat(language, { minimumFractionDigits: digits, maximumFractionDigits: digits });
-  return `${text.format(seconds)} s`;
+  return `${withDigits(language, seconds < 10 ? 2 : 1).format(seconds)} s`;
+}
+
+const formats = new Map<string, Intl.NumberFormat>();
+
+/** Making a format takes longer than to render a row, so it is made once. */
+function withDigits(language: string, digits: number): Intl.NumberFormat {
+  const key = `${language} ${digits}`;
+  const known = formats.get(key);
+  if (known !== undefined) return known;
+  const made = new Intl.NumberFormat(language, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  formats.set(key, made);
+  return made;
 }
 
 /** `2026-11-27 19:04:05 UTC`: the same order in every language, so that columns line up and sort. */
@@ -107,11 +117,11 @@ export function Time({ value, zone = true }: { value: string | null | undefined;
   if (value === null || value === undefined) return <span>{messages.time.none}</span>;
   const absolute = absoluteTime(value, style);
   const shown = zone ? absolute : absolute.slice(0, 19);
-  const tooltip =
+  const tooltip = () =>
     style === "relative" ? absolute : `${absolute} · ${messages.time.ago(spanText(Date.now() - Date.parse(value)))}`;
   return (
-    <Tooltip label={tooltip} openDelay={300} events={{ hover: true, focus: false, touch: true }}>
+    <LazyTooltip label={tooltip} openDelay={300} events={{ hover: true, focus: false, touch: true }}>
       <time dateTime={value}>{style === "relative" ? <RelativeText instant={Date.parse(value)} /> : shown}</time>
-    </Tooltip>
+    </LazyTooltip>
   );
 }

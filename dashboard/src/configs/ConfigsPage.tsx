@@ -2,7 +2,7 @@ import { Button, Loader, NativeSelect, SegmentedControl, Skeleton, TextInput, To
 import { useDebouncedCallback } from "@mantine/hooks";
 import { IconPlus, IconSearch } from "@tabler/icons-react";
 import { useNavigate, useSearch } from "@tanstack/react-router";
-import { useEffect, useMemo, useState } from "react";
+import { useCallback, useEffect, useMemo, useState } from "react";
 import { PageHeader } from "../components/PageHeader";
 import { EmptyState, ErrorState } from "../components/states";
 import { useExchangeUse } from "../exchanges/queries";
@@ -12,12 +12,17 @@ import { ConfigDrawer } from "./ConfigDrawer";
 import classes from "./ConfigsPage.module.css";
 import { ConfigTable } from "./ConfigTable";
 import { rowOf, sorted } from "./figures";
-import { useActivity, useConfigList, useWholePercent } from "./queries";
-import type { ConfigsSearch } from "./search";
+import { partsWith, useActivity, useConfigList, useWholePercent } from "./queries";
+import { type ConfigsSearch, isServerSort } from "./search";
 
 const TYPING_MS = 200;
 
 type Changes = { [Name in keyof ConfigsSearch]?: ConfigsSearch[Name] | undefined };
+
+function changed(before: ConfigsSearch, changes: Changes): ConfigsSearch {
+  const next = Object.entries({ ...before, ...changes }).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(next) as ConfigsSearch;
+}
 
 /** The table of configs. Search, filters, sorting and the open drawer are in the address. */
 export function ConfigsPage() {
@@ -26,19 +31,25 @@ export function ConfigsPage() {
   const { configs: text } = useMessages();
   const list = useConfigList(search);
   const ids = useMemo(() => list.configs?.map((config) => config.id) ?? [], [list.configs]);
-  const activity = useActivity(ids);
-  const whole = useWholePercent(ids);
+  const [onScreen, setOnScreen] = useState(() => partsWith(0, 0));
+  const onShown = useCallback((first: number, last: number) => {
+    const parts = partsWith(first, last);
+    setOnScreen((before) => (before.first === parts.first && before.last === parts.last ? before : parts));
+  }, []);
+  const watched = isServerSort(search.sort ?? "symbol") ? onScreen : "seldom";
+  const activity = useActivity(ids, watched);
+  const whole = useWholePercent(ids, watched);
   const rows = useMemo(
     () => list.configs?.map((each) => rowOf(each, activity.get(each.id), whole.get(each.id) ?? null)) ?? [],
     [list.configs, activity, whole],
   );
   const shown = useMemo(() => sorted(rows, search), [rows, search]);
   const isFiltered = search.q !== undefined || search.exchange !== undefined || search.shown !== undefined;
-  const apply = (changes: Changes, replace = true) => {
-    const next = Object.entries({ ...search, ...changes }).filter(([, value]) => value !== undefined);
-    void navigate({ search: Object.fromEntries(next) as ConfigsSearch, replace });
-  };
-  const openDrawer = (edit: number | "new") => apply({ edit }, false);
+  const apply = useCallback(
+    (changes: Changes, replace = true) => void navigate({ search: (before) => changed(before, changes), replace }),
+    [navigate],
+  );
+  const openDrawer = useCallback((edit: number | "new") => apply({ edit }, false), [apply]);
 
   return (
     <>
@@ -66,6 +77,7 @@ export function ConfigsPage() {
           hasMore={list.hasNextPage}
           isLoadingMore={list.isFetchingNextPage}
           onMore={() => void list.fetchNextPage()}
+          onShown={onShown}
           search={search}
           apply={apply}
           onEdit={openDrawer}

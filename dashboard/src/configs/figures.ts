@@ -18,7 +18,24 @@ export interface Row {
   whole: number | null;
 }
 
+interface Known {
+  activity: Activity | undefined;
+  whole: number | null;
+  row: Row;
+}
+
+const known = new WeakMap<Config, Known>();
+
+/** The same object for the same values, so that a new page or answer renders only the rows that it changes. */
 export function rowOf(config: Config, activity: Activity | undefined, whole: number | null): Row {
+  const before = known.get(config);
+  if (before !== undefined && before.activity === activity && before.whole === whole) return before.row;
+  const row = newRow(config, activity, whole);
+  known.set(config, { activity, whole, row });
+  return row;
+}
+
+function newRow(config: Config, activity: Activity | undefined, whole: number | null): Row {
   const runs = activity?.runs ?? [];
   const decided = runs.filter((run) => run.status === "success" || run.status === "failed");
   const durations = decided.flatMap((run) => run.duration_seconds ?? []).sort((a, b) => a - b);

@@ -104,14 +104,35 @@ function useParts(ids: readonly number[]) {
   );
 }
 
+/**
+ * Which figures are kept up to date. A range: those of the rows on the screen, at each event. `seldom`: all of them, twice
+ * a minute, because a sorting by figures needs all. At each event, thousands of configs would be too many requests.
+ */
+export type Watched = { first: number; last: number } | "seldom";
+
+const FIRST_PART: Watched = { first: 0, last: PAGE - 1 };
+const SELDOM_MS = 30_000;
+
+/** The whole parts of a list that contain these rows. */
+export function partsWith(first: number, last: number): { first: number; last: number } {
+  return { first: first - (first % PAGE), last: last - (last % PAGE) + PAGE - 1 };
+}
+
+const isWatched = (watched: Watched, part: number) =>
+  watched === "seldom" || (part * PAGE <= watched.last && (part + 1) * PAGE > watched.first);
+
 /** The last runs and the next run of these configs, by config id. */
-export function useActivity(ids: readonly number[]): ReadonlyMap<number, Activity> {
+export function useActivity(ids: readonly number[], watched: Watched = FIRST_PART): ReadonlyMap<number, Activity> {
   const parts = useParts(ids);
+  const seldom = watched === "seldom";
   return useQueries({
-    queries: parts.map((part) => ({
-      queryKey: [...keys.activity, part],
+    queries: parts.map((part, index) => ({
+      // An event marks the group `activity` as outdated.
+      queryKey: [...(seldom ? keys.seldomActivity : keys.activity), part],
       queryFn: async () =>
         bodyOf(await api.GET(`${BASE}/reports/config-activity`, { params: { query: { config_id: part } } })),
+      enabled: isWatched(watched, index),
+      ...(seldom && { refetchInterval: SELDOM_MS, staleTime: SELDOM_MS }),
     })),
     combine: byConfig,
   });
@@ -122,12 +143,16 @@ function byConfig(results: readonly { data: Activity[] | undefined }[]): Readonl
 }
 
 /** The whole percentage of those of these configs that have periods. */
-export function useWholePercent(ids: readonly number[]): ReadonlyMap<number, number | null> {
+export function useWholePercent(
+  ids: readonly number[],
+  watched: Watched = FIRST_PART,
+): ReadonlyMap<number, number | null> {
   const parts = useParts(ids);
   return useQueries({
-    queries: parts.map((part) => ({
+    queries: parts.map((part, index) => ({
       queryKey: [...keys.completeness, "config", part],
       queryFn: () => readWholePercent(part),
+      enabled: isWatched(watched, index),
       refetchInterval: COMPLETENESS_EVERY_MS,
     })),
     combine: byWholePercent,

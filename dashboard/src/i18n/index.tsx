@@ -51,22 +51,31 @@ export function useMessages(): Messages {
   return useLanguage().messages;
 }
 
+type Numbers = ReturnType<typeof numbersOf>;
+
+const known = new Map<Language, Numbers>();
+
 /** Numbers in the person's language. */
-export function useNumbers() {
+export function useNumbers(): Numbers {
   const { language } = useLanguage();
-  return useMemo(() => {
-    const whole = new Intl.NumberFormat(language);
-    const compact = new Intl.NumberFormat(language, { notation: "compact", maximumFractionDigits: 1 });
-    const short = new Intl.NumberFormat(language, { maximumSignificantDigits: 2 });
-    const price = new Intl.NumberFormat(language, { maximumSignificantDigits: 12 });
-    const percent = new Intl.NumberFormat(language, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
-    return {
-      whole: (value: number) => whole.format(value),
-      compact: (value: number) => compact.format(value),
-      short: (value: number) => short.format(value),
-      /** A price with all of its digits. */
-      price: (value: number) => price.format(value),
-      percent: (value: number) => `${percent.format(value)} %`,
-    };
-  }, [language]);
+  const numbers = known.get(language) ?? numbersOf(language);
+  known.set(language, numbers);
+  return numbers;
+}
+
+/** Making the formats takes longer than to render a row, so they are made once per language. */
+function numbersOf(language: Language) {
+  const whole = new Intl.NumberFormat(language);
+  const compact = new Intl.NumberFormat(language, { notation: "compact", maximumFractionDigits: 1 });
+  const short = new Intl.NumberFormat(language, { maximumSignificantDigits: 2 });
+  const price = new Intl.NumberFormat(language, { maximumSignificantDigits: 12 });
+  const percent = new Intl.NumberFormat(language, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+  return {
+    whole: (value: number) => whole.format(value),
+    compact: (value: number) => compact.format(value),
+    short: (value: number) => short.format(value),
+    /** A price with all of its digits. */
+    price: (value: number) => price.format(value),
+    percent: (value: number) => `${percent.format(value)} %`,
+  };
 }

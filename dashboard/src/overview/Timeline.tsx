@@ -1,12 +1,13 @@
 import { Skeleton, Text } from "@mantine/core";
 import { useElementSize } from "@mantine/hooks";
-import { Link, useNavigate } from "@tanstack/react-router";
-import { type KeyboardEvent, type MouseEvent, useId, useMemo, useRef, useState } from "react";
+import { Link } from "@tanstack/react-router";
+import { type KeyboardEvent, useId, useMemo, useRef, useState } from "react";
 import type { Config } from "../api/client";
 import { absoluteTime, durationText, useNow, useTimeStyle } from "../app/time";
 import { ErrorState } from "../components/states";
 import { type Activity, type RunMark, useActivity, useEnabledConfigs } from "../configs/queries";
 import { useLanguage, useMessages } from "../i18n";
+import { runPath, useOpenRun } from "../runs/openRun";
 import { barOf, PAST_MS, plannedRuns, share } from "./lanes";
 import classes from "./Timeline.module.css";
 
@@ -171,7 +172,7 @@ interface BarProps {
 function RunBar({ run, now, width, isStop, onFocus, onKeyDown }: BarProps) {
   const { messages, language } = useLanguage();
   const { style } = useTimeStyle();
-  const navigate = useNavigate();
+  const open = useOpenRun();
   const bar = barOf(run, now);
   if (bar === null) return null;
   const x = bar.start * width;
@@ -179,21 +180,16 @@ function RunBar({ run, now, width, isStop, onFocus, onKeyDown }: BarProps) {
   const hit = Math.max(LEAST_HIT, wide);
   const duration = run.duration_seconds === null ? "…" : durationText(run.duration_seconds, language);
   const label = messages.timeline.run(messages.status[run.status], absoluteTime(run.started_at, style), duration);
-  const open = (event: MouseEvent) => {
-    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // the browser opens another tab or window
-    event.preventDefault();
-    void navigate({ to: "/runs/$logId", params: { logId: String(run.id) } });
-  };
   return (
     <a
-      href={`/runs/${run.id}`}
+      href={runPath(run.id)}
       className={classes.bar}
       data-status={run.status}
       aria-label={label}
       tabIndex={isStop ? 0 : -1}
       onFocus={onFocus}
       onKeyDown={onKeyDown}
-      onClick={open}
+      onClick={(event) => open(event, run.id)}
     >
       <title>{label}</title>
       <rect className={classes.hit} x={x + (wide - hit) / 2} width={hit} height={HEIGHT} />

@@ -1,7 +1,7 @@
 import { Loader, Skeleton, Text } from "@mantine/core";
 import { useMediaQuery } from "@mantine/hooks";
 import { Link } from "@tanstack/react-router";
-import { useEffect } from "react";
+import { memo, useEffect } from "react";
 import type { Run } from "../api/client";
 import { durationText, Time, useNow } from "../app/time";
 import { StatusMark } from "../components/StatusMark";
@@ -78,7 +78,15 @@ export function RunTable({ runs, isLoading = false, hasMore = false, isLoadingMo
   );
 }
 
-function RunRow({ run, index, offset, height }: { run: Run; index: number; offset: number; height: number }) {
+interface RowProps {
+  run: Run;
+  index: number;
+  offset: number;
+  height: number;
+}
+
+/** Renders again only if its run has changed: scrolling renders only the rows that come into view. */
+const RunRow = memo(function RunRow({ run, index, offset, height }: RowProps) {
   const { messages } = useLanguage();
   const numbers = useNumbers();
   return (
@@ -117,7 +125,7 @@ function RunRow({ run, index, offset, height }: { run: Run; index: number; offse
       </div>
     </div>
   );
-}
+});
 
 /** The duration of a run; while it runs, the time since its start. */
 export function RunDuration({ run }: { run: Run }) {

@@ -1,4 +1,4 @@
-import { useLayoutEffect, useRef } from "react";
+import { memo, useLayoutEffect, useRef } from "react";
 import { useLanguage, useMessages, useNumbers } from "../i18n";
 import classes from "./Calendar.module.css";
 import type { Completeness } from "./queries";
@@ -26,8 +26,11 @@ function levelOf(day: Day): Level {
   return day.answered < 0.9 ? "poor" : "partial";
 }
 
-/** The days of a year as squares, a column per week. Incomplete days are listed below, for the keyboard. */
-export function Calendar({ start, days, onDay }: Props) {
+/**
+ * The days of a year as squares, a column per week. Incomplete days are listed below, for the keyboard. It
+ * does not render again while the chart moves.
+ */
+export const Calendar = memo(function Calendar({ start, days, onDay }: Props) {
   const { series: text } = useMessages();
   const { language } = useLanguage();
   const numbers = useNumbers();
@@ -108,4 +111,4 @@ export function Calendar({ start, days, onDay }: Props) {
       )}
     </div>
   );
-}
+});

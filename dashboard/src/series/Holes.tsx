@@ -1,5 +1,6 @@
 import { Button, Table, Tooltip } from "@mantine/core";
 import { IconBandage } from "@tabler/icons-react";
+import { memo, useState } from "react";
 import { answered } from "../api/answered";
 import { notifyDone, notifyFailed } from "../components/notify";
 import { useMessages, useNumbers } from "../i18n";
@@ -12,7 +13,8 @@ import type { SeriesName } from "./search";
 import { timeText } from "./times";
 import type { Window } from "./windows";
 
-const SHOWN = 100;
+/** More rows at once would be a noticeable pause. */
+const SHOWN = 25;
 
 interface Props {
   name: SeriesName;
@@ -21,11 +23,15 @@ interface Props {
   onShow: (span: Window) => void;
 }
 
-/** The spans without candles, the newest first: why, with which evidence, and what is done about it. */
-export function Holes({ name, spans, truncated, onShow }: Props) {
+/**
+ * The spans without candles, the newest first: why, with which evidence, and what is done about it. They do not render
+ * again while the chart moves.
+ */
+export const Holes = memo(function Holes({ name, spans, truncated, onShow }: Props) {
   const { series: text } = useMessages();
+  const [count, setCount] = useState(SHOWN);
   if (spans.length === 0) return <p className={classes.nothing}>{text.noHoles}</p>;
-  const newest = [...spans].reverse().slice(0, SHOWN);
+  const newest = [...spans].reverse().slice(0, count);
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable with the keyboard.
     <section className={classes.table} tabIndex={0} aria-label={text.holes}>
@@ -46,10 +52,18 @@ export function Holes({ name, spans, truncated, onShow }: Props) {
           ))}
         </Table.Tbody>
       </Table>
-      {(truncated || spans.length > SHOWN) && <p className={classes.more}>{text.moreHoles(SHOWN)}</p>}
+      {spans.length > count ? (
+        <p className={classes.more}>
+          <Button size="compact-sm" variant="default" onClick={() => setCount(count + SHOWN)}>
+            {text.showMoreHoles}
+          </Button>
+        </p>
+      ) : (
+        truncated && <p className={classes.more}>{text.moreHoles(spans.length)}</p>
+      )}
     </section>
   );
-}
+});
 
 function HoleRow({ name, span, onShow }: { name: SeriesName; span: Span; onShow: Props["onShow"] }) {
   const { series: text } = useMessages();
@@ -124,19 +138,23 @@ export function FillButton({ name, span }: { name: SeriesName; span: Span }) {
       onSuccess: (backfill) => notifyDone(text.filling(backfill.id)),
       onError: (error) => notifyFailed(text.notFilled, error),
     });
+  const button = (
+    <Button
+      size="compact-sm"
+      variant="default"
+      leftSection={<IconBandage size={14} aria-hidden />}
+      data-disabled={reason !== null}
+      aria-disabled={reason !== null}
+      loading={fill.isPending}
+      onClick={() => reason === null && act()}
+    >
+      {text.fill}
+    </Button>
+  );
+  if (reason === null) return button;
   return (
-    <Tooltip label={reason} disabled={reason === null} multiline w={240}>
-      <Button
-        size="compact-sm"
-        variant="default"
-        leftSection={<IconBandage size={14} aria-hidden />}
-        data-disabled={reason !== null}
-        aria-disabled={reason !== null}
-        loading={fill.isPending}
-        onClick={() => reason === null && act()}
-      >
-        {text.fill}
-      </Button>
+    <Tooltip label={reason} multiline w={240}>
+      {button}
     </Tooltip>
   );
 }

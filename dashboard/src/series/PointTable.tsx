@@ -1,47 +1,80 @@
-import { Table } from "@mantine/core";
+import { useVirtualizer } from "@tanstack/react-virtual";
+import { useMemo, useRef } from "react";
 import { useMessages, useNumbers } from "../i18n";
 import type { ChartPoint } from "./queries";
 import classes from "./SeriesPage.module.css";
 import { timeText } from "./times";
 import type { Window } from "./windows";
 
-const SHOWN = 500;
+const ROW = 30;
+const COLUMNS = 7;
 
-/** The visible points of the chart as a table, the newest first. */
+/** The visible points of the chart as a table, the newest first. Only the rows on the screen exist. */
 export function PointTable({ points, visible }: { points: readonly ChartPoint[]; visible: Window }) {
   const { series: text } = useMessages();
   const numbers = useNumbers();
-  const inRange = points.filter((point) => {
-    const at = Date.parse(point.open_time);
-    return at >= visible.from && at < visible.to;
+  const shown = useMemo(
+    () =>
+      points
+        .filter((point) => {
+          const at = Date.parse(point.open_time);
+          return at >= visible.from && at < visible.to;
+        })
+        .reverse(),
+    [points, visible],
+  );
+  const box = useRef<HTMLElement>(null);
+  const rows = useVirtualizer({
+    count: shown.length,
+    getScrollElement: () => box.current,
+    estimateSize: () => ROW,
+    overscan: 8,
   });
-  const rows = inRange.slice(-SHOWN).reverse();
+  const items = rows.getVirtualItems();
+  const below = rows.getTotalSize() - (items.at(-1)?.end ?? 0);
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable with the keyboard.
-    <section className={classes.points} tabIndex={0} aria-label={text.asTable}>
-      <Table stickyHeader verticalSpacing={4} horizontalSpacing="md">
-        <Table.Thead>
-          <Table.Tr>
+    <section ref={box} className={classes.points} tabIndex={0} aria-label={text.asTable}>
+      <table aria-rowcount={shown.length + 1}>
+        <thead>
+          <tr aria-rowindex={1}>
             {[text.openTime, text.open, text.high, text.low, text.close, text.volume, text.candles].map((title) => (
-              <Table.Th key={title}>{title}</Table.Th>
+              <th key={title} scope="col">
+                {title}
+              </th>
             ))}
-          </Table.Tr>
-        </Table.Thead>
-        <Table.Tbody>
-          {rows.map((point) => (
-            <Table.Tr key={point.open_time}>
-              <Table.Td className={classes.time}>{timeText(Date.parse(point.open_time))}</Table.Td>
-              {(["open", "high", "low", "close"] as const).map((name) => (
-                <Table.Td key={name}>{numbers.price(point[name])}</Table.Td>
-              ))}
-              <Table.Td>{numbers.compact(point.volume)}</Table.Td>
-              <Table.Td>{numbers.whole(point.candles)}</Table.Td>
-            </Table.Tr>
-          ))}
-        </Table.Tbody>
-      </Table>
-      {inRange.length > SHOWN && <p className={classes.more}>{text.morePoints(SHOWN)}</p>}
-      {inRange.length === 0 && <p className={classes.nothing}>{text.noPoints}</p>}
+          </tr>
+        </thead>
+        <tbody>
+          <Space height={items[0]?.start ?? 0} />
+          {items.map(({ index }) => {
+            const point = shown[index];
+            if (point === undefined) return null;
+            return (
+              <tr key={point.open_time} aria-rowindex={index + 2} style={{ height: ROW }}>
+                <td className={classes.time}>{timeText(Date.parse(point.open_time))}</td>
+                {(["open", "high", "low", "close"] as const).map((name) => (
+                  <td key={name}>{numbers.price(point[name])}</td>
+                ))}
+                <td>{numbers.compact(point.volume)}</td>
+                <td>{numbers.whole(point.candles)}</td>
+              </tr>
+            );
+          })}
+          <Space height={below} />
+        </tbody>
+      </table>
+      {shown.length === 0 && <p className={classes.nothing}>{text.noPoints}</p>}
     </section>
+  );
+}
+
+/** The place of the rows that do not exist. */
+function Space({ height }: { height: number }) {
+  if (height <= 0) return null;
+  return (
+    <tr aria-hidden style={{ height }}>
+      <td colSpan={COLUMNS} />
+    </tr>
   );
 }

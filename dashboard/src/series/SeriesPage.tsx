@@ -9,7 +9,6 @@ import { useMessages, useNumbers } from "../i18n";
 import { Calendar } from "./Calendar";
 import { ClassMark } from "./ClassMark";
 import { Holes } from "./Holes";
-import { PointTable } from "./PointTable";
 import { type StoredSeries, useChart, useDays, useHoles, useMarket } from "./queries";
 import { Rejected } from "./Rejected";
 import classes from "./SeriesPage.module.css";
@@ -17,6 +16,7 @@ import { type ChartSearch, iso, nameOf, paramsOf, pathOf, type SeriesName, TIMEF
 import { timeText } from "./times";
 import { nominalLength, type Window, windowFor } from "./windows";
 
+const PointTable = lazy(() => import("./PointTable").then(({ PointTable }) => ({ default: PointTable })));
 const CandleChart = lazy(() => import("./CandleChart").then(({ CandleChart }) => ({ default: CandleChart })));
 
 const FIRST_PERIODS = 240;
@@ -156,11 +156,18 @@ function Charts({ name, stored }: { name: SeriesName; stored: StoredSeries }) {
     ({ from, to }: Window) => apply({ from: iso(from), to: iso(Math.max(to, from + 2 * period)) }),
     [apply, period],
   );
-  const showWithMargin = ({ from, to }: Window) => {
-    const margin = Math.max(30 * period, (to - from) / 2);
-    show({ from: from - margin, to: to + margin });
-    window.scrollTo({ top: 0, behavior: "smooth" });
-  };
+  const showWithMargin = useCallback(
+    ({ from, to }: Window) => {
+      const margin = Math.max(30 * period, (to - from) / 2);
+      show({ from: from - margin, to: to + margin });
+      window.scrollTo({ top: 0, behavior: "smooth" });
+    },
+    [show, period],
+  );
+  const showDay = useCallback(
+    (day: string) => showWithMargin({ from: Date.parse(day), to: Date.parse(day) + DAY_MS }),
+    [showWithMargin],
+  );
   const data = useWindow(name, visible, { from: first, to: last });
   const all = useHoles(name, null);
   const days = useDays(name);
@@ -205,7 +212,9 @@ function Charts({ name, stored }: { name: SeriesName; stored: StoredSeries }) {
         ) : data.chart.data === undefined ? (
           <Skeleton height={420} />
         ) : view === "table" ? (
-          <PointTable points={data.chart.data.points} visible={visible} />
+          <Suspense fallback={<Skeleton height={420} />}>
+            <PointTable points={data.chart.data.points} visible={visible} />
+          </Suspense>
         ) : (
           <Suspense fallback={<Skeleton height={420} />}>
             <CandleChart
@@ -239,11 +248,7 @@ function Charts({ name, stored }: { name: SeriesName; stored: StoredSeries }) {
         ) : days.data === undefined ? (
           <Skeleton height={150} />
         ) : (
-          <Calendar
-            start={days.data.start}
-            days={days.data.days}
-            onDay={(day) => showWithMargin({ from: Date.parse(day), to: Date.parse(day) + DAY_MS })}
-          />
+          <Calendar start={days.data.start} days={days.data.days} onDay={showDay} />
         )}
       </section>
     </>
