@@ -23,8 +23,8 @@ from runtime.database import driver_transaction
 from support.databases import connected
 from support.depth import tries
 from support.fetches import MINUTE_MS, NOON, NOON_MS, a_candle, a_fetch
+from support.ledger_disagreements import DISAGREEMENTS
 from support.ledgers import (
-    DISAGREEMENTS,
     SeriesHistory,
     StoredLedger,
     a_history,
