@@ -22,9 +22,9 @@ from unittest import mock
 
 import asyncpg
 import uvloop
-from aiokafka import TopicPartition
 from benchmarks.infrastructure import a_database, a_kafka
 from benchmarks.report import Row, table
+from benchmarks.topic_drain import drain_topic, publish_events
 from benchmarks.writers_baseline import (
     CANDLE_COLUMNS,
     CONFIGS,
@@ -47,26 +47,20 @@ from candle_writer.ledger_tables import write_ledger
 from candle_writer.series import SeriesIds
 from candle_writer.settings import CandleWriterSettings
 from candle_writer.write import write_candles
-from contracts.event import Event
 from contracts.spans import Interval
 from contracts.timeframes import DAY_MS
-from contracts.topics import CANDLES, RUN_EVENTS, Topic
+from contracts.topics import CANDLES, RUN_EVENTS
 from log_writer.runs import fold
 from log_writer.schedule import ScheduleChanges
 from log_writer.settings import LogWriterSettings
 from log_writer.write import write_batch
 from runtime.database import build_engine, driver_transaction
-from runtime.kafka.clients import build_broker, build_consumer, topic_name
-from runtime.kafka.publisher import EventPublisher
-from runtime.logs import configure_logging
-from runtime.process.worker import Worker, serve
 from runtime.settings import DatabaseSettings, KafkaSettings
 
 LOG_BATCH = int(LogWriterSettings.model_fields["batch_max_records"].default)
 CANDLE_BATCH = int(CandleWriterSettings.model_fields["batch_max_records"].default)
 PAGE_BATCH = 20
 """Full pages per batch of the write path: 20,000 candles, about as many as Kafka returns at once."""
-DRAIN_SECONDS = 120.0
 MIN_RATIO = 0.6
 MIN_RATIO_WITH_COUNTS = 0.9
 MIN_RATIO_WITH_LEDGER = 0.9
@@ -174,7 +168,7 @@ async def _log_comparisons(infra: Infrastructure, runs: int) -> list[Comparison]
     starts, endings = some_runs(runs, datetime.now(UTC))
     batches = [list(in_batches(events, LOG_BATCH)) for events in (starts, endings)]
     records = [[log_records(fold(batch)) for batch in half] for half in batches]
-    await _publish(infra.kafka, RUN_EVENTS, endings)
+    await publish_events(infra.kafka, RUN_EVENTS, endings)
 
     async def copy(half: list[list[Any]]) -> None:
         async with _uncounted(infra.raw):
@@ -191,7 +185,7 @@ async def _log_comparisons(infra: Infrastructure, runs: int) -> list[Comparison]
     async def drain() -> float:
         settings = LogWriterSettings(**_settings(infra))
         worker, group = log_writer.app.build_worker(settings), log_writer.app.NAME
-        return await _drain(infra.kafka, worker, group, RUN_EVENTS, "candlekeep_log_runs_written_total", runs)
+        return await drain_topic(infra.kafka, worker, group, RUN_EVENTS, "candlekeep_log_runs_written_total", runs)
 
     each = f"in batches of {LOG_BATCH}"
     return [
@@ -223,7 +217,7 @@ async def _log_comparisons(infra: Infrastructure, runs: int) -> list[Comparison]
 
 async def _candle_comparisons(infra: Infrastructure, candles: int) -> list[Comparison]:
     pages, tails = some_fetches(candles // 1000, 1000), some_fetches(candles // 10, 10)
-    await _publish(infra.kafka, CANDLES, tails)
+    await publish_events(infra.kafka, CANDLES, tails)
 
     def sides(fetches: Sequence[Any], size: int) -> tuple[Side, Side]:
         batches = list(in_batches(fetches, size))
@@ -242,7 +236,7 @@ async def _candle_comparisons(infra: Infrastructure, candles: int) -> list[Compa
     async def drain() -> float:
         settings = CandleWriterSettings(**_settings(infra))
         worker, group = candle_writer.app.build_worker(settings), candle_writer.app.NAME
-        return await _drain(infra.kafka, worker, group, CANDLES, "candlekeep_candles_written_total", candles)
+        return await drain_topic(infra.kafka, worker, group, CANDLES, "candlekeep_candles_written_total", candles)
 
     write_pages, raw_pages = sides(pages, PAGE_BATCH)
     write_tails, raw_tails = sides(tails, CANDLE_BATCH)
@@ -298,52 +292,6 @@ def _without_ledger() -> Iterator[None]:
 
 def _settings(infra: Infrastructure) -> dict[str, Any]:
     return {**infra.kafka.model_dump(), "database_url": infra.database_url, "http_port": 0, "log_level": "ERROR"}
-
-
-async def _drain(kafka: KafkaSettings, worker: Worker, group: str, topic: Topic, counter: str, rows: int) -> float:
-    """Return the rows per second of a worker that reads a full topic, from its first committed batch on."""
-    configure_logging(worker.settings, worker.name)
-    await _rewind(kafka, group, topic)
-    counted = worker.registry.restricted_registry([counter])  # collecting all metrics would slow the worker down
-    stop = asyncio.Event()
-    worker_task = asyncio.create_task(serve(worker, stop))
-    written, first, started = 0.0, 0.0, 0.0
-    async with asyncio.timeout(DRAIN_SECONDS):
-        while written < rows and not worker_task.done():
-            await asyncio.sleep(0.005)
-            written = sum(
-                sample.value for metric in counted.collect() for sample in metric.samples if sample.name == counter
-            )
-            if written and not started:
-                first, started = written, time.perf_counter()
-    seconds = time.perf_counter() - started
-    stop.set()
-    if await worker_task != 0 or written < rows or first == rows:
-        raise AssertionError(
-            f"{worker.name} wrote {written:.0f} of {rows} rows, {first:.0f} of them in the first batch"
-        )
-    return (rows - first) / seconds
-
-
-async def _rewind(kafka: KafkaSettings, group: str, topic: Topic) -> None:
-    consumer = build_consumer(kafka, group=group, client_id="bench")
-    await consumer.start()
-    try:
-        consumer.assign([TopicPartition(topic_name(kafka, topic), number) for number in range(topic.partitions)])
-        await consumer.commit(dict(await consumer.beginning_offsets(consumer.assignment())))
-    finally:
-        await consumer.stop()
-
-
-async def _publish(kafka: KafkaSettings, topic: Topic, events: Sequence[Event]) -> None:
-    broker = build_broker(kafka, "bench")
-    await broker.start()
-    try:
-        publisher = EventPublisher(broker, kafka, "bench")
-        for batch in in_batches(events, 5000):
-            await publisher.publish_many(topic, batch)
-    finally:
-        await broker.stop()
 
 
 if __name__ == "__main__":

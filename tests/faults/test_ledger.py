@@ -17,8 +17,8 @@ from candle_writer.app import NAME
 from contracts.candles import CandlesCollected
 from contracts.topics import CANDLES
 from runtime.settings import KafkaSettings
+from support.ledger_disagreements import DISAGREEMENTS
 from support.ledgers import (
-    DISAGREEMENTS,
     SeriesHistory,
     StoredLedger,
     a_history,

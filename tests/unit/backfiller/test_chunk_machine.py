@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from backfiller.chunks import Chunk, ChunkState, claimed, requested, started
 from backfiller.closing import LedgerView, Outcome, after_check, after_result, evidence_span
@@ -20,13 +20,13 @@ from backfiller.planning import Demand, PlanPolicy, plan, unwanted
 from contracts.ranges import Purpose
 from contracts.spans import Intervals, intersect, subtract
 from contracts.vocabulary import ErrorClass
+from support.backfilling.chunk_promises import PER_LANE, TOTAL, ChunkPromises
 from support.backfilling.chunk_truth import Result, Run, Truth, minutes_in, minutes_of, to_minutes, to_spans
 from support.backfilling.chunks import CLOSING, LEASE, MINUTE, NOON, NOW, WAIT, a_chunk, a_demand, a_series, minutes
 from support.depth import tries
 
 LENGTH = 60
 """Minutes of the target."""
-PER_LANE, TOTAL = 3, 4
 POLICY = PlanPolicy(pages=2, fresh_chunks=5, open_chunks=3)
 SERIES = (1, 2)
 """Two series of two configs, each in a lane of its own."""
@@ -34,7 +34,7 @@ LANES = {"binance": 2}
 ERRORS = st.sampled_from([*ErrorClass])
 
 
-class Chunks(RuleBasedStateMachine):
+class Chunks(ChunkPromises):
     """The rules are the steps of the service; each one is a transaction or a message."""
 
     @initialize(
@@ -251,55 +251,6 @@ class Chunks(RuleBasedStateMachine):
             intersect([chunk.span], to_spans(truth.stored_lost)),
             unproved=intersect([chunk.span], to_spans(truth.unknown - truth.stored - truth.stored_lost)),
         )
-
-    # -- promises ----------------------------------------------------------------------------------------------------
-
-    @invariant()
-    def no_minute_has_two_owners(self) -> None:
-        owners = Counter(
-            (each.series_id, number) for each in self.chunks.values() if each.is_open for number in to_minutes(each)
-        )
-        assert max(owners.values(), default=1) == 1
-
-    @invariant()
-    def the_limits_hold(self) -> None:
-        outstanding = Counter(each.lane for each in self.chunks.values() if each.outstanding)
-        assert outstanding.total() <= TOTAL
-        assert max(outstanding.values(), default=0) <= PER_LANE
-
-    @invariant()
-    def a_closed_chunk_is_in_the_ledger(self) -> None:
-        for chunk in self.chunks.values():
-            truth = self.truth[chunk.series_id]
-            if chunk.state is ChunkState.VERIFIED:
-                assert to_minutes(chunk) <= truth.stored
-            if chunk.state is ChunkState.CLASSIFIED:
-                assert to_minutes(chunk) <= truth.stored | truth.stored_lost
-                assert to_minutes(chunk) & truth.stored_lost
-
-    @invariant()
-    def a_range_that_is_read_again_was_read(self) -> None:
-        for chunk in self.chunks.values():
-            if chunk.purpose is Purpose.REREAD and chunk.state in (ChunkState.VERIFIED, ChunkState.CLASSIFIED):
-                assert chunk.run_id in self.read_runs
-
-    @invariant()
-    def a_chunk_that_was_tried_says_why_it_waits(self) -> None:
-        for chunk in self.chunks.values():
-            if chunk.is_open and chunk.attempts:
-                assert chunk.reason
-            if chunk.state is ChunkState.FAILED:
-                assert chunk.error_class
-            if chunk.in_flight:
-                assert chunk.deadline_at is not None
-            if not chunk.is_open:
-                assert chunk.ended_at is not None
-                assert not chunk.in_flight
-
-    @invariant()
-    def each_run_belongs_to_one_chunk(self) -> None:
-        runs = Counter(each.run_id for each in self.chunks.values() if each.run_id is not None)
-        assert max(runs.values(), default=1) == 1
 
     def teardown(self) -> None:
         """When everything works again, all that can be proved is proved, and the rest waits with a reason."""

@@ -11,6 +11,7 @@ import ccxt.async_support as ccxt
 
 from collector.exchange.activity import row_reader
 from collector.exchange.ccxt_setup import build_ccxt_client, keep_activity
+from collector.exchange.checked_rows import checked_rows
 from collector.exchange.circuit_breaker import CircuitBreaker
 from collector.exchange.circuit_transitions import CircuitState, ProbePolicy, circuit_from_event
 from collector.exchange.clock import ExchangeClock
@@ -18,14 +19,12 @@ from collector.exchange.errors import LONGEST_RETRY_AFTER, is_retry_after_too_lo
 from collector.exchange.failures import ExchangeFailure
 from collector.exchange.markets import Markets
 from collector.exchange.rate_limiter import DEFAULT_BACKGROUND_SHARE, WORK_CLASS, RateLimiter
-from collector.exchange.response_shape import NoCandles, Refusal, content_of, paths_of
 from collector.exchange.status_statements import StatusStatement, StatusStatements
 from collector.exchange.strict_http import (
     LAST_REQUEST,
     MAX_BODY_BYTES,
     MAX_CANDLES_BODY_BYTES,
     RequestRecord,
-    add_http_details,
 )
 from collector.exchange.symbol_hints import did_you_mean
 from collector.exchange.traits_table import traits_of
@@ -182,7 +181,8 @@ class ExchangeClient:
         params = {} if until is None else {"until": until}
 
         async def read() -> list[Any]:
-            return self._checked(symbol, await client.fetch_ohlcv(symbol, timeframe, since, limit, params))
+            rows = await client.fetch_ohlcv(symbol, timeframe, since, limit, params)
+            return checked_rows(rows, self.exchange, symbol, always_a_list=self.traits.always_lists_candles)
 
         rows = await self._call(read, MAX_CANDLES_BODY_BYTES)
         self._ok.inc()
@@ -225,27 +225,6 @@ class ExchangeClient:
     async def symbols(self, symbol: str) -> Collection[str]:
         """The symbols of the markets of the same kind. Raises `ExchangeFailure`."""
         return await self._markets(symbol).symbols()
-
-    def _checked(self, symbol: str, rows: list[Any]) -> list[Any]:
-        """The rows that ccxt has read from the last response. Raises an error of ccxt if the response is a refusal, or
-        neither has candles nor says that there are none.
-        """
-        record, paths = LAST_REQUEST.get(), paths_of(self.exchange, kind_of(symbol))
-        error: ccxt.BaseError
-        try:
-            content = content_of(record.body, paths, always_a_list=self.traits.always_lists_candles)
-        except Refusal as refusal:
-            error = ccxt.ExchangeError(f"HTTP {record.status} with a refusal: {refusal}")
-        except NoCandles as problem:
-            error = ccxt.BadResponse(f"{problem}")
-        else:
-            if content == "none":
-                return []
-            if rows:
-                return rows
-            error = ccxt.BadResponse(f"ccxt reads no candle from this JSON: {record.body!r:.200}")
-        add_http_details(error, record.status, record.headers, record.text, record.body, record.sent_ms / 1000)
-        raise error
 
     async def close(self) -> None:
         while self._by_kind:
