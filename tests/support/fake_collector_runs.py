@@ -111,6 +111,7 @@ async def run(
         limits=limits or ReadingLimits(),
     )
     await collector.collect(Run(due or a_tick(**tick), NOW))
+    finished: RunFinished
     [finished] = kafka.of(RunFinished)
     assert kafka.events[-1] is finished
     return finished
