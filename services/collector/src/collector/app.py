@@ -72,20 +72,8 @@ def build_worker(settings: CollectorSettings) -> Worker:
         metrics=metrics,
         wait_for_exchange_states=health_reader.wait_until_read,
     )
-    consumer = ConcurrentConsumer(
-        settings,
-        TICKS,
-        followers=(RANGE_REQUESTS,),
-        group=NAME,
-        handler=run_handler.on_due,
-        dead_letters=DeadLetters(publisher, NAME, consumer_metrics, settings),
-        metrics=consumer_metrics,
-        work_class_of=work_class_of,
-        superseding=Superseding(
-            key=superseding_key, is_newer=is_newer_tick, merge=merged_tick, report=run_handler.on_superseded
-        ),
-        limits=_limits(settings),
-    )
+    dead_letters = DeadLetters(publisher, NAME, consumer_metrics, settings)
+    consumer = _consumer(settings, run_handler, dead_letters, consumer_metrics)
     health = Health()
     health.readiness("publishing", publisher.readiness)
     return Worker(
@@ -103,6 +91,25 @@ def build_worker(settings: CollectorSettings) -> Worker:
             consumer.background(),
         ),
         resources=lambda: _closing(clients),
+    )
+
+
+def _consumer(
+    settings: CollectorSettings, run_handler: RunHandler, dead_letters: DeadLetters, metrics: ConsumerMetrics
+) -> ConcurrentConsumer:
+    return ConcurrentConsumer(
+        settings,
+        TICKS,
+        followers=(RANGE_REQUESTS,),
+        group=NAME,
+        handler=run_handler.on_due,
+        dead_letters=dead_letters,
+        metrics=metrics,
+        work_class_of=work_class_of,
+        superseding=Superseding(
+            key=superseding_key, is_newer=is_newer_tick, merge=merged_tick, report=run_handler.on_superseded
+        ),
+        limits=_limits(settings),
     )
 
 

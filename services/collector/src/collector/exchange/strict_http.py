@@ -108,6 +108,13 @@ def _trusting(file: str) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=file)
 
 
+def _with_limited_responses(client: Any) -> aiohttp.ClientSession:
+    client.session.detach()  # the new session reuses the old session's connector
+    return aiohttp.ClientSession(
+        connector=client.tcp_connector, trust_env=client.aiohttp_trust_env, response_class=LimitedResponse
+    )
+
+
 @cache
 def strict_class(cls: Any) -> Any:
     """A subclass of a ccxt exchange class that refuses unusable responses.
@@ -128,10 +135,7 @@ def strict_class(cls: Any) -> Any:
             _share_certificates(self)
             super().open(*args, **kwargs)
             if self.session is not before and self.session is not None:
-                self.session.detach()  # the new session reuses the old session's connector
-                self.session = aiohttp.ClientSession(
-                    connector=self.tcp_connector, trust_env=self.aiohttp_trust_env, response_class=LimitedResponse
-                )
+                self.session = _with_limited_responses(self)
 
         async def fetch(self, *args: Any, **kwargs: Any) -> Any:
             _last_request().sent_ms = self.on_send()
