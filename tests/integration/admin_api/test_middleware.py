@@ -249,6 +249,18 @@ async def test_a_caller_over_its_rate_limit_gets_429_with_retry_after_and_others
     await api.close()
 
 
+async def test_all_limits_of_the_api_follow_its_clock(a_setting: Callable[..., Any]) -> None:
+    now = 0.0
+    limits = {"requests_per_minute": 1, "triggers_per_minute": 1, "failed_logins_per_minute": 1}
+    api = build_api(a_setting(**limits), monotonic=lambda: now)
+    for token, allowed in ((TOKEN, 200), ("a-guess", 401)):
+        async with client_of(api, token=token) as client:
+            assert [(await client.get("/me")).status_code for _ in range(2)] == [allowed, 429]
+            now += 60.0
+            assert (await client.get("/me")).status_code == allowed
+    await api.close()
+
+
 async def test_a_used_up_rate_limit_refills_with_time() -> None:
     now = [0.0]
     statuses: list[int] = []

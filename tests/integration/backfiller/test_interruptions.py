@@ -41,11 +41,10 @@ async def test_a_dead_collectors_chunk_is_requested_again(
     def first_dies(request: RangeDue) -> Answer:
         return Answer(silent=True) if request.attempt == 0 else everything(request)
 
-    quick = {"run_deadline_seconds": 3, "range_grace_seconds": 0}
+    quick = {"run_deadline_seconds": 1, "range_grace_seconds": 0}
     async with collecting(kafka_settings, engine, first_dies) as collector, running(a_worker(**quick)):
         await eventually(lambda: none_open(database_url), within=60)
-    attempts = [each.attempt for each in collector.requests]
-    assert attempts == list(range(max(2, len(attempts))))  # a slow machine may exceed the deadline again
+    assert [each.attempt for each in collector.requests] == [0, 1]
 
 
 async def test_a_sick_exchange_waits_without_attempts_and_others_go_on(

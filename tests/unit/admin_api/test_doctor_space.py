@@ -68,6 +68,13 @@ def test_the_time_of_the_active_controller_is_read() -> None:
     assert found.isoformat(timespec="milliseconds") == "2023-11-14T22:13:20.250+00:00"
 
 
+def test_a_cluster_without_an_active_controller_is_an_error() -> None:
+    voters = [(1, 90, 5, 5, {})]
+    sent = QuorumResponse(0, [("__cluster_metadata", [(0, 0, -1, 3, 95, voters, [], {})], {})], {}).encode()
+    with pytest.raises(ValueError, match="no active controller"):
+        controller_time(QuorumResponse.decode(BytesIO(sent)))
+
+
 def test_the_folders_of_a_broker_are_read() -> None:
     partitions = [(0, 40, 0, False, {}), (1, 2, 0, False, {})]
     folders = [(0, "/one", [("ticks", partitions, {})], 1_000, 600, {}), (56, "/two", [], -1, -1, {})]

@@ -205,6 +205,8 @@ class Chunks(ChunkPromises):
     def start(self, data: st.DataObject) -> None:
         run_id = data.draw(st.sampled_from(self.requests)).run_id
         self.change(run_id, lambda chunk: started(chunk, run_id, self.now + LEASE, LEASE))
+        waits = [each for each in self.chunks.values() if each.run_id == run_id and each.outstanding]
+        assert all(each.deadline_at == self.now + 2 * LEASE for each in waits)  # also before the acknowledgement
 
     @precondition(lambda self: self.ledger_waits)
     @rule(data=st.data())

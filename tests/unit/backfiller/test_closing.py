@@ -190,6 +190,19 @@ def test_the_start_of_a_run_moves_the_deadline() -> None:
     assert started(chunk, range_run_id(1, 9), NOW, timedelta()) == chunk
 
 
+def test_the_start_of_a_run_may_come_before_the_acknowledgement_of_its_request() -> None:
+    in_claim = claimed(a_chunk(SPAN), "binance", NOW, LEASE, WAIT)
+    chunk = started(in_claim, RUN, NOW + timedelta(minutes=2), timedelta(minutes=1))
+    assert (chunk.state, chunk.claimed_until) == (ChunkState.REQUESTED, None)
+    assert requested(chunk, RUN, NOW + SECOND, WAIT).deadline_at == NOW + timedelta(minutes=3)
+
+
+def test_a_chunk_knows_when_it_was_requested_also_if_its_run_ends_before_the_acknowledgement() -> None:
+    """A new backfill does not hasten a chunk that was requested after it."""
+    in_claim = claimed(a_chunk(SPAN), "binance", NOW, LEASE, WAIT)
+    assert closed(in_claim, an_outcome(ErrorClass.TIMEOUT), ledger()).requested_at == NOW
+
+
 def test_a_result_that_comes_twice_changes_nothing() -> None:
     first = closed(a_requested(), an_outcome(ErrorClass.TIMEOUT), ledger())
     assert closed(first, an_outcome(ErrorClass.TIMEOUT), ledger()) == first

@@ -80,11 +80,13 @@ def claimed(chunk: Chunk, lane: str, now: datetime, lease: timedelta, wait: time
     the wait, the attempt has ended without a result.
     """
     run_id = range_run_id(chunk.id, chunk.attempts)
-    return replace(chunk, lane=lane, run_id=run_id, claimed_until=now + lease, deadline_at=now + wait)
+    return replace(chunk, lane=lane, run_id=run_id, claimed_until=now + lease, requested_at=now, deadline_at=now + wait)
 
 
 def requested(chunk: Chunk, run_id: UUID, now: datetime, wait: timedelta) -> Chunk:
-    """The chunk after Kafka has acknowledged its request. The result may have been quicker: then nothing changes."""
+    """The chunk after Kafka has acknowledged its request. If the start or the end of the run was quicker, nothing
+    changes.
+    """
     if not chunk.is_open or chunk.claimed_until is None or chunk.run_id != run_id:
         return chunk
     return replace(
@@ -99,8 +101,8 @@ def requested(chunk: Chunk, run_id: UUID, now: datetime, wait: timedelta) -> Chu
 
 def started(chunk: Chunk, run_id: UUID, deadline: datetime, grace: timedelta) -> Chunk:
     """Returns the chunk with the deadline of its run, which has started. If the run has not ended by then, its
-    collector has probably crashed.
+    collector has probably crashed. The start also proves that Kafka has the request.
     """
-    if chunk.state is not ChunkState.REQUESTED or chunk.run_id != run_id or chunk.answered_at is not None:
+    if not chunk.outstanding or chunk.run_id != run_id:
         return chunk
-    return replace(chunk, deadline_at=deadline + grace)
+    return replace(chunk, state=ChunkState.REQUESTED, claimed_until=None, deadline_at=deadline + grace)

@@ -55,17 +55,21 @@ async def _clock_check(client: AIOKafkaClient, broker: int) -> Check:
     try:
         answer = await client.send(broker, DescribeQuorum())
         theirs = controller_time(answer)
-    except (KafkaError, NotImplementedError, ValueError) as error:  # ValueError: the answer has no active controller
+    except (KafkaError, NotImplementedError) as error:
         return warning("clock of Kafka", f"cannot be read: {_text(error)}", _ADVICE)
+    except ValueError as error:
+        return warning("clock of Kafka", f"cannot be read: {error}", "Run the doctor again.")
     return clock_check("Kafka", theirs, before, datetime.now(UTC))
 
 
 def controller_time(answer: Any) -> datetime:
-    """The time at which the active controller answered. Raises `KafkaError`, and `ValueError` if it is not named."""
+    """The time at which the active controller answered. Raises `KafkaError`, and `ValueError` if there is none."""
     _require(answer.error_code)
     [(_, [(_, error_code, leader, _, _, voters, *_)], *_)] = answer.topics
     _require(error_code)
-    [milliseconds] = [caught_up for replica, _, _, caught_up, *_ in voters if replica == leader]
+    milliseconds = next((caught_up for replica, _, _, caught_up, *_ in voters if replica == leader), None)
+    if milliseconds is None:
+        raise ValueError("the cluster has no active controller now")
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
