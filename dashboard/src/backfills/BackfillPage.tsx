@@ -12,7 +12,7 @@ import classes from "./Backfills.module.css";
 import { EstimateBox } from "./DryRunResult";
 import { BackfillMark, ProgressBar } from "./marks";
 import { ChunkTable, SeriesTable } from "./PartTables";
-import { type BackfillDetails, useBackfill } from "./queries";
+import { type BackfillDetails, useBackfill, useFreshParts } from "./queries";
 import { RangeText, useSelectionText } from "./selection";
 
 const NOT_FOUND = 404;
@@ -52,6 +52,7 @@ function Details({ backfill }: { backfill: BackfillDetails }) {
   const { backfills: text } = useMessages();
   const selection = useSelectionText();
   const { progress, remaining } = backfill;
+  useFreshParts(backfill);
   return (
     <>
       <PageHeader

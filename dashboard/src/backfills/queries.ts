@@ -1,4 +1,5 @@
 import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useEffect, useRef } from "react";
 import { api, BASE, bodyOf, nextCursor, type Schemas, totalOf } from "../api/client";
 import { keys } from "../api/keys";
 import type { NewBackfill } from "./form";
@@ -39,9 +40,20 @@ export function useBackfill(id: number) {
   });
 }
 
+/** Reads the series and the chunks again after each change of the progress, so that they are never older than it. */
+export function useFreshParts({ id, progress }: BackfillDetails) {
+  const queries = useQueryClient();
+  const known = useRef(progress);
+  useEffect(() => {
+    if (known.current === progress) return;
+    known.current = progress;
+    void queries.invalidateQueries({ queryKey: [...keys.backfills, "parts", id] });
+  }, [queries, id, progress]);
+}
+
 export function useBackfillSeries(id: number, enabled: boolean) {
   return useInfiniteQuery({
-    queryKey: [...keys.backfills, "one", id, "series"],
+    queryKey: [...keys.backfills, "parts", id, "series"],
     queryFn: async ({ pageParam }) => {
       const query = { limit: PAGE, ...(pageParam !== null && { cursor: pageParam }) };
       const params = { path: { backfill_id: id }, query };
@@ -56,7 +68,7 @@ export function useBackfillSeries(id: number, enabled: boolean) {
 
 export function useBackfillChunks(id: number, state: ChunkState | undefined, enabled: boolean) {
   return useInfiniteQuery({
-    queryKey: [...keys.backfills, "one", id, "chunks", state],
+    queryKey: [...keys.backfills, "parts", id, "chunks", state],
     queryFn: async ({ pageParam }) => {
       const query = { limit: PAGE, ...(state && { state }), ...(pageParam !== null && { cursor: pageParam }) };
       const params = { path: { backfill_id: id }, query };

@@ -5,25 +5,28 @@ import { type ExchangeHealth, type LiveState, openEvents } from "./events";
 
 const LiveContext = createContext<{ state: LiveState; exchanges: ReadonlyMap<string, ExchangeHealth> } | null>(null);
 
-/** log-writer stores a run shortly after its event, so the state is read again a moment later. */
 const READ_AFTER_MS = 700;
-/** A busy log-writer takes longer, so the runs are read once more. */
-const READ_ONCE_MORE_MS = 6000;
+/** log-writer stores a run shortly after its event, and a busy one much later. So runs are read again and again. */
+const READ_RUNS_AFTER_MS = [READ_AFTER_MS, 6000, 30_000, 90_000];
 /** Reading the progress of a large backfill takes some time, and events come each second. */
 const BACKFILLS_AFTER_MS = 2000;
 const POLL_MS = 5000;
 
-/** Calls `work` once, a moment after the first of several calls. */
-function coalesced(work: () => void, milliseconds: number): { call: () => void; cancel: () => void } {
-  let timer: number | undefined;
+/** Calls `work` at each of these times after the first of several calls. */
+function coalesced(work: () => void, delays: readonly number[]): { call: () => void; cancel: () => void } {
+  const timers = new Map<number, number>();
+  const start = (delay: number) =>
+    window.setTimeout(() => {
+      timers.delete(delay);
+      work();
+    }, delay);
   return {
     call() {
-      timer ??= window.setTimeout(() => {
-        timer = undefined;
-        work();
-      }, milliseconds);
+      for (const delay of delays) if (!timers.has(delay)) timers.set(delay, start(delay));
     },
-    cancel: () => window.clearTimeout(timer),
+    cancel() {
+      for (const timer of timers.values()) window.clearTimeout(timer);
+    },
   };
 }
 
@@ -37,23 +40,18 @@ export function LiveProvider({ children }: { children: ReactNode }) {
     const refresh = (...groups: readonly (readonly (string | number)[])[]) => {
       for (const queryKey of groups) void queries.invalidateQueries({ queryKey });
     };
-    const readRuns = () => refresh(keys.runs, keys.activity, keys.status);
-    const runs = coalesced(readRuns, READ_AFTER_MS);
-    const runsOnceMore = coalesced(readRuns, READ_ONCE_MORE_MS);
-    const configs = coalesced(() => refresh(keys.configs, keys.status), READ_AFTER_MS);
-    const jobs = coalesced(() => refresh(keys.activity), READ_AFTER_MS);
+    const runs = coalesced(() => refresh(keys.runs, keys.activity, keys.status), READ_RUNS_AFTER_MS);
+    const configs = coalesced(() => refresh(keys.configs, keys.status), [READ_AFTER_MS]);
+    const jobs = coalesced(() => refresh(keys.activity), [READ_AFTER_MS]);
     const progressed = new Set<number>();
     const backfills = coalesced(() => {
       for (const id of progressed) refresh([...keys.backfills, "one", id]);
       progressed.clear();
       refresh(keys.oneSeries);
-    }, BACKFILLS_AFTER_MS);
+    }, [BACKFILLS_AFTER_MS]);
     const close = openEvents({
       onState: setState,
-      onRun() {
-        runs.call();
-        runsOnceMore.call();
-      },
+      onRun: runs.call,
       onConfig: configs.call,
       onJob: jobs.call,
       onBackfill({ type, backfill_id }) {
@@ -62,11 +60,18 @@ export function LiveProvider({ children }: { children: ReactNode }) {
         backfills.call();
       },
       onExchange: (health) => setExchanges((before) => new Map(before).set(health.exchange, health)),
+      onFirstOpen: () => {
+        // What was read before has perhaps changed since, and the stream does not say so.
+        void queries.invalidateQueries({
+          queryKey: keys.all,
+          predicate: (query) => query.state.fetchStatus === "idle",
+        });
+      },
       onReset: () => refresh(keys.all),
     });
     return () => {
       close();
-      for (const each of [runs, runsOnceMore, configs, jobs, backfills]) each.cancel();
+      for (const each of [runs, configs, jobs, backfills]) each.cancel();
     };
   }, [queries]);
 

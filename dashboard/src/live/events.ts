@@ -27,6 +27,8 @@ export interface Handlers {
   onJob: () => void;
   onBackfill: (event: BackfillEvent) => void;
   onExchange: (health: ExchangeHealth) => void;
+  /** The first stream has opened. */
+  onFirstOpen: () => void;
   /** Events may have been missed: the state must be read again. */
   onReset: () => void;
 }
@@ -63,7 +65,8 @@ export function openEvents(handlers: Handlers): () => void {
     source = stream;
     stream.onopen = () => {
       connected();
-      if (!isFirst) handlers.onReset();
+      if (isFirst) handlers.onFirstOpen();
+      else handlers.onReset();
       isFirst = false;
     };
     stream.onerror = () => {

@@ -29,6 +29,8 @@ _COMPARE_ALL_SECONDS: Final = 15.0
 _AT_ONCE: Final = 20
 _SHARE: Final = 10
 """After a comparison, the next one follows after this many times its duration. So large backfills cost little."""
+_MAX_PAUSE_SECONDS: Final = _COMPARE_ALL_SECONDS
+"""Also a slow comparison, on a busy machine or of a large backfill, does not hide the progress of others for longer."""
 
 _UNFINISHED: Final = """
 SELECT id FROM backfills WHERE state = 'active'
@@ -133,7 +135,8 @@ class ProgressAnnouncer:
             raise
         if compares_all:
             self._compare_all_at = started + _COMPARE_ALL_SECONDS
-        self._next_at = started + _SHARE * (time.monotonic() - started)
+        ended = time.monotonic()
+        self._next_at = ended + min(_SHARE * (ended - started), _MAX_PAUSE_SECONDS)
 
     async def _announce(self, changed: Collection[int], *, compares_all: bool) -> frozenset[int]:
         """Returns the changed backfills that were announced too recently."""
