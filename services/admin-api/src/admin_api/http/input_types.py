@@ -179,11 +179,10 @@ Description = Annotated[
 StartDate = Annotated[
     str,
     Field(
-        max_length=10,
         description="The day (YYYY-MM-DD, UTC, from 2010 on, not in the future) from which the history is kept "
         "complete, or `listing` for the first candle of the market. Null: from the first run.",
         examples=["2024-01-15"],
-        json_schema_extra={"pattern": _START_DATE_PATTERN},
+        json_schema_extra={"maxLength": 10, "pattern": _START_DATE_PATTERN},
     ),
     AfterValidator(_start_date),
 ]
