@@ -15,7 +15,7 @@ async def test_a_slow_comparison_delays_the_next_one_by_a_bounded_time(
 ) -> None:
     now, compared_at = 1000.0, []
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    announcer = ProgressAnnouncer(cast(Any, None), cast(Any, None))
+    announcer = ProgressAnnouncer(cast("Any", None), cast("Any", None))
 
     async def compare(changed: Collection[int], *, compares_all: bool) -> frozenset[int]:
         nonlocal now
