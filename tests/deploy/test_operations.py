@@ -103,10 +103,10 @@ def enabled_configs(deployment: Deployment) -> set[str]:
 
 async def until_whole(deployment: Deployment, within: float = 240.0) -> None:
     """The series with a history has a candle for each minute from its start date to the newest run, and its ledger says
-    the same.
+    the same. It perhaps begins some minutes earlier, because a fetch also reads the candles around its range.
     """
     query = """
-        SELECT config.start_date = lower(range_merge(coverage.verified)),
+        SELECT config.start_date::timestamptz >= lower(range_merge(coverage.verified)),
           coverage.verified = multirange(range_merge(coverage.verified)),
           (SELECT count(*) FROM candles WHERE series_id = series.id)
             = extract(epoch FROM upper(coverage.verified) - lower(coverage.verified)) / 60,

@@ -46,7 +46,7 @@ def infrastructure(environment: Mapping[str, str]) -> Infrastructure:
 def reason_for_native(
     what: Service, environment: Mapping[str, str], connect: Callable[[Mapping[str, str]], Engine] = Engine.connect
 ) -> str | None:
-    """Why `what` runs natively. None: it runs in a container. Raises StackError if it must and cannot."""
+    """Why the service runs natively; None if it runs in a container. Raises StackError if it must and cannot."""
     chosen = infrastructure(environment)
     if chosen is Infrastructure.NATIVE:
         return f"{SETTING} is native"

@@ -6,11 +6,11 @@ import { isProblem } from "../api/problem";
 import { notifyDone } from "../components/notify";
 import { ErrorState } from "../components/states";
 import { fieldErrors } from "../configs/form";
-import { useConfigs } from "../configs/queries";
+import { useMarkets } from "../configs/queries";
 import { useMessages } from "../i18n";
 import { useCan } from "../sessions/session";
 import { DryRunResult } from "./DryRunResult";
-import { bodyOfForm, type FormValues, instantOf, matches, valuesOfSearch } from "./form";
+import { bodyOfForm, type FormValues, instantOf, symbolFilter, valuesOfSearch } from "./form";
 import { useCreateBackfill, useDryRun } from "./queries";
 import type { BackfillsSearch } from "./search";
 
@@ -124,15 +124,16 @@ interface FieldProps {
 /** What is selected, and the range. Exchanges and timeframes are those of the configs that match. */
 function Fields({ values, errors, onChange }: FieldProps) {
   const { backfills: text } = useMessages();
-  const configs = useConfigs();
+  const { data: markets } = useMarkets();
   const set = (changes: Partial<FormValues>) => onChange({ ...values, ...changes });
-  const exchanges = useMemo(() => [...new Set(configs.data?.map((each) => each.exchange))].sort(), [configs.data]);
-  const matching = (configs.data ?? []).filter(
-    (each) => (values.exchange === "" || each.exchange === values.exchange) && matches(values.symbol, each.symbol),
-  );
-  const timeframes = [...new Set([...matching.flatMap((each) => each.timeframes), ...values.timeframes])].sort(
-    (a, b) => seconds(a) - seconds(b),
-  );
+  const { exchange, symbol } = values;
+  const exchanges = useMemo(() => [...new Set(markets?.map((each) => each.exchange))].sort(), [markets]);
+  const matching = useMemo(() => {
+    const isSelected = symbolFilter(symbol);
+    return markets?.filter((each) => (exchange === "" || each.exchange === exchange) && isSelected(each.symbol));
+  }, [markets, exchange, symbol]);
+  const offered = useMemo(() => [...new Set(matching?.flatMap((each) => each.timeframes))], [matching]);
+  const timeframes = [...new Set([...offered, ...values.timeframes])].sort((a, b) => seconds(a) - seconds(b));
   const timeError = (typed: string, refused: string | undefined) =>
     instantOf(typed) === undefined ? text.timeInvalid : refused;
   return (
@@ -152,11 +153,11 @@ function Fields({ values, errors, onChange }: FieldProps) {
         spellCheck={false}
         value={values.symbol}
         onChange={(event) => set({ symbol: event.currentTarget.value })}
-        error={configs.data !== undefined && matching.length === 0 ? text.matchesNothing : undefined}
+        error={matching?.length === 0 ? text.matchesNothing : undefined}
       />
       <Input.Wrapper
         label={text.timeframes}
-        description={text.timeframesHint(matching.length)}
+        description={text.timeframesHint(matching?.length ?? 0)}
         labelElement="div"
         error={errors.timeframes}
       >

@@ -70,9 +70,10 @@ export function bodyOfForm(values: FormValues, dryRun: boolean): NewBackfill | u
   };
 }
 
-/** Whether a symbol matches a pattern in which `*` stands for any characters. */
-export function matches(pattern: string, symbol: string): boolean {
-  const parts = pattern.trim().split("*");
+/** The filter for a pattern in which `*` stands for any characters. */
+export function symbolFilter(pattern: string): (symbol: string) => boolean {
+  const parts = pattern.trim().split(/\*+/);
   const escaped = parts.map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
-  return new RegExp(`^${escaped.join(".*")}$`).test(symbol);
+  const expression = new RegExp(`^${escaped.join(".*")}$`);
+  return (symbol) => expression.test(symbol);
 }

@@ -78,21 +78,25 @@ export function useFoundConfigs(q: string, limit: number) {
   });
 }
 
-/** All configs, for a form that selects some of them by a pattern. */
-export function useConfigs() {
+/** A market that is collected. */
+export type Market = Pick<Config, "exchange" | "symbol" | "timeframes">;
+
+/** The markets of all configs, for a form that selects some of them by a pattern. */
+export function useMarkets() {
   return useQuery({
-    queryKey: [...keys.configs, "all"],
+    queryKey: [...keys.configs, "markets"],
     queryFn: async () => {
-      const found: Config[] = [];
+      const found: Market[] = [];
       let cursor: string | undefined;
       do {
         const query = { limit: PAGE, ...(cursor !== undefined && { cursor }) };
         const result = await api.GET(`${BASE}/configs`, { params: { query } });
-        found.push(...bodyOf(result));
+        found.push(...bodyOf(result).map(({ exchange, symbol, timeframes }) => ({ exchange, symbol, timeframes })));
         cursor = nextCursor(result.response);
       } while (cursor !== undefined);
       return found;
     },
+    structuralSharing: false, // it compares thousands of configs with those before, value by value
   });
 }
 

@@ -1,4 +1,4 @@
-"""The dry run of a backfill answers its cost, also of candles from trades."""
+"""The cost of a backfill according to its dry run, also with candles from trades."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

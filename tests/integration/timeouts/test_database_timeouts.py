@@ -114,7 +114,7 @@ async def test_a_wait_for_an_exhausted_pool_ends_at_its_timeout(database_url: st
 
 
 async def all_open(*calls: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> list[asyncio.Task[None]]:
-    """The calls when each has its connection. On a busy machine, one may exceed its timeout: then all begin again."""
+    """The started calls; each has its own connection. On a busy machine, a call may time out: then all start again."""
     for _ in range(5):
         events = [asyncio.Event() for _ in calls]
         tasks = [asyncio.create_task(call(event)) for call, event in zip(calls, events, strict=True)]

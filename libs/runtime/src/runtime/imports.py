@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def without_garbage_collection() -> Iterator[None]:
-    """For imports at the start of a process. They make almost no garbage, so a search costs only time."""
+    """For imports at the start of a process. Imports make almost no garbage, so collecting it only takes time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -61,5 +61,5 @@ async def driver_of(connection: AsyncConnection) -> asyncpg.Connection:
 
 
 async def try_lock(connection: asyncpg.Connection, lock: int) -> bool:
-    """Whether this session has the lock now. It keeps it until it ends."""
+    """Whether this session has the lock now. A session that has the lock keeps it until the session ends."""
     return bool(await connection.fetchval("SELECT pg_try_advisory_lock($1)", lock))
