@@ -12,6 +12,7 @@ import pytest
 from local_stack.keeper import KeptKafka, KeptPostgres
 from runtime.settings import KafkaSettings
 from support.kafka import create_topics, delete_topics
+from support.repeated_timeout import pytest_timeout_set_timer  # noqa: F401 -- a hook
 from support.running_order import long_ones_first
 from support.shared_services import (
     ServiceUnavailable,

@@ -1,5 +1,6 @@
 """Browser pages of the dashboard for tests: a browser, a signed-in page, and the faults that fail a test."""
 
+import asyncio
 import os
 import re
 from collections.abc import AsyncIterator
@@ -140,6 +141,7 @@ async def settled(page: Page) -> None:
 
 async def violations(page: Page) -> list[str]:
     """The rules of WCAG 2.2 AA that the page breaks, each with its first element."""
-    await page.evaluate((FOLDER / "node_modules/axe-core/axe.min.js").read_text())
-    result = await page.evaluate("tags => axe.run(document, {runOnly: tags})", list(AXE_TAGS))
+    async with asyncio.timeout(WAIT_MS / 1000):  # Playwright itself waits forever for a script
+        await page.evaluate((FOLDER / "node_modules/axe-core/axe.min.js").read_text())
+        result = await page.evaluate("tags => axe.run(document, {runOnly: tags})", list(AXE_TAGS))
     return [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in result["violations"]]

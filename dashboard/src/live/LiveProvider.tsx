@@ -1,4 +1,4 @@
-import { useQueryClient } from "@tanstack/react-query";
+import { type QueryClient, useQueryClient } from "@tanstack/react-query";
 import { createContext, type ReactNode, useContext, useEffect, useMemo, useState } from "react";
 import { keys } from "../api/keys";
 import { type ExchangeHealth, type LiveState, openEvents } from "./events";
@@ -28,6 +28,17 @@ function coalesced(work: () => void, delays: readonly number[]): { call: () => v
       for (const timer of timers.values()) window.clearTimeout(timer);
     },
   };
+}
+
+/**
+ * Reads again what was read before the first stream opened: the stream does not say what changed until then. A request
+ * in progress ends first, so that the page shows its content soon.
+ */
+function readAgain(queries: QueryClient): void {
+  for (const { promise, queryKey } of queries.getQueryCache().findAll({ queryKey: keys.all })) {
+    const read = () => queries.invalidateQueries({ queryKey, exact: true });
+    void Promise.resolve(promise).then(read, read);
+  }
 }
 
 /** Reads the event stream and marks the affected queries as outdated. While there is no stream, it polls. */
@@ -60,13 +71,7 @@ export function LiveProvider({ children }: { children: ReactNode }) {
         backfills.call();
       },
       onExchange: (health) => setExchanges((before) => new Map(before).set(health.exchange, health)),
-      onFirstOpen: () => {
-        // What was read before has perhaps changed since, and the stream does not say so.
-        void queries.invalidateQueries({
-          queryKey: keys.all,
-          predicate: (query) => query.state.fetchStatus === "idle",
-        });
-      },
+      onFirstOpen: () => readAgain(queries),
       onReset: () => refresh(keys.all),
     });
     return () => {

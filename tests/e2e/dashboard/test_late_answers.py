@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.async_api import Page, Response, Route, expect
 
-from support.black_box import finished
+from support.black_box import finished, free_symbol
 from support.dashboard_pages import require_browser
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="session")]
@@ -60,6 +60,38 @@ async def test_a_run_that_ended_before_the_event_stream_opened_is_shown(
     may_open.set()
     await expect(lane.get_by_role("link", name="Success")).to_have_count(2)
     await page.unroute_all(behavior="wait")
+
+
+async def test_a_config_that_was_created_while_the_page_read_its_configs_is_shown(
+    page: Page, api: httpx.AsyncClient, config: dict[str, Any]
+) -> None:
+    """The answer is older than the event stream and arrives after it has opened."""
+    was_read, may_open, may_arrive = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def hold_the_stream(route: Route) -> None:
+        await may_open.wait()
+        await route.continue_()
+
+    async def hold_the_first_answer(route: Route) -> None:
+        answer = await route.fetch()
+        was_read.set()
+        await may_arrive.wait()
+        await route.fulfill(response=answer)
+
+    await page.route("**/events", hold_the_stream)
+    await page.route("**/configs?*", hold_the_first_answer)
+    await page.goto("/")
+    await was_read.wait()
+    body = {"symbol": "ADA/USDT", "exchange": "binance", "timeframes": ["1h"], "interval_minutes": 60}
+    await free_symbol(api, body["symbol"])
+    made = (await api.post("/configs", json=body)).raise_for_status().json()
+    await finished(api, job_name=made["job_id"])
+    may_open.set()
+    await expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
+    may_arrive.set()
+    await expect(page.get_by_role("link", name="ADA/USDT binance", exact=True)).to_be_visible()
+    await page.unroute_all(behavior="wait")
+    await api.delete(f"/configs/{made['id']}")
 
 
 async def test_the_series_of_a_backfill_are_never_older_than_its_progress(

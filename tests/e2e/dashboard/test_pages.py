@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(600), pytest.mark.asyncio(
 require_browser()
 
 BANNED = "coinbase"
-BAN_SECONDS = 8
+BAN_SECONDS = 20
 
 
 async def test_a_sign_in_link_leaves_no_code_in_the_address_and_works_once(
@@ -78,6 +78,7 @@ async def test_the_page_polls_while_the_event_stream_alone_is_not_available(
 async def test_a_banned_exchange_is_shown_with_the_reason_and_the_end_of_the_ban(
     page: Page, system: Stack, api: httpx.AsyncClient
 ) -> None:
+    await expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
     ban = {"kind": "ban", "exchange": BANNED, "candles": True, "count": 1, "retry_after": BAN_SECONDS}
     async with httpx.AsyncClient(base_url=str(system.simulator_url), timeout=60) as simulator:
         mood = (await simulator.post("/control/moods", json=ban)).raise_for_status().json()

@@ -37,7 +37,11 @@ async def url(api: AdminApi, client: httpx.AsyncClient, add_run: Callable[..., A
     for status in ("success", "failed", "running"):
         await add_run(status=status)
     async with http_server(api.app, "127.0.0.1", 0) as port:
-        yield f"http://127.0.0.1:{port}"
+        url = f"http://127.0.0.1:{port}"
+        # The description is made once. On a busy machine, that takes longer than schemathesis waits.
+        async with httpx.AsyncClient(timeout=120) as reader:
+            (await reader.get(f"{url}/openapi.json")).raise_for_status()
+        yield url
 
 
 async def schemathesis(url: str, folder: Path, *arguments: str) -> tuple[int, str]:

@@ -24,7 +24,7 @@ from support.polling import eventually
 from support.stored_ledgers import MINUTE, iso, store_ledger, store_series
 from support.writers import query
 
-pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(1300)]
 
 SEED: Final = 20_261_127
 SERIES: Final = {"binance": 18, "coinbase": 16, "okx": 12, "kraken": 4}
@@ -36,7 +36,7 @@ YOUNGEST: Final = 30
 """The gaps are older than this number of minutes."""
 HISTORY: Final = 720
 """Minutes of earlier history."""
-WITHIN: Final = 180
+WITHIN: Final = 400
 """Seconds for each part. The rate limits of the exchanges alone take ten."""
 
 _OPEN: Final = "SELECT count(*) FROM coverage, unnest(tstzmultirange(range_merge(verified)) - verified)"
