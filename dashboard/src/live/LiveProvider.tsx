@@ -6,23 +6,29 @@ import { type ExchangeHealth, type LiveState, openEvents } from "./events";
 const LiveContext = createContext<{ state: LiveState; exchanges: ReadonlyMap<string, ExchangeHealth> } | null>(null);
 
 const READ_AFTER_MS = 700;
-/** log-writer stores a run shortly after its event, and a busy one much later. So runs are read again and again. */
-const READ_RUNS_AFTER_MS = [READ_AFTER_MS, 6000, 30_000, 90_000];
+/** log-writer stores runs and schedules after their events, and much later if it is busy. So they are read several times. */
+const READ_STORED_AFTER_MS = [READ_AFTER_MS, 6000, 30_000, 90_000];
 /** Reading the progress of a large backfill takes some time, and events come each second. */
 const BACKFILLS_AFTER_MS = 2000;
 const POLL_MS = 5000;
 
-/** Calls `work` at each of these times after the first of several calls. */
+/** Calls `work` at each of these times after the last of several calls, and while calls go on, once in each time. */
 function coalesced(work: () => void, delays: readonly number[]): { call: () => void; cancel: () => void } {
   const timers = new Map<number, number>();
-  const start = (delay: number) =>
-    window.setTimeout(() => {
+  let calledAt = 0;
+  const start = (delay: number) => {
+    const latest = calledAt;
+    const end = () => {
       timers.delete(delay);
       work();
-    }, delay);
+      if (calledAt > latest) start(delay);
+    };
+    timers.set(delay, window.setTimeout(end, Math.max(0, calledAt + delay - performance.now())));
+  };
   return {
     call() {
-      for (const delay of delays) if (!timers.has(delay)) timers.set(delay, start(delay));
+      calledAt = performance.now();
+      for (const delay of delays) if (!timers.has(delay)) start(delay);
     },
     cancel() {
       for (const timer of timers.values()) window.clearTimeout(timer);
@@ -51,9 +57,9 @@ export function LiveProvider({ children }: { children: ReactNode }) {
     const refresh = (...groups: readonly (readonly (string | number)[])[]) => {
       for (const queryKey of groups) void queries.invalidateQueries({ queryKey });
     };
-    const runs = coalesced(() => refresh(keys.runs, keys.activity, keys.status), READ_RUNS_AFTER_MS);
+    const runs = coalesced(() => refresh(keys.runs, keys.activity, keys.status), READ_STORED_AFTER_MS);
     const configs = coalesced(() => refresh(keys.configs, keys.status), [READ_AFTER_MS]);
-    const jobs = coalesced(() => refresh(keys.activity), [READ_AFTER_MS]);
+    const jobs = coalesced(() => refresh(keys.activity), READ_STORED_AFTER_MS);
     const progressed = new Set<number>();
     const backfills = coalesced(() => {
       for (const id of progressed) refresh([...keys.backfills, "one", id]);

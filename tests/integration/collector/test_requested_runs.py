@@ -97,7 +97,7 @@ async def test_two_thousand_configs_that_are_created_at_once_do_not_delay_the_ot
     async with start_process():
         await schedule(publish, recorder, turns=1)  # the first run reads the markets
         await publish(*(caused_tick(1 + number, trigger=Trigger.INITIAL) for number in range(2000)))
-        await recorder.await_event(RunStarted, lambda start: start.trigger is Trigger.INITIAL, within=120)
+        await recorder.await_event(RunStarted, lambda start: start.trigger is Trigger.INITIAL, within=40)
         ticks = await schedule(publish, recorder, turns=1, configs=160)
         initial = [end for end in recorder.events(RunFinished) if end.trigger is Trigger.INITIAL]
         assert 0 < len(initial) < 1900  # the others still wait
@@ -112,7 +112,7 @@ async def test_slow_requested_runs_do_not_fill_the_lane(
     await simulator.add_mood("latency", exchange="binance", symbol="ETH/USDT", latency_ms=100_000)
     async with start_process(REQUEST_TIMEOUT_SECONDS="110"):
         await publish(*(caused_tick(number, trigger=trigger, symbol="ETH/USDT") for number in range(1, 200)))
-        await recorder.await_events(RunStarted, places, within=120)
+        await recorder.await_events(RunStarted, places, within=40)
         ticks = await schedule(publish, recorder)
         assert not [end for end in recorder.events(RunFinished) if end.trigger is not Trigger.SCHEDULED]
         check_lateness(ticks, recorder)

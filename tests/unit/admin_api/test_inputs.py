@@ -196,5 +196,5 @@ async def test_an_invalid_setting_ends_the_process_with_one_line_and_code_2(
 
 @pytest.mark.parametrize("text", ["2024-01-15T00:00:00Z", "15.01.2024", "yesterday", "2024-02-30", ""])
 def test_a_start_date_in_another_form_is_refused_with_the_form_that_is_expected(text: str) -> None:
-    with pytest.raises(ValidationError, match=r"YYYY-MM-DD|such as 2024-01-15"):
+    with pytest.raises(ValidationError, match="YYYY-MM-DD"):
         NewConfig.model_validate(GUIDE | {"start_date": text})

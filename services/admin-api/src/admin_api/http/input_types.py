@@ -79,7 +79,7 @@ def _start_date(value: str) -> str:
     try:
         day = date.fromisoformat(value)
     except ValueError as error:
-        raise ValueError(f"write a day that exists, such as 2024-01-15, or {LISTING}") from error
+        raise ValueError(f"write a day that exists as YYYY-MM-DD, such as 2024-01-15, or {LISTING}") from error
     if day.isoformat() != value or day < EARLIEST.date():
         raise ValueError(f"write a day from {EARLIEST:%Y-%m-%d} on as YYYY-MM-DD, or {LISTING}")
     return value
