@@ -12,6 +12,7 @@ import pytest
 
 from admin_api.app import AdminApi, build_api
 from admin_api.events.positions import encode
+from admin_api.middleware.concurrent_requests import PLACES
 from contracts.backfills import BackfillProgressed
 from contracts.event import Event
 from contracts.exchanges import ExchangeHealthChanged
@@ -273,6 +274,16 @@ async def test_one_caller_cannot_use_the_places_of_others(per_caller: int, serve
             assert api.event_streams.count == 3
     async with connected(url):
         pass
+
+
+async def test_open_streams_leave_places_for_the_other_requests_of_their_caller(serve: Callable[..., Any]) -> None:
+    _, url = await serve()
+    async with AsyncExitStack() as streams, httpx.AsyncClient(base_url=url, timeout=5) as caller:
+        for _ in range(PLACES + 1):
+            async with asyncio.timeout(20):
+                await streams.enter_async_context(connected(url))
+        answer = await caller.get(f"{BASE}/me", headers={"Authorization": f"Bearer {TOKEN}"})
+        assert answer.status_code == 200
 
 
 async def test_a_stop_of_the_api_ends_its_streams(serve: Callable[..., Any]) -> None:

@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
 from admin_api.events.stream import EventStream
+from admin_api.http.caller_places import leave_place
 from runtime.process.http_server import abort_connection
 
 _GRACE_SECONDS: Final = 1.0
@@ -30,6 +31,7 @@ class EventStreamResponse(StreamingResponse):
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        leave_place(scope)
         sending = asyncio.create_task(super().__call__(scope, receive, send))
         overdue = asyncio.create_task(self._wait_until_overdue())
         try:

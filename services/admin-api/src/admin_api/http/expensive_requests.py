@@ -8,9 +8,9 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Final
 
+from admin_api.http.caller_places import CallerPlaces
 from admin_api.http.errors import ApiError, Busy, TooManyExpensiveRequests
 
 QUEUE_LENGTH: Final = 20
@@ -21,13 +21,6 @@ _CONNECTIONS_FOR_OTHERS: Final = 2
 """Connections of the pool that expensive requests leave to other requests."""
 
 
-@dataclass
-class _Share:
-    places: asyncio.Semaphore
-    requests: int = 0
-    """In progress or waiting."""
-
-
 class ExpensiveRequests:
     """`places` are for all callers, `share` of them for each. A request that finds none waits `wait_seconds`."""
 
@@ -36,9 +29,8 @@ class ExpensiveRequests:
     ) -> None:
         self._places = asyncio.Semaphore(places)
         self._share = share
-        self._queue_length = queue_length
         self._wait_seconds = wait_seconds
-        self._callers: dict[str, _Share] = {}
+        self._shares = CallerPlaces(share, queue_length=queue_length, wait_seconds=wait_seconds, refusal=self._too_many)
 
     @classmethod
     def for_pool(cls, connections: int, wait_seconds: float = WAIT_SECONDS) -> "ExpensiveRequests":
@@ -52,28 +44,21 @@ class ExpensiveRequests:
 
         Raises `TooManyExpensiveRequests`, `Busy`.
         """
-        share = self._callers.setdefault(caller, _Share(asyncio.Semaphore(self._share)))
-        if share.requests >= self._share + self._queue_length:
-            raise self._too_many()
-        share.requests += 1
+        leave_share = await self._shares.acquire(caller)
         try:
-            await self._acquire(share.places, self._too_many())
-            try:
-                async with self._common_place() as release:
-                    yield release
-            finally:
-                share.places.release()
+            async with self._common_place() as release:
+                yield release
         finally:
-            share.requests -= 1
-            if not share.requests:
-                del self._callers[caller]
+            leave_share()
 
     @asynccontextmanager
     async def _common_place(self) -> AsyncIterator[Callable[[], None]]:
-        busy = Busy(
-            "Expensive requests of other callers are in progress. Nothing was done; try again.", headers=_RETRY_AFTER
-        )
-        await self._acquire(self._places, busy)
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                await self._places.acquire()
+        except TimeoutError:
+            detail = "Expensive requests of other callers are in progress. Nothing was done; try again."
+            raise Busy(detail, headers=_RETRY_AFTER) from None
         held = True
 
         def release() -> None:
@@ -86,13 +71,6 @@ class ExpensiveRequests:
             yield release
         finally:
             release()
-
-    async def _acquire(self, places: asyncio.Semaphore, refusal: ApiError) -> None:
-        try:
-            async with asyncio.timeout(self._wait_seconds):
-                await places.acquire()
-        except TimeoutError:
-            raise refusal from None
 
     def _too_many(self) -> ApiError:
         return TooManyExpensiveRequests(

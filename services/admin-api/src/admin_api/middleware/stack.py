@@ -15,6 +15,7 @@ from admin_api.http import request_ids
 from admin_api.metrics import Metrics, RequestMetricsMiddleware
 from admin_api.middleware.authentication import AuthenticationMiddleware
 from admin_api.middleware.body_limit import BodyLimitMiddleware
+from admin_api.middleware.concurrent_requests import ConcurrentRequestsMiddleware
 from admin_api.middleware.dashboard import DashboardMiddleware
 from admin_api.middleware.head_requests import HeadRequestMiddleware
 from admin_api.middleware.rate_limits import RateLimitMiddleware
@@ -67,6 +68,7 @@ def add_middleware(
         monotonic=monotonic,
     )
     app.add_middleware(AuthenticationMiddleware, auth=auth, metrics=metrics, routes=routes, monotonic=monotonic)
+    app.add_middleware(ConcurrentRequestsMiddleware)  # outside of authentication, whose work it limits too
     app.add_middleware(DashboardMiddleware, dashboard=CurrentDashboard(settings.dashboard_folder))
     if settings.cors_allowed_origins:  # outside of authentication: a browser sends preflight requests without a token
         app.add_middleware(

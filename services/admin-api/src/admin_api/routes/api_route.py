@@ -10,6 +10,7 @@ from starlette.types import Message, Receive, Scope, Send
 from typing_extensions import override
 
 from admin_api.auth.required_roles import check_roles
+from admin_api.http.caller_places import leave_place
 from admin_api.http.expensive_requests import ExpensiveRequests
 from admin_api.http.json_text import parse_json
 from admin_api.routes.dependencies import Provided
@@ -65,6 +66,7 @@ class ExpensiveRoute(ApiRoute):
             return
         actor: Actor = scope["state"]["actor"]
         check_roles(self, actor)
+        leave_place(scope)
         async with EXPENSIVE_REQUESTS.of(scope["app"]).place(actor.key) as response_begins:
 
             async def send_in_parts(message: Message) -> None:

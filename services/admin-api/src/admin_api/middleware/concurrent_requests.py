@@ -1,0 +1,63 @@
+"""A limit on the requests of one caller that are in progress at the same time."""
+
+from collections.abc import Hashable
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from admin_api.auth.authenticator import bearer_token
+from admin_api.auth.client_addresses import address_of
+from admin_api.auth.cookies import session_cookie
+from admin_api.auth.required_roles import is_public
+from admin_api.http.caller_places import CallerPlaces, allow_to_leave
+from admin_api.http.errors import ApiError, TooManyRequests
+from admin_api.http.problems import response_of
+
+PLACES: Final = 8
+"""More than the connections to the database, so more would finish no request earlier."""
+QUEUE_LENGTH: Final = 500
+WAIT_SECONDS: Final = 30.0
+
+
+class ConcurrentRequestsMiddleware:
+    """Lets a burst of requests of one caller wait here, so that a request of another caller does not wait behind it.
+
+    All requests share one event loop. It is outside of authentication, because this is already a large part of the
+    work for a short request. So callers are told apart by the credential that they send, without checking it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._places = CallerPlaces(
+            PLACES, queue_length=QUEUE_LENGTH, wait_seconds=WAIT_SECONDS, refusal=_too_many_requests
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or is_public(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        try:
+            leave = await self._places.acquire(_caller_of(scope))
+        except ApiError as refusal:
+            await response_of(refusal, scope["path"])(scope, receive, send)
+            return
+        allow_to_leave(scope, leave)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            leave()
+
+
+def _caller_of(scope: Scope) -> Hashable:
+    headers = Headers(scope=scope)
+    bearer = bearer_token(headers.getlist("authorization"))
+    cookie = session_cookie(headers, secure=True) or session_cookie(headers, secure=False)
+    return bearer or cookie or address_of(scope)
+
+
+def _too_many_requests() -> ApiError:
+    return TooManyRequests(
+        f"This caller has {PLACES} requests in progress, and others wait. Nothing was done; send fewer at once.",
+        headers={"Retry-After": "5"},
+    )
