@@ -80,3 +80,38 @@ def test_an_exchange_clock_that_is_set_back_is_accepted() -> None:
     world.respond(clock, 0.1)
     clock.observe(world.true - 3600)
     assert clock.now() <= world.true - 3600 + 1e-3
+
+
+def test_a_date_of_the_exchange_confirms_the_time_of_a_request() -> None:
+    world = World(error=1.0)
+    clock = world.clock()
+    assert not clock.confirms(clock.now_ms()), "no date has arrived yet"
+    world.respond(clock, 0.1)
+    assert clock.confirms(clock.now_ms())
+
+
+def test_no_time_is_confirmed_while_our_wall_clock_is_far_behind() -> None:
+    world = World()
+    clock = world.clock()
+    world.respond(clock, 0.1)
+    world.error = -3600.0
+    assert not clock.confirms(clock.now_ms()), "the earlier dates contradict the wall clock"
+    world.respond(clock, 0.1)
+    assert not clock.confirms(clock.now_ms())
+    world.error = 0.0
+    world.respond(clock, 0.1)
+    assert clock.confirms(clock.now_ms())
+
+
+def test_a_request_before_which_the_computer_was_suspended_is_not_confirmed() -> None:
+    """The monotonic clock does not count the suspension, so the estimate stays behind until the next date."""
+    world = World()
+    suspended = 0.0
+    clock = ExchangeClock(lambda: world.true, lambda: world.true - suspended)
+    world.respond(clock, 0.1)
+    world.true += 7200
+    suspended = 7200.0
+    sent = clock.now_ms()
+    world.respond(clock, 0.1)
+    assert not clock.confirms(sent)
+    assert clock.confirms(clock.now_ms())

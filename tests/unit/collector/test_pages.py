@@ -20,7 +20,7 @@ from collector.exchange.traits_table import traits_of
 from collector.run.timeframe_run import rejected_row
 from contracts.bounds import END_OF_MILLISECONDS, FIRST_INSTANT
 from contracts.candles import Candle
-from contracts.timeframes import DAY_MS, close_of, floor_open, shift
+from contracts.timeframes import DAY_MS, close_of, floor_open, parse_timeframe, shift
 
 NOW = 1_791_282_309_000  # 9 seconds into a minute
 MINUTE = 60_000
@@ -171,6 +171,17 @@ def test_long_candles_close_by_the_calendar(timeframe: str, now: int) -> None:
 
 def test_a_candle_slightly_ahead_of_the_estimated_time_is_valid() -> None:
     assert read([row(OPEN)], now=OPEN - FUTURE_TOLERANCE_MS).opens == (OPEN,)
+
+
+@pytest.mark.parametrize("behind", [MINUTE * 2, 3_600_000, 9 * DAY_MS], ids=["2 min", "1 h", "9 d"])
+@pytest.mark.parametrize("timeframe", ["1m", "1h", "1d"])
+def test_no_good_row_is_rejected_while_our_clock_may_be_behind(behind: int, timeframe: str) -> None:
+    traits, length = traits_of("binance"), parse_timeframe(timeframe).nominal_ms
+    rows = [row(floor_open(timeframe, OPEN) - n * length) for n in range(2 + 2 * (behind // length + 1))]
+    now = OPEN - behind
+    page = read_page(traits, SeriesCalendar.of(traits, timeframe), rows, since=0, now=now, is_time_confirmed=False)
+    assert page.rejected == ()
+    assert [candle.open_ms for candle in page.closed] == sorted(at for at, *_ in rows if at + length <= now)
 
 
 def test_of_the_rows_before_the_requested_time_only_the_last_is_kept() -> None:

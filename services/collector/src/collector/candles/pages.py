@@ -94,12 +94,21 @@ class Page:
 
 
 def read_page(
-    traits: ExchangeTraits, calendar: SeriesCalendar, rows: Iterable[object], *, since: int, now: int
+    traits: ExchangeTraits,
+    calendar: SeriesCalendar,
+    rows: Iterable[object],
+    *,
+    since: int,
+    now: int,
+    is_time_confirmed: bool = True,
 ) -> Page:
     """Read the answer to a request for candles from `since` on, sent at `now` on the exchange's clock.
 
     Only the last of the rows before `since` is kept: it shows that the answer begins early enough. Rows may be in any
-    order, and equal duplicates are allowed. The open candle needs a valid open time only. Raises `UnusableAnswer`.
+    order, and equal duplicates are allowed. The open candle needs a valid open time only.
+
+    If nothing confirms `now`, it may be behind. Then rows that open later are not rejected, because they may be good
+    candles. They are read again when they are closed. Raises `UnusableAnswer`.
     """
     timed, without_time = _with_open_times(rows, calendar, label_shift=_label_shift(traits, calendar))
     opens = sorted({at for at, _ in timed})
@@ -118,6 +127,8 @@ def read_page(
         ]
     _require_usable(bad, len(opens) + len(without_time), calendar)
     _require_distance(opens, calendar)
+    if not is_time_confirmed:
+        bad = [each for each in bad if each.opens <= now + FUTURE_TOLERANCE_MS]
     on_grid = [at for at in opens if at <= now + FUTURE_TOLERANCE_MS and grid.has(at)]
     activity = {at: Activity(*row[_WIDTH:]) for at, row in timed if len(row) == _WITH_ACTIVITY and at in candles}
     return _from_since(on_grid, {at: found.pop() for at, found in candles.items()}, bad, since, activity)

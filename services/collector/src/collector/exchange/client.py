@@ -48,6 +48,8 @@ class CandleResponse:
     as_of_ms: int
     """The exchange's time when the request was sent. Candles that were closed then are final."""
     fetched_at: datetime
+    is_time_confirmed: bool = True
+    """Whether the exchange's dates show that `as_of_ms` is right."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,8 @@ class ExchangeClient:
 
         rows = await self._call(read, MAX_CANDLES_BODY_BYTES)
         self._ok.inc()
-        return CandleResponse(rows, LAST_REQUEST.get().as_of_ms, self._clock.fetch_time())
+        as_of_ms = LAST_REQUEST.get().as_of_ms
+        return CandleResponse(rows, as_of_ms, self._clock.fetch_time(), self._clock.confirms(as_of_ms))
 
     async def fetch_trades(self, symbol: str, since: int, until: int, limit: int) -> list[dict[str, Any]]:
         """Request about `limit` trades from `since` (ms) on, as ccxt returns them. Only an exchange that needs an end

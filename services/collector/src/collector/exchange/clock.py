@@ -16,6 +16,10 @@ _STEP_SECONDS: Final = 5.0
 date is then accepted."""
 
 
+_MAX_RESPONSE_SECONDS: Final = 60.0
+"""A response that takes longer than this confirms no time."""
+
+
 class ExchangeClock:
     """The latest time that the exchange has certainly reached, from the Date headers of its responses.
 
@@ -29,10 +33,12 @@ class ExchangeClock:
         self._wall = wall
         self.monotonic = monotonic
         self._bounds: deque[float] = deque(maxlen=_MAX_BOUNDS)
+        self._is_contradicted = False
 
     def observe(self, response_date: float) -> None:
         """Record the date of a response that has just arrived (seconds since the epoch)."""
-        if response_date - self._wall() > _MAX_LEAD_SECONDS:
+        self._is_contradicted = response_date - self._wall() > _MAX_LEAD_SECONDS
+        if self._is_contradicted:
             return
         bound = response_date - self.monotonic()
         if self._bounds and bound < max(self._bounds) - _STEP_SECONDS:
@@ -46,6 +52,17 @@ class ExchangeClock:
             return wall
         estimate = self.monotonic() + max(self._bounds)
         return min(estimate, wall + _MAX_LEAD_SECONDS)
+
+    def confirms(self, as_of_ms: int) -> bool:
+        """Whether the exchange's dates, also of the response, show that a request was sent at this time of `now_ms`.
+
+        If not, the request may have been sent any time later: our wall clock is behind, or the computer was suspended.
+        """
+        if not self._bounds or self._is_contradicted:
+            return False
+        estimate = self.monotonic() + max(self._bounds)
+        is_wall_clock_right = estimate <= self._wall() + _MAX_LEAD_SECONDS
+        return is_wall_clock_right and estimate - as_of_ms / 1000 <= _MAX_RESPONSE_SECONDS
 
     def fetch_time(self) -> datetime:
         """Our wall clock, but at most `_MAX_LEAD_SECONDS` ahead of the exchange's time.

@@ -201,7 +201,14 @@ async def read_candles(
     """One page of candles. Raises `ExchangeFailure`."""
     response = await client.fetch(symbol, request.timeframe, request.since, request.limit, request.until)
     try:
-        page = read_page(client.traits, calendar, response.rows, since=request.since, now=response.as_of_ms)
+        page = read_page(
+            client.traits,
+            calendar,
+            response.rows,
+            since=request.since,
+            now=response.as_of_ms,
+            is_time_confirmed=response.is_time_confirmed,
+        )
     except UnusableAnswer as error:
         message = f"{client.exchange} sent invalid {request.timeframe} candles: {error}"
         raise ExchangeFailure(ErrorClass.INVALID_DATA, message, retryable=True) from error
