@@ -142,7 +142,7 @@ class KafkaSettings(KafkaSecuritySettings):
         description="Time limit in milliseconds for the members of a group to hand over partitions in a rebalance.",
     )
     kafka_fetch_max_wait_ms: int = Field(
-        default=100,
+        default=250,
         ge=1,
         description="How long a broker waits for data before it answers a fetch, in milliseconds. A real broker "
         "answers as soon as it has data. The in-memory Kafka always waits until the end of this time.",

@@ -47,8 +47,10 @@ from runtime.waiting import wait_for_event
 
 __all__ = ["BatchSubscription", "Tombstone"]
 
-_POLL_MILLISECONDS = 10
-"""FastStream waits this long for messages and then sleeps this long again. A longer time would delay new events."""
+_POLL_MILLISECONDS = 50
+"""FastStream waits this long for messages and then sleeps this long again. A new event waits for the end of the sleep,
+but a shorter time costs processor time while nothing happens.
+"""
 
 _WAIT_ON_REVOKE_SECONDS = 3.0
 _LAG_SECONDS = 1.0
