@@ -35,6 +35,11 @@ from contracts.spans import Interval, Intervals, intersect, subtract, union
 CHECK_AGAIN_AFTER: Final = timedelta(days=1)
 """Provisional and unknown absences are checked again after this time."""
 
+RESTORED_WITHIN: Final = timedelta(days=7)
+"""Candles that an exchange has lost are checked again until they are this old: exchanges restore some of them, and a
+candle endpoint can fall behind for hours.
+"""
+
 PROVED_LEVEL: Final = 4
 """Below this level, a final class is provisional."""
 
@@ -171,6 +176,8 @@ def to_absence(finding: Finding, now: datetime) -> Absence:
     """The absence as an event states it."""
     span, words = span_of(finding.span), "; ".join(f"{each.asked}: {each.answered}" for each in finding.proof)
     final = finding.absence_class in ANSWERED_CLASSES and finding.level >= PROVED_LEVEL
+    if finding.absence_class is AbsenceClass.LOST_AT_SOURCE and now < span.end + RESTORED_WITHIN:
+        final = False
     return Absence(
         start=span.start,
         end=span.end,
