@@ -207,6 +207,16 @@ def test_lost_candles_are_checked_again_for_a_week(age: int, is_checked_again: b
     assert to_absence(lost, now).recheck_at == (now + timedelta(days=1) if is_checked_again else None)
 
 
+def test_a_symbol_whose_ids_show_no_trade_is_tradeless_while_another_one_was_traded() -> None:
+    """The exchange has lost the candles of the other symbol. This one has no candle to lose."""
+    hole, evidence = (START, minute(10)), some_evidence(EvidenceKind.WITNESS, 7)
+    lost = Incident(hole, ("S0",), (Piece(hole, AbsenceClass.LOST_AT_SOURCE, (evidence,)),))
+    tape = Tape((Trade(1, START - 1), Trade(2, minute(4)), Trade(3, minute(10))), evidence)
+    found = findings(hole, Gathered(tapes=[tape], incidents=[lost]), MINUTE_CALENDAR)
+    kinds = [AbsenceClass.NO_TRADE, AbsenceClass.LOST_AT_SOURCE, AbsenceClass.NO_TRADE]
+    assert [each.absence_class for each in found] == kinds
+
+
 def test_trades_during_a_stated_closure_refute_it() -> None:
     silences = {f"S{number}": ((START, minute(10)),) for number in range(FEWEST_SYMBOLS)}
     evidence = some_evidence(EvidenceKind.WITNESS)
