@@ -15,7 +15,7 @@ from collector.evidence import decide
 from collector.evidence.decide import Answer, CoarserCandle, Finding, Gathered, Tape, findings, to_absence
 from collector.evidence.incidents import FEWEST_SYMBOLS, Incident, Piece, Statement, Witness, incidents
 from collector.evidence.sources import Amounts, Trade, silent_beside_coarser_candle, silent_between_trades
-from contracts.coverage import MINIMUM_LEVELS, AbsenceClass, EvidenceKind, to_milliseconds
+from contracts.coverage import MINIMUM_LEVELS, AbsenceClass, EvidenceKind, to_instant, to_milliseconds
 from contracts.spans import Interval, Intervals, intersect, subtract, union
 from support.depth import tries
 from support.made_exchange import (
@@ -197,6 +197,24 @@ def test_a_proved_absence_has_its_proof_and_no_recheck() -> None:
     assert (absence.absence_class, absence.level, absence.recheck_at) == (AbsenceClass.NO_TRADE, 5, None)
     assert [each.kind for each in absence.proof] == [EvidenceKind.TRADE_IDS]
     assert absence.evidence == "asked: answered"
+
+
+@pytest.mark.parametrize(("age", "is_checked_again"), [(0, True), (6, True), (7, False), (400, False)])
+def test_lost_candles_are_checked_again_for_a_week(age: int, is_checked_again: bool) -> None:
+    proof = (some_evidence(EvidenceKind.WITNESS, 7),)
+    lost = Finding((START, minute(5)), AbsenceClass.LOST_AT_SOURCE, 7, proof)
+    now = to_instant(minute(5)) + timedelta(days=age)
+    assert to_absence(lost, now).recheck_at == (now + timedelta(days=1) if is_checked_again else None)
+
+
+def test_a_symbol_whose_ids_show_no_trade_is_tradeless_while_another_one_was_traded() -> None:
+    """The exchange has lost the candles of the other symbol. This one has no candle to lose."""
+    hole, evidence = (START, minute(10)), some_evidence(EvidenceKind.WITNESS, 7)
+    lost = Incident(hole, ("S0",), (Piece(hole, AbsenceClass.LOST_AT_SOURCE, (evidence,)),))
+    tape = Tape((Trade(1, START - 1), Trade(2, minute(4)), Trade(3, minute(10))), evidence)
+    found = findings(hole, Gathered(tapes=[tape], incidents=[lost]), MINUTE_CALENDAR)
+    kinds = [AbsenceClass.NO_TRADE, AbsenceClass.LOST_AT_SOURCE, AbsenceClass.NO_TRADE]
+    assert [each.absence_class for each in found] == kinds
 
 
 def test_trades_during_a_stated_closure_refute_it() -> None:

@@ -13,20 +13,19 @@ from contracts.spans import Intervals
 from support.made_exchange import MINUTE, START, minute
 
 
-def closed_after(*statements: tuple[int, str]) -> Intervals:
+def closed_after(*statements: tuple[int, bool]) -> Intervals:
     known = StatusStatements()
-    for at, word in statements:
-        known.add(StatusStatement(at, word))
+    for at, closed in statements:
+        known.add(StatusStatement(at, "word", closed))
     return known.closed()
 
 
 def test_an_exchange_is_closed_between_two_near_statements_only() -> None:
-    assert closed_after((0, "maintenance")) == ()
-    assert closed_after((0, "maintenance"), (5, "maintenance"), (9, "shutdown")) == ((0, 9),)
-    assert closed_after((0, "maintenance"), (5, "ok"), (9, "maintenance")) == ()
-    assert closed_after((0, "maintenance"), (LONGEST_GAP_MS + 1, "maintenance")) == ()
-    assert closed_after((0, "error"), (5, "None")) == ()
-    assert closed_after((5, "maintenance"), (0, "maintenance")) == ((0, 5),)
+    assert closed_after((0, True)) == ()
+    assert closed_after((0, True), (5, True), (9, True)) == ((0, 9),)
+    assert closed_after((0, True), (5, False), (9, True)) == ()
+    assert closed_after((0, True), (LONGEST_GAP_MS + 1, True)) == ()
+    assert closed_after((5, True), (0, True)) == ((0, 5),)
 
 
 def test_other_symbols_are_busy_pairs_of_the_same_kind() -> None:

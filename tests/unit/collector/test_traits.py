@@ -7,7 +7,7 @@ import ccxt.async_support
 import pytest
 
 from collector.exchange.catalogue.comparing import CandleCall, HttpRequest
-from collector.exchange.catalogue.generate import NOW
+from collector.exchange.catalogue.generate import NOW, sends_start_of_trades
 from collector.exchange.catalogue.recording import RequestRecorder
 from collector.exchange.traits import ExchangeTraits
 from collector.exchange.traits_table import TRAITS, traits_of
@@ -15,7 +15,7 @@ from contracts.exchange_catalogue import MarketKind, RequestKind, RowOrder, load
 from contracts.timeframes import floor_open, longest_length, shift
 
 SPOT, LINEAR, INVERSE = MarketKind
-FACTS = {each.name for each in fields(ExchangeTraits)} - {"sources", "requests", "needs_credentials"}
+FACTS = {each.name for each in fields(ExchangeTraits)} - {"sources", "requests", "trades_since", "needs_credentials"}
 ROWS = pytest.mark.parametrize("exchange", TRAITS)
 
 
@@ -36,6 +36,7 @@ def test_every_row_is_an_exchange_of_ccxt(exchange: str) -> None:
 def test_no_row_states_what_the_catalogue_states(exchange: str) -> None:
     assert not TRAITS[exchange].requests
     assert not TRAITS[exchange].needs_credentials
+    assert not TRAITS[exchange].trades_since
 
 
 def test_an_exchange_without_a_row_gets_the_defaults() -> None:
@@ -100,6 +101,33 @@ def test_facts_about_answers_that_change_the_reading() -> None:
     assert traits_of("hitbtc").order is RowOrder.NEWEST
     assert (traits_of("binance").fills_silence, traits_of("upbit").fills_silence) == (True, False)
     assert traits_of("okx").fills_silence is None
+
+
+@pytest.mark.parametrize(
+    ("exchange", "kinds"),
+    [
+        ("binance", {SPOT, LINEAR, INVERSE}),
+        ("bitfinex", {SPOT, LINEAR}),
+        ("bitstamp", set()),
+        ("coinbase", {SPOT, LINEAR}),
+        ("gate", {LINEAR, INVERSE}),
+        ("okx", set()),
+    ],
+)
+def test_the_catalogue_says_for_which_markets_ccxt_requests_trades_from_a_time_on(
+    exchange: str, kinds: set[MarketKind]
+) -> None:
+    traits = traits_of(exchange)
+    assert traits.trades_since == kinds
+    for kind in traits.requests:
+        recorder = RequestRecorder(getattr(ccxt.async_support, exchange), kind)
+        assert sends_start_of_trades(recorder, needs_end=traits.trades_need_end) is (kind in kinds)
+
+
+def test_ids_of_trades_are_used_only_if_some_trades_can_be_requested() -> None:
+    with_ids = [traits for traits in map(traits_of, TRAITS) if traits.sequential_trade_ids]
+    assert all(each.trades_since or each.newest_trades_ms for each in with_ids)
+    assert traits_of("bitstamp").newest_trades_ms == 3_600_000
 
 
 @pytest.mark.parametrize("exchange", sorted(load_catalogue().exchanges))

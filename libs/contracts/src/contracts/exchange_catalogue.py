@@ -120,6 +120,8 @@ class CatalogueEntry:
     tape_weight: Mapping[MarketKind, float]
     """Kind of market to the weight of one request for 1000 trades from any time on, if the trades have sequential ids.
     """
+    trades_since: frozenset[MarketKind]
+    """The kinds of markets for which ccxt requests trades from a time on. For other kinds, it requests the newest."""
     known: bool
     """Whether facts about the answers of this exchange are known, beside the requests of ccxt."""
 
@@ -176,6 +178,7 @@ def _entry(raw: Mapping[str, Any]) -> CatalogueEntry:
         candle_lengths=raw.get("candle_lengths", {}),
         rate_limit_ms=raw.get("rate_limit_ms"),
         tape_weight={MarketKind(kind): weight for kind, weight in raw.get("tape_weight", {}).items()},
+        trades_since=frozenset(map(MarketKind, raw.get("trades_since", ()))),
         known=bool(raw.get("known")),
     )
 

@@ -14,6 +14,7 @@ from collector.evidence.incidents import Incident
 from collector.evidence.sources import (
     Amounts,
     Trade,
+    has_more_volume,
     jumps,
     silent_beside_coarser_candle,
     silent_between_neighbours,
@@ -33,6 +34,11 @@ from contracts.spans import Interval, Intervals, intersect, subtract, union
 
 CHECK_AGAIN_AFTER: Final = timedelta(days=1)
 """Provisional and unknown absences are checked again after this time."""
+
+RESTORED_WITHIN: Final = timedelta(days=7)
+"""Candles that an exchange has lost are checked again until they are this old: exchanges restore some of them, and a
+candle endpoint can fall behind for hours.
+"""
 
 PROVED_LEVEL: Final = 4
 """Below this level, a final class is provisional."""
@@ -67,11 +73,15 @@ class Gathered:
     """All that was asked and answered about a hole of one series."""
 
     omits: bool = False
-    """It is documented that the exchange leaves out periods without trades."""
+    """It is documented that the exchange leaves out periods without trades, and no answer contradicts it."""
+    omits_because: str = ""
+    """What its answers show about this, in words."""
     answers: Sequence[Answer] = ()
     coarser: Sequence[CoarserCandle] = ()
     tapes: Sequence[Tape] = ()
     incidents: Sequence[Incident] = ()
+    traded: Intervals = ()
+    """Periods in which there is a trade of the symbol, beside those of the tapes."""
     others_traded: Intervals = ()
     """Time in which another symbol of the exchange has candles. Only there is the candle endpoint known to work."""
 
@@ -105,16 +115,25 @@ _Claim = tuple[Interval, AbsenceClass, tuple[Evidence, ...]]
 
 def _by_strength(hole: Interval, gathered: Gathered, calendar: SeriesCalendar) -> Iterable[_Claim]:
     """The claims of all sources, the strongest source first. Time with a trade is never tradeless."""
-    traded = union(each for tape in gathered.tapes for each in traded_periods(hole, tape.trades, calendar))
+    of_tapes = (each for tape in gathered.tapes for each in traded_periods(hole, tape.trades, calendar))
+    traded = union([*gathered.traded, *of_tapes])
+    # Somewhere in such a candle there was a trade, so the exchange was not closed during all of it.
+    traded_somewhere = [each.bucket for each in gathered.coarser if has_more_volume(each.candle, each.finer)]
+    by_ids = [
+        (subtract(silent_between_trades(hole, tape.trades, calendar), traded), (_at_level(tape.evidence, 5),))
+        for tape in gathered.tapes
+    ]
+    tradeless = union(span for silent, _ in by_ids for span in silent)
     for incident in gathered.incidents:
         for piece in incident.pieces:
             if piece.absence_class is AbsenceClass.OUTAGE:
-                yield from _claims(subtract([piece.span], traded), piece.absence_class, piece.proof)
+                closed = subtract([piece.span], [*traded, *traded_somewhere])
+                yield from _claims(closed, piece.absence_class, piece.proof)
             elif piece.absence_class in ANSWERED_CLASSES:
-                yield piece.span, piece.absence_class, piece.proof
-    for tape in gathered.tapes:
-        silent = subtract(silent_between_trades(hole, tape.trades, calendar), traded)
-        yield from _claims(silent, AbsenceClass.NO_TRADE, (_at_level(tape.evidence, 5),))
+                # Another symbol was traded, and this one was not.
+                yield from _claims(subtract([piece.span], tradeless), piece.absence_class, piece.proof)
+    for silent, proof in by_ids:
+        yield from _claims(silent, AbsenceClass.NO_TRADE, proof)
     # Somewhere in a jump of ids there was a trade, or an id without a trade. A coarser candle can lack the same trade.
     traded = union([*traded, *(span for tape in gathered.tapes for span in jumps(hole, tape.trades, calendar))])
     for coarser in gathered.coarser:
@@ -124,7 +143,9 @@ def _by_strength(hole: Interval, gathered: Gathered, calendar: SeriesCalendar) -
     for answer in gathered.answers:
         silent = silent_between_neighbours(hole, answer.opens, calendar, omits=gathered.omits)
         silent = _while_others_traded(subtract(silent, traded), gathered.others_traded)
-        evidence = answer.evidence.model_copy(update={"kind": EvidenceKind.NEIGHBOURS, "level": 3})
+        answered = "; ".join(filter(None, (answer.evidence.answered, gathered.omits_because)))
+        changes = {"kind": EvidenceKind.NEIGHBOURS, "level": 3, "answered": answered}
+        evidence = answer.evidence.model_copy(update=changes)
         yield from _claims(silent, AbsenceClass.NO_TRADE, (evidence,))
 
 
@@ -155,6 +176,8 @@ def to_absence(finding: Finding, now: datetime) -> Absence:
     """The absence as an event states it."""
     span, words = span_of(finding.span), "; ".join(f"{each.asked}: {each.answered}" for each in finding.proof)
     final = finding.absence_class in ANSWERED_CLASSES and finding.level >= PROVED_LEVEL
+    if finding.absence_class is AbsenceClass.LOST_AT_SOURCE and now < span.end + RESTORED_WITHIN:
+        final = False
     return Absence(
         start=span.start,
         end=span.end,

@@ -1,23 +1,26 @@
 """Requests the evidence about a hole from an exchange, and decides its class.
 
-Requests: the candles around the hole, the next coarser candles, the candles of a few other symbols, trades if the
-exchange's ids are sequential, and the exchange's status.
+Requests: the candles around the hole, the next coarser candles, the candles of a few other symbols, the trades of the
+symbol and of a busy one if they can be requested from a time on, and the exchange's status.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
 from itertools import pairwise
 from typing import Any, Final, Protocol
 from uuid import UUID
 
 from collector.candles.pages import SeriesCalendar
-from collector.evidence.decide import Answer, CoarserCandle, Gathered, Tape, findings, to_absence
-from collector.evidence.incidents import Statement, Witness, incidents
-from collector.evidence.sources import Amounts, Trade, trade_of, traded_periods, whole_periods
+from collector.evidence.decide import Answer, CoarserCandle, Gathered, findings, to_absence
+from collector.evidence.incidents import FEWEST_SYMBOLS, Statement, Witness, incidents
+from collector.evidence.sources import Amounts, silent_between_trades, traded_periods, whole_periods
+from collector.evidence.tapes import Tapes, TradeSource
+from collector.exchange.silence_habits import Habit, leaves_out_silence
 from collector.exchange.traits import ExchangeTraits
 from contracts.coverage import SETTLE_TIME, Absence, Evidence, EvidenceKind, to_instant
-from contracts.spans import Interval, Intervals, subtract, union
+from contracts.spans import Interval, Intervals, intersect, subtract, union
 
 COARSER: Final = ("1m", "5m", "15m", "1h", "4h", "1d")
 """Each candle of a timeframe consists of whole candles of those before it."""
@@ -25,25 +28,20 @@ COARSER: Final = ("1m", "5m", "15m", "1h", "4h", "1d")
 MAX_PERIODS: Final = 90
 """The longest hole for one call, in periods, so that each request fits into a page."""
 
-MAX_TRADES: Final = 1000
-MAX_TAPE_PAGES: Final = 8
-"""The number of requests for trades of one tape. A tape that does not reach across the hole proves nothing."""
-
-_HOUR_MS: Final = 3_600_000
 _VOLUME: Final = 5
 
 
-class EvidenceSource(Protocol):
+class EvidenceSource(TradeSource, Protocol):
     """The requests of one exchange. They raise `ExchangeFailure`."""
 
     async def candles(self, symbol: str, timeframe: str, since: int, limit: int) -> Sequence[Sequence[Any]]:
         """Rows as ccxt returns them: open time in milliseconds, open, high, low, close, volume."""
 
-    async def trades(self, symbol: str, since: int, until: int, limit: int) -> Sequence[dict[str, Any]]:
-        """Trades as ccxt returns them, with `id` and `timestamp`. Exchanges may ignore `until`, or end earlier."""
+    async def closed(self, symbol: str) -> Intervals:
+        """The time in which the exchange has stated that it was closed for this kind of market."""
 
-    async def closed(self) -> Intervals:
-        """The time in which the exchange has stated that it was closed."""
+    def habit(self, symbol: str, timeframe: str) -> Habit:
+        """What the answers for this kind of market and timeframe show about time without trades."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,20 +90,30 @@ class _Gatherer:
         rows = await self._amounts(symbol, timeframe, wide)
         answers = [Answer(tuple(each.opens for each in rows), self._candle_evidence(rows, timeframe, wide))]
         others = {each: self._periods(await self._amounts(each, timeframe, hole)) for each in self._others()}
-        tapes = await self._tapes()
+        requests = Tapes(self.source, self.traits, hole, self.calendar, self._evidence, self.now)
+        tapes = await requests.by_ids(symbol)
         witnesses = [
-            self._witness(span, tape) for tape in tapes for span in traded_periods(hole, tape.trades, self.calendar)
+            Witness(Statement.TRADED, span, tape.evidence, symbol)
+            for tape in tapes
+            for span in traded_periods(hole, tape.trades, self.calendar)
         ]
-        witnesses += await self._closed()
         silences: dict[str, Intervals] = {each: subtract([hole], shown) for each, shown in others.items()}
         silences[symbol] = subtract([hole], self._periods(rows))
+        tradeless = [span for tape in tapes for span in silent_between_trades(hole, tape.trades, self.calendar)]
+        known = union([*tradeless, *(each.span for each in witnesses)])
+        witnesses += await self._traded(requests, silences, known)
+        own = union(each.span for each in witnesses if each.symbol == symbol)
+        witnesses += await self._closed()
+        habit = self.source.habit(symbol, timeframe)
         silence = self._evidence(EvidenceKind.ALL_SYMBOLS, 1, "candles of all symbols", f"none of {len(silences)}")
         return Gathered(
-            omits=self.traits.fills_silence is False,
+            omits=leaves_out_silence(self.traits.fills_silence, habit),
+            omits_because=f"{habit.left_out} answers left out periods, none had a row without volume",
             answers=answers,
             coarser=await self._coarser(rows, wide),
             tapes=tapes,
             incidents=incidents(silences, witnesses, silence),
+            traded=own,
             others_traded=union(span for shown in others.values() for span in shown),
         )
 
@@ -139,42 +147,28 @@ class _Gatherer:
             found.append(CoarserCandle(candle, bucket, finer, evidence))
         return found
 
-    async def _tapes(self) -> list[Tape]:
-        """Trades from a little before the hole on, and once more from further before if their ids jump there."""
-        if not self.traits.sequential_trade_ids:
-            return []
-        start, end = self.request.hole
-        reach = max(min(end - start, _HOUR_MS), self.calendar.nominal_ms)
-        tape: set[Trade] = set()
-        for before in (reach, 10 * reach):
-            since = max(0, start - before)
-            await self._read_tape(tape, since, end + reach)
-            silent = [two for one, two in pairwise(sorted(tape)) if one.at < start and two.at >= end]
-            if silent or any(start <= each.at < end for each in tape):
-                break
-        trades = tuple(sorted(tape))
-        ids = f"{len(trades)} trades, ids {trades[0].id} to {trades[-1].id}" if trades else "no trades"
-        asked = f"trades from {to_instant(since).isoformat()}"
-        return [Tape(trades, self._evidence(EvidenceKind.TRADE_IDS, 1, asked, ids))]
+    async def _traded(self, tapes: Tapes, silences: Mapping[str, Intervals], known: Intervals) -> list[Witness]:
+        """Trades while all symbols are silent: of the symbol itself, and of a symbol that is traded more often.
 
-    async def _read_tape(self, tape: set[Trade], since: int, until: int) -> None:
-        """Add the trades from `since` to the first one after the hole. Some exchanges send at most an hour per request,
-        so the next request begins an hour later if the answer is no full page. Left out trades prove less, never more.
+        `known`: the periods for which the ids of its trades say already whether the symbol was traded.
         """
-        for _ in range(MAX_TAPE_PAGES):
-            rows = await self.source.trades(self.request.symbol, since, until, MAX_TRADES)
-            trades = {trade for row in rows if (trade := trade_of(row)) is not None}
-            tape |= trades
-            latest = max((each.at for each in trades), default=since)
-            if latest >= self.request.hole[1] or since >= until:
-                return
-            since = latest if len(rows) >= MAX_TRADES and latest > since else min(until, since + _HOUR_MS)
+        witnesses: list[Witness] = []
+        symbols = [] if self.traits.sequential_trade_ids else [self.request.symbol]
+        others = self._others()[:1] if len(silences) >= FEWEST_SYMBOLS else []
+        together = subtract(reduce(intersect, silences.values()), known)
+        for symbol in (*symbols, *others):
+            silence = silences[symbol] if symbol in symbols else together
+            found = await tapes.traded(symbol, silence)
+            if found is not None:
+                witnesses += [Witness(Statement.TRADED, each, found[1], symbol) for each in found[0]]
+                together = subtract(together, found[0])
+        return witnesses
 
     async def _closed(self) -> list[Witness]:
         """The whole periods of the hole in which the exchange has stated that it was closed."""
         spans = [
             each
-            for span in await self.source.closed()
+            for span in await self.source.closed(self.request.symbol)
             for each in whole_periods(span, self.request.hole, self.calendar)
         ]
         evidence = self._evidence(EvidenceKind.WITNESS, 1, "the exchange's status, repeatedly", "closed")
@@ -195,9 +189,6 @@ class _Gatherer:
     def _candle_evidence(self, rows: Sequence[Amounts], timeframe: str, span: Interval) -> Evidence:
         asked = f"{timeframe} from {to_instant(span[0]).isoformat()} to {to_instant(span[1]).isoformat()}"
         return self._evidence(EvidenceKind.ANSWER, 1, asked, f"{len(rows)} candles")
-
-    def _witness(self, span: Interval, tape: Tape) -> Witness:
-        return Witness(Statement.TRADED, span, tape.evidence)
 
     def _evidence(self, kind: EvidenceKind, level: int, asked: str, answered: str) -> Evidence:
         return Evidence(

@@ -34,6 +34,8 @@ class Witness(NamedTuple):
     span: Interval
     """`TRADED`: the periods with trades only."""
     evidence: Evidence
+    symbol: str | None = None
+    """The symbol that was traded."""
 
 
 class Piece(NamedTuple):

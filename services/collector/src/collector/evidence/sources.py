@@ -41,6 +41,12 @@ def trade_of(row: dict[str, Any]) -> Trade | None:
     return Trade(int(number), at) if number.isdecimal() and number.isascii() and isinstance(at, int) else None
 
 
+def trade_time_of(row: dict[str, Any]) -> int | None:
+    """The time of a trade in milliseconds. None for a row without a time."""
+    at = row.get("timestamp")
+    return at if type(at) is int else None
+
+
 def silent_between_neighbours(
     hole: Interval, opens: Sequence[int], calendar: SeriesCalendar, *, omits: bool
 ) -> Intervals:
@@ -73,6 +79,11 @@ def silent_beside_coarser_candle(
         return ()
     present = [(each.opens, calendar.close_of(each.opens)) for each in inside]
     return subtract(intersect([hole], [bucket]), present)
+
+
+def has_more_volume(coarser: Amounts, finer: Sequence[Amounts]) -> bool:
+    """Whether the coarser candle has trades that none of its finer candles has."""
+    return coarser.volume > sum(each.volume for each in finer) and not _equal(coarser, finer)
 
 
 def _equal(coarser: Amounts, finer: Sequence[Amounts]) -> bool:
@@ -122,8 +133,12 @@ def jumps(hole: Interval, trades: Iterable[Trade], calendar: SeriesCalendar) -> 
 
 def traded_periods(hole: Interval, trades: Iterable[Trade], calendar: SeriesCalendar) -> Intervals:
     """The periods of the hole in which there is a trade."""
-    opens = {calendar.floor_open(each.at) for each in trades if hole[0] <= each.at < hole[1]}
-    return union((each, calendar.close_of(each)) for each in opens)
+    return periods_of((each.at for each in trades if hole[0] <= each.at < hole[1]), calendar)
+
+
+def periods_of(times: Iterable[int], calendar: SeriesCalendar) -> Intervals:
+    """The periods that contain these times."""
+    return union((each, calendar.close_of(each)) for each in {calendar.floor_open(at) for at in times})
 
 
 def whole_periods(span: Interval, hole: Interval, calendar: SeriesCalendar) -> Intervals:

@@ -19,6 +19,8 @@ from collector.exchange.errors import LONGEST_RETRY_AFTER, is_retry_after_too_lo
 from collector.exchange.failures import ExchangeFailure
 from collector.exchange.markets import Markets
 from collector.exchange.rate_limiter import DEFAULT_BACKGROUND_SHARE, WORK_CLASS, RateLimiter
+from collector.exchange.silence_habits import SilenceHabits
+from collector.exchange.status_answers import STATUS_ANSWERS, raw_status
 from collector.exchange.status_statements import StatusStatement, StatusStatements
 from collector.exchange.strict_http import (
     LAST_REQUEST,
@@ -31,6 +33,7 @@ from collector.exchange.traits_table import traits_of
 from collector.metrics import CollectorMetrics
 from contracts.exchange_catalogue import market_kind
 from contracts.exchanges import ExchangeHealthChanged
+from contracts.spans import Intervals
 from contracts.symbols import kind_of, reason_not_collected
 from contracts.vocabulary import ErrorClass
 from runtime.consumers.work_class import WorkClass
@@ -92,7 +95,7 @@ class ExchangeClient:
         self.traits = traits_of(exchange)
         self._options, self._metrics, self._clock, self._report_markets = options, metrics, clock, report_markets
         self._ok = metrics.requests.labels(exchange, "ok")
-        self.statements = StatusStatements()
+        self.statements, self.habits = StatusStatements(), SilenceHabits()
         metrics.clock_skew.labels(exchange).set_function(clock.skew)
         self._by_kind: dict[str, tuple[Any, Markets]] = {}
         """Kind of market (spot or swap) to the ccxt instance and its markets."""
@@ -189,6 +192,7 @@ class ExchangeClient:
         rows = await self._call(read, MAX_CANDLES_BODY_BYTES)
         self._ok.inc()
         as_of_ms = LAST_REQUEST.get().as_of_ms
+        self.habits.add(market_kind(symbol), timeframe, rows, as_of_ms)
         return CandleResponse(rows, as_of_ms, self._clock.fetch_time(), self._clock.confirms(as_of_ms))
 
     async def fetch_trades(self, symbol: str, since: int, until: int, limit: int) -> list[dict[str, Any]]:
@@ -205,12 +209,18 @@ class ExchangeClient:
 
     async def fetch_status(self) -> StatusStatement | None:
         """The exchange's statement about itself now. None if none can be had. Raises `ExchangeFailure`."""
-        if not self.traits.status_is_current:
+        if self.exchange not in STATUS_ANSWERS:
             return None
-        status = await self._call(self._spot_client.fetch_status)
+        status = raw_status(self.exchange, await self._call(self._spot_client.fetch_status))
         self._ok.inc()
-        word = str(status.get("status")) if isinstance(status, dict) else ""
-        return self.statements.add(StatusStatement(LAST_REQUEST.get().as_of_ms, word))
+        if status is None:
+            return None
+        return self.statements.add(StatusStatement(LAST_REQUEST.get().as_of_ms, *status))
+
+    def closed(self, symbol: str) -> Intervals:
+        """The time in which the exchange has stated that markets of this kind are closed."""
+        known = STATUS_ANSWERS.get(self.exchange)
+        return self.statements.closed() if known is not None and market_kind(symbol) in known.kinds else ()
 
     @property
     def timeframes(self) -> Collection[str]:

@@ -13,7 +13,6 @@ STATUS_AGE_MS: Final = 60_000
 """The status is requested again after this time."""
 
 _KEPT: Final = 1000
-_CLOSED: Final = frozenset({"maintenance", "shutdown"})
 
 
 class StatusStatement(NamedTuple):
@@ -22,12 +21,9 @@ class StatusStatement(NamedTuple):
     at: int
     """The exchange's time of the request, in milliseconds since the epoch."""
     word: str
-    """ccxt's word, such as `ok` or `maintenance`."""
-
-    @property
-    def closed(self) -> bool:
-        """Whether the exchange did not trade."""
-        return self.word in _CLOSED
+    """The exchange's word, such as `online` or `maintenance`."""
+    closed: bool
+    """Whether the exchange did not trade."""
 
 
 class StatusStatements:

@@ -67,12 +67,13 @@ class ExchangeTraits:
     sequential_trade_ids: bool = False
     """Trades have ids that grow by one per trade. Contiguous ids then prove that no trade is missing between them."""
 
+    newest_trades_ms: int | None = None
+    """Trades can be requested only if they are younger than this, in milliseconds: ccxt requests the newest ones,
+    without a start. None: see `trades_since`.
+    """
+
     trades_need_end: bool = False
     """ccxt refuses a request for trades from a time on without its end."""
-
-    status_is_current: bool = False
-    """ccxt's `fetch_status` says whether the exchange trades now. Of other exchanges it can be about an announced time,
-    or about something else than trading."""
 
     labels_close: bool = False
     """The time in a row is the close of the candle, not its open."""
@@ -101,6 +102,9 @@ class ExchangeTraits:
 
     requests: Mapping[MarketKind, Mapping[str, CandleRequest | CannotCollect]] = field(default_factory=dict)
     """The requests that ccxt builds, by kind of market and timeframe. From the catalogue; a row does not set it."""
+
+    trades_since: frozenset[MarketKind] = frozenset()
+    """The kinds of markets for which ccxt requests trades from a time on. From the catalogue."""
 
     needs_credentials: bool = False
     """ccxt refuses every request for candles without the keys of an account. From the catalogue."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from collector.exchange.traits import ASSUMED, ErrorPhrase, ExchangeTraits
 from contracts.exchange_catalogue import MarketKind, RowOrder, load_catalogue
-from contracts.timeframes import DAY_MS
+from contracts.timeframes import DAY_MS, HOUR_MS
 from contracts.vocabulary import ErrorClass
 
 _DEFAULTS: Final = ExchangeTraits()
@@ -57,14 +57,11 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
         fills_silence=True,
         tape_weight={_SPOT: 0.4},
         sequential_trade_ids=True,
-        status_is_current=True,
         sources={
             "tape_weight": f"Binance Spot REST API, GET /api/v3/aggTrades: from startTime on; {_CCXT}, binance.py",
             "raw_trades": _row_in_ccxt("binance"),
             "raw_quote_volume": f"{_row_in_ccxt('binance')}: index 7 is the base "
             "volume of inverse contracts, whose index 5 counts contracts",
-            "status_is_current": "https://developers.binance.com/docs/wallet/others/system-status: 0 is normal, 1 is "
-            "system maintenance",
             "sequential_trade_ids": "12,477 recorded aggregate trades of XRP/ETH with contiguous ids; "
             "https://github.com/binance/binance-public-data/issues/28",
             "utc_days": "Binance Spot REST API, GET /api/v3/klines: timeZone defaults to 0 (UTC)",
@@ -89,7 +86,15 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
             "fills_silence": f"https://github.com/bitfinexcom/bitfinex-api-py/issues/198: {_NEVER_FILLS}",
         },
     ),
-    "bitstamp": ExchangeTraits(sequential_trade_ids=True, sources={"sequential_trade_ids": _TRADE_IDS}),
+    "bitstamp": ExchangeTraits(
+        sequential_trade_ids=True,
+        newest_trades_ms=HOUR_MS,
+        sources={
+            "sequential_trade_ids": _TRADE_IDS,
+            "newest_trades_ms": f"{_CCXT}, bitstamp.py, fetch_trades sends time=hour and no start; "
+            "https://www.bitstamp.net/api, transactions: `time` is minute, hour or day, and there is no start",
+        },
+    ),
     "bitvavo": ExchangeTraits(
         fills_silence=False,
         sources={"fills_silence": f"https://docs.bitvavo.com/docs/rest-api/get-candlestick-data: {_NEVER_FILLS}"},
@@ -195,11 +200,8 @@ TRAITS: Final[Mapping[str, ExchangeTraits]] = {
         ),
         candle_lengths={"2w": 15 * DAY_MS},
         sequential_trade_ids=True,
-        status_is_current=True,
         sources={
             "raw_trades": f"{ASSUMED}; {_row_in_ccxt('kraken')} ends with a whole number",
-            "status_is_current": "https://docs.kraken.com/api-reference/market-data/get-system-status: the current "
-            f"status; {_CCXT}, kraken.py, fetch_status calls everything but `online` maintenance",
             "sequential_trade_ids": _TRADE_IDS,
             "utc_days": ASSUMED,
             "monday_weeks": f"{ASSUMED}: weeks may be counted from the epoch, which was a Thursday",
@@ -254,4 +256,9 @@ def traits_of(exchange_id: str) -> ExchangeTraits:
     row, entry = TRAITS.get(exchange_id, _DEFAULTS), load_catalogue().exchanges.get(exchange_id)
     if entry is None:
         return row
-    return replace(row, requests=entry.requests, needs_credentials=entry.needs_credentials)
+    return replace(
+        row,
+        requests=entry.requests,
+        trades_since=entry.trades_since,
+        needs_credentials=entry.needs_credentials,
+    )

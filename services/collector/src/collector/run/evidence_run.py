@@ -12,10 +12,12 @@ from collector.evidence.gather import MAX_PERIODS, EvidenceRequest, gather_evide
 from collector.evidence.other_symbols import other_symbols
 from collector.evidence.prove_listing import ListingRequest, prove_listing
 from collector.exchange.client import ExchangeClient
+from collector.exchange.silence_habits import Habit
 from collector.run.retrying import Retrier
 from collector.run.status_watch import refresh_status
 from collector.run.timeframe_run import TimeframeRun
 from contracts.coverage import Absence, to_instant, to_milliseconds
+from contracts.exchange_catalogue import market_kind
 from contracts.spans import Interval, Intervals
 
 T = TypeVar("T")
@@ -46,9 +48,12 @@ class ClientSource:
     async def trades(self, symbol: str, since: int, until: int, limit: int) -> Sequence[dict[str, Any]]:
         return await self._count(lambda: self.client.fetch_trades(symbol, since, until, limit))
 
-    async def closed(self) -> Intervals:
+    async def closed(self, symbol: str) -> Intervals:
         self.requests += await refresh_status(self.client)
-        return self.client.statements.closed()
+        return self.client.closed(symbol)
+
+    def habit(self, symbol: str, timeframe: str) -> Habit:
+        return self.client.habits.of(market_kind(symbol), timeframe)
 
     async def _count(self, request: Callable[[], Awaitable[T]]) -> T:
         found = await self.retrier.retry_until_deadline(request)

@@ -16,12 +16,12 @@ import ccxt.async_support
 from pydantic import TypeAdapter, ValidationError
 
 import contracts
-from collector.exchange.catalogue.comparing import CandleCall, candle_request
+from collector.exchange.catalogue.comparing import CandleCall, HttpRequest, candle_request
 from collector.exchange.catalogue.recording import RequestRecorder, markets_refusal
 from collector.exchange.traits import ExchangeTraits
 from collector.exchange.traits_table import TRAITS
 from contracts.exchange_catalogue import CATALOGUE_FILE, CandleRequest, CannotCollect, MarketKind, RequestKind, RowOrder
-from contracts.timeframes import floor_open, shift, timeframe_order
+from contracts.timeframes import DAY_MS, floor_open, shift, timeframe_order
 from contracts.vocabulary import Timeframe
 
 CATALOGUE: Final = Path(contracts.__file__).with_name(CATALOGUE_FILE)
@@ -45,7 +45,8 @@ def entry(cls: Any) -> dict[str, Any] | None:
         return None
     row = TRAITS.get(exchange.id, ExchangeTraits())
     no_markets = markets_refusal(cls, NOW)
-    requests = {}
+    requests: dict[str, list[dict[str, Any]]] = {}
+    with_trades: list[str] = []
     for kind in offered_kinds(exchange):
         recorder = RequestRecorder(cls, kind)
         request_of = recorder.request_of
@@ -59,7 +60,17 @@ def entry(cls: Any) -> dict[str, Any] | None:
             found = {each: _without_since(request) for each, request in found.items()}
         found = {each: _with_weight(recorder, each, request) for each, request in found.items()}
         requests[kind.value] = list(_groups(found))
-    return {"name": exchange.name, **_known_facts(row), "rate_limit_ms": exchange.rateLimit, "requests": requests}
+        if sends_start_of_trades(recorder, needs_end=row.trades_need_end):
+            with_trades.append(kind.value)
+    facts = _known_facts(row) | ({"trades_since": with_trades} if with_trades else {})
+    return {"name": exchange.name, **facts, "rate_limit_ms": exchange.rateLimit, "requests": requests}
+
+
+def sends_start_of_trades(recorder: RequestRecorder, *, needs_end: bool) -> bool:
+    """Whether the requests for trades from two different times on differ. Otherwise ccxt requests the newest trades."""
+    until = NOW - DAY_MS if needs_end else None
+    one, other = (recorder.trades_since(NOW - days * DAY_MS, until, NOW) for days in (20, 30))
+    return isinstance(one, HttpRequest) and isinstance(other, HttpRequest) and one != other
 
 
 def _with_weight(

@@ -1,4 +1,4 @@
-"""Records the request that ccxt builds for candles, without sending it.
+"""Records the request that ccxt builds for candles or trades, without sending it.
 
 The exchange class of ccxt is used unmodified, except for its transport and its clock: `fetch` records the request and
 raises. So the record shows the real request, which often differs from ccxt's documentation and metadata.
@@ -17,6 +17,9 @@ from contracts.exchange_catalogue import CannotCollect, MarketKind
 
 _MARKET_IDS: Final = ("BTCUSDT", "1")
 """Most exchanges name their markets by text, some by a number."""
+
+
+_TRADES: Final = 1000
 
 
 class _RequestRecorded(Exception):  # noqa: N818 -- not an error: it ends the call after the request is recorded
@@ -74,6 +77,17 @@ class RequestRecorder:
         for client, symbol in self._clients:
             arguments = (symbol, call.timeframe, call.since, call.limit, dict(params))
             outcome = _first_request(client, partial(client.fetch_ohlcv, *arguments), call.now, _run_at_once)
+            if isinstance(outcome, HttpRequest):
+                break
+        return outcome
+
+    def trades_since(self, since: int, until: int | None, now: int) -> HttpRequest | CannotCollect:
+        """The first request that ccxt builds for trades from `since` on, or the reason why it builds none."""
+        params = {} if until is None else {"until": until}
+        outcome: HttpRequest | CannotCollect = CannotCollect("no market")
+        for client, symbol in self._clients:
+            call = partial(client.fetch_trades, symbol, since, _TRADES, dict(params))
+            outcome = _first_request(client, call, now, _run_at_once)
             if isinstance(outcome, HttpRequest):
                 break
         return outcome
