@@ -55,6 +55,7 @@ FROM series, LATERAL (
            + floor(random() * 1440) * interval '1 minute' AS starts_at
   FROM generate_series(1, ceil(random() * 10)::int) AS number WHERE series.id % 3 = 0
 ) AS starts;
+CREATE INDEX ON gaps (series_id);
 INSERT INTO coverage (series_id, verified, updated_at)
 SELECT id, tstzmultirange(tstzrange(
          date_trunc('day', now(), 'UTC') - (85 + floor(random() * 20)) * interval '1 day',

@@ -1931,7 +1931,7 @@ export interface components {
             whole: number | null;
             /**
              * Answered
-             * @description `answered_periods` / `closed_periods`, not rounded. 1: nothing is unknown, and nothing can be repaired. Null if there are no periods.
+             * @description `answered_periods` / `closed_periods`, not rounded. 1: nothing is unknown. Provisional absences count until another answer replaces them. Null if there are no periods.
              * @example 1
              */
             answered: number | null;
@@ -2165,7 +2165,7 @@ export interface components {
             whole_periods: number;
             /**
              * Answered
-             * @description `answered_periods` / `closed_periods`, not rounded. 1: nothing is unknown, and nothing can be repaired. Null if the range contains no closed period.
+             * @description `answered_periods` / `closed_periods`, not rounded. 1: nothing is unknown. Provisional absences count until another answer replaces them. Null if the range contains no closed period.
              * @example 0.9993055555555556
              */
             answered: number | null;

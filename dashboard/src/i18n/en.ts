@@ -232,7 +232,7 @@ export const en = {
     whole: "whole",
     answered: "answered",
     wholeHint: "Every candle that exists is stored.",
-    answeredHint: "Nothing is unknown, and nothing can be repaired.",
+    answeredHint: "Nothing is unknown.",
     series: (count: number) => plural(count, "series", "series"),
     periods: (verified: number, closed: number) => `${n(verified)} of ${n(closed)} periods verified`,
     noSeries: "There is nothing to measure yet. The first candles appear after the first run.",

@@ -14,9 +14,10 @@ from admin_api.coverage.completeness_days_sql import days_statement
 from admin_api.coverage.completeness_schemas import CompletenessQuery
 from admin_api.coverage.completeness_sql import Shape, statement
 from contracts.coverage import SETTLE_TIME, to_instant
+from store.missing_time import is_final
 from support.api import created
 from support.completeness import NOW, NUMBERS, counted, hours, read
-from support.stored_ledgers import AbsentSpan, store_ledger, store_series
+from support.stored_ledgers import BTC, AbsentSpan, iso, store_ledger, store_series
 from support.writers import query as sql
 
 pytestmark = pytest.mark.postgres
@@ -90,6 +91,26 @@ async def test_the_target_begins_with_a_proved_listing(
             assert found.start == to_instant(hours((2, 3))[0][0])
     [by_day] = await read(api, per_day=True, start=date(2026, 11, 20))
     assert [(each.day.day, each.closed_periods, each.whole) for each in by_day.days or ()] == [(22, 600, 1.0)]
+
+
+async def test_a_provisional_absence_counts_also_while_its_check_is_due(
+    api: AdminApi, client: httpx.AsyncClient, database_url: str
+) -> None:
+    """Its class stays until another answer replaces it. Only a backfill treats its time as missing."""
+    series_id = await store_series(api.engine, hours((0, 1))[0][0], hours((2, 3))[0][0])
+    [(start, end), (third, now)] = hours((1, 2), (3, 12))
+    found = []
+    for recheck_at in (None, now + 1, now - 1):
+        absent = AbsentSpan(start, end, "no_trade", recheck_at)
+        await store_ledger(api.engine, series_id, hours((0, 1), (2, 3)), [absent])
+        await counted(api)
+        [row] = await read(api)
+        response = await client.get("/coverage", params=BTC | {"end": iso(third)})
+        found.append((row.whole_periods, row.answered_periods, response.json()["whole"], response.json()["answered"]))
+        condition = is_final(now="$1::timestamptz")
+        [(answers,)] = await sql(database_url, f"SELECT {condition} FROM absences", to_instant(now))
+        assert answers is (recheck_at is None or recheck_at > now)
+    assert found == [(180, 180, 1.0, 1.0)] * 3
 
 
 async def test_series_that_are_not_counted_yet_are_named_and_not_in_the_numbers(api: AdminApi) -> None:

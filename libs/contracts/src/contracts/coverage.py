@@ -106,7 +106,8 @@ ANSWERED_CLASSES: Final = WHOLE_CLASSES | {
     AbsenceClass.BEYOND_HORIZON,
 }
 """The final classes: the exchange can add nothing, so these spans are not requested again. Rejected rows are not final,
-because the exchange can correct them.
+because the exchange can correct them. A provisional absence, which has a `recheck_at`, is requested again at that time.
+Until another answer replaces it, it counts like any other absence of its class.
 
 The daily counts of candle-writer contain these two sets. If a release changes them, its migration empties
 `series_counts`, so that all series are counted again.

@@ -4,11 +4,11 @@ The days of changed time are counted again from the ledger, so order and repetit
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
-from candle_writer.days import DayCounts, PartOfLedger, changes, count_days, days_of, range_of
+from candle_writer.days import DayCounts, PartOfLedger, Stretch, changes, count_days, days_of, range_of, sum_of
 from contracts.bounds import END_OF_INSTANTS, END_OF_MILLISECONDS, FIRST_INSTANT
 from contracts.coverage import ANSWERED_CLASSES, WHOLE_CLASSES, AbsenceClass, names_of, to_instant, to_milliseconds
 from contracts.spans import Interval, union
@@ -82,7 +82,10 @@ WHERE series_days.series_id = removed.series_id AND series_days.day = removed.da
 
 _WRITE: Final = """
 INSERT INTO series_days (series_id, day, unverified, whole, answered)
-SELECT * FROM unnest($1::int[], $2::date[], $3::int[], $4::int[], $5::int[])
+SELECT series_id, first_day + number, unverified, whole, answered
+FROM unnest($1::int[], $2::date[], $3::date[], $4::int[], $5::int[], $6::int[])
+  AS stretches (series_id, first_day, end_day, unverified, whole, answered),
+  generate_series(0, end_day - first_day - 1) AS number
 ON CONFLICT (series_id, day) DO UPDATE SET
   unverified = excluded.unverified, whole = excluded.whole, answered = excluded.answered
 """
@@ -136,7 +139,7 @@ async def write_days(connection: Any, changed: Mapping[int, Interval]) -> None:
         counted = count_days(parts[series], task.first, task.last, task.grid)
         gone, differing, difference = changes(stored.get(series, {}), counted)
         removed += [(series, day) for day in gone]
-        written += [(series, day, *counts) for day, counts in differing.items()]
+        written += [(series, stretch.first, stretch.end, *stretch.counts) for stretch in differing]
         sums += _changed_sums(series, task, counted, difference)
     for statement, rows in ((_REMOVE, removed), (_WRITE, written), (_WRITE_SUMS, sums)):
         if rows:
@@ -200,15 +203,12 @@ async def _stored_days(connection: Any, tasks: Mapping[int, _Task]) -> dict[int,
 
 
 def _changed_sums(
-    series: int, task: _Task, counted: Mapping[date, DayCounts], difference: DayCounts
+    series: int, task: _Task, counted: Sequence[Stretch], difference: DayCounts
 ) -> Iterable[tuple[Any, ...]]:
     """The row of `series_counts`, if it differs from the stored one."""
     state = task.state
     before = None if state["anchor"] is None else DayCounts(state["unverified"], state["whole"], state["answered"])
-    if task.all_days or before is None:
-        counts = DayCounts(*(sum(column) for column in zip(DayCounts(), *counted.values(), strict=True)))
-    else:
-        counts = before.plus(difference)
+    counts = sum_of(counted) if task.all_days or before is None else before.plus(difference)
     anchor = to_instant(task.grid.anchor) if task.all_days or before is None else state["anchor"]
     others = (state["first_absence"], state["answered_until"], state["missing"], state["listed_at"])
     if (anchor, counts, others) != (state["anchor"], before, tuple(state["others"])):

@@ -4,11 +4,12 @@ A period belongs to the UTC day in which it opens. Only days with something miss
 series without outages has none. Times are in milliseconds since the epoch.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple
 
+from contracts.bounds import END_OF_MILLISECONDS
 from contracts.spans import Interval, Intervals, intersect, subtract, union
 from contracts.timeframes import DAY_MS
 from store.periods import PeriodGrid
@@ -31,6 +32,18 @@ class DayCounts(NamedTuple):
 
     def minus(self, other: "DayCounts") -> "DayCounts":
         return DayCounts(*(one - two for one, two in zip(self, other, strict=True)))
+
+    def times(self, days: int) -> "DayCounts":
+        return DayCounts(*(each * days for each in self))
+
+
+class Stretch(NamedTuple):
+    """Consecutive days with equal counts."""
+
+    first: date
+    end: date
+    """The day after the last one."""
+    counts: DayCounts
 
 
 class PartOfLedger(NamedTuple):
@@ -65,26 +78,45 @@ def range_of(first: date, last: date, grid: PeriodGrid) -> Interval:
     return grid.at_or_after(start_of(first)), grid.at_or_after(start_of(last) + DAY_MS)
 
 
-def count_days(part: PartOfLedger, first: date, last: date, grid: PeriodGrid) -> dict[date, DayCounts]:
-    """The counts of each day from `first` to `last` that has any. `part` covers `range_of` these days."""
+def count_days(part: PartOfLedger, first: date, last: date, grid: PeriodGrid) -> list[Stretch]:
+    """The days from `first` to `last` that have any counts, ascending. `part` covers `range_of` these days.
+
+    The time that this takes depends on the number of spans and not on the length of a hole, if the periods of all days
+    are alike.
+    """
     whole, answered = union([*part.verified, *part.whole]), union([*part.verified, *part.answered])
     hull = () if part.hull is None else (part.hull,)
-    counts: dict[date, DayCounts] = {}
-    for day in _days_with_gaps(part, first, last, grid):
-        window = grid.at_or_after(start_of(day)), grid.at_or_after(start_of(day) + DAY_MS)
-        verified = _periods(part.verified, window, grid)
-        found = DayCounts(
-            _periods(hull, window, grid) - verified,
-            _periods(whole, window, grid) - verified,
-            _periods(answered, window, grid) - verified,
-        )
-        if any(found):
-            counts[day] = found
-    return counts
+    borders = sorted({edge for spans in (hull, part.verified, whole, answered) for span in spans for edge in span})
+    stretches: list[Stretch] = []
+    for day, end in _days_with_gaps(part, first, last, grid):
+        following = day
+        while (start := day_of(grid.at_or_after(start_of(following)))) < end:
+            window = grid.at_or_after(start_of(start)), grid.at_or_after(start_of(start) + DAY_MS)
+            following = min(end, start + timedelta(days=_equal_days(window, borders, grid)))
+            verified = _periods(part.verified, window, grid)
+            counts = DayCounts(
+                _periods(hull, window, grid) - verified,
+                _periods(whole, window, grid) - verified,
+                _periods(answered, window, grid) - verified,
+            )
+            if any(counts):
+                stretches.append(Stretch(start, following, counts))
+    return stretches
 
 
-def _days_with_gaps(part: PartOfLedger, first: date, last: date, grid: PeriodGrid) -> Iterator[date]:
-    """The days of all periods that overlap an open hole or an absence, ascending, each once."""
+def _equal_days(window: Interval, borders: Sequence[int], grid: PeriodGrid) -> int:
+    """The number of days with equal counts from the day on whose periods are the window: at least one."""
+    if (length := grid.fixed_ms) is None or DAY_MS % length:
+        return 1
+    index = bisect_right(borders, window[0])
+    until = borders[index] if index < len(borders) else END_OF_MILLISECONDS
+    return max(1, (until - window[0]) // DAY_MS)
+
+
+def _days_with_gaps(part: PartOfLedger, first: date, last: date, grid: PeriodGrid) -> Iterator[tuple[date, date]]:
+    """The days of all periods that overlap an open hole or an absence: ascending ranges that do not overlap, each with
+    the day after its last one.
+    """
     window = range_of(first, last, grid)
     if window[0] >= window[1]:
         return
@@ -92,10 +124,10 @@ def _days_with_gaps(part: PartOfLedger, first: date, last: date, grid: PeriodGri
     following = first
     for gap in intersect([*holes, *part.whole, *part.answered], [window]):
         start, end = days_of(gap, grid)
-        following = max(following, start)
-        while following <= min(end, last):
-            yield following
-            following += timedelta(days=1)
+        following, until = max(following, start), min(end, last) + timedelta(days=1)
+        if following < until:
+            yield following, until
+            following = until
 
 
 def _periods(spans: Sequence[Interval], window: Interval, grid: PeriodGrid) -> int:
@@ -110,14 +142,30 @@ def _periods(spans: Sequence[Interval], window: Interval, grid: PeriodGrid) -> i
 
 
 def changes(
-    stored: Mapping[date, DayCounts], counted: Mapping[date, DayCounts]
-) -> tuple[list[date], dict[date, DayCounts], DayCounts]:
+    stored: Mapping[date, DayCounts], counted: Sequence[Stretch]
+) -> tuple[list[date], list[Stretch], DayCounts]:
     """The days to remove, the days to write, and what both add to the sums of the series."""
-    removed = [day for day in stored if day not in counted]
-    written = {day: counts for day, counts in counted.items() if stored.get(day) != counts}
-    difference = DayCounts()
-    for counts in written.values():
-        difference = difference.plus(counts)
-    for day in [*removed, *(day for day in written if day in stored)]:
+    removed, difference, written = set(stored), DayCounts(), list[Stretch]()
+    days = sorted(stored)
+    for stretch in counted:
+        start = stretch.first
+        for day in days[bisect_left(days, stretch.first) : bisect_left(days, stretch.end)]:
+            removed.discard(day)
+            if stored[day] != stretch.counts:
+                difference = difference.minus(stored[day])
+                continue
+            written.append(Stretch(start, day, stretch.counts))
+            start = day + timedelta(days=1)
+        written.append(Stretch(start, stretch.end, stretch.counts))
+    written = [stretch for stretch in written if stretch.first < stretch.end]
+    for day in removed:
         difference = difference.minus(stored[day])
-    return removed, written, difference
+    return sorted(removed), written, difference.plus(sum_of(written))
+
+
+def sum_of(stretches: Iterable[Stretch]) -> DayCounts:
+    """The counts of all days together."""
+    total = DayCounts()
+    for stretch in stretches:
+        total = total.plus(stretch.counts.times((stretch.end - stretch.first).days))
+    return total

@@ -122,8 +122,8 @@ class Completeness(BaseModel):
     answered: float | None = Field(
         ge=0,
         le=1,
-        description="`answered_periods` / `closed_periods`, not rounded. 1: nothing is unknown, and nothing can be "
-        "repaired. Null if there are no periods.",
+        description="`answered_periods` / `closed_periods`, not rounded. 1: nothing is unknown. Provisional "
+        "absences count until another answer replaces them. Null if there are no periods.",
         examples=[1.0],
     )
     whole_percent: float | None = Field(

@@ -179,8 +179,8 @@ class Coverage(BaseModel):
     answered: float | None = Field(
         ge=0,
         le=1,
-        description="`answered_periods` / `closed_periods`, not rounded. 1: nothing is unknown, and nothing can be "
-        "repaired. Null if the range contains no closed period.",
+        description="`answered_periods` / `closed_periods`, not rounded. 1: nothing is unknown. Provisional "
+        "absences count until another answer replaces them. Null if the range contains no closed period.",
         examples=[0.9993055555555556],
     )
     whole: float | None = Field(
