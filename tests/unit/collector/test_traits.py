@@ -110,7 +110,7 @@ def test_facts_about_answers_that_change_the_reading() -> None:
         ("bitfinex", {SPOT, LINEAR}),
         ("bitstamp", set()),
         ("coinbase", {SPOT, LINEAR}),
-        ("gate", {LINEAR, INVERSE}),
+        ("krakenfutures", {LINEAR, INVERSE}),
         ("okx", set()),
     ],
 )

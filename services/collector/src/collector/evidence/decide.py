@@ -75,7 +75,7 @@ class Gathered:
     omits: bool = False
     """It is documented that the exchange leaves out periods without trades, and no answer contradicts it."""
     omits_because: str = ""
-    """What its answers show about this, in words."""
+    """The habit that its answers show, in words."""
     answers: Sequence[Answer] = ()
     coarser: Sequence[CoarserCandle] = ()
     tapes: Sequence[Tape] = ()

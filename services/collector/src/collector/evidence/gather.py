@@ -1,7 +1,7 @@
 """Requests the evidence about a hole from an exchange, and decides its class.
 
-Requests: the candles around the hole, the next coarser candles, the candles of a few other symbols, the trades of the
-symbol and of a busy one if they can be requested from a time on, and the exchange's status.
+Requests: the candles around the hole, the next coarser candles, the candles of a few other symbols, and the exchange's
+status. If trades can be requested from a time on, also those of the symbol and of a busy one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +41,7 @@ class EvidenceSource(TradeSource, Protocol):
         """The time in which the exchange has stated that it was closed for this kind of market."""
 
     def habit(self, symbol: str, timeframe: str) -> Habit:
-        """What the answers for this kind of market and timeframe show about time without trades."""
+        """The habit that the answers for this kind of market and timeframe show."""
 
 
 @dataclass(frozen=True, kw_only=True)

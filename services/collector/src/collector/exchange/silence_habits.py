@@ -55,8 +55,10 @@ class SilenceHabits:
 
 
 def habit_of_page(timeframe: str, rows: Sequence[Sequence[Any]], now: int) -> Habit:
-    """What one answer shows. Young rows do not count, because exchanges send the candles of quiet minutes late. Rows
-    before the first and after the last row with volume do not count, because exchanges invent rows there.
+    """The habit that one answer shows.
+
+    Young rows do not count, because exchanges send the candles of quiet minutes late. Rows before the first and after
+    the last row with volume do not count, because exchanges invent rows there.
     """
     settled = sorted((row[0], row[_VOLUME] > 0) for row in rows if _is_row(row) and row[0] < now - _SETTLE_MS)
     between = list(dropwhile(_has_no_volume, reversed(list(dropwhile(_has_no_volume, settled)))))
