@@ -462,6 +462,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/admin/data-collection/reports/config-selection": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How many configs match, and what they collect
+         * @description Disabled configs count, unless `enabled` is given. Without parameters, the report is about all configs.
+         */
+        get: operations["report_config_selection"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/admin/data-collection/reports/history": {
         parameters: {
             query?: never;
@@ -2099,6 +2119,24 @@ export interface components {
              * @default []
              */
             warnings: string[];
+        };
+        /**
+         * ConfigSelection
+         * @description The configs that match.
+         */
+        ConfigSelection: {
+            /** Configs */
+            configs: number;
+            /**
+             * Exchanges
+             * @description In order of name.
+             */
+            exchanges: string[];
+            /**
+             * Timeframes
+             * @description Those that at least one of the configs collects, the shortest first.
+             */
+            timeframes: string[];
         };
         /**
          * Coverage
@@ -6277,6 +6315,76 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ConfigActivity"][];
+                };
+            };
+            /** @description No valid bearer token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller's role does not allow this, or a page of another site made the request. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An input is not valid. `errors` says which one, and what to change. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller has used up its requests per minute, or its address has too many failed authentications. Retry-After says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or another change conflicted with this one: nothing was changed. If the type is `outcome-unknown`, the commit was not confirmed: repeat the request with the same Idempotency-Key, or read the current state before you try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    report_config_selection: {
+        parameters: {
+            query?: {
+                exchange?: string;
+                /** @description A symbol; `*` matches any characters. */
+                symbol?: string;
+                enabled?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfigSelection"];
                 };
             };
             /** @description No valid bearer token or session. */

@@ -51,8 +51,12 @@ export const theme = createTheme({
   fontFamily: "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
   fontFamilyMonospace: "ui-monospace, SFMono-Regular, Menlo, Consolas, 'Liberation Mono', monospace",
   headings: { fontWeight: "650" },
-  // Each dialog has a button with a word that closes it. The cross would be a button without a name.
-  components: { Modal: { defaultProps: { withCloseButton: false } } },
+  components: {
+    // Each dialog has a button with a word that closes it. The cross would be a button without a name.
+    Modal: { defaultProps: { withCloseButton: false } },
+    // A menu must contain only items. Mantine adds another element that takes the focus; without it, the first item does.
+    Menu: { defaultProps: { withInitialFocusPlaceholder: false } },
+  },
 });
 
 /** Colours with a contrast of at least 4.5 : 1 on their backgrounds. Mantine's own dimmed text has less. */

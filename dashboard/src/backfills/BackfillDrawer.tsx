@@ -1,16 +1,16 @@
 import { Button, Chip, Drawer, Group, Input, SegmentedControl, Select, Stack, TextInput } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
 import { useNavigate } from "@tanstack/react-router";
-import { useMemo, useState } from "react";
+import { useState } from "react";
 import { isProblem } from "../api/problem";
 import { notifyDone } from "../components/notify";
 import { ErrorState } from "../components/states";
 import { fieldErrors } from "../configs/form";
-import { useMarkets } from "../configs/queries";
+import { useSelection } from "../configs/queries";
 import { useMessages } from "../i18n";
 import { useCan } from "../sessions/session";
 import { DryRunResult } from "./DryRunResult";
-import { bodyOfForm, type FormValues, instantOf, symbolFilter, valuesOfSearch } from "./form";
+import { bodyOfForm, type FormValues, instantOf, valuesOfSearch } from "./form";
 import { useCreateBackfill, useDryRun } from "./queries";
 import type { BackfillsSearch } from "./search";
 
@@ -124,16 +124,13 @@ interface FieldProps {
 /** What is selected, and the range. Exchanges and timeframes are those of the configs that match. */
 function Fields({ values, errors, onChange }: FieldProps) {
   const { backfills: text } = useMessages();
-  const { data: markets } = useMarkets();
   const set = (changes: Partial<FormValues>) => onChange({ ...values, ...changes });
-  const { exchange, symbol } = values;
-  const exchanges = useMemo(() => [...new Set(markets?.map((each) => each.exchange))].sort(), [markets]);
-  const matching = useMemo(() => {
-    const isSelected = symbolFilter(symbol);
-    return markets?.filter((each) => (exchange === "" || each.exchange === exchange) && isSelected(each.symbol));
-  }, [markets, exchange, symbol]);
-  const offered = useMemo(() => [...new Set(matching?.flatMap((each) => each.timeframes))], [matching]);
-  const timeframes = [...new Set([...offered, ...values.timeframes])].sort((a, b) => seconds(a) - seconds(b));
+  const [symbol] = useDebouncedValue(values.symbol.trim(), TYPING_MS);
+  const all = useSelection().data;
+  const matching = useSelection(symbol, values.exchange).data;
+  const timeframes = [...new Set([...(matching?.timeframes ?? []), ...values.timeframes])].sort(
+    (a, b) => seconds(a) - seconds(b),
+  );
   const timeError = (typed: string, refused: string | undefined) =>
     instantOf(typed) === undefined ? text.timeInvalid : refused;
   return (
@@ -141,7 +138,7 @@ function Fields({ values, errors, onChange }: FieldProps) {
       <Select
         label={text.exchange}
         data-autofocus
-        data={[{ value: "", label: text.allExchanges }, ...exchanges.map((value) => ({ value, label: value }))]}
+        data={[{ value: "", label: text.allExchanges }, ...(all?.exchanges ?? [])]}
         allowDeselect={false}
         value={values.exchange}
         onChange={(exchange) => set({ exchange: exchange ?? "" })}
@@ -153,11 +150,11 @@ function Fields({ values, errors, onChange }: FieldProps) {
         spellCheck={false}
         value={values.symbol}
         onChange={(event) => set({ symbol: event.currentTarget.value })}
-        error={matching?.length === 0 ? text.matchesNothing : undefined}
+        error={matching?.configs === 0 ? text.matchesNothing : undefined}
       />
       <Input.Wrapper
         label={text.timeframes}
-        description={text.timeframesHint(matching?.length ?? 0)}
+        description={text.timeframesHint(matching?.configs ?? 0)}
         labelElement="div"
         error={errors.timeframes}
       >

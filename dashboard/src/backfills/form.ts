@@ -69,11 +69,3 @@ export function bodyOfForm(values: FormValues, dryRun: boolean): NewBackfill | u
     dry_run: dryRun,
   };
 }
-
-/** The filter for a pattern in which `*` stands for any characters. */
-export function symbolFilter(pattern: string): (symbol: string) => boolean {
-  const parts = pattern.trim().split(/\*+/);
-  const escaped = parts.map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
-  const expression = new RegExp(`^${escaped.join(".*")}$`);
-  return (symbol) => expression.test(symbol);
-}

@@ -1,8 +1,7 @@
-import { Loader, Skeleton } from "@mantine/core";
 import { useMediaQuery } from "@mantine/hooks";
 import { type ReactNode, useEffect } from "react";
-import { useMessages } from "../i18n";
 import classes from "./GridTable.module.css";
+import { LoadingFoot, Placeholders } from "./TableParts";
 import { useWindowRows } from "./windowRows";
 
 const ROW = 48;
@@ -40,7 +39,6 @@ interface Props<Row> {
  */
 export function GridTable<Row>({ label, columns, rows, keyOf, height = ROW, ...more }: Props<Row>) {
   const { isLoading = false, hasMore = false, isLoadingMore = false, onMore } = more;
-  const { states } = useMessages();
   const narrow = useMediaQuery("(max-width: 760px)") ?? false;
   const medium = useMediaQuery("(max-width: 1180px)") ?? false;
   const shown = columns.filter((column) => narrow || !medium || !column.wideOnly);
@@ -72,7 +70,7 @@ export function GridTable<Row>({ label, columns, rows, keyOf, height = ROW, ...m
           className={classes.body}
           style={{ height: isLoading ? undefined : totalHeight }}
         >
-          {isLoading && <Placeholders label={states.loading} />}
+          {isLoading && <Placeholders count={SKELETON_ROWS} />}
           {visible.map(({ key, index, offset }) => {
             const row = rows[index];
             if (row === undefined) return null;
@@ -101,11 +99,7 @@ export function GridTable<Row>({ label, columns, rows, keyOf, height = ROW, ...m
           })}
         </div>
       </div>
-      {isLoadingMore && (
-        <div className={classes.foot}>
-          <Loader size="xs" /> {states.loading}
-        </div>
-      )}
+      {isLoadingMore && <LoadingFoot />}
     </div>
   );
 }
@@ -116,17 +110,3 @@ export const aboveLink = classes.above ?? "";
 /** For a text that may have two lines. */
 export const twoLines = classes.twoLines ?? "";
 export const dimmed = classes.dimmed ?? "";
-
-function Placeholders({ label }: { label: string }) {
-  return (
-    <div role="row">
-      <div role="cell" className={classes.placeholders}>
-        <span className="visually-hidden">{label}</span>
-        {Array.from({ length: SKELETON_ROWS }, (_, index) => (
-          // biome-ignore lint/suspicious/noArrayIndexKey: placeholders have no identity.
-          <Skeleton key={index} height={16} radius="sm" />
-        ))}
-      </div>
-    </div>
-  );
-}

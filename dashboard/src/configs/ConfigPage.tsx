@@ -2,11 +2,12 @@ import { Badge, Button, Skeleton, Table, Tooltip } from "@mantine/core";
 import { IconArrowLeft, IconPencil, IconPlayerPause, IconPlayerPlay, IconPower } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useParams } from "@tanstack/react-router";
-import { type ReactNode, useMemo, useState } from "react";
+import { useMemo, useState } from "react";
 import { api, BASE, bodyOf, type Role } from "../api/client";
 import { keys } from "../api/keys";
 import { isProblem } from "../api/problem";
 import { durationText, Time } from "../app/time";
+import { Fact, Facts } from "../components/Facts";
 import { PageHeader } from "../components/PageHeader";
 import { RunStrip } from "../components/RunStrip";
 import { EmptyState, ErrorState } from "../components/states";
@@ -87,7 +88,7 @@ function Details({ row }: { row: Row }) {
         <Actions row={row} onAsk={(action) => setAsked({ action, row })} />
       </PageHeader>
       {config.description !== null && <p className={classes.description}>{config.description}</p>}
-      <dl className={classes.facts}>
+      <Facts leastWidth={210}>
         <Fact label={configs.interval}>{configs.everyMinutes(config.interval_minutes)}</Fact>
         <Fact label={configs.timeframes}>{config.timeframes.join(", ")}</Fact>
         <Fact label={configs.nextRun}>
@@ -102,7 +103,7 @@ function Details({ row }: { row: Row }) {
         <Fact label={text.changed}>
           <Time value={config.updated_at} />
         </Fact>
-      </dl>
+      </Facts>
       <h2 className={classes.heading}>{text.series}</h2>
       <SeriesOf configId={config.id} />
       <div className={classes.section}>
@@ -116,15 +117,6 @@ function Details({ row }: { row: Row }) {
       <History configId={config.id} />
       <ConfirmAction asked={asked} onClose={() => setAsked(null)} />
     </>
-  );
-}
-
-function Fact({ label, children }: { label: string; children: ReactNode }) {
-  return (
-    <div className={classes.fact}>
-      <dt>{label}</dt>
-      <dd>{children}</dd>
-    </div>
   );
 }
 

@@ -183,11 +183,12 @@ function FullMenu({ row, onEdit, onAsk, label }: MenuProps & { label: string }) 
   const navigate = useNavigate();
   const may: Record<Role, boolean> = { viewer: true, operator: useCan("operator"), admin: useCan("admin") };
   const { config } = row;
-  const item = (role: Role, label: string, Icon: typeof IconPencil, act: () => void, color?: string) => (
+  const item = (role: Role, label: string, Icon: typeof IconPencil, act: () => void, isDangerous = false) => (
     <Menu.Item
       leftSection={<Icon size={16} aria-hidden />}
       disabled={!may[role]}
-      {...(color !== undefined && { color })}
+      // Red of the palette has too little contrast in the dark theme.
+      {...(isDangerous && may[role] && { c: "var(--failed)" })}
       {...(!may[role] && { title: states.needsRole(settings.role[role], settings.role[me.role]) })}
       onClick={act}
     >
@@ -220,7 +221,7 @@ function FullMenu({ row, onEdit, onAsk, label }: MenuProps & { label: string }) 
           {runs.title}
         </Menu.Item>
         <Menu.Divider />
-        {item("admin", text.delete, IconTrash, () => onAsk("delete"), "red")}
+        {item("admin", text.delete, IconTrash, () => onAsk("delete"), true)}
       </Menu.Dropdown>
     </Menu>
   );

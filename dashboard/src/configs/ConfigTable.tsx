@@ -1,7 +1,8 @@
-import { Checkbox, Loader, Tooltip, UnstyledButton } from "@mantine/core";
+import { Checkbox, Tooltip, UnstyledButton } from "@mantine/core";
 import { useMediaQuery } from "@mantine/hooks";
 import { IconArrowDown, IconArrowUp } from "@tabler/icons-react";
 import { memo, useCallback, useEffect, useMemo, useState } from "react";
+import { LoadingFoot } from "../components/TableParts";
 import { useWindowRows } from "../components/windowRows";
 import { useMessages } from "../i18n";
 import { BulkActions } from "./BulkActions";
@@ -30,7 +31,7 @@ interface Props {
 
 /** The configs as rows. A column title sorts; a second click reverses the order. */
 export function ConfigTable({ rows, hasMore, isLoadingMore, onMore, onShown, search, apply, onEdit }: Props) {
-  const { configs: text, states } = useMessages();
+  const { configs: text } = useMessages();
   const [asked, setAsked] = useState<{ action: Action; row: Row } | null>(null);
   const narrow = useMediaQuery("(max-width: 860px)") ?? false;
   const height = narrow ? NARROW_ROW : ROW;
@@ -93,11 +94,7 @@ export function ConfigTable({ rows, hasMore, isLoadingMore, onMore, onShown, sea
             })}
           </div>
         </div>
-        {isLoadingMore && (
-          <div className={classes.foot}>
-            <Loader size="xs" /> {states.loading}
-          </div>
-        )}
+        {isLoadingMore && <LoadingFoot />}
         <ConfirmAction asked={asked} onClose={() => setAsked(null)} />
       </div>
       <BulkActions selected={selected} onClear={() => setMarked(new Set())} />

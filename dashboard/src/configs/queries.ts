@@ -78,25 +78,15 @@ export function useFoundConfigs(q: string, limit: number) {
   });
 }
 
-/** A market that is collected. */
-export type Market = Pick<Config, "exchange" | "symbol" | "timeframes">;
-
-/** The markets of all configs, for a form that selects some of them by a pattern. */
-export function useMarkets() {
+/** How many configs match a pattern of symbols, their exchanges, and the timeframes that they collect. */
+export function useSelection(symbol = "*", exchange = "") {
   return useQuery({
-    queryKey: [...keys.configs, "markets"],
+    queryKey: [...keys.configs, "selection", symbol, exchange],
     queryFn: async () => {
-      const found: Market[] = [];
-      let cursor: string | undefined;
-      do {
-        const query = { limit: PAGE, ...(cursor !== undefined && { cursor }) };
-        const result = await api.GET(`${BASE}/configs`, { params: { query } });
-        found.push(...bodyOf(result).map(({ exchange, symbol, timeframes }) => ({ exchange, symbol, timeframes })));
-        cursor = nextCursor(result.response);
-      } while (cursor !== undefined);
-      return found;
+      const query = { symbol, ...(exchange !== "" && { exchange }) };
+      return bodyOf(await api.GET(`${BASE}/reports/config-selection`, { params: { query } }));
     },
-    structuralSharing: false, // it compares thousands of configs with those before, value by value
+    placeholderData: keepPreviousData,
   });
 }
 

@@ -2,10 +2,11 @@ import { ActionIcon, Button, Skeleton, Table, Tooltip } from "@mantine/core";
 import { IconArrowLeft, IconCheck, IconCopy, IconReload } from "@tabler/icons-react";
 import { useMutation } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
-import { type ReactNode, useState } from "react";
+import { useState } from "react";
 import { api, BASE, type Run } from "../api/client";
 import { isProblem } from "../api/problem";
 import { spanText, Time } from "../app/time";
+import { Fact, Facts } from "../components/Facts";
 import { notifyDone, notifyFailed } from "../components/notify";
 import { PageHeader } from "../components/PageHeader";
 import { StatusMark } from "../components/StatusMark";
@@ -69,7 +70,7 @@ function Details({ run }: { run: Run }) {
           <p>{run.error_message}</p>
         </section>
       )}
-      <dl className={classes.facts}>
+      <Facts leastWidth={232} className={classes.facts}>
         <Fact label={text.started}>
           <Time value={run.started_at} />
           {late > LATE_MS && <small>{text.lateness(spanText(late))}</small>}
@@ -96,19 +97,10 @@ function Details({ run }: { run: Run }) {
             <CopyButton label={text.copy} value={run.run_id} icon />
           </span>
         </Fact>
-      </dl>
+      </Facts>
       <h2 className={classes.heading}>{text.perTimeframe}</h2>
       <Results run={run} />
     </>
-  );
-}
-
-function Fact({ label, children }: { label: string; children: ReactNode }) {
-  return (
-    <div className={classes.fact}>
-      <dt>{label}</dt>
-      <dd>{children}</dd>
-    </div>
   );
 }
 

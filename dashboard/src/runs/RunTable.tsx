@@ -1,10 +1,10 @@
-import { Loader, Skeleton, Text } from "@mantine/core";
 import { useMediaQuery } from "@mantine/hooks";
 import { Link } from "@tanstack/react-router";
 import { memo, useEffect } from "react";
 import type { Run } from "../api/client";
 import { durationText, Time, useNow } from "../app/time";
 import { StatusMark } from "../components/StatusMark";
+import { LoadingFoot, Placeholders, TableFoot } from "../components/TableParts";
 import { useWindowRows } from "../components/windowRows";
 import { useLanguage, useNumbers } from "../i18n";
 import classes from "./RunTable.module.css";
@@ -60,7 +60,7 @@ export function RunTable({ runs, isLoading = false, hasMore = false, isLoadingMo
           className={classes.body}
           style={{ height: isLoading ? undefined : totalHeight }}
         >
-          {isLoading && <Placeholders label={messages.states.loading} />}
+          {isLoading && <Placeholders count={SKELETON_ROWS} />}
           {visible.map((row) => {
             const run = runs[row.index];
             if (run === undefined) return null;
@@ -68,12 +68,8 @@ export function RunTable({ runs, isLoading = false, hasMore = false, isLoadingMo
           })}
         </div>
       </div>
-      {isLoadingMore && (
-        <div className={classes.foot}>
-          <Loader size="xs" /> {text.loadingMore}
-        </div>
-      )}
-      {!isLoading && !hasMore && onMore !== undefined && <div className={classes.foot}>{text.end}</div>}
+      {isLoadingMore && <LoadingFoot label={text.loadingMore} />}
+      {!isLoading && !hasMore && onMore !== undefined && <TableFoot>{text.end}</TableFoot>}
     </div>
   );
 }
@@ -138,18 +134,4 @@ export function RunDuration({ run }: { run: Run }) {
 function Growing({ since, language }: { since: number; language: string }) {
   const now = useNow();
   return <span>{durationText(Math.max(0, Math.floor((now - since) / 1000)), language)}</span>;
-}
-
-function Placeholders({ label }: { label: string }) {
-  return (
-    <div role="row">
-      <div role="cell" className={classes.placeholders}>
-        <Text className="visually-hidden">{label}</Text>
-        {Array.from({ length: SKELETON_ROWS }, (_, index) => (
-          // biome-ignore lint/suspicious/noArrayIndexKey: placeholders have no identity.
-          <Skeleton key={index} height={16} radius="sm" />
-        ))}
-      </div>
-    </div>
-  );
 }

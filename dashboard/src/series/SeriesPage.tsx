@@ -1,8 +1,9 @@
 import { Button, SegmentedControl, Skeleton } from "@mantine/core";
 import { IconArrowLeft } from "@tabler/icons-react";
 import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
-import { lazy, type ReactNode, Suspense, useCallback, useMemo, useRef } from "react";
+import { lazy, Suspense, useCallback, useMemo, useRef } from "react";
 import { isProblem } from "../api/problem";
+import { Fact, Facts } from "../components/Facts";
 import { PageHeader } from "../components/PageHeader";
 import { EmptyState, ErrorState } from "../components/states";
 import { useMessages, useNumbers } from "../i18n";
@@ -54,7 +55,7 @@ export function SeriesPage() {
         <Skeleton height={480} radius="md" />
       ) : (
         <>
-          <Facts
+          <SeriesFacts
             stored={stored}
             completeness={market.data.completeness.find((each) => each.timeframe === name.timeframe)}
           />
@@ -95,7 +96,7 @@ function Timeframes({ name, stored }: { name: SeriesName; stored: readonly Store
 
 type CompletenessRow = { whole_percent: number | null; answered_percent: number | null };
 
-function Facts({
+function SeriesFacts({
   stored,
   completeness,
 }: {
@@ -107,23 +108,14 @@ function Facts({
   const percent = (value: number | null | undefined) => (typeof value === "number" ? numbers.percent(value) : "–");
   const time = (value: string | null | undefined) => (typeof value === "string" ? timeText(Date.parse(value)) : "–");
   return (
-    <dl className={classes.facts}>
+    <Facts leastWidth={150} className={classes.facts}>
       <Fact label={text.whole}>{percent(completeness?.whole_percent)}</Fact>
       <Fact label={text.answered}>{percent(completeness?.answered_percent)}</Fact>
       <Fact label={text.candles}>{numbers.whole(stored?.candles ?? 0)}</Fact>
       <Fact label={text.openHoles}>{numbers.whole(stored?.open_holes ?? 0)}</Fact>
       <Fact label={text.firstCandle}>{time(stored?.first_open_time)}</Fact>
       <Fact label={text.lastCandle}>{time(stored?.last_open_time)}</Fact>
-    </dl>
-  );
-}
-
-function Fact({ label, children }: { label: string; children: ReactNode }) {
-  return (
-    <div className={classes.fact}>
-      <dt>{label}</dt>
-      <dd>{children}</dd>
-    </div>
+    </Facts>
   );
 }
 

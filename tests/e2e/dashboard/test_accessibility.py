@@ -1,10 +1,10 @@
 """Every page can be used by everyone: WCAG 2.2 AA by axe-core, in both themes, on a wide and on a narrow screen."""
 
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
-from playwright.async_api import Browser, Page, ViewportSize
+from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from local_stack.stack import Stack
 from support.black_box import finished
@@ -64,6 +64,21 @@ async def test_no_page_has_an_accessibility_violation_or_is_wider_than_the_scree
                 found.append(f"{path} is wider than {size['width']} pixels")
             found += [f"{path} at {size['width']}: {each}" for each in await violations(page)]
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_the_opened_menu_of_a_row_has_no_accessibility_violation(
+    page: Page, config: dict[str, Any], theme: Literal["light", "dark"]
+) -> None:
+    await page.emulate_media(color_scheme=theme)
+    await page.goto(f"/configs?q={config['symbol']}")
+    for size in (SIZE, NARROW):
+        await page.set_viewport_size(size)
+        await page.get_by_role("button", name=f"Actions for {config['symbol']}").click()
+        await expect(page.get_by_role("menuitem", name="Open")).to_be_focused()
+        assert await violations(page) == []
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_role("menu")).to_have_count(0)
 
 
 async def test_no_page_is_cut_off_at_a_zoom_of_200_percent(

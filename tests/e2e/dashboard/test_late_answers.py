@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -16,6 +17,30 @@ require_browser()
 
 LATE_SECONDS = 12
 """For so long after its events, a run is not in the answers: log-writer is busy."""
+
+MADE_STREAM = """
+  window.EventSource = class extends EventTarget {
+    constructor() {
+      super();
+      window.stream = this;
+      setTimeout(() => this.onopen());
+    }
+    close() {}
+  };
+  window.stateReads = [];
+  const send = window.fetch;
+  window.fetch = (request, ...others) => {
+    if ((request.url ?? request).includes("/reports/config-activity")) window.stateReads.push(performance.now());
+    return send(request, ...others);
+  };
+"""
+"""An event stream whose events the test makes, and the times at which the page reads the runs of its configs."""
+SEND_EVENT = """
+  () => {
+    window.stream.dispatchEvent(new MessageEvent("run", { data: '{"type": "RunFinished"}' }));
+    return performance.now();
+  }
+"""
 
 
 async def test_a_run_that_is_stored_long_after_its_event_is_shown(
@@ -39,6 +64,24 @@ async def test_a_run_that_is_stored_long_after_its_event_is_shown(
     await expect(lane.get_by_role("link", name="Success")).to_have_count(2)
     assert time.monotonic() >= stored_at
     await page.unroute_all(behavior="wait")
+
+
+async def test_the_state_is_read_again_after_the_last_of_several_events(page: Page, config: dict[str, Any]) -> None:
+    """The events come 0, 80 and 83 s after the first. Each one needs reads 0.7, 6, 30 and 90 s after it."""
+    await page.add_init_script(MADE_STREAM)
+    await page.clock.install()
+    await page.goto("/")
+    await expect(page.get_by_role("group", name=f"{config['symbol']} {config['exchange']}")).to_be_visible()
+    await expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
+    await page.clock.pause_at(datetime.now(UTC) + timedelta(hours=1))
+    await page.evaluate("stateReads.length = 0")
+    first = await page.evaluate(SEND_EVENT)
+    for milliseconds in (80_000, 3_000):
+        await page.clock.run_for(milliseconds)
+        await page.evaluate(SEND_EVENT)
+    await page.clock.run_for(300_000)
+    reads = [round((each - first) / 1000, 1) for each in await page.evaluate("stateReads")]
+    assert reads == [0.7, 6, 30, 80.7, 83.7, 86, 89, 90, 110, 113, 173]
 
 
 async def test_a_run_that_ended_before_the_event_stream_opened_is_shown(

@@ -12,7 +12,7 @@ import pytest_asyncio
 from playwright.async_api import Page, Request, Route, expect
 
 from support.black_box import finished
-from support.dashboard_pages import require_browser, violations
+from support.dashboard_pages import Watch, require_browser, violations
 from support.polling import eventually
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="session")]
@@ -70,6 +70,32 @@ async def test_an_event_reads_only_the_figures_of_the_rows_on_the_screen(
 
     await page.keyboard.press("Home")
     await eventually(lambda: was_read(ids[0]), within=60)
+
+
+async def test_the_form_of_a_backfill_reads_numbers_and_not_all_configs(
+    page: Page, many: tuple[str, list[int]], watch: Watch
+) -> None:
+    watch.expect(404)  # the cost of a selection without configs
+    pattern = f"M{many[0][-10:].upper()}*"
+    lists: list[str] = []
+
+    def on_request(request: Request) -> None:
+        if urlsplit(request.url).path.endswith("/configs"):
+            lists.append(request.url)
+
+    await page.goto("/settings")
+    page.on("request", on_request)
+    await page.goto("/backfills?create=true")
+    form = page.get_by_role("dialog")
+    symbol = form.get_by_label("Symbol")
+    await symbol.fill(pattern)
+    await expect(form.get_by_text(f"Of {COUNT} configs.")).to_be_visible()
+    await expect(form.get_by_role("group", name="Timeframes").get_by_role("checkbox")).to_have_count(1)
+    await symbol.fill(pattern.replace("*", "000*"))
+    await expect(form.get_by_text("Of 1 config.")).to_be_visible()
+    await symbol.fill(pattern.replace("*", "-*"))
+    await expect(form.get_by_text("No config matches.")).to_be_visible()
+    assert lists == []
 
 
 async def _end_of(page: Page, rows: int) -> bool:

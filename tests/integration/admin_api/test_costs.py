@@ -131,6 +131,7 @@ EXPENSIVE = [
     "/reports/recent-failures",
     "/reports/exchanges",
     "/reports/config-activity?config_id=1",
+    "/reports/config-selection",
     "/reports/exchange-use",
     "/reports/history",
     "/execution-logs/export",

@@ -314,3 +314,25 @@ async def test_the_use_of_exchanges_has_their_success_and_the_share_of_the_rate_
     assert (okx["success_rate"], okx["weight_per_minute"], okx["rate_share"]) == (0, 0, 0)
     fresh = (await client.get("/reports/exchange-use", params={"hours": 1})).json()
     assert [(each["exchange"], each["success_rate"]) for each in fresh] == [("binance", 100), ("okx", 0)]
+
+
+async def test_a_selection_has_the_number_of_its_configs_their_exchanges_and_timeframes(
+    client: httpx.AsyncClient,
+) -> None:
+    nothing = {"configs": 0, "exchanges": [], "timeframes": []}
+    assert (await client.get("/reports/config-selection")).json() == nothing
+    await created(client, symbol="BTC/USDT", exchange="binance", timeframes=["1h", "1m"])
+    await created(client, symbol="ETH/USDT", exchange="kraken", timeframes=["1d", "1h"])
+    await created(client, symbol="BTC/USD", exchange="kraken", timeframes=["5m"], enabled=False)
+
+    async def selected(**query: str) -> tuple[int, list[str], list[str]]:
+        answer = (await client.get("/reports/config-selection", params=query)).raise_for_status().json()
+        return answer["configs"], answer["exchanges"], answer["timeframes"]
+
+    assert await selected() == (3, ["binance", "kraken"], ["1m", "5m", "1h", "1d"])
+    assert await selected(symbol="*/USDT") == (2, ["binance", "kraken"], ["1m", "1h", "1d"])
+    assert await selected(symbol="BTC/*", exchange="kraken") == (1, ["kraken"], ["5m"])
+    assert await selected(enabled="true", exchange="kraken") == (1, ["kraken"], ["1h", "1d"])
+    for pattern in ("btc/*", "BTC_USDT", "BTC%", "B", "", "BTC/USDT/"):
+        assert await selected(symbol=pattern) == (0, [], []), pattern
+    assert (await client.get("/reports/config-selection", params={"simbol": "*"})).status_code == 422

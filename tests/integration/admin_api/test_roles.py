@@ -61,6 +61,7 @@ REQUIRED_ROLES: dict[tuple[str, str], Role] = {
     ("GET", "/reports/recent-failures"): VIEWER,
     ("GET", "/reports/exchanges"): VIEWER,
     ("GET", "/reports/config-activity"): VIEWER,
+    ("GET", "/reports/config-selection"): VIEWER,
     ("GET", "/reports/exchange-use"): VIEWER,
     ("GET", "/reports/history"): VIEWER,
     ("GET", "/reports/next-losses"): VIEWER,

@@ -121,6 +121,7 @@ async def test_durations_that_are_too_long_for_a_sum_stop_neither_the_counts_nor
         "/reports/exchanges",
         "/reports/exchanges?hours=24",
         "/reports/config-activity?config_id=1",
+        "/reports/config-selection",
         "/reports/exchange-use?hours=720",
         "/reports/history?hours=24",
         "/execution-logs/export",

@@ -14,6 +14,7 @@ _EXPENSIVE = (
     "/reports/top-symbols?hours=720",
     "/reports/exchanges?hours=720",
     "/reports/config-activity?config_id=1&runs=50",
+    "/reports/config-selection?symbol=*%2FUSDT",
     "/reports/exchange-use?hours=720",
     "/reports/history?hours=720",
     "/execution-logs/export",

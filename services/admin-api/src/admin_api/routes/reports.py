@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from admin_api.configs.selection_report import ConfigSelection, SelectionQuery, selection_of
 from admin_api.coverage.next_losses import LossesQuery, SeriesLoss, next_losses_of_configs
 from admin_api.http.pagination import PAGE_HEADERS, send
 from admin_api.reports.exchange_use import ExchangeUse, ExchangeUseQuery, use_of_exchanges
@@ -69,6 +70,12 @@ async def report_exchange_use(
 async def report_config_activity(engine: EngineDep, query: Annotated[ActivityQuery, Query()]) -> list[ConfigActivity]:
     """One entry per requested config, in the order of the request. An unknown config has no runs."""
     return await activity_of(engine, query)
+
+
+@router.get("/config-selection", responses=problems(422), summary="How many configs match, and what they collect")
+async def report_config_selection(engine: EngineDep, query: Annotated[SelectionQuery, Query()]) -> ConfigSelection:
+    """Disabled configs count, unless `enabled` is given. Without parameters, the report is about all configs."""
+    return await selection_of(engine, query)
 
 
 @router.get("/history", responses=problems(422), summary="The runs by hour or day")
