@@ -1,6 +1,7 @@
 """A burst of requests of one caller does not delay the requests of another, which arrive later."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -68,6 +69,26 @@ async def test_waiting_exports_leave_places_for_the_other_requests_of_their_call
             assert (await caller.get("/me")).status_code == 200
         await blocker.rollback()
         assert {answer.status_code for answer in await asyncio.gather(*exports)} == {200}
+
+
+async def test_requests_that_wait_for_their_body_leave_places_for_the_other_requests_of_their_caller(
+    api: AdminApi, client: httpx.AsyncClient, started: list[str]
+) -> None:
+    async def never_complete() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    token = (await a_token(client, "admin"))["token"]
+    async with client_of(api, token) as caller:
+        started.clear()
+        waiting = [asyncio.create_task(caller.post("/configs", content=never_complete())) for _ in range(PLACES + 1)]
+        await eventually(lambda: _true(len(started) >= PLACES))
+        async with asyncio.timeout(10):
+            assert (await caller.get("/me")).status_code == 200
+        assert not any(task.done() for task in waiting)
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
 
 
 async def _true(value: bool) -> bool:

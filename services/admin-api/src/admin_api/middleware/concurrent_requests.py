@@ -1,5 +1,6 @@
 """A limit on the requests of one caller that are in progress at the same time."""
 
+import asyncio
 from collections.abc import Hashable
 from typing import Final
 
@@ -18,6 +19,8 @@ PLACES: Final = 8
 """More than the connections to the database, so more would finish no request earlier."""
 QUEUE_LENGTH: Final = 500
 WAIT_SECONDS: Final = 30.0
+HOLD_SECONDS: Final = 1.0
+"""A request that takes longer waits for something else, such as its body or a lock, and gives its place back."""
 
 
 class ConcurrentRequestsMiddleware:
@@ -43,9 +46,11 @@ class ConcurrentRequestsMiddleware:
             await response_of(refusal, scope["path"])(scope, receive, send)
             return
         allow_to_leave(scope, leave)
+        timer = asyncio.get_running_loop().call_later(HOLD_SECONDS, leave)
         try:
             await self._app(scope, receive, send)
         finally:
+            timer.cancel()
             leave()
 
 
