@@ -21,6 +21,9 @@ pytestmark = pytest.mark.postgres
 
 LIMIT = 3
 
+MOST_QUERIES = 40
+"""For 100 requests of one caller. At most eight of them are in progress at once, so a query serves at most eight."""
+
 
 @asynccontextmanager
 async def restarted(a_setting: Any) -> AsyncIterator[tuple[AdminApi, httpx.AsyncClient]]:
@@ -119,7 +122,7 @@ async def test_valid_credentials_share_their_queries_and_the_write_of_their_last
     async with counted(a_setting) as (queries, caller):
         statuses = await asyncio.gather(*(status(caller, token) for _ in range(100)))
     assert set(statuses) == {HTTPStatus.OK}
-    assert 0 < sum(each.startswith("SELECT") and "FROM api_tokens" in each for each in queries) < 20
+    assert 0 < sum(each.startswith("SELECT") and "FROM api_tokens" in each for each in queries) < MOST_QUERIES
     assert 0 < sum(each.startswith("UPDATE api_tokens") for each in queries) < 10
 
 
@@ -133,7 +136,7 @@ async def test_sessions_share_their_queries_and_the_write_of_their_last_use(
     async with counted(a_setting) as (queries, caller):
         answers = await asyncio.gather(*(caller.get("/me", headers=cookie) for _ in range(100)))
     assert {each.status_code for each in answers} == {HTTPStatus.OK}
-    assert 0 < sum(each.startswith("SELECT") and "FROM sessions" in each for each in queries) < 20
+    assert 0 < sum(each.startswith("SELECT") and "FROM sessions" in each for each in queries) < MOST_QUERIES
     assert 0 < sum(each.startswith("UPDATE sessions") for each in queries) < 10
 
 

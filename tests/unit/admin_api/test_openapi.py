@@ -16,6 +16,7 @@ BASE = "/api/v1/admin/data-collection"
 OPERATION_IDS = {
     "preflight_config",
     "report_config_activity",
+    "report_config_selection",
     "report_exchange_use",
     "get_chart",
     "list_backfills",

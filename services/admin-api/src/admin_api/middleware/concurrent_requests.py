@@ -27,7 +27,7 @@ class ConcurrentRequestsMiddleware:
     """Lets a burst of requests of one caller wait here, so that a request of another caller does not wait behind it.
 
     All requests share one event loop. It is outside of authentication, because this is already a large part of the
-    work for a short request. So callers are told apart by the credential that they send, without checking it.
+    work for a short request. So callers are distinguished by the credential that they send, without checking it.
     """
 
     def __init__(self, app: ASGIApp) -> None:
