@@ -69,6 +69,16 @@ async def test_candles_have_the_trade_count_and_the_quote_volume_that_the_exchan
             assert candle.low * 0.999 <= quote_volume / candle.volume <= candle.high * 1.001
 
 
+async def test_no_candle_is_rejected_while_our_clock_is_an_hour_behind(
+    simulator: Simulator, exchanges_at: Callable[..., Exchanges]
+) -> None:
+    """Kraken sends its newest 720 candles whatever is requested: 60 of them seem to open in the future."""
+    behind = exchanges_at(simulator.base, now=(NOW - timedelta(hours=1)).timestamp)
+    timeframe_run = await behind.collect("kraken")
+    assert timeframe_run.result().rejected_count == 0
+    assert to_instant(rows_of(timeframe_run)[-1][0]) < NOW - timedelta(hours=1)
+
+
 @pytest.mark.parametrize("exchange", EXCHANGES)
 async def test_a_window_of_many_pages_is_collected_completely(
     exchange: str, simulator: Simulator, exchanges: Exchanges

@@ -41,14 +41,21 @@ def test_rows_that_are_no_candles_show_nothing() -> None:
     assert habit_of_page("1m", broken, NOW) == Habit()
 
 
+@pytest.mark.parametrize("opens", [-1, -(10**18), 10**18, 10**30])
+@pytest.mark.parametrize("timeframe", ["1m", "1M"])
+def test_a_row_of_an_impossible_time_shows_nothing_and_is_no_error(timeframe: str, opens: int) -> None:
+    answer = [[opens, 1.0, 1.0, 1.0, 1.0, 1.0], *rows({1: 1})]
+    assert habit_of_page(timeframe, answer, NOW) == Habit()
+
+
 def test_habits_are_kept_per_kind_and_timeframe() -> None:
     habits = SilenceHabits()
     habits.add(MarketKind.SPOT, "1m", rows({1: 1, 3: 1}), NOW)
     habits.add(MarketKind.SPOT, "1m", rows({1: 1, 3: 1}), NOW)
-    assert (habits.of(MarketKind.SPOT, "1m"), habits.of(MarketKind.SPOT, "1m").fills) == (Habit(0, 2), False)
+    assert habits.of(MarketKind.SPOT, "1m") == Habit(0, 2)
     assert habits.of(MarketKind.LINEAR, "1m") == habits.of(MarketKind.SPOT, "5m") == Habit()
     habits.add(MarketKind.SPOT, "1m", rows({1: 1, 2: 0, 3: 1}), NOW)
-    assert habits.of(MarketKind.SPOT, "1m").fills is None, "the answers differ"
+    assert habits.of(MarketKind.SPOT, "1m") == Habit(1, 2)
 
 
 def test_a_single_row_without_volume_refutes_the_document() -> None:

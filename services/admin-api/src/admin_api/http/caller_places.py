@@ -22,11 +22,13 @@ class _Caller:
 class CallerPlaces:
     """Each caller has `places` for its requests in progress. Others of it wait, in the order of their arrival.
 
-    At most `queue_length` requests of a caller wait, each at most `wait_seconds`. `refusal` is the error of a request
-    that cannot wait, or that has waited that long.
+    At most `queue_length` requests of a caller wait (`inf`: any number), each at most `wait_seconds`. `refusal` is the
+    error of a request that cannot wait, or that has waited that long.
     """
 
-    def __init__(self, places: int, *, queue_length: int, wait_seconds: float, refusal: Callable[[], ApiError]) -> None:
+    def __init__(
+        self, places: int, *, queue_length: float, wait_seconds: float, refusal: Callable[[], ApiError]
+    ) -> None:
         self._places = places
         self._queue_length = queue_length
         self._wait_seconds = wait_seconds

@@ -4,7 +4,6 @@ A caller has a share: places that a request holds until its response is sent. Al
 request holds until its response begins. So a client that does not read its response holds up only its own requests.
 """
 
-import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ QUEUE_LENGTH: Final = 20
 """Requests of one caller that may wait. Each needs memory."""
 WAIT_SECONDS: Final = 5.0
 _RETRY_AFTER: Final = {"Retry-After": str(math.ceil(WAIT_SECONDS))}
+_ALL_CALLERS: Final = "all callers"
 _CONNECTIONS_FOR_OTHERS: Final = 2
 """Connections of the pool that expensive requests leave to other requests."""
 
@@ -27,9 +27,8 @@ class ExpensiveRequests:
     def __init__(
         self, places: int, share: int, *, queue_length: int = QUEUE_LENGTH, wait_seconds: float = WAIT_SECONDS
     ) -> None:
-        self._places = asyncio.Semaphore(places)
         self._share = share
-        self._wait_seconds = wait_seconds
+        self._places = CallerPlaces(places, queue_length=math.inf, wait_seconds=wait_seconds, refusal=_busy)
         self._shares = CallerPlaces(share, queue_length=queue_length, wait_seconds=wait_seconds, refusal=self._too_many)
 
     @classmethod
@@ -46,31 +45,13 @@ class ExpensiveRequests:
         """
         leave_share = await self._shares.acquire(caller)
         try:
-            async with self._common_place() as release:
-                yield release
+            leave = await self._places.acquire(_ALL_CALLERS)
+            try:
+                yield leave
+            finally:
+                leave()
         finally:
             leave_share()
-
-    @asynccontextmanager
-    async def _common_place(self) -> AsyncIterator[Callable[[], None]]:
-        try:
-            async with asyncio.timeout(self._wait_seconds):
-                await self._places.acquire()
-        except TimeoutError:
-            detail = "Expensive requests of other callers are in progress. Nothing was done; try again."
-            raise Busy(detail, headers=_RETRY_AFTER) from None
-        held = True
-
-        def release() -> None:
-            nonlocal held
-            if held:
-                held = False
-                self._places.release()
-
-        try:
-            yield release
-        finally:
-            release()
 
     def _too_many(self) -> ApiError:
         return TooManyExpensiveRequests(
@@ -78,3 +59,9 @@ class ExpensiveRequests:
             "fewer at once, and read their responses.",
             headers=_RETRY_AFTER,
         )
+
+
+def _busy() -> ApiError:
+    return Busy(
+        "Expensive requests of other callers are in progress. Nothing was done; try again.", headers=_RETRY_AFTER
+    )

@@ -24,11 +24,6 @@ class Habit(NamedTuple):
     left_out: int = 0
     """Answers in which rows are missing, and none is without volume."""
 
-    @property
-    def fills(self) -> bool | None:
-        """None if no answer shows it, or if answers differ."""
-        return None if bool(self.filled) == bool(self.left_out) else bool(self.filled)
-
 
 def leaves_out_silence(documented_to_fill: bool | None, habit: Habit) -> bool:
     """Whether missing rows can mean that there was no trade: a document says so, and no answer contradicts it."""
@@ -60,7 +55,7 @@ def habit_of_page(timeframe: str, rows: Sequence[Sequence[Any]], now: int) -> Ha
     Young rows do not count, because exchanges send the candles of quiet minutes late. Rows before the first and after
     the last row with volume do not count, because exchanges invent rows there.
     """
-    settled = sorted((row[0], row[_VOLUME] > 0) for row in rows if _is_row(row) and row[0] < now - _SETTLE_MS)
+    settled = sorted((row[0], row[_VOLUME] > 0) for row in rows if _is_row(row) and 0 <= row[0] < now - _SETTLE_MS)
     between = list(dropwhile(_has_no_volume, reversed(list(dropwhile(_has_no_volume, settled)))))
     if not all(has_volume for _, has_volume in between):
         return Habit(filled=1)
