@@ -25,6 +25,7 @@ from admin_api.routes.api_route import ExpensiveRoute
 from runtime.process.http_server import http_server
 from store.tables import configs, execution_logs
 from support.api import BASE, a_token, client_of, created
+from support.locks import WAITING_LOCKS
 from support.polling import eventually
 
 pytestmark = pytest.mark.postgres
@@ -182,7 +183,7 @@ async def test_expensive_requests_of_one_caller_leave_places_for_others(short_wa
 
 
 async def waiting_exports(api: AdminApi, number: int) -> bool:
-    query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'data_collection_configs'::regclass"
+    query = f"{WAITING_LOCKS} AND relation = 'data_collection_configs'::regclass"
     async with api.reserved_engine.connect() as connection:
         return bool((await connection.execute(sa.text(query))).scalar_one() == number)
 

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from admin_api.app import AdminApi
 from admin_api.writes.transactions import transaction
 from support.api import a_config, client_of, created
+from support.locks import WAITING_LOCKS
 from support.polling import eventually
 
 pytestmark = pytest.mark.postgres
@@ -107,7 +108,7 @@ async def test_the_victim_of_a_deadlock_is_repeated(api: AdminApi, client: httpx
         request = asyncio.create_task(client.post("/configs/bulk/disable", json=both))
 
         async def waits() -> bool:
-            return bool(await observer.scalar(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+            return bool(await observer.scalar(sa.text(WAITING_LOCKS)))
 
         await eventually(waits, within=10)
         await other.exec_driver_sql(lock.format(first["id"]))

@@ -14,6 +14,7 @@ from local_stack.keeper import KeptPostgres
 from local_stack.ports import free_port
 from support.admin_api_processes import Start, exit_of, response_of
 from support.api import BASE, TOKEN, a_config, client_of, created
+from support.locks import WAITING_LOCKS
 from support.polling import eventually
 from support.shared_services import create_database, database_at, drop_database
 
@@ -115,7 +116,7 @@ async def test_a_request_in_flight_at_sigterm_is_answered_within_the_grace_perio
 
 
 async def is_waiting_for_a_lock(api: AdminApi) -> bool:
-    query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'data_collection_configs'::regclass"
+    query = f"{WAITING_LOCKS} AND relation = 'data_collection_configs'::regclass"
     async with api.engine.connect() as connection:
         return bool((await connection.execute(sa.text(query))).scalar_one())
 

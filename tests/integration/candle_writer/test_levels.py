@@ -29,6 +29,7 @@ from support.chart_model import (
 from support.databases import connected
 from support.depth import tries
 from support.fetches import a_fetch
+from support.locks import WAITING_LOCKS
 from support.polling import eventually
 from support.writers import an_engine
 
@@ -47,7 +48,7 @@ FROM (
 ) AS stored
 WHERE series_id = id
 """
-WAITS_FOR_A_ROW = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+WAITS_FOR_A_ROW = f"{WAITING_LOCKS} AND locktype = 'transactionid'"
 LEVEL_ROWS = "SELECT count(*) FROM candle_levels"
 
 
