@@ -188,3 +188,22 @@ async def test_a_slow_rest_of_a_body_after_an_early_response_is_ended(connect: C
         slow = asyncio.create_task(write_slowly(writer, b"x" * 4000))
         assert await sent_to_the_end(reader) == b""
         await slow
+
+
+async def test_an_idle_connection_outlasts_the_idle_time_of_load_balancers_and_is_closed_later(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = b"GET /early HTTP/1.1\r\nHost: a\r\n\r\n"
+    loop = asyncio.get_running_loop()
+    real_time = loop.time
+    async with http_server(app, "127.0.0.1", 0) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request)
+        await read_response(reader)
+        monkeypatch.setattr(loop, "time", lambda: real_time() + 65)
+        await asyncio.sleep(0.1)  # the event loop calls the timers of these 65 seconds
+        writer.write(request)
+        assert b" 200 " in await read_response(reader)
+        monkeypatch.setattr(loop, "time", lambda: real_time() + 150)
+        assert await sent_to_the_end(reader) == b""
+        writer.close()

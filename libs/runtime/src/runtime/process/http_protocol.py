@@ -116,7 +116,7 @@ class LimitedProtocol(H11Protocol):
         elif state is h11.IDLE and self.conn.trailing_data[0]:
             self._enter(("headers", self.cycle))
         elif state is not h11.IDLE or self.cycle is not None:
-            self._enter(None)  # uvicorn closes a connection without a request after five seconds
+            self._enter(None)  # uvicorn closes it after the keep-alive timeout
 
     def _enter(self, phase: tuple[str, object] | None) -> None:
         if phase == self._phase:

@@ -22,6 +22,10 @@ class PortTaken(Exception):  # noqa: N818 -- the name states the problem
 ABORT: Final = "candlekeep.abort"
 """The name of an ASGI extension: a function that closes the connection at once, without sending what is waiting."""
 
+KEEP_ALIVE_SECONDS: Final = 75
+"""For a connection without a request. It is longer than the 60 seconds of most load balancers and the 5 seconds of httpx:
+otherwise a request that a client sends while the server closes the connection would be lost.
+"""
 _STALLED_SECONDS: Final = 30.0
 _MIN_BYTES: Final = 16 * 1024
 
@@ -113,6 +117,7 @@ async def http_server(
         access_log=False,
         server_header=False,
         proxy_headers=False,  # uvicorn would trust X-Forwarded-For from every client on this machine
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
