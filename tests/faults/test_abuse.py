@@ -138,7 +138,7 @@ async def target_of(system: RunningSystem, spare_ids: list[int]) -> AsyncIterato
     )
     token = await new_token(system, "viewer")
     headers = {"Authorization": f"Bearer {token}"}
-    limits = httpx.Limits(max_connections=None, keepalive_expiry=2)  # earlier than the server closes idle connections
+    limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(
         base_url=f"{target.api_url}{API_PATH}", headers=headers, limits=limits, timeout=60
     ) as api:

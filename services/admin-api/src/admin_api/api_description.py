@@ -9,6 +9,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response
 from starlette.routing import Route
 
+from admin_api.http.background_work import in_background
 from admin_api.http.input_types import MAX_ID
 from admin_api.http.problems import FieldProblem, Problem
 from admin_api.manifests.format import Manifest
@@ -32,7 +33,7 @@ def serve_description(app: FastAPI) -> None:
     async def openapi_json(_request: Request) -> Response:
         async with lock:
             if not content:
-                content.append(await asyncio.to_thread(serialize))
+                content.append(await in_background(serialize))
         return Response(content[0], media_type="application/json")
 
     own = Route(str(app.openapi_url), openapi_json, include_in_schema=False)

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.writes.transactions import reading
 
 K = TypeVar("K", bound=Hashable)
 
+_KEYS: Final = "keys"
 _MAX_KEYS: Final = 1000
 """Maximum number of credentials in one query."""
 
@@ -32,7 +34,9 @@ class SharedLookup(Generic[K]):
     """Finds rows by a unique key: those that `query` selects, with the column `key`."""
 
     def __init__(self, engine: AsyncEngine, query: sa.Select[Any], key: sa.Column[K]) -> None:
-        self._engine, self._query, self._key = engine, query, key
+        keys = sa.bindparam(_KEYS, type_=ARRAY(key.type))  # an array, so that any number of keys is the same statement
+        self._query, self._key = query.where(key == sa.any_(keys)), key
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")  # saves two round trips for a transaction
         self._batch: _Batch[K] = _Batch()
         self._rows_of_batch: asyncio.Task[dict[K, sa.Row[Any]]] | None = None
 
@@ -56,5 +60,5 @@ class SharedLookup(Generic[K]):
 
     async def _rows(self, keys: Collection[K]) -> dict[K, sa.Row[Any]]:
         async with reading(self._engine) as connection:
-            rows = await connection.execute(self._query.where(self._key.in_(keys)))
+            rows = await connection.execute(self._query, {_KEYS: list(keys)})
             return {getattr(row, self._key.name): row for row in rows}

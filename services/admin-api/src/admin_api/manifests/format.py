@@ -41,7 +41,7 @@ def as_entries(configs: Iterable[Config | Row[Any]]) -> list[dict[str, Any]]:
         entry = {
             "exchange": config.exchange,
             "symbol": config.symbol,
-            "timeframes": sorted(config.timeframes, key=timeframe_order),
+            "timeframes": list(_sorted(tuple(config.timeframes))),
             "interval_minutes": config.interval_minutes,
             "enabled": config.enabled,
         }
@@ -51,7 +51,17 @@ def as_entries(configs: Iterable[Config | Row[Any]]) -> list[dict[str, Any]]:
 
 
 def _sort_key(entry: dict[str, Any]) -> tuple[Any, ...]:
-    return (entry["exchange"], entry["symbol"], *map(timeframe_order, entry["timeframes"]))
+    return (entry["exchange"], entry["symbol"], _order(tuple(entry["timeframes"])))
+
+
+@lru_cache(maxsize=1000)
+def _sorted(timeframes: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(timeframes, key=timeframe_order))
+
+
+@lru_cache(maxsize=1000)
+def _order(timeframes: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple(map(timeframe_order, timeframes))
 
 
 def json_parts(configs: Iterable[Config | Row[Any]]) -> Iterator[str]:
@@ -83,11 +93,11 @@ def _entry_text(entry: dict[str, Any]) -> str:
         f"  interval_minutes: {entry['interval_minutes']}",
         f"  enabled: {str(entry['enabled']).lower()}",
     ]
-    lines += [f"  {name}: {_scalar(entry[name])}" for name in ("description", "start_date") if name in entry]
+    lines += [f"  {name}: {_uncached_scalar(entry[name])}" for name in ("description", "start_date") if name in entry]
     return "\n".join(lines) + "\n"
 
 
-@lru_cache(maxsize=1000)
+@lru_cache(maxsize=MAX_CONFIGS)
 def _scalar(text: str) -> str:
     """A text in YAML, with the same meaning in YAML 1.1 and YAML 1.2.
 
@@ -98,8 +108,18 @@ def _scalar(text: str) -> str:
     return f'"{"".join(map(_escaped, text))}"'
 
 
+_uncached_scalar: Final = _scalar.__wrapped__
+"""For descriptions, which can be long."""
+
+
 def _is_ambiguous(text: str) -> bool:
-    return any(pattern.match(text) for _versions, _tag, pattern, first in implicit_resolvers if text[:1] in first)
+    return any(pattern.match(text) for pattern in _patterns(text[:1]))
+
+
+@lru_cache(maxsize=1000)
+def _patterns(first: str) -> list[re.Pattern[str]]:
+    """The patterns of text that is not a string if it begins with this character."""
+    return [re.compile(pattern.pattern, pattern.flags) for _, _, pattern, begins in implicit_resolvers if first in begins]
 
 
 def _escaped(character: str) -> str:

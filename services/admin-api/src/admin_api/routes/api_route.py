@@ -1,6 +1,5 @@
 """The classes of the routes. They do the work that must happen before FastAPI parses the body."""
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ from starlette.types import Message, Receive, Scope, Send
 from typing_extensions import override
 
 from admin_api.auth.required_roles import check_roles
+from admin_api.http.background_work import in_background
 from admin_api.http.caller_places import leave_place
 from admin_api.http.expensive_requests import ExpensiveRequests
 from admin_api.http.json_text import parse_json
@@ -29,7 +29,7 @@ class _JsonRequest(Request):
         if not hasattr(self, "_parsed"):
             body = await self.body()
             large = len(body) > _LARGE_BODY_BYTES
-            self._parsed = await asyncio.to_thread(parse_json, body) if large else parse_json(body)
+            self._parsed = await in_background(parse_json, body) if large else parse_json(body)
         return self._parsed
 
 

@@ -1,6 +1,5 @@
 """Export of all configs to a file, and import from a file."""
 
-import asyncio
 from typing import Annotated, Any, Final, Literal
 
 import sqlalchemy as sa
@@ -8,6 +7,8 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
+from admin_api.http.background_work import in_background, parts_in_background
+from admin_api.configs.schemas import NewConfig
 from admin_api.http.content_negotiation import VARY, preferred
 from admin_api.http.input_types import Input
 from admin_api.http.stored_response import StoredResponse
@@ -38,6 +39,9 @@ configs:
   enabled: true
   description: Bitcoin data
 """
+_EXPORTED: Final = [configs.c[name] for name in NewConfig.model_fields]
+_BATCH: Final = 500
+"""Rows that are converted at once. Meanwhile, the event loop does nothing else."""
 _CONTENT: Final[dict[str, Any]] = {YAML: {"schema": _SCHEMA, "example": _EXAMPLE}, JSON: {"schema": _SCHEMA}}
 
 
@@ -73,12 +77,13 @@ async def export_configs(
     )
     # A slow reader holds no connection to the database, because the rows are read before the response begins.
     async with reading(engine) as connection:
-        rows = (await connection.execute(sa.select(configs).order_by(configs.c.id))).all()
+        found = await connection.stream(sa.select(*_EXPORTED))
+        rows = [row async for batch in found.partitions(_BATCH) for row in batch]
     parts, kind, name = (
         (json_parts(rows), JSON, "configs.json") if as_json else (yaml_parts(rows), YAML, "configs.yaml")
     )
     headers = {"Content-Disposition": f'inline; filename="{name}"', **VARY}
-    return StreamingResponse(parts, media_type=kind, headers=headers)
+    return StreamingResponse(parts_in_background(parts), media_type=kind, headers=headers)
 
 
 @router.post(
@@ -98,7 +103,7 @@ async def apply_configs(
     """Creates missing configs, changes those that differ and, with `remove=true`, removes those that are not in the
     file. All changes are one transaction. With `dry_run=true`, the response is the same and nothing is changed.
     """
-    file = await asyncio.to_thread(parse_manifest, await request.body(), request.headers.get("content-type", ""))
+    file = await in_background(parse_manifest, await request.body(), request.headers.get("content-type", ""))
 
     async def operation(work: UnitOfWork) -> StoredResponse:
         return StoredResponse.of(await applier.apply(work, file, options))
