@@ -1,11 +1,13 @@
 """The HTTP server limits slow, ambiguous and expensive requests."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import uvloop
 
 from runtime.process import http_protocol
 from runtime.process.http_server import http_server
@@ -207,3 +209,24 @@ async def test_an_idle_connection_outlasts_the_idle_time_of_load_balancers_and_i
         monkeypatch.setattr(loop, "time", lambda: real_time() + 150)
         assert await sent_to_the_end(reader) == b""
         writer.close()
+
+
+def test_connections_that_arrive_together_are_accepted_within_few_turns_of_the_event_loop(app: App) -> None:
+    """With uvloop, as in every service."""
+    count = 64
+
+    async def turns_until_all_are_answered() -> int:
+        async with http_server(app, "127.0.0.1", 0) as port:
+            clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
+            for client in clients:
+                client.sendall(b"GET /early HTTP/1.1\r\nHost: a\r\n\r\n")
+            turns = 0
+            while len(app.ends) < count:
+                await asyncio.sleep(0)
+                turns += 1
+            for client in clients:
+                client.close()
+            return turns
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(turns_until_all_are_answered()) < count / 2

@@ -26,6 +26,10 @@ KEEP_ALIVE_SECONDS: Final = 75
 """For a connection without a request. It is longer than the 60 seconds of most load balancers and the 5 seconds of httpx:
 otherwise a request that a client sends while the server closes the connection would be lost.
 """
+_ACCEPTED_AT_ONCE: Final = 16
+"""uvloop accepts one connection per listener and turn of the event loop. With one listener, a connection would wait for
+as many turns as connections arrived before it.
+"""
 _STALLED_SECONDS: Final = 30.0
 _MIN_BYTES: Final = 16 * 1024
 
@@ -120,7 +124,8 @@ async def http_server(
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
     server = _Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+    listeners = [listener, *(listener.dup() for _ in range(_ACCEPTED_AT_ONCE - 1))]
+    serving = asyncio.create_task(server.serve(sockets=listeners), name="http")
     try:
         yield listener.getsockname()[1]
     finally:
