@@ -1,9 +1,12 @@
 """The Postgres engine. Needs the extra `candlekeep-runtime[database]`, which services without a database omit."""
 
 import ssl
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from math import inf
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import asyncpg
 import sqlalchemy.exc
@@ -58,12 +61,17 @@ async def _connect(**arguments: Any) -> asyncpg.Connection:
 
 
 def build_engine(
-    settings: DatabaseSettings, application_name: str = "candlekeep", pool_size: int | None = None
+    settings: DatabaseSettings,
+    application_name: str = "candlekeep",
+    pool_size: int | None = None,
+    tested_every: float = 0.0,
 ) -> AsyncEngine:
     """An engine with time limits for connecting, for waiting for a connection, and for each statement.
 
     It connects when it is first used. Each connection is tested before use, so that a restart of Postgres causes no
     failed statement. `application_name` appears in pg_stat_activity. `pool_size` replaces the setting.
+    `tested_every` is for short queries whose failure harms little: a connection that was tested less than this number
+    of seconds ago is not tested again.
 
     Postgres ends a transaction, and releases its locks, if its client sends nothing for the time limit of a statement.
     Without this limit, a stalled process would hold its locks indefinitely.
@@ -87,19 +95,33 @@ def build_engine(
             },
         },
     )
-    engine.sync_engine.dialect.do_ping = _answers  # type: ignore[method-assign,assignment]
+    engine.sync_engine.dialect.do_ping = _ConnectionTest(tested_every)  # type: ignore[method-assign,assignment]
     return engine
 
 
-def _answers(connection: Any) -> bool:
-    """The test of a connection before use. SQLAlchemy's own one begins and ends a transaction, with three round trips."""
-    try:
-        connection.run_async(lambda driver: driver.execute("SELECT 1"))
-    except (*DRIVER_ERRORS, OSError):
-        if not connection.driver_connection.is_closed():
-            raise
-        return False
-    return True
+class _ConnectionTest:
+    """Tests a connection before use, unless it passed the test less than `every` seconds ago and is still open.
+
+    SQLAlchemy's own test begins and ends a transaction. This is one round trip instead of three.
+    """
+
+    def __init__(self, every: float) -> None:
+        self._every = every
+        self._passed_at: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+
+    def __call__(self, connection: Any) -> bool:
+        driver = connection.driver_connection
+        now = time.monotonic()
+        if now - self._passed_at.get(driver, -inf) < self._every:
+            return not driver.is_closed()
+        try:
+            connection.run_async(lambda driver: driver.execute("SELECT 1"))
+        except (*DRIVER_ERRORS, OSError):
+            if not driver.is_closed():
+                raise
+            return False
+        self._passed_at[driver] = now
+        return True
 
 
 @asynccontextmanager

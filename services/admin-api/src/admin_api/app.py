@@ -143,7 +143,9 @@ def build_api(settings: AdminApiSettings, *, monotonic: Callable[[], float] = ti
     registry, health = new_registry(), Health()
     metrics = Metrics(registry)
     engine = build_engine(settings, application_name=NAME)
-    reserved_engine = build_engine(settings, application_name=f"{NAME}-login", pool_size=_RESERVED_CONNECTIONS)
+    reserved_engine = build_engine(
+        settings, application_name=f"{NAME}-login", pool_size=_RESERVED_CONNECTIONS, tested_every=1.0
+    )
     database_check = DatabaseCheck(reserved_engine)
     health.readiness("database", database_check.problem)
     manual_runs = ManualRuns(settings.exchange_lanes, settings.run_deadline_seconds)

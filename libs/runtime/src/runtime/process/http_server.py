@@ -23,8 +23,8 @@ ABORT: Final = "candlekeep.abort"
 """The name of an ASGI extension: a function that closes the connection at once, without sending what is waiting."""
 
 KEEP_ALIVE_SECONDS: Final = 75
-"""For a connection without a request. It is longer than the 60 seconds of most load balancers and the 5 seconds of httpx:
-otherwise a request that a client sends while the server closes the connection would be lost.
+"""For a connection without a request. It is longer than the 60 seconds of most load balancers and the 5 seconds of
+httpx: otherwise a request that a client sends while the server closes the connection would be lost.
 """
 _ACCEPTED_AT_ONCE: Final = 16
 """uvloop accepts one connection per listener and turn of the event loop. With one listener, a connection would wait for

@@ -119,7 +119,9 @@ def _is_ambiguous(text: str) -> bool:
 @lru_cache(maxsize=1000)
 def _patterns(first: str) -> list[re.Pattern[str]]:
     """The patterns of text that is not a string if it begins with this character."""
-    return [re.compile(pattern.pattern, pattern.flags) for _, _, pattern, begins in implicit_resolvers if first in begins]
+    return [
+        re.compile(pattern.pattern, pattern.flags) for _, _, pattern, begins in implicit_resolvers if first in begins
+    ]
 
 
 def _escaped(character: str) -> str:

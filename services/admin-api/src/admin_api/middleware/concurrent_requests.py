@@ -15,7 +15,7 @@ from admin_api.http.errors import ApiError, TooManyRequests
 from admin_api.http.problems import response_of
 
 PLACES: Final = 4
-"""More would finish no request earlier, because all of them share one event loop and few connections to the database."""
+"""More would finish no request earlier: all of them share one event loop and a few connections to the database."""
 _HEALTH: Final = "/health/"
 """Probes are never refused, whatever other callers of their address do."""
 QUEUE_LENGTH: Final = 500

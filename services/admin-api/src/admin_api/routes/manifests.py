@@ -7,8 +7,8 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from admin_api.http.background_work import in_background, parts_in_background
 from admin_api.configs.schemas import NewConfig
+from admin_api.http.background_work import in_background, parts_in_background
 from admin_api.http.content_negotiation import VARY, preferred
 from admin_api.http.input_types import Input
 from admin_api.http.stored_response import StoredResponse
