@@ -17,6 +17,7 @@ from admin_api.api_description import serve_description
 from admin_api.auth.assembly import AuthComponents, assemble
 from admin_api.auth.refusal_audit import RefusalAudit
 from admin_api.auth.required_roles import require_declared_roles
+from admin_api.auth.shared_lookup import QUERIES_AT_ONCE
 from admin_api.configs.bulk import Bulk
 from admin_api.configs.manual_runs import ManualRunReleaser, ManualRuns
 from admin_api.configs.service import ConfigService
@@ -68,7 +69,7 @@ from runtime.process.worker import Worker
 from store.schema import using_current
 
 NAME = "admin-api"
-_RESERVED_CONNECTIONS: Final = 2
+_RESERVED_CONNECTIONS: Final = QUERIES_AT_ONCE + 1
 
 _DESCRIPTION = """What to collect, what ran, and the candles.
 

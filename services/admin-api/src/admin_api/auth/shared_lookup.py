@@ -1,7 +1,7 @@
 """Looks up credentials in the database. The look-ups that wait at the same time share a query.
 
-One query at a time looks up all credentials that wait. So any number of requests uses one connection, and each waits
-for two queries at most, or a few more if thousands of credentials wait.
+At most two queries at a time look up all credentials that wait. So any number of requests uses two connections, and
+each waits for two queries at most, or a few more if thousands of credentials wait.
 """
 
 import asyncio
@@ -18,6 +18,8 @@ from admin_api.writes.transactions import reading
 K = TypeVar("K", bound=Hashable)
 
 _KEYS: Final = "keys"
+QUERIES_AT_ONCE: Final = 2
+"""With one, a look-up would wait for most of the previous query before its own."""
 _MAX_KEYS: Final = 1000
 """Maximum number of credentials in one query."""
 
@@ -37,6 +39,7 @@ class SharedLookup(Generic[K]):
         keys = sa.bindparam(_KEYS, type_=ARRAY(key.type))  # an array, so that any number of keys is the same statement
         self._query, self._key = query.where(key == sa.any_(keys)), key
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")  # saves two round trips for a transaction
+        self._queries = asyncio.Semaphore(QUERIES_AT_ONCE)
         self._batch: _Batch[K] = _Batch()
         self._rows_of_batch: asyncio.Task[dict[K, sa.Row[Any]]] | None = None
 
@@ -46,17 +49,16 @@ class SharedLookup(Generic[K]):
         rows = self._rows_of_batch
         if rows is None or rows.done() or self._batch.started or len(self._batch.keys) == _MAX_KEYS:
             self._batch = _Batch()
-            rows = asyncio.create_task(self._serve(self._batch, rows), name="shared look-up of credentials")
+            rows = asyncio.create_task(self._serve(self._batch), name="shared look-up of credentials")
             self._rows_of_batch = rows
         self._batch.keys.add(key)
         return (await asyncio.shield(rows)).get(key)  # others may wait for the same query
 
-    async def _serve(self, batch: _Batch[K], previous: asyncio.Task[Any] | None) -> dict[K, sa.Row[Any]]:
-        """The rows of a batch, queried after the previous query. Each caller that waits raises its errors."""
-        if previous is not None:
-            await asyncio.wait([previous])
-        batch.started = True
-        return await self._rows(batch.keys)
+    async def _serve(self, batch: _Batch[K]) -> dict[K, sa.Row[Any]]:
+        """The rows of a batch, queried after the earlier queries. Each caller that waits raises its errors."""
+        async with self._queries:
+            batch.started = True
+            return await self._rows(batch.keys)
 
     async def _rows(self, keys: Collection[K]) -> dict[K, sa.Row[Any]]:
         async with reading(self._engine) as connection:
