@@ -17,7 +17,7 @@ from admin_api.http.problems import response_of
 PLACES: Final = 4
 """More would finish no request earlier: all of them share one event loop and a few connections to the database."""
 _HEALTH: Final = "/health/"
-"""Probes are never refused, whatever other callers of their address do."""
+"""Probes neither wait nor are refused. Other callers can have the same address."""
 QUEUE_LENGTH: Final = 500
 WAIT_SECONDS: Final = 30.0
 HOLD_SECONDS: Final = 1.0
