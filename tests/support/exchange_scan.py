@@ -219,7 +219,8 @@ def fingerprint() -> str:
 
 
 def _as_text(traits: ExchangeTraits) -> str:
-    return repr(replace(traits, sources={}, error_phrases=(), ignores_since=frozenset()))
+    """Without the fields that change no request for candles. The text of a set would have a random order."""
+    return repr(replace(traits, sources={}, error_phrases=(), ignores_since=frozenset(), trades_since=frozenset()))
 
 
 def page_text(page: str) -> str:

@@ -1,6 +1,10 @@
 """Every exchange of the catalogue against a model of it. `pytest --all-exchanges` plays all, in some minutes."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +13,7 @@ from collector.exchange.traits_table import traits_of
 from contracts.exchange_catalogue import MarketKind, load_catalogue
 from support.coverage_model.invariants import Disagreement
 from support.coverage_model.wrong_rules import WRONG_RULES
-from support.exchange_scan import Scenario, Series, is_stale, outcome, rows, series_of
+from support.exchange_scan import Scenario, Series, fingerprint, is_stale, outcome, rows, series_of
 
 pytestmark = pytest.mark.timeout(900)  # for a machine that is busy with other tests
 
@@ -36,6 +40,15 @@ def test_the_table_is_up_to_date_and_has_every_exchange() -> None:
     assert not is_stale(page), f"{PAGE} is stale; run `make generate`"
     scan = page[page.index("<!-- generated: scan -->") :]
     assert [each for each in load_catalogue().exchanges if any(series_of(each)) and f"\n| `{each}` |" not in scan] == []
+
+
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_every_process_has_the_same_fingerprint_of_the_facts(seed: str) -> None:
+    """The order of the members of a set differs between processes."""
+    program = "from support.exchange_scan import fingerprint; print(fingerprint())"
+    environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[2])}
+    other = subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True)
+    assert other.stdout.strip() == fingerprint()
 
 
 def test_the_sample_has_all_kinds_of_requests() -> None:
