@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 
@@ -18,6 +19,7 @@ async def test_pieces_of_work_never_run_at_the_same_time_and_keep_their_order() 
     def work(number: int) -> int:
         assert running.acquire(blocking=False), "another piece of work is running"
         order.append(number)
+        time.sleep(0.001)  # another thread would begin the next piece meanwhile
         running.release()
         return number
 
@@ -34,7 +36,7 @@ async def test_work_leaves_the_event_loop_free_and_has_the_context_of_its_reques
         return REQUEST_ID.get(), may_end.wait(20)
 
     task = asyncio.create_task(in_background(work))
-    asyncio.get_running_loop().call_later(0.05, may_end.set)
+    asyncio.get_running_loop().call_soon(may_end.set)
     assert await task == ("request 1", True)
 
 

@@ -69,7 +69,8 @@ from runtime.process.worker import Worker
 from store.schema import using_current
 
 NAME = "admin-api"
-_RESERVED_CONNECTIONS: Final = QUERIES_AT_ONCE + 1
+_RESERVED_CONNECTIONS: Final = 2 * QUERIES_AT_ONCE
+"""For the look-ups of tokens and of sessions."""
 
 _DESCRIPTION = """What to collect, what ran, and the candles.
 

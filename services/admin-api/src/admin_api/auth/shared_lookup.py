@@ -19,7 +19,7 @@ K = TypeVar("K", bound=Hashable)
 
 _KEYS: Final = "keys"
 QUERIES_AT_ONCE: Final = 2
-"""With one, a look-up would wait for most of the previous query before its own."""
+"""Of one kind of credential. With one, a look-up would wait for most of the previous query before its own."""
 _MAX_KEYS: Final = 1000
 """Maximum number of credentials in one query."""
 

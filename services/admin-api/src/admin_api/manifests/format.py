@@ -87,17 +87,16 @@ def _batches(entries: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 def _entry_text(entry: dict[str, Any]) -> str:
     """One entry. A YAML library needs a hundred times as long, and would block other requests meanwhile."""
     lines = [
-        f"- exchange: {_scalar(entry['exchange'])}",
-        f"  symbol: {_scalar(entry['symbol'])}",
-        f"  timeframes: [{', '.join(map(_scalar, entry['timeframes']))}]",
+        f"- exchange: {_name(entry['exchange'])}",
+        f"  symbol: {_name(entry['symbol'])}",
+        f"  timeframes: [{', '.join(map(_name, entry['timeframes']))}]",
         f"  interval_minutes: {entry['interval_minutes']}",
         f"  enabled: {str(entry['enabled']).lower()}",
     ]
-    lines += [f"  {name}: {_uncached_scalar(entry[name])}" for name in ("description", "start_date") if name in entry]
+    lines += [f"  {name}: {_scalar(entry[name])}" for name in ("description", "start_date") if name in entry]
     return "\n".join(lines) + "\n"
 
 
-@lru_cache(maxsize=MAX_CONFIGS)
 def _scalar(text: str) -> str:
     """A text in YAML, with the same meaning in YAML 1.1 and YAML 1.2.
 
@@ -108,8 +107,8 @@ def _scalar(text: str) -> str:
     return f'"{"".join(map(_escaped, text))}"'
 
 
-_uncached_scalar: Final = _scalar.__wrapped__
-"""For descriptions, which can be long."""
+_name: Final = lru_cache(maxsize=MAX_CONFIGS)(_scalar)
+"""For names, which are the same in each export. A description can be too long to keep."""
 
 
 def _is_ambiguous(text: str) -> bool:
@@ -117,11 +116,9 @@ def _is_ambiguous(text: str) -> bool:
 
 
 @lru_cache(maxsize=1000)
-def _patterns(first: str) -> list[re.Pattern[str]]:
+def _patterns(first: str) -> list[Any]:
     """The patterns of text that is not a string if it begins with this character."""
-    return [
-        re.compile(pattern.pattern, pattern.flags) for _, _, pattern, begins in implicit_resolvers if first in begins
-    ]
+    return [pattern for _, _, pattern, begins in implicit_resolvers if first in begins]
 
 
 def _escaped(character: str) -> str:
