@@ -634,6 +634,8 @@ export interface paths {
         /**
          * How complete the data is: in total, or by exchange, config or series
          * @description `whole` is 1 if every candle that exists is stored. The numbers are exact, and those of `GET /coverage`.
+         *
+         *     If no series matches the filters, the list of groups is empty, and a total is 404.
          */
         get: operations["get_completeness"];
         put?: never;

@@ -9,7 +9,6 @@ import {
 import { useEffect, useMemo } from "react";
 import { api, BASE, bodyOf, type Config, nextCursor, type Schemas, totalOf } from "../api/client";
 import { keys } from "../api/keys";
-import { isProblem } from "../api/problem";
 import { type ConfigsSearch, isServerSort } from "./search";
 
 export type Activity = Schemas["ConfigActivity"];
@@ -17,7 +16,6 @@ export type RunMark = Schemas["RunMark"];
 export type NewConfig = Schemas["NewConfig"];
 
 const PAGE = 100;
-const NOT_FOUND = 404;
 const COMPLETENESS_EVERY_MS = 30_000;
 
 /**
@@ -156,14 +154,9 @@ export function useWholePercent(
 type Percent = readonly [number, number | null];
 
 async function readWholePercent(ids: readonly number[]): Promise<Percent[]> {
-  try {
-    const query = { group_by: "config" as const, config_id: [...ids], limit: PAGE };
-    const rows = bodyOf(await api.GET(`${BASE}/completeness`, { params: { query } }));
-    return rows.map((row) => [row.config_id ?? 0, row.whole_percent]);
-  } catch (error) {
-    if (isProblem(error, NOT_FOUND)) return []; // none of them has a series yet
-    throw error;
-  }
+  const query = { group_by: "config" as const, config_id: [...ids], limit: PAGE };
+  const rows = bodyOf(await api.GET(`${BASE}/completeness`, { params: { query } }));
+  return rows.map((row) => [row.config_id ?? 0, row.whole_percent]);
 }
 
 function byWholePercent(results: readonly { data: Percent[] | undefined }[]): ReadonlyMap<number, number | null> {

@@ -37,13 +37,16 @@ function coalesced(work: () => void, delays: readonly number[]): { call: () => v
 }
 
 /**
- * Reads again what was read before the first stream opened: the stream does not say what changed until then. A request
- * in progress ends first, so that the page shows its content soon.
+ * Reads these queries again. A request in progress for a query without data goes on, because the page waits for it. Its
+ * answer may be older than the event, so the query is read again after it. `invalidateQueries` alone would not do so.
  */
-function readAgain(queries: QueryClient): void {
-  for (const { promise, queryKey } of queries.getQueryCache().findAll({ queryKey: keys.all })) {
-    const read = () => queries.invalidateQueries({ queryKey, exact: true });
-    void Promise.resolve(promise).then(read, read);
+function readAgain(queries: QueryClient, group: readonly (string | number)[]): void {
+  for (const { promise, queryKey, state } of queries.getQueryCache().findAll({ queryKey: group })) {
+    const query = { queryKey, exact: true };
+    if (state.data === undefined && state.fetchStatus === "fetching") {
+      const read = () => queries.invalidateQueries(query, { cancelRefetch: false });
+      void Promise.resolve(promise).then(read, read);
+    } else void queries.invalidateQueries(query);
   }
 }
 
@@ -55,7 +58,7 @@ export function LiveProvider({ children }: { children: ReactNode }) {
 
   useEffect(() => {
     const refresh = (...groups: readonly (readonly (string | number)[])[]) => {
-      for (const queryKey of groups) void queries.invalidateQueries({ queryKey });
+      for (const group of groups) readAgain(queries, group);
     };
     const runs = coalesced(() => refresh(keys.runs, keys.activity, keys.status), READ_STORED_AFTER_MS);
     const configs = coalesced(() => refresh(keys.configs, keys.status), [READ_AFTER_MS]);
@@ -77,7 +80,6 @@ export function LiveProvider({ children }: { children: ReactNode }) {
         backfills.call();
       },
       onExchange: (health) => setExchanges((before) => new Map(before).set(health.exchange, health)),
-      onFirstOpen: () => readAgain(queries),
       onReset: () => refresh(keys.all),
     });
     return () => {

@@ -27,8 +27,6 @@ export interface Handlers {
   onJob: () => void;
   onBackfill: (event: BackfillEvent) => void;
   onExchange: (health: ExchangeHealth) => void;
-  /** The first stream has opened. */
-  onFirstOpen: () => void;
   /** Events may have been missed: the state must be read again. */
   onReset: () => void;
 }
@@ -46,7 +44,6 @@ export function openEvents(handlers: Handlers): () => void {
   let source: EventSource | undefined;
   let pollTimer: number | undefined;
   let retryTimer: number | undefined;
-  let isFirst = true;
 
   const disconnected = () => {
     handlers.onState("connecting");
@@ -65,9 +62,7 @@ export function openEvents(handlers: Handlers): () => void {
     source = stream;
     stream.onopen = () => {
       connected();
-      if (isFirst) handlers.onFirstOpen();
-      else handlers.onReset();
-      isFirst = false;
+      handlers.onReset(); // a new stream does not say what changed before it opened
     };
     stream.onerror = () => {
       // A stream ends after five minutes at most. That is no loss of connection: the browser returns within seconds.

@@ -71,9 +71,13 @@ export function CandleChart({ chart, spans, visible, onVisible, label }: Props) 
       const now = { from: instantAt(slots, range.from + 0.5), to: instantAt(slots, range.to + 0.5) };
       const tolerance = (asked.to - asked.from) / 200;
       if (Math.abs(now.from - asked.from) > tolerance || Math.abs(now.to - asked.to) > tolerance) settled(now);
+      else settled.cancel();
     };
+    // A chart of another width keeps the width of its candles, and so shows another range. Nobody asked for that.
+    const resized = () => place(made, shown.current);
     const hovered = (event: MouseEventParams) => setPointed(pointedAt(event, shown.current));
     made.chart.timeScale().subscribeVisibleLogicalRangeChange(moved);
+    made.chart.timeScale().subscribeSizeChange(resized);
     made.chart.subscribeCrosshairMove(hovered);
     fill(made, shown.current);
     return () => {
@@ -92,9 +96,10 @@ export function CandleChart({ chart, spans, visible, onVisible, label }: Props) 
   }, [spans]);
   useEffect(() => {
     if (shown.current.asked === visible) return;
+    settled.cancel(); // the newer choice counts
     shown.current = { ...shown.current, asked: visible };
     if (parts.current !== null) place(parts.current, shown.current);
-  }, [visible]);
+  }, [visible, settled]);
 
   return (
     <div className={classes.frame}>

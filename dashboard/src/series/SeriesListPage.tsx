@@ -3,7 +3,6 @@ import { useDebouncedCallback } from "@mantine/hooks";
 import { IconSearch } from "@tabler/icons-react";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
-import { isProblem } from "../api/problem";
 import { type Column, dimmed, GridTable, rowLink } from "../components/GridTable";
 import { PageHeader } from "../components/PageHeader";
 import { EmptyState, ErrorState } from "../components/states";
@@ -16,7 +15,6 @@ import { paramsOf, pathOf, type SeriesSearch, TIMEFRAMES } from "./search";
 import { timeText } from "./times";
 
 const TYPING_MS = 350;
-const NOT_FOUND = 404;
 
 /** The list of series with their completeness. Its filters are in the address. */
 export function SeriesListPage() {
@@ -27,7 +25,7 @@ export function SeriesListPage() {
   const columns = useColumns();
   const setSearch = (next: SeriesSearch) => void navigate({ search: next, replace: true });
   const isFiltered = Object.keys(search).length > 0;
-  const nothing = isProblem(list.error, NOT_FOUND) || (list.isSuccess && list.rows.length === 0);
+  const nothing = list.isSuccess && list.rows.length === 0;
   return (
     <>
       <PageHeader title={text.title} note={list.isSuccess && text.total(list.rows.length, list.hasNextPage)} />

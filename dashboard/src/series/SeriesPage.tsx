@@ -2,7 +2,6 @@ import { Button, SegmentedControl, Skeleton } from "@mantine/core";
 import { IconArrowLeft } from "@tabler/icons-react";
 import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { lazy, Suspense, useCallback, useMemo, useRef } from "react";
-import { isProblem } from "../api/problem";
 import { Fact, Facts } from "../components/Facts";
 import { PageHeader } from "../components/PageHeader";
 import { EmptyState, ErrorState } from "../components/states";
@@ -21,7 +20,6 @@ const PointTable = lazy(() => import("./PointTable").then(({ PointTable }) => ({
 const CandleChart = lazy(() => import("./CandleChart").then(({ CandleChart }) => ({ default: CandleChart })));
 
 const FIRST_PERIODS = 240;
-const NOT_FOUND = 404;
 const DAY_MS = 86_400_000;
 
 /** One series: its candles, the time without candles and why, and its completeness by day. */
@@ -47,12 +45,12 @@ export function SeriesPage() {
       <PageHeader title={`${name.symbol} · ${name.exchange}`} note={name.timeframe}>
         <Timeframes name={name} stored={market.data?.stored ?? []} />
       </PageHeader>
-      {isProblem(market.error, NOT_FOUND) ? (
-        <EmptyState title={text.notFound} hint={text.notFoundHint} />
-      ) : market.error !== null ? (
+      {market.error !== null ? (
         <ErrorState error={market.error} onRetry={() => void market.refetch()} />
       ) : market.data === undefined ? (
         <Skeleton height={480} radius="md" />
+      ) : market.data.completeness.length === 0 ? (
+        <EmptyState title={text.notFound} hint={text.notFoundHint} />
       ) : (
         <>
           <SeriesFacts

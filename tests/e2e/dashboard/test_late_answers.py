@@ -66,12 +66,16 @@ async def test_a_run_that_is_stored_long_after_its_event_is_shown(
     await page.unroute_all(behavior="wait")
 
 
-async def test_the_state_is_read_again_after_the_last_of_several_events(page: Page, config: dict[str, Any]) -> None:
+async def test_the_state_is_read_again_after_the_last_of_several_events(
+    page: Page, api: httpx.AsyncClient, config: dict[str, Any]
+) -> None:
     """The events come 0, 80 and 83 s after the first. Each one needs reads 0.7, 6, 30 and 90 s after it."""
+    await finished(api, job_name=config["job_id"])
     await page.add_init_script(MADE_STREAM)
     await page.clock.install()
     await page.goto("/")
-    await expect(page.get_by_role("group", name=f"{config['symbol']} {config['exchange']}")).to_be_visible()
+    lane = page.get_by_role("group", name=f"{config['symbol']} {config['exchange']}")
+    await expect(lane.get_by_role("link", name="Success")).to_have_count(1)
     await expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
     await page.clock.pause_at(datetime.now(UTC) + timedelta(hours=1))
     await page.evaluate("stateReads.length = 0")
@@ -133,6 +137,36 @@ async def test_a_config_that_was_created_while_the_page_read_its_configs_is_show
     await expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
     may_arrive.set()
     await expect(page.get_by_role("link", name="ADA/USDT binance", exact=True)).to_be_visible()
+    await page.unroute_all(behavior="wait")
+    await api.delete(f"/configs/{made['id']}")
+
+
+async def test_a_config_that_was_created_while_a_page_of_configs_was_opening_is_shown(
+    page: Page, api: httpx.AsyncClient, config: dict[str, Any]
+) -> None:
+    """The stream is open for long. The first answer of the page is older than an event, and arrives after it."""
+    was_read, may_arrive = asyncio.Event(), asyncio.Event()
+
+    async def hold_the_first_answer(route: Route) -> None:
+        answer = await route.fetch()
+        was_read.set()
+        await may_arrive.wait()
+        await route.fulfill(response=answer)
+
+    await page.add_init_script(MADE_STREAM)
+    await page.clock.install()
+    await page.goto("/")
+    await expect(page.get_by_role("link", name=f"{config['symbol']} {config['exchange']}", exact=True)).to_be_visible()
+    await page.route("**/configs?*sort=symbol*", hold_the_first_answer)
+    await page.get_by_role("link", name="Configs", exact=True).first.click()
+    await was_read.wait()
+    body = {"symbol": "ADA/USDT", "exchange": "binance", "timeframes": ["1h"], "interval_minutes": 60}
+    await free_symbol(api, body["symbol"])
+    made = (await api.post("/configs", json=body)).raise_for_status().json()
+    await page.evaluate("window.stream.dispatchEvent(new MessageEvent('config', { data: '{}' }))")
+    await page.clock.run_for(2000)
+    may_arrive.set()
+    await expect(page.get_by_role("row").filter(has_text="ADA/USDT")).to_be_visible()
     await page.unroute_all(behavior="wait")
     await api.delete(f"/configs/{made['id']}")
 

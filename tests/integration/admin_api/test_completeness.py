@@ -224,6 +224,17 @@ async def test_errors_say_what_to_do(
     assert (response.status_code, problem in response.text) == (status, True), response.text
 
 
+@pytest.mark.usefixtures("three_series")
+@pytest.mark.parametrize("group_by", ["exchange", "config", "series"])
+@pytest.mark.parametrize("params", [{"symbol": "BTC/USD"}, {"config_id": "4711"}])
+async def test_filters_that_match_no_series_find_no_groups(
+    client: httpx.AsyncClient, params: dict[str, str], group_by: str
+) -> None:
+    """A list of groups of deleted configs is empty, as any other list. A total of nothing is an error."""
+    response = await client.get("/completeness", params={**params, "group_by": group_by})
+    assert (response.status_code, response.json()) == (200, []), response.text
+
+
 async def test_an_empty_store_has_no_numbers(client: httpx.AsyncClient) -> None:
     [found] = (await client.get("/completeness")).json()
     assert (found["series"], found["closed_periods"], found["whole"], found["whole_percent"]) == (0, 0, None, None)

@@ -185,6 +185,7 @@ async def test_completeness_is_printed_in_total_in_groups_and_by_day(candlekeep:
     assert (row["symbol"], [each["verified_periods"] for each in row["days"]]) == ("BTC/USDT", [24, 0, 24])
     assert (await candlekeep("completeness", "--days", "5", "--start", "2026-01-01")).code == 2
     assert "No series matches" in (await candlekeep("completeness", "--exchange", "okx")).err
+    assert "No series matches" in (await candlekeep("completeness", "--by", "series", "--exchange", "okx")).err
 
 
 async def test_it_starts_as_a_module_and_refuses_an_unknown_option() -> None:

@@ -83,7 +83,8 @@ def completeness(
     if start is not None and days is not None:
         first = date.fromisoformat(start)
         columns += (("DAYS", lambda row: marks(row["days"], first, days)),)
-    print_table(columns, rows, nothing="No series yet.")
+    filtered = (exchange, symbol, timeframe, config) != (None,) * 4
+    print_table(columns, rows, nothing="No series matches these filters." if filtered else "No series yet.")
 
 
 def first_of_the_last(days: int, today: date) -> date:

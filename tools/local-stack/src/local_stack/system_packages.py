@@ -148,6 +148,12 @@ PACKAGES = (
         without_it="the alerts are not tested",
     ),
     SystemPackage(
+        name="prometheus-alertmanager",
+        targets=frozenset({"test"}),
+        is_present=lambda: shutil.which("amtool") is not None,
+        without_it="the tests of Alertmanager's configuration fail",
+    ),
+    SystemPackage(
         name="curl",
         targets=frozenset({"test"}),
         is_present=lambda: shutil.which("curl") is not None,

@@ -40,7 +40,7 @@ async def completeness_of(
 ) -> tuple[list[Completeness], str | None]:
     """One page of groups, and the cursor of the next page, if there is one.
 
-    Raises `InvalidInput`, and `NotFound` if no series matches the filters.
+    Without a matching series, a list of groups is empty. A total of nothing raises `NotFound`. Raises `InvalidInput`.
     """
     cursors = fingerprint(of_list="completeness", query=query.filters())
     query = _with_end(query, now)
@@ -61,7 +61,7 @@ async def completeness_of(
         rows = (await connection.execute(sa.text(statement(shape)), values | after | {"limit": limit + 1})).all()
         page = rows[:limit]
         days = await _days(connection, query, shape, values, page) if query.per_day else {}
-    if position is None and query.has_filters and not any(row.series for row in rows):
+    if query.group_by is GroupBy.TOTAL and query.has_filters and not any(row.series for row in rows):
         raise NotFound("No series matches these filters. `GET /series` and `GET /configs` list what is collected.")
     following = None
     if len(rows) > len(page):
