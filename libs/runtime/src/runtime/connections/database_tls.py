@@ -56,7 +56,7 @@ class DatabaseTlsSettings(BaseSettings):
 
 @dataclass(frozen=True)
 class DatabaseTls:
-    """TLS of one address of Postgres. `mode` is empty if the address does not say."""
+    """The TLS configuration for one Postgres address. `mode` is empty if the address does not set it."""
 
     mode: str
     files: TlsFiles
@@ -71,8 +71,8 @@ class DatabaseTls:
 
 
 def with_tls(url: str, values: Mapping[str, object]) -> str:
-    """The URL with those of the settings that are set. Raises `ValueError` if it contains one of them already, or if
-    the parameters cannot be used.
+    """The URL with a parameter for each TLS setting that has a value. Raises `ValueError` if the URL already contains
+    one of these parameters, or if the parameters cannot be used.
     """
     parts = urlsplit(url)
     pairs = parse_qsl(parts.query, keep_blank_values=True)
@@ -90,7 +90,7 @@ def with_tls(url: str, values: Mapping[str, object]) -> str:
 
 
 def _names(query: Mapping[str, str]) -> dict[str, str]:
-    """The names for messages: of the setting, or of the parameter if the URL has it."""
+    """The name of each parameter for error messages: the parameter if the URL contains it, otherwise the setting."""
     return {
         parameter: f"{parameter} in DATABASE_URL" if parameter in query else setting.upper()
         for parameter, setting in _SETTINGS.items()

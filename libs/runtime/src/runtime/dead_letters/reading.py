@@ -100,7 +100,8 @@ class DeadLetterReader:
 
 
 def start_of(found: OffsetAndTimestamp | None, first: OffsetAndTimestamp | None, begin: int, end: int) -> int:
-    """The first offset to read. `found` is the first message since the wanted time, `first` the first one since 1970.
+    """The first offset to read. `found` is the first message since the wanted time. `first` is the first message since
+    1970.
 
     If there is no message since the wanted time, there is nothing to read. If there is none since 1970 either, the
     broker does not support the request (as librdkafka's in-memory broker), and the whole partition is read.

@@ -33,7 +33,7 @@ class Tombstone:
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _schema: Any, _handler: Any) -> dict[str, Any]:
-        """Its form on the wire, for AsyncAPI."""
+        """The form of a tombstone in Kafka, for AsyncAPI."""
         return {"type": "null", "title": cls.__name__, "description": "A null value: the key is gone."}
 
 
