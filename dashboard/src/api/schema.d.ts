@@ -154,7 +154,7 @@ export interface paths {
         put?: never;
         /**
          * Show the consequences of a config
-         * @description The body is that of the creation, with the same errors. Creates and changes nothing.
+         * @description The body and the errors are the same as for creating a config. Creates and changes nothing.
          */
         post: operations["preflight_config"];
         delete?: never;
@@ -430,8 +430,8 @@ export interface paths {
         };
         /**
          * Success and rate use of each exchange
-         * @description Each exchange with an enabled config or with finished runs, in order of name. The rate use is that of the configs
-         *     as they are now. Backfills and manual runs come on top of it.
+         * @description Each exchange with an enabled config or with finished runs, in order of name. The rate use is computed from the
+         *     current configs. Backfills and manual runs are not included.
          */
         get: operations["report_exchange_use"];
         put?: never;
@@ -633,7 +633,9 @@ export interface paths {
         };
         /**
          * How complete the data is: in total, or by exchange, config or series
-         * @description `whole` is 1 if every candle that exists is stored. The numbers are exact, and those of `GET /coverage`.
+         * @description `whole` is 1 if every candle that exists is stored.
+         *
+         *     The numbers are exact, and equal to the numbers of `GET /coverage`.
          */
         get: operations["get_completeness"];
         put?: never;
@@ -889,7 +891,9 @@ export interface paths {
         put?: never;
         /**
          * Create a token
-         * @description The response contains the token, which is never shown again. The same request again creates another token.
+         * @description The response contains the token, which is never shown again.
+         *
+         *     If the request is repeated, it creates another token.
          */
         post: operations["create_token"];
         delete?: never;
@@ -1105,7 +1109,7 @@ export interface components {
     schemas: {
         /**
          * AbsenceClass
-         * @description The reason why a span has no candles. The order of the list counts: see `candle_writer.ledger.Check`.
+         * @description The reason why a span has no candles. The order of the members matters: see `candle_writer.ledger.Check`.
          * @enum {string}
          */
         AbsenceClass: "unread" | "unknown" | "rejected" | "beyond_horizon" | "before_listing" | "delisted" | "no_trade" | "outage" | "lost_at_source" | "unproven" | "lost";
@@ -2348,7 +2352,7 @@ export interface components {
         ErrorClass: "bad_symbol" | "bad_request" | "not_supported" | "authentication" | "rate_limited" | "banned" | "blocked_location" | "maintenance" | "unavailable" | "timeout" | "network" | "bad_response" | "invalid_data" | "unproven_trades" | "exchange_error" | "deadline_exceeded" | "already_running" | "superseded" | "collector_lost" | "internal";
         /**
          * Estimate
-         * @description The cost of collecting the missing time, and the candles that can never be had.
+         * @description The cost of collecting the missing time, and the candles that can no longer be collected.
          */
         Estimate: {
             /** Series */
@@ -2924,7 +2928,7 @@ export interface components {
         };
         /**
          * NeverAvailable
-         * @description Candles that no request can get any more, of all series of an exchange and timeframe.
+         * @description Candles that can no longer be requested, for all series of an exchange and timeframe.
          */
         NeverAvailable: {
             /** Exchange */

@@ -39,7 +39,7 @@ class PartitionReading:
 def topic_check(
     name: str, found: TopicReading | None, *, partitions: int, brokers: int, settings: Mapping[str, str]
 ) -> Check:
-    """`partitions` and `settings` are those of the declaration."""
+    """`partitions` and `settings` are the declared values."""
     check, provision = f"topic {name}", "Run `python -m runtime.kafka.topics provision`."
     if found is None:
         return failed(check, "is missing", provision)

@@ -81,7 +81,8 @@ class EventFeed:
                 await wait_for_event(self._stopping, _RETRY_SECONDS)
 
     async def _read_until_stopped(self) -> None:
-        # Without a reset, the consumer reports at once that Kafka no longer has its position, also of an empty topic.
+        # Without an automatic reset, the consumer reports at once if Kafka no longer has its position, even for an
+        # empty topic.
         build = lambda: build_consumer(  # noqa: E731
             self._settings, group="live", client_id="admin-api-live", group_id=None, auto_offset_reset="none"
         )

@@ -44,7 +44,7 @@ class PageQuery(Input):
     Unknown parameters are errors, because a misspelt filter would otherwise return all rows.
     """
 
-    # The limit comes before DIGITS, because the description would not show it otherwise.
+    # The maximum comes before DIGITS. After DIGITS it would be missing from the OpenAPI description.
     skip: Annotated[int, Field(ge=0, json_schema_extra={"maximum": MAX_SKIP}), DIGITS, AfterValidator(_check_skip)] = 0
     limit: QueryInteger = 100
     sort: str = ""

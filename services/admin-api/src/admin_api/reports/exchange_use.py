@@ -83,7 +83,10 @@ def _use(exchange: str, timed: int, unsuccessful: sa.Row[tuple[str, int, int]] |
 
 
 def _unsuccessful(since: datetime) -> sa.Select[tuple[str, int, int]]:
-    """By exchange: failed runs, and failed and skipped ones with a duration. They are few, and have an index."""
+    """For each exchange: the failed runs, and the failed or skipped runs that have a duration.
+
+    They are few, and have an index.
+    """
     count = sa.func.count
     return (
         sa.select(

@@ -60,8 +60,8 @@ async def report_exchanges(
 async def report_exchange_use(
     engine: EngineDep, query: Annotated[ExchangeUseQuery, Query()], now: Now
 ) -> list[ExchangeUse]:
-    """Each exchange with an enabled config or with finished runs, in order of name. The rate use is that of the configs
-    as they are now. Backfills and manual runs come on top of it.
+    """Each exchange with an enabled config or with finished runs, in order of name. The rate use is computed from the
+    current configs. Backfills and manual runs are not included.
     """
     return await use_of_exchanges(engine, query, now)
 

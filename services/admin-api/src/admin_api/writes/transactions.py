@@ -99,5 +99,5 @@ def _is_outage(error: Exception, state: str) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         return state.startswith(
             (*_RETRYABLE, "28", "3D")
-        )  # errors of connecting, with wrong credentials and a missing database
+        )  # errors while connecting, including wrong credentials and a missing database
     return True
