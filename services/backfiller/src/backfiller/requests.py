@@ -1,7 +1,7 @@
 """Requests chunks: claims them, publishes `RangeDue`, and marks them as requested.
 
-Delivery: at least once, with the same run id. The claim is committed first. A backfiller that dies before the
-acknowledgement leaves the claim, and when it has expired another one publishes the same request.
+Delivery: at least once, with the same run id. The claim is committed first. If a backfiller dies before the
+acknowledgement, its claim remains. When the claim has expired, another backfiller publishes the same request.
 """
 
 from collections import Counter

@@ -106,7 +106,7 @@ async def fill_levels(engine: AsyncEngine, filled: Callable[[float], object], mi
 
 
 async def fill_step(connection: Any, series_id: int, candles: int = CANDLES_PER_STEP) -> int:
-    """Fill levels of a series from about so many candles. Returns the number of units; 0 if nothing is left.
+    """Fill levels of a series from about this number of candles. Returns the number of units; 0 if nothing is left.
 
     Stale units come first, then new ones, then the past. `connection` is asyncpg's, in a transaction.
     """

@@ -1,9 +1,9 @@
 """Counts the open holes of all series, for a gauge. candle-writer cannot do this, because each instance knows only the
 series of its own partitions.
 
-An open hole is a span between the verified spans of a series. Its class is that of the newest absence in it, or
-`unknown` if no run has reported one. Holes in the newest `SETTLE_TIME` of the verified time do not count: a quiet
-market nearly always has some, because silence is verified only when it is older.
+An open hole is a span between the verified spans of a series. Its class is the class of the newest absence in it, or
+`unknown` if no run has reported an absence. Holes in the newest `SETTLE_TIME` of the verified time do not count: a
+quiet market nearly always has some, because silence is verified only when it is older.
 """
 
 from collections.abc import Mapping

@@ -106,7 +106,7 @@ class StatePublisher:
             while self._queue:
                 batch = dict(islice(self._queue.items(), _BATCH))
                 if not await self._publish(batch):
-                    self._ended = True  # but `_flushed` is not set, because states are left
+                    self._ended = True  # leaves `_flushed` unset: some states are not published
                     return
             self._flushed.set()
         self._ended = True

@@ -67,7 +67,8 @@ class ExchangeClock:
     def fetch_time(self) -> datetime:
         """Our wall clock, but at most `_MAX_LEAD_SECONDS` ahead of the exchange's time.
 
-        The newest fetch of a candle counts. So if our wall clock is hours ahead, it must not hide all later fetches.
+        candle-writer keeps the newest fetch of a candle. So if our wall clock is hours ahead, it must not hide all
+        later fetches.
         """
         return datetime.fromtimestamp(min(self._wall(), self.now() + _MAX_LEAD_SECONDS), UTC)
 

@@ -94,7 +94,7 @@ class RateLimiter:
 
     def _choose_next(self) -> None:
         while (turn := self._queue.take()) is not None:
-            if not turn.done():  # otherwise it was cancelled
+            if not turn.done():  # a request that is done was cancelled
                 turn.set_result(None)
                 return
         self._is_busy = False
