@@ -206,7 +206,9 @@ async def _when_free(connection: AsyncConnection, statement: str) -> None:
             await connection.rollback()
             if _sqlstate(error) not in TABLE_IN_USE or attempt == _RETRIES:
                 raise
-            log.warning("A table is in use; its hand-over is retried", action="hand_over_waits", error=str(error.orig))
+            log.warning(
+                "A table is in use; its change of owner is retried", action="hand_over_waits", error=str(error.orig)
+            )
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
