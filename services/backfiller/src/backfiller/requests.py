@@ -123,8 +123,9 @@ async def request_due_chunks(engine: AsyncEngine, publisher: EventPublisher, pol
 
 
 async def claim_due_chunks(engine: AsyncEngine, policy: RequestPolicy) -> tuple[list[Chunk], datetime]:
-    """Claim the chunks to request now; none while another instance claims. Expired claims come first: they have a place
-    already. The span of a chunk for evidence is the part that is requested; the chunk keeps its whole span.
+    """Claim the chunks to request now; none while another instance claims. Expired claims come first, because their
+    chunks already count in the limits. For a chunk that needs evidence, the returned span is the requested part; the
+    stored chunk keeps its whole span.
     """
     async with driver_transaction(engine) as connection:
         now = await database_now(connection)

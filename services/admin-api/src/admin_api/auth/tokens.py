@@ -60,8 +60,9 @@ class Tokens:
     async def create(self, wanted: NewToken, actor: Actor, now: datetime) -> IssuedToken:
         """Create a token. Only this result contains its secret.
 
-        A token that a session creates has no higher role and no later end than the credential that opened the session.
-        If the request names no lifetime, the default is shortened. Raises `Forbidden`, `InvalidInput`.
+        If a session creates the token, the token cannot have a higher role or a later end than the credential that
+        opened the session. If the request names no lifetime, the default is shortened. Raises `Forbidden`,
+        `InvalidInput`.
         """
         expires_at = _end_of_new_token(wanted, actor, now)
         minted = mint()

@@ -100,7 +100,10 @@ async def resync(engine: AsyncEngine, now: datetime, batch: int = 500) -> int:
 
 
 async def reannounce(engine: AsyncEngine, config_ids: AbstractSet[int], now: datetime) -> None:
-    """Publish the current state of these configs again, or their deletion, as the latest message in Kafka."""
+    """Publish the current state of these configs again as the latest messages in Kafka.
+
+    A deleted config gets a deletion.
+    """
     query = sa.select(configs).where(configs.c.id.in_(config_ids)).order_by(configs.c.id).with_for_update()
     async with transaction(engine) as connection:
         rows = (await connection.execute(query)).all()

@@ -24,7 +24,7 @@ class Markets:
     reading from cancellation, and checks the result.
 
     A market that a later list does not contain any more is kept: the list may be incomplete, and an exchange may still
-    have the candles. `remark` then says so.
+    have the candles. For such a market, `remark` returns a text.
     """
 
     def __init__(

@@ -20,12 +20,12 @@ class RateLimiter:
     """Replaces ccxt's rate limiter. The average rate is the same: `cost * rate_ms` per request.
 
     If several requests wait, `RequestQueue` chooses the next one by the `WORK_CLASS` of its run, at the moment when the
-    exchange accepts another request. So a live request never waits for a background request that arrived before it,
-    unless that one is sent already.
+    exchange accepts another request. So a live request never waits for a background request that arrived earlier,
+    unless that request was already sent.
 
-    ccxt's own delays every single request (Kraken's by 1.2 s), polls, and counts cancelled requests. This one gains one
-    unit while it is idle, so that a single request starts at once. It does not poll, and a request that is cancelled
-    while it waits uses no units.
+    ccxt's own delays every single request (Kraken's by 1.2 s), polls, and counts cancelled requests. This limiter saves
+    up to one unit while it is idle, so that a single request starts at once. It does not poll, and a request that is
+    cancelled while it waits uses no units.
     """
 
     def __init__(

@@ -67,8 +67,8 @@ def content_of(body: Any, paths: tuple[Path_, ...] | None, *, always_a_list: boo
     """Whether the JSON `body` has candles, or says that there are none. Raises `Refusal` and `NoCandles`.
 
     `paths`: the possible places of the list, see `paths_of`. None if the places are unknown: then any list within the
-    body counts. `always_a_list`: the exchange sends an empty list if there are no candles, never null or an empty
-    object.
+    body is accepted as the list of candles. `always_a_list`: the exchange sends an empty list if there are no candles,
+    never null or an empty object.
     """
     found = _found(body, paths)
     objects = list(_objects(body, paths or ()))
@@ -106,7 +106,10 @@ def _candle_lists() -> Mapping[str, Mapping[str, tuple[Path_, ...]]]:
 
 
 def _found(body: Any, paths: tuple[Path_, ...] | None) -> Found:
-    """The best of the values at the paths. "nothing": null, an empty object or an empty text in place of a list."""
+    """The best of the values at the paths.
+
+    The result "nothing" means null, an empty object or an empty text in place of a list.
+    """
     if paths is None:
         lists = [value for value in _values_within(body, _SEARCH_DEPTH) if isinstance(value, list)]
         return "candles" if any(lists) else "empty list" if lists else "missing"

@@ -64,7 +64,7 @@ class Run:
 
     @property
     def scheduled_for(self) -> datetime:
-        """The slot. For another run: when it was requested."""
+        """The slot. For a run without a slot: the time of the request."""
         return self.due.requested_at if isinstance(self.due, RangeDue) else self.due.scheduled_for
 
     @property
