@@ -257,7 +257,7 @@ export interface paths {
         put?: never;
         /**
          * Start a run
-         * @description Also for a disabled config. The run appears in the execution logs with the `run_id` of the response.
+         * @description The config may be disabled. The run appears in the execution logs with the `run_id` of the response.
          *
          *     If a run of the config is in progress, the new run waits and starts after it. Triggers that arrive while a run waits
          *     are answered with its `run_id`; a later trigger gets a new run. A manual run is never skipped.
@@ -298,8 +298,8 @@ export interface paths {
         };
         /**
          * Runs as CSV, latest first
-         * @description With the filters of the list. The response is sent in parts while the rows are read. A text that a spreadsheet
-         *     would execute as a formula begins with an apostrophe.
+         * @description The filters are the same as for the list of runs. The response is sent in parts while the rows are read. A text
+         *     that a spreadsheet would execute as a formula begins with an apostrophe.
          */
         get: operations["export_execution_logs"];
         put?: never;
@@ -410,7 +410,9 @@ export interface paths {
         };
         /**
          * Statistics of each exchange
-         * @description Only of finished runs. The report reads hourly counts, so it is fast and exact, also without `hours`.
+         * @description The report includes only finished runs.
+         *
+         *     The report reads hourly counts, so it is fast and exact, also without `hours`.
          */
         get: operations["report_exchanges"];
         put?: never;
@@ -491,8 +493,9 @@ export interface paths {
         };
         /**
          * The runs by hour or day
-         * @description The oldest first, also hours and days without runs. The first entry is whole, so it may begin before `hours`. The
-         *     report reads hourly counts, so it is fast and exact, except for the percentiles.
+         * @description Hours and days are listed from the oldest to the newest, including those without runs. The first entry covers a
+         *     whole hour or day, so it may begin more than `hours` ago. The report reads hourly counts, so it is fast and exact,
+         *     except for the percentiles.
          */
         get: operations["report_history"];
         put?: never;
@@ -512,8 +515,8 @@ export interface paths {
         };
         /**
          * The series that lose candles next
-         * @description Only series of enabled configs on exchanges that send the newest candles only. Those at risk come first, then
-         *     those with the earliest loss. Empty: no exchange limits them, or nothing is missing.
+         * @description The list contains series of enabled configs, on exchanges that offer only the newest candles. Those at risk come
+         *     first, then those with the earliest loss. Empty: no exchange limits them, or nothing is missing.
          */
         get: operations["report_next_losses"];
         put?: never;
@@ -798,7 +801,7 @@ export interface paths {
         };
         /**
          * List the times in which all symbols of an exchange were silent
-         * @description One incident stands for the holes of all symbols. It is an `outage` only if a witness outside the candle endpoint
+         * @description One incident represents the holes of all symbols. It is an `outage` only if a witness outside the candle endpoint
          *     says that the exchange was closed.
          */
         get: operations["list_incidents"];

@@ -106,7 +106,7 @@ class PeriodGrid:
 
     @cached_property
     def _months(self) -> int:
-        """The length of a period in calendar months. Only for periods without a fixed length."""
+        """The length of a period in calendar months. It is defined only for periods without a fixed length."""
         return parse_timeframe(self.timeframe).months or 1
 
     @cached_property

@@ -131,8 +131,8 @@ async def make_roles(connection: AsyncConnection, prefix: str, passwords: Mappin
 async def hand_over(connection: AsyncConnection, prefix: str) -> int:
     """Make the owner role the owner of the tables, views and functions that existed before it. Returns their number.
 
-    Only objects of the user of this connection and of the user that made the tables are handed over. Each one is
-    committed by itself. If a table is in use, the statement is repeated for up to ten minutes.
+    Only objects that belong to the user of this connection, or to the user that created the tables, get the new owner.
+    Each one is committed by itself. If a table is in use, the statement is repeated for up to ten minutes.
     """
     owner = role_name(prefix, "owner")
     found = await connection.scalars(_FOREIGN_OBJECTS, {"owner": owner, "version_table": VERSION_TABLE})

@@ -1,4 +1,4 @@
-"""Decides what becomes of a chunk whose run has ended, or has not ended in time. Pure.
+"""Decides the next state of a chunk whose run has ended, or has not ended in time. Pure.
 
 The ledger decides, not the event: a chunk ends when its span is verified there, or when the rest has a final class. The
 result of a run only says why a rest is left, and whether another attempt makes sense.

@@ -54,7 +54,7 @@ OpenHoles = Mapping[tuple[str, str], int]
 
 
 async def count_open_holes(engine: AsyncEngine) -> OpenHoles:
-    """The numbers for each exchange with verified spans and for each class, also zeros."""
+    """The numbers for each exchange with verified spans and for each class, including zeros."""
     async with engine.connect() as connection:
         exchanges = (await connection.scalars(_EXCHANGES)).all()
         counts = {(exchange, kind): 0 for exchange in exchanges for kind in CLASSES}

@@ -142,10 +142,10 @@ def entry_from_state(state: JobScheduled, partition: int, spread_ms: int) -> Ent
 def changed(entry: Entry, plan: Plan, now: int, spread_ms: int) -> Changed:
     """Apply another version of the config. The caller decides that it is newer.
 
-    If the config is enabled again or collects something new, an initial tick becomes pending. Only another exchange or
-    symbol resets the progress; a timeframe that is added again continues. After a change of the interval, slots before
-    the change follow the old grid, and later slots follow the new grid. A change with a time in the future takes effect
-    now.
+    If the config is enabled again or collects something new, an initial tick becomes pending. The progress is reset
+    only if the exchange or the symbol changes; a timeframe that is added again continues. After a change of the
+    interval, slots before the change follow the old grid, and later slots follow the new grid. A change with a time in
+    the future takes effect now.
     """
     before, since = entry.plan, min(plan.updated_at, now)
     grid = grid_of(plan.config_id, plan.interval_minutes, spread_ms)

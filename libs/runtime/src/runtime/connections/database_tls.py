@@ -34,7 +34,8 @@ class DatabaseTlsSettings(BaseSettings):
     database_ssl_mode: Literal["", "disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = Field(
         default="",
         description="TLS to Postgres, like sslmode of DATABASE_URL. Use verify-full outside of a trusted network: it "
-        "checks the server's certificate and host name. require encrypts, but does not check. If empty: prefer.",
+        "checks the server's certificate and host name. The mode require only encrypts, unless "
+        "DATABASE_SSL_CA_FILE is set. If empty, the mode is prefer.",
     )
     database_ssl_ca_file: str = Field(
         default="",

@@ -72,7 +72,7 @@ class BatchSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
     `options`, and give `background()` to the worker.
 
     The handler gets events and tombstones, in order per partition. It must be atomic and idempotent: it may get the
-    same events again, also in parts of a batch that failed. If `is_transient` recognises an error, the batch is
+    same events again, for example in parts of a failed batch. If `is_transient` recognises an error, the batch is
     retried indefinitely with growing pauses, and the process is not ready. For any other error the batch is split to
     find the messages that cannot be stored. These become dead letters; the rest is stored.
     """

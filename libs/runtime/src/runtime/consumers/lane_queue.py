@@ -5,8 +5,9 @@ delay the start of another lane.
 
 Within a lane there are three classes of items; see `WorkClass`. If scheduled and requested items both wait, they start
 in turn: every second item that starts is a scheduled one. Requested items take at most half of the places of a lane. So
-neither many nor slow requested items hold up the scheduled ones, and a requested item need not wait for a long queue of
-scheduled ones. Background items have their own places in each lane and take no others, so they delay no other item.
+requested items cannot delay scheduled items, even if they are many or slow. And a requested item need not wait for a
+long queue of scheduled items. Background items have their own places in each lane and take no others, so they delay no
+other item.
 
 An item with a key can be replaced while it waits. A new item of the same class takes its place in the order, so that
 replacements do not delay a key.

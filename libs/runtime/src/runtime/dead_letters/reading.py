@@ -38,8 +38,8 @@ class DeadLetterReader:
         """Number of records that were read and are not dead letters."""
 
     async def read_all(self, since: datetime | None = None) -> AsyncIterator[StoredDeadLetter]:
-        """All dead letters in order per partition. With `since`, reading starts about there: some older ones may be
-        among them, and none since then is missing.
+        """All dead letters in order per partition. If `since` is given, the result contains all dead letters since
+        then, and may contain some older ones.
         """
         starts = await self._starts(since)
         unread = {each for each, start in starts.items() if start < self._ends[each]}

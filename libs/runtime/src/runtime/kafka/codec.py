@@ -51,7 +51,10 @@ def encode(event: Event, source: str = "candlekeep") -> tuple[bytes, dict[str, s
 
 
 def decode(topic: Topic, value: bytes | None) -> Event:
-    """The event in a message's value. Raises `UnreadableMessage`, also for a null value."""
+    """The event in a message's value.
+
+    Raises `UnreadableMessage` if the message cannot be read, for example because its value is null.
+    """
     if value is None:
         raise UnreadableMessage("the message has no value")
     try:

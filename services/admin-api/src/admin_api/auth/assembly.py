@@ -18,7 +18,7 @@ from admin_api.settings import AdminApiSettings
 
 @dataclass(frozen=True, kw_only=True)
 class AuthComponents:
-    """For the authentication middleware and for the routes of tokens and sessions."""
+    """The parts that the authentication middleware and the routes of tokens and sessions use."""
 
     authenticator: Authenticator
     tokens: Tokens

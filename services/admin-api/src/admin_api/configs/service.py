@@ -69,7 +69,7 @@ class ConfigService:
         unit.log_after_commit("Config deleted", action="config_deleted", config_id=config_id, **_describe(config))
 
     async def trigger(self, unit: UnitOfWork, config_id: int, expected: EntityTags | None = None) -> TriggerAccepted:
-        """Request a manual run, also of a disabled config. Raises `NotFound`, `VersionMismatch`."""
+        """Request a manual run. The config may be disabled. Raises `NotFound`, `VersionMismatch`."""
         config = await lock_for_update(unit.connection, config_id)
         require_match(expected, config.version)
         [accepted] = await self._manual_runs.trigger(unit, [config])

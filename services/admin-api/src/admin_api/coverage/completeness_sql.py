@@ -181,7 +181,7 @@ class Shape:
 
     @property
     def is_restricted(self) -> bool:
-        """Only some series are read."""
+        """Whether the statement is limited to some series."""
         return bool(self.filters) or self.of_config or (self.on_page and bool(self.key))
 
     def conditions(self, table: str) -> str:

@@ -79,7 +79,10 @@ def loss_of(timeframe: str, newest_readable: int, missing: Interval) -> Loss:
 
 
 async def next_losses(connection: AsyncConnection, series: Sequence[Limited], now: int) -> list[Loss | None]:
-    """The next loss of each series, in order. None: everything is verified, or nothing is known about the series."""
+    """The next loss of each series, in order.
+
+    None for a series if everything is verified, or if nothing is known about it.
+    """
     horizons = [horizon_of(each.timeframe, each.newest_readable, now) or 0 for each in series]
     values: dict[str, Any] = {
         "exchanges": [each.exchange for each in series],

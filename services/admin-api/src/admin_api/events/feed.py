@@ -53,7 +53,7 @@ class EventFeed:
         return Background("event feed", self.run, self.stop)
 
     async def stop(self) -> None:
-        """Also ends every event stream; otherwise the server would wait for them."""
+        """This also ends every event stream. Otherwise the server would wait for the streams at its stop."""
         self._stopping.set()
         self._wake()
 
@@ -164,7 +164,9 @@ class EventFeed:
         }
 
     def _restarted_partitions(self, batches: dict[TopicPartition, list[Any]]) -> Positions:
-        """The partitions with a first message before the position already read, each with that message's offset."""
+        """The partitions whose first new message has an offset below the position that was already read, with this
+        offset.
+        """
         positions = self.buffer.positions
         starts = {self._partition(in_kafka): records[0].offset for in_kafka, records in batches.items()}
         return {partition: offset for partition, offset in starts.items() if offset < positions[partition]}

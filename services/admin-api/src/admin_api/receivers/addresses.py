@@ -97,7 +97,10 @@ def service_of(url: str) -> "NotifyBase | None":
 
 
 def _keep_out_of_the_log(libraries: Iterable[str]) -> None:
-    """At every LOG_LEVEL. `sending` reports the reason of a failure."""
+    """Keeps the lines of these libraries out of the log, at every LOG_LEVEL.
+
+    `sending` reports the reason of a failure.
+    """
     for name in libraries:
         library = logging.getLogger(name)
         library.propagate = False

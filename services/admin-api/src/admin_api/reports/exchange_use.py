@@ -54,7 +54,7 @@ class ExchangeUse(BaseModel):
 
 
 async def use_of_exchanges(engine: AsyncEngine, query: ExchangeUseQuery, now: datetime) -> list[ExchangeUse]:
-    """In order of name. Finished runs of the type `data_collection` count."""
+    """One entry per exchange, in order of name. Finished runs of the type `data_collection` count."""
     since = now - timedelta(hours=query.hours)
     async with reading(with_snapshot(engine)) as connection:
         weights = await _weights(connection)

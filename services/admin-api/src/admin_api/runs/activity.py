@@ -32,7 +32,7 @@ class ActivityQuery(Input):
 
 
 async def activity_of(engine: AsyncEngine, query: ActivityQuery) -> list[ConfigActivity]:
-    """One entry per requested config, in the order of the request, also for those without runs."""
+    """One entry per requested config, in the order of the request. Configs without runs also have an entry."""
     wanted = list(dict.fromkeys(query.config_id))
     async with reading(engine) as connection:
         runs = await _last_runs(connection, wanted, query.runs)

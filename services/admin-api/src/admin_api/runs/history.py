@@ -68,7 +68,7 @@ class HistoryQuery(Input):
 
 
 async def history(engine: AsyncEngine, query: HistoryQuery, now: datetime) -> list[RunsOfSpan]:
-    """One entry per hour or day, the oldest first, also for those without runs.
+    """One entry per hour or day, the oldest first. Hours and days without runs also have an entry.
 
     Only runs of the type `data_collection` are counted.
     """

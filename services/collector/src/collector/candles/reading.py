@@ -118,7 +118,8 @@ class SeriesReader:
     @property
     def anchor(self) -> int | None:
         """The candle from which the next run reads on: the newest one that was older than the settle time when it was
-        read. The first run of a series takes any candle, if need be an open one. None: the known anchor stays.
+        read. The first run of a series takes any candle, if need be an open one. None if the known anchor does not
+        change.
         """
         newest, oldest = self._known.newest_settled, self._known.oldest_closed
         if self._anchor is not None:

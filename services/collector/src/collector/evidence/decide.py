@@ -153,8 +153,8 @@ def _by_strength(hole: Interval, gathered: Gathered, calendar: SeriesCalendar) -
 
 
 def _while_others_traded(silent: Intervals, others: Intervals) -> Intervals:
-    """The time in which another symbol has candles. If the exchange loses candles of all symbols, its coarser candles
-    can lack the same trades, and its answers go on behind the lost stretch.
+    """The silent time in which another symbol has candles. Otherwise lost candles of all symbols could look like
+    silence: coarser candles can lack the same trades, and answers continue after the lost stretch.
     """
     return intersect(silent, others)
 

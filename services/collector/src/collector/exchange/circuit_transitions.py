@@ -110,7 +110,7 @@ def after_failure(
 def _state_after(
     circuit: CircuitState, failure: ExchangeFailure, *, was_closed: bool, was_probe: bool, policy: ProbePolicy
 ) -> ExchangeState | None:
-    """The exchange's state according to the failure. None: the failure is a normal response."""
+    """The exchange's state according to the failure. None if the failure is a normal response."""
     if (state := _STATES.get(failure.error_class)) is not None:
         return state
     if failure.error_class in _NO_RESPONSE:

@@ -231,7 +231,7 @@ class ExchangeClient:
         return frozenset(self._spot_client.timeframes or {})
 
     def not_traded_since(self, symbol: str) -> datetime | None:
-        """Since when lists of markets show that a known market is not traded. None: it may be traded."""
+        """Since when lists of markets show that a known market is not traded. None if the market may be traded."""
         return self._markets(symbol).not_traded_since(symbol)
 
     def created(self, symbol: str) -> int | None:

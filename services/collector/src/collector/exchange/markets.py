@@ -107,8 +107,8 @@ class Markets:
         return None
 
     def not_traded_since(self, symbol: str) -> datetime | None:
-        """The time of the first list of this process that has a known market as not active. For a market that no list
-        has had for `absent_for`: the time of the last list with it. None: it may be traded.
+        """The time of the first list of this process that has a known market as not active. If no list has contained
+        the market for `absent_for`: the time of the last list that contained it. None: it may be traded.
         """
         last_listed = self._last_listed.get(symbol)
         if last_listed is not None:

@@ -37,8 +37,8 @@ class RateLimiter:
         *,
         background_share: float = DEFAULT_BACKGROUND_SHARE,
     ) -> None:
-        """`on_wait` is called with the seconds of every wait, also if they are zero. `check` raises if the request must
-        not be sent; it then uses no units. So requests that were queued before a ban do not delay the probe.
+        """`on_wait` is called with the seconds of every wait, including zero. `check` raises if the request must not be
+        sent; it then uses no units. So requests that were queued before a ban do not delay the probe.
         `background_share`: see `RequestQueue`.
         """
         self._check = check

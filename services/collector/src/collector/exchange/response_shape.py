@@ -163,7 +163,7 @@ def _plain_key(key: object) -> str:
 
 
 def _refusal_beside_candles(objects: list[dict[str, Any]]) -> str | None:
-    """The marker of a refusal that counts even beside candles: a flag or a status of failure, or an error."""
+    """A marker of a refusal, even if the response contains candles: a flag or a status of failure, or an error."""
     for fields in objects:
         for key, value in fields.items():
             is_failed = (key in _FLAGS and _is_false(value)) or (

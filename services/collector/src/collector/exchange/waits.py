@@ -73,7 +73,7 @@ def requested_wait(
 
     `sent`: when the request was sent, seconds since the epoch on the exchange's clock. Instants are counted from the
     response's Date header, or from `sent` if that is missing or invalid. `refused`: the response says that we sent too
-    many requests, so the headers with the reset of the quota count, too.
+    many requests, so the headers with the reset of the quota are also read.
     """
     now = _now(headers, sent)
     by_header = retry_after(headers, sent)

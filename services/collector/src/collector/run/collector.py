@@ -203,6 +203,6 @@ def _with_activity(event: CandlesCollected, activity: Mapping[int, Activity]) ->
 
 
 def _all_deferred(timeframe_runs: list[TimeframeRun]) -> bool:
-    """Whether timeframes failed, and all of them only because the request was deferred."""
+    """Whether any timeframe failed, and every failure is a deferred request."""
     failures = [each.failure for each in timeframe_runs if each.failure is not None]
     return bool(failures) and all(isinstance(failure, RequestDeferred) for failure in failures)

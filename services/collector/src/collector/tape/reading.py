@@ -37,7 +37,7 @@ class TapeReader:
         self._complete = False
 
     def next_since(self) -> int | None:
-        """The time from which the next page is requested. None: no more pages."""
+        """The time from which the next page is requested. None if there are no more pages to request."""
         if self._complete or self.stopped is not None:
             return None
         if self.pages >= self._max_pages:
