@@ -154,7 +154,7 @@ export interface paths {
         put?: never;
         /**
          * Show the consequences of a config
-         * @description The body is that of the creation, with the same errors. Creates and changes nothing.
+         * @description The body and the errors are the same as for creating a config. Creates and changes nothing.
          */
         post: operations["preflight_config"];
         delete?: never;
@@ -257,7 +257,7 @@ export interface paths {
         put?: never;
         /**
          * Start a run
-         * @description Also for a disabled config. The run appears in the execution logs with the `run_id` of the response.
+         * @description The config may be disabled. The run appears in the execution logs with the `run_id` of the response.
          *
          *     If a run of the config is in progress, the new run waits and starts after it. Triggers that arrive while a run waits
          *     are answered with its `run_id`; a later trigger gets a new run. A manual run is never skipped.
@@ -298,8 +298,8 @@ export interface paths {
         };
         /**
          * Runs as CSV, latest first
-         * @description With the filters of the list. The response is sent in parts while the rows are read. A text that a spreadsheet
-         *     would execute as a formula begins with an apostrophe.
+         * @description The filters are the same as for the list of runs. The response is sent in parts while the rows are read. A text
+         *     that a spreadsheet would execute as a formula begins with an apostrophe.
          */
         get: operations["export_execution_logs"];
         put?: never;
@@ -410,7 +410,9 @@ export interface paths {
         };
         /**
          * Statistics of each exchange
-         * @description Only of finished runs. The report reads hourly counts, so it is fast and exact, also without `hours`.
+         * @description The report includes only finished runs.
+         *
+         *     The report reads hourly counts, so it is fast and exact, also without `hours`.
          */
         get: operations["report_exchanges"];
         put?: never;
@@ -430,8 +432,8 @@ export interface paths {
         };
         /**
          * Success and rate use of each exchange
-         * @description Each exchange with an enabled config or with finished runs, in order of name. The rate use is that of the configs
-         *     as they are now. Backfills and manual runs come on top of it.
+         * @description Each exchange with an enabled config or with finished runs, in order of name. The rate use is computed from the
+         *     current configs. Backfills and manual runs are not included.
          */
         get: operations["report_exchange_use"];
         put?: never;
@@ -491,8 +493,9 @@ export interface paths {
         };
         /**
          * The runs by hour or day
-         * @description The oldest first, also hours and days without runs. The first entry is whole, so it may begin before `hours`. The
-         *     report reads hourly counts, so it is fast and exact, except for the percentiles.
+         * @description Hours and days are listed from the oldest to the newest, including those without runs. The first entry covers a
+         *     whole hour or day, so it may begin more than `hours` ago. The report reads hourly counts, so it is fast and exact,
+         *     except for the percentiles.
          */
         get: operations["report_history"];
         put?: never;
@@ -512,8 +515,8 @@ export interface paths {
         };
         /**
          * The series that lose candles next
-         * @description Only series of enabled configs on exchanges that send the newest candles only. Those at risk come first, then
-         *     those with the earliest loss. Empty: no exchange limits them, or nothing is missing.
+         * @description The list contains series of enabled configs, on exchanges that offer only the newest candles. Those at risk come
+         *     first, then those with the earliest loss. Empty: no exchange limits them, or nothing is missing.
          */
         get: operations["report_next_losses"];
         put?: never;
@@ -633,9 +636,10 @@ export interface paths {
         };
         /**
          * How complete the data is: in total, or by exchange, config or series
-         * @description `whole` is 1 if every candle that exists is stored. The numbers are exact, and those of `GET /coverage`.
+         * @description `whole` is 1 if every candle that exists is stored.
          *
-         *     If no series matches the filters, the list of groups is empty, and a total is 404.
+         *     The numbers are exact, and equal to the numbers of `GET /coverage`. If no series matches the filters, the list of
+         *     groups is empty, and a total is 404.
          */
         get: operations["get_completeness"];
         put?: never;
@@ -798,7 +802,7 @@ export interface paths {
         };
         /**
          * List the times in which all symbols of an exchange were silent
-         * @description One incident stands for the holes of all symbols. It is an `outage` only if a witness outside the candle endpoint
+         * @description One incident represents the holes of all symbols. It is an `outage` only if a witness outside the candle endpoint
          *     says that the exchange was closed.
          */
         get: operations["list_incidents"];
@@ -891,7 +895,9 @@ export interface paths {
         put?: never;
         /**
          * Create a token
-         * @description The response contains the token, which is never shown again. The same request again creates another token.
+         * @description The response contains the token, which is never shown again.
+         *
+         *     If the request is repeated, it creates another token.
          */
         post: operations["create_token"];
         delete?: never;
@@ -1107,7 +1113,7 @@ export interface components {
     schemas: {
         /**
          * AbsenceClass
-         * @description The reason why a span has no candles. The order of the list counts: see `candle_writer.ledger.Check`.
+         * @description The reason why a span has no candles. The order of the members matters: see `candle_writer.ledger.Check`.
          * @enum {string}
          */
         AbsenceClass: "unread" | "unknown" | "rejected" | "beyond_horizon" | "before_listing" | "delisted" | "no_trade" | "outage" | "lost_at_source" | "unproven" | "lost";
@@ -2350,7 +2356,7 @@ export interface components {
         ErrorClass: "bad_symbol" | "bad_request" | "not_supported" | "authentication" | "rate_limited" | "banned" | "blocked_location" | "maintenance" | "unavailable" | "timeout" | "network" | "bad_response" | "invalid_data" | "unproven_trades" | "exchange_error" | "deadline_exceeded" | "already_running" | "superseded" | "collector_lost" | "internal";
         /**
          * Estimate
-         * @description The cost of collecting the missing time, and the candles that can never be had.
+         * @description The cost of collecting the missing time, and the candles that can no longer be collected.
          */
         Estimate: {
             /** Series */
@@ -2926,7 +2932,7 @@ export interface components {
         };
         /**
          * NeverAvailable
-         * @description Candles that no request can get any more, of all series of an exchange and timeframe.
+         * @description Candles that can no longer be requested, for all series of an exchange and timeframe.
          */
         NeverAvailable: {
             /** Exchange */

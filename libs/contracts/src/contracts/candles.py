@@ -36,7 +36,10 @@ class Candle(NamedTuple):
 
 
 class Activity(NamedTuple):
-    """The values of a candle that only some exchanges send. None: not sent, or not valid."""
+    """The values of a candle that only some exchanges send.
+
+    A value is None if the exchange did not send it, or if it is not valid.
+    """
 
     trades: int | None = None
     """The number of trades in the candle."""
@@ -106,7 +109,9 @@ class CandlesCollected(Event):
 
     @model_validator(mode="after")
     def _every_row_has_its_values(self) -> Self:
-        """The values are beside the rows, so that a release that knows only rows of six values can read them."""
+        """These values are separate from the rows, so that a release that knows only rows of six values can read the
+        rows.
+        """
         for values in (self.trades, self.quote_volumes):
             if values and len(values) != len(self.rows):
                 raise ValueError("trades and quote_volumes must be empty or have one value for each row")

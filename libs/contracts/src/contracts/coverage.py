@@ -59,7 +59,7 @@ class Span(Model):
 
 
 class AbsenceClass(StrEnum):
-    """The reason why a span has no candles. The order of the list counts: see `candle_writer.ledger.Check`."""
+    """The reason why a span has no candles. The order of the members matters: see `candle_writer.ledger.Check`."""
 
     UNREAD = "unread"
     """Not requested yet: the run reached its limit of pages or its deadline, or the exchange failed."""
@@ -132,7 +132,7 @@ Level = Annotated[int, Field(ge=0, le=7)]
 
 
 def names_of(classes: Collection[AbsenceClass]) -> list[str]:
-    """The names of these classes in the ledger, also those of earlier releases, ascending."""
+    """The names of these classes in the ledger, including the names of earlier releases, ascending."""
     earlier = [name for name, each in _EARLIER_NAMES.items() if each in classes]
     return sorted([*(each.value for each in classes), *earlier])
 
@@ -253,8 +253,8 @@ def span_of(interval: Interval) -> Span:
 def progress_of_version_1(timeframes: object, covered_until: object) -> tuple[SeriesProgress, ...]:
     """The progress of a schedule whose events of version 1 had one covered time for all timeframes.
 
-    In version 1, all candles before the one that contains this time had been read. Raises `ValueError` for
-    values that are no timeframes or no time.
+    In version 1, all candles before the one that contains this time had been read. Raises `ValueError` if a value is
+    not a valid timeframe or time.
     """
     if not isinstance(timeframes, list | tuple) or not all(isinstance(each, str) for each in timeframes):
         raise ValueError("timeframes is not a list of texts")

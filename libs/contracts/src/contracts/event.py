@@ -36,10 +36,11 @@ class Event(Model):
 
     @classmethod
     def upgraded(cls, document: dict[str, Any]) -> dict[str, Any]:
-        """A valid document of an earlier schema version, in the form of the current one. Raises `ValueError` or
-        `OverflowError` if a value has no equivalent.
+        """Converts a valid document of an earlier schema version to the form of the current version. Raises
+        `ValueError` or `OverflowError` if a value has no equivalent.
 
-        It is no validator of the model, because that would make every message of the current version slower to read.
+        This is not a validator of the model, because a validator would make every message of the current version slower
+        to read.
         """
         return document
 

@@ -14,7 +14,7 @@ def kind_of(symbol: str) -> str:
 
 
 def reason_not_collected(symbol: str) -> str | None:
-    """Why no market with this symbol can be collected. None if the symbol is that of a spot market or perpetual swap.
+    """Why no market with this symbol can be collected. None if the symbol belongs to a spot market or a perpetual swap.
 
     `BTC/USD:BTC-240628` is a dated future, and `BTC/USD:BTC-240628-60000-C` an option.
     """
@@ -26,7 +26,7 @@ def reason_not_collected(symbol: str) -> str | None:
     try:
         on = date(2000 + int(dated["year"]), int(dated["month"]), int(dated["day"]))
         expiry = f" that expires on {on.isoformat()}"
-    except ValueError:  # 240299 is no date
+    except ValueError:  # 240299 is not a date
         expiry = ""
     return f"{symbol} is {kind}{expiry}; {_COLLECTED}"
 

@@ -6,7 +6,7 @@ This is the only parser of timeframes. A timeframe is ccxt's text: an amount and
 Instants and lengths are integers in milliseconds; instants count from the Unix epoch, in UTC. A month is a calendar
 month and a year is twelve of them, so neither has a fixed length. ccxt's `parse_timeframe` takes 30 and 365 days.
 
-All functions but `timeframe_order` raise `ValueError` for a text that is no timeframe.
+All functions except `timeframe_order` raise `ValueError` for a text that is not a timeframe.
 """
 
 import re
@@ -63,7 +63,7 @@ def parse_timeframe(timeframe: str) -> ParsedTimeframe:
 
 
 def fixed_length(timeframe: str) -> int | None:
-    """The length of every candle in milliseconds; None for months and years, where the calendar decides."""
+    """The length of every candle in milliseconds; None for months and years, whose length depends on the calendar."""
     return parse_timeframe(timeframe).fixed_ms
 
 
@@ -80,7 +80,7 @@ def longest_length(timeframe: str) -> int:
 def timeframe_order(timeframe: str) -> tuple[float, str]:
     """A sort key from short to long: the nominal length in milliseconds, then the text for equal lengths.
 
-    A text that is no timeframe sorts last, so that a list which holds one can still be shown.
+    A text that is not a timeframe sorts last, so that a list with such a text can still be shown.
     """
     try:
         return parse_timeframe(timeframe).nominal_ms, timeframe

@@ -84,7 +84,7 @@ def build_engine(
         pool_timeout=_CONNECT_TIMEOUT_SECONDS,
         pool_pre_ping=True,
         pool_recycle=1800,
-        hide_parameters=True,  # errors go to the log, and parameters are the data of callers
+        hide_parameters=True,  # errors are logged, and would contain the callers' data
         connect_args={
             "timeout": _CONNECT_TIMEOUT_SECONDS,
             "command_timeout": settings.database_command_timeout_seconds,

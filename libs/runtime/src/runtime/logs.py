@@ -120,7 +120,7 @@ class NotTooOften(logging.Filter):
         message, now = (record.name, str(record.msg)), self._monotonic()
         if now - self._last.get(message, -self._every) < self._every:
             return False
-        if len(self._last) > 500:  # noqa: PLR2004 -- limits the memory for messages that are built by f-strings
+        if len(self._last) > 500:  # noqa: PLR2004 -- limits the memory: f-strings make many messages
             self._last.clear()
         self._last[message] = now
         return True

@@ -4,8 +4,8 @@
 def printable(text: str, instead: str = " ", *, kept: str = "") -> str:
     """Replace each character that is not printable, except those of `kept`.
 
-    Such characters can move the cursor, change colours, or reverse the order of letters. Some cannot be stored either:
-    Postgres has no NUL, and JSON no half of a surrogate pair.
+    Such characters can move the cursor, change colours, or reverse the order of letters. Some of them cannot be stored:
+    Postgres does not accept NUL, and JSON does not accept half of a surrogate pair.
     """
     if text.isprintable():
         return text

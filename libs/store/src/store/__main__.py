@@ -79,7 +79,8 @@ def trim_command(
     ] = None,
     discard: Annotated[bool, typer.Option("--discard", help="Remove the entries without an archive.")] = False,
 ) -> None:
-    """Remove old entries of the audit log. A new entry says how many, of which time, and by whom.
+    """Remove old entries of the audit log. A new entry records the number of removed entries, their time range, and the
+    user.
 
     Needs the role of migrations: the roles of services cannot remove entries.
     """
@@ -113,7 +114,7 @@ async def _trim(settings: DatabaseSettings, keep: timedelta, archive: Path | Non
 
 
 def _run(failure: str, work: Coroutine[Any, Any, Any]) -> Any:
-    """The result of the command. An error that its user can mend becomes one line."""
+    """The result of the command. An error that the user can correct is printed as one line."""
     try:
         return asyncio.run(work)
     except (OSError, DBAPIError, asyncpg.PostgresError, RolesNotPossible, SchemaOutOfDate) as error:

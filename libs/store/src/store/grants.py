@@ -1,7 +1,7 @@
 """The rights of each database role: which tables it reads, which it writes, and how.
 
 The comment of a table names the one service that writes it, and only the role of this service gets rights to write.
-The one exception are commands that act for a service (`acts_for`). They write only tables of that service.
+The only exception is a command that acts for a service (`acts_for`). It writes only the tables of that service.
 """
 
 import re

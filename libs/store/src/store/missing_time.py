@@ -1,9 +1,9 @@
-"""The missing time of a target, as SQL: the one definition for all that plan, count or show it.
+"""The missing time of a target, as SQL. All code that plans, counts or shows missing time uses this definition.
 
 A target is the range of a series that a backfill wants. Its missing time is the part that is not answered:
 
 In the mode `missing`, verified spans answer it, and absences of a final class that are not due for another check. If a
-backfill builds candles from trades, time of which the exchange has no candles any more is missing, too. In the mode
+backfill builds candles from trades, the time for which the exchange no longer has candles is missing, too. In the mode
 `all`, those chunks of the backfill answer it that have ended as verified or classified.
 
 All arguments are SQL expressions. Write `verified` with `VERIFIED_SPANS`, so that times that Python cannot read are

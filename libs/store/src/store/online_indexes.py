@@ -22,7 +22,7 @@ _INVALID: Final = sa.text(
 
 
 def create_index(name: str, table: str, columns: Sequence[str], **options: Any) -> None:
-    """Build an index concurrently, unless one with this name exists; `options` are those of `op.create_index`.
+    """Build an index concurrently, unless one with this name exists. `options` are passed to `op.create_index`.
 
     An interrupted build leaves an invalid index behind, which Postgres keeps up to date and never uses. It is dropped
     first and built again.

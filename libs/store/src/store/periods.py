@@ -38,8 +38,8 @@ class PeriodGrid:
     def of_series(cls, exchange: str, timeframe: str, anchor: int | None) -> "PeriodGrid":
         """The grid of a series. `anchor` is its newest candle, or another known edge; None if nothing is known.
 
-        A few exchanges have candles of another length than the name of the timeframe says. Raises `ValueError` for a
-        text that is no timeframe.
+        On a few exchanges, the length of the candles differs from the name of the timeframe. Raises `ValueError` for a
+        text that is not a timeframe.
         """
         if anchor is None:
             return cls.usual(timeframe)
@@ -106,7 +106,7 @@ class PeriodGrid:
 
     @cached_property
     def _months(self) -> int:
-        """The length of a period in calendar months. Only for periods without a fixed length."""
+        """The length of a period in calendar months. It is defined only for periods without a fixed length."""
         return parse_timeframe(self.timeframe).months or 1
 
     @cached_property

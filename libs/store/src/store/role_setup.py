@@ -19,8 +19,8 @@ async def set_up_roles(database_url: str, prefix: str, passwords: Mapping[str, s
     """Make the roles. The user of `database_url` needs the right to do this. `passwords` maps logins to passwords; the
     passwords of other logins are not changed.
 
-    Rights are only set if the schema is that of this release. Otherwise services of the previous release may be
-    running, and would lose the rights that they have. Raises `RolesNotPossible` and `DBAPIError`.
+    The rights are set only if the schema has the version of this release. Otherwise services of the previous release
+    may be running, and would lose the rights that they have. Raises `RolesNotPossible` and `DBAPIError`.
     """
     async with schema_connection(database_url, "store-roles") as connection:
         await make_roles(connection, prefix, passwords)

@@ -77,7 +77,10 @@ def role_name(prefix: str, name: str) -> str:
 
 
 def login_url(database_url: str, prefix: str, name: str, password: str | None) -> str:
-    """The URL of the same database for a login. `password=None`: without one."""
+    """The URL of the same database with the name and the password of a login.
+
+    If `password` is None, the URL contains no password.
+    """
     url = make_url(database_url).set(username=role_name(prefix, name), password=password)
     return url.render_as_string(hide_password=False)
 
@@ -93,7 +96,7 @@ async def become_owner(connection: AsyncConnection, prefix: str) -> bool:
 
 
 async def grant_rights(connection: AsyncConnection, prefix: str, *, exactly: bool = False) -> None:
-    """Give each login its rights, in the open transaction. `exactly`: take all others away."""
+    """Grant each login its rights, in the open transaction. `exactly`: revoke all other rights first."""
     if exactly:
         roles = ", ".join(["PUBLIC", *(role_name(prefix, login.name) for login in LOGINS)])
         owned = await connection.scalars(_OWNED_OBJECTS, {"owner": role_name(prefix, "owner")})
@@ -128,8 +131,8 @@ async def make_roles(connection: AsyncConnection, prefix: str, passwords: Mappin
 async def hand_over(connection: AsyncConnection, prefix: str) -> int:
     """Make the owner role the owner of the tables, views and functions that existed before it. Returns their number.
 
-    Only objects of the user of this connection and of the user that made the tables are handed over. Each one is
-    committed by itself. If a table is in use, its turn is repeated for ten minutes.
+    Only objects that belong to the user of this connection, or to the user that created the tables, get the new owner.
+    Each one is committed by itself. If a table is in use, the statement is repeated for up to ten minutes.
     """
     owner = role_name(prefix, "owner")
     found = await connection.scalars(_FOREIGN_OBJECTS, {"owner": owner, "version_table": VERSION_TABLE})
@@ -203,7 +206,9 @@ async def _when_free(connection: AsyncConnection, statement: str) -> None:
             await connection.rollback()
             if _sqlstate(error) not in TABLE_IN_USE or attempt == _RETRIES:
                 raise
-            log.warning("A table is in use; its hand-over is retried", action="hand_over_waits", error=str(error.orig))
+            log.warning(
+                "A table is in use; its change of owner is retried", action="hand_over_waits", error=str(error.orig)
+            )
         await asyncio.sleep(_PAUSE_SECONDS)
 
 

@@ -15,7 +15,8 @@ _TIMEOUT_SECONDS: Final = 2.0
 
 
 class OncePerSecond:
-    """Runs a query at most once a second, no matter how many requests need its result. For routes without a token.
+    """Runs a query at most once a second, no matter how many requests need its result. It is used by routes that need
+    no token.
 
     A more expensive query has a longer `interval_seconds`.
     """

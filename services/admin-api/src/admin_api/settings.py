@@ -37,7 +37,7 @@ def _jwks_url(value: str) -> str:
 
 
 class AuthSettings(BaseSettings):
-    """Settings of authentication beside the bootstrap token: proxies, throttling, and an identity provider."""
+    """Settings of authentication, except the bootstrap token: proxies, throttling, and an identity provider."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 

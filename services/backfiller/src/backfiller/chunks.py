@@ -66,12 +66,12 @@ class Chunk:
 
     @property
     def in_flight(self) -> bool:
-        """Whether a result of its latest run is expected, or its candles."""
+        """Whether the result of the chunk's latest run is still expected, or the storage of its candles."""
         return self.is_open and (self.state is ChunkState.REQUESTED or self.claimed_until is not None)
 
     @property
     def outstanding(self) -> bool:
-        """Whether a collector may work on it. Limits count these chunks."""
+        """Whether a collector may work on it. The limits on chunks count such chunks."""
         return self.in_flight and self.answered_at is None
 
 
@@ -84,8 +84,8 @@ def claimed(chunk: Chunk, lane: str, now: datetime, lease: timedelta, wait: time
 
 
 def requested(chunk: Chunk, run_id: UUID, now: datetime, wait: timedelta) -> Chunk:
-    """The chunk after Kafka has acknowledged its request. If the start or the end of the run was quicker, nothing
-    changes.
+    """The chunk after Kafka has acknowledged its request. Nothing changes if the start or the end of the run was
+    reported earlier.
     """
     if not chunk.is_open or chunk.claimed_until is None or chunk.run_id != run_id:
         return chunk

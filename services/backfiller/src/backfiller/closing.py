@@ -1,4 +1,4 @@
-"""Decides what becomes of a chunk whose run has ended, or has not ended in time. Pure.
+"""Decides the next state of a chunk whose run has ended, or has not ended in time. Pure.
 
 The ledger decides, not the event: a chunk ends when its span is verified there, or when the rest has a final class. The
 result of a run only says why a rest is left, and whether another attempt makes sense.
@@ -88,14 +88,14 @@ def remaining(timeframe: str, span: Interval, ledger: LedgerView) -> Intervals:
 
 
 def evidence_span(chunk: Chunk, ledger: LedgerView) -> Interval:
-    """The part of the chunk for which its next run requests evidence: the first that nothing proves."""
+    """The part of the chunk for which its next run requests evidence: the first part without proof."""
     rest = remaining(chunk.timeframe, chunk.span, ledger)
     start, end = next(iter((*spans.intersect(rest, ledger.unproved), *rest, chunk.span)))
     return start, min(end, shift(chunk.timeframe, start, EVIDENCE_PERIODS))
 
 
 def after_result(chunk: Chunk, outcome: Outcome, ledger: LedgerView, now: datetime, policy: ClosingPolicy) -> Chunk:
-    """The chunk after a run of it has ended. Results that come twice, or late, change nothing that is wrong."""
+    """The chunk after one of its runs has ended. A repeated or late result cannot make the chunk wrong."""
     if not chunk.is_open or chunk.run_id != outcome.run_id or chunk.answered_at is not None:
         return chunk
     if not chunk.in_flight:  # the wait for this result was over, and the next attempt has not begun
@@ -157,15 +157,15 @@ def _completed(chunk: Chunk, ledger: LedgerView, now: datetime) -> Chunk | None:
 def _again(chunk: Chunk, ledger: LedgerView, now: datetime, policy: ClosingPolicy) -> Chunk:
     """The chunk with another attempt ahead, without the parts at its ends that are verified now."""
     if chunk.purpose is Purpose.REREAD and chunk.error_class is None:
-        chunk = replace(chunk, purpose=Purpose.BACKFILL)  # it was read, so its rest is a hole like any other
+        chunk = replace(chunk, purpose=Purpose.BACKFILL)  # the chunk was read: its rest is an ordinary hole
     error = None if chunk.error_class is None else ErrorClass(chunk.error_class)
     rest = spans.hull(remaining(chunk.timeframe, chunk.span, ledger)) or (chunk.span,)
     span = chunk.span if chunk.purpose is Purpose.REREAD else rest[0]
     progress = span != chunk.span
     of_chunk = error not in EXCHANGE_WIDE and error not in SKIPPED
     retries = 0 if progress else chunk.retries + of_chunk
-    # The exchange may refuse a request that is only made for evidence. The next request for candles shows if it refuses
-    # these, too.
+    # The exchange may refuse a request that is only made for evidence. The next request for candles shows whether the
+    # exchange refuses candles, too.
     permanent = error in PERMANENT and chunk.purpose is not Purpose.EVIDENCE
     again = replace(
         chunk,
@@ -182,12 +182,15 @@ def _again(chunk: Chunk, ledger: LedgerView, now: datetime, policy: ClosingPolic
         again = replace(again, reason=_of_rest(chunk.timeframe, rest[0], ledger))
     delay = policy.failed_delay if permanent else _delay(error, retries, policy)
     if chunk.loss_at is not None and chunk.loss_at > now and not permanent:
-        delay = min(delay, max(policy.first_delay, (chunk.loss_at - now) / 2))  # retries must not let it be lost
+        delay = min(delay, max(policy.first_delay, (chunk.loss_at - now) / 2))  # retry before they are lost
     return replace(again, next_attempt_at=now + delay)
 
 
 def _next_purpose(chunk: Chunk, rest: Intervals, ledger: LedgerView, *, progress: bool) -> Purpose:
-    """Evidence after a reading that answered and proved nothing. Then a reading again: candles may have come."""
+    """If the exchange answered a reading but the answer proved nothing, the next run requests evidence.
+
+    After the evidence, the next run reads again, because candles may have appeared.
+    """
     if chunk.purpose not in (Purpose.BACKFILL, Purpose.REPAIR, Purpose.EVIDENCE):
         return chunk.purpose
     asked = chunk.purpose is Purpose.EVIDENCE

@@ -1,4 +1,4 @@
-"""Counts the chunks that have not ended, for gauges. Each instance counts those of all instances."""
+"""Counts the chunks that have not ended, for gauges. Each instance counts the chunks of all instances."""
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple

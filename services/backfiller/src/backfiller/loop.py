@@ -57,11 +57,11 @@ class BackfillLoop:
         self._woken.set()
 
     def readiness(self) -> str | None:
-        """The outage that ended the last turn. None: the last turn was complete."""
+        """The outage that ended the last turn. None if the last turn was complete."""
         return self._problem
 
     async def run(self) -> None:
-        """Turn until stopped. Raises the error of a turn that is no outage."""
+        """Repeat turns until stopped. If a turn fails for a reason other than an outage, its error is raised."""
         backoff = Backoff(_RETRY_INITIAL_WAIT_SECONDS, _RETRY_MAX_WAIT_SECONDS, jitter=True)
         while not self._stopping.is_set():
             self._woken.clear()

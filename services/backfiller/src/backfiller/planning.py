@@ -156,9 +156,9 @@ def _chunks_of(
         pages = policy.pages << _doublings(open_chunks, demand.verified_from)
         yield from _of_spans(series, demand, _grouped(series, spans.intersect(demand.missing, before), owned, pages))
         return
-    # There are few: the exchange keeps a limited number of candles.
+    # There are few of these spans: the exchange keeps a limited number of candles.
     yield from sorted(_of_spans(series, demand, readable), key=lambda each: (each.loss_at or 0, -each.span[0]))
-    # They are lost. One request proves it, however long they are.
+    # The exchange no longer offers these spans. One request proves the loss of a span, however long the span is.
     lost = reversed(spans.intersect(demand.missing, beyond))
     for chunk in _of_spans(series, demand, lost):
         yield NewChunk(chunk.config_id, chunk.backfill_id, chunk.purpose, chunk.span, None)
@@ -183,8 +183,8 @@ def _purpose(demand: Demand, span: Interval) -> Purpose:
 
 
 def _doublings(open_chunks: Iterable[Chunk], verified_from: int | None) -> int:
-    """How often the width of a chunk before the first verified instant is doubled: once for each that the exchange has
-    answered without a candle. So the search for the listing of a market needs few requests.
+    """How often the width of the next chunk before the first verified instant is doubled: once for each earlier chunk
+    that the exchange answered without a candle. So the search for the listing of a market needs few requests.
     """
     if verified_from is None:
         return 0

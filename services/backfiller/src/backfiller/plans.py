@@ -73,8 +73,8 @@ UPDATE backfill_chunks SET state = 'verified', ended_at = $2, error_class = NULL
   FOR UPDATE OF chunk SKIP LOCKED)
 """
 
-# Chunks whose span has a final absence meanwhile, such as all time before a listing. Trades may fill what the exchange
-# no longer has as candles.
+# Chunks whose span has a final absence meanwhile, such as all time before a listing. If the exchange no longer has
+# candles, they may be built from trades.
 _CLOSE_CLASSIFIED: Final = f"""
 UPDATE backfill_chunks SET state = 'classified', ended_at = $2, error_class = NULL,
   reason = 'Another run has found the reason of the absence.' WHERE id IN (

@@ -1,8 +1,8 @@
 """Announces the progress of backfills, so that a page can follow it without polling.
 
 One instance at a time announces a backfill, at most once a second: the row in `backfill_progress` is the claim.
-Delivery: at least once. The row is marked after the acknowledgement. An instance that dies before leaves the numbers as
-they were, and a later comparison announces them.
+Delivery: at least once. The row is marked after the acknowledgement. If an instance dies before that, the row keeps the
+old numbers, and a later comparison announces the new ones.
 """
 
 import time
@@ -104,7 +104,7 @@ class _Claims(NamedTuple):
     """The backfills that were announced less than a second ago."""
 
     def differs(self, progress: BackfillProgressed) -> bool:
-        """Whether other candles are missing than at the last announcement."""
+        """Whether the number of missing candles differs from the last announcement."""
         return progress.missing_candles != self.known[progress.backfill_id]
 
 
@@ -170,7 +170,7 @@ class ProgressAnnouncer:
 
 
 async def read_progress(connection: Any, ids: Sequence[int], now: datetime) -> list[BackfillProgressed]:
-    """The progress of these backfills. Those of which nothing can be collected yet are left out."""
+    """The progress of these backfills. Backfills that cannot collect anything yet are left out."""
     timeframes = [row["timeframe"] for row in await connection.fetch(_TIMEFRAMES, ids)]
     lengths = [parse_timeframe(each).nominal_ms / 1000 for each in timeframes]
     numbers = await connection.fetch(_NUMBERS, ids, timeframes, lengths, now)

@@ -1,7 +1,7 @@
 """Requests chunks: claims them, publishes `RangeDue`, and marks them as requested.
 
-Delivery: at least once, with the same run id. The claim is committed first. A backfiller that dies before the
-acknowledgement leaves the claim, and when it has expired another one publishes the same request.
+Delivery: at least once, with the same run id. The claim is committed first. If a backfiller dies before the
+acknowledgement, its claim remains. When the claim has expired, another backfiller publishes the same request.
 """
 
 from collections import Counter
@@ -123,8 +123,9 @@ async def request_due_chunks(engine: AsyncEngine, publisher: EventPublisher, pol
 
 
 async def claim_due_chunks(engine: AsyncEngine, policy: RequestPolicy) -> tuple[list[Chunk], datetime]:
-    """Claim the chunks to request now; none while another instance claims. Expired claims come first: they have a place
-    already. The span of a chunk for evidence is the part that is requested; the chunk keeps its whole span.
+    """Claim the chunks to request now; none while another instance claims. Expired claims come first, because their
+    chunks already count in the limits. For a chunk that needs evidence, the returned span is the requested part; the
+    stored chunk keeps its whole span.
     """
     async with driver_transaction(engine) as connection:
         now = await database_now(connection)

@@ -82,7 +82,7 @@ def outcome_of(event: RunFinished) -> Outcome:
 
 
 def _better(known: Outcome | None, other: Outcome) -> Outcome:
-    """A run that two collectors have done has two ends: a success counts more."""
+    """If two collectors have done the same run, it has two ends. A success has priority over a failure."""
     return other if known is None or known.error_class is not None else known
 
 

@@ -65,14 +65,14 @@ class BackfillerSettings(WorkerSettings, DatabaseSettings, TickSettings):
         "limit, the collector limits the requests for these chunks.",
     )
     ranges_total: int = Field(
-        default=400, ge=1, le=100_000, description="Largest number of requested chunks of all exchanges together."
+        default=400, ge=1, le=100_000, description="Largest number of requested chunks, for all exchanges together."
     )
     claim_seconds: float = Field(
         default=60.0,
         gt=0,
-        description="Time in seconds for which a chunk belongs to the instance that publishes its request. After a "
-        "crash of the instance, another one publishes the same request again. Must be longer than "
-        "KAFKA_PUBLISH_TIMEOUT_SECONDS.",
+        description="Time in seconds for which an instance may publish the request of a chunk before other instances "
+        "may do so. If the instance crashes, another instance publishes the same request after this time. Must be "
+        "longer than KAFKA_PUBLISH_TIMEOUT_SECONDS.",
     )
     range_start_wait_seconds: float = Field(
         default=900.0,
@@ -83,8 +83,8 @@ class BackfillerSettings(WorkerSettings, DatabaseSettings, TickSettings):
     range_grace_seconds: float = Field(
         default=60.0,
         ge=0,
-        description="Wait after the deadline of a run, in seconds. If it then has no end, its chunk is requested "
-        "again.",
+        description="Wait after the deadline of a run, in seconds. If the run has not ended by then, its chunk is "
+        "requested again.",
     )
     ledger_wait_seconds: float = Field(
         default=20.0,
@@ -101,8 +101,8 @@ class BackfillerSettings(WorkerSettings, DatabaseSettings, TickSettings):
     failed_retry_hours: float = Field(
         default=24.0,
         gt=0,
-        description="Pause in hours before a chunk is requested again whose error does not pass by itself, such as an "
-        "unknown symbol.",
+        description="Pause in hours before a failed chunk is requested again. A chunk fails if retries do not help, "
+        "for example because the symbol is unknown.",
     )
 
     def closing(self) -> ClosingPolicy:

@@ -1,4 +1,7 @@
-"""Reads and writes chunks, and reads the ledger beside them. `connection` is always asyncpg's, in a transaction."""
+"""Reads and writes chunks, and reads the ledger within their spans.
+
+`connection` is always asyncpg's, in a transaction.
+"""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping

@@ -160,7 +160,7 @@ def _task(state: Mapping[str, Any], changed: Interval) -> _Task:
 
 
 def _grid(state: Mapping[str, Any]) -> PeriodGrid:
-    """As `GET /coverage` chooses it: the newest candle decides."""
+    """The grid is chosen as in `GET /coverage`: it contains the newest candle."""
     anchor = state["last_open"] or state["verified_from"] or state["first_absence"]
     milliseconds = None if anchor is None else to_milliseconds(anchor)
     return PeriodGrid.of_series(state["exchange"], state["timeframe"], milliseconds)

@@ -105,7 +105,10 @@ def count_days(part: PartOfLedger, first: date, last: date, grid: PeriodGrid) ->
 
 
 def _equal_days(window: Interval, borders: Sequence[int], grid: PeriodGrid) -> int:
-    """The number of days with equal counts from the day on whose periods are the window: at least one."""
+    """The number of consecutive days with equal counts, at least one.
+
+    The first day is the day whose periods are `window`.
+    """
     if (length := grid.fixed_ms) is None or DAY_MS % length:
         return 1
     index = bisect_right(borders, window[0])

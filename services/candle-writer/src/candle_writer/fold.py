@@ -35,8 +35,8 @@ class SeriesBatch(NamedTuple):
 
 
 def fold(events: Iterable[CandlesCollected]) -> dict[SeriesKey, SeriesBatch]:
-    """The candles and the claims of each series. The newest fetch of a candle counts, but the exchange's own candle
-    before one from trades. If two fetches have the same time, the later one in `events` counts.
+    """The candles and the claims of each series. The newest fetch of a candle is used. But the exchange's own candle
+    has priority over a candle from trades. If two fetches have the same time, the later one in `events` is used.
     """
     fetches: dict[SeriesKey, list[CandlesCollected]] = defaultdict(list)
     for event in events:
@@ -66,7 +66,7 @@ def _activity_of(event: CandlesCollected) -> Iterable[KnownActivity]:
 
 
 def _completed(newer: Fetched, older: Fetched | None) -> Fetched:
-    """The newer fetch. It keeps the known values of the older one that it does not have, if the candle is the same."""
+    """The newer fetch. If the candle is the same, values that only the older fetch has are kept."""
     if older is None or newer[0] != older[0]:
         return newer
     (trades, quote_volume), (known_trades, known_volume) = newer[2], older[2]

@@ -3,8 +3,8 @@
 The ledger does not depend on the order of the events, and repeated events do not change it. Verified spans only grow.
 Each instant that is not verified gets the absence of the check that counts: a final class with the highest level of
 evidence, and the latest of several. Without evidence, the latest check counts. A check that only says "unread" or
-"unknown", without evidence, counts as one that is a day older. So the answers behind an unknown absence stay when the
-next run reads it in vain.
+"unknown", without evidence, counts as one that is a day older. So an unknown absence keeps its evidence if the next run
+reads the same time without a result.
 """
 
 import itertools

@@ -151,7 +151,8 @@ WHERE excluded.first_seen < stored.first_seen
 """
 # A stored time that is more than an hour ahead comes from a wrong clock.
 #
-# A hundred ids show a replayed message. Further runs are not counted, so that the row has a limited size.
+# A hundred run ids are enough to recognize a replayed message. Further runs are not counted, so that the row has a
+# limited size.
 
 Ledgers = Mapping[int, Claims]
 """The claims of a batch by series id."""

@@ -99,8 +99,9 @@ FROM judged
 # A stored fetch time that is more than an hour ahead comes from a wrong clock: any fetch replaces it.
 #
 # A newer fetch of the same prices and volume without trades or quote volume keeps the known ones: a collector of an
-# earlier release does not send them. If the prices or the volume differ, the known ones are of other values, and are
-# replaced, by null too. Values that were not known before are no revision.
+# earlier release does not send them. If the prices or the volume differ, the known trades and quote volume belong to
+# another candle. So the new values replace them, even if they are null. Values that were not known before do not count
+# as a revision.
 #
 # An unchanged candle gets the newer `fetched_at`. Otherwise a late event with a fetch time between the two would count
 # as the newest.

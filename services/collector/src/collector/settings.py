@@ -126,6 +126,6 @@ class CollectorSettings(WorkerSettings, AllowedExchangesSettings):
     )
     exchange_url_overrides: ExchangeUrls = Field(
         default_factory=dict,
-        description="JSON object, exchange id to base URL: send the exchange's requests to this URL. The exchange's "
-        "own host becomes the first part of the path. Set it only for a simulator or a proxy.",
+        description="JSON object that maps an exchange id to a base URL. All requests to the exchange go to this URL. "
+        "The exchange's own host becomes the first part of the path. Set it only for a simulator or a proxy.",
     )

@@ -166,7 +166,7 @@ def _present(
 def _restated(
     found: Market, before: Market, state: MarketState, previous: LastList | None, now: datetime
 ) -> tuple[Market, Change]:
-    """A market that is listed, and whose state was another one."""
+    """A market that is listed now and had another state before."""
     gone = before.state in {MarketState.DELISTED, MarketState.RENAMED}
     active = "" if state is MarketState.LISTED else " as not active"
     evidence = f"in the list of {_time(now)}{active}; it was {before.state} since {_time(before.since)}"

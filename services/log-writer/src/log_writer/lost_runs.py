@@ -46,8 +46,8 @@ CaughtUp = Callable[[], Awaitable[frozenset[int]]]
 
 
 async def close_lost_runs(engine: AsyncEngine, caught_up: CaughtUp, grace: timedelta) -> int:
-    """Close lost runs and return their number. The database's clock counts. A real end that arrives later replaces the
-    presumed one. Runs that cannot be closed are logged, and prevent no others from being closed.
+    """Close lost runs and return their number. The current time is the time of the database. A real end that arrives
+    later replaces the presumed one. Runs that cannot be closed are logged; other runs are closed nevertheless.
     """
 
     async def close(runs: Sequence[UUID]) -> int:

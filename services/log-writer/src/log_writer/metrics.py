@@ -95,7 +95,10 @@ class LogWriterMetrics:
         self.write_seconds.observe(seconds)
 
     def set_run_health(self, counts: Mapping[str, RunHealth]) -> None:
-        """Set the gauges of stuck runs and of configs without success. An exchange that is gone loses its series."""
+        """Set the gauges of stuck runs and of configs without success.
+
+        If an exchange no longer occurs, its time series are removed.
+        """
         self.stuck_runs.clear()
         self.configs_without_success.clear()
         for exchange, health in counts.items():

@@ -1,9 +1,9 @@
 """Counts the open holes of all series, for a gauge. candle-writer cannot do this, because each instance knows only the
 series of its own partitions.
 
-An open hole is a span between the verified spans of a series. Its class is that of the newest absence in it, or
-`unknown` if no run has reported one. Holes in the newest `SETTLE_TIME` of the verified time do not count: a quiet
-market nearly always has some, because silence is verified only when it is older.
+An open hole is a span between the verified spans of a series. Its class is the class of the newest absence in it, or
+`unknown` if no run has reported an absence. Holes in the newest `SETTLE_TIME` of the verified time do not count: a
+quiet market nearly always has some, because silence is verified only when it is older.
 """
 
 from collections.abc import Mapping
@@ -54,7 +54,7 @@ OpenHoles = Mapping[tuple[str, str], int]
 
 
 async def count_open_holes(engine: AsyncEngine) -> OpenHoles:
-    """The numbers for each exchange with verified spans and for each class, also zeros."""
+    """The numbers for each exchange with verified spans and for each class, including zeros."""
     async with engine.connect() as connection:
         exchanges = (await connection.scalars(_EXCHANGES)).all()
         counts = {(exchange, kind): 0 for exchange in exchanges for kind in CLASSES}

@@ -33,7 +33,7 @@ async def delete_expired(
 ) -> None:
     """Delete runs that started more than `keep` ago by the database's clock, `batch_rows` per transaction.
 
-    Runs that cannot be deleted are logged, and prevent no others from being deleted.
+    Runs that cannot be deleted are logged; other runs are deleted nevertheless.
     """
 
     async def delete(ids: Sequence[int]) -> int:

@@ -1,4 +1,7 @@
-"""Changes many rows at once, or in parts if Postgres refuses that, so that one bad row stops no others."""
+"""Changes many rows at once.
+
+If Postgres refuses this, changes them in parts, so that one bad row does not prevent the others.
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeVar

@@ -14,9 +14,9 @@ COUNT_SECONDS: Final = 60.0
 """The pause between two counts. Each config costs one look-up in an index."""
 STUCK_AFTER: Final = timedelta(minutes=30)
 INTERVALS: Final = 3
-"""A config without a successful run in so many of its intervals counts."""
+"""The number of intervals without a successful run after which a config is counted."""
 
-# A config whose runs are all younger than the intervals is new, and does not count.
+# A config is not counted while it is new: all its runs started within these intervals.
 _COUNT: Final = text("""
     WITH schedule AS (
       SELECT exchange, job_name, now() - :intervals * make_interval(mins => interval_minutes) AS since
@@ -50,7 +50,7 @@ class RunHealth:
 
 
 async def count_run_health(engine: AsyncEngine) -> Mapping[str, RunHealth]:
-    """Exchange to its counts, for each exchange with an active schedule or a stuck run."""
+    """The counts by exchange, for each exchange with an active schedule or a stuck run."""
     async with engine.connect() as connection:
         rows = await connection.execute(_COUNT, {"intervals": INTERVALS, "stuck_after": STUCK_AFTER})
         return {row.exchange: RunHealth(row.configs, row.runs) for row in rows}

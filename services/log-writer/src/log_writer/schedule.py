@@ -27,7 +27,7 @@ WHERE (excluded.config_version, excluded.updated_at) > (job.config_version, job.
    OR (excluded.config_version = job.config_version AND job.updated_at > $12::timestamptz)
    OR excluded.config_version <= job.config_version - $13::bigint
 """
-# The last condition is that of `is_outdated`: a stored version that is implausibly high is replaced.
+# The last condition is the same as in `is_outdated`: a stored version that is implausibly high is replaced.
 
 _MAX_CLOCK_AHEAD: Final = timedelta(minutes=1)
 """A state with a timestamp further in the future comes from a wrong clock. The next state replaces it."""
@@ -45,10 +45,10 @@ class ScheduleChanges:
 
 def fold(messages: Iterable[JobScheduled | Tombstone], now: datetime) -> ScheduleChanges:
     """The effect of these messages, which are in the order of the topic. Raises `ValueError` for a tombstone whose key
-    is no config id.
+    is not a config id.
 
-    The newest state of a config counts, not the last one: a scheduler that lost its partition may still publish. A
-    state after a tombstone counts, even if it is older than the states before the tombstone.
+    The newest state of a config is used. It need not be the last message: a scheduler that lost its partition may still
+    publish. A state after a tombstone is always used, even if it is older than the states before the tombstone.
     """
     removed: set[int] = set()
     states: dict[int, JobScheduled] = {}

@@ -21,7 +21,8 @@ class LogWriterSettings(WorkerSettings, DatabaseSettings):
     lost_run_grace_seconds: float = Field(
         default=60.0,
         ge=0,
-        description="Wait after the deadline of a run, in seconds. If the run then has no end, it is closed as lost.",
+        description="Wait after the deadline of a run, in seconds. If the run has not ended by then, it is closed as "
+        "lost.",
     )
     lost_run_check_seconds: float = Field(default=5.0, gt=0, description="Seconds between two checks for lost runs.")
     batch_max_records: int = Field(
@@ -31,14 +32,15 @@ class LogWriterSettings(WorkerSettings, DatabaseSettings):
         default=3,
         ge=1,
         le=1000,
-        description="Number of lists of an exchange's markets without a market before it counts as delisted. Raise it "
-        "for an exchange whose lists are often incomplete.",
+        description="A market counts as delisted if this number of lists of the exchange's markets do not contain it. "
+        "Raise it for an exchange whose lists are often incomplete.",
     )
     delisted_after_hours: float = Field(
         default=6.0,
         ge=0,
         le=720,
-        description="Time in hours between the first and the last of these lists. Until then, the market is missing.",
+        description="Minimum time in hours between the first and the last of these lists. Until then, the market has "
+        "the state missing.",
     )
     incomplete_list_hours: float = Field(
         default=72.0,

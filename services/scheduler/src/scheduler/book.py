@@ -292,5 +292,5 @@ class Book:
 
 
 def _newer_than(plans: Sequence[Plan], state: Entry | None) -> Sequence[Plan]:
-    """The versions that are newer than the state, and in any case the newest one."""
+    """The versions that are newer than the stored state. The newest version is always included."""
     return [plan for plan in plans if state is None or plan.version > state.plan.version] or plans[-1:]

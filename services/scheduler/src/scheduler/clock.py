@@ -20,7 +20,7 @@ class ClockWatch:
         self._last: tuple[int, float] | None = None
 
     def step(self, wall_ms: int, monotonic: float) -> int:
-        """By how many milliseconds the wall clock was set since the last reading; 0 if it was not set."""
+        """The size of the step of the wall clock since the last reading, in milliseconds; 0 if there was none."""
         last, self._last = self._last, (wall_ms, monotonic)
         if last is None:
             return 0

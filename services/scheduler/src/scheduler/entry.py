@@ -142,9 +142,10 @@ def entry_from_state(state: JobScheduled, partition: int, spread_ms: int) -> Ent
 def changed(entry: Entry, plan: Plan, now: int, spread_ms: int) -> Changed:
     """Apply another version of the config. The caller decides that it is newer.
 
-    If the config is enabled again or collects something new, an initial tick becomes pending. Only another exchange or
-    symbol resets the progress; a timeframe that is added again continues. After a change of the interval, the old grid
-    counts until the change and the new one from then on. A change with a time in the future counts from now.
+    If the config is enabled again or collects something new, an initial tick becomes pending. The progress is reset
+    only if the exchange or the symbol changes; a timeframe that is added again continues. After a change of the
+    interval, slots before the change follow the old grid, and later slots follow the new grid. A change with a time in
+    the future takes effect now.
     """
     before, since = entry.plan, min(plan.updated_at, now)
     grid = grid_of(plan.config_id, plan.interval_minutes, spread_ms)
@@ -165,8 +166,8 @@ def changed(entry: Entry, plan: Plan, now: int, spread_ms: int) -> Changed:
 def after_run(entry: Entry, run: RunFinished, now: int) -> AfterRun:
     """The entry with the progress that the run's results prove. Returns the same entry if nothing changes.
 
-    A failed run counts like a successful one, and a manual run like any other. A run of a range only removes pending
-    time. A run of another market does not count.
+    The results of failed and manual runs are used like the results of all other runs. A run of a range only removes
+    pending time. A run of another market changes nothing.
     """
     if not is_of_market(entry.plan, run.exchange, run.symbol):
         return AfterRun(entry, publish_now=False)
@@ -185,7 +186,7 @@ def after_run(entry: Entry, run: RunFinished, now: int) -> AfterRun:
 def merged_with_state(entry: Entry, state: Entry) -> Entry:
     """The entry with the slots and the progress of a published state. Returns the same entry if nothing changes.
 
-    A state of an older version does not settle a pending initial tick, but its progress counts.
+    If the state has an older version, the initial tick stays pending, but the progress of the state is used.
     """
     settled, initial, progress = _later(entry.settled, state.settled), None, entry.progress
     if entry.initial is not None and state.plan.version < entry.initial:

@@ -1,6 +1,6 @@
 """The grid of a config's slots.
 
-Inside the scheduler an instant is an integer: milliseconds since the epoch, UTC. Only events contain datetimes.
+Inside the scheduler an instant is an integer: milliseconds since the epoch, UTC. Datetimes are used only in events.
 """
 
 from hashlib import blake2b

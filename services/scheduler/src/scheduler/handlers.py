@@ -150,7 +150,7 @@ class Handlers:
         if change.skipped_slots:
             self._metrics.skipped_slots.inc(change.skipped_slots)
             log.warning(
-                "The schedule changed while slots were pending: these slots get no tick",
+                "The schedule of a config changed: its pending slots get no tick",
                 action="slots_skipped",
                 config_id=change.config_id,
                 slots=change.skipped_slots,

@@ -203,8 +203,9 @@ def bounded(spans: Iterable[Pending]) -> tuple[Pending, ...]:
 def _merged(one: Pending, other: Pending) -> Pending:
     """Both spans and the time in between. If a part was not requested yet, the next run requests all of it.
 
-    Of two tried spans, the larger number of attempts stays, because each attempt halves the step of the next one. The
-    earlier retry stays: otherwise new holes, merged run after run, would put off the retry of the older ones forever.
+    If both spans were tried, the larger number of attempts is kept, because each attempt halves the step of the next
+    one. The earlier retry time is kept. Otherwise each run could merge a new hole into the span and delay its retry
+    forever.
     """
     if one.attempts == 0 or other.attempts == 0:
         return Pending(one.start, other.end)
@@ -242,7 +243,7 @@ def _pieces(
 
 
 def _tried(piece: Pending, at: int, interval_ms: int) -> Pending:
-    """The span after one more attempt. A repeated or late result does not count, because its attempt was counted
+    """The span after one more attempt. A repeated or late result changes nothing, because its attempt was counted
     before.
     """
     if piece.retry_at is not None and at <= piece.retry_at - _wait_ms(piece.attempts, interval_ms):
@@ -328,7 +329,7 @@ def to_event(timeframe: str, series: Series) -> SeriesProgress:
 def _from_event(event: SeriesProgress) -> Series:
     anchor = None if event.anchor is None else to_milliseconds(event.anchor)
     if not event.pending:
-        return Series(anchor)  # nearly all series: a restore reads one for each timeframe of each config
+        return Series(anchor)  # the fast path: a restore decodes every timeframe of every config
     pending = bounded(
         Pending(*each.milliseconds(), each.attempts, None if each.retry_at is None else to_milliseconds(each.retry_at))
         for each in event.pending

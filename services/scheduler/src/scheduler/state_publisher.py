@@ -60,8 +60,8 @@ class StatePublisher:
         self._ended = False
 
     def queue_state(self, config_id: int, *, required: bool = False) -> None:
-        """`required`: the state contains progress that no later state would contain. Without it, no offset is committed
-        and a hand-over is not complete, even if the state cannot be published because its initial tick is pending.
+        """`required`: the state contains progress that no later state would contain. Until it is published, no offset
+        is committed and a hand-over is not complete, even while a pending initial tick prevents its publication.
         """
         if required:
             self._required.add(config_id)
@@ -106,7 +106,7 @@ class StatePublisher:
             while self._queue:
                 batch = dict(islice(self._queue.items(), _BATCH))
                 if not await self._publish(batch):
-                    self._ended = True  # but `_flushed` is not set, because states are left
+                    self._ended = True  # leaves `_flushed` unset: some states are not published
                     return
             self._flushed.set()
         self._ended = True
@@ -172,7 +172,9 @@ class StatePublisher:
 
 
 def _state_of(entry: Entry, now: int) -> JobScheduled | None:
-    """None, and a log entry, if the state cannot be built: it must not stop the states of other configs."""
+    """If the state cannot be built, logs this and returns None, so that the states of other configs are still
+    published.
+    """
     try:
         return state_of(entry, now)
     except (ValueError, OverflowError):

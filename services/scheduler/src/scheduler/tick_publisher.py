@@ -2,7 +2,8 @@
 
 Delivery: at least once, with the same run_id. A lane publishes a few batches at the same time and reads the book again
 before each attempt. If Kafka does not accept the ticks of a lane, this lane only stores ids, and it does not delay
-other lanes. When Kafka accepts the ticks again there is no burst, because all missed slots of a config are one tick.
+other lanes. When Kafka accepts the ticks again, there is no burst of ticks, because one tick covers all missed slots of
+a config.
 """
 
 import asyncio

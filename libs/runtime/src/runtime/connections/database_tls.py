@@ -34,7 +34,8 @@ class DatabaseTlsSettings(BaseSettings):
     database_ssl_mode: Literal["", "disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = Field(
         default="",
         description="TLS to Postgres, like sslmode of DATABASE_URL. Use verify-full outside of a trusted network: it "
-        "checks the server's certificate and host name. require encrypts, but does not check. If empty: prefer.",
+        "checks the server's certificate and host name. The mode require only encrypts, unless "
+        "DATABASE_SSL_CA_FILE is set. If empty, the mode is prefer.",
     )
     database_ssl_ca_file: str = Field(
         default="",
@@ -56,7 +57,7 @@ class DatabaseTlsSettings(BaseSettings):
 
 @dataclass(frozen=True)
 class DatabaseTls:
-    """TLS of one address of Postgres. `mode` is empty if the address does not say."""
+    """The TLS configuration for one Postgres address. `mode` is empty if the address does not set it."""
 
     mode: str
     files: TlsFiles
@@ -71,8 +72,8 @@ class DatabaseTls:
 
 
 def with_tls(url: str, values: Mapping[str, object]) -> str:
-    """The URL with those of the settings that are set. Raises `ValueError` if it contains one of them already, or if
-    the parameters cannot be used.
+    """The URL with a parameter for each TLS setting that has a value. Raises `ValueError` if the URL already contains
+    one of these parameters, or if the parameters cannot be used.
     """
     parts = urlsplit(url)
     pairs = parse_qsl(parts.query, keep_blank_values=True)
@@ -90,7 +91,7 @@ def with_tls(url: str, values: Mapping[str, object]) -> str:
 
 
 def _names(query: Mapping[str, str]) -> dict[str, str]:
-    """The names for messages: of the setting, or of the parameter if the URL has it."""
+    """The name of each parameter for error messages: the parameter if the URL contains it, otherwise the setting."""
     return {
         parameter: f"{parameter} in DATABASE_URL" if parameter in query else setting.upper()
         for parameter, setting in _SETTINGS.items()

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from typing_extensions import override
 
-log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger()  # `runtime.logs` needs the settings, which need this
+log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger()  # not `runtime.logs`, which imports this
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class _RenewingContext(ssl.SSLContext):
         """Called by asyncio and by uvloop for each connection."""
         version = _version(self.files)
         if version != self.loaded:
-            self.loaded = version  # also after a failure: the files are tried again when they change again
+            self.loaded = version  # set also if loading fails: the files are loaded again only after their next change
             try:
                 _load(self, self.files)
             except (OSError, ssl.SSLError) as error:

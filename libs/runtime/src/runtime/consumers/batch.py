@@ -72,7 +72,7 @@ class BatchSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
     `options`, and give `background()` to the worker.
 
     The handler gets events and tombstones, in order per partition. It must be atomic and idempotent: it may get the
-    same events again, also in parts of a batch that failed. If `is_transient` recognises an error, the batch is
+    same events again, for example in parts of a failed batch. If `is_transient` recognises an error, the batch is
     retried indefinitely with growing pauses, and the process is not ready. For any other error the batch is split to
     find the messages that cannot be stored. These become dead letters; the rest is stored.
     """
@@ -149,12 +149,18 @@ class BatchSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
             raise self._failure
 
     async def stop(self) -> None:
-        """End retries. A batch that the store does not take now is abandoned, and the next owner reads it again."""
+        """End retries.
+
+        If the store does not accept a batch now, the batch is abandoned, and the next owner reads it again.
+        """
         self._stopping.set()
         self._writer.stop()
 
     def liveness(self) -> str | None:
-        """A batch in progress may take any time, because the database may be down. Without one, the loop must poll."""
+        """A batch in progress may take any time, because the database may be down.
+
+        While no batch is in progress, the loop must poll.
+        """
         if (problem := self._monitor.liveness()) is not None:
             return problem
         consumer = self.consumer
@@ -306,5 +312,8 @@ def _item(topic: Topic, record: ConsumerRecord) -> BatchItem:
 
 
 def _next_offsets(records: Sequence[ConsumerRecord]) -> dict[TopicPartition, tuple[int, str]]:
-    """The offsets to commit when these are written. Records of a partition are in order, so the last one counts."""
+    """The offsets to commit when these are written.
+
+    The records of a partition are in order, so the offset of the last record is used.
+    """
     return {TopicPartition(each.topic, each.partition): (each.offset + 1, "") for each in records}

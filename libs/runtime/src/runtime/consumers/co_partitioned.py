@@ -1,8 +1,8 @@
 """Assigns equal partition numbers of several topics to one member of a consumer group, and moves few of them.
 
 The first topic leads: aiokafka's sticky assignor assigns its partitions. Each member gets the same numbers of the other
-topics. During a rolling upgrade, a member of the previous release may compute the assignment, without this rule. So
-each member also ignores partitions whose partner of the first topic it does not own.
+topics. During a rolling upgrade, a member of the previous release may compute the assignment. It does not know this
+rule. So each member also ignores a partition if it does not own the partition of the first topic with the same number.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -35,8 +35,9 @@ def owned_of(assigned: Collection[TopicPartition], topics: Iterable[str]) -> set
 def assignor_of(topics: Iterable[str]) -> Any:
     """The assignor of one consumer that subscribes to these topics, the leading one first.
 
-    Members that do not subscribe to all topics, such as those of the previous release, get the others only. The name of
-    the protocol is that of the sticky assignor, so both releases can be in one group.
+    A member that does not subscribe to all topics, such as a member of the previous release, gets only partitions of
+    the topics to which it subscribes. The protocol has the same name as the sticky assignor, so both releases can be in
+    one group.
     """
     # aiokafka stores the assignor's state in class attributes, hence one class per consumer.
     return type("CoPartitioned", (_CoPartitioned,), {"topics": tuple(topics)})

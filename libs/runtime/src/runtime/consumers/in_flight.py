@@ -40,7 +40,7 @@ class InFlightMessages:
 
     @property
     def reports(self) -> int:
-        """Number of tasks without a place in a lane."""
+        """Number of tasks that use no place in a lane."""
         return self._reports
 
     def __len__(self) -> int:
@@ -67,7 +67,10 @@ class InFlightMessages:
                 task.cancel()
 
     async def finish_dead_letters(self, dead_letters: DeadLetters) -> None:
-        """Before a stop: an operator who is alerted by a dead-letter limit must find the dead letters in the topic."""
+        """Wait for dead letters before a stop.
+
+        If a dead-letter limit alerts an operator, the dead letters must be in the topic.
+        """
         sending = dead_letters.is_sending
         if tasks := [task for task, each in self._tasks.items() if sending(each.partition, each.offset)]:
             await asyncio.wait(tasks, timeout=_CANCEL_SECONDS)

@@ -5,8 +5,9 @@ delay the start of another lane.
 
 Within a lane there are three classes of items; see `WorkClass`. If scheduled and requested items both wait, they start
 in turn: every second item that starts is a scheduled one. Requested items take at most half of the places of a lane. So
-neither many nor slow requested items hold up the scheduled ones, and a requested item need not wait for a long queue of
-scheduled ones. Background items have their own places in each lane and take no others, so they delay no other item.
+requested items cannot delay scheduled items, even if they are many or slow. And a requested item need not wait for a
+long queue of scheduled items. Background items have their own places in each lane and take no others, so they delay no
+other item.
 
 An item with a key can be replaced while it waits. A new item of the same class takes its place in the order, so that
 replacements do not delay a key.
@@ -49,7 +50,8 @@ class LaneQueue(Generic[T]):
 
     def __init__(self, *, shared: int, per_lane: int, reserved: int = 0, background: int = 1) -> None:
         """`per_lane`: how many scheduled and requested items of one lane may run at the same time. `reserved`: how many
-        of these need no shared place. `background`: how many background items of one lane may run in addition.
+        of these items have a reserved place and need no shared place. `background`: how many background items of one
+        lane may run in addition.
         """
         self._shared, self._per_lane, self._reserved = shared, per_lane, min(reserved, per_lane)
         self._background = background
@@ -64,7 +66,10 @@ class LaneQueue(Generic[T]):
         return sum(len(items) for lane in self._lanes.values() for items in lane.waiting.values())
 
     def has_place(self, lane: Hashable, work_class: WorkClass = _SCHEDULED) -> bool:
-        """Whether an item of this class could start now. If a requested one could, so could a scheduled one."""
+        """Whether an item of this class could start now.
+
+        If a requested item could start, a scheduled item could start, too.
+        """
         return self._has_place(self._lanes.get(lane) or _Lane(), work_class)
 
     def add(self, lane: Hashable, item: T, work_class: WorkClass = _SCHEDULED, *, key: Hashable | None = None) -> None:

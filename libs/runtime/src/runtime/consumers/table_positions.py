@@ -120,7 +120,10 @@ class TablePositions:
         return {number: self.recovery_plan(number, offsets) for number in numbers}
 
     def _check_retention(self, offsets: Mapping[TopicPartition, PartitionOffsets]) -> None:
-        """The later one of the group's commit and the own position counts. If neither exists, no message is missing."""
+        """The later offset is used: the group's commit or this process's own position.
+
+        If neither exists, no message is missing.
+        """
         next_offsets = {
             each: max(known)
             for each, found in offsets.items()
@@ -142,8 +145,8 @@ class TablePositions:
 
 
 def _live_start(partition: PartitionOffsets, own: int | None) -> int:
-    """The own position, else the group's commit, else the beginning, because an owner may have died before its first
-    commit. If the offset was deleted, the first one that exists.
+    """This process's own position; otherwise the group's commit; otherwise the beginning, because an owner may have
+    died before its first commit. If this offset was deleted, the first offset that still exists.
     """
     wanted = next((offset for offset in (own, partition.committed) if offset is not None), partition.beginning)
     return min(max(wanted, partition.beginning), partition.end)

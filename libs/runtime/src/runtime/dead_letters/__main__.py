@@ -151,7 +151,7 @@ async def _by_ids(settings: KafkaSettings, ids: list[DeadLetterId]) -> list[Stor
 
 
 async def _replay(settings: KafkaSettings, ids: list[DeadLetterId]) -> None:
-    """Prints the result, also if it fails half way."""
+    """Publishes the messages, and prints the result even if a message fails."""
     await verify(settings, ALL_TOPICS)
     allowed, sent, skipped = sources(settings.kafka_topic_prefix), 0, 0
     try:

@@ -36,7 +36,7 @@ class DeadLetterLimiter:
 
     @property
     def proven(self) -> bool:
-        """False while dead letters are the only outcome since the start."""
+        """False if there are dead letters and no message was handled since the start."""
         return self._any_handled or not any(self._recent)
 
     @property

@@ -38,8 +38,8 @@ class DeadLetterReader:
         """Number of records that were read and are not dead letters."""
 
     async def read_all(self, since: datetime | None = None) -> AsyncIterator[StoredDeadLetter]:
-        """All dead letters in order per partition. With `since`, reading starts about there: some older ones may be
-        among them, and none since then is missing.
+        """All dead letters in order per partition. If `since` is given, the result contains all dead letters since
+        then, and may contain some older ones.
         """
         starts = await self._starts(since)
         unread = {each for each, start in starts.items() if start < self._ends[each]}
@@ -100,7 +100,8 @@ class DeadLetterReader:
 
 
 def start_of(found: OffsetAndTimestamp | None, first: OffsetAndTimestamp | None, begin: int, end: int) -> int:
-    """The first offset to read. `found` is the first message since the wanted time, `first` the first one since 1970.
+    """The first offset to read. `found` is the first message since the wanted time. `first` is the first message since
+    1970.
 
     If there is no message since the wanted time, there is nothing to read. If there is none since 1970 either, the
     broker does not support the request (as librdkafka's in-memory broker), and the whole partition is read.

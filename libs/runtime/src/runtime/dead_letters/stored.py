@@ -55,7 +55,10 @@ class StoredDeadLetter:
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetterFilter:
-    """Conditions for dead letters; None is no condition. Times are compared with the time of storage."""
+    """Conditions for dead letters.
+
+    A condition that is None matches every dead letter. Times are compared with the time of storage.
+    """
 
     topic: str | None = None
     """The source topic, with or without this system's prefix."""

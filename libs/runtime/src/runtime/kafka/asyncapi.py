@@ -45,7 +45,10 @@ def document(factory: AsyncAPI) -> dict[str, Any]:
 
 
 def describing_broker(service: str, settings: KafkaSettings, subscribed: Iterable[str] = ()) -> KafkaBroker:
-    """A broker, never to be started, with what the service sends and receives, except for the `subscribed` topics."""
+    """A broker that is never started.
+
+    It describes the messages that the service sends and receives, except for the `subscribed` topics.
+    """
     broker = KafkaBroker(bootstrap_list(settings), logger=None, apply_types=False)
     skipped = set(subscribed)
     for topic in ALL_TOPICS:
@@ -64,7 +67,7 @@ def service_document(service: str, settings: KafkaSettings, broker: KafkaBroker)
 
 
 def brokers_of(service: str, settings: KafkaSettings, broker: KafkaBroker) -> tuple[KafkaBroker, KafkaBroker]:
-    """The service's own broker, and one that describes what does not go through it."""
+    """The service's own broker, and a broker that describes the topics that the service uses without it."""
     subscribed = {topic for each in broker.subscribers for topic in each.specification.channel_labels}
     return broker, describing_broker(service, settings, subscribed)
 

@@ -33,7 +33,7 @@ class Tombstone:
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _schema: Any, _handler: Any) -> dict[str, Any]:
-        """Its form on the wire, for AsyncAPI."""
+        """The form of a tombstone in Kafka, for AsyncAPI."""
         return {"type": "null", "title": cls.__name__, "description": "A null value: the key is gone."}
 
 
@@ -51,7 +51,10 @@ def encode(event: Event, source: str = "candlekeep") -> tuple[bytes, dict[str, s
 
 
 def decode(topic: Topic, value: bytes | None) -> Event:
-    """The event in a message's value. Raises `UnreadableMessage`, also for a null value."""
+    """The event in a message's value.
+
+    Raises `UnreadableMessage` if the message cannot be read, for example because its value is null.
+    """
     if value is None:
         raise UnreadableMessage("the message has no value")
     try:

@@ -63,7 +63,7 @@ async def find_problem(settings: KafkaSettings) -> KafkaProblem | None:
         else:
             return None
     problems = [explain(settings, each.server, each.error) for each in failures]
-    # A refusal says more than another broker that is down.
+    # Report a refusal first: it explains the problem better than another broker that is down.
     return next((problem for problem in problems if problem.is_refusal), problems[0])
 
 

@@ -125,8 +125,8 @@ class EventPublisher:
 class _Acknowledgements:
     """The pending acknowledgements. There is one future for all: a wait per message would cost more than its sending.
 
-    `asyncio.gather` does not fit: after a timeout it would cancel messages that the producer still sends. Each outcome
-    is retrieved, also after a timeout. Otherwise asyncio would log it at exit.
+    `asyncio.gather` does not fit: after a timeout it would cancel messages that the producer still sends. The outcome
+    of each message is retrieved, even after a timeout. Otherwise asyncio would log it at exit.
     """
 
     def __init__(self) -> None:

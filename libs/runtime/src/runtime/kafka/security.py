@@ -39,7 +39,10 @@ def security_options(settings: KafkaSecuritySettings) -> SecurityOptions:
 
 
 def broker_options(settings: KafkaSecuritySettings) -> dict[str, Any]:
-    """Arguments of FastStream's `KafkaBroker`. It takes a token provider beside its `security`."""
+    """Arguments of FastStream's `KafkaBroker`.
+
+    It takes the token provider as an argument of its own, not in `security`.
+    """
     if settings.kafka_security_protocol == "PLAINTEXT":
         return {}
     options: dict[str, Any] = {"security": _faststream_security(settings)}

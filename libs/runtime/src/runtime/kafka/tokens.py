@@ -86,7 +86,7 @@ class EndpointTokens(AbstractTokenProvider):  # type: ignore[misc]
             raise TokenUnavailable(f"KAFKA_SASL_TOKEN_URL sent no token ({type(error).__name__})") from None
 
     def _credentials(self) -> str:
-        """As RFC 6749, section 2.3.1, asks: each part is encoded before they are joined."""
+        """RFC 6749, section 2.3.1, requires that the id and the secret are encoded before they are joined."""
         parts = (self._settings.kafka_sasl_client_id, self._settings.kafka_sasl_client_secret.get_secret_value())
         return b64encode(":".join(quote(part, safe="") for part in parts).encode()).decode()
 

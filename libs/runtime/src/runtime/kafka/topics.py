@@ -43,7 +43,7 @@ class NoTopicAdministration(Exception):  # noqa: N818 -- the name states the pro
 
 @dataclass(frozen=True)
 class ExistingTopic:
-    """A topic as the cluster has it."""
+    """The actual state of a topic on the cluster."""
 
     partitions: int
     replicas: int
@@ -70,11 +70,10 @@ async def provision(
 ) -> list[str]:
     """Create missing topics and adjust the configuration of the others. Returns what was done, a line per topic.
 
-    Of an existing topic it changes only the settings in `topic_configs`. All others keep the values that an operator
-    gave them, such as `retention.bytes`. But a change that another client makes at the same moment may be lost, because
-    the request replaces all settings of the topic.
-    Safe to run again, and in several processes at once. By default there are 3 replicas, but at most one per broker.
-    Raises `TopicMismatch` before it changes anything.
+    If a topic exists, only its settings in `topic_configs` are changed. All other settings, such as `retention.bytes`,
+    keep the values that an operator gave them. But a change that another client makes at the same moment may be lost,
+    because the request replaces all settings of the topic. Safe to run again, and in several processes at once. By
+    default there are 3 replicas, but at most one per broker. Raises `TopicMismatch` before it changes anything.
     """
     async with _administering(settings) as admin:
         cluster = await _describe(admin)

@@ -1,4 +1,4 @@
-"""A task that runs for the whole life of its worker, beside other tasks."""
+"""A task that runs at the same time as other tasks, as long as its worker."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

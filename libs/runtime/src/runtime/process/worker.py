@@ -145,8 +145,8 @@ def _start_tracing(settings: WorkerSettings, name: str) -> None:
 
 
 def build_app(worker: Worker) -> AsgiApp:
-    """The worker's own ASGI application. If it has none, one with metrics, health, and the AsyncAPI document of its
-    broker.
+    """The worker's own ASGI application. If the worker has none, an application with metrics, health, and the AsyncAPI
+    document of its broker.
     """
     if worker.app is not None:
         return worker.app

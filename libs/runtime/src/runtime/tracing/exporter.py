@@ -243,8 +243,8 @@ class RequestSpans:
 
 @contextmanager
 def _current(span: Span) -> Iterator[None]:
-    """Makes the span the current one, and ends it. Of an exception only the class is recorded: its text may contain a
-    URL or a credential.
+    """Makes the span the current one, and ends it. Only the class of an exception is recorded, because its text may
+    contain a URL or a credential.
     """
     with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
         try:

@@ -45,7 +45,7 @@ _process: Final = _Process()
 
 
 def start_tracing(settings: TracingSettings, service: str) -> bool:
-    """Trace runs from now on, if an endpoint is set. Returns whether it is."""
+    """Trace runs from now on, if an endpoint is set. Returns whether an endpoint is set."""
     if not settings.otel_exporter_otlp_endpoint:
         return False
     from runtime.tracing.exporter import build_tracer  # noqa: PLC0415 -- costs nothing while tracing is off
@@ -88,14 +88,14 @@ def trace_id_of(run_id: object) -> str | None:
 def run_span(
     name: str, run_id: UUID, headers: Iterable[tuple[str, bytes | None]] = (), **attributes: Value
 ) -> AbstractContextManager[None]:
-    """A span for the handling of a message about a run. `headers` are those of the message."""
+    """A span for the handling of a message about a run. `headers` are the headers of the message."""
     if (tracer := _process.tracer) is None:
         return nullcontext()
     return tracer.handling(name, run_id, headers, attributes)
 
 
 def span(name: str, **attributes: Value) -> AbstractContextManager[None]:
-    """A span for a part of the current span. Without a current span there is none."""
+    """A span for a part of the current span. If there is no current span, none is recorded."""
     if (tracer := _process.tracer) is None:
         return nullcontext()
     return tracer.part(name, attributes)

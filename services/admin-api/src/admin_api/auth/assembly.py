@@ -18,7 +18,7 @@ from admin_api.settings import AdminApiSettings
 
 @dataclass(frozen=True, kw_only=True)
 class AuthComponents:
-    """For the authentication middleware and for the routes of tokens and sessions."""
+    """The parts that the authentication middleware and the routes of tokens and sessions use."""
 
     authenticator: Authenticator
     tokens: Tokens
@@ -29,7 +29,10 @@ class AuthComponents:
 def assemble(
     settings: AdminApiSettings, engine: AsyncEngine, reserved_engine: AsyncEngine, metrics: Metrics
 ) -> AuthComponents:
-    """`reserved_engine` is for what each login needs. A list of tokens or an entry about a refusal does not."""
+    """`reserved_engine` is used only for queries that each login needs.
+
+    The list of tokens and the audit entries of refused requests use `engine`.
+    """
     sessions = Sessions(reserved_engine, settings.candlekeep_admin_token)
     authenticator = Authenticator(
         settings.candlekeep_admin_token,

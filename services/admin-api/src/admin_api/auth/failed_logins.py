@@ -32,8 +32,8 @@ class FailedLogins:
     async def look_up(self, find: Callable[[], Awaitable[Identity]], address: str, monotonic: float) -> Identity:
         """The owner of a credential, as `find` returns it.
 
-        A valid credential counts for nothing, and is found in both cases. Raises the errors of `find`, and
-        `TooManyFailures` instead of `Unauthorized` for a guess over the limit.
+        A valid credential takes nothing from the limit, and is found even when the limit is exceeded. Raises the errors
+        of `find`, and `TooManyFailures` instead of `Unauthorized` for a guess over the limit.
         """
         within_limit = self.unknown.take(address, monotonic)
         is_guess = False

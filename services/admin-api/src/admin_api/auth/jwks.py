@@ -52,7 +52,7 @@ class Jwks:
 
     @property
     def failed(self) -> bool:
-        """Whether the latest fetch failed. Then a missing key may exist at the provider."""
+        """Whether the latest fetch failed. If it failed, a key that is missing here may exist at the provider."""
         return self._failed
 
     async def _fetch_if_due(self, every: float) -> None:

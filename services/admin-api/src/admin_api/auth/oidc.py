@@ -152,7 +152,10 @@ def identity_of(claims: Mapping[str, Any], rules: JwtRules) -> Identity:
 
 
 def _header(text: str) -> dict[str, Any]:
-    """The header. Raises `Unauthorized`, also if a name in the header or in the claims occurs twice."""
+    """The header.
+
+    Raises `Unauthorized` if it is not valid, or if a name in the header or in the claims occurs twice.
+    """
     header, _ = (_part(part) for part in text.split(".")[:2])
     return header
 

@@ -43,7 +43,10 @@ class _Entry(NamedTuple):
 
 
 class _EntryWriter:
-    """Writes entries in one transaction at a time, with all that wait. So a burst of refusals uses one connection."""
+    """Writes entries in one transaction at a time; each transaction writes all waiting entries.
+
+    So a burst of refusals uses one connection.
+    """
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -132,8 +135,8 @@ class RefusalAudit:
             self._recorded.labels("lost").inc()
 
     async def summarise(self, now: datetime) -> None:
-        """Write one entry per caller about the refusals that were left out. Those of a failed write stay for the next
-        call.
+        """Write one entry per caller about the refusals that were left out. If a write fails, its refusals stay for the
+        next call.
         """
         await asyncio.gather(*(self._summarise(each, now) for each in self._left_out.take()))
 
@@ -156,8 +159,8 @@ class RefusalAudit:
 def refused_request_of(scope: Scope, routes: Sequence[BaseRoute] = ()) -> RefusedRequest:
     """Names the action like the audit entry of a successful request: `update_config` becomes `config.update`.
 
-    A bulk operation has the same name as the operation on one config. `routes` are those of the application: a request
-    that was refused before it reached one still names it.
+    A bulk operation has the same name as the operation on one config. `routes` are the application's routes. With them,
+    the entry names the route even if the request was refused before it reached the route.
     """
     if "route" not in scope:
         scope = {**scope, **_route_of(scope, routes)}

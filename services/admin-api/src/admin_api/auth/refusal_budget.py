@@ -16,7 +16,7 @@ _MAX_CALLERS: Final = 100
 
 
 class RefusalKind(NamedTuple):
-    """Refusals of one caller that differ in none of these are of the same kind."""
+    """Refusals of one caller with the same action, status and reason are of the same kind."""
 
     action: str
     status: int
@@ -26,9 +26,10 @@ class RefusalKind(NamedTuple):
 class RefusalBudget:
     """Limits the audit entries of refusals, so that repeated attempts cannot fill the disk.
 
-    A caller with a known identity has a budget for each kind of refusal. So many refusals hide neither those of another
-    caller with the same address, nor the first ones of another kind. The number of kinds is bounded by the routes.
-    Callers without an identity have a budget per address and reason, and one for all addresses together.
+    A caller with a known identity has a budget for each kind of refusal. This way, a large number of refusals cannot
+    hide the refusals of another caller with the same address, nor the first refusals of another kind. The number of
+    kinds is bounded by the routes. Callers without an identity have a budget per address and reason, and one for all
+    addresses together.
     """
 
     def __init__(self) -> None:
@@ -65,7 +66,10 @@ class LeftOut:
 
 
 class LeftOutRefusals:
-    """Counts the refusals without an entry of their own, per caller. All addresses without an identity are one."""
+    """Counts the refusals without an entry of their own, per caller.
+
+    All callers without an identity are counted as one caller.
+    """
 
     def __init__(self) -> None:
         self._by_caller: dict[str, LeftOut] = {}
@@ -87,7 +91,7 @@ class LeftOutRefusals:
         return taken
 
     def put_back(self, left_out: LeftOut) -> None:
-        """Their entry could not be written: count them again."""
+        """Add the counts again, because their audit entry could not be written."""
         for kind, count in left_out.kinds.items():
             self.add(left_out.actor, kind, left_out.since, count)
             self.add(left_out.actor, kind, left_out.until, 0)

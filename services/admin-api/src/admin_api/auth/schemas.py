@@ -64,7 +64,7 @@ class Token(BaseModel):
 
     @classmethod
     def of(cls, row: sa.Row[Any], now: datetime) -> Self:
-        """From a row of the table `api_tokens`."""
+        """Builds the object from a row of the table `api_tokens`."""
         values = dict(row._mapping)  # noqa: SLF001 -- public in SQLAlchemy, despite the underscore
         prefix = shown_prefix(values.pop("public_id"))
         return cls(**values, prefix=prefix, status=status_of(values["revoked_at"], values["expires_at"], now))

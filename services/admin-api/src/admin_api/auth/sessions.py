@@ -50,7 +50,7 @@ class Sessions:
         """The new cookie's value, and the end of the session, which is never later than the end of its token.
 
         Closes the browser's previous session, because a login must always change the session identifier. `link_code` is
-        that of a sign-in link. Raises `Unauthorized` if it was used before.
+        the code of a sign-in link. Raises `Unauthorized` if it was used before.
         """
         cookie = secrets.token_urlsafe(32) if link_code is None else cookie_of(link_code, self._key.decode())
         expires_at = now + LIFETIME

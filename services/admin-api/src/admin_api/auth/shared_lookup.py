@@ -45,7 +45,8 @@ class SharedLookup(Generic[K]):
 
     async def row(self, key: K) -> sa.Row[Any] | None:
         """The row with this key, as it is now. Raises `DatabaseUnavailable`."""
-        # The query starts later, so its result is as new as that of an own query. A revocation has effect at once.
+        # The query starts later than this call, so its result is as new as the result of a separate query. A revocation
+        # has effect at once.
         rows = self._rows_of_batch
         if rows is None or rows.done() or self._batch.started or len(self._batch.keys) == _MAX_KEYS:
             self._batch = _Batch()

@@ -1,7 +1,7 @@
 """The format of API tokens: ck_<public id>_<secret>_<checksum>.
 
-The prefix and the checksum identify a token without a database, also for secret scanners. The public id finds its row.
-The secret has 256 random bits, so a plain SHA-256 hash of it is safe to store.
+With the prefix and the checksum, a program such as a secret scanner can identify a token without a database. The public
+id finds its row. The secret has 256 random bits, so a plain SHA-256 hash of it is safe to store.
 """
 
 import hashlib

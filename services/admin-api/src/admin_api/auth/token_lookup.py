@@ -1,4 +1,7 @@
-"""Finds the owner of an API token. Each request waits for a query that starts later, so a revocation acts at once."""
+"""Finds the owner of an API token.
+
+Each request waits for a query that starts after the request arrived, so a revocation takes effect at once.
+"""
 
 import hmac
 from datetime import datetime

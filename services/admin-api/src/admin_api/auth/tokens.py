@@ -60,8 +60,9 @@ class Tokens:
     async def create(self, wanted: NewToken, actor: Actor, now: datetime) -> IssuedToken:
         """Create a token. Only this result contains its secret.
 
-        A token that a session creates has no higher role and no later end than the credential that opened the session.
-        If the request names no lifetime, the default is shortened. Raises `Forbidden`, `InvalidInput`.
+        If a session creates the token, the token cannot have a higher role or a later end than the credential that
+        opened the session. If the request names no lifetime, the default is shortened. Raises `Forbidden`,
+        `InvalidInput`.
         """
         expires_at = _end_of_new_token(wanted, actor, now)
         minted = mint()
@@ -158,7 +159,7 @@ async def _lock_for_update(connection: AsyncConnection, token_id: int, now: date
 
 
 async def _end(connection: AsyncConnection, token_id: int, now: datetime, *, ends_at: datetime) -> Token:
-    if ends_at <= now:  # a session without its token is refused anyway; this makes its own row consistent
+    if ends_at <= now:  # a session of a revoked token is refused anyway; this also marks the session's own row as ended
         open_sessions = sa.and_(sessions.c.token_id == token_id, sessions.c.revoked_at.is_(None))
         await connection.execute(sa.update(sessions).where(open_sessions).values(revoked_at=now))
     change = sa.update(api_tokens).where(api_tokens.c.id == token_id).values(revoked_at=ends_at).returning(*_COLUMNS)

@@ -1,4 +1,7 @@
-"""Estimates the cost of missing time, and finds what can never be had. Pure; times in milliseconds since the epoch."""
+"""Estimates the cost of missing time, and finds the candles that can no longer be requested.
+
+Pure; times in milliseconds since the epoch.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -20,7 +23,7 @@ BEYOND_HORIZON: Final = "beyond_horizon"
 
 
 class FinalAbsence(NamedTuple):
-    """A span that the ledger explains for good."""
+    """A span whose reason in the ledger is final."""
 
     absence_class: str
     evidence: str
@@ -118,7 +121,7 @@ def _of_exchange(exchange: str, items: Sequence[tuple[Target, _Reading, Interval
 
 
 def _from_trades(exchange: str, items: Sequence[tuple[Target, _Reading, Intervals]]) -> TradesEstimate | None:
-    """The cost of the time of which the exchange has no candles. None: nothing is built from trades."""
+    """The cost of the time for which the exchange has no candles. None if nothing is built from trades."""
     entry = load_catalogue().exchanges.get(exchange)
     series = candles = requests = unknown = 0
     weight = 0.0
@@ -166,7 +169,7 @@ def _reading_of(target: Target, now: int) -> _Reading:
 
 
 def _readable(target: Target, reading: _Reading) -> Intervals:
-    """The missing time that a request can still get."""
+    """The missing time whose candles can still be requested."""
     missing = spans.subtract(target.missing, [each.span for each in target.absences])
     if target.from_trades:
         return spans.subtract(missing, gone_time(target, reading.horizon))
@@ -174,7 +177,7 @@ def _readable(target: Target, reading: _Reading) -> Intervals:
 
 
 def _beyond_horizon(target: Target, reading: _Reading) -> Intervals:
-    """The missing time that the ledger does not explain, and that no request can get."""
+    """The missing time whose candles can no longer be requested, except time with a final reason in the ledger."""
     if reading.horizon is None or target.from_trades:
         return ()
     beyond = spans.intersect(target.missing, [(0, reading.horizon)])
@@ -182,7 +185,7 @@ def _beyond_horizon(target: Target, reading: _Reading) -> Intervals:
 
 
 def _lost_spans(target: Target, reading: _Reading) -> int:
-    """The number of spans that are lost. A request proves the loss of each."""
+    """The number of spans that are lost. One request proves the loss of each span."""
     return sum(1 for each in _beyond_horizon(target, reading) if candles_in(target.timeframe, [each]))
 
 

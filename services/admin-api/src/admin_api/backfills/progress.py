@@ -91,7 +91,7 @@ def progress_of(targets: Sequence[Target], chunks: ChunkFacts, now: datetime, *,
 
 
 def percent_of(candles: int, missing: int) -> float | None:
-    """The answered part with two decimals, rounded down; None without candles."""
+    """The answered share with two decimals, rounded down. None if there are no candles."""
     return math.floor(10_000 * (candles - missing) / candles) / 100 if candles else None
 
 

@@ -109,7 +109,7 @@ class Backfill(BaseModel):
 
 
 class NeverAvailable(BaseModel):
-    """Candles that no request can get any more, of all series of an exchange and timeframe."""
+    """Candles that can no longer be requested, for all series of an exchange and timeframe."""
 
     exchange: str
     timeframe: str
@@ -159,7 +159,7 @@ class ExchangeEstimate(BaseModel):
 
 
 class Estimate(BaseModel):
-    """The cost of collecting the missing time, and the candles that can never be had."""
+    """The cost of collecting the missing time, and the candles that can no longer be collected."""
 
     series: int
     candles: int = Field(description="The candles of the missing time. Quiet markets have fewer.")

@@ -72,7 +72,7 @@ async def create_backfill(unit: UnitOfWork, wanted: NewBackfill) -> Backfill | D
 
 
 def _require_tapes(series: Sequence[SeriesNames]) -> None:
-    """Raises `InvalidInput` for the first series of which no trades with sequential ids can be read."""
+    """Raises `InvalidInput` for the first series whose trades cannot be requested with sequential ids."""
     exchanges = load_catalogue().exchanges
     for each in series:
         entry, kind = exchanges.get(each.exchange), market_kind(each.symbol)
@@ -87,7 +87,7 @@ def _require_tapes(series: Sequence[SeriesNames]) -> None:
 
 
 async def change_state(unit: UnitOfWork, backfill_id: int, action: Action, expected: EntityTags | None) -> Backfill:
-    """If the backfill has the state already, nothing changes. The backfiller plans the series again after a change.
+    """If the backfill is already in this state, nothing changes. The backfiller plans the series again after a change.
 
     Raises `NotFound`, `VersionMismatch`, `BackfillCancelled`.
     """

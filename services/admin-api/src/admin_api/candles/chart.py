@@ -83,7 +83,7 @@ class Chart(BaseModel):
 
 
 class _Extent(NamedTuple):
-    """The open times of the first and the last candle. None: there is no candle."""
+    """The open times of the first and the last candle. None if there is no candle."""
 
     first: datetime | None = None
     last: datetime | None = None

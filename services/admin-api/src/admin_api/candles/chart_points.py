@@ -57,7 +57,8 @@ class ChartPoints:
 
 
 def chart_points(grid: PeriodGrid, start: int, end: int, most: int) -> ChartPoints:
-    """The shortest points of which at most `most` cover the range from `start` to `end`, which is not empty.
+    """The shortest points with which at most `most` points cover the range from `start` to `end`. The range must not be
+    empty.
 
     The range of the result is wider, if its first or last point begins before `start` or ends after `end`.
     """

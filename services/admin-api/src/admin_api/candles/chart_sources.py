@@ -36,7 +36,10 @@ class Sources(NamedTuple):
 
 
 def sources_of(points: ChartPoints, levels: Levels | None, stale: Iterable[int]) -> Sources:
-    """Choose the longest level of which each point has whole rows. `stale` are the starts of the stale units."""
+    """Choose the longest level with which each point consists of whole rows.
+
+    `stale` are the starts of the stale units.
+    """
     whole = ((points.start, points.end),)
     if levels is None or points.length_ms is None:
         return Sources(whole)

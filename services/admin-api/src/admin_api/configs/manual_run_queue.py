@@ -5,8 +5,8 @@ started, so another trigger may join it and get its run_id. When its tick is *re
 at any moment, and the next trigger gets a new run. Both steps lock the held row, so a trigger either joins before the
 release or finds no held run. The run log alone could not decide this, because it lags behind the collector.
 
-A run is held while another run of its config is in progress. A scheduled run whose start is not logged yet is not seen
-here. That is no error, because the collector also makes a manual run wait.
+A run is held while another run of its config is in progress. A scheduled run whose start is not in the run log yet is
+not visible here. This is harmless, because the collector also makes a manual run wait.
 """
 
 from collections.abc import Mapping, Sequence

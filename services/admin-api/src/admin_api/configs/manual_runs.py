@@ -41,7 +41,7 @@ class ManualRuns:
         return timedelta(seconds=2 * self.run_deadline_seconds)
 
     async def trigger(self, unit: UnitOfWork, configs: Sequence[Config]) -> list[TriggerAccepted]:
-        """Accept a trigger of each config, also of disabled ones. Returns one result per config, in order.
+        """Accept a trigger of each config, including disabled configs. Returns one result per config, in order.
 
         If the config has a held run, the trigger joins it: the result has its run_id, and the run collects the config
         as it is now. The caller must hold the locks of the configs' rows, so that the second of two concurrent

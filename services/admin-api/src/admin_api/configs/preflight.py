@@ -1,4 +1,6 @@
-"""The consequences of a config before it is created: its rate, its history, and the candles that are lost already."""
+"""The consequences of a config before it is created: its request rate, its history, and the candles that the exchange
+no longer offers.
+"""
 
 import math
 from collections.abc import Iterable, Mapping

@@ -67,7 +67,10 @@ async def page_of_configs(engine: AsyncEngine, filters: ConfigFilters) -> Page[C
 
 @dataclass(frozen=True)
 class SelectedConfigs:
-    """The selected configs, in the order of the selector. An id that does not exist stays an id."""
+    """The selected configs, in the order of the selector.
+
+    For an id without a config, `entries` contains the id itself.
+    """
 
     entries: Sequence[Config | int]
 

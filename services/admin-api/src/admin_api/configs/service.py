@@ -69,7 +69,7 @@ class ConfigService:
         unit.log_after_commit("Config deleted", action="config_deleted", config_id=config_id, **_describe(config))
 
     async def trigger(self, unit: UnitOfWork, config_id: int, expected: EntityTags | None = None) -> TriggerAccepted:
-        """Request a manual run, also of a disabled config. Raises `NotFound`, `VersionMismatch`."""
+        """Request a manual run. The config may be disabled. Raises `NotFound`, `VersionMismatch`."""
         config = await lock_for_update(unit.connection, config_id)
         require_match(expected, config.version)
         [accepted] = await self._manual_runs.trigger(unit, [config])
@@ -100,7 +100,10 @@ async def resync(engine: AsyncEngine, now: datetime, batch: int = 500) -> int:
 
 
 async def reannounce(engine: AsyncEngine, config_ids: AbstractSet[int], now: datetime) -> None:
-    """Publish the current state of these configs again, or their deletion, as the latest message in Kafka."""
+    """Publish the current state of these configs again as the latest messages in Kafka.
+
+    A deleted config gets a deletion.
+    """
     query = sa.select(configs).where(configs.c.id.in_(config_ids)).order_by(configs.c.id).with_for_update()
     async with transaction(engine) as connection:
         rows = (await connection.execute(query)).all()

@@ -90,7 +90,7 @@ def _group(row: sa.Row[Any], key: Sequence[str]) -> Group:
 
 
 def _with_end(query: CompletenessQuery, now: datetime) -> CompletenessQuery:
-    """Days have an end: that of today."""
+    """If no end is requested, the days end with today."""
     if not query.per_day or query.end is not None:
         return query
     return query.model_copy(update={"end": now.date() + timedelta(days=1)})
@@ -175,5 +175,5 @@ def _day(numbers: DayNumbers) -> DayCompleteness:
 
 
 def percent(part: int, of: int) -> float | None:
-    """A percentage with two decimals, rounded down: 100 means all. None of nothing."""
+    """A percentage with two decimals, rounded down: 100 means all. None if the total is zero."""
     return part * 10_000 // of / 100 if of else None

@@ -49,7 +49,7 @@ class Grid(NamedTuple):
 
 
 class Events(NamedTuple):
-    """The ranges of series with the same grid that begin and end on one day."""
+    """The ranges that begin on one day, and those that end on it, of all series with the same grid."""
 
     began: int = 0
     """The number of ranges whose first period opens on this day."""
@@ -96,7 +96,7 @@ def numbers_by_day(sums: Sums, first: date, end: date) -> list[DayNumbers]:
         if closed[number]:
             missing = sums.missing.get(start + number, Missing())
             verified = max(0, inside[number] - missing.unverified)
-            # As for whole ranges: counts that are not corrected yet give no impossible numbers.
+            # Limited as for whole ranges: counts that are not corrected yet may be too high.
             whole, answered = (min(closed[number], verified + each) for each in (missing.whole, missing.answered))
             found.append(DayNumbers(first + timedelta(days=number), closed[number], verified, whole, answered))
     return found

@@ -1,4 +1,7 @@
-"""The SQL of completeness by day: sums over the series of each group. `completeness_days` has the meaning."""
+"""The SQL of completeness by day: sums over the series of each group.
+
+`completeness_days` explains the meaning of the sums.
+"""
 
 from typing import Final
 

@@ -61,7 +61,7 @@ class CompletenessQuery(Input):
 
     @property
     def has_filters(self) -> bool:
-        """Only some series are requested."""
+        """Whether the request is limited to some series."""
         return any(value is not None for value in (self.exchange, self.symbol, self.timeframe, self.config_id))
 
     def filters(self) -> dict[str, Any]:

@@ -164,7 +164,7 @@ _CONFIG: Final = ("config_id",)
 
 @dataclass(frozen=True)
 class Shape:
-    """The parts of the statement that depend on the request. All are constants."""
+    """The parts of the SQL statement that differ between requests. All are constants."""
 
     filters: tuple[str, ...] = ()
     """The columns of a series that must be equal to the parameter of the same name."""
@@ -181,7 +181,7 @@ class Shape:
 
     @property
     def is_restricted(self) -> bool:
-        """Only some series are read."""
+        """Whether the statement is limited to some series."""
         return bool(self.filters) or self.of_config or (self.on_page and bool(self.key))
 
     def conditions(self, table: str) -> str:
@@ -204,7 +204,7 @@ class Shape:
 
     @property
     def only_configured(self) -> bool:
-        """Series without a config do not count."""
+        """Series without a config are left out."""
         return self.of_config or self.key == _CONFIG
 
 

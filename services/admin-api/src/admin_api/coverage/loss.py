@@ -1,6 +1,6 @@
 """The loss clock: when an exchange stops offering a candle that is not verified. Times in milliseconds since the epoch.
 
-Only a few exchanges limit the number of newest candles. A series of the others has no loss clock.
+Only a few exchanges limit the number of newest candles. A series of any other exchange has no loss clock.
 """
 
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ from contracts.timeframes import DAY_MS, HOUR_MS, shift
 
 _MINUTE_MS: Final = 60_000
 
-# The first span of each series that is readable, not verified, and not absent for a final reason. Nothing before the
-# first verified instant counts, because no config asks for it. A market that is no longer traded has no candles after
-# its last ones.
+# The first span of each series that is readable, not verified, and not absent for a final reason. Time before the first
+# verified instant is ignored, because no config requests it. A market that is no longer traded has no candles after its
+# last ones.
 _FIRST_MISSING: Final = sa.text("""
 SELECT wanted.number, lower(missing.span) AS starts, upper(missing.span) AS ends
 FROM unnest(CAST(:exchanges AS text[]), CAST(:symbols AS text[]), CAST(:timeframes AS text[]),
@@ -46,7 +46,7 @@ WHERE greatest(horizon, lower(known.verified)) < traded.until
 
 
 class Limited(NamedTuple):
-    """A series of which the exchange sends only the newest candles."""
+    """A series for which the exchange sends only the newest candles."""
 
     exchange: str
     symbol: str
@@ -79,7 +79,10 @@ def loss_of(timeframe: str, newest_readable: int, missing: Interval) -> Loss:
 
 
 async def next_losses(connection: AsyncConnection, series: Sequence[Limited], now: int) -> list[Loss | None]:
-    """The next loss of each series, in order. None: everything is verified, or nothing is known about the series."""
+    """The next loss of each series, in order.
+
+    None for a series if everything is verified, or if nothing is known about it.
+    """
     horizons = [horizon_of(each.timeframe, each.newest_readable, now) or 0 for each in series]
     values: dict[str, Any] = {
         "exchanges": [each.exchange for each in series],

@@ -18,7 +18,9 @@ from store.tables import config_timeframes, configs
 INTERVAL_SECONDS: Final = 30.0
 """The least time between two looks at all series."""
 _INTERVALS: Final = 2
-"""The margin ends this number of intervals before the loss: so many scheduled runs can still read the candles."""
+"""The margin ends this number of intervals before the loss: until then, this number of scheduled runs can still read
+the candles.
+"""
 _MINUTE_MS: Final = 60_000
 _TIMEOUT_SECONDS: Final = 5.0
 
@@ -49,7 +51,7 @@ async def losses_of_configs(engine: AsyncEngine, now: int) -> list[tuple[Limited
 
 
 def soonest(losses: Iterable[tuple[Limited, int, Loss]], now: int) -> dict[str, tuple[float, float]]:
-    """By exchange: the seconds until the next loss, and until two intervals before one. Pure.
+    """For each exchange: the seconds until the next loss, and the seconds until two intervals before a loss. Pure.
 
     Each loss has the interval of its config in minutes.
     """
@@ -62,12 +64,12 @@ def soonest(losses: Iterable[tuple[Limited, int, Loss]], now: int) -> dict[str, 
 
 
 def margin_seconds(loss: Loss, interval_minutes: int, now: int) -> float:
-    """The time until too few scheduled runs are left before the loss; negative afterwards. Pure."""
+    """The time until two intervals before the loss. Negative after that. Pure."""
     return (loss.at - now - _INTERVALS * interval_minutes * _MINUTE_MS) / 1000
 
 
 def _collected() -> sa.Select[tuple[str, str, str, int]]:
-    """The series of enabled configs on exchanges of which some candles are limited."""
+    """The series of enabled configs on exchanges that limit the number of candles for some markets."""
     columns = config_timeframes.c
     exchanges = [
         key

@@ -40,7 +40,9 @@ async def next_losses_of_configs(engine: AsyncEngine, query: LossesQuery, now: d
 
 
 def soonest_first(losses: Iterable[tuple[Limited, int, Loss]], now: int) -> list[SeriesLoss]:
-    """Those at risk first, because a long interval can be at risk before a shorter one with an earlier loss. Pure."""
+    """Series at risk come first: a config with a long interval can be at risk although a config with a short interval
+    has an earlier loss. Pure.
+    """
     found = [
         SeriesLoss(
             **describe(loss, now).model_dump(),

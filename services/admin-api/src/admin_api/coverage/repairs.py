@@ -67,6 +67,6 @@ def repair_of(start: datetime, end: datetime, chunks: Iterable[OpenChunk]) -> Re
 
 
 def _state_of(chunks: Sequence[OpenChunk]) -> str:
-    """The state of the chunk that goes on first."""
+    """The state of the chunk that is continued first."""
     states = {each.state for each in chunks}
     return next(state for state in ("requested", "waiting", "failed") if state in states)

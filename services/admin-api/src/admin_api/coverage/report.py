@@ -134,8 +134,8 @@ def _fingerprint(query: CoverageQuery) -> str:
 async def _page_of_spans(
     connection: AsyncConnection, series_id: int, window: Window, extent: Extent, grid: PeriodGrid, limit: int
 ) -> _Spans:
-    """The first `limit` spans of the window. They do not overlap, so each has its own start. Those from trades are
-    parts of verified spans.
+    """The first `limit` spans of the window. They do not overlap, so each has its own start. Spans from trades are
+    exceptions: they are parts of verified spans.
     """
     verified: list[CoverageSpan] = []
     from_trades: list[CoverageSpan] = []

@@ -35,7 +35,8 @@ def closed_window(
 ) -> Window | None:
     """The closed periods that begin at `start` or later and before `end`. None if there are no such periods.
 
-    Without `start`: from the first known instant of the series. Without `end`: up to the latest period that has ended.
+    If `start` is not given, the range begins with the first known instant of the series. If `end` is not given, the
+    range ends with the latest period that has ended.
     """
     known = (extent.first_open, extent.verified_from, extent.first_absence)
     start = start or min((each for each in known if each is not None), default=None)

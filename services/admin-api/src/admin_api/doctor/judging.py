@@ -39,7 +39,7 @@ class PartitionReading:
 def topic_check(
     name: str, found: TopicReading | None, *, partitions: int, brokers: int, settings: Mapping[str, str]
 ) -> Check:
-    """`partitions` and `settings` are those of the declaration."""
+    """`partitions` and `settings` are the declared values."""
     check, provision = f"topic {name}", "Run `python -m runtime.kafka.topics provision`."
     if found is None:
         return failed(check, "is missing", provision)
@@ -99,7 +99,10 @@ def group_check(name: str, group: Group, offsets: Sequence[PartitionReading]) ->
 
 
 def clock_check(name: str, theirs: datetime, before: datetime, after: datetime) -> Check:
-    """`theirs` was read between `before` and `after` of this machine's clock."""
+    """`theirs` is the time of the other clock.
+
+    This machine's clock showed `before` before the reading and `after` after it.
+    """
     ahead = theirs - after if theirs > after else theirs - before if theirs < before else timedelta()
     check, text = f"clock of {name}", f"{ahead.total_seconds():+.1f} s compared with this machine"
     advice = "Run an NTP client, such as chrony, on both machines."
@@ -111,7 +114,7 @@ def clock_check(name: str, theirs: datetime, before: datetime, after: datetime) 
 
 
 def roles_check(roles: Mapping[str, bool], wanted: Iterable[str]) -> Check:
-    """`roles`: the roles that exist, with whether each has powers of an administrator."""
+    """`roles`: the existing roles; the value is true if the role has powers of an administrator."""
     advice = "Run `python -m store roles`, see docs/security.md#database-roles."
     if mighty := sorted(name for name in wanted if roles.get(name)):
         return failed("database roles", f"roles of services are administrators: {', '.join(mighty)}", advice)

@@ -63,7 +63,7 @@ async def _group_checks(settings: KafkaSettings) -> list[Check]:
 
 
 async def _offsets(settings: KafkaSettings) -> dict[str, list[PartitionReading]]:
-    """By service: the committed offsets beside those that Kafka still has."""
+    """For each service: the committed offsets, and the offsets that Kafka still has."""
     async with asyncio.timeout(_TIMEOUT_SECONDS), AsyncExitStack() as stack:
         admin = build_admin(settings)
         stack.push_async_callback(close_in_time, admin.close(), "A client could not disconnect", action="doctor")

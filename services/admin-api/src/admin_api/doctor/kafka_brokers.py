@@ -50,7 +50,7 @@ async def _connected(settings: KafkaSettings) -> AsyncIterator[AIOKafkaClient]:
 
 
 async def _clock_check(client: AIOKafkaClient, broker: int) -> Check:
-    """A broker passes the request on to the active controller, and no answer has the clock of another broker."""
+    """Every broker passes this request on to the active controller, so the clocks of other brokers cannot be read."""
     before = datetime.now(UTC)
     try:
         answer = await client.send(broker, DescribeQuorum())

@@ -1,7 +1,7 @@
 """Two requests of Kafka's protocol that aiokafka does not have: both read, and change nothing.
 
-The layouts are those of Kafka's DescribeLogDirsRequest.json (version 4, Kafka 3.3) and DescribeQuorumRequest.json
-(version 1, Kafka 3.3), with their responses.
+The layouts follow Kafka's DescribeLogDirsRequest.json (version 4, Kafka 3.3) and DescribeQuorumRequest.json (version 1,
+Kafka 3.3), and the files of their responses.
 """
 
 from typing import ClassVar, Final

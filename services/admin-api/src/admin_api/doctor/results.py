@@ -43,5 +43,5 @@ def failed(name: str, found: str, advice: str) -> Check:
 
 
 def exit_code(checks: Iterable[Check]) -> int:
-    """1 if a check failed. A warning does not count, so that a deployment script can continue."""
+    """1 if a check failed. A warning does not change the exit code, so that a deployment script can continue."""
     return int(any(check.state is State.FAILED for check in checks))

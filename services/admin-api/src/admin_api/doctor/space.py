@@ -16,7 +16,10 @@ _STEP: Final = 1024
 
 @dataclass(frozen=True)
 class LogFolder:
-    """A folder of a broker with the partitions in it. `total` and `usable` are those of its disk; -1: not known."""
+    """A folder of a broker with the partitions in it.
+
+    `total` and `usable` are the bytes of the folder's disk; -1 means unknown.
+    """
 
     path: str
     is_offline: bool
@@ -55,7 +58,7 @@ def disk_check(broker: int, folders: Sequence[LogFolder]) -> Check:
 def database_size_check(size: int, candles: int, candle_bytes: int, new_records: int) -> Check:
     """`candle_bytes` is the size of the table of candles, and `new_records` were collected in the last day.
 
-    The database does not tell the free space of its disk. So a large one that grows fast is a warning.
+    The database cannot report the free space of its disk. So a large database that grows fast is a warning.
     """
     per_day = round(new_records * candle_bytes / candles) if candles else 0
     found = f"{size_text(size)}, and at most {size_text(per_day)} of new candles per day"

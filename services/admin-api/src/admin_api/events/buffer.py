@@ -61,8 +61,7 @@ class EventBuffer:
     def start(self, positions: Mapping[Partition, int]) -> None:
         """Drop all events; the next event of each partition has this offset or a later one.
 
-        At a restart one sequence number is skipped. So a stream that had read everything also sees that it missed
-        something.
+        A restart skips one sequence number. So a stream that had read everything also sees that it missed something.
         """
         self._first_number = self.next_number + 1 if self.is_started else 0
         self._events.clear()

@@ -53,7 +53,7 @@ class EventFeed:
         return Background("event feed", self.run, self.stop)
 
     async def stop(self) -> None:
-        """Also ends every event stream; otherwise the server would wait for them."""
+        """This also ends every event stream. Otherwise the server would wait for the streams at its stop."""
         self._stopping.set()
         self._wake()
 
@@ -81,7 +81,8 @@ class EventFeed:
                 await wait_for_event(self._stopping, _RETRY_SECONDS)
 
     async def _read_until_stopped(self) -> None:
-        # Without a reset, the consumer reports at once that Kafka no longer has its position, also of an empty topic.
+        # Without an automatic reset, the consumer reports at once if Kafka no longer has its position, even for an
+        # empty topic.
         build = lambda: build_consumer(  # noqa: E731
             self._settings, group="live", client_id="admin-api-live", group_id=None, auto_offset_reset="none"
         )
@@ -163,7 +164,9 @@ class EventFeed:
         }
 
     def _restarted_partitions(self, batches: dict[TopicPartition, list[Any]]) -> Positions:
-        """The partitions with a first message before the position already read, each with that message's offset."""
+        """The partitions whose first new message has an offset below the position that was already read, with this
+        offset.
+        """
         positions = self.buffer.positions
         starts = {self._partition(in_kafka): records[0].offset for in_kafka, records in batches.items()}
         return {partition: offset for partition, offset in starts.items() if offset < positions[partition]}

@@ -15,7 +15,7 @@ _THREAD: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="backgroun
 
 
 async def in_background(function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
-    """The result of the function, after the pieces of work that came before. Raises what it raises."""
+    """The result of the function. It runs after all earlier pieces of work. Raises the errors of the function."""
     context = copy_context()
     return await asyncio.get_running_loop().run_in_executor(_THREAD, context.run, function, *arguments)
 

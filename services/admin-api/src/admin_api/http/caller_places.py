@@ -20,7 +20,8 @@ class _Caller:
 
 
 class CallerPlaces:
-    """Each caller has `places` for its requests in progress. Others of it wait, in the order of their arrival.
+    """Each caller has `places` for its requests in progress. Further requests of the caller wait, in the order of their
+    arrival.
 
     At most `queue_length` requests of a caller wait (`inf`: any number), each at most `wait_seconds`. `refusal` is the
     error of a request that cannot wait, or that has waited that long.

@@ -10,7 +10,10 @@ _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def csv_lines(rows: Iterable[Iterable[Any]]) -> str:
-    """One line per row, as RFC 4180 has it. Times are in ISO 8601, None is empty, and no text is a formula."""
+    """One line per row, in the format of RFC 4180.
+
+    Times are in ISO 8601, and None is an empty cell. Text that looks like a formula is escaped.
+    """
     text = io.StringIO()
     writer = csv.writer(text)
     for row in rows:

@@ -29,8 +29,8 @@ class EntityTags:
     """The header was `*`."""
 
     def match_version(self, version: int) -> bool:
-        """The comparison of If-Match: weak tags never match. Values that are not part of the version do not count,
-        because a change by the caller neither reads nor replaces them.
+        """The comparison of If-Match: weak tags never match. The digest of the other values is ignored, because a
+        change by the caller neither reads nor replaces these values.
         """
         return self.any_version or any(tag.strip('"').partition(".")[0] == str(version) for tag in self.strong)
 

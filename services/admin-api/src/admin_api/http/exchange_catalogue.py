@@ -17,7 +17,7 @@ _MINUTE_MS: Final = 60_000
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The exchanges that offer candles, and those of them that this installation allows."""
+    """The exchanges that offer candles, and the subset that this installation allows."""
 
     exchanges: Mapping[str, CatalogueEntry]
     """The keys are ccxt's exchange ids."""

@@ -22,7 +22,10 @@ _CONNECTIONS_FOR_OTHERS: Final = 2
 
 
 class ExpensiveRequests:
-    """`places` are for all callers, `share` of them for each. A request that finds none waits `wait_seconds`."""
+    """`places` is the number of places for all callers together, `share` the number for one caller.
+
+    If no place is free, a request waits at most `wait_seconds`.
+    """
 
     def __init__(
         self, places: int, share: int, *, queue_length: int = QUEUE_LENGTH, wait_seconds: float = WAIT_SECONDS

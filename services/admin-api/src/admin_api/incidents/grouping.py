@@ -1,7 +1,7 @@
 """The absences of many series, grouped into incidents. Pure.
 
 An incident is a stretch in which no symbol of an exchange has a verified candle and several symbols are silent. Only a
-witness outside the candle endpoint tells an outage from candles that the exchange has lost.
+witness outside the candle endpoint can distinguish an outage from candles that the exchange has lost.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

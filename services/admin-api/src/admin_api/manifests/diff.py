@@ -48,7 +48,10 @@ def diff(existing: Sequence[Config], entries: Sequence[NewConfig], now: datetime
 
 
 def _matches(indexes: Sequence[int], configs: Sequence[Config], entries: Sequence[NewConfig]) -> dict[int, Config]:
-    """The config of each entry, all of one exchange and symbol. At a tie, the older config and earlier entry win."""
+    """The config of each entry, all of one exchange and symbol.
+
+    If several pairs share equally many timeframes, the older config and the earlier entry are matched first.
+    """
     by_overlap = sorted(
         (-len(set(config.timeframes) & set(entries[index].timeframes)), config.id, index)
         for index in indexes

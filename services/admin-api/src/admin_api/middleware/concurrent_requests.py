@@ -27,7 +27,7 @@ HOLD_SECONDS: Final = 1.0
 class ConcurrentRequestsMiddleware:
     """Lets a burst of requests of one caller wait here, so that a request of another caller does not wait behind it.
 
-    All requests share one event loop. It is outside of authentication, because this is already a large part of the
+    All requests share one event loop. It is outside of authentication, because authentication is a large part of the
     work for a short request. So callers are distinguished by the credential that they send, without checking it.
     """
 

@@ -12,8 +12,8 @@ _SAFE = bytes(range(0x21, 0x7F)).decode()
 
 
 class QueryEncodingMiddleware:
-    """Middleware: 422 for a query that is not UTF-8. Starlette would fail, or replace the bytes and filter by a text
-    that the client has not sent.
+    """Middleware: 422 for a query that is not UTF-8. Otherwise Starlette would fail, or replace the bytes, so that the
+    query filters by a text that the client has not sent.
 
     Bytes of UTF-8 that the client should have percent-encoded are encoded here.
     """

@@ -25,8 +25,8 @@ _HSTS: Final = "max-age=31536000"
 
 class SecurityHeadersMiddleware:
     """Middleware. Caches must not store a response, because it is only for its caller. The files of the documentation
-    page are the same for all callers: a browser may store them, but must ask whether they are current. A file of the
-    dashboard never changes under its name.
+    page are the same for all callers: a browser may store them, but must check before each use whether they are
+    current. A dashboard file with a hash in its name never changes.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -68,7 +68,7 @@ def add_middleware(
         monotonic=monotonic,
     )
     app.add_middleware(AuthenticationMiddleware, auth=auth, metrics=metrics, routes=routes, monotonic=monotonic)
-    app.add_middleware(ConcurrentRequestsMiddleware)  # outside of authentication, whose work it limits too
+    app.add_middleware(ConcurrentRequestsMiddleware)  # outside of authentication, to limit its work, too
     app.add_middleware(DashboardMiddleware, dashboard=CurrentDashboard(settings.dashboard_folder))
     if settings.cors_allowed_origins:  # outside of authentication: a browser sends preflight requests without a token
         app.add_middleware(

@@ -4,13 +4,14 @@ Each problem of a receiver has a notice, which is stored. The life of a notice:
 
 - The problem appears. After the window, the message `opened` follows. The problem may have grown meanwhile.
 - It lasts: `repeated`, once per repeat interval.
-- It is absent for a window: `resolved`, and the notice ends. A problem that comes back earlier never was over.
+- It is absent for a window: `resolved`, and the notice ends. If the problem returns earlier, it counts as
+  uninterrupted.
 - It is absent, and `opened` was never sent because of quiet hours or because the receiver did not answer: `passed`. If
   it lasted less than a window, there is no message.
 
-So a receiver gets at most one message per group and window, and no message is lost in quiet hours. A message that is
-not sent changes no notice: the next decision asks for it again. After quiet hours, the messages that waited are marked,
-so that one summary has them all.
+So a receiver gets at most one message per group and window, and no message is lost in quiet hours. If a message is not
+sent, its notice does not change, and the next decision requests the message again. After quiet hours, the messages that
+waited are marked, so that one summary has them all.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -57,7 +58,7 @@ class Policy(NamedTuple):
 
 
 class Step(NamedTuple):
-    """The change of one notice. Without a message, only `waiting` counts."""
+    """The change of one notice. If there is no message, only `waiting` may change."""
 
     group: Group
     waiting: Notice | None

@@ -38,7 +38,7 @@ _OUTAGE_ERRORS: Final = (*DATABASE_PROBLEMS, OSError)
 
 
 class Pace(NamedTuple):
-    """Times in seconds. The retries are those of a receiver that did not accept a message."""
+    """Times in seconds. The retry times apply to a receiver that did not accept a message."""
 
     between_rounds: float = 15.0
     first_retry: float = 30.0
@@ -46,7 +46,10 @@ class Pace(NamedTuple):
 
 
 class _Line:
-    """The messages to one receiver: one after the other, and after a failure not before the back-off is over."""
+    """The messages to one receiver, one after the other.
+
+    After a failure, the next message waits until the back-off has ended.
+    """
 
     def __init__(self, receiver: Receiver, metrics: Metrics, pace: Pace) -> None:
         self.receiver = receiver
@@ -59,7 +62,7 @@ class _Line:
         return asyncio.get_running_loop().time() >= self._closed_until
 
     async def send(self, message: Message) -> bool:
-        """Whether the receiver has accepted it."""
+        """Returns whether the receiver has accepted the message."""
         try:
             await self.receiver.send(message.title, message.body, message.type)
         except NotSent as error:

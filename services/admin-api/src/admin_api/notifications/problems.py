@@ -15,7 +15,7 @@ class Cause(NamedTuple):
 
     @property
     def text(self) -> str:
-        """As it is stored: `failed_runs:banned` or `no_runs`."""
+        """The stored form of the cause, such as `failed_runs:banned` or `no_runs`."""
         return f"{self.kind}:{self.error_class}" if self.error_class else self.kind.value
 
 

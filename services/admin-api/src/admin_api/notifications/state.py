@@ -22,7 +22,7 @@ _columns: Final = notifications.c
 async def load(
     connection: AsyncConnection, receivers: Collection[str], kinds: Collection[ProblemKind]
 ) -> Mapping[str, dict[Group, Notice]]:
-    """The notices by receiver. Those that the settings no longer ask for are ignored."""
+    """The notices by receiver. Notices that no longer match the settings are ignored."""
     found: dict[str, dict[Group, Notice]] = {receiver: {} for receiver in receivers}
     for row in await connection.execute(sa.select(notifications).where(_columns.receiver.in_(receivers))):
         cause = cause_of(row.cause)

@@ -30,13 +30,17 @@ class Address(NamedTuple):
     """As Apprise shows it: without its secrets, but with user, path and parameters."""
 
     def redacted(self, text: str) -> str:
-        """The text without parts of the address, except the scheme and the host. Lines of Apprise may contain some."""
+        """The text without parts of the address, except the scheme and the host.
+
+        Apprise's log lines may contain such parts.
+        """
         for part in sorted(self._secret_parts(), key=len, reverse=True):
             text = text.replace(part, "***")
         return text
 
     def _secret_parts(self) -> set[str]:
-        # For services such as Slack, a token takes the place of the host. Apprise does not show it then.
+        # For services such as Slack, the address has a token in the place of the host. In that case, Apprise does not
+        # show the token.
         scheme, _, rest = self.shown.partition("://")
         host = re.split(r"[/?]", rest, maxsplit=1)[0].rpartition("@")[2]
         parts = set(_PART.findall(self.url)) - {scheme, *_PART.findall(host)}
@@ -93,7 +97,10 @@ def service_of(url: str) -> "NotifyBase | None":
 
 
 def _keep_out_of_the_log(libraries: Iterable[str]) -> None:
-    """At every LOG_LEVEL. `sending` reports the reason of a failure."""
+    """Keeps the lines of these libraries out of the log, at every LOG_LEVEL.
+
+    `sending` reports the reason of a failure.
+    """
     for name in libraries:
         library = logging.getLogger(name)
         library.propagate = False

@@ -21,7 +21,7 @@ class MessageType(StrEnum):
 
 
 class NotSent(Exception):  # noqa: N818 -- the name states the problem
-    """The receiver did not confirm the message. It may have arrived if the time was over."""
+    """The receiver did not confirm the message. After a timeout, the message may have arrived nevertheless."""
 
 
 class Receiver:

@@ -195,7 +195,7 @@ class Relay:
         sent_by_others = self._in_flight.keys() - {row["id"] for row in remaining}
         if config_ids := {int(self._in_flight[row_id]) for row_id in sent_by_others}:
             log.warning(
-                "Another instance published changes that this one had in flight; their configs are published again",
+                "Another instance published changes that this one was publishing; the affected configs are sent again",
                 action="relay_replaced",
                 rows=len(sent_by_others),
             )

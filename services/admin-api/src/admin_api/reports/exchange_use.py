@@ -54,7 +54,7 @@ class ExchangeUse(BaseModel):
 
 
 async def use_of_exchanges(engine: AsyncEngine, query: ExchangeUseQuery, now: datetime) -> list[ExchangeUse]:
-    """In order of name. Finished runs of the type `data_collection` count."""
+    """One entry per exchange, in order of name. Finished runs of the type `data_collection` count."""
     since = now - timedelta(hours=query.hours)
     async with reading(with_snapshot(engine)) as connection:
         weights = await _weights(connection)
@@ -83,7 +83,10 @@ def _use(exchange: str, timed: int, unsuccessful: sa.Row[tuple[str, int, int]] |
 
 
 def _unsuccessful(since: datetime) -> sa.Select[tuple[str, int, int]]:
-    """By exchange: failed runs, and failed and skipped ones with a duration. They are few, and have an index."""
+    """For each exchange: the failed runs, and the failed or skipped runs that have a duration.
+
+    They are few, and have an index.
+    """
     count = sa.func.count
     return (
         sa.select(

@@ -24,9 +24,10 @@ router = APIRouter(
 async def get_completeness(
     engine: EngineDep, query: Annotated[CompletenessQuery, Query()], now: Now, request: Request, response: Response
 ) -> list[Completeness]:
-    """`whole` is 1 if every candle that exists is stored. The numbers are exact, and those of `GET /coverage`.
+    """`whole` is 1 if every candle that exists is stored.
 
-    If no series matches the filters, the list of groups is empty, and a total is 404.
+    The numbers are exact, and equal to the numbers of `GET /coverage`. If no series matches the filters, the list of
+    groups is empty, and a total is 404.
     """
     rows, next_cursor = await completeness_of(engine, query, now)
     response.headers["Link"] = links(request, next_cursor)

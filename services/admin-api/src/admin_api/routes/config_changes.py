@@ -130,7 +130,7 @@ async def disable_config(
 async def trigger_config(
     config_id: ConfigId, configs: ConfigServiceDep, if_match: IfMatch, write_request: KeyedWriteRequestDep
 ) -> Response:
-    """Also for a disabled config. The run appears in the execution logs with the `run_id` of the response.
+    """The config may be disabled. The run appears in the execution logs with the `run_id` of the response.
 
     If a run of the config is in progress, the new run waits and starts after it. Triggers that arrive while a run waits
     are answered with its `run_id`; a later trigger gets a new run. A manual run is never skipped.

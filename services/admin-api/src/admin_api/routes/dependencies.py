@@ -32,7 +32,10 @@ async def _declared(
     _bearer: Annotated[object, Security(HTTPBearer(auto_error=False, description=_BEARER))],
     _cookie: Annotated[object, Security(APIKeyCookie(name=SECURE_NAME, auto_error=False, description=_COOKIE))],
 ) -> None:
-    """For the Authorize button of the docs page. The authentication middleware enforces it, before any routing."""
+    """This adds the Authorize button to the docs page.
+
+    The authentication middleware checks the credential, before any routing.
+    """
 
 
 declared_token = Depends(_declared)

@@ -23,7 +23,7 @@ router = APIRouter(
 async def list_incidents(
     engine: EngineDep, filters: Annotated[IncidentFilters, Query()], now: Now, request: Request, response: Response
 ) -> list[Incident]:
-    """One incident stands for the holes of all symbols. It is an `outage` only if a witness outside the candle endpoint
+    """One incident represents the holes of all symbols. It is an `outage` only if a witness outside the candle endpoint
     says that the exchange was closed.
     """
     incidents, next_cursor = await incidents_of(engine, filters, now)

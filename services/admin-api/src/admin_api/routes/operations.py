@@ -40,7 +40,10 @@ _START_PAGE: Final = """<!DOCTYPE html>
 
 @router.get("/", include_in_schema=False, response_class=HTMLResponse)
 async def start_page() -> str:
-    """For people who open the address in a browser. It is always the same and contains nothing about the system."""
+    """A page for people who open the address in a browser.
+
+    It is always the same and contains nothing about the system.
+    """
     return _START_PAGE
 
 

@@ -27,5 +27,5 @@ async def preflight_config(
     catalogue: CatalogueDep,
     now: Now,
 ) -> Preflight:
-    """The body is that of the creation, with the same errors. Creates and changes nothing."""
+    """The body and the errors are the same as for creating a config. Creates and changes nothing."""
     return await preflight(engine, catalogue, new_config, now, config_id=query.config_id)

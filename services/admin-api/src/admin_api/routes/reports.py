@@ -52,7 +52,10 @@ async def report_recent_failures(
 async def report_exchanges(
     engine: EngineDep, query: Annotated[reports.ExchangesQuery, Query()], now: Now
 ) -> list[ExchangeReport]:
-    """Only of finished runs. The report reads hourly counts, so it is fast and exact, also without `hours`."""
+    """The report includes only finished runs.
+
+    The report reads hourly counts, so it is fast and exact, also without `hours`.
+    """
     return await reports.exchanges(engine, query, now)
 
 
@@ -60,8 +63,8 @@ async def report_exchanges(
 async def report_exchange_use(
     engine: EngineDep, query: Annotated[ExchangeUseQuery, Query()], now: Now
 ) -> list[ExchangeUse]:
-    """Each exchange with an enabled config or with finished runs, in order of name. The rate use is that of the configs
-    as they are now. Backfills and manual runs come on top of it.
+    """Each exchange with an enabled config or with finished runs, in order of name. The rate use is computed from the
+    current configs. Backfills and manual runs are not included.
     """
     return await use_of_exchanges(engine, query, now)
 
@@ -80,15 +83,16 @@ async def report_config_selection(engine: EngineDep, query: Annotated[SelectionQ
 
 @router.get("/history", responses=problems(422), summary="The runs by hour or day")
 async def report_history(engine: EngineDep, query: Annotated[HistoryQuery, Query()], now: Now) -> list[RunsOfSpan]:
-    """The oldest first, also hours and days without runs. The first entry is whole, so it may begin before `hours`. The
-    report reads hourly counts, so it is fast and exact, except for the percentiles.
+    """Hours and days are listed from the oldest to the newest, including those without runs. The first entry covers a
+    whole hour or day, so it may begin more than `hours` ago. The report reads hourly counts, so it is fast and exact,
+    except for the percentiles.
     """
     return await history(engine, query, now)
 
 
 @router.get("/next-losses", responses=problems(422), summary="The series that lose candles next")
 async def report_next_losses(engine: EngineDep, query: Annotated[LossesQuery, Query()], now: Now) -> list[SeriesLoss]:
-    """Only series of enabled configs on exchanges that send the newest candles only. Those at risk come first, then
-    those with the earliest loss. Empty: no exchange limits them, or nothing is missing.
+    """The list contains series of enabled configs, on exchanges that offer only the newest candles. Those at risk come
+    first, then those with the earliest loss. Empty: no exchange limits them, or nothing is missing.
     """
     return await next_losses_of_configs(engine, query, now)

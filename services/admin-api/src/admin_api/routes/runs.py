@@ -53,8 +53,8 @@ async def list_execution_logs(
     summary="Runs as CSV, latest first",
 )
 async def export_execution_logs(engine: EngineDep, query: Annotated[ExportQuery, Query()]) -> StreamingResponse:
-    """With the filters of the list. The response is sent in parts while the rows are read. A text that a spreadsheet
-    would execute as a formula begins with an apostrophe.
+    """The filters are the same as for the list of runs. The response is sent in parts while the rows are read. A text
+    that a spreadsheet would execute as a formula begins with an apostrophe.
     """
     headers = {"Content-Disposition": 'attachment; filename="candlekeep-runs.csv"'}
     return StreamingResponse(await export_runs(engine, query), media_type="text/csv; charset=utf-8", headers=headers)

@@ -29,7 +29,10 @@ async def list_tokens(
 async def create_token(
     new_token: NewToken, auth: AuthDep, actor: ActorDep, now: Now, response: Response
 ) -> IssuedToken:
-    """The response contains the token, which is never shown again. The same request again creates another token."""
+    """The response contains the token, which is never shown again.
+
+    If the request is repeated, it creates another token.
+    """
     response.headers.update(_NO_STORE)
     return await auth.tokens.create(new_token, actor, now)
 

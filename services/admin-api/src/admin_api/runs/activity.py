@@ -32,7 +32,7 @@ class ActivityQuery(Input):
 
 
 async def activity_of(engine: AsyncEngine, query: ActivityQuery) -> list[ConfigActivity]:
-    """One entry per requested config, in the order of the request, also for those without runs."""
+    """One entry per requested config, in the order of the request. Configs without runs also have an entry."""
     wanted = list(dict.fromkeys(query.config_id))
     async with reading(engine) as connection:
         runs = await _last_runs(connection, wanted, query.runs)
@@ -44,7 +44,10 @@ async def activity_of(engine: AsyncEngine, query: ActivityQuery) -> list[ConfigA
 
 
 async def _last_runs(connection: AsyncConnection, wanted: list[int], limit: int) -> dict[int, list[RunMark]]:
-    """The latest runs of each config, the oldest first. An index finds those of one config without the others."""
+    """The latest runs of each config, the oldest first.
+
+    An index finds the runs of one config without reading the runs of others.
+    """
     names = sa.values(sa.column("config_id", sa.BigInteger), sa.column("job_name", sa.Text), name="wanted").data(
         [(each, job_name(each)) for each in wanted]
     )

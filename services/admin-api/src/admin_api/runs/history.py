@@ -34,8 +34,9 @@ FROM (
 ) AS counted GROUP BY 1, status, error_class
 """)
 
-# The bucket of the run in the middle, and of the run that is not faster than 95 of 100. A rank contains all rows of its
-# bucket, counts and changes. Sums of float8 are exact for these numbers, and several times faster than numeric.
+# The duration bucket of the median run, and that of the 95th percentile. A rank includes all rows of its bucket: the
+# hourly counts and the changes that are not added yet. Sums of float8 are exact for these numbers, and several times
+# faster than numeric.
 _PERCENTILES: Final = sa.text("""
 WITH counted AS (
   SELECT begins, bucket, runs::float8 AS runs FROM run_durations
@@ -67,7 +68,10 @@ class HistoryQuery(Input):
 
 
 async def history(engine: AsyncEngine, query: HistoryQuery, now: datetime) -> list[RunsOfSpan]:
-    """One entry per hour or day, the oldest first, also for those without runs. Of the type `data_collection`."""
+    """One entry per hour or day, the oldest first. Hours and days without runs also have an entry.
+
+    Only runs of the type `data_collection` are counted.
+    """
     length = _LENGTHS[query.span]
     since = now - timedelta(hours=query.hours)
     first = since - (since - _EPOCH) % length

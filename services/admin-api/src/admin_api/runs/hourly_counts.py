@@ -122,8 +122,8 @@ def _before_the_first_hour(*, of_type: bool) -> sa.Select[Any]:
 def exchange_totals(since: datetime | None, job_type: str) -> sa.Select[Any]:
     """For each exchange in order of name: runs, duration in microseconds, and records of the runs with a duration.
 
-    Only runs that started at or after `since` count; None counts all. The run log is read only before the first whole
-    hour.
+    Only runs that started at or after `since` are counted; if it is None, all runs. The run log is read only before the
+    first whole hour.
     """
     hours, changes, logs = run_exchange_hours.c, run_exchange_changes.c, execution_logs.c
     parts = [

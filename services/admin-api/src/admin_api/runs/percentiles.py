@@ -71,7 +71,10 @@ def _bucket_at(runs: Mapping[int, int], rank: int) -> int:
 
 
 def middle_of_bucket(bucket: int) -> float:
-    """The middle of a bucket, in seconds. Its relative distance to both borders is the same."""
+    """The middle of a bucket, in seconds.
+
+    The relative error is the same for durations at both borders of the bucket.
+    """
     return round(2 * _GROWTH**bucket / (_GROWTH + 1) / _MICROSECONDS, 6) if bucket else 0.0
 
 

@@ -85,7 +85,7 @@ async def top_symbols(engine: AsyncEngine, query: TopSymbolsQuery, now: datetime
 
 
 async def exchanges(engine: AsyncEngine, query: ExchangesQuery, now: datetime) -> list[ExchangeReport]:
-    """One report per exchange, in order of name. Only finished runs count: those with a duration."""
+    """One report per exchange, in order of name. Only finished runs are counted: these are the runs with a duration."""
     since = None if query.hours is None else now - timedelta(hours=query.hours)
     return [
         ExchangeReport(

@@ -56,12 +56,15 @@ async def read_groups(settings: KafkaSettings, names: Sequence[str]) -> dict[str
 
 
 def lag_of(committed: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> int:
-    """The messages behind the committed offsets. A topic that was created again may end before them. Pure."""
+    """The number of messages after the committed offsets.
+
+    A topic that was created again may end before its committed offset; it then counts as 0. Pure.
+    """
     return sum(max(0, ends[partition] - offset) for partition, offset in committed.items())
 
 
 async def committed_offsets(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartition, int]:
-    """Of the partitions of which the group has committed an offset. `group` is its name on the cluster."""
+    """The committed offset of each partition for which the group has one. `group` is its name on the cluster."""
     offsets = await admin.list_consumer_group_offsets(group)
     return {partition: each.offset for partition, each in offsets.items() if each.offset >= 0}
 

@@ -67,7 +67,8 @@ def _digest(*parts: bytes) -> bytes:
 async def run_once(
     engine: AsyncEngine, request: KeyedRequest, actor: Actor, now: datetime, cost: RequestCost, operation: Operation
 ) -> StoredResponse:
-    """Run the operation and store its response, also if it is an error; or return the response that is stored.
+    """Run the operation and store its response, even if it is an error. If a response is already stored, return it
+    instead.
 
     Raises `KeyInUse`, `KeyReused`. Server errors and 429 are not stored, so that the caller can try again.
     """
@@ -130,7 +131,7 @@ async def _store(connection: AsyncConnection, request: KeyedRequest, response: S
         "body": response.body,
     }
     insert = pg_insert(idempotency_keys).values(row)
-    # A row that exists for this key has expired: `_load` would have returned any other.
+    # If a row exists for this key, it has expired. Otherwise `_load` would have returned it.
     await connection.execute(
         insert.on_conflict_do_update(
             index_elements=["actor", "key"], set_={name: insert.excluded[name] for name in row}

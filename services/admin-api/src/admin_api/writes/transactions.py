@@ -88,7 +88,10 @@ def _problem_of(error: Exception, *, committing: bool) -> ApiError | None:
 
 
 def _sqlstate(error: Exception) -> str:
-    """Empty if Postgres did not respond. SQLAlchemy wraps the driver's errors, except those of connecting."""
+    """The error code of Postgres.
+
+    Empty if Postgres did not respond. SQLAlchemy wraps the driver's errors, except those of connecting.
+    """
     return getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None) or ""
 
 
@@ -99,5 +102,5 @@ def _is_outage(error: Exception, state: str) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         return state.startswith(
             (*_RETRYABLE, "28", "3D")
-        )  # errors of connecting, with wrong credentials and a missing database
+        )  # errors while connecting, including wrong credentials and a missing database
     return True

@@ -50,7 +50,7 @@ class UnitOfWork:
         self._lines.append((sentence, context))
 
     def discard(self) -> None:
-        """Forget everything that was collected. For use after a rollback."""
+        """Forget everything that was collected. Call this after a rollback."""
         self._announcements.clear()
         self._records.clear()
         self._lines.clear()

@@ -14,7 +14,7 @@ AbsentSpan = tuple[Interval, AbsenceClass, str]
 def classified(
     holes: Intervals, *, rejected: Intervals, lost: Intervals, requested: Intervals, pages: int, kept: int | None
 ) -> list[AbsentSpan]:
-    """The holes of a run by class, ascending. If two classes fit, the one that says more counts.
+    """The holes of a run by class, ascending. If two classes fit, the more specific class is used.
 
     `rejected`: the periods of rejected rows. `lost`: the time before the history that the exchange keeps. `requested`:
     the spans that the run requested. `pages`: the number of answers that the run read. `kept`: the number of newest

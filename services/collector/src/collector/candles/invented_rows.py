@@ -1,4 +1,4 @@
-"""Rows that an exchange goes on sending for a market that is no longer traded. Pure."""
+"""Removes rows that an exchange continues to send for a market that is no longer traded. Pure."""
 
 from dataclasses import replace
 from itertools import takewhile
@@ -11,8 +11,8 @@ from contracts.spans import Interval
 def without_invented_rows(
     page: Page, calendar: SeriesCalendar, not_traded_since: int | None
 ) -> tuple[Page, Interval | None]:
-    """The page without its last rows, if they show no trade and open when the market was no longer traded. Also the
-    time of these rows.
+    """The page without its last rows, if they show no trade and open when the market was no longer traded. Also returns
+    the time of the removed rows.
 
     `not_traded_since`: in milliseconds; None if the market is traded, or if this is not known. Flat rows before a row
     with a trade are kept: then the market was traded after all.

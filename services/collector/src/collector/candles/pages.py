@@ -107,8 +107,9 @@ def read_page(
     Only the last of the rows before `since` is kept: it shows that the answer begins early enough. Rows may be in any
     order, and equal duplicates are allowed. The open candle needs a valid open time only.
 
-    If nothing confirms `now`, it may be behind. Then rows that open later are not rejected, because they may be good
-    candles. They are read again when they are closed. Raises `UnusableAnswer`.
+    If no date of the exchange confirms `now`, it may be behind the exchange's clock. In this case, rows that open after
+    `now` are not rejected, because they may be good candles. They are read again when they are closed. Raises
+    `UnusableAnswer`.
     """
     timed, without_time = _with_open_times(rows, calendar, label_shift=_label_shift(traits, calendar))
     opens = sorted({at for at, _ in timed})
@@ -267,7 +268,7 @@ def _require_usable(bad: Sequence[BadRow], rows: int, calendar: SeriesCalendar) 
 def _require_distance(opens: Sequence[int], calendar: SeriesCalendar) -> None:
     """Raises `UnusableAnswer` if many rows are closer together than their length: they have another timeframe.
 
-    A single row off the grid makes two such pairs. This row is rejected, and the answer stays usable.
+    A single row off the grid causes only two such pairs. This row is rejected, and the answer stays usable.
     """
     shortest = (calendar.length_ms or 28 * DAY_MS) - (2 * HOUR_MS if calendar.nominal_ms >= DAY_MS else 0)
     close = [after - before for before, after in pairwise(opens) if after - before < shortest]

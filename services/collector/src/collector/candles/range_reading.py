@@ -37,7 +37,7 @@ class RangeReader(SeriesReader):
 
     @override
     def _read(self) -> Generator[PageRequest, Page, None]:
-        """Read the span. Then read again what is left of it in smaller steps, as long as this finds something."""
+        """Read the span. Then read the rest of it again in smaller steps, as long as each pass finds something."""
         before: Intervals = ()
         narrowed = max((attempts for _, attempts, _ in self._pending), default=0)
         # Silence that is younger needs another run, not another request. The limit stays the same during the run.

@@ -31,7 +31,7 @@ _END_OF_READING: Final = 0.85
 class SeriesReader:
     """Reads one series in one run. Alternate `next_request` and `receive`; stop at any time.
 
-    The results are complete after every page: if a run fails or is stopped, all that was read before counts.
+    The results are complete after every page. If a run fails or is stopped, the results of all earlier pages are used.
     """
 
     _max_misses: float = 3
@@ -118,7 +118,8 @@ class SeriesReader:
     @property
     def anchor(self) -> int | None:
         """The candle from which the next run reads on: the newest one that was older than the settle time when it was
-        read. The first run of a series takes any candle, if need be an open one. None: the known anchor stays.
+        read. The first run of a series takes any candle, if need be an open one. None if the known anchor does not
+        change.
         """
         newest, oldest = self._known.newest_settled, self._known.oldest_closed
         if self._anchor is not None:
@@ -260,7 +261,7 @@ class SeriesReader:
             since = max(self.calendar.shift(cursor, -step), self.calendar.shift(hole[0], -MARGIN))
             page = yield from self._ask(since, until=self.calendar.shift(cursor, MARGIN))
             if self._honours_until and page.opens and page.opens[0] >= cursor and self._has_budget():
-                # A page of the newest rows before the end had room for the margin only.
+                # If the page had the newest rows before its end, it had room for the margin only.
                 page = yield from self._ask(since, until=cursor)
             inside = [at for at in page.opens if hole[0] <= at < cursor]
             misses = 0 if inside or self._traits.exact_page_limit else misses + 1

@@ -70,7 +70,7 @@ class Tape(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Gathered:
-    """All that was asked and answered about a hole of one series."""
+    """All requests about a hole of one series, with their answers."""
 
     omits: bool = False
     """It is documented that the exchange leaves out periods without trades, and no answer contradicts it."""
@@ -114,7 +114,10 @@ _Claim = tuple[Interval, AbsenceClass, tuple[Evidence, ...]]
 
 
 def _by_strength(hole: Interval, gathered: Gathered, calendar: SeriesCalendar) -> Iterable[_Claim]:
-    """The claims of all sources, the strongest source first. Time with a trade is never tradeless."""
+    """The claims of all sources, the strongest source first.
+
+    A period with a known trade never gets a class that means "no trade".
+    """
     of_tapes = (each for tape in gathered.tapes for each in traded_periods(hole, tape.trades, calendar))
     traded = union([*gathered.traded, *of_tapes])
     # Somewhere in such a candle there was a trade, so the exchange was not closed during all of it.
@@ -150,8 +153,8 @@ def _by_strength(hole: Interval, gathered: Gathered, calendar: SeriesCalendar) -
 
 
 def _while_others_traded(silent: Intervals, others: Intervals) -> Intervals:
-    """The time in which another symbol has candles. If the exchange loses candles of all symbols, its coarser candles
-    can lack the same trades, and its answers go on behind the lost stretch.
+    """The silent time in which another symbol has candles. Otherwise lost candles of all symbols could look like
+    silence: coarser candles can lack the same trades, and answers continue after the lost stretch.
     """
     return intersect(silent, others)
 

@@ -1,7 +1,7 @@
 """Requests the evidence about a hole from an exchange, and decides its class.
 
 Requests: the candles around the hole, the next coarser candles, the candles of a few other symbols, and the exchange's
-status. If trades can be requested from a time on, also those of the symbol and of a busy one.
+status. If trades can be requested from a given time, the trades of the symbol and of a busy symbol are also requested.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,8 @@
 """Silence of all symbols of an exchange at the same time: one incident. Pure.
 
-The candle endpoint alone cannot tell an outage from candles that the exchange has lost: both are empty answers, however
-often one asks. Only a witness can. Another exchange that traded is no witness of either: it traded in both cases.
+The candle endpoint alone cannot distinguish an outage from candles that the exchange has lost: in both cases every
+answer is empty. Only a witness can. The trades of another exchange cannot be a witness, because it trades in both
+cases.
 """
 
 from collections.abc import Iterable, Mapping

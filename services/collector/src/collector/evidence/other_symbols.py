@@ -11,7 +11,8 @@ _QUOTES: Final = ("USDT", "USD", "USDC", "EUR")
 def other_symbols(symbol: str, listed: Collection[str], count: int = 3) -> tuple[str, ...]:
     """At most `count` listed symbols that are traded often, of the same kind as `symbol` and without it.
 
-    The pairs with the quote of `symbol` come first. Their settle currency is that of `symbol`, or the quote itself.
+    The pairs with the quote of `symbol` come first. Their settle currency is the settle currency of `symbol`, or the
+    quote.
     """
     pair, _, settle = symbol.partition(":")
     own_quote = pair.partition("/")[2]

@@ -52,8 +52,8 @@ def silent_between_neighbours(
 ) -> Intervals:
     """The silence of the hole that one answer shows between two of its candles, which open at `opens`.
 
-    `omits`: it is documented that the exchange leaves out periods without trades. Silence that is longer than two
-    others of the answer proves nothing: a lost stretch looks the same.
+    `omits`: it is documented that the exchange leaves out periods without trades. A silence counts only if at least two
+    other silences of the answer are as long or longer. Otherwise it may be a stretch of lost candles.
     """
     if not omits:
         return ()
@@ -68,7 +68,8 @@ def silent_between_neighbours(
 def silent_beside_coarser_candle(
     hole: Interval, coarser: Amounts, bucket: Interval, finer: Iterable[Amounts], calendar: SeriesCalendar
 ) -> Intervals:
-    """The time of the hole without trades, because the finer candles of the bucket are all of the coarser candle.
+    """The time of the hole without trades. It is proved if the finer candles in the bucket together equal the coarser
+    candle.
 
     A coarser candle without volume proves nothing, because exchanges invent flat rows.
     """
@@ -87,10 +88,11 @@ def has_more_volume(coarser: Amounts, finer: Sequence[Amounts]) -> bool:
 
 
 def _equal(coarser: Amounts, finer: Sequence[Amounts]) -> bool:
-    """Whether the finer amounts sum to the coarser one: counts of trades exactly, and volumes as decimals.
+    """Whether the sum of the finer amounts equals the coarser amount. Counts of trades must be equal; volumes are
+    compared as decimals.
 
-    Volumes with up to 15 digits are summed exactly. Longer ones were rounded to floats before they came: each may
-    differ by half a unit in the last place, so that the sums may differ by one unit per number.
+    Volumes with up to 15 digits are summed exactly. Longer volumes were rounded to floats before this function receives
+    them. Each may differ by half a unit in the last place, so the sums may differ by one unit per number.
     """
     counts = [each.trades for each in (coarser, *finer)]
     known = [count for count in counts if count is not None]

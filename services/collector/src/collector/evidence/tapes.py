@@ -94,8 +94,9 @@ class Tapes:
         return intersect(silence, shown), self.evidence(EvidenceKind.WITNESS, 1, asked, answered)
 
     async def _read_tape(self, symbol: str, tape: set[Trade], since: int, until: int) -> None:
-        """Add the trades from `since` to the first one after the hole. Some exchanges send at most an hour per request,
-        so the next request begins an hour later if the answer is no full page. Left out trades prove less, never more.
+        """Add the trades from `since` to the first one after the hole. Some exchanges send at most an hour per request.
+        So if the answer is not a full page, the next request begins an hour later. Trades that are left out can only
+        weaken the proof.
         """
         for _ in range(MAX_TAPE_PAGES):
             rows = await self.source.trades(symbol, since, until, MAX_TRADES)
@@ -107,7 +108,10 @@ class Tapes:
             since = latest if len(rows) >= MAX_TRADES and latest > since else min(until, since + HOUR_MS)
 
     async def _request(self, symbol: str, since: int) -> Sequence[dict[str, Any]]:
-        """The trades from `since` on. Empty if the exchange refuses the request: some have only young trades."""
+        """The trades from `since` on.
+
+        Empty if the exchange refuses the request: some exchanges offer only recent trades.
+        """
         try:
             return await self.source.trades(symbol, since, max(self.hole[1], since + 1), MAX_TRADES)
         except ExchangeFailure as failure:

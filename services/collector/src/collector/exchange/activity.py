@@ -14,7 +14,7 @@ Key = int | str
 
 
 def parse_trades(value: object) -> int | None:
-    """The number of trades. None without a value. Raises `ValueError` if it is no count."""
+    """The number of trades. None without a value. Raises `ValueError` if the value is not a valid count."""
     if value is None:
         return None
     count = _number(value)
@@ -24,7 +24,10 @@ def parse_trades(value: object) -> int | None:
 
 
 def parse_quote_volume(value: object) -> float | None:
-    """The volume in the quote currency. None without a value. Raises `ValueError` if it is no volume."""
+    """The volume in the quote currency.
+
+    None without a value. Raises `ValueError` if the value is not a valid volume.
+    """
     if value is None:
         return None
     volume = _number(value)

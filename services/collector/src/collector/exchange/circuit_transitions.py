@@ -110,7 +110,7 @@ def after_failure(
 def _state_after(
     circuit: CircuitState, failure: ExchangeFailure, *, was_closed: bool, was_probe: bool, policy: ProbePolicy
 ) -> ExchangeState | None:
-    """The exchange's state according to the failure. None: the failure is a normal response."""
+    """The exchange's state according to the failure. None if the failure is a normal response."""
     if (state := _STATES.get(failure.error_class)) is not None:
         return state
     if failure.error_class in _NO_RESPONSE:
@@ -125,7 +125,7 @@ def _state_after(
 def _wait(state: ExchangeState, failure: ExchangeFailure, failures: int, policy: ProbePolicy) -> float:
     backoff = exponential_delay(policy.initial_wait, policy.max_wait, failures)
     if failure.retry_after is not None:
-        # If a probe was refused, too, the time was too short: some exchanges send 0, or a time in the past.
+        # If the probe is also refused, the retry time was too short: some exchanges send 0, or a time in the past.
         return max(failure.retry_after, backoff) if failures else failure.retry_after
     if state is ExchangeState.BANNED or failure.error_class is ErrorClass.BLOCKED_LOCATION:
         return policy.max_wait  # each request during a ban may extend it, and a blocked location stays blocked

@@ -154,9 +154,9 @@ class ExchangeClient:
 
     async def remark(self, symbol: str, refresh_until: float | None) -> str | None:
         """A remark about the market for the reader of the run log: it is not active, or is no longer listed. None if
-        the exchange says nothing of this. Call it if a run has found no candle with `refresh_until`, a time of the
-        event loop: the list of markets is then read again, if the last one is not too recent. If this fails, the
-        remark is that of the last list.
+        the exchange does not say this. Call it if a run has found no candle with `refresh_until`, a time of the event
+        loop: the list of markets is then read again, if the last one is not too recent. If this fails, the remark comes
+        from the last list.
         """
         markets = self._markets(symbol)
         if refresh_until is not None:
@@ -166,8 +166,8 @@ class ExchangeClient:
         return markets.remark(symbol)
 
     async def _symbols_of_other_kind(self, symbol: str) -> Collection[str]:
-        """The symbols of the swaps if `symbol` is that of a spot market, and the other way round. Empty if they are
-        not read within a second: the hint must not delay a run, and the next one has it.
+        """The symbols of the other kind of market: swaps if `symbol` is a spot market, spot markets if it is a swap.
+        Empty if they are not read within a second: the hint must not delay a run, and the next one has it.
         """
         with suppress(ExchangeFailure, TimeoutError):
             async with asyncio.timeout(_HINT_SECONDS):
@@ -208,7 +208,10 @@ class ExchangeClient:
         return trades
 
     async def fetch_status(self) -> StatusStatement | None:
-        """The exchange's statement about itself now. None if none can be had. Raises `ExchangeFailure`."""
+        """The exchange's statement about itself now.
+
+        None if the exchange gives no statement. Raises `ExchangeFailure`.
+        """
         if self.exchange not in STATUS_ANSWERS:
             return None
         status = raw_status(self.exchange, await self._call(self._spot_client.fetch_status))
@@ -228,7 +231,7 @@ class ExchangeClient:
         return frozenset(self._spot_client.timeframes or {})
 
     def not_traded_since(self, symbol: str) -> datetime | None:
-        """Since when lists of markets show that a known market is not traded. None: it may be traded."""
+        """Since when lists of markets show that a known market is not traded. None if the market may be traded."""
         return self._markets(symbol).not_traded_since(symbol)
 
     def created(self, symbol: str) -> int | None:

@@ -69,7 +69,7 @@ class ExchangeClients:
 
     def _adopt_at_start(self, exchange: str, lane: str) -> None:
         """Adopt the last state of the given lane, or a state from this host, because a restarted process may get other
-        lanes than before. If several apply, the one that ends last.
+        lanes than before. If several states apply, the state that ends last is adopted.
         """
         host = host_of(self._this_instance)
         events = [each for each in self._published(exchange) if each.key() == lane or host_of(each.collector) == host]

@@ -23,10 +23,10 @@ _MAX_RESPONSE_SECONDS: Final = 60.0
 class ExchangeClock:
     """The latest time that the exchange has certainly reached, from the Date headers of its responses.
 
-    A response dated 12:00:05 was sent at 12:00:05.0 or later. So the exchange's time is at least 12:00:05 plus the time
-    since the response arrived. The highest of the last bounds is within a fraction of a second of the true time, and
-    never ahead of it. Time is measured with the monotonic clock, so that a correction of our wall clock has no effect.
-    If dates are missing or invalid, our wall clock is used.
+    For example, a response with the date 12:00:05 was sent at 12:00:05.0 or later. So the exchange's time is at least
+    12:00:05 plus the time since the response arrived. The highest of the last bounds is within a fraction of a second
+    of the true time, and never ahead of it. Time is measured with the monotonic clock, so that a correction of our wall
+    clock has no effect. If dates are missing or invalid, our wall clock is used.
     """
 
     def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -54,7 +54,8 @@ class ExchangeClock:
         return min(estimate, wall + _MAX_LEAD_SECONDS)
 
     def confirms(self, as_of_ms: int) -> bool:
-        """Whether the exchange's dates, also of the response, show that a request was sent at this time of `now_ms`.
+        """Whether the exchange's dates (including the date of the response) show that a request was really sent at this
+        time of `now_ms`.
 
         If not, the request may have been sent any time later: our wall clock is behind, or the computer was suspended.
         """
@@ -67,7 +68,8 @@ class ExchangeClock:
     def fetch_time(self) -> datetime:
         """Our wall clock, but at most `_MAX_LEAD_SECONDS` ahead of the exchange's time.
 
-        The newest fetch of a candle counts. So if our wall clock is hours ahead, it must not hide all later fetches.
+        candle-writer keeps the newest fetch of a candle. So if our wall clock is hours ahead, it must not hide all
+        later fetches.
         """
         return datetime.fromtimestamp(min(self._wall(), self.now() + _MAX_LEAD_SECONDS), UTC)
 

@@ -2,7 +2,7 @@
 
 The classes of ccxt do not show which requests may be retried. For example, a connection that breaks within the body is
 a plain `ExchangeError`, and a blocked location is `ExchangeNotAvailable`. So the cause, the HTTP status and the words
-of the response count, too.
+of the response are also used.
 """
 
 import math
@@ -40,7 +40,7 @@ _MAY_BE_BAN: Final = (ccxt.RateLimitExceeded, ccxt.DDoSProtection, ccxt.NetworkE
 _UNKNOWN_CODE: Final = frozenset({ccxt.ExchangeError, ccxt.OperationFailed})
 
 _CLASSES: Final[tuple[tuple[type[BaseException], ErrorClass, bool], ...]] = (
-    # The first match counts, so subclasses come before their bases. The flag: whether the request may be retried.
+    # The first match is used, so subclasses come before their bases. The flag: whether the request may be retried.
     (ccxt.RateLimitExceeded, ErrorClass.RATE_LIMITED, True),
     (ccxt.DDoSProtection, ErrorClass.RATE_LIMITED, True),
     (ccxt.OnMaintenance, ErrorClass.MAINTENANCE, True),

@@ -57,7 +57,8 @@ class MarketListPublisher(NewestPublisher):
 def listed_markets(kind: str, markets: Collection[Mapping[str, Any]]) -> tuple[ListedMarket, ...]:
     """The valid markets of this kind, ascending by symbol, each symbol once. Pure.
 
-    If a symbol occurs more than once, an active market counts: exchanges list a market and its successor together.
+    If a symbol occurs more than once, an active market is used, because exchanges list a market and its successor
+    together.
     """
     found: dict[str, ListedMarket] = {}
     for raw in markets:
@@ -86,7 +87,7 @@ def _read(raw: Mapping[str, Any]) -> ListedMarket | None:
 
 
 def _created(milliseconds: object) -> datetime | None:
-    """The time that ccxt calls `created`. None if it is no time of a market."""
+    """The time that ccxt calls `created`. None if it cannot be the creation time of a market."""
     if not isinstance(milliseconds, int) or not 0 < milliseconds < 2**42:
         return None
     return to_instant(milliseconds)

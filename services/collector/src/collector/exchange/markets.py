@@ -24,7 +24,7 @@ class Markets:
     reading from cancellation, and checks the result.
 
     A market that a later list does not contain any more is kept: the list may be incomplete, and an exchange may still
-    have the candles. `remark` then says so.
+    have the candles. For such a market, `remark` returns a text.
     """
 
     def __init__(
@@ -107,8 +107,8 @@ class Markets:
         return None
 
     def not_traded_since(self, symbol: str) -> datetime | None:
-        """The time of the first list of this process that has a known market as not active. For a market that no list
-        has had for `absent_for`: the time of the last list with it. None: it may be traded.
+        """The time of the first list of this process that has a known market as not active. If no list has contained
+        the market for `absent_for`: the time of the last list that contained it. None: it may be traded.
         """
         last_listed = self._last_listed.get(symbol)
         if last_listed is not None:
@@ -129,8 +129,8 @@ class Markets:
         return self._read_at is not None and self._now() - self._read_at >= self._refresh_seconds
 
     def _is_old(self) -> bool:
-        """Whether the list is to be compared with a new one. A failed attempt counts, too: it must not be repeated at
-        each run.
+        """Whether the list is old enough to be read again in the background. A failed attempt also counts as a read, so
+        that it is not repeated at each run.
         """
         return self._now() - max(self._read_at or 0.0, self._tried_at) >= self._check_seconds
 
@@ -161,7 +161,7 @@ class Markets:
         missing = {symbol: market for symbol, market in before.items() if symbol not in symbols}
         self._last_listed = {symbol: self._last_listed.get(symbol, self._listed_on) for symbol in missing}
         self._client.set_markets([*listed, *missing.values()])
-        await self._client.load_markets()  # sends no request; later calls by ccxt itself then return at once
+        await self._client.load_markets()  # no request: later calls by ccxt return at once
         self._read_at, self._listed_on = self._now(), datetime.now(UTC)
         inactive = {each["symbol"] for each in listed if each.get("active") is False}
         self._inactive_since = {each: self._inactive_since.get(each, self._listed_on) for each in inactive}

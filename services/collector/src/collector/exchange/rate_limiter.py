@@ -20,12 +20,12 @@ class RateLimiter:
     """Replaces ccxt's rate limiter. The average rate is the same: `cost * rate_ms` per request.
 
     If several requests wait, `RequestQueue` chooses the next one by the `WORK_CLASS` of its run, at the moment when the
-    exchange accepts another request. So a live request never waits for a background request that arrived before it,
-    unless that one is sent already.
+    exchange accepts another request. So a live request never waits for a background request that arrived earlier,
+    unless that request was already sent.
 
-    ccxt's own delays every single request (Kraken's by 1.2 s), polls, and counts cancelled requests. This one gains one
-    unit while it is idle, so that a single request starts at once. It does not poll, and a request that is cancelled
-    while it waits uses no units.
+    ccxt's own delays every single request (Kraken's by 1.2 s), polls, and counts cancelled requests. This limiter saves
+    up to one unit while it is idle, so that a single request starts at once. It does not poll, and a request that is
+    cancelled while it waits uses no units.
     """
 
     def __init__(
@@ -37,8 +37,8 @@ class RateLimiter:
         *,
         background_share: float = DEFAULT_BACKGROUND_SHARE,
     ) -> None:
-        """`on_wait` is called with the seconds of every wait, also if they are zero. `check` raises if the request must
-        not be sent; it then uses no units. So requests that were queued before a ban do not delay the probe.
+        """`on_wait` is called with the seconds of every wait, including zero. `check` raises if the request must not be
+        sent; it then uses no units. So requests that were queued before a ban do not delay the probe.
         `background_share`: see `RequestQueue`.
         """
         self._check = check
@@ -94,7 +94,7 @@ class RateLimiter:
 
     def _choose_next(self) -> None:
         while (turn := self._queue.take()) is not None:
-            if not turn.done():  # otherwise it was cancelled
+            if not turn.done():  # a request that is done was cancelled
                 turn.set_result(None)
                 return
         self._is_busy = False

@@ -1,7 +1,7 @@
 """Words in a response that show the reason of a refusal, if neither the status nor ccxt does. Pure.
 
-The words are those of public reports and of the pages of content delivery networks. Exchanges write English in their
-errors, also those of other countries.
+The words come from public reports and from the pages of content delivery networks. Exchanges of all countries write
+their errors in English.
 """
 
 import re

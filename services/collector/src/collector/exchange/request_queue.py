@@ -17,9 +17,9 @@ class RequestQueue(Generic[T]):
     always have at least half of the rate of the live requests, however many runs callers request.
 
     Background requests are sent while no live request waits. While both wait, live requests go first, and background
-    requests get at most their share of the units. A request counts with its units if the other kind waits when it is
-    sent; otherwise the count starts again. The last one of both is never a background request twice in a row, so that
-    also a share of 1 leaves turns to live requests.
+    requests get at most their share of the units. If a request is sent while the other kind waits, its units are
+    counted; otherwise the count starts again. While both kinds wait, two background requests never follow each other,
+    so that live requests get turns even with a share of 1.
     """
 
     def __init__(self, background_share: float) -> None:

@@ -67,8 +67,8 @@ def content_of(body: Any, paths: tuple[Path_, ...] | None, *, always_a_list: boo
     """Whether the JSON `body` has candles, or says that there are none. Raises `Refusal` and `NoCandles`.
 
     `paths`: the possible places of the list, see `paths_of`. None if the places are unknown: then any list within the
-    body counts. `always_a_list`: the exchange sends an empty list if there are no candles, never null or an empty
-    object.
+    body is accepted as the list of candles. `always_a_list`: the exchange sends an empty list if there are no candles,
+    never null or an empty object.
     """
     found = _found(body, paths)
     objects = list(_objects(body, paths or ()))
@@ -106,7 +106,10 @@ def _candle_lists() -> Mapping[str, Mapping[str, tuple[Path_, ...]]]:
 
 
 def _found(body: Any, paths: tuple[Path_, ...] | None) -> Found:
-    """The best of the values at the paths. "nothing": null, an empty object or an empty text in place of a list."""
+    """The best of the values at the paths.
+
+    The result "nothing" means null, an empty object or an empty text in place of a list.
+    """
     if paths is None:
         lists = [value for value in _values_within(body, _SEARCH_DEPTH) if isinstance(value, list)]
         return "candles" if any(lists) else "empty list" if lists else "missing"
@@ -160,7 +163,7 @@ def _plain_key(key: object) -> str:
 
 
 def _refusal_beside_candles(objects: list[dict[str, Any]]) -> str | None:
-    """The marker of a refusal that counts even beside candles: a flag or a status of failure, or an error."""
+    """A marker of a refusal, even if the response contains candles: a flag or a status of failure, or an error."""
     for fields in objects:
         for key, value in fields.items():
             is_failed = (key in _FLAGS and _is_false(value)) or (

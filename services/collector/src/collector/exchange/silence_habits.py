@@ -1,7 +1,7 @@
 """Whether an exchange sends rows for time without trades, as its answers show. Pure.
 
-A row without volume between rows with volume shows that the exchange fills silence. Missing rows there show that it
-leaves silence out, or that it has lost candles: so they prove less than a document.
+A row without volume between rows with volume shows that the exchange fills silence. If rows are missing there, the
+exchange leaves out silence or has lost candles. So missing rows prove less than a document.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ class SilenceHabits:
         """Learn from an answer of ccxt. `now`: the exchange's time in milliseconds."""
         habit = self.of(kind, timeframe)
         if habit.filled and habit.left_out:
-            return  # it is known that answers differ
+            return  # both kinds are known: more answers change nothing
         filled, left_out = habit_of_page(timeframe, rows, now)
         if filled or left_out:
             self._habits[kind, timeframe] = Habit(habit.filled + filled, habit.left_out + left_out)

@@ -1,7 +1,7 @@
 """The answers of exchanges about their status: which of them say that the exchange does not trade. Pure.
 
 ccxt translates these answers to words such as `maintenance`, but not always to the right one: it has one word for a
-closed exchange and for one that takes limit orders only. So the raw answer counts, which ccxt passes on.
+closed exchange and for one that takes limit orders only. So the raw answer is used, which ccxt passes on.
 """
 
 from collections.abc import Mapping, Sequence

@@ -73,7 +73,7 @@ def requested_wait(
 
     `sent`: when the request was sent, seconds since the epoch on the exchange's clock. Instants are counted from the
     response's Date header, or from `sent` if that is missing or invalid. `refused`: the response says that we sent too
-    many requests, so the headers with the reset of the quota count, too.
+    many requests, so the headers with the reset of the quota are also read.
     """
     now = _now(headers, sent)
     by_header = retry_after(headers, sent)
@@ -90,8 +90,9 @@ def retry_after(headers: Mapping[str, str] | None, sent: float | None = None) ->
     """The wait of a Retry-After header in seconds. None if the header is missing or invalid.
 
     A number counts as seconds (RFC 9110): Binance bans for up to three days, so 60000 may be true. It counts as
-    milliseconds only if the response itself shows it: whole thousands, and a quota that is reset within a thousandth of
-    this time. So did fastify-rate-limit (issue 301): `retry-after: 60000` with `x-ratelimit-reset: 58`.
+    milliseconds only if the response itself shows this: the number is a multiple of 1000, and the quota is reset within
+    a thousandth of this time. An example is fastify-rate-limit (issue 301): it sent `retry-after: 60000` with
+    `x-ratelimit-reset: 58`.
     """
     value = header(headers, "retry-after")
     if value is None:
@@ -120,7 +121,7 @@ def http_date(value: str) -> float | None:
     """Seconds since the epoch of an HTTP date or an ISO 8601 date, by default in UTC. None if it is neither.
 
     Cached, because all responses of one second have the same date, and parsing is slow. ccxt joins repeated headers
-    with a comma; then the first date counts.
+    with a comma; in this case the first date is used.
     """
     for text in (value, ", ".join(value.split(", ")[:2])):
         for parse in (email.utils.parsedate_to_datetime, _iso_date):

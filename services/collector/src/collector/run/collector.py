@@ -102,7 +102,7 @@ class Collector:
                     await collect_timeframe(client, timeframe_run, retrier, self.limits, salt=run.due.run_id.int)
             if not run.is_range:
                 await watch_status(client, timeframe_run, deadline)
-            is_silent = not timeframe_run.answers and not run.is_range  # a range may be older than its market
+            is_silent = not timeframe_run.answers and not run.is_range  # a range may begin before the market existed
             if remark := await client.remark(timeframe_run.symbol, deadline if is_silent else None):
                 self.metrics.inactive_markets.labels(run.exchange).inc()
                 timeframe_run.notes.append(remark)
@@ -120,8 +120,8 @@ class Collector:
             timeframe_run.failure = ExchangeFailure(ErrorClass.INTERNAL, message, retryable=False)
 
     async def _publish(self, run: Run, timeframe_runs: list[TimeframeRun]) -> None:
-        """Publish all answers and wait for the acknowledgements. Without the acknowledgements, no answer of the run
-        counts.
+        """Publish all answers and wait for the acknowledgements. If Kafka does not acknowledge them, all answers of the
+        run are dropped.
         """
         try:
             await self.publisher.publish_many(
@@ -203,6 +203,6 @@ def _with_activity(event: CandlesCollected, activity: Mapping[int, Activity]) ->
 
 
 def _all_deferred(timeframe_runs: list[TimeframeRun]) -> bool:
-    """Whether timeframes failed, and all of them only because the request was deferred."""
+    """Whether any timeframe failed, and every failure is a deferred request."""
     failures = [each.failure for each in timeframe_runs if each.failure is not None]
     return bool(failures) and all(isinstance(failure, RequestDeferred) for failure in failures)

@@ -69,7 +69,7 @@ async def collect_evidence(
     verified_from: datetime | None = None,
 ) -> None:
     """Find the reason for every part of the span that has no candle now. If the span ends before the first verified
-    instant, it may be from before the listing of the market; this is asked first.
+    instant, it may be older than the listing of the market. So the run checks the listing first.
 
     Raises `ExchangeFailure` if the exchange fails. The absences of earlier pieces then stay in `timeframe_run`.
     """

@@ -62,8 +62,8 @@ class RunsInFlight:
         return len(self._ended)
 
     def admit(self, config_id: int | None, run_id: UUID, *, waits: bool = False) -> Admission:
-        """`config_id`: None if the run may start while others of its config are in progress, and they beside it.
-        `waits`: the run waits until another run of its config has ended. A run that does not wait is skipped.
+        """`config_id`: None if the run may be in progress at the same time as other runs of its config. `waits`: the
+        run waits until another run of its config has ended. A run that does not wait is skipped.
 
         After `SameRunInFlight` or `Queued`, call it again when the other run has ended: several ticks may wait for the
         same end, and only one of them may start.

@@ -173,7 +173,7 @@ class Outcomes:
 def run_error(results: tuple[TimeframeResult, ...]) -> tuple[ErrorClass | None, str | None]:
     """The error class and message of a run. (None, None) if no timeframe failed.
 
-    The class is that of the first failed timeframe. The message groups the timeframes that have the same message.
+    The error class comes from the first failed timeframe. The message groups the timeframes that have the same message.
     """
     failed = [result for result in results if result.error_class is not None]
     if not failed:

@@ -29,7 +29,7 @@ class RetryPolicy:
 def wait_before_retry(
     policy: RetryPolicy, failure: ExchangeFailure, *, retries: int, remaining: float, jitter: float
 ) -> float | None:
-    """Seconds to wait before the next retry. None: do not retry.
+    """Seconds to wait before the next retry. None if there must be no retry.
 
     `retries`: the number of retries so far. `remaining`: seconds until the run's deadline; a wait that would end after
     the deadline is not started. `jitter`: a random number in [0, 1). The exchange's Retry-After is a minimum.

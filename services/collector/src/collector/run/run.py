@@ -1,4 +1,4 @@
-"""A run that has started, of a tick or of a range request."""
+"""A run that has started. A tick or a range request caused it."""
 
 import time
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ class Run:
 
     @property
     def verified_from(self) -> datetime | None:
-        """The first verified instant of the series of a range. None: it is not known."""
+        """The first verified instant of the series of a range. None if it is not known."""
         return self.due.verified_from if isinstance(self.due, RangeDue) else None
 
     @property
@@ -64,7 +64,7 @@ class Run:
 
     @property
     def scheduled_for(self) -> datetime:
-        """The slot. For another run: when it was requested."""
+        """The slot. For a run without a slot: the time of the request."""
         return self.due.requested_at if isinstance(self.due, RangeDue) else self.due.scheduled_for
 
     @property

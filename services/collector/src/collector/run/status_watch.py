@@ -1,7 +1,7 @@
 """Requests the status of an exchange while a series gets no new candles.
 
 An exchange does not say later whether it was closed. So live runs request its status during the silence, at most once a
-minute per exchange. The evidence of a later run has the statements.
+minute per exchange. A later run uses these statements as evidence.
 """
 
 import asyncio

@@ -12,8 +12,8 @@ from contracts.vocabulary import Trigger
 
 
 def superseding_key(tick: Event) -> Hashable | None:
-    """Equal for ticks of a config that collect the same series. None for a manual tick, because a caller waits for its
-    run, and for a range request, because no other run reads its span.
+    """The key of a tick. It is equal for all ticks of a config that collect the same series. None for a manual tick,
+    because a caller waits for its run, and for a range request, because no other run reads its span.
     """
     if not isinstance(tick, TickDue) or tick.trigger is Trigger.MANUAL:
         return None

@@ -1,1 +1,1 @@
-"""Candles built from the trades of an exchange, for time of which it no longer offers candles."""
+"""Builds candles from the trades of an exchange, for time for which the exchange no longer offers candles."""

@@ -50,7 +50,7 @@ class Built:
 
 
 def read_trade(row: dict[str, Any]) -> TapeTrade | None:
-    """A trade as ccxt returns it. None if its id is no whole number, or if it has no time, price or amount."""
+    """A trade as ccxt returns it. None if its id is not a whole number, or if it has no time, price or amount."""
     trade, price, amount = trade_of(row), _decimal(row.get("price")), _decimal(row.get("amount"))
     if trade is None or price is None or amount is None:
         return None
@@ -60,7 +60,7 @@ def read_trade(row: dict[str, Any]) -> TapeTrade | None:
 def build(span: Interval, trades: Iterable[TapeTrade], calendar: SeriesCalendar) -> Built:
     """The candles and the silence of the span, whose ends are edges of periods.
 
-    Trades may come in any order and more than once. Two different trades with one id count as none.
+    Trades may come in any order and more than once. Two different trades with the same id are both left out.
     """
     candles: dict[int, BuiltCandle] = {}
     silent: list[Interval] = []
@@ -95,7 +95,10 @@ def contiguous(trades: Iterable[TapeTrade]) -> list[list[TapeTrade]]:
 
 
 def reason_unproved(built: Built, trades: Iterable[TapeTrade]) -> str:
-    """Why the first unproved time of the span is not proved, in words. The trades reach behind the span."""
+    """A sentence that explains why the first unproved time of the span is not proved.
+
+    The trades reach behind the span.
+    """
     start, end = built.unproved[0]
     where = f"candles from {to_instant(start):%Y-%m-%d %H:%M} UTC on are not proved"
     groups = contiguous(trades)
@@ -108,7 +111,7 @@ def reason_unproved(built: Built, trades: Iterable[TapeTrade]) -> str:
 
 
 def _proved_by(tape: Sequence[TapeTrade]) -> Interval:
-    """The time of which a contiguous tape has all trades: after its first trade, up to its last one.
+    """The time for which a contiguous tape contains all trades: after its first trade, up to its last one.
 
     The times of trades do not always ascend with their ids. A trade outside the tape may therefore have a time inside
     the tape. The largest step back in time in the tape is removed from both ends of the proved time.
@@ -134,8 +137,8 @@ def _whole_periods(proved: Interval, span: Interval, calendar: SeriesCalendar) -
 
 
 def _candle(opens: int, trades: Sequence[TapeTrade]) -> BuiltCandle | None:
-    """The trades are all of the period, in the order of their ids. None if their times give another open or close than
-    their ids: then it is not known which one the exchange means.
+    """`trades` are all trades of the period, in the order of their ids. None if the order of the times gives another
+    open or close than the order of the ids: then the right one is unknown.
     """
     first, last = trades[0], trades[-1]
     by_time = sorted(trades, key=lambda each: each.at)  # stable: equal times stay in the order of their ids
@@ -148,8 +151,8 @@ def _candle(opens: int, trades: Sequence[TapeTrade]) -> BuiltCandle | None:
 
 
 def _decimal(value: object) -> Decimal | None:
-    """The shortest decimal that gives this number: the text of the exchange if it has up to 15 digits. None if it is
-    no positive number.
+    """The shortest decimal that gives this number: the text of the exchange if it has up to 15 digits. None if the
+    value is not a positive number.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None

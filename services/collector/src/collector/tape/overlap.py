@@ -32,7 +32,7 @@ class Comparison:
 
     @property
     def proves(self) -> bool:
-        """Silence alone proves nothing: it would also be there if the trades were those of another market."""
+        """Silence alone proves nothing, because the trades of a wrong market could be silent, too."""
         return self.difference is None and self.equal > 0
 
 
@@ -58,7 +58,7 @@ def overlap_of(page: Page, calendar: SeriesCalendar, settled_at: int) -> Interva
 
 def compare(built: Built, own: Page, overlap: Interval, calendar: SeriesCalendar) -> Comparison:
     """Open, high, low, close and volume of each period must be equal, and the number of trades if the exchange sends
-    it. Periods of which a trade may be missing are not compared, and neither are those of rejected rows.
+    it. Periods in which a trade may be missing are not compared, nor are the periods of rejected rows.
     """
     candles = {each.open_ms: each for each in own.closed}
     rejected = {calendar.floor_open(each.opens) for each in own.rejected}

@@ -23,7 +23,7 @@ _HOUR_MS: Final = 3_600_000
 
 class TapeReader:
     """Reads forward from before the span until a trade at or after its end. Pages overlap, so that trades with the same
-    time at the border of two pages are not lost; their ids show whether any is.
+    time at the border of two pages are not lost. The ids show whether a trade is missing.
     """
 
     def __init__(self, span: Interval, now: int, max_pages: int, page: int = PAGE_TRADES) -> None:
@@ -37,7 +37,7 @@ class TapeReader:
         self._complete = False
 
     def next_since(self) -> int | None:
-        """The time from which the next page is requested. None: no more pages."""
+        """The time from which the next page is requested. None if there are no more pages to request."""
         if self._complete or self.stopped is not None:
             return None
         if self.pages >= self._max_pages:
@@ -61,8 +61,8 @@ class TapeReader:
             self._go_on(latest, is_new=is_new, is_full=len(rows) >= self._page)
 
     def _go_on(self, latest: int, *, is_new: bool, is_full: bool) -> None:
-        """The next page begins a second before the latest trade, or at its second. If an answer has brought nothing
-        new, it begins an hour later: some exchanges answer for an hour at most.
+        """The next page begins a second before the latest trade, or at its second. If an answer contains no new trade,
+        the next page begins an hour later, because some exchanges send at most an hour of trades.
         """
         starts = [_earlier(latest, _SECOND_MS), _earlier(latest, 0)]
         if is_new or is_full:

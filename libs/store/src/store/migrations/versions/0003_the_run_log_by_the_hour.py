@@ -1,7 +1,7 @@
 """Hourly counts of the run log
 
-Triggers record every change of the run log in run_changes, also those of the previous release and of an operator.
-log-writer adds the changes up every few seconds. A query adds the changes that log-writer has not added yet.
+Triggers record every change of the run log in run_changes, including changes by the previous release and by an
+operator. log-writer adds the changes up every few seconds. A query adds the changes that log-writer has not added yet.
 docs/decisions/0009 has the reasons.
 
 Revision ID: 0003

@@ -22,7 +22,7 @@ REFUSE_ALL = """
     END $$
 """
 
-# The names are qualified, because a temporary table named pg_class would be found before the one of Postgres.
+# The names are qualified. Otherwise Postgres would find a temporary table named pg_class before its own one.
 REFUSE_UNLESS_TRIMMED = """
     CREATE OR REPLACE FUNCTION audit_log_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN

@@ -57,7 +57,8 @@ def upgrade() -> None:
         if_not_exists=True,
     )
     op.alter_column("absences", "absence_class", comment=CLASS_NOW, existing_comment=CLASS_BEFORE)
-    # A writer of these rows has read absences before, so that none holds them while the statements above have run.
+    # The statements above have locked `absences`, and a writer reads `absences` before it changes these rows. So no
+    # writer holds a lock on these rows now.
     op.execute("DELETE FROM series_counts")
 
 

@@ -22,8 +22,8 @@ _INSTANT = sa.TIMESTAMP(timezone=True)
 # the work of the other one. Without the lock, a change by hand could miss levels that are being filled meanwhile. The
 # two statements have a snapshot each, so the second one sees what was committed during the wait for the lock.
 #
-# EXECUTE plans the statement each time, with the real number of changed rows. A kept plan of a batch with one candle
-# would be a nested loop, which takes seconds for a batch with thousands of series.
+# EXECUTE plans the statement each time, with the real number of changed rows. A cached plan may have been made for a
+# batch with one candle. Its nested loop takes seconds for a batch with thousands of series.
 #
 # SECURITY DEFINER: between the migration and the grants, candle-writer has no rights to the new tables.
 _NOTE = """

@@ -91,8 +91,8 @@ def candle_request(request_of: RequestOf, timeframe: str, now: int, claimed: int
 
 
 def _smallest(limits: list[int], page: int, is_enough: Callable[[int], bool]) -> int:
-    """The smallest limit that is sufficient, found by bisection between two of `limits`. None below `page` is, because
-    no request covers more candles than its limit.
+    """The smallest limit that is sufficient, found by bisection between two of `limits`. The result is at least `page`,
+    because no request covers more candles than its limit.
     """
     enough = next(limit for limit in limits if limit >= page and is_enough(limit))
     too_small = max([page - 1, *(limit for limit in limits if limit < enough)])

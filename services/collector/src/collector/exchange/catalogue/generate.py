@@ -102,7 +102,7 @@ def _known_facts(row: ExchangeTraits) -> dict[str, Any]:
 
 
 def _is_timeframe(text: str) -> bool:
-    """Some entries are no timeframes: one exchange of ccxt lists '15' and '30', which ccxt itself cannot parse."""
+    """Some entries are not valid timeframes: one exchange in ccxt lists '15' and '30', which ccxt cannot parse."""
     try:
         TypeAdapter(Timeframe).validate_python(text)
     except ValidationError:
@@ -111,7 +111,10 @@ def _is_timeframe(text: str) -> bool:
 
 
 def offered_kinds(exchange: Any) -> list[MarketKind]:
-    """The kinds of markets that ccxt offers on an exchange. If it does not say which swaps, linear ones."""
+    """The kinds of markets that ccxt offers on an exchange.
+
+    If ccxt does not state the kind of swaps, linear swaps are assumed.
+    """
     features, has = exchange.features or {}, exchange.has
     swaps = features.get("swap") or {}
     kinds = {
