@@ -1,11 +1,8 @@
-import { Button, Group, NativeSelect, TextInput } from "@mantine/core";
-import { useDebouncedCallback } from "@mantine/hooks";
-import { IconSearch } from "@tabler/icons-react";
-import { useEffect, useState } from "react";
+import { Button, Group, NativeSelect } from "@mantine/core";
+import { TypedFilter } from "../components/TypedFilter";
 import { useMessages } from "../i18n";
 import type { AuditSearch } from "./search";
 
-const TYPING_MS = 350;
 const OBJECTS = ["config", "backfill", "token", "session", "request", "refusal", "audit_log"] as const;
 
 type Changes = { [Name in keyof AuditSearch]?: AuditSearch[Name] | undefined };
@@ -16,14 +13,23 @@ export function AuditFilters({ search, onChange }: { search: AuditSearch; onChan
     const next = Object.entries({ ...search, ...changes }).filter(([, value]) => value !== undefined);
     onChange(Object.fromEntries(next) as AuditSearch);
   };
+  const isCleared = Object.keys(search).length === 0;
   return (
     <Group gap="xs" mb="md" align="flex-end">
-      <TypedFilter label={text.actor} hint="grafana" value={search.actor} onType={(actor) => apply({ actor })} main />
+      <TypedFilter
+        label={text.actor}
+        hint="grafana"
+        value={search.actor}
+        onType={(actor) => apply({ actor })}
+        isCleared={isCleared}
+        main
+      />
       <TypedFilter
         label={text.action}
         hint="config.update"
         value={search.action}
         onType={(action) => apply({ action })}
+        isCleared={isCleared}
       />
       <NativeSelect
         label={text.object}
@@ -37,6 +43,7 @@ export function AuditFilters({ search, onChange }: { search: AuditSearch; onChan
         hint="1"
         value={search.object_id}
         onType={(object_id) => apply({ object_id })}
+        isCleared={isCleared}
         width={80}
       />
       <NativeSelect
@@ -62,42 +69,11 @@ export function AuditFilters({ search, onChange }: { search: AuditSearch; onChan
           { value: "30d", label: text.lastMonth },
         ]}
       />
-      {Object.keys(search).length > 0 && (
+      {!isCleared && (
         <Button size="xs" variant="subtle" onClick={() => onChange({})}>
           {text.clear}
         </Button>
       )}
     </Group>
-  );
-}
-
-interface TypedProps {
-  label: string;
-  hint: string;
-  value: string | undefined;
-  onType: (value: string | undefined) => void;
-  width?: number;
-  main?: boolean;
-}
-
-/** A text that is applied when the person stops typing. */
-function TypedFilter({ label, hint, value, onType, width = 150, main = false }: TypedProps) {
-  const [typed, setTyped] = useState(value ?? "");
-  useEffect(() => setTyped(value ?? ""), [value]);
-  const apply = useDebouncedCallback((text: string) => onType(text.trim() || undefined), TYPING_MS);
-  return (
-    <TextInput
-      label={label}
-      size="xs"
-      w={width}
-      placeholder={hint}
-      data-search={main || undefined}
-      leftSection={main ? <IconSearch size={14} aria-hidden /> : undefined}
-      value={typed}
-      onChange={(event) => {
-        setTyped(event.currentTarget.value);
-        apply(event.currentTarget.value);
-      }}
-    />
   );
 }

@@ -2,6 +2,7 @@ import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tansta
 import { useEffect, useRef } from "react";
 import { api, BASE, bodyOf, nextCursor, type Schemas, totalOf } from "../api/client";
 import { keys } from "../api/keys";
+import { readAgain } from "../api/readAgain";
 import type { NewBackfill } from "./form";
 import type { ChunkState, State } from "./search";
 
@@ -47,7 +48,7 @@ export function useFreshParts({ id, progress }: BackfillDetails) {
   useEffect(() => {
     if (known.current === progress) return;
     known.current = progress;
-    void queries.invalidateQueries({ queryKey: [...keys.backfills, "parts", id] });
+    void readAgain(queries, [...keys.backfills, "parts", id]);
   }, [queries, id, progress]);
 }
 
@@ -102,7 +103,7 @@ export function useCreateBackfill() {
       const params = { header: { "Idempotency-Key": key } };
       return bodyOf(await api.POST(`${BASE}/backfills`, { body: body as never, params })) as Backfill;
     },
-    onSuccess: () => queries.invalidateQueries({ queryKey: keys.backfills }),
+    onSuccess: () => readAgain(queries, keys.backfills),
   });
 }
 
@@ -116,6 +117,6 @@ export function useBackfillAction() {
       else if (action === "resume") await api.POST(`${BASE}/backfills/{backfill_id}/resume`, { params });
       else await api.POST(`${BASE}/backfills/{backfill_id}/cancel`, { params });
     },
-    onSettled: () => queries.invalidateQueries({ queryKey: keys.backfills }),
+    onSettled: () => readAgain(queries, keys.backfills),
   });
 }

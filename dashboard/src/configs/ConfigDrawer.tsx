@@ -3,6 +3,7 @@ import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { keys } from "../api/keys";
 import { isProblem } from "../api/problem";
+import { readAgain } from "../api/readAgain";
 import { notifyDone } from "../components/notify";
 import { ErrorState } from "../components/states";
 import { useMessages } from "../i18n";
@@ -69,7 +70,7 @@ function ConfigForm({ loaded: current, onClose }: { loaded: Loaded | null; onClo
       const name = `${config.symbol} · ${config.exchange}`;
       const message = loaded === null ? configs.isCreated(name) : configs.isSaved(name);
       notifyDone(message);
-      void queries.invalidateQueries({ queryKey: keys.all });
+      void readAgain(queries, keys.all);
       onClose();
     },
     onError: async (error) => {
@@ -99,7 +100,7 @@ function ConfigForm({ loaded: current, onClose }: { loaded: Loaded | null; onClo
             onTake={() => {
               setValues(theirs.values);
               setTheirs(null);
-              void queries.invalidateQueries({ queryKey: keys.configs });
+              void readAgain(queries, keys.configs);
               onClose();
             }}
           />

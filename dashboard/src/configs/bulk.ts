@@ -1,6 +1,7 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { api, BASE, bodyOf, type Schemas } from "../api/client";
 import { keys } from "../api/keys";
+import { readAgain } from "../api/readAgain";
 import type { Action } from "./queries";
 
 export type BulkItem = Schemas["BulkItem"];
@@ -28,6 +29,6 @@ export function useBulkAction() {
       }
       return items;
     },
-    onSettled: () => queries.invalidateQueries({ queryKey: keys.all }),
+    onSettled: () => readAgain(queries, keys.all),
   });
 }

@@ -9,6 +9,7 @@ import {
 import { useEffect, useMemo } from "react";
 import { api, BASE, bodyOf, type Config, nextCursor, type Schemas, totalOf } from "../api/client";
 import { keys } from "../api/keys";
+import { readAgain } from "../api/readAgain";
 import { type ConfigsSearch, isServerSort } from "./search";
 
 export type Activity = Schemas["ConfigActivity"];
@@ -201,6 +202,6 @@ export function useConfigAction() {
       else if (action === "disable") await api.POST(`${BASE}/configs/{config_id}/disable`, { params });
       else await api.DELETE(`${BASE}/configs/{config_id}`, { params });
     },
-    onSettled: () => queries.invalidateQueries({ queryKey: keys.all }),
+    onSettled: () => readAgain(queries, keys.all),
   });
 }

@@ -1,6 +1,7 @@
-import { type QueryClient, useQueryClient } from "@tanstack/react-query";
+import { useQueryClient } from "@tanstack/react-query";
 import { createContext, type ReactNode, useContext, useEffect, useMemo, useState } from "react";
 import { keys } from "../api/keys";
+import { readAgain } from "../api/readAgain";
 import { type ExchangeHealth, type LiveState, openEvents } from "./events";
 
 const LiveContext = createContext<{ state: LiveState; exchanges: ReadonlyMap<string, ExchangeHealth> } | null>(null);
@@ -36,20 +37,6 @@ function coalesced(work: () => void, delays: readonly number[]): { call: () => v
   };
 }
 
-/**
- * Reads these queries again. A request in progress for a query without data goes on, because the page waits for it. Its
- * answer may be older than the event, so the query is read again after it. `invalidateQueries` alone would not do so.
- */
-function readAgain(queries: QueryClient, group: readonly (string | number)[]): void {
-  for (const { promise, queryKey, state } of queries.getQueryCache().findAll({ queryKey: group })) {
-    const query = { queryKey, exact: true };
-    if (state.data === undefined && state.fetchStatus === "fetching") {
-      const read = () => queries.invalidateQueries(query, { cancelRefetch: false });
-      void Promise.resolve(promise).then(read, read);
-    } else void queries.invalidateQueries(query);
-  }
-}
-
 /** Reads the event stream and marks the affected queries as outdated. While there is no stream, it polls. */
 export function LiveProvider({ children }: { children: ReactNode }) {
   const queries = useQueryClient();
@@ -58,7 +45,7 @@ export function LiveProvider({ children }: { children: ReactNode }) {
 
   useEffect(() => {
     const refresh = (...groups: readonly (readonly (string | number)[])[]) => {
-      for (const group of groups) readAgain(queries, group);
+      for (const group of groups) void readAgain(queries, group);
     };
     const runs = coalesced(() => refresh(keys.runs, keys.activity, keys.status), READ_STORED_AFTER_MS);
     const configs = coalesced(() => refresh(keys.configs, keys.status), [READ_AFTER_MS]);
@@ -90,7 +77,7 @@ export function LiveProvider({ children }: { children: ReactNode }) {
 
   useEffect(() => {
     if (state !== "polling") return;
-    const timer = window.setInterval(() => void queries.invalidateQueries({ queryKey: keys.all }), POLL_MS);
+    const timer = window.setInterval(() => void readAgain(queries, keys.all), POLL_MS);
     return () => window.clearInterval(timer);
   }, [state, queries]);
 

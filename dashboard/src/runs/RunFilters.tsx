@@ -1,13 +1,10 @@
-import { Button, Group, NativeSelect, TextInput } from "@mantine/core";
-import { useDebouncedCallback } from "@mantine/hooks";
-import { IconSearch, IconX } from "@tabler/icons-react";
-import { useEffect, useState } from "react";
+import { Button, Group, NativeSelect } from "@mantine/core";
+import { IconX } from "@tabler/icons-react";
+import { TypedFilter } from "../components/TypedFilter";
 import { useExchangeNames } from "../exchanges/queries";
 import { useMessages } from "../i18n";
 import { TIMEFRAMES } from "../series/search";
 import { ERROR_CLASSES, type ErrorClass, type RunsSearch, type Since, type Status } from "./search";
-
-const TYPING_MS = 350;
 
 /** The search without the fields that are undefined. */
 function compact(search: { [Name in keyof RunsSearch]: RunsSearch[Name] | undefined }): RunsSearch {
@@ -17,13 +14,9 @@ function compact(search: { [Name in keyof RunsSearch]: RunsSearch[Name] | undefi
 export function RunFilters({ search, onChange }: { search: RunsSearch; onChange: (search: RunsSearch) => void }) {
   const { runs: text, status: words } = useMessages();
   const exchanges = useExchangeNames();
-  const [symbol, setSymbol] = useState(search.symbol ?? "");
-  useEffect(() => setSymbol(search.symbol ?? ""), [search.symbol]);
   const apply = (changes: { [Name in keyof RunsSearch]?: RunsSearch[Name] | undefined }) =>
     onChange(compact({ ...search, ...changes }));
-  const applySymbol = useDebouncedCallback((value: string) => {
-    apply({ symbol: value.trim().toUpperCase() || undefined });
-  }, TYPING_MS);
+  const isCleared = Object.keys(search).length === 0;
 
   return (
     <Group gap="xs" mb="md" align="flex-end">
@@ -70,18 +63,14 @@ export function RunFilters({ search, onChange }: { search: RunsSearch; onChange:
           { value: "7d", label: text.lastWeek },
         ]}
       />
-      <TextInput
+      <TypedFilter
         label={text.symbol}
-        size="xs"
-        w={170}
-        placeholder="BTC/USDT"
-        data-search
-        leftSection={<IconSearch size={14} aria-hidden />}
-        value={symbol}
-        onChange={(event) => {
-          setSymbol(event.currentTarget.value);
-          applySymbol(event.currentTarget.value);
-        }}
+        hint="BTC/USDT"
+        width={170}
+        value={search.symbol}
+        onType={(symbol) => apply({ symbol: symbol?.toUpperCase() })}
+        isCleared={isCleared}
+        main
       />
       {search.config_id !== undefined && (
         <Button
@@ -103,7 +92,7 @@ export function RunFilters({ search, onChange }: { search: RunsSearch; onChange:
           {text.runId} {search.run_id.slice(0, 8)}
         </Button>
       )}
-      {Object.keys(search).length > 0 && (
+      {!isCleared && (
         <Button size="xs" variant="subtle" onClick={() => onChange({})}>
           {text.clear}
         </Button>

@@ -1,11 +1,9 @@
-import { Button, Group, NativeSelect, TextInput } from "@mantine/core";
-import { useDebouncedCallback } from "@mantine/hooks";
-import { IconSearch } from "@tabler/icons-react";
+import { Button, Group, NativeSelect } from "@mantine/core";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
-import { useEffect, useState } from "react";
 import { type Column, dimmed, GridTable, rowLink } from "../components/GridTable";
 import { PageHeader } from "../components/PageHeader";
 import { EmptyState, ErrorState } from "../components/states";
+import { TypedFilter } from "../components/TypedFilter";
 import { useExchangeNames } from "../exchanges/queries";
 import { useMessages, useNumbers } from "../i18n";
 import { Percent } from "./Percent";
@@ -13,8 +11,6 @@ import { type SeriesRow, useSeriesList } from "./queries";
 import classes from "./SeriesListPage.module.css";
 import { paramsOf, pathOf, type SeriesSearch, TIMEFRAMES } from "./search";
 import { timeText } from "./times";
-
-const TYPING_MS = 350;
 
 /** The list of series with their completeness. Its filters are in the address. */
 export function SeriesListPage() {
@@ -63,25 +59,19 @@ export function SeriesListPage() {
 function Filters({ search, onChange }: { search: SeriesSearch; onChange: (search: SeriesSearch) => void }) {
   const { series: text, runs } = useMessages();
   const exchanges = useExchangeNames();
-  const [symbol, setSymbol] = useState(search.symbol ?? "");
-  useEffect(() => setSymbol(search.symbol ?? ""), [search.symbol]);
   const apply = (changes: { [Name in keyof SeriesSearch]?: string | undefined }) =>
     onChange(Object.fromEntries(Object.entries({ ...search, ...changes }).filter(([, value]) => value)));
-  const applySymbol = useDebouncedCallback((value: string) => apply({ symbol: value.trim().toUpperCase() }), TYPING_MS);
+  const isCleared = Object.keys(search).length === 0;
   return (
     <Group gap="xs" mb="md" align="flex-end">
-      <TextInput
+      <TypedFilter
         label={text.symbol}
-        size="xs"
-        w={190}
-        placeholder="BTC/USDT"
-        data-search
-        leftSection={<IconSearch size={14} aria-hidden />}
-        value={symbol}
-        onChange={(event) => {
-          setSymbol(event.currentTarget.value);
-          applySymbol(event.currentTarget.value);
-        }}
+        hint="BTC/USDT"
+        width={190}
+        value={search.symbol}
+        onType={(symbol) => apply({ symbol: symbol?.toUpperCase() })}
+        isCleared={isCleared}
+        main
       />
       <NativeSelect
         label={text.exchange}
@@ -100,7 +90,7 @@ function Filters({ search, onChange }: { search: SeriesSearch; onChange: (search
         onChange={(event) => apply({ timeframe: event.currentTarget.value })}
         data={[{ value: "", label: text.anyTimeframe }, ...TIMEFRAMES]}
       />
-      {Object.keys(search).length > 0 && (
+      {!isCleared && (
         <Button size="xs" variant="subtle" onClick={() => onChange({})}>
           {runs.clear}
         </Button>

@@ -2,6 +2,7 @@ import { keepPreviousData, useInfiniteQuery, useMutation, useQuery, useQueryClie
 import { useMemo } from "react";
 import { api, BASE, bodyOf, nextCursor, type Schemas } from "../api/client";
 import { keys } from "../api/keys";
+import { readAgain } from "../api/readAgain";
 import { iso, pathOf, type SeriesName, type SeriesSearch } from "./search";
 import type { Window } from "./windows";
 
@@ -171,6 +172,6 @@ export function useFill(name: SeriesName) {
       if (!("id" in made)) throw new Error("The API answered an estimate instead of a backfill.");
       return made;
     },
-    onSettled: () => queries.invalidateQueries({ queryKey: keys.completeness }),
+    onSettled: () => readAgain(queries, keys.completeness),
   });
 }

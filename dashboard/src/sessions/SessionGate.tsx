@@ -4,6 +4,7 @@ import { type ReactNode, useEffect, useMemo, useState } from "react";
 import { api, BASE, bodyOf, type Me } from "../api/client";
 import { keys } from "../api/keys";
 import { isProblem } from "../api/problem";
+import { readAgain } from "../api/readAgain";
 import { ErrorState } from "../components/states";
 import { useMessages } from "../i18n";
 import { SignIn } from "./SignIn";
@@ -63,7 +64,7 @@ export function SessionGate({ children }: { children: ReactNode }) {
 
   const signedIn = () => {
     setEnded(false);
-    void queries.invalidateQueries();
+    void readAgain(queries, []);
   };
 
   if (session !== null) {

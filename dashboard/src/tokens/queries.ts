@@ -1,6 +1,7 @@
 import { useInfiniteQuery, useMutation, useQueryClient } from "@tanstack/react-query";
 import { api, BASE, bodyOf, nextCursor, type Role, type Schemas } from "../api/client";
 import { keys } from "../api/keys";
+import { readAgain } from "../api/readAgain";
 
 export type Token = Schemas["Token"];
 export type IssuedToken = Schemas["IssuedToken"];
@@ -29,7 +30,7 @@ export function useTokens(enabled: boolean) {
 /** Creates, rotates and revokes tokens. Secrets are in the results only, never in the cache of queries. */
 export function useTokenActions() {
   const queries = useQueryClient();
-  const onSettled = () => queries.invalidateQueries({ queryKey: keys.tokens });
+  const onSettled = () => readAgain(queries, keys.tokens);
   const create = useMutation({
     mutationFn: async (token: NewToken) => bodyOf(await api.POST(`${BASE}/tokens`, { body: token })),
     onSettled,

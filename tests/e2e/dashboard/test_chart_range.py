@@ -34,8 +34,8 @@ async def test_a_chart_of_another_size_shows_the_same_range(
 ) -> None:
     chart = await opened(page, api, config)
     width = await chart.evaluate("box => box.clientWidth")
-    for size in ({"width": 900, "height": 900}, {"width": 1600, "height": 900}):
-        await page.set_viewport_size({"width": size["width"], "height": size["height"]})
+    for window_width in (900, 1600):
+        await page.set_viewport_size({"width": window_width, "height": 900})
         await expect(chart).not_to_have_js_property("clientWidth", width)
         width = await chart.evaluate("box => box.clientWidth")
         await page.clock.run_for(SETTLED_MS)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -41,6 +42,27 @@ SEND_EVENT = """
     return performance.now();
   }
 """
+
+
+@dataclass
+class Held:
+    """The answers to some requests, which the page does not get before `may_arrive`."""
+
+    was_read: asyncio.Event = field(default_factory=asyncio.Event)
+    may_arrive: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+async def hold_the_first_answer(page: Page, url: str) -> Held:
+    held = Held()
+
+    async def hold(route: Route) -> None:
+        answer = await route.fetch()
+        held.was_read.set()
+        await held.may_arrive.wait()
+        await route.fulfill(response=answer)
+
+    await page.route(url, hold)
+    return held
 
 
 async def test_a_run_that_is_stored_long_after_its_event_is_shown(
@@ -113,29 +135,23 @@ async def test_a_config_that_was_created_while_the_page_read_its_configs_is_show
     page: Page, api: httpx.AsyncClient, config: dict[str, Any]
 ) -> None:
     """The answer is older than the event stream and arrives after it has opened."""
-    was_read, may_open, may_arrive = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    may_open = asyncio.Event()
 
     async def hold_the_stream(route: Route) -> None:
         await may_open.wait()
         await route.continue_()
 
-    async def hold_the_first_answer(route: Route) -> None:
-        answer = await route.fetch()
-        was_read.set()
-        await may_arrive.wait()
-        await route.fulfill(response=answer)
-
     await page.route("**/events", hold_the_stream)
-    await page.route("**/configs?*", hold_the_first_answer)
+    held = await hold_the_first_answer(page, "**/configs?*")
     await page.goto("/")
-    await was_read.wait()
+    await held.was_read.wait()
     body = {"symbol": "ADA/USDT", "exchange": "binance", "timeframes": ["1h"], "interval_minutes": 60}
     await free_symbol(api, body["symbol"])
     made = (await api.post("/configs", json=body)).raise_for_status().json()
     await finished(api, job_name=made["job_id"])
     may_open.set()
     await expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
-    may_arrive.set()
+    held.may_arrive.set()
     await expect(page.get_by_role("link", name="ADA/USDT binance", exact=True)).to_be_visible()
     await page.unroute_all(behavior="wait")
     await api.delete(f"/configs/{made['id']}")
@@ -145,30 +161,42 @@ async def test_a_config_that_was_created_while_a_page_of_configs_was_opening_is_
     page: Page, api: httpx.AsyncClient, config: dict[str, Any]
 ) -> None:
     """The stream is open for long. The first answer of the page is older than an event, and arrives after it."""
-    was_read, may_arrive = asyncio.Event(), asyncio.Event()
-
-    async def hold_the_first_answer(route: Route) -> None:
-        answer = await route.fetch()
-        was_read.set()
-        await may_arrive.wait()
-        await route.fulfill(response=answer)
-
     await page.add_init_script(MADE_STREAM)
     await page.clock.install()
     await page.goto("/")
     await expect(page.get_by_role("link", name=f"{config['symbol']} {config['exchange']}", exact=True)).to_be_visible()
-    await page.route("**/configs?*sort=symbol*", hold_the_first_answer)
+    held = await hold_the_first_answer(page, "**/configs?*sort=symbol*")
     await page.get_by_role("link", name="Configs", exact=True).first.click()
-    await was_read.wait()
+    await held.was_read.wait()
     body = {"symbol": "ADA/USDT", "exchange": "binance", "timeframes": ["1h"], "interval_minutes": 60}
     await free_symbol(api, body["symbol"])
     made = (await api.post("/configs", json=body)).raise_for_status().json()
     await page.evaluate("window.stream.dispatchEvent(new MessageEvent('config', { data: '{}' }))")
     await page.clock.run_for(2000)
-    may_arrive.set()
+    held.may_arrive.set()
     await expect(page.get_by_role("row").filter(has_text="ADA/USDT")).to_be_visible()
     await page.unroute_all(behavior="wait")
     await api.delete(f"/configs/{made['id']}")
+
+
+async def test_a_token_that_was_created_while_the_list_of_tokens_was_opening_is_shown(
+    page: Page, api: httpx.AsyncClient
+) -> None:
+    """No event announces tokens. The answer with the list is older than the new token, and arrives after it."""
+    held = await hold_the_first_answer(page, "**/tokens?*")
+    await page.goto("/settings")
+    await held.was_read.wait()
+    await page.get_by_role("button", name="Create a token").click()
+    await page.get_by_label("Name").fill("while the list is read")
+    async with page.expect_response("**/tokens"):
+        await page.get_by_role("dialog").get_by_role("button", name="Create a token").click()
+    held.may_arrive.set()
+    await page.get_by_role("button", name="I have stored it").click()
+    await expect(page.get_by_role("row").filter(has_text="while the list is read")).to_be_visible()
+    await page.unroute_all(behavior="wait")
+    for token in (await api.get("/tokens")).json():
+        if token["name"] == "while the list is read":
+            await api.delete(f"/tokens/{token['id']}")
 
 
 async def test_the_series_of_a_backfill_are_never_older_than_its_progress(

@@ -83,7 +83,7 @@ def completeness(
     if start is not None and days is not None:
         first = date.fromisoformat(start)
         columns += (("DAYS", lambda row: marks(row["days"], first, days)),)
-    filtered = (exchange, symbol, timeframe, config) != (None,) * 4
+    filtered = any(value is not None for value in (exchange, symbol, timeframe, config))
     print_table(columns, rows, nothing="No series matches these filters." if filtered else "No series yet.")
 
 
