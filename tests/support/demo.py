@@ -12,7 +12,7 @@ import httpx
 
 from local_stack.api_client import client
 from local_stack.plan import SERVICES, SIMULATOR, Ports, plan_services
-from local_stack.ports import is_free
+from local_stack.ports import reserve
 from local_stack.processes import open_log
 from support.polling import eventually
 
@@ -61,9 +61,11 @@ class Demo:
 
 
 def an_unused_port() -> int:
-    def all_free(first: int) -> bool:
-        ports = Ports.fixed(first)
-        service_ports = [service.port for service in plan_services((*SERVICES, SIMULATOR), ports, {})]
-        return all(map(is_free, [*service_ports, ports.kafka.broker, ports.kafka.controller, ports.postgres]))
+    """Reserves every port of a demo. A demo takes some of them seconds later, when another test could have them."""
 
-    return next(port for port in random.sample(range(20_000, 30_000, 20), 500) if all_free(port))
+    def reserve_all(first: int) -> bool:
+        ports = Ports.fixed(first)
+        service_ports = {service.port for service in plan_services((*SERVICES, SIMULATOR), ports, {})}
+        return reserve(service_ports | {ports.kafka.broker, ports.kafka.controller, ports.postgres})
+
+    return next(port for port in random.sample(range(20_000, 30_000, 20), 500) if reserve_all(port))

@@ -8,7 +8,7 @@ import pytest
 
 from local_stack import ports
 from local_stack.errors import StackError
-from local_stack.ports import LOOPBACK, free_port
+from local_stack.ports import LOOPBACK, free_port, reserve
 
 OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
@@ -34,6 +34,16 @@ def test_taken_ports_are_ignored_until_none_is_left(monkeypatch: pytest.MonkeyPa
         assert free_port() == free
         with pytest.raises(StackError, match="is free"):
             free_port()
+
+
+def test_several_ports_are_reserved_together_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, third = range(30_510, 30_513)
+    assert reserve({first, second})
+    assert not reserve({third, second})
+    monkeypatch.setattr(ports, "_CHOICE", range(first, third + 1))
+    assert free_port() == third
+    with pytest.raises(StackError, match="is free"):
+        free_port()
 
 
 def test_no_two_processes_get_the_same_port() -> None:

@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from local_stack.errors import StackError
@@ -23,18 +23,30 @@ _CHOICE = range(21_000, 29_000)
 restart. Between the default ports of the demo.
 """
 _given: dict[int, int] = {}
-"""The ports that `free_port` has returned, with the file descriptors that hold their locks."""
+"""The ports that this process has reserved, with the file descriptors that hold their locks."""
 
 
 def free_port() -> int:
-    """A port that is free now and that this function has not returned before, in no process that still runs. A foreign
-    program may take it first, so the caller must be able to try again. Raises `StackError` if there is none.
+    """Reserve a port that is free now and that no process has reserved that still runs. A foreign program may take it
+    first, so the caller must be able to try again. Raises `StackError` if there is none.
     """
     for port in random.sample(_CHOICE, len(_CHOICE)):
-        if port not in _given and is_free(port) and (lock := _lock(port)) is not None:
-            _given[port] = lock
+        if reserve({port}):
             return port
     raise StackError(f"no port from {_CHOICE.start} to {_CHOICE.stop - 1} is free")
+
+
+def reserve(wanted: Collection[int]) -> bool:
+    """Reserve all these ports for this process, or none: then one is in use, or was returned or reserved before."""
+    locks: dict[int, int] = {}
+    for port in wanted:
+        if port in _given or not is_free(port) or (lock := _lock(port)) is None:
+            for held in locks.values():
+                os.close(held)
+            return False
+        locks[port] = lock
+    _given.update(locks)
+    return True
 
 
 def _lock(port: int) -> int | None:
