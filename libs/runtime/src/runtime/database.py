@@ -36,7 +36,7 @@ def async_url(database_url: str) -> URL:
 
 
 def open_engine(database_url: str, connect_args: Mapping[str, Any], **options: Any) -> AsyncEngine:
-    """The one place that makes an engine: with the TLS that the parameters of the URL ask for (`sslmode` and others).
+    """The only function that makes an engine. It applies the TLS parameters of the URL (`sslmode` and others).
 
     Raises `OSError` or `ssl.SSLError` if a file of a certificate cannot be used.
     """
@@ -70,8 +70,8 @@ def build_engine(
 
     It connects when it is first used. Each connection is tested before use, so that a restart of Postgres causes no
     failed statement. `application_name` appears in pg_stat_activity. `pool_size` replaces the setting.
-    `tested_every` is for short queries whose failure harms little: a connection that was tested less than this number
-    of seconds ago is not tested again.
+    With `tested_every`, a connection that was tested less than this number of seconds ago is not tested again. Use it
+    for short queries whose failure does little harm.
 
     Postgres ends a transaction, and releases its locks, if its client sends nothing for the time limit of a statement.
     Without this limit, a stalled process would hold its locks indefinitely.
@@ -84,7 +84,7 @@ def build_engine(
         pool_timeout=_CONNECT_TIMEOUT_SECONDS,
         pool_pre_ping=True,
         pool_recycle=1800,
-        hide_parameters=True,  # errors are logged, and would contain the callers' data
+        hide_parameters=True,  # otherwise logged errors would contain the callers' data
         connect_args={
             "timeout": _CONNECT_TIMEOUT_SECONDS,
             "command_timeout": settings.database_command_timeout_seconds,
@@ -102,7 +102,7 @@ def build_engine(
 class _ConnectionTest:
     """Tests a connection before use, unless it passed the test less than `every` seconds ago and is still open.
 
-    SQLAlchemy's own test begins and ends a transaction. This is one round trip instead of three.
+    SQLAlchemy's own test begins and ends a transaction. This test needs one round trip instead of three.
     """
 
     def __init__(self, every: float) -> None:
@@ -142,8 +142,9 @@ def is_transient(error: Exception) -> bool:
     """Whether the same write may succeed later, for `BatchSubscription`.
 
     False for errors that the data causes: the driver cannot encode it, Postgres cannot store it, or it violates a
-    constraint. True for every other database error (unavailable, full, read-only, locked, not migrated): it passes, or
-    a person repairs it. False for errors that do not come from the database: they are bugs, and waiting does not help.
+    constraint. True for every other database error (unavailable, full, read-only, locked, not migrated): it ends by
+    itself, or an operator repairs it. False for errors that do not come from the database: they are bugs, and waiting
+    does not help.
     """
     if isinstance(error, sqlalchemy.exc.DBAPIError) and isinstance(driver := _driver_error(error), Exception):
         error = driver

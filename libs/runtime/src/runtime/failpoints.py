@@ -1,11 +1,12 @@
-"""Places in the code at which a test can make a process fail: between two effects that do not happen atomically.
+"""Places in the code at which a test can make a process fail. Each is between two effects that do not happen
+atomically.
 
     FAILPOINTS="collector.after_candles=kill@3,log_writer.after_write=raise" python -m ...
 
-Failpoints are off unless the environment variable is set; an unarmed one costs one test of an empty dictionary.
-The actions are `kill` (SIGKILL to this process, so nothing is flushed), `raise`, and `sleep:2` (blocks the whole
-process for 2 seconds, as SIGSTOP would). With `@3` the action happens only when the failpoint is reached for the third
-time, without it every time.
+Failpoints are off unless the environment variable is set. A failpoint that is off costs one look-up in an empty
+dictionary. The actions are `kill` (SIGKILL to this process, so nothing is flushed), `raise`, and `sleep:2` (blocks the
+whole process for 2 seconds, as SIGSTOP would). With `@3`, the action happens only when the failpoint is reached for the
+third time. Without it, the action happens every time.
 """
 
 import os
@@ -37,7 +38,7 @@ FAILPOINTS: Final[Mapping[str, str]] = {
     "admin_api.before_send": "The oldest rows of the outbox were read; none of them is published.",
     "admin_api.after_send": "The oldest rows of the outbox are published; they are not deleted yet.",
 }
-"""Every failpoint, with the effects that have happened there and those that have not."""
+"""Every failpoint, with the effects that have already happened at this place and those that have not."""
 
 Action = Literal["kill", "raise", "sleep"]
 

@@ -62,10 +62,11 @@ def configure_logging(settings: LogSettings, service: str) -> None:
 
 
 def format_traceback(exc_info: ExcInfo) -> str:
-    """A traceback without the values of local variables, because these contain credentials.
+    """A traceback without the values of local variables, because these may contain credentials.
 
-    It is rendered on the event loop, so its size is limited. It has the innermost frames of each exception in the
-    chain. The middle of a long text is left out. structlog's default for the console (rich) took seconds.
+    It is rendered on the event loop, so its size is limited. It contains only the innermost frames of each exception in
+    the chain, and the middle of a long text is left out. The console format of structlog (rich) is not used, because it
+    took seconds.
     """
     text = "".join(traceback.format_exception(*exc_info, limit=-_MAX_FRAMES)).removesuffix("\n")
     if len(text) <= _MAX_TRACEBACK_CHARACTERS:
@@ -107,7 +108,9 @@ class NotTooOften(logging.Filter):
     def __init__(
         self, libraries: tuple[str, ...], *, every: float, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        """`every` is in seconds of the monotonic clock: a wall clock that is set back would hide lines."""
+        """`every` is in seconds. It is measured with the monotonic clock, because lines would be lost if the wall clock
+        were set back.
+        """
         super().__init__()
         self._libraries = tuple(f"{name}." for name in libraries) + libraries
         self._every, self._monotonic = every, monotonic

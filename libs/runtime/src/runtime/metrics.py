@@ -10,7 +10,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 def new_registry() -> CollectorRegistry:
     """A registry for one process, with metrics of its memory, CPU and garbage collection."""
-    disable_created_metrics()  # type: ignore[no-untyped-call]  # an unused second series per counter
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # avoids a second series per counter
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
@@ -85,7 +85,9 @@ class ConsumerMetrics:
         )
 
     def report_lag(self, consumer: str, lag: Mapping[tuple[str, int], int]) -> None:
-        """Set the lag by (topic, partition). The series of other partitions end: another member owns them now."""
+        """Set the lag by (topic, partition). The time series of all other partitions are removed, because other members
+        own these partitions now.
+        """
         _replace(self.lag, consumer, lag)
 
     def report_retained(self, consumer: str, retained: Mapping[tuple[str, int], int]) -> None:

@@ -17,8 +17,8 @@ class SecretFileError(Exception):
 
 
 def read_secret_files(variables: Iterable[str], environment: Mapping[str, str]) -> dict[str, str]:
-    """The values of those of the secret variables whose file is named in the environment, without a line break at the
-    end. Raises `SecretFileError` if a file cannot be used.
+    """The values of the secret variables whose file is named in the environment. A line break at the end of a file is
+    removed. Raises `SecretFileError` if a file cannot be used.
     """
     named = {variable: environment.get(variable + SUFFIX, "") for variable in variables}
     return {variable: _value(variable, path, environment) for variable, path in named.items() if path}

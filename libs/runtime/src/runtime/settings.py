@@ -69,7 +69,7 @@ def _known_exchanges(urls: dict[str, str]) -> dict[str, str]:
 ExchangeList = Annotated[str, AfterValidator(_exchange_ids)]
 """Exchange ids, separated by commas."""
 ExchangeUrls = Annotated[dict[ExchangeId, Annotated[str, AfterValidator(_base_url)]], AfterValidator(_known_exchanges)]
-"""Exchange id to base URL."""
+"""The base URL of each exchange, by exchange id."""
 
 
 def _with_password(url: str, password: str) -> str:
@@ -162,7 +162,7 @@ class DatabaseSettings(DatabaseTlsSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    # Before `database_url`, whose validator uses it.
+    # This field is declared before `database_url`, because the validator of that field uses it.
     database_password: SecretStr | None = Field(
         default=None, description="Password for DATABASE_URL, if the URL contains none."
     )
@@ -231,7 +231,9 @@ class AllowedExchangesSettings(BaseSettings):
 
 
 class DeadLetterSettings(BaseSettings):
-    """Limits on dead letters. A consumer that exceeds one stops: it is probably at fault, and not the messages."""
+    """Limits on dead letters. A consumer that exceeds a limit stops, because the consumer is probably at fault, and not
+    the messages.
+    """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
@@ -275,7 +277,7 @@ class Setting:
     variable: str
     description: str
     default: str | None
-    """As it is written in the environment. None if the variable is required."""
+    """The default as it would be written in the environment. None if the variable is required."""
     secret: bool
 
 
@@ -311,7 +313,7 @@ def load_settings(settings_type: type[S]) -> S:
 
 
 def _from_files(settings_type: type[BaseSettings]) -> dict[str, Any]:
-    """The arguments of the class that come from files."""
+    """The arguments of the settings class whose values come from files."""
     secrets = {_variable(name, field): name for name, field in settings_type.model_fields.items() if _is_secret(field)}
     return {secrets[variable]: value for variable, value in read_secret_files(secrets, os.environ).items()}
 

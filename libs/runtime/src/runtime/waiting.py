@@ -10,8 +10,8 @@ def exponential_delay(initial: float, maximum: float, retries: int) -> float:
 
 
 class Backoff:
-    """The delays of one series of retries, in seconds. With `jitter`, each is shortened by up to a half, so that many
-    clients that failed together do not retry together.
+    """The delays of one series of retries, in seconds. With `jitter`, each delay is shortened by up to a half, so that
+    many clients that failed at the same time do not retry at the same time.
     """
 
     def __init__(self, initial: float, maximum: float, *, jitter: bool = False) -> None:
@@ -23,7 +23,7 @@ class Backoff:
         self._retries = 0
 
     def next_delay(self) -> float:
-        """The delay before the next try; the one after it is longer."""
+        """The delay before the next try. Each call returns a longer delay."""
         delay = exponential_delay(self._initial, self._maximum, self._retries)
         self._retries += 1
         return delay * random.uniform(0.5, 1.0) if self._jitter else delay  # noqa: S311 -- jitter, not a secret

@@ -18,7 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from store.tables import audit_log
 
 MIN_DAYS: Final = 30
-"""Younger entries are always kept, so that no one removes the traces of a recent action."""
+"""Entries that are younger than this number of days are always kept, so that no one can remove the traces of a recent
+action.
+"""
 
 _BATCH_ROWS: Final = 1000
 
@@ -29,7 +31,7 @@ _ENTRIES: Final = f"SELECT to_jsonb(audit_log)::text {_OLD} ORDER BY at, id"
 
 @dataclass(frozen=True, kw_only=True)
 class Trimmed:
-    """The entries that were removed. `sha256` is the hash of the archive file; None: there is no archive."""
+    """The entries that were removed. `sha256` is the hash of the archive file; None if there is no archive."""
 
     entries: int
     first: datetime | None

@@ -1,4 +1,4 @@
-"""The levels of candles for charts: which lengths a series has, and where they begin.
+"""The levels of candles for charts: the lengths of the levels of a series, and the start of their rows.
 
 Candle-writer joins the candles of long series into rows of these lengths (`candle_levels`), and `GET /candles/chart`
 reads them. Rows begin at multiples of their length since the epoch. See "Levels for charts" in docs/architecture.md.
@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 MIN_CANDLES: Final = 20_000
-"""A series with fewer candles has no levels: its candles are read fast enough."""
+"""A series with fewer candles has no levels, because charts can read its candles fast enough."""
 
 _MINUTE: Final = 60
 _HOUR: Final = 60 * _MINUTE
@@ -36,8 +36,8 @@ can read (`admin_api.candles.chart_points`). With these levels, a chart reads at
 EXACT_VOLUME: Final = "CAST(CAST(least(volume, 1e290) AS text) AS numeric)"
 """SQL for the volume of a candle, as `numeric` with the digits that people see.
 
-Sums of it are exact. So they do not depend on the order, or on which part of a point is read from a level. The limit
-keeps the sum of impossible volumes within the range of a float.
+Sums of it are exact. So a sum is the same in any order, and the same if a part of a point is read from a level. The
+limit keeps the sum of impossible volumes within the range of a float.
 """
 
 

@@ -1,4 +1,4 @@
-"""The rights of each database role: which tables it reads, which it writes, and how.
+"""The rights of each database role: the tables that it reads, and the tables that it writes.
 
 The comment of a table names the one service that writes it, and only the role of this service gets rights to write.
 The only exception is a command that acts for a service (`acts_for`). It writes only the tables of that service.
@@ -20,7 +20,9 @@ _READ: Final[Rights] = ("SELECT",)
 _ALL_ROWS: Final[Rights] = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 VERSION_TABLE: Final = "alembic_version"
-"""All roles read it: a service checks at its start that the schema is current."""
+"""The table with the version of the schema. All roles read it, because a service checks at its start that the schema is
+current.
+"""
 
 VIEW: Final = "ohlcv"
 
@@ -66,7 +68,9 @@ _NARROWED: Final[Mapping[str, Rights]] = {
         'UPDATE (reason, first_seen, last_seen, "times", run_id, run_ids)',
     ),
 }
-"""The rights of the writing service of a table, if they are less than all. A new table needs no entry."""
+"""The rights of the writing service of a table, for tables on which it does not have all rights. A new table needs no
+entry.
+"""
 
 _RUN_LOG: Final = (
     "job_execution_logs",
@@ -98,13 +102,13 @@ class Login:
 
     name: str
     reads: tuple[str, ...] = ()
-    """Tables and views of others."""
+    """The tables and views of other services that it reads."""
     acts_for: str | None = None
     """The service whose tables this command writes."""
     acts: Mapping[str, Rights] = field(default_factory=dict)
-    """The rights of such a command, by table."""
+    """The rights of the command on these tables, by table."""
     owns: bool = False
-    """It is a member of the owner role, and so it may do everything with the tables."""
+    """Whether it is a member of the owner role, and so may do everything with the tables."""
     makes_temporary_tables: bool = False
 
 

@@ -23,15 +23,19 @@ _LOCK = 7_226_501_133
 """Advisory lock: two upgrades that are started at once run one after the other."""
 
 _LOCK_WAIT: Final = "500ms"
-"""While a migration waits for a table, readers of the table wait behind it. So the wait is short and is repeated."""
+"""How long a migration waits for a lock on a table. Readers of the table wait behind it, so the wait is short and is
+repeated.
+"""
 
 _PAUSE_SECONDS = 2.0
 _RETRY_SECONDS = 600.0
-"""For each migration: how long it is retried while its table is in use."""
+"""How long each migration is retried while its table is in use."""
 
 _CONNECT_SECONDS = 10.0
 _STATEMENT_SECONDS = 3600.0
-"""The limit of one statement, and of the wait for another migrator. An index on a large table takes its time."""
+"""The time limit of one statement, and of the wait for another migration. It is long, because an index on a large table
+takes long.
+"""
 
 
 def alembic_config() -> Config:
@@ -50,7 +54,7 @@ def head_revision() -> str:
 
 @asynccontextmanager
 async def schema_connection(database_url: str, application_name: str) -> AsyncIterator[AsyncConnection]:
-    """A connection that changes the schema or its roles, while no other such connection does.
+    """A connection that changes the schema or its roles. Only one such connection is open at a time.
 
     Raises `TimeoutError` if another one does not end within an hour.
     """

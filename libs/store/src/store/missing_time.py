@@ -2,9 +2,10 @@
 
 A target is the range of a series that a backfill wants. Its missing time is the part that is not answered:
 
-In the mode `missing`, verified spans answer it, and absences of a final class that are not due for another check. If a
-backfill builds candles from trades, the time for which the exchange no longer has candles is missing, too. In the mode
-`all`, those chunks of the backfill answer it that have ended as verified or classified.
+In the mode `missing`, time is answered if it is verified, or if it has an absence of a final class that is not due for
+another check. If a backfill builds candles from trades, the time for which the exchange no longer has candles is
+missing, too. In the mode `all`, time is answered if a chunk of the backfill with this time has ended as verified or
+classified.
 
 All arguments are SQL expressions. Write `verified` with `VERIFIED_SPANS`, so that times that Python cannot read are
 left out.
@@ -39,14 +40,15 @@ class Bounds(NamedTuple):
 
 def target_bounds(start: str, end: str, *, verified: str, now: str) -> Bounds:
     """The target of a range. A range without a start (null) begins with the earliest history. It ends with the last
-    verified instant, because live runs collect the time after it. Nothing is wanted if the start is not before the end.
+    verified instant, because live runs collect the time after it. If the start is not before the end, the target is
+    empty.
     """
     # `greatest` and `least` ignore null.
     return Bounds(f"greatest({start}, timestamptz '{EARLIEST}')", f"least({end}, upper({verified}), {now})")
 
 
 def is_final(*, now: str, from_trades: str = "false") -> str:
-    """Whether a row of `absences` answers its time. It does not if it is provisional and due for another check."""
+    """Whether a row of `absences` answers its time. A provisional absence that is due for another check does not."""
     return (
         f"(absence_class IN ({_FINAL}) AND NOT ({from_trades} AND absence_class IN ({_GONE})) "
         f"AND (recheck_at IS NULL OR recheck_at > {now}))"

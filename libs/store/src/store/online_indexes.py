@@ -1,9 +1,9 @@
 """Indexes for migrations: built and dropped while other sessions read and write the table.
 
 An ordinary CREATE INDEX blocks writers until its transaction ends, and an ordinary DROP INDEX also blocks readers. The
-concurrent forms block neither, but they cannot run inside a transaction. So each function here first commits the work
-that the migration has done so far. If the upgrade stops in between, the next upgrade runs the whole migration again. So
-every step before a call must be safe to repeat (`if_not_exists`).
+concurrent forms of these statements block no one, but they cannot run inside a transaction. So each function here first
+commits the work that the migration has done so far. If the upgrade stops in between, the next upgrade runs the whole
+migration again. So every step before a call must be safe to repeat (`if_not_exists`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,9 @@ import sqlalchemy as sa
 from alembic import op
 
 _WAIT_FOR_TRANSACTIONS: Final = "10min"
-"""A concurrent build waits for the transactions that are open on the table. No reader or writer waits behind it."""
+"""How long a concurrent build waits for the transactions that are open on the table. No reader or writer waits behind
+it.
+"""
 
 _INVALID: Final = sa.text(
     "SELECT 1 FROM pg_index WHERE indexrelid = to_regclass(CAST(:name AS text)) AND NOT indisvalid"

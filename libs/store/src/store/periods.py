@@ -27,7 +27,7 @@ class PeriodGrid:
     timeframe: str
     anchor: int
     length_ms: int | None = None
-    """The length of a period, if it differs from the name of the timeframe."""
+    """The length of a period in milliseconds, if it differs from the name of the timeframe."""
 
     @classmethod
     def usual(cls, timeframe: str) -> "PeriodGrid":
@@ -36,7 +36,8 @@ class PeriodGrid:
 
     @classmethod
     def of_series(cls, exchange: str, timeframe: str, anchor: int | None) -> "PeriodGrid":
-        """The grid of a series. `anchor` is its newest candle, or another known edge; None if nothing is known.
+        """The grid of a series. `anchor` is the open time of its newest candle, or another known edge of a period; None
+        if nothing is known.
 
         On a few exchanges, the length of the candles differs from the name of the timeframe. Raises `ValueError` for a
         text that is not a timeframe.
@@ -48,7 +49,9 @@ class PeriodGrid:
 
     @property
     def phase(self) -> tuple[int, ...]:
-        """Two grids of the same timeframe have the same periods if their phases are equal."""
+        """The offset of the periods. Two grids of the same timeframe have the same periods if their phases are
+        equal.
+        """
         if (length := self.fixed_ms) is not None:
             return length, self.anchor % length
         return self._months, self._offset, _month_of(self._anchor_month) % self._months
@@ -89,7 +92,9 @@ class PeriodGrid:
         return (_month_of(instant - self._offset) - _month_of(self._anchor_month)) // self._months
 
     def _sql_number(self, instant: str, *, earlier: int) -> str:
-        """The number of the period that contains `instant`, counted from any period; `earlier` is in milliseconds."""
+        """SQL for the number of the period that contains `instant`. It is counted from an arbitrary period. `earlier`
+        is in milliseconds.
+        """
         if self.fixed_ms is not None:
             return _FIXED.format(instant=instant, earlier=earlier)
         return _CALENDAR.format(moved=_MOVED.format(instant=instant, earlier=earlier))

@@ -1,4 +1,6 @@
-"""Sets up the roles of one database: makes them, hands the tables over, and sets the rights."""
+"""Sets up the roles of one database: creates them, makes the owner role the owner of the tables, and sets the
+rights.
+"""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,12 +14,14 @@ class RoleSetup(NamedTuple):
     handed_over: int
     """The number of tables, views and functions that got the owner role as their owner."""
     granted: bool
-    """False: the schema is not that of this release. Then the next upgrade gives the rights."""
+    """Whether the rights were set. False if the schema does not have the version of this release; then the next upgrade
+    sets them.
+    """
 
 
 async def set_up_roles(database_url: str, prefix: str, passwords: Mapping[str, str]) -> RoleSetup:
-    """Make the roles. The user of `database_url` needs the right to do this. `passwords` maps logins to passwords; the
-    passwords of other logins are not changed.
+    """Create the roles. The user of `database_url` needs the right to create roles. `passwords` maps logins to
+    passwords; the passwords of other logins are not changed.
 
     The rights are set only if the schema has the version of this release. Otherwise services of the previous release
     may be running, and would lose the rights that they have. Raises `RolesNotPossible` and `DBAPIError`.

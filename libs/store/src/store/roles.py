@@ -1,4 +1,4 @@
-"""Makes the database roles, and gives them the tables and the rights of `store.grants`.
+"""Creates the database roles, and gives them the tables and the rights of `store.grants`.
 
 It needs no superuser: the user must own the database, or have the rights of its owner, and have CREATEROLE.
 """
@@ -18,10 +18,12 @@ from store.scram import verifier
 
 DEFAULT_PREFIX: Final = "candlekeep"
 TABLE_IN_USE: Final = ("55P03", "40P01")
-"""lock_not_available and deadlock_detected: another session uses a table that is to be changed."""
+"""The error codes lock_not_available and deadlock_detected: another session uses a table that is to be changed."""
 
 _EXISTS_ALREADY: Final = ("42710", "23505")
-"""Roles belong to the whole server, so a command for another database may create the same one at the same time."""
+"""Error codes if a role exists already. Roles belong to the whole server, so a command for another database may create
+the same role at the same time.
+"""
 _RETRIES: Final = 300
 _PAUSE_SECONDS: Final = 2.0
 
@@ -155,7 +157,9 @@ async def _create(connection: AsyncConnection, role: str, kind: str) -> None:
 
 
 async def _require_no_powers(connection: AsyncConnection, prefix: str) -> None:
-    """A role with one of these attributes could read files, run programs, or make itself the owner."""
+    """Raises `RolesNotPossible` if a role has one of these attributes. With it, the role could read files, run
+    programs, or make itself the owner.
+    """
     owner = role_name(prefix, "owner")
     allowed = {role_name(prefix, login.name): {owner} if login.owns else set() for login in LOGINS} | {owner: set()}
     for role in await connection.execute(_POWERS, {"names": list(allowed)}):
@@ -185,7 +189,9 @@ async def _give_schema(connection: AsyncConnection, prefix: str) -> None:
 
 
 async def _require_schema_rights(connection: AsyncConnection, role: str, schema: str, *, may_create: bool) -> None:
-    """A user who does not own the schema gets only a warning for GRANT and REVOKE."""
+    """Raises `RolesNotPossible` if GRANT or REVOKE had no effect. If the user does not own the schema, Postgres only
+    sends a warning.
+    """
     query = sa.text("SELECT has_schema_privilege(:role, current_schema(), 'CREATE')")
     if await connection.scalar(query, {"role": role}) != may_create:
         statement = f"GRANT CREATE ON SCHEMA {schema} TO {role}"

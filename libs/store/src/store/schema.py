@@ -36,7 +36,9 @@ async def ensure_current(engine: AsyncEngine) -> None:
 
 @asynccontextmanager
 async def using_current(engine: AsyncEngine) -> AsyncIterator[None]:
-    """The database for as long as a worker lives: checked as by `ensure_current`, and disconnected at the end."""
+    """Use the database while a worker runs: check the schema with `ensure_current` at the start, and close the
+    connections at the end.
+    """
     try:
         await ensure_current(engine)
         yield

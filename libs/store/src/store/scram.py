@@ -7,7 +7,9 @@ from base64 import b64encode
 from typing import Final
 
 _ITERATIONS: Final = 4096
-"""The default of Postgres. The passwords are random, so that more iterations add no safety."""
+"""The number of iterations, which is the default of Postgres. The passwords are random, so more iterations would add no
+safety.
+"""
 
 
 def verifier(password: str, salt: bytes | None = None) -> str:

@@ -22,7 +22,9 @@ Password = Annotated[SecretStr | None, AfterValidator(_password)]
 
 
 class StoreSettings(DatabaseSettings):
-    """The settings of the commands. `roles` reads the passwords; a command without them changes none."""
+    """The settings of the commands. The command `roles` reads the passwords. It does not change a password that is not
+    set.
+    """
 
     database_role_prefix: str = Field(
         default="candlekeep",

@@ -1,4 +1,6 @@
-"""The settings of TLS to Postgres. They become libpq's parameters of DATABASE_URL, which the engine reads."""
+"""The TLS settings of the connection to Postgres. They are added to DATABASE_URL as libpq's parameters, which the
+engine reads.
+"""
 
 import ssl
 from collections.abc import Mapping
@@ -21,11 +23,11 @@ _SETTINGS = {
     "sslkey": "database_ssl_key_file",
     "sslpassword": "database_ssl_key_password",
 }
-"""By the parameter of libpq."""
+"""The setting for each parameter of libpq."""
 
 
 class DatabaseTlsSettings(BaseSettings):
-    """TLS to Postgres, and the client's certificate."""
+    """The TLS settings of the connection to Postgres, with the client's certificate."""
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         frozen=True, extra="ignore", hide_input_in_errors=True
@@ -63,10 +65,10 @@ class DatabaseTls:
     files: TlsFiles
 
     def argument(self) -> ssl.SSLContext | str | None:
-        """The argument `ssl` of asyncpg. None for asyncpg's default."""
+        """The value for asyncpg's argument `ssl`. None selects asyncpg's default."""
         if self.mode not in _ENCRYPTED:
             return self.mode or None
-        # Like libpq, `require` checks the certificate if there is an authority to check it with.
+        # As in libpq, `require` checks the certificate if the file of an authority is given.
         checks = self.mode in _CHECKED or bool(self.files.ca)
         return client_context(self.files, check_certificate=checks, check_host=self.mode == "verify-full")
 

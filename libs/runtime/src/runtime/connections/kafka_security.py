@@ -1,4 +1,4 @@
-"""The settings of the security of Kafka's clients."""
+"""The security settings of Kafka's clients."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ _FILE_NAMES = FileNames(
 
 
 class KafkaSecuritySettings(BaseSettings):
-    """Encryption of the connections to Kafka, and how a client proves its identity. The default is neither."""
+    """The encryption of the connections to Kafka, and the authentication of the clients. By default, both are off."""
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         frozen=True, extra="ignore", hide_input_in_errors=True

@@ -9,7 +9,8 @@ from typing import Any
 import structlog
 from typing_extensions import override
 
-log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger()  # not `runtime.logs`, which imports this
+# `runtime.logs` cannot be used here, because it imports this module
+log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +40,8 @@ class FileNames:
 
 
 class _RenewingContext(ssl.SSLContext):
-    """Loads the files again before a handshake if they have changed. It does not forget a removed authority: only a
-    restart does.
+    """Loads the files again before a handshake if they have changed. An authority that was removed from the file stays
+    trusted until a restart.
     """
 
     files: TlsFiles
@@ -55,7 +56,7 @@ class _RenewingContext(ssl.SSLContext):
             try:
                 _load(self, self.files)
             except (OSError, ssl.SSLError) as error:
-                log.error(  # noqa: TRY400 -- the traceback says no more
+                log.error(  # noqa: TRY400 -- a traceback would add nothing
                     "Renewed certificates cannot be loaded; the previous ones stay in use",
                     action="certificate_renewal_failed",
                     files=[path for path in _paths(self.files) if path],
@@ -127,7 +128,7 @@ def _load(context: ssl.SSLContext, files: TlsFiles) -> None:
     if files.ca:
         context.load_verify_locations(cafile=files.ca)
     if files.certificate:
-        # Always a password: without one, OpenSSL would ask for it at the terminal.
+        # Always pass a password. Without one, OpenSSL would request it at the terminal.
         context.load_cert_chain(files.certificate, files.key or None, password=files.key_password)
 
 
@@ -136,7 +137,7 @@ def _paths(files: TlsFiles) -> tuple[str, str, str]:
 
 
 def _version(files: TlsFiles) -> tuple[object, ...]:
-    """Changes if a file is written or replaced."""
+    """A value that changes if a file is written or replaced."""
     return tuple(_file_version(path) for path in _paths(files) if path)
 
 

@@ -1,4 +1,4 @@
-"""Handles one message, with retries, until it is handled or a dead letter."""
+"""Handles one message with retries. If all attempts fail, the message becomes a dead letter."""
 
 import math
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,8 @@ Handler = Callable[[Event, ConsumerRecord], Awaitable[None]]
 class Attempts:
     """Calls a handler a limited number of times, then stores the message as a dead letter.
 
-    A bug in a handler must not block its partition. A cancellation is passed on: the message is then not finished.
+    A bug in a handler must not block its partition. A cancellation is raised to the caller, and the message is then not
+    finished.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class Attempts:
         self._attempts, self._initial_wait, self._on_retry = attempts, initial_wait, on_retry
 
     async def handle(self, event: Event, record: ConsumerRecord, handler: Handler | None = None) -> None:
-        """Returns when the message is handled, or acknowledged as a dead letter.
+        """Returns when the message is handled, or Kafka has acknowledged it as a dead letter.
 
         `handler`: called instead of the usual handler.
         """

@@ -48,8 +48,8 @@ from runtime.waiting import wait_for_event
 __all__ = ["BatchSubscription", "Tombstone"]
 
 _POLL_MILLISECONDS = 50
-"""FastStream waits this long for messages and then sleeps this long again. A new event waits for the end of the sleep,
-but a shorter time costs processor time while nothing happens.
+"""How long FastStream waits for messages, and how long it sleeps afterwards. A message that arrives during the sleep
+waits for its end. A shorter time costs processor time while no messages arrive.
 """
 
 _WAIT_ON_REVOKE_SECONDS = 3.0
@@ -96,7 +96,7 @@ class BatchSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
         self._commits = RebalanceSafeCommits()
         self._generation = 0
         self._written: dict[TopicPartition, tuple[int, str]] = {}
-        self._idle = asyncio.Event()  # no batch is in progress
+        self._idle = asyncio.Event()  # set while no batch is in progress
         self._idle.set()
         self._stopping = asyncio.Event()
         self._failure: Exception | None = None
@@ -105,16 +105,19 @@ class BatchSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
     # -- for FastStream ----------------------------------------------------------------------------------------------
 
     def build_router(self, registry: CollectorRegistry) -> KafkaRouter:
-        """A router for the one subscriber of this group, with FastStream's metrics. Pass `options` to the subscriber,
+        """A router for the only subscriber of this group, with FastStream's metrics. Pass `options` to the subscriber,
         and include the router in the broker.
         """
         metrics = KafkaPrometheusMiddleware(registry=registry, app_name=self.group)
-        middlewares = [metrics, partial(_BatchMiddleware, self)]  # ours is last: it may repeat the handler
+        # our middleware is last, because it may call the handler several times
+        middlewares = [metrics, partial(_BatchMiddleware, self)]
         return KafkaRouter(parser=self._parse, decoder=_decode, middlewares=middlewares)
 
     @property
     def options(self) -> SubscriberOptions:
-        """For `subscriber(...)`: the options that all consumers share, this listener, and texts for AsyncAPI."""
+        """The arguments for `subscriber(...)`: the options that all consumers share, this listener, and texts for
+        AsyncAPI.
+        """
         return {
             **consumer_options(self._settings),
             "batch_timeout_ms": _POLL_MILLISECONDS,
@@ -133,11 +136,15 @@ class BatchSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
     # -- for the worker ----------------------------------------------------------------------------------------------
 
     def background(self) -> Background:
-        """Reports lag, raises the error that FastStream's loop would swallow, and ends retries at a stop."""
+        """The task for the worker. It reports the lag, raises the error that FastStream's loop would hide, and ends
+        retries at a stop.
+        """
         return Background(f"batches of {self.group}", self.run, self.stop, self.liveness, self.readiness)
 
     async def run(self) -> None:
-        """Watch the subscription until it is stopped; the broker polls. Raises the error that ended the handling."""
+        """Watch the subscription until it is stopped. The broker does the polling. Raises the error that ended the
+        handling.
+        """
         while not self._stopping.is_set():
             await self._commit()  # offsets that could not be committed right after the batch
             if (consumer := self.consumer) is not None:
@@ -201,7 +208,8 @@ class BatchSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
     # -- batches -----------------------------------------------------------------------------------------------------
 
     async def _parse(self, records: tuple[ConsumerRecord, ...]) -> KafkaMessage:
-        """A FastStream message without headers: one null or non-UTF-8 header would make FastStream drop the batch.
+        """A FastStream message without headers, because FastStream would drop the whole batch if one header were null
+        or not UTF-8.
 
         The body is for FastStream's metrics; `consume` replaces it.
         """
@@ -213,9 +221,9 @@ class BatchSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
         )
 
     async def consume(self, call_next: CallNext, message: KafkaMessage) -> None:
-        """Handle one batch: called by the middleware. If it raises, the batch is not committed, nor is any later one.
+        """Handle one batch. The middleware calls this. If it raises, neither the batch nor any later one is committed.
 
-        FastStream swallows the error and polls on. So it is kept here, and `run` raises it.
+        FastStream hides the error and continues to poll. So the error is stored here, and `run` raises it.
         """
         if self._abandoned:
             raise StoppedWriting
@@ -250,8 +258,8 @@ class BatchSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
         await self._writer.write(readable, handler, self._keep_membership)
 
     async def _read(self, records: Sequence[ConsumerRecord]) -> Batch:
-        """The readable messages. The others become dead letters, all at once: a wait for each acknowledgement would
-        take long.
+        """The readable messages. The others become dead letters. These are sent together, because waiting for each
+        acknowledgement would take long.
         """
         readable: list[tuple[BatchItem, ConsumerRecord]] = []
         letters = []
@@ -270,8 +278,8 @@ class BatchSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
         return readable
 
     async def _keep_membership(self) -> None:
-        """Count as polling while a batch is retried. After `max_poll_interval_ms` without a poll the process would
-        leave the group, although the other members suffer from the same outage.
+        """Report a poll while a batch is retried. After `max_poll_interval_ms` without a poll the process would leave
+        the group, which would not help: the other members have the same outage.
         """
         if (consumer := self.consumer) is not None:
             try:
@@ -312,7 +320,7 @@ def _item(topic: Topic, record: ConsumerRecord) -> BatchItem:
 
 
 def _next_offsets(records: Sequence[ConsumerRecord]) -> dict[TopicPartition, tuple[int, str]]:
-    """The offsets to commit when these are written.
+    """The offsets to commit after these records are written.
 
     The records of a partition are in order, so the offset of the last record is used.
     """

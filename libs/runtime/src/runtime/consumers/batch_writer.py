@@ -48,8 +48,8 @@ class BatchWriter:
     async def write(self, batch: Batch, handler: Handler, keep_membership: KeepMembership) -> None:
         """Return when each message is stored or is a dead letter. `keep_membership` is called before each wait.
 
-        A message that is refused alone is tried again when the rest of its batch is stored, together with the other
-        refused ones. So all of them together wait twice, not each of them.
+        A message that the store refuses on its own is tried again after the rest of the batch is stored, together with
+        the other refused messages. So the batch waits twice in total, and not twice for each refused message.
         """
         refused = await self._find_refused(batch, handler, keep_membership)
         backoff = _backoff()
@@ -64,7 +64,9 @@ class BatchWriter:
     async def _find_refused(
         self, batch: Batch, handler: Handler, keep_membership: KeepMembership
     ) -> dict[int, Exception]:
-        """Store what can be stored. Returns the errors of the other messages by their place in the batch."""
+        """Store the messages that can be stored. Returns the errors of the other messages by their place in the
+        batch.
+        """
         refused: dict[int, Exception] = {}
         parts = [range(len(batch))] if batch else []
         while parts:
@@ -93,7 +95,7 @@ class BatchWriter:
             await asyncio.gather(*letters)
 
     async def _store(self, part: Batch, handler: Handler, keep_membership: KeepMembership) -> Exception | None:
-        """None when stored, else the error for which a retry does not help."""
+        """Store the messages. Returns None, or the error for which a retry does not help."""
         items = [item for item, _ in part]
         backoff, started = _backoff(), now_ns()
         while True:
@@ -110,7 +112,7 @@ class BatchWriter:
                 return None
 
     def _record(self, part: Batch, started_ns: int, failed: str = "") -> None:
-        if started_ns:  # while tracing is off, a loop over each batch would cost something
+        if started_ns:  # if tracing is off, avoid the cost of a loop over each batch
             record_stored(((item, record.headers) for item, record in part), started_ns, failed=failed)
 
     def _refuse(self, part: Batch, error: Exception) -> Exception:

@@ -1,4 +1,5 @@
-"""Assigns equal partition numbers of several topics to one member of a consumer group, and moves few of them.
+"""Assigns the partitions of several topics that have the same number to one member of a consumer group. A rebalance
+moves few partitions.
 
 The first topic leads: aiokafka's sticky assignor assigns its partitions. Each member gets the same numbers of the other
 topics. During a rolling upgrade, a member of the previous release may compute the assignment. It does not know this
@@ -19,14 +20,16 @@ from runtime.settings import KafkaSettings
 
 
 def co_partitioned(settings: KafkaSettings, topics: Sequence[Topic]) -> dict[str, Topic]:
-    """The topics by name, the leading one first. Raises `ValueError` if their numbers of partitions differ."""
+    """The topics by name, the leading one first. Raises `ValueError` if they do not have the same number of
+    partitions.
+    """
     if len({topic.partitions for topic in topics}) != 1:
         raise ValueError("co-partitioned topics must have the same number of partitions")
     return {topic_name(settings, topic): topic for topic in topics}
 
 
 def owned_of(assigned: Collection[TopicPartition], topics: Iterable[str]) -> set[TopicPartition]:
-    """The partitions whose number is also assigned for the first topic."""
+    """The assigned partitions for which the partition of the first topic with the same number is assigned, too."""
     lead = next(iter(topics))
     numbers = {each.partition for each in assigned if each.topic == lead}
     return {each for each in assigned if each.partition in numbers}
@@ -77,7 +80,7 @@ class _CoPartitioned(StickyPartitionAssignor):  # type: ignore[misc]  # aiokafka
 
 
 class _OneTopic:
-    """The metadata of a cluster as if it had one topic. The sticky assignor also looks at topics without subscribers,
+    """The metadata of a cluster, limited to one topic. The sticky assignor also looks at topics without subscribers,
     and would then use its slower rules for unequal subscriptions.
     """
 

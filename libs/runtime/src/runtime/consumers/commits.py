@@ -46,8 +46,8 @@ class RebalanceSafeCommits:
     async def stored(
         self, consumer: AIOKafkaConsumer | None, partitions: Collection[TopicPartition]
     ) -> dict[TopicPartition, tuple[int, str]] | None:
-        """The commits of the whole group: (offset, metadata) of the partitions that have one. None if Kafka does not
-        respond.
+        """The commits of the whole group: (offset, metadata) of each partition that has a commit. None if Kafka does
+        not respond.
         """
         try:
             async with asyncio.timeout(REQUEST_SECONDS):

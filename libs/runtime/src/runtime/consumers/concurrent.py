@@ -38,7 +38,7 @@ from runtime.settings import KafkaSettings
 from runtime.waiting import wait_for_event
 
 _READ_AT_ONCE = 200
-"""Messages of one partition that are read between two turns of the event loop."""
+"""Maximum number of messages of one partition that are read before the event loop runs other tasks."""
 
 
 class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -51,9 +51,9 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
     does not block a partition. If a handler is cancelled (at a stop), its message is not finished. The messages of a
     lane start in order within their class; `LaneQueue` has the rules between the classes.
 
-    A lane never delays the reading of its partition: all messages are read at once and wait in memory. If there are
-    rules for `superseding`, a newer message replaces the waiting one with the same key, so that the memory is bounded
-    by the number of keys. A superseded message is finished when `superseding.report` has returned.
+    A slow lane never delays the reading of its partition, because all messages are read at once and wait in memory. If
+    there are rules for `superseding`, a newer message replaces the waiting one with the same key, so that the memory is
+    bounded by the number of keys. A superseded message is finished when `superseding.report` has returned.
     """
 
     def __init__(  # noqa: PLR0913 -- each argument is an independent part
@@ -217,7 +217,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
                 await asyncio.sleep(1)
             finally:
                 self._monitor.poll_ended()
-            await asyncio.sleep(0)  # a poll that finds buffered records does not yield to the event loop
+            await asyncio.sleep(0)  # a poll that returns buffered records does not let other tasks run
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
         """Read from each partition as many messages as its limit allows. `pause()` is not used: it discards prefetched
@@ -238,7 +238,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             allowed = min(capacities[partition], _READ_AT_ONCE)
             taken += self._dispatch(await consumer.getmany(partition, timeout_ms=0, max_records=allowed))
         if not taken:
-            # Poll briefly while a partition is at its limit, to notice soon that it has room again.
+            # Poll briefly if a partition is at its limit, so that its reading continues soon after messages finish.
             timeout_ms = 200 if len(capacities) == len(assigned) else 20
             self._dispatch(await consumer.getmany(*capacities, timeout_ms=timeout_ms, max_records=1))
 
@@ -264,9 +264,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         return sum(len(records) for records in batches.values())
 
     def _admit(self, tracker: PartitionTracker, partition: TopicPartition, record: ConsumerRecord) -> None:
-        """An unreadable message becomes a dead letter at once, without a place in its lane. A readable message starts,
-        or waits for a place.
-        """
+        """Start or queue a readable message. An unreadable message becomes a dead letter at once and takes no place."""
         try:
             event = self._read(record)
         except UnreadableMessage as unreadable:
@@ -282,7 +280,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         self._start_waiting()
 
     def _queue(self, lane: Hashable, message: WaitingMessage, event: Event, work_class: WorkClass) -> None:
-        """Let the message wait in its lane. If one with the same key waits there, one of the two is superseded."""
+        """Let the message wait in its lane. If one with the same key waits there already, one of both is superseded."""
         key = self._superseding.key(event)
         waiting = None if key is None else self._lanes.waiting(lane, key)
         if waiting is None:

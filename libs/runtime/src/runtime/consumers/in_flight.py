@@ -1,4 +1,4 @@
-"""The messages that a concurrent consumer handles at the moment: one task for each."""
+"""The messages that a concurrent consumer handles now. Each has its own task."""
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine
@@ -15,7 +15,7 @@ _CANCEL_SECONDS = 5.0
 
 
 class InFlightMessage(NamedTuple):
-    """A message whose task runs."""
+    """A message whose task is running."""
 
     tracker: PartitionTracker
     partition: TopicPartition
@@ -40,7 +40,7 @@ class InFlightMessages:
 
     @property
     def reports(self) -> int:
-        """Number of tasks that use no place in a lane."""
+        """The number of tasks that use no place in a lane."""
         return self._reports
 
     def __len__(self) -> int:
@@ -76,7 +76,7 @@ class InFlightMessages:
             await asyncio.wait(tasks, timeout=_CANCEL_SECONDS)
 
     async def cancel_all(self) -> None:
-        """The messages stay unfinished, so the next owner of their partitions handles them again."""
+        """Cancel all tasks. Their messages stay unfinished, so the next owner of the partitions handles them again."""
         if tasks := list(self._tasks):
             for task in tasks:
                 task.cancel()

@@ -1,4 +1,4 @@
-"""Chooses the message that starts next when there is not a place for all of them. No I/O.
+"""Chooses the message that starts next if there are fewer free places than waiting messages. No I/O.
 
 Each lane has reserved places, which no other lane can take, and all lanes share further places. So slow lanes cannot
 delay the start of another lane.
@@ -28,7 +28,7 @@ _BACKGROUND: Final = WorkClass.BACKGROUND
 
 
 class Place(NamedTuple):
-    """The place of an item that has started."""
+    """The place that a started item uses."""
 
     lane: Hashable
     work_class: WorkClass
@@ -36,7 +36,7 @@ class Place(NamedTuple):
 
 @dataclass
 class _Lane(Generic[T]):
-    """The waiting items of one lane, and how many have started, by class."""
+    """One lane: its waiting items and the number of its started items, both by class."""
 
     waiting: dict[WorkClass, OrderedDict[Hashable, T]] = field(
         default_factory=lambda: {each: OrderedDict() for each in WorkClass}
@@ -46,7 +46,7 @@ class _Lane(Generic[T]):
 
 
 class LaneQueue(Generic[T]):
-    """Serves the lanes with waiting items in turn. The place of each started item must be given to `release`."""
+    """Starts the waiting items. The lanes take turns. The place of each started item must be given to `release`."""
 
     def __init__(self, *, shared: int, per_lane: int, reserved: int = 0, background: int = 1) -> None:
         """`per_lane`: how many scheduled and requested items of one lane may run at the same time. `reserved`: how many
@@ -82,9 +82,9 @@ class LaneQueue(Generic[T]):
         return None if items is None else items[key]
 
     def replace(self, lane: Hashable, key: Hashable, item: T, work_class: WorkClass = _SCHEDULED) -> None:
-        """Put the item in the place of the waiting one with the same key. If that one has another class, the item waits
-        as if it were the first with its key. Otherwise it would wait behind items of the other class, or start in one
-        of their places.
+        """Put the item in the place of the waiting one with the same key. If the waiting item has another class, the
+        new item goes to the end of its own class. Otherwise it would wait behind items of the other class, or start in
+        one of their places.
         """
         items = self._items_with(lane, key)
         assert items is not None  # noqa: S101 -- the caller has found the item with `waiting`
@@ -144,7 +144,7 @@ class LaneQueue(Generic[T]):
         return self._shared_taken + self._shared_of(more) - self._shared_of(started) <= self._shared
 
     def _shared_of(self, started: dict[WorkClass, int]) -> int:
-        """How many shared places these items of a lane take."""
+        """The number of shared places that these items of a lane use."""
         beyond = max(0, started[_SCHEDULED] - self._only_scheduled)
         return max(0, beyond + started[_REQUESTED] - (self._reserved - self._only_scheduled))
 

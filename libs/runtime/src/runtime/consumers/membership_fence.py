@@ -22,7 +22,7 @@ class MembershipFence:
         self._last = sent_at
 
     def joined(self) -> None:
-        """A join confirms the membership like a heartbeat."""
+        """Record a join, which confirms the membership like a heartbeat."""
         self._last = self._clock()
 
     def is_fresh(self) -> bool:

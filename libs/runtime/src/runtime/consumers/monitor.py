@@ -47,7 +47,9 @@ class ConsumerMonitor:
         self._assigned = True
 
     def liveness(self) -> str | None:
-        """Reports a dead coordination task or a loop that no longer polls. A poll may wait for Kafka."""
+        """A problem if the coordination task has ended, or if the loop no longer polls. A poll that waits for Kafka is
+        not a problem.
+        """
         if self.consumer is None:
             return None
         if (problem := coordinator_problem(self.consumer)) is not None:
@@ -58,7 +60,9 @@ class ConsumerMonitor:
         return f"has not polled for {age:.0f} s" if age > POLL_LIMIT_SECONDS else None
 
     def readiness(self) -> str | None:
-        """Not ready before the first assignment and in a rebalance that takes too long. No partition at all is fine."""
+        """A problem before the first assignment, and during a rebalance that takes too long. A member without
+        partitions is ready.
+        """
         if self._assigned is None:
             return "not assigned to any partition yet"
         waiting = time.monotonic() - self._unassigned_since
@@ -67,8 +71,8 @@ class ConsumerMonitor:
         return None
 
     def report_lag(self, unfinished: Callable[[TopicPartition], int] = lambda _: 0) -> None:
-        """Set the lag of every assigned partition that was fetched from. `unfinished`: messages that were read, but are
-        not finished yet.
+        """Set the lag of each assigned partition from which something was fetched. `unfinished`: messages that were
+        read, but are not finished yet.
         """
         if self.consumer is None:
             return

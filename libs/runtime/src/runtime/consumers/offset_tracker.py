@@ -1,6 +1,6 @@
 """Records which offsets of one partition are finished, and which offset may be committed. No I/O.
 
-Messages finish in any order, but Kafka stores one number per partition. This number is the watermark: all messages
+Messages finish in any order, but Kafka stores one offset per partition. This offset is the watermark: all messages
 before it are finished. The finished offsets above it are stored in the commit's metadata, as a bit set. Without them,
 the next owner would repeat those messages because of one slow message before them.
 """
@@ -42,7 +42,9 @@ class PartitionTracker:
         return next(iter(self._unfinished), self._position)
 
     def start(self, offset: int) -> bool:
-        """Returns whether to handle this message. False if it is in flight or finished already."""
+        """Record that this message was read. Returns whether to handle it: False if it is in flight or finished
+        already.
+        """
         if self._position is not None and offset < self._position:
             return False
         self._position = offset + 1
@@ -79,11 +81,14 @@ class PartitionTracker:
             bits[byte] &= ~(1 << bit)
         restored, distance = int.from_bytes(self._restored, "little"), self._restored_from - watermark
         restored = restored << distance if distance >= 0 else restored >> -distance
-        return int.from_bytes(bits, "little") | restored >> read << read  # without the bits below the position
+        # only the bits of `restored` from the position on are used
+        return int.from_bytes(bits, "little") | restored >> read << read
 
 
 def _pack(bits: int) -> str:
-    """If all bits do not fit, only the first ones are stored: the next owner repeats the messages of the others."""
+    """The bit set as text. If it is too long, only the first bits are stored. Then the next owner repeats the messages
+    of the other bits.
+    """
     raw = bits.to_bytes((bits.bit_length() + 7) // 8, "little")
     while raw:
         packed = base64.b85encode(zlib.compress(raw)).decode()

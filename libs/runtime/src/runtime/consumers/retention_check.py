@@ -16,7 +16,7 @@ from runtime.metrics import ConsumerMetrics
 
 _INTERVAL_SECONDS = 10.0
 _REQUEST_SECONDS = 3.0
-"""Short, because a rebalance waits for the response; so does a stop during an outage of Kafka."""
+"""A short time, because a rebalance waits for the response. During an outage of Kafka, a stop also waits for it."""
 
 
 class RetentionCheck:
@@ -30,7 +30,7 @@ class RetentionCheck:
     async def on_assigned(
         self, consumer: AIOKafkaConsumer, committed: Mapping[TopicPartition, tuple[int, str]]
     ) -> None:
-        """Check what the group has committed. Call this before the first commit of the new assignment."""
+        """Check the offsets that the group has committed. Call this before the first commit of the new assignment."""
         offsets = {each: offset for each, (offset, _) in committed.items()}
         self.compare(offsets, await self._beginnings(consumer, offsets))
 
@@ -54,7 +54,9 @@ class RetentionCheck:
         self._metrics.report_retained(self._group, retained)
 
     def compare(self, next_offsets: Mapping[TopicPartition, int], beginnings: Mapping[TopicPartition, int]) -> None:
-        """Log and count each partition whose next offset was deleted, and the same messages only once."""
+        """Log each partition whose next offset was deleted, and count the deleted messages. The same messages are
+        reported only once.
+        """
         for partition, beginning in beginnings.items():
             known = self._reported.get(partition, 0)
             if known > beginning:

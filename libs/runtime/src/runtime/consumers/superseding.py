@@ -1,7 +1,7 @@
-"""Replaces a waiting message by a newer message that also does its work. No I/O.
+"""Replaces a waiting message by a newer message that includes its work. No I/O.
 
 So the number of waiting messages is bounded by the number of their keys. A consumer can then read a partition to its
-end although nothing of one lane finishes.
+end even if no message of one lane finishes.
 """
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable
@@ -30,10 +30,13 @@ class Superseding:
     """Waiting messages with the same lane and key supersede each other. None: the message is not superseded and
     supersedes none."""
     is_newer: Callable[[Event, Event], bool] = lambda _event, _than: False
-    """Whether the first event supersedes the second one. If neither is newer, the message that was read first stays."""
+    """Whether the first event supersedes the second one. If neither of two events supersedes the other, the message
+    that was read first stays.
+    """
     merge: Callable[[Event, Event], Event] = lambda newer, _older: newer
-    """The first event, changed such that handling it also does the work of the second one. It equals the first one if
-    nothing is missing. The order of several merges must not matter."""
+    """The first event with the additional work of the second one. If the second one adds no work, the result equals the
+    first one. The order of several merges must not matter.
+    """
     report: Callable[[Event, Event], Awaitable[None]] = _no_report
     """Report the end of the first event, which the second one superseded. It is called at least once. The message is
     finished when it returns."""
@@ -56,7 +59,7 @@ class Superseded(NamedTuple):
 
     remaining: WaitingMessage
     event: Event
-    """The event of `remaining`, without what was merged."""
+    """The event of `remaining` before the merge."""
     ended: tuple[tuple[WaitingMessage, Event], ...]
 
 
@@ -69,8 +72,9 @@ def supersede(
 ) -> Superseded:
     """Let the newer of two messages with the same key replace the other one. `read` decodes the value of a record.
 
-    A superseded message may end at once only if the remaining messages in Kafka contain all of its work, because a
-    crash loses the merged event. `merged` contains only messages that are necessary, so it stays short.
+    A crash loses the merged event. So a superseded message may end at once only if the remaining messages in Kafka
+    contain all of its work. Otherwise it is added to `merged`. This list stays short, because it contains no other
+    messages.
     """
     waiting_event = read(waiting.record)
     newer, event, older, older_event = waiting, waiting_event, arrived, arrived_event

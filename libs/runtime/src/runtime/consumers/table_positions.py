@@ -1,6 +1,7 @@
 """The offsets of co-partitioned tables: where to start reading, when a partition is live, and what to commit.
 
-A partition number means the partitions of all topics with this number; a `TopicPartition` means one of them.
+In this module, a partition number stands for the partitions of all topics with this number. A `TopicPartition` is one
+of them.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from runtime.logs import log
 
 @dataclass(frozen=True)
 class RecoveryPlan:
-    """How a partition becomes live: seek to `start`, then read the tables up to `end`."""
+    """The steps that make a partition live: seek to `start`, then read the tables up to `end`."""
 
     start: Mapping[TopicPartition, int]
     end: Mapping[TopicPartition, int]
@@ -73,7 +74,7 @@ class TablePositions:
         self._next[partition] = offset
 
     def refresh(self, consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]) -> None:
-        """Copy the consumer's positions, which are also moved over compaction gaps and control batches."""
+        """Copy the consumer's positions. These also move past gaps of compaction and past control batches."""
         for partition in partitions:
             if (offset := position(consumer, partition)) is not None and partition in self._next:
                 self._next[partition] = max(self._next[partition], offset)
@@ -87,8 +88,9 @@ class TablePositions:
         return all(self._next.get(partition, -1) >= offset for partition, offset in end.items())
 
     def to_commit(self, numbers: Collection[int]) -> dict[TopicPartition, tuple[int, str]]:
-        """The positions to commit, never below the last commit. The live topics need them. For tables, they show the
-        lag in dashboards and which unreadable messages already are dead letters.
+        """The positions to commit, never below the last commit. For live topics, the next owner continues at the
+        committed positions. For tables, the commits only show the lag in dashboards, and which unreadable messages are
+        dead letters already.
         """
         return {
             each: (offset, "")
@@ -120,7 +122,8 @@ class TablePositions:
         return {number: self.recovery_plan(number, offsets) for number in numbers}
 
     def _check_retention(self, offsets: Mapping[TopicPartition, PartitionOffsets]) -> None:
-        """The later offset is used: the group's commit or this process's own position.
+        """Report deleted messages. The check uses the group's commit or this process's own position: the later one of
+        the two.
 
         If neither exists, no message is missing.
         """
@@ -132,7 +135,9 @@ class TablePositions:
         self._retention.compare(next_offsets, {each: offsets[each].beginning for each in next_offsets})
 
     def recovery_plan(self, number: int, offsets: Mapping[TopicPartition, PartitionOffsets]) -> RecoveryPlan:
-        """Continue at the own positions if this is possible for all tables; otherwise read them from the beginning."""
+        """Continue at this process's own positions if Kafka still has them for all tables. Otherwise read the tables
+        from the beginning.
+        """
         tables = [TopicPartition(topic, number) for topic in self._tables]
         resumable = all(
             each in self._next and offsets[each].beginning <= self._next[each] <= offsets[each].end for each in tables
@@ -145,8 +150,9 @@ class TablePositions:
 
 
 def _live_start(partition: PartitionOffsets, own: int | None) -> int:
-    """This process's own position; otherwise the group's commit; otherwise the beginning, because an owner may have
-    died before its first commit. If this offset was deleted, the first offset that still exists.
+    """The offset at which to start in a live topic: this process's own position, or else the group's commit, or else
+    the beginning, because an owner may have died before its first commit. If this offset was deleted, the result is the
+    first offset that still exists.
     """
     wanted = next((offset for offset in (own, partition.committed) if offset is not None), partition.beginning)
     return min(max(wanted, partition.beginning), partition.end)

@@ -4,9 +4,9 @@ An instance owns the same partition numbers of all topics. `tables` are compacte
 read from the beginning to the end, and only then is the partition live. `live` topics are read only while the partition
 is live: from the group's commit, or from the beginning if the group has none.
 
-Delivery: **at least once**, in order per topic. An offset is committed only if all effects of the messages before it
-that must not be lost are published. The owner reports this, for each regular commit (`unpublished`) and in a hand-over
-(`on_revoked`).
+Delivery: **at least once**, in order per topic. Some effects of messages must not be lost. An offset is committed only
+after all such effects of the messages before it are published. The owner reports this for each regular commit
+(`unpublished`) and in a hand-over (`on_revoked`).
 
 A rebalance revokes all partitions of all members. If a partition is assigned to this process again, it continues at its
 last position and does not read the tables again.
@@ -46,7 +46,7 @@ _REVOKE_SECONDS = 10.0
 class PartitionOwner(Protocol):
     """Callbacks for the code that owns the state of the assigned partitions.
 
-    All but `on_revoked` run between polls and must be quick.
+    All callbacks except `on_revoked` run between polls and must be quick.
     """
 
     def on_record(self, partition: int, topic: Topic, key: str, event: Event | None) -> None:
@@ -55,12 +55,12 @@ class PartitionOwner(Protocol):
         """
 
     def unpublished(self) -> set[int]:
-        """The partitions with a message whose effects are not published yet, although they must not be lost. Their
-        offsets are not committed. If the process dies, the next owner reads these messages again.
+        """The partitions that have messages with unpublished effects that must not be lost. Their offsets are not
+        committed. If the process dies, the next owner reads these messages again.
         """
 
     def on_live(self, partition: int) -> None:
-        """The state of the partition is complete: the owner may act on it from now on."""
+        """Called when the state of the partition is complete. The owner may act on it from now on."""
 
     async def on_revoked(self, partitions: set[int]) -> bool:
         """Stop acting on these partitions before this returns: another member may own them immediately after. Keep
@@ -102,8 +102,8 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
         self._commits = RebalanceSafeCommits()
         self._stopping = asyncio.Event()
         self._consumer: AIOKafkaConsumer | None = None
-        self._to_plan: set[int] = set()  # assigned, and no recovery plan yet
-        self._recovering: dict[int, RecoveryPlan] = {}  # being restored
+        self._to_plan: set[int] = set()  # assigned, but without a recovery plan
+        self._recovering: dict[int, RecoveryPlan] = {}  # partitions that are being restored
         self._live: set[int] = set()
         self._generation = 0
 
@@ -196,8 +196,8 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
         log.info("Partitions assigned", action="assigned", group=self._group, partitions=sorted(numbers))
 
     async def _release_partitions(self) -> set[int]:
-        """Returns the partitions whose offsets may be committed. Partitions that are being restored are not among them:
-        effects of their live topics from before an earlier rebalance may be unpublished.
+        """Call `on_revoked` of the owner. Returns the partitions whose offsets may be committed. Partitions that are
+        being restored are left out, because they may have unpublished effects from before an earlier rebalance.
         """
         live, owned = self._live, self._live | self._recovering.keys()
         self._live, self._recovering, self._to_plan = set(), {}, set()
@@ -248,7 +248,7 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
         generation, numbers = self._generation, set(self._to_plan)
         plans = await self._positions.plan_recovery(consumer, numbers)
         if generation != self._generation:
-            return  # a rebalance happened meanwhile: the plans may be for partitions of another member
+            return  # after a rebalance, the plans may be for partitions of another member
         from_beginning = {number for number, plan in plans.items() if plan.from_beginning}
         if known := from_beginning & self._positions.keep_only(self._positions.known() - from_beginning):
             self._owner.on_dropped(known)
@@ -267,7 +267,7 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
         for partition, records in batches.items():
             for record in records:
                 if generation != self._generation:
-                    return  # a rebalance while a dead letter was sent: the rest is read again by its owner
+                    return  # A rebalance started while a dead letter was sent. The new owner reads the rest again.
                 await self._deliver(record)
                 if generation == self._generation:
                     self._positions.set_next(partition, record.offset + 1)

@@ -1,4 +1,4 @@
-"""`python -m runtime.dead_letters list | show | replay`. The environment contains Kafka's settings."""
+"""`python -m runtime.dead_letters list | show | replay`. Kafka's settings come from the environment."""
 
 import asyncio
 import logging
@@ -47,7 +47,9 @@ app = typer.Typer(
 
 @app.callback()
 def silence_client() -> None:
-    """The command prints one line per problem. The Kafka client would add three more."""
+    """Turn off the log of the Kafka client. The command prints one line per problem, and the client would add three
+    lines.
+    """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
 
 
@@ -138,7 +140,7 @@ async def _newest(
 
 
 async def _matching(settings: KafkaSettings, wanted: DeadLetterFilter) -> list[StoredDeadLetter]:
-    """All matching dead letters, without key and value: there may be many and large ones."""
+    """All matching dead letters. Keys and values are dropped, because they may need much memory."""
     async with open_reader(settings) as reader:
         found = [_without_body(each) async for each in reader.read_all(wanted.since) if wanted.matches(each.letter)]
         _warn_of_unreadable(reader)

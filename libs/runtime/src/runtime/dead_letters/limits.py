@@ -1,4 +1,4 @@
-"""Limits of dead letters: above them, the consumer must be at fault, not the messages."""
+"""The limits of dead letters. If a limit is exceeded, the consumer is probably at fault, not the messages."""
 
 from collections import Counter, deque
 from collections.abc import Hashable
@@ -7,7 +7,7 @@ from runtime.settings import DeadLetterSettings
 
 _WINDOW = 1000
 _SHARE_COUNTS_FROM = 50
-"""A share of fewer dead letters than this does not count."""
+"""The limit of the share applies only if there are at least this number of dead letters."""
 
 
 class TooManyDeadLetters(Exception):  # noqa: N818 -- the name states the problem
@@ -18,9 +18,9 @@ class DeadLetterLimiter:
     """Records the outcomes of one consumer's messages. It limits unreadable messages in a row, failed messages in a
     row, and the share of both.
 
-    Unreadable messages in a row are counted per partition. Otherwise readable messages of other partitions would let a
-    partition full of unreadable ones be emptied. Failed messages are reported after their handling, not in the order of
-    a partition, so they are counted together.
+    Unreadable messages in a row are counted per partition. Otherwise readable messages of other partitions would reset
+    the count while all messages of one partition become dead letters. Failed messages are reported after their
+    handling, not in the order of a partition, so they are counted together.
 
     After a start the limit is lower. Otherwise a consumer that cannot read its topic would turn many messages into dead
     letters at each restart.
@@ -36,7 +36,7 @@ class DeadLetterLimiter:
 
     @property
     def proven(self) -> bool:
-        """False if there are dead letters and no message was handled since the start."""
+        """Whether the consumer can handle messages. False if it has produced only dead letters since the start."""
         return self._any_handled or not any(self._recent)
 
     @property
@@ -74,7 +74,9 @@ class DeadLetterLimiter:
         return self._check(self._failed_in_a_row, "readable but failed in the handler", proven=self._any_handled)
 
     def _check(self, in_a_row: int, kind: str, *, proven: bool) -> str | None:
-        """The first exceeded limit stays exceeded, so that no message in flight becomes a dead letter afterwards."""
+        """Check the limits. A limit that was exceeded once stays exceeded, so that no message in flight becomes a dead
+        letter afterwards.
+        """
         if self._problem is None:
             self._problem = self._exceeded_limit(in_a_row, kind, proven=proven)
         return self._problem

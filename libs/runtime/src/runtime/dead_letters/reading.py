@@ -24,7 +24,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class DeadLetterNotFound(Exception):  # noqa: N818 -- the name states the problem
-    """No dead letter has this id. The text says which ids exist."""
+    """No dead letter has this id. The message says which ids exist."""
 
 
 class DeadLetterReader:
@@ -100,11 +100,11 @@ class DeadLetterReader:
 
 
 def start_of(found: OffsetAndTimestamp | None, first: OffsetAndTimestamp | None, begin: int, end: int) -> int:
-    """The first offset to read. `found` is the first message since the wanted time. `first` is the first message since
-    1970.
+    """The first offset to read. `found` is the offset of the first message at or after the wanted time. `first` is the
+    offset of the first message at or after 1970.
 
-    If there is no message since the wanted time, there is nothing to read. If there is none since 1970 either, the
-    broker does not support the request (as librdkafka's in-memory broker), and the whole partition is read.
+    If there is no message since the wanted time, there is nothing to read. If `first` is missing, too, the broker does
+    not support the request, as librdkafka's in-memory broker does not. Then the whole partition is read.
     """
     if found is not None:
         return int(found.offset)
@@ -148,8 +148,8 @@ class Replayer:
         self._producer, self._timeout_seconds = producer, timeout_seconds
 
     async def publish(self, replay: Replay) -> None:
-        """Returns when Kafka has acknowledged the message. Raises `KafkaError` or `TimeoutError`; then it may be
-        stored.
+        """Returns when Kafka has acknowledged the message. Raises `KafkaError` or `TimeoutError`; the message may be
+        stored nevertheless.
         """
         async with asyncio.timeout(self._timeout_seconds):
             await self._producer.send_and_wait(

@@ -10,7 +10,7 @@ REPLAYED_FROM = "ck_replayed_from"
 
 
 class CannotReplay(Exception):  # noqa: N818 -- the name states the problem
-    """The dead letter contains no message that can be published again. The text says why."""
+    """The dead letter contains no message that can be published again. The error message gives the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,9 @@ class Replay:
 
     topic: str
     partition: int
-    """The original partition: another program may assign keys to partitions in another way."""
+    """The original partition. It is kept, because the producer of the message may assign keys to partitions in another
+    way.
+    """
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...]

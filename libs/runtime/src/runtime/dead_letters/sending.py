@@ -21,9 +21,11 @@ _RETRY_INITIAL_WAIT_SECONDS = 0.5
 _RETRY_MAX_WAIT_SECONDS = 30.0
 _MAX_ERROR_CHARACTERS = 4000
 _MAX_HEADER_CHARACTERS = 20_000
-"""Limit for all headers together: JSON may need six bytes per character."""
+"""Limit for all headers together, in characters. JSON may need six bytes per character."""
 _MAX_BODY_BYTES = (MAX_MESSAGE_BYTES - 256 * 1024) * 3 // 4
-"""Limit for key and value together: base64 turns 3 bytes into 4, and error and headers need space as well."""
+"""Limit for key and value together, in bytes. Base64 turns 3 bytes into 4, and the error and the headers need space,
+too.
+"""
 
 
 class DeadLetters:
@@ -68,7 +70,7 @@ class DeadLetters:
         self._limiter.handled()
 
     def count_repeated(self, record: ConsumerRecord, error: str, *, readable: bool) -> None:
-        """Count a message that became a dead letter before the start, without storing it again.
+        """Count a message that already became a dead letter before the start. It is not stored again.
 
         Raises `TooManyDeadLetters`.
         """
@@ -76,7 +78,7 @@ class DeadLetters:
         self._check(problem, record, error)
 
     def send_unreadable(self, record: ConsumerRecord, error: str) -> Coroutine[Any, Any, None]:
-        """As `send`, for a message for which `readable` was not called."""
+        """Like `send`, but for a message that cannot be read, so that `readable` was not called for it."""
         self._check(self._limiter.unreadable(_partition(record)), record, error)
         return self._start(record, error, 1)
 

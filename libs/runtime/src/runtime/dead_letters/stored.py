@@ -17,7 +17,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LEAST_ERROR_WIDTH = 30
 _HEX_BYTES = 64
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
-"""In place of a control character, so that a message cannot control the terminal."""
+"""The character that replaces a control character, so that a message cannot control the terminal."""
 
 
 @dataclass(frozen=True, order=True)

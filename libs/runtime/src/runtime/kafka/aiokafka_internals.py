@@ -14,12 +14,14 @@ from aiokafka.producer.transaction_manager import NO_PRODUCER_EPOCH, NO_PRODUCER
 from faststream.kafka import KafkaBroker
 
 NOTHING = TopicPartition("__nothing__", 0)
-"""A partition that does not exist. Its poll returns nothing, but counts and reports the group's errors."""
+"""A partition that does not exist. A poll of it returns no messages, but it counts as a poll for the group and raises
+the group's errors.
+"""
 
 
 def coordinator_problem(consumer: AIOKafkaConsumer) -> str | None:
-    """The problem if the group coordination task has ended. Then the consumer receives nothing and reports no error
-    (`ping()` of its broker still succeeds). Only a restart helps.
+    """A problem if the task for the group coordination has ended, otherwise None. Without this task the consumer
+    receives nothing and reports no error; `ping()` of its broker still succeeds. Only a restart helps.
     """
     coordinator = consumer._coordinator  # noqa: SLF001
     task = getattr(coordinator, "_coordination_task", None)
@@ -34,8 +36,8 @@ def idle_seconds(consumer: AIOKafkaConsumer) -> float:
 
 
 def is_member(consumer: AIOKafkaConsumer) -> bool:
-    """Whether this consumer is a member of its group. If the group is empty, Kafka accepts a commit of a non-member,
-    which could set back the offsets that a former member committed.
+    """Whether this consumer is a member of its group. If the group has no members, Kafka accepts a commit of any
+    client. Such a commit could set back the offsets of a former member.
     """
     return bool(consumer._coordinator.generation >= 0)  # noqa: SLF001
 
@@ -43,7 +45,9 @@ def is_member(consumer: AIOKafkaConsumer) -> bool:
 async def committed_with_metadata(
     consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
 ) -> dict[TopicPartition, tuple[int, str]]:
-    """Committed (offset, metadata) of the partitions that have one. The public `committed()` omits the metadata."""
+    """The committed (offset, metadata) of each partition that has a commit. The public `committed()` omits the
+    metadata.
+    """
     stored = await consumer._coordinator.fetch_committed_offsets(list(partitions))  # noqa: SLF001
     return {partition: (each.offset, each.metadata) for partition, each in stored.items()}
 
@@ -84,7 +88,9 @@ def producer_of(broker: KafkaBroker) -> AIOKafkaProducer | None:
 
 
 def producer_problem(producer: AIOKafkaProducer) -> str | None:
-    """The problem if the sending task has ended. Then every publication fails, and only a new producer helps."""
+    """A problem if the sending task has ended, otherwise None. Without this task every publication fails, and only a
+    new producer helps.
+    """
     task = producer._sender.sender_task  # noqa: SLF001
     return "the producer's sending task has ended" if task is not None and task.done() else None
 
@@ -104,7 +110,7 @@ async def drop_unsent(producer: AIOKafkaProducer) -> None:
             sending.cancel()  # the first cancel ends the loop, the second ends its wait for open requests
             await asyncio.wait([sending], timeout=timeout_seconds)
     await producer.client.close()
-    producer._closed = True  # noqa: SLF001 -- otherwise it warns when it is garbage-collected
+    producer._closed = True  # noqa: SLF001 -- otherwise the producer logs a warning when it is garbage-collected
 
 
 def renew_producer_id(producer: AIOKafkaProducer) -> None:

@@ -30,12 +30,12 @@ _DESCRIPTION = (
 
 
 def specification(*brokers: KafkaBroker) -> AsyncAPI:
-    """The factory of a document for these brokers, which need not be started."""
+    """The factory of a document for these brokers. The brokers need not be started."""
     return AsyncAPI(*brokers, title="Candlekeep's topics", version="1.0.0", description=_DESCRIPTION)
 
 
 def document(factory: AsyncAPI) -> dict[str, Any]:
-    """The document, in an order that is the same in each process."""
+    """The document as JSON. Its order is the same in each process."""
     generated: dict[str, Any] = factory.to_specification().to_jsonable()
     for parts in (generated, generated["components"]):
         for name in ("channels", "operations", "messages", "schemas"):

@@ -1,4 +1,6 @@
-"""Starts and closes aiokafka's clients within time limits. Without them, both would wait for the end of an outage."""
+"""Starts and closes aiokafka's clients within time limits. Without the limits, a start or a close would wait until an
+outage ends.
+"""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -12,11 +14,11 @@ from runtime.logs import log
 from runtime.waiting import wait_for_event
 
 START_SECONDS = 60.0
-"""Enough to try each bootstrap server in turn, each within the request timeout."""
+"""Time limit of a start. It is long enough to try each bootstrap server in turn, each within the request timeout."""
 
 _PAUSE_SECONDS = 1.0
 _CLOSE_SECONDS = 3.0
-"""A normal close takes milliseconds. During an outage it would last as long as the outage."""
+"""Time limit of a close. A normal close takes milliseconds. Without the limit, it would last as long as an outage."""
 
 
 class ConsumerDied(Exception):  # noqa: N818 -- the name states the problem

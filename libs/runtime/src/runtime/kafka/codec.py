@@ -22,7 +22,7 @@ class UnreadableMessage(Exception):  # noqa: N818 -- the name states the problem
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """A message with a null value: the key is gone."""
+    """A message with a null value. It means that the key was deleted."""
 
     topic: Topic
     key: str
@@ -33,7 +33,7 @@ class Tombstone:
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _schema: Any, _handler: Any) -> dict[str, Any]:
-        """The form of a tombstone in Kafka, for AsyncAPI."""
+        """The schema of a tombstone (null), for AsyncAPI."""
         return {"type": "null", "title": cls.__name__, "description": "A null value: the key is gone."}
 
 

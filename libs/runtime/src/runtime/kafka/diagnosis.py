@@ -1,4 +1,6 @@
-"""Finds out why no broker can be used. aiokafka's clients log the reason and raise an error without it."""
+"""Finds the reason why no broker can be used. aiokafka's clients only log this reason, and raise an error without
+it.
+"""
 
 import asyncio
 import ssl
@@ -26,12 +28,12 @@ _REFUSED_LOGIN = (SaslAuthenticationFailed, AuthenticationFailedError, IllegalSa
 
 @dataclass(frozen=True)
 class KafkaProblem:
-    """Why no broker can be used."""
+    """The reason why no broker can be used."""
 
     sentence: str
-    """With what to do."""
+    """The problem and its solution, as a sentence for people."""
     is_refusal: bool
-    """A broker answers, but client and broker do not accept each other. It does not pass by itself."""
+    """Whether a broker answers but refuses this client, or the client refuses the broker. Waiting does not help."""
 
 
 class NoConnection(KafkaConnectionError):  # type: ignore[misc] # noqa: N818 -- the name states the problem
@@ -68,7 +70,7 @@ async def find_problem(settings: KafkaSettings) -> KafkaProblem | None:
 
 
 def explain(settings: KafkaSettings, server: str, error: Exception) -> KafkaProblem:
-    """The problem behind the error of one connection. Pure."""
+    """The problem that caused the error of one connection. Pure."""
     if (refusal := _refusal(settings, server, error)) is not None:
         return KafkaProblem(refusal, is_refusal=True)
     protocol = settings.kafka_security_protocol

@@ -22,7 +22,9 @@ from runtime.tracing.spans import sending
 
 
 class PublishFailed(Exception):  # noqa: N818 -- the name states the problem
-    """Not acknowledged. After a timeout the message may still arrive later: consumers must tolerate duplicates."""
+    """Kafka did not acknowledge the message. After a timeout it may still arrive later, so consumers must tolerate
+    duplicates.
+    """
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class EventPublisher:
 
     async def _send(self, topic: Topic, messages: list[_Message]) -> None:
         if not messages:
-            return  # this shows nothing about Kafka, so readiness does not change
+            return  # this result says nothing about the state of Kafka, so readiness does not change
         try:
             with sending(topic.name, (each.run_id for each in messages)) as trace_headers:
                 async with asyncio.timeout(self._settings.kafka_publish_timeout_seconds):
@@ -123,7 +125,8 @@ class EventPublisher:
 
 
 class _Acknowledgements:
-    """The pending acknowledgements. There is one future for all: a wait per message would cost more than its sending.
+    """The pending acknowledgements. All share one future, because a separate wait for each message would cost more than
+    sending it.
 
     `asyncio.gather` does not fit: after a timeout it would cancel messages that the producer still sends. The outcome
     of each message is retrieved, even after a timeout. Otherwise asyncio would log it at exit.

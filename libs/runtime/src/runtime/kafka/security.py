@@ -1,4 +1,4 @@
-"""The one place that turns the security settings into arguments of Kafka's clients."""
+"""Converts the security settings to arguments of Kafka's clients. No other module does this."""
 
 import ssl
 from typing import Any, TypedDict
@@ -41,7 +41,7 @@ def security_options(settings: KafkaSecuritySettings) -> SecurityOptions:
 def broker_options(settings: KafkaSecuritySettings) -> dict[str, Any]:
     """Arguments of FastStream's `KafkaBroker`.
 
-    It takes the token provider as an argument of its own, not in `security`.
+    The token provider is a separate argument, because it is not a part of `security`.
     """
     if settings.kafka_security_protocol == "PLAINTEXT":
         return {}

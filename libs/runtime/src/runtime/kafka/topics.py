@@ -30,7 +30,7 @@ _SET_FOR_TOPIC = 1
 
 
 class TopicsNotReady(Exception):  # noqa: N818 -- the name states the problem
-    """Topics are missing or have other partitions than declared. The message names the command to run."""
+    """Topics are missing, or do not have the declared number of partitions. The message names the command to run."""
 
 
 class TopicMismatch(Exception):  # noqa: N818 -- the name states the problem
@@ -105,7 +105,7 @@ async def verify(settings: KafkaSettings, topics: Sequence[Topic]) -> None:
 
 
 async def read_cluster(settings: KafkaSettings, topics: Sequence[Topic]) -> ClusterReading:
-    """The existing ones of these topics, with all their settings."""
+    """Those of these topics that exist, with all their settings."""
     async with _administering(settings) as admin:
         names = {topic_name(settings, topic) for topic in topics}
         described = [each for each in await admin.describe_topics() if each["topic"] in names]

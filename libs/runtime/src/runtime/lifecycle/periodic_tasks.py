@@ -12,8 +12,8 @@ from runtime.logs import log
 class PeriodicTask:
     """Does its work at once and then repeats it, with a pause between.
 
-    A failure is logged and counted, and the work is tried again after the pause. It does not end the process, whose
-    main work is another one.
+    A failure is logged and counted, and the work is tried again after the pause. It does not end the process, because
+    this task is not its main work.
     """
 
     def __init__(self, name: str, work: Callable[[], Awaitable[None]], every_seconds: float, failures: Counter) -> None:

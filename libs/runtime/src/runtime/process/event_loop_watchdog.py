@@ -9,7 +9,9 @@ _BEAT_SECONDS = 1.0
 
 
 class EventLoopWatchdog:
-    """Sets a timestamp every second while entered. If the timestamp is old, some code blocked the loop."""
+    """While it is entered, it sets a timestamp every second. If the timestamp is old, some code has blocked the
+    loop.
+    """
 
     def __init__(self, limit_seconds: float = 30.0) -> None:
         self._limit = limit_seconds

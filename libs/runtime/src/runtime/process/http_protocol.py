@@ -1,4 +1,5 @@
-"""Limits on the requests that a client sends: their time, their pieces, and the bytes that no one reads.
+"""Limits on the requests that a client sends: their duration, the number of pieces of a body, and the unread bytes that
+are discarded.
 
 uvicorn has none of these limits. A client could hold a connection with half a request forever, or use the processor by
 sending a body in millions of chunks.
@@ -13,17 +14,23 @@ from typing_extensions import override
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEADER_SECONDS: Final = 10.0
-"""For the request line and the headers."""
+"""The time limit in seconds for the request line and the headers."""
 BODY_SECONDS: Final = 60.0
-"""For the whole body: 4 MiB at 0.6 Mbit/s."""
+"""The time limit in seconds for the whole body. It allows 4 MiB at 0.6 Mbit/s."""
 _LINGER_SECONDS: Final = 1.0
-"""After a refusal. If the connection were closed while the client sends, the client could miss the response."""
+"""How long a connection stays open after a refusal. If it were closed while the client still sends, the client could
+miss the response.
+"""
 _MAX_HEADER_BYTES: Final = 16 * 1024
 _MAX_SMALL_PIECES: Final = 1000
 _PIECE_BYTES: Final = 1024
-"""A body may have one more piece for each of these bytes. A piece costs the same time as a kilobyte."""
+"""The allowed number of pieces grows by one for each of these bytes of the body. Handling a piece takes as long as
+handling a kilobyte.
+"""
 _MAX_DISCARDED_BYTES: Final = 8 * 1024 * 1024
-"""The rest of a body is discarded after an early response, so that the client can send its next request."""
+"""After an early response, at most this number of bytes of the body are read and discarded, so that the client can send
+its next request.
+"""
 
 _REFUSAL_HEADERS: Final = [
     (b"content-type", b"text/plain; charset=utf-8"),
@@ -39,7 +46,9 @@ _REFUSAL_HEADERS: Final = [
 
 
 class _Connection(h11.Connection):
-    """Raises `h11.RemoteProtocolError` also for valid requests that are ambiguous or too expensive."""
+    """A connection of h11. It also raises `h11.RemoteProtocolError` for valid requests that are ambiguous or too
+    expensive.
+    """
 
     _pieces = 0
     _bytes = 0
@@ -52,7 +61,7 @@ class _Connection(h11.Connection):
             self._pieces = self._bytes = self._discarded = 0
             names = {name for name, _ in event.headers}
             if {b"transfer-encoding", b"content-length"} <= names:
-                # RFC 9112, section 6.3: another server may see the end of the body at another place.
+                # RFC 9112, section 6.3: a proxy may find the end of such a body at another place.
                 raise h11.RemoteProtocolError("the request has Transfer-Encoding and Content-Length")
         elif isinstance(event, h11.Data):
             self._count(len(event.data))

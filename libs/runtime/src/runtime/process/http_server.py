@@ -1,4 +1,4 @@
-"""uvicorn inside the event loop of the worker. Signals and the end of the process stay with the worker."""
+"""Runs uvicorn in the event loop of the worker. The worker, not uvicorn, handles signals and ends the process."""
 
 import asyncio
 import socket
@@ -20,15 +20,16 @@ class PortTaken(Exception):  # noqa: N818 -- the name states the problem
 
 
 ABORT: Final = "candlekeep.abort"
-"""The name of an ASGI extension: a function that closes the connection at once, without sending what is waiting."""
+"""The name of an ASGI extension: a function that closes the connection at once and drops the unsent data."""
 
 KEEP_ALIVE_SECONDS: Final = 75
-"""For a connection without a request. It is longer than the 60 seconds of most load balancers and the 5 seconds of
-httpx: otherwise a request that a client sends while the server closes the connection would be lost.
+"""How long an idle connection stays open. This is longer than the 60 seconds of most load balancers and the 5 seconds
+of httpx, so that the client closes the connection first. Otherwise a request could be lost that arrives while the
+server closes the connection.
 """
 _ACCEPTED_AT_ONCE: Final = 16
-"""uvloop accepts one connection per listener and turn of the event loop. With one listener, a connection would wait for
-as many turns as connections arrived before it.
+"""The number of listeners. In one turn of the event loop, uvloop accepts one connection per listener. With a single
+listener, the last of many new connections would wait for many turns.
 """
 _STALLED_SECONDS: Final = 30.0
 _MIN_BYTES: Final = 16 * 1024
@@ -47,8 +48,9 @@ async def abort_connection(scope: Any, receive: Callable[[], Awaitable[Any]]) ->
 
 
 class _Protocol(LimitedProtocol):
-    """Adds the extension `ABORT`. Aborts a connection whose client takes less than `_MIN_BYTES` in `_STALLED_SECONDS`
-    while more is waiting: otherwise such a client would keep its connection and the rest of a response indefinitely.
+    """Adds the extension `ABORT`. Aborts a connection if unsent data waits and the client reads less than `_MIN_BYTES`
+    in `_STALLED_SECONDS`. Otherwise such a client would keep the connection and the rest of its response in memory
+    indefinitely.
     """
 
     _check: asyncio.TimerHandle | None = None

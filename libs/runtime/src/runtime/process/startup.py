@@ -1,4 +1,4 @@
-"""Steps of a worker's start. They wait until an outage of Kafka or Postgres ends; other errors are raised at once."""
+"""The steps of a worker's start. During an outage of Kafka or Postgres they wait; other errors are raised at once."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -93,7 +93,9 @@ async def start_broker(broker: KafkaBroker, settings: WorkerSettings, stack: Asy
 
 
 async def _stop_broker(broker: KafkaBroker) -> None:
-    """With a time limit: while Kafka is unavailable, an idempotent producer would flush indefinitely."""
+    """Stop the broker within a time limit. While Kafka is unavailable, an idempotent producer would flush
+    indefinitely.
+    """
     await close_in_time(broker.stop(), "The connections to Kafka did not close in time", action="broker_stop_failed")
 
 

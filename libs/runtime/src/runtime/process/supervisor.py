@@ -8,7 +8,7 @@ from runtime.lifecycle.background import Background
 from runtime.logs import log
 
 _CANCEL_SECONDS = 4.0
-"""Longer than the time limit for closing a Kafka client."""
+"""How long cancelled tasks may take to end. It is longer than the time limit for closing a Kafka client."""
 
 
 class Supervisor:
@@ -22,7 +22,7 @@ class Supervisor:
         """The message of a consumer that reached its limit of dead letters."""
 
     async def run_until(self, stopping: asyncio.Task[bool]) -> bool:
-        """Start all. Returns True when `stopping` is done, False when a background task ended by itself."""
+        """Start all tasks. Returns True when `stopping` is done, False when a background task has ended by itself."""
         self._tasks = [(each, asyncio.create_task(_run(each), name=each.name)) for each in self._backgrounds]
         await asyncio.wait([stopping, *(task for _, task in self._tasks)], return_when=asyncio.FIRST_COMPLETED)
         ended = [(background, task) for background, task in self._tasks if task.done()]
@@ -33,8 +33,8 @@ class Supervisor:
         return not ended
 
     async def stop(self, grace_seconds: float) -> bool:
-        """Stop all in reverse order, within the grace period in total. Tasks that are still running are then cancelled
-        and have 4 s to release their resources. Returns whether none of them failed while it stopped.
+        """Stop all tasks in reverse order. Together they have the grace period. Tasks that are still running are then
+        cancelled and have 4 s to release their resources. Returns True if no task failed while it stopped.
         """
         deadline = asyncio.get_running_loop().time() + grace_seconds
         for background, task in reversed(self._tasks):

@@ -50,18 +50,20 @@ __all__ = ["Background", "StartupRefused", "Worker", "build_app", "run", "serve"
 S = TypeVar("S", bound=WorkerSettings)
 
 _GARBAGE_THRESHOLDS = (10_000, 20, 50)
-"""Python's defaults are (700, 10, 10): new objects before a collection of the youngest generation, and how many
-collections of a generation come before one of the next older generation.
+"""The thresholds of the garbage collector; Python's defaults are (700, 10, 10). The first number is the number of new
+objects before a collection of the youngest generation. The other numbers say how many collections of a generation come
+before a collection of the next older one.
 """
 _SWITCH_SECONDS = 0.001
 """How long a thread keeps the interpreter while the event loop waits for it. Python's default is 0.005. The event loop
-may wait after each access to a socket, so with many connections a thread that parses a large file would delay it long.
+may have to wait after each access to a socket. With many connections and the default, a thread that parses a large file
+would delay the event loop for a long time.
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """The parts of a worker. Building one connects to nothing."""
+    """The parts of a worker. Creating the object opens no connection."""
 
     name: str
     settings: WorkerSettings
@@ -70,17 +72,19 @@ class Worker:
     broker: KafkaBroker | None = None
     """FastStream's broker. A worker without one has only background tasks and HTTP."""
     topics: tuple[Topic, ...] = ()
-    """Topics that must exist as they are declared before anything else starts."""
+    """The topics that must exist, as declared, before anything else starts."""
     backgrounds: tuple[Background, ...] = ()
-    """Stopped in reverse order."""
+    """The background tasks. They are stopped in reverse order."""
     resources: Callable[[], AbstractAsyncContextManager[None]] | None = None
-    """Opened before the broker starts, closed after it and after HTTP. An outage is retried. May raise
-    `StartupRefused`.
+    """Context managers that are entered before the broker starts, and left after the broker and the HTTP server have
+    stopped. Entering is retried during an outage. It may raise `StartupRefused`.
     """
     app: AsgiApp | None = None
     """The ASGI application that answers HTTP. None: only /metrics and /health."""
     end_streams: Callable[[], Awaitable[None]] | None = None
-    """Ends the HTTP responses of `app` that have no end of their own. Called when the worker begins to stop."""
+    """A function that ends the HTTP responses of `app` that would never end by themselves. It is called when the worker
+    begins to stop.
+    """
 
 
 @dataclass
@@ -94,7 +98,7 @@ class _Phase:
 
 
 class _Grace:
-    """The time that is left to finish work. It starts to run when the worker begins to stop."""
+    """The time that is left to finish work. It is counted from the moment at which the worker begins to stop."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -105,7 +109,7 @@ class _Grace:
             self._ends_at = asyncio.get_running_loop().time() + self._seconds
 
     def remaining(self) -> float:
-        """Seconds, never negative."""
+        """The remaining seconds, never negative."""
         return self._seconds if self._ends_at is None else max(0.0, self._ends_at - asyncio.get_running_loop().time())
 
 
@@ -145,8 +149,8 @@ def _start_tracing(settings: WorkerSettings, name: str) -> None:
 
 
 def build_app(worker: Worker) -> AsgiApp:
-    """The worker's own ASGI application. If the worker has none, an application with metrics, health, and the AsyncAPI
-    document of its broker.
+    """The worker's own ASGI application. If the worker has none, this builds one that serves the metrics, the health
+    checks, and the AsyncAPI document of the broker.
     """
     if worker.app is not None:
         return worker.app
@@ -166,7 +170,7 @@ async def serve(worker: Worker, stop: asyncio.Event | None = None) -> int:
     life_cycle = _LifeCycle(worker, phase, stop or asyncio.Event())
     try:
         async with (
-            AsyncExitStack() as resources,  # closed last: requests in flight need them
+            AsyncExitStack() as resources,  # the resources are closed last, because requests in flight need them
             watchdog,
             http_server(build_app(worker), settings.http_host, settings.http_port, life_cycle.drain_seconds) as port,
         ):
@@ -203,11 +207,11 @@ class _LifeCycle:
         self._grace = _Grace(worker.settings.shutdown_grace_seconds)
 
     def drain_seconds(self) -> int:
-        """How long requests in flight may still take, at least a second."""
+        """The number of seconds that requests in flight may still take, at least one."""
         return max(1, math.ceil(self._grace.remaining()))
 
     async def run(self, resources: AsyncExitStack) -> int:
-        """Returns the exit code. The broker and the resources are entered on the stack."""
+        """Returns the exit code. It enters the broker and the resources on the stack."""
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         resources.callback(stopping.cancel)
         starting = asyncio.create_task(self._start(resources), name="start")

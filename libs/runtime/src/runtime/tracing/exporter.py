@@ -1,6 +1,6 @@
 """Records the spans with OpenTelemetry and sends them by OTLP over HTTP. No other module imports OpenTelemetry.
 
-A thread of its own sends the spans. If the endpoint is slow or does not answer, spans wait in a queue of limited size,
+A separate thread sends the spans. If the endpoint is slow or does not answer, spans wait in a queue of limited size,
 and the oldest ones are dropped. Nothing else waits for the endpoint.
 """
 
@@ -35,7 +35,7 @@ _PROPAGATOR: Final = TraceContextTextMapPropagator()
 _MAX_HEADER_LENGTH: Final = 200
 _TIMEOUT_SECONDS: Final = 5.0
 _QUEUE: Final = 4096
-"""Spans, each about 3 KB in memory."""
+"""The maximum number of spans that wait for sending. Each needs about 3 KB of memory."""
 _BATCH: Final = 512
 _MAX_ATTRIBUTE_LENGTH: Final = 200
 _INHERITED: Final = ("run_id", "exchange", "symbol", "timeframe")
@@ -55,7 +55,7 @@ def build_tracer(settings: TracingSettings, service: str) -> "RunTracer":
 
 
 class _RunIds(RandomIdGenerator):
-    """Takes the trace id of a new trace from the run. Span ids are random."""
+    """Generates ids. The trace id of a new trace is the run id; span ids are random."""
 
     @override
     def generate_trace_id(self) -> int:
@@ -66,8 +66,8 @@ class RunSampler(TraceIdRatioBased):
     """Selects a share of the runs by the run id. So all processes select the same runs."""
 
     TRACE_ID_LIMIT = (1 << 56) - 1
-    """OpenTelemetry compares the last 64 bits, but the first two of these are the same in every UUID. The last 56 bits
-    are random, as W3C's Trace Context Level 2 requires it.
+    """OpenTelemetry selects traces by the last 64 bits of the id, but the first two of these bits are the same in every
+    UUID. So this sampler uses the last 56 bits, which are random, as W3C's Trace Context Level 2 requires.
     """
 
 
@@ -78,7 +78,7 @@ class RunTracer:
         self._provider = TracerProvider(
             sampler=ParentBased(RunSampler(share)),
             resource=Resource.create({"service.name": service, "service.instance.id": socket.gethostname()}),
-            shutdown_on_exit=False,  # it would wait for the endpoint up to 30 s
+            shutdown_on_exit=False,  # otherwise the exit would wait up to 30 s for the endpoint
             id_generator=_RunIds(),
             span_limits=SpanLimits(max_attribute_length=_MAX_ATTRIBUTE_LENGTH),
         )
@@ -106,7 +106,9 @@ class RunTracer:
         started_ns: int | None = None,
         links: Sequence[Link] = (),
     ) -> Span:
-        """A span in the trace of the run, below `parent` or the current span if these belong to the run."""
+        """A span in the trace of the run. It is a child of `parent` or of the current span, if that span belongs to the
+        same run.
+        """
         candidates = (parent, trace.get_current_span().get_span_context())
         above = next((each for each in candidates if each.is_valid and each.trace_id == run_id.int), None)
         context = Context() if above is None else trace.set_span_in_context(trace.NonRecordingSpan(above), Context())
@@ -132,8 +134,8 @@ class RunTracer:
 
     @contextmanager
     def part(self, name: str, attributes: Attributes) -> Iterator[None]:
-        """A span below the current one, with the same run, exchange, symbol and timeframe. Nothing happens if there is
-        no current span.
+        """A child of the current span, with the same run, exchange, symbol and timeframe. If there is no current span,
+        nothing is recorded.
         """
         above = trace.get_current_span()
         if not above.get_span_context().is_valid:
@@ -227,7 +229,9 @@ class RequestSpans:
         return self.spans[run_id]
 
     def describe(self, method: str, route: str, status: int, request_id: str | None) -> None:
-        """Call it when the response has started."""
+        """Add the method, the route, the status and the request id to the spans. Call this when the response has
+        started.
+        """
         attributes: Attributes = {
             "http.request.method": method,
             "http.route": route,
@@ -288,7 +292,7 @@ def _headers_of(span: Span) -> dict[str, str]:
 
 
 def _parent_in(headers: Headers) -> SpanContext:
-    """The span that the headers name. Not valid if there is no such header, or if it is nonsense."""
+    """The context of the span that the headers name. It is not valid if the header is missing or malformed."""
     value = next((value for name, value in headers if name == _HEADER), None)
     if not value or len(value) > _MAX_HEADER_LENGTH:
         return INVALID_SPAN_CONTEXT

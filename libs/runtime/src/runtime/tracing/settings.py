@@ -25,7 +25,7 @@ def _headers(value: SecretStr | None) -> SecretStr | None:
 
 
 def _parse_headers(value: SecretStr | None) -> dict[str, str]:
-    """Raises `ValueError`, without the value."""
+    """Parse the headers. Raises `ValueError`; its message does not contain the value."""
     headers = {}
     for item in (value.get_secret_value() if value else "").split(","):
         if not item.strip():

@@ -1,8 +1,8 @@
 """The spans that services record. While tracing is off, each function returns at once.
 
 A span belongs to the trace of its run. Its parent is the span in the message's header `traceparent`, otherwise the
-current span of the task. If neither belongs to this run, the span has no parent. So an invalid header changes only the
-picture.
+current span of the task. If neither belongs to this run, the span has no parent. So an invalid header only changes how
+the trace is displayed.
 
 Attributes are facts about runs, never URLs, credentials or texts of errors: those may contain credentials.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from runtime.tracing.settings import TracingSettings
 
 Value = str | int | float | bool | None
-"""The value of an attribute. None: the span does not have the attribute."""
+"""The value of an attribute. If it is None, the span does not get the attribute."""
 
 STOP_SECONDS: Final = 2.0
 """How long a stopping process waits for the endpoint. Spans that were not sent by then are lost."""
@@ -76,7 +76,7 @@ def using(tracer: RunTracer) -> Iterator[None]:
 
 
 def is_tracing() -> bool:
-    """Whether it is worth while to compute attributes."""
+    """Whether tracing is on. If not, there is no need to compute attributes."""
     return _process.tracer is not None
 
 

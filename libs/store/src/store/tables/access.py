@@ -1,4 +1,4 @@
-"""The tables of tokens, of sessions and of the audit log. Written by admin-api."""
+"""The tables of tokens, of sessions and of the audit log. Admin-api writes them."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB

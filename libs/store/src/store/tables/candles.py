@@ -1,4 +1,4 @@
-"""The tables of candles and of what is known about them. Written by candle-writer."""
+"""The tables of candles, of the ledger and of the daily counts. Candle-writer writes them."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION, JSONB, TSTZMULTIRANGE, UUID

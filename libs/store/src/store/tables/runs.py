@@ -1,4 +1,4 @@
-"""The tables of runs, and of the markets that exchanges list. Written by log-writer."""
+"""The tables of runs, and of the markets that exchanges list. Log-writer writes them."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import DOUBLE_PRECISION, JSONB, UUID

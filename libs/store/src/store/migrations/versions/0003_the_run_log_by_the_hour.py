@@ -16,8 +16,8 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-# A change of a run counts as one run less and one run more. Rows are only added, so writers of the log never wait for
-# each other, although all of them change the counts of the current hour.
+# A change of a run adds two rows: the old state with the count -1, and the new state with the count +1. Rows are only
+# added, so writers of the log never wait for each other, although all of them change the counts of the current hour.
 NOTE = """
     CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
@@ -37,7 +37,7 @@ COUNTS = """
       GROUP BY 1, 2, 3, 4, 5
 """
 
-# Does nothing if another session is already adding up the changes. Deletes rows whose count is zero.
+# This function does nothing if another session is already adding up the changes. It deletes rows whose count is zero.
 SETTLE = """
     CREATE FUNCTION settle_run_changes() RETURNS bigint LANGUAGE plpgsql AS $$
     DECLARE settled bigint; touched timestamptz[];
@@ -74,7 +74,7 @@ SETTLE = """
     END $$
 """
 
-# Counts the whole run log again. Writers of the log wait during this time.
+# This function counts the whole run log again. Writers of the log wait during this time.
 RECOUNT = """
     CREATE FUNCTION recount_runs() RETURNS void LANGUAGE plpgsql AS $$
     BEGIN
@@ -150,7 +150,7 @@ def upgrade() -> None:
         comment="Changes that must still be added to run_hours and run_durations. Written by log-writer in the transaction "
         "that changes the state of a run.",
     )
-    # Their rows change often, so leave space on the pages and vacuum sooner than by default.
+    # The rows of these tables change often, so leave space on the pages and vacuum sooner than by default.
     op.execute("ALTER TABLE run_hours SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05)")
     op.execute("ALTER TABLE run_durations SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05)")
     op.execute("ALTER TABLE run_changes SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)")
@@ -164,7 +164,8 @@ def _make_functions() -> None:
         "CREATE FUNCTION run_microseconds(seconds double precision) RETURNS bigint LANGUAGE sql IMMUTABLE "
         "RETURN round(seconds * 1000000)::bigint"
     )
-    # No integer number of microseconds is so close to a bucket's limit that rounding could change its bucket.
+    # No whole number of microseconds is so close to the limit of a bucket that rounding could move it to another
+    # bucket.
     op.execute(
         "CREATE FUNCTION run_duration_bucket(seconds double precision) RETURNS integer LANGUAGE sql IMMUTABLE RETURN "
         "CASE WHEN seconds IS NULL THEN NULL WHEN round(seconds * 1000000) < 1 THEN 0 "

@@ -19,7 +19,7 @@ INDEX = "ix_series_symbol_exchange_timeframe"
 
 
 def upgrade() -> None:
-    # Each column is committed by itself: adding it blocks readers until the commit, and the count below is slow.
+    # Each new column is committed on its own, because it blocks readers until the commit, and the count below is slow.
     with op.get_context().autocommit_block():
         op.add_column(
             "series",

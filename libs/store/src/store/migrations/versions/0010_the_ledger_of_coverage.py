@@ -79,7 +79,7 @@ OF_ALL_SERIES = (
 
 
 def upgrade() -> None:
-    """Every step can be repeated, because each is committed by itself: the steps for the series take their time."""
+    """Each step is committed on its own, because the steps for the series take long. So each step can be repeated."""
     _make_tables()
     # The verified spans grow with every batch of candles, often those of all series of a page at once. Pages that are
     # half full have space for the new versions, so that the table and its index do not grow.
