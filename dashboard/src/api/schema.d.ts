@@ -2350,7 +2350,8 @@ export interface components {
         };
         /**
          * ErrorClass
-         * @description The reason why a run, or one timeframe of it, did not collect. Used in the run log, in metrics and in alerts.
+         * @description The reason why a run, or one timeframe of a run, collected nothing or not everything. Used in the run log, in
+         *     metrics and in alerts.
          * @enum {string}
          */
         ErrorClass: "bad_symbol" | "bad_request" | "not_supported" | "authentication" | "rate_limited" | "banned" | "blocked_location" | "maintenance" | "unavailable" | "timeout" | "network" | "bad_response" | "invalid_data" | "unproven_trades" | "exchange_error" | "deadline_exceeded" | "already_running" | "superseded" | "collector_lost" | "internal";
@@ -2868,7 +2869,7 @@ export interface components {
         Kind: "run" | "config" | "job" | "exchange" | "backfill";
         /**
          * MarketKind
-         * @description A kind of market. ccxt has other endpoints and other limits for each.
+         * @description A kind of market. For each kind, ccxt uses different endpoints and limits.
          * @enum {string}
          */
         MarketKind: "spot" | "linear" | "inverse";
@@ -3405,13 +3406,14 @@ export interface components {
         };
         /**
          * RequestKind
-         * @description How a request for candles from `since` limits its answer. Found by comparing the requests that ccxt builds.
+         * @description How a request for candles from `since` limits its answer. The catalogue determines it by comparing the requests
+         *     that ccxt builds.
          * @enum {string}
          */
         RequestKind: "start_only" | "window" | "start_to_now" | "no_since" | "day_file" | "end_only" | "unknown";
         /**
          * Role
-         * @description In ascending order: each role may do everything that the roles before it may do.
+         * @description The roles in ascending order. Each role has all rights of the roles before it.
          * @enum {string}
          */
         Role: "viewer" | "operator" | "admin";
@@ -3992,7 +3994,7 @@ export interface components {
         };
         /**
          * Manifest
-         * @description A file of configs. A field that an entry leaves out has its default, as in `POST /configs`.
+         * @description A file of configs. If an entry leaves out a field, the field has its default, as in `POST /configs`.
          */
         Manifest: {
             /**

@@ -11,27 +11,27 @@ from pydantic import BeforeValidator, Field, StringConstraints
 
 FIRST_INSTANT: Final = datetime(1970, 1, 1, tzinfo=UTC)
 END_OF_INSTANTS: Final = datetime(2200, 1, 1, tzinfo=UTC)
-"""Times in events are from `FIRST_INSTANT` up to, but not including, `END_OF_INSTANTS`."""
+"""The end of the allowed times in events. Times are from `FIRST_INSTANT` up to, but not including, this instant."""
 END_OF_MILLISECONDS: Final = int(END_OF_INSTANTS.timestamp()) * 1000
 """The same limit in milliseconds since the epoch."""
 
 MAX_CLOCK_DIFFERENCE: Final = timedelta(hours=1)
-"""The largest difference between two clocks for which the newest of two fetches is still chosen by their times."""
+"""The largest accepted difference between two clocks. Up to it, the newer of two fetches is chosen by their times."""
 MAX_RUN_AHEAD: Final = timedelta(days=1)
-"""A run that starts later than this after the present comes from a wrong clock."""
+"""How far in the future the start of a run may be. A later start comes from a wrong clock."""
 MAX_DEADLINE: Final = timedelta(days=1)
 MAX_RUN_DURATION: Final = timedelta(days=30)
-"""A run ends by its deadline, but a process may be suspended for days."""
+"""The longest duration of a run. A run ends at its deadline, but a process may be suspended for days."""
 
 MAX_INT: Final = 2**31 - 1
 """The maximum of Postgres' integer."""
 MAX_BIGINT: Final = 2**63 - 1
 """The maximum of Postgres' bigint."""
 MAX_VERSION_STEP: Final = 10_000
-"""A version that is this much newer than the current one is not believed: see `is_outdated`."""
+"""The largest accepted step between two versions of a config: see `is_outdated`."""
 
 MAX_TIMEFRAMES: Final = 50
-"""Per config, as in the API."""
+"""The largest number of timeframes per config, as in the API."""
 MAX_MESSAGE_LENGTH: Final = 20_000
 """The longest error message of a run, in characters. It may contain one message per timeframe."""
 MAX_NOTE_LENGTH: Final = 2_000
@@ -42,8 +42,8 @@ _ROW_ID: Final = re.compile(r"[1-9][0-9]{0,18}")
 
 
 def _storable(value: object) -> object:
-    """Replace NUL characters and lone surrogates, which Postgres cannot store. The text of an exchange may have them
-    and must not prevent that its message is stored.
+    """Replace NUL characters and lone surrogates, which Postgres cannot store. The text of an exchange may contain such
+    characters. They must not prevent the storage of its message.
     """
     if not isinstance(value, str):
         return value
@@ -68,14 +68,15 @@ def shortened(text: str, limit: int = MAX_MESSAGE_LENGTH) -> str:
 def is_outdated(version: int, known: int) -> bool:
     """Whether a config already has this version or a newer one.
 
-    A known version that is much higher is not believed: no config changes that often, so another program has written
-    it. The next real version then replaces it. Otherwise the config would keep the wrong state indefinitely.
+    If the known version is much higher than this one, it is ignored: no config changes that often, so another program
+    has written it. The next real version then replaces it. Otherwise the config would keep the wrong state
+    indefinitely.
     """
     return known - MAX_VERSION_STEP < version <= known
 
 
 def row_id_of(key: str) -> int:
-    """The id in a Kafka key. Raises `ValueError` for another text, such as `01`, `+1` or `1_0`."""
+    """The id in a Kafka key. Raises `ValueError` for any other form of text, such as `01`, `+1` or `1_0`."""
     if not _ROW_ID.fullmatch(key) or int(key) > MAX_BIGINT:
         raise ValueError(f"the key {key[:100]!r} is not an id")
     return int(key)

@@ -13,14 +13,18 @@ from contracts.event import SCHEMA_VERSION_DESCRIPTION, Event, Instant, SchemaVe
 from contracts.vocabulary import CandleSource, ExchangeId, Symbol, Timeframe
 
 MAX_CANDLES_PER_EVENT = 1000
-"""About 60 KB of JSON, well below Kafka's default limit of 1 MB per message."""
+"""The largest number of candles in an event. They take about 60 KB of JSON, well below Kafka's default limit of 1 MB
+per message.
+"""
 
 
 _open_ms: Final = itemgetter(0)
 
 MAX_SPANS_PER_EVENT: Final = 500
 MAX_REJECTED_ROWS_PER_EVENT: Final = 200
-"""A row and its reason have up to 800 characters, which JSON may double."""
+"""The largest number of rejected rows in an event. A row and its reason have up to 800 characters, and twice as many as
+JSON.
+"""
 
 
 class Candle(NamedTuple):
@@ -109,8 +113,8 @@ class CandlesCollected(Event):
 
     @model_validator(mode="after")
     def _every_row_has_its_values(self) -> Self:
-        """These values are separate from the rows, so that a release that knows only rows of six values can read the
-        rows.
+        """Check that each list has one value per row. These values are separate from the rows, so that an earlier
+        release that expects rows of six values can read the rows.
         """
         for values in (self.trades, self.quote_volumes):
             if values and len(values) != len(self.rows):
@@ -119,7 +123,9 @@ class CandlesCollected(Event):
 
     @model_validator(mode="after")
     def _candles_are_not_after_the_fetch(self) -> Self:
-        """Otherwise one wrong candle would be the newest one of its series indefinitely."""
+        """Refuse candles that open after the fetch. Otherwise one wrong candle would be the newest one of its series
+        indefinitely.
+        """
         latest = max((span.end for span in self.verified), default=FIRST_INSTANT)
         if self.rows:
             latest = max(latest, to_instant(max(map(_open_ms, self.rows))))

@@ -1,4 +1,4 @@
-"""The knowledge about a series: verified spans, absent spans, and rejected rows.
+"""The values that describe the coverage of a series: verified spans, absent spans, and rejected rows.
 
 A series is one timeframe of one symbol on one exchange. Only answers prove coverage; the clock, the config and metadata
 do not. An answer vouches for the time from a known candle up to the close of its last closed candle.
@@ -27,8 +27,8 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _INSTANT: Final = TypeAdapter(Instant)
 
 SETTLE_TIME: Final = timedelta(minutes=10)
-"""Silence that is younger than this is not verified yet, because exchanges publish candles of quiet minutes late. Each
-run reads it again. The collector's setting `settle_minutes` can change this.
+"""Silence (time without a candle) that is younger than this is not verified yet, because exchanges publish candles of
+quiet minutes late. Each run reads it again. The collector's setting `settle_minutes` can change this.
 """
 
 MAX_PENDING_SPANS: Final = 16
@@ -62,9 +62,9 @@ class AbsenceClass(StrEnum):
     """The reason why a span has no candles. The order of the members matters: see `candle_writer.ledger.Check`."""
 
     UNREAD = "unread"
-    """Not requested yet: the run reached its limit of pages or its deadline, or the exchange failed."""
+    """The span was not requested yet: the run reached its limit of pages or its deadline, or the exchange failed."""
     UNKNOWN = "unknown"
-    """Requested, but nothing proves whether candles exist there: the answers were empty or began later."""
+    """The span was requested, but nothing proves whether candles exist there: the answers were empty or began later."""
     REJECTED = "rejected"
     """The exchange repeats rows that cannot be candles."""
     BEYOND_HORIZON = "beyond_horizon"
@@ -97,7 +97,7 @@ class AbsenceClass(StrEnum):
 _EARLIER_NAMES: Final = {"unproven": AbsenceClass.UNKNOWN, "lost": AbsenceClass.BEYOND_HORIZON}
 
 WHOLE_CLASSES: Final = frozenset({AbsenceClass.NO_TRADE, AbsenceClass.OUTAGE})
-"""No candle of these spans exists, so that a series with them is whole."""
+"""The classes of spans in which no candle exists. A series with such absences is whole."""
 
 ANSWERED_CLASSES: Final = WHOLE_CLASSES | {
     AbsenceClass.BEFORE_LISTING,
@@ -105,9 +105,9 @@ ANSWERED_CLASSES: Final = WHOLE_CLASSES | {
     AbsenceClass.LOST_AT_SOURCE,
     AbsenceClass.BEYOND_HORIZON,
 }
-"""The final classes: the exchange can add nothing, so these spans are not requested again. Rejected rows are not final,
-because the exchange can correct them. A provisional absence, which has a `recheck_at`, is requested again at that time.
-Until another answer replaces it, it counts like any other absence of its class.
+"""The final classes. The exchange cannot add anything to spans of these classes, so they are not requested again.
+Rejected rows are not final, because the exchange can correct them. A provisional absence, which has a `recheck_at`, is
+requested again at that time. Until another answer replaces it, it is treated like any other absence of its class.
 
 The daily counts of candle-writer contain these two sets. If a release changes them, its migration empties
 `series_counts`, so that all series are counted again.
@@ -138,7 +138,7 @@ def names_of(classes: Collection[AbsenceClass]) -> list[str]:
 
 
 class EvidenceKind(StrEnum):
-    """The source of a piece of evidence."""
+    """The kind of a piece of evidence."""
 
     ANSWER = "answer"
     """An answer of the candle endpoint, such as an empty list."""
@@ -157,7 +157,7 @@ class EvidenceKind(StrEnum):
 
 
 class Evidence(Model):
-    """One request and its answer, which show whether candles of a span exist.
+    """One request and its answer, which help to decide whether candles of a span exist.
 
     Levels: 0: not requested. 1: one or more requests, and no answer had rows. 2: requested again with other borders
     of the page. 3: rows on both sides in one answer, or a statement of the exchange about the symbol. 4: the next
@@ -176,7 +176,7 @@ class Evidence(Model):
 
 
 GONE_CLASSES: Final = frozenset({AbsenceClass.BEYOND_HORIZON, AbsenceClass.LOST_AT_SOURCE})
-"""The exchange has no candles of these spans, but it may have trades."""
+"""The classes of spans for which the exchange has no candles, but may have trades."""
 
 
 class Absence(Span):
@@ -209,7 +209,9 @@ class PendingSpan(Span):
 
 
 class SeriesProgress(Model):
-    """The progress of one timeframe of a config: where the next run continues, and what is still to be read before."""
+    """The progress of one timeframe of a config: where the next run continues, and which earlier spans are still to be
+    read.
+    """
 
     timeframe: Timeframe
     anchor: Instant | None = Field(
@@ -241,7 +243,7 @@ def to_milliseconds(instant: datetime) -> int:
 
 
 def to_instant(milliseconds: int) -> datetime:
-    """The aware datetime, in UTC."""
+    """The time as a datetime with the time zone UTC."""
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 

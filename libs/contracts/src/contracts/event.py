@@ -28,7 +28,9 @@ class Model(BaseModel):
 
 
 class Event(Model):
-    """A fact that a service publishes. A consumer needs no other data to handle it. Its name is in the past tense."""
+    """A fact that a service publishes. A consumer needs no other data to handle it. The name of an event is in the past
+    tense.
+    """
 
     schema_version: SchemaVersion = Field(default=1, description=SCHEMA_VERSION_DESCRIPTION)
     event_id: UUID = Field(default_factory=uuid4, description="Unique per event. It is also the CloudEvents id.")
@@ -39,13 +41,15 @@ class Event(Model):
         """Converts a valid document of an earlier schema version to the form of the current version. Raises
         `ValueError` or `OverflowError` if a value has no equivalent.
 
-        This is not a validator of the model, because a validator would make every message of the current version slower
-        to read.
+        This is not a validator of the model, because a validator would also slow down the reading of messages of the
+        current version.
         """
         return document
 
     def key(self) -> str:
-        """The Kafka key. It determines the partition, and so the order of the events and the consumer."""
+        """The Kafka key. It determines the partition, and so also the order of the events and the consumer that handles
+        them.
+        """
         raise NotImplementedError
 
 

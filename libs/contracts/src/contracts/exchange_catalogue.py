@@ -19,7 +19,7 @@ CATALOGUE_FILE: Final = "exchange_catalogue.json"
 
 
 class MarketKind(StrEnum):
-    """A kind of market. ccxt has other endpoints and other limits for each."""
+    """A kind of market. For each kind, ccxt uses different endpoints and limits."""
 
     SPOT = "spot"
     LINEAR = "linear"
@@ -39,22 +39,28 @@ def market_kind(symbol: str) -> MarketKind | None:
 
 
 class RequestKind(StrEnum):
-    """How a request for candles from `since` limits its answer. Found by comparing the requests that ccxt builds."""
+    """How a request for candles from `since` limits its answer. The catalogue determines it by comparing the requests
+    that ccxt builds.
+    """
 
     START_ONLY = "start_only"
-    """A start without an end: correct if the exchange sends the first rows after it."""
+    """The request has a start and no end. The answer is correct if the exchange sends the first rows after the
+    start.
+    """
     WINDOW = "window"
-    """A start and an end that is some candles later."""
+    """The request has a start, and an end that is some candles later."""
     START_TO_NOW = "start_to_now"
-    """A start, and the present as the end."""
+    """The request has a start, and the present as the end."""
     NO_SINCE = "no_since"
-    """No start: the newest rows, for any `since`."""
+    """The request has no start. The answer has the newest rows for any `since`."""
     DAY_FILE = "day_file"
-    """A file of one UTC day or year, for any limit."""
+    """The request is for a file of one UTC day or year, for any limit."""
     END_ONLY = "end_only"
-    """An end that is some candles after `since`, without a start: the newest rows before it."""
+    """The request has no start, but an end that is some candles after `since`. The answer has the newest rows before
+    this end.
+    """
     UNKNOWN = "unknown"
-    """Not in the catalogue: nothing is known about the request."""
+    """The kind of market or the timeframe is not in the catalogue, so nothing is known about the request."""
 
 
 class RowOrder(StrEnum):
@@ -104,21 +110,22 @@ class CatalogueEntry:
 
     name: str
     timeframes: tuple[str, ...]
-    """From short to long."""
+    """The timeframes, from short to long."""
     requests: Mapping[MarketKind, Mapping[str, CandleRequest | CannotCollect]]
     """By kind of market and timeframe. A kind that ccxt does not offer on this exchange is missing."""
     history_candles: int | None
     """The number of newest candles that can be read, per timeframe. None: no such limit is known."""
     order: RowOrder
-    """The rows that a request without an end gets."""
+    """The rows that the exchange sends for a request without an end."""
     fills_silence: bool | None
     """Whether the exchange sends a candle for a time without trades. None: unknown."""
     candle_lengths: Mapping[str, int]
-    """Timeframe to the real length of its candles in milliseconds, if it differs from the name."""
+    """The real length of candles in milliseconds, by timeframe, if it differs from the name of the timeframe."""
     rate_limit_ms: float | None
     """ccxt's time between two requests of weight 1, in milliseconds. None: unknown."""
     tape_weight: Mapping[MarketKind, float]
-    """Kind of market to the weight of one request for 1000 trades from any time on, if the trades have sequential ids.
+    """The weight of one request for 1000 trades from any time on, by kind of market. Only for kinds whose trades have
+    sequential ids.
     """
     trades_since: frozenset[MarketKind]
     """The kinds of markets for which ccxt requests trades from a time on. For other kinds, it requests the newest."""
@@ -126,7 +133,7 @@ class CatalogueEntry:
     """Whether facts about the answers of this exchange are known, beside the requests of ccxt."""
 
     def request(self, kind: MarketKind | None, timeframe: str) -> CandleRequest | CannotCollect | None:
-        """None if ccxt does not offer this kind of market or this timeframe."""
+        """The request for this kind of market and this timeframe. None if ccxt does not offer them."""
         return None if kind is None else self.requests.get(kind, {}).get(timeframe)
 
     @property
@@ -136,7 +143,7 @@ class CatalogueEntry:
         return bool(requests) and all(isinstance(each, CannotCollect) and each.needs_credentials for each in requests)
 
     def newest_readable(self, kind: MarketKind | None, timeframe: str) -> int | None:
-        """The number of newest candles that can be read. Older ones are out of reach. None: no such limit is known."""
+        """The number of newest candles that can be read. Older candles cannot be read. None: no such limit is known."""
         request = self.request(kind, timeframe)
         limits = [] if self.history_candles is None else [self.history_candles]
         if isinstance(request, CandleRequest) and not request.until:
@@ -148,7 +155,7 @@ class CatalogueEntry:
 
 @dataclass(frozen=True, slots=True)
 class ExchangeCatalogue:
-    """All exchanges with candles, by ccxt's id."""
+    """All exchanges with candles, by their id in ccxt."""
 
     ccxt_version: str
     exchanges: Mapping[str, CatalogueEntry]

@@ -11,7 +11,7 @@ from contracts.event import Event, Instant, Model
 from contracts.vocabulary import ExchangeId, Symbol
 
 MAX_MARKETS_PER_LIST: Final = 10_000
-"""The longest lists of exchanges have about 5,000 spot markets."""
+"""The largest number of markets in a list. The longest real lists have about 5,000 spot markets."""
 
 MarketId = Annotated[str, STORABLE, StringConstraints(min_length=1, max_length=200)]
 """The exchange's own name of a market, such as `BTCUSDT`."""
@@ -29,11 +29,11 @@ class MarketState(StrEnum):
 
     LISTED = "listed"
     SUSPENDED = "suspended"
-    """The exchange lists it as not active."""
+    """The exchange lists the market as not active."""
     RENAMED = "renamed"
-    """The exchange lists its id under another symbol."""
+    """The exchange lists the id of the market under another symbol."""
     DELISTED = "delisted"
-    """It is absent from several lists over some hours."""
+    """The market is absent from several lists over some hours."""
 
 
 class ListedMarket(Model):

@@ -1,6 +1,7 @@
 """How missing time is divided into requests, and how far back an exchange can be read. Pure.
 
-The backfiller divides with it, and admin-api estimates with it. Times are in milliseconds since the epoch.
+The backfiller uses this to divide missing time, and admin-api to estimate the number of requests. Times are in
+milliseconds since the epoch.
 """
 
 import math
@@ -13,12 +14,12 @@ from contracts.spans import Interval, Intervals
 from contracts.timeframes import floor_open, parse_timeframe, shift, shortest_length
 
 EARLIEST: Final = datetime(2010, 1, 1, tzinfo=UTC)
-"""No history before this is requested: no exchange has older candles."""
+"""The earliest time that is requested. No exchange has older candles."""
 UNKNOWN_PAGE: Final = 100
-"""Candles per request, if the exchange catalogue has no entry."""
+"""The number of candles per request if the exchange catalogue has no entry."""
 _MARGIN: Final = 2
-"""Candles that a page reads beside its own: the one before, which shows that no candle is missing at the start, and the
-one after, which shows the same for the end.
+"""The number of candles that a page reads in addition to its own: one before it and one after it. They show that no
+candle is missing at the start or at the end.
 """
 
 
@@ -31,7 +32,8 @@ def page_without_joins(page: int, newest_readable: int | None) -> int:
 
 def pages_of(timeframe: str, page: int, missing: Intervals) -> Iterator[Interval]:
     """The smallest number of pages that contain all missing time, the newest first. Holes that fit into one page are
-    read together. Pages are counted from the end of a hole, which is the edge of a candle on the exchange's own grid.
+    read together. Pages are counted from the end of a hole, because this end is the edge of a candle on the exchange's
+    own grid.
 
     `page`: the candles that one request covers.
     """
@@ -51,7 +53,9 @@ def pages_of(timeframe: str, page: int, missing: Intervals) -> Iterator[Interval
 
 
 def count_pages(timeframe: str, page: int, missing: Intervals) -> int:
-    """The number of `pages_of` without going through them. For months and years it may differ by one per hole."""
+    """The number of pages that `pages_of` would return, computed without a loop over them. For months and years it may
+    differ by one per hole.
+    """
     width = max(1, page - _MARGIN) * parse_timeframe(timeframe).nominal_ms
     count, first = 0, None
     for start, hole_end in reversed(missing):
@@ -75,7 +79,7 @@ def horizon_of(timeframe: str, newest_readable: int | None, now: int) -> int | N
 
 
 def shifted(timeframe: str, opens: int, count: int) -> int:
-    """`shift` within the times that events may contain."""
+    """The result of `shift`, limited to the times that events may contain."""
     nominal = opens + count * parse_timeframe(timeframe).nominal_ms
     if nominal <= 0 or nominal >= END_OF_MILLISECONDS - 1:
         return 0 if nominal <= 0 else END_OF_MILLISECONDS - 1

@@ -21,17 +21,21 @@ class Purpose(StrEnum):
     """The reason why a span is requested."""
 
     BACKFILL = "backfill"
-    """History that the start date of a config or a person asked for."""
+    """History that the start date of a config or a backfill of a person requires."""
     REPAIR = "repair"
     """A hole between verified spans."""
     REREAD = "reread"
-    """Candles that were read shortly after their close. Some exchanges still change them."""
+    """Candles that were read shortly after their close. They are read again, because some exchanges change them
+    later.
+    """
     EVIDENCE = "evidence"
     """Evidence for the absence of candles in the span."""
     AUDIT = "audit"
-    """Stored candles, compared with the exchange again."""
+    """Stored candles, which are compared with the exchange's candles again."""
     TRADES = "trades"
-    """History of which the exchange has no candles any more, built from its trades. A person asked for it."""
+    """History for which the exchange has no candles any more. It is built from the exchange's trades because a person
+    requested this.
+    """
 
     @property
     def job_type(self) -> JobType:

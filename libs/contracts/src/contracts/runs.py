@@ -21,7 +21,7 @@ from contracts.event import SCHEMA_VERSION_DESCRIPTION, Event, Instant, Model, S
 from contracts.vocabulary import ErrorClass, ExchangeId, JobType, RunStatus, Symbol, Timeframe, Timeframes, Trigger
 
 MAX_NOTES: Final = 100
-"""A result has at most this number of remarks."""
+"""The largest number of remarks in a result."""
 
 
 class TimeframeResult(Model):

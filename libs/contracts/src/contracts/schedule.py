@@ -12,7 +12,9 @@ from contracts.event import SCHEMA_VERSION_DESCRIPTION, Event, Instant, SchemaVe
 from contracts.vocabulary import ExchangeId, IntervalMinutes, Symbol, Timeframes
 
 MAX_PROGRESS: Final = 200
-"""A config may have had more timeframes than it has now."""
+"""The largest number of timeframes with progress. It is larger than the number of timeframes of a config, because a
+config may have had others before.
+"""
 
 
 class JobScheduled(Event):

@@ -7,7 +7,7 @@ return such a set, and take spans in any order.
 from collections.abc import Iterable
 
 Interval = tuple[int, int]
-"""From the first number up to, but not including, the second. Milliseconds since the epoch."""
+"""An interval from the first number up to, but not including, the second one, in milliseconds since the epoch."""
 
 Intervals = tuple[Interval, ...]
 
@@ -30,7 +30,7 @@ def subtract(spans: Iterable[Interval], removed: Iterable[Interval]) -> Interval
     first = 0
     for start, end in union(spans):
         while first < len(cuts) and cuts[first][1] <= start:
-            first += 1  # it ends before this span, and so before all later spans
+            first += 1  # the removed span ends before this span, and so before all later spans
         position, index = start, first
         while index < len(cuts) and cuts[index][0] < end:
             if cuts[index][0] > position:

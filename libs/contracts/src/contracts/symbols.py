@@ -14,7 +14,8 @@ def kind_of(symbol: str) -> str:
 
 
 def reason_not_collected(symbol: str) -> str | None:
-    """Why no market with this symbol can be collected. None if the symbol belongs to a spot market or a perpetual swap.
+    """The reason why markets with this symbol cannot be collected. None if the symbol belongs to a spot market or a
+    perpetual swap.
 
     `BTC/USD:BTC-240628` is a dated future, and `BTC/USD:BTC-240628-60000-C` an option.
     """

@@ -57,7 +57,7 @@ class TickDue(Event):
         return {**document, "progress": progress_of_version_1(timeframes, document["window_start"])}
 
     def progress_of(self, timeframe: str) -> SeriesProgress:
-        """Where to continue with the timeframe."""
+        """The progress of the timeframe: where the run continues."""
         found = (each for each in self.progress if each.timeframe == timeframe)
         return next(found, SeriesProgress(timeframe=timeframe))
 
@@ -72,14 +72,14 @@ def slot_run_id(config_id: int, slot: datetime) -> UUID:
 
 
 def initial_run_id(config_id: int, version: int) -> UUID:
-    """The id of the run that starts at once if this version creates or enables the config."""
+    """The id of the initial run, which starts at once if this version creates or enables the config."""
     return uuid5(_RUN_NAMESPACE, f"{config_id}#v{version}")
 
 
 def resync_run_id(config_id: int, version: int, resynced_at: datetime) -> UUID:
     """The id of the run that starts at once if a resync brings the config to a Kafka cluster without its schedule.
 
-    The log may contain the initial run of this version already.
+    It differs from `initial_run_id`, because the run log may already contain the initial run of this version.
     """
     instant = resynced_at.astimezone(UTC).isoformat(timespec="microseconds")
     return uuid5(_RUN_NAMESPACE, f"{config_id}#v{version}@{instant}")

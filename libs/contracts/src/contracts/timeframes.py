@@ -1,4 +1,4 @@
-"""Timeframes: how long a candle lasts, where the next one opens, and which of two timeframes is longer.
+"""Timeframes: the length of a candle, the open time of the next candle, and the order of timeframes by length.
 
 This is the only parser of timeframes. A timeframe is ccxt's text: an amount and a unit, such as `5m` or `1M`. Units are
 `s`, `m` (minute), `h`, `d`, `w`, `M` (calendar month) and `y` (calendar year).
@@ -27,7 +27,7 @@ _UNIT_MONTHS: Final = {"M": 1, "y": 12}
 _UNIT_DAYS: Final = {"M": (28, 30, 31), "y": (365, 365, 366)}
 """The shortest, nominal and longest length of a calendar unit, in days."""
 _FIRST_MONDAY_MS: Final = 4 * DAY_MS
-"""1970-01-05: weeks are counted from here, because the epoch was a Thursday."""
+"""1970-01-05, from which weeks are counted. The epoch itself was a Thursday."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def longest_length(timeframe: str) -> int:
 def timeframe_order(timeframe: str) -> tuple[float, str]:
     """A sort key from short to long: the nominal length in milliseconds, then the text for equal lengths.
 
-    A text that is not a timeframe sorts last, so that a list with such a text can still be shown.
+    A text that is not a timeframe comes last, so that a list with such a text can still be shown.
     """
     try:
         return parse_timeframe(timeframe).nominal_ms, timeframe
@@ -104,9 +104,9 @@ def floor_open(timeframe: str, instant: int) -> int:
 def shift(timeframe: str, opens: int, count: int) -> int:
     """The open time `count` candles after the one that opens at `opens`; before it if `count` is negative.
 
-    An exchange in another time zone opens its months at another time than midnight UTC on the first. Such an open time
-    is moved to the next month boundary of UTC or later. This decides when a candle is closed, and a candle that counts
-    as closed too late does less harm than one that counts as closed too early.
+    An exchange in another time zone opens its months at another time than midnight UTC on the first. The result is then
+    at the next month boundary of UTC or later. So such a candle counts as closed too late, but never too early, which
+    would do more harm.
     """
     parsed = parse_timeframe(timeframe)
     if parsed.months is None:
@@ -121,7 +121,7 @@ def close_of(timeframe: str, opens: int) -> int:
 
 
 def _month_of(instant: int) -> int:
-    """Months since year 0."""
+    """The number of months since year 0."""
     date = datetime.fromtimestamp(instant / 1000, UTC)
     return date.year * 12 + date.month - 1
 

@@ -1,7 +1,9 @@
-"""How time without candles is divided into runs that build candles from trades, and the requests that they need. Pure.
+"""How time without candles is divided into runs that build candles from trades, and how many requests the runs need.
+Pure.
 
-The backfiller divides with it, and admin-api estimates with it. The number of trades in old time is not known before
-they are read, so both use the mean number of trades per candle of the newest stored candles.
+The backfiller uses this to divide the time, and admin-api to estimate the number of requests. The number of trades in
+old time is not known before they are read, so both use the mean number of trades per candle of the newest stored
+candles.
 """
 
 import math
@@ -13,24 +15,30 @@ from contracts.spans import Interval, Intervals
 from contracts.timeframes import parse_timeframe, shortest_length
 
 TRADES_PER_PAGE: Final = 1_000
-"""The trades of one request."""
+"""The number of trades per request."""
 
 RATE_CANDLES: Final = 1_000
-"""The mean number of trades is that of at most this number of newest candles whose number of trades is known."""
+"""The largest number of candles for the mean number of trades. The newest candles whose number of trades is known are
+used.
+"""
 
 _PAGES_PER_RUN: Final = 20
-"""A run takes seconds if the exchange allows one request per second."""
+"""The number of requests for the span of one run. With this number, a run takes some seconds even if the exchange
+allows only one request per second.
+"""
 
 _REQUESTS_BESIDE: Final = 5
-"""The requests of a run beside those for its span: the exchange's own candles, the trades of the overlap, and the
-trades before the span.
+"""The number of requests of a run in addition to those for its span: for the exchange's own candles, the trades of the
+overlap, and the trades before the span.
 """
 
 _LARGEST_RUN: Final = 5_000
-"""The most candles of a run, so that its events and its absences stay small."""
+"""The largest number of candles of a run. It keeps the events and the absences of a run small."""
 
 _UNKNOWN_RUN: Final = 60
-"""The candles of a run if the number of trades is not known. A run that reads less than its span is continued."""
+"""The number of candles of a run if the number of trades is not known. If a run cannot read its whole span, a later run
+continues.
+"""
 
 
 def trade_runs(timeframe: str, missing: Intervals, trades_per_candle: float | None) -> Iterator[Interval]:
@@ -45,7 +53,7 @@ def trade_runs(timeframe: str, missing: Intervals, trades_per_candle: float | No
 
 
 def trade_requests(timeframe: str, missing: Intervals, trades_per_candle: float) -> int:
-    """The estimated number of requests of `trade_runs`, without going through them."""
+    """The estimated number of requests of all `trade_runs`, computed without a loop over them."""
     run_ms = _candles_per_run(trades_per_candle) * parse_timeframe(timeframe).nominal_ms
     requests = 0
     for start, end in missing:

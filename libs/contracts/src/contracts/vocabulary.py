@@ -35,7 +35,7 @@ Values = TypeVar("Values", bound=Sequence[Any])
 
 
 def each_once(values: Values) -> Values:
-    """The values as they are. Raises `ValueError` with the values that occur more than once."""
+    """Returns the values unchanged. Raises `ValueError`, which names the values that occur more than once."""
     if len(set(values)) == len(values):
         return values
     repeated = [str(value) for value, count in Counter(values).items() if count > 1]
@@ -57,7 +57,7 @@ Timeframes = Annotated[
 ]
 
 IntervalMinutes = Annotated[int, Field(ge=1, le=10_080)]
-"""From a minute to a week."""
+"""The interval of a config: from one minute to one week."""
 
 Lane = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,60}$")]
 """The exchange id, plus #n if the exchange has several lanes."""
@@ -73,14 +73,16 @@ class RunStatus(StrEnum):
 
 
 class JobType(StrEnum):
-    """The kind of a run in the run log. The guide's statistics count `data_collection` only."""
+    """The kind of a run in the run log. The statistics of the operator's guide count only `data_collection`."""
 
     DATA_COLLECTION = "data_collection"
     """The newest candles of a config, at its interval or on request."""
     BACKFILL = "backfill"
-    """A span of history that a start date or a backfill asked for."""
+    """A span of history that a start date or a backfill requires."""
     REPAIR = "repair"
-    """A span that was read before: a hole, young candles, evidence, or an audit."""
+    """A span that was read before, and is read again because of a hole, young candles, missing evidence, or an
+    audit.
+    """
 
 
 class Trigger(StrEnum):
@@ -89,7 +91,7 @@ class Trigger(StrEnum):
     SCHEDULED = "scheduled"
     """A slot of the config's grid was due."""
     INITIAL = "initial"
-    """The config was created or enabled: collect at once, then follow the grid."""
+    """The config was created or enabled. It is collected at once, and after that on its grid."""
     MANUAL = "manual"
     """A person or a program requested it."""
     RANGE = "range"
@@ -103,10 +105,10 @@ class ExchangeState(StrEnum):
     THROTTLED = "throttled"
     """We sent too many requests (429)."""
     BANNED = "banned"
-    """We continued to send requests after that (418)."""
+    """We continued to send requests after status 429, so the exchange banned us (418)."""
     MAINTENANCE = "maintenance"
     UNREACHABLE = "unreachable"
-    """Several requests in a row got no usable response."""
+    """Several consecutive requests got no usable response."""
 
 
 class CandleSource(StrEnum):
@@ -115,11 +117,15 @@ class CandleSource(StrEnum):
     EXCHANGE = "exchange"
     """The exchange's own candle."""
     TRADES = "trades"
-    """Built from all trades of its period, because the exchange does not offer its own candle any more."""
+    """The candle was built from all trades of its period, because the exchange does not offer its own candle any
+    more.
+    """
 
 
 class ErrorClass(StrEnum):
-    """The reason why a run, or one timeframe of it, did not collect. Used in the run log, in metrics and in alerts."""
+    """The reason why a run, or one timeframe of a run, collected nothing or not everything. Used in the run log, in
+    metrics and in alerts.
+    """
 
     BAD_SYMBOL = "bad_symbol"
     BAD_REQUEST = "bad_request"
@@ -136,12 +142,12 @@ class ErrorClass(StrEnum):
     BAD_RESPONSE = "bad_response"
     INVALID_DATA = "invalid_data"
     UNPROVEN_TRADES = "unproven_trades"
-    """Candles from trades differ from the exchange's own candles, or there are none to compare."""
+    """Candles from trades differ from the exchange's own candles, or the exchange has no candles to compare."""
     EXCHANGE_ERROR = "exchange_error"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     ALREADY_RUNNING = "already_running"
     SUPERSEDED = "superseded"
-    """The tick waited for its lane, and a newer tick of the config took its place."""
+    """A newer tick of the config replaced this tick while it waited for its lane."""
     COLLECTOR_LOST = "collector_lost"
     INTERNAL = "internal"
 

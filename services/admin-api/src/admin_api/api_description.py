@@ -1,4 +1,4 @@
-"""The OpenAPI description: corrections of the one that FastAPI generates, and its route."""
+"""Corrects the OpenAPI description that FastAPI generates, and serves it."""
 
 import asyncio
 import json
@@ -61,7 +61,7 @@ def _parameters(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _make_bounds_integers(node: Any) -> None:
-    """FastAPI writes bounds as floats, which raises the largest id by one."""
+    """Write bounds as integers. FastAPI writes them as floats, which raises the largest id by one."""
     if isinstance(node, list):
         for each in node:
             _make_bounds_integers(each)
@@ -73,7 +73,9 @@ def _make_bounds_integers(node: Any) -> None:
 
 
 def _remove_null(schema: dict[str, Any]) -> None:
-    """Optional parameters are left out, never null: in a query or a header, `null` is a text."""
+    """Remove null from the types of optional parameters. A client leaves such a parameter out, because in a query or a
+    header `null` would be a text.
+    """
     kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
     if len(kinds) == 1:
         del schema["anyOf"]

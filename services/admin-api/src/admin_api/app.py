@@ -1,4 +1,4 @@
-"""The composition root of admin-api."""
+"""Builds all parts of admin-api and connects them."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -70,7 +70,7 @@ from store.schema import using_current
 
 NAME = "admin-api"
 _RESERVED_CONNECTIONS: Final = 2 * QUERIES_AT_ONCE
-"""For the look-ups of tokens and of sessions."""
+"""The number of connections that are reserved for the look-ups of tokens and of sessions."""
 
 _DESCRIPTION = """What to collect, what ran, and the candles.
 
@@ -91,7 +91,7 @@ class AdminApi:
     releaser: ManualRunReleaser
     refusals: RefusalAudit
     notifier: Notifier | None
-    """None: no receivers are set."""
+    """None if no receivers are configured."""
     engine: AsyncEngine
     reserved_engine: AsyncEngine
     """The connections for authentication and health. No other request can use them up."""
@@ -111,7 +111,9 @@ class AdminApi:
 
 
 def build_worker(settings: AdminApiSettings) -> Worker:
-    """The whole service. Connects to nothing. It does not wait for Kafka: changes wait in the outbox meanwhile."""
+    """Build the whole service. This opens no connection. The service does not wait for Kafka at its start: changes wait
+    in the outbox.
+    """
     api = build_api(settings)
     return Worker(
         name=NAME,
@@ -141,7 +143,9 @@ async def _using_database(api: AdminApi) -> AsyncIterator[None]:
 
 
 def build_api(settings: AdminApiSettings, *, monotonic: Callable[[], float] = time.monotonic) -> AdminApi:
-    """The parts of the service. Connects to nothing. `monotonic` is the clock of the rate limits, in seconds."""
+    """Build the parts of the service. This opens no connection. `monotonic` is the clock of the rate limits, in
+    seconds.
+    """
     registry, health = new_registry(), Health()
     metrics = Metrics(registry)
     engine = build_engine(settings, application_name=NAME)

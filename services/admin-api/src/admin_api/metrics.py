@@ -12,7 +12,7 @@ from admin_api.writes.transactions import DATABASE_PROBLEMS, reading
 from store.tables import outbox
 
 _TIMEOUT_SECONDS = 2.0
-"""A scrape must be answered soon, even while the database does not answer."""
+"""The time limit of the queries of a scrape. A scrape must be answered soon, even if the database does not answer."""
 
 
 class Metrics:
@@ -120,7 +120,9 @@ class Metrics:
 
 
 async def observe_outbox(engine: AsyncEngine, metrics: Metrics) -> None:
-    """Set the gauges of the outbox. A scrape calls this, because the relay cannot while it waits for Kafka."""
+    """Set the gauges of the outbox. Each scrape calls this, because the relay cannot update them while it waits for
+    Kafka.
+    """
     age = sa.func.extract("epoch", sa.func.clock_timestamp() - sa.func.min(outbox.c.created_at))
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS), reading(engine) as connection:

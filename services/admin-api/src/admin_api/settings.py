@@ -14,7 +14,9 @@ from admin_api.writes.actors import Role
 from runtime.settings import AllowedExchangesSettings, DatabaseSettings, TickSettings, WorkerSettings
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA"]
-"""Signatures with a private key. Signatures with a shared secret (HS*) and `none` are not allowed."""
+"""The allowed algorithms, which sign with a private key. Signatures with a shared secret (HS*) and `none` are not
+allowed.
+"""
 
 
 def _networks(value: str) -> str:

@@ -7,7 +7,9 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 
 SECURE_NAME: Final = "__Host-candlekeep"
-"""Browsers accept this prefix only over TLS, with Secure and without Domain, so no sibling domain can set it."""
+"""The name of the cookie over TLS. Browsers accept its prefix only over TLS, with Secure and without Domain, so another
+subdomain cannot set the cookie.
+"""
 PLAIN_NAME: Final = "candlekeep-session"
 
 

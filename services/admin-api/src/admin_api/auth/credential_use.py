@@ -1,4 +1,4 @@
-"""Stores when each credential was last used."""
+"""Stores the time at which each credential was last used."""
 
 from collections.abc import Hashable
 from datetime import datetime, timedelta
@@ -16,8 +16,8 @@ _INTERVAL: Final = timedelta(minutes=1)
 class LastUse:
     """Writes `column`, the time of the last use, at most once a minute for each row.
 
-    One request at a time writes a row. Otherwise many requests at once with one credential would each take a
-    connection that authentication needs.
+    Only one request at a time writes a row. Otherwise many concurrent requests with one credential would take all
+    connections that authentication needs.
     """
 
     def __init__(self, engine: AsyncEngine, column: sa.Column[Any]) -> None:

@@ -6,8 +6,9 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 
 HEADER: Final = "X-CSRF-Protection"
-"""Needed without Sec-Fetch-Site. Any value is accepted. A page of another site can send it only after a CORS preflight
-for an allowed origin."""
+"""The header that a request needs if it has no Sec-Fetch-Site. Any value is accepted, because a page of another site
+can send this header only after a CORS preflight for an allowed origin.
+"""
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -17,7 +18,7 @@ def csrf_problem(method: str, headers: Headers, *, scheme: str) -> str | None:
         return None
     site = headers.get("sec-fetch-site")
     if site is not None:
-        # Only the browser can set this header, so no other header is checked.
+        # Only the browser can set Sec-Fetch-Site, so no other header is checked.
         return None if site == "same-origin" else f"The request comes from a page of another site ({site[:20]})."
     if not headers.get(HEADER):
         return f"A changing request with a session cookie needs the header {HEADER}: 1."

@@ -1,5 +1,5 @@
-"""The limits of failed logins per address. They keep guesses from loading the database; they never refuse a credential
-that is valid.
+"""The limits of failed logins per address. They prevent that guesses overload the database. A valid credential is never
+refused.
 """
 
 from collections.abc import Awaitable, Callable
@@ -17,13 +17,13 @@ class FailedLogins:
     """
 
     malformed: TokenBuckets
-    """For credentials that are refused without the database."""
+    """The buckets for credentials that are refused without a query."""
     unknown: TokenBuckets
-    """For credentials that are not in the database."""
+    """The buckets for credentials that are not in the database."""
 
     @classmethod
     def limited_to(cls, per_minute: int) -> "FailedLogins":
-        """Each kind of guess has this limit per minute and address."""
+        """Limits with this number per minute and address, for each kind of guess."""
         return cls(
             TokenBuckets(capacity=per_minute, per_minute=per_minute),
             TokenBuckets(capacity=per_minute, per_minute=per_minute),

@@ -18,11 +18,11 @@ class Identity:
     role: Role
     token_id: int | None = None
     subject: str | None = None
-    """Issuer and subject of an identity provider's token, as `issuer#subject`. The name is only displayed."""
+    """Issuer and subject of an identity provider's token, as `issuer#subject`. `name` is used only for display."""
     expires_at: datetime | None = None
-    """When the credential expires; None: never."""
+    """The time at which the credential expires; None if it does not expire."""
     grants_until: datetime | None = None
-    """For a session: the end of the credential that opened it; None: no end."""
+    """For a session: the time at which the credential that opened it expires; None if it does not expire."""
 
 
 Reason = Literal[
@@ -41,8 +41,8 @@ Reason = Literal[
 
 
 class Unauthorized(ApiError):  # noqa: N818 -- these names state the problem
-    """No valid credential. `identity` is set if the secret was right but the credential is not valid, for example if a
-    token has expired.
+    """The request has no valid credential. `identity` is set if the secret was correct but the credential is not valid,
+    for example because the token has expired.
 
     `counts_as_failed_login`: the credential may be a guess, so the limit of failed logins counts it.
     """
@@ -63,7 +63,7 @@ class Unauthorized(ApiError):  # noqa: N818 -- these names state the problem
 
 
 class NotAdmitted(ApiError):  # noqa: N818
-    """The credential is valid, but this request is not allowed with it."""
+    """The credential is valid, but does not allow this request."""
 
     status = 403
     slug = "not-admitted"
@@ -76,7 +76,7 @@ class NotAdmitted(ApiError):  # noqa: N818
 
 
 class TooManyFailures(ApiError):  # noqa: N818
-    """This address has too many failed logins, so further wrong credentials get this error for a while."""
+    """This address has too many failed logins. Further wrong credentials get this error for a while."""
 
     status = 429
     slug = "too-many-failed-logins"

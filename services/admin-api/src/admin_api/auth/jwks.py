@@ -58,7 +58,7 @@ class Jwks:
     async def _fetch_if_due(self, every: float) -> None:
         task = self._start_if_due(every)
         if task is not None:
-            await asyncio.shield(task)  # a cancelled caller must not cancel the fetch for the others
+            await asyncio.shield(task)  # the cancellation of one caller must not cancel the fetch for the others
 
     def _start_if_due(self, every: float) -> asyncio.Task[None] | None:
         if self._fetching is not None and not self._fetching.done():

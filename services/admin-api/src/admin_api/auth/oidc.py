@@ -21,7 +21,7 @@ from admin_api.writes.actors import Role
 MAX_BYTES: Final = 8 * 1024
 _NAME_LENGTH: Final = 200
 _SUBJECT_LENGTH: Final = 255
-"""The limit of OpenID Connect."""
+"""The longest subject, which is the limit of OpenID Connect."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +172,9 @@ def _part(encoded: str) -> dict[str, Any]:
 
 
 def _at_path(claims: Mapping[str, Any], path: str) -> Any:
-    """A claim by its full name, because some names are URLs with dots; otherwise a nested claim by its path."""
+    """The claim with this full name, because some names are URLs with dots. If there is none, the nested claim with
+    this path.
+    """
     if path in claims:
         return claims[path]
     found: Any = claims
@@ -190,5 +192,5 @@ def _name(claims: Mapping[str, Any], claim: str) -> str:
 def _instant(seconds: float) -> datetime | None:
     try:
         return datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, OSError, ValueError):  # later than the year 9999
+    except (OverflowError, OSError, ValueError):  # the time is later than the year 9999
         return None

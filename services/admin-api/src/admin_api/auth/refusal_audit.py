@@ -67,7 +67,7 @@ class _EntryWriter:
                 batch, self._waiting = self._waiting, []
                 succeeded = await self._write_batch([entry for entry, _ in batch])
                 for _, written in batch:
-                    if not written.done():  # its request may have been cancelled
+                    if not written.done():  # the request of this future may have been cancelled
                         written.set_result(succeeded)
         finally:
             self._writing = None
@@ -89,8 +89,8 @@ class _EntryWriter:
 
 
 class RefusalAudit:
-    """Every refusal is a log line. Its audit entry depends on the budget; one entry per caller and minute summarises
-    the refusals that were left out or lost.
+    """Logs every refusal. A refusal gets an audit entry if the budget allows it. One entry per caller and minute
+    summarises the refusals that were left out or lost.
 
     The metric `refusals_recorded` counts every refusal by its result: written, suppressed by the budget, or lost.
     """
@@ -157,7 +157,8 @@ class RefusalAudit:
 
 
 def refused_request_of(scope: Scope, routes: Sequence[BaseRoute] = ()) -> RefusedRequest:
-    """Names the action like the audit entry of a successful request: `update_config` becomes `config.update`.
+    """The refused request for the audit log. Its action has the same name as that of a successful request:
+    `update_config` becomes `config.update`.
 
     A bulk operation has the same name as the operation on one config. `routes` are the application's routes. With them,
     the entry names the route even if the request was refused before it reached the route.

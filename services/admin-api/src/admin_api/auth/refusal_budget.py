@@ -12,7 +12,9 @@ from admin_api.writes.actors import Actor
 
 _KINDS_SHOWN: Final = 50
 _MAX_CALLERS: Final = 100
-"""Further callers share one summary, so that the number of entries is bounded."""
+"""The largest number of callers with a summary of their own. Further callers share one summary, so that the number of
+entries is bounded.
+"""
 
 
 class RefusalKind(NamedTuple):

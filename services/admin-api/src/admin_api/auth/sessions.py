@@ -29,13 +29,13 @@ _PURGE_BATCH_SIZE: Final = 1000
 _WITH_TOKEN: Final = sa.select(
     sessions, api_tokens.c.revoked_at.label("token_revoked"), api_tokens.c.expires_at.label("token_ends")
 ).select_from(sessions.outerjoin(api_tokens, api_tokens.c.id == sessions.c.token_id))
-"""Sessions, with the end of the token that opened each."""
+"""All sessions, each with the end of the token that opened it."""
 
 
 class Sessions:
     """Finds a session by a keyed hash of its cookie. The key is the bootstrap token.
 
-    So an operator who changes a leaked bootstrap token also ends every session that it may have opened.
+    So if an operator replaces a leaked bootstrap token, every session that was opened with it ends, too.
     """
 
     def __init__(self, engine: AsyncEngine, bootstrap_token: SecretStr) -> None:
@@ -47,7 +47,8 @@ class Sessions:
     async def open(
         self, actor: Actor, previous: str | None, now: datetime, *, link_code: str | None = None
     ) -> tuple[str, datetime]:
-        """The new cookie's value, and the end of the session, which is never later than the end of its token.
+        """Open a session. Returns the value of the new cookie, and the end of the session, which is never later than
+        the end of its token.
 
         Closes the browser's previous session, because a login must always change the session identifier. `link_code` is
         the code of a sign-in link. Raises `Unauthorized` if it was used before.
@@ -114,7 +115,7 @@ class Sessions:
 
 
 def _end_of_credential(row: Any) -> datetime | None:
-    """The end of the credential that opened the session; None: it has no end. The end of a JWT is not stored, but the
+    """The end of the credential that opened the session; None if it has no end. The end of a JWT is not stored, but the
     session ends with it or before.
     """
     if row.token_id is not None:
@@ -123,7 +124,9 @@ def _end_of_credential(row: Any) -> datetime | None:
 
 
 def end_reason(row: Any, now: datetime) -> str | None:
-    """Why the session has ended; None if it is active. `row` is a session with `token_revoked` and `token_ends`."""
+    """The reason why the session has ended; None if it is active. `row` is a session with `token_revoked` and
+    `token_ends`.
+    """
     if row.revoked_at is not None and row.revoked_at <= now:
         return "was closed"
     if row.expires_at <= now:
@@ -166,6 +169,6 @@ async def _audit(
         now,
         action=action,
         object_type="session",
-        object_id=id_hash.hex()[:16],  # identifies the session in the audit log and cannot be used to log in
+        object_id=id_hash.hex()[:16],  # this value identifies the session in the audit log and cannot be used to log in
         after=after,
     )

@@ -1,7 +1,7 @@
 """Looks up credentials in the database. The look-ups that wait at the same time share a query.
 
-At most two queries at a time look up all credentials that wait. So any number of requests uses two connections, and
-each waits for two queries at most, or a few more if thousands of credentials wait.
+At most two queries at a time look up all credentials that wait. So any number of requests uses only two connections.
+Each request waits for at most two queries, or for a few more if thousands of credentials wait.
 """
 
 import asyncio
@@ -19,14 +19,16 @@ K = TypeVar("K", bound=Hashable)
 
 _KEYS: Final = "keys"
 QUERIES_AT_ONCE: Final = 2
-"""Of one kind of credential. With one, a look-up would wait for most of the previous query before its own."""
+"""The largest number of concurrent queries for one kind of credential. If it were one, a look-up would have to wait for
+most of the previous query before its own query starts.
+"""
 _MAX_KEYS: Final = 1000
 """Maximum number of credentials in one query."""
 
 
 @dataclass
 class _Batch(Generic[K]):
-    """The keys of one query. Until it starts, more can be added."""
+    """The keys of one query. More keys can be added until the query starts."""
 
     keys: set[K] = field(default_factory=set)
     started: bool = False
@@ -36,9 +38,11 @@ class SharedLookup(Generic[K]):
     """Finds rows by a unique key: those that `query` selects, with the column `key`."""
 
     def __init__(self, engine: AsyncEngine, query: sa.Select[Any], key: sa.Column[K]) -> None:
-        keys = sa.bindparam(_KEYS, type_=ARRAY(key.type))  # an array, so that any number of keys is the same statement
+        # an array, so that the statement is the same for any number of keys
+        keys = sa.bindparam(_KEYS, type_=ARRAY(key.type))
         self._query, self._key = query.where(key == sa.any_(keys)), key
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")  # saves two round trips for a transaction
+        # without a transaction, which saves two round trips
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._queries = asyncio.Semaphore(QUERIES_AT_ONCE)
         self._batch: _Batch[K] = _Batch()
         self._rows_of_batch: asyncio.Task[dict[K, sa.Row[Any]]] | None = None
@@ -56,7 +60,9 @@ class SharedLookup(Generic[K]):
         return (await asyncio.shield(rows)).get(key)  # others may wait for the same query
 
     async def _serve(self, batch: _Batch[K]) -> dict[K, sa.Row[Any]]:
-        """The rows of a batch, queried after the earlier queries. Each caller that waits raises its errors."""
+        """Query the rows of a batch after the earlier queries. An error of the query is raised to each caller that
+        waits.
+        """
         async with self._queries:
             batch.started = True
             return await self._rows(batch.keys)

@@ -1,8 +1,8 @@
-"""Sign-in links: a person opens one in a browser and is signed in, once and within minutes.
+"""Sign-in links: a person who opens a link in a browser is signed in. A link works once and only for some minutes.
 
 The code of a link is signed with the bootstrap token, so only an owner of that token can make one, and nothing
-is stored before it is used. The session that it opens has an id that is computed from the code. So a second use would
-open the same session again, and is refused because that session exists.
+is stored before it is used. The id of the new session is computed from the code. So a second use would open the same
+session again, and it is refused because this session exists already.
 """
 
 import base64
@@ -23,7 +23,9 @@ _MAC_BYTES: Final = 32
 
 
 def link_path(code: str) -> str:
-    """The path of the link. The code is behind `#`, so browsers send it to no server, and no log has it."""
+    """The path of the link. The code is behind `#`, so browsers do not send it to a server, and it does not appear in
+    logs.
+    """
     return f"/sign-in#{code}"
 
 

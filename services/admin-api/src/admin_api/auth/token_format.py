@@ -20,7 +20,7 @@ PREFIX: Final = "ck_"
 
 @dataclass(frozen=True)
 class ParsedToken:
-    """A token with a valid format and checksum. Its secret is already hashed."""
+    """A token with a valid format and checksum. It contains the hash of the secret, not the secret."""
 
     public_id: str
     secret_hash: bytes

@@ -159,7 +159,8 @@ async def _lock_for_update(connection: AsyncConnection, token_id: int, now: date
 
 
 async def _end(connection: AsyncConnection, token_id: int, now: datetime, *, ends_at: datetime) -> Token:
-    if ends_at <= now:  # a session of a revoked token is refused anyway; this also marks the session's own row as ended
+    # A session of a revoked token is refused in any case. This also marks the row of the session as ended.
+    if ends_at <= now:
         open_sessions = sa.and_(sessions.c.token_id == token_id, sessions.c.revoked_at.is_(None))
         await connection.execute(sa.update(sessions).where(open_sessions).values(revoked_at=now))
     change = sa.update(api_tokens).where(api_tokens.c.id == token_id).values(revoked_at=ends_at).returning(*_COLUMNS)

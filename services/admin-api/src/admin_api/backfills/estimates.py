@@ -18,7 +18,7 @@ from contracts.timeframes import parse_timeframe
 from contracts.trade_pages import RATE_CANDLES, TRADES_PER_PAGE, trade_requests
 
 BYTES_PER_CANDLE: Final = 140
-"""A row of `candles` with its entry in the primary key."""
+"""The disk space of a row of `candles` with its entry in the primary key."""
 BEYOND_HORIZON: Final = "beyond_horizon"
 
 
@@ -38,15 +38,15 @@ class Target:
     symbol: str
     timeframe: str
     span: Interval | None
-    """None: the range contains nothing that could be collected yet."""
+    """The requested time. None if the range contains nothing that could be collected yet."""
     missing: Intervals = ()
     """The part of the range that is not answered."""
     verified_from: int | None = None
     absences: tuple[FinalAbsence, ...] = ()
     from_trades: bool = False
-    """Candles that the exchange no longer has are built from its trades."""
+    """Whether candles that the exchange no longer has are built from its trades."""
     trades_per_candle: float | None = None
-    """The mean number of trades. None: unknown, or not needed."""
+    """The mean number of trades per candle. None if it is unknown or not needed."""
 
     @property
     def candles(self) -> int:
@@ -69,7 +69,7 @@ class _Reading(NamedTuple):
 
 
 def candles_in(timeframe: str, intervals: Iterable[Interval]) -> int:
-    """The number of whole candles, for months and years by their mean length."""
+    """The number of whole candles in the time. For months and years, it is computed with their mean length."""
     length = parse_timeframe(timeframe).nominal_ms
     return sum((end - start) // length for start, end in intervals)
 
@@ -151,7 +151,9 @@ def _from_trades(exchange: str, items: Sequence[tuple[Target, _Reading, Interval
 
 
 def gone_time(target: Target, horizon: int | None) -> Intervals:
-    """The missing time that is built from trades: all before the horizon, or all if the exchange has no horizon."""
+    """The missing time for which candles are built from trades: the time before the horizon, or all time if no horizon
+    is known.
+    """
     if not target.from_trades:
         return ()
     return target.missing if horizon is None else spans.intersect(target.missing, [(0, horizon)])

@@ -22,7 +22,7 @@ SELECT state, count(*) AS chunks, min(next_attempt_at) AS next_attempt_at
 FROM backfill_chunks WHERE backfill_id = :id GROUP BY state
 """)
 
-# Only the chunks that ended in the window, and the time since the first of them was created.
+# This reads only the chunks that ended in the window, and the time since the first of them was created.
 _ENDED: Final = sa.text("""
 SELECT timeframe, sum(extract(epoch FROM ends_at - starts_at))::float8 AS seconds, min(chunk.created_at) AS began
 FROM backfill_chunks AS chunk JOIN series ON series.id = chunk.series_id
@@ -43,7 +43,7 @@ class ChunkFacts:
     counts: Mapping[str, int] = field(default_factory=dict)
     next_attempt_at: datetime | None = None
     ended: Mapping[str, float] = field(default_factory=dict)
-    """The seconds of the spans that ended in the window, by timeframe."""
+    """The total length in seconds of the spans that ended in the window, by timeframe."""
     began: datetime | None = None
     """When the first of these chunks was created."""
     reasons: Sequence[WaitReason] = ()
@@ -96,7 +96,7 @@ def percent_of(candles: int, missing: int) -> float | None:
 
 
 def _rate(chunks: ChunkFacts, now: datetime) -> float | None:
-    """Candles per second. A backfill that is younger than the window has a shorter one."""
+    """Candles per second. If the backfill is younger than the window, the window is shortened to its age."""
     if chunks.began is None:
         return None
     seconds = min(RATE_WINDOW, max(now - chunks.began, timedelta(seconds=1))).total_seconds()

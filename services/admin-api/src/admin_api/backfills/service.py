@@ -87,7 +87,8 @@ def _require_tapes(series: Sequence[SeriesNames]) -> None:
 
 
 async def change_state(unit: UnitOfWork, backfill_id: int, action: Action, expected: EntityTags | None) -> Backfill:
-    """If the backfill is already in this state, nothing changes. The backfiller plans the series again after a change.
+    """Change the state of a backfill. If it already has this state, nothing changes. After a change, the backfiller
+    plans the series again.
 
     Raises `NotFound`, `VersionMismatch`, `BackfillCancelled`.
     """

@@ -89,12 +89,12 @@ class WantedRange:
     """The range of a backfill."""
 
     start: datetime | None
-    """None: the listing of each market."""
+    """The start of the range. None if it begins with the listing of each market."""
     end: datetime
     mode: Mode
     source: Source = "candles"
     backfill_id: int | None = None
-    """None: it does not exist yet."""
+    """The backfill. None if it does not exist yet."""
 
 
 async def read_targets(

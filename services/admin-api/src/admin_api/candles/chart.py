@@ -144,7 +144,9 @@ async def chart_of(engine: AsyncEngine, query: ChartQuery) -> Chart:
 
 
 async def _state_of(connection: AsyncConnection, series_id: int) -> tuple[_Extent, Levels | None]:
-    """An earlier release may have stored candles at times that Python cannot represent."""
+    """The known times and the levels of the series, limited to times that Python can represent: an earlier release may
+    have stored others.
+    """
     columns = (series.c.first_open, series.c.last_open)
     limited = [sa.func.greatest(sa.func.least(each, END_OF_INSTANTS), FIRST_INSTANT) for each in columns]
     query = (
@@ -178,7 +180,8 @@ def _points_of(query: ChartQuery, extent: _Extent) -> ChartPoints | None:
 async def _read(
     connection: AsyncConnection, series_id: int, points: ChartPoints, levels: Levels | None
 ) -> list[ChartPoint]:
-    await connection.execute(sa.text("SET LOCAL jit = off"))  # it would take longer than the query
+    # Postgres would need more time for this than for the query
+    await connection.execute(sa.text("SET LOCAL jit = off"))
     stale = await _stale_units(connection, series_id, points, levels) if levels else ()
     sources = sources_of(points, levels, stale)
     values: dict[str, Any] = points.sql_parameters() | {"series_id": series_id}

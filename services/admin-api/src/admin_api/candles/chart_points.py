@@ -1,6 +1,6 @@
-"""The points of a chart: how many periods of a series each of them joins, and where it begins. Pure.
+"""The points of a chart: the number of periods that each point joins, and the times at which points begin. Pure.
 
-Points begin at fixed times, so the same time always lies in the same point, wherever the requested range begins.
+Points begin at fixed times. So the same time always lies in the same point, no matter where the requested range begins.
 """
 
 import math
@@ -15,7 +15,7 @@ _SECOND: Final = 1_000
 _MINUTE: Final = 60_000
 _WEEK: Final = 7 * DAY_MS
 _FIRST_MONDAY: Final = 4 * DAY_MS
-"""1970-01-05. Weeks begin on Monday; the epoch was a Thursday."""
+"""1970-01-05, the first Monday after the epoch, because weeks begin on Monday."""
 USUAL_LENGTHS: Final = tuple(
     amount * unit
     for unit, amounts in (

@@ -1,7 +1,7 @@
-"""Where the points of a chart are read: from a level of the series, or from its candles. Pure.
+"""Decides whether the points of a chart are read from a level of the series, or from its candles. Pure.
 
-A level is used if each point consists of whole rows of it. It covers only a part of the series, and units are left out
-if their candles changed after they were filled. The rest is read from the candles.
+A level is used if each point consists of whole rows of the level. A level covers only a part of the series. Its units
+are not used if their candles changed after the unit was filled. The rest is read from the candles.
 """
 
 from collections.abc import Iterable
@@ -16,18 +16,18 @@ class Levels(NamedTuple):
 
     start: int
     end: int
-    """The levels cover the time from `start` up to `end`, in milliseconds since the epoch."""
+    """The end of the levels. They cover the time from `start` up to `end`, in milliseconds since the epoch."""
     lengths: tuple[int, ...]
     """The lengths of the levels in seconds, ascending."""
 
     @property
     def unit_ms(self) -> int:
-        """Levels become stale in units of this length."""
+        """The length of a unit. Levels become stale in whole units."""
         return self.lengths[-1] * 1000
 
 
 class Sources(NamedTuple):
-    """The spans of time to read from each source. Together they are the range of the chart, without an overlap."""
+    """The spans of time to read from each source. They do not overlap, and together they are the range of the chart."""
 
     candles: Intervals
     level: Intervals = ()

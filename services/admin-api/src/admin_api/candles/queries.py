@@ -69,7 +69,7 @@ class CandleQuery(SeriesName):
 
 
 async def read_candles(engine: AsyncEngine, query: CandleQuery) -> list[CandleRow]:
-    """In ascending order of open time: from `start` on, or the newest candles if `start` is not given.
+    """The candles in ascending order of open time: from `start` on, or the newest candles if `start` is not given.
 
     Raises `InvalidInput`, and `NotFound` for a series that no config collects and that has no candles.
     """

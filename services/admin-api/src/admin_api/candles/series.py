@@ -1,6 +1,8 @@
-"""The list of series with the number and time range of their candles and their coverage. candle-writer maintains both.
+"""The list of series with the number and the time range of their candles, and with their coverage. candle-writer
+maintains both.
 
-The coverage of a page is read after the page: with `skip`, a join would also count the open holes of skipped series.
+The coverage of a page is read after the page. A join in the same query would also count the open holes of series that
+`skip` leaves out.
 """
 
 from collections.abc import Sequence

@@ -31,8 +31,8 @@ class Bulk:
     """The operations on many configs. `path` is the path of the request, for the problems in the result.
 
     All raise `BulkRolledBack` if the selection is too large, or if an item of an all-or-nothing request fails.
-    `create` and `enable` cost one request per config in the caller's rate limit. All of them cost the runs that they
-    start. They raise `TooManyRequests` before the first write.
+    In the caller's rate limit, `create` and `enable` count as one request per config. All operations also count the
+    runs that they start. They raise `TooManyRequests` before the first write.
     """
 
     catalogue: Catalogue

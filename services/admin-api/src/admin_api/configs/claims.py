@@ -1,4 +1,4 @@
-"""Claims: the database lets only one config collect a timeframe of a symbol on an exchange."""
+"""Claims. With them, the database ensures that only one config collects a timeframe of a symbol on an exchange."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 

@@ -26,14 +26,16 @@ from contracts.vocabulary import JobType
 from store.tables import manual_runs
 
 INITIAL_RUN_WITHIN: Final = timedelta(seconds=3)
-"""A new or newly enabled config gets an initial run at once. A trigger waits this long for it to be in the run log."""
+"""How long a trigger waits until the initial run of a new or newly enabled config is in the run log."""
 
 assert TICKS.retention is not None  # noqa: S101 -- for the type checker
 RESEND_AFTER: Final = TICKS.retention / 2
-"""If a released run has no row in the run log after this time, its tick is sent again, before Kafka deletes it."""
+"""If a released run has no row in the run log after this time, its tick is sent again. The time is shorter than Kafka's
+retention.
+"""
 
 _BATCH_SIZE: Final = 1000
-"""Maximum rows per statement. The next round handles the rest."""
+"""The largest number of rows per statement. The next round handles the rest."""
 
 _ENDED: Final = "EXISTS (SELECT FROM job_execution_logs WHERE run_id = {0} AND status <> 'running')"
 _LOGGED: Final = "EXISTS (SELECT FROM job_execution_logs WHERE run_id = {0})"
@@ -52,8 +54,10 @@ _CONFIG_IS_BUSY: Final = f"""
       held.initial_run_id IS NOT NULL AND held.asked_at > :initial_since
         AND NOT {_LOGGED.format("held.initial_run_id")})
 """  # noqa: S608 -- constants
-"""The config has another run in progress. Runs that started after the trigger do not count; otherwise a config with
-frequent runs would hold its manual run forever. Nor do runs of ranges: they run beside the other runs of a config."""
+"""SQL: whether the config has another run in progress. Runs that started after the trigger do not count; otherwise a
+config with frequent runs would hold its manual run forever. Runs of ranges do not count either, because they do not
+exclude other runs of a config.
+"""
 
 _RELEASE: Final = """
     UPDATE manual_runs SET released_at = :now
@@ -89,7 +93,7 @@ _DELETE_ENDED: Final = sa.text(f"""
 
 @dataclass(frozen=True)
 class Held:
-    """A run that is not released yet, so a trigger may join it."""
+    """A run that is not released yet. Another trigger may join it."""
 
     run_id: UUID
     asked_at: datetime

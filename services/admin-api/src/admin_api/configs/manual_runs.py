@@ -37,7 +37,9 @@ class ManualRuns:
 
     @property
     def max_hold(self) -> timedelta:
-        """The longest time that a run may take if it first waits for another run."""
+        """The longest time for which a run is held. It is the longest time that a run may take if it first waits for
+        another run.
+        """
         return timedelta(seconds=2 * self.run_deadline_seconds)
 
     async def trigger(self, unit: UnitOfWork, configs: Sequence[Config]) -> list[TriggerAccepted]:

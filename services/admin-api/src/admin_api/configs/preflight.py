@@ -1,5 +1,5 @@
-"""The consequences of a config before it is created: its request rate, its history, and the candles that the exchange
-no longer offers.
+"""The consequences of a config, which are shown before it is created: its request rate, its history, and the candles
+that the exchange no longer offers.
 """
 
 import math
@@ -168,7 +168,7 @@ def _series_of(wanted: NewConfig, timeframe: str, first_candle: datetime | None,
 
 
 def _start_of(start_date: str) -> datetime | None:
-    """The start of the range; None for the listing."""
+    """The start of the range; None if it begins with the listing."""
     return None if start_date == LISTING else datetime.fromisoformat(start_date).replace(tzinfo=UTC)
 
 
@@ -181,7 +181,7 @@ async def _first_candles(connection: AsyncConnection, wanted: NewConfig) -> Mapp
 
 
 async def _weight_of_others(connection: AsyncConnection, exchange: str, config_id: int | None) -> float:
-    """The weight per minute of all enabled configs of the exchange but this one."""
+    """The weight per minute of all enabled configs of the exchange, except for this one."""
     columns = configs.c
     query = sa.select(columns.symbol, columns.timeframes, columns.interval_minutes).where(
         columns.exchange == exchange, columns.enabled.is_(True), columns.id.is_distinct_from(config_id)

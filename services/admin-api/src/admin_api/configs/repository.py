@@ -32,7 +32,9 @@ class ConfigChange:
 
     @classmethod
     def of(cls, before: Config, wanted: Mapping[str, Any], now: datetime) -> "ConfigChange | None":
-        """None if `wanted` has no new value. Then the version stays the same and no event is published."""
+        """The change from the current config to `wanted`. None if no value differs; then the version stays the same and
+        no event is published.
+        """
         different = {name: value for name, value in wanted.items() if getattr(before, name) != value}
         if not different:
             return None
@@ -57,7 +59,7 @@ class ConfigChange:
 
     @property
     def action(self) -> str:
-        """The action for the audit log. To enable or disable a config is a separate action in every endpoint."""
+        """The action for the audit log. Enabling or disabling a config is a separate action, for every endpoint."""
         if self.fields == {"enabled"}:
             return "config.enable" if self.after.enabled else "config.disable"
         return "config.update"
@@ -73,7 +75,8 @@ async def get_config(connection: AsyncConnection, config_id: int) -> Config:
 
 
 async def lock_for_update(connection: AsyncConnection, config_id: int) -> Config:
-    """Lock the config's row until the commit. So the outbox ids of a config's events are in the order of its versions.
+    """Lock the config's row until the commit. This keeps the outbox ids of a config's events in the order of its
+    versions.
 
     Raises `NotFound`.
     """

@@ -132,7 +132,7 @@ class Config(BaseModel):
 
 
 def warnings_about(config: "NewConfig | Config") -> list[str]:
-    """Warnings about a config: too frequent runs, and runs so rare that candles are lost between them."""
+    """Warnings about a config: its runs are too frequent, or they are so rare that candles are lost between them."""
     losses = loss_warnings(config.exchange, config.symbol, config.timeframes, config.interval_minutes)
     if config.interval_minutes >= RECOMMENDED_INTERVAL_MINUTES:
         return losses

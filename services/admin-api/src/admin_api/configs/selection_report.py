@@ -1,4 +1,4 @@
-"""How many configs a selection has, and their exchanges and timeframes, for a form that selects by a pattern."""
+"""The number of configs in a selection, and their exchanges and timeframes, for a form that selects by a pattern."""
 
 import sqlalchemy as sa
 from pydantic import BaseModel, Field

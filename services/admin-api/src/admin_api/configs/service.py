@@ -85,8 +85,9 @@ class ConfigService:
 async def resync(engine: AsyncEngine, now: datetime, batch: int = 500) -> int:
     """Publish the current state of every config through the outbox. Returns their number.
 
-    Does not change the configs' versions. The rows are locked while their state is added to the outbox; otherwise the
-    older state could follow a change that commits in between. Batches keep the time of each lock short.
+    Does not change the configs' versions. The rows are locked while their state is added to the outbox. Otherwise
+    another change could commit in between, and the older state would be published after it. Batches keep the time of
+    each lock short.
     """
     last_id, count = 0, 0
     while True:
@@ -102,7 +103,7 @@ async def resync(engine: AsyncEngine, now: datetime, batch: int = 500) -> int:
 async def reannounce(engine: AsyncEngine, config_ids: AbstractSet[int], now: datetime) -> None:
     """Publish the current state of these configs again as the latest messages in Kafka.
 
-    A deleted config gets a deletion.
+    For a deleted config, its deletion is published.
     """
     query = sa.select(configs).where(configs.c.id.in_(config_ids)).order_by(configs.c.id).with_for_update()
     async with transaction(engine) as connection:

@@ -29,9 +29,9 @@ _FIRST_DAY: Final = FIRST_INSTANT.date()
 _END_OF_DAYS: Final = END_OF_INSTANTS.date()
 _FILTERS: Final = ("exchange", "symbol", "timeframe")
 MAX_DAYS: Final = 366
-"""The maximum number of days with numbers of their own."""
+"""The largest number of days in one request by day."""
 _DAYS_PER_PAGE: Final = 10_000
-"""The maximum number of days on a page, over all rows."""
+"""The largest number of days on a page, added over all rows."""
 _NO_SUMS: Final = Sums({}, {}, {})
 
 
@@ -40,7 +40,7 @@ async def completeness_of(
 ) -> tuple[list[Completeness], str | None]:
     """One page of groups, and the cursor of the next page, if there is one.
 
-    Without a matching series, a list of groups is empty. A total of nothing raises `NotFound`. Raises `InvalidInput`.
+    If no series matches, a list of groups is empty, and a total raises `NotFound`. Raises `InvalidInput`.
     """
     cursors = fingerprint(of_list="completeness", query=query.filters())
     query = _with_end(query, now)
@@ -56,8 +56,10 @@ async def completeness_of(
     limit = _page_size(query)
     after = {f"after_{index}": value for index, value in enumerate(position or ())}
     async with reading(engine) as connection:
-        await connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))  # both see the same data
-        await connection.execute(sa.text("SET LOCAL jit = off"))  # it would take longer than the query
+        # both queries read the same snapshot
+        await connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        # Postgres would need more time for this than for the query
+        await connection.execute(sa.text("SET LOCAL jit = off"))
         rows = (await connection.execute(sa.text(statement(shape)), values | after | {"limit": limit + 1})).all()
         page = rows[:limit]
         days = await _days(connection, query, shape, values, page) if query.per_day else {}
@@ -90,7 +92,7 @@ def _group(row: sa.Row[Any], key: Sequence[str]) -> Group:
 
 
 def _with_end(query: CompletenessQuery, now: datetime) -> CompletenessQuery:
-    """If no end is requested, the days end with today."""
+    """The query with an end. If no end is requested, the days end with today."""
     if not query.per_day or query.end is not None:
         return query
     return query.model_copy(update={"end": now.date() + timedelta(days=1)})
@@ -112,7 +114,7 @@ def _page_size(query: CompletenessQuery) -> int:
 
 
 def parameters_of(query: CompletenessQuery, now: datetime) -> dict[str, Any]:
-    """The values for the statements, without those that depend on the page."""
+    """The values for the parameters of the statements, except those that depend on the page."""
     start, end = _range_of(query)
     odd = [
         (exchange, timeframe, length)

@@ -1,7 +1,7 @@
 """The completeness of groups of series for each day. Pure.
 
-The query does not give a row for each series and day. It gives sums over the series of a group: how many ranges begin
-and end on a day. From these, the numbers of each day follow.
+The query does not return a row for each series and day. It returns sums over the series of a group: how many ranges
+begin and end on a day. This module computes the numbers of each day from these sums.
 """
 
 from collections import defaultdict
@@ -28,16 +28,16 @@ class DayNumbers(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """Periods, numbered as in the SQL: period 0 contains the epoch, or is the one after it."""
+    """Periods, numbered as in the SQL: period 0 contains the epoch, or is the period after it."""
 
     length: int | None
-    """In milliseconds; None for months and years."""
+    """The length of a period in milliseconds; None for months and years."""
     months: int | None
     """The length in months; None if `length` is not None."""
     phase: int
     """The start of period 0, in milliseconds or in months since the year 0."""
     month_offset: int
-    """From midnight on the first of a month to the open time, in milliseconds."""
+    """The time from midnight on the first of a month to the open time, in milliseconds."""
 
     def first_of(self, day: int) -> int:
         """The number of the first period that opens on this day since the epoch or later."""
@@ -78,7 +78,7 @@ class Sums(NamedTuple):
     targets: Mapping[Grid, Mapping[int, Events]]
     """The ranges of closed periods."""
     hulls: Mapping[Grid, Mapping[int, Events]]
-    """The parts of them from the first to the last verified instant."""
+    """The parts of the targets from the first to the last verified instant."""
     missing: Mapping[int, Missing]
 
 
@@ -88,7 +88,7 @@ def day_number(day: date) -> int:
 
 
 def numbers_by_day(sums: Sums, first: date, end: date) -> list[DayNumbers]:
-    """The numbers of each day before `end` on which a period opens. All ranges lie within these days."""
+    """The numbers of each day before `end` on which at least one period opens. All ranges lie within these days."""
     start, length = day_number(first), (end - first).days
     closed, inside = (_opened(ranges, start, length) for ranges in (sums.targets, sums.hulls))
     found: list[DayNumbers] = []
@@ -96,7 +96,7 @@ def numbers_by_day(sums: Sums, first: date, end: date) -> list[DayNumbers]:
         if closed[number]:
             missing = sums.missing.get(start + number, Missing())
             verified = max(0, inside[number] - missing.unverified)
-            # Limited as for whole ranges: counts that are not corrected yet may be too high.
+            # Limited as for whole ranges, because counts that are not corrected yet may be too high.
             whole, answered = (min(closed[number], verified + each) for each in (missing.whole, missing.answered))
             found.append(DayNumbers(first + timedelta(days=number), closed[number], verified, whole, answered))
     return found
@@ -123,7 +123,7 @@ def _opened(ranges: Mapping[Grid, Mapping[int, Events]], start: int, length: int
 
 
 def sums_of(rows: Iterable[Sequence[Any]], key_length: int) -> dict[Group, Sums]:
-    """The rows of the query by group: the columns of the key, and then those of `completeness_days_sql`."""
+    """The sums by group. A row of the query has the columns of the key, and then those of `completeness_days_sql`."""
     found: dict[Group, Sums] = {}
     for row in rows:
         group, (kind, day, length, months, phase, offset, one, two, three) = tuple(row[:key_length]), row[key_length:]

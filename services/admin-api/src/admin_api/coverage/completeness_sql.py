@@ -1,7 +1,8 @@
 """The SQL of completeness: the numbers of periods of every series in a range, from its daily counts.
 
-A series is verified from its first to its last verified instant, apart from the days in `series_days`. So its numbers
-are computed from four times and a sum, and not from its spans. A test compares them with `GET /coverage`.
+All time from the first to the last verified instant of a series is verified, except for the periods that `series_days`
+counts. So the numbers are computed from four times and a sum per series, and not from its spans. A test compares them
+with `GET /coverage`.
 
 Instants are in milliseconds since the epoch.
 """
@@ -18,13 +19,13 @@ CASE WHEN timeframe = ANY(:odd_timeframes) THEN (
                                 CAST(:odd_lengths AS bigint[])) AS odd (exchange, timeframe, length)
   WHERE (odd.exchange, odd.timeframe) = (known.exchange, known.timeframe)
 ) END"""
-"""The length of the candles of an exchange that are not as long as their timeframe says."""
+"""The real length of candles, for exchanges and timeframes for which it differs from the name of the timeframe."""
 _FIXED_MS: Final = f"""
 coalesce({_ODD}, left(timeframe, -1)::bigint * CASE {_UNIT} WHEN 's' THEN 1000 WHEN 'm' THEN 60000
   WHEN 'h' THEN 3600000 WHEN 'd' THEN 86400000 WHEN 'w' THEN 604800000 END)"""
 _MONTHS: Final = f"left(timeframe, -1)::bigint * CASE {_UNIT} WHEN 'M' THEN 1 ELSE 12 END"
 _USUAL_ANCHOR: Final = f"CASE {_UNIT} WHEN 'w' THEN 345600000 ELSE 0 END"
-"""Without a known time of a series, its weeks begin on Monday, and its other periods at midnight UTC."""
+"""The anchor of a series without any known time: weeks begin on Monday, and other periods at midnight UTC."""
 
 
 def _ms(instant: str) -> str:
@@ -40,7 +41,9 @@ def _month(moment: str) -> str:
 
 
 def _number(instant: str) -> str:
-    """Period 0 is the one that contains the epoch, or the one after it. `+ length`: / rounds towards zero."""
+    """SQL for the number of the period that contains the instant. Period 0 contains the epoch, or is the period after
+    it. `+ length` and `- 1` are necessary because `/` rounds towards zero.
+    """
     calendar = f"(({_month(_utc(f'({instant} - month_offset)'))} - phase) / months)"
     return f"CASE WHEN length IS NULL THEN {calendar} ELSE ({instant} - phase + length) / length - 1 END"
 
@@ -84,7 +87,7 @@ LEFT JOIN series_counts AS counts ON counts.series_id = series.id
 """
 
 _SETTLED: Final = "least(CAST(:settled AS timestamptz), frozen_at)"
-"""The target of a market that is no longer traded does not grow. `least` ignores null."""
+"""The end of the target. For a market that is no longer traded, it does not grow. `least` ignores null."""
 
 _TIMED: Final = f"""
 SELECT known.*, {_FIXED_MS} AS length,
@@ -139,7 +142,7 @@ FROM phased LEFT JOIN (
 """
 
 ONLY_KNOWN: Final = " AND series_id IN (SELECT series_id FROM known)"
-"""Otherwise Postgres adds up the days of all series, also for a request about one."""
+"""Without this condition, Postgres would add up the days of all series, even for a request about one series."""
 
 # If an instance of the previous release changes a ledger, the ledger's counts may be too high until they are
 # corrected. So this query limits them.
@@ -169,15 +172,17 @@ class Shape:
     filters: tuple[str, ...] = ()
     """The columns of a series that must be equal to the parameter of the same name."""
     of_config: bool = False
-    """Only the series of the configs in the parameter `config_id`, an array."""
+    """Whether only series of the configs in the array parameter `config_id` are counted."""
     some_days: bool = False
-    """Only the days between the parameters `start_day` and `end_day`."""
+    """Whether only the days between the parameters `start_day` and `end_day` are counted."""
     key: tuple[str, ...] = ()
-    """The columns of the groups. None: one row for all series."""
+    """The columns by which series are grouped. If empty, there is one row for all series."""
     continued: bool = False
-    """Only groups after the parameters `after_0`, `after_1` and so on."""
+    """Whether only groups after the parameters `after_0`, `after_1` and so on are returned."""
     on_page: bool = False
-    """Only the groups in the parameters `group_0`, `group_1` and so on: an array for each column of the key."""
+    """Whether only the groups in the parameters `group_0`, `group_1` and so on are returned. Each parameter is an array
+    for one column of the key.
+    """
 
     @property
     def is_restricted(self) -> bool:
@@ -204,12 +209,14 @@ class Shape:
 
     @property
     def only_configured(self) -> bool:
-        """Series without a config are left out."""
+        """Whether series without a config are left out."""
         return self.of_config or self.key == _CONFIG
 
 
 def statement(shape: Shape) -> str:
-    """The numbers of each group, ascending by key, at most `limit`. For `total`, one row."""
+    """The SQL statement for the numbers of the groups. It returns at most `limit` groups, ascending by key. Without a
+    key, it returns one row with the total.
+    """
     key = ", ".join(shape.key)
     after = f"({key}) > ({', '.join(f':after_{index}' for index in range(len(shape.key)))})"
     conditions = [*(f"{name} IS NOT NULL" for name in shape.key), *([after] if shape.continued else ())]
@@ -222,7 +229,7 @@ def statement(shape: Shape) -> str:
 
 
 def numbered(shape: Shape) -> str:
-    """WITH and the tables from `known` to `numbered`, which has a row for each series."""
+    """The WITH clause with the tables from `known` to `numbered`. The table `numbered` has one row for each series."""
     some_days = _SOME_DAYS.format(of_series=ONLY_KNOWN if shape.is_restricted else "")
     parts = {
         "known": _KNOWN.format(

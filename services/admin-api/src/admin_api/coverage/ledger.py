@@ -107,7 +107,9 @@ async def extent_of(connection: AsyncConnection, series_id: int) -> Extent:
 
 
 async def count_periods(connection: AsyncConnection, series_id: int, window: Window, grid: PeriodGrid) -> Counts:
-    """The verified, the whole and the answered periods in the window, whose edges are edges of periods."""
+    """The numbers of verified, whole and answered periods in the window. The edges of the window are edges of
+    periods.
+    """
     statement = sa.text(_COUNTS.format(periods=grid.sql_count("lower(span)", "upper(span)")))
     classes = {"whole_classes": names_of(WHOLE_CLASSES), "answered_classes": names_of(ANSWERED_CLASSES)}
     values = classes | grid.sql_parameters()
@@ -131,14 +133,18 @@ async def verified_spans(
 async def spans_from_trades(
     connection: AsyncConnection, series_id: int, window: Window, limit: int
 ) -> Sequence[sa.Row[Any]]:
-    """The first `limit` spans in the window that only candles from trades vouch for: rows with `start` and `end`."""
+    """The first `limit` spans in the window that are verified only by candles from trades: rows with `start` and
+    `end`.
+    """
     return (await connection.execute(_FROM_TRADES, _parameters(series_id, window) | {"limit": limit})).all()
 
 
 async def unexplained_spans(
     connection: AsyncConnection, series_id: int, window: Window, limit: int
 ) -> Sequence[sa.Row[Any]]:
-    """The first `limit` spans in the window that are neither verified nor absences: rows with `start` and `end`."""
+    """The first `limit` spans in the window that are neither verified nor covered by an absence: rows with `start` and
+    `end`.
+    """
     return (await connection.execute(_UNEXPLAINED, _parameters(series_id, window) | {"limit": limit})).all()
 
 
@@ -171,7 +177,7 @@ async def absent_spans(
 async def count_rejected(
     connection: AsyncConnection, series_id: int, start: datetime | None, end: datetime | None
 ) -> int:
-    """The number of rejected rows that open at `start` or later and before `end`; None is no limit."""
+    """The number of rejected rows that open at `start` or later and before `end`. None means that there is no limit."""
     matches = rejected_between(series_id, start, end)
     return await connection.scalar(sa.select(sa.func.count()).select_from(rejected_candles).where(*matches)) or 0
 

@@ -1,4 +1,5 @@
-"""The loss clock: when an exchange stops offering a candle that is not verified. Times in milliseconds since the epoch.
+"""The loss clock: the time at which an exchange stops offering a candle that is not verified. Times in milliseconds
+since the epoch.
 
 Only a few exchanges limit the number of newest candles. A series of any other exchange has no loss clock.
 """
@@ -20,9 +21,9 @@ from contracts.timeframes import DAY_MS, HOUR_MS, shift
 
 _MINUTE_MS: Final = 60_000
 
-# The first span of each series that is readable, not verified, and not absent for a final reason. Time before the first
-# verified instant is ignored, because no config requests it. A market that is no longer traded has no candles after its
-# last ones.
+# Selects the first span of each series that is readable, not verified, and not absent for a final reason. Time before
+# the first verified instant is ignored, because no config requests it. A market that is no longer traded has no candles
+# after its last ones.
 _FIRST_MISSING: Final = sa.text("""
 SELECT wanted.number, lower(missing.span) AS starts, upper(missing.span) AS ends
 FROM unnest(CAST(:exchanges AS text[]), CAST(:symbols AS text[]), CAST(:timeframes AS text[]),
@@ -60,20 +61,20 @@ class Loss:
 
     missing: Interval
     at: int
-    """When the exchange stops offering the first candle of the span."""
+    """The time at which the exchange stops offering the first candle of the span."""
 
 
 def limited(exchange: str, symbol: str, timeframe: str) -> Limited | None:
-    """None if no limit of the exchange is known."""
+    """The series with the limit of its exchange. None if no limit is known."""
     entry = load_catalogue().exchanges.get(exchange)
     readable = None if entry is None else entry.newest_readable(market_kind(symbol), timeframe)
     return None if readable is None else Limited(exchange, symbol, timeframe, readable)
 
 
 def loss_of(timeframe: str, newest_readable: int, missing: Interval) -> Loss:
-    """The loss of a span that begins with a candle. Pure.
+    """The loss of a span that begins with the open time of a candle. Pure.
 
-    The candle can be read while it is one of the `newest_readable` newest, the open one included.
+    The candle can be read while it is one of the newest `newest_readable` candles, which include the open one.
     """
     return Loss(missing, shift(timeframe, missing[0], newest_readable))
 

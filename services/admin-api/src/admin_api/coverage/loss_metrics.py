@@ -16,9 +16,9 @@ from contracts.exchange_catalogue import load_catalogue
 from store.tables import config_timeframes, configs
 
 INTERVAL_SECONDS: Final = 30.0
-"""The least time between two looks at all series."""
+"""The shortest time between two computations for all series."""
 _INTERVALS: Final = 2
-"""The margin ends this number of intervals before the loss: until then, this number of scheduled runs can still read
+"""The margin ends this number of intervals before the loss. Until its end, this number of scheduled runs can still read
 the candles.
 """
 _MINUTE_MS: Final = 60_000

@@ -40,8 +40,8 @@ async def next_losses_of_configs(engine: AsyncEngine, query: LossesQuery, now: d
 
 
 def soonest_first(losses: Iterable[tuple[Limited, int, Loss]], now: int) -> list[SeriesLoss]:
-    """Series at risk come first: a config with a long interval can be at risk although a config with a short interval
-    has an earlier loss. Pure.
+    """The losses in order. Series at risk come first, because a config with a long interval can be at risk although a
+    config with a short interval has an earlier loss. Pure.
     """
     found = [
         SeriesLoss(

@@ -39,7 +39,9 @@ REJECTED: Final = Listing(
     shown=[rejected_candles.c[name] for name in RejectedCandle.model_fields],
     orders={"open_time": (rejected_candles.c.open_time, rejected_candles.c.row)},
 )
-"""One series at a time, so the primary key (series, open time, row) has the order."""
+"""The list of rejected rows. It contains one series at a time, so the primary key (series, open time, row) gives the
+order.
+"""
 
 
 class RejectedFilters(PageQuery, SeriesName):

@@ -37,7 +37,7 @@ class OpenChunk(NamedTuple):
 
 
 async def open_chunks(connection: AsyncConnection, series_id: int, start: datetime, end: datetime) -> list[OpenChunk]:
-    """The chunks between both times that have not ended. The backfiller limits their number per series."""
+    """The chunks between both times that are still open. The backfiller limits their number per series."""
     columns = backfill_chunks.c
     query: sa.Select[Any] = sa.select(*(columns[name] for name in _COLUMNS)).where(
         columns.series_id == series_id,
@@ -49,7 +49,7 @@ async def open_chunks(connection: AsyncConnection, series_id: int, start: dateti
 
 
 def repair_of(start: datetime, end: datetime, chunks: Iterable[OpenChunk]) -> Repair | None:
-    """The repair of a span. None if no chunk contains a part of it. Pure."""
+    """The repair of a span. None if no chunk contains a part of the span. Pure."""
     mine = [each for each in chunks if each.starts_at < end and each.ends_at > start]
     if not mine:
         return None

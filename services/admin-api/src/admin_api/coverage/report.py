@@ -1,4 +1,4 @@
-"""Puts the coverage of a range together: the range itself, its numbers, and one page of its spans."""
+"""Builds the coverage of a range: the range itself, its numbers, and one page of its spans."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -64,7 +64,7 @@ async def coverage_of(
     position = _checked_position(query)
     extent, window, counts, spans, rejected = Extent(), None, ledger.Counts(), _Spans(), 0
     next_loss: NextLoss | None = None
-    # One snapshot: the numbers and the spans agree although candle-writer changes the ledger meanwhile.
+    # Read one snapshot, so that the numbers and the spans agree even if candle-writer changes the ledger in between.
     async with reading(engine.execution_options(isolation_level="REPEATABLE READ")) as connection:
         series_id = await find_series(connection, query)
         if series_id is not None:
@@ -115,7 +115,7 @@ async def _next_loss(connection: AsyncConnection, query: CoverageQuery, now: int
 
 
 def _checked_position(query: CoverageQuery) -> datetime | None:
-    """Where the page begins; None for the first page. Raises `InvalidInput`."""
+    """The time at which the page begins; None for the first page. Raises `InvalidInput`."""
     if query.start is not None and query.end is not None and query.start >= query.end:
         raise InvalidInput.of([FieldError("#/start", "must be before end", where="query")])
     if query.cursor is None:

@@ -15,7 +15,7 @@ _PERIOD = "A period is the time range of one candle, by the calendar for months 
 
 
 UNKNOWN: Final = AbsenceClass.UNKNOWN.value
-"""Also the class of an open hole that no run has reported."""
+"""The class `unknown`. An open hole that no run has reported also has this class."""
 
 
 class CoverageQuery(SeriesName):
@@ -116,7 +116,7 @@ class ClassifiedSpan(CoverageSpan):
     @field_validator("absence_class")
     @classmethod
     def _current_name(cls, value: str) -> str:
-        """Rows of earlier releases have names that are no longer used."""
+        """Replace the names in rows of earlier releases, which are no longer used."""
         return AbsenceClass(value).value
 
     @field_validator("proof", mode="before")

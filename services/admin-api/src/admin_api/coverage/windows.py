@@ -12,7 +12,7 @@ Window = tuple[datetime, datetime]
 
 @dataclass(frozen=True)
 class Extent:
-    """The times of a series that are known. None if there is no such instant."""
+    """The known times of a series. A field is None if there is no such instant."""
 
     first_open: datetime | None = None
     last_open: datetime | None = None
@@ -22,7 +22,8 @@ class Extent:
 
 
 def grid_of(exchange: str, timeframe: str, extent: Extent) -> PeriodGrid:
-    """The newest candle decides, because an exchange may have opened its oldest candles at irregular times.
+    """The grid of the series. It contains the newest candle, because an exchange may have opened its oldest candles at
+    irregular times.
 
     Raises `ValueError` for a text that is no timeframe.
     """

@@ -1,4 +1,4 @@
-"""The files of the built dashboard, in memory. So a request can name no other file of the machine."""
+"""The files of the built dashboard, in memory. So a request cannot read any other file of the machine."""
 
 import gzip
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Final
 
 PAGE: Final = "index.html"
 NONCE_PLACEHOLDER: Final = b"CSP_NONCE"
-"""The build puts it where the nonce of the page belongs; see dashboard/vite.config.ts."""
+"""The text that the build writes in the place of the nonce; see dashboard/vite.config.ts."""
 _MEDIA_TYPES: Final = {
     ".js": "text/javascript",
     ".css": "text/css",

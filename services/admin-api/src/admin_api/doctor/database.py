@@ -29,7 +29,7 @@ _SIZE = sa.text(
 
 
 async def database_checks(settings: DatabaseSettings, prefix: str = DEFAULT_PREFIX) -> list[Check]:
-    """If the address does not answer, this is the only result."""
+    """The checks of the database. If the address does not answer, the result is only this one problem."""
     engine = build_engine(settings, application_name="admin-api-doctor")
     host = make_url(settings.database_url.get_secret_value()).host or ""
     try:

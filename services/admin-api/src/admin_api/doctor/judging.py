@@ -1,4 +1,4 @@
-"""Decides what a reading means. Pure: no I/O, and the clock is an argument."""
+"""Converts readings to results of checks. Pure: no I/O, and the clock is an argument."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,9 @@ from admin_api.services.groups import Group
 
 CLOCK_WARNING: Final = timedelta(seconds=2)
 CLOCK_FAILURE: Final = timedelta(seconds=5)
-"""The scheduler tolerates times that are ahead by up to this much."""
+"""The smallest clock difference that is a failure. The scheduler tolerates times that are ahead by up to this
+difference.
+"""
 LAG_WARNING: Final = 1_000
 RETAINED_SHARE: Final = 0.8
 OUTBOX_WARNING: Final = timedelta(minutes=1)
@@ -19,7 +21,7 @@ _LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1", ""})
 
 @dataclass(frozen=True)
 class TopicReading:
-    """A topic as the cluster has it."""
+    """The state of a topic in the cluster."""
 
     partitions: int
     replicas: int
@@ -67,7 +69,9 @@ def topic_check(
 
 
 def group_check(name: str, group: Group, offsets: Sequence[PartitionReading]) -> Check:
-    """The consumer group of a service: its members, its lag, and whether retention comes close."""
+    """Checks the consumer group of a service: its members, its lag, and whether retention may soon delete unread
+    messages.
+    """
     check = f"consumer group {name}"
     if lost := [each for each in offsets if each.committed < each.beginning]:
         return failed(
@@ -81,7 +85,7 @@ def group_check(name: str, group: Group, offsets: Sequence[PartitionReading]) ->
             f"no instance is connected, {group.lag} messages wait",
             f"Start {name}, or read the last lines of its log if it has ended.",
         )
-    # Before the first deletion, all messages of a topic may be unread without any danger.
+    # Before retention deletes for the first time, an unread topic is not in danger.
     if close := [each for each in offsets if each.beginning > 0 and _unread_share(each) > RETAINED_SHARE]:
         return failed(
             check,
@@ -114,7 +118,7 @@ def clock_check(name: str, theirs: datetime, before: datetime, after: datetime) 
 
 
 def roles_check(roles: Mapping[str, bool], wanted: Iterable[str]) -> Check:
-    """`roles`: the existing roles; the value is true if the role has powers of an administrator."""
+    """`roles` are the existing roles. The value is true if the role has the rights of an administrator."""
     advice = "Run `python -m store roles`, see docs/security.md#database-roles."
     if mighty := sorted(name for name in wanted if roles.get(name)):
         return failed("database roles", f"roles of services are administrators: {', '.join(mighty)}", advice)

@@ -20,7 +20,7 @@ _TIMEOUT_SECONDS = 30.0
 
 
 async def kafka_checks(settings: KafkaSettings) -> list[Check]:
-    """If the address does not answer, this is the only result."""
+    """The checks of Kafka. If the address does not answer, the result is only this one problem."""
     servers = settings.kafka_bootstrap_servers
     try:
         cluster = await read_cluster(settings, ALL_TOPICS)

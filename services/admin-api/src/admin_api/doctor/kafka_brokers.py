@@ -24,7 +24,7 @@ _ADVICE: Final = "It needs Kafka 3.3 or newer with KRaft, and the right `Describ
 
 
 async def broker_checks(settings: KafkaSettings) -> list[Check]:
-    """A reading that Kafka refuses is a warning of its own."""
+    """The checks of the brokers. If Kafka refuses a request, the result is a warning."""
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS), _connected(settings) as client:
             brokers = sorted(each.nodeId for each in client.cluster.brokers())

@@ -1,4 +1,4 @@
-"""Two requests of Kafka's protocol that aiokafka does not have: both read, and change nothing.
+"""Two requests of Kafka's protocol that aiokafka does not have. Both only read.
 
 The layouts follow Kafka's DescribeLogDirsRequest.json (version 4, Kafka 3.3) and DescribeQuorumRequest.json (version 1,
 Kafka 3.3), and the files of their responses.

@@ -33,7 +33,7 @@ class LogFolder:
 
 
 def disk_check(broker: int, folders: Sequence[LogFolder]) -> Check:
-    """The folder with the least free space decides."""
+    """The check of the disks. The result depends on the folder with the least free space."""
     check = f"disk of broker {broker}"
     if offline := [each.path for each in folders if each.is_offline]:
         return failed(
@@ -72,7 +72,7 @@ def database_size_check(size: int, candles: int, candle_bytes: int, new_records:
 
 
 def size_text(size: int) -> str:
-    """Such as `1.5 GiB`."""
+    """The size as text, such as `1.5 GiB`."""
     value = float(size)
     for unit in _UNITS[:-1]:
         if value < _STEP:

@@ -17,7 +17,7 @@ MAX_CHARACTERS: Final = 16_000_000
 
 
 class EventBuffer:
-    """Read from it only after `start`."""
+    """The buffer. Call `start` before the first read."""
 
     def __init__(self, max_events: int = MAX_EVENTS, max_characters: int = MAX_CHARACTERS) -> None:
         self._max_events, self._max_characters = max_events, max_characters
@@ -69,7 +69,7 @@ class EventBuffer:
         self._start_positions, self._end_positions = dict(positions), dict(positions)
 
     def advance(self, partition: Partition, offset: int) -> None:
-        """Move the position past a message that is not an event for streams."""
+        """Move the position behind a message that is not an event for streams."""
         self._end_positions[partition] = offset + 1
 
     def add(self, event: StreamedEvent) -> None:

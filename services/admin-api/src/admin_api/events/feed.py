@@ -1,4 +1,6 @@
-"""Reads the streamed topics while the API runs: every partition, without a group, from a few minutes ago on."""
+"""Reads every partition of the streamed topics while the API runs. It uses no consumer group, and starts with the
+messages of the last few minutes.
+"""
 
 import asyncio
 import time
@@ -23,7 +25,9 @@ from runtime.settings import KafkaSettings
 from runtime.waiting import wait_for_event
 
 REPLAY_SECONDS: Final = 300.0
-"""A client that was disconnected for at most this long can resume at any instance without a reset."""
+"""How far back the first reading begins. A client that was disconnected for at most this time can resume at any
+instance without a reset.
+"""
 
 _POLL_MS: Final = 1000
 _RETRY_SECONDS: Final = 2.0
@@ -53,7 +57,7 @@ class EventFeed:
         return Background("event feed", self.run, self.stop)
 
     async def stop(self) -> None:
-        """This also ends every event stream. Otherwise the server would wait for the streams at its stop."""
+        """Stop reading, and end every event stream. Otherwise the server would wait for the streams when it stops."""
         self._stopping.set()
         self._wake()
 
@@ -164,7 +168,7 @@ class EventFeed:
         }
 
     def _restarted_partitions(self, batches: dict[TopicPartition, list[Any]]) -> Positions:
-        """The partitions whose first new message has an offset below the position that was already read, with this
+        """The partitions whose first new message has an offset below the position of this process, each with this
         offset.
         """
         positions = self.buffer.positions

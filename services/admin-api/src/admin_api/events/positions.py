@@ -16,7 +16,7 @@ Positions = dict[Partition, int]
 """The offset of the first message not seen yet, for each of `PARTITIONS`."""
 
 _LAYOUT: Final = zlib.crc32(repr((PARTITIONS, "latest_ms")).encode()).to_bytes(4)[:2]
-"""If topics, partitions or fields change, the layout changes, and old ids are refused."""
+"""A description of the layout. If topics, partitions or fields change, it changes, too, and old ids are refused."""
 _LARGEST: Final = 2**63 - 1
 
 

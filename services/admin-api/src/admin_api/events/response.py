@@ -19,8 +19,9 @@ _GRACE_SECONDS: Final = 1.0
 
 
 class EventStreamResponse(StreamingResponse):
-    """FastAPI's own response for server-sent events puts two tasks and two queues between the stream and the client.
-    They fail when a client hangs up during a send, and their keep-alive would be the second one.
+    """The response of an event stream. FastAPI's own response for server-sent events is not used. It puts two tasks and
+    two queues between the stream and the client, which fail if a client disconnects during a send. It would also send a
+    second keep-alive.
     """
 
     media_type = "text/event-stream"
@@ -42,7 +43,7 @@ class EventStreamResponse(StreamingResponse):
             for task in (sending, overdue):
                 task.cancel()
             await asyncio.wait([sending, overdue])
-        return await abort_connection(scope, receive)  # a send waits for a client that does not read
+        return await abort_connection(scope, receive)  # a send may wait for a client that does not read
 
     async def _wait_until_overdue(self) -> None:
         await self._event_stream.wait_for_stop(self._seconds)
@@ -53,4 +54,5 @@ async def _encoded(events: AsyncIterator[ServerSentEvent]) -> AsyncIterator[byte
     async for event in events:
         data = json.dumps(event.data) if event.data is not None else event.raw_data
         yield format_sse_event(data_str=data, event=event.event, id=event.id, retry=event.retry, comment=event.comment)
-        await asyncio.sleep(0)  # a send to a fast client never waits, and other tasks must run between the events
+        # a send to a fast client does not wait, but other tasks must be able to run between the events
+        await asyncio.sleep(0)

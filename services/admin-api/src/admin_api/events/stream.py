@@ -23,7 +23,7 @@ _RETRY_AFTER_SECONDS: Final = 5
 
 @dataclass(frozen=True, kw_only=True)
 class EventFilter:
-    """The events that a client requests. None does not restrict."""
+    """The events that a client requests. A field that is None does not restrict them."""
 
     kinds: frozenset[Kind] | None = None
     exchange: str | None = None
@@ -73,7 +73,7 @@ class EventStreams:
             yield EventStream(self._feed, self._metrics, event_filter, last_seen, clock)
         finally:
             self._open[caller] -= 1
-            self._open += Counter()  # drops callers without streams
+            self._open += Counter()  # removes callers without streams
             self._metrics.event_streams_open.set(self.count)
 
     def _require_a_place(self, caller: str) -> None:
@@ -114,7 +114,9 @@ class EventStream:
         await self._feed.wait_for_stop(timeout_seconds)
 
     async def events(self, seconds: float) -> AsyncIterator[ServerSentEvent]:
-        """Ends after `seconds`, or when the API stops. When the client reconnects, its credential is checked again."""
+        """The events of the stream. It ends after `seconds`, or when the API stops. When the client reconnects, its
+        credential is checked again.
+        """
         ends_at = self._clock() + seconds
         yield ServerSentEvent(comment="connected", retry=RETRY_MILLISECONDS)
         while (exists := await self._last_seen_exists()) is None:
@@ -133,7 +135,8 @@ class EventStream:
             for event in self._matching(found):
                 yield event
             if not found and not await self._feed.wait_for_new_events(self._wait_seconds(ends_at)):
-                # With an id, so that the client's position moves past filtered-out events and does not become too old.
+                # The keep-alive has an id. So the position of the client also moves behind events that its filter
+                # leaves out, and does not become too old.
                 yield ServerSentEvent(comment="keep-alive", id=self._event_id())
 
     def _wait_seconds(self, ends_at: float) -> float:
@@ -175,7 +178,9 @@ class EventStream:
         yield from self._start_at_end()
 
     def _start_at_end(self) -> Iterator[ServerSentEvent]:
-        """The states of all exchanges come first, because no other endpoint returns them."""
+        """Start after the newest event. The states of all exchanges are sent first, because no other endpoint returns
+        them.
+        """
         buffer = self._feed.buffer
         self._number, self._positions, self._latest_ms = buffer.next_number, buffer.positions, buffer.latest_ms
         event_id = self._event_id()

@@ -1,4 +1,4 @@
-"""The exchanges in responses: the requests that ccxt builds for them, and known facts about their answers."""
+"""The response bodies for exchanges: the requests that ccxt builds for them, and known facts about their answers."""
 
 from collections.abc import Iterable, Iterator
 from typing import Self, TypeVar

@@ -1,6 +1,6 @@
-"""Work that would hold up the event loop, such as parsing a large body. One thread does it, one piece at a time.
+"""Work that would block the event loop, such as parsing a large body. One thread does it, one piece at a time.
 
-With more threads at once, the event loop would wait for each of them before it gets the interpreter.
+With more threads, the event loop would have to wait for each of them before it gets the interpreter.
 """
 
 import asyncio

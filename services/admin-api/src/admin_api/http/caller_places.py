@@ -1,4 +1,4 @@
-"""Places for the requests of each caller, so that many requests of one caller do not hold up those of others."""
+"""Places for the requests of each caller, so that many requests of one caller do not delay those of others."""
 
 import asyncio
 from collections.abc import Callable, Hashable
@@ -16,7 +16,7 @@ _LEAVE: Final = "leave_place"
 class _Caller:
     places: asyncio.Semaphore
     requests: int = 0
-    """In progress or waiting."""
+    """The number of requests in progress or waiting."""
 
 
 class CallerPlaces:
@@ -77,9 +77,9 @@ def allow_to_leave(scope: Scope, leave: Callable[[], None]) -> None:
 
 
 def leave_place(scope: Scope) -> None:
-    """Give the place of a request back before its end.
+    """Release the place of a request before the request ends.
 
-    For requests that take long, use the event loop little, and have a limit of their own.
+    Use this for requests that take long, use the event loop little, and have their own limit.
     """
     leave: Callable[[], None] | None = scope.get("state", {}).get(_LEAVE)
     if leave is not None:

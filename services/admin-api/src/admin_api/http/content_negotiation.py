@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 VARY: Final[Mapping[str, str]] = {"Vary": "Accept"}
-"""For every response whose type depends on Accept, so that caches store each type separately."""
+"""The header Vary for every response whose type depends on Accept, so that caches store each type separately."""
 
 
 class _Range(NamedTuple):

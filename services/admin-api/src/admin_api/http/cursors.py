@@ -20,12 +20,14 @@ from admin_api.http.input_types import QueryInstant, RowId
 MAX_KEY_LENGTH: Final = 500
 """The longest text in a cursor: a rejected row."""
 MAX_LENGTH: Final = 4500
-"""Enough for a text of this length with six bytes for each character, as base64, and the other parts."""
+"""The longest cursor: a text of this length with six bytes for each character, encoded as base64, and the other
+parts.
+"""
 _VERSION: Final = 1
 
 
 def _storable(text: str) -> str:
-    """Refuses the only characters that Postgres cannot store, because no row has them."""
+    """Refuse characters that Postgres cannot store, because no row contains them."""
     if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise ValueError("the text has a NUL character or a surrogate")
     return text
@@ -41,7 +43,7 @@ _KEY_TYPES: Final[Mapping[type, TypeAdapter[Any]]] = {
 
 
 class InvalidCursor(ValueError):  # noqa: N818 -- the name states the problem
-    """Not a cursor of this query. The message says how to get a valid one."""
+    """The text is not a cursor of this query. The message says how to get a valid cursor."""
 
 
 def fingerprint(*, of_list: str, query: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 MAX_ERRORS: Final = 20
-"""The maximum number of faults in one response. The caller corrects these and tries again."""
+"""The largest number of faults in one response. A caller who corrects these and tries again gets the next ones."""
 
 
 @dataclass(frozen=True)

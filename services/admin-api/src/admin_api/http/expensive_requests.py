@@ -1,7 +1,8 @@
 """Limits on expensive requests, so that the requests of one caller cannot use all connections to the database.
 
-A caller has a share: places that a request holds until its response is sent. All callers together have places that a
-request holds until its response begins. So a client that does not read its response holds up only its own requests.
+There are two kinds of places. Each caller has a share of places, which a request holds until its response is sent. All
+callers together have places that a request holds until its response begins. So a client that does not read its response
+delays only its own requests.
 """
 
 import math
@@ -13,12 +14,12 @@ from admin_api.http.caller_places import CallerPlaces
 from admin_api.http.errors import ApiError, Busy, TooManyExpensiveRequests
 
 QUEUE_LENGTH: Final = 20
-"""Requests of one caller that may wait. Each needs memory."""
+"""The largest number of waiting requests per caller. It is limited, because each of them needs memory."""
 WAIT_SECONDS: Final = 5.0
 _RETRY_AFTER: Final = {"Retry-After": str(math.ceil(WAIT_SECONDS))}
 _ALL_CALLERS: Final = "all callers"
 _CONNECTIONS_FOR_OTHERS: Final = 2
-"""Connections of the pool that expensive requests leave to other requests."""
+"""The number of connections of the pool that are reserved for other requests."""
 
 
 class ExpensiveRequests:

@@ -26,7 +26,9 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 _SPACE_FOR_PLUS = re.compile(r"(T[\d:.]+) (\d\d:?\d\d)$")
 _STORABLE_PATTERN: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f]*$"
-"""Like `_storable`, but allows surrogates: a JavaScript pattern would match them in every emoji."""
+"""Like `_storable`, but surrogates are allowed, because the pattern of a JavaScript client would find them in every
+emoji.
+"""
 
 
 class Input(BaseModel):
@@ -86,7 +88,7 @@ def _start_date(value: str) -> str:
 
 
 def _iso_text(value: object) -> object:
-    """Refuses bare numbers, which Pydantic would read as seconds or milliseconds since 1970.
+    """Refuse plain numbers, which Pydantic would read as seconds or milliseconds since 1970.
 
     Also restores the plus sign: `?start_date=2025-01-15T10:00:00+00:00` in a URL arrives with a space instead.
     """
@@ -98,7 +100,7 @@ def _iso_text(value: object) -> object:
 
 
 def _date_text(value: object) -> object:
-    """Refuses other forms, which Pydantic would read as seconds since 1970 or as midnight of a day."""
+    """Refuse other forms of dates. Pydantic would read them as seconds since 1970, or as midnight of a day."""
     if isinstance(value, str) and not _DATE.fullmatch(value):
         raise ValueError("write a day as YYYY-MM-DD, such as 2025-01-15")
     return value
@@ -129,9 +131,9 @@ def _digits(value: object) -> object:
 
 
 DIGITS: Final = BeforeValidator(_digits)
-"""For integers in paths and queries."""
+"""The type for integers in paths and queries."""
 INTEGRAL_NUMBER: Final = BeforeValidator(_integral)
-"""For integers in bodies with strict types: accepts also 10.0."""
+"""The type for integers in bodies with strict types. It also accepts 10.0."""
 SymbolText = Annotated[
     str,
     AfterValidator(_symbol),

@@ -4,13 +4,17 @@ import json
 from typing import Any, Final
 
 MAX_VALUES: Final = 400_000
-"""Enough for the largest file of configs: ten thousand entries with forty values each."""
+"""The largest number of values in a text. It is enough for the largest file of configs: ten thousand entries with forty
+values each.
+"""
 MAX_MEMBERS: Final = 50
-"""Members of one object. No object of a request has as many fields. Each further one would cost an error message."""
+"""The largest number of members of one object. No object of a request has more fields. It is limited, because each
+unknown field causes an error message.
+"""
 
 
 class RefusedJson(json.JSONDecodeError):
-    """Valid JSON that is not accepted. Without a position, because the parser does not report it."""
+    """The text is valid JSON, but is not accepted. The error has no position, because the parser does not report it."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, "", -1)

@@ -20,7 +20,9 @@ from admin_api.http.input_types import DIGITS, Input, QueryInteger
 
 MAX_SKIP: Final = 100_000
 MAX_EXACT_TOTAL: Final = 10_000
-"""Totals up to this number are counted. Above it, the planner's estimate is used, which costs almost nothing."""
+"""Totals up to this number are counted exactly. For larger totals, the planner's estimate is used, which costs almost
+nothing.
+"""
 
 _FORCE_INDEX_SCANS: Final = sa.text(
     "SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), "
@@ -44,7 +46,7 @@ class PageQuery(Input):
     Unknown parameters are errors, because a misspelt filter would otherwise return all rows.
     """
 
-    # The maximum comes before DIGITS. After DIGITS it would be missing from the OpenAPI description.
+    # The maximum must come before DIGITS. Otherwise it would be missing from the OpenAPI description.
     skip: Annotated[int, Field(ge=0, json_schema_extra={"maximum": MAX_SKIP}), DIGITS, AfterValidator(_check_skip)] = 0
     limit: QueryInteger = 100
     sort: str = ""
@@ -173,9 +175,9 @@ async def force_index_scans(connection: AsyncConnection) -> None:
     """For the rest of the transaction, make the planner use the index with the fewest matching rows.
 
     The planner assumes that filters are independent of the time. If an exchange was removed a week ago, it still
-    expects the exchange's rows everywhere and reads a million rows for one page. With page costs of zero, the planner's
-    choice depends only on the number of rows. Custom plans contain the value of `status`, which partial indexes need.
-    Decision 13 has figures.
+    expects the exchange's rows everywhere and reads a million rows for one page. If the costs of pages are set to zero,
+    the planner's choice depends only on the number of rows. Custom plans contain the value of `status`, which partial
+    indexes need. Decision 13 has figures.
     """
     await connection.execute(_FORCE_INDEX_SCANS)
 

@@ -10,7 +10,7 @@ from starlette.types import Scope
 _LENGTH: Final = 200
 _TOKEN: Final = re.compile(r"(ck_[0-9A-Za-z]{12})_[0-9A-Za-z_-]+")
 _OPAQUE: Final = re.compile(r"[^\s;=,]{16,}")
-"""A part of a credential header that may be secret. Shorter parts are names and schemes."""
+"""Matches a part of a credential header that may be secret. Shorter parts are names and schemes."""
 
 
 def recorded_path(scope: Scope) -> str:

@@ -1,7 +1,7 @@
 """The quota of each caller, as token buckets, and what a request takes from it.
 
-`now` is in seconds of the monotonic clock: a step back of the wall clock would freeze every bucket for the size of the
-step.
+`now` is in seconds of the monotonic clock. If the wall clock were used and set back, no bucket would be refilled until
+it reaches its earlier time again.
 """
 
 import math
@@ -70,7 +70,7 @@ class TokenBuckets:
 
     def _level(self, key: str, now: float) -> float:
         level, at = self._buckets.get(key, (self._capacity, now))
-        elapsed = max(0.0, now - at)  # requests read the clock earlier, so they may arrive here in another order
+        elapsed = max(0.0, now - at)  # requests have read the clock before, so they may arrive here in another order
         return min(self._capacity, level + elapsed * self._per_second)
 
 
@@ -91,7 +91,7 @@ class Quota:
 
 
 class RequestCost:
-    """The cost of one request: at least one request, and each run that it starts.
+    """The cost of one HTTP request: it counts as at least one request, and each run that it starts is also counted.
 
     If a part of the cost is counted again, for example in a second attempt, the new number replaces the earlier one.
     """
@@ -117,7 +117,7 @@ class RequestCost:
             self._count(self._runs, runs)
 
     def cancel_runs(self) -> None:
-        """The request has failed and starts no run."""
+        """Undo `count_runs`, because the request has failed and starts no run."""
         self._give_back(self._runs)
 
     def headers(self) -> dict[str, str]:

@@ -15,10 +15,10 @@ from contracts.coverage import AbsenceClass
 SILENT_CLASSES: Final = frozenset(
     {AbsenceClass.UNKNOWN, AbsenceClass.NO_TRADE, AbsenceClass.OUTAGE, AbsenceClass.LOST_AT_SOURCE}
 )
-"""The classes of spans for which the exchange was asked and sent no candles."""
+"""The classes of spans for which candles were requested and the exchange sent none."""
 
 FEWEST_SYMBOLS: Final = 3
-"""The silence of fewer symbols is no silence of an exchange."""
+"""The smallest number of silent symbols that counts as a silence of the exchange."""
 
 EXAMPLES: Final = 20
 
@@ -45,7 +45,7 @@ class Piece(NamedTuple):
     end: datetime
     absence_class: AbsenceClass
     level: int
-    """The highest level of the evidence for the class. 1 for unknown: only empty answers."""
+    """The highest level of the evidence for the class. It is 1 for unknown, because there are only empty answers."""
     proof: Sequence[Mapping[str, Any]]
 
 
@@ -96,8 +96,8 @@ def incidents_in(
 
 
 def _piece(start: datetime, end: datetime, covering: Sequence[Silence]) -> Piece:
-    """A witness that shows trades has priority over a witness that says that the exchange was closed. The silence of
-    one symbol proves nothing about the others.
+    """The class of a piece. A witness that shows trades has priority over a witness that says that the exchange was
+    closed. The silence of one symbol proves nothing about the others.
     """
     for decided in (AbsenceClass.LOST_AT_SOURCE, AbsenceClass.OUTAGE):
         said = [each for each in covering if each.absence_class is decided]

@@ -17,7 +17,7 @@ from contracts.coverage import AbsenceClass, names_of
 
 LONGEST_RANGE: Final = timedelta(days=1100)
 MAX_SILENCES: Final = 20_000
-"""The number of different absences that one page may consist of."""
+"""The largest number of different absences on one page."""
 
 _DEFAULT_RANGE: Final = timedelta(days=30)
 
@@ -92,7 +92,8 @@ FROM silent, alive, unnest(silent.spans * tstzmultirange(tstzrange(:start, :end)
 ORDER BY 1 LIMIT :limit
 """
 )
-# The silent time in which no series has a verified candle. Absences and verified spans of all series are read once.
+# Selects the silent time in which no series has a verified candle. Absences and verified spans of all series are read
+# once.
 
 _SILENCES: Final = sa.text(
     """

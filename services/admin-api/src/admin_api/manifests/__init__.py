@@ -1,1 +1,1 @@
-"""Manifests: the file format of all configs, its parser, and the difference that an apply makes."""
+"""Manifests: the file format for all configs, its parser, and the comparison of a file with the database."""

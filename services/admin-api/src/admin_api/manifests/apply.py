@@ -34,7 +34,8 @@ class ManifestApplier:
         Each config that is created or enabled counts as a request in the rate limit.
         """
         if not options.dry_run:
-            # Changes of configs by others wait, so the compared rows are the changed rows. Reads do not wait.
+            # Other changes of configs wait, so the rows do not change between the comparison and the write. Reads do
+            # not wait.
             await work.connection.execute(sa.text(f"LOCK TABLE {configs.name} IN EXCLUSIVE MODE"))
         existing = await all_configs(work.connection)
         difference = diff(existing, file.configs, work.now)
@@ -62,7 +63,9 @@ class ManifestApplier:
         return result
 
     def _require_valid(self, difference: Diff, file: ParsedManifest, now: datetime) -> None:
-        """Checks only changed entries. A config may stay as it is if its exchange no longer offers its timeframes."""
+        """Check the changed entries. An unchanged config is allowed even if its exchange no longer offers its
+        timeframes.
+        """
         checked: dict[int, NewConfig | Config] = dict(difference.added)
         checked |= {
             index: each.after
@@ -86,7 +89,9 @@ class ManifestApplier:
 
 
 def _require_no_overlap(difference: Diff, file: ParsedManifest) -> None:
-    """Without `remove`, configs that are not in the file keep their timeframes. No entry may collect one of them."""
+    """Without `remove`, configs that are not in the file keep their timeframes. Refuse entries that collect one of
+    these timeframes.
+    """
     holders = {series: config.id for config in difference.not_in_file for series in claim_keys(config)}
     entries: dict[int, NewConfig | Config] = dict(difference.added)
     entries |= {index: each.after for index, each in difference.changed.items()}

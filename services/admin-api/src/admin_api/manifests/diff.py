@@ -20,11 +20,12 @@ class Diff:
 
 
 def diff(existing: Sequence[Config], entries: Sequence[NewConfig], now: datetime) -> Diff:
-    """Entries have no ids, so entries and configs of the same exchange and symbol are matched by their timeframes.
+    """Compare entries with configs. Entries have no ids, so entries and configs of the same exchange and symbol are
+    matched by their timeframes.
 
-    The pair that shares most timeframes is matched first, then the next. If one entry and one config remain, they match
-    too. So a config keeps its id, the name in its logs and its schedule when its timeframes change.
-    The order of timeframes has no meaning, so another order is not a difference.
+    The pair with the most common timeframes is matched first, then the next pair. If one entry and one config remain,
+    they are also matched. So if the timeframes of a config change, it keeps its id, the name in its logs and its
+    schedule. The order of timeframes has no meaning, so another order is not a difference.
     """
     indexes: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, entry in enumerate(entries):
@@ -50,7 +51,8 @@ def diff(existing: Sequence[Config], entries: Sequence[NewConfig], now: datetime
 def _matches(indexes: Sequence[int], configs: Sequence[Config], entries: Sequence[NewConfig]) -> dict[int, Config]:
     """The config of each entry, all of one exchange and symbol.
 
-    If several pairs share equally many timeframes, the older config and the earlier entry are matched first.
+    If several pairs have the same number of common timeframes, the older config and the earlier entry are matched
+    first.
     """
     by_overlap = sorted(
         (-len(set(config.timeframes) & set(entries[index].timeframes)), config.id, index)

@@ -16,9 +16,11 @@ from contracts.timeframes import timeframe_order
 
 MAX_CONFIGS: Final = 10_000
 _BATCH: Final = 500
-"""Entries in one part of a file."""
+"""The number of entries in one part of a file."""
 _SIMPLE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_/.-]*([ :][A-Za-z0-9_/.-]+)*")
-"""Text that YAML reads as it is, if it is not ambiguous: no indicator, no space at an end, no colon before a space."""
+"""Matches text that needs no quotes in YAML unless it is ambiguous: it has no indicator, no space at its ends, and no
+colon before a space.
+"""
 _ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
 
 
@@ -28,14 +30,16 @@ _HEADING: Final = (
 
 
 class Manifest(StrictInput):
-    """A file of configs. A field that an entry leaves out has its default, as in `POST /configs`."""
+    """A file of configs. If an entry leaves out a field, the field has its default, as in `POST /configs`."""
 
     version: Annotated[Literal[1], INTEGRAL_NUMBER] = Field(default=1, description="The version of the file format.")
     configs: list[NewConfig] = Field(max_length=MAX_CONFIGS)
 
 
 def as_entries(configs: Iterable[Config | Row[Any]]) -> list[dict[str, Any]]:
-    """Sorted by content and not by id, so that a file changes only where a config does."""
+    """The configs as entries of a file. They are sorted by content and not by id, so that a file changes only where a
+    config changes.
+    """
     entries = []
     for config in configs:
         entry = {
@@ -85,7 +89,9 @@ def _batches(entries: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 
 def _entry_text(entry: dict[str, Any]) -> str:
-    """One entry. A YAML library needs a hundred times as long, and would block other requests meanwhile."""
+    """The YAML text of one entry. A YAML library would need a hundred times as long and would block other requests
+    during this time.
+    """
     lines = [
         f"- exchange: {_name(entry['exchange'])}",
         f"  symbol: {_name(entry['symbol'])}",
@@ -108,7 +114,9 @@ def _scalar(text: str) -> str:
 
 
 _name: Final = lru_cache(maxsize=MAX_CONFIGS)(_scalar)
-"""For names, which are the same in each export. A description can be too long to keep."""
+"""A cached version for names, which are the same in each export. Descriptions are not cached, because they can be
+long.
+"""
 
 
 def _is_ambiguous(text: str) -> bool:
@@ -117,7 +125,7 @@ def _is_ambiguous(text: str) -> bool:
 
 @lru_cache(maxsize=1000)
 def _patterns(first: str) -> list[Any]:
-    """The patterns of text that is not a string if it begins with this character."""
+    """The patterns of plain text that YAML would not read as a string, by the first character of the text."""
     return [pattern for _, _, pattern, begins in implicit_resolvers if first in begins]
 
 

@@ -67,7 +67,7 @@ def _from_yaml(body: bytes) -> tuple[Any, list[int]]:
 
 
 def _valid_entries(data: Any, lines: Sequence[int]) -> list[NewConfig]:
-    """The entries of the manifest, validated one by one up to the entry with the last reported error.
+    """The entries of the manifest. They are validated one by one, up to the entry with the last error that is reported.
 
     So a large file of wrong entries costs little, and other threads run between the entries. Raises `InvalidInput`.
     """

@@ -1,7 +1,7 @@
 """Reads the YAML of a caller into plain data, in one pass and with limits.
 
-The data is built from the events of the parser, by the core schema of YAML 1.2. The library's own constructor takes ten
-times as long. For some texts, such as many merge keys (`<<`), its time grows with the square of their size.
+The data is built from the events of the parser, according to the core schema of YAML 1.2. The library's own constructor
+takes ten times as long. For some texts, such as many merge keys (`<<`), its time grows with the square of their size.
 """
 
 import math
@@ -13,11 +13,11 @@ from ruamel import yaml
 from ruamel.yaml import events
 
 MAX_DEPTH: Final = 6
-"""More than a manifest needs: a mapping of a list of mappings of lists."""
+"""The largest depth. It is more than a manifest needs, which is a mapping of a list of mappings of lists."""
 MAX_NODES: Final = 400_000
-"""Keys and values. Enough for ten thousand configs with forty each."""
+"""The largest number of keys and values. It is enough for ten thousand configs with forty of them each."""
 MAX_SCALAR_LENGTH: Final = 4000
-"""Characters of one text. A description has 500."""
+"""The largest number of characters of one text. A description has up to 500."""
 
 _PLAIN: Final[tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...]] = (
     (re.compile(r"|~|null|Null|NULL"), lambda _text: None),
@@ -32,7 +32,7 @@ _PLAIN: Final[tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...]] = (
 )
 """The types of scalars without quotes, and their conversions. All other scalars are strings."""
 _OLD_NUMBER: Final = re.compile(r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]*_[0-9a-fA-F_]*|[0-9]+_[0-9_.]*)")
-"""Numbers in YAML 1.1 that are texts in YAML 1.2."""
+"""Matches scalars that are numbers in YAML 1.1 and texts in YAML 1.2."""
 _FIRST_OF_OTHER_TYPES: Final = frozenset("~nNtTfF-+.0123456789")
 
 
@@ -57,7 +57,7 @@ def read_yaml(text: str, lines_of: str) -> tuple[Any, list[int]]:
 
 class _Reader:
     def __init__(self, text: str, lines_of: str) -> None:
-        self._events: Iterator[events.Event] = yaml.YAML(typ="safe").parse(text)  # libyaml, if it is available
+        self._events: Iterator[events.Event] = yaml.YAML(typ="safe").parse(text)  # uses libyaml if it is available
         self._lines_of = lines_of
         self._nodes = 0
         self.lines: list[int] = []
@@ -78,7 +78,7 @@ class _Reader:
         return data
 
     def _next(self) -> events.Event:
-        """The next event, after the checks that do not depend on its place."""
+        """The next event of the parser, after the checks that do not depend on its position."""
         event = next(self._events)
         self._nodes += 1
         if self._nodes > MAX_NODES:

@@ -21,12 +21,15 @@ from admin_api.metrics import Metrics
 from admin_api.writes.actors import Actor, Role
 
 _RECORDED: Final = {HTTPStatus.FORBIDDEN: "role", HTTPStatus.PRECONDITION_FAILED: "precondition"}
-"""Refusals by routes that are audited. Other 4xx responses mean that the request was malformed, not forbidden."""
+"""The statuses of refusals by routes that are audited. Other 4xx responses mean that the request was malformed, not
+forbidden.
+"""
 
 
 class AuthenticationMiddleware:
-    """Middleware instead of a dependency of each route: new routes are protected by default, and a caller without
-    credentials learns neither which paths exist nor which part of a body is not valid.
+    """Authenticates each request. This is middleware and not a dependency of each route. So new routes are protected by
+    default, and the responses to a caller without credentials show neither the existing paths nor the invalid parts of
+    a body.
     """
 
     def __init__(

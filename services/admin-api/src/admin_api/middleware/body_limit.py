@@ -7,9 +7,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES: Final = 64 * 1024
-"""A config has a few hundred bytes."""
+"""The limit of most requests. A config has only a few hundred bytes."""
 MAX_BULK_BODY_BYTES: Final = 4 * 1024 * 1024
-"""For requests with many configs or series: enough for ten thousand."""
+"""The limit of requests with many configs or series. It is enough for ten thousand of them."""
 _BULK_PATHS: Final = ("/configs/bulk/create", "/configs/apply", "/backfills")
 
 

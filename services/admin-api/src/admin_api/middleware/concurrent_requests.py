@@ -15,17 +15,23 @@ from admin_api.http.errors import ApiError, TooManyRequests
 from admin_api.http.problems import response_of
 
 PLACES: Final = 4
-"""More would finish no request earlier: all of them share one event loop and a few connections to the database."""
+"""The number of concurrent requests per caller. A larger number would not finish requests earlier, because all requests
+share one event loop and a few connections to the database.
+"""
 _HEALTH: Final = "/health/"
-"""Probes neither wait nor are refused. Other callers can have the same address."""
+"""The paths of health probes. Probes do not wait and are not refused, because other callers can have the same
+address.
+"""
 QUEUE_LENGTH: Final = 500
 WAIT_SECONDS: Final = 30.0
 HOLD_SECONDS: Final = 1.0
-"""A request that takes longer waits for something else, such as its body or a lock, and gives its place back."""
+"""A request that takes longer than this gives its place back, because it waits for something else, such as its body or
+a lock.
+"""
 
 
 class ConcurrentRequestsMiddleware:
-    """Lets a burst of requests of one caller wait here, so that a request of another caller does not wait behind it.
+    """Makes a burst of requests of one caller wait here, so that it does not delay requests of other callers.
 
     All requests share one event loop. It is outside of authentication, because authentication is a large part of the
     work for a short request. So callers are distinguished by the credential that they send, without checking it.

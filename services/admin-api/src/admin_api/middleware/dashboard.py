@@ -18,7 +18,9 @@ _ASSETS: Final = "/assets/"
 _API_PATHS: Final = PUBLIC_PATHS - {"/"}
 _API_FOLDERS: Final = ("/api/", "/docs/", "/health/")
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
-"""A new build has new names for changed files, so a browser never has to ask again."""
+"""The cache header of files whose name contains a hash. A new build gives changed files new names, so a browser need
+not check whether a file is current.
+"""
 
 
 class DashboardMiddleware:
@@ -52,7 +54,7 @@ class DashboardMiddleware:
 
 
 def asks_for_page(path: str, accept: str) -> bool:
-    """Whether the request is from a browser that opens a page, and not for a path of the API."""
+    """Whether a browser opens a page with this request, and the path does not belong to the API."""
     if path in _API_PATHS or path.startswith(_API_FOLDERS):
         return False
     return preferred(accept, (PROBLEM, _HTML)) == _HTML
@@ -65,7 +67,9 @@ def _page_response(dashboard: Dashboard) -> Response:
 
 
 def page_policy(nonce: str) -> str:
-    """Scripts only from files of this API. The component library writes style elements, which need the nonce."""
+    """The content security policy of the page. It allows only scripts from files of this API. The component library
+    writes style elements, which need the nonce.
+    """
     return (
         f"default-src 'none'; script-src 'self'; style-src 'self' 'nonce-{nonce}'; img-src 'self' data:; "
         "font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -56,7 +56,7 @@ def add_middleware(
     routes: Sequence[BaseRoute],
     monotonic: Callable[[], float],
 ) -> None:
-    """The middleware that is added first is the innermost. `monotonic` is the clock of the rate limits."""
+    """Add the middleware. The one that is added first is the innermost. `monotonic` is the clock of the rate limits."""
     app.add_middleware(HeadRequestMiddleware)
     app.add_middleware(BodyLimitMiddleware)
     app.add_middleware(ContentEncodingMiddleware)

@@ -1,4 +1,4 @@
-"""What to do about each problem, for the person who gets the message."""
+"""The advice about each problem, for the person who gets the message."""
 
 from typing import Final
 
@@ -93,7 +93,7 @@ _STEPS: Final = {
 
 
 def meaning_of(error_class: str) -> str:
-    """The rest of a sentence: `banned` means that ..."""
+    """The meaning of an error class, as the rest of a sentence that begins with "`banned` means that"."""
     return _failure(error_class)[0]
 
 

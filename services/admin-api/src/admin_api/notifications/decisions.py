@@ -2,16 +2,16 @@
 
 Each problem of a receiver has a notice, which is stored. The life of a notice:
 
-- The problem appears. After the window, the message `opened` follows. The problem may have grown meanwhile.
-- It lasts: `repeated`, once per repeat interval.
-- It is absent for a window: `resolved`, and the notice ends. If the problem returns earlier, it counts as
-  uninterrupted.
-- It is absent, and `opened` was never sent because of quiet hours or because the receiver did not answer: `passed`. If
-  it lasted less than a window, there is no message.
+- The problem appears. After the window, the message `opened` follows. The problem may be larger by then.
+- The problem lasts: the message `repeated` follows, once per repeat interval.
+- The problem is absent for a window: the message `resolved` follows, and the notice ends. If the problem returns
+  earlier, it counts as uninterrupted.
+- The problem is absent, and `opened` was never sent because of quiet hours or because the receiver did not answer: the
+  message `passed` follows. If the problem lasted less than a window, there is no message.
 
-So a receiver gets at most one message per group and window, and no message is lost in quiet hours. If a message is not
-sent, its notice does not change, and the next decision requests the message again. After quiet hours, the messages that
-waited are marked, so that one summary has them all.
+So a receiver gets at most one message per group and window, and no message is lost in quiet hours. If a message could
+not be sent, its notice does not change, and the next decision contains the message again. After quiet hours, the
+messages that waited are marked, so that one summary has them all.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ class MessageKind(StrEnum):
     REPEATED = "repeated"
     RESOLVED = "resolved"
     PASSED = "passed"
-    """The problem began and ended without a message."""
+    """The problem began and ended before a message about it was sent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +38,11 @@ class Notice:
     """The stored state of a problem for one receiver."""
 
     problem: Problem
-    """As it was last seen. The time is the earliest one, except that of a loss, which is in the future."""
+    """The problem as it was last found. Its time is the earliest one, except for a loss, which is in the future."""
     first_seen: datetime
     last_seen: datetime
     reported_at: datetime | None = None
-    """The time of the last message. None: there was none yet."""
+    """The time of the last message. None if no message was sent yet."""
 
 
 class Policy(NamedTuple):
@@ -58,16 +58,16 @@ class Policy(NamedTuple):
 
 
 class Step(NamedTuple):
-    """The change of one notice. If there is no message, only `waiting` may change."""
+    """The change of one notice. If there is no message, only `waiting` is stored."""
 
     group: Group
     waiting: Notice | None
-    """The notice until the message is sent. None: there is none any more."""
+    """The notice until the message is sent. None if the notice ends."""
     message: MessageKind | None = None
     sent: Notice | None = None
     """The notice after the message was sent."""
     waited: bool = False
-    """Whether quiet hours have held the message back."""
+    """Whether quiet hours have delayed the message."""
 
     @property
     def problem(self) -> Problem:
@@ -116,7 +116,7 @@ def _seen(notice: Notice | None, problem: Problem, now: datetime) -> Notice:
 
 
 def _message_about_present(seen: Notice, policy: Policy) -> tuple[MessageKind, datetime]:
-    """The next message, and its time without quiet hours."""
+    """The next message, and the time at which it would be sent without quiet hours."""
     if seen.reported_at is None:
         return MessageKind.OPENED, seen.first_seen + policy.window
     return MessageKind.REPEATED, seen.reported_at + policy.repeat

@@ -16,9 +16,13 @@ from runtime.printable import printable
 
 LONGEST_EXAMPLE: Final = 200
 MOST_SINGLE: Final = 4
-"""If a receiver is to get more messages at once, they become one. After quiet hours, two are enough for this."""
+"""The largest number of separate messages for a receiver at once. If there are more, they become one message. After
+quiet hours, two messages already become one.
+"""
 _MOST_LINES: Final = 12
-"""Some services refuse or cut messages with more than 2,000 characters."""
+"""The largest number of lines of a message. It is limited, because some services refuse or cut messages with more than
+2,000 characters.
+"""
 _ACTIVE_CHARACTERS: Final = re.compile(r"[<>@`\[\]]|(?<=:)//")
 """Characters with which a text of an exchange could mention people or make links in a chat."""
 
@@ -97,7 +101,7 @@ class Texts:
 
 
 def example_of(symbol: str, number: str, error: str | None) -> str:
-    """An example on one line. `error` is a text of an exchange, so no part of it stays active in a chat."""
+    """An example on one line. `error` is a text of an exchange, so its active characters are removed."""
     text = f"{symbol} ({number})" + (f": {error}" if error else "")
     plain = re.sub(r"\s+", " ", _ACTIVE_CHARACTERS.sub(" ", printable(text)))
     return plain if len(plain) <= LONGEST_EXAMPLE else f"{plain[: LONGEST_EXAMPLE - 1]}…"

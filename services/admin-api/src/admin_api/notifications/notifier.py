@@ -31,7 +31,9 @@ LOCK: Final = 7_226_501_142
 """The key of the advisory lock. The instance that holds it sends notifications."""
 
 _IDLE_SESSION_SECONDS: Final = 600
-"""Longer than a round whose receivers all use their time. So a stalled instance is replaced after ten minutes."""
+"""How long the session of the active instance may be idle. This is longer than a round in which all receivers use their
+full time. A stalled instance is replaced after ten minutes.
+"""
 _ROUND_LIMIT_SECONDS: Final = 540.0
 _OUTAGE_ERRORS: Final = (*DATABASE_PROBLEMS, OSError)
 """Postgres is not available. `TimeoutError` is an `OSError`."""
@@ -46,7 +48,7 @@ class Pace(NamedTuple):
 
 
 class _Line:
-    """The messages to one receiver, one after the other.
+    """Sends the messages to one receiver, one after the other.
 
     After a failure, the next message waits until the back-off has ended.
     """
@@ -162,7 +164,7 @@ class Notifier:
         await connection.commit()
         outcomes = await asyncio.gather(
             *(self._notify(connection, line, notices[line.receiver.id], problems, now) for line in self._lines),
-            return_exceptions=True,  # so that no receiver's messages are interrupted by another one's error
+            return_exceptions=True,  # an error of one receiver must not interrupt the messages to another one
         )
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
@@ -188,7 +190,7 @@ class Notifier:
     async def _save(self, connection: AsyncConnection, line: _Line, changes: Changes) -> None:
         if not changes:
             return
-        async with self._saving:  # a connection does one thing at a time
+        async with self._saving:  # a connection can execute only one statement at a time
             await save(connection, line.receiver.id, changes)
             await connection.commit()
 

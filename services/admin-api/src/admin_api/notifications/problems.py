@@ -1,4 +1,4 @@
-"""The problems that are notified: one per exchange and cause. Pure."""
+"""The problems about which notifications are sent: one per exchange and cause. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,13 +20,13 @@ class Cause(NamedTuple):
 
 
 def cause_of(text: str) -> Cause | None:
-    """The cause that was stored; None if only another release knows it."""
+    """The cause from its stored form; None if this release does not have this cause."""
     kind, _, error_class = text.partition(":")
     return Cause(ProblemKind(kind), error_class) if kind in set(ProblemKind) else None
 
 
 class Group(NamedTuple):
-    """The problems that become one message."""
+    """The identity of a problem: all problems of one group become one message."""
 
     exchange: str
     cause: Cause
@@ -38,11 +38,11 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """A group that has a problem now."""
+    """The present problem of a group."""
 
     group: Group
     since: datetime
-    """When the first of its present failures happened, or when the first candles will be lost."""
+    """The time of the first of the present failures, or the time at which the first candles will be lost."""
     size: int
     """The number of configs, runs or series that have the problem."""
     total: int = 0

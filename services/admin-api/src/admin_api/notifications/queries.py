@@ -20,7 +20,7 @@ from store.tables import configs
 STUCK_AFTER: Final = timedelta(minutes=30)
 INTERVALS: Final = 3
 SHORTEST_SILENCE: Final = timedelta(minutes=15)
-"""A config without a run in three of its intervals counts, but not before this time."""
+"""A config counts if it had no run in three of its intervals, but not before this time has passed."""
 
 # Each config costs two look-ups in the index of its runs. Runs of ranges do not count: the backfiller repeats them. A
 # config whose last run failed stays a failure if no further run follows: only a successful run ends it.

@@ -1,4 +1,6 @@
-"""The notices in the database. They survive a restart, so that no message is repeated and no problem stays open."""
+"""The notices in the database. They are kept over a restart, so that no message is repeated, and each problem gets its
+last message.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
@@ -13,7 +15,7 @@ from admin_api.receivers.settings import ProblemKind
 from store.tables import notifications
 
 Changes = Sequence[tuple[Group, Notice | None]]
-"""The new notices of groups. None: the notice is over."""
+"""The new notice of each group. None if the notice has ended."""
 
 _KEY: Final = ("receiver", "exchange", "cause")
 _columns: Final = notifications.c
@@ -39,7 +41,9 @@ async def load(
 async def delete_unwanted(
     connection: AsyncConnection, receivers: Collection[str], kinds: Collection[ProblemKind]
 ) -> None:
-    """Remove the notices of receivers and kinds that are no longer in the settings. No message reports their end."""
+    """Remove the notices of receivers and kinds that are no longer in the settings. No message is sent about their
+    end.
+    """
     kind = sa.func.split_part(_columns.cause, ":", 1)
     await connection.execute(
         sa.delete(notifications).where(sa.or_(_columns.receiver.not_in(receivers), kind.not_in(kinds)))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 _LIBRARIES: Final = ("apprise", "urllib3", "requests", "oauthlib", "requests_oauthlib")
-"""They log addresses: for example urllib3 each path, which is the password of a Slack webhook."""
+"""Libraries that log addresses. For example, urllib3 logs each path, which is the password of a Slack webhook."""
 _PART: Final = re.compile(r"[^/:@?&=,;\s]+")
 _SHORTEST_SECRET: Final = 4
 
@@ -23,11 +23,11 @@ class Address(NamedTuple):
 
     url: str
     name: str
-    """For logs: its place in the setting and its kind, such as `2 (slack)`."""
+    """The name for logs: the place in the setting and the kind, such as `2 (slack)`."""
     id: str
-    """The same after a restart, and if only a password or another address changes."""
+    """The id of the receiver. It stays the same after a restart, and if only a password or another address changes."""
     shown: str
-    """As Apprise shows it: without its secrets, but with user, path and parameters."""
+    """The address as Apprise shows it: without its secrets, but with user, path and parameters."""
 
     def redacted(self, text: str) -> str:
         """The text without parts of the address, except the scheme and the host.
@@ -82,8 +82,9 @@ def service_of(url: str) -> "NotifyBase | None":
 
     _keep_out_of_the_log(_LIBRARIES)
 
-    # No file of the machine may extend Apprise or keep its state. Without async_mode and its time limit, it sends in
-    # the calling thread. Its pool of threads would delay the end of the process while a receiver does not answer.
+    # Apprise must not load plugins from files of the machine or store its state there. Without async_mode and its time
+    # limit, it sends in the calling thread. Its pool of threads would delay the end of the process while a receiver
+    # does not answer.
     asset = AppriseAsset(
         app_id="Candlekeep",
         app_desc="Candlekeep notifications",
@@ -97,7 +98,7 @@ def service_of(url: str) -> "NotifyBase | None":
 
 
 def _keep_out_of_the_log(libraries: Iterable[str]) -> None:
-    """Keeps the lines of these libraries out of the log, at every LOG_LEVEL.
+    """Turn off the log lines of these libraries, at every LOG_LEVEL.
 
     `sending` reports the reason of a failure.
     """

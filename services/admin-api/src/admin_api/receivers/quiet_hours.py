@@ -15,11 +15,11 @@ _MINUTES_OF_AN_HOUR: Final = 60
 @dataclass(frozen=True)
 class _Entry:
     days: frozenset[int]
-    """The days on which it begins; Monday is 0."""
+    """The days on which the quiet time begins; Monday is 0."""
     start: int
-    """In minutes since midnight."""
+    """The start in minutes since midnight."""
     end: int
-    """Not later than the start: on the next day."""
+    """The end in minutes since midnight. If it is not later than the start, it is on the next day."""
 
     def contains(self, day: int, minute: int) -> bool:
         if self.start < self.end:

@@ -12,7 +12,7 @@ _LONGEST_REASON: Final = 300
 
 
 class MessageType(StrEnum):
-    """How a receiver shows the message, as Apprise names it. Many services have a colour for each."""
+    """The type of a message, with the names of Apprise. Many services show each type in another colour."""
 
     INFO = "info"
     SUCCESS = "success"
@@ -25,7 +25,8 @@ class NotSent(Exception):  # noqa: N818 -- the name states the problem
 
 
 class Receiver:
-    """One message at a time. A receiver that does not answer costs one thread, and delays nothing else.
+    """A receiver, which gets one message at a time. If it does not answer, this occupies one thread and delays nothing
+    else.
 
     The thread is a daemon, so that the process can end while a service does not answer.
     """
@@ -78,7 +79,7 @@ class Receiver:
                 body=body, title=title, notify_type=message_type.value, body_format=NotifyFormat.TEXT
             )
         except Exception as error:  # noqa: BLE001 -- a plugin may raise anything, and only this message is lost
-            return f"Apprise failed with {type(error).__name__}"  # its text may contain the address
+            return f"Apprise failed with {type(error).__name__}"  # the text of the error may contain the address
         if result:
             return None
         warnings = printable(" / ".join(dict.fromkeys(entry.message for entry in result.logs())))

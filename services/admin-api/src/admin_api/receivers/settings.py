@@ -27,7 +27,9 @@ class ProblemKind(StrEnum):
 
 
 class Severity(StrEnum):
-    """As the severities of the alerts: critical needs a person at once, a warning can wait until the morning."""
+    """The severities, as in the alerts. A critical problem needs a person at once; a warning can wait until the
+    morning.
+    """
 
     WARNING = "warning"
     CRITICAL = "critical"

@@ -1,18 +1,19 @@
 """Publishes the outbox to Kafka: at least once, in the order of the changes for each key, by one instance at a time.
 
-Why the order is kept. The relay reads rows by ascending id. After Kafka's acknowledgement it deletes exactly these
-rows by their ids, and never all rows "up to" an id. A sequence hands out ids before the commit, so a row may commit
-late; then it is published later and is not lost. Two rows of one config cannot commit in the wrong order: every change
-of a config holds the config's row lock from before it takes an id until it commits. Rows of different keys have no
-order.
+The order is kept for these reasons. The relay reads rows by ascending id. After Kafka's acknowledgement it deletes
+exactly these rows by their ids, and never all rows up to an id. A sequence assigns ids before the commit, so a row with
+a low id may be committed late. Such a row is published later and is not lost. Two rows of one config cannot commit in
+the wrong order: every change of a config holds the config's row lock from before it takes an id until it commits. The
+order of rows with different keys is not defined.
 
-Why one instance at a time. Two relays could interleave two versions of a config, and compaction would keep the older. A
-session-level advisory lock belongs to the connection that reads and deletes rows, so a relay without the lock cannot
-continue to read. Postgres ends a session that is idle for some seconds. So a relay that is stalled, or whose machine
-vanished, is replaced soon. A session is not idle while a statement is being prepared, because that takes two requests.
-So the relay prepares all statements before it has the lock. If anything fails, the producer is discarded with its
-unacknowledged messages. If another instance has published some of these rows meanwhile, this instance publishes the
-current state of their configs again. So the newest message about a config is never an older version.
+Only one instance works at a time, because two relays could publish two versions of a config in the wrong order, and
+compaction would then keep the older version. A session-level advisory lock belongs to the connection that reads and
+deletes rows, so a relay without the lock cannot continue to read. Postgres ends a session that is idle for some
+seconds. So another instance soon takes over from a relay that is stalled or has lost its machine. A session is not idle
+while a statement is being prepared, because that takes two requests. So the relay prepares all statements before it has
+the lock. If anything fails, the producer is discarded with its unacknowledged messages. If another instance has
+published some of these rows meanwhile, this instance publishes the current state of their configs again. So the newest
+message about a config is never an older version.
 """
 
 import asyncio
@@ -82,8 +83,8 @@ _DELETE_ROWS = "DELETE FROM outbox WHERE id = ANY($1::bigint[])"
 
 
 class _Session(NamedTuple):
-    """A connection and its prepared statements. Each of their executions is one request, so a stall between two
-    requests leaves the session idle.
+    """A connection and its prepared statements. Each execution is one request. So if the process is stalled between two
+    requests, Postgres sees an idle session.
     """
 
     connection: asyncpg.Connection
@@ -113,7 +114,7 @@ class Relay:
             except _OUTAGE_ERRORS as error:
                 self._metrics.relay_failures.inc()
                 if loop.time() - started_at > _MAX_WAIT_SECONDS:
-                    backoff.reset()  # the relay worked for a while, so this is a new outage
+                    backoff.reset()  # the relay has worked in the meantime, so this is a new outage
                 if loop.time() - logged_at >= _LOG_INTERVAL_SECONDS:
                     logged_at = loop.time()
                     log.warning(
@@ -128,7 +129,9 @@ class Relay:
         self._woken.set()
 
     async def _session(self) -> None:
-        """Connects to Kafka first: an instance without Kafka must not take the lock from one that can publish."""
+        """Open a session with the lock. It connects to Kafka first, because an instance without Kafka must not take the
+        lock from an instance that can publish.
+        """
         async with (
             producing(self._settings, tuple(_TOPICS.values())) as producer,
             lockable_session(self._settings, _NAME, idle_seconds=_IDLE_SESSION_SECONDS) as lockable,
@@ -149,7 +152,7 @@ class Relay:
                 self._metrics.relay_active.set(0)
 
     async def _wait_for_lock(self, connection: asyncpg.Connection) -> bool:
-        """False if the relay is stopped before it gets the lock."""
+        """Wait for the lock. Returns False if the relay is stopped before it gets the lock."""
         while not self._stopping.is_set():
             if await try_lock(connection, LOCK):
                 return True
@@ -160,13 +163,14 @@ class Relay:
         while not self._stopping.is_set():
             self._woken.clear()
             if await self._send_batch(session, producer) < _BATCH:
-                # The timeout limits the delay to a second if a notification is lost.
+                # If a notification is lost, the timeout limits the delay to a second.
                 await wait_for_event(self._woken, _POLL_SECONDS)
 
     async def _send_batch(self, session: _Session, producer: AIOKafkaProducer) -> int:
         """Send the oldest rows and delete them when all are acknowledged. Returns their number.
 
-        If one row fails, all are sent again: consumers drop versions and run ids that they know.
+        If one row fails, all rows are sent again. This is safe, because consumers drop versions and run ids that they
+        already have.
         """
         rows = await session.oldest_rows.fetch(_BATCH)
         if not rows:
@@ -203,7 +207,9 @@ class Relay:
         self._in_flight = {}
 
     async def _send(self, rows: Sequence[asyncpg.Record], producer: AIOKafkaProducer) -> None:
-        """Gives all rows to the producer, one by one to keep their order per partition, then awaits them together."""
+        """Pass all rows to the producer, one by one to keep their order per partition. Then await all of them
+        together.
+        """
         failpoint("admin_api.before_send")
         acknowledgements: list[asyncio.Future[Any]] = []
         with forwarding([(row["topic"], json.loads(row["headers"])) for row in rows]) as headers_of_rows:
@@ -224,7 +230,7 @@ class Relay:
 
 
 async def _run_with_session_pings(connection: asyncpg.Connection, work: Coroutine[Any, Any, None]) -> None:
-    """Await the work, and send queries meanwhile so that Postgres does not end the session as idle.
+    """Await the work. During this time, send queries, so that Postgres does not end the session as idle.
 
     Raises at once if the session is lost, and the lock with it.
     """

@@ -1,4 +1,4 @@
-"""How well each exchange answers, and how much of its rate limit the scheduled runs use."""
+"""The success of the runs of each exchange, and the share of its rate limit that the scheduled runs use."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -85,7 +85,7 @@ def _use(exchange: str, timed: int, unsuccessful: sa.Row[tuple[str, int, int]] |
 def _unsuccessful(since: datetime) -> sa.Select[tuple[str, int, int]]:
     """For each exchange: the failed runs, and the failed or skipped runs that have a duration.
 
-    They are few, and have an index.
+    There are few of these runs, and an index finds them.
     """
     count = sa.func.count
     return (

@@ -18,7 +18,7 @@ from admin_api.writes.actors import Actor
 
 EXPENSIVE_REQUESTS: Final = Provided[ExpensiveRequests]("limit of expensive requests")
 _LARGE_BODY_BYTES: Final = 64 * 1024
-"""A larger body is parsed in a thread, because it would hold up the event loop."""
+"""A body that is larger than this is parsed in a thread, because it would block the event loop."""
 _PART_BYTES: Final = 64 * 1024
 
 

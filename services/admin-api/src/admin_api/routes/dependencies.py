@@ -1,4 +1,4 @@
-"""Parameters of the routes, and the error responses that they share."""
+"""The parameters and the error responses that several routes share."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
@@ -32,7 +32,7 @@ async def _declared(
     _bearer: Annotated[object, Security(HTTPBearer(auto_error=False, description=_BEARER))],
     _cookie: Annotated[object, Security(APIKeyCookie(name=SECURE_NAME, auto_error=False, description=_COOKIE))],
 ) -> None:
-    """This adds the Authorize button to the docs page.
+    """Declare the authentication for OpenAPI, which adds the Authorize button to the page `/docs`.
 
     The authentication middleware checks the credential, before any routing.
     """

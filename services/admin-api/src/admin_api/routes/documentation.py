@@ -13,7 +13,7 @@ _FILES: Final = Path(__file__).parents[1] / "documentation"
 
 @router.get("/docs")
 async def documentation_page() -> FileResponse:
-    """Its links are relative, so that they hold behind a proxy that adds a prefix."""
+    """The page. Its links are relative, so that they also work behind a proxy that adds a prefix."""
     return FileResponse(_FILES / "page.html")
 
 

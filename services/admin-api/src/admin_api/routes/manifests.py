@@ -41,7 +41,7 @@ configs:
 """
 _EXPORTED: Final = [configs.c[name] for name in NewConfig.model_fields]
 _BATCH: Final = 500
-"""Rows that are converted at once. Meanwhile, the event loop does nothing else."""
+"""The number of rows that are converted at once. The event loop does nothing else during this time."""
 _CONTENT: Final[dict[str, Any]] = {YAML: {"schema": _SCHEMA, "example": _EXAMPLE}, JSON: {"schema": _SCHEMA}}
 
 

@@ -19,7 +19,7 @@ LOSS_OBSERVER: Final = Provided[OncePerSecond]("loss observer")
 REGISTRY: Final = Provided[CollectorRegistry]("metrics registry")
 HealthDep = Annotated[Health, Depends(HEALTH)]
 
-# Links are relative, so that they hold behind a proxy that adds a prefix.
+# Links are relative, so that they also work behind a proxy that adds a prefix.
 _START_PAGE: Final = """<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><title>Candlekeep admin API</title></head>

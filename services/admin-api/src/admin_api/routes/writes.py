@@ -38,8 +38,8 @@ REPLAYED_HEADER: Final[dict[str, Any]] = {
 
 
 class ConfigRoute(ApiRoute):
-    """`/configs/export` is not the config with the id "export". Otherwise its other methods would be answered with 422
-    instead of 405.
+    """A route that does not match `/configs/export`, because "export" is not the id of a config. Otherwise other
+    methods of this path would be answered with 422 instead of 405.
     """
 
     @override
@@ -153,6 +153,6 @@ async def _if_none_match(
 
 WriteRequestDep = Annotated[WriteRequest, Depends(_unkeyed)]
 KeyedWriteRequestDep = Annotated[WriteRequest, Depends(_keyed)]
-"""For POST. The other methods are idempotent without a key."""
+"""The parameter for POST. The other methods are idempotent without a key."""
 IfMatch = Annotated[EntityTags | None, Depends(_if_match)]
 IfNoneMatch = Annotated[EntityTags | None, Depends(_if_none_match)]

@@ -59,7 +59,9 @@ async def _parts(
 async def _page(
     engine: AsyncEngine, matches: Sequence[sa.ColumnElement[bool]], last: sa.Row[Any] | None, limit: int
 ) -> Sequence[sa.Row[Any]]:
-    """The runs after `last`, in a transaction of its own: a slow client holds no connection."""
+    """The runs after `last`. Each page is read in a separate transaction, so that a slow client does not hold a
+    connection.
+    """
     page = sa.select(*_SELECTED).where(*matches).order_by(*_ORDER.by()).limit(limit)
     if last is not None:
         page = page.where(_ORDER.after((last.started_at, last.id)))

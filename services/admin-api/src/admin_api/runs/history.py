@@ -34,9 +34,9 @@ FROM (
 ) AS counted GROUP BY 1, status, error_class
 """)
 
-# The duration bucket of the median run, and that of the 95th percentile. A rank includes all rows of its bucket: the
-# hourly counts and the changes that are not added yet. Sums of float8 are exact for these numbers, and several times
-# faster than numeric.
+# Selects the duration bucket of the median run, and the duration bucket of the 95th percentile. A rank includes all
+# rows of its bucket: the hourly counts and the changes that are not added yet. Sums of float8 are exact for these
+# numbers, and several times faster than numeric.
 _PERCENTILES: Final = sa.text("""
 WITH counted AS (
   SELECT begins, bucket, runs::float8 AS runs FROM run_durations

@@ -33,7 +33,7 @@ class Count(NamedTuple):
     timed_runs: int
     """The runs that have a duration."""
     duration_microseconds: int
-    """The sum over these runs."""
+    """The sum of the durations of these runs."""
     records: int
 
 
@@ -50,7 +50,8 @@ async def counts_of(connection: AsyncConnection, since: datetime, job_type: str 
 
 
 def average_duration(counts: Sequence[Count]) -> float | None:
-    """In seconds with three decimals, of the runs that succeeded or failed; None without such runs.
+    """The average duration of the runs that succeeded or failed, in seconds with three decimals. None without such
+    runs.
 
     It adds whole microseconds, because a sum of floats depends on their order.
     """
@@ -92,7 +93,8 @@ def _query(*, of_type: bool) -> sa.Select[Any]:
     ).where(changes.hour >= _FIRST_HOUR, *job_type_filter(changes, of_type=of_type))
     parts = sa.union_all(from_hours, from_changes, _before_the_first_hour(of_type=of_type)).subquery()
     names = ("runs", "timed_runs", "duration_microseconds", "records")
-    sums = (sa.func.sum(parts.c[name]) for name in names)  # of type numeric: a sum may be too large for bigint
+    # the type is numeric, because a sum may be too large for bigint
+    sums = (sa.func.sum(parts.c[name]) for name in names)
     keys = (parts.c.status, parts.c.error_class, parts.c.bucket)
     return sa.select(*keys, *sums).group_by(*keys)
 
@@ -151,7 +153,7 @@ def exchange_totals(since: datetime | None, job_type: str) -> sa.Select[Any]:
         )
     part = sa.union_all(*parts).subquery()
     sums = (
-        sa.func.sum(part.c[name]).label(name)  # as above
+        sa.func.sum(part.c[name]).label(name)  # the type is numeric, because a sum may be too large for bigint
         for name in ("runs", "duration_microseconds", "records")
     )
     return (

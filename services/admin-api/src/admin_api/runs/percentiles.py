@@ -20,12 +20,12 @@ from store.statistics_tables import run_durations
 from store.tables import execution_logs
 
 EXACT_UP_TO: Final = 10_000
-"""In runs. The query reads this many runs within a few milliseconds."""
+"""Percentiles are exact up to this number of runs. The query reads this number of runs within a few milliseconds."""
 
 _DAY: Final = timedelta(days=1)
 _SHARES: Final = (0.5, 0.95)
 _GROWTH: Final = 1.02
-"""The growth of the buckets, as in the migration of `run_durations`."""
+"""The ratio of the widths of two neighbouring buckets, as in the migration of `run_durations`."""
 _MICROSECONDS: Final = 1_000_000
 _OUTCOMES: Final = (RunStatus.SUCCESS, RunStatus.FAILED)
 
@@ -35,7 +35,7 @@ Percentiles = tuple[float | None, float | None]
 async def p50_and_p95(
     connection: AsyncConnection, since: datetime, job_type: str | None, counts: Sequence[Count]
 ) -> Percentiles:
-    """In seconds, of the runs that succeeded or failed. `counts` are the counts of the same runs."""
+    """Both percentiles in seconds, of the runs that succeeded or failed. `counts` are the counts of the same runs."""
     of_type = job_type is not None
     values: dict[str, Any] = {"since": since, "job_type": job_type}
     if sum(each.runs for each in counts) <= EXACT_UP_TO:

@@ -23,7 +23,7 @@ RUNS: Final = Listing(
     orders={"started_at": (execution_logs.c.started_at, execution_logs.c.id)},
     force_index_scans=True,
 )
-"""All runs, also those in progress, by the time of their start."""
+"""The list of all runs, also those in progress, in the order of their start."""
 
 _OF_SKIPPED: Final = frozenset({ErrorClass.ALREADY_RUNNING, ErrorClass.SUPERSEDED})
 
@@ -67,7 +67,8 @@ class RunConditions(Input):
             # Compares the job name instead, which is equivalent and has an index.
             matches.append(execution_logs.c.job_name == job_name(self.config_id))
         if self.timeframe is not None:
-            # The planner sees the names. So it estimates their runs, and chooses their index or that of the time.
+            # The statement contains the names as values. So the planner can estimate the number of their runs, and it
+            # chooses the index of the names or the index of the time.
             names = sa.literal([*jobs], sa.ARRAY(sa.Text))
             matches.append(execution_logs.c.job_name == sa.any_(names))
             matches.append(execution_logs.c.metadata.contains({"timeframes": [self.timeframe]}))

@@ -42,7 +42,7 @@ async def overview(engine: AsyncEngine, now: datetime) -> Status:
 
 
 def success_rate(successful: int, failed: int) -> float:
-    """In percent with two decimals; 0 if no run succeeded or failed."""
+    """The success rate in percent, with two decimals; 0 if no run succeeded or failed."""
     finished = successful + failed
     return round(successful / finished * 100, 2) if finished else 0.0
 

@@ -58,7 +58,7 @@ async def read_groups(settings: KafkaSettings, names: Sequence[str]) -> dict[str
 def lag_of(committed: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> int:
     """The number of messages after the committed offsets.
 
-    A topic that was created again may end before its committed offset; it then counts as 0. Pure.
+    If a topic was created again, it may end before its committed offset. Its lag is then 0. Pure.
     """
     return sum(max(0, ends[partition] - offset) for partition, offset in committed.items())
 

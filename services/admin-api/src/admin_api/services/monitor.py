@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from admin_api.services.groups import Group, KafkaUnavailable
 
 SERVICES: Final = ("scheduler", "collector", "log-writer", "candle-writer", "backfiller")
-"""Each has one consumer group of the same name."""
+"""The services. Each has one consumer group with the same name."""
 INTERVAL_SECONDS: Final = 5.0
 
 State = Literal["working", "rebalancing", "stopped", "unknown"]

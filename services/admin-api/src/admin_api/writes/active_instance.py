@@ -1,4 +1,4 @@
-"""A session of Postgres that makes one instance of several the active one.
+"""A Postgres session with a lock. Of several instances, the one with the lock is the active one.
 
 A session-level advisory lock belongs to one connection. So the work is done with this connection, and an instance that
 has lost the lock cannot continue to change rows.
@@ -15,7 +15,8 @@ from sqlalchemy.pool import NullPool
 from runtime.database import open_engine
 from runtime.settings import DatabaseSettings
 
-# If the machine of an instance vanishes, Postgres releases its lock when it notices this: after 5 s instead of 2 h.
+# If the connection to an instance is lost without a close, for example in a power failure, Postgres notices this after
+# 5 s instead of 2 h. Then it releases the lock.
 _KEEPALIVES: Final = {
     "tcp_keepalives_idle": "2",
     "tcp_keepalives_interval": "1",
@@ -26,8 +27,8 @@ _END_IDLE_SESSION: Final = (
     "SELECT set_config(name, '{milliseconds}', false) FROM pg_settings"
     " WHERE name IN ('idle_session_timeout', 'idle_in_transaction_session_timeout')"
 )
-"""The kernel answers keep-alives even if the process is stalled, so idle time must also end a session. The query
-selects from `pg_settings` because Postgres 13 does not have the first setting.
+"""Ends a session that is idle for too long. This is necessary, because the kernel answers keep-alives even if the
+process is stalled. The query selects from `pg_settings` because Postgres 13 does not have the first setting.
 """
 
 
@@ -56,7 +57,7 @@ async def lockable_session(
 
 
 async def driver_of(connection: AsyncConnection) -> asyncpg.Connection:
-    """The connection of the driver, for what SQLAlchemy does not offer."""
+    """The connection of the driver, for functions that SQLAlchemy does not offer."""
     return (await connection.get_raw_connection()).driver_connection
 
 

@@ -11,14 +11,14 @@ command on the server. `anonymous` is a caller with a wrong credential and appea
 
 
 class Role(StrEnum):
-    """In ascending order: each role may do everything that the roles before it may do."""
+    """The roles in ascending order. Each role has all rights of the roles before it."""
 
     VIEWER = "viewer"
     OPERATOR = "operator"
     ADMIN = "admin"
 
     def includes(self, required: "Role") -> bool:
-        """Whether this role may do everything that `required` may do."""
+        """Whether this role has all rights of the role `required`."""
         return _RANK[self] >= _RANK[required]
 
 
@@ -35,11 +35,15 @@ class Actor:
     request_id: str
     token_id: int | None = None
     subject: str | None = None
-    """Issuer and subject of an identity provider's token, as `issuer#subject`. A session keeps those of its token."""
+    """Issuer and subject of an identity provider's token, as `issuer#subject`. A session has the subject of its
+    token.
+    """
     expires_at: datetime | None = None
-    """When the credential expires; None: never."""
+    """The time at which the credential expires; None if it does not expire."""
     grants_until: datetime | None = None
-    """For a session: the end of the credential that opened it, and so of every token that it creates. None: no end."""
+    """For a session: the time at which the credential that opened it expires. A token that the session creates cannot
+    be valid for longer. None if the credential does not expire.
+    """
     address: str | None = None
     """The client's IP address; None if there is no network connection."""
 

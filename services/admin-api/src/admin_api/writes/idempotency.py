@@ -27,7 +27,9 @@ from store.tables import idempotency_keys
 HEADER: Final = "Idempotency-Key"
 REPLAYED_HEADER: Final = "Idempotent-Replayed"
 PATTERN: Final = r'^([!#-~]{1,255}|"[!#-~]{1,255}")$'
-"""Visible ASCII characters without quotes, with or without quotes around them. Both forms are the same key."""
+"""The pattern of a key: visible ASCII characters except quotes. The key may be written with or without quotes around
+it.
+"""
 
 RETENTION: Final = timedelta(hours=24)
 _RETRY_AFTER_SECONDS: Final = 1
@@ -42,7 +44,7 @@ class KeyedRequest:
 
     key: str
     owner: str
-    """The caller. Callers do not share keys: two callers may use the same key for different requests."""
+    """The caller. Two callers may use the same key for different requests."""
     method: str
     path: str
     fingerprint: bytes
@@ -60,7 +62,9 @@ def keyed_request(key: str, actor: Actor, method: str, path: str, *decisive: byt
 
 
 def _digest(*parts: bytes) -> bytes:
-    """Hashes each part first, so that different divisions of the same bytes give different digests."""
+    """A digest of the parts. Each part is hashed first, so that different divisions of the same bytes give different
+    digests.
+    """
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
 
 

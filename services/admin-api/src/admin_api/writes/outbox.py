@@ -43,8 +43,8 @@ def tombstone(topic: Topic, key: str) -> Announcement:
 async def append(connection: AsyncConnection, announcements: Sequence[Announcement]) -> None:
     """Add rows, in order, to the open transaction, and wake the relay when it commits.
 
-    For one key the order of ids must be the order of commits. So the caller must hold the lock of the row of the config
-    or backfill, or must have created the row in this transaction.
+    For one key, the order of ids must be the order of commits. So the caller must hold the row lock of the config or
+    backfill, or must have created the row in this transaction.
     """
     if announcements:
         await connection.execute(insert(outbox), [asdict(each) for each in announcements])

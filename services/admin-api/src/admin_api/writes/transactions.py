@@ -13,17 +13,21 @@ from admin_api.http.errors import ApiError, DatabaseUnavailable, OutcomeUnknown,
 from runtime.database import DRIVER_ERRORS
 
 DATABASE_PROBLEMS: Final = (DatabaseUnavailable, OutcomeUnknown, WriteConflict, *DRIVER_ERRORS)
-"""All errors of the database that `transaction` and `reading` raise, for work that no request waits for. Errors of the
-driver are among them only if a statement is at fault, or the right to execute it is missing.
+"""All errors of the database that `transaction` and `reading` raise, for background work. Errors of the driver are
+raised only if a statement is wrong, or if the right to execute it is missing.
 """
 
 _RETRY_AFTER: Final = {"Retry-After": "2"}
 _RETRYABLE: Final = ("08", "53", "57", "58")
-"""SQLSTATE classes: connection loss, lack of resources, operator intervention and system errors."""
+"""The SQLSTATE classes of errors after which a retry may help: connection loss, lack of resources, operator
+intervention and system errors.
+"""
 _ROLLBACK: Final = "40"
 """SQLSTATE class: deadlocks and serialization failures."""
 _ROLLBACK_AT_COMMIT: Final = (_ROLLBACK, "23")
-"""Includes deferred constraints. After any other failure of COMMIT, Postgres may have committed."""
+"""The SQLSTATE classes with which COMMIT reports a rollback, including deferred constraints. After any other failure of
+COMMIT, Postgres may have committed.
+"""
 _ERRORS: Final = (
     OSError,
     PoolTimeout,

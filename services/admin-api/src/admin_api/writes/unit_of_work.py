@@ -30,7 +30,9 @@ class UnitOfWork:
     actor: Actor
     now: datetime
     cost: RequestCost
-    """Operations add the runs that they start, and the work of many requests."""
+    """The cost of the request. Operations add the runs that they start, and the number of requests that they count
+    as.
+    """
     _announcements: list[Announcement] = field(default_factory=list)
     _records: list[AuditRecord] = field(default_factory=list)
     _lines: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
