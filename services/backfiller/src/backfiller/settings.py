@@ -34,22 +34,23 @@ class BackfillerSettings(WorkerSettings, DatabaseSettings, TickSettings):
     hole_min_age_minutes: float = Field(
         default=15.0,
         ge=0,
-        description="Holes whose end is younger than this are left to the scheduled runs, which read new holes "
-        "themselves. A backfill that reads its whole range again does not wait.",
+        description="Minimum age in minutes of the end of a hole before the backfiller requests the hole, because "
+        "scheduled runs read younger holes themselves. This limit does not apply to a backfill that reads its whole "
+        "range again.",
     )
     chunk_pages: int = Field(
         default=5,
         ge=1,
         le=100,
         description="Largest number of requests to an exchange for one chunk, which is one run. Lower it for exchanges "
-        "that answer slowly: a run should take seconds.",
+        "that answer slowly, because a run should take only some seconds.",
     )
     fresh_chunks_per_series: int = Field(
         default=8,
         ge=1,
         le=1000,
-        description="Largest number of unfinished chunks per series that have had no retry. The rest of a long "
-        "history is planned when these chunks have ended.",
+        description="Largest number of unfinished chunks without a retry per series. The rest of a long history is "
+        "planned when these chunks have ended.",
     )
     open_chunks_per_series: int = Field(
         default=200,
@@ -61,8 +62,8 @@ class BackfillerSettings(WorkerSettings, DatabaseSettings, TickSettings):
         default=4,
         ge=1,
         le=1000,
-        description="Largest number of requested chunks per lane of an exchange. While live runs also need the rate "
-        "limit, the collector limits the requests for these chunks.",
+        description="Largest number of requested chunks per lane of an exchange. While live runs wait for the rate "
+        "limit, requests for these chunks get only the share RANGE_SHARE of the collector.",
     )
     ranges_total: int = Field(
         default=400, ge=1, le=100_000, description="Largest number of requested chunks, for all exchanges together."
@@ -78,7 +79,7 @@ class BackfillerSettings(WorkerSettings, DatabaseSettings, TickSettings):
         default=900.0,
         gt=0,
         description="Time in seconds in which the run of a published request must start. If it has not started by "
-        "then, the chunk is requested again. Live work comes first, so a busy lane may take minutes.",
+        "then, the chunk is requested again. Live runs have priority, so this may take minutes in a busy lane.",
     )
     range_grace_seconds: float = Field(
         default=60.0,
@@ -138,5 +139,5 @@ class BackfillerSettings(WorkerSettings, DatabaseSettings, TickSettings):
 
     @property
     def grace(self) -> timedelta:
-        """The wait after the deadline of a run."""
+        """How long to wait for a result after the deadline of a run."""
         return timedelta(seconds=self.range_grace_seconds)

@@ -13,6 +13,6 @@ class CandleWriterSettings(WorkerSettings, DatabaseSettings):
         default=1000,
         ge=1,
         le=10_000,
-        description="Maximum number of messages in one transaction. There are fewer if they are large: a fetch from "
-        "Kafka has at most 1 MB per partition.",
+        description="Maximum number of messages in one transaction. If messages are large, a transaction has fewer, "
+        "because one fetch from Kafka returns at most 1 MB per partition.",
     )

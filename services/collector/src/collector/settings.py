@@ -122,7 +122,8 @@ class CollectorSettings(WorkerSettings, AllowedExchangesSettings):
         default=60.0,
         gt=0,
         description="Age in minutes at which a run reads an exchange's list of markets again, to find markets that "
-        "were listed, suspended, renamed or delisted. Lower it to find them earlier; each list is one request or more.",
+        "were listed, suspended, renamed or delisted. Lower it to find such markets earlier. Each read of a list needs "
+        "one or more requests.",
     )
     exchange_url_overrides: ExchangeUrls = Field(
         default_factory=dict,

@@ -22,10 +22,10 @@ class SchedulerSettings(WorkerSettings, TickSettings):
         default=24,
         gt=0,
         le=87_600,
-        description="Maximum age in hours of the newest candle from which a run of the series continues, at least "
-        "two intervals of the config. If the candle is older, for example after downtime, the run reads the newest "
-        "page first, and later runs read the time in between. Raise the value if runs can read more "
-        "than a day within their deadline.",
+        description="Maximum age in hours of the newest collected candle of a series. The limit is at least two "
+        "intervals of the config. If the candle is younger, the next run continues at this candle. If it is older, for "
+        "example after downtime, the run reads the newest page first, and later runs read the time in between. Raise "
+        "the value if runs can read more than a day within their deadline.",
     )
     tick_batch_size: int = Field(
         default=500,
@@ -49,7 +49,8 @@ class SchedulerSettings(WorkerSettings, TickSettings):
         default=3.0,
         gt=0,
         description="Maximum time in seconds for which a hand-over of partitions waits for Kafka's acknowledgement of "
-        "the ticks in flight. After that it waits for the schedule states, again for at most this time.",
+        "the ticks in flight. The hand-over then waits for the acknowledgement of the schedule states, again for at "
+        "most this time.",
     )
 
     def policy(self) -> Policy:
