@@ -46,7 +46,7 @@ def build_worker(settings: BackfillerSettings) -> Worker:
 
     def note(changed: Sequence[Chunk]) -> None:
         announcer.note(changed)
-        loop.wake()  # so that the next chunks are requested at once
+        loop.wake()  # the loop then requests the next chunks at once
 
     broker.include_router(build_router(settings, batches, registry, engine, metrics, note))
 

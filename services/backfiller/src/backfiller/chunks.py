@@ -14,19 +14,19 @@ class ChunkState(StrEnum):
     """The state of a chunk."""
 
     WAITING = "waiting"
-    """It is requested at `next_attempt_at` or later."""
+    """The chunk is requested at `next_attempt_at` or later."""
     REQUESTED = "requested"
-    """Its request is published. The run has not ended, or its candles are not in the ledger yet."""
+    """The request of the chunk is published. The run has not ended, or its candles are not in the ledger yet."""
     VERIFIED = "verified"
     CLASSIFIED = "classified"
     """The span is verified, except for absences of a final class."""
     FAILED = "failed"
-    """The exchange refuses it for a reason that does not pass by itself. It is still tried again, rarely."""
+    """The exchange refuses the chunk for a reason that does not end by itself. It is still tried again, but rarely."""
     CANCELLED = "cancelled"
 
 
 OPEN_STATES: Final = frozenset({ChunkState.WAITING, ChunkState.REQUESTED, ChunkState.FAILED})
-"""The span of such a chunk belongs to it: no other chunk of the series overlaps it."""
+"""The states of chunks that have not ended. No other chunk of the series overlaps the span of such a chunk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +44,14 @@ class Chunk:
     span: Interval
     state: ChunkState
     attempts: int
-    """The attempts that have ended."""
+    """The number of attempts that have ended."""
     retries: int
-    """The attempts since the last one that verified a part of the chunk."""
+    """The number of attempts since the last attempt that verified a part of the chunk."""
     next_attempt_at: datetime
     loss_at: datetime | None = None
-    """When the exchange stops offering its oldest candle. None: unknown, or it is past."""
+    """The time at which the exchange stops offering the oldest candle of the chunk. None if this is unknown or has
+    happened already.
+    """
     lane: str | None = None
     run_id: UUID | None = None
     claimed_until: datetime | None = None
@@ -66,18 +68,18 @@ class Chunk:
 
     @property
     def in_flight(self) -> bool:
-        """Whether the result of the chunk's latest run is still expected, or the storage of its candles."""
+        """Whether the chunk still waits for the result of its latest run, or for the storage of its candles."""
         return self.is_open and (self.state is ChunkState.REQUESTED or self.claimed_until is not None)
 
     @property
     def outstanding(self) -> bool:
-        """Whether a collector may work on it. The limits on chunks count such chunks."""
+        """Whether a collector may be working on the chunk. The limits on chunks count such chunks."""
         return self.in_flight and self.answered_at is None
 
 
 def claimed(chunk: Chunk, lane: str, now: datetime, lease: timedelta, wait: timedelta) -> Chunk:
-    """The chunk while its request is being published. After the lease, another backfiller publishes the same run; after
-    the wait, the attempt has ended without a result.
+    """The chunk while its request is being published. After the lease, another backfiller may publish the same run.
+    After the wait, the attempt counts as ended without a result.
     """
     run_id = range_run_id(chunk.id, chunk.attempts)
     return replace(chunk, lane=lane, run_id=run_id, claimed_until=now + lease, requested_at=now, deadline_at=now + wait)
@@ -100,8 +102,8 @@ def requested(chunk: Chunk, run_id: UUID, now: datetime, wait: timedelta) -> Chu
 
 
 def started(chunk: Chunk, run_id: UUID, deadline: datetime, grace: timedelta) -> Chunk:
-    """Returns the chunk with the deadline of its run, which has started. If the run has not ended by then, its
-    collector has probably crashed. The start also proves that Kafka has the request.
+    """The chunk with the deadline of its run, which has started. If the run has not ended by then, its collector has
+    probably crashed. The start also proves that Kafka has the request.
     """
     if not chunk.outstanding or chunk.run_id != run_id:
         return chunk

@@ -1,7 +1,7 @@
 """Decides the next state of a chunk whose run has ended, or has not ended in time. Pure.
 
-The ledger decides, not the event: a chunk ends when its span is verified there, or when the rest has a final class. The
-result of a run only says why a rest is left, and whether another attempt makes sense.
+A chunk ends when the ledger has its whole span as verified or with a final class. The event of a run does not decide
+this. The result of a run only says why a part of the span is left, and whether another attempt makes sense.
 """
 
 from dataclasses import dataclass, replace
@@ -28,13 +28,13 @@ PERMANENT: Final = frozenset(
         ErrorClass.UNPROVEN_TRADES,
     }
 )
-"""A person must change something first: the config, the keys, or the place of the collector."""
+"""Error classes that last until a person changes something: the config, the keys, or the place of the collector."""
 
 EXCHANGE_WIDE: Final = frozenset({ErrorClass.RATE_LIMITED, ErrorClass.BANNED, ErrorClass.MAINTENANCE})
-"""The exchange refuses all requests for a while, so that the number of attempts says nothing about the chunk."""
+"""Error classes with which the exchange refuses all requests for a while. Such attempts say nothing about the chunk."""
 
 SKIPPED: Final = frozenset({ErrorClass.ALREADY_RUNNING, ErrorClass.SUPERSEDED})
-"""The run did not send a request."""
+"""Error classes of runs that sent no request."""
 
 
 EVIDENCE_PERIODS: Final = 300
@@ -46,16 +46,16 @@ class ClosingPolicy:
     """The numbers behind the decisions."""
 
     first_delay: timedelta
-    """The pause before the first retry. It doubles with each further one."""
+    """The pause before the first retry. It doubles with each further retry."""
     longest_delay: timedelta
     failed_delay: timedelta
     """The pause after a permanent error."""
     ledger_wait: timedelta
-    """How long the candles of a run may take to the ledger."""
+    """How long to wait until the candles of a run are in the ledger."""
 
 
 class Outcome(NamedTuple):
-    """The end of a run."""
+    """The outcome of a run that has ended."""
 
     run_id: UUID
     error_class: ErrorClass | None
@@ -69,19 +69,21 @@ class LedgerView(NamedTuple):
 
     verified: Intervals = ()
     final: Intervals = ()
-    """Absences of a final class, without provisional ones that are to be checked again now."""
+    """Absences of a final class, except for provisional ones that are due for another check."""
     note: str | None = None
     """The newest other absence, with its evidence."""
     unproved: Intervals = ()
-    """Absences of the class `unknown` that may be checked now, and provisional ones that are due: requests for evidence
-    come next.
+    """Absences that need evidence next: those of the class `unknown` that may be checked now, and provisional ones that
+    are due.
     """
     final_note: str | None = None
     """The newest absence of a final class, with its evidence."""
 
 
 def remaining(timeframe: str, span: Interval, ledger: LedgerView) -> Intervals:
-    """The time of the span without an answer. Pieces that are shorter than a candle contain no candle."""
+    """The part of the span without an answer. Pieces that are shorter than a candle are left out, because they contain
+    no candle.
+    """
     open_spans = spans.subtract([span], [*ledger.verified, *ledger.final])
     shortest = shortest_length(timeframe)
     return tuple((start, end) for start, end in open_spans if end - start >= shortest)
@@ -98,7 +100,7 @@ def after_result(chunk: Chunk, outcome: Outcome, ledger: LedgerView, now: dateti
     """The chunk after one of its runs has ended. A repeated or late result cannot make the chunk wrong."""
     if not chunk.is_open or chunk.run_id != outcome.run_id or chunk.answered_at is not None:
         return chunk
-    if not chunk.in_flight:  # the wait for this result was over, and the next attempt has not begun
+    if not chunk.in_flight:  # the wait for this result had ended, and the next attempt has not begun
         was_read = chunk.purpose is not Purpose.REREAD or outcome.error_class is None
         return (_completed(chunk, ledger, now) if was_read else None) or chunk
     answered = replace(
@@ -116,7 +118,7 @@ def after_result(chunk: Chunk, outcome: Outcome, ledger: LedgerView, now: dateti
 
 
 def after_check(chunk: Chunk, ledger: LedgerView, now: datetime, policy: ClosingPolicy) -> Chunk:
-    """The chunk after another look at the ledger and at the clock."""
+    """The chunk after another check against the ledger and the clock."""
     if chunk.answered_at is not None:
         return _settled(chunk, ledger, now, policy, caught_up=False)
     if not chunk.in_flight or chunk.deadline_at is None or now <= chunk.deadline_at:
@@ -155,9 +157,9 @@ def _completed(chunk: Chunk, ledger: LedgerView, now: datetime) -> Chunk | None:
 
 
 def _again(chunk: Chunk, ledger: LedgerView, now: datetime, policy: ClosingPolicy) -> Chunk:
-    """The chunk with another attempt ahead, without the parts at its ends that are verified now."""
+    """The chunk, waiting for another attempt. The parts at its ends that are verified now are removed."""
     if chunk.purpose is Purpose.REREAD and chunk.error_class is None:
-        chunk = replace(chunk, purpose=Purpose.BACKFILL)  # the chunk was read: its rest is an ordinary hole
+        chunk = replace(chunk, purpose=Purpose.BACKFILL)  # the chunk was read, so the rest counts as an ordinary hole
     error = None if chunk.error_class is None else ErrorClass(chunk.error_class)
     rest = spans.hull(remaining(chunk.timeframe, chunk.span, ledger)) or (chunk.span,)
     span = chunk.span if chunk.purpose is Purpose.REREAD else rest[0]
@@ -187,9 +189,10 @@ def _again(chunk: Chunk, ledger: LedgerView, now: datetime, policy: ClosingPolic
 
 
 def _next_purpose(chunk: Chunk, rest: Intervals, ledger: LedgerView, *, progress: bool) -> Purpose:
-    """If the exchange answered a reading but the answer proved nothing, the next run requests evidence.
+    """The purpose of the next run. If the exchange answered a request for candles but the answer proved nothing, the
+    next run requests evidence.
 
-    After the evidence, the next run reads again, because candles may have appeared.
+    After a run for evidence, the next run requests candles again, because candles may have appeared.
     """
     if chunk.purpose not in (Purpose.BACKFILL, Purpose.REPAIR, Purpose.EVIDENCE):
         return chunk.purpose
@@ -211,7 +214,7 @@ def _delay(error: ErrorClass | None, retries: int, policy: ClosingPolicy) -> tim
 
 
 def _contains(ledger: LedgerView, span: Interval, proved: Intervals) -> bool:
-    """Whether the ledger has all that the run proved within the span."""
+    """Whether the ledger contains all time of the span that the run proved."""
     expected = spans.intersect([span], proved)
     return not spans.subtract(expected, [*ledger.verified, *ledger.final])
 

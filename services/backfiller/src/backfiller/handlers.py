@@ -29,8 +29,8 @@ def build_router(
     metrics: BackfillerMetrics,
     note: Callable[[Sequence[Chunk]], None],
 ) -> KafkaRouter:
-    """Delivery: at least once, in any order. An event that comes again changes nothing. `note` is called with the
-    chunks that a batch has changed.
+    """Delivery: at least once, in any order. A repeated event changes nothing. `note` is called with the chunks that a
+    batch has changed.
     """
     router = batches.build_router(registry)
 

@@ -8,7 +8,9 @@ from contracts.ticks import lane_of
 
 
 class LanePlaces(NamedTuple):
-    """The free places of a lane. A lane has the chunks of its exchange whose config id has this remainder."""
+    """The free places of a lane. A lane has the chunks of its exchange whose config id, divided by the number of lanes,
+    has this remainder.
+    """
 
     lane: str
     exchange: str

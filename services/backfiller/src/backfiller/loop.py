@@ -24,9 +24,9 @@ _REGISTER_SECONDS = 5.0
 
 
 class BackfillLoop:
-    """A turn is one pass of the loop. It can be repeated and interrupted safely: it consists of
-    transactions, and of requests whose run id is determined. An outage of Postgres or Kafka ends a turn; the next one
-    follows after a pause that grows.
+    """A turn is one pass of the loop. It can be repeated and interrupted safely, because it consists of transactions
+    and of requests with a run id that is the same in each attempt. An outage of Postgres or Kafka ends a turn. The next
+    turn follows after a pause, which grows with each failure.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ class Pause(NamedTuple):
 
     lane: str
     until: datetime
-    """It is past for a healthy exchange."""
+    """The end of the pause. It is in the past for a healthy exchange."""
     reason: str
     reported_at: datetime
 
@@ -42,7 +42,7 @@ def pauses_of(events: Iterable[ExchangeHealthChanged]) -> list[Pause]:
 
 
 async def store_pauses(engine: AsyncEngine, pauses: list[Pause]) -> None:
-    """Newer reports replace older ones."""
+    """Store the states. A newer report replaces an older one."""
     if pauses:
         async with driver_transaction(engine) as connection:
             await connection.execute(_WRITE, *zip(*pauses, strict=True))

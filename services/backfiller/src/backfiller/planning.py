@@ -1,4 +1,4 @@
-"""Decides which spans of a series become chunks, and which waiting chunks no demand contains any more. Pure.
+"""Decides which spans of a series become chunks, and which waiting chunks are no longer needed. Pure.
 
 Times are in milliseconds since the epoch.
 """
@@ -21,36 +21,36 @@ _MAX_DOUBLINGS: Final = 12
 
 
 class Series(NamedTuple):
-    """A series, and what the exchange catalogue says about reading it."""
+    """A series with the facts of the exchange catalogue about reading it."""
 
     id: int
     exchange: str
     symbol: str
     timeframe: str
     page: int
-    """The candles that one request covers, at least 1."""
+    """The number of candles that one request covers, at least 1."""
     newest_readable: int | None
     """The number of newest candles that can be read. None: no limit is known."""
 
 
 class Demand(NamedTuple):
-    """The range of a series that a config or a backfill wants."""
+    """The range of a series that a config or a backfill demands."""
 
     config_id: int
     backfill_id: int | None
-    """None: the config wants it."""
+    """The backfill. None if a config demands the range."""
     active: bool
-    """False: the backfill is paused."""
+    """False if the backfill is paused."""
     reread: bool
     target: Interval
     missing: Intervals
     """The newest spans of the target that are neither answered nor part of an open chunk."""
     verified_from: int | None
-    """The first verified instant of the series. None: nothing is verified."""
+    """The first verified instant of the series. None if nothing is verified."""
     from_trades: bool = False
-    """Time of which the exchange has no candles is built from its trades."""
+    """Whether candles that the exchange no longer has are built from its trades."""
     trades_per_candle: float | None = None
-    """The mean number of trades. None: unknown, or not needed."""
+    """The mean number of trades per candle. None if it is unknown or not needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class PlanPolicy:
 
 
 def describe(series_id: int, exchange: str, symbol: str, timeframe: str) -> Series:
-    """The series with the numbers of the exchange catalogue."""
+    """Adds the numbers of the exchange catalogue to a series."""
     entry = load_catalogue().exchanges.get(exchange)
     kind = market_kind(symbol)
     request = None if entry is None else entry.request(kind, timeframe)
@@ -90,19 +90,20 @@ def describe(series_id: int, exchange: str, symbol: str, timeframe: str) -> Seri
 def plan(
     series: Series, demands: Sequence[Demand], open_chunks: Sequence[Chunk], now: int, policy: PlanPolicy
 ) -> list[NewChunk]:
-    """The chunks to create now, the most urgent first. The rest is planned when some of these have ended.
+    """The chunks to create now, the most urgent first. The rest of the missing time is planned after some of these
+    chunks have ended.
 
-    A series with a failed chunk gets no others: the exchange would refuse them for the same reason. If candles from
-    trades were refused, it gets no others from trades.
+    A series with a failed chunk gets no other chunks, because the exchange would refuse them for the same reason. If
+    candles from trades were refused, the series gets no other chunks from trades.
     """
     paused = {each.backfill_id for each in demands if not each.active}
-    # Chunks of paused backfills are not requested, and must not take the places of others.
+    # Chunks of paused backfills are not requested, so they do not count in the limits.
     working = [each for each in open_chunks if each.in_flight or each.backfill_id not in paused]
     failed = {each.purpose is Purpose.TRADES for each in working if each.state is ChunkState.FAILED}
     if False in failed:
         return []
     fresh = sum(1 for each in working if each.retries == 0)
-    # Chunks that no answer proves stay open, possibly forever, and must not keep the rest of the history waiting.
+    # A chunk can stay open forever if no answer proves anything. It must not delay the rest of the history.
     places = min(policy.fresh_chunks - fresh, max(policy.open_chunks - len(working), 1 - fresh))
     created: list[NewChunk] = []
     for demand in demands:
@@ -115,7 +116,7 @@ def plan(
 
 
 def unwanted(demands: Sequence[Demand], open_chunks: Iterable[Chunk]) -> list[tuple[Chunk, str]]:
-    """The waiting chunks that no config or backfill wants any more, each with the reason in words."""
+    """The waiting chunks that no config or backfill demands any more, each with the reason in words."""
     return [
         (chunk, reason)
         for chunk in open_chunks
@@ -138,7 +139,7 @@ def _reason_to_cancel(demands: Sequence[Demand], chunk: Chunk) -> str | None:
 def _chunks_of(
     series: Series, demand: Demand, open_chunks: Sequence[Chunk], owned: Intervals, now: int, policy: PlanPolicy
 ) -> Iterator[NewChunk]:
-    """`owned`: the spans of other chunks."""
+    """The chunks for the missing time of a demand. `owned` are the spans of other chunks."""
     horizon = horizon_of(series.timeframe, series.newest_readable, now)
     beyond = [(0, horizon)] if horizon is not None else []
     if demand.from_trades:
@@ -168,7 +169,7 @@ def _of_spans(series: Series, demand: Demand, intervals: Iterable[Interval]) -> 
     shortest = shortest_length(series.timeframe)
     for span in intervals:
         if span[1] - span[0] < shortest:
-            continue  # no candle fits: the exchange has another grid than ours
+            continue  # no candle fits, because the exchange has another grid
         loss_at = None
         if series.newest_readable is not None:
             loss_at = shifted(series.timeframe, span[0], series.newest_readable)
@@ -183,8 +184,9 @@ def _purpose(demand: Demand, span: Interval) -> Purpose:
 
 
 def _doublings(open_chunks: Iterable[Chunk], verified_from: int | None) -> int:
-    """How often the width of the next chunk before the first verified instant is doubled: once for each earlier chunk
-    that the exchange answered without a candle. So the search for the listing of a market needs few requests.
+    """How many times the width of the next chunk before the first verified instant is doubled: once for each earlier
+    chunk that the exchange answered without a candle. With growing chunks, the search for the listing of a market needs
+    few requests.
     """
     if verified_from is None:
         return 0
@@ -197,8 +199,8 @@ def _is_empty(chunk: Chunk) -> bool:
 
 
 def _grouped(series: Series, missing: Intervals, owned: Intervals, pages: int) -> Iterator[Interval]:
-    """Spans of at most `pages` requests, the newest first: neighbouring pages of one hole are read in one run. Holes
-    with another chunk between them are read apart, because no two chunks overlap.
+    """Spans of at most `pages` requests, the newest first. Neighbouring pages of one hole are read in one run. Holes
+    with another chunk between them become separate spans, because chunks must not overlap.
     """
     apart: list[list[Interval]] = []
     for hole in missing:

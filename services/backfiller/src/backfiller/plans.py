@@ -1,4 +1,4 @@
-"""Plans series: compares what is wanted of them with the ledger and with their chunks, and creates chunks.
+"""Plans series: compares the demanded ranges with the ledger and with the existing chunks, and creates chunks.
 
 One transaction plans many series. It locks their rows in `series_plans`, so two instances never plan the same series at
 the same time, and no span gets two chunks.
@@ -24,8 +24,8 @@ from store.missing_time import VERIFIED_SPANS, is_final, missing_time, target_bo
 
 SERIES_AT_ONCE: Final = 500
 _HOLES_AT_ONCE: Final = 200
-"""The newest holes of a series and demand that one plan reads. Holes that are shorter than a candle do not count: no
-chunk is ever created for them, so that they would keep the older ones waiting forever.
+"""The largest number of holes of a series and demand that one plan reads, the newest first. Holes that are shorter than
+a candle are left out: no chunk is created for them, so they would block the older holes forever.
 """
 
 _REGISTER: Final = """
@@ -38,7 +38,8 @@ SELECT series.id, $1 FROM series WHERE NOT EXISTS (SELECT FROM series_plans WHER
 ON CONFLICT (series_id) DO NOTHING
 """
 
-# Changes of the last hour: older ones were planned at the usual interval. The locks are taken in order.
+# Only changes of the last hour are read, because older ones were planned at the usual interval. The locks are taken in
+# order.
 _WAKE_CHANGED: Final = """
 UPDATE series_plans SET next_plan_at = $1 WHERE next_plan_at > $1 AND series_id IN (
   SELECT series_id FROM series_plans WHERE next_plan_at > $1 AND series_id IN (
@@ -64,7 +65,7 @@ SELECT series_id FROM series_plans WHERE next_plan_at <= $1 ORDER BY next_plan_a
 
 _MARK_PLANNED: Final = "UPDATE series_plans SET planned_at = $2, next_plan_at = $3 WHERE series_id = ANY($1::int[])"
 
-# Chunks whose span other runs have verified meanwhile.
+# Chunks whose span was verified by other runs in the meantime.
 _CLOSE_VERIFIED: Final = """
 UPDATE backfill_chunks SET state = 'verified', ended_at = $2, error_class = NULL, reason = NULL WHERE id IN (
   SELECT chunk.id FROM backfill_chunks AS chunk JOIN coverage USING (series_id)
@@ -73,8 +74,8 @@ UPDATE backfill_chunks SET state = 'verified', ended_at = $2, error_class = NULL
   FOR UPDATE OF chunk SKIP LOCKED)
 """
 
-# Chunks whose span has a final absence meanwhile, such as all time before a listing. If the exchange no longer has
-# candles, they may be built from trades.
+# Chunks whose span has got a final absence in the meantime, such as all time before a listing. If the exchange no
+# longer has candles, they may be built from trades.
 _CLOSE_CLASSIFIED: Final = f"""
 UPDATE backfill_chunks SET state = 'classified', ended_at = $2, error_class = NULL,
   reason = 'Another run has found the reason of the absence.' WHERE id IN (
@@ -87,7 +88,8 @@ UPDATE backfill_chunks SET state = 'classified', ended_at = $2, error_class = NU
 """  # noqa: S608 -- constants
 
 # A waiting chunk owns its span, so a new backfill gets no chunk for it. The person who ordered the backfill expects a
-# request now, not after the pause of the last attempt. Once per backfill: the next attempt has a later `requested_at`.
+# request now, not after the pause of the last attempt. This happens once per backfill, because the next attempt has a
+# later `requested_at`.
 _HASTEN: Final = """
 UPDATE backfill_chunks SET next_attempt_at = $2 WHERE id IN (
   SELECT chunk.id FROM backfill_chunks AS chunk JOIN series ON series.id = chunk.series_id
@@ -196,7 +198,7 @@ class PlanTimes(NamedTuple):
 
 
 async def register_series(engine: AsyncEngine) -> None:
-    """Add the series that are new, and plan those soon whose config or backfill has changed."""
+    """Add new series. Series whose config or backfill has changed are planned at the next turn."""
     async with driver_transaction(engine) as connection:
         now = await database_now(connection)
         await connection.execute(_REGISTER, now)
@@ -230,7 +232,9 @@ async def plan_due_series(engine: AsyncEngine, policy: PlanPolicy, times: PlanTi
 def _planned(
     wanted: Sequence[tuple[Series, Demand]], chunks: Sequence[Chunk], now: int, policy: PlanPolicy
 ) -> list[tuple[Series, NewChunk]]:
-    """The new chunks of one series. A series that cannot be planned must not stop the others."""
+    """The new chunks of one series. If a series cannot be planned, this is logged, and the other series are planned
+    nevertheless.
+    """
     if not wanted:
         return []
     series = wanted[0][0]

@@ -23,14 +23,20 @@ from store.missing_time import VERIFIED_SPANS, missing_time, target_bounds
 
 ANNOUNCE_SECONDS: Final = 0.5
 _PAUSE: Final = timedelta(seconds=1)
-"""Between two announcements of a backfill."""
+"""The pause between two announcements of a backfill."""
 _COMPARE_ALL_SECONDS: Final = 15.0
-"""The pause between two comparisons of all backfills that are not whole. Chunks of configs answer their time, too."""
+"""The pause between two comparisons of all backfills that are not whole. These are necessary, because chunks of configs
+also answer time of backfills.
+"""
 _AT_ONCE: Final = 20
 _SHARE: Final = 10
-"""After a comparison, the next one follows after this many times its duration. So large backfills cost little."""
+"""The pause after a comparison, as a multiple of its duration. So comparisons of large backfills take a small share of
+the time.
+"""
 _MAX_PAUSE_SECONDS: Final = _COMPARE_ALL_SECONDS
-"""Also a slow comparison, on a busy machine or of a large backfill, does not hide the progress of others for longer."""
+"""The longest pause after a comparison. After a slow comparison, the progress of other backfills is hidden at most for
+this time.
+"""
 
 _UNFINISHED: Final = """
 SELECT id FROM backfills WHERE state = 'active'
@@ -99,9 +105,9 @@ WHERE progress.backfill_id = new.backfill_id
 class _Claims(NamedTuple):
     now: datetime
     known: Mapping[int, int | None]
-    """By backfill id: the missing candles of the last announcement; None before the first one."""
+    """The number of missing candles in the last announcement, by backfill id. None before the first announcement."""
     still_due: frozenset[int]
-    """The backfills that were announced less than a second ago."""
+    """The backfills that have changed, but were announced less than a second ago."""
 
     def differs(self, progress: BackfillProgressed) -> bool:
         """Whether the number of missing candles differs from the last announcement."""
@@ -117,7 +123,9 @@ class ProgressAnnouncer:
         self._compare_all_at, self._next_at = 0.0, 0.0
 
     def note(self, chunks: Collection[Chunk]) -> None:
-        """These chunks have changed, so the progress of their backfills has, too."""
+        """Record that these chunks have changed. The progress of their backfills is then compared at the next call of
+        `announce`.
+        """
         self._changed.update(each.backfill_id for each in chunks if each.backfill_id is not None)
 
     async def announce(self) -> None:
@@ -139,7 +147,7 @@ class ProgressAnnouncer:
         self._next_at = ended + min(_SHARE * (ended - started), _MAX_PAUSE_SECONDS)
 
     async def _announce(self, changed: Collection[int], *, compares_all: bool) -> frozenset[int]:
-        """Returns the changed backfills that were announced too recently."""
+        """Announce the progress. Returns the changed backfills that were announced too recently."""
         claims = await self._claim(changed, compares_all=compares_all)
         found = await self._compare(claims) if claims.known else []
         reports = [each for each in found if each.backfill_id in changed or claims.differs(each)]

@@ -51,7 +51,8 @@ chunk.exchange = place.exchange AND state IN ('waiting', 'failed') AND claimed_u
   AND config_id % place.lanes = place.remainder AND {_ACTIVE}
 """
 
-# Retries come in the order in which they became due, so that no chunk that proves nothing keeps others from a retry.
+# Retries come in the order in which they became due. So a chunk without any proof does not prevent the retries of
+# others.
 _DUE: Final = f"""
 SELECT place.lane, due.id, due.is_retry FROM unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::int[])
   AS place (lane, exchange, lanes, remainder, places)
@@ -91,7 +92,7 @@ WHERE series_id = ANY($1::int[])
 """
 
 EVIDENCE_SECONDS: Final = 90
-"""The shortest deadline of a run that requests evidence: it needs many small requests."""
+"""The shortest time until the deadline of a run for evidence. Such a run needs many small requests."""
 
 
 class RequestPolicy(NamedTuple):
@@ -123,9 +124,9 @@ async def request_due_chunks(engine: AsyncEngine, publisher: EventPublisher, pol
 
 
 async def claim_due_chunks(engine: AsyncEngine, policy: RequestPolicy) -> tuple[list[Chunk], datetime]:
-    """Claim the chunks to request now; none while another instance claims. Expired claims come first, because their
-    chunks already count in the limits. For a chunk that needs evidence, the returned span is the requested part; the
-    stored chunk keeps its whole span.
+    """Claim the chunks to request now. While another instance claims chunks, this claims none. Expired claims come
+    first, because their chunks already count in the limits. For a chunk that needs evidence, the returned span is the
+    requested part; the stored chunk keeps its whole span.
     """
     async with driver_transaction(engine) as connection:
         now = await database_now(connection)
@@ -167,7 +168,7 @@ def range_due(chunk: Chunk, now: datetime, policy: RequestPolicy, verified_from:
 
 
 async def _verified_from(engine: AsyncEngine, claims: Sequence[Chunk]) -> dict[int, datetime]:
-    """Chunk id to the first verified instant of its series, for the chunks for evidence."""
+    """The first verified instant of the series, by chunk id, for the chunks that need evidence."""
     for_evidence = [each for each in claims if each.purpose is Purpose.EVIDENCE]
     if not for_evidence:
         return {}

@@ -1,4 +1,4 @@
-"""Closes chunks: applies the ends of runs, and checks chunks that wait for the ledger or for a lost run."""
+"""Closes chunks: applies the ends of runs, and checks chunks that wait for the ledger or whose run was lost."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -82,12 +82,16 @@ def outcome_of(event: RunFinished) -> Outcome:
 
 
 def _better(known: Outcome | None, other: Outcome) -> Outcome:
-    """If two collectors have done the same run, it has two ends. A success has priority over a failure."""
+    """The better of two ends of the same run. A run has two ends if two collectors executed it. A success has priority
+    over a failure.
+    """
     return other if known is None or known.error_class is not None else known
 
 
 async def _apply(connection: Any, rows: Sequence[Any], decide: Decide) -> list[Chunk]:
-    """Decide about locked chunks. The ledger is read after they are locked, so a later decision sees a later ledger."""
+    """Decide the next state of locked chunks. The ledger is read after the chunks are locked, so a later decision sees
+    a later ledger.
+    """
     before = [to_chunk(row) for row in rows]
     if not before:
         return []

@@ -69,7 +69,7 @@ ORDER BY absences.last_checked, absences.starts_at
 
 
 async def database_now(connection: Any) -> datetime:
-    """The database's clock, so that all instances have the same time."""
+    """The time of the database's clock, so that all instances use the same clock."""
     now: datetime = await connection.fetchval("SELECT clock_timestamp()")
     return now
 

@@ -1,4 +1,4 @@
-"""Keeps the daily counts of series equal to their ledger, in the transaction that changes the ledger.
+"""Updates the daily counts of series in the transaction that changes their ledger.
 
 The days of changed time are counted again from the ledger, so order and repetition of events do not matter.
 """
@@ -32,7 +32,9 @@ FROM (
                         AND (verified IS NULL OR starts_at < lower(verified)) THEN ends_at END
           FROM absences WHERE absences.series_id = series.id ORDER BY starts_at LIMIT 1) AS listed_at
 ) AS listing LEFT JOIN absences ON absences.series_id = series.id GROUP BY listed_at"""  # noqa: S608 -- constants
-"""The listing is proved if the first absence is `before_listing` and nothing is verified before it."""
+"""The absent time of a series, by kind. A listing is proved if the first absence is `before_listing` and nothing is
+verified before it.
+"""
 
 _STATE: Final = f"""
 SELECT series.id, exchange, timeframe,
@@ -106,7 +108,7 @@ _WHOLE: Final = names_of(WHOLE_CLASSES)
 
 
 class _Task(NamedTuple):
-    """The days of one series to count."""
+    """The days of one series that are to be counted."""
 
     state: Mapping[str, Any]
     """A row of `_STATE`."""
@@ -147,8 +149,8 @@ async def write_days(connection: Any, changed: Mapping[int, Interval]) -> None:
 
 
 def _task(state: Mapping[str, Any], changed: Interval) -> _Task:
-    """All days are counted if the series was never counted, if its periods open at other times than before, or if
-    another listing is proved.
+    """The days to count. These are all days if the series was never counted, if its periods now open at other times, or
+    if another listing is proved now.
     """
     grid, before = _grid(state), None
     if state["anchor"] is not None:
@@ -160,7 +162,7 @@ def _task(state: Mapping[str, Any], changed: Interval) -> _Task:
 
 
 def _grid(state: Mapping[str, Any]) -> PeriodGrid:
-    """The grid is chosen as in `GET /coverage`: it contains the newest candle."""
+    """The grid of the series. As in `GET /coverage`, it contains the newest candle."""
     anchor = state["last_open"] or state["verified_from"] or state["first_absence"]
     milliseconds = None if anchor is None else to_milliseconds(anchor)
     return PeriodGrid.of_series(state["exchange"], state["timeframe"], milliseconds)

@@ -21,11 +21,13 @@ class DayCounts(NamedTuple):
     """The numbers of periods of one day."""
 
     unverified: int = 0
-    """Between the first and the last verified instant of the series, and not verified."""
+    """Periods between the first and the last verified instant of the series that are not verified."""
     whole: int = 0
-    """Not verified, and whole by their absences."""
+    """Periods that are not verified, but count as whole because of their absences."""
     answered: int = 0
-    """Not verified, and answered by their absences. Includes those that are whole."""
+    """Periods that are not verified, but count as answered because of their absences. This includes the periods that
+    count as whole.
+    """
 
     def plus(self, other: "DayCounts") -> "DayCounts":
         return DayCounts(*(one + two for one, two in zip(self, other, strict=True)))
@@ -50,7 +52,7 @@ class PartOfLedger(NamedTuple):
     """The ledger of a series within a range of time. The spans may end at the edges of the range."""
 
     hull: Interval | None
-    """From the first to the last verified instant of the whole series. None if nothing is verified."""
+    """The span from the first to the last verified instant of the whole series. None if nothing is verified."""
     verified: Intervals
     whole: Intervals
     """The absences of `WHOLE_CLASSES`."""
@@ -74,15 +76,17 @@ def days_of(changed: Interval, grid: PeriodGrid) -> tuple[date, date]:
 
 
 def range_of(first: date, last: date, grid: PeriodGrid) -> Interval:
-    """The time of the periods of these days: up to the close of the last one, which may be much later."""
+    """The time of the periods of these days. It ends with the close of the last period, which may be much later than
+    its day.
+    """
     return grid.at_or_after(start_of(first)), grid.at_or_after(start_of(last) + DAY_MS)
 
 
 def count_days(part: PartOfLedger, first: date, last: date, grid: PeriodGrid) -> list[Stretch]:
     """The days from `first` to `last` that have any counts, ascending. `part` covers `range_of` these days.
 
-    The time that this takes depends on the number of spans and not on the length of a hole, if the periods of all days
-    are alike.
+    If the periods of all days are alike, the running time depends on the number of spans, and not on the length of a
+    hole.
     """
     whole, answered = union([*part.verified, *part.whole]), union([*part.verified, *part.answered])
     hull = () if part.hull is None else (part.hull,)
@@ -117,8 +121,8 @@ def _equal_days(window: Interval, borders: Sequence[int], grid: PeriodGrid) -> i
 
 
 def _days_with_gaps(part: PartOfLedger, first: date, last: date, grid: PeriodGrid) -> Iterator[tuple[date, date]]:
-    """The days of all periods that overlap an open hole or an absence: ascending ranges that do not overlap, each with
-    the day after its last one.
+    """The days of all periods that overlap an open hole or an absence. The ranges ascend and do not overlap; each ends
+    with the day after its last day.
     """
     window = range_of(first, last, grid)
     if window[0] >= window[1]:
@@ -147,7 +151,7 @@ def _periods(spans: Sequence[Interval], window: Interval, grid: PeriodGrid) -> i
 def changes(
     stored: Mapping[date, DayCounts], counted: Sequence[Stretch]
 ) -> tuple[list[date], list[Stretch], DayCounts]:
-    """The days to remove, the days to write, and what both add to the sums of the series."""
+    """The days to remove, the days to write, and the resulting change of the sums of the series."""
     removed, difference, written = set(stored), DayCounts(), list[Stretch]()
     days = sorted(stored)
     for stretch in counted:

@@ -12,7 +12,7 @@ from contracts.vocabulary import CandleSource
 
 
 class SeriesKey(NamedTuple):
-    """The identity of a series."""
+    """The names that identify a series."""
 
     exchange: str
     symbol: str
@@ -23,20 +23,21 @@ KnownActivity = tuple[int | None, float | None]
 """The values of an `Activity`. A plain tuple is faster to make, and there is one per candle."""
 
 Fetched = tuple[Candle, datetime, KnownActivity, str | None]
-"""A candle, the time of its fetch, its trades and volume in the quote currency, and its source as the table has it."""
+"""A candle with the time of its fetch, its `Activity` and its source as stored in the table."""
 
 
 class SeriesBatch(NamedTuple):
     """The content of a batch for one series."""
 
     candles: list[Fetched]
-    """Ascending by open time, each once. May be empty."""
+    """The candles, ascending by open time, without duplicates. May be empty."""
     claims: Claims
 
 
 def fold(events: Iterable[CandlesCollected]) -> dict[SeriesKey, SeriesBatch]:
-    """The candles and the claims of each series. The newest fetch of a candle is used. But the exchange's own candle
-    has priority over a candle from trades. If two fetches have the same time, the later one in `events` is used.
+    """The candles and the claims of each series. The exchange's own candle has priority over a candle from trades.
+    Otherwise the newest fetch of a candle is used. If two fetches have the same time, the later one in `events` is
+    used.
     """
     fetches: dict[SeriesKey, list[CandlesCollected]] = defaultdict(list)
     for event in events:
@@ -66,7 +67,7 @@ def _activity_of(event: CandlesCollected) -> Iterable[KnownActivity]:
 
 
 def _completed(newer: Fetched, older: Fetched | None) -> Fetched:
-    """The newer fetch. If the candle is the same, values that only the older fetch has are kept."""
+    """The newer fetch. If both have the same candle, it gets the values that only the older fetch has."""
     if older is None or newer[0] != older[0]:
         return newer
     (trades, quote_volume), (known_trades, known_volume) = newer[2], older[2]

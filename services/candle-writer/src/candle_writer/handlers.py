@@ -57,7 +57,7 @@ def build_router(
 def require_believable(events: Iterable[CandlesCollected], now: datetime) -> None:
     """Raises `ValueError` if a fetch is more than an hour in the future: its collector's clock is wrong.
 
-    The newest fetch of a candle counts, so no later fetch could correct these candles until then.
+    The newest fetch of a candle is stored. So no real fetch could correct these candles until that time has passed.
     """
     for event in events:
         if event.fetched_at > now + MAX_CLOCK_DIFFERENCE:

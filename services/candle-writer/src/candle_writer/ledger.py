@@ -1,10 +1,10 @@
 """The arithmetic of the ledger: which spans the events of a series verify, and which absences remain. Pure.
 
 The ledger does not depend on the order of the events, and repeated events do not change it. Verified spans only grow.
-Each instant that is not verified gets the absence of the check that counts: a final class with the highest level of
-evidence, and the latest of several. Without evidence, the latest check counts. A check that only says "unread" or
-"unknown", without evidence, counts as one that is a day older. So an unknown absence keeps its evidence if the next run
-reads the same time without a result.
+Of several checks of an instant that is not verified, one is used: the check with a final class and the highest level of
+evidence, or the latest of these. If no check has evidence, the latest check is used. A check that only says "unread" or
+"unknown", without evidence, is treated as if it were a day older. So an unknown absence keeps its evidence if the next
+run reads the same time without a result.
 """
 
 import itertools
@@ -23,7 +23,7 @@ from contracts.timeframes import close_of, fixed_length
 from contracts.vocabulary import CandleSource
 
 EVIDENCE_LASTS: Final = timedelta(days=1)
-"""As long as the evidence for an unknown absence counts: it is requested again after this time."""
+"""How long the evidence for an unknown absence is used. It is requested again after this time."""
 
 _UNDECIDED: Final = (AbsenceClass.UNREAD, AbsenceClass.UNKNOWN)
 
@@ -31,23 +31,27 @@ _RANKS: Final = {each: rank for rank, each in enumerate(AbsenceClass)}
 
 
 class Check(NamedTuple):
-    """A check that found an absence. Of several checks of an instant, the one with the greatest precedence counts."""
+    """A check that found an absence. Of several checks of an instant, the one with the greatest precedence is used."""
 
     at: datetime
-    """When the exchange responded."""
+    """The time of the exchange's response."""
     rank: int
-    """The place in `AbsenceClass`: of two classes from the same moment, the later one in that list says more."""
+    """The place of the class in `AbsenceClass`. Of two checks at the same time, the one with the later class in that
+    list is more specific.
+    """
     evidence: str
     run_id: UUID
     level: int = 0
     """The level of the evidence, from 0 to 7."""
     proof: str = ""
-    """The requests and answers as JSON, in the form of `canonical`. Empty: none."""
+    """The requests and answers as JSON, in the form of `canonical`. Empty if there are none."""
     recheck_ms: int = 0
-    """When the span is checked again, in milliseconds since the epoch. 0: at no certain time."""
+    """The time of the next check of the span, in milliseconds since the epoch. 0 if no time is set."""
 
     def precedence(self) -> tuple[object, ...]:
-        """First the level of a final class. So later checks of runs, which have no evidence, do not replace a proof."""
+        """The sort key of checks. It begins with the level of a final class, so that later checks without evidence do
+        not replace a proof.
+        """
         says_little = self.absence_class in _UNDECIDED and self.level == 0
         counts_from = self.at - EVIDENCE_LASTS if says_little else self.at
         return (self.level if self.absence_class in ANSWERED_CLASSES else 0, counts_from, *self)
@@ -64,11 +68,11 @@ class AbsentSpan(NamedTuple):
     end: int
     check: Check
     first_seen: datetime
-    """The earliest check that reported this span, of any class."""
+    """The time of the earliest check, of any class, that reported this span."""
 
 
 class Rejection(NamedTuple):
-    """A row that cannot be a candle, as one run saw it."""
+    """A row that cannot be a candle, as one run reported it."""
 
     open_time: datetime
     row: str
@@ -78,24 +82,24 @@ class Rejection(NamedTuple):
 
 
 class Claims(NamedTuple):
-    """The knowledge about one series in the events of a batch."""
+    """The statements of the events of a batch about one series."""
 
     verified: Intervals
     absences: list[AbsentSpan]
-    """They may overlap."""
+    """The reported absences, which may overlap."""
     rejections: list[Rejection]
     from_trades: Intervals = ()
-    """The part of `verified` that only candles from trades vouch for."""
+    """The part of `verified` that is verified only by candles from trades."""
 
     def adding(self, verified: Sequence[Interval]) -> "Claims":
-        """These claims and further verified spans."""
+        """These claims together with further verified spans."""
         if not verified:
             return self
         own = spans.subtract(self.from_trades, verified)
         return self._replace(verified=spans.union([*self.verified, *verified]), from_trades=own)
 
     def by_source(self) -> Iterator[tuple[Interval, bool]]:
-        """The verified spans, and whether only candles from trades vouch for them."""
+        """The verified spans, each with the information whether it is verified only by candles from trades."""
         for span in spans.subtract(self.verified, self.from_trades):
             yield span, False
         for span in self.from_trades:
@@ -145,7 +149,9 @@ def canonical(proof: list[dict[str, Any]]) -> str:
 
 
 def remaining_absences(absences: Iterable[AbsentSpan], verified: Sequence[Interval]) -> list[AbsentSpan]:
-    """The absences without overlaps and without verified time, ascending. Neighbours with equal values are merged."""
+    """The absences, ascending, after overlaps and verified time are removed. Neighbours with equal values are
+    merged.
+    """
     pieces: dict[tuple[Check, datetime], list[Interval]] = defaultdict(list)
     for interval, covering in _overlaps(absences):
         latest = max((each.check for each in covering), key=Check.precedence)
@@ -158,7 +164,9 @@ def remaining_absences(absences: Iterable[AbsentSpan], verified: Sequence[Interv
 
 
 def _overlaps(absences: Iterable[AbsentSpan]) -> Iterator[tuple[Interval, list[AbsentSpan]]]:
-    """The time between two neighbouring borders, with the absences that cover it. Skips time without absences."""
+    """The time divided at all starts and ends of absences. Each part has the absences that cover it; parts without
+    absences are left out.
+    """
     waiting = sorted((each for each in absences if each.start < each.end), key=lambda each: each.start, reverse=True)
     borders = sorted({border for each in waiting for border in (each.start, each.end)})
     covering: list[AbsentSpan] = []

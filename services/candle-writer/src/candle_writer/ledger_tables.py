@@ -1,4 +1,4 @@
-"""Writes the ledger to Postgres: sets of rows, in the transaction that stores the candles and locks their series."""
+"""Writes the ledger to Postgres, in the transaction that stores the candles and locks their series."""
 
 import json
 from collections import defaultdict
@@ -13,7 +13,9 @@ from contracts.coverage import AbsenceClass, to_instant, to_milliseconds
 from contracts.spans import Interval, hull
 
 _MAX_STORED_SPANS: Final = 64
-"""As in the migration that started the ledger: a series with many gaps claims only its newest stored candles."""
+"""Of a series with many gaps, only the newest stored candles are claimed, as in the migration that created the
+ledger.
+"""
 
 _STORED: Final = """
 SELECT series_id, lower(span) AS start, upper(span) AS until
@@ -21,7 +23,7 @@ FROM unnest($1::int[], $2::timestamptz[]) AS behind (series_id, since),
   unnest(stored_spans(series_id, since, $3)) AS span
 WHERE lower(span) >= $4 AND upper(span) < $5
 """
-# A candle from an earlier release may be at a time that neither Python nor the contract knows.
+# An earlier release may have stored candles at times that Python cannot represent and the contract does not allow.
 
 _VERIFY: Final = """
 WITH claimed AS MATERIALIZED (
@@ -83,9 +85,8 @@ CROSS JOIN LATERAL (
 WHERE meets_absence OR NOT is_counted
 """
 # `from_trades` is the verified time for which there are only candles from trades, and none of the exchange's own.
-#
-# Returns the series with absences that may be verified now. Absences of a series do not overlap, so the last one that
-# starts before the end of the claim also ends last.
+# Returns the series with absences that may be verified now. Absences of a series do not overlap. So of those that start
+# before the end of the claim, the last one to start is also the last one to end.
 #
 # Also returns the series whose daily counts may change. The counts of a series that never had an open hole do not
 # change. The counts of another series do not change if the time from the verified spans to the claim has no open hole,
@@ -191,7 +192,9 @@ async def write_ledger(connection: Any, ledgers: Ledgers) -> None:
 
 
 async def _write_absences(connection: Any, ledgers: Ledgers) -> None:
-    """Change only the rows that differ. Absences that touch the claims are included, because they may merge."""
+    """Change only the rows that differ. Absences next to the claims are included, because they may merge with new
+    ones.
+    """
     hulls = [(series, *map(to_instant, _hull_of(claims))) for series, claims in ledgers.items()]
     known: dict[int, set[AbsentSpan]] = {series: set() for series in ledgers}
     for row in await connection.fetch(_ABSENCES, *zip(*hulls, strict=True)):

@@ -1,8 +1,8 @@
 """Fills the levels of long series for charts, in the background.
 
-Triggers of `candles` note the units whose candles change, so a level never disagrees with the candles: it is either
-valid, or it is noted as stale and charts read the candles. A transaction here locks one series, as those that write
-candles do, and joins at most about `CANDLES_PER_STEP` candles.
+Triggers of `candles` record the units whose candles change. So a unit of a level is either valid, or recorded as stale;
+charts read the candles of stale units. A transaction of this module locks one series, like the transactions that write
+candles. It joins at most about `CANDLES_PER_STEP` candles.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,9 @@ from store.chart_levels import EXACT_VOLUME, LEVELS, MIN_CANDLES, levels_of
 LEVELS_SECONDS: Final = 60.0
 """The pause between two searches. A search reads the table `series` once."""
 CANDLES_PER_STEP: Final = 20_000
-"""A batch of candles of the same series waits for a step: some ten milliseconds."""
+"""The largest number of candles for one step, about. A batch with candles of the same series waits for the end of a
+step, which takes some ten milliseconds.
+"""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -79,12 +81,12 @@ Window = tuple[datetime, datetime]
 
 
 class _Levels(NamedTuple):
-    """The levels of a series, which is locked."""
+    """The levels of a series that is locked."""
 
     starts_at: datetime
     ends_at: datetime
     current: datetime
-    """The start of the unit with the newest candle. Levels end here at the latest, because it still changes."""
+    """The start of the unit with the newest candle. Levels end here at the latest, because this unit still changes."""
     unit: timedelta
     units_per_step: int
 
@@ -106,7 +108,8 @@ async def fill_levels(engine: AsyncEngine, filled: Callable[[float], object], mi
 
 
 async def fill_step(connection: Any, series_id: int, candles: int = CANDLES_PER_STEP) -> int:
-    """Fill levels of a series from about this number of candles. Returns the number of units; 0 if nothing is left.
+    """Fill levels of one series with the units of about this number of candles. Returns the number of units; 0 if no
+    unit is left to fill.
 
     Stale units are filled first, then new units, then units before the existing levels. `connection` is asyncpg's, in a
     transaction.
@@ -162,7 +165,9 @@ async def _previous_windows(connection: Any, series_id: int, levels: _Levels) ->
 
 
 async def _fill(connection: Any, series_id: int, lengths: Sequence[int], windows: Sequence[Window]) -> None:
-    """The shortest level is filled from the candles, each longer one from the level before."""
+    """Fill all levels of the window. The shortest level is filled from the candles, and each longer level from the next
+    shorter one.
+    """
     if not windows:
         return
     shorter: int | None = None

@@ -1,7 +1,7 @@
 """Finds series whose daily counts differ from their ledger, and counts them again.
 
 Two kinds of series need this: those that an earlier release stored, and those that an instance of the earlier release
-changes during a rolling upgrade. Each transaction locks only a few series, and skips those that a batch uses.
+changes during a rolling upgrade. Each transaction locks only a few series, and skips series that a batch has locked.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,6 @@
-"""Writes candles and the ledger to Postgres: as sets, one transaction per batch, idempotent. The newest fetch wins."""
+"""Writes candles and the ledger to Postgres. Each batch is one transaction with a few statements, and is idempotent.
+The newest fetch of a candle is stored.
+"""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -94,7 +96,8 @@ SELECT count(*) FILTER (WHERE stored_fetched_at IS NULL) AS new,
        count(*) FILTER (WHERE fetched_at < stored_fetched_at) AS stale
 FROM judged
 """
-# The exchange's own candle (source null) replaces one from trades, and never the reverse, whenever they were fetched.
+# The exchange's own candle (source null) replaces a candle from trades, and never the reverse. The times of the fetches
+# do not matter.
 #
 # A stored fetch time that is more than an hour ahead comes from a wrong clock: any fetch replaces it.
 #
@@ -112,14 +115,14 @@ class Outcome(NamedTuple):
 
     new: int = 0
     revised: int = 0
-    """Stored before, with other values."""
+    """Candles that were stored before with other values."""
     unchanged: int = 0
     stale: int = 0
-    """Older than the stored candle, and therefore not written."""
+    """Fetches that are older than the stored candle, and are therefore not written."""
 
 
 async def write_candles(engine: AsyncEngine, series: SeriesIds, events: Iterable[CandlesCollected]) -> Outcome:
-    """Write all or nothing. New series stay, even if the write fails."""
+    """Write the whole batch, or nothing of it. New series stay even if the write fails."""
     batches = fold(events)
     try:
         ids = await series.of(batches.keys())

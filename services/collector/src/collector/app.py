@@ -34,7 +34,7 @@ from runtime.process.worker import Worker
 
 NAME: Final = "collector"
 _COMMIT_SECONDS: Final = 5.0
-"""Part of the grace period at stop that is reserved for the last commit."""
+"""The part of the grace period that is reserved for the last commit at a stop."""
 
 
 def build_worker(settings: CollectorSettings) -> Worker:

@@ -84,7 +84,7 @@ class RunHandler:
 
     async def _handle(self, due: Due) -> None:
         run_id, config_id, waits = due.run_id, None, False
-        if isinstance(due, TickDue):  # a run of a range does not keep its config from its other runs
+        if isinstance(due, TickDue):  # a run of a range does not prevent other runs of its config
             config_id, waits = due.config.config_id, due.trigger is Trigger.MANUAL
         admission = self.runs_in_flight.admit(config_id, run_id, waits=waits)
         while isinstance(admission, SameRunInFlight | Queued):

@@ -30,7 +30,9 @@ def write_command(context: typer.Context) -> None:
 
 @app.command("rebuild-stats")
 def rebuild_stats_command() -> None:
-    """Count the run log again, for example after its triggers were disabled for a restore. Writers wait meanwhile."""
+    """Count the run log again, for example after a restore for which its triggers were disabled. Writers of the log
+    wait during the count.
+    """
     settings = load_settings(DatabaseSettings)
     settings = settings.model_copy(update={"database_command_timeout_seconds": _RECOUNT_SECONDS})
     asyncio.run(_rebuild(settings))

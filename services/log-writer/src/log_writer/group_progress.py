@@ -1,4 +1,4 @@
-"""The progress of the whole consumer group, read from Kafka: other instances may own the partitions."""
+"""The progress of the whole consumer group. It is read from Kafka, because other instances may own the partitions."""
 
 import asyncio
 from typing import Final
@@ -13,7 +13,9 @@ from runtime.settings import KafkaSettings
 _WAIT_SECONDS: Final = 3.0
 _PAUSE_SECONDS: Final = 0.2
 _LIMIT_SECONDS: Final = 30.0
-"""For all requests together: while the group's coordinator is unavailable, each request would wait for it."""
+"""The time limit for all requests together. While the group's coordinator is unavailable, each request would wait for
+it.
+"""
 
 
 async def caught_up_partitions(settings: KafkaSettings, group: str) -> frozenset[int]:
@@ -34,7 +36,9 @@ async def caught_up_partitions(settings: KafkaSettings, group: str) -> frozenset
 
 
 async def _caught_up(consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> set[TopicPartition]:
-    """Waits up to `_WAIT_SECONDS` for the end: on a busy partition, the latest messages are never committed yet."""
+    """The partitions in which the group has committed all messages that exist at the time of the call. It waits up to
+    `_WAIT_SECONDS` for the commits, because the newest messages of a busy partition are not committed yet.
+    """
     begins = await consumer.beginning_offsets(partitions)
     ends = await consumer.end_offsets(partitions)
     caught_up: set[TopicPartition] = set()

@@ -1,8 +1,8 @@
-"""Decides what a list of markets shows: markets that are new, suspended, renamed, delisted or listed again. Pure.
+"""Decides from lists of markets which markets are new, suspended, renamed, delisted or listed again. Pure.
 
 A list may be incomplete. So a market that is absent from one list is unconfirmed: it is delisted if it is absent from
-several lists over some hours. A list that lacks a large part of the known markets does not count for this, unless the
-lists stay like that for days.
+several lists over some hours. A list without a large part of the known markets does not count for this, unless the
+lists stay incomplete for days.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,9 @@ from contracts.bounds import FIRST_INSTANT
 from contracts.markets import ListedMarket, MarketsListed, MarketState
 
 _FEW: Final = 5
-"""A list that lacks at most this number of markets lacks no large part, if it has more than half of them."""
+"""If a list contains more than half of the known markets, and at most this number of them is absent, the list counts as
+complete.
+"""
 
 
 class Change(StrEnum):
@@ -26,7 +28,7 @@ class Change(StrEnum):
     RESUMED = "resumed"
     MISSING = "missing"
     FOUND = "found"
-    """It was absent from a list, and is listed again before it counted as delisted."""
+    """The market was absent from a list, and is listed again before it counted as delisted."""
     RENAMED = "renamed"
     DELISTED = "delisted"
     RELISTED = "relisted"
@@ -43,12 +45,12 @@ class LifecyclePolicy:
     min_time: timedelta = timedelta(hours=6)
     """The time between the first and the last of these lists."""
     incomplete_time: timedelta = timedelta(hours=72)
-    """A list without a large part of the markets counts as complete if the lists are like that for this time."""
+    """If a large part of the markets is absent from all lists for this time, the lists count as complete."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Market:
-    """A market, as the lists until now show it: a row of `markets`."""
+    """A market according to the lists until now: a row of `markets`."""
 
     symbol: str
     market_id: str
@@ -57,15 +59,15 @@ class Market:
     """The time of the first list that shows this state."""
     evidence: str
     frozen_at: datetime | None = None
-    """The last time at which the market may have been traded. None: it is listed."""
+    """The last time at which the market may have been traded. None if the market is listed."""
     missing_since: datetime | None = None
-    """The time of the first list without it. None: it is in the last list."""
+    """The time of the first list that does not contain the market. None if the last list contains it."""
     missing_lists: int = 0
     last_listed: datetime | None = None
-    """The time of the last list that contains it. None: it is in the last list."""
+    """The time of the last list that contained the market. None if the newest list contains it."""
     renamed_to: str | None = None
     created_at: datetime | None = None
-    """The time that the exchange gives. It proves nothing."""
+    """The creation time that the exchange states. It proves nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +77,12 @@ class LastList:
     read_at: datetime
     markets: int
     incomplete_since: datetime | None = None
-    """The time of the first of the newest lists that all lack a large part. None: the last list is complete."""
+    """The time since which all lists were without a large part of the markets. None if the last list is complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The effect of a list."""
+    """The changes that a list causes."""
 
     last: LastList
     changed: tuple[Market, ...] = ()
@@ -92,8 +94,8 @@ class Comparison:
 def compare(
     known: Mapping[str, Market], previous: LastList | None, listed: MarketsListed, policy: LifecyclePolicy
 ) -> Comparison | None:
-    """The effect of a list on the known markets of its exchange and kind. None if the list is not newer than the last
-    one.
+    """The changes that a list causes for the known markets of its exchange and kind. None if the list is not newer than
+    the last one.
     """
     if previous is not None and listed.occurred_at <= previous.read_at:
         return None
@@ -166,7 +168,7 @@ def _present(
 def _restated(
     found: Market, before: Market, state: MarketState, previous: LastList | None, now: datetime
 ) -> tuple[Market, Change]:
-    """A market that is listed now and had another state before."""
+    """The new row of a market that is listed now and had another state before."""
     gone = before.state in {MarketState.DELISTED, MarketState.RENAMED}
     active = "" if state is MarketState.LISTED else " as not active"
     evidence = f"in the list of {_time(now)}{active}; it was {before.state} since {_time(before.since)}"

@@ -1,7 +1,7 @@
 """Closes lost runs: the collector of a lost run has vanished and will not report an end.
 
-If a row is still "running" after its deadline, log-writer may also be behind: the end may be in Kafka, unread. So a run
-is closed only when all messages of its partition are written.
+If a row is still "running" after its deadline, the end of the run may also be an unread message in Kafka, because
+log-writer may be behind. So a run is closed only when all messages of its partition are written.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -46,8 +46,9 @@ CaughtUp = Callable[[], Awaitable[frozenset[int]]]
 
 
 async def close_lost_runs(engine: AsyncEngine, caught_up: CaughtUp, grace: timedelta) -> int:
-    """Close lost runs and return their number. The current time is the time of the database. A real end that arrives
-    later replaces the presumed one. Runs that cannot be closed are logged; other runs are closed nevertheless.
+    """Close lost runs and return their number. The current time is the time of the database. If the real end arrives
+    later, it replaces the presumed one. Runs that cannot be closed are logged, and do not prevent the closing of other
+    runs.
     """
 
     async def close(runs: Sequence[UUID]) -> int:

@@ -1,4 +1,4 @@
-"""Stores the effect of lists of markets in the tables `markets` and `market_lists`."""
+"""Applies lists of markets to the tables `markets` and `market_lists`."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -42,15 +42,17 @@ ON CONFLICT (exchange, symbol) DO UPDATE SET
 async def apply_lists(
     engine: AsyncEngine, lists: Iterable[MarketsListed], policy: LifecyclePolicy
 ) -> list[tuple[MarketsListed, Comparison]]:
-    """Apply the lists in their order, each in one transaction. A list that comes again, or is older than the last one,
-    changes nothing. Returns the effect of the others.
+    """Apply the lists in their order, each in one transaction. A list that is repeated, or is older than the last one,
+    changes nothing. Returns the changes by the other lists.
     """
     applied = [(each, await _apply(engine, each, policy)) for each in lists]
     return [(listed, comparison) for listed, comparison in applied if comparison is not None]
 
 
 def require_believable(lists: Iterable[MarketsListed], now: datetime) -> None:
-    """Raises `ValueError` for a list from the future: all real lists would be older, and would change nothing."""
+    """Raises `ValueError` for a list with a time in the future. If it were stored, all real lists would be older and
+    would change nothing.
+    """
     for each in lists:
         if each.occurred_at > now + MAX_CLOCK_DIFFERENCE:
             raise ValueError(f"the list of markets of {each.exchange} is of {each.occurred_at}, which is after {now}")

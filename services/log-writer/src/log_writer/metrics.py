@@ -129,6 +129,6 @@ class LogWriterMetrics:
                 )
 
     def set_newest(self, newest: datetime | None, now: datetime) -> None:
-        """Record the age of a written batch's newest event; None if the batch had only tombstones."""
+        """Record the age of the newest event of a written batch. `newest` is None if the batch had only tombstones."""
         if newest is not None:
             self.age_seconds.set((now - newest).total_seconds())

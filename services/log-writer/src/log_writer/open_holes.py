@@ -23,8 +23,8 @@ CLASSES: Final = tuple(each.value for each in AbsenceClass)
 
 _EXCHANGES: Final = text("SELECT exchange FROM series JOIN coverage ON series_id = id GROUP BY exchange")
 
-# Absences of a series do not overlap, so the last one that starts before the end of a hole also ends last. Most series
-# have no absences, so that their holes need no look-up.
+# Absences of a series do not overlap. So of those that start before the end of a hole, the last one to start is also
+# the last one to end. Most series have no absences, so their holes need no look-up.
 _COUNT: Final = text("""
     WITH gaps AS (
       SELECT series_id, (

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from log_writer.row_by_row import in_parts
 
 RETENTION_SECONDS: Final = 3600.0
-"""The interval."""
+"""The pause between two deletions."""
 
 BATCH_ROWS: Final = 5000
 _PAUSE_SECONDS: Final = 0.1
@@ -48,7 +48,7 @@ async def delete_expired(
             values = {"keep": keep, "rows": batch_rows, "left_out": left_out}
             ids = (await connection.scalars(_FIND, values)).all()
         deleted, failed = await in_parts(ids, delete, "expired runs that cannot be deleted")
-        left_out += failed  # these stay the first ones
+        left_out += failed  # the next search skips the rows that failed
         if deleted:
             on_deleted(deleted)
         if deleted + failed < batch_rows:

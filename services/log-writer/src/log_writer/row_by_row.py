@@ -1,6 +1,7 @@
 """Changes many rows at once.
 
-If Postgres refuses this, changes them in parts, so that one bad row does not prevent the others.
+If Postgres refuses the change, the rows are changed in smaller parts, so that one bad row does not prevent the change
+of the others.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,10 +21,11 @@ class Parts(NamedTuple):
 
 
 async def in_parts(keys: Sequence[T], change: Callable[[Sequence[T]], Awaitable[int]], what: str) -> Parts:
-    """Call `change` with all keys. After an error that the data causes, call it with halves, down to single keys.
+    """Call `change` with all keys. After an error that the data causes, call it with each half of the keys, and so on
+    down to single keys.
 
     `change` must be one transaction. It returns the number of changed rows. Keys that fail alone are logged and left
-    out. Raises other errors, such as those of an outage. `what`: the words for the log.
+    out. Raises other errors, such as those of an outage. `what` is the name of the rows in the log.
     """
     parts, changed, failures = [keys] if keys else [], 0, list[tuple[T, Exception]]()
     while parts:

@@ -14,9 +14,9 @@ COUNT_SECONDS: Final = 60.0
 """The pause between two counts. Each config costs one look-up in an index."""
 STUCK_AFTER: Final = timedelta(minutes=30)
 INTERVALS: Final = 3
-"""The number of intervals without a successful run after which a config is counted."""
+"""A config is counted if it had no successful run in this number of its intervals."""
 
-# A config is not counted while it is new: all its runs started within these intervals.
+# A new config, whose first run started within these intervals, is not counted yet.
 _COUNT: Final = text("""
     WITH schedule AS (
       SELECT exchange, job_name, now() - :intervals * make_interval(mins => interval_minutes) AS since

@@ -3,10 +3,10 @@
 The rule that merges the rows of one run is commutative, associative and idempotent. `write.py` contains the same rule
 in SQL. A test compares the two.
 
-- One event decides the row. A real end wins over a presumed end, and any end wins over a start.
-- If a collector died, a run may have several real ends. Then success wins over failed, failed over skipped, and within
-  one status the earliest end wins. Among starts, the one with the latest deadline wins, because it is the latest
-  attempt. If two events are equal, the smaller event id wins.
+- One event decides the row. A real end has priority over a presumed end, and any end has priority over a start.
+- If a collector died, a run may have several real ends. Then `success` has priority over `failed`, and `failed` over
+  `skipped`. If the statuses are equal, the earliest end is used. Of several starts, the one with the latest deadline is
+  used, because it is the latest attempt. If two events are equal in all this, the smaller event id is used.
 - `started_at` is the earliest known start, `deadline_at` the latest known deadline.
 """
 
@@ -54,7 +54,9 @@ class RunRow(NamedTuple):
 
     @property
     def duration_seconds(self) -> float | None:
-        """Never negative: an end is not before its own start, and `started_at` only becomes earlier."""
+        """The duration of the run, never negative: an end is not before its own start, and `started_at` only becomes
+        earlier.
+        """
         return None if self.finished_at is None else (self.finished_at - self.started_at).total_seconds()
 
 
@@ -79,7 +81,7 @@ def merge(one: RunRow, other: RunRow) -> RunRow:
 
 
 def fold(events: Iterable[RunEvent]) -> list[RunRow]:
-    """One row per run, ordered by run id: writers that lock rows in one order never deadlock."""
+    """One row per run, ordered by run id. Writers that lock rows in the same order cannot deadlock."""
     rows: dict[UUID, RunRow] = {}
     for event in events:
         row = row_of(event)
@@ -89,12 +91,14 @@ def fold(events: Iterable[RunEvent]) -> list[RunRow]:
 
 
 def _by_value(run_id: UUID) -> bytes:
-    """The order of UUIDs in Python and in Postgres, but without a Python call for each comparison."""
+    """The sort key of a UUID. It gives the same order as the comparison in Python and in Postgres, but needs no Python
+    call for each comparison.
+    """
     return run_id.bytes
 
 
 def _precedence(row: RunRow) -> tuple[int, int, int, int]:
-    """The row with the larger value wins."""
+    """The sort key of a row. Of two rows, the one with the larger key is used."""
     if row.finished_at is None:
         return 0, 0, 0 if row.deadline_at is None else (row.deadline_at - _EPOCH) // _MICROSECOND, -row.event_id.int
     return _rank(row), -((row.finished_at - _EPOCH) // _MICROSECOND), 0, -row.event_id.int

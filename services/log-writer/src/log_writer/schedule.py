@@ -35,16 +35,18 @@ _MAX_CLOCK_AHEAD: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class ScheduleChanges:
-    """The effect of a batch of `schedule-state`: first the removals, then the states. Both are ordered by config id."""
+    """The changes by a batch of `schedule-state`: first the removals, then the states. Both are ordered by config
+    id.
+    """
 
     removed: tuple[int, ...] = ()
     states: tuple[JobScheduled, ...] = ()
     believed_until: datetime | None = None
-    """A stored state with a later timestamp is replaced by any state here of the same version."""
+    """A stored state with a later timestamp than this is replaced by any state of the same version in this batch."""
 
 
 def fold(messages: Iterable[JobScheduled | Tombstone], now: datetime) -> ScheduleChanges:
-    """The effect of these messages, which are in the order of the topic. Raises `ValueError` for a tombstone whose key
+    """The changes by these messages, which are in the order of the topic. Raises `ValueError` for a tombstone whose key
     is not a config id.
 
     The newest state of a config is used. It need not be the last message: a scheduler that lost its partition may still

@@ -10,7 +10,9 @@ from log_writer.row_by_row import in_parts
 from runtime.database import is_transient
 
 SETTLE_SECONDS: Final = 2.0
-"""The interval. The counts are exact at any time, because a reader adds the run changes that are left."""
+"""The pause between two summations. The counts are exact at any time, because a reader includes the run changes that
+are not added up yet.
+"""
 
 
 _HOURS: Final = text("SELECT hour::text FROM run_changes UNION SELECT hour::text FROM run_exchange_changes")
@@ -56,6 +58,6 @@ async def _settle(connection: AsyncConnection) -> int:
 
 
 async def recount(engine: AsyncEngine) -> None:
-    """Count the whole run log again. Its writers wait meanwhile."""
+    """Count the whole run log again. Writers of the log wait during the count."""
     async with engine.begin() as connection:
         await connection.execute(text("SELECT recount_runs()"))

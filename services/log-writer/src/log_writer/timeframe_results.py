@@ -12,7 +12,9 @@ from contracts.coverage import Absence, RejectedRow, Span
 from contracts.runs import TimeframeResult
 
 MAX_SPANS: Final = 50
-"""The newest spans are stored if a result has more. A run that reads on from the last one verifies one or two."""
+"""If a result has more spans than this, only the newest ones are stored. A run that continues after the previous run
+verifies one or two spans.
+"""
 MAX_NOTES: Final = 20
 MAX_TEXT: Final = 2000
 """The longest error message of a timeframe, in characters."""

@@ -1,4 +1,6 @@
-"""Writes run rows and schedule states to Postgres: as sets, one transaction per batch, idempotent."""
+"""Writes run rows and schedule states to Postgres. Each batch is one transaction with a few statements, and is
+idempotent.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Final

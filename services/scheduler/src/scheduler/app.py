@@ -1,4 +1,6 @@
-"""Builds the scheduler. At run time it restores its assigned partitions, publishes their ticks, and hands them over."""
+"""Builds the scheduler. The scheduler restores its assigned partitions, publishes their ticks, and hands the partitions
+over in a rebalance.
+"""
 
 from contracts.topics import CONFIG_CHANGES, DEAD_LETTERS, RUN_EVENTS, SCHEDULE_STATE, TICKS
 from runtime.consumers.tables import CoPartitionedTables

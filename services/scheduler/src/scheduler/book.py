@@ -1,7 +1,7 @@
-"""The entries of all partitions that this instance owns. Events go in, schedule changes come out. No I/O.
+"""The entries of all partitions that this instance owns. The functions take events and return schedule changes. No I/O.
 
-A partition is first restored: events arrive in any order and nothing is decided. Then it is live. During a rebalance it
-is paused: its entries stay and are updated, but no tick is due until the partition is live again or dropped.
+A partition is first restored: events arrive in any order, and no tick is due. Then it is live. During a rebalance it is
+paused: its entries stay and are updated, but no tick is due until the partition is live again or dropped.
 """
 
 from collections.abc import Sequence
@@ -42,9 +42,9 @@ class Restored(NamedTuple):
 
     config_ids: tuple[int, ...]
     changes: tuple[ScheduleChange, ...]
-    """Configs that are new or changed since their state was published."""
+    """Configs that are new, or that changed after their state was published."""
     orphans: tuple[ScheduleChange, ...]
-    """Deleted configs whose state still exists and must be removed, and those that no scheduler has known."""
+    """Deleted configs whose state still exists and must be removed, and deleted configs that no scheduler has known."""
     clamped: tuple[int, ...] = ()
     """Configs whose state had times in the future."""
 
@@ -52,13 +52,15 @@ class Restored(NamedTuple):
 class _Removal(NamedTuple):
     version: int
     at: int
-    """Slots were due until this instant."""
+    """The removal time of the config. Its slots were due until this instant."""
     read_at: int
 
 
 _NO_REMOVAL = _Removal(0, 0, 0)
 _KEEP_REMOVALS_MS = timedelta(days=1) // timedelta(milliseconds=1)
-"""Kafka's default `delete.retention.ms`: after that, a restore does not read the removal either."""
+"""How long removals are kept: Kafka's default of `delete.retention.ms`. A later restore does not read the tombstone of
+the removal either.
+"""
 
 
 @dataclass(slots=True)
@@ -66,19 +68,23 @@ class _Partition:
     restored: bool = False
     live: bool = False
     plans: dict[int, list[Plan]] = field(default_factory=dict)
-    """During the restore: the versions by id, oldest first. Each may have pending slots from before the next one."""
+    """During the restore: the versions of each config by id, oldest first. Each version may have pending slots from
+    before the next version.
+    """
     removed_plans: dict[int, list[Plan]] = field(default_factory=dict)
-    """The same for removed configs."""
+    """The versions of removed configs, in the same form."""
     states: dict[int, Entry] = field(default_factory=dict)
     stored: set[int] = field(default_factory=set)
     """During the restore: the ids with a stored state or its tombstone. A scheduler knew these configs."""
     removed: dict[int, _Removal] = field(default_factory=dict)
-    """By id, so that a repeated older version does not restore a deleted config. In the order of reading. Old ones are
-    dropped; otherwise deleted configs would fill the memory.
+    """The removed configs by id, in the order of reading. They prevent that a repeated older version restores a deleted
+    config. Old ones are dropped; otherwise deleted configs would fill the memory.
     """
 
     def drop_old_removals(self, now: int) -> None:
-        """Stops at the first removal that is not old, so that each removal is checked once in a bulk deletion."""
+        """Drop removals that are too old. It stops at the first removal that is not old, so that a bulk deletion does
+        not check each removal many times.
+        """
         while self.removed:
             config_id, removal = next(iter(self.removed.items()))
             if now - removal.read_at < _KEEP_REMOVALS_MS:
@@ -122,7 +128,7 @@ class Book:
         return entry if partition is not None and partition.live else None
 
     def put(self, entry: Entry, now: int) -> None:
-        """Replace an entry. If it was removed meanwhile, it stays removed."""
+        """Replace an entry. If the entry was removed in the meantime, nothing is stored."""
         if entry.plan.config_id in self._entries:
             self._entries[entry.plan.config_id] = clamped(entry, now, self._catch_up_limit_ms)
 
@@ -178,7 +184,7 @@ class Book:
     # ---- events ----
 
     def config_changed(self, partition: int, event: ConfigChanged, now: int) -> ScheduleChange | None:
-        """None if the event is old, or if the partition is being restored."""
+        """Handle a changed config. Returns None if the event is old, or if the partition is being restored."""
         resynced_at = to_milliseconds(event.occurred_at) if event.resynced else None
         owned, plan = self._partition(partition), plan_of(event.config, resynced_at)
         known = self._plan(owned, plan.config_id)
@@ -191,7 +197,7 @@ class Book:
         return self._schedule([plan], partition, self._entries.get(plan.config_id), now)
 
     def config_removed(self, partition: int, event: ConfigRemoved, now: int) -> ScheduleChange | None:
-        """None if the book has no such config, or if the event is old."""
+        """Handle a removed config. Returns None if the book has no such config, or if the event is old."""
         owned, config_id = self._partition(partition), event.config_id
         known = self._plan(owned, config_id)
         if known is not None and is_outdated(event.version, known.version - 1):
@@ -230,11 +236,12 @@ class Book:
                 self._entries[config_id] = merged_with_state(entry, published)
 
     def run_finished(self, partition: int, run: RunFinished, now: int) -> bool:
-        """Returns whether the config's state must be published at once, and not only with the next tick.
+        """Handle the end of a run. Returns whether the config's state must be published at once, and not only with the
+        next tick.
 
         This is necessary if a series got its first anchor. Without a stored anchor, no later run would read the time
-        between this run and the next one. Later progress may be lost: the next run then reads on from the earlier
-        anchor.
+        between this run and the next one. Later progress may be lost without harm, because the next run then continues
+        at the earlier anchor.
         """
         entry = self._entries.get(run.config_id)
         if entry is None or entry.partition != partition:
@@ -257,7 +264,9 @@ class Book:
         return ScheduleChange(after.plan.config_id, skipped_slots)
 
     def _orphan(self, owned: _Partition, state: Entry, now: int) -> ScheduleChange:
-        """The skipped slots of a config that was removed while no scheduler owned its partition."""
+        """The change to report for a config that was removed while no scheduler owned its partition. It has the skipped
+        slots.
+        """
         config_id, skipped_slots = state.plan.config_id, 0
         for plan in _newer_than(owned.removed_plans.get(config_id, []), state):
             state, skipped = changed(state, plan, now, self._spread_ms)

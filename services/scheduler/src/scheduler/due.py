@@ -29,12 +29,12 @@ class Due:
     trigger: Trigger
     scheduled_for: int
     settles: int
-    """When the tick is acknowledged, all slots up to this instant are settled."""
+    """All slots up to this instant are settled when Kafka has acknowledged the tick."""
     missed_slots: int
     progress: tuple[tuple[str, Series], ...]
-    """By timeframe of the plan, as the tick contains it."""
+    """The progress in the tick, by timeframe of the plan."""
     behind: tuple[tuple[str, int], ...]
-    """Timeframes whose anchor is further back than the catch-up limit, with the anchor."""
+    """The anchors that are further back than the catch-up limit, by timeframe."""
 
 
 def decide(entry: Entry, now: int, policy: Policy) -> Due | None:
@@ -105,7 +105,7 @@ def _progress(
 ) -> tuple[tuple[tuple[str, Series], ...], tuple[tuple[str, int], ...]]:
     """The values of `Due.progress` and `Due.behind`.
 
-    The limit is at least two intervals, so that a weekly config reads on from its anchor after a failed run.
+    The limit is at least two intervals, so that a weekly config can continue at its anchor after a failed run.
     """
     limit_ms = max(policy.catch_up_limit_ms, 2 * entry.grid.interval_ms)
     progress, behind = [], []

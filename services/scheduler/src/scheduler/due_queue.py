@@ -9,7 +9,9 @@ DueAt = Callable[[int], int | None]
 
 
 class DueQueue:
-    """Due times in milliseconds. After a change of its schedule, a config must be added again; nothing is removed."""
+    """The configs by due time in milliseconds. After a change of its schedule, a config must be added again. Its old
+    item is not removed.
+    """
 
     def __init__(self, due_at: DueAt) -> None:
         self._due_at = due_at
@@ -26,7 +28,7 @@ class DueQueue:
             self.earlier.set()
 
     def next_at(self) -> int | None:
-        """No config is due before this time."""
+        """The earliest due time in the queue. No config is due before it."""
         return self._heap[0][0] if self._heap else None
 
     def pop_due(self, now: int, at_most: int) -> list[int]:

@@ -29,7 +29,7 @@ from scheduler.progress import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The schedule that the newest version of a config orders."""
+    """The schedule according to the newest version of a config."""
 
     config_id: int
     version: int
@@ -40,7 +40,7 @@ class Plan:
     enabled: bool
     updated_at: int
     resynced_at: int | None = field(default=None, compare=False)
-    """If the config was read from a resync: the time of the resync."""
+    """The time of the resync, if a resync published this version. Otherwise None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +51,11 @@ class Entry:
     partition: int
     grid: Grid
     settled: int | None = None
-    """Every slot up to this instant has its tick or was counted as missed. None before the first tick."""
+    """Each slot up to this instant got its tick or was counted as missed. None before the first tick."""
     progress: Progress = NO_PROGRESS
-    """Also of timeframes that the plan no longer has."""
+    """The progress by timeframe. It includes timeframes that the plan no longer has."""
     initial: int | None = None
-    """The version whose initial tick is pending."""
+    """The version whose initial tick is pending. None if no initial tick is pending."""
 
     def due_at(self) -> int | None:
         """The time at which the next tick is due; 0 means at once, None means never."""
@@ -140,7 +140,7 @@ def entry_from_state(state: JobScheduled, partition: int, spread_ms: int) -> Ent
 
 
 def changed(entry: Entry, plan: Plan, now: int, spread_ms: int) -> Changed:
-    """Apply another version of the config. The caller decides that it is newer.
+    """Apply another version of the config. The caller has checked that it is newer.
 
     If the config is enabled again or collects something new, an initial tick becomes pending. The progress is reset
     only if the exchange or the symbol changes; a timeframe that is added again continues. After a change of the
@@ -166,8 +166,8 @@ def changed(entry: Entry, plan: Plan, now: int, spread_ms: int) -> Changed:
 def after_run(entry: Entry, run: RunFinished, now: int) -> AfterRun:
     """The entry with the progress that the run's results prove. Returns the same entry if nothing changes.
 
-    The results of failed and manual runs are used like the results of all other runs. A run of a range only removes
-    pending time. A run of another market changes nothing.
+    The results of failed and manual runs are used like the results of all other runs. A run that reads a range only
+    shortens or removes pending spans. A run of another market changes nothing.
     """
     if not is_of_market(entry.plan, run.exchange, run.symbol):
         return AfterRun(entry, publish_now=False)
@@ -208,8 +208,9 @@ def is_ahead(entry: Entry, now: int) -> bool:
 def clamped(entry: Entry, now: int, catch_up_limit_ms: int) -> Entry:
     """The entry without times in the future; the same entry if it has none.
 
-    Its slots count from now on, on the same grid. If a slot got a tick under the wrong clock, it gets the same run_id
-    again when it is due. The real anchors are unknown, so the catch-up limit is collected again.
+    Slots are counted from now on, on the same grid. If a slot already got a tick while the clock was wrong, its tick
+    has the same run_id when the slot is really due. The real anchors are unknown, so the catch-up limit is collected
+    again.
     """
     if not is_ahead(entry, now):
         return entry

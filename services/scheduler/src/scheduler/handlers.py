@@ -64,7 +64,7 @@ class Handlers:
                 assert_never(subscribed)
 
     def unpublished(self) -> set[int]:
-        """The partitions with a first result of a series whose state Kafka has not acknowledged."""
+        """The partitions with a series whose first result is in a state that Kafka has not acknowledged yet."""
         entries = [self._book.get(config_id) for config_id in self._state_publisher.missing()]
         return {entry.partition for entry in entries if entry is not None}
 
@@ -96,8 +96,8 @@ class Handlers:
         self._report_clamped(self._book.clamp_to_now(now))
 
     async def on_revoked(self, partitions: set[int]) -> bool:
-        """Stop ticks at once, then wait for acknowledgements, so that the next owner reads all states. Returns False if
-        Kafka has not acknowledged all ticks and states.
+        """Stop the ticks of these partitions at once, then wait for the acknowledgements, so that the next owner reads
+        all states. Returns False if Kafka has not acknowledged all ticks and states.
         """
         for partition in partitions:
             self._book.pause(partition)

@@ -1,8 +1,9 @@
-"""The progress of series: where the next run of a timeframe continues, and what is still to be read before. Pure.
+"""The progress of series: where the next run of a timeframe continues, and which earlier spans are still to be read.
+Pure.
 
 Instants are milliseconds since the epoch, in UTC. One rule holds after every function: from the first anchor up to the
 current one, every instant is verified by an answer or lies in a pending span. From the close of the anchor on, nothing
-is known. So progress that is lost together with its anchor costs requests, but loses no candle.
+is known. So if an anchor and its pending spans are lost together, this costs more requests, but no candle is lost.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,11 +28,13 @@ from contracts.spans import Interval, intersect, subtract
 from contracts.timeframes import DAY_MS, close_of, floor_open, longest_length
 
 CLOCK_TOLERANCE_MS: Final = 5_000
-"""Times from other machines may be ahead of the own clock by up to this much."""
+"""The largest difference by which times from other machines may be ahead of this machine's clock."""
 MAX_RETRY_WAIT_MS: Final = DAY_MS
 _SETTLE_MS: Final = SETTLE_TIME // timedelta(milliseconds=1)
 _MAX_DOUBLINGS: Final = 11
-"""One minute, the shortest interval, doubled this often is longer than a day."""
+"""The most doublings of a wait. One minute, the shortest interval, is longer than a day after this number of
+doublings.
+"""
 
 
 class Pending(NamedTuple):
@@ -49,7 +52,9 @@ class Pending(NamedTuple):
         return self.start, self.end
 
     def without_future(self, now: int) -> "Pending":
-        """The span. It is due at once if its retry time is further ahead than the longest wait: a clock was wrong."""
+        """The span. If its retry time is further ahead than the longest wait, a clock was wrong, and the span becomes
+        due at once.
+        """
         is_wrong = self.retry_at is not None and self.retry_at > now + MAX_RETRY_WAIT_MS
         return self._replace(retry_at=None) if is_wrong else self
 
@@ -58,7 +63,7 @@ class Series(NamedTuple):
     """The progress of one timeframe of a config."""
 
     anchor: int | None = None
-    """Open time of a collected candle, from which the next run reads on. None: no candle is known."""
+    """Open time of the collected candle at which the next run continues. None: no candle is known."""
     pending: tuple[Pending, ...] = ()
     """Ascending, without overlaps, at most `MAX_PENDING_SPANS`."""
 
@@ -95,7 +100,7 @@ class Progress:
         return progress_of({**dict(self), **changes}) if changes else self
 
     def latest_anchor(self) -> int:
-        """0 if no timeframe has an anchor."""
+        """The latest anchor of all timeframes; 0 if no timeframe has an anchor."""
         return max((anchor or 0 for anchor in self.anchors), default=0)
 
     def _series(self, index: int) -> Series:
@@ -126,9 +131,9 @@ def after_result(series: Series, result: TimeframeResult, *, finished_at: int, n
     """The progress after the result of a run, successful or failed. Results may arrive in any order, and more than
     once.
 
-    The anchor only moves forward, and the time that it passes becomes pending unless the answers vouch for it.
-    Requested time after the anchor becomes pending, so that the next run need not request it at once. All time before
-    the old anchor is known, except for pending spans.
+    The anchor only moves forward. The time between the old and the new anchor becomes pending, except for the spans
+    that the answers vouch for. Requested time after the anchor becomes pending, so that the next run need not request
+    it at once. All time before the old anchor is known, except for pending spans.
     """
     timeframe, before = result.timeframe, series.anchor
     reported = None if result.anchor is None else to_milliseconds(result.anchor)
@@ -142,7 +147,7 @@ def after_result(series: Series, result: TimeframeResult, *, finished_at: int, n
     unread = [each.interval for each in series.pending]
     unread += subtract(requested, [] if anchor is None else [(0, close_of(timeframe, anchor))])
     if anchor is not None and anchor != before:
-        # The old anchor itself is read again: an exchange that was late may have shown an unfinished candle.
+        # The candle of the old anchor is read again, because an exchange with a delay may have sent it unfinished.
         first = min(start for start, _ in [*verified, (anchor, anchor)]) if before is None else before
         unread.append((first, anchor))
     pieces = _pieces(subtract(unread, verified), series.pending, requested)
@@ -153,9 +158,9 @@ def after_result(series: Series, result: TimeframeResult, *, finished_at: int, n
 def after_range(series: Series, result: TimeframeResult, *, finished_at: int, now: int) -> Series:
     """The progress after the result of a run of a range, successful or failed, in any order and more than once.
 
-    Such a run reads a part of the history, so it only removes time from the pending spans: the time that its answers
-    vouch for, and the time that the exchange no longer offers. The anchor, the attempts and their retry times stay.
-    Candles that were younger than the settle time may have been unfinished, so runs of the config read them again.
+    Such a run reads a part of the history. It only removes time from the pending spans: the time that its answers vouch
+    for, and the time that the exchange no longer offers. The anchor, the attempts and their retry times stay. Candles
+    that were younger than the settle time may have been unfinished, so runs of the config read them again.
     """
     if not series.pending:
         return series
@@ -167,8 +172,8 @@ def after_range(series: Series, result: TimeframeResult, *, finished_at: int, no
 
 
 def _later_anchor(series: Series, result: TimeframeResult, now: int) -> int | None:
-    """The later one of the stored and the reported anchor. If the reported anchor is in the future, a clock is wrong:
-    then the current candle replaces it, which need not be verified.
+    """The later one of the stored and the reported anchor. If the reported anchor is in the future, a clock is wrong.
+    Then the current candle is used instead, which may be unverified.
     """
     if result.anchor is None:
         return series.anchor
@@ -178,7 +183,7 @@ def _later_anchor(series: Series, result: TimeframeResult, now: int) -> int | No
 
 
 def must_be_stored(before: Series, after: Series) -> bool:
-    """Whether time would never be read if this progress were lost.
+    """Whether some time would never be read if this progress were lost.
 
     False if there was an anchor before: all time after it counts as unread, so the new anchor and its pending spans may
     be lost together. Without an anchor, nothing else records that the time since the first candle or request must be
@@ -204,8 +209,8 @@ def _merged(one: Pending, other: Pending) -> Pending:
     """Both spans and the time in between. If a part was not requested yet, the next run requests all of it.
 
     If both spans were tried, the larger number of attempts is kept, because each attempt halves the step of the next
-    one. The earlier retry time is kept. Otherwise each run could merge a new hole into the span and delay its retry
-    forever.
+    one. The earlier retry time is kept. Otherwise each run could merge a new hole into the span and so delay its retry
+    again and again.
     """
     if one.attempts == 0 or other.attempts == 0:
         return Pending(one.start, other.end)
@@ -214,7 +219,7 @@ def _merged(one: Pending, other: Pending) -> Pending:
 
 
 def _joined(spans: Iterable[Pending]) -> list[Pending]:
-    """The same ascending spans. Neighbours that touch and have equal attempts are one span."""
+    """The spans, ascending. Neighbours that touch and have the same number of attempts are joined."""
     pieces: list[Pending] = []
     for piece in spans:
         if pieces and pieces[-1].end == piece.start and pieces[-1][2:] == piece[2:]:
@@ -264,11 +269,11 @@ class ForTick(NamedTuple):
 
     series: Series
     behind_since: int | None = None
-    """The anchor, if it is too old to read on from it."""
+    """The anchor, if it is too old to continue from it. Otherwise None."""
 
 
 def for_tick(timeframe: str, series: Series, *, now: int, limit_ms: int) -> ForTick:
-    """The anchor and all pending spans. The run requests the spans that are due, and does not count the others as
+    """The anchor and all pending spans. The run requests the spans that are due. It does not report the others as
     unread.
 
     If the anchor is further back than the limit, the tick has none, so that the run reads the newest page first. All

@@ -1,8 +1,9 @@
 """Publishes schedule states after their ticks. It is the only writer of schedule-state.
 
-Delivery: at least once, the newest state only. The queue contains ids, and the book is read at the time of publication.
-So the queue stays small during an outage of Kafka, and its states are never outdated. If this instance was stalled
-while another one took its partitions over, it publishes nothing about them: an old state would reset their schedules.
+Delivery: at least once, and only the newest state of each config. The queue contains ids, and the book is read at the
+time of publication. So the queue stays small during an outage of Kafka, and its states are never outdated. If this
+instance was stalled while another one took its partitions over, it publishes nothing about them: an old state would
+reset their schedules.
 """
 
 import asyncio
@@ -23,8 +24,9 @@ from scheduler.metrics import SchedulerMetrics
 _BATCH = 1000
 _RETRY_INITIAL_WAIT_SECONDS = 0.2
 _GATHER_SECONDS = 0.1
-"""States wait this long after their ticks, so that many of them share a request, here and at every reader. A crash in
-between only publishes the same run_id once more."""
+"""How long a state waits after its tick, so that many states share a request when they are published and read. After a
+crash during this wait, the tick is published again with the same run_id.
+"""
 _MEMBERSHIP_CHECK_SECONDS = 0.1
 
 
@@ -61,7 +63,8 @@ class StatePublisher:
 
     def queue_state(self, config_id: int, *, required: bool = False) -> None:
         """`required`: the state contains progress that no later state would contain. Until it is published, no offset
-        is committed and a hand-over is not complete, even while a pending initial tick prevents its publication.
+        is committed and a hand-over is not complete. This is also the case while a pending initial tick prevents the
+        publication.
         """
         if required:
             self._required.add(config_id)
@@ -71,7 +74,7 @@ class StatePublisher:
         self._add(config_id, tombstone=True)
 
     def missing(self) -> set[int]:
-        """Ids of required states that are not published, of configs that are still in the book."""
+        """The ids of the configs in the book whose required state is not published yet."""
         self._required = {each for each in self._required if self._book.get(each) is not None}
         return self._required
 
@@ -106,7 +109,7 @@ class StatePublisher:
             while self._queue:
                 batch = dict(islice(self._queue.items(), _BATCH))
                 if not await self._publish(batch):
-                    self._ended = True  # leaves `_flushed` unset: some states are not published
+                    self._ended = True  # `_flushed` stays unset, because some states are not published
                     return
             self._flushed.set()
         self._ended = True

@@ -1,9 +1,9 @@
 """Publishes ticks with one queue per lane, and advances a schedule when Kafka has acknowledged its tick.
 
-Delivery: at least once, with the same run_id. A lane publishes a few batches at the same time and reads the book again
-before each attempt. If Kafka does not accept the ticks of a lane, this lane only stores ids, and it does not delay
-other lanes. When Kafka accepts the ticks again, there is no burst of ticks, because one tick covers all missed slots of
-a config.
+Delivery: at least once, with the same run_id. The queue of a lane contains only config ids. A lane publishes a few
+batches at the same time, and reads the book again before each attempt. If Kafka does not accept the ticks of a lane,
+other lanes are not delayed. When Kafka accepts the ticks again, there is no burst of ticks, because one tick covers all
+missed slots of a config.
 """
 
 import asyncio
@@ -90,7 +90,7 @@ class TickPublisher:
             self._failed.discard(config_id)
 
     def close(self) -> None:
-        """Finish the batches in flight, and start no others."""
+        """Finish the batches in flight, and start no more batches."""
         self._closing.set()
         for lane in self._lanes.values():
             lane.has_work.set()
@@ -183,7 +183,7 @@ class TickPublisher:
         reported = self._reported_behind.pop(config_id, frozenset())
         self._metrics.behind.inc(len(behind))
         if not behind or self._book.get(config_id) is None:
-            return  # nothing to remember, or the config was deleted meanwhile
+            return  # all anchors are recent, or the config was deleted in the meantime
         self._reported_behind[config_id] = behind
         for timeframe, anchor in sorted(behind - reported):
             log.warning(

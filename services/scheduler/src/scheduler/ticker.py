@@ -12,14 +12,16 @@ from scheduler.metrics import SchedulerMetrics
 from scheduler.tick_publisher import TickPublisher
 
 _MAX_PER_TURN = 2000
-"""After downtime all configs are due at once. The event loop must still send heartbeats, or the group removes it."""
+"""Maximum number of due configs per turn. After downtime all configs are due at once, but the event loop must still
+send heartbeats. Without them, the group would remove this member.
+"""
 _STUCK_SECONDS = 30.0
 _MIN_SLEEP_SECONDS = 0.001
 
 
 class Ticker:
-    """Sleeps are short and use the monotonic clock; decisions use the wall clock. So a clock step repeats no tick and
-    causes no burst.
+    """Queues the due ticks. Sleeps are short and use the monotonic clock; decisions use the wall clock. So after a
+    clock step, no tick is repeated, and there is no burst of ticks.
     """
 
     def __init__(

@@ -8,7 +8,7 @@ from contracts.coverage import AbsenceClass
 from contracts.spans import Interval, Intervals, intersect, subtract
 
 AbsentSpan = tuple[Interval, AbsenceClass, str]
-"""A span in milliseconds since the epoch, the reason, and the evidence in words."""
+"""A span in milliseconds since the epoch, its class, and the evidence in words."""
 
 
 def classified(
@@ -38,10 +38,11 @@ def classified(
 
 
 def before_history(traits: ExchangeTraits, calendar: SeriesCalendar, opens: Collection[int], now: int) -> Intervals:
-    """The time before the oldest candle that the exchange still offers; empty if that is not known.
+    """The time before the oldest candle that the exchange still offers; empty if this candle is not known.
 
-    `opens`: the open times of the candles that the run has seen. If the exchange counts candles and leaves out silence,
-    its newest candles reach further back than as many periods. So the run must have seen as many as the exchange keeps.
+    `opens`: the open times of the candles that the run has seen. Some exchanges limit the number of candles, and leave
+    out periods without trades. Their limit then covers more than this number of periods. So the oldest candle is known
+    only if the run has seen as many candles as the exchange keeps.
     """
     kept = traits.history_candles
     if kept is None:

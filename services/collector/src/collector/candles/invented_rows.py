@@ -15,7 +15,7 @@ def without_invented_rows(
     the time of the removed rows.
 
     `not_traded_since`: in milliseconds; None if the market is traded, or if this is not known. Flat rows before a row
-    with a trade are kept: then the market was traded after all.
+    with a trade are kept, because this row shows that the market was still traded.
     """
     if not_traded_since is None:
         return page, None

@@ -1,10 +1,10 @@
-"""The candles that the answers of one run have shown."""
+"""The candles in the answers of one run."""
 
 from collector.candles.pages import Page, SeriesCalendar
 
 
 class KnownCandles:
-    """The open times that matter for the next page. All times are in milliseconds since the epoch."""
+    """The open times that decide about the next page. All times are in milliseconds since the epoch."""
 
     def __init__(self, newest: int | None) -> None:
         self.opens: set[int] = set()
@@ -17,7 +17,7 @@ class KnownCandles:
         """The newest candle that was older than the settle time when it was read."""
 
     def add(self, page: Page, calendar: SeriesCalendar, settled_at: int) -> None:
-        """`settled_at`: a candle that closed until then does not change any more."""
+        """Add the open times of an answer. A candle that closed at `settled_at` or before does not change any more."""
         if not page.opens:
             return
         self.opens.update(page.opens)

@@ -9,7 +9,7 @@ from contracts.coverage import SETTLE_TIME
 from contracts.spans import Intervals
 
 EARLIEST_SINCE_MS: Final = 1_262_304_000_000
-"""2010-01-01: before the first exchange. A first page of `1M` would otherwise begin before 1970."""
+"""2010-01-01. No exchange has older candles. Without this limit, a first page of `1M` would begin before 1970."""
 
 
 @dataclass(frozen=True)
@@ -38,4 +38,4 @@ class Proof:
     verified: Intervals
     """The spans that the answer vouches for."""
     rejected: tuple[BadRow, ...]
-    """Rows that no candle can be. The exchange has sent them twice."""
+    """Rows that cannot be candles. The exchange has sent them twice."""

@@ -1,8 +1,8 @@
 """One answer of an exchange: which rows are candles, which are rejected, and what the answer proves. Pure.
 
 ccxt returns invalid rows without an error: rows of nulls, of NaN, or of the letters of an HTML page. Exchanges
-themselves send candles whose open is below their low. One such row must not stop a series, so it is rejected alone. But
-if most rows are invalid, the whole answer is unusable.
+themselves send candles whose open is below their low. One such row must not stop a series, so only this row is
+rejected. But if most rows are invalid, the whole answer is unusable.
 """
 
 import json
@@ -27,10 +27,10 @@ _WITH_ACTIVITY: Final = _WIDTH + len(Activity._fields)
 _NUMBERS: Final = frozenset({float, int})
 """The types of the values of a row. A bool is no number."""
 _FEWEST_TO_REFUSE: Final = 3
-"""An answer with fewer rejected rows than this is usable, even if they are most of its rows."""
+"""An answer with fewer rejected rows than this is usable, even if most of its rows are rejected."""
 
 _OFFSET_UNIT_MS: Final = HOUR_MS // 4
-"""Days of an exchange may begin at any quarter of an hour, as time zones do."""
+"""Days of an exchange may begin at any quarter of an hour, because its time zone may have such an offset."""
 
 
 class UnusableAnswer(ValueError):  # noqa: N818 -- the name states the problem
@@ -104,11 +104,11 @@ def read_page(
 ) -> Page:
     """Read the answer to a request for candles from `since` on, sent at `now` on the exchange's clock.
 
-    Only the last of the rows before `since` is kept: it shows that the answer begins early enough. Rows may be in any
-    order, and equal duplicates are allowed. The open candle needs a valid open time only.
+    Of the rows before `since`, only the last one is kept. It shows that the answer begins early enough. Rows may be in
+    any order, and equal duplicates are allowed. The open candle needs a valid open time only.
 
     If no date of the exchange confirms `now`, it may be behind the exchange's clock. In this case, rows that open after
-    `now` are not rejected, because they may be good candles. They are read again when they are closed. Raises
+    `now` are not rejected, because they may be valid candles. They are read again after their close. Raises
     `UnusableAnswer`.
     """
     timed, without_time = _with_open_times(rows, calendar, label_shift=_label_shift(traits, calendar))
@@ -162,8 +162,8 @@ def page_spans(calendar: SeriesCalendar, page: Page, *, settled_at: int) -> Inte
 
 
 def is_consistent(candle: Candle) -> bool:
-    """Whether prices are positive and finite, low <= open, close <= high, and the volume is not negative. False for any
-    NaN.
+    """Whether prices are positive and finite, low <= open, close <= high, and the volume is not negative. False if a
+    value is NaN.
     """
     _, opening, high, low, close, volume = candle
     return 0 < low <= opening <= high < inf and low <= close <= high and 0 <= volume < inf
@@ -257,7 +257,7 @@ class _Grid:
 
 
 def _require_usable(bad: Sequence[BadRow], rows: int, calendar: SeriesCalendar) -> None:
-    slots = len({row.opens for row in bad})  # rows with the same open time count once
+    slots = len({row.opens for row in bad})  # count rows with the same open time once
     if slots >= _FEWEST_TO_REFUSE and slots > rows // 2:
         first = bad[0]
         raise UnusableAnswer(

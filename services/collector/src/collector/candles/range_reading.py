@@ -12,14 +12,14 @@ from contracts.spans import Interval, Intervals, intersect, subtract
 
 
 class RangeReader(SeriesReader):
-    """Reads the pending span of its progress and nothing else, newest part first.
+    """Reads only the pending span of its progress, the newest part first.
 
-    It requests neither the newest page nor the time after the span, and reports no anchor. All time of the span is
-    verified or has a reason at the end. Use it as its parent.
+    It requests neither the newest page nor the time after the span, and reports no anchor. After the run, each part of
+    the span is verified or has a reason. It is used like `SeriesReader`.
     """
 
     _max_misses = inf
-    """The run reads all of its span: the next attempt would begin at its end again."""
+    """No limit, so that the run reads all of its span. The next attempt would begin at the end of the span again."""
 
     @property
     @override
@@ -28,7 +28,7 @@ class RangeReader(SeriesReader):
 
     @override
     def _pending_spans(self) -> Intervals:
-        """The span up to the candle that is open now: later candles do not exist yet."""
+        """The span, cut at the candle that is open now, because later candles do not exist yet."""
         return intersect(super()._pending_spans(), [(0, self.calendar.floor_open(self._now))])
 
     @override
@@ -40,7 +40,8 @@ class RangeReader(SeriesReader):
         """Read the span. Then read the rest of it again in smaller steps, as long as each pass finds something."""
         before: Intervals = ()
         narrowed = max((attempts for _, attempts, _ in self._pending), default=0)
-        # Silence that is younger needs another run, not another request. The limit stays the same during the run.
+        # Younger silence can be verified only by a later run. The limit stays the same during the run, so that no
+        # request is sent for it.
         settled = [(0, self.calendar.floor_open(self._now - self._limits.settle_ms))]
         left = self._left(self._pending_spans())
         while left and left != before and self._has_budget():

@@ -1,8 +1,8 @@
 """How a run reads one series: which pages it requests, and what their answers prove. Pure: no I/O, time is an argument.
 
-A page vouches for the time between its first row and the close of its last closed row. Nothing else proves anything: an
-empty answer, the requested range and the clock do not. So a run reads on from a known candle (the anchor). If a page
-begins later, the time between is a hole. The reader never skips a hole without reporting it.
+A page vouches for the time between its first row and the close of its last closed row. There is no other proof: an
+empty answer, the requested range and the clock prove nothing. So a run continues at a known candle (the anchor). If a
+page begins after the known candle, the time between them is a hole. The reader never skips a hole without reporting it.
 
 No table can list all differences between exchanges. They ignore `since`, send fewer rows than requested, begin
 after `since`, order newest first, or send one file per day. The rules are correct for all of them; a wrong assumption
@@ -25,7 +25,7 @@ MARGIN: Final = 2
 """A page is requested from this number of candles before the anchor, because some exchanges exclude `since` itself."""
 
 _END_OF_READING: Final = 0.85
-"""The share of a run's time after which no other page is requested."""
+"""The share of a run's time after which no further page is requested."""
 
 
 class SeriesReader:
@@ -35,7 +35,7 @@ class SeriesReader:
     """
 
     _max_misses: float = 3
-    """After this number of answers without a row in a hole, the next run continues there."""
+    """After this number of answers without a row in a hole, the next run continues the reading of the hole."""
 
     def __init__(
         self,
@@ -49,8 +49,8 @@ class SeriesReader:
         salt: int = 0,
     ) -> None:
         """`now`: the exchange's time (ms). `honours_until`: a request can have an end. `salt`: any number that differs
-        between runs, such as the run's id. It varies the place at which the reader looks for newer candles if an
-        exchange seems to have none.
+        between runs, such as the run's id. It varies the place of the next request if an exchange seems to have no
+        newer candles.
         """
         self._traits, self._honours_until = traits, honours_until
         self._limits = limits or ReadingLimits()
@@ -104,7 +104,7 @@ class SeriesReader:
         self._learn_width(page)
         found = frozenset((row.opens, row.row) for row in page.rejected)
         if found - self.rejected.keys() and self._unconfirmed is None:
-            self._unconfirmed = found  # repeat the request, because a bad row counts only if the exchange repeats it
+            self._unconfirmed = found  # repeat the request: a bad row is rejected if it is sent twice
             return Proof(spans, ())
         confirmed = tuple(row for row in page.rejected if (row.opens, row.row) in (self._unconfirmed or ()))
         self.rejected |= {(row.opens, row.row): row for row in confirmed}
@@ -118,8 +118,7 @@ class SeriesReader:
     @property
     def anchor(self) -> int | None:
         """The candle from which the next run reads on: the newest one that was older than the settle time when it was
-        read. The first run of a series takes any candle, if need be an open one. None if the known anchor does not
-        change.
+        read. The first run of a series uses any candle, even an open one. None if the known anchor does not change.
         """
         newest, oldest = self._known.newest_settled, self._known.oldest_closed
         if self._anchor is not None:
@@ -177,7 +176,7 @@ class SeriesReader:
         return subtract(self._pending_spans(), [*self.requested, *self._edge()])
 
     def _edge(self) -> Intervals:
-        """The time from the first known candle of this run to its newest settled one, or else to its first one."""
+        """The time from the first known candle of this run to its newest settled candle, or else to its first one."""
         end = self._known.newest_settled or self._known.oldest_closed or 0
         return () if self._edge_start is None else union([(self.calendar.close_of(self._edge_start), end)])
 
@@ -202,7 +201,7 @@ class SeriesReader:
         yield from self._read_holes()
 
     def _read_forward(self, frontier: int) -> Generator[PageRequest, Page, None]:
-        """Read page after page from a known candle, until no page has a newer row or the budget is used up."""
+        """Read page after page from a known candle on, until a page has no newer row or the budget is used up."""
         while self._has_edge_budget():
             newest = yield from self._read_after(frontier)
             if newest is None or self._is_caught_up():
@@ -212,7 +211,7 @@ class SeriesReader:
     def _read_after(self, frontier: int) -> Generator[PageRequest, Page, int | None]:
         """The newest row after a known candle; None if no answer has one."""
         following = self.calendar.close_of(frontier)
-        # Some exchanges exclude `since` itself, and a page may be too narrow to reach beyond the known candle.
+        # Some exchanges exclude `since` itself, and a page may be too short to contain a row after the known candle.
         for since in (self.calendar.shift(frontier, -MARGIN), following):
             page = yield from self._ask(since)
             newer = [at for at in page.opens if at > frontier]
@@ -241,8 +240,8 @@ class SeriesReader:
                 return
 
     def _another_width(self) -> list[int]:
-        """One smaller width, which differs between runs: if the page is narrower than requested, the newest candles may
-        need it.
+        """A smaller width, which differs between runs. It may find the newest candles if pages are smaller than
+        requested.
         """
         return [1 << self._salt % (self._limit - 1).bit_length()] if self._limit > 1 else [1]
 
@@ -261,7 +260,7 @@ class SeriesReader:
             since = max(self.calendar.shift(cursor, -step), self.calendar.shift(hole[0], -MARGIN))
             page = yield from self._ask(since, until=self.calendar.shift(cursor, MARGIN))
             if self._honours_until and page.opens and page.opens[0] >= cursor and self._has_budget():
-                # If the page had the newest rows before its end, it had room for the margin only.
+                # If the page contains the newest rows before its end, the margin may fill it completely.
                 page = yield from self._ask(since, until=cursor)
             inside = [at for at in page.opens if hole[0] <= at < cursor]
             misses = 0 if inside or self._traits.exact_page_limit else misses + 1
@@ -278,8 +277,8 @@ class SeriesReader:
             cursor = left[-1][1] if left else hole[0]
 
     def _due_holes(self) -> list[tuple[Interval, int]]:
-        """The spans to read, each with the number of earlier attempts. Spans without attempts come first, the newest of
-        them first.
+        """The spans to read, each with the number of earlier attempts. Spans without attempts come first, in descending
+        order.
         """
         lost = self._before_history()
         new = subtract([*self.holes(), *self._silence_after_newest()], [*self._pending_spans(), *lost])
@@ -300,7 +299,8 @@ class SeriesReader:
     def _ask(self, since: int, until: int | None = None) -> Generator[PageRequest, Page, Page]:
         since = max(EARLIEST_SINCE_MS, min(since, self.calendar.floor_open(self._now)))
         until = until if self._honours_until else None
-        if until is not None and self._traits.exact_page_limit:  # they may refuse a request that is wider than a page
+        # such exchanges may refuse a request that is wider than a page
+        if until is not None and self._traits.exact_page_limit:
             until = min(until, self.calendar.shift(since, self._limit))
         page = yield PageRequest(self.calendar.timeframe, since, self._limit, until)
         if self._traits.exact_page_limit and until is None:
@@ -311,13 +311,13 @@ class SeriesReader:
     # ---- what is known ----
 
     def _is_caught_up(self) -> bool:
-        """Whether the newest row is the last closed candle, or later."""
+        """Whether the newest row is the last closed candle or a later one."""
         newest = self._known.newest
         return newest is not None and self.calendar.close_of(self.calendar.close_of(newest)) > self._now
 
     def _is_recent(self) -> bool:
-        """Whether the newest row is the last closed candle, or closed within the settle time. Then the next run may
-        read the rest.
+        """Whether the newest row is the last closed candle, or a candle that closed within the settle time. Then the
+        next run can read the rest.
         """
         newest = self._known.newest
         return newest is not None and (
@@ -328,7 +328,7 @@ class SeriesReader:
         return not self._is_recent() and not self._is_silent
 
     def _learn_width(self, page: Page) -> None:
-        """Lower the width if a known candle should be in the page but is later than its last row."""
+        """Lower the width if a known candle should be in the page, but opens after the last row of the page."""
         request = self._request
         if request is None or not page.opens:
             return

@@ -1,7 +1,7 @@
-"""The class of each part of a hole, from all evidence about it. Pure: the time is an argument.
+"""Decides the class of each part of a hole from all evidence about it. Pure: the time is an argument.
 
-A class is never given below its minimum level. An empty answer is level 1, however often it comes. This module never
-gives `before_listing` or `delisted`: see `prove_listing`, and the lists of markets.
+A class needs evidence of at least its minimum level. An empty answer is level 1, no matter how often it is repeated.
+This module never gives `before_listing` or `delisted`: see `prove_listing`, and the lists of markets.
 """
 
 from collections.abc import Iterable, Sequence
@@ -33,15 +33,15 @@ from contracts.coverage import (
 from contracts.spans import Interval, Intervals, intersect, subtract, union
 
 CHECK_AGAIN_AFTER: Final = timedelta(days=1)
-"""Provisional and unknown absences are checked again after this time."""
+"""The time after which provisional and unknown absences are checked again."""
 
 RESTORED_WITHIN: Final = timedelta(days=7)
-"""Candles that an exchange has lost are checked again until they are this old: exchanges restore some of them, and a
-candle endpoint can fall behind for hours.
+"""Candles that an exchange has lost are checked again until they are this old. Exchanges restore some lost candles, and
+a candle endpoint can be hours behind.
 """
 
 PROVED_LEVEL: Final = 4
-"""Below this level, a final class is provisional."""
+"""A final class with evidence below this level is provisional."""
 
 
 class Answer(NamedTuple):
@@ -62,7 +62,7 @@ class CoarserCandle(NamedTuple):
 
 
 class Tape(NamedTuple):
-    """Trades around the hole, from an exchange whose ids are sequential."""
+    """Trades around the hole, from an exchange with sequential trade ids."""
 
     trades: tuple[Trade, ...]
     evidence: Evidence
@@ -73,17 +73,19 @@ class Gathered:
     """All requests about a hole of one series, with their answers."""
 
     omits: bool = False
-    """It is documented that the exchange leaves out periods without trades, and no answer contradicts it."""
+    """Whether a document says that the exchange leaves out periods without trades, and no answer contradicts this."""
     omits_because: str = ""
-    """The habit that its answers show, in words."""
+    """The habit that the answers of the exchange show, in words."""
     answers: Sequence[Answer] = ()
     coarser: Sequence[CoarserCandle] = ()
     tapes: Sequence[Tape] = ()
     incidents: Sequence[Incident] = ()
     traded: Intervals = ()
-    """Periods in which there is a trade of the symbol, beside those of the tapes."""
+    """Periods with a trade of the symbol, in addition to those that the tapes show."""
     others_traded: Intervals = ()
-    """Time in which another symbol of the exchange has candles. Only there is the candle endpoint known to work."""
+    """The time in which another symbol of the exchange has candles. Only for this time it is known that the candle
+    endpoint works.
+    """
 
 
 class Finding(NamedTuple):
@@ -120,7 +122,7 @@ def _by_strength(hole: Interval, gathered: Gathered, calendar: SeriesCalendar) -
     """
     of_tapes = (each for tape in gathered.tapes for each in traded_periods(hole, tape.trades, calendar))
     traded = union([*gathered.traded, *of_tapes])
-    # Somewhere in such a candle there was a trade, so the exchange was not closed during all of it.
+    # There was a trade in such a candle, so the exchange was not closed during the whole candle.
     traded_somewhere = [each.bucket for each in gathered.coarser if has_more_volume(each.candle, each.finer)]
     by_ids = [
         (subtract(silent_between_trades(hole, tape.trades, calendar), traded), (_at_level(tape.evidence, 5),))
@@ -133,11 +135,11 @@ def _by_strength(hole: Interval, gathered: Gathered, calendar: SeriesCalendar) -
                 closed = subtract([piece.span], [*traded, *traded_somewhere])
                 yield from _claims(closed, piece.absence_class, piece.proof)
             elif piece.absence_class in ANSWERED_CLASSES:
-                # Another symbol was traded, and this one was not.
+                # another symbol was traded, and this symbol was not
                 yield from _claims(subtract([piece.span], tradeless), piece.absence_class, piece.proof)
     for silent, proof in by_ids:
         yield from _claims(silent, AbsenceClass.NO_TRADE, proof)
-    # Somewhere in a jump of ids there was a trade, or an id without a trade. A coarser candle can lack the same trade.
+    # In a jump of ids there was a trade, or an id without a trade. The same trade may be missing from a coarser candle.
     traded = union([*traded, *(span for tape in gathered.tapes for span in jumps(hole, tape.trades, calendar))])
     for coarser in gathered.coarser:
         silent = silent_beside_coarser_candle(hole, coarser.candle, coarser.bucket, coarser.finer, calendar)
@@ -153,8 +155,9 @@ def _by_strength(hole: Interval, gathered: Gathered, calendar: SeriesCalendar) -
 
 
 def _while_others_traded(silent: Intervals, others: Intervals) -> Intervals:
-    """The silent time in which another symbol has candles. Otherwise lost candles of all symbols could look like
-    silence: coarser candles can lack the same trades, and answers continue after the lost stretch.
+    """The silent time in which another symbol has candles. Without this condition, lost candles of all symbols could
+    look like silence: the same trades may be missing from coarser candles, and the answers continue after the lost
+    stretch.
     """
     return intersect(silent, others)
 
@@ -168,7 +171,7 @@ def _at_level(evidence: Evidence, level: int) -> Evidence:
 
 
 def _finding(span: Interval, absence_class: AbsenceClass, proof: tuple[Evidence, ...]) -> Finding:
-    """Unknown if the evidence is below the minimum level of the class."""
+    """The finding. Its class is unknown if the evidence is below the minimum level of the claimed class."""
     level = max((each.level for each in proof), default=0)
     if level < MINIMUM_LEVELS[absence_class]:
         absence_class = AbsenceClass.UNKNOWN

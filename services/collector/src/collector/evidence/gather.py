@@ -23,7 +23,7 @@ from contracts.coverage import SETTLE_TIME, Absence, Evidence, EvidenceKind, to_
 from contracts.spans import Interval, Intervals, intersect, subtract, union
 
 COARSER: Final = ("1m", "5m", "15m", "1h", "4h", "1d")
-"""Each candle of a timeframe consists of whole candles of those before it."""
+"""Timeframes in ascending order. Each candle of a timeframe consists of whole candles of the timeframes before it."""
 
 MAX_PERIODS: Final = 90
 """The longest hole for one call, in periods, so that each request fits into a page."""
@@ -32,7 +32,7 @@ _VOLUME: Final = 5
 
 
 class EvidenceSource(TradeSource, Protocol):
-    """The requests of one exchange. They raise `ExchangeFailure`."""
+    """The requests of one exchange. All of them raise `ExchangeFailure`."""
 
     async def candles(self, symbol: str, timeframe: str, since: int, limit: int) -> Sequence[Sequence[Any]]:
         """Rows as ccxt returns them: open time in milliseconds, open, high, low, close, volume."""
@@ -41,7 +41,7 @@ class EvidenceSource(TradeSource, Protocol):
         """The time in which the exchange has stated that it was closed for this kind of market."""
 
     def habit(self, symbol: str, timeframe: str) -> Habit:
-        """The habit that the answers for this kind of market and timeframe show."""
+        """The habit that the answers for this kind of market and this timeframe show."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class EvidenceRequest:
 async def gather_evidence(
     source: EvidenceSource, traits: ExchangeTraits, request: EvidenceRequest, now: Callable[[], datetime]
 ) -> tuple[Absence, ...]:
-    """The absences of the hole, ascending. They cover all of it but the periods that have a candle now.
+    """The absences of the hole, ascending. They cover the whole hole, except for the periods that have a candle now.
 
     Raises `ExchangeFailure`, and `ValueError` for a hole of more than `MAX_PERIODS` periods.
     """
@@ -124,7 +124,7 @@ class _Gatherer:
         return dict(pairwise(COARSER)).get(self.request.timeframe)
 
     def _buckets(self) -> Interval:
-        """The hole, widened by a candle on each side and to whole coarser candles."""
+        """The hole, extended by a candle on each side and then to whole coarser candles."""
         start, end = self.calendar.shift(self.request.hole[0], -1), self.calendar.shift(self.request.hole[1], 1)
         if (coarser := self._next_coarser()) is None:
             return start, end
@@ -148,7 +148,8 @@ class _Gatherer:
         return found
 
     async def _traded(self, tapes: Tapes, silences: Mapping[str, Intervals], known: Intervals) -> list[Witness]:
-        """Trades while all symbols are silent: of the symbol itself, and of a symbol that is traded more often.
+        """The trades while all symbols are silent: those of the symbol itself, and those of a symbol that is traded
+        more often.
 
         `known`: the periods for which the ids of its trades say already whether the symbol was traded.
         """
@@ -175,7 +176,9 @@ class _Gatherer:
         return [Witness(Statement.CLOSED, each, evidence) for each in spans]
 
     async def _amounts(self, symbol: str, timeframe: str, span: Interval) -> list[Amounts]:
-        """The valid rows of the span, ascending. A row without a time or a volume is left out, which proves less."""
+        """The valid rows of the span, ascending. A row without a time or a volume is left out. This can only weaken the
+        proof.
+        """
         calendar = SeriesCalendar.of(self.traits, timeframe)
         limit = sum(1 for _ in _opens(calendar, span))
         rows = await self.source.candles(symbol, timeframe, span[0], limit)
@@ -183,7 +186,9 @@ class _Gatherer:
         return [found[opens] for opens in sorted(found)]
 
     def _periods(self, rows: Sequence[Amounts]) -> Intervals:
-        """The periods of the candles with volume: flat rows show nothing."""
+        """The periods of the candles with volume. Flat rows are left out, because they do not show that there was a
+        trade.
+        """
         return union((each.opens, self.calendar.close_of(each.opens)) for each in rows if each.volume > 0)
 
     def _candle_evidence(self, rows: Sequence[Amounts], timeframe: str, span: Interval) -> Evidence:

@@ -14,26 +14,26 @@ from contracts.coverage import AbsenceClass, Evidence
 from contracts.spans import Interval, Intervals, intersect, subtract, union
 
 FEWEST_SYMBOLS: Final = 3
-"""The silence of fewer symbols is no silence of an exchange."""
+"""The smallest number of silent symbols that counts as a silence of the exchange."""
 
 
 class Statement(StrEnum):
     """The statement of a witness about an exchange."""
 
     CLOSED = "closed"
-    """It did not trade: its status said so, or its trade ids follow each other across the time."""
+    """The exchange did not trade: its status said so, or its trade ids before and after the time are consecutive."""
     TRADED = "traded"
-    """It traded: there are trades, or a coarser candle with volume."""
+    """The exchange traded: there are trades, or a coarser candle with volume."""
     OTHERS_TRADED = "others_traded"
     """Another exchange traded the pair. This shows that the silence is no lack of interest, and nothing more."""
 
 
 class Witness(NamedTuple):
-    """A source outside the candle endpoint, and the time about which it speaks."""
+    """A source outside the candle endpoint, with its statement and the time of the statement."""
 
     statement: Statement
     span: Interval
-    """`TRADED`: the periods with trades only."""
+    """The time of the statement. For `TRADED`, only the periods with trades."""
     evidence: Evidence
     symbol: str | None = None
     """The symbol that was traded."""
@@ -71,7 +71,9 @@ def incidents(silences: Mapping[str, Intervals], witnesses: Iterable[Witness], s
 
 
 def _pieces(span: Interval, witnesses: list[Witness], silence: Evidence) -> tuple[Piece, ...]:
-    """If one witness shows trades and another one says that the exchange was closed, the trades count."""
+    """Divide an incident into pieces. If one witness shows trades and another one says that the exchange was closed,
+    the trades have priority.
+    """
     traded = _said(Statement.TRADED, span, witnesses)
     closed = subtract(_said(Statement.CLOSED, span, witnesses), traded)
     open_time = subtract([span], [*traded, *closed])
@@ -88,6 +90,6 @@ def _said(statement: Statement, span: Interval, witnesses: list[Witness]) -> Int
 
 
 def _proof(level: int, statement: Statement, span: Interval, witnesses: list[Witness]) -> tuple[Evidence, ...]:
-    """At most four witnesses; the absence has room for eight pieces of evidence."""
+    """The evidence of at most four witnesses, because an absence has at most eight pieces of evidence."""
     said = [each for each in witnesses if each.statement is statement and intersect([each.span], [span])]
     return tuple(each.evidence.model_copy(update={"level": level}) for each in said[:4])

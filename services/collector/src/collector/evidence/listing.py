@@ -1,4 +1,4 @@
-"""Whether the first candle of a series is the first one of its market: the proof of a listing. Pure.
+"""The proof of a listing: decides whether the first candle of a series is also the first candle of its market. Pure.
 
 An exchange that offers candles for a limited time answers like one that listed the market later. So the proof needs
 another symbol with candles from before the first one, in the same timeframes. Times are milliseconds since the epoch.
@@ -13,13 +13,17 @@ from collector.candles.pages import SeriesCalendar
 from contracts.spans import Interval
 
 MAX_PAGES: Final = 30
-"""The largest number of requests for the coarse candles of the whole history, and for the fine ones of the stretch."""
+"""The largest number of requests for the coarse candles of the whole history, and the largest number for the fine
+candles of the stretch.
+"""
 
 COARSE: Final = ("1d", "1w", "1M")
 """The timeframes for the whole history, the most exact one first."""
 
 _CREATED_BEFORE_MS: Final = 90 * 86_400_000
-"""If the exchange says that the market is older than its first candle by more than this, candles may be missing."""
+"""If the exchange states a creation time that is earlier than the first candle by more than this, candles may be
+missing.
+"""
 
 
 class ListingPlan(NamedTuple):
@@ -28,7 +32,7 @@ class ListingPlan(NamedTuple):
     first: int
     """The open time of the first known candle."""
     stretch: Interval
-    """The time before it, in the timeframe of the series: at least one page."""
+    """The time before the first candle that is read in the timeframe of the series: at least one page."""
     coarse: str
     history: Interval
     """The time from 2010 to the coarse candle that contains the first one, in the coarse timeframe."""
@@ -39,17 +43,17 @@ class ListingAnswers:
     """The open times of the candles in the answers. Candles outside of the requested spans are left out."""
 
     after: Collection[int]
-    """The series, from the first known candle on."""
+    """The candles of the series, from the first known one on."""
     own: Collection[int]
-    """The series, in the stretch."""
+    """The candles of the series in the stretch."""
     own_coarse: Collection[int]
-    """The symbol, in the history and in the coarse candle of the first one."""
+    """The coarse candles of the symbol in the history, and the coarse candle that contains the first candle."""
     other: Collection[int]
-    """The other symbol, in the stretch."""
+    """The candles of the other symbol in the stretch."""
     other_coarse: Collection[int]
-    """The other symbol, in the coarse candles before that of the first one."""
+    """The coarse candles of the other symbol before the coarse candle that contains the first candle."""
     created: int | None = None
-    """When the exchange says that the market was created. It proves nothing, but it can contradict."""
+    """The creation time of the market according to the exchange. It proves nothing, but it can contradict the proof."""
 
 
 def plan_listing(
@@ -75,7 +79,9 @@ def plan_listing(
 
 
 def reason_not_proved(plan: ListingPlan, answers: ListingAnswers) -> str | None:
-    """Why the answers do not prove that the market was listed with its first candle. None if they prove it."""
+    """The reason why the answers do not prove that the market was listed with its first candle. None if they prove
+    it.
+    """
     if min(answers.after, default=None) != plan.first:
         return "the exchange did not send the first candle again"
     if answers.own or any(opens < plan.history[1] for opens in answers.own_coarse):

@@ -9,7 +9,7 @@ _QUOTES: Final = ("USDT", "USD", "USDC", "EUR")
 
 
 def other_symbols(symbol: str, listed: Collection[str], count: int = 3) -> tuple[str, ...]:
-    """At most `count` listed symbols that are traded often, of the same kind as `symbol` and without it.
+    """At most `count` other listed symbols that are traded often and are of the same kind as `symbol`.
 
     The pairs with the quote of `symbol` come first. Their settle currency is the settle currency of `symbol`, or the
     quote.

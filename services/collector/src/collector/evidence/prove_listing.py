@@ -30,7 +30,7 @@ class ListingRequest:
     first: int
     """The open time of the first verified candle, in milliseconds."""
     timeframes: Collection[str]
-    """Those of the exchange."""
+    """The timeframes of the exchange."""
     page: int
     """The number of candles that one request covers."""
     other_symbols: Sequence[str]
@@ -66,7 +66,9 @@ class _Prover:
     coarse: SeriesCalendar
 
     async def ask(self) -> ListingAnswers:
-        """Requests the other symbols only if the series itself does not show that there are older candles."""
+        """The answers about the series and about another symbol. Other symbols are requested only if the series itself
+        does not show that there are older candles.
+        """
         plan, symbol = self.plan, self.request.symbol
         bucket_end = self.coarse.close_of(plan.history[1])
         after = await self._opens(symbol, self.calendar, (plan.first, self.calendar.shift(plan.first, _AFTER)))
@@ -93,7 +95,7 @@ class _Prover:
         )
 
     async def _opens(self, symbol: str, calendar: SeriesCalendar, span: Interval, *, traded: bool = False) -> list[int]:
-        """The open times of the candles of the span, ascending. `traded` omits candles without volume."""
+        """The open times of the candles of the span, ascending. With `traded`, candles without volume are left out."""
         since = max(span[0], EARLIEST_SINCE_MS)
         limit = (span[1] - since) // calendar.nominal_ms + 1
         rows = await self.source.candles(symbol, calendar.timeframe, since, limit)

@@ -1,6 +1,7 @@
-"""The proofs that single sources give about the silence of one series. Pure.
+"""The proofs of single sources about the silence of one series. Pure.
 
-Times are milliseconds since the epoch. Each function returns only time that the source proves; the rest stays open.
+Times are milliseconds since the epoch. Each function returns only the time that its source proves. Other sources may
+prove the rest.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,10 +14,10 @@ from collector.candles.pages import SeriesCalendar
 from contracts.spans import Interval, Intervals, intersect, subtract, union
 
 _DECIMAL_DIGITS: Final = 15
-"""A decimal number with up to this many digits is the same number as text and as a float."""
+"""A decimal number with at most this number of digits can be converted to a float and back without a change."""
 
 _LONGER_SILENCES: Final = 2
-"""Silence counts only if an answer has this number of other silences that are at least as long."""
+"""A silence is used only if the answer has at least this number of other silences that are at least as long."""
 
 
 class Amounts(NamedTuple):
@@ -36,7 +37,7 @@ class Trade(NamedTuple):
 
 
 def trade_of(row: dict[str, Any]) -> Trade | None:
-    """None for a trade without a number as its id, or without a time."""
+    """The trade of a raw row. None if its id is not a number, or if it has no time."""
     number, at = str(row.get("id") or ""), row.get("timestamp")
     return Trade(int(number), at) if number.isdecimal() and number.isascii() and isinstance(at, int) else None
 
@@ -50,10 +51,10 @@ def trade_time_of(row: dict[str, Any]) -> int | None:
 def silent_between_neighbours(
     hole: Interval, opens: Sequence[int], calendar: SeriesCalendar, *, omits: bool
 ) -> Intervals:
-    """The silence of the hole that one answer shows between two of its candles, which open at `opens`.
+    """The silence of the hole between two candles of one answer. `opens` are the open times of its candles.
 
-    `omits`: it is documented that the exchange leaves out periods without trades. A silence counts only if at least two
-    other silences of the answer are as long or longer. Otherwise it may be a stretch of lost candles.
+    `omits`: a document says that the exchange leaves out periods without trades. A silence is used only if at least two
+    other silences of the answer are as long or longer. Otherwise the candles may be lost.
     """
     if not omits:
         return ()
@@ -83,7 +84,7 @@ def silent_beside_coarser_candle(
 
 
 def has_more_volume(coarser: Amounts, finer: Sequence[Amounts]) -> bool:
-    """Whether the coarser candle has trades that none of its finer candles has."""
+    """Whether the coarser candle contains trades that are in none of its finer candles."""
     return coarser.volume > sum(each.volume for each in finer) and not _equal(coarser, finer)
 
 
@@ -91,8 +92,8 @@ def _equal(coarser: Amounts, finer: Sequence[Amounts]) -> bool:
     """Whether the sum of the finer amounts equals the coarser amount. Counts of trades must be equal; volumes are
     compared as decimals.
 
-    Volumes with up to 15 digits are summed exactly. Longer volumes were rounded to floats before this function receives
-    them. Each may differ by half a unit in the last place, so the sums may differ by one unit per number.
+    Volumes with up to 15 digits are summed exactly. Longer volumes were rounded to floats before. Each may differ by
+    half a unit in the last place, so the sums may differ by one unit per number.
     """
     counts = [each.trades for each in (coarser, *finer)]
     known = [count for count in counts if count is not None]
@@ -107,9 +108,9 @@ def _equal(coarser: Amounts, finer: Sequence[Amounts]) -> bool:
 
 
 def silent_between_trades(hole: Interval, trades: Iterable[Trade], calendar: SeriesCalendar) -> Intervals:
-    """The periods of the hole that lie between two trades whose ids follow each other. A jump of ids proves nothing.
+    """The periods of the hole that lie between two trades with consecutive ids. A jump of ids proves nothing.
 
-    A trade whose time is earlier than that of a trade before it shortens the silence around it.
+    If the time of a trade is earlier than the time of a trade before it, the silence around it is shortened.
     """
     tape = sorted(set(trades))
     if len({each.id for each in tape}) != len(tape):
@@ -125,7 +126,7 @@ def silent_between_trades(hole: Interval, trades: Iterable[Trade], calendar: Ser
 
 
 def jumps(hole: Interval, trades: Iterable[Trade], calendar: SeriesCalendar) -> Intervals:
-    """The periods of the hole that touch the time between two trades whose ids do not follow each other."""
+    """The periods of the hole that touch the time between two trades with ids that are not consecutive."""
     return union(
         (max(hole[0], calendar.floor_open(one.at)), min(hole[1], calendar.close_of(calendar.floor_open(two.at))))
         for one, two in pairwise(sorted(set(trades)))

@@ -21,7 +21,7 @@ from contracts.timeframes import HOUR_MS
 
 MAX_TRADES: Final = 1000
 MAX_TAPE_PAGES: Final = 8
-"""The number of requests for trades of one tape. A tape that does not reach across the hole proves nothing."""
+"""The largest number of requests for one tape. A tape that does not reach across the hole proves nothing."""
 
 
 class TradeSource(Protocol):
@@ -50,8 +50,8 @@ class Tapes:
         return newest is not None and to_milliseconds(self.now()) - newest <= since
 
     async def by_ids(self, symbol: str) -> list[Tape]:
-        """The tape from a little before the hole on, and once more from further before if its ids jump there. Empty
-        if the ids of the exchange are not sequential.
+        """The tape, which begins a little before the hole. If its ids jump there, it is read once more from an earlier
+        time. Empty if the ids of the exchange are not sequential.
         """
         start, end = self.hole
         if not self.traits.sequential_trade_ids or not self.offered(symbol, start):
@@ -70,9 +70,9 @@ class Tapes:
         return [Tape(trades, self.evidence(EvidenceKind.TRADE_IDS, 1, asked, ids))]
 
     async def traded(self, symbol: str, silence: Intervals) -> tuple[Intervals, Evidence] | None:
-        """The silent periods in which the symbol was traded, and the evidence for it. None if no trade shows any.
+        """The silent periods in which the symbol was traded, and the evidence. None if there is no such trade.
 
-        The ids need not be sequential: a trade shows by its time that the exchange traded.
+        The ids need not be sequential, because the time of a trade is enough to show that the exchange traded.
         """
         if not silence or not self.offered(symbol, silence[0][0]):
             return None

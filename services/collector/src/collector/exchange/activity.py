@@ -1,4 +1,4 @@
-"""The trade count and the quote volume of an exchange's raw row, which ccxt drops. Pure."""
+"""Reads the trade count and the quote volume of an exchange's raw row. ccxt drops both values. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ def _number(value: object) -> float:
 def row_reader(
     traits: ExchangeTraits, on_invalid: Callable[[str], None]
 ) -> Callable[[object, Any], tuple[int | None, float | None]] | None:
-    """Reads both values of a raw row, given ccxt's market. None if the exchange sends neither value."""
+    """A function that reads both values of a raw row, given ccxt's market. None if the exchange sends neither value."""
     if not traits.raw_trades and not traits.raw_quote_volume:
         return None
     readers = {

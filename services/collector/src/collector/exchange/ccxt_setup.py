@@ -34,8 +34,8 @@ def build_ccxt_client(exchange: str, kind: str, *, timeout_ms: int, base_url: st
 
 
 def restrict_markets(client: Any, kind: str) -> None:
-    """Make ccxt read only the markets of this kind. To read all markets is expensive: three requests and 50 MB on
-    Binance, eleven requests on Bybit.
+    """Make ccxt read only the markets of this kind. Reading all markets is expensive: it needs three requests and 50 MB
+    on Binance, and eleven requests on Bybit.
     """
     client.has["fetchCurrencies"] = False
     options = client.options.get("fetchMarkets")
@@ -58,8 +58,8 @@ def _disabled(value: Any) -> Any:
 def redirect_requests(client: Any, base: str) -> None:
     """Send all REST requests to another server. The exchange's own host becomes the first part of the path.
 
-    Every request of ccxt passes `fetch`. A change of `urls` would miss some requests: its form differs between classes,
-    and some methods take hosts from elsewhere.
+    Every request of ccxt passes `fetch`. A change of `urls` would not redirect all requests: its form differs between
+    classes, and some methods use hosts that are not in it.
     """
     send = client.fetch
 
@@ -70,8 +70,8 @@ def redirect_requests(client: Any, base: str) -> None:
 
 
 def keep_activity(client: Any, read: Callable[[object, Any], tuple[int | None, float | None]]) -> None:
-    """Append the trade count and the quote volume to each row of candles, which ccxt drops. `read` gets the raw row and
-    ccxt's market.
+    """Append the trade count and the quote volume, which ccxt drops, to each row of candles. `read` gets the raw row
+    and ccxt's market.
     """
     parse = client.parse_ohlcv
 

@@ -10,8 +10,8 @@ from contracts.symbols import kind_of
 
 
 def checked_rows(rows: list[Any], exchange: str, symbol: str, *, always_a_list: bool) -> list[Any]:
-    """The rows that ccxt has read from the last response. Raises an error of ccxt if the response is a refusal, or
-    neither has candles nor says that there are none.
+    """The rows that ccxt has read from the last response. Raises an error of ccxt if the response is a refusal, or if
+    it neither contains candles nor says that there are none.
     """
     record, paths = LAST_REQUEST.get(), paths_of(exchange, kind_of(symbol))
     error: ccxt.BaseError

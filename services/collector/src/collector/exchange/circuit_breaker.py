@@ -16,7 +16,7 @@ from contracts.vocabulary import ErrorClass, ExchangeState
 from runtime.logs import log
 
 _IS_PROBE: ContextVar[bool] = ContextVar("is_probe", default=False)
-"""Whether the current request is the probe. It is admitted while others are deferred."""
+"""Whether the current request is the probe. The probe is admitted while other requests are deferred."""
 
 _REASONS: Final = {
     ExchangeState.THROTTLED: (ErrorClass.RATE_LIMITED, "limits our requests and accepts none until"),
@@ -51,7 +51,9 @@ class CircuitBreaker:
 
     @contextmanager
     def admit_request(self) -> Iterator[CircuitState]:
-        """Enter it for a request and its wait for the rate limit. Raises `RequestDeferred` if none may be sent."""
+        """A context for a request and its wait for the rate limit. Raises `RequestDeferred` if no request may be
+        sent.
+        """
         circuit = self._circuit
         if circuit.state is ExchangeState.OK:
             yield circuit

@@ -31,7 +31,9 @@ class CircuitState:
     until: float = 0.0
     """No request is sent before this time."""
     failures: int = 0
-    """If closed: consecutive requests without a response. If open: failed probes."""
+    """While the circuit is closed: the number of consecutive requests without a response. While it is open: the number
+    of failed probes.
+    """
     last_failure: ExchangeFailure | None = None
 
 
@@ -40,8 +42,9 @@ CLOSED: Final = CircuitState()
 _NO_RESPONSE: Final = frozenset(
     {ErrorClass.UNAVAILABLE, ErrorClass.TIMEOUT, ErrorClass.NETWORK, ErrorClass.BLOCKED_LOCATION}
 )
-"""Several of these in a row open the circuit. A blocked location may apply to one kind of market only, so a single one
-does not suspend the others."""
+"""Error classes that open the circuit only after several consecutive failures. A blocked location may apply to one kind
+of market only, so a single failure does not suspend the other requests.
+"""
 
 _STATES: Final = {
     ErrorClass.RATE_LIMITED: ExchangeState.THROTTLED,
@@ -110,7 +113,7 @@ def after_failure(
 def _state_after(
     circuit: CircuitState, failure: ExchangeFailure, *, was_closed: bool, was_probe: bool, policy: ProbePolicy
 ) -> ExchangeState | None:
-    """The exchange's state according to the failure. None if the failure is a normal response."""
+    """The state of the exchange that the failure shows. None if the failure is a normal response."""
     if (state := _STATES.get(failure.error_class)) is not None:
         return state
     if failure.error_class in _NO_RESPONSE:

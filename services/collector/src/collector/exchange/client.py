@@ -47,7 +47,7 @@ class CandleResponse:
     """An exchange's response to a request for candles, not validated yet."""
 
     rows: list[Any]
-    """As ccxt parsed them; they may be invalid."""
+    """The rows as ccxt parsed them. They may be invalid."""
     as_of_ms: int
     """The exchange's time when the request was sent. Candles that were closed then are final."""
     fetched_at: datetime
@@ -57,7 +57,7 @@ class CandleResponse:
 
 @dataclass(frozen=True)
 class ClientOptions:
-    """Options that apply to the clients of all exchanges."""
+    """Options for the clients of all exchanges."""
 
     request_timeout_seconds: float = 10.0
     markets_refresh_seconds: float = 900.0
@@ -67,7 +67,7 @@ class ClientOptions:
     probe_policy: ProbePolicy = field(default_factory=ProbePolicy)
     longest_retry_after_seconds: float = LONGEST_RETRY_AFTER
     allowed_exchanges: frozenset[str] = frozenset()
-    """Requests are sent only to these exchanges; empty: to all."""
+    """Requests are sent only to these exchanges; if empty, to all."""
     background_share: float = DEFAULT_BACKGROUND_SHARE
     """See `RequestQueue`."""
 
@@ -167,7 +167,8 @@ class ExchangeClient:
 
     async def _symbols_of_other_kind(self, symbol: str) -> Collection[str]:
         """The symbols of the other kind of market: swaps if `symbol` is a spot market, spot markets if it is a swap.
-        Empty if they are not read within a second: the hint must not delay a run, and the next one has it.
+        Empty if they are not read within a second, because the hint must not delay a run. A later run then has the
+        hint.
         """
         with suppress(ExchangeFailure, TimeoutError):
             async with asyncio.timeout(_HINT_SECONDS):
@@ -231,7 +232,9 @@ class ExchangeClient:
         return frozenset(self._spot_client.timeframes or {})
 
     def not_traded_since(self, symbol: str) -> datetime | None:
-        """Since when lists of markets show that a known market is not traded. None if the market may be traded."""
+        """The time since which the lists of markets show that a known market is not traded. None if the market may be
+        traded.
+        """
         return self._markets(symbol).not_traded_since(symbol)
 
     def created(self, symbol: str) -> int | None:
@@ -300,7 +303,8 @@ class ExchangeClient:
             client = self._spot_client if kind == "spot" else self._build_client(kind)
 
             async def read() -> list[Any]:
-                WORK_CLASS.set(WorkClass.SCHEDULED)  # in a task of its own: scheduled runs wait for the markets, too
+                # in a separate task, because scheduled runs also wait for the markets
+                WORK_CLASS.set(WorkClass.SCHEDULED)
                 markets: list[Any] = await self._call(client.fetch_markets)
                 self._ok.inc()
                 return markets

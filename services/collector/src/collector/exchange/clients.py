@@ -14,7 +14,7 @@ from contracts.vocabulary import ErrorClass
 
 
 class ExchangeClients:
-    """The clients of this process. Each is built at its first use; `close` closes all."""
+    """The clients of this process. Each client is built when it is first used; `close` closes all of them."""
 
     def __init__(
         self,

@@ -8,8 +8,9 @@ from typing import Final
 
 _MAX_BOUNDS: Final = 50
 _MAX_LEAD_SECONDS: Final = 600.0
-"""A date that is further ahead of our clock is ignored: open candles would count as closed. A date in the past is
-accepted however old it is: at worst, a candle is collected later."""
+"""A date that is further ahead of our clock is ignored, because open candles would count as closed. A date in the past
+is always accepted. At worst, a candle is collected later.
+"""
 
 _STEP_SECONDS: Final = 5.0
 """If a date is this much earlier than expected, the response was very slow or the exchange's clock was set back. The
@@ -17,7 +18,7 @@ date is then accepted."""
 
 
 _MAX_RESPONSE_SECONDS: Final = 60.0
-"""A response that takes longer than this confirms no time."""
+"""A response that takes longer than this does not confirm the time of its request."""
 
 
 class ExchangeClock:
@@ -57,7 +58,8 @@ class ExchangeClock:
         """Whether the exchange's dates (including the date of the response) show that a request was really sent at this
         time of `now_ms`.
 
-        If not, the request may have been sent any time later: our wall clock is behind, or the computer was suspended.
+        If they do not, the request may have been sent much later: our wall clock is behind, or the computer was
+        suspended.
         """
         if not self._bounds or self._is_contradicted:
             return False

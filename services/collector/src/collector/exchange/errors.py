@@ -1,8 +1,8 @@
 """Translates the exceptions of ccxt and aiohttp to `ExchangeFailure`. This is the only place that does so.
 
-The classes of ccxt do not show which requests may be retried. For example, a connection that breaks within the body is
-a plain `ExchangeError`, and a blocked location is `ExchangeNotAvailable`. So the cause, the HTTP status and the words
-of the response are also used.
+The classes of ccxt do not show which requests may be retried. For example, ccxt raises a plain `ExchangeError` if a
+connection breaks within the body, and `ExchangeNotAvailable` if the location is blocked. So the cause, the HTTP status
+and the words of the response are also used.
 """
 
 import math
@@ -26,7 +26,9 @@ from contracts.vocabulary import ErrorClass
 from runtime.printable import printable
 
 LONGEST_RETRY_AFTER: Final = 86_400.0
-"""Seconds. Some exchanges send milliseconds, or dates in the far future: a longer wait is shortened to this."""
+"""The longest accepted wait, in seconds; a longer wait is shortened to it. Some exchanges send milliseconds, or dates
+in the far future.
+"""
 
 # These statuses are read in the same way for every exchange, so they are not in the table of traits.
 _BANNED: Final = 418
@@ -40,7 +42,7 @@ _MAY_BE_BAN: Final = (ccxt.RateLimitExceeded, ccxt.DDoSProtection, ccxt.NetworkE
 _UNKNOWN_CODE: Final = frozenset({ccxt.ExchangeError, ccxt.OperationFailed})
 
 _CLASSES: Final[tuple[tuple[type[BaseException], ErrorClass, bool], ...]] = (
-    # The first match is used, so subclasses come before their bases. The flag: whether the request may be retried.
+    # The first match is used, so subclasses come before their bases. The flag says whether the request may be retried.
     (ccxt.RateLimitExceeded, ErrorClass.RATE_LIMITED, True),
     (ccxt.DDoSProtection, ErrorClass.RATE_LIMITED, True),
     (ccxt.OnMaintenance, ErrorClass.MAINTENANCE, True),

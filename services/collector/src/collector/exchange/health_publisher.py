@@ -17,8 +17,8 @@ LANE: ContextVar[str | None] = ContextVar("lane", default=None)
 
 
 class ExchangeHealthPublisher(NewestPublisher):
-    """Publishes the newest state of each lane. If a newer state replaces a state that is not sent yet, only the newer
-    one is sent.
+    """Publishes the newest state of each lane. If a newer state arrives before the previous one was sent, only the
+    newer one is sent.
     """
 
     def __init__(

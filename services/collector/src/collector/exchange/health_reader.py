@@ -42,7 +42,7 @@ class ExchangeHealthReader:
         return [event for event in self._latest.values() if event.exchange == exchange]
 
     async def wait_until_read(self) -> None:
-        """Return when all messages of the start have been read, or after 15 seconds."""
+        """Return when all messages that existed at the start have been read, or after 15 seconds."""
         if self._is_read.is_set():
             return
         try:

@@ -17,7 +17,7 @@ from runtime.logs import log
 
 _MARKET: Final = TypeAdapter(ListedMarket)
 _MAX_BYTES: Final = MAX_MESSAGE_BYTES * 9 // 10
-"""The rest is for the headers and the frame of the message."""
+"""The largest size of the list. The rest of the limit is for the headers and the frame of the message."""
 
 
 class MarketListPublisher(NewestPublisher):

@@ -1,4 +1,4 @@
-"""The markets of an exchange: shared by all waiting runs, and never replaced by an invalid list."""
+"""The markets of an exchange. All waiting runs share them, and an invalid list never replaces them."""
 
 import asyncio
 import time
@@ -19,8 +19,8 @@ _ADVICE: Final = (
 class Markets:
     """The markets of one ccxt instance.
 
-    ccxt's own loading is one task. If the first waiting caller is cancelled, the task is cancelled for all callers. It
-    also stores the empty list that it parses from an HTML page. So this class reads the list itself, shields the
+    ccxt's own loading is one task. If the first waiting caller is cancelled, ccxt cancels the task for all callers.
+    ccxt also stores the empty list that it parses from an HTML page. So this class reads the list itself, shields the
     reading from cancellation, and checks the result.
 
     A market that a later list does not contain any more is kept: the list may be incomplete, and an exchange may still
@@ -62,7 +62,8 @@ class Markets:
         """Return when this symbol is known. Raises `ExchangeFailure`: `BAD_SYMBOL` if the exchange has no such market,
         `NOT_SUPPORTED` if it is neither a spot market nor a perpetual swap.
 
-        The market may be new. So an unknown symbol causes another read, unless the last one was too recent.
+        The market may be new. So an unknown symbol causes another read of the list, unless the last read was too
+        recent.
         """
         if self._read_at is None:
             await self._load()
@@ -107,8 +108,9 @@ class Markets:
         return None
 
     def not_traded_since(self, symbol: str) -> datetime | None:
-        """The time of the first list of this process that has a known market as not active. If no list has contained
-        the market for `absent_for`: the time of the last list that contained it. None: it may be traded.
+        """The time since which a known market is not traded. If the market is not active, this is the time of the first
+        list of this process that says so. If no list has contained it for `absent_for`, it is the time of the last list
+        that contained it. None if the market may be traded.
         """
         last_listed = self._last_listed.get(symbol)
         if last_listed is not None:
@@ -116,7 +118,9 @@ class Markets:
         return self._inactive_since.get(symbol)
 
     def created(self, symbol: str) -> int | None:
-        """When a known market was created, in milliseconds, as the exchange says. None if it does not say."""
+        """The creation time of a known market according to the exchange, in milliseconds. None if the exchange does not
+        send it.
+        """
         created = ((self._client.markets or {}).get(symbol) or {}).get("created")
         return created if isinstance(created, int) and created > 0 else None
 
@@ -161,7 +165,7 @@ class Markets:
         missing = {symbol: market for symbol, market in before.items() if symbol not in symbols}
         self._last_listed = {symbol: self._last_listed.get(symbol, self._listed_on) for symbol in missing}
         self._client.set_markets([*listed, *missing.values()])
-        await self._client.load_markets()  # no request: later calls by ccxt return at once
+        await self._client.load_markets()  # this sends no request, and later calls by ccxt return at once
         self._read_at, self._listed_on = self._now(), datetime.now(UTC)
         inactive = {each["symbol"] for each in listed if each.get("active") is False}
         self._inactive_since = {each: self._inactive_since.get(each, self._listed_on) for each in inactive}

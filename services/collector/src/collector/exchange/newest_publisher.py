@@ -37,7 +37,7 @@ class NewestPublisher:
         try:
             await asyncio.wait([sending, stopping], return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
-                await sending  # it ends only because of a defect: raise its exception
+                await sending  # the task ends only because of a defect: raise its exception
             await self._send_last()
         finally:
             sending.cancel()

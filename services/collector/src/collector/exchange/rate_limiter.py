@@ -38,7 +38,7 @@ class RateLimiter:
         background_share: float = DEFAULT_BACKGROUND_SHARE,
     ) -> None:
         """`on_wait` is called with the seconds of every wait, including zero. `check` raises if the request must not be
-        sent; it then uses no units. So requests that were queued before a ban do not delay the probe.
+        sent. Such a request uses no units, so requests that were queued before a ban do not delay the probe.
         `background_share`: see `RequestQueue`.
         """
         self._check = check
@@ -94,7 +94,7 @@ class RateLimiter:
 
     def _choose_next(self) -> None:
         while (turn := self._queue.take()) is not None:
-            if not turn.done():  # a request that is done was cancelled
+            if not turn.done():  # a request whose future is done was cancelled
                 turn.set_result(None)
                 return
         self._is_busy = False

@@ -14,12 +14,12 @@ class RequestQueue(Generic[T]):
     """Chooses the request that is sent next.
 
     Requests of scheduled and of requested runs are live requests. If both wait, they take turns. So scheduled runs
-    always have at least half of the rate of the live requests, however many runs callers request.
+    always have at least half of the rate of the live requests, no matter how many runs callers request.
 
-    Background requests are sent while no live request waits. While both wait, live requests go first, and background
-    requests get at most their share of the units. If a request is sent while the other kind waits, its units are
-    counted; otherwise the count starts again. While both kinds wait, two background requests never follow each other,
-    so that live requests get turns even with a share of 1.
+    Background requests are sent while no live request waits. While both kinds wait, live requests are sent first, and
+    background requests get at most their share of the units. The units of a request are counted if the other kind
+    waits; otherwise the count starts again. While both kinds wait, two background requests never follow each other, so
+    that live requests get turns even with a share of 1.
     """
 
     def __init__(self, background_share: float) -> None:
@@ -40,11 +40,11 @@ class RequestQueue(Generic[T]):
         self._waiting[work_class][request] = units
 
     def discard(self, request: T, work_class: WorkClass) -> None:
-        """Remove a request that is waiting no longer."""
+        """Remove a request that no longer waits."""
         self._waiting[work_class].pop(request, None)
 
     def take(self) -> T | None:
-        """Remove and return the request that is sent next. None if none waits."""
+        """Remove and return the request that is sent next. None if no request waits."""
         if (work_class := self._next_class()) is None:
             return None
         request = next(iter(self._waiting[work_class]))
@@ -75,11 +75,11 @@ class RequestQueue(Generic[T]):
         return live
 
     def _live_class(self) -> WorkClass | None:
-        """The class of the live request that is sent next. None if none waits."""
+        """The class of the live request that is sent next. None if no live request waits."""
         in_turn = _LIVE if self._last_live is WorkClass.REQUESTED else reversed(_LIVE)
         return next((each for each in in_turn if self._waiting[each]), None)
 
     def _may_send_background(self, units: float) -> bool:
-        """Whether the share of background requests is still within its limit after this one."""
+        """Whether background requests still keep to their share if this one is sent."""
         background = self._background_units + units
         return not self._last_was_background and background <= self._share * (background + self._live_units)

@@ -3,8 +3,8 @@
 ccxt reads a missing field as an empty list. So its result is the same for `{"unexpected": 1}`, `{"candles": []}` and
 `{"code": 50001, "msg": "system busy", "candles": []}`.
 
-`candle_lists.json` contains the place of the list for each exchange, as ccxt's own parser reads it. The markers of a
-refusal are the same words on nearly all exchanges, so one rule reads them.
+`candle_lists.json` contains the place at which ccxt's own parser reads the list, for each exchange. Nearly all
+exchanges use the same words as markers of a refusal, so one rule recognizes them.
 """
 
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 ANY_KEY: Final = "*"
-"""In a path: any key, because the exchange names it after the market."""
+"""Stands for any key in a path. It is used if the exchange names the key after the market."""
 
 CANDLE_LISTS: Final = Path(__file__).with_name("candle_lists.json")
 
@@ -25,7 +25,7 @@ Found = Literal["candles", "empty list", "nothing", "missing"]
 _BEST_FIRST: Final[tuple[Found, ...]] = ("candles", "empty list", "nothing", "missing")
 
 _SEARCH_DEPTH: Final = 4
-"""The number of nested objects that are searched for a list if the exchange's path is not known."""
+"""The depth to which nested objects are searched for a list if the exchange's path is not known."""
 
 _FLAGS: Final = frozenset({"success", "succeeded", "succ", "ok", "issuccess", "result"})
 _CODES: Final = frozenset(
@@ -66,9 +66,9 @@ class Refusal(NoCandles):
 def content_of(body: Any, paths: tuple[Path_, ...] | None, *, always_a_list: bool = False) -> Content:
     """Whether the JSON `body` has candles, or says that there are none. Raises `Refusal` and `NoCandles`.
 
-    `paths`: the possible places of the list, see `paths_of`. None if the places are unknown: then any list within the
-    body is accepted as the list of candles. `always_a_list`: the exchange sends an empty list if there are no candles,
-    never null or an empty object.
+    `paths`: the possible places of the list, see `paths_of`. If the places are unknown, it is None, and any list within
+    the body is accepted as the list of candles. `always_a_list`: the exchange sends an empty list if there are no
+    candles, never null or an empty object.
     """
     found = _found(body, paths)
     objects = list(_objects(body, paths or ()))
@@ -163,7 +163,9 @@ def _plain_key(key: object) -> str:
 
 
 def _refusal_beside_candles(objects: list[dict[str, Any]]) -> str | None:
-    """A marker of a refusal, even if the response contains candles: a flag or a status of failure, or an error."""
+    """A marker of a refusal that is valid even if the response contains candles: a flag or a status of failure, or an
+    error.
+    """
     for fields in objects:
         for key, value in fields.items():
             is_failed = (key in _FLAGS and _is_false(value)) or (

@@ -1,7 +1,8 @@
-"""Whether an exchange sends rows for time without trades, as its answers show. Pure.
+"""Learns from the answers of an exchange whether it sends rows for time without trades. Pure.
 
-A row without volume between rows with volume shows that the exchange fills silence. If rows are missing there, the
-exchange leaves out silence or has lost candles. So missing rows prove less than a document.
+A row without volume between rows with volume shows that the exchange sends candles for silence. If rows are missing
+there, the exchange leaves out silence or has lost candles. So missing rows alone do not prove the habit; a document is
+also needed.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ class Habit(NamedTuple):
     filled: int = 0
     """Answers with a row without volume."""
     left_out: int = 0
-    """Answers in which rows are missing, and none is without volume."""
+    """Answers in which rows are missing and no row is without volume."""
 
 
 def leaves_out_silence(documented_to_fill: bool | None, habit: Habit) -> bool:
@@ -43,7 +44,7 @@ class SilenceHabits:
         """Learn from an answer of ccxt. `now`: the exchange's time in milliseconds."""
         habit = self.of(kind, timeframe)
         if habit.filled and habit.left_out:
-            return  # both kinds are known: more answers change nothing
+            return  # both kinds of answers are known, so more answers change nothing
         filled, left_out = habit_of_page(timeframe, rows, now)
         if filled or left_out:
             self._habits[kind, timeframe] = Habit(habit.filled + filled, habit.left_out + left_out)

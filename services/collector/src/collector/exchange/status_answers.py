@@ -1,7 +1,8 @@
-"""The answers of exchanges about their status: which of them say that the exchange does not trade. Pure.
+"""The status answers of exchanges, and which of them mean that the exchange does not trade. Pure.
 
-ccxt translates these answers to words such as `maintenance`, but not always to the right one: it has one word for a
-closed exchange and for one that takes limit orders only. So the raw answer is used, which ccxt passes on.
+ccxt translates these answers to words such as `maintenance`, but not always correctly. For example, it uses the same
+word for a closed exchange and for an exchange that only accepts limit orders. So this module uses the raw answer, which
+ccxt passes on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,11 +21,11 @@ class StatusAnswer:
     """Where the answer has its status, and which values say that nothing is traded."""
 
     path: tuple[str | int, ...]
-    """The keys and places that lead to the status."""
+    """The keys and indexes that lead to the status."""
     closed: frozenset[str]
-    """In small letters. All other values say nothing."""
+    """The values, in small letters, that mean that nothing is traded. All other values prove nothing."""
     kinds: frozenset[MarketKind]
-    """The kinds of markets that it is about."""
+    """The kinds of markets that the status applies to."""
     source: str
 
     def read(self, answer: object) -> str:

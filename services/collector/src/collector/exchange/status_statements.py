@@ -34,7 +34,9 @@ class StatusStatements:
         self._requested_at: int | None = None
 
     def start_request(self, now: int) -> bool:
-        """Whether the status may be requested now (ms since the epoch): once a minute. If so, request it."""
+        """Whether the status may be requested now (ms since the epoch), which is allowed once a minute. If the result
+        is true, the caller must request it.
+        """
         if self._requested_at is not None and 0 <= now - self._requested_at < STATUS_AGE_MS:
             return False
         self._requested_at = now

@@ -36,17 +36,17 @@ _FORBIDDEN: Final = 403
 _CLIENT_ERROR: Final = 400
 _SERVER_ERROR: Final = 500
 _NOT_ABOUT_TIME: Final = (ArgumentsRequired, BadRequest, BadResponse, NotSupported)
-"""If a response with such an error names a time, that is not a time to wait: "the pair was listed until 2025-01-01"."""
+"""Errors whose response may name a time that is not a time to wait, such as "the pair was listed until 2025-01-01"."""
 
 
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
-"""The longest list of markets. The largest one known is Binance's, with about 20 MB."""
+"""The largest body of a list of markets. The largest known list is that of Binance, with about 20 MB."""
 MAX_CANDLES_BODY_BYTES: Final = 16 * 1024 * 1024
-"""The longest answer with candles. A page of 5000 candles has about 1 MB."""
+"""The largest body of an answer with candles. A page of 5000 candles has about 1 MB."""
 
 
 class ResponseTooLarge(BadResponse):  # type: ignore[misc] # ccxt has no types
-    """The body is larger than the limit. The request is not repeated, because the answer would be as large again."""
+    """The body is larger than the limit. The request is not repeated, because the next answer would be as large."""
 
 
 class LimitedResponse(aiohttp.ClientResponse):
@@ -79,14 +79,14 @@ class RequestRecord:
     headers: Mapping[str, str] = field(default_factory=dict)
     text: str = ""
     body: Any = None
-    """The parsed JSON of a usable response. The four fields are set by a usable response only."""
+    """The parsed JSON of the response. This field and the next three are set only if the response is usable."""
     max_body_bytes: int = MAX_BODY_BYTES
-    """A longer body is not read to its end."""
+    """The limit of the body. A longer body is not read to its end."""
 
     @property
     def as_of_ms(self) -> int:
-        """A time of the exchange: candles that closed before it are final in the response. It is the time of sending,
-        but at most the response's date.
+        """A time of the exchange. Candles that closed before it are final in the response. It is the time of sending,
+        or the response's date if that is earlier.
         """
         if self.response_date is None:
             return self.sent_ms
@@ -104,7 +104,7 @@ def _share_certificates(client: Any) -> None:
 
 @cache
 def _trusting(file: str) -> ssl.SSLContext:
-    """One for all exchanges, because loading the certificates takes 20 ms."""
+    """The TLS context. All exchanges share it, because loading the certificates takes 20 ms."""
     return ssl.create_default_context(cafile=file)
 
 
@@ -119,10 +119,10 @@ def _with_limited_responses(client: Any) -> aiohttp.ClientSession:
 def strict_class(cls: Any) -> Any:
     """A subclass of a ccxt exchange class that refuses unusable responses.
 
-    Errors get attributes, see `add_http_details`. All rows come as the exchange sent them: none is dropped, and none is
-    added. Set two hooks on each instance. `on_send` is called after the wait for the rate limit, just before a request
-    is sent. It returns the exchange's time in milliseconds, or raises to stop the request. `on_date` is called with the
-    date of every response, in seconds since the epoch.
+    Errors get attributes, see `add_http_details`. No row of the exchange is dropped, and no row is added. Set two hooks
+    on each instance. `on_send` is called after the wait for the rate limit, just before a request is sent. It returns
+    the exchange's time in milliseconds, or raises to stop the request. `on_date` is called with the date of every
+    response, in seconds since the epoch.
     """
 
     class Strict(cls):  # type: ignore[misc] # ccxt's classes are chosen at run time

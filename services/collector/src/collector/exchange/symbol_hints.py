@@ -13,7 +13,7 @@ def similar_symbols(symbol: str, known: Iterable[str]) -> list[str]:
     wanted, wanted_pair = _plain(symbol), _plain(symbol.partition(":")[0])
     same = sorted(each for each in known if _plain(each) == wanted)
     same_pair = sorted(each for each in known if _plain(each.partition(":")[0]) == wanted_pair and each not in same)
-    # A dated future of the same pair cannot be collected either.
+    # A dated future of the same pair is no suggestion, because it cannot be collected either.
     same_pair = [each for each in same_pair if "-" not in each.partition(":")[2]]
     return [each for each in (*same, *same_pair) if each != symbol][:_MAX_HINTS]
 

@@ -29,7 +29,7 @@ class ExchangeTraits:
     """Facts about one exchange. A test requires a source for every field that differs from its default."""
 
     utc_days: bool = False
-    """Days, weeks and months begin at midnight UTC. If false, only whole hours are checked."""
+    """Days, weeks and months begin at midnight UTC. If false, they may begin at another time of day."""
 
     monday_weeks: bool = False
     """Weeks begin on Monday. If false, any midnight is accepted as the start of a week."""
@@ -39,8 +39,9 @@ class ExchangeTraits:
     small, more requests are needed. If it is larger than the exchange's page, candles are requested again."""
 
     exact_page_limit: bool = False
-    """The exchange sends as many rows as requested if they exist. If false, its page may be smaller than ccxt says. If
-    a response ends before now, the next request then begins at its last row, so that no new candle is lost."""
+    """The exchange sends as many rows as requested if they exist. If false, its page may be smaller than ccxt says. In
+    that case, if a response ends before now, the next request begins at its last row, so that no new candle is lost.
+    """
 
     history_candles: int | None = None
     """The number of newest candles that can be read. If older ones are requested, the exchange sends these without an
@@ -61,44 +62,46 @@ class ExchangeTraits:
     """The exchange sends a candle for a time without trades (true) or leaves it out (false). None: unknown."""
 
     tape_weight: Mapping[MarketKind, float] = field(default_factory=dict)
-    """Kind of market to the weight of one request for 1000 trades, in units of ccxt's rate limit. Only for exchanges
-    that send the trades of any time, from a start on, with sequential ids: candles can be built from these."""
+    """The weight of one request for 1000 trades, by kind of market, in units of ccxt's rate limit. It is set only if
+    candles can be built from trades: the exchange must send the trades from any start on, with sequential ids.
+    """
 
     sequential_trade_ids: bool = False
     """Trades have ids that grow by one per trade. Contiguous ids then prove that no trade is missing between them."""
 
     newest_trades_ms: int | None = None
-    """Trades can be requested only if they are younger than this, in milliseconds: ccxt requests the newest ones,
-    without a start. None: see `trades_since`.
+    """The largest age of trades that can be requested, in milliseconds, if ccxt requests the newest trades without a
+    start. None: see `trades_since`.
     """
 
     trades_need_end: bool = False
-    """ccxt refuses a request for trades from a time on without its end."""
+    """ccxt refuses a request for trades that has a start and no end."""
 
     labels_close: bool = False
     """The time in a row is the close of the candle, not its open."""
 
     candle_lengths: Mapping[str, int] = field(default_factory=dict)
-    """Timeframe to the real length of its candles in milliseconds, if it differs from the name."""
+    """The real length of candles in milliseconds, by timeframe, if it differs from the name of the timeframe."""
 
     cannot_collect: Mapping[str, str] = field(default_factory=dict)
-    """Timeframe to the reason why its candles cannot be read, although ccxt builds a request."""
+    """The reason why candles cannot be read although ccxt builds a request, by timeframe."""
 
     always_lists_candles: bool = False
     """The exchange sends an empty list if it has no candles, never null or an empty object in its place."""
 
     raw_trades: Mapping[MarketKind, int | str] = field(default_factory=dict)
-    """Kind of market to the index or key of the number of trades in a raw row."""
+    """The index or key of the number of trades in a raw row, by kind of market."""
 
     raw_quote_volume: Mapping[MarketKind, int | str] = field(default_factory=dict)
-    """Kind of market to the index or key of the volume in the quote currency in a raw row. Inverse contracts often
-    swap the volumes: then it differs from that of spot markets, or does not exist."""
+    """The index or key of the volume in the quote currency in a raw row, by kind of market. For inverse contracts the
+    two volumes are often swapped, so the index differs from that of spot markets, or there is none.
+    """
 
     error_phrases: tuple[ErrorPhrase, ...] = ()
     """Phrases in error messages, for errors that have no class in ccxt."""
 
     sources: Mapping[str, str] = field(default_factory=dict)
-    """Field name to the document or recording with the fact, or a text that begins with `ASSUMED`."""
+    """The source of each fact, by field name: a document or a recording, or a text that begins with `ASSUMED`."""
 
     requests: Mapping[MarketKind, Mapping[str, CandleRequest | CannotCollect]] = field(default_factory=dict)
     """The requests that ccxt builds, by kind of market and timeframe. From the catalogue; a row does not set it."""
@@ -110,7 +113,7 @@ class ExchangeTraits:
     """ccxt refuses every request for candles without the keys of an account. From the catalogue."""
 
     def page_limit(self, kind: MarketKind | None, timeframe: str) -> int:
-        """The number of candles from `since` on that one request is sure to cover: at most 1000."""
+        """The number of candles from `since` on that one request certainly covers: at most 1000."""
         request = self._request(kind, timeframe)
         return self.default_page_limit if request is None else request.page
 

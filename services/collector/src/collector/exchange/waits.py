@@ -1,4 +1,4 @@
-"""How long an exchange requires us to wait, read from a response. Pure, and no input raises an exception.
+"""Reads from a response how long the exchange requires us to wait. Pure. No input raises an exception.
 
 A value from an exchange may be a number of seconds, a number with a unit, an instant in seconds to nanoseconds since
 the epoch, or a date. An instant becomes a wait only with a current time. The results are finite and not negative; the
@@ -17,11 +17,15 @@ EARLIEST_DATE: Final = 1_230_940_800.0
 """2009-01-03, the day of Bitcoin's first block, in seconds since the epoch. An earlier Date header is invalid."""
 
 _FIRST_INSTANT, _END_OF_INSTANTS = 1e9, 1e10
-"""Numbers from 2001 to 2286 in seconds since the epoch. A smaller number is a duration; 1e9 s are 31 years."""
+"""Numbers in this range are instants in seconds since the epoch, from 2001 to 2286. A smaller number is a duration,
+because 1e9 s are 31 years.
+"""
 
 _INSTANT_SCALES: Final = (1.0, 1e3, 1e6, 1e9)
 _MAX_CLOCK_DIFFERENCE: Final = 86_400.0
-"""Seconds. A Date header that differs more from the time of the request is not used to count a wait."""
+"""In seconds. If a Date header differs more than this from the time of the request, it is not used to compute a
+wait.
+"""
 
 _LONGEST_TEXT: Final = 10_000
 _SEARCH_DEPTH: Final = 5
@@ -35,7 +39,9 @@ _RESET_HEADERS: Final[Mapping[str, float]] = {
     "x-bapi-limit-reset-timestamp": 1.0,  # Bybit, "Rate Limit": milliseconds since the epoch
     "bitvavo-ratelimit-resetat": 1.0,  # Bitvavo, "Rate limiting": milliseconds since the epoch
 }
-"""They say when the quota of requests is full again. Read only if a response refuses and gives no other time."""
+"""Headers with the time at which the quota of requests is full again. They are read only if a response refuses the
+request and gives no other time.
+"""
 
 _UNITS: Final = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _UNIT: Final = (
@@ -128,7 +134,8 @@ def http_date(value: str) -> float | None:
             try:
                 date = parse(text)
                 return (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp()
-            except (ValueError, OverflowError, TypeError, IndexError):  # invalid dates make the parsers raise these
+            # the parsers raise these errors for invalid dates
+            except (ValueError, OverflowError, TypeError, IndexError):
                 continue
     return None
 

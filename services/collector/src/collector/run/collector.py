@@ -76,7 +76,8 @@ class Collector:
             TimeframeRun(run.symbol, timeframe, run.progress_of(timeframe), is_range=run.is_range)
             for timeframe in run.timeframes
         ]
-        # All at the same time: the rate limiter delays the requests, and their latencies overlap.
+        # Collect all timeframes at the same time, so that the latencies of their requests overlap. The rate limiter
+        # still delays the requests.
         await asyncio.gather(*(self._collect_traced(run, each, deadline) for each in timeframe_runs))
         await self._publish(run, timeframe_runs)
         return timeframe_runs
@@ -137,8 +138,8 @@ class Collector:
 def candle_events(due: Due, timeframe_run: TimeframeRun) -> Iterator[CandlesCollected]:
     """The answers of one timeframe as events, in order, then the spans that the run could not verify.
 
-    No event is larger than a Kafka message. A span comes with or after the last rows of its answer, so that the ledger
-    never vouches for candles that are not stored.
+    No event is larger than a Kafka message. A span is in the same event as the last rows of its answer, or in a later
+    one. So the ledger never vouches for candles that are not stored.
     """
     event = partial(_event, due, timeframe_run)
     for answer in timeframe_run.answers:
@@ -189,7 +190,7 @@ def _event(
 
 
 def _with_activity(event: CandlesCollected, activity: Mapping[int, Activity]) -> CandlesCollected:
-    """The event with the trades and the quote volumes of its rows. A list without any known value stays empty."""
+    """The event with the trades and the quote volumes of its rows. If no value is known, the list stays empty."""
     if not activity:
         return event
     known = [activity.get(row.open_ms, NO_ACTIVITY) for row in event.rows]

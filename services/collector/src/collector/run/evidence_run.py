@@ -32,7 +32,7 @@ class ClientSource:
     requests: int = 0
 
     async def candles(self, symbol: str, timeframe: str, since: int, limit: int) -> Sequence[Sequence[Any]]:
-        """Follows pages: an exchange may send fewer rows than requested."""
+        """Requests further pages if necessary, because an exchange may send fewer rows than requested."""
         until = since + limit * SeriesCalendar.of(self.client.traits, timeframe).nominal_ms
         page = self.client.page_limit(symbol, timeframe)
         end = until if self.client.honours_until(symbol) else None

@@ -1,4 +1,4 @@
-"""Runs that this process executes or has finished recently. They decide how a tick is handled.
+"""The runs that this process executes or has finished recently. The handling of a tick depends on them.
 
 This only avoids duplicate work within one process and guarantees nothing. Two processes may execute the same run. That
 is harmless, because its id, the keys of its events and its candles are the same.
@@ -22,12 +22,12 @@ class MayStart:
 
 @dataclass(frozen=True)
 class AlreadyFinished:
-    """This run has finished in this process: the tick is a late duplicate."""
+    """The run has already finished in this process, so the tick is a late duplicate."""
 
 
 @dataclass(frozen=True)
 class SameRunInFlight:
-    """This run is in progress: the tick is a duplicate, and is finished when the run has ended."""
+    """The run is already in progress, so the tick is a duplicate. It is finished when the run has ended."""
 
     ended: asyncio.Event
 

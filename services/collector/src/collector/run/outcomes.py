@@ -1,4 +1,4 @@
-"""The one place that reports the start and the end of a run: as an event, in the log and in the metrics."""
+"""Reports the start and the end of a run as an event, in the log and in the metrics. No other module does this."""
 
 import time
 from collections.abc import Callable
@@ -143,7 +143,7 @@ class Outcomes:
         )
 
     async def _publish_until_acknowledged(self, event: RunFinished) -> None:
-        """Retry until Kafka acknowledges the end: the alternative, to raise, would repeat the whole run."""
+        """Retry until Kafka acknowledges the end. Raising an error instead would repeat the whole run."""
         backoff = Backoff(0.5, _MAX_PUBLISH_WAIT_SECONDS)
         while True:
             try:

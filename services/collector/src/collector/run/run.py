@@ -1,4 +1,4 @@
-"""A run that has started. A tick or a range request caused it."""
+"""A run that has started, because of a tick or a range request."""
 
 import time
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ class Run:
     due: Due
     started_at: datetime
     started_monotonic: float = field(default_factory=time.monotonic)
-    """The same time in seconds of the monotonic clock."""
+    """The start of the run in seconds of the monotonic clock."""
 
     @property
     def is_range(self) -> bool:

@@ -1,7 +1,7 @@
-"""Which waiting ticks a newer tick of the same config can replace.
+"""The rules by which a newer tick of a config replaces a waiting one.
 
-A run collects up to now, and a newer tick carries progress that is at least as complete. So if several ticks of a
-config wait, one run collects the candles of all.
+A run collects up to now, and the progress in a newer tick is at least as complete. So if several ticks of a config
+wait, one run collects the candles of all.
 """
 
 from collections.abc import Hashable
@@ -22,7 +22,7 @@ def superseding_key(tick: Event) -> Hashable | None:
 
 
 def is_newer_tick(tick: Event, than: Event) -> bool:
-    """Compares the slots, because ticks may arrive twice and in another order."""
+    """Whether the first tick is newer. The slots are compared, because ticks may arrive twice and in another order."""
     assert isinstance(tick, TickDue)  # noqa: S101 -- others have no key
     assert isinstance(than, TickDue)  # noqa: S101
     return tick.scheduled_for > than.scheduled_for

@@ -1,7 +1,7 @@
 """A run that builds candles from the exchange's trades, for a span for which the exchange no longer offers candles.
 
-In the same run, candles from trades are compared with the exchange's own candles where it has both. If they are not
-equal, all results of the run are dropped.
+In the same run, candles from trades are compared with the exchange's own candles for a time for which the exchange
+offers both. If they are not equal, all results of the run are dropped.
 """
 
 import asyncio

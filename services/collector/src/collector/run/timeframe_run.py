@@ -60,20 +60,20 @@ class TimeframeRun:
     """The start of the reading. None before the first request."""
     failure: ExchangeFailure | None = None
     is_range: bool = False
-    """The run reads the pending spans of the progress and nothing else."""
+    """Whether the run reads only the pending spans of the progress."""
     source: CandleSource = CandleSource.EXCHANGE
     """The origin of all candles of the run."""
     built: Intervals = ()
-    """The time that trades prove. Only a run that reads trades has it."""
+    """The time that trades prove. Only a run that reads trades sets this."""
     trade_pages: int = 0
     found: list[Absence] = field(default_factory=list)
-    """Absences with evidence, in any order. Only a run for evidence has them."""
+    """Absences with evidence, in any order. Only a run for evidence sets this."""
     evidence_requests: int = 0
     invented: list[Interval] = field(default_factory=list)
-    """The time of rows without a trade, of a market that is no longer traded. They are not stored."""
+    """The time of invented rows: rows without a trade, of a market that is no longer traded. They are not stored."""
     not_traded_since: datetime | None = None
     notes: list[str] = field(default_factory=list)
-    """Remarks for the reader of the run log that are no failures."""
+    """Remarks for the reader of the run log. They are not failures."""
     _collected: dict[int, Candle] = field(default_factory=dict)
 
     def add(self, response: CandleResponse, page: Page, proof: Proof) -> None:
@@ -216,7 +216,9 @@ async def read_candles(
 
 
 def _newest(spans: Intervals) -> tuple[Span, ...]:
-    """The newest spans. Later runs read the time of the others again, which only costs requests."""
+    """The newest spans, up to the limit of an event. Later runs read the time of the older spans again, which only
+    costs requests.
+    """
     return tuple(map(span_of, spans[-MAX_SPANS_PER_RESULT:]))
 
 

@@ -1,4 +1,4 @@
-"""Builds candles from trades with sequential ids, where these prove that no trade is missing. Pure.
+"""Builds candles from trades with sequential ids, for the time in which the ids prove that no trade is missing. Pure.
 
 Times are milliseconds since the epoch. Sums are exact: amounts are decimals.
 """
@@ -16,7 +16,7 @@ from contracts.coverage import to_instant
 from contracts.spans import Interval, Intervals, subtract, union
 
 _EXACT: Final = Context(prec=200)
-"""More digits than any sum of amounts has, so that no sum is rounded."""
+"""A precision that is higher than that of any sum of amounts, so that no sum is rounded."""
 
 
 class TapeTrade(NamedTuple):
@@ -27,7 +27,7 @@ class TapeTrade(NamedTuple):
     price: Decimal
     amount: Decimal
     stands_for: int = 1
-    """The number of trades that it stands for: an aggregate trade has several."""
+    """The number of trades in this row. An aggregate trade contains several."""
 
 
 class BuiltCandle(NamedTuple):
@@ -39,18 +39,18 @@ class BuiltCandle(NamedTuple):
 
 @dataclass(frozen=True)
 class Built:
-    """The result of building. A period is in neither list if a trade of it may be missing."""
+    """The result of `build`. A period for which a trade may be missing is in neither list."""
 
     candles: tuple[BuiltCandle, ...] = ()
     """Ascending, without duplicates."""
     silent: Intervals = ()
     """The periods without a trade, joined."""
     unproved: Intervals = ()
-    """The rest of the span."""
+    """The rest of the span, for which nothing is proved."""
 
 
 def read_trade(row: dict[str, Any]) -> TapeTrade | None:
-    """A trade as ccxt returns it. None if its id is not a whole number, or if it has no time, price or amount."""
+    """Reads a trade as ccxt returns it. None if its id is not a whole number, or if it has no time, price or amount."""
     trade, price, amount = trade_of(row), _decimal(row.get("price")), _decimal(row.get("amount"))
     if trade is None or price is None or amount is None:
         return None
@@ -58,7 +58,7 @@ def read_trade(row: dict[str, Any]) -> TapeTrade | None:
 
 
 def build(span: Interval, trades: Iterable[TapeTrade], calendar: SeriesCalendar) -> Built:
-    """The candles and the silence of the span, whose ends are edges of periods.
+    """The candles and the silence of the span. The ends of the span are edges of periods.
 
     Trades may come in any order and more than once. Two different trades with the same id are both left out.
     """
@@ -95,9 +95,9 @@ def contiguous(trades: Iterable[TapeTrade]) -> list[list[TapeTrade]]:
 
 
 def reason_unproved(built: Built, trades: Iterable[TapeTrade]) -> str:
-    """A sentence that explains why the first unproved time of the span is not proved.
+    """A sentence with the reason why the first unproved time of the span is not proved.
 
-    The trades reach behind the span.
+    The trades must include one at or after the end of the span.
     """
     start, end = built.unproved[0]
     where = f"candles from {to_instant(start):%Y-%m-%d %H:%M} UTC on are not proved"
@@ -137,11 +137,12 @@ def _whole_periods(proved: Interval, span: Interval, calendar: SeriesCalendar) -
 
 
 def _candle(opens: int, trades: Sequence[TapeTrade]) -> BuiltCandle | None:
-    """`trades` are all trades of the period, in the order of their ids. None if the order of the times gives another
-    open or close than the order of the ids: then the right one is unknown.
+    """`trades` are all trades of the period, in the order of their ids. None if the order of the times and the order of
+    the ids lead to different opens or closes, because the right one is then unknown.
     """
     first, last = trades[0], trades[-1]
-    by_time = sorted(trades, key=lambda each: each.at)  # stable: equal times stay in the order of their ids
+    # the sort is stable, so trades with equal times stay in the order of their ids
+    by_time = sorted(trades, key=lambda each: each.at)
     if (by_time[0].price, by_time[-1].price) != (first.price, last.price):
         return None
     prices = [each.price for each in trades]
@@ -151,8 +152,8 @@ def _candle(opens: int, trades: Sequence[TapeTrade]) -> BuiltCandle | None:
 
 
 def _decimal(value: object) -> Decimal | None:
-    """The shortest decimal that gives this number: the text of the exchange if it has up to 15 digits. None if the
-    value is not a positive number.
+    """The shortest decimal for this number. If the text of the exchange had up to 15 digits, it is the same number.
+    None if the value is not positive.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None

@@ -14,7 +14,7 @@ OVERLAP_TRADES: Final = 2_500
 """The overlap has about this number of trades, but at least one candle."""
 
 _TRADES_PER_CANDLE: Final = OVERLAP_TRADES / 30
-"""Assumed if the exchange's candles do not tell the number of their trades."""
+"""The assumed number of trades per candle if the exchange's candles do not contain it."""
 
 _FIELDS: Final = Candle._fields[1:]
 
@@ -32,14 +32,16 @@ class Comparison:
 
     @property
     def proves(self) -> bool:
-        """Silence alone proves nothing, because the trades of a wrong market could be silent, too."""
+        """Whether the comparison proves the candles. Silence alone proves nothing, because a wrong market could have no
+        trades at the same time, too.
+        """
         return self.difference is None and self.equal > 0
 
 
 def overlap_of(page: Page, calendar: SeriesCalendar, settled_at: int) -> Interval | None:
-    """The time of the exchange's own candles that are compared. It starts at the oldest candle, because that one is
-    next to the time without candles. It contains only candles that closed until `settled_at` (ms), because later ones
-    may still change. None if there are no such candles.
+    """The time of the exchange's own candles that are compared. It starts with the oldest candle, because this candle
+    is next to the time without candles. It contains only candles that closed until `settled_at` (ms), because later
+    ones may still change. None if there are no such candles.
     """
     settled = [each for each in page.closed if calendar.close_of(each.open_ms) <= settled_at]
     if not settled:

@@ -1,4 +1,4 @@
-"""Decides which pages of trades a run requests to read a span, and when the tape reaches across it. Pure.
+"""Decides which pages of trades a run requests for a span, and when the trades cover the whole span. Pure.
 
 Times are milliseconds since the epoch.
 """
@@ -13,8 +13,8 @@ PAGE_TRADES: Final = 1_000
 """The number of trades to request per page."""
 
 LEADS_MS: Final = tuple(minutes * 60_000 for minutes in (1, 10, 100, 1_000, 10_000))
-"""How far before the span the first page begins: only a trade before the span shows that its first period is whole. If
-none is found, the next page begins earlier.
+"""How far before the span the first page begins. Only a trade before the span shows that the first period is complete.
+If there is no such trade, the next attempt begins earlier, by the next of these values.
 """
 
 _SECOND_MS: Final = 1_000
@@ -77,5 +77,7 @@ class TapeReader:
 
 
 def _earlier(instant: int, by: int) -> int:
-    """Whole seconds, because some exchanges know no milliseconds and ccxt then drops trades of the answer."""
+    """The previous whole second. Some exchanges do not support milliseconds, and ccxt then drops trades of the
+    answer.
+    """
     return max(0, (instant - by) // _SECOND_MS * _SECOND_MS)

@@ -1,7 +1,7 @@
 """Finds out by comparison how a request for candles depends on its arguments. Pure: `recording` makes the requests.
 
 A single request is not enough: a number in it may be a time, a count or a name. Requests that differ in one argument
-show which part contains the start, which the end and which the number of candles.
+show which part of the request contains the start, the end, or the number of candles.
 """
 
 import json
@@ -19,17 +19,19 @@ from contracts.timeframes import DAY_MS, floor_open, parse_timeframe, shift
 _FIRST_INSTANT: Final = 631_152_000_000
 """1990-01-01 in milliseconds. A smaller number in a request is a count or a name, not a time."""
 LONGEST_SPAN_MS: Final = 25 * 366 * DAY_MS
-"""No page is longer than this, because no exchange is older. So no request for a page begins before 1990."""
+"""The longest span of a page. No exchange is older than this, and no request for such a page begins before 1990."""
 _LAST_INSTANT: Final = 4_102_444_800_000
 """2100-01-01 in milliseconds."""
 _DATE_OF_A_FILE: Final = r"(19|20)\d\d((0|1)\d[0-3]\d)?"
 """A year, or a year with month and day."""
 _ANOTHER_LIMIT: Final = 1
-"""A limit that no class of ccxt lowers or raises to one of `_ASCENDING_LIMITS`."""
+"""Another limit. No class of ccxt changes it to one of `_ASCENDING_LIMITS`."""
 _YEARS_BACK: Final = (0, 1, 6)
-"""Ages of the requests that are compared, because some classes use another endpoint for old candles."""
+"""The ages of the compared requests in years. There are several, because some classes use another endpoint for old
+candles.
+"""
 _CLOCKS: Final = frozenset({"timestamp", "nonce"})
-"""Fields with the time of the request itself."""
+"""Names of fields that contain the time of the request itself."""
 _ASCENDING_LIMITS: Final = (2, 10, 50, 100, 200, 500)
 _RESTRICTIVE_FIRST: Final = (
     RequestKind.NO_SINCE,
@@ -74,7 +76,7 @@ def candle_request(request_of: RequestOf, timeframe: str, now: int, claimed: int
         if isinstance(refused := request_of(call), CannotCollect):
             return refused
     kind = min((_kind(request_of, call) for call in calls), key=_RESTRICTIVE_FIRST.index)
-    if kind is RequestKind.DAY_FILE:  # a page that is wider than a file would leave time between two files
+    if kind is RequestKind.DAY_FILE:  # if a page were wider than a file, time between two files would be skipped
         claimed = min(claimed, max(1, DAY_MS // parse_timeframe(timeframe).longest_ms))
     limits = sorted({claimed, *(limit for limit in _ASCENDING_LIMITS if limit < claimed)})
 
@@ -91,7 +93,7 @@ def candle_request(request_of: RequestOf, timeframe: str, now: int, claimed: int
 
 
 def _smallest(limits: list[int], page: int, is_enough: Callable[[int], bool]) -> int:
-    """The smallest limit that is sufficient, found by bisection between two of `limits`. The result is at least `page`,
+    """The smallest sufficient limit. It is found by bisection between two of `limits`. The result is at least `page`,
     because no request covers more candles than its limit.
     """
     enough = next(limit for limit in limits if limit >= page and is_enough(limit))
@@ -114,11 +116,11 @@ class _SinceParts:
     """The parts of a request that depend on `since`."""
 
     starts: tuple[int, ...]
-    """Instants up to `since`. If there is none: instants within the first candle."""
+    """Parts with an instant up to `since`. If there is none, parts with an instant within the first candle."""
     ends: tuple[int, ...]
     is_day_file: bool
     unreadable: bool
-    """A part depends on `since`, and none is an instant."""
+    """Whether a part depends on `since`, but no such part is an instant."""
 
 
 def _since_parts(request_of: RequestOf, call: CandleCall) -> _SinceParts:
@@ -155,14 +157,14 @@ def _depends_on_now(request_of: RequestOf, call: CandleCall) -> bool:
 
 
 def _covered(request_of: RequestOf, call: CandleCall) -> int:
-    """The number of candles from `since` on that the request covers: at most the limit of the call."""
+    """The number of candles from `since` on that the request covers. It is at most the limit of the call."""
     ends = _since_parts(request_of, call).ends
     widths = [call.limit if end >= call.now else _opens_before(call, end) for end in ends]
     return min([call.limit, *widths, *_counts(request_of, call)])
 
 
 def _counts(request_of: RequestOf, call: CandleCall) -> list[int]:
-    """The numbers of candles in the request: numbers that depend on the limit and are not instants."""
+    """The numbers in the request that depend on the limit and are not instants."""
     fields = _fields(request_of, call)
     with_another = _fields(request_of, replace(call, limit=_ANOTHER_LIMIT))
     return [

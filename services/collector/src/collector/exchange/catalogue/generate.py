@@ -28,7 +28,9 @@ CATALOGUE: Final = Path(contracts.__file__).with_name(CATALOGUE_FILE)
 NOW: Final = 1_781_526_896_000
 """The time of all recorded calls: 2026-06-15 12:34:56 UTC. So the file does not depend on the day of its making."""
 LARGEST_PAGE: Final = 1000
-"""Some exchanges send more candles per request, but a page of this size fits into one event."""
+"""The largest page. Some exchanges send more candles per request, but only a page up to this size fits into one
+event.
+"""
 
 
 def catalogue() -> dict[str, Any]:
@@ -67,7 +69,9 @@ def entry(cls: Any) -> dict[str, Any] | None:
 
 
 def sends_start_of_trades(recorder: RequestRecorder, *, needs_end: bool) -> bool:
-    """Whether the requests for trades from two different times on differ. Otherwise ccxt requests the newest trades."""
+    """Whether requests for trades with two different start times differ. If they do not, ccxt requests the newest
+    trades.
+    """
     until = NOW - DAY_MS if needs_end else None
     one, other = (recorder.trades_since(NOW - days * DAY_MS, until, NOW) for days in (20, 30))
     return isinstance(one, HttpRequest) and isinstance(other, HttpRequest) and one != other
@@ -89,7 +93,7 @@ def _without_since(request: CandleRequest | CannotCollect) -> CandleRequest | Ca
 
 
 def _known_facts(row: ExchangeTraits) -> dict[str, Any]:
-    """The facts of the table that other services use, each if it is known."""
+    """The known facts of the table that other services use."""
     facts = {
         "known": bool(row.sources) or None,
         "history_candles": row.history_candles,
@@ -102,7 +106,7 @@ def _known_facts(row: ExchangeTraits) -> dict[str, Any]:
 
 
 def _is_timeframe(text: str) -> bool:
-    """Some entries are not valid timeframes: one exchange in ccxt lists '15' and '30', which ccxt cannot parse."""
+    """Whether a text is a valid timeframe. One exchange in ccxt lists '15' and '30', which ccxt cannot parse."""
     try:
         TypeAdapter(Timeframe).validate_python(text)
     except ValidationError:
@@ -134,7 +138,7 @@ def claimed_page(exchange: Any, kind: MarketKind) -> int | None:
 
 
 def _groups(found: Mapping[str, CandleRequest | CannotCollect]) -> Iterator[dict[str, Any]]:
-    """Timeframes with equal facts in one entry, to keep the file short."""
+    """Groups of timeframes with equal facts. Each group is one entry, which keeps the file short."""
 
     def order(item: tuple[str, CandleRequest | CannotCollect]) -> str:
         return repr(item[1])
@@ -158,7 +162,9 @@ def _facts(request: CandleRequest | CannotCollect) -> dict[str, Any]:
 
 
 def catalogue_text() -> str:
-    """One line per exchange, kind of market and group of timeframes, so that diffs are easy to read."""
+    """The catalogue as JSON, with one line per exchange, kind of market and group of timeframes, so that diffs are easy
+    to read.
+    """
     content = catalogue()
     entries = ",\n".join(f"    {json.dumps(key)}: {_entry_text(value)}" for key, value in content["exchanges"].items())
     return f'{{\n  "ccxt": {json.dumps(content["ccxt"])},\n  "exchanges": {{\n{entries}\n  }}\n}}\n'

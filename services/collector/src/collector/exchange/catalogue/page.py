@@ -1,6 +1,6 @@
 """Writes the generated table of docs/exchanges.md: requests, limits and refusals of every exchange.
 
-Other generated sections of the page have markers with other names, and this module leaves them alone.
+Other generated sections of the page have markers with other names. This module does not change them.
 """
 
 import re

@@ -16,13 +16,13 @@ from collector.exchange.catalogue.comparing import CandleCall, HttpRequest
 from contracts.exchange_catalogue import CannotCollect, MarketKind
 
 _MARKET_IDS: Final = ("BTCUSDT", "1")
-"""Most exchanges name their markets by text, some by a number."""
+"""Ids of the made-up market. Most exchanges identify a market by a text, some by a number."""
 
 
 _TRADES: Final = 1000
 
 
-class _RequestRecorded(Exception):  # noqa: N818 -- not an error: it ends the call after the request is recorded
+class _RequestRecorded(Exception):  # noqa: N818 -- not an error: it ends the call after the request was recorded
     """The request was recorded. No answer follows."""
 
 
@@ -42,7 +42,7 @@ def recording_class(cls: Any) -> Any:
             return self.markets
 
         async def throttle(self, cost: Any = None) -> None:
-            """Records the cost. Does not wait for the rate limit, because nothing is sent."""
+            """Records the cost of the request. It does not wait for the rate limit, because nothing is sent."""
             self.weight = 1.0 if cost is None else float(cost)
 
         def milliseconds(self) -> int:
@@ -130,7 +130,9 @@ def _first_request(
 
 
 def _run_at_once(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine that never waits. An event loop for each call would be much slower."""
+    """Run a coroutine that never waits. Without this, each call would need an event loop, which would be much
+    slower.
+    """
     with suppress(StopIteration):
         coroutine.send(None)
         raise RuntimeError("ccxt waited for something other than the request, so its request cannot be recorded")
