@@ -112,7 +112,7 @@ class CatalogueEntry:
     timeframes: tuple[str, ...]
     """The timeframes, from short to long."""
     requests: Mapping[MarketKind, Mapping[str, CandleRequest | CannotCollect]]
-    """By kind of market and timeframe. A kind that ccxt does not offer on this exchange is missing."""
+    """The requests by kind of market and timeframe. A kind that ccxt does not offer on this exchange is left out."""
     history_candles: int | None
     """The number of newest candles that can be read, per timeframe. None: no such limit is known."""
     order: RowOrder

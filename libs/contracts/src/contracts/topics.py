@@ -38,7 +38,9 @@ class Topic:
     """The content of the key in words. `Event.key()` computes it."""
     cleanup: Cleanup
     retention: timedelta | None
-    """None only for compacted topics: they keep the latest message of each key indefinitely."""
+    """How long Kafka keeps a message. None only for compacted topics, which keep the latest message of each key
+    indefinitely.
+    """
     partitions: int
     producers: tuple[str, ...]
     consumers: tuple[str, ...]

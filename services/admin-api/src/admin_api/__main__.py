@@ -15,7 +15,7 @@ from typing import Annotated
 
 from runtime.imports import without_garbage_collection
 
-with without_garbage_collection():  # this would take a quarter of the time of the start
+with without_garbage_collection():  # garbage collection would take a quarter of the start
     import typer
     from pydantic import SecretStr
 

@@ -174,7 +174,8 @@ def build_api(settings: AdminApiSettings, *, monotonic: Callable[[], float] = ti
         metrics=metrics,
         event_streams=EventStreams(feed, metrics, settings.max_event_streams, settings.max_event_streams_per_caller),
         database_check=database_check,
-        # Separate from the database check: a slow count of a long backlog must not make the process unready.
+        # This is separate from the database check, because a slow count of a long backlog must not make the process
+        # unready.
         outbox_observer=OncePerSecond(lambda: observe_outbox(engine, metrics)),
         loss_observer=OncePerSecond(lambda: observe_losses(engine, metrics), interval_seconds=INTERVAL_SECONDS),
         services=ServiceMonitor(lambda names: read_groups(settings, names)),

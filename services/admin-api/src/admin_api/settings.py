@@ -58,7 +58,8 @@ class AuthSettings(BaseSettings):
         ge=1,
         le=100_000,
         description="Failed authentications per minute and address before further ones are answered with 429. "
-        "Malformed credentials and unknown ones have this limit each. Valid credentials are always accepted.",
+        "Malformed credentials are counted separately from unknown ones, with the same limit. Valid credentials are "
+        "always accepted.",
     )
     oidc_issuer: str = Field(
         default="",

@@ -21,7 +21,7 @@ class ChunkCounts(NamedTuple):
     """Numbers by exchange."""
 
     chunks: Mapping[tuple[str, str], int]
-    """By exchange and state."""
+    """The numbers of chunks by exchange and state."""
     open_seconds: Mapping[str, float]
     oldest_seconds: Mapping[str, float]
 

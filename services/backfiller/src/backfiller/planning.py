@@ -62,7 +62,9 @@ class NewChunk:
     purpose: Purpose
     span: Interval
     loss_at: int | None
-    """When the exchange stops offering its oldest candle. None: unknown, or it is past."""
+    """The time at which the exchange stops offering the oldest candle of the chunk. None if this is unknown or has
+    happened already.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

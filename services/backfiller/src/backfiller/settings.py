@@ -62,8 +62,8 @@ class BackfillerSettings(WorkerSettings, DatabaseSettings, TickSettings):
         default=4,
         ge=1,
         le=1000,
-        description="Largest number of requested chunks per lane of an exchange. While live runs wait for the rate "
-        "limit, requests for these chunks get only the share RANGE_SHARE of the collector.",
+        description="Largest number of requested chunks per lane of an exchange. If live runs wait for the rate limit "
+        "at the same time, the collector's RANGE_SHARE limits the requests for these chunks.",
     )
     ranges_total: int = Field(
         default=400, ge=1, le=100_000, description="Largest number of requested chunks, for all exchanges together."

@@ -99,7 +99,7 @@ class Claims(NamedTuple):
         return self._replace(verified=spans.union([*self.verified, *verified]), from_trades=own)
 
     def by_source(self) -> Iterator[tuple[Interval, bool]]:
-        """The verified spans, each with the information whether it is verified only by candles from trades."""
+        """The verified spans. The flag of each span says whether it is verified only by candles from trades."""
         for span in spans.subtract(self.verified, self.from_trades):
             yield span, False
         for span in self.from_trades:

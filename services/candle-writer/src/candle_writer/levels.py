@@ -42,7 +42,7 @@ SELECT timeframe, greatest(least(last_open, $2), $3) AS last_open
 FROM series WHERE id = $1 AND last_open IS NOT NULL FOR NO KEY UPDATE
 """
 _STATE: Final = "SELECT starts_at, ends_at, lengths FROM series_levels WHERE series_id = $1"
-_FORGET: Final = "DELETE FROM series_levels WHERE series_id = $1"  # also deletes the rows of the other two tables
+_FORGET: Final = "DELETE FROM series_levels WHERE series_id = $1"  # this also deletes the rows of the other two tables
 _BEGIN: Final = "INSERT INTO series_levels (series_id, starts_at, ends_at, lengths) VALUES ($1, $2, $2, $3)"
 _EXTEND: Final = "UPDATE series_levels SET starts_at = $2, ends_at = $3 WHERE series_id = $1"
 _TAKE_STALE: Final = """

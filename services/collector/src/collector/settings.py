@@ -49,8 +49,8 @@ class CollectorSettings(WorkerSettings, AllowedExchangesSettings):
         gt=0,
         le=1,
         description="Maximum share of an exchange's rate limit that runs of ranges and initial runs use while requests "
-        "of scheduled or manual runs wait. Otherwise they may use all of it. Raise it to read history faster, "
-        "lower it if live runs take too long.",
+        "of scheduled or manual runs wait. While no such request waits, they may use the whole rate limit. Raise it to "
+        "read history faster, lower it if live runs take too long.",
     )
     max_pages_per_timeframe: int = Field(
         default=100,
@@ -62,9 +62,9 @@ class CollectorSettings(WorkerSettings, AllowedExchangesSettings):
         default=10.0,
         ge=0,
         le=1440,
-        description="Age in minutes at which a run trusts that a missing candle between two others does not exist. "
-        "Runs read younger candles again, because exchanges publish candles of quiet minutes late. Raise it for a "
-        "slower exchange.",
+        description="Minimum age in minutes at which a run accepts that a missing candle between two others does not "
+        "exist. Runs read younger candles again, because exchanges publish candles of quiet minutes late. Raise it for "
+        "a slower exchange.",
     )
     request_timeout_seconds: float = Field(
         default=10.0,

@@ -334,7 +334,7 @@ def to_event(timeframe: str, series: Series) -> SeriesProgress:
 def _from_event(event: SeriesProgress) -> Series:
     anchor = None if event.anchor is None else to_milliseconds(event.anchor)
     if not event.pending:
-        return Series(anchor)  # the fast path: a restore decodes every timeframe of every config
+        return Series(anchor)  # this path must be fast, because a restore decodes every timeframe of every config
     pending = bounded(
         Pending(*each.milliseconds(), each.attempts, None if each.retry_at is None else to_milliseconds(each.retry_at))
         for each in event.pending

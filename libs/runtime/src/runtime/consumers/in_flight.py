@@ -21,7 +21,9 @@ class InFlightMessage(NamedTuple):
     partition: TopicPartition
     offset: int
     place: Place | None
-    """None for an unreadable or superseded message: it is only reported, and takes no place in a lane."""
+    """The place in the lane. None for an unreadable or superseded message, which is only reported and takes no
+    place.
+    """
     merged_offsets: tuple[int, ...] = ()
     """Older messages of the partition that are finished together with this one."""
 

@@ -19,7 +19,7 @@ from runtime.kafka.codec import Tombstone, event_union
 from runtime.settings import KafkaSettings
 
 PATH = "/docs/asyncapi.json"
-"""Only the JSON is served. FastStream's HTML page loads its scripts from a CDN."""
+"""The path of the document. Only the JSON is served, because FastStream's HTML page loads its scripts from a CDN."""
 
 _DESCRIPTION = (
     "Every message is JSON with CloudEvents headers (Kafka, binary mode): `content-type`, `ce_specversion`, `ce_id`, "

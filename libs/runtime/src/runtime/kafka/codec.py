@@ -65,7 +65,7 @@ def decode(topic: Topic, value: bytes | None) -> Event:
     except ValidationError as error:
         raise UnreadableMessage(_reason(topic, error)) from error
     except (ValueError, ArithmeticError, AttributeError, LookupError, TypeError) as error:
-        # A validator or a conversion of a contract did not expect such a value. This must not stop the consumer.
+        # A validator or a conversion of a contract failed with an unexpected error. This must not stop the consumer.
         raise UnreadableMessage(f"cannot be validated: {error!r:.500}") from error
     if event.schema_version > known:
         raise UnreadableMessage(f"schema_version {event.schema_version} is newer than this program knows ({known})")

@@ -62,7 +62,7 @@ class ClusterReading:
 class _Cluster:
     brokers: int
     partitions: Mapping[str, int]
-    """By topic name."""
+    """The number of partitions by topic name."""
 
 
 async def provision(

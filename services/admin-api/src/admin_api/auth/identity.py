@@ -37,7 +37,7 @@ Reason = Literal[
     "cross_site",
     "throttled",
 ]
-"""Why authentication failed: a metric label, also stored in the audit log."""
+"""The reason why authentication failed. It is a metric label, and the audit log contains it."""
 
 
 class Unauthorized(ApiError):  # noqa: N818 -- these names state the problem

@@ -132,6 +132,6 @@ def parse_keys(document: bytes) -> dict[str, Key]:
 def _import(entry: dict[str, Any]) -> RSAKey | ECKey | OKPKey | None:
     try:
         key = JWKRegistry.import_key(entry)
-    except (JoseError, ValueError, TypeError, KeyError):  # one malformed key must not reject the others
+    except (JoseError, ValueError, TypeError, KeyError):  # one malformed key must not make the others unusable
         return None
     return key if isinstance(key, (RSAKey, ECKey, OKPKey)) else None

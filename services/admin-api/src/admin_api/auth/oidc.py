@@ -32,7 +32,7 @@ class JwtRules:
     audience: str
     algorithms: frozenset[str]
     token_types: frozenset[str]
-    """In lower case."""
+    """The accepted values of `typ`, in lower case."""
     leeway_seconds: int
     role_claim: str
     role_map: Mapping[str, Role]

@@ -45,7 +45,7 @@ class ChunkFacts:
     ended: Mapping[str, float] = field(default_factory=dict)
     """The total length in seconds of the spans that ended in the window, by timeframe."""
     began: datetime | None = None
-    """When the first of these chunks was created."""
+    """The creation time of the first of these chunks."""
     reasons: Sequence[WaitReason] = ()
 
 

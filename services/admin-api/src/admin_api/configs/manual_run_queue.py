@@ -101,7 +101,9 @@ class Held:
 
 
 async def held_runs(connection: AsyncConnection, config_ids: Sequence[int]) -> dict[int, Held]:
-    """The held runs by config id. Their rows stay locked until the caller commits, so they are not released before."""
+    """The held runs by config id. Their rows stay locked until the caller commits, so no run is released before the
+    commit.
+    """
     columns = manual_runs.c
     query = sa.select(columns.config_id, columns.run_id, columns.asked_at).where(
         columns.config_id.in_(config_ids), columns.released_at.is_(None)

@@ -34,7 +34,7 @@ class Dashboard:
 
     page: bytes
     files: Mapping[str, File]
-    """By the path of the request."""
+    """The files by the path of the request."""
 
     def page_with(self, nonce: str) -> bytes:
         return self.page.replace(NONCE_PLACEHOLDER, nonce.encode())

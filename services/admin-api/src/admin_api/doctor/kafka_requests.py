@@ -81,7 +81,7 @@ class DescribeLogDirs(Request[LogDirsRequestStruct]):  # type: ignore[misc]  # a
 
     @override
     def build(self, request_struct_class: type[LogDirsRequestStruct]) -> LogDirsRequestStruct:
-        return request_struct_class(topics=None, tags={})  # None: all topics
+        return request_struct_class(topics=None, tags={})  # None means all topics
 
 
 _REPLICA: Final = (

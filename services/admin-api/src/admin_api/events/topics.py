@@ -45,9 +45,9 @@ class StreamedEvent:
     data: str
     """The published event, as JSON."""
     exchange: str | None
-    """None if the event does not contain it: the event of a removed config, or of a backfill."""
+    """The exchange. None if the event does not contain it, as the event of a removed config or of a backfill."""
     config_id: int | None
-    """None for events of exchanges and backfills."""
+    """The config. None for events of exchanges and backfills."""
 
 
 def streamed_event(event: Event, data: str, partition: Partition, offset: int, timestamp_ms: int) -> StreamedEvent:

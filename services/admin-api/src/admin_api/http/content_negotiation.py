@@ -49,4 +49,4 @@ def _number(quality: str) -> float:
         number = float(quality)
     except ValueError:
         return 0.0
-    return number if 0 <= number <= 1 else 0.0  # "nan" is also 0
+    return number if 0 <= number <= 1 else 0.0  # the result for "nan" is also 0

@@ -31,4 +31,4 @@ OPTIONS: Final[dict[str, Any]] = {
     "transformer": _use,
     "update_request_header": False,
 }
-"""For `CorrelationIdMiddleware`."""
+"""The arguments for `CorrelationIdMiddleware`."""

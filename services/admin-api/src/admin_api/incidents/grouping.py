@@ -59,7 +59,7 @@ class Grouped:
     """The largest number of symbols that were silent at the same time."""
     examples: tuple[str, ...]
     pieces: tuple[Piece, ...]
-    """They cover the incident, ascending. Neighbours differ in class."""
+    """The pieces, ascending. They cover the incident. Neighbours differ in class."""
 
     @property
     def absence_class(self) -> AbsenceClass:

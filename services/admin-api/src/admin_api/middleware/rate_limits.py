@@ -16,8 +16,8 @@ class RateLimitMiddleware:
     """Limits the requests of each caller. It runs inside the authentication middleware, because many callers may share
     one address.
 
-    The headers of every response say how much is left. Operations that start runs add them to the cost of their
-    request, which is `request.state.cost`.
+    The headers of every response contain the remaining numbers of requests and runs. Operations that start runs add
+    them to the cost of their request, which is `request.state.cost`.
     """
 
     def __init__(

@@ -22,8 +22,9 @@ INTERVALS: Final = 3
 SHORTEST_SILENCE: Final = timedelta(minutes=15)
 """A config counts if it had no run in three of its intervals, but not before this time has passed."""
 
-# Each config costs two look-ups in the index of its runs. Runs of ranges do not count: the backfiller repeats them. A
-# config whose last run failed stays a failure if no further run follows: only a successful run ends it.
+# Each config costs two look-ups in the index of its runs. Runs of ranges do not count: the backfiller repeats them. If
+# the last run of a config failed and no further run follows, the problem remains, because only a successful run ends
+# it.
 _CONFIGS: Final = sa.text("""
 WITH config AS (
   SELECT id, exchange, symbol, job_id, updated_at,

@@ -139,7 +139,7 @@ def _by_strength(hole: Interval, gathered: Gathered, calendar: SeriesCalendar) -
                 yield from _claims(subtract([piece.span], tradeless), piece.absence_class, piece.proof)
     for silent, proof in by_ids:
         yield from _claims(silent, AbsenceClass.NO_TRADE, proof)
-    # In a jump of ids there was a trade, or an id without a trade. The same trade may be missing from a coarser candle.
+    # If ids jump, either a trade is missing, or the exchange skipped an id. A coarser candle may lack the same trade.
     traded = union([*traded, *(span for tape in gathered.tapes for span in jumps(hole, tape.trades, calendar))])
     for coarser in gathered.coarser:
         silent = silent_beside_coarser_candle(hole, coarser.candle, coarser.bucket, coarser.finer, calendar)

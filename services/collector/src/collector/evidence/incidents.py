@@ -53,7 +53,7 @@ class Incident(NamedTuple):
     span: Interval
     symbols: tuple[str, ...]
     pieces: tuple[Piece, ...]
-    """They cover the whole span, ascending. Neighbours differ."""
+    """The pieces, ascending. They cover the whole span. Neighbours differ in class."""
 
 
 def incidents(silences: Mapping[str, Intervals], witnesses: Iterable[Witness], silence: Evidence) -> list[Incident]:

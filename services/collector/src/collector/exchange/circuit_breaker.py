@@ -67,7 +67,8 @@ class CircuitBreaker:
         finally:
             _IS_PROBE.reset(token)
             self._probe_in_flight = False
-            # After success and failure: each waiting run then continues, sends the next probe, or stops waiting.
+            # Do this after a success and after a failure. Each waiting run then continues, sends the next probe, or
+            # stops waiting.
             self._wake_waiting_runs()
 
     def check(self) -> None:

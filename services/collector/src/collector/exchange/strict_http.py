@@ -46,7 +46,9 @@ MAX_CANDLES_BODY_BYTES: Final = 16 * 1024 * 1024
 
 
 class ResponseTooLarge(BadResponse):  # type: ignore[misc] # ccxt has no types
-    """The body is larger than the limit. The request is not repeated, because the next answer would be as large."""
+    """The body is larger than the limit. The request is not repeated, because the next answer would have the same
+    size.
+    """
 
 
 class LimitedResponse(aiohttp.ClientResponse):

@@ -48,7 +48,7 @@ class Retrier:
                     failure,
                     retries=retries,
                     remaining=self.deadline - asyncio.get_running_loop().time(),
-                    jitter=random.random(),  # noqa: S311 -- not a secret
+                    jitter=random.random(),  # noqa: S311 -- the number is not a secret
                 )
                 if wait is None:
                     raise _with_attempts(failure, retries) from failure

@@ -23,7 +23,7 @@ def superseding_key(tick: Event) -> Hashable | None:
 
 def is_newer_tick(tick: Event, than: Event) -> bool:
     """Whether the first tick is newer. The slots are compared, because ticks may arrive twice and in another order."""
-    assert isinstance(tick, TickDue)  # noqa: S101 -- others have no key
+    assert isinstance(tick, TickDue)  # noqa: S101 -- other messages have no key
     assert isinstance(than, TickDue)  # noqa: S101
     return tick.scheduled_for > than.scheduled_for
 
@@ -32,7 +32,7 @@ def merged_tick(newer: Event, older: Event) -> Event:
     """The newer tick. If it has no progress of a series, the progress of the older tick is used. A scheduler that
     restored an old state may have published such a tick.
     """
-    assert isinstance(newer, TickDue)  # noqa: S101 -- others have no key
+    assert isinstance(newer, TickDue)  # noqa: S101 -- other messages have no key
     assert isinstance(older, TickDue)  # noqa: S101
     progress = []
     for timeframe in newer.config.timeframes:

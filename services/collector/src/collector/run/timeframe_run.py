@@ -43,7 +43,7 @@ class Answer:
     """The closed candles that no earlier answer of the run had with the same values. Ascending, without duplicates."""
     proof: Proof
     activity: Mapping[int, Activity] = field(default_factory=dict)
-    """As in `Page`."""
+    """The activity of these candles, as in `Page`."""
 
 
 @dataclass

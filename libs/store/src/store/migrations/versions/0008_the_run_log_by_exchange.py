@@ -142,7 +142,7 @@ def _make_tables() -> None:
         comment="Changes that are not added to run_exchange_hours yet. Written by log-writer in the transaction that moves a "
         "run's state.",
     )
-    # The same storage parameters as in migration 0003, because the rows of these tables change often.
+    # These tables get the same storage parameters as in migration 0003, because their rows change often.
     op.execute("ALTER TABLE run_exchange_hours SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05)")
     op.execute(
         "ALTER TABLE run_exchange_changes SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)"

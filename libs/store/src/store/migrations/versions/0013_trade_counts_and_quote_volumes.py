@@ -20,7 +20,7 @@ FROM candles c JOIN series s ON s.id = c.series_id
 
 
 def upgrade() -> None:
-    # Nullable columns without a default: no row is rewritten.
+    # Nullable columns without a default are added without a rewrite of the rows.
     op.add_column(
         "candles",
         sa.Column(

@@ -22,7 +22,7 @@ FROM candles c JOIN series s ON s.id = c.series_id
 
 
 def upgrade() -> None:
-    # Columns that are null or have a constant default: no row is rewritten.
+    # Columns that are null or have a constant default are added without a rewrite of the rows.
     op.add_column(
         "candles",
         sa.Column(

@@ -19,7 +19,7 @@ _BE_COUNTED = "be counted again."
 
 
 def upgrade() -> None:
-    # A nullable column without a default: no row is rewritten.
+    # A nullable column without a default is added without a rewrite of the rows.
     op.add_column(
         "series_counts",
         sa.Column(
