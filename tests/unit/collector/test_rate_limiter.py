@@ -5,6 +5,7 @@ import pytest
 
 from collector.exchange.rate_limiter import WORK_CLASS, RateLimiter
 from runtime.consumers.work_class import WorkClass
+from support.polling import eventually
 
 
 async def test_a_single_request_starts_at_once_also_after_an_idle_time() -> None:
@@ -112,3 +113,39 @@ async def test_a_request_that_may_not_be_sent_uses_no_units_and_lets_the_next_on
     began = time.monotonic()
     await rate_limiter(1.0)
     assert time.monotonic() - began < 0.3
+
+
+async def test_requests_wait_in_order_while_another_process_may_use_the_limit() -> None:
+    may_send, sent = False, []
+    rate_limiter = RateLimiter(1.0, lambda _: None, may_send=lambda: may_send)
+
+    async def request(number: int) -> None:
+        await rate_limiter(1.0)
+        sent.append(number)
+
+    requests = [asyncio.create_task(request(number)) for number in range(5)]
+    await asyncio.sleep(0.3)
+    assert sent == []
+    requests[2].cancel()
+    may_send = True
+    await asyncio.wait(requests, timeout=5)
+    assert sent == [0, 1, 3, 4]
+
+
+async def test_the_next_requests_wait_when_another_process_takes_over_meanwhile() -> None:
+    may_send, sent = True, []
+    rate_limiter = RateLimiter(20.0, lambda _: None, may_send=lambda: may_send)
+
+    async def request(number: int) -> None:
+        nonlocal may_send
+        await rate_limiter(1.0)
+        sent.append(number)
+        may_send = number != 3
+
+    requests = [asyncio.create_task(request(number)) for number in range(8)]
+    await eventually(lambda: sent == [0, 1, 2, 3])
+    await asyncio.sleep(0.3)
+    assert sent == [0, 1, 2, 3]
+    may_send = True
+    await asyncio.wait(requests, timeout=5)
+    assert sent == list(range(8))
