@@ -18,8 +18,8 @@ class MembershipFence:
 
     @classmethod
     def of(cls, settings: KafkaSettings) -> "MembershipFence":
-        """The limit is half the session timeout: the group gives the partitions to another member only after all of it,
-        so nothing that this process begins in time can meet the work of the next owner.
+        """The limit is half the session timeout. The group gives the partitions to another member only after the whole
+        timeout.
         """
         return cls(settings.kafka_session_timeout_ms / 1000 / 2)
 
