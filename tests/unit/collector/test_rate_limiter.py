@@ -67,7 +67,7 @@ async def test_requests_of_scheduled_runs_take_turns_with_a_hundred_requests_of_
 
 
 async def test_a_turn_is_passed_on_if_its_request_is_cancelled() -> None:
-    rate_limiter = RateLimiter(1.0, lambda _: None)
+    rate_limiter = RateLimiter(10.0, lambda _: None)
     holder, second, third = (asyncio.create_task(rate_limiter(20.0)) for _ in range(3))
     await asyncio.sleep(0)
     await holder
@@ -79,7 +79,7 @@ async def test_a_turn_is_passed_on_if_its_request_is_cancelled() -> None:
 
 async def test_a_live_request_goes_before_the_background_requests_that_wait_for_the_rate() -> None:
     """It is chosen when the exchange accepts another request, not when the last one was sent."""
-    rate_limiter, order = RateLimiter(50.0, lambda _: None), []
+    rate_limiter, order = RateLimiter(200.0, lambda _: None), []
 
     async def request(name: str, work_class: WorkClass) -> None:
         WORK_CLASS.set(work_class)
