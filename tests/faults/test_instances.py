@@ -4,18 +4,21 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from exchange_simulator.catalogue import ASSETS
 from local_stack.keeper import KeptKafka
 from support.faults.instances import (
     INSTANCE_COUNTS,
     active_relay,
     add_instance,
     instances,
+    read_metric,
     remove_instance,
     schedule_states_out_of_order,
     stalled,
@@ -24,7 +27,7 @@ from support.faults.instances import (
     watch_offsets,
 )
 from support.faults.process_state import log_entries
-from support.faults.system import RunningSystem, running_system
+from support.faults.system import MARKETS, RunningSystem, running_system
 from support.polling import eventually
 from support.whole_system import system_options
 
@@ -105,6 +108,41 @@ async def test_a_stalled_instance_does_no_harm_when_it_continues(start_system: S
         await system.judge()
         assert offsets.moved_back == []
         assert await schedule_states_out_of_order(system) == []
+
+
+async def test_a_collector_that_continues_after_a_stall_leaves_the_rate_limit_to_the_next_owner(
+    start_system: StartSystem,
+) -> None:
+    async with start_system({"collector": 2}) as system:
+        system.rules = replace(system.rules, max_per_second={"coinbase": 13})  # ccxt's limit is ten
+        more = [("coinbase", f"{asset}/USD") for asset in ASSETS if ("coinbase", f"{asset}/USD") not in MARKETS[:30]]
+        await system.create(30, [*MARKETS[:30], *more])
+        await system.wait_until_recovered(within=60)
+        coinbase = system.config_ids[30:]
+        before = {name: await coinbase_requests(system, name) for name in instances(system, "collector")}
+        owner = max(before, key=before.__getitem__)
+        (other,) = before.keys() - {owner}
+        await asyncio.gather(*(system.trigger(each) for each in coinbase))
+        waiting = await eventually(partial(runs_in_progress, system, owner, 15), every=0.05)
+        async with stalled(system, owner):
+
+            async def has_taken_over() -> bool:
+                return await coinbase_requests(system, other) > before[other]
+
+            await eventually(has_taken_over, within=60, every=0.05)
+        await system.judge()
+        print(f"{waiting:.0f} runs were in progress in {owner}")
+
+
+async def coinbase_requests(system: RunningSystem, process: str) -> float:
+    metric = 'candlekeep_exchange_requests_total{exchange="coinbase",outcome="ok"}'
+    return await read_metric(system, process, metric) or 0.0
+
+
+async def runs_in_progress(system: RunningSystem, process: str, least: int) -> float:
+    found = await read_metric(system, process, "candlekeep_runs_in_flight") or 0.0
+    assert found >= least, found
+    return found
 
 
 def latest_assignment(system: RunningSystem, process: str) -> Any:

@@ -96,13 +96,11 @@ class FakeKafka:
         return [event for event in self.events if isinstance(event, kind)]
 
 
-async def run(
-    exchange: FakeExchange, kafka: FakeKafka, limits: ReadingLimits | None = None, due: Due | None = None, **tick: Any
-) -> RunFinished:
+def collector_of(exchange: FakeExchange, kafka: FakeKafka, limits: ReadingLimits | None = None) -> Collector:
     metrics = CollectorMetrics(CollectorRegistry())
     outcomes = Outcomes(kafka, metrics, "here:1")  # type: ignore[arg-type]
     policy = RetryPolicy(initial_wait=0.001, max_wait=0.002)
-    collector = Collector(
+    return Collector(
         clients=exchange,  # type: ignore[arg-type]
         publisher=kafka,  # type: ignore[arg-type]
         outcomes=outcomes,
@@ -110,7 +108,12 @@ async def run(
         policy=policy,
         limits=limits or ReadingLimits(),
     )
-    await collector.collect(Run(due or a_tick(**tick), NOW))
+
+
+async def run(
+    exchange: FakeExchange, kafka: FakeKafka, limits: ReadingLimits | None = None, due: Due | None = None, **tick: Any
+) -> RunFinished:
+    await collector_of(exchange, kafka, limits).collect(Run(due or a_tick(**tick), NOW))
     finished: RunFinished
     [finished] = kafka.of(RunFinished)
     assert kafka.events[-1] is finished

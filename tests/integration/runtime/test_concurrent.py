@@ -1,8 +1,5 @@
 import asyncio
-import itertools
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable
 
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
@@ -11,52 +8,18 @@ from contracts.dead_letters import DeadLetter
 from contracts.event import Event
 from contracts.topics import DEAD_LETTERS, TICKS
 from runtime.consumers.batch import Tombstone
-from runtime.consumers.concurrent import ConcurrentConsumer
 from runtime.consumers.limits import InFlightLimits
 from runtime.kafka.client_lifecycle import ConsumerDied
 from runtime.kafka.clients import build_broker
 from runtime.kafka.publisher import EventPublisher
 from runtime.settings import KafkaSettings
 from support.batches import subscribe
+from support.concurrent_consumers import consumer_of, recording_in, running
 from support.consuming import Equipment, a_tick, committed, number_of, ticks
 from support.kafka import delete_records, recording
 from support.polling import eventually
 
 pytestmark = pytest.mark.kafka
-
-QUICK = InFlightLimits(commit_interval=0.1, retry_initial_wait=0.01, drain_on_revoke=0.5, drain_on_stop=0.5)
-Handler = Callable[[Event, ConsumerRecord], Awaitable[None]]
-
-
-def consumer_of(
-    settings: KafkaSettings, equipment: Equipment, handler: Handler, limits: InFlightLimits = QUICK
-) -> ConcurrentConsumer:
-    return ConcurrentConsumer(
-        settings,
-        TICKS,
-        group="collector",
-        handler=handler,
-        dead_letters=equipment.dead_letters,
-        metrics=equipment.metrics,
-        limits=limits,
-    )
-
-
-@asynccontextmanager
-async def running(consumer: ConcurrentConsumer) -> AsyncIterator[ConcurrentConsumer]:
-    task = asyncio.create_task(consumer.run())
-    try:
-        yield consumer
-    finally:
-        await consumer.stop()
-        await task
-
-
-def recording_in(numbers: list[int]) -> Handler:
-    async def handle(event: Event, _record: ConsumerRecord) -> None:
-        numbers.append(number_of(event))
-
-    return handle
 
 
 async def test_every_message_is_handled_once_and_committed(
@@ -215,65 +178,6 @@ async def test_messages_of_moved_partitions_are_cancelled_so_that_two_members_ne
         await eventually(lambda: len(started) == 40, within=30)
         async with running(consumer_of(kafka_settings, equipment, record_number)):
             await eventually(lambda: 0 < len(taken_over) < 40 and cancelled == taken_over, within=60)
-
-
-@pytest.mark.real_kafka
-async def test_a_stalled_member_does_not_rewind_the_commits_of_another(
-    kafka_settings: KafkaSettings, publisher: EventPublisher, equipment: Equipment
-) -> None:
-    stalled, resume = threading.Event(), threading.Event()
-    one: list[int] = []
-    two: list[int] = []
-
-    async def stall_at_forty(event: Event, _record: ConsumerRecord) -> None:
-        if number_of(event) == 40:
-            stalled.set()
-            resume.wait(60)  # blocks its event loop, with the heartbeats
-        elif number_of(event) <= 80 and stalled.is_set():
-            await asyncio.Event().wait()  # messages that the other member handled never finish here
-        one.append(number_of(event))
-
-    async def all_committed(total: int) -> bool:
-        commits = await committed(kafka_settings, "collector", TICKS)
-        assert sum(offset for offset, _ in commits.values()) == total, commits
-        return True
-
-    async def publish(numbers: range, lanes: int) -> None:
-        await publisher.publish_many(TICKS, ticks(numbers, lanes=lanes))
-
-    first = consumer_of(kafka_settings, equipment, stall_at_forty)
-    with in_a_thread(first):
-        await publish(range(1, 40), lanes=20)
-        await eventually(lambda: all_committed(39), within=20)
-        await publish(range(40, 41), lanes=20)
-        await eventually(stalled.is_set)
-        async with running(consumer_of(kafka_settings, Equipment(publisher), recording_in(two))):
-            await publish(range(41, 81), lanes=20)
-            await eventually(lambda: all_committed(80), within=60)
-            resume.set()
-            numbers = itertools.count(81)
-
-            async def first_works_again() -> bool:
-                number = next(numbers)
-                await publish(range(number, number + 1), lanes=5)
-                return max(one) > 80
-
-            await eventually(first_works_again, within=60, every=0.2)
-            await eventually(lambda: all_committed(max(one + two)), within=10)
-
-
-@contextmanager
-def in_a_thread(consumer: ConcurrentConsumer) -> Iterator[None]:
-    """Run the consumer in a thread with its own event loop, which a test may block."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(consumer.run()), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        asyncio.run_coroutine_threadsafe(consumer.stop(), loop)
-        thread.join(30)
-        loop.close()
 
 
 async def test_a_consumer_whose_coordination_task_has_died_ends_with_an_error(

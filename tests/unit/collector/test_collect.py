@@ -5,12 +5,27 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from collector.candles.page_requests import ReadingLimits
-from contracts.candles import CandlesCollected
+from collector.candles.pages import Page, SeriesCalendar
+from collector.candles.unfinished_rows import without_unfinished_row
+from collector.exchange.traits_table import traits_of
+from collector.run.run import Run
+from contracts.candles import Candle, CandlesCollected
 from contracts.coverage import AbsenceClass, EvidenceKind, Span, to_instant, to_milliseconds
 from contracts.runs import RunStarted
 from contracts.vocabulary import RunStatus
 from scheduler.progress import Series, after_result
-from support.fake_collector_runs import MINUTE, NOW, NOW_MS, OPENING, FakeExchange, FakeKafka, minutes_since, run
+from support.fake_collector_runs import (
+    MINUTE,
+    NOW,
+    NOW_MS,
+    OPENING,
+    FakeExchange,
+    FakeKafka,
+    a_tick,
+    collector_of,
+    minutes_since,
+    run,
+)
 
 
 async def test_a_run_reports_its_start_its_candles_and_its_end() -> None:
@@ -72,6 +87,52 @@ async def test_rows_that_an_exchange_invents_after_a_delisting_are_no_candles() 
     assert (finished.status, result.open_hole) == (RunStatus.SUCCESS, None)
     assert result.anchor is not None
     assert to_milliseconds(result.anchor) < OPENING - 5 * MINUTE
+
+
+async def test_a_lagging_answer_does_not_replace_a_final_candle_by_an_unfinished_one() -> None:
+    """The exchange lags by three minutes in the second run. Its newest row has half of its volume then."""
+    exchange, kafka = FakeExchange(), FakeKafka()
+    collector = collector_of(exchange, kafka)
+
+    def lagging(_timeframe: str, since: int, limit: int) -> list[list[float]]:
+        *final, newest = minutes_since(since, limit)[:-3]
+        return [*final, [*newest[:5], newest[5] / 2]]
+
+    async def stored_by_a_run() -> list[CandlesCollected]:
+        kafka.events.clear()
+        await collector.collect(Run(a_tick(collected_until=NOW - timedelta(minutes=30)), NOW))
+        return kafka.of(CandlesCollected)
+
+    def newest(events: list[CandlesCollected]) -> tuple[int, int]:
+        """The open time of the newest candle, and the end of the verified time."""
+        rows = [row.open_ms for event in events for row in event.rows]
+        return max(rows), max(to_milliseconds(span.end) for event in events for span in event.verified)
+
+    assert newest(await stored_by_a_run()) == (OPENING - MINUTE, OPENING)
+    exchange.rows_for = lagging
+    assert newest(await stored_by_a_run()) == (OPENING - 4 * MINUTE, OPENING - 3 * MINUTE)
+    exchange.rows_for = FakeExchange().rows_for
+    assert newest(await stored_by_a_run()) == (OPENING - MINUTE, OPENING)
+
+
+@pytest.mark.parametrize(
+    ("rows", "newest_published", "stored"),
+    [
+        (12, 11, 12),  # the newest row is the newest candle
+        (12, None, 12),  # the first run of this process
+        (8, 11, 7),  # the answer is older than the earlier one
+        (3, 11, 3),  # its newest row is older than the settle time: a page of the history
+    ],
+)
+def test_the_newest_row_is_left_out_only_if_it_is_young_and_an_earlier_answer_had_a_newer_one(
+    rows: int, newest_published: int | None, stored: int
+) -> None:
+    calendar = SeriesCalendar.of(traits_of("binance"), "1m")
+    candles = tuple(Candle(n * MINUTE, 1.0, 1.0, 1.0, 1.0, 1.0) for n in range(rows))
+    page = Page(tuple(candle.open_ms for candle in candles), candles)
+    known = None if newest_published is None else newest_published * MINUTE
+    found = without_unfinished_row(page, calendar, known, settled_at=5 * MINUTE)
+    assert (found.opens, found.closed) == (page.opens, candles[:stored])
 
 
 async def test_a_step_of_the_wall_clock_during_a_run_does_not_change_its_duration() -> None:

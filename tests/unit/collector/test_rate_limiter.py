@@ -5,6 +5,7 @@ import pytest
 
 from collector.exchange.rate_limiter import WORK_CLASS, RateLimiter
 from runtime.consumers.work_class import WorkClass
+from support.polling import eventually
 
 
 async def test_a_single_request_starts_at_once_also_after_an_idle_time() -> None:
@@ -66,7 +67,7 @@ async def test_requests_of_scheduled_runs_take_turns_with_a_hundred_requests_of_
 
 
 async def test_a_turn_is_passed_on_if_its_request_is_cancelled() -> None:
-    rate_limiter = RateLimiter(1.0, lambda _: None)
+    rate_limiter = RateLimiter(10.0, lambda _: None)
     holder, second, third = (asyncio.create_task(rate_limiter(20.0)) for _ in range(3))
     await asyncio.sleep(0)
     await holder
@@ -78,7 +79,7 @@ async def test_a_turn_is_passed_on_if_its_request_is_cancelled() -> None:
 
 async def test_a_live_request_goes_before_the_background_requests_that_wait_for_the_rate() -> None:
     """It is chosen when the exchange accepts another request, not when the last one was sent."""
-    rate_limiter, order = RateLimiter(50.0, lambda _: None), []
+    rate_limiter, order = RateLimiter(200.0, lambda _: None), []
 
     async def request(name: str, work_class: WorkClass) -> None:
         WORK_CLASS.set(work_class)
@@ -112,3 +113,39 @@ async def test_a_request_that_may_not_be_sent_uses_no_units_and_lets_the_next_on
     began = time.monotonic()
     await rate_limiter(1.0)
     assert time.monotonic() - began < 0.3
+
+
+async def test_requests_wait_in_order_while_another_process_may_use_the_limit() -> None:
+    may_send, sent = False, []
+    rate_limiter = RateLimiter(1.0, lambda _: None, may_send=lambda: may_send)
+
+    async def request(number: int) -> None:
+        await rate_limiter(1.0)
+        sent.append(number)
+
+    requests = [asyncio.create_task(request(number)) for number in range(5)]
+    await asyncio.sleep(0.3)
+    assert sent == []
+    requests[2].cancel()
+    may_send = True
+    await asyncio.wait(requests, timeout=5)
+    assert sent == [0, 1, 3, 4]
+
+
+async def test_the_next_requests_wait_when_another_process_takes_over_meanwhile() -> None:
+    may_send, sent = True, []
+    rate_limiter = RateLimiter(20.0, lambda _: None, may_send=lambda: may_send)
+
+    async def request(number: int) -> None:
+        nonlocal may_send
+        await rate_limiter(1.0)
+        sent.append(number)
+        may_send = number != 3
+
+    requests = [asyncio.create_task(request(number)) for number in range(8)]
+    await eventually(lambda: sent == [0, 1, 2, 3])
+    await asyncio.sleep(0.3)
+    assert sent == [0, 1, 2, 3]
+    may_send = True
+    await asyncio.wait(requests, timeout=5)
+    assert sent == list(range(8))

@@ -24,6 +24,7 @@ from collector.settings import CollectorSettings
 from contracts.topics import CANDLES, DEAD_LETTERS, EXCHANGE_HEALTH, MARKET_LISTS, RANGE_REQUESTS, RUN_EVENTS, TICKS
 from runtime.consumers.concurrent import ConcurrentConsumer
 from runtime.consumers.limits import InFlightLimits
+from runtime.consumers.membership_fence import MembershipFence
 from runtime.consumers.superseding import Superseding
 from runtime.dead_letters import DeadLetters
 from runtime.kafka.clients import build_broker
@@ -47,8 +48,9 @@ def build_worker(settings: CollectorSettings) -> Worker:
     health_publisher = ExchangeHealthPublisher(publisher, this_instance, time.monotonic)
     market_lists = MarketListPublisher(publisher, this_instance)
     health_reader = ExchangeHealthReader(settings)
+    membership = MembershipFence.of(settings)
     clients = ExchangeClients(
-        _client_options(settings),
+        _client_options(settings, membership),
         metrics,
         report=health_publisher.report,
         published=health_reader.published,
@@ -73,7 +75,7 @@ def build_worker(settings: CollectorSettings) -> Worker:
         wait_for_exchange_states=health_reader.wait_until_read,
     )
     dead_letters = DeadLetters(publisher, NAME, consumer_metrics, settings)
-    consumer = _consumer(settings, run_handler, dead_letters, consumer_metrics)
+    consumer = _consumer(settings, run_handler, dead_letters, consumer_metrics, membership)
     health = Health()
     health.readiness("publishing", publisher.readiness)
     return Worker(
@@ -95,7 +97,11 @@ def build_worker(settings: CollectorSettings) -> Worker:
 
 
 def _consumer(
-    settings: CollectorSettings, run_handler: RunHandler, dead_letters: DeadLetters, metrics: ConsumerMetrics
+    settings: CollectorSettings,
+    run_handler: RunHandler,
+    dead_letters: DeadLetters,
+    metrics: ConsumerMetrics,
+    membership: MembershipFence,
 ) -> ConcurrentConsumer:
     return ConcurrentConsumer(
         settings,
@@ -110,10 +116,11 @@ def _consumer(
             key=superseding_key, is_newer=is_newer_tick, merge=merged_tick, report=run_handler.on_superseded
         ),
         limits=_limits(settings),
+        membership=membership,
     )
 
 
-def _client_options(settings: CollectorSettings) -> ClientOptions:
+def _client_options(settings: CollectorSettings, membership: MembershipFence) -> ClientOptions:
     return ClientOptions(
         request_timeout_seconds=settings.request_timeout_seconds,
         markets_refresh_seconds=settings.markets_refresh_minutes * 60,
@@ -122,6 +129,7 @@ def _client_options(settings: CollectorSettings) -> ClientOptions:
         longest_retry_after_seconds=settings.longest_retry_after_seconds,
         allowed_exchanges=settings.allowed_exchanges,
         background_share=settings.range_share,
+        may_send=membership.is_fresh,
         probe_policy=ProbePolicy(
             initial_wait=settings.probe_initial_wait_seconds,
             max_wait=settings.probe_max_wait_seconds,

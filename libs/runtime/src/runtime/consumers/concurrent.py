@@ -21,6 +21,7 @@ from runtime.consumers.commits import RebalanceSafeCommits
 from runtime.consumers.in_flight import InFlightMessage, InFlightMessages
 from runtime.consumers.lane_queue import LaneQueue
 from runtime.consumers.limits import InFlightLimits
+from runtime.consumers.membership_fence import MembershipFence
 from runtime.consumers.monitor import ConsumerMonitor
 from runtime.consumers.offset_tracker import PartitionTracker
 from runtime.consumers.retention_check import RetentionCheck
@@ -69,8 +70,9 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         limits: InFlightLimits | None = None,
         work_class_of: Callable[[Event], WorkClass] = lambda _: WorkClass.SCHEDULED,
         superseding: Superseding | None = None,
+        membership: MembershipFence | None = None,
     ) -> None:
-        self._settings, self._topic, self._group = settings, topic, group
+        self._settings, self._topic, self._group, self._metrics = settings, topic, group, metrics
         self._topics = co_partitioned(settings, (topic, *followers))
         self._limits, self._dead_letters = limits or InFlightLimits(), dead_letters
         self._attempts = Attempts(
@@ -82,7 +84,6 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         )
         self._monitor, self._retention = ConsumerMonitor(group, metrics), RetentionCheck(group, metrics)
         self.liveness, self.readiness = self._monitor.liveness, self._monitor.readiness
-        self._metrics = metrics
         self._trackers: dict[TopicPartition, PartitionTracker] = {}
         self._messages = InFlightMessages(self._message_ended, self._message_failed)
         self._work_class_of, self._superseding = work_class_of, superseding or Superseding()
@@ -93,7 +94,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             background=self._limits.background_per_lane,
         )
         self._capacity_changed, self._stopping = asyncio.Event(), asyncio.Event()
-        self._commits = RebalanceSafeCommits()
+        self._commits, self._membership = RebalanceSafeCommits(), membership or MembershipFence.of(settings)
         self._turn = 0
         self._consumer: AIOKafkaConsumer | None = None
         self._failure: asyncio.Future[None]  # fails if a message can neither be handled nor become a dead letter
@@ -120,6 +121,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             return
         self._consumer = consumer
         self._monitor.attach(consumer)
+        self._membership.attach(consumer)
         consumer.subscribe(list(self._topics), listener=self)
         polling = asyncio.create_task(self._poll_loop(consumer), name=f"poll {self._topic.name}")
         committing = asyncio.create_task(self._commit_loop(consumer), name=f"commit {self._topic.name}")
@@ -152,7 +154,9 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         self._commits.close()
         self._monitor.revoked()
         if self._consumer is not None and revoked:
-            await self._messages.drain(revoked, self._limits.drain_on_revoke)
+            # If the group has removed this member, others own its partitions already: it must not finish anything.
+            seconds = self._limits.drain_on_revoke if self._membership.is_fresh() else 0.0
+            await self._messages.drain(revoked, seconds)
             await self._commit(self._consumer, revoked, leaving=True)
 
     @override
@@ -162,18 +166,16 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         """
         assigned = owned_of(assigned, self._topics)
         self._drop_partitions(self._trackers.keys() - assigned)
+        self._membership.joined()
         assert self._consumer is not None  # noqa: S101 -- the consumer calls this method
         if (stored := await self._commits.stored(self._consumer, assigned)) is not None:
             await self._retention.on_assigned(self._consumer, stored)
             stored = dict.fromkeys(assigned, (0, "")) | stored
             # A commit above our watermark: this process was stalled and another member went on. Our commit would
             # rewind the group. A commit below our last one: the topic was recreated and its offsets restarted.
+            last, trackers = self._commits.last, self._trackers.items()
             self._drop_partitions(
-                {
-                    each
-                    for each, tracker in self._trackers.items()
-                    if not (self._commits.last(each) or 0) <= stored[each][0] <= (tracker.watermark or 0)
-                }
+                {each for each, mine in trackers if not (last(each) or 0) <= stored[each][0] <= (mine.watermark or 0)}
             )
         for partition, tracker in self._trackers.items():
             if tracker.position is not None:  # aiokafka would read again from the watermark, which may be far behind
@@ -196,8 +198,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
     # -- polling -----------------------------------------------------------------------------------------------------
 
     def _build(self) -> AIOKafkaConsumer:
-        # The sticky assignor moves only some partitions to a new member. The others keep their exchange clients and
-        # rate budgets.
+        # Sticky: only some partitions move to a new member. The others keep their exchange clients and rate budgets.
         return build_consumer(
             self._settings,
             group=self._group,
@@ -308,8 +309,7 @@ class ConcurrentConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             place, (tracker, partition, record, event, merged) = started
             merged_offsets = tuple(each.record.offset for each in merged)
             message = InFlightMessage(tracker, partition, record.offset, place, merged_offsets)
-            handling = self._handle(event or self._read(record), record, merged)
-            self._messages.start(message, handling)
+            self._messages.start(message, self._handle(event or self._read(record), record, merged))
         self._metrics.in_flight.labels(self._group).set(len(self._messages))
 
     async def _handle(self, event: Event, record: ConsumerRecord, merged: tuple[WaitingMessage, ...]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from aiokafka import AIOKafkaConsumer
 
 from runtime.kafka.aiokafka_internals import on_heartbeat
+from runtime.settings import KafkaSettings
 
 
 class MembershipFence:
@@ -14,6 +15,13 @@ class MembershipFence:
     def __init__(self, limit_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit, self._clock = limit_seconds, clock
         self._last: float | None = None
+
+    @classmethod
+    def of(cls, settings: KafkaSettings) -> "MembershipFence":
+        """The limit is half the session timeout. The group gives the partitions to another member only after the whole
+        timeout.
+        """
+        return cls(settings.kafka_session_timeout_ms / 1000 / 2)
 
     def attach(self, consumer: AIOKafkaConsumer) -> None:
         on_heartbeat(consumer, self.confirmed)

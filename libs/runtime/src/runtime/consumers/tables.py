@@ -98,7 +98,7 @@ class CoPartitionedTables(ConsumerRebalanceListener):  # type: ignore[misc]  # a
             retention=RetentionCheck(group, metrics),
         )
         self._monitor = ConsumerMonitor(group, metrics)
-        self._membership = MembershipFence(settings.kafka_session_timeout_ms / 1000 / 2)
+        self._membership = MembershipFence.of(settings)
         self._commits = RebalanceSafeCommits()
         self._stopping = asyncio.Event()
         self._consumer: AIOKafkaConsumer | None = None

@@ -66,7 +66,7 @@ def highwater(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int | No
 
 def on_heartbeat(consumer: AIOKafkaConsumer, beat: Callable[[float], None]) -> None:
     """Call `beat(monotonic time of sending)` for each heartbeat that the group confirmed. aiokafka has this time only
-    in a local variable. A scheduler needs it to stop before another one may own its partitions.
+    in a local variable. A process needs it to stop before another one may own its partitions.
     """
     coordinator = consumer._coordinator  # noqa: SLF001
     send = coordinator._do_heartbeat  # noqa: SLF001

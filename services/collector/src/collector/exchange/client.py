@@ -70,6 +70,8 @@ class ClientOptions:
     """Requests are sent only to these exchanges; if empty, to all."""
     background_share: float = DEFAULT_BACKGROUND_SHARE
     """See `RequestQueue`."""
+    may_send: Callable[[], bool] = lambda: True
+    """Whether this collector certainly owns its lanes. Otherwise another one may use the rate limit: requests wait."""
 
 
 class ExchangeClient:
@@ -339,6 +341,7 @@ class ExchangeClient:
                 self._metrics.rate_limit_wait.labels(self.exchange).observe,
                 self._clock.monotonic,
                 check=self._breaker.check,
+                may_send=self._options.may_send,
                 background_share=self._options.background_share,
             )
         client.throttler = self._rate_limiter

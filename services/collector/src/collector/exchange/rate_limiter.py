@@ -11,6 +11,8 @@ from runtime.consumers.work_class import WorkClass
 
 DEFAULT_BACKGROUND_SHARE: Final = 0.2
 _BURST_UNITS: Final = 1.0
+_HELD_CHECK_SECONDS: Final = 0.1
+"""The interval of the checks if requests may be sent again."""
 
 WORK_CLASS: ContextVar[WorkClass] = ContextVar("work_class", default=WorkClass.SCHEDULED)
 """The class of the current run. It decides the order of its requests."""
@@ -35,13 +37,15 @@ class RateLimiter:
         now: Callable[[], float] = time.monotonic,
         check: Callable[[], None] = lambda: None,
         *,
+        may_send: Callable[[], bool] = lambda: True,
         background_share: float = DEFAULT_BACKGROUND_SHARE,
     ) -> None:
         """`on_wait` is called with the seconds of every wait, including zero. `check` raises if the request must not be
         sent. Such a request uses no units, so requests that were queued before a ban do not delay the probe.
+        While `may_send` is false, requests wait: another process may use the limit of the exchange now.
         `background_share`: see `RequestQueue`.
         """
-        self._check = check
+        self._check, self._may_send = check, may_send
         self._rate = rate_ms / 1000
         self._on_wait = on_wait
         self._now = now
@@ -54,7 +58,7 @@ class RateLimiter:
     async def __call__(self, cost: float | None = None) -> None:
         began, units, work_class = self._now(), 1.0 if cost is None else cost, WORK_CLASS.get()
         self._check()
-        if self._is_busy or self._seconds_until_free() > 0:
+        if self._is_busy or self._seconds_until_free() > 0 or not self._may_send():
             await self._wait_for_turn(work_class, units)
         self._is_busy = True
         try:
@@ -88,9 +92,15 @@ class RateLimiter:
         if not self._is_busy:
             return
         if (wait := self._seconds_until_free()) > 0:
-            asyncio.get_running_loop().call_later(wait, self._choose_next)
+            asyncio.get_running_loop().call_later(wait, self._choose_if_permitted)
         else:
+            self._choose_if_permitted()
+
+    def _choose_if_permitted(self) -> None:
+        if self._may_send():
             self._choose_next()
+            return
+        asyncio.get_running_loop().call_later(_HELD_CHECK_SECONDS, self._choose_if_permitted)
 
     def _choose_next(self) -> None:
         while (turn := self._queue.take()) is not None:

@@ -51,6 +51,8 @@ class Collector:
     metrics: CollectorMetrics
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     limits: ReadingLimits = field(default_factory=ReadingLimits)
+    _newest_published: dict[tuple[str, str, str], int] = field(default_factory=dict, init=False)
+    """By exchange, symbol and timeframe: see `TimeframeRun`."""
 
     async def collect(self, run: Run) -> None:
         """Execute a run and report its end in every case, except when the call is cancelled."""
@@ -73,7 +75,13 @@ class Collector:
     async def _collect_all(self, run: Run) -> list[TimeframeRun]:
         deadline = asyncio.get_running_loop().time() + run.due.deadline_seconds
         timeframe_runs = [
-            TimeframeRun(run.symbol, timeframe, run.progress_of(timeframe), is_range=run.is_range)
+            TimeframeRun(
+                run.symbol,
+                timeframe,
+                run.progress_of(timeframe),
+                newest_published=self._newest_published.get((run.exchange, run.symbol, timeframe)),
+                is_range=run.is_range,
+            )
             for timeframe in run.timeframes
         ]
         # Collect all timeframes at the same time, so that the latencies of their requests overlap. The rate limiter
@@ -133,6 +141,10 @@ class Collector:
             for each in timeframe_runs:
                 each.failure = each.failure or ExchangeFailure(ErrorClass.INTERNAL, message, retryable=False)
                 each.drop()
+        for each in timeframe_runs:
+            if each.newest_open is not None:
+                series = run.exchange, run.symbol, each.timeframe
+                self._newest_published[series] = max(each.newest_open, self._newest_published.get(series, 0))
 
 
 def candle_events(due: Due, timeframe_run: TimeframeRun) -> Iterator[CandlesCollected]:

@@ -10,6 +10,7 @@ from collector.candles.page_requests import PageRequest, Proof, ReadingLimits
 from collector.candles.pages import BadRow, Page, SeriesCalendar, UnusableAnswer, read_page
 from collector.candles.range_reading import RangeReader
 from collector.candles.reading import SeriesReader
+from collector.candles.unfinished_rows import without_unfinished_row
 from collector.exchange.client import CandleResponse, ExchangeClient
 from collector.exchange.failures import ExchangeFailure
 from collector.run.retrying import Retrier
@@ -59,6 +60,8 @@ class TimeframeRun:
     checked_at: datetime | None = None
     """The start of the reading. None before the first request."""
     failure: ExchangeFailure | None = None
+    newest_published: int | None = None
+    """Open time in milliseconds of the newest candle that earlier runs of this process have published."""
     is_range: bool = False
     """Whether the run reads only the pending spans of the progress."""
     source: CandleSource = CandleSource.EXCHANGE
@@ -190,6 +193,8 @@ async def collect_timeframe(
 
         response, page = await retrier.retry_until_deadline(read)
         timeframe_run.not_traded_since = since = client.not_traded_since(symbol)
+        settled_at = response.as_of_ms - limits.settle_ms
+        page = without_unfinished_row(page, reader.calendar, timeframe_run.newest_published, settled_at)
         page, invented = without_invented_rows(page, reader.calendar, None if since is None else to_milliseconds(since))
         timeframe_run.invented += [] if invented is None else [invented]
         timeframe_run.add(response, page, reader.receive(page, response.as_of_ms))
