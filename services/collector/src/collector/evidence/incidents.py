@@ -24,8 +24,6 @@ class Statement(StrEnum):
     """It did not trade: its status said so, or its trade ids follow each other across the time."""
     TRADED = "traded"
     """It traded: there are trades, or a coarser candle with volume."""
-    OTHERS_TRADED = "others_traded"
-    """Another exchange traded the pair. This shows that the silence is no lack of interest, and nothing more."""
 
 
 class Witness(NamedTuple):
