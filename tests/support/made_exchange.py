@@ -104,9 +104,9 @@ class MadeExchange:
         return Amounts(minute(min(numbers, default=0)), sum(volumes) / 100_000_000, len(volumes))
 
     def _witnesses(self) -> list[Witness]:
-        """Another exchange traded all the time. The status is true; the tape shows trades where it has them."""
+        """The status is true; the tape shows trades where it has them."""
         evidence = some_evidence(EvidenceKind.WITNESS)
-        found = [Witness(Statement.OTHERS_TRADED, (START, minute(MINUTES)), evidence)]
+        found: list[Witness] = []
         if self.status_speaks:
             found += [Witness(Statement.CLOSED, each, evidence) for each in at_minutes(self.halted)]
         if self.tape_answers:

@@ -2781,6 +2781,16 @@ export interface components {
              * @description The parts of the incident, ascending.
              */
             pieces: components["schemas"]["IncidentPiece"][];
+            /**
+             * Other Exchanges
+             * @description The other exchanges that traded some of these symbols meanwhile, from their stored candles of the timeframe, by name. So these pairs were not quiet everywhere. This proves no class: other exchanges trade during an outage and while candles are lost. An exchange whose candles are not stored is never here.
+             */
+            other_exchanges: components["schemas"]["OtherExchange"][];
+            /**
+             * Other Exchanges Truncated
+             * @description True: not all symbols and candles of the other exchanges were compared, so there may be more. A smaller `limit` or a shorter range compares more of them.
+             */
+            other_exchanges_truncated: boolean;
         };
         /**
          * IncidentPiece
@@ -3159,6 +3169,39 @@ export interface components {
             reason: string;
             /** Needs Credentials */
             needs_credentials: boolean;
+        };
+        /**
+         * OtherExchange
+         * @description Another exchange that traded symbols of an incident while they were silent.
+         */
+        OtherExchange: {
+            /**
+             * Exchange
+             * @example okx
+             */
+            exchange: string;
+            /**
+             * Symbols
+             * @description The number of silent symbols that it traded. Symbols must be equal.
+             */
+            symbols: number;
+            /**
+             * Candles
+             * @description The number of their stored candles with volume within the silence.
+             */
+            candles: number;
+            /**
+             * First Open Time
+             * Format: date-time
+             * @description The open time of the earliest of these candles.
+             */
+            first_open_time: string;
+            /**
+             * Last Open Time
+             * Format: date-time
+             * @description The open time of the latest of these candles.
+             */
+            last_open_time: string;
         };
         /**
          * Preflight

@@ -96,6 +96,34 @@ async def test_a_hole_is_shown_explained_and_filled(
     assert coverage["open_holes"] == []
 
 
+async def test_a_hole_shows_if_the_whole_exchange_was_silent_and_others_traded(
+    page: Page, hole: tuple[datetime, datetime]
+) -> None:
+    """Other symbols have candles, so the exchange was not silent. Then an answer with an incident is simulated."""
+    start, end = ([f"{each:%Y-%m-%d %H:%M}", f"{each:%Y-%m-%dT%H:%M:%SZ}"] for each in hole)
+    row = page.get_by_role("region", name="Time without candles").get_by_role("row").filter(has_text=start[0])
+    question = row.get_by_text("Were all symbols of the exchange silent?")
+    await page.goto(f"/series/binance/{SYMBOL}/1m")
+    await question.click()
+    await expect(row).to_contain_text("No: another symbol has candles in this time")
+
+    other = {"exchange": "okx", "symbols": 2, "candles": 1, "first_open_time": start[1], "last_open_time": start[1]}
+    incident = {"exchange": "binance", "timeframe": "1m", "start": start[1], "end": end[1], "symbols": 3}
+    incident |= {"examples": [], "absence_class": "unknown", "pieces": []}
+    incident |= {"other_exchanges": [other], "other_exchanges_truncated": True}
+    await page.route("**/incidents?*", lambda route: route.fulfill(json=[incident]))
+    await page.reload()
+    await question.click()
+    for part in (
+        f"No symbol has a candle from {start[0]} to {end[0]}. Up to 3 symbols were silent at once.",
+        f"okx: traded 2 of them, 1 candle from {start[0]} to {start[0]}",
+        "This proves no class",
+        "Not all candles were compared",
+    ):
+        await expect(row).to_contain_text(part)
+    assert await violations(page) == []
+
+
 Positions = tuple[float, float]
 
 

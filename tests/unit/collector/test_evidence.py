@@ -310,12 +310,10 @@ def _quiet_hour(number: int) -> Interval:
 
 @pytest.mark.parametrize("with_tape", [False, True])
 def test_61_days_of_empty_answers_while_the_exchange_traded_are_no_outage_and_not_tradeless(with_tape: bool) -> None:
-    """Bitfinex, April and May 2016: all symbols, in every repetition. Other exchanges traded."""
+    """Bitfinex, April and May 2016: all symbols, in every repetition. Other exchanges traded, which is no witness."""
     start = to_milliseconds(datetime(2016, 4, 1, tzinfo=UTC))
     hole, evidence = (start, start + 61 * DAY), some_evidence(EvidenceKind.WITNESS)
-    witnesses = [Witness(Statement.OTHERS_TRADED, hole, evidence)]
-    if with_tape:
-        witnesses += [Witness(Statement.TRADED, hole, evidence)]
+    witnesses = [Witness(Statement.TRADED, hole, evidence)] if with_tape else []
     silences: dict[str, Intervals] = dict.fromkeys(("BTC/USD", "ETH/USD", "LTC/USD"), (hole,))
     flat = CoarserCandle(Amounts(start, 0.0, 0), (start, start + DAY), (), some_evidence(EvidenceKind.COARSER_CANDLE))
     page = Answer((start - 2 * MINUTE, start - MINUTE, hole[1], hole[1] + 2 * MINUTE), EMPTY.evidence)

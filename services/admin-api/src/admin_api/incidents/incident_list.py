@@ -12,6 +12,7 @@ from admin_api.http.cursors import MAX_LENGTH, InvalidCursor, decode, encode, fi
 from admin_api.http.errors import FieldError, InvalidInput
 from admin_api.http.input_types import FilterText, Input, QueryInstant, QueryInteger
 from admin_api.incidents.grouping import EXAMPLES, FEWEST_SYMBOLS, SILENT_CLASSES, Grouped, Silence, incidents_in
+from admin_api.incidents.other_exchanges import OtherExchange, OtherExchanges, other_exchanges_of
 from admin_api.writes.transactions import reading
 from contracts.coverage import AbsenceClass, names_of
 
@@ -73,6 +74,15 @@ class Incident(BaseModel):
     examples: list[str] = Field(description=f"At most {EXAMPLES} of these symbols.")
     absence_class: AbsenceClass = Field(description="The class of all pieces; `unknown` if they differ.")
     pieces: list[IncidentPiece] = Field(description="The parts of the incident, ascending.")
+    other_exchanges: list[OtherExchange] = Field(
+        description="The other exchanges that traded some of these symbols meanwhile, from their stored candles of the "
+        "timeframe, by name. So these pairs were not quiet everywhere. This proves no class: other exchanges trade "
+        "during an outage and while candles are lost. An exchange whose candles are not stored is never here."
+    )
+    other_exchanges_truncated: bool = Field(
+        description="True: not all symbols and candles of the other exchanges were compared, so there may be more. A "
+        "smaller `limit` or a shorter range compares more of them."
+    )
 
 
 _STRETCHES: Final = sa.text(
@@ -125,11 +135,9 @@ async def incidents_of(
         stretches = [(row.start, row.end) for row in await connection.execute(_STRETCHES, values)]
         page = stretches[: filters.limit]
         silences = await _silences(connection, asked, page) if page else []
-    found = [
-        _incident(filters, each)
-        for first, last in page
-        for each in incidents_in(first, last, silences, filters.min_symbols)
-    ]
+        grouped = [each for span in page for each in incidents_in(*span, silences, filters.min_symbols)]
+        others = await other_exchanges_of(connection, filters.exchange, filters.timeframe, grouped)
+    found = [_incident(filters, *each) for each in zip(grouped, others, strict=True)]
     following = stretches[filters.limit :]
     return found, encode(_fingerprint(filters), [following[0][0]]) if following else None
 
@@ -158,7 +166,7 @@ async def _silences(
     ]
 
 
-def _incident(filters: IncidentFilters, grouped: Grouped) -> Incident:
+def _incident(filters: IncidentFilters, grouped: Grouped, others: OtherExchanges) -> Incident:
     return Incident(
         exchange=filters.exchange,
         timeframe=filters.timeframe,
@@ -168,6 +176,8 @@ def _incident(filters: IncidentFilters, grouped: Grouped) -> Incident:
         examples=list(grouped.examples),
         absence_class=grouped.absence_class,
         pieces=[IncidentPiece.model_validate(each) for each in grouped.pieces],
+        other_exchanges=others.traded,
+        other_exchanges_truncated=others.truncated,
     )
 
 

@@ -24,8 +24,6 @@ class Statement(StrEnum):
     """The exchange did not trade: its status said so, or its trade ids before and after the time are consecutive."""
     TRADED = "traded"
     """The exchange traded: there are trades, or a coarser candle with volume."""
-    OTHERS_TRADED = "others_traded"
-    """Another exchange traded the pair. This shows that the silence is no lack of interest, and nothing more."""
 
 
 class Witness(NamedTuple):
