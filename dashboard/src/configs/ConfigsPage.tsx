@@ -1,10 +1,10 @@
-import { Button, Loader, NativeSelect, SegmentedControl, Skeleton, TextInput, Tooltip } from "@mantine/core";
-import { useDebouncedCallback } from "@mantine/hooks";
-import { IconPlus, IconSearch } from "@tabler/icons-react";
+import { Button, Group, Loader, NativeSelect, SegmentedControl, Skeleton, Tooltip } from "@mantine/core";
+import { IconPlus } from "@tabler/icons-react";
 import { useNavigate, useSearch } from "@tanstack/react-router";
-import { useCallback, useEffect, useMemo, useState } from "react";
+import { useCallback, useMemo, useState } from "react";
 import { PageHeader } from "../components/PageHeader";
 import { EmptyState, ErrorState } from "../components/states";
+import { TypedFilter } from "../components/TypedFilter";
 import { useExchangeUse } from "../exchanges/queries";
 import { useMessages } from "../i18n";
 import { useCan, useSession } from "../sessions/session";
@@ -14,8 +14,6 @@ import { ConfigTable } from "./ConfigTable";
 import { rowOf, sorted } from "./figures";
 import { partsWith, useActivity, useConfigList, useWholePercent } from "./queries";
 import { type ConfigsSearch, isServerSort } from "./search";
-
-const TYPING_MS = 200;
 
 type Changes = { [Name in keyof ConfigsSearch]?: ConfigsSearch[Name] | undefined };
 
@@ -56,7 +54,7 @@ export function ConfigsPage() {
       <PageHeader title={text.title} note={list.data && text.total(list.total)}>
         <CreateButton onClick={() => openDrawer("new")} />
       </PageHeader>
-      <Filters search={search} apply={apply} />
+      <Filters search={search} apply={apply} isFiltered={isFiltered} />
       {list.error !== null ? (
         <ErrorState error={list.error} onRetry={() => void list.refetch()} />
       ) : list.configs === undefined ? (
@@ -109,9 +107,10 @@ function CreateButton({ onClick }: { onClick: () => void }) {
 interface FilterProps {
   search: ConfigsSearch;
   apply: (changes: Changes) => void;
+  isFiltered: boolean;
 }
 
-function Filters({ search, apply }: FilterProps) {
+function Filters({ search, apply, isFiltered }: FilterProps) {
   const { configs: text, runs } = useMessages();
   const use = useExchangeUse();
   const exchanges = useMemo(
@@ -120,31 +119,27 @@ function Filters({ search, apply }: FilterProps) {
     ],
     [use.data, search.exchange],
   );
-  const [typed, setTyped] = useState(search.q ?? "");
-  useEffect(() => setTyped(search.q ?? ""), [search.q]);
-  const applyText = useDebouncedCallback((q: string) => apply({ q: q.trim() || undefined }), TYPING_MS);
   return (
-    <div className={classes.filters}>
-      <TextInput
-        className={classes.search}
-        aria-label={text.search}
-        placeholder={text.search}
-        data-search
-        leftSection={<IconSearch size={16} aria-hidden />}
-        value={typed}
-        onChange={(event) => {
-          setTyped(event.currentTarget.value);
-          applyText(event.currentTarget.value);
-        }}
+    <Group gap="xs" mb="md" align="flex-end">
+      <TypedFilter
+        label={text.search}
+        hint="BTC/USDT"
+        width={280}
+        value={search.q}
+        onType={(q) => apply({ q })}
+        isCleared={!isFiltered}
+        main
       />
       <NativeSelect
-        aria-label={runs.exchange}
+        label={runs.exchange}
+        size="xs"
         value={search.exchange ?? ""}
         onChange={(event) => apply({ exchange: event.currentTarget.value || undefined })}
         data={[{ value: "", label: runs.anyExchange }, ...exchanges]}
       />
       <SegmentedControl
         aria-label={text.enabled}
+        size="xs"
         value={search.shown ?? "all"}
         onChange={(value) => apply({ shown: value === "all" ? undefined : (value as "enabled" | "disabled") })}
         data={[
@@ -153,6 +148,15 @@ function Filters({ search, apply }: FilterProps) {
           { value: "disabled", label: text.disabled },
         ]}
       />
-    </div>
+      {isFiltered && (
+        <Button
+          size="xs"
+          variant="subtle"
+          onClick={() => apply({ q: undefined, exchange: undefined, shown: undefined })}
+        >
+          {runs.clear}
+        </Button>
+      )}
+    </Group>
   );
 }

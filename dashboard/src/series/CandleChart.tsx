@@ -12,6 +12,7 @@ import {
   type ISeriesApi,
   type MouseEventParams,
   type UTCTimestamp,
+  WholeTimeLabels,
 } from "./lightweight";
 import type { Chart, ChartPoint, Span } from "./queries";
 import { Shading } from "./shading";
@@ -147,6 +148,7 @@ function build(box: HTMLElement): Parts {
   volumes.priceScale().applyOptions({ scaleMargins: { top: 0.84, bottom: 0 } });
   const shading = new Shading({ open: tone("--warning"), lost: tone("--failed"), harmless: tone("--skipped") });
   candles.attachPrimitive(shading);
+  candles.attachPrimitive(new WholeTimeLabels());
   return { chart, candles, volumes, shading };
 }
 

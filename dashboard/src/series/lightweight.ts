@@ -14,6 +14,8 @@ import {
   createChart,
   type DeepPartial,
   HistogramSeries,
+  type ISeriesPrimitive,
+  type Time,
 } from "lightweight-charts";
 
 export { CandlestickSeries, HistogramSeries };
@@ -42,4 +44,25 @@ export function createChartWithNonce(container: HTMLElement, options: DeepPartia
   } finally {
     document.createElement = create;
   }
+}
+
+/**
+ * Moves the labels at the edges of the axis of time inside it, where they would be cut. The library does this only with
+ * `fixLeftEdge` and `fixRightEdge`. With these options, nobody could drag the chart beyond the range that is loaded.
+ */
+export class WholeTimeLabels implements ISeriesPrimitive<Time> {
+  timeAxisPaneViews() {
+    const draw = (target: CanvasRenderingTarget2D) =>
+      target.useMediaCoordinateSpace(({ context, mediaSize }) => keepInside(context, mediaSize.width));
+    return [{ zOrder: () => "bottom" as const, renderer: () => ({ draw }) }];
+  }
+}
+
+/** For centred texts, which the library draws after its primitives at the bottom. */
+function keepInside(context: CanvasRenderingContext2D, width: number): void {
+  context.fillText = (text, x, y) => {
+    const half = context.measureText(text).width / 2;
+    const inside = Math.max(half, Math.min(width - half, x));
+    CanvasRenderingContext2D.prototype.fillText.call(context, text, inside, y);
+  };
 }

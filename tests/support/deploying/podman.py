@@ -178,12 +178,13 @@ def pod_objects(workload: Manifest, secrets: Mapping[str, str], name: str) -> tu
 
     Podman has no jobs, no projected volumes and no named ports of probes, and it does not decode the values of a
     Secret. Their contents stay: the pod of a job is not restarted, each file of a projected volume is a key of one
-    ConfigMap, and ports become numbers.
+    ConfigMap, and ports become numbers. The list of ports is left out, because podman 4 would listen on each of them
+    on this machine, where a demo may use them. The network of the pods reaches all ports.
     """
     component = component_of(workload)
     spec = copy.deepcopy(workload["spec"]["template"]["spec"])
     [container] = spec["containers"]
-    ports = {port["name"]: port["containerPort"] for port in container.get("ports", [])}
+    ports = {port["name"]: port["containerPort"] for port in container.pop("ports", [])}
     for probe in (container[key] for key in ("livenessProbe", "readinessProbe", "startupProbe") if key in container):
         probe["httpGet"]["port"] = ports[probe["httpGet"]["port"]]
     objects: list[Manifest] = []

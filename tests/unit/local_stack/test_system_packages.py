@@ -2,12 +2,14 @@
 
 import os
 import re
+import signal
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from local_stack import system_packages
+from local_stack import service_presets, system_packages
 from local_stack.system_packages import PACKAGES, PackageMissing, SystemPackage, provide
 
 REPOSITORY = Path(__file__).parents[3]
@@ -21,6 +23,14 @@ esac
 INSTALLS = "for last; do :; done; : > {folder}/$last"
 NEEDS_LISTS = "[ -e {folder}/lists ] || {{ echo 'E: Unable to locate package' >&2; exit 100; }}; " + INSTALLS
 FAILS = "echo 'E: Could not resolve the host' >&2; exit 100"
+NOTES_SERVICES = """for kind in system user; do
+    preset={folder}/run/$kind-preset/00-candlekeep.preset
+    while read -r line; do echo "$kind: $line" >> {folder}/services; done < $preset
+  done; echo "runlevel: $RUNLEVEL" >> {folder}/services; """
+# It interrupts its parent, and ends a while after the parent has interrupted it in turn.
+IS_INTERRUPTED = """trap 'interrupted=yes' INT; kill -USR1 $PPID; turns=0
+  while [ -z "$interrupted" ] && [ $turns -lt 1000000 ]; do turns=$((turns + 1)); done
+  while [ $turns -lt 100000 ]; do turns=$((turns + 1)); done; echo "interrupted: $interrupted" >> {folder}/services; """
 
 
 @dataclass
@@ -51,13 +61,45 @@ class Machine:
         found = re.findall(r"(?<!-)\b(install|update)\b", calls.read_text() if calls.exists() else "")
         return [str(verb) for verb in found]
 
+    @property
+    def presets(self) -> list[Path]:
+        return [folder / "00-candlekeep.preset" for folder in service_presets.PRESET_FOLDERS]
+
+    @property
+    def policy_of_services(self) -> set[str]:
+        """The lines of the presets and the runlevel that apt-get saw."""
+        lines = (self.folder / "services").read_text().splitlines()
+        return {line for line in lines if ": #" not in line}
+
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
+    folders = tuple(tmp_path / "run" / name for name in ("system-preset", "user-preset"))
+    monkeypatch.setattr(service_presets, "PRESET_FOLDERS", folders)
     return Machine(tmp_path)
+
+
+class Interrupted(BaseException):
+    """Stands for KeyboardInterrupt, which would end the whole test run if it came too late."""
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGUSR1 interrupts this process, and children do not ignore SIGINT."""
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    before = {
+        signal.SIGUSR1: signal.signal(signal.SIGUSR1, interrupt),
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+    }
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_root_on_debian_installs_what_is_missing_and_says_so(machine: Machine) -> None:
@@ -88,6 +130,40 @@ def test_the_target_goes_on_without_a_package_that_cannot_be_installed(machine: 
         "wanted is not installed: some tests are skipped",
         "to install what is missing: sudo apt-get install wanted (apt-get could not: E: Could not resolve the host)",
     ]
+
+
+@pytest.mark.parametrize("outcome", [INSTALLS, FAILS], ids=["installed", "failed"])
+def test_services_of_packages_are_off_while_they_are_installed_and_only_then(machine: Machine, outcome: str) -> None:
+    machine.with_apt_get(NOTES_SERVICES + outcome)
+    machine.provide()
+    assert machine.policy_of_services == {"system: disable *", "user: disable *", "runlevel: 1"}
+    assert not (machine.folder / "run").exists()
+
+
+def test_presets_of_the_machine_stay(machine: Machine) -> None:
+    own = machine.presets[0].with_name("50-own.preset")
+    own.parent.mkdir(parents=True)
+    own.write_text("disable own.service")
+    machine.with_apt_get(NOTES_SERVICES + INSTALLS)
+    machine.provide()
+    assert list((machine.folder / "run").rglob("*.preset")) == [own]
+
+
+def test_nothing_is_installed_if_the_services_cannot_be_kept_off(machine: Machine) -> None:
+    (machine.folder / "run").touch()
+    machine.with_apt_get(INSTALLS)
+    machine.provide()
+    assert machine.apt_get_verbs == []
+    assert "apt-get could not: [Errno " in machine.said[-1]
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_services_stay_off_until_an_interrupted_apt_get_has_ended(machine: Machine) -> None:
+    machine.with_apt_get(IS_INTERRUPTED + NOTES_SERVICES + INSTALLS)
+    with pytest.raises(Interrupted):
+        machine.provide()
+    assert {"interrupted: yes", "system: disable *"} <= machine.policy_of_services
+    assert not (machine.folder / "run").exists()
 
 
 @pytest.mark.parametrize(("user", "is_debian"), [(1000, True), (0, False)], ids=["not root", "not Debian"])

@@ -2,22 +2,25 @@
 
     python -m local_stack.system_packages TARGET
 
-TARGET is `venv` or one of the Makefile's. Root may install on a machine with apt-get (Debian and its relatives). This
-module needs only the standard library, because `venv` runs before anything else is installed.
+TARGET is `venv` or one of the Makefile's. Root may install on a machine with apt-get (Debian and its relatives). The
+services of the packages stay off. This module needs only the standard library, because `venv` runs before anything
+else is installed.
 """
 
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from local_stack.kafka_jars import NoRealKafka, cache_folder, find_java
+from local_stack.service_presets import services_off
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,30 +205,46 @@ def _install(names: list[str]) -> None:
     Raises `InstallFailed`.
     """
     try:
-        _apt_get("install", "--yes", "--no-install-recommends", *names)
-    except InstallFailed:
-        _apt_get("update")
-        _apt_get("install", "--yes", "--no-install-recommends", *names)
+        with services_off() as environment:
+            try:
+                _apt_get("install", "--yes", "--no-install-recommends", *names, environment=environment)
+            except InstallFailed:
+                _apt_get("update", environment=environment)
+                _apt_get("install", "--yes", "--no-install-recommends", *names, environment=environment)
+    except OSError as error:
+        raise InstallFailed(str(error)) from None
 
 
-def _apt_get(*arguments: str) -> None:
-    done = subprocess.run(
+def _apt_get(*arguments: str, environment: Mapping[str, str]) -> None:
+    """Returns or raises only after apt-get has ended, so that no package is configured after the block of
+    `services_off`. On Ctrl-C apt-get stops a download at once, but first completes the packages that it has begun.
+    """
+    with subprocess.Popen(
         ["apt-get", "--quiet", "-o", "DPkg::Lock::Timeout=120", *arguments],
-        check=False,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-    )
-    if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines()
-        raise InstallFailed(lines[-1] if lines else f"exit code {done.returncode}")
+        env={**environment, "DEBIAN_FRONTEND": "noninteractive"},
+        start_new_session=True,
+    ) as process:
+        try:
+            output, errors = process.communicate()
+        except BaseException:
+            process.send_signal(signal.SIGINT)
+            process.communicate()
+            raise
+    if process.returncode:
+        lines = (errors or output).strip().splitlines()
+        raise InstallFailed(lines[-1] if lines else f"exit code {process.returncode}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="system_packages", description="System packages that a make target needs.")
     parser.add_argument("target", choices=sorted(frozenset().union(*(package.targets for package in PACKAGES))))
     target = parser.parse_args().target
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as an exception, so that the block of `services_off` is left
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
     try:
         provide(target, say=lambda line: print(f"{target}: {line}", flush=True))
     except PackageMissing as error:
