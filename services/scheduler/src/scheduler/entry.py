@@ -29,7 +29,7 @@ from scheduler.progress import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The schedule that the newest version of a config orders."""
+    """The schedule that the newest version of a config orders. Plans are equal if they order the same."""
 
     config_id: int
     version: int
@@ -38,7 +38,7 @@ class Plan:
     timeframes: tuple[str, ...]
     interval_minutes: int
     enabled: bool
-    updated_at: int
+    updated_at: int = field(compare=False)
     resynced_at: int | None = field(default=None, compare=False)
     """If the config was read from a resync: the time of the resync."""
 

@@ -96,7 +96,7 @@ class Progress:
 
     def latest_anchor(self) -> int:
         """0 if no timeframe has an anchor."""
-        return max((anchor or 0 for anchor in self.anchors), default=0)
+        return max(filter(None, self.anchors), default=0)
 
     def _series(self, index: int) -> Series:
         return Series(self.anchors[index], self.pending[index] if self.pending else ())
