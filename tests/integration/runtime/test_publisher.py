@@ -43,7 +43,7 @@ async def test_headers_and_tombstones_arrive_unchanged(
     await publisher.publish(TICKS, tick)
     await publisher.tombstone(CONFIG_CHANGES, "7")
     (record,) = await read_topic(kafka_settings, TICKS)
-    assert record.headers["ce_id"] == str(tick.event_id)
+    assert record.headers["ce_id"] == record.headers["correlation_id"] == str(tick.event_id)
     assert record.headers["ce_type"] == "TickDue"
     assert record.headers["content-type"] == "application/json"
     (tombstone,) = await read_topic(kafka_settings, CONFIG_CHANGES)

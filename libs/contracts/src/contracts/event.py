@@ -1,6 +1,7 @@
 """The base classes of all events."""
 
 from datetime import UTC, datetime
+from functools import cache
 from typing import Annotated, Any, Final
 from uuid import UUID, uuid4
 
@@ -55,5 +56,9 @@ class Event(Model):
 
 def event_type(event: type[Event] | Event) -> str:
     """The event's name in Kafka, such as `TickDue`: the value of its `type` field."""
-    fields: dict[str, Any] = (event if isinstance(event, type) else type(event)).model_fields
-    return str(fields["type"].default)
+    return _name_of(event if isinstance(event, type) else type(event))
+
+
+@cache
+def _name_of(event: type[Event]) -> str:
+    return str(event.model_fields["type"].default)

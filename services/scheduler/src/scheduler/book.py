@@ -4,6 +4,7 @@ A partition is first restored: events arrive in any order, and no tick is due. T
 paused: its entries stay and are updated, but no tick is due until the partition is live again or dropped.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -99,7 +100,7 @@ class Book:
         self._spread_ms, self._catch_up_limit_ms = spread_ms, catch_up_limit_ms
         self._entries: dict[int, Entry] = {}
         self._enabled = 0
-        self._partitions: dict[int, _Partition] = {}
+        self._partitions: defaultdict[int, _Partition] = defaultdict(_Partition)
 
     @property
     def live_partitions(self) -> int:
@@ -157,7 +158,7 @@ class Book:
 
     def go_live(self, partition: int, now: int) -> Restored:
         """Call this when all messages of the partition were read, after a restore or after a rebalance."""
-        owned = self._partition(partition)
+        owned = self._partitions[partition]
         owned.live = True
         if owned.restored:
             return Restored(self._ids(partition), (), ())
@@ -168,7 +169,7 @@ class Book:
             if state is not None and is_ahead(state, now):
                 state = clamped(state, now, self._catch_up_limit_ms)
                 ahead.append(config_id)
-            if state is not None and replace(state.plan, updated_at=plans[-1].updated_at) == plans[-1]:
+            if state is not None and state.plan == plans[-1]:
                 self._store(replace(state, plan=plans[-1]))
                 continue
             changes.append(self._schedule(_newer_than(plans, state), partition, state, now))
@@ -186,7 +187,7 @@ class Book:
     def config_changed(self, partition: int, event: ConfigChanged, now: int) -> ScheduleChange | None:
         """Handle a changed config. Returns None if the event is old, or if the partition is being restored."""
         resynced_at = to_milliseconds(event.occurred_at) if event.resynced else None
-        owned, plan = self._partition(partition), plan_of(event.config, resynced_at)
+        owned, plan = self._partitions[partition], plan_of(event.config, resynced_at)
         known = self._plan(owned, plan.config_id)
         removed = owned.removed.get(plan.config_id, _NO_REMOVAL)
         if is_outdated(plan.version, max(known.version if known else 0, removed.version)):
@@ -198,7 +199,7 @@ class Book:
 
     def config_removed(self, partition: int, event: ConfigRemoved, now: int) -> ScheduleChange | None:
         """Handle a removed config. Returns None if the book has no such config, or if the event is old."""
-        owned, config_id = self._partition(partition), event.config_id
+        owned, config_id = self._partitions[partition], event.config_id
         known = self._plan(owned, config_id)
         if known is not None and is_outdated(event.version, known.version - 1):
             return None
@@ -215,7 +216,7 @@ class Book:
 
     def config_tombstone(self, partition: int, config_id: int) -> bool:
         """Handle a tombstone of config-changes. Returns whether the config's state must be removed now."""
-        self._partition(partition).plans.pop(config_id, None)
+        self._partitions[partition].plans.pop(config_id, None)
         return self._remove(config_id)
 
     def state_read(self, partition: int, config_id: int, state: JobScheduled | None, now: int) -> None:
@@ -223,7 +224,7 @@ class Book:
         this instance published, or that another instance published while it owned the partition. A state with times in
         the future, from before the clock was set back, is ignored.
         """
-        owned = self._partition(partition)
+        owned = self._partitions[partition]
         entry = self._entries.get(config_id)
         if not owned.restored:
             owned.states.pop(config_id, None)
@@ -285,9 +286,6 @@ class Book:
             return False
         self._enabled -= entry.plan.enabled
         return True
-
-    def _partition(self, partition: int) -> _Partition:
-        return self._partitions.setdefault(partition, _Partition())
 
     def _plan(self, owned: _Partition, config_id: int) -> Plan | None:
         """The newest known version of the config."""

@@ -29,7 +29,7 @@ from scheduler.progress import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The schedule according to the newest version of a config."""
+    """The schedule according to the newest version of a config. Plans are equal if their schedules are."""
 
     config_id: int
     version: int
@@ -38,7 +38,7 @@ class Plan:
     timeframes: tuple[str, ...]
     interval_minutes: int
     enabled: bool
-    updated_at: int
+    updated_at: int = field(compare=False)
     resynced_at: int | None = field(default=None, compare=False)
     """The time of the resync, if a resync published this version. Otherwise None."""
 

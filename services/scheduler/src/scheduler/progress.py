@@ -101,7 +101,7 @@ class Progress:
 
     def latest_anchor(self) -> int:
         """The latest anchor of all timeframes; 0 if no timeframe has an anchor."""
-        return max((anchor or 0 for anchor in self.anchors), default=0)
+        return max(filter(None, self.anchors), default=0)
 
     def _series(self, index: int) -> Series:
         return Series(self.anchors[index], self.pending[index] if self.pending else ())

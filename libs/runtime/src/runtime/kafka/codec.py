@@ -59,7 +59,7 @@ def decode(topic: Topic, value: bytes | None) -> Event:
         raise UnreadableMessage("the message has no value")
     try:
         event = _adapter(topic.events).validate_json(value)
-        known = type(event).model_fields["schema_version"].default
+        known = _known_version(type(event))
         if event.schema_version < known:
             event = type(event).model_validate(event.upgraded(from_json(value)))
     except ValidationError as error:
@@ -77,6 +77,13 @@ def event_union(events: Sequence[type[Event]]) -> Any:
     if len(events) == 1:
         return events[0]
     return Annotated[Union[tuple(events)], Discriminator("type")]  # noqa: UP007 -- made at run time
+
+
+@cache
+def _known_version(event: type[Event]) -> int:
+    """The schema version that this program writes."""
+    version: int = event.model_fields["schema_version"].default
+    return version
 
 
 @cache

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from aiokafka.errors import KafkaError
-from faststream.exceptions import IncorrectState
+from aiokafka.errors import KafkaError, ProducerClosed
 from faststream.kafka import KafkaBroker
 
 from contracts.event import Event
@@ -36,7 +35,8 @@ class _Message:
 
 
 class EventPublisher:
-    """Publishes through a FastStream broker's producer.
+    """Publishes through the aiokafka producer of a FastStream broker. The broker's own `publish` would take as much
+    processor time again.
 
     Each call has a time limit, because an idempotent producer retries without limit. `publish_batch` is never used:
     it ignores the keys and sends a whole batch to one random partition.
@@ -88,7 +88,7 @@ class EventPublisher:
             with sending(topic.name, (each.run_id for each in messages)) as trace_headers:
                 async with asyncio.timeout(self._settings.kafka_publish_timeout_seconds):
                     await self._send_all(topic_name(self._settings, topic), messages, trace_headers)
-        except (KafkaError, IncorrectState, OSError, TimeoutError) as error:
+        except (KafkaError, OSError, TimeoutError) as error:
             reason = "no acknowledgement in time" if isinstance(error, TimeoutError) else repr(error)
             self._problem = f"{topic.name}: {reason}"
             if self._metrics is not None:
@@ -99,17 +99,13 @@ class EventPublisher:
     async def _send_all(
         self, name: str, messages: list[_Message], trace_headers: Mapping[UUID | None, Mapping[str, str]]
     ) -> None:
+        producer = producer_of(self._broker)
+        if producer is None:
+            raise ProducerClosed("the broker is not started")
         acknowledged = _Acknowledgements()
         for message in messages:
-            acknowledged.expect(
-                await self._broker.publish(
-                    message.value,
-                    name,
-                    key=message.key.encode(),
-                    headers={**message.headers, **trace_headers.get(message.run_id, {})},
-                    no_confirm=True,
-                )
-            )
+            headers = _headers(message, trace_headers.get(message.run_id, {}))
+            acknowledged.expect(await producer.send(name, message.value, key=message.key.encode(), headers=headers))
         try:
             await acknowledged.all()
         except KafkaError as error:
@@ -122,6 +118,14 @@ class EventPublisher:
         if producer is not None:
             log.warning("Kafka refused a message", action="publication_refused", topic=name, error=repr(error))
             renew_producer_id(producer)
+
+
+def _headers(message: _Message, trace_headers: Mapping[str, str]) -> list[tuple[str, bytes]]:
+    """The headers as aiokafka takes them. FastStream's documents of the topics promise a `correlation_id`."""
+    event_id = message.headers.get("ce_id")
+    correlation = {} if event_id is None else {"correlation_id": event_id}
+    headers = {**correlation, **message.headers, **trace_headers}
+    return [(name, text.encode()) for name, text in headers.items()]
 
 
 class _Acknowledgements:

@@ -6,6 +6,7 @@ rejected. But if most rows are invalid, the whole answer is unusable.
 """
 
 import json
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ FUTURE_TOLERANCE_MS: Final = 60_000
 
 _WIDTH: Final = len(Candle._fields)
 _WITH_ACTIVITY: Final = _WIDTH + len(Activity._fields)
+_SEQUENCES: Final = (list, tuple)
 _NUMBERS: Final = frozenset({float, int})
 """The types of the values of a row. A bool is no number."""
 _FEWEST_TO_REFUSE: Final = 3
@@ -62,7 +64,7 @@ class SeriesCalendar:
 
     def close_of(self, opens: int) -> int:
         """The time at which the candle that opens at `opens` ends."""
-        return self.shift(opens, 1) if self.length_ms is not None else close_of(self.timeframe, opens)
+        return opens + self.length_ms if self.length_ms is not None else close_of(self.timeframe, opens)
 
     def floor_open(self, instant: int) -> int:
         """The open time of the candle that contains the instant, on the usual grid."""
@@ -115,24 +117,28 @@ def read_page(
     opens = sorted({at for at, _ in timed})
     bad = [BadRow(at, "it has no open time", repr(row)[:500]) for at, row in without_time]
     grid = _Grid.learnt(traits, calendar, [at for at, _ in timed])
-    candles: dict[int, set[Candle]] = {}
+    candles: dict[int, Candle] = {}
+    different: dict[int, set[Candle]] = {}
     for at, row in timed:
         candle = _candle(grid, at, row, now)
         if isinstance(candle, str):
             bad.append(BadRow(at, candle, _as_json(row)))
-        elif candle is not None:
-            candles.setdefault(at, set()).add(candle)
-    for at in [at for at, found in candles.items() if len(found) > 1]:
-        bad += [
-            BadRow(at, "another row of the same open time has other values", _as_json(each)) for each in candles.pop(at)
-        ]
+        elif candle is not None and (first := candles.setdefault(at, candle)) != candle:
+            different.setdefault(at, {first}).add(candle)
+    for at, found in different.items():
+        del candles[at]
+        bad += [BadRow(at, "another row of the same open time has other values", _as_json(each)) for each in found]
     _require_usable(bad, len(opens) + len(without_time), calendar)
     _require_distance(opens, calendar)
     if not is_time_confirmed:
         bad = [each for each in bad if each.opens <= now + FUTURE_TOLERANCE_MS]
     on_grid = [at for at in opens if at <= now + FUTURE_TOLERANCE_MS and grid.has(at)]
-    activity = {at: Activity(*row[_WIDTH:]) for at, row in timed if len(row) == _WITH_ACTIVITY and at in candles}
-    return _from_since(on_grid, {at: found.pop() for at, found in candles.items()}, bad, since, activity)
+    activity = {
+        at: values
+        for at, row in timed
+        if len(row) == _WITH_ACTIVITY and at in candles and (values := Activity(*row[_WIDTH:])) != NO_ACTIVITY
+    }
+    return _from_since(on_grid, candles, bad, since, activity)
 
 
 def page_spans(calendar: SeriesCalendar, page: Page, *, settled_at: int) -> Intervals:
@@ -182,14 +188,14 @@ def _with_open_times(
     timed: list[tuple[int, Sequence[Any]]] = []
     without: list[tuple[int, object]] = []
     for row in rows:
-        opens = row[0] if isinstance(row, list | tuple) and row and type(row[0]) is int else -1
-        if label_shift and 0 <= opens < END_OF_MILLISECONDS:
-            opens = calendar.shift(opens, label_shift)
-        if 0 <= opens < END_OF_MILLISECONDS:
-            assert isinstance(row, list | tuple)  # noqa: S101 -- for the type checker
-            timed.append((opens, row))
-        else:
-            without.append((len(timed), row))
+        if isinstance(row, _SEQUENCES) and row and type(row[0]) is int:
+            opens = row[0]
+            if label_shift and 0 <= opens < END_OF_MILLISECONDS:
+                opens = calendar.shift(opens, label_shift)
+            if 0 <= opens < END_OF_MILLISECONDS:
+                timed.append((opens, row))
+                continue
+        without.append((len(timed), row))
     if len(without) > len(timed) // 2:
         raise UnusableAnswer(f"{len(without)} rows without an open time, such as {without[0][1]!r:.100}")
     places = [calendar.shift(timed[max(0, at - 1)][0], 1 if at else -1) for at, _ in without]
@@ -279,13 +285,14 @@ def _require_distance(opens: Sequence[int], calendar: SeriesCalendar) -> None:
 def _from_since(
     opens: list[int], candles: dict[int, Candle], bad: list[BadRow], since: int, activity: Mapping[int, Activity]
 ) -> Page:
-    first = max((at for at in opens if at <= since), default=since)
+    before = bisect_right(opens, since)
+    first = opens[before - 1] if before else since
     kept = sorted(at for at in candles if at >= first)
     return Page(
-        tuple(at for at in opens if at >= first),
+        tuple(opens[max(0, before - 1) :]),
         tuple(candles[at] for at in kept),
         tuple(sorted((row for row in bad if row.opens >= first), key=lambda row: (row.opens, row.row))),
-        {at: activity[at] for at in kept if activity.get(at, NO_ACTIVITY) != NO_ACTIVITY} if activity else {},
+        {at: activity[at] for at in kept if at in activity},
     )
 
 

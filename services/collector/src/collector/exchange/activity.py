@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite, nan
-from typing import Any
+from math import inf, nan
+from typing import Any, Final
 
 from collector.exchange.traits import ExchangeTraits
 from contracts.bounds import MAX_BIGINT
@@ -12,13 +12,17 @@ from contracts.exchange_catalogue import MarketKind, market_kind
 Key = int | str
 """The place of a value in a raw row: an index of a list, or a key of an object."""
 
+_MOST_TRADES: Final = MAX_BIGINT // 2
+_NUMBERS_AND_TEXTS: Final = frozenset({int, float, str})
+"""The types of valid values. A bool is no number."""
+
 
 def parse_trades(value: object) -> int | None:
     """The number of trades. None without a value. Raises `ValueError` if the value is not a valid count."""
     if value is None:
         return None
     count = _number(value)
-    if not (isfinite(count) and count >= 0 and count.is_integer() and count <= MAX_BIGINT // 2):
+    if not (0 <= count <= _MOST_TRADES and count.is_integer()):
         raise ValueError(f"{value!r:.50} is no count of trades")
     return int(count)
 
@@ -31,7 +35,7 @@ def parse_quote_volume(value: object) -> float | None:
     if value is None:
         return None
     volume = _number(value)
-    if not (isfinite(volume) and volume >= 0):
+    if not 0 <= volume < inf:
         raise ValueError(f"{value!r:.50} is no volume")
     return volume
 
@@ -68,8 +72,10 @@ def _value(row: object, key: Key | None) -> object:
 
 
 def _number(value: object) -> float:
+    if type(value) not in _NUMBERS_AND_TEXTS:
+        return nan
     try:
-        return nan if isinstance(value, bool) or not isinstance(value, int | float | str) else float(value)
+        return float(value)  # type: ignore[arg-type] # one of these types
     except (ValueError, OverflowError):
         return nan
 

@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from math import inf
 from typing import Final
 
 _MAX_BOUNDS: Final = 50
@@ -34,6 +35,8 @@ class ExchangeClock:
         self._wall = wall
         self.monotonic = monotonic
         self._bounds: deque[float] = deque(maxlen=_MAX_BOUNDS)
+        self._highest = -inf
+        """The highest of the bounds. It is computed once per response, because a run asks for the time many times."""
         self._is_contradicted = False
 
     def observe(self, response_date: float) -> None:
@@ -42,16 +45,17 @@ class ExchangeClock:
         if self._is_contradicted:
             return
         bound = response_date - self.monotonic()
-        if self._bounds and bound < max(self._bounds) - _STEP_SECONDS:
+        if bound < self._highest - _STEP_SECONDS:
             self._bounds.clear()
         self._bounds.append(bound)
+        self._highest = max(self._bounds)
 
     def now(self) -> float:
         """Seconds since the epoch."""
         wall = self._wall()
         if not self._bounds:
             return wall
-        estimate = self.monotonic() + max(self._bounds)
+        estimate = self.monotonic() + self._highest
         return min(estimate, wall + _MAX_LEAD_SECONDS)
 
     def confirms(self, as_of_ms: int) -> bool:
@@ -63,7 +67,7 @@ class ExchangeClock:
         """
         if not self._bounds or self._is_contradicted:
             return False
-        estimate = self.monotonic() + max(self._bounds)
+        estimate = self.monotonic() + self._highest
         is_wall_clock_right = estimate <= self._wall() + _MAX_LEAD_SECONDS
         return is_wall_clock_right and estimate - as_of_ms / 1000 <= _MAX_RESPONSE_SECONDS
 
