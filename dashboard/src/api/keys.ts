@@ -14,6 +14,8 @@ export const keys = {
   completeness: [...all, "completeness"] as const,
   /** The chart, the holes and the numbers of the series on the screen. */
   oneSeries: [...all, "completeness", "one"] as const,
+  /** The silence of all symbols of an exchange. Events do not mark it as outdated. */
+  incidents: [...all, "incidents"] as const,
   exchanges: [...all, "exchanges"] as const,
   reports: [...all, "reports"] as const,
   backfills: [...all, "backfills"] as const,

@@ -7,6 +7,7 @@ import { useMessages, useNumbers } from "../i18n";
 import { useCan, useSession } from "../sessions/session";
 import { ClassMark } from "./ClassMark";
 import { kindOf } from "./classes";
+import { ExchangeSilence } from "./ExchangeSilence";
 import { type Span, useFill } from "./queries";
 import classes from "./SeriesPage.module.css";
 import type { SeriesName } from "./search";
@@ -88,6 +89,7 @@ function HoleRow({ name, span, onShow }: { name: SeriesName; span: Span; onShow:
         {typeof span.last_checked === "string" && ` · ${text.checkedAt(timeText(Date.parse(span.last_checked)))}`}
         {typeof span.recheck_at === "string" && ` · ${text.recheckAt(timeText(Date.parse(span.recheck_at)))}`}
         <ProofOf span={span} />
+        <ExchangeSilence name={name} span={span} />
       </Table.Td>
       <Table.Td className={classes.words}>
         {repair ? (repair.reason ?? text.repairState[repair.state] ?? repair.state) : "–"}

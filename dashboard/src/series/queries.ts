@@ -10,6 +10,7 @@ export type Chart = Schemas["Chart"];
 export type ChartPoint = Schemas["ChartPoint"];
 export type Span = Schemas["ClassifiedSpan"];
 export type Completeness = Schemas["Completeness"];
+export type Incident = Schemas["Incident"];
 export type StoredSeries = Schemas["StoredSeries"];
 
 const PAGE = 500;
@@ -124,6 +125,20 @@ export function useHoles(name: SeriesName, window: Window | null, enabled = true
     enabled,
     placeholderData: keepPreviousData,
     refetchInterval: READ_EVERY_MS,
+  });
+}
+
+const MAX_INCIDENTS = 10;
+
+/** The time of the span in which all symbols of the exchange were silent. `more`: the API has further pages. */
+export function useIncidents({ exchange, timeframe }: SeriesName, { start, end }: Span) {
+  return useQuery({
+    queryKey: [...keys.incidents, exchange, timeframe, start, end],
+    queryFn: async () => {
+      const query = { exchange, timeframe, start, end, limit: MAX_INCIDENTS };
+      const answer = await api.GET(`${BASE}/incidents`, { params: { query } });
+      return { incidents: bodyOf(answer), more: nextCursor(answer.response) !== undefined };
+    },
   });
 }
 

@@ -73,6 +73,7 @@ async def test_a_hole_is_shown_explained_and_filled(
     await expect(row).to_contain_text("unknown")
     await expect(row.get_by_role("cell", name=f"{HOLE_MINUTES}", exact=True)).to_be_visible()
 
+    await expect_silence_of_the_exchange(page, row, hole)
     await row.get_by_role("button", name=start).click()  # the chart shows it in the middle
     chart = page.get_by_role("figure")
     await expect(chart).to_be_visible()
@@ -81,7 +82,8 @@ async def test_a_hole_is_shown_explained_and_filled(
     await expect_tint(page, beside, under=0.5)
     legend = page.get_by_role("region", name="Chart")
     await chart.hover(position={"x": (middle[0] + middle[1]) / 2, "y": 120})
-    for part in ("unknown", start, end, (await row.get_by_role("cell").nth(4).inner_text()).split(" · ")[0]):
+    evidence = (await row.get_by_role("cell").nth(4).inner_text()).splitlines()[0].split(" · ")[0]
+    for part in ("unknown", start, end, evidence):
         await expect(legend).to_contain_text(part)
     assert await violations(page) == []
 
@@ -94,6 +96,30 @@ async def test_a_hole_is_shown_explained_and_filled(
     query = {"exchange": "binance", "symbol": SYMBOL, "timeframe": "1m"}
     coverage = (await api.get("/coverage", params=query)).raise_for_status().json()
     assert coverage["open_holes"] == []
+
+
+async def expect_silence_of_the_exchange(page: Page, row: Locator, hole: tuple[datetime, datetime]) -> None:
+    """Other symbols have candles, so the exchange was not silent. Then an answer with an incident is simulated."""
+    start, end = ([f"{each:%Y-%m-%d %H:%M}", f"{each:%Y-%m-%dT%H:%M:%SZ}"] for each in hole)
+    question = row.get_by_text("Were all symbols of the exchange silent?")
+    await question.click()
+    await expect(row).to_contain_text("No: another symbol has candles in this time")
+
+    other = {"exchange": "okx", "symbols": 2, "candles": 1, "first_open_time": start[1], "last_open_time": start[1]}
+    incident = {"exchange": "binance", "timeframe": "1m", "start": start[1], "end": end[1], "symbols": 3}
+    incident |= {"examples": [], "absence_class": "unknown", "pieces": []}
+    incident |= {"other_exchanges": [other], "other_exchanges_truncated": True}
+    await page.route("**/incidents?*", lambda route: route.fulfill(json=[incident]))
+    await page.reload()
+    await question.click()
+    for part in (
+        f"No symbol has a candle from {start[0]} to {end[0]}. Up to 3 symbols were silent at once.",
+        f"okx: traded 2 of them, 1 candle from {start[0]} to {start[0]}",
+        "This proves no class",
+        "Not all candles were compared",
+    ):
+        await expect(row).to_contain_text(part)
+    assert await violations(page) == []
 
 
 Positions = tuple[float, float]

@@ -52,6 +52,17 @@ export const series = {
   noEvidence: "No run has reported it yet.",
   level: (level: number) => `evidence of level ${level} of 7`,
   proof: (count: number) => `Proof: ${count} ${count === 1 ? "answer" : "answers"}`,
+  otherSymbols: "Were all symbols of the exchange silent?",
+  noIncident: "No: another symbol has candles in this time, or fewer than three symbols were requested.",
+  moreIncidents: "GET /incidents has more of this time.",
+  incident: (from: string, until: string, symbols: number) =>
+    `No symbol has a candle from ${from} to ${until}. Up to ${n(symbols)} symbols were silent at once.`,
+  otherExchange: (symbols: number, candles: number, first: string, last: string) =>
+    `traded ${n(symbols)} of them, ${n(candles)} ${candles === 1 ? "candle" : "candles"} from ${first} to ${last}`,
+  othersTraded:
+    "So these pairs were not quiet everywhere. This proves no class: other exchanges trade during an outage and while candles are lost.",
+  noOthers: "No stored candle of another exchange shows a trade of these symbols.",
+  othersTruncated: "Not all candles were compared, so there may be more.",
   checkedAt: (time: string) => `checked ${time}`,
   recheckAt: (time: string) => `checked again ${time}`,
   repair: "Repair",

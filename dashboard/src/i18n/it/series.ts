@@ -54,6 +54,17 @@ export const series: typeof english = {
   noEvidence: "Nessuna esecuzione lo ha ancora segnalato.",
   level: (level) => `prova di livello ${level} su 7`,
   proof: (count) => `Prova: ${count} ${count === 1 ? "risposta" : "risposte"}`,
+  otherSymbols: "Tutti i simboli dell'exchange erano senza candele?",
+  noIncident: "No: un altro simbolo ha candele in questo tempo, o sono stati richiesti meno di tre simboli.",
+  moreIncidents: "GET /incidents contiene altro su questo tempo.",
+  incident: (from, until, symbols) =>
+    `Nessun simbolo ha candele da ${from} a ${until}. Fino a ${n(symbols)} simboli erano in silenzio insieme.`,
+  otherExchange: (symbols, candles, first, last) =>
+    `ne ha scambiati ${n(symbols)}, ${n(candles)} ${candles === 1 ? "candela" : "candele"} da ${first} a ${last}`,
+  othersTraded:
+    "Quindi queste coppie non erano ferme ovunque. Questo non prova nessuna classe: gli altri exchange scambiano durante un'interruzione e anche quando si perdono candele.",
+  noOthers: "Nessuna candela salvata di un altro exchange mostra uno scambio di questi simboli.",
+  othersTruncated: "Non tutte le candele sono state confrontate, quindi può esserci altro.",
   checkedAt: (time) => `controllato ${time}`,
   recheckAt: (time) => `nuovo controllo ${time}`,
   repair: "Riparazione",
