@@ -2,20 +2,17 @@
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from support.repository import ROOT, own_files
+
 MAX_FILE = 350
 MAX_FUNCTION = 60
 MIGRATIONS = "libs/store/src/store/migrations/versions/"
 """A released migration does not change, and a table is declared in one piece."""
-NOT_OURS = {"node_modules", "__pycache__", "build", "dist", "venv"}
 
 
 def python_files() -> list[str]:
-    """All files of the repository, without hidden folders, dependencies and results of builds."""
-    found = (path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
-    return sorted(str(path) for path in found if not any(part in NOT_OURS or part[0] == "." for part in path.parts))
+    return sorted(str(path.relative_to(ROOT)) for path in own_files() if path.suffix == ".py")
 
 
 def is_exempt(path: str, name: str) -> bool:

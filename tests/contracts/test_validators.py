@@ -1,16 +1,14 @@
 """Each kind of file is checked by a program that knows it, and each program is known to refuse a bad file."""
 
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-NOT_OURS = {".venv", ".cache", ".git", "node_modules", "dist", "build"}
+from support.repository import ROOT, own_files
+
 SHELLS = (b"#!/bin/sh", b"#!/bin/bash", b"#!/usr/bin/env bash", b"#!/usr/bin/env sh")
 
 
@@ -44,19 +42,12 @@ SCRIPTS = Validator(("shellcheck",), ("script", "#!/bin/sh\nrm -r $1/*\n"), "SC2
 YAML = Validator(("yamllint", "--strict"), ("values.yaml", "name: one\nname: two\n"), 'duplication of key "name"')
 
 
-def _files() -> Iterator[Path]:
-    """All files of the repository, without those that tools install or build."""
-    for folder, folders, names in os.walk(ROOT):
-        folders[:] = sorted(set(folders) - NOT_OURS)
-        yield from (Path(folder, name) for name in sorted(names))
-
-
 def _is_script(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(32).startswith(SHELLS)
 
 
-FILES = tuple(_files())
+FILES = tuple(own_files())
 CHOSEN = {
     "compose": (COMPOSE, sorted((ROOT / "deploy").glob("compose*.yaml"))),
     "dockerfiles": (DOCKERFILES, [ROOT / "deploy/Dockerfile"]),

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from collector.candles.page_requests import ReadingLimits
 from collector.exchange.circuit_transitions import ProbePolicy
-from collector.exchange.client import ClientOptions
+from collector.exchange.client_options import ClientOptions
 from collector.exchange.clients import ExchangeClients
 from collector.exchange.clock import ExchangeClock
 from collector.metrics import CollectorMetrics

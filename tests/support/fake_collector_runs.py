@@ -8,7 +8,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from collector.candles.page_requests import ReadingLimits
-from collector.exchange.client import CandleResponse
+from collector.exchange.client_options import CandleResponse
 from collector.exchange.status_statements import StatusStatements
 from collector.exchange.traits import ExchangeTraits
 from collector.exchange.traits_table import traits_of

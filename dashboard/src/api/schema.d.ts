@@ -2788,7 +2788,7 @@ export interface components {
             other_exchanges: components["schemas"]["OtherExchange"][];
             /**
              * Other Exchanges Truncated
-             * @description True: not all symbols and candles of the other exchanges were compared, so there may be more. A smaller `limit` or a shorter range compares more of them.
+             * @description True: not all symbols and candles of the other exchanges were compared, because there are too many or it took too long. So there may be more. A smaller `limit` or a shorter range compares more of them.
              */
             other_exchanges_truncated: boolean;
         };

@@ -9,6 +9,14 @@ import { timeText } from "./times";
 /** The classes of spans for which the exchange was asked and sent no candles. */
 const SILENT: ReadonlySet<string> = new Set(["unknown", "no_trade", "outage", "lost_at_source"]);
 
+const MOST_DAYS = 1_100;
+const DAY_MS = 86_400_000;
+
+/** The API refuses a request for a longer time. */
+function isTooLong(span: Span): boolean {
+  return Date.parse(span.end) - Date.parse(span.start) > MOST_DAYS * DAY_MS;
+}
+
 /**
  * Whether all symbols of the exchange were silent in the span, and which other exchanges traded them. Read when a person
  * opens it: the request reads the ledgers of all series of the exchange.
@@ -16,7 +24,8 @@ const SILENT: ReadonlySet<string> = new Set(["unknown", "no_trade", "outage", "l
 export function ExchangeSilence({ name, span }: { name: SeriesName; span: Span }) {
   const { series: text } = useMessages();
   const [opened, setOpened] = useState(false);
-  if (!SILENT.has(span.absence_class)) return null;
+  // Incidents consist of absences that a run has reported: a span without evidence is none.
+  if (!SILENT.has(span.absence_class) || !span.evidence || isTooLong(span)) return null;
   return (
     <details className={classes.proof} onToggle={(event) => event.currentTarget.open && setOpened(true)}>
       <summary>{text.otherSymbols}</summary>

@@ -271,6 +271,18 @@ async def test_the_series_with_the_most_candles_of_each_exchange_are_compared(
     assert found["other_exchanges_truncated"] is False
 
 
+async def test_incidents_are_answered_without_other_exchanges_if_these_take_too_long(
+    api: AdminApi, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store_silence(api, [(at(0), at(20))])
+    await store_candles(api, minutes(0, 20))
+    monkeypatch.setattr(other_exchanges, "TRADED", "SELECT pg_sleep(20)")
+    monkeypatch.setattr(other_exchanges, "LIMIT_SECONDS", 0.1)
+    [found] = await incidents(client)
+    assert (found["symbols"], found["other_exchanges"]) == (3, [])
+    assert found["other_exchanges_truncated"] is True
+
+
 async def test_the_query_reads_no_candles_and_absences_beyond_the_incidents(api: AdminApi) -> None:
     """A hundred days of candles, and an absence in each hour; the incident has ten minutes."""
     first, last = at(-50 * 1440), at(50 * 1440)

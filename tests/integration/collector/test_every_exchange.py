@@ -11,7 +11,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 import collector
-from collector.exchange.client import ClientOptions, ExchangeClient
+from collector.exchange.client import ExchangeClient
+from collector.exchange.client_options import ClientOptions
 from collector.exchange.clock import ExchangeClock
 from collector.exchange.failures import ExchangeFailure
 from collector.exchange.response_shape import ANY_KEY, CANDLE_LISTS, Path_, paths_of

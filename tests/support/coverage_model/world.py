@@ -7,7 +7,7 @@ from typing import Final
 from collector.candles.page_requests import ReadingLimits
 from collector.candles.pages import UnusableAnswer, read_page
 from collector.candles.reading import SeriesReader
-from collector.exchange.client import CandleResponse
+from collector.exchange.client_options import CandleResponse
 from collector.exchange.traits import ExchangeTraits
 from collector.run.timeframe_run import Answer, TimeframeRun
 from contracts.coverage import SeriesProgress, to_instant, to_milliseconds

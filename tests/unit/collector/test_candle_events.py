@@ -5,7 +5,7 @@ import pytest
 from collector.candles.page_requests import Proof
 from collector.candles.pages import read_page
 from collector.candles.reading import SeriesReader
-from collector.exchange.client import CandleResponse
+from collector.exchange.client_options import CandleResponse
 from collector.exchange.traits import ExchangeTraits
 from collector.run.collector import candle_events
 from collector.run.timeframe_run import Answer, TimeframeRun

@@ -89,48 +89,49 @@ async def test_rows_that_an_exchange_invents_after_a_delisting_are_no_candles() 
     assert to_milliseconds(result.anchor) < OPENING - 5 * MINUTE
 
 
-async def test_a_lagging_answer_does_not_replace_a_final_candle_by_an_unfinished_one() -> None:
-    """The exchange lags by three minutes in the second run. Its newest row has half of its volume then."""
+@pytest.mark.parametrize(("timeframe", "lag"), [("1m", 3), ("1m", 1), ("1h", 1)])
+async def test_a_lagging_answer_does_not_replace_a_final_candle_by_an_unfinished_one(timeframe: str, lag: int) -> None:
+    """In the second run the exchange has fewer candles, and half of the volume of its newest one."""
     exchange, kafka = FakeExchange(), FakeKafka()
-    collector = collector_of(exchange, kafka)
+    collector, step = collector_of(exchange, kafka), MINUTE if timeframe == "1m" else 60 * MINUTE
+    opening = OPENING - OPENING % step
+    finished = [[opening - n * step, 2, 3, 1, 2, 9] for n in range(8, 0, -1)]
 
-    def lagging(_timeframe: str, since: int, limit: int) -> list[list[float]]:
-        *final, newest = minutes_since(since, limit)[:-3]
-        return [*final, [*newest[:5], newest[5] / 2]]
-
-    async def stored_by_a_run() -> list[CandlesCollected]:
+    async def stored_by_a_run(rows: list[list[float]]) -> dict[int, float]:
         kafka.events.clear()
-        await collector.collect(Run(a_tick(collected_until=NOW - timedelta(minutes=30)), NOW))
-        return kafka.of(CandlesCollected)
+        exchange.rows_for = lambda *_: rows
+        tick = a_tick(timeframes=(timeframe,), collected_until=NOW - timedelta(milliseconds=7 * step))
+        await collector.collect(Run(tick, NOW))
+        return {row.open_ms: row.volume for event in kafka.of(CandlesCollected) for row in event.rows}
 
-    def newest(events: list[CandlesCollected]) -> tuple[int, int]:
-        """The open time of the newest candle, and the end of the verified time."""
-        rows = [row.open_ms for event in events for row in event.rows]
-        return max(rows), max(to_milliseconds(span.end) for event in events for span in event.verified)
-
-    assert newest(await stored_by_a_run()) == (OPENING - MINUTE, OPENING)
-    exchange.rows_for = lagging
-    assert newest(await stored_by_a_run()) == (OPENING - 4 * MINUTE, OPENING - 3 * MINUTE)
-    exchange.rows_for = FakeExchange().rows_for
-    assert newest(await stored_by_a_run()) == (OPENING - MINUTE, OPENING)
+    everything = dict.fromkeys((int(row[0]) for row in finished), 9.0)
+    assert await stored_by_a_run([*finished, [opening, 2, 3, 1, 2, 1]]) == everything
+    *final, newest = finished[: len(finished) - lag + 1]
+    lagging = await stored_by_a_run([*final, [*newest[:5], 4.5]])
+    assert newest[0] not in lagging
+    assert lagging == {at: volume for at, volume in everything.items() if at < newest[0]}
+    assert await stored_by_a_run(finished) == everything, "the same candle again, without the open one"
 
 
 @pytest.mark.parametrize(
-    ("rows", "newest_published", "stored"),
+    ("rows", "published", "stored"),
     [
-        (12, 11, 12),  # the newest row is the newest candle
+        (12, (11, 1.0), 12),  # the newest row is the newest candle
+        (12, (11, 0.5), 12),  # the same, with more volume than before
+        (12, (11, 1.5), 11),  # the same, with less volume
+        (12, (10, 1.5), 12),  # there is a newer row than before
         (12, None, 12),  # the first run of this process
-        (8, 11, 7),  # the answer is older than the earlier one
-        (3, 11, 3),  # its newest row is older than the settle time: a page of the history
+        (8, (11, 1.0), 7),  # the answer is older than the earlier one
+        (3, (11, 1.0), 3),  # its newest row is older than the settle time: a page of the history
     ],
 )
-def test_the_newest_row_is_left_out_only_if_it_is_young_and_an_earlier_answer_had_a_newer_one(
-    rows: int, newest_published: int | None, stored: int
+def test_the_newest_row_is_left_out_only_if_an_earlier_answer_shows_that_it_may_be_unfinished(
+    rows: int, published: tuple[int, float] | None, stored: int
 ) -> None:
     calendar = SeriesCalendar.of(traits_of("binance"), "1m")
     candles = tuple(Candle(n * MINUTE, 1.0, 1.0, 1.0, 1.0, 1.0) for n in range(rows))
     page = Page(tuple(candle.open_ms for candle in candles), candles)
-    known = None if newest_published is None else newest_published * MINUTE
+    known = None if published is None else Candle(published[0] * MINUTE, 1.0, 1.0, 1.0, 1.0, published[1])
     found = without_unfinished_row(page, calendar, known, settled_at=5 * MINUTE)
     assert (found.opens, found.closed) == (page.opens, candles[:stored])
 

@@ -18,6 +18,7 @@ from collector.settings import CollectorSettings
 from contracts.vocabulary import ErrorClass
 from local_stack.errors import StackError
 from local_stack.plan import SIMULATED_EXCHANGES, simulated_environment
+from runtime.consumers.membership_fence import MembershipFence
 
 SIMULATOR = "http://127.0.0.1:8010"
 OTHER = "http://127.0.0.1:9999"
@@ -104,7 +105,9 @@ def clients_of() -> Callable[[dict[str, str]], ExchangeClients]:
                 "exchanges_allowed": environment["EXCHANGES_ALLOWED"],
             }
         )
-        return ExchangeClients(_client_options(settings), CollectorMetrics(CollectorRegistry()))
+        membership = MembershipFence(3600)
+        membership.joined()
+        return ExchangeClients(_client_options(settings, membership), CollectorMetrics(CollectorRegistry()))
 
     return build
 

@@ -24,7 +24,7 @@ INSTALLS = "for last; do :; done; : > {folder}/$last"
 NEEDS_LISTS = "[ -e {folder}/lists ] || {{ echo 'E: Unable to locate package' >&2; exit 100; }}; " + INSTALLS
 FAILS = "echo 'E: Could not resolve the host' >&2; exit 100"
 NOTES_SERVICES = """for kind in system user; do
-    preset={folder}/run/$kind-preset/00-candlekeep.preset
+    preset=$(echo {folder}/run/$kind-preset/00-candlekeep-*.preset)
     while read -r line; do echo "$kind: $line" >> {folder}/services; done < $preset
   done; echo "runlevel: $RUNLEVEL" >> {folder}/services; """
 # It interrupts its parent, and ends a while after the parent has interrupted it in turn.
@@ -63,7 +63,7 @@ class Machine:
 
     @property
     def presets(self) -> list[Path]:
-        return [folder / "00-candlekeep.preset" for folder in service_presets.PRESET_FOLDERS]
+        return [folder / f"00-candlekeep-{os.getpid()}.preset" for folder in service_presets.PRESET_FOLDERS]
 
     @property
     def policy_of_services(self) -> set[str]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from collector.candles.page_requests import ReadingLimits
 from collector.exchange.circuit_transitions import ProbePolicy
-from collector.exchange.client import ClientOptions
+from collector.exchange.client_options import ClientOptions
 from collector.exchange.clients import ExchangeClients
 from collector.exchange.health_publisher import ExchangeHealthPublisher
 from collector.exchange.health_reader import ExchangeHealthReader

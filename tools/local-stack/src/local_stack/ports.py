@@ -37,7 +37,7 @@ def free_port() -> int:
 
 
 def reserve(wanted: Collection[int]) -> bool:
-    """Reserve all these ports for this process, or none: then one is in use, or was returned or reserved before."""
+    """Reserve all these ports for this process. Returns False, and reserves none, if a port is in use or reserved."""
     locks: dict[int, int] = {}
     for port in wanted:
         if port in _given or not is_free(port) or (lock := _lock(port)) is None:

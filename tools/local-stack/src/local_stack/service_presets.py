@@ -15,8 +15,10 @@ from pathlib import Path
 
 PRESET_FOLDERS = (Path("/run/systemd/system-preset"), Path("/run/systemd/user-preset"))
 """Presets of units of the system, and of units of each user."""
-_NAME = "00-candlekeep.preset"
-"""The first file that matches a unit decides, in the order of the names."""
+_NAME = f"00-candlekeep-{os.getpid()}.preset"
+"""Of each process, because several may install packages at the same time. The first file that matches a unit decides,
+in the order of the names.
+"""
 _PRESET = """# Candlekeep wrote this file while it installed packages for a make target. Without that, delete the file.
 disable *
 """

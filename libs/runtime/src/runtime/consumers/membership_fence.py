@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from aiokafka import AIOKafkaConsumer
 
-from runtime.kafka.aiokafka_internals import on_heartbeat
+from runtime.kafka.aiokafka_internals import is_member, on_heartbeat
 from runtime.settings import KafkaSettings
 
 
@@ -15,6 +15,7 @@ class MembershipFence:
     def __init__(self, limit_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit, self._clock = limit_seconds, clock
         self._last: float | None = None
+        self._consumer: AIOKafkaConsumer | None = None
 
     @classmethod
     def of(cls, settings: KafkaSettings) -> "MembershipFence":
@@ -24,6 +25,7 @@ class MembershipFence:
         return cls(settings.kafka_session_timeout_ms / 1000 / 2)
 
     def attach(self, consumer: AIOKafkaConsumer) -> None:
+        self._consumer = consumer
         on_heartbeat(consumer, self.confirmed)
 
     def confirmed(self, sent_at: float) -> None:
@@ -34,5 +36,7 @@ class MembershipFence:
         self._last = self._clock()
 
     def is_fresh(self) -> bool:
-        """Whether the last confirmation is younger than the limit."""
+        """Whether the last confirmation is younger than the limit, and the group has not removed the member since."""
+        if self._consumer is not None and not is_member(self._consumer):
+            return False
         return self._last is not None and self._clock() - self._last < self._limit

@@ -41,6 +41,7 @@ def encode(event: Event, source: str = "candlekeep") -> tuple[bytes, dict[str, s
     """The message's value and headers. `source` names the producing service."""
     headers = {
         "content-type": "application/json",
+        "correlation_id": str(event.event_id),  # the documents of the topics promise it
         "ce_specversion": "1.0",
         "ce_id": str(event.event_id),
         "ce_type": event_type(event),

@@ -70,7 +70,7 @@ class EventPublisher:
         await self._send(topic, [_Message(key, None) for key in keys])
 
     async def publish_raw(self, topic: Topic, *, key: str, value: bytes | None, headers: Mapping[str, str]) -> None:
-        """Publish bytes that were encoded earlier, such as messages of the outbox. Raises `PublishFailed`."""
+        """Publish bytes as they are. Raises `PublishFailed`."""
         await self._send(topic, [_Message(key, value, headers)])
 
     def readiness(self) -> str | None:
@@ -121,11 +121,8 @@ class EventPublisher:
 
 
 def _headers(message: _Message, trace_headers: Mapping[str, str]) -> list[tuple[str, bytes]]:
-    """The headers as aiokafka takes them. FastStream's documents of the topics promise a `correlation_id`."""
-    event_id = message.headers.get("ce_id")
-    correlation = {} if event_id is None else {"correlation_id": event_id}
-    headers = {**correlation, **message.headers, **trace_headers}
-    return [(name, text.encode()) for name, text in headers.items()]
+    """The headers as aiokafka takes them."""
+    return [(name, text.encode()) for name, text in {**message.headers, **trace_headers}.items()]
 
 
 class _Acknowledgements:

@@ -80,8 +80,8 @@ class Incident(BaseModel):
         "during an outage and while candles are lost. An exchange whose candles are not stored is never here."
     )
     other_exchanges_truncated: bool = Field(
-        description="True: not all symbols and candles of the other exchanges were compared, so there may be more. A "
-        "smaller `limit` or a shorter range compares more of them."
+        description="True: not all symbols and candles of the other exchanges were compared, because there are too "
+        "many or it took too long. So there may be more. A smaller `limit` or a shorter range compares more of them."
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from pydantic import BaseModel, Field
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin_api.incidents.grouping import SILENT_CLASSES, Grouped
@@ -19,6 +20,11 @@ from contracts.timeframes import parse_timeframe
 
 MAX_COMPARISONS: Final = 20_000
 """The number of comparisons of one page: one series of another exchange with the silence of one incident."""
+
+_QUERY_CANCELED: Final = "57014"
+
+LIMIT_SECONDS: Final = 5
+"""The time of the query. After it, the list of incidents is answered without other exchanges."""
 
 MAX_CANDLES: Final = 200_000
 """The number of candles that the comparisons of one page read, if there are fewer comparisons than this."""
@@ -92,7 +98,10 @@ ORDER BY number, shared.exchange
 # incident is the last one that starts before it.
 
 
-_PLANNING: Final = "SELECT set_config('jit', 'off', true), set_config('plan_cache_mode', 'force_custom_plan', true)"
+_PLANNING: Final = """
+SELECT set_config('jit', 'off', true), set_config('plan_cache_mode', 'force_custom_plan', true),
+       set_config('statement_timeout', :limit, true)
+"""
 # Compiling the query would take longer than the query itself. A plan for all parameters does not know their number.
 
 
@@ -106,8 +115,15 @@ async def other_exchanges_of(
     found = [OtherExchanges() for _ in incidents]
     if not incidents:
         return found
-    await connection.execute(sa.text(_PLANNING))
-    for row in await connection.execute(sa.text(TRADED), parameters_of(exchange, timeframe, incidents)):
+    await connection.execute(sa.text(_PLANNING), {"limit": f"{LIMIT_SECONDS}s"})
+    try:
+        async with connection.begin_nested():
+            rows = (await connection.execute(sa.text(TRADED), parameters_of(exchange, timeframe, incidents))).all()
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != _QUERY_CANCELED:
+            raise
+        return [OtherExchanges(truncated=True) for _ in incidents]
+    for row in rows:
         others = found[row.number - 1]
         others.truncated |= row.truncated
         if row.symbols:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -13,12 +12,13 @@ from collector.exchange.activity import row_reader
 from collector.exchange.ccxt_setup import build_ccxt_client, keep_activity
 from collector.exchange.checked_rows import checked_rows
 from collector.exchange.circuit_breaker import CircuitBreaker
-from collector.exchange.circuit_transitions import CircuitState, ProbePolicy, circuit_from_event
+from collector.exchange.circuit_transitions import CircuitState, circuit_from_event
+from collector.exchange.client_options import CandleResponse, ClientOptions
 from collector.exchange.clock import ExchangeClock
-from collector.exchange.errors import LONGEST_RETRY_AFTER, is_retry_after_too_long, translate_error
+from collector.exchange.errors import is_retry_after_too_long, translate_error
 from collector.exchange.failures import ExchangeFailure
 from collector.exchange.markets import Markets
-from collector.exchange.rate_limiter import DEFAULT_BACKGROUND_SHARE, WORK_CLASS, RateLimiter
+from collector.exchange.rate_limiter import WORK_CLASS, RateLimiter
 from collector.exchange.silence_habits import SilenceHabits
 from collector.exchange.status_answers import STATUS_ANSWERS, raw_status
 from collector.exchange.status_statements import StatusStatement, StatusStatements
@@ -40,38 +40,6 @@ from runtime.consumers.work_class import WorkClass
 from runtime.logs import log
 
 _HINT_SECONDS: Final = 1.0
-
-
-@dataclass(frozen=True)
-class CandleResponse:
-    """An exchange's response to a request for candles, not validated yet."""
-
-    rows: list[Any]
-    """The rows as ccxt parsed them. They may be invalid."""
-    as_of_ms: int
-    """The exchange's time when the request was sent. Candles that were closed then are final."""
-    fetched_at: datetime
-    is_time_confirmed: bool = True
-    """Whether the exchange's dates show that `as_of_ms` is right."""
-
-
-@dataclass(frozen=True)
-class ClientOptions:
-    """Options for the clients of all exchanges."""
-
-    request_timeout_seconds: float = 10.0
-    markets_refresh_seconds: float = 900.0
-    markets_check_seconds: float = 3600.0
-    url_overrides: Mapping[str, str] | None = None
-    """Exchange id to base URL; see `redirect_requests`."""
-    probe_policy: ProbePolicy = field(default_factory=ProbePolicy)
-    longest_retry_after_seconds: float = LONGEST_RETRY_AFTER
-    allowed_exchanges: frozenset[str] = frozenset()
-    """Requests are sent only to these exchanges; if empty, to all."""
-    background_share: float = DEFAULT_BACKGROUND_SHARE
-    """See `RequestQueue`."""
-    may_send: Callable[[], bool] = lambda: True
-    """Whether this collector certainly owns its lanes. Otherwise another one may use the rate limit: requests wait."""
 
 
 class ExchangeClient:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from collector.exchange.circuit_transitions import CircuitState
-from collector.exchange.client import ClientOptions, ExchangeClient
+from collector.exchange.client import ExchangeClient
+from collector.exchange.client_options import ClientOptions
 from collector.exchange.clock import ExchangeClock
 from collector.exchange.failures import ExchangeFailure
 from collector.exchange.health_publisher import LANE, host_of

@@ -8,11 +8,12 @@ from typing import Final
 
 from collector.exchange.request_queue import RequestQueue
 from runtime.consumers.work_class import WorkClass
+from runtime.logs import log
 
 DEFAULT_BACKGROUND_SHARE: Final = 0.2
 _BURST_UNITS: Final = 1.0
 _HELD_CHECK_SECONDS: Final = 0.1
-"""The interval of the checks if requests may be sent again."""
+"""The interval of the checks whether requests may be sent again."""
 
 WORK_CLASS: ContextVar[WorkClass] = ContextVar("work_class", default=WorkClass.SCHEDULED)
 """The class of the current run. It decides the order of its requests."""
@@ -26,8 +27,8 @@ class RateLimiter:
     unless that request was already sent.
 
     ccxt's own delays every single request (Kraken's by 1.2 s), polls, and counts cancelled requests. This limiter saves
-    up to one unit while it is idle, so that a single request starts at once. It does not poll, and a request that is
-    cancelled while it waits uses no units.
+    up to one unit while it is idle, so that a single request starts at once. It does not poll, except while `may_send`
+    is false. A request that is cancelled while it waits uses no units.
     """
 
     def __init__(
@@ -53,6 +54,8 @@ class RateLimiter:
         self._queue = RequestQueue[asyncio.Future[None]](background_share)
         self._is_busy = False
         """Whether a request has its turn, or a timer will choose the next one."""
+        self._is_held = False
+        """Whether requests wait because `may_send` is false."""
         self.loop: object = None  # ccxt assigns its event loop
 
     async def __call__(self, cost: float | None = None) -> None:
@@ -97,9 +100,13 @@ class RateLimiter:
             self._choose_if_permitted()
 
     def _choose_if_permitted(self) -> None:
-        if self._may_send():
+        if self._may_send() or not len(self._queue):
+            self._is_held = False
             self._choose_next()
             return
+        if not self._is_held:
+            self._is_held = True
+            log.warning("Requests wait until the consumer group confirms this collector", action="requests_held")
         asyncio.get_running_loop().call_later(_HELD_CHECK_SECONDS, self._choose_if_permitted)
 
     def _choose_next(self) -> None:

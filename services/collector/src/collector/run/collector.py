@@ -51,8 +51,8 @@ class Collector:
     metrics: CollectorMetrics
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     limits: ReadingLimits = field(default_factory=ReadingLimits)
-    _newest_published: dict[tuple[str, str, str], int] = field(default_factory=dict, init=False)
-    """By exchange, symbol and timeframe: see `TimeframeRun`."""
+    _published: dict[tuple[str, str, str], Candle] = field(default_factory=dict, init=False)
+    """By exchange, symbol and timeframe of a config: the newest candle that this process has published."""
 
     async def collect(self, run: Run) -> None:
         """Execute a run and report its end in every case, except when the call is cancelled."""
@@ -79,7 +79,7 @@ class Collector:
                 run.symbol,
                 timeframe,
                 run.progress_of(timeframe),
-                newest_published=self._newest_published.get((run.exchange, run.symbol, timeframe)),
+                published=self._published.get((run.exchange, run.symbol, timeframe)),
                 is_range=run.is_range,
             )
             for timeframe in run.timeframes
@@ -142,9 +142,10 @@ class Collector:
                 each.failure = each.failure or ExchangeFailure(ErrorClass.INTERNAL, message, retryable=False)
                 each.drop()
         for each in timeframe_runs:
-            if each.newest_open is not None:
-                series = run.exchange, run.symbol, each.timeframe
-                self._newest_published[series] = max(each.newest_open, self._newest_published.get(series, 0))
+            series, newest = (run.exchange, run.symbol, each.timeframe), each.newest
+            known = self._published.get(series)
+            if newest is not None and not run.is_range and (known is None or newest.open_ms >= known.open_ms):
+                self._published[series] = newest
 
 
 def candle_events(due: Due, timeframe_run: TimeframeRun) -> Iterator[CandlesCollected]:

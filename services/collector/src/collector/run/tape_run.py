@@ -11,7 +11,8 @@ from typing import Final
 
 from collector.candles.page_requests import PageRequest, Proof, ReadingLimits
 from collector.candles.pages import Page, SeriesCalendar
-from collector.exchange.client import CandleResponse, ExchangeClient
+from collector.exchange.client import ExchangeClient
+from collector.exchange.client_options import CandleResponse
 from collector.exchange.failures import ExchangeFailure
 from collector.run.retrying import Retrier
 from collector.run.timeframe_run import TimeframeRun, read_candles

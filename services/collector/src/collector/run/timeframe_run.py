@@ -11,7 +11,8 @@ from collector.candles.pages import BadRow, Page, SeriesCalendar, UnusableAnswer
 from collector.candles.range_reading import RangeReader
 from collector.candles.reading import SeriesReader
 from collector.candles.unfinished_rows import without_unfinished_row
-from collector.exchange.client import CandleResponse, ExchangeClient
+from collector.exchange.client import ExchangeClient
+from collector.exchange.client_options import CandleResponse
 from collector.exchange.failures import ExchangeFailure
 from collector.run.retrying import Retrier
 from contracts.bounds import MAX_NOTE_LENGTH, shortened
@@ -60,8 +61,8 @@ class TimeframeRun:
     checked_at: datetime | None = None
     """The start of the reading. None before the first request."""
     failure: ExchangeFailure | None = None
-    newest_published: int | None = None
-    """Open time in milliseconds of the newest candle that earlier runs of this process have published."""
+    published: Candle | None = None
+    """The newest candle that earlier runs of this process have published."""
     is_range: bool = False
     """Whether the run reads only the pending spans of the progress."""
     source: CandleSource = CandleSource.EXCHANGE
@@ -134,9 +135,14 @@ class TimeframeRun:
         yield from map(_note, absences[-1:])
 
     @property
+    def newest(self) -> Candle | None:
+        """The newest collected candle."""
+        return self._collected[max(self._collected)] if self._collected else None
+
+    @property
     def newest_open(self) -> int | None:
         """The open time of the newest collected candle, in milliseconds. None if there is none."""
-        return max(self._collected, default=None)
+        return None if self.newest is None else self.newest.open_ms
 
     def result(self) -> TimeframeResult:
         reader, collected = self.reader, self._collected
@@ -194,7 +200,7 @@ async def collect_timeframe(
         response, page = await retrier.retry_until_deadline(read)
         timeframe_run.not_traded_since = since = client.not_traded_since(symbol)
         settled_at = response.as_of_ms - limits.settle_ms
-        page = without_unfinished_row(page, reader.calendar, timeframe_run.newest_published, settled_at)
+        page = without_unfinished_row(page, reader.calendar, timeframe_run.published, settled_at)
         page, invented = without_invented_rows(page, reader.calendar, None if since is None else to_milliseconds(since))
         timeframe_run.invented += [] if invented is None else [invented]
         timeframe_run.add(response, page, reader.receive(page, response.as_of_ms))
