@@ -6,7 +6,7 @@ import classes from "./SeriesPage.module.css";
 import type { SeriesName } from "./search";
 import { timeText } from "./times";
 
-/** The classes of spans for which the exchange was asked and sent no candles. */
+/** The classes of spans in which the exchange may have been silent. */
 const SILENT: ReadonlySet<string> = new Set(["unknown", "no_trade", "outage", "lost_at_source"]);
 
 const MOST_DAYS = 1_100;
@@ -24,8 +24,7 @@ function isTooLong(span: Span): boolean {
 export function ExchangeSilence({ name, span }: { name: SeriesName; span: Span }) {
   const { series: text } = useMessages();
   const [opened, setOpened] = useState(false);
-  // Incidents consist of absences that a run has reported: a span without evidence is none.
-  if (!SILENT.has(span.absence_class) || !span.evidence || isTooLong(span)) return null;
+  if (!SILENT.has(span.absence_class) || isTooLong(span)) return null;
   return (
     <details className={classes.proof} onToggle={(event) => event.currentTarget.open && setOpened(true)}>
       <summary>{text.otherSymbols}</summary>

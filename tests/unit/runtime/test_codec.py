@@ -16,6 +16,7 @@ def test_an_encoded_event_decodes_to_itself() -> None:
     assert decode(TICKS, value) == tick
     assert headers == {
         "content-type": "application/json",
+        "correlation_id": str(tick.event_id),
         "ce_specversion": "1.0",
         "ce_id": str(tick.event_id),
         "ce_type": "TickDue",

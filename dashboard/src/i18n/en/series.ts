@@ -53,7 +53,8 @@ export const series = {
   level: (level: number) => `evidence of level ${level} of 7`,
   proof: (count: number) => `Proof: ${count} ${count === 1 ? "answer" : "answers"}`,
   otherSymbols: "Were all symbols of the exchange silent?",
-  noIncident: "No: another symbol has candles in this time, or fewer than three symbols were requested.",
+  noIncident:
+    "No: another symbol has candles in this time, fewer than three symbols were requested, or no run has reported the time yet.",
   moreIncidents: "GET /incidents has more of this time.",
   incident: (from: string, until: string, symbols: number) =>
     `No symbol has a candle from ${from} to ${until}. Up to ${n(symbols)} symbols were silent at once.`,

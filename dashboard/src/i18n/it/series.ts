@@ -55,7 +55,8 @@ export const series: typeof english = {
   level: (level) => `prova di livello ${level} su 7`,
   proof: (count) => `Prova: ${count} ${count === 1 ? "risposta" : "risposte"}`,
   otherSymbols: "Tutti i simboli dell'exchange erano senza candele?",
-  noIncident: "No: un altro simbolo ha candele in questo tempo, o sono stati richiesti meno di tre simboli.",
+  noIncident:
+    "No: un altro simbolo ha candele in questo tempo, sono stati richiesti meno di tre simboli, o nessuna esecuzione l'ha ancora segnalato.",
   moreIncidents: "GET /incidents contiene altro su questo tempo.",
   incident: (from, until, symbols) =>
     `Nessun simbolo ha candele da ${from} a ${until}. Fino a ${n(symbols)} simboli erano in silenzio insieme.`,

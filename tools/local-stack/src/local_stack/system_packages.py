@@ -219,16 +219,26 @@ def _apt_get(*arguments: str, environment: Mapping[str, str]) -> None:
     """Returns or raises only after apt-get has ended, so that no package is configured after the block of
     `services_off`. On Ctrl-C apt-get stops a download at once, but first completes the packages that it has begun.
     """
-    with subprocess.Popen(
-        ["apt-get", "--quiet", "-o", "DPkg::Lock::Timeout=120", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**environment, "DEBIAN_FRONTEND": "noninteractive"},
-        start_new_session=True,
-    ) as process:
+    # No signal arrives between the start of apt-get and the block that waits for its end.
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    restore = partial(signal.pthread_sigmask, signal.SIG_SETMASK, unblocked)
+    try:
+        process = subprocess.Popen(
+            ["apt-get", "--quiet", "-o", "DPkg::Lock::Timeout=120", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**environment, "DEBIAN_FRONTEND": "noninteractive"},
+            start_new_session=True,
+            preexec_fn=restore,  # noqa: PLW1509 -- this program has no threads
+        )
+    except BaseException:
+        restore()
+        raise
+    with process:
         try:
+            restore()
             output, errors = process.communicate()
         except BaseException:
             process.send_signal(signal.SIGINT)
