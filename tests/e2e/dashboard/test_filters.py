@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from support.dashboard_pages import require_browser
 
@@ -12,6 +12,17 @@ require_browser()
 
 
 SEARCH_CONFIGS = "Search symbol, exchange or description"
+
+
+async def type_and_stop_the_clock(page: Page, address: str, label: str) -> Locator:
+    """Types ABC in the field. The page does not apply it yet, because its clock stands still."""
+    await page.clock.install()
+    await page.goto(address)
+    typed = page.get_by_label(label, exact=True)
+    await expect(typed).to_be_visible()
+    await page.clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))
+    await typed.fill("ABC")
+    return typed
 
 
 @pytest.mark.parametrize(
@@ -24,12 +35,7 @@ SEARCH_CONFIGS = "Search symbol, exchange or description"
     ],
 )
 async def test_cleared_filters_stay_clear_when_a_person_has_just_typed(page: Page, address: str, label: str) -> None:
-    await page.clock.install()
-    await page.goto(address)
-    typed = page.get_by_label(label, exact=True)
-    await expect(typed).to_be_visible()
-    await page.clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))
-    await typed.fill("ABC")
+    typed = await type_and_stop_the_clock(page, address, label)
     await page.get_by_role("button", name="Clear").first.click()
     await page.clock.run_for(2000)
     await expect(typed).to_have_value("")
@@ -40,12 +46,7 @@ async def test_cleared_filters_stay_clear_when_a_person_has_just_typed(page: Pag
 async def test_a_typed_text_is_applied_with_a_filter_that_was_chosen_after_it(
     page: Page, address: str, label: str
 ) -> None:
-    await page.clock.install()
-    await page.goto(address)
-    typed = page.get_by_label(label, exact=True)
-    await expect(typed).to_be_visible()
-    await page.clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))
-    await typed.fill("ABC")
+    typed = await type_and_stop_the_clock(page, address, label)
     select = page.get_by_role("main").locator("select").last
     await select.select_option(index=1)
     await page.clock.run_for(2000)

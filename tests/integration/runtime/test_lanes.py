@@ -23,6 +23,7 @@ from runtime.dead_letters import DeadLetters
 from runtime.kafka.clients import topic_name
 from runtime.kafka.publisher import EventPublisher
 from runtime.settings import DeadLetterSettings, KafkaSettings
+from support.concurrent_consumers import running
 from support.consuming import Equipment, a_tick, committed, number_of, ticks
 from support.kafka import recording
 from support.polling import eventually
@@ -63,12 +64,8 @@ class Worker:
             work_class_of=work_class_of,
             superseding=superseding,
         )
-        task = asyncio.create_task(consumer.run())
-        try:
+        async with running(consumer):
             yield consumer
-        finally:
-            await consumer.stop()
-            await task
 
 
 async def test_requested_messages_start_in_turn_with_the_others(

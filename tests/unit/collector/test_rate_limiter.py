@@ -2,6 +2,7 @@ import asyncio
 import time
 
 import pytest
+from structlog.testing import capture_logs
 
 from collector.exchange.rate_limiter import WORK_CLASS, RateLimiter
 from runtime.consumers.work_class import WorkClass
@@ -123,13 +124,34 @@ async def test_requests_wait_in_order_while_another_process_may_use_the_limit() 
         await rate_limiter(1.0)
         sent.append(number)
 
-    requests = [asyncio.create_task(request(number)) for number in range(5)]
-    await asyncio.sleep(0.3)
+    with capture_logs() as lines:
+        requests = [asyncio.create_task(request(number)) for number in range(5)]
+        await asyncio.sleep(0.3)
     assert sent == []
+    assert [line["action"] for line in lines] == ["requests_held"], "one line, however long they wait"
     requests[2].cancel()
     may_send = True
     await asyncio.wait(requests, timeout=5)
     assert sent == [0, 1, 3, 4]
+
+
+async def test_nothing_is_checked_any_more_when_all_held_requests_are_cancelled() -> None:
+    checks = 0
+
+    def may_send() -> bool:
+        nonlocal checks
+        checks += 1
+        return False
+
+    rate_limiter = RateLimiter(1.0, lambda _: None, may_send=may_send)
+    request = asyncio.create_task(rate_limiter(1.0))
+    await eventually(lambda: checks > 2, every=0.01)
+    request.cancel()
+    await asyncio.wait([request])
+    await eventually(lambda: not rate_limiter._is_busy, within=2)
+    before = checks
+    await asyncio.sleep(0.3)
+    assert checks == before
 
 
 async def test_the_next_requests_wait_when_another_process_takes_over_meanwhile() -> None:

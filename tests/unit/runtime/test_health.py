@@ -1,4 +1,5 @@
 import json
+from unittest.mock import MagicMock
 
 import httpx
 import pytest
@@ -76,6 +77,15 @@ def test_without_a_heartbeat_membership_is_not_confirmed() -> None:
     assert not fence.is_fresh()
     fence.joined()
     assert fence.is_fresh()
+
+
+def test_a_member_that_the_group_has_removed_is_not_confirmed_however_young_its_heartbeat_is() -> None:
+    fence, consumer = MembershipFence(5.0, clock=lambda: 100.0), MagicMock()
+    fence.attach(consumer)
+    fence.confirmed(100.0)
+    for generation, fresh in ((7, True), (-1, False)):
+        consumer._coordinator.generation = generation
+        assert fence.is_fresh() is fresh
 
 
 async def test_a_worker_answers_head_wherever_it_answers_get() -> None:
