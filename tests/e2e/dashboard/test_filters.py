@@ -15,7 +15,7 @@ SEARCH_CONFIGS = "Search symbol, exchange or description"
 
 
 async def type_and_stop_the_clock(page: Page, address: str, label: str) -> Locator:
-    """Types ABC in the field. The page does not apply it yet, because its clock stands still."""
+    """Types ABC in the field. The page does not apply it yet, because its clock is paused."""
     await page.clock.install()
     await page.goto(address)
     typed = page.get_by_label(label, exact=True)
